@@ -1,0 +1,166 @@
+"""The configuration's sections: each key is declared here once, with its type and its default.
+
+Messages, the nearest valid key and the names in the environment all follow from this declaration;
+config.example.toml says the same in words, and a test holds the two together.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, Literal, Self
+
+from pydantic import BaseModel, ByteSize, ConfigDict, Field, field_validator, model_validator
+
+from jobstore.config.written import (
+    DAY,
+    GIB,
+    HOUR,
+    KIB,
+    MINUTE,
+    BasePath,
+    BaseUrl,
+    Count,
+    Duration,
+    DurationOrNever,
+    FileName,
+    HeaderNames,
+    InlineSize,
+    Port,
+    PositiveDuration,
+    PositiveDurationOrNever,
+    PositiveSize,
+    SizeOrUnlimited,
+)
+from jobstore.job import Replay
+
+DEMO: Final = "jobstore.demo:create_app"  # who answers when no target is configured
+
+
+class Section(BaseModel):
+    """Some keys that belong together."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ServerSection(Section):
+    """Where the server listens; port 0 takes any free port."""
+
+    host: str = Field("127.0.0.1", min_length=1, description="a host name or an address")
+    port: Port = 8529
+
+
+class StoreSection(Section):
+    """The store's file; sizes are in bytes, and a ``max_size`` of 0 is no limit."""
+
+    path: FileName = Path("jobs.db")
+    max_size: SizeOrUnlimited = ByteSize(0)
+    inline_limit: InlineSize = ByteSize(256 * KIB)
+
+
+class CaptureSection(Section):
+    """What is taken in; the size is in bytes."""
+
+    body_limit: PositiveSize = ByteSize(GIB)
+
+
+class Limits(Section):
+    """What holds for each target by itself; a timeout is in seconds, None is to wait for ever."""
+
+    concurrency: Count = 32
+    timeout: PositiveDurationOrNever = HOUR
+    replay: Replay = Field(Replay.IDEMPOTENT, description='"idempotent", "always" or "never"')
+
+
+class ExecutorSection(Limits):
+    """How jobs run; times are in seconds."""
+
+    queue_limit: Count = 100_000
+    max_attempts: Count = 3
+    drain: Duration = 30.0
+    cancel_grace: Duration = 10.0
+
+
+class RetentionSection(Section):
+    """How long things are kept, in seconds; None is for ever."""
+
+    unfetched: PositiveDurationOrNever = 30 * DAY
+    fetched: DurationOrNever = DAY
+    history: DurationOrNever = 90 * DAY
+    interval: PositiveDuration = MINUTE
+
+
+class PrivacySection(Section):
+    """Which headers are secret, in lower case, besides those that always are."""
+
+    redact: HeaderNames = ()
+
+
+class LogSection(Section):
+    """What is logged, and in which form."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description='"debug", "info", "warning" or "error"'
+    )
+    format: Literal["text", "json"] = Field("text", description='"text" or "json"')
+
+
+class TargetSection(Limits):
+    """Who answers the paths under a prefix: a service upstream, or an application in process."""
+
+    prefix: BasePath = "/"
+    upstream: BaseUrl | None = Field(
+        None, description="an http:// or https:// URL without user, query and fragment"
+    )
+    app: str | None = Field(
+        None,
+        pattern=r"^\w+(\.\w+)*:\w+(\.\w+)*$",
+        description="MODULE:FACTORY, such as mypackage.web:create_app",
+    )
+
+    @model_validator(mode="after")
+    def _one_answers(self) -> Self:
+        if (self.upstream is None) == (self.app is None):
+            raise ValueError("expected either upstream or app, and not both")
+        return self
+
+    def within(self, shared: Limits) -> Self:
+        """Return the same target with the shared limits where it was given none of its own."""
+        missing = Limits.model_fields.keys() - self.model_fields_set
+        return self.model_copy(update={name: getattr(shared, name) for name in missing})
+
+
+class Config(BaseModel):
+    """All that can be configured, checked.
+
+    Attributes:
+        target: the targets as they were written; ``targets`` has what holds for them.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    server: ServerSection = ServerSection()
+    store: StoreSection = StoreSection()
+    capture: CaptureSection = CaptureSection()
+    executor: ExecutorSection = ExecutorSection()
+    retention: RetentionSection = RetentionSection()
+    privacy: PrivacySection = PrivacySection()
+    log: LogSection = LogSection()
+    target: tuple[TargetSection, ...] = Field((), description="tables headed [[target]]")
+
+    @property
+    def targets(self) -> tuple[TargetSection, ...]:
+        """The targets in force, each with its own limits or else the executor's."""
+        written = self.target or (TargetSection(app=DEMO),)
+        return tuple(target.within(self.executor) for target in written)
+
+    @field_validator("target", mode="before")
+    @classmethod
+    def _one_is_a_list_too(cls, value: object) -> object:
+        # The environment can write one target, as JOBSTORE_TARGET__UPSTREAM, but no list of them.
+        return [value] if isinstance(value, Mapping) else value
+
+    @field_validator("target")
+    @classmethod
+    def _prefixes_differ(cls, value: tuple[TargetSection, ...]) -> tuple[TargetSection, ...]:
+        if len({target.prefix for target in value}) < len(value):
+            raise ValueError("expected a different prefix for each target")
+        return value

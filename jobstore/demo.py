@@ -1,0 +1,278 @@
+"""The built-in demo: an ordinary aiohttp application, to try the examples of the API at once.
+
+It answers like an ArangoDB 2.1 that has nothing in it and keeps nothing. Two endpoints are its own:
+``/echo`` for bodies of any size, ``/import`` for work with progress, counters and warnings.
+"""
+
+import asyncio
+import json
+import math
+import re
+import sys
+from collections.abc import AsyncIterator
+from fractions import Fraction
+from functools import partial
+from typing import Any, Final
+
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
+
+from jobstore.clock import SECOND, now
+from jobstore.handle import JobHandle
+from jobstore.targets.inprocess import current
+
+API_VERSION: Final = "2.1.0"  # of the documentation whose examples run here
+
+STEP: Final = 0.1  # seconds between two reports on short work
+MOST_STEPS: Final = 100  # long work reports each percent
+MOST_RECORDS: Final = 10**12
+MOST_WARNINGS: Final = 10_000  # each one is an entry of the job's history
+RECORD_BYTES: Final = 48
+
+CORRUPTED_JSON: Final = 600  # ArangoDB's error numbers
+ILLEGAL_NAME: Final = 1208
+QUERY_EMPTY: Final = 1502
+
+_NUMBER: Final = r"(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?"
+_PLAIN_NUMBER: Final = re.compile(_NUMBER, re.ASCII | re.IGNORECASE)
+_TIMED: Final = re.compile(
+    r"\bFOR\s+\w+\s+IN\s+(?P<first>-?\d{1,15})\s*\.\.\s*(?P<last>-?\d{1,15})\b"
+    rf"|\bSLEEP\s*\(\s*(?P<sleep>{_NUMBER})\s*\)",
+    re.ASCII | re.IGNORECASE,
+)
+_LAST_RETURN: Final = re.compile(r".*\bRETURN\b(?P<value>.*)", re.DOTALL | re.IGNORECASE)
+_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,255}", re.ASCII | re.IGNORECASE)
+_SYSTEM_NAME: Final = re.compile(r"[a-z_][a-z0-9_-]{0,255}", re.ASCII | re.IGNORECASE)
+
+_answer: Final = partial(
+    web.json_response, dumps=partial(json.dumps, separators=(",", ":"), allow_nan=False)
+)
+
+
+class ArangoError(Exception):
+    """The request cannot be answered as it was meant.
+
+    Args:
+        status: the status code to answer with.
+        number: ArangoDB's number of the error.
+        message: what went wrong.
+    """
+
+    def __init__(self, status: int, number: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.number = number
+
+    def response(self) -> web.Response:
+        """Give the answer that tells a client of ArangoDB about the error."""
+        body = {
+            "error": True,
+            "code": self.status,
+            "errorNum": self.number,
+            "errorMessage": str(self),
+        }
+        return _answer(body, status=self.status)
+
+
+def create_app() -> web.Application:
+    """Build the demo; every endpoint also answers under ``/_db/{database}``."""
+    app = web.Application(middlewares=[_answer_errors])
+    for prefix in ("", "/_db/{database}"):
+        app.router.add_get(f"{prefix}/_api/version", version)
+        app.router.add_get(f"{prefix}/_admin/time", time)
+        app.router.add_route(hdrs.METH_ANY, f"{prefix}/_admin/sleep", sleep)
+        app.router.add_get(f"{prefix}/_api/collection", list_collections)
+        app.router.add_post(f"{prefix}/_api/collection", create_collection)
+        app.router.add_post(f"{prefix}/_api/cursor", run_query)
+        app.router.add_route(hdrs.METH_ANY, f"{prefix}/echo", echo)
+        app.router.add_route(hdrs.METH_ANY, f"{prefix}/import", import_records)
+    return app
+
+
+@web.middleware
+async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except ArangoError as error:
+        return error.response()
+    except web.HTTPNotFound:
+        return ArangoError(404, 404, f"unknown path '{request.path}'").response()
+    except web.HTTPMethodNotAllowed as error:
+        response = ArangoError(405, 405, "method not supported").response()
+        response.headers[hdrs.ALLOW] = error.headers[hdrs.ALLOW]
+        return response
+    except web.HTTPException as error:
+        return ArangoError(error.status, error.status, error.reason).response()
+
+
+async def version(_request: web.Request) -> web.Response:
+    """Say what this passes itself off as."""
+    return _answer({"server": "arango", "version": API_VERSION})
+
+
+async def time(_request: web.Request) -> web.Response:
+    """Tell the time, in seconds since 1970."""
+    return _answer({"time": now() / SECOND, "error": False, "code": 200})
+
+
+async def sleep(request: web.Request) -> web.Response:
+    """Answer after ``duration`` seconds."""
+    duration = _seconds(request, "duration")
+    await asyncio.sleep(duration)
+    return _answer({"error": False, "code": 200, "duration": duration})
+
+
+async def list_collections(_request: web.Request) -> web.Response:
+    """List no collections, since none are kept."""
+    return _answer({"error": False, "code": 200, "result": []})
+
+
+async def create_collection(request: web.Request) -> web.Response:
+    """Answer as if a collection had been made, if its name could be had in ArangoDB."""
+    wish = await _json_object(request)
+    name, system = wish.get("name"), wish.get("isSystem") is True
+    if not is_collection_name(name, system=system):
+        raise ArangoError(400, ILLEGAL_NAME, "cannot create collection: illegal name")
+    made = {"id": str(now()), "name": name, "status": 3, "type": 2, "isSystem": system}
+    return _answer({**made, "error": False, "code": 200})
+
+
+def is_collection_name(name: object, *, system: bool = False) -> bool:
+    """Tell whether a collection may have this name, by ArangoDB's traditional naming rules.
+
+    Args:
+        name: what the client sent as the name.
+        system: whether it is for a system collection; those may begin with an underscore.
+    """
+    pattern = _SYSTEM_NAME if system else _NAME
+    return isinstance(name, str) and pattern.fullmatch(name) is not None
+
+
+async def run_query(request: web.Request) -> web.Response:
+    """Take the time that a query would take, and answer with what little is understood of it."""
+    query = (await _json_object(request)).get("query")
+    if not isinstance(query, str) or not query.strip():
+        raise ArangoError(400, QUERY_EMPTY, "query is empty")
+    async for _ in _work(current(request), query_seconds(query)):
+        pass
+    rows = {"result": query_result(query), "hasMore": False, "cached": False}
+    return _answer({**rows, "extra": {}, "error": False, "code": 201}, status=201)
+
+
+def query_seconds(query: str) -> float:
+    """Return how many seconds a query's calls of ``sleep`` take.
+
+    Understood are ``sleep(x)`` with a number and ``FOR v IN a..b`` with whole numbers: a call
+    happens once for every row that the ranges before it make. All else takes no time and drops no
+    row; in particular nothing is known of filters, subqueries, comments and quotation marks.
+    """
+    rows, seconds = 1.0, 0.0
+    for found in _TIMED.finditer(query):
+        if found["sleep"]:
+            seconds += rows * float(found["sleep"])
+        else:
+            size = abs(int(found["last"]) - int(found["first"])) + 1
+            rows = min(rows * size, sys.float_info.max)  # infinity times sleep(0) is no number
+    return seconds
+
+
+def query_result(query: str) -> list[Any]:
+    """Return the one row of a query that ends in ``RETURN`` and a JSON literal, else no row."""
+    found = _LAST_RETURN.match(query)
+    if found is None:
+        return []
+    try:
+        value = json.loads(found["value"])
+        json.dumps(value, allow_nan=False)  # loads takes NaN and 1e999, which JSON cannot say
+    except (ValueError, RecursionError):
+        return []
+    return [value]
+
+
+async def echo(request: web.Request) -> web.StreamResponse:
+    """Give the request's body and content type back as they are, while they come in."""
+    response = web.StreamResponse()
+    if hdrs.CONTENT_TYPE in request.headers:
+        response.headers[hdrs.CONTENT_TYPE] = request.headers[hdrs.CONTENT_TYPE]
+    if not request.can_read_body:
+        response.content_length = request.content_length or 0
+    elif hdrs.CONTENT_ENCODING not in request.headers:  # else the server may have decoded it
+        response.content_length = request.content_length
+    await response.prepare(request)
+    if request.method != hdrs.METH_HEAD:
+        async for chunk in request.content.iter_any():
+            await response.write(chunk)
+    return response
+
+
+async def import_records(request: web.Request) -> web.Response:
+    """Work for some seconds at the import of some records, and report on it.
+
+    Query parameters: ``records`` to import, ``seconds`` to take, ``warnings``, each for one more
+    record that is dropped, and ``fail=true`` to fail when all that is done.
+    """
+    records = _whole(request, "records", MOST_RECORDS)
+    warnings = _whole(request, "warnings", MOST_WARNINGS)
+    seconds = _seconds(request, "seconds")
+    fail = _flag(request, "fail")
+    job = current(request)
+    done = dropped = 0
+    async for share in _work(job, seconds):
+        _import(job, int(records * share) - done)
+        _drop(job, dropped, int(warnings * share))
+        done, dropped = int(records * share), int(warnings * share)
+    if fail:
+        raise ArangoError(500, 500, f"the import failed after {records} records, as it was told to")
+    return _answer({"error": False, "code": 200, "records": records, "droppedRecords": warnings})
+
+
+def _import(job: JobHandle, records: int) -> None:
+    job.count("IMPORT_RECORDS", records)
+    job.count("IMPORT_BYTES", records * RECORD_BYTES)
+
+
+def _drop(job: JobHandle, before: int, after: int) -> None:
+    job.count("IMPORT_DROPPED_RECORDS", after - before)
+    for number in range(before + 1, after + 1):
+        job.warn(f"record dropped, number {number}: it cannot be read")
+
+
+async def _work(job: JobHandle, seconds: float) -> AsyncIterator[Fraction]:
+    """Take some seconds in steps; after each, yield the share done so far and report it."""
+    steps = max(1, math.ceil(min(seconds / STEP, MOST_STEPS)))
+    for step in range(1, steps + 1):
+        await asyncio.sleep(seconds / steps)
+        yield Fraction(step, steps)
+        job.report(100 * step / steps)
+
+
+async def _json_object(request: web.Request) -> dict[str, Any]:
+    """Read the body as a JSON object, whatever its content type: curl sends it as a form."""
+    try:
+        value = json.loads(await request.read())
+    except (ValueError, RecursionError):
+        raise ArangoError(400, CORRUPTED_JSON, "the body is not valid JSON") from None
+    if not isinstance(value, dict):
+        raise ArangoError(400, CORRUPTED_JSON, "the body is not a JSON object")
+    return value
+
+
+def _seconds(request: web.Request, name: str) -> float:
+    text = request.query.get(name, "0")
+    if not _PLAIN_NUMBER.fullmatch(text) or not math.isfinite(value := float(text)):
+        raise ArangoError(400, 400, f"bad parameter '{name}': expected seconds, 0 or more")
+    return value
+
+
+def _whole(request: web.Request, name: str, most: int) -> int:
+    text = request.query.get(name, "0")
+    if not re.fullmatch("[0-9]{1,18}", text) or (value := int(text)) > most:
+        raise ArangoError(400, 400, f"bad parameter '{name}': expected a number from 0 to {most}")
+    return value
+
+
+def _flag(request: web.Request, name: str) -> bool:
+    text = request.query.get(name, "false")
+    if text not in {"true", "false"}:
+        raise ArangoError(400, 400, f"bad parameter '{name}': expected true or false")
+    return text == "true"

@@ -1,0 +1,229 @@
+"""What can go wrong, as data; nothing here knows HTTP.
+
+JobstoreError
+├── ConfigError                 the configuration cannot be used
+├── StoreError                  the store file cannot be used
+│   ├── StoreMissing            there is no such file
+│   ├── StoreInUse              another server owns it
+│   ├── StoreForeign            it is not a jobstore file
+│   ├── StoreNewer              it comes from a newer jobstore
+│   ├── StoreOutdated           it has to be migrated first
+│   ├── StoreDamaged            SQLite finds it malformed
+│   ├── StoreBusy               another process holds its write lock for too long
+│   └── StoreFull               no room is left for the change
+├── NotAccepting                no job is taken in just now
+│   ├── QueueFull               as many jobs are queued as the configuration allows
+│   └── ShuttingDown            the server drains
+├── BodyTooLarge                the request's body exceeds the configured limit
+├── BodyBroken                  the request's body ended before its announced end
+├── JobNotFound                 no such job, or none whose result can still be asked for
+├── ResultNotRestorable         the result is not one that was fetched and kept
+├── DeliveryRefused             a result changed hands while it was on its way to a reader
+└── TargetFailed                no answer could be had from the target
+    ├── TargetUnreachable
+    ├── TargetTimeout
+    └── TargetBroken            the answer broke off or broke the protocol
+"""
+
+from pathlib import Path
+
+
+class JobstoreError(Exception):
+    """Base of every error that jobstore raises on purpose."""
+
+
+class ConfigError(JobstoreError):
+    """The configuration cannot be used; the message says what was expected."""
+
+
+class StoreError(JobstoreError):
+    """The store file cannot be used.
+
+    Args:
+        path: the file.
+        problem: what is wrong with it, as the end of a sentence that begins with its name.
+    """
+
+    def __init__(self, path: Path, problem: str) -> None:
+        super().__init__(f"{path}: {problem}")
+        self.path = path
+
+
+class StoreMissing(StoreError):
+    """There is no such file."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "no such store; `jobstore serve` or `jobstore migrate` creates one")
+
+
+class StoreInUse(StoreError):
+    """Another server owns the file.
+
+    Args:
+        path: the file.
+        pid: the owner's process id, or None if it did not leave one.
+    """
+
+    def __init__(self, path: Path, pid: int | None) -> None:
+        owner = f"the server with pid {pid}" if pid else "another server"
+        super().__init__(path, f"{owner} owns this store; stop it first or name another file")
+        self.pid = pid
+
+
+class StoreForeign(StoreError):
+    """The file is not one of jobstore's."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "this is not a jobstore file; nothing was changed")
+
+
+class StoreNewer(StoreError):
+    """The file comes from a newer jobstore.
+
+    Args:
+        path: the file.
+        found: the file's schema version.
+        known: the newest schema version that this jobstore knows.
+    """
+
+    def __init__(self, path: Path, found: int, known: int) -> None:
+        super().__init__(
+            path,
+            f"its schema version is {found}, this jobstore knows versions up to {known}; "
+            "install a newer jobstore; nothing was changed",
+        )
+        self.found = found
+        self.known = known
+
+
+class StoreOutdated(StoreError):
+    """The file comes from an older jobstore and has to be migrated first.
+
+    Args:
+        path: the file.
+        found: the file's schema version.
+        known: the schema version that this jobstore needs.
+    """
+
+    def __init__(self, path: Path, found: int, known: int) -> None:
+        super().__init__(
+            path,
+            f"its schema version is {found}, this jobstore needs {known}; "
+            "run `jobstore migrate` (or start the server, which migrates by itself)",
+        )
+
+
+class StoreDamaged(StoreError):
+    """SQLite finds the file malformed."""
+
+    def __init__(self, path: Path, detail: str) -> None:
+        super().__init__(
+            path,
+            f"the file is damaged ({detail}); "
+            "`jobstore check` says how badly, a backup is the way back",
+        )
+
+
+class StoreBusy(StoreError):
+    """Another process holds the file's write lock for longer than can be waited for."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "another process is writing to this store; try again")
+
+
+class StoreFull(StoreError):
+    """No room is left for the change, on the disk or under the configured size."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "no room is left to write")
+
+
+class NotAccepting(JobstoreError):
+    """No job is taken in just now; a later attempt may succeed."""
+
+
+class QueueFull(NotAccepting):
+    """As many jobs are queued as the configuration allows."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"the queue is full: {limit} jobs are waiting")
+        self.limit = limit
+
+
+class ShuttingDown(NotAccepting):
+    """The server drains and takes no new jobs."""
+
+    def __init__(self) -> None:
+        super().__init__("the server is shutting down")
+
+
+class BodyTooLarge(JobstoreError):
+    """The request's body exceeds the configured limit.
+
+    Args:
+        limit: the limit, in bytes.
+    """
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"the request's body is larger than {limit} bytes")
+        self.limit = limit
+
+
+class BodyBroken(JobstoreError):
+    """The request's body ended before its announced end."""
+
+    def __init__(self) -> None:
+        super().__init__("the request's body ended before its announced end")
+
+
+class JobNotFound(JobstoreError):
+    """No such job, or none whose result can still be asked for."""
+
+    def __init__(self, job_id: int) -> None:
+        super().__init__(f"no job {job_id}")
+        self.job_id = job_id
+
+
+class ResultNotRestorable(JobstoreError):
+    """The result is not one that was fetched and whose payload is still kept.
+
+    Args:
+        job_id: the job.
+        reason: why not, as a clause.
+    """
+
+    def __init__(self, job_id: int, reason: str) -> None:
+        super().__init__(f"the result of job {job_id} cannot be restored: {reason}")
+        self.job_id = job_id
+
+
+class DeliveryRefused(JobstoreError):
+    """A result was deleted or expired while it was on its way to a reader."""
+
+    def __init__(self, job_id: int) -> None:
+        super().__init__(f"the result of job {job_id} went away while it was being delivered")
+        self.job_id = job_id
+
+
+class TargetFailed(JobstoreError):
+    """No answer could be had from the target."""
+
+
+class TargetUnreachable(TargetFailed):
+    """No connection to the target could be made."""
+
+
+class TargetTimeout(TargetFailed):
+    """The target did not finish its answer in time.
+
+    Args:
+        seconds: how long was waited for it.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"the target did not answer within {seconds:g} s")
+        self.seconds = seconds
+
+
+class TargetBroken(TargetFailed):
+    """The target's answer broke off or broke the protocol."""

@@ -1,0 +1,83 @@
+"""What a handler sees of the job it works for."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+
+class Reporter(Protocol):
+    """Where a handle's reports go."""
+
+    def reported(self, handle: "JobHandle") -> None:
+        """Note that progress or counters have changed."""
+
+    def warned(self, handle: "JobHandle", message: str) -> None:
+        """Note a warning."""
+
+
+class JobHandle:
+    """The running job, as its handler sees it: report on it, and ask whether to go on.
+
+    A request that is answered at once has a handle too: its reports go nowhere.
+
+    Args:
+        id: the job's id, or None if the request is no job.
+        attempt: which attempt at the job this is, from 1.
+        reporter: where reports go.
+    """
+
+    __slots__ = ("_cancelled", "_counters", "_progress", "_reporter", "attempt", "id")
+
+    def __init__(
+        self, job_id: int | None = None, attempt: int = 0, reporter: Reporter | None = None
+    ) -> None:
+        self.id = job_id
+        self.attempt = attempt
+        self._reporter = reporter
+        self._progress: float | None = None
+        self._counters: dict[str, int] = {}
+        self._cancelled = False
+
+    @property
+    def progress(self) -> float | None:
+        """The percentage reported last, or None."""
+        return self._progress
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """The counters reported so far."""
+        return self._counters
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether somebody asked for the job's cancellation."""
+        return self._cancelled
+
+    def report(self, progress: float) -> None:
+        """Report how far the work is.
+
+        Args:
+            progress: percent, 0 to 100; a value outside is taken as the nearest one inside.
+        """
+        self._progress = min(100.0, max(0.0, float(progress)))
+        if self._reporter:
+            self._reporter.reported(self)
+
+    def count(self, name: str, amount: int = 1) -> None:
+        """Add to one of the job's counters.
+
+        Args:
+            name: the counter, such as ``IMPORT_RECORDS``.
+            amount: what to add.
+        """
+        self._counters = {**self._counters, name: self._counters.get(name, 0) + amount}
+        if self._reporter:
+            self._reporter.reported(self)
+
+    def warn(self, message: str) -> None:
+        """Report something that the reader of the history should know."""
+        if self._reporter:
+            self._reporter.warned(self, message)
+
+    def cancel(self) -> None:
+        """Note that somebody asked for the job's cancellation."""
+        self._cancelled = True

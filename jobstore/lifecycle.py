@@ -1,0 +1,80 @@
+"""The two small machines of a job, as tables: a missing entry is the error.
+
+The *job* is the work: it waits, runs and ends. The *result* is what a reader may ask for: nothing
+yet, held for one reader, then gone for good, one way or another. A job outlives its result.
+
+Each table maps an event to the states it may happen in, and each of those to the state after it.
+The store derives the guard of every statement that changes a state from these tables.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final
+
+
+class State(StrEnum):
+    """Where a job's work stands."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"  # the target answered, whatever the status code
+    FAILED = "failed"  # no answer could be had
+    CANCELLED = "cancelled"
+
+
+class Result(StrEnum):
+    """Where a job's result stands."""
+
+    NONE = "none"  # the work has not ended yet
+    HELD = "held"  # kept for the one reader who will fetch it
+    TAKEN = "taken"
+    DELETED = "deleted"
+    EXPIRED = "expired"
+    UNWANTED = "unwanted"  # the submission said that nobody will ask
+
+
+class Event(StrEnum):
+    """What can happen to a job; the word is the same in code, SQL, log and history."""
+
+    CLAIM = "claim"
+    FINISH = "finish"
+    FAIL = "fail"
+    CANCEL = "cancel"
+    RECOVER = "recover"
+    TAKE = "take"
+    GIVE_BACK = "give back"
+    RESTORE = "restore"
+    DELETE = "delete"
+    EXPIRE = "expire"
+
+
+JOB: Final[Mapping[Event, Mapping[State, State]]] = {
+    Event.CLAIM: {State.QUEUED: State.RUNNING},
+    Event.FINISH: {State.RUNNING: State.DONE},
+    Event.FAIL: {State.RUNNING: State.FAILED},
+    Event.CANCEL: {State.QUEUED: State.CANCELLED, State.RUNNING: State.CANCELLED},
+    Event.RECOVER: {State.RUNNING: State.QUEUED},
+}
+
+# A result becomes held by the very event that ends the work, unless it is gone already.
+_WORK_ENDS: Final[Mapping[Result, Result]] = {
+    Result.NONE: Result.HELD,
+    Result.DELETED: Result.DELETED,
+    Result.UNWANTED: Result.UNWANTED,
+}
+
+RESULT: Final[Mapping[Event, Mapping[Result, Result]]] = {
+    Event.FINISH: _WORK_ENDS,
+    Event.FAIL: _WORK_ENDS,
+    Event.CANCEL: _WORK_ENDS,
+    Event.TAKE: {Result.HELD: Result.TAKEN},
+    Event.GIVE_BACK: {Result.TAKEN: Result.HELD},
+    Event.RESTORE: {Result.TAKEN: Result.HELD},
+    Event.DELETE: {Result.NONE: Result.DELETED, Result.HELD: Result.DELETED},
+    Event.EXPIRE: {Result.HELD: Result.EXPIRED},
+}
+
+INITIAL_STATES: Final = (State.QUEUED, State.RUNNING)
+INITIAL_RESULTS: Final = (Result.NONE, Result.UNWANTED)
+ENDED: Final = (State.DONE, State.FAILED, State.CANCELLED)
+AWAITED: Final = (Result.NONE, Result.HELD)  # a reader may still ask for it

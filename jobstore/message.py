@@ -1,0 +1,149 @@
+"""HTTP messages as values, and the header rules that every hop has to follow."""
+
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass, field, replace
+from http import HTTPStatus
+from typing import Final, Protocol, Self, TypeAlias, runtime_checkable
+
+Headers: TypeAlias = tuple[tuple[str, str], ...]
+
+# RFC 9110 section 7.6.1: these belong to one connection, not to the message.
+HOP_BY_HOP: Final = frozenset(
+    {
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+
+_BODILESS: Final = frozenset({204, 304})
+_PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
+
+
+@runtime_checkable
+class Stream(Protocol):
+    """A body too large to be one value in memory.
+
+    Attributes:
+        size: its length in bytes, or None if only reading it to the end will tell.
+    """
+
+    @property
+    def size(self) -> int | None:
+        """The length in bytes, or None if only reading to the end will tell."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
+
+
+Body: TypeAlias = bytes | Stream
+
+
+def body_size(body: Body) -> int | None:
+    """Return the length of a body in bytes, or None if it is not known beforehand."""
+    return len(body) if isinstance(body, bytes) else body.size
+
+
+async def chunks(body: Body) -> AsyncIterator[bytes]:
+    """Iterate over a body of either kind, without empty chunks."""
+    if isinstance(body, bytes):
+        if body:
+            yield body
+        return
+    async for chunk in body:
+        if chunk:
+            yield chunk
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """A request as it was received, or as it will be sent.
+
+    Args:
+        method: the method, in the case it came in.
+        path: the path with query, percent-encoded as it came in.
+        headers: all fields in their order, repeated ones included.
+        body: the content without transfer coding.
+    """
+
+    method: str
+    path: str
+    headers: Headers = ()
+    body: Body = b""
+
+    def with_headers(self, headers: Iterable[tuple[str, str]]) -> Self:
+        """Return the same request with other headers."""
+        return replace(self, headers=tuple(headers))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Response:
+    """A response as the target gave it.
+
+    Args:
+        status: the status code, 200 to 599.
+        reason: the reason phrase, or None for the standard one.
+        headers: all fields in their order, repeated ones included.
+        body: the content without transfer coding.
+    """
+
+    status: int
+    reason: str | None = None
+    headers: Headers = ()
+    body: Body = field(default=b"")
+
+
+def header(headers: Headers, name: str) -> str | None:
+    """Return the first value of a header field, its name matched without regard to case."""
+    name = name.lower()
+    return next((value for key, value in headers if key.lower() == name), None)
+
+
+def without(headers: Headers, names: Iterable[str]) -> Headers:
+    """Return the headers without those whose lower-case name is among the given ones."""
+    names = frozenset(names)
+    return tuple(item for item in headers if item[0].lower() not in names)
+
+
+def end_to_end(headers: Headers) -> Headers:
+    """Return the headers that travel on: RFC 9110 section 7.6.1.
+
+    Drops the fields of one connection, and each field that ``Connection`` names.
+    """
+    named = {
+        option.strip().lower()
+        for key, value in headers
+        if key.lower() == "connection"
+        for option in value.split(",")
+    }
+    return without(headers, HOP_BY_HOP | named)
+
+
+def framed(headers: Headers, body: Body) -> Headers:
+    """Return a request's headers with the length of its body, if there is one that is known.
+
+    Without ``Expect``: the body is here, so there is nothing to wait for (RFC 9110 section 10.1.1).
+    """
+    kept = without(headers, ("content-length", "expect"))
+    size = body_size(body)
+    return (*kept, ("Content-Length", str(size))) if size else kept
+
+
+def path_only(path: str) -> str:
+    """Return a request's path without its query."""
+    return path.partition("?")[0]
+
+
+def bodiless(method: str, status: int) -> bool:
+    """Tell whether a response has no body, whatever its headers say: RFC 9110 section 6.4.1."""
+    return method == "HEAD" or status in _BODILESS
+
+
+def own_phrase(status: int, phrase: str) -> str | None:
+    """Return a reason phrase, or None if it is empty or the standard one of its status."""
+    return None if phrase in ("", _PHRASES.get(status)) else phrase

@@ -1,0 +1,179 @@
+"""Bodies on their way into the store and out of it: never whole in memory, if they are large."""
+
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+from jobstore.errors import BodyTooLarge
+from jobstore.store import statements as sql
+from jobstore.store.codec import encode_ids
+from jobstore.store.sqlite import Connection
+from jobstore.store.writer import Operation, Transaction, Writer
+
+CHUNK_SIZE: Final = 256 * 1024
+# How much is written with one commit: enough to be fast, little enough to stall nobody.
+COMMIT_SIZE: Final = 4 * CHUNK_SIZE
+# How many chunks are swept away in one step.
+SWEEP_STEP: Final = 16
+
+Side: TypeAlias = Literal["request", "response"]
+_Write: TypeAlias = Callable[[Operation[int]], Awaitable[int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Spooled:
+    """A large body that lies in the store, chunk by chunk.
+
+    Args:
+        body_id: its row.
+        size: its length in bytes.
+    """
+
+    body_id: int
+    size: int
+
+
+Content: TypeAlias = bytes | Spooled
+
+
+class StoredBody:
+    """A large body that is read from the store while it is iterated over.
+
+    Args:
+        reader: where to read.
+        spooled: which one.
+    """
+
+    def __init__(self, reader: Connection, spooled: Spooled) -> None:
+        self._reader = reader
+        self._spooled = spooled
+
+    @property
+    def size(self) -> int:
+        """The length in bytes."""
+        return self._spooled.size
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Read chunk by chunk, each in a statement of its own, so that no reader pins the WAL."""
+        for seq in range(-(-self.size // CHUNK_SIZE)):
+            yield await self._reader.call(_chunk, self._spooled.body_id, seq)
+
+
+class Bodies:
+    """Take bodies in, small ones as they are and large ones in chunks.
+
+    Args:
+        writer: where to write.
+        reader: where to read.
+        inline_limit: the largest size, in bytes, that stands in a message's own row.
+    """
+
+    def __init__(self, writer: Writer, reader: Connection, inline_limit: int) -> None:
+        self._writer = writer
+        self._reader = reader
+        self._inline_limit = inline_limit
+        self._open: set[int] = set()
+
+    def stored(self, spooled: Spooled) -> StoredBody:
+        """Give a large body for reading."""
+        return StoredBody(self._reader, spooled)
+
+    @asynccontextmanager
+    async def received(
+        self, body: AsyncIterator[bytes], side: Side, limit: int | None = None
+    ) -> AsyncIterator[Content]:
+        """Take a body in; if no job has adopted it when the context ends, it goes away.
+
+        Args:
+            body: its pieces.
+            side: whether it is a request's or a response's.
+            limit: the largest size to take, in bytes, or None for any.
+
+        Raises:
+            BodyTooLarge: it exceeds the limit.
+            StoreError: it cannot be written.
+        """
+        pieces = _limited(body, limit)
+        buffer = bytearray()
+        async for piece in pieces:
+            buffer += piece
+            if len(buffer) > self._inline_limit:
+                break
+        else:
+            yield bytes(buffer)
+            return
+        # A client can be told to come back; an answer that is there must not get lost.
+        write = self._writer.insist if side == "response" else self._writer.post
+        body_id = await write(lambda tx: self._begin(tx, side))
+        try:
+            yield Spooled(body_id, await self._spool(write, body_id, buffer, pieces))
+        finally:
+            self._open.discard(body_id)
+
+    async def sweep(self) -> int:
+        """Delete a bounded part of the bodies that belong to no job.
+
+        Returns:
+            how many rows went away; 0 when there is nothing left to do.
+        """
+        return await self._writer.run(lambda tx: _sweep(tx, self._open))
+
+    def _begin(self, tx: Transaction, side: Side) -> int:
+        body_id = tx.insert(sql.OPEN_BODY, side=side)
+        self._open.add(body_id)
+        return body_id
+
+    async def _spool(
+        self, write: _Write, body_id: int, buffer: bytearray, pieces: AsyncIterator[bytes]
+    ) -> int:
+        written = 0
+        async for piece in pieces:
+            buffer += piece
+            while len(buffer) >= COMMIT_SIZE:
+                await write(_putting(body_id, written, bytes(buffer[:COMMIT_SIZE])))
+                del buffer[:COMMIT_SIZE]
+                written += COMMIT_SIZE
+        await write(_putting(body_id, written, bytes(buffer)))
+        return written + len(buffer)
+
+
+async def _limited(body: AsyncIterator[bytes], limit: int | None) -> AsyncIterator[bytes]:
+    size = 0
+    async for piece in body:
+        size += len(piece)
+        if limit is not None and size > limit:
+            raise BodyTooLarge(limit)
+        yield piece
+
+
+def _chunk(connection: sqlite3.Connection, body_id: int, seq: int) -> bytes:
+    row = connection.execute(sql.GET_CHUNK.sql, {"body_id": body_id, "seq": seq}).fetchone()
+    data: bytes = row[0]
+    return data
+
+
+def _putting(body_id: int, offset: int, data: bytes) -> Operation[int]:
+    """Make the operation that puts a part of a body into its chunks."""
+
+    def put(tx: Transaction) -> int:
+        view = memoryview(data)
+        first = offset // CHUNK_SIZE
+        for seq, start in enumerate(range(0, len(data), CHUNK_SIZE), first):
+            chunk = view[start : start + CHUNK_SIZE]
+            tx.execute(sql.PUT_CHUNK, body_id=body_id, seq=seq, data=chunk)
+        return len(data)
+
+    return put
+
+
+def _sweep(tx: Transaction, being_written: set[int]) -> int:
+    orphan = tx.execute(sql.ORPHAN_BODY, open=encode_ids(being_written)).fetchone()
+    if orphan is None:
+        return 0
+    (body_id,) = orphan
+    swept = tx.execute(sql.SWEEP_CHUNKS, body_id=body_id, limit=SWEEP_STEP).rowcount
+    if swept < SWEEP_STEP:
+        tx.execute(sql.SWEEP_BODY, body_id=body_id)
+    return swept + 1

@@ -1,0 +1,55 @@
+"""Rows as values and values as rows."""
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from jobstore.job import Dialect, Failure, Job
+from jobstore.lifecycle import Result, State
+from jobstore.message import Headers
+from jobstore.store.statements import JOB_COLUMNS
+
+REDACTED: Final = "[redacted]"
+
+_JOB_NAMES: Final = tuple(column.name for column in JOB_COLUMNS)
+
+
+def encode_headers(headers: Headers, secret: frozenset[str]) -> tuple[str, str | None]:
+    """Write headers as JSON, the values of the secret ones apart.
+
+    Args:
+        headers: the fields in their order.
+        secret: the lower-case names of those whose values must not stay.
+
+    Returns:
+        all fields, null in the place of each secret value; and those values in their order, or
+        None if there are none. JSON's ASCII form keeps bytes that are no UTF-8 as well.
+    """
+    kept = [(name, None if name.lower() in secret else value) for name, value in headers]
+    secrets = [value for name, value in headers if name.lower() in secret]
+    return json.dumps(kept), json.dumps(secrets) if secrets else None
+
+
+def decode_headers(kept: str, secrets: str | None = None) -> Headers:
+    """Read what `encode_headers` wrote; forgotten secrets are shown as such."""
+    values = iter(json.loads(secrets) if secrets else ())
+    return tuple(
+        (name, next(values, REDACTED) if value is None else value)
+        for name, value in json.loads(kept)
+    )
+
+
+def encode_ids(ids: Iterable[int]) -> str:
+    """Write ids as the one parameter that `sqlite.listed` reads."""
+    return json.dumps(list(ids))
+
+
+def decode_job(row: Sequence[Any]) -> Job:
+    """Read a job from a row of `JOB_COLUMNS`."""
+    values = dict(zip(_JOB_NAMES, row, strict=True))
+    values["state"] = State(values["state"])
+    values["result"] = Result(values["result"])
+    values["dialect"] = Dialect(values["dialect"])
+    values["failure"] = Failure(values["failure"]) if values["failure"] else None
+    values["counters"] = json.loads(values["counters"]) if values["counters"] else {}
+    return Job(**values)

@@ -1,0 +1,171 @@
+"""Which job runs next: slots of each target, claims for free ones, orders for the executor.
+
+The queue itself lies in the file, in an index that gives the next jobs of a target; here is only
+how many slots each target has left, and whether anything may be waiting for them.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from jobstore.job import Claim, Order
+from jobstore.store.writer import Operation, Writer
+
+# How long to wait before claiming again after the store could not be written.
+_RETRY_SECONDS: Final = 1.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Lane:
+    """The slots of one target.
+
+    Args:
+        capacity: how many of its jobs may run at once.
+        busy: how many run, or are being claimed.
+        backlog: whether jobs may be waiting in the file.
+        claiming: whether a claim is on its way.
+    """
+
+    capacity: int
+    busy: int = 0
+    backlog: bool = True
+    claiming: bool = False
+
+    @property
+    def free(self) -> int:
+        return self.capacity - self.busy
+
+
+class Dispatcher:
+    """Give the executor its orders, never more claims than there are slots.
+
+    Args:
+        writer: where claims are made.
+        claim: makes the operation that claims up to so many jobs of a target.
+        queued: how many jobs wait already.
+    """
+
+    def __init__(
+        self, writer: Writer, claim: Callable[[str, int], Operation[list[Claim]]], queued: int
+    ) -> None:
+        self.queued = queued
+        self._writer = writer
+        self._claim = claim
+        self._lanes: dict[str, _Lane] = {}
+        self._orders: deque[Order] = deque()
+        self._wake = asyncio.Event()
+        self._paused = True
+
+    async def orders(self, capacities: Mapping[str, int]) -> AsyncIterator[Order]:
+        """Start claiming, and give the orders as they come.
+
+        Args:
+            capacities: how many jobs of each target may run at once, by the target's name.
+        """
+        self._lanes = {name: _Lane(capacity) for name, capacity in capacities.items()}
+        self._paused = False
+        self.claim_all()
+        while True:
+            while self._orders:
+                yield self._orders.popleft()
+            self._wake.clear()
+            await self._wake.wait()
+
+    def pause(self) -> None:
+        """Claim nothing any more."""
+        self._paused = True
+
+    def admit(self, target: str) -> bool:
+        """Give a job that comes in a free slot, or else a place in the queue.
+
+        Returns:
+            whether it got a slot; others that wait already go first.
+        """
+        lane = self._lanes.get(target)
+        if lane is None or self._paused or lane.backlog or lane.free < 1:
+            self.queued += 1
+            return False
+        lane.busy += 1
+        return True
+
+    def turned_away(self, target: str, *, had_slot: bool) -> None:
+        """Take back what a job was admitted to: it could not be written."""
+        if had_slot:
+            self.release(target)
+        else:
+            self.queued -= 1
+
+    def release(self, target: str) -> None:
+        """Give a slot back, to the next job if there is one."""
+        self._lanes[target].busy -= 1
+        self._refill(target)
+
+    def enqueued(self, target: str) -> None:
+        """Note that a job waits in the file."""
+        lane = self._lanes.get(target)
+        if lane is not None:
+            lane.backlog = True
+            self._refill(target)
+
+    def dequeued(self) -> None:
+        """Note that a job waits no longer, but for another reason than a claim."""
+        self.queued -= 1
+
+    def requeued(self, count: int) -> None:
+        """Note that jobs wait again."""
+        self.queued += count
+        self.claim_all()
+
+    def claim_all(self) -> None:
+        """Note that jobs of any target may wait in the file."""
+        for target in self._lanes:
+            self.enqueued(target)
+
+    def order(self, order: Order) -> None:
+        """Hand an order to the executor."""
+        self._orders.append(order)
+        self._wake.set()
+
+    def _refill(self, target: str) -> None:
+        lane = self._lanes[target]
+        if self._paused or lane.claiming or not lane.backlog or lane.free < 1:
+            return
+        wanted = lane.free
+        lane.claiming = True
+        lane.busy += wanted
+        operation = self._writer.post(
+            self._claim(target, wanted),
+            then=lambda claims: self._claimed(target, wanted, claims),
+            otherwise=lambda error: self._not_claimed(target, wanted, error),
+        )
+        operation.add_done_callback(_heard)
+
+    def _claimed(self, target: str, wanted: int, claims: list[Claim]) -> None:
+        lane = self._lanes[target]
+        lane.claiming = False
+        lane.backlog = len(claims) == wanted
+        lane.busy -= wanted - len(claims)
+        self.queued -= len(claims)
+        for claim in claims:
+            self.order(claim)
+        self._refill(target)
+
+    def _not_claimed(self, target: str, wanted: int, error: Exception) -> None:
+        """Try again later: the jobs are still queued."""
+        log.warning("cannot claim jobs: %s", error, extra={"action": "claim", "target": target})
+        self._lanes[target].busy -= wanted
+        asyncio.get_running_loop().call_later(_RETRY_SECONDS, self._retry, target)
+
+    def _retry(self, target: str) -> None:
+        self._lanes[target].claiming = False
+        self._refill(target)
+
+
+def _heard(operation: "asyncio.Future[list[Claim]]") -> None:
+    """Mark a future's error as seen: whoever posted the operation was told of it already."""
+    operation.exception()

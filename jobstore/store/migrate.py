@@ -1,0 +1,67 @@
+"""Bring a store's schema up to date: the only use of alembic."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import create_engine, event
+from sqlalchemy.engine import Connection
+from sqlalchemy.pool import NullPool
+
+from jobstore.store.sqlite import (
+    APPLICATION_ID,
+    SCHEMA_VERSION,
+    WRITER_PRAGMAS,
+    connect,
+    identify,
+    translated,
+)
+
+# Both have to be set before the first table stands in the file.
+_CREATION_PRAGMAS = ("PRAGMA auto_vacuum = INCREMENTAL", "PRAGMA journal_mode = WAL")
+
+
+def migrate(path: Path) -> tuple[int, int]:
+    """Create a store, or bring an older one up to date, in one transaction.
+
+    Args:
+        path: the file; its folder must exist.
+
+    Returns:
+        the schema version before (0 if there was none) and after.
+
+    Raises:
+        StoreError: it is foreign, newer, damaged, or cannot be written.
+    """
+    before = identify(path)
+    if before < SCHEMA_VERSION:
+        with translated(path):
+            _upgrade(path)
+    return before, SCHEMA_VERSION
+
+
+def _upgrade(path: Path) -> None:
+    engine = create_engine(
+        "sqlite://",
+        creator=lambda: connect(path, "rwc", (*_CREATION_PRAGMAS, *WRITER_PRAGMAS)),
+        poolclass=NullPool,
+    )
+    event.listen(engine, "begin", _begin)
+    with engine.begin() as connection:
+        config = Config()
+        config.set_main_option("script_location", str(_scripts()).replace("%", "%%"))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+        connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _begin(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _scripts() -> Path:
+    """Find the migrations: inside the package when installed, beside it in a checkout."""
+    package = Path(__file__).parents[1]
+    installed = package / "migrations"
+    return installed if installed.is_dir() else package.parent / "migrations"

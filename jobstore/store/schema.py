@@ -1,0 +1,134 @@
+"""The tables, as statements see them.
+
+The schema itself, with its constraints, indexes, triggers and the timeline view, is written down
+in ``migrations/``; a test holds the two against each other.
+"""
+
+from typing import Final
+
+from sqlalchemy import (
+    REAL,
+    Column,
+    ForeignKey,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+)
+
+METADATA: Final = MetaData()
+
+BOOT: Final = Table(
+    "boot",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("started_at", Integer, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("ended_at", Integer),
+    sqlite_autoincrement=True,
+    sqlite_strict=True,
+)
+
+JOB: Final = Table(
+    "job",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("result", Text, nullable=False),
+    Column("dialect", Text, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("method", Text, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("boot", ForeignKey("boot.id")),
+    Column("submitted_at", Integer, nullable=False),
+    Column("started_at", Integer),
+    Column("finished_at", Integer),
+    Column("fetched_at", Integer),
+    Column("cancel_asked_at", Integer),
+    Column("purgeable_at", Integer),
+    Column("status", Integer),
+    Column("failure", Text),
+    Column("detail", Text),
+    Column("progress", REAL),
+    Column("counters", Text),
+    Column("warnings", Integer, nullable=False),
+    sqlite_autoincrement=True,
+    sqlite_strict=True,
+)
+
+REQUEST: Final = Table(
+    "request",
+    METADATA,
+    Column("job_id", ForeignKey("job.id", ondelete="CASCADE"), primary_key=True),
+    Column("headers", Text, nullable=False),
+    Column("secrets", Text),
+    Column("content", LargeBinary),
+    sqlite_strict=True,
+)
+
+RESPONSE: Final = Table(
+    "response",
+    METADATA,
+    Column("job_id", ForeignKey("job.id", ondelete="CASCADE"), primary_key=True),
+    Column("reason", Text),
+    Column("headers", Text, nullable=False),
+    Column("content", LargeBinary),
+    sqlite_strict=True,
+)
+
+BODY: Final = Table(
+    "body",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("job_id", ForeignKey("job.id", ondelete="SET NULL")),
+    Column("side", Text, nullable=False),
+    Column("size", Integer, nullable=False),
+    sqlite_autoincrement=True,
+    sqlite_strict=True,
+)
+
+CHUNK: Final = Table(
+    "chunk",
+    METADATA,
+    Column("body_id", ForeignKey("body.id", ondelete="CASCADE"), primary_key=True),
+    Column("seq", Integer, primary_key=True),
+    Column("data", LargeBinary, nullable=False),
+    sqlite_strict=True,
+)
+
+EVENT: Final = Table(
+    "event",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("job_id", ForeignKey("job.id", ondelete="CASCADE"), nullable=False),
+    Column("at", Integer, nullable=False),
+    Column("event", Text, nullable=False),
+    Column("detail", Text),
+    sqlite_autoincrement=True,
+    sqlite_strict=True,
+)
+
+COUNTER: Final = Table(
+    "counter",
+    METADATA,
+    Column("machine", Text, primary_key=True),
+    Column("state", Text, primary_key=True),
+    Column("count", Integer, nullable=False),
+    sqlite_strict=True,
+    sqlite_with_rowid=False,
+)
+
+# The view is read like a table but is none: it stands in a catalogue of its own.
+TIMELINE: Final = Table(
+    "timeline",
+    MetaData(),
+    Column("job_id", Integer),
+    Column("at", Integer),
+    Column("event", Text),
+    Column("detail", Text),
+)

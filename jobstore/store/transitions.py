@@ -1,0 +1,378 @@
+"""What changes a job: each function is one step of a transaction.
+
+A step either happens whole or not at all, and an event that the lifecycle does not allow changes
+nothing. What is out of the ordinary leaves an event row in the same transaction.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from jobstore.errors import JobNotFound, ResultNotRestorable
+from jobstore.handle import JobHandle
+from jobstore.job import CANCELLED_STATUS, Claim, Failure, Job, Submission
+from jobstore.lifecycle import AWAITED, Result, State
+from jobstore.message import Headers, Request
+from jobstore.store import statements as sql
+from jobstore.store.bodies import Content, Spooled
+from jobstore.store.codec import decode_headers, decode_job, encode_headers, encode_ids
+from jobstore.store.sqlite import Statement
+from jobstore.store.writer import Transaction
+
+# Larger ids cannot be in any store: SQLite's integers have 64 bits and a sign.
+LARGEST_ID: Final = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """A response as it is put into the store."""
+
+    status: int
+    reason: str | None
+    headers: Headers
+    content: Content
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A job with the response that is kept for it; failed and cancelled ones have none."""
+
+    job: Job
+    reason: str | None = None
+    headers: Headers = ()
+    content: Content | None = None
+
+
+def submit(
+    tx: Transaction,
+    submission: Submission,
+    content: Content,
+    secret: frozenset[str],
+    claimed_by: int | None,
+) -> int:
+    """Put a job in: queued, or running at once if it comes with a claim.
+
+    Args:
+        tx: the transaction.
+        submission: what to run.
+        content: the request's body.
+        secret: the lower-case names of headers to forget when the job ends.
+        claimed_by: the number of the server start that runs it at once, or None.
+
+    Returns:
+        the job's id.
+    """
+    request = submission.request
+    claimed = claimed_by is not None
+    job_id = tx.insert(
+        sql.SUBMIT,
+        state=State.RUNNING if claimed else State.QUEUED,
+        result=Result.NONE if submission.wanted else Result.UNWANTED,
+        dialect=submission.dialect,
+        owner=submission.owner,
+        target=submission.target,
+        method=request.method,
+        path=request.path,
+        priority=submission.priority,
+        attempt=int(claimed),
+        boot=claimed_by,
+        submitted_at=tx.now,
+        started_at=tx.now if claimed else None,
+    )
+    headers, secrets = encode_headers(request.headers, secret)
+    tx.execute(
+        sql.PUT_REQUEST,
+        job_id=job_id,
+        headers=headers,
+        secrets=secrets,
+        content=_put_content(tx, job_id, content),
+    )
+    return job_id
+
+
+def claim(tx: Transaction, target: str, boot: int, limit: int) -> list[tuple[Claim, Content]]:
+    """Claim the next jobs of a target, in order of priority and submission."""
+    rows = tx.execute(
+        sql.CLAIM, claimed_target=target, claimed_by=boot, now=tx.now, limit=limit
+    ).fetchall()
+    rows.sort(key=lambda row: (row[4], row[0]))
+    claims = []
+    for job_id, attempt, method, path, _ in rows:
+        headers, content = get_request(tx, job_id)
+        request = Request(method=method, path=path, headers=headers)
+        claim = Claim(job_id=job_id, attempt=attempt, target=target, request=request)
+        claims.append((claim, content))
+    return claims
+
+
+def get_request(tx: Transaction, job_id: int) -> tuple[Headers, Content]:
+    """Read the headers and the body of a job's request."""
+    headers, secrets, content = tx.execute(sql.GET_REQUEST, job_id=job_id).fetchone()
+    if content is None:
+        content = find_body(tx, job_id, "request")
+    return decode_headers(headers, secrets), content
+
+
+def find_body(tx: Transaction, job_id: int, side: str) -> Spooled:
+    """Find the large body of one side of a job."""
+    return Spooled(*tx.execute(sql.FIND_BODY, job_id=job_id, side=side).fetchone())
+
+
+def finish(tx: Transaction, claim: Claim, boot: int, capture: Capture) -> bool:
+    """End a job with its target's answer, which is kept unless nobody awaits it.
+
+    Returns:
+        whether the claim was still valid; if not, nothing was changed.
+    """
+    row = tx.execute(
+        sql.FINISH,
+        job_id=claim.job_id,
+        boot=boot,
+        claimed_attempt=claim.attempt,
+        now=tx.now,
+        status=capture.status,
+    ).fetchone()
+    if row is None:
+        return False
+    if row[0] == Result.HELD:
+        tx.execute(
+            sql.PUT_RESPONSE,
+            job_id=claim.job_id,
+            reason=capture.reason,
+            headers=json.dumps(capture.headers),
+            content=_put_content(tx, claim.job_id, capture.content),
+        )
+    tx.execute(sql.FORGET_SECRETS, of_job=claim.job_id)
+    return True
+
+
+def fail(tx: Transaction, claim: Claim, boot: int, failure: Failure, detail: str) -> bool:
+    """End a job without an answer; see `finish`."""
+    return _end(tx, sql.FAIL, claim, boot, status=failure.status, why=failure, because=detail)
+
+
+def stopped(tx: Transaction, claim: Claim, boot: int, detail: str) -> bool:
+    """End a job whose cancellation was asked for and has taken effect; see `finish`."""
+    return _end(tx, sql.CANCEL_RUNNING, claim, boot, status=CANCELLED_STATUS, because=detail)
+
+
+def _end(tx: Transaction, statement: Statement, claim: Claim, boot: int, **values: object) -> bool:
+    row = tx.execute(
+        statement,
+        job_id=claim.job_id,
+        boot=boot,
+        claimed_attempt=claim.attempt,
+        now=tx.now,
+        **values,
+    ).fetchone()
+    tx.execute(sql.FORGET_SECRETS, of_job=claim.job_id)
+    return row is not None
+
+
+def cancel(tx: Transaction, job_id: int) -> State:
+    """Cancel a queued job, ask for the end of a running one, leave an ended one alone.
+
+    Returns:
+        the state that was found.
+
+    Raises:
+        JobNotFound: nobody may ask for this job any more.
+    """
+    because = "cancelled before it ran"
+    if tx.execute(
+        sql.CANCEL_QUEUED, job_id=job_id, now=tx.now, status=CANCELLED_STATUS, because=because
+    ).fetchone():
+        tx.execute(sql.FORGET_SECRETS, of_job=job_id)
+        return State.QUEUED
+    if tx.execute(sql.ASK_CANCEL, job_id=job_id, now=tx.now).fetchone():
+        note(tx, job_id, "cancel asked")
+        return State.RUNNING
+    return awaited(tx, job_id).state
+
+
+def awaited(tx: Transaction, job_id: int) -> Job:
+    """Get a job whose result somebody may still ask for.
+
+    Raises:
+        JobNotFound: there is none.
+    """
+    row = tx.execute(sql.GET_JOB, job_id=job_id).fetchone()
+    if row is None:
+        raise JobNotFound(job_id)
+    job = decode_job(row)
+    if job.result not in AWAITED:
+        raise JobNotFound(job_id)
+    return job
+
+
+def kept(tx: Transaction, job: Job) -> Kept:
+    """Get what is kept of an ended job's response."""
+    row = tx.execute(sql.GET_RESPONSE, job_id=job.id).fetchone()
+    if row is None:
+        return Kept(job)
+    reason, headers, content = row
+    if content is None:
+        content = find_body(tx, job.id, "response")
+    return Kept(job, reason, decode_headers(headers), content)
+
+
+def take(tx: Transaction, job_id: int) -> bool:
+    """Mark a held result as taken.
+
+    Returns:
+        whether it was still held.
+    """
+    return tx.execute(sql.TAKE, job_id=job_id, now=tx.now).rowcount == 1
+
+
+def give_back(tx: Transaction, job_id: int, detail: str) -> None:
+    """Hold a result again whose delivery broke off, whether it was marked as taken or not."""
+    tx.execute(sql.GIVE_BACK, job_id=job_id).fetchone()
+    note(tx, job_id, "delivery broken", detail)
+
+
+def restore(tx: Transaction, job_id: int) -> None:
+    """Hold a result again that was taken, for another reader.
+
+    Raises:
+        JobNotFound: there is no such job.
+        ResultNotRestorable: it was not taken, or its payload is no longer kept.
+    """
+    if tx.execute(sql.RESTORE, job_id=job_id).fetchone():
+        note(tx, job_id, "restored")
+        return
+    row = tx.execute(sql.GET_JOB, job_id=job_id).fetchone()
+    if row is None:
+        raise JobNotFound(job_id)
+    raise ResultNotRestorable(job_id, _WHY_NOT_RESTORABLE[decode_job(row).result])
+
+
+_WHY_NOT_RESTORABLE: Final = {
+    Result.NONE: "the job has not ended yet",
+    Result.HELD: "it is held already",
+    Result.TAKEN: "its payload has been purged",
+    Result.DELETED: "it was deleted",
+    Result.EXPIRED: "it expired",
+    Result.UNWANTED: "it was never kept",
+}
+
+
+def delete(tx: Transaction, job_id: int) -> None:
+    """Delete a result; the work goes on if it has not ended.
+
+    Raises:
+        JobNotFound: nobody may ask for this job any more.
+    """
+    if not tx.execute(sql.DELETE, job_id=job_id, now=tx.now).fetchone():
+        raise JobNotFound(job_id)
+    drop_responses(tx, [job_id], "deleted")
+
+
+def delete_step(
+    tx: Transaction, statement: Statement, last: int, busy: Sequence[int], limit: int
+) -> int:
+    """Delete some of the results of jobs up to an id; return how many."""
+    ids = _ids(tx, statement, now=tx.now, last=last, busy=encode_ids(busy), limit=limit)
+    drop_responses(tx, ids, "deleted")
+    return len(ids)
+
+
+def expire_step(tx: Transaction, before: int, busy: Sequence[int], limit: int) -> int:
+    """Expire some of the held results that were finished before a time; return how many."""
+    ids = _ids(tx, sql.EXPIRE_STEP, now=tx.now, before=before, busy=encode_ids(busy), limit=limit)
+    drop_responses(tx, ids, "expired")
+    return len(ids)
+
+
+def drop_responses(tx: Transaction, ids: Sequence[int], event: str) -> None:
+    """Drop the responses of jobs whose results are gone, and note why."""
+    listed = encode_ids(ids)
+    tx.execute(sql.DROP_RESPONSES, ids=listed)
+    tx.execute(sql.DROP_RESPONSE_BODIES, ids=listed)
+    tx.execute(sql.NOTE_ALL, ids=listed, now=tx.now, event=event, detail=None)
+
+
+def purge_step(tx: Transaction, before: int, limit: int) -> int:
+    """Drop some of the payloads that nobody could ask for since before a time; return how many."""
+    ids = _ids(tx, sql.PURGEABLE, before=before, limit=limit)
+    listed = encode_ids(ids)
+    for statement in (sql.PURGE, sql.DROP_REQUESTS, sql.DROP_RESPONSES, sql.DROP_BODIES):
+        tx.execute(statement, ids=listed)
+    return len(ids)
+
+
+def forget(tx: Transaction, ids: Sequence[int]) -> int:
+    """Remove ended jobs from the history; return how many."""
+    return tx.execute(sql.DROP_JOBS, ids=encode_ids(ids)).rowcount
+
+
+def recover(tx: Transaction, ids: Sequence[int], detail: str) -> int:
+    """Queue orphaned jobs again; return how many."""
+    recovered = _ids(tx, sql.RECOVER, ids=encode_ids(ids))
+    note_all(tx, recovered, "recovered", detail)
+    return len(recovered)
+
+
+def fail_orphans(tx: Transaction, ids: Sequence[int], detail: str) -> int:
+    """End orphaned jobs that must not run again; return how many."""
+    failure = Failure.INTERRUPTED
+    return _end_orphans(
+        tx, sql.FAIL_ORPHANS, ids, status=failure.status, why=failure, because=detail
+    )
+
+
+def cancel_orphans(tx: Transaction, ids: Sequence[int], detail: str) -> int:
+    """End orphaned jobs whose cancellation was asked for; return how many."""
+    return _end_orphans(tx, sql.CANCEL_ORPHANS, ids, status=CANCELLED_STATUS, because=detail)
+
+
+def _end_orphans(
+    tx: Transaction, statement: Statement, ids: Sequence[int], **values: object
+) -> int:
+    ended = _ids(tx, statement, ids=encode_ids(ids), now=tx.now, **values)
+    tx.execute(sql.FORGET_SECRETS_OF, ids=encode_ids(ended))
+    return len(ended)
+
+
+def report(tx: Transaction, handle: JobHandle, boot: int) -> None:
+    """Write down the progress and the counters of a running job."""
+    tx.execute(
+        sql.REPORT,
+        job_id=handle.id,
+        boot=boot,
+        claimed_attempt=handle.attempt,
+        percent=handle.progress,
+        counted=json.dumps(dict(handle.counters)) if handle.counters else None,
+    )
+
+
+def warn(tx: Transaction, handle: JobHandle, boot: int, message: str) -> None:
+    """Write down a warning of a running job."""
+    row = tx.execute(
+        sql.WARN, job_id=handle.id, boot=boot, claimed_attempt=handle.attempt
+    ).fetchone()
+    if row:
+        note(tx, row[0], "warned", message)
+
+
+def note(tx: Transaction, job_id: int, event: str, detail: str | None = None) -> None:
+    """Add an event to a job's history."""
+    tx.execute(sql.NOTE, job_id=job_id, now=tx.now, event=event, detail=detail)
+
+
+def note_all(tx: Transaction, ids: Sequence[int], event: str, detail: str) -> None:
+    """Add the same event to the history of many jobs."""
+    tx.execute(sql.NOTE_ALL, ids=encode_ids(ids), now=tx.now, event=event, detail=detail)
+
+
+def _put_content(tx: Transaction, job_id: int, content: Content) -> bytes | None:
+    """Adopt a large body for a job, or give a small one for the message's row."""
+    if isinstance(content, bytes):
+        return content
+    tx.execute(sql.ADOPT_BODY, body_id=content.body_id, of_job=job_id, whole_size=content.size)
+    return None
+
+
+def _ids(tx: Transaction, statement: Statement, **values: object) -> list[int]:
+    return [job_id for (job_id,) in tx.execute(statement, **values)]

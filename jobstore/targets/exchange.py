@@ -1,0 +1,249 @@
+"""The two halves of a call without a socket: what a handler reads from, and what it writes to."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import EMPTY_PAYLOAD, ClientConnectionResetError, StreamReader, web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.compression_utils import ZLibCompressor
+from aiohttp.http_exceptions import ContentEncodingError
+from aiohttp.http_parser import DeflateBuffer
+
+from jobstore.errors import TargetBroken
+from jobstore.message import (
+    Body,
+    Headers,
+    Request,
+    Response,
+    bodiless,
+    chunks,
+    end_to_end,
+    header,
+    own_phrase,
+)
+from jobstore.targets.pipe import Pipe
+
+if TYPE_CHECKING:
+    from multidict import CIMultiDict
+
+# aiohttp's parser undoes these by itself, so that no handler on a socket ever sees them.
+_CODINGS: Final = frozenset({"gzip", "deflate", "br", "zstd"})
+
+# RFC 9110 section 5.5; where aiohttp writes headers to a socket, it refuses these as well.
+_FORBIDDEN: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+class Upload:
+    """The body of a request on its way to the handler.
+
+    Args:
+        request: the request; its body is read no faster than the handler reads it.
+    """
+
+    def __init__(self, request: Request) -> None:
+        self.payload = EMPTY_PAYLOAD
+        self.pending = False
+        self._body = request.body
+        if request.body != b"":
+            self._open(header(request.headers, "content-encoding"))
+
+    def _open(self, coding: str | None) -> None:
+        self._pipe = Pipe()
+        self.payload = self._pipe.reader
+        self._coding = coding.lower() if coding and coding.lower() in _CODINGS else None
+        if isinstance(self._body, bytes) and not self._coding:
+            self.payload.feed_data(self._body)
+            self.payload.feed_eof()
+        else:
+            self.pending = True
+
+    async def pour(self, fail: Callable[[Exception], None]) -> None:
+        """Feed a pending body to the handler.
+
+        Args:
+            fail: told what the body raised if it broke off, which is no fault of the handler.
+        """
+        try:
+            await self._pour()
+        except ContentEncodingError as exc:
+            self.payload.set_exception(web.RequestPayloadError(str(exc)))
+        except Exception as exc:  # noqa: BLE001 - whatever it was, the sender has to know
+            fail(exc)
+
+    async def _pour(self) -> None:
+        out = DeflateBuffer(self.payload, self._coding) if self._coding else self.payload
+        async for chunk in chunks(self._body):
+            more = out.feed_data(chunk, len(chunk))
+            await self._pipe.room()
+            while more:  # what was compressed comes out piece by piece
+                more = out.feed_data(b"", 0)
+                await self._pipe.room()
+        out.feed_eof()
+
+
+class Answer(AbstractStreamWriter):
+    """The response as the handler writes it and the sender takes it.
+
+    Args:
+        method: the request's method, since an answer to HEAD has no body.
+    """
+
+    def __init__(self, method: str) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.begun: asyncio.Future[None] = self._loop.create_future()
+        self.length = None
+        self._method = method
+        self._bodiless = False
+        self._status = 0
+        self._reason = ""
+        self._headers: Headers = ()
+        self._size: int | None = None
+        self._whole = b""
+        self._pipe: Pipe | None = None
+        self._compressor: ZLibCompressor | None = None
+        self._error: Exception | None = None
+        self._ended = False
+        self._closed = False
+
+    # The sender's side.
+
+    def response(self) -> Response:
+        """Return the response, its body a stream unless the handler is done already.
+
+        Raises:
+            TargetBroken: if the handler gave none.
+        """
+        if self._error:
+            raise self._error
+        reason = own_phrase(self._status, self._reason)
+        return Response(
+            status=self._status, reason=reason, headers=self._headers, body=self._body()
+        )
+
+    def _body(self) -> Body:
+        if not self._pipe:
+            return self._whole
+        if self._pipe.reader.is_eof():
+            return self._pipe.reader.read_nowait()
+        return _Rest(self._size, self._pipe.reader)
+
+    def finish(self) -> None:
+        """End the response: its handler is done.
+
+        The reader learns of the end only now, so that having read the whole of it does not break
+        off what a handler still does after its last byte.
+        """
+        if not self._status:
+            self.fail(TargetBroken("the handler gave an answer that it had given before"))
+        elif self.length and not self._bodiless:
+            self.fail(TargetBroken(f"the answer ended {self.length} bytes too early"))
+        elif self._pipe:
+            self._pipe.reader.feed_eof()
+        self._end()
+
+    def fail(self, error: Exception) -> None:
+        """Break the response off, unless it has ended already."""
+        if not self._ended:
+            self._error = error
+            if self._pipe:
+                self._pipe.reader.set_exception(error)
+            self._end()
+
+    def abandon(self) -> None:
+        """Break the response off if it has not ended: its handler was cancelled."""
+        if not self._ended:
+            self.fail(TargetBroken("the handler broke off its answer"))
+
+    def _end(self) -> None:
+        self._ended = True
+        self._begin()
+
+    def _begin(self) -> None:
+        if not self.begun.done():
+            self.begun.set_result(None)
+
+    def close(self) -> None:
+        """Take nothing more."""
+        self._closed = True
+
+    # The handler's side, which is aiohttp's interface.
+
+    async def write_headers(self, status_line: str, headers: "CIMultiDict[str]") -> None:
+        """Note the head of the response; until it is sent, another may replace it."""
+        items = tuple(headers.items())
+        if _FORBIDDEN.search("".join([status_line, *(text for item in items for text in item)])):
+            raise TargetBroken("a header of the answer has a control character in it")
+        _, status, self._reason = status_line.split(" ", 2)
+        self._status = int(status)
+        self._headers = end_to_end(items)
+        self._size = self.length
+        self._bodiless = bodiless(self._method, self._status)
+
+    def send_headers(self) -> None:
+        """Give the response to the sender, if its handler still runs when the loop comes round.
+
+        Waiting for the end, or for some amount, would hold back a stream that trickles; not
+        waiting at all would make a stream of an answer that is complete.
+        """
+        self.output_size = self.output_size or 1  # aiohttp asks whether anything has been sent
+        if not self._bodiless and not self._pipe:
+            self._pipe = Pipe()
+            self._loop.call_soon(self._begin)
+
+    async def write(self, chunk: bytes | bytearray | memoryview) -> None:
+        """Add to the body, and wait while its reader has more than it can take."""
+        data = bytes(chunk)  # since the handler may use its buffer again
+        if self._compressor:
+            data = await self._compressor.compress(data)
+        await self._put(data)
+
+    async def write_eof(self, chunk: bytes = b"") -> None:
+        """Add the last of the body, which most often is the whole of it."""
+        data = bytes(chunk)
+        if self._compressor:
+            data = await self._compressor.compress(data) + self._compressor.flush()
+        if self._pipe:
+            await self._put(data)
+        else:
+            self._whole = self._accept(data)
+
+    async def _put(self, data: bytes) -> None:
+        self.send_headers()
+        data = self._accept(data)
+        if self._pipe and data:
+            await self._pipe.feed(data)
+
+    def _accept(self, data: bytes) -> bytes:
+        if self._closed:
+            raise ClientConnectionResetError("nobody takes the answer any more")
+        if self._bodiless:
+            return b""
+        if self.length is not None:
+            data = data[: self.length]
+            self.length -= len(data)
+        self.output_size += len(data)
+        return data
+
+    async def drain(self) -> None:
+        """Do nothing: each write has waited for room already."""
+
+    def enable_compression(self, encoding: str = "deflate", strategy: int | None = None) -> None:
+        """Compress what is written from now on."""
+        self._compressor = ZLibCompressor(encoding=encoding, strategy=strategy)
+
+    def enable_chunking(self) -> None:
+        """Do nothing: chunks belong to a connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Rest:
+    """A body that its handler is still writing."""
+
+    size: int | None
+    reader: StreamReader
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self.reader.iter_any()

@@ -1,0 +1,143 @@
+"""An aiohttp application as a target: called as if over a socket, but without one."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Final, NoReturn, cast
+
+from aiohttp import StreamReader, web
+from aiohttp.http import HttpVersion11, RawRequestMessage
+from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
+
+from jobstore.errors import TargetBroken
+from jobstore.handle import JobHandle
+from jobstore.message import Request, Response, body_size, framed
+from jobstore.targets.exchange import Answer, Upload
+
+_HANDLE: Final = web.RequestKey("jobstore.handle", JobHandle)
+
+
+def current(request: web.BaseRequest) -> JobHandle:
+    """Return the job that a request is for; if it is for none, a handle that reports nowhere."""
+    if _HANDLE not in request:
+        request[_HANDLE] = JobHandle()
+    return request[_HANDLE]
+
+
+class InProcess:
+    """A target that is an aiohttp application in this process.
+
+    Args:
+        server: the application's, as ``AppRunner.server`` gives it. What the runner was told about
+            the access log holds here too.
+    """
+
+    def __init__(self, server: web.Server) -> None:
+        self._server = server
+        self._protocol = server()
+        self._protocol.transport = _Wire()
+
+    @asynccontextmanager
+    async def send(self, request: Request, handle: JobHandle) -> AsyncIterator[Response]:
+        """Call the application and give its response; leaving early cancels its handler.
+
+        Args:
+            request: what to send.
+            handle: the job that the request is for; ``current`` gives it to the handler.
+
+        Raises:
+            TargetBroken: if the handler breaks off, on entry or while the body is read.
+        """
+        answer, upload = Answer(request.method), Upload(request)
+        message = _message(request)
+        tasks = [asyncio.create_task(self._run(message, upload.payload, answer, handle))]
+        if upload.pending:
+            tasks.append(asyncio.create_task(upload.pour(answer.fail)))
+        try:
+            await answer.begun
+            yield answer.response()
+        finally:
+            answer.close()
+            await _stop(tasks)
+
+    async def _run(
+        self, message: RawRequestMessage, payload: StreamReader, answer: Answer, handle: JobHandle
+    ) -> None:
+        task = cast("asyncio.Task[None]", asyncio.current_task())
+        request = self._server.request_factory(message, payload, self._protocol, answer, task)
+        request[_HANDLE] = handle
+        try:
+            await self._respond(request)
+            answer.finish()
+        except TargetBroken as error:
+            answer.fail(error)
+        except ConnectionError:  # too late for an error page; aiohttp has logged what happened
+            answer.fail(TargetBroken("the handler failed in the middle of its answer"))
+        finally:
+            answer.abandon()
+
+    async def _respond(self, request: web.BaseRequest) -> None:
+        """Do what aiohttp does with a request from a socket, by the same methods."""
+        started = asyncio.get_running_loop().time()
+        try:
+            response = await self._server.request_handler(request)
+        except web.HTTPException as exc:
+            response = exc
+        except TimeoutError:
+            response = self._protocol.handle_error(request, 504)
+        except Exception as exc:  # noqa: BLE001 - logged there, and answered with 500
+            response = self._protocol.handle_error(request, 500, exc)
+        _, broken = await self._protocol.finish_response(request, response, started)
+        if broken:
+            raise ConnectionResetError
+
+
+def _message(request: Request) -> RawRequestMessage:
+    headers = framed(request.headers, request.body)
+    return RawRequestMessage(
+        request.method,
+        request.path,
+        HttpVersion11,
+        CIMultiDictProxy(CIMultiDict(headers)),
+        tuple((_raw(name), _raw(value)) for name, value in headers),
+        False,  # noqa: FBT003 - whether to close the connection; the tuple takes no names in C
+        None,
+        False,  # noqa: FBT003 - whether this is an upgrade
+        body_size(request.body) is None,
+        _url(request.path),
+    )
+
+
+def _raw(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _url(path: str) -> URL:
+    """Return a request target as aiohttp's parser does, with nothing normalised."""
+    if not path.startswith("/"):
+        return URL(path, encoded=True)
+    path, _, query = path.partition("?")
+    return URL.build(path=path, query_string=query, encoded=True)
+
+
+async def _stop(tasks: Sequence[asyncio.Task[None]]) -> None:
+    running = [task for task in tasks if not task.done()]
+    for task in running:
+        task.cancel()
+    if running:
+        await asyncio.wait(running)
+
+
+class _Wire(asyncio.Transport):
+    """The transport of all requests in process, which carries nothing."""
+
+    def is_closing(self) -> bool:
+        """Return False: an exchange that is broken off cancels its handler instead."""
+        return False
+
+    @property
+    def _sendfile_compatible(self) -> NoReturn:
+        # loop.sendfile asks for this, and FileResponse takes the error as it is raised by loops
+        # without sendfile (uvloop): it writes the file to the writer instead.
+        raise NotImplementedError

@@ -1,0 +1,48 @@
+"""Bodies on their way between two coroutines."""
+
+import asyncio
+from typing import Final
+
+from aiohttp import StreamReader
+from aiohttp.base_protocol import BaseProtocol
+
+BOUND: Final = 256 * 1024  # bytes that may wait for their reader before the source has to wait
+
+
+class _Flow(BaseProtocol):
+    """What a StreamReader expects of its connection: to be held up and let go."""
+
+    def __init__(self) -> None:
+        super().__init__(asyncio.get_running_loop())
+        self.room = asyncio.Event()
+        self.room.set()
+
+    @property
+    def connected(self) -> bool:
+        """Whether a reader may wait for more: a body that breaks off says so by an exception."""
+        return True
+
+    def pause_reading(self) -> None:
+        """Hold the source up."""
+        self.room.clear()
+
+    def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: ARG002, FBT001, FBT002 - aiohttp's signature
+        """Let the source go on."""
+        self.room.set()
+
+
+class Pipe:
+    """A bounded way from a coroutine to the reader of a body, with no connection in between."""
+
+    def __init__(self) -> None:
+        self._flow = _Flow()
+        self.reader = StreamReader(self._flow, BOUND // 2)  # which pauses at twice this limit
+
+    async def feed(self, chunk: bytes) -> None:
+        """Hand over a chunk, and wait until there is room for another."""
+        self.reader.feed_data(chunk)
+        await self.room()
+
+    async def room(self) -> None:
+        """Wait until the reader has room."""
+        await self._flow.room.wait()

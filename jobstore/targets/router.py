@@ -1,0 +1,70 @@
+"""Which target a request is for."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from jobstore.job import Replay
+from jobstore.targets import Target
+
+ROOT: Final = "/"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """A target, the paths that it owns, and how it may be used.
+
+    Args:
+        name: the path that it owns with everything below it, such as ``/api``; ``/`` owns all.
+        target: who answers there.
+        concurrency: how many of its jobs may run at once.
+        timeout: how long an attempt may take, in seconds, or None for as long as it likes.
+        replay: what may be sent again after an attempt was interrupted.
+        pattern: how the paths that it owns begin, where no one prefix can say it. Such a route
+            goes before those that have a prefix, and its name is no path then.
+    """
+
+    name: str
+    target: Target
+    concurrency: int
+    timeout: float | None = None
+    replay: Replay = Replay.IDEMPOTENT
+    pattern: re.Pattern[str] | None = None
+
+
+class Router:
+    """Finds the route of a path: the one with the longest prefix.
+
+    Args:
+        routes: all routes, in any order.
+    """
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        self._routes = tuple(sorted(routes, key=_precedence))
+        self._owners = tuple((route.pattern or _below(route.name), route) for route in self._routes)
+
+    @property
+    def routes(self) -> tuple[Route, ...]:
+        """The routes, in the order in which they are asked."""
+        return self._routes
+
+    def resolve(self, path: str) -> Route | None:
+        """Return the route that owns a path, or None.
+
+        Args:
+            path: the path, with or without a query, which plays no part.
+        """
+        for pattern, route in self._owners:
+            if pattern.match(path):
+                return route
+        return None
+
+
+def _precedence(route: Route) -> tuple[bool, int]:
+    return route.pattern is None, -len(route.name)
+
+
+def _below(prefix: str) -> re.Pattern[str]:
+    """Return what matches a prefix only where a segment ends: ``/api`` but not ``/apix``."""
+    return re.compile(re.escape(prefix.rstrip("/")) + r"(?:[/?]|$)")

@@ -1,0 +1,209 @@
+"""Another HTTP service as a target."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final, Self
+
+from aiohttp import (
+    ClientConnectorError,
+    ClientError,
+    ClientPayloadError,
+    ClientResponse,
+    ClientResponseError,
+    ClientSession,
+    ClientTimeout,
+    ConnectionTimeoutError,
+    DummyCookieJar,
+    ServerDisconnectedError,
+    TCPConnector,
+)
+from yarl import URL
+
+from jobstore.errors import TargetBroken, TargetFailed, TargetUnreachable
+from jobstore.handle import JobHandle
+from jobstore.message import (
+    Body,
+    Headers,
+    Request,
+    Response,
+    Stream,
+    bodiless,
+    end_to_end,
+    framed,
+    header,
+    own_phrase,
+    without,
+)
+
+_CONNECT: Final = 10.0  # seconds
+
+# How long an idle connection is kept, in seconds. One that the service closes just as a request
+# goes out fails the job if its method is not idempotent, since RFC 9110 section 9.2.2 forbids to
+# send that again. So this has to be shorter than any usual service's own limit (gunicorn: 2 s;
+# uvicorn, Node.js and Apache: 5 s); a new connection costs little beside a lost job.
+_IDLE: Final = 1.0
+
+_LONGEST_FIELD: Final = 64 * 1024  # bytes; aiohttp's 8 KiB would refuse answers that browsers take
+
+# RFC 9110 section 15; aiohttp passes over 100 and its like, and 101 answers nothing sent here.
+_FINAL: Final = range(200, 600)
+
+# What aiohttp would add by itself.
+_AUTOMATIC: Final = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
+
+# What went wrong, by the first class that fits.
+_BROKEN: Final[tuple[tuple[type[Exception], str], ...]] = (
+    (ServerDisconnectedError, "the target closed the connection without a complete answer"),
+    (ClientResponseError, "the target's answer is not valid HTTP"),
+    (ClientPayloadError, "the target's answer broke off before its end"),
+    (ClientError, "the connection to the target broke"),
+    (OSError, "the connection to the target broke"),
+    (ValueError, "the request cannot be sent over HTTP"),
+)
+
+
+class Upstream:
+    """A target that is an HTTP service.
+
+    Args:
+        base: the service's URL, to which the path of each request is appended.
+        session: a session as ``Upstream.open`` makes it.
+    """
+
+    def __init__(self, base: str, session: ClientSession) -> None:
+        self._base = base.rstrip("/")
+        self._session = session
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, base: str) -> AsyncIterator[Self]:
+        """Open a target with a session that neither adds anything nor hides anything.
+
+        Args:
+            base: the service's URL.
+        """
+        async with ClientSession(
+            connector=TCPConnector(limit=0, keepalive_timeout=_IDLE),
+            timeout=ClientTimeout(total=None, sock_connect=_CONNECT),
+            cookie_jar=DummyCookieJar(),
+            skip_auto_headers=_AUTOMATIC,
+            auto_decompress=False,
+            max_line_size=_LONGEST_FIELD,
+            max_field_size=_LONGEST_FIELD,
+        ) as session:
+            yield cls(base, session)
+
+    @asynccontextmanager
+    async def send(self, request: Request, handle: JobHandle) -> AsyncIterator[Response]:
+        """Send a request and give its response; leaving early closes the connection.
+
+        Args:
+            request: what to send.
+            handle: the job that the request is for; its id and attempt are sent along.
+
+        Raises:
+            TargetUnreachable: if no connection could be made.
+            TargetBroken: on entry or while the body is read, if the answer is none or breaks off.
+        """
+        async with await self._ask(request, handle) as answer:
+            yield _response(request.method, answer)
+
+    async def _ask(self, request: Request, handle: JobHandle) -> ClientResponse:
+        upload = _Upload(request.body)
+        try:
+            return await self._session.request(
+                request.method,
+                self._url(request.path),
+                headers=outgoing(request, handle),
+                data=upload.data(),
+                allow_redirects=False,
+            )
+        except (ClientError, OSError, ValueError) as exc:
+            raise upload.error or _failure(exc) from exc
+
+    def _url(self, path: str) -> URL:
+        # Without a slash in between, a path such as "@example.com" would lead to another host.
+        slash = "" if path.startswith("/") else "/"
+        return URL(f"{self._base}{slash}{path}", encoded=True)
+
+
+class _Upload:
+    """A body on its way out; aiohttp disguises what it raises, so that it is noted here."""
+
+    def __init__(self, body: Body) -> None:
+        self._body = body
+        self.error: Exception | None = None
+
+    def data(self) -> bytes | AsyncIterator[bytes] | None:
+        """Return the body as aiohttp takes it."""
+        if isinstance(self._body, bytes):
+            return self._body or None
+        return self._noting(self._body)
+
+    async def _noting(self, body: Stream) -> AsyncIterator[bytes]:
+        try:
+            async for chunk in body:
+                yield chunk
+        except Exception as exc:
+            self.error = exc
+            raise
+
+
+class _Download:
+    """A body on its way in."""
+
+    def __init__(self, answer: ClientResponse) -> None:
+        self.size = answer.content_length
+        self._answer = answer
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            async for chunk in self._answer.content.iter_any():
+                yield chunk
+        except (ClientError, OSError) as exc:
+            raise _failure(exc) from exc
+
+
+def outgoing(request: Request, handle: JobHandle) -> Headers:
+    """Return the headers of a request that goes on to the next hop.
+
+    ``Host`` becomes the service's own, and travels in ``Forwarded`` (RFC 7239); ``Via`` says who
+    passed the request on (RFC 9110 section 7.6.3). Both are lists, so that a further line appends
+    to one that came in. The job's own headers are never a client's.
+    """
+    headers = framed(end_to_end(request.headers), request.body)
+    headers = without(headers, ("host", "jobstore-id", "jobstore-attempt"))
+    host = header(request.headers, "host")
+    forwarded = (("Forwarded", f"host={_quoted(host)};proto=http"),) if host else ()
+    job = () if handle.id is None else _job(handle.id, handle.attempt)
+    return (*headers, ("Via", "1.1 jobstore"), *forwarded, *job)
+
+
+def _job(job_id: int, attempt: int) -> Headers:
+    return (("Jobstore-Id", str(job_id)), ("Jobstore-Attempt", str(attempt)))
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", r"\\").replace('"', r"\"") + '"'
+
+
+def _response(method: str, answer: ClientResponse) -> Response:
+    if answer.status not in _FINAL:
+        raise TargetBroken("the target answered with a status that is none")
+    return Response(
+        status=answer.status,
+        reason=own_phrase(answer.status, answer.reason or ""),
+        headers=end_to_end(tuple(answer.headers.items())),
+        body=b"" if bodiless(method, answer.status) else _Download(answer),
+    )
+
+
+def _failure(exc: Exception) -> TargetFailed:
+    """Say in a sentence what happened, and nothing of what URL and headers may give away."""
+    if isinstance(exc, ClientConnectorError):
+        reason = os.strerror(exc.errno) if exc.errno else exc.strerror
+        return TargetUnreachable(f"no connection to {exc.host}:{exc.port}: {reason}")
+    if isinstance(exc, ConnectionTimeoutError):
+        return TargetUnreachable(f"no connection to the target within {_CONNECT:g} s")
+    return TargetBroken(next(text for kind, text in _BROKEN if isinstance(exc, kind)))
