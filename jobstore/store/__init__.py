@@ -3,5 +3,15 @@
 from jobstore.store.delivery import Delivery
 from jobstore.store.opening import owned_store, shared_store
 from jobstore.store.store import Boot, Limits, Orphan, Store
+from jobstore.store.transitions import Capture
 
-__all__ = ["Boot", "Delivery", "Limits", "Orphan", "Store", "owned_store", "shared_store"]
+__all__ = [
+    "Boot",
+    "Capture",
+    "Delivery",
+    "Limits",
+    "Orphan",
+    "Store",
+    "owned_store",
+    "shared_store",
+]

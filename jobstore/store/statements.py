@@ -186,7 +186,7 @@ FORGET_SECRETS: Final = Statement(
 # --- recovery -----------------------------------------------------------------------------------
 
 ORPHANS: Final = Statement(
-    select(_job.id, _job.boot, _job.method, _job.target, _job.attempt, _job.cancel_asked_at)
+    select(_job.id, _job.boot, _job.method, _job.path, _job.attempt, _job.cancel_asked_at)
     .where(in_state(State.RUNNING), _job.boot < bindparam("boot"))
     .order_by(_job.boot, _job.id)
     .limit(_limit)

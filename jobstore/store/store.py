@@ -1,7 +1,7 @@
 """The store of a running server: everything that a job goes through, durably."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -59,7 +59,7 @@ class Orphan:
     job_id: int
     boot: int
     method: str
-    target: str
+    path: str
     attempt: int
     cancel_asked_at: int | None
 
@@ -165,15 +165,19 @@ class Store:
 
     # --- the end of the work --------------------------------------------------------------------
 
-    async def finish(self, claim: Claim, response: Response) -> None:
-        """End a job with its target's answer, whose body is read here.
+    @asynccontextmanager
+    async def captured(self, response: Response) -> AsyncIterator[Capture]:
+        """Read a target's answer to its end; what no job has kept when the context ends, goes away.
 
         Raises:
-            TargetFailed: the answer broke off; the job still runs.
+            TargetFailed: the answer broke off.
         """
         async with self._bodies.received(chunks(response.body), "response") as content:
-            capture = Capture(response.status, response.reason, response.headers, content)
-            await self._end(claim, lambda tx: transitions.finish(tx, claim, self._boot, capture))
+            yield Capture(response.status, response.reason, response.headers, content)
+
+    async def finish(self, claim: Claim, capture: Capture) -> None:
+        """End a job with its target's answer."""
+        await self._end(claim, lambda tx: transitions.finish(tx, claim, self._boot, capture))
 
     async def fail(self, claim: Claim, failure: Failure, detail: str) -> None:
         """End a job without an answer."""
@@ -182,6 +186,10 @@ class Store:
     async def stopped(self, claim: Claim, detail: str) -> None:
         """End a job whose cancellation has taken effect."""
         await self._end(claim, lambda tx: transitions.stopped(tx, claim, self._boot, detail))
+
+    def abandon(self, claim: Claim) -> None:
+        """Give up on a job that cannot be ended in the store; the next start recovers it."""
+        self._dispatcher.release(claim.target)
 
     async def _end(self, claim: Claim, operation: Operation[bool]) -> None:
         posted = self._writer.post(operation)

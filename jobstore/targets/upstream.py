@@ -177,7 +177,13 @@ def outgoing(request: Request, handle: JobHandle) -> Headers:
     host = header(request.headers, "host")
     forwarded = (("Forwarded", f"host={_quoted(host)};proto=http"),) if host else ()
     job = () if handle.id is None else _job(handle.id, handle.attempt)
-    return (*headers, ("Via", "1.1 jobstore"), *forwarded, *job)
+    return _alike((*headers, ("Via", "1.1 jobstore"), *forwarded, *job))
+
+
+def _alike(headers: Headers) -> Headers:
+    """Spell each name one way, since aiohttp takes ``via`` after ``Via`` for its replacement."""
+    spelling: dict[str, str] = {}
+    return tuple((spelling.setdefault(name.lower(), name), value) for name, value in headers)
 
 
 def _job(job_id: int, attempt: int) -> Headers:

@@ -1,0 +1,260 @@
+"""Run jobs: claim by claim, each ending in exactly one way."""
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final, TypeAlias
+
+from jobstore.clock import iso
+from jobstore.errors import StoreError, TargetBroken, TargetUnreachable
+from jobstore.handle import JobHandle
+from jobstore.job import Cancellation, Claim, Failure, Replay
+from jobstore.store import Boot, Capture, Orphan, Store
+from jobstore.targets.router import Route, Router
+
+# RFC 9110 section 9.2.2
+IDEMPOTENT: Final = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"})
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """No answer could be had."""
+
+    failure: Failure
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """The job was cancelled while it ran."""
+
+
+Outcome: TypeAlias = Capture | Failed | Stopped
+
+
+class Recovery(StrEnum):
+    """What becomes of a job that was running when its server went away."""
+
+    RUN_AGAIN = "run again"
+    INTERRUPT = "interrupt"
+    SET_ASIDE = "set aside"
+    CANCEL = "cancel"
+
+
+def decide(orphan: Orphan, replay: Replay, max_attempts: int) -> Recovery:
+    """Decide what becomes of an orphaned job.
+
+    Args:
+        orphan: the job and its last attempt.
+        replay: what its target allows to be sent again.
+        max_attempts: how many claims a job may have in all.
+    """
+    if orphan.cancel_asked_at is not None:
+        return Recovery.CANCEL
+    if replay is Replay.NEVER:
+        return Recovery.INTERRUPT
+    if replay is Replay.IDEMPOTENT and orphan.method not in IDEMPOTENT:
+        return Recovery.INTERRUPT
+    if orphan.attempt >= max_attempts:
+        return Recovery.SET_ASIDE
+    return Recovery.RUN_AGAIN
+
+
+@dataclass(slots=True)
+class _Running:
+    """One attempt at a job.
+
+    Args:
+        handle: what the handler sees of it.
+        task: runs it.
+        stoppable: whether the target is still at work, so that there is something to stop.
+    """
+
+    handle: JobHandle
+    task: asyncio.Task[None] = field(init=False)
+    stoppable: bool = True
+
+    def cancel(self) -> None:
+        if self.stoppable:
+            self.handle.cancel()
+            self.task.cancel()
+
+
+class Executor:
+    """Run the jobs of a store on their targets.
+
+    Args:
+        store: where orders come from and outcomes go to.
+        router: the targets.
+        max_attempts: how many claims a job may have before it is set aside.
+    """
+
+    def __init__(self, store: Store, router: Router, max_attempts: int) -> None:
+        self._store = store
+        self._router = router
+        self._max_attempts = max_attempts
+        self._running: dict[int, _Running] = {}
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    async def run(self) -> None:
+        """Follow the store's orders until cancelled."""
+        capacities = {route.name: route.concurrency for route in self._router.routes}
+        try:
+            async for order in self._store.work(capacities):
+                match order:
+                    case Claim():
+                        self._start(order)
+                    case Cancellation(job_id):
+                        if job_id in self._running:
+                            self._running[job_id].cancel()
+        finally:
+            self._abandon()
+
+    async def drain(self, seconds: float) -> None:
+        """Let running jobs finish, but not for longer than so many seconds."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
+        except TimeoutError:
+            log.warning(
+                "%d jobs still run after %g s; the next start recovers them",
+                len(self._running),
+                seconds,
+                extra={"action": "drain"},
+            )
+
+    def _abandon(self) -> None:
+        for running in self._running.values():
+            running.task.cancel()
+
+    # --- one attempt ----------------------------------------------------------------------------
+
+    def _start(self, claim: Claim) -> None:
+        running = _Running(JobHandle(claim.job_id, claim.attempt, self._store))
+        running.task = asyncio.create_task(self._run(claim, running))
+        self._running[claim.job_id] = running
+        self._idle.clear()
+
+    async def _run(self, claim: Claim, running: _Running) -> None:
+        try:
+            async with AsyncExitStack() as kept:
+                outcome = await self._attempt(claim, running.handle, kept)
+                running.stoppable = False
+                await self._end(claim, outcome)
+        except StoreError as error:
+            # The job stays claimed; the next start finds it and recovers it.
+            log.error("job %d: %s", claim.job_id, error, extra=_about("end", claim))  # noqa: TRY400
+            self._store.abandon(claim)
+        finally:
+            del self._running[claim.job_id]
+            if not self._running:
+                self._idle.set()
+
+    async def _attempt(self, claim: Claim, handle: JobHandle, kept: AsyncExitStack) -> Outcome:
+        """Ask the target and take its answer in, which lasts as long as what it is kept in."""
+        route = self._router.resolve(claim.request.path)
+        if route is None:
+            return Failed(Failure.UNREACHABLE, "no target is configured for this path")
+        try:
+            async with (
+                asyncio.timeout(route.timeout),
+                route.target.send(claim.request, handle) as response,
+            ):
+                return await kept.enter_async_context(self._store.captured(response))
+        except asyncio.CancelledError:
+            if not handle.cancelled:
+                raise
+            _current_task().uncancel()
+            return Stopped()
+        except TimeoutError:
+            return Failed(Failure.TIMEOUT, f"the target did not answer within {route.timeout:g} s")
+        except TargetUnreachable as error:
+            return Failed(Failure.UNREACHABLE, str(error))
+        except TargetBroken as error:
+            return Failed(Failure.BROKEN, str(error))
+
+    async def _end(self, claim: Claim, outcome: Outcome) -> None:
+        match outcome:
+            case Capture():
+                await self._store.finish(claim, outcome)
+            case Failed(failure, detail):
+                log.info("job %d failed: %s", claim.job_id, detail, extra=_about("fail", claim))
+                await self._store.fail(claim, failure, detail)
+            case Stopped():
+                await self._store.stopped(claim, "cancelled while it ran")
+
+    # --- recovery -------------------------------------------------------------------------------
+
+    async def recover(self) -> int:
+        """Decide about every job that an earlier start of the server left running.
+
+        Returns:
+            how many there were.
+        """
+        await self._reroute()
+        recovered = 0
+        while orphans := await self._store.orphans():
+            for boot in {orphan.boot for orphan in orphans}:
+                await self._recover([orphan for orphan in orphans if orphan.boot == boot])
+            recovered += len(orphans)
+        return recovered
+
+    async def _recover(self, orphans: list[Orphan]) -> None:
+        """Recover jobs that were claimed by one and the same start of the server."""
+        cause = _cause(await self._store.boot_of(orphans[0]))
+        groups: Mapping[tuple[Recovery, int], list[int]] = defaultdict(list)
+        for orphan in orphans:
+            groups[self._decide(orphan), orphan.attempt].append(orphan.job_id)
+        for (recovery, attempt), ids in groups.items():
+            detail = f"attempt {attempt} was interrupted: {cause}"
+            match recovery:
+                case Recovery.RUN_AGAIN:
+                    await self._store.recover(ids, detail)
+                case Recovery.INTERRUPT:
+                    await self._store.fail_orphans(ids, f"{detail}; it may not be sent again")
+                case Recovery.SET_ASIDE:
+                    await self._store.fail_orphans(ids, f"{detail}; that was the last one allowed")
+                case Recovery.CANCEL:
+                    await self._store.cancel_orphans(ids, f"cancelled; {detail}")
+            log.info("%s: %s %d jobs", detail, recovery, len(ids), extra={"action": "recover"})
+
+    def _decide(self, orphan: Orphan) -> Recovery:
+        route = self._router.resolve(orphan.path)
+        replay = route.replay if route else Replay.NEVER
+        return decide(orphan, replay, self._max_attempts)
+
+    async def _reroute(self) -> None:
+        """Queue what waits for a target that is no longer configured with who owns its path now."""
+        names = {route.name for route in self._router.routes}
+        for gone in await self._store.queued_targets():
+            heir = self._heir(gone)
+            if gone not in names and heir is not None:
+                await self._store.reroute(gone, heir.name)
+
+    def _heir(self, name: str) -> Route | None:
+        return self._router.resolve(name) or next(iter(self._router.routes), None)
+
+
+def _cause(boot: Boot) -> str:
+    """Say truthfully what ended an earlier start of the server."""
+    server = f"the server with pid {boot.pid}, started {iso(boot.started_at)},"
+    if boot.ended_at is None:
+        return f"{server} was killed or lost power"
+    return f"{server} was shut down at {iso(boot.ended_at)} before the job ended"
+
+
+def _about(action: str, claim: Claim) -> dict[str, object]:
+    return {"action": action, "job_id": claim.job_id, "attempt": claim.attempt}
+
+
+def _current_task() -> asyncio.Task[None]:
+    task = asyncio.current_task()
+    assert task is not None
+    return task

@@ -1,0 +1,68 @@
+"""Keep the store from growing: what nobody may ask for any more goes, a few rows at a time."""
+
+import asyncio
+import logging
+from dataclasses import dataclass
+
+from jobstore.clock import SECOND, Clock
+from jobstore.errors import StoreError
+from jobstore.store import Store
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """How long things are kept, in seconds; None is for ever.
+
+    Args:
+        unfetched: a result that nobody fetched, from the end of its job.
+        fetched: the payload of a job whose result was fetched, deleted or has expired.
+        history: a job that nobody can ask for any more, from its end.
+        interval: how long to rest between two rounds.
+    """
+
+    unfetched: float | None
+    fetched: float | None
+    history: float | None
+    interval: float
+
+
+class Janitor:
+    """Work off what retention asks for.
+
+    Args:
+        store: where to clean.
+        retention: what to keep.
+        clock: what time it is.
+    """
+
+    def __init__(self, store: Store, retention: Retention, clock: Clock) -> None:
+        self._store = store
+        self._retention = retention
+        self._clock = clock
+
+    async def run(self) -> None:
+        """Do rounds until cancelled."""
+        while True:
+            try:
+                await self.run_once()
+            except StoreError as error:
+                log.warning("will try again: %s", error, extra={"action": "clean"})
+            await asyncio.sleep(self._retention.interval)
+
+    async def run_once(self) -> int:
+        """Do one round; return how many rows went or changed."""
+        done = 0
+        if (before := self._ago(self._retention.unfetched)) is not None:
+            done += await self._store.expire(before)
+        if (before := self._ago(self._retention.fetched)) is not None:
+            done += await self._store.purge(before)
+        if (before := self._ago(self._retention.history)) is not None:
+            done += await self._store.forget(before)
+        done += await self._store.sweep()
+        await self._store.checkpoint()
+        return done
+
+    def _ago(self, seconds: float | None) -> int | None:
+        return None if seconds is None else self._clock() - int(seconds * SECOND)

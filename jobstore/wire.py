@@ -1,0 +1,122 @@
+"""Between aiohttp's requests and responses and our own: nothing is lost on the way."""
+
+from collections.abc import AsyncIterator
+from typing import Final
+
+from aiohttp import web
+from multidict import CIMultiDict
+
+from jobstore.errors import BodyBroken, JobstoreError
+from jobstore.message import Headers, Request, Response, bodiless, body_size, chunks, end_to_end
+
+# aiohttp adds these where they are missing; a relayed response stays as its target made it.
+_ADDED: Final = ("Content-Type", "Server")
+_GIVEN: Final = web.ResponseKey("jobstore.given", frozenset)
+
+
+class _Incoming:
+    """The body of a request, as it arrives."""
+
+    def __init__(self, request: web.BaseRequest) -> None:
+        self._request = request
+
+    @property
+    def size(self) -> int | None:
+        return self._request.content_length
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            async for chunk in self._request.content.iter_any():
+                yield chunk
+        except JobstoreError:
+            raise
+        except (ConnectionError, web.RequestPayloadError) as error:
+            raise BodyBroken from error
+
+
+def received(request: web.BaseRequest) -> Request:
+    """Read a request that came in over a socket; its body streams if it has one.
+
+    The path stays as it was sent, byte for byte; of the headers those stay that travel on.
+    """
+    path = request.raw_path
+    if not path.startswith("/"):  # absolute form, RFC 9112 section 3.2.2
+        path = request.rel_url.raw_path_qs or "/"
+    return Request(
+        method=request.method,
+        path=path,
+        headers=end_to_end(tuple(request.headers.items())),
+        body=_Incoming(request) if request.body_exists else b"",
+    )
+
+
+async def relay(request: web.BaseRequest, response: Response) -> web.StreamResponse:
+    """Answer a request with its target's response, as it streams in."""
+    answer = _answer(response, response.headers)
+    await _send(answer, request, response)
+    return answer
+
+
+async def deliver(
+    request: web.BaseRequest, response: Response, extra: Headers
+) -> web.StreamResponse:
+    """Answer a request with the kept response to another one, to its last byte.
+
+    Args:
+        request: the request that fetches it.
+        response: what was kept.
+        extra: headers to add.
+
+    Raises:
+        ConnectionError: the connection broke before the last byte was handed over.
+    """
+    answer = _answer(response, (*response.headers, *extra))
+    # What was kept may be the answer to HEAD, whose length is not that of its body.
+    answer.headers.popall("Content-Length", None)
+    if not bodiless(request.method, response.status):
+        answer.content_length = body_size(response.body)
+    await _send(answer, request, response)
+    await _handed_over(request)
+    return answer
+
+
+def _answer(response: Response, headers: Headers) -> web.StreamResponse:
+    answer = web.StreamResponse(
+        status=response.status, reason=response.reason, headers=CIMultiDict(headers)
+    )
+    answer[_GIVEN] = frozenset(name.lower() for name, _ in headers)
+    return answer
+
+
+async def _send(answer: web.StreamResponse, request: web.BaseRequest, response: Response) -> None:
+    await answer.prepare(request)
+    async for chunk in chunks(response.body):
+        await answer.write(chunk)
+    await answer.write_eof()
+
+
+async def as_given(_: web.Request, response: web.StreamResponse) -> None:
+    """Take back what aiohttp has added to a relayed response; a signal before each response."""
+    given = response.get(_GIVEN)
+    if given is not None:
+        for name in _ADDED:
+            if name.lower() not in given:
+                response.headers.popall(name, None)
+
+
+async def _handed_over(request: web.BaseRequest) -> None:
+    """Wait until the operating system has taken the last byte.
+
+    Raises:
+        ConnectionError: it has not, and never will.
+    """
+    transport = request.transport
+    # A transport that is gone here went after the last write: no byte of it was left behind then,
+    # since each write to a broken connection raises.
+    if transport is None or not transport.get_write_buffer_size():
+        return
+    transport.set_write_buffer_limits(high=0)
+    try:
+        await request.writer.drain()
+    finally:
+        transport.set_write_buffer_limits()
