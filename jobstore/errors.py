@@ -19,6 +19,8 @@ JobstoreError
 ├── JobNotFound                 no such job, or none whose result can still be asked for
 ├── ResultNotRestorable         the result is not one that was fetched and kept
 ├── DeliveryRefused             a result changed hands while it was on its way to a reader
+├── NoTarget                    nobody is configured to answer a path
+├── CannotListen                the server's address cannot be used
 └── TargetFailed                no answer could be had from the target
     ├── TargetUnreachable
     ├── TargetTimeout
@@ -203,6 +205,28 @@ class DeliveryRefused(JobstoreError):
     def __init__(self, job_id: int) -> None:
         super().__init__(f"the result of job {job_id} went away while it was being delivered")
         self.job_id = job_id
+
+
+class NoTarget(JobstoreError):
+    """Nobody is configured to answer a path."""
+
+    def __init__(self) -> None:
+        super().__init__("no target is configured for this path")
+
+
+class CannotListen(JobstoreError):
+    """The server's address cannot be used.
+
+    Args:
+        host: where it should have listened.
+        port: on which port.
+        problem: why it cannot.
+    """
+
+    def __init__(self, host: str, port: int, problem: str) -> None:
+        super().__init__(
+            f"cannot listen on {host}:{port}: {problem}; choose another port with --port"
+        )
 
 
 class TargetFailed(JobstoreError):

@@ -115,7 +115,7 @@ class Executor:
                         if job_id in self._running:
                             self._running[job_id].cancel()
         finally:
-            self._abandon()
+            await self._abandon()
 
     async def drain(self, seconds: float) -> None:
         """Let running jobs finish, but not for longer than so many seconds."""
@@ -130,9 +130,13 @@ class Executor:
                 extra={"action": "drain"},
             )
 
-    def _abandon(self) -> None:
-        for running in self._running.values():
-            running.task.cancel()
+    async def _abandon(self) -> None:
+        """Break off what still runs; its claims stay for the next start to recover."""
+        tasks = [running.task for running in self._running.values()]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
 
     # --- one attempt ----------------------------------------------------------------------------
 

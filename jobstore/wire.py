@@ -1,12 +1,13 @@
 """Between aiohttp's requests and responses and our own: nothing is lost on the way."""
 
 from collections.abc import AsyncIterator
+from http import HTTPStatus
 from typing import Final
 
 from aiohttp import web
 from multidict import CIMultiDict
 
-from jobstore.errors import BodyBroken, JobstoreError
+from jobstore.errors import BodyBroken, JobstoreError, TargetFailed
 from jobstore.message import Headers, Request, Response, bodiless, body_size, chunks, end_to_end
 
 # aiohttp adds these where they are missing; a relayed response stays as its target made it.
@@ -53,7 +54,14 @@ def received(request: web.BaseRequest) -> Request:
 async def relay(request: web.BaseRequest, response: Response) -> web.StreamResponse:
     """Answer a request with its target's response, as it streams in."""
     answer = _answer(response, response.headers)
-    await _send(answer, request, response)
+    try:
+        await _send(answer, request, response)
+    except TargetFailed:
+        if not answer.prepared:
+            raise
+        # Too late for another answer: only a broken connection says that this one is not whole.
+        if request.transport is not None:
+            request.transport.abort()
     return answer
 
 
@@ -93,6 +101,23 @@ async def _send(answer: web.StreamResponse, request: web.BaseRequest, response: 
     async for chunk in chunks(response.body):
         await answer.write(chunk)
     await answer.write_eof()
+
+
+def problem(status: int, detail: str, headers: Headers = ()) -> web.Response:
+    """Make a problem document of an error: RFC 9457.
+
+    Args:
+        status: the status code.
+        detail: what happened, in a sentence for people.
+        headers: headers to add.
+    """
+    document = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status}
+    return web.json_response(
+        {**document, "detail": detail},
+        status=status,
+        headers=CIMultiDict(headers),
+        content_type="application/problem+json",
+    )
 
 
 async def as_given(_: web.Request, response: web.StreamResponse) -> None:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from io import BytesIO
 from typing import Final, Self
 
 from aiohttp import (
@@ -135,10 +136,10 @@ class _Upload:
         self._body = body
         self.error: Exception | None = None
 
-    def data(self) -> bytes | AsyncIterator[bytes] | None:
-        """Return the body as aiohttp takes it."""
+    def data(self) -> BytesIO | AsyncIterator[bytes] | None:
+        """Return the body as aiohttp takes it without a warning that it is large."""
         if isinstance(self._body, bytes):
-            return self._body or None
+            return BytesIO(self._body) if self._body else None
         return self._noting(self._body)
 
     async def _noting(self, body: Stream) -> AsyncIterator[bytes]:

@@ -1,0 +1,233 @@
+"""ArangoDB's jobs: ``x-arango-async`` on any request, and ``/_api/job`` to ask for the result.
+
+The facts stand in ArangoDB's documentation, "Managing Async Results via HTTP", and in the tests
+and sources that its versions 1.4 to 3.12 share; error numbers are those of ArangoDB's errors.dat.
+"""
+
+import json
+import logging
+import math
+import re
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Final
+
+from aiohttp import web
+
+from jobstore import wire
+from jobstore.clock import SECOND
+from jobstore.errors import (
+    BodyBroken,
+    BodyTooLarge,
+    JobNotFound,
+    JobstoreError,
+    NotAccepting,
+    NoTarget,
+    StoreBusy,
+    StoreFull,
+)
+from jobstore.job import Dialect, Job
+from jobstore.lifecycle import Result, State
+from jobstore.message import Headers, Response, header, without
+from jobstore.store import Delivery, Store
+
+ASYNC: Final = "x-arango-async"
+ASYNC_ID: Final = "x-arango-async-id"
+
+log = logging.getLogger(__name__)
+
+# How the paths of this API begin.
+OWN_PATHS: Final = re.compile(r"(?:/_db/[^/?]+)?/_(?:api|admin)/job(?:[/?]|$)")
+
+_WANTED: Final[Mapping[str | None, bool]] = {"store": True, "true": False}
+_TEXT: Final = "text/plain; charset=utf-8"
+_JSON: Final = "application/json; charset=utf-8"
+_DEFAULT_COUNT: Final = 100
+_NUMERIC_ID: Final = re.compile(r"[1-9][0-9]*")
+_COUNT: Final = re.compile(r"[0-9]{1,18}")
+_STAMP: Final = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]*)?(?:[eE][+-]?[0-9]{1,2})?")
+_LARGEST_TIME: Final = 2**63 - 1
+
+# Statuses, error numbers and messages; None leaves the message to the error.
+_ERRORS: Final[Mapping[type[JobstoreError], tuple[int, int, str | None]]] = {
+    NotAccepting: (503, 21003, "queue is full"),
+    StoreFull: (503, 1104, "filesystem full"),
+    StoreBusy: (503, 18, "lock timeout"),
+    BodyTooLarge: (413, 413, None),
+    BodyBroken: (400, 400, "bad parameter"),
+    NoTarget: (404, 404, None),
+    JobNotFound: (404, 404, "not found"),
+}
+_RETRY_AFTER: Final = {"Retry-After": "1"}
+_NO_HEADERS: Final[Mapping[str, str]] = {}
+_CANCELED: Final = 21
+_INTERNAL: Final = 4
+# "failed": the general one. With 503 as error number, python-arango would try another host.
+_FAILED: Final = 1
+
+
+class ArangoTrigger:
+    """``x-arango-async: store`` keeps the result, ``true`` does not, anything else is nothing."""
+
+    dialect = Dialect.ARANGO
+
+    def asks(self, headers: Headers) -> bool | None:
+        """Tell whether the result is wanted, or None if no job is asked for at all."""
+        return _WANTED.get(header(headers, ASYNC))
+
+    def strip(self, headers: Headers) -> Headers:
+        """Return the headers without the one that asks for a job."""
+        return without(headers, (ASYNC,))
+
+    def accepted(self, job_id: int, *, wanted: bool) -> web.Response:
+        """Answer 202, with the job's id if there will be something to ask for."""
+        return _empty(202, {ASYNC_ID: str(job_id)} if wanted else {})
+
+    def refused(self, error: JobstoreError) -> web.Response:
+        """Answer with ArangoDB's error for what happened."""
+        return _refusal(error)
+
+
+class ArangoJobs:
+    """The job manager's own API.
+
+    Args:
+        store: where the jobs are.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def add_routes(self, app: web.Application) -> None:
+        """Let an application serve the API, under each of its prefixes."""
+        for base in ("/_api/job", "/_admin/job"):
+            for prefix in ("", "/_db/{database}"):
+                app.router.add_route("*", prefix + base, self.handle)
+                app.router.add_route("*", prefix + base + "/{tail:.*}", self.handle)
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Answer any call of the API."""
+        try:
+            return await self._handle(request)
+        except _BadParameterError:
+            return _error(400, 400, "bad parameter")
+        except JobstoreError as error:
+            return _refusal(error)
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        parts = [part for part in request.match_info.get("tail", "").split("/") if part]
+        match request.method, parts:
+            case "PUT", [job_id]:
+                return await self._fetch(request, _existing(job_id))
+            case "PUT", [job_id, "cancel"]:
+                await self._store.cancel(_existing(job_id))
+            case "GET", ["pending"]:
+                return _ids(await self._store.pending(_count(request)))
+            case "GET", ["done"]:
+                return _ids(await self._store.held(_count(request)))
+            case "GET", [job_id] if _NUMERIC_ID.fullmatch(job_id):
+                return _status(await self._store.peek(_existing(job_id)))
+            case "DELETE", ["all"]:
+                await self._store.delete_all()
+            case "DELETE", ["expired"]:
+                await self._store.expire(_stamp(request))
+            case "DELETE", [job_id]:
+                await self._store.delete(_existing(job_id))
+            case (("PUT" | "GET" | "DELETE"), _):
+                raise _BadParameterError
+            case _:
+                return _error(405, 405, "method not supported")
+        return _json(200, {"result": True})
+
+    async def _fetch(self, request: web.Request, job_id: int) -> web.StreamResponse:
+        async with self._store.take(job_id) as delivery:
+            if delivery is None:
+                return _empty(204)
+            response = delivery.response or _stand_in(delivery)
+            return await wire.deliver(request, response, ((ASYNC_ID, str(job_id)),))
+
+
+class _BadParameterError(Exception):
+    """A part of the request is missing or cannot be read."""
+
+
+def _existing(text: str) -> int:
+    """Read a job's id; what cannot be one is the id of no job."""
+    if not _NUMERIC_ID.fullmatch(text):
+        raise JobNotFound(0)
+    return int(text[:20])  # twenty digits are too large already
+
+
+def _count(request: web.Request) -> int:
+    text = request.query.get("count")
+    if text is None:
+        return _DEFAULT_COUNT
+    if not _COUNT.fullmatch(text):
+        raise _BadParameterError
+    return int(text)
+
+
+def _stamp(request: web.Request) -> int:
+    """Read a UNIX time in seconds; what was finished at a lower one is expired."""
+    text = request.query.get("stamp", "")
+    if not _STAMP.fullmatch(text):
+        raise _BadParameterError
+    microseconds = math.ceil(float(text) * SECOND)
+    return max(-_LARGEST_TIME, min(_LARGEST_TIME, microseconds))
+
+
+def _status(job: Job) -> web.Response:
+    return _empty(204 if job.result is Result.NONE else 200)
+
+
+def _ids(ids: list[int]) -> web.Response:
+    return _json(200, [str(job_id) for job_id in ids])
+
+
+def _stand_in(delivery: Delivery) -> Response:
+    """Make the response of a job that has none: it was cancelled, or no answer could be had."""
+    job = delivery.job
+    if job.state is State.CANCELLED:
+        return _kept(_JSON, 410, _error_body(410, _CANCELED, "canceled request"))
+    status, detail = job.status or 503, job.detail or "no answer could be had"
+    document = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+    }
+    body = document | _error_body(status, _FAILED, detail)
+    return _kept("application/problem+json", status, body)
+
+
+def _kept(content_type: str, status: int, body: Mapping[str, object]) -> Response:
+    headers = (("Content-Type", content_type),)
+    return Response(status=status, headers=headers, body=json.dumps(body).encode())
+
+
+def _refusal(error: JobstoreError) -> web.Response:
+    for kind, (status, number, message) in _ERRORS.items():
+        if isinstance(error, kind):
+            return _error(status, number, message or str(error))
+    log.error("%s", error, extra={"action": "answer"})
+    return _error(500, _INTERNAL, "internal error")
+
+
+def _error(status: int, number: int, message: str) -> web.Response:
+    headers = _RETRY_AFTER if status == HTTPStatus.SERVICE_UNAVAILABLE else {}
+    return _json(status, _error_body(status, number, message), headers)
+
+
+def _error_body(status: int, number: int, message: str) -> dict[str, object]:
+    return {"error": True, "errorMessage": message, "code": status, "errorNum": number}
+
+
+def _json(status: int, value: object, headers: Mapping[str, str] = _NO_HEADERS) -> web.Response:
+    text = json.dumps(value, separators=(",", ":"))
+    return web.Response(
+        status=status, body=text.encode(), headers={"Content-Type": _JSON, **headers}
+    )
+
+
+def _empty(status: int, headers: Mapping[str, str] = _NO_HEADERS) -> web.Response:
+    return web.Response(status=status, headers={"Content-Type": _TEXT, **headers})

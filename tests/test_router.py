@@ -1,0 +1,86 @@
+import re
+from contextlib import AbstractAsyncContextManager
+
+import pytest
+
+from jobstore.handle import JobHandle
+from jobstore.message import Request, Response
+from jobstore.targets.router import Route, Router
+
+
+class Nowhere:
+    """A target that is never asked."""
+
+    def send(self, request: Request, handle: JobHandle) -> AbstractAsyncContextManager[Response]:
+        """Fail."""
+        raise NotImplementedError
+
+
+def route(name: str, pattern: str | None = None) -> Route:
+    compiled = re.compile(pattern) if pattern else None
+    return Route(name=name, target=Nowhere(), concurrency=1, pattern=compiled)
+
+
+OWN = route("jobstore", r"(?:/_db/[^/?]+)?/_(?:api|admin)/job(?:[/?]|$)")
+ROUTER = Router([route("/"), route("/api"), OWN, route("/api/reports"), route("/trailing/")])
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/", "/"),
+        ("/?x=1", "/"),
+        ("/other", "/"),
+        ("/api", "/api"),
+        ("/api/", "/api"),
+        ("/api?x=/api/reports", "/api"),
+        ("/api/x?y", "/api"),
+        ("/apix", "/"),
+        ("/API", "/"),
+        ("/api/reports", "/api/reports"),
+        ("/api/reports/7", "/api/reports"),
+        ("/api/reportsx", "/api"),
+        ("/x/api", "/"),
+        ("/trailing", "/trailing/"),
+        ("/trailing/x", "/trailing/"),
+    ],
+)
+def test_the_longest_prefix_of_whole_segments_owns_a_path(path: str, name: str) -> None:
+    found = ROUTER.resolve(path)
+    assert found
+    assert found.name == name
+
+
+@pytest.mark.parametrize(
+    ("path", "own"),
+    [
+        ("/_api/job", True),
+        ("/_api/job/1/cancel", True),
+        ("/_admin/job?x", True),
+        ("/_db/mine/_api/job/done", True),
+        ("/_api/jobs", False),
+        ("/_db/a/b/_api/job", False),
+        ("/x/_api/job", False),
+    ],
+)
+def test_a_pattern_goes_before_every_prefix(path: str, own: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    assert (ROUTER.resolve(path) is OWN) is own
+
+
+def test_a_path_that_nobody_owns_has_no_route() -> None:
+    assert Router([route("/api")]).resolve("/") is None
+    assert Router([]).resolve("/") is None
+
+
+def test_a_prefix_is_no_pattern() -> None:
+    assert Router([route("/a.c")]).resolve("/abc") is None
+
+
+def test_the_routes_are_in_the_order_in_which_they_are_asked() -> None:
+    assert [found.name for found in ROUTER.routes] == [
+        "jobstore",
+        "/api/reports",
+        "/trailing/",
+        "/api",
+        "/",
+    ]
