@@ -22,6 +22,7 @@ HOP_BY_HOP: Final = frozenset(
     }
 )
 
+FINAL: Final = range(200, 600)  # RFC 9110 section 15: what may answer a request for good
 _BODILESS: Final = frozenset({204, 304})
 _PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
 

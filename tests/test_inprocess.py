@@ -295,7 +295,9 @@ async def test_cancelling_the_sender_cancels_the_handler(both: Both) -> None:
     assert both.seen.cancelled.is_set()
 
 
-@pytest.mark.parametrize("path", ["/too-late", "/too-short", "/gives-up", "/injected"])
+@pytest.mark.parametrize(
+    "path", ["/too-late", "/too-short", "/gives-up", "/injected", "/status/999"]
+)
 async def test_an_answer_that_is_broken_off_is_an_error(both: Both, path: str) -> None:
     with pytest.raises(TargetBroken):
         await both.in_process(get(path))

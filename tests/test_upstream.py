@@ -395,9 +395,13 @@ async def test_a_refused_connection_means_that_the_target_is_unreachable(world: 
 async def test_no_tls_where_it_is_expected_means_that_the_target_is_unreachable(
     world: World,
 ) -> None:
-    address = await world.listen(Raw(OK).talk)
-    with pytest.raises(TargetUnreachable):
-        await ask(await world.target(f"https://{address}"), get("/"))
+    async def talk(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    target = await world.target(f"https://{await world.listen(talk)}")
+    with pytest.raises(TargetUnreachable, match="SSL"):
+        await ask(target, get("/"))
 
 
 @pytest.mark.parametrize(

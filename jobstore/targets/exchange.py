@@ -14,6 +14,7 @@ from aiohttp.http_parser import DeflateBuffer
 
 from jobstore.errors import TargetBroken
 from jobstore.message import (
+    FINAL,
     Body,
     Headers,
     Request,
@@ -118,6 +119,8 @@ class Answer(AbstractStreamWriter):
         """
         if self._error:
             raise self._error
+        if self._status not in FINAL:  # it is 0 where a response object was used a second time
+            raise TargetBroken("the handler gave no final answer")
         reason = own_phrase(self._status, self._reason)
         return Response(
             status=self._status, reason=reason, headers=self._headers, body=self._body()
@@ -136,10 +139,8 @@ class Answer(AbstractStreamWriter):
         The reader learns of the end only now, so that having read the whole of it does not break
         off what a handler still does after its last byte.
         """
-        if not self._status:
-            self.fail(TargetBroken("the handler gave an answer that it had given before"))
-        elif self.length and not self._bodiless:
-            self.fail(TargetBroken(f"the answer ended {self.length} bytes too early"))
+        if self.length and not self._bodiless:
+            self.fail(TargetBroken("the handler wrote less than it had announced"))
         elif self._pipe:
             self._pipe.reader.feed_eof()
         self._end()

@@ -7,12 +7,14 @@ from io import BytesIO
 from typing import Final, Self
 
 from aiohttp import (
+    ClientConnectorDNSError,
     ClientConnectorError,
     ClientError,
     ClientPayloadError,
     ClientResponse,
     ClientResponseError,
     ClientSession,
+    ClientSSLError,
     ClientTimeout,
     ConnectionTimeoutError,
     DummyCookieJar,
@@ -24,6 +26,7 @@ from yarl import URL
 from jobstore.errors import TargetBroken, TargetFailed, TargetUnreachable
 from jobstore.handle import JobHandle
 from jobstore.message import (
+    FINAL,
     Body,
     Headers,
     Request,
@@ -46,9 +49,6 @@ _CONNECT: Final = 10.0  # seconds
 _IDLE: Final = 1.0
 
 _LONGEST_FIELD: Final = 64 * 1024  # bytes; aiohttp's 8 KiB would refuse answers that browsers take
-
-# RFC 9110 section 15; aiohttp passes over 100 and its like, and 101 answers nothing sent here.
-_FINAL: Final = range(200, 600)
 
 # What aiohttp would add by itself.
 _AUTOMATIC: Final = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
@@ -196,7 +196,7 @@ def _quoted(text: str) -> str:
 
 
 def _response(method: str, answer: ClientResponse) -> Response:
-    if answer.status not in _FINAL:
+    if answer.status not in FINAL:
         raise TargetBroken("the target answered with a status that is none")
     return Response(
         status=answer.status,
@@ -209,8 +209,14 @@ def _response(method: str, answer: ClientResponse) -> Response:
 def _failure(exc: Exception) -> TargetFailed:
     """Say in a sentence what happened, and nothing of what URL and headers may give away."""
     if isinstance(exc, ClientConnectorError):
-        reason = os.strerror(exc.errno) if exc.errno else exc.strerror
-        return TargetUnreachable(f"no connection to {exc.host}:{exc.port}: {reason}")
+        return TargetUnreachable(f"no connection to {exc.host}:{exc.port}: {_reason(exc)}")
     if isinstance(exc, ConnectionTimeoutError):
         return TargetUnreachable(f"no connection to the target within {_CONNECT:g} s")
     return TargetBroken(next(text for kind, text in _BROKEN if isinstance(exc, kind)))
+
+
+def _reason(exc: ClientConnectorError) -> str:
+    """Return the system's words for a failed connection, where asyncio has put its own for them."""
+    if exc.errno and not isinstance(exc, ClientSSLError | ClientConnectorDNSError):
+        return os.strerror(exc.errno)
+    return str(exc.strerror or "all addresses failed")
