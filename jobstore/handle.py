@@ -1,7 +1,9 @@
 """What a handler sees of the job it works for."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
+
+from jobstore.job import Report
 
 
 class Reporter(Protocol):
@@ -77,6 +79,17 @@ class JobHandle:
         """Report something that the reader of the history should know."""
         if self._reporter:
             self._reporter.warned(self, message)
+
+    def snapshot(self, warnings: Sequence[str] = ()) -> Report:
+        """Say what has been reported so far, and new warnings."""
+        assert self.id is not None
+        return Report(
+            job_id=self.id,
+            attempt=self.attempt,
+            progress=self._progress,
+            counters=self._counters,
+            warnings=warnings,
+        )
 
     def cancel(self) -> None:
         """Note that somebody asked for the job's cancellation."""

@@ -1,7 +1,7 @@
 """The words of a job: values without behaviour of their own."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
 
@@ -112,6 +112,25 @@ class Claim:
     attempt: int
     target: str
     request: Request
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What the handler of a running job has to say about it.
+
+    Args:
+        job_id: the job.
+        attempt: which attempt at it.
+        progress: percent, 0 to 100, or None if that has not changed.
+        counters: the values of counters, by name; those that are missing have not changed.
+        warnings: new warnings.
+    """
+
+    job_id: int
+    attempt: int
+    progress: float | None = None
+    counters: Mapping[str, int] = field(default_factory=dict)
+    warnings: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from jobstore import clock, wire
 from jobstore.capture import Capture
 from jobstore.config import Config, TargetSection
 from jobstore.dialects.arango import OWN_PATHS, ArangoJobs, ArangoTrigger
-from jobstore.dialects.native import PreferTrigger
+from jobstore.dialects.native import NativeReports, PreferTrigger
 from jobstore.errors import CannotListen, ConfigError, StoreError
 from jobstore.executor import Executor
 from jobstore.janitor import Janitor, Retention
@@ -126,7 +126,8 @@ async def serving(config: Config) -> AsyncIterator[Server]:
         capture = Capture(
             store, router, (ArangoTrigger(), PreferTrigger()), int(config.capture.body_limit)
         )
-        runner = await stack.enter_async_context(_running(_front(capture, jobs)))
+        front = _front(capture, jobs, NativeReports(store))
+        runner = await stack.enter_async_context(_running(front))
         await web.SockSite(runner, listening).start()
         yield Server(_url(listening), store, executor, config.executor.drain)
 
@@ -195,10 +196,11 @@ async def _recover(executor: Executor) -> None:
             return
 
 
-def _front(capture: Capture, jobs: ArangoJobs) -> web.Application:
+def _front(capture: Capture, jobs: ArangoJobs, reports: NativeReports) -> web.Application:
     app = web.Application(middlewares=[capture.middleware])
     app.on_response_prepare.append(wire.as_given)
     jobs.add_routes(app)
+    reports.add_routes(app)
     app.router.add_route("*", "/{path:.*}", capture.passthrough)
     return app
 

@@ -286,13 +286,29 @@ async def test_what_is_read_after_leaving_says_that_it_is_broken(both: Both) -> 
         await anext(body)
 
 
-async def test_cancelling_the_sender_cancels_the_handler(both: Both) -> None:
-    sending = asyncio.create_task(both.in_process(get("/slow")))
+@pytest.mark.parametrize("path", ["/slow", "/stubborn"])
+async def test_cancelling_the_sender_cancels_the_handler(both: Both, path: str) -> None:
+    sending = asyncio.create_task(both.in_process(get(path)))
     await both.seen.started.wait()
     sending.cancel()
     with pytest.raises(asyncio.CancelledError):
         await sending
     assert both.seen.cancelled.is_set()
+
+
+async def test_a_handler_that_writes_into_the_void_does_not_hold_up_the_loop(both: Both) -> None:
+    request = Request(method="HEAD", path="/stream?chunks=999999999999")
+    sending = asyncio.create_task(both.in_process(request))
+    while not both.seen.written:  # noqa: ASYNC110 - it is the loop itself that is tested
+        await asyncio.sleep(0)
+    sending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sending
+
+
+async def test_a_request_to_the_server_as_a_whole_reaches_the_application(both: Both) -> None:
+    response, _ = await both.in_process(Request(method="OPTIONS", path="*"))
+    assert response.status == 404
 
 
 @pytest.mark.parametrize(

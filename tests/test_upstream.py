@@ -3,7 +3,7 @@ import gzip
 import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack, ExitStack, suppress
 from dataclasses import dataclass, field
 
 import pytest
@@ -390,6 +390,18 @@ async def test_a_refused_connection_means_that_the_target_is_unreachable(world: 
     with pytest.raises(TargetUnreachable) as caught:
         await ask(target, get("/?token=secret"))
     assert str(caught.value) == f"no connection to 127.0.0.1:{port}: Connection refused"
+
+
+async def test_a_connection_that_takes_too_long_means_that_the_target_is_unreachable() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, ExitStack() as waiting:
+        address = full.getsockname()
+        for _ in range(3):  # nobody accepts them, and there is no room for more
+            one = waiting.enter_context(socket.socket())
+            one.settimeout(0)
+            one.connect_ex(address)
+        async with Upstream.open("http://{}:{}".format(*address), connect=0.05) as target:
+            with pytest.raises(TargetUnreachable, match="in time"):
+                await ask(target, get("/"))
 
 
 async def test_no_tls_where_it_is_expected_means_that_the_target_is_unreachable(

@@ -127,6 +127,17 @@ async def slow(request: web.Request) -> web.Response:
     return web.Response(text="at last")
 
 
+async def stubborn(request: web.Request) -> web.Response:
+    """Answer all the more when cancelled."""
+    seen = request.app[SEEN]
+    seen.started.set()
+    try:
+        await seen.go_on.wait()
+    except asyncio.CancelledError:
+        seen.cancelled.set()
+    return web.Response(text="all the same")
+
+
 async def cookies(_request: web.Request) -> web.Response:
     """Answer with two cookies, and a header that occurs twice."""
     response = web.Response(text="cookies")
@@ -236,6 +247,7 @@ ROUTES: dict[str, Handler] = {
     "/stream": stream,
     "/trickle": trickle,
     "/slow": slow,
+    "/stubborn": stubborn,
     "/cookies": cookies,
     "/file": file,
     "/compressed": compressed,

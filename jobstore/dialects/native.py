@@ -1,22 +1,25 @@
-"""The standards' own way of asking for a job: ``Prefer: respond-async``, RFC 7240."""
+"""Our own words: the standard's way of asking for a job, and reports of services upstream."""
 
 import re
-from typing import Final
+from typing import Annotated, Final
 
 from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from jobstore import wire
 from jobstore.errors import (
     BodyBroken,
     BodyTooLarge,
+    JobNotFound,
     JobstoreError,
     NotAccepting,
     NoTarget,
     StoreBusy,
     StoreFull,
 )
-from jobstore.job import Dialect
+from jobstore.job import Dialect, Report
 from jobstore.message import Headers
+from jobstore.store import Store
 
 # RFC 7240 section 2: a comma separates preferences, unless it stands in a quoted string.
 _PREFERENCE: Final = re.compile(r"""(?:[^,"]|"(?:[^"\\]|\\.)*"?)+""")
@@ -30,11 +33,26 @@ _STATUS: Final[dict[type[JobstoreError], int]] = {
     BodyTooLarge: 413,
     BodyBroken: 400,
     NoTarget: 404,
+    JobNotFound: 404,
 }
+
+_EXPECTED: Final = (
+    'a JSON object such as {"progress": 40, "counters": {"RECORDS": 7}, "warnings": ["late"]}'
+)
+
+
+class _Said(BaseModel):
+    """The body of a report."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    progress: Annotated[float, Field(ge=0, le=100)] | None = None
+    counters: dict[str, Annotated[int, Field(ge=-(2**63), lt=2**63)]] = Field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 class PreferTrigger:
-    """``Prefer: respond-async`` asks for a job whose result will be fetched."""
+    """``Prefer: respond-async`` (RFC 7240) asks for a job whose result will be fetched."""
 
     dialect = Dialect.NATIVE
 
@@ -61,9 +79,54 @@ class PreferTrigger:
 
     def refused(self, error: JobstoreError) -> web.Response:
         """Answer with a problem document."""
-        status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 500)
+        status = _status(error)
         retry = (("Retry-After", "1"),) if status == web.HTTPServiceUnavailable.status_code else ()
         return wire.problem(status, str(error), retry)
+
+
+class NativeReports:
+    """How a service upstream reports on the job it works for.
+
+    ``POST /_jobs/{id}/report`` takes what a handler in process says through its handle: the id is
+    what came in as ``Jobstore-Id``, and ``Jobstore-Attempt`` is sent back as it came.
+
+    Args:
+        store: where the jobs are.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def add_routes(self, app: web.Application) -> None:
+        """Let an application take reports."""
+        app.router.add_post(r"/_jobs/{id:[0-9]{1,18}}/report", self.report)
+
+    async def report(self, request: web.Request) -> web.Response:
+        """Write a report down, and tell whether the job's cancellation was asked for."""
+        try:
+            report = _report(request, await request.read())
+            cancelled = await self._store.report(report)
+        except ValueError as error:
+            return wire.problem(400, str(error))
+        except JobstoreError as error:
+            return wire.problem(_status(error), str(error))
+        return web.json_response({"cancelled": cancelled})
+
+
+def _report(request: web.Request, body: bytes) -> Report:
+    """Read a report.
+
+    Raises:
+        ValueError: it is not one; the message says what was expected.
+    """
+    attempt = request.headers.get("Jobstore-Attempt", "")
+    if not re.fullmatch("[0-9]{1,9}", attempt):
+        raise ValueError("expected the header Jobstore-Attempt as it came with the request")
+    try:
+        said = _Said.model_validate_json(body)
+    except ValidationError as error:
+        raise ValueError(f"expected {_EXPECTED}") from error
+    return Report(job_id=int(request.match_info["id"]), attempt=int(attempt), **dict(said))
 
 
 def preferences(value: str) -> list[str]:
@@ -80,3 +143,7 @@ def _strip(name: str, value: str) -> str | None:
     if name.lower() != "prefer":
         return value
     return ", ".join(p for p in preferences(value) if _name(p) not in _OURS) or None
+
+
+def _status(error: JobstoreError) -> int:
+    return next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 500)

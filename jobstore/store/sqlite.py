@@ -11,7 +11,17 @@ from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
 from urllib.parse import quote
 
 import aiosqlite
-from sqlalchemy import ColumnClause, Select, Text, bindparam, func, literal_column, select
+from sqlalchemy import (
+    ColumnClause,
+    ColumnElement,
+    Select,
+    Text,
+    bindparam,
+    case,
+    func,
+    literal_column,
+    select,
+)
 from sqlalchemy.dialects.sqlite import dialect
 from sqlalchemy.sql.elements import ClauseElement
 
@@ -122,6 +132,14 @@ def constant(word: str) -> ColumnClause[str]:
 def listed(name: str) -> Select[tuple[Any]]:
     """Select the members of a list that is bound as one parameter, as JSON text."""
     return select(func.json_each(bindparam(name)).table_valued("value").c.value)
+
+
+def merged(column: ColumnElement[str], name: str) -> ColumnElement[str]:
+    """Merge an object, bound as JSON text, into a column of such objects; null changes nothing."""
+    return case(
+        (bindparam(name).is_(None), column),
+        else_=func.json_patch(func.coalesce(column, literal_column("'{}'")), bindparam(name)),
+    )
 
 
 def writer(path: Path, max_size: int = 0) -> Connection:

@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from jobstore.lifecycle import AWAITED, ENDED, JOB, RESULT, Event, Result, State
 from jobstore.store import schema
-from jobstore.store.sqlite import Statement, constant, listed
+from jobstore.store.sqlite import Statement, constant, listed, merged
 
 _job, _request, _response = schema.JOB.c, schema.REQUEST.c, schema.RESPONSE.c
 _body, _chunk, _event = schema.BODY.c, schema.CHUNK.c, schema.EVENT.c
@@ -356,14 +356,13 @@ SWEEP_BODY: Final = Statement(delete(schema.BODY).where(_body.id == bindparam("b
 REPORT: Final = Statement(
     update(schema.JOB)
     .where(_this_claim, in_state(State.RUNNING))
-    .values(progress=bindparam("percent"), counters=bindparam("counted"))
+    .values(
+        progress=func.coalesce(bindparam("percent"), _job.progress),
+        counters=merged(_job.counters, "counted"),
+    )
+    .returning(_job.cancel_asked_at)
 )
-WARN: Final = Statement(
-    update(schema.JOB)
-    .where(_this_claim, in_state(State.RUNNING))
-    .values(warnings=_job.warnings + _ONE)
-    .returning(_job.id)
-)
+WARN: Final = Statement(update(schema.JOB).where(_this_job).values(warnings=_job.warnings + _ONE))
 NOTE: Final = Statement(
     insert(schema.EVENT).values(
         job_id=bindparam("job_id"),

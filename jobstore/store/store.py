@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from jobstore.errors import JobNotFound, QueueFull, ShuttingDown, StoreBusy, StoreFull
 from jobstore.handle import JobHandle
-from jobstore.job import Cancellation, Claim, Failure, Job, Order, Submission
+from jobstore.job import Cancellation, Claim, Failure, Job, Order, Report, Submission
 from jobstore.lifecycle import AWAITED, State
 from jobstore.message import Body, Response, chunks
 from jobstore.store import statements as sql
@@ -203,22 +203,34 @@ class Store:
 
     def reported(self, handle: JobHandle) -> None:
         """Write down what a handler has reported; many reports may share one writing."""
-        if handle in self._reporting:
-            return
-        self._reporting.add(handle)
-        self._unheard(lambda tx: self._report(tx, handle))
+        if handle not in self._reporting:
+            self._reporting.add(handle)
+            self._unheard(lambda tx: self._report(tx, handle))
 
     def _report(self, tx: Transaction, handle: JobHandle) -> None:
         self._reporting.discard(handle)
-        transitions.report(tx, handle, self._boot)
+        transitions.report(tx, handle.snapshot(), self._boot)
 
     def warned(self, handle: JobHandle, message: str) -> None:
         """Write down a handler's warning."""
-        self._unheard(lambda tx: transitions.warn(tx, handle, self._boot, message))
+        report = handle.snapshot([message])
+        self._unheard(lambda tx: transitions.report(tx, report, self._boot))
 
-    def _unheard(self, operation: Operation[None]) -> None:
+    def _unheard(self, operation: Operation[object]) -> None:
         """Post an operation whose failure harms nobody."""
         self._writer.post(operation).add_done_callback(lambda done: done.exception())
+
+    async def report(self, report: Report) -> bool:
+        """Write down what is reported of a running job from outside this process.
+
+        Returns:
+            whether somebody asked for the job's cancellation.
+
+        Raises:
+            JobNotFound: this attempt at the job does not run, or not any more.
+        """
+        _checked(report.job_id)
+        return await self._writer.run(lambda tx: transitions.report(tx, report, self._boot))
 
     # --- what clients do ------------------------------------------------------------------------
 

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from jobstore.errors import JobNotFound, ResultNotRestorable
-from jobstore.handle import JobHandle
-from jobstore.job import CANCELLED_STATUS, Claim, Failure, Job, Submission
+from jobstore.job import CANCELLED_STATUS, Claim, Failure, Job, Report, Submission
 from jobstore.lifecycle import AWAITED, Result, State
 from jobstore.message import Headers, Request
 from jobstore.store import statements as sql
@@ -335,25 +334,29 @@ def _end_orphans(
     return len(ended)
 
 
-def report(tx: Transaction, handle: JobHandle, boot: int) -> None:
-    """Write down the progress and the counters of a running job."""
-    tx.execute(
-        sql.REPORT,
-        job_id=handle.id,
-        boot=boot,
-        claimed_attempt=handle.attempt,
-        percent=handle.progress,
-        counted=json.dumps(dict(handle.counters)) if handle.counters else None,
-    )
+def report(tx: Transaction, report: Report, boot: int) -> bool:
+    """Write down what a running job's handler reports.
 
+    Returns:
+        whether somebody asked for the job's cancellation.
 
-def warn(tx: Transaction, handle: JobHandle, boot: int, message: str) -> None:
-    """Write down a warning of a running job."""
+    Raises:
+        JobNotFound: this attempt at the job does not run, or not any more.
+    """
     row = tx.execute(
-        sql.WARN, job_id=handle.id, boot=boot, claimed_attempt=handle.attempt
+        sql.REPORT,
+        job_id=report.job_id,
+        boot=boot,
+        claimed_attempt=report.attempt,
+        percent=report.progress,
+        counted=json.dumps(dict(report.counters)) if report.counters else None,
     ).fetchone()
-    if row:
-        note(tx, row[0], "warned", message)
+    if row is None:
+        raise JobNotFound(report.job_id)
+    for message in report.warnings:
+        tx.execute(sql.WARN, job_id=report.job_id)
+        note(tx, report.job_id, "warned", message)
+    return row[0] is not None
 
 
 def note(tx: Transaction, job_id: int, event: str, detail: str | None = None) -> None:

@@ -13,7 +13,8 @@ from yarl import URL
 from jobstore.errors import TargetBroken
 from jobstore.handle import JobHandle
 from jobstore.message import Request, Response, body_size, framed
-from jobstore.targets.exchange import Answer, Upload
+from jobstore.targets.answer import Answer
+from jobstore.targets.upload import Upload
 
 _HANDLE: Final = web.RequestKey("jobstore.handle", JobHandle)
 

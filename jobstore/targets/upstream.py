@@ -40,8 +40,6 @@ from jobstore.message import (
     without,
 )
 
-_CONNECT: Final = 10.0  # seconds
-
 # How long an idle connection is kept, in seconds. One that the service closes just as a request
 # goes out fails the job if its method is not idempotent, since RFC 9110 section 9.2.2 forbids to
 # send that again. So this has to be shorter than any usual service's own limit (gunicorn: 2 s;
@@ -78,15 +76,16 @@ class Upstream:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, base: str) -> AsyncIterator[Self]:
+    async def open(cls, base: str, *, connect: float = 10.0) -> AsyncIterator[Self]:
         """Open a target with a session that neither adds anything nor hides anything.
 
         Args:
             base: the service's URL.
+            connect: how long a connection may take to be made, in seconds.
         """
         async with ClientSession(
             connector=TCPConnector(limit=0, keepalive_timeout=_IDLE),
-            timeout=ClientTimeout(total=None, sock_connect=_CONNECT),
+            timeout=ClientTimeout(total=None, sock_connect=connect),
             cookie_jar=DummyCookieJar(),
             skip_auto_headers=_AUTOMATIC,
             auto_decompress=False,
@@ -211,7 +210,7 @@ def _failure(exc: Exception) -> TargetFailed:
     if isinstance(exc, ClientConnectorError):
         return TargetUnreachable(f"no connection to {exc.host}:{exc.port}: {_reason(exc)}")
     if isinstance(exc, ConnectionTimeoutError):
-        return TargetUnreachable(f"no connection to the target within {_CONNECT:g} s")
+        return TargetUnreachable("no connection to the target could be made in time")
     return TargetBroken(next(text for kind, text in _BROKEN if isinstance(exc, kind)))
 
 

@@ -1,88 +1,25 @@
-"""The two halves of a call without a socket: what a handler reads from, and what it writes to."""
+"""The response's half of a call without a socket: what a handler writes to."""
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
-from aiohttp import EMPTY_PAYLOAD, ClientConnectionResetError, StreamReader, web
+from aiohttp import ClientConnectionResetError, StreamReader
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.compression_utils import ZLibCompressor
-from aiohttp.http_exceptions import ContentEncodingError
-from aiohttp.http_parser import DeflateBuffer
 
 from jobstore.errors import TargetBroken
-from jobstore.message import (
-    FINAL,
-    Body,
-    Headers,
-    Request,
-    Response,
-    bodiless,
-    chunks,
-    end_to_end,
-    header,
-    own_phrase,
-)
+from jobstore.message import FINAL, Body, Headers, Response, bodiless, end_to_end, own_phrase
 from jobstore.targets.pipe import Pipe
 
 if TYPE_CHECKING:
     from multidict import CIMultiDict
 
-# aiohttp's parser undoes these by itself, so that no handler on a socket ever sees them.
-_CODINGS: Final = frozenset({"gzip", "deflate", "br", "zstd"})
-
 # RFC 9110 section 5.5; where aiohttp writes headers to a socket, it refuses these as well.
 _FORBIDDEN: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-
-
-class Upload:
-    """The body of a request on its way to the handler.
-
-    Args:
-        request: the request; its body is read no faster than the handler reads it.
-    """
-
-    def __init__(self, request: Request) -> None:
-        self.payload = EMPTY_PAYLOAD
-        self.pending = False
-        self._body = request.body
-        if request.body != b"":
-            self._open(header(request.headers, "content-encoding"))
-
-    def _open(self, coding: str | None) -> None:
-        self._pipe = Pipe()
-        self.payload = self._pipe.reader
-        self._coding = coding.lower() if coding and coding.lower() in _CODINGS else None
-        if isinstance(self._body, bytes) and not self._coding:
-            self.payload.feed_data(self._body)
-            self.payload.feed_eof()
-        else:
-            self.pending = True
-
-    async def pour(self, fail: Callable[[Exception], None]) -> None:
-        """Feed a pending body to the handler.
-
-        Args:
-            fail: told what the body raised if it broke off, which is no fault of the handler.
-        """
-        try:
-            await self._pour()
-        except ContentEncodingError as exc:
-            self.payload.set_exception(web.RequestPayloadError(str(exc)))
-        except Exception as exc:  # noqa: BLE001 - whatever it was, the sender has to know
-            fail(exc)
-
-    async def _pour(self) -> None:
-        out = DeflateBuffer(self.payload, self._coding) if self._coding else self.payload
-        async for chunk in chunks(self._body):
-            more = out.feed_data(chunk, len(chunk))
-            await self._pipe.room()
-            while more:  # what was compressed comes out piece by piece
-                more = out.feed_data(b"", 0)
-                await self._pipe.room()
-        out.feed_eof()
 
 
 class Answer(AbstractStreamWriter):
@@ -175,7 +112,7 @@ class Answer(AbstractStreamWriter):
     async def write_headers(self, status_line: str, headers: "CIMultiDict[str]") -> None:
         """Note the head of the response; until it is sent, another may replace it."""
         items = tuple(headers.items())
-        if _FORBIDDEN.search("".join([status_line, *(text for item in items for text in item)])):
+        if _FORBIDDEN.search("".join((status_line, *chain.from_iterable(items)))):
             raise TargetBroken("a header of the answer has a control character in it")
         _, status, self._reason = status_line.split(" ", 2)
         self._status = int(status)
@@ -216,6 +153,8 @@ class Answer(AbstractStreamWriter):
         data = self._accept(data)
         if self._pipe and data:
             await self._pipe.feed(data)
+        else:  # a handler that writes what nobody gets must not hold up the loop
+            await asyncio.sleep(0)
 
     def _accept(self, data: bytes) -> bytes:
         if self._closed:
