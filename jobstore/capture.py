@@ -76,7 +76,7 @@ class Capture:
             if (request.content_length or 0) > self._body_limit:
                 raise BodyTooLarge(self._body_limit)
             submission = Submission(
-                request=incoming.with_headers(trigger.strip(incoming.headers)),
+                request=incoming.with_headers(self._travelling(incoming.headers)),
                 target=self._route(incoming.path).name,
                 dialect=trigger.dialect,
                 owner=user_of(incoming.headers),
@@ -87,6 +87,12 @@ class Capture:
             log.info("no job: %s", error, extra={"action": "submit"})
             return trigger.refused(error)
         return trigger.accepted(job_id, wanted=wanted)
+
+    def _travelling(self, headers: Headers) -> Headers:
+        """Return the headers that go on to the target; no way of asking for a job does."""
+        for trigger in self._triggers:
+            headers = trigger.strip(headers)
+        return headers
 
     def _route(self, path: str) -> Route:
         route = self._router.resolve(path)

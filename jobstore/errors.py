@@ -16,6 +16,7 @@ JobstoreError
 │   └── ShuttingDown            the server drains
 ├── BodyTooLarge                the request's body exceeds the configured limit
 ├── BodyBroken                  the request's body ended before its announced end
+├── BodyGone                    a stored body was purged while it was read
 ├── JobNotFound                 no such job, or none whose result can still be asked for
 ├── ResultNotRestorable         the result is not one that was fetched and kept
 ├── DeliveryRefused             a result changed hands while it was on its way to a reader
@@ -176,6 +177,13 @@ class BodyBroken(JobstoreError):
 
     def __init__(self) -> None:
         super().__init__("the request's body ended before its announced end")
+
+
+class BodyGone(JobstoreError):
+    """A stored body was purged while it was read."""
+
+    def __init__(self) -> None:
+        super().__init__("the body was purged while it was read")
 
 
 class JobNotFound(JobstoreError):

@@ -234,36 +234,37 @@ async def _router(stack: AsyncExitStack, config: Config, jobs: ArangoJobs) -> Ro
     routes = [
         Route(
             name="/_api/job",
-            target=await _in_process(stack, own),
+            target=await _in_process(stack, own, config.executor.cancel_grace),
             concurrency=OWN_CONCURRENCY,
             pattern=OWN_PATHS,
         )
     ]
-    routes += [await _route(stack, section) for section in config.targets]
+    grace = config.executor.cancel_grace
+    routes += [await _route(stack, section, grace) for section in config.targets]
     return Router(routes)
 
 
-async def _route(stack: AsyncExitStack, section: TargetSection) -> Route:
+async def _route(stack: AsyncExitStack, section: TargetSection, grace: float) -> Route:
     return Route(
         name=section.prefix,
-        target=await _target(stack, section),
+        target=await _target(stack, section, grace),
         concurrency=section.concurrency,
         timeout=section.timeout,
         replay=section.replay,
     )
 
 
-async def _target(stack: AsyncExitStack, section: TargetSection) -> Target:
+async def _target(stack: AsyncExitStack, section: TargetSection, grace: float) -> Target:
     if section.upstream is not None:
         return await stack.enter_async_context(Upstream.open(section.upstream))
     assert section.app is not None
-    return await _in_process(stack, await _application(section.app))
+    return await _in_process(stack, await _application(section.app), grace)
 
 
-async def _in_process(stack: AsyncExitStack, app: web.Application) -> InProcess:
+async def _in_process(stack: AsyncExitStack, app: web.Application, grace: float) -> InProcess:
     runner = await stack.enter_async_context(_running(app))
     assert runner.server is not None
-    return InProcess(runner.server)
+    return InProcess(runner.server, grace)
 
 
 async def _application(name: str) -> web.Application:

@@ -7,7 +7,7 @@ from typing import Final
 from aiohttp import web
 from multidict import CIMultiDict
 
-from jobstore.errors import BodyBroken, JobstoreError, TargetFailed
+from jobstore.errors import BodyBroken, JobstoreError
 from jobstore.message import Headers, Request, Response, bodiless, body_size, chunks, end_to_end
 
 # aiohttp adds these where they are missing; a relayed response stays as its target made it.
@@ -52,16 +52,13 @@ def received(request: web.BaseRequest) -> Request:
 
 
 async def relay(request: web.BaseRequest, response: Response) -> web.StreamResponse:
-    """Answer a request with its target's response, as it streams in."""
+    """Answer a request with its target's response, as it streams in.
+
+    Raises:
+        ConnectionError: the connection broke, or had to be broken since the response broke off.
+    """
     answer = _answer(response, response.headers)
-    try:
-        await _send(answer, request, response)
-    except TargetFailed:
-        if not answer.prepared:
-            raise
-        # Too late for another answer: only a broken connection says that this one is not whole.
-        if request.transport is not None:
-            request.transport.abort()
+    await _send(answer, request, response)
     return answer
 
 
@@ -98,8 +95,14 @@ def _answer(response: Response, headers: Headers) -> web.StreamResponse:
 
 async def _send(answer: web.StreamResponse, request: web.BaseRequest, response: Response) -> None:
     await answer.prepare(request)
-    async for chunk in chunks(response.body):
-        await answer.write(chunk)
+    try:
+        async for chunk in chunks(response.body):
+            await answer.write(chunk)
+    except JobstoreError as error:
+        # Too late for another answer: only a broken connection says that this one is not whole.
+        if request.transport is not None:
+            request.transport.abort()
+        raise ConnectionAbortedError(str(error)) from error
     await answer.write_eof()
 
 

@@ -14,6 +14,7 @@ from aiohttp import ClientSession, DummyCookieJar
 
 from jobstore.config import load
 from jobstore.server import Server, serving
+from tests.peers import Services
 
 Overrides = Mapping[str, Any]
 Serve = Callable[..., Awaitable[Server]]
@@ -53,6 +54,13 @@ async def http() -> AsyncIterator[ClientSession]:
     """Give an HTTP client that changes nothing on its own account."""
     async with ClientSession(auto_decompress=False, cookie_jar=DummyCookieJar()) as session:
         yield session
+
+
+@pytest.fixture
+async def services() -> AsyncIterator[Services]:
+    """Give a way to start services that the server shall stand in front of."""
+    async with AsyncExitStack() as stack:
+        yield Services(stack)
 
 
 class ServerProcess:

@@ -324,6 +324,17 @@ async def test_a_body_is_read_no_faster_than_the_service_takes_it(world: World) 
     assert body == b'{"size": 67108864}'
 
 
+async def test_an_answer_that_comes_before_the_body_was_read_is_an_answer(world: World) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno")
+
+    pieces = Pieces(CHUNK, 1024)
+    response, body = await ask(await world.leading_to(talk), post("/", pieces))
+    assert (response.status, body) == (413, b"no")
+    assert pieces.given < 512
+
+
 async def test_an_answer_is_taken_no_faster_than_it_is_read(world: World) -> None:
     target, seen = await world.application()
     async with target.send(get("/stream?chunks=1024"), NO_JOB) as response:

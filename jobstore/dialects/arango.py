@@ -9,6 +9,7 @@ import logging
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Final
 
@@ -144,7 +145,9 @@ class ArangoJobs:
             if delivery is None:
                 return _empty(204)
             response = delivery.response or _stand_in(delivery)
-            return await wire.deliver(request, response, ((ASYNC_ID, str(job_id)),))
+            # A job may itself have fetched a result, whose id is not this one's.
+            kept = replace(response, headers=without(response.headers, (ASYNC_ID,)))
+            return await wire.deliver(request, kept, ((ASYNC_ID, str(job_id)),))
 
 
 class _BadParameterError(Exception):

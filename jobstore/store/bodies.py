@@ -1,12 +1,12 @@
 """Bodies on their way into the store and out of it: never whole in memory, if they are large."""
 
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-from jobstore.errors import BodyTooLarge
+from jobstore.errors import BodyGone, BodyTooLarge
 from jobstore.store import statements as sql
 from jobstore.store.codec import encode_ids
 from jobstore.store.sqlite import Connection
@@ -36,6 +36,17 @@ class Spooled:
 
 
 Content: TypeAlias = bytes | Spooled
+
+
+@dataclass(slots=True, eq=False)
+class _Open:
+    """A body that is being written.
+
+    Args:
+        body_id: its row, or 0 before there is one, which may be when nobody waits for it any more.
+    """
+
+    body_id: int = 0
 
 
 class StoredBody:
@@ -74,7 +85,7 @@ class Bodies:
         self._writer = writer
         self._reader = reader
         self._inline_limit = inline_limit
-        self._open: set[int] = set()
+        self._open: set[_Open] = set()
 
     def stored(self, spooled: Spooled) -> StoredBody:
         """Give a large body for reading."""
@@ -106,11 +117,13 @@ class Bodies:
             return
         # A client can be told to come back; an answer that is there must not get lost.
         write = self._writer.insist if side == "response" else self._writer.post
-        body_id = await write(lambda tx: self._begin(tx, side))
+        opened = _Open()
+        self._open.add(opened)
         try:
+            body_id = await write(lambda tx: _begin(tx, side, opened))
             yield Spooled(body_id, await self._spool(write, body_id, buffer, pieces))
         finally:
-            self._open.discard(body_id)
+            self._open.discard(opened)
 
     async def sweep(self) -> int:
         """Delete a bounded part of the bodies that belong to no job.
@@ -118,12 +131,7 @@ class Bodies:
         Returns:
             how many rows went away; 0 when there is nothing left to do.
         """
-        return await self._writer.run(lambda tx: _sweep(tx, self._open))
-
-    def _begin(self, tx: Transaction, side: Side) -> int:
-        body_id = tx.insert(sql.OPEN_BODY, side=side)
-        self._open.add(body_id)
-        return body_id
+        return await self._writer.run(lambda tx: _sweep(tx, tuple(self._open)))
 
     async def _spool(
         self, write: _Write, body_id: int, buffer: bytearray, pieces: AsyncIterator[bytes]
@@ -148,8 +156,15 @@ async def _limited(body: AsyncIterator[bytes], limit: int | None) -> AsyncIterat
         yield piece
 
 
+def _begin(tx: Transaction, side: Side, opened: _Open) -> int:
+    opened.body_id = tx.insert(sql.OPEN_BODY, side=side)
+    return opened.body_id
+
+
 def _chunk(connection: sqlite3.Connection, body_id: int, seq: int) -> bytes:
     row = connection.execute(sql.GET_CHUNK.sql, {"body_id": body_id, "seq": seq}).fetchone()
+    if row is None:
+        raise BodyGone
     data: bytes = row[0]
     return data
 
@@ -168,8 +183,9 @@ def _putting(body_id: int, offset: int, data: bytes) -> Operation[int]:
     return put
 
 
-def _sweep(tx: Transaction, being_written: set[int]) -> int:
-    orphan = tx.execute(sql.ORPHAN_BODY, open=encode_ids(being_written)).fetchone()
+def _sweep(tx: Transaction, being_written: Iterable[_Open]) -> int:
+    open_ids = encode_ids(opened.body_id for opened in being_written)
+    orphan = tx.execute(sql.ORPHAN_BODY, open=open_ids).fetchone()
     if orphan is None:
         return 0
     (body_id,) = orphan

@@ -31,8 +31,8 @@ def encode_headers(headers: Headers, secret: frozenset[str]) -> tuple[str, str |
 
 
 def decode_headers(kept: str, secrets: str | None = None) -> Headers:
-    """Read what `encode_headers` wrote; forgotten secrets are shown as such."""
-    values = iter(json.loads(secrets) if secrets else ())
+    """Read what `encode_headers` wrote; secrets that are missing or blank are shown as such."""
+    values = iter(json.loads(secrets) if secrets and not secrets.isspace() else ())
     return tuple(
         (name, next(values, REDACTED) if value is None else value)
         for name, value in json.loads(kept)

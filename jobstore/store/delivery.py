@@ -28,6 +28,17 @@ class Delivery:
     response: Response | None
 
 
+@dataclass(slots=True, eq=False)
+class _Reader:
+    """Who asks for a result.
+
+    Args:
+        gone: whether nobody waits for it any more.
+    """
+
+    gone: bool = False
+
+
 class Deliveries:
     """Deliver results, each to one reader.
 
@@ -43,7 +54,7 @@ class Deliveries:
     def __init__(self, writer: Writer, bodies: Bodies) -> None:
         self._writer = writer
         self._bodies = bodies
-        self._reserved: dict[int, object] = {}
+        self._reserved: dict[int, _Reader] = {}
 
     @property
     def reserved(self) -> list[int]:
@@ -63,9 +74,9 @@ class Deliveries:
         Raises:
             JobNotFound: no such job, or its result went to somebody else.
         """
-        token = object()
+        reader = _Reader()
         try:
-            kept = await self._taking(job_id, token)
+            kept = await self._taking(job_id, reader)
             if kept is None:
                 yield None
                 return
@@ -77,34 +88,39 @@ class Deliveries:
                 await asyncio.shield(self._give_back(job_id, _cause(error)))
                 raise
         finally:
-            if self._reserved.get(job_id) is token:
-                del self._reserved[job_id]
+            self._release(job_id, reader)
 
-    async def _taking(self, job_id: int, token: object) -> Kept | None:
-        operation = self._writer.post(lambda tx: self._take(tx, job_id, token))
+    async def _taking(self, job_id: int, reader: _Reader) -> Kept | None:
+        operation = self._writer.post(lambda tx: self._take(tx, job_id, reader))
         try:
             return await asyncio.shield(operation)
         except asyncio.CancelledError:
-            operation.add_done_callback(lambda done: self._undo(job_id, done))
+            reader.gone = True
+            operation.add_done_callback(lambda done: self._undo(job_id, reader, done))
             raise
 
-    def _undo(self, job_id: int, done: "asyncio.Future[Kept | None]") -> None:
+    def _release(self, job_id: int, reader: _Reader) -> None:
+        if self._reserved.get(job_id) is reader:
+            del self._reserved[job_id]
+
+    def _undo(self, job_id: int, reader: _Reader, done: "asyncio.Future[Kept | None]") -> None:
         """Give back what was taken for a reader who was gone before it was committed."""
+        self._release(job_id, reader)
         if not done.cancelled() and not done.exception() and done.result() is not None:
             self._give_back(job_id, "the reader was gone")
 
     def _give_back(self, job_id: int, because: str) -> "asyncio.Future[None]":
         return self._writer.insist(lambda tx: transitions.give_back(tx, job_id, because))
 
-    def _take(self, tx: Transaction, job_id: int, token: object) -> Kept | None:
+    def _take(self, tx: Transaction, job_id: int, reader: _Reader) -> Kept | None:
         job = transitions.awaited(tx, job_id)
-        if job.result is Result.NONE:
+        if job.result is Result.NONE or reader.gone:
             return None
-        if self._reserved.get(job_id, token) is not token:
+        if self._reserved.get(job_id, reader) is not reader:
             raise JobNotFound(job_id)
         kept = transitions.kept(tx, job)
         if isinstance(kept.content, Spooled):
-            self._reserved[job_id] = token
+            self._reserved[job_id] = reader
         else:
             transitions.take(tx, job_id)
         return kept

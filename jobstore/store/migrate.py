@@ -8,6 +8,7 @@ from sqlalchemy import create_engine, event
 from sqlalchemy.engine import Connection
 from sqlalchemy.pool import NullPool
 
+from jobstore.errors import StoreError
 from jobstore.store.sqlite import (
     APPLICATION_ID,
     SCHEMA_VERSION,
@@ -25,14 +26,16 @@ def migrate(path: Path) -> tuple[int, int]:
     """Create a store, or bring an older one up to date, in one transaction.
 
     Args:
-        path: the file; its folder must exist.
+        path: the file.
 
     Returns:
         the schema version before (0 if there was none) and after.
 
     Raises:
-        StoreError: it is foreign, newer, damaged, or cannot be written.
+        StoreError: it is foreign, newer, damaged, cannot be written, or its folder does not exist.
     """
+    if not path.parent.is_dir():
+        raise StoreError(path, "its folder does not exist")
     before = identify(path)
     if before < SCHEMA_VERSION:
         with translated(path):

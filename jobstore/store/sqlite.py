@@ -3,6 +3,7 @@
 Whatever another database would say differently stands in this module.
 """
 
+import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -41,6 +42,7 @@ APPLICATION_ID: Final = (
     0x6A_6F_62_73  # "jobs", https://www.sqlite.org/pragma.html#pragma_application_id
 )
 SCHEMA_VERSION: Final = 1
+_MAGIC: Final = b"SQLite format 3\0"  # https://www.sqlite.org/fileformat.html#the_database_header
 
 # How long to wait for another process's transaction, such as a command of the CLI.
 BUSY_TIMEOUT_MS: Final = 10_000
@@ -55,7 +57,7 @@ WRITER_PRAGMAS: Final = (
     f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}",
     f"PRAGMA wal_autocheckpoint = {AUTOCHECKPOINT_PAGES}",
     f"PRAGMA journal_size_limit = {JOURNAL_SIZE_LIMIT}",
-    # What is deleted, secrets above all, is overwritten where that costs no further I/O.
+    # What is deleted is overwritten where that costs no further I/O.
     "PRAGMA secure_delete = FAST",
 )
 READER_PRAGMAS: Final = (
@@ -129,6 +131,15 @@ def constant(word: str) -> ColumnClause[str]:
     return literal_column(f"'{word}'", Text)
 
 
+def blank(column: ColumnElement[str]) -> ColumnElement[str]:
+    """Write spaces over a text, as many as it has characters.
+
+    SQLite overwrites a row where it stands if it keeps its size. A text that is dropped instead, or
+    shortened, may stay legible in the pages that its row has left.
+    """
+    return func.printf(constant("%*s"), func.length(column), constant(""), type_=Text)
+
+
 def listed(name: str) -> Select[tuple[Any]]:
     """Select the members of a list that is bound as one parameter, as JSON text."""
     return select(func.json_each(bindparam(name)).table_valued("value").c.value)
@@ -157,7 +168,17 @@ def writer(path: Path, max_size: int = 0) -> Connection:
 
 def reader(path: Path) -> Connection:
     """Open a connection that cannot write; await it."""
-    return _connection(path, "rw", READER_PRAGMAS)
+    return _connection(path, reading_mode(path), READER_PRAGMAS)
+
+
+def reading_mode(path: Path) -> str:
+    """Choose how to open a file that is only read.
+
+    Readers take part in the WAL's bookkeeping, in files beside the store. Where they cannot make
+    these and nobody else has made them, nobody writes either, so they can do without.
+    """
+    wal = path.with_name(path.name + "-wal")
+    return "rw" if os.access(path.parent, os.W_OK) or wal.exists() else "ro&immutable=1"
 
 
 def _connection(path: Path, mode: str, pragmas: Iterable[str]) -> Connection:
@@ -169,7 +190,7 @@ def connect(path: Path, mode: str, pragmas: Iterable[str] = ()) -> sqlite3.Conne
 
     Args:
         path: the file.
-        mode: ``ro``, ``rw``, or ``rwc`` to create it.
+        mode: ``ro``, ``rw``, or ``rwc`` to create it; further parameters may follow.
         pragmas: what to set on it.
 
     Raises:
@@ -196,14 +217,30 @@ def identify(path: Path) -> int:
         StoreNewer: it comes from a newer jobstore.
         StoreDamaged: SQLite cannot read it.
     """
-    if not path.exists() or path.stat().st_size == 0:
+    if not path.exists():
+        return 0
+    if not path.is_file():
+        raise StoreError(path, "this is not a file")
+    if path.stat().st_size == 0:
         return 0
     try:
-        connection = connect(path, "rw", READER_PRAGMAS)
+        application_id, version, tables = _marks(path)
     except StoreDamaged:
-        if path.read_bytes()[:16] != b"SQLite format 3\0":
+        if not _is_sqlite(path):
             raise StoreForeign(path) from None
         raise
+    if tables == 0 and application_id == 0:
+        return 0
+    if application_id != APPLICATION_ID:
+        raise StoreForeign(path)
+    if version > SCHEMA_VERSION:
+        raise StoreNewer(path, version, SCHEMA_VERSION)
+    return version
+
+
+def _marks(path: Path) -> tuple[int, int, int]:
+    """Read a file's application id, its schema version, and how many tables and such it has."""
+    connection = connect(path, reading_mode(path), READER_PRAGMAS)
     try:
         with translated(path):
             (application_id,) = connection.execute("PRAGMA application_id").fetchone()
@@ -211,13 +248,12 @@ def identify(path: Path) -> int:
             (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     finally:
         connection.close()
-    if tables == 0 and application_id == 0:
-        return 0
-    if application_id != APPLICATION_ID:
-        raise StoreForeign(path)
-    if version > SCHEMA_VERSION:
-        raise StoreNewer(path, version, SCHEMA_VERSION)
-    return int(version)
+    return application_id, version, tables
+
+
+def _is_sqlite(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(_MAGIC)) == _MAGIC
 
 
 def require(path: Path) -> None:

@@ -1,6 +1,7 @@
 """Every statement of the store, compiled once; the guards come from the tables of the lifecycle."""
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -23,7 +24,7 @@ from sqlalchemy import (
 
 from jobstore.lifecycle import AWAITED, ENDED, JOB, RESULT, Event, Result, State
 from jobstore.store import schema
-from jobstore.store.sqlite import Statement, constant, listed, merged
+from jobstore.store.sqlite import Statement, blank, constant, listed, merged
 
 _job, _request, _response = schema.JOB.c, schema.REQUEST.c, schema.RESPONSE.c
 _body, _chunk, _event = schema.BODY.c, schema.CHUNK.c, schema.EVENT.c
@@ -180,7 +181,7 @@ PUT_RESPONSE: Final = Statement(
 FORGET_SECRETS: Final = Statement(
     update(schema.REQUEST)
     .where(_request.job_id == bindparam("of_job"), _request.secrets.is_not(None))
-    .values(secrets=null())
+    .values(secrets=blank(_request.secrets))
 )
 
 # --- recovery -----------------------------------------------------------------------------------
@@ -207,7 +208,7 @@ CANCEL_ORPHANS: Final = Statement(
 FORGET_SECRETS_OF: Final = Statement(
     update(schema.REQUEST)
     .where(_request.job_id.in_(listed("ids")), _request.secrets.is_not(None))
-    .values(secrets=null())
+    .values(secrets=blank(_request.secrets))
 )
 NEXT_QUEUED_TARGET: Final = Statement(
     select(func.min(_job.target)).where(in_state(State.QUEUED), _job.target > bindparam("after"))
@@ -422,6 +423,73 @@ HELD_IDS: Final = Statement(
 LAST_ID: Final = Statement(select(func.coalesce(func.max(_job.id), _ZERO)))
 COUNTERS: Final = Statement(
     select(schema.COUNTER.c.machine, schema.COUNTER.c.state, schema.COUNTER.c.count)
+)
+
+# Newest first: the limit cuts off what has waited longest.
+NEWEST_AWAITED: Final = tuple(
+    Statement(
+        select(*JOB_COLUMNS)
+        .where(with_result(awaited))
+        .order_by(_job.id.desc())
+        .limit(_limit)
+        .offset(_ZERO)
+    )
+    for awaited in AWAITED
+)
+_window: Final = (
+    select(_job.id, _job.submitted_at)
+    .where(_job.id <= bindparam("last"))
+    .order_by(_job.id.desc())
+    .limit(_limit)
+    .offset(_ZERO)
+    .subquery()
+)
+# The next jobs of the history, whether they are looked for or not.
+WINDOW: Final = Statement(
+    select(func.min(_window.c.id), func.max(_window.c.submitted_at)).select_from(_window)
+)
+_LOOKED_FOR: Final[Mapping[str, ColumnElement[bool]]] = {
+    "states": _job.state.in_(listed("states")),
+    "owner": _job.owner == bindparam("owner"),
+    "path": func.substr(_job.path, _ONE, func.length(bindparam("path"))) == bindparam("path"),
+    "since": _job.submitted_at >= bindparam("since"),
+    "until": _job.submitted_at < bindparam("until"),
+    "lowest_status": _job.status >= bindparam("lowest_status"),
+    "highest_status": _job.status <= bindparam("highest_status"),
+}
+
+
+@cache
+def looked_for(conditions: frozenset[str]) -> Statement:
+    """Select the jobs of a window that meet conditions, newest first.
+
+    Args:
+        conditions: keys of `_LOOKED_FOR`, each of which is a parameter too.
+    """
+    return Statement(
+        select(*JOB_COLUMNS)
+        .where(
+            _job.id.between(bindparam("first"), bindparam("last")),
+            *(_LOOKED_FOR[name] for name in sorted(conditions)),
+        )
+        .order_by(_job.id.desc())
+        .limit(_limit)
+        .offset(_ZERO)
+    )
+
+
+KEPT_REQUEST: Final = Statement(
+    select(_request.headers, _request.content).where(_request.job_id == bindparam("job_id"))
+)
+TIMELINE: Final = Statement(
+    select(
+        schema.TIMELINE.c.job_id,
+        schema.TIMELINE.c.at,
+        schema.TIMELINE.c.event,
+        schema.TIMELINE.c.detail,
+    )
+    .where(schema.TIMELINE.c.job_id == bindparam("job_id"))
+    .order_by(schema.TIMELINE.c.at)
 )
 
 # --- boots --------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """An aiohttp application as a target: called as if over a socket, but without one."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, NoReturn, cast
@@ -15,6 +16,8 @@ from jobstore.handle import JobHandle
 from jobstore.message import Request, Response, body_size, framed
 from jobstore.targets.answer import Answer
 from jobstore.targets.upload import Upload
+
+log = logging.getLogger(__name__)
 
 _HANDLE: Final = web.RequestKey("jobstore.handle", JobHandle)
 
@@ -32,10 +35,13 @@ class InProcess:
     Args:
         server: the application's, as ``AppRunner.server`` gives it. What the runner was told about
             the access log holds here too.
+        grace: how long a cancelled handler may take to stop, in seconds; one that does not is left
+            behind, and what it still does is nobody's answer.
     """
 
-    def __init__(self, server: web.Server) -> None:
+    def __init__(self, server: web.Server, grace: float = 10.0) -> None:
         self._server = server
+        self._grace = grace
         self._protocol = server()
         self._protocol.transport = _Wire()
 
@@ -60,7 +66,7 @@ class InProcess:
             yield answer.response()
         finally:
             answer.close()
-            await _stop(tasks)
+            await _stop(tasks, self._grace)
 
     async def _run(
         self, message: RawRequestMessage, payload: StreamReader, answer: Answer, handle: JobHandle
@@ -122,12 +128,14 @@ def _url(path: str) -> URL:
     return URL.build(path=path, query_string=query, encoded=True)
 
 
-async def _stop(tasks: Sequence[asyncio.Task[None]]) -> None:
+async def _stop(tasks: Sequence[asyncio.Task[None]], grace: float) -> None:
     running = [task for task in tasks if not task.done()]
     for task in running:
         task.cancel()
     if running:
-        await asyncio.wait(running)
+        _, stubborn = await asyncio.wait(running, timeout=grace)
+        if stubborn:
+            log.warning("a handler goes on %g s after its cancellation", grace)
 
 
 class _Wire(asyncio.Transport):
@@ -136,6 +144,13 @@ class _Wire(asyncio.Transport):
     def is_closing(self) -> bool:
         """Return False: an exchange that is broken off cancels its handler instead."""
         return False
+
+    def get_write_buffer_size(self) -> int:
+        """Return 0: what was written has been handed over."""
+        return 0
+
+    def abort(self) -> None:
+        """Do nothing, likewise: the handler's error breaks the exchange off."""
 
     @property
     def _sendfile_compatible(self) -> NoReturn:

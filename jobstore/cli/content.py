@@ -1,0 +1,113 @@
+"""Bodies: a look at their beginning, or all of them as they are."""
+
+import codecs
+import json
+import sys
+from base64 import b64encode
+from dataclasses import dataclass
+from typing import Any, Final
+
+from rich.highlighter import JSONHighlighter
+from rich.text import Text
+
+from jobstore.cli.terminal import printable
+from jobstore.message import Body, body_size, chunks
+
+# How much of a binary body is shown.
+_BYTES_A_LINE: Final = 16
+_LINES: Final = 4
+_KEPT: Final = "\n\t"
+
+
+@dataclass(frozen=True, slots=True)
+class Excerpt:
+    """The beginning of a body, or all of it.
+
+    Args:
+        data: the bytes that were read.
+        size: how many there are.
+    """
+
+    data: bytes
+    size: int
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is left out."""
+        return len(self.data) == self.size
+
+
+async def excerpt(body: Body, most: int | None) -> Excerpt:
+    """Read a body, up to a number of bytes or to its end."""
+    size = body_size(body) or 0
+    data = bytearray()
+    async for chunk in chunks(body):
+        data += chunk
+        if most is not None and len(data) >= most:
+            break
+    return Excerpt(bytes(data[:most]), size)
+
+
+async def write_raw(body: Body) -> None:
+    """Write a body to the standard output as it is."""
+    async for chunk in chunks(body):
+        sys.stdout.buffer.write(chunk)
+    sys.stdout.buffer.flush()
+
+
+def as_json(part: Excerpt) -> dict[str, Any]:
+    """Give a body for JSON: as text if it is some, in base64 if not."""
+    text = _as_text(part)
+    return {
+        "body": b64encode(part.data).decode() if text is None else text,
+        "body_encoding": "base64" if text is None else "text",
+        "body_size": part.size,
+        "body_truncated": not part.whole,
+    }
+
+
+def as_text(part: Excerpt) -> Text:
+    """Write a body for people: JSON indented, binary as a few lines of bytes."""
+    text = _as_text(part)
+    if text is None:
+        return _dump(part)
+    indented = _indented(text) if part.whole else None
+    if indented is None:
+        shown = Text(printable(text.replace("\r\n", "\n").rstrip("\n"), _KEPT))
+    else:
+        shown = JSONHighlighter()(Text(printable(indented, _KEPT)))
+    return shown if part.whole else shown + Text(f"\n… {_left(part)} more bytes", "dim")
+
+
+def _as_text(part: Excerpt) -> str | None:
+    if b"\0" in part.data:
+        return None
+    # A character that was cut in two at the end is left out.
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        return decoder.decode(part.data, final=part.whole)
+    except UnicodeDecodeError:
+        return None
+
+
+def _indented(text: str) -> str | None:
+    try:
+        value = json.loads(text)
+        if isinstance(value, dict | list):
+            return json.dumps(value, indent=2, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        pass
+    return None
+
+
+def _dump(part: Excerpt) -> Text:
+    shown = Text(f"{part.size:,} bytes of binary", "dim")
+    for start in range(0, min(len(part.data), _LINES * _BYTES_A_LINE), _BYTES_A_LINE):
+        line = part.data[start : start + _BYTES_A_LINE]
+        letters = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in line)  # noqa: PLR2004 - ASCII's printable ones
+        shown.append(f"\n{start:08x}  {line.hex(' '):<47}  {letters}", "")
+    return shown.append("\n…" if part.size > _LINES * _BYTES_A_LINE else "", "dim")
+
+
+def _left(part: Excerpt) -> str:
+    return f"{part.size - len(part.data):,}"

@@ -1,0 +1,88 @@
+"""What there is to say about a job, in words and figures."""
+
+from collections.abc import Iterator
+from dataclasses import fields
+from http import HTTPStatus
+from typing import Any, Final
+
+from jobstore.clock import SECOND, iso
+from jobstore.job import Job
+from jobstore.lifecycle import ENDED, Result, State
+
+FIELDS: Final = tuple(field.name for field in fields(Job))
+
+_MILLISECOND: Final = 0.001
+_MINUTE: Final = 60
+_HOUR: Final = 60 * _MINUTE
+_DAY: Final = 24 * _HOUR
+_PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
+
+
+def as_fields(job: Job) -> dict[str, Any]:
+    """Give a job's fields as JSON has them, times in ISO 8601."""
+    return dict(_fields(job))
+
+
+def _fields(job: Job) -> Iterator[tuple[str, Any]]:
+    for name in FIELDS:
+        value = getattr(job, name)
+        if name.endswith("_at") and value is not None:
+            value = iso(value)
+        yield name, dict(value) if name == "counters" else value
+
+
+def lasting(microseconds: int) -> str:
+    """Write a duration with two units at most, such as 0.8ms, 350ms, 2.04s or 5m12s."""
+    seconds = microseconds / SECOND
+    if 0 < seconds < 1:
+        return f"{seconds * 1000:.{0 if seconds >= _MILLISECOND else 1}f}ms"
+    if seconds < _MINUTE:
+        return f"{seconds:.3g}s"
+    whole = int(seconds)
+    if whole < _HOUR:
+        return f"{whole // _MINUTE}m{whole % _MINUTE:02}s"
+    if whole < _DAY:
+        return f"{whole // _HOUR}h{whole % _HOUR // _MINUTE:02}m"
+    return f"{whole // _DAY}d{whole % _DAY // _HOUR:02}h"
+
+
+def age(moment: int, now: int) -> str:
+    """Write how long ago a moment was, in whole seconds."""
+    return lasting(max(0, now - moment) // SECOND * SECOND)
+
+
+def to_the_second(moment: int) -> str:
+    """Write a moment as ISO 8601 without fractions of a second."""
+    return iso(moment)[:19] + "Z"
+
+
+def took(job: Job, now: int) -> str:
+    """Write how long a job ran, or has been running for."""
+    if job.started_at is None:
+        return ""
+    return lasting(max(0, (job.finished_at or now) - job.started_at))
+
+
+def status_line(status: int, reason: str | None = None) -> str:
+    """Write a status code with its reason phrase."""
+    return f"{status} {reason or _PHRASES.get(status, '')}".strip()
+
+
+def why_no_response(job: Job) -> str:
+    """Say why a job has no stored response, and what its reader gets instead."""
+    if job.state not in ENDED:
+        return "none yet"
+    if job.state is not State.DONE and job.status is not None:
+        asked = "a reader gets" if job.result is Result.HELD else "a reader would have got"
+        return f"the target gave none; {asked} {status_line(job.status)}"
+    return _WHY_NOT_KEPT[job.result]
+
+
+_WHY_NOT_KEPT: Final = {
+    Result.NONE: "none yet",
+    Result.HELD: "missing; `jobstore check` tells more",
+    Result.TAKEN: "no longer kept: it was fetched, then purged",
+    Result.DELETED: "not kept: it was deleted",
+    Result.EXPIRED: "not kept: nobody fetched it in time",
+    Result.UNWANTED: "not kept: the submission said that nobody would ask for it",
+}

@@ -1,0 +1,47 @@
+"""What the server logs, for people or for machines."""
+
+import json
+import logging
+from typing import Any, Final
+
+from jobstore.clock import SECOND, iso
+from jobstore.config.sections import LogSection
+
+# What every record has; anything else was given by `extra`.
+_OWN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+def start_logging(section: LogSection) -> None:
+    """Log to the standard error as the configuration says."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Lines() if section.format == "text" else _Objects())
+    logging.basicConfig(level=section.level.upper(), handlers=[handler])
+
+
+class _Lines(logging.Formatter):
+    """A line for people."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802 - logging's name
+        """Write the time as everywhere else."""
+        del datefmt
+        return iso(int(record.created * SECOND))
+
+
+class _Objects(logging.Formatter):
+    """A line of JSON."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write what the record says and what it was given besides."""
+        fields: dict[str, Any] = {
+            "time": iso(int(record.created * SECOND)),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        fields |= {name: value for name, value in vars(record).items() if name not in _OWN}
+        if record.exc_info:
+            fields["exception"] = self.formatException(record.exc_info)
+        return json.dumps(fields, default=str)

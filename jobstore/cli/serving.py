@@ -1,0 +1,74 @@
+"""Run the server, and bring its store up to date."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from jobstore import __version__
+from jobstore.cli.logs import start_logging
+from jobstore.cli.options import configured, files, json_option
+from jobstore.cli.terminal import write_json
+from jobstore.config import Config, load
+from jobstore.store.migrate import migrate
+
+
+@click.command("serve")
+@files
+@click.option("--host", metavar="H", help="The address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65_535), metavar="P", help="The port; 0 for any.")
+@click.option("--upstream", metavar="URL", help="The one service that answers all requests.")
+@click.option("--app", metavar="MODULE:FACTORY", help="The aiohttp application that answers them.")
+def serve_command(
+    config_file: Path | None,
+    store_file: Path | None,
+    host: str | None,
+    port: int | None,
+    **target: str | None,
+) -> None:
+    """Run the server until SIGTERM or Ctrl-C.
+
+    It creates the store, or brings its schema up to date, by itself. Without a target, neither
+    here nor in the configuration, the demo endpoints answer.
+    """
+    answers = {kind: value for kind, value in target.items() if value is not None}
+    if len(answers) > 1:
+        raise click.UsageError("--upstream and --app exclude each other")
+    overrides: dict[str, Any] = {
+        "server": {"host": host, "port": port},
+        "store": {"path": store_file},
+        "target": [{"prefix": "/", **answers}] if answers else None,
+    }
+    _serve(load(config_file, overrides))
+
+
+def _serve(config: Config) -> None:
+    # Only this command needs the web server, and loading it takes a while.
+    from jobstore.server import run  # noqa: PLC0415
+
+    start_logging(config.log)
+
+    def announce(url: str) -> None:
+        click.echo(f"jobstore {__version__} listens on {url}, its store is {config.store.path}")
+
+    run(config, announce)
+
+
+@click.command("migrate")
+@configured
+@json_option
+def migrate_command(config: Config, *, as_json: bool) -> None:
+    """Create the store, or bring its schema up to date.
+
+    The server does so by itself when it starts.
+    """
+    path = config.store.path
+    before, after = migrate(path)
+    if as_json:
+        write_json({"store": str(path), "before": before, "after": after})
+    elif before == 0:
+        click.echo(f"{path}: created with schema version {after}")
+    elif before == after:
+        click.echo(f"{path}: schema version {after}, nothing to do")
+    else:
+        click.echo(f"{path}: migrated from schema version {before} to {after}")

@@ -1,0 +1,160 @@
+"""One job with all that is kept of it, on a sheet for people or as JSON for scripts."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from rich.console import Console
+from rich.text import Text
+
+from jobstore import clock
+from jobstore.cli import content
+from jobstore.cli.content import Excerpt
+from jobstore.cli.facts import age, as_fields, lasting, status_line, took, why_no_response
+from jobstore.cli.tables import STATE_STYLES, state_text, status_style
+from jobstore.cli.terminal import printable, row, write
+from jobstore.clock import iso
+from jobstore.job import Job, Moment
+from jobstore.lifecycle import Result, State
+from jobstore.message import Headers
+
+_INDENT: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What is shown of a request or a response.
+
+    Args:
+        headers: its fields, without secrets.
+        body: what was read of its body.
+        reason: a response's own reason phrase, if it has one.
+    """
+
+    headers: Headers
+    body: Excerpt
+    reason: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Give everything but the start line for JSON."""
+        return {"headers": self.headers} | content.as_json(self.body)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sheet:
+    """A job with all that is kept of it."""
+
+    job: Job
+    request: Part | None
+    response: Part | None
+    timeline: Sequence[Moment]
+
+    def as_json(self) -> dict[str, Any]:
+        """Give everything for JSON."""
+        timeline = [
+            {"at": iso(moment.at), "event": moment.event, "detail": moment.detail}
+            for moment in self.timeline
+        ]
+        return as_fields(self.job) | {
+            "request": self.request and self.request.as_json(),
+            "response": self.response
+            and {"reason": self.response.reason} | self.response.as_json(),
+            "timeline": timeline,
+        }
+
+    def print(self, console: Console) -> None:
+        """Write everything for people."""
+        job = self.job
+        request_line = Text(printable(f"{job.method} {job.path}"), "bold")
+        job_line = Text.assemble((f"Job {job.id}", "bold"), "  ", state_text(job))
+        write(console, job_line.append("  ").append(request_line))
+        _print_rows(console, [[Text(name, "dim"), value] for name, value in _facts(job)])
+        _print_part(console, "Request", request_line, self.request, "no longer kept")
+        _print_part(
+            console, "Response", _status(job, self.response), self.response, why_no_response(job)
+        )
+        write(console, Text("\nTimeline", "bold"))
+        _print_rows(console, list(_timeline(self.timeline)))
+
+
+def _facts(job: Job) -> Iterator[tuple[str, Text]]:
+    """Say what there is to say about a job, and nothing about what there is not."""
+    now = clock.now()
+    yield "Target", Text(printable(job.target))
+    yield "Dialect", Text(job.dialect)
+    if job.owner:
+        yield "Owner", Text(printable(job.owner))
+    if job.priority:
+        yield "Priority", Text(str(job.priority))
+    if job.status is not None:
+        yield "Status", Text(status_line(job.status), status_style(job.status))
+    if job.detail is not None:
+        why = f"{job.failure}: {job.detail}" if job.failure else job.detail
+        yield "Because", Text(printable(why), STATE_STYLES[job.state])
+    if job.result is not Result.NONE:
+        yield "Result", Text(job.result)
+    for name, words in (*_times(job, now), *_reports(job)):
+        yield name, Text(words)
+
+
+def _times(job: Job, now: int) -> Iterator[tuple[str, str]]:
+    yield "Submitted", f"{iso(job.submitted_at)}  ({age(job.submitted_at, now)} ago)"
+    if job.started_at is not None:
+        yield "Started", f"{iso(job.started_at)}  (attempt {job.attempt})"
+    if job.cancel_asked_at is not None:
+        yield "Cancel asked", iso(job.cancel_asked_at)
+    if job.finished_at is not None:
+        ran = f"  (took {took(job, now)})" if job.started_at is not None else ""
+        yield "Finished", iso(job.finished_at) + ran
+    elif job.state is State.RUNNING:
+        yield "Running for", took(job, now)
+    if job.fetched_at is not None:
+        yield "Fetched", f"{iso(job.fetched_at)}  ({age(job.fetched_at, now)} ago)"
+
+
+def _reports(job: Job) -> Iterator[tuple[str, str]]:
+    if job.progress is not None:
+        yield "Progress", f"{job.progress:g} %"
+    for name, number in job.counters.items():
+        yield printable(name), f"{number:,}"
+    if job.warnings:
+        yield "Warnings", f"{job.warnings:,}"
+
+
+def _status(job: Job, response: Part | None) -> Text:
+    if job.status is None or response is None:
+        return Text()
+    return Text(status_line(job.status, printable(response.reason or "")), "bold")
+
+
+def _print_part(
+    console: Console, title: str, start_line: Text, part: Part | None, otherwise: str
+) -> None:
+    console.print()
+    if part is None:
+        write(console, Text.assemble((title, "bold"), "  ", (otherwise, "dim")))
+        return
+    write(console, Text(title, "bold"))
+    write(console, start_line, _INDENT)
+    for name, value in part.headers:
+        line = Text.assemble((f"{printable(name)}: ", "cyan"), printable(value))
+        write(console, line, _INDENT)
+    if part.body.size:
+        console.print()
+        write(console, content.as_text(part.body), _INDENT)
+
+
+def _timeline(moments: Sequence[Moment]) -> Iterator[list[Text]]:
+    for moment in moments:
+        yield [
+            Text(iso(moment.at)),
+            Text(f"+{lasting(moment.at - moments[0].at)}", "dim"),
+            Text(printable(moment.event), "bold"),
+            Text(printable(moment.detail or "")),
+        ]
+
+
+def _print_rows(console: Console, rows: Sequence[Sequence[Text]]) -> None:
+    widths = [max(cell.cell_len for cell in cells) for cells in zip(*rows, strict=True)]
+    for cells in rows:
+        write(console, row(cells, widths, [False] * len(widths)), _INDENT)

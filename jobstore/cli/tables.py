@@ -1,0 +1,170 @@
+"""Jobs as rows: a table for people, JSON lines and CSV for scripts."""
+
+import csv
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from rich.console import Console
+from rich.text import Text
+
+from jobstore import clock
+from jobstore.cli.facts import FIELDS, age, as_fields, to_the_second, took
+from jobstore.cli.terminal import printable, row, write, write_json
+from jobstore.job import Job
+from jobstore.lifecycle import Result, State
+
+# From this width on there is room for whole times beside the requests.
+_WIDE: Final = 110
+_LEAST_REQUEST: Final = 20
+_MOST_OWNER: Final = 16
+_GAP: Final = 2
+
+STATE_STYLES: Final = {
+    State.QUEUED: "cyan",
+    State.RUNNING: "bold blue",
+    State.DONE: "green",
+    State.FAILED: "red",
+    State.CANCELLED: "yellow",
+}
+_STATUS_STYLES: Final = {1: "", 2: "green", 3: "cyan", 4: "yellow", 5: "red"}
+
+
+class Writer(Protocol):
+    """Writes jobs, some at a time."""
+
+    def write(self, jobs: Sequence[Job]) -> None:
+        """Write the next jobs."""
+
+
+class JsonLines:
+    """Write each job as a line of JSON."""
+
+    def write(self, jobs: Sequence[Job]) -> None:
+        """Write the next jobs."""
+        for job in jobs:
+            write_json(as_fields(job))
+        sys.stdout.flush()
+
+
+class Csv:
+    """Write each job as a line of CSV, below a line of names."""
+
+    def __init__(self) -> None:
+        self._csv = csv.DictWriter(sys.stdout, FIELDS, lineterminator="\n")
+        self._csv.writeheader()
+
+    def write(self, jobs: Sequence[Job]) -> None:
+        """Write the next jobs."""
+        for job in jobs:
+            values = as_fields(job)
+            values["counters"] = json.dumps(values["counters"]) if values["counters"] else ""
+            self._csv.writerow(values)
+        sys.stdout.flush()
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """A column of the table.
+
+    Args:
+        name: its head.
+        cell: writes what it says of a job.
+        right: whether that is set to the right.
+        most: the width that it may take in a terminal.
+    """
+
+    name: str
+    cell: Callable[[Job], Text]
+    right: bool = False
+    most: int = 1_000_000
+
+
+class JobTable:
+    """Write jobs as a table whose columns may only grow as it goes on.
+
+    Args:
+        console: where to; if it is a terminal, the table is cut to its width.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._now = clock.now()
+        self._shown: list[_Column] = []
+        self._widths: dict[str, int] = {}
+        wide = not console.is_terminal or console.width >= _WIDE
+        self._columns = [
+            _ID,
+            _STATE,
+            _STATUS,
+            _RESULT,
+            _SUBMITTED if wide else _Column("AGE", self._age, right=True),
+            _Column("TOOK", self._took, right=True),
+            _OWNER,
+            _REQUEST,
+        ]
+
+    def write(self, jobs: Sequence[Job]) -> None:
+        """Write the next jobs, and the heads of the columns if they have changed."""
+        has_owners = any(job.owner for job in jobs) or _OWNER in self._shown
+        columns = [column for column in self._columns if has_owners or column is not _OWNER]
+        rows = [[column.cell(job) for column in columns] for job in jobs]
+        if columns != self._shown:
+            rows.insert(0, [Text(column.name, "bold") for column in columns])
+        self._shown = columns
+        widths = [
+            self._width(column, cells)
+            for column, cells in zip(columns, zip(*rows, strict=True), strict=True)
+        ]
+        rights = [column.right for column in columns]
+        for cells in rows:
+            write(self._console, row(cells, widths, rights))
+
+    def _width(self, column: _Column, cells: Iterable[Text]) -> int:
+        """Choose a column's width; the last one gets what the others have left."""
+        widest = max(cell.cell_len for cell in cells)
+        if column is _REQUEST:
+            room = self._console.width - sum(width + _GAP for width in self._widths.values())
+            return max(_LEAST_REQUEST, room) if self._console.is_terminal else widest
+        width = max(widest, self._widths.get(column.name, 0))
+        if self._console.is_terminal:
+            width = min(width, column.most)
+        self._widths[column.name] = width
+        return width
+
+    def _age(self, job: Job) -> Text:
+        return Text(age(job.submitted_at, self._now))
+
+    def _took(self, job: Job) -> Text:
+        return Text(took(job, self._now))
+
+
+def state_text(job: Job) -> Text:
+    """Write a job's state in its colour, with its progress while it runs."""
+    running = job.state is State.RUNNING and job.progress is not None
+    words = f"{job.state} {job.progress:.0f}%" if running else job.state
+    return Text(words, style=STATE_STYLES[job.state])
+
+
+def status_style(status: int) -> str:
+    """Choose the colour of a status code."""
+    return _STATUS_STYLES.get(status // 100, "")
+
+
+def _status(job: Job) -> Text:
+    return Text("") if job.status is None else Text(str(job.status), status_style(job.status))
+
+
+def _result(job: Job) -> Text:
+    return Text(job.result, "bold" if job.result is Result.HELD else "dim")
+
+
+_ID: Final = _Column("ID", lambda job: Text(str(job.id)), right=True)
+_STATE: Final = _Column("STATE", state_text)
+_STATUS: Final = _Column("STATUS", _status, right=True)
+_RESULT: Final = _Column("RESULT", _result)
+_SUBMITTED: Final = _Column("SUBMITTED", lambda job: Text(to_the_second(job.submitted_at)))
+_OWNER: Final = _Column("OWNER", lambda job: Text(printable(job.owner)), most=_MOST_OWNER)
+_REQUEST: Final = _Column("REQUEST", lambda job: Text(printable(f"{job.method} {job.path}")))

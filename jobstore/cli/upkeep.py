@@ -1,0 +1,143 @@
+"""Look after a store: give results back, let them go, look for damage, make copies."""
+
+import asyncio
+from pathlib import Path
+
+import click
+from rich.filesize import decimal
+
+from jobstore.cli.options import FILE, configured, duration, json_option, time
+from jobstore.cli.terminal import progress, write_json
+from jobstore.clock import SECOND, iso, now
+from jobstore.config import Config
+from jobstore.store import shared_store
+from jobstore.store.backup import back_up
+from jobstore.store.checkup import Report, check
+
+
+@click.command("restore")
+@configured
+@click.argument("job_id", metavar="ID", type=int)
+@json_option
+def restore_command(config: Config, job_id: int, *, as_json: bool) -> None:
+    """Hold a fetched result again, for another reader: the first one got lost, say.
+
+    What was fetched is kept for a while, see [retention] fetched.
+    """
+    asyncio.run(_restore(config.store.path, job_id))
+    if as_json:
+        write_json({"restored": job_id})
+    else:
+        click.echo(f"The result of job {job_id} can be fetched again.")
+
+
+async def _restore(path: Path, job_id: int) -> None:
+    async with shared_store(path) as store:
+        await store.restore(job_id)
+
+
+@click.command("expire")
+@configured
+@click.option("--before", type=time, help="Whose jobs ended before: a time, or how long ago.")
+@click.option("--older-than", type=duration, help="Whose jobs ended longer ago than: 24h, 7d.")
+@json_option
+def expire_command(
+    config: Config, before: int | None, older_than: int | None, *, as_json: bool
+) -> None:
+    """Expire the results that nobody has fetched.
+
+    Without an option, those that [retention] unfetched lets go, as the server does by itself.
+    """
+    if before is not None and older_than is not None:
+        raise click.UsageError("--before and --older-than exclude each other")
+    moment = older_than if before is None else before
+    if moment is None:
+        if config.retention.unfetched is None:
+            raise click.UsageError("[retention] unfetched is never; give --before or --older-than")
+        moment = now() - int(config.retention.unfetched * SECOND)
+    expired = asyncio.run(_expire(config.store.path, moment))
+    if as_json:
+        write_json({"expired": expired, "before": iso(moment)})
+    else:
+        results = "result" if expired == 1 else "results"
+        click.echo(f"{expired:,} {results} of jobs that ended before {iso(moment)} expired.")
+
+
+async def _expire(path: Path, before: int) -> int:
+    async with shared_store(path) as store:
+        with progress() as report:
+            report("expiring results", 0, 0)
+            return await store.expire(before)
+
+
+@click.command("check")
+@configured
+@json_option
+def check_command(config: Config, *, as_json: bool) -> None:
+    """Look for damage: in the file, and in what belongs together in it.
+
+    The exit code is 1 if there is any. The whole file is read, beside a running server too.
+    """
+    path = config.store.path
+    with progress("checks") as progressed:
+        report = asyncio.run(check(path, progressed))
+    if as_json:
+        write_json(_as_json(path, report), pretty=True)
+    elif report.problems:
+        click.echo(f"{path}: {len(report.problems)} problems")
+        for problem in report.problems:
+            click.echo(f"  {problem}")
+    else:
+        click.echo(f"{path}: ok; {_summary(report)}")
+    if report.problems:
+        raise click.exceptions.Exit(1)
+
+
+def _summary(report: Report) -> str:
+    states = ", ".join(f"{n:,} {state}" for state, n in report.jobs.items() if n)
+    jobs = sum(report.jobs.values())
+    words = [
+        f"schema version {report.schema_version}",
+        decimal(report.size),
+        f"{jobs:,} {'job' if jobs == 1 else 'jobs'}" + (f" ({states})" if states else ""),
+    ]
+    if report.loose:
+        words.append(f"{report.loose:,} bodies being received or to be swept away")
+    return ", ".join(words)
+
+
+def _as_json(path: Path, report: Report) -> dict[str, object]:
+    return {
+        "store": str(path),
+        "ok": not report.problems,
+        "problems": report.problems,
+        "schema_version": report.schema_version,
+        "size": report.size,
+        "jobs": report.jobs,
+        "loose_bodies": report.loose,
+    }
+
+
+@click.command("backup")
+@configured
+@click.argument("file", type=FILE)
+@click.option("--force", is_flag=True, help="Replace FILE if it exists.")
+@json_option
+def backup_command(config: Config, file: Path, *, force: bool, as_json: bool) -> None:
+    """Copy the store to FILE as it stands at one moment, also while the server runs.
+
+    FILE gets its name when the copy is complete and on the disk.
+    """
+    with progress("pages") as report:
+        size = asyncio.run(
+            back_up(
+                config.store.path,
+                file,
+                lambda done, pages: report("copying", done, pages),
+                replace=force,
+            )
+        )
+    if as_json:
+        write_json({"store": str(config.store.path), "backup": str(file), "size": size})
+    else:
+        click.echo(f"{file}: {decimal(size)}, a complete copy of {config.store.path}")

@@ -1,0 +1,198 @@
+"""Readers who leave, who come all at once, or who find their result gone: it goes to one of them."""
+
+import asyncio
+import sqlite3
+from collections import Counter
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from aiohttp import ClientError, ClientSession
+
+from tests.client import Client
+from tests.conftest import Serve
+from tests.jobs import Answer
+from tests.peers import connected
+from tests.stores import check_sound, held_up, states, timeline
+from tests.webapp import CHUNK
+
+WEBAPP = {"app": "tests.webapp:create_app"}
+MEBIBYTE = 1 << 20
+LARGE = "/stream?sized&chunks=32"  # 2 MiB
+HUGE = "/stream?sized&chunks=800"  # 50 MiB
+SMALL = "/greet/world"
+GREETING = b'{"name": "world", "query": {}}'
+
+
+def fetching(job_id: int) -> bytes:
+    return f"PUT /_api/job/{job_id} HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n".encode()
+
+
+async def held_again(client: Client, path: Path, job_id: int, breaks: int = 1) -> None:
+    """Wait until so many deliveries of a result have broken off; it can be asked for meanwhile."""
+    while timeline(path, job_id).count("delivery broken") < breaks:
+        assert (await client("GET", f"/_api/job/{job_id}")).status == 200
+
+
+async def fetched_again(client: Client, job_id: int) -> Answer:
+    """Fetch a result once the server has forgotten the reader who left."""
+    while (answer := await client("PUT", f"/_api/job/{job_id}")).status == 404:
+        assert (await client("GET", f"/_api/job/{job_id}")).status == 200
+    return answer
+
+
+# --- broken off ---------------------------------------------------------------------------------
+
+
+async def test_a_result_whose_delivery_breaks_half_way_is_held_again_and_a_later_fetch_gets_it_all(
+    serve: Serve, store_path: Path, http: ClientSession
+) -> None:
+    client = Client(http, (await serve(target=WEBAPP)).url)
+    job_id = await client.done(HUGE)
+    async with connected(client.url) as reader:
+        await reader.send(fetching(job_id))
+        assert "Content-Length: 52428800" in await reader.head()
+        assert await reader.reader.readexactly(25 * MEBIBYTE) == CHUNK * 400
+        reader.vanish()
+    await held_again(client, store_path, job_id)
+    answer = await fetched_again(client, job_id)
+    assert (answer.status, answer.body) == (200, CHUNK * 800)
+    assert timeline(store_path, job_id).count("delivery broken") == 1
+    assert (await client("PUT", f"/_api/job/{job_id}")).status == 404
+
+
+async def test_a_result_survives_any_number_of_readers_who_leave(
+    serve: Serve, store_path: Path, http: ClientSession
+) -> None:
+    client = Client(http, (await serve(target=WEBAPP)).url)
+    job_id = await client.done(HUGE)
+    for breaks in range(1, 6):
+        async with connected(client.url) as reader:
+            await reader.send(fetching(job_id))
+            await reader.head()
+            await reader.reader.readexactly(breaks * 8 * MEBIBYTE)
+            reader.vanish()
+        await held_again(client, store_path, job_id, breaks)
+    assert (await fetched_again(client, job_id)).body == CHUNK * 800
+
+
+@pytest.mark.parametrize("path", [SMALL, LARGE])
+async def test_a_reader_who_leaves_before_the_result_could_be_taken_leaves_it_to_the_next(
+    serve: Serve, store_path: Path, http: ClientSession, path: str
+) -> None:
+    client = Client(http, (await serve(target=WEBAPP)).url)
+    expected = (await client("GET", path)).body
+    job_id = await client.done(path)
+    for _ in range(3):
+        with held_up(store_path):
+            async with connected(client.url) as reader:
+                await reader.send(fetching(job_id))
+                await client("GET", f"/_api/job/{job_id}")
+                await reader.leave()
+    answer = await client("PUT", f"/_api/job/{job_id}")
+    assert (answer.status, answer.body) == (200, expected)
+    assert (await client("PUT", f"/_api/job/{job_id}")).status == 404
+
+
+async def test_a_delivery_that_broke_off_can_be_seen_in_the_history(
+    serve: Serve, store_path: Path, http: ClientSession
+) -> None:
+    client = Client(http, (await serve(target=WEBAPP)).url)
+    job_id = await client.done(HUGE)
+    async with connected(client.url) as reader:
+        await reader.send(fetching(job_id))
+        await reader.head()
+        reader.vanish()
+    await held_again(client, store_path, job_id)
+    await fetched_again(client, job_id)
+    assert timeline(store_path, job_id) == [
+        "submitted",
+        "started",
+        "done",
+        "delivery broken",
+        "fetched",
+    ]
+
+
+# --- all at once --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", [SMALL, HUGE])
+async def test_of_twenty_fetches_at_once_one_gets_the_result_and_the_others_nothing(
+    serve: Serve, store_path: Path, http: ClientSession, path: str
+) -> None:
+    client = Client(http, (await serve(target=WEBAPP)).url)
+    expected = (await client("GET", path)).body
+    job_id = await client.done(path)
+    answers = await asyncio.gather(*(client("PUT", f"/_api/job/{job_id}") for _ in range(20)))
+    assert Counter(answer.status for answer in answers) == {200: 1, 404: 19}
+    assert [answer.body for answer in answers if answer.status == 200] == [expected]
+    assert states(store_path) == {job_id: ("done", "taken")}
+
+
+async def test_a_result_that_is_on_its_way_to_a_reader_cannot_be_deleted_or_expired(
+    serve: Serve, store_path: Path, http: ClientSession
+) -> None:
+    server = await serve(target=WEBAPP)
+    client = Client(http, server.url)
+    job_id = await client.done(HUGE)
+    async with connected(client.url) as reader:
+        await reader.send(fetching(job_id))
+        await reader.head()
+        assert (await client("DELETE", f"/_api/job/{job_id}")).status == 404
+        assert (await client("DELETE", "/_api/job/all")).status == 200
+        assert (await client("DELETE", "/_api/job/expired?stamp=9999999999")).status == 200
+        await server.store.sweep()
+        assert await reader.reader.readexactly(50 * MEBIBYTE) == CHUNK * 800
+    assert states(store_path) == {job_id: ("done", "taken")}
+
+
+@pytest.mark.parametrize("path", [SMALL, LARGE])
+async def test_a_result_that_is_fetched_and_deleted_at_once_goes_one_way(
+    serve: Serve, store_path: Path, http: ClientSession, path: str
+) -> None:
+    server = await serve(target=WEBAPP)
+    client = Client(http, server.url)
+    expected = (await client("GET", path)).body
+    job_id = await client.done(path)
+    with held_up(store_path):
+        fetch = asyncio.create_task(client("PUT", f"/_api/job/{job_id}"))
+        await client("GET", f"/_api/job/{job_id}")
+        delete = asyncio.create_task(client("DELETE", f"/_api/job/{job_id}"))
+        await client("GET", f"/_api/job/{job_id}")
+    fetched, deleted = await fetch, await delete
+    assert (fetched.status, deleted.status) in {(200, 404), (404, 200)}
+    assert fetched.body == expected or fetched.status == 404
+    check_sound(store_path)
+
+
+# --- a job as the reader ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", [SMALL, LARGE])
+async def test_a_result_that_a_job_fetches_becomes_that_jobs_result(
+    serve: Serve, store_path: Path, http: ClientSession, path: str
+) -> None:
+    client = Client(http, (await serve(target=WEBAPP)).url)
+    expected = (await client("GET", path)).body
+    first = await client.done(path)
+    second = await client.done(f"/_api/job/{first}", "PUT")
+    assert (await client("PUT", f"/_api/job/{first}")).status == 404
+    answer = await client.fetched(second)
+    assert (answer.status, answer.body) == (200, expected)
+    assert answer.headers.getall("x-arango-async-id") == [str(second)]
+    assert states(store_path) == {first: ("done", "taken"), second: ("done", "taken")}
+
+
+# --- a damaged store ----------------------------------------------------------------------------
+
+
+async def test_a_result_that_cannot_be_read_to_its_end_breaks_the_connection(
+    serve: Serve, store_path: Path, http: ClientSession
+) -> None:
+    client = Client(http, (await serve(target=WEBAPP)).url)
+    job_id = await client.done(LARGE)
+    with closing(sqlite3.connect(store_path, isolation_level=None)) as vandal:
+        vandal.execute("DELETE FROM chunk WHERE seq = 4")
+    with pytest.raises(ClientError):
+        await client("PUT", f"/_api/job/{job_id}")

@@ -1,0 +1,252 @@
+import re
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobstore.errors import JobNotFound, ResultNotRestorable
+from jobstore.job import Claim, Failure
+from jobstore.lifecycle import (
+    AWAITED,
+    ENDED,
+    INITIAL_RESULTS,
+    INITIAL_STATES,
+    JOB,
+    RESULT,
+    Event,
+    Result,
+    State,
+)
+from jobstore.message import Request
+from jobstore.store import Capture, sqlite, transitions
+from jobstore.store import statements as sql
+from jobstore.store.migrate import migrate
+from jobstore.store.writer import Transaction
+from tests.stores import START
+
+BOOT: Final = 1
+ANSWER: Final = Capture(200, None, (), b"answer")
+
+Standing = tuple[State, Result]
+
+
+def after(event: Event, state: State, result: Result) -> Standing:
+    """Say where a job stands after an event, by the tables; where it stood if there is no entry."""
+    states, results = JOB.get(event, {state: state}), RESULT.get(event, {result: result})
+    if state in states and result in results:
+        return states[state], results[result]
+    return state, result
+
+
+def reachable() -> set[Standing]:
+    """Follow every event from every beginning."""
+    found: set[Standing] = set()
+    ahead = {(state, result) for state in INITIAL_STATES for result in INITIAL_RESULTS}
+    while ahead:
+        found |= ahead
+        ahead = {after(event, *standing) for event in Event for standing in ahead} - found
+    return found
+
+
+STANDINGS: Final = sorted(reachable())
+
+
+# --- the tables ---------------------------------------------------------------------------------
+
+
+def test_every_state_and_every_result_can_be_reached() -> None:
+    assert {state for state, _ in STANDINGS} == set(State)
+    assert {result for _, result in STANDINGS} == set(Result)
+
+
+def test_every_event_changes_something_somewhere() -> None:
+    for event in Event:
+        assert any(after(event, *standing) != standing for standing in STANDINGS), event
+
+
+def test_ended_work_never_moves_again() -> None:
+    assert not [event for event in JOB for state in ENDED if state in JOB[event]]
+
+
+def test_a_result_that_is_gone_for_good_never_moves_again() -> None:
+    for event, moves in RESULT.items():
+        for gone in (Result.DELETED, Result.EXPIRED, Result.UNWANTED):
+            assert moves.get(gone, gone) is gone, event
+
+
+def test_a_result_is_there_exactly_when_the_work_has_ended() -> None:
+    for state, result in STANDINGS:
+        if result is Result.NONE:
+            assert state not in ENDED
+        if result in {Result.HELD, Result.TAKEN, Result.EXPIRED}:
+            assert state in ENDED
+
+
+# --- the tables and the store -------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Connection]:
+    """Give a connection to a store; each test leaves its file as it was."""
+    path: Path = tmp_path_factory.mktemp("lifecycle") / "jobs.db"
+    migrate(path)
+    with closing(sqlite.connect(path, "rw", sqlite.WRITER_PRAGMAS)) as connection:
+        connection.execute(sql.BOOT.sql, {"now": START, "pid": 1, "version": "1"})
+        yield connection
+
+
+@pytest.fixture
+def tx(file: sqlite3.Connection) -> Iterator[Transaction]:
+    """Give a transaction that is undone when the test ends."""
+    file.execute("BEGIN IMMEDIATE")
+    yield Transaction(file, START + 9)
+    file.execute("ROLLBACK")
+
+
+def put(tx: Transaction, state: State, result: Result) -> int:
+    """Put a job into a store, claimed once and standing where it is told."""
+    is_ended, is_taken = state in ENDED, result is Result.TAKEN
+    values: dict[str, Any] = {
+        "state": state,
+        "result": result,
+        "dialect": "arango",
+        "owner": "",
+        "target": "/",
+        "method": "GET",
+        "path": "/",
+        "priority": 0,
+        "attempt": 1,
+        "boot": BOOT,
+        "submitted_at": START,
+        "started_at": START + 1,
+        "finished_at": START + 2 if is_ended else None,
+        "fetched_at": START + 3 if is_taken else None,
+        "purgeable_at": START + 3 if is_ended and result not in AWAITED else None,
+        "warnings": 0,
+    }
+    names, places = ", ".join(values), ", ".join(f":{name}" for name in values)
+    statement = f"INSERT INTO job ({names}) VALUES ({places})"  # noqa: S608 - names of columns
+    job_id = tx.connection.execute(statement, values).lastrowid
+    assert job_id is not None
+    tx.execute(sql.PUT_REQUEST, job_id=job_id, headers="[]", secrets=None, content=b"")
+    if result in {Result.HELD, Result.TAKEN}:
+        tx.execute(sql.PUT_RESPONSE, job_id=job_id, reason=None, headers="[]", content=b"answer")
+    return job_id
+
+
+def claim_of(job_id: int) -> Claim:
+    return Claim(job_id=job_id, attempt=1, target="/", request=Request(method="GET", path="/"))
+
+
+HAPPEN: Final[Mapping[Event, Callable[[Transaction, int], object]]] = {
+    Event.CLAIM: lambda tx, _: transitions.claim(tx, "/", BOOT, 1),
+    Event.FINISH: lambda tx, job_id: transitions.finish(tx, claim_of(job_id), BOOT, ANSWER),
+    Event.FAIL: lambda tx, job_id: transitions.fail(
+        tx, claim_of(job_id), BOOT, Failure.TIMEOUT, "too slow"
+    ),
+    Event.CANCEL: lambda tx, job_id: transitions.cancel_orphans(tx, [job_id], "cancelled"),
+    Event.RECOVER: lambda tx, job_id: transitions.recover(tx, [job_id], "killed"),
+    Event.TAKE: transitions.take,
+    Event.GIVE_BACK: lambda tx, job_id: transitions.give_back(tx, job_id, "broken"),
+    Event.RESTORE: transitions.restore,
+    Event.DELETE: transitions.delete,
+    Event.EXPIRE: lambda tx, _: transitions.expire_step(tx, START + 9, [], 1),
+}
+
+
+def happen(tx: Transaction, event: Event, job_id: int) -> None:
+    try:
+        HAPPEN[event](tx, job_id)
+    except (JobNotFound, ResultNotRestorable):
+        return  # whether anything has changed is what the test looks at
+
+
+def row(tx: Transaction, job_id: int) -> dict[str, Any]:
+    cursor = tx.connection.execute("SELECT * FROM job WHERE id = ?", (job_id,))
+    names = [column[0] for column in cursor.description]
+    return dict(zip(names, cursor.fetchone(), strict=True))
+
+
+@pytest.mark.parametrize(("state", "result"), STANDINGS)
+@pytest.mark.parametrize("event", Event)
+def test_an_event_does_to_a_stored_job_what_the_tables_say_and_else_nothing(
+    tx: Transaction, event: Event, state: State, result: Result
+) -> None:
+    job_id = put(tx, state, result)
+    before = row(tx, job_id)
+    happen(tx, event, job_id)
+    found = row(tx, job_id)
+    assert (found["state"], found["result"]) == after(event, state, result)
+    if after(event, state, result) == (state, result):
+        assert found == before
+
+
+@pytest.mark.parametrize(("state", "result"), STANDINGS)
+def test_a_client_cancels_what_waits_asks_what_runs_to_stop_and_finds_only_what_is_awaited(
+    tx: Transaction, state: State, result: Result
+) -> None:
+    job_id = put(tx, state, result)
+    before = row(tx, job_id)
+    if result not in AWAITED:
+        with pytest.raises(JobNotFound):
+            transitions.cancel(tx, job_id)
+        assert row(tx, job_id) == before
+        return
+    assert transitions.cancel(tx, job_id) is state
+    found = row(tx, job_id)
+    match state:
+        case State.QUEUED:
+            assert (found["state"], found["result"]) == (State.CANCELLED, Result.HELD)
+        case State.RUNNING:
+            assert found == {**before, "cancel_asked_at": tx.now}
+        case _:
+            assert found == before
+
+
+@given(st.lists(st.tuples(st.sampled_from(Event), st.integers(0, 2)), max_size=30))
+def test_whatever_happens_to_some_jobs_the_counters_equal_the_counts(
+    file: sqlite3.Connection, events: list[tuple[Event, int]]
+) -> None:
+    file.execute("BEGIN IMMEDIATE")
+    tx = Transaction(file, START + 9)
+    jobs = [put(tx, State.QUEUED, result) for result in (*INITIAL_RESULTS, Result.NONE)]
+    for event, number in events:
+        happen(tx, event, jobs[number])
+    transitions.purge_step(tx, START + 10, 2)
+    transitions.forget(tx, jobs[:2])
+    counted = file.execute(
+        "SELECT 'job', state, count(*) FROM job GROUP BY state"
+        " UNION ALL SELECT 'result', result, count(*) FROM job GROUP BY result"
+    ).fetchall()
+    kept = file.execute("SELECT machine, state, count FROM counter WHERE count <> 0").fetchall()
+    file.execute("ROLLBACK")
+    assert sorted(kept) == sorted(counted)
+
+
+# --- the tables and README.md -------------------------------------------------------------------
+
+README: Final = Path(__file__).parents[1] / "README.md"
+
+
+def diagram(initial: tuple[str, ...], table: Mapping[Event, Mapping[Any, Any]]) -> list[str]:
+    """Write a machine as the transitions of a mermaid state diagram."""
+    edges: dict[tuple[str, str], list[str]] = {("[*]", state): ["submit"] for state in initial}
+    for event, moves in table.items():
+        for old, new in moves.items():
+            if old != new:
+                edges.setdefault((old, new), []).append(event)
+    left = {old for old, _ in edges}
+    last = dict.fromkeys(new for _, new in edges if new not in left)
+    lines = [f"{old} --> {new}: {', '.join(events)}" for (old, new), events in edges.items()]
+    return lines + [f"{state} --> [*]" for state in last]
+
+
+def test_the_diagrams_of_the_readme_show_the_tables() -> None:
+    found = re.findall(r"```mermaid\s+stateDiagram-v2\n(.*?)```", README.read_text(), re.DOTALL)
+    shown = [[line.strip() for line in block.splitlines() if "-->" in line] for block in found]
+    assert shown == [diagram(INITIAL_STATES, JOB), diagram(INITIAL_RESULTS, RESULT)]

@@ -1,0 +1,300 @@
+"""``Prefer: respond-async``, the standards' own way of asking for a job: RFC 7240."""
+
+import asyncio
+import json
+import string
+from collections.abc import AsyncIterator
+
+import pytest
+from aiohttp import ClientSession
+from hypothesis import given
+from hypothesis import strategies as st
+from multidict import CIMultiDict
+
+from jobstore.dialects.native import PreferTrigger, preferences
+from tests.client import GATED, Client
+from tests.conftest import Serve
+from tests.jobs import Answer
+
+PREFER = {"Prefer": "respond-async"}
+PROBLEM = "application/problem+json"
+
+ASKS = [
+    ["respond-async"],
+    ["Respond-Async"],
+    ["RESPOND-ASYNC"],
+    ["  respond-async\t"],
+    ["respond-async, wait=10"],
+    ["wait=10,respond-async"],
+    ["respond-async; foo"],
+    ["respond-async;foo=bar;baz"],
+    ['respond-async ; foo="a, b; c"'],
+    ["return=minimal, respond-async, wait=10"],
+    [",, respond-async ,"],
+    ["return=minimal", "respond-async"],
+    ["respond-async", "return=minimal"],
+    ["respond-async, respond-async"],
+    ["respond-async", "respond-async"],
+    ['foo="a, b", respond-async'],
+    [r'foo="\"", respond-async'],
+    ['foo="", respond-async'],
+]
+ASKS_NOT = [
+    [],
+    [""],
+    [","],
+    ["wait=10"],
+    ["return=minimal"],
+    ["respond-asynchronously"],
+    ["not-respond-async"],
+    ["respond async"],
+    ["foo=respond-async"],
+    ["foo; respond-async"],
+    ['"respond-async"'],
+    ['foo="respond-async"'],
+    ['foo="a, respond-async, b"'],
+    ['foo="a, respond-async'],
+    [r'foo="\", respond-async, \""'],
+    ['foo="a', "b, wait=10"],
+]
+
+
+@pytest.fixture
+async def ordinary(serve: Serve, http: ClientSession) -> Client:
+    """Give a client of a server that has an ordinary application behind it."""
+    return Client(http, (await serve(target={"app": "tests.webapp:create_app"})).url)
+
+
+@pytest.fixture
+async def gated(serve: Serve, http: ClientSession) -> Client:
+    """Give a client of a server that does one piece of work at a time, each behind a gate."""
+    executor = {"concurrency": 1, "queue_limit": 1}
+    return Client(http, (await serve(target=GATED, executor=executor)).url)
+
+
+def preferring(values: list[str]) -> CIMultiDict[str]:
+    """Make headers of preferences: a line for each."""
+    return CIMultiDict(("Prefer", value) for value in values)
+
+
+async def seen_by_target(client: Client, **options: CIMultiDict[str]) -> list[tuple[str, str]]:
+    """Submit a job, and return the headers that the target got."""
+    accepted = await client("GET", "/mirror/", **options)
+    assert accepted.status == 202
+    result = await client.fetched(json.loads(accepted.body)["id"])
+    return [(name, value) for name, value in json.loads(result.body)["headers"]]
+
+
+# --- a job is asked for -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("values", ASKS)
+async def test_a_request_that_prefers_it_becomes_a_job(ordinary: Client, values: list[str]) -> None:
+    answer = await ordinary("GET", "/greet/world", headers=preferring(values))
+    assert answer.status == 202
+    assert answer.headers["Preference-Applied"] == "respond-async"
+    assert answer.headers["Vary"] == "Prefer"
+
+
+@pytest.mark.parametrize("values", ASKS_NOT)
+async def test_a_request_that_does_not_is_answered_at_once(
+    ordinary: Client, values: list[str]
+) -> None:
+    answer = await ordinary("GET", "/greet/world", headers=preferring(values))
+    assert (answer.status, json.loads(answer.body)["name"]) == (200, "world")
+    assert "Preference-Applied" not in answer.headers
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
+async def test_any_method_will_do(ordinary: Client, method: str) -> None:
+    answer = await ordinary(method, "/no/such/path", headers=PREFER)
+    assert answer.status == 202
+    result = await ordinary("PUT", await ended(ordinary, answer))
+    assert result.status == 404
+
+
+async def test_the_answer_names_the_place_of_the_job(ordinary: Client) -> None:
+    answer = await ordinary("POST", "/echo", headers=PREFER, data=b"hello")
+    body = json.loads(answer.body)
+    assert answer.headers["Content-Type"] == "application/json; charset=utf-8"
+    assert body == {"id": body["id"], "location": answer.headers["Location"]}
+    assert answer.headers["Location"] == f"/_api/job/{body['id']}"
+
+
+async def test_its_place_tells_the_status_and_gives_the_result(gated: Client) -> None:
+    place = (await gated("POST", "/work/it", headers=PREFER)).headers["Location"]
+    assert (await gated("GET", place)).status == 204
+    assert (await gated("PUT", place)).status == 204
+    await gated.let("it")
+    await gated.when("it", "finished")
+    await ended_at(gated, place)
+    assert (await gated("GET", place)).status == 200
+    result = await gated("PUT", place)
+    assert (result.status, result.body) == (200, b"it is done")
+    assert (await gated("GET", place)).status == 404
+
+
+async def test_a_result_does_not_pretend_that_a_preference_was_applied(ordinary: Client) -> None:
+    answer = await ordinary("GET", "/greet/world", headers=PREFER)
+    result = await ordinary("PUT", await ended(ordinary, answer))
+    assert result.status == 200
+    assert not {"Preference-Applied", "Location"}.intersection(result.headers)
+
+
+async def ended(client: Client, accepted: Answer) -> str:
+    """Wait for the end of a job that was taken in, and return its place."""
+    place = accepted.headers["Location"]
+    await ended_at(client, place)
+    return place
+
+
+async def ended_at(client: Client, place: str) -> None:
+    """Ask for a job's status until it has ended."""
+    while (await client("GET", place)).status == 204:
+        pass
+
+
+# --- what travels on ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("values", "left"),
+    [
+        (["respond-async"], []),
+        (["respond-async, wait=10"], []),
+        (["Wait=10", "RESPOND-ASYNC;x=y"], []),
+        (["return=minimal, respond-async"], ["return=minimal"]),
+        (["respond-async", "return=minimal"], ["return=minimal"]),
+        (["a=1, respond-async, b=2", "c=3"], ["a=1, b=2", "c=3"]),
+        (['a="x, y" ; z=", ", wait=3, respond-async'], ['a="x, y" ; z=", "']),
+        ([r'a="\", wait=1", respond-async'], [r'a="\", wait=1"']),
+        (["waiting=1, respond-async, wait-not"], ["waiting=1, wait-not"]),
+    ],
+)
+async def test_our_preferences_stay_here_and_others_travel_on(
+    ordinary: Client, values: list[str], left: list[str]
+) -> None:
+    seen = await seen_by_target(ordinary, headers=preferring(values))
+    assert [value for name, value in seen if name == "prefer"] == left
+
+
+async def test_other_headers_travel_on(ordinary: Client) -> None:
+    headers = CIMultiDict(PREFER, Preferred="respond-async, wait=1")
+    assert ("preferred", "respond-async, wait=1") in await seen_by_target(ordinary, headers=headers)
+
+
+async def test_without_a_wish_for_a_job_all_preferences_travel_on(ordinary: Client) -> None:
+    headers = {"Prefer": "wait=10, return=minimal"}
+    answer = await ordinary("GET", "/mirror/", headers=headers)
+    assert ["prefer", headers["Prefer"]] in json.loads(answer.body)["headers"]
+
+
+async def test_a_job_that_is_asked_for_in_both_ways_is_one_job(ordinary: Client) -> None:
+    headers = {**PREFER, "x-arango-async": "store"}
+    job_id = await ordinary.submit("/mirror/", headers=headers)
+    seen = json.loads((await ordinary.fetched(job_id)).body)["headers"]
+    assert not {"prefer", "x-arango-async"}.intersection(name for name, _ in seen)
+    assert json.loads((await ordinary("GET", "/_api/job/done")).body) == []
+
+
+# --- refusals -----------------------------------------------------------------------------------
+
+
+async def refusal(answer: Answer) -> str:
+    """Check that an answer is a problem document, and return what it says."""
+    problem = json.loads(answer.body)
+    assert answer.headers["Content-Type"].split(";")[0] == PROBLEM
+    assert problem["status"] == answer.status
+    assert problem["type"] == "about:blank"
+    assert problem["title"]
+    assert "Preference-Applied" not in answer.headers
+    return str(problem["detail"])
+
+
+async def test_a_full_queue_is_a_problem_to_try_again(gated: Client) -> None:
+    for name in ("running", "waiting"):
+        assert (await gated("POST", f"/work/{name}", headers=PREFER)).status == 202
+    answer = await gated("POST", "/work/refused", headers=PREFER)
+    assert (answer.status, int(answer.headers["Retry-After"]) > 0) == (503, True)
+    assert "queue is full" in await refusal(answer)
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_a_body_that_is_too_large_is_a_problem(
+    serve: Serve, http: ClientSession, *, chunked: bool
+) -> None:
+    client = Client(http, (await serve(capture={"body_limit": 10})).url)
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(11):
+            yield b"."
+
+    body = pieces() if chunked else b"." * 11
+    answer = await client("POST", "/echo", headers=PREFER, data=body)
+    assert answer.status == 413
+    assert "larger than 10 bytes" in await refusal(answer)
+    assert "Retry-After" not in answer.headers
+
+
+async def test_a_path_that_nobody_answers_is_a_problem(serve: Serve, http: ClientSession) -> None:
+    client = Client(http, (await serve(target={"prefix": "/here", **GATED})).url)
+    answer = await client("GET", "/elsewhere", headers=PREFER)
+    assert answer.status == 404
+    assert "no target" in await refusal(answer)
+
+
+async def test_a_server_that_shuts_down_says_so(serve: Serve, http: ClientSession) -> None:
+    server = await serve()
+    hurry = asyncio.Event()
+    hurry.set()
+    await server.drain(hurry)
+    answer = await Client(http, server.url)("GET", "/_api/version", headers=PREFER)
+    assert (answer.status, int(answer.headers["Retry-After"]) > 0) == (503, True)
+    assert "shutting down" in await refusal(answer)
+
+
+# --- reading the header -------------------------------------------------------------------------
+
+TOKENS = st.text(string.ascii_letters + string.digits + "!#$%&'*+-.^_`|~", min_size=1)
+# RFC 9110 section 5.6.4; what a header can hold at all has no control characters.
+TEXTS = st.text(st.characters(exclude_categories=["Cc", "Cs"]))
+QUOTED = TEXTS.map(lambda text: '"' + text.replace("\\", r"\\").replace('"', r"\"") + '"')
+PAIRS = st.builds("".join, st.tuples(TOKENS, st.sampled_from(["=", " = "]), TOKENS | QUOTED))
+PREFERENCES = st.lists(TOKENS | PAIRS, min_size=1, max_size=3).map(" ; ".join)
+COMMAS = st.sampled_from([",", ", ", " ,\t", ",,", " , , "])
+
+
+@given(st.lists(PREFERENCES), COMMAS)
+def test_preferences_are_split_where_a_comma_is_not_quoted(parts: list[str], comma: str) -> None:
+    assert preferences(comma.join(parts)) == parts
+
+
+@given(TEXTS)
+def test_any_text_can_be_split_and_nothing_but_commas_and_spaces_is_lost(text: str) -> None:
+    parts = preferences(text)
+    assert all(part and part == part.strip() for part in parts)
+    assert essence("".join(parts)) == essence(text)
+
+
+def essence(text: str) -> str:
+    """Leave out what may stand between preferences."""
+    return "".join(text.replace(",", "").split())
+
+
+@given(st.lists(st.tuples(st.sampled_from(["Prefer", "prefer", "X-Prefer"]), TEXTS)))
+def test_what_travels_on_asks_for_no_job(fields: list[tuple[str, str]]) -> None:
+    trigger = PreferTrigger()
+    assert trigger.asks(trigger.strip(tuple(fields))) is None
+
+
+@given(st.lists(PREFERENCES), st.lists(PREFERENCES))
+def test_the_wish_is_heard_among_any_other_preferences(before: list[str], after: list[str]) -> None:
+    value = ", ".join([*before, "respond-async", *after])
+    assert PreferTrigger().asks((("Prefer", value),)) is True
+
+
+@given(st.lists(PAIRS.filter(lambda pair: not pair.lower().startswith(("respond-async", "wait")))))
+def test_preferences_of_others_are_left_as_they_are(parts: list[str]) -> None:
+    headers = (("Prefer", ", ".join(parts)),) if parts else ()
+    assert PreferTrigger().asks(headers) is None
+    assert PreferTrigger().strip(headers) == headers

@@ -1,0 +1,314 @@
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from itertools import product
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from sqlalchemy import create_engine
+
+from jobstore.clock import SECOND
+from jobstore.lifecycle import ENDED, Result, State
+from jobstore.store import schema, sqlite
+from jobstore.store import statements as sql
+from jobstore.store.migrate import migrate
+from jobstore.store.sqlite import Statement
+from tests.stores import START
+from tests.test_lifecycle import STANDINGS
+
+
+@pytest.fixture(scope="module")
+def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Connection]:
+    """Give a connection, as the writer has it, to a store with one start of a server."""
+    path = tmp_path_factory.mktemp("schema") / "jobs.db"
+    migrate(path)
+    with closing(sqlite.connect(path, "rw", sqlite.WRITER_PRAGMAS)) as connection:
+        connection.execute(sql.BOOT.sql, {"now": START, "pid": 1, "version": "1"})
+        yield connection
+
+
+@pytest.fixture
+def file(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """Give a connection to a store that holds no job; what a test does to it is undone."""
+    connection.execute("BEGIN")
+    yield connection
+    connection.execute("ROLLBACK")
+
+
+def pragma(file: sqlite3.Connection, name: str) -> object:
+    (value,) = file.execute(f"PRAGMA {name}").fetchone()
+    return value
+
+
+# --- the file -----------------------------------------------------------------------------------
+
+
+def shape(file: sqlite3.Connection, table: str) -> list[tuple[Any, ...]]:
+    """Describe a table: its columns, its references, its kind, and whether its ids are new ones."""
+    kind = file.execute("SELECT wr, strict FROM pragma_table_list WHERE name = ?", (table,))
+    text = file.execute("SELECT sql FROM sqlite_schema WHERE name = ?", (table,)).fetchone()[0]
+    columns = file.execute(f"PRAGMA table_info({table})")
+    references = file.execute(f"PRAGMA foreign_key_list({table})")
+    return [*columns, *references, *kind, ("AUTOINCREMENT" in text,)]
+
+
+def test_the_tables_that_statements_see_are_those_of_the_migrations(
+    file: sqlite3.Connection,
+) -> None:
+    with closing(sqlite3.connect(":memory:")) as memory:
+        schema.METADATA.create_all(create_engine("sqlite://", creator=lambda: memory))
+        for table in schema.METADATA.tables:
+            assert shape(file, table) == shape(memory, table)
+
+
+def test_the_view_has_the_columns_that_statements_see(file: sqlite3.Connection) -> None:
+    cursor = file.execute("SELECT * FROM timeline")
+    names = [column[0] for column in cursor.description]
+    assert names == [column.name for column in schema.TIMELINE.columns]
+
+
+def test_every_table_is_strict(file: sqlite3.Connection) -> None:
+    tables = file.execute("SELECT name, strict FROM pragma_table_list WHERE type = 'table'")
+    loose = {name for name, strict in tables if not strict}
+    assert loose - {"sqlite_schema", "sqlite_temp_schema", "sqlite_sequence"} == {"alembic_version"}
+
+
+def test_a_store_is_recognised_as_jobstores_by_its_header(file: sqlite3.Connection) -> None:
+    assert pragma(file, "application_id") == int.from_bytes(b"jobs")
+    assert pragma(file, "user_version") == sqlite.SCHEMA_VERSION
+
+
+def test_a_store_is_written_ahead_and_gives_back_what_it_no_longer_needs(
+    file: sqlite3.Connection,
+) -> None:
+    assert pragma(file, "journal_mode") == "wal"
+    assert pragma(file, "auto_vacuum") == 2, "incremental"
+
+
+def test_the_writer_syncs_each_commit_and_minds_references(file: sqlite3.Connection) -> None:
+    assert pragma(file, "synchronous") == 2, "full"
+    assert pragma(file, "foreign_keys") == 1
+
+
+def test_migrating_a_store_again_changes_nothing(store_path: Path) -> None:
+    assert migrate(store_path) == (0, sqlite.SCHEMA_VERSION)
+    before = store_path.read_bytes()
+    assert migrate(store_path) == (sqlite.SCHEMA_VERSION, sqlite.SCHEMA_VERSION)
+    assert store_path.read_bytes() == before
+
+
+# --- the rules ----------------------------------------------------------------------------------
+
+
+def a_job(state: str, result: str, **differing: Any) -> dict[str, Any]:
+    """Make the row of a job, whose times are those that its state and its result need."""
+    return {
+        "state": state,
+        "result": result,
+        "dialect": "arango",
+        "owner": "",
+        "target": "/",
+        "method": "GET",
+        "path": "/",
+        "priority": 0,
+        "attempt": 1,
+        "boot": 1,
+        "submitted_at": START,
+        "started_at": START,
+        "finished_at": START if state in set(ENDED) else None,
+        "fetched_at": START if result == Result.TAKEN else None,
+        "warnings": 0,
+    } | differing
+
+
+def insert(file: sqlite3.Connection, job: dict[str, Any]) -> int:
+    names, places = ", ".join(job), ", ".join(f":{name}" for name in job)
+    job_id = file.execute(f"INSERT INTO job ({names}) VALUES ({places})", job).lastrowid  # noqa: S608 - names of columns
+    assert job_id is not None
+    return job_id
+
+
+def allows(file: sqlite3.Connection, job: dict[str, Any]) -> bool:
+    try:
+        insert(file, job)
+    except sqlite3.IntegrityError:
+        return False
+    return True
+
+
+def test_the_database_allows_exactly_the_standings_that_the_tables_reach(
+    file: sqlite3.Connection,
+) -> None:
+    allowed = [pair for pair in product(State, Result) if allows(file, a_job(*pair))]
+    assert sorted(allowed) == STANDINGS
+
+
+@pytest.mark.parametrize(
+    ("job", "rule"),
+    [
+        (a_job("paused", "none"), "known_state"),
+        (a_job("done", "lost"), "known_result"),
+        (a_job("DONE", "held", finished_at=START), "known_state"),
+        (a_job("queued", "none", finished_at=START), "finished_when_ended"),
+        (a_job("running", "none", finished_at=START), "finished_when_ended"),
+        (a_job("done", "deleted", finished_at=None), "finished_when_ended"),
+        (a_job("failed", "deleted", finished_at=None), "finished_when_ended"),
+        (a_job("cancelled", "deleted", finished_at=None), "finished_when_ended"),
+        (a_job("running", "none", started_at=None), "started_when_running"),
+        (a_job("running", "none", boot=None), "started_when_running"),
+        (a_job("done", "none"), "result_when_ended"),
+        (a_job("queued", "held"), "result_when_ended"),
+        (a_job("running", "expired"), "result_when_ended"),
+        (a_job("running", "taken"), "result_when_ended"),
+        (a_job("done", "taken", fetched_at=None), "fetched_when_taken"),
+        (a_job("done", "held", fetched_at=START), "fetched_when_taken"),
+        (a_job("done", "deleted", fetched_at=START), "fetched_when_taken"),
+        (a_job("queued", "none", boot=99), "FOREIGN KEY"),
+        (a_job("queued", "none", submitted_at="today"), "cannot store TEXT value in INTEGER"),
+        (a_job("queued", "none", path=None), "NOT NULL"),
+    ],
+)
+def test_the_database_refuses_a_job_that_breaks_a_rule_whether_it_comes_or_changes(
+    file: sqlite3.Connection, job: dict[str, Any], rule: str
+) -> None:
+    with pytest.raises(sqlite3.IntegrityError, match=rule):
+        insert(file, job)
+    job_id = insert(file, a_job("queued", "none"))
+    changes = ", ".join(f"{name} = :{name}" for name in job)
+    with pytest.raises(sqlite3.IntegrityError, match=rule):
+        file.execute(f"UPDATE job SET {changes} WHERE id = :id", {**job, "id": job_id})  # noqa: S608 - names of columns
+
+
+def test_a_job_has_one_body_of_each_side(file: sqlite3.Connection) -> None:
+    job_id = insert(file, a_job("queued", "none"))
+    put = "INSERT INTO body (job_id, side, size) VALUES (?, ?, 0)"
+    file.execute(put, (job_id, "request"))
+    file.execute(put, (job_id, "response"))
+    with pytest.raises(sqlite3.IntegrityError, match="UNIQUE"):
+        file.execute(put, (job_id, "request"))
+    with pytest.raises(sqlite3.IntegrityError, match="known_side"):
+        file.execute(put, (job_id, "middle"))
+
+
+def test_what_belongs_to_a_job_goes_with_it_but_large_bodies_wait_to_be_swept(
+    file: sqlite3.Connection,
+) -> None:
+    job_id = insert(file, a_job("done", "deleted"))
+    file.execute("INSERT INTO request (job_id, headers) VALUES (?, '[]')", (job_id,))
+    file.execute("INSERT INTO response (job_id, headers) VALUES (?, '[]')", (job_id,))
+    file.execute("INSERT INTO event (job_id, at, event) VALUES (?, 0, 'deleted')", (job_id,))
+    file.execute("INSERT INTO body (job_id, side, size) VALUES (?, 'request', 0)", (job_id,))
+    file.execute("DELETE FROM job")
+    for table in ("request", "response", "event"):
+        assert file.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)  # noqa: S608 - the names above
+    assert file.execute("SELECT job_id FROM body").fetchall() == [(None,)]
+
+
+def test_every_state_and_result_is_counted_from_the_first_day(file: sqlite3.Connection) -> None:
+    counters = file.execute("SELECT machine, state, count FROM counter").fetchall()
+    words = [("job", state) for state in State] + [("result", result) for result in Result]
+    assert sorted(counters) == sorted((*word, 0) for word in words)
+
+
+# --- the timeline -------------------------------------------------------------------------------
+
+
+def test_the_timeline_shows_a_jobs_own_times_and_its_events_as_one_history(
+    file: sqlite3.Connection,
+) -> None:
+    times = {
+        "submitted_at": START,
+        "started_at": START + 2 * SECOND,
+        "finished_at": START + 4 * SECOND,
+        "fetched_at": START + 6 * SECOND,
+        "status": 200,
+    }
+    job_id = insert(file, a_job("done", "taken", **times))
+    note = {"job_id": job_id, "now": START + SECOND, "event": "recovered", "detail": "killed"}
+    file.execute(sql.NOTE.sql, note)
+    found = file.execute("SELECT at, event, detail FROM timeline WHERE job_id = 1 ORDER BY at")
+    assert found.fetchall() == [
+        (START, "submitted", None),
+        (START + SECOND, "recovered", "killed"),
+        (START + 2 * SECOND, "started", "attempt 1"),
+        (START + 4 * SECOND, "done", "status 200"),
+        (START + 6 * SECOND, "fetched", None),
+    ]
+
+
+# --- the plans ----------------------------------------------------------------------------------
+
+# The statements whose rows are found by an index that holds only the jobs in question.
+INDEXED: Final = {
+    "CLAIM": "job_ready",
+    "REROUTE": "job_ready",
+    "NEXT_QUEUED_TARGET": "job_ready",
+    "ORPHANS": "job_running",
+    "PENDING_IDS": "job_pending",
+    "HELD_IDS": "job_held",
+    "DELETE_STEPS 0": "job_pending",
+    "DELETE_STEPS 1": "job_held",
+    "EXPIRE_STEP": "job_unfetched",
+    "PURGEABLE": "job_purgeable",
+    "FIND_BODY": "body_of_job",
+    "DROP_BODIES": "body_of_job",
+    "DROP_RESPONSE_BODIES": "body_of_job",
+    "ORPHAN_BODY": "body_orphan",
+}
+
+
+def statements() -> dict[str, Statement]:
+    """Name every statement of the store; those that come in tuples have a number as well."""
+    found = {}
+    for name, value in vars(sql).items():
+        if isinstance(value, Statement):
+            found[name] = value
+        elif isinstance(value, tuple):
+            numbered = enumerate(value)
+            found |= {f"{name} {n}": one for n, one in numbered if isinstance(one, Statement)}
+    return found
+
+
+def plan(file: sqlite3.Connection, text: str) -> str:
+    """Say how SQLite would execute a statement."""
+    values = dict.fromkeys(re.findall(r":(\w+)", text))
+    return "\n".join(step[3] for step in file.execute(f"EXPLAIN QUERY PLAN {text}", values))
+
+
+@pytest.mark.parametrize(("name", "index"), INDEXED.items())
+def test_a_statement_finds_its_rows_by_the_index_made_for_it(
+    file: sqlite3.Connection, name: str, index: str
+) -> None:
+    assert re.search(rf"USING (COVERING )?INDEX {index}\b", plan(file, statements()[name].sql))
+
+
+def test_every_index_serves_a_statement(file: sqlite3.Connection) -> None:
+    made = file.execute("SELECT name FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL")
+    plans = "\n".join(plan(file, statement.sql) for statement in statements().values())
+    plans += plan(file, "SELECT * FROM timeline WHERE job_id = :job_id")
+    assert [name for (name,) in made if f"INDEX {name}" not in plans] == []
+
+
+@pytest.mark.parametrize("name", statements())
+def test_no_statement_reads_a_whole_table(file: sqlite3.Connection, name: str) -> None:
+    tables = "|".join(set(schema.METADATA.tables) - {"counter"})
+    scans = re.findall(
+        rf"SCAN (?:{tables})\b(?! USING (?:COVERING )?INDEX \w+)",
+        plan(file, statements()[name].sql),
+    )
+    assert scans == []
+
+
+@pytest.mark.parametrize("name", statements())
+def test_no_statement_sorts_what_an_index_has_in_order(file: sqlite3.Connection, name: str) -> None:
+    sorts = "TEMP B-TREE" in plan(file, statements()[name].sql)
+    assert sorts == (name == "TIMELINE"), "which has the few events of a single job"
+
+
+def test_the_timeline_of_a_job_is_found_by_indexes(file: sqlite3.Connection) -> None:
+    steps = plan(file, "SELECT * FROM timeline WHERE job_id = :job_id ORDER BY at").splitlines()
+    searches = [step for step in steps if re.match(r"(SEARCH|SCAN) (job|event)\b", step)]
+    by_id = "SEARCH job USING INTEGER PRIMARY KEY (rowid=?)"
+    assert searches == [by_id] * 4 + ["SEARCH event USING INDEX event_of_job (job_id=?)"]

@@ -1,0 +1,209 @@
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from jobstore.errors import StoreBusy, StoreDamaged, StoreError, StoreFull
+from jobstore.store import sqlite
+from jobstore.store.writer import Operation, Transaction, Writer
+from tests.stores import CountingClock, held_up, rows
+
+
+@dataclass
+class Desk:
+    """A writer on a table of words, and what it says to SQLite."""
+
+    writer: Writer
+    path: Path
+    said: list[str] = field(default_factory=list)
+
+    def commits(self) -> int:
+        """Count the transactions that were committed."""
+        return self.said.count("COMMIT")
+
+    def words(self) -> list[str]:
+        """Read what has been written."""
+        return [word for (word,) in rows(self.path, "SELECT word FROM word ORDER BY rowid")]
+
+    async def limit(self, pages: int) -> None:
+        """Let the file grow to so many pages and no further."""
+        await self.writer.call(lambda file: file.execute(f"PRAGMA max_page_count = {pages}"))
+
+
+@pytest.fixture
+async def desk(store_path: Path) -> AsyncIterator[Desk]:
+    with sqlite.connect(store_path, "rwc") as file:
+        file.execute("PRAGMA journal_mode = WAL")
+        file.execute("CREATE TABLE word (word TEXT NOT NULL UNIQUE) STRICT")
+    file.close()
+    async with sqlite.writer(store_path) as connection:
+        desk = Desk(Writer(connection, store_path, CountingClock()), store_path)
+        await connection.set_trace_callback(desk.said.append)
+        yield desk
+        await desk.writer.drained()
+
+
+def write(word: str) -> Operation[int]:
+    """Make the operation that writes a word and returns its transaction's time."""
+
+    def operation(tx: Transaction) -> int:
+        tx.connection.execute("INSERT INTO word VALUES (?)", (word,))
+        return tx.now
+
+    return operation
+
+
+async def test_an_operation_that_comes_alone_is_committed_alone(desk: Desk) -> None:
+    for word in ("one", "two", "three"):
+        await desk.writer.run(write(word))
+    assert desk.commits() == 3
+
+
+async def test_operations_that_come_while_a_commit_is_in_flight_share_the_next(desk: Desk) -> None:
+    with held_up(desk.path):
+        first = desk.writer.post(write("first"))
+        await asyncio.sleep(0)  # so that the first commit sets out
+        rest = [desk.writer.post(write(f"word {number}")) for number in range(100)]
+    await asyncio.gather(first, *rest)
+    assert desk.commits() == 2
+
+
+async def test_operations_that_share_a_transaction_share_its_now(desk: Desk) -> None:
+    times = await asyncio.gather(*(desk.writer.run(write(word)) for word in "abc"))
+    assert len(set(times)) == 1
+    assert await desk.writer.run(write("d")) > times[0]
+
+
+async def test_operations_happen_in_the_order_in_which_they_came(desk: Desk) -> None:
+    words = [f"word {number}" for number in range(50)]
+    for word in words[:-1]:
+        desk.writer.post(write(word))
+    await desk.writer.run(write(words[-1]))
+    assert desk.words() == words
+
+
+async def test_the_value_of_an_operation_is_there_only_after_its_commit(desk: Desk) -> None:
+    await desk.writer.run(write("word"))
+    assert desk.words() == ["word"]
+
+
+async def test_an_operation_that_fails_fails_alone(desk: Desk) -> None:
+    def fail(tx: Transaction) -> None:
+        tx.connection.execute("INSERT INTO word VALUES ('half done')")
+        raise KeyError("its own mistake")
+
+    operations: list[Operation[object]] = [write("before"), fail, write("before"), write("after")]
+    posted = [desk.writer.post(operation) for operation in operations]
+    before, failed, twice, after = await asyncio.gather(*posted, return_exceptions=True)
+    assert isinstance(before, int)
+    assert isinstance(failed, KeyError)
+    assert isinstance(twice, StoreError)
+    assert isinstance(after, int)
+    assert desk.words() == ["before", "after"]
+
+
+async def test_whoever_is_told_of_a_commit_is_told_in_the_order_of_operations(desk: Desk) -> None:
+    told: list[object] = []
+
+    def fail(_: Transaction) -> None:
+        raise KeyError("its own mistake")
+
+    desk.writer.post(write("one"), then=lambda _: told.append("one"))
+    failed = desk.writer.post(fail, otherwise=lambda error: told.append(type(error)))
+    await desk.writer.run(write("two"), then=lambda _: told.append("two"))
+    assert isinstance(failed.exception(), KeyError)
+    assert told == ["one", KeyError, "two"]
+
+
+async def test_an_operation_happens_even_if_whoever_waited_for_it_has_gone(desk: Desk) -> None:
+    told: list[str] = []
+    desk.writer.post(write("word"), then=lambda _: told.append("word")).cancel()
+    await desk.writer.drained()
+    assert desk.words() == told == ["word"]
+
+
+async def test_a_writer_is_idle_once_it_is_drained(desk: Desk) -> None:
+    assert desk.writer.idle
+    desk.writer.post(write("one"))
+    assert not desk.writer.idle
+    desk.writer.post(write("two"))
+    await desk.writer.drained()
+    assert desk.writer.idle
+    assert desk.words() == ["one", "two"]
+
+
+# --- what can go wrong with the file ------------------------------------------------------------
+
+LONG: Final = "x" * 100_000
+
+
+async def test_a_file_without_room_refuses_what_does_not_fit_and_takes_what_does(
+    desk: Desk,
+) -> None:
+    await desk.limit(8)
+    large, small = desk.writer.post(write(LONG)), desk.writer.post(write("small"))
+    with pytest.raises(StoreFull):
+        await large
+    await small
+    await desk.limit(1000)
+    await desk.writer.run(write(LONG))
+    assert desk.words() == ["small", LONG]
+
+
+async def test_what_must_not_get_lost_is_written_as_soon_as_there_is_room(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    await desk.limit(8)
+    insisting = desk.writer.insist(write(LONG))
+    with pytest.raises(StoreFull):
+        await desk.writer.run(write(LONG + "y"))
+    assert not insisting.done()
+    await desk.limit(1000)
+    await insisting
+    assert desk.words() == [LONG]
+    assert "no room is left to write; trying again" in caplog.text
+
+
+async def test_what_must_not_get_lost_but_is_wrong_is_not_tried_again(desk: Desk) -> None:
+    await desk.writer.run(write("word"))
+    with pytest.raises(StoreError, match="UNIQUE"):
+        await desk.writer.insist(write("word"))
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (sqlite3.SQLITE_FULL, StoreFull),
+        (sqlite3.SQLITE_IOERR_WRITE, StoreFull),
+        (sqlite3.SQLITE_IOERR_FSYNC, StoreFull),
+        (sqlite3.SQLITE_BUSY, StoreBusy),
+        (sqlite3.SQLITE_BUSY_SNAPSHOT, StoreBusy),
+        (sqlite3.SQLITE_LOCKED, StoreBusy),
+        (sqlite3.SQLITE_CORRUPT, StoreDamaged),
+        (sqlite3.SQLITE_CORRUPT_INDEX, StoreDamaged),
+        (sqlite3.SQLITE_NOTADB, StoreDamaged),
+        (sqlite3.SQLITE_IOERR_READ, StoreError),
+        (sqlite3.SQLITE_CONSTRAINT, StoreError),
+    ],
+)
+async def test_sqlites_errors_are_told_in_the_stores_words(
+    desk: Desk, code: int, kind: type[StoreError]
+) -> None:
+    with pytest.raises(StoreError, match=desk.path.name) as told:
+        await desk.writer.run(failing(code))
+    assert type(told.value) is kind
+
+
+def failing(code: int) -> Callable[[Transaction], None]:
+    """Make an operation that fails as SQLite would."""
+
+    def operation(_: Transaction) -> None:
+        error = sqlite3.OperationalError("as SQLite says it")
+        error.sqlite_errorcode = code
+        raise error
+
+    return operation
