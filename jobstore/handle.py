@@ -1,6 +1,6 @@
 """What a handler sees of the job it works for."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Protocol
 
 from jobstore.job import Report
@@ -12,7 +12,7 @@ class Reporter(Protocol):
     def reported(self, handle: "JobHandle") -> None:
         """Note that progress or counters have changed."""
 
-    def warned(self, handle: "JobHandle", message: str) -> None:
+    def warned(self, report: Report) -> None:
         """Note a warning."""
 
 
@@ -77,18 +77,18 @@ class JobHandle:
 
     def warn(self, message: str) -> None:
         """Report something that the reader of the history should know."""
-        if self._reporter:
-            self._reporter.warned(self, message)
+        if self._reporter and self.id is not None:
+            warning = Report(job_id=self.id, attempt=self.attempt, warnings=(message,))
+            self._reporter.warned(warning)
 
-    def snapshot(self, warnings: Sequence[str] = ()) -> Report:
-        """Say what has been reported so far, and new warnings."""
+    def snapshot(self) -> Report:
+        """Say what has been reported so far of progress and counters."""
         assert self.id is not None
         return Report(
             job_id=self.id,
             attempt=self.attempt,
             progress=self._progress,
             counters=self._counters,
-            warnings=warnings,
         )
 
     def cancel(self) -> None:

@@ -1,5 +1,8 @@
 """Between aiohttp's requests and responses and our own: nothing is lost on the way."""
 
+import asyncio
+import socket
+import struct
 from collections.abc import AsyncIterator
 from http import HTTPStatus
 from typing import Final
@@ -12,6 +15,8 @@ from jobstore.message import Headers, Request, Response, bodiless, body_size, ch
 
 # aiohttp adds these where they are missing; a relayed response stays as its target made it.
 _ADDED: Final = ("Content-Type", "Server")
+# To close a socket without waiting for what is still to be sent: struct linger of socket(7).
+_AT_ONCE: Final = struct.pack("ii", 1, 0)
 _GIVEN: Final = web.ResponseKey("jobstore.given", frozenset)
 
 
@@ -100,10 +105,20 @@ async def _send(answer: web.StreamResponse, request: web.BaseRequest, response: 
             await answer.write(chunk)
     except JobstoreError as error:
         # Too late for another answer: only a broken connection says that this one is not whole.
-        if request.transport is not None:
-            request.transport.abort()
+        _break_off(request.transport)
         raise ConnectionAbortedError(str(error)) from error
     await answer.write_eof()
+
+
+def _break_off(transport: asyncio.Transport | None) -> None:
+    """Reset a connection: where its end is that of the answer, as in HTTP/1.0, closing says less.
+
+    In process there is none; the handler's error is enough.
+    """
+    connection = transport.get_extra_info("socket") if transport else None
+    if transport and connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+        transport.abort()
 
 
 def problem(status: int, detail: str, headers: Headers = ()) -> web.Response:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientError, ClientSession
 
+from jobstore.store import shared_store
 from tests.client import Client
 from tests.conftest import Serve
 from tests.jobs import Answer
@@ -184,7 +185,23 @@ async def test_a_result_that_a_job_fetches_becomes_that_jobs_result(
     assert states(store_path) == {first: ("done", "taken"), second: ("done", "taken")}
 
 
-# --- a damaged store ----------------------------------------------------------------------------
+# --- gone on its way ----------------------------------------------------------------------------
+
+
+async def test_a_result_that_another_process_deletes_on_its_way_breaks_the_connection(
+    serve: Serve, store_path: Path, http: ClientSession
+) -> None:
+    client = Client(http, (await serve(target=WEBAPP)).url)
+    job_id = await client.done(HUGE)
+    async with connected(client.url) as reader:
+        await reader.send(fetching(job_id))
+        await reader.head()
+        async with shared_store(store_path) as beside:
+            await beside.delete(job_id)
+        with pytest.raises(ConnectionResetError):
+            await reader.rest()
+    assert states(store_path) == {job_id: ("done", "deleted")}
+    assert (await client("PUT", f"/_api/job/{job_id}")).status == 404
 
 
 async def test_a_result_that_cannot_be_read_to_its_end_breaks_the_connection(

@@ -11,6 +11,7 @@ from pytest_aiohttp import AiohttpClient
 
 from jobstore.demo import create_app, is_collection_name, query_result, query_seconds
 from jobstore.handle import JobHandle
+from jobstore.job import Report
 from jobstore.message import Request, Response, chunks
 from jobstore.targets.inprocess import InProcess
 
@@ -35,9 +36,9 @@ class Report:
             self.progress.append(handle.progress)
         self.begun.set()
 
-    def warned(self, _handle: JobHandle, message: str) -> None:
+    def warned(self, report: Report) -> None:
         """Note a warning."""
-        self.warnings.append(message)
+        self.warnings.extend(report.warnings)
 
 
 @pytest.fixture

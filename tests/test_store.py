@@ -17,7 +17,7 @@ from jobstore.errors import (
 from jobstore.handle import JobHandle
 from jobstore.job import Cancellation, Failure
 from jobstore.lifecycle import Result, State
-from jobstore.message import Response
+from jobstore.message import Headers, Response
 from jobstore.store import Limits, owned_store, shared_store
 from jobstore.store.codec import REDACTED, decode_headers
 from tests.stores import (
@@ -30,6 +30,7 @@ from tests.stores import (
     finished,
     held_up,
     next_claim,
+    on_disk,
     opened,
     rows,
     states,
@@ -348,7 +349,7 @@ async def test_a_queued_job_is_cancelled_at_once(store_path: Path) -> None:
 async def test_a_running_job_is_asked_to_stop_and_stays_pending_until_it_has(
     store_path: Path,
 ) -> None:
-    async with opened(store_path) as store:
+    async with opened(store_path, clock=CountingClock()) as store:
         job_id = await store.submit(submission())
         orders = store.work({"/": 1})
         claim = await next_claim(orders)
@@ -423,7 +424,7 @@ async def test_everything_can_be_deleted_and_then_nothing_is_found(store_path: P
         ended = await finished(store)
         fetched = await finished(store)
         await taken(store, fetched)
-        queued = await store.submit(submission())
+        queued = await store.submit(submission(target="/other"))
         assert await store.delete_all() == 2
         assert await store.pending(10) == await store.held(10) == []
         assert await store.delete_all() == 0
@@ -495,20 +496,20 @@ SECRETS: Final = (
     ("X-Own-Key", "hidden-own"),
     ("Cookie", "second=hidden-second"),
 )
+LARGE_SECRETS: Final = (*SECRETS, ("Cookie", "hidden" * 1000))
 PLAIN: Final = (("User-Agent", "a browser " * 60), ("Accept", "shown"))
 
 
-async def after_the_end(path: Path, size: int, end: str) -> None:
+async def after_the_end(path: Path, headers: Headers, size: int, end: str) -> None:
     """Run a job with secrets in its request to its end, and leave nothing but the file."""
     limits = Limits(secret=frozenset({"authorization", "cookie", "x-own-key"}), inline=2**16)
-    request = submission("POST", headers=PLAIN + SECRETS, body=b"b" * size)
     async with opened(path, limits) as store:
-        job_id = await store.submit(request)
+        await store.submit(submission("POST", headers=headers, body=b"b" * size))
         if end == "cancelled":
-            await store.cancel(job_id)
+            await store.cancel(1)
             return
         claim = await next_claim(store.work({"/": 1}))
-        assert claim.request.headers == PLAIN + SECRETS
+        assert claim.request.headers == headers
         match end:
             case "finished":
                 await finish(store, claim)
@@ -521,28 +522,27 @@ async def after_the_end(path: Path, size: int, end: str) -> None:
             await (store.fail_orphans if "failed" in end else store.cancel_orphans)([1], end)
 
 
-@pytest.mark.parametrize("size", [0, 2_000, 50_000, 100_000])
+@pytest.mark.parametrize("secrets", [SECRETS, LARGE_SECRETS], ids=["small", "large"])
+@pytest.mark.parametrize("size", [0, 3_500, 50_000, 100_000])
 @pytest.mark.parametrize(
     "end",
     ["finished", "failed", "cancelled", "stopped", "orphan failed", "orphan cancelled"],
 )
 async def test_secret_headers_are_nowhere_in_the_files_once_the_job_has_ended(
-    store_path: Path, size: int, end: str
+    store_path: Path, secrets: Headers, size: int, end: str
 ) -> None:
-    await after_the_end(store_path, size, end)
-    leftovers = b"".join(file.read_bytes() for file in store_path.parent.glob("jobs.db*"))
-    assert b"shown" in leftovers
-    assert b"hidden" not in leftovers
+    await after_the_end(store_path, PLAIN + secrets, size, end)
+    left = on_disk(store_path)
+    assert b"shown" in left
+    assert b"hidden" not in left
 
 
 async def test_secret_headers_are_shown_as_redacted_once_the_job_has_ended(
     store_path: Path,
 ) -> None:
-    await after_the_end(store_path, 0, "finished")
-    ((headers, secrets),) = rows(store_path, "SELECT headers, secrets FROM request")
-    assert secrets is None
-    redacted = tuple((name, REDACTED) for name, _ in SECRETS)
-    assert decode_headers(headers, secrets) == PLAIN + redacted
+    await after_the_end(store_path, PLAIN + SECRETS, 0, "finished")
+    (row,) = rows(store_path, "SELECT headers, secrets FROM request")
+    assert decode_headers(*row) == PLAIN + tuple((name, REDACTED) for name, _ in SECRETS)
 
 
 async def test_secret_headers_survive_a_crash_while_the_job_still_needs_them(
@@ -582,32 +582,35 @@ async def test_a_command_makes_no_file_where_there_is_none(store_path: Path) -> 
     with pytest.raises(StoreMissing):
         async with shared_store(store_path):
             pass
-    assert not store_path.exists()
+    assert on_disk(store_path) == b""
 
 
-async def test_the_file_of_another_program_is_left_alone(store_path: Path) -> None:
-    store_path.write_bytes(b"anything but a database, and longer than its header would be" * 9)
-    before = store_path.read_bytes()
+def write_at(path: Path, position: int, data: bytes) -> None:
+    with path.open("r+b" if path.exists() else "wb") as file:
+        file.seek(position)
+        file.write(data)
+
+
+@pytest.mark.parametrize("size", [2, 100, 10_000])
+async def test_the_file_of_another_program_is_left_alone(store_path: Path, size: int) -> None:
+    write_at(store_path, 0, b"?" * size)
     with pytest.raises(StoreForeign):
         async with owned_store(store_path):
             pass
-    assert store_path.read_bytes() == before
+    assert on_disk(store_path).removesuffix(b"%d\n" % os.getpid()) == b"?" * size
 
 
 async def test_the_file_of_a_newer_jobstore_is_left_alone(store_path: Path) -> None:
-    async with opened(store_path) as store:
-        await store.checkpoint()
-    with store_path.open("r+b") as file:
-        file.seek(
-            60
-        )  # where the file's header has user_version: https://www.sqlite.org/fileformat2.html
-        file.write((99).to_bytes(4))
-    before = store_path.read_bytes()
+    async with opened(store_path):
+        pass
+    user_version = 60  # https://www.sqlite.org/fileformat2.html#the_database_header
+    write_at(store_path, user_version, (99).to_bytes(4))
+    before = on_disk(store_path)
     with pytest.raises(StoreNewer) as told:
         async with owned_store(store_path):
             pass
     assert (told.value.found, told.value.known) == (99, 1)
-    assert store_path.read_bytes() == before
+    assert on_disk(store_path) == before
 
 
 async def test_what_is_in_the_file_is_there_again_after_a_restart(store_path: Path) -> None:
@@ -615,7 +618,7 @@ async def test_what_is_in_the_file_is_there_again_after_a_restart(store_path: Pa
         held = await finished(store)
         gone = await finished(store)
         await taken(store, gone)
-        queued = await store.submit(submission())
+        queued = await store.submit(submission(target="/other"))
     async with opened(store_path) as store:
         assert await store.held(10) == [held]
         assert await store.pending(10) == [queued]
@@ -624,7 +627,7 @@ async def test_what_is_in_the_file_is_there_again_after_a_restart(store_path: Pa
         assert body == b"hello"
         with pytest.raises(JobNotFound):
             await taken(store, gone)
-        assert (await next_claim(store.work({"/": 1}))).job_id == queued
+        assert (await next_claim(store.work({"/other": 1}))).job_id == queued
 
 
 async def test_each_start_of_a_server_is_in_the_history_with_its_end(store_path: Path) -> None:

@@ -1,102 +1,19 @@
 """The command ``jobstore``: for people at a terminal, and for their scripts."""
 
-import errno
-import importlib
 import io
-import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Final
 
-import click
-
-from jobstore import __version__
-from jobstore.cli.terminal import Complaint
-from jobstore.errors import JobstoreError
-
-# Each command is the attribute of this name in one of the modules here, loaded when it is called:
-# the server, the store and its packages take longer to load than most commands run.
-_COMMANDS: Final = {
-    "serve": ("serving", "Run the server."),
-    "migrate": ("serving", "Create a store, or bring its schema up to date."),
-    "list": ("reading", "List the jobs that can still be asked for."),
-    "show": ("reading", "Show one job: request, response and what happened."),
-    "history": ("reading", "Look through all jobs, newest first."),
-    "restore": ("upkeep", "Hold a fetched result again, for another reader."),
-    "expire": ("upkeep", "Expire results that nobody has fetched."),
-    "check": ("upkeep", "Look for damage."),
-    "backup": ("upkeep", "Copy the store, also while the server runs."),
-}
-_INTERRUPTED: Final = 130  # 128 and the number of SIGINT, as shells count
-
-
-class _Commands(click.Group):
-    """Commands that are loaded when they are called, and whose errors are messages."""
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        name, command, rest = super().resolve_command(ctx, args)
-        if name in _COMMANDS:
-            module = importlib.import_module(f"{__name__}.{_COMMANDS[name][0]}")
-            command = getattr(module, f"{name}_command")
-        return name, command, rest
-
-    def invoke(self, ctx: click.Context) -> object:
-        with _understandable():
-            result: object = super().invoke(ctx)
-            sys.stdout.flush()
-        return result
-
-
-@contextmanager
-def _understandable() -> Iterator[None]:
-    """Turn whatever can go wrong through no fault of ours into a message and an exit code."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise click.exceptions.Exit(_INTERRUPTED) from None
-    except JobstoreError as error:
-        raise Complaint(str(error)) from error
-    except OSError as error:
-        _discard_output()
-        if error.errno == errno.EPIPE:  # whoever reads, such as head, has enough
-            raise click.exceptions.Exit(1) from None
-        raise Complaint(f"{error.filename or 'output'}: {error.strerror or error}") from error
-
-
-def _discard_output() -> None:
-    """Let the interpreter's last flush succeed.
-
-    https://docs.python.org/3/library/signal.html#note-on-sigpipe
-    """
-    try:
-        stdout = sys.stdout.fileno()
-    except io.UnsupportedOperation:
-        return
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, stdout)
-    os.close(nowhere)
-
-
-@click.group(
-    cls=_Commands,
-    commands=[click.Command(name, short_help=help_) for name, (_, help_) in _COMMANDS.items()],
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Times are in UTC. `jobstore COMMAND --help` tells more about a command.",
-)
-@click.version_option(__version__, prog_name="jobstore", message="%(prog)s %(version)s")
-def cli() -> None:
-    """Make any HTTP request a durable job, in one process and one SQLite file.
-
-    All commands but serve work on the store's file, with the server down as well as beside a
-    running one.
-    """
+INTERRUPTED: Final = 130  # 128 and the number of SIGINT, as shells count
 
 
 def main() -> None:
     """Run the command line; the exit code is 0, 1 for what cannot be done, or 2 for wrong usage."""
+    try:
+        # Loading takes a while, in which somebody may press Ctrl-C already.
+        from jobstore.cli.commands import cli  # noqa: PLC0415
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -1,7 +1,7 @@
 """Run the server, and bring its store up to date."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -11,6 +11,16 @@ from jobstore.cli.options import configured, files, json_option
 from jobstore.cli.terminal import write_json
 from jobstore.config import Config, load
 from jobstore.store.migrate import migrate
+
+_NEXT: Final = """
+The demo endpoints answer, since no target is configured. In another terminal, try:
+
+  curl -i -H 'x-arango-async: store' '{url}/_admin/sleep?duration=3'
+  curl -i -X PUT {url}/_api/job/1    # the id from the answer: 204 until it is done, then 200, once
+
+Put it before a service of yours:  jobstore serve --upstream http://127.0.0.1:9000
+Ctrl-C stops the server; jobs and results stay in the store.
+"""
 
 
 @click.command("serve")
@@ -50,6 +60,8 @@ def _serve(config: Config) -> None:
 
     def announce(url: str) -> None:
         click.echo(f"jobstore {__version__} listens on {url}, its store is {config.store.path}")
+        if not config.target:
+            click.echo(_NEXT.format(url=url))
 
     run(config, announce)
 

@@ -80,7 +80,9 @@ def check_command(config: Config, *, as_json: bool) -> None:
     """
     path = config.store.path
     with progress("checks") as progressed:
-        report = asyncio.run(check(path, progressed))
+        report = asyncio.run(
+            check(path, lambda name, done, of: progressed(f"checking {name}", done, of))
+        )
     if as_json:
         write_json(_as_json(path, report), pretty=True)
     elif report.problems:

@@ -205,7 +205,7 @@ def _stand_in(delivery: Delivery) -> Response:
 
 def _kept(content_type: str, status: int, body: Mapping[str, object]) -> Response:
     headers = (("Content-Type", content_type),)
-    return Response(status=status, headers=headers, body=json.dumps(body).encode())
+    return Response(status=status, headers=headers, body=_compact(body))
 
 
 def _refusal(error: JobstoreError) -> web.Response:
@@ -226,10 +226,13 @@ def _error_body(status: int, number: int, message: str) -> dict[str, object]:
 
 
 def _json(status: int, value: object, headers: Mapping[str, str] = _NO_HEADERS) -> web.Response:
-    text = json.dumps(value, separators=(",", ":"))
     return web.Response(
-        status=status, body=text.encode(), headers={"Content-Type": _JSON, **headers}
+        status=status, body=_compact(value), headers={"Content-Type": _JSON, **headers}
     )
+
+
+def _compact(value: object) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
 
 
 def _empty(status: int, headers: Mapping[str, str] = _NO_HEADERS) -> web.Response:

@@ -231,15 +231,17 @@ REROUTE: Final = Statement(
 TAKE: Final = Statement(
     _result_event(Event.TAKE).where(_this_job).values(fetched_at=_now, purgeable_at=_now)
 )
+# A payload that was purged meanwhile does not come back.
+_still_kept: Final = _job.purgeable_at.is_not(None)
 GIVE_BACK: Final = Statement(
     _result_event(Event.GIVE_BACK)
-    .where(_this_job)
+    .where(_this_job, _still_kept)
     .values(fetched_at=null(), purgeable_at=null())
     .returning(_job.id)
 )
 RESTORE: Final = Statement(
     _result_event(Event.RESTORE)
-    .where(_this_job, _job.purgeable_at.is_not(None))
+    .where(_this_job, _still_kept)
     .values(fetched_at=null(), purgeable_at=null())
     .returning(_job.id)
 )

@@ -211,9 +211,8 @@ class Store:
         self._reporting.discard(handle)
         transitions.report(tx, handle.snapshot(), self._boot)
 
-    def warned(self, handle: JobHandle, message: str) -> None:
+    def warned(self, report: Report) -> None:
         """Write down a handler's warning."""
-        report = handle.snapshot([message])
         self._unheard(lambda tx: transitions.report(tx, report, self._boot))
 
     def _unheard(self, operation: Operation[object]) -> None:

@@ -149,9 +149,6 @@ class _Wire(asyncio.Transport):
         """Return 0: what was written has been handed over."""
         return 0
 
-    def abort(self) -> None:
-        """Do nothing, likewise: the handler's error breaks the exchange off."""
-
     @property
     def _sendfile_compatible(self) -> NoReturn:
         # loop.sendfile asks for this, and FileResponse takes the error as it is raised by loops

@@ -1,0 +1,271 @@
+import asyncio
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from jobstore.errors import DeliveryRefused, JobNotFound
+from jobstore.message import Response, chunks
+from jobstore.store import Store, shared_store
+from jobstore.store.bodies import CHUNK_SIZE
+from tests.stores import (
+    HELLO,
+    START,
+    begun,
+    content,
+    finished,
+    held_up,
+    opened,
+    rows,
+    states,
+    submission,
+    taken,
+    timeline,
+)
+
+LARGE: Final = Response(status=200, body=bytes(range(256)) * (3 * CHUNK_SIZE // 256) + b"end")
+BOTH: Final = pytest.mark.parametrize("answer", [HELLO, LARGE], ids=["small", "large"])
+
+
+class GoneError(Exception):
+    """The reader's connection broke."""
+
+
+async def part_of(store: Store, job_id: int, count: int) -> list[bytes]:
+    """Take a result, read so many chunks of it, and break off."""
+    async with store.take(job_id) as delivery:
+        assert delivery
+        assert delivery.response
+        read = []
+        async for chunk in chunks(delivery.response.body):
+            read.append(chunk)
+            if len(read) == count:
+                raise GoneError
+    return read
+
+
+# --- one reader ---------------------------------------------------------------------------------
+
+
+@BOTH
+async def test_a_result_goes_to_one_reader(store_path: Path, answer: Response) -> None:
+    async with opened(store_path) as store:
+        job_id = await finished(store, answer)
+        _, body = await taken(store, job_id)
+        assert body == answer.body
+        with pytest.raises(JobNotFound):
+            await taken(store, job_id)
+    assert timeline(store_path, job_id)[-1] == "fetched"
+
+
+@BOTH
+async def test_a_result_that_was_read_is_not_given_out_again_after_a_restart(
+    store_path: Path, answer: Response
+) -> None:
+    async with opened(store_path) as store:
+        job_id = await finished(store, answer)
+        await taken(store, job_id)
+    async with opened(store_path) as store:
+        with pytest.raises(JobNotFound):
+            await taken(store, job_id)
+
+
+async def test_a_small_result_is_marked_on_disk_before_its_first_byte_leaves(
+    store_path: Path,
+) -> None:
+    async with opened(store_path) as store:
+        job_id = await finished(store)
+        async with store.take(job_id):
+            assert states(store_path) == {job_id: ("done", "taken")}
+
+
+async def test_a_large_result_is_marked_on_disk_before_its_last_chunk_leaves_and_not_earlier(
+    store_path: Path,
+) -> None:
+    async with opened(store_path) as store:
+        job_id = await finished(store, LARGE)
+        async with store.take(job_id) as delivery:
+            assert delivery
+            assert delivery.response
+            stood = [states(store_path)[job_id][1] async for _ in chunks(delivery.response.body)]
+    assert stood == ["held", "held", "held", "taken"]
+
+
+async def test_a_large_result_that_somebody_reads_is_there_for_nobody_else(
+    store_path: Path,
+) -> None:
+    async with opened(store_path) as store:
+        job_id = await finished(store, LARGE)
+        async with store.take(job_id) as delivery:
+            assert delivery
+            assert delivery.response
+            with pytest.raises(JobNotFound):
+                await taken(store, job_id)
+            with pytest.raises(JobNotFound):
+                await store.delete(job_id)
+            assert await store.expire(START + 1) == 0
+            assert await store.delete_all() == 0
+            assert await content(delivery.response.body) == LARGE.body
+    assert states(store_path) == {job_id: ("done", "taken")}
+
+
+@BOTH
+async def test_of_many_readers_at_once_one_reads_the_whole_result(
+    store_path: Path, answer: Response
+) -> None:
+    async with opened(store_path) as store:
+        job_id = await finished(store, answer)
+        readers = [taken(store, job_id) for _ in range(20)]
+        found = await asyncio.gather(*readers, return_exceptions=True)
+    assert [item[1] for item in found if isinstance(item, tuple)] == [answer.body]
+    assert sum(isinstance(item, JobNotFound) for item in found) == 19
+
+
+# --- or back ------------------------------------------------------------------------------------
+
+
+@BOTH
+async def test_a_delivery_that_breaks_off_gives_the_result_back_and_the_history_says_why(
+    store_path: Path, answer: Response
+) -> None:
+    async with opened(store_path) as store:
+        job_id = await finished(store, answer)
+        with pytest.raises(GoneError):
+            await part_of(store, job_id, 1)
+        assert states(store_path) == {job_id: ("done", "held")}
+        details = rows(store_path, "SELECT detail FROM event WHERE event = 'delivery broken'")
+        assert details == [("GoneError",)]
+        _, body = await taken(store, job_id)
+        assert body == answer.body
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+async def test_a_large_result_comes_back_from_wherever_its_delivery_broke_off(
+    store_path: Path, count: int
+) -> None:
+    async with opened(store_path) as store:
+        job_id = await finished(store, LARGE)
+        with pytest.raises(GoneError):
+            await part_of(store, job_id, count)
+        _, body = await taken(store, job_id)
+        assert body == LARGE.body
+
+
+async def test_a_result_that_was_not_read_to_its_end_was_not_delivered(store_path: Path) -> None:
+    async with opened(store_path) as store:
+        job_id = await finished(store, LARGE)
+        with pytest.raises(DeliveryRefused):
+            async with store.take(job_id):
+                pass
+        _, body = await taken(store, job_id)
+        assert body == LARGE.body
+
+
+@BOTH
+async def test_a_reader_who_is_gone_before_the_result_is_taken_gives_it_back(
+    store_path: Path, answer: Response
+) -> None:
+    async with opened(store_path) as store:
+        job_id = await finished(store, answer)
+        with held_up(store_path):
+            reader = await begun(taken(store, job_id))
+            reader.cancel()
+            await begun(asyncio.wait([reader]))
+        _, body = await taken(store, job_id)
+        assert body == answer.body
+
+
+@BOTH
+async def test_a_reader_who_is_gone_while_another_commit_is_in_flight_gives_the_result_back(
+    store_path: Path, answer: Response
+) -> None:
+    async with opened(store_path) as store:
+        job_id = await finished(store, answer)
+        with held_up(store_path):
+            submitting = await begun(store.submit(submission(target="/other")))
+            reader = await begun(taken(store, job_id))
+            reader.cancel()
+            await begun(asyncio.wait([reader]))
+        await submitting
+        _, body = await taken(store, job_id)
+        assert body == answer.body
+
+
+@BOTH
+async def test_a_reader_who_is_gone_in_the_middle_gives_the_result_back_before_he_ends(
+    store_path: Path, answer: Response
+) -> None:
+    async with opened(store_path) as store:
+        job_id = await finished(store, answer)
+        async with AsyncExitStack() as stack:
+            reader = await begun(_linger(store, job_id, taking := asyncio.Event()))
+            stack.callback(reader.cancel)
+            await taking.wait()
+        await asyncio.wait([reader])
+        assert states(store_path) == {job_id: ("done", "held")}
+        _, body = await taken(store, job_id)
+        assert body == answer.body
+
+
+async def _linger(store: Store, job_id: int, taking: asyncio.Event) -> None:
+    async with store.take(job_id):
+        taking.set()
+        await asyncio.Event().wait()
+
+
+async def test_one_reader_after_another_may_break_off_and_the_next_gets_it_all(
+    store_path: Path,
+) -> None:
+    async with opened(store_path) as store:
+        job_id = await finished(store, LARGE)
+        for count in (1, 3, 2, 4):
+            with pytest.raises(GoneError):
+                await part_of(store, job_id, count)
+        _, body = await taken(store, job_id)
+        assert body == LARGE.body
+    assert timeline(store_path, job_id).count("delivery broken") == 4
+
+
+# --- what may happen meanwhile ------------------------------------------------------------------
+
+
+async def deleted_elsewhere(path: Path, store: Store, job_id: int) -> None:
+    """Read a result while a command deletes it."""
+    async with store.take(job_id) as delivery:
+        assert delivery
+        assert delivery.response
+        async with shared_store(path) as command:
+            await command.delete(job_id)
+        assert await content(delivery.response.body)
+
+
+async def test_a_large_result_that_goes_away_while_it_is_read_is_not_called_delivered(
+    store_path: Path,
+) -> None:
+    async with opened(store_path) as store:
+        job_id = await finished(store, LARGE)
+        with pytest.raises(DeliveryRefused):
+            await deleted_elsewhere(store_path, store, job_id)
+        with pytest.raises(JobNotFound):
+            await taken(store, job_id)
+    assert states(store_path) == {job_id: ("done", "deleted")}
+
+
+async def purged_meanwhile(store: Store, job_id: int) -> None:
+    """Take a result, and break off when its payload has been purged."""
+    async with store.take(job_id):
+        assert await store.purge(START + 1) == 1
+        raise GoneError
+
+
+async def test_what_was_purged_while_it_was_read_is_not_held_again_without_its_payload(
+    store_path: Path,
+) -> None:
+    async with opened(store_path) as store:
+        job_id = await finished(store)
+        with pytest.raises(GoneError):
+            await purged_meanwhile(store, job_id)
+        with pytest.raises(JobNotFound):
+            await taken(store, job_id)
+    assert states(store_path) == {job_id: ("done", "taken")}
