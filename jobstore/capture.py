@@ -2,12 +2,12 @@
 
 import logging
 from base64 import b64decode
-from binascii import Error as Base64Error
 from collections.abc import Sequence
 from typing import Protocol
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
+from multidict import MultiMapping
 
 from jobstore import wire
 from jobstore.errors import BodyBroken, BodyTooLarge, JobstoreError, NoTarget, TargetFailed
@@ -27,7 +27,7 @@ class Trigger(Protocol):
     def dialect(self) -> Dialect:
         """The dialect whose way of asking it is."""
 
-    def asks(self, headers: Headers) -> bool | None:
+    def asks(self, headers: MultiMapping[str]) -> bool | None:
         """Tell whether the result is wanted, or None if no job is asked for at all."""
 
     def strip(self, headers: Headers) -> Headers:
@@ -61,9 +61,8 @@ class Capture:
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Make a job of a request that asks for it, before anything else looks at it."""
-        headers = tuple(request.headers.items())
         for trigger in self._triggers:
-            wanted = trigger.asks(headers)
+            wanted = trigger.asks(request.headers)
             if wanted is not None:
                 return await self._submit(request, trigger, wanted=wanted)
         return await handler(request)
@@ -71,10 +70,10 @@ class Capture:
     async def _submit(
         self, request: web.Request, trigger: Trigger, *, wanted: bool
     ) -> web.Response:
-        incoming = wire.received(request)
         try:
             if (request.content_length or 0) > self._body_limit:
                 raise BodyTooLarge(self._body_limit)
+            incoming = await wire.gathered(request)
             submission = Submission(
                 request=incoming.with_headers(self._travelling(incoming.headers)),
                 target=self._route(incoming.path).name,
@@ -122,5 +121,5 @@ def user_of(headers: Headers) -> str:
         return ""
     try:
         return b64decode(credentials.strip(), validate=True).decode().partition(":")[0]
-    except (Base64Error, UnicodeDecodeError):
+    except ValueError:  # not in base64, or no text in it
         return ""

@@ -171,7 +171,7 @@ class Executor:
                 asyncio.timeout(route.timeout),
                 route.target.send(claim.request, handle) as response,
             ):
-                return await kept.enter_async_context(self._store.captured(response))
+                return await self._store.captured(response, kept)
         except asyncio.CancelledError:
             if not handle.cancelled:
                 raise

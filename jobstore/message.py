@@ -1,6 +1,6 @@
 """HTTP messages as values, and the header rules that every hop has to follow."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Final, Protocol, Self, TypeAlias, runtime_checkable
@@ -105,10 +105,9 @@ def header(headers: Headers, name: str) -> str | None:
     return next((value for key, value in headers if key.lower() == name), None)
 
 
-def without(headers: Headers, names: Iterable[str]) -> Headers:
+def without(headers: Headers, names: Collection[str]) -> Headers:
     """Return the headers without those whose lower-case name is among the given ones."""
-    names = frozenset(names)
-    return tuple(item for item in headers if item[0].lower() not in names)
+    return tuple([item for item in headers if item[0].lower() not in names])
 
 
 def end_to_end(headers: Headers) -> Headers:
@@ -116,13 +115,16 @@ def end_to_end(headers: Headers) -> Headers:
 
     Drops the fields of one connection, and each field that ``Connection`` names.
     """
+    kept = without(headers, HOP_BY_HOP)
+    if len(kept) == len(headers):
+        return kept
     named = {
         option.strip().lower()
         for key, value in headers
         if key.lower() == "connection"
         for option in value.split(",")
     }
-    return without(headers, HOP_BY_HOP | named)
+    return without(kept, named)
 
 
 def framed(headers: Headers, body: Body) -> Headers:

@@ -4,6 +4,7 @@ import asyncio
 import socket
 import struct
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Final
 
@@ -11,12 +12,23 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from jobstore.errors import BodyBroken, JobstoreError
-from jobstore.message import Headers, Request, Response, bodiless, body_size, chunks, end_to_end
+from jobstore.message import (
+    Headers,
+    Request,
+    Response,
+    Stream,
+    bodiless,
+    body_size,
+    chunks,
+    end_to_end,
+)
 
 # aiohttp adds these where they are missing; a relayed response stays as its target made it.
 _ADDED: Final = ("Content-Type", "Server")
 # To close a socket without waiting for what is still to be sent: struct linger of socket(7).
 _AT_ONCE: Final = struct.pack("ii", 1, 0)
+# Up to so many bytes a body is read in one go: less than what aiohttp has buffered anyway.
+_SMALL: Final = 64 * 1024
 _GIVEN: Final = web.ResponseKey("jobstore.given", frozenset)
 
 
@@ -56,6 +68,21 @@ def received(request: web.BaseRequest) -> Request:
     )
 
 
+async def gathered(request: web.BaseRequest) -> Request:
+    """Read a request as `received` does, but a small body at once: that costs less than streaming.
+
+    Raises:
+        BodyBroken: the body ended before its announced end.
+    """
+    incoming = received(request)
+    if not 0 < (request.content_length or 0) <= _SMALL:
+        return incoming
+    try:
+        return replace(incoming, body=await request.content.read())
+    except (ConnectionError, web.RequestPayloadError) as error:
+        raise BodyBroken from error
+
+
 async def relay(request: web.BaseRequest, response: Response) -> web.StreamResponse:
     """Answer a request with its target's response, as it streams in.
 
@@ -83,7 +110,7 @@ async def deliver(
     answer = _answer(response, (*response.headers, *extra))
     # What was kept may be the answer to HEAD, whose length is not that of its body.
     answer.headers.popall("Content-Length", None)
-    if not bodiless(request.method, response.status):
+    if not (isinstance(answer, web.Response) or bodiless(request.method, response.status)):
         answer.content_length = body_size(response.body)
     await _send(answer, request, response)
     await _handed_over(request)
@@ -91,23 +118,31 @@ async def deliver(
 
 
 def _answer(response: Response, headers: Headers) -> web.StreamResponse:
-    answer = web.StreamResponse(
-        status=response.status, reason=response.reason, headers=CIMultiDict(headers)
-    )
+    status, reason, fields = response.status, response.reason, CIMultiDict(headers)
+    answer: web.StreamResponse
+    if isinstance(response.body, bytes):  # which goes out together with the head
+        answer = web.Response(status=status, reason=reason, headers=fields, body=response.body)
+    else:
+        answer = web.StreamResponse(status=status, reason=reason, headers=fields)
     answer[_GIVEN] = frozenset(name.lower() for name, _ in headers)
     return answer
 
 
 async def _send(answer: web.StreamResponse, request: web.BaseRequest, response: Response) -> None:
     await answer.prepare(request)
+    if not isinstance(response.body, bytes):
+        await _stream(answer, request, response.body)
+    await answer.write_eof()
+
+
+async def _stream(answer: web.StreamResponse, request: web.BaseRequest, body: Stream) -> None:
     try:
-        async for chunk in chunks(response.body):
+        async for chunk in chunks(body):
             await answer.write(chunk)
     except JobstoreError as error:
         # Too late for another answer: only a broken connection says that this one is not whole.
         _break_off(request.transport)
         raise ConnectionAbortedError(str(error)) from error
-    await answer.write_eof()
 
 
 def _break_off(transport: asyncio.Transport | None) -> None:

@@ -1,115 +1,171 @@
-"""Stores with jobs in every state, made by the store itself."""
+"""Stores for tests: on real files, with a clock that stands still until somebody moves it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+import sqlite3
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, TypeVar
 
-from jobstore.handle import JobHandle
-from jobstore.job import Claim, Dialect, Failure, Submission
-from jobstore.message import Request, Response
-from jobstore.store import Limits, Store, owned_store
+from jobstore.clock import SECOND, Clock
+from jobstore.job import Claim, Dialect, Order, Submission
+from jobstore.message import Body, Headers, Request, Response, chunks
+from jobstore.store import Delivery, Limits, Store, owned_store
 
-START = 1_700_000_000_000_000  # 2023-11-14T22:13:20Z
+START: Final = 1_800_000_000 * SECOND
+HELLO: Final = Response(status=200, headers=(("Content-Type", "text/plain"),), body=b"hello")
+
+T = TypeVar("T")
 
 
-class Clock:
-    """A clock that is set by hand, in microseconds since 1970."""
+class StandingClock:
+    """A clock that stands still until it is moved on."""
 
-    def __init__(self, now: int = START) -> None:
-        self.now = now
+    def __init__(self) -> None:
+        self.now = START
 
     def __call__(self) -> int:
+        """Tell the time at which it stands."""
         return self.now
 
+    def move(self, seconds: float) -> None:
+        """Let so much time pass at once."""
+        self.now += int(seconds * SECOND)
 
-class Stock:
-    """Put jobs into a store, and run them by hand.
 
-    Args:
-        store: the store.
-        clock: what time it has.
-    """
+class CountingClock:
+    """A clock that moves on whenever somebody looks: each transaction has a time of its own."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
-        self.store = store
-        self.clock = clock
-        self._orders = store.work({"/": 100})
+    def __init__(self) -> None:
+        self.looks = 0
 
-    async def queued(self, path: str = "/", target: str = "nowhere", **values: Any) -> int:
-        """Submit a job that nobody runs."""
-        message = {name: values.pop(name) for name in ("headers", "body") if name in values}
-        request = Request(method=values.pop("method", "GET"), path=path, **message)
-        return await self.store.submit(
-            Submission(request=request, target=target, dialect=Dialect.ARANGO, **values)
-        )
-
-    async def running(self, path: str = "/", **values: Any) -> Claim:
-        """Submit a job and claim it."""
-        await self.queued(path, target="/", **values)
-        order = await anext(self._orders)
-        assert isinstance(order, Claim)
-        return order
-
-    async def done(
-        self,
-        path: str = "/",
-        status: int = 200,
-        answer: dict[str, Any] | None = None,
-        **values: Any,
-    ) -> int:
-        """Submit a job and finish it."""
-        claim = await self.running(path, **values)
-        await self.finish(claim, status, **answer or {})
-        return claim.job_id
-
-    async def finish(self, claim: Claim, status: int = 200, **answer: Any) -> None:
-        """Finish a job that runs."""
-        async with self.store.captured(Response(status=status, **answer)) as capture:
-            await self.store.finish(claim, capture)
-
-    async def failed(self, path: str = "/", **values: Any) -> int:
-        """Submit a job whose target cannot be reached."""
-        claim = await self.running(path, **values)
-        await self.store.fail(claim, Failure.UNREACHABLE, "connection refused")
-        return claim.job_id
-
-    async def cancelled(self, path: str = "/", **values: Any) -> int:
-        """Submit a job and cancel it before it runs."""
-        job_id = await self.queued(path, **values)
-        await self.store.cancel(job_id)
-        return job_id
-
-    async def fetch(self, job_id: int) -> None:
-        """Read a result to its end, which takes it."""
-        async with self.store.take(job_id) as delivery:
-            assert delivery is not None
-            if delivery.response and not isinstance(delivery.response.body, bytes):
-                async for _ in delivery.response.body:
-                    pass
-
-    def handle(self, claim: Claim) -> JobHandle:
-        """Give the handle with which a handler would report on a running job."""
-        return JobHandle(claim.job_id, claim.attempt, self.store)
+    def __call__(self) -> int:
+        """Tell a later time than ever before."""
+        self.looks += 1
+        return START + self.looks
 
 
 @asynccontextmanager
-async def stocking(
-    path: Path, limits: Limits | None = None, now: int = START
-) -> AsyncIterator[Stock]:
-    """Own a store while it is being filled."""
-    clock = Clock(now)
-    async with owned_store(path, limits, clock) as store:
-        yield Stock(store, clock)
+async def opened(
+    path: Path, limits: Limits | None = None, clock: Clock | None = None
+) -> AsyncIterator[Store]:
+    """Own a store while the context lasts, and see that its file is sound afterwards."""
+    async with owned_store(path, limits, clock or StandingClock()) as store:
+        yield store
+    check_sound(path)
 
 
-def stocked(path: Path, fill: Callable[[Stock], Awaitable[None]], now: int = START) -> Path:
-    """Make a store that no server owns any more."""
+def check_sound(path: Path) -> None:
+    """See that a store's file is whole and that what is counted in it is there."""
+    assert rows(path, "PRAGMA integrity_check") == [("ok",)]
+    assert rows(path, "PRAGMA foreign_key_check") == []
+    assert counted(path) == kept_counters(path)
 
-    async def make() -> None:
-        async with stocking(path, now=now) as stock:
-            await fill(stock)
 
-    asyncio.run(make())
-    return path
+def counted(path: Path) -> dict[tuple[str, str], int]:
+    """Count the jobs of a store in each state of each machine."""
+    found = rows(
+        path,
+        "SELECT 'job', state, count(*) FROM job GROUP BY state"
+        " UNION ALL SELECT 'result', result, count(*) FROM job GROUP BY result",
+    )
+    return {(machine, state): count for machine, state, count in found}
+
+
+def kept_counters(path: Path) -> dict[tuple[str, str], int]:
+    """Read the counters that a store keeps, without those at zero."""
+    found = rows(path, "SELECT machine, state, count FROM counter WHERE count <> 0")
+    return {(machine, state): count for machine, state, count in found}
+
+
+def rows(path: Path, statement: str, *values: object) -> list[Any]:
+    """Read from a store's file as any stranger may, beside its server or without one."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA query_only = ON")
+        return connection.execute(statement, values).fetchall()
+
+
+def states(path: Path) -> dict[int, tuple[str, str]]:
+    """Read the state and the result of every job."""
+    found = rows(path, "SELECT id, state, result FROM job")
+    return {job_id: (state, result) for job_id, state, result in found}
+
+
+def timeline(path: Path, job_id: int) -> list[str]:
+    """Read what happened to a job, in order."""
+    found = rows(path, "SELECT event FROM timeline WHERE job_id = ? ORDER BY at", job_id)
+    return [event for (event,) in found]
+
+
+def submission(  # noqa: PLR0913 - as many as a submission has
+    method: str = "GET",
+    path: str = "/work",
+    *,
+    headers: Headers = (),
+    body: Body = b"",
+    target: str = "/",
+    wanted: bool = True,
+    priority: int = 0,
+) -> Submission:
+    """Make a submission that is ordinary but for what is given."""
+    return Submission(
+        request=Request(method=method, path=path, headers=headers, body=body),
+        target=target,
+        dialect=Dialect.ARANGO,
+        wanted=wanted,
+        priority=priority,
+    )
+
+
+async def next_claim(orders: AsyncIterator[Order]) -> Claim:
+    """Wait for the next order, which has to be a claim."""
+    order = await anext(orders)
+    assert isinstance(order, Claim)
+    return order
+
+
+async def finish(store: Store, claim: Claim, response: Response = HELLO) -> None:
+    """End a job as the executor does when its target has answered."""
+    async with AsyncExitStack() as kept:
+        await store.finish(claim, await store.captured(response, kept))
+
+
+async def finished(store: Store, response: Response = HELLO, *, wanted: bool = True) -> int:
+    """Take a job through to its end, and return its id."""
+    job_id = await store.submit(submission(wanted=wanted))
+    await finish(store, await next_claim(store.work({"/": 1})), response)
+    return job_id
+
+
+async def taken(store: Store, job_id: int) -> tuple[Delivery | None, bytes]:
+    """Take a result and read it to its end."""
+    async with store.take(job_id) as delivery:
+        response = delivery.response if delivery else None
+        return delivery, await content(response.body if response else b"")
+
+
+async def content(body: Body) -> bytes:
+    """Read a body to its end."""
+    return b"".join([chunk async for chunk in chunks(body)])
+
+
+def on_disk(path: Path) -> bytes:
+    """Read all that stands in a store's files, byte for byte."""
+    return b"".join(file.read_bytes() for file in sorted(path.parent.glob(f"{path.name}*")))
+
+
+@contextmanager
+def held_up(path: Path) -> Iterator[None]:
+    """Hold the file's write lock, so that the store's commit stays in flight meanwhile."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        yield
+        connection.execute("ROLLBACK")
+
+
+async def begun(coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """Start something and let it come as far as it can without waiting for the disk."""
+    task = asyncio.create_task(coroutine)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    return task

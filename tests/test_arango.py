@@ -9,6 +9,8 @@ import pytest
 from aiohttp import ClientSession
 from yarl import URL
 
+from jobstore.job import Dialect, Submission
+from jobstore.message import Request
 from jobstore.server import Server
 from tests.client import GATED, Client
 from tests.conftest import Serve
@@ -55,6 +57,12 @@ async def demo(serve: Serve, http: ClientSession) -> Client:
 async def gated(serve: Serve, http: ClientSession) -> Client:
     """Give a client of a server that does one piece of work at a time, each behind a gate."""
     return Client(http, (await serve(target=GATED, executor=ONE_AT_A_TIME)).url)
+
+
+@pytest.fixture
+async def server(serve: Serve) -> Server:
+    """Give a server itself, whose store can be asked what no client is told."""
+    return await serve(target=GATED, executor={"concurrency": 3})
 
 
 @pytest.fixture
@@ -228,6 +236,16 @@ async def test_a_body_that_is_too_large_is_refused(
     assert await client.submit("/echo", "POST", data=b"." * 1000)
 
 
+@pytest.mark.parametrize(
+    "credentials", ["Basic", "Basic !", "Basic \N{SNOWMAN}", "Basic /w==", "Basic eA==", "Bearer x"]
+)
+async def test_credentials_that_make_no_sense_are_no_hindrance(
+    demo: Client, credentials: str
+) -> None:
+    job_id = await demo.submit("/_api/version", headers={"Authorization": credentials})
+    assert (await demo.fetched(job_id)).status == 200
+
+
 # --- jobs whose result nobody wants -------------------------------------------------------------
 
 
@@ -244,6 +262,7 @@ async def test_a_job_whose_result_nobody_wants_runs_and_is_in_no_list(gated: Cli
     await gated.let("next")
     next_one = await gated.done("/work/next")
     assert await listed(gated, "done") == [next_one]
+    assert says(await gated("PUT", f"/_api/job/{next_one - 1}"), 404, NOT_FOUND)
 
 
 async def test_five_hundred_such_jobs_in_a_row_are_all_taken(demo: Client) -> None:
@@ -260,7 +279,9 @@ async def test_a_full_queue_is_a_503_to_try_again(
 ) -> None:
     executor = {"concurrency": 1, "queue_limit": 2}
     client = Client(http, (await serve(target=GATED, executor=executor)).url)
-    taken = [await client.submit(f"/work/{name}", "POST") for name in ("one", "two", "three")]
+    taken = [await client.submit("/work/one", "POST")]
+    await client.when("one", "started")
+    taken += [await client.submit(f"/work/{name}", "POST") for name in ("two", "three")]
 
     answer = await client("POST", "/work/four", headers=wish)
     assert says(answer, 503, QUEUE_FULL)
@@ -335,7 +356,9 @@ async def test_a_result_is_not_there_while_the_job_is_pending(gated: Client) -> 
 
 async def test_a_result_can_be_fetched_once(demo: Client) -> None:
     job_id = await demo.submit("/_api/version")
-    assert is_result(await demo.fetched(job_id), job_id)
+    result = await demo.fetched(job_id)
+    assert is_result(result, job_id)
+    assert "x-arango-async-job-id" not in result.headers
     for method, path in [("PUT", ""), ("GET", ""), ("DELETE", ""), ("PUT", "/cancel")]:
         assert says(await demo(method, f"/_api/job/{job_id}{path}"), 404, NOT_FOUND)
     assert await listed(demo, "done") == []
@@ -434,10 +457,9 @@ async def test_a_job_is_either_pending_or_done(gated: Client) -> None:
 async def test_a_list_has_the_first_hundred_ids_unless_asked_for_more(
     gated: Client, kind: str
 ) -> None:
-    for number in range(101):
-        await gated.let(str(number) if kind == "done" else "another")
-    ids = [await gated.submit(f"/work/{number}") for number in range(101)]
+    ids = [await gated.submit("/work/it") for _ in range(101)]
     if kind == "done":
+        await gated.let("it")
         await gated.ended(ids[-1])
     assert await listed(gated, kind) == ids[:100]
     assert await listed(gated, kind, "?count=101") == ids
@@ -522,6 +544,20 @@ async def test_a_job_that_is_cancelled_before_its_turn_never_runs(gated: Client)
     assert json.loads((await gated("GET", "/started")).body) == ["first", "third"]
 
 
+@pytest.mark.timeout(30)
+async def test_a_job_can_be_cancelled_in_the_very_moment_in_which_it_begins(
+    server: Server, http: ClientSession
+) -> None:
+    client = Client(http, server.url)
+    await client.let("earlier")
+    earlier = await client.done("/work/earlier")
+    request = Request(method="GET", path="/work/it")
+    it = Submission(request=request, target="/", dialect=Dialect.ARANGO)
+    # Both go into one transaction: the job begins and its cancellation is asked for.
+    job_id, _ = await asyncio.gather(server.store.submit(it), server.store.cancel(earlier + 1))
+    assert (await client.fetched(job_id)).status == 410
+
+
 async def test_cancelling_a_done_job_leaves_its_result_alone(demo: Client) -> None:
     job_id = await demo.done("/_api/version")
     assert says(await demo("PUT", f"/_api/job/{job_id}/cancel"), 200, DONE)
@@ -603,12 +639,6 @@ async def test_deleting_all_of_nothing_is_fine(demo: Client) -> None:
 # --- expire -------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-async def server(serve: Serve) -> Server:
-    """Give the server itself, whose store knows when a job was finished."""
-    return await serve(target=GATED, executor={"concurrency": 3})
-
-
 async def test_results_finished_before_the_stamp_expire(
     server: Server, http: ClientSession
 ) -> None:
@@ -685,6 +715,7 @@ async def test_without_an_id_it_is_a_bad_parameter(demo: Client, manager: str) -
     for method in ("PUT", "GET", "DELETE"):
         assert says(await demo(method, manager), 400, BAD_PARAMETER)
         assert says(await demo(method, f"{manager}/"), 400, BAD_PARAMETER)
+        assert says(await demo(method, f"{manager}?type=done"), 400, BAD_PARAMETER)
 
 
 @pytest.mark.parametrize("call", TOO_MANY_PARTS)
@@ -763,7 +794,7 @@ async def test_requests_need_no_length_and_share_a_connection(demo: Client) -> N
         "PUT /_api/job/1234 HTTP/1.1", "Host: x", "Content-Type: application/json", "",
         "PUT /_api/job HTTP/1.1", "Host: x", "Content-Length: 0", "",
         "POST /_api/job HTTP/1.1", "Host: x", "",
-        "POST /linger HTTP/1.1", "Host: x", "x-arango-async: store", "",
+        "POST /nowhere HTTP/1.1", "Host: x", "x-arango-async: store", "",
         "DELETE /_api/job/all HTTP/1.1", "Host: x", "Connection: close", "", "",
     )  # fmt: skip
     assert re.findall(r"HTTP/1\.1 [^\r]*", said) == [

@@ -93,7 +93,9 @@ async def test_a_body_at_the_limit_is_taken_and_after_a_refusal_so_is_the_next(
     client = Client(http, (await serve(capture=LIMIT)).url)
     body = bytes(2 * MEBIBYTE)
     asked = {"x-arango-async": "store"}
-    large = await client("POST", "/echo", data=BytesIO(body + b"x"), headers=asked, chunked=chunked or None)
+    large = await client(
+        "POST", "/echo", data=BytesIO(body + b"x"), headers=asked, chunked=chunked or None
+    )
     assert large.status == 413
     job_id = await client.submit("/echo", "POST", data=BytesIO(body), chunked=chunked or None)
     assert (await client.fetched(job_id)).body == body

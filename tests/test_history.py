@@ -11,7 +11,8 @@ from jobstore.job import Job
 from jobstore.lifecycle import Result, State
 from jobstore.message import chunks
 from jobstore.store.history import WINDOW, History, Search, open_history
-from tests.stores import START, Stock, stocking
+from tests.stock import Stock, stocking
+from tests.stores import START
 
 LARGE = bytes(range(256)) * 4096  # one MiB, in several chunks
 
@@ -146,16 +147,14 @@ async def test_the_history_goes_from_the_newest_job_to_the_oldest(
 async def test_the_history_is_read_page_by_page_and_nothing_is_missed(
     stock: Stock, history: History
 ) -> None:
-    for _ in range(2 * WINDOW + 1):
-        await stock.queued()
+    await stock.many(2 * WINDOW + 1)
     pages = [len(jobs) async for jobs in history.pages(Search())]
     assert (pages, len(set(await found(history)))) == ([WINDOW, WINDOW, 1], 2 * WINDOW + 1)
 
 
 async def test_a_rare_job_is_found_behind_many_others(stock: Stock, history: History) -> None:
     rare = await stock.queued("/rare")
-    for _ in range(WINDOW + 1):
-        await stock.queued()
+    await stock.many(WINDOW + 1)
     assert await found(history, path="/rare") == [rare]
 
 
@@ -224,8 +223,7 @@ async def test_jobs_are_found_by_the_status_of_their_answer(stock: Stock, histor
 async def test_a_reader_that_rests_between_two_pages_holds_nobody_up(
     stock: Stock, history: History, store_path: Path
 ) -> None:
-    for _ in range(WINDOW + 1):
-        await stock.queued()
+    await stock.many(WINDOW + 1)
     pages = history.pages(Search())
     await anext(pages)
     await stock.queued()
@@ -247,10 +245,10 @@ async def test_what_a_killed_server_left_in_the_wal_is_read(
 
 
 async def test_a_store_that_is_not_there_is_not_made(tmp_path: Path) -> None:
-    with pytest.raises(StoreMissing, match="jobstore serve.*jobstore migrate"):
+    with pytest.raises(StoreMissing, match=r"jobstore serve.*jobstore migrate"):
         async with open_history(tmp_path / "none.db"):
             pass
-    assert not list(tmp_path.iterdir())
+    assert not list(tmp_path.iterdir())  # noqa: ASYNC240 - nothing else runs here
 
 
 async def test_a_body_in_a_damaged_part_of_the_file_is_said_to_be_damaged(
@@ -267,5 +265,5 @@ async def test_a_body_in_a_damaged_part_of_the_file_is_said_to_be_damaged(
         file.seek(start)
         file.write(b"\xff" * 4096)
     async with open_history(store_path) as history:
-        with pytest.raises(StoreDamaged, match="jobs.db: the file is damaged"):
+        with pytest.raises(StoreDamaged, match=r"jobs\.db: the file is damaged"):
             await read(history, await history.job(job_id))

@@ -212,8 +212,9 @@ async def refusal(answer: Answer) -> str:
 
 
 async def test_a_full_queue_is_a_problem_to_try_again(gated: Client) -> None:
-    for name in ("running", "waiting"):
-        assert (await gated("POST", f"/work/{name}", headers=PREFER)).status == 202
+    await gated("POST", "/work/running", headers=PREFER)
+    await gated.when("running", "started")
+    assert (await gated("POST", "/work/waiting", headers=PREFER)).status == 202
     answer = await gated("POST", "/work/refused", headers=PREFER)
     assert (answer.status, int(answer.headers["Retry-After"]) > 0) == (503, True)
     assert "queue is full" in await refusal(answer)

@@ -14,6 +14,7 @@ from http import HTTPStatus
 from typing import Final
 
 from aiohttp import web
+from multidict import MultiMapping
 
 from jobstore import wire
 from jobstore.clock import SECOND
@@ -29,7 +30,7 @@ from jobstore.errors import (
 )
 from jobstore.job import Dialect, Job
 from jobstore.lifecycle import Result, State
-from jobstore.message import Headers, Response, header, without
+from jobstore.message import Headers, Response, without
 from jobstore.store import Delivery, Store
 
 ASYNC: Final = "x-arango-async"
@@ -72,9 +73,9 @@ class ArangoTrigger:
 
     dialect = Dialect.ARANGO
 
-    def asks(self, headers: Headers) -> bool | None:
+    def asks(self, headers: MultiMapping[str]) -> bool | None:
         """Tell whether the result is wanted, or None if no job is asked for at all."""
-        return _WANTED.get(header(headers, ASYNC))
+        return _WANTED.get(headers.get(ASYNC))
 
     def strip(self, headers: Headers) -> Headers:
         """Return the headers without the one that asks for a job."""

@@ -4,6 +4,7 @@ import re
 from typing import Annotated, Final
 
 from aiohttp import web
+from multidict import MultiMapping
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from jobstore import wire
@@ -56,12 +57,11 @@ class PreferTrigger:
 
     dialect = Dialect.NATIVE
 
-    def asks(self, headers: Headers) -> bool | None:
+    def asks(self, headers: MultiMapping[str]) -> bool | None:
         """Tell whether the result is wanted, or None if no job is asked for at all."""
         asked = any(
             _name(preference) == "respond-async"
-            for name, value in headers
-            if name.lower() == "prefer"
+            for value in headers.getall("Prefer", ())
             for preference in preferences(value)
         )
         return True if asked else None

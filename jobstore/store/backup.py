@@ -34,9 +34,10 @@ async def back_up(
         StoreError: the store cannot be read, or the copy cannot be written.
     """
     sqlite.require(path)
-    _check_destination(path, destination, replace=replace)
+    with _translated(destination):
+        _check_destination(path, destination, replace=replace)
     with _partial(destination, _mode(path)) as partial:
-        await _copy(path, partial, progress)
+        await _copy(path, destination, partial, progress)
     return _size(destination)
 
 
@@ -62,7 +63,8 @@ def _partial(destination: Path, mode: int) -> Iterator[Path]:
     """Give a new file beside a destination that takes its place if the context ends well."""
     partial = destination.with_name(destination.name + ".partial")
     with _translated(destination):
-        descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        descriptor = os.open(partial, flags, mode)
     try:
         with _translated(destination):
             _claim(descriptor, partial, destination)
@@ -91,7 +93,9 @@ def _claim(descriptor: int, partial: Path, destination: Path) -> None:
     os.ftruncate(descriptor, 0)
 
 
-async def _copy(path: Path, partial: Path, progress: Callable[[int, int], object]) -> None:
+async def _copy(
+    path: Path, destination: Path, partial: Path, progress: Callable[[int, int], object]
+) -> None:
     stopped = False
 
     def told(left: int, total: int) -> None:
@@ -107,7 +111,7 @@ async def _copy(path: Path, partial: Path, progress: Callable[[int, int], object
             with sqlite.translated(path):
                 await reader.call(copy)
         except StoreFull as full:
-            raise StoreFull(partial) from full
+            raise StoreFull(destination) from full
         except asyncio.CancelledError:
             stopped = True
             raise

@@ -4,9 +4,10 @@ import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, TypeGuard
 
 from jobstore.errors import BodyGone, BodyTooLarge
+from jobstore.message import Body
 from jobstore.store import statements as sql
 from jobstore.store.codec import encode_ids
 from jobstore.store.sqlite import Connection
@@ -91,6 +92,10 @@ class Bodies:
         """Give a large body for reading."""
         return StoredBody(self._reader, spooled)
 
+    def is_small(self, body: Body) -> TypeGuard[bytes]:
+        """Tell whether a body is here already, and small enough to be kept as it is."""
+        return isinstance(body, bytes) and len(body) <= self._inline_limit
+
     @asynccontextmanager
     async def received(
         self, body: AsyncIterator[bytes], side: Side, limit: int | None = None
@@ -137,14 +142,22 @@ class Bodies:
         self, write: _Write, body_id: int, buffer: bytearray, pieces: AsyncIterator[bytes]
     ) -> int:
         written = 0
-        async for piece in pieces:
-            buffer += piece
-            while len(buffer) >= COMMIT_SIZE:
-                await write(_putting(body_id, written, bytes(buffer[:COMMIT_SIZE])))
-                del buffer[:COMMIT_SIZE]
-                written += COMMIT_SIZE
+        while await _filled(buffer, pieces):
+            await write(_putting(body_id, written, bytes(buffer[:COMMIT_SIZE])))
+            del buffer[:COMMIT_SIZE]
+            written += COMMIT_SIZE
         await write(_putting(body_id, written, bytes(buffer)))
         return written + len(buffer)
+
+
+async def _filled(buffer: bytearray, pieces: AsyncIterator[bytes]) -> bool:
+    """Read on until there is enough for one commit; tell whether there was so much."""
+    while len(buffer) < COMMIT_SIZE:
+        piece = await anext(pieces, None)
+        if piece is None:
+            return False
+        buffer += piece
+    return True
 
 
 async def _limited(body: AsyncIterator[bytes], limit: int | None) -> AsyncIterator[bytes]:

@@ -1,7 +1,7 @@
 """The store of a running server: everything that a job goes through, durably."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -118,8 +118,10 @@ class Store:
             StoreError: it could not be written.
         """
         self._check_accepting()
-        body = chunks(submission.request.body)
-        async with self._bodies.received(body, "request", self._limits.body) as content:
+        body, limit = submission.request.body, self._limits.body
+        if self._bodies.is_small(body) and len(body) <= limit:
+            return await self._submit(submission, body)
+        async with self._bodies.received(chunks(body), "request", limit) as content:
             self._check_accepting()
             return await self._submit(submission, content)
 
@@ -165,15 +167,24 @@ class Store:
 
     # --- the end of the work --------------------------------------------------------------------
 
-    @asynccontextmanager
-    async def captured(self, response: Response) -> AsyncIterator[Capture]:
-        """Read a target's answer to its end; what no job has kept when the context ends, goes away.
+    async def captured(self, response: Response, kept: AsyncExitStack) -> Capture:
+        """Read a target's answer to its end.
+
+        Args:
+            response: the answer.
+            kept: holds a large body; if no job has adopted it when this is left, it goes away.
 
         Raises:
             TargetFailed: the answer broke off.
         """
-        async with self._bodies.received(chunks(response.body), "response") as content:
-            yield Capture(response.status, response.reason, response.headers, content)
+        body = response.body
+        if self._bodies.is_small(body):
+            content: Content = body
+        else:
+            content = await kept.enter_async_context(
+                self._bodies.received(chunks(body), "response")
+            )
+        return Capture(response.status, response.reason, response.headers, content)
 
     async def finish(self, claim: Claim, capture: Capture) -> None:
         """End a job with its target's answer."""
@@ -359,9 +370,11 @@ class Store:
 
     async def reroute(self, old: str, new: str) -> int:
         """Queue the jobs of a target that is gone for another one; return how many."""
-        return await self._in_steps(
+        rerouted = await self._in_steps(
             lambda tx: tx.execute(sql.REROUTE, old=old, new=new, limit=STEP).rowcount
         )
+        self._dispatcher.enqueued(new)
+        return rerouted
 
     async def purge(self, before: int) -> int:
         """Drop payloads that nobody could ask for since before a time; return how many."""

@@ -1,0 +1,46 @@
+"""The command line, called in this process or as the real command."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import IO, Any
+
+from click.testing import CliRunner, Result
+
+from jobstore.cli.commands import cli
+
+
+def jobstore(*arguments: object, **options: Any) -> Result:
+    """Call a command in this process; whatever it raises is no bug but an exit code."""
+    result = CliRunner().invoke(cli, [str(each) for each in arguments], **options)
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
+
+
+def said(*arguments: object, **options: Any) -> str:
+    """Call a command that does what it is asked, and return its output."""
+    result = jobstore(*arguments, **options)
+    assert (result.exit_code, result.stderr) == (0, ""), result.output
+    return result.stdout
+
+
+def refused(*arguments: object, code: int = 1, **options: Any) -> str:
+    """Call a command that cannot do what it is asked, and return its complaint."""
+    result = jobstore(*arguments, **options)
+    assert (result.exit_code, result.stdout) == (code, ""), result.output
+    return result.stderr
+
+
+def start(
+    *arguments: object, stdout: IO[bytes] | int = subprocess.PIPE, stderr: int = subprocess.PIPE
+) -> "subprocess.Popen[bytes]":
+    """Start the real command."""
+    command = [sys.executable, "-m", "jobstore", *map(str, arguments)]
+    return subprocess.Popen(command, stdout=stdout, stderr=stderr)
+
+
+def overwrite(path: Path, offset: int, data: bytes) -> None:
+    """Damage a file."""
+    with path.open("r+b") as file:
+        file.seek(offset)
+        file.write(data)
