@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 import termios
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -240,14 +239,16 @@ def test_show_writes_json_indented(store_path: Path) -> None:
     assert "  Content-Type: application/json\n\n  {}\n" in told
 
 
-@pytest.mark.parametrize("body", [b"[" * 4000, b"[" + b"9" * 4090 + b"]", b'{"a": 1', b"NaN", b'"'])
+@pytest.mark.parametrize("body", [b"[" * 4000, b'{"a": 1', b"NaN", b'"'])
 def test_show_writes_what_is_no_json_as_it_is(store_path: Path, body: bytes) -> None:
     assert f"\n  {body.decode()}\n" in shown(store_path, answer={"headers": JSON, "body": body})
 
 
 def test_show_writes_the_first_bytes_of_what_is_binary(store_path: Path) -> None:
-    told = shown(store_path, answer={"body": zlib.compress(b"x" * 99)})
-    assert "  15 bytes of binary\n  00000000  78 9c " in told
+    told = shown(store_path, answer={"body": b"\xffPNG\n" * 20})
+    lines = told[told.index("  100 bytes") :].splitlines()
+    assert lines[1] == "  00000000  ff 50 4e 47 0a ff 50 4e 47 0a ff 50 4e 47 0a ff  .PNG..PNG..PNG.."
+    assert lines[4:6] == ["  00000030" + lines[4][10:], "  …"]
 
 
 def test_show_cuts_a_large_body_and_says_so(store_path: Path) -> None:

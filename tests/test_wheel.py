@@ -1,0 +1,53 @@
+import asyncio
+import subprocess
+import sys
+import venv
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+ROOT: Final = Path(__file__).parents[1]
+
+
+def run(*command: str | Path, cwd: Path) -> str:
+    """Run a command, and return what it prints."""
+    done = subprocess.run(
+        [str(part) for part in command], cwd=cwd, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def jobstore(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the wheel, install it into an empty environment elsewhere, and give its command."""
+    folder = tmp_path_factory.mktemp("wheel")
+    pip = ("-m", "pip", "--quiet", "--disable-pip-version-check")
+    run(sys.executable, *pip, "wheel", "--no-deps", "--wheel-dir", folder, ROOT, cwd=folder)
+    (wheel,) = folder.glob("*.whl")
+    venv.create(folder / "env", with_pip=True)
+    run(folder / "env/bin/python", *pip, "install", wheel, cwd=folder)
+    return folder / "env/bin/jobstore"
+
+
+@pytest.mark.timeout(400)  # packages are downloaded
+def test_an_installed_jobstore_runs_from_any_folder(jobstore: Path, tmp_path: Path) -> None:
+    assert run(jobstore, "--version", cwd=tmp_path).startswith("jobstore ")
+    assert "schema version 1" in run(jobstore, "migrate", cwd=tmp_path)
+    assert "ok" in run(jobstore, "check", cwd=tmp_path)
+
+
+@pytest.mark.timeout(400)
+async def test_an_installed_jobstore_serves(jobstore: Path, tmp_path: Path) -> None:
+    server = await asyncio.create_subprocess_exec(
+        jobstore, "serve", "--port", "0", cwd=tmp_path, stdout=asyncio.subprocess.PIPE
+    )
+    assert server.stdout is not None
+    try:
+        assert b"listens on http://127.0.0.1:" in await server.stdout.readline()
+    finally:
+        server.terminate()
+        await server.communicate()
+    assert server.returncode == 0
+    assert (tmp_path / "jobs.db").exists()
