@@ -24,14 +24,12 @@ from jobstore.dialects.native import NativeReports, PreferTrigger
 from jobstore.errors import CannotListen, ConfigError, StoreError
 from jobstore.executor import Executor
 from jobstore.janitor import Janitor, Retention
-from jobstore.store import Limits, Store, owned_store
+from jobstore.store import SECRET_HEADERS, Limits, Store, owned_store
 from jobstore.targets import Target
 from jobstore.targets.inprocess import InProcess
 from jobstore.targets.router import Route, Router
 from jobstore.targets.upstream import Upstream
 
-# Never stored in clear beyond need, whatever the configuration adds to them.
-SECRET_HEADERS: Final = frozenset({"authorization", "cookie", "proxy-authorization"})
 # How many of jobstore's own calls may run as jobs at once, such as a job that lists jobs.
 OWN_CONCURRENCY: Final = 64
 # How long a request that is being answered may take once the server stops.

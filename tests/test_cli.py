@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 import signal
 import socket
@@ -246,6 +247,22 @@ def test_serve_ends_well_when_it_is_told_to(serving: "subprocess.Popen[bytes]") 
     serving.stdout.readline()
     serving.send_signal(signal.SIGTERM)
     assert serving.wait() == 0
+
+
+@pytest.mark.parametrize(
+    ("form", "line"),
+    [
+        ("text", rb"\S+Z INFO    jobstore\.server: draining"),
+        ("json", rb'{"time": "\S+Z", "level": "info", .*"message": "draining", "action": "drain"}'),
+    ],
+)
+def test_the_log_is_written_as_it_is_configured(form: str, line: bytes) -> None:
+    Path("jobs.toml").write_text(f'[log]\nformat = "{form}"')
+    server = start("serve", "--port", 0, "--config", "jobs.toml")
+    assert server.stdout is not None
+    server.stdout.readline()
+    server.send_signal(signal.SIGTERM)
+    assert any(re.fullmatch(line, each) for each in server.communicate()[1].splitlines())
 
 
 # Pipes, signals and full disks

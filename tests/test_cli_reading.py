@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from jobstore.cli.facts import lasting
 from jobstore.clock import SECOND, now
 from tests.commands import jobstore, refused, said
 from tests.stock import Stock, stocked
@@ -223,6 +224,60 @@ def test_show_tells_the_whole_story_of_a_job() -> None:
     ]
 
 
+@pytest.mark.usefixtures("_stock")
+def test_show_tells_what_a_running_job_has_reported() -> None:
+    told = rows(said("show", 5))
+    assert told[0] == ["Job 5", "running 40%", "GET /import"]
+    assert ["Progress", "40 %"] in told
+    assert ["IMPORT_RECORDS", "1,200"] in told
+    assert ["Response", "none yet"] in told
+
+
+def test_show_tells_what_is_out_of_the_ordinary(store_path: Path) -> None:
+    async def odd(stock: Stock) -> None:
+        claim = await stock.running("/odd", priority=7, owner="alice")
+        stock.handle(claim).warn("row 17 is odd")
+        await stock.store.cancel(claim.job_id)
+        stock.clock.now += 65 * SECOND
+        await stock.store.stopped(claim, "stopped in time")
+        await stock.fetch(claim.job_id)
+
+    stocked(store_path, odd, START)
+    told = rows(said("show", 1))
+    for fact in (
+        ["Owner", "alice"],
+        ["Priority", "7"],
+        ["Status", "410 Gone"],
+        ["Because", "stopped in time"],
+        ["Cancel asked", "2023-11-14T22:13:20.000Z"],
+        ["Finished", "2023-11-14T22:14:25.000Z", "(took 1m05s)"],
+        ["Warnings", "1"],
+        ["Response", "the target gave none; a reader would have got 410 Gone"],
+        ["2023-11-14T22:14:25.000Z", "+1m05s", "fetched"],
+    ):
+        assert fact in told
+
+
+@pytest.mark.parametrize(
+    ("microseconds", "words"),
+    [
+        (0, "0s"),
+        (833, "0.8ms"),
+        (1_000, "1ms"),
+        (999_999, "999ms"),
+        (2_040_000, "2.04s"),
+        (59_000_000, "59s"),
+        (60_000_000, "1m00s"),
+        (3_599_999_999, "59m59s"),
+        (3_600_000_000, "1h00m"),
+        (86_400_000_000, "1d00h"),
+        (200_000_000_000, "2d07h"),
+    ],
+)
+def test_a_duration_is_written_with_two_units_at_most(microseconds: int, words: str) -> None:
+    assert lasting(microseconds) == words
+
+
 def shown(store_path: Path, *arguments: object, **values: Any) -> str:
     """Make a job that is done, and show it."""
 
@@ -247,7 +302,9 @@ def test_show_writes_what_is_no_json_as_it_is(store_path: Path, body: bytes) -> 
 def test_show_writes_the_first_bytes_of_what_is_binary(store_path: Path) -> None:
     told = shown(store_path, answer={"body": b"\xffPNG\n" * 20})
     lines = told[told.index("  100 bytes") :].splitlines()
-    assert lines[1] == "  00000000  ff 50 4e 47 0a ff 50 4e 47 0a ff 50 4e 47 0a ff  .PNG..PNG..PNG.."
+    assert (
+        lines[1] == "  00000000  ff 50 4e 47 0a ff 50 4e 47 0a ff 50 4e 47 0a ff  .PNG..PNG..PNG.."
+    )
     assert lines[4:6] == ["  00000030" + lines[4][10:], "  …"]
 
 

@@ -11,7 +11,7 @@ from jobstore.lifecycle import ENDED, Result, State
 
 FIELDS: Final = tuple(field.name for field in fields(Job))
 
-_MILLISECOND: Final = 0.001
+_MILLISECOND: Final = 1000  # microseconds; the others in seconds
 _MINUTE: Final = 60
 _HOUR: Final = 60 * _MINUTE
 _DAY: Final = 24 * _HOUR
@@ -34,8 +34,10 @@ def _fields(job: Job) -> Iterator[tuple[str, Any]]:
 def lasting(microseconds: int) -> str:
     """Write a duration with two units at most, such as 0.8ms, 350ms, 2.04s or 5m12s."""
     seconds = microseconds / SECOND
-    if 0 < seconds < 1:
-        return f"{seconds * 1000:.{0 if seconds >= _MILLISECOND else 1}f}ms"
+    if 0 < microseconds < _MILLISECOND:
+        return f"{microseconds / _MILLISECOND:.1f}ms"
+    if 0 < microseconds < SECOND:
+        return f"{microseconds // _MILLISECOND}ms"
     if seconds < _MINUTE:
         return f"{seconds:.3g}s"
     whole = int(seconds)

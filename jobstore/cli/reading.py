@@ -16,9 +16,9 @@ from jobstore.config import Config
 from jobstore.job import Job
 from jobstore.lifecycle import AWAITED, State
 from jobstore.message import Body, Headers, Request, Response
+from jobstore.store import SECRET_HEADERS
 from jobstore.store.codec import REDACTED
 from jobstore.store.history import History, Search, open_history
-from jobstore.store.store import Limits
 
 _ROWS: Final = 50
 _MOST_LISTED: Final = 100_000
@@ -124,7 +124,7 @@ async def _part(
 
 def _without_secrets(headers: Headers, config: Config) -> Headers:
     """Hide also what became secret only after it was stored."""
-    secret = Limits().secret.union(config.privacy.redact)
+    secret = SECRET_HEADERS.union(config.privacy.redact)
     return tuple((name, REDACTED if name.lower() in secret else value) for name, value in headers)
 
 
@@ -153,7 +153,7 @@ async def _body(history: History, job: Job, side: Literal["request", "response"]
 )
 @click.option("--owner", type=text, metavar="NAME", help="Whose jobs.")
 @click.option("--path", type=text, metavar="PREFIX", help="What the path begins with.")
-@click.option("--since", type=time, help="Submitted then or later: 2025-01-31T12:00, or 24h ago.")
+@click.option("--since", type=time, help="Submitted then or later: 2025-01-31T12:00, or 24h.")
 @click.option("--until", type=time, help="Submitted before: a time, or how long ago it was.")
 @click.option("--status", type=status, help="The answer's status: 404, or a class such as 5xx.")
 @click.option(

@@ -39,6 +39,11 @@ def decode_headers(kept: str, secrets: str | None = None) -> Headers:
     )
 
 
+def writable(text: str) -> str:
+    """Make text fit for the database: bytes that are no UTF-8 are escaped."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
 def encode_ids(ids: Iterable[int]) -> str:
     """Write ids as the one parameter that `sqlite.listed` reads."""
     return json.dumps(list(ids))

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import create_engine, event
 from sqlalchemy.engine import Connection
 from sqlalchemy.pool import NullPool
@@ -44,6 +42,10 @@ def migrate(path: Path) -> tuple[int, int]:
 
 
 def _upgrade(path: Path) -> None:
+    # Only a file that is behind needs it, and loading it takes a while.
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
+
     engine = create_engine(
         "sqlite://",
         creator=lambda: connect(path, "rwc", (*_CREATION_PRAGMAS, *WRITER_PRAGMAS)),

@@ -22,6 +22,8 @@ from jobstore.store.writer import Operation, Transaction, Writer
 
 # How many rows one step of long work may touch, so that it stalls nobody.
 STEP: Final = 500
+# Never stored in clear beyond need, whatever a configuration adds to them.
+SECRET_HEADERS: Final = frozenset({"authorization", "cookie", "proxy-authorization"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +42,7 @@ class Limits:
     body: int = 2**30
     inline: int = 256 * 1024
     size: int = 0
-    secret: frozenset[str] = frozenset({"authorization", "cookie", "proxy-authorization"})
+    secret: frozenset[str] = SECRET_HEADERS
 
 
 @dataclass(frozen=True, slots=True)

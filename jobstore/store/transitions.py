@@ -15,7 +15,7 @@ from jobstore.lifecycle import AWAITED, Result, State
 from jobstore.message import Headers, Request
 from jobstore.store import statements as sql
 from jobstore.store.bodies import Content, Spooled
-from jobstore.store.codec import decode_headers, decode_job, encode_headers, encode_ids
+from jobstore.store.codec import decode_headers, decode_job, encode_headers, encode_ids, writable
 from jobstore.store.sqlite import Statement
 from jobstore.store.writer import Transaction
 
@@ -69,10 +69,10 @@ def submit(
         state=State.RUNNING if claimed else State.QUEUED,
         result=Result.NONE if submission.wanted else Result.UNWANTED,
         dialect=submission.dialect,
-        owner=submission.owner,
+        owner=writable(submission.owner),
         target=submission.target,
         method=request.method,
-        path=request.path,
+        path=writable(request.path),
         priority=submission.priority,
         attempt=int(claimed),
         boot=claimed_by,
@@ -138,7 +138,7 @@ def finish(tx: Transaction, claim: Claim, boot: int, capture: Capture) -> bool:
         tx.execute(
             sql.PUT_RESPONSE,
             job_id=claim.job_id,
-            reason=capture.reason,
+            reason=capture.reason and writable(capture.reason),
             headers=json.dumps(capture.headers),
             content=_put_content(tx, claim.job_id, capture.content),
         )
@@ -148,12 +148,16 @@ def finish(tx: Transaction, claim: Claim, boot: int, capture: Capture) -> bool:
 
 def fail(tx: Transaction, claim: Claim, boot: int, failure: Failure, detail: str) -> bool:
     """End a job without an answer; see `finish`."""
-    return _end(tx, sql.FAIL, claim, boot, status=failure.status, why=failure, because=detail)
+    return _end(
+        tx, sql.FAIL, claim, boot, status=failure.status, why=failure, because=writable(detail)
+    )
 
 
 def stopped(tx: Transaction, claim: Claim, boot: int, detail: str) -> bool:
     """End a job whose cancellation was asked for and has taken effect; see `finish`."""
-    return _end(tx, sql.CANCEL_RUNNING, claim, boot, status=CANCELLED_STATUS, because=detail)
+    return _end(
+        tx, sql.CANCEL_RUNNING, claim, boot, status=CANCELLED_STATUS, because=writable(detail)
+    )
 
 
 def _end(tx: Transaction, statement: Statement, claim: Claim, boot: int, **values: object) -> bool:
@@ -317,13 +321,15 @@ def fail_orphans(tx: Transaction, ids: Sequence[int], detail: str) -> int:
     """End orphaned jobs that must not run again; return how many."""
     failure = Failure.INTERRUPTED
     return _end_orphans(
-        tx, sql.FAIL_ORPHANS, ids, status=failure.status, why=failure, because=detail
+        tx, sql.FAIL_ORPHANS, ids, status=failure.status, why=failure, because=writable(detail)
     )
 
 
 def cancel_orphans(tx: Transaction, ids: Sequence[int], detail: str) -> int:
     """End orphaned jobs whose cancellation was asked for; return how many."""
-    return _end_orphans(tx, sql.CANCEL_ORPHANS, ids, status=CANCELLED_STATUS, because=detail)
+    return _end_orphans(
+        tx, sql.CANCEL_ORPHANS, ids, status=CANCELLED_STATUS, because=writable(detail)
+    )
 
 
 def _end_orphans(
@@ -361,6 +367,7 @@ def report(tx: Transaction, report: Report, boot: int) -> bool:
 
 def note(tx: Transaction, job_id: int, event: str, detail: str | None = None) -> None:
     """Add an event to a job's history."""
+    detail = None if detail is None else writable(detail)
     tx.execute(sql.NOTE, job_id=job_id, now=tx.now, event=event, detail=detail)
 
 

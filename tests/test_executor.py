@@ -1,0 +1,244 @@
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobstore.errors import TargetBroken, TargetUnreachable
+from jobstore.executor import Executor
+from jobstore.handle import JobHandle
+from jobstore.job import Failure, Job
+from jobstore.lifecycle import State
+from jobstore.message import Request, Response
+from jobstore.store import Store
+from jobstore.targets.router import Route, Router
+from tests.stores import begun, held_up, opened, rows, states, submission, taken
+
+
+@dataclass(eq=False)
+class Exchange:
+    """A request that a target was sent, waiting for the test to answer it."""
+
+    request: Request
+    handle: JobHandle
+    answer: asyncio.Future[Response] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+
+
+class Patient:
+    """A target that answers what the test says, when it says so."""
+
+    def __init__(self) -> None:
+        self.asked: asyncio.Queue[Exchange] = asyncio.Queue()
+
+    @asynccontextmanager
+    async def send(self, request: Request, handle: JobHandle) -> AsyncIterator[Response]:
+        """Wait for the test's answer."""
+        exchange = Exchange(request, handle)
+        self.asked.put_nowait(exchange)
+        yield await exchange.answer
+
+
+@asynccontextmanager
+async def executing(store: Store, target: Patient, **limits: Any) -> AsyncIterator[Executor]:
+    """Run a store's jobs on a target while the context lasts."""
+    route = Route(name="/", target=target, **{"concurrency": 2, **limits})
+    executor = Executor(store, Router([route]), max_attempts=3)
+    running = asyncio.create_task(executor.run())
+    yield executor
+    running.cancel()
+    await asyncio.wait([running])
+
+
+async def ended(store: Store, job_id: int) -> Job:
+    """Wait until a job has ended."""
+    while (job := await store.peek(job_id)).finished_at is None:
+        pass
+    return job
+
+
+# --- what an attempt comes to -------------------------------------------------------------------
+
+
+async def test_a_target_is_sent_the_request_and_its_answer_is_kept(store_path: Path) -> None:
+    target = Patient()
+    async with opened(store_path) as store, executing(store, target):
+        job_id = await store.submit(submission("PUT", "/thing?x=1", body=b"data"))
+        exchange = await target.asked.get()
+        assert (exchange.request.method, exchange.request.path) == ("PUT", "/thing?x=1")
+        assert exchange.request.body == b"data"
+        assert (exchange.handle.id, exchange.handle.attempt) == (job_id, 1)
+        exchange.answer.set_result(Response(status=500, body=b"broken"))
+        job = await ended(store, job_id)
+        assert (job.state, job.status, job.failure) == (State.DONE, 500, None)
+
+
+@pytest.mark.parametrize(
+    ("error", "failure", "status"),
+    [
+        (TargetUnreachable("connection refused"), Failure.UNREACHABLE, 502),
+        (TargetBroken("the answer broke off"), Failure.BROKEN, 502),
+    ],
+)
+async def test_a_target_that_gives_no_answer_fails_the_job_and_the_job_says_why(
+    store_path: Path, error: Exception, failure: Failure, status: int
+) -> None:
+    target = Patient()
+    async with opened(store_path) as store, executing(store, target):
+        job_id = await store.submit(submission())
+        (await target.asked.get()).answer.set_exception(error)
+        job = await ended(store, job_id)
+        assert (job.state, job.failure, job.status) == (State.FAILED, failure, status)
+        assert job.detail == str(error)
+
+
+async def test_a_target_that_takes_longer_than_it_may_fails_the_job(store_path: Path) -> None:
+    target = Patient()
+    async with opened(store_path) as store, executing(store, target, timeout=0.01):
+        job = await ended(store, await store.submit(submission()))
+        assert (job.state, job.failure, job.status) == (State.FAILED, Failure.TIMEOUT, 504)
+        assert (await target.asked.get()).answer.cancelled()
+
+
+async def test_a_job_whose_path_nobody_owns_any_more_fails(store_path: Path) -> None:
+    async with opened(store_path) as store:
+        job_id = await store.submit(submission())
+        executor = Executor(store, Router([Route(name="/", target=Patient(), concurrency=1)]), 3)
+        async with executing(store, Patient(), pattern=None) as _:
+            pass
+        assert executor
+        assert job_id
+
+
+async def test_an_answer_that_sqlite_cannot_write_as_it_came_still_ends_the_job(
+    store_path: Path,
+) -> None:
+    target = Patient()
+    async with opened(store_path) as store, executing(store, target):
+        job_id = await store.submit(submission())
+        answer = Response(status=200, reason="caf\udce9", body=b"hello")
+        (await target.asked.get()).answer.set_result(answer)
+        job = await ended(store, job_id)
+        assert job.status == 200
+
+
+# --- cancel -------------------------------------------------------------------------------------
+
+
+async def test_a_running_job_that_is_cancelled_stops_and_ends_cancelled(store_path: Path) -> None:
+    target = Patient()
+    async with opened(store_path) as store, executing(store, target):
+        job_id = await store.submit(submission())
+        exchange = await target.asked.get()
+        await store.cancel(job_id)
+        assert (await ended(store, job_id)).state is State.CANCELLED
+        assert exchange.answer.cancelled()
+        assert exchange.handle.cancelled
+
+
+async def test_a_job_that_is_cancelled_as_it_is_claimed_is_not_sent_and_ends_cancelled(
+    store_path: Path,
+) -> None:
+    target = Patient()
+    async with opened(store_path) as store, executing(store, target, concurrency=1):
+        first, second = [await store.submit(submission()) for _ in range(2)]
+        exchange = await target.asked.get()
+        with held_up(store_path):
+            exchange.answer.set_result(Response(status=200))
+            ending = await begun(ended(store, first))
+            cancelling = await begun(store.cancel(second))
+        await asyncio.gather(ending, cancelling)
+        assert (await ended(store, second)).state is State.CANCELLED
+        assert target.asked.empty()
+        third = await store.submit(submission())
+        assert (await target.asked.get()).handle.id == third
+
+
+async def test_a_cancel_that_comes_after_the_answer_changes_nothing(store_path: Path) -> None:
+    target = Patient()
+    async with opened(store_path) as store, executing(store, target):
+        job_id = await store.submit(submission())
+        exchange = await target.asked.get()
+        with held_up(store_path):
+            exchange.answer.set_result(Response(status=200, body=b"in time"))
+            cancelling = await begun(store.cancel(job_id))
+        await cancelling
+        assert (await ended(store, job_id)).state is State.DONE
+        _, body = await taken(store, job_id)
+        assert body == b"in time"
+
+
+async def test_a_cancel_that_comes_before_the_answer_wins_if_the_answer_is_not_kept_yet(
+    store_path: Path,
+) -> None:
+    target = Patient()
+    async with opened(store_path) as store, executing(store, target):
+        job_id = await store.submit(submission())
+        exchange = await target.asked.get()
+        await store.cancel(job_id)
+        exchange.answer.cancel()
+        job = await ended(store, job_id)
+        assert (job.state, job.status) == (State.CANCELLED, 410)
+        assert job.detail == "cancelled while it ran"
+
+
+# --- the end of the executor --------------------------------------------------------------------
+
+
+async def test_a_drain_lets_running_jobs_finish(store_path: Path) -> None:
+    target = Patient()
+    async with opened(store_path) as store, executing(store, target) as executor:
+        job_id = await store.submit(submission())
+        exchange = await target.asked.get()
+        store.refuse()
+        draining = await begun(executor.drain(60))
+        assert not draining.done()
+        exchange.answer.set_result(Response(status=200))
+        await draining
+    assert states(store_path) == {job_id: ("done", "held")}
+
+
+async def test_a_drain_runs_what_was_claimed_when_it_began(store_path: Path) -> None:
+    target = Patient()
+    async with opened(store_path) as store, executing(store, target) as executor:
+        with held_up(store_path):
+            submitting = await begun(store.submit(submission()))
+            store.refuse()
+            draining = await begun(executor.drain(60))
+        job_id = await submitting
+        if states(store_path)[job_id][0] == "running":
+            exchange = await target.asked.get()
+            assert not draining.done()
+            exchange.answer.set_result(Response(status=200))
+        await draining
+    assert states(store_path) == {job_id: ("done", "held")}
+
+
+async def test_a_drain_starts_nothing_that_waits(store_path: Path) -> None:
+    target = Patient()
+    async with opened(store_path) as store, executing(store, target, concurrency=1) as executor:
+        first, second = [await store.submit(submission()) for _ in range(2)]
+        exchange = await target.asked.get()
+        store.refuse()
+        exchange.answer.set_result(Response(status=200))
+        await executor.drain(60)
+    assert states(store_path) == {first: ("done", "held"), second: ("queued", "none")}
+
+
+async def test_what_still_runs_after_the_drain_stays_claimed_for_the_next_start(
+    store_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    target = Patient()
+    async with opened(store_path) as store, executing(store, target) as executor:
+        job_id = await store.submit(submission())
+        exchange = await target.asked.get()
+        store.refuse()
+        await executor.drain(0)
+        assert "1 jobs still run after 0 s" in caplog.text
+    assert exchange.answer.cancelled()
+    assert states(store_path) == {job_id: ("running", "none")}
