@@ -73,16 +73,18 @@ class _Running:
     Args:
         handle: what the handler sees of it.
         task: runs it.
-        stoppable: whether the target is still at work, so that there is something to stop.
+        stoppable: whether the target is at work, so that there is something to stop; it is not yet
+            before the task's first step, where a cancelled task would just vanish.
     """
 
     handle: JobHandle
     task: asyncio.Task[None] = field(init=False)
-    stoppable: bool = True
+    stoppable: bool = False
 
     def cancel(self) -> None:
-        if self.stoppable:
-            self.handle.cancel()
+        again = self.handle.cancelled
+        self.handle.cancel()
+        if self.stoppable and not again:
             self.task.cancel()
 
 
@@ -100,8 +102,6 @@ class Executor:
         self._router = router
         self._max_attempts = max_attempts
         self._running: dict[int, _Running] = {}
-        self._idle = asyncio.Event()
-        self._idle.set()
 
     async def run(self) -> None:
         """Follow the store's orders until cancelled."""
@@ -118,10 +118,11 @@ class Executor:
             await self._abandon()
 
     async def drain(self, seconds: float) -> None:
-        """Let running jobs finish, but not for longer than so many seconds."""
+        """Let claimed jobs finish, but not for longer than so many seconds."""
         try:
             async with asyncio.timeout(seconds):
-                await self._idle.wait()
+                await self._store.idle()
+                await self._written()
         except TimeoutError:
             log.warning(
                 "%d jobs still run after %g s; the next start recovers them",
@@ -132,11 +133,14 @@ class Executor:
 
     async def _abandon(self) -> None:
         """Break off what still runs; its claims stay for the next start to recover."""
-        tasks = [running.task for running in self._running.values()]
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        for running in self._running.values():
+            running.task.cancel()
+        await self._written()
+
+    async def _written(self) -> None:
+        """Wait until nothing is left to write down of the attempts that were begun."""
+        if self._running:
+            await asyncio.wait([running.task for running in self._running.values()])
 
     # --- one attempt ----------------------------------------------------------------------------
 
@@ -144,12 +148,15 @@ class Executor:
         running = _Running(JobHandle(claim.job_id, claim.attempt, self._store))
         running.task = asyncio.create_task(self._run(claim, running))
         self._running[claim.job_id] = running
-        self._idle.clear()
 
     async def _run(self, claim: Claim, running: _Running) -> None:
         try:
             async with AsyncExitStack() as kept:
-                outcome = await self._attempt(claim, running.handle, kept)
+                running.stoppable = True
+                cancelled = running.handle.cancelled
+                outcome = (
+                    Stopped() if cancelled else await self._attempt(claim, running.handle, kept)
+                )
                 running.stoppable = False
                 await self._end(claim, outcome)
         except StoreError as error:
@@ -158,8 +165,6 @@ class Executor:
             self._store.abandon(claim)
         finally:
             del self._running[claim.job_id]
-            if not self._running:
-                self._idle.set()
 
     async def _attempt(self, claim: Claim, handle: JobHandle, kept: AsyncExitStack) -> Outcome:
         """Ask the target and take its answer in, which lasts as long as what it is kept in."""

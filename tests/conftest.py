@@ -85,13 +85,17 @@ class ServerProcess:
         assert self._process is not None
         return self._process
 
+    @property
+    def command(self) -> list[str]:
+        """What starts it."""
+        store = ("--store", str(self._store_path), "--port", "0")
+        return [sys.executable, "-m", "jobstore", "serve", *store, *self._arguments]
+
     async def start(self) -> None:
         """Start it, and return when it answers."""
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "jobstore", "serve",
-            "--store", str(self._store_path), "--port", "0", *self._arguments,
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-        )  # fmt: skip
+            *self.command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        )
         self.url = await self._announced_url()
         self._reading = asyncio.create_task(self._read_on())
 

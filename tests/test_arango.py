@@ -266,8 +266,11 @@ async def test_a_job_whose_result_nobody_wants_runs_and_is_in_no_list(gated: Cli
 
 
 async def test_five_hundred_such_jobs_in_a_row_are_all_taken(demo: Client) -> None:
-    statuses = [(await demo("GET", "/_api/version", headers=TRUE)).status for _ in range(500)]
-    assert statuses == [202] * 500
+    async def in_a_row() -> list[int]:
+        return [(await demo("GET", "/_api/version", headers=TRUE)).status for _ in range(50)]
+
+    rows = await asyncio.gather(*(in_a_row() for _ in range(10)))
+    assert rows == [[202] * 50] * 10
 
 
 # --- no job can be taken just now ---------------------------------------------------------------
@@ -455,19 +458,21 @@ async def test_a_job_is_either_pending_or_done(gated: Client) -> None:
 
 @pytest.mark.parametrize("kind", ["pending", "done"])
 async def test_a_list_has_the_first_hundred_ids_unless_asked_for_more(
-    gated: Client, kind: str
+    serve: Serve, http: ClientSession, kind: str
 ) -> None:
-    ids = [await gated.submit("/work/it") for _ in range(101)]
+    client = Client(http, (await serve(target=GATED)).url)
+    ids = sorted(await asyncio.gather(*(client.submit("/work/it") for _ in range(101))))
     if kind == "done":
-        await gated.let("it")
-        await gated.ended(ids[-1])
-    assert await listed(gated, kind) == ids[:100]
-    assert await listed(gated, kind, "?count=101") == ids
-    assert await listed(gated, kind, "?count=999999") == ids
-    assert await listed(gated, kind, f"?count={10**17}") == ids
-    assert await listed(gated, kind, "?count=3") == ids[:3]
-    assert await listed(gated, kind, "?count=1") == ids[:1]
-    assert await listed(gated, kind, "?count=0") == []
+        await client.let("it")
+        for job_id in ids:
+            await client.ended(job_id)
+    assert await listed(client, kind) == ids[:100]
+    assert await listed(client, kind, "?count=101") == ids
+    assert await listed(client, kind, "?count=999999") == ids
+    assert await listed(client, kind, f"?count={10**17}") == ids
+    assert await listed(client, kind, "?count=3") == ids[:3]
+    assert await listed(client, kind, "?count=1") == ids[:1]
+    assert await listed(client, kind, "?count=0") == []
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from tests.stores import (
     submission,
 )
 
-UNSTORABLE: Final = "/\udcff"  # SQLite's texts are UTF-8
+UNSTORABLE: Final = "\udcff"  # SQLite's texts are UTF-8
 
 
 def running(path: Path) -> int:
@@ -163,7 +163,7 @@ async def test_a_slot_is_free_again_if_its_job_could_not_be_stored(store_path: P
         await next_claim(orders)
         for _ in range(3):
             with pytest.raises(UnicodeEncodeError):
-                await store.submit(submission(path=UNSTORABLE))
+                await store.submit(submission(UNSTORABLE))
         job_id = await store.submit(submission())
         assert (await next_claim(orders)).job_id == job_id
 
@@ -272,7 +272,7 @@ async def test_what_could_not_be_stored_does_not_wait(store_path: Path) -> None:
     async with opened(store_path, Limits(queue=1)) as store:
         for _ in range(3):
             with pytest.raises(UnicodeEncodeError):
-                await store.submit(submission(path=UNSTORABLE))
+                await store.submit(submission(UNSTORABLE))
         await store.submit(submission())
 
 

@@ -1,10 +1,11 @@
 """A store without room, by configuration or on a real full disk: nothing lost, and it goes on."""
 
 import asyncio
+import errno
+import os
 import shutil
 import subprocess
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from io import BytesIO
 from pathlib import Path
 
@@ -14,12 +15,13 @@ from aiohttp import ClientSession
 from tests.client import Client
 from tests.conftest import Serve, ServerProcess
 from tests.jobs import Answer
-from tests.stores import check_sound, held_up, rows, states, timeline
+from tests.peers import Services
+from tests.stores import check_sound, rows
 from tests.webapp import CHUNK
 
 MEBIBYTE = 1 << 20
 WEBAPP = {"app": "tests.webapp:create_app"}
-RESULT = "/stream?chunks=24"  # 1.5 MiB
+LARGE = "/stream?chunks=48"  # 3 MiB
 
 
 async def offered(client: Client, size: int, **headers: str) -> Answer:
@@ -52,17 +54,17 @@ async def test_a_submission_that_does_not_fit_is_refused_for_now_and_nothing_sta
 async def test_a_result_that_does_not_fit_is_kept_until_it_does(
     serve: Serve, store_path: Path, http: ClientSession
 ) -> None:
-    server = await serve(target=WEBAPP, store={"max_size": "4MiB"})
+    server = await serve(target=WEBAPP, store={"max_size": "8MiB"})
     client = Client(http, server.url)
-    first, second = await client.done(RESULT), await client.done(RESULT)
-    third = await client.submit(RESULT)
-    while (await offered(client, 400_000)).status != 503:
-        pass
-    assert (await client("GET", f"/_api/job/{third}")).status == 204
+    first, second = await client.done(LARGE), await client.done(LARGE)
+    third = await client.submit(LARGE)
+    while rows(store_path, "SELECT count(*) FROM chunk WHERE body_id = 3") != [(4,)]:
+        assert (await client("GET", f"/_api/job/{third}")).status == 204
+    assert (await offered(client, MEBIBYTE)).status == 503
     assert (await client("DELETE", f"/_api/job/{first}")).status == 200
     await server.store.sweep()
     for job_id in (second, third):
-        assert (await client.fetched(job_id)).body == CHUNK * 24
+        assert (await client.fetched(job_id)).body == CHUNK * 48
     check_sound(store_path)
 
 
@@ -82,3 +84,126 @@ async def test_a_full_store_takes_jobs_again_when_results_were_deleted(
         await server.store.sweep()
     assert (await client.fetched(int(answer.headers["x-arango-async-id"]))).body == bytes(500_000)
     check_sound(store_path)
+
+
+# --- a disk that is full ------------------------------------------------------------------------
+
+
+class SmallDisk(ServerProcess):
+    """A real server whose store lies on a disk of 16 MiB, which nobody else sees.
+
+    The disk is a tmpfs in a mount namespace of the server's own, so that it goes with the server.
+
+    Args:
+        folder: where the disk is mounted.
+        arguments: further arguments of ``jobstore serve``.
+    """
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        super().__init__(folder / "jobs.db", *arguments)
+        self._folder = folder
+
+    @staticmethod
+    def mounting(folder: Path) -> list[str]:
+        """Return what mounts such a disk and then runs the command that is appended."""
+        own = () if os.geteuid() == 0 else ("--map-root-user",)
+        mount = 'mount -t tmpfs -o size=16m tmpfs "$0" && exec "$@"'
+        return ["unshare", "--mount", *own, "sh", "-c", mount, str(folder)]
+
+    @property
+    def command(self) -> list[str]:
+        """What starts it."""
+        return [*self.mounting(self._folder), *super().command]
+
+    @property
+    def disk(self) -> Path:
+        """The disk, as seen from here."""
+        return Path(f"/proc/{self.process.pid}/root{self._folder}")
+
+    def fill(self) -> None:
+        """Leave no room on the disk."""
+        with (self.disk / "filler").open("wb", buffering=0) as filler:
+            try:
+                while filler.write(bytes(4096)):
+                    pass
+            except OSError as error:
+                assert error.errno == errno.ENOSPC  # noqa: PT017 - it ends in no other way
+
+    def make_room(self) -> None:
+        """Take what filled the disk away."""
+        (self.disk / "filler").unlink()
+
+    def copied_to(self, folder: Path) -> Path:
+        """Copy the store of the idle server, since SQLite finds no way to it; return the copy."""
+        for name in ("jobs.db", "jobs.db-wal"):
+            shutil.copy(self.disk / name, folder)
+        return folder / "jobs.db"
+
+    async def says(self, words: str) -> None:
+        """Wait until it has logged something."""
+        while words not in "".join(self.output):
+            await asyncio.sleep(0)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Give a folder on which a disk may be mounted."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    probe = subprocess.run(
+        [*SmallDisk.mounting(folder), "true"], check=False, capture_output=True, text=True
+    )
+    if probe.returncode:
+        pytest.skip(f"no disk can be mounted here: {probe.stderr.strip()}")
+    return folder
+
+
+@pytest.fixture
+async def upstream(services: Services) -> AsyncIterator[tuple[str, asyncio.Event, asyncio.Event]]:
+    """Give a service that answers with 3 MiB, and when: it was asked, it may answer."""
+    asked, may = asyncio.Event(), asyncio.Event()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        asked.set()
+        await may.wait()
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (3 * MEBIBYTE))
+        writer.write(bytes(3 * MEBIBYTE))
+
+    yield await services.listen(talk), asked, may
+
+
+async def test_on_a_full_disk_nothing_is_lost_and_with_room_again_all_goes_on(
+    folder: Path, upstream: tuple[str, asyncio.Event, asyncio.Event], http: ClientSession
+) -> None:
+    config = folder.parent / "config.toml"
+    url, asked, may = upstream
+    config.write_text(
+        '[[target]]\napp = "jobstore.demo:create_app"\n'
+        f'[[target]]\nprefix = "/slow"\nupstream = "{url}"\n'
+        '[retention]\ninterval = "1h"\n'
+    )
+    server = SmallDisk(folder, "--config", str(config))
+    await server.start()
+    client = Client(http, server.url)
+    accepted = [await client.done("/echo", "POST", data=b"held") for _ in range(5)]
+    running = await client.submit("/slow")
+    await asked.wait()
+
+    server.fill()
+    while (answer := await offered(client, 300_000)).status == 202:
+        accepted.append(int(answer.headers["x-arango-async-id"]))
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
+    may.set()
+    await server.says("no room is left to write; trying again")
+    assert (await client("GET", f"/_api/job/{running}")).status == 204
+    assert (await client("GET", "/_api/version")).status == 200
+
+    server.make_room()
+    assert (await client.fetched(running)).body == bytes(3 * MEBIBYTE)
+    for job_id in accepted:
+        assert (await client.fetched(job_id)).body in (b"held", bytes(300_000))
+    last = await client.submit("/echo", "POST", data=b"last")
+    assert (await client.fetched(last)).body == b"last"
+    check_sound(server.copied_to(folder))
+    assert await server.terminate() == 0

@@ -16,6 +16,8 @@ def start_logging(section: LogSection) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(_Lines() if section.format == "text" else _Objects())
     logging.basicConfig(level=section.level.upper(), handlers=[handler])
+    # It tells of each of its plugins; of a migration, the server's own words are enough.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
 class _Lines(logging.Formatter):

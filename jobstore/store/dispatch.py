@@ -59,6 +59,7 @@ class Dispatcher:
         self._lanes: dict[str, _Lane] = {}
         self._orders: deque[Order] = deque()
         self._wake = asyncio.Event()
+        self._freed = asyncio.Event()
         self._paused = True
 
     async def orders(self, capacities: Mapping[str, int]) -> AsyncIterator[Order]:
@@ -79,6 +80,12 @@ class Dispatcher:
     def pause(self) -> None:
         """Claim nothing any more."""
         self._paused = True
+
+    async def idle(self) -> None:
+        """Wait until every slot is free: no job runs, and no claim is on its way."""
+        while any(lane.busy for lane in self._lanes.values()):
+            self._freed.clear()
+            await self._freed.wait()
 
     def admit(self, target: str) -> bool:
         """Give a job that comes in a free slot, or else a place in the queue.
@@ -102,7 +109,7 @@ class Dispatcher:
 
     def release(self, target: str) -> None:
         """Give a slot back, to the next job if there is one."""
-        self._lanes[target].busy -= 1
+        self._free(target, 1)
         self._refill(target)
 
     def enqueued(self, target: str) -> None:
@@ -131,6 +138,10 @@ class Dispatcher:
         self._orders.append(order)
         self._wake.set()
 
+    def _free(self, target: str, slots: int) -> None:
+        self._lanes[target].busy -= slots
+        self._freed.set()
+
     def _refill(self, target: str) -> None:
         lane = self._lanes[target]
         if self._paused or lane.claiming or not lane.backlog or lane.free < 1:
@@ -149,7 +160,7 @@ class Dispatcher:
         lane = self._lanes[target]
         lane.claiming = False
         lane.backlog = len(claims) == wanted
-        lane.busy -= wanted - len(claims)
+        self._free(target, wanted - len(claims))
         self.queued -= len(claims)
         for claim in claims:
             self.order(claim)
@@ -158,7 +169,7 @@ class Dispatcher:
     def _not_claimed(self, target: str, wanted: int, error: Exception) -> None:
         """Try again later: the jobs are still queued."""
         log.warning("cannot claim jobs: %s", error, extra={"action": "claim", "target": target})
-        self._lanes[target].busy -= wanted
+        self._free(target, wanted)
         asyncio.get_running_loop().call_later(_RETRY_SECONDS, self._retry, target)
 
     def _retry(self, target: str) -> None:

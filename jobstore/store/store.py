@@ -105,6 +105,10 @@ class Store:
         self._accepting = False
         self._dispatcher.pause()
 
+    async def idle(self) -> None:
+        """Wait until no job runs and none is about to."""
+        await self._dispatcher.idle()
+
     async def submit(self, submission: Submission) -> int:
         """Take a job in.
 
