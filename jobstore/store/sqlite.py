@@ -292,8 +292,15 @@ def translate(path: Path, error: sqlite3.Error) -> JobstoreError:
 
 
 def checkpoint(connection: sqlite3.Connection) -> None:
-    """Move the WAL into the file and cut it to nothing, unless somebody reads."""
-    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    """Move the WAL into the file and cut it to nothing, unless somebody reads.
+
+    A reader is not waited for, since every writer would have to wait as well.
+    """
+    connection.execute("PRAGMA busy_timeout = 0")
+    try:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
 
 
 def backup(
