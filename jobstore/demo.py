@@ -9,7 +9,7 @@ import json
 import math
 import re
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from fractions import Fraction
 from functools import partial
 from typing import Any, Final
@@ -24,6 +24,7 @@ from jobstore.targets.inprocess import current
 API_VERSION: Final = "2.1.0"  # of the documentation whose examples run here
 
 STEP: Final = 0.1  # seconds between two reports on short work
+NOTICE: Final = 1.0  # seconds that a cancelled query may go on
 MOST_STEPS: Final = 100  # long work reports each percent
 MOST_RECORDS: Final = 10**12
 MOST_WARNINGS: Final = 10_000  # each one is an entry of the job's history
@@ -153,7 +154,7 @@ async def run_query(request: web.Request) -> web.Response:
     query = (await _json_object(request)).get("query")
     if not isinstance(query, str) or not query.strip():
         raise ArangoError(400, QUERY_EMPTY, "query is empty")
-    async for _ in _work(current(request), query_seconds(query)):
+    async for _ in _work(current(request), query_seconds(query), rest=_slow_to_notice):
         pass
     rows = {"result": query_result(query), "hasMore": False, "cached": False}
     return _answer({**rows, "extra": {}, "error": False, "code": 201}, status=201)
@@ -237,11 +238,28 @@ def _drop(job: JobHandle, before: int, after: int) -> None:
         job.warn(f"record dropped, number {number}: it cannot be read")
 
 
-async def _work(job: JobHandle, seconds: float) -> AsyncIterator[Fraction]:
+async def _slow_to_notice(seconds: float) -> None:
+    """Sleep on for a moment when cancelled.
+
+    ArangoDB's documentation shows a cancelled query that is still listed as pending: it notices
+    its cancellation only when it comes to the next row.
+    """
+    sleeping = asyncio.create_task(asyncio.sleep(seconds))
+    try:
+        await asyncio.shield(sleeping)
+    except asyncio.CancelledError:
+        await asyncio.wait({sleeping}, timeout=NOTICE)
+        sleeping.cancel()
+        raise
+
+
+async def _work(
+    job: JobHandle, seconds: float, rest: Callable[[float], Awaitable[None]] = asyncio.sleep
+) -> AsyncIterator[Fraction]:
     """Take some seconds in steps; after each, yield the share done so far and report it."""
     steps = max(1, math.ceil(min(seconds / STEP, MOST_STEPS)))
     for step in range(1, steps + 1):
-        await asyncio.sleep(seconds / steps)
+        await rest(seconds / steps)
         yield Fraction(step, steps)
         job.report(100 * step / steps)
 

@@ -207,12 +207,12 @@ class Executor:
         Returns:
             how many there were.
         """
-        await self._reroute()
         recovered = 0
         while orphans := await self._store.orphans():
             for boot in {orphan.boot for orphan in orphans}:
                 await self._recover([orphan for orphan in orphans if orphan.boot == boot])
             recovered += len(orphans)
+        await self._reroute()
         return recovered
 
     async def _recover(self, orphans: list[Orphan]) -> None:

@@ -35,7 +35,6 @@ CANCELED = {"error": True, "errorMessage": "canceled request", "code": 410, "err
 STORE = {"x-arango-async": "store"}
 TRUE = {"x-arango-async": "true"}
 ORDINARY = {"app": "tests.webapp:create_app"}
-ONE_AT_A_TIME = {"concurrency": 1}
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PROPFIND"]
 DATABASES = ["", "/_db/_system", "/_db/another%20one"]
@@ -56,7 +55,8 @@ async def demo(serve: Serve, http: ClientSession) -> Client:
 @pytest.fixture
 async def gated(serve: Serve, http: ClientSession) -> Client:
     """Give a client of a server that does one piece of work at a time, each behind a gate."""
-    return Client(http, (await serve(target=GATED, executor=ONE_AT_A_TIME)).url)
+    executor = {"concurrency": 1, "cancel_grace": "1h"}
+    return Client(http, (await serve(target=GATED, executor=executor)).url)
 
 
 @pytest.fixture

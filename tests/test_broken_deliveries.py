@@ -1,4 +1,4 @@
-"""Readers who leave, who come all at once, or who find their result gone: it goes to one of them."""
+"""Readers who leave, who come all at once, or whose result is gone: it goes to one of them."""
 
 import asyncio
 import sqlite3

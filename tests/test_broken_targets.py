@@ -3,7 +3,7 @@
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from aiohttp import ClientSession
 
 from tests.client import GATED, Client
 from tests.conftest import Serve
-from tests.peers import Answering, Services, Talk, ask, connected, reset
+from tests.peers import Answering, Services, Talk, connected, reset
 from tests.stores import check_sound, held_up, rows, states, timeline
 
 MEBIBYTE = 1 << 20
@@ -25,6 +25,8 @@ BROKE_OFF = "the target's answer broke off before its end"
 NO_ANSWER = "the target closed the connection without a complete answer"
 NO_HTTP = "the target's answer is not valid HTTP"
 RESET = "the connection to the target broke"
+
+Before = Callable[..., Awaitable[Client]]
 
 
 def saying(answer: bytes) -> Talk:
@@ -50,6 +52,17 @@ async def failure_of(path: Path, job_id: int) -> tuple[str, str]:
     return state, failure
 
 
+@pytest.fixture
+def before(serve: Serve, services: Services, http: ClientSession) -> Before:
+    """Give a function that starts a service and a server before it, and returns a client."""
+
+    async def start(talk: Talk, **target: str) -> Client:
+        target["upstream"] = await services.listen(talk)
+        return Client(http, (await serve(target=target)).url)
+
+    return start
+
+
 # What a service does that is no good, and the sentence about it.
 BROKEN = [
     pytest.param(saying(b""), NO_ANSWER, id="hangs up"),
@@ -66,26 +79,29 @@ BROKEN = [
 
 @pytest.mark.parametrize(("talk", "sentence"), BROKEN)
 async def test_a_job_whose_target_breaks_off_fails_with_a_502_that_says_why(
-    serve: Serve,
-    services: Services,
-    store_path: Path,
-    http: ClientSession,
-    talk: Talk,
-    sentence: str,
+    before: Before, store_path: Path, talk: Talk, sentence: str
 ) -> None:
-    server = await serve(target={"upstream": await services.listen(talk)})
-    client = Client(http, server.url)
+    client = await before(talk)
     job_id = await client.done("/", "POST", data=b"body")
     assert await failure_of(store_path, job_id) == ("failed", "broken")
     answer = await client.fetched(job_id)
     assert (answer.status, answer.headers["x-arango-async-id"]) == (502, str(job_id))
-    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.headers["Content-Type"] == "application/json; charset=utf-8"
     document = json.loads(answer.body)
     assert sentence in document.pop("detail")
     assert document["title"] == "Bad Gateway"
-    await server.store.sweep()
-    assert rows(store_path, "SELECT count(*) FROM chunk") == [(0,)]
     check_sound(store_path)
+
+
+async def test_of_half_a_large_answer_nothing_stays(
+    serve: Serve, services: Services, store_path: Path, http: ClientSession
+) -> None:
+    upstream = await services.listen(saying(HALF_OF_A_LARGE_ONE))
+    server = await serve(target={"upstream": upstream})
+    await Client(http, server.url).done("/")
+    assert rows(store_path, "SELECT count(*) > 0 FROM chunk") == [(1,)]
+    await server.store.sweep()
+    assert rows(store_path, "SELECT (SELECT count(*) FROM body), count(*) FROM chunk") == [(0, 0)]
 
 
 async def test_a_job_whose_target_refuses_the_connection_fails_with_a_502_that_says_why(
@@ -104,27 +120,23 @@ async def test_a_job_whose_target_refuses_the_connection_fails_with_a_502_that_s
 
 @pytest.mark.parametrize("answer", [b"", HALF, HALF_OF_A_LARGE_ONE])
 async def test_a_job_whose_target_hangs_fails_with_a_504_when_its_time_is_over(
-    serve: Serve, services: Services, store_path: Path, http: ClientSession, answer: bytes
+    before: Before, store_path: Path, answer: bytes
 ) -> None:
     service = Answering(answer)
-    upstream = await services.listen(service.talk)
-    server = await serve(target={"upstream": upstream, "timeout": "200ms"})
-    client = Client(http, server.url)
+    client = await before(service.talk, timeout="200ms")
     job_id = await client.done("/")
     assert await failure_of(store_path, job_id) == ("failed", "timeout")
     fetched = await client.fetched(job_id)
     assert fetched.status == 504
     assert json.loads(fetched.body)["detail"] == "the target did not answer within 0.2 s"
     await service.left.wait()
-    await server.store.sweep()
-    assert rows(store_path, "SELECT count(*) FROM chunk") == [(0,)]
+    check_sound(store_path)
 
 
 async def test_a_failed_job_can_be_listed_asked_about_and_fetched_once_like_any_other(
-    serve: Serve, services: Services, store_path: Path, http: ClientSession
+    before: Before, store_path: Path
 ) -> None:
-    server = await serve(target={"upstream": await services.listen(saying(b""))})
-    client = Client(http, server.url)
+    client = await before(saying(b""))
     job_id = await client.done("/")
     assert json.loads((await client("GET", "/_api/job/done")).body) == [str(job_id)]
     assert (await client("PUT", f"/_api/job/{job_id}")).status == 502
@@ -144,10 +156,9 @@ async def test_a_failed_job_can_be_listed_asked_about_and_fetched_once_like_any_
     ],
 )
 async def test_a_request_whose_target_gives_no_answer_gets_a_502_that_says_why(
-    serve: Serve, services: Services, http: ClientSession, talk: Talk, sentence: str
+    before: Before, talk: Talk, sentence: str
 ) -> None:
-    server = await serve(target={"upstream": await services.listen(talk)})
-    answer = await Client(http, server.url)("POST", "/", data=b"body")
+    answer = await (await before(talk))("POST", "/", data=b"body")
     assert (answer.status, json.loads(answer.body)) == (
         502,
         {"type": "about:blank", "title": "Bad Gateway", "status": 502, "detail": sentence},
@@ -168,33 +179,34 @@ async def test_a_request_whose_target_refuses_the_connection_gets_a_502_that_say
 @pytest.mark.parametrize("answer", [HALF, HALF_OF_A_LARGE_ONE, HALF_IN_CHUNKS])
 @pytest.mark.parametrize("version", [b"1.1", b"1.0"])
 async def test_an_answer_that_breaks_off_on_its_way_through_breaks_the_clients_connection(
-    serve: Serve, services: Services, answer: bytes, version: bytes
+    before: Before, answer: bytes, version: bytes
 ) -> None:
-    server = await serve(target={"upstream": await services.listen(saying(answer))})
-    async with connected(server.url) as client:
-        await client.send(b"GET / HTTP/%b\r\n" % version + CLOSE)
+    client = await before(saying(answer))
+    async with connected(client.url) as reader:
+        await reader.send(b"GET / HTTP/%b\r\n" % version + CLOSE)
         with pytest.raises(ConnectionResetError):
-            await client.rest()
+            await reader.rest()
 
 
 # --- in process ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("path", "status", "state"),
+    ("path", "ending"),
     [
-        ("/unhandled", 500, "done"),
-        ("/nothing", 500, "done"),
-        ("/timed-out", 504, "done"),
-        ("/too-late", 502, "failed"),
-        ("/too-short", 502, "failed"),
-        ("/gives-up", 502, "failed"),
-        ("/injected", 502, "failed"),
+        ("/unhandled", (500, "done")),
+        ("/nothing", (500, "done")),
+        ("/timed-out", (504, "done")),
+        ("/too-late", (502, "failed")),
+        ("/too-short", (502, "failed")),
+        ("/gives-up", (502, "failed")),
+        ("/injected", (502, "failed")),
     ],
 )
 async def test_a_handler_that_fails_ends_its_job_and_no_other(
-    serve: Serve, store_path: Path, http: ClientSession, path: str, status: int, state: str
+    serve: Serve, store_path: Path, http: ClientSession, path: str, ending: tuple[int, str]
 ) -> None:
+    status, state = ending
     client = Client(http, (await serve(target={"app": "tests.webapp:create_app"})).url)
     bad, good = await client.submit(path), await client.submit("/greet/world")
     answer = await client.fetched(bad)
@@ -231,7 +243,7 @@ async def test_a_handler_that_never_heeds_its_cancellation_does_not_keep_its_job
 
 
 @pytest.fixture
-async def quick(services: Services) -> AsyncIterator[str]:
+async def quick(services: Services) -> str:
     """Give a service that answers at once, in two parts."""
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -241,7 +253,7 @@ async def quick(services: Services) -> AsyncIterator[str]:
                 await writer.drain()
                 writer.write(bytes(600_000))
 
-    yield await services.listen(talk)
+    return await services.listen(talk)
 
 
 @pytest.mark.parametrize("concurrency", [2, 32])

@@ -88,7 +88,7 @@ async def test_what_comes_in_while_others_wait_does_not_overtake_them(store_path
 async def test_never_more_jobs_run_than_their_target_has_slots(
     store_path: Path, capacity: int
 ) -> None:
-    order = random.Random(capacity)  # noqa: S311 - the same at each run
+    order = random.Random(capacity)
     async with opened(store_path) as store:
         for _ in range(20):
             await store.submit(submission())

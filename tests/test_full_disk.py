@@ -5,7 +5,7 @@ import errno
 import os
 import shutil
 import subprocess
-from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 
@@ -139,10 +139,9 @@ class SmallDisk(ServerProcess):
             shutil.copy(self.disk / name, folder)
         return folder / "jobs.db"
 
-    async def says(self, words: str) -> None:
-        """Wait until it has logged something."""
-        while words not in "".join(self.output):
-            await asyncio.sleep(0)
+    def says(self, words: str) -> bool:
+        """Tell whether it has logged something."""
+        return words in "".join(self.output)
 
 
 @pytest.fixture
@@ -158,29 +157,29 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture
-async def upstream(services: Services) -> AsyncIterator[tuple[str, asyncio.Event, asyncio.Event]]:
-    """Give a service that answers with 3 MiB, and when: it was asked, it may answer."""
-    asked, may = asyncio.Event(), asyncio.Event()
+@dataclass
+class Patient:
+    """A service that answers with 3 MiB, but only when it may."""
 
-    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    may: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer one request."""
         await reader.readuntil(b"\r\n\r\n")
-        asked.set()
-        await may.wait()
+        self.asked.set()
+        await self.may.wait()
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (3 * MEBIBYTE))
         writer.write(bytes(3 * MEBIBYTE))
 
-    yield await services.listen(talk), asked, may
-
 
 async def test_on_a_full_disk_nothing_is_lost_and_with_room_again_all_goes_on(
-    folder: Path, upstream: tuple[str, asyncio.Event, asyncio.Event], http: ClientSession
+    folder: Path, services: Services, http: ClientSession
 ) -> None:
-    config = folder.parent / "config.toml"
-    url, asked, may = upstream
+    service, config = Patient(), folder.with_name("config.toml")
     config.write_text(
         '[[target]]\napp = "jobstore.demo:create_app"\n'
-        f'[[target]]\nprefix = "/slow"\nupstream = "{url}"\n'
+        f'[[target]]\nprefix = "/slow"\nupstream = "{await services.listen(service.talk)}"\n'
         '[retention]\ninterval = "1h"\n'
     )
     server = SmallDisk(folder, "--config", str(config))
@@ -188,15 +187,15 @@ async def test_on_a_full_disk_nothing_is_lost_and_with_room_again_all_goes_on(
     client = Client(http, server.url)
     accepted = [await client.done("/echo", "POST", data=b"held") for _ in range(5)]
     running = await client.submit("/slow")
-    await asked.wait()
+    await service.asked.wait()
 
     server.fill()
     while (answer := await offered(client, 300_000)).status == 202:
         accepted.append(int(answer.headers["x-arango-async-id"]))
     assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
-    may.set()
-    await server.says("no room is left to write; trying again")
-    assert (await client("GET", f"/_api/job/{running}")).status == 204
+    service.may.set()
+    while not server.says("no room is left to write; trying again"):
+        assert (await client("GET", f"/_api/job/{running}")).status == 204
     assert (await client("GET", "/_api/version")).status == 200
 
     server.make_room()

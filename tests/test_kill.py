@@ -1,196 +1,204 @@
-"""A server that is killed again and again loses nothing that it has acknowledged."""
+"""The acceptance test: kill the server again and again, at any moment, under load."""
 
 import asyncio
-import hashlib
+import os
 import random
-import sqlite3
 from collections import Counter
-from collections.abc import Awaitable, Callable
-from contextlib import closing
-from dataclasses import dataclass, field
-from io import BytesIO
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, NamedTuple
 
 import pytest
-from aiohttp import ClientError, ClientSession
+from aiohttp import ClientError, ClientSession, DummyCookieJar
 
-from tests.commands import said
+from jobstore.clock import SECOND, now
+from jobstore.job import Failure
+from jobstore.lifecycle import ENDED, Result, State
+from tests import counted
 from tests.conftest import ServerProcess
-from tests.jobs import Answer, call, ended, fetched
-from tests.witness import WITNESS
+from tests.ledger import Customer, Ledger
+from tests.stores import check_sound, opened, rows
 
-KILLS: Final = 25
-CLIENTS: Final = 6
-LARGE: Final = 1_500_000  # bytes: some chunks, in two commits
-SEED: Final = 20261122
+KILLS: Final = 26
+CUSTOMERS: Final = 8
+MOST_ANSWERS: Final = 40  # that are seen before a kill
 
-Start = Callable[..., Awaitable[ServerProcess]]
-
-
-@dataclass
-class Ledger:
-    """What clients know for certain, kept outside of the server.
-
-    Args:
-        accepted: what was answered 202, and the digest of the body that is to come back.
-        read: how often each result was read to its end.
-        fetching: whose result was asked for, whatever became of the answer.
-        deleting: whose deletion was asked for, whatever became of the answer.
-    """
-
-    accepted: dict[int, bytes] = field(default_factory=dict)
-    read: Counter[int] = field(default_factory=Counter)
-    fetching: set[int] = field(default_factory=set)
-    deleting: set[int] = field(default_factory=set)
-    _answers: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
-
-    def answered(self) -> None:
-        """Note that some client has got an answer."""
-        self._answers.release()
-
-    async def until(self, answers: int) -> None:
-        """Wait for so many more answers."""
-        for _ in range(answers):
-            await self._answers.acquire()
+# Few slots, so that jobs wait as well; and a janitor who purges all the time what was fetched.
+SETTINGS: Final = {
+    "JOBSTORE_EXECUTOR__CONCURRENCY": "4",
+    "JOBSTORE_RETENTION__UNFETCHED": "never",
+    "JOBSTORE_RETENTION__FETCHED": "0s",
+    "JOBSTORE_RETENTION__HISTORY": "never",
+    "JOBSTORE_RETENTION__INTERVAL": "20ms",
+}
+MAX_ATTEMPTS: Final = 3
 
 
-class Client:
-    """Somebody who submits, fetches, cancels and deletes."""
+class Row(NamedTuple):
+    """A job as it stands in the store at the end."""
 
-    def __init__(self, http: ClientSession, ledger: Ledger, number: int) -> None:
-        self._http = http
-        self._ledger = ledger
-        self._random = random.Random(f"{SEED}/{number}")
-        self._mine: list[int] = []
-
-    async def run(self, url: str) -> None:
-        """Go on until the server is gone."""
-        acts = (self._submit, self._fetch, self._cancel, self._delete)
-        try:
-            while True:
-                (act,) = self._random.choices(acts, (6, 5, 1, 1))
-                if act == self._submit or self._mine:
-                    await act(url)
-                    self._ledger.answered()
-        except (ClientError, OSError):
-            return
-
-    async def _submit(self, url: str) -> None:
-        method = self._random.choice(("GET", "PUT", "POST", "POST"))
-        size = 0 if method == "GET" else self._random.choice((0, 10, 1000, 1000, LARGE))
-        body = self._random.randbytes(size)
-        headers = {"x-arango-async": "store"}
-        answer = await call(self._http, method, url + "/work", data=BytesIO(body), headers=headers)
-        assert answer.status == 202, answer
-        job_id = int(answer.headers["x-arango-async-id"])
-        assert job_id not in self._ledger.accepted
-        self._ledger.accepted[job_id] = digest(body)
-        self._mine.append(job_id)
-
-    async def _fetch(self, url: str) -> None:
-        job_id = self._random.choice(self._mine)
-        self._ledger.fetching.add(job_id)
-        note(self._ledger, job_id, await call(self._http, "PUT", f"{url}/_api/job/{job_id}"))
-
-    async def _cancel(self, url: str) -> None:
-        job_id = self._random.choice(self._mine)
-        await call(self._http, "PUT", f"{url}/_api/job/{job_id}/cancel")
-
-    async def _delete(self, url: str) -> None:
-        job_id = self._random.choice(self._mine)
-        self._ledger.deleting.add(job_id)
-        await call(self._http, "DELETE", f"{url}/_api/job/{job_id}")
+    id: int
+    state: str
+    result: str
+    method: str
+    path: str
+    attempt: int
+    status: int
+    failure: str | None
+    submitted_at: int
+    started_at: int | None
+    finished_at: int
+    fetched_at: int | None
 
 
-def digest(body: bytes) -> bytes:
-    """Tell bodies apart without keeping them."""
-    return hashlib.sha256(body).digest()
+Jobs = Mapping[int, Row]
 
 
-def note(ledger: Ledger, job_id: int, answer: Answer) -> None:
-    """Note a fetch that was answered to its end."""
-    assert answer.status in {200, 204, 404, 410, 503}, answer
-    if "x-arango-async-id" in answer.headers:
-        ledger.read[job_id] += 1
-    if answer.status == 200:
-        assert digest(answer.body) == ledger.accepted[job_id]
+@pytest.fixture
+def chance() -> random.Random:
+    """Give a source of chance, which a failing test shows."""
+    seed = int(os.environ.get("KILL_SEED") or random.SystemRandom().randrange(2**32))
+    print(f"KILL_SEED={seed}")  # noqa: T201 - shown if the test fails
+    return random.Random(seed)
 
 
-def rows(store: Path, statement: str) -> list[Any]:
-    """Ask the store with SQLite's own tools."""
-    with closing(sqlite3.connect(store)) as connection:
-        return connection.execute(statement).fetchall()
+async def load_until_killed(server: ServerProcess, ledger: Ledger, chance: random.Random) -> None:
+    """Let customers ask for anything, and kill the server when they have seen some answers."""
+    left = chance.randrange(MOST_ANSWERS)
+
+    def answered() -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            server.process.kill()
+
+    async def custom(http: ClientSession) -> None:
+        with suppress(ClientError, OSError):
+            await Customer(ledger, chance, http, server.url, answered).go_on()
+
+    if left == 0:
+        server.process.kill()
+    async with ClientSession(auto_decompress=False, cookie_jar=DummyCookieJar()) as http:
+        await asyncio.gather(*(custom(http) for _ in range(CUSTOMERS)))
+    await server.process.wait()
 
 
-@pytest.mark.timeout(400)
-async def test_nothing_acknowledged_is_lost_and_nothing_is_given_out_twice(
-    server_process: Start, store_path: Path, http: ClientSession, monkeypatch: pytest.MonkeyPatch
+async def settled(path: Path, http: ClientSession, url: str) -> None:
+    """Wait until all work has ended."""
+    unfinished = "SELECT sum(count) FROM counter WHERE state IN ('queued', 'running')"
+    while rows(path, unfinished) != [(0,)]:
+        async with http.get(f"{url}/_api/job/pending") as answer:
+            await answer.read()
+
+
+# --- what has to be true at the end -------------------------------------------------------------
+
+
+def check_no_job_is_lost(ledger: Ledger, jobs: Jobs) -> None:
+    """See that each job that was answered 202 is there, has ended, and went where it was told."""
+    latest = max(ledger.stamps, default=0) * SECOND
+    for job_id, sent in ledger.accepted.items():
+        job = jobs[job_id]
+        assert (job.method, job.path) == (sent.method, sent.path)
+        assert job.state in set(ENDED)
+        match job.result:
+            case Result.TAKEN:
+                assert job_id in ledger.fetches, job
+            case Result.DELETED:
+                assert job_id in ledger.deletes, job
+            case Result.EXPIRED:
+                assert job.finished_at < latest, job
+            case _:
+                raise AssertionError(job)
+    stored = Counter(job.path for job in jobs.values())
+    assert all(stored[path] == 1 for path in ledger.unnamed)
+    assert set(stored.values()) == {1}, "no submission became two jobs"
+    assert not ledger.missed
+
+
+def check_no_result_was_given_twice(ledger: Ledger, jobs: Jobs) -> None:
+    """See that nobody read a result to its end that somebody else had read or will read."""
+    assert set(ledger.whole.values()) == {1}
+    assert all(jobs[job_id].result == Result.TAKEN for job_id in ledger.whole)
+
+
+def check_results(ledger: Ledger, jobs: Jobs) -> None:
+    """See that each result is the target's answer, or says why there is none."""
+    for job_id, (status, right) in ledger.answers.items():
+        job = jobs[job_id]
+        assert job.status == status
+        match job.state:
+            case State.DONE:
+                assert right, job
+            case State.CANCELLED:
+                assert status == 410
+                assert job_id in ledger.cancels
+            case _:
+                assert (status, job.failure) == (503, Failure.INTERRUPTED)
+                assert job.method == "POST" or job.attempt == MAX_ATTEMPTS, job
+
+
+def check_executions(record: Path, jobs: Jobs) -> None:
+    """See that each attempt was sent once, and what may not be repeated was not."""
+    lines = record.read_text().splitlines()
+    times = Counter(tuple(int(number) for number in line.split()) for line in lines)
+    assert set(times.values()) == {1}, "no attempt was sent twice"
+    executed = Counter(job_id for job_id, _ in times)
+    for job_id, attempt in times:
+        assert attempt <= jobs[job_id].attempt
+    for job in jobs.values():
+        assert executed[job.id] <= (1 if job.method == "POST" else job.attempt), job
+        if job.state == State.DONE:
+            assert executed[job.id] > 0, job
+
+
+def check_times(path: Path, jobs: Jobs) -> None:
+    """See that each job's history tells what happened in an order in which it can happen."""
+    for job in jobs.values():
+        times = [job.submitted_at, job.started_at, job.finished_at, job.fetched_at]
+        known = [moment for moment in times if moment is not None]
+        assert known == sorted(known), job
+    recovered = rows(path, "SELECT job_id, at FROM event WHERE event = 'recovered'")
+    for job_id, at in recovered:
+        job = jobs[job_id]
+        assert job.submitted_at <= at <= job.finished_at
+        assert job.attempt > 1 or job.state == State.CANCELLED
+
+
+async def test_a_server_that_is_killed_at_any_moment_loses_no_job_and_gives_no_result_twice(
+    server_process: Callable[..., Awaitable[ServerProcess]],
+    store_path: Path,
+    http: ClientSession,
+    chance: random.Random,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    witness = store_path.with_name("witness")
-    monkeypatch.setenv(WITNESS, str(witness))
+    record = store_path.with_name("record")
+    for name, value in {**SETTINGS, counted.RECORD: str(record)}.items():
+        monkeypatch.setenv(name, value)
     ledger = Ledger()
-    clients = [Client(http, ledger, number) for number in range(CLIENTS)]
-    moments = random.Random(SEED)
+    server = await server_process("--app", "tests.counted:create_app")
     for _ in range(KILLS):
-        server = await server_process("--app", "tests.witness:create_app")
-        running = asyncio.gather(*(client.run(server.url) for client in clients))
-        await ledger.until(moments.randint(1, 60))
-        await server.kill()
-        await running
-
-    server = await server_process("--app", "tests.witness:create_app")
-    await every_result_is_where_it_belongs(server, store_path, http, ledger)
+        await load_until_killed(server, ledger, chance)
+        await server.start()
+    await settled(store_path, http, server.url)
+    customer = Customer(ledger, chance, http, server.url, lambda: None)
+    held = {job_id for (job_id,) in rows(store_path, "SELECT id FROM job WHERE result = 'held'")}
+    for job_id in sorted(held & ledger.accepted.keys()):
+        assert await customer.fetch(job_id) in {200, 410, 503}
     assert await server.terminate() == 0
-    nothing_ran_twice_that_must_not(store_path, witness)
-    assert "ok" in await asyncio.to_thread(said, "check", "--store", store_path)
-    assert rows(store_path, "SELECT count(*) FROM body WHERE job_id IS NULL") == [(0,)]
-    every_timeline_is_legal(store_path)
 
-
-async def every_result_is_where_it_belongs(
-    server: ServerProcess, store_path: Path, http: ClientSession, ledger: Ledger
-) -> None:
-    """Fetch what can be fetched; whatever cannot has gone to its reader or was deleted."""
-    assert len(ledger.accepted) > KILLS
-    assert max(ledger.read.values()) == 1
-    for job_id in ledger.accepted:
-        await ended(http, server.url, job_id)
-    results = dict(rows(store_path, "SELECT id, result FROM job"))
-    for job_id in ledger.accepted:
-        match results[job_id]:
-            case "held":
-                assert not ledger.read[job_id]
-                note(ledger, job_id, await fetched(http, server.url, job_id))
-            case "taken" if not ledger.read[job_id]:  # the server died with the answer in hand
-                assert job_id in ledger.fetching
-                await asyncio.to_thread(said, "restore", job_id, "--store", store_path)
-                note(ledger, job_id, await fetched(http, server.url, job_id))
-            case "taken":
-                continue
-            case result:
-                assert (result, job_id in ledger.deleting) == ("deleted", True)
-    assert max(ledger.read.values()) == 1
-
-
-def nothing_ran_twice_that_must_not(store_path: Path, witness: Path) -> None:
-    """Hold what ran, as the application saw it, against what the store says of it."""
-    attempts = [line.split() for line in witness.read_text().splitlines()]
-    assert len({(job, attempt) for job, attempt, _ in attempts}) == len(attempts)
-    times = Counter(int(job) for job, _, method in attempts if method == "POST")
-    assert max(times.values()) == 1
-    seen = {int(job) for job, _, _ in attempts}
-    done = {job for (job,) in rows(store_path, "SELECT id FROM job WHERE state = 'done'")}
-    assert done <= seen
-
-
-def every_timeline_is_legal(store_path: Path) -> None:
-    """Look for jobs whose times contradict what became of them."""
-    impossible = """
-        SELECT id FROM job
-        WHERE finished_at IS NULL
-           OR coalesce(started_at, submitted_at) < submitted_at
-           OR finished_at < coalesce(started_at, submitted_at)
-           OR fetched_at < finished_at
-    """
-    assert rows(store_path, impossible) == []
+    killed = "SELECT count(*) FROM boot WHERE ended_at IS NULL"
+    assert rows(store_path, killed) == [(KILLS,)]
+    check_sound(store_path)
+    select = f"SELECT {', '.join(Row._fields)} FROM job"  # noqa: S608 - names of columns
+    jobs = {row[0]: Row(*row) for row in rows(store_path, select)}
+    check_no_job_is_lost(ledger, jobs)
+    check_no_result_was_given_twice(ledger, jobs)
+    check_results(ledger, jobs)
+    check_executions(record, jobs)
+    check_times(store_path, jobs)
+    async with opened(store_path, clock=now) as store:
+        await store.purge(now() + SECOND)
+        await store.sweep()
+    assert rows(store_path, "SELECT * FROM body") == rows(store_path, "SELECT 1 FROM chunk") == []

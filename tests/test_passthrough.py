@@ -221,7 +221,8 @@ async def test_curl_is_told_to_go_on_with_an_upload_that_it_asks_about(
 async def test_nothing_is_added_to_an_answer_but_the_date(serve: Serve, services: Services) -> None:
     service = Answering(
         b"HTTP/1.1 200 Splendid\r\nX-Own: \xc3\xa9\r\nConnection: X-Hop\r\nX-Hop: 1\r\n"
-        b"Keep-Alive: timeout=5\r\nSet-Cookie: a=1\r\nContent-Length: 2\r\nset-cookie: b=2\r\n\r\nok"
+        b"Keep-Alive: timeout=5\r\nSet-Cookie: a=1\r\nContent-Length: 2\r\nset-cookie: b=2\r\n\r\n"
+        b"ok"
     )
     url = await behind(serve, services, service)
     head, body = await ask(url, b"GET / HTTP/1.1\r\n" + CLOSE)

@@ -19,7 +19,7 @@ from jobstore.store import Orphan, Store
 from jobstore.store.store import STEP
 from jobstore.targets.router import Route, Router
 from tests.client import Client
-from tests.conftest import ServerProcess
+from tests.conftest import ServerProcess, running
 from tests.stores import (
     StandingClock,
     check_sound,
@@ -304,6 +304,21 @@ async def test_what_waits_for_a_target_that_is_gone_waits_for_who_owns_its_path_
         assert [(claim.job_id, claim.target) for claim in claims] == [(i, heir) for i in ids]
 
 
+async def test_a_server_runs_what_waited_for_a_target_that_it_does_not_have(
+    store_path: Path, http: ClientSession
+) -> None:
+    gates, one = "tests.gates:create_app", {"concurrency": 1}
+    async with running(store_path, target={"prefix": "/work", "app": gates}, executor=one) as old:
+        client = Client(http, old.url)
+        ids = [await client.submit(f"/work/{name}") for name in ("first", "second")]
+        await client.when("first", "started")
+    async with running(store_path, target={"prefix": "/", "app": gates}, executor=one) as new:
+        client = Client(http, new.url)
+        for job_id, name in zip(ids, ("first", "second"), strict=True):
+            await client.let(name)
+            assert (await client.fetched(job_id)).status == 200
+
+
 async def test_without_any_target_jobs_keep_waiting(store_path: Path) -> None:
     async with opened(store_path) as store:
         await store.submit(submission())
@@ -366,7 +381,7 @@ async def test_a_post_that_ran_when_the_server_was_killed_is_fetched_as_interrup
     await gated.killed()
     answer = await gated.client.fetched(job_id)
     assert answer.status == 503
-    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.headers["Content-Type"] == "application/json; charset=utf-8"
     problem = json.loads(answer.body)
     assert problem["status"] == 503
     assert f"the server with pid {pid}," in problem["detail"]

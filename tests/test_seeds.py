@@ -10,7 +10,7 @@ from typing import Any, Self
 import pytest
 from aiohttp import ClientSession
 
-from tests.client import GATED, Client
+from tests.client import Client
 from tests.conftest import Serve
 
 FILES = sorted((Path(__file__).parent / "transcripts").glob("*.txt"))
@@ -96,9 +96,7 @@ async def shell(command: str, stdin: str) -> str:
 async def test_the_documentation_tells_the_truth(
     transcript: list[Exchange], serve: Serve, http: ClientSession
 ) -> None:
-    # The query that is cancelled takes its time to notice it, as the documentation shows it.
-    query = {"prefix": "/_api/cursor", **GATED}
-    server = await serve(target=[{"app": "jobstore.demo:create_app"}, query])
+    server = await serve()
     here = {DOCUMENTED_URL: server.url, **VERSIONS}
 
     def translated(text: str) -> str:

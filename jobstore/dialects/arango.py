@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from decimal import Decimal
 from http import HTTPStatus
 from typing import Final
 
@@ -176,7 +177,7 @@ def _stamp(request: web.Request) -> int:
     text = request.query.get("stamp", "")
     if not _STAMP.fullmatch(text):
         raise _BadParameterError
-    microseconds = math.ceil(float(text) * SECOND)
+    microseconds = math.ceil(Decimal(text) * SECOND)
     return max(-_LARGEST_TIME, min(_LARGEST_TIME, microseconds))
 
 
@@ -201,7 +202,9 @@ def _stand_in(delivery: Delivery) -> Response:
         "detail": detail,
     }
     body = document | _error_body(status, _FAILED, detail)
-    return _kept("application/problem+json", status, body)
+    # Clients of ArangoDB, such as arangojs, read JSON only under its own name.
+    arango = job.dialect is Dialect.ARANGO
+    return _kept(_JSON if arango else "application/problem+json", status, body)
 
 
 def _kept(content_type: str, status: int, body: Mapping[str, object]) -> Response:

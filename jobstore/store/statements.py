@@ -194,7 +194,10 @@ ORPHANS: Final = Statement(
     .offset(_ZERO)
 )
 RECOVER: Final = Statement(
-    _job_event(Event.RECOVER).where(_these_jobs).values(started_at=null()).returning(_job.id)
+    _job_event(Event.RECOVER)
+    .where(_these_jobs, _job.cancel_asked_at.is_(None))  # it may have been asked for just now
+    .values(started_at=null())
+    .returning(_job.id)
 )
 FAIL_ORPHANS: Final = Statement(
     _ending(Event.FAIL)
