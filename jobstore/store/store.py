@@ -303,9 +303,13 @@ class Store:
         Raises:
             JobNotFound: nobody may ask for this job any more.
         """
-        if _checked(job_id) in self._deliveries.reserved:
+        _checked(job_id)
+        await self._writer.run(lambda tx: self._delete(tx, job_id))
+
+    def _delete(self, tx: Transaction, job_id: int) -> None:
+        if job_id in self._deliveries.reserved:  # it goes to its reader
             raise JobNotFound(job_id)
-        await self._writer.run(lambda tx: transitions.delete(tx, job_id))
+        transitions.delete(tx, job_id)
 
     async def delete_all(self) -> int:
         """Delete every result there is; return how many."""
