@@ -60,11 +60,13 @@ class Capture:
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Make a job of a request that asks for it, before anything else looks at it."""
+        """Make a job of a request that asks for it, and send on what no API of ours answers."""
         for trigger in self._triggers:
             wanted = trigger.asks(request.headers)
             if wanted is not None:
                 return await self._submit(request, trigger, wanted=wanted)
+        if request.match_info.http_exception is not None:
+            return await self._passthrough(request)
         return await handler(request)
 
     async def _submit(
@@ -99,7 +101,7 @@ class Capture:
             raise NoTarget
         return route
 
-    async def passthrough(self, request: web.Request) -> web.StreamResponse:
+    async def _passthrough(self, request: web.Request) -> web.StreamResponse:
         """Send a request to its target at once and its answer back, as if nobody stood between."""
         incoming = wire.received(request)
         try:

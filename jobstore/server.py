@@ -199,7 +199,6 @@ def _front(capture: Capture, jobs: ArangoJobs, reports: NativeReports) -> web.Ap
     app.on_response_prepare.append(wire.as_given)
     jobs.add_routes(app)
     reports.add_routes(app)
-    app.router.add_route("*", "/{path:.*}", capture.passthrough)
     return app
 
 

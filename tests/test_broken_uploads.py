@@ -10,9 +10,7 @@ from aiohttp import ClientSession
 from jobstore.server import Server
 from tests.client import GATED, Client
 from tests.conftest import Serve
-from tests.gates import GATES
-from tests.gates import create_app as create_gates
-from tests.peers import Connection, Services, connected
+from tests.peers import Connection, connected
 from tests.stores import check_sound, held_up, rows, states
 
 KIBIBYTE = 1 << 10
@@ -159,20 +157,6 @@ async def test_a_body_whose_chunks_are_no_chunks_is_a_bad_request(
         status, _ = await refused(client)
         assert status.endswith("400 Bad Request")
     assert await nothing_is_left(server, store_path)
-
-
-async def test_a_body_that_breaks_off_on_its_way_through_is_broken_off_at_the_target_too(
-    serve: Serve, services: Services
-) -> None:
-    app = create_gates()
-    server = await serve(target={"upstream": await services.application(app)})
-    gate = app[GATES].of["a"]
-    async with connected(server.url) as client:
-        await client.send(b"PUT /work/a HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf")
-        await gate.started.wait()
-        await client.leave()
-    await gate.cancelled.wait()
-    assert not gate.finished.is_set()
 
 
 # --- gone ---------------------------------------------------------------------------------------

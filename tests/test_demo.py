@@ -9,9 +9,9 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 from pytest_aiohttp import AiohttpClient
 
+from jobstore import job as words
 from jobstore.demo import create_app, is_collection_name, query_result, query_seconds
 from jobstore.handle import JobHandle
-from jobstore.job import Report
 from jobstore.message import Request, Response, chunks
 from jobstore.targets.inprocess import InProcess
 
@@ -36,7 +36,7 @@ class Report:
             self.progress.append(handle.progress)
         self.begun.set()
 
-    def warned(self, report: Report) -> None:
+    def warned(self, report: words.Report) -> None:
         """Note a warning."""
         self.warnings.extend(report.warnings)
 

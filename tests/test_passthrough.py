@@ -1,12 +1,15 @@
 import asyncio
 import gzip
+import json
 from pathlib import Path
 
 import pytest
 from aiohttp import ClientSession, web
 
 from jobstore import demo
+from tests.client import GATED, Client
 from tests.conftest import Serve
+from tests.gates import create_app as create_gates
 from tests.jobs import call, submit
 from tests.peers import OK, Answering, Services, ask, connected
 from tests.webapp import SEEN, create_app
@@ -22,6 +25,17 @@ async def behind(serve: Serve, services: Services, service: Answering) -> str:
 
 def without_date(head: list[str]) -> list[str]:
     return [line for line in head if not line.startswith("Date: ")]
+
+
+@pytest.fixture(params=["upstream", "in process"])
+async def gated(
+    request: pytest.FixtureRequest, serve: Serve, services: Services, http: ClientSession
+) -> Client:
+    """Give a client of a server in front of the gates, on a socket or in process."""
+    if request.param == "in process":
+        return Client(http, (await serve(target=GATED)).url)
+    upstream = await services.application(create_gates())
+    return Client(http, (await serve(target={"upstream": upstream})).url)
 
 
 # --- both ways at once --------------------------------------------------------------------------
@@ -81,30 +95,23 @@ async def test_an_answer_that_trickles_reaches_the_client_before_it_has_ended(
         assert await response.content.read() == b"last"
 
 
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"GET /work/a HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"PUT /work/a HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf",
+    ],
+    ids=["in the middle of the work", "in the middle of the upload"],
+)
 async def test_a_client_that_leaves_takes_its_request_from_the_target(
-    serve: Serve, services: Services
+    gated: Client, request_: bytes
 ) -> None:
-    app = create_app()
-    server = await serve(target={"upstream": await services.application(app)})
-    async with connected(server.url) as client:
-        await client.send(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
-        await app[SEEN].started.wait()
+    async with connected(gated.url) as client:
+        await client.send(request_)
+        await gated.when("a", "started")
         await client.leave()
-    await app[SEEN].cancelled.wait()
-    assert not app[SEEN].finished.is_set()
-
-
-async def test_a_client_that_leaves_in_the_middle_of_its_upload_takes_it_from_the_target(
-    serve: Serve, services: Services
-) -> None:
-    app = create_app()
-    server = await serve(target={"upstream": await services.application(app)})
-    async with connected(server.url) as client:
-        await client.send(b"POST /slow HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf")
-        await app[SEEN].started.wait()
-        await client.leave()
-    await app[SEEN].cancelled.wait()
-    assert not app[SEEN].finished.is_set()
+    await gated.when("a", "cancelled")
+    assert json.loads((await gated("GET", "/started")).body) == ["a"]
 
 
 # --- what is sent on ----------------------------------------------------------------------------
