@@ -9,9 +9,9 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 from pytest_aiohttp import AiohttpClient
 
-from jobstore import job as words
 from jobstore.demo import create_app, is_collection_name, query_result, query_seconds
 from jobstore.handle import JobHandle
+from jobstore.job import Report
 from jobstore.message import Request, Response, chunks
 from jobstore.targets.inprocess import InProcess
 
@@ -22,7 +22,7 @@ JSON = "application/json; charset=utf-8"
 MEBIBYTE = 1 << 20
 
 
-class Report:
+class Listener:
     """All that a handler reports, in order."""
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class Report:
             self.progress.append(handle.progress)
         self.begun.set()
 
-    def warned(self, report: words.Report) -> None:
+    def warned(self, report: Report) -> None:
         """Note a warning."""
         self.warnings.extend(report.warnings)
 
@@ -253,7 +253,7 @@ async def test_a_missing_query_is_refused(client: Client, body: dict[str, Any]) 
 
 
 async def test_a_query_reports_progress_and_stops_when_it_is_cancelled(target: InProcess) -> None:
-    report = Report()
+    report = Listener()
     query = b'{"query": "FOR i IN 1..10 RETURN sleep(0.011)"}'
     request = Request(method="POST", path="/_api/cursor", body=query)
 
@@ -323,7 +323,7 @@ async def test_echo_gives_a_compressed_body_back_whole_though_its_length_changes
 async def test_an_import_reports_its_counters_and_warnings_while_it_goes_on(
     target: InProcess,
 ) -> None:
-    report = Report()
+    report = Listener()
     job = JobHandle(1, 1, report)
     status, body = await ran(target, job, "/import?records=10&seconds=0.11&warnings=2")
     assert status == 200
