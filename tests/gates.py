@@ -87,7 +87,7 @@ def create_app() -> web.Application:
     app = web.Application()
     app[GATES] = Gates()
     app.on_shutdown.append(_let_all)
-    app.router.add_route("*", "/work/{name}", work)
+    app.router.add_route("*", "/wait/{name}", work)
     app.router.add_route("*", "/linger/{name}", linger)
     app.router.add_route("*", "/_api/cursor", query)
     app.router.add_route("*", "/let/{name}", let)

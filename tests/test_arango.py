@@ -254,13 +254,13 @@ async def test_true_is_answered_202_without_an_id(demo: Client) -> None:
 
 
 async def test_a_job_whose_result_nobody_wants_runs_and_is_in_no_list(gated: Client) -> None:
-    await gated("POST", "/work/unwanted", headers=TRUE)
+    await gated("POST", "/wait/unwanted", headers=TRUE)
     await gated.when("unwanted", "started")
     assert await listed(gated, "pending") == []
     await gated.let("unwanted")
     await gated.when("unwanted", "finished")
     await gated.let("next")
-    next_one = await gated.done("/work/next")
+    next_one = await gated.done("/wait/next")
     assert await listed(gated, "done") == [next_one]
     assert says(await gated("PUT", f"/_api/job/{next_one - 1}"), 404, NOT_FOUND)
 
@@ -282,11 +282,11 @@ async def test_a_full_queue_is_a_503_to_try_again(
 ) -> None:
     executor = {"concurrency": 1, "queue_limit": 2}
     client = Client(http, (await serve(target=GATED, executor=executor)).url)
-    taken = [await client.submit("/work/one", "POST")]
+    taken = [await client.submit("/wait/one", "POST")]
     await client.when("one", "started")
-    taken += [await client.submit(f"/work/{name}", "POST") for name in ("two", "three")]
+    taken += [await client.submit(f"/wait/{name}", "POST") for name in ("two", "three")]
 
-    answer = await client("POST", "/work/four", headers=wish)
+    answer = await client("POST", "/wait/four", headers=wish)
     assert says(answer, 503, QUEUE_FULL)
     assert int(answer.headers["Retry-After"]) > 0
     assert await listed(client, "pending") == taken
@@ -294,7 +294,7 @@ async def test_a_full_queue_is_a_503_to_try_again(
     for name in ("one", "two", "three"):
         await client.let(name)
     await client.ended(taken[-1])
-    assert (await client("POST", "/work/four", headers=wish)).status == 202
+    assert (await client("POST", "/wait/four", headers=wish)).status == 202
 
 
 async def test_a_server_that_shuts_down_takes_no_job_but_gives_results(
@@ -317,7 +317,7 @@ async def test_a_server_that_shuts_down_takes_no_job_but_gives_results(
 
 
 async def test_a_pending_job_is_204_and_a_done_one_200(gated: Client) -> None:
-    job_id = await gated.submit("/work/it")
+    job_id = await gated.submit("/wait/it")
     assert is_empty(await gated("GET", f"/_api/job/{job_id}"), 204)
     await gated.let("it")
     await gated.ended(job_id)
@@ -326,15 +326,15 @@ async def test_a_pending_job_is_204_and_a_done_one_200(gated: Client) -> None:
 
 
 async def test_a_job_that_waits_for_its_turn_is_pending_too(gated: Client) -> None:
-    await gated.submit("/work/first")
-    waiting = await gated.submit("/work/second")
+    await gated.submit("/wait/first")
+    waiting = await gated.submit("/wait/second")
     assert is_empty(await gated("GET", f"/_api/job/{waiting}"), 204)
     assert is_empty(await gated("PUT", f"/_api/job/{waiting}"), 204)
 
 
 async def test_a_job_without_an_answer_is_done(serve: Serve, http: ClientSession) -> None:
     client = Client(http, (await serve(target=GATED, executor={"timeout": 0.01})).url)
-    job_id = await client.done("/work/endless")
+    job_id = await client.done("/wait/endless")
     assert await listed(client, "done") == [job_id]
     answer = await client("PUT", f"/_api/job/{job_id}")
     assert is_result(answer, job_id)
@@ -348,7 +348,7 @@ async def test_a_job_without_an_answer_is_done(serve: Serve, http: ClientSession
 
 
 async def test_a_result_is_not_there_while_the_job_is_pending(gated: Client) -> None:
-    job_id = await gated.submit("/work/it")
+    job_id = await gated.submit("/wait/it")
     assert is_empty(await gated("PUT", f"/_api/job/{job_id}"), 204)
     assert is_empty(await gated("PUT", f"/_api/job/{job_id}"), 204)
     await gated.let("it")
@@ -443,7 +443,7 @@ async def test_there_are_no_jobs_at_first(demo: Client) -> None:
 
 
 async def test_a_job_is_either_pending_or_done(gated: Client) -> None:
-    running, waiting = [await gated.submit(f"/work/{name}") for name in ("one", "two")]
+    running, waiting = [await gated.submit(f"/wait/{name}") for name in ("one", "two")]
     assert await listed(gated, "pending") == [running, waiting]
     assert await listed(gated, "done") == []
     await gated.let("one")
@@ -461,7 +461,7 @@ async def test_a_list_has_the_first_hundred_ids_unless_asked_for_more(
     serve: Serve, http: ClientSession, kind: str
 ) -> None:
     client = Client(http, (await serve(target=GATED)).url)
-    ids = sorted(await asyncio.gather(*(client.submit("/work/it") for _ in range(101))))
+    ids = sorted(await asyncio.gather(*(client.submit("/wait/it") for _ in range(101))))
     if kind == "done":
         await client.let("it")
         for job_id in ids:
@@ -494,7 +494,7 @@ async def test_unknown_query_parameters_are_ignored(demo: Client) -> None:
 
 
 async def test_a_cancelled_job_is_done_and_its_result_says_that_it_is_gone(gated: Client) -> None:
-    job_id = await gated.submit("/work/it")
+    job_id = await gated.submit("/wait/it")
     await gated.when("it", "started")
     assert says(await gated("PUT", f"/_api/job/{job_id}/cancel"), 200, DONE)
     await gated.when("it", "cancelled")
@@ -533,9 +533,9 @@ async def test_a_job_may_be_cancelled_again_while_it_stops(gated: Client) -> Non
 
 
 async def test_a_job_that_is_cancelled_before_its_turn_never_runs(gated: Client) -> None:
-    first = await gated.submit("/work/first")
-    second = await gated.submit("/work/second")
-    third = await gated.submit("/work/third")
+    first = await gated.submit("/wait/first")
+    second = await gated.submit("/wait/second")
+    third = await gated.submit("/wait/third")
     assert says(await gated("PUT", f"/_api/job/{second}/cancel"), 200, DONE)
     assert await listed(gated, "pending") == [first, third]
     assert await listed(gated, "done") == [second]
@@ -555,8 +555,8 @@ async def test_a_job_can_be_cancelled_in_the_very_moment_in_which_it_begins(
 ) -> None:
     client = Client(http, server.url)
     await client.let("earlier")
-    earlier = await client.done("/work/earlier")
-    request = Request(method="GET", path="/work/it")
+    earlier = await client.done("/wait/earlier")
+    request = Request(method="GET", path="/wait/it")
     it = Submission(request=request, target="/", dialect=Dialect.ARANGO)
     # Both go into one transaction: the job begins and its cancellation is asked for.
     job_id, _ = await asyncio.gather(server.store.submit(it), server.store.cancel(earlier + 1))
@@ -572,7 +572,7 @@ async def test_cancelling_a_done_job_leaves_its_result_alone(demo: Client) -> No
 
 
 async def test_cancelling_a_cancelled_job_is_fine(gated: Client) -> None:
-    job_id = await gated.submit("/work/it")
+    job_id = await gated.submit("/wait/it")
     await gated("PUT", f"/_api/job/{job_id}/cancel")
     await gated.ended(job_id)
     assert says(await gated("PUT", f"/_api/job/{job_id}/cancel"), 200, DONE)
@@ -592,7 +592,7 @@ async def test_a_deleted_result_is_gone(demo: Client) -> None:
 
 @pytest.mark.parametrize("what", ["{job_id}", "all"])
 async def test_deleting_a_running_job_lets_it_work_on_for_nobody(gated: Client, what: str) -> None:
-    job_id = await gated.submit("/work/it")
+    job_id = await gated.submit("/wait/it")
     await gated.when("it", "started")
     assert says(await gated("DELETE", f"/_api/job/{what.format(job_id=job_id)}"), 200, DONE)
     for method, path in [("DELETE", ""), ("PUT", ""), ("GET", ""), ("PUT", "/cancel")]:
@@ -602,7 +602,7 @@ async def test_deleting_a_running_job_lets_it_work_on_for_nobody(gated: Client, 
     await gated.let("it")
     await gated.when("it", "finished")
     await gated.let("next")
-    next_one = await gated.done("/work/next")
+    next_one = await gated.done("/wait/next")
     assert await listed(gated, "done") == [next_one]
     assert says(await gated("PUT", f"/_api/job/{job_id}"), 404, NOT_FOUND)
 
@@ -611,8 +611,8 @@ async def test_deleting_a_running_job_lets_it_work_on_for_nobody(gated: Client, 
 async def test_deleting_a_job_before_its_turn_lets_it_run_for_nobody(
     gated: Client, what: str
 ) -> None:
-    await gated.submit("/work/first")
-    job_id = await gated.submit("/work/second")
+    await gated.submit("/wait/first")
+    job_id = await gated.submit("/wait/second")
     assert says(await gated("DELETE", f"/_api/job/{what.format(job_id=job_id)}"), 200, DONE)
     assert says(await gated("GET", f"/_api/job/{job_id}"), 404, NOT_FOUND)
     assert job_id not in await listed(gated, "pending")
@@ -622,14 +622,14 @@ async def test_deleting_a_job_before_its_turn_lets_it_run_for_nobody(
     await gated.let("second")
     await gated.when("second", "finished")
     await gated.let("third")
-    await gated.done("/work/third")
+    await gated.done("/wait/third")
     assert job_id not in await listed(gated, "done")
 
 
 async def test_everything_can_be_deleted_at_once(gated: Client) -> None:
     await gated.let("done")
-    ids = [await gated.done("/work/done") for _ in range(3)]
-    ids += [await gated.submit("/work/running"), await gated.submit("/work/waiting")]
+    ids = [await gated.done("/wait/done") for _ in range(3)]
+    ids += [await gated.submit("/wait/running"), await gated.submit("/wait/waiting")]
     assert says(await gated("DELETE", "/_api/job/all"), 200, DONE)
     assert await listed(gated, "pending") + await listed(gated, "done") == []
     for job_id in ids:
@@ -649,7 +649,7 @@ async def test_results_finished_before_the_stamp_expire(
 ) -> None:
     client = Client(http, server.url)
     await client.let("it")
-    first, second, third = [await client.done("/work/it") for _ in range(3)]
+    first, second, third = [await client.done("/wait/it") for _ in range(3)]
     finished = (await server.store.peek(second)).finished_at
     assert finished is not None
     stamp = f"{finished // MICROSECONDS}.{finished % MICROSECONDS:06}"
@@ -666,9 +666,9 @@ async def test_what_counts_is_when_a_job_was_finished_not_when_it_was_submitted(
     server: Server, http: ClientSession
 ) -> None:
     client = Client(http, server.url)
-    slow = await client.submit("/work/slow")
+    slow = await client.submit("/wait/slow")
     await client.let("quick")
-    quick = await client.done("/work/quick")
+    quick = await client.done("/wait/quick")
     await client.let("slow")
     await client.ended(slow)
     finished = (await server.store.peek(slow)).finished_at
@@ -680,7 +680,7 @@ async def test_what_counts_is_when_a_job_was_finished_not_when_it_was_submitted(
 
 
 async def test_pending_jobs_do_not_expire(gated: Client) -> None:
-    ids = [await gated.submit("/work/running"), await gated.submit("/work/waiting")]
+    ids = [await gated.submit("/wait/running"), await gated.submit("/wait/waiting")]
     assert says(await gated("DELETE", "/_api/job/expired?stamp=99999999999"), 200, DONE)
     assert await listed(gated, "pending") == ids
 
@@ -813,7 +813,7 @@ async def test_requests_need_no_length_and_share_a_connection(demo: Client) -> N
 
 
 async def test_a_pending_job_is_204_without_a_length(gated: Client) -> None:
-    job_id = await gated.submit("/work/it")
+    job_id = await gated.submit("/wait/it")
     said = await conversation(
         gated.url, f"PUT /_api/job/{job_id} HTTP/1.1", "Host: x", "Connection: close", "", ""
     )
@@ -867,7 +867,7 @@ async def test_a_job_cannot_have_its_own_result(demo: Client) -> None:
 
 
 async def test_a_job_may_cancel_and_delete_others(gated: Client) -> None:
-    running, waiting = [await gated.submit(f"/work/{name}") for name in ("one", "two")]
+    running, waiting = [await gated.submit(f"/wait/{name}") for name in ("one", "two")]
     cancel = await gated.submit(f"/_api/job/{running}/cancel", "PUT")
     assert json.loads((await gated.fetched(cancel)).body) == DONE
     assert (await gated.fetched(running)).status == 410

@@ -236,7 +236,7 @@ async def test_a_handler_that_never_heeds_its_cancellation_does_not_keep_its_job
     assert (await client("PUT", f"/_api/job/{job_id}/cancel")).status == 200
     assert (await client.fetched(job_id)).status == 410
     await client.let("b")
-    assert (await client.fetched(await client.submit("/work/b"))).body == b"b is done"
+    assert (await client.fetched(await client.submit("/wait/b"))).body == b"b is done"
 
 
 # --- cancelled at the wrong moment --------------------------------------------------------------
@@ -288,11 +288,11 @@ async def test_a_job_that_is_cancelled_just_as_it_is_claimed_ends_as_cancelled(
 ) -> None:
     server = await serve(target=GATED, executor={"concurrency": 1})
     client = Client(http, server.url)
-    first = await client.submit("/work/first")
-    second = await client.submit("/work/second")
+    first = await client.submit("/wait/first")
+    second = await client.submit("/wait/second")
     await client.when("first", "started")
     with held_up(store_path):
-        blocked = asyncio.create_task(client.submit("/work/third"))
+        blocked = asyncio.create_task(client.submit("/wait/third"))
         await client("GET", "/_api/job/pending")
         await client.let("first")
         await client.when("first", "finished")

@@ -170,10 +170,10 @@ async def test_a_client_that_leaves_before_its_202_may_leave_a_job_that_runs_as_
         await client.let(name)
     with held_up(store_path):
         async with connected(client.url) as leaving:
-            await leaving.send(b"GET /work/a HTTP/1.1\r\nHost: a\r\nx-arango-async: store\r\n\r\n")
+            await leaving.send(b"GET /wait/a HTTP/1.1\r\nHost: a\r\nx-arango-async: store\r\n\r\n")
             await client("GET", "/_api/job/pending")
             await leaving.leave()
-    assert (await client.fetched(await client.submit("/work/b"))).body == b"b is done"
+    assert (await client.fetched(await client.submit("/wait/b"))).body == b"b is done"
     while (await client("GET", "/_api/job/pending")).body != b"[]":
         pass
     assert set(states(store_path).values()) <= {("done", "held"), ("done", "taken")}
@@ -191,9 +191,9 @@ async def test_a_client_that_leaves_before_its_202_takes_no_slot_with_it(
         with held_up(store_path):
             async with connected(client.url) as leaving:
                 await leaving.send(
-                    b"POST /work/gone HTTP/1.1\r\nHost: a\r\nx-arango-async: true\r\n"
+                    b"POST /wait/gone HTTP/1.1\r\nHost: a\r\nx-arango-async: true\r\n"
                     b"Content-Length: 300000\r\n\r\n" + bytes(300_000)
                 )
                 await client("GET", "/_api/job/pending")
                 await leaving.leave()
-    assert (await client.fetched(await client.submit("/work/here"))).body == b"here is done"
+    assert (await client.fetched(await client.submit("/wait/here"))).body == b"here is done"

@@ -98,8 +98,8 @@ async def test_an_answer_that_trickles_reaches_the_client_before_it_has_ended(
 @pytest.mark.parametrize(
     "request_",
     [
-        b"GET /work/a HTTP/1.1\r\nHost: a\r\n\r\n",
-        b"PUT /work/a HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf",
+        b"GET /wait/a HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"PUT /wait/a HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf",
     ],
     ids=["in the middle of the work", "in the middle of the upload"],
 )

@@ -122,7 +122,7 @@ async def test_the_answer_names_the_place_of_the_job(ordinary: Client) -> None:
 
 
 async def test_its_place_tells_the_status_and_gives_the_result(gated: Client) -> None:
-    place = (await gated("POST", "/work/it", headers=PREFER)).headers["Location"]
+    place = (await gated("POST", "/wait/it", headers=PREFER)).headers["Location"]
     assert (await gated("GET", place)).status == 204
     assert (await gated("PUT", place)).status == 204
     await gated.let("it")
@@ -212,10 +212,10 @@ async def refusal(answer: Answer) -> str:
 
 
 async def test_a_full_queue_is_a_problem_to_try_again(gated: Client) -> None:
-    await gated("POST", "/work/running", headers=PREFER)
+    await gated("POST", "/wait/running", headers=PREFER)
     await gated.when("running", "started")
-    assert (await gated("POST", "/work/waiting", headers=PREFER)).status == 202
-    answer = await gated("POST", "/work/refused", headers=PREFER)
+    assert (await gated("POST", "/wait/waiting", headers=PREFER)).status == 202
+    answer = await gated("POST", "/wait/refused", headers=PREFER)
     assert (answer.status, int(answer.headers["Retry-After"]) > 0) == (503, True)
     assert "queue is full" in await refusal(answer)
 

@@ -310,7 +310,7 @@ async def test_a_server_runs_what_waited_for_a_target_that_it_does_not_have(
     gates, one = "tests.gates:create_app", {"concurrency": 1}
     async with running(store_path, target={"prefix": "/work", "app": gates}, executor=one) as old:
         client = Client(http, old.url)
-        ids = [await client.submit(f"/work/{name}") for name in ("first", "second")]
+        ids = [await client.submit(f"/wait/{name}") for name in ("first", "second")]
         await client.when("first", "started")
     async with running(store_path, target={"prefix": "/", "app": gates}, executor=one) as new:
         client = Client(http, new.url)
@@ -356,7 +356,7 @@ class Restarting:
 
     async def begun(self, name: str, method: str = "GET", **options: Any) -> int:
         """Submit a job, and return its id when its work has begun."""
-        job_id = await self.client.submit(f"/work/{name}", method, **options)
+        job_id = await self.client.submit(f"/wait/{name}", method, **options)
         await self.client.when(name, "started")
         return job_id
 
@@ -395,7 +395,7 @@ async def test_what_waited_when_the_server_was_killed_still_waits_and_then_runs(
 ) -> None:
     for number in range(32):
         await gated.begun(f"busy {number}", "POST")
-    waiting = [await gated.client.submit(f"/work/{number}", "POST") for number in range(3)]
+    waiting = [await gated.client.submit(f"/wait/{number}", "POST") for number in range(3)]
     await gated.killed()
     for number, job_id in enumerate(waiting):
         await gated.client.let(str(number))
@@ -407,7 +407,7 @@ async def test_a_job_that_nobody_will_fetch_runs_again_as_well(
     gated: Restarting, store_path: Path
 ) -> None:
     headers = {"x-arango-async": "true"}
-    assert (await gated.client("GET", "/work/it", headers=headers)).status == 202
+    assert (await gated.client("GET", "/wait/it", headers=headers)).status == 202
     await gated.client.when("it", "started")
     await gated.killed()
     await gated.client.when("it", "started")
@@ -457,7 +457,7 @@ async def told_to_stop(gated: Restarting) -> None:
     await gated.client.let("late")
     gated.server.process.send_signal(signal.SIGTERM)
     headers = {"x-arango-async": "store"}
-    while (answer := await gated.client("GET", "/work/late", headers=headers)).status == 202:
+    while (answer := await gated.client("GET", "/wait/late", headers=headers)).status == 202:
         pass
     assert answer.status == 503
     assert int(answer.headers["Retry-After"]) > 0
@@ -478,7 +478,7 @@ async def test_a_server_that_shuts_down_refuses_new_jobs_and_lets_running_ones_f
 async def test_a_result_can_be_fetched_while_the_server_shuts_down(gated: Restarting) -> None:
     await gated.begun("it", "POST")
     await gated.client.let("done")
-    done = await gated.client.done("/work/done")
+    done = await gated.client.done("/wait/done")
     await told_to_stop(gated)
     assert (await gated.client.fetched(done)).body == b"done is done"
     await gated.client.let("it")
