@@ -308,7 +308,7 @@ async def test_a_server_runs_what_waited_for_a_target_that_it_does_not_have(
     store_path: Path, http: ClientSession
 ) -> None:
     gates, one = "tests.gates:create_app", {"concurrency": 1}
-    async with running(store_path, target={"prefix": "/work", "app": gates}, executor=one) as old:
+    async with running(store_path, target={"prefix": "/wait", "app": gates}, executor=one) as old:
         client = Client(http, old.url)
         ids = [await client.submit(f"/wait/{name}") for name in ("first", "second")]
         await client.when("first", "started")
