@@ -24,7 +24,6 @@ JobstoreError
 ├── CannotListen                the server's address cannot be used
 └── TargetFailed                no answer could be had from the target
     ├── TargetUnreachable
-    ├── TargetTimeout
     └── TargetBroken            the answer broke off or broke the protocol
 """
 
@@ -243,18 +242,6 @@ class TargetFailed(JobstoreError):
 
 class TargetUnreachable(TargetFailed):
     """No connection to the target could be made."""
-
-
-class TargetTimeout(TargetFailed):
-    """The target did not finish its answer in time.
-
-    Args:
-        seconds: how long was waited for it.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        super().__init__(f"the target did not answer within {seconds:g} s")
-        self.seconds = seconds
 
 
 class TargetBroken(TargetFailed):

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Final, TypeAlias
 
 from jobstore.clock import iso
-from jobstore.errors import StoreError, TargetBroken, TargetUnreachable
+from jobstore.errors import JobstoreError, StoreError, TargetUnreachable
 from jobstore.handle import JobHandle
 from jobstore.job import Cancellation, Claim, Failure, Replay
 from jobstore.store import Boot, Capture, Orphan, Store
@@ -162,7 +162,8 @@ class Executor:
         except StoreError as error:
             # The job stays claimed; the next start finds it and recovers it.
             log.error("job %d: %s", claim.job_id, error, extra=_about("end", claim))  # noqa: TRY400
-            self._store.abandon(claim)
+            if running.stoppable:  # else its slot has been given back
+                self._store.abandon(claim)
         finally:
             del self._running[claim.job_id]
 
@@ -184,10 +185,14 @@ class Executor:
             return Stopped()
         except TimeoutError:
             return Failed(Failure.TIMEOUT, f"the target did not answer within {route.timeout:g} s")
-        except TargetUnreachable as error:
-            return Failed(Failure.UNREACHABLE, str(error))
-        except TargetBroken as error:
-            return Failed(Failure.BROKEN, str(error))
+        except StoreError:
+            raise
+        except JobstoreError as error:
+            unreachable = isinstance(error, TargetUnreachable)
+            return Failed(Failure.UNREACHABLE if unreachable else Failure.BROKEN, str(error))
+        except Exception:
+            log.exception("job %d", claim.job_id, extra=_about("attempt", claim))
+            return Failed(Failure.BROKEN, "the answer could not be taken in: see the server's log")
 
     async def _end(self, claim: Claim, outcome: Outcome) -> None:
         match outcome:

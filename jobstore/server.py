@@ -278,14 +278,16 @@ async def _application(name: str) -> web.Application:
     if here not in sys.path:
         sys.path.insert(0, here)
     try:
-        factory: Any = importlib.import_module(module_name)
+        app: Any = importlib.import_module(module_name)
         for part in factory_name.split("."):
-            factory = getattr(factory, part)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"cannot load the application {name}: {error}") from error
-    app = factory() if callable(factory) else factory
-    if inspect.isawaitable(app):
-        app = await app
+            app = getattr(app, part)
+        if callable(app):
+            app = app()
+        if inspect.isawaitable(app):
+            app = await app
+    except Exception as error:
+        problem = f"{type(error).__name__}: {error}"
+        raise ConfigError(f"cannot load the application {name}: {problem}") from error
     if not isinstance(app, web.Application):
         raise ConfigError(f"{name} makes {type(app).__name__}, expected an aiohttp Application")
     return app

@@ -166,6 +166,7 @@ def check_times(path: Path, jobs: Jobs) -> None:
         assert job.attempt > 1 or job.state == State.CANCELLED
 
 
+@pytest.mark.timeout(300)
 async def test_a_server_that_is_killed_at_any_moment_loses_no_job_and_gives_no_result_twice(
     server_process: Callable[..., Awaitable[ServerProcess]],
     store_path: Path,

@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 
-from jobstore.errors import StoreBusy, StoreDamaged, StoreError, StoreFull
+from jobstore.errors import JobNotFound, StoreBusy, StoreDamaged, StoreError, StoreFull
 from jobstore.store import sqlite
 from jobstore.store.writer import Operation, Transaction, Writer
 from tests.stores import CountingClock, held_up, rows
@@ -104,6 +104,21 @@ async def test_an_operation_that_fails_fails_alone(desk: Desk) -> None:
     assert isinstance(twice, StoreError)
     assert isinstance(after, int)
     assert desk.words() == ["before", "after"]
+
+
+async def test_a_refusal_that_has_changed_nothing_costs_the_others_no_commit(desk: Desk) -> None:
+    def refuse(_: Transaction) -> None:
+        raise JobNotFound(7)
+
+    with held_up(desk.path):
+        posted: list[asyncio.Future[object]] = [desk.writer.post(write("first"))]
+        await asyncio.sleep(0)  # so that the first commit sets out
+        posted += [desk.writer.post(write("one")), desk.writer.post(refuse)]
+        posted += [desk.writer.post(write("two"))]
+    *_, refused, _ = await asyncio.gather(*posted, return_exceptions=True)
+    assert isinstance(refused, JobNotFound)
+    assert desk.words() == ["first", "one", "two"]
+    assert desk.commits() == 2
 
 
 async def test_whoever_is_told_of_a_commit_is_told_in_the_order_of_operations(desk: Desk) -> None:

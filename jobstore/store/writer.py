@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias, TypeVar, cast
 
 from jobstore.clock import Clock
-from jobstore.errors import StoreBusy, StoreFull
+from jobstore.errors import JobstoreError, StoreBusy, StoreFull
 from jobstore.store.sqlite import Connection, Statement, translate
 
 # How long to wait for room on the disk before the next try.
@@ -180,7 +180,7 @@ def _commit(
 ) -> list[_Outcome]:
     """Run operations in one transaction; if that fails, each in one of its own."""
     try:
-        return [_Outcome(value) for value in _transact(connection, operations, now)]
+        return _transact(connection, operations, now)
     except Exception as error:  # noqa: BLE001 - whatever it is, it is its caller's, not the batch's
         if len(operations) == 1:
             return [_Outcome(error=error)]
@@ -189,14 +189,25 @@ def _commit(
 
 def _transact(
     connection: sqlite3.Connection, operations: Sequence[Operation[Any]], now: int
-) -> list[Any]:
+) -> list[_Outcome]:
     connection.execute("BEGIN IMMEDIATE")
     try:
         transaction = Transaction(connection, now)
-        values = [operation(transaction) for operation in operations]
+        outcomes = [_outcome(transaction, operation) for operation in operations]
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
-    return values
+    return outcomes
+
+
+def _outcome(tx: Transaction, operation: Operation[Any]) -> _Outcome:
+    """Run one operation; a refusal that has changed nothing is no reason to undo the others."""
+    before = tx.connection.total_changes
+    try:
+        return _Outcome(operation(tx))
+    except JobstoreError as error:
+        if tx.connection.total_changes != before:
+            raise
+        return _Outcome(error=error)
