@@ -137,11 +137,6 @@ def framed(headers: Headers, body: Body) -> Headers:
     return (*kept, ("Content-Length", str(size))) if size else kept
 
 
-def path_only(path: str) -> str:
-    """Return a request's path without its query."""
-    return path.partition("?")[0]
-
-
 def bodiless(method: str, status: int) -> bool:
     """Tell whether a response has no body, whatever its headers say: RFC 9110 section 6.4.1."""
     return method == "HEAD" or status in _BODILESS

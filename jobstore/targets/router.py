@@ -3,12 +3,9 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
 
 from jobstore.job import Replay
 from jobstore.targets import Target
-
-ROOT: Final = "/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
