@@ -3,7 +3,8 @@
 import asyncio
 import socket
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from http import HTTPStatus
 from typing import Final
@@ -32,6 +33,15 @@ _SMALL: Final = 64 * 1024
 _GIVEN: Final = web.ResponseKey("jobstore.given", frozenset)
 
 
+@contextmanager
+def _telling_broken() -> Iterator[None]:
+    """Turn what aiohttp raises when a body ends too early into our own word for it."""
+    try:
+        yield
+    except (ConnectionError, web.RequestPayloadError) as error:
+        raise BodyBroken from error
+
+
 class _Incoming:
     """The body of a request, as it arrives."""
 
@@ -43,13 +53,9 @@ class _Incoming:
         return self._request.content_length
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        try:
+        with _telling_broken():
             async for chunk in self._request.content.iter_any():
                 yield chunk
-        except JobstoreError:
-            raise
-        except (ConnectionError, web.RequestPayloadError) as error:
-            raise BodyBroken from error
 
 
 def received(request: web.BaseRequest) -> Request:
@@ -77,10 +83,8 @@ async def gathered(request: web.BaseRequest) -> Request:
     incoming = received(request)
     if not 0 < (request.content_length or 0) <= _SMALL:
         return incoming
-    try:
+    with _telling_broken():
         return replace(incoming, body=await request.content.read())
-    except (ConnectionError, web.RequestPayloadError) as error:
-        raise BodyBroken from error
 
 
 async def relay(request: web.BaseRequest, response: Response) -> web.StreamResponse:

@@ -8,12 +8,11 @@ from typing import Any, Final
 from jobstore.errors import JobNotFound, QueueFull, ShuttingDown, StoreBusy, StoreFull
 from jobstore.handle import JobHandle
 from jobstore.job import Cancellation, Claim, Failure, Job, Order, Report, Submission
-from jobstore.lifecycle import AWAITED, State
+from jobstore.lifecycle import State
 from jobstore.message import Body, Response, chunks
 from jobstore.store import statements as sql
 from jobstore.store import transitions
 from jobstore.store.bodies import Bodies, Content
-from jobstore.store.codec import decode_job
 from jobstore.store.delivery import Deliveries, Delivery
 from jobstore.store.dispatch import Dispatcher
 from jobstore.store.sqlite import Connection, Statement, checkpoint
@@ -257,10 +256,7 @@ class Store:
             JobNotFound: there is none.
         """
         row = await self._row(sql.GET_JOB, job_id=_checked(job_id))
-        job = decode_job(row) if row else None
-        if job is None or job.result not in AWAITED:
-            raise JobNotFound(job_id)
-        return job
+        return transitions.if_awaited(job_id, row)
 
     async def pending(self, count: int) -> list[int]:
         """List the first jobs that have not ended, by id."""

@@ -7,7 +7,7 @@ nothing. What is out of the ordinary leaves an event row in the same transaction
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from jobstore.errors import JobNotFound, ResultNotRestorable
 from jobstore.job import CANCELLED_STATUS, Claim, Failure, Job, Report, Submission
@@ -200,11 +200,17 @@ def awaited(tx: Transaction, job_id: int) -> Job:
     Raises:
         JobNotFound: there is none.
     """
-    row = tx.execute(sql.GET_JOB, job_id=job_id).fetchone()
-    if row is None:
-        raise JobNotFound(job_id)
-    job = decode_job(row)
-    if job.result not in AWAITED:
+    return if_awaited(job_id, tx.execute(sql.GET_JOB, job_id=job_id).fetchone())
+
+
+def if_awaited(job_id: int, row: Sequence[Any] | None) -> Job:
+    """Give the job in a row that was looked up, if somebody may still ask for its result.
+
+    Raises:
+        JobNotFound: there is no row, or nobody may.
+    """
+    job = decode_job(row) if row else None
+    if job is None or job.result not in AWAITED:
         raise JobNotFound(job_id)
     return job
 
