@@ -149,12 +149,11 @@ class Dispatcher:
         wanted = lane.free
         lane.claiming = True
         lane.busy += wanted
-        operation = self._writer.post(
+        self._writer.send(
             self._claim(target, wanted),
             then=lambda claims: self._claimed(target, wanted, claims),
             otherwise=lambda error: self._not_claimed(target, wanted, error),
         )
-        operation.add_done_callback(_heard)
 
     def _claimed(self, target: str, wanted: int, claims: list[Claim]) -> None:
         lane = self._lanes[target]
@@ -175,8 +174,3 @@ class Dispatcher:
     def _retry(self, target: str) -> None:
         self._lanes[target].claiming = False
         self._refill(target)
-
-
-def _heard(operation: "asyncio.Future[list[Claim]]") -> None:
-    """Mark a future's error as seen: whoever posted the operation was told of it already."""
-    operation.exception()

@@ -221,7 +221,7 @@ class Store:
         """Write down what a handler has reported; many reports may share one writing."""
         if handle not in self._reporting:
             self._reporting.add(handle)
-            self._unheard(lambda tx: self._report(tx, handle))
+            self._writer.send(lambda tx: self._report(tx, handle))
 
     def _report(self, tx: Transaction, handle: JobHandle) -> None:
         self._reporting.discard(handle)
@@ -229,11 +229,7 @@ class Store:
 
     def warned(self, report: Report) -> None:
         """Write down a handler's warning."""
-        self._unheard(lambda tx: transitions.report(tx, report, self._boot))
-
-    def _unheard(self, operation: Operation[object]) -> None:
-        """Post an operation whose failure harms nobody."""
-        self._writer.post(operation).add_done_callback(lambda done: done.exception())
+        self._writer.send(lambda tx: transitions.report(tx, report, self._boot))
 
     async def report(self, report: Report) -> bool:
         """Write down what is reported of a running job from outside this process.

@@ -113,6 +113,15 @@ class Writer:
             self._busy = asyncio.create_task(self._work_off())
         return future
 
+    def send(
+        self,
+        operation: Operation[T],
+        then: Callable[[T], None] | None = None,
+        otherwise: Callable[[Exception], None] | None = None,
+    ) -> None:
+        """Queue an operation as `post` does, where nobody waits for its value or its error."""
+        self.post(operation, then, otherwise).add_done_callback(lambda done: done.exception())
+
     async def run(self, operation: Operation[T], then: Callable[[T], None] | None = None) -> T:
         """Run an operation and return its value once it is committed; see `post`.
 
