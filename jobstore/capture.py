@@ -1,26 +1,34 @@
 """Where requests come in: with an async header they become jobs, without one they go through."""
 
 import logging
-from base64 import b64decode
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 from multidict import MultiMapping
 
 from jobstore import wire
-from jobstore.errors import BodyBroken, BodyTooLarge, JobstoreError, NoTarget, TargetFailed
+from jobstore.errors import (
+    BodyBroken,
+    BodyTooLarge,
+    Forbidden,
+    JobstoreError,
+    NoTarget,
+    TargetFailed,
+)
 from jobstore.handle import JobHandle
 from jobstore.job import Dialect, Submission
-from jobstore.message import Headers, header
+from jobstore.message import Headers, Request
 from jobstore.store import Store
 from jobstore.targets.router import Route, Router
+
+SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})  # RFC 9110 section 9.2.1
 
 log = logging.getLogger(__name__)
 
 
-class Trigger(Protocol):
+class AsyncHeader(Protocol):
     """How a dialect asks for a job, by a header on an ordinary request."""
 
     @property
@@ -46,67 +54,66 @@ class Capture:
     Args:
         store: where jobs go.
         router: who answers which path.
-        triggers: the ways of asking for a job.
+        async_headers: the ways of asking for a job.
         body_limit: the largest body of a job's request, in bytes.
     """
 
     def __init__(
-        self, store: Store, router: Router, triggers: Sequence[Trigger], body_limit: int
+        self, store: Store, router: Router, async_headers: Sequence[AsyncHeader], body_limit: int
     ) -> None:
         self._store = store
         self._router = router
-        self._triggers = triggers
+        self._async_headers = async_headers
         self._body_limit = body_limit
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Make a job of a request that asks for it, and send on what no API of ours answers."""
-        for trigger in self._triggers:
-            wanted = trigger.asks(request.headers)
+        for asking in self._async_headers:
+            wanted = asking.asks(request.headers)
             if wanted is not None:
-                return await self._submit(request, trigger, wanted=wanted)
+                return await self._submit(request, asking, wanted=wanted)
         if request.match_info.http_exception is not None:
             return await self._passthrough(request)
         return await handler(request)
 
     async def _submit(
-        self, request: web.Request, trigger: Trigger, *, wanted: bool
+        self, request: web.Request, asking: AsyncHeader, *, wanted: bool
     ) -> web.Response:
         try:
             if (request.content_length or 0) > self._body_limit:
                 raise BodyTooLarge(self._body_limit)
+            identity = wire.changing(request)
             incoming = await wire.gathered(request)
+            route = self._router.owner(incoming.path)
+            travelling = self._travelling(incoming.headers)
             submission = Submission(
-                request=incoming.with_headers(self._travelling(incoming.headers)),
-                target=self._route(incoming.path).name,
-                dialect=trigger.dialect,
-                owner=user_of(incoming.headers),
+                request=incoming.with_headers(route.travelling(travelling)),
+                target=route.name,
+                dialect=asking.dialect,
+                owner=identity.name,
                 wanted=wanted,
             )
             job_id = await self._store.submit(submission)
         except JobstoreError as error:
             log.info("no job: %s", error, extra={"action": "submit"})
-            return trigger.refused(error)
-        return trigger.accepted(job_id, wanted=wanted)
+            return asking.refused(error)
+        return asking.accepted(job_id, wanted=wanted)
 
     def _travelling(self, headers: Headers) -> Headers:
         """Return the headers that go on to the target; no way of asking for a job does."""
-        for trigger in self._triggers:
-            headers = trigger.strip(headers)
+        for asking in self._async_headers:
+            headers = asking.strip(headers)
         return headers
-
-    def _route(self, path: str) -> Route:
-        route = self._router.resolve(path)
-        if route is None:
-            raise NoTarget
-        return route
 
     async def _passthrough(self, request: web.Request) -> web.StreamResponse:
         """Send a request to its target at once and its answer back, as if nobody stood between."""
-        incoming = wire.received(request)
         try:
-            async with self._route(incoming.path).target.send(incoming, JobHandle()) as response:
+            route, incoming = self._sent_on(request)
+            async with route.target.send(incoming, JobHandle()) as response:
                 return await wire.relay(request, response)
+        except Forbidden as error:
+            return wire.problem(403, str(error))
         except NoTarget as error:
             return wire.problem(404, str(error))
         except BodyBroken as error:
@@ -115,13 +122,16 @@ class Capture:
             log.info("no answer: %s", error, extra={"action": "relay"})
             return wire.problem(502, str(error))
 
+    def _sent_on(self, request: web.Request) -> tuple[Route, Request]:
+        """Return a request as it goes on, and where to.
 
-def user_of(headers: Headers) -> str:
-    """Return the user that a request's Basic credentials name, or "": RFC 7617."""
-    scheme, _, credentials = (header(headers, "authorization") or "").partition(" ")
-    if scheme.lower() != "basic":
-        return ""
-    try:
-        return b64decode(credentials.strip(), validate=True).decode().partition(":")[0]
-    except ValueError:  # not in base64, or no text in it
-        return ""
+        Raises:
+            Forbidden: it may change something, and its sender may not.
+        """
+        if request.method not in SAFE:
+            wire.changing(request)
+        incoming = wire.received(request)
+        route = self._router.owner(incoming.path)
+        if request[wire.IDENTITY].role is not None:  # the credentials are meant for jobstore
+            incoming = incoming.with_headers(route.travelling(incoming.headers))
+        return route, incoming

@@ -18,10 +18,18 @@ JobstoreError
 ├── BodyBroken                  the request's body ended before its announced end
 ├── BodyGone                    a stored body was purged while it was read
 ├── JobNotFound                 no such job, or none whose result can still be asked for
+├── TagTaken                    another job has the same tag
+├── DefinitionNotFound          no such definition, or none that one may see
+├── DefinitionExists            another definition has the same path
+├── DefinitionInvalid           what was given is no definition
+├── AccountProblem              an account cannot be made, changed or found
+├── TooManyLogins               too many passwords wait to be verified
+├── Forbidden                   the account that asks may only look
 ├── ResultNotRestorable         the result is not one that was fetched and kept
 ├── DeliveryRefused             a result changed hands while it was on its way to a reader
 ├── NoTarget                    nobody is configured to answer a path
 ├── CannotListen                the server's address cannot be used
+├── NotOpen                     without accounts, the server's address may not be used
 └── TargetFailed                no answer could be had from the target
     ├── TargetUnreachable
     └── TargetBroken            the answer broke off or broke the protocol
@@ -186,11 +194,65 @@ class BodyGone(JobstoreError):
 
 
 class JobNotFound(JobstoreError):
-    """No such job, or none whose result can still be asked for."""
+    """No such job, or none whose result can still be asked for.
 
-    def __init__(self, job_id: int) -> None:
-        super().__init__(f"no job {job_id}")
-        self.job_id = job_id
+    Args:
+        reference: its id, or its tag.
+    """
+
+    def __init__(self, reference: int | str) -> None:
+        super().__init__(f"no job {reference}")
+        self.reference = reference
+
+
+class TagTaken(JobstoreError):
+    """Another job has the same tag."""
+
+    def __init__(self, tag: str) -> None:
+        super().__init__(f"the job tag {tag} is taken; choose another one")
+        self.tag = tag
+
+
+class DefinitionNotFound(JobstoreError):
+    """No such definition, or none that whoever asks may see.
+
+    Args:
+        reference: what it was asked for by.
+    """
+
+    def __init__(self, reference: object) -> None:
+        super().__init__(f"no definition {reference}")
+        self.reference = reference
+
+
+class DefinitionExists(JobstoreError):
+    """Another definition has the same path."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"there is a definition with the path {path} already")
+        self.path = path
+
+
+class DefinitionInvalid(JobstoreError):
+    """What was given is no definition; each line of the message is one problem."""
+
+
+class AccountProblem(JobstoreError):
+    """An account or a token cannot be made, changed or found; the message says why."""
+
+
+class TooManyLogins(JobstoreError):
+    """Too many passwords wait to be verified."""
+
+    def __init__(self) -> None:
+        super().__init__("too many logins at once; try again")
+
+
+class Forbidden(JobstoreError):
+    """The account that asks may look, but not change anything."""
+
+    def __init__(self) -> None:
+        super().__init__("a reader may look at jobs, but not change anything")
 
 
 class ResultNotRestorable(JobstoreError):
@@ -233,6 +295,21 @@ class CannotListen(JobstoreError):
     def __init__(self, host: str, port: int, problem: str) -> None:
         super().__init__(
             f"cannot listen on {host}:{port}: {problem}; choose another port with --port"
+        )
+
+
+class NotOpen(JobstoreError):
+    """Without accounts, the server's address may not be used.
+
+    Args:
+        host: where it should have listened.
+    """
+
+    def __init__(self, host: str) -> None:
+        super().__init__(
+            f"refusing to listen on {host}: there is no account yet, so that everybody who reaches "
+            "it could see and change everything; add one with `jobstore user add NAME`, or say "
+            "--open if that is what you want"
         )
 
 

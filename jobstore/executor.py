@@ -145,7 +145,7 @@ class Executor:
     # --- one attempt ----------------------------------------------------------------------------
 
     def _start(self, claim: Claim) -> None:
-        running = _Running(JobHandle(claim.job_id, claim.attempt, self._store))
+        running = _Running(JobHandle(claim.job_id, claim.attempt, self._store, claim.owner))
         running.task = asyncio.create_task(self._run(claim, running))
         self._running[claim.job_id] = running
 
@@ -172,9 +172,10 @@ class Executor:
         route = self._router.resolve(claim.request.path)
         if route is None:
             return Failed(Failure.UNREACHABLE, "no target is configured for this path")
+        seconds = claim.timeout or route.timeout
         try:
             async with (
-                asyncio.timeout(route.timeout),
+                asyncio.timeout(seconds),
                 route.target.send(claim.request, handle) as response,
             ):
                 return await self._store.captured(response, kept)
@@ -184,7 +185,7 @@ class Executor:
             _current_task().uncancel()
             return Stopped()
         except TimeoutError:
-            return Failed(Failure.TIMEOUT, f"the target did not answer within {route.timeout:g} s")
+            return Failed(Failure.TIMEOUT, f"the target did not answer within {seconds:g} s")
         except StoreError:
             raise
         except JobstoreError as error:
@@ -213,16 +214,22 @@ class Executor:
             how many there were.
         """
         recovered = 0
-        while orphans := await self._store.orphans():
+        while orphans := await self._store.upkeep.orphans():
             for boot in {orphan.boot for orphan in orphans}:
                 await self._recover([orphan for orphan in orphans if orphan.boot == boot])
             recovered += len(orphans)
         await self._reroute()
         return recovered
 
+    async def watch(self) -> None:
+        """See to it that what other processes put in is run, until cancelled."""
+        while True:
+            await self._store.noticed()
+            await self._reroute()
+
     async def _recover(self, orphans: list[Orphan]) -> None:
         """Recover jobs that were claimed by one and the same start of the server."""
-        cause = _cause(await self._store.boot_of(orphans[0]))
+        cause = _cause(await self._store.upkeep.boot_of(orphans[0]))
         groups: Mapping[tuple[Recovery, int], list[int]] = defaultdict(list)
         for orphan in orphans:
             groups[self._decide(orphan), orphan.attempt].append(orphan.job_id)
@@ -230,27 +237,31 @@ class Executor:
             detail = f"attempt {attempt} was interrupted: {cause}"
             match recovery:
                 case Recovery.RUN_AGAIN:
-                    await self._store.recover(ids, detail)
+                    await self._store.upkeep.recover(ids, detail)
                 case Recovery.INTERRUPT:
-                    await self._store.fail_orphans(ids, f"{detail}; it may not be sent again")
+                    await self._store.upkeep.fail_orphans(
+                        ids, f"{detail}; it may not be sent again"
+                    )
                 case Recovery.SET_ASIDE:
-                    await self._store.fail_orphans(ids, f"{detail}; that was the last one allowed")
+                    await self._store.upkeep.fail_orphans(
+                        ids, f"{detail}; that was the last one allowed"
+                    )
                 case Recovery.CANCEL:
-                    await self._store.cancel_orphans(ids, f"cancelled; {detail}")
+                    await self._store.upkeep.cancel_orphans(ids, f"cancelled; {detail}")
             log.info("%s: %s %d jobs", detail, recovery, len(ids), extra={"action": "recover"})
 
     def _decide(self, orphan: Orphan) -> Recovery:
         route = self._router.resolve(orphan.path)
-        replay = route.replay if route else Replay.NEVER
+        replay = orphan.replay or (route.replay if route else Replay.NEVER)
         return decide(orphan, replay, self._max_attempts)
 
     async def _reroute(self) -> None:
         """Queue what waits for a target that is no longer configured with who owns its path now."""
         names = {route.name for route in self._router.routes}
-        for gone in await self._store.queued_targets():
+        for gone in await self._store.upkeep.queued_targets():
             heir = self._heir(gone)
             if gone not in names and heir is not None:
-                await self._store.reroute(gone, heir.name)
+                await self._store.upkeep.reroute(gone, heir.name)
 
     def _heir(self, name: str) -> Route | None:
         return self._router.resolve(name) or next(iter(self._router.routes), None)

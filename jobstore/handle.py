@@ -25,15 +25,21 @@ class JobHandle:
         id: the job's id, or None if the request is no job.
         attempt: which attempt at the job this is, from 1.
         reporter: where reports go.
+        owner: whose job it is.
     """
 
-    __slots__ = ("_cancelled", "_counters", "_progress", "_reporter", "attempt", "id")
+    __slots__ = ("_cancelled", "_counters", "_progress", "_reporter", "attempt", "id", "owner")
 
     def __init__(
-        self, job_id: int | None = None, attempt: int = 0, reporter: Reporter | None = None
+        self,
+        job_id: int | None = None,
+        attempt: int = 0,
+        reporter: Reporter | None = None,
+        owner: str = "",
     ) -> None:
         self.id = job_id
         self.attempt = attempt
+        self.owner = owner
         self._reporter = reporter
         self._progress: float | None = None
         self._counters: dict[str, int] = {}

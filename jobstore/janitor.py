@@ -57,11 +57,11 @@ class Janitor:
         if (before := self._ago(self._retention.unfetched)) is not None:
             done += await self._store.expire(before)
         if (before := self._ago(self._retention.fetched)) is not None:
-            done += await self._store.purge(before)
+            done += await self._store.upkeep.purge(before)
         if (before := self._ago(self._retention.history)) is not None:
-            done += await self._store.forget(before)
-        done += await self._store.sweep()
-        await self._store.checkpoint()
+            done += await self._store.upkeep.forget(before)
+        done += await self._store.upkeep.sweep()
+        await self._store.upkeep.checkpoint()
         return done
 
     def _ago(self, seconds: float | None) -> int | None:

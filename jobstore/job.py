@@ -13,7 +13,17 @@ class Dialect(StrEnum):
     """The API in which a job was submitted."""
 
     ARANGO = "arango"
+    KINETICA = "kinetica"
+    DATAMEER = "datameer"
     NATIVE = "native"
+
+
+class Trigger(StrEnum):
+    """What started a run of a definition."""
+
+    RESTAPI = "RESTAPI"
+    CLI = "CLI"
+    SEQUENCE = "SEQUENCE"
 
 
 class Replay(StrEnum):
@@ -58,6 +68,13 @@ class Submission:
         owner: the name that the client gave, or "" if it gave none.
         wanted: whether anybody will ask for the result.
         priority: lower runs first; equal ones run in order of submission.
+        tag: a handle of its client's own, by which the job can be found as well.
+        once: whether reading the result takes it, in a dialect that otherwise only looks at it.
+        definition: the id of the definition that it is a run of.
+        trigger: what started that run.
+        timeout: how long an attempt may take, in seconds, or None for as long as its target says.
+        replay: what may be sent again, or None for what its target says.
+        follows: the job whose success it has to wait for, or None.
     """
 
     request: Request
@@ -66,6 +83,13 @@ class Submission:
     owner: str = ""
     wanted: bool = True
     priority: int = 0
+    tag: str | None = None
+    once: bool = False
+    definition: int | None = None
+    trigger: Trigger | None = None
+    timeout: float | None = None
+    replay: Replay | None = None
+    follows: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +103,8 @@ class Job:
         progress: percent, 0 to 100, as its handler reported it.
         counters: numbers that its handler reported, by name.
         warnings: how many warnings its handler reported.
+        follows: the job whose success it waits for, while it does; later, the one whose end
+            cancelled it.
     """
 
     id: int
@@ -102,16 +128,43 @@ class Job:
     progress: float | None
     counters: Mapping[str, int]
     warnings: int
+    tag: str | None
+    once: bool
+    definition: int | None
+    trigger: Trigger | None
+    follows: int | None
+
+    @property
+    def waits(self) -> bool:
+        """Whether it cannot run before another job has succeeded."""
+        return self.state is State.QUEUED and self.follows is not None
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the target answered, and with no error."""
+        return self.state is State.DONE and succeeded(self.status)
+
+
+def succeeded(status: int | None) -> bool:
+    """Tell whether the status code of an answer is that of no error: RFC 9110 section 15."""
+    return status is not None and status < 400  # noqa: PLR2004 - where client errors begin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """The right to run a job once: a fence against every other attempt at it."""
+    """The right to run a job once: a fence against every other attempt at it.
+
+    Args:
+        owner: whose job it is.
+        timeout: how long the attempt may take, in seconds, or None for as long as the target says.
+    """
 
     job_id: int
     attempt: int
     target: str
     request: Request
+    owner: str = ""
+    timeout: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

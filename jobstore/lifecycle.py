@@ -70,7 +70,13 @@ RESULT: Final[Mapping[Event, Mapping[Result, Result]]] = {
     Event.TAKE: {Result.HELD: Result.TAKEN},
     Event.GIVE_BACK: {Result.TAKEN: Result.HELD},
     Event.RESTORE: {Result.TAKEN: Result.HELD},
-    Event.DELETE: {Result.NONE: Result.DELETED, Result.HELD: Result.DELETED},
+    Event.DELETE: {
+        Result.NONE: Result.DELETED,
+        Result.HELD: Result.DELETED,
+        Result.TAKEN: Result.DELETED,
+        Result.EXPIRED: Result.DELETED,
+        Result.UNWANTED: Result.DELETED,
+    },
     Event.EXPIRE: {Result.HELD: Result.EXPIRED},
 }
 

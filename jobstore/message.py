@@ -22,6 +22,7 @@ HOP_BY_HOP: Final = frozenset(
     }
 )
 
+REDACTED: Final = "[redacted]"  # stands in the place of a value that is secret
 FINAL: Final = range(200, 600)  # RFC 9110 section 15: what may answer a request for good
 _BODILESS: Final = frozenset({204, 304})
 _PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}

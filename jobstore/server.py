@@ -5,23 +5,32 @@ import importlib
 import inspect
 import logging
 import os
+import re
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
+from zoneinfo import ZoneInfo
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from jobstore import clock, wire
+from jobstore.access import Access
 from jobstore.capture import Capture
 from jobstore.config import Config, TargetSection
-from jobstore.dialects.arango import OWN_PATHS, ArangoJobs, ArangoTrigger
-from jobstore.dialects.native import NativeReports, PreferTrigger
-from jobstore.errors import CannotListen, ConfigError, StoreError
+from jobstore.dialects import arango, datameer, definitions, kinetica, native
+from jobstore.dialects.arango import ArangoHeader, ArangoJobs
+from jobstore.dialects.datameer import DatameerJobs
+from jobstore.dialects.definitions import DefinitionsApi
+from jobstore.dialects.kinetica import KineticaJobs
+from jobstore.dialects.native import NativeReports, PreferHeader
+from jobstore.errors import CannotListen, ConfigError, NotOpen, StoreError
 from jobstore.executor import Executor
 from jobstore.janitor import Janitor, Retention
 from jobstore.store import SECRET_HEADERS, Limits, Store, owned_store
@@ -116,18 +125,34 @@ async def serving(config: Config) -> AsyncIterator[Server]:
     async with AsyncExitStack() as stack:
         listening = stack.enter_context(_listening(config.server.host, config.server.port))
         store = await stack.enter_async_context(owned_store(config.store.path, _limits(config)))
-        jobs = ArangoJobs(store)
-        router = await _router(stack, config, jobs)
+        access = _access(config, store, listening)
+        router = Router([await _route(stack, config, section) for section in config.targets])
+        apis = _apis(config, store, router)
+        router.add(await _own_route(stack, config, apis, access))
         executor = Executor(store, router, config.executor.max_attempts)
         janitor = Janitor(store, _retention(config), clock.now)
         await stack.enter_async_context(_background(executor, janitor))
         capture = Capture(
-            store, router, (ArangoTrigger(), PreferTrigger()), int(config.capture.body_limit)
+            store, router, (ArangoHeader(), PreferHeader()), int(config.capture.body_limit)
         )
-        front = _front(capture, jobs, NativeReports(store))
+        front = _application_of(apis, access.middleware, capture.middleware)
+        front.on_response_prepare.append(wire.as_given)
         runner = await stack.enter_async_context(_running(front))
         await web.SockSite(runner, listening).start()
         yield Server(_url(listening), store, executor, config.executor.drain)
+
+
+def _access(config: Config, store: Store, listening: socket.socket) -> Access:
+    """Decide who is let in.
+
+    Raises:
+        NotOpen: everybody would be, from anywhere, and nobody has said that they shall.
+    """
+    loopback = ip_address(listening.getsockname()[0]).is_loopback
+    anonymous = loopback or config.server.open
+    if not anonymous and not store.accounts.roll().accounts:
+        raise NotOpen(config.server.host)
+    return Access(store.accounts, anonymous=anonymous)
 
 
 @contextmanager
@@ -173,6 +198,7 @@ async def _background(executor: Executor, janitor: Janitor) -> AsyncIterator[Non
         running = [
             tasks.create_task(executor.run()),
             tasks.create_task(_recover(executor)),
+            tasks.create_task(executor.watch()),
             tasks.create_task(janitor.run()),
         ]
         try:
@@ -194,14 +220,6 @@ async def _recover(executor: Executor) -> None:
             return
 
 
-def _front(capture: Capture, jobs: ArangoJobs, reports: NativeReports) -> web.Application:
-    app = web.Application(middlewares=[capture.middleware])
-    app.on_response_prepare.append(wire.as_given)
-    jobs.add_routes(app)
-    reports.add_routes(app)
-    return app
-
-
 @asynccontextmanager
 async def _running(app: web.Application) -> AsyncIterator[web.AppRunner]:
     """Start an application up, and clean it up at the end."""
@@ -221,33 +239,67 @@ async def _running(app: web.Application) -> AsyncIterator[web.AppRunner]:
         await runner.cleanup()
 
 
+# --- our own APIs -------------------------------------------------------------------------------
+
+
+class Api(Protocol):
+    """The calls of one dialect."""
+
+    def add_routes(self, app: web.Application) -> None:
+        """Let an application answer them."""
+
+
+def _apis(config: Config, store: Store, router: Router) -> list[tuple[Api, re.Pattern[str]]]:
+    """Make the APIs that are wanted, each with how its paths begin."""
+    zone = ZoneInfo(config.datameer.time_zone)
+    dialects: dict[str, tuple[Api, re.Pattern[str]]] = {
+        "kinetica": (KineticaJobs(store, router), kinetica.OWN_PATHS),
+        "datameer": (DatameerJobs(store, router, zone), datameer.OWN_PATHS),
+    }
+    return [
+        (ArangoJobs(store), arango.OWN_PATHS),
+        *(dialects[name] for name in config.server.dialects),
+        (NativeReports(store), native.OWN_PATHS),
+        (DefinitionsApi(store, router), definitions.OWN_PATHS),
+    ]
+
+
+async def _own_route(
+    stack: AsyncExitStack,
+    config: Config,
+    apis: Sequence[tuple[Api, re.Pattern[str]]],
+    access: Access,
+) -> Route:
+    """Make a target of our own APIs, for jobs that ask them."""
+    own = _application_of(apis, access.on_behalf)
+    return Route(
+        name="/_api/job",
+        target=await _in_process(stack, own, config.executor.cancel_grace),
+        concurrency=OWN_CONCURRENCY,
+        pattern=re.compile("|".join(dict.fromkeys(pattern.pattern for _, pattern in apis))),
+    )
+
+
+def _application_of(
+    apis: Sequence[tuple[Api, re.Pattern[str]]], *middlewares: Middleware
+) -> web.Application:
+    app = web.Application(middlewares=middlewares)
+    for api, _ in apis:
+        api.add_routes(app)
+    return app
+
+
 # --- targets ------------------------------------------------------------------------------------
 
 
-async def _router(stack: AsyncExitStack, config: Config, jobs: ArangoJobs) -> Router:
-    """Bring up every target, jobstore's own API among them."""
-    own = web.Application()
-    jobs.add_routes(own)
-    routes = [
-        Route(
-            name="/_api/job",
-            target=await _in_process(stack, own, config.executor.cancel_grace),
-            concurrency=OWN_CONCURRENCY,
-            pattern=OWN_PATHS,
-        )
-    ]
-    grace = config.executor.cancel_grace
-    routes += [await _route(stack, section, grace) for section in config.targets]
-    return Router(routes)
-
-
-async def _route(stack: AsyncExitStack, section: TargetSection, grace: float) -> Route:
+async def _route(stack: AsyncExitStack, config: Config, section: TargetSection) -> Route:
     return Route(
         name=section.prefix,
-        target=await _target(stack, section, grace),
+        target=await _target(stack, section, config.executor.cancel_grace),
         concurrency=section.concurrency,
         timeout=section.timeout,
         replay=section.replay,
+        credentials=section.forward_credentials,
     )
 
 

@@ -12,7 +12,8 @@ from typing import Final
 from aiohttp import web
 from multidict import CIMultiDict
 
-from jobstore.errors import BodyBroken, JobstoreError
+from jobstore.account import Identity
+from jobstore.errors import BodyBroken, BodyTooLarge, Forbidden, JobstoreError
 from jobstore.message import (
     Headers,
     Request,
@@ -31,6 +32,24 @@ _AT_ONCE: Final = struct.pack("ii", 1, 0)
 # Up to so many bytes a body is read in one go: less than what aiohttp has buffered anyway.
 _SMALL: Final = 64 * 1024
 _GIVEN: Final = web.ResponseKey("jobstore.given", frozenset)
+IDENTITY: Final = web.RequestKey("jobstore.identity", Identity)
+
+
+def scope(request: web.Request) -> str | None:
+    """Return whose jobs the sender of a request may see, or None for everybody's."""
+    return request[IDENTITY].scope
+
+
+def changing(request: web.Request) -> Identity:
+    """Return who sends a request that changes something.
+
+    Raises:
+        Forbidden: they may not.
+    """
+    identity = request[IDENTITY]
+    if not identity.changes:
+        raise Forbidden
+    return identity
 
 
 @contextmanager
@@ -85,6 +104,26 @@ async def gathered(request: web.BaseRequest) -> Request:
         return incoming
     with _telling_broken():
         return replace(incoming, body=await request.content.read())
+
+
+async def whole(request: web.BaseRequest, limit: int) -> bytes:
+    """Read the body of a request to one of our own APIs.
+
+    Args:
+        request: the request.
+        limit: how many bytes it may have.
+
+    Raises:
+        BodyTooLarge: it has more.
+        BodyBroken: it ended before its announced end.
+    """
+    body = bytearray()
+    with _telling_broken():
+        async for chunk in request.content.iter_any():
+            body += chunk
+            if len(body) > limit:
+                raise BodyTooLarge(limit)
+    return bytes(body)
 
 
 async def relay(request: web.BaseRequest, response: Response) -> web.StreamResponse:
@@ -175,6 +214,18 @@ def problem(status: int, detail: str, headers: Headers = ()) -> web.Response:
         headers=CIMultiDict(headers),
         content_type="application/problem+json",
     )
+
+
+def unauthorized() -> web.Response:
+    """Ask for credentials, in words that the clients of every dialect read.
+
+    The error number is that of ArangoDB's errors.dat for "forbidden".
+    """
+    detail = "not authorized to execute this request"
+    document = {"type": "about:blank", "title": "Unauthorized", "status": 401, "detail": detail}
+    arango = {"error": True, "code": 401, "errorNum": 11, "errorMessage": detail}
+    challenge = {"WWW-Authenticate": 'Basic realm="jobstore", charset="UTF-8", Bearer'}
+    return web.json_response({**document, **arango}, status=401, headers=challenge)
 
 
 async def as_given(_: web.Request, response: web.StreamResponse) -> None:

@@ -193,7 +193,7 @@ async def test_a_request_that_breaks_off_leaves_no_job_and_nothing_behind(
             await store.submit(submission(body=Pieces(b"x" * MIB, 3, BodyBroken())))
         assert rows(store_path, "SELECT * FROM job") == []
         assert bodies(store_path) != []
-        await store.sweep()
+        await store.upkeep.sweep()
     assert bodies(store_path) == []
     assert rows(store_path, "SELECT * FROM chunk") == []
 
@@ -206,7 +206,7 @@ async def test_a_request_beyond_the_limit_is_refused_as_soon_as_it_is_and_leaves
     async with opened(store_path, Limits(inline=1000, body=1500)) as store:
         with pytest.raises(BodyTooLarge) as told:
             await store.submit(submission(body=body))
-        await store.sweep()
+        await store.upkeep.sweep()
     assert told.value.limit == 1500
     assert body.given == 1500 // piece + 1
     assert rows(store_path, "SELECT * FROM job") == bodies(store_path) == []
@@ -225,7 +225,7 @@ async def test_an_answer_that_breaks_off_is_not_kept(store_path: Path) -> None:
         claim = await next_claim(store.work({"/": 1}))
         with pytest.raises(TargetBroken):
             await finish(store, claim, broken)
-        await store.sweep()
+        await store.upkeep.sweep()
     assert bodies(store_path) == []
 
 
@@ -237,7 +237,7 @@ async def test_a_client_that_leaves_in_the_middle_of_its_body_leaves_nothing_beh
             submitting = await begun(store.submit(submission(body=b"x" * MIB)))
             submitting.cancel()
             await begun(asyncio.wait([submitting]))
-        await store.sweep()
+        await store.upkeep.sweep()
         assert bodies(store_path) == []
         assert rows(store_path, "SELECT * FROM job") == []
 
@@ -249,7 +249,7 @@ async def test_a_large_request_that_is_refused_at_its_end_leaves_nothing_behind(
         large = [await begun(store.submit(submission(body=b"x" * MIB))) for _ in range(2)]
         _, refused = await asyncio.gather(*large, return_exceptions=True)
         assert isinstance(refused, QueueFull)
-        await store.sweep()
+        await store.upkeep.sweep()
         assert [job_id for job_id, *_ in bodies(store_path)] == [1]
 
 
@@ -261,7 +261,7 @@ async def test_a_large_request_that_ends_after_the_drain_began_is_refused(
         store.refuse()
         with pytest.raises(ShuttingDown):
             await submitting
-        await store.sweep()
+        await store.upkeep.sweep()
     assert rows(store_path, "SELECT * FROM job") == bodies(store_path) == []
 
 
@@ -281,7 +281,7 @@ async def test_a_body_that_is_still_being_written_is_not_swept_away(store_path: 
     async with opened(store_path) as store:
         submitting = await begun(store.submit(submission(body=body)))
         await body.halted.wait()
-        assert await store.sweep() == 0
+        assert await store.upkeep.sweep() == 0
         body.go_on.set()
         await submitting
         claim = await next_claim(store.work({"/": 1}))
@@ -294,7 +294,7 @@ async def test_a_deleted_result_takes_its_body_along_and_leaves_the_requests(
     async with opened(store_path) as store:
         job_id = await large_job(store)
         await store.delete(job_id)
-        await store.sweep()
+        await store.upkeep.sweep()
         assert bodies(store_path) == [(job_id, "request", MIB, 4)]
 
 
@@ -302,8 +302,8 @@ async def test_a_purged_job_takes_its_bodies_along(store_path: Path) -> None:
     async with opened(store_path) as store:
         job_id = await large_job(store)
         await taken(store, job_id)
-        await store.purge(START + 1)
-        await store.sweep()
+        await store.upkeep.purge(START + 1)
+        await store.upkeep.sweep()
     assert bodies(store_path) == []
     assert rows(store_path, "SELECT * FROM chunk") == []
 
@@ -312,8 +312,8 @@ async def test_a_forgotten_job_takes_its_bodies_along(store_path: Path) -> None:
     async with opened(store_path) as store:
         job_id = await large_job(store)
         await store.delete(job_id)
-        await store.forget(START + 1)
-        await store.sweep()
+        await store.upkeep.forget(START + 1)
+        await store.upkeep.sweep()
     assert rows(store_path, "SELECT * FROM job") == bodies(store_path) == []
 
 
@@ -325,5 +325,5 @@ async def test_bodies_that_a_killed_server_left_half_written_are_swept_away(
             await store.submit(submission(body=Pieces(b"x" * MIB, 3, BodyBroken())))
     assert bodies(store_path) != []
     async with opened(store_path) as store:
-        assert await store.sweep() > 0
+        assert await store.upkeep.sweep() > 0
     assert bodies(store_path) == []

@@ -143,7 +143,7 @@ async def test_a_result_that_is_on_its_way_to_a_reader_cannot_be_deleted_or_expi
         assert (await client("DELETE", f"/_api/job/{job_id}")).status == 404
         assert (await client("DELETE", "/_api/job/all")).status == 200
         assert (await client("DELETE", "/_api/job/expired?stamp=9999999999")).status == 200
-        await server.store.sweep()
+        await server.store.upkeep.sweep()
         assert await reader.reader.readexactly(50 * MEBIBYTE) == CHUNK * 800
     assert states(store_path) == {job_id: ("done", "taken")}
 

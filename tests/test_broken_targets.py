@@ -100,7 +100,7 @@ async def test_of_half_a_large_answer_nothing_stays(
     server = await serve(target={"upstream": upstream})
     await Client(http, server.url).done("/")
     assert rows(store_path, "SELECT count(*) > 0 FROM chunk") == [(1,)]
-    await server.store.sweep()
+    await server.store.upkeep.sweep()
     assert rows(store_path, "SELECT (SELECT count(*) FROM body), count(*) FROM chunk") == [(0, 0)]
 
 
@@ -279,7 +279,7 @@ async def test_a_job_that_is_cancelled_as_it_finishes_ends_in_one_of_two_ways(
             ended[job_id] = (state, "taken")
     assert states(store_path) == ended
     check_sound(store_path)
-    await server.store.sweep()
+    await server.store.upkeep.sweep()
     assert rows(store_path, "SELECT count(*) FROM body WHERE job_id IS NULL") == [(0,)]
 
 

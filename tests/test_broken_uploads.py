@@ -30,7 +30,7 @@ def chunk(data: bytes) -> bytes:
 
 async def nothing_is_left(server: Server, path: Path) -> bool:
     """Tell whether no row of a job or of a body is in the store, once it has been swept."""
-    await server.store.sweep()
+    await server.store.upkeep.sweep()
     tables = rows(
         path,
         "SELECT (SELECT count(*) FROM job), (SELECT count(*) FROM request),"

@@ -370,7 +370,7 @@ def test_show_says_why_a_response_is_not_kept(store_path: Path) -> None:
         await stock.done()
         await stock.store.expire(START + SECOND)
         await stock.fetch(await stock.done())
-        await stock.store.purge(START + SECOND)
+        await stock.store.upkeep.purge(START + SECOND)
 
     stocked(store_path, gone, START)
     for job_id, why in enumerate(("deleted", "would ask", "in time", "then purged"), 1):

@@ -77,7 +77,7 @@ def test_restore_refuses(job_id: int, complaint: str) -> None:
 def test_restore_refuses_what_was_purged(store_path: Path) -> None:
     async def purged(stock: Stock) -> None:
         await stock.fetch(await stock.done())
-        await stock.store.purge(START + SECOND)
+        await stock.store.upkeep.purge(START + SECOND)
 
     stocked(store_path, purged, START)
     assert refused("restore", 1).endswith("cannot be restored: its payload has been purged\n")

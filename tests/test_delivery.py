@@ -255,7 +255,7 @@ async def test_a_large_result_that_goes_away_while_it_is_read_is_not_called_deli
 async def purged_meanwhile(store: Store, job_id: int) -> None:
     """Take a result, and break off when its payload has been purged."""
     async with store.take(job_id):
-        assert await store.purge(START + 1) == 1
+        assert await store.upkeep.purge(START + 1) == 1
         raise GoneError
 
 

@@ -182,7 +182,7 @@ async def test_jobs_that_another_target_takes_over_are_claimed_by_it(store_path:
         idle = await begun(next_claim(orders))
         await store.submit(submission(target="/elsewhere"))
         assert not idle.done()
-        assert await store.reroute("/gone", "/") == 3
+        assert await store.upkeep.reroute("/gone", "/") == 3
         assert (await idle).job_id == ids[0]
 
 
@@ -192,8 +192,8 @@ async def test_jobs_that_are_recovered_are_claimed_again(store_path: Path) -> No
         await next_claim(store.work({"/": 1}))
     async with opened(store_path) as store:
         idle = await begun(next_claim(store.work({"/": 1})))
-        assert [orphan.job_id for orphan in await store.orphans()] == [job_id]
-        await store.recover([job_id], "killed")
+        assert [orphan.job_id for orphan in await store.upkeep.orphans()] == [job_id]
+        await store.upkeep.recover([job_id], "killed")
         assert (await idle).attempt == 2
 
 
@@ -290,7 +290,7 @@ async def test_what_is_recovered_waits_again_even_beyond_the_limit(store_path: P
         ids = [await store.submit(submission()) for _ in range(3)]
         await claims(store.work({"/": 3}), 3)
     async with opened(store_path, Limits(queue=2)) as store:
-        await store.recover(ids, "killed")
+        await store.upkeep.recover(ids, "killed")
         with pytest.raises(QueueFull):
             await store.submit(submission())
         orders = store.work({"/": 2})

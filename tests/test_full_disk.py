@@ -44,7 +44,7 @@ async def test_a_submission_that_does_not_fit_is_refused_for_now_and_nothing_sta
     native = await offered(client, 8 * MEBIBYTE, Prefer="respond-async")
     assert (native.status, native.headers["Retry-After"]) == (503, "1")
     assert b"no room is left to write" in native.body
-    await server.store.sweep()
+    await server.store.upkeep.sweep()
     assert rows(store_path, "SELECT (SELECT count(*) FROM job), count(*) FROM body") == [(0, 0)]
     small = await client.submit("/echo", "POST", data=b"small")
     assert (await client.fetched(small)).body == b"small"
@@ -62,7 +62,7 @@ async def test_a_result_that_does_not_fit_is_kept_until_it_does(
         assert (await client("GET", f"/_api/job/{third}")).status == 204
     assert (await offered(client, MEBIBYTE)).status == 503
     assert (await client("DELETE", f"/_api/job/{first}")).status == 200
-    await server.store.sweep()
+    await server.store.upkeep.sweep()
     for job_id in (second, third):
         assert (await client.fetched(job_id)).body == CHUNK * 48
     check_sound(store_path)
@@ -80,8 +80,8 @@ async def test_a_full_store_takes_jobs_again_when_results_were_deleted(
     await client("DELETE", "/_api/job/all")
     while (answer := await offered(client, 500_000)).status == 503:
         await client("DELETE", "/_api/job/all")
-        await server.store.purge(before=2**62)
-        await server.store.sweep()
+        await server.store.upkeep.purge(before=2**62)
+        await server.store.upkeep.sweep()
     assert (await client.fetched(int(answer.headers["x-arango-async-id"]))).body == bytes(500_000)
     check_sound(store_path)
 

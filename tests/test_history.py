@@ -80,7 +80,7 @@ async def test_a_body_that_is_purged_while_it_is_read_is_said_to_be_gone(
     body = chunks(response.body)
     await anext(body)
     await stock.store.delete(job_id)
-    await stock.store.sweep()
+    await stock.store.upkeep.sweep()
     with pytest.raises(BodyGone):
         await anext(body)
 
@@ -88,7 +88,7 @@ async def test_a_body_that_is_purged_while_it_is_read_is_said_to_be_gone(
 async def test_what_was_purged_is_no_longer_there(stock: Stock, history: History) -> None:
     job_id = await stock.done(body=LARGE, answer={"body": LARGE})
     await stock.fetch(job_id)
-    await stock.store.purge(START + SECOND)
+    await stock.store.upkeep.purge(START + SECOND)
     job = await history.job(job_id)
     assert (await history.request(job), await history.response(job)) == (None, None)
 

@@ -26,6 +26,7 @@ from jobstore.message import Request
 from jobstore.store import Capture, sqlite, transitions
 from jobstore.store import statements as sql
 from jobstore.store.migrate import migrate
+from jobstore.store.transitions import QUIET
 from jobstore.store.writer import Transaction
 from tests.stores import START
 
@@ -73,10 +74,12 @@ def test_ended_work_never_moves_again() -> None:
     assert not [event for event in JOB for state in ENDED if state in JOB[event]]
 
 
-def test_a_result_that_is_gone_for_good_never_moves_again() -> None:
+def test_a_result_that_is_gone_for_good_never_comes_back() -> None:
+    gone = (Result.DELETED, Result.EXPIRED, Result.UNWANTED)
     for event, moves in RESULT.items():
-        for gone in (Result.DELETED, Result.EXPIRED, Result.UNWANTED):
-            assert moves.get(gone, gone) is gone, event
+        for result in gone:
+            assert moves.get(result, result) in {result, Result.DELETED}, event
+        assert moves.get(Result.DELETED, Result.DELETED) is Result.DELETED, event
 
 
 def test_a_result_is_there_exactly_when_the_work_has_ended() -> None:
@@ -154,8 +157,10 @@ HAPPEN: Final[Mapping[Event, Callable[[Transaction, int], object]]] = {
     Event.TAKE: transitions.take,
     Event.GIVE_BACK: lambda tx, job_id: transitions.give_back(tx, job_id, "broken"),
     Event.RESTORE: transitions.restore,
-    Event.DELETE: transitions.delete,
-    Event.EXPIRE: lambda tx, _: transitions.expire_step(tx, START + 9, [], 1),
+    Event.DELETE: lambda tx, job_id: transitions.discard(tx, job_id, None),
+    Event.EXPIRE: lambda tx, _: transitions.expire_step(
+        tx, since=0, before=START + 9, busy="[]", scope=None, limit=1
+    ),
 }
 
 
@@ -197,7 +202,7 @@ def test_a_client_cancels_what_waits_asks_what_runs_to_stop_and_finds_only_what_
             transitions.cancel(tx, job_id)
         assert row(tx, job_id) == before
         return
-    assert transitions.cancel(tx, job_id) is state
+    assert transitions.cancel(tx, job_id) == (state, QUIET)
     found = row(tx, job_id)
     match state:
         case State.QUEUED:

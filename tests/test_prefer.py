@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from jobstore.dialects.native import PreferTrigger, preferences
+from jobstore.dialects.native import PreferHeader, preferences
 from tests.client import GATED, Client
 from tests.conftest import Serve
 from tests.jobs import Answer
@@ -284,7 +284,7 @@ def essence(text: str) -> str:
 
 @given(st.lists(st.tuples(st.sampled_from(["Prefer", "prefer", "X-Prefer"]), TEXTS)))
 def test_what_travels_on_asks_for_no_job(fields: list[tuple[str, str]]) -> None:
-    assert asks(PreferTrigger().strip(tuple(fields))) is None
+    assert asks(PreferHeader().strip(tuple(fields))) is None
 
 
 @given(st.lists(PREFERENCES), st.lists(PREFERENCES))
@@ -296,9 +296,9 @@ def test_the_wish_is_heard_among_any_other_preferences(before: list[str], after:
 def test_preferences_of_others_are_left_as_they_are(parts: list[str]) -> None:
     headers = (("Prefer", ", ".join(parts)),) if parts else ()
     assert asks(headers) is None
-    assert PreferTrigger().strip(headers) == headers
+    assert PreferHeader().strip(headers) == headers
 
 
 def asks(headers: Iterable[tuple[str, str]]) -> bool | None:
     """Tell whether a request with these headers asks for a job whose result is wanted."""
-    return PreferTrigger().asks(CIMultiDict(headers))
+    return PreferHeader().asks(CIMultiDict(headers))

@@ -16,7 +16,7 @@ from jobstore.executor import Executor, Recovery, decide
 from jobstore.job import Failure, Replay, Submission
 from jobstore.lifecycle import State
 from jobstore.store import Orphan, Store
-from jobstore.store.store import STEP
+from jobstore.store.steps import STEP
 from jobstore.targets.router import Route, Router
 from tests.client import Client
 from tests.conftest import ServerProcess, running
@@ -50,7 +50,7 @@ def decision(
     cancel_asked: bool = False,
     max_attempts: int = 3,
 ) -> Recovery:
-    orphan = Orphan(7, 1, method, "/", attempt, 1 if cancel_asked else None)
+    orphan = Orphan(7, 1, method, "/", attempt, 1 if cancel_asked else None, None)
     return decide(orphan, replay, max_attempts)
 
 

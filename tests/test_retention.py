@@ -11,7 +11,7 @@ from jobstore.janitor import Janitor, Retention
 from jobstore.message import Response
 from jobstore.store import Store
 from jobstore.store.bodies import CHUNK_SIZE, SWEEP_STEP
-from jobstore.store.store import STEP
+from jobstore.store.steps import STEP
 from tests.stores import (
     START,
     CountingClock,
@@ -149,10 +149,10 @@ async def test_ids_are_never_used_again_not_even_when_the_history_is_gone(
     async with opened(store_path) as store:
         for _ in range(3):
             await taken(store, await finished(store))
-        assert await store.forget(START + 1) == 3
+        assert await store.upkeep.forget(START + 1) == 3
         assert await finished(store) == 4
         await taken(store, 4)
-        await store.forget(START + 1)
+        await store.upkeep.forget(START + 1)
     async with opened(store_path) as store:
         assert states(store_path) == {}
         assert await store.submit(submission()) == 5
@@ -205,10 +205,10 @@ async def many_results(store: Store) -> None:
 
 WORKS: Final[dict[str, Work]] = {
     "expire": lambda store: store.expire(LATE),
-    "purge": lambda store: store.purge(LATE),
-    "forget": lambda store: store.forget(LATE),
+    "purge": lambda store: store.upkeep.purge(LATE),
+    "forget": lambda store: store.upkeep.forget(LATE),
     "delete": lambda store: store.delete_all(),
-    "reroute": lambda store: store.reroute("/gone", "/other"),
+    "reroute": lambda store: store.upkeep.reroute("/gone", "/other"),
 }
 
 
@@ -252,7 +252,7 @@ async def test_a_large_body_is_swept_away_a_few_chunks_at_a_time(store_path: Pat
         await finished(store, Response(status=200, body=b"x" * chunks * CHUNK_SIZE))
         await store.delete_all()
         before = clock.looks
-        assert await store.sweep() >= chunks
+        assert await store.upkeep.sweep() >= chunks
         assert clock.looks - before >= 3
     assert rows(store_path, "SELECT * FROM chunk") == []
 
@@ -262,7 +262,7 @@ async def test_what_comes_in_while_everything_is_deleted_is_spared(store_path: P
         await many_results(store)
         with held_up(store_path):
             deleting = await begun(store.delete_all())
-            await store.counters()  # is read after the id up to which everything goes
+            await store.history.counters()  # is read after the id up to which everything goes
             submitting = await begun(store.submit(submission(target="/nobody")))
         assert await deleting == 2 * MANY
         assert await store.pending(10) == [await submitting]

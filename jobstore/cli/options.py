@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from jobstore import clock
 from jobstore.clock import SECOND
 from jobstore.config import Config, load
-from jobstore.config.written import Duration
+from jobstore.written import Duration
 
 P = ParamSpec("P")
 F = TypeVar("F", bound=Callable[..., object])

@@ -15,9 +15,8 @@ from jobstore.cli.terminal import Complaint, stdout, write, write_json
 from jobstore.config import Config
 from jobstore.job import Job
 from jobstore.lifecycle import AWAITED, State
-from jobstore.message import Body, Headers, Request, Response
+from jobstore.message import REDACTED, Body, Headers, Request, Response
 from jobstore.store import SECRET_HEADERS
-from jobstore.store.codec import REDACTED
 from jobstore.store.history import History, Search, open_history
 
 _ROWS: Final = 50

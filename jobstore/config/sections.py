@@ -10,7 +10,8 @@ from typing import Final, Literal, Self
 
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, field_validator, model_validator
 
-from jobstore.config.written import (
+from jobstore.job import Replay
+from jobstore.written import (
     DAY,
     GIB,
     HOUR,
@@ -19,6 +20,7 @@ from jobstore.config.written import (
     BasePath,
     BaseUrl,
     Count,
+    Dialects,
     Duration,
     DurationOrNever,
     FileName,
@@ -29,8 +31,8 @@ from jobstore.config.written import (
     PositiveDurationOrNever,
     PositiveSize,
     SizeOrUnlimited,
+    TimeZone,
 )
-from jobstore.job import Replay
 
 DEMO: Final = "jobstore.demo:create_app"  # who answers when no target is configured
 
@@ -46,6 +48,8 @@ class ServerSection(Section):
 
     host: str = Field("127.0.0.1", min_length=1, description="a host name or an address")
     port: Port = 8529
+    open: bool = Field(default=False, description="true or false")
+    dialects: Dialects = ("kinetica", "datameer")
 
 
 class StoreSection(Section):
@@ -68,6 +72,7 @@ class Limits(Section):
     concurrency: Count = 32
     timeout: PositiveDurationOrNever = HOUR
     replay: Replay = Field(Replay.IDEMPOTENT, description='"idempotent", "always" or "never"')
+    forward_credentials: bool = Field(default=False, description="true or false")
 
 
 class ExecutorSection(Limits):
@@ -86,6 +91,12 @@ class RetentionSection(Section):
     fetched: DurationOrNever = DAY
     history: DurationOrNever = 90 * DAY
     interval: PositiveDuration = MINUTE
+
+
+class DatameerSection(Section):
+    """How Datameer's dialect writes times."""
+
+    time_zone: TimeZone = "UTC"
 
 
 class PrivacySection(Section):
@@ -142,6 +153,7 @@ class Config(BaseModel):
     capture: CaptureSection = CaptureSection()
     executor: ExecutorSection = ExecutorSection()
     retention: RetentionSection = RetentionSection()
+    datameer: DatameerSection = DatameerSection()
     privacy: PrivacySection = PrivacySection()
     log: LogSection = LogSection()
     target: tuple[TargetSection, ...] = Field((), description="tables headed [[target]]")

@@ -22,6 +22,7 @@ from jobstore.clock import SECOND
 from jobstore.errors import (
     BodyBroken,
     BodyTooLarge,
+    Forbidden,
     JobNotFound,
     JobstoreError,
     NotAccepting,
@@ -60,6 +61,7 @@ _ERRORS: Final[Mapping[type[JobstoreError], tuple[int, int, str | None]]] = {
     BodyBroken: (400, 400, "bad parameter"),
     NoTarget: (404, 404, None),
     JobNotFound: (404, 404, "not found"),
+    Forbidden: (403, 11, "forbidden"),
 }
 _RETRY_AFTER: Final = {"Retry-After": "1"}
 _NO_HEADERS: Final[Mapping[str, str]] = {}
@@ -69,7 +71,7 @@ _INTERNAL: Final = 4
 _FAILED: Final = 1
 
 
-class ArangoTrigger:
+class ArangoHeader:
     """``x-arango-async: store`` keeps the result, ``true`` does not, anything else is nothing."""
 
     dialect = Dialect.ARANGO
@@ -123,19 +125,19 @@ class ArangoJobs:
             case "PUT", [job_id]:
                 return await self._fetch(request, _existing(job_id))
             case "PUT", [job_id, "cancel"]:
-                await self._store.cancel(_existing(job_id))
+                await self._store.cancel(_existing(job_id), wire.changing(request).scope)
             case "GET", ["pending"]:
-                return _ids(await self._store.pending(_count(request)))
+                return _ids(await self._store.pending(_count(request), wire.scope(request)))
             case "GET", ["done"]:
-                return _ids(await self._store.held(_count(request)))
+                return _ids(await self._store.held(_count(request), wire.scope(request)))
             case "GET", [job_id] if _NUMERIC_ID.fullmatch(job_id):
-                return _status(await self._store.peek(_existing(job_id)))
+                return _status(await self._store.peek(_existing(job_id), wire.scope(request)))
             case "DELETE", ["all"]:
-                await self._store.delete_all()
+                await self._store.delete_all(wire.changing(request).scope)
             case "DELETE", ["expired"]:
-                await self._store.expire(_stamp(request))
+                await self._store.expire(_stamp(request), wire.changing(request).scope)
             case "DELETE", [job_id]:
-                await self._store.delete(_existing(job_id))
+                await self._store.delete(_existing(job_id), wire.changing(request).scope)
             case (("PUT" | "GET" | "DELETE"), _):
                 raise _BadParameterError
             case _:
@@ -143,7 +145,7 @@ class ArangoJobs:
         return _json(200, {"result": True})
 
     async def _fetch(self, request: web.Request, job_id: int) -> web.StreamResponse:
-        async with self._store.take(job_id) as delivery:
+        async with self._store.take(job_id, wire.changing(request).scope) as delivery:
             if delivery is None:
                 return _empty(204)
             response = delivery.response or _stand_in(delivery)

@@ -11,6 +11,7 @@ from jobstore import wire
 from jobstore.errors import (
     BodyBroken,
     BodyTooLarge,
+    Forbidden,
     JobNotFound,
     JobstoreError,
     NotAccepting,
@@ -21,6 +22,9 @@ from jobstore.errors import (
 from jobstore.job import Dialect, Report
 from jobstore.message import Headers
 from jobstore.store import Store
+
+# How the paths of this API begin.
+OWN_PATHS: Final = re.compile(r"/_jobs/[0-9]+/report(?:[/?]|$)")
 
 # RFC 7240 section 2: a comma separates preferences, unless it stands in a quoted string.
 _PREFERENCE: Final = re.compile(r"""(?:[^,"]|"(?:[^"\\]|\\.)*"?)+""")
@@ -35,6 +39,7 @@ _STATUS: Final[dict[type[JobstoreError], int]] = {
     BodyBroken: 400,
     NoTarget: 404,
     JobNotFound: 404,
+    Forbidden: 403,
 }
 
 _EXPECTED: Final = (
@@ -52,7 +57,7 @@ class _Said(BaseModel):
     warnings: tuple[str, ...] = ()
 
 
-class PreferTrigger:
+class PreferHeader:
     """``Prefer: respond-async`` (RFC 7240) asks for a job whose result will be fetched."""
 
     dialect = Dialect.NATIVE
@@ -104,6 +109,7 @@ class NativeReports:
     async def report(self, request: web.Request) -> web.Response:
         """Write a report down, and tell whether the job's cancellation was asked for."""
         try:
+            wire.changing(request)
             report = _report(request, await request.read())
             cancelled = await self._store.report(report)
         except ValueError as error:

@@ -2,8 +2,9 @@
 
 from jobstore.store.delivery import Delivery
 from jobstore.store.opening import owned_store, shared_store
-from jobstore.store.store import SECRET_HEADERS, Boot, Limits, Orphan, Store
+from jobstore.store.store import SECRET_HEADERS, Limits, Reading, Store
 from jobstore.store.transitions import Capture
+from jobstore.store.upkeep import Boot, Orphan
 
 __all__ = [
     "SECRET_HEADERS",
@@ -12,6 +13,7 @@ __all__ = [
     "Delivery",
     "Limits",
     "Orphan",
+    "Reading",
     "Store",
     "owned_store",
     "shared_store",

@@ -4,12 +4,10 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from jobstore.job import Dialect, Failure, Job
+from jobstore.job import Dialect, Failure, Job, Trigger
 from jobstore.lifecycle import Result, State
-from jobstore.message import Headers
+from jobstore.message import REDACTED, Headers
 from jobstore.store.statements import JOB_COLUMNS
-
-REDACTED: Final = "[redacted]"
 
 _JOB_NAMES: Final = tuple(column.name for column in JOB_COLUMNS)
 
@@ -57,4 +55,6 @@ def decode_job(row: Sequence[Any]) -> Job:
     values["dialect"] = Dialect(values["dialect"])
     values["failure"] = Failure(values["failure"]) if values["failure"] else None
     values["counters"] = json.loads(values["counters"]) if values["counters"] else {}
+    values["trigger"] = Trigger(values["trigger"]) if values["trigger"] else None
+    values["once"] = bool(values["once"])
     return Job(**values)

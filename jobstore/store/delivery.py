@@ -62,11 +62,12 @@ class Deliveries:
         return list(self._reserved)
 
     @asynccontextmanager
-    async def taken(self, job_id: int) -> AsyncIterator[Delivery | None]:
+    async def taken(self, job_id: int, scope: str | None = None) -> AsyncIterator[Delivery | None]:
         """Take a result; leaving the context by an exception gives it back.
 
         Args:
             job_id: the job.
+            scope: whose it has to be, or None for anybody's.
 
         Returns:
             the result, or None if the job has not ended yet.
@@ -76,7 +77,7 @@ class Deliveries:
         """
         reader = _Reader()
         try:
-            kept = await self._taking(job_id, reader)
+            kept = await self._taking(job_id, scope, reader)
             if kept is None:
                 yield None
                 return
@@ -90,8 +91,8 @@ class Deliveries:
         finally:
             self._release(job_id, reader)
 
-    async def _taking(self, job_id: int, reader: _Reader) -> Kept | None:
-        operation = self._writer.post(lambda tx: self._take(tx, job_id, reader))
+    async def _taking(self, job_id: int, scope: str | None, reader: _Reader) -> Kept | None:
+        operation = self._writer.post(lambda tx: self._take(tx, job_id, scope, reader))
         try:
             return await asyncio.shield(operation)
         except asyncio.CancelledError:
@@ -112,8 +113,10 @@ class Deliveries:
     def _give_back(self, job_id: int, because: str) -> "asyncio.Future[None]":
         return self._writer.insist(lambda tx: transitions.give_back(tx, job_id, because))
 
-    def _take(self, tx: Transaction, job_id: int, reader: _Reader) -> Kept | None:
-        job = transitions.awaited(tx, job_id)
+    def _take(
+        self, tx: Transaction, job_id: int, scope: str | None, reader: _Reader
+    ) -> Kept | None:
+        job = transitions.awaited(tx, job_id, scope)
         if job.result is Result.NONE or reader.gone:
             return None
         if self._reserved.get(job_id, reader) is not reader:

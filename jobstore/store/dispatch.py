@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from jobstore.job import Claim, Order
+from jobstore.store.transitions import Aftermath
 from jobstore.store.writer import Operation, Writer
 
 # How long to wait before claiming again after the store could not be written.
@@ -119,9 +120,24 @@ class Dispatcher:
             lane.backlog = True
             self._refill(target)
 
-    def dequeued(self) -> None:
-        """Note that a job waits no longer, but for another reason than a claim."""
-        self.queued -= 1
+    def lined_up(self, count: int) -> None:
+        """Note that jobs are about to wait in the file, one for the other."""
+        self.queued += count
+
+    def dequeued(self, count: int = 1) -> None:
+        """Note that jobs wait no longer, but for another reason than a claim."""
+        self.queued -= count
+
+    def followed(self, aftermath: Aftermath) -> None:
+        """Note what the end of a job meant for those that waited for it."""
+        self.queued -= aftermath.cancelled
+        for target in aftermath.released:
+            self.enqueued(target)
+
+    def recounted(self, queued: int) -> None:
+        """Note how many jobs wait, some of them unheard of before."""
+        self.queued = queued
+        self.claim_all()
 
     def requeued(self, count: int) -> None:
         """Note that jobs wait again."""

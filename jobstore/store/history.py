@@ -5,14 +5,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Final
 
+from jobstore.clock import SECOND
 from jobstore.errors import JobNotFound
 from jobstore.job import Job, Moment
 from jobstore.lifecycle import ENDED, State
 from jobstore.message import Body, Request, Response
-from jobstore.store import sqlite
-from jobstore.store import statements as sql
+from jobstore.store import definition_statements as definitions
+from jobstore.store import history_statements as sql
+from jobstore.store import sqlite, statements, transitions
 from jobstore.store.bodies import Side, Spooled, StoredBody
 from jobstore.store.codec import decode_headers, decode_job
 from jobstore.store.sqlite import Connection, Statement
@@ -21,6 +24,8 @@ from jobstore.store.transitions import LARGEST_ID
 # How many jobs one statement looks at, found or not: each is a read transaction, and while one
 # lasts, the WAL cannot be cut back.
 WINDOW: Final = 2000
+# From how many earlier runs the duration of the next one is guessed.
+USUAL_RUNS: Final = 10
 
 # What has the same time was committed together; this is the order in which it came about.
 _IN_ORDER: Final = ("submitted", "started", "warned", "cancel asked", *ENDED, "fetched")
@@ -89,16 +94,64 @@ class History:
         Raises:
             JobNotFound: there is none, or it is no longer in the history.
         """
-        row = await self._row(sql.GET_JOB, job_id=job_id) if 0 < job_id <= LARGEST_ID else None
+        row = await self._job(job_id)
         if row is None:
             raise JobNotFound(job_id)
         return decode_job(row)
 
-    async def awaited(self, limit: int) -> list[Job]:
+    async def visible(self, job_id: int, scope: str | None = None) -> Job:
+        """Look at a job that was not deleted.
+
+        Args:
+            job_id: the job.
+            scope: whose it has to be, or None for anybody's.
+
+        Raises:
+            JobNotFound: there is none.
+        """
+        return transitions.if_visible(job_id, await self._job(job_id), scope)
+
+    async def _job(self, job_id: int) -> Any:
+        if not 0 < job_id <= LARGEST_ID:
+            return None
+        return await self._row(statements.GET_JOB, job_id=job_id)
+
+    async def runs(
+        self, definition: int, length: int, start: int = 0, scope: str | None = None
+    ) -> list[Job]:
+        """List the runs of a definition, the newest first.
+
+        Args:
+            definition: its id.
+            length: how many at most.
+            start: how many of the newest to leave out.
+            scope: whose, or None for anybody's.
+        """
+        values = {"definition": definition, "limit": length, "start": start, "scope": scope}
+        return [decode_job(row) for row in await self._rows(sql.RUNS, **values)]
+
+    async def usual_duration(self, job: Job) -> float | None:
+        """Tell how long the latest runs of a job's definition took on average before it.
+
+        Returns:
+            seconds, or None if there were none.
+        """
+        rows = await self._rows(
+            sql.DURATIONS, definition=job.definition, before=job.id, limit=USUAL_RUNS
+        )
+        return fmean(row[0] for row in rows) / SECOND if rows else None
+
+    async def definition_name(self, definition: int) -> str:
+        """Tell the name of a definition, whether it was deleted or not."""
+        row = await self._row(definitions.NAME, definition=definition)
+        return str(row[0])
+
+    async def awaited(self, limit: int, scope: str | None = None) -> list[Job]:
         """List the jobs that can still be asked for.
 
         Args:
             limit: how many of them; the newest ones are listed.
+            scope: whose, or None for anybody's.
 
         Returns:
             the jobs, the newest last.
@@ -106,7 +159,7 @@ class History:
         jobs = [
             decode_job(row)
             for statement in sql.NEWEST_AWAITED
-            for row in await self._rows(statement, limit=limit)
+            for row in await self._rows(statement, limit=limit, scope=scope)
         ]
         # A job whose work ended between the two statements is in both of them.
         found = {job.id: job for job in jobs}
@@ -146,7 +199,7 @@ class History:
 
     async def response(self, job: Job) -> Response | None:
         """Read the target's answer; None if there was none, or it is no longer kept."""
-        row = await self._row(sql.GET_RESPONSE, job_id=job.id)
+        row = await self._row(statements.GET_RESPONSE, job_id=job.id)
         body = await self._body(job.id, "response", row[-1]) if row else None
         if body is None or job.status is None:
             return None
@@ -165,12 +218,12 @@ class History:
 
     async def counters(self) -> dict[tuple[str, str], int]:
         """Tell how many jobs are in each state of each machine."""
-        return {(machine, state): n for machine, state, n in await self._rows(sql.COUNTERS)}
+        return {(machine, state): n for machine, state, n in await self._rows(statements.COUNTERS)}
 
     async def _body(self, job_id: int, side: Side, content: bytes | None) -> Body | None:
         if content is not None:
             return content
-        row = await self._row(sql.FIND_BODY, job_id=job_id, side=side)
+        row = await self._row(statements.FIND_BODY, job_id=job_id, side=side)
         return _KeptBody(StoredBody(self._reader, Spooled(*row)), self._path) if row else None
 
     async def _row(self, statement: Statement, **values: object) -> Any:

@@ -9,9 +9,10 @@ from pathlib import Path
 from jobstore import __version__, clock
 from jobstore.clock import Clock
 from jobstore.errors import StoreError
-from jobstore.lifecycle import State
-from jobstore.store import sqlite
+from jobstore.store import sqlite, transitions
 from jobstore.store import statements as sql
+from jobstore.store.accounts import Accounts, opened_accounts
+from jobstore.store.history import History
 from jobstore.store.lock import owned
 from jobstore.store.migrate import migrate
 from jobstore.store.store import Limits, Store
@@ -37,9 +38,11 @@ async def owned_store(
     limits = limits or Limits()
     with owned(path):
         await asyncio.to_thread(migrate, path)
-        async with _connections(path, limits.size, clock) as (writer, reader):
+        async with _connections(path, limits.size, clock) as (writer, reader, accounts):
             boot = await writer.run(_begin_boot)
-            store = Store(writer, reader, limits, boot, await _count_queued(reader))
+            queued = await writer.run(transitions.count_queued)
+            history = History(reader, path)
+            store = Store(writer, reader, limits, accounts, history, boot=boot, queued=queued)
             try:
                 yield store
             finally:
@@ -48,29 +51,42 @@ async def owned_store(
 
 
 @asynccontextmanager
-async def shared_store(path: Path, clock: Clock = clock.now) -> AsyncIterator[Store]:
+async def shared_store(
+    path: Path, limits: Limits | None = None, clock: Clock = clock.now
+) -> AsyncIterator[Store]:
     """Open a store for a single change, beside its server or without one.
 
     Args:
         path: an existing store of this schema version.
+        limits: what it takes in.
         clock: what time it is.
 
     Raises:
         StoreError: it is missing, foreign, of another version, or damaged.
     """
     sqlite.require(path)
-    async with _connections(path, 0, clock) as (writer, reader):
-        yield Store(writer, reader, Limits(), boot=0, queued=0)
+    async with _connections(path, 0, clock) as (writer, reader, accounts):
+        queued = await writer.run(transitions.count_queued)
+        yield Store(
+            writer,
+            reader,
+            limits or Limits(),
+            accounts,
+            History(reader, path),
+            boot=0,
+            queued=queued,
+        )
 
 
 @asynccontextmanager
 async def _connections(
     path: Path, max_size: int, clock: Clock
-) -> AsyncIterator[tuple[Writer, sqlite.Connection]]:
+) -> AsyncIterator[tuple[Writer, sqlite.Connection, Accounts]]:
     async with sqlite.writer(path, max_size) as connection, sqlite.reader(path) as reader:
         writer = Writer(connection, path, clock)
-        yield writer, reader
-        await writer.drained()
+        with opened_accounts(path, writer) as accounts:
+            yield writer, reader, accounts
+            await writer.drained()
 
 
 def _begin_boot(tx: Transaction) -> int:
@@ -79,8 +95,3 @@ def _begin_boot(tx: Transaction) -> int:
 
 def _end_boot(tx: Transaction, boot: int) -> None:
     tx.execute(sql.END_BOOT, boot=boot, now=tx.now)
-
-
-async def _count_queued(reader: sqlite.Connection) -> int:
-    rows = await reader.execute_fetchall(sql.COUNTERS.sql)
-    return sum(n for machine, state, n in rows if (machine, state) == ("job", State.QUEUED))

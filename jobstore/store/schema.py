@@ -15,6 +15,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    text,
 )
 
 METADATA: Final = MetaData()
@@ -57,8 +58,70 @@ JOB: Final = Table(
     Column("progress", REAL),
     Column("counters", Text),
     Column("warnings", Integer, nullable=False),
+    Column("timeout", REAL),
+    Column("replay", Text),
+    Column("tag", Text),
+    Column("once", Integer, nullable=False, server_default=text("0")),
+    Column("definition", ForeignKey("definition.id")),
+    Column("trigger", Text),
+    Column("follows", Integer),
     sqlite_autoincrement=True,
     sqlite_strict=True,
+)
+
+DEFINITION: Final = Table(
+    "definition",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("file_id", Integer, nullable=False, unique=True),
+    Column("uuid", Text, nullable=False, unique=True),
+    Column("name", Text, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("method", Text, nullable=False),
+    Column("request_target", Text, nullable=False),
+    Column("headers", Text, nullable=False),
+    Column("secrets", Text),
+    Column("content", LargeBinary, nullable=False),
+    Column("timeout", REAL),
+    Column("replay", Text),
+    Column("created_at", Integer, nullable=False),
+    Column("changed_at", Integer, nullable=False),
+    Column("deleted_at", Integer),
+    sqlite_autoincrement=True,
+    sqlite_strict=True,
+)
+
+ACCOUNT: Final = Table(
+    "account",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("role", Text, nullable=False),
+    Column("password", Text, nullable=False),
+    Column("created_at", Integer, nullable=False),
+    Column("changed_at", Integer, nullable=False),
+    sqlite_strict=True,
+)
+
+TOKEN: Final = Table(
+    "token",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("account", ForeignKey("account.name", ondelete="CASCADE"), nullable=False),
+    Column("label", Text, nullable=False),
+    Column("digest", Text, nullable=False, unique=True),
+    Column("created_at", Integer, nullable=False),
+    sqlite_autoincrement=True,
+    sqlite_strict=True,
+)
+
+REVISION: Final = Table(
+    "revision",
+    METADATA,
+    Column("of", Text, primary_key=True),
+    Column("number", Integer, nullable=False),
+    sqlite_strict=True,
+    sqlite_with_rowid=False,
 )
 
 REQUEST: Final = Table(

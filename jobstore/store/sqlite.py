@@ -15,6 +15,7 @@ import aiosqlite
 from sqlalchemy import (
     ColumnClause,
     ColumnElement,
+    Integer,
     Select,
     Text,
     bindparam,
@@ -41,7 +42,7 @@ from jobstore.errors import (
 APPLICATION_ID: Final = (
     0x6A_6F_62_73  # "jobs", https://www.sqlite.org/pragma.html#pragma_application_id
 )
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 _MAGIC: Final = b"SQLite format 3\0"  # https://www.sqlite.org/fileformat.html#the_database_header
 
 # How long to wait for another process's transaction, such as a command of the CLI.
@@ -120,6 +121,14 @@ class Connection(aiosqlite.Connection):
         result: T = await self._execute(function, self._conn, *args, **kwargs)  # type: ignore[no-untyped-call]  # aiosqlite has no annotations here
         return result
 
+    async def rows(self, statement: Statement, **values: object) -> list[Any]:
+        """Execute a statement with values for its parameters, and give all its rows."""
+        return list(await self.execute_fetchall(statement.sql, values))
+
+    async def row(self, statement: Statement, **values: object) -> Any:
+        """Execute a statement as `rows` does, and give its first row, or None."""
+        return next(iter(await self.rows(statement, **values)), None)
+
     async def __aenter__(self) -> Self:
         """Start the thread and connect."""
         await super().__aenter__()
@@ -143,6 +152,15 @@ def blank(column: ColumnElement[str]) -> ColumnElement[str]:
 def listed(name: str) -> Select[tuple[Any]]:
     """Select the members of a list that is bound as one parameter, as JSON text."""
     return select(func.json_each(bindparam(name)).table_valued("value").c.value)
+
+
+def next_id(table: str) -> ColumnElement[int]:
+    """Give the id that the next row of a table with AUTOINCREMENT will get.
+
+    https://www.sqlite.org/autoinc.html
+    """
+    last = f"(SELECT seq FROM sqlite_sequence WHERE name = '{table}')"  # noqa: S608 - our own word
+    return literal_column(f"coalesce({last}, 0) + 1", Integer)
 
 
 def merged(column: ColumnElement[str], name: str) -> ColumnElement[str]:

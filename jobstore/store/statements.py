@@ -1,7 +1,6 @@
 """Every statement of the store, compiled once; the guards come from the tables of the lifecycle."""
 
 from collections.abc import Mapping
-from functools import cache
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -34,7 +33,9 @@ _ZERO: Final = literal_column("0", Integer)  # SQLAlchemy would bind it, at each
 _ONE: Final = literal_column("1", Integer)
 
 JOB_COLUMNS: Final = tuple(
-    column for column in schema.JOB.columns if column.name not in {"boot", "purgeable_at"}
+    column
+    for column in schema.JOB.columns
+    if column.name not in {"boot", "purgeable_at", "timeout", "replay"}
 )
 
 
@@ -87,6 +88,8 @@ def _ending(event: Event) -> Update:
 
 _this_job: Final = _job.id == bindparam("job_id")
 _these_jobs: Final = _job.id.in_(listed("ids"))
+_ready: Final = and_(in_state(State.QUEUED), _job.follows.is_(None))
+_in_scope: Final = or_(bindparam("scope").is_(None), _job.owner == bindparam("scope"))
 # A claim is a fence: what an earlier attempt has to say about the job is not heard.
 _this_claim: Final = and_(
     _this_job, _job.boot == bindparam("boot"), _job.attempt == bindparam("claimed_attempt")
@@ -113,6 +116,13 @@ SUBMIT: Final = Statement(
                 "boot",
                 "submitted_at",
                 "started_at",
+                "timeout",
+                "replay",
+                "tag",
+                "once",
+                "definition",
+                "trigger",
+                "follows",
             }
         }
         | {"warnings": literal_column("0")}
@@ -131,14 +141,29 @@ CLAIM: Final = Statement(
     .where(
         _job.id.in_(
             select(_job.id)
-            .where(in_state(State.QUEUED), _job.target == bindparam("claimed_target"))
+            .where(_ready, _job.target == bindparam("claimed_target"))
             .order_by(_job.priority, _job.id)
             .limit(_limit)
             .offset(_ZERO)
         )
     )
     .values(attempt=_job.attempt + _ONE, boot=bindparam("claimed_by"), started_at=_now)
-    .returning(_job.id, _job.attempt, _job.method, _job.path, _job.priority)
+    .returning(
+        _job.id,
+        _job.attempt,
+        _job.method,
+        _job.path,
+        _job.priority,
+        _job.owner,
+        _job.timeout,
+    )
+)
+TAGGED: Final = Statement(
+    select(_job.id, _job.owner)
+    .where(_job.tag == bindparam("tag"), with_result(*AWAITED), _in_scope)
+    .order_by(_job.id.desc())
+    .limit(_ONE)
+    .offset(_ZERO)
 )
 GET_REQUEST: Final = Statement(
     select(_request.headers, _request.secrets, _request.content).where(
@@ -184,10 +209,28 @@ FORGET_SECRETS: Final = Statement(
     .values(secrets=blank(_request.secrets))
 )
 
+# --- the jobs that wait for others --------------------------------------------------------------
+
+_followers: Final = and_(in_state(State.QUEUED), _job.follows == bindparam("job_id"))
+RELEASE: Final = Statement(
+    update(schema.JOB).where(_followers).values(follows=null()).returning(_job.id, _job.target)
+)
+CANCEL_FOLLOWERS: Final = Statement(
+    _ending(Event.CANCEL).where(_followers).values(detail=bindparam("because")).returning(_job.id)
+)
+
 # --- recovery -----------------------------------------------------------------------------------
 
 ORPHANS: Final = Statement(
-    select(_job.id, _job.boot, _job.method, _job.path, _job.attempt, _job.cancel_asked_at)
+    select(
+        _job.id,
+        _job.boot,
+        _job.method,
+        _job.path,
+        _job.attempt,
+        _job.cancel_asked_at,
+        _job.replay,
+    )
     .where(in_state(State.RUNNING), _job.boot < bindparam("boot"))
     .order_by(_job.boot, _job.id)
     .limit(_limit)
@@ -253,12 +296,23 @@ GET_RESPONSE: Final = Statement(
         _response.job_id == bindparam("job_id")
     )
 )
+# What is kept of a request's headers says how its answer is to be read.
+GET_HEADERS: Final = Statement(
+    select(_request.headers).where(_request.job_id == bindparam("job_id"))
+)
 # A job deleted before its end stays unpurgeable until then: it still needs its request.
 _since_ended: Final = case((in_state(*ENDED), _now), else_=null())
 DELETE: Final = Statement(
     _result_event(Event.DELETE)
-    .where(_this_job)
+    .where(_this_job, with_result(*AWAITED))
     .values(purgeable_at=_since_ended)
+    .returning(_job.id)
+)
+# Whoever may see a job for good may delete what is left of it as well.
+DISCARD: Final = Statement(
+    _result_event(Event.DELETE)
+    .where(_this_job)
+    .values(fetched_at=null(), purgeable_at=_since_ended)
     .returning(_job.id)
 )
 
@@ -271,9 +325,12 @@ def _delete_step(awaited: Result) -> Statement:
                 select(_job.id)
                 .where(
                     with_result(awaited),
+                    _job.id > bindparam("after"),
                     _job.id <= bindparam("last"),
                     _job.id.not_in(listed("busy")),
+                    _in_scope,
                 )
+                .order_by(_job.id)
                 .limit(_limit)
                 .offset(_ZERO)
             )
@@ -291,8 +348,10 @@ EXPIRE_STEP: Final = Statement(
             select(_job.id)
             .where(
                 with_result(Result.HELD),
+                _job.finished_at >= bindparam("since"),
                 _job.finished_at < bindparam("before"),
                 _job.id.not_in(listed("busy")),
+                _in_scope,
             )
             .order_by(_job.finished_at)
             .limit(_limit)
@@ -300,7 +359,7 @@ EXPIRE_STEP: Final = Statement(
         )
     )
     .values(purgeable_at=_now)
-    .returning(_job.id)
+    .returning(_job.id, _job.finished_at)
 )
 DROP_RESPONSES: Final = Statement(
     delete(schema.RESPONSE).where(_response.job_id.in_(listed("ids")))
@@ -420,81 +479,33 @@ DROP_JOBS: Final = Statement(
 
 GET_JOB: Final = Statement(select(*JOB_COLUMNS).where(_this_job))
 PENDING_IDS: Final = Statement(
-    select(_job.id).where(with_result(Result.NONE)).order_by(_job.id).limit(_limit).offset(_ZERO)
+    select(_job.id)
+    .where(with_result(Result.NONE), _in_scope)
+    .order_by(_job.id)
+    .limit(_limit)
+    .offset(_ZERO)
 )
 HELD_IDS: Final = Statement(
-    select(_job.id).where(with_result(Result.HELD)).order_by(_job.id).limit(_limit).offset(_ZERO)
+    select(_job.id)
+    .where(with_result(Result.HELD), _in_scope)
+    .order_by(_job.id)
+    .limit(_limit)
+    .offset(_ZERO)
 )
 LAST_ID: Final = Statement(select(func.coalesce(func.max(_job.id), _ZERO)))
 COUNTERS: Final = Statement(
     select(schema.COUNTER.c.machine, schema.COUNTER.c.state, schema.COUNTER.c.count)
 )
 
-# Newest first: the limit cuts off what has waited longest.
-NEWEST_AWAITED: Final = tuple(
-    Statement(
-        select(*JOB_COLUMNS)
-        .where(with_result(awaited))
-        .order_by(_job.id.desc())
-        .limit(_limit)
-        .offset(_ZERO)
-    )
-    for awaited in AWAITED
+# --- what other processes put in ----------------------------------------------------------------
+
+REVISE: Final = Statement(
+    update(schema.REVISION)
+    .where(schema.REVISION.c.of == constant("queue"))
+    .values(number=schema.REVISION.c.number + _ONE)
 )
-_window: Final = (
-    select(_job.id, _job.submitted_at)
-    .where(_job.id <= bindparam("last"))
-    .order_by(_job.id.desc())
-    .limit(_limit)
-    .offset(_ZERO)
-    .subquery()
-)
-# The next jobs of the history, whether they are looked for or not.
-WINDOW: Final = Statement(
-    select(func.min(_window.c.id), func.max(_window.c.submitted_at)).select_from(_window)
-)
-_LOOKED_FOR: Final[Mapping[str, ColumnElement[bool]]] = {
-    "states": _job.state.in_(listed("states")),
-    "owner": _job.owner == bindparam("owner"),
-    "path": func.substr(_job.path, _ONE, func.length(bindparam("path"))) == bindparam("path"),
-    "since": _job.submitted_at >= bindparam("since"),
-    "until": _job.submitted_at < bindparam("until"),
-    "lowest_status": _job.status >= bindparam("lowest_status"),
-    "highest_status": _job.status <= bindparam("highest_status"),
-}
-
-
-@cache
-def looked_for(conditions: frozenset[str]) -> Statement:
-    """Select the jobs of a window that meet conditions, newest first.
-
-    Args:
-        conditions: keys of `_LOOKED_FOR`, each of which is a parameter too.
-    """
-    return Statement(
-        select(*JOB_COLUMNS)
-        .where(
-            _job.id.between(bindparam("first"), bindparam("last")),
-            *(_LOOKED_FOR[name] for name in sorted(conditions)),
-        )
-        .order_by(_job.id.desc())
-        .limit(_limit)
-        .offset(_ZERO)
-    )
-
-
-KEPT_REQUEST: Final = Statement(
-    select(_request.headers, _request.content).where(_request.job_id == bindparam("job_id"))
-)
-TIMELINE: Final = Statement(
-    select(
-        schema.TIMELINE.c.job_id,
-        schema.TIMELINE.c.at,
-        schema.TIMELINE.c.event,
-        schema.TIMELINE.c.detail,
-    )
-    .where(schema.TIMELINE.c.job_id == bindparam("job_id"))
-    .order_by(schema.TIMELINE.c.at)
+REVISION: Final = Statement(
+    select(schema.REVISION.c.number).where(schema.REVISION.c.of == bindparam("of"))
 )
 
 # --- boots --------------------------------------------------------------------------------------

@@ -1,26 +1,33 @@
 """The store of a running server: everything that a job goes through, durably."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 from jobstore.errors import JobNotFound, QueueFull, ShuttingDown, StoreBusy, StoreFull
 from jobstore.handle import JobHandle
 from jobstore.job import Cancellation, Claim, Failure, Job, Order, Report, Submission
 from jobstore.lifecycle import State
-from jobstore.message import Body, Response, chunks
+from jobstore.message import Body, Headers, Response, chunks
 from jobstore.store import statements as sql
 from jobstore.store import transitions
+from jobstore.store.accounts import Accounts
 from jobstore.store.bodies import Bodies, Content
+from jobstore.store.codec import encode_ids
+from jobstore.store.definitions import Definitions
 from jobstore.store.delivery import Deliveries, Delivery
 from jobstore.store.dispatch import Dispatcher
-from jobstore.store.sqlite import Connection, Statement, checkpoint
-from jobstore.store.transitions import LARGEST_ID, Capture
+from jobstore.store.history import History
+from jobstore.store.sqlite import Connection, Statement
+from jobstore.store.steps import STEP
+from jobstore.store.transitions import LARGEST_ID, Aftermath, Capture
+from jobstore.store.upkeep import Upkeep
 from jobstore.store.writer import Operation, Transaction, Writer
 
-# How many rows one step of long work may touch, so that it stalls nobody.
-STEP: Final = 500
+# How long it may take until a job is noticed that another process put in.
+NOTICE_SECONDS: Final = 0.5
 # Never stored in clear beyond need, whatever a configuration adds to them.
 SECRET_HEADERS: Final = frozenset({"authorization", "cookie", "proxy-authorization"})
 
@@ -45,40 +52,53 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Boot:
-    """One start of a server; times in microseconds since 1970."""
+class Reading:
+    """A job, and what its target answered, for who looks without taking.
 
-    pid: int
-    started_at: int
-    ended_at: int | None
+    Args:
+        job: the job.
+        request_headers: what is kept of its request's headers.
+        response: the target's answer; None if there is none.
+    """
 
-
-@dataclass(frozen=True, slots=True)
-class Orphan:
-    """A claim that an earlier start of a server left behind."""
-
-    job_id: int
-    boot: int
-    method: str
-    path: str
-    attempt: int
-    cancel_asked_at: int | None
+    job: Job
+    request_headers: Headers
+    response: Response | None
 
 
 class Store:
     """Jobs in a file; each method returns when what it did is on the disk.
 
+    Where a method takes a scope, that is whose jobs whoever asks may see, or None for all.
+
     Args:
         writer: the one writer.
         reader: a connection for reading.
         limits: what it takes in.
+        accounts: who may ask.
+        history: the same store, for people.
         boot: the number of this start of the server; 0 where no server runs.
         queued: how many jobs wait already.
+
+    Attributes:
+        definitions: the requests that are kept to be run again.
+        upkeep: what the server does by itself.
     """
 
-    def __init__(
-        self, writer: Writer, reader: Connection, limits: Limits, boot: int, queued: int
+    def __init__(  # noqa: PLR0913 - it is put together in one place
+        self,
+        writer: Writer,
+        reader: Connection,
+        limits: Limits,
+        accounts: Accounts,
+        history: History,
+        *,
+        boot: int,
+        queued: int,
     ) -> None:
+        self.accounts = accounts
+        self.history = history
+        self.definitions = Definitions(writer, reader, limits.secret)
         self._writer = writer
         self._reader = reader
         self._limits = limits
@@ -87,7 +107,9 @@ class Store:
         self._bodies = Bodies(writer, reader, limits.inline)
         self._deliveries = Deliveries(writer, self._bodies)
         self._dispatcher = Dispatcher(writer, self._claiming, queued)
+        self.upkeep = Upkeep(writer, reader, self._bodies, self._dispatcher, boot)
         self._reporting: set[JobHandle] = set()
+        self._noticed = accounts.revision("queue")
 
     # --- submit and run -------------------------------------------------------------------------
 
@@ -108,11 +130,20 @@ class Store:
         """Wait until no job runs and none is about to."""
         await self._dispatcher.idle()
 
-    async def submit(self, submission: Submission) -> int:
+    async def noticed(self) -> None:
+        """Wait until another process has put jobs in, and see to it that they run."""
+        # Nobody can tell this process; a row that is read now and then has to.
+        while (revision := self.accounts.revision("queue")) == self._noticed:  # noqa: ASYNC110
+            await asyncio.sleep(NOTICE_SECONDS)
+        self._noticed = revision
+        await self._writer.run(transitions.count_queued, self._dispatcher.recounted)
+
+    async def submit(self, submission: Submission, scope: str | None = None) -> int:
         """Take a job in.
 
         Args:
             submission: what to run; its request's body is read here.
+            scope: among whose jobs its tag has to be the only one of its kind.
 
         Returns:
             the job's id, once the job is on the disk.
@@ -120,23 +151,55 @@ class Store:
         Raises:
             NotAccepting: the queue is full, or the server drains.
             BodyTooLarge: the request's body exceeds the limit.
+            TagTaken: another job has its tag.
             StoreError: it could not be written.
         """
         self._check_accepting()
         body, limit = submission.request.body, self._limits.body
         if self._bodies.is_small(body) and len(body) <= limit:
-            return await self._submit(submission, body)
+            return await self._submit(submission, body, scope)
         async with self._bodies.received(chunks(body), "request", limit) as content:
             self._check_accepting()
-            return await self._submit(submission, content)
+            return await self._submit(submission, content, scope)
 
-    def _check_accepting(self) -> None:
+    async def submit_chain(self, submissions: Sequence[Submission]) -> list[int]:
+        """Take jobs in of which each waits for the success of the one before it.
+
+        Args:
+            submissions: what to run, in this order; their requests' bodies are small ones.
+
+        Returns:
+            the jobs' ids, once all of them are on the disk.
+
+        Raises:
+            NotAccepting: the queue is full, or the server drains.
+            StoreError: they could not be written.
+        """
+        self._check_accepting(len(submissions))
+        self._dispatcher.lined_up(len(submissions))
+
+        def submit(tx: Transaction) -> list[int]:
+            ids: list[int] = []
+            for submission in submissions:
+                body = submission.request.body
+                assert isinstance(body, bytes)
+                follower = replace(submission, follows=ids[-1] if ids else None)
+                ids.append(self._put(tx, follower, body, None))
+            return ids
+
+        return await self._writer.post(
+            submit,
+            lambda _: self._dispatcher.enqueued(submissions[0].target),
+            lambda _: self._dispatcher.dequeued(len(submissions)),
+        )
+
+    def _check_accepting(self, jobs: int = 1) -> None:
         if not self._accepting:
             raise ShuttingDown
-        if self._dispatcher.queued >= self._limits.queue:
+        if self._dispatcher.queued + jobs > self._limits.queue:
             raise QueueFull(self._limits.queue)
 
-    async def _submit(self, submission: Submission, content: Content) -> int:
+    async def _submit(self, submission: Submission, content: Content, scope: str | None) -> int:
         target = submission.target
         has_slot = self._dispatcher.admit(target)
         boot = self._boot if has_slot else None
@@ -147,15 +210,36 @@ class Store:
             else:
                 self._dispatcher.enqueued(target)
 
+        def submit(tx: Transaction) -> int:
+            if submission.tag is not None:
+                transitions.check_tag(tx, submission.tag, scope)
+            return self._put(tx, submission, content, boot)
+
         return await self._writer.post(
-            lambda tx: transitions.submit(tx, submission, content, self._limits.secret, boot),
-            then,
-            lambda _: self._dispatcher.turned_away(target, had_slot=has_slot),
+            submit, then, lambda _: self._dispatcher.turned_away(target, had_slot=has_slot)
         )
+
+    def _put(
+        self,
+        tx: Transaction,
+        submission: Submission,
+        content: Content,
+        boot: int | None,
+    ) -> int:
+        if not self._boot:
+            tx.execute(sql.REVISE)  # so that a running server notices
+        return transitions.submit(tx, submission, content, self._limits.secret, boot)
 
     def _run(self, submission: Submission, content: Content, job_id: int) -> None:
         request = replace(submission.request, body=self._body(content))
-        claim = Claim(job_id=job_id, attempt=1, target=submission.target, request=request)
+        claim = Claim(
+            job_id=job_id,
+            attempt=1,
+            target=submission.target,
+            request=request,
+            owner=submission.owner,
+            timeout=submission.timeout,
+        )
         self._dispatcher.order(claim)
 
     def _claiming(self, target: str, limit: int) -> Operation[list[Claim]]:
@@ -207,13 +291,13 @@ class Store:
         """Give up on a job that cannot be ended in the store; the next start recovers it."""
         self._dispatcher.release(claim.target)
 
-    async def _end(self, claim: Claim, operation: Operation[bool]) -> None:
-        posted = self._writer.post(operation)
+    async def _end(self, claim: Claim, operation: Operation[Aftermath]) -> None:
+        posted = self._writer.post(operation, self._dispatcher.followed)
         self._dispatcher.release(claim.target)  # so that the next claim shares the commit
         try:
             await posted
         except (StoreFull, StoreBusy):
-            await self._writer.insist(operation)
+            self._dispatcher.followed(await self._writer.insist(operation))
 
     # --- what a handler reports -----------------------------------------------------------------
 
@@ -245,24 +329,62 @@ class Store:
 
     # --- what clients do ------------------------------------------------------------------------
 
-    async def peek(self, job_id: int) -> Job:
+    async def peek(self, job_id: int, scope: str | None = None) -> Job:
         """Look at a job whose result may still be asked for.
 
         Raises:
             JobNotFound: there is none.
         """
-        row = await self._row(sql.GET_JOB, job_id=_checked(job_id))
-        return transitions.if_awaited(job_id, row)
+        row = await self._reader.row(sql.GET_JOB, job_id=_checked(job_id))
+        return transitions.if_awaited(job_id, row, scope)
 
-    async def pending(self, count: int) -> list[int]:
+    async def read(self, job_id: int, scope: str | None = None) -> Reading:
+        """Look at a job whose result may still be asked for, and at the result; take nothing.
+
+        Raises:
+            JobNotFound: there is none.
+        """
+        _checked(job_id)
+        return await self._writer.run(lambda tx: self._read(tx, job_id, scope))
+
+    def _read(self, tx: Transaction, job_id: int, scope: str | None) -> Reading:
+        job = transitions.awaited(tx, job_id, scope)
+        kept = transitions.kept(tx, job)
+        response = None
+        if job.status is not None and kept.content is not None:
+            body = self._body(kept.content)
+            response = Response(
+                status=job.status, reason=kept.reason, headers=kept.headers, body=body
+            )
+        return Reading(job, transitions.request_headers(tx, job_id), response)
+
+    async def tagged(self, tag: str, scope: str | None = None) -> int:
+        """Find a job by its tag.
+
+        Raises:
+            JobNotFound: there is none whose result may still be asked for.
+        """
+        row = await self._reader.row(sql.TAGGED, tag=tag, scope=scope)
+        if row is None:
+            raise JobNotFound(tag)
+        job_id: int = row[0]
+        return job_id
+
+    async def pending(self, count: int, scope: str | None = None) -> list[int]:
         """List the first jobs that have not ended, by id."""
-        return await self._ids(sql.PENDING_IDS, count)
+        return await self._ids(sql.PENDING_IDS, count, scope)
 
-    async def held(self, count: int) -> list[int]:
+    async def held(self, count: int, scope: str | None = None) -> list[int]:
         """List the first jobs whose result can be fetched, by id."""
-        return await self._ids(sql.HELD_IDS, count)
+        return await self._ids(sql.HELD_IDS, count, scope)
 
-    def take(self, job_id: int) -> AbstractAsyncContextManager[Delivery | None]:
+    async def _ids(self, statement: Statement, limit: int, scope: str | None) -> list[int]:
+        rows = await self._reader.rows(statement, limit=min(limit, LARGEST_ID), scope=scope)
+        return [job_id for (job_id,) in rows]
+
+    def take(
+        self, job_id: int, scope: str | None = None
+    ) -> AbstractAsyncContextManager[Delivery | None]:
         """Take a result; leaving the context by an exception gives it back.
 
         The context is None if the job has not ended yet.
@@ -270,63 +392,97 @@ class Store:
         Raises:
             JobNotFound: no such job, or its result is gone.
         """
-        return self._deliveries.taken(_checked(job_id))
+        return self._deliveries.taken(_checked(job_id), scope)
 
-    async def cancel(self, job_id: int) -> None:
+    async def cancel(self, job_id: int, scope: str | None = None) -> State:
         """Cancel a queued job, stop a running one, leave an ended one alone.
+
+        Returns:
+            the state that it was found in.
 
         Raises:
             JobNotFound: nobody may ask for this job any more.
         """
         _checked(job_id)
-        await self._writer.run(
-            lambda tx: transitions.cancel(tx, job_id), lambda found: self._cancelled(job_id, found)
+        found, _ = await self._writer.run(
+            lambda tx: transitions.cancel(tx, job_id, scope),
+            lambda done: self._cancelled(job_id, *done),
         )
+        return found
 
-    def _cancelled(self, job_id: int, found: State) -> None:
+    def _cancelled(self, job_id: int, found: State, aftermath: Aftermath) -> None:
+        self._dispatcher.followed(aftermath)
         if found is State.QUEUED:
             self._dispatcher.dequeued()
         elif found is State.RUNNING:
             self._dispatcher.order(Cancellation(job_id))
 
-    async def delete(self, job_id: int) -> None:
+    async def delete(self, job_id: int, scope: str | None = None) -> None:
         """Delete a result; the work goes on if it has not ended.
 
         Raises:
             JobNotFound: nobody may ask for this job any more.
         """
         _checked(job_id)
-        await self._writer.run(lambda tx: self._delete(tx, job_id))
+        await self._writer.run(lambda tx: self._delete(tx, job_id, scope))
 
-    def _delete(self, tx: Transaction, job_id: int) -> None:
+    def _delete(self, tx: Transaction, job_id: int, scope: str | None) -> None:
+        self._check_unreserved(job_id)
+        transitions.delete(tx, job_id, scope)
+
+    async def discard(self, job_id: int, scope: str | None = None) -> None:
+        """Delete what is left of a job, whoever may have had its result.
+
+        Raises:
+            JobNotFound: there is no such job in the history.
+        """
+        _checked(job_id)
+        await self._writer.run(lambda tx: self._discard(tx, job_id, scope))
+
+    def _discard(self, tx: Transaction, job_id: int, scope: str | None) -> None:
+        self._check_unreserved(job_id)
+        transitions.discard(tx, job_id, scope)
+
+    def _check_unreserved(self, job_id: int) -> None:
         if job_id in self._deliveries.reserved:  # it goes to its reader
             raise JobNotFound(job_id)
-        transitions.delete(tx, job_id)
 
-    async def delete_all(self) -> int:
+    async def delete_all(self, scope: str | None = None) -> int:
         """Delete every result there is; return how many."""
-        row = await self._row(sql.LAST_ID)
-        last = row[0]
-        return sum(
-            [
-                await self._in_steps(
-                    lambda tx, step=step: transitions.delete_step(  # type: ignore[misc]
-                        tx, step, last, self._deliveries.reserved, STEP
-                    )
-                )
-                for step in sql.DELETE_STEPS
-            ]
-        )
+        (last,) = await self._reader.row(sql.LAST_ID)
+        return sum([await self._delete_all(step, last, scope) for step in sql.DELETE_STEPS])
 
-    async def expire(self, before: int) -> int:
+    async def _delete_all(self, statement: Statement, last: int, scope: str | None) -> int:
+        deleted = after = 0
+
+        def step(tx: Transaction) -> list[int]:
+            busy = encode_ids(self._deliveries.reserved)
+            return transitions.delete_step(
+                tx, statement, after=after, last=last, busy=busy, scope=scope, limit=STEP
+            )
+
+        while ids := await self._writer.run(step):
+            deleted, after = deleted + len(ids), max(ids)
+        return deleted
+
+    async def expire(self, before: int, scope: str | None = None) -> int:
         """Expire the results that were finished before a time; return how many.
 
         Args:
             before: microseconds since 1970.
+            scope: whose.
         """
-        return await self._in_steps(
-            lambda tx: transitions.expire_step(tx, before, self._deliveries.reserved, STEP)
-        )
+        expired, since = 0, -LARGEST_ID
+
+        def step(tx: Transaction) -> list[tuple[int, int]]:
+            busy = encode_ids(self._deliveries.reserved)
+            return transitions.expire_step(
+                tx, since=since, before=before, busy=busy, scope=scope, limit=STEP
+            )
+
+        while found := await self._writer.run(step):
+            expired, since = expired + len(found), max(finished for _, finished in found)
+        return expired
 
     async def restore(self, job_id: int) -> None:
         """Hold a fetched result again, for another reader.
@@ -337,100 +493,6 @@ class Store:
         """
         _checked(job_id)
         await self._writer.run(lambda tx: transitions.restore(tx, job_id))
-
-    # --- what the server does by itself ---------------------------------------------------------
-
-    async def orphans(self) -> list[Orphan]:
-        """List some of the claims that earlier starts of a server left behind."""
-        rows = await self._rows(sql.ORPHANS, boot=self._boot, limit=STEP)
-        return [Orphan(*row) for row in rows]
-
-    async def boot_of(self, orphan: Orphan) -> Boot:
-        """Tell which start of the server made a claim."""
-        return Boot(*await self._row(sql.GET_BOOT, boot=orphan.boot))
-
-    async def recover(self, ids: Sequence[int], detail: str) -> None:
-        """Queue orphaned jobs again."""
-        await self._writer.run(
-            lambda tx: transitions.recover(tx, ids, detail), self._dispatcher.requeued
-        )
-
-    async def fail_orphans(self, ids: Sequence[int], detail: str) -> None:
-        """End orphaned jobs that must not run again."""
-        await self._writer.run(lambda tx: transitions.fail_orphans(tx, ids, detail))
-
-    async def cancel_orphans(self, ids: Sequence[int], detail: str) -> None:
-        """End orphaned jobs whose cancellation was asked for."""
-        await self._writer.run(lambda tx: transitions.cancel_orphans(tx, ids, detail))
-
-    async def queued_targets(self) -> list[str]:
-        """Name the targets that jobs are queued for."""
-        targets: list[str] = []
-        while name := (await self._row(sql.NEXT_QUEUED_TARGET, after="".join(targets[-1:])))[0]:
-            targets.append(name)
-        return targets
-
-    async def reroute(self, old: str, new: str) -> int:
-        """Queue the jobs of a target that is gone for another one; return how many."""
-        rerouted = await self._in_steps(
-            lambda tx: tx.execute(sql.REROUTE, old=old, new=new, limit=STEP).rowcount
-        )
-        self._dispatcher.enqueued(new)
-        return rerouted
-
-    async def purge(self, before: int) -> int:
-        """Drop payloads that nobody could ask for since before a time; return how many."""
-        return await self._in_steps(lambda tx: transitions.purge_step(tx, before, STEP))
-
-    async def forget(self, before: int) -> int:
-        """Remove jobs from the history that ended before a time; return how many.
-
-        Ids are in order of submission, so the search ends at the first job submitted too late.
-        """
-        forgotten = after = 0
-        while rows := await self._rows(sql.BY_AGE, after=after, limit=STEP):
-            after = rows[-1][0]
-            ids = [row[0] for row in rows if row[2] is not None and row[2] < before]
-            if ids:
-                forgotten += await self._writer.run(lambda tx, ids=ids: transitions.forget(tx, ids))  # type: ignore[misc]
-            if rows[-1][1] >= before:
-                break
-        return forgotten
-
-    async def sweep(self) -> int:
-        """Delete the bodies that belong to no job; return how many rows went away."""
-        return await self._until_none(self._bodies.sweep)
-
-    async def checkpoint(self) -> None:
-        """Move the WAL into the file and cut it to nothing, if nothing else is to do."""
-        if self._writer.idle:
-            await self._writer.call(checkpoint)
-
-    async def counters(self) -> dict[tuple[str, str], int]:
-        """Tell how many jobs are in each state of each machine."""
-        return {(machine, state): n for machine, state, n in await self._rows(sql.COUNTERS)}
-
-    # --- helpers --------------------------------------------------------------------------------
-
-    async def _in_steps(self, operation: Operation[int]) -> int:
-        """Repeat a bounded step until it finds nothing to do; return how much it did in all."""
-        return await self._until_none(lambda: self._writer.run(operation))
-
-    async def _until_none(self, step: Callable[[], Awaitable[int]]) -> int:
-        total = 0
-        while done := await step():
-            total += done
-        return total
-
-    async def _ids(self, statement: Statement, limit: int) -> list[int]:
-        limit = min(limit, LARGEST_ID)
-        return [job_id for (job_id,) in await self._rows(statement, limit=limit)]
-
-    async def _row(self, statement: Statement, **values: object) -> Any:
-        return next(iter(await self._rows(statement, **values)), None)
-
-    async def _rows(self, statement: Statement, **values: object) -> list[Any]:
-        return list(await self._reader.execute_fetchall(statement.sql, values))
 
 
 def _checked(job_id: int) -> int:

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from jobstore.errors import JobNotFound, ResultNotRestorable
-from jobstore.job import CANCELLED_STATUS, Claim, Failure, Job, Report, Submission
+from jobstore.errors import JobNotFound, ResultNotRestorable, TagTaken
+from jobstore.job import CANCELLED_STATUS, Claim, Failure, Job, Report, Submission, succeeded
 from jobstore.lifecycle import AWAITED, Result, State
 from jobstore.message import Headers, Request
 from jobstore.store import statements as sql
@@ -31,6 +31,22 @@ class Capture:
     reason: str | None
     headers: Headers
     content: Content
+
+
+@dataclass(frozen=True, slots=True)
+class Aftermath:
+    """What the end of jobs meant for those that waited for them.
+
+    Args:
+        released: the targets of jobs that may run now.
+        cancelled: how many will never run.
+    """
+
+    released: tuple[str, ...] = ()
+    cancelled: int = 0
+
+
+QUIET: Final = Aftermath()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +94,13 @@ def submit(
         boot=claimed_by,
         submitted_at=tx.now,
         started_at=tx.now if claimed else None,
+        timeout=submission.timeout,
+        replay=submission.replay,
+        tag=submission.tag,
+        once=submission.once,
+        definition=submission.definition,
+        trigger=submission.trigger,
+        follows=submission.follows,
     )
     headers, secrets = encode_headers(request.headers, secret)
     tx.execute(
@@ -97,10 +120,16 @@ def claim(tx: Transaction, target: str, boot: int, limit: int) -> list[tuple[Cla
     ).fetchall()
     rows.sort(key=lambda row: (row[4], row[0]))
     claims = []
-    for job_id, attempt, method, path, _ in rows:
+    for job_id, attempt, method, path, _, owner, timeout in rows:
         headers, content = get_request(tx, job_id)
-        request = Request(method=method, path=path, headers=headers)
-        claim = Claim(job_id=job_id, attempt=attempt, target=target, request=request)
+        claim = Claim(
+            job_id=job_id,
+            attempt=attempt,
+            target=target,
+            request=Request(method=method, path=path, headers=headers),
+            owner=owner,
+            timeout=timeout,
+        )
         claims.append((claim, content))
     return claims
 
@@ -113,16 +142,39 @@ def get_request(tx: Transaction, job_id: int) -> tuple[Headers, Content]:
     return decode_headers(headers, secrets), content
 
 
+def request_headers(tx: Transaction, job_id: int) -> Headers:
+    """Read what is kept of the headers of a job's request, without its secrets."""
+    return decode_headers(*tx.execute(sql.GET_HEADERS, job_id=job_id).fetchone())
+
+
+def check_tag(tx: Transaction, tag: str, scope: str | None) -> None:
+    """See to it that no other job has a tag.
+
+    Raises:
+        TagTaken: one has it, and its result may still be asked for.
+    """
+    if tx.execute(sql.TAGGED, tag=tag, scope=scope).fetchone():
+        raise TagTaken(tag)
+
+
+def count_queued(tx: Transaction) -> int:
+    """Tell how many jobs are queued."""
+    counters = tx.execute(sql.COUNTERS).fetchall()
+    return sum(n for machine, state, n in counters if (machine, state) == ("job", State.QUEUED))
+
+
 def find_body(tx: Transaction, job_id: int, side: str) -> Spooled:
     """Find the large body of one side of a job."""
     return Spooled(*tx.execute(sql.FIND_BODY, job_id=job_id, side=side).fetchone())
 
 
-def finish(tx: Transaction, claim: Claim, boot: int, capture: Capture) -> bool:
+def finish(tx: Transaction, claim: Claim, boot: int, capture: Capture) -> Aftermath:
     """End a job with its target's answer, which is kept unless nobody awaits it.
 
+    If the claim is no longer valid, nothing is changed.
+
     Returns:
-        whether the claim was still valid; if not, nothing was changed.
+        what that meant for those that waited for it.
     """
     row = tx.execute(
         sql.FINISH,
@@ -133,7 +185,7 @@ def finish(tx: Transaction, claim: Claim, boot: int, capture: Capture) -> bool:
         status=capture.status,
     ).fetchone()
     if row is None:
-        return False
+        return QUIET
     if row[0] == Result.HELD:
         tx.execute(
             sql.PUT_RESPONSE,
@@ -143,24 +195,26 @@ def finish(tx: Transaction, claim: Claim, boot: int, capture: Capture) -> bool:
             content=_put_content(tx, claim.job_id, capture.content),
         )
     tx.execute(sql.FORGET_SECRETS, of_job=claim.job_id)
-    return True
+    return _release(tx, claim.job_id) if succeeded(capture.status) else _break(tx, claim.job_id)
 
 
-def fail(tx: Transaction, claim: Claim, boot: int, failure: Failure, detail: str) -> bool:
+def fail(tx: Transaction, claim: Claim, boot: int, failure: Failure, detail: str) -> Aftermath:
     """End a job without an answer; see `finish`."""
     return _end(
         tx, sql.FAIL, claim, boot, status=failure.status, why=failure, because=writable(detail)
     )
 
 
-def stopped(tx: Transaction, claim: Claim, boot: int, detail: str) -> bool:
+def stopped(tx: Transaction, claim: Claim, boot: int, detail: str) -> Aftermath:
     """End a job whose cancellation was asked for and has taken effect; see `finish`."""
     return _end(
         tx, sql.CANCEL_RUNNING, claim, boot, status=CANCELLED_STATUS, because=writable(detail)
     )
 
 
-def _end(tx: Transaction, statement: Statement, claim: Claim, boot: int, **values: object) -> bool:
+def _end(
+    tx: Transaction, statement: Statement, claim: Claim, boot: int, **values: object
+) -> Aftermath:
     row = tx.execute(
         statement,
         job_id=claim.job_id,
@@ -170,47 +224,101 @@ def _end(tx: Transaction, statement: Statement, claim: Claim, boot: int, **value
         **values,
     ).fetchone()
     tx.execute(sql.FORGET_SECRETS, of_job=claim.job_id)
-    return row is not None
+    return QUIET if row is None else _break(tx, claim.job_id)
 
 
-def cancel(tx: Transaction, job_id: int) -> State:
+def _release(tx: Transaction, job_id: int) -> Aftermath:
+    """Let those run that waited for a job: it has succeeded."""
+    rows = tx.execute(sql.RELEASE, job_id=job_id).fetchall()
+    if not rows:
+        return QUIET
+    note_all(tx, [row[0] for row in rows], "released", f"job {job_id} has succeeded")
+    return Aftermath(released=tuple(row[1] for row in rows))
+
+
+def _break(tx: Transaction, *ended: int) -> Aftermath:
+    """Cancel those that waited for jobs which did not succeed, and whoever waited for them."""
+    cancelled: list[int] = []
+    for job_id in ended:
+        followed = [job_id]
+        because = f"job {job_id}, which had to succeed first, did not"
+        while followed:
+            followed = [
+                follower
+                for each in followed
+                for follower in _ids(
+                    tx,
+                    sql.CANCEL_FOLLOWERS,
+                    job_id=each,
+                    now=tx.now,
+                    status=CANCELLED_STATUS,
+                    because=because,
+                )
+            ]
+            cancelled += followed
+    if not cancelled:
+        return QUIET
+    tx.execute(sql.FORGET_SECRETS_OF, ids=encode_ids(cancelled))
+    return Aftermath(cancelled=len(cancelled))
+
+
+def cancel(tx: Transaction, job_id: int, scope: str | None = None) -> tuple[State, Aftermath]:
     """Cancel a queued job, ask for the end of a running one, leave an ended one alone.
 
     Returns:
-        the state that was found.
+        the state that was found, and what that meant for those that waited for it.
 
     Raises:
         JobNotFound: nobody may ask for this job any more.
     """
+    if scope is not None:
+        awaited(tx, job_id, scope)
     because = "cancelled before it ran"
     if tx.execute(
         sql.CANCEL_QUEUED, job_id=job_id, now=tx.now, status=CANCELLED_STATUS, because=because
     ).fetchone():
         tx.execute(sql.FORGET_SECRETS, of_job=job_id)
-        return State.QUEUED
+        return State.QUEUED, _break(tx, job_id)
     if tx.execute(sql.ASK_CANCEL, job_id=job_id, now=tx.now).fetchone():
         note(tx, job_id, "cancel asked")
-        return State.RUNNING
-    return awaited(tx, job_id).state
+        return State.RUNNING, QUIET
+    return awaited(tx, job_id).state, QUIET
 
 
-def awaited(tx: Transaction, job_id: int) -> Job:
+def awaited(tx: Transaction, job_id: int, scope: str | None = None) -> Job:
     """Get a job whose result somebody may still ask for.
+
+    Args:
+        tx: the transaction.
+        job_id: the job.
+        scope: whose it has to be, or None for anybody's.
 
     Raises:
         JobNotFound: there is none.
     """
-    return if_awaited(job_id, tx.execute(sql.GET_JOB, job_id=job_id).fetchone())
+    return if_awaited(job_id, tx.execute(sql.GET_JOB, job_id=job_id).fetchone(), scope)
 
 
-def if_awaited(job_id: int, row: Sequence[Any] | None) -> Job:
+def if_awaited(job_id: int, row: Sequence[Any] | None, scope: str | None = None) -> Job:
     """Give the job in a row that was looked up, if somebody may still ask for its result.
 
     Raises:
         JobNotFound: there is no row, or nobody may.
     """
+    job = if_visible(job_id, row, scope)
+    if job.result not in AWAITED:
+        raise JobNotFound(job_id)
+    return job
+
+
+def if_visible(job_id: int, row: Sequence[Any] | None, scope: str | None = None) -> Job:
+    """Give the job in a row that was looked up, if it stands in the history of whoever asks.
+
+    Raises:
+        JobNotFound: there is no row, it was deleted, or it is another one's.
+    """
     job = decode_job(row) if row else None
-    if job is None or job.result not in AWAITED:
+    if job is None or job.result is Result.DELETED or scope not in {None, job.owner}:
         raise JobNotFound(job_id)
     return job
 
@@ -267,31 +375,48 @@ _WHY_NOT_RESTORABLE: Final = {
 }
 
 
-def delete(tx: Transaction, job_id: int) -> None:
+def delete(tx: Transaction, job_id: int, scope: str | None = None) -> None:
     """Delete a result; the work goes on if it has not ended.
 
     Raises:
         JobNotFound: nobody may ask for this job any more.
     """
+    if scope is not None:
+        awaited(tx, job_id, scope)
     if not tx.execute(sql.DELETE, job_id=job_id, now=tx.now).fetchone():
         raise JobNotFound(job_id)
     drop_responses(tx, [job_id], "deleted")
 
 
-def delete_step(
-    tx: Transaction, statement: Statement, last: int, busy: Sequence[int], limit: int
-) -> int:
-    """Delete some of the results of jobs up to an id; return how many."""
-    ids = _ids(tx, statement, now=tx.now, last=last, busy=encode_ids(busy), limit=limit)
+def discard(tx: Transaction, job_id: int, scope: str | None) -> None:
+    """Delete what is left of a job that stands in the history, whoever may have had its result.
+
+    Raises:
+        JobNotFound: there is none.
+    """
+    job = if_visible(job_id, tx.execute(sql.GET_JOB, job_id=job_id).fetchone(), scope)
+    if job.fetched_at is not None:  # the row forgets it
+        tx.execute(sql.NOTE, job_id=job_id, now=job.fetched_at, event="fetched", detail=None)
+    tx.execute(sql.DISCARD, job_id=job_id, now=tx.now).fetchone()
+    drop_responses(tx, [job_id], "deleted")
+
+
+def delete_step(tx: Transaction, statement: Statement, **values: object) -> list[int]:
+    """Delete some of the results of the jobs between two ids; return whose."""
+    ids = _ids(tx, statement, now=tx.now, **values)
     drop_responses(tx, ids, "deleted")
-    return len(ids)
+    return ids
 
 
-def expire_step(tx: Transaction, before: int, busy: Sequence[int], limit: int) -> int:
-    """Expire some of the held results that were finished before a time; return how many."""
-    ids = _ids(tx, sql.EXPIRE_STEP, now=tx.now, before=before, busy=encode_ids(busy), limit=limit)
-    drop_responses(tx, ids, "expired")
-    return len(ids)
+def expire_step(tx: Transaction, **values: object) -> list[tuple[int, int]]:
+    """Expire some of the held results that were finished between two times.
+
+    Returns:
+        whose, each with the time when it was finished.
+    """
+    rows = tx.execute(sql.EXPIRE_STEP, now=tx.now, **values).fetchall()
+    drop_responses(tx, [row[0] for row in rows], "expired")
+    return rows
 
 
 def drop_responses(tx: Transaction, ids: Sequence[int], event: str) -> None:
@@ -323,16 +448,16 @@ def recover(tx: Transaction, ids: Sequence[int], detail: str) -> int:
     return len(recovered)
 
 
-def fail_orphans(tx: Transaction, ids: Sequence[int], detail: str) -> int:
-    """End orphaned jobs that must not run again; return how many."""
+def fail_orphans(tx: Transaction, ids: Sequence[int], detail: str) -> Aftermath:
+    """End orphaned jobs that must not run again."""
     failure = Failure.INTERRUPTED
     return _end_orphans(
         tx, sql.FAIL_ORPHANS, ids, status=failure.status, why=failure, because=writable(detail)
     )
 
 
-def cancel_orphans(tx: Transaction, ids: Sequence[int], detail: str) -> int:
-    """End orphaned jobs whose cancellation was asked for; return how many."""
+def cancel_orphans(tx: Transaction, ids: Sequence[int], detail: str) -> Aftermath:
+    """End orphaned jobs whose cancellation was asked for."""
     return _end_orphans(
         tx, sql.CANCEL_ORPHANS, ids, status=CANCELLED_STATUS, because=writable(detail)
     )
@@ -340,10 +465,10 @@ def cancel_orphans(tx: Transaction, ids: Sequence[int], detail: str) -> int:
 
 def _end_orphans(
     tx: Transaction, statement: Statement, ids: Sequence[int], **values: object
-) -> int:
+) -> Aftermath:
     ended = _ids(tx, statement, ids=encode_ids(ids), now=tx.now, **values)
     tx.execute(sql.FORGET_SECRETS_OF, ids=encode_ids(ended))
-    return len(ended)
+    return _break(tx, *ended)
 
 
 def report(tx: Transaction, report: Report, boot: int) -> bool:

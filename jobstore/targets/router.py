@@ -4,7 +4,9 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from jobstore.errors import NoTarget
 from jobstore.job import Replay
+from jobstore.message import Headers, without
 from jobstore.targets import Target
 
 
@@ -18,6 +20,7 @@ class Route:
         concurrency: how many of its jobs may run at once.
         timeout: how long an attempt may take, in seconds, or None for as long as it likes.
         replay: what may be sent again after an attempt was interrupted.
+        credentials: whether it is told who asks: ``Authorization`` travels only then.
         pattern: how the paths that it owns begin, where no one prefix can say it. Such a route
             goes before those that have a prefix, and its name is no path then.
     """
@@ -27,7 +30,12 @@ class Route:
     concurrency: int
     timeout: float | None = None
     replay: Replay = Replay.IDEMPOTENT
+    credentials: bool = False
     pattern: re.Pattern[str] | None = None
+
+    def travelling(self, headers: Headers) -> Headers:
+        """Return the headers that travel to the target."""
+        return headers if self.credentials else without(headers, ("authorization",))
 
 
 class Router:
@@ -37,8 +45,14 @@ class Router:
         routes: all routes, in any order.
     """
 
-    def __init__(self, routes: Iterable[Route]) -> None:
-        self._routes = tuple(sorted(routes, key=_precedence))
+    def __init__(self, routes: Iterable[Route] = ()) -> None:
+        self._routes: tuple[Route, ...] = ()
+        self._owners: tuple[tuple[re.Pattern[str], Route], ...] = ()
+        self.add(*routes)
+
+    def add(self, *routes: Route) -> None:
+        """Let further routes be asked as well."""
+        self._routes = tuple(sorted((*self._routes, *routes), key=_precedence))
         self._owners = tuple((route.pattern or _below(route.name), route) for route in self._routes)
 
     @property
@@ -56,6 +70,17 @@ class Router:
             if pattern.match(path):
                 return route
         return None
+
+    def owner(self, path: str) -> Route:
+        """Return the route that owns a path.
+
+        Raises:
+            NoTarget: there is none.
+        """
+        route = self.resolve(path)
+        if route is None:
+            raise NoTarget
+        return route
 
 
 def _precedence(route: Route) -> tuple[bool, int]:

@@ -7,7 +7,8 @@ to refuse, so that whatever is wrong, one description says what was expected.
 import re
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Final, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
     AfterValidator,
@@ -82,6 +83,14 @@ def _base_path(value: str) -> str:
     return value.rstrip("/") or "/"
 
 
+def _known_zone(value: str) -> str:
+    """Refuse a time zone that the IANA database does not have."""
+    try:
+        return ZoneInfo(value).key
+    except (ZoneInfoNotFoundError, OSError):
+        raise ValueError from None
+
+
 _DURATION: Final = "a duration such as 500ms, 30s, 15m, 24h or 30d"
 _SIZE: Final = "a size such as 262144, 256KiB or 1GiB"
 # Bounds go before these: behind them, pydantic 2.14 would apply a bound to the None of "never".
@@ -132,3 +141,13 @@ BasePath: TypeAlias = Annotated[
     AfterValidator(_base_path),
 ]
 BaseUrl: TypeAlias = Annotated[str, AfterValidator(_base_url)]
+TimeZone: TypeAlias = Annotated[
+    str,
+    AfterValidator(_known_zone),
+    Field(description="an IANA time zone such as UTC or Europe/Berlin"),
+]
+Dialects: TypeAlias = Annotated[
+    tuple[Literal["kinetica", "datameer"], ...],
+    BeforeValidator(_split),
+    Field(description='a list of "kinetica" and "datameer", or of none of them'),
+]

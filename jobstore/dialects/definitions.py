@@ -1,0 +1,192 @@
+"""Definitions over HTTP, in our own words: JSON, and problem documents for what goes wrong."""
+
+import json
+import re
+from typing import Any, Final
+
+from aiohttp import web
+
+from jobstore import wire
+from jobstore.clock import iso
+from jobstore.definition import Definition, Key, change, parse, write
+from jobstore.errors import (
+    BodyBroken,
+    BodyTooLarge,
+    DefinitionExists,
+    DefinitionInvalid,
+    DefinitionNotFound,
+    Forbidden,
+    JobstoreError,
+    NotAccepting,
+    NoTarget,
+    StoreBusy,
+    StoreFull,
+)
+from jobstore.job import Dialect, Trigger
+from jobstore.store import Store
+from jobstore.targets.router import Router
+
+# How the paths of this API begin.
+OWN_PATHS: Final = re.compile(r"/_jobs/definitions(?:[/?]|$)")
+
+_STATUS: Final[dict[type[JobstoreError], int]] = {
+    DefinitionInvalid: 400,
+    BodyBroken: 400,
+    Forbidden: 403,
+    DefinitionNotFound: 404,
+    NoTarget: 404,
+    DefinitionExists: 409,
+    BodyTooLarge: 413,
+    NotAccepting: 503,
+    StoreFull: 503,
+    StoreBusy: 503,
+}
+_PAGE: Final = 100
+_LARGEST_PAGE: Final = 1000
+# A definition's body is bounded by itself; as JSON it may take six times as much.
+_LARGEST: Final = 8 * 2**20
+
+
+class DefinitionsApi:
+    """Create, read, change, list, run and delete definitions.
+
+    Args:
+        store: where they are.
+        router: who answers which path.
+    """
+
+    def __init__(self, store: Store, router: Router) -> None:
+        self._store = store
+        self._router = router
+
+    def add_routes(self, app: web.Application) -> None:
+        """Let an application answer its calls."""
+        one = "/_jobs/definitions/{id}"
+        app.router.add_route("*", "/_jobs/definitions", self.handle)
+        app.router.add_route("*", one, self.handle)
+        app.router.add_route("*", one + "/{run:run}", self.handle)
+
+    async def handle(self, request: web.Request) -> web.Response:
+        """Answer any call of the API."""
+        try:
+            return await self._handle(request)
+        except JobstoreError as error:
+            status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 500)
+            unavailable = status == web.HTTPServiceUnavailable.status_code
+            return wire.problem(status, str(error), (("Retry-After", "1"),) if unavailable else ())
+
+    async def _handle(self, request: web.Request) -> web.Response:
+        definition, run = request.match_info.get("id"), request.match_info.get("run")
+        match request.method, definition, run:
+            case "POST", None, None:
+                answer = await self._create(request)
+            case (("GET" | "HEAD"), None, None):
+                answer = await self._list(request)
+            case (("GET" | "HEAD"), str(), None):
+                answer = self._answer(await self._found(definition, wire.scope(request)))
+            case "PATCH", str(), None:
+                answer = await self._change(request, definition)
+            case "DELETE", str(), None:
+                answer = await self._delete(request, definition)
+            case "POST", str(), str():
+                answer = await self._run(request, definition)
+            case _:
+                answer = _not_allowed(definition, run)
+        return answer
+
+    async def _create(self, request: web.Request) -> web.Response:
+        identity = wire.changing(request)
+        draft = parse(await _json(request))
+        definition = await self._store.definitions.create(draft, identity.name)
+        location = f"/_jobs/definitions/{definition.id}"
+        return self._answer(definition, 201, {"Location": location})
+
+    async def _list(self, request: web.Request) -> web.Response:
+        """List a page; ``next`` is the ``after`` of the page behind it."""
+        limit = min(_number(request, "limit", _PAGE), _LARGEST_PAGE)
+        after = _number(request, "after", 0)
+        path = request.query.get("path")
+        scope = wire.scope(request)
+        if path is not None:
+            found = [await self._store.definitions.find(Key.PATH, path, scope)]
+        else:
+            found = await self._store.definitions.page(after, limit, scope)
+        listed = [self._written(definition) for definition in found]
+        full = path is None and len(found) == limit and limit > 0
+        return _answer({"definitions": listed, "next": found[-1].id if full else None})
+
+    async def _change(self, request: web.Request, definition: str) -> web.Response:
+        found = await self._found(definition, wire.changing(request).scope)
+        draft = change(found.draft, await _json(request))
+        return self._answer(await self._store.definitions.change(found, draft))
+
+    async def _delete(self, request: web.Request, definition: str) -> web.Response:
+        scope = wire.changing(request).scope
+        found = await self._found(definition, scope)
+        await self._store.definitions.delete(found.id, scope)
+        return web.Response(status=204)
+
+    async def _run(self, request: web.Request, definition: str) -> web.Response:
+        identity = wire.changing(request)
+        found = await self._found(definition, identity.scope)
+        target = self._router.owner(found.draft.request.path).name
+        run = found.run(target, Dialect.NATIVE, identity.name, Trigger.RESTAPI)
+        job_id = await self._store.submit(run)
+        location = f"/_api/job/{job_id}"
+        return _answer({"id": job_id, "location": location}, 202, {"Location": location})
+
+    async def _found(self, definition: str, scope: str | None) -> Definition:
+        """Find a definition by its id or by its uuid."""
+        if re.fullmatch("[0-9]{1,19}", definition):
+            return await self._store.definitions.find(Key.ID, int(definition), scope)
+        return await self._store.definitions.find(Key.UUID, definition.lower(), scope)
+
+    def _answer(
+        self, definition: Definition, status: int = 200, headers: dict[str, str] | None = None
+    ) -> web.Response:
+        return _answer(self._written(definition), status, headers)
+
+    def _written(self, definition: Definition) -> dict[str, Any]:
+        return {
+            "id": definition.id,
+            "file_id": definition.file_id,
+            "uuid": definition.uuid,
+            **write(definition.draft, self._store.definitions.secret),
+            "owner": definition.owner,
+            "created_at": iso(definition.created_at),
+            "changed_at": iso(definition.changed_at),
+        }
+
+
+async def _json(request: web.Request) -> object:
+    """Read the body as JSON, whatever its content type says.
+
+    Raises:
+        DefinitionInvalid: it is none.
+        BodyTooLarge: it is too large to be a definition.
+    """
+    body = await wire.whole(request, _LARGEST)
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        raise DefinitionInvalid("the body is not valid JSON") from None
+
+
+def _number(request: web.Request, name: str, default: int) -> int:
+    text = request.query.get(name)
+    if text is None:
+        return default
+    if not re.fullmatch("[0-9]{1,18}", text):
+        raise DefinitionInvalid(f"{name}: expected a whole number")
+    return int(text)
+
+
+def _not_allowed(definition: str | None, run: str | None) -> web.Response:
+    allowed = "POST" if run else "GET, PATCH, DELETE" if definition else "GET, POST"
+    return wire.problem(405, f"expected one of the methods {allowed}", (("Allow", allowed),))
+
+
+def _answer(
+    value: object, status: int = 200, headers: dict[str, str] | None = None
+) -> web.Response:
+    return web.json_response(value, status=status, headers=headers)

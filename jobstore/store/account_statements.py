@@ -1,0 +1,62 @@
+"""The statements about accounts and their tokens."""
+
+from typing import Any, Final
+
+from sqlalchemy import BindParameter, bindparam, delete, insert, select, update
+
+from jobstore.store import schema
+from jobstore.store.sqlite import Statement
+
+_account, _token = schema.ACCOUNT.c, schema.TOKEN.c
+_now: Final[BindParameter[Any]] = bindparam("now")
+_this: Final = _account.name == bindparam("account")
+
+ADD: Final = Statement(
+    insert(schema.ACCOUNT).values(
+        name=bindparam("account"),
+        role=bindparam("role"),
+        password=bindparam("password"),
+        created_at=_now,
+        changed_at=_now,
+    )
+)
+SET_PASSWORD: Final = Statement(
+    update(schema.ACCOUNT)
+    .where(_this)
+    .values(password=bindparam("password"), changed_at=_now)
+    .returning(_account.name)
+)
+SET_ROLE: Final = Statement(
+    update(schema.ACCOUNT)
+    .where(_this)
+    .values(role=bindparam("role"), changed_at=_now)
+    .returning(_account.name)
+)
+REMOVE: Final = Statement(delete(schema.ACCOUNT).where(_this).returning(_account.name))
+LIST: Final = Statement(
+    select(
+        _account.name,
+        _account.role,
+        _account.password,
+        _account.created_at,
+        _account.changed_at,
+    ).order_by(_account.name)
+)
+FIND: Final = Statement(select(_account.role).where(_this))
+
+ADD_TOKEN: Final = Statement(
+    insert(schema.TOKEN).values(
+        account=bindparam("account"),
+        label=bindparam("label"),
+        digest=bindparam("digest"),
+        created_at=_now,
+    )
+)
+REVOKE_TOKEN: Final = Statement(
+    delete(schema.TOKEN).where(_token.id == bindparam("token")).returning(_token.id)
+)
+LIST_TOKENS: Final = Statement(
+    select(_token.id, _token.account, _token.label, _token.created_at, _token.digest).order_by(
+        _token.id
+    )
+)

@@ -1,0 +1,179 @@
+"""Accounts in the store, and in the memory of a running server."""
+
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from jobstore.account import Account, Role, Token
+from jobstore.errors import AccountProblem
+from jobstore.store import account_statements as sql
+from jobstore.store import sqlite, statements
+from jobstore.store.sqlite import Statement
+from jobstore.store.writer import Transaction, Writer
+
+# How long it may take until a change by another process is noticed.
+NOTICE_SECONDS: Final = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Roll:
+    """All accounts there are.
+
+    Args:
+        accounts: by name.
+        holders: the names of accounts, by the digests of their tokens.
+    """
+
+    accounts: Mapping[str, Account] = field(default_factory=dict)
+    holders: Mapping[str, str] = field(default_factory=dict)
+
+
+@contextmanager
+def opened_accounts(path: Path, writer: Writer) -> Iterator["Accounts"]:
+    """Open the accounts of a store.
+
+    Args:
+        path: the store's file.
+        writer: the one writer.
+    """
+    connection = sqlite.connect(path, "rw", sqlite.READER_PRAGMAS)
+    with closing(connection):
+        yield Accounts(connection, path, writer)
+
+
+class Accounts:
+    """Look accounts up in memory, and notice when any process has changed them.
+
+    Each request is somebody's, so a hop to another thread would cost too much: one small row, read
+    now and then on this thread, tells whether all accounts have to be read again.
+
+    Args:
+        connection: a connection of its own.
+        path: the store's file, for messages.
+        writer: the one writer.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, path: Path, writer: Writer) -> None:
+        self._connection = connection
+        self._path = path
+        self._writer = writer
+        self._roll = Roll()
+        self._revision = -1
+        self._checked = -NOTICE_SECONDS
+
+    def roll(self) -> Roll:
+        """Give all accounts, as they stood a moment ago at the most."""
+        now = time.monotonic()
+        if now - self._checked >= NOTICE_SECONDS:
+            self._checked = now
+            revision = self.revision("accounts")
+            if revision != self._revision:
+                self._roll, self._revision = self._read(), revision
+        return self._roll
+
+    def revision(self, of: str) -> int:
+        """Tell how often something was changed: the accounts, or the queue from outside."""
+        ((number,),) = self._rows(statements.REVISION, of=of)
+        return int(number)
+
+    def _read(self) -> Roll:
+        accounts = [_account(row) for row in self._rows(sql.LIST)]
+        holders = {digest: name for _, name, _, _, digest in self._rows(sql.LIST_TOKENS)}
+        return Roll({account.name: account for account in accounts}, holders)
+
+    def tokens(self) -> list[Token]:
+        """List all tokens."""
+        return [
+            Token(id=token, account=account, label=label, created_at=created)
+            for token, account, label, created, _ in self._rows(sql.LIST_TOKENS)
+        ]
+
+    def _rows(self, statement: Statement, **values: object) -> list[Any]:
+        with sqlite.translated(self._path):
+            return self._connection.execute(statement.sql, values).fetchall()
+
+    async def add(self, name: str, role: Role, password: str) -> None:
+        """Add an account.
+
+        Args:
+            name: what its owner will give as user name.
+            role: what it is for.
+            password: the password's hash.
+
+        Raises:
+            AccountProblem: there is one of this name.
+        """
+        await self._writer.run(lambda tx: _add(tx, name, role, password))
+
+    async def set_password(self, name: str, password: str) -> None:
+        """Replace the hash of an account's password.
+
+        Raises:
+            AccountProblem: there is no such account.
+        """
+        await self._writer.run(lambda tx: _set(tx, sql.SET_PASSWORD, name, password=password))
+
+    async def set_role(self, name: str, role: Role) -> None:
+        """Change what an account is for.
+
+        Raises:
+            AccountProblem: there is no such account.
+        """
+        await self._writer.run(lambda tx: _set(tx, sql.SET_ROLE, name, role=role))
+
+    async def remove(self, name: str) -> None:
+        """Remove an account and its tokens; its jobs stay.
+
+        Raises:
+            AccountProblem: there is no such account.
+        """
+        await self._writer.run(lambda tx: _set(tx, sql.REMOVE, name))
+
+    async def add_token(self, name: str, label: str, digest: str) -> int:
+        """Add a token to an account; return the token's id.
+
+        Raises:
+            AccountProblem: there is no such account.
+        """
+        return await self._writer.run(lambda tx: _add_token(tx, name, label, digest))
+
+    async def revoke_token(self, token: int) -> None:
+        """Remove a token.
+
+        Raises:
+            AccountProblem: there is no such token.
+        """
+        await self._writer.run(lambda tx: _revoke(tx, token))
+
+
+def _add(tx: Transaction, name: str, role: Role, password: str) -> None:
+    if tx.execute(sql.FIND, account=name).fetchone():
+        raise AccountProblem(f"there is an account {name} already")
+    tx.execute(sql.ADD, account=name, role=role, password=password, now=tx.now)
+
+
+def _set(tx: Transaction, statement: Statement, name: str, **values: object) -> None:
+    if not tx.execute(statement, account=name, now=tx.now, **values).fetchone():
+        raise AccountProblem(f"there is no account {name}")
+
+
+def _add_token(tx: Transaction, name: str, label: str, digest: str) -> int:
+    if not tx.execute(sql.FIND, account=name).fetchone():
+        raise AccountProblem(f"there is no account {name}")
+    return tx.insert(sql.ADD_TOKEN, account=name, label=label, digest=digest, now=tx.now)
+
+
+def _revoke(tx: Transaction, token: int) -> None:
+    if not tx.execute(sql.REVOKE_TOKEN, token=token).fetchone():
+        raise AccountProblem(f"there is no token {token}")
+
+
+def _account(row: Any) -> Account:
+    name, role, password, created_at, changed_at = row
+    return Account(
+        name=name, role=Role(role), password=password, created_at=created_at, changed_at=changed_at
+    )

@@ -1,0 +1,95 @@
+"""The statements about definitions."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from sqlalchemy import (
+    BindParameter,
+    Integer,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    insert,
+    literal_column,
+    null,
+    or_,
+    select,
+    update,
+)
+
+from jobstore.definition import Key
+from jobstore.store import schema
+from jobstore.store.sqlite import Statement, constant, next_id
+
+_definition, _job = schema.DEFINITION.c, schema.JOB.c
+_now: Final[BindParameter[Any]] = bindparam("now")
+_limit: Final[BindParameter[Any]] = bindparam("limit")
+_ZERO: Final = literal_column("0", Integer)  # SQLAlchemy would bind it, at each execution
+
+COLUMNS: Final = tuple(
+    column for column in schema.DEFINITION.columns if column.name != "deleted_at"
+)
+_WRITTEN: Final = (
+    "name",
+    "path",
+    "method",
+    "request_target",
+    "headers",
+    "secrets",
+    "content",
+    "timeout",
+    "replay",
+)
+
+
+_current: Final = _definition.deleted_at.is_(None)
+_in_scope: Final = or_(bindparam("scope").is_(None), _definition.owner == bindparam("scope"))
+_this: Final = and_(_definition.id == bindparam("definition"), _current)
+
+# So far apart that taking one of the two numbers for the other is noticed.
+_file_id: Final = next_id("definition") + literal_column("1000000", Integer)
+
+CREATE: Final = Statement(
+    insert(schema.DEFINITION).values(
+        {name: bindparam(name) for name in (*_WRITTEN, "uuid", "owner")}
+        | {"file_id": _file_id, "created_at": _now, "changed_at": _now}
+    )
+)
+FIND: Final[Mapping[Key, Statement]] = {
+    key: Statement(
+        select(*COLUMNS).where(_definition[key] == bindparam("value"), _current, _in_scope)
+    )
+    for key in Key
+}
+FINDS: Final = tuple(FIND.values())
+# Deleted ones too: the history still names them.
+NAME: Final = Statement(select(_definition.name).where(_definition.id == bindparam("definition")))
+CHANGE: Final = Statement(
+    update(schema.DEFINITION)
+    .where(_this)
+    .values({name: bindparam(name) for name in _WRITTEN} | {"changed_at": _now})
+)
+DELETE: Final = Statement(
+    update(schema.DEFINITION)
+    .where(_this, _in_scope)
+    .values(
+        deleted_at=_now,
+        headers=constant("[]"),
+        secrets=null(),
+        content=literal_column("x''"),
+    )
+    .returning(_definition.id)
+)
+LIST: Final = Statement(
+    select(*COLUMNS)
+    .where(_definition.id > bindparam("after"), _current, _in_scope)
+    .order_by(_definition.id)
+    .limit(_limit)
+    .offset(_ZERO)
+)
+DROP: Final = Statement(
+    delete(schema.DEFINITION).where(
+        _definition.deleted_at.is_not(None), ~exists().where(_job.definition == _definition.id)
+    )
+)
