@@ -15,6 +15,7 @@ import pytest
 import jobstore as package
 from jobstore.errors import StoreError
 from jobstore.store.migrate import migrate
+from jobstore.store.sqlite import SCHEMA_VERSION
 from tests.commands import jobstore, overwrite, refused, said, start
 from tests.stock import Stock, stocked
 
@@ -175,18 +176,22 @@ def test_a_store_in_a_folder_that_cannot_be_written_is_read() -> None:
 
 
 def test_migrate_makes_a_store_and_says_so() -> None:
-    assert said("migrate") == "jobs.db: created with schema version 1\n"
+    assert said("migrate") == f"jobs.db: created with schema version {SCHEMA_VERSION}\n"
     assert said("list") == "No job can be asked for.\n"
 
 
 def test_migrate_leaves_a_store_alone_that_is_up_to_date(store_path: Path) -> None:
     stocked(store_path, one_job)
-    assert said("migrate") == "jobs.db: schema version 1, nothing to do\n"
+    assert said("migrate") == f"jobs.db: schema version {SCHEMA_VERSION}, nothing to do\n"
     assert "/report" in said("list")
 
 
 def test_migrate_tells_scripts_the_versions() -> None:
-    assert json.loads(said("migrate", "--json")) == {"store": "jobs.db", "before": 0, "after": 1}
+    assert json.loads(said("migrate", "--json")) == {
+        "store": "jobs.db",
+        "before": 0,
+        "after": SCHEMA_VERSION,
+    }
 
 
 def test_migrate_makes_no_folders() -> None:

@@ -97,7 +97,8 @@ def test_list_gives_scripts_a_line_of_json_for_each_job() -> None:
         "submitted_at": "2023-11-14T22:13:21.000Z", "started_at": "2023-11-14T22:13:21.000Z",
         "finished_at": None, "fetched_at": None, "cancel_asked_at": None, "status": None,
         "failure": None, "detail": None, "progress": 40.0, "counters": {"IMPORT_RECORDS": 1200},
-        "warnings": 0,
+        "warnings": 0, "tag": None, "once": False, "definition": None, "trigger": None,
+        "follows": None,
     }  # fmt: skip
 
 

@@ -13,6 +13,7 @@ import pytest
 from jobstore.clock import SECOND
 from jobstore.store.backup import back_up
 from jobstore.store.checkup import check
+from jobstore.store.sqlite import SCHEMA_VERSION
 from tests.commands import jobstore, overwrite, refused, said
 from tests.stock import Stock, stocked, stocking
 
@@ -127,10 +128,14 @@ def test_expire_refuses(options: str, complaint: str) -> None:
 
 @pytest.mark.usefixtures("store")
 def test_check_finds_nothing_wrong_with_a_sound_store() -> None:
-    assert said("check").startswith("jobs.db: ok; schema version 1, ")
+    assert said("check").startswith(f"jobs.db: ok; schema version {SCHEMA_VERSION}, ")
     assert said("check").endswith("4 jobs (2 done, 1 failed, 1 queued)\n")
     report = json.loads(said("check", "--json"))
-    assert (report["ok"], report["problems"], report["schema_version"]) == (True, [], 1)
+    assert (report["ok"], report["problems"], report["schema_version"]) == (
+        True,
+        [],
+        SCHEMA_VERSION,
+    )
     assert report["jobs"] == {"queued": 1, "running": 0, "done": 2, "failed": 1, "cancelled": 0}
 
 

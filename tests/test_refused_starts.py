@@ -10,6 +10,7 @@ import pytest
 from aiohttp import ClientSession
 
 from jobstore.store.migrate import migrate
+from jobstore.store.sqlite import SCHEMA_VERSION
 from tests.client import Client
 from tests.commands import overwrite, start
 from tests.conftest import ServerProcess
@@ -68,7 +69,10 @@ def truncated(path: Path) -> None:
         (Path.mkdir, "this is not a file"),
         (text, "this is not a jobstore file; nothing was changed"),
         (foreign, "this is not a jobstore file; nothing was changed"),
-        (newer, "its schema version is 9999, this jobstore knows versions up to 1;"),
+        (
+            newer,
+            f"its schema version is 9999, this jobstore knows versions up to {SCHEMA_VERSION};",
+        ),
         (damaged, "the file is damaged"),
         (truncated, "the file is damaged"),
     ],

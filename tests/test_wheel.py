@@ -7,6 +7,8 @@ from typing import Final
 
 import pytest
 
+from jobstore.store.sqlite import SCHEMA_VERSION
+
 ROOT: Final = Path(__file__).parents[1]
 
 
@@ -34,7 +36,7 @@ def jobstore(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.timeout(400)  # packages are downloaded
 def test_an_installed_jobstore_runs_from_any_folder(jobstore: Path, tmp_path: Path) -> None:
     assert run(jobstore, "--version", cwd=tmp_path).startswith("jobstore ")
-    assert "schema version 1" in run(jobstore, "migrate", cwd=tmp_path)
+    assert f"schema version {SCHEMA_VERSION}" in run(jobstore, "migrate", cwd=tmp_path)
     assert "ok" in run(jobstore, "check", cwd=tmp_path)
 
 

@@ -1,0 +1,105 @@
+"""A store of an earlier version is brought up to date with all that is in it."""
+
+import importlib.util
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from jobstore.store import sqlite
+from jobstore.store.migrate import migrate
+from tests.commands import refused
+from tests.stores import START, finish, next_claim, opened, rows, states, taken, timeline
+
+VERSIONS: Final = Path(__file__).parents[1] / "migrations" / "versions"
+
+JOBS: Final = (
+    # id, state, result, boot, started_at, finished_at, status
+    (1, "done", "held", 1, START, START + 1, 200),
+    (2, "queued", "none", None, None, None, None),
+    (3, "running", "none", 1, START, None, None),
+    (4, "failed", "expired", 1, START, START + 1, 502),
+)
+
+
+def statements_of(name: str) -> list[str]:
+    spec = importlib.util.spec_from_file_location("revision", VERSIONS / name)
+    assert spec is not None
+    assert spec.loader is not None
+    module: Any = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return list(module.STATEMENTS)
+
+
+@pytest.fixture
+def old(store_path: Path) -> Path:
+    """Give a store as the first version left it, with jobs in it."""
+    with closing(sqlite.connect(store_path, "rwc", ["PRAGMA journal_mode = WAL"])) as file:
+        file.execute("BEGIN")
+        for statement in statements_of("0001_jobs.py"):
+            file.execute(statement)
+        file.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)")
+        file.execute("INSERT INTO alembic_version VALUES ('0001')")
+        file.execute("INSERT INTO boot (started_at, pid, version) VALUES (?, 7, '0.1.0')", [START])
+        for job in JOBS:
+            put(file, *job)
+        file.execute(f"PRAGMA application_id = {sqlite.APPLICATION_ID}")
+        file.execute("PRAGMA user_version = 1")
+        file.execute("COMMIT")
+    return store_path
+
+
+def put(file: sqlite3.Connection, job_id: int, state: str, result: str, *rest: int | None) -> None:
+    file.execute(
+        "INSERT INTO job (id, state, result, boot, started_at, finished_at, status, dialect, owner,"
+        " target, method, path, priority, attempt, submitted_at, warnings)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, 'arango', 'root', '/', 'GET', '/work', 0, 1, ?, 0)",
+        (job_id, state, result, *rest, START),
+    )
+    file.execute("INSERT INTO request VALUES (?, '[]', NULL, x'')", [job_id])
+    if result == "held":
+        file.execute("INSERT INTO response VALUES (?, NULL, '[]', x'6b657074')", [job_id])
+
+
+def schema_of(path: Path) -> list[Any]:
+    schema = rows(path, "SELECT type, name, sql FROM sqlite_schema ORDER BY type, name")
+    return [row for row in schema if "alembic" not in row[1]]
+
+
+def test_it_has_the_schema_of_a_new_one_afterwards(old: Path, tmp_path: Path) -> None:
+    migrate(tmp_path / "new.db")
+    assert migrate(old) == (1, sqlite.SCHEMA_VERSION)
+    assert [row[:2] for row in schema_of(old)] == [
+        row[:2] for row in schema_of(tmp_path / "new.db")
+    ]
+
+
+async def test_its_jobs_go_on_where_they_were(old: Path) -> None:
+    async with opened(old) as store:
+        assert await store.upkeep.orphans() != []
+        await store.upkeep.recover([3], "the server was killed")
+        orders = store.work({"/": 1})
+        for job_id in (2, 3):
+            claim = await next_claim(orders)
+            assert (claim.job_id, claim.owner) == (job_id, "root")
+            await finish(store, claim)
+        assert await taken(store, 2) is not None
+    assert states(old) == {
+        1: ("done", "held"),
+        2: ("done", "taken"),
+        3: ("done", "held"),
+        4: ("failed", "expired"),
+    }
+    assert "recovered" in timeline(old, 3)
+
+
+async def test_its_results_are_still_there(old: Path) -> None:
+    async with opened(old) as store:
+        _, body = await taken(store, 1)
+    assert body == b"kept"
+
+
+def test_a_command_leaves_it_to_the_server_and_to_migrate(old: Path) -> None:
+    assert "run `jobstore migrate`" in refused("restore", 1, "--store", old)
