@@ -1,8 +1,8 @@
-"""Durable submits and full cycles per second, as ratios to a bare aiohttp server's 202.
+"""Durable submits and full cycles per second, as ratios to other work of the same run.
 
 The load comes from a process of its own, over raw sockets: an HTTP client library would eat the
-server's core. Only ratios of one run count, since machines differ and drift: the rounds of the
-three servers are interleaved, and the median and the range over the rounds are printed.
+server's core. Only ratios of one run count, since machines differ and drift: the rounds of all
+rows are interleaved, and the median and the range over the rounds are printed.
 """
 
 import argparse
@@ -12,20 +12,30 @@ import multiprocessing
 import os
 import platform
 import re
+import secrets
 import sqlite3
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from base64 import b64encode
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 MIB: Final = 1024 * 1024
+BODY: Final = os.urandom(512).hex().encode()
+PASSWORD: Final = secrets.token_urlsafe()
+DEFINITION: Final = """
+[[definition]]
+name = "number {0}"
+path = "/bench/{0}"
+target = "/echo"
+"""
 BARE: Final = """
 import asyncio, sys
 from aiohttp import web
@@ -63,34 +73,44 @@ class Connection:
         self._reader = reader
         self._writer = writer
 
-    async def ask(self, request: bytes) -> bytes:
-        """Send a request, read its answer to the end, and return the answer's head."""
+    async def ask(self, request: bytes) -> tuple[bytes, bytes]:
+        """Send a request, and return the head and the body of its answer."""
         self._writer.write(request)
         head = await self._reader.readuntil(b"\r\n\r\n")
         length = re.search(rb"\r\n[Cc]ontent-[Ll]ength: (\d+)", head)
-        if length and int(length[1]):
-            await self._reader.readexactly(int(length[1]))
-        return head
+        return head, await self._reader.readexactly(int(length[1]) if length else 0)
 
 
-async def once(connection: Connection, request: bytes) -> None:
+async def once(connection: Connection, load: "Load") -> None:
     """Ask once: a bare answer, or a durable submit."""
-    head = await connection.ask(request)
+    head, _ = await connection.ask(load.request)
     assert head.startswith(b"HTTP/1.1 202"), head
 
 
-async def cycle(connection: Connection, request: bytes) -> None:
+async def cycle(connection: Connection, load: "Load") -> None:
     """Submit a job and ask for its result until it is there."""
-    head = await connection.ask(request)
+    head, _ = await connection.ask(load.request)
     job = re.search(rb"x-arango-async-id: (\d+)", head)
     assert job, head
-    fetch = message("PUT", f"/_api/job/{job[1].decode()}")
-    while (head := await connection.ask(fetch)).startswith(b"HTTP/1.1 204"):
+    fetch = message("PUT", f"/_api/job/{job[1].decode()}", headers=load.headers)
+    while (head := (await connection.ask(fetch))[0]).startswith(b"HTTP/1.1 204"):
         pass
     assert head.startswith(b"HTTP/1.1 200"), head
 
 
-STEPS: Final = {"once": once, "cycle": cycle}
+async def kinetica(connection: Connection, load: "Load") -> None:
+    """Create a job in Kinetica's dialect and ask for it until it is done."""
+    _, body = await connection.ask(load.request)
+    job_id = json.loads(json.loads(body)["data_str"])["job_id"]
+    asked = json.dumps({"job_id": job_id, "options": {}}).encode()
+    get = message("POST", "/get/job", asked, JSON_TYPE)
+    while rb"\"RUNNING\"" in (body := (await connection.ask(get))[1]):
+        pass
+    assert rb"\"DONE\"" in body, body
+
+
+JSON_TYPE: Final = "Content-Type: application/json\r\n"
+STEPS: Final = {"once": once, "cycle": cycle, "kinetica": kinetica}
 
 
 @dataclass(frozen=True)
@@ -99,9 +119,19 @@ class Load:
 
     port: int
     step: str
-    connections: int
-    seconds: float
     request: bytes
+    headers: str = ""
+    connections: int = 1
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table, and the line that it is a ratio to."""
+
+    name: str
+    load: Load
+    to: str
 
 
 def drive(load: Load) -> tuple[float, list[float]]:
@@ -119,7 +149,7 @@ async def _drive(load: Load) -> tuple[float, list[float]]:
 
     async def run(connection: Connection) -> None:
         while (before := time.perf_counter()) < start + load.seconds:
-            await step(connection, load.request)
+            await step(connection, load)
             latencies.append((time.perf_counter() - before) * 1000)
 
     await asyncio.gather(*(run(Connection(*streams)) for streams in opened))
@@ -151,57 +181,101 @@ def jobstore(folder: Path, name: str, *options: str) -> tuple[str, ...]:
     return ("-m", "jobstore", "serve", "--port", "0", "--store", store, *options)
 
 
-def rates(seconds: float, rounds: int, connections: list[int]) -> Iterator[dict[str, object]]:
+def jobstore_says(folder: Path, *arguments: str, given: str = "") -> str:
+    """Run a command to its end, and return what it says."""
+    command = [sys.executable, "-m", "jobstore", *arguments]
+    done = subprocess.run(
+        command, cwd=folder, input=given, text=True, check=True, stdout=subprocess.PIPE
+    )
+    return done.stdout
+
+
+@contextmanager
+def servers(folder: Path, definitions: int) -> Iterator[list[Row]]:
+    """Start a server for each kind of work; give the rows to measure on them."""
+    (folder / "queue.toml").write_text("[executor]\nconcurrency = 1\nqueue_limit = 100000000\n")
+    jobstore_says(
+        folder,
+        "user",
+        "add",
+        "bench",
+        "--password-stdin",
+        "--store",
+        "account.db",
+        given=f"{PASSWORD}\n",
+    )
+    token = jobstore_says(folder, "user", "token", "bench", "--store", "account.db").strip()
+    (folder / "many.toml").write_text("".join(DEFINITION.format(n) for n in range(definitions)))
+    jobstore_says(folder, "define", "many.toml", "--store", "many.db")
+    queueing = jobstore(folder, "queue", "--config", "queue.toml")
+    with (
+        server("-c", BARE, cwd=folder) as (bare, _),
+        server(*queueing, cwd=folder) as (queue, _),
+        server(*jobstore(folder, "cycle"), cwd=folder) as (plain, _),
+        server(*jobstore(folder, "account"), cwd=folder) as (account, _),
+        server(*jobstore(folder, "many"), cwd=folder) as (many, _),
+    ):
+        # With its one slot taken for good, this server only takes jobs in.
+        blocker = message("GET", "/_admin/sleep?duration=86400", headers="x-arango-async: true\r\n")
+        drive(Load(queue, "once", blocker, seconds=0.0001))
+        basic = f"Authorization: Basic {b64encode(f'bench:{PASSWORD}'.encode()).decode()}\r\n"
+        bearer = f"Authorization: Bearer {token}\r\n"
+        yield [
+            Row("bare 202", Load(bare, "once", message("POST", "/echo", BODY)), "bare 202"),
+            Row("durable submit", Load(queue, "once", submit()), "bare 202"),
+            Row("full cycle", Load(plain, "cycle", submit()), "bare 202"),
+            Row("in Kinetica's dialect", Load(plain, "kinetica", create()), "full cycle"),
+            Row("with a password", Load(account, "cycle", submit(basic), basic), "full cycle"),
+            Row("with a token", Load(account, "cycle", submit(bearer), bearer), "full cycle"),
+            Row(f"beside {definitions} definitions", Load(many, "cycle", submit()), "full cycle"),
+        ]
+
+
+def submit(headers: str = "") -> bytes:
+    """Write the request that submits a job in ArangoDB's dialect."""
+    return message("POST", "/echo", BODY, f"x-arango-async: store\r\n{headers}")
+
+
+def create() -> bytes:
+    """Write the request that submits the same in Kinetica's."""
+    record = {"endpoint": "/echo", "request_encoding": "json", "data_str": BODY.decode()}
+    return message("POST", "/create/job", json.dumps(record).encode(), JSON_TYPE)
+
+
+def rates(
+    seconds: float, rounds: int, connections: list[int], definitions: int
+) -> Iterator[dict[str, object]]:
     """Measure the rows that are rates, interleaved."""
-    body = os.urandom(1024)
-    submit = message("POST", "/echo", body, "x-arango-async: store\r\n")
-    bare = message("POST", "/echo", body)
     with (
         tempfile.TemporaryDirectory() as name,
         ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool,
+        servers(Path(name), definitions) as rows,
     ):
-        folder = Path(name)
-        (folder / "queue.toml").write_text("[executor]\nconcurrency = 1\nqueue_limit = 100000000\n")
-        queueing = jobstore(folder, "queue", "--config", "queue.toml")
-        with (
-            server("-c", BARE, cwd=folder) as (bare_port, _),
-            server(*queueing, cwd=folder) as (queue_port, _),
-            server(*jobstore(folder, "cycle"), cwd=folder) as (cycle_port, _),
-        ):
-            # With its one slot taken for good, this server only takes jobs in.
-            blocker = message(
-                "GET", "/_admin/sleep?duration=86400", headers="x-arango-async: true\r\n"
-            )
-            pool.submit(drive, Load(queue_port, "once", 1, 0.0001, blocker)).result()
-            loads = {
-                "bare 202": (bare_port, "once", bare),
-                "durable submit": (queue_port, "once", submit),
-                "full cycle": (cycle_port, "cycle", submit),
-            }
-            for count in connections:
-                rows: dict[str, list[tuple[float, list[float]]]] = {row: [] for row in loads}
-                for _ in range(rounds + 1):
-                    for row, (port, step, request) in loads.items():
-                        load = Load(port, step, count, seconds, request)
-                        rows[row].append(pool.submit(drive, load).result())
-                yield from summary(count, {row: runs[1:] for row, runs in rows.items()})
+        for count in connections:
+            runs: dict[str, list[tuple[float, list[float]]]] = {row.name: [] for row in rows}
+            for _ in range(rounds + 1):
+                for row in rows:
+                    load = replace(row.load, connections=count, seconds=seconds)
+                    runs[row.name].append(pool.submit(drive, load).result())
+            yield from summary(count, rows, {name: run[1:] for name, run in runs.items()})
 
 
 def summary(
-    connections: int, rows: dict[str, list[tuple[float, list[float]]]]
+    connections: int, rows: list[Row], runs: dict[str, list[tuple[float, list[float]]]]
 ) -> Iterator[dict[str, object]]:
-    """Condense the rounds of each row, in relation to the bare server's of the same round."""
-    bare = rows["bare 202"]
-    for row, runs in rows.items():
-        ratios = [rate / base for (rate, _), (base, _) in zip(runs, bare, strict=True)]
-        latencies = sorted(latency for _, run in runs for latency in run)
+    """Condense the rounds of each row, in relation to those of another row in the same round."""
+    for row in rows:
+        pairs = zip(runs[row.name], runs[row.to], strict=True)
+        ratios = [rate / base for (rate, _), (base, _) in pairs]
+        latencies = sorted(latency for _, run in runs[row.name] for latency in run)
         yield {
-            "row": row,
+            "row": row.name,
             "connections": connections,
-            "per_second": round(statistics.median(rate for rate, _ in runs)),
+            "per_second": round(statistics.median(rate for rate, _ in runs[row.name])),
             "ratio": round(statistics.median(ratios), 3),
             "ratio_min": round(min(ratios), 3),
             "ratio_max": round(max(ratios), 3),
+            "ratio_to": row.to,
             "p50_ms": round(latencies[len(latencies) // 2], 3),
             "p99_ms": round(latencies[int(len(latencies) * 0.99)], 3),
         }
@@ -258,7 +332,7 @@ async def _echo(port: int, size: int) -> int:
     job = re.search(rb"x-arango-async-id: (\d+)", answer)
     assert job, answer
     path = f"/_api/job/{job[1].decode()}"
-    while (await connection.ask(message("GET", path))).startswith(b"HTTP/1.1 204"):
+    while (await connection.ask(message("GET", path)))[0].startswith(b"HTTP/1.1 204"):
         pass
     writer.write(message("PUT", path))
     await reader.readuntil(b"\r\n\r\n")
@@ -280,11 +354,12 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3.0, help="length of one round")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--connections", type=int, nargs="+", default=[1, 64])
+    parser.add_argument("--definitions", type=int, default=10_000)
     parser.add_argument("--body-mib", type=int, default=256, help="0 leaves that row out")
     parser.add_argument("--json", type=Path, default=Path("bench-latest.json"))
     options = parser.parse_args()
     rows = []
-    for row in rates(options.seconds, options.rounds, options.connections):
+    for row in rates(options.seconds, options.rounds, options.connections, options.definitions):
         show(row)
         rows.append(row)
     if options.body_mib:
