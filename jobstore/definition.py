@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from jobstore.errors import DefinitionInvalid
 from jobstore.job import Dialect, Replay, Submission, Trigger
 from jobstore.message import HOP_BY_HOP, REDACTED, Headers, Request
-from jobstore.written import PositiveDuration
+from jobstore.written import PositiveDuration, Retries
 
 # What sending a request decides by itself, or what asks for a job instead of an answer.
 _NOT_KEPT: Final = HOP_BY_HOP | {"host", "content-length", "expect", "prefer", "x-arango-async"}
@@ -45,6 +45,7 @@ class Draft:
         request: what a run of it sends.
         timeout: how long an attempt may take, in seconds, or None for as long as the target says.
         replay: what may be sent again, or None for what the target says.
+        retries: how often it may be tried again, or None for as often as the target says.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Draft:
     request: Request
     timeout: float | None = None
     replay: Replay | None = None
+    retries: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +94,7 @@ class Definition:
             trigger=trigger,
             timeout=self.draft.timeout,
             replay=self.draft.replay,
+            retries=self.draft.retries,
         )
 
 
@@ -169,6 +172,9 @@ _Timeout: TypeAlias = Annotated[
 _Replay: TypeAlias = Annotated[
     Replay | None, Field(description='"idempotent", "always", "never" or null')
 ]
+_Retries: TypeAlias = Annotated[
+    Retries | None, Field(description="a whole number from 0 to 1000, or null")
+]
 
 
 class _Written(BaseModel):
@@ -185,6 +191,7 @@ class _Written(BaseModel):
     body_base64: _Base64 = None
     timeout: _Timeout = None
     replay: _Replay = None
+    retries: _Retries = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -219,6 +226,7 @@ class _Written(BaseModel):
             request=request,
             timeout=self.timeout,
             replay=self.replay,
+            retries=self.retries,
         )
 
 
@@ -294,6 +302,7 @@ def write(draft: Draft, secret: frozenset[str] = frozenset()) -> dict[str, Any]:
         **_written_body(request.body),
         "timeout": draft.timeout,
         "replay": draft.replay,
+        "retries": draft.retries,
     }
 
 

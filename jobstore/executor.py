@@ -5,19 +5,19 @@ import logging
 from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
-from jobstore.clock import iso
+from jobstore import clock
+from jobstore.clock import Clock, iso
 from jobstore.errors import JobstoreError, StoreError, TargetUnreachable
 from jobstore.handle import JobHandle
 from jobstore.job import Cancellation, Claim, Failure, Replay
+from jobstore.message import header
+from jobstore.retry import Ended, may_repeat, wait_before_next
 from jobstore.store import Boot, Capture, Orphan, Store
 from jobstore.targets.router import Route, Router
-
-# RFC 9110 section 9.2.2
-IDEMPOTENT: Final = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"})
 
 log = logging.getLogger(__name__)
 
@@ -57,11 +57,9 @@ def decide(orphan: Orphan, replay: Replay, max_attempts: int) -> Recovery:
     """
     if orphan.cancel_asked_at is not None:
         return Recovery.CANCEL
-    if replay is Replay.NEVER:
+    if not may_repeat(orphan.method, replay):
         return Recovery.INTERRUPT
-    if replay is Replay.IDEMPOTENT and orphan.method not in IDEMPOTENT:
-        return Recovery.INTERRUPT
-    if orphan.attempt >= max_attempts:
+    if orphan.attempt - orphan.retried >= max_attempts:
         return Recovery.SET_ASIDE
     return Recovery.RUN_AGAIN
 
@@ -95,10 +93,14 @@ class Executor:
         store: where orders come from and outcomes go to.
         router: the targets.
         max_attempts: how many claims a job may have before it is set aside.
+        clock: what time it is.
     """
 
-    def __init__(self, store: Store, router: Router, max_attempts: int) -> None:
+    def __init__(
+        self, store: Store, router: Router, max_attempts: int, clock: Clock = clock.now
+    ) -> None:
         self._store = store
+        self._clock = clock
         self._router = router
         self._max_attempts = max_attempts
         self._running: dict[int, _Running] = {}
@@ -158,14 +160,16 @@ class Executor:
                     Stopped() if cancelled else await self._attempt(claim, running.handle, kept)
                 )
                 running.stoppable = False
-                await self._end(claim, outcome)
+                if not await self._retried(claim, outcome):
+                    await self._end(claim, outcome)
         except StoreError as error:
             # The job stays claimed; the next start finds it and recovers it.
             log.error("job %d: %s", claim.job_id, error, extra=_about("end", claim))  # noqa: TRY400
             if running.stoppable:  # else its slot has been given back
                 self._store.abandon(claim)
         finally:
-            del self._running[claim.job_id]
+            if self._running.get(claim.job_id) is running:  # and not the next attempt
+                del self._running[claim.job_id]
 
     async def _attempt(self, claim: Claim, handle: JobHandle, kept: AsyncExitStack) -> Outcome:
         """Ask the target and take its answer in, which lasts as long as what it is kept in."""
@@ -194,6 +198,21 @@ class Executor:
         except Exception:
             log.exception("job %d", claim.job_id, extra=_about("attempt", claim))
             return Failed(Failure.BROKEN, "the answer could not be taken in: see the server's log")
+
+    async def _retried(self, claim: Claim, outcome: Outcome) -> bool:
+        """Queue a job again if it has failed for a passing reason and may be repeated."""
+        route = self._router.resolve(claim.request.path)
+        if route is None or isinstance(outcome, Stopped):
+            return False
+        if not may_repeat(claim.request.method, claim.replay or route.replay):
+            return False
+        ended = _ended(outcome)
+        seconds = wait_before_next(route.retry, claim, ended, self._clock())
+        if seconds is None:
+            return False
+        detail = f"{ended.detail}; tried again in {seconds:.3g} s"
+        log.info("job %d: %s", claim.job_id, detail, extra=_about("retry", claim))
+        return await self._store.retry(claim, seconds, replace(ended, detail=detail))
 
     async def _end(self, claim: Claim, outcome: Outcome) -> None:
         match outcome:
@@ -265,6 +284,16 @@ class Executor:
 
     def _heir(self, name: str) -> Route | None:
         return self._router.resolve(name) or next(iter(self._router.routes), None)
+
+
+def _ended(outcome: Capture | Failed) -> Ended:
+    match outcome:
+        case Capture():
+            retry_after = header(outcome.headers, "retry-after")
+            detail = f"status {outcome.status}"
+            return Ended(status=outcome.status, detail=detail, retry_after=retry_after)
+        case Failed(failure, detail):
+            return Ended(failure=failure, detail=detail)
 
 
 def _cause(boot: Boot) -> str:

@@ -75,6 +75,8 @@ class Submission:
         timeout: how long an attempt may take, in seconds, or None for as long as its target says.
         replay: what may be sent again, or None for what its target says.
         follows: the job whose success it has to wait for, or None.
+        not_before: when it may run, in microseconds since 1970, or None for as soon as it can.
+        retries: how often it may be tried again, or None for as often as its target says.
     """
 
     request: Request
@@ -90,6 +92,8 @@ class Submission:
     timeout: float | None = None
     replay: Replay | None = None
     follows: int | None = None
+    not_before: int | None = None
+    retries: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +109,8 @@ class Job:
         warnings: how many warnings its handler reported.
         follows: the job whose success it waits for, while it does; later, the one whose end
             cancelled it.
+        retried: how often it was tried again after it had failed for a passing reason.
+        not_before: when it may run, while it waits for that.
     """
 
     id: int
@@ -133,6 +139,8 @@ class Job:
     definition: int | None
     trigger: Trigger | None
     follows: int | None
+    retried: int
+    not_before: int | None
 
     @property
     def waits(self) -> bool:
@@ -157,6 +165,9 @@ class Claim:
     Args:
         owner: whose job it is.
         timeout: how long the attempt may take, in seconds, or None for as long as the target says.
+        replay: what may be sent again, or None for what the target says.
+        retries: how often it may be tried again, or None for as often as the target says.
+        retried: how often it was.
     """
 
     job_id: int
@@ -165,6 +176,9 @@ class Claim:
     request: Request
     owner: str = ""
     timeout: float | None = None
+    replay: Replay | None = None
+    retries: int | None = None
+    retried: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,6 +41,7 @@ class Event(StrEnum):
     FAIL = "fail"
     CANCEL = "cancel"
     RECOVER = "recover"
+    RETRY = "retry"
     TAKE = "take"
     GIVE_BACK = "give back"
     RESTORE = "restore"
@@ -54,6 +55,7 @@ JOB: Final[Mapping[Event, Mapping[State, State]]] = {
     Event.FAIL: {State.RUNNING: State.FAILED},
     Event.CANCEL: {State.QUEUED: State.CANCELLED, State.RUNNING: State.CANCELLED},
     Event.RECOVER: {State.RUNNING: State.QUEUED},
+    Event.RETRY: {State.RUNNING: State.QUEUED},
 }
 
 # A result becomes held by the very event that ends the work, unless it is gone already.

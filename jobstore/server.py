@@ -33,6 +33,7 @@ from jobstore.dialects.native import NativeReports, PreferHeader
 from jobstore.errors import CannotListen, ConfigError, NotOpen, StoreError
 from jobstore.executor import Executor
 from jobstore.janitor import Janitor, Retention
+from jobstore.retry import Retry
 from jobstore.store import SECRET_HEADERS, Limits, Store, owned_store
 from jobstore.targets import Target
 from jobstore.targets.inprocess import InProcess
@@ -131,7 +132,7 @@ async def serving(config: Config) -> AsyncIterator[Server]:
         router.add(await _own_route(stack, config, apis, access))
         executor = Executor(store, router, config.executor.max_attempts)
         janitor = Janitor(store, _retention(config), clock.now)
-        await stack.enter_async_context(_background(executor, janitor))
+        await stack.enter_async_context(_background(store, executor, janitor))
         capture = Capture(
             store, router, (ArangoHeader(), PreferHeader()), int(config.capture.body_limit)
         )
@@ -192,13 +193,14 @@ def _retention(config: Config) -> Retention:
 
 
 @asynccontextmanager
-async def _background(executor: Executor, janitor: Janitor) -> AsyncIterator[None]:
+async def _background(store: Store, executor: Executor, janitor: Janitor) -> AsyncIterator[None]:
     """Recover, run and clean while the context lasts."""
     async with asyncio.TaskGroup() as tasks:
         running = [
             tasks.create_task(executor.run()),
             tasks.create_task(_recover(executor)),
             tasks.create_task(executor.watch()),
+            tasks.create_task(store.come_due()),
             tasks.create_task(janitor.run()),
         ]
         try:
@@ -300,6 +302,12 @@ async def _route(stack: AsyncExitStack, config: Config, section: TargetSection) 
         timeout=section.timeout,
         replay=section.replay,
         credentials=section.forward_credentials,
+        retry=Retry(
+            retries=section.retries,
+            delay=section.retry_delay,
+            longest=section.retry_delay_max,
+            statuses=frozenset(section.retry_statuses),
+        ),
     )
 
 

@@ -104,6 +104,14 @@ Port: TypeAlias = Annotated[
 Count: TypeAlias = Annotated[
     int, Field(ge=1, le=10**9, description="a whole number from 1 to 1000000000"), _TO_NUMBER
 ]
+Retries: TypeAlias = Annotated[
+    int, Field(ge=0, le=1000, description="a whole number from 0 to 1000"), _TO_NUMBER
+]
+Statuses: TypeAlias = Annotated[
+    tuple[Annotated[int, Field(ge=200, le=599), _TO_NUMBER], ...],
+    BeforeValidator(_split),
+    Field(description="a list of status codes such as 429 or 503"),
+]
 Duration: TypeAlias = Annotated[float, Field(ge=0, le=_CENTURY, description=_DURATION), _TO_SECONDS]
 PositiveDuration: TypeAlias = Annotated[
     float, Field(gt=0, le=_CENTURY, description=f"{_DURATION}, above 0"), _TO_SECONDS

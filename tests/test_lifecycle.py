@@ -23,6 +23,7 @@ from jobstore.lifecycle import (
     State,
 )
 from jobstore.message import Request
+from jobstore.retry import Ended
 from jobstore.store import Capture, sqlite, transitions
 from jobstore.store import statements as sql
 from jobstore.store.migrate import migrate
@@ -154,6 +155,9 @@ HAPPEN: Final[Mapping[Event, Callable[[Transaction, int], object]]] = {
     ),
     Event.CANCEL: lambda tx, job_id: transitions.cancel_orphans(tx, [job_id], "cancelled"),
     Event.RECOVER: lambda tx, job_id: transitions.recover(tx, [job_id], "killed"),
+    Event.RETRY: lambda tx, job_id: transitions.retry(
+        tx, claim_of(job_id), BOOT, START + 9, Ended(status=503)
+    ),
     Event.TAKE: transitions.take,
     Event.GIVE_BACK: lambda tx, job_id: transitions.give_back(tx, job_id, "broken"),
     Event.RESTORE: transitions.restore,

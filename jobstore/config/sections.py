@@ -30,7 +30,9 @@ from jobstore.written import (
     PositiveDuration,
     PositiveDurationOrNever,
     PositiveSize,
+    Retries,
     SizeOrUnlimited,
+    Statuses,
     TimeZone,
 )
 
@@ -72,6 +74,10 @@ class Limits(Section):
     concurrency: Count = 32
     timeout: PositiveDurationOrNever = HOUR
     replay: Replay = Field(Replay.IDEMPOTENT, description='"idempotent", "always" or "never"')
+    retries: Retries = 0
+    retry_delay: PositiveDuration = 1.0
+    retry_delay_max: PositiveDuration = 5 * MINUTE
+    retry_statuses: Statuses = (429, 502, 503, 504)
     forward_credentials: bool = Field(default=False, description="true or false")
 
 

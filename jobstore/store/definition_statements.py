@@ -40,6 +40,7 @@ _WRITTEN: Final = (
     "content",
     "timeout",
     "replay",
+    "retries",
 )
 
 

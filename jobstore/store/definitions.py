@@ -121,6 +121,7 @@ class Definitions:
             "content": draft.request.body,
             "timeout": draft.timeout,
             "replay": draft.replay,
+            "retries": draft.retries,
         }
 
 
@@ -156,6 +157,7 @@ def _decoded(row: Sequence[Any]) -> Definition:
         request=request,
         timeout=values["timeout"],
         replay=Replay(values["replay"]) if values["replay"] else None,
+        retries=values["retries"],
     )
     own = {name: values[name] for name in ("id", "file_id", "uuid", "owner")}
     times = {name: values[name] for name in ("created_at", "changed_at")}

@@ -88,14 +88,18 @@ class Dispatcher:
             self._freed.clear()
             await self._freed.wait()
 
-    def admit(self, target: str) -> bool:
+    def admit(self, target: str, *, waits: bool = False) -> bool:
         """Give a job that comes in a free slot, or else a place in the queue.
+
+        Args:
+            target: who will be asked.
+            waits: whether it has to wait for something else than a slot.
 
         Returns:
             whether it got a slot; others that wait already go first.
         """
         lane = self._lanes.get(target)
-        if lane is None or self._paused or lane.backlog or lane.free < 1:
+        if waits or lane is None or self._paused or lane.backlog or lane.free < 1:
             self.queued += 1
             return False
         lane.busy += 1
@@ -130,7 +134,7 @@ class Dispatcher:
 
     def followed(self, aftermath: Aftermath) -> None:
         """Note what the end of a job meant for those that waited for it."""
-        self.queued -= aftermath.cancelled
+        self.queued -= len(aftermath.cancelled)
         for target in aftermath.released:
             self.enqueued(target)
 

@@ -42,7 +42,16 @@ async def owned_store(
             boot = await writer.run(_begin_boot)
             queued = await writer.run(transitions.count_queued)
             history = History(reader, path)
-            store = Store(writer, reader, limits, accounts, history, boot=boot, queued=queued)
+            store = Store(
+                writer,
+                reader,
+                limits,
+                accounts,
+                history,
+                boot=boot,
+                queued=queued,
+                clock=clock,
+            )
             try:
                 yield store
             finally:
@@ -75,6 +84,7 @@ async def shared_store(
             History(reader, path),
             boot=0,
             queued=queued,
+            clock=clock,
         )
 
 

@@ -65,6 +65,9 @@ JOB: Final = Table(
     Column("definition", ForeignKey("definition.id")),
     Column("trigger", Text),
     Column("follows", Integer),
+    Column("retries", Integer),
+    Column("retried", Integer, nullable=False, server_default=text("0")),
+    Column("not_before", Integer),
     sqlite_autoincrement=True,
     sqlite_strict=True,
 )
@@ -88,6 +91,13 @@ DEFINITION: Final = Table(
     Column("created_at", Integer, nullable=False),
     Column("changed_at", Integer, nullable=False),
     Column("deleted_at", Integer),
+    Column("retries", Integer),
+    Column("cron", Text),
+    Column("time_zone", Text),
+    Column("catch_up", Text),
+    Column("overlap", Text),
+    Column("paused", Integer, nullable=False, server_default=text("0")),
+    Column("fires_at", Integer),
     sqlite_autoincrement=True,
     sqlite_strict=True,
 )
@@ -173,6 +183,51 @@ EVENT: Final = Table(
     Column("event", Text, nullable=False),
     Column("detail", Text),
     sqlite_autoincrement=True,
+    sqlite_strict=True,
+)
+
+ATTEMPT: Final = Table(
+    "attempt",
+    METADATA,
+    Column("job_id", ForeignKey("job.id", ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("started_at", Integer, nullable=False),
+    Column("ended_at", Integer, nullable=False),
+    Column("status", Integer),
+    Column("failure", Text),
+    Column("detail", Text),
+    sqlite_strict=True,
+    sqlite_with_rowid=False,
+)
+
+IDEMPOTENCY: Final = Table(
+    "idempotency",
+    METADATA,
+    Column("owner", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("fingerprint", Text, nullable=False),
+    Column("job_id", ForeignKey("job.id", ondelete="CASCADE"), nullable=False),
+    Column("created_at", Integer, nullable=False),
+    sqlite_strict=True,
+    sqlite_with_rowid=False,
+)
+
+DAY: Final = Table(
+    "day",
+    METADATA,
+    Column("day", Integer, primary_key=True),
+    *(
+        Column(name, Integer, nullable=False, server_default=text("0"))
+        for name in (
+            "submitted",
+            "done",
+            "failed",
+            "cancelled",
+            "errors",
+            "run_us",
+            "longest_us",
+        )
+    ),
     sqlite_strict=True,
 )
 

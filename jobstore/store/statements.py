@@ -35,7 +35,7 @@ _ONE: Final = literal_column("1", Integer)
 JOB_COLUMNS: Final = tuple(
     column
     for column in schema.JOB.columns
-    if column.name not in {"boot", "purgeable_at", "timeout", "replay"}
+    if column.name not in {"boot", "purgeable_at", "timeout", "replay", "retries"}
 )
 
 
@@ -88,7 +88,7 @@ def _ending(event: Event) -> Update:
 
 _this_job: Final = _job.id == bindparam("job_id")
 _these_jobs: Final = _job.id.in_(listed("ids"))
-_ready: Final = and_(in_state(State.QUEUED), _job.follows.is_(None))
+_ready: Final = and_(in_state(State.QUEUED), _job.follows.is_(None), _job.not_before.is_(None))
 _in_scope: Final = or_(bindparam("scope").is_(None), _job.owner == bindparam("scope"))
 # A claim is a fence: what an earlier attempt has to say about the job is not heard.
 _this_claim: Final = and_(
@@ -123,6 +123,8 @@ SUBMIT: Final = Statement(
                 "definition",
                 "trigger",
                 "follows",
+                "not_before",
+                "retries",
             }
         }
         | {"warnings": literal_column("0")}
@@ -156,6 +158,9 @@ CLAIM: Final = Statement(
         _job.priority,
         _job.owner,
         _job.timeout,
+        _job.replay,
+        _job.retries,
+        _job.retried,
     )
 )
 TAGGED: Final = Statement(
@@ -209,6 +214,62 @@ FORGET_SECRETS: Final = Statement(
     .values(secrets=blank(_request.secrets))
 )
 
+# --- the jobs that wait for their time ----------------------------------------------------------
+
+
+def _put_attempts(which: ColumnElement[bool]) -> Statement:
+    """Keep what there is to say about attempts before the next ones take their place."""
+    ended = {
+        "job_id": _job.id,
+        "number": _job.attempt,
+        "started_at": _job.started_at,
+        "ended_at": _now,
+        "status": bindparam("answered"),
+        "failure": bindparam("why"),
+        "detail": bindparam("because"),
+    }
+    # A cancellation may have been asked for just now: then there will be no next one.
+    running = and_(which, in_state(State.RUNNING), _job.cancel_asked_at.is_(None))
+    return Statement(
+        insert(schema.ATTEMPT).from_select(list(ended), select(*ended.values()).where(running))
+    )
+
+
+PUT_ATTEMPT: Final = _put_attempts(_this_claim)
+PUT_ATTEMPTS: Final = _put_attempts(_these_jobs)
+RETRY: Final = Statement(
+    _job_event(Event.RETRY)
+    .where(_this_claim, _job.cancel_asked_at.is_(None))
+    .values(
+        retried=_job.retried + _ONE,
+        not_before=bindparam("again_at"),
+        started_at=null(),
+        progress=null(),
+    )
+    .returning(_job.id)
+)
+NEXT_DUE: Final = Statement(
+    select(_job.not_before)
+    .where(in_state(State.QUEUED), _job.not_before.is_not(None))
+    .order_by(_job.not_before)
+    .limit(_ONE)
+    .offset(_ZERO)
+)
+DUE: Final = Statement(
+    update(schema.JOB)
+    .where(
+        _job.id.in_(
+            select(_job.id)
+            .where(in_state(State.QUEUED), _job.not_before.is_not(None), _job.not_before <= _now)
+            .order_by(_job.not_before)
+            .limit(_limit)
+            .offset(_ZERO)
+        )
+    )
+    .values(not_before=null())
+    .returning(_job.target)
+)
+
 # --- the jobs that wait for others --------------------------------------------------------------
 
 _followers: Final = and_(in_state(State.QUEUED), _job.follows == bindparam("job_id"))
@@ -229,6 +290,7 @@ ORPHANS: Final = Statement(
         _job.path,
         _job.attempt,
         _job.cancel_asked_at,
+        _job.retried,
         _job.replay,
     )
     .where(in_state(State.RUNNING), _job.boot < bindparam("boot"))

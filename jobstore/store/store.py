@@ -1,16 +1,18 @@
 """The store of a running server: everything that a job goes through, durably."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import Final
 
-from jobstore.errors import JobNotFound, QueueFull, ShuttingDown, StoreBusy, StoreFull
+from jobstore.clock import SECOND, Alarm, Clock
+from jobstore.errors import JobNotFound, QueueFull, ShuttingDown, StoreBusy, StoreError, StoreFull
 from jobstore.handle import JobHandle
 from jobstore.job import Cancellation, Claim, Failure, Job, Order, Report, Submission
-from jobstore.lifecycle import State
+from jobstore.lifecycle import ENDED, State
 from jobstore.message import Body, Headers, Response, chunks
+from jobstore.retry import Ended
 from jobstore.store import statements as sql
 from jobstore.store import transitions
 from jobstore.store.accounts import Accounts
@@ -24,6 +26,7 @@ from jobstore.store.sqlite import Connection, Statement
 from jobstore.store.steps import STEP
 from jobstore.store.transitions import LARGEST_ID, Aftermath, Capture
 from jobstore.store.upkeep import Upkeep
+from jobstore.store.watchers import Watchers
 from jobstore.store.writer import Operation, Transaction, Writer
 
 # How long it may take until a job is noticed that another process put in.
@@ -79,6 +82,7 @@ class Store:
         history: the same store, for people.
         boot: the number of this start of the server; 0 where no server runs.
         queued: how many jobs wait already.
+        clock: what time it is.
 
     Attributes:
         definitions: the requests that are kept to be run again.
@@ -95,6 +99,7 @@ class Store:
         *,
         boot: int,
         queued: int,
+        clock: Clock,
     ) -> None:
         self.accounts = accounts
         self.history = history
@@ -109,6 +114,8 @@ class Store:
         self._dispatcher = Dispatcher(writer, self._claiming, queued)
         self.upkeep = Upkeep(writer, reader, self._bodies, self._dispatcher, boot)
         self._reporting: set[JobHandle] = set()
+        self._watchers = Watchers()
+        self._due = Alarm(clock)
         self._noticed = accounts.revision("queue")
 
     # --- submit and run -------------------------------------------------------------------------
@@ -137,6 +144,16 @@ class Store:
             await asyncio.sleep(NOTICE_SECONDS)
         self._noticed = revision
         await self._writer.run(transitions.count_queued, self._dispatcher.recounted)
+
+    async def come_due(self) -> None:
+        """Let jobs run whose time has come, until cancelled."""
+        while True:
+            targets = await self._writer.run(lambda tx: transitions.due(tx, STEP))
+            for target in dict.fromkeys(targets):
+                self._dispatcher.enqueued(target)
+            if not targets:
+                self._due.set(await self._writer.run(transitions.next_due))
+                await self._due.wait()
 
     async def submit(self, submission: Submission, scope: str | None = None) -> int:
         """Take a job in.
@@ -201,7 +218,8 @@ class Store:
 
     async def _submit(self, submission: Submission, content: Content, scope: str | None) -> int:
         target = submission.target
-        has_slot = self._dispatcher.admit(target)
+        waits = submission.follows is not None or submission.not_before is not None
+        has_slot = self._dispatcher.admit(target, waits=waits)
         boot = self._boot if has_slot else None
 
         def then(job_id: int) -> None:
@@ -209,6 +227,7 @@ class Store:
                 self._run(submission, content, job_id)
             else:
                 self._dispatcher.enqueued(target)
+                self._due.set(submission.not_before)
 
         def submit(tx: Transaction) -> int:
             if submission.tag is not None:
@@ -239,6 +258,8 @@ class Store:
             request=request,
             owner=submission.owner,
             timeout=submission.timeout,
+            replay=submission.replay,
+            retries=submission.retries,
         )
         self._dispatcher.order(claim)
 
@@ -287,17 +308,50 @@ class Store:
         """End a job whose cancellation has taken effect."""
         await self._end(claim, lambda tx: transitions.stopped(tx, claim, self._boot, detail))
 
+    async def retry(self, claim: Claim, seconds: float, ended: Ended) -> bool:
+        """Queue a job again whose attempt has failed for a passing reason.
+
+        Args:
+            claim: the attempt.
+            seconds: how long to wait before the next one.
+            ended: how it has ended.
+
+        Returns:
+            whether it was queued; if not, it has to be ended after all.
+        """
+
+        def operation(tx: Transaction) -> int | None:
+            again_at = tx.now + int(seconds * SECOND)
+            return transitions.retry(tx, claim, self._boot, again_at, ended)
+
+        try:
+            again_at = await self._writer.insist(operation)
+        except StoreError:
+            self._dispatcher.release(claim.target)
+            raise
+        if again_at is None:
+            return False
+        self._dispatcher.lined_up(1)
+        self._dispatcher.release(claim.target)
+        self._due.set(again_at)
+        self._watchers.tell(claim.job_id)
+        return True
+
     def abandon(self, claim: Claim) -> None:
         """Give up on a job that cannot be ended in the store; the next start recovers it."""
         self._dispatcher.release(claim.target)
 
     async def _end(self, claim: Claim, operation: Operation[Aftermath]) -> None:
-        posted = self._writer.post(operation, self._dispatcher.followed)
+        posted = self._writer.post(operation, lambda done: self._ended(claim.job_id, done))
         self._dispatcher.release(claim.target)  # so that the next claim shares the commit
         try:
             await posted
         except (StoreFull, StoreBusy):
-            self._dispatcher.followed(await self._writer.insist(operation))
+            self._ended(claim.job_id, await self._writer.insist(operation))
+
+    def _ended(self, job_id: int, aftermath: Aftermath) -> None:
+        self._dispatcher.followed(aftermath)
+        self._watchers.tell(job_id, *aftermath.cancelled)
 
     # --- what a handler reports -----------------------------------------------------------------
 
@@ -305,7 +359,7 @@ class Store:
         """Write down what a handler has reported; many reports may share one writing."""
         if handle not in self._reporting:
             self._reporting.add(handle)
-            self._writer.send(lambda tx: self._report(tx, handle))
+            self._writer.send(lambda tx: self._report(tx, handle), self._told(handle.id))
 
     def _report(self, tx: Transaction, handle: JobHandle) -> None:
         self._reporting.discard(handle)
@@ -313,7 +367,12 @@ class Store:
 
     def warned(self, report: Report) -> None:
         """Write down a handler's warning."""
-        self._writer.send(lambda tx: transitions.report(tx, report, self._boot))
+        self._writer.send(
+            lambda tx: transitions.report(tx, report, self._boot), self._told(report.job_id)
+        )
+
+    def _told(self, job_id: int | None) -> Callable[[object], None]:
+        return lambda _: self._watchers.tell(job_id or 0)
 
     async def report(self, report: Report) -> bool:
         """Write down what is reported of a running job from outside this process.
@@ -325,9 +384,36 @@ class Store:
             JobNotFound: this attempt at the job does not run, or not any more.
         """
         _checked(report.job_id)
-        return await self._writer.run(lambda tx: transitions.report(tx, report, self._boot))
+        return await self._writer.run(
+            lambda tx: transitions.report(tx, report, self._boot), self._told(report.job_id)
+        )
 
     # --- what clients do ------------------------------------------------------------------------
+
+    def watching(self, job_id: int) -> AbstractContextManager[asyncio.Event]:
+        """Give an event that is set whenever the job has changed, until the context is left."""
+        return self._watchers.watching(job_id)
+
+    async def ended(self, job_id: int, seconds: float, scope: str | None = None) -> Job:
+        """Wait until a job has ended, but not for longer than so many seconds.
+
+        Returns:
+            the job as it stands then.
+
+        Raises:
+            JobNotFound: nobody may ask for it, or not any more.
+        """
+        with self.watching(job_id) as changed:
+            job = await self.peek(job_id, scope)
+            try:
+                async with asyncio.timeout(seconds):
+                    while job.state not in ENDED:
+                        await changed.wait()
+                        changed.clear()
+                        job = await self.peek(job_id, scope)
+            except TimeoutError:
+                pass
+        return job
 
     async def peek(self, job_id: int, scope: str | None = None) -> Job:
         """Look at a job whose result may still be asked for.
@@ -411,7 +497,7 @@ class Store:
         return found
 
     def _cancelled(self, job_id: int, found: State, aftermath: Aftermath) -> None:
-        self._dispatcher.followed(aftermath)
+        self._ended(job_id, aftermath)
         if found is State.QUEUED:
             self._dispatcher.dequeued()
         elif found is State.RUNNING:

@@ -10,9 +10,19 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from jobstore.errors import JobNotFound, ResultNotRestorable, TagTaken
-from jobstore.job import CANCELLED_STATUS, Claim, Failure, Job, Report, Submission, succeeded
+from jobstore.job import (
+    CANCELLED_STATUS,
+    Claim,
+    Failure,
+    Job,
+    Replay,
+    Report,
+    Submission,
+    succeeded,
+)
 from jobstore.lifecycle import AWAITED, Result, State
 from jobstore.message import Headers, Request
+from jobstore.retry import Ended
 from jobstore.store import statements as sql
 from jobstore.store.bodies import Content, Spooled
 from jobstore.store.codec import decode_headers, decode_job, encode_headers, encode_ids, writable
@@ -39,11 +49,11 @@ class Aftermath:
 
     Args:
         released: the targets of jobs that may run now.
-        cancelled: how many will never run.
+        cancelled: those that will never run.
     """
 
     released: tuple[str, ...] = ()
-    cancelled: int = 0
+    cancelled: tuple[int, ...] = ()
 
 
 QUIET: Final = Aftermath()
@@ -101,6 +111,8 @@ def submit(
         definition=submission.definition,
         trigger=submission.trigger,
         follows=submission.follows,
+        not_before=submission.not_before,
+        retries=submission.retries,
     )
     headers, secrets = encode_headers(request.headers, secret)
     tx.execute(
@@ -120,7 +132,7 @@ def claim(tx: Transaction, target: str, boot: int, limit: int) -> list[tuple[Cla
     ).fetchall()
     rows.sort(key=lambda row: (row[4], row[0]))
     claims = []
-    for job_id, attempt, method, path, _, owner, timeout in rows:
+    for job_id, attempt, method, path, _, owner, timeout, replay, retries, retried in rows:
         headers, content = get_request(tx, job_id)
         claim = Claim(
             job_id=job_id,
@@ -129,6 +141,9 @@ def claim(tx: Transaction, target: str, boot: int, limit: int) -> list[tuple[Cla
             request=Request(method=method, path=path, headers=headers),
             owner=owner,
             timeout=timeout,
+            replay=Replay(replay) if replay else None,
+            retries=retries,
+            retried=retried,
         )
         claims.append((claim, content))
     return claims
@@ -227,6 +242,46 @@ def _end(
     return QUIET if row is None else _break(tx, claim.job_id)
 
 
+def retry(
+    tx: Transaction,
+    claim: Claim,
+    boot: int,
+    again_at: int,
+    ended: Ended,
+) -> int | None:
+    """Queue a job again whose attempt has failed for a passing reason.
+
+    Args:
+        tx: the transaction.
+        claim: the attempt.
+        boot: the number of this start of the server.
+        again_at: when it may run again.
+        ended: how the attempt has ended.
+
+    Returns:
+        when it may run again; None if the claim is no longer valid or a cancellation was asked for,
+        and nothing has changed.
+    """
+    this = {"job_id": claim.job_id, "boot": boot, "claimed_attempt": claim.attempt}
+    attempt = {"answered": ended.status, "why": ended.failure, "because": writable(ended.detail)}
+    if not tx.execute(sql.PUT_ATTEMPT, now=tx.now, **this, **attempt).rowcount:
+        return None
+    tx.execute(sql.RETRY, **this, again_at=again_at).fetchone()
+    note(tx, claim.job_id, "retried", f"attempt {claim.attempt}: {ended.detail}")
+    return again_at
+
+
+def due(tx: Transaction, limit: int) -> list[str]:
+    """Let some of the jobs run whose time has come; return the targets of each."""
+    return [target for (target,) in tx.execute(sql.DUE, now=tx.now, limit=limit)]
+
+
+def next_due(tx: Transaction) -> int | None:
+    """Tell when the next job's time comes."""
+    row = tx.execute(sql.NEXT_DUE).fetchone()
+    return None if row is None else int(row[0])
+
+
 def _release(tx: Transaction, job_id: int) -> Aftermath:
     """Let those run that waited for a job: it has succeeded."""
     rows = tx.execute(sql.RELEASE, job_id=job_id).fetchall()
@@ -259,7 +314,7 @@ def _break(tx: Transaction, *ended: int) -> Aftermath:
     if not cancelled:
         return QUIET
     tx.execute(sql.FORGET_SECRETS_OF, ids=encode_ids(cancelled))
-    return Aftermath(cancelled=len(cancelled))
+    return Aftermath(cancelled=tuple(cancelled))
 
 
 def cancel(tx: Transaction, job_id: int, scope: str | None = None) -> tuple[State, Aftermath]:
@@ -443,6 +498,8 @@ def forget(tx: Transaction, ids: Sequence[int]) -> int:
 
 def recover(tx: Transaction, ids: Sequence[int], detail: str) -> int:
     """Queue orphaned jobs again; return how many."""
+    interrupted = {"answered": None, "why": Failure.INTERRUPTED, "because": writable(detail)}
+    tx.execute(sql.PUT_ATTEMPTS, ids=encode_ids(ids), now=tx.now, **interrupted)
     recovered = _ids(tx, sql.RECOVER, ids=encode_ids(ids))
     note_all(tx, recovered, "recovered", detail)
     return len(recovered)

@@ -33,6 +33,7 @@ class Orphan:
     path: str
     attempt: int
     cancel_asked_at: int | None
+    retried: int
     replay: Replay | None
 
 

@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from jobstore.errors import NoTarget
 from jobstore.job import Replay
 from jobstore.message import Headers, without
+from jobstore.retry import Retry
 from jobstore.targets import Target
 
 
@@ -20,6 +21,7 @@ class Route:
         concurrency: how many of its jobs may run at once.
         timeout: how long an attempt may take, in seconds, or None for as long as it likes.
         replay: what may be sent again after an attempt was interrupted.
+        retry: how often it is asked again after an attempt has failed for a passing reason.
         credentials: whether it is told who asks: ``Authorization`` travels only then.
         pattern: how the paths that it owns begin, where no one prefix can say it. Such a route
             goes before those that have a prefix, and its name is no path then.
@@ -31,6 +33,7 @@ class Route:
     timeout: float | None = None
     replay: Replay = Replay.IDEMPOTENT
     credentials: bool = False
+    retry: Retry = field(default_factory=Retry)
     pattern: re.Pattern[str] | None = None
 
     def travelling(self, headers: Headers) -> Headers:

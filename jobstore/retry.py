@@ -1,0 +1,103 @@
+"""When work is tried again that failed for a passing reason: decisions, no doing."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+from jobstore.clock import SECOND
+from jobstore.job import Claim, Failure, Replay
+
+# RFC 9110 section 9.2.2
+IDEMPOTENT: Final = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"})
+# What another attempt may well change: RFC 6585 section 4 and RFC 9110 section 15.6.
+PASSING: Final = frozenset({429, 502, 503, 504})
+# However long a target asks to be left alone.
+LONGEST_WAIT: Final = 24 * 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
+    """How often, when and after what a target is asked again; times are in seconds.
+
+    Args:
+        retries: how often, after the first attempt.
+        delay: how long to wait before the first time; twice as long before each further one.
+        longest: how long to wait at most, unless the target itself asks for more.
+        statuses: the status codes of answers that are as good as none.
+    """
+
+    retries: int = 0
+    delay: float = 1.0
+    longest: float = 300.0
+    statuses: frozenset[int] = PASSING
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How an attempt has ended.
+
+    Args:
+        status: the status code of the answer, if there was one.
+        failure: why there was none, if there was none.
+        detail: what happened, in a sentence.
+        retry_after: the answer's ``Retry-After`` field, if it has one.
+    """
+
+    status: int | None = None
+    failure: Failure | None = None
+    detail: str = ""
+    retry_after: str | None = None
+
+
+def may_repeat(method: str, replay: Replay) -> bool:
+    """Tell whether a request may be sent a second time."""
+    return replay is Replay.ALWAYS or (replay is Replay.IDEMPOTENT and method in IDEMPOTENT)
+
+
+def wait_before_next(
+    policy: Retry,
+    claim: Claim,
+    ended: Ended,
+    now: int,
+    chance: Callable[[], float] = random.random,
+) -> float | None:
+    """Decide how long to wait before a job is tried again.
+
+    Args:
+        policy: the target's.
+        claim: the attempt that has ended; its request is one that may be repeated.
+        ended: how it has ended.
+        now: microseconds since 1970.
+        chance: gives a number from 0 to 1, so that what failed together is not repeated together.
+
+    Returns:
+        seconds, or None if that was the last attempt.
+    """
+    allowed = policy.retries if claim.retries is None else claim.retries
+    passing = ended.failure is not None or ended.status in policy.statuses
+    if not passing or claim.retried >= allowed:
+        return None
+    backoff = min(policy.longest, policy.delay * float(2 ** min(claim.retried, 32)))
+    asked = asked_to_wait(ended.retry_after, now)
+    return max(backoff * (0.5 + chance() / 2), min(asked, LONGEST_WAIT))
+
+
+def asked_to_wait(retry_after: str | None, now: int) -> float:
+    """Read a ``Retry-After`` field: RFC 9110 section 10.2.3.
+
+    Args:
+        retry_after: its value, or None.
+        now: microseconds since 1970.
+
+    Returns:
+        seconds; 0 if it says nothing that can be understood.
+    """
+    text = (retry_after or "").strip()
+    if text.isascii() and text.isdigit():
+        return float(text[:12])
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - now / SECOND)
+    except (ValueError, OverflowError):
+        return 0.0
