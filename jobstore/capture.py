@@ -1,14 +1,14 @@
 """Where requests come in: with an async header they become jobs, without one they go through."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Final, Protocol
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 from multidict import MultiMapping
 
-from jobstore import wire
+from jobstore import idempotency, wire
 from jobstore.errors import (
     BodyBroken,
     BodyTooLarge,
@@ -19,10 +19,11 @@ from jobstore.errors import (
 )
 from jobstore.handle import JobHandle
 from jobstore.job import Dialect, Submission
-from jobstore.message import Headers, Request
+from jobstore.message import Headers, Request, without
 from jobstore.store import Store
 from jobstore.targets.router import Route, Router
 
+_KEY: Final = frozenset({idempotency.HEADER.lower()})
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})  # RFC 9110 section 9.2.1
 
 log = logging.getLogger(__name__)
@@ -41,8 +42,10 @@ class AsyncHeader(Protocol):
     def strip(self, headers: Headers) -> Headers:
         """Return the headers without those by which a job is asked for: they stay here."""
 
-    def accepted(self, job_id: int, *, wanted: bool) -> web.Response:
-        """Answer that the job is on the disk."""
+    async def accepted(
+        self, request: web.Request, job_id: int, *, wanted: bool
+    ) -> web.StreamResponse:
+        """Answer that the job is on the disk, or with its result."""
 
     def refused(self, error: JobstoreError) -> web.Response:
         """Answer that nothing was taken in."""
@@ -67,44 +70,64 @@ class Capture:
         self._body_limit = body_limit
 
     @web.middleware
-    async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Make a job of a request that asks for it, and send on what no API of ours answers."""
+    def middleware(self, request: web.Request, handler: Handler) -> Awaitable[web.StreamResponse]:
+        """Make a job of a request that asks for it, and send on what no API of ours answers.
+
+        It is no coroutine itself: ten thousand requests may wait at once for their answers.
+        """
+        answer = self.submitted(request)
+        if answer is not None:
+            return answer
+        if request.match_info.http_exception is not None:
+            return self._passthrough(request)
+        return handler(request)
+
+    def submitted(self, request: web.Request) -> Awaitable[web.StreamResponse] | None:
+        """Make a job of a request that asks for it, and answer it; None if it does not."""
         for asking in self._async_headers:
             wanted = asking.asks(request.headers)
             if wanted is not None:
-                return await self._submit(request, asking, wanted=wanted)
-        if request.match_info.http_exception is not None:
-            return await self._passthrough(request)
-        return await handler(request)
+                return self._submit(request, asking, wanted=wanted)
+        return None
 
     async def _submit(
         self, request: web.Request, asking: AsyncHeader, *, wanted: bool
-    ) -> web.Response:
+    ) -> web.StreamResponse:
         try:
-            if (request.content_length or 0) > self._body_limit:
-                raise BodyTooLarge(self._body_limit)
-            identity = wire.changing(request)
-            incoming = await wire.gathered(request)
-            route = self._router.owner(incoming.path)
-            travelling = self._travelling(incoming.headers)
-            submission = Submission(
-                request=incoming.with_headers(route.travelling(travelling)),
-                target=route.name,
-                dialect=asking.dialect,
-                owner=identity.name,
-                wanted=wanted,
-            )
+            submission = await self._submission(request, asking, wanted=wanted)
             job_id = await self._store.submit(submission)
         except JobstoreError as error:
             log.info("no job: %s", error, extra={"action": "submit"})
             return asking.refused(error)
-        return asking.accepted(job_id, wanted=wanted)
+        return await asking.accepted(request, job_id, wanted=wanted)
+
+    async def _submission(
+        self, request: web.Request, asking: AsyncHeader, *, wanted: bool
+    ) -> Submission:
+        if (request.content_length or 0) > self._body_limit:
+            raise BodyTooLarge(self._body_limit)
+        identity = wire.changing(request)
+        key = idempotency.key_of(request.headers.getall(idempotency.HEADER, ()))
+        incoming = await wire.gathered(request)
+        route = self._router.owner(incoming.path)
+        travelling = self._travelling(incoming.headers)
+        return Submission(
+            request=incoming.with_headers(route.travelling(travelling)),
+            target=route.name,
+            dialect=asking.dialect,
+            owner=identity.name,
+            wanted=wanted,
+            key=key,
+        )
 
     def _travelling(self, headers: Headers) -> Headers:
-        """Return the headers that go on to the target; no way of asking for a job does."""
+        """Return the headers that go on to the target; no way of asking for a job does.
+
+        Neither does the key under which it is asked for: the target has the job's id.
+        """
         for asking in self._async_headers:
             headers = asking.strip(headers)
-        return headers
+        return without(headers, _KEY)
 
     async def _passthrough(self, request: web.Request) -> web.StreamResponse:
         """Send a request to its target at once and its answer back, as if nobody stood between."""

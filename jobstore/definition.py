@@ -1,29 +1,24 @@
 """The words of job definitions: requests that are kept under a name, to be run again and again."""
 
 import unicodedata
-from base64 import b64decode, b64encode
+from base64 import b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass
-from difflib import get_close_matches
+from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Annotated, Any, Final, Self, TypeAlias
+from typing import Annotated, Any, ClassVar, Final, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
+from pydantic_core import PydanticCustomError
 
 from jobstore.errors import DefinitionInvalid
 from jobstore.job import Dialect, Replay, Submission, Trigger
-from jobstore.message import HOP_BY_HOP, REDACTED, Headers, Request
-from jobstore.written import PositiveDuration, Retries
+from jobstore.message import REDACTED, Request
+from jobstore.schedule import CatchUp, Overlap, Schedule, checked_cron
+from jobstore.written import TimeZone
+from jobstore.written_request import TOLD, WrittenRequest, read
 
-# What sending a request decides by itself, or what asks for a job instead of an answer.
-_NOT_KEPT: Final = HOP_BY_HOP | {"host", "content-length", "expect", "prefer", "x-arango-async"}
 _LONGEST_NAME: Final = 255
 _LONGEST_PATH: Final = 1024
-_LONGEST_TARGET: Final = 8192
-_LARGEST_BODY: Final = 2**20  # bytes; each run has a copy
-
-_FIELD_NAME: Final = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"  # RFC 9110 section 5.6.2
-_FIELD_VALUE: Final = r"^[^\x00-\x1f\x7f]*$"
 
 
 class Key(StrEnum):
@@ -46,6 +41,7 @@ class Draft:
         timeout: how long an attempt may take, in seconds, or None for as long as the target says.
         replay: what may be sent again, or None for what the target says.
         retries: how often it may be tried again, or None for as often as the target says.
+        schedule: when it runs by itself, or None.
     """
 
     name: str
@@ -54,6 +50,7 @@ class Draft:
     timeout: float | None = None
     replay: Replay | None = None
     retries: int | None = None
+    schedule: Schedule | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +63,7 @@ class Definition:
         uuid: what names it everywhere.
         owner: whose it is.
         draft: what it says.
+        fires_at: when it runs by itself next, or since when that is due; None is never.
     """
 
     id: int
@@ -75,6 +73,7 @@ class Definition:
     created_at: int
     changed_at: int
     draft: Draft
+    fires_at: int | None = None
 
     def run(self, target: str, dialect: Dialect, owner: str, trigger: Trigger) -> Submission:
         """Return what to submit for a run.
@@ -104,17 +103,6 @@ def _clean_name(value: str) -> str:
     return value
 
 
-def _encodable(value: str) -> str:
-    value.encode()
-    return value
-
-
-def _no_tunnel(method: str) -> str:
-    if method == "CONNECT":
-        raise ValueError
-    return method
-
-
 def normal_path(value: str) -> str:
     """Write a definition's path in the one way in which it is compared.
 
@@ -130,6 +118,26 @@ def normal_path(value: str) -> str:
     return path
 
 
+def _told_cron(cron: str) -> str:
+    try:
+        return checked_cron(cron)
+    except ValueError as invalid:
+        raise PydanticCustomError(TOLD, "cron: {why}", {"why": str(invalid)}) from None
+
+
+def _told_schedule(value: object) -> object:
+    """Read a schedule, and tell which of its members are wrong."""
+    if value is None:
+        return None
+    if not isinstance(value, Mapping):
+        raise ValueError  # noqa: TRY004 - pydantic's word for it
+    try:
+        return Schedule(**dict(read(_WrittenSchedule, value, "cron")))
+    except ValueError as invalid:
+        problems = "\n".join(f"schedule.{line}" for line in str(invalid).splitlines())
+        raise PydanticCustomError(TOLD, "{why}", {"why": problems}) from None
+
+
 _Name: TypeAlias = Annotated[
     str,
     Field(max_length=_LONGEST_NAME, description=f"a name of 1 to {_LONGEST_NAME} characters"),
@@ -143,99 +151,59 @@ _Path: TypeAlias = Annotated[
         "empty, . or .."
     ),
 ]
-_Method: TypeAlias = Annotated[
-    str,
-    Field(pattern=r"^[A-Z]{1,20}$", description="a method such as GET or POST"),
-    AfterValidator(_no_tunnel),
-]
-_Target: TypeAlias = Annotated[
-    str,
-    Field(
-        pattern=r"^/[!-\"$-~]*$",
-        max_length=_LONGEST_TARGET,
-        description="the path with query to ask, percent-encoded, such as "
-        "/import?records=100&seconds=1",
-    ),
-]
-_Value: TypeAlias = Annotated[str, Field(pattern=_FIELD_VALUE), AfterValidator(_encodable)]
-_Headers: TypeAlias = Annotated[
-    dict[Annotated[str, Field(pattern=_FIELD_NAME)], _Value | list[_Value]],
-    Field(description='an object such as {"Accept": "text/csv", "X-Tag": ["a", "b"]}'),
-]
-_Body: TypeAlias = Annotated[
-    Annotated[str, AfterValidator(_encodable)] | None, Field(description="a string")
-]
-_Base64: TypeAlias = Annotated[str | None, Field(description="bytes in base64")]
-_Timeout: TypeAlias = Annotated[
-    PositiveDuration | None, Field(description="a duration such as 500ms, 30s, 15m or 24h, or null")
-]
-_Replay: TypeAlias = Annotated[
-    Replay | None, Field(description='"idempotent", "always", "never" or null')
-]
-_Retries: TypeAlias = Annotated[
-    Retries | None, Field(description="a whole number from 0 to 1000, or null")
-]
 
 
-class _Written(BaseModel):
-    """A definition as people write it, in JSON or TOML."""
+_Cron: TypeAlias = Annotated[
+    str,
+    AfterValidator(_told_cron),
+    Field(description="a cron expression such as 0 3 * * *"),
+]
+_CatchUp: TypeAlias = Annotated[CatchUp, Field(description='"one", "none" or "all"')]
+_Overlap: TypeAlias = Annotated[Overlap, Field(description='"skip", "queue" or "allow"')]
+_Paused: TypeAlias = Annotated[StrictBool, Field(description="true or false")]
+
+
+class _WrittenSchedule(BaseModel):
+    """A schedule as people write it."""
 
     model_config = ConfigDict(extra="forbid")
 
+    cron: _Cron
+    time_zone: TimeZone = "UTC"
+    catch_up: _CatchUp = CatchUp.ONE
+    overlap: _Overlap = Overlap.SKIP
+    paused: _Paused = False
+
+
+_Schedule: TypeAlias = Annotated[
+    Schedule | None,
+    BeforeValidator(_told_schedule),
+    Field(
+        description='an object such as {"cron": "0 3 * * *", "time_zone": "Europe/Berlin"}, or null'
+    ),
+]
+
+
+class _Written(WrittenRequest):
+    """A definition as people write it, in JSON or TOML."""
+
+    largest: ClassVar[int] = 2**20  # each run has a copy
+
     name: _Name
     path: _Path
-    method: _Method = "GET"
-    target: _Target
-    headers: _Headers = Field(default_factory=dict)
-    body: _Body = None
-    body_base64: _Base64 = None
-    timeout: _Timeout = None
-    replay: _Replay = None
-    retries: _Retries = None
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.body is not None and self.body_base64 is not None:
-            raise ValueError("expected either body or body_base64, and not both")
-        for name, value in self.headers.items():
-            if name.lower() in _NOT_KEPT:
-                raise ValueError(f"headers: {name} is not a definition's to say; leave it out")
-            if REDACTED in value:
-                raise ValueError(f"headers: {name} is {REDACTED}; give its value, or no headers")
-        if len(self.content) > _LARGEST_BODY:
-            raise ValueError(f"body: expected at most {_LARGEST_BODY} bytes")
-        return self
-
-    @property
-    def content(self) -> bytes:
-        if self.body_base64 is None:
-            return (self.body or "").encode()
-        try:
-            return b64decode(self.body_base64, validate=True)
-        except ValueError:
-            raise ValueError("body_base64: expected bytes in base64") from None
+    schedule: _Schedule = None
 
     @property
     def draft(self) -> Draft:
-        request = Request(
-            method=self.method, path=self.target, headers=_flat(self.headers), body=self.content
-        )
         return Draft(
             name=self.name,
             path=self.path,
-            request=request,
+            request=self.request,
             timeout=self.timeout,
             replay=self.replay,
             retries=self.retries,
+            schedule=self.schedule,
         )
-
-
-def _flat(headers: Mapping[str, str | list[str]]) -> Headers:
-    return tuple(
-        (name, each)
-        for name, value in headers.items()
-        for each in ([value] if isinstance(value, str) else value)
-    )
 
 
 def parse(written: object) -> Draft:
@@ -247,13 +215,10 @@ def parse(written: object) -> Draft:
     Raises:
         DefinitionInvalid: it is none; the message says what was expected.
     """
-    if not isinstance(written, Mapping):
-        raise DefinitionInvalid("expected an object with name, path and target")
     try:
-        return _Written.model_validate(written).draft
-    except ValidationError as invalid:
-        problems = [_problem(error["loc"], error) for error in invalid.errors(include_url=False)]
-        raise DefinitionInvalid("\n".join(dict.fromkeys(problems))) from None
+        return read(_Written, written, "name, path and target").draft
+    except ValueError as invalid:
+        raise DefinitionInvalid(str(invalid)) from None
 
 
 def change(draft: Draft, changes: object) -> Draft:
@@ -262,6 +227,7 @@ def change(draft: Draft, changes: object) -> Draft:
     Args:
         draft: what it says now.
         changes: the members that are to be different; null takes a member back to its default.
+            Of a schedule, too, only those members are given that are to be different.
 
     Raises:
         DefinitionInvalid: the outcome would be no definition.
@@ -269,6 +235,9 @@ def change(draft: Draft, changes: object) -> Draft:
     if not isinstance(changes, Mapping):
         raise DefinitionInvalid("expected an object with the members to change")
     merged = {**write(draft), **changes}
+    if draft.schedule is not None and isinstance(changes.get("schedule"), Mapping):
+        schedule = {**asdict(draft.schedule), **changes["schedule"]}
+        merged["schedule"] = {name: each for name, each in schedule.items() if each is not None}
     if "body" in changes and "body_base64" not in changes:
         merged.pop("body_base64", None)
     if "body_base64" in changes and "body" not in changes:
@@ -303,6 +272,7 @@ def write(draft: Draft, secret: frozenset[str] = frozenset()) -> dict[str, Any]:
         "timeout": draft.timeout,
         "replay": draft.replay,
         "retries": draft.retries,
+        "schedule": asdict(draft.schedule) if draft.schedule else None,
     }
 
 
@@ -311,18 +281,3 @@ def _written_body(body: bytes) -> dict[str, str | None]:
         return {"body": body.decode() if body else None}
     except UnicodeDecodeError:
         return {"body_base64": b64encode(body).decode()}
-
-
-def _problem(place: tuple[int | str, ...], error: Mapping[str, Any]) -> str:
-    if not place:
-        return str(error["ctx"]["error"])
-    name = str(place[0])
-    fields = _Written.model_fields
-    if error["type"] == "extra_forbidden":
-        nearest = get_close_matches(name, fields, n=1, cutoff=0.0)[0]
-        return f"{name}: no such member; did you mean {nearest}?"
-    return f"{name}: expected {_described(name)}"
-
-
-def _described(name: str) -> str:
-    return str(_Written.model_fields[name].description)

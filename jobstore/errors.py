@@ -18,13 +18,21 @@ JobstoreError
 ├── BodyBroken                  the request's body ended before its announced end
 ├── BodyGone                    a stored body was purged while it was read
 ├── JobNotFound                 no such job, or none whose result can still be asked for
+├── JobGone                     what is asked for of a job is no longer kept
+├── NotKept                     a message of a job is no longer kept, or never was
+├── WrongState                  the job is not where that could be done with it
 ├── TagTaken                    another job has the same tag
+├── SubmissionInvalid           what was given is no job to run
+├── QueryInvalid                what was asked cannot be understood
+├── KeyInvalid                  what was given is no idempotency key
+├── KeyReused                   the same key came with another request
 ├── DefinitionNotFound          no such definition, or none that one may see
 ├── DefinitionExists            another definition has the same path
 ├── DefinitionInvalid           what was given is no definition
 ├── AccountProblem              an account cannot be made, changed or found
 ├── TooManyLogins               too many passwords wait to be verified
-├── Forbidden                   the account that asks may only look
+├── Forbidden                   the account that asks may not do that
+├── ExportInvalid               what should be imported cannot be
 ├── ResultNotRestorable         the result is not one that was fetched and kept
 ├── DeliveryRefused             a result changed hands while it was on its way to a reader
 ├── NoTarget                    nobody is configured to answer a path
@@ -205,12 +213,82 @@ class JobNotFound(JobstoreError):
         self.reference = reference
 
 
+class JobGone(JobstoreError):
+    """What is asked for of a job is no longer kept.
+
+    Args:
+        job_id: the job.
+        reason: what became of it and when, as the end of a sentence that begins with the job.
+    """
+
+    def __init__(self, job_id: int, reason: str) -> None:
+        super().__init__(f"job {job_id}: {reason}")
+        self.job_id = job_id
+
+
+class NotKept(JobstoreError):
+    """A message of a job is no longer kept, or never was.
+
+    Args:
+        job_id: the job.
+        message: which one: its request or its response.
+        reason: why not, as a clause.
+    """
+
+    def __init__(self, job_id: int, message: str, reason: str) -> None:
+        super().__init__(f"no {message} of job {job_id} is kept: {reason}")
+        self.job_id = job_id
+
+
+class WrongState(JobstoreError):
+    """A job is not where that could be done with it which was asked for.
+
+    Args:
+        job_id: the job.
+        problem: where it is, as the end of a sentence that begins with the job.
+    """
+
+    def __init__(self, job_id: int, problem: str) -> None:
+        super().__init__(f"job {job_id} {problem}")
+        self.job_id = job_id
+
+
 class TagTaken(JobstoreError):
     """Another job has the same tag."""
 
     def __init__(self, tag: str) -> None:
         super().__init__(f"the job tag {tag} is taken; choose another one")
         self.tag = tag
+
+
+class SubmissionInvalid(JobstoreError):
+    """What was given is no job to run; each line of the message is one problem."""
+
+
+class QueryInvalid(JobstoreError):
+    """What was asked cannot be understood; the message says what was expected."""
+
+
+class KeyInvalid(JobstoreError):
+    """What was given is no idempotency key."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f'Idempotency-Key: expected a key such as "8e03978e-40d5", not {problem}')
+
+
+class KeyReused(JobstoreError):
+    """An idempotency key came before, with another request.
+
+    Args:
+        key: the key.
+    """
+
+    def __init__(self, key: str) -> None:
+        super().__init__(
+            f'the idempotency key "{key}" was used for another request already; '
+            "take a new key for a new request"
+        )
+        self.key = key
 
 
 class DefinitionNotFound(JobstoreError):
@@ -249,10 +327,25 @@ class TooManyLogins(JobstoreError):
 
 
 class Forbidden(JobstoreError):
-    """The account that asks may look, but not change anything."""
+    """The account that asks may not do that.
 
-    def __init__(self) -> None:
-        super().__init__("a reader may look at jobs, but not change anything")
+    Args:
+        why: what it may do instead.
+    """
+
+    def __init__(self, why: str = "a reader may look at jobs, but not change anything") -> None:
+        super().__init__(why)
+
+
+class ExportInvalid(JobstoreError):
+    """What should be imported cannot be, and nothing of it was.
+
+    Args:
+        problem: what is wrong with it, as a clause.
+    """
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"{problem}; nothing was imported")
 
 
 class ResultNotRestorable(JobstoreError):

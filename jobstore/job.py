@@ -24,6 +24,7 @@ class Trigger(StrEnum):
     RESTAPI = "RESTAPI"
     CLI = "CLI"
     SEQUENCE = "SEQUENCE"
+    SCHEDULE = "SCHEDULE"
 
 
 class Replay(StrEnum):
@@ -77,6 +78,7 @@ class Submission:
         follows: the job whose success it has to wait for, or None.
         not_before: when it may run, in microseconds since 1970, or None for as soon as it can.
         retries: how often it may be tried again, or None for as often as its target says.
+        key: its client's idempotency key, or None.
     """
 
     request: Request
@@ -94,6 +96,7 @@ class Submission:
     follows: int | None = None
     not_before: int | None = None
     retries: int | None = None
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,6 +211,24 @@ class Cancellation:
 
 
 Order: TypeAlias = Claim | Cancellation
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt at a job; times are in microseconds since 1970.
+
+    Args:
+        ended_at: when it ended, or when that was noticed; None while it runs.
+        status: the status code of the answer, or of what stands in its place.
+        failure: why there was no answer, if there was none.
+    """
+
+    number: int
+    started_at: int
+    ended_at: int | None
+    status: int | None
+    failure: Failure | None
+    detail: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

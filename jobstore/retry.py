@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Final
 
@@ -96,8 +97,11 @@ def asked_to_wait(retry_after: str | None, now: int) -> float:
     """
     text = (retry_after or "").strip()
     if text.isascii() and text.isdigit():
-        return float(text[:12])
+        return float(text)
     try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - now / SECOND)
+        moment = parsedate_to_datetime(text)
+        if moment.tzinfo is None:  # asctime's form of a date, which is in UTC as all others are
+            moment = moment.replace(tzinfo=UTC)
+        return max(0.0, moment.timestamp() - now / SECOND)
     except (ValueError, OverflowError):
         return 0.0

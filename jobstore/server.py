@@ -5,47 +5,43 @@ import importlib
 import inspect
 import logging
 import os
-import re
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Final, Protocol
-from zoneinfo import ZoneInfo
+from typing import Any
 
 from aiohttp import web
-from aiohttp.typedefs import Middleware
 
 from jobstore import clock, wire
 from jobstore.access import Access
+from jobstore.assembly import (
+    apis_of,
+    application_of,
+    background,
+    dismissing,
+    in_process,
+    own_route,
+    retention_of,
+    route_of,
+    running,
+)
 from jobstore.capture import Capture
 from jobstore.config import Config, TargetSection
-from jobstore.dialects import arango, datameer, definitions, kinetica, native
-from jobstore.dialects.arango import ArangoHeader, ArangoJobs
-from jobstore.dialects.datameer import DatameerJobs
-from jobstore.dialects.definitions import DefinitionsApi
-from jobstore.dialects.kinetica import KineticaJobs
-from jobstore.dialects.native import NativeReports, PreferHeader
-from jobstore.errors import CannotListen, ConfigError, NotOpen, StoreError
+from jobstore.dialects.arango import ArangoHeader
+from jobstore.dialects.native import PreferHeader
+from jobstore.errors import CannotListen, ConfigError, NotOpen
 from jobstore.executor import Executor
-from jobstore.janitor import Janitor, Retention
-from jobstore.retry import Retry
+from jobstore.janitor import Janitor
+from jobstore.scheduler import Scheduler
 from jobstore.store import SECRET_HEADERS, Limits, Store, owned_store
 from jobstore.targets import Target
-from jobstore.targets.inprocess import InProcess
 from jobstore.targets.router import Route, Router
 from jobstore.targets.upstream import Upstream
-
-# How many of jobstore's own calls may run as jobs at once, such as a job that lists jobs.
-OWN_CONCURRENCY: Final = 64
-# How long a request that is being answered may take once the server stops.
-SHUTDOWN_SECONDS: Final = 5.0
-# How long to wait before recovering again after the store could not be written.
-RETRY_SECONDS: Final = 1.0
 
 log = logging.getLogger(__name__)
 
@@ -128,17 +124,19 @@ async def serving(config: Config) -> AsyncIterator[Server]:
         store = await stack.enter_async_context(owned_store(config.store.path, _limits(config)))
         access = _access(config, store, listening)
         router = Router([await _route(stack, config, section) for section in config.targets])
-        apis = _apis(config, store, router)
-        router.add(await _own_route(stack, config, apis, access))
+        apis = apis_of(config, store, router)
+        router.add(await own_route(stack, config, apis, access))
         executor = Executor(store, router, config.executor.max_attempts)
-        janitor = Janitor(store, _retention(config), clock.now)
-        await stack.enter_async_context(_background(store, executor, janitor))
+        janitor = Janitor(store, retention_of(config), clock.now)
+        scheduler = Scheduler(store, router)
+        await stack.enter_async_context(background(store, executor, scheduler, janitor))
         capture = Capture(
-            store, router, (ArangoHeader(), PreferHeader()), int(config.capture.body_limit)
+            store, router, (ArangoHeader(), PreferHeader(store)), int(config.capture.body_limit)
         )
-        front = _application_of(apis, access.middleware, capture.middleware)
+        front = application_of(apis, access.middleware, capture.middleware)
         front.on_response_prepare.append(wire.as_given)
-        runner = await stack.enter_async_context(_running(front))
+        front.on_shutdown.append(dismissing(store))
+        runner = await stack.enter_async_context(running(front))
         await web.SockSite(runner, listening).start()
         yield Server(_url(listening), store, executor, config.executor.drain)
 
@@ -182,146 +180,19 @@ def _limits(config: Config) -> Limits:
     )
 
 
-def _retention(config: Config) -> Retention:
-    section = config.retention
-    return Retention(
-        unfetched=section.unfetched,
-        fetched=section.fetched,
-        history=section.history,
-        interval=section.interval,
-    )
-
-
-@asynccontextmanager
-async def _background(store: Store, executor: Executor, janitor: Janitor) -> AsyncIterator[None]:
-    """Recover, run and clean while the context lasts."""
-    async with asyncio.TaskGroup() as tasks:
-        running = [
-            tasks.create_task(executor.run()),
-            tasks.create_task(_recover(executor)),
-            tasks.create_task(executor.watch()),
-            tasks.create_task(store.come_due()),
-            tasks.create_task(janitor.run()),
-        ]
-        try:
-            yield
-        finally:
-            for task in running:
-                task.cancel()
-
-
-async def _recover(executor: Executor) -> None:
-    """Recover what an earlier start left behind, and do not give up on it."""
-    while True:
-        try:
-            await executor.recover()
-        except StoreError as error:
-            log.warning("will try again: %s", error, extra={"action": "recover"})
-            await asyncio.sleep(RETRY_SECONDS)
-        else:
-            return
-
-
-@asynccontextmanager
-async def _running(app: web.Application) -> AsyncIterator[web.AppRunner]:
-    """Start an application up, and clean it up at the end."""
-    runner = web.AppRunner(
-        app,
-        access_log=None,
-        # A reader who is gone is noticed at once, and what was for him is held again.
-        handler_cancellation=True,
-        # Bodies are kept and sent on as they came.
-        auto_decompress=False,
-        shutdown_timeout=SHUTDOWN_SECONDS,
-    )
-    await runner.setup()
-    try:
-        yield runner
-    finally:
-        await runner.cleanup()
-
-
-# --- our own APIs -------------------------------------------------------------------------------
-
-
-class Api(Protocol):
-    """The calls of one dialect."""
-
-    def add_routes(self, app: web.Application) -> None:
-        """Let an application answer them."""
-
-
-def _apis(config: Config, store: Store, router: Router) -> list[tuple[Api, re.Pattern[str]]]:
-    """Make the APIs that are wanted, each with how its paths begin."""
-    zone = ZoneInfo(config.datameer.time_zone)
-    dialects: dict[str, tuple[Api, re.Pattern[str]]] = {
-        "kinetica": (KineticaJobs(store, router), kinetica.OWN_PATHS),
-        "datameer": (DatameerJobs(store, router, zone), datameer.OWN_PATHS),
-    }
-    return [
-        (ArangoJobs(store), arango.OWN_PATHS),
-        *(dialects[name] for name in config.server.dialects),
-        (NativeReports(store), native.OWN_PATHS),
-        (DefinitionsApi(store, router), definitions.OWN_PATHS),
-    ]
-
-
-async def _own_route(
-    stack: AsyncExitStack,
-    config: Config,
-    apis: Sequence[tuple[Api, re.Pattern[str]]],
-    access: Access,
-) -> Route:
-    """Make a target of our own APIs, for jobs that ask them."""
-    own = _application_of(apis, access.on_behalf)
-    return Route(
-        name="/_api/job",
-        target=await _in_process(stack, own, config.executor.cancel_grace),
-        concurrency=OWN_CONCURRENCY,
-        pattern=re.compile("|".join(dict.fromkeys(pattern.pattern for _, pattern in apis))),
-    )
-
-
-def _application_of(
-    apis: Sequence[tuple[Api, re.Pattern[str]]], *middlewares: Middleware
-) -> web.Application:
-    app = web.Application(middlewares=middlewares)
-    for api, _ in apis:
-        api.add_routes(app)
-    return app
-
-
 # --- targets ------------------------------------------------------------------------------------
 
 
 async def _route(stack: AsyncExitStack, config: Config, section: TargetSection) -> Route:
-    return Route(
-        name=section.prefix,
-        target=await _target(stack, section, config.executor.cancel_grace),
-        concurrency=section.concurrency,
-        timeout=section.timeout,
-        replay=section.replay,
-        credentials=section.forward_credentials,
-        retry=Retry(
-            retries=section.retries,
-            delay=section.retry_delay,
-            longest=section.retry_delay_max,
-            statuses=frozenset(section.retry_statuses),
-        ),
-    )
+    target = await _target(stack, section, config.executor.cancel_grace)
+    return route_of(section.prefix, target, section)
 
 
 async def _target(stack: AsyncExitStack, section: TargetSection, grace: float) -> Target:
     if section.upstream is not None:
         return await stack.enter_async_context(Upstream.open(section.upstream))
     assert section.app is not None
-    return await _in_process(stack, await _application(section.app), grace)
-
-
-async def _in_process(stack: AsyncExitStack, app: web.Application, grace: float) -> InProcess:
-    runner = await stack.enter_async_context(_running(app))
-    assert runner.server is not None
-    return InProcess(runner.server, grace)
+    return await in_process(stack, await _application(section.app), grace)
 
 
 async def _application(name: str) -> web.Application:

@@ -98,7 +98,7 @@ def test_list_gives_scripts_a_line_of_json_for_each_job() -> None:
         "finished_at": None, "fetched_at": None, "cancel_asked_at": None, "status": None,
         "failure": None, "detail": None, "progress": 40.0, "counters": {"IMPORT_RECORDS": 1200},
         "warnings": 0, "tag": None, "once": False, "definition": None, "trigger": None,
-        "follows": None,
+        "follows": None, "retried": 0, "not_before": None,
     }  # fmt: skip
 
 
@@ -158,13 +158,13 @@ def test_history_counts_back_from_now(store_path: Path) -> None:
         ("--status 99", "'99' is neither a status such as 404 nor one such as 5xx."),
         ("--status 6xx", "'6xx' is neither"),
         ("--status x", "'x' is neither"),
-        ("--since yesterday", "'yesterday' is neither a time such as 2025-01-31,"),
+        ("--since whenever", "'whenever' is neither a time such as 2025-01-31,"),
         ("--since 2025-02-30", "'2025-02-30' is neither"),
         ("--until 24", "'24' is neither"),
         ("--until -1h", "'-1h' is neither"),
         ("--limit 0", "0 is not in the range x>=1."),
         ("--limit many", "'many' is not a valid integer"),
-        ("--json --csv", "--json and --csv exclude each other"),
+        ("--json --csv", "--json, --csv and --parquet exclude each other"),
         ("5", "Got unexpected extra argument (5)"),
     ],
 )

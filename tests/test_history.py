@@ -10,7 +10,8 @@ from jobstore.errors import BodyGone, JobNotFound, StoreDamaged, StoreMissing
 from jobstore.job import Job
 from jobstore.lifecycle import Result, State
 from jobstore.message import chunks
-from jobstore.store.history import WINDOW, History, Search, open_history
+from jobstore.store.history import WINDOW, History, open_history
+from jobstore.store.search import Search
 from tests.stock import Stock, stocking
 from tests.stores import START
 

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from jobstore.dialects.native import PreferHeader, preferences
+from jobstore import prefer
+from jobstore.prefer import preferences
 from tests.client import GATED, Client
 from tests.conftest import Serve
 from tests.jobs import Answer
@@ -24,12 +25,12 @@ ASKS = [
     ["Respond-Async"],
     ["RESPOND-ASYNC"],
     ["  respond-async\t"],
-    ["respond-async, wait=10"],
-    ["wait=10,respond-async"],
+    ["respond-async, handling=lenient"],
+    ["handling=lenient,respond-async"],
     ["respond-async; foo"],
     ["respond-async;foo=bar;baz"],
     ['respond-async ; foo="a, b; c"'],
-    ["return=minimal, respond-async, wait=10"],
+    ["return=minimal, respond-async, handling=lenient"],
     [",, respond-async ,"],
     ["return=minimal", "respond-async"],
     ["respond-async", "return=minimal"],
@@ -79,9 +80,9 @@ def preferring(values: list[str]) -> CIMultiDict[str]:
 
 async def seen_by_target(client: Client, **options: CIMultiDict[str]) -> list[tuple[str, str]]:
     """Submit a job, and return the headers that the target got."""
-    accepted = await client("GET", "/mirror/", **options)
-    assert accepted.status == 202
-    result = await client.fetched(json.loads(accepted.body)["id"])
+    answer = await client("GET", "/mirror/", **options)
+    in_time = "Jobstore-Id" in answer.headers
+    result = answer if in_time else await client.fetched(json.loads(answer.body)["id"])
     return [(name, value) for name, value in json.loads(result.body)["headers"]]
 
 
@@ -109,8 +110,9 @@ async def test_a_request_that_does_not_is_answered_at_once(
 async def test_any_method_will_do(ordinary: Client, method: str) -> None:
     answer = await ordinary(method, "/no/such/path", headers=PREFER)
     assert answer.status == 202
-    result = await ordinary("PUT", await ended(ordinary, answer))
+    result = await ordinary("POST", f"{await ended(ordinary, answer)}/take")
     assert result.status == 404
+    assert "Jobstore-Id" in result.headers
 
 
 async def test_the_answer_names_the_place_of_the_job(ordinary: Client) -> None:
@@ -118,25 +120,24 @@ async def test_the_answer_names_the_place_of_the_job(ordinary: Client) -> None:
     body = json.loads(answer.body)
     assert answer.headers["Content-Type"] == "application/json; charset=utf-8"
     assert body == {"id": body["id"], "location": answer.headers["Location"]}
-    assert answer.headers["Location"] == f"/_api/job/{body['id']}"
+    assert answer.headers["Location"] == f"/_jobs/{body['id']}"
 
 
 async def test_its_place_tells_the_status_and_gives_the_result(gated: Client) -> None:
     place = (await gated("POST", "/wait/it", headers=PREFER)).headers["Location"]
-    assert (await gated("GET", place)).status == 204
-    assert (await gated("PUT", place)).status == 204
+    assert json.loads((await gated("GET", place)).body)["finished_at"] is None
+    assert (await gated("POST", f"{place}/take")).status == 202
     await gated.let("it")
-    await gated.when("it", "finished")
     await ended_at(gated, place)
-    assert (await gated("GET", place)).status == 200
-    result = await gated("PUT", place)
+    result = await gated("POST", f"{place}/take")
     assert (result.status, result.body) == (200, b"it is done")
-    assert (await gated("GET", place)).status == 404
+    assert json.loads((await gated("GET", place)).body)["result"] == "taken"
+    assert (await gated("POST", f"{place}/take")).status == 410
 
 
 async def test_a_result_does_not_pretend_that_a_preference_was_applied(ordinary: Client) -> None:
     answer = await ordinary("GET", "/greet/world", headers=PREFER)
-    result = await ordinary("PUT", await ended(ordinary, answer))
+    result = await ordinary("POST", f"{await ended(ordinary, answer)}/take")
     assert result.status == 200
     assert not {"Preference-Applied", "Location"}.intersection(result.headers)
 
@@ -149,9 +150,9 @@ async def ended(client: Client, accepted: Answer) -> str:
 
 
 async def ended_at(client: Client, place: str) -> None:
-    """Ask for a job's status until it has ended."""
-    while (await client("GET", place)).status == 204:
-        pass
+    """Wait until a job has ended."""
+    job = await client("GET", place, headers={"Prefer": "wait=60"})
+    assert json.loads(job.body)["finished_at"]
 
 
 # --- what travels on ----------------------------------------------------------------------------
@@ -195,6 +196,131 @@ async def test_a_job_that_is_asked_for_in_both_ways_is_one_job(ordinary: Client)
     seen = json.loads((await ordinary.fetched(job_id)).body)["headers"]
     assert not {"prefer", "x-arango-async"}.intersection(name for name, _ in seen)
     assert json.loads((await ordinary("GET", "/_api/job/done")).body) == []
+
+
+# --- waiting for the result ---------------------------------------------------------------------
+
+
+def waiting(seconds: int) -> dict[str, str]:
+    """Make headers that ask for a job, and for its result if it is there in time."""
+    return {"Prefer": f"respond-async, wait={seconds}"}
+
+
+async def test_a_result_that_comes_in_time_is_the_answer(ordinary: Client) -> None:
+    answer = await ordinary("GET", "/greet/world", headers=waiting(60))
+    assert (answer.status, json.loads(answer.body)["name"]) == (200, "world")
+    assert answer.headers["Preference-Applied"] == "wait=60"
+    assert answer.headers["Vary"] == "Prefer"
+    job = json.loads((await ordinary("GET", f"/_jobs/{answer.headers['Jobstore-Id']}")).body)
+    assert (job["state"], job["result"]) == ("done", "taken")
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
+async def test_a_result_in_time_is_the_targets_own_answer(ordinary: Client, method: str) -> None:
+    answer = await ordinary(method, "/refuse", headers=waiting(60))
+    assert (answer.status, answer.headers["X-Why"]) == (409, "because")
+    assert answer.body == (b"" if method == "HEAD" else b"no")
+
+
+async def test_a_large_result_is_an_answer_too(ordinary: Client) -> None:
+    answer = await ordinary("GET", "/stream?chunks=64", headers=waiting(60))
+    assert (answer.status, len(answer.body)) == (200, 4 * 2**20)
+
+
+async def test_a_result_that_is_late_is_fetched_like_any_other(gated: Client) -> None:
+    answer = await gated("POST", "/wait/late", headers=waiting(0))
+    assert answer.status == 202
+    assert answer.headers["Preference-Applied"] == "respond-async, wait=0"
+    assert answer.headers["Vary"] == "Prefer"
+    await gated.let("late")
+    place = answer.headers["Location"]
+    result = await gated("POST", f"{place}/take", headers={"Prefer": "wait=60"})
+    assert (result.status, result.body) == (200, b"late is done")
+    assert result.headers["Preference-Applied"] == "wait=60"
+
+
+async def test_nobody_is_kept_waiting_for_longer_than_an_hour(gated: Client) -> None:
+    asking = asyncio.create_task(gated("POST", "/wait/it", headers=waiting(99_999)))
+    await gated.when("it", "started")
+    await gated.let("it")
+    answer = await asking
+    assert (answer.status, answer.headers["Preference-Applied"]) == (200, "wait=3600")
+
+
+async def test_a_job_that_fails_in_time_is_a_problem(serve: Serve, http: ClientSession) -> None:
+    target = {"upstream": "http://127.0.0.1:9"}
+    answer = await Client(http, (await serve(target=target)).url)("GET", "/", headers=waiting(60))
+    problem = json.loads(answer.body)
+    assert (answer.status, problem["status"], problem["title"]) == (502, 502, "Bad Gateway")
+    assert answer.headers["Content-Type"] == PROBLEM
+    assert problem["detail"]
+
+
+async def test_a_job_that_is_cancelled_meanwhile_is_a_problem(gated: Client) -> None:
+    asking = asyncio.create_task(gated("POST", "/wait/it", headers=waiting(60)))
+    await gated.when("it", "started")
+    await gated("POST", "/_jobs/1/cancel")
+    answer = await asking
+    assert (answer.status, json.loads(answer.body)["detail"]) == (410, "the job was cancelled")
+
+
+async def test_a_client_that_goes_away_while_it_waits_loses_nothing(gated: Client) -> None:
+    asking = asyncio.create_task(gated("POST", "/wait/it", headers=waiting(60)))
+    await gated.when("it", "started")
+    asking.cancel()
+    await asyncio.wait([asking])
+    await gated.let("it")
+    await ended_at(gated, "/_jobs/1")
+    result = await gated("POST", "/_jobs/1/take")
+    assert (result.status, result.body) == (200, b"it is done")
+
+
+async def test_a_result_that_somebody_else_takes_meanwhile_is_not_lost(gated: Client) -> None:
+    asking = asyncio.create_task(gated("POST", "/wait/it", headers=waiting(60)))
+    await gated.when("it", "started")
+    taking = asyncio.create_task(gated("PUT", "/_api/job/1", headers={"Prefer": "wait=60"}))
+    await gated.let("it")
+    answers = sorted([await asking, await taking], key=lambda answer: answer.status)
+    assert [answer.status for answer in answers] in ([200, 202], [200, 404])
+    assert answers[0].body == b"it is done"
+
+
+async def test_arangodbs_fetch_waits_as_well(gated: Client) -> None:
+    job_id = await gated.submit("/wait/it")
+    pending = await gated("PUT", f"/_api/job/{job_id}", headers={"Prefer": "wait=0"})
+    assert (pending.status, pending.headers["Preference-Applied"]) == (204, "wait=0")
+    fetching = asyncio.create_task(
+        gated("PUT", f"/_api/job/{job_id}", headers={"Prefer": "wait=60"})
+    )
+    await gated.let("it")
+    result = await fetching
+    assert (result.status, result.body) == (200, b"it is done")
+    assert result.headers["Preference-Applied"] == "wait=60"
+    gone = await gated("PUT", f"/_api/job/{job_id}", headers={"Prefer": "wait=60"})
+    assert (gone.status, json.loads(gone.body)["errorNum"]) == (404, 404)
+
+
+async def test_a_fetch_does_not_wait_for_what_was_deleted(gated: Client) -> None:
+    job_id = await gated.submit("/wait/it")
+    fetching = asyncio.create_task(
+        gated("PUT", f"/_api/job/{job_id}", headers={"Prefer": "wait=60"})
+    )
+    await gated.when("it", "started")
+    await gated("DELETE", f"/_api/job/{job_id}")
+    assert (await fetching).status == 404
+
+
+async def test_a_server_that_stops_keeps_nobody_waiting(serve: Serve, http: ClientSession) -> None:
+    server = await serve(target=GATED, executor={"drain": "0s"})
+    client = Client(http, server.url)
+    waits = [asyncio.create_task(client("POST", "/wait/it", headers=waiting(3600)))]
+    await client.when("it", "started")
+    long_poll = client("GET", "/_jobs/1", headers={"Prefer": "wait=3600"})
+    waits.append(asyncio.create_task(long_poll))
+    server.store.dismiss()
+    answers = [await each for each in waits]
+    assert answers[0].status == 202
+    assert answers[1].status == 200
 
 
 # --- refusals -----------------------------------------------------------------------------------
@@ -284,21 +410,51 @@ def essence(text: str) -> str:
 
 @given(st.lists(st.tuples(st.sampled_from(["Prefer", "prefer", "X-Prefer"]), TEXTS)))
 def test_what_travels_on_asks_for_no_job(fields: list[tuple[str, str]]) -> None:
-    assert asks(PreferHeader().strip(tuple(fields))) is None
+    assert not asks(prefer.strip(tuple(fields)))
 
 
 @given(st.lists(PREFERENCES), st.lists(PREFERENCES))
 def test_the_wish_is_heard_among_any_other_preferences(before: list[str], after: list[str]) -> None:
-    assert asks([("Prefer", ", ".join([*before, "respond-async", *after]))]) is True
+    assert asks([("Prefer", ", ".join([*before, "respond-async", *after]))])
 
 
 @given(st.lists(PAIRS.filter(lambda pair: not pair.lower().startswith(("respond-async", "wait")))))
 def test_preferences_of_others_are_left_as_they_are(parts: list[str]) -> None:
     headers = (("Prefer", ", ".join(parts)),) if parts else ()
-    assert asks(headers) is None
-    assert PreferHeader().strip(headers) == headers
+    assert not asks(headers)
+    assert prefer.strip(headers) == headers
 
 
-def asks(headers: Iterable[tuple[str, str]]) -> bool | None:
-    """Tell whether a request with these headers asks for a job whose result is wanted."""
-    return PreferHeader().asks(CIMultiDict(headers))
+def asks(headers: Iterable[tuple[str, str]]) -> bool:
+    """Tell whether a request with these headers asks for a job."""
+    return prefer.respond_async(CIMultiDict(headers).getall("Prefer", ()))
+
+
+@pytest.mark.parametrize(
+    ("values", "seconds"),
+    [
+        ([], None),
+        (["respond-async"], None),
+        (["wait=10"], 10),
+        (["WAIT = 10"], 10),
+        (['wait="10"'], 10),
+        (["respond-async, wait=10;x=y"], 10),
+        (["wait=5, wait=6"], 5),
+        (["return=minimal", "wait=5", "wait=6"], 5),
+        (["wait=0"], 0),
+        (["wait=3601"], 3600),
+        (["wait=" + "9" * 18], 3600),
+        (["wait=" + "9" * 19], None),
+        (["wait"], None),
+        (["wait="], None),
+        (["wait=-1"], None),
+        (["wait=1.5"], None),
+        (["wait=soon, wait=5"], None),
+        (['wait="10'], None),
+        (['x="wait=10"'], None),
+    ],
+)
+def test_the_first_wish_to_wait_counts_if_it_can_be_understood(
+    values: list[str], seconds: int | None
+) -> None:
+    assert prefer.wait(values) == seconds

@@ -23,10 +23,12 @@ _COMMANDS: Final = {
     "migrate": ("serving", "Create a store, or bring its schema up to date."),
     "list": ("reading", "List the jobs that can still be asked for."),
     "show": ("reading", "Show one job: request, response and what happened."),
-    "history": ("reading", "Look through all jobs, newest first."),
+    "history": ("asking", "Look through all jobs: lists, figures, activity."),
     "restore": ("upkeep", "Hold a fetched result again, for another reader."),
     "expire": ("upkeep", "Expire results that nobody has fetched."),
     "check": ("upkeep", "Look for damage."),
+    "export": ("transfer", "Write history into a file, for another store."),
+    "import": ("transfer", "Take history in that was exported."),
     "backup": ("upkeep", "Copy the store, also while the server runs."),
 }
 

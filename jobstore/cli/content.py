@@ -55,22 +55,28 @@ async def write_raw(body: Body) -> None:
     sys.stdout.buffer.flush()
 
 
-def as_json(part: Excerpt) -> dict[str, Any]:
-    """Give a body for JSON: as text if it is some, in base64 if not."""
-    text = _as_text(part)
+def as_json(part: Excerpt, *, in_hex: bool = False) -> dict[str, Any]:
+    """Give a body for JSON: as text if it is some, in base64 if not, or in hexadecimal."""
+    text = None if in_hex else _as_text(part)
+    binary = part.data.hex() if in_hex else b64encode(part.data).decode()
     return {
-        "body": b64encode(part.data).decode() if text is None else text,
-        "body_encoding": "base64" if text is None else "text",
+        "body": binary if text is None else text,
+        "body_encoding": "hex" if in_hex else "base64" if text is None else "text",
         "body_size": part.size,
         "body_truncated": not part.whole,
     }
 
 
-def as_text(part: Excerpt) -> Text:
-    """Write a body for people: JSON indented, binary as a few lines of bytes."""
-    text = _as_text(part)
+def as_text(part: Excerpt, *, in_hex: bool = False) -> Text:
+    """Write a body for people: JSON indented, binary as a few lines of bytes.
+
+    Args:
+        part: the body.
+        in_hex: whether to write all that was read of it as bytes, whatever it is.
+    """
+    text = None if in_hex else _as_text(part)
     if text is None:
-        return _dump(part)
+        return _dump(part, len(part.data) if in_hex else _LINES * _BYTES_A_LINE)
     indented = _indented(text) if part.whole else None
     if indented is None:
         shown = Text(printable(text.replace("\r\n", "\n").rstrip("\n"), _KEPT))
@@ -100,13 +106,13 @@ def _indented(text: str) -> str | None:
     return None
 
 
-def _dump(part: Excerpt) -> Text:
-    shown = Text(f"{part.size:,} bytes of binary", "dim")
-    for start in range(0, min(len(part.data), _LINES * _BYTES_A_LINE), _BYTES_A_LINE):
+def _dump(part: Excerpt, most: int) -> Text:
+    shown = Text(f"{part.size:,} bytes", "dim")
+    for start in range(0, min(len(part.data), most), _BYTES_A_LINE):
         line = part.data[start : start + _BYTES_A_LINE]
         letters = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in line)  # noqa: PLR2004 - ASCII's printable ones
         shown.append(f"\n{start:08x}  {line.hex(' '):<47}  {letters}", "")
-    return shown.append("\n…" if part.size > _LINES * _BYTES_A_LINE else "", "dim")
+    return shown.append("\n…" if part.size > most else "", "dim")
 
 
 def _left(part: Excerpt) -> str:

@@ -1,15 +1,39 @@
 """What there is to say about a job, in words and figures."""
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import fields
+from datetime import datetime, tzinfo
+from enum import StrEnum
 from http import HTTPStatus
-from typing import Any, Final
+from types import UnionType
+from typing import Any, Final, get_args, get_origin, get_type_hints
 
+from jobstore.cli.records import Columns, Kind, as_object
 from jobstore.clock import SECOND, iso
 from jobstore.job import Job
 from jobstore.lifecycle import ENDED, Result, State
 
-FIELDS: Final = tuple(field.name for field in fields(Job))
+
+def _kind(name: str, hint: Any) -> Kind:
+    if name.endswith("_at") or name == "not_before":
+        return Kind.TIME
+    if get_origin(hint) is UnionType:
+        hint = next(each for each in get_args(hint) if each is not type(None))
+    if get_origin(hint) is Mapping:
+        return Kind.OBJECT
+    return Kind.TEXT if issubclass(hint, StrEnum) else _KINDS[hint]
+
+
+_KINDS: Final = {
+    int: Kind.WHOLE,
+    float: Kind.NUMBER,
+    str: Kind.TEXT,
+    bool: Kind.FLAG,
+}
+_HINTS: Final = get_type_hints(Job)
+JOB_COLUMNS: Final[Columns] = {
+    field.name: _kind(field.name, _HINTS[field.name]) for field in fields(Job)
+}
 
 _MILLISECOND: Final = 1000  # microseconds; the others in seconds
 _MINUTE: Final = 60
@@ -18,17 +42,14 @@ _DAY: Final = 24 * _HOUR
 _PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
 
 
+def as_row(job: Job) -> list[Any]:
+    """Give a job as a row of `JOB_COLUMNS`."""
+    return [getattr(job, name) for name in JOB_COLUMNS]
+
+
 def as_fields(job: Job) -> dict[str, Any]:
     """Give a job's fields as JSON has them, times in ISO 8601."""
-    return dict(_fields(job))
-
-
-def _fields(job: Job) -> Iterator[tuple[str, Any]]:
-    for name in FIELDS:
-        value = getattr(job, name)
-        if name.endswith("_at") and value is not None:
-            value = iso(value)
-        yield name, dict(value) if name == "counters" else value
+    return as_object(JOB_COLUMNS, as_row(job))
 
 
 def lasting(microseconds: int) -> str:
@@ -53,9 +74,11 @@ def age(moment: int, now: int) -> str:
     return lasting(max(0, now - moment) // SECOND * SECOND)
 
 
-def to_the_second(moment: int) -> str:
-    """Write a moment as ISO 8601 without fractions of a second."""
-    return iso(moment)[:19] + "Z"
+def to_the_second(moment: int, zone: tzinfo | None = None) -> str:
+    """Write a moment as ISO 8601 without fractions of a second, in UTC or in another zone."""
+    if zone is None or str(zone) == "UTC":
+        return iso(moment)[:19] + "Z"
+    return datetime.fromtimestamp(moment // SECOND, zone).isoformat()
 
 
 def took(job: Job, now: int) -> str:

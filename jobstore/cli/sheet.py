@@ -1,7 +1,7 @@
 """One job with all that is kept of it, on a sheet for people or as JSON for scripts."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from rich.console import Console
@@ -14,7 +14,7 @@ from jobstore.cli.facts import age, as_fields, lasting, status_line, took, why_n
 from jobstore.cli.tables import STATE_STYLES, state_text, status_style
 from jobstore.cli.terminal import printable, row, write
 from jobstore.clock import iso
-from jobstore.job import Job, Moment
+from jobstore.job import Attempt, Job, Moment
 from jobstore.lifecycle import Result, State
 from jobstore.message import Headers
 
@@ -35,55 +35,75 @@ class Part:
     body: Excerpt
     reason: str | None = None
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self, *, in_hex: bool) -> dict[str, Any]:
         """Give everything but the start line for JSON."""
-        return {"headers": self.headers} | content.as_json(self.body)
+        return {"headers": self.headers} | content.as_json(self.body, in_hex=in_hex)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sheet:
-    """A job with all that is kept of it."""
+    """A job with all that is kept of it.
+
+    Args:
+        definition: the name of the definition that it is a run of.
+        cancelled_by: who asked for its cancellation, if that is known.
+    """
 
     job: Job
+    definition: str | None
+    cancelled_by: str | None
     request: Part | None
     response: Part | None
+    attempts: Sequence[Attempt]
     timeline: Sequence[Moment]
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self, *, in_hex: bool = False) -> dict[str, Any]:
         """Give everything for JSON."""
         timeline = [
             {"at": iso(moment.at), "event": moment.event, "detail": moment.detail}
             for moment in self.timeline
         ]
         return as_fields(self.job) | {
-            "request": self.request and self.request.as_json(),
+            "definition_name": self.definition,
+            "cancelled_by": self.cancelled_by,
+            "request": self.request and self.request.as_json(in_hex=in_hex),
             "response": self.response
-            and {"reason": self.response.reason} | self.response.as_json(),
+            and {"reason": self.response.reason} | self.response.as_json(in_hex=in_hex),
+            "attempts": [_as_object(attempt) for attempt in self.attempts],
             "timeline": timeline,
         }
 
-    def print(self, console: Console) -> None:
+    def print(self, console: Console, *, in_hex: bool = False) -> None:
         """Write everything for people."""
         job = self.job
         request_line = Text(printable(f"{job.method} {job.path}"), "bold")
         job_line = Text.assemble((f"Job {job.id}", "bold"), "  ", state_text(job))
         write(console, job_line.append("  ").append(request_line))
-        _print_rows(console, [[Text(name, "dim"), value] for name, value in _facts(job)])
-        _print_part(console, "Request", request_line, self.request, "no longer kept")
-        _print_part(
-            console, "Response", _status(job, self.response), self.response, why_no_response(job)
-        )
+        facts = _facts(job, self.definition, self.cancelled_by)
+        _print_rows(console, [[Text(name, "dim"), value] for name, value in facts])
+        for title, line, part, otherwise in (
+            ("Request", request_line, self.request, "no longer kept"),
+            ("Response", _status(job, self.response), self.response, why_no_response(job)),
+        ):
+            _print_part(console, (title, otherwise), line, part, in_hex=in_hex)
+        if len(self.attempts) > 1:
+            write(console, Text("\nAttempts", "bold"))
+            _print_rows(console, list(_attempts(self.attempts)))
         write(console, Text("\nTimeline", "bold"))
         _print_rows(console, list(_timeline(self.timeline)))
 
 
-def _facts(job: Job) -> Iterator[tuple[str, Text]]:
+def _facts(
+    job: Job, definition: str | None, cancelled_by: str | None
+) -> Iterator[tuple[str, Text]]:
     """Say what there is to say about a job, and nothing about what there is not."""
     now = clock.now()
     yield "Target", Text(printable(job.target))
     yield "Dialect", Text(job.dialect)
     if job.owner:
         yield "Owner", Text(printable(job.owner))
+    for name, words in _links(job, definition):
+        yield name, Text(printable(words))
     if job.priority:
         yield "Priority", Text(str(job.priority))
     if job.status is not None:
@@ -93,16 +113,30 @@ def _facts(job: Job) -> Iterator[tuple[str, Text]]:
         yield "Because", Text(printable(why), STATE_STYLES[job.state])
     if job.result is not Result.NONE:
         yield "Result", Text(job.result)
-    for name, words in (*_times(job, now), *_reports(job)):
+    for name, words in (*_times(job, now, cancelled_by), *_reports(job)):
         yield name, Text(words)
 
 
-def _times(job: Job, now: int) -> Iterator[tuple[str, str]]:
+def _links(job: Job, definition: str | None) -> Iterator[tuple[str, str]]:
+    """Say what a job has to do with definitions, other jobs and its client."""
+    if job.definition is not None:
+        started = f", started by {job.trigger}" if job.trigger else ""
+        yield "Definition", f"{definition} ({job.definition}){started}"
+    if job.tag is not None:
+        yield "Tag", job.tag
+    if job.follows is not None:
+        yield "Follows", f"job {job.follows}"
+
+
+def _times(job: Job, now: int, cancelled_by: str | None) -> Iterator[tuple[str, str]]:
     yield "Submitted", f"{iso(job.submitted_at)}  ({age(job.submitted_at, now)} ago)"
+    if job.not_before is not None:
+        yield "Not before", iso(job.not_before)
     if job.started_at is not None:
         yield "Started", f"{iso(job.started_at)}  (attempt {job.attempt})"
     if job.cancel_asked_at is not None:
-        yield "Cancel asked", iso(job.cancel_asked_at)
+        by = f"  (by {printable(cancelled_by)})" if cancelled_by else ""
+        yield "Cancel asked", iso(job.cancel_asked_at) + by
     if job.finished_at is not None:
         ran = f"  (took {took(job, now)})" if job.started_at is not None else ""
         yield "Finished", iso(job.finished_at) + ran
@@ -128,8 +162,9 @@ def _status(job: Job, response: Part | None) -> Text:
 
 
 def _print_part(
-    console: Console, title: str, start_line: Text, part: Part | None, otherwise: str
+    console: Console, titles: tuple[str, str], start_line: Text, part: Part | None, *, in_hex: bool
 ) -> None:
+    title, otherwise = titles
     console.print()
     if part is None:
         write(console, Text.assemble((title, "bold"), "  ", (otherwise, "dim")))
@@ -141,7 +176,25 @@ def _print_part(
         write(console, line, _INDENT)
     if part.body.size:
         console.print()
-        write(console, content.as_text(part.body), _INDENT)
+        write(console, content.as_text(part.body, in_hex=in_hex), _INDENT)
+
+
+def _attempts(attempts: Sequence[Attempt]) -> Iterator[list[Text]]:
+    for attempt in attempts:
+        took = "" if attempt.ended_at is None else lasting(attempt.ended_at - attempt.started_at)
+        status = "" if attempt.status is None else f"status {attempt.status}"
+        yield [
+            Text(str(attempt.number)),
+            Text(iso(attempt.started_at)),
+            Text(took),
+            Text(attempt.failure or status),
+            Text(printable(attempt.detail or "")),
+        ]
+
+
+def _as_object(attempt: Attempt) -> dict[str, Any]:
+    ended_at = None if attempt.ended_at is None else iso(attempt.ended_at)
+    return asdict(attempt) | {"started_at": iso(attempt.started_at), "ended_at": ended_at}
 
 
 def _timeline(moments: Sequence[Moment]) -> Iterator[list[Text]]:

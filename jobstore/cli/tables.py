@@ -1,18 +1,16 @@
-"""Jobs as rows: a table for people, JSON lines and CSV for scripts."""
+"""Jobs as the rows of a table, for people."""
 
-import csv
-import json
-import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from datetime import tzinfo
+from typing import Final
 
 from rich.console import Console
 from rich.text import Text
 
 from jobstore import clock
-from jobstore.cli.facts import FIELDS, age, as_fields, to_the_second, took
-from jobstore.cli.terminal import printable, row, write, write_json
+from jobstore.cli.facts import age, to_the_second, took
+from jobstore.cli.terminal import printable, row, write
 from jobstore.job import Job
 from jobstore.lifecycle import Result, State
 
@@ -30,39 +28,6 @@ STATE_STYLES: Final = {
     State.CANCELLED: "yellow",
 }
 _STATUS_STYLES: Final = {1: "", 2: "green", 3: "cyan", 4: "yellow", 5: "red"}
-
-
-class Writer(Protocol):
-    """Writes jobs, some at a time."""
-
-    def write(self, jobs: Sequence[Job]) -> None:
-        """Write the next jobs."""
-
-
-class JsonLines:
-    """Write each job as a line of JSON."""
-
-    def write(self, jobs: Sequence[Job]) -> None:
-        """Write the next jobs."""
-        for job in jobs:
-            write_json(as_fields(job))
-        sys.stdout.flush()
-
-
-class Csv:
-    """Write each job as a line of CSV, below a line of names."""
-
-    def __init__(self) -> None:
-        self._csv = csv.DictWriter(sys.stdout, FIELDS, lineterminator="\n")
-        self._csv.writeheader()
-
-    def write(self, jobs: Sequence[Job]) -> None:
-        """Write the next jobs."""
-        for job in jobs:
-            values = as_fields(job)
-            values["counters"] = json.dumps(values["counters"]) if values["counters"] else ""
-            self._csv.writerow(values)
-        sys.stdout.flush()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +52,20 @@ class JobTable:
 
     Args:
         console: where to; if it is a terminal, the table is cut to its width.
+        zone: in which times are written; None is UTC.
+        askers: who asked for the cancellation of each job, by its id; None to leave that out. What
+            is added to it is written, too.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(
+        self,
+        console: Console,
+        zone: tzinfo | None = None,
+        askers: Mapping[int, str] | None = None,
+    ) -> None:
         self._console = console
+        self._zone = zone
+        self._askers = {} if askers is None else askers
         self._now = clock.now()
         self._shown: list[_Column] = []
         self._widths: dict[str, int] = {}
@@ -100,8 +75,11 @@ class JobTable:
             _STATE,
             _STATUS,
             _RESULT,
-            _SUBMITTED if wide else _Column("AGE", self._age, right=True),
+            _Column("SUBMITTED", self._submitted)
+            if wide
+            else _Column("AGE", self._age, right=True),
             _Column("TOOK", self._took, right=True),
+            *(() if askers is None else [_Column("CANCELLED BY", self._asker, most=_MOST_OWNER)]),
             _OWNER,
             _REQUEST,
         ]
@@ -137,6 +115,12 @@ class JobTable:
     def _age(self, job: Job) -> Text:
         return Text(age(job.submitted_at, self._now))
 
+    def _submitted(self, job: Job) -> Text:
+        return Text(to_the_second(job.submitted_at, self._zone))
+
+    def _asker(self, job: Job) -> Text:
+        return Text(printable(self._askers.get(job.id, "")))
+
     def _took(self, job: Job) -> Text:
         return Text(took(job, self._now))
 
@@ -165,6 +149,5 @@ _ID: Final = _Column("ID", lambda job: Text(str(job.id)), right=True)
 _STATE: Final = _Column("STATE", state_text)
 _STATUS: Final = _Column("STATUS", _status, right=True)
 _RESULT: Final = _Column("RESULT", _result)
-_SUBMITTED: Final = _Column("SUBMITTED", lambda job: Text(to_the_second(job.submitted_at)))
 _OWNER: Final = _Column("OWNER", lambda job: Text(printable(job.owner)), most=_MOST_OWNER)
 _REQUEST: Final = _Column("REQUEST", lambda job: Text(printable(f"{job.method} {job.path}")))

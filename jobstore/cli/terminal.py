@@ -70,6 +70,11 @@ def write(console: Console, text: Text, indent: int = 0) -> None:
         console.print(Text(" " * indent) + line, soft_wrap=True)
 
 
+def say(words: str) -> None:
+    """Say something beside the rows, where no script takes it for one of them."""
+    write(stdout(), Text(words, "dim"))
+
+
 def write_json(value: object, *, pretty: bool = False) -> None:
     """Write a value as JSON, on one line or for people."""
     sys.stdout.write(json.dumps(value, indent=2 if pretty else None) + "\n")

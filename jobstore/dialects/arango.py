@@ -17,7 +17,7 @@ from typing import Final
 from aiohttp import web
 from multidict import MultiMapping
 
-from jobstore import wire
+from jobstore import prefer, wire
 from jobstore.clock import SECOND
 from jobstore.errors import (
     BodyBroken,
@@ -25,6 +25,8 @@ from jobstore.errors import (
     Forbidden,
     JobNotFound,
     JobstoreError,
+    KeyInvalid,
+    KeyReused,
     NotAccepting,
     NoTarget,
     StoreBusy,
@@ -59,6 +61,8 @@ _ERRORS: Final[Mapping[type[JobstoreError], tuple[int, int, str | None]]] = {
     StoreBusy: (503, 18, "lock timeout"),
     BodyTooLarge: (413, 413, None),
     BodyBroken: (400, 400, "bad parameter"),
+    KeyInvalid: (400, 400, None),
+    KeyReused: (422, 422, None),
     NoTarget: (404, 404, None),
     JobNotFound: (404, 404, "not found"),
     Forbidden: (403, 11, "forbidden"),
@@ -84,7 +88,13 @@ class ArangoHeader:
         """Return the headers without the one that asks for a job."""
         return without(headers, (ASYNC,))
 
-    def accepted(self, job_id: int, *, wanted: bool) -> web.Response:
+    async def accepted(
+        self,
+        request: web.Request,  # noqa: ARG002 - whoever sent it
+        job_id: int,
+        *,
+        wanted: bool,
+    ) -> web.Response:
         """Answer 202, with the job's id if there will be something to ask for."""
         return _empty(202, {ASYNC_ID: str(job_id)} if wanted else {})
 
@@ -108,7 +118,7 @@ class ArangoJobs:
         for base in ("/_api/job", "/_admin/job"):
             for prefix in ("", "/_db/{database}"):
                 app.router.add_route("*", prefix + base, self.handle)
-                app.router.add_route("*", prefix + base + "/{tail:.*}", self.handle)
+                app.router.add_route("*", prefix + base + r"/{tail:[\s\S]*}", self.handle)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer any call of the API."""
@@ -125,7 +135,8 @@ class ArangoJobs:
             case "PUT", [job_id]:
                 return await self._fetch(request, _existing(job_id))
             case "PUT", [job_id, "cancel"]:
-                await self._store.cancel(_existing(job_id), wire.changing(request).scope)
+                asker = wire.changing(request)
+                await self._store.cancel(_existing(job_id), asker.scope, asker.name)
             case "GET", ["pending"]:
                 return _ids(await self._store.pending(_count(request), wire.scope(request)))
             case "GET", ["done"]:
@@ -145,13 +156,18 @@ class ArangoJobs:
         return _json(200, {"result": True})
 
     async def _fetch(self, request: web.Request, job_id: int) -> web.StreamResponse:
-        async with self._store.take(job_id, wire.changing(request).scope) as delivery:
+        scope = wire.changing(request).scope
+        seconds = prefer.wait(request.headers.getall(prefer.HEADER, ()))
+        applied = prefer.applied(seconds)
+        if seconds is not None:
+            await self._store.ended(job_id, seconds, scope)
+        async with self._store.take(job_id, scope) as delivery:
             if delivery is None:
-                return _empty(204)
+                return _empty(204, dict(applied))
             response = delivery.response or _stand_in(delivery)
             # A job may itself have fetched a result, whose id is not this one's.
             kept = replace(response, headers=without(response.headers, (ASYNC_ID,)))
-            return await wire.deliver(request, kept, ((ASYNC_ID, str(job_id)),))
+            return await wire.deliver(request, kept, ((ASYNC_ID, str(job_id)), *applied))
 
 
 class _BadParameterError(Exception):

@@ -2,12 +2,13 @@
 
 import json
 import re
+from itertools import islice
 from typing import Any, Final
 
 from aiohttp import web
 
-from jobstore import wire
-from jobstore.clock import iso
+from jobstore import clock, wire
+from jobstore.clock import Clock, iso
 from jobstore.definition import Definition, Key, change, parse, write
 from jobstore.errors import (
     BodyBroken,
@@ -23,6 +24,7 @@ from jobstore.errors import (
     StoreFull,
 )
 from jobstore.job import Dialect, Trigger
+from jobstore.schedule import Schedule, fires
 from jobstore.store import Store
 from jobstore.targets.router import Router
 
@@ -43,6 +45,7 @@ _STATUS: Final[dict[type[JobstoreError], int]] = {
 }
 _PAGE: Final = 100
 _LARGEST_PAGE: Final = 1000
+_MOST_FIRES: Final = 100
 # A definition's body is bounded by itself; as JSON it may take six times as much.
 _LARGEST: Final = 8 * 2**20
 
@@ -53,11 +56,13 @@ class DefinitionsApi:
     Args:
         store: where they are.
         router: who answers which path.
+        clock: what time it is.
     """
 
-    def __init__(self, store: Store, router: Router) -> None:
+    def __init__(self, store: Store, router: Router, clock: Clock = clock.now) -> None:
         self._store = store
         self._router = router
+        self._clock = clock
 
     def add_routes(self, app: web.Application) -> None:
         """Let an application answer its calls."""
@@ -83,7 +88,7 @@ class DefinitionsApi:
             case (("GET" | "HEAD"), None, None):
                 answer = await self._list(request)
             case (("GET" | "HEAD"), str(), None):
-                answer = self._answer(await self._found(definition, wire.scope(request)))
+                answer = await self._show(request, definition)
             case "PATCH", str(), None:
                 answer = await self._change(request, definition)
             case "DELETE", str(), None:
@@ -114,6 +119,16 @@ class DefinitionsApi:
         listed = [self._written(definition) for definition in found]
         full = path is None and len(found) == limit and limit > 0
         return _answer({"definitions": listed, "next": found[-1].id if full else None})
+
+    async def _show(self, request: web.Request, definition: str) -> web.Response:
+        """Show a definition; with ``fires``, also so many of the times at which it will run."""
+        count = min(_number(request, "fires", 0), _MOST_FIRES)
+        found = await self._found(definition, wire.scope(request))
+        written = self._written(found)
+        if "fires" in request.query:
+            times = _future(found.draft.schedule, self._clock(), count)
+            written["fires"] = [iso(at) for at in times]
+        return _answer(written)
 
     async def _change(self, request: web.Request, definition: str) -> web.Response:
         found = await self._found(definition, wire.changing(request).scope)
@@ -155,6 +170,7 @@ class DefinitionsApi:
             "owner": definition.owner,
             "created_at": iso(definition.created_at),
             "changed_at": iso(definition.changed_at),
+            "fires_at": None if definition.fires_at is None else iso(definition.fires_at),
         }
 
 
@@ -170,6 +186,12 @@ async def _json(request: web.Request) -> object:
         return json.loads(body)
     except (ValueError, RecursionError):
         raise DefinitionInvalid("the body is not valid JSON") from None
+
+
+def _future(schedule: Schedule | None, now: int, count: int) -> list[int]:
+    if schedule is None or schedule.paused:
+        return []
+    return list(islice(fires(schedule, now), count))
 
 
 def _number(request: web.Request, name: str, default: int) -> int:

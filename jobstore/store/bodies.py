@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias, TypeGuard
 
 from jobstore.errors import BodyGone, BodyTooLarge
+from jobstore.idempotency import Digest
 from jobstore.message import Body
 from jobstore.store import statements as sql
 from jobstore.store.codec import encode_ids
@@ -98,7 +99,11 @@ class Bodies:
 
     @asynccontextmanager
     async def received(
-        self, body: AsyncIterator[bytes], side: Side, limit: int | None = None
+        self,
+        body: AsyncIterator[bytes],
+        side: Side,
+        limit: int | None = None,
+        summed: Digest | None = None,
     ) -> AsyncIterator[Content]:
         """Take a body in; if no job has adopted it when the context ends, it goes away.
 
@@ -106,12 +111,15 @@ class Bodies:
             body: its pieces.
             side: whether it is a request's or a response's.
             limit: the largest size to take, in bytes, or None for any.
+            summed: takes each piece as well, or None.
 
         Raises:
             BodyTooLarge: it exceeds the limit.
             StoreError: it cannot be written.
         """
         pieces = _limited(body, limit)
+        if summed is not None:
+            pieces = _summed(pieces, summed)
         buffer = bytearray()
         async for piece in pieces:
             buffer += piece
@@ -166,6 +174,12 @@ async def _limited(body: AsyncIterator[bytes], limit: int | None) -> AsyncIterat
         size += len(piece)
         if limit is not None and size > limit:
             raise BodyTooLarge(limit)
+        yield piece
+
+
+async def _summed(body: AsyncIterator[bytes], summed: Digest) -> AsyncIterator[bytes]:
+    async for piece in body:
+        summed.update(piece)
         yield piece
 
 

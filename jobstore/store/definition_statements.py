@@ -15,6 +15,7 @@ from sqlalchemy import (
     null,
     or_,
     select,
+    tuple_,
     update,
 )
 
@@ -26,6 +27,7 @@ _definition, _job = schema.DEFINITION.c, schema.JOB.c
 _now: Final[BindParameter[Any]] = bindparam("now")
 _limit: Final[BindParameter[Any]] = bindparam("limit")
 _ZERO: Final = literal_column("0", Integer)  # SQLAlchemy would bind it, at each execution
+_ONE: Final = literal_column("1", Integer)
 
 COLUMNS: Final = tuple(
     column for column in schema.DEFINITION.columns if column.name != "deleted_at"
@@ -41,6 +43,12 @@ _WRITTEN: Final = (
     "timeout",
     "replay",
     "retries",
+    "cron",
+    "time_zone",
+    "catch_up",
+    "overlap",
+    "paused",
+    "fires_at",
 )
 
 
@@ -79,6 +87,7 @@ DELETE: Final = Statement(
         headers=constant("[]"),
         secrets=null(),
         content=literal_column("x''"),
+        fires_at=null(),
     )
     .returning(_definition.id)
 )
@@ -93,4 +102,40 @@ DROP: Final = Statement(
     delete(schema.DEFINITION).where(
         _definition.deleted_at.is_not(None), ~exists().where(_job.definition == _definition.id)
     )
+)
+
+# --- schedules ----------------------------------------------------------------------------------
+
+# In order of time, so that what has to wait is passed over.
+FIRING: Final = Statement(
+    select(*COLUMNS)
+    .where(
+        _definition.fires_at <= _now,
+        tuple_(_definition.fires_at, _definition.id)
+        > tuple_(bindparam("after_at"), bindparam("after_id")),
+    )
+    .order_by(_definition.fires_at, _definition.id)
+    .limit(_limit)
+    .offset(_ZERO)
+)
+NEXT_FIRING: Final = Statement(
+    select(_definition.fires_at)
+    .where(_definition.fires_at > _now)
+    .order_by(_definition.fires_at)
+    .limit(_ONE)
+    .offset(_ZERO)
+)
+# Whoever has worked a fire time off moves on from it, and nobody else does.
+FIRE: Final = Statement(
+    update(schema.DEFINITION)
+    .where(_this, _definition.fires_at == bindparam("due"))
+    .values(fires_at=bindparam("next_at"))
+    .returning(_definition.id)
+)
+OLDEST_UNENDED: Final = Statement(
+    select(_job.id, _job.submitted_at)
+    .where(_job.definition == bindparam("definition"), _job.finished_at.is_(None))
+    .order_by(_job.id)
+    .limit(_ONE)
+    .offset(_ZERO)
 )

@@ -1,6 +1,7 @@
 """Definitions in the store."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, Final
 from uuid import uuid4
 
@@ -8,6 +9,7 @@ from jobstore.definition import Definition, Draft, Key
 from jobstore.errors import DefinitionExists, DefinitionNotFound
 from jobstore.job import Replay
 from jobstore.message import Request
+from jobstore.schedule import CatchUp, Overlap, Schedule, next_fire
 from jobstore.store import definition_statements as sql
 from jobstore.store.codec import decode_headers, encode_headers
 from jobstore.store.sqlite import Connection
@@ -27,10 +29,18 @@ class Definitions:
         writer: the one writer.
         reader: a connection for reading.
         secret: the lower-case names of headers whose values are kept apart.
+        scheduled: told when one of them fires next, whenever that may have changed.
     """
 
-    def __init__(self, writer: Writer, reader: Connection, secret: frozenset[str]) -> None:
+    def __init__(
+        self,
+        writer: Writer,
+        reader: Connection,
+        secret: frozenset[str],
+        scheduled: Callable[[int | None], None],
+    ) -> None:
         self.secret = secret
+        self._scheduled = scheduled
         self._writer = writer
         self._reader = reader
 
@@ -40,11 +50,11 @@ class Definitions:
         Raises:
             DefinitionExists: there is one with this path.
         """
-        return await self._writer.run(lambda tx: self._create(tx, draft, owner))
+        return await self._writer.run(lambda tx: self._create(tx, draft, owner), self._changed)
 
     def _create(self, tx: Transaction, draft: Draft, owner: str) -> Definition:
         _check_free(tx, draft.path)
-        written = self._written(draft)
+        written = self._written(draft, next_fire(draft.schedule, tx.now))
         definition = tx.insert(sql.CREATE, **written, uuid=str(uuid4()), owner=owner, now=tx.now)
         return _found(tx, definition)
 
@@ -63,7 +73,7 @@ class Definitions:
         row = await self._reader.row(sql.FIND[key], value=value, scope=scope) if known else None
         if row is None:
             raise DefinitionNotFound(value)
-        return _decoded(row)
+        return decoded(row)
 
     async def change(self, definition: Definition, draft: Draft) -> Definition:
         """Let a definition say something else.
@@ -72,12 +82,17 @@ class Definitions:
             DefinitionNotFound: it was deleted.
             DefinitionExists: there is another one with this path.
         """
-        return await self._writer.run(lambda tx: self._change(tx, definition, draft))
+        return await self._writer.run(lambda tx: self._change(tx, definition, draft), self._changed)
 
     def _change(self, tx: Transaction, definition: Definition, draft: Draft) -> Definition:
         _check_free(tx, draft.path, but_for=definition.id)
-        tx.execute(sql.CHANGE, definition=definition.id, now=tx.now, **self._written(draft))
+        fires_at = _fires_at(_found(tx, definition.id), draft.schedule, tx.now)
+        written = self._written(draft, fires_at)
+        tx.execute(sql.CHANGE, definition=definition.id, now=tx.now, **written)
         return _found(tx, definition.id)
+
+    def _changed(self, definition: Definition) -> None:
+        self._scheduled(definition.fires_at)
 
     async def delete(self, definition: int, scope: str | None = None) -> None:
         """Delete a definition; its runs go on, and stay in the history.
@@ -99,7 +114,7 @@ class Definitions:
         """
         after = min(after, LARGEST_ID)
         rows = await self._reader.rows(sql.LIST, after=after, limit=limit, scope=scope)
-        return [_decoded(row) for row in rows]
+        return [decoded(row) for row in rows]
 
     async def all(self, scope: str | None = None) -> AsyncIterator[Definition]:
         """Go through all definitions, in the order in which they were made."""
@@ -109,7 +124,7 @@ class Definitions:
                 yield definition
             after = found[-1].id
 
-    def _written(self, draft: Draft) -> dict[str, object]:
+    def _written(self, draft: Draft, fires_at: int | None) -> dict[str, object]:
         headers, secrets = encode_headers(draft.request.headers, self.secret)
         return {
             "name": draft.name,
@@ -122,6 +137,8 @@ class Definitions:
             "timeout": draft.timeout,
             "replay": draft.replay,
             "retries": draft.retries,
+            **_written_schedule(draft.schedule),
+            "fires_at": fires_at,
         }
 
 
@@ -129,12 +146,33 @@ def _found(tx: Transaction, definition: int) -> Definition:
     row = tx.execute(sql.FIND[Key.ID], value=definition, scope=None).fetchone()
     if row is None:
         raise DefinitionNotFound(definition)
-    return _decoded(row)
+    return decoded(row)
+
+
+def _fires_at(found: Definition, schedule: Schedule | None, now: int) -> int | None:
+    """Tell when a definition fires that has a schedule from now on.
+
+    What is due by the schedule that it had, and has not run yet, stays due if that goes on to
+    fire at the same times.
+    """
+    if found.fires_at is None or _when(found.draft.schedule) != _when(schedule):
+        return next_fire(schedule, now)
+    return found.fires_at
+
+
+def _when(schedule: Schedule | None) -> tuple[object, ...] | None:
+    return None if schedule is None else (schedule.cron, schedule.time_zone, schedule.paused)
+
+
+def _written_schedule(schedule: Schedule | None) -> dict[str, object]:
+    if schedule is None:
+        return dict.fromkeys(("cron", "time_zone", "catch_up", "overlap")) | {"paused": False}
+    return asdict(schedule)
 
 
 def _check_free(tx: Transaction, path: str, but_for: int | None = None) -> None:
     row = tx.execute(sql.FIND[Key.PATH], value=path, scope=None).fetchone()
-    if row is not None and _decoded(row).id != but_for:
+    if row is not None and decoded(row).id != but_for:
         raise DefinitionExists(path)
 
 
@@ -143,7 +181,8 @@ def _delete(tx: Transaction, definition: int, scope: str | None) -> bool:
     return row is not None
 
 
-def _decoded(row: Sequence[Any]) -> Definition:
+def decoded(row: Sequence[Any]) -> Definition:
+    """Give the definition in a row."""
     values: Mapping[str, Any] = dict(zip(_NAMES, row, strict=True))
     request = Request(
         method=values["method"],
@@ -158,7 +197,18 @@ def _decoded(row: Sequence[Any]) -> Definition:
         timeout=values["timeout"],
         replay=Replay(values["replay"]) if values["replay"] else None,
         retries=values["retries"],
+        schedule=_decoded_schedule(values) if values["cron"] else None,
     )
     own = {name: values[name] for name in ("id", "file_id", "uuid", "owner")}
-    times = {name: values[name] for name in ("created_at", "changed_at")}
+    times = {name: values[name] for name in ("created_at", "changed_at", "fires_at")}
     return Definition(**own, **times, draft=draft)
+
+
+def _decoded_schedule(values: Mapping[str, Any]) -> Schedule:
+    return Schedule(
+        cron=values["cron"],
+        time_zone=values["time_zone"],
+        catch_up=CatchUp(values["catch_up"]),
+        overlap=Overlap(values["overlap"]),
+        paused=bool(values["paused"]),
+    )

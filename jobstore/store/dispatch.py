@@ -82,6 +82,10 @@ class Dispatcher:
         """Claim nothing any more."""
         self._paused = True
 
+    def slots(self) -> dict[str, tuple[int, int]]:
+        """Tell how many slots of each target are busy, and how many it has."""
+        return {name: (lane.busy, lane.capacity) for name, lane in self._lanes.items()}
+
     async def idle(self) -> None:
         """Wait until every slot is free: no job runs, and no claim is on its way."""
         while any(lane.busy for lane in self._lanes.values()):

@@ -1,64 +1,40 @@
 """Read the store for people: page by page, so that nothing that runs has to wait for it."""
 
-import json
-from collections.abc import AsyncIterator
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any, Final
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from jobstore.clock import SECOND
 from jobstore.errors import JobNotFound
-from jobstore.job import Job, Moment
-from jobstore.lifecycle import ENDED, State
-from jobstore.message import Body, Request, Response
+from jobstore.job import Attempt, Failure, Job, Moment, Replay
+from jobstore.lifecycle import ENDED
+from jobstore.message import Body, Request, Response, Stream
 from jobstore.store import definition_statements as definitions
 from jobstore.store import history_statements as sql
 from jobstore.store import sqlite, statements, transitions
 from jobstore.store.bodies import Side, Spooled, StoredBody
 from jobstore.store.codec import decode_headers, decode_job
+from jobstore.store.search import Search
 from jobstore.store.sqlite import Connection, Statement
 from jobstore.store.transitions import LARGEST_ID
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 # How many jobs one statement looks at, found or not: each is a read transaction, and while one
 # lasts, the WAL cannot be cut back.
 WINDOW: Final = 2000
+# Where nothing is found, the next one may be larger, up to this: it is read in some 20 ms.
+WIDEST: Final = 10 * WINDOW
 # From how many earlier runs the duration of the next one is guessed.
 USUAL_RUNS: Final = 10
 
 # What has the same time was committed together; this is the order in which it came about.
 _IN_ORDER: Final = ("submitted", "started", "warned", "cancel asked", *ENDED, "fetched")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Search:
-    """Which jobs to look for; None is any.
-
-    Args:
-        states: where their work stands.
-        owner: the name that the client gave.
-        path: what the path begins with.
-        since: submitted then or later, in microseconds since 1970.
-        until: submitted before.
-        lowest_status: the least status code of the answer.
-        highest_status: the greatest.
-    """
-
-    states: tuple[State, ...] | None = None
-    owner: str | None = None
-    path: str | None = None
-    since: int | None = None
-    until: int | None = None
-    lowest_status: int | None = None
-    highest_status: int | None = None
-
-    @property
-    def values(self) -> dict[str, Any]:
-        """What is looked for, by the names of the statement's parameters."""
-        given = {field.name: getattr(self, field.name) for field in fields(self)}
-        given["states"] = json.dumps(self.states) if self.states else None
-        return {name: value for name, value in given.items() if value is not None}
 
 
 @asynccontextmanager
@@ -88,16 +64,21 @@ class History:
         self._reader = reader
         self._path = path
 
-    async def job(self, job_id: int) -> Job:
+    async def job(self, job_id: int, scope: str | None = None) -> Job:
         """Look at a job.
+
+        Args:
+            job_id: the job.
+            scope: whose it has to be, or None for anybody's.
 
         Raises:
             JobNotFound: there is none, or it is no longer in the history.
         """
         row = await self._job(job_id)
-        if row is None:
+        job = decode_job(row) if row else None
+        if job is None or scope not in {None, job.owner}:
             raise JobNotFound(job_id)
-        return decode_job(row)
+        return job
 
     async def visible(self, job_id: int, scope: str | None = None) -> Job:
         """Look at a job that was not deleted.
@@ -165,7 +146,19 @@ class History:
         found = {job.id: job for job in jobs}
         return [found[job_id] for job_id in sorted(found)[-limit:]]
 
-    async def pages(self, search: Search, limit: int | None = None) -> AsyncIterator[list[Job]]:
+    async def page(self, search: Search, limit: int, before: int) -> list[Job]:
+        """List some of the jobs that are looked for, the newest first.
+
+        Args:
+            search: which jobs.
+            limit: how many at most.
+            before: the id of the job that they come after, or a larger one than there is.
+        """
+        return [job async for jobs in self.pages(search, limit, before) for job in jobs]
+
+    async def pages(
+        self, search: Search, limit: int | None = None, before: int = LARGEST_ID
+    ) -> AsyncIterator[list[Job]]:
         """Go through the history, the newest jobs first.
 
         Ids are in order of submission, so the search ends where everything is too old. A clock
@@ -174,19 +167,70 @@ class History:
         Args:
             search: which jobs.
             limit: how many at most, or None for all.
+            before: the id of the job that they come after, or a larger one than there is.
         """
-        values = search.values
+        values, left = search.values, limit
         statement = sql.looked_for(frozenset(values))
-        last, left = LARGEST_ID, limit
-        while left is None or left > 0:
-            first, newest = await self._row(sql.WINDOW, last=last, limit=WINDOW)
-            if first is None or newest < values.get("since", newest):
-                return
-            size = WINDOW if left is None else min(left, WINDOW)
-            rows = await self._rows(statement, first=first, last=last, limit=size, **values)
+        async for window in self._windows(values, before=before):
+            size = window.size if left is None else min(left, window.size)
+            rows = await self._rows(statement, **window.bounds, limit=size, **values)
+            window.found = bool(rows)
             if rows:
                 yield [decode_job(row) for row in rows]
-            last, left = first - 1, None if left is None else left - len(rows)
+            left = None if left is None else left - len(rows)
+            if left == 0:
+                return
+
+    async def parts(
+        self,
+        statement: Statement,
+        search: Search,
+        changing: Mapping[str, object] | None = None,
+        *,
+        widest: int = WIDEST,
+        **values: object,
+    ) -> AsyncIterator[list[Any]]:
+        """Execute a statement for one part of the history after the other, the newest first.
+
+        Args:
+            statement: what `history_statements.in_window` has made for this search.
+            search: which jobs.
+            changing: parameters that the caller may change between two parts.
+            widest: how many jobs each part has at most.
+            values: further parameters.
+
+        Yields:
+            the rows of each part.
+        """
+        looked_for = search.values
+        async for window in self._windows(looked_for, widest):
+            now = changing or {}
+            yield await self._rows(statement, **window.bounds, **looked_for, **values, **now)
+
+    async def _windows(
+        self, values: Mapping[str, Any], size: int = WINDOW, before: int = LARGEST_ID
+    ) -> AsyncIterator["_Window"]:
+        last = before - 1
+        while True:
+            if "since" in values:
+                first, newest = await self._row(sql.WINDOW, last=last, limit=size)
+                if first is None or newest < values["since"]:
+                    return
+            else:  # then an id tells all there is to know, and nothing has to be looked at twice
+                (newest,) = await self._row(sql.NEWEST, last=last)
+                if newest is None:
+                    return
+                first = newest - size + 1
+            yield (window := _Window(first, last, size))
+            last, size = first - 1, window.next_size
+
+    async def attempts(self, job: Job) -> list[Attempt]:
+        """List the attempts at a job, in order; the last one may still run."""
+        found = [_attempt(*row[1:]) for row in await self._rows(sql.ATTEMPTS, job_id=job.id)]
+        if job.started_at is not None:
+            last = (job.attempt, job.started_at, job.finished_at)
+            found.append(Attempt(*last, job.status, job.failure, job.detail))
+        return found
 
     async def request(self, job: Job) -> Request | None:
         """Read a job's request, without its secrets; None if it is no longer kept."""
@@ -208,6 +252,12 @@ class History:
             status=job.status, reason=reason, headers=decode_headers(headers), body=body
         )
 
+    async def terms(self, job_id: int) -> tuple[float | None, Replay | None, int | None]:
+        """Tell a job's own timeout, in seconds, its own replay and its own number of retries."""
+        row = await self._row(sql.TERMS, job_id=job_id)
+        timeout, replay, retries = row or (None, None, None)
+        return timeout, Replay(replay) if replay else None, retries
+
     async def timeline(self, job_id: int) -> list[Moment]:
         """Tell what happened to a job, in order."""
         moments = [
@@ -224,7 +274,25 @@ class History:
         if content is not None:
             return content
         row = await self._row(statements.FIND_BODY, job_id=job_id, side=side)
-        return _KeptBody(StoredBody(self._reader, Spooled(*row)), self._path) if row else None
+        return self.stored(Spooled(*row)) if row else None
+
+    def stored(self, spooled: Spooled) -> Stream:
+        """Give a large body for reading."""
+        return _KeptBody(StoredBody(self._reader, spooled), self._path)
+
+    async def call(
+        self,
+        function: Callable[Concatenate[sqlite3.Connection, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Run a function with the connection; it has to be a short one."""
+        with sqlite.translated(self._path):
+            return await self._reader.call(function, *args, **kwargs)
+
+    async def rows(self, statement: Statement, **values: object) -> list[Any]:
+        """Execute a statement that looks at a bounded number of rows."""
+        return await self._rows(statement, **values)
 
     async def _row(self, statement: Statement, **values: object) -> Any:
         return next(iter(await self._rows(statement, **values)), None)
@@ -254,6 +322,37 @@ class _KeptBody:
         with sqlite.translated(self._path):
             async for chunk in self._body:
                 yield chunk
+
+
+@dataclass(slots=True)
+class _Window:
+    """Some jobs of the history that are next to each other.
+
+    Args:
+        first: the lowest id.
+        last: the highest.
+        size: how many jobs there are at most.
+        found: whether there is one that was looked for.
+    """
+
+    first: int
+    last: int
+    size: int
+    found: bool = True
+
+    @property
+    def bounds(self) -> dict[str, int]:
+        return {"first": self.first, "last": self.last}
+
+    @property
+    def next_size(self) -> int:
+        return self.size if self.found else min(2 * self.size, WIDEST)
+
+
+def _attempt(number: int, started_at: int, ended_at: int, *ended: Any) -> Attempt:
+    status, failure, detail = ended
+    why = Failure(failure) if failure else None
+    return Attempt(number, started_at, ended_at, status, why, detail)
 
 
 def _when(moment: Moment) -> tuple[int, int]:

@@ -39,6 +39,21 @@ def owned(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def is_owned(path: Path) -> bool:
+    """Tell whether a server owns a store just now."""
+    try:
+        descriptor = os.open(lock_file(path), os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:  # no server has ever owned it, or none that we could ask
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def lock_file(path: Path) -> Path:
     """Name the file that carries the lock of a store."""
     return path.with_name(path.name + ".lock")

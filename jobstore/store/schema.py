@@ -249,4 +249,5 @@ TIMELINE: Final = Table(
     Column("at", Integer),
     Column("event", Text),
     Column("detail", Text),
+    Column("time", Text),
 )

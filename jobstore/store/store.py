@@ -1,11 +1,12 @@
 """The store of a running server: everything that a job goes through, durably."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import Final
 
+from jobstore import idempotency
 from jobstore.clock import SECOND, Alarm, Clock
 from jobstore.errors import JobNotFound, QueueFull, ShuttingDown, StoreBusy, StoreError, StoreFull
 from jobstore.handle import JobHandle
@@ -13,6 +14,7 @@ from jobstore.job import Cancellation, Claim, Failure, Job, Order, Report, Submi
 from jobstore.lifecycle import ENDED, State
 from jobstore.message import Body, Headers, Response, chunks
 from jobstore.retry import Ended
+from jobstore.store import idempotency as keys
 from jobstore.store import statements as sql
 from jobstore.store import transitions
 from jobstore.store.accounts import Accounts
@@ -22,11 +24,12 @@ from jobstore.store.definitions import Definitions
 from jobstore.store.delivery import Deliveries, Delivery
 from jobstore.store.dispatch import Dispatcher
 from jobstore.store.history import History
+from jobstore.store.scheduling import Schedules
 from jobstore.store.sqlite import Connection, Statement
 from jobstore.store.steps import STEP
 from jobstore.store.transitions import LARGEST_ID, Aftermath, Capture
 from jobstore.store.upkeep import Upkeep
-from jobstore.store.watchers import Watchers
+from jobstore.store.watchers import Watch, Watchers
 from jobstore.store.writer import Operation, Transaction, Writer
 
 # How long it may take until a job is noticed that another process put in.
@@ -86,6 +89,7 @@ class Store:
 
     Attributes:
         definitions: the requests that are kept to be run again.
+        schedules: when those run by themselves.
         upkeep: what the server does by itself.
     """
 
@@ -103,7 +107,6 @@ class Store:
     ) -> None:
         self.accounts = accounts
         self.history = history
-        self.definitions = Definitions(writer, reader, limits.secret)
         self._writer = writer
         self._reader = reader
         self._limits = limits
@@ -112,26 +115,46 @@ class Store:
         self._bodies = Bodies(writer, reader, limits.inline)
         self._deliveries = Deliveries(writer, self._bodies)
         self._dispatcher = Dispatcher(writer, self._claiming, queued)
-        self.upkeep = Upkeep(writer, reader, self._bodies, self._dispatcher, boot)
-        self._reporting: set[JobHandle] = set()
+        self.schedules = Schedules(
+            writer,
+            reader,
+            self._dispatcher,
+            room=self._room,
+            revision=lambda: accounts.revision("schedules"),
+            secret=limits.secret,
+            clock=clock,
+        )
+        self.definitions = Definitions(writer, reader, limits.secret, self.schedules.scheduled)
         self._watchers = Watchers()
+        self.upkeep = Upkeep(writer, reader, self._bodies, self._dispatcher, self._watchers, boot)
+        self._reporting: set[JobHandle] = set()
         self._due = Alarm(clock)
         self._noticed = accounts.revision("queue")
 
     # --- submit and run -------------------------------------------------------------------------
 
-    def work(self, capacities: Mapping[str, int]) -> AsyncIterator[Order]:
+    async def work(self, capacities: Mapping[str, int]) -> AsyncIterator[Order]:
         """Start handing out work, and give it as it comes.
 
         Args:
             capacities: how many jobs of each target may run at once, by the target's name.
         """
-        return self._dispatcher.orders(capacities)
+        async for order in self._dispatcher.orders(capacities):
+            self._watchers.tell(order.job_id)
+            yield order
+
+    def slots(self) -> dict[str, tuple[int, int]]:
+        """Tell how many jobs of each target run, and how many may, by the target's name."""
+        return self._dispatcher.slots()
 
     def refuse(self) -> None:
         """Take no new jobs and start none any more."""
         self._accepting = False
         self._dispatcher.pause()
+
+    def dismiss(self) -> None:
+        """Let nobody wait any more for what becomes of a job."""
+        self._watchers.dismiss()
 
     async def idle(self) -> None:
         """Wait until no job runs and none is about to."""
@@ -140,7 +163,8 @@ class Store:
     async def noticed(self) -> None:
         """Wait until another process has put jobs in, and see to it that they run."""
         # Nobody can tell this process; a row that is read now and then has to.
-        while (revision := self.accounts.revision("queue")) == self._noticed:  # noqa: ASYNC110
+        while (revision := self.accounts.revision("queue")) == self._noticed:
+            self.schedules.notice()
             await asyncio.sleep(NOTICE_SECONDS)
         self._noticed = revision
         await self._writer.run(transitions.count_queued, self._dispatcher.recounted)
@@ -163,21 +187,26 @@ class Store:
             scope: among whose jobs its tag has to be the only one of its kind.
 
         Returns:
-            the job's id, once the job is on the disk.
+            the job's id, once the job is on the disk; if the same request came before under the
+            same key, that is the job that it became then.
 
         Raises:
             NotAccepting: the queue is full, or the server drains.
             BodyTooLarge: the request's body exceeds the limit.
             TagTaken: another job has its tag.
+            KeyReused: its key came before, with another request.
             StoreError: it could not be written.
         """
         self._check_accepting()
         body, limit = submission.request.body, self._limits.body
+        summed = None if submission.key is None else idempotency.digest()
         if self._bodies.is_small(body) and len(body) <= limit:
-            return await self._submit(submission, body, scope)
-        async with self._bodies.received(chunks(body), "request", limit) as content:
+            if summed:
+                summed.update(body)
+            return await self._submit(submission, body, scope, summed)
+        async with self._bodies.received(chunks(body), "request", limit, summed) as content:
             self._check_accepting()
-            return await self._submit(submission, content, scope)
+            return await self._submit(submission, content, scope, summed)
 
     async def submit_chain(self, submissions: Sequence[Submission]) -> list[int]:
         """Take jobs in of which each waits for the success of the one before it.
@@ -216,27 +245,47 @@ class Store:
         if self._dispatcher.queued + jobs > self._limits.queue:
             raise QueueFull(self._limits.queue)
 
-    async def _submit(self, submission: Submission, content: Content, scope: str | None) -> int:
-        target = submission.target
+    def _room(self) -> int:
+        return self._limits.queue - self._dispatcher.queued if self._accepting else 0
+
+    async def _submit(
+        self,
+        submission: Submission,
+        content: Content,
+        scope: str | None,
+        summed: idempotency.Digest | None,
+    ) -> int:
+        target, owner = submission.target, submission.owner
+        keyed = _keyed(submission, summed)
         waits = submission.follows is not None or submission.not_before is not None
         has_slot = self._dispatcher.admit(target, waits=waits)
         boot = self._boot if has_slot else None
 
-        def then(job_id: int) -> None:
-            if has_slot:
+        def then(put: tuple[int, bool]) -> None:
+            job_id, new = put
+            if not new:
+                self._dispatcher.turned_away(target, had_slot=has_slot)
+            elif has_slot:
                 self._run(submission, content, job_id)
             else:
                 self._dispatcher.enqueued(target)
                 self._due.set(submission.not_before)
 
-        def submit(tx: Transaction) -> int:
+        def submit(tx: Transaction) -> tuple[int, bool]:
+            known = keys.known(tx, owner, keyed) if keyed else None
+            if known is not None:
+                return known, False
             if submission.tag is not None:
                 transitions.check_tag(tx, submission.tag, scope)
-            return self._put(tx, submission, content, boot)
+            job_id = self._put(tx, submission, content, boot)
+            if keyed:
+                keys.keep(tx, owner, keyed, job_id)
+            return job_id, True
 
-        return await self._writer.post(
+        job_id, _ = await self._writer.post(
             submit, then, lambda _: self._dispatcher.turned_away(target, had_slot=has_slot)
         )
+        return job_id
 
     def _put(
         self,
@@ -352,6 +401,7 @@ class Store:
     def _ended(self, job_id: int, aftermath: Aftermath) -> None:
         self._dispatcher.followed(aftermath)
         self._watchers.tell(job_id, *aftermath.cancelled)
+        self.schedules.ended(job_id, *aftermath.cancelled)
 
     # --- what a handler reports -----------------------------------------------------------------
 
@@ -390,11 +440,15 @@ class Store:
 
     # --- what clients do ------------------------------------------------------------------------
 
-    def watching(self, job_id: int) -> AbstractContextManager[asyncio.Event]:
-        """Give an event that is set whenever the job has changed, until the context is left."""
+    def watching(self, job_id: int) -> Watch:
+        """Give what is told whenever the job has changed, until its context is left."""
         return self._watchers.watching(job_id)
 
-    async def ended(self, job_id: int, seconds: float, scope: str | None = None) -> Job:
+    def watched(self, job_id: int) -> int:
+        """Tell how many wait for what becomes of a job."""
+        return self._watchers.count(job_id)
+
+    def ended(self, job_id: int, seconds: float, scope: str | None = None) -> Awaitable[Job]:
         """Wait until a job has ended, but not for longer than so many seconds.
 
         Returns:
@@ -403,17 +457,34 @@ class Store:
         Raises:
             JobNotFound: nobody may ask for it, or not any more.
         """
-        with self.watching(job_id) as changed:
-            job = await self.peek(job_id, scope)
+        return self._until_ended(job_id, seconds, scope, self.peek)
+
+    def settled(self, job_id: int, seconds: float, scope: str | None = None) -> Awaitable[Job]:
+        """Wait as `ended` does, whoever may still ask for the result.
+
+        Raises:
+            JobNotFound: there is no such job in the history.
+        """
+        return self._until_ended(job_id, seconds, scope, self.history.job)
+
+    async def _until_ended(
+        self,
+        job_id: int,
+        seconds: float,
+        scope: str | None,
+        look: Callable[[int, str | None], Awaitable[Job]],
+    ) -> Job:
+        with self.watching(job_id) as watch:
+            timer = asyncio.get_running_loop().call_later(seconds, watch.end)
             try:
-                async with asyncio.timeout(seconds):
-                    while job.state not in ENDED:
-                        await changed.wait()
-                        changed.clear()
-                        job = await self.peek(job_id, scope)
-            except TimeoutError:
-                pass
-        return job
+                while True:
+                    job = await look(job_id, scope)
+                    if watch.over or job.state in ENDED:
+                        return job
+                    del job  # many may wait
+                    await watch.change()
+            finally:
+                timer.cancel()
 
     async def peek(self, job_id: int, scope: str | None = None) -> Job:
         """Look at a job whose result may still be asked for.
@@ -480,8 +551,13 @@ class Store:
         """
         return self._deliveries.taken(_checked(job_id), scope)
 
-    async def cancel(self, job_id: int, scope: str | None = None) -> State:
+    async def cancel(self, job_id: int, scope: str | None = None, by: str = "") -> State:
         """Cancel a queued job, stop a running one, leave an ended one alone.
+
+        Args:
+            job_id: the job.
+            scope: whose it has to be, or None for anybody's.
+            by: the name of who asks for it, or "" if that is not known.
 
         Returns:
             the state that it was found in.
@@ -491,7 +567,7 @@ class Store:
         """
         _checked(job_id)
         found, _ = await self._writer.run(
-            lambda tx: transitions.cancel(tx, job_id, scope),
+            lambda tx: transitions.cancel(tx, job_id, scope, by),
             lambda done: self._cancelled(job_id, *done),
         )
         return found
@@ -510,7 +586,7 @@ class Store:
             JobNotFound: nobody may ask for this job any more.
         """
         _checked(job_id)
-        await self._writer.run(lambda tx: self._delete(tx, job_id, scope))
+        await self._writer.run(lambda tx: self._delete(tx, job_id, scope), self._told(job_id))
 
     def _delete(self, tx: Transaction, job_id: int, scope: str | None) -> None:
         self._check_unreserved(job_id)
@@ -523,7 +599,7 @@ class Store:
             JobNotFound: there is no such job in the history.
         """
         _checked(job_id)
-        await self._writer.run(lambda tx: self._discard(tx, job_id, scope))
+        await self._writer.run(lambda tx: self._discard(tx, job_id, scope), self._told(job_id))
 
     def _discard(self, tx: Transaction, job_id: int, scope: str | None) -> None:
         self._check_unreserved(job_id)
@@ -548,6 +624,7 @@ class Store:
             )
 
         while ids := await self._writer.run(step):
+            self._watchers.tell(*ids)
             deleted, after = deleted + len(ids), max(ids)
         return deleted
 
@@ -579,6 +656,12 @@ class Store:
         """
         _checked(job_id)
         await self._writer.run(lambda tx: transitions.restore(tx, job_id))
+
+
+def _keyed(submission: Submission, summed: idempotency.Digest | None) -> idempotency.Keyed | None:
+    if submission.key is None or summed is None:
+        return None
+    return idempotency.Keyed(submission.key, idempotency.fingerprint(submission.request, summed))
 
 
 def _checked(job_id: int) -> int:

@@ -26,6 +26,7 @@ from jobstore.retry import Ended
 from jobstore.store import statements as sql
 from jobstore.store.bodies import Content, Spooled
 from jobstore.store.codec import decode_headers, decode_job, encode_headers, encode_ids, writable
+from jobstore.store.search import asked_by
 from jobstore.store.sqlite import Statement
 from jobstore.store.writer import Transaction
 
@@ -317,8 +318,16 @@ def _break(tx: Transaction, *ended: int) -> Aftermath:
     return Aftermath(cancelled=tuple(cancelled))
 
 
-def cancel(tx: Transaction, job_id: int, scope: str | None = None) -> tuple[State, Aftermath]:
+def cancel(
+    tx: Transaction, job_id: int, scope: str | None = None, by: str = ""
+) -> tuple[State, Aftermath]:
     """Cancel a queued job, ask for the end of a running one, leave an ended one alone.
+
+    Args:
+        tx: the transaction.
+        job_id: the job.
+        scope: whose it has to be, or None for anybody's.
+        by: the name of who asks for it, or "" if that is not known.
 
     Returns:
         the state that was found, and what that meant for those that waited for it.
@@ -328,14 +337,17 @@ def cancel(tx: Transaction, job_id: int, scope: str | None = None) -> tuple[Stat
     """
     if scope is not None:
         awaited(tx, job_id, scope)
-    because = "cancelled before it ran"
+    asker = asked_by(by) if by else None
+    because = f"cancelled before it ran, {asker}" if asker else "cancelled before it ran"
     if tx.execute(
         sql.CANCEL_QUEUED, job_id=job_id, now=tx.now, status=CANCELLED_STATUS, because=because
     ).fetchone():
         tx.execute(sql.FORGET_SECRETS, of_job=job_id)
+        if asker:
+            note(tx, job_id, "cancel asked", asker)
         return State.QUEUED, _break(tx, job_id)
     if tx.execute(sql.ASK_CANCEL, job_id=job_id, now=tx.now).fetchone():
-        note(tx, job_id, "cancel asked")
+        note(tx, job_id, "cancel asked", asker)
         return State.RUNNING, QUIET
     return awaited(tx, job_id).state, QUIET
 

@@ -11,6 +11,8 @@ from jobstore.store.bodies import Bodies
 from jobstore.store.dispatch import Dispatcher
 from jobstore.store.sqlite import Connection, checkpoint
 from jobstore.store.steps import STEP, in_steps, until_none
+from jobstore.store.transitions import Aftermath
+from jobstore.store.watchers import Watchers
 from jobstore.store.writer import Writer
 
 
@@ -45,16 +47,24 @@ class Upkeep:
         reader: a connection for reading.
         bodies: the large bodies.
         dispatcher: who has to know what waits.
+        watchers: who wants to know what becomes of a job.
         boot: the number of this start of the server.
     """
 
-    def __init__(
-        self, writer: Writer, reader: Connection, bodies: Bodies, dispatcher: Dispatcher, boot: int
+    def __init__(  # noqa: PLR0913, PLR0917 - it is put together in one place
+        self,
+        writer: Writer,
+        reader: Connection,
+        bodies: Bodies,
+        dispatcher: Dispatcher,
+        watchers: Watchers,
+        boot: int,
     ) -> None:
         self._writer = writer
         self._reader = reader
         self._bodies = bodies
         self._dispatcher = dispatcher
+        self._watchers = watchers
         self._boot = boot
 
     async def orphans(self) -> list[Orphan]:
@@ -75,14 +85,20 @@ class Upkeep:
     async def fail_orphans(self, ids: Sequence[int], detail: str) -> None:
         """End orphaned jobs that must not run again."""
         await self._writer.run(
-            lambda tx: transitions.fail_orphans(tx, ids, detail), self._dispatcher.followed
+            lambda tx: transitions.fail_orphans(tx, ids, detail),
+            lambda done: self._ended(ids, done),
         )
 
     async def cancel_orphans(self, ids: Sequence[int], detail: str) -> None:
         """End orphaned jobs whose cancellation was asked for."""
         await self._writer.run(
-            lambda tx: transitions.cancel_orphans(tx, ids, detail), self._dispatcher.followed
+            lambda tx: transitions.cancel_orphans(tx, ids, detail),
+            lambda done: self._ended(ids, done),
         )
+
+    def _ended(self, ids: Sequence[int], aftermath: Aftermath) -> None:
+        self._dispatcher.followed(aftermath)
+        self._watchers.tell(*ids, *aftermath.cancelled)
 
     async def queued_targets(self) -> list[str]:
         """Name the targets that jobs are queued for."""

@@ -2,34 +2,98 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from types import TracebackType
+from typing import Self
+
+
+class Watch:
+    """One who waits for something to happen to a job, while the context lasts.
+
+    Ten thousand may wait at once, so that each is kept small.
+
+    Args:
+        others: all who wait for the same job's sake, by its id.
+        job_id: the job.
+
+    Attributes:
+        over: whether there is nothing more to wait for.
+    """
+
+    __slots__ = ("_changed", "_job_id", "_others", "_waiting", "over")
+
+    def __init__(self, others: dict[int, set["Watch"]], job_id: int) -> None:
+        self.over = False
+        self._others = others
+        self._job_id = job_id
+        self._changed = False
+        self._waiting: asyncio.Future[None] | None = None
+
+    def __enter__(self) -> Self:
+        """Begin to note changes."""
+        self._others[self._job_id].add(self)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Note no changes any more."""
+        of_job = self._others[self._job_id]
+        of_job.discard(self)
+        if not of_job:
+            del self._others[self._job_id]
+
+    def change(self) -> asyncio.Future[None]:
+        """Give a future of the next change, or of one that has not been waited for yet."""
+        self._waiting = asyncio.get_running_loop().create_future()
+        if self._changed:
+            self.tell()
+        return self._waiting
+
+    def tell(self) -> None:
+        """Say that something has happened."""
+        self._changed = self._waiting is None or self._waiting.done()
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+
+    def end(self) -> None:
+        """Say that there is nothing more to wait for."""
+        self.over = True
+        self.tell()
 
 
 class Watchers:
-    """Tell those who wait that something has happened to their job, and nobody else."""
+    """Tell those who wait that something has happened to their job, and nobody else.
+
+    Attributes:
+        dismissed: whether nobody shall wait any more.
+    """
 
     def __init__(self) -> None:
-        self._of: defaultdict[int, set[asyncio.Event]] = defaultdict(set)
+        self._of: defaultdict[int, set[Watch]] = defaultdict(set)
+        self.dismissed = False
 
-    @contextmanager
-    def watching(self, job_id: int) -> Iterator[asyncio.Event]:
-        """Give an event that is set whenever the job has changed, until the context is left."""
-        event = asyncio.Event()
-        self._of[job_id].add(event)
-        try:
-            yield event
-        finally:
-            self._of[job_id].discard(event)
-            if not self._of[job_id]:
-                del self._of[job_id]
+    def watching(self, job_id: int) -> Watch:
+        """Watch a job."""
+        watch = Watch(self._of, job_id)
+        watch.over = self.dismissed
+        return watch
+
+    def count(self, job_id: int) -> int:
+        """Tell how many watch a job."""
+        return len(self._of.get(job_id, ()))
+
+    def dismiss(self) -> None:
+        """Say that nobody shall wait any more."""
+        self.dismissed = True
+        for watch in [watch for of_job in self._of.values() for watch in of_job]:
+            watch.end()
 
     def tell(self, *job_ids: int) -> None:
         """Say that jobs have changed, once that is on the disk."""
         if self._of:
-            self._tell(job_ids)
-
-    def _tell(self, job_ids: Iterable[int]) -> None:
-        for job_id in job_ids:
-            for event in self._of.get(job_id, ()):
-                event.set()
+            for job_id in job_ids:
+                for watch in self._of.get(job_id, ()):
+                    watch.tell()

@@ -1,0 +1,197 @@
+"""What a server and an application with jobs of its own are both made of."""
+
+import asyncio
+import logging
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Final, Protocol, TypeAlias
+from zoneinfo import ZoneInfo
+
+from aiohttp import web
+from aiohttp.typedefs import Middleware
+
+from jobstore.access import Access
+from jobstore.config import Config
+from jobstore.config.sections import Limits as TargetLimits
+from jobstore.dialects import arango, datameer, definitions, kinetica, native
+from jobstore.dialects.arango import ArangoJobs
+from jobstore.dialects.datameer import DatameerJobs
+from jobstore.dialects.definitions import DefinitionsApi
+from jobstore.dialects.kinetica import KineticaJobs
+from jobstore.dialects.native import NativeApi
+from jobstore.errors import StoreError
+from jobstore.executor import Executor
+from jobstore.janitor import Janitor, Retention
+from jobstore.retry import Retry
+from jobstore.scheduler import Scheduler
+from jobstore.store import Store
+from jobstore.targets import Target
+from jobstore.targets.inprocess import InProcess
+from jobstore.targets.router import Route, Router
+
+# How many of jobstore's own calls may run as jobs at once, such as a job that lists jobs.
+OWN_CONCURRENCY: Final = 64
+# How long a request that is being answered may take once the server stops.
+SHUTDOWN_SECONDS: Final = 5.0
+# How long to wait before trying again what is done in the background, if the store fails.
+RETRY_SECONDS: Final = 1.0
+
+log = logging.getLogger(__name__)
+
+
+class Api(Protocol):
+    """The calls of one dialect."""
+
+    def add_routes(self, app: web.Application) -> None:
+        """Let an application answer them."""
+
+
+Apis: TypeAlias = Sequence[tuple[Api, re.Pattern[str]]]
+
+
+def apis_of(config: Config, store: Store, router: Router) -> Apis:
+    """Make the APIs that are wanted, each with how its paths begin."""
+    zone = ZoneInfo(config.datameer.time_zone)
+    dialects: dict[str, tuple[Api, re.Pattern[str]]] = {
+        "kinetica": (KineticaJobs(store, router), kinetica.OWN_PATHS),
+        "datameer": (DatameerJobs(store, router, zone), datameer.OWN_PATHS),
+    }
+    return [
+        (ArangoJobs(store), arango.OWN_PATHS),
+        *(dialects[name] for name in config.server.dialects),
+        (NativeApi(store, router), native.OWN_PATHS),
+        (DefinitionsApi(store, router), definitions.OWN_PATHS),
+    ]
+
+
+def application_of(apis: Apis, *middlewares: Middleware) -> web.Application:
+    """Make an application of APIs."""
+    app = web.Application(middlewares=middlewares)
+    for api, _ in apis:
+        api.add_routes(app)
+    return app
+
+
+async def own_route(
+    stack: AsyncExitStack,
+    config: Config,
+    apis: Apis,
+    access: Access,
+) -> Route:
+    """Make a target of our own APIs, for jobs that ask them."""
+    own = application_of(apis, access.on_behalf)
+    return Route(
+        name="/_api/job",
+        target=await in_process(stack, own, config.executor.cancel_grace),
+        concurrency=OWN_CONCURRENCY,
+        pattern=re.compile("|".join(dict.fromkeys(pattern.pattern for _, pattern in apis))),
+    )
+
+
+def route_of(name: str, target: Target, limits: TargetLimits) -> Route:
+    """Make the route of a target, with what holds for it.
+
+    Args:
+        name: the path that it owns with everything below it.
+        target: who answers there.
+        limits: what the configuration says of it.
+    """
+    return Route(
+        name=name,
+        target=target,
+        concurrency=limits.concurrency,
+        timeout=limits.timeout,
+        replay=limits.replay,
+        credentials=limits.forward_credentials,
+        retry=Retry(
+            retries=limits.retries,
+            delay=limits.retry_delay,
+            longest=limits.retry_delay_max,
+            statuses=frozenset(limits.retry_statuses),
+        ),
+    )
+
+
+async def in_process(stack: AsyncExitStack, app: web.Application, grace: float) -> InProcess:
+    """Start an application up as a target, until the stack is unwound."""
+    runner = await stack.enter_async_context(running(app))
+    assert runner.server is not None
+    return InProcess(runner.server, grace)
+
+
+@asynccontextmanager
+async def running(app: web.Application) -> AsyncIterator[web.AppRunner]:
+    """Start an application up, and clean it up at the end."""
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        # A reader who is gone is noticed at once, and what was for him is held again.
+        handler_cancellation=True,
+        # Bodies are kept and sent on as they came.
+        auto_decompress=False,
+        shutdown_timeout=SHUTDOWN_SECONDS,
+    )
+    await runner.setup()
+    try:
+        yield runner
+    finally:
+        await runner.cleanup()
+
+
+def retention_of(config: Config) -> Retention:
+    """Read from the configuration how long things are kept."""
+    section = config.retention
+    return Retention(
+        unfetched=section.unfetched,
+        fetched=section.fetched,
+        history=section.history,
+        interval=section.interval,
+    )
+
+
+@asynccontextmanager
+async def background(
+    store: Store, executor: Executor, scheduler: Scheduler, janitor: Janitor
+) -> AsyncIterator[None]:
+    """Recover, run and clean while the context lasts."""
+    async with asyncio.TaskGroup() as tasks:
+        running = [
+            tasks.create_task(executor.run()),
+            tasks.create_task(_recover_and_schedule(executor, scheduler)),
+            tasks.create_task(_persist("watch", executor.watch)),
+            tasks.create_task(_persist("come due", store.come_due)),
+            tasks.create_task(janitor.run()),
+        ]
+        try:
+            yield
+        finally:
+            for task in running:
+                task.cancel()
+
+
+async def _recover_and_schedule(executor: Executor, scheduler: Scheduler) -> None:
+    """Recover what an earlier start left behind; only then it is known which runs go on."""
+    await _persist("recover", executor.recover)
+    await _persist("schedule", scheduler.run)
+
+
+async def _persist(action: str, work: Callable[[], Awaitable[object]]) -> None:
+    """Do what the server does by itself, and do not give up on it if the store fails."""
+    while True:
+        try:
+            await work()
+        except StoreError as error:
+            log.warning("will try again: %s", error, extra={"action": action})
+            await asyncio.sleep(RETRY_SECONDS)
+        else:
+            return
+
+
+def dismissing(store: Store) -> Callable[[web.Application], Awaitable[None]]:
+    """Make what lets nobody wait any more once the server stops answering."""
+
+    async def dismiss(_: web.Application) -> None:
+        store.dismiss()
+
+    return dismiss

@@ -1,0 +1,263 @@
+"""Ask the history: which jobs, how often and how long, what ran when."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+import click
+
+from jobstore import clock
+from jobstore.cli import figures
+from jobstore.cli.facts import JOB_COLUMNS, as_row
+from jobstore.cli.options import (
+    FILE,
+    configured,
+    json_option,
+    range_options,
+    status,
+    step_back,
+    text,
+    time,
+    within,
+)
+from jobstore.cli.parquet import parquet_file
+from jobstore.cli.records import Columns, Csv, JsonLines, Kind, Row, Writer
+from jobstore.cli.tables import JobTable
+from jobstore.cli.terminal import say, stdout
+from jobstore.clock import iso
+from jobstore.config import Config
+from jobstore.job import Job
+from jobstore.lifecycle import State
+from jobstore.store import questions
+from jobstore.store.history import History, open_history
+from jobstore.store.questions import By
+from jobstore.store.search import Search
+
+_ROWS: Final = 50
+_MOST_LONGEST: Final = 10_000
+# What is said of each job to scripts, besides what stands in its row.
+_COLUMNS: Final[Columns] = dict(JOB_COLUMNS) | {
+    "definition_name": Kind.TEXT,
+    "cancelled_by": Kind.TEXT,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Form:
+    """How an answer is written.
+
+    Args:
+        as_json: as lines of JSON.
+        as_csv: as CSV.
+        parquet: into a Parquet file of this name.
+        force: whether that may replace another file.
+        zone: in which times are written for people.
+        limit: how many rows, if that was said.
+    """
+
+    as_json: bool
+    as_csv: bool
+    parquet: Path | None
+    force: bool
+    zone: ZoneInfo
+    limit: int | None
+
+    def __post_init__(self) -> None:
+        if self.as_json + self.as_csv + (self.parquet is not None) > 1:
+            raise click.UsageError("--json, --csv and --parquet exclude each other")
+
+    @property
+    def for_people(self) -> bool:
+        return not (self.as_json or self.as_csv or self.parquet)
+
+    @contextmanager
+    def writer(self, columns: Columns, store: Path) -> Iterator[Writer]:
+        """Give what writes the rows of an answer for scripts."""
+        if self.parquet is None:
+            yield JsonLines(columns) if self.as_json else Csv(columns)
+            return
+        with parquet_file(self.parquet, store, columns, replace=self.force) as parquet:
+            yield parquet
+
+
+@click.command("history")
+@configured
+@click.option(
+    "--state",
+    "states",
+    type=click.Choice([state.value for state in State]),
+    multiple=True,
+    help="Where the work stands; may be repeated.",
+)
+@click.option("--owner", type=text, metavar="NAME", help="Whose jobs.")
+@click.option("--path", type=text, metavar="PREFIX", help="What the path begins with.")
+@click.option("--definition", type=text, metavar="NAME", help="Runs of: a name, path, uuid or id.")
+@click.option("--tag", type=text, metavar="TAG", help="The job with this handle of its client's.")
+@click.option("--status", type=status, help="The answer's status: 404, or a class such as 5xx.")
+@range_options
+@click.option("--running-at", type=time, metavar="TIME", help="What was running at that moment.")
+@click.option("--interrupted", is_flag=True, help="What was running when the last server died.")
+@click.option(
+    "--cancelled-by", type=text, metavar="NAME", help="Whose cancellation they asked for."
+)
+@click.option("--longest", is_flag=True, help="What ran longest, instead of what is newest.")
+@click.option(
+    "--stats",
+    type=click.Choice([by.value for by in By]),
+    is_flag=False,
+    flag_value=By.PATH.value,
+    help="How often and how long, by path (if not given) or by definition: --stats=definition.",
+)
+@click.option(
+    "--activity", is_flag=True, help="How much was submitted in each hour or on each day."
+)
+@click.option(
+    "--limit",
+    type=click.IntRange(1),
+    metavar="N",
+    help=f"How many rows; {_ROWS} if not given, all with --json, --csv and --parquet.",
+)
+@json_option
+@click.option("--csv", "as_csv", is_flag=True, help="Write CSV, for spreadsheets.")
+@click.option(
+    "--parquet", type=FILE, metavar="FILE", help="Write a Parquet file: jobstore[parquet]."
+)
+@click.option("--force", is_flag=True, help="Replace that file if it exists.")
+def history_command(config: Config, /, **asked: Any) -> None:
+    """Look through all jobs that are in the store, newest first.
+
+    Times are written as 2025-01-31, 2025-01-31T12:00, 2025-01-31T12:00+01:00, 18:00, 'yesterday
+    18:00', and are in UTC unless they or --zone say otherwise; or as how long ago it was: 90s, 15m,
+    24h, 7d. Ranges are written as today, yesterday, 2025-01-31, 2025-01, 'since yesterday 18:00',
+    'last 7 days', 2025-01-01..2025-01-31 with both days included.
+    """
+    kinds = [name for name in ("longest", "stats", "activity") if asked[name]]
+    if len(kinds) > 1:
+        raise click.UsageError("--longest, --stats and --activity exclude each other")
+    step_back()
+    form = _Form(**{name: asked.pop(name) for name in _Form.__dataclass_fields__})
+    asyncio.run(_answer(config.store.path, form, asked))
+
+
+async def _answer(store: Path, form: _Form, asked: dict[str, Any]) -> None:
+    async with open_history(store) as history:
+        search = await _search(history, store, asked)
+        if asked["stats"]:
+            by = By(asked["stats"])
+            found = await questions.figures(history, search, by)
+            _write(form, store, *figures.of_figures(found, by, form.limit, plain=form.for_people))
+        elif asked["activity"]:
+            spans = await questions.activity(history, search)
+            bars = figures.bars(spans, search, form.zone, clock.now())
+            _write(form, store, *figures.of_bars(bars, form.zone, plain=form.for_people))
+        elif asked["longest"]:
+            await _jobs(history, store, form, search, _longest(history, form, search))
+        else:
+            await _jobs(history, store, form, search, _newest(history, form, search))
+
+
+async def _search(history: History, store: Path, asked: dict[str, Any]) -> Search:
+    lowest, highest = asked["status"] or (None, None)
+    named = asked["definition"]
+    since, until = within(asked["span"], asked["since"], asked["until"])
+    return Search(
+        states=tuple(State(state) for state in asked["states"]) or None,
+        owner=asked["owner"],
+        path=asked["path"],
+        tag=asked["tag"],
+        definitions=named and await questions.definitions_named(history, named),
+        lowest_status=lowest,
+        highest_status=highest,
+        running_at=asked["running_at"],
+        cancelled_by=asked["cancelled_by"],
+        died=await questions.death(history, store) if asked["interrupted"] else None,
+        since=since,
+        until=until,
+    )
+
+
+# --- lists of jobs ------------------------------------------------------------------------------
+
+
+def _newest(history: History, form: _Form, search: Search) -> AsyncIterator[list[Job]]:
+    limit = (form.limit or _ROWS) + 1 if form.for_people else form.limit
+    return history.pages(search, limit)
+
+
+async def _longest(history: History, form: _Form, search: Search) -> AsyncIterator[list[Job]]:
+    limit = (form.limit or _ROWS) + 1 if form.for_people else form.limit or _MOST_LONGEST
+    yield await questions.longest(history, search, clock.now(), min(limit, _MOST_LONGEST))
+
+
+async def _jobs(
+    history: History, store: Path, form: _Form, search: Search, pages: AsyncIterator[list[Job]]
+) -> None:
+    if form.for_people:
+        await _write_table(history, form, search, pages)
+        return
+    with form.writer(_COLUMNS, store) as writer:
+        names = await questions.names(history)
+        async for jobs in pages:
+            by = await questions.askers(history, jobs)
+            writer.write(
+                [[*as_row(job), names.get(job.definition), by.get(job.id)] for job in jobs]
+            )
+
+
+async def _write_table(
+    history: History, form: _Form, search: Search, pages: AsyncIterator[list[Job]]
+) -> None:
+    limit = left = form.limit or _ROWS
+    askers: dict[int, str] | None = {} if _about_cancelled(search) else None
+    table = JobTable(stdout(), form.zone, askers)
+    if search.died is not None:
+        _tell_death(search)
+    async for jobs in pages:
+        if askers is not None:
+            askers |= await questions.askers(history, jobs)
+        if jobs[:left]:
+            table.write(jobs[:left])
+        left -= len(jobs)
+    if left == limit:
+        say(_none(search))
+    elif left < 0:
+        say(f"There are more than {limit:,}; --limit lists more.")
+
+
+def _none(search: Search) -> str:
+    if search.died is not None:
+        return "No job was running then."
+    return "No job is like this." if search.values else "No job is in the store."
+
+
+def _about_cancelled(search: Search) -> bool:
+    return search.cancelled_by is not None or search.states == (State.CANCELLED,)
+
+
+def _tell_death(search: Search) -> None:
+    death = search.died
+    if death is None or not death.boot:
+        say("No server of this store has died.")
+        return
+    again = f"; the next one started {iso(death.restarted_at)}" if death.restarted_at else ""
+    say(
+        f"The server with pid {death.pid}, started {iso(death.started_at)}, was killed or lost "
+        f"power{again}."
+    )
+
+
+# --- figures ------------------------------------------------------------------------------------
+
+
+def _write(
+    form: _Form, store: Path, columns: Columns, rows: Sequence[Row], table: figures.Table
+) -> None:
+    if form.for_people:
+        table.print(stdout())
+        return
+    with form.writer(columns, store) as writer:
+        writer.write(rows)

@@ -1,0 +1,214 @@
+"""Figures about many jobs: how often and how long, and how much was going on when."""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta, tzinfo
+from typing import Final, TypeAlias
+
+from rich.console import Console
+from rich.text import Text
+
+from jobstore.cli.facts import lasting
+from jobstore.cli.records import Columns, Kind, Row
+from jobstore.cli.terminal import printable, row, say, write
+from jobstore.clock import SECOND
+from jobstore.store.questions import By, Figures, Span
+from jobstore.store.search import Search
+
+_ROWS: Final = 50
+_HOUR: Final = 3600 * SECOND
+# Up to this, activity is told hour by hour.
+_SHORT: Final = 72 * _HOUR
+_YEAR: Final = 366 * 24 * _HOUR
+# A bar's last character is one of these: eighths of a full one.
+_EIGHTHS: Final = " ▏▎▍▌▋▊▉█"
+_LEAST_BAR: Final = 10
+_GAP: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table for people.
+
+    Args:
+        heads: the names of the columns; there is none if there are no rows.
+        rights: whether each column is set to the right.
+        rows: what stands in it.
+        note: what is said below it, if anything.
+    """
+
+    heads: Sequence[str]
+    rights: Sequence[bool]
+    rows: Sequence[Sequence[Text]]
+    note: str | None = None
+
+    def print(self, console: Console) -> None:
+        """Write it."""
+        rows = [[Text(head, "bold") for head in self.heads], *self.rows]
+        widths = [max(cell.cell_len for cell in cells) for cells in zip(*rows, strict=True)]
+        if console.is_terminal:
+            room = console.width - sum(widths[:-1]) - _GAP * (len(widths) - 1)
+            widths[-1] = min(widths[-1], max(_LEAST_BAR, room))
+        for cells in rows if self.rows else ():
+            write(console, row(cells, widths, self.rights))
+        if self.note:
+            say(self.note)
+
+
+Answer: TypeAlias = tuple[Columns, Sequence[Row], Table]
+
+
+# --- how often and how long ---------------------------------------------------------------------
+
+
+def of_figures(found: Sequence[Figures], by: By, limit: int | None, *, plain: bool) -> Answer:
+    """Write how often and how long jobs ran.
+
+    Args:
+        found: the figures, in order.
+        by: what they are told apart by.
+        limit: how many of them, if that was said.
+        plain: whether it is for people.
+    """
+    most = limit or (_ROWS if plain else len(found))
+    durations = (Kind.NUMBER, Kind.NUMBER, Kind.NUMBER)
+    columns = {by.value: Kind.TEXT, "count": Kind.WHOLE, "errors": Kind.WHOLE} | dict(
+        zip(("p50_ms", "p95_ms", "max_ms"), durations, strict=True)
+    )
+    counted = [(each, each.percentiles(50, 95, 100)) for each in found[:most]]
+    rows = [
+        (each.name, each.count, each.errors, *(us if us is None else us / 1000 for us in took))
+        for each, took in counted
+    ]
+    cells = [
+        [
+            Text(f"{each.count:,}"),
+            Text(f"{each.errors:,}", "red" if each.errors else "dim"),
+            *(Text("" if us is None else lasting(us)) for us in took),
+            Text(printable("(none)" if each.name is None else each.name)),
+        ]
+        for each, took in counted
+    ]
+    heads = ("COUNT", "ERRORS", "P50", "P95", "MAX", by.value.upper())
+    return columns, rows, Table(heads, (*[True] * 5, False), cells, _more(found, most))
+
+
+def _more(found: Sequence[Figures], most: int) -> str | None:
+    if not found:
+        return "No job is like this."
+    return f"There are {len(found):,}; --limit shows more." if len(found) > most else None
+
+
+# --- how much was going on when -----------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Bar:
+    """What was submitted in an hour or on a day.
+
+    Args:
+        start: its beginning, in microseconds since 1970.
+        hourly: whether it is an hour.
+    """
+
+    start: int
+    hourly: bool
+    count: int = 0
+    errors: int = 0
+
+
+def bars(spans: Sequence[Span], search: Search, zone: tzinfo, now: int) -> list[Bar]:
+    """Sum activity up by the hours or the days of a zone, those without any included.
+
+    Args:
+        spans: what there was, in order.
+        search: for its range; without one, the activity itself tells.
+        zone: whose hours and days.
+        now: microseconds since 1970.
+    """
+    if not spans:
+        return []
+    first, last = spans[0].start, spans[-1].start
+    if search.since is not None:
+        first = max(search.since, first - _YEAR)
+        last = max(last, min(now, now if search.until is None else search.until - 1))
+    hourly = last - first <= _SHORT
+    start_of = _hour_of if hourly else _day_of
+    found = {start: Bar(start, hourly) for start in _starts(first, last, start_of, zone)}
+    for span in spans:
+        start = start_of(span.start, zone)
+        bar = found.setdefault(start, Bar(start, hourly))
+        bar.count += span.count
+        bar.errors += span.errors
+    return [found[start] for start in sorted(found)]
+
+
+def of_bars(found: Sequence[Bar], zone: tzinfo, *, plain: bool) -> Answer:
+    """Write how much was going on when.
+
+    Args:
+        found: the hours or days, in order.
+        zone: whose.
+        plain: whether it is for people.
+    """
+    columns = {"start": Kind.TIME, "count": Kind.WHOLE, "errors": Kind.WHOLE}
+    rows = [(bar.start, bar.count, bar.errors) for bar in found]
+    highest = max((bar.count for bar in found), default=0)
+    cells = [
+        [
+            Text(_when(bar, zone)),
+            Text(f"{bar.count:,}"),
+            Text(f"{bar.errors:,}", "red" if bar.errors else "dim"),
+            Text(_drawn(bar.count / highest if highest else 0), "cyan"),
+        ]
+        for bar in (found if plain else ())
+    ]
+    heads = ("FROM", "COUNT", "ERRORS", "")
+    note = None if found else "No job is like this."
+    return columns, rows, Table(heads, (False, True, True, False), cells, note)
+
+
+def _starts(
+    first: int, last: int, start_of: Callable[[int, tzinfo], int], zone: tzinfo
+) -> Iterator[int]:
+    start = start_of(first, zone)
+    step = _HOUR if start_of is _hour_of else 36 * _HOUR  # well into the next day, whatever it has
+    while start <= last:
+        yield start
+        start = max(start + 1, start_of(start + step, zone))
+
+
+def _hour_of(moment: int, zone: tzinfo) -> int:
+    """Tell when an hour of a zone began; in some zones that is half past."""
+    local = _local(moment, zone)
+    return moment - (local.minute * 60 + local.second) * SECOND - moment % SECOND
+
+
+def _day_of(moment: int, zone: tzinfo) -> int:
+    midnight = datetime.combine(_local(moment, zone).date(), time(), zone)
+    return (midnight - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+
+
+def _local(moment: int, zone: tzinfo) -> datetime:
+    return datetime.fromtimestamp(moment // SECOND, zone)
+
+
+def _when(bar: Bar, zone: tzinfo) -> str:
+    local = _local(bar.start, zone)
+    return local.strftime("%a %Y-%m-%d %H:%M" if bar.hourly else "%a %Y-%m-%d")
+
+
+_WIDTH: Final = 40
+
+
+def _drawn(part: float) -> str:
+    """Draw a bar, at least a sliver where there is anything at all."""
+    eighths = max(1, round(part * _WIDTH * 8)) if part else 0
+    full, rest = divmod(eighths, 8)
+    drawn = "█" * full + (_EIGHTHS[rest] if rest else "")
+    try:
+        drawn.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return "#" * max(1, round(part * _WIDTH))
+    return drawn

@@ -1,0 +1,90 @@
+"""Rows as a Parquet file, by pyarrow, which is an extra."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from jobstore.cli.files import new_file
+from jobstore.cli.records import Columns, Kind, Row
+from jobstore.cli.terminal import Complaint
+
+# How many rows stand together: so many are in memory at once.
+_GROUP: Final = 50_000
+
+
+class Parquet:
+    """Write rows into a Parquet file.
+
+    Args:
+        columns: what is in a row.
+        arrow: the package.
+        sink: pyarrow's writer.
+    """
+
+    def __init__(self, columns: Columns, arrow: Any, sink: Any) -> None:
+        self._columns = columns
+        self._arrow = arrow
+        self._sink = sink
+        self._rows: list[Row] = []
+
+    def write(self, rows: Sequence[Row]) -> None:
+        """Write the next rows, as soon as there are enough of them."""
+        self._rows += rows
+        if len(self._rows) >= _GROUP:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is left."""
+        if self._rows:
+            values = zip(*self._rows, strict=True)
+            arrays = [
+                self._arrow.array([_written(kind, v) for v in column], field.type)
+                for kind, field, column in zip(
+                    self._columns.values(), self._sink.schema, values, strict=True
+                )
+            ]
+            self._sink.write_table(self._arrow.table(arrays, schema=self._sink.schema))
+            self._rows = []
+
+
+@contextmanager
+def parquet_file(path: Path, store: Path, columns: Columns, *, replace: bool) -> Iterator[Parquet]:
+    """Give a Parquet file that gets its name if the context ends well.
+
+    Args:
+        path: its name.
+        store: the store, which it must not replace.
+        columns: what is in a row.
+        replace: whether it may replace another file.
+
+    Raises:
+        Complaint: pyarrow is not installed, or the file cannot be made.
+    """
+    try:
+        import pyarrow as pa  # noqa: PLC0415 - an extra
+        from pyarrow.parquet import ParquetWriter  # noqa: PLC0415
+    except ImportError:
+        raise Complaint(
+            "--parquet needs the package pyarrow: pip install 'jobstore[parquet]'"
+        ) from None
+    types = {
+        Kind.WHOLE: pa.int64(),
+        Kind.NUMBER: pa.float64(),
+        Kind.TEXT: pa.string(),
+        Kind.FLAG: pa.bool_(),
+        Kind.TIME: pa.timestamp("us", tz="UTC"),
+        Kind.OBJECT: pa.string(),
+    }
+    schema = pa.schema([(name, types[kind]) for name, kind in columns.items()])
+    with new_file(path, store, replace=replace) as file, ParquetWriter(file, schema) as sink:
+        parquet = Parquet(columns, pa, sink)
+        yield parquet
+        parquet.flush()
+
+
+def _written(kind: Kind, value: Any) -> Any:
+    if kind is Kind.OBJECT and value is not None:
+        return json.dumps(dict(value))
+    return value

@@ -1,0 +1,96 @@
+"""Rows for scripts: JSON lines and CSV; the same columns go into Parquet files."""
+
+import csv
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from enum import Enum, auto
+from typing import Any, Protocol, TypeAlias
+
+from jobstore.cli.terminal import write_json
+from jobstore.clock import iso
+
+
+class Kind(Enum):
+    """What stands in a column."""
+
+    WHOLE = auto()
+    NUMBER = auto()
+    TEXT = auto()
+    FLAG = auto()
+    TIME = auto()  # microseconds since 1970; written as ISO 8601
+    OBJECT = auto()  # names with numbers
+
+
+Columns: TypeAlias = Mapping[str, Kind]
+Row: TypeAlias = Sequence[Any]
+
+
+class Writer(Protocol):
+    """Writes rows, some at a time."""
+
+    def write(self, rows: Sequence[Row]) -> None:
+        """Write the next rows."""
+
+
+class JsonLines:
+    """Write each row as a line of JSON.
+
+    Args:
+        columns: what is in a row.
+    """
+
+    def __init__(self, columns: Columns) -> None:
+        self._columns = columns
+
+    def write(self, rows: Sequence[Row]) -> None:
+        """Write the next rows."""
+        for row in rows:
+            write_json(as_object(self._columns, row))
+        sys.stdout.flush()
+
+
+class Csv:
+    """Write each row as a line of CSV, below a line of names.
+
+    Args:
+        columns: what is in a row.
+    """
+
+    def __init__(self, columns: Columns) -> None:
+        self._columns = columns
+        self._csv = csv.writer(sys.stdout, lineterminator="\n")
+        self._csv.writerow(columns)
+
+    def write(self, rows: Sequence[Row]) -> None:
+        """Write the next rows."""
+        for row in rows:
+            values = as_object(self._columns, row).values()
+            self._csv.writerow(map(_in_a_cell, values))
+        sys.stdout.flush()
+
+
+def as_object(columns: Columns, row: Row) -> dict[str, Any]:
+    """Give a row as JSON has it."""
+    return {
+        name: _written(kind, value)
+        for (name, kind), value in zip(columns.items(), row, strict=True)
+    }
+
+
+def _in_a_cell(value: Any) -> Any:
+    if isinstance(value, dict):
+        return json.dumps(value) if value else ""
+    return value
+
+
+def _written(kind: Kind, value: Any) -> Any:
+    if value is None:
+        return None
+    match kind:
+        case Kind.TIME:
+            return iso(value)
+        case Kind.OBJECT:
+            return dict(value)
+        case _:
+            return value

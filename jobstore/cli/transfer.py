@@ -1,0 +1,143 @@
+"""Move history from one store to another, as lines of JSON."""
+
+import asyncio
+import gzip
+import io
+import json
+import sys
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from jobstore.cli.files import new_file
+from jobstore.cli.options import FILE, configured, json_option, range_options, step_back, within
+from jobstore.cli.terminal import progress, write_json
+from jobstore.config import Config
+from jobstore.errors import ExportInvalid
+from jobstore.store import SECRET_HEADERS
+from jobstore.store.exporting import exported
+from jobstore.store.history import open_history
+from jobstore.store.importing import import_history
+from jobstore.store.search import Search
+
+_PIPE: Final = Path("-")
+_GZIP: Final = b"\x1f\x8b"  # RFC 1952 section 2.3.1
+# Longer than what the largest body that stands in one line takes, in base64.
+_LONGEST_LINE: Final = 256 * 2**20
+# Names that promise what is not kept.
+_OTHERS: Final = frozenset({".zst", ".xz", ".bz2", ".zip", ".7z", ".lz4", ".br"})
+
+
+@click.command("export")
+@configured
+@click.argument("file", type=FILE)
+@range_options
+@click.option("--force", is_flag=True, help="Replace FILE if it exists.")
+@json_option
+def export_command(  # noqa: PLR0913 - as many as it has options
+    config: Config,
+    file: Path,
+    span: tuple[int | None, int | None] | None,
+    since: int | None,
+    until: int | None,
+    *,
+    force: bool,
+    as_json: bool,
+    zone: object,
+) -> None:
+    """Write history into FILE, with requests, responses and events, also while the server runs.
+
+    FILE has a line of JSON for each job; it is compressed if its name ends in .gz, and - is the
+    standard output. Without a range, all jobs go into it. Secret headers never do.
+    """
+    del zone  # the range was read with it
+    if file.suffix.lower() in _OTHERS:
+        raise click.UsageError(f"{file}: only .gz is compressed, or a name without such an ending")
+    begin, end = within(span, since, until)
+    step_back()
+    jobs = asyncio.run(_export(config, file, Search(since=begin, until=end), force=force))
+    if file == _PIPE:
+        return
+    if as_json:
+        write_json({"store": str(config.store.path), "export": str(file), "jobs": jobs})
+    else:
+        click.echo(f"{file}: {_jobs(jobs)} of {config.store.path}")
+
+
+async def _export(config: Config, file: Path, search: Search, *, force: bool) -> int:
+    store = config.store.path
+    hidden = SECRET_HEADERS.union(config.privacy.redact)
+    jobs = 0
+    with ExitStack() as stack:
+        async with open_history(store) as history:
+            write = stack.enter_context(_written(file, store, force=force))
+            report = stack.enter_context(progress("jobs"))
+            async for record in exported(history, search, hidden):
+                write(json.dumps(record, separators=(",", ":")).encode() + b"\n")
+                jobs += "job" in record
+                if not jobs % 100:
+                    report("exporting", jobs, 0)
+    return jobs
+
+
+@contextmanager
+def _written(file: Path, store: Path, *, force: bool) -> Iterator[Callable[[bytes], object]]:
+    """Give what writes into a new file, or to the standard output."""
+    if file == _PIPE:
+        yield sys.stdout.buffer.write
+        sys.stdout.buffer.flush()
+        return
+    with new_file(file, store, replace=force) as plain:
+        if file.suffix.lower() != ".gz":
+            yield plain.write
+            return
+        with gzip.GzipFile(filename="", mode="wb", fileobj=plain, compresslevel=6) as compressed:
+            yield compressed.write
+
+
+@click.command("import")
+@configured
+@click.argument("file", type=FILE)
+@json_option
+def import_command(config: Config, file: Path, *, as_json: bool) -> None:
+    """Take history in that `jobstore export` wrote into FILE; - is the standard input.
+
+    All of it is taken in, or nothing: not if the id of one of its jobs is taken, and not if the
+    file is damaged. The server must not run meanwhile. Jobs that had not ended when they were
+    exported are left out.
+    """
+    path = config.store.path
+    with progress("jobs") as report, _opened(file) as lines:
+        imported = import_history(path, lines, lambda jobs: report("importing", jobs, 0))
+    if as_json:
+        counts = {"jobs": imported.jobs, "left_out": imported.left_out}
+        write_json({"store": str(path), "import": str(file)} | counts)
+        return
+    rest = f"; left out {_jobs(imported.left_out)} that had not ended" if imported.left_out else ""
+    click.echo(f"{path}: imported {_jobs(imported.jobs)}{rest}")
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[Iterator[bytes]]:
+    """Open a file for reading line by line, compressed or not."""
+    with ExitStack() as stack:
+        plain: Any = sys.stdin.buffer if file == _PIPE else stack.enter_context(file.open("rb"))
+        buffered = plain if isinstance(plain, io.BufferedReader) else io.BufferedReader(plain)
+        is_gzip = buffered.peek(len(_GZIP))[: len(_GZIP)] == _GZIP
+        yield _lines(gzip.GzipFile(fileobj=buffered) if is_gzip else buffered)
+
+
+def _lines(file: "gzip.GzipFile | io.BufferedReader") -> Iterator[bytes]:
+    try:
+        while line := file.readline(_LONGEST_LINE):
+            yield line
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise ExportInvalid(f"its compression is damaged ({error})") from error
+
+
+def _jobs(count: int) -> str:
+    return f"{count:,} {'job' if count == 1 else 'jobs'}"

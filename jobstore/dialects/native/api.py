@@ -1,0 +1,72 @@
+"""The calls under ``/_jobs``: which path and method means which of them."""
+
+import json
+import re
+from collections.abc import Mapping
+from importlib import resources
+from typing import Final
+
+from aiohttp import web
+
+from jobstore.dialects.native.events import Events
+from jobstore.dialects.native.jobs import Jobs
+from jobstore.dialects.native.listing import Listing
+from jobstore.dialects.native.messages import Messages
+from jobstore.dialects.native.problems import Call, no_such_call, not_allowed, told
+from jobstore.dialects.native.reports import Reports
+from jobstore.dialects.native.submissions import Submissions
+from jobstore.store import Store
+from jobstore.targets.router import Router
+
+# How the paths of this API begin.
+OWN_PATHS: Final = re.compile(r"/_jobs(?:[/?]|$)")
+
+_ONE: Final = "/_jobs/{id}"
+
+
+class NativeApi:
+    """Our own words for jobs.
+
+    Args:
+        store: where they are.
+        router: who answers which path.
+    """
+
+    def __init__(self, store: Store, router: Router) -> None:
+        jobs, messages = Jobs(store, router), Messages(store)
+        self._calls: Mapping[str, Mapping[str, Call]] = {
+            "/_jobs": {"GET": Listing(store).list, "POST": Submissions(store, router).submit},
+            "/_jobs/statistics": {"GET": jobs.statistics},
+            "/_jobs/openapi.json": {"GET": self._described},
+            _ONE: {"GET": jobs.read, "DELETE": jobs.delete},
+            f"{_ONE}/timeline": {"GET": jobs.timeline},
+            f"{_ONE}/attempts": {"GET": jobs.attempts},
+            f"{_ONE}/events": {"GET": Events(store).follow},
+            f"{_ONE}/request": {"GET": messages.request},
+            f"{_ONE}/response": {"GET": messages.response},
+            f"{_ONE}/take": {"POST": jobs.take},
+            f"{_ONE}/cancel": {"POST": jobs.cancel},
+            f"{_ONE}/retry": {"POST": jobs.retry},
+            f"{_ONE}/restore": {"POST": jobs.restore},
+            f"{_ONE}/report": {"POST": Reports(store).report},
+        }
+
+    def add_routes(self, app: web.Application) -> None:
+        """Let an application answer them, and what is none of them below their paths."""
+        for path, calls in self._calls.items():
+            resource = app.router.add_resource(path)
+            for method, call in calls.items():
+                resource.add_route(method, told(call))
+            resource.add_route("*", not_allowed(list(calls)))
+        app.router.add_route("*", r"/_jobs/{tail:[\s\S]*}", no_such_call)
+
+    async def _described(self, _: web.Request) -> web.Response:
+        """Describe the APIs in the words of OpenAPI."""
+        return web.json_response(openapi())
+
+
+def openapi() -> dict[str, object]:
+    """Give the description of all APIs: OpenAPI 3.1."""
+    text = resources.files("jobstore.dialects").joinpath("openapi.json").read_text("utf-8")
+    document: dict[str, object] = json.loads(text)
+    return document

@@ -1,0 +1,123 @@
+"""What happens to a job while it happens: server-sent events.
+
+https://html.spec.whatwg.org/multipage/server-sent-events.html
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any, Final
+
+from aiohttp import web
+from aiohttp_sse import EventSourceResponse, sse_response
+
+from jobstore import wire
+from jobstore.dialects.native import words
+from jobstore.errors import JobNotFound
+from jobstore.job import Job, Moment
+from jobstore.lifecycle import ENDED
+from jobstore.store import Store
+
+# How long a reader may leave what was sent to it lying before it is dropped.
+STALLED_SECONDS: Final = 30.0
+_PING_SECONDS: Final = 15.0
+_SEEN: Final = re.compile(r"([0-9]{1,9})-([0-9a-f]{8}|end)")
+_NOTHING: Final = "0" * 8
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What a reader has got already; written down, it is the id of the last event.
+
+    Args:
+        moments: how many moments of the timeline, which only grows until the job has ended.
+        progress: what tells the progress that was told last from others, or ``end``.
+    """
+
+    moments: int = 0
+    progress: str = _NOTHING
+
+    def __str__(self) -> str:
+        return f"{self.moments}-{self.progress}"
+
+
+class Events:
+    """Follow jobs.
+
+    Args:
+        store: where they are.
+        stalled: how long a reader may leave what was sent to it lying, in seconds.
+    """
+
+    def __init__(self, store: Store, stalled: float = STALLED_SECONDS) -> None:
+        self._store = store
+        self._stalled = stalled
+
+    async def follow(self, request: web.Request) -> web.StreamResponse:
+        """Send what has happened to a job, and then what happens until it has ended."""
+        job_id, scope = words.job_id(request), wire.scope(request)
+        await self._store.history.job(job_id, scope)
+        seen = _seen(request.headers.get("Last-Event-ID", ""))
+        if seen.progress == "end":
+            return web.Response(status=204)  # which tells a browser not to come back
+        async with sse_response(
+            request, send_timeout=self._stalled, ping_interval=_PING_SECONDS
+        ) as stream:
+            # Then nobody listens any more, or there is nothing left to tell.
+            with suppress(ConnectionError, TimeoutError, JobNotFound):
+                await self._send_all(stream, job_id, seen)
+        return stream
+
+    async def _send_all(self, stream: EventSourceResponse, job_id: int, seen: _Seen) -> None:
+        with self._store.watching(job_id) as watch:
+            while not watch.over:
+                job = await self._store.history.job(job_id)
+                moments = await self._store.history.timeline(job_id)
+                seen = await _send_news(stream, job, moments, seen)
+                if job.state in ENDED:
+                    end = _Seen(seen.moments, "end")
+                    await _send(stream, "end", words.written(job), end)
+                    return
+                await watch.change()
+
+
+async def _send_news(
+    stream: EventSourceResponse, job: Job, moments: Iterable[Moment], seen: _Seen
+) -> _Seen:
+    """Send what a reader has not seen of a job; return what it has seen then."""
+    told = _told(job)
+    if told != seen.progress:
+        seen = _Seen(seen.moments, told)
+        await _send(stream, "progress", words.progress(job), seen)
+    for each in list(until_end(moments))[seen.moments :]:
+        seen = _Seen(seen.moments + 1, told)
+        await _send(stream, each.event, words.moment(each), seen)
+    return seen
+
+
+async def _send(stream: EventSourceResponse, event: str, data: dict[str, Any], seen: _Seen) -> None:
+    await stream.send(json.dumps(data), event=event, id=str(seen))
+
+
+def until_end(moments: Iterable[Moment]) -> Iterator[Moment]:
+    """Give the moments up to that of a job's end; what becomes of the result is another story."""
+    for each in moments:
+        yield each
+        if each.event in ENDED:
+            return
+
+
+def _told(job: Job) -> str:
+    """Tell a job's progress from others; nothing has been reported of most jobs."""
+    if job.progress is None and not job.counters:
+        return _NOTHING
+    return blake2b(json.dumps(words.progress(job)).encode(), digest_size=4).hexdigest()
+
+
+def _seen(last_event_id: str) -> _Seen:
+    """Read what a reader has got already; what cannot be read is nothing."""
+    match = _SEEN.fullmatch(last_event_id)
+    return _Seen(int(match[1]), match[2]) if match else _Seen()

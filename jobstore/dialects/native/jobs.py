@@ -1,0 +1,166 @@
+"""One job: how it stands, its result for one reader, and what shall become of it."""
+
+from aiohttp import web
+
+from jobstore import prefer, wire
+from jobstore.dialects.native import results, words
+from jobstore.dialects.native.prefer import VARY, accepted, wait_of
+from jobstore.errors import Forbidden, JobGone, JobNotFound, ResultNotRestorable, WrongState
+from jobstore.job import Dialect, Job, Submission, Trigger
+from jobstore.lifecycle import ENDED, Result, State
+from jobstore.message import REDACTED, Headers, Request, without
+from jobstore.store import Store
+from jobstore.targets.router import Router
+
+_RETRY_AFTER: Headers = (("Retry-After", "1"),)
+
+
+class Jobs:
+    """The calls about one job.
+
+    Args:
+        store: where it is.
+        router: who answers which path.
+    """
+
+    def __init__(self, store: Store, router: Router) -> None:
+        self._store = store
+        self._router = router
+
+    # --- looking --------------------------------------------------------------------------------
+
+    async def read(self, request: web.Request) -> web.Response:
+        """Tell how a job stands; with ``Prefer: wait=N``, once it has ended."""
+        seconds, job_id = wait_of(request), words.job_id(request)
+        job = await self._store.settled(job_id, seconds or 0, wire.scope(request))
+        return words.answer(job, headers=(*prefer.applied(seconds), *VARY))
+
+    async def timeline(self, request: web.Request) -> web.Response:
+        """Tell what happened to a job, in order."""
+        job = await self._seen(request)
+        moments = await self._store.history.timeline(job.id)
+        return web.json_response({"id": job.id, "timeline": words.moments(moments)})
+
+    async def attempts(self, request: web.Request) -> web.Response:
+        """Tell about each attempt at a job, in order."""
+        job = await self._seen(request)
+        attempts = await self._store.history.attempts(job)
+        return web.json_response({"id": job.id, "attempts": words.attempts(attempts)})
+
+    async def statistics(self, request: web.Request) -> web.Response:
+        """Tell how many jobs stand where."""
+        if wire.scope(request) is not None:
+            raise Forbidden("only who may see the jobs of all may count them")
+        counters = await self._store.history.counters()
+        targets = {
+            name: {"running": busy, "concurrency": slots}
+            for name, (busy, slots) in self._store.slots().items()
+        }
+        counted = {
+            "jobs": {state: counters.get(("job", state), 0) for state in State},
+            "results": {result: counters.get(("result", result), 0) for result in Result},
+        }
+        return web.json_response({**counted, "targets": targets})
+
+    # --- taking ---------------------------------------------------------------------------------
+
+    async def take(self, request: web.Request) -> web.StreamResponse:
+        """Give a result to this reader, and to nobody else."""
+        scope, job_id = wire.changing(request).scope, words.job_id(request)
+        seconds = wait_of(request)
+        applied = prefer.applied(seconds)
+        try:
+            if seconds is not None:
+                await self._store.ended(job_id, seconds, scope)
+            async with self._store.take(job_id, scope) as delivery:
+                if delivery is not None:
+                    return await results.deliver(request, delivery, applied)
+        except JobNotFound:
+            await self._say_why(request)
+        return words.answer(await self._seen(request), 202, (*_RETRY_AFTER, *applied))
+
+    async def restore(self, request: web.Request) -> web.Response:
+        """Hold a result again that was taken."""
+        wire.changing(request)
+        job = await self._seen(request)
+        if job.result is Result.HELD:
+            raise WrongState(job.id, "has its result still")
+        if job.result is not Result.TAKEN:
+            await self._say_why(request)
+        try:
+            await self._store.restore(job.id)
+        except ResultNotRestorable:
+            raise JobGone(job.id, await self._payload_gone(job)) from None
+        return words.answer(await self._seen(request))
+
+    # --- changing what becomes of it ------------------------------------------------------------
+
+    async def cancel(self, request: web.Request) -> web.Response:
+        """Cancel a queued job, or ask for the end of a running one."""
+        asker, job_id = wire.changing(request), words.job_id(request)
+        found = State.DONE
+        try:
+            found = await self._store.cancel(job_id, asker.scope, asker.name)
+        except JobNotFound:
+            await self._say_why(request)
+        if found in ENDED:
+            raise WrongState(job_id, f"has ended already: it is {found}")
+        return words.answer(await self._seen(request), 202 if found is State.RUNNING else 200)
+
+    async def delete(self, request: web.Request) -> web.Response:
+        """Delete what is left of a job; its work goes on if it has not ended."""
+        scope, job_id = wire.changing(request).scope, words.job_id(request)
+        try:
+            await self._store.discard(job_id, scope)
+        except JobNotFound:
+            await self._say_why(request)
+        return web.Response(status=204)
+
+    async def retry(self, request: web.Request) -> web.Response:
+        """Make a new job of the request of one that has ended."""
+        wire.changing(request)
+        job = await self._seen(request)
+        if job.state not in ENDED:
+            raise WrongState(job.id, f"is {job.state}; it can be tried again when it has ended")
+        kept = await self._store.history.request(job)
+        if kept is None or job.result is Result.DELETED:
+            raise JobGone(job.id, await self._payload_gone(job))
+        forgotten = sorted({name for name, value in kept.headers if value == REDACTED})
+        lower = {name.lower() for name in forgotten}
+        again = await self._again(job, kept.with_headers(without(kept.headers, lower)))
+        return accepted(await self._store.submit(again), forgotten=forgotten)
+
+    async def _again(self, job: Job, request: Request) -> Submission:
+        """Return what to submit for another run; it is its owner's, whoever asks for it."""
+        timeout, replay, retries = await self._store.history.terms(job.id)
+        return Submission(
+            request=request,
+            target=self._router.owner(request.path).name,
+            dialect=Dialect.NATIVE,
+            owner=job.owner,
+            wanted=job.result is not Result.UNWANTED,
+            priority=job.priority,
+            definition=job.definition,
+            trigger=None if job.definition is None else Trigger.RESTAPI,
+            timeout=timeout,
+            replay=replay,
+            retries=retries,
+        )
+
+    # --- saying why not -------------------------------------------------------------------------
+
+    async def _seen(self, request: web.Request) -> Job:
+        """Look at the job that a request is about.
+
+        Raises:
+            JobNotFound: whoever asks may see none of this id.
+        """
+        return await self._store.history.job(words.job_id(request), wire.scope(request))
+
+    async def _say_why(self, request: web.Request) -> None:
+        """Raise what says why a job's result cannot be asked for."""
+        job = await self._seen(request)
+        raise results.gone(job, await self._store.history.timeline(job.id))
+
+    async def _payload_gone(self, job: Job) -> str:
+        return results.payload_gone(job, await self._store.history.timeline(job.id))

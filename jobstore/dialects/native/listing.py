@@ -1,0 +1,217 @@
+"""The history as a list: filters, pages, and cursors that belong to one query."""
+
+import json
+import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from enum import StrEnum
+from hashlib import blake2b
+from typing import Any, Final, TypeVar
+
+from aiohttp import web
+from multidict import MultiMapping
+
+from jobstore import wire
+from jobstore.dialects.native import words
+from jobstore.dialects.native.submissions import microseconds, zoned
+from jobstore.errors import QueryInvalid
+from jobstore.job import Trigger
+from jobstore.lifecycle import Result, State
+from jobstore.store import Store
+from jobstore.store.search import Search
+
+_PAGE: Final = 100
+_LARGEST_PAGE: Final = 1000
+_LARGEST: Final = 2**63 - 1
+
+_NUMBER: Final = re.compile(r"[0-9]{1,18}")
+_STATUS: Final = re.compile(r"([1-5])xx|([1-5][0-9][0-9])")
+# In a query, a plus is read as a space.
+_LOST_PLUS: Final = re.compile(r" (?=[0-9]{2}:?[0-9]{2}$)")
+
+E = TypeVar("E", bound=StrEnum)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A part of the list.
+
+    Args:
+        search: which jobs are listed; None if none of them can be shown to whoever asks.
+        limit: how many at most.
+        before: the id of the job that they come after.
+        query: what tells this list from others.
+    """
+
+    search: Search | None
+    limit: int
+    before: int
+    query: str
+
+
+class Listing:
+    """List jobs, the newest first.
+
+    Args:
+        store: where they are.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def list(self, request: web.Request) -> web.Response:
+        """List a page; ``next`` is the cursor of the page behind it."""
+        page = read(request.query, wire.scope(request))
+        if page.search is None:
+            return web.json_response({"jobs": [], "next": None})
+        jobs = await self._store.history.page(page.search, page.limit, page.before)
+        after = _cursor(page.query, jobs[-1].id) if len(jobs) == page.limit else None
+        return web.json_response({"jobs": [words.written(job) for job in jobs], "next": after})
+
+
+def read(query: MultiMapping[str], scope: str | None) -> Page:
+    """Read which jobs are asked for.
+
+    Args:
+        query: the request's.
+        scope: whose jobs whoever asks may see, or None for everybody's.
+
+    Raises:
+        QueryInvalid: it cannot be understood; the message says what was expected.
+    """
+    values = {name: _one_of(query, name) for name in sorted(set(query))}
+    filters = {name: value for name, value in values.items() if name in _FILTERS}
+    found: dict[str, Any] = {}
+    for name, value in filters.items():
+        found |= _FILTERS[name](name, value)
+    if found.get("since", 0) > found.get("until", _LARGEST):
+        raise QueryInvalid("until: expected a time that is not before since")
+    owner = found.setdefault("owner", scope)
+    search = Search(**found) if scope in {None, owner} else None
+    own = _digest({"scope": scope, **filters})
+    return Page(search, _limit(values.get("limit")), _before(values.get("cursor"), own), own)
+
+
+def _one_of(query: MultiMapping[str], name: str) -> str:
+    """Give the value of a parameter; of a filter that takes a list, the values after commas.
+
+    Raises:
+        QueryInvalid: there is no such parameter, or it has several values.
+    """
+    known = (*_FILTERS, "limit", "cursor")
+    if name not in known:
+        nearest = get_close_matches(name[:100], known, n=1, cutoff=0.0)[0]
+        raise QueryInvalid(f"{name[:100]}: no such parameter; did you mean {nearest}?")
+    values = query.getall(name)
+    if len(values) > 1 and name not in {"state", "result"}:
+        raise QueryInvalid(f"{name}: expected one value")
+    return ",".join(values)
+
+
+def _limit(text: str | None) -> int:
+    limit = _PAGE if text is None else int(text) if _NUMBER.fullmatch(text) else 0
+    if not 1 <= limit <= _LARGEST_PAGE:
+        raise QueryInvalid(f"limit: expected a whole number from 1 to {_LARGEST_PAGE}")
+    return limit
+
+
+# --- filters ------------------------------------------------------------------------------------
+
+
+def _words(of: type[E], member: str) -> Callable[[str, str], dict[str, Any]]:
+    def filter_of(name: str, text: str) -> dict[str, Any]:
+        try:
+            return {member: tuple(of(word.strip()) for word in text.split(","))}
+        except ValueError:
+            raise QueryInvalid(f"{name}: expected one or more of {', '.join(of)}") from None
+
+    return filter_of
+
+
+def _trigger(name: str, text: str) -> dict[str, Any]:
+    try:
+        return {"trigger": Trigger(text)}
+    except ValueError:
+        raise QueryInvalid(f"{name}: expected one of {', '.join(Trigger)}") from None
+
+
+def _text(name: str, text: str) -> dict[str, Any]:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise QueryInvalid(f"{name}: expected text in UTF-8") from None
+    return {name: text}
+
+
+def _number(name: str, text: str) -> dict[str, Any]:
+    if not _NUMBER.fullmatch(text):
+        raise QueryInvalid(f"{name}: expected a whole number")
+    return {name: int(text)}
+
+
+def _status(name: str, text: str) -> dict[str, Any]:
+    match = _STATUS.fullmatch(text)
+    if not match:
+        raise QueryInvalid(f"{name}: expected a status code such as 404, or a class such as 5xx")
+    lowest = int(match[2] or match[1] + "00")
+    return {"lowest_status": lowest, "highest_status": lowest if match[2] else lowest + 99}
+
+
+def _time(name: str, text: str) -> dict[str, Any]:
+    try:
+        return {name: microseconds(zoned(_LOST_PLUS.sub("+", text)))}
+    except (ValueError, OverflowError):
+        expected = "a time with its zone such as 2026-11-01T18:00:00Z"
+        raise QueryInvalid(f"{name}: expected {expected}") from None
+
+
+_FILTERS: Final[Mapping[str, Callable[[str, str], dict[str, Any]]]] = {
+    "state": _words(State, "states"),
+    "result": _words(Result, "results"),
+    "owner": _text,
+    "path": _text,
+    "target": _text,
+    "definition": _number,
+    "trigger": _trigger,
+    "tag": _text,
+    "status": _status,
+    "since": _time,
+    "until": _time,
+}
+
+# --- cursors ------------------------------------------------------------------------------------
+
+
+def _digest(query: Mapping[str, object]) -> str:
+    return blake2b(json.dumps(query).encode(), digest_size=8).hexdigest()
+
+
+def _cursor(query: str, last: int) -> str:
+    return urlsafe_b64encode(f"{query}.{last}".encode()).decode().rstrip("=")
+
+
+def _before(cursor: str | None, query: str) -> int:
+    """Read where a page begins.
+
+    Raises:
+        QueryInvalid: that is no cursor, or one of another query.
+    """
+    if cursor is None:
+        return _LARGEST
+    own, last = _decoded(cursor)
+    if own != query:
+        raise QueryInvalid("cursor: this is one of another query; repeat the query that gave it")
+    return last
+
+
+def _decoded(cursor: str) -> tuple[str, int]:
+    try:
+        text = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
+    except ValueError:
+        text = ""
+    match = re.fullmatch(r"([0-9a-f]{16})\.([0-9]{1,18})", text)
+    if not match:
+        raise QueryInvalid("cursor: expected what an earlier page gave as next")
+    return match[1], int(match[2])

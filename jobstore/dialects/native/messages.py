@@ -1,0 +1,82 @@
+"""The two messages of a job, for who looks at them without taking the result."""
+
+from typing import Final
+
+from aiohttp import web
+
+from jobstore import wire
+from jobstore.dialects.native import results, words
+from jobstore.errors import NotKept, WrongState
+from jobstore.job import Job
+from jobstore.lifecycle import ENDED, Result
+from jobstore.message import Body, Headers, Response, header, without
+from jobstore.store import Store
+
+# What says something about a body, and nothing else.
+_OF_A_BODY: Final = frozenset({"content-type", "content-encoding", "content-language"})
+# What a client would act on, though it only looks at the answer to somebody else; and our own.
+_NOT_SHOWN: Final = frozenset(
+    {
+        "set-cookie",
+        "location",
+        "refresh",
+        "www-authenticate",
+        "strict-transport-security",
+        "clear-site-data",
+        "content-security-policy",
+        "x-content-type-options",
+        "content-range",
+        "jobstore-status",
+    }
+)
+_UNKNOWN: Final = ("Content-Type", "application/octet-stream")  # RFC 9110 section 8.3
+# A message may be anything, so a browser must not take it for a page of this server.
+_HARMLESS: Final[Headers] = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("Content-Security-Policy", "default-src 'none'; sandbox"),
+)
+
+
+class Messages:
+    """Show requests and responses.
+
+    Args:
+        store: where they are.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def request(self, request: web.Request) -> web.StreamResponse:
+        """Give the body of a job's request, under the headers that say what it is."""
+        job = await self._seen(request)
+        kept = await self._store.history.request(job)
+        if kept is None or job.result is Result.DELETED:
+            raise await self._not_kept(job, "request")
+        headers = tuple((name, value) for name, value in kept.headers if name.lower() in _OF_A_BODY)
+        return await _show(request, headers, kept.body)
+
+    async def response(self, request: web.Request) -> web.StreamResponse:
+        """Give the target's answer to a job, and take nothing away."""
+        job = await self._seen(request)
+        kept = await self._store.history.response(job)
+        if kept is None:
+            raise await self._not_kept(job, "response")
+        headers = (*without(kept.headers, _NOT_SHOWN), ("Jobstore-Status", str(kept.status)))
+        return await _show(request, headers, kept.body)
+
+    async def _seen(self, request: web.Request) -> Job:
+        return await self._store.history.job(words.job_id(request), wire.scope(request))
+
+    async def _not_kept(self, job: Job, what: str) -> Exception:
+        if job.state not in ENDED:
+            return WrongState(job.id, "has not ended yet")
+        if job.result in {Result.NONE, Result.HELD}:
+            return NotKept(job.id, what, f"there was no answer: {job.detail}")
+        moments = await self._store.history.timeline(job.id)
+        return NotKept(job.id, what, results.payload_gone(job, moments))
+
+
+async def _show(request: web.Request, headers: Headers, body: Body) -> web.StreamResponse:
+    named = headers if header(headers, "content-type") else (*headers, _UNKNOWN)
+    return await wire.deliver(request, Response(status=200, headers=named, body=body), _HARMLESS)

@@ -1,0 +1,90 @@
+"""``Prefer: respond-async``, the standards' own way of asking for a job: RFC 7240."""
+
+from typing import Final
+
+from aiohttp import web
+from multidict import CIMultiDict, MultiMapping
+
+from jobstore import prefer, wire
+from jobstore.dialects.native import problems, results
+from jobstore.errors import JobNotFound, JobstoreError
+from jobstore.job import Dialect
+from jobstore.message import Headers
+from jobstore.store import Store
+
+VARY: Final[Headers] = (("Vary", prefer.HEADER),)
+
+
+class PreferHeader:
+    """``Prefer: respond-async`` asks for a job; with ``wait=N``, for its result if it is quick.
+
+    Args:
+        store: where the job's end is seen, and its result taken.
+    """
+
+    dialect = Dialect.NATIVE
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def asks(self, headers: MultiMapping[str]) -> bool | None:
+        """Tell whether the result is wanted, or None if no job is asked for at all."""
+        return True if prefer.respond_async(headers.getall(prefer.HEADER, ())) else None
+
+    def strip(self, headers: Headers) -> Headers:
+        """Return the headers without the preferences that ask for a job."""
+        return prefer.strip(headers)
+
+    async def accepted(
+        self,
+        request: web.Request,
+        job_id: int,
+        *,
+        wanted: bool,  # noqa: ARG002 - it always is
+    ) -> web.StreamResponse:
+        """Answer with the result if it comes in time, or else 202 with the job's place."""
+        seconds = wait_of(request)
+        if seconds is not None:
+            answer = await self._in_time(request, job_id, seconds)
+            if answer is not None:
+                return answer
+        applied = prefer.applied(seconds, "respond-async")
+        return accepted(job_id, (*applied, *VARY))
+
+    async def _in_time(
+        self, request: web.Request, job_id: int, seconds: int
+    ) -> web.StreamResponse | None:
+        """Answer with the result, or None if it has not come, or not to this reader."""
+        scope = wire.scope(request)
+        try:
+            await self._store.ended(job_id, seconds, scope)
+            async with self._store.take(job_id, scope) as delivery:
+                if delivery is None:
+                    return None
+                applied = prefer.applied(seconds)
+                return await results.deliver(request, delivery, (*applied, *VARY))
+        except JobNotFound:
+            return None
+
+    def refused(self, error: JobstoreError) -> web.Response:
+        """Answer with a problem document."""
+        return problems.refusal(error)
+
+
+def wait_of(request: web.Request) -> int | None:
+    """Tell for how many seconds the sender of a request would wait; None if they do not say."""
+    return prefer.wait(request.headers.getall(prefer.HEADER, ()))
+
+
+def accepted(job_id: int, extra: Headers = (), **members: object) -> web.Response:
+    """Answer that a job is on the disk, and where it can be asked for.
+
+    Args:
+        job_id: the job.
+        extra: headers to add.
+        members: what else to say.
+    """
+    location = f"/_jobs/{job_id}"
+    headers = CIMultiDict([("Location", location), *extra])
+    document = {"id": job_id, "location": location, **members}
+    return web.json_response(document, status=202, headers=headers)

@@ -1,0 +1,108 @@
+"""What goes wrong, as problem documents: RFC 9457."""
+
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeAlias
+
+from aiohttp import web
+
+from jobstore import wire
+from jobstore.errors import (
+    BodyBroken,
+    BodyTooLarge,
+    Forbidden,
+    JobGone,
+    JobNotFound,
+    JobstoreError,
+    KeyInvalid,
+    KeyReused,
+    NotAccepting,
+    NoTarget,
+    NotKept,
+    QueryInvalid,
+    StoreBusy,
+    StoreFull,
+    SubmissionInvalid,
+    TagTaken,
+    WrongState,
+)
+
+Call: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_STATUS: Final[dict[type[JobstoreError], int]] = {
+    SubmissionInvalid: 400,
+    QueryInvalid: 400,
+    KeyInvalid: 400,
+    BodyBroken: 400,
+    Forbidden: 403,
+    NoTarget: 404,
+    JobNotFound: 404,
+    NotKept: 404,
+    WrongState: 409,
+    TagTaken: 409,
+    JobGone: 410,
+    BodyTooLarge: 413,
+    KeyReused: 422,
+    NotAccepting: 503,
+    StoreFull: 503,
+    StoreBusy: 503,
+}
+
+log = logging.getLogger(__name__)
+
+
+def told(call: Call) -> Call:
+    """Make a call answer with a problem document where it raises an error."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        try:
+            return await call(request)
+        except JobstoreError as error:
+            return refusal(error)
+
+    return handle
+
+
+def refusal(error: JobstoreError) -> web.Response:
+    """Answer with the problem document of an error."""
+    status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), None)
+    if status is None:
+        log.error("%s", error, extra={"action": "answer"})
+        return wire.problem(500, "internal error; the server's log says more")
+    unavailable = status == web.HTTPServiceUnavailable.status_code
+    return wire.problem(status, str(error), (("Retry-After", "1"),) if unavailable else ())
+
+
+def not_allowed(methods: list[str]) -> Call:
+    """Make the answer to any method but those that a path has."""
+    allowed = ", ".join(methods)
+
+    async def handle(_: web.Request) -> web.Response:
+        return wire.problem(405, f"expected one of the methods {allowed}", (("Allow", allowed),))
+
+    return handle
+
+
+async def no_such_call(_: web.Request) -> web.Response:
+    """Answer where there is nothing."""
+    return wire.problem(404, "there is no such call; /_jobs/openapi.json describes those there are")
+
+
+async def json_of(request: web.Request, limit: int) -> object:
+    """Read a body as JSON, whatever its content type says.
+
+    Args:
+        request: the request.
+        limit: how many bytes it may have.
+
+    Raises:
+        SubmissionInvalid: it is none.
+        BodyTooLarge: it is too large.
+        BodyBroken: it ended before its announced end.
+    """
+    body = await wire.whole(request, limit)
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        raise SubmissionInvalid("the body is not valid JSON") from None

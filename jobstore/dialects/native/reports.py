@@ -1,0 +1,65 @@
+"""How a service upstream reports on the job it works for.
+
+``POST /_jobs/{id}/report`` takes what a handler in process says through its handle: the id is what
+came in as ``Jobstore-Id``, and ``Jobstore-Attempt`` is sent back as it came.
+"""
+
+import re
+from typing import Annotated, Final
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from jobstore import wire
+from jobstore.dialects.native import words
+from jobstore.errors import SubmissionInvalid
+from jobstore.job import Report
+from jobstore.store import Store
+
+_EXPECTED: Final = (
+    'a JSON object such as {"progress": 40, "counters": {"RECORDS": 7}, "warnings": ["late"]}'
+)
+_LARGEST: Final = 2**20
+
+
+class _Said(BaseModel):
+    """The body of a report."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    progress: Annotated[float, Field(ge=0, le=100)] | None = None
+    counters: dict[str, Annotated[int, Field(ge=-(2**63), lt=2**63)]] = Field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+class Reports:
+    """Take reports.
+
+    Args:
+        store: where the jobs are.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def report(self, request: web.Request) -> web.Response:
+        """Write a report down, and tell whether the job's cancellation was asked for."""
+        wire.changing(request)
+        report = _report(request, await wire.whole(request, _LARGEST))
+        return web.json_response({"cancelled": await self._store.report(report)})
+
+
+def _report(request: web.Request, body: bytes) -> Report:
+    """Read a report.
+
+    Raises:
+        SubmissionInvalid: it is not one; the message says what was expected.
+    """
+    attempt = request.headers.get("Jobstore-Attempt", "")
+    if not re.fullmatch("[0-9]{1,9}", attempt):
+        raise SubmissionInvalid("expected the header Jobstore-Attempt as it came with the request")
+    try:
+        said = _Said.model_validate_json(body)
+    except ValidationError as error:
+        raise SubmissionInvalid(f"expected {_EXPECTED}") from error
+    return Report(job_id=words.job_id(request), attempt=int(attempt), **dict(said))

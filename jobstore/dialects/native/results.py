@@ -1,0 +1,99 @@
+"""Results on their way to a reader, and what there is to say when there is none to give."""
+
+import json
+from http import HTTPStatus
+from typing import Final
+
+from aiohttp import web
+
+from jobstore import wire
+from jobstore.clock import iso
+from jobstore.errors import JobGone, JobstoreError, WrongState
+from jobstore.job import Job, Moment
+from jobstore.lifecycle import Result, State
+from jobstore.message import Headers, Response, without
+from jobstore.store import Delivery
+
+_JOB_ID: Final = "Jobstore-Id"
+_PURGED: Final = ", and what was kept of it has been purged"
+
+
+async def deliver(
+    request: web.Request, delivery: Delivery, extra: Headers = ()
+) -> web.StreamResponse:
+    """Answer a request with a result, under its job's id.
+
+    Args:
+        request: the request.
+        delivery: the result.
+        extra: headers to add.
+
+    Raises:
+        ConnectionError: the connection broke before the last byte was handed over.
+    """
+    response = delivery.response or _stand_in(delivery.job)
+    # A job may itself have taken a result, whose id is not this one's.
+    headers = without(response.headers, (_JOB_ID.lower(),))
+    given = Response(
+        status=response.status, reason=response.reason, headers=headers, body=response.body
+    )
+    return await wire.deliver(request, given, ((_JOB_ID, str(delivery.job.id)), *extra))
+
+
+def _stand_in(job: Job) -> Response:
+    """Make the response of a job that has none: it was cancelled, or no answer could be had."""
+    cancelled = job.state is State.CANCELLED
+    status = job.status or 503
+    document = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": "the job was cancelled" if cancelled else job.detail or "no answer could be had",
+    }
+    headers = (("Content-Type", "application/problem+json"),)
+    return Response(status=status, headers=headers, body=json.dumps(document).encode())
+
+
+def gone(job: Job, moments: list[Moment]) -> JobstoreError:
+    """Say why there is no result to give.
+
+    Args:
+        job: the job.
+        moments: its timeline.
+    """
+    match job.result:
+        case Result.NONE:
+            return WrongState(job.id, "has not ended yet")
+        case Result.HELD:
+            return WrongState(job.id, "is just being delivered to another reader")
+        case Result.TAKEN:
+            return JobGone(job.id, f"its result was delivered{_at(job.fetched_at)}")
+        case Result.DELETED:
+            return JobGone(job.id, f"it was deleted{_last(moments, 'deleted')}")
+        case Result.EXPIRED:
+            return JobGone(job.id, f"its result expired{_last(moments, 'expired')}")
+        case Result.UNWANTED:
+            return JobGone(job.id, "its submission said that nobody wants the result")
+
+
+def payload_gone(job: Job, moments: list[Moment]) -> str:
+    """Say why a message of a job is no longer kept, as the end of a sentence."""
+    match job.result:
+        case Result.DELETED:
+            return f"it was deleted{_last(moments, 'deleted')}"
+        case Result.EXPIRED:
+            return f"its result expired{_last(moments, 'expired')}{_PURGED}"
+        case Result.TAKEN:
+            return f"its result was delivered{_at(job.fetched_at)}{_PURGED}"
+        case Result.UNWANTED:
+            return f"nobody wanted its result{_PURGED}"
+        case Result.NONE | Result.HELD:
+            return "it has none"
+
+
+def _last(moments: list[Moment], event: str) -> str:
+    return _at(next((each.at for each in reversed(moments) if each.event == event), None))
+
+
+def _at(moment: int | None) -> str:
+    return "" if moment is None else f" at {iso(moment)}"

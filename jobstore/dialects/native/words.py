@@ -1,0 +1,97 @@
+"""Jobs and their moments as JSON, and ids as they stand in paths."""
+
+import re
+from collections.abc import Sequence
+from typing import Any, Final
+
+from aiohttp import web
+from multidict import CIMultiDict
+
+from jobstore.clock import iso
+from jobstore.errors import JobNotFound
+from jobstore.job import Attempt, Job, Moment
+from jobstore.message import Headers
+
+_ID: Final = re.compile(r"[1-9][0-9]*")
+
+
+def job_id(request: web.Request) -> int:
+    """Read the id in a request's path.
+
+    Raises:
+        JobNotFound: no job can have it.
+    """
+    text = request.match_info["id"]
+    if not _ID.fullmatch(text):
+        raise JobNotFound(text[:40])
+    return int(text[:20])  # twenty digits are too large already
+
+
+def written(job: Job) -> dict[str, Any]:
+    """Write a job; what is not there is null."""
+    return {
+        "id": job.id,
+        "state": job.state,
+        "result": job.result,
+        "dialect": job.dialect,
+        "owner": job.owner,
+        "method": job.method,
+        "path": job.path,
+        "target": job.target,
+        "priority": job.priority,
+        "tag": job.tag,
+        "definition": job.definition,
+        "trigger": job.trigger,
+        "attempt": job.attempt,
+        "retried": job.retried,
+        "follows": job.follows,
+        "not_before": _time(job.not_before),
+        "submitted_at": iso(job.submitted_at),
+        "started_at": _time(job.started_at),
+        "finished_at": _time(job.finished_at),
+        "fetched_at": _time(job.fetched_at),
+        "cancel_asked_at": _time(job.cancel_asked_at),
+        "status": job.status,
+        "failure": job.failure,
+        "detail": job.detail,
+        **progress(job),
+    }
+
+
+def answer(job: Job, status: int = 200, headers: Headers = ()) -> web.Response:
+    """Answer with a job."""
+    return web.json_response(written(job), status=status, headers=CIMultiDict(headers))
+
+
+def progress(job: Job) -> dict[str, Any]:
+    """Write what a job's handler has reported."""
+    return {"progress": job.progress, "counters": dict(job.counters), "warnings": job.warnings}
+
+
+def moments(timeline: Sequence[Moment]) -> list[dict[str, Any]]:
+    """Write a timeline."""
+    return [moment(each) for each in timeline]
+
+
+def moment(each: Moment) -> dict[str, Any]:
+    """Write an entry of a timeline."""
+    return {"at": iso(each.at), "event": each.event, "detail": each.detail}
+
+
+def attempts(tried: Sequence[Attempt]) -> list[dict[str, Any]]:
+    """Write attempts; what is not there is null."""
+    return [
+        {
+            "number": each.number,
+            "started_at": iso(each.started_at),
+            "ended_at": _time(each.ended_at),
+            "status": each.status,
+            "failure": each.failure,
+            "detail": each.detail,
+        }
+        for each in tried
+    ]
+
+
+def _time(at: int | None) -> str | None:
+    return None if at is None else iso(at)

@@ -1,0 +1,57 @@
+"""Which job was submitted under which idempotency key; a key is forgotten with its job."""
+
+from typing import Final
+
+from sqlalchemy import bindparam, insert, select
+
+from jobstore.errors import KeyReused
+from jobstore.idempotency import Keyed
+from jobstore.store import schema
+from jobstore.store.codec import writable
+from jobstore.store.sqlite import Statement
+from jobstore.store.writer import Transaction
+
+_idempotency: Final = schema.IDEMPOTENCY.c
+
+FIND: Final = Statement(
+    select(_idempotency.fingerprint, _idempotency.job_id).where(
+        _idempotency.owner == bindparam("of_owner"), _idempotency.key == bindparam("of_key")
+    )
+)
+KEEP: Final = Statement(
+    insert(schema.IDEMPOTENCY).values(
+        {column.name: bindparam(column.name) for column in _idempotency}
+    )
+)
+
+
+def known(tx: Transaction, owner: str, keyed: Keyed) -> int | None:
+    """Find the job that was submitted under a key; None if there is none.
+
+    Args:
+        tx: the transaction.
+        owner: among whose jobs.
+        keyed: the key, and what tells the request from others.
+
+    Raises:
+        KeyReused: there is one, of another request.
+    """
+    row = tx.execute(FIND, of_owner=writable(owner), of_key=keyed.key).fetchone()
+    if row is None:
+        return None
+    fingerprint, job_id = row
+    if fingerprint != keyed.fingerprint:
+        raise KeyReused(keyed.key)
+    return int(job_id)
+
+
+def keep(tx: Transaction, owner: str, keyed: Keyed, job_id: int) -> None:
+    """Keep the key under which a job was submitted, as long as its row lasts."""
+    tx.execute(
+        KEEP,
+        owner=writable(owner),
+        key=keyed.key,
+        fingerprint=keyed.fingerprint,
+        job_id=job_id,
+        created_at=tx.now,
+    )

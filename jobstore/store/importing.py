@@ -1,0 +1,338 @@
+"""Take exported history in: all of it in one transaction, or nothing.
+
+Ids are kept, so that whatever names a job still does; where one is taken, nothing is imported. What
+had not ended when it was exported is left out: it would be run a second time here.
+"""
+
+import json
+import sqlite3
+from base64 import b64decode
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import ValidationError
+from sqlalchemy import Integer, bindparam, delete, insert, literal_column, select, update
+
+from jobstore import clock
+from jobstore.errors import ExportInvalid
+from jobstore.lifecycle import ENDED
+from jobstore.message import REDACTED
+from jobstore.store import schema, sqlite
+from jobstore.store import statements as sql
+from jobstore.store.bodies import CHUNK_SIZE
+from jobstore.store.exporting import ORIGIN
+from jobstore.store.lock import owned
+from jobstore.store.records import (
+    FORMAT,
+    DefinitionRecord,
+    End,
+    Head,
+    JobRecord,
+    Line,
+    MessageRecord,
+    PieceRecord,
+)
+from jobstore.store.sqlite import Statement, constant, next_id
+from jobstore.store.writer import Transaction
+
+# How often somebody is told how far it is.
+_TOLD_EACH: Final = 500
+
+_job, _definition, _day = schema.JOB.c, schema.DEFINITION.c, schema.DAY.c
+_ONE: Final = literal_column("1", Integer)
+_DAY: Final = 86_400_000_000
+
+
+def _put(table: Any, *but: str, **fixed: Any) -> Statement:
+    names = [column.name for column in table.columns if column.name not in {*but, *fixed}]
+    return Statement(insert(table).values({name: bindparam(name) for name in names} | fixed))
+
+
+_FIND_JOB: Final = Statement(select(_job.id).where(_job.id == bindparam("job_id")))
+_NEXT_JOB: Final = Statement(select(next_id("job")))
+_PUT_JOB: Final = _put(schema.JOB, "boot")
+_PUT_EVENT: Final = _put(schema.EVENT, "id")
+_PUT_ATTEMPT: Final = _put(schema.ATTEMPT)
+_DROP_BODY: Final = Statement(delete(schema.BODY).where(schema.BODY.c.id == bindparam("body_id")))
+_FIND_DEFINITION: Final = Statement(
+    select(_definition.id).where(_definition.uuid == bindparam("of_uuid"))
+)
+# As one that was deleted here: its name is all that the history needs.
+_PUT_DEFINITION: Final = Statement(
+    insert(schema.DEFINITION).values(
+        {name: bindparam(name) for name in DefinitionRecord.model_fields if name != "id"}
+        | {
+            "file_id": next_id("definition") + literal_column("1000000", Integer),
+            "headers": constant("[]"),
+            "content": literal_column("x''"),
+            "deleted_at": bindparam("now"),
+        }
+    )
+)
+# What was counted when it ran here is not counted a second time.
+_UNCOUNT_SUBMITTED: Final = Statement(
+    update(schema.DAY)
+    .where(_day.day == bindparam("of_day"))
+    .values(submitted=_day.submitted - _ONE)
+)
+_UNCOUNTED: Final = ("done", "failed", "cancelled", "errors", "run_us")
+_UNCOUNT_ENDED: Final = Statement(
+    update(schema.DAY)
+    .where(_day.day == bindparam("of_day"))
+    .values({name: _day[name] - bindparam(f"less_{name}") for name in _UNCOUNTED})
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What was imported.
+
+    Args:
+        jobs: how many jobs.
+        left_out: how many had not ended when they were exported.
+    """
+
+    jobs: int
+    left_out: int
+
+
+def import_history(
+    path: Path, lines: Iterable[bytes], progress: Callable[[int], object] = lambda _: None
+) -> Imported:
+    """Take exported history in, whole or not at all; no server may run meanwhile.
+
+    Args:
+        path: an existing store of this schema version.
+        lines: the export's.
+        progress: told how many jobs were read, now and then.
+
+    Raises:
+        ExportInvalid: it is none, is damaged or newer, or has a job whose id is taken.
+        StoreInUse: a server runs.
+        StoreError: the store cannot be used.
+    """
+    sqlite.require(path)
+    with owned(path), sqlite.translated(path):
+        connection = sqlite.connect(path, "rw", sqlite.WRITER_PRAGMAS)
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            imported = _Import(Transaction(connection, clock.now()), progress).run(lines)
+            connection.execute("COMMIT")
+            sqlite.checkpoint(connection)
+        finally:
+            connection.close()  # which takes back what was not committed
+    return imported
+
+
+@dataclass(slots=True)
+class _Pieces:
+    """A large body that is coming in.
+
+    Args:
+        body_id: its row.
+        seq: how many pieces have come.
+        size: how many bytes.
+    """
+
+    body_id: int
+    seq: int = 0
+    size: int = 0
+
+
+class _Import:
+    """One import, line by line.
+
+    Args:
+        tx: the transaction.
+        progress: told how many jobs were read.
+    """
+
+    def __init__(self, tx: Transaction, progress: Callable[[int], object]) -> None:
+        self._tx = tx
+        self._progress = progress
+        self._known_before = 0
+        self._definitions: dict[int, DefinitionRecord] = {}
+        self._our_definitions: dict[int, int] = {}
+        self._pieces: dict[tuple[int, str], _Pieces] = {}
+        self._jobs = 0
+        self._left_out = 0
+
+    def run(self, lines: Iterable[bytes]) -> Imported:
+        """Take all lines in."""
+        numbered = enumerate(lines, 1)
+        self._begin(_head(numbered))
+        end: End | None = None
+        for number, text in numbered:
+            if end is not None:
+                raise ExportInvalid(f"line {number} stands after the end")
+            try:
+                end = self._take(Line.model_validate(_parsed(text)))
+            except _DAMAGES as error:
+                raise ExportInvalid(f"line {number} is damaged: {_words(error)}") from error
+        if end is None:
+            raise ExportInvalid("it ends too early: the last line is missing")
+        if end.jobs != self._jobs + self._left_out:
+            raise ExportInvalid(f"it should have {end.jobs} jobs")
+        return Imported(self._jobs, self._left_out)
+
+    def _begin(self, head: Head) -> None:
+        """Find out which jobs were here before: those that this store gave their ids."""
+        (origin,) = self._tx.execute(ORIGIN).fetchone()
+        if origin is not None and origin == head.origin:
+            (next_job,) = self._tx.execute(_NEXT_JOB).fetchone()
+            self._known_before = next_job - 1
+
+    def _take(self, line: Line) -> End | None:
+        if [line.definition, line.piece, line.job, line.end].count(None) != 3:  # noqa: PLR2004 - all but one
+            raise ValueError("expected one of definition, piece, job and end")
+        if line.definition is not None:
+            self._definitions[line.definition.id] = line.definition
+        elif line.piece is not None:
+            self._take_piece(line.piece)
+        elif line.job is not None:
+            self._take_job(line.job)
+        return line.end
+
+    def _take_piece(self, piece: PieceRecord) -> None:
+        key = piece.job, piece.side
+        if piece.seq == 0:
+            self._drop(self._pieces.pop(key, None))
+            self._pieces[key] = _Pieces(self._tx.insert(sql.OPEN_BODY, side=piece.side))
+        pieces = self._pieces.get(key)
+        if pieces is None or (pieces.seq, pieces.size) != (piece.seq, piece.seq * CHUNK_SIZE):
+            raise ValueError("a piece of a body is missing before it")
+        data = _decoded(piece.data)
+        if len(data) > CHUNK_SIZE:
+            raise ValueError("a piece of a body is too large")
+        self._tx.execute(sql.PUT_CHUNK, body_id=pieces.body_id, seq=piece.seq, data=data)
+        pieces.seq += 1
+        pieces.size += len(data)
+
+    def _take_job(self, job: JobRecord) -> None:
+        if job.state in ENDED:
+            self._put_job(job)
+            self._jobs += 1
+        else:
+            self._left_out += 1
+        for pieces in self._pieces.values():  # of a job that changed while it was exported
+            self._drop(pieces)
+        self._pieces.clear()
+        if (self._jobs + self._left_out) % _TOLD_EACH == 0:
+            self._progress(self._jobs + self._left_out)
+
+    def _put_job(self, job: JobRecord) -> None:
+        if self._tx.execute(_FIND_JOB, job_id=job.id).fetchone():
+            raise ExportInvalid(f"there is a job {job.id} already")
+        row = {name: getattr(job, name) for name in JobRecord.model_fields if name in _job}
+        row["definition"] = self._our_definition(job.definition)
+        counters = json.dumps(job.counters, separators=(",", ":"))  # as SQLite writes them
+        row["counters"] = counters if job.counters else None
+        self._tx.execute(_PUT_JOB, **row)
+        if job.request is not None:
+            message = self._message(job.id, "request", job.request)
+            self._tx.execute(sql.PUT_REQUEST, secrets=None, **message)
+        if job.response is not None:
+            message = self._message(job.id, "response", job.response)
+            self._tx.execute(sql.PUT_RESPONSE, reason=job.response.reason, **message)
+        for event in job.events:
+            self._tx.execute(_PUT_EVENT, job_id=job.id, **dict(event))
+        for attempt in job.attempts:
+            self._tx.execute(_PUT_ATTEMPT, job_id=job.id, **dict(attempt))
+        if job.id <= self._known_before:
+            self._uncount(job)
+
+    def _message(self, job_id: int, side: str, message: MessageRecord) -> dict[str, Any]:
+        headers = [(name, None if value == REDACTED else value) for name, value in message.headers]
+        content = None if message.body is None else _decoded(message.body)
+        pieces = None if message.body is not None else self._pieces.pop((job_id, side), None)
+        size = pieces.size if pieces else None if content is None else len(content)
+        if size != message.size:
+            raise ValueError(f"the body of the {side} is not whole")
+        if pieces:
+            adopted = {"of_job": job_id, "whole_size": size}
+            self._tx.execute(sql.ADOPT_BODY, body_id=pieces.body_id, **adopted)
+        return {"job_id": job_id, "headers": json.dumps(headers), "content": content}
+
+    def _our_definition(self, definition: int | None) -> int | None:
+        """Find a definition here, or make one; those of other stores have other ids there."""
+        if definition is None or definition in self._our_definitions:
+            return definition and self._our_definitions[definition]
+        record = self._definitions.get(definition)
+        if record is None:
+            raise ValueError(f"there is no definition {definition} above")
+        found = self._tx.execute(_FIND_DEFINITION, of_uuid=record.uuid).fetchone()
+        values = record.model_dump(exclude={"id"})
+        ours = found[0] if found else self._tx.insert(_PUT_DEFINITION, now=self._tx.now, **values)
+        self._our_definitions[definition] = ours
+        return ours
+
+    def _uncount(self, job: JobRecord) -> None:
+        self._tx.execute(_UNCOUNT_SUBMITTED, of_day=job.submitted_at // _DAY)
+        ended_at = job.finished_at or 0
+        failed = job.state == "failed"
+        answered_badly = job.state == "done" and (job.status or 0) >= 400  # noqa: PLR2004 - RFC 9110
+        took = ended_at - job.started_at if job.started_at and job.state != "cancelled" else 0
+        self._tx.execute(
+            _UNCOUNT_ENDED,
+            of_day=ended_at // _DAY,
+            less_done=job.state == "done",
+            less_failed=failed,
+            less_cancelled=job.state == "cancelled",
+            less_errors=failed or answered_badly,
+            less_run_us=max(0, took),
+        )
+
+    def _drop(self, pieces: _Pieces | None) -> None:
+        if pieces is not None:
+            self._tx.execute(_DROP_BODY, body_id=pieces.body_id)
+
+
+def _head(numbered: Iterator[tuple[int, bytes]]) -> Head:
+    _, text = next(numbered, (1, b""))
+    foreign = "this is no export of jobstore's history"
+    try:
+        found = _parsed(text)
+    except (ValueError, RecursionError) as error:
+        raise ExportInvalid(foreign) from error
+    if not isinstance(found, dict) or found.get("jobstore") != "history":
+        raise ExportInvalid(foreign)
+    version = found.get("format")
+    if type(version) is int and version > FORMAT:
+        known = f"this jobstore knows versions up to {FORMAT}; install a newer jobstore"
+        raise ExportInvalid(f"the version of its format is {version}, {known}")
+    try:
+        return Head.model_validate(found)
+    except ValidationError as error:
+        raise ExportInvalid(f"line 1 is damaged: {_words(error)}") from error
+
+
+def _parsed(text: bytes) -> Any:
+    # Headers may have bytes that are no text, which pydantic's own reader of JSON would refuse.
+    return json.loads(text)
+
+
+def _decoded(text: str) -> bytes:
+    return b64decode(text, validate=True)
+
+
+_DAMAGES: Final = (
+    ValueError,  # also of pydantic, of base64 and of JSON
+    TypeError,
+    RecursionError,
+    sqlite3.IntegrityError,
+)
+
+
+def _words(error: Exception) -> str:
+    """Say what is wrong with a line."""
+    match error:
+        case ValidationError():
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"]))
+            return f"{place}: {first['msg']}" if place else first["msg"]
+        case sqlite3.IntegrityError():
+            return f"that cannot be ({error})"
+        case _:
+            return str(error) or type(error).__name__

@@ -1,0 +1,216 @@
+"""Questions that the history answers with more than a list of its jobs."""
+
+from array import array
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cache
+from heapq import nlargest
+from itertools import chain
+from json import loads
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Integer, and_, case, func, literal_column, or_, select
+
+from jobstore.errors import DefinitionNotFound
+from jobstore.job import Job
+from jobstore.lifecycle import State
+from jobstore.store import history_statements as sql
+from jobstore.store import schema
+from jobstore.store.codec import decode_job, encode_ids
+from jobstore.store.history import WINDOW, History
+from jobstore.store.lock import is_owned
+from jobstore.store.search import Death, Search, asker
+from jobstore.store.sqlite import Statement, constant
+from jobstore.store.statements import in_state
+from jobstore.store.transitions import LARGEST_ID
+
+_job, _definition = schema.JOB.c, schema.DEFINITION.c
+# All time zones differ by whole numbers of these from each other.
+QUARTER: Final = 900_000_000
+
+
+class By(StrEnum):
+    """What figures are told apart by."""
+
+    PATH = "path"  # without its query
+    DEFINITION = "definition"
+
+
+@dataclass(slots=True)
+class Figures:
+    """What many jobs have in common, in figures.
+
+    Args:
+        name: the path or the name of the definition; None for jobs that are runs of none.
+        count: how many there are.
+        errors: how many failed, or were answered with a status of 400 or more.
+        took: how long the last attempt at each took that was done or failed, in microseconds.
+    """
+
+    name: str | None
+    count: int = 0
+    errors: int = 0
+    took: "array[int]" = field(default_factory=lambda: array("q"))
+
+    def percentiles(self, *percents: int) -> list[int | None]:
+        """Tell how long so many percent of the attempts took at most; None if there were none."""
+        if not self.took:
+            return [None for _ in percents]
+        ordered = sorted(self.took)
+        return [ordered[-(-len(ordered) * percent // 100) - 1] for percent in percents]
+
+
+@dataclass(slots=True)
+class Span:
+    """What was submitted in a quarter of an hour.
+
+    Args:
+        start: its beginning, in microseconds since 1970.
+        count: how many jobs.
+        errors: how many of them failed, or were answered with a status of 400 or more.
+    """
+
+    start: int
+    count: int = 0
+    errors: int = 0
+
+
+async def figures(history: History, search: Search, by: By) -> list[Figures]:
+    """Tell how often and how long jobs ran, the most frequent ones first.
+
+    Args:
+        history: where.
+        search: which jobs.
+        by: what they are told apart by.
+    """
+    found: defaultdict[str | int | None, Figures] = defaultdict(lambda: Figures(None))
+    statement = _figures(by, frozenset(search.values))
+    async for rows in history.parts(statement, search):
+        for key, count, errors, took in rows:
+            figures = found[key]
+            figures.count += count
+            figures.errors += errors
+            if took:
+                figures.took.extend(loads(f"[{took}]"))
+    named = await names(history) if by is By.DEFINITION else {}
+    for key, figures in found.items():
+        figures.name = named.get(key) if by is By.DEFINITION else str(key)
+    return sorted(found.values(), key=lambda figures: (-figures.count, figures.name or ""))
+
+
+async def activity(history: History, search: Search) -> list[Span]:
+    """Tell how much was submitted in each quarter of an hour in which there was anything."""
+    found: dict[int, Span] = {}
+    async for rows in history.parts(_activity(frozenset(search.values)), search):
+        for number, count, errors in rows:
+            span = found.setdefault(number, Span(number * QUARTER))
+            span.count += count
+            span.errors += errors
+    return [found[number] for number in sorted(found)]
+
+
+async def longest(history: History, search: Search, now: int, limit: int) -> list[Job]:
+    """Find the jobs whose last attempt took longest; one that runs counts up to now.
+
+    Args:
+        history: where.
+        search: which jobs.
+        now: microseconds since 1970.
+        limit: how many.
+    """
+    found: list[Any] = []
+    least = {"least": -LARGEST_ID}
+    statement = sql.longest(frozenset(search.values))
+    async for rows in history.parts(statement, search, least, now=now, limit=min(limit, WINDOW)):
+        found = nlargest(limit, chain(found, rows), key=lambda row: row[0])
+        if len(found) == limit:
+            least["least"] = found[-1][0]
+    return [decode_job(row[1:]) for row in found]
+
+
+async def askers(history: History, jobs: Sequence[Job]) -> dict[int, str]:
+    """Tell who asked for the cancellation of jobs, by their ids, as far as that is known."""
+    ids = encode_ids(job.id for job in jobs if job.cancel_asked_at is not None)
+    rows = await history.rows(sql.ASKERS, ids=ids)
+    return {job_id: asker(detail) for job_id, detail in rows if detail}
+
+
+async def definitions_named(history: History, reference: str) -> tuple[int, ...]:
+    """Find definitions by name, path, uuid or id, whether they were deleted or not.
+
+    Raises:
+        DefinitionNotFound: there is none.
+    """
+    found: list[int] = []
+    after = 0
+    while rows := await history.rows(sql.DEFINITIONS, after=after, limit=WINDOW):
+        found += [row[0] for row in rows if reference in {str(row[0]), *row[1:]}]
+        after = rows[-1][0]
+    if not found:
+        raise DefinitionNotFound(reference)
+    return tuple(found)
+
+
+async def death(history: History, path: Path) -> Death:
+    """Tell which start of the server was the last one whose end nobody has seen.
+
+    Args:
+        history: where.
+        path: the store's file, whose lock tells whether a server runs.
+    """
+    ((last,),) = await history.rows(sql.LAST_BOOT)
+    over = (last or 0) - is_owned(path)
+    rows = await history.rows(sql.DIED, over=over)
+    if not rows:
+        return Death(boot=0, over=over)
+    ((boot, pid, started_at),) = rows
+    following = await history.rows(sql.NEXT_BOOT, boot=boot)
+    restarted_at = following[0][1] if following else None
+    return Death(boot=boot, over=over, pid=pid, started_at=started_at, restarted_at=restarted_at)
+
+
+async def names(history: History) -> dict[str | int | None, str]:
+    """Give the names of all definitions by their ids, whether they were deleted or not."""
+    named: dict[str | int | None, str] = {}
+    after = 0
+    while rows := await history.rows(sql.DEFINITIONS, after=after, limit=WINDOW):
+        named |= {row[0]: row[1] for row in rows}
+        after = rows[-1][0]
+    return named
+
+
+_ONE: Final = literal_column("1", Integer)
+_question_mark: Final = constant("?")
+_without_query: Final = func.substr(
+    _job.path, _ONE, func.instr(_job.path + _question_mark, _question_mark) - _ONE
+)
+_count: Final = func.count()
+_error: Final = or_(
+    in_state(State.FAILED),
+    and_(in_state(State.DONE), _job.status >= literal_column("400", Integer)),
+)
+_errors: Final = func.count(case((_error, _ONE)))
+_took: Final = case((in_state(State.DONE, State.FAILED), _job.finished_at - _job.started_at))
+
+
+@cache
+def _figures(by: By, conditions: frozenset[str]) -> Statement:
+    """Sum up a window; how long each attempt took is given as a list, which costs least."""
+    columns: dict[By, ColumnElement[Any]] = {
+        By.PATH: _without_query,
+        By.DEFINITION: _job.definition,
+    }
+    key = columns[by].label("key")
+    selected = select(key, _count, _errors, func.group_concat(_took)).group_by(key)
+    return Statement(sql.in_window(selected, conditions))
+
+
+@cache
+def _activity(conditions: frozenset[str]) -> Statement:
+    quarter = literal_column(f"submitted_at / {QUARTER}", Integer).label("quarter")
+    columns: tuple[ColumnElement[Any], ...] = (quarter, _count, _errors)
+    selected = select(*columns).select_from(schema.JOB).group_by(quarter)
+    return Statement(sql.in_window(selected, conditions))

@@ -1,0 +1,226 @@
+"""Schedules in the store: what is due becomes jobs, each fire time once."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from jobstore.clock import SECOND, Alarm, Clock, iso
+from jobstore.definition import Definition
+from jobstore.errors import NotAccepting, NoTarget
+from jobstore.job import Dialect, Trigger
+from jobstore.schedule import Decision, decide
+from jobstore.store import definition_statements as sql
+from jobstore.store import transitions
+from jobstore.store.definitions import decoded
+from jobstore.store.dispatch import Dispatcher
+from jobstore.store.sqlite import Connection
+from jobstore.store.writer import Transaction, Writer
+
+# How many definitions one step may look at: it stalls nobody for longer than a few milliseconds.
+STEP: Final = 10
+# How many jobs it may submit.
+_AT_ONCE: Final = 50
+
+# Finds the name of the target that owns a path, or raises NoTarget.
+FindTarget: TypeAlias = Callable[[str], str]
+# Where a walk through what is due has come to: a fire time and the id of its definition.
+Place: TypeAlias = tuple[int, int]
+BEGINNING: Final[Place] = (-1, 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fired:
+    """What was done about one definition that was due.
+
+    Args:
+        definition: the definition as it stood before.
+        decision: what was decided.
+        jobs: the ids of the runs that were submitted.
+        target: the name of the target that they ask, or None if none owns their path.
+        busy: the oldest run that had not ended, or None.
+    """
+
+    definition: Definition
+    decision: Decision
+    jobs: Sequence[int] = ()
+    target: str | None = None
+    busy: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """What a step needs to know.
+
+    Args:
+        target_of: who will be asked.
+        since: from when on somebody has watched for fire times.
+        place: where the last step came to.
+        room: how many jobs may be submitted.
+    """
+
+    target_of: FindTarget
+    since: int
+    place: Place
+    room: int
+
+
+class Schedules:
+    """Turn what is due into jobs, and tell when something is.
+
+    Args:
+        writer: the one writer.
+        reader: a connection for reading.
+        dispatcher: who has to know what waits.
+        room: tells how many jobs are taken in just now.
+        revision: tells how often a process has changed a schedule.
+        secret: the lower-case names of headers to forget when a job ends.
+        clock: what time it is.
+    """
+
+    def __init__(  # noqa: PLR0913 - it is put together in one place
+        self,
+        writer: Writer,
+        reader: Connection,
+        dispatcher: Dispatcher,
+        *,
+        room: Callable[[], int],
+        revision: Callable[[], int],
+        secret: frozenset[str],
+        clock: Clock,
+    ) -> None:
+        self._writer = writer
+        self._reader = reader
+        self._dispatcher = dispatcher
+        self._room = room
+        self._revision = revision
+        self._secret = secret
+        self._clock = clock
+        self._alarm = Alarm(clock)
+        self._noticed = revision()
+        self._busy: set[int] = set()
+
+    # --- when -----------------------------------------------------------------------------------
+
+    async def due(self, looked_at: int, seconds: float | None = None) -> None:
+        """Wait until it is time to look at the schedules again.
+
+        Args:
+            looked_at: when the last look began; what was due by then has been seen.
+            seconds: how long to wait at most, or None.
+        """
+        row = await self._reader.row(sql.NEXT_FIRING, now=looked_at)
+        self._alarm.set(row and row[0])
+        if seconds is not None:
+            self._alarm.set(self._clock() + int(seconds * SECOND))
+        await self._alarm.wait()
+
+    def scheduled(self, fires_at: int | None) -> None:
+        """Note when a definition fires next."""
+        self._alarm.set(fires_at)
+
+    def ended(self, *job_ids: int) -> None:
+        """Note that jobs have ended, for which others may have waited."""
+        if not self._busy.isdisjoint(job_ids):
+            self._busy.difference_update(job_ids)
+            self._alarm.set(0)
+
+    def notice(self) -> None:
+        """Note it if another process has changed a schedule."""
+        if (revision := self._revision()) != self._noticed:
+            self._noticed = revision
+            self._alarm.set(0)
+
+    # --- what -----------------------------------------------------------------------------------
+
+    async def fire(self, target_of: FindTarget, since: int, place: Place) -> list[Fired]:
+        """Work off some of what is due: the runs come into being as their fire times pass away.
+
+        Args:
+            target_of: finds the name of the target that owns a path.
+            since: from when on somebody has watched for fire times.
+            place: where the last step came to.
+
+        Returns:
+            what was done, in the order of the walk; nothing is left if that is nothing.
+
+        Raises:
+            NotAccepting: the queue is full, or the server drains; what is due stays due.
+            StoreError: it could not be written; likewise.
+        """
+        order = _Order(target_of, since, place, self._room())
+        return await self._writer.run(lambda tx: self._fire(tx, order), self._fired)
+
+    def _fired(self, fired: Sequence[Fired]) -> None:
+        for each in fired:
+            if each.target is not None and each.jobs:
+                self._dispatcher.lined_up(len(each.jobs))
+                self._dispatcher.enqueued(each.target)
+            if each.decision.waits and each.busy is not None:
+                self._busy.add(each.busy)
+
+    def _fire(self, tx: Transaction, order: _Order) -> list[Fired]:
+        after_at, after_id = order.place
+        rows = tx.execute(
+            sql.FIRING, now=tx.now, after_at=after_at, after_id=after_id, limit=STEP
+        ).fetchall()
+        if rows and order.room < 1:
+            raise NotAccepting("the queue is full, or the server drains")
+        fired: list[Fired] = []
+        left = min(order.room, _AT_ONCE)
+        for row in rows:
+            if left < 1:
+                break
+            fired.append(self._fire_one(tx, decoded(row), order, left))
+            left -= len(fired[-1].jobs)
+        return fired
+
+    def _fire_one(
+        self, tx: Transaction, definition: Definition, order: _Order, limit: int
+    ) -> Fired:
+        due, schedule = definition.fires_at, definition.draft.schedule
+        assert due is not None
+        assert schedule is not None
+        busy, busy_since = _oldest_unended(tx, definition.id)
+        decision = decide(
+            schedule, due, tx.now, since=order.since, busy_since=busy_since, limit=limit
+        )
+        if decision.waits or not _move_on(tx, definition.id, due, decision.next_at):
+            return Fired(definition=definition, decision=decision, busy=busy)
+        for at in decision.skipped:
+            assert busy is not None
+            detail = f"the run that was due at {iso(at)} was skipped"
+            transitions.note(tx, busy, "overlapped", detail)
+        target = _target(order.target_of, definition.draft.request.path)
+        jobs = [] if target is None else self._run(tx, definition, decision.runs, target)
+        return Fired(definition=definition, decision=decision, jobs=jobs, target=target, busy=busy)
+
+    def _run(
+        self, tx: Transaction, definition: Definition, times: Sequence[int], target: str
+    ) -> list[int]:
+        run = definition.run(target, Dialect.NATIVE, definition.owner, Trigger.SCHEDULE)
+        body = run.request.body
+        assert isinstance(body, bytes)
+        jobs = []
+        for at in times:
+            job_id = transitions.submit(tx, run, body, self._secret, None)
+            if tx.now - at >= SECOND:
+                transitions.note(tx, job_id, "late", f"it was due at {iso(at)}")
+            jobs.append(job_id)
+        return jobs
+
+
+def _oldest_unended(tx: Transaction, definition: int) -> tuple[int | None, int | None]:
+    row = tx.execute(sql.OLDEST_UNENDED, definition=definition).fetchone()
+    return (None, None) if row is None else (row[0], row[1])
+
+
+def _move_on(tx: Transaction, definition: int, due: int, next_at: int | None) -> bool:
+    row = tx.execute(sql.FIRE, definition=definition, due=due, next_at=next_at).fetchone()
+    return row is not None
+
+
+def _target(target_of: FindTarget, path: str) -> str | None:
+    try:
+        return target_of(path)
+    except NoTarget:
+        return None

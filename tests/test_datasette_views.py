@@ -1,0 +1,98 @@
+"""Datasette, which none of us wrote, shows the views of a live store; nobody has to wait for it."""
+
+import asyncio
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession
+
+from tests.client import Client
+from tests.conftest import Serve
+from tests.stores import rows
+from tests.test_views import COLUMNS
+
+BEFORE = 30
+MEANWHILE = 200
+
+
+@contextmanager
+def datasette(store_path: Path) -> Iterator[str]:
+    """Start Datasette with a store, as a stranger would, and give its URL."""
+    command = [str(Path(sys.executable).with_name("datasette")), "serve", str(store_path)]
+    unhurried = ("--setting", "sql_time_limit_ms", "60000")
+    with subprocess.Popen(
+        [*command, "--port", "0", *unhurried],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        found = (re.search(r"http://\S+:\d+", line) for line in process.stderr)
+        url = next(match[0] for match in found if match)
+        reading = Thread(target=process.stderr.read)
+        reading.start()
+        try:
+            yield url
+        finally:
+            process.terminate()
+            reading.join()
+
+
+async def shown(client: Client, path: str) -> Any:
+    answer = await client("GET", path)
+    assert answer.status == 200, answer
+    return json.loads(answer.body)
+
+
+@pytest.mark.parametrize("view", COLUMNS)
+async def test_datasette_shows_a_view_of_a_live_store_while_it_takes_submissions(
+    serve: Serve, store_path: Path, http: ClientSession, view: str
+) -> None:
+    client = Client(http, (await serve()).url)
+    for number in range(BEFORE):
+        await client.done(f"/_api/version?n={number}")
+
+    async def submissions() -> None:
+        for number in range(MEANWHILE):
+            await client.submit(f"/_api/version?m={number}")
+
+    with datasette(store_path) as url:
+        reader = Client(http, url)
+        submitting = asyncio.create_task(submissions())
+        looks = 0
+        while not submitting.done():
+            found = await shown(reader, f"/jobs/{view}.json?_shape=objects&_size=20")
+            assert list(found["rows"][0]) == COLUMNS[view]
+            looks += 1
+        await submitting
+        assert looks > 0
+        page = await reader("GET", f"/jobs/{view}")
+        assert page.status == 200
+        count = await shown(
+            reader, "/jobs.json?_shape=array&sql=select+count(*)+as+n,max(job_id)+as+m+from+history"
+        )
+    assert count == [{"n": BEFORE + MEANWHILE, "m": BEFORE + MEANWHILE}]
+    assert rows(store_path, "SELECT count(*) FROM job") == [(BEFORE + MEANWHILE,)]
+
+
+async def test_a_look_at_the_views_pins_nothing_so_the_wal_can_be_cut_back(
+    serve: Serve, store_path: Path, http: ClientSession
+) -> None:
+    server = await serve()
+    client = Client(http, server.url)
+    await client.done("/_api/version")
+    with datasette(store_path) as url:
+        reader = Client(http, url)
+        for view in COLUMNS:
+            await shown(reader, f"/jobs/{view}.json?_shape=objects")
+        await server.store.upkeep.checkpoint()
+        wal = store_path.with_name(f"{store_path.name}-wal")
+        assert wal.stat().st_size == 0

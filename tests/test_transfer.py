@@ -1,0 +1,412 @@
+"""History moves from one store to another: all of it as it was, or nothing."""
+
+import gzip
+import json
+import os
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobstore.clock import SECOND
+from jobstore.definition import Draft
+from jobstore.job import Failure, Trigger
+from jobstore.message import Request
+from jobstore.retry import Ended
+from jobstore.store import schema
+from jobstore.store.bodies import CHUNK_SIZE
+from jobstore.store.lock import owned
+from jobstore.store.migrate import migrate
+from jobstore.store.records import JobRecord
+from tests.commands import jobstore, refused, said, start
+from tests.stock import Stock, stocked
+from tests.stores import check_sound, rows, timeline
+
+START = 1_700_000_000 * SECOND
+LARGE = os.urandom(2 * CHUNK_SIZE + 17)
+SECRET = (("Authorization", "geheim"), ("X-Api-Key", "geheim"), ("X-Odd", "\udcff"))
+
+_JOB_COLUMNS = [column.name for column in schema.JOB.columns if column.name != "boot"]
+EVERYTHING = {
+    "job": f"SELECT {', '.join(_JOB_COLUMNS)} FROM job",  # noqa: S608 - our own words
+    "request": "SELECT job_id, content FROM request",
+    "response": "SELECT * FROM response",
+    "chunk": (
+        "SELECT job_id, side, seq, data FROM chunk JOIN body ON body.id = body_id ORDER BY 1, 2, 3"
+    ),
+    "event": "SELECT job_id, at, event, detail FROM event ORDER BY 1, 2, 3",
+    "attempt": "SELECT * FROM attempt",
+    "daily": "SELECT * FROM daily",
+    "definition": "SELECT uuid, name, path, owner FROM definition",
+}
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Path:
+    """Make another store, which is empty."""
+    path = tmp_path / "other.db"
+    migrate(path)
+    return path
+
+
+async def ended(stock: Stock) -> None:
+    """Make jobs 1 to 5, which have ended in all the ways there are."""
+    made = await stock.store.definitions.create(
+        Draft(name="nightly", path="/d/nightly", request=Request(method="GET", path="/a")), "root"
+    )
+    large = {"body": LARGE, "headers": (("X-Odd", "\udcff"),), "reason": "Fine"}
+    await stock.done("/a?b=c", definition=made.id, trigger=Trigger.CLI, body=LARGE, answer=large)
+    stock.clock.move(1.5)
+    await stock.fetch(await stock.done("/b", 404, headers=SECRET, body=b"ask", owner="alice"))
+    claim = await stock.running("/c")
+    handle = stock.handle(claim)
+    handle.report(40)
+    handle.count("ROWS", 7)
+    handle.warn("row 17 is odd")
+    await stock.store.retry(claim, 0, Ended(failure=Failure.TIMEOUT, detail="too slow"))
+    stock.clock.move(1)
+    await stock.failed("/d", method="POST")
+    await stock.store.cancel(3, by="alice")
+    await stock.store.delete(await stock.done("/e"))
+
+
+def content(path: Path) -> dict[str, list[Any]]:
+    return {name: rows(path, statement) for name, statement in EVERYTHING.items()}
+
+
+def exported(path: Path, *options: object) -> list[dict[str, Any]]:
+    said("export", "history.jsonl", "--force", "--store", path, *options)
+    return [json.loads(line) for line in Path("history.jsonl").read_bytes().splitlines()]
+
+
+def written(*lines: Any) -> Path:
+    path = Path("given.jsonl")
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+# --- there and back -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["history.jsonl", "history.jsonl.gz"])
+def test_all_of_it_arrives_as_it_was(store_path: Path, other: Path, name: str) -> None:
+    stocked(store_path, ended, START)
+    assert said("export", name) == f"{name}: 5 jobs of jobs.db\n"
+    assert said("import", name, "--store", other) == f"{other}: imported 5 jobs\n"
+    assert content(other) == content(store_path)
+    check_sound(other)
+    assert said("check", "--store", other).startswith(f"{other}: ok; ")
+
+
+def test_what_was_imported_can_be_exported_again(store_path: Path, other: Path) -> None:
+    stocked(store_path, ended, START)
+    first = exported(store_path)
+    said("import", "history.jsonl", "--store", other)
+    _, *again = exported(other)
+    found, before = (
+        [record["definition"]["uuid"] for record in records if "definition" in record]
+        for records in (again, first)
+    )
+    assert found == before
+    assert [r for r in again if "definition" not in r] == [
+        r for r in first[1:] if "definition" not in r
+    ]
+
+
+def test_a_store_goes_on_where_the_imported_ids_end(store_path: Path, other: Path) -> None:
+    stocked(store_path, ended, START)
+    exported(store_path)
+    said("import", "history.jsonl", "--store", other)
+
+    async def another(stock: Stock) -> None:
+        assert await stock.queued() == 6
+        await stock.fetch(1)
+
+    stocked(other, another, START)
+    assert jobstore("show", 1, "--body", "response", "--store", other).stdout_bytes == LARGE
+    assert timeline(other, 1)[-1] == "fetched"
+
+
+def test_a_part_of_it_is_moved_by_its_range(store_path: Path, other: Path) -> None:
+    stocked(store_path, ended, START)
+    records = exported(store_path, "--range", "2023-11-14T22:13:21..2023-11-14T22:13:22")
+    assert [record["job"]["id"] for record in records if "job" in record] == [3, 2]
+    said("import", "history.jsonl", "--store", other)
+    exported(store_path, "--until", "2023-11-14T22:13:21")
+    said("import", "history.jsonl", "--store", other)
+    assert rows(other, "SELECT id FROM job") == [(1,), (2,), (3,)]
+    check_sound(other)
+
+
+def test_history_goes_through_a_pipe(store_path: Path, other: Path) -> None:
+    stocked(store_path, ended, START)
+    lines = jobstore("export", "-").stdout_bytes
+    assert said("import", "-", "--store", other, input=gzip.compress(lines)) == (
+        f"{other}: imported 5 jobs\n"
+    )
+    assert content(other) == content(store_path)
+
+
+def test_scripts_are_told_how_much_it_was(store_path: Path, other: Path) -> None:
+    stocked(store_path, ended, START)
+    told = json.loads(said("export", "h.gz", "--json"))
+    assert told == {"store": "jobs.db", "export": "h.gz", "jobs": 5}
+    told = json.loads(said("import", "h.gz", "--json", "--store", other))
+    assert told == {"store": str(other), "import": "h.gz", "jobs": 5, "left_out": 0}
+
+
+def test_a_record_has_a_place_for_every_column_of_a_job() -> None:
+    columns = {column.name for column in schema.JOB.columns} - {"boot"}
+    parts = {"request", "response", "events", "attempts"}
+    assert set(JobRecord.model_fields) == columns | parts
+
+
+def test_an_export_leaves_the_processor_to_the_server(store_path: Path) -> None:
+    async def large(stock: Stock) -> None:
+        await stock.done(answer={"body": LARGE * 2})
+
+    stocked(store_path, large, START)
+    with start("export", "-") as process:  # which waits until somebody reads on
+        assert process.stdout is not None
+        assert process.stdout.read(1) == b"{"
+        assert os.getpriority(os.PRIO_PROCESS, process.pid) == 19
+        assert process.stdout.read().endswith(b'{"end":{"jobs":1}}\n')
+    assert os.getpriority(os.PRIO_PROCESS, 0) < 19
+
+
+# --- what is not moved --------------------------------------------------------------------------
+
+
+def test_no_secret_is_exported(store_path: Path) -> None:
+    Path("jobs.toml").write_text('[privacy]\nredact = ["x-api-key"]')
+
+    async def with_secrets(stock: Stock) -> None:
+        await stock.done(headers=SECRET)
+        await stock.queued(headers=SECRET)
+
+    stocked(store_path, with_secrets, START)
+    exported(store_path, "--config", "jobs.toml")
+    text = Path("history.jsonl").read_text()
+    assert "geheim" not in text
+    assert text.count("[redacted]") == 4
+
+
+def test_only_the_owner_of_an_export_may_read_it(store_path: Path) -> None:
+    stocked(store_path, ended, START)
+    exported(store_path)
+    assert Path("history.jsonl").stat().st_mode & 0o777 == 0o600
+
+
+def test_what_had_not_ended_is_exported_but_not_imported_for_it_would_run_twice(
+    store_path: Path, other: Path
+) -> None:
+    async def begun(stock: Stock) -> None:
+        await stock.done("/a")
+        await stock.queued("/b", body=LARGE)
+        await stock.running("/c")
+
+    stocked(store_path, begun, START)
+    states = [record["job"]["state"] for record in exported(store_path) if "job" in record]
+    assert states == ["running", "queued", "done"]
+    assert said("import", "history.jsonl", "--store", other) == (
+        f"{other}: imported 1 job; left out 2 jobs that had not ended\n"
+    )
+    assert rows(other, "SELECT id FROM job") == [(1,)]
+    assert rows(other, "SELECT count(*) FROM body") == [(0,)]
+    check_sound(other)
+
+
+def test_what_comes_back_to_its_store_is_not_counted_a_second_time(store_path: Path) -> None:
+    stocked(store_path, ended, START)
+    exported(store_path)
+    before = content(store_path)
+
+    async def forgotten(stock: Stock) -> None:
+        await stock.store.delete_all()
+        stock.clock.move(10)
+        await stock.store.upkeep.forget(stock.clock.now)
+        await stock.store.upkeep.sweep()
+
+    stocked(store_path, forgotten, START + 10 * SECOND)
+    assert rows(store_path, "SELECT count(*) FROM job") == [(0,)]
+    said("import", "history.jsonl")
+    assert content(store_path)["daily"] == before["daily"]
+    assert content(store_path)["job"] == before["job"]
+    check_sound(store_path)
+
+
+def test_a_definition_that_is_there_is_found_again_by_its_uuid(store_path: Path) -> None:
+    stocked(store_path, ended, START)
+    exported(store_path)
+    with closing(sqlite3.connect(store_path)) as file, file:
+        file.execute("PRAGMA foreign_keys = ON")
+        file.execute("DELETE FROM job")
+    said("import", "history.jsonl")
+    assert rows(store_path, "SELECT count(*) FROM definition") == [(1,)]
+    assert rows(store_path, "SELECT deleted_at FROM definition") == [(None,)]
+
+
+# --- what is refused ----------------------------------------------------------------------------
+
+
+def nothing_was_imported(path: Path, *arguments: object) -> str:
+    before = content(path)
+    told = refused("import", *arguments, "--store", path)
+    assert content(path) == before
+    check_sound(path)
+    return told
+
+
+def test_where_an_id_is_taken_nothing_is_imported(store_path: Path, other: Path) -> None:
+    stocked(store_path, ended, START)
+    exported(store_path)
+
+    async def three(stock: Stock) -> None:
+        await stock.many(3)
+
+    stocked(other, three, START)
+    told = nothing_was_imported(other, "history.jsonl")
+    assert told == "jobstore: there is a job 3 already; nothing was imported\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (b"", "this is no export of jobstore's history"),
+        (b"\n", "this is no export"),
+        (b"[1]\n", "this is no export"),
+        (b"[" * 100_000, "this is no export"),
+        (b"id,state\n1,done\n", "this is no export"),
+        (os.urandom(1000), "this is no export"),
+        (gzip.compress(b"id,state\n", mtime=0), "this is no export"),
+        (b'{"jobstore": "history"}\n', "line 1 is damaged: format: Field required"),
+    ],
+)
+def test_what_is_no_export_is_refused(other: Path, content: bytes, complaint: str) -> None:
+    Path("given").write_bytes(content)
+    assert complaint in nothing_was_imported(other, "given")
+
+
+def test_an_export_of_a_newer_version_is_refused(store_path: Path, other: Path) -> None:
+    stocked(store_path, ended, START)
+    head, *lines = exported(store_path)
+    told = nothing_was_imported(other, written(head | {"format": 2, "new": 1}, *lines))
+    assert told == (
+        "jobstore: the version of its format is 2, this jobstore knows versions up to 1; "
+        "install a newer jobstore; nothing was imported\n"
+    )
+
+
+def test_an_export_that_ends_too_early_is_refused(store_path: Path, other: Path) -> None:
+    stocked(store_path, ended, START)
+    *lines, _ = exported(store_path)
+    assert "the last line is missing" in nothing_was_imported(other, written(*lines))
+    said("export", "history.gz")
+    whole = Path("history.gz").read_bytes()
+    for size in (len(whole) // 2, len(whole) - 1):
+        Path("history.gz").write_bytes(whole[:size])
+        assert "its compression is damaged" in nothing_was_imported(other, "history.gz")
+
+
+def test_an_export_whose_bytes_were_changed_is_refused(store_path: Path, other: Path) -> None:
+    stocked(store_path, ended, START)
+    said("export", "history.gz")
+    whole = bytearray(Path("history.gz").read_bytes())
+    whole[len(whole) // 2] ^= 0xFF
+    Path("history.gz").write_bytes(whole)
+    assert "nothing was imported" in nothing_was_imported(other, "history.gz")
+
+
+def _without(name: str) -> Callable[[list[Any]], object]:
+    def drop(records: list[Any]) -> None:
+        del records[next(n for n, record in enumerate(records) if name in record)]
+
+    return drop
+
+
+def _with(**changed: Any) -> Callable[[list[Any]], object]:
+    def change(records: list[Any]) -> None:
+        next(record["job"] for record in records if "job" in record).update(changed)
+
+    return change
+
+
+DAMAGES: dict[str, tuple[Callable[[list[Any]], object], str]] = {
+    "a missing job": (_without("job"), "it should have 5 jobs"),
+    "a missing definition": (_without("definition"), "there is no definition 1 above"),
+    "a missing piece": (_without("piece"), "a piece of a body is missing before it"),
+    "a job twice": (lambda records: records.insert(2, records[1]), "there is a job 5 already"),
+    "a line after the end": (lambda records: records.append(records[1]), "stands after the end"),
+    "another word": (lambda records: records.insert(1, {"note": 1}), "note: Extra inputs are not"),
+    "no record": (lambda records: records.insert(1, 7), "line 2 is damaged: Input should be"),
+    "two records": (lambda records: records[1].update(records[-1]), "expected one of definition"),
+    "an unknown state": (_with(state="lost"), "line 2 is damaged: job.state: Input should be"),
+    "a state against its times": (_with(finished_at=None), "that cannot be (CHECK constraint"),
+    "an id that is none": (_with(id=0), "job.id: Input should be greater than 0"),
+    "an id that is too large": (_with(id=2**63), "job.id: Input should be less than"),
+    "a time that is text": (_with(submitted_at="now"), "job.submitted_at: Input should be"),
+    "text that is none": (_with(path="\ud800"), "line 2 is damaged: "),
+    "a body that is none": (
+        _with(request={"headers": [], "body": "?", "size": 1}),
+        "line 2 is damaged: ",
+    ),
+    "a body of another size": (
+        _with(request={"headers": [], "body": "YQ==", "size": 2}),
+        "the body of the request is not whole",
+    ),
+    "headers that are none": (
+        _with(request={"headers": [["a"]], "body": "", "size": 0}),
+        "line 2 is damaged: ",
+    ),
+    "headers that are numbers": (
+        _with(request={"headers": 7, "body": "", "size": 0}),
+        "line 2 is damaged: ",
+    ),
+}
+
+
+@pytest.mark.parametrize(("damage", "complaint"), DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_export_is_refused_whole(
+    store_path: Path,
+    other: Path,
+    damage: Callable[[list[Any]], object],
+    complaint: str,
+) -> None:
+    stocked(store_path, ended, START)
+    records = exported(store_path)
+    damage(records)
+    told = nothing_was_imported(other, written(*records))
+    assert complaint in told
+    assert told.endswith("; nothing was imported\n")
+
+
+def test_nothing_is_imported_while_a_server_runs(store_path: Path, other: Path) -> None:
+    stocked(store_path, ended, START)
+    exported(store_path)
+    with owned(other):
+        told = nothing_was_imported(other, "history.jsonl")
+    assert f"the server with pid {os.getpid()} owns this store; stop it first" in told
+
+
+def test_files_and_stores_that_cannot_be_used_are_named(store_path: Path, tmp_path: Path) -> None:
+    stocked(store_path, ended, START)
+    Path("taken").write_text("mine")
+    assert refused("export", "taken") == ("jobstore: taken: the file exists; --force replaces it\n")
+    assert "this is the store itself" in refused("export", store_path, "--force")
+    assert "its folder does not exist" in refused("export", "no/where")
+    assert "this is not a file" in refused("export", tmp_path, "--force")
+    assert "only .gz is compressed" in refused("export", "history.zst", code=2)
+    assert "No such file" in refused("import", "none")
+    assert "no such store" in refused("import", "taken", "--store", "none.db")
+    assert Path("taken").read_text() == "mine"
+    assert sorted(path.name for path in tmp_path.iterdir() if "taken" in path.name) == ["taken"]
+    backwards = ("--range", "2023-11-15..2023-11-14")
+    assert "ends before it begins" in refused("export", "x", *backwards, code=2)
