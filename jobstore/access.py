@@ -16,11 +16,11 @@ from aiohttp.typedefs import Handler
 
 from jobstore import passwords, wire
 from jobstore.account import Account, Identity
-from jobstore.errors import TooManyLogins
+from jobstore.errors import JobstoreError, StoreError, TooManyLogins
 from jobstore.store.accounts import Accounts, Roll
 from jobstore.targets.inprocess import current
 
-# How long a verified password is remembered, and how many of them at most.
+# How long a verified password is remembered after its last use, and how many of them at most.
 REMEMBERED_SECONDS: Final = 300.0
 REMEMBERED: Final = 10_000
 # How long a login is held up after one that has failed: twice as long each time, up to a limit.
@@ -34,38 +34,40 @@ COUNTED: Final = 10_000
 COUNT_LIMIT: Final = 32
 # How many passwords are verified at the same time: each takes 64 MiB and a thread.
 VERIFIERS: Final = 2
-# How many logins may wait for that, or be held up; the others are refused at once.
+# How many logins may wait for that, or be held up, in all and from one address; the others are
+# refused at once.
 WAITING: Final = 200
+WAITING_BY_ADDRESS: Final = 50
+
+# No account has a longer name, so what is cut here is nobody's.
+_LONGEST_NAME: Final = 65
 
 K = TypeVar("K")
 V = TypeVar("V")
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Verified:
     """A password that was found to be right.
 
     Args:
-        account: whose, as it stood then.
+        name: whose.
+        password: its hash, as it was then.
         until: how long that is remembered.
     """
 
-    account: Account
+    name: str
+    password: str
     until: float
 
 
-@dataclass(slots=True)
-class _Failures:
-    """Logins that have failed in a row.
+@dataclass(frozen=True, slots=True)
+class _Login:
+    """A password that is being verified, for all requests that came with it."""
 
-    Args:
-        count: how many.
-        until: how long they are held against whoever comes next.
-    """
-
-    count: int
-    until: float
+    task: asyncio.Task[None]
+    address: str
 
 
 class Access:
@@ -85,17 +87,24 @@ class Access:
         self._clock = clock
         self._key = secrets.token_bytes(32)
         self._verified: OrderedDict[bytes, _Verified] = OrderedDict()
-        self._failures: OrderedDict[str, _Failures] = OrderedDict()
-        self._logins: dict[bytes, asyncio.Task[Identity | None]] = {}
+        self._failures = Failures(clock)
+        self._logins: dict[bytes, _Login] = {}
         self._verifying = asyncio.Semaphore(VERIFIERS)
+
+    async def close(self) -> None:
+        """Give up on the logins that are still held up or being verified."""
+        tasks = [login.task for login in self._logins.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Find out who sends a request, and turn strangers away."""
         try:
             identity = self._known(request) or await self._login(request)
-        except TooManyLogins as error:
-            return wire.problem(429, str(error), (("Retry-After", "1"),))
+        except (TooManyLogins, StoreError) as error:
+            return _later(error)
         if identity is None:
             return wire.unauthorized()
         request[wire.IDENTITY] = identity
@@ -104,44 +113,49 @@ class Access:
     @web.middleware
     async def on_behalf(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Let a job ask on behalf of its owner, whose account may have changed since."""
-        owner = current(request).owner
-        roll = self._accounts.roll()
-        if roll.accounts:
-            account = roll.accounts.get(owner)
-            if account is None:
-                return wire.unauthorized()
-            request[wire.IDENTITY] = _identity(account)
-        else:
-            request[wire.IDENTITY] = Identity(name=owner)
+        try:
+            identity = self._named(self._accounts.roll(), current(request).owner)
+        except StoreError as error:
+            return _later(error)
+        if identity is None:
+            return wire.unauthorized()
+        request[wire.IDENTITY] = identity
         return await handler(request)
+
+    # --- who it is ------------------------------------------------------------------------------
+
+    def _named(self, roll: Roll, name: str) -> Identity | None:
+        """Tell who somebody is whose name is known to be theirs, or needs no proof."""
+        if roll.accounts:
+            return _identity(roll.accounts.get(name))
+        return Identity(name=name) if self._anonymous else None
 
     def _known(self, request: web.Request) -> Identity | None:
         """Tell who sends a request as far as that takes no time: it may be a stranger yet."""
         roll = self._accounts.roll()
         authorization = request.headers.get("Authorization", "")
         if not roll.accounts:
-            return Identity(name=_basic(authorization)[0]) if self._anonymous else None
+            name, _ = _basic(authorization) or ("", "")
+            return self._named(roll, name)
         scheme, _, credentials = authorization.partition(" ")
         match scheme.lower():
             case "bearer":
                 return _holder(roll, credentials.strip())
             case "basic":
-                return self._remembered(roll, authorization)
+                return self._remembered(roll, self._digest(authorization))
         return None
 
-    def _remembered(self, roll: Roll, authorization: str) -> Identity | None:
-        key = self._digest(authorization)
+    def _remembered(self, roll: Roll, key: bytes) -> Identity | None:
         verified = self._verified.get(key)
         if verified is None:
             return None
-        account = roll.accounts.get(verified.account.name)
-        if (
-            account is None
-            or account.password != verified.account.password
-            or verified.until < self._clock()
-        ):
+        now = self._clock()
+        account = roll.accounts.get(verified.name)
+        if account is None or account.password != verified.password or verified.until < now:
             del self._verified[key]
             return None
+        verified.until = now + REMEMBERED_SECONDS
+        self._verified.move_to_end(key)
         return _identity(account)
 
     def _digest(self, authorization: str) -> bytes:
@@ -149,54 +163,121 @@ class Access:
         text = authorization.encode("utf-8", "surrogateescape")
         return blake2b(text, key=self._key, digest_size=16).digest()
 
+    # --- logins ---------------------------------------------------------------------------------
+
     async def _login(self, request: web.Request) -> Identity | None:
         """Verify credentials, once for all requests that come with the same at the same time.
 
         Raises:
             TooManyLogins: too many others wait already.
         """
-        authorization = request.headers.get("Authorization", "")
-        if not authorization.lower().startswith("basic ") or not self._accounts.roll().accounts:
+        authorization, address = request.headers.get("Authorization", ""), request.remote or ""
+        credentials = _basic(authorization)
+        if credentials is None or not self._accounts.roll().accounts:
+            _log_token(authorization, address)
             return None
         key = self._digest(authorization)
-        if key not in self._logins:
-            if len(self._logins) >= WAITING:
-                raise TooManyLogins
-            login = asyncio.create_task(self._verify(key, authorization, request.remote or ""))
-            login.add_done_callback(lambda _: self._logins.pop(key))
-            self._logins[key] = login
-        return await asyncio.shield(self._logins[key])
+        login = self._logins.get(key) or self._begin(key, credentials, address)
+        # A request that is cancelled leaves alone what others wait for too; and cancelling would
+        # not stop the thread, only let more of them run at once.
+        await asyncio.shield(login.task)
+        return self._known(request)  # the account may have changed in the meantime
 
-    async def _verify(self, key: bytes, authorization: str, address: str) -> Identity | None:
-        name, password = _basic(authorization)
-        await asyncio.sleep(self._count(name, address))
-        account = self._accounts.roll().accounts.get(name)
-        kept = account.password if account else None
+    def _begin(self, key: bytes, credentials: tuple[str, str], address: str) -> _Login:
+        beside = sum(login.address == address for login in self._logins.values())
+        if len(self._logins) >= WAITING or beside >= WAITING_BY_ADDRESS:
+            raise TooManyLogins
+
+        def ended(task: asyncio.Task[None]) -> None:
+            del self._logins[key]
+            if not task.cancelled():
+                task.exception()  # nobody may be left who would look at it
+
+        login = _Login(asyncio.create_task(self._verify(key, *credentials, address)), address)
+        self._logins[key] = login
+        login.task.add_done_callback(ended)
+        return login
+
+    async def _verify(self, key: bytes, name: str, password: str, address: str) -> None:
+        """Find out whether a password is right; if it is, remember that."""
+        seconds = self._failures.hold_up(name, address)
+        about = {"action": "login", "held_up": seconds}
+        await asyncio.sleep(seconds)
         async with self._verifying:
+            account = self._accounts.roll().accounts.get(name)
+            kept = account.password if account else None
             right = await asyncio.to_thread(passwords.verify, kept, password)
-        if account is None or not right:
-            log.warning("login as %r from %s failed", name, address, extra={"action": "login"})
-            return None
-        self._failures.pop(name, None)
-        self._failures.pop(address, None)
-        self._verified[key] = _Verified(account, self._clock() + REMEMBERED_SECONDS)
+        if kept is None or not right:
+            self._failures.failed(address)
+            shown = name[:_LONGEST_NAME]
+            log.warning("login as %r from %s failed", shown, address, extra=about)
+            return
+        log.info("login as %r from %s", name, address, extra=about)
+        self._failures.forgive(name)
+        self._verified[key] = _Verified(name, kept, self._clock() + REMEMBERED_SECONDS)
         _cut(self._verified, REMEMBERED)
-        return _identity(account)
 
-    def _count(self, name: str, address: str) -> float:
-        """Count a login as failed until it has not, and tell how long to hold it up."""
-        held_up = (self._fail(name), self._fail(address) - FREE_BY_ADDRESS)
-        _cut(self._failures, COUNTED)
-        worst = max(held_up)
-        return min(LONGEST_DELAY, FIRST_DELAY * 2**worst) if worst > 0 else 0.0
 
-    def _fail(self, source: str) -> int:
-        """Count a failure of a name or an address; return how many there were before."""
-        now = self._clock()
-        before = self._failures.pop(source, None)
-        count = before.count if before and before.until > now else 0
-        self._failures[source] = _Failures(min(count + 1, COUNT_LIMIT), now + FORGIVEN_SECONDS)
-        return count
+# --- failed logins ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Count:
+    """Logins that have failed.
+
+    Args:
+        count: how many.
+        until: how long they are held against whoever comes next.
+    """
+
+    count: int
+    until: float
+
+
+class Failures:
+    """Count failed logins by name and by address, to hold up the next ones.
+
+    Args:
+        clock: what time it is, in seconds from anywhere.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._counts: OrderedDict[tuple[str, str], _Count] = OrderedDict()
+
+    def hold_up(self, name: str, address: str) -> float:
+        """Tell for how many seconds to hold up a login.
+
+        It counts against its name until it is forgiven, so that it does not help to send many
+        guesses at once.
+        """
+        by_name = self._add("name", name[:_LONGEST_NAME])
+        worst = max(by_name, self._count("address", address) - FREE_BY_ADDRESS)
+        return min(LONGEST_DELAY, FIRST_DELAY * 2 ** (worst - 1)) if worst > 0 else 0.0
+
+    def failed(self, address: str) -> None:
+        """Count a failed login against the address that it came from."""
+        self._add("address", address)
+
+    def forgive(self, name: str) -> None:
+        """Hold nothing against a name any more: its owner has come.
+
+        Not so its address: whoever has one account could go on guessing those of others.
+        """
+        self._counts.pop(("name", name[:_LONGEST_NAME]), None)
+
+    def _count(self, kind: str, source: str) -> int:
+        found = self._counts.get((kind, source))
+        return found.count if found and found.until > self._clock() else 0
+
+    def _add(self, kind: str, source: str) -> int:
+        """Count one more; return how many there were before."""
+        before = self._count(kind, source)
+        count = _Count(min(before + 1, COUNT_LIMIT), self._clock() + FORGIVEN_SECONDS)
+        self._counts[kind, source] = count
+        self._counts.move_to_end((kind, source))
+        _cut(self._counts, COUNTED)
+        return before
 
 
 def _cut(remembered: OrderedDict[K, V], size: int) -> None:
@@ -205,22 +286,44 @@ def _cut(remembered: OrderedDict[K, V], size: int) -> None:
         remembered.popitem(last=False)
 
 
+# --- credentials --------------------------------------------------------------------------------
+
+
 def _holder(roll: Roll, token: str) -> Identity | None:
-    account = roll.accounts.get(roll.holders.get(passwords.digest(token), ""))
-    return _identity(account) if account else None
+    return _identity(roll.accounts.get(roll.holders.get(passwords.digest(token), "")))
 
 
-def _identity(account: Account) -> Identity:
-    return Identity(name=account.name, role=account.role)
+def _identity(account: Account | None) -> Identity | None:
+    return Identity(name=account.name, role=account.role) if account else None
 
 
-def _basic(authorization: str) -> tuple[str, str]:
-    """Return the user name and the password of Basic credentials, or "" for each: RFC 7617."""
+def _basic(authorization: str) -> tuple[str, str] | None:
+    """Return the user name and the password of Basic credentials, or None: RFC 7617.
+
+    We ask for UTF-8, but clients such as Python's requests send Latin-1 all the same.
+    """
     scheme, _, credentials = authorization.partition(" ")
     if scheme.lower() != "basic":
-        return "", ""
+        return None
     try:
-        name, _, password = b64decode(credentials.strip(), validate=True).decode().partition(":")
-    except ValueError:  # not in base64, or no text in it
-        return "", ""
+        pair = b64decode(credentials.strip(), validate=True)
+    except ValueError:
+        return None
+    try:
+        name, _, password = pair.decode().partition(":")
+    except UnicodeDecodeError:
+        name, _, password = pair.decode("latin-1").partition(":")
     return name, password
+
+
+def _log_token(authorization: str, address: str) -> None:
+    """Log that a token was refused: nobody can guess one, so it is not slowed down."""
+    if authorization.lower().startswith("bearer "):
+        log.warning("a token from %s is not known", address, extra={"action": "login"})
+
+
+def _later(error: JobstoreError) -> web.Response:
+    """Answer that it cannot be told just now who asks."""
+    status = 429 if isinstance(error, TooManyLogins) else 503
+    log.warning("%s", error, extra={"action": "login"})
+    return wire.problem(status, str(error), (("Retry-After", "1"),))

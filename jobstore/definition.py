@@ -21,6 +21,7 @@ _LONGEST_NAME: Final = 255
 _LONGEST_PATH: Final = 1024
 _LONGEST_TARGET: Final = 8192
 _LARGEST_BODY: Final = 2**20  # bytes; each run has a copy
+_MOST_PROBLEMS: Final = 20  # more of them say nothing new, and take long to write
 
 _FIELD_NAME: Final = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"  # RFC 9110 section 5.6.2
 _FIELD_VALUE: Final = r"^[^\x00-\x1f\x7f]*$"
@@ -244,7 +245,8 @@ def parse(written: object) -> Draft:
     try:
         return _Written.model_validate(written).draft
     except ValidationError as invalid:
-        problems = [_problem(error["loc"], error) for error in invalid.errors(include_url=False)]
+        errors = invalid.errors(include_url=False)[:_MOST_PROBLEMS]
+        problems = [_problem(error["loc"], error) for error in errors]
         raise DefinitionInvalid("\n".join(dict.fromkeys(problems))) from None
 
 
@@ -307,7 +309,7 @@ def _written_body(body: bytes) -> dict[str, str | None]:
 def _problem(place: tuple[int | str, ...], error: Mapping[str, Any]) -> str:
     if not place:
         return str(error["ctx"]["error"])
-    name = str(place[0])
+    name = str(place[0])[:_LONGEST_NAME]
     fields = _Written.model_fields
     if error["type"] == "extra_forbidden":
         nearest = get_close_matches(name, fields, n=1, cutoff=0.0)[0]

@@ -2,6 +2,7 @@
 
 import re
 import secrets
+import unicodedata
 from hashlib import sha256
 from typing import Final
 
@@ -43,7 +44,7 @@ def hashed(password: str) -> str:
     """
     if not _SHORTEST <= len(password) <= _LONGEST:
         raise AccountProblem(f"expected a password of {_SHORTEST} to {_LONGEST} characters")
-    return _HASHER.hash(password)
+    return _HASHER.hash(_normal(password))
 
 
 def verify(kept: str | None, password: str) -> bool:
@@ -56,12 +57,17 @@ def verify(kept: str | None, password: str) -> bool:
     if len(password) > _LONGEST:
         return False
     if kept is None:
-        _HASHER.hash(password)
+        _HASHER.hash(_normal(password))
         return False
     try:
-        return _HASHER.verify(kept, password)
+        return _HASHER.verify(kept, _normal(password))
     except (VerificationError, InvalidHashError):
         return False
+
+
+def _normal(password: str) -> str:
+    """Write the same characters in the same way, whatever keyboard they come from: RFC 8265."""
+    return unicodedata.normalize("NFC", password)
 
 
 def new_token() -> str:

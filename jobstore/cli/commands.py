@@ -28,6 +28,11 @@ _COMMANDS: Final = {
     "expire": ("upkeep", "Expire results that nobody has fetched."),
     "check": ("upkeep", "Look for damage."),
     "backup": ("upkeep", "Copy the store, also while the server runs."),
+    "define": ("defining", "Keep a request, to be run again and again."),
+    "definitions": ("defining", "List what is defined, or show one definition."),
+    "run": ("defining", "Run a definition."),
+    "undefine": ("defining", "Delete a definition."),
+    "user": ("users", "Say who may use the server, and what they may see."),
 }
 
 

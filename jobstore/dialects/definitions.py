@@ -8,7 +8,7 @@ from aiohttp import web
 
 from jobstore import wire
 from jobstore.clock import iso
-from jobstore.definition import Definition, Key, change, parse, write
+from jobstore.definition import Definition, Key, change, normal_path, parse, write
 from jobstore.errors import (
     BodyBroken,
     BodyTooLarge,
@@ -108,12 +108,19 @@ class DefinitionsApi:
         path = request.query.get("path")
         scope = wire.scope(request)
         if path is not None:
-            found = [await self._store.definitions.find(Key.PATH, path, scope)]
+            found = await self._at(path, scope)
         else:
             found = await self._store.definitions.page(after, limit, scope)
         listed = [self._written(definition) for definition in found]
         full = path is None and len(found) == limit and limit > 0
         return _answer({"definitions": listed, "next": found[-1].id if full else None})
+
+    async def _at(self, path: str, scope: str | None) -> list[Definition]:
+        """Find the definition with a path, if there is one."""
+        try:
+            return [await self._store.definitions.find(Key.PATH, normal_path(path), scope)]
+        except (DefinitionNotFound, ValueError):
+            return []
 
     async def _change(self, request: web.Request, definition: str) -> web.Response:
         found = await self._found(definition, wire.changing(request).scope)

@@ -6,17 +6,20 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from jobstore.account import Account, Role, Token
 from jobstore.errors import AccountProblem
 from jobstore.store import account_statements as sql
 from jobstore.store import sqlite, statements
 from jobstore.store.sqlite import Statement
-from jobstore.store.writer import Transaction, Writer
+from jobstore.store.transitions import LARGEST_ID
+from jobstore.store.writer import Operation, Transaction, Writer
 
 # How long it may take until a change by another process is noticed.
 NOTICE_SECONDS: Final = 0.05
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +72,10 @@ class Accounts:
         """Give all accounts, as they stood a moment ago at the most."""
         now = time.monotonic()
         if now - self._checked >= NOTICE_SECONDS:
-            self._checked = now
             revision = self.revision("accounts")
             if revision != self._revision:
                 self._roll, self._revision = self._read(), revision
+            self._checked = now  # not before: what could not be read must not pass for no accounts
         return self._roll
 
     def revision(self, of: str) -> int:
@@ -96,6 +99,11 @@ class Accounts:
         with sqlite.translated(self._path):
             return self._connection.execute(statement.sql, values).fetchall()
 
+    async def _change(self, operation: Operation[T]) -> T:
+        value = await self._writer.run(operation)
+        self._checked = -NOTICE_SECONDS  # what was done here is seen at once
+        return value
+
     async def add(self, name: str, role: Role, password: str) -> None:
         """Add an account.
 
@@ -107,7 +115,7 @@ class Accounts:
         Raises:
             AccountProblem: there is one of this name.
         """
-        await self._writer.run(lambda tx: _add(tx, name, role, password))
+        await self._change(lambda tx: _add(tx, name, role, password))
 
     async def set_password(self, name: str, password: str) -> None:
         """Replace the hash of an account's password.
@@ -115,7 +123,7 @@ class Accounts:
         Raises:
             AccountProblem: there is no such account.
         """
-        await self._writer.run(lambda tx: _set(tx, sql.SET_PASSWORD, name, password=password))
+        await self._change(lambda tx: _set(tx, sql.SET_PASSWORD, name, password=password))
 
     async def set_role(self, name: str, role: Role) -> None:
         """Change what an account is for.
@@ -123,7 +131,7 @@ class Accounts:
         Raises:
             AccountProblem: there is no such account.
         """
-        await self._writer.run(lambda tx: _set(tx, sql.SET_ROLE, name, role=role))
+        await self._change(lambda tx: _set(tx, sql.SET_ROLE, name, role=role))
 
     async def remove(self, name: str) -> None:
         """Remove an account and its tokens; its jobs stay.
@@ -131,7 +139,7 @@ class Accounts:
         Raises:
             AccountProblem: there is no such account.
         """
-        await self._writer.run(lambda tx: _set(tx, sql.REMOVE, name))
+        await self._change(lambda tx: _set(tx, sql.REMOVE, name))
 
     async def add_token(self, name: str, label: str, digest: str) -> int:
         """Add a token to an account; return the token's id.
@@ -139,7 +147,7 @@ class Accounts:
         Raises:
             AccountProblem: there is no such account.
         """
-        return await self._writer.run(lambda tx: _add_token(tx, name, label, digest))
+        return await self._change(lambda tx: _add_token(tx, name, label, digest))
 
     async def revoke_token(self, token: int) -> None:
         """Remove a token.
@@ -147,7 +155,7 @@ class Accounts:
         Raises:
             AccountProblem: there is no such token.
         """
-        await self._writer.run(lambda tx: _revoke(tx, token))
+        await self._change(lambda tx: _revoke(tx, token))
 
 
 def _add(tx: Transaction, name: str, role: Role, password: str) -> None:
@@ -168,7 +176,8 @@ def _add_token(tx: Transaction, name: str, label: str, digest: str) -> int:
 
 
 def _revoke(tx: Transaction, token: int) -> None:
-    if not tx.execute(sql.REVOKE_TOKEN, token=token).fetchone():
+    known = 0 < token <= LARGEST_ID
+    if not known or not tx.execute(sql.REVOKE_TOKEN, token=token).fetchone():
         raise AccountProblem(f"there is no token {token}")
 
 

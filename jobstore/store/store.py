@@ -6,11 +6,11 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import Final
 
-from jobstore.errors import JobNotFound, QueueFull, ShuttingDown, StoreBusy, StoreFull
+from jobstore.errors import BodyTooLarge, JobNotFound, QueueFull, ShuttingDown, StoreBusy, StoreFull
 from jobstore.handle import JobHandle
 from jobstore.job import Cancellation, Claim, Failure, Job, Order, Report, Submission
 from jobstore.lifecycle import State
-from jobstore.message import Body, Headers, Response, chunks
+from jobstore.message import Body, Headers, Response, body_size, chunks
 from jobstore.store import statements as sql
 from jobstore.store import transitions
 from jobstore.store.accounts import Accounts
@@ -173,9 +173,12 @@ class Store:
 
         Raises:
             NotAccepting: the queue is full, or the server drains.
+            BodyTooLarge: the body of one of the requests exceeds the limit.
             StoreError: they could not be written.
         """
         self._check_accepting(len(submissions))
+        if any((body_size(one.request.body) or 0) > self._limits.body for one in submissions):
+            raise BodyTooLarge(self._limits.body)
         self._dispatcher.lined_up(len(submissions))
 
         def submit(tx: Transaction) -> list[int]:

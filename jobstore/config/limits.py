@@ -1,0 +1,15 @@
+"""What a store takes in, as it is configured; apart, since the configuration loads no store."""
+
+from jobstore.config.sections import Config
+from jobstore.store import SECRET_HEADERS, Limits
+
+
+def store_limits(config: Config) -> Limits:
+    """Return the limits of the store, for its server and for the commands beside it."""
+    return Limits(
+        queue=config.executor.queue_limit,
+        body=int(config.capture.body_limit),
+        inline=int(config.store.inline_limit),
+        size=int(config.store.max_size),
+        secret=SECRET_HEADERS.union(config.privacy.redact),
+    )
