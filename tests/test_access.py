@@ -441,6 +441,17 @@ async def test_failures_hold_up_the_next_login_until_the_right_password_comes(
     assert held_up == [0, FIRST_DELAY, 2 * FIRST_DELAY, 0]
 
 
+async def test_guesses_of_ever_other_names_hold_up_the_next_one_from_their_address(
+    ordinary: People, caplog: pytest.LogCaptureFixture
+) -> None:
+    await ordinary.add("alice")
+    for n in range(FREE_BY_ADDRESS + 2):
+        stranger = await ordinary.client(basic(f"user{n}"))
+        assert is_unauthorized(await stranger("GET", "/echo"))
+    held_up = [vars(record)["held_up"] for record in caplog.records if "held_up" in vars(record)]
+    assert held_up == [0] * (FREE_BY_ADDRESS + 1) + [FIRST_DELAY]
+
+
 async def test_a_server_stops_while_logins_are_held_up(
     store_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

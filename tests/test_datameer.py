@@ -495,7 +495,8 @@ async def test_of_very_many_active_jobs_those_that_run_are_listed(
     serve: Serve, http: ClientSession
 ) -> None:
     targets = [{**GATED, "prefix": "/wait", "concurrency": 1}, {**GATED, "prefix": "/linger"}]
-    client = Client(http, (await serve(target=targets)).url)
+    server = await serve(target=targets, executor={"cancel_grace": 0.1})
+    client = Client(http, server.url)
     await begun(client)
     definition = await defined(client, target="/wait/it", path="/many")
     sequence = SEQUENTIAL + "?" + "&".join([f"configuration={definition['id']}"] * 100)

@@ -109,9 +109,9 @@ class NativeReports:
     async def report(self, request: web.Request) -> web.Response:
         """Write a report down, and tell whether the job's cancellation was asked for."""
         try:
-            wire.changing(request)
+            scope = wire.changing(request).scope
             report = _report(request, await request.read())
-            cancelled = await self._store.report(report)
+            cancelled = await self._store.report(report, scope)
         except ValueError as error:
             return wire.problem(400, str(error))
         except JobstoreError as error:

@@ -318,7 +318,7 @@ class Store:
         """Write down a handler's warning."""
         self._writer.send(lambda tx: transitions.report(tx, report, self._boot))
 
-    async def report(self, report: Report) -> bool:
+    async def report(self, report: Report, scope: str | None = None) -> bool:
         """Write down what is reported of a running job from outside this process.
 
         Returns:
@@ -328,7 +328,7 @@ class Store:
             JobNotFound: this attempt at the job does not run, or not any more.
         """
         _checked(report.job_id)
-        return await self._writer.run(lambda tx: transitions.report(tx, report, self._boot))
+        return await self._writer.run(lambda tx: transitions.report(tx, report, self._boot, scope))
 
     # --- what clients do ------------------------------------------------------------------------
 
