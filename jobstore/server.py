@@ -9,7 +9,7 @@ import re
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -44,7 +44,7 @@ from jobstore.targets.upstream import Upstream
 OWN_CONCURRENCY: Final = 64
 # How long a request that is being answered may take once the server stops.
 SHUTDOWN_SECONDS: Final = 5.0
-# How long to wait before recovering again after the store could not be written.
+# How long to wait before trying again what the server does by itself, if the store fails.
 RETRY_SECONDS: Final = 1.0
 
 log = logging.getLogger(__name__)
@@ -191,8 +191,8 @@ async def _background(executor: Executor, janitor: Janitor) -> AsyncIterator[Non
     async with asyncio.TaskGroup() as tasks:
         running = [
             tasks.create_task(executor.run()),
-            tasks.create_task(_recover(executor)),
-            tasks.create_task(executor.watch()),
+            tasks.create_task(_persist("recover", executor.recover)),
+            tasks.create_task(_persist("watch", executor.watch)),
             tasks.create_task(janitor.run()),
         ]
         try:
@@ -202,13 +202,13 @@ async def _background(executor: Executor, janitor: Janitor) -> AsyncIterator[Non
                 task.cancel()
 
 
-async def _recover(executor: Executor) -> None:
-    """Recover what an earlier start left behind, and do not give up on it."""
+async def _persist(action: str, work: Callable[[], Awaitable[object]]) -> None:
+    """Do what the server does by itself, and do not give up on it if the store fails."""
     while True:
         try:
-            await executor.recover()
+            await work()
         except StoreError as error:
-            log.warning("will try again: %s", error, extra={"action": "recover"})
+            log.warning("will try again: %s", error, extra={"action": action})
             await asyncio.sleep(RETRY_SECONDS)
         else:
             return
