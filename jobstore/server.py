@@ -32,13 +32,14 @@ from jobstore.assembly import (
 )
 from jobstore.capture import Capture
 from jobstore.config import Config, TargetSection
+from jobstore.config.limits import store_limits
 from jobstore.dialects.arango import ArangoHeader
 from jobstore.dialects.native import PreferHeader
 from jobstore.errors import CannotListen, ConfigError, NotOpen
 from jobstore.executor import Executor
 from jobstore.janitor import Janitor
 from jobstore.scheduler import Scheduler
-from jobstore.store import SECRET_HEADERS, Limits, Store, owned_store
+from jobstore.store import Store, owned_store
 from jobstore.targets import Target
 from jobstore.targets.router import Route, Router
 from jobstore.targets.upstream import Upstream
@@ -121,8 +122,11 @@ async def serving(config: Config) -> AsyncIterator[Server]:
     """
     async with AsyncExitStack() as stack:
         listening = stack.enter_context(_listening(config.server.host, config.server.port))
-        store = await stack.enter_async_context(owned_store(config.store.path, _limits(config)))
+        store = await stack.enter_async_context(
+            owned_store(config.store.path, store_limits(config))
+        )
         access = _access(config, store, listening)
+        stack.push_async_callback(access.close)
         router = Router([await _route(stack, config, section) for section in config.targets])
         apis = apis_of(config, store, router)
         router.add(await own_route(stack, config, apis, access))
@@ -168,16 +172,6 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
 def _url(listening: socket.socket) -> str:
     host, port, *_ = listening.getsockname()
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def _limits(config: Config) -> Limits:
-    return Limits(
-        queue=config.executor.queue_limit,
-        body=int(config.capture.body_limit),
-        inline=int(config.store.inline_limit),
-        size=int(config.store.max_size),
-        secret=SECRET_HEADERS.union(config.privacy.redact),
-    )
 
 
 # --- targets ------------------------------------------------------------------------------------

@@ -193,7 +193,9 @@ def jobstore_says(folder: Path, *arguments: str, given: str = "") -> str:
 @contextmanager
 def servers(folder: Path, definitions: int) -> Iterator[list[Row]]:
     """Start a server for each kind of work; give the rows to measure on them."""
-    (folder / "queue.toml").write_text("[executor]\nconcurrency = 1\nqueue_limit = 100000000\n")
+    (folder / "queue.toml").write_text(
+        "[executor]\nconcurrency = 1\nqueue_limit = 100000000\ndrain = 0\n"
+    )
     jobstore_says(
         folder,
         "user",

@@ -110,6 +110,23 @@ async def test_the_tour_goes_as_it_is_shown(
             assert as_shown(block.output, printed), f"{block.code}\n{printed}"
 
 
+@pytest.mark.parametrize("page", ["kinetica", "datameer", "definitions", "accounts"])
+async def test_a_page_goes_as_it_is_shown(
+    shell: Shell, server_process: Start, store_path: Path, page: str
+) -> None:
+    assert store_path == shell.folder / "jobs.db"
+    shell.url = (await server_process()).url
+    for block in blocks(page):
+        code = block.code
+        if block.mark.endswith("client"):
+            client = code.replace("http://localhost:8529", shell.url)
+            (shell.folder / "client.py").write_text(client)
+            code = "python client.py"
+        printed = await shell.paste("set -e\n" + code)
+        if block.output is not None:
+            assert as_shown(block.output, printed), f"{code}\n{printed}"
+
+
 @pytest.fixture
 async def background() -> AsyncIterator[list[asyncio.subprocess.Process]]:
     """Keep processes that have to be ended."""
@@ -195,5 +212,6 @@ def test_the_configuration_shown_is_the_example() -> None:
 def test_every_option_and_command_that_is_named_exists() -> None:
     named = set(re.findall(r"`jobstore ([a-z]+)", README))
     assert named == {
-        "serve", "list", "show", "history", "restore", "expire", "check", "backup", "migrate"
+        "serve", "list", "show", "history", "restore", "expire", "check", "backup", "migrate",
+        "define", "user",
     }  # fmt: skip

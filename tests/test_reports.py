@@ -1,13 +1,16 @@
 """A service upstream reports on the job it works for, over HTTP."""
 
 import json
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import ClientSession
 
+from jobstore.account import Role
 from jobstore.store.history import open_history
+from tests.accounts import People
 from tests.client import GATED, Client
 from tests.conftest import Serve
 
@@ -70,3 +73,14 @@ async def test_a_report_without_its_attempt_is_told_so(client: Client) -> None:
     status, problem = await report(client, await begun(client), {"progress": 1}, attempt="")
     assert status == 400
     assert "Jobstore-Attempt" in problem["detail"]
+
+
+async def test_nobody_reports_on_the_job_of_somebody_else(serve: Serve) -> None:
+    async with AsyncExitStack() as stack:
+        people = People(await serve(target=GATED), stack)
+        alice, bob = await people.with_token("alice"), await people.with_token("bob")
+        job_id = await begun(alice)
+        assert (await report(bob, job_id, {"progress": 1}))[0] == 404
+        assert (await report(alice, job_id, {"progress": 1}))[0] == 200
+        assert (await report(await people.with_token("root", Role.ADMIN), job_id, {}))[0] == 200
+        assert (await report(await people.with_token("eve", Role.READER), job_id, {}))[0] == 403

@@ -30,6 +30,11 @@ _COMMANDS: Final = {
     "export": ("transfer", "Write history into a file, for another store."),
     "import": ("transfer", "Take history in that was exported."),
     "backup": ("upkeep", "Copy the store, also while the server runs."),
+    "define": ("defining", "Keep a request, to be run again and again."),
+    "definitions": ("defining", "List what is defined, or show one definition."),
+    "run": ("defining", "Run a definition."),
+    "undefine": ("defining", "Delete a definition."),
+    "user": ("users", "Say who may use the server, and what they may see."),
 }
 
 

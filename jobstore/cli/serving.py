@@ -29,24 +29,31 @@ Ctrl-C stops the server; jobs and results stay in the store.
 @click.option("--port", type=click.IntRange(0, 65_535), metavar="P", help="The port; 0 for any.")
 @click.option("--upstream", metavar="URL", help="The one service that answers all requests.")
 @click.option("--app", metavar="MODULE:FACTORY", help="The aiohttp application that answers them.")
+@click.option(
+    "--open", "is_open", is_flag=True, help="Let everybody in while nobody has an account."
+)
+@click.option("--forward-credentials", is_flag=True, help="Tell targets who asks.")
 def serve_command(
     config_file: Path | None,
     store_file: Path | None,
-    host: str | None,
-    port: int | None,
-    **target: str | None,
+    *,
+    is_open: bool,
+    forward_credentials: bool,
+    **given: Any,
 ) -> None:
     """Run the server until SIGTERM or Ctrl-C.
 
     It creates the store, or brings its schema up to date, by itself. Without a target, neither
     here nor in the configuration, the demo endpoints answer.
     """
-    answers = {kind: value for kind, value in target.items() if value is not None}
+    kinds = ("upstream", "app")
+    answers = {kind: given[kind] for kind in kinds if given[kind] is not None}
     if len(answers) > 1:
         raise click.UsageError("--upstream and --app exclude each other")
     overrides: dict[str, Any] = {
-        "server": {"host": host, "port": port},
+        "server": {"host": given["host"], "port": given["port"], "open": is_open or None},
         "store": {"path": store_file},
+        "executor": {"forward_credentials": forward_credentials or None},
         "target": [{"prefix": "/", **answers}] if answers else None,
     }
     _serve(load(config_file, overrides))

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from jobstore import clock, wire
 from jobstore.clock import Clock, iso
-from jobstore.definition import Definition, Key, change, parse, write
+from jobstore.definition import Definition, Key, change, normal_path, parse, write
 from jobstore.errors import (
     BodyBroken,
     BodyTooLarge,
@@ -113,7 +113,7 @@ class DefinitionsApi:
         path = request.query.get("path")
         scope = wire.scope(request)
         if path is not None:
-            found = [await self._store.definitions.find(Key.PATH, path, scope)]
+            found = await self._at(path, scope)
         else:
             found = await self._store.definitions.page(after, limit, scope)
         listed = [self._written(definition) for definition in found]
@@ -129,6 +129,13 @@ class DefinitionsApi:
             times = _future(found.draft.schedule, self._clock(), count)
             written["fires"] = [iso(at) for at in times]
         return _answer(written)
+
+    async def _at(self, path: str, scope: str | None) -> list[Definition]:
+        """Find the definition with a path, if there is one."""
+        try:
+            return [await self._store.definitions.find(Key.PATH, normal_path(path), scope)]
+        except (DefinitionNotFound, ValueError):
+            return []
 
     async def _change(self, request: web.Request, definition: str) -> web.Response:
         found = await self._found(definition, wire.changing(request).scope)

@@ -1,7 +1,7 @@
 """Read the store for people: page by page, so that nothing that runs has to wait for it."""
 
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 from jobstore.clock import SECOND
 from jobstore.errors import JobNotFound
 from jobstore.job import Attempt, Failure, Job, Moment, Replay
-from jobstore.lifecycle import ENDED
+from jobstore.lifecycle import AWAITED, ENDED, Result
 from jobstore.message import Body, Request, Response, Stream
 from jobstore.store import definition_statements as definitions
 from jobstore.store import history_statements as sql
@@ -122,16 +122,39 @@ class History:
         )
         return fmean(row[0] for row in rows) / SECOND if rows else None
 
-    async def definition_name(self, definition: int) -> str:
-        """Tell the name of a definition, whether it was deleted or not."""
+    async def definition_name(self, definition: int) -> str | None:
+        """Tell the name of a definition, deleted or not; None if it has left with its runs."""
         row = await self._row(definitions.NAME, definition=definition)
-        return str(row[0])
+        return str(row[0]) if row else None
 
-    async def awaited(self, limit: int, scope: str | None = None) -> list[Job]:
+    async def awaited(
+        self, limit: int, scope: str | None = None, results: Collection[Result] = AWAITED
+    ) -> list[Job]:
         """List the jobs that can still be asked for.
 
         Args:
             limit: how many of them; the newest ones are listed.
+            scope: whose, or None for anybody's.
+            results: where their results stand, if not anywhere that lets them be asked for.
+
+        Returns:
+            the jobs, the newest last.
+        """
+        jobs = [
+            decode_job(row)
+            for result in results
+            for row in await self._rows(sql.NEWEST_AWAITED[result], limit=limit, scope=scope)
+        ]
+        # A job whose work ended between the two statements is in both of them.
+        found = {job.id: job for job in jobs}
+        return [found[job_id] for job_id in sorted(found)[-limit:]]
+
+    async def active(self, limit: int, scope: str | None = None) -> list[Job]:
+        """List the jobs that run or wait, and whose result can still be asked for.
+
+        Args:
+            limit: how many of them; those that run come before those that wait, and the oldest of
+                these before the others.
             scope: whose, or None for anybody's.
 
         Returns:
@@ -139,12 +162,12 @@ class History:
         """
         jobs = [
             decode_job(row)
-            for statement in sql.NEWEST_AWAITED
+            for statement in sql.ACTIVE
             for row in await self._rows(statement, limit=limit, scope=scope)
         ]
-        # A job whose work ended between the two statements is in both of them.
+        # A job that runs is in both statements; what was found first stays in front.
         found = {job.id: job for job in jobs}
-        return [found[job_id] for job_id in sorted(found)[-limit:]]
+        return sorted([*found.values()][:limit], key=lambda job: job.id)
 
     async def page(self, search: Search, limit: int, before: int) -> list[Job]:
         """List some of the jobs that are looked for, the newest first.

@@ -32,8 +32,8 @@ _ONE: Final = literal_column("1", Integer)
 _in_scope: Final = or_(bindparam("scope").is_(None), _job.owner == bindparam("scope"))
 
 # Newest first: the limit cuts off what has waited longest.
-NEWEST_AWAITED: Final = tuple(
-    Statement(
+NEWEST_AWAITED: Final[Mapping[Result, Statement]] = {
+    awaited: Statement(
         select(*JOB_COLUMNS)
         .where(with_result(awaited), _in_scope)
         .order_by(_job.id.desc())
@@ -41,6 +41,20 @@ NEWEST_AWAITED: Final = tuple(
         .offset(_ZERO)
     )
     for awaited in AWAITED
+}
+# What runs comes before what waits: of too many, the limit cuts off what came last.
+ACTIVE: Final = tuple(
+    Statement(
+        select(*JOB_COLUMNS)
+        .where(with_result(Result.NONE), _in_scope, *condition)
+        .order_by(*order)
+        .limit(_limit)
+        .offset(_ZERO)
+    )
+    for condition, order in (
+        ((in_state(State.RUNNING),), (_job.boot, _job.id)),
+        ((), (_job.id,)),
+    )
 )
 _window: Final = (
     select(_job.id, _job.submitted_at)

@@ -8,11 +8,19 @@ from typing import Final
 
 from jobstore import idempotency
 from jobstore.clock import SECOND, Alarm, Clock
-from jobstore.errors import JobNotFound, QueueFull, ShuttingDown, StoreBusy, StoreError, StoreFull
+from jobstore.errors import (
+    BodyTooLarge,
+    JobNotFound,
+    QueueFull,
+    ShuttingDown,
+    StoreBusy,
+    StoreError,
+    StoreFull,
+)
 from jobstore.handle import JobHandle
 from jobstore.job import Cancellation, Claim, Failure, Job, Order, Report, Submission
 from jobstore.lifecycle import ENDED, State
-from jobstore.message import Body, Headers, Response, chunks
+from jobstore.message import Body, Headers, Response, body_size, chunks
 from jobstore.retry import Ended
 from jobstore.store import idempotency as keys
 from jobstore.store import statements as sql
@@ -219,9 +227,12 @@ class Store:
 
         Raises:
             NotAccepting: the queue is full, or the server drains.
+            BodyTooLarge: the body of one of the requests exceeds the limit.
             StoreError: they could not be written.
         """
         self._check_accepting(len(submissions))
+        if any((body_size(one.request.body) or 0) > self._limits.body for one in submissions):
+            raise BodyTooLarge(self._limits.body)
         self._dispatcher.lined_up(len(submissions))
 
         def submit(tx: Transaction) -> list[int]:
@@ -424,7 +435,7 @@ class Store:
     def _told(self, job_id: int | None) -> Callable[[object], None]:
         return lambda _: self._watchers.tell(job_id or 0)
 
-    async def report(self, report: Report) -> bool:
+    async def report(self, report: Report, scope: str | None = None) -> bool:
         """Write down what is reported of a running job from outside this process.
 
         Returns:
@@ -435,7 +446,8 @@ class Store:
         """
         _checked(report.job_id)
         return await self._writer.run(
-            lambda tx: transitions.report(tx, report, self._boot), self._told(report.job_id)
+            lambda tx: transitions.report(tx, report, self._boot, scope),
+            self._told(report.job_id),
         )
 
     # --- what clients do ------------------------------------------------------------------------

@@ -540,7 +540,7 @@ def _end_orphans(
     return _break(tx, *ended)
 
 
-def report(tx: Transaction, report: Report, boot: int) -> bool:
+def report(tx: Transaction, report: Report, boot: int, scope: str | None = None) -> bool:
     """Write down what a running job's handler reports.
 
     Returns:
@@ -549,6 +549,9 @@ def report(tx: Transaction, report: Report, boot: int) -> bool:
     Raises:
         JobNotFound: this attempt at the job does not run, or not any more.
     """
+    if scope is not None:
+        row = tx.execute(sql.GET_JOB, job_id=report.job_id).fetchone()
+        if_visible(report.job_id, row, scope)
     row = tx.execute(
         sql.REPORT,
         job_id=report.job_id,

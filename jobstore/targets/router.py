@@ -90,6 +90,12 @@ def _precedence(route: Route) -> tuple[bool, int]:
     return route.pattern is None, -len(route.name)
 
 
+def longest(prefixes: Iterable[str], path: str) -> str | None:
+    """Return the longest of some prefixes below which a path stands, or None."""
+    owners = [prefix for prefix in prefixes if _below(prefix).match(path)]
+    return max(owners, key=len, default=None)
+
+
 def _below(prefix: str) -> re.Pattern[str]:
     """Return what matches a prefix only where a segment ends: ``/api`` but not ``/apix``."""
     return re.compile(re.escape(prefix.rstrip("/")) + r"(?:[/?]|$)")

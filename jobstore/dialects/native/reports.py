@@ -44,9 +44,9 @@ class Reports:
 
     async def report(self, request: web.Request) -> web.Response:
         """Write a report down, and tell whether the job's cancellation was asked for."""
-        wire.changing(request)
+        scope = wire.changing(request).scope
         report = _report(request, await wire.whole(request, _LARGEST))
-        return web.json_response({"cancelled": await self._store.report(report)})
+        return web.json_response({"cancelled": await self._store.report(report, scope)})
 
 
 def _report(request: web.Request, body: bytes) -> Report:

@@ -1,0 +1,312 @@
+"""Definitions: put them in, look at them, run them, delete them."""
+
+import asyncio
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+from rich.text import Text
+
+from jobstore.cli import content
+from jobstore.cli.beside import beside
+from jobstore.cli.content import Excerpt
+from jobstore.cli.drafts import in_file, in_flags
+from jobstore.cli.facts import to_the_second
+from jobstore.cli.options import FILE, configured, json_option, text
+from jobstore.cli.rows import write_facts, write_table
+from jobstore.cli.terminal import Complaint, printable, stdout, write, write_json
+from jobstore.clock import iso
+from jobstore.config import Config
+from jobstore.config.limits import store_limits
+from jobstore.definition import Definition, Draft, Key, normal_path, parse
+from jobstore.definition import write as written
+from jobstore.errors import DefinitionExists, DefinitionNotFound, NoTarget
+from jobstore.job import Dialect, Replay, Trigger
+from jobstore.store import Store
+from jobstore.targets.router import longest
+
+F = TypeVar("F", bound=Callable[..., object])
+
+_MOST_OF_BODY: Final = 4096
+_INDENT: Final = 2
+
+
+# --- define -------------------------------------------------------------------------------------
+
+
+def _one(flag: str, help_: str, **options: Any) -> Callable[[F], F]:
+    """Declare a flag that gives one member of a definition."""
+    return click.option(flag, type=options.pop("type", text), help=help_, **options)
+
+
+@click.command("define")
+@configured
+@click.argument("file", type=FILE, required=False)
+@_one("--name", "What people call it.")
+@_one("--path", "Where it stands among the others, such as /Imports/daily.")
+@_one("--method", "The method of its request; GET if not given.")
+@_one("--target", "The path with query that its request asks, percent-encoded.")
+@_one("--header", "A header of its request; may be repeated.", multiple=True, metavar="FIELD")
+@_one("--body", "The body of its request.")
+@_one("--body-file", "A file with the body of its request.", type=FILE, metavar="FILE")
+@_one("--timeout", "How long a run may take, such as 30s; else what its target says.")
+@_one(
+    "--replay",
+    "What runs again after an interruption; else what its target says.",
+    type=click.Choice([replay.value for replay in Replay]),
+)
+@click.option("--owner", type=text, metavar="NAME", help="Whose it is.")
+@click.option("--replace", is_flag=True, help="Change the definition that has this path.")
+@json_option
+def define_command(
+    config: Config,
+    /,
+    file: Path | None,
+    owner: str | None,
+    *,
+    replace: bool,
+    as_json: bool,
+    **members: Any,
+) -> None:
+    """Put a definition in: a request that is kept under a name, to be run again and again.
+
+    It is given by flags, or by FILE, in TOML with members of the same names and a table of
+    headers; any number of them as tables [[definition]]. The store is created if there is none.
+
+    A FIELD is written as 'Name: value'. A changed definition keeps its id, its uuid and its owner.
+    """
+    given = {name: value for name, value in members.items() if value not in (None, ())}
+    if file and given:
+        raise click.UsageError("FILE and the flags of a definition exclude each other")
+    if not file and not given:
+        raise click.UsageError("expected FILE, or at least --name, --path and --target")
+    drafts = in_file(file) if file else [parse(in_flags(**given))]
+    kept = asyncio.run(_define(config, drafts, owner, replace=replace))
+    for verb, definition in kept:
+        if as_json:
+            write_json(_as_json(definition, config))
+        else:
+            click.echo(f"Definition {definition.id}, {definition.draft.path}, is {verb}.")
+
+
+async def _define(
+    config: Config, drafts: Sequence[Draft], owner: str | None, *, replace: bool
+) -> list[tuple[str, Definition]]:
+    async with beside(config, create=True) as store:
+        earlier = [await _earlier(store, draft, owner, replace=replace) for draft in drafts]
+        kept: list[tuple[str, Definition]] = []
+        for draft, found in zip(drafts, earlier, strict=True):
+            if found:
+                kept.append(("changed", await store.definitions.change(found, draft)))
+            else:
+                kept.append(("created", await store.definitions.create(draft, owner or "")))
+        _warn_of_stranger(store, owner)
+    return kept
+
+
+async def _earlier(
+    store: Store, draft: Draft, owner: str | None, *, replace: bool
+) -> Definition | None:
+    """Find the definition that a draft is to change, if there is one.
+
+    Raises:
+        DefinitionExists: it is not to be changed.
+        Complaint: it is not the owner's who was given.
+    """
+    try:
+        found = await store.definitions.find(Key.PATH, draft.path)
+    except DefinitionNotFound:
+        return None
+    if not replace:
+        raise DefinitionExists(draft.path)
+    if owner not in (None, found.owner):
+        raise Complaint(f"{draft.path} is {found.owner or 'nobody'}'s; --replace keeps its owner")
+    return found
+
+
+# --- definitions, undefine, run -----------------------------------------------------------------
+
+
+@click.command("definitions")
+@configured
+@click.argument("reference", type=text, required=False)
+@json_option
+def definitions_command(config: Config, reference: str | None, *, as_json: bool) -> None:
+    """List all definitions, or show one: REFERENCE is its id, its uuid or its path.
+
+    Secret headers are never shown.
+    """
+    if reference is not None:
+        _show(asyncio.run(_found(config, reference)), config, as_json=as_json)
+        return
+    found = asyncio.run(_all(config))
+    if as_json:
+        for definition in found:
+            write_json(_as_json(definition, config))
+    elif found:
+        rows = [(d.id, d.draft.path, d.draft.name, d.owner, _request(d)) for d in found]
+        write_table(stdout(), ("ID", "PATH", "NAME", "OWNER", "REQUEST"), rows)
+    else:
+        click.echo("There is no definition.")
+
+
+async def _all(config: Config) -> list[Definition]:
+    async with beside(config) as store:
+        return [definition async for definition in store.definitions.all()]
+
+
+async def _found(config: Config, reference: str) -> Definition:
+    async with beside(config) as store:
+        return await _find(store, reference)
+
+
+@click.command("undefine")
+@configured
+@click.argument("reference", type=text)
+@json_option
+def undefine_command(config: Config, reference: str, *, as_json: bool) -> None:
+    """Delete a definition: REFERENCE is its id, its uuid or its path.
+
+    Runs of it go on, and stay in the history.
+    """
+    definition = asyncio.run(_undefine(config, reference))
+    if as_json:
+        write_json({"deleted": definition.id})
+    else:
+        click.echo(f"Definition {definition.id}, {definition.draft.path}, is deleted.")
+
+
+async def _undefine(config: Config, reference: str) -> Definition:
+    async with beside(config) as store:
+        definition = await _find(store, reference)
+        await store.definitions.delete(definition.id)
+    return definition
+
+
+@click.command("run")
+@configured
+@click.argument("reference", type=text)
+@click.option(
+    "--owner",
+    type=text,
+    metavar="NAME",
+    help="Whose job it is; the definition's owner's if not given.",
+)
+@json_option
+def run_command(config: Config, reference: str, owner: str | None, *, as_json: bool) -> None:
+    """Run a definition: REFERENCE is its id, its uuid or its path.
+
+    The job is put into the queue. A running server begins it at once, else the next one does.
+    """
+    definition, job_id = asyncio.run(_run(config, reference, owner))
+    if as_json:
+        write_json({"id": job_id, "definition": definition.id})
+    else:
+        click.echo(f"Job {job_id} is queued: {printable(_request(definition))}")
+
+
+async def _run(config: Config, reference: str, owner: str | None) -> tuple[Definition, int]:
+    async with beside(config) as store:
+        found = await _find(store, reference)
+        target = _owner_of(found.draft.request.path, config)
+        whose = found.owner if owner is None else owner
+        run = found.run(target, Dialect.NATIVE, whose, Trigger.CLI)
+        job_id = await store.submit(run)
+        _warn_of_stranger(store, owner)
+    return found, job_id
+
+
+def _owner_of(path: str, config: Config) -> str:
+    """Name the target that owns a path; a running server finds its own APIs by itself.
+
+    Raises:
+        NoTarget: there is none.
+    """
+    target = longest((target.prefix for target in config.targets), path)
+    if target is None:
+        raise NoTarget
+    return target
+
+
+async def _find(store: Store, reference: str) -> Definition:
+    """Find a definition by its id, its uuid or its path.
+
+    Raises:
+        DefinitionNotFound: there is none.
+    """
+    if reference.startswith("/"):
+        try:
+            return await store.definitions.find(Key.PATH, normal_path(reference))
+        except ValueError:
+            raise DefinitionNotFound(reference) from None
+    if re.fullmatch("[0-9]{1,19}", reference):
+        return await store.definitions.find(Key.ID, int(reference))
+    return await store.definitions.find(Key.UUID, reference.lower())
+
+
+# --- words --------------------------------------------------------------------------------------
+
+
+def _show(definition: Definition, config: Config, *, as_json: bool) -> None:
+    fields = _as_json(definition, config)
+    if as_json:
+        write_json(fields, pretty=True)
+        return
+    console, request = stdout(), definition.draft.request
+    write(console, Text(printable(f"Definition {definition.id}  {definition.draft.path}"), "bold"))
+    write_facts(console, [(n.capitalize(), str(v)) for n, v in _facts(definition).items() if v])
+    write(console, Text("\nRequest", "bold"))
+    write(console, Text(printable(_request(definition)), "bold"), _INDENT)
+    for name, value in _shown(fields["headers"]):
+        line = Text.assemble((f"{printable(name)}: ", "cyan"), printable(value))
+        write(console, line, _INDENT)
+    assert isinstance(request.body, bytes)
+    if request.body:
+        console.print()
+        part = Excerpt(request.body[:_MOST_OF_BODY], len(request.body))
+        write(console, content.as_text(part), _INDENT)
+
+
+def _facts(definition: Definition) -> dict[str, str | None]:
+    draft = definition.draft
+    return {
+        "name": draft.name,
+        "uuid": definition.uuid,
+        "file id": str(definition.file_id),
+        "owner": definition.owner,
+        "timeout": f"{draft.timeout:g}s" if draft.timeout else None,
+        "replay": draft.replay,
+        "created": to_the_second(definition.created_at),
+        "changed": to_the_second(definition.changed_at),
+    }
+
+
+def _shown(headers: dict[str, str | list[str]]) -> Iterator[tuple[str, str]]:
+    for name, value in headers.items():
+        yield from ((name, each) for each in ([value] if isinstance(value, str) else value))
+
+
+def _as_json(definition: Definition, config: Config) -> dict[str, Any]:
+    return {
+        "id": definition.id,
+        "file_id": definition.file_id,
+        "uuid": definition.uuid,
+        **written(definition.draft, store_limits(config).secret),
+        "owner": definition.owner,
+        "created_at": iso(definition.created_at),
+        "changed_at": iso(definition.changed_at),
+    }
+
+
+def _request(definition: Definition) -> str:
+    request = definition.draft.request
+    return f"{request.method} {request.path}"
+
+
+def _warn_of_stranger(store: Store, owner: str | None) -> None:
+    """Say it if nobody has the account of an owner that was given: a slip would hide it."""
+    accounts = store.accounts.roll().accounts
+    if owner and accounts and owner not in accounts:
+        click.echo(f"jobstore: there is no account {owner}: of users, nobody can see it", err=True)

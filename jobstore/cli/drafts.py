@@ -1,0 +1,86 @@
+"""Read definitions as people write them: as flags, or in a file."""
+
+import tomllib
+from base64 import b64encode
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from jobstore.definition import Draft, parse
+from jobstore.errors import DefinitionInvalid
+
+_TABLE: Final = "definition"
+
+
+def in_flags(
+    header: Sequence[str] = (), body_file: Path | None = None, **members: Any
+) -> dict[str, Any]:
+    """Give what flags say as a file would say it.
+
+    Raises:
+        UsageError: they say two things at once, or something that no header is.
+    """
+    if body_file:
+        if "body" in members:
+            raise click.UsageError("--body and --body-file exclude each other")
+        members |= _body(body_file.read_bytes())
+    return members | {"headers": _headers(header)}
+
+
+def _body(data: bytes) -> dict[str, str]:
+    try:
+        return {"body": data.decode()}
+    except UnicodeDecodeError:
+        return {"body_base64": b64encode(data).decode()}
+
+
+def _headers(fields: Sequence[str]) -> dict[str, list[str]]:
+    headers: dict[str, list[str]] = {}
+    for field in fields:
+        name, colon, value = field.partition(":")
+        if not colon:
+            raise click.BadParameter(f"{name!r} is not written as 'Name: value'.")
+        headers.setdefault(name.strip(), []).append(value.strip())
+    return headers
+
+
+def in_file(file: Path) -> list[Draft]:
+    """Read all definitions of a file.
+
+    Raises:
+        DefinitionInvalid: one of them is none, or they are none together.
+    """
+    try:
+        document = tomllib.loads(file.read_text("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise DefinitionInvalid(f"{file}: expected TOML: {error}") from None
+    tables = document.get(_TABLE, [document])
+    if not isinstance(tables, list) or not tables or (_TABLE in document and len(document) > 1):
+        raise DefinitionInvalid(f"{file}: expected one definition, or tables [[{_TABLE}]] only")
+    problems: list[str] = []
+    drafts = [
+        draft
+        for place, table in _places(file, tables, numbered=_TABLE in document)
+        for draft in _parsed(place, table, problems)
+    ]
+    paths = Counter(draft.path for draft in drafts)
+    problems += [f"{file}: the path {path} occurs {n} times" for path, n in paths.items() if n > 1]
+    if problems:
+        raise DefinitionInvalid("\n".join(problems))
+    return drafts
+
+
+def _places(file: Path, tables: list[Any], *, numbered: bool) -> Iterator[tuple[str, Any]]:
+    for number, table in enumerate(tables, 1):
+        yield f"{file}: [[{_TABLE}]] #{number}" if numbered else f"{file}", table
+
+
+def _parsed(place: str, table: object, problems: list[str]) -> Iterator[Draft]:
+    """Give a draft, or else put down what is wrong with it."""
+    try:
+        yield parse(table)
+    except DefinitionInvalid as invalid:
+        problems += [f"{place}: {line}" for line in str(invalid).splitlines()]

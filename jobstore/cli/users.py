@@ -1,0 +1,270 @@
+"""Accounts: who may ask the server, what they may see, and the tokens of their programs."""
+
+import asyncio
+import sys
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final, TypeVar
+
+import click
+
+from jobstore import passwords
+from jobstore.account import Account, Role, Token
+from jobstore.cli.beside import beside
+from jobstore.cli.facts import to_the_second
+from jobstore.cli.options import configured, json_option, text
+from jobstore.cli.rows import write_table
+from jobstore.cli.terminal import Complaint, stdout, write_json
+from jobstore.clock import iso
+from jobstore.config import Config
+from jobstore.store.accounts import Accounts
+
+F = TypeVar("F", bound=Callable[..., object])
+T = TypeVar("T")
+
+_ROLES: Final = click.Choice([role.value for role in Role])
+_LONGEST_LINE: Final = 8192  # bytes; no password has as many
+
+
+def _password_option(command: F) -> F:
+    """Give a command the option to read a password from a pipe."""
+    return click.option(
+        "--password-stdin", is_flag=True, help="Read the password from one line of stdin."
+    )(command)
+
+
+@click.group("user")
+def user_command() -> None:
+    """Say who may use the server, and what they may see.
+
+    Without any account everybody may who reaches it. From the first one on, each request needs a
+    name and a password, or a token. A running server notices every change at once.
+    """
+
+
+@user_command.command("add")
+@configured
+@click.argument("name", type=text)
+@click.option(
+    "--role",
+    type=_ROLES,
+    default=Role.USER.value,
+    show_default=True,
+    help="A user has jobs of their own; an admin sees and changes those of all; a reader sees "
+    "those of all and changes none.",
+)
+@_password_option
+@json_option
+def add_command(
+    config: Config, name: str, role: str, *, password_stdin: bool, as_json: bool
+) -> None:
+    """Add an account, and create the store if there is none yet.
+
+    The password is asked for; only its hash is kept.
+    """
+    passwords.check_name(name)
+    kept = passwords.hashed(_password(from_stdin=password_stdin))
+    accounts = _changed(config, lambda them: them.add(name, Role(role), kept), create=True)
+    words = f"Account {name} is added, as {role}."
+    if len(accounts) == 1:
+        words += " From now on, each request needs the credentials of an account."
+    _tell({"account": name, "role": role}, words, as_json=as_json)
+    _warn(accounts, "yet")
+
+
+@user_command.command("passwd")
+@configured
+@click.argument("name", type=text)
+@_password_option
+@json_option
+def passwd_command(config: Config, name: str, *, password_stdin: bool, as_json: bool) -> None:
+    """Change the password of an account; its tokens stay as they are."""
+    kept = passwords.hashed(_password(from_stdin=password_stdin))
+    _changed(config, lambda them: them.set_password(name, kept))
+    _tell({"account": name}, f"The password of {name} is changed.", as_json=as_json)
+
+
+@user_command.command("role")
+@configured
+@click.argument("name", type=text)
+@click.argument("role", type=_ROLES)
+@json_option
+def role_command(config: Config, name: str, role: str, *, as_json: bool) -> None:
+    """Change what an account is for."""
+    accounts = _changed(config, lambda them: them.set_role(name, Role(role)))
+    _tell({"account": name, "role": role}, f"The role of {name} is {role}.", as_json=as_json)
+    _warn(accounts, "any more")
+
+
+@user_command.command("remove")
+@configured
+@click.argument("name", type=text)
+@json_option
+def remove_command(config: Config, name: str, *, as_json: bool) -> None:
+    """Remove an account and its tokens; its jobs and definitions stay."""
+    accounts = _changed(config, lambda them: them.remove(name))
+    _tell({"removed": name}, f"Account {name} is removed; its jobs stay.", as_json=as_json)
+    _warn(accounts, "any more")
+
+
+@user_command.command("list")
+@configured
+@json_option
+def list_command(config: Config, *, as_json: bool) -> None:
+    """List all accounts."""
+    accounts, tokens = _all(config)
+    held = Counter(token.account for token in tokens)
+    if as_json:
+        for account in accounts:
+            write_json(_as_json(account, held[account.name]))
+    elif accounts:
+        rows = [(a.name, a.role, held[a.name], to_the_second(a.created_at)) for a in accounts]
+        write_table(stdout(), ("NAME", "ROLE", "TOKENS", "CREATED"), rows)
+    else:
+        click.echo("There is no account.")
+
+
+@user_command.command("token")
+@configured
+@click.argument("name", type=text)
+@click.option("--label", type=text, default="", metavar="TEXT", help="What it is for.")
+@json_option
+def token_command(config: Config, name: str, label: str, *, as_json: bool) -> None:
+    """Make a token, with which a program asks on behalf of an account.
+
+    It is written to the standard output and nowhere else: the store keeps its hash only.
+    """
+    token = passwords.new_token()
+    number = _asked(config, lambda them: them.add_token(name, label, passwords.digest(token)))
+    if as_json:
+        write_json({"id": number, "account": name, "label": label, "token": token})
+        return
+    click.echo(token)
+    sys.stdout.flush()
+    click.echo(
+        f"Token {number} of {name}, which cannot be shown again; a request has it in a header:\n"
+        "  Authorization: Bearer TOKEN\n"
+        f"`jobstore user revoke {number}` makes it useless.",
+        err=True,
+    )
+
+
+@user_command.command("tokens")
+@configured
+@json_option
+def tokens_command(config: Config, *, as_json: bool) -> None:
+    """List the tokens of all accounts, but not what they are."""
+    _, tokens = _all(config)
+    if as_json:
+        for token in tokens:
+            write_json(_token_as_json(token))
+    elif tokens:
+        rows = [(t.id, t.account, to_the_second(t.created_at), t.label) for t in tokens]
+        write_table(stdout(), ("ID", "ACCOUNT", "CREATED", "LABEL"), rows)
+    else:
+        click.echo("There is no token.")
+
+
+@user_command.command("revoke")
+@configured
+@click.argument("token", metavar="ID", type=int)
+@json_option
+def revoke_command(config: Config, token: int, *, as_json: bool) -> None:
+    """Make a token useless."""
+    _changed(config, lambda them: them.revoke_token(token))
+    _tell({"revoked": token}, f"Token {token} is revoked.", as_json=as_json)
+
+
+# --- the store ----------------------------------------------------------------------------------
+
+
+def _asked(config: Config, ask: Callable[[Accounts], Awaitable[T]], *, create: bool = False) -> T:
+    async def ask_store() -> T:
+        async with beside(config, create=create) as store:
+            return await ask(store.accounts)
+
+    return asyncio.run(ask_store())
+
+
+def _changed(
+    config: Config, change: Callable[[Accounts], Awaitable[None]], *, create: bool = False
+) -> Mapping[str, Account]:
+    """Change the accounts; return them as they stand then."""
+
+    async def change_them(accounts: Accounts) -> Mapping[str, Account]:
+        await change(accounts)
+        return accounts.roll().accounts
+
+    return _asked(config, change_them, create=create)
+
+
+def _all(config: Config) -> tuple[Sequence[Account], Sequence[Token]]:
+    async def read(accounts: Accounts) -> tuple[Sequence[Account], Sequence[Token]]:
+        return list(accounts.roll().accounts.values()), accounts.tokens()
+
+    return _asked(config, read)
+
+
+# --- words --------------------------------------------------------------------------------------
+
+
+def _password(*, from_stdin: bool) -> str:
+    """Get a new password, never by an argument: those are for all to see.
+
+    Raises:
+        Complaint: what was read is no text.
+    """
+    if not from_stdin:
+        if not sys.stdin.isatty():
+            raise click.UsageError(
+                "there is no terminal to ask for the password; pipe it in with --password-stdin"
+            )
+        asked: str = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+        return asked
+    line = sys.stdin.buffer.readline(_LONGEST_LINE)
+    try:
+        return line.decode().rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise Complaint("the password is not UTF-8") from None
+
+
+def _tell(fields: Mapping[str, object], words: str, *, as_json: bool) -> None:
+    if as_json:
+        write_json(fields)
+    else:
+        click.echo(words)
+
+
+def _warn(accounts: Mapping[str, Account], since: str) -> None:
+    """Say beside the output what whoever administers the server may not have thought of."""
+    roles = {account.role for account in accounts.values()}
+    if not accounts:
+        warning = (
+            "no account is left: the server lets everybody in if it listens on this machine only, "
+            "or with --open; else nobody"
+        )
+    elif Role.ADMIN not in roles:
+        what = "change" if Role.READER in roles else "see"
+        warning = f"no account is an admin {since}: nobody can {what} the jobs of others"
+    else:
+        return
+    click.echo(f"jobstore: {warning}", err=True)
+
+
+def _as_json(account: Account, tokens: int) -> dict[str, object]:
+    return {
+        "name": account.name,
+        "role": account.role,
+        "tokens": tokens,
+        "created_at": iso(account.created_at),
+        "changed_at": iso(account.changed_at),
+    }
+
+
+def _token_as_json(token: Token) -> dict[str, object]:
+    return {
+        "id": token.id,
+        "account": token.account,
+        "label": token.label,
+        "created_at": iso(token.created_at),
+    }

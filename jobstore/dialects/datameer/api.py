@@ -1,0 +1,329 @@
+"""Datameer's calls about jobs: a configuration is a definition, an execution is a job.
+
+The facts stand in Datameer's documentation, "REST API Job Commands", and in clients that are
+public. Where neither says how a call answers, it is our own design, and README says so.
+"""
+
+import json
+import logging
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from http import HTTPStatus
+from typing import Final, TypeAlias
+from zoneinfo import ZoneInfo
+
+from aiohttp import web
+
+from jobstore import wire
+from jobstore.clock import SECOND, Clock, now
+from jobstore.definition import Definition, Key, normal_path
+from jobstore.dialects.datameer import words
+from jobstore.errors import (
+    BodyTooLarge,
+    DefinitionNotFound,
+    Forbidden,
+    JobNotFound,
+    JobstoreError,
+    NotAccepting,
+    NoTarget,
+    StoreBusy,
+    StoreFull,
+)
+from jobstore.job import Dialect, Job, Submission, Trigger
+from jobstore.lifecycle import ENDED, State
+from jobstore.store import Store
+from jobstore.targets.router import Router
+
+# The paths of this API.
+OWN_PATHS: Final = re.compile(
+    r"/(?:rest/(?:job-configuration/(?:job-status|job-history)/[^/?]+"
+    r"|job-execution(?:/|/sequential|/(?:job-details|job-kill)/[^/?]+)?"
+    r"|jobs/list-running|(?:data|workbook|import-job|export-job)/[^/?]+)"
+    r"|api/job-execution/[^?]+/status)(?:[?]|$)"
+)
+
+log = logging.getLogger(__name__)
+
+_Call: TypeAlias = Callable[[web.Request], Awaitable[web.Response]]
+
+_STATUS: Final[Mapping[type[JobstoreError], int]] = {
+    NotAccepting: 503,
+    StoreFull: 503,
+    StoreBusy: 503,
+    BodyTooLarge: 413,
+    NoTarget: 404,
+    Forbidden: 403,
+}
+_NO_HEADERS: Final[Mapping[str, str]] = {}
+_NO_FILE: Final = "File doesn't exist or isn't accessible with current permissions"
+_LONGEST_SEQUENCE: Final = 100
+_DEFAULT_LENGTH: Final = 10
+_LONGEST_HISTORY: Final = 1000
+_MOST_ACTIVE: Final = 1000
+_NUMBER: Final = re.compile(r"[0-9]+")
+_ID: Final = re.compile(r"[1-9][0-9]*")
+_SMALL: Final = re.compile(r"[0-9]{1,18}")
+_UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+
+
+class DatameerJobs:
+    """Datameer's calls about jobs and definitions.
+
+    Args:
+        store: where they are.
+        router: who answers which path.
+        zone: in which times are written.
+        clock: what time it is.
+    """
+
+    def __init__(self, store: Store, router: Router, zone: ZoneInfo, clock: Clock = now) -> None:
+        self._store = store
+        self._router = router
+        self._zone = zone
+        self._clock = clock
+
+    def add_routes(self, app: web.Application) -> None:
+        """Let an application answer them."""
+        one = "/{id:[^/]+}"
+        delete_definition = {"DELETE": self.delete_definition}
+        calls: dict[str, Mapping[str, _Call]] = {
+            "/rest/job-configuration/job-status" + one: {"GET": self.status},
+            r"/api/job-execution/{reference:[\s\S]+}/status": {"GET": self.status_v2},
+            "/rest/job-configuration/job-history" + one: {"GET": self.history},
+            "/rest/job-execution/job-details" + one: {"GET": self.details},
+            "/rest/jobs/list-running": {"GET": self.active},
+            "/rest/job-execution": {"POST": self.trigger},
+            "/rest/job-execution/": {"POST": self.trigger},
+            "/rest/job-execution/sequential": {"POST": self.trigger_sequence},
+            "/rest/job-execution/job-kill" + one: {"POST": self.stop},
+            "/rest/data" + one: {"DELETE": self.delete},
+            "/rest/workbook" + one: delete_definition,
+            "/rest/import-job" + one: delete_definition,
+            "/rest/export-job" + one: delete_definition,
+        }
+        for path, by_method in calls.items():
+            app.router.add_route("*", path, partial(_answered, by_method))
+
+    # --- what is asked --------------------------------------------------------------------------
+
+    async def status(self, request: web.Request) -> web.Response:
+        """Tell the latest run of a configuration."""
+        scope = wire.scope(request)
+        definition = await self._configuration(request.match_info["id"], scope)
+        runs = await self._store.history.runs(definition.id, 1, scope=scope)
+        return _json(words.short(runs[0]) if runs else {})
+
+    async def status_v2(self, request: web.Request) -> web.Response:
+        """Tell the latest run of a file: its id, its uuid or its path stands in the request's."""
+        scope = wire.scope(request)
+        definition = await self._file(request.match_info["reference"], scope)
+        runs = await self._store.history.runs(definition.id, 1, scope=scope)
+        if not runs:
+            return _json(words.never_run())
+        left = await self._seconds_left(runs[0])
+        return _json(words.status_of(definition, runs[0], left, self._zone))
+
+    async def history(self, request: web.Request) -> web.Response:
+        """List the runs of a configuration, the newest first."""
+        scope = wire.scope(request)
+        start = _whole(request, "start", 0)
+        length = min(_whole(request, "length", _DEFAULT_LENGTH), _LONGEST_HISTORY)
+        definition = await self._configuration(request.match_info["id"], scope)
+        runs = await self._store.history.runs(definition.id, length, start, scope)
+        return _json([words.short(job) for job in runs])
+
+    async def details(self, request: web.Request) -> web.Response:
+        """Tell all about an execution, in whichever dialect it was submitted."""
+        job = await self._execution(request.match_info["id"], wire.scope(request))
+        return _json(words.detailed(job, await self._name(job), self._zone))
+
+    async def active(self, request: web.Request) -> web.Response:
+        """List what runs or waits, in whichever dialect it was submitted."""
+        jobs = await self._store.history.active(_MOST_ACTIVE, wire.scope(request))
+        names = {job.definition: await self._name(job) for job in _one_of_each_definition(jobs)}
+        return _json([words.listed(job, names[job.definition], self._zone) for job in jobs])
+
+    # --- what is done ---------------------------------------------------------------------------
+
+    async def trigger(self, request: web.Request) -> web.Response:
+        """Run a configuration."""
+        user = wire.changing(request).name
+        texts = _configurations(request, most=1)
+        (run,) = await self._runs(request, texts, Trigger.RESTAPI)
+        return _json(words.triggered(await self._store.submit(run), user))
+
+    async def trigger_sequence(self, request: web.Request) -> web.Response:
+        """Run several configurations, each when the one before it has succeeded."""
+        user = wire.changing(request).name
+        texts = _configurations(request, most=_LONGEST_SEQUENCE)
+        runs = await self._runs(request, texts, Trigger.SEQUENCE)
+        return _json(words.sequence(await self._store.submit_chain(runs), user))
+
+    async def stop(self, request: web.Request) -> web.Response:
+        """Stop an execution; one that has ended stays as it is."""
+        scope = wire.changing(request).scope
+        job = await self._execution(request.match_info["id"], scope)
+        try:
+            await self._store.cancel(job.id, scope)
+        except JobNotFound:  # nobody can ask for its result any more
+            job = await self._store.history.visible(job.id, scope)
+            if job.state not in ENDED:
+                raise _RefusedError(
+                    f"job execution {job.id} works for nobody who could stop it"
+                ) from None
+        return web.Response(content_type="text/plain")
+
+    async def delete(self, request: web.Request) -> web.Response:
+        """Delete what is left of an execution that has ended."""
+        scope = wire.changing(request).scope
+        job = await self._execution(request.match_info["id"], scope)
+        if job.state not in ENDED:
+            raise _RefusedError(f"job execution {job.id} has not ended; stop it first")
+        await self._store.discard(job.id, scope)
+        return _json({"status": "success"})
+
+    async def delete_definition(self, request: web.Request) -> web.Response:
+        """Delete a configuration; its runs go on."""
+        scope = wire.changing(request).scope
+        definition = await self._configuration(request.match_info["id"], scope)
+        await self._store.definitions.delete(definition.id, scope)
+        return _json({"status": "success"})
+
+    # --- what it takes --------------------------------------------------------------------------
+
+    async def _configuration(self, text: str, scope: str | None) -> Definition:
+        if not _ID.fullmatch(text):
+            raise DefinitionNotFound(text)
+        return await self._store.definitions.find(Key.ID, _number(text), scope)
+
+    async def _file(self, reference: str, scope: str | None) -> Definition:
+        """Find a definition as the second generation refers to it.
+
+        Raises:
+            _NoFileError: there is none.
+        """
+        find = self._store.definitions.find
+        try:
+            if _NUMBER.fullmatch(reference):
+                return await find(Key.FILE_ID, _number(reference), scope)
+            if _UUID.fullmatch(reference):
+                return await find(Key.UUID, reference.lower(), scope)
+            return await find(Key.PATH, normal_path("/" + reference.lstrip("/")), scope)
+        except (DefinitionNotFound, ValueError):
+            raise _NoFileError from None
+
+    async def _execution(self, text: str, scope: str | None) -> Job:
+        if not _ID.fullmatch(text):
+            raise JobNotFound(text)
+        return await self._store.history.visible(_number(text), scope)
+
+    async def _runs(
+        self, request: web.Request, texts: Sequence[str], trigger: Trigger
+    ) -> list[Submission]:
+        identity = wire.changing(request)
+        found = {
+            text: await self._configuration(text, identity.scope) for text in dict.fromkeys(texts)
+        }
+        return [self._run(found[text], identity.name, trigger) for text in texts]
+
+    def _run(self, definition: Definition, user: str, trigger: Trigger) -> Submission:
+        target = self._router.owner(definition.draft.request.path).name
+        return definition.run(target, Dialect.DATAMEER, user, trigger)
+
+    async def _name(self, job: Job) -> str | None:
+        """Tell the name of a job's definition, if it is a run of one."""
+        if job.definition is None:
+            return None
+        return await self._store.history.definition_name(job.definition)
+
+    async def _seconds_left(self, job: Job) -> float | None:
+        if job.state is not State.RUNNING or job.started_at is None:
+            return None
+        elapsed = max(0, self._clock() - job.started_at) / SECOND
+        usual = await self._store.history.usual_duration(job)
+        return words.seconds_left(elapsed, usual, job.progress)
+
+
+class _BadParameterError(Exception):
+    """A part of the request is missing or cannot be read."""
+
+
+class _RefusedError(Exception):
+    """What is asked for cannot be done as things stand."""
+
+
+class _NoFileError(Exception):
+    """There is no such file, or none that whoever asks may see."""
+
+
+async def _answered(calls: Mapping[str, _Call], request: web.Request) -> web.Response:
+    """Answer a request by the call for its method, or say why not."""
+    method = "GET" if request.method == "HEAD" else request.method
+    if method not in calls:
+        allowed = ", ".join(calls)
+        return _failure(405, f"expected the method {allowed}", {"Allow": allowed})
+    try:
+        return await calls[method](request)
+    except _BadParameterError as error:
+        return _failure(400, str(error))
+    except _RefusedError as error:
+        return _failure(409, str(error))
+    except _NoFileError:
+        return _failure(404, _NO_FILE)
+    except JobstoreError as error:
+        return _refusal(error)
+
+
+def _refusal(error: JobstoreError) -> web.Response:
+    match error:
+        case DefinitionNotFound(reference=reference):
+            return _failure(404, f"no job configuration {reference}")
+        case JobNotFound(reference=reference):
+            return _failure(404, f"no job execution {reference}")
+    for kind, status in _STATUS.items():
+        if isinstance(error, kind):
+            unavailable = status == HTTPStatus.SERVICE_UNAVAILABLE
+            return _failure(status, str(error), {"Retry-After": "1"} if unavailable else {})
+    log.error("%s", error, extra={"action": "answer"})
+    return _failure(500, "internal error")
+
+
+def _failure(status: int, reason: str, headers: Mapping[str, str] = _NO_HEADERS) -> web.Response:
+    return _json(words.failure(reason), status, headers)
+
+
+def _json(
+    value: object, status: int = 200, headers: Mapping[str, str] = _NO_HEADERS
+) -> web.Response:
+    """Answer with JSON, in ASCII: its content type has no charset, as some clients compare it."""
+    body = json.dumps(value).encode()
+    return web.Response(
+        status=status, body=body, headers={"Content-Type": "application/json", **headers}
+    )
+
+
+def _configurations(request: web.Request, most: int) -> list[str]:
+    """Read which configurations are to be run."""
+    texts = request.query.getall("configuration", [])
+    if not 1 <= len(texts) <= most or not all(_NUMBER.fullmatch(text) for text in texts):
+        times = "once" if most == 1 else f"1 to {most} times"
+        raise _BadParameterError(f"configuration: expected the id of a job configuration, {times}")
+    return texts
+
+
+def _number(text: str) -> int:
+    return int(text[:20])  # twenty digits are too large already
+
+
+def _whole(request: web.Request, name: str, default: int) -> int:
+    text = request.query.get(name)
+    if text is None:
+        return default
+    if not _SMALL.fullmatch(text):
+        raise _BadParameterError(f"{name}: expected a whole number")
+    return int(text)
+
+
+def _one_of_each_definition(jobs: Sequence[Job]) -> list[Job]:
+    return list({job.definition: job for job in jobs}.values())

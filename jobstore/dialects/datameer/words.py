@@ -1,0 +1,197 @@
+"""Datameer's words for what is known of a job: pure functions from values to JSON.
+
+The facts stand in Datameer's documentation, "REST API Job Commands". Its two generations of calls
+spell one status differently and write times in different forms.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final, assert_never
+from zoneinfo import ZoneInfo
+
+from jobstore.clock import SECOND
+from jobstore.definition import Definition
+from jobstore.job import Job, Trigger
+from jobstore.lifecycle import State
+
+NEVER_RUN: Final = "_NONE"
+_WARNED: Final = "COMPLETED_WITH_Warnings"
+_WARNED_V2: Final = "COMPLETED_WITH_WARNINGS"
+# In English, whatever the locale of this process.
+_MONTHS: Final = (
+    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+)  # fmt: skip
+_NOON: Final = 12
+
+
+def status(job: Job, warned: str = _WARNED) -> str:
+    """Say where a job stands.
+
+    Args:
+        job: the job.
+        warned: the word for one that has succeeded, but not without warnings.
+    """
+    match job.state:
+        case State.QUEUED:
+            return "WAITING_FOR_OTHER_JOB" if job.waits else "QUEUED"
+        case State.RUNNING:
+            return "RUNNING"
+        case State.DONE if job.succeeded:
+            return warned if job.warnings else "COMPLETED"
+        case State.DONE | State.FAILED:
+            return "ERROR"
+        case State.CANCELLED:
+            return "CANCELED"
+        case _:
+            assert_never(job.state)
+
+
+def status_v2(job: Job) -> str:
+    """Say where a job stands, as the second generation spells it."""
+    return status(job, _WARNED_V2)
+
+
+def short(job: Job) -> dict[str, Any]:
+    """Write a job as the first generation lists it."""
+    return {"id": job.id, "jobStatus": status(job)}
+
+
+def listed(job: Job, name: str | None, zone: ZoneInfo) -> dict[str, Any]:
+    """Write a job as one of those that are active.
+
+    Args:
+        job: the job.
+        name: the name of its definition, if it is a run of one.
+        zone: in which times are written.
+    """
+    return {
+        **short(job),
+        "configurationId": job.definition,
+        "name": name,
+        "owner": job.owner,
+        "startTime": timestamp(job.started_at, zone),
+        "progress": _whole(job.progress),
+    }
+
+
+def detailed(job: Job, name: str | None, zone: ZoneInfo) -> dict[str, Any]:
+    """Write all that is told of a job; see `listed`."""
+    return {
+        **listed(job, name, zone),
+        "stopTime": timestamp(job.finished_at, zone),
+        "counters": dict(job.counters),
+        "successCount": _counted(job.counters, "RECORDS"),
+        "failureCount": _counted(job.counters, "DROPPED_RECORDS"),
+        "warnings": job.warnings,
+        "trigger": job.trigger,
+        "errorMessage": _problem(job),
+    }
+
+
+def never_run() -> dict[str, Any]:
+    """Write the second generation's status of what never ran."""
+    return {"status": "success", "job-status": NEVER_RUN}
+
+
+def status_of(
+    definition: Definition, job: Job, seconds_left: float | None, zone: ZoneInfo
+) -> dict[str, Any]:
+    """Write the second generation's status of a definition.
+
+    Args:
+        definition: the definition.
+        job: its latest run.
+        seconds_left: how long that may still take, or None if that cannot be told.
+        zone: in which times are written.
+    """
+    written: dict[str, Any] = {
+        "status": "success",
+        "file-id": definition.file_id,
+        "job-execution-id": job.id,
+        "job-status": status_v2(job),
+        "start-time": date(job.started_at, zone),
+    }
+    if job.state is State.RUNNING:
+        written["estimate-time"] = None if seconds_left is None else f"{round(seconds_left)}s"
+        written["job-progress"] = str(_whole(job.progress) or 0)
+    if job.finished_at is not None:
+        written["stop-time"] = date(job.finished_at, zone)
+    return written
+
+
+def triggered(job_id: int, user: str) -> dict[str, Any]:
+    """Write the answer to who has started a run."""
+    return {"status": "success", "job-execution-id": job_id, **_started_by(user)}
+
+
+def sequence(ids: list[int], user: str) -> dict[str, Any]:
+    """Write the answer to who has started several runs, one after the other."""
+    return {"status": "success", "job-execution-ids": ids, **_started_by(user)}
+
+
+def failure(reason: str) -> dict[str, str]:
+    """Write why something was not done."""
+    return {"status": "failure", "reason": reason}
+
+
+def seconds_left(elapsed: float, usual: float | None, progress: float | None) -> float | None:
+    """Guess how long a running job may still take.
+
+    Args:
+        elapsed: how long it has taken already, in seconds.
+        usual: how long others like it took, in seconds, or None if there were none.
+        progress: what it has reported, in percent, or None if it has not.
+
+    Returns:
+        seconds, 0 or more, or None if nothing is known.
+    """
+    if usual is not None:
+        return max(0.0, usual - elapsed)
+    if progress:
+        return elapsed * (100 - progress) / progress
+    return None
+
+
+def date(moment: int | None, zone: ZoneInfo) -> str | None:
+    """Write a time as the second generation does: ``Sep 28, 2018 6:44:56 PM``.
+
+    Args:
+        moment: microseconds since 1970, or None.
+        zone: in which it is written.
+    """
+    if moment is None:
+        return None
+    at = _local(moment, zone)
+    half = "AM" if at.hour < _NOON else "PM"
+    day = f"{_MONTHS[at.month - 1]} {at.day}, {at.year}"
+    return f"{day} {at.hour % _NOON or _NOON}:{at:%M:%S} {half}"
+
+
+def timestamp(moment: int | None, zone: ZoneInfo) -> str | None:
+    """Write a time as the first generation does: ``2012-07-06 18:19:09.0``; see `date`."""
+    if moment is None:
+        return None
+    at = _local(moment, zone)
+    return f"{at:%Y-%m-%d %H:%M:%S}.{at.microsecond // 100_000}"
+
+
+def _local(moment: int, zone: ZoneInfo) -> datetime:
+    return datetime.fromtimestamp(moment / SECOND, zone)
+
+
+def _started_by(user: str) -> dict[str, str]:
+    return {"job-execution-user": user, "job-execution-trigger": Trigger.RESTAPI}
+
+
+def _counted(counters: Mapping[str, int], what: str) -> int:
+    return counters.get(f"IMPORT_{what}") or counters.get(f"EXPORT_{what}") or 0
+
+
+def _whole(progress: float | None) -> int | None:
+    return None if progress is None else int(progress)
+
+
+def _problem(job: Job) -> str | None:
+    """Tell why a job has not succeeded."""
+    answered = job.state is State.DONE and not job.succeeded
+    return job.detail or (f"status {job.status}" if answered else None)

@@ -1,0 +1,9 @@
+"""Kinetica's jobs: any call is run in the background, and asked for by its id or its tag.
+
+The facts stand in Kinetica's documentation of ``/create/job``, ``/get/job``, ``/admin/alter/jobs``
+and ``/admin/show/jobs``, and in what its clients of version 7.2 send and read.
+"""
+
+from jobstore.dialects.kinetica.calls import OWN_PATHS, KineticaJobs
+
+__all__ = ["OWN_PATHS", "KineticaJobs"]

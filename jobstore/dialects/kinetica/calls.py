@@ -1,0 +1,310 @@
+"""The calls: each takes a record, and answers with one."""
+
+import asyncio
+import json
+import logging
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, TypeAlias
+from uuid import uuid4
+
+from aiohttp import web
+
+from jobstore import __version__, wire
+from jobstore.dialects.kinetica import encodings, records, results
+from jobstore.dialects.kinetica.encodings import LARGEST, Encoding
+from jobstore.dialects.kinetica.exchange import Exchange, refusal
+from jobstore.dialects.kinetica.records import Form, Record, RequestInvalid
+from jobstore.errors import (
+    BodyBroken,
+    BodyGone,
+    BodyTooLarge,
+    DeliveryRefused,
+    Forbidden,
+    JobNotFound,
+    JobstoreError,
+    NotAccepting,
+    NoTarget,
+    ShuttingDown,
+    StoreBusy,
+    StoreFull,
+    TagTaken,
+)
+from jobstore.job import Dialect, Job, Submission
+from jobstore.lifecycle import AWAITED, ENDED, Result
+from jobstore.message import Headers, Request, Response, body_size, chunks
+from jobstore.store import Store
+from jobstore.targets.router import Router
+
+# How the paths of this API begin.
+OWN_PATHS: Final = re.compile(
+    r"/(?:create/job|get/job|admin/(?:show|alter)/jobs|show/system/(?:status|properties))(?:[?]|$)"
+)
+
+# The version of Kinetica whose clients find here what they expect.
+_CORE_VERSION: Final = "7.2.3.0"
+# All but what creates a job, which brings the job's own body with it, is small: in bytes.
+_LARGEST_QUESTION: Final = 2**20
+_MOST_ALTERED: Final = 10_000
+_MOST_SHOWN: Final = 10_000
+# From how many bytes on a request is taken apart in a thread, while others are answered.
+_LONG_WORK: Final = 2**20
+
+_ENDPOINT: Final = re.compile(r"""/[!"$-~]{0,8191}""")  # a fragment would never be sent
+
+# What is said of an error, which may say it itself. Some words would make a client look for another
+# cluster, "System shutting down" and "Connection refused" among them: no message may have them.
+_MESSAGES: Final[Mapping[type[JobstoreError], str]] = {
+    ShuttingDown: "no job can be taken in just now: the server is about to stop",
+    NotAccepting: "no job can be taken in just now: {}",
+    StoreBusy: "nothing can be written just now: another process is writing; try again",
+    StoreFull: "nothing can be written just now: no room is left",
+    BodyBroken: "{}",
+    BodyGone: "{}",
+    BodyTooLarge: "{}",
+    DeliveryRefused: "{}",
+    Forbidden: "{}",
+    NoTarget: "{}",
+    TagTaken: "{}",
+}
+
+log = logging.getLogger(__name__)
+
+_Run: TypeAlias = Callable[[Exchange], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """What one path is for.
+
+    Args:
+        run: what answers it.
+        asks: what the record of a request looks like.
+        answers: what the record of an answer looks like.
+        limit: how large a request may be, in bytes.
+    """
+
+    run: _Run
+    asks: Form
+    answers: Form
+    limit: int = _LARGEST_QUESTION
+
+
+class KineticaJobs:
+    """Kinetica's calls about jobs.
+
+    Args:
+        store: where the jobs are.
+        router: who answers which path.
+    """
+
+    def __init__(self, store: Store, router: Router) -> None:
+        self._store = store
+        self._router = router
+
+    def add_routes(self, app: web.Application) -> None:
+        """Let an application answer them."""
+        calls = {
+            "/create/job": _Call(self._create, records.CREATE_JOB, records.JOB_CREATED, LARGEST),
+            "/get/job": _Call(self._get, records.GET_JOB, records.JOB),
+            "/admin/alter/jobs": _Call(self._alter, records.ALTER_JOBS, records.JOBS_ALTERED),
+            "/admin/show/jobs": _Call(self._show, records.SHOW_JOBS, records.JOBS),
+            "/show/system/status": _Call(_status, records.SHOW_STATUS, records.STATUS),
+            "/show/system/properties": _Call(
+                _properties, records.SHOW_PROPERTIES, records.PROPERTIES
+            ),
+        }
+        for path, call in calls.items():
+            app.router.add_route("*", path, partial(_handle, call))
+
+    # --- submit ---------------------------------------------------------------------------------
+
+    async def _create(self, exchange: Exchange) -> web.Response:
+        identity = wire.changing(exchange.request)
+        tag = exchange.tag or uuid4().hex
+        once = exchange.flag("remove_job_on_complete")
+        request, target = self._requested(exchange, *await _payload(exchange.asked))
+        submission = Submission(
+            request=request,
+            target=target,
+            dialect=Dialect.KINETICA,
+            owner=identity.name,
+            tag=tag,
+            once=once,
+        )
+        job_id = await self._store.submit(submission, identity.scope)
+        return exchange.answer({"job_id": job_id, "info": {"job_tag": tag}})
+
+    def _requested(
+        self, exchange: Exchange, encoding: Encoding, body: bytes
+    ) -> tuple[Request, str]:
+        """Make the request that will be the job; return it, and the name of its target."""
+        endpoint = exchange.asked["endpoint"]
+        if not _ENDPOINT.fullmatch(endpoint):
+            raise RequestInvalid("endpoint: expected the path of a call, such as /alter/table")
+        route = self._router.owner(endpoint)
+        credentials = _credentials(wire.received(exchange.request).headers)
+        headers = (("Content-Type", encoding.value), ("Accept", encoding.value), *credentials)
+        travelling = route.travelling(headers)
+        return Request(method="POST", path=endpoint, headers=travelling, body=body), route.name
+
+    # --- look and take --------------------------------------------------------------------------
+
+    async def _get(self, exchange: Exchange) -> web.StreamResponse:
+        identity = exchange.request[wire.IDENTITY]
+        tag, job_id = exchange.tag, exchange.asked["job_id"]
+        if tag is not None:
+            job_id = await self._store.tagged(tag, identity.scope)
+        reading = await self._store.read(job_id, identity.scope)
+        job, headers, response = reading.job, reading.request_headers, reading.response
+        _check_size(job, response)
+        if job.once and job.result is Result.HELD and identity.changes:
+            return await self._take(exchange, job.id, headers)
+        return exchange.answer(results.described(job, headers, response, await _content(response)))
+
+    async def _take(self, exchange: Exchange, job_id: int, asked: Headers) -> web.StreamResponse:
+        """Answer with a job that nobody can ask for again, once the answer has arrived."""
+        scope = wire.changing(exchange.request).scope
+        async with self._store.take(job_id, scope) as delivery:
+            assert delivery is not None  # it has ended
+            job, response = delivery.job, delivery.response
+            record = results.described(job, asked, response, await _content(response))
+            return await wire.deliver(exchange.request, exchange.kept(record), ())
+
+    async def _show(self, exchange: Exchange) -> web.Response:
+        shown = AWAITED if exchange.flag("show_async_jobs") else (Result.NONE,)
+        scope = wire.scope(exchange.request)
+        jobs = await self._store.history.awaited(_MOST_SHOWN + 1, scope, shown)
+        info = {"has_more": "true"} if len(jobs) > _MOST_SHOWN else {}
+        return exchange.answer({**results.listed(jobs[-_MOST_SHOWN:]), "info": info})
+
+    # --- cancel ---------------------------------------------------------------------------------
+
+    async def _alter(self, exchange: Exchange) -> web.Response:
+        scope = wire.changing(exchange.request).scope
+        action, ids = exchange.asked["action"], exchange.asked["job_ids"]
+        if action != "cancel":
+            raise RequestInvalid("action: expected cancel")
+        if len(ids) > _MOST_ALTERED:
+            raise RequestInvalid(f"job_ids: expected at most {_MOST_ALTERED}")
+        meant = await self._meant(ids, exchange.tag, scope)
+        status = await asyncio.gather(*(self._cancel(job_id, scope) for job_id in meant))
+        return exchange.answer({"job_ids": meant, "action": action, "status": status, "info": {}})
+
+    async def _meant(self, ids: Sequence[int], tag: str | None, scope: str | None) -> list[int]:
+        """Return the ids with that of a tag; it is 0, which no job has, if no job has the tag."""
+        if tag is None:
+            return [*ids]
+        try:
+            tagged = await self._store.tagged(tag, scope)
+        except JobNotFound:
+            tagged = 0
+        return [*ids] if tagged in ids else [*ids, tagged]
+
+    async def _cancel(self, job_id: int, scope: str | None) -> str:
+        """Cancel a job, and say what that came to."""
+        try:
+            found = await self._store.cancel(job_id, scope)
+        except JobNotFound:
+            return "not found"
+        return "already ended" if found in ENDED else "cancel requested"
+
+
+async def _status(exchange: Exchange) -> web.Response:
+    system = json.dumps({"status": "running"})
+    return exchange.answer({"status_map": {"system": system, "version": __version__}, "info": {}})
+
+
+async def _properties(exchange: Exchange) -> web.Response:
+    properties = {
+        "version.gpudb_core_version": _CORE_VERSION,
+        "version.jobstore_version": __version__,
+        "conf.number_of_hosts": "0",  # no hosts but this one to look for
+    }
+    return exchange.answer({"property_map": properties, "info": {}})
+
+
+# --- what is asked ------------------------------------------------------------------------------
+
+
+async def _handle(call: _Call, request: web.Request) -> web.StreamResponse:
+    """Answer any call."""
+    encoding = Encoding.JSON
+    try:
+        encoding = _encoding(request)
+        return await _run(call, request, encoding)
+    except RequestInvalid as error:
+        return refusal(encoding, str(error))
+    except JobstoreError as error:
+        return refusal(encoding, _message(error))
+    except ConnectionError:  # nobody is there to be answered
+        raise
+    except Exception:
+        log.exception("cannot answer %s", request.path, extra={"action": "answer"})
+        return refusal(encoding, "internal error")
+
+
+def _encoding(request: web.Request) -> Encoding:
+    if request.method != "POST":
+        raise RequestInvalid("expected POST")
+    return encodings.encoding_of(request.headers.get("Content-Type"))
+
+
+async def _run(call: _Call, request: web.Request, encoding: Encoding) -> web.StreamResponse:
+    body = await wire.whole(request, call.limit)
+    if len(body) < _LONG_WORK:
+        asked = encodings.decode(encoding, call.asks, body)
+    else:
+        asked = await asyncio.to_thread(encodings.decode, encoding, call.asks, body)
+    return await call.run(Exchange(request, encoding, asked, call.answers))
+
+
+async def _payload(asked: Record) -> tuple[Encoding, bytes]:
+    """Return the body of a job's request, and how it is encoded."""
+    match asked["request_encoding"]:
+        case "json":
+            return Encoding.JSON, asked["data_str"].encode()
+        case "binary" | "":
+            return Encoding.AVRO, asked["data"]
+        case "snappy":
+            return Encoding.AVRO, await asyncio.to_thread(encodings.decompress, asked["data"])
+        case _:
+            raise RequestInvalid("request_encoding: expected binary, json or snappy")
+
+
+def _credentials(headers: Headers) -> Headers:
+    return tuple(item for item in headers if item[0].lower() == "authorization")
+
+
+# --- what is answered ---------------------------------------------------------------------------
+
+
+def _check_size(job: Job, response: Response | None) -> None:
+    """See to it that an answer can be had in one piece.
+
+    Raises:
+        RequestInvalid: it is too large for that.
+    """
+    size = body_size(response.body) if response else None
+    if size is not None and size > LARGEST:
+        raise RequestInvalid(
+            f"the result of job {job.id} has {size} bytes, and at most {LARGEST} can be answered "
+            f"here: fetch it with PUT /_api/job/{job.id}"
+        )
+
+
+async def _content(response: Response | None) -> bytes:
+    return b"".join([chunk async for chunk in chunks(response.body)]) if response else b""
+
+
+def _message(error: JobstoreError) -> str:
+    if isinstance(error, JobNotFound):
+        tagged = isinstance(error.reference, str)
+        return f"Job {'with tag ' if tagged else ''}{error.reference} not found"
+    for kind, message in _MESSAGES.items():
+        if isinstance(error, kind):
+            return message.format(error)
+    log.error("%s", error, extra={"action": "answer"})
+    return "internal error"

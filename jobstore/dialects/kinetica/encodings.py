@@ -1,0 +1,252 @@
+"""Records as bytes and bytes as records: JSON, Avro binary, and that compressed with Snappy.
+
+Whatever lengths and counts a client claims, no more is read than it has sent, and no more is made
+of it than a bound allows.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from enum import StrEnum
+from io import BytesIO
+from typing import Any, Final
+
+import cramjam
+from fastavro import schemaless_reader, schemaless_writer
+
+from jobstore.dialects.kinetica.records import WRAPPER, Form, Kind, Record, RequestInvalid
+
+# The largest body that is taken apart or put together here, in bytes.
+LARGEST: Final = 64 * 2**20
+# Into how many pieces a record may fall. Each costs time and room: a long has one for each byte,
+# an entry of a map at least two, whatever is in it.
+_PIECES: Final = 250_000
+
+_NUMBER: Final = re.compile(r"-?[0-9]{1,100}")
+_LONGEST_LENGTH: Final = 5  # bytes of the length before what is compressed, a varint of 32 bits
+
+
+class Encoding(StrEnum):
+    """How requests come in."""
+
+    JSON = "application/json"
+    AVRO = "application/octet-stream"
+    SNAPPY = "application/x-snappy"
+
+    @property
+    def answer(self) -> str:
+        """The content type of the answer: no client decompresses one."""
+        return Encoding.JSON if self is Encoding.JSON else Encoding.AVRO
+
+
+# curl says that a body is a form unless it is told otherwise, and browsers say that it is text.
+_ENCODINGS: Final[Mapping[str, Encoding]] = {
+    **{encoding.value: encoding for encoding in Encoding},
+    "": Encoding.JSON,
+    "text/plain": Encoding.JSON,
+    "application/x-www-form-urlencoded": Encoding.JSON,
+}
+
+_MISSING: Final[Mapping[Kind, Any]] = {
+    Kind.STRING: "",
+    Kind.BYTES: b"",
+    Kind.LONG: 0,
+    Kind.LONGS: [],
+    Kind.MAP: {},
+}
+_EXPECTED: Final[Mapping[Kind, str]] = {
+    Kind.STRING: "a string",
+    Kind.BYTES: "a string with one character for each byte, U+0000 to U+00FF",
+    Kind.LONG: "a whole number",
+    Kind.LONGS: "an array of whole numbers",
+    Kind.MAP: "an object whose members are strings",
+}
+
+
+def media_type(content_type: str | None) -> str:
+    """Return what a content type says, without its parameters."""
+    return (content_type or "").partition(";")[0].strip().lower()
+
+
+def encoding_of(content_type: str | None) -> Encoding:
+    """Tell how a request is encoded.
+
+    Raises:
+        RequestInvalid: in no way that is known here.
+    """
+    try:
+        return _ENCODINGS[media_type(content_type)]
+    except KeyError:
+        expected = ", ".join(Encoding)
+        raise RequestInvalid(f"unknown Content-Type: expected one of {expected}") from None
+
+
+def decode(encoding: Encoding, form: Form, body: bytes) -> Record:
+    """Read the record of a request.
+
+    Raises:
+        RequestInvalid: there is none in the body, or another one.
+    """
+    match encoding:
+        case Encoding.JSON:
+            return _from_json(form, body)
+        case Encoding.AVRO:
+            return from_avro(form, body)
+        case Encoding.SNAPPY:
+            return from_avro(form, decompress(body))
+
+
+def wrapped(encoding: Encoding, form: Form, record: Record) -> bytes:
+    """Write the answer to a request that could be answered."""
+    if encoding is Encoding.JSON:
+        data, data_str = b"", _json(record)
+    else:
+        data, data_str = to_avro(form, record), ""
+    return _wrapper(encoding, "OK", "", form.name, data, data_str)
+
+
+def refusal(encoding: Encoding, message: str) -> bytes:
+    """Write the answer to a request that could not be answered."""
+    return _wrapper(encoding, "ERROR", message, "none", b"", "")
+
+
+def _wrapper(encoding: Encoding, *members: object) -> bytes:
+    record = dict(zip(WRAPPER.members, members, strict=True))
+    return _json(record).encode() if encoding is Encoding.JSON else to_avro(WRAPPER, record)
+
+
+# --- JSON ---------------------------------------------------------------------------------------
+
+
+def _json(record: Record) -> str:
+    return json.dumps(record, separators=(",", ":"), default=_characters)
+
+
+def _characters(value: bytes) -> str:
+    """Write bytes as text, with one character for each."""
+    return value.decode("latin-1")
+
+
+def _from_json(form: Form, body: bytes) -> Record:
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise RequestInvalid("the body: expected a JSON object")
+    return {name: _member(name, kind, value.get(name)) for name, kind in form.members.items()}
+
+
+def _member(name: str, kind: Kind, value: object) -> Any:
+    """Read a member, which clients leave out if there is nothing to say."""
+    if value is None:
+        return _MISSING[kind]
+    try:
+        return _read(kind, value)
+    except ValueError:
+        raise RequestInvalid(f"{name}: expected {_EXPECTED[kind]}") from None
+
+
+def _read(kind: Kind, value: object) -> Any:
+    match kind, value:
+        case Kind.STRING, str():
+            value.encode()  # JSON may hold halves of characters, which are no text
+            return value
+        case Kind.BYTES, str():
+            return value.encode("latin-1")
+        case Kind.LONG, _:
+            return _number(value)
+        case Kind.LONGS, list():
+            return [_number(item) for item in value]
+        case Kind.MAP, dict():
+            return {_read(Kind.STRING, key): _read(Kind.STRING, of) for key, of in value.items()}
+    raise ValueError
+
+
+def _number(value: object) -> int:
+    """Read a number, which may stand in a string: not every client can write 64 bits as one."""
+    if isinstance(value, str) and _NUMBER.fullmatch(value):
+        return int(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise ValueError
+
+
+# --- Avro ---------------------------------------------------------------------------------------
+
+
+class _Bounded:
+    """A body that is read piece by piece, and never beyond its end."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self._at = 0
+        self._pieces = 0
+
+    @property
+    def left(self) -> int:
+        return len(self._body) - self._at
+
+    def read(self, size: int) -> bytes:
+        """Read exactly so many bytes.
+
+        Raises:
+            EOFError: there are not as many, or it was read from too often.
+        """
+        self._pieces += 1
+        if not 0 <= size <= self.left or self._pieces > _PIECES:
+            raise EOFError
+        self._at += size
+        return self._body[self._at - size : self._at]
+
+
+def from_avro(form: Form, body: bytes) -> Record:
+    """Read a record in Avro binary.
+
+    Raises:
+        RequestInvalid: the body is not exactly one such record.
+    """
+    reader = _Bounded(body)
+    try:
+        record = schemaless_reader(reader, form.schema, None)  # type: ignore[arg-type] # it reads
+    except (EOFError, ValueError, OverflowError):
+        record = None
+    if not isinstance(record, dict) or reader.left:
+        raise RequestInvalid(f"the body: expected {form.name} in Avro binary, and nothing else")
+    return record
+
+
+def to_avro(form: Form, record: Record) -> bytes:
+    """Write a record in Avro binary."""
+    written = BytesIO()
+    schemaless_writer(written, form.schema, dict(record))
+    return written.getvalue()
+
+
+# --- Snappy -------------------------------------------------------------------------------------
+
+
+def decompress(body: bytes) -> bytes:
+    """Decompress a raw block of Snappy.
+
+    https://github.com/google/snappy/blob/main/format_description.txt
+
+    Raises:
+        RequestInvalid: it is none, or there would be too much in it.
+    """
+    if _announced(body) > LARGEST:
+        raise RequestInvalid(f"Snappy: expected at most {LARGEST} bytes once decompressed")
+    try:
+        return bytes(cramjam.snappy.decompress_raw(body))
+    except cramjam.DecompressionError:
+        raise RequestInvalid("Snappy: expected one raw block, without framing") from None
+
+
+def _announced(body: bytes) -> int:
+    """Read how long a block will be: a varint before anything else."""
+    length = 0
+    for place, byte in enumerate(body[:_LONGEST_LENGTH]):
+        length |= (byte & 0x7F) << (7 * place)
+        if byte < 0x80:  # noqa: PLR2004 - the last byte of a varint
+            break
+    return length

@@ -1,0 +1,87 @@
+"""One request and its answer, whatever call it is."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import web
+
+from jobstore.dialects.kinetica import encodings
+from jobstore.dialects.kinetica.encodings import Encoding
+from jobstore.dialects.kinetica.records import Form, Record, RequestInvalid
+from jobstore.message import Response
+
+_TAG: Final = re.compile(r"[A-Za-z0-9_-]{1,255}")
+_FLAGS: Final[Mapping[str, bool]] = {"true": True, "false": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A request that was understood, and how to answer it.
+
+    Args:
+        request: the request.
+        encoding: how its record came in.
+        asked: the record.
+        form: what the record of the answer looks like.
+    """
+
+    request: web.Request
+    encoding: Encoding
+    asked: Record
+    form: Form
+
+    @property
+    def tag(self) -> str | None:
+        """The option that says which job is meant, or what it shall be called.
+
+        Raises:
+            RequestInvalid: it can be the tag of no job.
+        """
+        tag = self._options.get("job_tag")
+        if tag is not None and not _TAG.fullmatch(tag):
+            raise RequestInvalid("job_tag: expected 1 to 255 letters, digits, _ and -")
+        return tag
+
+    def flag(self, name: str) -> bool:
+        """Read an option that is true or false, and false if it is missing.
+
+        Raises:
+            RequestInvalid: it is something else.
+        """
+        try:
+            return _FLAGS[self._options.get(name, "false")]
+        except KeyError:
+            raise RequestInvalid(f"{name}: expected true or false") from None
+
+    @property
+    def _options(self) -> Mapping[str, str]:
+        options: Mapping[str, str] = self.asked["options"]
+        return options
+
+    def answer(self, record: Record) -> web.Response:
+        """Answer with a record."""
+        return _answer(200, self.encoding, encodings.wrapped(self.encoding, self.form, record))
+
+    def kept(self, record: Record) -> Response:
+        """Make the same answer as one that has to arrive."""
+        body = encodings.wrapped(self.encoding, self.form, record)
+        headers = (("Content-Type", self.encoding.answer),)
+        return Response(status=200, headers=headers, body=body)
+
+
+def refusal(encoding: Encoding, message: str) -> web.Response:
+    """Answer that nothing came of a request.
+
+    Always with 400: clients take 404 and 5xx to mean that the whole cluster is down.
+
+    Args:
+        encoding: how the request came in.
+        message: what was expected, or what happened.
+    """
+    return _answer(400, encoding, encodings.refusal(encoding, message))
+
+
+def _answer(status: int, encoding: Encoding, body: bytes) -> web.Response:
+    return web.Response(status=status, body=body, headers={"Content-Type": encoding.answer})

@@ -1,0 +1,824 @@
+"""Kinetica's jobs over the wire: submitted, looked at, listed and cancelled, alone or next door."""
+
+import asyncio
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession
+
+from jobstore import __version__
+from tests.client import GATED, Client
+from tests.conftest import Serve
+from tests.kinetica import TYPES, Kinetica, answered, refusal
+from tests.peers import Connection, connected
+from tests.stores import held_up, timeline
+
+ORDINARY = {"app": "tests.webapp:create_app"}
+CALLS = list(TYPES)
+
+OWN_TAG = "Nightly_2024-05-01"
+NO_TAGS = ["", " ", "a b", "a/b", "a.b", "ä", "a\n", "a\x00", "x" * 256, "tag;drop"]
+NO_ENDPOINTS = [
+    "",
+    "alter/table",
+    "http://a/b",
+    "/a b",
+    "/ä",
+    "/a\r\nX: y",
+    "/a#b",
+    "/" + "x" * 9000,
+]
+UNKNOWN = [0, -1, 999, 2**63 - 1, 2**63, -(2**63), 10**29, -(10**29), "7" * 30, "-5"]
+
+# A message with one of these sends a client to another cluster.
+FAILOVER = [
+    "Kinetica is exiting",
+    "Kinetica is offline",
+    "system-limited-fatal",
+    "Connection refused",
+    "Connection reset",
+    "System shutting down",
+    "Unavailable: Draining HA queue",
+    "Query planner is not running",
+    "Unexpected end of file from server",
+]
+
+
+@pytest.fixture
+async def ordinary(serve: Serve, http: ClientSession) -> Kinetica:
+    """Give a client of a server that has an ordinary application behind it."""
+    return Kinetica(Client(http, (await serve(target=ORDINARY)).url))
+
+
+@pytest.fixture
+async def gated(serve: Serve, http: ClientSession) -> Kinetica:
+    """Give a client of a server that does one piece of work at a time, each behind a gate."""
+    executor = {"concurrency": 1, "cancel_grace": "1h"}
+    return Kinetica(Client(http, (await serve(target=GATED, executor=executor)).url))
+
+
+@pytest.fixture
+async def fetchable(ordinary: Kinetica) -> tuple[Kinetica, int]:
+    """Give a job that has ended and whose result goes to whoever asks first."""
+    job_id = await ordinary.create("/echo", '{"a":1}', remove_job_on_complete="true")
+    await ordinary.client.ended(job_id)
+    return ordinary, job_id
+
+
+def asking(job_id: int) -> bytes:
+    body = json.dumps({"job_id": job_id})
+    return (
+        f"POST /get/job HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
+    )
+
+
+# --- submit -------------------------------------------------------------------------------------
+
+
+async def test_a_job_is_created_with_an_id_and_a_tag_of_its_own(ordinary: Kinetica) -> None:
+    made = [
+        await ordinary("/create/job", endpoint="/echo", request_encoding="json", data_str="{}")
+        for _ in range(2)
+    ]
+    assert [list(job) for job in made] == [["job_id", "info"]] * 2
+    assert made[0]["job_id"] < made[1]["job_id"]
+    tags = [job["info"]["job_tag"] for job in made]
+    assert len(set(tags)) == 2
+    for job, tag in zip(made, tags, strict=True):
+        await ordinary.ended(job["job_id"])
+        assert await ordinary.get(job_tag=tag) == await ordinary.get(job["job_id"])
+
+
+async def test_the_given_tag_is_the_tag(ordinary: Kinetica) -> None:
+    options = {"job_tag": OWN_TAG}
+    made = await ordinary("/create/job", endpoint="/echo", options=options)
+    assert made["info"] == {"job_tag": OWN_TAG}
+    await ordinary.ended(made["job_id"])
+    for job_id in (0, -7, made["job_id"], 10**29, None):
+        described = await ordinary("/get/job", job_id=job_id, options=options)
+        assert described["endpoint"] == "/echo"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "sent", "content_type", "body"),
+    [
+        ("json", {"data_str": '{"ä":1}'}, "application/json", '{"ä":1}'.encode()),
+        ("json", {}, "application/json", b""),
+        ("binary", {"data": "\x01\xff\x00"}, "application/octet-stream", b"\x01\xff\x00"),
+        ("binary", {"data": None, "data_str": None}, "application/octet-stream", b""),
+        ("", {"data": "x"}, "application/octet-stream", b"x"),
+        (None, {"data": "x"}, "application/octet-stream", b"x"),
+        ("snappy", {"data": "\x05\x10hello"}, "application/octet-stream", b"hello"),
+    ],
+)
+async def test_the_target_gets_what_the_job_says(
+    ordinary: Kinetica, encoding: str | None, sent: Any, content_type: str, body: bytes
+) -> None:
+    path = "/mirror/alter/table?x=%20y"
+    made = await ordinary("/create/job", endpoint=path, request_encoding=encoding, **sent)
+    await ordinary.ended(made["job_id"])
+    seen = json.loads((await ordinary.client.fetched(made["job_id"])).body)
+    assert (seen["method"], seen["path"]) == ("POST", path)
+    assert seen["body"].encode("latin-1") == body
+    headers = dict(seen["headers"])
+    assert (headers["content-type"], headers["accept"]) == (content_type, content_type)
+    assert "x-kinetica-group" not in headers
+
+
+@pytest.mark.parametrize("told", [None, "Basic YWxpY2U6eA=="])
+async def test_the_target_is_told_who_asks_only_if_it_shall_be(
+    serve: Serve, http: ClientSession, told: str | None
+) -> None:
+    server = await serve(target={**ORDINARY, "forward_credentials": told is not None})
+    client = Client(http, server.url)
+    answer = await client(
+        "POST",
+        "/create/job",
+        json={"endpoint": "/mirror/x"},
+        headers={"Authorization": "Basic YWxpY2U6eA==", "X-Kinetica-Group": "g", "Cookie": "c=1"},
+    )
+    job_id = answered("/create/job", answer)["job_id"]
+    headers = dict(json.loads((await client.fetched(job_id)).body)["headers"])
+    assert headers.get("authorization") == told
+    assert not headers.keys() & {"x-kinetica-group", "cookie"}
+
+
+async def test_options_that_are_not_known_are_ignored(ordinary: Kinetica) -> None:
+    job_id = await ordinary.create("/echo", "1", some_day="maybe", remove_job_on_complete="false")
+    assert (await ordinary.ended(job_id))["job_response_str"] == "1"
+    assert (await ordinary.get(job_id))["job_response_str"] == "1"
+
+
+@pytest.mark.parametrize("tag", NO_TAGS)
+async def test_a_tag_with_other_signs_is_none(ordinary: Kinetica, tag: str) -> None:
+    calls: dict[str, dict[str, Any]] = {
+        "/create/job": {"endpoint": "/echo"},
+        "/get/job": {"job_id": 1},
+        "/admin/alter/jobs": {"job_ids": [], "action": "cancel"},
+    }
+    for path, members in calls.items():
+        message = await ordinary.refused(path, **members, options={"job_tag": tag})
+        assert message == "job_tag: expected 1 to 255 letters, digits, _ and -"
+    assert await ordinary.shown(show_async_jobs="true") == []
+
+
+async def test_a_tag_is_taken_until_its_job_is_gone(ordinary: Kinetica) -> None:
+    job_id = await ordinary.create("/echo", job_tag=OWN_TAG)
+    await ordinary.ended(job_id)
+    options = {"job_tag": OWN_TAG}
+    message = await ordinary.refused("/create/job", endpoint="/echo", options=options)
+    assert OWN_TAG in message
+    assert "taken" in message
+    assert await ordinary.shown(show_async_jobs="true") == [(job_id, "DONE")]
+    await ordinary.client("DELETE", f"/_api/job/{job_id}")
+    assert await ordinary.create("/echo", job_tag=OWN_TAG) > job_id
+
+
+@pytest.mark.parametrize("endpoint", NO_ENDPOINTS)
+async def test_an_endpoint_has_to_be_a_path(ordinary: Kinetica, endpoint: str) -> None:
+    message = await ordinary.refused("/create/job", endpoint=endpoint)
+    assert message == "endpoint: expected the path of a call, such as /alter/table"
+
+
+async def test_an_endpoint_that_nobody_answers_is_refused(
+    serve: Serve, http: ClientSession
+) -> None:
+    server = await serve(target=[{**ORDINARY, "prefix": "/only"}])
+    kinetica = Kinetica(Client(http, server.url))
+    message = await kinetica.refused("/create/job", endpoint="/alter/table")
+    assert message == "no target is configured for this path"
+
+
+@pytest.mark.parametrize("encoding", ["BINARY", "avro", "xml", "json ", "\ud800"])
+async def test_an_unknown_encoding_of_a_job_is_refused(ordinary: Kinetica, encoding: str) -> None:
+    message = await ordinary.refused("/create/job", endpoint="/echo", request_encoding=encoding)
+    assert "request_encoding: expected" in message
+
+
+@pytest.mark.parametrize("data", ["", "hello", "\xff\xff\xff\xff\x0f", "\x80\x80\x80\x20"])
+async def test_what_is_not_compressed_cannot_be_decompressed(ordinary: Kinetica, data: str) -> None:
+    members = {"endpoint": "/echo", "request_encoding": "snappy", "data": data}
+    assert "Snappy: expected" in await ordinary.refused("/create/job", **members)
+
+
+@pytest.mark.parametrize("option", ["remove_job_on_complete", "show_async_jobs"])
+async def test_an_option_that_is_true_or_false_is_nothing_else(
+    ordinary: Kinetica, option: str
+) -> None:
+    path = "/create/job" if option == "remove_job_on_complete" else "/admin/show/jobs"
+    for value in ("", "yes", "True", "1"):
+        message = await ordinary.refused(path, endpoint="/echo", options={option: value})
+        assert message == f"{option}: expected true or false"
+
+
+async def test_a_full_queue_takes_no_job_but_is_no_reason_to_leave(
+    serve: Serve, http: ClientSession
+) -> None:
+    executor = {"concurrency": 1, "queue_limit": 1}
+    kinetica = Kinetica(Client(http, (await serve(target=GATED, executor=executor)).url))
+    await kinetica.create("/wait/running")
+    await kinetica.client.when("running", "started")
+    await kinetica.create("/wait/queued")
+    message = await kinetica.refused("/create/job", endpoint="/wait/refused")
+    assert message == "no job can be taken in just now: the queue is full: 1 jobs are waiting"
+
+
+async def test_a_server_that_stops_takes_no_job_but_is_no_reason_to_leave(
+    serve: Serve, http: ClientSession
+) -> None:
+    server = await serve(target=ORDINARY)
+    server.store.refuse()
+    kinetica = Kinetica(Client(http, server.url))
+    message = await kinetica.refused("/create/job", endpoint="/echo")
+    assert message.startswith("no job can be taken in just now: ")
+    assert not any(words.lower() in message.lower() for words in FAILOVER)
+
+
+async def test_a_job_too_large_for_the_store_is_refused(serve: Serve, http: ClientSession) -> None:
+    server = await serve(target=ORDINARY, capture={"body_limit": "1KiB"})
+    kinetica = Kinetica(Client(http, server.url))
+    members = {"endpoint": "/echo", "request_encoding": "json", "data_str": "x" * 1025}
+    message = await kinetica.refused("/create/job", **members)
+    assert message == "the request's body is larger than 1024 bytes"
+
+
+async def test_a_full_store_takes_no_job_but_is_no_reason_to_leave(
+    serve: Serve, http: ClientSession
+) -> None:
+    server = await serve(target=ORDINARY, store={"max_size": "1MiB"})
+    kinetica = Kinetica(Client(http, server.url))
+    members = {"endpoint": "/echo", "request_encoding": "json", "data_str": "x" * 1_000_000}
+    message = await kinetica.refused("/create/job", **members)
+    assert message == "nothing can be written just now: no room is left"
+
+
+# --- look ---------------------------------------------------------------------------------------
+
+
+async def test_the_description_has_the_documented_members_in_their_order(
+    ordinary: Kinetica,
+) -> None:
+    job_id = await ordinary.create("/echo", '{"a":1}')
+    await ordinary.ended(job_id)
+    described = await ordinary.get(job_id)
+    assert list(described.items()) == [
+        ("endpoint", "/echo"),
+        ("job_status", "DONE"),
+        ("running", False),
+        ("progress", 100),
+        ("successful", True),
+        ("response_encoding", "json"),
+        ("job_response", ""),
+        ("job_response_str", '{"a":1}'),
+        ("status_map", {}),
+        ("info", {}),
+    ]
+
+
+async def test_to_look_takes_nothing_away(ordinary: Kinetica) -> None:
+    job_id = await ordinary.create("/echo", "1")
+    first = await ordinary.ended(job_id)
+    assert [await ordinary.get(job_id) for _ in range(3)] == [first] * 3
+    assert await ordinary.get(str(job_id)) == first
+
+
+async def test_a_job_is_running_only_while_it_runs(gated: Kinetica) -> None:
+    first, second = [await gated.create(f"/wait/{name}") for name in ("first", "second")]
+    await gated.client.when("first", "started")
+    described = [await gated.get(job_id) for job_id in (first, second)]
+    assert [job["job_status"] for job in described] == ["RUNNING", "RUNNING"]
+    assert [job["running"] for job in described] == [True, False]
+    assert [job["successful"] for job in described] == [False, False]
+    assert [job["progress"] for job in described] == [0, 0]
+    assert [job["job_response_str"] for job in described] == ["", ""]
+    for name in ("first", "second"):
+        await gated.client.let(name)
+    for job_id, name in ((first, "first"), (second, "second")):
+        ended = await gated.ended(job_id)
+        assert (ended["running"], ended["successful"], ended["progress"]) == (False, True, 100)
+        assert ended["job_response_str"] == f"{name} is done"
+
+
+async def test_progress_is_what_was_reported_in_whole_percent(gated: Kinetica) -> None:
+    job_id = await gated.create("/wait/it")
+    await gated.client.when("it", "started")
+    for progress, shown in ((0.9, 0), (41.7, 41), (100, 100)):
+        report = {"json": {"progress": progress}, "headers": {"Jobstore-Attempt": "1"}}
+        assert (await gated.client("POST", f"/_jobs/{job_id}/report", **report)).status == 200
+        described = await gated.get(job_id)
+        assert (described["progress"], described["job_status"]) == (shown, "RUNNING")
+
+
+async def test_an_answer_in_bytes_is_given_as_bytes(ordinary: Kinetica) -> None:
+    every_byte = bytes(range(256))
+    described = await ordinary.ended(await ordinary.create_binary("/echo", every_byte))
+    assert (described["response_encoding"], described["job_response_str"]) == ("binary", "")
+    assert described["job_response"].encode("latin-1") == every_byte
+
+
+async def test_an_answer_to_json_that_is_no_text_is_given_as_bytes(ordinary: Kinetica) -> None:
+    job_id = await ordinary.create("/echo", '{"a":1}')
+    await ordinary.ended(job_id)
+    assert (await ordinary.get(job_id))["response_encoding"] == "json"
+    job_id = await ordinary.client.done(
+        "/echo", "POST", data=b"\xff", headers={"Content-Type": "x"}
+    )
+    described = await ordinary.get(job_id)
+    assert (described["response_encoding"], described["job_response"]) == ("binary", "\xff")
+
+
+async def test_a_large_answer_comes_whole(ordinary: Kinetica) -> None:
+    job_id = await ordinary.create("/stream?sized&chunks=64")
+    described = await ordinary.ended(job_id)
+    assert described["job_response_str"] == "0123456789abcdef" * 4096 * 64
+
+
+@pytest.mark.parametrize("once", ["true", "false"])
+async def test_an_answer_too_large_for_one_piece_is_left_to_those_who_stream(
+    ordinary: Kinetica, once: str
+) -> None:
+    job_id = await ordinary.create("/stream?sized&chunks=1025", remove_job_on_complete=once)
+    await ordinary.client.ended(job_id)
+    message = await ordinary.refused("/get/job", job_id=job_id)
+    assert "67174400 bytes" in message
+    assert f"PUT /_api/job/{job_id}" in message
+    assert len((await ordinary.client("PUT", f"/_api/job/{job_id}")).body) == 67174400
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "message"),
+    [
+        ("/refuse", "409 Conflict: no"),
+        ("/no/such/path", "404 Not Found: 404: Not Found"),
+        ("/status/500", "500 Internal Server Error"),
+        ("/status/418?reason=Teapot", "418 Teapot"),
+        ("/status/599", "599"),
+    ],
+)
+async def test_an_answer_that_is_an_error_is_told(
+    ordinary: Kinetica, endpoint: str, message: str
+) -> None:
+    described = await ordinary.ended(await ordinary.create(endpoint))
+    assert (described["job_status"], described["successful"]) == ("ERROR", False)
+    assert described["status_map"] == {"error_message": message}
+    assert (described["job_response"], described["job_response_str"]) == ("", "")
+
+
+async def test_a_redirection_is_no_error(ordinary: Kinetica) -> None:
+    described = await ordinary.ended(await ordinary.create("/redirect"))
+    assert (described["job_status"], described["status_map"]) == ("DONE", {})
+
+
+async def test_a_target_that_does_not_answer_is_an_error(serve: Serve, http: ClientSession) -> None:
+    server = await serve(target={"upstream": "http://127.0.0.1:1"})
+    kinetica = Kinetica(Client(http, server.url))
+    job_id = await kinetica.create("/alter/table", "{}")
+    described = await kinetica.ended(job_id)
+    assert described["job_status"] == "ERROR"
+    detail = (await server.store.peek(job_id)).detail
+    assert described["status_map"] == {"error_message": detail}
+    assert detail
+    assert await kinetica.shown(show_async_jobs="true") == [(job_id, "ERROR")]
+
+
+@pytest.mark.parametrize("job_id", UNKNOWN)
+async def test_an_id_that_no_job_has_is_not_found(ordinary: Kinetica, job_id: int | str) -> None:
+    await ordinary.create("/echo")
+    message = await ordinary.refused("/get/job", job_id=job_id, options={})
+    assert message == f"Job {job_id} not found"
+
+
+async def test_a_tag_that_no_job_has_is_not_found(ordinary: Kinetica) -> None:
+    await ordinary.create("/echo", job_tag="one")
+    message = await ordinary.refused("/get/job", job_id=1, options={"job_tag": "another"})
+    assert message == "Job with tag another not found"
+
+
+@pytest.mark.parametrize("job_id", [1.5, "x", "", "1e3", "0x1", [], {}, True, "٣", " 1", 1e3])
+async def test_what_is_no_number_is_no_id(ordinary: Kinetica, job_id: object) -> None:
+    assert await ordinary.refused("/get/job", job_id=job_id) == "job_id: expected a whole number"
+
+
+# --- answers that are Kinetica's own ------------------------------------------------------------
+
+
+def wrapper(**members: str) -> str:
+    """Write a wrapper in JSON."""
+    whole = {"status": "OK", "message": "", "data_type": "x_response", "data": "", "data_str": ""}
+    return json.dumps({**whole, **members})
+
+
+async def test_the_record_is_taken_out_of_its_wrapper(ordinary: Kinetica) -> None:
+    job_id = await ordinary.create("/echo", wrapper(data_str='{"count":7}'))
+    described = await ordinary.ended(job_id)
+    assert (described["job_status"], described["job_response_str"]) == ("DONE", '{"count":7}')
+
+
+async def test_an_error_in_a_wrapper_is_the_jobs_error(ordinary: Kinetica) -> None:
+    failed = wrapper(status="ERROR", message="Table not found", data_type="none")
+    described = await ordinary.ended(await ordinary.create("/echo", failed))
+    assert (described["job_status"], described["successful"]) == ("ERROR", False)
+    assert described["status_map"] == {"error_message": "Table not found"}
+    assert described["job_response_str"] == ""
+
+
+async def test_an_error_without_a_message_has_one_all_the_same(ordinary: Kinetica) -> None:
+    failed = wrapper(status="ERROR")
+    described = await ordinary.ended(await ordinary.create("/echo", failed))
+    assert described["status_map"]["error_message"].startswith('200 OK: {"status": "ERROR"')
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        wrapper(status="ok"),
+        wrapper(more="members"),
+        '{"status":"OK","message":"","data_type":"x","data":""}',
+        '{"status":"OK","message":1,"data_type":"x","data":"","data_str":""}',
+        '{"status":"OK","message":"","data_type":"x","data":"\\u0100","data_str":""}',
+        '{"status":"OK","message":"\\ud800","data_type":"x","data":"","data_str":""}',
+        wrapper()[:-1],
+        '{"a":[' + wrapper() + "]}",
+        "[" * 100_000,
+        "\x04OK",
+        "\x0aERROR",
+    ],
+)
+async def test_what_only_looks_like_a_wrapper_is_a_record(ordinary: Kinetica, answer: str) -> None:
+    described = await ordinary.ended(await ordinary.create("/echo", answer))
+    assert (described["job_status"], described["job_response_str"]) == ("DONE", answer)
+
+
+async def test_a_record_in_avro_is_taken_out_of_its_wrapper(ordinary: Kinetica) -> None:
+    ok = bytes.fromhex("044f4b000478780601ff0000")
+    described = await ordinary.ended(await ordinary.create_binary("/echo", ok))
+    assert (described["job_status"], described["job_response"]) == ("DONE", "\x01\xff\x00")
+
+
+async def test_an_error_in_a_wrapper_in_avro_is_the_jobs_error(ordinary: Kinetica) -> None:
+    error = bytes.fromhex("0a4552524f521e4a6f622037206e6f7420666f756e64086e6f6e650000")
+    described = await ordinary.ended(await ordinary.create_binary("/echo", error))
+    assert described["job_status"] == "ERROR"
+    assert described["status_map"] == {"error_message": "Job 7 not found"}
+    described = await ordinary.ended(await ordinary.create_binary("/echo", error + b"\x00"))
+    assert described["job_status"] == "DONE"
+
+
+async def test_a_job_may_make_a_call_of_this_api(ordinary: Kinetica) -> None:
+    done = await ordinary.ended(await ordinary.create("/show/system/status", "{}"))
+    status = json.loads(done["job_response_str"])
+    assert json.loads(status["status_map"]["system"])["status"] == "running"
+    failed = await ordinary.ended(await ordinary.create("/get/job", '{"job_id":999}'))
+    assert failed["status_map"] == {"error_message": "Job 999 not found"}
+
+
+# --- take ---------------------------------------------------------------------------------------
+
+
+async def test_a_job_that_shall_go_once_it_is_complete_is_answered_once(gated: Kinetica) -> None:
+    job_id = await gated.create("/wait/it", job_tag="it", remove_job_on_complete="true")
+    await gated.client.when("it", "started")
+    for _ in range(2):
+        assert (await gated.get(job_tag="it"))["job_status"] == "RUNNING"
+    await gated.client.let("it")
+    assert (await gated.ended(job_id))["job_response_str"] == "it is done"
+    assert await gated.refused("/get/job", job_id=job_id) == f"Job {job_id} not found"
+    tagged = await gated.refused("/get/job", options={"job_tag": "it"})
+    assert tagged == "Job with tag it not found"
+    assert await gated.shown(show_async_jobs="true") == []
+    assert (await gated.client("GET", f"/_api/job/{job_id}")).status == 404
+
+
+async def test_a_cancelled_job_that_shall_go_is_answered_once_as_well(gated: Kinetica) -> None:
+    await gated.create("/wait/first")
+    job_id = await gated.create("/wait/second", remove_job_on_complete="true")
+    await gated.cancel(job_id)
+    assert (await gated.get(job_id))["job_status"] == "CANCELLED"
+    assert await gated.refused("/get/job", job_id=job_id) == f"Job {job_id} not found"
+
+
+async def test_of_many_who_ask_for_a_job_that_shall_go_one_is_answered(
+    fetchable: tuple[Kinetica, int],
+) -> None:
+    kinetica, job_id = fetchable
+    question = {"json": {"job_id": job_id}}
+    answers = await asyncio.gather(
+        *(kinetica.client("POST", "/get/job", **question) for _ in range(20))
+    )
+    whole = [answer for answer in answers if answer.status == 200]
+    assert [answered("/get/job", answer)["job_response_str"] for answer in whole] == ['{"a":1}']
+    refused = {refusal(answer) for answer in answers if answer not in whole}
+    assert refused == {f"Job {job_id} not found"}
+
+
+async def test_a_reader_who_leaves_before_the_job_was_taken_leaves_it_to_the_next(
+    fetchable: tuple[Kinetica, int], store_path: Path
+) -> None:
+    kinetica, job_id = fetchable
+    with held_up(store_path):
+        async with connected(kinetica.client.url) as reader:
+            await reader.send(asking(job_id))
+            await kinetica.client("GET", f"/_api/job/{job_id}")
+            await reader.leave()
+    assert (await kinetica.get(job_id))["job_response_str"] == '{"a":1}'
+    assert await kinetica.refused("/get/job", job_id=job_id) == f"Job {job_id} not found"
+
+
+async def _answer_begun(reader: Connection, job_id: int) -> None:
+    await reader.send(asking(job_id))
+    assert (await reader.head())[0] == "HTTP/1.1 200 OK"
+
+
+async def test_an_answer_that_breaks_off_leaves_the_job_to_the_next(
+    ordinary: Kinetica, store_path: Path
+) -> None:
+    job_id = await ordinary.create("/stream?sized&chunks=800", remove_job_on_complete="true")
+    await ordinary.client.ended(job_id)
+    async with connected(ordinary.client.url) as reader:
+        await _answer_begun(reader, job_id)
+        reader.vanish()
+    while "delivery broken" not in timeline(store_path, job_id):
+        await ordinary.client("GET", "/greet/you")
+    described = await ordinary.get(job_id)
+    assert len(described["job_response_str"]) == 800 << 16
+    assert await ordinary.refused("/get/job", job_id=job_id) == f"Job {job_id} not found"
+
+
+# --- list ---------------------------------------------------------------------------------------
+
+
+async def test_jobs_that_have_not_ended_are_listed_and_on_demand_the_others_too(
+    gated: Kinetica,
+) -> None:
+    assert await gated.shown() == []
+    await gated.client.let("done")
+    done = await gated.create("/wait/done")
+    await gated.ended(done)
+    failed = await gated.create("/no/such/path")
+    await gated.ended(failed)
+    running = await gated.create("/wait/running")
+    queued = await gated.create("/wait/queued")
+    cancelled = await gated.create("/wait/cancelled")
+    await gated.cancel(cancelled)
+    pending = [(running, "RUNNING"), (queued, "RUNNING")]
+    assert await gated.shown() == pending
+    assert await gated.shown(show_async_jobs="false", show_worker_info="true") == pending
+    everything = [(done, "DONE"), (failed, "ERROR"), *pending, (cancelled, "CANCELLED")]
+    assert await gated.shown(show_async_jobs="true") == everything
+
+
+async def test_the_list_has_the_documented_members_in_their_order(
+    serve: Serve, http: ClientSession
+) -> None:
+    server = await serve(target=GATED)
+    client = Client(http, server.url)
+    alice = {"headers": {"Authorization": "Basic YWxpY2U6eA=="}}
+    for name in ("one", "two"):
+        await client("POST", "/create/job", json={"endpoint": f"/wait/{name}?x"}, **alice)
+    jobs = await server.store.history.awaited(10)
+    assert list((await Kinetica(client)("/admin/show/jobs")).items()) == [
+        ("job_id", [job.id for job in jobs]),
+        ("status", ["RUNNING", "RUNNING"]),
+        ("endpoint_name", ["/wait/one?x", "/wait/two?x"]),
+        ("time_received", [job.submitted_at // 1000 for job in jobs]),
+        ("auth_id", ["alice", "alice"]),
+        ("source_ip", ["", ""]),
+        ("query_text", ["", ""]),
+        ("user_data", ["", ""]),
+        ("flags", ["", ""]),
+        ("info", {}),
+    ]
+
+
+async def test_of_too_many_jobs_the_newest_are_listed(
+    serve: Serve, http: ClientSession, store_path: Path
+) -> None:
+    server = await serve(target=GATED, executor={"concurrency": 1})
+    kinetica = Kinetica(Client(http, server.url))
+    first = await kinetica.create("/wait/first")
+    second = await kinetica.create("/wait/second")
+    copied = [name for _, name, *_ in _rows(store_path, "PRAGMA table_info(job)") if name != "id"]
+    columns = ", ".join(copied)
+    with closing(sqlite3.connect(store_path)) as connection, connection:
+        connection.execute(
+            f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9999)"  # noqa: S608
+            f" INSERT INTO job ({columns}) SELECT {columns} FROM job, n WHERE id = {second}"
+        )
+    shown = await kinetica("/admin/show/jobs")
+    assert shown["info"] == {"has_more": "true"}
+    assert (len(shown["job_id"]), shown["job_id"][0]) == (10_000, second)
+    assert first not in shown["job_id"]
+
+
+def _rows(path: Path, statement: str) -> list[Any]:
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute(statement).fetchall()
+
+
+# --- cancel -------------------------------------------------------------------------------------
+
+
+async def test_jobs_are_cancelled_by_id_and_by_tag(gated: Kinetica) -> None:
+    await gated.client.let("done")
+    done = await gated.create("/wait/done")
+    await gated.ended(done)
+    running = await gated.create("/wait/running")
+    await gated.client.when("running", "started")
+    queued = await gated.create("/wait/queued")
+    tagged = await gated.create("/wait/tagged", job_tag=OWN_TAG)
+    altered = await gated(
+        "/admin/alter/jobs",
+        job_ids=[running, str(queued), done, 999, 10**29],
+        action="cancel",
+        options={"job_tag": OWN_TAG},
+    )
+    assert list(altered.items()) == [
+        ("job_ids", [running, queued, done, 999, 10**29, tagged]),
+        ("action", "cancel"),
+        (
+            "status",
+            [
+                "cancel requested",
+                "cancel requested",
+                "already ended",
+                "not found",
+                "not found",
+                "cancel requested",
+            ],
+        ),
+        ("info", {}),
+    ]
+    for job_id in (running, queued, tagged):
+        described = await gated.ended(job_id)
+        assert (described["job_status"], described["running"]) == ("CANCELLED", False)
+        assert (described["successful"], described["status_map"]) == (False, {})
+        assert (described["job_response"], described["job_response_str"]) == ("", "")
+    assert (await gated.get(done))["job_status"] == "DONE"
+
+
+async def test_a_job_that_stops_slowly_runs_until_it_has(gated: Kinetica) -> None:
+    job_id = await gated.create("/linger/it")
+    await gated.client.when("it", "started")
+    assert await gated.cancel(job_id) == ["cancel requested"]
+    await gated.client.when("it", "cancelled")
+    assert (await gated.get(job_id))["running"] is True
+    assert await gated.cancel(job_id) == ["cancel requested"]
+    await gated.client.let("it")
+    assert (await gated.ended(job_id))["job_status"] == "CANCELLED"
+    assert await gated.cancel(job_id) == ["already ended"]
+
+
+async def test_a_job_that_is_named_twice_is_cancelled_once(gated: Kinetica) -> None:
+    await gated.create("/wait/first")
+    job_id = await gated.create("/wait/second", job_tag="second")
+    assert await gated.cancel(job_id, job_tag="second") == ["cancel requested"]
+
+
+async def test_to_cancel_nothing_is_fine(gated: Kinetica) -> None:
+    assert await gated.cancel() == []
+    assert await gated.cancel(job_tag="no-such-tag") == ["not found"]
+
+
+async def test_only_so_many_jobs_can_be_cancelled_at_once(gated: Kinetica) -> None:
+    ids = list(range(1, 10_001))
+    assert set(await gated.cancel(*ids)) == {"not found"}
+    members = {"job_ids": [*ids, 10_001], "action": "cancel"}
+    assert await gated.refused("/admin/alter/jobs", **members) == "job_ids: expected at most 10000"
+
+
+@pytest.mark.parametrize("action", ["", None, "CANCEL", "delete", "cancel "])
+async def test_there_is_only_one_action(gated: Kinetica, action: str | None) -> None:
+    job_id = await gated.create("/wait/it")
+    members = {"job_ids": [job_id], "action": action}
+    assert await gated.refused("/admin/alter/jobs", **members) == "action: expected cancel"
+    assert await gated.shown() == [(job_id, "RUNNING")]
+
+
+@pytest.mark.parametrize("ids", [1, "1", [1, None], [[1]], [1.5], {"1": 1}])
+async def test_what_are_no_ids_cannot_be_cancelled(gated: Kinetica, ids: object) -> None:
+    message = await gated.refused("/admin/alter/jobs", job_ids=ids, action="cancel")
+    assert message == "job_ids: expected an array of whole numbers"
+
+
+# --- the system ---------------------------------------------------------------------------------
+
+
+async def test_the_system_runs(ordinary: Kinetica) -> None:
+    status = await ordinary("/show/system/status", options={})
+    assert list(status) == ["status_map", "info"]
+    assert json.loads(status["status_map"]["system"]) == {"status": "running"}
+    assert status["status_map"]["version"] == __version__
+
+
+async def test_the_system_is_as_new_as_its_clients(ordinary: Kinetica) -> None:
+    properties = await ordinary("/show/system/properties", options={})
+    assert list(properties) == ["property_map", "info"]
+    assert properties["property_map"]["version.gpudb_core_version"] == "7.2.3.0"
+
+
+@pytest.mark.parametrize("path", CALLS)
+async def test_other_methods_are_refused(ordinary: Kinetica, path: str) -> None:
+    for method in ("GET", "PUT", "DELETE", "PATCH", "OPTIONS"):
+        assert refusal(await ordinary.client(method, path)) == "expected POST"
+    head = await ordinary.client("HEAD", path)
+    assert (head.status, head.body) == (400, b"")
+
+
+async def test_what_goes_wrong_inside_is_no_reason_to_leave_either(
+    ordinary: Kinetica, store_path: Path
+) -> None:
+    job_id = await ordinary.create("/echo")
+    await ordinary.ended(job_id)
+    with closing(sqlite3.connect(store_path)) as connection, connection:
+        connection.execute("UPDATE job SET counters = 'no JSON'")
+    assert await ordinary.refused("/get/job", job_id=job_id) == "internal error"
+
+
+async def test_without_the_dialect_its_paths_are_the_targets(
+    serve: Serve, http: ClientSession
+) -> None:
+    server = await serve(target=ORDINARY, server={"port": 0, "dialects": []})
+    client = Client(http, server.url)
+    for path in CALLS:
+        assert (await client("POST", path, json={})).body == b"404: Not Found"
+
+
+# --- one job, two vocabularies ------------------------------------------------------------------
+
+
+async def test_a_job_from_here_is_one_there(gated: Kinetica) -> None:
+    first, second = [await gated.create(f"/wait/{name}") for name in ("first", "second")]
+    await gated.client.when("first", "started")
+    for job_id in (first, second):
+        assert (await gated.client("GET", f"/_api/job/{job_id}")).status == 204
+    pending = await gated.client("GET", "/_api/job/pending")
+    assert json.loads(pending.body) == [str(first), str(second)]
+    await gated.client("PUT", f"/_api/job/{second}/cancel")
+    assert (await gated.get(second))["job_status"] == "CANCELLED"
+    assert (await gated.client("PUT", f"/_api/job/{second}")).status == 410
+    await gated.client.let("first")
+    await gated.ended(first)
+    done = await gated.client("GET", "/_api/job/done")
+    assert json.loads(done.body) == [str(first)]
+
+
+async def test_what_is_fetched_there_is_the_targets_own_answer_and_then_gone_here(
+    ordinary: Kinetica,
+) -> None:
+    said = wrapper(data_str="{}")
+    job_id = await ordinary.create("/echo", said)
+    assert (await ordinary.ended(job_id))["job_response_str"] == "{}"
+    answer = await ordinary.client("PUT", f"/_api/job/{job_id}")
+    assert (answer.status, answer.body) == (200, said.encode())
+    assert answer.headers["Content-Type"] == "application/json"
+    assert answer.headers["x-arango-async-id"] == str(job_id)
+    assert await ordinary.refused("/get/job", job_id=job_id) == f"Job {job_id} not found"
+    assert (await ordinary.client("PUT", f"/_api/job/{job_id}")).status == 404
+    assert await ordinary.cancel(job_id) == ["not found"]
+    assert await ordinary.shown(show_async_jobs="true") == []
+
+
+@pytest.mark.parametrize("path", ["{job_id}", "all", "expired?stamp=99999999999"])
+async def test_what_is_deleted_there_is_gone_here(ordinary: Kinetica, path: str) -> None:
+    job_id = await ordinary.create("/echo")
+    await ordinary.ended(job_id)
+    await ordinary.client("DELETE", f"/_api/job/{path.format(job_id=job_id)}")
+    assert await ordinary.refused("/get/job", job_id=job_id) == f"Job {job_id} not found"
+
+
+async def test_a_job_from_there_is_one_here(gated: Kinetica) -> None:
+    job_id = await gated.client.submit("/wait/it")
+    await gated.client.when("it", "started")
+    described = await gated.get(job_id)
+    assert (described["endpoint"], described["job_status"]) == ("/wait/it", "RUNNING")
+    assert described["running"] is True
+    assert described["response_encoding"] == "json"
+    assert await gated.shown() == [(job_id, "RUNNING")]
+    await gated.client.let("it")
+    assert (await gated.ended(job_id))["job_response_str"] == "it is done"
+    assert await gated.shown(show_async_jobs="true") == [(job_id, "DONE")]
+    assert (await gated.client("PUT", f"/_api/job/{job_id}")).body == b"it is done"
+
+
+async def test_a_job_from_there_can_be_cancelled_here(gated: Kinetica) -> None:
+    job_id = await gated.client.submit("/wait/it")
+    assert await gated.cancel(job_id) == ["cancel requested"]
+    assert (await gated.ended(job_id))["job_status"] == "CANCELLED"
+    assert (await gated.client("PUT", f"/_api/job/{job_id}")).status == 410
+
+
+async def test_an_answer_to_bytes_from_there_is_bytes_here(ordinary: Kinetica) -> None:
+    sent = {"data": b"abc", "headers": {"Content-Type": "Application/Octet-Stream; x=y"}}
+    described = await ordinary.get(await ordinary.client.done("/echo", "POST", **sent))
+    assert (described["response_encoding"], described["job_response"]) == ("binary", "abc")
+
+
+async def test_a_failure_is_a_result_there_and_an_error_here(ordinary: Kinetica) -> None:
+    job_id = await ordinary.client.done("/refuse")
+    assert (await ordinary.get(job_id))["status_map"] == {"error_message": "409 Conflict: no"}
+    assert (await ordinary.client("GET", f"/_api/job/{job_id}")).status == 200
+    assert (await ordinary.client("PUT", f"/_api/job/{job_id}")).status == 409
