@@ -1,5 +1,6 @@
 import asyncio
 import json
+import re
 import sqlite3
 from collections.abc import Awaitable, Callable
 from contextlib import closing
@@ -104,6 +105,9 @@ def test_all_that_flags_say_is_kept() -> None:
         "body": "größer",
         "timeout": 900.0,
         "replay": "never",
+        "retries": None,
+        "schedule": None,
+        "fires_at": None,
         "owner": "ann",
     }
 
@@ -127,7 +131,7 @@ def test_a_body_may_come_from_a_file(content: bytes, member: str, value: str) ->
         ((*DAILY, "--method", "get"), "method: expected a method such as GET or POST"),
         ((*DAILY, "--timeout", "soon"), "timeout: expected a duration such as 500ms"),
         ((*DAILY, "--header", "a b: c"), "headers: expected an object such as"),
-        ((*DAILY, "--header", "Host: a"), "headers: Host is not a definition's to say"),
+        ((*DAILY, "--header", "Host: a"), "headers: Host is not the writer's to say"),
         ((*DAILY, "--header", "X-Key: [redacted]"), "headers: X-Key is [redacted]"),
     ],
 )
@@ -462,6 +466,22 @@ async def test_a_server_runs_at_its_start_what_was_put_in_before(
     await asyncio.to_thread(said, "run", 1)
     async with running(store_path) as server:
         assert (await Client(http, server.url).fetched(1)).status == 200
+
+
+def test_a_schedule_and_retries_are_flags_as_well() -> None:
+    cron = ("--cron", "0 3 * * *", "--time-zone", "Europe/Berlin")
+    made = json.loads(said("define", *DAILY, *cron, "--retries", 3, "--json"))
+    assert (made["schedule"]["cron"], made["schedule"]["time_zone"]) == (cron[1], cron[3])
+    assert made["retries"] == 3
+    assert made["fires_at"] is not None
+    sheet = said("definitions", 1)
+    assert "0 3 * * * in Europe/Berlin, catch up one, overlap skip" in sheet
+    (times,) = re.findall(r"Next runs\s+(.+)", sheet)
+    assert len(times.split(", ")) == 5
+
+
+def test_a_zone_without_a_schedule_is_refused() -> None:
+    assert "--cron" in refused("define", *DAILY, "--time-zone", "UTC", code=2)
 
 
 async def test_what_asks_our_own_api_is_run_as_well(serve: Serve, http: ClientSession) -> None:

@@ -24,6 +24,9 @@ DRAFT = {"name": "daily", "path": "/Imports/daily", "target": "/import?records=1
 DEFAULTS: dict[str, Any] = {
     "method": "GET",
     "headers": {},
+    "retries": None,
+    "schedule": None,
+    "fires_at": None,
     "body": None,
     "timeout": None,
     "replay": None,
@@ -222,7 +225,7 @@ async def test_an_unknown_member_is_told_the_nearest_known_one(client: Client) -
 async def test_every_problem_is_told_at_once(client: Client) -> None:
     answer = await client("POST", DEFINITIONS, json={"method": "get", "pth": "/a"})
     lines = problem(answer).splitlines()
-    assert [line.partition(":")[0] for line in lines] == ["name", "path", "method", "target", "pth"]
+    assert [line.partition(":")[0] for line in lines] == ["method", "target", "name", "path", "pth"]
 
 
 async def test_very_many_problems_are_not_all_told(client: Client) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from aiohttp.test_utils import unused_port
 
 from tests.conftest import ServerProcess
 
@@ -110,7 +111,7 @@ async def test_the_tour_goes_as_it_is_shown(
             assert as_shown(block.output, printed), f"{block.code}\n{printed}"
 
 
-@pytest.mark.parametrize("page", ["kinetica", "datameer", "definitions", "accounts"])
+@pytest.mark.parametrize("page", ["kinetica", "datameer", "definitions", "accounts", "native"])
 async def test_a_page_goes_as_it_is_shown(
     shell: Shell, server_process: Start, store_path: Path, page: str
 ) -> None:
@@ -125,6 +126,38 @@ async def test_a_page_goes_as_it_is_shown(
         printed = await shell.paste("set -e\n" + code)
         if block.output is not None:
             assert as_shown(block.output, printed), f"{code}\n{printed}"
+
+
+async def test_retries_go_as_they_are_shown(
+    shell: Shell, server_process: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(shell.folder)
+    config, block = blocks("retries")
+    (shell.folder / "retrying.toml").write_text(config.code)
+    shell.url = (await server_process("--config", "retrying.toml")).url
+    printed = await shell.paste("set -e\n" + block.code)
+    assert block.output is not None
+    assert as_shown(block.output, printed), printed
+
+
+async def test_an_application_with_jobs_of_its_own_runs_as_it_is_shown(shell: Shell) -> None:
+    (module,), (block,) = blocks("embedded: app.py"), blocks("embedded: run")
+    _, call = block.code.splitlines()
+    port = unused_port()
+    (shell.folder / "app.py").write_text(module.code.replace("8529", str(port)))
+    shell.url = f"http://127.0.0.1:{port}"
+    running = await asyncio.create_subprocess_exec(
+        sys.executable, "app.py", cwd=shell.folder,
+        stdout=asyncio.subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    try:
+        assert running.stdout is not None
+        assert b"Running on" in await running.stdout.readline()
+        await shell.paste(call)
+        assert await shell.paste(_FETCH) == '{"pages": 3}'
+    finally:
+        running.terminate()
+        await running.wait()
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from jobstore.store.bodies import CHUNK_SIZE
 from jobstore.store.lock import owned
 from jobstore.store.migrate import migrate
 from jobstore.store.records import JobRecord
-from tests.commands import jobstore, refused, said, start
+from tests.commands import jobstore, refused, said
 from tests.stock import Stock, stocked
 from tests.stores import check_sound, rows, timeline
 
@@ -167,19 +167,6 @@ def test_a_record_has_a_place_for_every_column_of_a_job() -> None:
     columns = {column.name for column in schema.JOB.columns} - {"boot"}
     parts = {"request", "response", "events", "attempts"}
     assert set(JobRecord.model_fields) == columns | parts
-
-
-def test_an_export_leaves_the_processor_to_the_server(store_path: Path) -> None:
-    async def large(stock: Stock) -> None:
-        await stock.done(answer={"body": LARGE * 2})
-
-    stocked(store_path, large, START)
-    with start("export", "-") as process:  # which waits until somebody reads on
-        assert process.stdout is not None
-        assert process.stdout.read(1) == b"{"
-        assert os.getpriority(os.PRIO_PROCESS, process.pid) == 19
-        assert process.stdout.read().endswith(b'{"end":{"jobs":1}}\n')
-    assert os.getpriority(os.PRIO_PROCESS, 0) < 19
 
 
 # --- what is not moved --------------------------------------------------------------------------

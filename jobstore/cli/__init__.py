@@ -4,8 +4,6 @@ import io
 import sys
 from typing import Final
 
-# What a command is told when it has a process of its own.
-OWN_PROCESS: Final = "own process"
 INTERRUPTED: Final = 130  # 128 and the number of SIGINT, as shells count
 
 
@@ -19,4 +17,4 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    cli(prog_name="jobstore", obj=OWN_PROCESS)
+    cli(prog_name="jobstore")

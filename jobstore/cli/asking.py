@@ -19,7 +19,6 @@ from jobstore.cli.options import (
     json_option,
     range_options,
     status,
-    step_back,
     text,
     time,
     within,
@@ -138,7 +137,6 @@ def history_command(config: Config, /, **asked: Any) -> None:
     kinds = [name for name in ("longest", "stats", "activity") if asked[name]]
     if len(kinds) > 1:
         raise click.UsageError("--longest, --stats and --activity exclude each other")
-    step_back()
     form = _Form(**{name: asked.pop(name) for name in _Form.__dataclass_fields__})
     asyncio.run(_answer(config.store.path, form, asked))
 

@@ -3,12 +3,14 @@
 import asyncio
 import re
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
 from rich.text import Text
 
+from jobstore import clock
 from jobstore.cli import content
 from jobstore.cli.beside import beside
 from jobstore.cli.content import Excerpt
@@ -24,6 +26,7 @@ from jobstore.definition import Definition, Draft, Key, normal_path, parse
 from jobstore.definition import write as written
 from jobstore.errors import DefinitionExists, DefinitionNotFound, NoTarget
 from jobstore.job import Dialect, Replay, Trigger
+from jobstore.schedule import Schedule, fires
 from jobstore.store import Store
 from jobstore.targets.router import longest
 
@@ -31,6 +34,7 @@ F = TypeVar("F", bound=Callable[..., object])
 
 _MOST_OF_BODY: Final = 4096
 _INDENT: Final = 2
+_NEXT_RUNS: Final = 5  # how many of the times at which it will run are shown
 
 
 # --- define -------------------------------------------------------------------------------------
@@ -57,6 +61,9 @@ def _one(flag: str, help_: str, **options: Any) -> Callable[[F], F]:
     "What runs again after an interruption; else what its target says.",
     type=click.Choice([replay.value for replay in Replay]),
 )
+@_one("--retries", "How often a run that failed for a passing reason is tried again.", type=int)
+@_one("--cron", "When it runs by itself, such as '0 3 * * *'; a FILE can say more of that.")
+@_one("--time-zone", "The IANA zone in which --cron is read; UTC if not given.")
 @click.option("--owner", type=text, metavar="NAME", help="Whose it is.")
 @click.option("--replace", is_flag=True, help="Change the definition that has this path.")
 @json_option
@@ -278,9 +285,26 @@ def _facts(definition: Definition) -> dict[str, str | None]:
         "owner": definition.owner,
         "timeout": f"{draft.timeout:g}s" if draft.timeout else None,
         "replay": draft.replay,
+        "retries": None if draft.retries is None else str(draft.retries),
+        "schedule": _schedule(draft.schedule),
+        "next runs": ", ".join(_next_runs(draft.schedule)),
         "created": to_the_second(definition.created_at),
         "changed": to_the_second(definition.changed_at),
     }
+
+
+def _schedule(schedule: Schedule | None) -> str | None:
+    if schedule is None:
+        return None
+    policy = f"catch up {schedule.catch_up}, overlap {schedule.overlap}"
+    paused = ", paused" if schedule.paused else ""
+    return f"{schedule.cron} in {schedule.time_zone}, {policy}{paused}"
+
+
+def _next_runs(schedule: Schedule | None) -> list[str]:
+    if schedule is None or schedule.paused:
+        return []
+    return [to_the_second(at) for at in islice(fires(schedule, clock.now()), _NEXT_RUNS)]
 
 
 def _shown(headers: dict[str, str | list[str]]) -> Iterator[tuple[str, str]]:
@@ -297,6 +321,7 @@ def _as_json(definition: Definition, config: Config) -> dict[str, Any]:
         "owner": definition.owner,
         "created_at": iso(definition.created_at),
         "changed_at": iso(definition.changed_at),
+        "fires_at": None if definition.fires_at is None else iso(definition.fires_at),
     }
 
 

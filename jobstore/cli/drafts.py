@@ -16,7 +16,11 @@ _TABLE: Final = "definition"
 
 
 def in_flags(
-    header: Sequence[str] = (), body_file: Path | None = None, **members: Any
+    header: Sequence[str] = (),
+    body_file: Path | None = None,
+    cron: str | None = None,
+    time_zone: str | None = None,
+    **members: Any,
 ) -> dict[str, Any]:
     """Give what flags say as a file would say it.
 
@@ -27,6 +31,10 @@ def in_flags(
         if "body" in members:
             raise click.UsageError("--body and --body-file exclude each other")
         members |= _body(body_file.read_bytes())
+    if time_zone and not cron:
+        raise click.UsageError("--time-zone says in which zone --cron is read; give that as well")
+    if cron:
+        members["schedule"] = {"cron": cron} | ({"time_zone": time_zone} if time_zone else {})
     return members | {"headers": _headers(header)}
 
 

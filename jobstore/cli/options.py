@@ -1,7 +1,6 @@
 """What the commands have in common: the configuration, and how values are written."""
 
 import functools
-import os
 import re
 from collections.abc import Callable
 from difflib import get_close_matches
@@ -13,7 +12,6 @@ import click
 from pydantic import TypeAdapter, ValidationError
 
 from jobstore import clock
-from jobstore.cli import OWN_PROCESS
 from jobstore.cli.ranges import Calendar, check_order
 from jobstore.clock import SECOND
 from jobstore.config import Config, load
@@ -26,20 +24,9 @@ FILE: Final = click.Path(path_type=Path)
 
 _UTC: Final = ZoneInfo("UTC")
 _ZONE: Final = "jobstore.zone"
-_LOWEST: Final = 19  # https://man7.org/linux/man-pages/man2/getpriority.2.html
 _STATUS: Final = re.compile(r"[1-5](xx|\d\d)", re.IGNORECASE | re.ASCII)
 _DURATION: Final = TypeAdapter(Duration)
 _SIZE: Final = TypeAdapter(SizeOrUnlimited)
-
-
-def step_back() -> None:
-    """Let a server that runs beside this command have the processor first: a question can wait.
-
-    Measured on two cores: beside questions without end, a server took in 0.71 of what it did
-    without them, and 0.97 once they had stepped back.
-    """
-    if click.get_current_context().find_root().obj is OWN_PROCESS:
-        os.setpriority(os.PRIO_PROCESS, 0, _LOWEST)
 
 
 def files(command: F) -> F:

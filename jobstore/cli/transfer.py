@@ -14,7 +14,7 @@ from typing import Any, Final
 import click
 
 from jobstore.cli.files import new_file
-from jobstore.cli.options import FILE, configured, json_option, range_options, step_back, within
+from jobstore.cli.options import FILE, configured, json_option, range_options, within
 from jobstore.cli.terminal import progress, write_json
 from jobstore.config import Config
 from jobstore.errors import ExportInvalid
@@ -58,7 +58,6 @@ def export_command(  # noqa: PLR0913 - as many as it has options
     if file.suffix.lower() in _OTHERS:
         raise click.UsageError(f"{file}: only .gz is compressed, or a name without such an ending")
     begin, end = within(span, since, until)
-    step_back()
     jobs = asyncio.run(_export(config, file, Search(since=begin, until=end), force=force))
     if file == _PIPE:
         return

@@ -154,7 +154,7 @@ class DefinitionsApi:
         target = self._router.owner(found.draft.request.path).name
         run = found.run(target, Dialect.NATIVE, identity.name, Trigger.RESTAPI)
         job_id = await self._store.submit(run)
-        location = f"/_api/job/{job_id}"
+        location = f"/_jobs/{job_id}"
         return _answer({"id": job_id, "location": location}, 202, {"Location": location})
 
     async def _found(self, definition: str, scope: str | None) -> Definition:

@@ -75,6 +75,8 @@ def _partial(destination: Path, mode: int) -> Iterator[Path]:
                 partial.replace(destination)
         except BaseException:
             partial.unlink(missing_ok=True)
+            # SQLite may have had no room to roll back what it had begun.
+            partial.with_name(partial.name + "-journal").unlink(missing_ok=True)
             raise
         _sync_folder(destination.parent)
     finally:
