@@ -13,7 +13,9 @@ from typing import Final
 import pytest
 from aiohttp.test_utils import unused_port
 
+from jobstore.clock import SECOND, now
 from tests.conftest import ServerProcess
+from tests.stock import Stock, stocked
 
 ROOT: Final = Path(__file__).parents[1]
 README: Final = (ROOT / "README.md").read_text()
@@ -160,6 +162,27 @@ async def test_an_application_with_jobs_of_its_own_runs_as_it_is_shown(shell: Sh
         await running.wait()
 
 
+async def prepared(stock: Stock) -> None:
+    """Make a history that has an answer to every question."""
+    for year in range(2020, 2026):
+        claim = await stock.running(f"/reports?year={year}", owner="alice")
+        stock.clock.move(2)
+        await stock.finish(claim, 500 if year % 3 == 0 else 200)
+    await stock.failed("/down")
+    await stock.store.cancel(await stock.queued("/unwanted"), by="alice")
+    await stock.running("/long")
+
+
+def test_the_history_answers_as_it_is_asked(tmp_path: Path) -> None:
+    stocked(tmp_path / "jobs.db", prepared, now() - 3600 * SECOND)
+    shell = Shell(tmp_path)
+    for block in blocks("history"):
+        for line in block.code.splitlines():
+            printed = asyncio.run(shell.paste(f"set -e\n{line}\necho understood"))
+            assert printed.endswith("understood\n"), f"{line}\n{printed}"
+    assert (tmp_path / "archive.db").exists()
+
+
 @pytest.fixture
 async def background() -> AsyncIterator[list[asyncio.subprocess.Process]]:
     """Keep processes that have to be ended."""
@@ -246,5 +269,5 @@ def test_every_option_and_command_that_is_named_exists() -> None:
     named = set(re.findall(r"`jobstore ([a-z]+)", README))
     assert named == {
         "serve", "list", "show", "history", "restore", "expire", "check", "backup", "migrate",
-        "define", "user",
+        "define", "user", "export",
     }  # fmt: skip

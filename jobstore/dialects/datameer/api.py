@@ -162,12 +162,12 @@ class DatameerJobs:
 
     async def stop(self, request: web.Request) -> web.Response:
         """Stop an execution; one that has ended stays as it is."""
-        scope = wire.changing(request).scope
-        job = await self._execution(request.match_info["id"], scope)
+        asker = wire.changing(request)
+        job = await self._execution(request.match_info["id"], asker.scope)
         try:
-            await self._store.cancel(job.id, scope)
+            await self._store.cancel(job.id, asker.scope, asker.name)
         except JobNotFound:  # nobody can ask for its result any more
-            job = await self._store.history.visible(job.id, scope)
+            job = await self._store.history.visible(job.id, asker.scope)
             if job.state not in ENDED:
                 raise _RefusedError(
                     f"job execution {job.id} works for nobody who could stop it"

@@ -13,6 +13,7 @@ from uuid import uuid4
 from aiohttp import web
 
 from jobstore import __version__, wire
+from jobstore.account import Identity
 from jobstore.dialects.kinetica import encodings, records, results
 from jobstore.dialects.kinetica.encodings import LARGEST, Encoding
 from jobstore.dialects.kinetica.exchange import Exchange, refusal
@@ -183,14 +184,14 @@ class KineticaJobs:
     # --- cancel ---------------------------------------------------------------------------------
 
     async def _alter(self, exchange: Exchange) -> web.Response:
-        scope = wire.changing(exchange.request).scope
+        asker = wire.changing(exchange.request)
         action, ids = exchange.asked["action"], exchange.asked["job_ids"]
         if action != "cancel":
             raise RequestInvalid("action: expected cancel")
         if len(ids) > _MOST_ALTERED:
             raise RequestInvalid(f"job_ids: expected at most {_MOST_ALTERED}")
-        meant = await self._meant(ids, exchange.tag, scope)
-        status = await asyncio.gather(*(self._cancel(job_id, scope) for job_id in meant))
+        meant = await self._meant(ids, exchange.tag, asker.scope)
+        status = await asyncio.gather(*(self._cancel(job_id, asker) for job_id in meant))
         return exchange.answer({"job_ids": meant, "action": action, "status": status, "info": {}})
 
     async def _meant(self, ids: Sequence[int], tag: str | None, scope: str | None) -> list[int]:
@@ -203,10 +204,10 @@ class KineticaJobs:
             tagged = 0
         return [*ids] if tagged in ids else [*ids, tagged]
 
-    async def _cancel(self, job_id: int, scope: str | None) -> str:
+    async def _cancel(self, job_id: int, asker: Identity) -> str:
         """Cancel a job, and say what that came to."""
         try:
-            found = await self._store.cancel(job_id, scope)
+            found = await self._store.cancel(job_id, asker.scope, asker.name)
         except JobNotFound:
             return "not found"
         return "already ended" if found in ENDED else "cancel requested"
