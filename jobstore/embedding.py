@@ -153,7 +153,7 @@ class Jobs:
         Raises:
             JobNotFound: there is no such job, or its result is gone.
         """
-        async with self.store.take(job_id) as delivery:
+        async with self.store.results.take(job_id) as delivery:
             if delivery is None or delivery.response is None:
                 return None
             body = b"".join([chunk async for chunk in chunks(delivery.response.body)])

@@ -55,7 +55,7 @@ class Janitor:
         """Do one round; return how many rows went or changed."""
         done = 0
         if (before := self._ago(self._retention.unfetched)) is not None:
-            done += await self._store.expire(before)
+            done += await self._store.results.expire(before)
         if (before := self._ago(self._retention.fetched)) is not None:
             done += await self._store.upkeep.purge(before)
         if (before := self._ago(self._retention.history)) is not None:

@@ -82,7 +82,7 @@ class Stock:
 
     async def fetch(self, job_id: int) -> None:
         """Read a result to its end, which takes it."""
-        async with self.store.take(job_id) as delivery:
+        async with self.store.results.take(job_id) as delivery:
             assert delivery is not None
             if delivery.response and not isinstance(delivery.response.body, bytes):
                 async for _ in delivery.response.body:

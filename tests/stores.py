@@ -139,7 +139,7 @@ async def finished(store: Store, response: Response = HELLO, *, wanted: bool = T
 
 async def taken(store: Store, job_id: int) -> tuple[Delivery | None, bytes]:
     """Take a result and read it to its end."""
-    async with store.take(job_id) as delivery:
+    async with store.results.take(job_id) as delivery:
         response = delivery.response if delivery else None
         return delivery, await content(response.body if response else b"")
 

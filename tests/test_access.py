@@ -268,7 +268,7 @@ async def test_strangers_submit_no_jobs(gated: People, asking: dict[str, str]) -
     await gated.add("alice")
     stranger = await gated.client()
     assert is_unauthorized(await stranger("POST", "/wait/a", headers=asking, data=b"x"))
-    assert await gated.server.store.pending(10) == []
+    assert await gated.server.store.results.pending(10) == []
 
 
 async def test_a_password_or_a_token_opens_the_door(ordinary: People) -> None:
@@ -670,7 +670,7 @@ async def test_readers_submit_no_jobs(gated: People, method: str) -> None:
     for asking in ({"x-arango-async": "store"}, {"Prefer": "respond-async"}):
         answer = await reader(method, "/wait/a", headers=asking)
         assert answer.status == 403
-    assert await gated.server.store.pending(10) == []
+    assert await gated.server.store.results.pending(10) == []
 
 
 async def test_requests_of_readers_go_through_only_if_they_are_safe(ordinary: People) -> None:

@@ -650,7 +650,7 @@ async def test_results_finished_before_the_stamp_expire(
     client = Client(http, server.url)
     await client.let("it")
     first, second, third = [await client.done("/wait/it") for _ in range(3)]
-    finished = (await server.store.peek(second)).finished_at
+    finished = (await server.store.results.peek(second)).finished_at
     assert finished is not None
     stamp = f"{finished // MICROSECONDS}.{finished % MICROSECONDS:06}"
     assert says(await client("DELETE", f"/_api/job/expired?stamp={stamp}"), 200, DONE)
@@ -671,7 +671,7 @@ async def test_what_counts_is_when_a_job_was_finished_not_when_it_was_submitted(
     quick = await client.done("/wait/quick")
     await client.let("slow")
     await client.ended(slow)
-    finished = (await server.store.peek(slow)).finished_at
+    finished = (await server.store.results.peek(slow)).finished_at
     assert finished is not None
     stamp = f"{finished // MICROSECONDS}.{finished % MICROSECONDS:06}"
     await client("DELETE", f"/_api/job/expired?stamp={stamp}")

@@ -165,7 +165,7 @@ async def test_a_large_body_is_never_whole_in_memory(store_path: Path) -> None:
         await store.submit(submission(body=Pieces(b"x" * MIB, size // MIB)))
         claim = await next_claim(store.work({"/": 1}))
         await finish(store, claim, Response(status=200, body=claim.request.body))
-        async with store.take(claim.job_id) as delivery:
+        async with store.results.take(claim.job_id) as delivery:
             assert delivery
             assert delivery.response
             read = sum([len(chunk) async for chunk in chunks(delivery.response.body)])
@@ -293,7 +293,7 @@ async def test_a_deleted_result_takes_its_body_along_and_leaves_the_requests(
 ) -> None:
     async with opened(store_path) as store:
         job_id = await large_job(store)
-        await store.delete(job_id)
+        await store.results.delete(job_id)
         await store.upkeep.sweep()
         assert bodies(store_path) == [(job_id, "request", MIB, 4)]
 
@@ -311,7 +311,7 @@ async def test_a_purged_job_takes_its_bodies_along(store_path: Path) -> None:
 async def test_a_forgotten_job_takes_its_bodies_along(store_path: Path) -> None:
     async with opened(store_path) as store:
         job_id = await large_job(store)
-        await store.delete(job_id)
+        await store.results.delete(job_id)
         await store.upkeep.forget(START + 1)
         await store.upkeep.sweep()
     assert rows(store_path, "SELECT * FROM job") == bodies(store_path) == []

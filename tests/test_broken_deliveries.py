@@ -197,7 +197,7 @@ async def test_a_result_that_another_process_deletes_on_its_way_breaks_the_conne
         await reader.send(fetching(job_id))
         await reader.head()
         async with shared_store(store_path) as beside:
-            await beside.delete(job_id)
+            await beside.results.delete(job_id)
         with pytest.raises(ConnectionResetError):
             await reader.rest()
     assert states(store_path) == {job_id: ("done", "deleted")}

@@ -366,10 +366,10 @@ def test_show_says_why_there_is_no_body_to_write() -> None:
 
 def test_show_says_why_a_response_is_not_kept(store_path: Path) -> None:
     async def gone(stock: Stock) -> None:
-        await stock.store.delete(await stock.done())
+        await stock.store.results.delete(await stock.done())
         await stock.done(wanted=False)
         await stock.done()
-        await stock.store.expire(START + SECOND)
+        await stock.store.results.expire(START + SECOND)
         await stock.fetch(await stock.done())
         await stock.store.upkeep.purge(START + SECOND)
 

@@ -146,7 +146,7 @@ def in_berlin(moment: int) -> str:
 async def test_a_running_job_is_told_as_running(server: Server, gated: Client) -> None:
     definition, execution = await begun(gated)
     assert await status(gated, definition) == {"id": execution, "jobStatus": "RUNNING"}
-    started = (await server.store.peek(execution)).started_at
+    started = (await server.store.results.peek(execution)).started_at
     assert started is not None
     assert await status_v2(gated, definition) == {
         "status": "success",

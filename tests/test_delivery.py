@@ -34,7 +34,7 @@ class GoneError(Exception):
 
 async def part_of(store: Store, job_id: int, count: int) -> list[bytes]:
     """Take a result, read so many chunks of it, and break off."""
-    async with store.take(job_id) as delivery:
+    async with store.results.take(job_id) as delivery:
         assert delivery
         assert delivery.response
         read = []
@@ -76,7 +76,7 @@ async def test_a_small_result_is_marked_on_disk_before_its_first_byte_leaves(
 ) -> None:
     async with opened(store_path) as store:
         job_id = await finished(store)
-        async with store.take(job_id):
+        async with store.results.take(job_id):
             assert states(store_path) == {job_id: ("done", "taken")}
 
 
@@ -85,7 +85,7 @@ async def test_a_large_result_is_marked_on_disk_before_its_last_chunk_leaves_and
 ) -> None:
     async with opened(store_path) as store:
         job_id = await finished(store, LARGE)
-        async with store.take(job_id) as delivery:
+        async with store.results.take(job_id) as delivery:
             assert delivery
             assert delivery.response
             stood = [states(store_path)[job_id][1] async for _ in chunks(delivery.response.body)]
@@ -97,15 +97,15 @@ async def test_a_large_result_that_somebody_reads_is_there_for_nobody_else(
 ) -> None:
     async with opened(store_path) as store:
         job_id = await finished(store, LARGE)
-        async with store.take(job_id) as delivery:
+        async with store.results.take(job_id) as delivery:
             assert delivery
             assert delivery.response
             with pytest.raises(JobNotFound):
                 await taken(store, job_id)
             with pytest.raises(JobNotFound):
-                await store.delete(job_id)
-            assert await store.expire(START + 1) == 0
-            assert await store.delete_all() == 0
+                await store.results.delete(job_id)
+            assert await store.results.expire(START + 1) == 0
+            assert await store.results.delete_all() == 0
             assert await content(delivery.response.body) == LARGE.body
     assert states(store_path) == {job_id: ("done", "taken")}
 
@@ -156,7 +156,7 @@ async def test_a_result_that_was_not_read_to_its_end_was_not_delivered(store_pat
     async with opened(store_path) as store:
         job_id = await finished(store, LARGE)
         with pytest.raises(DeliveryRefused):
-            async with store.take(job_id):
+            async with store.results.take(job_id):
                 pass
         _, body = await taken(store, job_id)
         assert body == LARGE.body
@@ -209,7 +209,7 @@ async def test_a_reader_who_is_gone_in_the_middle_gives_the_result_back_before_h
 
 
 async def _linger(store: Store, job_id: int, taking: asyncio.Event) -> None:
-    async with store.take(job_id):
+    async with store.results.take(job_id):
         taking.set()
         await asyncio.Event().wait()
 
@@ -232,11 +232,11 @@ async def test_one_reader_after_another_may_break_off_and_the_next_gets_it_all(
 
 async def deleted_elsewhere(path: Path, store: Store, job_id: int) -> None:
     """Read a result while a command deletes it."""
-    async with store.take(job_id) as delivery:
+    async with store.results.take(job_id) as delivery:
         assert delivery
         assert delivery.response
         async with shared_store(path) as command:
-            await command.delete(job_id)
+            await command.results.delete(job_id)
         assert await content(delivery.response.body)
 
 
@@ -254,7 +254,7 @@ async def test_a_large_result_that_goes_away_while_it_is_read_is_not_called_deli
 
 async def purged_meanwhile(store: Store, job_id: int) -> None:
     """Take a result, and break off when its payload has been purged."""
-    async with store.take(job_id):
+    async with store.results.take(job_id):
         assert await store.upkeep.purge(START + 1) == 1
         raise GoneError
 

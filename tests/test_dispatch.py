@@ -151,7 +151,7 @@ async def test_a_slot_is_free_again_however_its_job_ends(store_path: Path) -> No
         abandoned = await next_claim(orders)
         store.abandon(abandoned)
         deleted = await next_claim(orders)
-        await store.delete(deleted.job_id)
+        await store.results.delete(deleted.job_id)
         await finish(store, deleted)
         assert (await next_claim(orders)).job_id == 5
 

@@ -260,7 +260,7 @@ async def test_a_reader_that_never_reads_is_dropped(store_path: Path) -> None:
                 warning = "." * 500_000
                 await store.report(Report(job_id=job_id, attempt=1, warnings=(warning,)))
         await finish(store, claim)
-        assert (await store.peek(job_id)).warnings > 0
+        assert (await store.results.peek(job_id)).warnings > 0
 
 
 @asynccontextmanager

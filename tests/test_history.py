@@ -47,7 +47,7 @@ async def read(history: History, job: Job) -> bytes:
 
 async def test_a_job_is_found_whatever_became_of_its_result(stock: Stock, history: History) -> None:
     job_id = await stock.done("/a", status=201)
-    await stock.store.delete(job_id)
+    await stock.store.results.delete(job_id)
     job = await history.job(job_id)
     assert (job.state, job.result, job.status) == (State.DONE, Result.DELETED, 201)
 
@@ -80,7 +80,7 @@ async def test_a_body_that_is_purged_while_it_is_read_is_said_to_be_gone(
     assert response is not None
     body = chunks(response.body)
     await anext(body)
-    await stock.store.delete(job_id)
+    await stock.store.results.delete(job_id)
     await stock.store.upkeep.sweep()
     with pytest.raises(BodyGone):
         await anext(body)
@@ -106,7 +106,7 @@ async def test_a_timeline_tells_what_happened_in_order(stock: Stock, history: Hi
     await stock.finish(claim)  # in the same transaction as the warning, and at the same time
     stock.clock.now += SECOND
     await stock.fetch(claim.job_id)
-    await stock.store.restore(claim.job_id)
+    await stock.store.results.restore(claim.job_id)
     moments = await history.timeline(claim.job_id)
     assert [(moment.at - START, moment.event, moment.detail) for moment in moments] == [
         (0, "submitted", None),
@@ -124,7 +124,7 @@ async def test_pending_and_held_jobs_are_listed_the_newest_last(
     stock: Stock, history: History
 ) -> None:
     held, queued = await stock.done(), await stock.queued()
-    await stock.store.delete(await stock.done())
+    await stock.store.results.delete(await stock.done())
     await stock.done(wanted=False)
     running = (await stock.running()).job_id
     assert [job.id for job in await history.awaited(10)] == [held, queued, running]

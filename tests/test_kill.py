@@ -200,7 +200,7 @@ async def test_a_server_that_is_killed_at_any_moment_loses_no_job_and_gives_no_r
     check_executions(record, jobs)
     check_times(store_path, jobs)
     async with opened(store_path, clock=now) as store:
-        await store.expire(now() + SECOND)
+        await store.results.expire(now() + SECOND)
         await store.upkeep.purge(now() + SECOND)
         await store.upkeep.sweep()
     assert rows(store_path, "SELECT * FROM body") == rows(store_path, "SELECT 1 FROM chunk") == []

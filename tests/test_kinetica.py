@@ -379,7 +379,7 @@ async def test_a_target_that_does_not_answer_is_an_error(serve: Serve, http: Cli
     job_id = await kinetica.create("/alter/table", "{}")
     described = await kinetica.ended(job_id)
     assert described["job_status"] == "ERROR"
-    detail = (await server.store.peek(job_id)).detail
+    detail = (await server.store.results.peek(job_id)).detail
     assert described["status_map"] == {"error_message": detail}
     assert detail
     assert await kinetica.shown(show_async_jobs="true") == [(job_id, "ERROR")]

@@ -24,8 +24,9 @@ from jobstore.lifecycle import (
 )
 from jobstore.message import Request
 from jobstore.retry import Ended
-from jobstore.store import Capture, sqlite, transitions
+from jobstore.store import Capture, result_transitions, sqlite, transitions, upkeep_transitions
 from jobstore.store import statements as sql
+from jobstore.store import upkeep_statements as upkeep_sql
 from jobstore.store.migrate import migrate
 from jobstore.store.transitions import QUIET
 from jobstore.store.writer import Transaction
@@ -100,7 +101,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Connectio
     path: Path = tmp_path_factory.mktemp("lifecycle") / "jobs.db"
     migrate(path)
     with closing(sqlite.connect(path, "rw", sqlite.WRITER_PRAGMAS)) as connection:
-        connection.execute(sql.BOOT.sql, {"now": START, "pid": 1, "version": "1"})
+        connection.execute(upkeep_sql.BOOT.sql, {"now": START, "pid": 1, "version": "1"})
         yield connection
 
 
@@ -153,16 +154,16 @@ HAPPEN: Final[Mapping[Event, Callable[[Transaction, int], object]]] = {
     Event.FAIL: lambda tx, job_id: transitions.fail(
         tx, claim_of(job_id), BOOT, Failure.TIMEOUT, "too slow"
     ),
-    Event.CANCEL: lambda tx, job_id: transitions.cancel_orphans(tx, [job_id], "cancelled"),
-    Event.RECOVER: lambda tx, job_id: transitions.recover(tx, [job_id], "killed"),
+    Event.CANCEL: lambda tx, job_id: upkeep_transitions.cancel_orphans(tx, [job_id], "cancelled"),
+    Event.RECOVER: lambda tx, job_id: upkeep_transitions.recover(tx, [job_id], "killed"),
     Event.RETRY: lambda tx, job_id: transitions.retry(
         tx, claim_of(job_id), BOOT, START + 9, Ended(status=503)
     ),
-    Event.TAKE: transitions.take,
-    Event.GIVE_BACK: lambda tx, job_id: transitions.give_back(tx, job_id, "broken"),
-    Event.RESTORE: transitions.restore,
-    Event.DELETE: lambda tx, job_id: transitions.discard(tx, job_id, None),
-    Event.EXPIRE: lambda tx, _: transitions.expire_step(
+    Event.TAKE: result_transitions.take,
+    Event.GIVE_BACK: lambda tx, job_id: result_transitions.give_back(tx, job_id, "broken"),
+    Event.RESTORE: result_transitions.restore,
+    Event.DELETE: lambda tx, job_id: result_transitions.discard(tx, job_id, None),
+    Event.EXPIRE: lambda tx, _: result_transitions.expire_step(
         tx, since=0, before=START + 9, busy="[]", scope=None, limit=1
     ),
 }
@@ -227,8 +228,8 @@ def test_whatever_happens_to_some_jobs_the_counters_equal_the_counts(
     jobs = [put(tx, State.QUEUED, result) for result in (*INITIAL_RESULTS, Result.NONE)]
     for event, number in events:
         happen(tx, event, jobs[number])
-    transitions.purge_step(tx, START + 10, 2)
-    transitions.forget(tx, jobs[:2])
+    upkeep_transitions.purge_step(tx, START + 10, 2)
+    upkeep_transitions.forget(tx, jobs[:2])
     counted = file.execute(
         "SELECT 'job', state, count(*) FROM job GROUP BY state"
         " UNION ALL SELECT 'result', result, count(*) FROM job GROUP BY result"

@@ -497,7 +497,7 @@ async def test_what_was_purged_says_so_and_since_when(serve: Serve, http: Client
     fetched = await done(client, target="/greet/world")
     await taken(client, fetched)
     expired = await done(client, target="/greet/world")
-    await server.store.expire(2**62)
+    await server.store.results.expire(2**62)
     deleted = await done(client, target="/greet/world")
     await client("DELETE", f"/_jobs/{deleted}")
     await server.store.upkeep.purge(2**62)
@@ -565,7 +565,7 @@ async def test_what_has_expired_says_when(serve: Serve, http: ClientSession) -> 
     server = await serve(target=ORDINARY)
     client = Client(http, server.url)
     job_id = await done(client, target="/greet/world")
-    await server.store.expire(2**62)
+    await server.store.results.expire(2**62)
     for change in ("take", "restore"):
         answer = await client("POST", f"/_jobs/{job_id}/{change}")
         assert "its result expired at 2" in problem(answer, 410)

@@ -150,7 +150,7 @@ async def test_a_killed_server_is_named_as_killed(store_path: Path) -> None:
     cut = await claimed(store_path, submission("POST"))
     async with opened(cut) as store:
         await recover(store)
-        detail = (await store.peek(1)).detail
+        detail = (await store.results.peek(1)).detail
     assert detail == (
         f"attempt 1 was interrupted: the server with pid {os.getpid()}, "
         "started 2027-01-15T08:00:00.000Z, was killed or lost power; it may not be sent again"
@@ -163,7 +163,7 @@ async def test_a_server_that_was_shut_down_is_not_called_killed(store_path: Path
         await next_claim(store.work({"/": 1}))
     async with opened(store_path) as store:
         await recover(store)
-        detail = (await store.peek(1)).detail
+        detail = (await store.results.peek(1)).detail
     assert detail
     assert "was shut down at 2027-01-15T08:00:00.000Z before the job ended" in detail
 
@@ -180,7 +180,7 @@ async def test_each_job_is_told_of_the_server_that_had_claimed_it(store_path: Pa
         cut = power_cut(store_path)
     async with opened(cut, clock=clock) as store:
         assert await recover(store) == 2
-        first, second = [str((await store.peek(job_id)).detail) for job_id in (1, 2)]
+        first, second = [str((await store.results.peek(job_id)).detail) for job_id in (1, 2)]
     assert "started 2027-01-15T08:00:00.000Z, was shut down" in first
     assert "started 2027-01-15T09:00:00.000Z, was killed" in second
 
@@ -220,7 +220,7 @@ async def test_what_was_deleted_while_it_ran_stays_deleted(
     async with opened(store_path) as store:
         await store.submit(submission(method))
         await next_claim(store.work({"/": 1}))
-        await store.delete(1)
+        await store.results.delete(1)
         cut = power_cut(store_path)
     async with opened(cut) as store:
         await recover(store)
@@ -273,7 +273,8 @@ async def test_any_number_of_jobs_is_recovered(store_path: Path) -> None:
             await next_claim(orders)
     async with opened(store_path) as store:
         assert await recover(store) == 2 * many
-        assert len(await store.pending(10**6)) == len(await store.held(10**6)) == many
+        pending, held = await store.results.pending(10**6), await store.results.held(10**6)
+        assert len(pending) == len(held) == many
 
 
 # --- a target that is no longer configured ------------------------------------------------------

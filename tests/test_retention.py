@@ -47,7 +47,7 @@ async def kept_by(
         for wanted in (True, True, True, False):
             await finished(store, wanted=wanted)
         await taken(store, 2)
-        await store.delete(3)
+        await store.results.delete(3)
         await store.submit(submission(target="/nobody"))
         janitor = Janitor(store, retention, clock)
         for age in ages:
@@ -169,13 +169,13 @@ async def test_what_was_finished_before_a_time_expires_and_what_was_finished_the
         first = await finished(store)
         clock.move(1)
         second = await finished(store)
-        assert await store.expire(clock.now) == 1
-        assert await store.expire(clock.now) == 0
-        assert await store.held(10) == [second]
+        assert await store.results.expire(clock.now) == 1
+        assert await store.results.expire(clock.now) == 0
+        assert await store.results.held(10) == [second]
         with pytest.raises(JobNotFound):
             await taken(store, first)
         with pytest.raises(JobNotFound):
-            await store.peek(first)
+            await store.results.peek(first)
 
 
 async def test_work_that_has_not_ended_never_expires(store_path: Path) -> None:
@@ -183,8 +183,8 @@ async def test_work_that_has_not_ended_never_expires(store_path: Path) -> None:
         for _ in range(2):
             await store.submit(submission())
         await next_claim(store.work({"/": 1}))
-        assert await store.expire(2**62) == 0
-        assert await store.pending(10) == [1, 2]
+        assert await store.results.expire(2**62) == 0
+        assert await store.results.pending(10) == [1, 2]
 
 
 # --- in steps -----------------------------------------------------------------------------------
@@ -204,10 +204,10 @@ async def many_results(store: Store) -> None:
 
 
 WORKS: Final[dict[str, Work]] = {
-    "expire": lambda store: store.expire(LATE),
+    "expire": lambda store: store.results.expire(LATE),
     "purge": lambda store: store.upkeep.purge(LATE),
     "forget": lambda store: store.upkeep.forget(LATE),
-    "delete": lambda store: store.delete_all(),
+    "delete": lambda store: store.results.delete_all(),
     "reroute": lambda store: store.upkeep.reroute("/gone", "/other"),
 }
 
@@ -220,7 +220,7 @@ async def test_long_work_goes_in_bounded_steps_between_which_others_get_in(
     async with opened(store_path, clock=clock) as store:
         await many_results(store)
         if name in {"purge", "forget"}:
-            await store.expire(LATE)
+            await store.results.expire(LATE)
         first = clock.looks + 1
         working = asyncio.ensure_future(WORKS[name](store))
         job_id = await store.submit(submission(target="/nobody"))
@@ -250,7 +250,7 @@ async def test_a_large_body_is_swept_away_a_few_chunks_at_a_time(store_path: Pat
     async with opened(store_path, clock=clock) as store:
         chunks = 3 * SWEEP_STEP
         await finished(store, Response(status=200, body=b"x" * chunks * CHUNK_SIZE))
-        await store.delete_all()
+        await store.results.delete_all()
         before = clock.looks
         assert await store.upkeep.sweep() >= chunks
         assert clock.looks - before >= 3
@@ -261,8 +261,8 @@ async def test_what_comes_in_while_everything_is_deleted_is_spared(store_path: P
     async with opened(store_path) as store:
         await many_results(store)
         with held_up(store_path):
-            deleting = await begun(store.delete_all())
+            deleting = await begun(store.results.delete_all())
             await store.history.counters()  # is read after the id up to which everything goes
             submitting = await begun(store.submit(submission(target="/nobody")))
         assert await deleting == 2 * MANY
-        assert await store.pending(10) == [await submitting]
+        assert await store.results.pending(10) == [await submitting]

@@ -128,7 +128,7 @@ async def test_a_run_is_a_job_as_any_other_of_the_definitions_owner(
         assert (claim.request.method, claim.request.path) == ("POST", "/work")
         assert claim.request.headers == definition.draft.request.headers
         assert claim.request.body == b"what to do"
-        job = await store.peek(claim.job_id)
+        job = await store.results.peek(claim.job_id)
         assert (job.owner, job.dialect, job.trigger) == ("keeper", "native", Trigger.SCHEDULE)
         assert job.definition == definition.id
         await finish(store, claim)

@@ -1,6 +1,8 @@
+import importlib
+import pkgutil
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from itertools import product
 from pathlib import Path
@@ -9,16 +11,12 @@ from typing import Any, Final
 import pytest
 from sqlalchemy import create_engine
 
+from jobstore import store
 from jobstore.clock import SECOND
 from jobstore.lifecycle import ENDED, Result, State
-from jobstore.store import (
-    account_statements,
-    definition_statements,
-    history_statements,
-    schema,
-    sqlite,
-)
+from jobstore.store import schema, sqlite
 from jobstore.store import statements as sql
+from jobstore.store import upkeep_statements as upkeep_sql
 from jobstore.store.migrate import migrate
 from jobstore.store.sqlite import Statement
 from tests.stores import START
@@ -31,7 +29,7 @@ def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Con
     path = tmp_path_factory.mktemp("schema") / "jobs.db"
     migrate(path)
     with closing(sqlite.connect(path, "rw", sqlite.WRITER_PRAGMAS)) as connection:
-        connection.execute(sql.BOOT.sql, {"now": START, "pid": 1, "version": "1"})
+        connection.execute(upkeep_sql.BOOT.sql, {"now": START, "pid": 1, "version": "1"})
         yield connection
 
 
@@ -266,15 +264,29 @@ INDEXED: Final = {
 
 
 def statements() -> dict[str, Statement]:
-    """Name every statement of the store; those that come in tuples have a number as well."""
+    """Name every statement of the store; those that come in groups have a key as well."""
     found = {}
-    modules = (sql, account_statements, definition_statements, history_statements)
-    for name, value in (item for module in modules for item in vars(module).items()):
-        if isinstance(value, Statement):
-            found[name] = value
-        elif isinstance(value, tuple):
-            numbered = enumerate(value)
-            found |= {f"{name} {n}": one for n, one in numbered if isinstance(one, Statement)}
+    for info in pkgutil.iter_modules(store.__path__):
+        module = importlib.import_module(f"{store.__name__}.{info.name}")
+        for name, value in vars(module).items():
+            for key, one in members(value):
+                if isinstance(one, Statement):
+                    found[f"{info.name}.{name}{key}"] = one
+    return found
+
+
+def members(value: object) -> list[tuple[str, object]]:
+    match value:
+        case tuple():
+            return [(f" {number}", one) for number, one in enumerate(value)]
+        case Mapping():
+            return [(f" {key}", one) for key, one in value.items()]
+    return [("", value)]
+
+
+def named(name: str) -> Statement:
+    """Find a statement by its own name."""
+    (found,) = (one for key, one in statements().items() if key.partition(".")[2] == name)
     return found
 
 
@@ -288,7 +300,7 @@ def plan(file: sqlite3.Connection, text: str) -> str:
 def test_a_statement_finds_its_rows_by_the_index_made_for_it(
     file: sqlite3.Connection, name: str, index: str
 ) -> None:
-    assert re.search(rf"USING (COVERING )?INDEX {index}\b", plan(file, statements()[name].sql))
+    assert re.search(rf"USING (COVERING )?INDEX {index}\b", plan(file, named(name).sql))
 
 
 def test_every_index_serves_a_statement(file: sqlite3.Connection) -> None:
@@ -311,7 +323,9 @@ def test_no_statement_reads_a_whole_table(file: sqlite3.Connection, name: str) -
 @pytest.mark.parametrize("name", statements())
 def test_no_statement_sorts_what_an_index_has_in_order(file: sqlite3.Connection, name: str) -> None:
     sorts = "TEMP B-TREE" in plan(file, statements()[name].sql)
-    assert sorts == (name == "TIMELINE"), "which has the few events of a single job"
+    assert sorts == (name == "history_statements.TIMELINE"), (
+        "which has the few events of a single job"
+    )
 
 
 def test_the_timeline_of_a_job_is_found_by_indexes(file: sqlite3.Connection) -> None:

@@ -53,7 +53,7 @@ async def test_a_job_is_stored_with_all_that_was_asked(store_path: Path) -> None
     clock = StandingClock()
     async with opened(store_path, clock=clock) as store:
         job_id = await store.submit(submission("DELETE", "/a%2Fb?c=%20d", priority=7))
-        job = await store.peek(job_id)
+        job = await store.results.peek(job_id)
     assert (job.method, job.path, job.priority) == ("DELETE", "/a%2Fb?c=%20d", 7)
     assert (job.submitted_at, job.started_at, job.finished_at) == (clock.now, None, None)
     assert (job.state, job.result, job.attempt) == (State.QUEUED, Result.NONE, 0)
@@ -143,7 +143,7 @@ async def test_a_job_whose_result_nobody_wants_is_as_durable_but_its_answer_is_n
         with pytest.raises(JobNotFound):
             await taken(store, job_id)
         with pytest.raises(JobNotFound):
-            await store.peek(job_id)
+            await store.results.peek(job_id)
     assert states(store_path) == {job_id: ("done", "unwanted")}
     assert rows(store_path, "SELECT status FROM job") == [(200,)]
     assert rows(store_path, "SELECT * FROM response") == []
@@ -192,7 +192,7 @@ async def test_a_client_that_leaves_before_its_202_leaves_a_whole_job_or_none(
             await begun(asyncio.wait([task]))
         await finish(store, claim)
         claim = await next_claim(orders)
-        assert (await store.peek(claim.job_id)).state is State.RUNNING
+        assert (await store.results.peek(claim.job_id)).state is State.RUNNING
         await finish(store, claim)
     assert set(states(store_path).values()) == {("done", "held")}
 
@@ -316,7 +316,7 @@ async def test_of_a_delete_and_a_finish_either_order_ends_the_work_and_drops_the
         for delete_first in (True, False):
             job_id = await store.submit(submission())
             claim = await next_claim(store.work({"/": 1}))
-            calls = [store.delete(job_id), finish(store, claim)]
+            calls = [store.results.delete(job_id), finish(store, claim)]
             with held_up(store_path):
                 tasks = [await begun(call) for call in (calls if delete_first else calls[::-1])]
             await asyncio.gather(*tasks)
@@ -356,9 +356,9 @@ async def test_a_running_job_is_asked_to_stop_and_stays_pending_until_it_has(
         claim = await next_claim(orders)
         await store.cancel(job_id)
         assert await anext(orders) == Cancellation(job_id)
-        assert await store.pending(10) == [job_id]
+        assert await store.results.pending(10) == [job_id]
         await store.stopped(claim, "cancelled while it ran")
-        assert await store.held(10) == [job_id]
+        assert await store.results.held(10) == [job_id]
     assert timeline(store_path, job_id)[2:] == ["cancel asked", "cancelled"]
 
 
@@ -370,7 +370,7 @@ async def test_a_job_that_was_asked_twice_remembers_the_first_time(store_path: P
         await store.cancel(job_id)
         clock.move(1)
         await store.cancel(job_id)
-        assert (await store.peek(job_id)).cancel_asked_at == START
+        assert (await store.results.peek(job_id)).cancel_asked_at == START
 
 
 async def test_the_cancel_of_an_ended_job_changes_nothing(store_path: Path) -> None:
@@ -389,7 +389,7 @@ async def test_an_id_that_no_job_has_is_not_found_by_anything(
     store_path: Path, job_id: int
 ) -> None:
     async with opened(store_path) as store:
-        for call in (store.peek, store.cancel, store.delete, store.restore):
+        for call in (store.results.peek, store.cancel, store.results.delete, store.results.restore):
             with pytest.raises(JobNotFound):
                 await call(job_id)
         with pytest.raises(JobNotFound):
@@ -399,8 +399,8 @@ async def test_an_id_that_no_job_has_is_not_found_by_anything(
 async def test_a_deleted_job_is_not_found_but_stands_in_the_history(store_path: Path) -> None:
     async with opened(store_path) as store:
         job_id = await finished(store)
-        await store.delete(job_id)
-        for call in (store.peek, store.cancel, store.delete):
+        await store.results.delete(job_id)
+        for call in (store.results.peek, store.cancel, store.results.delete):
             with pytest.raises(JobNotFound):
                 await call(job_id)
         with pytest.raises(JobNotFound):
@@ -413,7 +413,7 @@ async def test_the_work_of_a_job_that_is_deleted_while_it_runs_goes_on(store_pat
     async with opened(store_path) as store:
         job_id = await store.submit(submission())
         claim = await next_claim(store.work({"/": 1}))
-        await store.delete(job_id)
+        await store.results.delete(job_id)
         assert states(store_path) == {job_id: ("running", "deleted")}
         await finish(store, claim)
     assert states(store_path) == {job_id: ("done", "deleted")}
@@ -426,9 +426,9 @@ async def test_everything_can_be_deleted_and_then_nothing_is_found(store_path: P
         fetched = await finished(store)
         await taken(store, fetched)
         queued = await store.submit(submission(target="/other"))
-        assert await store.delete_all() == 2
-        assert await store.pending(10) == await store.held(10) == []
-        assert await store.delete_all() == 0
+        assert await store.results.delete_all() == 2
+        assert await store.results.pending(10) == await store.results.held(10) == []
+        assert await store.results.delete_all() == 0
     assert states(store_path) == {
         ended: ("done", "deleted"),
         fetched: ("done", "taken"),
@@ -447,11 +447,11 @@ async def test_pending_and_held_jobs_are_listed_by_id_and_no_more_than_asked_for
         orders = store.work({"/": 2})
         for _ in range(2):
             await finish(store, await next_claim(orders))
-        assert await store.held(100) == ids[:2]
-        assert await store.pending(100) == ids[2:]
-        assert await store.pending(2) == ids[2:4]
-        assert await store.pending(0) == []
-        assert await store.held(10**30) == ids[:2]
+        assert await store.results.held(100) == ids[:2]
+        assert await store.results.pending(100) == ids[2:]
+        assert await store.results.pending(2) == ids[2:4]
+        assert await store.results.pending(0) == []
+        assert await store.results.held(10**30) == ids[:2]
 
 
 # --- what a handler reports ---------------------------------------------------------------------
@@ -469,7 +469,7 @@ async def test_the_reports_of_a_running_job_are_in_the_file_for_anyone_to_see(
         handle.count("IMPORT_RECORDS", 2)
         handle.warn("line 7 is odd")
         await finish(store, claim)
-        job = await store.peek(job_id)
+        job = await store.results.peek(job_id)
     assert (job.progress, job.counters, job.warnings) == (12.5, {"IMPORT_RECORDS": 42}, 1)
     notes = rows(store_path, "SELECT detail FROM timeline WHERE event = 'warned'")
     assert notes == [("line 7 is odd",)]
@@ -483,10 +483,10 @@ async def test_many_reports_at_once_are_written_down_once(store_path: Path) -> N
         for percent in range(101):
             handle.report(percent)
         await store.submit(submission())
-        assert (await store.peek(job_id)).progress == 100
+        assert (await store.results.peek(job_id)).progress == 100
         handle.report(7)
         await finish(store, claim)
-        assert (await store.peek(job_id)).progress == 7
+        assert (await store.results.peek(job_id)).progress == 7
 
 
 # --- secrets ------------------------------------------------------------------------------------
@@ -575,7 +575,7 @@ async def test_a_command_may_work_on_the_file_beside_its_server(store_path: Path
         job_id = await finished(store)
         await taken(store, job_id)
         async with shared_store(store_path) as shared:
-            await shared.restore(job_id)
+            await shared.results.restore(job_id)
         delivery, _ = await taken(store, job_id)
         assert delivery
 
@@ -622,8 +622,8 @@ async def test_what_is_in_the_file_is_there_again_after_a_restart(store_path: Pa
         await taken(store, gone)
         queued = await store.submit(submission(target="/other"))
     async with opened(store_path) as store:
-        assert await store.held(10) == [held]
-        assert await store.pending(10) == [queued]
+        assert await store.results.held(10) == [held]
+        assert await store.results.pending(10) == [queued]
         delivery, body = await taken(store, held)
         assert delivery
         assert body == b"hello"
@@ -649,7 +649,7 @@ async def test_a_fetched_result_can_be_held_again_for_another_reader(store_path:
     async with opened(store_path) as store:
         job_id = await finished(store)
         await taken(store, job_id)
-        await store.restore(job_id)
+        await store.results.restore(job_id)
         _, body = await taken(store, job_id)
         assert body == b"hello"
     assert timeline(store_path, job_id).count("restored") == 1
@@ -676,13 +676,13 @@ async def test_what_was_not_fetched_or_is_not_kept_cannot_be_restored(
             job_id = await finished(store, wanted=stands != "unwanted")
         match stands:
             case "deleted":
-                await store.delete(job_id)
+                await store.results.delete(job_id)
             case "expired":
-                await store.expire(START + 1)
+                await store.results.expire(START + 1)
             case "purged":
                 await taken(store, job_id)
                 await store.upkeep.purge(START + 1)
         before = rows(store_path, "SELECT * FROM job")
         with pytest.raises(ResultNotRestorable, match=reason):
-            await store.restore(job_id)
+            await store.results.restore(job_id)
     assert rows(store_path, "SELECT * FROM job") == before

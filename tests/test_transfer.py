@@ -75,7 +75,7 @@ async def ended(stock: Stock) -> None:
     stock.clock.move(1)
     await stock.failed("/d", method="POST")
     await stock.store.cancel(3, by="alice")
-    await stock.store.delete(await stock.done("/e"))
+    await stock.store.results.delete(await stock.done("/e"))
 
 
 def content(path: Path) -> dict[str, list[Any]]:
@@ -217,7 +217,7 @@ def test_what_comes_back_to_its_store_is_not_counted_a_second_time(store_path: P
     before = content(store_path)
 
     async def forgotten(stock: Stock) -> None:
-        await stock.store.delete_all()
+        await stock.store.results.delete_all()
         stock.clock.move(10)
         await stock.store.upkeep.forget(stock.clock.now)
         await stock.store.upkeep.sweep()

@@ -33,7 +33,7 @@ def restore_command(config: Config, job_id: int, *, as_json: bool) -> None:
 
 async def _restore(path: Path, job_id: int) -> None:
     async with shared_store(path) as store:
-        await store.restore(job_id)
+        await store.results.restore(job_id)
 
 
 @click.command("expire")
@@ -67,7 +67,7 @@ async def _expire(path: Path, before: int) -> int:
     async with shared_store(path) as store:
         with progress() as report:
             report("expiring results", 0, 0)
-            return await store.expire(before)
+            return await store.results.expire(before)
 
 
 @click.command("check")

@@ -138,17 +138,18 @@ class ArangoJobs:
                 asker = wire.changing(request)
                 await self._store.cancel(_existing(job_id), asker.scope, asker.name)
             case "GET", ["pending"]:
-                return _ids(await self._store.pending(_count(request), wire.scope(request)))
+                return _ids(await self._store.results.pending(_count(request), wire.scope(request)))
             case "GET", ["done"]:
-                return _ids(await self._store.held(_count(request), wire.scope(request)))
+                return _ids(await self._store.results.held(_count(request), wire.scope(request)))
             case "GET", [job_id] if _NUMERIC_ID.fullmatch(job_id):
-                return _status(await self._store.peek(_existing(job_id), wire.scope(request)))
+                peeked = self._store.results.peek(_existing(job_id), wire.scope(request))
+                return _status(await peeked)
             case "DELETE", ["all"]:
-                await self._store.delete_all(wire.changing(request).scope)
+                await self._store.results.delete_all(wire.changing(request).scope)
             case "DELETE", ["expired"]:
-                await self._store.expire(_stamp(request), wire.changing(request).scope)
+                await self._store.results.expire(_stamp(request), wire.changing(request).scope)
             case "DELETE", [job_id]:
-                await self._store.delete(_existing(job_id), wire.changing(request).scope)
+                await self._store.results.delete(_existing(job_id), wire.changing(request).scope)
             case (("PUT" | "GET" | "DELETE"), _):
                 raise _BadParameterError
             case _:
@@ -161,7 +162,7 @@ class ArangoJobs:
         applied = prefer.applied(seconds)
         if seconds is not None:
             await self._store.ended(job_id, seconds, scope)
-        async with self._store.take(job_id, scope) as delivery:
+        async with self._store.results.take(job_id, scope) as delivery:
             if delivery is None:
                 return _empty(204, dict(applied))
             response = delivery.response or _stand_in(delivery)

@@ -2,7 +2,8 @@
 
 from jobstore.store.delivery import Delivery
 from jobstore.store.opening import owned_store, shared_store
-from jobstore.store.store import SECRET_HEADERS, Limits, Reading, Store
+from jobstore.store.results import Reading
+from jobstore.store.store import SECRET_HEADERS, Limits, Store
 from jobstore.store.transitions import Capture
 from jobstore.store.upkeep import Boot, Orphan
 

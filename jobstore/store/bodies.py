@@ -9,7 +9,7 @@ from typing import Final, Literal, TypeAlias, TypeGuard
 from jobstore.errors import BodyGone, BodyTooLarge
 from jobstore.idempotency import Digest
 from jobstore.message import Body
-from jobstore.store import statements as sql
+from jobstore.store import body_statements as bodies_sql
 from jobstore.store.codec import encode_ids
 from jobstore.store.sqlite import Connection
 from jobstore.store.writer import Operation, Transaction, Writer
@@ -88,6 +88,10 @@ class Bodies:
         self._reader = reader
         self._inline_limit = inline_limit
         self._open: set[_Open] = set()
+
+    def body(self, content: Content) -> Body:
+        """Give a body of either kind for reading."""
+        return content if isinstance(content, bytes) else self.stored(content)
 
     def stored(self, spooled: Spooled) -> StoredBody:
         """Give a large body for reading."""
@@ -184,12 +188,12 @@ async def _summed(body: AsyncIterator[bytes], summed: Digest) -> AsyncIterator[b
 
 
 def _begin(tx: Transaction, side: Side, opened: _Open) -> int:
-    opened.body_id = tx.insert(sql.OPEN_BODY, side=side)
+    opened.body_id = tx.insert(bodies_sql.OPEN_BODY, side=side)
     return opened.body_id
 
 
 def _chunk(connection: sqlite3.Connection, body_id: int, seq: int) -> bytes:
-    row = connection.execute(sql.GET_CHUNK.sql, {"body_id": body_id, "seq": seq}).fetchone()
+    row = connection.execute(bodies_sql.GET_CHUNK.sql, {"body_id": body_id, "seq": seq}).fetchone()
     if row is None:
         raise BodyGone
     data: bytes = row[0]
@@ -204,7 +208,7 @@ def _putting(body_id: int, offset: int, data: bytes) -> Operation[int]:
         first = offset // CHUNK_SIZE
         for seq, start in enumerate(range(0, len(data), CHUNK_SIZE), first):
             chunk = view[start : start + CHUNK_SIZE]
-            tx.execute(sql.PUT_CHUNK, body_id=body_id, seq=seq, data=chunk)
+            tx.execute(bodies_sql.PUT_CHUNK, body_id=body_id, seq=seq, data=chunk)
         return len(data)
 
     return put
@@ -212,11 +216,11 @@ def _putting(body_id: int, offset: int, data: bytes) -> Operation[int]:
 
 def _sweep(tx: Transaction, being_written: Iterable[_Open]) -> int:
     open_ids = encode_ids(opened.body_id for opened in being_written)
-    orphan = tx.execute(sql.ORPHAN_BODY, open=open_ids).fetchone()
+    orphan = tx.execute(bodies_sql.ORPHAN_BODY, open=open_ids).fetchone()
     if orphan is None:
         return 0
     (body_id,) = orphan
-    swept = tx.execute(sql.SWEEP_CHUNKS, body_id=body_id, limit=SWEEP_STEP).rowcount
+    swept = tx.execute(bodies_sql.SWEEP_CHUNKS, body_id=body_id, limit=SWEEP_STEP).rowcount
     if swept < SWEEP_STEP:
-        tx.execute(sql.SWEEP_BODY, body_id=body_id)
+        tx.execute(bodies_sql.SWEEP_BODY, body_id=body_id)
     return swept + 1

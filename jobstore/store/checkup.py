@@ -10,7 +10,7 @@ from typing import Any, Final
 from sqlalchemy import Integer, Select, and_, func, literal_column, or_, select, union_all
 
 from jobstore.lifecycle import Result, State
-from jobstore.store import schema, sqlite
+from jobstore.store import schema, sqlite, terms
 from jobstore.store import statements as sql
 from jobstore.store.sqlite import Connection, Statement, constant
 
@@ -61,7 +61,7 @@ def _without_request() -> Select[Any]:
         select(_job.id, _job.state)
         .select_from(schema.JOB)
         .outerjoin(schema.REQUEST, schema.REQUEST.c.job_id == _job.id)
-        .where(sql.in_state(State.QUEUED, State.RUNNING), schema.REQUEST.c.job_id.is_(None))
+        .where(terms.in_state(State.QUEUED, State.RUNNING), schema.REQUEST.c.job_id.is_(None))
     )
 
 
@@ -71,8 +71,8 @@ def _without_response() -> Select[Any]:
         .select_from(schema.JOB)
         .outerjoin(schema.RESPONSE, schema.RESPONSE.c.job_id == _job.id)
         .where(
-            sql.with_result(Result.HELD),
-            sql.in_state(State.DONE),
+            terms.with_result(Result.HELD),
+            terms.in_state(State.DONE),
             schema.RESPONSE.c.job_id.is_(None),
         )
     )

@@ -7,7 +7,7 @@ from typing import Any, Final
 from jobstore.job import Dialect, Failure, Job, Trigger
 from jobstore.lifecycle import Result, State
 from jobstore.message import REDACTED, Headers
-from jobstore.store.statements import JOB_COLUMNS
+from jobstore.store.terms import JOB_COLUMNS
 
 _JOB_NAMES: Final = tuple(column.name for column in JOB_COLUMNS)
 

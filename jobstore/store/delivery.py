@@ -9,7 +9,7 @@ from jobstore.errors import DeliveryRefused, JobNotFound
 from jobstore.job import Job
 from jobstore.lifecycle import Result
 from jobstore.message import Response
-from jobstore.store import transitions
+from jobstore.store import result_transitions, transitions
 from jobstore.store.bodies import Bodies, Spooled, StoredBody
 from jobstore.store.transitions import Kept
 from jobstore.store.writer import Transaction, Writer
@@ -111,7 +111,7 @@ class Deliveries:
             self._give_back(job_id, "the reader was gone")
 
     def _give_back(self, job_id: int, because: str) -> "asyncio.Future[None]":
-        return self._writer.insist(lambda tx: transitions.give_back(tx, job_id, because))
+        return self._writer.insist(lambda tx: result_transitions.give_back(tx, job_id, because))
 
     def _take(
         self, tx: Transaction, job_id: int, scope: str | None, reader: _Reader
@@ -125,7 +125,7 @@ class Deliveries:
         if isinstance(kept.content, Spooled):
             self._reserved[job_id] = reader
         else:
-            transitions.take(tx, job_id)
+            result_transitions.take(tx, job_id)
         return kept
 
     def _response(self, kept: Kept, handover: "_Handover") -> Response | None:
@@ -150,7 +150,7 @@ class _Handover:
         self.taken = taken
 
     async def take(self) -> None:
-        self.taken = await self._writer.run(lambda tx: transitions.take(tx, self._job_id))
+        self.taken = await self._writer.run(lambda tx: result_transitions.take(tx, self._job_id))
         self.check()
 
     def check(self) -> None:

@@ -13,9 +13,9 @@ from jobstore.errors import JobNotFound
 from jobstore.job import Attempt, Failure, Job, Moment, Replay
 from jobstore.lifecycle import AWAITED, ENDED, Result
 from jobstore.message import Body, Request, Response, Stream
+from jobstore.store import body_statements, result_statements, sqlite, statements, transitions
 from jobstore.store import definition_statements as definitions
 from jobstore.store import history_statements as sql
-from jobstore.store import sqlite, statements, transitions
 from jobstore.store.bodies import Side, Spooled, StoredBody
 from jobstore.store.codec import decode_headers, decode_job
 from jobstore.store.search import Search
@@ -266,7 +266,7 @@ class History:
 
     async def response(self, job: Job) -> Response | None:
         """Read the target's answer; None if there was none, or it is no longer kept."""
-        row = await self._row(statements.GET_RESPONSE, job_id=job.id)
+        row = await self._row(result_statements.GET_RESPONSE, job_id=job.id)
         body = await self._body(job.id, "response", row[-1]) if row else None
         if body is None or job.status is None:
             return None
@@ -296,7 +296,7 @@ class History:
     async def _body(self, job_id: int, side: Side, content: bytes | None) -> Body | None:
         if content is not None:
             return content
-        row = await self._row(statements.FIND_BODY, job_id=job_id, side=side)
+        row = await self._row(body_statements.FIND_BODY, job_id=job_id, side=side)
         return self.stored(Spooled(*row)) if row else None
 
     def stored(self, spooled: Spooled) -> Stream:

@@ -22,7 +22,7 @@ from jobstore.job import Failure
 from jobstore.lifecycle import AWAITED, Result, State
 from jobstore.store import schema
 from jobstore.store.sqlite import Statement, constant, listed
-from jobstore.store.statements import JOB_COLUMNS, in_state, with_result
+from jobstore.store.terms import JOB_COLUMNS, in_state, with_result
 
 _job, _request, _boot = schema.JOB.c, schema.REQUEST.c, schema.BOOT.c
 _event, _attempt, _definition = schema.EVENT.c, schema.ATTEMPT.c, schema.DEFINITION.c

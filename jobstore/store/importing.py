@@ -19,6 +19,7 @@ from jobstore import clock
 from jobstore.errors import ExportInvalid
 from jobstore.lifecycle import ENDED
 from jobstore.message import REDACTED
+from jobstore.store import body_statements as bodies_sql
 from jobstore.store import schema, sqlite
 from jobstore.store import statements as sql
 from jobstore.store.bodies import CHUNK_SIZE
@@ -199,14 +200,14 @@ class _Import:
         key = piece.job, piece.side
         if piece.seq == 0:
             self._drop(self._pieces.pop(key, None))
-            self._pieces[key] = _Pieces(self._tx.insert(sql.OPEN_BODY, side=piece.side))
+            self._pieces[key] = _Pieces(self._tx.insert(bodies_sql.OPEN_BODY, side=piece.side))
         pieces = self._pieces.get(key)
         if pieces is None or (pieces.seq, pieces.size) != (piece.seq, piece.seq * CHUNK_SIZE):
             raise ValueError("a piece of a body is missing before it")
         data = _decoded(piece.data)
         if len(data) > CHUNK_SIZE:
             raise ValueError("a piece of a body is too large")
-        self._tx.execute(sql.PUT_CHUNK, body_id=pieces.body_id, seq=piece.seq, data=data)
+        self._tx.execute(bodies_sql.PUT_CHUNK, body_id=pieces.body_id, seq=piece.seq, data=data)
         pieces.seq += 1
         pieces.size += len(data)
 
@@ -252,7 +253,7 @@ class _Import:
             raise ValueError(f"the body of the {side} is not whole")
         if pieces:
             adopted = {"of_job": job_id, "whole_size": size}
-            self._tx.execute(sql.ADOPT_BODY, body_id=pieces.body_id, **adopted)
+            self._tx.execute(bodies_sql.ADOPT_BODY, body_id=pieces.body_id, **adopted)
         return {"job_id": job_id, "headers": json.dumps(headers), "content": content}
 
     def _our_definition(self, definition: int | None) -> int | None:

@@ -10,7 +10,7 @@ from jobstore import __version__, clock
 from jobstore.clock import Clock
 from jobstore.errors import StoreError
 from jobstore.store import sqlite, transitions
-from jobstore.store import statements as sql
+from jobstore.store import upkeep_statements as upkeep_sql
 from jobstore.store.accounts import Accounts, opened_accounts
 from jobstore.store.history import History
 from jobstore.store.lock import owned
@@ -100,8 +100,8 @@ async def _connections(
 
 
 def _begin_boot(tx: Transaction) -> int:
-    return tx.insert(sql.BOOT, now=tx.now, pid=os.getpid(), version=__version__)
+    return tx.insert(upkeep_sql.BOOT, now=tx.now, pid=os.getpid(), version=__version__)
 
 
 def _end_boot(tx: Transaction, boot: int) -> None:
-    tx.execute(sql.END_BOOT, boot=boot, now=tx.now)
+    tx.execute(upkeep_sql.END_BOOT, boot=boot, now=tx.now)

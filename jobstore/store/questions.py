@@ -24,7 +24,7 @@ from jobstore.store.history import WINDOW, History
 from jobstore.store.lock import is_owned
 from jobstore.store.search import Death, Search, asker
 from jobstore.store.sqlite import Statement, constant
-from jobstore.store.statements import in_state
+from jobstore.store.terms import in_state
 from jobstore.store.transitions import LARGEST_ID
 
 _job, _definition = schema.JOB.c, schema.DEFINITION.c

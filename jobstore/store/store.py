@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -10,7 +10,6 @@ from jobstore import idempotency
 from jobstore.clock import SECOND, Alarm, Clock
 from jobstore.errors import (
     BodyTooLarge,
-    JobNotFound,
     QueueFull,
     ShuttingDown,
     StoreBusy,
@@ -20,22 +19,21 @@ from jobstore.errors import (
 from jobstore.handle import JobHandle
 from jobstore.job import Cancellation, Claim, Failure, Job, Order, Report, Submission
 from jobstore.lifecycle import ENDED, State
-from jobstore.message import Body, Headers, Response, body_size, chunks
+from jobstore.message import Response, body_size, chunks
 from jobstore.retry import Ended
 from jobstore.store import idempotency as keys
 from jobstore.store import statements as sql
 from jobstore.store import transitions
 from jobstore.store.accounts import Accounts
 from jobstore.store.bodies import Bodies, Content
-from jobstore.store.codec import encode_ids
 from jobstore.store.definitions import Definitions
-from jobstore.store.delivery import Deliveries, Delivery
 from jobstore.store.dispatch import Dispatcher
 from jobstore.store.history import History
+from jobstore.store.results import Results, checked
 from jobstore.store.scheduling import Schedules
-from jobstore.store.sqlite import Connection, Statement
+from jobstore.store.sqlite import Connection
 from jobstore.store.steps import STEP
-from jobstore.store.transitions import LARGEST_ID, Aftermath, Capture
+from jobstore.store.transitions import Aftermath, Capture
 from jobstore.store.upkeep import Upkeep
 from jobstore.store.watchers import Watch, Watchers
 from jobstore.store.writer import Operation, Transaction, Writer
@@ -65,21 +63,6 @@ class Limits:
     secret: frozenset[str] = SECRET_HEADERS
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """A job, and what its target answered, for who looks without taking.
-
-    Args:
-        job: the job.
-        request_headers: what is kept of its request's headers.
-        response: the target's answer; None if there is none.
-    """
-
-    job: Job
-    request_headers: Headers
-    response: Response | None
-
-
 class Store:
     """Jobs in a file; each method returns when what it did is on the disk.
 
@@ -98,6 +81,7 @@ class Store:
     Attributes:
         definitions: the requests that are kept to be run again.
         schedules: when those run by themselves.
+        results: what readers ask for.
         upkeep: what the server does by itself.
     """
 
@@ -121,7 +105,6 @@ class Store:
         self._boot = boot
         self._accepting = True
         self._bodies = Bodies(writer, reader, limits.inline)
-        self._deliveries = Deliveries(writer, self._bodies)
         self._dispatcher = Dispatcher(writer, self._claiming, queued)
         self.schedules = Schedules(
             writer,
@@ -134,6 +117,7 @@ class Store:
         )
         self.definitions = Definitions(writer, reader, limits.secret, self.schedules.scheduled)
         self._watchers = Watchers()
+        self.results = Results(writer, reader, self._bodies, self._watchers)
         self.upkeep = Upkeep(writer, reader, self._bodies, self._dispatcher, self._watchers, boot)
         self._reporting: set[JobHandle] = set()
         self._due = Alarm(clock)
@@ -310,7 +294,7 @@ class Store:
         return transitions.submit(tx, submission, content, self._limits.secret, boot)
 
     def _run(self, submission: Submission, content: Content, job_id: int) -> None:
-        request = replace(submission.request, body=self._body(content))
+        request = replace(submission.request, body=self._bodies.body(content))
         claim = Claim(
             job_id=job_id,
             attempt=1,
@@ -326,14 +310,11 @@ class Store:
     def _claiming(self, target: str, limit: int) -> Operation[list[Claim]]:
         def claim(tx: Transaction) -> list[Claim]:
             return [
-                replace(claim, request=replace(claim.request, body=self._body(content)))
+                replace(claim, request=replace(claim.request, body=self._bodies.body(content)))
                 for claim, content in transitions.claim(tx, target, self._boot, limit)
             ]
 
         return claim
-
-    def _body(self, content: Content) -> Body:
-        return content if isinstance(content, bytes) else self._bodies.stored(content)
 
     # --- the end of the work --------------------------------------------------------------------
 
@@ -444,7 +425,7 @@ class Store:
         Raises:
             JobNotFound: this attempt at the job does not run, or not any more.
         """
-        _checked(report.job_id)
+        checked(report.job_id)
         return await self._writer.run(
             lambda tx: transitions.report(tx, report, self._boot, scope),
             self._told(report.job_id),
@@ -469,7 +450,7 @@ class Store:
         Raises:
             JobNotFound: nobody may ask for it, or not any more.
         """
-        return self._until_ended(job_id, seconds, scope, self.peek)
+        return self._until_ended(job_id, seconds, scope, self.results.peek)
 
     def settled(self, job_id: int, seconds: float, scope: str | None = None) -> Awaitable[Job]:
         """Wait as `ended` does, whoever may still ask for the result.
@@ -498,71 +479,6 @@ class Store:
             finally:
                 timer.cancel()
 
-    async def peek(self, job_id: int, scope: str | None = None) -> Job:
-        """Look at a job whose result may still be asked for.
-
-        Raises:
-            JobNotFound: there is none.
-        """
-        row = await self._reader.row(sql.GET_JOB, job_id=_checked(job_id))
-        return transitions.if_awaited(job_id, row, scope)
-
-    async def read(self, job_id: int, scope: str | None = None) -> Reading:
-        """Look at a job whose result may still be asked for, and at the result; take nothing.
-
-        Raises:
-            JobNotFound: there is none.
-        """
-        _checked(job_id)
-        return await self._writer.run(lambda tx: self._read(tx, job_id, scope))
-
-    def _read(self, tx: Transaction, job_id: int, scope: str | None) -> Reading:
-        job = transitions.awaited(tx, job_id, scope)
-        kept = transitions.kept(tx, job)
-        response = None
-        if job.status is not None and kept.content is not None:
-            body = self._body(kept.content)
-            response = Response(
-                status=job.status, reason=kept.reason, headers=kept.headers, body=body
-            )
-        return Reading(job, transitions.request_headers(tx, job_id), response)
-
-    async def tagged(self, tag: str, scope: str | None = None) -> int:
-        """Find a job by its tag.
-
-        Raises:
-            JobNotFound: there is none whose result may still be asked for.
-        """
-        row = await self._reader.row(sql.TAGGED, tag=tag, scope=scope)
-        if row is None:
-            raise JobNotFound(tag)
-        job_id: int = row[0]
-        return job_id
-
-    async def pending(self, count: int, scope: str | None = None) -> list[int]:
-        """List the first jobs that have not ended, by id."""
-        return await self._ids(sql.PENDING_IDS, count, scope)
-
-    async def held(self, count: int, scope: str | None = None) -> list[int]:
-        """List the first jobs whose result can be fetched, by id."""
-        return await self._ids(sql.HELD_IDS, count, scope)
-
-    async def _ids(self, statement: Statement, limit: int, scope: str | None) -> list[int]:
-        rows = await self._reader.rows(statement, limit=min(limit, LARGEST_ID), scope=scope)
-        return [job_id for (job_id,) in rows]
-
-    def take(
-        self, job_id: int, scope: str | None = None
-    ) -> AbstractAsyncContextManager[Delivery | None]:
-        """Take a result; leaving the context by an exception gives it back.
-
-        The context is None if the job has not ended yet.
-
-        Raises:
-            JobNotFound: no such job, or its result is gone.
-        """
-        return self._deliveries.taken(_checked(job_id), scope)
-
     async def cancel(self, job_id: int, scope: str | None = None, by: str = "") -> State:
         """Cancel a queued job, stop a running one, leave an ended one alone.
 
@@ -577,7 +493,7 @@ class Store:
         Raises:
             JobNotFound: nobody may ask for this job any more.
         """
-        _checked(job_id)
+        checked(job_id)
         found, _ = await self._writer.run(
             lambda tx: transitions.cancel(tx, job_id, scope, by),
             lambda done: self._cancelled(job_id, *done),
@@ -591,93 +507,8 @@ class Store:
         elif found is State.RUNNING:
             self._dispatcher.order(Cancellation(job_id))
 
-    async def delete(self, job_id: int, scope: str | None = None) -> None:
-        """Delete a result; the work goes on if it has not ended.
-
-        Raises:
-            JobNotFound: nobody may ask for this job any more.
-        """
-        _checked(job_id)
-        await self._writer.run(lambda tx: self._delete(tx, job_id, scope), self._told(job_id))
-
-    def _delete(self, tx: Transaction, job_id: int, scope: str | None) -> None:
-        self._check_unreserved(job_id)
-        transitions.delete(tx, job_id, scope)
-
-    async def discard(self, job_id: int, scope: str | None = None) -> None:
-        """Delete what is left of a job, whoever may have had its result.
-
-        Raises:
-            JobNotFound: there is no such job in the history.
-        """
-        _checked(job_id)
-        await self._writer.run(lambda tx: self._discard(tx, job_id, scope), self._told(job_id))
-
-    def _discard(self, tx: Transaction, job_id: int, scope: str | None) -> None:
-        self._check_unreserved(job_id)
-        transitions.discard(tx, job_id, scope)
-
-    def _check_unreserved(self, job_id: int) -> None:
-        if job_id in self._deliveries.reserved:  # it goes to its reader
-            raise JobNotFound(job_id)
-
-    async def delete_all(self, scope: str | None = None) -> int:
-        """Delete every result there is; return how many."""
-        (last,) = await self._reader.row(sql.LAST_ID)
-        return sum([await self._delete_all(step, last, scope) for step in sql.DELETE_STEPS])
-
-    async def _delete_all(self, statement: Statement, last: int, scope: str | None) -> int:
-        deleted = after = 0
-
-        def step(tx: Transaction) -> list[int]:
-            busy = encode_ids(self._deliveries.reserved)
-            return transitions.delete_step(
-                tx, statement, after=after, last=last, busy=busy, scope=scope, limit=STEP
-            )
-
-        while ids := await self._writer.run(step):
-            self._watchers.tell(*ids)
-            deleted, after = deleted + len(ids), max(ids)
-        return deleted
-
-    async def expire(self, before: int, scope: str | None = None) -> int:
-        """Expire the results that were finished before a time; return how many.
-
-        Args:
-            before: microseconds since 1970.
-            scope: whose.
-        """
-        expired, since = 0, -LARGEST_ID
-
-        def step(tx: Transaction) -> list[tuple[int, int]]:
-            busy = encode_ids(self._deliveries.reserved)
-            return transitions.expire_step(
-                tx, since=since, before=before, busy=busy, scope=scope, limit=STEP
-            )
-
-        while found := await self._writer.run(step):
-            expired, since = expired + len(found), max(finished for _, finished in found)
-        return expired
-
-    async def restore(self, job_id: int) -> None:
-        """Hold a fetched result again, for another reader.
-
-        Raises:
-            JobNotFound: there is no such job.
-            ResultNotRestorable: it was not fetched, or its payload is no longer kept.
-        """
-        _checked(job_id)
-        await self._writer.run(lambda tx: transitions.restore(tx, job_id))
-
 
 def _keyed(submission: Submission, summed: idempotency.Digest | None) -> idempotency.Keyed | None:
     if submission.key is None or summed is None:
         return None
     return idempotency.Keyed(submission.key, idempotency.fingerprint(submission.request, summed))
-
-
-def _checked(job_id: int) -> int:
-    """Turn away ids that no job can have, before they reach the database."""
-    if not 0 < job_id <= LARGEST_ID:
-        raise JobNotFound(job_id)
-    return job_id

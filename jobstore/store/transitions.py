@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from jobstore.errors import JobNotFound, ResultNotRestorable, TagTaken
+from jobstore.errors import JobNotFound, TagTaken
 from jobstore.job import (
     CANCELLED_STATUS,
     Claim,
@@ -23,7 +23,10 @@ from jobstore.job import (
 from jobstore.lifecycle import AWAITED, Result, State
 from jobstore.message import Headers, Request
 from jobstore.retry import Ended
+from jobstore.store import body_statements as bodies_sql
+from jobstore.store import result_statements as results_sql
 from jobstore.store import statements as sql
+from jobstore.store import upkeep_statements as upkeep_sql
 from jobstore.store.bodies import Content, Spooled
 from jobstore.store.codec import decode_headers, decode_job, encode_headers, encode_ids, writable
 from jobstore.store.search import asked_by
@@ -160,7 +163,7 @@ def get_request(tx: Transaction, job_id: int) -> tuple[Headers, Content]:
 
 def request_headers(tx: Transaction, job_id: int) -> Headers:
     """Read what is kept of the headers of a job's request, without its secrets."""
-    return decode_headers(*tx.execute(sql.GET_HEADERS, job_id=job_id).fetchone())
+    return decode_headers(*tx.execute(results_sql.GET_HEADERS, job_id=job_id).fetchone())
 
 
 def check_tag(tx: Transaction, tag: str, scope: str | None) -> None:
@@ -181,7 +184,7 @@ def count_queued(tx: Transaction) -> int:
 
 def find_body(tx: Transaction, job_id: int, side: str) -> Spooled:
     """Find the large body of one side of a job."""
-    return Spooled(*tx.execute(sql.FIND_BODY, job_id=job_id, side=side).fetchone())
+    return Spooled(*tx.execute(bodies_sql.FIND_BODY, job_id=job_id, side=side).fetchone())
 
 
 def finish(tx: Transaction, claim: Claim, boot: int, capture: Capture) -> Aftermath:
@@ -211,7 +214,7 @@ def finish(tx: Transaction, claim: Claim, boot: int, capture: Capture) -> Afterm
             content=_put_content(tx, claim.job_id, capture.content),
         )
     tx.execute(sql.FORGET_SECRETS, of_job=claim.job_id)
-    return _release(tx, claim.job_id) if succeeded(capture.status) else _break(tx, claim.job_id)
+    return _release(tx, claim.job_id) if succeeded(capture.status) else break_off(tx, claim.job_id)
 
 
 def fail(tx: Transaction, claim: Claim, boot: int, failure: Failure, detail: str) -> Aftermath:
@@ -240,7 +243,7 @@ def _end(
         **values,
     ).fetchone()
     tx.execute(sql.FORGET_SECRETS, of_job=claim.job_id)
-    return QUIET if row is None else _break(tx, claim.job_id)
+    return QUIET if row is None else break_off(tx, claim.job_id)
 
 
 def retry(
@@ -292,7 +295,7 @@ def _release(tx: Transaction, job_id: int) -> Aftermath:
     return Aftermath(released=tuple(row[1] for row in rows))
 
 
-def _break(tx: Transaction, *ended: int) -> Aftermath:
+def break_off(tx: Transaction, *ended: int) -> Aftermath:
     """Cancel those that waited for jobs which did not succeed, and whoever waited for them."""
     cancelled: list[int] = []
     for job_id in ended:
@@ -302,7 +305,7 @@ def _break(tx: Transaction, *ended: int) -> Aftermath:
             followed = [
                 follower
                 for each in followed
-                for follower in _ids(
+                for follower in ids_of(
                     tx,
                     sql.CANCEL_FOLLOWERS,
                     job_id=each,
@@ -314,7 +317,7 @@ def _break(tx: Transaction, *ended: int) -> Aftermath:
             cancelled += followed
     if not cancelled:
         return QUIET
-    tx.execute(sql.FORGET_SECRETS_OF, ids=encode_ids(cancelled))
+    tx.execute(upkeep_sql.FORGET_SECRETS_OF, ids=encode_ids(cancelled))
     return Aftermath(cancelled=tuple(cancelled))
 
 
@@ -345,7 +348,7 @@ def cancel(
         tx.execute(sql.FORGET_SECRETS, of_job=job_id)
         if asker:
             note(tx, job_id, "cancel asked", asker)
-        return State.QUEUED, _break(tx, job_id)
+        return State.QUEUED, break_off(tx, job_id)
     if tx.execute(sql.ASK_CANCEL, job_id=job_id, now=tx.now).fetchone():
         note(tx, job_id, "cancel asked", asker)
         return State.RUNNING, QUIET
@@ -392,152 +395,13 @@ def if_visible(job_id: int, row: Sequence[Any] | None, scope: str | None = None)
 
 def kept(tx: Transaction, job: Job) -> Kept:
     """Get what is kept of an ended job's response."""
-    row = tx.execute(sql.GET_RESPONSE, job_id=job.id).fetchone()
+    row = tx.execute(results_sql.GET_RESPONSE, job_id=job.id).fetchone()
     if row is None:
         return Kept(job)
     reason, headers, content = row
     if content is None:
         content = find_body(tx, job.id, "response")
     return Kept(job, reason, decode_headers(headers), content)
-
-
-def take(tx: Transaction, job_id: int) -> bool:
-    """Mark a held result as taken.
-
-    Returns:
-        whether it was still held.
-    """
-    return tx.execute(sql.TAKE, job_id=job_id, now=tx.now).rowcount == 1
-
-
-def give_back(tx: Transaction, job_id: int, detail: str) -> None:
-    """Hold a result again whose delivery broke off, whether it was marked as taken or not."""
-    tx.execute(sql.GIVE_BACK, job_id=job_id).fetchone()
-    note(tx, job_id, "delivery broken", detail)
-
-
-def restore(tx: Transaction, job_id: int) -> None:
-    """Hold a result again that was taken, for another reader.
-
-    Raises:
-        JobNotFound: there is no such job.
-        ResultNotRestorable: it was not taken, or its payload is no longer kept.
-    """
-    if tx.execute(sql.RESTORE, job_id=job_id).fetchone():
-        note(tx, job_id, "restored")
-        return
-    row = tx.execute(sql.GET_JOB, job_id=job_id).fetchone()
-    if row is None:
-        raise JobNotFound(job_id)
-    raise ResultNotRestorable(job_id, _WHY_NOT_RESTORABLE[decode_job(row).result])
-
-
-_WHY_NOT_RESTORABLE: Final = {
-    Result.NONE: "the job has not ended yet",
-    Result.HELD: "it is held already",
-    Result.TAKEN: "its payload has been purged",
-    Result.DELETED: "it was deleted",
-    Result.EXPIRED: "it expired",
-    Result.UNWANTED: "it was never kept",
-}
-
-
-def delete(tx: Transaction, job_id: int, scope: str | None = None) -> None:
-    """Delete a result; the work goes on if it has not ended.
-
-    Raises:
-        JobNotFound: nobody may ask for this job any more.
-    """
-    if scope is not None:
-        awaited(tx, job_id, scope)
-    if not tx.execute(sql.DELETE, job_id=job_id, now=tx.now).fetchone():
-        raise JobNotFound(job_id)
-    drop_responses(tx, [job_id], "deleted")
-
-
-def discard(tx: Transaction, job_id: int, scope: str | None) -> None:
-    """Delete what is left of a job that stands in the history, whoever may have had its result.
-
-    Raises:
-        JobNotFound: there is none.
-    """
-    job = if_visible(job_id, tx.execute(sql.GET_JOB, job_id=job_id).fetchone(), scope)
-    if job.fetched_at is not None:  # the row forgets it
-        tx.execute(sql.NOTE, job_id=job_id, now=job.fetched_at, event="fetched", detail=None)
-    tx.execute(sql.DISCARD, job_id=job_id, now=tx.now).fetchone()
-    drop_responses(tx, [job_id], "deleted")
-
-
-def delete_step(tx: Transaction, statement: Statement, **values: object) -> list[int]:
-    """Delete some of the results of the jobs between two ids; return whose."""
-    ids = _ids(tx, statement, now=tx.now, **values)
-    drop_responses(tx, ids, "deleted")
-    return ids
-
-
-def expire_step(tx: Transaction, **values: object) -> list[tuple[int, int]]:
-    """Expire some of the held results that were finished between two times.
-
-    Returns:
-        whose, each with the time when it was finished.
-    """
-    rows = tx.execute(sql.EXPIRE_STEP, now=tx.now, **values).fetchall()
-    drop_responses(tx, [row[0] for row in rows], "expired")
-    return rows
-
-
-def drop_responses(tx: Transaction, ids: Sequence[int], event: str) -> None:
-    """Drop the responses of jobs whose results are gone, and note why."""
-    listed = encode_ids(ids)
-    tx.execute(sql.DROP_RESPONSES, ids=listed)
-    tx.execute(sql.DROP_RESPONSE_BODIES, ids=listed)
-    tx.execute(sql.NOTE_ALL, ids=listed, now=tx.now, event=event, detail=None)
-
-
-def purge_step(tx: Transaction, before: int, limit: int) -> int:
-    """Drop some of the payloads that nobody could ask for since before a time; return how many."""
-    ids = _ids(tx, sql.PURGEABLE, before=before, limit=limit)
-    listed = encode_ids(ids)
-    for statement in (sql.PURGE, sql.DROP_REQUESTS, sql.DROP_RESPONSES, sql.DROP_BODIES):
-        tx.execute(statement, ids=listed)
-    return len(ids)
-
-
-def forget(tx: Transaction, ids: Sequence[int]) -> int:
-    """Remove ended jobs from the history; return how many."""
-    return tx.execute(sql.DROP_JOBS, ids=encode_ids(ids)).rowcount
-
-
-def recover(tx: Transaction, ids: Sequence[int], detail: str) -> int:
-    """Queue orphaned jobs again; return how many."""
-    interrupted = {"answered": None, "why": Failure.INTERRUPTED, "because": writable(detail)}
-    tx.execute(sql.PUT_ATTEMPTS, ids=encode_ids(ids), now=tx.now, **interrupted)
-    recovered = _ids(tx, sql.RECOVER, ids=encode_ids(ids))
-    note_all(tx, recovered, "recovered", detail)
-    return len(recovered)
-
-
-def fail_orphans(tx: Transaction, ids: Sequence[int], detail: str) -> Aftermath:
-    """End orphaned jobs that must not run again."""
-    failure = Failure.INTERRUPTED
-    return _end_orphans(
-        tx, sql.FAIL_ORPHANS, ids, status=failure.status, why=failure, because=writable(detail)
-    )
-
-
-def cancel_orphans(tx: Transaction, ids: Sequence[int], detail: str) -> Aftermath:
-    """End orphaned jobs whose cancellation was asked for."""
-    return _end_orphans(
-        tx, sql.CANCEL_ORPHANS, ids, status=CANCELLED_STATUS, because=writable(detail)
-    )
-
-
-def _end_orphans(
-    tx: Transaction, statement: Statement, ids: Sequence[int], **values: object
-) -> Aftermath:
-    ended = _ids(tx, statement, ids=encode_ids(ids), now=tx.now, **values)
-    tx.execute(sql.FORGET_SECRETS_OF, ids=encode_ids(ended))
-    return _break(tx, *ended)
 
 
 def report(tx: Transaction, report: Report, boot: int, scope: str | None = None) -> bool:
@@ -583,9 +447,12 @@ def _put_content(tx: Transaction, job_id: int, content: Content) -> bytes | None
     """Adopt a large body for a job, or give a small one for the message's row."""
     if isinstance(content, bytes):
         return content
-    tx.execute(sql.ADOPT_BODY, body_id=content.body_id, of_job=job_id, whole_size=content.size)
+    tx.execute(
+        bodies_sql.ADOPT_BODY, body_id=content.body_id, of_job=job_id, whole_size=content.size
+    )
     return None
 
 
-def _ids(tx: Transaction, statement: Statement, **values: object) -> list[int]:
+def ids_of(tx: Transaction, statement: Statement, **values: object) -> list[int]:
+    """Execute a statement that returns ids, and give these."""
     return [job_id for (job_id,) in tx.execute(statement, **values)]

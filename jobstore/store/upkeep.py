@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from jobstore.job import Replay
 from jobstore.store import definition_statements as definitions
-from jobstore.store import statements as sql
-from jobstore.store import transitions
+from jobstore.store import upkeep_statements as upkeep_sql
+from jobstore.store import upkeep_transitions as steps
 from jobstore.store.bodies import Bodies
 from jobstore.store.dispatch import Dispatcher
 from jobstore.store.sqlite import Connection, checkpoint
@@ -69,30 +70,28 @@ class Upkeep:
 
     async def orphans(self) -> list[Orphan]:
         """List some of the claims that earlier starts of a server left behind."""
-        rows = await self._reader.rows(sql.ORPHANS, boot=self._boot, limit=STEP)
+        rows = await self._reader.rows(upkeep_sql.ORPHANS, boot=self._boot, limit=STEP)
         return [replace(Orphan(*row), replay=row[-1] and Replay(row[-1])) for row in rows]
 
     async def boot_of(self, orphan: Orphan) -> Boot:
         """Tell which start of the server made a claim."""
-        return Boot(*await self._reader.row(sql.GET_BOOT, boot=orphan.boot))
+        return Boot(*await self._reader.row(upkeep_sql.GET_BOOT, boot=orphan.boot))
 
     async def recover(self, ids: Sequence[int], detail: str) -> None:
         """Queue orphaned jobs again."""
-        await self._writer.run(
-            lambda tx: transitions.recover(tx, ids, detail), self._dispatcher.requeued
-        )
+        await self._writer.run(lambda tx: steps.recover(tx, ids, detail), self._dispatcher.requeued)
 
     async def fail_orphans(self, ids: Sequence[int], detail: str) -> None:
         """End orphaned jobs that must not run again."""
         await self._writer.run(
-            lambda tx: transitions.fail_orphans(tx, ids, detail),
+            lambda tx: steps.fail_orphans(tx, ids, detail),
             lambda done: self._ended(ids, done),
         )
 
     async def cancel_orphans(self, ids: Sequence[int], detail: str) -> None:
         """End orphaned jobs whose cancellation was asked for."""
         await self._writer.run(
-            lambda tx: transitions.cancel_orphans(tx, ids, detail),
+            lambda tx: steps.cancel_orphans(tx, ids, detail),
             lambda done: self._ended(ids, done),
         )
 
@@ -103,23 +102,24 @@ class Upkeep:
     async def queued_targets(self) -> list[str]:
         """Name the targets that jobs are queued for."""
         targets: list[str] = []
-        while name := (await self._reader.row(sql.NEXT_QUEUED_TARGET, after="".join(targets[-1:])))[
-            0
-        ]:
+        while name := (
+            await self._reader.row(upkeep_sql.NEXT_QUEUED_TARGET, after="".join(targets[-1:]))
+        )[0]:
             targets.append(name)
         return targets
 
     async def reroute(self, old: str, new: str) -> int:
         """Queue the jobs of a target that is gone for another one; return how many."""
         rerouted = await in_steps(
-            self._writer, lambda tx: tx.execute(sql.REROUTE, old=old, new=new, limit=STEP).rowcount
+            self._writer,
+            lambda tx: tx.execute(upkeep_sql.REROUTE, old=old, new=new, limit=STEP).rowcount,
         )
         self._dispatcher.enqueued(new)
         return rerouted
 
     async def purge(self, before: int) -> int:
         """Drop payloads that nobody could ask for since before a time; return how many."""
-        return await in_steps(self._writer, lambda tx: transitions.purge_step(tx, before, STEP))
+        return await in_steps(self._writer, lambda tx: steps.purge_step(tx, before, STEP))
 
     async def forget(self, before: int) -> int:
         """Remove jobs from the history that ended before a time; return how many.
@@ -127,11 +127,11 @@ class Upkeep:
         Ids are in order of submission, so the search ends at the first job submitted too late.
         """
         forgotten = after = 0
-        while rows := await self._reader.rows(sql.BY_AGE, after=after, limit=STEP):
+        while rows := await self._reader.rows(upkeep_sql.BY_AGE, after=after, limit=STEP):
             after = rows[-1][0]
             ids = [row[0] for row in rows if row[2] is not None and row[2] < before]
             if ids:
-                forgotten += await self._writer.run(lambda tx, ids=ids: transitions.forget(tx, ids))  # type: ignore[misc]
+                forgotten += await self._writer.run(partial(steps.forget, ids=ids))
             if rows[-1][1] >= before:
                 break
         if forgotten:

@@ -180,7 +180,7 @@ class DatameerJobs:
         job = await self._execution(request.match_info["id"], scope)
         if job.state not in ENDED:
             raise _RefusedError(f"job execution {job.id} has not ended; stop it first")
-        await self._store.discard(job.id, scope)
+        await self._store.results.discard(job.id, scope)
         return _json({"status": "success"})
 
     async def delete_definition(self, request: web.Request) -> web.Response:

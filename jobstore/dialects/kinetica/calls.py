@@ -157,8 +157,8 @@ class KineticaJobs:
         identity = exchange.request[wire.IDENTITY]
         tag, job_id = exchange.tag, exchange.asked["job_id"]
         if tag is not None:
-            job_id = await self._store.tagged(tag, identity.scope)
-        reading = await self._store.read(job_id, identity.scope)
+            job_id = await self._store.results.tagged(tag, identity.scope)
+        reading = await self._store.results.read(job_id, identity.scope)
         job, headers, response = reading.job, reading.request_headers, reading.response
         _check_size(job, response)
         if job.once and job.result is Result.HELD and identity.changes:
@@ -168,7 +168,7 @@ class KineticaJobs:
     async def _take(self, exchange: Exchange, job_id: int, asked: Headers) -> web.StreamResponse:
         """Answer with a job that nobody can ask for again, once the answer has arrived."""
         scope = wire.changing(exchange.request).scope
-        async with self._store.take(job_id, scope) as delivery:
+        async with self._store.results.take(job_id, scope) as delivery:
             assert delivery is not None  # it has ended
             job, response = delivery.job, delivery.response
             record = results.described(job, asked, response, await _content(response))
@@ -199,7 +199,7 @@ class KineticaJobs:
         if tag is None:
             return [*ids]
         try:
-            tagged = await self._store.tagged(tag, scope)
+            tagged = await self._store.results.tagged(tag, scope)
         except JobNotFound:
             tagged = 0
         return [*ids] if tagged in ids else [*ids, tagged]

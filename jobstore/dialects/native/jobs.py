@@ -72,7 +72,7 @@ class Jobs:
         try:
             if seconds is not None:
                 await self._store.ended(job_id, seconds, scope)
-            async with self._store.take(job_id, scope) as delivery:
+            async with self._store.results.take(job_id, scope) as delivery:
                 if delivery is not None:
                     return await results.deliver(request, delivery, applied)
         except JobNotFound:
@@ -88,7 +88,7 @@ class Jobs:
         if job.result is not Result.TAKEN:
             await self._say_why(request)
         try:
-            await self._store.restore(job.id)
+            await self._store.results.restore(job.id)
         except ResultNotRestorable:
             raise JobGone(job.id, await self._payload_gone(job)) from None
         return words.answer(await self._seen(request))
@@ -111,7 +111,7 @@ class Jobs:
         """Delete what is left of a job; its work goes on if it has not ended."""
         scope, job_id = wire.changing(request).scope, words.job_id(request)
         try:
-            await self._store.discard(job_id, scope)
+            await self._store.results.discard(job_id, scope)
         except JobNotFound:
             await self._say_why(request)
         return web.Response(status=204)

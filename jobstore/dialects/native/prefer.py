@@ -58,7 +58,7 @@ class PreferHeader:
         scope = wire.scope(request)
         try:
             await self._store.ended(job_id, seconds, scope)
-            async with self._store.take(job_id, scope) as delivery:
+            async with self._store.results.take(job_id, scope) as delivery:
                 if delivery is None:
                     return None
                 applied = prefer.applied(seconds)

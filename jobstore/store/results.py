@@ -1,0 +1,210 @@
+"""Results: what readers ask for, one way or another, and what becomes of it then."""
+
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+
+from jobstore.errors import JobNotFound
+from jobstore.job import Job
+from jobstore.message import Headers, Response
+from jobstore.store import result_statements as results_sql
+from jobstore.store import result_transitions, transitions
+from jobstore.store import statements as sql
+from jobstore.store.bodies import Bodies
+from jobstore.store.codec import encode_ids
+from jobstore.store.delivery import Deliveries, Delivery
+from jobstore.store.sqlite import Connection, Statement
+from jobstore.store.steps import STEP
+from jobstore.store.transitions import LARGEST_ID
+from jobstore.store.watchers import Watchers
+from jobstore.store.writer import Transaction, Writer
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A job, and what its target answered, for who looks without taking.
+
+    Args:
+        job: the job.
+        request_headers: what is kept of its request's headers.
+        response: the target's answer; None if there is none.
+    """
+
+    job: Job
+    request_headers: Headers
+    response: Response | None
+
+
+class Results:
+    """What is kept for readers; each method returns when what it did is on the disk.
+
+    Where a method takes a scope, that is whose jobs whoever asks may see, or None for all.
+
+    Args:
+        writer: the one writer.
+        reader: a connection for reading.
+        bodies: the large bodies.
+        watchers: who wants to be told.
+    """
+
+    def __init__(
+        self, writer: Writer, reader: Connection, bodies: Bodies, watchers: Watchers
+    ) -> None:
+        self._writer = writer
+        self._reader = reader
+        self._bodies = bodies
+        self._watchers = watchers
+        self._deliveries = Deliveries(writer, bodies)
+
+    async def peek(self, job_id: int, scope: str | None = None) -> Job:
+        """Look at a job whose result may still be asked for.
+
+        Raises:
+            JobNotFound: there is none.
+        """
+        row = await self._reader.row(sql.GET_JOB, job_id=checked(job_id))
+        return transitions.if_awaited(job_id, row, scope)
+
+    async def read(self, job_id: int, scope: str | None = None) -> Reading:
+        """Look at a job whose result may still be asked for, and at the result; take nothing.
+
+        Raises:
+            JobNotFound: there is none.
+        """
+        checked(job_id)
+        return await self._writer.run(lambda tx: self._read(tx, job_id, scope))
+
+    def _read(self, tx: Transaction, job_id: int, scope: str | None) -> Reading:
+        job = transitions.awaited(tx, job_id, scope)
+        kept = transitions.kept(tx, job)
+        response = None
+        if job.status is not None and kept.content is not None:
+            body = self._bodies.body(kept.content)
+            response = Response(
+                status=job.status, reason=kept.reason, headers=kept.headers, body=body
+            )
+        return Reading(job, transitions.request_headers(tx, job_id), response)
+
+    async def tagged(self, tag: str, scope: str | None = None) -> int:
+        """Find a job by its tag.
+
+        Raises:
+            JobNotFound: there is none whose result may still be asked for.
+        """
+        row = await self._reader.row(sql.TAGGED, tag=tag, scope=scope)
+        if row is None:
+            raise JobNotFound(tag)
+        job_id: int = row[0]
+        return job_id
+
+    async def pending(self, count: int, scope: str | None = None) -> list[int]:
+        """List the first jobs that have not ended, by id."""
+        return await self._ids(sql.PENDING_IDS, count, scope)
+
+    async def held(self, count: int, scope: str | None = None) -> list[int]:
+        """List the first jobs whose result can be fetched, by id."""
+        return await self._ids(sql.HELD_IDS, count, scope)
+
+    async def _ids(self, statement: Statement, limit: int, scope: str | None) -> list[int]:
+        rows = await self._reader.rows(statement, limit=min(limit, LARGEST_ID), scope=scope)
+        return [job_id for (job_id,) in rows]
+
+    def take(
+        self, job_id: int, scope: str | None = None
+    ) -> AbstractAsyncContextManager[Delivery | None]:
+        """Take a result; leaving the context by an exception gives it back.
+
+        The context is None if the job has not ended yet.
+
+        Raises:
+            JobNotFound: no such job, or its result is gone.
+        """
+        return self._deliveries.taken(checked(job_id), scope)
+
+    async def delete(self, job_id: int, scope: str | None = None) -> None:
+        """Delete a result; the work goes on if it has not ended.
+
+        Raises:
+            JobNotFound: nobody may ask for this job any more.
+        """
+        checked(job_id)
+        await self._writer.run(
+            lambda tx: self._delete(tx, job_id, scope), lambda _: self._watchers.tell(job_id)
+        )
+
+    def _delete(self, tx: Transaction, job_id: int, scope: str | None) -> None:
+        self._check_unreserved(job_id)
+        result_transitions.delete(tx, job_id, scope)
+
+    async def discard(self, job_id: int, scope: str | None = None) -> None:
+        """Delete what is left of a job, whoever may have had its result.
+
+        Raises:
+            JobNotFound: there is no such job in the history.
+        """
+        checked(job_id)
+        await self._writer.run(
+            lambda tx: self._discard(tx, job_id, scope), lambda _: self._watchers.tell(job_id)
+        )
+
+    def _discard(self, tx: Transaction, job_id: int, scope: str | None) -> None:
+        self._check_unreserved(job_id)
+        result_transitions.discard(tx, job_id, scope)
+
+    def _check_unreserved(self, job_id: int) -> None:
+        if job_id in self._deliveries.reserved:  # it goes to its reader
+            raise JobNotFound(job_id)
+
+    async def delete_all(self, scope: str | None = None) -> int:
+        """Delete every result there is; return how many."""
+        (last,) = await self._reader.row(sql.LAST_ID)
+        return sum([await self._delete_all(step, last, scope) for step in results_sql.DELETE_STEPS])
+
+    async def _delete_all(self, statement: Statement, last: int, scope: str | None) -> int:
+        deleted = after = 0
+
+        def step(tx: Transaction) -> list[int]:
+            busy = encode_ids(self._deliveries.reserved)
+            return result_transitions.delete_step(
+                tx, statement, after=after, last=last, busy=busy, scope=scope, limit=STEP
+            )
+
+        while ids := await self._writer.run(step):
+            self._watchers.tell(*ids)
+            deleted, after = deleted + len(ids), max(ids)
+        return deleted
+
+    async def expire(self, before: int, scope: str | None = None) -> int:
+        """Expire the results that were finished before a time; return how many.
+
+        Args:
+            before: microseconds since 1970.
+            scope: whose.
+        """
+        expired, since = 0, -LARGEST_ID
+
+        def step(tx: Transaction) -> list[tuple[int, int]]:
+            busy = encode_ids(self._deliveries.reserved)
+            return result_transitions.expire_step(
+                tx, since=since, before=before, busy=busy, scope=scope, limit=STEP
+            )
+
+        while found := await self._writer.run(step):
+            expired, since = expired + len(found), max(finished for _, finished in found)
+        return expired
+
+    async def restore(self, job_id: int) -> None:
+        """Hold a fetched result again, for another reader.
+
+        Raises:
+            JobNotFound: there is no such job.
+            ResultNotRestorable: it was not fetched, or its payload is no longer kept.
+        """
+        checked(job_id)
+        await self._writer.run(lambda tx: result_transitions.restore(tx, job_id))
+
+
+def checked(job_id: int) -> int:
+    """Turn away ids that no job can have, before they reach the database."""
+    if not 0 < job_id <= LARGEST_ID:
+        raise JobNotFound(job_id)
+    return job_id

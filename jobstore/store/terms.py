@@ -1,0 +1,88 @@
+"""What statements about jobs are made of; the guards come from the tables of the lifecycle."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Integer,
+    Update,
+    and_,
+    bindparam,
+    case,
+    literal_column,
+    null,
+    or_,
+    update,
+)
+
+from jobstore.lifecycle import JOB, RESULT, Event, Result, State
+from jobstore.store import schema
+from jobstore.store.sqlite import constant, listed
+
+_job = schema.JOB.c
+now: Final[BindParameter[Any]] = bindparam("now")
+limit: Final[BindParameter[Any]] = bindparam("limit")
+ZERO: Final = literal_column("0", Integer)  # SQLAlchemy would bind it, at each execution
+ONE: Final = literal_column("1", Integer)
+
+JOB_COLUMNS: Final = tuple(
+    column
+    for column in schema.JOB.columns
+    if column.name not in {"boot", "purgeable_at", "timeout", "replay", "retries"}
+)
+
+
+def in_state(*states: State) -> ColumnElement[bool]:
+    """Match jobs in one of the states, in words that partial indexes understand."""
+    return or_(*(_job.state == constant(state) for state in states))
+
+
+def with_result(*results: Result) -> ColumnElement[bool]:
+    """Match jobs whose result stands at one of these, in words that partial indexes understand."""
+    return or_(*(_job.result == constant(result) for result in results))
+
+
+def results_after(event: Event) -> ColumnElement[Any]:
+    """Give the result after an event, by the result before it."""
+    moves: Mapping[Result, Result] = RESULT[event]
+    return case(
+        *(
+            (_job.result == constant(old), constant(new))
+            for old, new in moves.items()
+            if old != new
+        ),
+        else_=_job.result,
+    )
+
+
+def job_event(event: Event) -> Update:
+    """Move jobs on by an event, only from where the lifecycle lets it happen."""
+    moves = JOB[event]
+    (after,) = set(moves.values())
+    return update(schema.JOB).where(in_state(*moves)).values(state=constant(after))
+
+
+def result_event(event: Event) -> Update:
+    """Move results on by an event, only from where the lifecycle lets it happen."""
+    return update(schema.JOB).where(with_result(*RESULT[event])).values(result=results_after(event))
+
+
+def ending(event: Event) -> Update:
+    """End the work of jobs: the result is held, or on its way out if nobody awaits it."""
+    return job_event(event).values(
+        result=results_after(event),
+        finished_at=now,
+        purgeable_at=case((_job.result == constant(Result.NONE), null()), else_=now),
+        status=bindparam("status"),
+    )
+
+
+this_job: Final = _job.id == bindparam("job_id")
+these_jobs: Final = _job.id.in_(listed("ids"))
+in_scope: Final = or_(bindparam("scope").is_(None), _job.owner == bindparam("scope"))
+# A claim is a fence: what an earlier attempt has to say about the job is not heard.
+this_claim: Final = and_(
+    this_job, _job.boot == bindparam("boot"), _job.attempt == bindparam("claimed_attempt")
+)

@@ -1,0 +1,68 @@
+"""What a server changes by itself: each function is one step of a transaction, of bounded size."""
+
+from collections.abc import Sequence
+
+from jobstore.job import CANCELLED_STATUS, Failure
+from jobstore.store import result_statements as results_sql
+from jobstore.store import statements as sql
+from jobstore.store import upkeep_statements as upkeep_sql
+from jobstore.store.codec import encode_ids, writable
+from jobstore.store.sqlite import Statement
+from jobstore.store.transitions import Aftermath, break_off, ids_of, note_all
+from jobstore.store.writer import Transaction
+
+
+def purge_step(tx: Transaction, before: int, limit: int) -> int:
+    """Drop some of the payloads that nobody could ask for since before a time; return how many."""
+    ids = ids_of(tx, upkeep_sql.PURGEABLE, before=before, limit=limit)
+    listed = encode_ids(ids)
+    for statement in (
+        upkeep_sql.PURGE,
+        upkeep_sql.DROP_REQUESTS,
+        results_sql.DROP_RESPONSES,
+        upkeep_sql.DROP_BODIES,
+    ):
+        tx.execute(statement, ids=listed)
+    return len(ids)
+
+
+def forget(tx: Transaction, ids: Sequence[int]) -> int:
+    """Remove ended jobs from the history; return how many."""
+    return tx.execute(upkeep_sql.DROP_JOBS, ids=encode_ids(ids)).rowcount
+
+
+def recover(tx: Transaction, ids: Sequence[int], detail: str) -> int:
+    """Queue orphaned jobs again; return how many."""
+    interrupted = {"answered": None, "why": Failure.INTERRUPTED, "because": writable(detail)}
+    tx.execute(sql.PUT_ATTEMPTS, ids=encode_ids(ids), now=tx.now, **interrupted)
+    recovered = ids_of(tx, upkeep_sql.RECOVER, ids=encode_ids(ids))
+    note_all(tx, recovered, "recovered", detail)
+    return len(recovered)
+
+
+def fail_orphans(tx: Transaction, ids: Sequence[int], detail: str) -> Aftermath:
+    """End orphaned jobs that must not run again."""
+    failure = Failure.INTERRUPTED
+    return _end_orphans(
+        tx,
+        upkeep_sql.FAIL_ORPHANS,
+        ids,
+        status=failure.status,
+        why=failure,
+        because=writable(detail),
+    )
+
+
+def cancel_orphans(tx: Transaction, ids: Sequence[int], detail: str) -> Aftermath:
+    """End orphaned jobs whose cancellation was asked for."""
+    return _end_orphans(
+        tx, upkeep_sql.CANCEL_ORPHANS, ids, status=CANCELLED_STATUS, because=writable(detail)
+    )
+
+
+def _end_orphans(
+    tx: Transaction, statement: Statement, ids: Sequence[int], **values: object
+) -> Aftermath:
+    ended = ids_of(tx, statement, ids=encode_ids(ids), now=tx.now, **values)
+    tx.execute(upkeep_sql.FORGET_SECRETS_OF, ids=encode_ids(ended))
+    return break_off(tx, *ended)
