@@ -433,7 +433,7 @@ async def test_the_answer_to_a_run_says_where_its_result_will_be(client: Client)
     created = await defined(client)
     answer = await client("POST", f"{DEFINITIONS}/{created['uuid']}/run")
     job_id = value(answer, 202)["id"]
-    assert value(answer, 202)["location"] == answer.headers["Location"] == f"/_api/job/{job_id}"
+    assert value(answer, 202)["location"] == answer.headers["Location"] == f"/_jobs/{job_id}"
     await client.ended(job_id)
     assert (await client("PUT", answer.headers["Location"])).status == 200
 
