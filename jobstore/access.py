@@ -5,7 +5,7 @@ import logging
 import secrets
 from base64 import b64decode
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from hashlib import blake2b
 from time import monotonic
@@ -99,10 +99,23 @@ class Access:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     @web.middleware
-    async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Find out who sends a request, and turn strangers away."""
+    def middleware(self, request: web.Request, handler: Handler) -> Awaitable[web.StreamResponse]:
+        """Find out who sends a request, and turn strangers away.
+
+        It is no coroutine itself: most requests are known at once, and ten thousand may wait.
+        """
         try:
-            identity = self._known(request) or await self._login(request)
+            identity = self._known(request)
+        except StoreError as error:
+            return _answered(_later(error))
+        if identity is None:
+            return self._stranger(request, handler)
+        request[wire.IDENTITY] = identity
+        return handler(request)
+
+    async def _stranger(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            identity = await self._login(request)
         except (TooManyLogins, StoreError) as error:
             return _later(error)
         if identity is None:
@@ -320,6 +333,10 @@ def _log_token(authorization: str, address: str) -> None:
     """Log that a token was refused: nobody can guess one, so it is not slowed down."""
     if authorization.lower().startswith("bearer "):
         log.warning("a token from %s is not known", address, extra={"action": "login"})
+
+
+async def _answered(response: web.Response) -> web.Response:
+    return response
 
 
 def _later(error: JobstoreError) -> web.Response:

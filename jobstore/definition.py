@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Final, TypeAlias
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
 from pydantic_core import PydanticCustomError
 
+from jobstore.clock import iso
 from jobstore.errors import DefinitionInvalid
 from jobstore.job import Dialect, Replay, Submission, Trigger
 from jobstore.message import REDACTED, Request
@@ -273,6 +274,26 @@ def write(draft: Draft, secret: frozenset[str] = frozenset()) -> dict[str, Any]:
         "replay": draft.replay,
         "retries": draft.retries,
         "schedule": asdict(draft.schedule) if draft.schedule else None,
+    }
+
+
+def described(definition: Definition, secret: frozenset[str]) -> dict[str, Any]:
+    """Write all that is known of a definition, for people and programs.
+
+    Args:
+        definition: the definition.
+        secret: lower-case names of headers whose values are not shown.
+    """
+    fires_at = definition.fires_at
+    return {
+        "id": definition.id,
+        "file_id": definition.file_id,
+        "uuid": definition.uuid,
+        **write(definition.draft, secret),
+        "owner": definition.owner,
+        "created_at": iso(definition.created_at),
+        "changed_at": iso(definition.changed_at),
+        "fires_at": None if fires_at is None else iso(fires_at),
     }
 
 

@@ -435,7 +435,7 @@ async def test_the_answer_to_a_run_says_where_its_result_will_be(client: Client)
     job_id = value(answer, 202)["id"]
     assert value(answer, 202)["location"] == answer.headers["Location"] == f"/_jobs/{job_id}"
     await client.ended(job_id)
-    assert (await client("PUT", answer.headers["Location"])).status == 200
+    assert (await client("POST", answer.headers["Location"] + "/take")).status == 200
 
 
 async def test_secrets_are_hidden_in_every_answer_and_sent_with_every_run(

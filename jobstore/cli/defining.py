@@ -19,11 +19,9 @@ from jobstore.cli.facts import to_the_second
 from jobstore.cli.options import FILE, configured, json_option, text
 from jobstore.cli.rows import write_facts, write_table
 from jobstore.cli.terminal import Complaint, printable, stdout, write, write_json
-from jobstore.clock import iso
 from jobstore.config import Config
 from jobstore.config.limits import store_limits
-from jobstore.definition import Definition, Draft, Key, normal_path, parse
-from jobstore.definition import write as written
+from jobstore.definition import Definition, Draft, Key, described, normal_path, parse
 from jobstore.errors import DefinitionExists, DefinitionNotFound, NoTarget
 from jobstore.job import Dialect, Replay, Trigger
 from jobstore.schedule import Schedule, fires
@@ -93,7 +91,7 @@ def define_command(
     kept = asyncio.run(_define(config, drafts, owner, replace=replace))
     for verb, definition in kept:
         if as_json:
-            write_json(_as_json(definition, config))
+            write_json(described(definition, store_limits(config).secret))
         else:
             click.echo(f"Definition {definition.id}, {definition.draft.path}, is {verb}.")
 
@@ -151,7 +149,7 @@ def definitions_command(config: Config, reference: str | None, *, as_json: bool)
     found = asyncio.run(_all(config))
     if as_json:
         for definition in found:
-            write_json(_as_json(definition, config))
+            write_json(described(definition, store_limits(config).secret))
     elif found:
         rows = [(d.id, d.draft.path, d.draft.name, d.owner, _request(d)) for d in found]
         write_table(stdout(), ("ID", "PATH", "NAME", "OWNER", "REQUEST"), rows)
@@ -257,7 +255,7 @@ async def _find(store: Store, reference: str) -> Definition:
 
 
 def _show(definition: Definition, config: Config, *, as_json: bool) -> None:
-    fields = _as_json(definition, config)
+    fields = described(definition, store_limits(config).secret)
     if as_json:
         write_json(fields, pretty=True)
         return
@@ -310,19 +308,6 @@ def _next_runs(schedule: Schedule | None) -> list[str]:
 def _shown(headers: dict[str, str | list[str]]) -> Iterator[tuple[str, str]]:
     for name, value in headers.items():
         yield from ((name, each) for each in ([value] if isinstance(value, str) else value))
-
-
-def _as_json(definition: Definition, config: Config) -> dict[str, Any]:
-    return {
-        "id": definition.id,
-        "file_id": definition.file_id,
-        "uuid": definition.uuid,
-        **written(definition.draft, store_limits(config).secret),
-        "owner": definition.owner,
-        "created_at": iso(definition.created_at),
-        "changed_at": iso(definition.changed_at),
-        "fires_at": None if definition.fires_at is None else iso(definition.fires_at),
-    }
 
 
 def _request(definition: Definition) -> str:

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from jobstore import clock, wire
 from jobstore.clock import Clock, iso
-from jobstore.definition import Definition, Key, change, normal_path, parse, write
+from jobstore.definition import Definition, Key, change, described, normal_path, parse
 from jobstore.errors import (
     BodyBroken,
     BodyTooLarge,
@@ -169,16 +169,7 @@ class DefinitionsApi:
         return _answer(self._written(definition), status, headers)
 
     def _written(self, definition: Definition) -> dict[str, Any]:
-        return {
-            "id": definition.id,
-            "file_id": definition.file_id,
-            "uuid": definition.uuid,
-            **write(definition.draft, self._store.definitions.secret),
-            "owner": definition.owner,
-            "created_at": iso(definition.created_at),
-            "changed_at": iso(definition.changed_at),
-            "fires_at": None if definition.fires_at is None else iso(definition.fires_at),
-        }
+        return described(definition, self._store.definitions.secret)
 
 
 async def _json(request: web.Request) -> object:

@@ -7,13 +7,11 @@ from typing import Any, Final
 from sqlalchemy import (
     BindParameter,
     ColumnElement,
-    Integer,
     Select,
     and_,
     bindparam,
     exists,
     func,
-    literal_column,
     or_,
     select,
 )
@@ -22,23 +20,19 @@ from jobstore.job import Failure
 from jobstore.lifecycle import AWAITED, Result, State
 from jobstore.store import schema
 from jobstore.store.sqlite import Statement, constant, listed
-from jobstore.store.terms import JOB_COLUMNS, in_state, with_result
+from jobstore.store.terms import JOB_COLUMNS, ONE, ZERO, in_scope, in_state, limit, with_result
 
 _job, _request, _boot = schema.JOB.c, schema.REQUEST.c, schema.BOOT.c
 _event, _attempt, _definition = schema.EVENT.c, schema.ATTEMPT.c, schema.DEFINITION.c
-_limit: Final[BindParameter[Any]] = bindparam("limit")
-_ZERO: Final = literal_column("0", Integer)  # SQLAlchemy would bind it, at each execution
-_ONE: Final = literal_column("1", Integer)
-_in_scope: Final = or_(bindparam("scope").is_(None), _job.owner == bindparam("scope"))
 
 # Newest first: the limit cuts off what has waited longest.
 NEWEST_AWAITED: Final[Mapping[Result, Statement]] = {
     awaited: Statement(
         select(*JOB_COLUMNS)
-        .where(with_result(awaited), _in_scope)
+        .where(with_result(awaited), in_scope)
         .order_by(_job.id.desc())
-        .limit(_limit)
-        .offset(_ZERO)
+        .limit(limit)
+        .offset(ZERO)
     )
     for awaited in AWAITED
 }
@@ -46,10 +40,10 @@ NEWEST_AWAITED: Final[Mapping[Result, Statement]] = {
 ACTIVE: Final = tuple(
     Statement(
         select(*JOB_COLUMNS)
-        .where(with_result(Result.NONE), _in_scope, *condition)
+        .where(with_result(Result.NONE), in_scope, *condition)
         .order_by(*order)
-        .limit(_limit)
-        .offset(_ZERO)
+        .limit(limit)
+        .offset(ZERO)
     )
     for condition, order in (
         ((in_state(State.RUNNING),), (_job.boot, _job.id)),
@@ -60,8 +54,8 @@ _window: Final = (
     select(_job.id, _job.submitted_at)
     .where(_job.id <= bindparam("last"))
     .order_by(_job.id.desc())
-    .limit(_limit)
-    .offset(_ZERO)
+    .limit(limit)
+    .offset(ZERO)
     .subquery()
 )
 # The next jobs of the history, whether they are looked for or not.
@@ -74,7 +68,7 @@ NEWEST: Final = Statement(select(func.max(_job.id)).where(_job.id <= bindparam("
 def _earlier_attempt(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
     """Match jobs with an attempt, before their last one, that meets conditions."""
     found = exists().where(_attempt.job_id == _job.id, *conditions)
-    return and_(or_(_job.attempt > _ONE, in_state(State.QUEUED)), found)
+    return and_(or_(_job.attempt > ONE, in_state(State.QUEUED)), found)
 
 
 # While an attempt runs, nobody knows when it will have ended.
@@ -108,7 +102,7 @@ _LOOKED_FOR: Final[Mapping[str, ColumnElement[bool]]] = {
     "trigger": _job.trigger == bindparam("trigger"),
     "tag": _job.tag == bindparam("tag"),
     "owner": _job.owner == bindparam("owner"),
-    "path": func.substr(_job.path, _ONE, func.length(bindparam("path"))) == bindparam("path"),
+    "path": func.substr(_job.path, ONE, func.length(bindparam("path"))) == bindparam("path"),
     "since": _job.submitted_at >= bindparam("since"),
     "until": _job.submitted_at < bindparam("until"),
     "lowest_status": _job.status >= bindparam("lowest_status"),
@@ -139,8 +133,8 @@ def looked_for(conditions: frozenset[str]) -> Statement:
     return Statement(
         in_window(select(*JOB_COLUMNS), conditions)
         .order_by(_job.id.desc())
-        .limit(_limit)
-        .offset(_ZERO)
+        .limit(limit)
+        .offset(ZERO)
     )
 
 
@@ -155,8 +149,8 @@ def longest(conditions: frozenset[str]) -> Statement:
         in_window(select(_duration, *JOB_COLUMNS), conditions)
         .where(_duration > bindparam("least"))
         .order_by(_duration.desc())
-        .limit(_limit)
-        .offset(_ZERO)
+        .limit(limit)
+        .offset(ZERO)
     )
 
 
@@ -176,23 +170,23 @@ DEFINITIONS: Final = Statement(
     select(_definition.id, _definition.name, _definition.path, _definition.uuid)
     .where(_definition.id > bindparam("after"))
     .order_by(_definition.id)
-    .limit(_limit)
-    .offset(_ZERO)
+    .limit(limit)
+    .offset(ZERO)
 )
 # The last start of a server whose end nobody has seen, of those that are over.
 DIED: Final = Statement(
     select(_boot.id, _boot.pid, _boot.started_at)
     .where(_boot.ended_at.is_(None), _boot.id <= bindparam("over"))
     .order_by(_boot.id.desc())
-    .limit(_ONE)
-    .offset(_ZERO)
+    .limit(ONE)
+    .offset(ZERO)
 )
 NEXT_BOOT: Final = Statement(
     select(_boot.id, _boot.started_at)
     .where(_boot.id > bindparam("boot"))
     .order_by(_boot.id)
-    .limit(_ONE)
-    .offset(_ZERO)
+    .limit(ONE)
+    .offset(ZERO)
 )
 LAST_BOOT: Final = Statement(select(func.max(_boot.id)))
 
@@ -219,9 +213,9 @@ _run: Final = _job.definition == bindparam("definition")
 # Newest first. What was deleted is no longer shown.
 RUNS: Final = Statement(
     select(*JOB_COLUMNS)
-    .where(_run, _job.result != constant(Result.DELETED), _in_scope)
+    .where(_run, _job.result != constant(Result.DELETED), in_scope)
     .order_by(_job.id.desc())
-    .limit(_limit)
+    .limit(limit)
     .offset(bindparam("start"))
 )
 # How long the latest runs took, in microseconds.
@@ -229,6 +223,6 @@ DURATIONS: Final = Statement(
     select(_job.finished_at - _job.started_at)
     .where(_run, in_state(State.DONE), _job.id < bindparam("before"))
     .order_by(_job.id.desc())
-    .limit(_limit)
-    .offset(_ZERO)
+    .limit(limit)
+    .offset(ZERO)
 )
