@@ -467,17 +467,15 @@ class Store:
         scope: str | None,
         look: Callable[[int, str | None], Awaitable[Job]],
     ) -> Job:
-        with self.watching(job_id) as watch:
-            timer = asyncio.get_running_loop().call_later(seconds, watch.end)
-            try:
-                while True:
-                    job = await look(job_id, scope)
-                    if watch.over or job.state in ENDED:
-                        return job
-                    del job  # many may wait
-                    await watch.change()
-            finally:
-                timer.cancel()
+        if seconds <= 0:
+            return await look(job_id, scope)
+        with self._watchers.watching(job_id, seconds) as watch:
+            while True:
+                job = await look(job_id, scope)
+                if watch.over or job.state in ENDED:
+                    return job
+                del job  # many may wait
+                await watch.change()
 
     async def cancel(self, job_id: int, scope: str | None = None, by: str = "") -> State:
         """Cancel a queued job, stop a running one, leave an ended one alone.

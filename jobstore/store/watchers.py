@@ -1,9 +1,12 @@
 """Who wants to be told when a job changes."""
 
 import asyncio
+import math
 from collections import defaultdict
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
+
+_TICK: Final = 0.25  # seconds
 
 
 class Watch:
@@ -14,23 +17,29 @@ class Watch:
     Args:
         others: all who wait for the same job's sake, by its id.
         job_id: the job.
+        ending: all whose time is over together, or None.
 
     Attributes:
         over: whether there is nothing more to wait for.
     """
 
-    __slots__ = ("_changed", "_job_id", "_others", "_waiting", "over")
+    __slots__ = ("_changed", "_ending", "_job_id", "_others", "_waiting", "over")
 
-    def __init__(self, others: dict[int, set["Watch"]], job_id: int) -> None:
+    def __init__(
+        self, others: dict[int, set["Watch"]], job_id: int, ending: set["Watch"] | None
+    ) -> None:
         self.over = False
         self._others = others
         self._job_id = job_id
+        self._ending = ending
         self._changed = False
         self._waiting: asyncio.Future[None] | None = None
 
     def __enter__(self) -> Self:
         """Begin to note changes."""
         self._others[self._job_id].add(self)
+        if self._ending is not None:
+            self._ending.add(self)
         return self
 
     def __exit__(
@@ -42,6 +51,8 @@ class Watch:
         """Note no changes any more."""
         of_job = self._others[self._job_id]
         of_job.discard(self)
+        if self._ending is not None:
+            self._ending.discard(self)
         if not of_job:
             del self._others[self._job_id]
 
@@ -73,13 +84,35 @@ class Watchers:
 
     def __init__(self) -> None:
         self._of: defaultdict[int, set[Watch]] = defaultdict(set)
+        self._ending: dict[int, set[Watch]] = {}
         self.dismissed = False
 
-    def watching(self, job_id: int) -> Watch:
-        """Watch a job."""
-        watch = Watch(self._of, job_id)
+    def watching(self, job_id: int, seconds: float | None = None) -> Watch:
+        """Watch a job.
+
+        Args:
+            job_id: the job.
+            seconds: after how long there is nothing more to wait for, or None for never.
+        """
+        watch = Watch(self._of, job_id, None if seconds is None else self._ending_in(seconds))
         watch.over = self.dismissed
         return watch
+
+    def _ending_in(self, seconds: float) -> set[Watch]:
+        """Give those who wait no longer than so many seconds, or a quarter of one more.
+
+        They share one timer, so that each has less to keep.
+        """
+        loop = asyncio.get_running_loop()
+        tick = math.ceil((loop.time() + seconds) / _TICK)
+        if tick not in self._ending:
+            self._ending[tick] = set()
+            loop.call_at(tick * _TICK, self._end, tick)
+        return self._ending[tick]
+
+    def _end(self, tick: int) -> None:
+        for watch in self._ending.pop(tick):
+            watch.end()
 
     def count(self, job_id: int) -> int:
         """Tell how many watch a job."""
