@@ -1,0 +1,266 @@
+"""The store's rules as a machine that does anything in any order, against a model of few lines."""
+
+import asyncio
+import shutil
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final, TypeVar
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from jobstore.errors import JobNotFound, ResultNotRestorable
+from jobstore.job import Cancellation, Claim, Failure
+from jobstore.store import Store, owned_store
+from tests.stores import (
+    StandingClock,
+    counted,
+    finish,
+    kept_counters,
+    rows,
+    states,
+    submission,
+    taken,
+)
+
+SLOTS: Final = 2
+
+T = TypeVar("T")
+
+
+@dataclass
+class Known:
+    """What the model knows of a job.
+
+    Args:
+        method: by which it may run again or not.
+        state: where its work stands.
+        result: where its result stands.
+        asked: whether its cancellation was asked for while it ran.
+    """
+
+    method: str
+    state: str = "queued"
+    result: str = "none"
+    asked: bool = False
+
+    @property
+    def asked_for(self) -> bool:
+        """Whether somebody may still ask for its result."""
+        return self.result in {"none", "held"}
+
+    def end(self, state: str) -> None:
+        """End its work."""
+        self.state = state
+        self.result = "held" if self.result == "none" else self.result
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """Submit, run, cancel, read, lose and clean up jobs, and pull the plug now and then."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = TemporaryDirectory()
+        self.runner = asyncio.Runner()
+        self.clock = StandingClock()
+        self.known: dict[int, Known] = {}
+        self.claims: dict[int, Claim] = {}
+        self.starts = 0
+        self.path = Path(self.folder.name) / "0.db"
+
+    @initialize()
+    def start(self) -> None:
+        """Open the store, as a server does."""
+        self.run(self._start())
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Let the store work until something is done, and what follows from it."""
+        return self.runner.run(self._soon(coroutine))
+
+    async def _soon(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        async with asyncio.timeout(20):  # what hangs has failed
+            value = await coroutine
+            await self._claim()
+            return value
+
+    async def _start(self) -> None:
+        self.stack = AsyncExitStack()
+        store = owned_store(self.path, clock=self.clock)
+        self.store: Store = await self.stack.enter_async_context(store)
+        await self._recover()
+        self.orders = self.store.work({"/": SLOTS})
+
+    async def _recover(self) -> None:
+        """Decide about orphans as the executor does."""
+        for orphan in await self.store.upkeep.orphans():
+            known, ids = self.known[orphan.job_id], [orphan.job_id]
+            if known.asked:
+                await self.store.upkeep.cancel_orphans(ids, "cancelled")
+                known.end("cancelled")
+            elif known.method == "GET":
+                await self.store.upkeep.recover(ids, "killed")
+                known.state = "queued"
+            else:
+                await self.store.upkeep.fail_orphans(ids, "killed")
+                known.end("failed")
+
+    async def _claim(self) -> None:
+        """Take the orders that must come now: the oldest that wait, as many as there are slots."""
+        waiting = [job_id for job_id, known in self.known.items() if known.state == "queued"]
+        for job_id in sorted(waiting)[: SLOTS - len(self.claims)]:
+            order = await anext(self.orders)
+            while isinstance(order, Cancellation):
+                order = await anext(self.orders)
+            assert order.job_id == job_id
+            self.claims[job_id] = order
+            self.known[job_id].state = "running"
+
+    def teardown(self) -> None:
+        """Close the store in the end."""
+        self.runner.run(self.stack.aclose())
+        self.runner.close()
+        self.folder.cleanup()
+
+    # --- what happens ---------------------------------------------------------------------------
+
+    @rule(method=st.sampled_from(["GET", "POST"]), wanted=st.booleans())
+    def submit(self, method: str, wanted: bool) -> None:  # noqa: FBT001 - drawn by name
+        """Take a job in."""
+
+        async def submit() -> None:
+            job_id = await self.store.submit(submission(method, wanted=wanted))
+            self.known[job_id] = Known(method, result="none" if wanted else "unwanted")
+
+        self.run(submit())
+
+    @precondition(lambda self: self.claims)
+    @rule(data=st.data(), end=st.sampled_from(["done", "failed", "cancelled"]))
+    def end(self, data: st.DataObject, end: str) -> None:
+        """End a job that runs, in one way or another."""
+        job_id = data.draw(st.sampled_from(sorted(self.claims)))
+        claim = self.claims.pop(job_id)
+        match end:
+            case "done":
+                ending = finish(self.store, claim)
+            case "failed":
+                ending = self.store.fail(claim, Failure.BROKEN, "broken")
+            case _:
+                ending = self.store.stopped(claim, "stopped")
+        self.known[job_id].end(end)
+        self.run(ending)
+
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        """Cancel a job, if there is one to cancel."""
+        job_id, known = self._any(data)
+        found = self._asked(self.store.cancel(job_id))
+        assert found == (known.state if known.asked_for else None)
+        if known.asked_for and known.state == "queued":
+            known.end("cancelled")
+        elif known.asked_for and known.state == "running":
+            known.asked = True
+        self.run(asyncio.sleep(0))
+
+    @rule(data=st.data())
+    def take(self, data: st.DataObject) -> None:
+        """Take a result, which one reader can."""
+        job_id, known = self._any(data)
+        delivered = self._asked(taken(self.store, job_id))
+        assert (delivered is not None) == known.asked_for
+        assert bool(delivered and delivered[0]) == (known.result == "held")
+        known.result = "taken" if known.result == "held" else known.result
+
+    @rule(data=st.data())
+    def break_off(self, data: st.DataObject) -> None:
+        """Take a result and lose the connection half-way: it is held again."""
+        job_id, known = self._any(data)
+
+        async def broken() -> None:
+            with suppress(ConnectionResetError, JobNotFound):
+                async with self.store.results.take(job_id):
+                    raise ConnectionResetError
+
+        self.run(broken())
+        assert states(self.path)[job_id][1] == known.result
+
+    @rule(data=st.data())
+    def restore(self, data: st.DataObject) -> None:
+        """Give a taken result back."""
+        job_id, known = self._any(data)
+        with suppress(ResultNotRestorable):
+            self.run(self.store.results.restore(job_id))
+            assert known.result == "taken"
+            known.result = "held"
+
+    @rule(data=st.data())
+    def delete(self, data: st.DataObject) -> None:
+        """Delete a result; its work goes on."""
+        job_id, known = self._any(data)
+        with suppress(JobNotFound):
+            self.run(self.store.results.delete(job_id))
+            assert known.asked_for
+            known.result = "deleted"
+
+    @rule(seconds=st.integers(0, 3))
+    def expire(self, seconds: int) -> None:
+        """Let what was finished before now expire, after a while."""
+        self.clock.move(seconds)
+        before = self.clock.now
+        ended = rows(self.path, "SELECT id FROM job WHERE finished_at < ?", before)
+        self.run(self.store.results.expire(before))
+        for (job_id,) in ended:
+            known = self.known[job_id]
+            known.result = "expired" if known.result == "held" else known.result
+
+    @rule()
+    def pull_the_plug(self) -> None:
+        """Go on with the file and its log as they lie on the disk at this moment."""
+        self.starts += 1
+        after = self.path.with_name(f"{self.starts}.db")
+        for suffix in ("", "-wal"):
+            shutil.copyfile(f"{self.path}{suffix}", f"{after}{suffix}")
+        self.runner.run(self.stack.aclose())
+        self.path, self.claims = after, {}
+        self.run(self._start())
+
+    # --- what holds -----------------------------------------------------------------------------
+
+    @invariant()
+    def the_store_knows_what_the_model_knows(self) -> None:
+        """Compare every job's state and result."""
+        if self.path.exists():
+            expected = {job: (one.state, one.result) for job, one in self.known.items()}
+            assert states(self.path) == expected
+
+    @invariant()
+    def counters_equal_counts(self) -> None:
+        """Compare what is counted with what is there."""
+        if self.path.exists():
+            assert counted(self.path) == kept_counters(self.path)
+
+    def _any(self, data: st.DataObject) -> tuple[int, Known]:
+        """Draw a job; where there is none, submit one."""
+        if not self.known:
+            self.submit("GET", wanted=True)
+        job_id = data.draw(st.sampled_from(sorted(self.known)))
+        return job_id, self.known[job_id]
+
+    def _asked(self, coroutine: Coroutine[Any, Any, T]) -> T | None:
+        """Ask for something, and give None if nobody may ask for it any more."""
+        try:
+            return self.runner.run(coroutine)
+        except JobNotFound:
+            return None
+
+
+TestStore = StoreMachine.TestCase
+TestStore.settings = settings(
+    max_examples=30,
+    stateful_step_count=100,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
