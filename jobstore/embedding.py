@@ -63,6 +63,7 @@ def setup(app: web.Application, store: str | Path = "jobs.db", **sections: Any) 
     jobs = Jobs(app, load(None, {**sections, "store": {"path": store}}, environ={}))
     app.middlewares.insert(0, jobs.middleware)
     app.cleanup_ctx.append(jobs.lifetime)
+    app.on_shutdown.append(jobs.dismiss)
     return jobs
 
 
@@ -185,6 +186,11 @@ class Jobs:
             # A clone, since a request remembers which handler of which application it has found.
             return await live.front._handle(request.clone())  # noqa: SLF001
         return await handler(request)
+
+    async def dismiss(self, _: web.Application) -> None:
+        """Let nobody wait any more for the end of a job: the application shuts down."""
+        if self._running is not None:
+            self._running.store.dismiss()
 
     async def lifetime(self, app: web.Application) -> AsyncIterator[None]:
         """Run jobs from the start of an application to its end."""

@@ -170,6 +170,20 @@ async def test_what_ran_when_the_application_ended_runs_again(store_path: Path) 
     assert "recovered" in timeline(store_path, job_id)
 
 
+async def test_who_waits_for_a_job_does_not_hold_up_the_end_of_the_application(
+    store_path: Path,
+) -> None:
+    async with embedded(store_path, executor={"drain": 0}) as it:
+        job_id = await it.client.submit("/wait")
+        headers = {"Prefer": "wait=600"}
+        waiting = asyncio.create_task(it.client("GET", f"/_jobs/{job_id}", headers=headers))
+        while not (it.jobs.store.watched(job_id) and "waits" in it.app[SEEN]):
+            await it.client("GET", "/greet/me")
+        await it.app.shutdown()
+        answer = await waiting
+    assert (answer.status, b'"running"' in answer.body) == (200, True)
+
+
 async def test_jobs_run_only_when_the_application_has_started_up(store_path: Path) -> None:
     async with embedded(store_path, executor={"concurrency": 1, "drain": 0}) as it:
         await it.client.submit("/wait")
