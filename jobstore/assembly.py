@@ -14,10 +14,9 @@ from aiohttp.typedefs import Middleware
 from jobstore.access import Access
 from jobstore.config import Config
 from jobstore.config.sections import Limits as TargetLimits
-from jobstore.dialects import arango, datameer, definitions, kinetica, native
+from jobstore.dialects import arango, datameer, kinetica, native
 from jobstore.dialects.arango import ArangoJobs
 from jobstore.dialects.datameer import DatameerJobs
-from jobstore.dialects.definitions import DefinitionsApi
 from jobstore.dialects.kinetica import KineticaJobs
 from jobstore.dialects.native import NativeApi
 from jobstore.errors import StoreError
@@ -61,7 +60,6 @@ def apis_of(config: Config, store: Store, router: Router) -> Apis:
         (ArangoJobs(store), arango.OWN_PATHS),
         *(dialects[name] for name in config.server.dialects),
         (NativeApi(store, router), native.OWN_PATHS),
-        (DefinitionsApi(store, router), definitions.OWN_PATHS),
     ]
 
 

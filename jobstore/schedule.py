@@ -142,11 +142,16 @@ def fires(schedule: Schedule, after: int) -> Iterator[int]:
             after = at
 
 
+def next_fires(schedule: Schedule | None, after: int, count: int) -> list[int]:
+    """Tell when a schedule fires next, so many times; one that is paused does not."""
+    if schedule is None or schedule.paused:
+        return []
+    return list(islice(fires(schedule, after), count))
+
+
 def next_fire(schedule: Schedule | None, after: int) -> int | None:
     """Tell when a schedule fires for the first time after a moment; None is never."""
-    if schedule is None or schedule.paused:
-        return None
-    return next(fires(schedule, after), None)
+    return next(iter(next_fires(schedule, after, 1)), None)
 
 
 def decide(  # noqa: PLR0913 - all that it depends on

@@ -12,6 +12,7 @@ from aiohttp import ClientSession
 from tests.client import GATED, Client
 from tests.conftest import Serve, ServerProcess
 from tests.jobs import Answer
+from tests.restarts import Restarting
 from tests.stores import (
     check_sound,
     finish,
@@ -482,24 +483,6 @@ async def test_the_end_of_a_part_and_the_release_of_the_next_are_one_step(store_
 
 
 # --- a real server that is killed ---------------------------------------------------------------
-
-
-class Restarting:
-    """A server, and a client that follows it through its restarts."""
-
-    def __init__(self, server: ServerProcess, http: ClientSession) -> None:
-        self.server = server
-        self._http = http
-
-    @property
-    def client(self) -> Client:
-        """A client of the server as it runs now."""
-        return Client(self._http, self.server.url)
-
-    async def killed(self) -> None:
-        """Kill the server, and start it again."""
-        await self.server.kill()
-        await self.server.start()
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from jobstore.store.steps import STEP
 from jobstore.targets.router import Route, Router
 from tests.client import Client
 from tests.conftest import ServerProcess, running
+from tests.restarts import Restarting
 from tests.stores import (
     StandingClock,
     check_sound,
@@ -333,33 +334,9 @@ GATED: Final = ("--app", "tests.gates:create_app")
 
 
 @pytest.fixture
-async def gated(server_process: StartServer, http: ClientSession) -> "Restarting":
+async def gated(server_process: StartServer, http: ClientSession) -> Restarting:
     """Give a real server whose work goes on when it is told to."""
     return Restarting(await server_process(*GATED), http)
-
-
-class Restarting:
-    """A server, and a client that follows it through its restarts."""
-
-    def __init__(self, server: ServerProcess, http: ClientSession) -> None:
-        self.server = server
-        self._http = http
-
-    @property
-    def client(self) -> Client:
-        """A client of the server as it runs now."""
-        return Client(self._http, self.server.url)
-
-    async def killed(self) -> None:
-        """Kill the server, and start it again."""
-        await self.server.kill()
-        await self.server.start()
-
-    async def begun(self, name: str, method: str = "GET", **options: Any) -> int:
-        """Submit a job, and return its id when its work has begun."""
-        job_id = await self.client.submit(f"/wait/{name}", method, **options)
-        await self.client.when(name, "started")
-        return job_id
 
 
 async def test_a_get_that_ran_when_the_server_was_killed_runs_again(

@@ -3,7 +3,6 @@
 import asyncio
 import re
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -24,7 +23,7 @@ from jobstore.config.limits import store_limits
 from jobstore.definition import Definition, Draft, Key, described, normal_path, parse
 from jobstore.errors import DefinitionExists, DefinitionNotFound, NoTarget
 from jobstore.job import Dialect, Replay, Trigger
-from jobstore.schedule import Schedule, fires
+from jobstore.schedule import Schedule, next_fires
 from jobstore.store import Store
 from jobstore.targets.router import longest
 
@@ -300,9 +299,7 @@ def _schedule(schedule: Schedule | None) -> str | None:
 
 
 def _next_runs(schedule: Schedule | None) -> list[str]:
-    if schedule is None or schedule.paused:
-        return []
-    return [to_the_second(at) for at in islice(fires(schedule, clock.now()), _NEXT_RUNS)]
+    return [to_the_second(at) for at in next_fires(schedule, clock.now(), _NEXT_RUNS)]
 
 
 def _shown(headers: dict[str, str | list[str]]) -> Iterator[tuple[str, str]]:

@@ -1,14 +1,14 @@
 """The statements about accounts and their tokens."""
 
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import BindParameter, bindparam, delete, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 
 from jobstore.store import schema
 from jobstore.store.sqlite import Statement
+from jobstore.store.terms import now
 
 _account, _token = schema.ACCOUNT.c, schema.TOKEN.c
-_now: Final[BindParameter[Any]] = bindparam("now")
 _this: Final = _account.name == bindparam("account")
 
 ADD: Final = Statement(
@@ -16,20 +16,20 @@ ADD: Final = Statement(
         name=bindparam("account"),
         role=bindparam("role"),
         password=bindparam("password"),
-        created_at=_now,
-        changed_at=_now,
+        created_at=now,
+        changed_at=now,
     )
 )
 SET_PASSWORD: Final = Statement(
     update(schema.ACCOUNT)
     .where(_this)
-    .values(password=bindparam("password"), changed_at=_now)
+    .values(password=bindparam("password"), changed_at=now)
     .returning(_account.name)
 )
 SET_ROLE: Final = Statement(
     update(schema.ACCOUNT)
     .where(_this)
-    .values(role=bindparam("role"), changed_at=_now)
+    .values(role=bindparam("role"), changed_at=now)
     .returning(_account.name)
 )
 REMOVE: Final = Statement(delete(schema.ACCOUNT).where(_this).returning(_account.name))
@@ -49,7 +49,7 @@ ADD_TOKEN: Final = Statement(
         account=bindparam("account"),
         label=bindparam("label"),
         digest=bindparam("digest"),
-        created_at=_now,
+        created_at=now,
     )
 )
 REVOKE_TOKEN: Final = Statement(

@@ -1,10 +1,9 @@
 """The statements about definitions."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import (
-    BindParameter,
     Integer,
     and_,
     bindparam,
@@ -22,12 +21,9 @@ from sqlalchemy import (
 from jobstore.definition import Key
 from jobstore.store import schema
 from jobstore.store.sqlite import Statement, constant, next_id
+from jobstore.store.terms import ONE, ZERO, limit, now
 
 _definition, _job = schema.DEFINITION.c, schema.JOB.c
-_now: Final[BindParameter[Any]] = bindparam("now")
-_limit: Final[BindParameter[Any]] = bindparam("limit")
-_ZERO: Final = literal_column("0", Integer)  # SQLAlchemy would bind it, at each execution
-_ONE: Final = literal_column("1", Integer)
 
 COLUMNS: Final = tuple(
     column for column in schema.DEFINITION.columns if column.name != "deleted_at"
@@ -62,7 +58,7 @@ _file_id: Final = next_id("definition") + literal_column("1000000", Integer)
 CREATE: Final = Statement(
     insert(schema.DEFINITION).values(
         {name: bindparam(name) for name in (*_WRITTEN, "uuid", "owner")}
-        | {"file_id": _file_id, "created_at": _now, "changed_at": _now}
+        | {"file_id": _file_id, "created_at": now, "changed_at": now}
     )
 )
 FIND: Final[Mapping[Key, Statement]] = {
@@ -71,19 +67,18 @@ FIND: Final[Mapping[Key, Statement]] = {
     )
     for key in Key
 }
-FINDS: Final = tuple(FIND.values())
 # Deleted ones too: the history still names them.
 NAME: Final = Statement(select(_definition.name).where(_definition.id == bindparam("definition")))
 CHANGE: Final = Statement(
     update(schema.DEFINITION)
     .where(_this)
-    .values({name: bindparam(name) for name in _WRITTEN} | {"changed_at": _now})
+    .values({name: bindparam(name) for name in _WRITTEN} | {"changed_at": now})
 )
 DELETE: Final = Statement(
     update(schema.DEFINITION)
     .where(_this, _in_scope)
     .values(
-        deleted_at=_now,
+        deleted_at=now,
         headers=constant("[]"),
         secrets=null(),
         content=literal_column("x''"),
@@ -95,8 +90,8 @@ LIST: Final = Statement(
     select(*COLUMNS)
     .where(_definition.id > bindparam("after"), _current, _in_scope)
     .order_by(_definition.id)
-    .limit(_limit)
-    .offset(_ZERO)
+    .limit(limit)
+    .offset(ZERO)
 )
 DROP: Final = Statement(
     delete(schema.DEFINITION).where(
@@ -110,20 +105,20 @@ DROP: Final = Statement(
 FIRING: Final = Statement(
     select(*COLUMNS)
     .where(
-        _definition.fires_at <= _now,
+        _definition.fires_at <= now,
         tuple_(_definition.fires_at, _definition.id)
         > tuple_(bindparam("after_at"), bindparam("after_id")),
     )
     .order_by(_definition.fires_at, _definition.id)
-    .limit(_limit)
-    .offset(_ZERO)
+    .limit(limit)
+    .offset(ZERO)
 )
 NEXT_FIRING: Final = Statement(
     select(_definition.fires_at)
-    .where(_definition.fires_at > _now)
+    .where(_definition.fires_at > now)
     .order_by(_definition.fires_at)
-    .limit(_ONE)
-    .offset(_ZERO)
+    .limit(ONE)
+    .offset(ZERO)
 )
 # Whoever has worked a fire time off moves on from it, and nobody else does.
 FIRE: Final = Statement(
@@ -136,6 +131,6 @@ OLDEST_UNENDED: Final = Statement(
     select(_job.id, _job.submitted_at)
     .where(_job.definition == bindparam("definition"), _job.finished_at.is_(None))
     .order_by(_job.id)
-    .limit(_ONE)
-    .offset(_ZERO)
+    .limit(ONE)
+    .offset(ZERO)
 )

@@ -1,5 +1,6 @@
 """Results: what readers ask for, one way or another, and what becomes of it then."""
 
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
@@ -126,14 +127,7 @@ class Results:
         Raises:
             JobNotFound: nobody may ask for this job any more.
         """
-        checked(job_id)
-        await self._writer.run(
-            lambda tx: self._delete(tx, job_id, scope), lambda _: self._watchers.tell(job_id)
-        )
-
-    def _delete(self, tx: Transaction, job_id: int, scope: str | None) -> None:
-        self._check_unreserved(job_id)
-        result_transitions.delete(tx, job_id, scope)
+        await self._let_go(job_id, scope, result_transitions.delete)
 
     async def discard(self, job_id: int, scope: str | None = None) -> None:
         """Delete what is left of a job, whoever may have had its result.
@@ -141,18 +135,20 @@ class Results:
         Raises:
             JobNotFound: there is no such job in the history.
         """
+        await self._let_go(job_id, scope, result_transitions.discard)
+
+    async def _let_go(
+        self, job_id: int, scope: str | None, step: Callable[[Transaction, int, str | None], None]
+    ) -> None:
+        """Delete something of a job, unless it goes to its reader just now."""
         checked(job_id)
-        await self._writer.run(
-            lambda tx: self._discard(tx, job_id, scope), lambda _: self._watchers.tell(job_id)
-        )
 
-    def _discard(self, tx: Transaction, job_id: int, scope: str | None) -> None:
-        self._check_unreserved(job_id)
-        result_transitions.discard(tx, job_id, scope)
+        def let_go(tx: Transaction) -> None:
+            if job_id in self._deliveries.reserved:
+                raise JobNotFound(job_id)
+            step(tx, job_id, scope)
 
-    def _check_unreserved(self, job_id: int) -> None:
-        if job_id in self._deliveries.reserved:  # it goes to its reader
-            raise JobNotFound(job_id)
+        await self._writer.run(let_go, lambda _: self._watchers.tell(job_id))
 
     async def delete_all(self, scope: str | None = None) -> int:
         """Delete every result there is; return how many."""

@@ -8,6 +8,7 @@ from typing import Final
 
 from aiohttp import web
 
+from jobstore.dialects.native.definitions import Definitions
 from jobstore.dialects.native.events import Events
 from jobstore.dialects.native.jobs import Jobs
 from jobstore.dialects.native.listing import Listing
@@ -34,6 +35,7 @@ class NativeApi:
 
     def __init__(self, store: Store, router: Router) -> None:
         jobs, messages = Jobs(store, router), Messages(store)
+        self._definitions = Definitions(store, router)
         self._calls: Mapping[str, Mapping[str, Call]] = {
             "/_jobs": {"GET": Listing(store).list, "POST": Submissions(store, router).submit},
             "/_jobs/statistics": {"GET": jobs.statistics},
@@ -53,6 +55,7 @@ class NativeApi:
 
     def add_routes(self, app: web.Application) -> None:
         """Let an application answer them, and what is none of them below their paths."""
+        self._definitions.add_routes(app)
         for path, calls in self._calls.items():
             resource = app.router.add_resource(path)
             for method, call in calls.items():

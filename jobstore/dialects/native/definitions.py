@@ -1,8 +1,6 @@
 """Definitions over HTTP, in our own words: JSON, and problem documents for what goes wrong."""
 
-import json
 import re
-from itertools import islice
 from typing import Any, Final
 
 from aiohttp import web
@@ -10,39 +8,14 @@ from aiohttp import web
 from jobstore import clock, wire
 from jobstore.clock import Clock, iso
 from jobstore.definition import Definition, Key, change, described, normal_path, parse
-from jobstore.errors import (
-    BodyBroken,
-    BodyTooLarge,
-    DefinitionExists,
-    DefinitionInvalid,
-    DefinitionNotFound,
-    Forbidden,
-    JobstoreError,
-    NotAccepting,
-    NoTarget,
-    StoreBusy,
-    StoreFull,
-)
+from jobstore.dialects.native.prefer import accepted
+from jobstore.dialects.native.problems import json_of, told
+from jobstore.errors import DefinitionInvalid, DefinitionNotFound
 from jobstore.job import Dialect, Trigger
-from jobstore.schedule import Schedule, fires
+from jobstore.schedule import next_fires
 from jobstore.store import Store
 from jobstore.targets.router import Router
 
-# How the paths of this API begin.
-OWN_PATHS: Final = re.compile(r"/_jobs/definitions(?:[/?]|$)")
-
-_STATUS: Final[dict[type[JobstoreError], int]] = {
-    DefinitionInvalid: 400,
-    BodyBroken: 400,
-    Forbidden: 403,
-    DefinitionNotFound: 404,
-    NoTarget: 404,
-    DefinitionExists: 409,
-    BodyTooLarge: 413,
-    NotAccepting: 503,
-    StoreFull: 503,
-    StoreBusy: 503,
-}
 _PAGE: Final = 100
 _LARGEST_PAGE: Final = 1000
 _MOST_FIRES: Final = 100
@@ -50,7 +23,7 @@ _MOST_FIRES: Final = 100
 _LARGEST: Final = 8 * 2**20
 
 
-class DefinitionsApi:
+class Definitions:
     """Create, read, change, list, run and delete definitions.
 
     Args:
@@ -67,18 +40,9 @@ class DefinitionsApi:
     def add_routes(self, app: web.Application) -> None:
         """Let an application answer its calls."""
         one = "/_jobs/definitions/{id}"
-        app.router.add_route("*", "/_jobs/definitions", self.handle)
-        app.router.add_route("*", one, self.handle)
-        app.router.add_route("*", one + "/{run:run}", self.handle)
-
-    async def handle(self, request: web.Request) -> web.Response:
-        """Answer any call of the API."""
-        try:
-            return await self._handle(request)
-        except JobstoreError as error:
-            status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 500)
-            unavailable = status == web.HTTPServiceUnavailable.status_code
-            return wire.problem(status, str(error), (("Retry-After", "1"),) if unavailable else ())
+        handle = told(self._handle)
+        for path in ("/_jobs/definitions", one, one + "/{run:run}"):
+            app.router.add_route("*", path, handle)
 
     async def _handle(self, request: web.Request) -> web.Response:
         definition, run = request.match_info.get("id"), request.match_info.get("run")
@@ -101,7 +65,7 @@ class DefinitionsApi:
 
     async def _create(self, request: web.Request) -> web.Response:
         identity = wire.changing(request)
-        draft = parse(await _json(request))
+        draft = parse(await json_of(request, _LARGEST))
         definition = await self._store.definitions.create(draft, identity.name)
         location = f"/_jobs/definitions/{definition.id}"
         return self._answer(definition, 201, {"Location": location})
@@ -126,7 +90,7 @@ class DefinitionsApi:
         found = await self._found(definition, wire.scope(request))
         written = self._written(found)
         if "fires" in request.query:
-            times = _future(found.draft.schedule, self._clock(), count)
+            times = next_fires(found.draft.schedule, self._clock(), count)
             written["fires"] = [iso(at) for at in times]
         return _answer(written)
 
@@ -139,7 +103,7 @@ class DefinitionsApi:
 
     async def _change(self, request: web.Request, definition: str) -> web.Response:
         found = await self._found(definition, wire.changing(request).scope)
-        draft = change(found.draft, await _json(request))
+        draft = change(found.draft, await json_of(request, _LARGEST))
         return self._answer(await self._store.definitions.change(found, draft))
 
     async def _delete(self, request: web.Request, definition: str) -> web.Response:
@@ -153,9 +117,7 @@ class DefinitionsApi:
         found = await self._found(definition, identity.scope)
         target = self._router.owner(found.draft.request.path).name
         run = found.run(target, Dialect.NATIVE, identity.name, Trigger.RESTAPI)
-        job_id = await self._store.submit(run)
-        location = f"/_jobs/{job_id}"
-        return _answer({"id": job_id, "location": location}, 202, {"Location": location})
+        return accepted(await self._store.submit(run))
 
     async def _found(self, definition: str, scope: str | None) -> Definition:
         """Find a definition by its id or by its uuid."""
@@ -170,26 +132,6 @@ class DefinitionsApi:
 
     def _written(self, definition: Definition) -> dict[str, Any]:
         return described(definition, self._store.definitions.secret)
-
-
-async def _json(request: web.Request) -> object:
-    """Read the body as JSON, whatever its content type says.
-
-    Raises:
-        DefinitionInvalid: it is none.
-        BodyTooLarge: it is too large to be a definition.
-    """
-    body = await wire.whole(request, _LARGEST)
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        raise DefinitionInvalid("the body is not valid JSON") from None
-
-
-def _future(schedule: Schedule | None, now: int, count: int) -> list[int]:
-    if schedule is None or schedule.paused:
-        return []
-    return list(islice(fires(schedule, now), count))
 
 
 def _number(request: web.Request, name: str, default: int) -> int:

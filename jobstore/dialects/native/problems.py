@@ -11,6 +11,9 @@ from jobstore import wire
 from jobstore.errors import (
     BodyBroken,
     BodyTooLarge,
+    DefinitionExists,
+    DefinitionInvalid,
+    DefinitionNotFound,
     Forbidden,
     JobGone,
     JobNotFound,
@@ -32,6 +35,7 @@ Call: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _STATUS: Final[dict[type[JobstoreError], int]] = {
     SubmissionInvalid: 400,
+    DefinitionInvalid: 400,
     QueryInvalid: 400,
     KeyInvalid: 400,
     BodyBroken: 400,
@@ -39,6 +43,8 @@ _STATUS: Final[dict[type[JobstoreError], int]] = {
     NoTarget: 404,
     JobNotFound: 404,
     NotKept: 404,
+    DefinitionNotFound: 404,
+    DefinitionExists: 409,
     WrongState: 409,
     TagTaken: 409,
     JobGone: 410,
