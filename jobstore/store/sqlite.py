@@ -107,6 +107,11 @@ class Statement:
 class Connection(aiosqlite.Connection):
     """An aiosqlite connection that can run a whole function in its thread."""
 
+    @property
+    def here(self) -> sqlite3.Connection:
+        """The connection, for use in the caller's own thread while none of its calls is running."""
+        return self._conn
+
     async def call(
         self,
         function: Callable[Concatenate[sqlite3.Connection, P], T],
@@ -178,7 +183,7 @@ def writer(path: Path, max_size: int = 0) -> Connection:
         path: an existing store.
         max_size: the bound on the file's size in bytes, or 0 for none.
     """
-    pragmas = list(WRITER_PRAGMAS)
+    pragmas = [*WRITER_PRAGMAS, "PRAGMA busy_timeout = 0"]  # see `begin_patiently`
     if max_size:
         pragmas.append(f"PRAGMA max_page_count = {max(1, max_size // 4096)}")
     return _connection(path, "rw", pragmas)
@@ -309,16 +314,39 @@ def translate(path: Path, error: sqlite3.Error) -> JobstoreError:
     return StoreError(path, str(error))
 
 
+def begin(connection: sqlite3.Connection) -> bool:
+    """Begin to write, if that can be had at once.
+
+    Returns:
+        whether it could; if not, another process writes.
+    """
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & _PRIMARY_CODE_MASK != sqlite3.SQLITE_BUSY:
+            raise
+        return False
+    return True
+
+
+def begin_patiently(connection: sqlite3.Connection) -> None:
+    """Begin to write, and wait for that if another process does."""
+    if begin(connection):
+        return
+    connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+    finally:
+        connection.execute("PRAGMA busy_timeout = 0")
+
+
 def checkpoint(connection: sqlite3.Connection) -> None:
     """Move the WAL into the file and cut it to nothing, unless somebody reads.
 
     A reader is not waited for, since every writer would have to wait as well.
     """
     connection.execute("PRAGMA busy_timeout = 0")
-    try:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-    finally:
-        connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 
 def backup(
