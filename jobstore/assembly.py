@@ -3,9 +3,9 @@
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 from zoneinfo import ZoneInfo
 
 from aiohttp import web
@@ -19,6 +19,7 @@ from jobstore.dialects.arango import ArangoJobs
 from jobstore.dialects.datameer import DatameerJobs
 from jobstore.dialects.kinetica import KineticaJobs
 from jobstore.dialects.native import NativeApi
+from jobstore.door import Answering
 from jobstore.errors import StoreError
 from jobstore.executor import Executor
 from jobstore.janitor import Janitor, Retention
@@ -33,6 +34,14 @@ from jobstore.targets.router import Route, Router
 OWN_CONCURRENCY: Final = 64
 # How long a request that is being answered may take once the server stops.
 SHUTDOWN_SECONDS: Final = 5.0
+# What aiohttp's servers are told.
+SERVING: Final[Mapping[str, Any]] = {
+    "access_log": None,
+    # A reader who is gone is noticed at once, and what was for him is held again.
+    "handler_cancellation": True,
+    # Bodies are kept and sent on as they came.
+    "auto_decompress": False,
+}
 # How long to wait before trying again what is done in the background, if the store fails.
 RETRY_SECONDS: Final = 1.0
 
@@ -69,6 +78,15 @@ def application_of(apis: Apis, *middlewares: Middleware) -> web.Application:
     for api, _ in apis:
         api.add_routes(app)
     return app
+
+
+async def answering(stack: AsyncExitStack, apis: Apis) -> list[tuple[re.Pattern[str], Answering]]:
+    """Make what answers our own paths at the front door, until the stack is unwound."""
+    server = await served(stack, application_of(apis))
+    return [
+        (pattern, api.handle if isinstance(api, ArangoJobs) else server.request_handler)
+        for api, pattern in apis
+    ]
 
 
 async def own_route(
@@ -113,26 +131,23 @@ def route_of(name: str, target: Target, limits: TargetLimits) -> Route:
 
 async def in_process(stack: AsyncExitStack, app: web.Application, grace: float) -> InProcess:
     """Start an application up as a target, until the stack is unwound."""
-    runner = await stack.enter_async_context(running(app))
+    return InProcess(await served(stack, app), grace)
+
+
+async def served(stack: AsyncExitStack, app: web.Application) -> web.Server:
+    """Start an application up, and give what answers its requests, until the stack is unwound."""
+    runner = web.AppRunner(app, shutdown_timeout=SHUTDOWN_SECONDS, **SERVING)
+    await stack.enter_async_context(running(runner))
     assert runner.server is not None
-    return InProcess(runner.server, grace)
+    return runner.server
 
 
 @asynccontextmanager
-async def running(app: web.Application) -> AsyncIterator[web.AppRunner]:
-    """Start an application up, and clean it up at the end."""
-    runner = web.AppRunner(
-        app,
-        access_log=None,
-        # A reader who is gone is noticed at once, and what was for him is held again.
-        handler_cancellation=True,
-        # Bodies are kept and sent on as they came.
-        auto_decompress=False,
-        shutdown_timeout=SHUTDOWN_SECONDS,
-    )
+async def running(runner: web.BaseRunner) -> AsyncIterator[None]:
+    """Set a runner up, and clean it up at the end."""
     await runner.setup()
     try:
-        yield runner
+        yield
     finally:
         await runner.cleanup()
 
@@ -184,12 +199,3 @@ async def _persist(action: str, work: Callable[[], Awaitable[object]]) -> None:
             await asyncio.sleep(RETRY_SECONDS)
         else:
             return
-
-
-def dismissing(store: Store) -> Callable[[web.Application], Awaitable[None]]:
-    """Make what lets nobody wait any more once the server stops answering."""
-
-    async def dismiss(_: web.Application) -> None:
-        store.dismiss()
-
-    return dismiss

@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Sequence
 from typing import Final, Protocol
 
 from aiohttp import web
-from aiohttp.typedefs import Handler
 from multidict import MultiMapping
 
 from jobstore import idempotency, wire
@@ -69,19 +68,6 @@ class Capture:
         self._async_headers = async_headers
         self._body_limit = body_limit
 
-    @web.middleware
-    def middleware(self, request: web.Request, handler: Handler) -> Awaitable[web.StreamResponse]:
-        """Make a job of a request that asks for it, and send on what no API of ours answers.
-
-        It is no coroutine itself: ten thousand requests may wait at once for their answers.
-        """
-        answer = self.submitted(request)
-        if answer is not None:
-            return answer
-        if request.match_info.http_exception is not None:
-            return self._passthrough(request)
-        return handler(request)
-
     def submitted(self, request: web.Request) -> Awaitable[web.StreamResponse] | None:
         """Make a job of a request that asks for it, and answer it; None if it does not."""
         for asking in self._async_headers:
@@ -129,7 +115,7 @@ class Capture:
             headers = asking.strip(headers)
         return without(headers, _KEY)
 
-    async def _passthrough(self, request: web.Request) -> web.StreamResponse:
+    async def relayed(self, request: web.Request) -> web.StreamResponse:
         """Send a request to its target at once and its answer back, as if nobody stood between."""
         try:
             route, incoming = self._sent_on(request)

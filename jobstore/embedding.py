@@ -21,7 +21,7 @@ from jobstore.assembly import (
     own_route,
     retention_of,
     route_of,
-    running,
+    served,
 )
 from jobstore.capture import Capture
 from jobstore.config import Config, load
@@ -234,7 +234,7 @@ class Jobs:
         apis = apis_of(config, store, router)
         front = application_of(apis)
         front.on_response_prepare.append(wire.as_given)
-        await stack.enter_async_context(running(front))
+        await served(stack, front)
         own = await own_route(stack, config, apis, access)
         assert own.pattern is not None
         ours = InProcess(_served(self._app), config.executor.cancel_grace)

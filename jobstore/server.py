@@ -17,13 +17,14 @@ from typing import Any
 
 from aiohttp import web
 
-from jobstore import clock, wire
+from jobstore import clock
 from jobstore.access import Access
 from jobstore.assembly import (
+    SERVING,
+    SHUTDOWN_SECONDS,
+    answering,
     apis_of,
-    application_of,
     background,
-    dismissing,
     in_process,
     own_route,
     retention_of,
@@ -35,6 +36,7 @@ from jobstore.config import Config, TargetSection
 from jobstore.config.limits import store_limits
 from jobstore.dialects.arango import ArangoHeader
 from jobstore.dialects.native import PreferHeader
+from jobstore.door import Door
 from jobstore.errors import CannotListen, ConfigError, NotOpen
 from jobstore.executor import Executor
 from jobstore.janitor import Janitor
@@ -137,10 +139,10 @@ async def serving(config: Config) -> AsyncIterator[Server]:
         capture = Capture(
             store, router, (ArangoHeader(), PreferHeader(store)), int(config.capture.body_limit)
         )
-        front = application_of(apis, access.middleware, capture.middleware)
-        front.on_response_prepare.append(wire.as_given)
-        front.on_shutdown.append(dismissing(store))
-        runner = await stack.enter_async_context(running(front))
+        door = Door(access, capture, await answering(stack, apis))
+        runner = web.ServerRunner(door.server(**SERVING), shutdown_timeout=SHUTDOWN_SECONDS)
+        await stack.enter_async_context(running(runner))
+        stack.callback(store.dismiss)  # before those are waited for who wait for their jobs
         await web.SockSite(runner, listening).start()
         yield Server(_url(listening), store, executor, config.executor.drain)
 

@@ -9,7 +9,9 @@ from dataclasses import replace
 from http import HTTPStatus
 from typing import Final
 
-from aiohttp import web
+from aiohttp import StreamReader, web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http import RawRequestMessage
 from multidict import CIMultiDict
 
 from jobstore.account import Identity
@@ -61,7 +63,40 @@ def _telling_broken() -> Iterator[None]:
         raise BodyBroken from error
 
 
-class _Incoming:
+class Incoming(web.Request):
+    """A request at the front door, where no application has seen it yet."""
+
+    @property
+    def continues(self) -> bool:
+        """Whether its sender waits for leave to send the body: RFC 9110 section 10.1.1."""
+        # An application that has routed it has given that leave already.
+        return self._match_info is None and "Expect" in self.headers
+
+    async def _prepare_hook(self, response: web.StreamResponse) -> None:
+        """Do what an application does with its signal `on_response_prepare`."""
+        await as_given(self, response)
+        await super()._prepare_hook(response)
+
+
+def incoming(
+    message: RawRequestMessage,
+    payload: StreamReader,
+    protocol: web.RequestHandler,
+    writer: AbstractStreamWriter,
+    task: "asyncio.Task[None]",
+) -> Incoming:
+    """Make a request of what aiohttp has parsed; a factory for its server."""
+    return Incoming(message, payload, protocol, writer, task, task.get_loop())
+
+
+async def _welcome(request: web.BaseRequest) -> None:
+    """Give leave to send the body, if its sender waits for that: somebody wants to read it."""
+    if isinstance(request, Incoming) and request.continues:
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0
+
+
+class _Body:
     """The body of a request, as it arrives."""
 
     def __init__(self, request: web.BaseRequest) -> None:
@@ -73,23 +108,29 @@ class _Incoming:
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         with _telling_broken():
+            await _welcome(self._request)
             async for chunk in self._request.content.iter_any():
                 yield chunk
+
+
+def path_of(request: web.BaseRequest) -> str:
+    """Return a request's path with query, as it was sent, byte for byte."""
+    path = request.raw_path
+    if path.startswith("/"):
+        return path
+    return request.rel_url.raw_path_qs or "/"  # absolute form, RFC 9112 section 3.2.2
 
 
 def received(request: web.BaseRequest) -> Request:
     """Read a request that came in over a socket; its body streams if it has one.
 
-    The path stays as it was sent, byte for byte; of the headers those stay that travel on.
+    Of the headers those stay that travel on.
     """
-    path = request.raw_path
-    if not path.startswith("/"):  # absolute form, RFC 9112 section 3.2.2
-        path = request.rel_url.raw_path_qs or "/"
     return Request(
         method=request.method,
-        path=path,
+        path=path_of(request),
         headers=end_to_end(tuple(request.headers.items())),
-        body=_Incoming(request) if request.body_exists else b"",
+        body=_Body(request) if request.body_exists else b"",
     )
 
 
@@ -103,6 +144,7 @@ async def gathered(request: web.BaseRequest) -> Request:
     if not 0 < (request.content_length or 0) <= _SMALL:
         return incoming
     with _telling_broken():
+        await _welcome(request)
         return replace(incoming, body=await request.content.read())
 
 

@@ -44,6 +44,7 @@ log = logging.getLogger(__name__)
 
 # How the paths of this API begin.
 OWN_PATHS: Final = re.compile(r"(?:/_db/[^/?]+)?/_(?:api|admin)/job(?:[/?]|$)")
+_BEGINNING: Final = re.compile(r"(?:/_db/[^/]+)?/_(?:api|admin)/job/?")
 
 _WANTED: Final[Mapping[str | None, bool]] = {"store": True, "true": False}
 _TEXT: Final = "text/plain; charset=utf-8"
@@ -130,7 +131,7 @@ class ArangoJobs:
             return _refusal(error)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        parts = [part for part in request.match_info.get("tail", "").split("/") if part]
+        parts = [part for part in _BEGINNING.sub("", request.path, 1).split("/") if part]
         match request.method, parts:
             case "PUT", [job_id]:
                 return await self._fetch(request, _existing(job_id))
