@@ -279,17 +279,27 @@ async def test_a_fetch_joins_the_commit_of_the_result_that_is_on_its_way(store_p
         assert body == b"hello"
 
 
+async def test_a_fetch_that_comes_a_moment_before_the_result_waits_for_it(
+    store_path: Path,
+) -> None:
+    async with opened(store_path) as store:
+        job_id = await store.submit(submission())
+        claim = await next_claim(store.work({"/": 1}))
+        fetching = await begun(taken(store, job_id))
+        await finish(store, claim)
+        delivery, body = await fetching
+        assert delivery
+        assert body == b"hello"
+
+
 async def test_a_fetch_that_comes_before_the_result_finds_nothing_and_takes_nothing(
     store_path: Path,
 ) -> None:
     async with opened(store_path) as store:
         job_id = await store.submit(submission())
         claim = await next_claim(store.work({"/": 1}))
-        with held_up(store_path):
-            fetching = await begun(taken(store, job_id))
-            finishing = await begun(finish(store, claim))
-        assert await fetching == (None, b"")
-        await finishing
+        assert await taken(store, job_id) == (None, b"")
+        await finish(store, claim)
         assert states(store_path) == {job_id: ("done", "held")}
 
 

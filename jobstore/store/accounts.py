@@ -1,17 +1,14 @@
 """Accounts in the store, and in the memory of a running server."""
 
-import sqlite3
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from jobstore.account import Account, Role, Token
 from jobstore.errors import AccountProblem
 from jobstore.store import account_statements as sql
-from jobstore.store import sqlite, statements
+from jobstore.store.glance import Glance
 from jobstore.store.sqlite import Statement
 from jobstore.store.transitions import LARGEST_ID
 from jobstore.store.writer import Operation, Transaction, Writer
@@ -35,34 +32,19 @@ class Roll:
     holders: Mapping[str, str] = field(default_factory=dict)
 
 
-@contextmanager
-def opened_accounts(path: Path, writer: Writer) -> Iterator["Accounts"]:
-    """Open the accounts of a store.
-
-    Args:
-        path: the store's file.
-        writer: the one writer.
-    """
-    connection = sqlite.connect(path, "rw", sqlite.READER_PRAGMAS)
-    with closing(connection):
-        yield Accounts(connection, path, writer)
-
-
 class Accounts:
     """Look accounts up in memory, and notice when any process has changed them.
 
-    Each request is somebody's, so a hop to another thread would cost too much: one small row, read
-    now and then on this thread, tells whether all accounts have to be read again.
+    Each request is somebody's: one small row, read now and then, tells whether all accounts have to
+    be read again.
 
     Args:
-        connection: a connection of its own.
-        path: the store's file, for messages.
+        glance: where to look.
         writer: the one writer.
     """
 
-    def __init__(self, connection: sqlite3.Connection, path: Path, writer: Writer) -> None:
-        self._connection = connection
-        self._path = path
+    def __init__(self, glance: Glance, writer: Writer) -> None:
+        self._glance = glance
         self._writer = writer
         self._roll = Roll()
         self._revision = -1
@@ -72,32 +54,23 @@ class Accounts:
         """Give all accounts, as they stood a moment ago at the most."""
         now = time.monotonic()
         if now - self._checked >= NOTICE_SECONDS:
-            revision = self.revision("accounts")
+            revision = self._glance.revision("accounts")
             if revision != self._revision:
                 self._roll, self._revision = self._read(), revision
             self._checked = now  # not before: what could not be read must not pass for no accounts
         return self._roll
 
-    def revision(self, of: str) -> int:
-        """Tell how often something was changed: the accounts, or the queue from outside."""
-        ((number,),) = self._rows(statements.REVISION, of=of)
-        return int(number)
-
     def _read(self) -> Roll:
-        accounts = [_account(row) for row in self._rows(sql.LIST)]
-        holders = {digest: name for _, name, _, _, digest in self._rows(sql.LIST_TOKENS)}
+        accounts = [_account(row) for row in self._glance.rows(sql.LIST)]
+        holders = {digest: name for _, name, _, _, digest in self._glance.rows(sql.LIST_TOKENS)}
         return Roll({account.name: account for account in accounts}, holders)
 
     def tokens(self) -> list[Token]:
         """List all tokens."""
         return [
             Token(id=token, account=account, label=label, created_at=created)
-            for token, account, label, created, _ in self._rows(sql.LIST_TOKENS)
+            for token, account, label, created, _ in self._glance.rows(sql.LIST_TOKENS)
         ]
-
-    def _rows(self, statement: Statement, **values: object) -> list[Any]:
-        with sqlite.translated(self._path):
-            return self._connection.execute(statement.sql, values).fetchall()
 
     async def _change(self, operation: Operation[T]) -> T:
         value = await self._writer.run(operation)

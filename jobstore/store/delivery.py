@@ -2,8 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from types import TracebackType
 
 from jobstore.errors import DeliveryRefused, JobNotFound
 from jobstore.job import Job
@@ -12,6 +12,7 @@ from jobstore.message import Response
 from jobstore.store import result_transitions, transitions
 from jobstore.store.bodies import Bodies, Spooled, StoredBody
 from jobstore.store.transitions import Kept
+from jobstore.store.upcoming import Upcoming
 from jobstore.store.writer import Transaction, Writer
 
 
@@ -28,17 +29,6 @@ class Delivery:
     response: Response | None
 
 
-@dataclass(slots=True, eq=False)
-class _Reader:
-    """Who asks for a result.
-
-    Args:
-        gone: whether nobody waits for it any more.
-    """
-
-    gone: bool = False
-
-
 class Deliveries:
     """Deliver results, each to one reader.
 
@@ -49,25 +39,50 @@ class Deliveries:
     Args:
         writer: where results are marked.
         bodies: where large ones are read.
+        upcoming: which results may be there in a moment.
     """
 
-    def __init__(self, writer: Writer, bodies: Bodies) -> None:
-        self._writer = writer
-        self._bodies = bodies
-        self._reserved: dict[int, _Reader] = {}
+    def __init__(self, writer: Writer, bodies: Bodies, upcoming: Upcoming) -> None:
+        self.writer = writer
+        self.bodies = bodies
+        self.upcoming = upcoming
+        self.readers: dict[int, Taking] = {}
 
     @property
     def reserved(self) -> list[int]:
         """The ids of results that are being read just now."""
-        return list(self._reserved)
+        return list(self.readers)
 
-    @asynccontextmanager
-    async def taken(self, job_id: int, scope: str | None = None) -> AsyncIterator[Delivery | None]:
-        """Take a result; leaving the context by an exception gives it back.
+    def taking(self, job_id: int, scope: str | None = None) -> "Taking":
+        """Take a result while the context lasts; leaving it by an exception gives it back.
 
         Args:
             job_id: the job.
             scope: whose it has to be, or None for anybody's.
+        """
+        return Taking(self, job_id, scope)
+
+
+class Taking:
+    """One reader's way to a result.
+
+    Args:
+        deliveries: where all readers are.
+        job_id: the job.
+        scope: whose it has to be, or None for anybody's.
+    """
+
+    __slots__ = ("_deliveries", "_handover", "_job_id", "_scope", "_taken")
+
+    def __init__(self, deliveries: Deliveries, job_id: int, scope: str | None) -> None:
+        self._deliveries = deliveries
+        self._job_id = job_id
+        self._scope = scope
+        self._handover: _Handover | None = None
+        self._taken: asyncio.Future[Kept | None]  # cancelled if nobody waits for it any more
+
+    async def __aenter__(self) -> Delivery | None:
+        """Take the result.
 
         Returns:
             the result, or None if the job has not ended yet.
@@ -75,55 +90,74 @@ class Deliveries:
         Raises:
             JobNotFound: no such job, or its result went to somebody else.
         """
-        reader = _Reader()
+        deliveries = self._deliveries
+        await deliveries.upcoming.ended(self._job_id)
+        self._taken = deliveries.writer.post(self._take, self._took)
         try:
-            kept = await self._taking(job_id, scope, reader)
-            if kept is None:
-                yield None
-                return
-            handover = _Handover(self._writer, job_id, taken=not isinstance(kept.content, Spooled))
-            try:
-                yield Delivery(kept.job, self._response(kept, handover))
-                handover.check()
-            except BaseException as error:
-                await asyncio.shield(self._give_back(job_id, _cause(error)))
-                raise
-        finally:
-            self._release(job_id, reader)
-
-    async def _taking(self, job_id: int, scope: str | None, reader: _Reader) -> Kept | None:
-        operation = self._writer.post(lambda tx: self._take(tx, job_id, scope, reader))
-        try:
-            return await asyncio.shield(operation)
+            kept = await self._taken
         except asyncio.CancelledError:
-            reader.gone = True
-            operation.add_done_callback(lambda done: self._undo(job_id, reader, done))
+            if not self._taken.cancelled() and not self._taken.exception():
+                self._return(self._taken.result())  # it had come in the very moment
             raise
-
-    def _release(self, job_id: int, reader: _Reader) -> None:
-        if self._reserved.get(job_id) is reader:
-            del self._reserved[job_id]
-
-    def _undo(self, job_id: int, reader: _Reader, done: "asyncio.Future[Kept | None]") -> None:
-        """Give back what was taken for a reader who was gone before it was committed."""
-        self._release(job_id, reader)
-        if not done.cancelled() and not done.exception() and done.result() is not None:
-            self._give_back(job_id, "the reader was gone")
-
-    def _give_back(self, job_id: int, because: str) -> "asyncio.Future[None]":
-        return self._writer.insist(lambda tx: result_transitions.give_back(tx, job_id, because))
-
-    def _take(
-        self, tx: Transaction, job_id: int, scope: str | None, reader: _Reader
-    ) -> Kept | None:
-        job = transitions.awaited(tx, job_id, scope)
-        if job.result is Result.NONE or reader.gone:
+        if kept is None:
             return None
-        if self._reserved.get(job_id, reader) is not reader:
+        at_once = not isinstance(kept.content, Spooled)
+        self._handover = _Handover(deliveries.writer, self._job_id, taken=at_once)
+        return Delivery(kept.job, self._response(kept, self._handover))
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Give the result back unless it was handed over.
+
+        Raises:
+            DeliveryRefused: it was not, or not wholly, read.
+        """
+        if self._handover is None:
+            return
+        try:
+            if error is None and not self._handover.taken:
+                error = DeliveryRefused(self._job_id)
+                raise error
+        finally:
+            try:
+                if error is not None:
+                    await asyncio.shield(self._give_back(_cause(error)))
+            finally:
+                self._release()
+
+    def _took(self, kept: Kept | None) -> None:
+        if self._taken.cancelled():
+            self._return(kept)
+
+    def _return(self, kept: Kept | None) -> None:
+        """Give back what was taken for a reader who was gone before it was committed."""
+        if kept is not None:
+            self._release()
+            self._give_back("the reader was gone")
+
+    def _give_back(self, because: str) -> "asyncio.Task[None]":
+        job_id = self._job_id
+        return self._deliveries.writer.insist(
+            lambda tx: result_transitions.give_back(tx, job_id, because)
+        )
+
+    def _release(self) -> None:
+        if self._deliveries.readers.get(self._job_id) is self:
+            del self._deliveries.readers[self._job_id]
+
+    def _take(self, tx: Transaction) -> Kept | None:
+        job_id, readers = self._job_id, self._deliveries.readers
+        kept = transitions.kept(tx, job_id, self._scope)
+        if kept.job.result is Result.NONE or self._taken.cancelled():
+            return None
+        if readers.get(job_id, self) is not self:
             raise JobNotFound(job_id)
-        kept = transitions.kept(tx, job)
         if isinstance(kept.content, Spooled):
-            self._reserved[job_id] = reader
+            readers[job_id] = self
         else:
             result_transitions.take(tx, job_id)
         return kept
@@ -137,7 +171,7 @@ class Deliveries:
             headers=kept.headers,
             body=kept.content
             if isinstance(kept.content, bytes)
-            else _HandedOver(self._bodies.stored(kept.content), handover),
+            else _HandedOver(self._deliveries.bodies.stored(kept.content), handover),
         )
 
 
@@ -151,10 +185,6 @@ class _Handover:
 
     async def take(self) -> None:
         self.taken = await self._writer.run(lambda tx: result_transitions.take(tx, self._job_id))
-        self.check()
-
-    def check(self) -> None:
-        """Refuse to call a result delivered that was not, or not wholly, read."""
         if not self.taken:
             raise DeliveryRefused(self._job_id)
 

@@ -11,7 +11,7 @@ from jobstore.clock import Clock
 from jobstore.errors import StoreError
 from jobstore.store import sqlite, transitions
 from jobstore.store import upkeep_statements as upkeep_sql
-from jobstore.store.accounts import Accounts, opened_accounts
+from jobstore.store.glance import Glance, glancing
 from jobstore.store.history import History
 from jobstore.store.lock import owned
 from jobstore.store.migrate import migrate
@@ -38,15 +38,15 @@ async def owned_store(
     limits = limits or Limits()
     with owned(path):
         await asyncio.to_thread(migrate, path)
-        async with _connections(path, limits.size, clock) as (writer, reader, accounts):
+        async with _connections(path, limits.size, clock) as (writer, reader, glance):
             boot = await writer.run(_begin_boot)
             queued = await writer.run(transitions.count_queued)
             history = History(reader, path)
             store = Store(
                 writer,
                 reader,
+                glance,
                 limits,
-                accounts,
                 history,
                 boot=boot,
                 queued=queued,
@@ -74,13 +74,13 @@ async def shared_store(
         StoreError: it is missing, foreign, of another version, or damaged.
     """
     sqlite.require(path)
-    async with _connections(path, 0, clock) as (writer, reader, accounts):
+    async with _connections(path, 0, clock) as (writer, reader, glance):
         queued = await writer.run(transitions.count_queued)
         yield Store(
             writer,
             reader,
+            glance,
             limits or Limits(),
-            accounts,
             History(reader, path),
             boot=0,
             queued=queued,
@@ -91,11 +91,11 @@ async def shared_store(
 @asynccontextmanager
 async def _connections(
     path: Path, max_size: int, clock: Clock
-) -> AsyncIterator[tuple[Writer, sqlite.Connection, Accounts]]:
+) -> AsyncIterator[tuple[Writer, sqlite.Connection, Glance]]:
     async with sqlite.writer(path, max_size) as connection, sqlite.reader(path) as reader:
         writer = Writer(connection, path, clock)
-        with opened_accounts(path, writer) as accounts:
-            yield writer, reader, accounts
+        with glancing(path) as glance:
+            yield writer, reader, glance
             await writer.drained()
 
 

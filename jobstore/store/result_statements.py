@@ -8,6 +8,7 @@ from jobstore.lifecycle import AWAITED, ENDED, Event, Result
 from jobstore.store import schema
 from jobstore.store.sqlite import Statement, constant, listed
 from jobstore.store.terms import (
+    JOB_COLUMNS,
     ZERO,
     in_scope,
     in_state,
@@ -38,10 +39,15 @@ RESTORE: Final = Statement(
     .values(fetched_at=null(), purgeable_at=null())
     .returning(_job.id)
 )
+_of_response: Final = (_response.reason, _response.headers, _response.content)
+RESPONSE_COLUMNS: Final = len(_of_response)
 GET_RESPONSE: Final = Statement(
-    select(_response.reason, _response.headers, _response.content).where(
-        _response.job_id == bindparam("job_id")
-    )
+    select(*_of_response).where(_response.job_id == bindparam("job_id"))
+)
+GET_KEPT: Final = Statement(
+    select(*_of_response, *JOB_COLUMNS)
+    .select_from(schema.JOB.outerjoin(schema.RESPONSE, _response.job_id == _job.id))
+    .where(this_job)
 )
 # What is kept of a request's headers says how its answer is to be read.
 GET_HEADERS: Final = Statement(

@@ -13,9 +13,11 @@ from jobstore.store import statements as sql
 from jobstore.store.bodies import Bodies
 from jobstore.store.codec import encode_ids
 from jobstore.store.delivery import Deliveries, Delivery
+from jobstore.store.glance import Glance
 from jobstore.store.sqlite import Connection, Statement
 from jobstore.store.steps import STEP
 from jobstore.store.transitions import LARGEST_ID
+from jobstore.store.upcoming import Upcoming
 from jobstore.store.watchers import Watchers
 from jobstore.store.writer import Transaction, Writer
 
@@ -43,18 +45,29 @@ class Results:
     Args:
         writer: the one writer.
         reader: a connection for reading.
+        glance: for quick looks.
         bodies: the large bodies.
         watchers: who wants to be told.
+        upcoming: which results may be there in a moment.
     """
 
-    def __init__(
-        self, writer: Writer, reader: Connection, bodies: Bodies, watchers: Watchers
+    def __init__(  # noqa: PLR0913 - it is put together in one place
+        self,
+        writer: Writer,
+        reader: Connection,
+        glance: Glance,
+        bodies: Bodies,
+        *,
+        watchers: Watchers,
+        upcoming: Upcoming,
     ) -> None:
         self._writer = writer
         self._reader = reader
+        self._glance = glance
         self._bodies = bodies
         self._watchers = watchers
-        self._deliveries = Deliveries(writer, bodies)
+        self._upcoming = upcoming
+        self._deliveries = Deliveries(writer, bodies, upcoming)
 
     async def peek(self, job_id: int, scope: str | None = None) -> Job:
         """Look at a job whose result may still be asked for.
@@ -62,7 +75,7 @@ class Results:
         Raises:
             JobNotFound: there is none.
         """
-        row = await self._reader.row(sql.GET_JOB, job_id=checked(job_id))
+        row = self._glance.row(sql.GET_JOB, job_id=checked(job_id))
         return transitions.if_awaited(job_id, row, scope)
 
     async def read(self, job_id: int, scope: str | None = None) -> Reading:
@@ -71,13 +84,12 @@ class Results:
         Raises:
             JobNotFound: there is none.
         """
-        checked(job_id)
+        await self._upcoming.ended(checked(job_id))
         return await self._writer.run(lambda tx: self._read(tx, job_id, scope))
 
     def _read(self, tx: Transaction, job_id: int, scope: str | None) -> Reading:
-        job = transitions.awaited(tx, job_id, scope)
-        kept = transitions.kept(tx, job)
-        response = None
+        kept = transitions.kept(tx, job_id, scope)
+        job, response = kept.job, None
         if job.status is not None and kept.content is not None:
             body = self._bodies.body(kept.content)
             response = Response(
@@ -91,7 +103,7 @@ class Results:
         Raises:
             JobNotFound: there is none whose result may still be asked for.
         """
-        row = await self._reader.row(sql.TAGGED, tag=tag, scope=scope)
+        row = self._glance.row(sql.TAGGED, tag=tag, scope=scope)
         if row is None:
             raise JobNotFound(tag)
         job_id: int = row[0]
@@ -119,7 +131,7 @@ class Results:
         Raises:
             JobNotFound: no such job, or its result is gone.
         """
-        return self._deliveries.taken(checked(job_id), scope)
+        return self._deliveries.taking(checked(job_id), scope)
 
     async def delete(self, job_id: int, scope: str | None = None) -> None:
         """Delete a result; the work goes on if it has not ended.

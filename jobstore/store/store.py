@@ -28,12 +28,14 @@ from jobstore.store.accounts import Accounts
 from jobstore.store.bodies import Bodies, Content
 from jobstore.store.definitions import Definitions
 from jobstore.store.dispatch import Dispatcher
+from jobstore.store.glance import Glance
 from jobstore.store.history import History
 from jobstore.store.results import Results, checked
 from jobstore.store.scheduling import Schedules
 from jobstore.store.sqlite import Connection
 from jobstore.store.steps import STEP
 from jobstore.store.transitions import Aftermath, Capture
+from jobstore.store.upcoming import Upcoming
 from jobstore.store.upkeep import Upkeep
 from jobstore.store.watchers import Watch, Watchers
 from jobstore.store.writer import Operation, Transaction, Writer
@@ -71,14 +73,15 @@ class Store:
     Args:
         writer: the one writer.
         reader: a connection for reading.
+        glance: for quick looks.
         limits: what it takes in.
-        accounts: who may ask.
         history: the same store, for people.
         boot: the number of this start of the server; 0 where no server runs.
         queued: how many jobs wait already.
         clock: what time it is.
 
     Attributes:
+        accounts: who may ask.
         definitions: the requests that are kept to be run again.
         schedules: when those run by themselves.
         results: what readers ask for.
@@ -89,18 +92,18 @@ class Store:
         self,
         writer: Writer,
         reader: Connection,
+        glance: Glance,
         limits: Limits,
-        accounts: Accounts,
         history: History,
         *,
         boot: int,
         queued: int,
         clock: Clock,
     ) -> None:
-        self.accounts = accounts
+        self.accounts = Accounts(glance, writer)
         self.history = history
         self._writer = writer
-        self._reader = reader
+        self._glance = glance
         self._limits = limits
         self._boot = boot
         self._accepting = True
@@ -111,17 +114,25 @@ class Store:
             reader,
             self._dispatcher,
             room=self._room,
-            revision=lambda: accounts.revision("schedules"),
+            revision=lambda: glance.revision("schedules"),
             secret=limits.secret,
             clock=clock,
         )
         self.definitions = Definitions(writer, reader, limits.secret, self.schedules.scheduled)
         self._watchers = Watchers()
-        self.results = Results(writer, reader, self._bodies, self._watchers)
+        self._upcoming = Upcoming()
+        self.results = Results(
+            writer,
+            reader,
+            glance,
+            self._bodies,
+            watchers=self._watchers,
+            upcoming=self._upcoming,
+        )
         self.upkeep = Upkeep(writer, reader, self._bodies, self._dispatcher, self._watchers, boot)
         self._reporting: set[JobHandle] = set()
         self._due = Alarm(clock)
-        self._noticed = accounts.revision("queue")
+        self._noticed = glance.revision("queue")
 
     # --- submit and run -------------------------------------------------------------------------
 
@@ -132,6 +143,8 @@ class Store:
             capacities: how many jobs of each target may run at once, by the target's name.
         """
         async for order in self._dispatcher.orders(capacities):
+            if isinstance(order, Claim):
+                self._upcoming.began(order.job_id)
             self._watchers.tell(order.job_id)
             yield order
 
@@ -155,7 +168,7 @@ class Store:
     async def noticed(self) -> None:
         """Wait until another process has put jobs in, and see to it that they run."""
         # Nobody can tell this process; a row that is read now and then has to.
-        while (revision := self.accounts.revision("queue")) == self._noticed:
+        while (revision := self._glance.revision("queue")) == self._noticed:
             self.schedules.notice()
             await asyncio.sleep(NOTICE_SECONDS)
         self._noticed = revision
@@ -263,6 +276,7 @@ class Store:
             elif has_slot:
                 self._run(submission, content, job_id)
             else:
+                self._upcoming.began(job_id)
                 self._dispatcher.enqueued(target)
                 self._due.set(submission.not_before)
 
@@ -384,6 +398,7 @@ class Store:
 
     async def _end(self, claim: Claim, operation: Operation[Aftermath]) -> None:
         posted = self._writer.post(operation, lambda done: self._ended(claim.job_id, done))
+        self._upcoming.ending(claim.job_id)  # so that whoever fetches the result shares the commit
         self._dispatcher.release(claim.target)  # so that the next claim shares the commit
         try:
             await posted

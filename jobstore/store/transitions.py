@@ -393,14 +393,24 @@ def if_visible(job_id: int, row: Sequence[Any] | None, scope: str | None = None)
     return job
 
 
-def kept(tx: Transaction, job: Job) -> Kept:
-    """Get what is kept of an ended job's response."""
-    row = tx.execute(results_sql.GET_RESPONSE, job_id=job.id).fetchone()
-    if row is None:
+def kept(tx: Transaction, job_id: int, scope: str | None) -> Kept:
+    """Get a job whose result somebody may still ask for, with what is kept of its response.
+
+    Args:
+        tx: the transaction.
+        job_id: the job.
+        scope: whose it has to be, or None for anybody's.
+
+    Raises:
+        JobNotFound: there is none.
+    """
+    row = tx.execute(results_sql.GET_KEPT, job_id=job_id).fetchone()
+    job = if_awaited(job_id, row and row[results_sql.RESPONSE_COLUMNS :], scope)
+    reason, headers, content = row[: results_sql.RESPONSE_COLUMNS]
+    if headers is None:
         return Kept(job)
-    reason, headers, content = row
     if content is None:
-        content = find_body(tx, job.id, "response")
+        content = find_body(tx, job_id, "response")
     return Kept(job, reason, decode_headers(headers), content)
 
 

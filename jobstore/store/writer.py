@@ -174,6 +174,7 @@ class Writer:
     async def _work_off(self) -> None:
         try:
             while self._waiting:
+                await asyncio.sleep(0)  # so that what comes in the same moment is there as well
                 async with self._turn:
                     batch, self._waiting = self._waiting, []
                     outcomes = await self._outcomes(batch)
@@ -187,14 +188,15 @@ class Writer:
         operations, now = [entry.operation for entry in batch], self._clock()
         try:
             try:
-                return await self._together(operations, now, any(entry.aside for entry in batch))
+                aside = any(entry.aside for entry in batch)
+                return await self._together(operations, now, aside=aside)
             except Exception as error:  # noqa: BLE001 - it is that of one of them
                 return await self._connection.call(_each_alone, operations, now, error)
         except Exception as error:  # noqa: BLE001 - told to everyone who waits
             return [_Outcome(error=error)] * len(batch)
 
     async def _together(
-        self, operations: Sequence[Operation[Any]], now: int, aside: bool
+        self, operations: Sequence[Operation[Any]], now: int, *, aside: bool
     ) -> list[_Outcome]:
         if aside:
             return await self._connection.call(_transact, operations, now)

@@ -1,0 +1,69 @@
+"""Which jobs may end any moment: whoever asks for their results had better wait than ask again."""
+
+import asyncio
+from collections import defaultdict
+from typing import Final
+
+# How long after its submission or its start a job counts as one of them. A client who asks in
+# vain asks again, which costs more than most jobs do.
+PATIENCE_SECONDS: Final = 0.03
+
+
+class Upcoming:
+    """The jobs that came or began a moment ago, and those who wait for their results.
+
+    There are never more of them than can come within that moment.
+    """
+
+    def __init__(self) -> None:
+        self._since: dict[int, float] = {}  # in the order of these times
+        self._waiting: defaultdict[int, set[asyncio.Future[None]]] = defaultdict(set)
+
+    def began(self, job_id: int) -> None:
+        """Note that a job has come, or that its work has begun."""
+        now = asyncio.get_running_loop().time()
+        self._since.pop(job_id, None)
+        self._since[job_id] = now
+        self._forget(now - PATIENCE_SECONDS)
+
+    def ending(self, job_id: int) -> None:
+        """Note that the end of a job is on its way to the disk."""
+        self._since.pop(job_id, None)
+        for waiting in self._waiting.pop(job_id, ()):
+            _wake(waiting)
+
+    async def ended(self, job_id: int) -> None:
+        """Wait until the end of a job is on its way to the disk, if that may be in a moment."""
+        since = self._since.get(job_id)
+        if since is None:
+            return
+        loop = asyncio.get_running_loop()
+        waiting = loop.create_future()
+        timer = loop.call_at(since + PATIENCE_SECONDS, _wake, waiting)
+        self._waiting[job_id].add(waiting)
+        try:
+            await waiting
+        finally:
+            timer.cancel()
+            self._leave(job_id, waiting)
+
+    def _leave(self, job_id: int, waiting: "asyncio.Future[None]") -> None:
+        others = self._waiting.get(job_id)
+        if others is not None:
+            others.discard(waiting)
+            if not others:
+                del self._waiting[job_id]
+
+    def _forget(self, before: float) -> None:
+        old = []
+        for job_id, since in self._since.items():
+            if since >= before:
+                break
+            old.append(job_id)
+        for job_id in old:
+            del self._since[job_id]
+
+
+def _wake(waiting: "asyncio.Future[None]") -> None:
+    if not waiting.done():
+        waiting.set_result(None)
