@@ -191,18 +191,29 @@ async def test_an_answer_that_breaks_off_on_its_way_through_breaks_the_clients_c
 # --- in process ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("path", "ending"),
-    [
-        ("/unhandled", (500, "done")),
-        ("/nothing", (500, "done")),
-        ("/timed-out", (504, "done")),
-        ("/too-late", (502, "failed")),
-        ("/too-short", (502, "failed")),
-        ("/gives-up", (502, "failed")),
-        ("/injected", (502, "failed")),
-    ],
-)
+async def test_what_a_target_says_unasked_is_the_answer_to_no_job(before: Before) -> None:
+    ended, said = asyncio.Event(), asyncio.Event()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            path = (await reader.readuntil(b"\r\n\r\n")).split()[1]
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(path), path))
+            if path == b"/first":
+                await ended.wait()
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nunasked")
+                await writer.drain()
+                said.set()
+
+    client = await before(talk)
+    first = await client.done("/first", method="POST")
+    ended.set()
+    await said.wait()
+    await client("GET", "/_api/job/done")  # by whose end what was said has arrived
+    second = await client.done("/second", method="POST")
+    for job_id, path in ((first, b"/first"), (second, b"/second")):
+        assert (await client("PUT", f"/_api/job/{job_id}")).body == path
+
+
 async def test_a_handler_that_fails_ends_its_job_and_no_other(
     serve: Serve, store_path: Path, http: ClientSession, path: str, ending: tuple[int, str]
 ) -> None:

@@ -198,11 +198,9 @@ class Writer:
     async def _together(
         self, operations: Sequence[Operation[Any]], now: int, *, aside: bool
     ) -> list[_Outcome]:
-        if aside:
-            return await self._connection.call(_transact, operations, now)
         connection = self._connection.here
-        if not begin(connection):  # another process writes just now
-            await self._connection.call(begin_patiently)
+        if aside or not begin(connection):  # since another process writes just now
+            return await self._connection.call(_transact, operations, now)
         outcomes = _execute(connection, operations, now)
         await self._connection.call(_commit)
         return outcomes

@@ -19,7 +19,6 @@ from aiohttp import (
     ConnectionTimeoutError,
     DummyCookieJar,
     ServerDisconnectedError,
-    TCPConnector,
 )
 from yarl import URL
 
@@ -39,6 +38,7 @@ from jobstore.message import (
     own_phrase,
     without,
 )
+from jobstore.targets.connector import QuietConnector
 
 # How long an idle connection is kept, in seconds. One that the service closes just as a request
 # goes out fails the job if its method is not idempotent, since RFC 9110 section 9.2.2 forbids to
@@ -84,7 +84,7 @@ class Upstream:
             connect: how long a connection may take to be made, in seconds.
         """
         async with ClientSession(
-            connector=TCPConnector(limit=0, keepalive_timeout=_IDLE),
+            connector=QuietConnector(limit=0, keepalive_timeout=_IDLE),
             timeout=ClientTimeout(total=None, sock_connect=connect),
             cookie_jar=DummyCookieJar(),
             skip_auto_headers=_AUTOMATIC,
