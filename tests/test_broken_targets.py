@@ -214,6 +214,18 @@ async def test_what_a_target_says_unasked_is_the_answer_to_no_job(before: Before
         assert (await client("PUT", f"/_api/job/{job_id}")).body == path
 
 
+@pytest.mark.parametrize(
+    ("path", "ending"),
+    [
+        ("/unhandled", (500, "done")),
+        ("/nothing", (500, "done")),
+        ("/timed-out", (504, "done")),
+        ("/too-late", (502, "failed")),
+        ("/too-short", (502, "failed")),
+        ("/gives-up", (502, "failed")),
+        ("/injected", (502, "failed")),
+    ],
+)
 async def test_a_handler_that_fails_ends_its_job_and_no_other(
     serve: Serve, store_path: Path, http: ClientSession, path: str, ending: tuple[int, str]
 ) -> None:
