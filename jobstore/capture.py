@@ -18,7 +18,7 @@ from jobstore.errors import (
 )
 from jobstore.handle import JobHandle
 from jobstore.job import Dialect, Submission
-from jobstore.message import Headers, Request, without
+from jobstore.message import Headers, Request, end_to_end, without
 from jobstore.store import Store
 from jobstore.targets.router import Route, Router
 
@@ -34,6 +34,10 @@ class AsyncHeader(Protocol):
     @property
     def dialect(self) -> Dialect:
         """The dialect whose way of asking it is."""
+
+    @property
+    def name(self) -> str:
+        """The header's name."""
 
     def asks(self, headers: MultiMapping[str]) -> bool | None:
         """Tell whether the result is wanted, or None if no job is asked for at all."""
@@ -94,11 +98,11 @@ class Capture:
             raise BodyTooLarge(self._body_limit)
         identity = wire.changing(request)
         key = idempotency.key_of(request.headers.getall(idempotency.HEADER, ()))
-        incoming = await wire.gathered(request)
-        route = self._router.owner(incoming.path)
-        travelling = self._travelling(incoming.headers)
+        path, body = wire.path_of(request), await wire.gathered(request)
+        route = self._router.owner(path)
+        headers = route.travelling(self._travelling(request))
         return Submission(
-            request=incoming.with_headers(route.travelling(travelling)),
+            request=Request(method=request.method, path=path, headers=headers, body=body),
             target=route.name,
             dialect=asking.dialect,
             owner=identity.name,
@@ -106,14 +110,16 @@ class Capture:
             key=key,
         )
 
-    def _travelling(self, headers: Headers) -> Headers:
+    def _travelling(self, request: web.Request) -> Headers:
         """Return the headers that go on to the target; no way of asking for a job does.
 
         Neither does the key under which it is asked for: the target has the job's id.
         """
+        headers = end_to_end(tuple(request.headers.items()))
         for asking in self._async_headers:
-            headers = asking.strip(headers)
-        return without(headers, _KEY)
+            if asking.name in request.headers:
+                headers = asking.strip(headers)
+        return without(headers, _KEY) if idempotency.HEADER in request.headers else headers
 
     async def relayed(self, request: web.Request) -> web.StreamResponse:
         """Send a request to its target at once and its answer back, as if nobody stood between."""

@@ -154,13 +154,16 @@ class Executor:
     async def _run(self, claim: Claim, running: _Running) -> None:
         try:
             async with AsyncExitStack() as kept:
+                route = self._router.resolve(claim.request.path)
                 running.stoppable = True
                 cancelled = running.handle.cancelled
                 outcome = (
-                    Stopped() if cancelled else await self._attempt(claim, running.handle, kept)
+                    Stopped()
+                    if cancelled
+                    else await self._attempt(claim, route, running.handle, kept)
                 )
                 running.stoppable = False
-                if not await self._retried(claim, outcome):
+                if not await self._retried(claim, route, outcome):
                     await self._end(claim, outcome)
         except StoreError as error:
             # The job stays claimed; the next start finds it and recovers it.
@@ -171,9 +174,10 @@ class Executor:
             if self._running.get(claim.job_id) is running:  # and not the next attempt
                 del self._running[claim.job_id]
 
-    async def _attempt(self, claim: Claim, handle: JobHandle, kept: AsyncExitStack) -> Outcome:
+    async def _attempt(
+        self, claim: Claim, route: Route | None, handle: JobHandle, kept: AsyncExitStack
+    ) -> Outcome:
         """Ask the target and take its answer in, which lasts as long as what it is kept in."""
-        route = self._router.resolve(claim.request.path)
         if route is None:
             return Failed(Failure.UNREACHABLE, "no target is configured for this path")
         seconds = claim.timeout or route.timeout
@@ -199,9 +203,8 @@ class Executor:
             log.exception("job %d", claim.job_id, extra=_about("attempt", claim))
             return Failed(Failure.BROKEN, "the answer could not be taken in: see the server's log")
 
-    async def _retried(self, claim: Claim, outcome: Outcome) -> bool:
+    async def _retried(self, claim: Claim, route: Route | None, outcome: Outcome) -> bool:
         """Queue a job again if it has failed for a passing reason and may be repeated."""
-        route = self._router.resolve(claim.request.path)
         if route is None or isinstance(outcome, Stopped):
             return False
         if not may_repeat(claim.request.method, claim.replay or route.replay):

@@ -5,7 +5,6 @@ import socket
 import struct
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from http import HTTPStatus
 from typing import Final
 
@@ -17,6 +16,7 @@ from multidict import CIMultiDict
 from jobstore.account import Identity
 from jobstore.errors import BodyBroken, BodyTooLarge, Forbidden, JobstoreError
 from jobstore.message import (
+    Body,
     Headers,
     Request,
     Response,
@@ -74,8 +74,9 @@ class Incoming(web.Request):
 
     async def _prepare_hook(self, response: web.StreamResponse) -> None:
         """Do what an application does with its signal `on_response_prepare`."""
-        await as_given(self, response)
-        await super()._prepare_hook(response)
+        take_back(response)
+        if self._match_info is not None:
+            await super()._prepare_hook(response)
 
 
 def incoming(
@@ -134,18 +135,19 @@ def received(request: web.BaseRequest) -> Request:
     )
 
 
-async def gathered(request: web.BaseRequest) -> Request:
-    """Read a request as `received` does, but a small body at once: that costs less than streaming.
+async def gathered(request: web.BaseRequest) -> Body:
+    """Read a small body at once, which costs less than streaming; give a larger one as it is.
 
     Raises:
         BodyBroken: the body ended before its announced end.
     """
-    incoming = received(request)
+    if not request.body_exists:
+        return b""
     if not 0 < (request.content_length or 0) <= _SMALL:
-        return incoming
+        return _Body(request)
     with _telling_broken():
         await _welcome(request)
-        return replace(incoming, body=await request.content.read())
+        return await request.content.read()
 
 
 async def whole(request: web.BaseRequest, limit: int) -> bytes:
@@ -272,6 +274,11 @@ def unauthorized() -> web.Response:
 
 async def as_given(_: web.Request, response: web.StreamResponse) -> None:
     """Take back what aiohttp has added to a relayed response; a signal before each response."""
+    take_back(response)
+
+
+def take_back(response: web.StreamResponse) -> None:
+    """Take back what aiohttp has added to a relayed response."""
     given = response.get(_GIVEN)
     if given is not None:
         for name in _ADDED:

@@ -56,9 +56,7 @@ async def executing(store: Store, target: Patient, **limits: Any) -> AsyncIterat
 
 async def ended(store: Store, job_id: int) -> Job:
     """Wait until a job has ended."""
-    while (job := await store.results.peek(job_id)).finished_at is None:
-        pass
-    return job
+    return await store.ended(job_id, 60)
 
 
 # --- what an attempt comes to -------------------------------------------------------------------

@@ -101,7 +101,8 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Connectio
     path: Path = tmp_path_factory.mktemp("lifecycle") / "jobs.db"
     migrate(path)
     with closing(sqlite.connect(path, "rw", sqlite.WRITER_PRAGMAS)) as connection:
-        connection.execute(upkeep_sql.BOOT.sql, {"now": START, "pid": 1, "version": "1"})
+        boot = {"now": START, "pid": 1, "version": "1"}
+        connection.execute(upkeep_sql.BOOT.sql, upkeep_sql.BOOT.bound(boot))
         yield connection
 
 

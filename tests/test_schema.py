@@ -29,7 +29,8 @@ def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Con
     path = tmp_path_factory.mktemp("schema") / "jobs.db"
     migrate(path)
     with closing(sqlite.connect(path, "rw", sqlite.WRITER_PRAGMAS)) as connection:
-        connection.execute(upkeep_sql.BOOT.sql, {"now": START, "pid": 1, "version": "1"})
+        boot = {"now": START, "pid": 1, "version": "1"}
+        connection.execute(upkeep_sql.BOOT.sql, upkeep_sql.BOOT.bound(boot))
         yield connection
 
 
@@ -231,7 +232,7 @@ def test_the_timeline_shows_a_jobs_own_times_and_its_events_as_one_history(
     }
     job_id = insert(file, a_job("done", "taken", **times))
     note = {"job_id": job_id, "now": START + SECOND, "event": "recovered", "detail": "killed"}
-    file.execute(sql.NOTE.sql, note)
+    file.execute(sql.NOTE.sql, sql.NOTE.bound(note))
     found = file.execute("SELECT at, event, detail FROM timeline WHERE job_id = 1 ORDER BY at")
     assert found.fetchall() == [
         (START, "submitted", None),
@@ -292,7 +293,7 @@ def named(name: str) -> Statement:
 
 def plan(file: sqlite3.Connection, text: str) -> str:
     """Say how SQLite would execute a statement."""
-    values = dict.fromkeys(re.findall(r":(\w+)", text))
+    values = [None] * text.count("?")
     return "\n".join(step[3] for step in file.execute(f"EXPLAIN QUERY PLAN {text}", values))
 
 

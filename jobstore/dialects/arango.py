@@ -34,7 +34,7 @@ from jobstore.errors import (
 )
 from jobstore.job import Dialect, Job
 from jobstore.lifecycle import Result, State
-from jobstore.message import Headers, Response, without
+from jobstore.message import Headers, Response, header, without
 from jobstore.store import Delivery, Store
 
 ASYNC: Final = "x-arango-async"
@@ -80,6 +80,7 @@ class ArangoHeader:
     """``x-arango-async: store`` keeps the result, ``true`` does not, anything else is nothing."""
 
     dialect = Dialect.ARANGO
+    name = ASYNC
 
     def asks(self, headers: MultiMapping[str]) -> bool | None:
         """Tell whether the result is wanted, or None if no job is asked for at all."""
@@ -167,9 +168,10 @@ class ArangoJobs:
             if delivery is None:
                 return _empty(204, dict(applied))
             response = delivery.response or _stand_in(delivery)
-            # A job may itself have fetched a result, whose id is not this one's.
-            kept = replace(response, headers=without(response.headers, (ASYNC_ID,)))
-            return await wire.deliver(request, kept, ((ASYNC_ID, str(job_id)), *applied))
+            if header(response.headers, ASYNC_ID):
+                # The job has itself fetched a result, whose id is not this one's.
+                response = replace(response, headers=without(response.headers, (ASYNC_ID,)))
+            return await wire.deliver(request, response, ((ASYNC_ID, str(job_id)), *applied))
 
 
 class _BadParameterError(Exception):

@@ -193,7 +193,8 @@ def _begin(tx: Transaction, side: Side, opened: _Open) -> int:
 
 
 def _chunk(connection: sqlite3.Connection, body_id: int, seq: int) -> bytes:
-    row = connection.execute(bodies_sql.GET_CHUNK.sql, {"body_id": body_id, "seq": seq}).fetchone()
+    values = bodies_sql.GET_CHUNK.bound({"body_id": body_id, "seq": seq})
+    row = connection.execute(bodies_sql.GET_CHUNK.sql, values).fetchone()
     if row is None:
         raise BodyGone
     data: bytes = row[0]

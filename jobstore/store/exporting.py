@@ -171,7 +171,7 @@ def _grouped(
 ) -> dict[int, list[Any]]:
     """Read the rows that belong to each job."""
     rows: defaultdict[int, list[Any]] = defaultdict(list)
-    for row in connection.execute(statement.sql, {"ids": encode_ids(ids)}):
+    for row in connection.execute(statement.sql, statement.bound({"ids": encode_ids(ids)})):
         rows[row[0]].append(row)
     return rows
 

@@ -29,7 +29,7 @@ class Glance:
             StoreError: the file cannot be read.
         """
         with sqlite.translated(self._path):
-            return self._connection.execute(statement.sql, values).fetchall()
+            return self._connection.execute(statement.sql, statement.bound(values)).fetchall()
 
     def row(self, statement: Statement, **values: object) -> Any:
         """Execute a statement as `rows` does, and give its first row, or None."""

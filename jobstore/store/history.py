@@ -322,7 +322,7 @@ class History:
 
     async def _rows(self, statement: Statement, **values: object) -> list[Any]:
         with sqlite.translated(self._path):
-            return list(await self._reader.execute_fetchall(statement.sql, values))
+            return list(await self._reader.execute_fetchall(statement.sql, statement.bound(values)))
 
 
 class _KeptBody:

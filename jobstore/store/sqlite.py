@@ -5,7 +5,7 @@ Whatever another database would say differently stands in this module.
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
@@ -78,7 +78,7 @@ _FULL: Final = frozenset(
 )
 _PRIMARY_CODE_MASK: Final = 0xFF
 
-_DIALECT: Final = dialect(paramstyle="named")
+_DIALECT: Final = dialect(paramstyle="qmark")
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -91,10 +91,11 @@ class Statement:
         element: the statement; its named parameters are bound at each execution.
 
     Attributes:
-        sql: the text, with its parameters as ``:name``.
+        sql: the text, with a ``?`` for each of its parameters: SQLite's driver binds a place in
+            half the time that it needs for a name.
     """
 
-    __slots__ = ("sql",)
+    __slots__ = ("_names", "sql")
 
     def __init__(self, element: ClauseElement) -> None:
         compiled = element.compile(dialect=_DIALECT)
@@ -102,6 +103,15 @@ class Statement:
         if hidden:
             raise AssertionError(f"values that nobody will bind: {hidden}")
         self.sql = str(compiled)
+        self._names = tuple(getattr(compiled, "positiontup", None) or ())
+
+    def bound(self, values: Mapping[str, object]) -> list[object]:
+        """Give the values of the parameters in their order.
+
+        Args:
+            values: by the parameters' names.
+        """
+        return [values[name] for name in self._names]
 
 
 class Connection(aiosqlite.Connection):
@@ -128,7 +138,7 @@ class Connection(aiosqlite.Connection):
 
     async def rows(self, statement: Statement, **values: object) -> list[Any]:
         """Execute a statement with values for its parameters, and give all its rows."""
-        return list(await self.execute_fetchall(statement.sql, values))
+        return list(await self.execute_fetchall(statement.sql, statement.bound(values)))
 
     async def row(self, statement: Statement, **values: object) -> Any:
         """Execute a statement as `rows` does, and give its first row, or None."""

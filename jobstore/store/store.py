@@ -308,7 +308,9 @@ class Store:
         return transitions.submit(tx, submission, content, self._limits.secret, boot)
 
     def _run(self, submission: Submission, content: Content, job_id: int) -> None:
-        request = replace(submission.request, body=self._bodies.body(content))
+        request = submission.request
+        if not isinstance(request.body, bytes):
+            request = replace(request, body=self._bodies.body(content))
         claim = Claim(
             job_id=job_id,
             attempt=1,

@@ -45,7 +45,7 @@ class Transaction:
 
     def execute(self, statement: Statement, **values: object) -> sqlite3.Cursor:
         """Execute a statement with values for its parameters."""
-        return self.connection.execute(statement.sql, values)
+        return self.connection.execute(statement.sql, statement.bound(values))
 
     def insert(self, statement: Statement, **values: object) -> int:
         """Execute an INSERT of one row and return the row's id."""

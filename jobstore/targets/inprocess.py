@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from typing import Final, NoReturn, cast
 
 from aiohttp import StreamReader, web
@@ -120,6 +121,7 @@ def _raw(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
+@lru_cache(maxsize=1024)  # most paths are asked for again and again
 def _url(path: str) -> URL:
     """Return a request target as aiohttp's parser does, with nothing normalised."""
     if not path.startswith("/"):

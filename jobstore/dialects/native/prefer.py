@@ -23,6 +23,7 @@ class PreferHeader:
     """
 
     dialect = Dialect.NATIVE
+    name = prefer.HEADER
 
     def __init__(self, store: Store) -> None:
         self._store = store
