@@ -1,5 +1,6 @@
 import asyncio
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -155,6 +156,38 @@ async def test_a_writer_is_idle_once_it_is_drained(desk: Desk) -> None:
     await desk.writer.drained()
     assert desk.writer.idle
     assert desk.words() == ["one", "two"]
+
+
+async def test_only_what_may_take_long_leaves_the_loops_thread(desk: Desk) -> None:
+    def where(_: Transaction) -> int:
+        return threading.get_ident()
+
+    assert await desk.writer.run(where) == threading.get_ident()
+    assert await desk.writer.run(where, aside=True) != threading.get_ident()
+    assert await desk.writer.insist(where, aside=True) != threading.get_ident()
+
+
+async def test_the_loop_goes_on_while_another_process_writes(desk: Desk) -> None:
+    with held_up(desk.path):
+        waiting = desk.writer.post(write("word"))
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert not waiting.done()
+    await waiting
+    assert desk.words() == ["word"]
+
+
+async def test_a_function_between_transactions_waits_for_the_one_that_runs(desk: Desk) -> None:
+    with held_up(desk.path):
+        posted = desk.writer.post(write("word"))
+        await set_out()
+        counting = asyncio.create_task(
+            desk.writer.call(lambda file: file.execute("SELECT count(*) FROM word").fetchone())
+        )
+        await set_out()
+        assert not counting.done()
+    await posted
+    assert await counting == (1,)
 
 
 # --- what can go wrong with the file ------------------------------------------------------------
