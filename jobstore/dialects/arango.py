@@ -162,11 +162,19 @@ class ArangoJobs:
         scope = wire.changing(request).scope
         seconds = prefer.wait(request.headers.getall(prefer.HEADER, ()))
         applied = prefer.applied(seconds)
-        if seconds is not None:
+        answer = await self._delivered(request, job_id, scope, applied)
+        if answer is None and seconds:
             await self._store.ended(job_id, seconds, scope)
+            answer = await self._delivered(request, job_id, scope, applied)
+        return answer or _empty(204, dict(applied))
+
+    async def _delivered(
+        self, request: web.Request, job_id: int, scope: str | None, applied: Headers
+    ) -> web.StreamResponse | None:
+        """Answer with a result, or return None if the job has not ended."""
         async with self._store.results.take(job_id, scope) as delivery:
             if delivery is None:
-                return _empty(204, dict(applied))
+                return None
             response = delivery.response or _stand_in(delivery)
             if header(response.headers, ASYNC_ID):
                 # The job has itself fetched a result, whose id is not this one's.
