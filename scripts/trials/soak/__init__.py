@@ -1,0 +1,1 @@
+"""An hour of everything at once against one server, and what becomes of it meanwhile."""
