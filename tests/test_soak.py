@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+
 from trials.soak.chart import smooth, spread
 from trials.soak.load import MOST_AT_ONCE, Load
 from trials.soak.sampling import Sample

@@ -20,7 +20,7 @@ def peak_memory(pid: int) -> int:
 
 def descriptors(pid: int) -> int:
     """Count what a process has open."""
-    return len(os.listdir(f"/proc/{pid}/fd"))
+    return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
 
 
 def cpu_seconds(pid: int) -> float:

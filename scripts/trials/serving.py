@@ -47,9 +47,7 @@ class Server:
         return self.process.wait(STOP_SECONDS)
 
 
-def start(
-    *arguments: str, folder: Path, environment: Mapping[str, str] | None = None
-) -> Server:
+def start(*arguments: str, folder: Path, environment: Mapping[str, str] | None = None) -> Server:
     """Start a Python program that prints its URL once it answers.
 
     Args:
