@@ -1,26 +1,121 @@
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-BENCHMARK: Final = Path(__file__).parents[1] / "scripts" / "benchmark.py"
+import pytest
+
+ROOT: Final = Path(__file__).parents[1]
+# As little as gives a figure for everything.
+SIZE: Final = (
+    *("--rounds", "1", "--seconds", "0.05", "--scale", "0.001"),
+    *("--connections", "2", "--growth", "0", "100000"),
+)
+# What is chosen, and the rows that it gives.
+RATES: Final = {
+    "bare": ["bare 202, 2 connections, " + size for size in ("no body", "1 KiB", "64 KiB")],
+    "submit": ["durable submit, 2 connections, " + size for size in ("no body", "1 KiB", "64 KiB")],
+    "cycle": ["full cycle, polling, 2 connections, 1 KiB"],
+    "longpoll": ["full cycle, long-polling, 2 connections, 1 KiB"],
+}
+WAYS: Final = {
+    "upstream": ["cycle through an upstream, polling, 2 connections, 1 KiB"],
+    "upstream-longpoll": ["cycle through an upstream, long-polling, 2 connections, 1 KiB"],
+    "kinetica": ["cycle in Kinetica's dialect, 2 connections, 1 KiB"],
+    "password": ["cycle with a password, 2 connections, 1 KiB"],
+    "token": ["cycle with a token, 2 connections, 1 KiB"],
+    "definitions": ["cycle beside 10 definitions, 2 connections, 1 KiB"],
+    "passthrough": [
+        f"{what}, {connections}, {size}"
+        for connections in ("1 connection", "2 connections")
+        for size in ("1 KiB", "64 KiB")
+        for what in ("the upstream itself", "pass-through")
+    ],
+}
+FILES: Final = {
+    "growth": [f"full cycle after {jobs} jobs, 2 connections, 1 KiB" for jobs in (0, 100)],
+    "drain": ["drain of 100 jobs, while 2 clients submit"],
+    "restart": [
+        "start to first job, empty file",
+        "start to first job, 1,000 queued, 100 running",
+        "memory after a start, 1,000 queued, 100 running",
+    ],
+    "purge": ["purge of 100 payloads"],
+    "forget": ["removal of 100 jobs"],
+    "expire": ["expiry of 100 results"],
+}
+SIZES: Final = {
+    "body": ["plain file of 268,435 bytes, synced", "body of 268,435 bytes"],
+    "start": ["start of the bare server", "start of jobstore"],
+    "memory": [
+        "memory of the bare server at rest",
+        "memory of jobstore at rest",
+        "memory of the bare server under load, 2 connections",
+        "memory of jobstore under load, 2 connections",
+    ],
+    "inprocess": ["call of a handler over loopback", "call of a handler in process"],
+}
+PEERS: Final = {
+    "huey": "the peer huey, SQLite with fsync, 2 connections, 1 KiB",
+    "saq": "the peer SAQ, Redis with fsync, 2 connections, 1 KiB",
+    "arq": "the peer arq, Redis with fsync, 2 connections, 1 KiB",
+    "procrastinate": "the peer procrastinate, PostgreSQL, 2 connections, 1 KiB",
+}
 
 
-def test_the_benchmark_measures_every_row(tmp_path: Path) -> None:
-    output = tmp_path / "rows.json"
-    size = ["--seconds", "0.1", "--rounds", "1", "--connections", "2"]
-    size += ["--body-mib", "4", "--definitions", "3"]
-    subprocess.run([sys.executable, BENCHMARK, *size, "--json", output], check=True)
+def bench(*arguments: str | Path) -> list[str]:
+    """Run the benchmark as its launcher does, and return the lines that it prints."""
+    done = subprocess.run(
+        [sys.executable, "-m", "trials.bench", *arguments],
+        check=True,
+        env=os.environ | {"PYTHONPATH": f"{ROOT / 'scripts'}{os.pathsep}{ROOT}"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    return done.stdout.splitlines()
+
+
+def measured(keys: Sequence[str], folder: Path) -> tuple[list[str], list[str]]:
+    """Measure rows; return their names, and the lines that were printed."""
+    output = folder / "rows.json"
+    lines = bench("--rows", *keys, *SIZE, "--json", output)
     rows = json.loads(output.read_text())["rows"]
-    assert [row["row"] for row in rows] == [
-        "bare 202",
-        "durable submit",
-        "full cycle",
-        "in Kinetica's dialect",
-        "with a password",
-        "with a token",
-        "beside 3 definitions",
-        "4 MiB body in and out",
-    ]
-    assert all(row["per_second"] > 0 for row in rows[:-1])
+    assert all(row["value"]["median"] > 0 for row in rows)
+    assert all((row["ratio"] is None) == (row["to"] is None) for row in rows)
+    return [row["name"] for row in rows], lines
+
+
+@pytest.mark.parametrize("group", [RATES, WAYS, FILES, SIZES], ids="-".join)
+def test_every_row_is_measured(group: dict[str, list[str]], tmp_path: Path) -> None:
+    names, lines = measured([*group], tmp_path)
+    assert sorted(names) == sorted(name for part in group.values() for name in part)
+    assert all(any(line.startswith(name) for line in lines) for name in names)
+
+
+def test_peers_are_measured_or_it_is_said_what_they_lack(tmp_path: Path) -> None:
+    names, lines = measured([*PEERS], tmp_path)
+    for key, name in PEERS.items():
+        assert name in names or any(line.startswith(f"{key} is left out, ") for line in lines)
+
+
+def test_two_runs_are_compared_and_one_becomes_a_table(tmp_path: Path) -> None:
+    measured(["inprocess"], tmp_path)
+    run = tmp_path / "rows.json"
+    other = tmp_path / "other.json"
+    slower = json.loads(run.read_text())
+    (row,) = [row for row in slower["rows"] if row["ratio"]]
+    row["ratio"] = {name: 2 * value for name, value in row["ratio"].items()}
+    other.write_text(json.dumps(slower))
+    *_, same = bench("compare", run, run)
+    *_, compared = bench("compare", run, other)
+    assert same.startswith(row["name"])
+    assert same.endswith("+0.0%")
+    assert compared.split()[-2:] == ["+100.0%", "differs"]
+    machine, empty, *table = bench("table", run)
+    assert slower["command"] in machine
+    assert not empty
+    assert table[-1].startswith(f"| {row['name']} | ")
+    assert len({line.count("|") for line in table}) == 1

@@ -1,0 +1,1 @@
+"""How fast jobstore is, in relation to what is possible in the same minute on the same machine."""

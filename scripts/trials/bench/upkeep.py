@@ -1,0 +1,107 @@
+"""How long jobstore cleans up, and how long everybody else has to wait meanwhile."""
+
+import json
+import shutil
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Final, TypeAlias
+
+from trials.bench import loads, stock
+from trials.bench.figures import Case, Row, Sample, row
+from trials.bench.plan import Plan, Yard
+from trials.bench.questions import ask, await_true
+from trials.serving import Server
+
+# Does the work; returns when it has begun and when it has ended.
+_Work: TypeAlias = Callable[[], tuple[float, float]]
+
+KEYS: Final = ("purge", "forget", "expire")
+_JOBS: Final = 100_000
+# How long a server has for its start, in seconds.
+_START: Final = 1.5
+# How long one of the rounds is in which somebody writes during the work, in seconds.
+_WINDOW: Final = 0.2
+# For what a server keeps it, and the question whether a job was worked on.
+_CLEANINGS: Final = {
+    "purge": ("fetched", "SELECT purgeable_at IS NULL FROM job WHERE id = {}"),
+    "forget": ("history", "SELECT NOT EXISTS (SELECT 1 FROM job WHERE id = {})"),
+}
+
+
+def rows(plan: Plan) -> Iterator[Row]:
+    """Measure what is wanted."""
+    jobs = plan.many(_JOBS)
+    for key, what, make, measure in (
+        ("purge", "purge of {:,} payloads", stock.taken, partial(_cleaned, "purge")),
+        ("forget", "removal of {:,} jobs", stock.taken, partial(_cleaned, "forget")),
+        ("expire", "expiry of {:,} results", stock.held, _expired),
+    ):
+        if plan.wants(key):
+            with plan.yard() as yard:
+                make(plan, yard, "stock", jobs)
+                case = Case(key, what.format(jobs), "s", partial(measure, plan, yard, jobs))
+                yield row(case, [case.measure() for _ in range(plan.rounds)])
+
+
+def _cleaned(key: str, plan: Plan, yard: Yard, jobs: int) -> Sample:
+    """Let a server clean up by itself, some time after its start."""
+    ended = _fresh(yard)
+    setting, question = _CLEANINGS[key]
+    kept = time.time() - ended + _START + plan.seconds
+    settings = {f"retention__{setting}": f"{kept:.3f}", "retention__interval": "0.1"}
+
+    def work() -> tuple[float, float]:
+        # The first job was copied: it is as old as the last of its copies.
+        begun = await_true(yard.file("again"), question.format(min(jobs, 2)))
+        return begun, await_true(yard.file("again"), question.format(jobs))
+
+    with yard.serving("again", **settings) as server:
+        return _beside(plan, server, work)
+
+
+def _expired(plan: Plan, yard: Yard, jobs: int) -> Sample:  # noqa: ARG001 - as the one above
+    """Ask a server to expire all results."""
+    stamp = _fresh(yard) + 1e-6
+    with yard.serving("again") as server:
+        url = f"{server.url}/_api/job/expired?stamp={stamp:f}"
+        request = urllib.request.Request(url, method="DELETE")  # noqa: S310 - it is our own server
+
+        def work() -> tuple[float, float]:
+            begun = time.perf_counter()
+            with urllib.request.urlopen(request) as answer:  # noqa: S310
+                assert json.load(answer) == {"result": True}
+            return begun, time.perf_counter()
+
+        return _beside(plan, server, work)
+
+
+def _fresh(yard: Yard) -> float:
+    """Take a copy of the file; return when the last of its jobs has ended, in UNIX time."""
+    for old in yard.folder.glob("again.db*"):
+        old.unlink()
+    shutil.copy(yard.file("stock"), yard.file("again"))
+    stock.sync(yard.file("again"))
+    return ask(yard.file("again"), "SELECT max(coalesce(fetched_at, finished_at)) FROM job") / 1e6
+
+
+def _beside(plan: Plan, server: Server, work: _Work) -> Sample:
+    """Submit one job after the other, before the work and during it."""
+    load = loads.submit().on(server.port)
+    quiet = plan.drive(load.lasting(plan.seconds))
+    stalls: list[tuple[float, float]] = []
+    with ThreadPoolExecutor(1) as pool:
+        working = pool.submit(work)
+        over = False
+        while not over:
+            over = working.done()  # and then once more, so that the last one ends after the work
+            outcome = plan.drive(load.lasting(_WINDOW))
+            stalls.append((time.perf_counter(), outcome.worst))
+        begun, ended = working.result()
+    more = {
+        "worst_stall_ms": max(worst for at, worst in stalls if at > begun),
+        "worst_before_ms": quiet.worst,
+    }
+    return Sample(ended - begun, more=more)
