@@ -1,0 +1,174 @@
+"""An HTTP client that repeats nothing by itself, and that can leave in the middle of anything."""
+
+import asyncio
+import re
+import socket
+import struct
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass, field, replace
+from http import HTTPStatus
+from typing import Any, Final, TypeVar
+
+# struct linger of socket(7): closing resets the connection.
+_AT_ONCE: Final = struct.pack("ii", 1, 0)
+_LARGEST_HEAD: Final = 256 * 1024
+# A server that takes longer for any answer hangs.
+_PATIENCE_SECONDS: Final = 20.0
+_STATUS: Final = re.compile(rb"HTTP/1\.1 (\d{3}) ")
+_WITHOUT_BODY: Final = frozenset({204, 304})
+
+Address = tuple[str, int]
+T = TypeVar("T")
+
+
+class BrokenError(Exception):
+    """The connection broke before the answer was read to its end."""
+
+
+class HungError(BrokenError):
+    """No answer came for a long time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A request."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+    def head(self) -> bytes:
+        """Write everything but the body."""
+        lines = [f"{self.method} {self.path} HTTP/1.1", "Host: chaos"]
+        lines += [f"{name}: {value}" for name, value in self.headers.items()]
+        if self.body or self.method not in {"GET", "HEAD"}:
+            lines.append(f"Content-Length: {len(self.body)}")
+        return "\r\n".join([*lines, "", ""]).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A response that was read to its end; the names of its headers are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = b""
+
+    @property
+    def is_for_now(self) -> bool:
+        """Whether it says to come again; Kinetica's clients want to be told that with 400."""
+        if self.status == HTTPStatus.SERVICE_UNAVAILABLE:
+            return "retry-after" in self.headers
+        return self.status == HTTPStatus.BAD_REQUEST and b"just now" in self.body
+
+    def body_size(self, method: str) -> int:
+        """Tell how many bytes follow the head."""
+        if method == "HEAD" or self.status in _WITHOUT_BODY:
+            return 0
+        return int(self.headers["content-length"])
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+
+class Client:
+    """A client with one connection, which it keeps from one request to the next.
+
+    Args:
+        address: where the server is.
+    """
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._open: _Open | None = None
+
+    async def ask(self, ask: Ask) -> Answer:
+        """Send a request and read its answer to the end.
+
+        Raises:
+            BrokenError: that could not be done, and nobody knows how far it came.
+        """
+        return await self._bounded(self._ask(ask))
+
+    async def begin(self, ask: Ask, after: int) -> Answer:
+        """Send a request, and read a part of the answer's body; hang up afterwards.
+
+        Args:
+            ask: the request.
+            after: how many bytes of the body to read, if there are so many.
+
+        Returns:
+            the answer as far as it was read.
+
+        Raises:
+            BrokenError: not even so much could be read.
+        """
+        return await self._bounded(self._begin(ask, after))
+
+    async def stop_half_way(self, ask: Ask, size: int, *, reset: bool) -> None:
+        """Send a request with only so many bytes of its body, and hang up."""
+        try:
+            await self._bounded(self._send(ask.head() + ask.body[:size]))
+        finally:
+            self.close(reset=reset)
+
+    def close(self, *, reset: bool = False) -> None:
+        """Hang up, politely or not."""
+        connection, self._open = self._open, None
+        if connection:
+            hang_up(connection.writer, reset=reset)
+
+    async def _bounded(self, exchange: Coroutine[Any, Any, T]) -> T:
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                return await exchange
+        except TimeoutError as error:
+            self.close(reset=True)
+            raise HungError from error
+        except (OSError, EOFError) as error:
+            self.close(reset=True)
+            raise BrokenError from error
+
+    async def _ask(self, ask: Ask) -> Answer:
+        connection = await self._send(ask.head() + ask.body)
+        answer = await _read_head(connection.reader)
+        body = await connection.reader.readexactly(answer.body_size(ask.method))
+        if answer.headers.get("connection") == "close":
+            self.close()
+        return replace(answer, body=body)
+
+    async def _begin(self, ask: Ask, after: int) -> Answer:
+        connection = await self._send(ask.head() + ask.body)
+        answer = await _read_head(connection.reader)
+        size = min(after, answer.body_size(ask.method))
+        return replace(answer, body=await connection.reader.readexactly(size))
+
+    async def _send(self, data: bytes) -> _Open:
+        if self._open is None:
+            self._open = _Open(*await asyncio.open_connection(*self._address, limit=_LARGEST_HEAD))
+        self._open.writer.write(data)
+        await self._open.writer.drain()
+        return self._open
+
+
+async def _read_head(reader: asyncio.StreamReader) -> Answer:
+    head = await reader.readuntil(b"\r\n\r\n")
+    status = _STATUS.match(head)
+    if not status:
+        raise EOFError
+    fields = (line.decode("latin-1").split(":", 1) for line in head.split(b"\r\n")[1:-2])
+    return Answer(int(status[1]), {name.lower(): value.strip() for name, value in fields})
+
+
+def hang_up(writer: asyncio.StreamWriter, *, reset: bool) -> None:
+    """Close a connection, or reset it: then what was not sent yet never will be."""
+    connection = writer.get_extra_info("socket")
+    if reset and not writer.transport.is_closing():
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+        writer.transport.abort()
+    else:
+        writer.close()

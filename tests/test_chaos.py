@@ -1,0 +1,322 @@
+"""The chaos: two minutes of it, and that its rules find what is wrong."""
+
+import asyncio
+import copy
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+import pytest
+from trials.chaos import evidence, worker
+from trials.chaos.chance import seeds, stream
+from trials.chaos.client import Client
+from trials.chaos.customers import Customer
+from trials.chaos.evidence import Execution
+from trials.chaos.faults import FAULTS
+from trials.chaos.ledger import Ledger, Reading
+from trials.chaos.rules import RULES, Terms, violations
+from trials.chaos.submissions import demo_work, submission
+from yarl import URL
+
+from tests.conftest import running
+
+ROOT: Final = Path(__file__).parents[1]
+SECONDS: Final = 110
+ANSWERS: Final = 200
+
+
+@pytest.mark.timeout(300)
+def test_two_minutes_of_chaos_break_no_rule(tmp_path: Path) -> None:
+    totals = tmp_path / "totals.json"
+    done = subprocess.run(
+        [sys.executable, "-m", "trials.chaos", "--seconds", str(SECONDS), "--json", totals],
+        check=False,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "scripts")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout
+    found = json.loads(totals.read_text())
+    assert found["violations"] == []
+    assert set(found["rounds"]) == set(FAULTS), "each fault has its turn"
+
+
+def test_the_same_seed_makes_the_same_choices() -> None:
+    chosen = [
+        [submission(stream(7, "customer", n), n, demo_work) for n in range(100)] for _ in range(2)
+    ]
+    assert chosen[0] == chosen[1]
+    assert list(islice(seeds(7), 5)) == list(islice(seeds(7), 5))
+    assert next(seeds(7)) == 7, "the first round's seed repeats it alone"
+
+
+# --- that a lie is found ------------------------------------------------------------------------
+
+
+@dataclass
+class Case:
+    """A ledger and a store that agree, until somebody lies.
+
+    Args:
+        ledger: what customers were told.
+        store: the store.
+        executions: what the target was asked to work for.
+    """
+
+    ledger: Ledger
+    store: Path
+    executions: Counter[Execution]
+
+    def broken(self) -> set[str]:
+        """Name the rules that are broken."""
+        found = evidence.gathered(self.store, self.executions)
+        return {each.rule for each in violations(self.ledger, found, Terms())}
+
+    def change(self, statement: str, *values: object) -> None:
+        """Change the store behind everybody's back."""
+        with closing(sqlite3.connect(self.store, isolation_level=None)) as connection:
+            connection.execute("PRAGMA ignore_check_constraints = ON")
+            connection.execute(statement, values)
+
+    @property
+    def read(self) -> int:
+        """A job that was done, and whose result was read to its end."""
+        return next(
+            job_id for job_id, reading in self.ledger.readings.items() if reading.status == 200
+        )
+
+    @property
+    def sent_once(self) -> Execution:
+        """An execution of what may not be sent twice."""
+        return next(each for each in self.executions if each.method == "POST")
+
+
+@pytest.fixture(scope="module")
+def truth(tmp_path_factory: pytest.TempPathFactory) -> Case:
+    """Give a store with jobs that came to every end, and the ledger of its customers."""
+    folder = tmp_path_factory.mktemp("truth")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(worker.RECORD, str(folder / "record"))
+        ledger = asyncio.run(served(folder / "jobs.db"))
+    return Case(ledger, folder / "jobs.db", evidence.recorded(folder / "record"))
+
+
+async def served(store: Path) -> Ledger:
+    """Let a customer ask for anything, and then read all that is left to read."""
+    ledger = Ledger()
+    left = iter(range(ANSWERS, -1, -1))
+    target = {"app": "trials.chaos.worker:create_app"}
+    async with running(store, target=target, retention={"unfetched": "never"}) as server:
+        url = URL(server.url)
+        client, customer = Client(("127.0.0.1", url.port or 0)), Customer(7, 0, ledger, demo_work)
+        await customer.go_on(client, lambda: next(left) > 0)
+        await server.executor.drain(30)
+        for job_id, path in evidence.rows(store, "SELECT id, path FROM job WHERE result = 'held'"):
+            ledger.accept(job_id, ledger.sent[path])
+            await customer.read_to_end(client, job_id)
+        client.close()
+        await server.store.upkeep.purge(2**62)
+        await server.store.upkeep.sweep()
+    return ledger
+
+
+@pytest.fixture
+def case(truth: Case, tmp_path: Path) -> Case:
+    """Give a copy of it for one's own lies."""
+    store = Path(shutil.copy(truth.store, tmp_path))
+    return Case(copy.deepcopy(truth.ledger), store, truth.executions.copy())
+
+
+def a_lost_job(case: Case) -> None:
+    case.change("DELETE FROM job WHERE id = ?", case.read)
+
+
+def a_job_that_is_not_found(case: Case) -> None:
+    case.ledger.missed.append(case.read)
+
+
+def another_job_under_its_id(case: Case) -> None:
+    case.change("UPDATE job SET method = 'PATCH' WHERE id = ?", case.read)
+
+
+def two_jobs_of_one_request(case: Case) -> None:
+    case.change("UPDATE job SET path = (SELECT path FROM job ORDER BY id LIMIT 1)")
+
+
+def two_jobs_for_one_key(case: Case) -> None:
+    next(iter(case.ledger.keyed.values())).add(10**6)
+
+
+def a_job_of_half_a_request(case: Case) -> None:
+    case.ledger.halves.append(case.ledger.accepted[case.read].path)
+
+
+def a_job_of_what_was_refused(case: Case) -> None:
+    path = case.ledger.accepted[case.read].path
+    case.ledger.refusals[path] = case.ledger.sends[path]
+
+
+def a_job_that_runs_for_ever(case: Case) -> None:
+    case.change("UPDATE job SET state = 'running', finished_at = NULL WHERE id = ?", case.read)
+
+
+def a_failure_without_a_reason(case: Case) -> None:
+    case.change("UPDATE job SET state = 'failed', failure = 'broken' WHERE id = ?", case.read)
+
+
+def a_cancellation_that_nobody_asked_for(case: Case) -> None:
+    job_id = next(iter(set(case.ledger.readings) - case.ledger.cancels))
+    case.change("UPDATE job SET state = 'cancelled', status = 410 WHERE id = ?", job_id)
+
+
+def a_result_that_is_held_again(case: Case) -> None:
+    case.change("UPDATE job SET result = 'held', fetched_at = NULL WHERE id = ?", case.read)
+
+
+def a_result_that_two_have_read(case: Case) -> None:
+    case.ledger.whole[case.read] += 1
+
+
+def a_result_that_went_by_itself(case: Case) -> None:
+    case.ledger.tries.clear()
+
+
+def a_result_of_another_job(case: Case) -> None:
+    case.ledger.readings[case.read] = Reading(200, right=False)
+
+
+def a_status_that_was_not_the_answers(case: Case) -> None:
+    case.change("UPDATE job SET status = 201 WHERE id = ?", case.read)
+
+
+def an_attempt_that_was_sent_twice(case: Case) -> None:
+    case.executions[case.sent_once] += 1
+
+
+def a_repeated_request_that_may_not_be(case: Case) -> None:
+    case.executions[case.sent_once._replace(attempt=2)] += 1
+
+
+def work_that_was_never_done(case: Case) -> None:
+    case.executions.clear()
+
+
+def an_attempt_that_the_store_does_not_know(case: Case) -> None:
+    case.executions[next(iter(case.executions))._replace(attempt=9)] += 1
+
+
+def an_end_without_a_beginning(case: Case) -> None:
+    case.change("UPDATE job SET started_at = NULL, attempt = 0 WHERE id = ?", case.read)
+
+
+def a_recovery_that_led_nowhere(case: Case) -> None:
+    put = "INSERT INTO event (job_id, at, event) SELECT id, submitted_at, 'recovered' FROM job"
+    case.change(f"{put} WHERE id = ?", case.read)
+
+
+def a_result_that_was_fetched_when_it_had_expired(case: Case) -> None:
+    put = "INSERT INTO event (job_id, at, event) SELECT id, finished_at, 'expired' FROM job"
+    case.change(f"{put} WHERE id = ?", case.read)
+
+
+def a_job_that_ended_before_it_began(case: Case) -> None:
+    case.change("UPDATE job SET finished_at = submitted_at - 1 WHERE id = ?", case.read)
+
+
+def a_wrong_counter(case: Case) -> None:
+    case.change("UPDATE counter SET count = count + 1 WHERE state = 'done'")
+
+
+def a_damaged_file(case: Case) -> None:
+    ((page,),) = evidence.rows(
+        case.store, "SELECT rootpage FROM sqlite_schema WHERE name = 'job_tag'"
+    )
+    with case.store.open("r+b") as file:
+        file.seek((page - 1) * 4096)
+        file.write(bytes(4096))
+
+
+def a_reference_to_nothing(case: Case) -> None:
+    case.change("UPDATE job SET boot = 99 WHERE id = ?", case.read)
+
+
+def a_body_that_nobody_needs(case: Case) -> None:
+    case.change("INSERT INTO body (side, size) VALUES ('request', 0)")
+
+
+def an_answer_that_should_never_be_given(case: Case) -> None:
+    case.ledger.odd.append("500 Internal Server Error")
+
+
+def a_request_without_an_answer(case: Case) -> None:
+    case.ledger.hung.append("GET /")
+
+
+LIES: Final[dict[str, list[Callable[[Case], None]]]] = {
+    "no acknowledged job is lost": [
+        a_lost_job,
+        a_job_that_is_not_found,
+        another_job_under_its_id,
+    ],
+    "one submission is one job": [
+        two_jobs_of_one_request,
+        two_jobs_for_one_key,
+        a_job_of_half_a_request,
+        a_job_of_what_was_refused,
+    ],
+    "every job ends": [a_job_that_runs_for_ever],
+    "every end has its reason": [
+        a_failure_without_a_reason,
+        a_cancellation_that_nobody_asked_for,
+    ],
+    "no result is read twice": [a_result_that_is_held_again, a_result_that_two_have_read],
+    "results go where they are told": [a_result_that_went_by_itself],
+    "results are the target's": [a_result_of_another_job, a_status_that_was_not_the_answers],
+    "nothing is sent twice": [an_attempt_that_was_sent_twice, a_repeated_request_that_may_not_be],
+    "executions are counted": [
+        work_that_was_never_done,
+        an_attempt_that_the_store_does_not_know,
+    ],
+    "timelines are legal": [
+        an_end_without_a_beginning,
+        a_recovery_that_led_nowhere,
+        a_result_that_was_fetched_when_it_had_expired,
+        a_job_that_ended_before_it_began,
+    ],
+    "counters equal counts": [a_wrong_counter],
+    "the file is sound": [a_damaged_file, a_reference_to_nothing],
+    "nothing is left over": [a_body_that_nobody_needs],
+    "answers are as documented": [
+        an_answer_that_should_never_be_given,
+        a_request_without_an_answer,
+    ],
+}
+
+
+def test_the_truth_breaks_no_rule(case: Case) -> None:
+    assert case.broken() == set()
+
+
+@pytest.mark.parametrize(
+    ("rule", "lie"),
+    [pytest.param(rule, lie, id=lie.__name__) for rule, lies in LIES.items() for lie in lies],
+)
+def test_a_lie_is_found(case: Case, rule: str, lie: Callable[[Case], None]) -> None:
+    lie(case)
+    assert rule in case.broken()
+
+
+def test_there_is_a_lie_for_each_rule() -> None:
+    assert set(LIES) == set(RULES)
