@@ -17,6 +17,9 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from yarl import URL
+
+from tests.conftest import running
 from trials.chaos import evidence, worker
 from trials.chaos.chance import seeds, stream
 from trials.chaos.client import Client
@@ -26,9 +29,6 @@ from trials.chaos.faults import FAULTS
 from trials.chaos.ledger import Ledger, Reading
 from trials.chaos.rules import RULES, Terms, violations
 from trials.chaos.submissions import demo_work, submission
-from yarl import URL
-
-from tests.conftest import running
 
 ROOT: Final = Path(__file__).parents[1]
 SECONDS: Final = 110
