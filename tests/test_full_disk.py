@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import json
 import os
 import shutil
 import subprocess
@@ -129,6 +130,11 @@ class SmallDisk(ServerProcess):
             except OSError as error:
                 assert error.errno == errno.ENOSPC  # noqa: PT017 - it ends in no other way
 
+    def leave(self, pages: int) -> None:
+        """Leave room for so many pages on a disk that is full."""
+        filler = self.disk / "filler"
+        os.truncate(filler, filler.stat().st_size - pages * 4096)
+
     def make_room(self) -> None:
         """Take what filled the disk away."""
         (self.disk / "filler").unlink()
@@ -207,4 +213,27 @@ async def test_on_a_full_disk_nothing_is_lost_and_with_room_again_all_goes_on(
     last = await client.submit("/echo", "POST", data=b"last")
     assert (await client.fetched(last)).body == b"last"
     check_sound(server.copied_to(folder))
+    assert await server.terminate() == 0
+
+
+async def test_however_little_room_there_is_whoever_waits_for_a_result_is_told_of_the_job(
+    folder: Path, http: ClientSession
+) -> None:
+    server = SmallDisk(folder)
+    await server.start()
+    client = Client(http, server.url)
+    waiting = {"Prefer": "respond-async, wait=1"}
+    accepted = []
+    # A submission writes 7 pages, the end of a job 8, and taking its result 5.
+    for pages in range(4, 24, 2):
+        server.fill()
+        server.leave(pages)
+        answer = await client("POST", "/echo", data=b"told", headers=waiting)
+        assert answer.status in {200, 202, 503}
+        assert answer.status != 200 or answer.body == b"told"
+        if answer.status == 202:
+            accepted.append(json.loads(answer.body)["id"])
+        server.make_room()
+    for job_id in accepted:
+        assert (await client.fetched(job_id)).body == b"told"
     assert await server.terminate() == 0

@@ -7,7 +7,7 @@ from multidict import CIMultiDict, MultiMapping
 
 from jobstore import prefer, wire
 from jobstore.dialects.native import problems, results
-from jobstore.errors import JobNotFound, JobstoreError
+from jobstore.errors import JobNotFound, JobstoreError, StoreError
 from jobstore.job import Dialect
 from jobstore.message import Headers
 from jobstore.store import Store
@@ -55,7 +55,10 @@ class PreferHeader:
     async def _in_time(
         self, request: web.Request, job_id: int, seconds: int
     ) -> web.StreamResponse | None:
-        """Answer with the result, or None if it has not come, or not to this reader."""
+        """Answer with the result, or None if it has not come, or not to this reader.
+
+        Whatever keeps it from being taken, the job is accepted, and that is what has to be said.
+        """
         scope = wire.scope(request)
         try:
             await self._store.ended(job_id, seconds, scope)
@@ -64,7 +67,7 @@ class PreferHeader:
                     return None
                 applied = prefer.applied(seconds)
                 return await results.deliver(request, delivery, (*applied, *VARY))
-        except JobNotFound:
+        except (JobNotFound, StoreError):
             return None
 
     def refused(self, error: JobstoreError) -> web.Response:
