@@ -1,0 +1,1 @@
+"""What jobstore is put through: the benchmark, the chaos and the soak."""
