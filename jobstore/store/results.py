@@ -14,7 +14,7 @@ from jobstore.store.bodies import Bodies
 from jobstore.store.codec import encode_ids
 from jobstore.store.delivery import Deliveries, Delivery
 from jobstore.store.sqlite import Connection, Statement
-from jobstore.store.steps import STEP
+from jobstore.store.steps import Steps
 from jobstore.store.transitions import LARGEST_ID
 from jobstore.store.watchers import Watchers
 from jobstore.store.writer import Transaction, Writer
@@ -45,15 +45,17 @@ class Results:
         reader: a connection for reading.
         bodies: the large bodies.
         watchers: who wants to be told.
+        steps: how long work is done.
     """
 
     def __init__(
-        self, writer: Writer, reader: Connection, bodies: Bodies, watchers: Watchers
+        self, writer: Writer, reader: Connection, bodies: Bodies, watchers: Watchers, steps: Steps
     ) -> None:
         self._writer = writer
         self._reader = reader
         self._bodies = bodies
         self._watchers = watchers
+        self._steps = steps
         self._deliveries = Deliveries(writer, bodies)
 
     async def peek(self, job_id: int, scope: str | None = None) -> Job:
@@ -158,13 +160,13 @@ class Results:
     async def _delete_all(self, statement: Statement, last: int, scope: str | None) -> int:
         deleted = after = 0
 
-        def step(tx: Transaction) -> list[int]:
+        def step(tx: Transaction, limit: int) -> list[int]:
             busy = encode_ids(self._deliveries.reserved)
             return result_transitions.delete_step(
-                tx, statement, after=after, last=last, busy=busy, scope=scope, limit=STEP
+                tx, statement, after=after, last=last, busy=busy, scope=scope, limit=limit
             )
 
-        while ids := await self._writer.run(step):
+        async for ids in self._steps.each(step):
             self._watchers.tell(*ids)
             deleted, after = deleted + len(ids), max(ids)
         return deleted
@@ -178,13 +180,13 @@ class Results:
         """
         expired, since = 0, -LARGEST_ID
 
-        def step(tx: Transaction) -> list[tuple[int, int]]:
+        def step(tx: Transaction, limit: int) -> list[tuple[int, int]]:
             busy = encode_ids(self._deliveries.reserved)
             return result_transitions.expire_step(
-                tx, since=since, before=before, busy=busy, scope=scope, limit=STEP
+                tx, since=since, before=before, busy=busy, scope=scope, limit=limit
             )
 
-        while found := await self._writer.run(step):
+        async for found in self._steps.each(step):
             expired, since = expired + len(found), max(finished for _, finished in found)
         return expired
 

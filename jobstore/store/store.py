@@ -32,7 +32,7 @@ from jobstore.store.history import History
 from jobstore.store.results import Results, checked
 from jobstore.store.scheduling import Schedules
 from jobstore.store.sqlite import Connection
-from jobstore.store.steps import STEP
+from jobstore.store.steps import STEP, Steps
 from jobstore.store.transitions import Aftermath, Capture
 from jobstore.store.upkeep import Upkeep
 from jobstore.store.watchers import Watch, Watchers
@@ -74,6 +74,7 @@ class Store:
         limits: what it takes in.
         accounts: who may ask.
         history: the same store, for people.
+        steps: how long work is done.
         boot: the number of this start of the server; 0 where no server runs.
         queued: how many jobs wait already.
         clock: what time it is.
@@ -93,6 +94,7 @@ class Store:
         accounts: Accounts,
         history: History,
         *,
+        steps: Steps,
         boot: int,
         queued: int,
         clock: Clock,
@@ -117,8 +119,10 @@ class Store:
         )
         self.definitions = Definitions(writer, reader, limits.secret, self.schedules.scheduled)
         self._watchers = Watchers()
-        self.results = Results(writer, reader, self._bodies, self._watchers)
-        self.upkeep = Upkeep(writer, reader, self._bodies, self._dispatcher, self._watchers, boot)
+        self.results = Results(writer, reader, self._bodies, self._watchers, steps)
+        self.upkeep = Upkeep(
+            writer, reader, self._bodies, self._dispatcher, self._watchers, steps, boot
+        )
         self._reporting: set[JobHandle] = set()
         self._due = Alarm(clock)
         self._noticed = accounts.revision("queue")
