@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from jobstore.clock import SECOND, Clock
@@ -45,14 +46,17 @@ class Janitor:
     async def run(self) -> None:
         """Do rounds until cancelled."""
         while True:
-            try:
-                await self.run_once()
-            except StoreError as error:
-                log.warning("will try again: %s", error, extra={"action": "clean"})
-            await asyncio.sleep(self._retention.interval)
+            await _trying("clean", self.run_once)
+            async with asyncio.TaskGroup() as resting:
+                shrinking = resting.create_task(_trying("shrink", self._store.upkeep.shrink))
+                await asyncio.sleep(self._retention.interval)
+                shrinking.cancel()
 
     async def run_once(self) -> int:
-        """Do one round; return how many rows went or changed."""
+        """Do one round; return how many rows went or changed.
+
+        The room that this makes in the file is given back between two rounds.
+        """
         done = 0
         if (before := self._ago(self._retention.unfetched)) is not None:
             done += await self._store.results.expire(before)
@@ -66,3 +70,11 @@ class Janitor:
 
     def _ago(self, seconds: float | None) -> int | None:
         return None if seconds is None else self._clock() - int(seconds * SECOND)
+
+
+async def _trying(action: str, work: Callable[[], Awaitable[object]]) -> None:
+    """Do what the next round will do again if the store fails now."""
+    try:
+        await work()
+    except StoreError as error:
+        log.warning("will try again: %s", error, extra={"action": action})

@@ -1,24 +1,19 @@
-import importlib
-import pkgutil
-import re
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing
 from itertools import product
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import pytest
 from sqlalchemy import create_engine
 
-from jobstore import store
 from jobstore.clock import SECOND
 from jobstore.lifecycle import ENDED, Result, State
 from jobstore.store import schema, sqlite
 from jobstore.store import statements as sql
 from jobstore.store import upkeep_statements as upkeep_sql
 from jobstore.store.migrate import migrate
-from jobstore.store.sqlite import Statement
 from tests.stores import START
 from tests.test_lifecycle import STANDINGS
 
@@ -241,96 +236,3 @@ def test_the_timeline_shows_a_jobs_own_times_and_its_events_as_one_history(
         (START + 4 * SECOND, "done", "status 200"),
         (START + 6 * SECOND, "fetched", None),
     ]
-
-
-# --- the plans ----------------------------------------------------------------------------------
-
-# The statements whose rows are found by an index that holds only the jobs in question.
-INDEXED: Final = {
-    "CLAIM": "job_ready",
-    "REROUTE": "job_ready",
-    "NEXT_QUEUED_TARGET": "job_ready",
-    "ORPHANS": "job_running",
-    "PENDING_IDS": "job_pending",
-    "HELD_IDS": "job_held",
-    "DELETE_STEPS 0": "job_pending",
-    "DELETE_STEPS 1": "job_held",
-    "EXPIRE_STEP": "job_unfetched",
-    "PURGEABLE": "job_purgeable",
-    "FIND_BODY": "body_of_job",
-    "DROP_BODIES": "body_of_job",
-    "DROP_RESPONSE_BODIES": "body_of_job",
-    "ORPHAN_BODY": "body_orphan",
-}
-
-
-def statements() -> dict[str, Statement]:
-    """Name every statement of the store; those that come in groups have a key as well."""
-    found = {}
-    for info in pkgutil.iter_modules(store.__path__):
-        module = importlib.import_module(f"{store.__name__}.{info.name}")
-        for name, value in vars(module).items():
-            for key, one in members(value):
-                if isinstance(one, Statement):
-                    found[f"{info.name}.{name}{key}"] = one
-    return found
-
-
-def members(value: object) -> list[tuple[str, object]]:
-    match value:
-        case tuple():
-            return [(f" {number}", one) for number, one in enumerate(value)]
-        case Mapping():
-            return [(f" {key}", one) for key, one in value.items()]
-    return [("", value)]
-
-
-def named(name: str) -> Statement:
-    """Find a statement by its own name."""
-    (found,) = (one for key, one in statements().items() if key.partition(".")[2] == name)
-    return found
-
-
-def plan(file: sqlite3.Connection, text: str) -> str:
-    """Say how SQLite would execute a statement."""
-    values = [None] * text.count("?")
-    return "\n".join(step[3] for step in file.execute(f"EXPLAIN QUERY PLAN {text}", values))
-
-
-@pytest.mark.parametrize(("name", "index"), INDEXED.items())
-def test_a_statement_finds_its_rows_by_the_index_made_for_it(
-    file: sqlite3.Connection, name: str, index: str
-) -> None:
-    assert re.search(rf"USING (COVERING )?INDEX {index}\b", plan(file, named(name).sql))
-
-
-def test_every_index_serves_a_statement(file: sqlite3.Connection) -> None:
-    made = file.execute("SELECT name FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL")
-    plans = "\n".join(plan(file, statement.sql) for statement in statements().values())
-    plans += plan(file, "SELECT * FROM timeline WHERE job_id = :job_id")
-    assert [name for (name,) in made if f"INDEX {name}" not in plans] == []
-
-
-@pytest.mark.parametrize("name", statements())
-def test_no_statement_reads_a_whole_table(file: sqlite3.Connection, name: str) -> None:
-    tables = "|".join(set(schema.METADATA.tables) - {"counter", "token"})  # both are small
-    scans = re.findall(
-        rf"SCAN (?:{tables})\b(?! USING (?:COVERING )?INDEX \w+)",
-        plan(file, statements()[name].sql),
-    )
-    assert scans == []
-
-
-@pytest.mark.parametrize("name", statements())
-def test_no_statement_sorts_what_an_index_has_in_order(file: sqlite3.Connection, name: str) -> None:
-    sorts = "TEMP B-TREE" in plan(file, statements()[name].sql)
-    assert sorts == (name == "history_statements.TIMELINE"), (
-        "which has the few events of a single job"
-    )
-
-
-def test_the_timeline_of_a_job_is_found_by_indexes(file: sqlite3.Connection) -> None:
-    steps = plan(file, "SELECT * FROM timeline WHERE job_id = :job_id ORDER BY at").splitlines()
-    searches = [step for step in steps if re.match(r"(SEARCH|SCAN) (job|event)\b", step)]
-    by_id = "SEARCH job USING INTEGER PRIMARY KEY (rowid=?)"
-    assert searches == [by_id] * 4 + ["SEARCH event USING INDEX event_of_job (job_id=?)"]

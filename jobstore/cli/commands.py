@@ -26,6 +26,7 @@ _COMMANDS: Final = {
     "history": ("asking", "Look through all jobs: lists, figures, activity."),
     "restore": ("upkeep", "Hold a fetched result again, for another reader."),
     "expire": ("upkeep", "Expire results that nobody has fetched."),
+    "purge": ("upkeep", "Drop payloads that nobody can ask for, and give their room back."),
     "check": ("upkeep", "Look for damage."),
     "export": ("transfer", "Write history into a file, for another store."),
     "import": ("transfer", "Take history in that was exported."),

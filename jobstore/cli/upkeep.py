@@ -13,6 +13,7 @@ from jobstore.config import Config
 from jobstore.store import shared_store
 from jobstore.store.backup import back_up
 from jobstore.store.checkup import Report, check
+from jobstore.store.purging import Purged, purge
 
 
 @click.command("restore")
@@ -48,13 +49,7 @@ def expire_command(
 
     Without an option, those that [retention] unfetched lets go, as the server does by itself.
     """
-    if before is not None and older_than is not None:
-        raise click.UsageError("--before and --older-than exclude each other")
-    moment = older_than if before is None else before
-    if moment is None:
-        if config.retention.unfetched is None:
-            raise click.UsageError("[retention] unfetched is never; give --before or --older-than")
-        moment = now() - int(config.retention.unfetched * SECOND)
+    moment = _moment("unfetched", config.retention.unfetched, before, older_than)
     expired = asyncio.run(_expire(config.store.path, moment))
     if as_json:
         write_json({"expired": expired, "before": iso(moment)})
@@ -68,6 +63,51 @@ async def _expire(path: Path, before: int) -> int:
         with progress() as report:
             report("expiring results", 0, 0)
             return await store.results.expire(before)
+
+
+def _moment(name: str, kept: float | None, before: int | None, older_than: int | None) -> int:
+    """Choose the moment that options give, or else the configuration."""
+    if before is not None and older_than is not None:
+        raise click.UsageError("--before and --older-than exclude each other")
+    moment = older_than if before is None else before
+    if moment is not None:
+        return moment
+    if kept is None:
+        raise click.UsageError(f"[retention] {name} is never; give --before or --older-than")
+    return now() - int(kept * SECOND)
+
+
+@click.command("purge")
+@configured
+@click.option("--before", type=time, help="What nobody can ask for since before: a time.")
+@click.option("--older-than", type=duration, help="Since longer ago than: 24h, 7d.")
+@click.option("--rebuild", is_flag=True, help="Write the file anew then; no server may run.")
+@json_option
+def purge_command(
+    config: Config, before: int | None, older_than: int | None, *, rebuild: bool, as_json: bool
+) -> None:
+    """Drop the payloads of jobs that were fetched or deleted or have expired.
+
+    Without an option, those that [retention] fetched lets go, as the server does by itself. Where
+    no server runs, the file gets as small as it can be.
+    """
+    path = config.store.path
+    moment = _moment("fetched", config.retention.fetched, before, older_than)
+    with progress() as report:
+        report("purging", 0, 0)
+        purged = asyncio.run(purge(path, moment, rebuild=rebuild))
+    if as_json:
+        facts = {"purged": purged.payloads, "given_back": purged.given_back}
+        write_json({**facts, "before": iso(moment)})
+        return
+    payloads = "payload" if purged.payloads == 1 else "payloads"
+    click.echo(f"{purged.payloads:,} {payloads} from before {iso(moment)} purged; {_given(purged)}")
+
+
+def _given(purged: Purged) -> str:
+    if purged.given_back is None:
+        return "the server makes the file smaller in a quiet moment."
+    return f"{decimal(purged.given_back)} given back."
 
 
 @click.command("check")
@@ -91,6 +131,10 @@ def check_command(config: Config, *, as_json: bool) -> None:
             click.echo(f"  {problem}")
     else:
         click.echo(f"{path}: ok; {_summary(report)}")
+        if report.stiff:
+            click.echo(
+                "  It never gets smaller by itself; `jobstore purge --rebuild` changes that."
+            )
     if report.problems:
         raise click.exceptions.Exit(1)
 
@@ -100,7 +144,7 @@ def _summary(report: Report) -> str:
     jobs = sum(report.jobs.values())
     words = [
         f"schema version {report.schema_version}",
-        decimal(report.size),
+        decimal(report.size) + (f" ({decimal(report.free)} free)" if report.free else ""),
         f"{jobs:,} {'job' if jobs == 1 else 'jobs'}" + (f" ({states})" if states else ""),
     ]
     if report.loose:
@@ -115,6 +159,8 @@ def _as_json(path: Path, report: Report) -> dict[str, object]:
         "problems": report.problems,
         "schema_version": report.schema_version,
         "size": report.size,
+        "free": report.free,
+        "stiff": report.stiff,
         "jobs": report.jobs,
         "loose_bodies": report.loose,
     }

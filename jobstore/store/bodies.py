@@ -1,9 +1,10 @@
 """Bodies on their way into the store and out of it: never whole in memory, if they are large."""
 
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Literal, TypeAlias, TypeGuard
 
 from jobstore.errors import BodyGone, BodyTooLarge
@@ -17,8 +18,8 @@ from jobstore.store.writer import Operation, Transaction, Writer
 CHUNK_SIZE: Final = 256 * 1024
 # How much is written with one commit: enough to be fast, little enough to stall nobody.
 COMMIT_SIZE: Final = 4 * CHUNK_SIZE
-# How many chunks are swept away in one step.
-SWEEP_STEP: Final = 16
+# How many chunks are swept away first; then as many as can be in the time of a step.
+SWEPT_FIRST: Final = 8
 
 Side: TypeAlias = Literal["request", "response"]
 _Write: TypeAlias = Callable[[Operation[int]], Awaitable[int]]
@@ -133,7 +134,9 @@ class Bodies:
             yield bytes(buffer)
             return
         # A client can be told to come back; an answer that is there must not get lost.
-        write = self._writer.insist if side == "response" else self._writer.post
+        write = partial(
+            self._writer.insist if side == "response" else self._writer.post, aside=True
+        )
         opened = _Open()
         self._open.add(opened)
         try:
@@ -142,13 +145,25 @@ class Bodies:
         finally:
             self._open.discard(opened)
 
-    async def sweep(self) -> int:
-        """Delete a bounded part of the bodies that belong to no job.
+    def sweep(self, tx: Transaction, limit: int) -> int:
+        """Delete some of the bodies that belong to no job, or a part of a long one.
+
+        Args:
+            tx: the transaction.
+            limit: how many chunks to delete at most.
 
         Returns:
-            how many rows went away; 0 when there is nothing left to do.
+            how many rows were looked at; 0 when there is nothing left to do.
         """
-        return await self._writer.run(lambda tx: _sweep(tx, tuple(self._open)))
+        being_written = encode_ids(opened.body_id for opened in tuple(self._open))
+        rows = tx.execute(bodies_sql.LOOSE_CHUNKS, open=being_written, limit=limit).fetchall()
+        whole = {body_id for body_id, _ in rows}
+        if len(rows) == limit and rows[-1][1] is not None:
+            body_id, last = rows[-1]
+            tx.execute(bodies_sql.SWEEP_CHUNKS, body_id=body_id, last=last)
+            whole.discard(body_id)
+        tx.execute(bodies_sql.SWEEP_BODIES, ids=encode_ids(whole))
+        return len(rows)
 
     async def _spool(
         self, write: _Write, body_id: int, buffer: bytearray, pieces: AsyncIterator[bytes]
@@ -213,15 +228,3 @@ def _putting(body_id: int, offset: int, data: bytes) -> Operation[int]:
         return len(data)
 
     return put
-
-
-def _sweep(tx: Transaction, being_written: Iterable[_Open]) -> int:
-    open_ids = encode_ids(opened.body_id for opened in being_written)
-    orphan = tx.execute(bodies_sql.ORPHAN_BODY, open=open_ids).fetchone()
-    if orphan is None:
-        return 0
-    (body_id,) = orphan
-    swept = tx.execute(bodies_sql.SWEEP_CHUNKS, body_id=body_id, limit=SWEEP_STEP).rowcount
-    if swept < SWEEP_STEP:
-        tx.execute(bodies_sql.SWEEP_BODY, body_id=body_id)
-    return swept + 1

@@ -6,7 +6,7 @@ from sqlalchemy import bindparam, delete, insert, literal_column, select, update
 
 from jobstore.store import schema
 from jobstore.store.sqlite import Statement, listed
-from jobstore.store.terms import ONE, ZERO, limit
+from jobstore.store.terms import ZERO, limit
 
 _job, _request, _response = schema.JOB.c, schema.REQUEST.c, schema.RESPONSE.c
 _body, _chunk, _event = schema.BODY.c, schema.CHUNK.c, schema.EVENT.c
@@ -34,23 +34,19 @@ GET_CHUNK: Final = Statement(
         _chunk.body_id == bindparam("body_id"), _chunk.seq == bindparam("seq")
     )
 )
-ORPHAN_BODY: Final = Statement(
-    select(_body.id)
+# A body whose chunks are gone, or have never come, is there once, without a number of a chunk.
+LOOSE_CHUNKS: Final = Statement(
+    select(_body.id, _chunk.seq)
+    .select_from(schema.BODY)
+    .outerjoin(schema.CHUNK, _chunk.body_id == _body.id)
     .where(_body.job_id.is_(None), _body.id.not_in(listed("open")))
-    .order_by(_body.id)
-    .limit(ONE)
+    .order_by(_body.id, _chunk.seq)
+    .limit(limit)
     .offset(ZERO)
 )
 SWEEP_CHUNKS: Final = Statement(
     delete(schema.CHUNK).where(
-        _chunk.body_id == bindparam("body_id"),
-        _chunk.seq.in_(
-            select(_chunk.seq)
-            .where(_chunk.body_id == bindparam("body_id"))
-            .order_by(_chunk.seq)
-            .limit(limit)
-            .offset(ZERO)
-        ),
+        _chunk.body_id == bindparam("body_id"), _chunk.seq <= bindparam("last")
     )
 )
-SWEEP_BODY: Final = Statement(delete(schema.BODY).where(_body.id == bindparam("body_id")))
+SWEEP_BODIES: Final = Statement(delete(schema.BODY).where(_body.id.in_(listed("ids"))))

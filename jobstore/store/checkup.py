@@ -29,6 +29,8 @@ class Report:
     Args:
         problems: what is wrong, a sentence each.
         size: the file's length in bytes.
+        free: how much of that is free, in bytes.
+        stiff: whether the file stays as long as it is until it is written anew.
         loose: how many bodies belong to no job: they are just being received, or will be swept.
         jobs: how many jobs are in each state.
         schema_version: the version of the file's schema.
@@ -36,6 +38,8 @@ class Report:
 
     problems: tuple[str, ...] = ()
     size: int = 0
+    free: int = 0
+    stiff: bool = False
     loose: int = 0
     jobs: Mapping[State, int] = field(default_factory=dict)
     schema_version: int = sqlite.SCHEMA_VERSION
@@ -150,7 +154,10 @@ _CHECKS: Final = (
         "the counter of the state {1} of the {0}s is {2}, but there are {3}",
     ),
 )
-_SIZE: Final = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
+_SIZE: Final = """
+    SELECT page_count * page_size, freelist_count * page_size
+    FROM pragma_page_count, pragma_freelist_count, pragma_page_size
+"""
 _LOOSE: Final = Statement(select(func.count(_body.id)).where(_body.job_id.is_(None))).sql
 
 
@@ -189,11 +196,12 @@ async def _problems(reader: Connection, check: _Check) -> list[str]:
 
 
 async def _sound(reader: Connection) -> Report:
-    ((size,),) = await _rows(reader, _SIZE)
+    ((size, free),) = await _rows(reader, _SIZE)
+    stiff = not await reader.call(sqlite.gives_back)
     ((loose,),) = await _rows(reader, _LOOSE)
     counters = await _rows(reader, sql.COUNTERS.sql)
     jobs = {State(state): n for machine, state, n in counters if machine == "job"}
-    return Report(size=size, loose=loose, jobs=jobs)
+    return Report(size=size, free=free, stiff=stiff, loose=loose, jobs=jobs)
 
 
 async def _rows(reader: Connection, statement: str) -> list[tuple[Any, ...]]:

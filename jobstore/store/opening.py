@@ -15,6 +15,7 @@ from jobstore.store.glance import Glance, glancing
 from jobstore.store.history import History
 from jobstore.store.lock import owned
 from jobstore.store.migrate import migrate
+from jobstore.store.steps import AMONG_OTHERS, Pace, Steps
 from jobstore.store.store import Limits, Store
 from jobstore.store.writer import Transaction, Writer
 
@@ -41,13 +42,13 @@ async def owned_store(
         async with _connections(path, limits.size, clock) as (writer, reader, glance):
             boot = await writer.run(_begin_boot)
             queued = await writer.run(transitions.count_queued)
-            history = History(reader, path)
             store = Store(
                 writer,
                 reader,
                 glance,
                 limits,
-                history,
+                History(reader, path),
+                steps=Steps(writer, path, AMONG_OTHERS),
                 boot=boot,
                 queued=queued,
                 clock=clock,
@@ -61,7 +62,10 @@ async def owned_store(
 
 @asynccontextmanager
 async def shared_store(
-    path: Path, limits: Limits | None = None, clock: Clock = clock.now
+    path: Path,
+    limits: Limits | None = None,
+    clock: Clock = clock.now,
+    pace: Pace | None = None,
 ) -> AsyncIterator[Store]:
     """Open a store for a single change, beside its server or without one.
 
@@ -69,6 +73,7 @@ async def shared_store(
         path: an existing store of this schema version.
         limits: what it takes in.
         clock: what time it is.
+        pace: how long work is done; None to find out whether a server owns the store.
 
     Raises:
         StoreError: it is missing, foreign, of another version, or damaged.
@@ -82,6 +87,7 @@ async def shared_store(
             glance,
             limits or Limits(),
             History(reader, path),
+            steps=Steps(writer, path, pace),
             boot=0,
             queued=queued,
             clock=clock,

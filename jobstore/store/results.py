@@ -15,7 +15,7 @@ from jobstore.store.codec import encode_ids
 from jobstore.store.delivery import Deliveries, Delivery
 from jobstore.store.glance import Glance
 from jobstore.store.sqlite import Connection, Statement
-from jobstore.store.steps import STEP
+from jobstore.store.steps import Steps
 from jobstore.store.transitions import LARGEST_ID
 from jobstore.store.upcoming import Upcoming
 from jobstore.store.watchers import Watchers
@@ -49,6 +49,7 @@ class Results:
         bodies: the large bodies.
         watchers: who wants to be told.
         upcoming: which results may be there in a moment.
+        steps: how long work is done.
     """
 
     def __init__(  # noqa: PLR0913 - it is put together in one place
@@ -60,6 +61,7 @@ class Results:
         *,
         watchers: Watchers,
         upcoming: Upcoming,
+        steps: Steps,
     ) -> None:
         self._writer = writer
         self._reader = reader
@@ -68,6 +70,7 @@ class Results:
         self._watchers = watchers
         self._upcoming = upcoming
         self._deliveries = Deliveries(writer, bodies, upcoming)
+        self._steps = steps
 
     async def peek(self, job_id: int, scope: str | None = None) -> Job:
         """Look at a job whose result may still be asked for.
@@ -170,13 +173,13 @@ class Results:
     async def _delete_all(self, statement: Statement, last: int, scope: str | None) -> int:
         deleted = after = 0
 
-        def step(tx: Transaction) -> list[int]:
+        def step(tx: Transaction, limit: int) -> list[int]:
             busy = encode_ids(self._deliveries.reserved)
             return result_transitions.delete_step(
-                tx, statement, after=after, last=last, busy=busy, scope=scope, limit=STEP
+                tx, statement, after=after, last=last, busy=busy, scope=scope, limit=limit
             )
 
-        while ids := await self._writer.run(step):
+        async for ids in self._steps.each(step):
             self._watchers.tell(*ids)
             deleted, after = deleted + len(ids), max(ids)
         return deleted
@@ -190,13 +193,13 @@ class Results:
         """
         expired, since = 0, -LARGEST_ID
 
-        def step(tx: Transaction) -> list[tuple[int, int]]:
+        def step(tx: Transaction, limit: int) -> list[tuple[int, int]]:
             busy = encode_ids(self._deliveries.reserved)
             return result_transitions.expire_step(
-                tx, since=since, before=before, busy=busy, scope=scope, limit=STEP
+                tx, since=since, before=before, busy=busy, scope=scope, limit=limit
             )
 
-        while found := await self._writer.run(step):
+        async for found in self._steps.each(step):
             expired, since = expired + len(found), max(finished for _, finished in found)
         return expired
 

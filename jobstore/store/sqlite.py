@@ -5,8 +5,9 @@ Whatever another database would say differently stands in this module.
 
 import os
 import sqlite3
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
 from urllib.parse import quote
@@ -43,12 +44,15 @@ APPLICATION_ID: Final = (
     0x6A_6F_62_73  # "jobs", https://www.sqlite.org/pragma.html#pragma_application_id
 )
 SCHEMA_VERSION: Final = 3
+PAGE_SIZE: Final = 4096
 _MAGIC: Final = b"SQLite format 3\0"  # https://www.sqlite.org/fileformat.html#the_database_header
 
 # How long to wait for another process's transaction, such as a command of the CLI.
 BUSY_TIMEOUT_MS: Final = 10_000
 # Measured: at the default of 1000 pages a commit's p99 is 13.6 ms, at 4000 it is 0.8 ms.
 AUTOCHECKPOINT_PAGES: Final = 4000
+# How often in a row `settle` tries to come to the end of a WAL that others write on.
+_SETTLE_TRIES: Final = 4
 # What the WAL is cut back to once it has been checkpointed.
 JOURNAL_SIZE_LIMIT: Final = 64 * 1024 * 1024
 
@@ -195,7 +199,7 @@ def writer(path: Path, max_size: int = 0) -> Connection:
     """
     pragmas = [*WRITER_PRAGMAS, "PRAGMA busy_timeout = 0"]  # see `begin_patiently`
     if max_size:
-        pragmas.append(f"PRAGMA max_page_count = {max(1, max_size // 4096)}")
+        pragmas.append(f"PRAGMA max_page_count = {max(1, max_size // PAGE_SIZE)}")
     return _connection(path, "rw", pragmas)
 
 
@@ -357,6 +361,90 @@ def checkpoint(connection: sqlite3.Connection) -> None:
     """
     connection.execute("PRAGMA busy_timeout = 0")
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+
+def wal_pages(path: Path) -> int:
+    """Tell how many pages stand in a store's WAL, moved into the file already or not.
+
+    The WAL is written over from its beginning once all of it is in the file, and then keeps its
+    length; the salts of its header stand in those of its pages that belong to it still.
+    https://www.sqlite.org/fileformat2.html#wal_file_format
+    """
+    try:
+        descriptor = os.open(path.with_name(path.name + "-wal"), os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return 0
+    try:
+        header = os.pread(descriptor, 32, 0)
+        frame = 24 + int.from_bytes(header[8:12])
+        frames = range(32 + 8, os.fstat(descriptor).st_size, frame)
+        return bisect_left(frames, 1, key=lambda at: os.pread(descriptor, 8, at) != header[16:24])
+    finally:
+        os.close(descriptor)
+
+
+def settle(path: Path) -> bool:
+    """Move the WAL into the file on a connection of its own, so that no writer is held up by it.
+
+    What others add meanwhile is left for the next try, and is little. The disk is waited for by the
+    first try that they add nothing to.
+
+    Returns:
+        whether nothing was left in the end.
+    """
+    with translated(path), closing(connect(path, "rw")) as connection:
+        pages = [move(connection) for _ in range(_SETTLE_TRIES)]
+    return pages[-1] == pages[-2]
+
+
+def move(connection: sqlite3.Connection) -> int:
+    """Move what can be moved from the WAL into the file; return how many pages there were."""
+    _, pages, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    return int(pages)
+
+
+def free_pages(connection: sqlite3.Connection) -> int:
+    """Tell how many pages of a file are free."""
+    (free,) = connection.execute("PRAGMA freelist_count").fetchone()
+    return int(free)
+
+
+def pages(connection: sqlite3.Connection) -> int:
+    """Tell how many pages a file has, free ones and others."""
+    (count,) = connection.execute("PRAGMA page_count").fetchone()
+    return int(count)
+
+
+def gives_back(connection: sqlite3.Connection) -> bool:
+    """Tell whether a file can be made smaller page by page: that was fixed when it was made."""
+    (auto_vacuum,) = connection.execute("PRAGMA auto_vacuum").fetchone()
+    return bool(auto_vacuum)
+
+
+def give_back(connection: sqlite3.Connection, limit: int) -> int:
+    """Cut free pages off a file's end, after moving to them what stands there.
+
+    Args:
+        connection: in a transaction.
+        limit: how many at most, besides those that only tell where the others belong.
+
+    Returns:
+        how many pages the file has less.
+    """
+    before = pages(connection)
+    for _ in range(limit):
+        # Python takes one step of this statement, and each step gives a single page back.
+        connection.execute("PRAGMA incremental_vacuum(1)")
+    return before - pages(connection)
+
+
+def rebuild(connection: sqlite3.Connection) -> None:
+    """Write a whole file anew, without a gap, and such that it can be made smaller page by page.
+
+    If that breaks off, the file stays as it was.
+    """
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    connection.execute("VACUUM")
 
 
 def backup(

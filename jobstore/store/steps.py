@@ -1,22 +1,168 @@
-"""Long work in bounded steps, between which everybody else has their turn."""
+"""Long work in bounded steps, between which everybody else has their turn.
 
-from collections.abc import Awaitable, Callable
-from typing import Final
+How long a step takes depends on the disk, on the processor, and on what lies in the rows; so it is
+timed, and the next one touches as many rows as fit. Measured, 100,000 purged: at 500 rows a step,
+whatever they are, a step takes from 2 to 60 ms.
+"""
 
-from jobstore.store.writer import Operation, Writer
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final, TypeAlias, TypeVar
 
-# How many rows one step may touch.
+from jobstore.store.lock import is_owned
+from jobstore.store.sqlite import move, settle, wal_pages
+from jobstore.store.writer import Transaction, Writer
+
+# How many rows one step touches if nobody times it.
 STEP: Final = 500
+# How many rows the first step of some work touches, unless these are large; and any step at least.
+FIRST: Final = 64
+_LEAST: Final = 4
+# The largest change from one step to the next, and the smallest.
+_FASTER: Final = 2.0
+_SLOWER: Final = 0.1
+# How many pages long work leaves in the WAL: less than what the writer takes for too many.
+_WAL_PAGES: Final = 1000
+
+T = TypeVar("T")
+# Does a part of the work, of as many rows as it is told at the most; false if there is none left.
+Step: TypeAlias = Callable[[Transaction, int], T]
 
 
-async def in_steps(writer: Writer, operation: Operation[int]) -> int:
-    """Repeat a bounded operation until it finds nothing to do; return how much it did in all."""
-    return await until_none(lambda: writer.run(operation))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How long work shares a file with others.
+
+    Args:
+        seconds: how long a step may take.
+        most: how many rows it may touch.
+        rest: for how long nothing is done after it, as a multiple of the time that it took.
+    """
+
+    seconds: float
+    most: int
+    rest: float = 0
 
 
-async def until_none(step: Callable[[], Awaitable[int]]) -> int:
-    """Repeat a step until it does nothing; return how much was done in all."""
-    total = 0
-    while done := await step():
-        total += done
-    return total
+# In the server, where others wait for the same writer and are asked between two steps.
+AMONG_OTHERS: Final = Pace(seconds=0.003, most=512)
+# In another process: a server that finds the file locked looks again after 1, 2, 5, 10, 15 ms.
+BESIDE_A_SERVER: Final = Pace(seconds=0.003, most=512, rest=2)
+# Where nobody waits, what counts is how seldom the disk is waited for.
+ALONE: Final = Pace(seconds=0.05, most=8192)
+
+
+class Steps:
+    """Do long work step by step.
+
+    Args:
+        writer: the one writer.
+        path: the store's file.
+        pace: how to share it; None to find out whether a server owns it.
+        timer: tells the time in seconds, from any beginning.
+    """
+
+    def __init__(
+        self,
+        writer: Writer,
+        path: Path,
+        pace: Pace | None = None,
+        timer: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._writer = writer
+        self._path = path
+        self._pace = pace or (BESIDE_A_SERVER if is_owned(path) else ALONE)
+        self._timer = timer
+
+    async def all(self, step: Step[int], first: int = FIRST) -> int:
+        """Repeat a step as `each` does; return how much it did in all."""
+        return sum([done async for done in self.each(step, first)])
+
+    async def each(self, step: Step[T], first: int = FIRST) -> AsyncIterator[T]:
+        """Repeat a step until it finds nothing to do.
+
+        Args:
+            step: what to do.
+            first: how many rows it may touch at first.
+
+        Yields:
+            what each step did, once that is committed.
+        """
+        rows = first
+        while True:
+            done, rows = await self.one(step, rows)
+            if not done:
+                return
+            yield done
+
+    async def over(
+        self,
+        ids: Sequence[int],
+        operation: Callable[[Transaction, Sequence[int]], T],
+        then: Callable[[Sequence[int], T], None] | None = None,
+    ) -> None:
+        """Do something to many jobs.
+
+        Args:
+            ids: which ones.
+            operation: does it to some of them.
+            then: told which these were and what was done, right after each commit.
+        """
+        rows, start = FIRST, 0
+        while some := ids[start : start + rows]:
+            start += len(some)
+            _, rows = await self.one(
+                _of(some, operation), rows, partial(then, some) if then else None
+            )
+
+    async def one(
+        self, step: Step[T], rows: int, then: Callable[[T], None] | None = None
+    ) -> tuple[T, int]:
+        """Do one step.
+
+        Args:
+            step: what to do.
+            rows: how many rows it may touch.
+            then: told what it did, right after the commit.
+
+        Returns:
+            what it did, and how many rows the next one may touch.
+        """
+        began = self._timer()
+
+        def timed(tx: Transaction) -> tuple[T, float]:
+            began = self._timer()
+            return step(tx, rows), self._timer() - began
+
+        def committed(timed: tuple[T, float]) -> None:
+            if then is not None:
+                then(timed[0])
+
+        done, took = await self._writer.run(timed, committed, aside=True)
+        await asyncio.sleep(self._pace.rest * (self._timer() - began))
+        if wal_pages(self._path) > _WAL_PAGES:
+            await self.settle()
+        return done, self._next(rows, took)
+
+    async def settle(self) -> None:
+        """Move the WAL into the file, so that it is written over next and does not grow.
+
+        Everybody else goes on meanwhile. If they do so all the time, they wait for the little that
+        they have added last. Measured, with a purge and one submission after the other: the longest
+        of these waits 6 to 12 ms, where the writer moves 4000 pages by itself 35 to 50 ms.
+        """
+        if not await asyncio.to_thread(settle, self._path):
+            await self._writer.call(move)
+
+    def _next(self, rows: int, took: float) -> int:
+        fitting = self._pace.seconds / took if took > 0 else _FASTER
+        rows = int(rows * min(max(fitting, _SLOWER), _FASTER))
+        return min(max(rows, _LEAST), self._pace.most)
+
+
+def _of(some: Sequence[int], operation: Callable[[Transaction, Sequence[int]], T]) -> Step[T]:
+    return lambda tx, _: operation(tx, some)

@@ -33,7 +33,7 @@ from jobstore.store.history import History
 from jobstore.store.results import Results, checked
 from jobstore.store.scheduling import Schedules
 from jobstore.store.sqlite import Connection
-from jobstore.store.steps import STEP
+from jobstore.store.steps import STEP, Steps
 from jobstore.store.transitions import Aftermath, Capture
 from jobstore.store.upcoming import Upcoming
 from jobstore.store.upkeep import Upkeep
@@ -76,6 +76,7 @@ class Store:
         glance: for quick looks.
         limits: what it takes in.
         history: the same store, for people.
+        steps: how long work is done.
         boot: the number of this start of the server; 0 where no server runs.
         queued: how many jobs wait already.
         clock: what time it is.
@@ -96,6 +97,7 @@ class Store:
         limits: Limits,
         history: History,
         *,
+        steps: Steps,
         boot: int,
         queued: int,
         clock: Clock,
@@ -128,8 +130,11 @@ class Store:
             self._bodies,
             watchers=self._watchers,
             upcoming=self._upcoming,
+            steps=steps,
         )
-        self.upkeep = Upkeep(writer, reader, self._bodies, self._dispatcher, self._watchers, boot)
+        self.upkeep = Upkeep(
+            writer, reader, self._bodies, self._dispatcher, self._watchers, steps, boot
+        )
         self._reporting: set[JobHandle] = set()
         self._due = Alarm(clock)
         self._noticed = glance.revision("queue")

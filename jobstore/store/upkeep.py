@@ -1,20 +1,25 @@
 """What a server does in its store by itself: recover, clean up, and look after the file."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from typing import Final
 
 from jobstore.job import Replay
 from jobstore.store import definition_statements as definitions
+from jobstore.store import sqlite
 from jobstore.store import upkeep_statements as upkeep_sql
-from jobstore.store import upkeep_transitions as steps
-from jobstore.store.bodies import Bodies
+from jobstore.store import upkeep_transitions as transitions
+from jobstore.store.bodies import SWEPT_FIRST, Bodies
 from jobstore.store.dispatch import Dispatcher
-from jobstore.store.sqlite import Connection, checkpoint
-from jobstore.store.steps import STEP, in_steps, until_none
+from jobstore.store.sqlite import Connection
+from jobstore.store.steps import FIRST, STEP, Steps
 from jobstore.store.transitions import Aftermath
 from jobstore.store.watchers import Watchers
 from jobstore.store.writer import Writer
+
+# For how long nothing must have come in before the file is made smaller.
+QUIET_SECONDS: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,7 @@ class Upkeep:
         bodies: the large bodies.
         dispatcher: who has to know what waits.
         watchers: who wants to know what becomes of a job.
+        steps: how long work is done.
         boot: the number of this start of the server.
     """
 
@@ -59,6 +65,7 @@ class Upkeep:
         bodies: Bodies,
         dispatcher: Dispatcher,
         watchers: Watchers,
+        steps: Steps,
         boot: int,
     ) -> None:
         self._writer = writer
@@ -66,6 +73,7 @@ class Upkeep:
         self._bodies = bodies
         self._dispatcher = dispatcher
         self._watchers = watchers
+        self._steps = steps
         self._boot = boot
 
     async def orphans(self) -> list[Orphan]:
@@ -79,20 +87,22 @@ class Upkeep:
 
     async def recover(self, ids: Sequence[int], detail: str) -> None:
         """Queue orphaned jobs again."""
-        await self._writer.run(lambda tx: steps.recover(tx, ids, detail), self._dispatcher.requeued)
+        await self._steps.over(
+            ids,
+            lambda tx, some: transitions.recover(tx, some, detail),
+            lambda _, recovered: self._dispatcher.requeued(recovered),
+        )
 
     async def fail_orphans(self, ids: Sequence[int], detail: str) -> None:
         """End orphaned jobs that must not run again."""
-        await self._writer.run(
-            lambda tx: steps.fail_orphans(tx, ids, detail),
-            lambda done: self._ended(ids, done),
+        await self._steps.over(
+            ids, lambda tx, some: transitions.fail_orphans(tx, some, detail), self._ended
         )
 
     async def cancel_orphans(self, ids: Sequence[int], detail: str) -> None:
         """End orphaned jobs whose cancellation was asked for."""
-        await self._writer.run(
-            lambda tx: steps.cancel_orphans(tx, ids, detail),
-            lambda done: self._ended(ids, done),
+        await self._steps.over(
+            ids, lambda tx, some: transitions.cancel_orphans(tx, some, detail), self._ended
         )
 
     def _ended(self, ids: Sequence[int], aftermath: Aftermath) -> None:
@@ -110,39 +120,70 @@ class Upkeep:
 
     async def reroute(self, old: str, new: str) -> int:
         """Queue the jobs of a target that is gone for another one; return how many."""
-        rerouted = await in_steps(
-            self._writer,
-            lambda tx: tx.execute(upkeep_sql.REROUTE, old=old, new=new, limit=STEP).rowcount,
+        rerouted = await self._steps.all(
+            lambda tx, limit: tx.execute(upkeep_sql.REROUTE, old=old, new=new, limit=limit).rowcount
         )
         self._dispatcher.enqueued(new)
         return rerouted
 
     async def purge(self, before: int) -> int:
         """Drop payloads that nobody could ask for since before a time; return how many."""
-        return await in_steps(self._writer, lambda tx: steps.purge_step(tx, before, STEP))
+        return await self._steps.all(lambda tx, limit: transitions.purge_step(tx, before, limit))
 
     async def forget(self, before: int) -> int:
         """Remove jobs from the history that ended before a time; return how many.
 
         Ids are in order of submission, so the search ends at the first job submitted too late.
         """
-        forgotten = after = 0
+        forgotten: list[int] = []
+        after = 0
         while rows := await self._reader.rows(upkeep_sql.BY_AGE, after=after, limit=STEP):
             after = rows[-1][0]
             ids = [row[0] for row in rows if row[2] is not None and row[2] < before]
-            if ids:
-                forgotten += await self._writer.run(partial(steps.forget, ids=ids))
+            await self._steps.over(ids, transitions.forget, lambda _, done: forgotten.append(done))
             if rows[-1][1] >= before:
                 break
-        if forgotten:
+        if any(forgotten):
             await self._writer.run(lambda tx: tx.execute(definitions.DROP).rowcount)
-        return forgotten
+        return sum(forgotten)
 
     async def sweep(self) -> int:
         """Delete the bodies that belong to no job; return how many rows went away."""
-        return await until_none(self._bodies.sweep)
+        return await self._steps.all(self._bodies.sweep, SWEPT_FIRST)
+
+    # --- the file -------------------------------------------------------------------------------
+
+    async def shrink(self, *, wholly: bool = False) -> int:
+        """Give back what is free in the file, a little at a time, while nobody asks for anything.
+
+        Args:
+            wholly: whether to keep nothing of it for what comes next.
+
+        Returns:
+            how many bytes were given back; then there is nothing left to do.
+        """
+        given, pages = 0, FIRST
+        while True:
+            await self._quiet()
+            done, pages = await self._steps.one(
+                lambda tx, limit: transitions.give_back(tx, limit, wholly=wholly), pages
+            )
+            if not done:
+                break
+            given += done
+        if given:
+            await self.checkpoint()
+        return given * sqlite.PAGE_SIZE
+
+    async def _quiet(self) -> None:
+        """Wait until nothing is to be written, and nothing has been for a moment."""
+        while not self._writer.idle:
+            await self._writer.drained()
+            await asyncio.sleep(QUIET_SECONDS)
 
     async def checkpoint(self) -> None:
         """Move the WAL into the file and cut it to nothing, if nothing else is to do."""
         if self._writer.idle:
-            await self._writer.call(checkpoint)
+            await self._steps.settle()
+        if self._writer.idle:
+            await self._writer.call(sqlite.checkpoint)

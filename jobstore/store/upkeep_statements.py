@@ -68,15 +68,19 @@ REROUTE: Final = Statement(
 
 # --- retention ----------------------------------------------------------------------------------
 
-PURGEABLE: Final = Statement(
-    select(_job.id)
-    .where(_job.purgeable_at.is_not(None), _job.purgeable_at < bindparam("before"))
-    .order_by(_job.purgeable_at)
-    .limit(limit)
-    .offset(ZERO)
-)
 PURGE: Final = Statement(
-    update(schema.JOB).where(these_jobs, _job.purgeable_at.is_not(None)).values(purgeable_at=null())
+    update(schema.JOB)
+    .where(
+        _job.id.in_(
+            select(_job.id)
+            .where(_job.purgeable_at.is_not(None), _job.purgeable_at < bindparam("before"))
+            .order_by(_job.purgeable_at)
+            .limit(limit)
+            .offset(ZERO)
+        )
+    )
+    .values(purgeable_at=null())
+    .returning(_job.id)
 )
 DROP_REQUESTS: Final = Statement(delete(schema.REQUEST).where(_request.job_id.in_(listed("ids"))))
 DROP_BODIES: Final = Statement(

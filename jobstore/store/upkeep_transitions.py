@@ -1,9 +1,11 @@
 """What a server changes by itself: each function is one step of a transaction, of bounded size."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from jobstore.job import CANCELLED_STATUS, Failure
 from jobstore.store import result_statements as results_sql
+from jobstore.store import sqlite
 from jobstore.store import statements as sql
 from jobstore.store import upkeep_statements as upkeep_sql
 from jobstore.store.codec import encode_ids, writable
@@ -11,13 +13,19 @@ from jobstore.store.sqlite import Statement
 from jobstore.store.transitions import Aftermath, break_off, ids_of, note_all
 from jobstore.store.writer import Transaction
 
+# How much of a file may be free for what comes next, in pages and as a part of the whole. To move a
+# page costs ten times what it costs to write one at the end, so what a round of the janitor frees
+# stays for what comes in until the next one. That is little: the 1440th part of a day's payloads,
+# if they are kept for a day and looked through every minute.
+_KEPT_PAGES: Final = 256
+_KEPT_PART: Final = 0.05
+
 
 def purge_step(tx: Transaction, before: int, limit: int) -> int:
     """Drop some of the payloads that nobody could ask for since before a time; return how many."""
-    ids = ids_of(tx, upkeep_sql.PURGEABLE, before=before, limit=limit)
+    ids = ids_of(tx, upkeep_sql.PURGE, before=before, limit=limit)
     listed = encode_ids(ids)
     for statement in (
-        upkeep_sql.PURGE,
         upkeep_sql.DROP_REQUESTS,
         results_sql.DROP_RESPONSES,
         upkeep_sql.DROP_BODIES,
@@ -66,3 +74,16 @@ def _end_orphans(
     ended = ids_of(tx, statement, ids=encode_ids(ids), now=tx.now, **values)
     tx.execute(upkeep_sql.FORGET_SECRETS_OF, ids=encode_ids(ended))
     return break_off(tx, *ended)
+
+
+def give_back(tx: Transaction, limit: int, *, wholly: bool) -> int:
+    """Give some of a file's free pages back; return how many.
+
+    Args:
+        tx: the transaction.
+        limit: how many at most.
+        wholly: whether to keep none for what comes next.
+    """
+    file = tx.connection
+    kept = 0 if wholly else max(_KEPT_PAGES, int(sqlite.pages(file) * _KEPT_PART))
+    return sqlite.give_back(file, min(limit, sqlite.free_pages(file) - kept))
