@@ -257,6 +257,7 @@ async def test_what_an_operator_types_runs_as_it_is_shown(
     printed = await shell.paste("set -e\n" + operate.code)
     assert "GET /_api/version" in printed
     assert "jobs.backup: ok" in printed
+    assert "0 payloads from before" in printed
     assert "('fetched', None)" in await shell.paste(look.code)
 
 
@@ -269,5 +270,5 @@ def test_every_option_and_command_that_is_named_exists() -> None:
     named = set(re.findall(r"`jobstore ([a-z]+)", README))
     assert named == {
         "serve", "list", "show", "history", "restore", "expire", "check", "backup", "migrate",
-        "define", "user", "export",
+        "define", "user", "export", "purge",
     }  # fmt: skip
