@@ -19,7 +19,7 @@ from jobstore.store.sqlite import SCHEMA_VERSION
 from tests.commands import jobstore, overwrite, refused, said, start
 from tests.stock import Stock, stocked
 
-COMMANDS = ["list", "history", "check", "show 1", "restore 1", "expire", "backup copy.db"]
+COMMANDS = ["list", "history", "check", "show 1", "restore 1", "expire", "purge", "backup copy.db"]
 MANY = 3000  # jobs whose listing does not fit into a pipe
 
 
@@ -243,7 +243,7 @@ def test_a_store_that_is_served_is_told_by_its_servers_pid(
 def test_every_other_command_works_beside_a_server(serving: "subprocess.Popen[bytes]") -> None:
     assert serving.stdout is not None
     serving.stdout.readline()
-    for command in ("list", "history", "check", "expire", "backup copy.db", "migrate"):
+    for command in ("list", "history", "check", "expire", "purge", "backup copy.db", "migrate"):
         assert said(*command.split())
 
 

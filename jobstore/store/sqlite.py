@@ -372,7 +372,7 @@ def wal_pages(path: Path) -> int:
     """
     try:
         descriptor = os.open(path.with_name(path.name + "-wal"), os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
+    except OSError:  # there is none, or the writer, who has it open, will mind it alone
         return 0
     try:
         header = os.pread(descriptor, 32, 0)

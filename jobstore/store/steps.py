@@ -1,11 +1,12 @@
 """Long work in bounded steps, between which everybody else has their turn.
 
 How long a step takes depends on the disk, on the processor, and on what lies in the rows; so it is
-timed, and the next one touches as many rows as fit. Measured, 100,000 purged: at 500 rows a step,
-whatever they are, a step takes from 2 to 60 ms.
+timed, and the next one touches as many rows as fit. Measured: to purge 500 small jobs takes 2 ms,
+to forget as many takes 7.
 """
 
 import asyncio
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Final, TypeAlias, TypeVar
 
 from jobstore.store.lock import is_owned
-from jobstore.store.sqlite import move, settle, wal_pages
+from jobstore.store.sqlite import move, settle, translated, wal_pages
 from jobstore.store.writer import Transaction, Writer
 
 # How many rows one step touches if nobody times it.
@@ -50,7 +51,9 @@ class Pace:
 
 # In the server, where others wait for the same writer and are asked between two steps.
 AMONG_OTHERS: Final = Pace(seconds=0.003, most=512)
-# In another process: a server that finds the file locked looks again after 1, 2, 5, 10, 15 ms.
+# In another process: a server that finds the file locked looks again after 1, 2, 5, 10, 15 ms, and
+# so on. Measured, 100,000 results expired: with no rest it waits up to 240 ms again and again, with
+# this one up to 12, but for one time in a hundred.
 BESIDE_A_SERVER: Final = Pace(seconds=0.003, most=512, rest=2)
 # Where nobody waits, what counts is how seldom the disk is waited for.
 ALONE: Final = Pace(seconds=0.05, most=8192)
@@ -156,7 +159,16 @@ class Steps:
         of these waits 6 to 12 ms, where the writer moves 4000 pages by itself 35 to 50 ms.
         """
         if not await asyncio.to_thread(settle, self._path):
-            await self._writer.call(move)
+            await self.between(move)
+
+    async def between(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        """Run a function between two transactions; it has to be a short one.
+
+        Raises:
+            StoreError: it failed.
+        """
+        with translated(self._path):
+            return await self._writer.call(function)
 
     def _next(self, rows: int, took: float) -> int:
         fitting = self._pace.seconds / took if took > 0 else _FASTER

@@ -186,4 +186,4 @@ class Upkeep:
         if self._writer.idle:
             await self._steps.settle()
         if self._writer.idle:
-            await self._writer.call(sqlite.checkpoint)
+            await self._steps.between(sqlite.checkpoint)
