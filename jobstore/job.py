@@ -171,6 +171,7 @@ class Claim:
         replay: what may be sent again, or None for what the target says.
         retries: how often it may be tried again, or None for as often as the target says.
         retried: how often it was.
+        secrets: whether the store keeps secrets of its request, until it ends.
     """
 
     job_id: int
@@ -182,6 +183,7 @@ class Claim:
     replay: Replay | None = None
     retries: int | None = None
     retried: int = 0
+    secrets: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

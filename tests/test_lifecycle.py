@@ -150,7 +150,7 @@ def claim_of(job_id: int) -> Claim:
 
 
 HAPPEN: Final[Mapping[Event, Callable[[Transaction, int], object]]] = {
-    Event.CLAIM: lambda tx, _: transitions.claim(tx, "/", BOOT, 1),
+    Event.CLAIM: lambda tx, _: transitions.claim(tx, "/", BOOT, 1, lambda _: b""),
     Event.FINISH: lambda tx, job_id: transitions.finish(tx, claim_of(job_id), BOOT, ANSWER),
     Event.FAIL: lambda tx, job_id: transitions.fail(
         tx, claim_of(job_id), BOOT, Failure.TIMEOUT, "too slow"

@@ -325,17 +325,13 @@ class Store:
             timeout=submission.timeout,
             replay=submission.replay,
             retries=submission.retries,
+            secrets=any(name.lower() in self._limits.secret for name, _ in request.headers),
         )
         self._dispatcher.order(claim)
 
     def _claiming(self, target: str, limit: int) -> Operation[list[Claim]]:
-        def claim(tx: Transaction) -> list[Claim]:
-            return [
-                replace(claim, request=replace(claim.request, body=self._bodies.body(content)))
-                for claim, content in transitions.claim(tx, target, self._boot, limit)
-            ]
-
-        return claim
+        body = self._bodies.body
+        return lambda tx: transitions.claim(tx, target, self._boot, limit, body)
 
     # --- the end of the work --------------------------------------------------------------------
 

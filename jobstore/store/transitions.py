@@ -5,7 +5,7 @@ nothing. What is out of the ordinary leaves an event row in the same transaction
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,7 +21,7 @@ from jobstore.job import (
     succeeded,
 )
 from jobstore.lifecycle import AWAITED, Result, State
-from jobstore.message import Headers, Request
+from jobstore.message import Body, Headers, Request
 from jobstore.retry import Ended
 from jobstore.store import body_statements as bodies_sql
 from jobstore.store import result_statements as results_sql
@@ -129,36 +129,44 @@ def submit(
     return job_id
 
 
-def claim(tx: Transaction, target: str, boot: int, limit: int) -> list[tuple[Claim, Content]]:
-    """Claim the next jobs of a target, in order of priority and submission."""
+def claim(
+    tx: Transaction, target: str, boot: int, limit: int, body: Callable[[Content], Body]
+) -> list[Claim]:
+    """Claim the next jobs of a target, in order of priority and submission.
+
+    Args:
+        tx: the transaction.
+        target: who will be asked.
+        boot: the number of the server start that will run them.
+        limit: how many at most.
+        body: gives what is kept of a body for reading.
+    """
     rows = tx.execute(
         sql.CLAIM, claimed_target=target, claimed_by=boot, now=tx.now, limit=limit
     ).fetchall()
     rows.sort(key=lambda row: (row[4], row[0]))
     claims = []
     for job_id, attempt, method, path, _, owner, timeout, replay, retries, retried in rows:
-        headers, content = get_request(tx, job_id)
+        headers, secrets, content = tx.execute(sql.GET_REQUEST, job_id=job_id).fetchone()
+        if content is None:
+            content = find_body(tx, job_id, "request")
+        request = Request(
+            method=method, path=path, headers=decode_headers(headers, secrets), body=body(content)
+        )
         claim = Claim(
             job_id=job_id,
             attempt=attempt,
             target=target,
-            request=Request(method=method, path=path, headers=headers),
+            request=request,
             owner=owner,
             timeout=timeout,
             replay=Replay(replay) if replay else None,
             retries=retries,
             retried=retried,
+            secrets=secrets is not None,
         )
-        claims.append((claim, content))
+        claims.append(claim)
     return claims
-
-
-def get_request(tx: Transaction, job_id: int) -> tuple[Headers, Content]:
-    """Read the headers and the body of a job's request."""
-    headers, secrets, content = tx.execute(sql.GET_REQUEST, job_id=job_id).fetchone()
-    if content is None:
-        content = find_body(tx, job_id, "request")
-    return decode_headers(headers, secrets), content
 
 
 def request_headers(tx: Transaction, job_id: int) -> Headers:
@@ -213,7 +221,8 @@ def finish(tx: Transaction, claim: Claim, boot: int, capture: Capture) -> Afterm
             headers=json.dumps(capture.headers),
             content=_put_content(tx, claim.job_id, capture.content),
         )
-    tx.execute(sql.FORGET_SECRETS, of_job=claim.job_id)
+    if claim.secrets:
+        tx.execute(sql.FORGET_SECRETS, of_job=claim.job_id)
     return _release(tx, claim.job_id) if succeeded(capture.status) else break_off(tx, claim.job_id)
 
 
@@ -242,7 +251,8 @@ def _end(
         now=tx.now,
         **values,
     ).fetchone()
-    tx.execute(sql.FORGET_SECRETS, of_job=claim.job_id)
+    if claim.secrets:
+        tx.execute(sql.FORGET_SECRETS, of_job=claim.job_id)
     return QUIET if row is None else break_off(tx, claim.job_id)
 
 
