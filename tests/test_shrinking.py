@@ -14,7 +14,7 @@ import pytest
 from jobstore.errors import StoreFull
 from jobstore.janitor import Janitor
 from jobstore.message import Response
-from jobstore.store import Limits, Store, sqlite
+from jobstore.store import Limits, Store, pages, sqlite
 from jobstore.store.lock import owned
 from jobstore.store.migrate import migrate
 from jobstore.store.purging import purge
@@ -158,10 +158,10 @@ async def test_a_step_that_is_killed_leaves_a_sound_file(store_path: Path) -> No
         cut = store_path.with_name("cut.db")
         with closing(sqlite.connect(store_path, "rw", ["PRAGMA cache_size = 10"])) as file:
             file.execute("BEGIN IMMEDIATE")
-            assert sqlite.give_back(file, 1000) >= 1000
+            assert pages.give_back(file, 1000) >= 1000
             for name in ("", "-wal"):
                 shutil.copy(f"{store_path}{name}", f"{cut}{name}")
-            assert sqlite.wal_pages(cut) > 0, "some of the step is in the WAL"
+            assert pages.wal_pages(cut) > 0, "some of the step is in the WAL"
             file.execute("ROLLBACK")
     check_sound(cut)
     assert states(cut) == states(store_path)
@@ -225,7 +225,7 @@ async def test_writing_a_file_anew_can_be_given_up_and_changes_nothing(store_pat
             await stock.done(answer={"body": b"x" * 8 * MIB})
     before = states(store_path)
     rebuilding = await begun(purge(store_path, 0, rebuild=True))
-    await until(lambda: sqlite.wal_pages(store_path) > 0 or rebuilding.done())
+    await until(lambda: pages.wal_pages(store_path) > 0 or rebuilding.done())
     rebuilding.cancel()
     with suppress(asyncio.CancelledError):
         await rebuilding

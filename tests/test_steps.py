@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import pytest
 
-from jobstore.store import sqlite
+from jobstore.store import pages, sqlite
 from jobstore.store.lock import owned
 from jobstore.store.steps import Pace, Steps
 from jobstore.store.writer import Transaction, Writer
@@ -121,7 +121,7 @@ async def test_long_work_keeps_the_wal_short_and_leaves_none_of_it_to_the_writer
     writer: Writer, store_path: Path
 ) -> None:
     await writer.call(lambda file: file.execute("PRAGMA wal_autocheckpoint = 0").fetchall())
-    sqlite.settle(store_path)
+    pages.settle(store_path)
     doing, longest = Work(cost=1), 0
 
     def fill(tx: Transaction, limit: int) -> int:
@@ -131,7 +131,7 @@ async def test_long_work_keeps_the_wal_short_and_leaves_none_of_it_to_the_writer
         return done
 
     async for _ in Steps(writer, store_path, PACE).each(fill):
-        longest = max(longest, sqlite.wal_pages(store_path))
+        longest = max(longest, pages.wal_pages(store_path))
     assert 500 < longest < 1600 < ROWS, "each of which has a page of its own"
 
 
@@ -148,14 +148,14 @@ async def test_the_pages_in_the_wal_are_counted_without_asking_the_writer(
     def delete(tx: Transaction) -> None:
         tx.connection.execute("DELETE FROM row WHERE id = (SELECT min(id) FROM row)")
 
-    full = sqlite.wal_pages(store_path)
+    full = pages.wal_pages(store_path)
     assert full == await writer.call(moved) > ROWS / 2
     await writer.run(delete)
-    few = sqlite.wal_pages(store_path)
+    few = pages.wal_pages(store_path)
     assert few == await writer.call(moved) < 20, "it is written over from its beginning"
-    await writer.call(sqlite.checkpoint)
-    assert sqlite.wal_pages(store_path) == 0
-    assert sqlite.wal_pages(store_path.with_name("none.db")) == 0
+    await writer.call(pages.checkpoint)
+    assert pages.wal_pages(store_path) == 0
+    assert pages.wal_pages(store_path.with_name("none.db")) == 0
 
 
 async def test_what_is_settled_is_in_the_file_and_the_wal_is_written_over_next(
@@ -163,8 +163,8 @@ async def test_what_is_settled_is_in_the_file_and_the_wal_is_written_over_next(
 ) -> None:
     wal = store_path.with_name(store_path.name + "-wal")
     before = wal.stat().st_size
-    sqlite.settle(store_path)
+    pages.settle(store_path)
     doing = Work(cost=0)
     await writer.run(lambda tx: doing.step(tx, 10))
     assert wal.stat().st_size == before
-    assert 0 < sqlite.wal_pages(store_path) < 50
+    assert 0 < pages.wal_pages(store_path) < 50

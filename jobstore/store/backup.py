@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from jobstore.errors import StoreError, StoreFull
-from jobstore.store import sqlite
+from jobstore.store import pages, sqlite
 
 
 class _Stopped(Exception):
@@ -106,7 +106,7 @@ async def _copy(
         progress(total - left, total)
 
     def copy(connection: sqlite3.Connection) -> None:
-        sqlite.backup(connection, partial, told)
+        pages.backup(connection, partial, told)
 
     async with sqlite.reader(path) as reader:
         try:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from sqlalchemy import Integer, Select, and_, func, literal_column, or_, select, union_all
 
 from jobstore.lifecycle import Result, State
-from jobstore.store import schema, sqlite, terms
+from jobstore.store import pages, schema, sqlite, terms
 from jobstore.store import statements as sql
 from jobstore.store.sqlite import Connection, Statement, constant
 
@@ -197,7 +197,7 @@ async def _problems(reader: Connection, check: _Check) -> list[str]:
 
 async def _sound(reader: Connection) -> Report:
     ((size, free),) = await _rows(reader, _SIZE)
-    stiff = not await reader.call(sqlite.gives_back)
+    stiff = not await reader.call(pages.gives_back)
     ((loose,),) = await _rows(reader, _LOOSE)
     counters = await _rows(reader, sql.COUNTERS.sql)
     jobs = {State(state): n for machine, state, n in counters if machine == "job"}

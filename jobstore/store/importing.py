@@ -20,7 +20,7 @@ from jobstore.errors import ExportInvalid
 from jobstore.lifecycle import ENDED
 from jobstore.message import REDACTED
 from jobstore.store import body_statements as bodies_sql
-from jobstore.store import schema, sqlite
+from jobstore.store import pages, schema, sqlite
 from jobstore.store import statements as sql
 from jobstore.store.bodies import CHUNK_SIZE
 from jobstore.store.exporting import ORIGIN
@@ -121,7 +121,7 @@ def import_history(
             connection.execute("BEGIN IMMEDIATE")
             imported = _Import(Transaction(connection, clock.now()), progress).run(lines)
             connection.execute("COMMIT")
-            sqlite.checkpoint(connection)
+            pages.checkpoint(connection)
         finally:
             connection.close()  # which takes back what was not committed
     return imported

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jobstore.errors import StoreInUse
-from jobstore.store import sqlite
+from jobstore.store import pages, sqlite
 from jobstore.store.lock import owned
 from jobstore.store.opening import shared_store
 from jobstore.store.steps import ALONE
@@ -65,7 +65,7 @@ async def _rebuild(path: Path) -> None:
     async with sqlite.writer(path) as connection:
         with sqlite.translated(path):
             try:
-                await connection.call(sqlite.rebuild)
+                await connection.call(pages.rebuild)
             except asyncio.CancelledError:
                 await connection.interrupt()
                 raise

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Final, TypeAlias, TypeVar
 
 from jobstore.store.lock import is_owned
-from jobstore.store.sqlite import move, settle, translated, wal_pages
+from jobstore.store.pages import move, settle, wal_pages
+from jobstore.store.sqlite import translated
 from jobstore.store.writer import Transaction, Writer
 
 # How many rows one step touches if nobody times it.

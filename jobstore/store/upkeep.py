@@ -7,7 +7,7 @@ from typing import Final
 
 from jobstore.job import Replay
 from jobstore.store import definition_statements as definitions
-from jobstore.store import sqlite
+from jobstore.store import pages, sqlite
 from jobstore.store import upkeep_statements as upkeep_sql
 from jobstore.store import upkeep_transitions as transitions
 from jobstore.store.bodies import SWEPT_FIRST, Bodies
@@ -162,11 +162,11 @@ class Upkeep:
         Returns:
             how many bytes were given back; then there is nothing left to do.
         """
-        given, pages = 0, FIRST
+        given, most = 0, FIRST
         while True:
             await self._quiet()
-            done, pages = await self._steps.one(
-                lambda tx, limit: transitions.give_back(tx, limit, wholly=wholly), pages
+            done, most = await self._steps.one(
+                lambda tx, limit: transitions.give_back(tx, limit, wholly=wholly), most
             )
             if not done:
                 break
@@ -186,4 +186,4 @@ class Upkeep:
         if self._writer.idle:
             await self._steps.settle()
         if self._writer.idle:
-            await self._steps.between(sqlite.checkpoint)
+            await self._steps.between(pages.checkpoint)

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from jobstore.job import CANCELLED_STATUS, Failure
+from jobstore.store import pages
 from jobstore.store import result_statements as results_sql
-from jobstore.store import sqlite
 from jobstore.store import statements as sql
 from jobstore.store import upkeep_statements as upkeep_sql
 from jobstore.store.codec import encode_ids, writable
@@ -85,5 +85,5 @@ def give_back(tx: Transaction, limit: int, *, wholly: bool) -> int:
         wholly: whether to keep none for what comes next.
     """
     file = tx.connection
-    kept = 0 if wholly else max(_KEPT_PAGES, int(sqlite.pages(file) * _KEPT_PART))
-    return sqlite.give_back(file, min(limit, sqlite.free_pages(file) - kept))
+    kept = 0 if wholly else max(_KEPT_PAGES, int(pages.count(file) * _KEPT_PART))
+    return pages.give_back(file, min(limit, pages.free_pages(file) - kept))
