@@ -81,7 +81,10 @@ def application_of(apis: Apis, *middlewares: Middleware) -> web.Application:
 
 
 async def answering(stack: AsyncExitStack, apis: Apis) -> list[tuple[re.Pattern[str], Answering]]:
-    """Make what answers our own paths at the front door, until the stack is unwound."""
+    """Make what answers our own paths at the front door, until the stack is unwound.
+
+    ArangoDB's API is one handler, which needs no router, and is on the way of most jobs.
+    """
     server = await served(stack, application_of(apis))
     return [
         (pattern, api.handle if isinstance(api, ArangoJobs) else server.request_handler)
