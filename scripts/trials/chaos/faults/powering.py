@@ -113,6 +113,7 @@ def _truncate_all(stage: Stage, moments: list[_Moment]) -> None:
         earlier = [each for each in moments[:number] if each.salts == moment.salts]
         for _ in range(_TRUNCATIONS):
             least = stage.chance.choice([moment.moved, *(each.wal for each in earlier)])
+            least = max(least, moment.moved)  # more may have been moved since that moment
             if least < moment.wal:
                 size = stage.chance.randrange(least, moment.wal)
                 _truncate(stage, moment, size, [each for each in earlier if each.wal <= size])
