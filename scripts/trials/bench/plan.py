@@ -10,12 +10,16 @@ from concurrent.futures import Executor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from trials import process, serving
 from trials.bench.driver import Outcome, drive
 from trials.bench.figures import Sample
 from trials.bench.scripts import Load
 from trials.serving import Server
+
+# What is said of the load client itself: its processor time for a request.
+CLIENT_CPU: Final = "client_cpu_us"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +76,7 @@ class Plan:
             cpu / outcome.operations * 1e6,
             outcome.p50,
             outcome.p99,
-            {"client_cpu_us": outcome.cpu / outcome.requests * 1e6},
+            {CLIENT_CPU: outcome.cpu / outcome.requests * 1e6},
         )
 
     @contextmanager

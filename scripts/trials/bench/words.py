@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from trials.bench.figures import Range, Row
+from trials.bench.plan import CLIENT_CPU
 from trials.bench.report import Report
 
 _MANY: Final = 100
@@ -45,7 +46,7 @@ def _cells(row: Row) -> Iterator[str]:
     times = (row.p50, row.p99)
     yield ", ".join(_figure(value) for value in times if value is not None)
     yield _figure(row.cpu.median) if row.cpu else ""
-    yield _more(row.more)
+    yield _more({name: value for name, value in row.more.items() if name != CLIENT_CPU})
 
 
 def comparison(one: Report, other: Report) -> Iterator[str]:
