@@ -92,7 +92,7 @@ class Taking:
         """
         deliveries = self._deliveries
         await deliveries.upcoming.ended(self._job_id)
-        self._taken = deliveries.writer.post(self._take, self._took)
+        self._taken = deliveries.writer.post(self._take, self._took, lambda _: self._release())
         try:
             kept = await self._taken
         except asyncio.CancelledError:
