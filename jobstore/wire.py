@@ -10,7 +10,7 @@ from typing import Final
 
 from aiohttp import StreamReader, web
 from aiohttp.abc import AbstractStreamWriter
-from aiohttp.http import RawRequestMessage
+from aiohttp.http import HttpVersion11, RawRequestMessage
 from multidict import CIMultiDict
 
 from jobstore.account import Identity
@@ -69,8 +69,10 @@ class Incoming(web.Request):
     @property
     def continues(self) -> bool:
         """Whether its sender waits for leave to send the body: RFC 9110 section 10.1.1."""
-        # An application that has routed it has given that leave already.
-        return self._match_info is None and "Expect" in self.headers
+        if self._match_info is not None:  # an application that has routed it has given that leave
+            return False
+        expected = self.headers.get("Expect", "").lower() == "100-continue"
+        return expected and self.version >= HttpVersion11
 
     async def _prepare_hook(self, response: web.StreamResponse) -> None:
         """Do what an application does with its signal `on_response_prepare`."""

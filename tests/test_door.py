@@ -38,6 +38,13 @@ async def test_leave_to_send_a_body_is_given_once(
         assert await status(client) == answer
 
 
+async def test_a_client_of_old_is_not_told_to_go_on(serve: Serve) -> None:
+    async with connected((await serve()).url) as client:
+        head = HEAD % (b"/echo", 4, STORE)
+        await client.send(head.replace(b"HTTP/1.1", b"HTTP/1.0") + b"body")
+        assert await status(client) == "202"
+
+
 async def test_what_is_too_large_is_refused_before_it_is_sent(serve: Serve) -> None:
     server = await serve(capture={"body_limit": "1KiB"})
     async with connected(server.url) as client:
