@@ -1,7 +1,5 @@
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -67,14 +65,9 @@ PEERS: Final = {
 
 
 def bench(*arguments: str | Path) -> list[str]:
-    """Run the benchmark as its launcher does, and return the lines that it prints."""
-    done = subprocess.run(
-        [sys.executable, "-m", "trials.bench", *arguments],
-        check=True,
-        env=os.environ | {"PYTHONPATH": f"{ROOT / 'scripts'}{os.pathsep}{ROOT}"},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    """Run the benchmark, and return the lines that it prints."""
+    command = [ROOT / "scripts" / "bench", *arguments]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     return done.stdout.splitlines()
 
 

@@ -2,8 +2,8 @@
 
 import asyncio
 import json
+import os
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -212,11 +212,15 @@ def test_a_line_is_drawn_through_the_medians_of_its_surroundings() -> None:
 
 
 def test_a_short_soak_finds_nothing_broken_and_writes_all_down(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "trials.soak", "--minutes", "0.25", "--output", str(tmp_path)]
-    environment = {"PYTHONPATH": f"{ROOT}:{ROOT / 'scripts'}", "TMPDIR": str(tmp_path)}
-    soak = subprocess.run(
-        command, check=False, capture_output=True, text=True, cwd=ROOT, env=environment
-    )
+    command: list[str | Path] = [
+        ROOT / "scripts" / "soak",
+        "--minutes",
+        "0.25",
+        "--output",
+        tmp_path,
+    ]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    soak = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
     document = json.loads((tmp_path / "soak.json").read_text())
     assert document["broken"] == {}, document["complaints"]
     assert soak.returncode in {0, 2}, soak.stderr
