@@ -8,6 +8,8 @@ import asyncio
 
 from aiohttp import web
 
+from trials.application import serve
+
 
 async def accept(request: web.Request) -> web.Response:
     """Read the request and answer it."""
@@ -26,16 +28,6 @@ def create_app() -> web.Application:
     app.router.add_route("*", "/echo", echo)
     app.router.add_route("*", "/{path:.*}", accept)
     return app
-
-
-async def serve(app: web.Application) -> None:
-    """Serve on any free port, say which one, and do so until killed."""
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    print(f"http://127.0.0.1:{site.port}", flush=True)
-    await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
