@@ -20,7 +20,7 @@ from jobstore.dialects.datameer import DatameerJobs
 from jobstore.dialects.kinetica import KineticaJobs
 from jobstore.dialects.native import NativeApi
 from jobstore.door import Answering
-from jobstore.errors import StoreError
+from jobstore.errors import StoreError, StoreLost
 from jobstore.executor import Executor
 from jobstore.janitor import Janitor, Retention
 from jobstore.retry import Retry
@@ -197,6 +197,8 @@ async def _persist(action: str, work: Callable[[], Awaitable[object]]) -> None:
     while True:
         try:
             await work()
+        except StoreLost:  # it has been said, and there is nothing more to do
+            return
         except StoreError as error:
             log.warning("will try again: %s", error, extra={"action": action})
             await asyncio.sleep(RETRY_SECONDS)

@@ -9,6 +9,7 @@ from aiohttp import web
 from jobstore import wire
 from jobstore.access import Access
 from jobstore.capture import Capture
+from jobstore.dialects.native import PROBES
 
 Answering: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -48,14 +49,20 @@ class Door:
 
         It is no coroutine itself: ten thousand requests may wait at once for their answers.
         """
+        if request.raw_path in PROBES:
+            return self._probed(request)
         return self._access.middleware(request, self._admitted)
+
+    async def _probed(self, request: web.Request) -> web.StreamResponse:
+        own = self._own(request.raw_path)
+        return await own(request) if own else wire.problem(404, "there is no such call")
 
     def _admitted(self, request: web.Request) -> Awaitable[web.StreamResponse]:
         submitted = self._capture.submitted(request)
         if submitted is not None:
             return submitted
-        path = wire.path_of(request)
-        for pattern, answer in self._apis:
-            if pattern.match(path):
-                return answer(request)
-        return self._capture.relayed(request)
+        own = self._own(wire.path_of(request))
+        return own(request) if own else self._capture.relayed(request)
+
+    def _own(self, path: str) -> Answering | None:
+        return next((answer for pattern, answer in self._apis if pattern.match(path)), None)

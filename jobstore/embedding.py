@@ -27,7 +27,7 @@ from jobstore.capture import Capture
 from jobstore.config import Config, load
 from jobstore.config.limits import store_limits
 from jobstore.dialects.arango import ArangoHeader
-from jobstore.dialects.native import PreferHeader
+from jobstore.dialects.native import PROBES, PreferHeader
 from jobstore.executor import Executor
 from jobstore.janitor import Janitor
 from jobstore.job import Dialect, Job, Submission
@@ -175,6 +175,8 @@ class Jobs:
         """Make jobs of requests that ask for it, and answer jobstore's own paths."""
         if current(request).id is not None:  # it comes from a job
             return await handler(request)
+        if request.raw_path in PROBES:
+            return await self._live.front._handle(request.clone())  # noqa: SLF001
         return await self._live.access.middleware(request, partial(self._answer, handler))
 
     async def _answer(self, handler: Handler, request: web.Request) -> web.StreamResponse:

@@ -9,8 +9,12 @@ JobstoreError
 │   ├── StoreNewer              it comes from a newer jobstore
 │   ├── StoreOutdated           it has to be migrated first
 │   ├── StoreDamaged            SQLite finds it malformed
-│   ├── StoreBusy               another process holds its write lock for too long
-│   └── StoreFull               no room is left for the change
+│   ├── StoreUnsure             a change failed so that it may come back after a crash
+│   └── StoreUnavailable        nothing was changed; a later attempt may succeed
+│       ├── StoreBusy           another process holds its write lock for too long
+│       ├── StoreFull           no room is left for the change
+│       ├── StoreFailing        the disk returns errors
+│       └── StoreLost           its files were removed or replaced while it was open
 ├── NotAccepting                no job is taken in just now
 │   ├── QueueFull               as many jobs are queued as the configuration allows
 │   └── ShuttingDown            the server drains
@@ -65,6 +69,7 @@ class StoreError(JobstoreError):
     def __init__(self, path: Path, problem: str) -> None:
         super().__init__(f"{path}: {problem}")
         self.path = path
+        self.problem = problem
 
 
 class StoreMissing(StoreError):
@@ -142,18 +147,60 @@ class StoreDamaged(StoreError):
         )
 
 
-class StoreBusy(StoreError):
+class StoreUnavailable(StoreError):
+    """The store cannot be used just now, and nothing was changed; a later attempt may succeed."""
+
+
+class StoreBusy(StoreUnavailable):
     """Another process holds the file's write lock for longer than can be waited for."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, "another process is writing to this store; try again")
 
 
-class StoreFull(StoreError):
+class StoreFull(StoreUnavailable):
     """No room is left for the change, on the disk or under the configured size."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, "no room is left to write")
+
+
+class StoreFailing(StoreUnavailable):
+    """The disk returned an error.
+
+    Args:
+        path: the file.
+        detail: SQLite's words for it.
+    """
+
+    def __init__(self, path: Path, detail: str) -> None:
+        super().__init__(path, f"the disk returned an error ({detail}); nothing was changed")
+
+
+class StoreLost(StoreUnavailable):
+    """The store's files were removed or replaced while it was open.
+
+    Args:
+        path: the file.
+        problem: what happened to which of them.
+    """
+
+    def __init__(self, path: Path, problem: str) -> None:
+        super().__init__(path, f"{problem} while the store was open; nothing is written any more")
+
+
+class StoreUnsure(StoreError):
+    """A change could not be committed, nor could its traces be removed from the disk.
+
+    The running server goes on without it, but after a crash the change may be found in the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            path,
+            "the disk failed in the middle of this change; whether it took effect is known "
+            "only when the disk can be written again",
+        )
 
 
 class NotAccepting(JobstoreError):

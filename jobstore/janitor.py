@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from jobstore.clock import SECOND, Clock
-from jobstore.errors import StoreError
+from jobstore.errors import StoreError, StoreLost
 from jobstore.store import Store
 
 log = logging.getLogger(__name__)
@@ -76,5 +76,7 @@ async def _trying(action: str, work: Callable[[], Awaitable[object]]) -> None:
     """Do what the next round will do again if the store fails now."""
     try:
         await work()
+    except StoreLost as error:  # which has been said
+        log.debug("%s", error, extra={"action": action})
     except StoreError as error:
         log.warning("will try again: %s", error, extra={"action": action})

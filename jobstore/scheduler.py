@@ -6,7 +6,7 @@ from typing import Final
 
 from jobstore import clock
 from jobstore.clock import Clock, iso
-from jobstore.errors import NotAccepting, StoreError
+from jobstore.errors import NotAccepting, StoreError, StoreLost
 from jobstore.store import Store
 from jobstore.store.scheduling import BEGINNING, Fired
 from jobstore.targets.router import Router
@@ -43,6 +43,8 @@ class Scheduler:
             looked_at = self._clock()
             try:
                 await self.run_once()
+            except StoreLost:
+                raise
             except (NotAccepting, StoreError) as error:
                 if not failing:  # and every second from now on
                     log.warning("will try again: %s", error, extra={"action": "fire"})

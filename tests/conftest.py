@@ -1,6 +1,7 @@
 """What most tests need: a server in this process, or a real one that can be killed."""
 
 import asyncio
+import os
 import re
 import signal
 import sys
@@ -91,10 +92,18 @@ class ServerProcess:
         store = ("--store", str(self._store_path), "--port", "0")
         return [sys.executable, "-m", "jobstore", "serve", *store, *self._arguments]
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """What it finds in its environment."""
+        return dict(os.environ)
+
     async def start(self) -> None:
         """Start it, and return when it answers."""
         self._process = await asyncio.create_subprocess_exec(
-            *self.command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+            *self.command,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env=self.environment,
         )
         self.url = await self._announced_url()
         self._reading = asyncio.create_task(self._read_on())

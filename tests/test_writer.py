@@ -8,7 +8,14 @@ from typing import Final
 
 import pytest
 
-from jobstore.errors import JobNotFound, StoreBusy, StoreDamaged, StoreError, StoreFull
+from jobstore.errors import (
+    JobNotFound,
+    StoreBusy,
+    StoreDamaged,
+    StoreError,
+    StoreFailing,
+    StoreFull,
+)
 from jobstore.store import sqlite
 from jobstore.store.writer import Operation, Transaction, Writer
 from tests.stores import CountingClock, held_up, rows
@@ -232,15 +239,15 @@ async def test_what_must_not_get_lost_but_is_wrong_is_not_tried_again(desk: Desk
     ("code", "kind"),
     [
         (sqlite3.SQLITE_FULL, StoreFull),
-        (sqlite3.SQLITE_IOERR_WRITE, StoreFull),
-        (sqlite3.SQLITE_IOERR_FSYNC, StoreFull),
+        (sqlite3.SQLITE_IOERR_WRITE, StoreFailing),
+        (sqlite3.SQLITE_IOERR_FSYNC, StoreFailing),
         (sqlite3.SQLITE_BUSY, StoreBusy),
         (sqlite3.SQLITE_BUSY_SNAPSHOT, StoreBusy),
         (sqlite3.SQLITE_LOCKED, StoreBusy),
         (sqlite3.SQLITE_CORRUPT, StoreDamaged),
         (sqlite3.SQLITE_CORRUPT_INDEX, StoreDamaged),
         (sqlite3.SQLITE_NOTADB, StoreDamaged),
-        (sqlite3.SQLITE_IOERR_READ, StoreError),
+        (sqlite3.SQLITE_IOERR_READ, StoreFailing),
         (sqlite3.SQLITE_CONSTRAINT, StoreError),
     ],
 )

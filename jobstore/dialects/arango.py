@@ -31,6 +31,8 @@ from jobstore.errors import (
     NoTarget,
     StoreBusy,
     StoreFull,
+    StoreUnavailable,
+    StoreUnsure,
 )
 from jobstore.job import Dialect, Job
 from jobstore.lifecycle import Result, State
@@ -60,6 +62,8 @@ _ERRORS: Final[Mapping[type[JobstoreError], tuple[int, int, str | None]]] = {
     NotAccepting: (503, 21003, "queue is full"),
     StoreFull: (503, 1104, "filesystem full"),
     StoreBusy: (503, 18, "lock timeout"),
+    StoreUnavailable: (503, 2, "system error"),
+    StoreUnsure: (500, 4, None),
     BodyTooLarge: (413, 413, None),
     BodyBroken: (400, 400, "bad parameter"),
     KeyInvalid: (400, 400, None),

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import Integer, Select, and_, func, literal_column, or_, select, union_all
 
+from jobstore.errors import StoreError
 from jobstore.lifecycle import Result, State
 from jobstore.store import pages, schema, sqlite, terms
 from jobstore.store import statements as sql
@@ -189,8 +190,8 @@ async def check(path: Path, progress: Callable[[str, int, int], object]) -> Repo
 async def _problems(reader: Connection, check: _Check) -> list[str]:
     try:
         rows = await _rows(reader, check.sql)
-    except sqlite3.Error as error:
-        return [f"cannot check the {check.name}: {error}"]
+    except StoreError as error:
+        return [f"cannot check the {check.name}: {error.__cause__ or error}"]
     found = [check.sentence.format(*row) for row in rows if row != ("ok",)]
     return [*found[:MOST], f"and more {check.name} like this"] if found[MOST:] else found
 

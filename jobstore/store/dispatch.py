@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from jobstore.errors import StoreLost
 from jobstore.job import Claim, Order
 from jobstore.store.transitions import Aftermath
 from jobstore.store.writer import Operation, Writer
@@ -193,6 +194,8 @@ class Dispatcher:
         """Try again later: the jobs are still queued."""
         log.warning("cannot claim jobs: %s", error, extra={"action": "claim", "target": target})
         self._free(target, wanted)
+        if isinstance(error, StoreLost):
+            return
         asyncio.get_running_loop().call_later(_RETRY_SECONDS, self._retry, target)
 
     def _retry(self, target: str) -> None:

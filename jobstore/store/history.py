@@ -321,8 +321,7 @@ class History:
         return next(iter(await self._rows(statement, **values)), None)
 
     async def _rows(self, statement: Statement, **values: object) -> list[Any]:
-        with sqlite.translated(self._path):
-            return list(await self._reader.execute_fetchall(statement.sql, statement.bound(values)))
+        return await self._reader.rows(statement, **values)
 
 
 class _KeptBody:

@@ -2,19 +2,21 @@
 
 import asyncio
 import os
+import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from jobstore import __version__, clock
 from jobstore.clock import Clock
-from jobstore.errors import StoreError
+from jobstore.errors import StoreError, StoreLost
 from jobstore.store import sqlite, transitions
 from jobstore.store import upkeep_statements as upkeep_sql
 from jobstore.store.glance import Glance, glancing
 from jobstore.store.history import History
 from jobstore.store.lock import owned
 from jobstore.store.migrate import migrate
+from jobstore.store.presence import Presence
 from jobstore.store.steps import AMONG_OTHERS, Pace, Steps
 from jobstore.store.store import Limits, Store
 from jobstore.store.writer import Transaction, Writer
@@ -57,7 +59,8 @@ async def owned_store(
                 yield store
             finally:
                 await writer.drained()
-                await writer.run(lambda tx: _end_boot(tx, boot))
+                with suppress(StoreLost):  # it has been said
+                    await writer.run(lambda tx: _end_boot(tx, boot))
 
 
 @asynccontextmanager
@@ -99,10 +102,17 @@ async def _connections(
     path: Path, max_size: int, clock: Clock
 ) -> AsyncIterator[tuple[Writer, sqlite.Connection, Glance]]:
     async with sqlite.writer(path, max_size) as connection, sqlite.reader(path) as reader:
-        writer = Writer(connection, path, clock)
-        with glancing(path) as glance:
+        await connection.call(_opened)
+        reader.presence = presence = Presence(path)
+        writer = Writer(connection, path, clock, presence)
+        with glancing(path, presence, writer.condition) as glance:
             yield writer, reader, glance
-            await writer.drained()
+            await writer.close()
+
+
+def _opened(connection: sqlite3.Connection) -> None:
+    """Read something, so that SQLite opens the WAL."""
+    connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
 
 
 def _begin_boot(tx: Transaction) -> int:

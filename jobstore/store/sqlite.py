@@ -4,6 +4,7 @@ Whatever another database would say differently stands in this module.
 """
 
 import os
+import resource
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -32,12 +33,14 @@ from jobstore.errors import (
     StoreBusy,
     StoreDamaged,
     StoreError,
+    StoreFailing,
     StoreForeign,
     StoreFull,
     StoreMissing,
     StoreNewer,
     StoreOutdated,
 )
+from jobstore.store.presence import Presence
 
 APPLICATION_ID: Final = (
     0x6A_6F_62_73  # "jobs", https://www.sqlite.org/pragma.html#pragma_application_id
@@ -67,16 +70,8 @@ READER_PRAGMAS: Final = (
     "PRAGMA query_only = ON",
 )
 
-# The disk is full in more than one way: SQLite cannot always tell why a write failed.
-_FULL: Final = frozenset(
-    {
-        sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_IOERR_WRITE,
-        sqlite3.SQLITE_IOERR_SHMSIZE,
-        sqlite3.SQLITE_IOERR_FSYNC,
-        sqlite3.SQLITE_IOERR_TRUNCATE,
-    }
-)
+# A disk with less room than this is taken to be full where SQLite says only that it failed.
+_HARDLY_ROOM: Final = 256 * 1024
 _PRIMARY_CODE_MASK: Final = 0xFF
 
 _DIALECT: Final = dialect(paramstyle="qmark")
@@ -116,7 +111,23 @@ class Statement:
 
 
 class Connection(aiosqlite.Connection):
-    """An aiosqlite connection that can run a whole function in its thread."""
+    """An aiosqlite connection that can run a whole function in its thread.
+
+    It raises the store's own errors, and none of SQLite's.
+
+    Args:
+        path: the store's file.
+        mode: see `connect`.
+        pragmas: see `connect`.
+
+    Attributes:
+        presence: what has to be there for each answer, once it is known.
+    """
+
+    def __init__(self, path: Path, mode: str, pragmas: Iterable[str]) -> None:
+        super().__init__(lambda: connect(path, mode, pragmas), iter_chunk_size=64)
+        self._path = path
+        self.presence: Presence | None = None
 
     @property
     def here(self) -> sqlite3.Connection:
@@ -134,12 +145,15 @@ class Connection(aiosqlite.Connection):
         One hop between threads costs more than most statements, so a transaction of many
         statements is sent over as one function.
         """
-        result: T = await self._execute(function, self._conn, *args, **kwargs)  # type: ignore[no-untyped-call]  # aiosqlite has no annotations here
+        with translated(self._path):
+            result: T = await self._execute(function, self._conn, *args, **kwargs)  # type: ignore[no-untyped-call]  # aiosqlite has no annotations here
+        if self.presence is not None:
+            self.presence.require()
         return result
 
     async def rows(self, statement: Statement, **values: object) -> list[Any]:
         """Execute a statement with values for its parameters, and give all its rows."""
-        return list(await self.execute_fetchall(statement.sql, statement.bound(values)))
+        return await self.call(_fetched, statement, values)
 
     async def row(self, statement: Statement, **values: object) -> Any:
         """Execute a statement as `rows` does, and give its first row, or None."""
@@ -149,6 +163,12 @@ class Connection(aiosqlite.Connection):
         """Start the thread and connect."""
         await super().__aenter__()
         return self
+
+
+def _fetched(
+    connection: sqlite3.Connection, statement: Statement, values: Mapping[str, object]
+) -> list[Any]:
+    return connection.execute(statement.sql, statement.bound(values)).fetchall()
 
 
 def constant(word: str) -> ColumnClause[str]:
@@ -197,12 +217,12 @@ def writer(path: Path, max_size: int = 0) -> Connection:
     pragmas = [*WRITER_PRAGMAS, "PRAGMA busy_timeout = 0"]  # see `begin_patiently`
     if max_size:
         pragmas.append(f"PRAGMA max_page_count = {max(1, max_size // PAGE_SIZE)}")
-    return _connection(path, "rw", pragmas)
+    return Connection(path, "rw", pragmas)
 
 
 def reader(path: Path) -> Connection:
     """Open a connection that cannot write; await it."""
-    return _connection(path, reading_mode(path), READER_PRAGMAS)
+    return Connection(path, reading_mode(path), READER_PRAGMAS)
 
 
 def reading_mode(path: Path) -> str:
@@ -213,10 +233,6 @@ def reading_mode(path: Path) -> str:
     """
     wal = path.with_name(path.name + "-wal")
     return "rw" if os.access(path.parent, os.W_OK) or wal.exists() else "ro&immutable=1"
-
-
-def _connection(path: Path, mode: str, pragmas: Iterable[str]) -> Connection:
-    return Connection(lambda: connect(path, mode, pragmas), iter_chunk_size=64)
 
 
 def connect(path: Path, mode: str, pragmas: Iterable[str] = ()) -> sqlite3.Connection:
@@ -314,15 +330,38 @@ def translated(path: Path) -> Iterator[None]:
 
 def translate(path: Path, error: sqlite3.Error) -> JobstoreError:
     """Say what an error of SQLite means for the store."""
-    code = getattr(error, "sqlite_errorcode", 0)
-    if code in _FULL:
-        return StoreFull(path)
-    match code & _PRIMARY_CODE_MASK:
+    match primary_code(error):
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
             return StoreBusy(path)
+        case sqlite3.SQLITE_FULL:
+            return StoreFull(path)
+        case sqlite3.SQLITE_IOERR:
+            return StoreFull(path) if _is_full(path) else StoreFailing(path, _named(error))
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
             return StoreDamaged(path, str(error))
     return StoreError(path, str(error))
+
+
+def primary_code(error: sqlite3.Error) -> int:
+    """Give the kind of an error, without what SQLite adds to it: sqlite.org/rescode.html."""
+    return getattr(error, "sqlite_errorcode", 0) & _PRIMARY_CODE_MASK
+
+
+def _is_full(path: Path) -> bool:
+    """Tell whether a failed write means a lack of room: SQLite does not say why it failed."""
+    if resource.getrlimit(resource.RLIMIT_FSIZE)[0] != resource.RLIM_INFINITY:
+        return True
+    try:
+        found = os.statvfs(path.parent)
+    except OSError:
+        return False
+    return found.f_bavail * found.f_frsize < _HARDLY_ROOM
+
+
+def _named(error: sqlite3.Error) -> str:
+    """Add SQLite's name for an error, such as SQLITE_IOERR_FSYNC, which says what it tried."""
+    name = getattr(error, "sqlite_errorname", "")
+    return f"{error}, {name}" if name else str(error)
 
 
 def begin(connection: sqlite3.Connection) -> bool:
@@ -334,7 +373,7 @@ def begin(connection: sqlite3.Connection) -> bool:
     try:
         connection.execute("BEGIN IMMEDIATE")
     except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode & _PRIMARY_CODE_MASK != sqlite3.SQLITE_BUSY:
+        if primary_code(error) != sqlite3.SQLITE_BUSY:
             raise
         return False
     return True

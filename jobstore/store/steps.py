@@ -16,7 +16,6 @@ from typing import Final, TypeAlias, TypeVar
 
 from jobstore.store.lock import is_owned
 from jobstore.store.pages import move, settle, wal_pages
-from jobstore.store.sqlite import translated
 from jobstore.store.writer import Transaction, Writer
 
 # How many rows one step touches if nobody times it.
@@ -159,6 +158,7 @@ class Steps:
         they have added last. Measured, with a purge and one submission after the other: the longest
         of these waits 6 to 12 ms, where the writer moves 4000 pages by itself 35 to 50 ms.
         """
+        self._writer.condition.require()
         if not await asyncio.to_thread(settle, self._path):
             await self.between(move)
 
@@ -168,8 +168,7 @@ class Steps:
         Raises:
             StoreError: it failed.
         """
-        with translated(self._path):
-            return await self._writer.call(function)
+        return await self._writer.call(function)
 
     def _next(self, rows: int, took: float) -> int:
         fitting = self._pace.seconds / took if took > 0 else _FASTER

@@ -12,9 +12,10 @@ from jobstore.errors import (
     BodyTooLarge,
     QueueFull,
     ShuttingDown,
-    StoreBusy,
     StoreError,
-    StoreFull,
+    StoreLost,
+    StoreUnavailable,
+    StoreUnsure,
 )
 from jobstore.handle import JobHandle
 from jobstore.job import Cancellation, Claim, Failure, Job, Order, Report, Submission
@@ -162,6 +163,13 @@ class Store:
         self._accepting = False
         self._dispatcher.pause()
 
+    def trouble(self) -> str | None:
+        """Tell in a clause why no job can be taken in just now; None if it can."""
+        if not self._accepting:
+            return "the server is shutting down"
+        error = self._writer.look()
+        return None if error is None else error.problem
+
     def dismiss(self) -> None:
         """Let nobody wait any more for what becomes of a job."""
         self._watchers.dismiss()
@@ -174,6 +182,7 @@ class Store:
         """Wait until another process has put jobs in, and see to it that they run."""
         # Nobody can tell this process; a row that is read now and then has to.
         while (revision := self._glance.revision("queue")) == self._noticed:
+            self._writer.look()
             self.schedules.notice()
             await asyncio.sleep(NOTICE_SECONDS)
         self._noticed = revision
@@ -405,7 +414,9 @@ class Store:
         self._dispatcher.release(claim.target)  # so that the next claim shares the commit
         try:
             await posted
-        except (StoreFull, StoreBusy):
+        except StoreLost:
+            raise
+        except (StoreUnavailable, StoreUnsure):
             self._ended(claim.job_id, await self._writer.insist(operation))
 
     def _ended(self, job_id: int, aftermath: Aftermath) -> None:

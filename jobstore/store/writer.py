@@ -14,46 +14,26 @@ import asyncio
 import logging
 import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeAlias, TypeVar, cast
+from typing import Any, Final, TypeVar
 
 from jobstore.clock import Clock
-from jobstore.errors import JobstoreError, StoreBusy, StoreFull
-from jobstore.store.sqlite import Connection, Statement, begin, begin_patiently, translate
+from jobstore.errors import StoreError, StoreFailing, StoreLost, StoreUnavailable, StoreUnsure
+from jobstore.store import pages
+from jobstore.store.committing import Committer, Operation, Outcome, Transaction
+from jobstore.store.condition import Condition
+from jobstore.store.presence import Presence
+from jobstore.store.sqlite import Connection, begin
 
-# How long to wait for room on the disk before the next try.
+__all__ = ["Operation", "Transaction", "Writer"]
+
+# How long to wait before the next try while the disk is full or fails.
 INSIST_SECONDS: Final = 0.5
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
-
-
-class Transaction:
-    """One write transaction, with its one now.
-
-    Args:
-        connection: where it runs.
-        now: its time, in microseconds since 1970.
-    """
-
-    __slots__ = ("connection", "now")
-
-    def __init__(self, connection: sqlite3.Connection, now: int) -> None:
-        self.connection = connection
-        self.now = now
-
-    def execute(self, statement: Statement, **values: object) -> sqlite3.Cursor:
-        """Execute a statement with values for its parameters."""
-        return self.connection.execute(statement.sql, statement.bound(values))
-
-    def insert(self, statement: Statement, **values: object) -> int:
-        """Execute an INSERT of one row and return the row's id."""
-        row_id = self.execute(statement, **values).lastrowid
-        return cast("int", row_id)
-
-
-Operation: TypeAlias = Callable[[Transaction], T]
 
 
 @dataclass(slots=True)
@@ -63,12 +43,6 @@ class _Entry:
     otherwise: Callable[[Exception], None] | None
     future: asyncio.Future[Any]
     aside: bool
-
-
-@dataclass(slots=True)
-class _Outcome:
-    value: Any = None
-    error: Exception | None = None
 
 
 class Writer:
@@ -81,12 +55,21 @@ class Writer:
         connection: the connection; nothing else may write on it.
         path: the store's file, for messages.
         clock: what time it is.
+        presence: what has to be there before and after each transaction; None for nothing.
+
+    Attributes:
+        condition: whether the store can be written.
     """
 
-    def __init__(self, connection: Connection, path: Path, clock: Clock) -> None:
+    def __init__(
+        self, connection: Connection, path: Path, clock: Clock, presence: Presence | None = None
+    ) -> None:
         self._connection = connection
         self._path = path
         self._clock = clock
+        self._committer = Committer(path)
+        self.condition = Condition(presence)
+        self._mending: asyncio.Task[None] | None = None
         self._waiting: list[_Entry] = []
         self._turn = asyncio.Lock()
         self._busy: asyncio.Task[None] | None = None
@@ -147,7 +130,11 @@ class Writer:
         return await self.post(operation, then, aside=aside)
 
     def insist(self, operation: Operation[T], *, aside: bool = False) -> asyncio.Task[T]:
-        """Run an operation that must not get lost: while there is no room for it, try again."""
+        """Run an operation that must not get lost: while it cannot be written, try again.
+
+        Raises:
+            StoreLost: it never can be.
+        """
         task = asyncio.create_task(self._insist(operation, aside=aside))
         self._insisting.add(task)
         task.add_done_callback(self._insisting.discard)
@@ -157,19 +144,41 @@ class Writer:
         while True:
             try:
                 return await self.run(operation, aside=aside)
-            except (StoreFull, StoreBusy) as error:
+            except StoreLost:
+                raise
+            except (StoreUnavailable, StoreUnsure) as error:
                 log.warning("%s; trying again", error, extra={"action": "insist"})
                 await asyncio.sleep(INSIST_SECONDS)
 
     async def call(self, function: Callable[[sqlite3.Connection], T]) -> T:
-        """Run a function between two transactions, such as a checkpoint."""
+        """Run a function between two transactions, such as a checkpoint.
+
+        Raises:
+            StoreError: it failed, or the store is not there any more.
+        """
         async with self._turn:
+            self.condition.require()
             return await self._connection.call(function)
 
     async def drained(self) -> None:
-        """Wait until every operation posted so far is committed."""
+        """Wait until every operation posted so far is committed, or refused."""
         while self._busy is not None:
             await asyncio.shield(self._busy)
+
+    async def close(self) -> None:
+        """Finish what was posted, and bring a lost store into safety as far as that goes."""
+        await self.drained()
+        if self._mending is not None:
+            if not self.condition.lost:
+                self._mending.cancel()
+            await asyncio.wait([self._mending])
+
+    def look(self) -> StoreError | None:
+        """Tell why nothing can be written just now, and look after that; None if it can."""
+        with suppress(StoreLost):
+            self.condition.require()
+        self._mend()
+        return self.condition.trouble
 
     async def _work_off(self) -> None:
         try:
@@ -179,101 +188,113 @@ class Writer:
                     batch, self._waiting = self._waiting, []
                     outcomes = await self._outcomes(batch)
                 for entry, outcome in zip(batch, outcomes, strict=True):
-                    self._resolve(entry, outcome)
+                    _resolve(entry, outcome)
+                self._mend()
         finally:
             self._busy = None
 
-    async def _outcomes(self, batch: Sequence[_Entry]) -> Sequence[_Outcome]:
-        """Run operations in one transaction; if that fails, each in one of its own."""
-        operations, now = [entry.operation for entry in batch], self._clock()
+    async def _outcomes(self, batch: Sequence[_Entry]) -> Sequence[Outcome]:
+        """Run operations, and tell what a crash right now would leave of them."""
         try:
+            self.condition.require()
+            await self._overwrite()
+        except StoreError as error:  # none of them has begun
+            lost = isinstance(error, StoreLost)
+            refusal = error if lost else StoreFailing(self._path, "it cannot be written to")
+            return [Outcome(error=refusal)] * len(batch)
+        outcomes = await self._sure(await self._performed(batch))
+        self.condition.note(each.error for each in outcomes if each.error is not None)
+        return outcomes
+
+    async def _performed(self, batch: Sequence[_Entry]) -> Sequence[Outcome]:
+        """Run operations in one transaction; if that fails, each in one of its own."""
+        operations = [entry.operation for entry in batch]
+        try:
+            now = self._clock()
             try:
                 aside = any(entry.aside for entry in batch)
                 return await self._together(operations, now, aside=aside)
             except Exception as error:  # noqa: BLE001 - it is that of one of them
-                return await self._connection.call(_each_alone, operations, now, error)
+                self.condition.note([self._committer.told(error)])
+                each_alone = self._committer.each_alone
+                return await self._connection.call(each_alone, operations, now, error)
         except Exception as error:  # noqa: BLE001 - told to everyone who waits
-            return [_Outcome(error=error)] * len(batch)
+            return [self._committer.failed(error)] * len(batch)
 
     async def _together(
         self, operations: Sequence[Operation[Any]], now: int, *, aside: bool
-    ) -> list[_Outcome]:
+    ) -> list[Outcome]:
         connection = self._connection.here
         if aside or not begin(connection):  # since another process writes just now
-            return await self._connection.call(_transact, operations, now)
-        outcomes = _execute(connection, operations, now)
-        await self._connection.call(_commit)
+            return await self._connection.call(self._committer.together, operations, now)
+        outcomes = self._committer.execute(connection, operations, now)
+        await self._connection.call(self._committer.commit)
         return outcomes
 
-    def _resolve(self, entry: _Entry, outcome: _Outcome) -> None:
-        error = outcome.error
-        if isinstance(error, sqlite3.Error):
-            error = translate(self._path, error)
-        if error is None:
-            if entry.then is not None:
-                entry.then(outcome.value)
-            if not entry.future.done():  # whoever waited for it may have gone away
-                entry.future.set_result(outcome.value)
+    async def _sure(self, outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
+        try:
+            await self._overwrite()
+            self.condition.require()
+        except StoreLost:  # in the very moment, with or without what was committed last
+            unsure = Outcome(error=StoreUnsure(self._path))
+            return [unsure if each.error is None else each for each in outcomes]
+        except StoreUnsure as error:
+            return [Outcome(error=error) if each.committing else each for each in outcomes]
+        return outcomes
+
+    async def _overwrite(self) -> None:
+        """Ensure that a crash brings nothing back that was refused.
+
+        Raises:
+            StoreUnsure: the disk does not take it.
+        """
+        if self._committer.stale:
+            await self._connection.call(self._committer.overwrite)
+
+    # --- while nothing can be written -----------------------------------------------------------
+
+    def _mend(self) -> None:
+        """See, in the background, to a store in trouble."""
+        if self.condition.trouble is not None and self._mending is None:
+            self._mending = asyncio.create_task(self._mended())
+
+    async def _mended(self) -> None:
+        """Try to write until that works; what is lost is brought into safety once."""
+        while not self.condition.lost and self.condition.trouble is not None:
+            await asyncio.sleep(INSIST_SECONDS)
+            with suppress(StoreError):
+                await self.call(self._committer.overwrite)
+                self.condition.committed()
+        if self.condition.lost:
+            await self._rescue()  # and never again
         else:
-            if entry.otherwise is not None:
-                entry.otherwise(error)
-            if not entry.future.done():
-                entry.future.set_exception(error)
+            self._mending = None
+
+    async def _rescue(self) -> None:
+        """Move what was acknowledged from the WAL into the file, if both are still ours.
+
+        Where only a name was removed, or the file was moved, it then has everything in it.
+        """
+        if not self.condition.rescuable:
+            return
+        async with self._turn:
+            with suppress(StoreError):
+                await self._connection.call(pages.checkpoint)
 
 
-def _each_alone(
-    connection: sqlite3.Connection,
-    operations: Sequence[Operation[Any]],
-    now: int,
-    error: Exception,
-) -> list[_Outcome]:
-    """Run operations that failed together; one that was alone is not run again."""
-    _roll_back(connection)
-    if len(operations) == 1:
-        return [_Outcome(error=error)]
-    return [_alone(connection, operation, now) for operation in operations]
-
-
-def _alone(connection: sqlite3.Connection, operation: Operation[Any], now: int) -> _Outcome:
+def _resolve(entry: _Entry, outcome: Outcome) -> None:
+    """Tell everyone who has to know; if one of them fails, the others are told all the same."""
+    error = outcome.error
     try:
-        (outcome,) = _transact(connection, [operation], now)
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is its caller's, not the batch's
-        _roll_back(connection)
-        return _Outcome(error=error)
-    return outcome
-
-
-def _transact(
-    connection: sqlite3.Connection, operations: Sequence[Operation[Any]], now: int
-) -> list[_Outcome]:
-    begin_patiently(connection)
-    outcomes = _execute(connection, operations, now)
-    _commit(connection)
-    return outcomes
-
-
-def _execute(
-    connection: sqlite3.Connection, operations: Sequence[Operation[Any]], now: int
-) -> list[_Outcome]:
-    transaction = Transaction(connection, now)
-    return [_outcome(transaction, operation) for operation in operations]
-
-
-def _commit(connection: sqlite3.Connection) -> None:
-    connection.execute("COMMIT")
-
-
-def _roll_back(connection: sqlite3.Connection) -> None:
-    if connection.in_transaction:
-        connection.execute("ROLLBACK")
-
-
-def _outcome(tx: Transaction, operation: Operation[Any]) -> _Outcome:
-    """Run one operation; a refusal that has changed nothing is no reason to undo the others."""
-    before = tx.connection.total_changes
-    try:
-        return _Outcome(operation(tx))
-    except JobstoreError as error:
-        if tx.connection.total_changes != before:
-            raise
-        return _Outcome(error=error)
+        if error is None and entry.then is not None:
+            entry.then(outcome.value)
+        elif error is not None and entry.otherwise is not None:
+            entry.otherwise(error)
+    except Exception:
+        log.exception("a change was committed, but not everyone was told", extra={"action": "tell"})
+    if entry.future.done():  # whoever waited for it has gone away
+        return
+    if error is None:
+        entry.future.set_result(outcome.value)
+    else:
+        entry.future.set_exception(error)

@@ -27,8 +27,8 @@ from jobstore.errors import (
     JobstoreError,
     NotAccepting,
     NoTarget,
-    StoreBusy,
-    StoreFull,
+    StoreUnavailable,
+    StoreUnsure,
 )
 from jobstore.job import Dialect, Job, Submission, Trigger
 from jobstore.lifecycle import ENDED, State
@@ -49,8 +49,8 @@ _Call: TypeAlias = Callable[[web.Request], Awaitable[web.Response]]
 
 _STATUS: Final[Mapping[type[JobstoreError], int]] = {
     NotAccepting: 503,
-    StoreFull: 503,
-    StoreBusy: 503,
+    StoreUnavailable: 503,
+    StoreUnsure: 500,
     BodyTooLarge: 413,
     NoTarget: 404,
     Forbidden: 403,

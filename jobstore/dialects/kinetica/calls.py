@@ -31,6 +31,8 @@ from jobstore.errors import (
     ShuttingDown,
     StoreBusy,
     StoreFull,
+    StoreUnavailable,
+    StoreUnsure,
     TagTaken,
 )
 from jobstore.job import Dialect, Job, Submission
@@ -62,6 +64,8 @@ _MESSAGES: Final[Mapping[type[JobstoreError], str]] = {
     NotAccepting: "no job can be taken in just now: {}",
     StoreBusy: "nothing can be written just now: another process is writing; try again",
     StoreFull: "nothing can be written just now: no room is left",
+    StoreUnsure: "{}",
+    StoreUnavailable: "nothing can be written just now: the store's disk or file is not there",
     BodyBroken: "{}",
     BodyGone: "{}",
     BodyTooLarge: "{}",

@@ -8,6 +8,7 @@ from typing import Final
 
 from aiohttp import web
 
+from jobstore import wire
 from jobstore.dialects.native.definitions import Definitions
 from jobstore.dialects.native.events import Events
 from jobstore.dialects.native.jobs import Jobs
@@ -22,6 +23,9 @@ from jobstore.targets.router import Router
 # How the paths of this API begin.
 OWN_PATHS: Final = re.compile(r"/_jobs(?:[/?]|$)")
 
+# What is answered without a login: probes have none, and are told no more than whether it works.
+PROBES: Final = frozenset({"/_jobs/readyz"})
+
 _ONE: Final = "/_jobs/{id}"
 
 
@@ -34,11 +38,13 @@ class NativeApi:
     """
 
     def __init__(self, store: Store, router: Router) -> None:
+        self._store = store
         jobs, messages = Jobs(store, router), Messages(store)
         self._definitions = Definitions(store, router)
         self._calls: Mapping[str, Mapping[str, Call]] = {
             "/_jobs": {"GET": Listing(store).list, "POST": Submissions(store, router).submit},
             "/_jobs/statistics": {"GET": jobs.statistics},
+            "/_jobs/readyz": {"GET": self._ready},
             "/_jobs/openapi.json": {"GET": self._described},
             _ONE: {"GET": jobs.read, "DELETE": jobs.delete},
             f"{_ONE}/timeline": {"GET": jobs.timeline},
@@ -62,6 +68,13 @@ class NativeApi:
                 resource.add_route(method, told(call))
             resource.add_route("*", not_allowed(list(calls)))
         app.router.add_route("*", r"/_jobs/{tail:[\s\S]*}", no_such_call)
+
+    async def _ready(self, _: web.Request) -> web.Response:
+        """Tell whether jobs can be taken in: 200 or 503."""
+        trouble = self._store.trouble()
+        if trouble is None:
+            return web.json_response({"ready": True})
+        return wire.problem(503, trouble, (("Retry-After", "1"),))
 
     async def _described(self, _: web.Request) -> web.Response:
         """Describe the APIs in the words of OpenAPI."""

@@ -24,8 +24,8 @@ from jobstore.errors import (
     NoTarget,
     NotKept,
     QueryInvalid,
-    StoreBusy,
-    StoreFull,
+    StoreUnavailable,
+    StoreUnsure,
     SubmissionInvalid,
     TagTaken,
     WrongState,
@@ -51,8 +51,8 @@ _STATUS: Final[dict[type[JobstoreError], int]] = {
     BodyTooLarge: 413,
     KeyReused: 422,
     NotAccepting: 503,
-    StoreFull: 503,
-    StoreBusy: 503,
+    StoreUnavailable: 503,
+    StoreUnsure: 500,
 }
 
 log = logging.getLogger(__name__)

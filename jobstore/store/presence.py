@@ -1,0 +1,55 @@
+"""Whether a store's files are still where they were when it was opened.
+
+SQLite goes on with the files that it has open, whatever becomes of their names: after ``rm``,
+``mv`` or ``cp`` over them, everything that a server acknowledges would be gone at its next start.
+So whoever writes compares device and inode of all three files before and after each transaction.
+"""
+
+import os
+from pathlib import Path
+from typing import Final
+
+from jobstore.errors import StoreLost
+
+_SUFFIXES: Final = ("", "-wal", "-shm")
+
+
+class Presence:
+    """The files of a store that is open, as they are now.
+
+    Args:
+        path: the store; its WAL must be open already, so that all of its files exist.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        names = [str(path.absolute()) + suffix for suffix in _SUFFIXES]
+        self._known = [(name, _identity(name)) for name in names]
+
+    def require(self) -> None:
+        """Ensure that each name still leads to the file that it led to.
+
+        Raises:
+            StoreLost: one of them does not.
+        """
+        for name, known in self._known:
+            if _identity(name) != known:
+                raise StoreLost(self.path, _problem(name))
+
+    @property
+    def replaced(self) -> bool:
+        """Whether other files stand in the place of the WAL or of its index."""
+        return any(_identity(name) not in {known, None} for name, known in self._known[1:])
+
+
+def _identity(name: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(name)  # noqa: PTH116 - it is asked for with each transaction
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _problem(name: str) -> str:
+    what = "was removed" if _identity(name) is None else "was replaced by another file"
+    return f"{Path(name).name} {what}"

@@ -1,0 +1,220 @@
+"""A disk that fails to sync: what was refused has not happened, what was accepted is there."""
+
+import asyncio
+import os
+import shutil
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from aiohttp import ClientSession
+
+from tests import jobs
+from tests.client import Client
+from tests.conftest import ServerProcess
+from tests.stores import check_sound, rows
+
+SOURCE = Path(__file__).parent / "faults" / "sync.c"
+
+
+class FailingDisk(ServerProcess):
+    """A real server whose syncs of the WAL can be made to fail.
+
+    Args:
+        library: what is preloaded into it.
+        store_path: its store.
+    """
+
+    def __init__(self, library: Path, store_path: Path) -> None:
+        super().__init__(store_path)
+        self._plan = store_path.with_name("plan")
+        self._library = library
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What it finds in its environment."""
+        return {**os.environ, "LD_PRELOAD": str(self._library), "SYNC_FAULTS": str(self._plan)}
+
+    def fail(self, spared: int, failing: int) -> None:
+        """Let so many syncs of the WAL succeed, and so many fail after these."""
+        self._failures.unlink(missing_ok=True)
+        self._plan.write_text(f"{spared} {failing}")
+
+    def heal(self) -> None:
+        """Let no sync fail any more."""
+        self._plan.unlink(missing_ok=True)
+
+    @property
+    def failed(self) -> int:
+        """How many syncs have failed."""
+        return len(self._failures.read_text().splitlines()) if self._failures.exists() else 0
+
+    @property
+    def _failures(self) -> Path:
+        return self._plan.with_name("plan.failed")
+
+    def says(self, words: str) -> bool:
+        """Tell whether it has logged something."""
+        return words in "".join(self.output)
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build what makes syncs fail."""
+    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    if compiler is None:
+        pytest.skip("there is no C compiler; Debian's package gcc has one")
+    library = tmp_path_factory.mktemp("faults") / "sync.so"
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, SOURCE, "-ldl"], check=True)
+    return library
+
+
+@pytest.fixture
+async def disk(library: Path, store_path: Path) -> AsyncIterator[FailingDisk]:
+    """Start a server on a disk that can fail."""
+    server = FailingDisk(library, store_path)
+    await server.start()
+    yield server
+    await server.kill()
+
+
+async def tried(client: Client, name: str) -> jobs.Answer:
+    """Try to submit a job whose path has a name."""
+    headers = {"x-arango-async": "store"}
+    return await client("POST", f"/echo?{name}", data=name.encode(), headers=headers)
+
+
+async def restarted(disk: FailingDisk, *, kill: bool) -> None:
+    """Stop a server, or kill it as a power cut would, and start it again on a sound disk."""
+    if kill:
+        await disk.kill()
+    disk.heal()
+    if not kill:
+        assert await disk.terminate() == 0
+    await disk.start()
+
+
+def paths(store: Path) -> list[str]:
+    """List the paths of all jobs there are."""
+    return [path for (path,) in rows(store, "SELECT path FROM job ORDER BY id")]
+
+
+async def cycle(client: Client, name: str) -> tuple[int, int | None, int | None]:
+    """Submit a job and fetch its result once; tell both statuses and the job's id."""
+    submitted = await tried(client, name)
+    if submitted.status != 202:
+        return submitted.status, None, None
+    job_id = int(submitted.headers["x-arango-async-id"])
+    await client.ended(job_id)  # or the taking would share the commit of the end
+    while (fetched := await client("PUT", f"/_api/job/{job_id}")).status == 204:
+        pass
+    assert fetched.status != 200 or fetched.body == name.encode()
+    return submitted.status, job_id, fetched.status
+
+
+@pytest.mark.parametrize("kill", [True, False], ids=["killed right then", "stopped later"])
+async def test_what_was_refused_at_any_commit_of_a_cycle_has_not_happened(
+    disk: FailingDisk, store_path: Path, http: ClientSession, *, kill: bool
+) -> None:
+    spared, struck = 0, True
+    while struck:  # the first sync of the cycle, then the second, until there are no more of them
+        disk.fail(spared, 1)
+        name = f"cycle-{spared}"
+        submitted, job_id, fetched = await cycle(Client(http, disk.url), name)
+        struck = disk.failed > 0
+        await restarted(disk, kill=kill)
+        client = Client(http, disk.url)
+        assert submitted in {202, 503}
+        assert paths(store_path).count(f"/echo?{name}") == (submitted == 202)
+        if job_id is not None:
+            assert fetched in {200, 503}
+            again = await client.fetched(job_id)
+            assert (again.status, again.body == name.encode()) == (
+                (404, False) if fetched == 200 else (200, True)
+            )
+        spared += 1
+    assert spared > 3  # submission, end of the job, and taking have a commit each
+    check_sound(store_path)
+
+
+@pytest.mark.parametrize("failing", [2, 3, 5])
+async def test_a_disk_that_fails_several_times_takes_nothing_back_either_way(
+    disk: FailingDisk, store_path: Path, http: ClientSession, failing: int
+) -> None:
+    client = Client(http, disk.url)
+    disk.fail(0, failing)
+    statuses: dict[str, int] = {}
+    while disk.failed < failing or not statuses:
+        name = f"try-{len(statuses)}"
+        statuses[name] = (await tried(client, name)).status
+    await disk.kill()
+    disk.heal()
+    await disk.start()
+    found = paths(store_path)
+    for name, status in statuses.items():
+        assert status in {202, 500, 503}
+        assert status == 500 or found.count(f"/echo?{name}") == (status == 202)
+
+
+async def test_a_disk_that_fails_for_good_stops_the_work_and_says_so(
+    disk: FailingDisk, store_path: Path, http: ClientSession
+) -> None:
+    client = Client(http, disk.url)
+    held = await client.done("/echo?held", "POST", data=b"held")
+    assert (await client("GET", "/_jobs/readyz")).status == 200
+    disk.fail(0, 10**9)
+    unsure = await tried(client, "unsure")
+    assert (unsure.status, "Retry-After" in unsure.headers) == (500, False)
+    assert b'"errorNum":4' in unsure.body
+    refused = await tried(client, "refused")
+    assert (refused.status, refused.headers["Retry-After"]) == (503, "1")
+    assert b'"errorNum":2' in refused.body
+    assert (await client("PUT", f"/_api/job/{held}")).status == 503
+    ready = await client("GET", "/_jobs/readyz")
+    assert ready.status == 503
+    assert b"disk" in ready.body
+    await disk.kill()
+    disk.heal()
+    await disk.start()
+    assert paths(store_path) in (["/echo?held"], ["/echo?held", "/echo?unsure"])
+    assert (await Client(http, disk.url).fetched(held)).body == b"held"
+    assert len([line for line in disk.output if "ERROR" in line]) == 1
+    assert disk.says("SQLITE_IOERR_FSYNC")
+
+
+async def test_a_disk_that_works_again_is_used_again_without_a_restart(
+    disk: FailingDisk, store_path: Path, http: ClientSession
+) -> None:
+    client = Client(http, disk.url)
+    running = await client.submit("/_admin/sleep?duration=0.3")
+    disk.fail(0, 10**9)
+    assert (await tried(client, "unsure")).status == 500
+    while (await client("GET", "/_jobs/readyz")).status != 503:
+        pass
+    disk.heal()
+    while (await client("GET", "/_jobs/readyz")).status != 200:
+        pass
+    assert (await client.fetched(running)).status == 200
+    assert (await tried(client, "after")).status == 202
+    await disk.kill()
+    await disk.start()
+    assert paths(store_path) == ["/_admin/sleep?duration=0.3", "/echo?after"]
+    assert disk.says("the store can be written again")
+
+
+async def test_many_who_share_a_commit_that_fails_are_each_told_the_truth(
+    disk: FailingDisk, store_path: Path, http: ClientSession
+) -> None:
+    client = Client(http, disk.url)
+    disk.fail(1, 3)
+    names = [f"one-{number}" for number in range(32)]
+    answers = await asyncio.gather(*(tried(client, name) for name in names))
+    await disk.kill()
+    assert disk.failed == 3
+    disk.heal()
+    await disk.start()
+    found = paths(store_path)
+    for name, answer in zip(names, answers, strict=True):
+        assert answer.status == 500 or found.count(f"/echo?{name}") == (answer.status == 202)
+    check_sound(store_path)
