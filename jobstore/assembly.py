@@ -177,7 +177,7 @@ async def background(
             tasks.create_task(_recover_and_schedule(executor, scheduler)),
             tasks.create_task(_persist("watch", executor.watch)),
             tasks.create_task(_persist("come due", store.come_due)),
-            tasks.create_task(janitor.run()),
+            tasks.create_task(_persist("clean", janitor.run)),
         ]
         try:
             yield
@@ -193,7 +193,10 @@ async def _recover_and_schedule(executor: Executor, scheduler: Scheduler) -> Non
 
 
 async def _persist(action: str, work: Callable[[], Awaitable[object]]) -> None:
-    """Do what the server does by itself, and do not give up on it if the store fails."""
+    """Do what the server does by itself, and do not give up on it if it fails.
+
+    What is wrong with one of these loops must not end the others, nor the server.
+    """
     while True:
         try:
             await work()
@@ -201,6 +204,8 @@ async def _persist(action: str, work: Callable[[], Awaitable[object]]) -> None:
             return
         except StoreError as error:
             log.warning("will try again: %s", error, extra={"action": action})
-            await asyncio.sleep(RETRY_SECONDS)
+        except Exception:
+            log.exception("will try again", extra={"action": action})
         else:
             return
+        await asyncio.sleep(RETRY_SECONDS)

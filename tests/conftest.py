@@ -79,6 +79,7 @@ class ServerProcess:
         self._process: asyncio.subprocess.Process | None = None
         self._reading: asyncio.Task[None] | None = None
         self.output: list[str] = []
+        self._said = asyncio.Event()
 
     @property
     def process(self) -> asyncio.subprocess.Process:
@@ -118,7 +119,17 @@ class ServerProcess:
         assert self.process.stdout is not None
         line = (await self.process.stdout.readline()).decode()
         self.output.append(line)
+        self._said.set()
         return line
+
+    async def logged(self, words: str) -> str:
+        """Wait until it has logged something, and give the line."""
+        while True:
+            for line in self.output:
+                if words in line:
+                    return line
+            self._said.clear()
+            await self._said.wait()
 
     async def _read_on(self) -> None:
         while await self._line():

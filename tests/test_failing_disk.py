@@ -1,4 +1,4 @@
-"""A disk that fails to sync: what was refused has not happened, what was accepted is there."""
+"""A disk that fails: what was refused has not happened, what was accepted is there."""
 
 import asyncio
 import os
@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Final
 
 import pytest
 from aiohttp import ClientSession
@@ -15,44 +16,50 @@ from tests.client import Client
 from tests.conftest import ServerProcess
 from tests.stores import check_sound, rows
 
-SOURCE = Path(__file__).parent / "faults" / "sync.c"
+SOURCE: Final = Path(__file__).parent / "faults" / "disk.c"
 
 
 class FailingDisk(ServerProcess):
-    """A real server whose syncs of the WAL can be made to fail.
+    """A real server whose disk can be made to fail.
 
     Args:
         library: what is preloaded into it.
-        store_path: its store.
+        store_path: its store; the faults are planned in the folder beside it.
+        arguments: further arguments of ``jobstore serve``.
     """
 
-    def __init__(self, library: Path, store_path: Path) -> None:
-        super().__init__(store_path)
-        self._plan = store_path.with_name("plan")
+    def __init__(self, library: Path, store_path: Path, *arguments: str) -> None:
+        super().__init__(store_path, *arguments)
         self._library = library
+        self._plans = store_path.with_name("faults")
+        self._plans.mkdir()
 
     @property
     def environment(self) -> dict[str, str]:
         """What it finds in its environment."""
-        return {**os.environ, "LD_PRELOAD": str(self._library), "SYNC_FAULTS": str(self._plan)}
+        return {**os.environ, "LD_PRELOAD": str(self._library), "DISK_FAULTS": str(self._plans)}
 
-    def fail(self, spared: int, failing: int) -> None:
+    def fail_syncs(self, spared: int, failing: int) -> None:
         """Let so many syncs of the WAL succeed, and so many fail after these."""
-        self._failures.unlink(missing_ok=True)
-        self._plan.write_text(f"{spared} {failing}")
+        self._plan("syncs", f"{spared} {failing}")
+
+    def fail_reads(self) -> None:
+        """Let no read succeed of what is not in memory."""
+        self._plan("reads", "")
+
+    def _plan(self, fault: str, plan: str) -> None:
+        (self._plans / f"failed-{fault}").unlink(missing_ok=True)
+        (self._plans / fault).write_text(plan)
 
     def heal(self) -> None:
-        """Let no sync fail any more."""
-        self._plan.unlink(missing_ok=True)
+        """Let nothing fail any more."""
+        for fault in ("syncs", "reads"):
+            (self._plans / fault).unlink(missing_ok=True)
 
-    @property
-    def failed(self) -> int:
-        """How many syncs have failed."""
-        return len(self._failures.read_text().splitlines()) if self._failures.exists() else 0
-
-    @property
-    def _failures(self) -> Path:
-        return self._plan.with_name("plan.failed")
+    def failed(self, fault: str) -> int:
+        """Count what has failed."""
+        failures = self._plans / f"failed-{fault}"
+        return failures.stat().st_size if failures.exists() else 0
 
     def says(self, words: str) -> bool:
         """Tell whether it has logged something."""
@@ -61,11 +68,11 @@ class FailingDisk(ServerProcess):
 
 @pytest.fixture(scope="session")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build what makes syncs fail."""
+    """Build what makes a disk fail."""
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
-        pytest.skip("there is no C compiler; Debian's package gcc has one")
-    library = tmp_path_factory.mktemp("faults") / "sync.so"
+        pytest.skip("there is no C compiler; Debian's packages gcc and libc6-dev have one")
+    library = tmp_path_factory.mktemp("faults") / "disk.so"
     subprocess.run([compiler, "-shared", "-fPIC", "-o", library, SOURCE, "-ldl"], check=True)
     return library
 
@@ -119,10 +126,10 @@ async def test_what_was_refused_at_any_commit_of_a_cycle_has_not_happened(
 ) -> None:
     spared, struck = 0, True
     while struck:  # the first sync of the cycle, then the second, until there are no more of them
-        disk.fail(spared, 1)
+        disk.fail_syncs(spared, 1)
         name = f"cycle-{spared}"
         submitted, job_id, fetched = await cycle(Client(http, disk.url), name)
-        struck = disk.failed > 0
+        struck = disk.failed("syncs") > 0
         await restarted(disk, kill=kill)
         client = Client(http, disk.url)
         assert submitted in {202, 503}
@@ -143,9 +150,9 @@ async def test_a_disk_that_fails_several_times_takes_nothing_back_either_way(
     disk: FailingDisk, store_path: Path, http: ClientSession, failing: int
 ) -> None:
     client = Client(http, disk.url)
-    disk.fail(0, failing)
+    disk.fail_syncs(0, failing)
     statuses: dict[str, int] = {}
-    while disk.failed < failing or not statuses:
+    while disk.failed("syncs") < failing or not statuses:
         name = f"try-{len(statuses)}"
         statuses[name] = (await tried(client, name)).status
     await disk.kill()
@@ -163,7 +170,7 @@ async def test_a_disk_that_fails_for_good_stops_the_work_and_says_so(
     client = Client(http, disk.url)
     held = await client.done("/echo?held", "POST", data=b"held")
     assert (await client("GET", "/_jobs/readyz")).status == 200
-    disk.fail(0, 10**9)
+    disk.fail_syncs(0, 10**9)
     unsure = await tried(client, "unsure")
     assert (unsure.status, "Retry-After" in unsure.headers) == (500, False)
     assert b'"errorNum":4' in unsure.body
@@ -188,7 +195,7 @@ async def test_a_disk_that_works_again_is_used_again_without_a_restart(
 ) -> None:
     client = Client(http, disk.url)
     running = await client.submit("/_admin/sleep?duration=0.3")
-    disk.fail(0, 10**9)
+    disk.fail_syncs(0, 10**9)
     assert (await tried(client, "unsure")).status == 500
     while (await client("GET", "/_jobs/readyz")).status != 503:
         pass
@@ -207,14 +214,37 @@ async def test_many_who_share_a_commit_that_fails_are_each_told_the_truth(
     disk: FailingDisk, store_path: Path, http: ClientSession
 ) -> None:
     client = Client(http, disk.url)
-    disk.fail(1, 3)
+    disk.fail_syncs(1, 3)
     names = [f"one-{number}" for number in range(32)]
     answers = await asyncio.gather(*(tried(client, name) for name in names))
     await disk.kill()
-    assert disk.failed == 3
+    assert disk.failed("syncs") == 3
     disk.heal()
     await disk.start()
     found = paths(store_path)
     for name, answer in zip(names, answers, strict=True):
         assert answer.status == 500 or found.count(f"/echo?{name}") == (answer.status == 202)
     check_sound(store_path)
+
+
+async def test_a_disk_that_cannot_be_read_ends_nothing_but_the_answers_of_that_moment(
+    disk: FailingDisk, http: ClientSession
+) -> None:
+    client = Client(http, disk.url)
+    held = await client.done("/echo", "POST", data=b"held")
+    draft = {"name": "Nightly", "path": "/nightly", "target": "/echo"}
+    schedule = {"cron": "0 3 * * *", "time_zone": "Europe/Berlin"}
+    made = await client("POST", "/_jobs/definitions", json={**draft, "schedule": schedule})
+    assert made.status == 201, made
+    disk.fail_reads()
+    looks = ("/_jobs", f"/_jobs/{held}/timeline", "/_jobs/definitions", "/_api/job/done")
+    while disk.failed("reads") < 50:
+        statuses = [(await client("GET", path)).status for path in looks]
+        assert set(statuses) <= {200, 503}
+    assert (await tried(client, "meanwhile")).status in {202, 500, 503}
+    disk.heal()
+    while [(await client("GET", path)).status for path in looks] != [200] * len(looks):
+        pass
+    assert (await client.fetched(held)).body == b"held"
+    assert not disk.says("Traceback")
+    assert await disk.terminate() == 0

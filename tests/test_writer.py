@@ -148,6 +148,46 @@ async def test_whoever_is_told_of_a_commit_is_told_in_the_order_of_operations(de
     assert told == ["one", KeyError, "two"]
 
 
+async def test_one_who_is_told_and_fails_hurts_none_of_the_others(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    told: list[str] = []
+
+    def fail(_: object) -> None:
+        raise KeyError("a subscriber's own mistake")
+
+    def refuse(_: Transaction) -> None:
+        raise JobNotFound(7)
+
+    first = desk.writer.post(write("one"), then=fail)
+    refused = desk.writer.post(refuse, otherwise=fail)
+    await desk.writer.run(write("two"), then=lambda _: told.append("two"))
+    assert isinstance(await first, int)
+    assert isinstance(refused.exception(), JobNotFound)
+    await desk.writer.run(write("three"), then=lambda _: told.append("three"))
+    assert told == ["two", "three"]
+    assert desk.words() == ["one", "two", "three"]
+    assert caplog.text.count("a subscriber's own mistake") == 2
+
+
+async def test_a_clock_that_fails_refuses_what_comes_and_stops_nothing(desk: Desk) -> None:
+    hours = iter([1, None, 3])
+
+    def clock() -> int:
+        hour = next(hours)
+        if hour is None:
+            raise OSError("no time")
+        return hour
+
+    async with sqlite.writer(desk.path) as connection:
+        writer = Writer(connection, desk.path, clock)
+        assert await writer.run(write("one")) == 1
+        with pytest.raises(OSError, match="no time"):
+            await writer.run(write("two"))
+        assert await writer.run(write("three")) == 3
+    assert desk.words() == ["one", "three"]
+
+
 async def test_an_operation_happens_even_if_whoever_waited_for_it_has_gone(desk: Desk) -> None:
     told: list[str] = []
     desk.writer.post(write("word"), then=lambda _: told.append("word")).cancel()

@@ -16,6 +16,7 @@ written until the overwriting succeeds.
 https://www.sqlite.org/fileformat2.html#the_write_ahead_log
 """
 
+import os
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias, TypeVar, cast
 
 from jobstore.errors import JobstoreError, StoreError, StoreUnsure
-from jobstore.store.sqlite import Statement, begin_patiently, primary_code, translate
+from jobstore.store.sqlite import Statement, begin_patiently, primary_code, translate, wal_file
 
 T = TypeVar("T")
 
@@ -160,7 +161,7 @@ class Committer:
             self._commit_nothing(connection)
         except (sqlite3.Error, _CommitFailed, StoreError) as error:
             _roll_back(connection)
-            if not _emptied(connection):
+            if not (_emptied(connection) and _synced(wal_file(self._path))):
                 raise StoreUnsure(self._path) from error
         self.stale = False
 
@@ -205,6 +206,19 @@ def _emptied(connection: sqlite3.Connection) -> bool:
     except sqlite3.Error:
         return False
     return not busy
+
+
+def _synced(file: Path) -> bool:
+    """Bring to the disk that a file was cut."""
+    try:
+        descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError:
+        return False
+    return True
 
 
 def _roll_back(connection: sqlite3.Connection) -> None:

@@ -11,7 +11,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-from jobstore.store.sqlite import connect, translated
+from jobstore.store.sqlite import connect, translated, wal_file
 
 # How often in a row `settle` tries to come to the end of a WAL that others write on.
 _SETTLE_TRIES: Final = 4
@@ -32,18 +32,26 @@ def wal_pages(path: Path) -> int:
     The WAL is written over from its beginning once all of it is in the file, and then keeps its
     length; the salts of its header stand in those of its pages that belong to it still.
     https://www.sqlite.org/fileformat2.html#wal_file_format
+
+    Raises:
+        StoreFailing: the disk returned an error.
     """
     try:
-        descriptor = os.open(path.with_name(path.name + "-wal"), os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(wal_file(path), os.O_RDONLY | os.O_CLOEXEC)
     except OSError:  # there is none, or the writer, who has it open, will mind it alone
         return 0
     try:
-        header = os.pread(descriptor, 32, 0)
-        frame = 24 + int.from_bytes(header[8:12])
-        frames = range(32 + 8, os.fstat(descriptor).st_size, frame)
-        return bisect_left(frames, 1, key=lambda at: os.pread(descriptor, 8, at) != header[16:24])
+        with translated(path):
+            return _valid_frames(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _valid_frames(wal: int) -> int:
+    header = os.pread(wal, 32, 0)
+    frame = 24 + int.from_bytes(header[8:12])
+    frames = range(32 + 8, os.fstat(wal).st_size, frame)
+    return bisect_left(frames, 1, key=lambda at: os.pread(wal, 8, at) != header[16:24])
 
 
 def settle(path: Path) -> bool:

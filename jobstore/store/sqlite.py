@@ -225,14 +225,18 @@ def reader(path: Path) -> Connection:
     return Connection(path, reading_mode(path), READER_PRAGMAS)
 
 
+def wal_file(path: Path) -> Path:
+    """Name the write-ahead log of a store."""
+    return path.with_name(path.name + "-wal")
+
+
 def reading_mode(path: Path) -> str:
     """Choose how to open a file that is only read.
 
     Readers take part in the WAL's bookkeeping, in files beside the store. Where they cannot make
     these and nobody else has made them, nobody writes either, so they can do without.
     """
-    wal = path.with_name(path.name + "-wal")
-    return "rw" if os.access(path.parent, os.W_OK) or wal.exists() else "ro&immutable=1"
+    return "rw" if os.access(path.parent, os.W_OK) or wal_file(path).exists() else "ro&immutable=1"
 
 
 def connect(path: Path, mode: str, pragmas: Iterable[str] = ()) -> sqlite3.Connection:
@@ -321,11 +325,13 @@ def require(path: Path) -> None:
 
 @contextmanager
 def translated(path: Path) -> Iterator[None]:
-    """Turn SQLite's errors into those of the store."""
+    """Turn the errors of SQLite and of its disk into those of the store."""
     try:
         yield
     except sqlite3.Error as error:
         raise translate(path, error) from error
+    except OSError as error:
+        raise StoreFailing(path, str(error.strerror)) from error
 
 
 def translate(path: Path, error: sqlite3.Error) -> JobstoreError:

@@ -27,6 +27,7 @@ from jobstore.errors import (
     JobstoreError,
     NotAccepting,
     NoTarget,
+    StoreDamaged,
     StoreUnavailable,
     StoreUnsure,
 )
@@ -50,6 +51,7 @@ _Call: TypeAlias = Callable[[web.Request], Awaitable[web.Response]]
 _STATUS: Final[Mapping[type[JobstoreError], int]] = {
     NotAccepting: 503,
     StoreUnavailable: 503,
+    StoreDamaged: 503,
     StoreUnsure: 500,
     BodyTooLarge: 413,
     NoTarget: 404,

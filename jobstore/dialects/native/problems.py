@@ -24,6 +24,7 @@ from jobstore.errors import (
     NoTarget,
     NotKept,
     QueryInvalid,
+    StoreDamaged,
     StoreUnavailable,
     StoreUnsure,
     SubmissionInvalid,
@@ -52,6 +53,7 @@ _STATUS: Final[dict[type[JobstoreError], int]] = {
     KeyReused: 422,
     NotAccepting: 503,
     StoreUnavailable: 503,
+    StoreDamaged: 503,
     StoreUnsure: 500,
 }
 
