@@ -291,7 +291,7 @@ def _resolve(entry: _Entry, outcome: Outcome) -> None:
         elif error is not None and entry.otherwise is not None:
             entry.otherwise(error)
     except Exception:
-        log.exception("a change was committed, but not everyone was told", extra={"action": "tell"})
+        log.exception("not everyone could be told of a change", extra={"action": "tell"})
     if entry.future.done():  # whoever waited for it has gone away
         return
     if error is None:
