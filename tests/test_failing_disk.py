@@ -2,21 +2,18 @@
 
 import asyncio
 import os
-import shutil
-import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Final
 
 import pytest
 from aiohttp import ClientSession
 
+import trials.disk
 from tests import jobs
 from tests.client import Client
 from tests.conftest import ServerProcess
 from tests.stores import check_sound, rows
-
-SOURCE: Final = Path(__file__).parent / "faults" / "disk.c"
+from trials.disk import MISSING, PLANS, Plans
 
 
 class FailingDisk(ServerProcess):
@@ -24,42 +21,18 @@ class FailingDisk(ServerProcess):
 
     Args:
         library: what is preloaded into it.
-        store_path: its store; the faults are planned in the folder beside it.
-        arguments: further arguments of ``jobstore serve``.
+        store_path: its store; the faults are planned in a folder beside it.
     """
 
-    def __init__(self, library: Path, store_path: Path, *arguments: str) -> None:
-        super().__init__(store_path, *arguments)
+    def __init__(self, library: Path, store_path: Path) -> None:
+        super().__init__(store_path)
         self._library = library
-        self._plans = store_path.with_name("faults")
-        self._plans.mkdir()
+        self.plans = Plans(store_path.with_name("faults"))
 
     @property
     def environment(self) -> dict[str, str]:
         """What it finds in its environment."""
-        return {**os.environ, "LD_PRELOAD": str(self._library), "DISK_FAULTS": str(self._plans)}
-
-    def fail_syncs(self, spared: int, failing: int) -> None:
-        """Let so many syncs of the WAL succeed, and so many fail after these."""
-        self._plan("syncs", f"{spared} {failing}")
-
-    def fail_reads(self) -> None:
-        """Let no read succeed of what is not in memory."""
-        self._plan("reads", "")
-
-    def _plan(self, fault: str, plan: str) -> None:
-        (self._plans / f"failed-{fault}").unlink(missing_ok=True)
-        (self._plans / fault).write_text(plan)
-
-    def heal(self) -> None:
-        """Let nothing fail any more."""
-        for fault in ("syncs", "reads"):
-            (self._plans / fault).unlink(missing_ok=True)
-
-    def failed(self, fault: str) -> int:
-        """Count what has failed."""
-        failures = self._plans / f"failed-{fault}"
-        return failures.stat().st_size if failures.exists() else 0
+        return {**os.environ, "LD_PRELOAD": str(self._library), PLANS: str(self.plans.folder)}
 
     def says(self, words: str) -> bool:
         """Tell whether it has logged something."""
@@ -69,12 +42,10 @@ class FailingDisk(ServerProcess):
 @pytest.fixture(scope="session")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build what makes a disk fail."""
-    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-    if compiler is None:
-        pytest.skip("there is no C compiler; Debian's packages gcc and libc6-dev have one")
-    library = tmp_path_factory.mktemp("faults") / "disk.so"
-    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, SOURCE, "-ldl"], check=True)
-    return library
+    built = trials.disk.library(tmp_path_factory.mktemp("disk"))
+    if built is None:
+        pytest.skip(MISSING)
+    return built
 
 
 @pytest.fixture
@@ -96,7 +67,7 @@ async def restarted(disk: FailingDisk, *, kill: bool) -> None:
     """Stop a server, or kill it as a power cut would, and start it again on a sound disk."""
     if kill:
         await disk.kill()
-    disk.heal()
+    disk.plans.heal()
     if not kill:
         assert await disk.terminate() == 0
     await disk.start()
@@ -126,10 +97,10 @@ async def test_what_was_refused_at_any_commit_of_a_cycle_has_not_happened(
 ) -> None:
     spared, struck = 0, True
     while struck:  # the first sync of the cycle, then the second, until there are no more of them
-        disk.fail_syncs(spared, 1)
+        disk.plans.fail_syncs(spared, 1)
         name = f"cycle-{spared}"
         submitted, job_id, fetched = await cycle(Client(http, disk.url), name)
-        struck = disk.failed("syncs") > 0
+        struck = disk.plans.failed("syncs") > 0
         await restarted(disk, kill=kill)
         client = Client(http, disk.url)
         assert submitted in {202, 503}
@@ -150,13 +121,13 @@ async def test_a_disk_that_fails_several_times_takes_nothing_back_either_way(
     disk: FailingDisk, store_path: Path, http: ClientSession, failing: int
 ) -> None:
     client = Client(http, disk.url)
-    disk.fail_syncs(0, failing)
+    disk.plans.fail_syncs(0, failing)
     statuses: dict[str, int] = {}
-    while disk.failed("syncs") < failing or not statuses:
+    while disk.plans.failed("syncs") < failing or not statuses:
         name = f"try-{len(statuses)}"
         statuses[name] = (await tried(client, name)).status
     await disk.kill()
-    disk.heal()
+    disk.plans.heal()
     await disk.start()
     found = paths(store_path)
     for name, status in statuses.items():
@@ -170,7 +141,7 @@ async def test_a_disk_that_fails_for_good_stops_the_work_and_says_so(
     client = Client(http, disk.url)
     held = await client.done("/echo?held", "POST", data=b"held")
     assert (await client("GET", "/_jobs/readyz")).status == 200
-    disk.fail_syncs(0, 10**9)
+    disk.plans.fail_syncs(0, 10**9)
     unsure = await tried(client, "unsure")
     assert (unsure.status, "Retry-After" in unsure.headers) == (500, False)
     assert b'"errorNum":4' in unsure.body
@@ -182,7 +153,7 @@ async def test_a_disk_that_fails_for_good_stops_the_work_and_says_so(
     assert ready.status == 503
     assert b"disk" in ready.body
     await disk.kill()
-    disk.heal()
+    disk.plans.heal()
     await disk.start()
     assert paths(store_path) in (["/echo?held"], ["/echo?held", "/echo?unsure"])
     assert (await Client(http, disk.url).fetched(held)).body == b"held"
@@ -195,11 +166,11 @@ async def test_a_disk_that_works_again_is_used_again_without_a_restart(
 ) -> None:
     client = Client(http, disk.url)
     running = await client.submit("/_admin/sleep?duration=0.3")
-    disk.fail_syncs(0, 10**9)
-    assert (await tried(client, "unsure")).status == 500
+    disk.plans.fail_syncs(0, 10**9)
+    assert (await tried(client, "refused")).status in {500, 503}
     while (await client("GET", "/_jobs/readyz")).status != 503:
         pass
-    disk.heal()
+    disk.plans.heal()
     while (await client("GET", "/_jobs/readyz")).status != 200:
         pass
     assert (await client.fetched(running)).status == 200
@@ -214,12 +185,12 @@ async def test_many_who_share_a_commit_that_fails_are_each_told_the_truth(
     disk: FailingDisk, store_path: Path, http: ClientSession
 ) -> None:
     client = Client(http, disk.url)
-    disk.fail_syncs(1, 3)
+    disk.plans.fail_syncs(1, 3)
     names = [f"one-{number}" for number in range(32)]
     answers = await asyncio.gather(*(tried(client, name) for name in names))
     await disk.kill()
-    assert disk.failed("syncs") == 3
-    disk.heal()
+    assert disk.plans.failed("syncs") == 3
+    disk.plans.heal()
     await disk.start()
     found = paths(store_path)
     for name, answer in zip(names, answers, strict=True):
@@ -236,13 +207,13 @@ async def test_a_disk_that_cannot_be_read_ends_nothing_but_the_answers_of_that_m
     schedule = {"cron": "0 3 * * *", "time_zone": "Europe/Berlin"}
     made = await client("POST", "/_jobs/definitions", json={**draft, "schedule": schedule})
     assert made.status == 201, made
-    disk.fail_reads()
+    disk.plans.fail_reads()
     looks = ("/_jobs", f"/_jobs/{held}/timeline", "/_jobs/definitions", "/_api/job/done")
-    while disk.failed("reads") < 50:
+    while disk.plans.failed("reads") < 50:
         statuses = [(await client("GET", path)).status for path in looks]
         assert set(statuses) <= {200, 503}
     assert (await tried(client, "meanwhile")).status in {202, 500, 503}
-    disk.heal()
+    disk.plans.heal()
     while [(await client("GET", path)).status for path in looks] != [200] * len(looks):
         pass
     assert (await client.fetched(held)).body == b"held"

@@ -62,6 +62,11 @@ class Answer:
             return "retry-after" in self.headers
         return self.status == HTTPStatus.BAD_REQUEST and b"just now" in self.body
 
+    @property
+    def is_unsure(self) -> bool:
+        """Whether it says that nobody knows what has become of the request."""
+        return b"whether it took effect" in self.body
+
     def body_size(self, method: str) -> int:
         """Tell how many bytes follow the head."""
         if method == "HEAD" or self.status in _WITHOUT_BODY:

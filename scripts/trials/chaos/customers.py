@@ -152,6 +152,9 @@ class Customer:
                 self._accepted(submission, job_id, answer)
         elif answer.is_for_now:
             self._ledger.refusals[submission.sent.path] += 1
+        elif answer.is_unsure:
+            if submission.sent.key:
+                self._unanswered.append(submission)
         else:
             self._ledger.odd.append(f"{submission.ask.head()!r}: {answer}")
 
@@ -199,6 +202,8 @@ class Customer:
         answer = await self._ask(ask, None)
         if self._delivered(job_id, answer):
             return False
+        if answer.is_for_now:  # so that nothing was taken
+            self._ledger.tries[job_id] -= 1
         self._check(ask, answer, {202, 204, 404, 409, 410})
         self._if_missing(job_id, answer, tried=1)
         return answer.status in _LATER
@@ -284,7 +289,7 @@ class Customer:
         return answer
 
     def _check(self, ask: Ask, answer: Answer, expected: set[int]) -> None:
-        if answer.status not in expected and not answer.is_for_now:
+        if not (answer.status in expected or answer.is_for_now or answer.is_unsure):
             self._ledger.odd.append(f"{ask.method} {ask.path}: {answer}")
 
 

@@ -5,18 +5,23 @@ command from there.
 """
 
 import asyncio
+import atexit
 import multiprocessing
 import os
 import re
+import shutil
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Final
 
+from trials import disk
 from trials.chaos import doomed
 from trials.chaos.client import Address
 
@@ -93,8 +98,15 @@ class Life:
 
 
 def prepare() -> None:
-    """Say what every server process starts with."""
+    """Say what every server process starts with: a disk that can fail is among it, if possible."""
     _FORKS.set_forkserver_preload(list(_IMPORTED))
+    folder = Path(tempfile.mkdtemp(prefix="chaos-disk-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    built = disk.library(folder)
+    if built is not None:
+        os.environ["LD_PRELOAD"] = str(built)
+        forkserver.ensure_running()
+        del os.environ["LD_PRELOAD"]
 
 
 async def start(arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> Life:

@@ -5,8 +5,10 @@ from contextlib import AbstractAsyncContextManager
 from typing import Final
 
 from trials.chaos.faults.breaking import cuts, lies
+from trials.chaos.faults.failing import failures
 from trials.chaos.faults.filling import fillings
 from trials.chaos.faults.killing import commits, deliveries, kills, recoveries, upkeep
+from trials.chaos.faults.losing import losses
 from trials.chaos.faults.migrating import migrations
 from trials.chaos.faults.powering import power_cuts
 from trials.chaos.faults.stepping import steps
@@ -26,6 +28,8 @@ FAULTS: Final[Mapping[str, Fault]] = {
     "cut": cuts,
     "upstream": lies,
     "full": fillings,
+    "sync": failures,
+    "lost": losses,
     "clock": steps,
     "power": power_cuts,
 }
