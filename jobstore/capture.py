@@ -106,6 +106,7 @@ class Capture:
             target=route.name,
             dialect=asking.dialect,
             owner=identity.name,
+            account=identity.account,
             wanted=wanted,
             key=key,
         )

@@ -27,7 +27,8 @@ JobstoreError
 ├── KeyInvalid                  what was given is no idempotency key
 ├── KeyReused                   the same key came with another request
 ├── DefinitionNotFound          no such definition, or none that one may see
-├── DefinitionExists            another definition has the same path
+├── DefinitionExists            another definition of the same owner has the same path
+├── DefinitionAmbiguous         several owners have a definition at a path
 ├── DefinitionInvalid           what was given is no definition
 ├── AccountProblem              an account cannot be made, changed or found
 ├── TooManyLogins               too many passwords wait to be verified
@@ -43,7 +44,12 @@ JobstoreError
     └── TargetBroken            the answer broke off or broke the protocol
 """
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
+
+# How many of several things a message names.
+_SHOWN: Final = 5
 
 
 class JobstoreError(Exception):
@@ -308,6 +314,21 @@ class DefinitionExists(JobstoreError):
 
     def __init__(self, path: str) -> None:
         super().__init__(f"there is a definition with the path {path} already")
+        self.path = path
+
+
+class DefinitionAmbiguous(JobstoreError):
+    """Several owners have a definition at a path.
+
+    Args:
+        path: the path.
+        found: the id and the owner of each.
+    """
+
+    def __init__(self, path: str, found: Sequence[tuple[int, str]]) -> None:
+        shown = ", ".join(f"{number} of {owner or 'nobody'}" for number, owner in found[:_SHOWN])
+        more = ", ..." if len(found) > _SHOWN else ""
+        super().__init__(f"several definitions are at {path}; name one by its id: {shown}{more}")
         self.path = path
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Protocol
 
+from jobstore.account import NOBODY
 from jobstore.job import Report
 
 
@@ -26,9 +27,19 @@ class JobHandle:
         attempt: which attempt at the job this is, from 1.
         reporter: where reports go.
         owner: whose job it is.
+        account: to which it belongs.
     """
 
-    __slots__ = ("_cancelled", "_counters", "_progress", "_reporter", "attempt", "id", "owner")
+    __slots__ = (
+        "_cancelled",
+        "_counters",
+        "_progress",
+        "_reporter",
+        "account",
+        "attempt",
+        "id",
+        "owner",
+    )
 
     def __init__(
         self,
@@ -36,10 +47,12 @@ class JobHandle:
         attempt: int = 0,
         reporter: Reporter | None = None,
         owner: str = "",
+        account: int = NOBODY,
     ) -> None:
         self.id = job_id
         self.attempt = attempt
         self.owner = owner
+        self.account = account
         self._reporter = reporter
         self._progress: float | None = None
         self._counters: dict[str, int] = {}

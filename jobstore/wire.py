@@ -37,7 +37,7 @@ _GIVEN: Final = web.ResponseKey("jobstore.given", frozenset)
 IDENTITY: Final = web.RequestKey("jobstore.identity", Identity)
 
 
-def scope(request: web.Request) -> str | None:
+def scope(request: web.Request) -> int | None:
     """Return whose jobs the sender of a request may see, or None for everybody's."""
     return request[IDENTITY].scope
 

@@ -169,7 +169,7 @@ class ArangoJobs:
         return answer or _empty(204, dict(applied))
 
     async def _delivered(
-        self, request: web.Request, job_id: int, scope: str | None, applied: Headers
+        self, request: web.Request, job_id: int, scope: int | None, applied: Headers
     ) -> web.StreamResponse | None:
         """Answer with a result, or return None if the job has not ended."""
         async with self._store.results.take(job_id, scope) as delivery:

@@ -54,7 +54,7 @@ _WHY_NOT_RESTORABLE: Final = {
 }
 
 
-def delete(tx: Transaction, job_id: int, scope: str | None = None) -> None:
+def delete(tx: Transaction, job_id: int, scope: int | None = None) -> None:
     """Delete a result; the work goes on if it has not ended.
 
     Raises:
@@ -67,7 +67,7 @@ def delete(tx: Transaction, job_id: int, scope: str | None = None) -> None:
     drop_responses(tx, [job_id], "deleted")
 
 
-def discard(tx: Transaction, job_id: int, scope: str | None) -> None:
+def discard(tx: Transaction, job_id: int, scope: int | None) -> None:
     """Delete what is left of a job that stands in the history, whoever may have had its result.
 
     Raises:

@@ -197,7 +197,8 @@ class Schedules:
     def _run(
         self, tx: Transaction, definition: Definition, times: Sequence[int], target: str
     ) -> list[int]:
-        run = definition.run(target, Dialect.NATIVE, definition.owner, Trigger.SCHEDULE)
+        owner, account = definition.owner, definition.account
+        run = definition.run(target, Dialect.NATIVE, owner, Trigger.SCHEDULE, account)
         body = run.request.body
         assert isinstance(body, bytes)
         jobs = []

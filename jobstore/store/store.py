@@ -189,7 +189,7 @@ class Store:
                 self._due.set(await self._writer.run(transitions.next_due))
                 await self._due.wait()
 
-    async def submit(self, submission: Submission, scope: str | None = None) -> int:
+    async def submit(self, submission: Submission, scope: int | None = None) -> int:
         """Take a job in.
 
         Args:
@@ -265,10 +265,10 @@ class Store:
         self,
         submission: Submission,
         content: Content,
-        scope: str | None,
+        scope: int | None,
         summed: idempotency.Digest | None,
     ) -> int:
-        target, owner = submission.target, submission.owner
+        target = submission.target
         keyed = _keyed(submission, summed)
         waits = submission.follows is not None or submission.not_before is not None
         has_slot = self._dispatcher.admit(target, waits=waits)
@@ -286,14 +286,14 @@ class Store:
                 self._due.set(submission.not_before)
 
         def submit(tx: Transaction) -> tuple[int, bool]:
-            known = keys.known(tx, owner, keyed) if keyed else None
+            known = keys.known(tx, submission, keyed) if keyed else None
             if known is not None:
                 return known, False
             if submission.tag is not None:
                 transitions.check_tag(tx, submission.tag, scope)
             job_id = self._put(tx, submission, content, boot)
             if keyed:
-                keys.keep(tx, owner, keyed, job_id)
+                keys.keep(tx, submission, keyed, job_id)
             return job_id, True
 
         job_id, _ = await self._writer.post(
@@ -322,6 +322,7 @@ class Store:
             target=submission.target,
             request=request,
             owner=submission.owner,
+            account=submission.account,
             timeout=submission.timeout,
             replay=submission.replay,
             retries=submission.retries,
@@ -434,7 +435,7 @@ class Store:
     def _told(self, job_id: int | None) -> Callable[[object], None]:
         return lambda _: self._watchers.tell(job_id or 0)
 
-    async def report(self, report: Report, scope: str | None = None) -> bool:
+    async def report(self, report: Report, scope: int | None = None) -> bool:
         """Write down what is reported of a running job from outside this process.
 
         Returns:
@@ -459,7 +460,7 @@ class Store:
         """Tell how many wait for what becomes of a job."""
         return self._watchers.count(job_id)
 
-    def ended(self, job_id: int, seconds: float, scope: str | None = None) -> Awaitable[Job]:
+    def ended(self, job_id: int, seconds: float, scope: int | None = None) -> Awaitable[Job]:
         """Wait until a job has ended, but not for longer than so many seconds.
 
         Returns:
@@ -470,7 +471,7 @@ class Store:
         """
         return self._until_ended(job_id, seconds, scope, self.results.peek)
 
-    def settled(self, job_id: int, seconds: float, scope: str | None = None) -> Awaitable[Job]:
+    def settled(self, job_id: int, seconds: float, scope: int | None = None) -> Awaitable[Job]:
         """Wait as `ended` does, whoever may still ask for the result.
 
         Raises:
@@ -482,8 +483,8 @@ class Store:
         self,
         job_id: int,
         seconds: float,
-        scope: str | None,
-        look: Callable[[int, str | None], Awaitable[Job]],
+        scope: int | None,
+        look: Callable[[int, int | None], Awaitable[Job]],
     ) -> Job:
         if seconds <= 0:
             return await look(job_id, scope)
@@ -495,7 +496,7 @@ class Store:
                 del job  # many may wait
                 await watch.change()
 
-    async def cancel(self, job_id: int, scope: str | None = None, by: str = "") -> State:
+    async def cancel(self, job_id: int, scope: int | None = None, by: str = "") -> State:
         """Cancel a queued job, stop a running one, leave an ended one alone.
 
         Args:

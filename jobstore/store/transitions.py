@@ -100,6 +100,7 @@ def submit(
         result=Result.NONE if submission.wanted else Result.UNWANTED,
         dialect=submission.dialect,
         owner=writable(submission.owner),
+        account=submission.account,
         target=submission.target,
         method=request.method,
         path=writable(request.path),
@@ -146,7 +147,8 @@ def claim(
     ).fetchall()
     rows.sort(key=lambda row: (row[4], row[0]))
     claims = []
-    for job_id, attempt, method, path, _, owner, timeout, replay, retries, retried in rows:
+    for job_id, attempt, method, path, _, owner, account, *terms in rows:
+        timeout, replay, retries, retried = terms
         headers, secrets, content = tx.execute(sql.GET_REQUEST, job_id=job_id).fetchone()
         if content is None:
             content = find_body(tx, job_id, "request")
@@ -159,6 +161,7 @@ def claim(
             target=target,
             request=request,
             owner=owner,
+            account=account,
             timeout=timeout,
             replay=Replay(replay) if replay else None,
             retries=retries,
@@ -174,7 +177,7 @@ def request_headers(tx: Transaction, job_id: int) -> Headers:
     return decode_headers(*tx.execute(results_sql.GET_HEADERS, job_id=job_id).fetchone())
 
 
-def check_tag(tx: Transaction, tag: str, scope: str | None) -> None:
+def check_tag(tx: Transaction, tag: str, scope: int | None) -> None:
     """See to it that no other job has a tag.
 
     Raises:
@@ -332,14 +335,14 @@ def break_off(tx: Transaction, *ended: int) -> Aftermath:
 
 
 def cancel(
-    tx: Transaction, job_id: int, scope: str | None = None, by: str = ""
+    tx: Transaction, job_id: int, scope: int | None = None, by: str = ""
 ) -> tuple[State, Aftermath]:
     """Cancel a queued job, ask for the end of a running one, leave an ended one alone.
 
     Args:
         tx: the transaction.
         job_id: the job.
-        scope: whose it has to be, or None for anybody's.
+        scope: the account whose it has to be, or None for anybody's.
         by: the name of who asks for it, or "" if that is not known.
 
     Returns:
@@ -365,13 +368,13 @@ def cancel(
     return awaited(tx, job_id).state, QUIET
 
 
-def awaited(tx: Transaction, job_id: int, scope: str | None = None) -> Job:
+def awaited(tx: Transaction, job_id: int, scope: int | None = None) -> Job:
     """Get a job whose result somebody may still ask for.
 
     Args:
         tx: the transaction.
         job_id: the job.
-        scope: whose it has to be, or None for anybody's.
+        scope: the account whose it has to be, or None for anybody's.
 
     Raises:
         JobNotFound: there is none.
@@ -379,7 +382,7 @@ def awaited(tx: Transaction, job_id: int, scope: str | None = None) -> Job:
     return if_awaited(job_id, tx.execute(sql.GET_JOB, job_id=job_id).fetchone(), scope)
 
 
-def if_awaited(job_id: int, row: Sequence[Any] | None, scope: str | None = None) -> Job:
+def if_awaited(job_id: int, row: Sequence[Any] | None, scope: int | None = None) -> Job:
     """Give the job in a row that was looked up, if somebody may still ask for its result.
 
     Raises:
@@ -391,25 +394,25 @@ def if_awaited(job_id: int, row: Sequence[Any] | None, scope: str | None = None)
     return job
 
 
-def if_visible(job_id: int, row: Sequence[Any] | None, scope: str | None = None) -> Job:
+def if_visible(job_id: int, row: Sequence[Any] | None, scope: int | None = None) -> Job:
     """Give the job in a row that was looked up, if it stands in the history of whoever asks.
 
     Raises:
         JobNotFound: there is no row, it was deleted, or it is another one's.
     """
     job = decode_job(row) if row else None
-    if job is None or job.result is Result.DELETED or scope not in {None, job.owner}:
+    if job is None or job.result is Result.DELETED or scope not in {None, job.account}:
         raise JobNotFound(job_id)
     return job
 
 
-def kept(tx: Transaction, job_id: int, scope: str | None) -> Kept:
+def kept(tx: Transaction, job_id: int, scope: int | None) -> Kept:
     """Get a job whose result somebody may still ask for, with what is kept of its response.
 
     Args:
         tx: the transaction.
         job_id: the job.
-        scope: whose it has to be, or None for anybody's.
+        scope: the account whose it has to be, or None for anybody's.
 
     Raises:
         JobNotFound: there is none.
@@ -424,7 +427,7 @@ def kept(tx: Transaction, job_id: int, scope: str | None) -> Kept:
     return Kept(job, reason, decode_headers(headers), content)
 
 
-def report(tx: Transaction, report: Report, boot: int, scope: str | None = None) -> bool:
+def report(tx: Transaction, report: Report, boot: int, scope: int | None = None) -> bool:
     """Write down what a running job's handler reports.
 
     Returns:

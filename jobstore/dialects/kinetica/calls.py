@@ -132,6 +132,7 @@ class KineticaJobs:
             target=target,
             dialect=Dialect.KINETICA,
             owner=identity.name,
+            account=identity.account,
             tag=tag,
             once=once,
         )
@@ -194,7 +195,7 @@ class KineticaJobs:
         status = await asyncio.gather(*(self._cancel(job_id, asker) for job_id in meant))
         return exchange.answer({"job_ids": meant, "action": action, "status": status, "info": {}})
 
-    async def _meant(self, ids: Sequence[int], tag: str | None, scope: str | None) -> list[int]:
+    async def _meant(self, ids: Sequence[int], tag: str | None, scope: int | None) -> list[int]:
         """Return the ids with that of a tag; it is 0, which no job has, if no job has the tag."""
         if tag is None:
             return [*ids]

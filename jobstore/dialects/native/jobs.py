@@ -138,6 +138,7 @@ class Jobs:
             target=self._router.owner(request.path).name,
             dialect=Dialect.NATIVE,
             owner=job.owner,
+            account=job.account,
             wanted=job.result is not Result.UNWANTED,
             priority=job.priority,
             definition=job.definition,

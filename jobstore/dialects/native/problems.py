@@ -11,6 +11,7 @@ from jobstore import wire
 from jobstore.errors import (
     BodyBroken,
     BodyTooLarge,
+    DefinitionAmbiguous,
     DefinitionExists,
     DefinitionInvalid,
     DefinitionNotFound,
@@ -45,6 +46,7 @@ _STATUS: Final[dict[type[JobstoreError], int]] = {
     NotKept: 404,
     DefinitionNotFound: 404,
     DefinitionExists: 409,
+    DefinitionAmbiguous: 409,
     WrongState: 409,
     TagTaken: 409,
     JobGone: 410,

@@ -141,6 +141,7 @@ class Submissions:
             target=self._router.owner(job.target).name,
             dialect=Dialect.NATIVE,
             owner=identity.name,
+            account=identity.account,
             priority=job.priority,
             tag=job.tag,
             timeout=job.timeout,
