@@ -104,7 +104,7 @@ async def test_whoever_gets_a_name_finds_none_of_its_definitions_keys_and_tags(m
 async def test_a_job_of_a_removed_account_goes_on_and_stays_its_own(meet: Meet) -> None:
     people = await meet()
     boss, bob = await people.with_token("boss", Role.ADMIN), await people.with_token("bob")
-    job_id = await bob.submit("/work/slow")
+    job_id = await bob.submit("/wait/slow")
     await boss.when("slow", "started")
     bob = await again(people, "bob")
     await boss.let("slow")
