@@ -47,6 +47,11 @@ class Identity:
         return self.account if self.role is Role.USER else None
 
     @property
+    def administers(self) -> bool:
+        """Whether nothing is closed to them: an admin, or anybody where there are no accounts."""
+        return self.role in {None, Role.ADMIN}
+
+    @property
     def changes(self) -> bool:
         """Whether they may submit, take, cancel and delete."""
         return self.role is not Role.READER

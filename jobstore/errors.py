@@ -14,6 +14,8 @@ JobstoreError
 ├── NotAccepting                no job is taken in just now
 │   ├── QueueFull               as many jobs are queued as the configuration allows
 │   └── ShuttingDown            the server drains
+├── OwnerLimit                  an owner has submitted as much as one may
+├── TooDeep                     jobs have made too many jobs one after the other
 ├── BodyTooLarge                the request's body exceeds the configured limit
 ├── BodyBroken                  the request's body ended before its announced end
 ├── BodyGone                    a stored body was purged while it was read
@@ -179,6 +181,30 @@ class ShuttingDown(NotAccepting):
 
     def __init__(self) -> None:
         super().__init__("the server is shutting down")
+
+
+class OwnerLimit(JobstoreError):
+    """An owner has submitted as much as one may; a later attempt may succeed.
+
+    Args:
+        bound: what holds, as a sentence.
+        seconds: when to try again.
+    """
+
+    def __init__(self, bound: str, seconds: int) -> None:
+        super().__init__(bound)
+        self.seconds = seconds
+
+
+class TooDeep(JobstoreError):
+    """Jobs have made jobs one after the other, as often as may be.
+
+    Args:
+        limit: how often.
+    """
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"jobs may make jobs {limit} times one after the other")
 
 
 class BodyTooLarge(JobstoreError):

@@ -148,7 +148,14 @@ class Executor:
 
     def _start(self, claim: Claim) -> None:
         running = _Running(
-            JobHandle(claim.job_id, claim.attempt, self._store, claim.owner, claim.account)
+            JobHandle(
+                claim.job_id,
+                claim.attempt,
+                self._store,
+                claim.owner,
+                account=claim.account,
+                depth=claim.depth,
+            )
         )
         running.task = asyncio.create_task(self._run(claim, running))
         self._running[claim.job_id] = running

@@ -173,6 +173,7 @@ class Claim:
     Args:
         owner: whose job it is.
         account: to which it belongs.
+        depth: how many jobs made one another before this one.
         timeout: how long the attempt may take, in seconds, or None for as long as the target says.
         replay: what may be sent again, or None for what the target says.
         retries: how often it may be tried again, or None for as often as the target says.
@@ -186,6 +187,7 @@ class Claim:
     request: Request
     owner: str = ""
     account: int = NOBODY
+    depth: int = 0
     timeout: float | None = None
     replay: Replay | None = None
     retries: int | None = None

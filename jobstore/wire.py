@@ -14,7 +14,7 @@ from aiohttp.http import HttpVersion11, RawRequestMessage
 from multidict import CIMultiDict
 
 from jobstore.account import Identity
-from jobstore.errors import BodyBroken, BodyTooLarge, Forbidden, JobstoreError
+from jobstore.errors import BodyBroken, BodyTooLarge, Forbidden, JobstoreError, OwnerLimit
 from jobstore.message import (
     Body,
     Headers,
@@ -260,6 +260,11 @@ def problem(status: int, detail: str, headers: Headers = ()) -> web.Response:
         headers=CIMultiDict(headers),
         content_type="application/problem+json",
     )
+
+
+def retry_after(error: JobstoreError) -> dict[str, str]:
+    """Give the header that says when to try again, if an owner has had too much."""
+    return {"Retry-After": str(error.seconds)} if isinstance(error, OwnerLimit) else {}
 
 
 def unauthorized() -> web.Response:

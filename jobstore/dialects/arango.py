@@ -29,8 +29,10 @@ from jobstore.errors import (
     KeyReused,
     NotAccepting,
     NoTarget,
+    OwnerLimit,
     StoreBusy,
     StoreFull,
+    TooDeep,
 )
 from jobstore.job import Dialect, Job
 from jobstore.lifecycle import Result, State
@@ -60,6 +62,8 @@ _ERRORS: Final[Mapping[type[JobstoreError], tuple[int, int, str | None]]] = {
     NotAccepting: (503, 21003, "queue is full"),
     StoreFull: (503, 1104, "filesystem full"),
     StoreBusy: (503, 18, "lock timeout"),
+    OwnerLimit: (429, 429, None),
+    TooDeep: (508, 508, None),
     BodyTooLarge: (413, 413, None),
     BodyBroken: (400, 400, "bad parameter"),
     KeyInvalid: (400, 400, None),
@@ -245,13 +249,17 @@ def _kept(content_type: str, status: int, body: Mapping[str, object]) -> Respons
 def _refusal(error: JobstoreError) -> web.Response:
     for kind, (status, number, message) in _ERRORS.items():
         if isinstance(error, kind):
-            return _error(status, number, message or str(error))
+            headers = wire.retry_after(error)
+            return _error(status, number, message or str(error), headers)
     log.error("%s", error, extra={"action": "answer"})
     return _error(500, _INTERNAL, "internal error")
 
 
-def _error(status: int, number: int, message: str) -> web.Response:
-    headers = _RETRY_AFTER if status == HTTPStatus.SERVICE_UNAVAILABLE else {}
+def _error(
+    status: int, number: int, message: str, headers: Mapping[str, str] = _NO_HEADERS
+) -> web.Response:
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        headers = _RETRY_AFTER
     return _json(status, _error_body(status, number, message), headers)
 
 

@@ -55,7 +55,7 @@ def _put(table: Any, *but: str, **fixed: Any) -> Statement:
 _ACCOUNTS: Final = Statement(select(schema.ACCOUNT.c.name, schema.ACCOUNT.c.id))
 _FIND_JOB: Final = Statement(select(_job.id).where(_job.id == bindparam("job_id")))
 _NEXT_JOB: Final = Statement(select(next_id("job")))
-_PUT_JOB: Final = _put(schema.JOB, "boot")
+_PUT_JOB: Final = _put(schema.JOB, "boot", "depth")
 _PUT_EVENT: Final = _put(schema.EVENT, "id")
 _PUT_ATTEMPT: Final = _put(schema.ATTEMPT)
 _DROP_BODY: Final = Statement(delete(schema.BODY).where(schema.BODY.c.id == bindparam("body_id")))
@@ -231,6 +231,7 @@ class _Import:
         if self._tx.execute(_FIND_JOB, job_id=job.id).fetchone():
             raise ExportInvalid(f"there is a job {job.id} already")
         row = {name: getattr(job, name) for name in JobRecord.model_fields if name in _job}
+        row["stored"] = sum(kept.size for kept in (job.request, job.response) if kept)
         row["account"] = self._account(job.owner)
         row["definition"] = self._our_definition(job.definition)
         counters = json.dumps(job.counters, separators=(",", ":"))  # as SQLite writes them

@@ -101,6 +101,7 @@ def expire_step(tx: Transaction, **values: object) -> list[tuple[int, int]]:
 def drop_responses(tx: Transaction, ids: Sequence[int], event: str) -> None:
     """Drop the responses of jobs whose results are gone, and note why."""
     listed = encode_ids(ids)
+    tx.execute(results_sql.UNCOUNT_RESPONSES, ids=listed)
     tx.execute(results_sql.DROP_RESPONSES, ids=listed)
     tx.execute(results_sql.DROP_RESPONSE_BODIES, ids=listed)
     tx.execute(sql.NOTE_ALL, ids=listed, now=tx.now, event=event, detail=None)

@@ -69,6 +69,8 @@ JOB: Final = Table(
     Column("retried", Integer, nullable=False, server_default=text("0")),
     Column("not_before", Integer),
     Column("account", Integer, nullable=False, server_default=text("0")),
+    Column("depth", Integer, nullable=False, server_default=text("0")),
+    Column("stored", Integer, nullable=False, server_default=text("0")),
     sqlite_autoincrement=True,
     sqlite_strict=True,
 )
@@ -114,6 +116,15 @@ ACCOUNT: Final = Table(
     Column("created_at", Integer, nullable=False),
     Column("changed_at", Integer, nullable=False),
     sqlite_autoincrement=True,
+    sqlite_strict=True,
+)
+
+ACCOUNT_USAGE: Final = Table(
+    "account_usage",
+    METADATA,
+    Column("account", Integer, primary_key=True),
+    Column("queued", Integer, nullable=False),
+    Column("stored", Integer, nullable=False),
     sqlite_strict=True,
 )
 

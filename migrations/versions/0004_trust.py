@@ -11,6 +11,15 @@ depends_on = None
 ACCOUNT_OF_OWNER = "(SELECT id FROM account WHERE name = owner)"
 OF_ACCOUNTS = "owner IN (SELECT name FROM account)"
 
+# How many bytes are kept of the bodies of a job.
+KEPT = """
+    coalesce(
+        (SELECT length(content) FROM {table} WHERE job_id = job.id),
+        (SELECT size FROM body WHERE job_id = job.id AND side = '{table}'),
+        0
+    )
+"""
+
 STATEMENTS: tuple[str, ...] = (
     # Jobs belong to an account, not to a name: ids are never given out twice.
     """
@@ -103,6 +112,68 @@ STATEMENTS: tuple[str, ...] = (
     # Each owner has a path of their own; it tells nobody what others have.
     "DROP INDEX definition_path",
     "CREATE UNIQUE INDEX definition_path ON definition (path, account) WHERE deleted_at IS NULL",
+    # How many jobs made one another before this one was made.
+    "ALTER TABLE job ADD COLUMN depth INTEGER NOT NULL DEFAULT 0",
+    # How many bytes of its bodies are kept.
+    "ALTER TABLE job ADD COLUMN stored INTEGER NOT NULL DEFAULT 0",
+    f"""
+    UPDATE job SET stored = {KEPT.format(table="request")} + {KEPT.format(table="response")}
+        WHERE id IN (SELECT job_id FROM request)
+    """,
+    # The next jobs of one target and account.
+    "DROP INDEX job_ready",
+    """
+    CREATE INDEX job_ready ON job (target, follows, not_before, account, priority, id)
+        WHERE state = 'queued'
+    """,
+    # How many jobs of an account wait, and how many bytes are kept of its bodies.
+    """
+    CREATE TABLE account_usage (
+        account INTEGER NOT NULL PRIMARY KEY,
+        queued INTEGER NOT NULL,
+        stored INTEGER NOT NULL
+    ) STRICT
+    """,
+    """
+    INSERT INTO account_usage (account, queued, stored)
+        SELECT account, sum(state = 'queued'), sum(stored) FROM job GROUP BY account
+    """,
+    # A job that runs at once, and whose bodies are empty, changes nothing here.
+    *(
+        f"""
+        CREATE TRIGGER {name} BEGIN
+            INSERT INTO account_usage (account, queued, stored)
+                VALUES (new.account, {queued}, {stored})
+                ON CONFLICT DO UPDATE SET
+                    queued = queued + excluded.queued, stored = stored + excluded.stored;
+        END
+        """
+        for name, queued, stored in (
+            (
+                "usage_submitted AFTER INSERT ON job WHEN new.state = 'queued' OR new.stored <> 0",
+                "new.state = 'queued'",
+                "new.stored",
+            ),
+            (
+                "usage_queued AFTER UPDATE OF state ON job WHEN 'queued' IN (old.state, new.state)",
+                "(new.state = 'queued') - (old.state = 'queued')",
+                "0",
+            ),
+            (
+                "usage_stored AFTER UPDATE OF stored ON job WHEN old.stored <> new.stored",
+                "0",
+                "new.stored - old.stored",
+            ),
+        )
+    ),
+    """
+    CREATE TRIGGER usage_purged AFTER DELETE ON job
+        WHEN old.stored <> 0 OR old.state = 'queued' BEGIN
+        UPDATE account_usage
+            SET queued = queued - (old.state = 'queued'), stored = stored - old.stored
+            WHERE account = old.account;
+    END
+    """,
 )
 
 

@@ -29,8 +29,10 @@ from jobstore.errors import (
     JobstoreError,
     NotAccepting,
     NoTarget,
+    OwnerLimit,
     StoreBusy,
     StoreFull,
+    TooDeep,
 )
 from jobstore.job import Dialect, Job, Submission, Trigger
 from jobstore.lifecycle import ENDED, State
@@ -53,6 +55,8 @@ _STATUS: Final[Mapping[type[JobstoreError], int]] = {
     NotAccepting: 503,
     StoreFull: 503,
     StoreBusy: 503,
+    OwnerLimit: 429,
+    TooDeep: 508,
     BodyTooLarge: 413,
     DefinitionAmbiguous: 409,
     NoTarget: 404,
@@ -289,7 +293,8 @@ def _refusal(error: JobstoreError) -> web.Response:
     for kind, status in _STATUS.items():
         if isinstance(error, kind):
             unavailable = status == HTTPStatus.SERVICE_UNAVAILABLE
-            return _failure(status, str(error), {"Retry-After": "1"} if unavailable else {})
+            headers = {"Retry-After": "1"} if unavailable else wire.retry_after(error)
+            return _failure(status, str(error), headers)
     log.error("%s", error, extra={"action": "answer"})
     return _failure(500, "internal error")
 

@@ -28,10 +28,12 @@ from jobstore.errors import (
     JobstoreError,
     NotAccepting,
     NoTarget,
+    OwnerLimit,
     ShuttingDown,
     StoreBusy,
     StoreFull,
     TagTaken,
+    TooDeep,
 )
 from jobstore.job import Dialect, Job, Submission
 from jobstore.lifecycle import AWAITED, ENDED, Result
@@ -68,7 +70,9 @@ _MESSAGES: Final[Mapping[type[JobstoreError], str]] = {
     DeliveryRefused: "{}",
     Forbidden: "{}",
     NoTarget: "{}",
+    OwnerLimit: "{}",
     TagTaken: "{}",
+    TooDeep: "{}",
 }
 
 log = logging.getLogger(__name__)
@@ -239,6 +243,8 @@ async def _handle(call: _Call, request: web.Request) -> web.StreamResponse:
         return await _run(call, request, encoding)
     except RequestInvalid as error:
         return refusal(encoding, str(error))
+    except OwnerLimit as error:
+        return refusal(encoding, _message(error), 429, wire.retry_after(error))
     except JobstoreError as error:
         return refusal(encoding, _message(error))
     except ConnectionError:  # nobody is there to be answered

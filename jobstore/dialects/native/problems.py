@@ -24,11 +24,13 @@ from jobstore.errors import (
     NotAccepting,
     NoTarget,
     NotKept,
+    OwnerLimit,
     QueryInvalid,
     StoreBusy,
     StoreFull,
     SubmissionInvalid,
     TagTaken,
+    TooDeep,
     WrongState,
 )
 
@@ -52,6 +54,8 @@ _STATUS: Final[dict[type[JobstoreError], int]] = {
     JobGone: 410,
     BodyTooLarge: 413,
     KeyReused: 422,
+    OwnerLimit: 429,
+    TooDeep: 508,
     NotAccepting: 503,
     StoreFull: 503,
     StoreBusy: 503,
@@ -79,7 +83,8 @@ def refusal(error: JobstoreError) -> web.Response:
         log.error("%s", error, extra={"action": "answer"})
         return wire.problem(500, "internal error; the server's log says more")
     unavailable = status == web.HTTPServiceUnavailable.status_code
-    return wire.problem(status, str(error), (("Retry-After", "1"),) if unavailable else ())
+    headers = {"Retry-After": "1"} if unavailable else wire.retry_after(error)
+    return wire.problem(status, str(error), tuple(headers.items()))
 
 
 def not_allowed(methods: list[str]) -> Call:
