@@ -17,6 +17,7 @@ from aiohttp.typedefs import Handler
 from jobstore import passwords, wire
 from jobstore.account import Account, Identity
 from jobstore.errors import JobstoreError, StoreError, TooManyLogins
+from jobstore.handle import JobHandle
 from jobstore.store.accounts import Accounts, Roll
 from jobstore.targets.inprocess import current
 
@@ -127,7 +128,7 @@ class Access:
     async def on_behalf(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Let a job ask on behalf of its owner, whose account may have changed since."""
         try:
-            identity = self._named(self._accounts.roll(), current(request).owner)
+            identity = self._owner(self._accounts.roll(), current(request))
         except StoreError as error:
             return _later(error)
         if identity is None:
@@ -142,6 +143,12 @@ class Access:
         if roll.accounts:
             return _identity(roll.accounts.get(name))
         return Identity(name=name) if self._anonymous else None
+
+    def _owner(self, roll: Roll, handle: JobHandle) -> Identity | None:
+        """Tell who the owner of a job is, unless their account is gone."""
+        identity = self._named(roll, handle.owner)
+        gone = identity is not None and identity.id not in {None, handle.account}
+        return None if gone else identity
 
     def _known(self, request: web.Request) -> Identity | None:
         """Tell who sends a request as far as that takes no time: it may be a stranger yet."""
@@ -307,7 +314,7 @@ def _holder(roll: Roll, token: str) -> Identity | None:
 
 
 def _identity(account: Account | None) -> Identity | None:
-    return Identity(name=account.name, role=account.role) if account else None
+    return Identity(name=account.name, role=account.role, id=account.id) if account else None
 
 
 def _basic(authorization: str) -> tuple[str, str] | None:

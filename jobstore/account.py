@@ -2,6 +2,11 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from hashlib import blake2b
+from typing import Final
+
+# The account of what belongs to nobody: it was submitted where there were no accounts.
+NOBODY: Final = 0
 
 
 class Role(StrEnum):
@@ -19,15 +24,32 @@ class Identity:
     Args:
         name: the name of their account, or the one they gave if there are no accounts at all.
         role: their account's, or None if there are no accounts: then nothing is hidden.
+        id: that of their account in the store, or None if somebody else vouches for the name.
     """
 
     name: str
     role: Role | None = None
+    id: int | None = None
 
     @property
-    def scope(self) -> str | None:
-        """Whose jobs they may see: their own name, or None for everybody's."""
-        return self.name if self.role is Role.USER else None
+    def account(self) -> int:
+        """The account to which belongs what they submit.
+
+        A name may be given to somebody else, an account's id never is.
+        """
+        if self.id is not None:
+            return self.id
+        return NOBODY if self.role is None else account_of_name(self.name)
+
+    @property
+    def scope(self) -> int | None:
+        """The account whose jobs they may see: their own, or None for everybody's."""
+        return self.account if self.role is Role.USER else None
+
+    @property
+    def administers(self) -> bool:
+        """Whether nothing is closed to them: an admin, or anybody where there are no accounts."""
+        return self.role in {None, Role.ADMIN}
 
     @property
     def changes(self) -> bool:
@@ -35,16 +57,27 @@ class Identity:
         return self.role is not Role.READER
 
 
+def account_of_name(name: str) -> int:
+    """Make an account of a name that is not one of the store's accounts.
+
+    It is negative, so that it is never the id of one; of 63 bits, so that no two names share it.
+    """
+    digest = blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8).digest()
+    return -1 - (int.from_bytes(digest) >> 1)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
     """An account as it stands in the store; times are in microseconds since 1970.
 
     Args:
+        id: never given to another account, even when this one is removed.
         name: what its owner gives as user name.
         role: what it is for.
         password: the password's argon2 hash, as text with its parameters.
     """
 
+    id: int
     name: str
     role: Role
     password: str

@@ -1,6 +1,7 @@
 """Where requests come in: with an async header they become jobs, without one they go through."""
 
 import logging
+import re
 from collections.abc import Awaitable, Sequence
 from typing import Final, Protocol
 
@@ -22,6 +23,7 @@ from jobstore.message import Headers, Request, end_to_end, without
 from jobstore.store import Store
 from jobstore.targets.router import Route, Router
 
+_ID: Final = re.compile(r"[1-9][0-9]{0,17}")
 _KEY: Final = frozenset({idempotency.HEADER.lower()})
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})  # RFC 9110 section 9.2.1
 
@@ -72,6 +74,11 @@ class Capture:
         self._async_headers = async_headers
         self._body_limit = body_limit
 
+    def parent(self, job_id: str) -> JobHandle | None:
+        """Find the running job that a request says to come from: a target may lead back here."""
+        depth = self._store.running_depth(int(job_id)) if _ID.fullmatch(job_id) else None
+        return None if depth is None else JobHandle(int(job_id), depth=depth)
+
     def submitted(self, request: web.Request) -> Awaitable[web.StreamResponse] | None:
         """Make a job of a request that asks for it, and answer it; None if it does not."""
         for asking in self._async_headers:
@@ -106,6 +113,7 @@ class Capture:
             target=route.name,
             dialect=asking.dialect,
             owner=identity.name,
+            account=identity.account,
             wanted=wanted,
             key=key,
         )

@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Final, TypeAlias
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
 from pydantic_core import PydanticCustomError
 
+from jobstore.account import NOBODY
 from jobstore.clock import iso
 from jobstore.errors import DefinitionInvalid
 from jobstore.job import Dialect, Replay, Submission, Trigger
@@ -63,6 +64,7 @@ class Definition:
         file_id: its number among the files of Datameer's dialect, which is another one.
         uuid: what names it everywhere.
         owner: whose it is.
+        account: to which it belongs; the owner's name is for people.
         draft: what it says.
         fires_at: when it runs by itself next, or since when that is due; None is never.
     """
@@ -75,8 +77,16 @@ class Definition:
     changed_at: int
     draft: Draft
     fires_at: int | None = None
+    account: int = NOBODY
 
-    def run(self, target: str, dialect: Dialect, owner: str, trigger: Trigger) -> Submission:
+    def run(
+        self,
+        target: str,
+        dialect: Dialect,
+        owner: str,
+        trigger: Trigger,
+        account: int = NOBODY,
+    ) -> Submission:
         """Return what to submit for a run.
 
         Args:
@@ -84,12 +94,14 @@ class Definition:
             dialect: the API in which the run was asked for.
             owner: who asked for it.
             trigger: what started it.
+            account: that of the owner.
         """
         return Submission(
             request=self.draft.request,
             target=target,
             dialect=dialect,
             owner=owner,
+            account=account,
             definition=self.id,
             trigger=trigger,
             timeout=self.draft.timeout,

@@ -10,6 +10,8 @@ from jobstore import wire
 from jobstore.access import Access
 from jobstore.capture import Capture
 from jobstore.dialects.native import PROBES
+from jobstore.handle import WORKING_FOR
+from jobstore.targets.upstream import JOB_ID
 
 Answering: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -58,6 +60,22 @@ class Door:
         return await own(request) if own else wire.problem(404, "there is no such call")
 
     def _admitted(self, request: web.Request) -> Awaitable[web.StreamResponse]:
+        if JOB_ID in request.headers:
+            return self._from_job(request)
+        return self._answer(request)
+
+    async def _from_job(self, request: web.Request) -> web.StreamResponse:
+        """Answer a request that says that it is that of a running job.
+
+        It may say so wrongly, but then it only bounds itself: see `Capture.parent`.
+        """
+        working_for = WORKING_FOR.set(self._capture.parent(request.headers[JOB_ID]))
+        try:
+            return await self._answer(request)
+        finally:
+            WORKING_FOR.reset(working_for)
+
+    def _answer(self, request: web.Request) -> Awaitable[web.StreamResponse]:
         submitted = self._capture.submitted(request)
         if submitted is not None:
             return submitted

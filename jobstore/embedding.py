@@ -134,6 +134,7 @@ class Jobs:
             StoreError: it could not be written.
         """
         request = Request(method=method, path=path, headers=tuple(headers), body=body)
+        options.setdefault("account", self.store.accounts.id_of(options.get("owner", "")))
         submission = Submission(request=request, target="/", dialect=Dialect.NATIVE, **options)
         return await self.store.submit(submission)
 

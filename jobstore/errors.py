@@ -18,6 +18,8 @@ JobstoreError
 ├── NotAccepting                no job is taken in just now
 │   ├── QueueFull               as many jobs are queued as the configuration allows
 │   └── ShuttingDown            the server drains
+├── OwnerLimit                  an owner has submitted as much as one may
+├── TooDeep                     jobs have made too many jobs one after the other
 ├── BodyTooLarge                the request's body exceeds the configured limit
 ├── BodyBroken                  the request's body ended before its announced end
 ├── BodyGone                    a stored body was purged while it was read
@@ -31,7 +33,8 @@ JobstoreError
 ├── KeyInvalid                  what was given is no idempotency key
 ├── KeyReused                   the same key came with another request
 ├── DefinitionNotFound          no such definition, or none that one may see
-├── DefinitionExists            another definition has the same path
+├── DefinitionExists            another definition of the same owner has the same path
+├── DefinitionAmbiguous         several owners have a definition at a path
 ├── DefinitionInvalid           what was given is no definition
 ├── AccountProblem              an account cannot be made, changed or found
 ├── TooManyLogins               too many passwords wait to be verified
@@ -47,7 +50,12 @@ JobstoreError
     └── TargetBroken            the answer broke off or broke the protocol
 """
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
+
+# How many of several things a message names.
+_SHOWN: Final = 5
 
 
 class JobstoreError(Exception):
@@ -222,6 +230,30 @@ class ShuttingDown(NotAccepting):
         super().__init__("the server is shutting down")
 
 
+class OwnerLimit(JobstoreError):
+    """An owner has submitted as much as one may; a later attempt may succeed.
+
+    Args:
+        bound: what holds, as a sentence.
+        seconds: when to try again.
+    """
+
+    def __init__(self, bound: str, seconds: int) -> None:
+        super().__init__(bound)
+        self.seconds = seconds
+
+
+class TooDeep(JobstoreError):
+    """Jobs have made jobs one after the other, as often as may be.
+
+    Args:
+        limit: how often.
+    """
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"jobs may make jobs {limit} times one after the other")
+
+
 class BodyTooLarge(JobstoreError):
     """The request's body exceeds the configured limit.
 
@@ -355,6 +387,21 @@ class DefinitionExists(JobstoreError):
 
     def __init__(self, path: str) -> None:
         super().__init__(f"there is a definition with the path {path} already")
+        self.path = path
+
+
+class DefinitionAmbiguous(JobstoreError):
+    """Several owners have a definition at a path.
+
+    Args:
+        path: the path.
+        found: the id and the owner of each.
+    """
+
+    def __init__(self, path: str, found: Sequence[tuple[int, str]]) -> None:
+        shown = ", ".join(f"{number} of {owner or 'nobody'}" for number, owner in found[:_SHOWN])
+        more = ", ..." if len(found) > _SHOWN else ""
+        super().__init__(f"several definitions are at {path}; name one by its id: {shown}{more}")
         self.path = path
 
 

@@ -147,7 +147,16 @@ class Executor:
     # --- one attempt ----------------------------------------------------------------------------
 
     def _start(self, claim: Claim) -> None:
-        running = _Running(JobHandle(claim.job_id, claim.attempt, self._store, claim.owner))
+        running = _Running(
+            JobHandle(
+                claim.job_id,
+                claim.attempt,
+                self._store,
+                claim.owner,
+                account=claim.account,
+                depth=claim.depth,
+            )
+        )
         running.task = asyncio.create_task(self._run(claim, running))
         self._running[claim.job_id] = running
 

@@ -1,9 +1,20 @@
 """What a handler sees of the job it works for."""
 
 from collections.abc import Mapping
-from typing import Protocol
+from contextvars import ContextVar
+from typing import Final, Protocol
 
+from jobstore.account import NOBODY
 from jobstore.job import Report
+
+# The job that this code works for: what it submits has come from there.
+WORKING_FOR: Final[ContextVar["JobHandle | None"]] = ContextVar("jobstore.job", default=None)
+
+
+def depth_here() -> int:
+    """Tell how many jobs made one another before one that is submitted here and now."""
+    job = WORKING_FOR.get()
+    return 0 if job is None or job.id is None else job.depth + 1
 
 
 class Reporter(Protocol):
@@ -26,20 +37,36 @@ class JobHandle:
         attempt: which attempt at the job this is, from 1.
         reporter: where reports go.
         owner: whose job it is.
+        account: to which it belongs.
+        depth: how many jobs made one another before it.
     """
 
-    __slots__ = ("_cancelled", "_counters", "_progress", "_reporter", "attempt", "id", "owner")
+    __slots__ = (
+        "_cancelled",
+        "_counters",
+        "_progress",
+        "_reporter",
+        "account",
+        "attempt",
+        "depth",
+        "id",
+        "owner",
+    )
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - what a handler may know of its job
         self,
         job_id: int | None = None,
         attempt: int = 0,
         reporter: Reporter | None = None,
         owner: str = "",
+        account: int = NOBODY,
+        depth: int = 0,
     ) -> None:
         self.id = job_id
         self.attempt = attempt
         self.owner = owner
+        self.account = account
+        self.depth = depth
         self._reporter = reporter
         self._progress: float | None = None
         self._counters: dict[str, int] = {}

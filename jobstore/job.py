@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
 
+from jobstore.account import NOBODY
 from jobstore.lifecycle import Result, State
 from jobstore.message import Request
 
@@ -67,6 +68,7 @@ class Submission:
         target: the name of the target that will be asked.
         dialect: the API in which it was submitted.
         owner: the name that the client gave, or "" if it gave none.
+        account: to which it belongs; the owner's name is for people.
         wanted: whether anybody will ask for the result.
         priority: lower runs first; equal ones run in order of submission.
         tag: a handle of its client's own, by which the job can be found as well.
@@ -85,6 +87,7 @@ class Submission:
     target: str
     dialect: Dialect
     owner: str = ""
+    account: int = NOBODY
     wanted: bool = True
     priority: int = 0
     tag: str | None = None
@@ -104,6 +107,7 @@ class Job:
     """A job as it stands in the store; times are in microseconds since 1970, UTC.
 
     Args:
+        account: to which it belongs; the owner's name is for people.
         status: the status code of its response, once it has ended.
         failure: why it failed, and a sentence about it, if it did.
         cancel_asked_at: when somebody asked for its cancellation.
@@ -144,6 +148,7 @@ class Job:
     follows: int | None
     retried: int
     not_before: int | None
+    account: int
 
     @property
     def waits(self) -> bool:
@@ -167,6 +172,8 @@ class Claim:
 
     Args:
         owner: whose job it is.
+        account: to which it belongs.
+        depth: how many jobs made one another before this one.
         timeout: how long the attempt may take, in seconds, or None for as long as the target says.
         replay: what may be sent again, or None for what the target says.
         retries: how often it may be tried again, or None for as often as the target says.
@@ -179,6 +186,8 @@ class Claim:
     target: str
     request: Request
     owner: str = ""
+    account: int = NOBODY
+    depth: int = 0
     timeout: float | None = None
     replay: Replay | None = None
     retries: int | None = None

@@ -95,5 +95,7 @@ def _problems(fired: Fired) -> Iterator[str]:
         yield f"missed fire times, the first of them {iso(decision.missed)}"
     for at in decision.skipped:
         yield f"the run of {iso(at)} is skipped, since job {fired.busy} has not ended"
-    if decision.runs and fired.target is None:
+    if fired.refused is not None:
+        yield f"its run is skipped: {fired.refused}"
+    elif decision.runs and fired.target is None:
         yield f"no target is configured for {fired.definition.draft.request.path}"

@@ -14,7 +14,7 @@ from aiohttp.http import HttpVersion11, RawRequestMessage
 from multidict import CIMultiDict
 
 from jobstore.account import Identity
-from jobstore.errors import BodyBroken, BodyTooLarge, Forbidden, JobstoreError
+from jobstore.errors import BodyBroken, BodyTooLarge, Forbidden, JobstoreError, OwnerLimit
 from jobstore.message import (
     Body,
     Headers,
@@ -37,7 +37,7 @@ _GIVEN: Final = web.ResponseKey("jobstore.given", frozenset)
 IDENTITY: Final = web.RequestKey("jobstore.identity", Identity)
 
 
-def scope(request: web.Request) -> str | None:
+def scope(request: web.Request) -> int | None:
     """Return whose jobs the sender of a request may see, or None for everybody's."""
     return request[IDENTITY].scope
 
@@ -260,6 +260,11 @@ def problem(status: int, detail: str, headers: Headers = ()) -> web.Response:
         headers=CIMultiDict(headers),
         content_type="application/problem+json",
     )
+
+
+def retry_after(error: JobstoreError) -> dict[str, str]:
+    """Give the header that says when to try again, if an owner has had too much."""
+    return {"Retry-After": str(error.seconds)} if isinstance(error, OwnerLimit) else {}
 
 
 def unauthorized() -> web.Response:

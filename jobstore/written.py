@@ -104,6 +104,18 @@ Port: TypeAlias = Annotated[
 Count: TypeAlias = Annotated[
     int, Field(ge=1, le=10**9, description="a whole number from 1 to 1000000000"), _TO_NUMBER
 ]
+CountOrUnlimited: TypeAlias = Annotated[
+    int,
+    Field(ge=0, le=10**9, description="a whole number from 1 to 1000000000, or 0 for no limit"),
+    _TO_NUMBER,
+]
+RateOrUnlimited: TypeAlias = Annotated[
+    float,
+    Field(
+        ge=0, le=10**6, description="a number up to 1000000 such as 0.5 or 10, or 0 for no limit"
+    ),
+    _TO_NUMBER,
+]
 Retries: TypeAlias = Annotated[
     int, Field(ge=0, le=1000, description="a whole number from 0 to 1000"), _TO_NUMBER
 ]

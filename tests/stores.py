@@ -60,6 +60,7 @@ def check_sound(path: Path) -> None:
     assert rows(path, "PRAGMA integrity_check") == [("ok",)]
     assert rows(path, "PRAGMA foreign_key_check") == []
     assert counted(path) == kept_counters(path)
+    assert used(path) == kept_usage(path)
 
 
 def counted(path: Path) -> dict[tuple[str, str], int]:
@@ -70,6 +71,26 @@ def counted(path: Path) -> dict[tuple[str, str], int]:
         " UNION ALL SELECT 'result', result, count(*) FROM job GROUP BY result",
     )
     return {(machine, state): count for machine, state, count in found}
+
+
+def used(path: Path) -> dict[int, tuple[int, int]]:
+    """Count the jobs of each account that wait, and the bytes that are kept of its bodies."""
+    found = rows(
+        path,
+        "SELECT account, sum(queued), sum(size) FROM ("
+        "SELECT account, state = 'queued' AS queued, 0 AS size FROM job"
+        " UNION ALL SELECT account, 0, length(content) FROM job JOIN request ON job_id = id"
+        " UNION ALL SELECT account, 0, length(content) FROM job JOIN response ON job_id = id"
+        " UNION ALL SELECT account, 0, size FROM job JOIN body ON job_id = job.id"
+        ") GROUP BY account HAVING sum(queued) <> 0 OR sum(size) <> 0",
+    )
+    return {account: (queued, stored) for account, queued, stored in found}
+
+
+def kept_usage(path: Path) -> dict[int, tuple[int, int]]:
+    """Read what a store keeps of each account, without those that use nothing."""
+    found = rows(path, "SELECT * FROM account_usage WHERE queued <> 0 OR stored <> 0")
+    return {account: (queued, stored) for account, queued, stored in found}
 
 
 def kept_counters(path: Path) -> dict[tuple[str, str], int]:

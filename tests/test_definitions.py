@@ -577,7 +577,7 @@ async def test_users_have_their_own_definitions_and_readers_change_nothing(
         calls = [("PATCH", one), ("DELETE", one), ("POST", f"{one}/run")]
         answers = [await client(*call, json={}, headers=bearer(name)) for call in calls]
         assert [answer.status for answer in answers] == [status] * 3
-    assert (await client("POST", DEFINITIONS, json=DRAFT, headers=bearer("bob"))).status == 409
+    assert (await client("POST", DEFINITIONS, json=DRAFT, headers=bearer("bob"))).status == 201
     assert (await client("DELETE", one, headers=bearer("boss"))).status == 204
 
 

@@ -29,10 +29,12 @@ from jobstore.store import statements as sql
 from jobstore.store import upkeep_statements as upkeep_sql
 from jobstore.store.migrate import migrate
 from jobstore.store.transitions import QUIET
+from jobstore.store.turns import Turns
 from jobstore.store.writer import Transaction
 from tests.stores import START
 
 BOOT: Final = 1
+WANTED: Final = transitions.Wanted("/", BOOT, 1, lambda _: b"")
 ANSWER: Final = Capture(200, None, (), b"answer")
 
 Standing = tuple[State, Result]
@@ -150,7 +152,7 @@ def claim_of(job_id: int) -> Claim:
 
 
 HAPPEN: Final[Mapping[Event, Callable[[Transaction, int], object]]] = {
-    Event.CLAIM: lambda tx, _: transitions.claim(tx, "/", BOOT, 1, lambda _: b""),
+    Event.CLAIM: lambda tx, _: transitions.claim(tx, WANTED, Turns(), None),
     Event.FINISH: lambda tx, job_id: transitions.finish(tx, claim_of(job_id), BOOT, ANSWER),
     Event.FAIL: lambda tx, job_id: transitions.fail(
         tx, claim_of(job_id), BOOT, Failure.TIMEOUT, "too slow"

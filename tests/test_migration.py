@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import pytest
 
+from jobstore.account import Role
 from jobstore.store import sqlite
 from jobstore.store.migrate import migrate
 from tests.commands import refused
@@ -63,6 +64,34 @@ def put(file: sqlite3.Connection, job_id: int, state: str, result: str, *rest: i
         file.execute("INSERT INTO response VALUES (?, NULL, '[]', x'6b657074')", [job_id])
 
 
+@pytest.fixture
+def owned(old: Path) -> Path:
+    """Give a store as the third version left it, with an account, its token and its things."""
+    with closing(sqlite.connect(old, "rw", ["PRAGMA foreign_keys = ON"])) as file:
+        file.execute("BEGIN")
+        for name in ("0002_definitions_and_accounts.py", "0003_retries_schedules_and_history.py"):
+            for statement in statements_of(name):
+                file.execute(statement)
+        file.execute("UPDATE alembic_version SET version_num = '0003'")
+        for name in ("bob", "root"):
+            file.execute("INSERT INTO account VALUES (?, 'user', 'x', 1, 1)", [name])
+        token = "INSERT INTO token (account, label, digest, created_at) VALUES ('root', '', ?, 1)"
+        file.execute(token, ["first"])
+        file.execute(token, ["second"])
+        file.execute("DELETE FROM token WHERE digest = 'second'")
+        file.execute("UPDATE job SET owner = 'gone' WHERE id = 4")
+        for key, owner in (("a", "root"), ("b", "gone")):
+            file.execute("INSERT INTO idempotency VALUES (?, ?, 'same', 1, 1)", [owner, key])
+        file.execute(
+            "INSERT INTO definition (file_id, uuid, name, path, owner, method, request_target,"
+            " headers, content, created_at, changed_at)"
+            " VALUES (1000001, 'u', 'daily', '/daily', 'root', 'GET', '/', '[]', x'', 1, 1)"
+        )
+        file.execute("PRAGMA user_version = 3")
+        file.execute("COMMIT")
+    return old
+
+
 def schema_of(path: Path) -> list[Any]:
     schema = rows(path, "SELECT type, name, sql FROM sqlite_schema ORDER BY type, name")
     return [row for row in schema if "alembic" not in row[1]]
@@ -103,3 +132,25 @@ async def test_its_results_are_still_there(old: Path) -> None:
 
 def test_a_command_leaves_it_to_the_server_and_to_migrate(old: Path) -> None:
     assert "run `jobstore migrate`" in refused("restore", 1, "--store", old)
+
+
+def test_what_was_an_owners_belongs_to_the_account_that_has_the_name(owned: Path) -> None:
+    migrate(owned)
+    accounts = dict(rows(owned, "SELECT name, id FROM account"))
+    assert accounts == {"bob": 1, "root": 2}
+    assert rows(owned, "SELECT id, account FROM job") == [(1, 2), (2, 2), (3, 2), (4, 0)]
+    assert rows(owned, "SELECT account FROM definition") == [(2,)]
+    assert rows(owned, "SELECT key, account FROM idempotency ORDER BY key") == [("a", 2), ("b", 0)]
+
+
+async def test_accounts_and_tokens_outlive_a_migration_and_their_ids_are_not_given_out_again(
+    owned: Path,
+) -> None:
+    async with opened(owned) as store:
+        assert dict(store.accounts.roll().holders) == {"first": "root"}
+        assert await store.accounts.add_token("bob", "", "third") == 3
+        await store.accounts.remove("root")
+        await store.accounts.add("root", Role.USER, "x")
+        roll = store.accounts.roll()
+        assert roll.accounts["root"].id == 3
+        assert dict(roll.holders) == {"third": "bob"}

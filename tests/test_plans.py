@@ -16,6 +16,8 @@ from jobstore.store.sqlite import Statement
 # The statements whose rows are found by an index that holds only the jobs in question.
 INDEXED: Final = {
     "CLAIM": "job_ready",
+    "NEXT_OF_ACCOUNT": "job_ready",
+    "NEXT_WAITING_ACCOUNT": "job_ready",
     "REROUTE": "job_ready",
     "NEXT_QUEUED_TARGET": "job_ready",
     "ORPHANS": "job_running",

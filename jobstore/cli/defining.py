@@ -62,7 +62,7 @@ def _one(flag: str, help_: str, **options: Any) -> Callable[[F], F]:
 @_one("--cron", "When it runs by itself, such as '0 3 * * *'; a FILE can say more of that.")
 @_one("--time-zone", "The IANA zone in which --cron is read; UTC if not given.")
 @click.option("--owner", type=text, metavar="NAME", help="Whose it is.")
-@click.option("--replace", is_flag=True, help="Change the definition that has this path.")
+@click.option("--replace", is_flag=True, help="Change the definition at this path.")
 @json_option
 def define_command(
     config: Config,
@@ -105,9 +105,13 @@ async def _define(
             if found:
                 kept.append(("changed", await store.definitions.change(found, draft)))
             else:
-                kept.append(("created", await store.definitions.create(draft, owner or "")))
+                kept.append(("created", await _create(store, draft, owner or "")))
         _warn_of_stranger(store, owner)
     return kept
+
+
+async def _create(store: Store, draft: Draft, owner: str) -> Definition:
+    return await store.definitions.create(draft, owner, store.accounts.id_of(owner))
 
 
 async def _earlier(
@@ -119,8 +123,10 @@ async def _earlier(
         DefinitionExists: it is not to be changed.
         Complaint: it is not the owner's who was given.
     """
+    own = store.accounts.id_of(owner or "")
+    scope = None if owner is None and replace else own
     try:
-        found = await store.definitions.find(Key.PATH, draft.path)
+        found = await store.definitions.at(draft.path, scope, own)
     except DefinitionNotFound:
         return None
     if not replace:
@@ -215,8 +221,10 @@ async def _run(config: Config, reference: str, owner: str | None) -> tuple[Defin
     async with beside(config) as store:
         found = await _find(store, reference)
         target = _owner_of(found.draft.request.path, config)
-        whose = found.owner if owner is None else owner
-        run = found.run(target, Dialect.NATIVE, whose, Trigger.CLI)
+        whose, account = found.owner, found.account
+        if owner is not None:
+            whose, account = owner, store.accounts.id_of(owner)
+        run = found.run(target, Dialect.NATIVE, whose, Trigger.CLI, account)
         job_id = await store.submit(run)
         _warn_of_stranger(store, owner)
     return found, job_id
@@ -239,10 +247,11 @@ async def _find(store: Store, reference: str) -> Definition:
 
     Raises:
         DefinitionNotFound: there is none.
+        DefinitionAmbiguous: several owners have one at this path.
     """
     if reference.startswith("/"):
         try:
-            return await store.definitions.find(Key.PATH, normal_path(reference))
+            return await store.definitions.at(normal_path(reference))
         except ValueError:
             raise DefinitionNotFound(reference) from None
     if re.fullmatch("[0-9]{1,19}", reference):

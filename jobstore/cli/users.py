@@ -64,7 +64,7 @@ def add_command(
     """
     passwords.check_name(name)
     kept = passwords.hashed(_password(from_stdin=password_stdin))
-    accounts = _changed(config, lambda them: them.add(name, Role(role), kept), create=True)
+    _, accounts = _changed(config, lambda them: them.add(name, Role(role), kept), create=True)
     words = f"Account {name} is added, as {role}."
     if len(accounts) == 1:
         words += " From now on, each request needs the credentials of an account."
@@ -91,8 +91,9 @@ def passwd_command(config: Config, name: str, *, password_stdin: bool, as_json: 
 @json_option
 def role_command(config: Config, name: str, role: str, *, as_json: bool) -> None:
     """Change what an account is for."""
-    accounts = _changed(config, lambda them: them.set_role(name, Role(role)))
+    paused, accounts = _changed(config, lambda them: them.set_role(name, Role(role)))
     _tell({"account": name, "role": role}, f"The role of {name} is {role}.", as_json=as_json)
+    _warn_of_paused(paused)
     _warn(accounts, "any more")
 
 
@@ -101,9 +102,14 @@ def role_command(config: Config, name: str, role: str, *, as_json: bool) -> None
 @click.argument("name", type=text)
 @json_option
 def remove_command(config: Config, name: str, *, as_json: bool) -> None:
-    """Remove an account and its tokens; its jobs and definitions stay."""
-    accounts = _changed(config, lambda them: them.remove(name))
+    """Remove an account and its tokens; its jobs and definitions stay.
+
+    Only admins and readers see them from then on, whoever gets the name next. Its schedules are
+    paused.
+    """
+    paused, accounts = _changed(config, lambda them: them.remove(name))
     _tell({"removed": name}, f"Account {name} is removed; its jobs stay.", as_json=as_json)
+    _warn_of_paused(paused)
     _warn(accounts, "any more")
 
 
@@ -187,13 +193,12 @@ def _asked(config: Config, ask: Callable[[Accounts], Awaitable[T]], *, create: b
 
 
 def _changed(
-    config: Config, change: Callable[[Accounts], Awaitable[None]], *, create: bool = False
-) -> Mapping[str, Account]:
-    """Change the accounts; return them as they stand then."""
+    config: Config, change: Callable[[Accounts], Awaitable[T]], *, create: bool = False
+) -> tuple[T, Mapping[str, Account]]:
+    """Change the accounts; return what that came to, and the accounts as they stand then."""
 
-    async def change_them(accounts: Accounts) -> Mapping[str, Account]:
-        await change(accounts)
-        return accounts.roll().accounts
+    async def change_them(accounts: Accounts) -> tuple[T, Mapping[str, Account]]:
+        return await change(accounts), accounts.roll().accounts
 
     return _asked(config, change_them, create=create)
 
@@ -233,6 +238,12 @@ def _tell(fields: Mapping[str, object], words: str, *, as_json: bool) -> None:
         write_json(fields)
     else:
         click.echo(words)
+
+
+def _warn_of_paused(schedules: int) -> None:
+    if schedules:
+        words = "its schedule is" if schedules == 1 else f"its {schedules} schedules are"
+        click.echo(f"jobstore: {words} paused; an admin can let them run again", err=True)
 
 
 def _warn(accounts: Mapping[str, Account], since: str) -> None:

@@ -1,7 +1,7 @@
 """What a store takes in, as it is configured; apart, since the configuration loads no store."""
 
 from jobstore.config.sections import Config
-from jobstore.store import SECRET_HEADERS, Limits
+from jobstore.store import SECRET_HEADERS, Limits, OwnerLimits
 
 
 def store_limits(config: Config) -> Limits:
@@ -12,4 +12,11 @@ def store_limits(config: Config) -> Limits:
         inline=int(config.store.inline_limit),
         size=int(config.store.max_size),
         secret=SECRET_HEADERS.union(config.privacy.redact),
+        owner=OwnerLimits(
+            queued=config.limits.queued,
+            running=config.limits.running,
+            stored=int(config.limits.stored_bytes),
+            rate=config.limits.submissions_per_second,
+        ),
+        depth=config.limits.depth,
     )

@@ -20,6 +20,7 @@ from jobstore.written import (
     BasePath,
     BaseUrl,
     Count,
+    CountOrUnlimited,
     Dialects,
     Duration,
     DurationOrNever,
@@ -30,6 +31,7 @@ from jobstore.written import (
     PositiveDuration,
     PositiveDurationOrNever,
     PositiveSize,
+    RateOrUnlimited,
     Retries,
     SizeOrUnlimited,
     Statuses,
@@ -88,6 +90,16 @@ class ExecutorSection(Limits):
     max_attempts: Count = 3
     drain: Duration = 30.0
     cancel_grace: Duration = 10.0
+
+
+class LimitsSection(Section):
+    """What one owner may have, 0 being no bound; and how deep jobs may make jobs."""
+
+    queued: CountOrUnlimited = 0
+    running: CountOrUnlimited = 0
+    stored_bytes: SizeOrUnlimited = ByteSize(0)
+    submissions_per_second: RateOrUnlimited = 0.0
+    depth: Retries = 8
 
 
 class RetentionSection(Section):
@@ -158,6 +170,7 @@ class Config(BaseModel):
     store: StoreSection = StoreSection()
     capture: CaptureSection = CaptureSection()
     executor: ExecutorSection = ExecutorSection()
+    limits: LimitsSection = LimitsSection()
     retention: RetentionSection = RetentionSection()
     datameer: DatameerSection = DatameerSection()
     privacy: PrivacySection = PrivacySection()

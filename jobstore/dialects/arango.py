@@ -29,11 +29,13 @@ from jobstore.errors import (
     KeyReused,
     NotAccepting,
     NoTarget,
+    OwnerLimit,
     StoreBusy,
     StoreDamaged,
     StoreFull,
     StoreUnavailable,
     StoreUnsure,
+    TooDeep,
 )
 from jobstore.job import Dialect, Job
 from jobstore.lifecycle import Result, State
@@ -66,6 +68,8 @@ _ERRORS: Final[Mapping[type[JobstoreError], tuple[int, int, str | None]]] = {
     StoreUnavailable: (503, 2, "system error"),
     StoreDamaged: (503, 2, "system error"),
     StoreUnsure: (500, 4, None),
+    OwnerLimit: (429, 429, None),
+    TooDeep: (508, 508, None),
     BodyTooLarge: (413, 413, None),
     BodyBroken: (400, 400, "bad parameter"),
     KeyInvalid: (400, 400, None),
@@ -175,7 +179,7 @@ class ArangoJobs:
         return answer or _empty(204, dict(applied))
 
     async def _delivered(
-        self, request: web.Request, job_id: int, scope: str | None, applied: Headers
+        self, request: web.Request, job_id: int, scope: int | None, applied: Headers
     ) -> web.StreamResponse | None:
         """Answer with a result, or return None if the job has not ended."""
         async with self._store.results.take(job_id, scope) as delivery:
@@ -251,13 +255,17 @@ def _kept(content_type: str, status: int, body: Mapping[str, object]) -> Respons
 def _refusal(error: JobstoreError) -> web.Response:
     for kind, (status, number, message) in _ERRORS.items():
         if isinstance(error, kind):
-            return _error(status, number, message or str(error))
+            headers = wire.retry_after(error)
+            return _error(status, number, message or str(error), headers)
     log.error("%s", error, extra={"action": "answer"})
     return _error(500, _INTERNAL, "internal error")
 
 
-def _error(status: int, number: int, message: str) -> web.Response:
-    headers = _RETRY_AFTER if status == HTTPStatus.SERVICE_UNAVAILABLE else {}
+def _error(
+    status: int, number: int, message: str, headers: Mapping[str, str] = _NO_HEADERS
+) -> web.Response:
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        headers = _RETRY_AFTER
     return _json(status, _error_body(status, number, message), headers)
 
 

@@ -2,6 +2,7 @@
 
 from jobstore.store.delivery import Delivery
 from jobstore.store.opening import owned_store, shared_store
+from jobstore.store.owners import OwnerLimits
 from jobstore.store.results import Reading
 from jobstore.store.store import SECRET_HEADERS, Limits, Store
 from jobstore.store.transitions import Capture
@@ -14,6 +15,7 @@ __all__ = [
     "Delivery",
     "Limits",
     "Orphan",
+    "OwnerLimits",
     "Reading",
     "Store",
     "owned_store",

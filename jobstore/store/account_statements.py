@@ -24,17 +24,18 @@ SET_PASSWORD: Final = Statement(
     update(schema.ACCOUNT)
     .where(_this)
     .values(password=bindparam("password"), changed_at=now)
-    .returning(_account.name)
+    .returning(_account.id)
 )
 SET_ROLE: Final = Statement(
     update(schema.ACCOUNT)
     .where(_this)
     .values(role=bindparam("role"), changed_at=now)
-    .returning(_account.name)
+    .returning(_account.id)
 )
-REMOVE: Final = Statement(delete(schema.ACCOUNT).where(_this).returning(_account.name))
+REMOVE: Final = Statement(delete(schema.ACCOUNT).where(_this).returning(_account.id))
 LIST: Final = Statement(
     select(
+        _account.id,
         _account.name,
         _account.role,
         _account.password,
@@ -42,7 +43,7 @@ LIST: Final = Statement(
         _account.changed_at,
     ).order_by(_account.name)
 )
-FIND: Final = Statement(select(_account.role).where(_this))
+FIND: Final = Statement(select(_account.id).where(_this))
 
 ADD_TOKEN: Final = Statement(
     insert(schema.TOKEN).values(

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
-from jobstore.account import Account, Role, Token
+from jobstore.account import NOBODY, Account, Role, Token
 from jobstore.errors import AccountProblem
 from jobstore.store import account_statements as sql
+from jobstore.store import definition_statements as definitions
 from jobstore.store.glance import Glance
 from jobstore.store.sqlite import Statement
 from jobstore.store.transitions import LARGEST_ID
@@ -65,6 +66,11 @@ class Accounts:
         holders = {digest: name for _, name, _, _, digest in self._glance.rows(sql.LIST_TOKENS)}
         return Roll({account.name: account for account in accounts}, holders)
 
+    def id_of(self, name: str) -> int:
+        """Give the id of the account that has a name now, or nobody's if there is none."""
+        account = self.roll().accounts.get(name)
+        return account.id if account else NOBODY
+
     def tokens(self) -> list[Token]:
         """List all tokens."""
         return [
@@ -98,21 +104,27 @@ class Accounts:
         """
         await self._change(lambda tx: _set(tx, sql.SET_PASSWORD, name, password=password))
 
-    async def set_role(self, name: str, role: Role) -> None:
-        """Change what an account is for.
+    async def set_role(self, name: str, role: Role) -> int:
+        """Change what an account is for; the schedules of one that may not submit are paused.
+
+        Returns:
+            how many schedules were paused.
 
         Raises:
             AccountProblem: there is no such account.
         """
-        await self._change(lambda tx: _set(tx, sql.SET_ROLE, name, role=role))
+        return await self._change(lambda tx: _set_role(tx, name, role))
 
-    async def remove(self, name: str) -> None:
-        """Remove an account and its tokens; its jobs stay.
+    async def remove(self, name: str) -> int:
+        """Remove an account and its tokens; its jobs stay, and its schedules are paused.
+
+        Returns:
+            how many schedules were paused.
 
         Raises:
             AccountProblem: there is no such account.
         """
-        await self._change(lambda tx: _set(tx, sql.REMOVE, name))
+        return await self._change(lambda tx: _remove(tx, name))
 
     async def add_token(self, name: str, label: str, digest: str) -> int:
         """Add a token to an account; return the token's id.
@@ -137,9 +149,26 @@ def _add(tx: Transaction, name: str, role: Role, password: str) -> None:
     tx.execute(sql.ADD, account=name, role=role, password=password, now=tx.now)
 
 
-def _set(tx: Transaction, statement: Statement, name: str, **values: object) -> None:
-    if not tx.execute(statement, account=name, now=tx.now, **values).fetchone():
+def _set(tx: Transaction, statement: Statement, name: str, **values: object) -> int:
+    row = tx.execute(statement, account=name, now=tx.now, **values).fetchone()
+    if row is None:
         raise AccountProblem(f"there is no account {name}")
+    return int(row[0])
+
+
+def _set_role(tx: Transaction, name: str, role: Role) -> int:
+    account = _set(tx, sql.SET_ROLE, name, role=role)
+    return _pause(tx, account) if role is Role.READER else 0
+
+
+def _remove(tx: Transaction, name: str) -> int:
+    return _pause(tx, _set(tx, sql.REMOVE, name))
+
+
+def _pause(tx: Transaction, account: int) -> int:
+    """Pause the schedules of an account, which would run on without anybody to stop them."""
+    paused = tx.execute(definitions.PAUSE, of_account=account, now=tx.now).fetchall()
+    return len(paused)
 
 
 def _add_token(tx: Transaction, name: str, label: str, digest: str) -> int:
@@ -155,7 +184,6 @@ def _revoke(tx: Transaction, token: int) -> None:
 
 
 def _account(row: Any) -> Account:
-    name, role, password, created_at, changed_at = row
-    return Account(
-        name=name, role=Role(role), password=password, created_at=created_at, changed_at=changed_at
-    )
+    names = ("id", "name", "role", "password", "created_at", "changed_at")
+    values = dict(zip(names, row, strict=True))
+    return Account(**values | {"role": Role(values["role"])})

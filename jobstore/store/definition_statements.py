@@ -49,7 +49,7 @@ _WRITTEN: Final = (
 
 
 _current: Final = _definition.deleted_at.is_(None)
-_in_scope: Final = or_(bindparam("scope").is_(None), _definition.owner == bindparam("scope"))
+_in_scope: Final = or_(bindparam("scope").is_(None), _definition.account == bindparam("scope"))
 _this: Final = and_(_definition.id == bindparam("definition"), _current)
 
 # So far apart that taking one of the two numbers for the other is noticed.
@@ -57,7 +57,7 @@ _file_id: Final = next_id("definition") + literal_column("1000000", Integer)
 
 CREATE: Final = Statement(
     insert(schema.DEFINITION).values(
-        {name: bindparam(name) for name in (*_WRITTEN, "uuid", "owner")}
+        {name: bindparam(name) for name in (*_WRITTEN, "uuid", "owner", "account")}
         | {"file_id": _file_id, "created_at": now, "changed_at": now}
     )
 )
@@ -67,6 +67,13 @@ FIND: Final[Mapping[Key, Statement]] = {
     )
     for key in Key
 }
+AT: Final = Statement(
+    select(*COLUMNS).where(
+        _definition.path == bindparam("path"),
+        _definition.account == bindparam("of_account"),
+        _current,
+    )
+)
 # Deleted ones too: the history still names them.
 NAME: Final = Statement(select(_definition.name).where(_definition.id == bindparam("definition")))
 CHANGE: Final = Statement(
@@ -125,6 +132,13 @@ FIRE: Final = Statement(
     update(schema.DEFINITION)
     .where(_this, _definition.fires_at == bindparam("due"))
     .values(fires_at=bindparam("next_at"))
+    .returning(_definition.id)
+)
+# The schedules of an account run no more.
+PAUSE: Final = Statement(
+    update(schema.DEFINITION)
+    .where(_definition.fires_at.is_not(None), _definition.account == bindparam("of_account"))
+    .values(paused=ONE, fires_at=null(), changed_at=now)
     .returning(_definition.id)
 )
 OLDEST_UNENDED: Final = Statement(

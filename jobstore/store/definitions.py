@@ -5,8 +5,9 @@ from dataclasses import asdict
 from typing import Any, Final
 from uuid import uuid4
 
+from jobstore.account import NOBODY
 from jobstore.definition import Definition, Draft, Key
-from jobstore.errors import DefinitionExists, DefinitionNotFound
+from jobstore.errors import DefinitionAmbiguous, DefinitionExists, DefinitionNotFound
 from jobstore.job import Replay
 from jobstore.message import Request
 from jobstore.schedule import CatchUp, Overlap, Schedule, next_fire
@@ -44,21 +45,28 @@ class Definitions:
         self._writer = writer
         self._reader = reader
 
-    async def create(self, draft: Draft, owner: str) -> Definition:
+    async def create(self, draft: Draft, owner: str, account: int = NOBODY) -> Definition:
         """Put a definition in.
 
+        Args:
+            draft: what it says.
+            owner: the name of whose it is.
+            account: to which it belongs.
+
         Raises:
-            DefinitionExists: there is one with this path.
+            DefinitionExists: the account has one with this path.
         """
-        return await self._writer.run(lambda tx: self._create(tx, draft, owner), self._changed)
+        return await self._writer.run(
+            lambda tx: self._create(tx, draft, owner, account), self._changed
+        )
 
-    def _create(self, tx: Transaction, draft: Draft, owner: str) -> Definition:
-        _check_free(tx, draft.path)
+    def _create(self, tx: Transaction, draft: Draft, owner: str, account: int) -> Definition:
+        _check_free(tx, draft.path, account)
         written = self._written(draft, next_fire(draft.schedule, tx.now))
-        definition = tx.insert(sql.CREATE, **written, uuid=str(uuid4()), owner=owner, now=tx.now)
-        return _found(tx, definition)
+        own = {"uuid": str(uuid4()), "owner": owner, "account": account}
+        return _found(tx, tx.insert(sql.CREATE, **written, **own, now=tx.now))
 
-    async def find(self, key: Key, value: int | str, scope: str | None = None) -> Definition:
+    async def find(self, key: Key, value: int | str, scope: int | None = None) -> Definition:
         """Find a definition.
 
         Args:
@@ -75,17 +83,45 @@ class Definitions:
             raise DefinitionNotFound(value)
         return decoded(row)
 
+    async def at(self, path: str, scope: int | None = None, own: int = NOBODY) -> Definition:
+        """Find the definition at a path, which several accounts may have.
+
+        Args:
+            path: the path.
+            scope: whose it has to be.
+            own: the account whose definition is meant, if it has one there.
+
+        Raises:
+            DefinitionNotFound: there is none.
+            DefinitionAmbiguous: several others have one there.
+        """
+        if scope in {None, own}:
+            mine = await self._reader.row(sql.AT, path=path, of_account=own)
+            if mine is not None:
+                return decoded(mine)
+        found = await self.all_at(path, scope)
+        if not found:
+            raise DefinitionNotFound(path)
+        if len(found) > 1:
+            raise DefinitionAmbiguous(path, [(each.id, each.owner) for each in found])
+        return found[0]
+
+    async def all_at(self, path: str, scope: int | None = None) -> list[Definition]:
+        """List the definitions at a path, one of each account at most."""
+        rows = await self._reader.rows(sql.FIND[Key.PATH], value=path, scope=scope)
+        return [decoded(row) for row in rows]
+
     async def change(self, definition: Definition, draft: Draft) -> Definition:
         """Let a definition say something else.
 
         Raises:
             DefinitionNotFound: it was deleted.
-            DefinitionExists: there is another one with this path.
+            DefinitionExists: its account has another one with this path.
         """
         return await self._writer.run(lambda tx: self._change(tx, definition, draft), self._changed)
 
     def _change(self, tx: Transaction, definition: Definition, draft: Draft) -> Definition:
-        _check_free(tx, draft.path, but_for=definition.id)
+        _check_free(tx, draft.path, definition.account, but_for=definition.id)
         fires_at = _fires_at(_found(tx, definition.id), draft.schedule, tx.now)
         written = self._written(draft, fires_at)
         tx.execute(sql.CHANGE, definition=definition.id, now=tx.now, **written)
@@ -94,7 +130,7 @@ class Definitions:
     def _changed(self, definition: Definition) -> None:
         self._scheduled(definition.fires_at)
 
-    async def delete(self, definition: int, scope: str | None = None) -> None:
+    async def delete(self, definition: int, scope: int | None = None) -> None:
         """Delete a definition; its runs go on, and stay in the history.
 
         Raises:
@@ -104,7 +140,7 @@ class Definitions:
         if not known or not await self._writer.run(lambda tx: _delete(tx, definition, scope)):
             raise DefinitionNotFound(definition)
 
-    async def page(self, after: int, limit: int, scope: str | None = None) -> list[Definition]:
+    async def page(self, after: int, limit: int, scope: int | None = None) -> list[Definition]:
         """List some definitions, in the order in which they were made.
 
         Args:
@@ -116,7 +152,7 @@ class Definitions:
         rows = await self._reader.rows(sql.LIST, after=after, limit=limit, scope=scope)
         return [decoded(row) for row in rows]
 
-    async def all(self, scope: str | None = None) -> AsyncIterator[Definition]:
+    async def all(self, scope: int | None = None) -> AsyncIterator[Definition]:
         """Go through all definitions, in the order in which they were made."""
         after = 0
         while found := await self.page(after, _PAGE, scope):
@@ -170,13 +206,13 @@ def _written_schedule(schedule: Schedule | None) -> dict[str, object]:
     return asdict(schedule)
 
 
-def _check_free(tx: Transaction, path: str, but_for: int | None = None) -> None:
-    row = tx.execute(sql.FIND[Key.PATH], value=path, scope=None).fetchone()
+def _check_free(tx: Transaction, path: str, account: int, but_for: int | None = None) -> None:
+    row = tx.execute(sql.AT, path=path, of_account=account).fetchone()
     if row is not None and decoded(row).id != but_for:
         raise DefinitionExists(path)
 
 
-def _delete(tx: Transaction, definition: int, scope: str | None) -> bool:
+def _delete(tx: Transaction, definition: int, scope: int | None) -> bool:
     row = tx.execute(sql.DELETE, definition=definition, now=tx.now, scope=scope).fetchone()
     return row is not None
 
@@ -199,7 +235,7 @@ def decoded(row: Sequence[Any]) -> Definition:
         retries=values["retries"],
         schedule=_decoded_schedule(values) if values["cron"] else None,
     )
-    own = {name: values[name] for name in ("id", "file_id", "uuid", "owner")}
+    own = {name: values[name] for name in ("id", "file_id", "uuid", "owner", "account")}
     times = {name: values[name] for name in ("created_at", "changed_at", "fires_at")}
     return Definition(**own, **times, draft=draft)
 

@@ -53,12 +53,12 @@ class Deliveries:
         """The ids of results that are being read just now."""
         return list(self.readers)
 
-    def taking(self, job_id: int, scope: str | None = None) -> "Taking":
+    def taking(self, job_id: int, scope: int | None = None) -> "Taking":
         """Take a result while the context lasts; leaving it by an exception gives it back.
 
         Args:
             job_id: the job.
-            scope: whose it has to be, or None for anybody's.
+            scope: the account whose it has to be, or None for anybody's.
         """
         return Taking(self, job_id, scope)
 
@@ -69,12 +69,12 @@ class Taking:
     Args:
         deliveries: where all readers are.
         job_id: the job.
-        scope: whose it has to be, or None for anybody's.
+        scope: the account whose it has to be, or None for anybody's.
     """
 
     __slots__ = ("_deliveries", "_handover", "_job_id", "_scope", "_taken")
 
-    def __init__(self, deliveries: Deliveries, job_id: int, scope: str | None) -> None:
+    def __init__(self, deliveries: Deliveries, job_id: int, scope: int | None) -> None:
         self._deliveries = deliveries
         self._job_id = job_id
         self._scope = scope

@@ -1,23 +1,27 @@
 """Which job runs next: slots of each target, claims for free ones, orders for the executor.
 
 The queue itself lies in the file, in an index that gives the next jobs of a target; here is only
-how many slots each target has left, and whether anything may be waiting for them.
+how many slots each target has left, whether anything may be waiting for them, and whose turn it is.
 """
 
 import asyncio
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
 
 from jobstore.errors import StoreLost
-from jobstore.job import Claim, Order
+from jobstore.job import Order
 from jobstore.store.transitions import Aftermath
-from jobstore.store.writer import Operation, Writer
+from jobstore.store.turns import Claimed, Room, Turns
+from jobstore.store.writer import Transaction, Writer
 
 # How long to wait before claiming again after the store could not be written.
 _RETRY_SECONDS: Final = 1.0
+
+# Claims up to so many jobs of a target.
+Claiming: TypeAlias = Callable[[Transaction, str, int, Turns, Room | None], Claimed]
 
 log = logging.getLogger(__name__)
 
@@ -31,12 +35,14 @@ class _Lane:
         busy: how many run, or are being claimed.
         backlog: whether jobs may be waiting in the file.
         claiming: whether a claim is on its way.
+        turns: whose jobs wait.
     """
 
     capacity: int
     busy: int = 0
     backlog: bool = True
     claiming: bool = False
+    turns: Turns = field(default_factory=Turns)
 
     @property
     def free(self) -> int:
@@ -48,16 +54,17 @@ class Dispatcher:
 
     Args:
         writer: where claims are made.
-        claim: makes the operation that claims up to so many jobs of a target.
+        claim: claims up to so many jobs of a target.
         queued: how many jobs wait already.
+        bound: how many jobs of one account may run at once; 0 is no bound.
     """
 
-    def __init__(
-        self, writer: Writer, claim: Callable[[str, int], Operation[list[Claim]]], queued: int
-    ) -> None:
+    def __init__(self, writer: Writer, claim: Claiming, queued: int, bound: int = 0) -> None:
         self.queued = queued
         self._writer = writer
         self._claim = claim
+        self._bound = bound
+        self._running: Counter[int] = Counter()
         self._lanes: dict[str, _Lane] = {}
         self._orders: deque[Order] = deque()
         self._wake = asyncio.Event()
@@ -93,40 +100,63 @@ class Dispatcher:
             self._freed.clear()
             await self._freed.wait()
 
-    def admit(self, target: str, *, waits: bool = False) -> bool:
+    def admit(self, target: str, account: int, *, waits: bool = False) -> bool:
         """Give a job that comes in a free slot, or else a place in the queue.
 
         Args:
             target: who will be asked.
+            account: whose it is.
             waits: whether it has to wait for something else than a slot.
 
         Returns:
             whether it got a slot; others that wait already go first.
         """
         lane = self._lanes.get(target)
-        if waits or lane is None or self._paused or lane.backlog or lane.free < 1:
+        if (
+            waits
+            or lane is None
+            or self._paused
+            or lane.backlog
+            or lane.free < 1
+            or (self._bound and not self._may_run(account))
+        ):
             self.queued += 1
             return False
         lane.busy += 1
+        if self._bound:
+            self._running[account] += 1
         return True
 
-    def turned_away(self, target: str, *, had_slot: bool) -> None:
+    def turned_away(self, target: str, account: int, *, had_slot: bool) -> None:
         """Take back what a job was admitted to: it could not be written."""
         if had_slot:
-            self.release(target)
+            self.release(target, account)
         else:
             self.queued -= 1
 
-    def release(self, target: str) -> None:
+    def release(self, target: str, account: int) -> None:
         """Give a slot back, to the next job if there is one."""
         self._free(target, 1)
-        self._refill(target)
+        if self._bound:
+            self._running[account] -= 1
+            self._refill_all()
+        else:
+            self._refill(target)
 
-    def enqueued(self, target: str) -> None:
-        """Note that a job waits in the file."""
+    def enqueued(self, target: str, account: int, priority: int) -> None:
+        """Note that a job of an account waits in the file."""
         lane = self._lanes.get(target)
         if lane is not None:
             lane.backlog = True
+            lane.turns.came(account, priority)
+            self._refill(target)
+
+    def some_enqueued(self, target: str) -> None:
+        """Note that jobs wait in the file, whosever they are."""
+        lane = self._lanes.get(target)
+        if lane is not None:
+            lane.backlog = True
+            lane.turns.complete = False
             self._refill(target)
 
     def lined_up(self, count: int) -> None:
@@ -141,7 +171,7 @@ class Dispatcher:
         """Note what the end of a job meant for those that waited for it."""
         self.queued -= len(aftermath.cancelled)
         for target in aftermath.released:
-            self.enqueued(target)
+            self.some_enqueued(target)
 
     def recounted(self, queued: int) -> None:
         """Note how many jobs wait, some of them unheard of before."""
@@ -156,7 +186,7 @@ class Dispatcher:
     def claim_all(self) -> None:
         """Note that jobs of any target may wait in the file."""
         for target in self._lanes:
-            self.enqueued(target)
+            self.some_enqueued(target)
 
     def order(self, order: Order) -> None:
         """Hand an order to the executor."""
@@ -167,28 +197,60 @@ class Dispatcher:
         self._lanes[target].busy -= slots
         self._freed.set()
 
+    def _may_run(self, account: int) -> bool:
+        """Tell whether one more job of an account may run, where there is a bound.
+
+        Of what is being claimed just now nobody knows yet whose it is.
+        """
+        claiming = any(lane.claiming for lane in self._lanes.values())
+        return not claiming and self._running[account] < self._bound
+
+    def _room(self, account: int) -> int:
+        return self._bound - self._running[account]
+
+    def _refill_all(self) -> None:
+        for target in self._lanes:
+            self._refill(target)
+
     def _refill(self, target: str) -> None:
         lane = self._lanes[target]
         if self._paused or lane.claiming or not lane.backlog or lane.free < 1:
             return
+        if self._bound and not self._may_claim(lane):
+            return
         wanted = lane.free
         lane.claiming = True
         lane.busy += wanted
+        room = self._room if self._bound else None
         self._writer.send(
-            self._claim(target, wanted),
-            then=lambda claims: self._claimed(target, wanted, claims),
+            lambda tx: self._claim(tx, target, wanted, lane.turns.copy(), room),
+            then=lambda claimed: self._claimed(target, wanted, claimed),
             otherwise=lambda error: self._not_claimed(target, wanted, error),
         )
 
-    def _claimed(self, target: str, wanted: int, claims: list[Claim]) -> None:
-        lane = self._lanes[target]
+    def _may_claim(self, lane: _Lane) -> bool:
+        """Tell whether there is anything to claim, where accounts have a bound."""
+        if any(other.claiming for other in self._lanes.values()):
+            return False
+        turns = lane.turns
+        return not turns.complete or any(
+            self._running[account] < self._bound for account in turns.waiting
+        )
+
+    def _claimed(self, target: str, wanted: int, claimed: Claimed) -> None:
+        lane, claims = self._lanes[target], claimed.claims
         lane.claiming = False
-        lane.backlog = len(claims) == wanted
+        lane.backlog = claimed.more
+        claimed.tell(lane.turns)
         self._free(target, wanted - len(claims))
         self.queued -= len(claims)
         for claim in claims:
             self.order(claim)
-        self._refill(target)
+        if self._bound:
+            self._running.update(claim.account for claim in claims)
+            self._refill_all()
+        else:
+            self._refill(target)
 
     def _not_claimed(self, target: str, wanted: int, error: Exception) -> None:
         """Try again later: the jobs are still queued."""
@@ -200,4 +262,7 @@ class Dispatcher:
 
     def _retry(self, target: str) -> None:
         self._lanes[target].claiming = False
-        self._refill(target)
+        if self._bound:
+            self._refill_all()
+        else:
+            self._refill(target)

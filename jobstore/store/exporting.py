@@ -30,7 +30,10 @@ _AT_ONCE: Final = 20
 _job, _definition, _body = schema.JOB.c, schema.DEFINITION.c, schema.BODY.c
 _request, _response = schema.REQUEST.c, schema.RESPONSE.c
 _event = schema.EVENT.c
-_JOB_COLUMNS: Final = tuple(column for column in schema.JOB.columns if column.name != "boot")
+# What belongs to this store alone: its server starts, its accounts, whose names are exported, and
+# what is counted for these.
+_OWN: Final = frozenset({"boot", "account", "depth", "stored"})
+_JOB_COLUMNS: Final = tuple(column for column in schema.JOB.columns if column.name not in _OWN)
 
 
 def _of_jobs(*columns: Any) -> Statement:

@@ -64,28 +64,28 @@ class History:
         self._reader = reader
         self._path = path
 
-    async def job(self, job_id: int, scope: str | None = None) -> Job:
+    async def job(self, job_id: int, scope: int | None = None) -> Job:
         """Look at a job.
 
         Args:
             job_id: the job.
-            scope: whose it has to be, or None for anybody's.
+            scope: the account whose it has to be, or None for anybody's.
 
         Raises:
             JobNotFound: there is none, or it is no longer in the history.
         """
         row = await self._job(job_id)
         job = decode_job(row) if row else None
-        if job is None or scope not in {None, job.owner}:
+        if job is None or scope not in {None, job.account}:
             raise JobNotFound(job_id)
         return job
 
-    async def visible(self, job_id: int, scope: str | None = None) -> Job:
+    async def visible(self, job_id: int, scope: int | None = None) -> Job:
         """Look at a job that was not deleted.
 
         Args:
             job_id: the job.
-            scope: whose it has to be, or None for anybody's.
+            scope: the account whose it has to be, or None for anybody's.
 
         Raises:
             JobNotFound: there is none.
@@ -98,7 +98,7 @@ class History:
         return await self._row(statements.GET_JOB, job_id=job_id)
 
     async def runs(
-        self, definition: int, length: int, start: int = 0, scope: str | None = None
+        self, definition: int, length: int, start: int = 0, scope: int | None = None
     ) -> list[Job]:
         """List the runs of a definition, the newest first.
 
@@ -128,7 +128,7 @@ class History:
         return str(row[0]) if row else None
 
     async def awaited(
-        self, limit: int, scope: str | None = None, results: Collection[Result] = AWAITED
+        self, limit: int, scope: int | None = None, results: Collection[Result] = AWAITED
     ) -> list[Job]:
         """List the jobs that can still be asked for.
 
@@ -149,7 +149,7 @@ class History:
         found = {job.id: job for job in jobs}
         return [found[job_id] for job_id in sorted(found)[-limit:]]
 
-    async def active(self, limit: int, scope: str | None = None) -> list[Job]:
+    async def active(self, limit: int, scope: int | None = None) -> list[Job]:
         """List the jobs that run or wait, and whose result can still be asked for.
 
         Args:

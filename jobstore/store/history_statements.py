@@ -102,6 +102,7 @@ _LOOKED_FOR: Final[Mapping[str, ColumnElement[bool]]] = {
     "trigger": _job.trigger == bindparam("trigger"),
     "tag": _job.tag == bindparam("tag"),
     "owner": _job.owner == bindparam("owner"),
+    "account": _job.account == bindparam("account"),
     "path": func.substr(_job.path, ONE, func.length(bindparam("path"))) == bindparam("path"),
     "since": _job.submitted_at >= bindparam("since"),
     "until": _job.submitted_at < bindparam("until"),

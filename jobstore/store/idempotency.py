@@ -6,6 +6,7 @@ from sqlalchemy import bindparam, insert, select
 
 from jobstore.errors import KeyReused
 from jobstore.idempotency import Keyed
+from jobstore.job import Submission
 from jobstore.store import schema
 from jobstore.store.codec import writable
 from jobstore.store.sqlite import Statement
@@ -15,7 +16,9 @@ _idempotency: Final = schema.IDEMPOTENCY.c
 
 FIND: Final = Statement(
     select(_idempotency.fingerprint, _idempotency.job_id).where(
-        _idempotency.owner == bindparam("of_owner"), _idempotency.key == bindparam("of_key")
+        _idempotency.account == bindparam("of_account"),
+        _idempotency.owner == bindparam("of_owner"),
+        _idempotency.key == bindparam("of_key"),
     )
 )
 KEEP: Final = Statement(
@@ -25,18 +28,21 @@ KEEP: Final = Statement(
 )
 
 
-def known(tx: Transaction, owner: str, keyed: Keyed) -> int | None:
+def known(tx: Transaction, submission: Submission, keyed: Keyed) -> int | None:
     """Find the job that was submitted under a key; None if there is none.
 
     Args:
         tx: the transaction.
-        owner: among whose jobs.
+        submission: its owner's jobs are looked at.
         keyed: the key, and what tells the request from others.
 
     Raises:
         KeyReused: there is one, of another request.
     """
-    row = tx.execute(FIND, of_owner=writable(owner), of_key=keyed.key).fetchone()
+    owner = writable(submission.owner)
+    row = tx.execute(
+        FIND, of_account=submission.account, of_owner=owner, of_key=keyed.key
+    ).fetchone()
     if row is None:
         return None
     fingerprint, job_id = row
@@ -45,11 +51,12 @@ def known(tx: Transaction, owner: str, keyed: Keyed) -> int | None:
     return int(job_id)
 
 
-def keep(tx: Transaction, owner: str, keyed: Keyed, job_id: int) -> None:
+def keep(tx: Transaction, submission: Submission, keyed: Keyed, job_id: int) -> None:
     """Keep the key under which a job was submitted, as long as its row lasts."""
     tx.execute(
         KEEP,
-        owner=writable(owner),
+        account=submission.account,
+        owner=writable(submission.owner),
         key=keyed.key,
         fingerprint=keyed.fingerprint,
         job_id=job_id,

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from sqlalchemy import Integer, bindparam, delete, insert, literal_column, select, update
 
 from jobstore import clock
+from jobstore.account import NOBODY
 from jobstore.errors import ExportInvalid
 from jobstore.lifecycle import ENDED
 from jobstore.message import REDACTED
@@ -51,9 +52,10 @@ def _put(table: Any, *but: str, **fixed: Any) -> Statement:
     return Statement(insert(table).values({name: bindparam(name) for name in names} | fixed))
 
 
+_ACCOUNTS: Final = Statement(select(schema.ACCOUNT.c.name, schema.ACCOUNT.c.id))
 _FIND_JOB: Final = Statement(select(_job.id).where(_job.id == bindparam("job_id")))
 _NEXT_JOB: Final = Statement(select(next_id("job")))
-_PUT_JOB: Final = _put(schema.JOB, "boot")
+_PUT_JOB: Final = _put(schema.JOB, "boot", "depth")
 _PUT_EVENT: Final = _put(schema.EVENT, "id")
 _PUT_ATTEMPT: Final = _put(schema.ATTEMPT)
 _DROP_BODY: Final = Statement(delete(schema.BODY).where(schema.BODY.c.id == bindparam("body_id")))
@@ -65,6 +67,7 @@ _PUT_DEFINITION: Final = Statement(
     insert(schema.DEFINITION).values(
         {name: bindparam(name) for name in DefinitionRecord.model_fields if name != "id"}
         | {
+            "account": bindparam("account"),
             "file_id": next_id("definition") + literal_column("1000000", Integer),
             "headers": constant("[]"),
             "content": literal_column("x''"),
@@ -157,6 +160,7 @@ class _Import:
         self._definitions: dict[int, DefinitionRecord] = {}
         self._our_definitions: dict[int, int] = {}
         self._pieces: dict[tuple[int, str], _Pieces] = {}
+        self._accounts: dict[str, int] = dict(tx.execute(_ACCOUNTS).fetchall())
         self._jobs = 0
         self._left_out = 0
 
@@ -227,6 +231,8 @@ class _Import:
         if self._tx.execute(_FIND_JOB, job_id=job.id).fetchone():
             raise ExportInvalid(f"there is a job {job.id} already")
         row = {name: getattr(job, name) for name in JobRecord.model_fields if name in _job}
+        row["stored"] = sum(kept.size for kept in (job.request, job.response) if kept)
+        row["account"] = self._account(job.owner)
         row["definition"] = self._our_definition(job.definition)
         counters = json.dumps(job.counters, separators=(",", ":"))  # as SQLite writes them
         row["counters"] = counters if job.counters else None
@@ -264,10 +270,14 @@ class _Import:
         if record is None:
             raise ValueError(f"there is no definition {definition} above")
         found = self._tx.execute(_FIND_DEFINITION, of_uuid=record.uuid).fetchone()
-        values = record.model_dump(exclude={"id"})
+        values = record.model_dump(exclude={"id"}) | {"account": self._account(record.owner)}
         ours = found[0] if found else self._tx.insert(_PUT_DEFINITION, now=self._tx.now, **values)
         self._our_definitions[definition] = ours
         return ours
+
+    def _account(self, owner: str) -> int:
+        """Find the account that has an owner's name here; without one, only admins see it."""
+        return self._accounts.get(owner, NOBODY)
 
     def _uncount(self, job: JobRecord) -> None:
         self._tx.execute(_UNCOUNT_SUBMITTED, of_day=job.submitted_at // _DAY)

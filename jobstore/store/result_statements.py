@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from sqlalchemy import bindparam, case, delete, null, select, update
+from sqlalchemy import bindparam, case, delete, func, null, select, update
 
 from jobstore.lifecycle import AWAITED, ENDED, Event, Result
 from jobstore.store import schema
@@ -15,6 +15,7 @@ from jobstore.store.terms import (
     limit,
     now,
     result_event,
+    these_jobs,
     this_job,
     with_result,
 )
@@ -113,6 +114,16 @@ EXPIRE_STEP: Final = Statement(
     )
     .values(purgeable_at=now)
     .returning(_job.id, _job.finished_at)
+)
+_size: Final = func.coalesce(
+    select(func.length(_response.content)).where(_response.job_id == _job.id).scalar_subquery(),
+    select(_body.size)
+    .where(_body.job_id == _job.id, _body.side == constant("response"))
+    .scalar_subquery(),
+    ZERO,
+)
+UNCOUNT_RESPONSES: Final = Statement(
+    update(schema.JOB).where(these_jobs, _job.stored > ZERO).values(stored=_job.stored - _size)
 )
 DROP_RESPONSES: Final = Statement(
     delete(schema.RESPONSE).where(_response.job_id.in_(listed("ids")))

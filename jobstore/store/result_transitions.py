@@ -54,7 +54,7 @@ _WHY_NOT_RESTORABLE: Final = {
 }
 
 
-def delete(tx: Transaction, job_id: int, scope: str | None = None) -> None:
+def delete(tx: Transaction, job_id: int, scope: int | None = None) -> None:
     """Delete a result; the work goes on if it has not ended.
 
     Raises:
@@ -67,7 +67,7 @@ def delete(tx: Transaction, job_id: int, scope: str | None = None) -> None:
     drop_responses(tx, [job_id], "deleted")
 
 
-def discard(tx: Transaction, job_id: int, scope: str | None) -> None:
+def discard(tx: Transaction, job_id: int, scope: int | None) -> None:
     """Delete what is left of a job that stands in the history, whoever may have had its result.
 
     Raises:
@@ -101,6 +101,7 @@ def expire_step(tx: Transaction, **values: object) -> list[tuple[int, int]]:
 def drop_responses(tx: Transaction, ids: Sequence[int], event: str) -> None:
     """Drop the responses of jobs whose results are gone, and note why."""
     listed = encode_ids(ids)
+    tx.execute(results_sql.UNCOUNT_RESPONSES, ids=listed)
     tx.execute(results_sql.DROP_RESPONSES, ids=listed)
     tx.execute(results_sql.DROP_RESPONSE_BODIES, ids=listed)
     tx.execute(sql.NOTE_ALL, ids=listed, now=tx.now, event=event, detail=None)

@@ -72,7 +72,7 @@ class Results:
         self._deliveries = Deliveries(writer, bodies, upcoming)
         self._steps = steps
 
-    async def peek(self, job_id: int, scope: str | None = None) -> Job:
+    async def peek(self, job_id: int, scope: int | None = None) -> Job:
         """Look at a job whose result may still be asked for.
 
         Raises:
@@ -81,7 +81,7 @@ class Results:
         row = self._glance.row(sql.GET_JOB, job_id=checked(job_id))
         return transitions.if_awaited(job_id, row, scope)
 
-    async def read(self, job_id: int, scope: str | None = None) -> Reading:
+    async def read(self, job_id: int, scope: int | None = None) -> Reading:
         """Look at a job whose result may still be asked for, and at the result; take nothing.
 
         Raises:
@@ -90,7 +90,7 @@ class Results:
         await self._upcoming.ended(checked(job_id))
         return await self._writer.run(lambda tx: self._read(tx, job_id, scope))
 
-    def _read(self, tx: Transaction, job_id: int, scope: str | None) -> Reading:
+    def _read(self, tx: Transaction, job_id: int, scope: int | None) -> Reading:
         kept = transitions.kept(tx, job_id, scope)
         job, response = kept.job, None
         if job.status is not None and kept.content is not None:
@@ -100,7 +100,7 @@ class Results:
             )
         return Reading(job, transitions.request_headers(tx, job_id), response)
 
-    async def tagged(self, tag: str, scope: str | None = None) -> int:
+    async def tagged(self, tag: str, scope: int | None = None) -> int:
         """Find a job by its tag.
 
         Raises:
@@ -112,20 +112,20 @@ class Results:
         job_id: int = row[0]
         return job_id
 
-    async def pending(self, count: int, scope: str | None = None) -> list[int]:
+    async def pending(self, count: int, scope: int | None = None) -> list[int]:
         """List the first jobs that have not ended, by id."""
         return await self._ids(sql.PENDING_IDS, count, scope)
 
-    async def held(self, count: int, scope: str | None = None) -> list[int]:
+    async def held(self, count: int, scope: int | None = None) -> list[int]:
         """List the first jobs whose result can be fetched, by id."""
         return await self._ids(sql.HELD_IDS, count, scope)
 
-    async def _ids(self, statement: Statement, limit: int, scope: str | None) -> list[int]:
+    async def _ids(self, statement: Statement, limit: int, scope: int | None) -> list[int]:
         rows = await self._reader.rows(statement, limit=min(limit, LARGEST_ID), scope=scope)
         return [job_id for (job_id,) in rows]
 
     def take(
-        self, job_id: int, scope: str | None = None
+        self, job_id: int, scope: int | None = None
     ) -> AbstractAsyncContextManager[Delivery | None]:
         """Take a result; leaving the context by an exception gives it back.
 
@@ -136,7 +136,7 @@ class Results:
         """
         return self._deliveries.taking(checked(job_id), scope)
 
-    async def delete(self, job_id: int, scope: str | None = None) -> None:
+    async def delete(self, job_id: int, scope: int | None = None) -> None:
         """Delete a result; the work goes on if it has not ended.
 
         Raises:
@@ -144,7 +144,7 @@ class Results:
         """
         await self._let_go(job_id, scope, result_transitions.delete)
 
-    async def discard(self, job_id: int, scope: str | None = None) -> None:
+    async def discard(self, job_id: int, scope: int | None = None) -> None:
         """Delete what is left of a job, whoever may have had its result.
 
         Raises:
@@ -153,7 +153,7 @@ class Results:
         await self._let_go(job_id, scope, result_transitions.discard)
 
     async def _let_go(
-        self, job_id: int, scope: str | None, step: Callable[[Transaction, int, str | None], None]
+        self, job_id: int, scope: int | None, step: Callable[[Transaction, int, int | None], None]
     ) -> None:
         """Delete something of a job, unless it goes to its reader just now."""
         checked(job_id)
@@ -165,12 +165,12 @@ class Results:
 
         await self._writer.run(let_go, lambda _: self._watchers.tell(job_id))
 
-    async def delete_all(self, scope: str | None = None) -> int:
+    async def delete_all(self, scope: int | None = None) -> int:
         """Delete every result there is; return how many."""
         (last,) = await self._reader.row(sql.LAST_ID)
         return sum([await self._delete_all(step, last, scope) for step in results_sql.DELETE_STEPS])
 
-    async def _delete_all(self, statement: Statement, last: int, scope: str | None) -> int:
+    async def _delete_all(self, statement: Statement, last: int, scope: int | None) -> int:
         deleted = after = 0
 
         def step(tx: Transaction, limit: int) -> list[int]:
@@ -184,7 +184,7 @@ class Results:
             deleted, after = deleted + len(ids), max(ids)
         return deleted
 
-    async def expire(self, before: int, scope: str | None = None) -> int:
+    async def expire(self, before: int, scope: int | None = None) -> int:
         """Expire the results that were finished before a time; return how many.
 
         Args:

@@ -6,7 +6,7 @@ from typing import Final, TypeAlias
 
 from jobstore.clock import SECOND, Alarm, Clock, iso
 from jobstore.definition import Definition
-from jobstore.errors import NotAccepting, NoTarget
+from jobstore.errors import NotAccepting, NoTarget, OwnerLimit
 from jobstore.job import Dialect, Trigger
 from jobstore.schedule import Decision, decide
 from jobstore.store import definition_statements as sql
@@ -38,6 +38,7 @@ class Fired:
         jobs: the ids of the runs that were submitted.
         target: the name of the target that they ask, or None if none owns their path.
         busy: the oldest run that had not ended, or None.
+        refused: why no run was submitted, if its owner has too much already.
     """
 
     definition: Definition
@@ -45,6 +46,7 @@ class Fired:
     jobs: Sequence[int] = ()
     target: str | None = None
     busy: int | None = None
+    refused: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,7 @@ class Schedules:
         reader: a connection for reading.
         dispatcher: who has to know what waits.
         room: tells how many jobs are taken in just now.
+        check: refuses jobs of an account that has too much already.
         revision: tells how often a process has changed a schedule.
         secret: the lower-case names of headers to forget when a job ends.
         clock: what time it is.
@@ -84,6 +87,7 @@ class Schedules:
         dispatcher: Dispatcher,
         *,
         room: Callable[[], int],
+        check: Callable[[Transaction, int, int], None],
         revision: Callable[[], int],
         secret: frozenset[str],
         clock: Clock,
@@ -92,6 +96,7 @@ class Schedules:
         self._reader = reader
         self._dispatcher = dispatcher
         self._room = room
+        self._check = check
         self._revision = revision
         self._secret = secret
         self._clock = clock
@@ -154,7 +159,7 @@ class Schedules:
         for each in fired:
             if each.target is not None and each.jobs:
                 self._dispatcher.lined_up(len(each.jobs))
-                self._dispatcher.enqueued(each.target)
+                self._dispatcher.some_enqueued(each.target)
             if each.decision.waits and each.busy is not None:
                 self._busy.add(each.busy)
 
@@ -190,6 +195,10 @@ class Schedules:
             assert busy is not None
             detail = f"the run that was due at {iso(at)} was skipped"
             transitions.note(tx, busy, "overlapped", detail)
+        try:
+            self._check(tx, definition.account, len(decision.runs))
+        except OwnerLimit as error:
+            return Fired(definition=definition, decision=decision, busy=busy, refused=str(error))
         target = _target(order.target_of, definition.draft.request.path)
         jobs = [] if target is None else self._run(tx, definition, decision.runs, target)
         return Fired(definition=definition, decision=decision, jobs=jobs, target=target, busy=busy)
@@ -197,7 +206,8 @@ class Schedules:
     def _run(
         self, tx: Transaction, definition: Definition, times: Sequence[int], target: str
     ) -> list[int]:
-        run = definition.run(target, Dialect.NATIVE, definition.owner, Trigger.SCHEDULE)
+        owner, account = definition.owner, definition.account
+        run = definition.run(target, Dialect.NATIVE, owner, Trigger.SCHEDULE, account)
         body = run.request.body
         assert isinstance(body, bytes)
         jobs = []

@@ -68,6 +68,9 @@ JOB: Final = Table(
     Column("retries", Integer),
     Column("retried", Integer, nullable=False, server_default=text("0")),
     Column("not_before", Integer),
+    Column("account", Integer, nullable=False, server_default=text("0")),
+    Column("depth", Integer, nullable=False, server_default=text("0")),
+    Column("stored", Integer, nullable=False, server_default=text("0")),
     sqlite_autoincrement=True,
     sqlite_strict=True,
 )
@@ -98,6 +101,7 @@ DEFINITION: Final = Table(
     Column("overlap", Text),
     Column("paused", Integer, nullable=False, server_default=text("0")),
     Column("fires_at", Integer),
+    Column("account", Integer, nullable=False, server_default=text("0")),
     sqlite_autoincrement=True,
     sqlite_strict=True,
 )
@@ -105,11 +109,22 @@ DEFINITION: Final = Table(
 ACCOUNT: Final = Table(
     "account",
     METADATA,
-    Column("name", Text, primary_key=True),
+    Column("id", Integer, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
     Column("role", Text, nullable=False),
     Column("password", Text, nullable=False),
     Column("created_at", Integer, nullable=False),
     Column("changed_at", Integer, nullable=False),
+    sqlite_autoincrement=True,
+    sqlite_strict=True,
+)
+
+ACCOUNT_USAGE: Final = Table(
+    "account_usage",
+    METADATA,
+    Column("account", Integer, primary_key=True),
+    Column("queued", Integer, nullable=False),
+    Column("stored", Integer, nullable=False),
     sqlite_strict=True,
 )
 
@@ -203,6 +218,7 @@ ATTEMPT: Final = Table(
 IDEMPOTENCY: Final = Table(
     "idempotency",
     METADATA,
+    Column("account", Integer, primary_key=True),
     Column("owner", Text, primary_key=True),
     Column("key", Text, primary_key=True),
     Column("fingerprint", Text, nullable=False),

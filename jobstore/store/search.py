@@ -36,6 +36,7 @@ class Search:
         states: where their work stands.
         results: where their results stand.
         owner: the name that the client gave.
+        account: to which they belong.
         path: what the path begins with.
         target: the name of the target that is asked.
         definition: the id of the definition that they are runs of.
@@ -55,6 +56,7 @@ class Search:
     states: tuple[State, ...] | None = None
     results: tuple[Result, ...] | None = None
     owner: str | None = None
+    account: int | None = None
     path: str | None = None
     target: str | None = None
     definition: int | None = None

@@ -6,6 +6,7 @@ from sqlalchemy import (
     ColumnElement,
     and_,
     bindparam,
+    case,
     func,
     insert,
     literal_column,
@@ -51,6 +52,9 @@ SUBMIT: Final = Statement(
                 "result",
                 "dialect",
                 "owner",
+                "account",
+                "depth",
+                "stored",
                 "target",
                 "method",
                 "path",
@@ -81,29 +85,55 @@ PUT_REQUEST: Final = Statement(
 
 # --- claim --------------------------------------------------------------------------------------
 
-CLAIM: Final = Statement(
-    job_event(Event.CLAIM)
-    .where(
-        _job.id.in_(
-            select(_job.id)
-            .where(_ready, _job.target == bindparam("claimed_target"))
-            .order_by(_job.priority, _job.id)
-            .limit(limit)
-            .offset(ZERO)
+
+def _claim(which: ColumnElement[bool]) -> Statement:
+    return Statement(
+        job_event(Event.CLAIM)
+        .where(which)
+        .values(attempt=_job.attempt + ONE, boot=bindparam("claimed_by"), started_at=now)
+        .returning(
+            _job.id,
+            _job.attempt,
+            _job.method,
+            _job.path,
+            _job.priority,
+            _job.owner,
+            _job.account,
+            _job.depth,
+            _job.timeout,
+            _job.replay,
+            _job.retries,
+            _job.retried,
         )
     )
-    .values(attempt=_job.attempt + ONE, boot=bindparam("claimed_by"), started_at=now)
-    .returning(
-        _job.id,
-        _job.attempt,
-        _job.method,
-        _job.path,
-        _job.priority,
-        _job.owner,
-        _job.timeout,
-        _job.replay,
-        _job.retries,
-        _job.retried,
+
+
+_waiting: Final = and_(_ready, _job.target == bindparam("claimed_target"))
+# The next jobs, where all of them are of one account.
+CLAIM: Final = _claim(
+    _job.id.in_(
+        select(_job.id)
+        .where(_waiting)
+        .order_by(_job.account, _job.priority, _job.id)
+        .limit(limit)
+        .offset(ZERO)
+    )
+)
+CLAIM_ONE: Final = _claim(this_job)
+NEXT_OF_ACCOUNT: Final = Statement(
+    select(_job.id, _job.priority)
+    .where(_waiting, _job.account == bindparam("of_account"))
+    .order_by(_job.priority, _job.id)
+    .limit(ONE)
+    .offset(ZERO)
+)
+NEXT_WAITING_ACCOUNT: Final = Statement(
+    select(func.min(_job.account)).where(_waiting, _job.account > bindparam("after"))
+)
+RUNNING_DEPTH: Final = Statement(select(_job.depth).where(this_job, in_state(State.RUNNING)))
+USAGE: Final = Statement(
+    select(schema.ACCOUNT_USAGE.c.queued, schema.ACCOUNT_USAGE.c.stored).where(
+        schema.ACCOUNT_USAGE.c.account == bindparam("of_account")
     )
 )
 TAGGED: Final = Statement(
@@ -121,7 +151,17 @@ GET_REQUEST: Final = Statement(
 
 # --- the end of the work ------------------------------------------------------------------------
 
-FINISH: Final = Statement(ending(Event.FINISH).where(this_claim).returning(_job.result))
+FINISH: Final = Statement(
+    ending(Event.FINISH)
+    .where(this_claim)
+    .values(
+        stored=case(
+            (_job.result == constant(Result.NONE), _job.stored + bindparam("size")),
+            else_=_job.stored,
+        )
+    )
+    .returning(_job.result)
+)
 FAIL: Final = Statement(
     ending(Event.FAIL)
     .where(this_claim)

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from jobstore import idempotency
@@ -16,8 +16,9 @@ from jobstore.errors import (
     StoreLost,
     StoreUnavailable,
     StoreUnsure,
+    TooDeep,
 )
-from jobstore.handle import JobHandle
+from jobstore.handle import JobHandle, depth_here
 from jobstore.job import Cancellation, Claim, Failure, Job, Order, Report, Submission
 from jobstore.lifecycle import ENDED, State
 from jobstore.message import Response, body_size, chunks
@@ -31,11 +32,13 @@ from jobstore.store.definitions import Definitions
 from jobstore.store.dispatch import Dispatcher
 from jobstore.store.glance import Glance
 from jobstore.store.history import History
+from jobstore.store.owners import OwnerLimits, Owners
 from jobstore.store.results import Results, checked
 from jobstore.store.scheduling import Schedules
 from jobstore.store.sqlite import Connection
 from jobstore.store.steps import STEP, Steps
-from jobstore.store.transitions import Aftermath, Capture
+from jobstore.store.transitions import Aftermath, Capture, Wanted
+from jobstore.store.turns import Claimed, Room, Turns
 from jobstore.store.upcoming import Upcoming
 from jobstore.store.upkeep import Upkeep
 from jobstore.store.watchers import Watch, Watchers
@@ -57,6 +60,8 @@ class Limits:
         inline: the largest body, in bytes, that stands in its message's own row.
         size: the bound on the file's size in bytes, or 0 for none.
         secret: lower-case names of request headers to forget when a job ends.
+        owner: what one owner may have.
+        depth: how many jobs may make one another, one after the other.
     """
 
     queue: int = 100_000
@@ -64,6 +69,8 @@ class Limits:
     inline: int = 256 * 1024
     size: int = 0
     secret: frozenset[str] = SECRET_HEADERS
+    owner: OwnerLimits = field(default_factory=OwnerLimits)
+    depth: int = 8
 
 
 class Store:
@@ -111,12 +118,14 @@ class Store:
         self._boot = boot
         self._accepting = True
         self._bodies = Bodies(writer, reader, limits.inline)
-        self._dispatcher = Dispatcher(writer, self._claiming, queued)
+        self._owners = Owners(limits.owner, clock)
+        self._dispatcher = Dispatcher(writer, self._claim, queued, limits.owner.running)
         self.schedules = Schedules(
             writer,
             reader,
             self._dispatcher,
             room=self._room,
+            check=self._check_usage,
             revision=lambda: glance.revision("schedules"),
             secret=limits.secret,
             clock=clock,
@@ -193,12 +202,12 @@ class Store:
         while True:
             targets = await self._writer.run(lambda tx: transitions.due(tx, STEP))
             for target in dict.fromkeys(targets):
-                self._dispatcher.enqueued(target)
+                self._dispatcher.some_enqueued(target)
             if not targets:
                 self._due.set(await self._writer.run(transitions.next_due))
                 await self._due.wait()
 
-    async def submit(self, submission: Submission, scope: str | None = None) -> int:
+    async def submit(self, submission: Submission, scope: int | None = None) -> int:
         """Take a job in.
 
         Args:
@@ -211,12 +220,15 @@ class Store:
 
         Raises:
             NotAccepting: the queue is full, or the server drains.
+            OwnerLimit: its owner has submitted as much as one may.
+            TooDeep: it comes from a job, which comes from a job, and so on too often.
             BodyTooLarge: the request's body exceeds the limit.
             TagTaken: another job has its tag.
             KeyReused: its key came before, with another request.
             StoreError: it could not be written.
         """
         self._check_accepting()
+        self._check_owner(submission.account)
         body, limit = submission.request.body, self._limits.body
         summed = None if submission.key is None else idempotency.digest()
         if self._bodies.is_small(body) and len(body) <= limit:
@@ -238,34 +250,54 @@ class Store:
 
         Raises:
             NotAccepting: the queue is full, or the server drains.
+            OwnerLimit: their owner has submitted as much as one may.
+            TooDeep: they come from a job, which comes from a job, and so on too often.
             BodyTooLarge: the body of one of the requests exceeds the limit.
             StoreError: they could not be written.
         """
         self._check_accepting(len(submissions))
+        self._check_owner(submissions[0].account, len(submissions))
         if any((body_size(one.request.body) or 0) > self._limits.body for one in submissions):
             raise BodyTooLarge(self._limits.body)
         self._dispatcher.lined_up(len(submissions))
+        depth = depth_here()
 
         def submit(tx: Transaction) -> list[int]:
             ids: list[int] = []
+            self._check_usage(tx, submissions[0].account, len(submissions))
             for submission in submissions:
                 body = submission.request.body
                 assert isinstance(body, bytes)
                 follower = replace(submission, follows=ids[-1] if ids else None)
-                ids.append(self._put(tx, follower, body, None))
+                ids.append(self._put(tx, follower, body, None, depth))
             return ids
 
         return await self._writer.post(
             submit,
-            lambda _: self._dispatcher.enqueued(submissions[0].target),
+            lambda _: self._dispatcher.some_enqueued(submissions[0].target),
             lambda _: self._dispatcher.dequeued(len(submissions)),
         )
+
+    def running_depth(self, job_id: int) -> int | None:
+        """Tell how many jobs made one another before one that runs; None if it does not run."""
+        row = self._glance.row(sql.RUNNING_DEPTH, job_id=job_id)
+        return None if row is None else int(row[0])
 
     def _check_accepting(self, jobs: int = 1) -> None:
         if not self._accepting:
             raise ShuttingDown
         if self._dispatcher.queued + jobs > self._limits.queue:
             raise QueueFull(self._limits.queue)
+
+    def _check_owner(self, account: int, jobs: int = 1) -> None:
+        if depth_here() > self._limits.depth:
+            raise TooDeep(self._limits.depth)
+        if self._boot:  # whoever has a command has the file
+            self._owners.check_rate(account, jobs)
+
+    def _check_usage(self, tx: Transaction, account: int, jobs: int = 1) -> None:
+        if self._boot and self._owners.bounded:
+            self._owners.check_usage(*transitions.usage(tx, account), jobs)
 
     def _room(self) -> int:
         return self._limits.queue - self._dispatcher.queued if self._accepting else 0
@@ -274,39 +306,44 @@ class Store:
         self,
         submission: Submission,
         content: Content,
-        scope: str | None,
+        scope: int | None,
         summed: idempotency.Digest | None,
     ) -> int:
-        target, owner = submission.target, submission.owner
+        target = submission.target
         keyed = _keyed(submission, summed)
         waits = submission.follows is not None or submission.not_before is not None
-        has_slot = self._dispatcher.admit(target, waits=waits)
+        account, depth = submission.account, depth_here()
+        has_slot = self._dispatcher.admit(target, account, waits=waits)
         boot = self._boot if has_slot else None
 
         def then(put: tuple[int, bool]) -> None:
             job_id, new = put
             if not new:
-                self._dispatcher.turned_away(target, had_slot=has_slot)
+                self._dispatcher.turned_away(target, account, had_slot=has_slot)
             elif has_slot:
-                self._run(submission, content, job_id)
+                self._run(submission, content, job_id, depth)
             else:
                 self._upcoming.began(job_id)
-                self._dispatcher.enqueued(target)
+                if not waits:
+                    self._dispatcher.enqueued(target, account, submission.priority)
                 self._due.set(submission.not_before)
 
         def submit(tx: Transaction) -> tuple[int, bool]:
-            known = keys.known(tx, owner, keyed) if keyed else None
+            known = keys.known(tx, submission, keyed) if keyed else None
             if known is not None:
                 return known, False
+            self._check_usage(tx, account)
             if submission.tag is not None:
                 transitions.check_tag(tx, submission.tag, scope)
-            job_id = self._put(tx, submission, content, boot)
+            job_id = self._put(tx, submission, content, boot, depth)
             if keyed:
-                keys.keep(tx, owner, keyed, job_id)
+                keys.keep(tx, submission, keyed, job_id)
             return job_id, True
 
         job_id, _ = await self._writer.post(
-            submit, then, lambda _: self._dispatcher.turned_away(target, had_slot=has_slot)
+            submit,
+            then,
+            lambda _: self._dispatcher.turned_away(target, account, had_slot=has_slot),
         )
         return job_id
 
@@ -316,12 +353,13 @@ class Store:
         submission: Submission,
         content: Content,
         boot: int | None,
+        depth: int,
     ) -> int:
         if not self._boot:
             tx.execute(sql.REVISE)  # so that a running server notices
-        return transitions.submit(tx, submission, content, self._limits.secret, boot)
+        return transitions.submit(tx, submission, content, self._limits.secret, boot, depth)
 
-    def _run(self, submission: Submission, content: Content, job_id: int) -> None:
+    def _run(self, submission: Submission, content: Content, job_id: int, depth: int) -> None:
         request = submission.request
         if not isinstance(request.body, bytes):
             request = replace(request, body=self._bodies.body(content))
@@ -331,6 +369,8 @@ class Store:
             target=submission.target,
             request=request,
             owner=submission.owner,
+            account=submission.account,
+            depth=depth,
             timeout=submission.timeout,
             replay=submission.replay,
             retries=submission.retries,
@@ -338,9 +378,11 @@ class Store:
         )
         self._dispatcher.order(claim)
 
-    def _claiming(self, target: str, limit: int) -> Operation[list[Claim]]:
-        body = self._bodies.body
-        return lambda tx: transitions.claim(tx, target, self._boot, limit, body)
+    def _claim(
+        self, tx: Transaction, target: str, limit: int, turns: Turns, room: Room | None
+    ) -> Claimed:
+        wanted = Wanted(target, self._boot, limit, self._bodies.body)
+        return transitions.claim(tx, wanted, turns, room)
 
     # --- the end of the work --------------------------------------------------------------------
 
@@ -394,24 +436,26 @@ class Store:
         try:
             again_at = await self._writer.insist(operation)
         except StoreError:
-            self._dispatcher.release(claim.target)
+            self._dispatcher.release(claim.target, claim.account)
             raise
         if again_at is None:
             return False
         self._dispatcher.lined_up(1)
-        self._dispatcher.release(claim.target)
+        self._dispatcher.release(claim.target, claim.account)
         self._due.set(again_at)
         self._watchers.tell(claim.job_id)
         return True
 
     def abandon(self, claim: Claim) -> None:
         """Give up on a job that cannot be ended in the store; the next start recovers it."""
-        self._dispatcher.release(claim.target)
+        self._dispatcher.release(claim.target, claim.account)
 
     async def _end(self, claim: Claim, operation: Operation[Aftermath]) -> None:
         posted = self._writer.post(operation, lambda done: self._ended(claim.job_id, done))
         self._upcoming.ending(claim.job_id)  # so that whoever fetches the result shares the commit
-        self._dispatcher.release(claim.target)  # so that the next claim shares the commit
+        self._dispatcher.release(
+            claim.target, claim.account
+        )  # so that the next claim shares the commit
         try:
             await posted
         except StoreLost:
@@ -445,7 +489,7 @@ class Store:
     def _told(self, job_id: int | None) -> Callable[[object], None]:
         return lambda _: self._watchers.tell(job_id or 0)
 
-    async def report(self, report: Report, scope: str | None = None) -> bool:
+    async def report(self, report: Report, scope: int | None = None) -> bool:
         """Write down what is reported of a running job from outside this process.
 
         Returns:
@@ -470,7 +514,7 @@ class Store:
         """Tell how many wait for what becomes of a job."""
         return self._watchers.count(job_id)
 
-    def ended(self, job_id: int, seconds: float, scope: str | None = None) -> Awaitable[Job]:
+    def ended(self, job_id: int, seconds: float, scope: int | None = None) -> Awaitable[Job]:
         """Wait until a job has ended, but not for longer than so many seconds.
 
         Returns:
@@ -481,7 +525,7 @@ class Store:
         """
         return self._until_ended(job_id, seconds, scope, self.results.peek)
 
-    def settled(self, job_id: int, seconds: float, scope: str | None = None) -> Awaitable[Job]:
+    def settled(self, job_id: int, seconds: float, scope: int | None = None) -> Awaitable[Job]:
         """Wait as `ended` does, whoever may still ask for the result.
 
         Raises:
@@ -493,8 +537,8 @@ class Store:
         self,
         job_id: int,
         seconds: float,
-        scope: str | None,
-        look: Callable[[int, str | None], Awaitable[Job]],
+        scope: int | None,
+        look: Callable[[int, int | None], Awaitable[Job]],
     ) -> Job:
         if seconds <= 0:
             return await look(job_id, scope)
@@ -506,7 +550,7 @@ class Store:
                 del job  # many may wait
                 await watch.change()
 
-    async def cancel(self, job_id: int, scope: str | None = None, by: str = "") -> State:
+    async def cancel(self, job_id: int, scope: int | None = None, by: str = "") -> State:
         """Cancel a queued job, stop a running one, leave an ended one alone.
 
         Args:

@@ -30,7 +30,8 @@ ONE: Final = literal_column("1", Integer)
 JOB_COLUMNS: Final = tuple(
     column
     for column in schema.JOB.columns
-    if column.name not in {"boot", "purgeable_at", "timeout", "replay", "retries"}
+    if column.name
+    not in {"boot", "purgeable_at", "timeout", "replay", "retries", "depth", "stored"}
 )
 
 
@@ -81,7 +82,7 @@ def ending(event: Event) -> Update:
 
 this_job: Final = _job.id == bindparam("job_id")
 these_jobs: Final = _job.id.in_(listed("ids"))
-in_scope: Final = or_(bindparam("scope").is_(None), _job.owner == bindparam("scope"))
+in_scope: Final = or_(bindparam("scope").is_(None), _job.account == bindparam("scope"))
 # A claim is a fence: what an earlier attempt has to say about the job is not heard.
 this_claim: Final = and_(
     this_job, _job.boot == bindparam("boot"), _job.attempt == bindparam("claimed_attempt")

@@ -5,7 +5,7 @@ nothing. What is out of the ordinary leaves an event row in the same transaction
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -31,6 +31,7 @@ from jobstore.store.bodies import Content, Spooled
 from jobstore.store.codec import decode_headers, decode_job, encode_headers, encode_ids, writable
 from jobstore.store.search import asked_by
 from jobstore.store.sqlite import Statement
+from jobstore.store.turns import UNKNOWN, Claimed, Room, Turns
 from jobstore.store.writer import Transaction
 
 # Larger ids cannot be in any store: SQLite's integers have 64 bits and a sign.
@@ -73,12 +74,13 @@ class Kept:
     content: Content | None = None
 
 
-def submit(
+def submit(  # noqa: PLR0913, PLR0917 - what it takes to make a job
     tx: Transaction,
     submission: Submission,
     content: Content,
     secret: frozenset[str],
     claimed_by: int | None,
+    depth: int = 0,
 ) -> int:
     """Put a job in: queued, or running at once if it comes with a claim.
 
@@ -88,6 +90,7 @@ def submit(
         content: the request's body.
         secret: the lower-case names of headers to forget when the job ends.
         claimed_by: the number of the server start that runs it at once, or None.
+        depth: how many jobs made one another before this one.
 
     Returns:
         the job's id.
@@ -100,6 +103,9 @@ def submit(
         result=Result.NONE if submission.wanted else Result.UNWANTED,
         dialect=submission.dialect,
         owner=writable(submission.owner),
+        account=submission.account,
+        depth=depth,
+        stored=_size(content),
         target=submission.target,
         method=request.method,
         path=writable(request.path),
@@ -129,44 +135,139 @@ def submit(
     return job_id
 
 
-def claim(
-    tx: Transaction, target: str, boot: int, limit: int, body: Callable[[Content], Body]
-) -> list[Claim]:
-    """Claim the next jobs of a target, in order of priority and submission.
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to be claimed.
+
+    Args:
+        target: who will be asked.
+        boot: the number of the server start that will run it.
+        limit: how many jobs at most.
+        body: gives what is kept of a body for reading.
+    """
+
+    target: str
+    boot: int
+    limit: int
+    body: Callable[[Content], Body]
+
+
+def claim(tx: Transaction, wanted: Wanted, turns: Turns, room: Room | None) -> Claimed:
+    """Claim the next jobs of a target: by priority, and by turns of their owners within one.
 
     Args:
         tx: the transaction.
-        target: who will be asked.
-        boot: the number of the server start that will run them.
-        limit: how many at most.
-        body: gives what is kept of a body for reading.
+        wanted: how many of which target.
+        turns: whose jobs are known to wait; changed here, so it has to be a copy.
+        room: tells how many jobs more of an account may run; None is no bound.
     """
+    found: dict[int, int | None] = {}
+    asked = not turns.complete
+    if asked:
+        found.update(dict.fromkeys(_waiting_accounts(tx, wanted.target), UNKNOWN))
+        turns.waiting = dict.fromkeys(found, UNKNOWN)
+    if room is None and len(turns.waiting) <= 1:
+        claims = _claim_in_order(tx, wanted)
+        return Claimed(claims, len(claims) == wanted.limit, found, complete=asked)
+    claims = _claim_in_turn(tx, wanted, turns, room, found)
+    return Claimed(claims, bool(turns.waiting), found, complete=asked)
+
+
+def _claim_in_order(tx: Transaction, wanted: Wanted) -> list[Claim]:
+    """Claim the next jobs, which are all of one owner."""
     rows = tx.execute(
-        sql.CLAIM, claimed_target=target, claimed_by=boot, now=tx.now, limit=limit
+        sql.CLAIM,
+        claimed_target=wanted.target,
+        claimed_by=wanted.boot,
+        now=tx.now,
+        limit=wanted.limit,
     ).fetchall()
     rows.sort(key=lambda row: (row[4], row[0]))
-    claims = []
-    for job_id, attempt, method, path, _, owner, timeout, replay, retries, retried in rows:
-        headers, secrets, content = tx.execute(sql.GET_REQUEST, job_id=job_id).fetchone()
-        if content is None:
-            content = find_body(tx, job_id, "request")
-        request = Request(
-            method=method, path=path, headers=decode_headers(headers, secrets), body=body(content)
-        )
-        claim = Claim(
-            job_id=job_id,
-            attempt=attempt,
-            target=target,
-            request=request,
-            owner=owner,
-            timeout=timeout,
-            replay=Replay(replay) if replay else None,
-            retries=retries,
-            retried=retried,
-            secrets=secrets is not None,
-        )
-        claims.append(claim)
+    return [_claimed(tx, wanted, row) for row in rows]
+
+
+def _claim_in_turn(
+    tx: Transaction,
+    wanted: Wanted,
+    turns: Turns,
+    room: Room | None,
+    found: dict[int, int | None],
+) -> list[Claim]:
+    """Claim jobs one by one; write down what is found about accounts on the way."""
+    left = {account: room(account) for account in turns.waiting} if room else {}
+    full = {account for account, jobs in left.items() if jobs < 1}
+    claims: list[Claim] = []
+    while len(claims) < wanted.limit and (account := turns.next(full)) is not None:
+        row = tx.execute(
+            sql.NEXT_OF_ACCOUNT, claimed_target=wanted.target, of_account=account
+        ).fetchone()
+        if row is None:
+            del turns.waiting[account]
+            found[account] = None
+            continue
+        job_id, priority = row
+        if priority > turns.waiting[account]:
+            turns.waiting[account] = found[account] = priority
+            continue
+        claims.append(_claim_one(tx, wanted, job_id))
+        turns.last = account
+        if account in left:
+            left[account] -= 1
+            if left[account] < 1:
+                full.add(account)
     return claims
+
+
+def _claim_one(tx: Transaction, wanted: Wanted, job_id: int) -> Claim:
+    row = tx.execute(sql.CLAIM_ONE, job_id=job_id, claimed_by=wanted.boot, now=tx.now).fetchone()
+    return _claimed(tx, wanted, row)
+
+
+def _waiting_accounts(tx: Transaction, target: str) -> Iterator[int]:
+    """Find the accounts whose jobs wait for a target, by one search of an index for each."""
+    after = UNKNOWN
+    while (
+        account := tx.execute(
+            sql.NEXT_WAITING_ACCOUNT, claimed_target=target, after=after
+        ).fetchone()[0]
+    ) is not None:
+        yield account
+        after = account
+
+
+def _claimed(tx: Transaction, wanted: Wanted, row: Sequence[Any]) -> Claim:
+    """Make the claim of a row, with the request of its job."""
+    job_id, attempt, method, path, _, owner, account, depth, *terms = row
+    timeout, replay, retries, retried = terms
+    headers, secrets, content = tx.execute(sql.GET_REQUEST, job_id=job_id).fetchone()
+    if content is None:
+        content = find_body(tx, job_id, "request")
+    request = Request(
+        method=method,
+        path=path,
+        headers=decode_headers(headers, secrets),
+        body=wanted.body(content),
+    )
+    return Claim(
+        job_id=job_id,
+        attempt=attempt,
+        target=wanted.target,
+        request=request,
+        owner=owner,
+        account=account,
+        depth=depth,
+        timeout=timeout,
+        replay=Replay(replay) if replay else None,
+        retries=retries,
+        retried=retried,
+        secrets=secrets is not None,
+    )
+
+
+def usage(tx: Transaction, account: int) -> tuple[int, int]:
+    """Tell how many jobs of an account wait, and how many bytes are kept of its bodies."""
+    row = tx.execute(sql.USAGE, of_account=account).fetchone()
+    return (row[0], row[1]) if row else (0, 0)
 
 
 def request_headers(tx: Transaction, job_id: int) -> Headers:
@@ -174,7 +275,7 @@ def request_headers(tx: Transaction, job_id: int) -> Headers:
     return decode_headers(*tx.execute(results_sql.GET_HEADERS, job_id=job_id).fetchone())
 
 
-def check_tag(tx: Transaction, tag: str, scope: str | None) -> None:
+def check_tag(tx: Transaction, tag: str, scope: int | None) -> None:
     """See to it that no other job has a tag.
 
     Raises:
@@ -210,6 +311,7 @@ def finish(tx: Transaction, claim: Claim, boot: int, capture: Capture) -> Afterm
         claimed_attempt=claim.attempt,
         now=tx.now,
         status=capture.status,
+        size=_size(capture.content),
     ).fetchone()
     if row is None:
         return QUIET
@@ -332,14 +434,14 @@ def break_off(tx: Transaction, *ended: int) -> Aftermath:
 
 
 def cancel(
-    tx: Transaction, job_id: int, scope: str | None = None, by: str = ""
+    tx: Transaction, job_id: int, scope: int | None = None, by: str = ""
 ) -> tuple[State, Aftermath]:
     """Cancel a queued job, ask for the end of a running one, leave an ended one alone.
 
     Args:
         tx: the transaction.
         job_id: the job.
-        scope: whose it has to be, or None for anybody's.
+        scope: the account whose it has to be, or None for anybody's.
         by: the name of who asks for it, or "" if that is not known.
 
     Returns:
@@ -365,13 +467,13 @@ def cancel(
     return awaited(tx, job_id).state, QUIET
 
 
-def awaited(tx: Transaction, job_id: int, scope: str | None = None) -> Job:
+def awaited(tx: Transaction, job_id: int, scope: int | None = None) -> Job:
     """Get a job whose result somebody may still ask for.
 
     Args:
         tx: the transaction.
         job_id: the job.
-        scope: whose it has to be, or None for anybody's.
+        scope: the account whose it has to be, or None for anybody's.
 
     Raises:
         JobNotFound: there is none.
@@ -379,7 +481,7 @@ def awaited(tx: Transaction, job_id: int, scope: str | None = None) -> Job:
     return if_awaited(job_id, tx.execute(sql.GET_JOB, job_id=job_id).fetchone(), scope)
 
 
-def if_awaited(job_id: int, row: Sequence[Any] | None, scope: str | None = None) -> Job:
+def if_awaited(job_id: int, row: Sequence[Any] | None, scope: int | None = None) -> Job:
     """Give the job in a row that was looked up, if somebody may still ask for its result.
 
     Raises:
@@ -391,25 +493,25 @@ def if_awaited(job_id: int, row: Sequence[Any] | None, scope: str | None = None)
     return job
 
 
-def if_visible(job_id: int, row: Sequence[Any] | None, scope: str | None = None) -> Job:
+def if_visible(job_id: int, row: Sequence[Any] | None, scope: int | None = None) -> Job:
     """Give the job in a row that was looked up, if it stands in the history of whoever asks.
 
     Raises:
         JobNotFound: there is no row, it was deleted, or it is another one's.
     """
     job = decode_job(row) if row else None
-    if job is None or job.result is Result.DELETED or scope not in {None, job.owner}:
+    if job is None or job.result is Result.DELETED or scope not in {None, job.account}:
         raise JobNotFound(job_id)
     return job
 
 
-def kept(tx: Transaction, job_id: int, scope: str | None) -> Kept:
+def kept(tx: Transaction, job_id: int, scope: int | None) -> Kept:
     """Get a job whose result somebody may still ask for, with what is kept of its response.
 
     Args:
         tx: the transaction.
         job_id: the job.
-        scope: whose it has to be, or None for anybody's.
+        scope: the account whose it has to be, or None for anybody's.
 
     Raises:
         JobNotFound: there is none.
@@ -424,7 +526,7 @@ def kept(tx: Transaction, job_id: int, scope: str | None) -> Kept:
     return Kept(job, reason, decode_headers(headers), content)
 
 
-def report(tx: Transaction, report: Report, boot: int, scope: str | None = None) -> bool:
+def report(tx: Transaction, report: Report, boot: int, scope: int | None = None) -> bool:
     """Write down what a running job's handler reports.
 
     Returns:
@@ -471,6 +573,10 @@ def _put_content(tx: Transaction, job_id: int, content: Content) -> bytes | None
         bodies_sql.ADOPT_BODY, body_id=content.body_id, of_job=job_id, whole_size=content.size
     )
     return None
+
+
+def _size(content: Content) -> int:
+    return len(content) if isinstance(content, bytes) else content.size
 
 
 def ids_of(tx: Transaction, statement: Statement, **values: object) -> list[int]:

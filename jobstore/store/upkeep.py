@@ -123,7 +123,7 @@ class Upkeep:
         rerouted = await self._steps.all(
             lambda tx, limit: tx.execute(upkeep_sql.REROUTE, old=old, new=new, limit=limit).rowcount
         )
-        self._dispatcher.enqueued(new)
+        self._dispatcher.some_enqueued(new)
         return rerouted
 
     async def purge(self, before: int) -> int:

@@ -79,7 +79,7 @@ PURGE: Final = Statement(
             .offset(ZERO)
         )
     )
-    .values(purgeable_at=null())
+    .values(purgeable_at=null(), stored=ZERO)
     .returning(_job.id)
 )
 DROP_REQUESTS: Final = Statement(delete(schema.REQUEST).where(_request.job_id.in_(listed("ids"))))

@@ -13,7 +13,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from jobstore.errors import TargetBroken
-from jobstore.handle import JobHandle
+from jobstore.handle import WORKING_FOR, JobHandle
 from jobstore.message import Request, Response, body_size, framed
 from jobstore.targets.answer import Answer
 from jobstore.targets.upload import Upload
@@ -75,6 +75,7 @@ class InProcess:
         task = cast("asyncio.Task[None]", asyncio.current_task())
         request = self._server.request_factory(message, payload, self._protocol, answer, task)
         request[_HANDLE] = handle
+        WORKING_FOR.set(handle)  # for this task, and for what it starts
         try:
             await self._respond(request)
             answer.finish()

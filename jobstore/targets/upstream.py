@@ -46,6 +46,9 @@ from jobstore.targets.connector import QuietConnector
 # uvicorn, Node.js and Apache: 5 s); a new connection costs little beside a lost job.
 _IDLE: Final = 1.0
 
+# The header that tells a target which job its request is for.
+JOB_ID: Final = "Jobstore-Id"
+
 _LONGEST_FIELD: Final = 64 * 1024  # bytes; aiohttp's 8 KiB would refuse answers that browsers take
 
 # What aiohttp would add by itself.
@@ -187,7 +190,7 @@ def _alike(headers: Headers) -> Headers:
 
 
 def _job(job_id: int, attempt: int) -> Headers:
-    return (("Jobstore-Id", str(job_id)), ("Jobstore-Attempt", str(attempt)))
+    return ((JOB_ID, str(job_id)), ("Jobstore-Attempt", str(attempt)))
 
 
 def _quoted(text: str) -> str:

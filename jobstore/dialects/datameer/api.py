@@ -16,20 +16,24 @@ from zoneinfo import ZoneInfo
 from aiohttp import web
 
 from jobstore import wire
+from jobstore.account import Identity
 from jobstore.clock import SECOND, Clock, now
 from jobstore.definition import Definition, Key, normal_path
 from jobstore.dialects.datameer import words
 from jobstore.errors import (
     BodyTooLarge,
+    DefinitionAmbiguous,
     DefinitionNotFound,
     Forbidden,
     JobNotFound,
     JobstoreError,
     NotAccepting,
     NoTarget,
+    OwnerLimit,
     StoreDamaged,
     StoreUnavailable,
     StoreUnsure,
+    TooDeep,
 )
 from jobstore.job import Dialect, Job, Submission, Trigger
 from jobstore.lifecycle import ENDED, State
@@ -53,7 +57,10 @@ _STATUS: Final[Mapping[type[JobstoreError], int]] = {
     StoreUnavailable: 503,
     StoreDamaged: 503,
     StoreUnsure: 500,
+    OwnerLimit: 429,
+    TooDeep: 508,
     BodyTooLarge: 413,
+    DefinitionAmbiguous: 409,
     NoTarget: 404,
     Forbidden: 403,
 }
@@ -118,8 +125,9 @@ class DatameerJobs:
 
     async def status_v2(self, request: web.Request) -> web.Response:
         """Tell the latest run of a file: its id, its uuid or its path stands in the request's."""
-        scope = wire.scope(request)
-        definition = await self._file(request.match_info["reference"], scope)
+        asker = request[wire.IDENTITY]
+        definition = await self._file(request.match_info["reference"], asker)
+        scope = asker.scope
         runs = await self._store.history.runs(definition.id, 1, scope=scope)
         if not runs:
             return _json(words.never_run())
@@ -194,28 +202,29 @@ class DatameerJobs:
 
     # --- what it takes --------------------------------------------------------------------------
 
-    async def _configuration(self, text: str, scope: str | None) -> Definition:
+    async def _configuration(self, text: str, scope: int | None) -> Definition:
         if not _ID.fullmatch(text):
             raise DefinitionNotFound(text)
         return await self._store.definitions.find(Key.ID, _number(text), scope)
 
-    async def _file(self, reference: str, scope: str | None) -> Definition:
+    async def _file(self, reference: str, asker: Identity) -> Definition:
         """Find a definition as the second generation refers to it.
 
         Raises:
             _NoFileError: there is none.
         """
-        find = self._store.definitions.find
+        find, scope = self._store.definitions.find, asker.scope
         try:
             if _NUMBER.fullmatch(reference):
                 return await find(Key.FILE_ID, _number(reference), scope)
             if _UUID.fullmatch(reference):
                 return await find(Key.UUID, reference.lower(), scope)
-            return await find(Key.PATH, normal_path("/" + reference.lstrip("/")), scope)
+            path = normal_path("/" + reference.lstrip("/"))
+            return await self._store.definitions.at(path, scope, asker.account)
         except (DefinitionNotFound, ValueError):
             raise _NoFileError from None
 
-    async def _execution(self, text: str, scope: str | None) -> Job:
+    async def _execution(self, text: str, scope: int | None) -> Job:
         if not _ID.fullmatch(text):
             raise JobNotFound(text)
         return await self._store.history.visible(_number(text), scope)
@@ -227,11 +236,11 @@ class DatameerJobs:
         found = {
             text: await self._configuration(text, identity.scope) for text in dict.fromkeys(texts)
         }
-        return [self._run(found[text], identity.name, trigger) for text in texts]
+        return [self._run(found[text], identity, trigger) for text in texts]
 
-    def _run(self, definition: Definition, user: str, trigger: Trigger) -> Submission:
+    def _run(self, definition: Definition, user: Identity, trigger: Trigger) -> Submission:
         target = self._router.owner(definition.draft.request.path).name
-        return definition.run(target, Dialect.DATAMEER, user, trigger)
+        return definition.run(target, Dialect.DATAMEER, user.name, trigger, user.account)
 
     async def _name(self, job: Job) -> str | None:
         """Tell the name of a job's definition, if it is a run of one."""
@@ -286,7 +295,8 @@ def _refusal(error: JobstoreError) -> web.Response:
     for kind, status in _STATUS.items():
         if isinstance(error, kind):
             unavailable = status == HTTPStatus.SERVICE_UNAVAILABLE
-            return _failure(status, str(error), {"Retry-After": "1"} if unavailable else {})
+            headers = {"Retry-After": "1"} if unavailable else wire.retry_after(error)
+            return _failure(status, str(error), headers)
     log.error("%s", error, extra={"action": "answer"})
     return _failure(500, "internal error")
 

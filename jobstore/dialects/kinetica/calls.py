@@ -28,6 +28,7 @@ from jobstore.errors import (
     JobstoreError,
     NotAccepting,
     NoTarget,
+    OwnerLimit,
     ShuttingDown,
     StoreBusy,
     StoreDamaged,
@@ -35,6 +36,7 @@ from jobstore.errors import (
     StoreUnavailable,
     StoreUnsure,
     TagTaken,
+    TooDeep,
 )
 from jobstore.job import Dialect, Job, Submission
 from jobstore.lifecycle import AWAITED, ENDED, Result
@@ -74,7 +76,9 @@ _MESSAGES: Final[Mapping[type[JobstoreError], str]] = {
     DeliveryRefused: "{}",
     Forbidden: "{}",
     NoTarget: "{}",
+    OwnerLimit: "{}",
     TagTaken: "{}",
+    TooDeep: "{}",
 }
 
 log = logging.getLogger(__name__)
@@ -138,6 +142,7 @@ class KineticaJobs:
             target=target,
             dialect=Dialect.KINETICA,
             owner=identity.name,
+            account=identity.account,
             tag=tag,
             once=once,
         )
@@ -200,7 +205,7 @@ class KineticaJobs:
         status = await asyncio.gather(*(self._cancel(job_id, asker) for job_id in meant))
         return exchange.answer({"job_ids": meant, "action": action, "status": status, "info": {}})
 
-    async def _meant(self, ids: Sequence[int], tag: str | None, scope: str | None) -> list[int]:
+    async def _meant(self, ids: Sequence[int], tag: str | None, scope: int | None) -> list[int]:
         """Return the ids with that of a tag; it is 0, which no job has, if no job has the tag."""
         if tag is None:
             return [*ids]
@@ -244,6 +249,8 @@ async def _handle(call: _Call, request: web.Request) -> web.StreamResponse:
         return await _run(call, request, encoding)
     except RequestInvalid as error:
         return refusal(encoding, str(error))
+    except OwnerLimit as error:
+        return refusal(encoding, _message(error), 429, wire.retry_after(error))
     except JobstoreError as error:
         return refusal(encoding, _message(error))
     except ConnectionError:  # nobody is there to be answered

@@ -13,6 +13,7 @@ from jobstore.dialects.kinetica.records import Form, Record, RequestInvalid
 from jobstore.message import Response
 
 _TAG: Final = re.compile(r"[A-Za-z0-9_-]{1,255}")
+_NO_HEADERS: Final[Mapping[str, str]] = {}
 _FLAGS: Final[Mapping[str, bool]] = {"true": True, "false": False}
 
 
@@ -71,17 +72,27 @@ class Exchange:
         return Response(status=200, headers=headers, body=body)
 
 
-def refusal(encoding: Encoding, message: str) -> web.Response:
+def refusal(
+    encoding: Encoding,
+    message: str,
+    status: int = 400,
+    headers: Mapping[str, str] = _NO_HEADERS,
+) -> web.Response:
     """Answer that nothing came of a request.
 
-    Always with 400: clients take 404 and 5xx to mean that the whole cluster is down.
+    Never with 404 or 5xx: clients take these to mean that the whole cluster is down.
 
     Args:
         encoding: how the request came in.
         message: what was expected, or what happened.
+        status: the status code.
+        headers: headers to add.
     """
-    return _answer(400, encoding, encodings.refusal(encoding, message))
+    return _answer(status, encoding, encodings.refusal(encoding, message), headers)
 
 
-def _answer(status: int, encoding: Encoding, body: bytes) -> web.Response:
-    return web.Response(status=status, body=body, headers={"Content-Type": encoding.answer})
+def _answer(
+    status: int, encoding: Encoding, body: bytes, headers: Mapping[str, str] = _NO_HEADERS
+) -> web.Response:
+    headers = {"Content-Type": encoding.answer, **headers}
+    return web.Response(status=status, body=body, headers=headers)

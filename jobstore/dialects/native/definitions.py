@@ -10,7 +10,7 @@ from jobstore.clock import Clock, iso
 from jobstore.definition import Definition, Key, change, described, normal_path, parse
 from jobstore.dialects.native.prefer import accepted
 from jobstore.dialects.native.problems import json_of, told
-from jobstore.errors import DefinitionInvalid, DefinitionNotFound
+from jobstore.errors import DefinitionInvalid
 from jobstore.job import Dialect, Trigger
 from jobstore.schedule import next_fires
 from jobstore.store import Store
@@ -66,7 +66,7 @@ class Definitions:
     async def _create(self, request: web.Request) -> web.Response:
         identity = wire.changing(request)
         draft = parse(await json_of(request, _LARGEST))
-        definition = await self._store.definitions.create(draft, identity.name)
+        definition = await self._store.definitions.create(draft, identity.name, identity.account)
         location = f"/_jobs/definitions/{definition.id}"
         return self._answer(definition, 201, {"Location": location})
 
@@ -94,11 +94,11 @@ class Definitions:
             written["fires"] = [iso(at) for at in times]
         return _answer(written)
 
-    async def _at(self, path: str, scope: str | None) -> list[Definition]:
-        """Find the definition with a path, if there is one."""
+    async def _at(self, path: str, scope: int | None) -> list[Definition]:
+        """List the definitions at a path: each owner may have one there."""
         try:
-            return [await self._store.definitions.find(Key.PATH, normal_path(path), scope)]
-        except (DefinitionNotFound, ValueError):
+            return await self._store.definitions.all_at(normal_path(path), scope)
+        except ValueError:
             return []
 
     async def _change(self, request: web.Request, definition: str) -> web.Response:
@@ -116,10 +116,10 @@ class Definitions:
         identity = wire.changing(request)
         found = await self._found(definition, identity.scope)
         target = self._router.owner(found.draft.request.path).name
-        run = found.run(target, Dialect.NATIVE, identity.name, Trigger.RESTAPI)
+        run = found.run(target, Dialect.NATIVE, identity.name, Trigger.RESTAPI, identity.account)
         return accepted(await self._store.submit(run))
 
-    async def _found(self, definition: str, scope: str | None) -> Definition:
+    async def _found(self, definition: str, scope: int | None) -> Definition:
         """Find a definition by its id or by its uuid."""
         if re.fullmatch("[0-9]{1,19}", definition):
             return await self._store.definitions.find(Key.ID, int(definition), scope)

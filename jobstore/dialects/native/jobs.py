@@ -1,5 +1,7 @@
 """One job: how it stands, its result for one reader, and what shall become of it."""
 
+from dataclasses import replace
+
 from aiohttp import web
 
 from jobstore import prefer, wire
@@ -118,7 +120,7 @@ class Jobs:
 
     async def retry(self, request: web.Request) -> web.Response:
         """Make a new job of the request of one that has ended."""
-        wire.changing(request)
+        asker = wire.changing(request)
         job = await self._seen(request)
         if job.state not in ENDED:
             raise WrongState(job.id, f"is {job.state}; it can be tried again when it has ended")
@@ -128,6 +130,8 @@ class Jobs:
         forgotten = sorted({name for name, value in kept.headers if value == REDACTED})
         lower = {name.lower() for name in forgotten}
         again = await self._again(job, kept.with_headers(without(kept.headers, lower)))
+        if not asker.administers:
+            again = replace(again, priority=max(0, again.priority))
         return accepted(await self._store.submit(again), forgotten=forgotten)
 
     async def _again(self, job: Job, request: Request) -> Submission:
@@ -138,6 +142,7 @@ class Jobs:
             target=self._router.owner(request.path).name,
             dialect=Dialect.NATIVE,
             owner=job.owner,
+            account=job.account,
             wanted=job.result is not Result.UNWANTED,
             priority=job.priority,
             definition=job.definition,

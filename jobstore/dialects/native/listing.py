@@ -39,13 +39,13 @@ class Page:
     """A part of the list.
 
     Args:
-        search: which jobs are listed; None if none of them can be shown to whoever asks.
+        search: which jobs are listed.
         limit: how many at most.
         before: the id of the job that they come after.
         query: what tells this list from others.
     """
 
-    search: Search | None
+    search: Search
     limit: int
     before: int
     query: str
@@ -64,14 +64,12 @@ class Listing:
     async def list(self, request: web.Request) -> web.Response:
         """List a page; ``next`` is the cursor of the page behind it."""
         page = read(request.query, wire.scope(request))
-        if page.search is None:
-            return web.json_response({"jobs": [], "next": None})
         jobs = await self._store.history.page(page.search, page.limit, page.before)
         after = _cursor(page.query, jobs[-1].id) if len(jobs) == page.limit else None
         return web.json_response({"jobs": [words.written(job) for job in jobs], "next": after})
 
 
-def read(query: MultiMapping[str], scope: str | None) -> Page:
+def read(query: MultiMapping[str], scope: int | None) -> Page:
     """Read which jobs are asked for.
 
     Args:
@@ -88,8 +86,7 @@ def read(query: MultiMapping[str], scope: str | None) -> Page:
         found |= _FILTERS[name](name, value)
     if found.get("since", 0) > found.get("until", _LARGEST):
         raise QueryInvalid("until: expected a time that is not before since")
-    owner = found.setdefault("owner", scope)
-    search = Search(**found) if scope in {None, owner} else None
+    search = Search(**found, account=scope)
     own = _digest({"scope": scope, **filters})
     return Page(search, _limit(values.get("limit")), _before(values.get("cursor"), own), own)
 

@@ -11,6 +11,7 @@ from jobstore import wire
 from jobstore.errors import (
     BodyBroken,
     BodyTooLarge,
+    DefinitionAmbiguous,
     DefinitionExists,
     DefinitionInvalid,
     DefinitionNotFound,
@@ -23,12 +24,14 @@ from jobstore.errors import (
     NotAccepting,
     NoTarget,
     NotKept,
+    OwnerLimit,
     QueryInvalid,
     StoreDamaged,
     StoreUnavailable,
     StoreUnsure,
     SubmissionInvalid,
     TagTaken,
+    TooDeep,
     WrongState,
 )
 
@@ -46,11 +49,14 @@ _STATUS: Final[dict[type[JobstoreError], int]] = {
     NotKept: 404,
     DefinitionNotFound: 404,
     DefinitionExists: 409,
+    DefinitionAmbiguous: 409,
     WrongState: 409,
     TagTaken: 409,
     JobGone: 410,
     BodyTooLarge: 413,
     KeyReused: 422,
+    OwnerLimit: 429,
+    TooDeep: 508,
     NotAccepting: 503,
     StoreUnavailable: 503,
     StoreDamaged: 503,
@@ -79,7 +85,8 @@ def refusal(error: JobstoreError) -> web.Response:
         log.error("%s", error, extra={"action": "answer"})
         return wire.problem(500, "internal error; the server's log says more")
     unavailable = status == web.HTTPServiceUnavailable.status_code
-    return wire.problem(status, str(error), (("Retry-After", "1"),) if unavailable else ())
+    headers = {"Retry-After": "1"} if unavailable else wire.retry_after(error)
+    return wire.problem(status, str(error), tuple(headers.items()))
 
 
 def not_allowed(methods: list[str]) -> Call:

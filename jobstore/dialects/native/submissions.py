@@ -12,7 +12,7 @@ from jobstore.account import Identity
 from jobstore.clock import SECOND, Clock
 from jobstore.dialects.native.prefer import accepted
 from jobstore.dialects.native.problems import json_of
-from jobstore.errors import SubmissionInvalid
+from jobstore.errors import Forbidden, SubmissionInvalid
 from jobstore.job import Dialect, Submission
 from jobstore.store import Store
 from jobstore.targets.router import Router
@@ -134,6 +134,8 @@ class Submissions:
             not_before = job.begins(self._clock())
         except ValueError as invalid:
             raise SubmissionInvalid(str(invalid)) from None
+        if job.priority < 0 and not identity.administers:
+            raise Forbidden("priority: expected 0 or more; lower ones are for admins")
         if None not in {header, job.idempotency_key} and header != job.idempotency_key:
             raise SubmissionInvalid("idempotency_key: the header Idempotency-Key is another one")
         return Submission(
@@ -141,6 +143,7 @@ class Submissions:
             target=self._router.owner(job.target).name,
             dialect=Dialect.NATIVE,
             owner=identity.name,
+            account=identity.account,
             priority=job.priority,
             tag=job.tag,
             timeout=job.timeout,
