@@ -1,7 +1,7 @@
 """Where requests come in: with an async header they become jobs, without one they go through."""
 
 import logging
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol
 
 from aiohttp import web
@@ -62,15 +62,23 @@ class Capture:
         router: who answers which path.
         async_headers: the ways of asking for a job.
         body_limit: the largest body of a job's request, in bytes.
+        unanswered: answers the clients of a dialect, in its words, where no target does.
     """
 
     def __init__(
-        self, store: Store, router: Router, async_headers: Sequence[AsyncHeader], body_limit: int
+        self,
+        store: Store,
+        router: Router,
+        async_headers: Sequence[AsyncHeader],
+        body_limit: int,
+        *,
+        unanswered: Callable[[web.Request], web.Response | None] = lambda _: None,
     ) -> None:
         self._store = store
         self._router = router
         self._async_headers = async_headers
         self._body_limit = body_limit
+        self._unanswered = unanswered
 
     def submitted(self, request: web.Request) -> Awaitable[web.StreamResponse] | None:
         """Make a job of a request that asks for it, and answer it; None if it does not."""
@@ -108,6 +116,7 @@ class Capture:
             owner=identity.name,
             wanted=wanted,
             key=key,
+            source=wire.source(request),
         )
 
     def _travelling(self, request: web.Request) -> Headers:
@@ -130,7 +139,7 @@ class Capture:
         except Forbidden as error:
             return wire.problem(403, str(error))
         except NoTarget as error:
-            return wire.problem(404, str(error))
+            return self._unanswered(request) or wire.problem(404, str(error))
         except BodyBroken as error:
             return wire.problem(400, str(error))
         except TargetFailed as error:

@@ -164,7 +164,7 @@ def test_scripts_are_told_how_much_it_was(store_path: Path, other: Path) -> None
 
 
 def test_a_record_has_a_place_for_every_column_of_a_job() -> None:
-    columns = {column.name for column in schema.JOB.columns} - {"boot"}
+    columns = {column.name for column in schema.JOB.columns} - {"boot", "source"}
     parts = {"request", "response", "events", "attempts"}
     assert set(JobRecord.model_fields) == columns | parts
 

@@ -30,7 +30,10 @@ _AT_ONCE: Final = 20
 _job, _definition, _body = schema.JOB.c, schema.DEFINITION.c, schema.BODY.c
 _request, _response = schema.REQUEST.c, schema.RESPONSE.c
 _event = schema.EVENT.c
-_JOB_COLUMNS: Final = tuple(column for column in schema.JOB.columns if column.name != "boot")
+# Where a job came from is of use beside the server that it came to, and nobody else's business.
+_JOB_COLUMNS: Final = tuple(
+    column for column in schema.JOB.columns if column.name not in {"boot", "source"}
+)
 
 
 def _of_jobs(*columns: Any) -> Statement:

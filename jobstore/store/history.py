@@ -12,12 +12,12 @@ from jobstore.clock import SECOND
 from jobstore.errors import JobNotFound
 from jobstore.job import Attempt, Failure, Job, Moment, Replay
 from jobstore.lifecycle import AWAITED, ENDED, Result
-from jobstore.message import Body, Request, Response, Stream
+from jobstore.message import Body, Headers, Request, Response, Stream
 from jobstore.store import body_statements, result_statements, sqlite, statements, transitions
 from jobstore.store import definition_statements as definitions
 from jobstore.store import history_statements as sql
 from jobstore.store.bodies import Side, Spooled, StoredBody
-from jobstore.store.codec import decode_headers, decode_job
+from jobstore.store.codec import decode_headers, decode_job, encode_ids
 from jobstore.store.search import Search
 from jobstore.store.sqlite import Connection, Statement
 from jobstore.store.transitions import LARGEST_ID
@@ -35,6 +35,14 @@ USUAL_RUNS: Final = 10
 
 # What has the same time was committed together; this is the order in which it came about.
 _IN_ORDER: Final = ("submitted", "started", "warned", "cancel asked", *ENDED, "fetched")
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """The first bytes of a request, and what is kept of its headers."""
+
+    headers: Headers
+    content: bytes
 
 
 @asynccontextmanager
@@ -148,6 +156,22 @@ class History:
         # A job whose work ended between the two statements is in both of them.
         found = {job.id: job for job in jobs}
         return [found[job_id] for job_id in sorted(found)[-limit:]]
+
+    async def sources(self, ids: Collection[int]) -> dict[int, str]:
+        """Tell the addresses that jobs came from, by id, as far as they are known."""
+        return dict(await self._rows(sql.SOURCES, ids=encode_ids(ids)))
+
+    async def beginnings(self, ids: Collection[int], size: int) -> dict[int, Beginning]:
+        """Read how requests begin, by id, as far as they are kept and no large ones.
+
+        Args:
+            ids: those of the jobs; all of it is read at once.
+            size: how many bytes of each are read.
+        """
+        rows = await self._rows(sql.BEGINNINGS, ids=encode_ids(ids), size=size)
+        return {
+            job_id: Beginning(decode_headers(headers), content) for job_id, headers, content in rows
+        }
 
     async def active(self, limit: int, scope: str | None = None) -> list[Job]:
         """List the jobs that run or wait, and whose result can still be asked for.

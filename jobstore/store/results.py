@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 from jobstore.errors import JobNotFound
 from jobstore.job import Job
+from jobstore.lifecycle import AWAITED
 from jobstore.message import Headers, Response
 from jobstore.store import result_statements as results_sql
 from jobstore.store import result_transitions, transitions
 from jobstore.store import statements as sql
 from jobstore.store.bodies import Bodies
-from jobstore.store.codec import encode_ids
+from jobstore.store.codec import encode_ids, writable
 from jobstore.store.delivery import Deliveries, Delivery
 from jobstore.store.glance import Glance
 from jobstore.store.sqlite import Connection, Statement
@@ -100,14 +101,21 @@ class Results:
             )
         return Reading(job, transitions.request_headers(tx, job_id), response)
 
-    async def tagged(self, tag: str, scope: str | None = None) -> int:
-        """Find a job by its tag.
+    async def tagged(self, tag: str, owner: str, scope: str | None = None) -> int:
+        """Find the newest job with a tag.
+
+        Args:
+            tag: the tag.
+            owner: who asks: if one of their own jobs has it, those of others are not meant.
+            scope: whose it has to be, or None for anybody's.
 
         Raises:
-            JobNotFound: there is none whose result may still be asked for.
+            JobNotFound: there is none, or its result may not be asked for any more.
         """
-        row = self._glance.row(sql.TAGGED, tag=tag, scope=scope)
-        if row is None:
+        row = self._glance.row(sql.OWN_TAGGED, tag=tag, owner=writable(owner))
+        if row is None and scope is None:
+            row = self._glance.row(sql.ANY_TAGGED, tag=tag)
+        if row is None or row[1] not in AWAITED:
             raise JobNotFound(tag)
         job_id: int = row[0]
         return job_id

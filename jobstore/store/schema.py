@@ -68,6 +68,7 @@ JOB: Final = Table(
     Column("retries", Integer),
     Column("retried", Integer, nullable=False, server_default=text("0")),
     Column("not_before", Integer),
+    Column("source", Text),
     sqlite_autoincrement=True,
     sqlite_strict=True,
 )

@@ -14,7 +14,7 @@ from sqlalchemy import (
     update,
 )
 
-from jobstore.lifecycle import AWAITED, Event, Result, State
+from jobstore.lifecycle import Event, Result, State
 from jobstore.store import schema
 from jobstore.store.sqlite import Statement, blank, constant, listed, merged
 from jobstore.store.terms import (
@@ -68,6 +68,7 @@ SUBMIT: Final = Statement(
                 "follows",
                 "not_before",
                 "retries",
+                "source",
             }
         }
         | {"warnings": literal_column("0")}
@@ -106,13 +107,16 @@ CLAIM: Final = Statement(
         _job.retried,
     )
 )
-TAGGED: Final = Statement(
-    select(_job.id, _job.owner)
-    .where(_job.tag == bindparam("tag"), with_result(*AWAITED), in_scope)
+# A tag is its owner's, and stands for the newest of their jobs that has it.
+_tagged: Final = _job.tag == bindparam("tag")
+_newest_tagged: Final = (
+    select(_job.id, _job.result, _job.cancel_asked_at)
     .order_by(_job.id.desc())
     .limit(ONE)
     .offset(ZERO)
 )
+OWN_TAGGED: Final = Statement(_newest_tagged.where(_job.owner == bindparam("owner"), _tagged))
+ANY_TAGGED: Final = Statement(_newest_tagged.where(_tagged))
 GET_REQUEST: Final = Statement(
     select(_request.headers, _request.secrets, _request.content).where(
         _request.job_id == bindparam("job_id")

@@ -189,12 +189,11 @@ class Store:
                 self._due.set(await self._writer.run(transitions.next_due))
                 await self._due.wait()
 
-    async def submit(self, submission: Submission, scope: str | None = None) -> int:
+    async def submit(self, submission: Submission) -> int:
         """Take a job in.
 
         Args:
             submission: what to run; its request's body is read here.
-            scope: among whose jobs its tag has to be the only one of its kind.
 
         Returns:
             the job's id, once the job is on the disk; if the same request came before under the
@@ -203,7 +202,7 @@ class Store:
         Raises:
             NotAccepting: the queue is full, or the server drains.
             BodyTooLarge: the request's body exceeds the limit.
-            TagTaken: another job has its tag.
+            TagTaken: an unended job of its owner has its tag.
             KeyReused: its key came before, with another request.
             StoreError: it could not be written.
         """
@@ -213,10 +212,10 @@ class Store:
         if self._bodies.is_small(body) and len(body) <= limit:
             if summed:
                 summed.update(body)
-            return await self._submit(submission, body, scope, summed)
+            return await self._submit(submission, body, summed)
         async with self._bodies.received(chunks(body), "request", limit, summed) as content:
             self._check_accepting()
-            return await self._submit(submission, content, scope, summed)
+            return await self._submit(submission, content, summed)
 
     async def submit_chain(self, submissions: Sequence[Submission]) -> list[int]:
         """Take jobs in of which each waits for the success of the one before it.
@@ -265,7 +264,6 @@ class Store:
         self,
         submission: Submission,
         content: Content,
-        scope: str | None,
         summed: idempotency.Digest | None,
     ) -> int:
         target, owner = submission.target, submission.owner
@@ -290,7 +288,7 @@ class Store:
             if known is not None:
                 return known, False
             if submission.tag is not None:
-                transitions.check_tag(tx, submission.tag, scope)
+                transitions.check_tag(tx, submission.tag, owner)
             job_id = self._put(tx, submission, content, boot)
             if keyed:
                 keys.keep(tx, owner, keyed, job_id)

@@ -30,7 +30,7 @@ ONE: Final = literal_column("1", Integer)
 JOB_COLUMNS: Final = tuple(
     column
     for column in schema.JOB.columns
-    if column.name not in {"boot", "purgeable_at", "timeout", "replay", "retries"}
+    if column.name not in {"boot", "purgeable_at", "timeout", "replay", "retries", "source"}
 )
 
 

@@ -117,6 +117,7 @@ def submit(
         follows=submission.follows,
         not_before=submission.not_before,
         retries=submission.retries,
+        source=submission.source,
     )
     headers, secrets = encode_headers(request.headers, secret)
     tx.execute(
@@ -174,13 +175,17 @@ def request_headers(tx: Transaction, job_id: int) -> Headers:
     return decode_headers(*tx.execute(results_sql.GET_HEADERS, job_id=job_id).fetchone())
 
 
-def check_tag(tx: Transaction, tag: str, scope: str | None) -> None:
-    """See to it that no other job has a tag.
+def check_tag(tx: Transaction, tag: str, owner: str) -> None:
+    """Ensure that no unended job of an owner has a tag; those of others do not matter.
+
+    Of the jobs with one tag only the newest can go on, since this is asked before each. One whose
+    cancellation was asked for counts as ended: its client is told so already.
 
     Raises:
-        TagTaken: one has it, and its result may still be asked for.
+        TagTaken: one has it.
     """
-    if tx.execute(sql.TAGGED, tag=tag, scope=scope).fetchone():
+    row = tx.execute(sql.OWN_TAGGED, tag=tag, owner=writable(owner)).fetchone()
+    if row is not None and row[1] == Result.NONE and row[2] is None:
         raise TagTaken(tag)
 
 

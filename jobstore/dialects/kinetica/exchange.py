@@ -12,7 +12,8 @@ from jobstore.dialects.kinetica.encodings import Encoding
 from jobstore.dialects.kinetica.records import Form, Record, RequestInvalid
 from jobstore.message import Response
 
-_TAG: Final = re.compile(r"[A-Za-z0-9_-]{1,255}")
+# What a tag looks like.
+TAG: Final = re.compile(r"[A-Za-z0-9_-]{1,255}")
 _FLAGS: Final[Mapping[str, bool]] = {"true": True, "false": False}
 
 
@@ -40,7 +41,7 @@ class Exchange:
             RequestInvalid: it can be the tag of no job.
         """
         tag = self._options.get("job_tag")
-        if tag is not None and not _TAG.fullmatch(tag):
+        if tag is not None and not TAG.fullmatch(tag):
             raise RequestInvalid("job_tag: expected 1 to 255 letters, digits, _ and -")
         return tag
 
@@ -71,16 +72,15 @@ class Exchange:
         return Response(status=200, headers=headers, body=body)
 
 
-def refusal(encoding: Encoding, message: str) -> web.Response:
+def refusal(encoding: Encoding, message: str, status: int = 400) -> web.Response:
     """Answer that nothing came of a request.
-
-    Always with 400: clients take 404 and 5xx to mean that the whole cluster is down.
 
     Args:
         encoding: how the request came in.
         message: what was expected, or what happened.
+        status: 400 or 401: clients take 404 and 5xx to mean that the whole cluster is down.
     """
-    return _answer(400, encoding, encodings.refusal(encoding, message))
+    return _answer(status, encoding, encodings.refusal(encoding, message))
 
 
 def _answer(status: int, encoding: Encoding, body: bytes) -> web.Response:

@@ -1,5 +1,7 @@
 """One job: how it stands, its result for one reader, and what shall become of it."""
 
+from dataclasses import replace
+
 from aiohttp import web
 
 from jobstore import prefer, wire
@@ -128,6 +130,7 @@ class Jobs:
         forgotten = sorted({name for name, value in kept.headers if value == REDACTED})
         lower = {name.lower() for name in forgotten}
         again = await self._again(job, kept.with_headers(without(kept.headers, lower)))
+        again = replace(again, source=wire.source(request))
         return accepted(await self._store.submit(again), forgotten=forgotten)
 
     async def _again(self, job: Job, request: Request) -> Submission:
