@@ -45,7 +45,7 @@ class Results:
 
     Args:
         writer: the one writer.
-        reader: a connection for reading.
+        lister: a connection for reading lists.
         glance: for quick looks.
         bodies: the large bodies.
         watchers: who wants to be told.
@@ -56,7 +56,7 @@ class Results:
     def __init__(  # noqa: PLR0913 - it is put together in one place
         self,
         writer: Writer,
-        reader: Connection,
+        lister: Connection,
         glance: Glance,
         bodies: Bodies,
         *,
@@ -65,7 +65,7 @@ class Results:
         steps: Steps,
     ) -> None:
         self._writer = writer
-        self._reader = reader
+        self._lister = lister
         self._glance = glance
         self._bodies = bodies
         self._watchers = watchers
@@ -129,7 +129,7 @@ class Results:
         return await self._ids(sql.HELD_IDS, count, scope)
 
     async def _ids(self, statement: Statement, limit: int, scope: str | None) -> list[int]:
-        rows = await self._reader.rows(statement, limit=min(limit, LARGEST_ID), scope=scope)
+        rows = await self._lister.rows(statement, limit=min(limit, LARGEST_ID), scope=scope)
         return [job_id for (job_id,) in rows]
 
     def take(
@@ -175,7 +175,7 @@ class Results:
 
     async def delete_all(self, scope: str | None = None) -> int:
         """Delete every result there is; return how many."""
-        (last,) = await self._reader.row(sql.LAST_ID)
+        (last,) = await self._lister.row(sql.LAST_ID)
         return sum([await self._delete_all(step, last, scope) for step in results_sql.DELETE_STEPS])
 
     async def _delete_all(self, statement: Statement, last: int, scope: str | None) -> int:

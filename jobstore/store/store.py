@@ -125,7 +125,7 @@ class Store:
         self._upcoming = Upcoming()
         self.results = Results(
             writer,
-            reader,
+            history.searcher,
             glance,
             self._bodies,
             watchers=self._watchers,
