@@ -77,14 +77,21 @@ class Access:
     Args:
         accounts: who has one.
         anonymous: whether everybody is let in while there is no account at all.
+        unauthorized: how strangers are turned away, in the words of the API that they ask.
         clock: what time it is, in seconds from anywhere.
     """
 
     def __init__(
-        self, accounts: Accounts, *, anonymous: bool, clock: Callable[[], float] = monotonic
+        self,
+        accounts: Accounts,
+        *,
+        anonymous: bool,
+        unauthorized: Callable[[web.Request], web.Response] = lambda _: wire.unauthorized(),
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         self._accounts = accounts
         self._anonymous = anonymous
+        self._unauthorized = unauthorized
         self._clock = clock
         self._key = secrets.token_bytes(32)
         self._verified: OrderedDict[bytes, _Verified] = OrderedDict()
@@ -120,7 +127,7 @@ class Access:
         except (TooManyLogins, StoreError) as error:
             return _later(error)
         if identity is None:
-            return wire.unauthorized()
+            return self._unauthorized(request)
         request[wire.IDENTITY] = identity
         return await handler(request)
 
@@ -132,7 +139,7 @@ class Access:
         except StoreError as error:
             return _later(error)
         if identity is None:
-            return wire.unauthorized()
+            return self._unauthorized(request)
         request[wire.IDENTITY] = identity
         return await handler(request)
 

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
+from jobstore import wire
 from jobstore.access import Access
 from jobstore.config import Config
 from jobstore.config.sections import Limits as TargetLimits
@@ -70,6 +71,33 @@ def apis_of(config: Config, store: Store, router: Router) -> Apis:
         *(dialects[name] for name in config.server.dialects),
         (NativeApi(store, router), native.OWN_PATHS),
     ]
+
+
+# How each dialect turns strangers away from its paths, where it has a form of its own for that.
+_UNAUTHORIZED: Final[Mapping[str, tuple[re.Pattern[str], Callable[..., web.Response]]]] = {
+    "kinetica": (kinetica.OWN_PATHS, kinetica.unauthorized),
+}
+
+
+def unauthorized_of(config: Config) -> Callable[[web.Request], web.Response]:
+    """Make what turns strangers away, in the words of the API that they ask."""
+    wanted = [_UNAUTHORIZED[name] for name in config.server.dialects if name in _UNAUTHORIZED]
+
+    def unauthorized(request: web.Request) -> web.Response:
+        path = wire.path_of(request)
+        for pattern, refuse in wanted:
+            if pattern.match(path):
+                return refuse(request)
+        return wire.unauthorized()
+
+    return unauthorized
+
+
+def unanswered_of(config: Config) -> Callable[[web.Request], web.Response | None]:
+    """Make what answers the clients of a dialect where no target does; others it gives None."""
+    if "kinetica" in config.server.dialects:
+        return kinetica.no_such_endpoint
+    return lambda _: None
 
 
 def application_of(apis: Apis, *middlewares: Middleware) -> web.Application:

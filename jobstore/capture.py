@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol
 
 from aiohttp import web
@@ -64,15 +64,23 @@ class Capture:
         router: who answers which path.
         async_headers: the ways of asking for a job.
         body_limit: the largest body of a job's request, in bytes.
+        unanswered: answers the clients of a dialect, in its words, where no target does.
     """
 
     def __init__(
-        self, store: Store, router: Router, async_headers: Sequence[AsyncHeader], body_limit: int
+        self,
+        store: Store,
+        router: Router,
+        async_headers: Sequence[AsyncHeader],
+        body_limit: int,
+        *,
+        unanswered: Callable[[web.Request], web.Response | None] = lambda _: None,
     ) -> None:
         self._store = store
         self._router = router
         self._async_headers = async_headers
         self._body_limit = body_limit
+        self._unanswered = unanswered
 
     def parent(self, job_id: str) -> JobHandle | None:
         """Find the running job that a request says to come from: a target may lead back here."""
@@ -116,6 +124,7 @@ class Capture:
             account=identity.account,
             wanted=wanted,
             key=key,
+            source=wire.source(request),
         )
 
     def _travelling(self, request: web.Request) -> Headers:
@@ -138,7 +147,7 @@ class Capture:
         except Forbidden as error:
             return wire.problem(403, str(error))
         except NoTarget as error:
-            return wire.problem(404, str(error))
+            return self._unanswered(request) or wire.problem(404, str(error))
         except BodyBroken as error:
             return wire.problem(400, str(error))
         except TargetFailed as error:

@@ -18,6 +18,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from jobstore.clock import SECOND, now
+from jobstore.dialects.kinetica import no_such_endpoint
 from jobstore.handle import JobHandle
 from jobstore.targets.inprocess import current
 
@@ -97,7 +98,8 @@ async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamRe
     except ArangoError as error:
         return error.response()
     except web.HTTPNotFound:
-        return ArangoError(404, 404, f"unknown path '{request.path}'").response()
+        unknown = ArangoError(404, 404, f"unknown path '{request.path}'")
+        return no_such_endpoint(request) or unknown.response()
     except web.HTTPMethodNotAllowed as error:
         response = ArangoError(405, 405, "method not supported").response()
         response.headers[hdrs.ALLOW] = error.headers[hdrs.ALLOW]

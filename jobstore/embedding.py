@@ -22,6 +22,7 @@ from jobstore.assembly import (
     retention_of,
     route_of,
     served,
+    unauthorized_of,
 )
 from jobstore.capture import Capture
 from jobstore.config import Config, load
@@ -232,7 +233,7 @@ class Jobs:
 
     async def _assembled(self, stack: AsyncExitStack, store: Store, router: Router) -> _Live:
         config = self._config
-        access = Access(store.accounts, anonymous=True)
+        access = Access(store.accounts, anonymous=True, unauthorized=unauthorized_of(config))
         stack.push_async_callback(access.close)
         apis = apis_of(config, store, router)
         front = application_of(apis)

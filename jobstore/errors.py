@@ -27,7 +27,7 @@ JobstoreError
 ├── JobGone                     what is asked for of a job is no longer kept
 ├── NotKept                     a message of a job is no longer kept, or never was
 ├── WrongState                  the job is not where that could be done with it
-├── TagTaken                    another job has the same tag
+├── TagTaken                    an unended job of the same owner has the same tag
 ├── SubmissionInvalid           what was given is no job to run
 ├── QueryInvalid                what was asked cannot be understood
 ├── KeyInvalid                  what was given is no idempotency key
@@ -333,10 +333,12 @@ class WrongState(JobstoreError):
 
 
 class TagTaken(JobstoreError):
-    """Another job has the same tag."""
+    """An unended job of the same owner has the same tag."""
 
     def __init__(self, tag: str) -> None:
-        super().__init__(f"the job tag {tag} is taken; choose another one")
+        super().__init__(
+            f"a job with the tag {tag} has not ended yet; wait for its end, or choose another tag"
+        )
         self.tag = tag
 
 

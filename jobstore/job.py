@@ -81,6 +81,7 @@ class Submission:
         not_before: when it may run, in microseconds since 1970, or None for as soon as it can.
         retries: how often it may be tried again, or None for as often as its target says.
         key: its client's idempotency key, or None.
+        source: the address that it came from, or None if it came over no network.
     """
 
     request: Request
@@ -100,6 +101,7 @@ class Submission:
     not_before: int | None = None
     retries: int | None = None
     key: str | None = None
+    source: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,6 +31,8 @@ from jobstore.assembly import (
     retention_of,
     route_of,
     running,
+    unanswered_of,
+    unauthorized_of,
 )
 from jobstore.capture import Capture
 from jobstore.config import Config, TargetSection
@@ -149,7 +151,11 @@ async def serving(config: Config) -> AsyncIterator[Server]:
         scheduler = Scheduler(store, router)
         await stack.enter_async_context(background(store, executor, scheduler, janitor))
         capture = Capture(
-            store, router, (ArangoHeader(), PreferHeader(store)), int(config.capture.body_limit)
+            store,
+            router,
+            (ArangoHeader(), PreferHeader(store)),
+            int(config.capture.body_limit),
+            unanswered=unanswered_of(config),
         )
         door = Door(access, capture, await answering(stack, apis))
         runner = web.ServerRunner(door.server(**SERVING), shutdown_timeout=SHUTDOWN_SECONDS)
@@ -169,7 +175,7 @@ def _access(config: Config, store: Store, listening: socket.socket) -> Access:
     anonymous = loopback or config.server.open
     if not anonymous and not store.accounts.roll().accounts:
         raise NotOpen(config.server.host)
-    return Access(store.accounts, anonymous=anonymous)
+    return Access(store.accounts, anonymous=anonymous, unauthorized=unauthorized_of(config))
 
 
 @contextmanager

@@ -34,6 +34,8 @@ _AT_ONCE: Final = struct.pack("ii", 1, 0)
 # Up to so many bytes a body is read in one go: less than what aiohttp has buffered anyway.
 _SMALL: Final = 64 * 1024
 _GIVEN: Final = web.ResponseKey("jobstore.given", frozenset)
+# Which credentials are asked for: RFC 7617 and RFC 6750.
+CHALLENGE: Final = 'Basic realm="jobstore", charset="UTF-8", Bearer'
 IDENTITY: Final = web.RequestKey("jobstore.identity", Identity)
 
 
@@ -52,6 +54,11 @@ def changing(request: web.Request) -> Identity:
     if not identity.changes:
         raise Forbidden
     return identity
+
+
+def source(request: web.BaseRequest) -> str | None:
+    """Return the address that a request came from, or None if it came over no network."""
+    return request.remote or None
 
 
 @contextmanager
@@ -275,8 +282,9 @@ def unauthorized() -> web.Response:
     detail = "not authorized to execute this request"
     document = {"type": "about:blank", "title": "Unauthorized", "status": 401, "detail": detail}
     arango = {"error": True, "code": 401, "errorNum": 11, "errorMessage": detail}
-    challenge = {"WWW-Authenticate": 'Basic realm="jobstore", charset="UTF-8", Bearer'}
-    return web.json_response({**document, **arango}, status=401, headers=challenge)
+    return web.json_response(
+        {**document, **arango}, status=401, headers={"WWW-Authenticate": CHALLENGE}
+    )
 
 
 async def as_given(_: web.Request, response: web.StreamResponse) -> None:

@@ -35,7 +35,7 @@ from tests.client import GATED, Client
 from tests.commands import start
 from tests.conftest import Serve, ServerProcess, running
 from tests.jobs import Answer
-from tests.kinetica import Kinetica
+from tests.kinetica import TYPES, Kinetica
 from tests.peers import Answering, Services, connected
 from tests.stores import on_disk, opened, rows
 
@@ -744,6 +744,68 @@ async def test_a_tag_may_be_that_of_another_users_job(gated: People) -> None:
     assert (await bob.ended(bobs))["job_status"] == "DONE"
     assert (await bob.get(job_tag="nightly"))["endpoint"] == "/wait/b"
     assert (await alice.get(job_tag="nightly"))["endpoint"] == "/wait/a"
+
+
+async def test_an_admin_finds_their_own_job_by_its_tag_whoever_used_it_later(
+    gated: People,
+) -> None:
+    alice = Kinetica(await gated.with_token("alice"))
+    admin = Kinetica(await gated.with_token("admin", Role.ADMIN))
+    await alice.create("/wait/alices", job_tag="nightly")
+    assert (await admin.get(job_tag="nightly"))["endpoint"] == "/wait/alices"
+    own = await admin.create("/wait/admins", job_tag="nightly")
+    assert (await admin.get(job_tag="nightly"))["endpoint"] == "/wait/admins"
+    assert await admin.cancel(job_tag="nightly") == ["cancel requested"]
+    await admin.ended(own)
+    await alice.cancel(job_tag="nightly")
+    await alice.create("/wait/later", job_tag="nightly")
+    assert (await admin.get(job_tag="nightly"))["endpoint"] == "/wait/admins"
+    await admin.client("DELETE", f"/_api/job/{own}")
+    await admin.refused("/get/job", options={"job_tag": "nightly"})
+
+
+async def test_nobody_is_refused_a_tag_that_another_one_uses(gated: People) -> None:
+    alice = await gated.with_token("alice")
+    admin = await gated.with_token("admin", Role.ADMIN)
+    for client in (alice, admin):
+        made = await client("POST", "/_jobs", json={"target": "/wait/a", "tag": "nightly"})
+        assert made.status == 202
+    again = await admin("POST", "/_jobs", json={"target": "/wait/a", "tag": "nightly"})
+    assert again.status == 409
+
+
+@pytest.mark.parametrize("path", [*TYPES, "/get/job/"])
+async def test_kineticas_clients_are_asked_for_credentials_in_their_words(
+    ordinary: People, path: str
+) -> None:
+    await ordinary.with_token("alice")
+    stranger = await ordinary.client(None)
+    answer = await stranger("POST", path, json={})
+    assert (answer.status, answer.headers["Content-Type"]) == (401, "application/json")
+    assert answer.headers["WWW-Authenticate"].startswith("Basic realm=")
+    wrapper = json.loads(answer.body)
+    assert wrapper.pop("message") == "not authorized to execute this request"
+    assert wrapper == {"status": "ERROR", "data_type": "none", "data": "", "data_str": ""}
+
+
+@pytest.mark.parametrize("content_type", ["application/octet-stream", "application/x-snappy"])
+async def test_credentials_are_asked_for_in_the_encoding_of_the_request(
+    ordinary: People, content_type: str
+) -> None:
+    await ordinary.with_token("alice")
+    stranger = await ordinary.client(None)
+    answer = await stranger("POST", "/get/job", headers={"Content-Type": content_type}, data=b"")
+    assert (answer.status, answer.headers["Content-Type"]) == (401, "application/octet-stream")
+    assert answer.body.startswith(b"\x0aERROR")
+    odd = await stranger("POST", "/get/job", headers={"Content-Type": "image/png"}, data=b"")
+    assert (odd.status, json.loads(odd.body)["status"]) == (401, "ERROR")
+
+
+async def test_the_paths_of_others_ask_for_credentials_as_before(ordinary: People) -> None:
+    await ordinary.with_token("alice")
+    stranger = await ordinary.client(None)
+    for path in ("/_api/job/1", "/echo", "/get/jobs", "/get/job/1"):
+        assert is_unauthorized(await stranger("POST", path)), path
 
 
 async def test_admins_and_readers_see_the_jobs_of_all_in_kineticas_words(gated: People) -> None:

@@ -3,7 +3,9 @@
 import asyncio
 import json
 import sqlite3
+from base64 import b64encode
 from contextlib import closing
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +98,7 @@ async def test_a_job_is_created_with_an_id_and_a_tag_of_its_own(ordinary: Kineti
 async def test_the_given_tag_is_the_tag(ordinary: Kinetica) -> None:
     options = {"job_tag": OWN_TAG}
     made = await ordinary("/create/job", endpoint="/echo", options=options)
-    assert made["info"] == {"job_tag": OWN_TAG}
+    assert made["info"] == {"job_tag": OWN_TAG, "query_id": str(made["job_id"])}
     await ordinary.ended(made["job_id"])
     for job_id in (0, -7, made["job_id"], 10**29, None):
         described = await ordinary("/get/job", job_id=job_id, options=options)
@@ -166,16 +168,75 @@ async def test_a_tag_with_other_signs_is_none(ordinary: Kinetica, tag: str) -> N
     assert await ordinary.shown(show_async_jobs="true") == []
 
 
-async def test_a_tag_is_taken_until_its_job_is_gone(ordinary: Kinetica) -> None:
-    job_id = await ordinary.create("/echo", job_tag=OWN_TAG)
-    await ordinary.ended(job_id)
+async def test_a_tag_is_taken_as_long_as_its_job_goes_on(gated: Kinetica) -> None:
+    job_id = await gated.create("/wait/first", job_tag=OWN_TAG)
     options = {"job_tag": OWN_TAG}
-    message = await ordinary.refused("/create/job", endpoint="/echo", options=options)
+    message = await gated.refused("/create/job", endpoint="/wait/second", options=options)
+    assert message == (
+        f"a job with the tag {OWN_TAG} has not ended yet; wait for its end, or choose another tag"
+    )
+    assert await gated.shown(show_async_jobs="true") == [(job_id, "RUNNING")]
+
+
+async def test_a_tag_may_be_used_again_each_night_and_means_the_newest_job(
+    ordinary: Kinetica,
+) -> None:
+    for night in ("1", "2", "3"):
+        job_id = await ordinary.create("/echo", night, job_tag=OWN_TAG)
+        while (described := await ordinary.get(job_tag=OWN_TAG))["running"]:
+            pass
+        assert described["job_response_str"] == night
+        assert await ordinary.get(job_id) == described
+
+
+@pytest.mark.parametrize("gone", ["PUT", "DELETE"])
+async def test_a_tag_whose_newest_job_is_gone_means_none_of_the_earlier_ones(
+    ordinary: Kinetica, gone: str
+) -> None:
+    for night in ("1", "2"):
+        job_id = await ordinary.create("/echo", night, job_tag=OWN_TAG)
+        await ordinary.ended(job_id)
+    await ordinary.client(gone, f"/_api/job/{job_id}")
+    message = await ordinary.refused("/get/job", options={"job_tag": OWN_TAG})
+    assert message == f"Job with tag {OWN_TAG} not found"
+
+
+async def test_a_tag_is_free_as_soon_as_its_job_is_called_cancelled(gated: Kinetica) -> None:
+    stopping = await gated.create("/linger/it", job_tag=OWN_TAG)
+    await gated.client.when("it", "started")
+    assert await gated.cancel(job_tag=OWN_TAG) == ["cancel requested"]
+    again = await gated.create("/wait/again", job_tag=OWN_TAG)
+    assert (await gated.get(job_tag=OWN_TAG))["endpoint"] == "/wait/again"
+    assert await gated.shown() == [(stopping, "CANCELLED"), (again, "RUNNING")]
+    message = await gated.refused("/create/job", endpoint="/x", options={"job_tag": OWN_TAG})
     assert OWN_TAG in message
-    assert "taken" in message
-    assert await ordinary.shown(show_async_jobs="true") == [(job_id, "DONE")]
-    await ordinary.client("DELETE", f"/_api/job/{job_id}")
-    assert await ordinary.create("/echo", job_tag=OWN_TAG) > job_id
+    await gated.client.let("it")
+
+
+async def test_a_tag_of_a_forgotten_job_is_free_though_the_work_goes_on(gated: Kinetica) -> None:
+    job_id = await gated.create("/wait/it", job_tag=OWN_TAG)
+    await gated.client("DELETE", f"/_api/job/{job_id}")
+    assert await gated.create("/wait/again", job_tag=OWN_TAG) > job_id
+
+
+async def test_names_without_accounts_have_tags_of_their_own(gated: Kinetica) -> None:
+    members = {"endpoint": "/wait/it", "options": {"job_tag": OWN_TAG}}
+    found = []
+    for who in ("alice", "bob"):
+        own = {"headers": {"Authorization": basic(who)}}
+        made = await gated.client("POST", "/create/job", json=members, **own)
+        job_id = answered("/create/job", made)["job_id"]
+        found.append((job_id, own))
+    for job_id, own in found:
+        asked = {"job_ids": [], "action": "cancel", "options": {"job_tag": OWN_TAG}}
+        altered = await gated.client("POST", "/admin/alter/jobs", json=asked, **own)
+        assert answered("/admin/alter/jobs", altered)["job_ids"] == [job_id]
+    # Whoever has no such job is shown the newest one of the others, since nothing is hidden.
+    assert (await gated.get(job_tag=OWN_TAG))["endpoint"] == "/wait/it"
+
+
+def basic(name: str) -> str:
+    return "Basic " + b64encode(f"{name}:x".encode()).decode()
 
 
 @pytest.mark.parametrize("endpoint", NO_ENDPOINTS)
@@ -286,12 +347,12 @@ async def test_to_look_takes_nothing_away(ordinary: Kinetica) -> None:
     assert await ordinary.get(str(job_id)) == first
 
 
-async def test_a_job_is_running_only_while_it_runs(gated: Kinetica) -> None:
+async def test_a_job_is_running_until_it_has_ended_also_while_it_waits(gated: Kinetica) -> None:
     first, second = [await gated.create(f"/wait/{name}") for name in ("first", "second")]
     await gated.client.when("first", "started")
     described = [await gated.get(job_id) for job_id in (first, second)]
     assert [job["job_status"] for job in described] == ["RUNNING", "RUNNING"]
-    assert [job["running"] for job in described] == [True, False]
+    assert [job["running"] for job in described] == [True, True]
     assert [job["successful"] for job in described] == [False, False]
     assert [job["progress"] for job in described] == [0, 0]
     assert [job["job_response_str"] for job in described] == ["", ""]
@@ -576,9 +637,11 @@ async def test_the_list_has_the_documented_members_in_their_order(
 ) -> None:
     server = await serve(target=GATED)
     client = Client(http, server.url)
-    alice = {"headers": {"Authorization": "Basic YWxpY2U6eA=="}}
+    alice = {"headers": {"Authorization": basic("alice")}}
     for name in ("one", "two"):
-        await client("POST", "/create/job", json={"endpoint": f"/wait/{name}?x"}, **alice)
+        options = {"job_tag": name, "remove_job_on_complete": str(name == "two").lower()}
+        members = {"endpoint": f"/wait/{name}?x", "options": options}
+        await client("POST", "/create/job", json=members, **alice)
     jobs = await server.store.history.awaited(10)
     assert list((await Kinetica(client)("/admin/show/jobs")).items()) == [
         ("job_id", [job.id for job in jobs]),
@@ -586,12 +649,52 @@ async def test_the_list_has_the_documented_members_in_their_order(
         ("endpoint_name", ["/wait/one?x", "/wait/two?x"]),
         ("time_received", [job.submitted_at // 1000 for job in jobs]),
         ("auth_id", ["alice", "alice"]),
-        ("source_ip", ["", ""]),
+        ("source_ip", ["127.0.0.1", "127.0.0.1"]),
         ("query_text", ["", ""]),
         ("user_data", ["", ""]),
-        ("flags", ["", ""]),
-        ("info", {}),
+        ("flags", ["", "remove_job_on_complete"]),
+        ("info", {"job_tag": "one,two"}),
     ]
+
+
+async def test_the_list_says_where_jobs_of_every_dialect_came_from(gated: Kinetica) -> None:
+    await gated.client.submit("/wait/arango")
+    await gated.client("POST", "/_jobs", json={"method": "GET", "target": "/wait/native"})
+    await gated.client("GET", "/wait/preferred", headers={"Prefer": "respond-async"})
+    assert (await gated("/admin/show/jobs"))["source_ip"] == ["127.0.0.1"] * 3
+
+
+async def test_only_what_looks_like_a_tag_here_is_listed_as_one(gated: Kinetica) -> None:
+    for tag in ("a,b", "c", None):
+        await gated.client("POST", "/_jobs", json={"target": "/wait/it", "tag": tag})
+    assert (await gated("/admin/show/jobs"))["info"] == {"job_tag": ",c,"}
+
+
+async def test_the_list_says_which_queries_run(gated: Kinetica) -> None:
+    statement = "SELECT 'ä'"
+    await gated.create("/execute/sql", json.dumps({"statement": statement, "offset": 0}))
+    await gated.create_binary("/execute/sql", b"\x16" + statement.encode() + b"\x00")
+    for text in ("", "[]", '{"statement": 1}', '{"statement": "\\ud800"}', '{"statement": "'):
+        await gated.create("/execute/sql", text)
+    await gated.create("/execute/sql", json.dumps({"statement": "x" * 1001}))
+    await gated.create("/execute/sql", json.dumps({"statement": "x" * 16_384}))
+    await gated.create("/wait/it", json.dumps({"statement": statement}))
+    shown = await gated("/admin/show/jobs", options={"show_async_jobs": "true"})
+    assert shown["query_text"] == [
+        statement,
+        statement,
+        *["", "", "", "?", ""],
+        "x" * 1000,
+        "",
+        "",
+    ]
+
+
+async def test_there_are_no_worker_ranks_to_inform_about(gated: Kinetica) -> None:
+    shown = await gated("/admin/show/jobs", options={"show_worker_info": "true"})
+    assert shown["info"] == {"worker_info": "[]"}
+    refused = await gated.refused("/admin/show/jobs", options={"show_worker_info": "yes"})
+    assert refused == "show_worker_info: expected true or false"
 
 
 async def test_of_too_many_jobs_the_newest_are_listed(
@@ -609,7 +712,7 @@ async def test_of_too_many_jobs_the_newest_are_listed(
             f" INSERT INTO job ({columns}) SELECT {columns} FROM job, n WHERE id = {second}"
         )
     shown = await kinetica("/admin/show/jobs")
-    assert shown["info"] == {"has_more": "true"}
+    assert shown["info"].keys() == {"has_more", "job_tag"}
     assert (len(shown["job_id"]), shown["job_id"][0]) == (10_000, second)
     assert first not in shown["job_id"]
 
@@ -660,16 +763,26 @@ async def test_jobs_are_cancelled_by_id_and_by_tag(gated: Kinetica) -> None:
     assert (await gated.get(done))["job_status"] == "DONE"
 
 
-async def test_a_job_that_stops_slowly_runs_until_it_has(gated: Kinetica) -> None:
+async def test_a_job_is_called_cancelled_from_when_that_was_asked_for(gated: Kinetica) -> None:
     job_id = await gated.create("/linger/it")
     await gated.client.when("it", "started")
     assert await gated.cancel(job_id) == ["cancel requested"]
     await gated.client.when("it", "cancelled")
-    assert (await gated.get(job_id))["running"] is True
+    described = await gated.get(job_id)
+    assert (described["job_status"], described["running"]) == ("CANCELLED", False)
     assert await gated.cancel(job_id) == ["cancel requested"]
     await gated.client.let("it")
-    assert (await gated.ended(job_id))["job_status"] == "CANCELLED"
+    await gated.client.ended(job_id)
+    assert (await gated.get(job_id))["job_status"] == "CANCELLED"
     assert await gated.cancel(job_id) == ["already ended"]
+
+
+async def test_a_cancellation_that_is_asked_for_elsewhere_is_seen_at_once(gated: Kinetica) -> None:
+    job_id = await gated.create("/linger/it")
+    await gated.client.when("it", "started")
+    await gated.client("PUT", f"/_api/job/{job_id}/cancel")
+    assert await gated.shown() == [(job_id, "CANCELLED")]
+    await gated.client.let("it")
 
 
 async def test_a_job_that_is_named_twice_is_cancelled_once(gated: Kinetica) -> None:
@@ -680,7 +793,14 @@ async def test_a_job_that_is_named_twice_is_cancelled_once(gated: Kinetica) -> N
 
 async def test_to_cancel_nothing_is_fine(gated: Kinetica) -> None:
     assert await gated.cancel() == []
-    assert await gated.cancel(job_tag="no-such-tag") == ["not found"]
+
+
+async def test_an_unknown_tag_cancels_nothing(gated: Kinetica) -> None:
+    job_id = await gated.create("/wait/it")
+    members = {"job_ids": [job_id], "action": "cancel", "options": {"job_tag": "no-such-tag"}}
+    message = await gated.refused("/admin/alter/jobs", **members)
+    assert message == "Job with tag no-such-tag not found"
+    assert await gated.shown() == [(job_id, "RUNNING")]
 
 
 async def test_only_so_many_jobs_can_be_cancelled_at_once(gated: Kinetica) -> None:
@@ -717,7 +837,89 @@ async def test_the_system_runs(ordinary: Kinetica) -> None:
 async def test_the_system_is_as_new_as_its_clients(ordinary: Kinetica) -> None:
     properties = await ordinary("/show/system/properties", options={})
     assert list(properties) == ["property_map", "info"]
-    assert properties["property_map"]["version.gpudb_core_version"] == "7.2.3.0"
+    assert properties["property_map"]["version.gpudb_core_version"] == "7.2.3.0.20240927185110"
+
+
+async def test_the_version_has_the_five_parts_that_the_java_client_reads(
+    ordinary: Kinetica,
+) -> None:
+    properties = await ordinary("/show/system/properties", options={})
+    *numbers, built = properties["property_map"]["version.gpudb_core_version"].split(".")
+    assert [number.isdecimal() for number in numbers] == [True] * 4
+    assert datetime.strptime(f"{built}+0000", "%Y%m%d%H%M%S%z").year == 2024
+
+
+@pytest.mark.parametrize("path", CALLS)
+async def test_a_slash_behind_a_call_makes_no_difference(ordinary: Kinetica, path: str) -> None:
+    members = {"endpoint": "/echo", "job_id": 1, "job_ids": [], "action": "cancel"}
+    await ordinary("/create/job", endpoint="/echo")
+    answer = await ordinary.client("POST", f"{path}/", json=members)
+    assert list(answered(path, answer)) == list(await ordinary(path, **members))
+
+
+# Halves of characters, which JSON can write and nobody can encode.
+JSON = {"Content-Type": "application/json"}
+HALVES = [
+    r'{"\ud800": 1}',
+    r'{"options": {"\ud800": "x"}}',
+    r'{"options": {"job_tag": "\ud800"}}',
+    r'{"options": {"x": "\udfff"}}',
+    r'{"endpoint": "/\ud800", "data_str": "\ud800", "request_encoding": "\ud800"}',
+    r'{"action": "\ud800", "job_ids": ["\ud800"]}',
+    r'{"job_id": "\ud800"}',
+    r'"\ud800"',
+]
+
+
+@pytest.mark.parametrize("path", CALLS)
+@pytest.mark.parametrize("body", HALVES)
+async def test_halves_of_characters_are_refused_or_ignored(
+    ordinary: Kinetica, path: str, body: str
+) -> None:
+    answer = await ordinary.client("POST", path, data=body.encode(), headers=JSON)
+    wrapper = json.loads(answer.body)
+    assert (answer.status, wrapper["status"]) in {(200, "OK"), (400, "ERROR")}
+    assert wrapper["message"] != "internal error"
+
+
+# --- what nobody answers ------------------------------------------------------------------------
+
+CLIENTS = [
+    ({"Content-Type": "application/octet-stream", "Accept": "application/octet-stream"}, True),
+    ({"Content-Type": "application/x-snappy", "Accept": "application/x-snappy"}, True),
+    ({"Content-Type": "application/json", "User-Agent": "a/1 kinetica-api-python/7.2.3"}, True),
+    ({"Content-Type": "application/json", "Accept": "application/json"}, False),
+    ({"Content-Type": "application/octet-stream", "Accept": "*/*"}, False),
+    ({}, False),
+]
+
+
+@pytest.mark.parametrize("target", [{"prefix": "/elsewhere", **ORDINARY}, None])
+@pytest.mark.parametrize(("headers", "client"), CLIENTS)
+async def test_a_client_that_asks_for_what_nobody_answers_is_told_so_in_its_words(
+    serve: Serve, http: ClientSession, target: Any, headers: dict[str, str], *, client: bool
+) -> None:
+    server = await (serve(target=target) if target else serve())
+    asking = Client(http, server.url)
+    answer = await asking("POST", "/show/table/x", headers=headers, data=b"")
+    assert answer.status == (400 if client else 404)
+    assert (b"unknown endpoint /show/table/x" in answer.body) is client
+    assert (await asking("GET", "/show/table/x", headers=headers)).status == 404
+
+
+async def test_a_targets_own_answer_is_nobody_elses(ordinary: Kinetica) -> None:
+    headers, _ = CLIENTS[0]
+    answer = await ordinary.client("POST", "/no/such/path", headers=headers, data=b"")
+    assert answer.status == 404
+
+
+async def test_where_the_dialect_is_off_its_clients_are_strangers(
+    serve: Serve, http: ClientSession
+) -> None:
+    server = await serve(server={"dialects": []}, target={"prefix": "/elsewhere", **ORDINARY})
+    headers, _ = CLIENTS[0]
+    answer = await Client(http, server.url)("POST", "/show/table", headers=headers, data=b"")
+    assert answer.status == 404
 
 
 @pytest.mark.parametrize("path", CALLS)

@@ -194,9 +194,10 @@ async def test_the_bytes_on_the_wire_are_the_documented_ones(
     body = CREATE_JOB.replace(b"\x18/alter/table", b"\x0a/echo")
     created = await call(kinetica, "/create/job", packed(body), content_type)
     assert (created.status, created.headers["Content-Type"]) == (200, AVRO)
-    # The first job of a store has the id 1, whose record is one byte shorter than that of 300.
-    expected = JOB_CREATED_WRAPPED.replace(b"\x1e\xd8\x04", b"\x1c\x02")
-    assert created.body == expected
+    # The first job of a store has the id 1, a byte less than 300, and a second entry of its map.
+    record = b"\x02\x04\x0ejob_tag\x04t1\x10query_id\x021\x00"
+    head, _, end = JOB_CREATED_WRAPPED.partition(b"\x1e" + JOB_CREATED)
+    assert created.body == head + bytes([2 * len(record)]) + record + end
     unknown = await call(kinetica, "/get/job", packed(b"\x0e\x00"), content_type)
     assert (unknown.status, unknown.headers["Content-Type"]) == (400, AVRO)
     assert unknown.body == NOT_FOUND
@@ -220,8 +221,8 @@ async def test_every_call_can_be_made_in_avro(
         },
     )
     created = await made("/create/job", create, records.JOB_CREATED)
-    assert created["info"] == {"job_tag": "it"}
     job_id = created["job_id"]
+    assert created["info"] == {"job_tag": "it", "query_id": str(job_id)}
     await kinetica.ended(job_id)
     for question in (long(job_id) + b"\x00", bytes.fromhex("00020e6a6f625f74616704697400")):
         described = await made("/get/job", question, records.JOB)

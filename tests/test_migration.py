@@ -3,16 +3,28 @@
 import importlib.util
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
-from jobstore.account import Role
+from jobstore.account import Identity, Role
+from jobstore.errors import TagTaken
 from jobstore.store import sqlite
 from jobstore.store.migrate import migrate
 from tests.commands import refused
-from tests.stores import START, finish, next_claim, opened, rows, states, taken, timeline
+from tests.stores import (
+    START,
+    finish,
+    next_claim,
+    opened,
+    rows,
+    states,
+    submission,
+    taken,
+    timeline,
+)
 
 VERSIONS: Final = Path(__file__).parents[1] / "migrations" / "versions"
 
@@ -122,6 +134,33 @@ async def test_its_jobs_go_on_where_they_were(old: Path) -> None:
         4: ("failed", "expired"),
     }
     assert "recovered" in timeline(old, 3)
+
+
+async def test_a_tag_that_a_job_of_an_earlier_version_has_is_found_and_free_again(
+    store_path: Path,
+) -> None:
+    names = sorted(path.name for path in VERSIONS.glob("000[123]_*.py"))
+    with closing(sqlite.connect(store_path, "rwc", ["PRAGMA journal_mode = WAL"])) as file:
+        file.execute("BEGIN")
+        for statement in [each for name in names for each in statements_of(name)]:
+            file.execute(statement)
+        file.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)")
+        file.execute("INSERT INTO alembic_version VALUES ('0003')")
+        file.execute("INSERT INTO boot (started_at, pid, version) VALUES (?, 7, '0.1.0')", [START])
+        for job in JOBS[:2]:
+            put(file, *job)
+        file.execute("UPDATE job SET tag = 'nightly', owner = 'bob' WHERE id = 1")
+        file.execute("UPDATE job SET tag = 'nightly', owner = 'alice' WHERE id = 2")
+        file.execute(f"PRAGMA application_id = {sqlite.APPLICATION_ID}")
+        file.execute("PRAGMA user_version = 3")
+        file.execute("COMMIT")
+    async with opened(store_path) as store:
+        assert await store.results.tagged("nightly", Identity(name="bob")) == 1
+        assert await store.results.tagged("nightly", Identity(name="alice")) == 2
+        with pytest.raises(TagTaken):
+            await store.submit(replace(submission(), tag="nightly", owner="alice"))
+        again = await store.submit(replace(submission(), tag="nightly", owner="bob"))
+        assert await store.results.tagged("nightly", Identity(name="bob")) == again
 
 
 async def test_its_results_are_still_there(old: Path) -> None:

@@ -261,6 +261,12 @@ async def test_a_tag_that_is_taken_is_refused(client: Client) -> None:
     assert "mine" in problem(await submit(client, target="/", tag="mine"), 409)
 
 
+async def test_a_tag_is_free_again_once_its_job_has_ended(client: Client) -> None:
+    first = await accepted(client, target="/greet/world", tag="mine")
+    await client.ended(first)
+    assert await accepted(client, target="/greet/world", tag="mine") > first
+
+
 async def test_a_path_that_nobody_answers_is_refused(serve: Serve, http: ClientSession) -> None:
     client = Client(http, (await serve(target={"prefix": "/here", **ORDINARY})).url)
     assert "no target" in problem(await submit(client, target="/elsewhere"), 404)

@@ -169,6 +169,7 @@ def test_a_record_has_a_place_for_every_column_of_a_job() -> None:
         "account",
         "depth",
         "stored",
+        "source",
     }
     parts = {"request", "response", "events", "attempts"}
     assert set(JobRecord.model_fields) == columns | parts

@@ -31,8 +31,8 @@ _job, _definition, _body = schema.JOB.c, schema.DEFINITION.c, schema.BODY.c
 _request, _response = schema.REQUEST.c, schema.RESPONSE.c
 _event = schema.EVENT.c
 # What belongs to this store alone: its server starts, its accounts, whose names are exported, and
-# what is counted for these.
-_OWN: Final = frozenset({"boot", "account", "depth", "stored"})
+# what is counted for these; and where a job came from, which is nobody else's business.
+_OWN: Final = frozenset({"boot", "account", "depth", "stored", "source"})
 _JOB_COLUMNS: Final = tuple(column for column in schema.JOB.columns if column.name not in _OWN)
 
 

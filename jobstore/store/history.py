@@ -12,12 +12,13 @@ from jobstore.clock import SECOND
 from jobstore.errors import JobNotFound
 from jobstore.job import Attempt, Failure, Job, Moment, Replay
 from jobstore.lifecycle import AWAITED, ENDED, Result
-from jobstore.message import Body, Request, Response, Stream
+from jobstore.message import Body, Headers, Request, Response, Stream
 from jobstore.store import body_statements, result_statements, sqlite, statements, transitions
 from jobstore.store import definition_statements as definitions
 from jobstore.store import history_statements as sql
 from jobstore.store.bodies import Side, Spooled, StoredBody
-from jobstore.store.codec import decode_headers, decode_job
+from jobstore.store.budget import Budget, TimeIsUp, rows_within
+from jobstore.store.codec import decode_headers, decode_job, encode_ids
 from jobstore.store.search import Search
 from jobstore.store.sqlite import Connection, Statement
 from jobstore.store.transitions import LARGEST_ID
@@ -30,11 +31,22 @@ T = TypeVar("T")
 WINDOW: Final = 2000
 # Where nothing is found, the next one may be larger, up to this: it is read in some 20 ms.
 WIDEST: Final = 10 * WINDOW
+# How many jobs a page looks at first, however long that takes: on a disk that has to be asked for
+# each page of the file it is a dozen of them.
+FIRST: Final = 128
 # From how many earlier runs the duration of the next one is guessed.
 USUAL_RUNS: Final = 10
 
 # What has the same time was committed together; this is the order in which it came about.
 _IN_ORDER: Final = ("submitted", "started", "warned", "cancel asked", *ENDED, "fetched")
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """The first bytes of a request, and what is kept of its headers."""
+
+    headers: Headers
+    content: bytes
 
 
 @asynccontextmanager
@@ -52,17 +64,34 @@ async def open_history(path: Path) -> AsyncIterator["History"]:
         yield History(reader, path)
 
 
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some of the jobs that were looked for.
+
+    Args:
+        jobs: the newest first.
+        searched_to: of all jobs with this id or a higher one, there are no others; None if there
+            are none at all.
+    """
+
+    jobs: list[Job]
+    searched_to: int | None
+
+
 class History:
     """All that is kept of all jobs, whoever may still ask for them.
 
     Args:
         reader: where to read.
         path: the store's file, for messages.
+        searcher: where to search and list, so that nobody who knows what to read has to wait for
+            that; None for the same connection.
     """
 
-    def __init__(self, reader: Connection, path: Path) -> None:
+    def __init__(self, reader: Connection, path: Path, searcher: Connection | None = None) -> None:
         self._reader = reader
         self._path = path
+        self.searcher = searcher or reader
 
     async def job(self, job_id: int, scope: int | None = None) -> Job:
         """Look at a job.
@@ -109,7 +138,7 @@ class History:
             scope: whose, or None for anybody's.
         """
         values = {"definition": definition, "limit": length, "start": start, "scope": scope}
-        return [decode_job(row) for row in await self._rows(sql.RUNS, **values)]
+        return [decode_job(row) for row in await self._searched(None, sql.RUNS, **values)]
 
     async def usual_duration(self, job: Job) -> float | None:
         """Tell how long the latest runs of a job's definition took on average before it.
@@ -143,11 +172,29 @@ class History:
         jobs = [
             decode_job(row)
             for result in results
-            for row in await self._rows(sql.NEWEST_AWAITED[result], limit=limit, scope=scope)
+            for row in await self._searched(
+                None, sql.NEWEST_AWAITED[result], limit=limit, scope=scope
+            )
         ]
         # A job whose work ended between the two statements is in both of them.
         found = {job.id: job for job in jobs}
         return [found[job_id] for job_id in sorted(found)[-limit:]]
+
+    async def sources(self, ids: Collection[int]) -> dict[int, str]:
+        """Tell the addresses that jobs came from, by id, as far as they are known."""
+        return dict(await self._rows(sql.SOURCES, ids=encode_ids(ids)))
+
+    async def beginnings(self, ids: Collection[int], size: int) -> dict[int, Beginning]:
+        """Read how requests begin, by id, as far as they are kept and no large ones.
+
+        Args:
+            ids: those of the jobs; all of it is read at once.
+            size: how many bytes of each are read.
+        """
+        rows = await self._rows(sql.BEGINNINGS, ids=encode_ids(ids), size=size)
+        return {
+            job_id: Beginning(decode_headers(headers), content) for job_id, headers, content in rows
+        }
 
     async def active(self, limit: int, scope: int | None = None) -> list[Job]:
         """List the jobs that run or wait, and whose result can still be asked for.
@@ -163,21 +210,37 @@ class History:
         jobs = [
             decode_job(row)
             for statement in sql.ACTIVE
-            for row in await self._rows(statement, limit=limit, scope=scope)
+            for row in await self._searched(None, statement, limit=limit, scope=scope)
         ]
         # A job that runs is in both statements; what was found first stays in front.
         found = {job.id: job for job in jobs}
         return sorted([*found.values()][:limit], key=lambda job: job.id)
 
-    async def page(self, search: Search, limit: int, before: int) -> list[Job]:
+    async def page(self, search: Search, limit: int, before: int, budget: Budget) -> Page:
         """List some of the jobs that are looked for, the newest first.
 
         Args:
             search: which jobs.
             limit: how many at most.
             before: the id of the job that they come after, or a larger one than there is.
+            budget: how long to look for them; there may be no job on the page, and others behind.
         """
-        return [job async for jobs in self.pages(search, limit, before) for job in jobs]
+        values, jobs, reached = search.values, list[Job](), before
+        statement = sql.looked_for(frozenset(values))
+        try:
+            async for window in self._windows(values, FIRST, before, budget):
+                left = limit - len(jobs)
+                rows = await self._searched(
+                    budget, statement, **window.bounds, limit=left, **values
+                )
+                jobs += [decode_job(row) for row in rows]
+                if len(rows) == left:
+                    return Page(jobs, jobs[-1].id)
+                reached, window.found = window.first, False  # the next one may always be larger
+                budget.begin()
+        except TimeIsUp:
+            return Page(jobs, reached if reached > 1 else None)
+        return Page(jobs, None)
 
     async def pages(
         self, search: Search, limit: int | None = None, before: int = LARGEST_ID
@@ -196,7 +259,7 @@ class History:
         statement = sql.looked_for(frozenset(values))
         async for window in self._windows(values, before=before):
             size = window.size if left is None else min(left, window.size)
-            rows = await self._rows(statement, **window.bounds, limit=size, **values)
+            rows = await self._searched(None, statement, **window.bounds, limit=size, **values)
             window.found = bool(rows)
             if rows:
                 yield [decode_job(row) for row in rows]
@@ -228,19 +291,25 @@ class History:
         looked_for = search.values
         async for window in self._windows(looked_for, widest):
             now = changing or {}
-            yield await self._rows(statement, **window.bounds, **looked_for, **values, **now)
+            yield await self._searched(
+                None, statement, **window.bounds, **looked_for, **values, **now
+            )
 
     async def _windows(
-        self, values: Mapping[str, Any], size: int = WINDOW, before: int = LARGEST_ID
+        self,
+        values: Mapping[str, Any],
+        size: int = WINDOW,
+        before: int = LARGEST_ID,
+        budget: Budget | None = None,
     ) -> AsyncIterator["_Window"]:
         last = before - 1
         while True:
             if "since" in values:
-                first, newest = await self._row(sql.WINDOW, last=last, limit=size)
+                ((first, newest),) = await self._searched(budget, sql.WINDOW, last=last, limit=size)
                 if first is None or newest < values["since"]:
                     return
             else:  # then an id tells all there is to know, and nothing has to be looked at twice
-                (newest,) = await self._row(sql.NEWEST, last=last)
+                ((newest,),) = await self._searched(budget, sql.NEWEST, last=last)
                 if newest is None:
                     return
                 first = newest - size + 1
@@ -316,6 +385,18 @@ class History:
     async def rows(self, statement: Statement, **values: object) -> list[Any]:
         """Execute a statement that looks at a bounded number of rows."""
         return await self._rows(statement, **values)
+
+    async def _searched(
+        self, budget: Budget | None, statement: Statement, /, **values: object
+    ) -> list[Any]:
+        """Execute a statement that looks at many rows.
+
+        Raises:
+            TimeIsUp: the budget does not last.
+        """
+        with sqlite.translated(self._path):
+            left = budget.left() if budget else None
+            return await rows_within(self.searcher, left, statement, **values)
 
     async def _row(self, statement: Statement, **values: object) -> Any:
         return next(iter(await self._rows(statement, **values)), None)

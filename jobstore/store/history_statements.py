@@ -155,6 +155,18 @@ def longest(conditions: frozenset[str]) -> Statement:
     )
 
 
+# Where jobs came from.
+SOURCES: Final = Statement(
+    select(_job.id, _job.source).where(_job.id.in_(listed("ids")), _job.source.is_not(None))
+)
+# How the requests of jobs begin, but for large ones.
+BEGINNINGS: Final = Statement(
+    select(
+        _request.job_id,
+        _request.headers,
+        func.substr(_request.content, ONE, bindparam("size")),
+    ).where(_request.job_id.in_(listed("ids")), _request.content.is_not(None))
+)
 # Who asked for the cancellation of jobs; the last one who did.
 ASKERS: Final = Statement(
     select(_event.job_id, _event.detail)

@@ -55,7 +55,7 @@ def _put(table: Any, *but: str, **fixed: Any) -> Statement:
 _ACCOUNTS: Final = Statement(select(schema.ACCOUNT.c.name, schema.ACCOUNT.c.id))
 _FIND_JOB: Final = Statement(select(_job.id).where(_job.id == bindparam("job_id")))
 _NEXT_JOB: Final = Statement(select(next_id("job")))
-_PUT_JOB: Final = _put(schema.JOB, "boot", "depth")
+_PUT_JOB: Final = _put(schema.JOB, "boot", "depth", "source")
 _PUT_EVENT: Final = _put(schema.EVENT, "id")
 _PUT_ATTEMPT: Final = _put(schema.ATTEMPT)
 _DROP_BODY: Final = Statement(delete(schema.BODY).where(schema.BODY.c.id == bindparam("body_id")))

@@ -41,7 +41,10 @@ async def owned_store(
     limits = limits or Limits()
     with owned(path):
         await asyncio.to_thread(migrate, path)
-        async with _connections(path, limits.size, clock) as (writer, reader, glance):
+        async with (
+            _connections(path, limits.size, clock) as (writer, reader, glance),
+            sqlite.reader(path) as searcher,
+        ):
             boot = await writer.run(_begin_boot)
             queued = await writer.run(transitions.count_queued)
             store = Store(
@@ -49,7 +52,7 @@ async def owned_store(
                 reader,
                 glance,
                 limits,
-                History(reader, path),
+                History(reader, path, searcher),
                 steps=Steps(writer, path, AMONG_OTHERS),
                 boot=boot,
                 queued=queued,

@@ -4,14 +4,16 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
+from jobstore.account import Identity
 from jobstore.errors import JobNotFound
 from jobstore.job import Job
+from jobstore.lifecycle import AWAITED
 from jobstore.message import Headers, Response
 from jobstore.store import result_statements as results_sql
 from jobstore.store import result_transitions, transitions
 from jobstore.store import statements as sql
 from jobstore.store.bodies import Bodies
-from jobstore.store.codec import encode_ids
+from jobstore.store.codec import encode_ids, writable
 from jobstore.store.delivery import Deliveries, Delivery
 from jobstore.store.glance import Glance
 from jobstore.store.sqlite import Connection, Statement
@@ -44,7 +46,7 @@ class Results:
 
     Args:
         writer: the one writer.
-        reader: a connection for reading.
+        lister: a connection for reading lists.
         glance: for quick looks.
         bodies: the large bodies.
         watchers: who wants to be told.
@@ -55,7 +57,7 @@ class Results:
     def __init__(  # noqa: PLR0913 - it is put together in one place
         self,
         writer: Writer,
-        reader: Connection,
+        lister: Connection,
         glance: Glance,
         bodies: Bodies,
         *,
@@ -64,7 +66,7 @@ class Results:
         steps: Steps,
     ) -> None:
         self._writer = writer
-        self._reader = reader
+        self._lister = lister
         self._glance = glance
         self._bodies = bodies
         self._watchers = watchers
@@ -100,14 +102,17 @@ class Results:
             )
         return Reading(job, transitions.request_headers(tx, job_id), response)
 
-    async def tagged(self, tag: str, scope: int | None = None) -> int:
-        """Find a job by its tag.
+    async def tagged(self, tag: str, asker: Identity) -> int:
+        """Find the newest job with a tag; those of who asks come before those of others.
 
         Raises:
-            JobNotFound: there is none whose result may still be asked for.
+            JobNotFound: there is none, or its result may not be asked for any more.
         """
-        row = self._glance.row(sql.TAGGED, tag=tag, scope=scope)
-        if row is None:
+        owner, account = writable(asker.name), asker.account
+        row = self._glance.row(sql.OWN_TAGGED, tag=tag, owner=owner, account=account)
+        if row is None and asker.scope is None:
+            row = self._glance.row(sql.ANY_TAGGED, tag=tag)
+        if row is None or row[1] not in AWAITED:
             raise JobNotFound(tag)
         job_id: int = row[0]
         return job_id
@@ -121,7 +126,7 @@ class Results:
         return await self._ids(sql.HELD_IDS, count, scope)
 
     async def _ids(self, statement: Statement, limit: int, scope: int | None) -> list[int]:
-        rows = await self._reader.rows(statement, limit=min(limit, LARGEST_ID), scope=scope)
+        rows = await self._lister.rows(statement, limit=min(limit, LARGEST_ID), scope=scope)
         return [job_id for (job_id,) in rows]
 
     def take(
@@ -167,7 +172,7 @@ class Results:
 
     async def delete_all(self, scope: int | None = None) -> int:
         """Delete every result there is; return how many."""
-        (last,) = await self._reader.row(sql.LAST_ID)
+        (last,) = await self._lister.row(sql.LAST_ID)
         return sum([await self._delete_all(step, last, scope) for step in results_sql.DELETE_STEPS])
 
     async def _delete_all(self, statement: Statement, last: int, scope: int | None) -> int:

@@ -71,6 +71,7 @@ JOB: Final = Table(
     Column("account", Integer, nullable=False, server_default=text("0")),
     Column("depth", Integer, nullable=False, server_default=text("0")),
     Column("stored", Integer, nullable=False, server_default=text("0")),
+    Column("source", Text),
     sqlite_autoincrement=True,
     sqlite_strict=True,
 )

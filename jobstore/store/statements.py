@@ -15,7 +15,7 @@ from sqlalchemy import (
     update,
 )
 
-from jobstore.lifecycle import AWAITED, Event, Result, State
+from jobstore.lifecycle import Event, Result, State
 from jobstore.store import schema
 from jobstore.store.sqlite import Statement, blank, constant, listed, merged
 from jobstore.store.terms import (
@@ -72,6 +72,7 @@ SUBMIT: Final = Statement(
                 "follows",
                 "not_before",
                 "retries",
+                "source",
             }
         }
         | {"warnings": literal_column("0")}
@@ -136,13 +137,20 @@ USAGE: Final = Statement(
         schema.ACCOUNT_USAGE.c.account == bindparam("of_account")
     )
 )
-TAGGED: Final = Statement(
-    select(_job.id, _job.owner)
-    .where(_job.tag == bindparam("tag"), with_result(*AWAITED), in_scope)
+# A tag is its owner's, and stands for the newest of their jobs that has it.
+_tagged: Final = _job.tag == bindparam("tag")
+_newest_tagged: Final = (
+    select(_job.id, _job.result, _job.cancel_asked_at)
     .order_by(_job.id.desc())
     .limit(ONE)
     .offset(ZERO)
 )
+OWN_TAGGED: Final = Statement(
+    _newest_tagged.where(
+        _job.account == bindparam("account"), _job.owner == bindparam("owner"), _tagged
+    )
+)
+ANY_TAGGED: Final = Statement(_newest_tagged.where(_tagged))
 GET_REQUEST: Final = Statement(
     select(_request.headers, _request.secrets, _request.content).where(
         _request.job_id == bindparam("job_id")

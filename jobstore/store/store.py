@@ -135,7 +135,7 @@ class Store:
         self._upcoming = Upcoming()
         self.results = Results(
             writer,
-            reader,
+            history.searcher,
             glance,
             self._bodies,
             watchers=self._watchers,
@@ -207,12 +207,11 @@ class Store:
                 self._due.set(await self._writer.run(transitions.next_due))
                 await self._due.wait()
 
-    async def submit(self, submission: Submission, scope: int | None = None) -> int:
+    async def submit(self, submission: Submission) -> int:
         """Take a job in.
 
         Args:
             submission: what to run; its request's body is read here.
-            scope: among whose jobs its tag has to be the only one of its kind.
 
         Returns:
             the job's id, once the job is on the disk; if the same request came before under the
@@ -223,7 +222,7 @@ class Store:
             OwnerLimit: its owner has submitted as much as one may.
             TooDeep: it comes from a job, which comes from a job, and so on too often.
             BodyTooLarge: the request's body exceeds the limit.
-            TagTaken: another job has its tag.
+            TagTaken: an unended job of its owner has its tag.
             KeyReused: its key came before, with another request.
             StoreError: it could not be written.
         """
@@ -234,10 +233,10 @@ class Store:
         if self._bodies.is_small(body) and len(body) <= limit:
             if summed:
                 summed.update(body)
-            return await self._submit(submission, body, scope, summed)
+            return await self._submit(submission, body, summed)
         async with self._bodies.received(chunks(body), "request", limit, summed) as content:
             self._check_accepting()
-            return await self._submit(submission, content, scope, summed)
+            return await self._submit(submission, content, summed)
 
     async def submit_chain(self, submissions: Sequence[Submission]) -> list[int]:
         """Take jobs in of which each waits for the success of the one before it.
@@ -306,7 +305,6 @@ class Store:
         self,
         submission: Submission,
         content: Content,
-        scope: int | None,
         summed: idempotency.Digest | None,
     ) -> int:
         target = submission.target
@@ -334,7 +332,7 @@ class Store:
                 return known, False
             self._check_usage(tx, account)
             if submission.tag is not None:
-                transitions.check_tag(tx, submission.tag, scope)
+                transitions.check_tag(tx, submission)
             job_id = self._put(tx, submission, content, boot, depth)
             if keyed:
                 keys.keep(tx, submission, keyed, job_id)

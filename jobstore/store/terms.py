@@ -31,7 +31,7 @@ JOB_COLUMNS: Final = tuple(
     column
     for column in schema.JOB.columns
     if column.name
-    not in {"boot", "purgeable_at", "timeout", "replay", "retries", "depth", "stored"}
+    not in {"boot", "purgeable_at", "timeout", "replay", "retries", "depth", "stored", "source"}
 )
 
 

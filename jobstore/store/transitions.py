@@ -123,6 +123,7 @@ def submit(  # noqa: PLR0913, PLR0917 - what it takes to make a job
         follows=submission.follows,
         not_before=submission.not_before,
         retries=submission.retries,
+        source=submission.source,
     )
     headers, secrets = encode_headers(request.headers, secret)
     tx.execute(
@@ -275,13 +276,19 @@ def request_headers(tx: Transaction, job_id: int) -> Headers:
     return decode_headers(*tx.execute(results_sql.GET_HEADERS, job_id=job_id).fetchone())
 
 
-def check_tag(tx: Transaction, tag: str, scope: int | None) -> None:
-    """See to it that no other job has a tag.
+def check_tag(tx: Transaction, submission: Submission) -> None:
+    """Ensure that no unended job of the same owner has a submission's tag.
+
+    Of the jobs with one tag only the newest can go on, since this is asked before each. One whose
+    cancellation was asked for counts as ended: its client is told so already.
 
     Raises:
-        TagTaken: one has it, and its result may still be asked for.
+        TagTaken: one has it.
     """
-    if tx.execute(sql.TAGGED, tag=tag, scope=scope).fetchone():
+    tag, owner = submission.tag, writable(submission.owner)
+    assert tag is not None
+    row = tx.execute(sql.OWN_TAGGED, tag=tag, owner=owner, account=submission.account).fetchone()
+    if row is not None and row[1] == Result.NONE and row[2] is None:
         raise TagTaken(tag)
 
 

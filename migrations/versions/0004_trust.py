@@ -174,6 +174,10 @@ STATEMENTS: tuple[str, ...] = (
             WHERE account = old.account;
     END
     """,
+    # The newest job of an owner with a tag, which may be used again.
+    "CREATE INDEX job_tag_of_owner ON job (account, owner, tag) WHERE tag IS NOT NULL",
+    # The address that a job was submitted from.
+    "ALTER TABLE job ADD COLUMN source TEXT",
 )
 
 

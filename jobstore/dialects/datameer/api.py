@@ -8,6 +8,7 @@ import json
 import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
 from typing import Final, TypeAlias
@@ -232,11 +233,12 @@ class DatameerJobs:
     async def _runs(
         self, request: web.Request, texts: Sequence[str], trigger: Trigger
     ) -> list[Submission]:
-        identity = wire.changing(request)
+        identity, source = wire.changing(request), wire.source(request)
         found = {
             text: await self._configuration(text, identity.scope) for text in dict.fromkeys(texts)
         }
-        return [self._run(found[text], identity, trigger) for text in texts]
+        runs = [self._run(found[text], identity, trigger) for text in texts]
+        return [replace(run, source=source) for run in runs]
 
     def _run(self, definition: Definition, user: Identity, trigger: Trigger) -> Submission:
         target = self._router.owner(definition.draft.request.path).name

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from aiohttp import web
 
-from jobstore import __version__, wire
+from jobstore import __version__, clock, wire
 from jobstore.account import Identity
 from jobstore.dialects.kinetica import encodings, records, results
 from jobstore.dialects.kinetica.encodings import LARGEST, Encoding
@@ -46,15 +46,20 @@ from jobstore.targets.router import Router
 
 # How the paths of this API begin.
 OWN_PATHS: Final = re.compile(
-    r"/(?:create/job|get/job|admin/(?:show|alter)/jobs|show/system/(?:status|properties))(?:[?]|$)"
+    r"/(?:create/job|get/job|admin/(?:show|alter)/jobs|show/system/(?:status|properties))/?"
+    r"(?:[?]|$)"
 )
 
-# The version of Kinetica whose clients find here what they expect.
-_CORE_VERSION: Final = "7.2.3.0"
+# The version of Kinetica whose clients find here what they expect: of its five parts, the last is
+# the time of the build. The Java client parses all five, and refuses fewer.
+_CORE_VERSION: Final = "7.2.3.0.20240927185110"
 # All but what creates a job, which brings the job's own body with it, is small: in bytes.
 _LARGEST_QUESTION: Final = 2**20
 _MOST_ALTERED: Final = 10_000
 _MOST_SHOWN: Final = 10_000
+# Of how many of them the query is shown, and in how many bytes of a request it is looked for.
+_MOST_QUERIES: Final = 1000
+_LONGEST_QUERY: Final = 16 * 1024
 # From how many bytes on a request is taken apart in a thread, while others are answered.
 _LONG_WORK: Final = 2**20
 
@@ -128,13 +133,14 @@ class KineticaJobs:
             ),
         }
         for path, call in calls.items():
-            app.router.add_route("*", path, partial(_handle, call))
+            for spelled in (path, f"{path}/"):
+                app.router.add_route("*", spelled, partial(_handle, call))
 
     # --- submit ---------------------------------------------------------------------------------
 
     async def _create(self, exchange: Exchange) -> web.Response:
         identity = wire.changing(exchange.request)
-        tag = exchange.tag or uuid4().hex
+        tag = exchange.tag or _new_tag()
         once = exchange.flag("remove_job_on_complete")
         request, target = self._requested(exchange, *await _payload(exchange.asked))
         submission = Submission(
@@ -145,9 +151,12 @@ class KineticaJobs:
             account=identity.account,
             tag=tag,
             once=once,
+            source=wire.source(exchange.request),
         )
-        job_id = await self._store.submit(submission, identity.scope)
-        return exchange.answer({"job_id": job_id, "info": {"job_tag": tag}})
+        job_id = await self._store.submit(submission)
+        # What traces a job here, in the log and in its timeline, is its id.
+        info = {"job_tag": tag, "query_id": str(job_id)}
+        return exchange.answer({"job_id": job_id, "info": info})
 
     def _requested(
         self, exchange: Exchange, encoding: Encoding, body: bytes
@@ -168,7 +177,7 @@ class KineticaJobs:
         identity = exchange.request[wire.IDENTITY]
         tag, job_id = exchange.tag, exchange.asked["job_id"]
         if tag is not None:
-            job_id = await self._store.results.tagged(tag, identity.scope)
+            job_id = await self._tagged(tag, identity)
         reading = await self._store.results.read(job_id, identity.scope)
         job, headers, response = reading.job, reading.request_headers, reading.response
         _check_size(job, response)
@@ -187,10 +196,24 @@ class KineticaJobs:
 
     async def _show(self, exchange: Exchange) -> web.Response:
         shown = AWAITED if exchange.flag("show_async_jobs") else (Result.NONE,)
+        workers = exchange.flag("show_worker_info")
         scope = wire.scope(exchange.request)
-        jobs = await self._store.history.awaited(_MOST_SHOWN + 1, scope, shown)
-        info = {"has_more": "true"} if len(jobs) > _MOST_SHOWN else {}
-        return exchange.answer({**results.listed(jobs[-_MOST_SHOWN:]), "info": info})
+        found = await self._store.history.awaited(_MOST_SHOWN + 1, scope, shown)
+        jobs = found[-_MOST_SHOWN:]
+        info = {
+            "job_tag": results.tags(jobs),
+            "worker_info": "[]" if workers else "",  # there are no worker ranks
+            "has_more": "true" if len(found) > len(jobs) else "",
+        }
+        sources = await self._store.history.sources([job.id for job in jobs])
+        listed = results.listed(jobs, sources, await self._texts(jobs))
+        return exchange.answer({**listed, "info": {name: of for name, of in info.items() if of}})
+
+    async def _texts(self, jobs: Sequence[Job]) -> dict[int, str]:
+        """Read the queries of jobs that execute SQL, as far as they are short."""
+        ids = [job.id for job in jobs if results.is_query(job)]
+        beginnings = await self._store.history.beginnings(ids[-_MOST_QUERIES:], _LONGEST_QUERY)
+        return await asyncio.to_thread(results.queries, beginnings) if beginnings else {}
 
     # --- cancel ---------------------------------------------------------------------------------
 
@@ -201,19 +224,21 @@ class KineticaJobs:
             raise RequestInvalid("action: expected cancel")
         if len(ids) > _MOST_ALTERED:
             raise RequestInvalid(f"job_ids: expected at most {_MOST_ALTERED}")
-        meant = await self._meant(ids, exchange.tag, asker.scope)
+        meant = await self._meant(ids, exchange.tag, asker)
         status = await asyncio.gather(*(self._cancel(job_id, asker) for job_id in meant))
         return exchange.answer({"job_ids": meant, "action": action, "status": status, "info": {}})
 
-    async def _meant(self, ids: Sequence[int], tag: str | None, scope: int | None) -> list[int]:
-        """Return the ids with that of a tag; it is 0, which no job has, if no job has the tag."""
-        if tag is None:
-            return [*ids]
-        try:
-            tagged = await self._store.results.tagged(tag, scope)
-        except JobNotFound:
-            tagged = 0
-        return [*ids] if tagged in ids else [*ids, tagged]
+    async def _meant(self, ids: Sequence[int], tag: str | None, asker: Identity) -> list[int]:
+        """Return the ids, and that of a tag.
+
+        Raises:
+            JobNotFound: no job has the tag.
+        """
+        tagged = [] if tag is None else [await self._tagged(tag, asker)]
+        return [*ids, *(job_id for job_id in tagged if job_id not in ids)]
+
+    async def _tagged(self, tag: str, asker: Identity) -> int:
+        return await self._store.results.tagged(tag, asker)
 
     async def _cancel(self, job_id: int, asker: Identity) -> str:
         """Cancel a job, and say what that came to."""
@@ -286,6 +311,11 @@ async def _payload(asked: Record) -> tuple[Encoding, bytes]:
             return Encoding.AVRO, await asyncio.to_thread(encodings.decompress, asked["data"])
         case _:
             raise RequestInvalid("request_encoding: expected binary, json or snappy")
+
+
+def _new_tag() -> str:
+    """Make a tag that no other job has; one made later sorts behind, which suits an index."""
+    return f"{clock.now():016x}{uuid4().hex[:16]}"
 
 
 def _credentials(headers: Headers) -> Headers:

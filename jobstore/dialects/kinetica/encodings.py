@@ -216,6 +216,15 @@ def from_avro(form: Form, body: bytes) -> Record:
     return record
 
 
+def first_string(body: bytes) -> str | None:
+    """Read the string that a record begins with, of which no more may be there; None without it."""
+    try:
+        found = schemaless_reader(_Bounded(body), {"type": "string"}, None)  # type: ignore[arg-type] # it reads
+    except (EOFError, ValueError, OverflowError):
+        return None
+    return found if isinstance(found, str) else None
+
+
 def to_avro(form: Form, record: Record) -> bytes:
     """Write a record in Avro binary."""
     written = BytesIO()

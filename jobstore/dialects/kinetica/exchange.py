@@ -12,7 +12,8 @@ from jobstore.dialects.kinetica.encodings import Encoding
 from jobstore.dialects.kinetica.records import Form, Record, RequestInvalid
 from jobstore.message import Response
 
-_TAG: Final = re.compile(r"[A-Za-z0-9_-]{1,255}")
+# What a tag looks like.
+TAG: Final = re.compile(r"[A-Za-z0-9_-]{1,255}")
 _NO_HEADERS: Final[Mapping[str, str]] = {}
 _FLAGS: Final[Mapping[str, bool]] = {"true": True, "false": False}
 
@@ -41,7 +42,7 @@ class Exchange:
             RequestInvalid: it can be the tag of no job.
         """
         tag = self._options.get("job_tag")
-        if tag is not None and not _TAG.fullmatch(tag):
+        if tag is not None and not TAG.fullmatch(tag):
             raise RequestInvalid("job_tag: expected 1 to 255 letters, digits, _ and -")
         return tag
 
@@ -80,12 +81,10 @@ def refusal(
 ) -> web.Response:
     """Answer that nothing came of a request.
 
-    Never with 404 or 5xx: clients take these to mean that the whole cluster is down.
-
     Args:
         encoding: how the request came in.
         message: what was expected, or what happened.
-        status: the status code.
+        status: never 404 or 5xx: clients take these to mean that the whole cluster is down.
         headers: headers to add.
     """
     return _answer(status, encoding, encodings.refusal(encoding, message), headers)

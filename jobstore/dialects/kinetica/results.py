@@ -1,24 +1,28 @@
 """How a job stands, and what came of it, in Kinetica's words."""
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final, assert_never
 
 from jobstore.clock import SECOND
-from jobstore.dialects.kinetica.encodings import Encoding, from_avro, media_type
+from jobstore.dialects.kinetica.encodings import Encoding, first_string, from_avro, media_type
+from jobstore.dialects.kinetica.exchange import TAG
 from jobstore.dialects.kinetica.records import WRAPPER, Record, RequestInvalid
 from jobstore.job import Job
 from jobstore.lifecycle import State
 from jobstore.message import Headers, Response, header
+from jobstore.store.history import Beginning
 
 _RUNNING: Final = "RUNNING"
 _DONE: Final = "DONE"
 _ERROR: Final = "ERROR"
 _CANCELLED: Final = "CANCELLED"
 
-# How much of an answer is shown to say what went wrong, in characters.
+# How much of an answer is shown to say what went wrong, and of a query, in characters.
 _BEGINNING: Final = 200
+_SHOWN_QUERY: Final = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,10 +41,13 @@ class _Outcome:
 
 
 def word(job: Job) -> str:
-    """Return Kinetica's word for how a job stands, as far as its answer's status code tells."""
+    """Return Kinetica's word for how a job stands, as far as its answer's status code tells.
+
+    A job is cancelled from when that was asked for, as it is documented, and waits as it runs.
+    """
     match job.state:
         case State.QUEUED | State.RUNNING:
-            return _RUNNING
+            return _RUNNING if job.cancel_asked_at is None else _CANCELLED
         case State.DONE:
             return _DONE if job.succeeded else _ERROR
         case State.FAILED:
@@ -65,7 +72,7 @@ def described(job: Job, asked: Headers, response: Response | None, body: bytes) 
     return {
         "endpoint": job.path,
         "job_status": outcome.word,
-        "running": job.state is State.RUNNING,
+        "running": outcome.word == _RUNNING,  # clients wait as long as it is true
         "progress": 100 if done else int(job.progress or 0),
         "successful": done,
         **_encoded(outcome.record, asked),
@@ -74,20 +81,62 @@ def described(job: Job, asked: Headers, response: Response | None, body: bytes) 
     }
 
 
-def listed(jobs: list[Job]) -> dict[str, Any]:
-    """Describe jobs side by side, with empty strings for what is not kept of them."""
-    unknown = [""] * len(jobs)
+def listed(
+    jobs: Sequence[Job], sources: Mapping[int, str], queries: Mapping[int, str]
+) -> dict[str, Any]:
+    """Describe jobs side by side, with empty strings for what is not known of them.
+
+    Args:
+        jobs: the jobs.
+        sources: the addresses that they came from, by id.
+        queries: their queries, by id.
+    """
     return {
         "job_id": [job.id for job in jobs],
         "status": [word(job) for job in jobs],
         "endpoint_name": [job.path for job in jobs],
         "time_received": [job.submitted_at * 1000 // SECOND for job in jobs],
         "auth_id": [job.owner for job in jobs],
-        "source_ip": unknown,
-        "query_text": unknown,
-        "user_data": unknown,
-        "flags": unknown,
+        "source_ip": [sources.get(job.id, "") for job in jobs],
+        "query_text": [queries.get(job.id, "") for job in jobs],
+        "user_data": [""] * len(jobs),  # no call takes any
+        "flags": [_flags(job) for job in jobs],
     }
+
+
+def _flags(job: Job) -> str:
+    return "remove_job_on_complete" if job.once else ""
+
+
+def tags(jobs: Sequence[Job]) -> str:
+    """Give the tags of jobs, in their order and with commas between them: no tag here has one."""
+    return ",".join(job.tag if job.tag and TAG.fullmatch(job.tag) else "" for job in jobs)
+
+
+def is_query(job: Job) -> bool:
+    """Tell whether a job executes SQL."""
+    return job.path.partition("?")[0].rstrip("/") == "/execute/sql"
+
+
+def queries(beginnings: Mapping[int, Beginning]) -> dict[int, str]:
+    """Read the queries out of requests, as far as these are whole; see `is_query`."""
+    found = {job_id: _query(beginning) for job_id, beginning in beginnings.items()}
+    return {job_id: query[:_SHOWN_QUERY] for job_id, query in found.items() if query}
+
+
+def _query(beginning: Beginning) -> str | None:
+    """Return the first member of a request to execute SQL, which is its statement."""
+    if media_type(header(beginning.headers, "Content-Type")) == Encoding.AVRO:
+        return first_string(beginning.content)
+    try:
+        statement = json.loads(beginning.content)["statement"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return None
+    return _text_only(statement)
+
+
+def _text_only(value: object) -> str | None:
+    return value.encode(errors="replace").decode() if isinstance(value, str) else None
 
 
 def _encoded(record: bytes, asked: Headers) -> Record:

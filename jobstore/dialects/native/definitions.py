@@ -1,6 +1,7 @@
 """Definitions over HTTP, in our own words: JSON, and problem documents for what goes wrong."""
 
 import re
+from dataclasses import replace
 from typing import Any, Final
 
 from aiohttp import web
@@ -117,7 +118,7 @@ class Definitions:
         found = await self._found(definition, identity.scope)
         target = self._router.owner(found.draft.request.path).name
         run = found.run(target, Dialect.NATIVE, identity.name, Trigger.RESTAPI, identity.account)
-        return accepted(await self._store.submit(run))
+        return accepted(await self._store.submit(replace(run, source=wire.source(request))))
 
     async def _found(self, definition: str, scope: int | None) -> Definition:
         """Find a definition by its id or by its uuid."""

@@ -132,6 +132,7 @@ class Jobs:
         again = await self._again(job, kept.with_headers(without(kept.headers, lower)))
         if not asker.administers:
             again = replace(again, priority=max(0, again.priority))
+        again = replace(again, source=wire.source(request))
         return accepted(await self._store.submit(again), forgotten=forgotten)
 
     async def _again(self, job: Job, request: Request) -> Submission:

@@ -20,6 +20,7 @@ from jobstore.errors import QueryInvalid
 from jobstore.job import Trigger
 from jobstore.lifecycle import Result, State
 from jobstore.store import Store
+from jobstore.store.budget import Budget
 from jobstore.store.search import Search
 
 _PAGE: Final = 100
@@ -56,17 +57,28 @@ class Listing:
 
     Args:
         store: where they are.
+        budget: makes what tells how long the search for a page may take.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, budget: Callable[[], Budget] = Budget) -> None:
         self._store = store
+        self._budget = budget
 
     async def list(self, request: web.Request) -> web.Response:
-        """List a page; ``next`` is the cursor of the page behind it."""
+        """List a page; ``next`` is the cursor of the page behind it, also if nothing is on it."""
         page = read(request.query, wire.scope(request))
-        jobs = await self._store.history.page(page.search, page.limit, page.before)
-        after = _cursor(page.query, jobs[-1].id) if len(jobs) == page.limit else None
-        return web.json_response({"jobs": [words.written(job) for job in jobs], "next": after})
+        if page.search is None:
+            return web.json_response({"jobs": [], "next": None, "searched_to": None})
+        history, budget = self._store.history, self._budget()
+        found = await history.page(page.search, page.limit, page.before, budget)
+        last = found.searched_to
+        return web.json_response(
+            {
+                "jobs": [words.written(job) for job in found.jobs],
+                "next": None if last is None else _cursor(page.query, last),
+                "searched_to": last,
+            }
+        )
 
 
 def read(query: MultiMapping[str], scope: int | None) -> Page:

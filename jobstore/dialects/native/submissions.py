@@ -1,6 +1,7 @@
 """A job as its client writes it, in JSON."""
 
 import re
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, ClassVar, Final
 
@@ -125,8 +126,10 @@ class Submissions:
         identity = wire.changing(request)
         header = idempotency.key_of(request.headers.getall(idempotency.HEADER, ()))
         written = await json_of(request, _LARGEST)
-        submission = self._submission(written, header, identity)
-        return accepted(await self._store.submit(submission, identity.scope))
+        submission = replace(
+            self._submission(written, header, identity), source=wire.source(request)
+        )
+        return accepted(await self._store.submit(submission))
 
     def _submission(self, written: object, header: str | None, identity: Identity) -> Submission:
         try:

@@ -1,0 +1,48 @@
+"""What Kinetica's clients are told where none of the calls can answer them."""
+
+from typing import Final
+
+from aiohttp import web
+
+from jobstore import wire
+from jobstore.dialects.kinetica.encodings import Encoding, encoding_of, media_type
+from jobstore.dialects.kinetica.exchange import refusal
+from jobstore.dialects.kinetica.records import RequestInvalid
+
+# How the user agent of Kinetica's own clients begins, if they have one.
+_USER_AGENT: Final = "kinetica-api"
+_BINARY: Final = frozenset({Encoding.AVRO, Encoding.SNAPPY})
+
+
+def unauthorized(request: web.BaseRequest) -> web.Response:
+    """Ask for credentials: the clients look at the status code, and people at the message."""
+    answer = refusal(_encoding(request), "not authorized to execute this request", status=401)
+    answer.headers["WWW-Authenticate"] = wire.CHALLENGE
+    return answer
+
+
+def no_such_endpoint(request: web.BaseRequest) -> web.Response | None:
+    """Refuse a call that nobody answers; None if it is not one of Kinetica's clients that asks.
+
+    To 404, a client would look for another cluster.
+    """
+    if not _is_client(request):
+        return None
+    return refusal(_encoding(request), f"unknown endpoint {request.path[:200]}")
+
+
+def _is_client(request: web.BaseRequest) -> bool:
+    """Tell whether a client of Kinetica asks: it says so, or sends and awaits the same bytes."""
+    if request.method != "POST":
+        return False
+    if _USER_AGENT in request.headers.get("User-Agent", "").lower():
+        return True
+    sent = media_type(request.headers.get("Content-Type"))
+    return sent in _BINARY and media_type(request.headers.get("Accept")) == sent
+
+
+def _encoding(request: web.BaseRequest) -> Encoding:
+    try:
+        return encoding_of(request.headers.get("Content-Type"))
+    except RequestInvalid:
+        return Encoding.JSON

@@ -1,0 +1,230 @@
+"""A search takes no longer than its budget, gets on all the same, and keeps nobody waiting."""
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+from sqlalchemy import text
+
+from jobstore import wire
+from jobstore.account import Identity
+from jobstore.dialects.native.listing import Listing
+from jobstore.store import sqlite
+from jobstore.store.budget import Budget, TimeIsUp, rows_within
+from jobstore.store.history import FIRST, WIDEST, Page
+from jobstore.store.search import Search
+from jobstore.store.sqlite import Connection, Statement
+from jobstore.store.transitions import LARGEST_ID
+from tests.stock import Stock, stocking
+from tests.stores import START
+
+ENDLESS: Final = Statement(
+    text("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n")
+)
+ONE_ROW: Final = Statement(text("SELECT 1"))
+
+
+class Hurry:
+    """A clock on which a tenth of a second passes between two looks at it."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        """Tell the time, and let some pass."""
+        self.now += 0.1
+        return self.now
+
+
+def hurried() -> Budget:
+    """Give a budget that lasts for a few steps."""
+    return Budget(clock=Hurry())
+
+
+def spent() -> Budget:
+    """Give a budget that lasts for the first step only."""
+    return Budget(seconds=0.0)
+
+
+@pytest.fixture
+async def stock(store_path: Path) -> AsyncIterator[Stock]:
+    """Give a store that its server owns."""
+    async with stocking(store_path) as stock:
+        yield stock
+
+
+async def filled(stock: Stock, store_path: Path, jobs: int, every: int) -> list[int]:
+    """Put many jobs of bob's in; each so many-th is alice's, whose ids are given, newest first."""
+    await stock.queued(owner="bob")
+    with closing(sqlite3.connect(store_path)) as file, file:
+        names = [name for _, name, *_ in file.execute("PRAGMA table_info(job)") if name != "id"]
+        columns = ", ".join(f'"{name}"' for name in names)
+        file.execute(
+            f"WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < {jobs})"  # noqa: S608 - our own words
+            f" INSERT INTO job ({columns}) SELECT {columns} FROM job, n WHERE id = 1"
+        )
+        file.execute("UPDATE job SET owner = 'alice' WHERE id % ? = 0", [every])
+    return [job_id for job_id in range(jobs, 0, -1) if job_id % every == 0]
+
+
+async def all_pages(
+    stock: Stock, search: Search, limit: int, budget: Callable[[], Budget]
+) -> list[Page]:
+    """Turn the pages of a search over until there is no next one."""
+    pages, before = list[Page](), LARGEST_ID
+    while True:
+        page = await stock.store.history.page(search, limit, before, budget())
+        pages.append(page)
+        if page.searched_to is None:
+            return pages
+        assert page.searched_to < before
+        before = page.searched_to
+
+
+@pytest.mark.parametrize("budget", [hurried, spent])
+@pytest.mark.parametrize("since", [None, START])
+async def test_a_search_that_finds_nothing_comes_back_soon_and_goes_on_to_the_end(
+    stock: Stock, store_path: Path, budget: Callable[[], Budget], since: int | None
+) -> None:
+    await filled(stock, store_path, 20 * FIRST, every=10**9)
+    pages = await all_pages(stock, Search(owner="nobody", since=since), 100, budget)
+    assert [page.jobs for page in pages] == [[]] * len(pages)
+    assert 2 < len(pages) <= 21
+
+
+@pytest.mark.parametrize("budget", [Budget, hurried, spent])
+@pytest.mark.parametrize("limit", [1, 7, 1000])
+@pytest.mark.parametrize("since", [None, START])
+async def test_however_a_search_is_cut_into_pages_it_finds_each_job_once(
+    stock: Stock, store_path: Path, budget: Callable[[], Budget], limit: int, since: int | None
+) -> None:
+    alices = await filled(stock, store_path, 10 * FIRST, every=97)
+    pages = await all_pages(stock, Search(owner="alice", since=since), limit, budget)
+    assert [job.id for page in pages for job in page.jobs] == alices
+    assert max(len(page.jobs) for page in pages) <= limit
+
+
+async def test_jobs_that_are_purged_between_two_pages_leave_no_gap(
+    stock: Stock, store_path: Path
+) -> None:
+    alices = await filled(stock, store_path, 10 * FIRST, every=97)
+    first = await stock.store.history.page(Search(owner="alice"), 100, LARGEST_ID, spent())
+    assert first.searched_to is not None
+    with closing(sqlite3.connect(store_path)) as file, file:
+        file.execute("DELETE FROM job WHERE id > ? AND owner = 'bob'", [first.searched_to - 500])
+    found = [job.id for job in first.jobs]
+    before: int | None = first.searched_to
+    while before is not None:
+        page = await stock.store.history.page(Search(owner="alice"), 100, before, spent())
+        found += [job.id for job in page.jobs]
+        before = page.searched_to
+    assert found == alices
+
+
+async def test_a_search_with_time_looks_at_more_and_more_at_once(
+    stock: Stock, store_path: Path
+) -> None:
+    await filled(stock, store_path, 3 * WIDEST, every=10**9)
+    looks = Hurry()
+    # So much time that only the number of steps tells how far it gets.
+    budget = Budget(seconds=3600.0, clock=looks)
+    page = await stock.store.history.page(Search(owner="nobody"), 100, LARGEST_ID, budget)
+    assert (page.jobs, page.searched_to) == ([], None)
+    assert looks.now < 3.0
+
+
+# --- over the wire ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def listing(stock: Stock) -> AsyncIterator[TestClient[web.Request, web.Application]]:
+    """Give a client of the list alone, whose budget lasts for the first step."""
+
+    @web.middleware
+    async def known(request: web.Request, handler: Any) -> Any:
+        request[wire.IDENTITY] = Identity(name="")
+        return await handler(request)
+
+    app = web.Application(middlewares=[known])
+    app.router.add_get("/_jobs", Listing(stock.store, spent).list)
+    async with TestClient(TestServer(app)) as client:
+        yield client
+
+
+async def test_a_page_may_be_empty_and_still_have_a_next_one(
+    stock: Stock, store_path: Path, listing: TestClient[web.Request, web.Application]
+) -> None:
+    alices = await filled(stock, store_path, 5 * FIRST, every=5 * FIRST - 1)
+    query, pages = {"owner": "alice", "limit": "10"}, []
+    while True:
+        answer = await listing.get("/_jobs", params=query)
+        pages.append(json.loads(await answer.read()))
+        if pages[-1]["next"] is None:
+            break
+        query["cursor"] = pages[-1]["next"]
+    assert [job["id"] for page in pages for job in page["jobs"]] == alices
+    assert [page["searched_to"] for page in pages] == [
+        *(5 * FIRST - looked + 1 for looked in range(FIRST, 5 * FIRST, FIRST)),
+        None,
+    ]
+    assert pages[2]["jobs"] == []
+
+
+# --- nobody waits -------------------------------------------------------------------------------
+
+
+async def test_who_knows_what_to_read_does_not_wait_for_a_search(stock: Stock) -> None:
+    job_id = await stock.done("/a")
+    searching = asyncio.create_task(rows_within(stock.store.history.searcher, None, ENDLESS))
+    await asyncio.sleep(0)
+    assert (await stock.store.history.job(job_id)).path == "/a"
+    assert await stock.store.history.timeline(job_id)
+    assert (await stock.store.results.read(job_id)).response is not None
+    await stock.fetch(job_id)
+    assert await stock.store.definitions.page(0, 10) == []
+    searching.cancel()
+    await asyncio.wait([searching])
+
+
+@pytest.fixture
+async def connection(stock: Stock, store_path: Path) -> AsyncIterator[Connection]:
+    """Give a connection for reading."""
+    del stock  # it has made the store
+    async with sqlite.reader(store_path) as connection:
+        yield connection
+
+
+async def test_a_statement_is_stopped_when_its_time_is_over(connection: Connection) -> None:
+    with pytest.raises(TimeIsUp):
+        await rows_within(connection, 0.01, ENDLESS)
+    assert await rows_within(connection, None, ONE_ROW) == [(1,)]
+
+
+async def test_a_statement_is_stopped_when_whoever_asked_has_left(connection: Connection) -> None:
+    asking = asyncio.create_task(rows_within(connection, None, ENDLESS))
+    await asyncio.sleep(0)
+    asking.cancel()
+    await asyncio.wait([asking])
+    assert await connection.rows(ONE_ROW) == [(1,)]
+
+
+async def test_only_the_statement_whose_time_is_over_is_stopped(connection: Connection) -> None:
+    endless = asyncio.create_task(rows_within(connection, None, ENDLESS))
+    await asyncio.sleep(0)
+    # It is over while this one waits for the other, which goes on.
+    behind = asyncio.create_task(rows_within(connection, 0.0, ONE_ROW))
+    last = asyncio.create_task(rows_within(connection, None, ONE_ROW))
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert not endless.done()
+    endless.cancel()
+    with pytest.raises(TimeIsUp):
+        await behind
+    assert await last == [(1,)]
