@@ -64,6 +64,7 @@ def setup(app: web.Application, store: str | Path = "jobs.db", **sections: Any) 
     app.middlewares.insert(0, jobs.middleware)
     app.cleanup_ctx.append(jobs.lifetime)
     app.on_shutdown.append(jobs.dismiss)
+    app.on_response_prepare.append(wire.before_head)
     return jobs
 
 
@@ -233,7 +234,7 @@ class Jobs:
         stack.push_async_callback(access.close)
         apis = apis_of(config, store, router)
         front = application_of(apis)
-        front.on_response_prepare.append(wire.as_given)
+        front.on_response_prepare.append(wire.before_head)
         await served(stack, front)
         own = await own_route(stack, config, apis, access)
         assert own.pattern is not None

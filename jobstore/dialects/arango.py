@@ -179,7 +179,8 @@ class ArangoJobs:
             if header(response.headers, ASYNC_ID):
                 # The job has itself fetched a result, whose id is not this one's.
                 response = replace(response, headers=without(response.headers, (ASYNC_ID,)))
-            return await wire.deliver(request, response, ((ASYNC_ID, str(job_id)), *applied))
+            extra = ((ASYNC_ID, str(job_id)), *applied)
+            return await wire.deliver(request, response, extra, explicit=True)
 
 
 class _BadParameterError(Exception):
@@ -270,4 +271,5 @@ def _compact(value: object) -> bytes:
 
 
 def _empty(status: int, headers: Mapping[str, str] = _NO_HEADERS) -> web.Response:
-    return web.Response(status=status, headers={"Content-Type": _TEXT, **headers})
+    answer = web.Response(status=status, headers={"Content-Type": _TEXT, **headers})
+    return wire.explicitly_empty(answer) if status == HTTPStatus.NO_CONTENT else answer
