@@ -154,7 +154,7 @@ async def test_a_running_job_is_told_as_running(server: Server, gated: Client) -
         "job-execution-id": execution,
         "job-status": "RUNNING",
         "start-time": in_berlin(started),
-        "estimate-time": None,
+        "estimate-time": "0s",
         "job-progress": "0",
     }
 

@@ -237,9 +237,9 @@ class DatameerJobs:
             return None
         return await self._store.history.definition_name(job.definition)
 
-    async def _seconds_left(self, job: Job) -> float | None:
+    async def _seconds_left(self, job: Job) -> float:
         if job.state is not State.RUNNING or job.started_at is None:
-            return None
+            return 0.0
         elapsed = max(0, self._clock() - job.started_at) / SECOND
         usual = await self._store.history.usual_duration(job)
         return words.seconds_left(elapsed, usual, job.progress)
@@ -296,8 +296,11 @@ def _failure(status: int, reason: str, headers: Mapping[str, str] = _NO_HEADERS)
 def _json(
     value: object, status: int = 200, headers: Mapping[str, str] = _NO_HEADERS
 ) -> web.Response:
-    """Answer with JSON, in ASCII: its content type has no charset, as some clients compare it."""
-    body = json.dumps(value).encode()
+    """Answer with JSON, a member a line, as the documentation prints it: scripts cut it with grep.
+
+    It is ASCII: the content type has no charset, as some clients compare it.
+    """
+    body = json.dumps(value, indent=2).encode()
     return web.Response(
         status=status, body=body, headers={"Content-Type": "application/json", **headers}
     )
