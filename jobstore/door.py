@@ -1,6 +1,5 @@
 """The front door: who asks, and whether it is for a job, for an API of ours, or for a target."""
 
-import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeAlias
 
@@ -9,6 +8,7 @@ from aiohttp import web
 from jobstore import wire
 from jobstore.access import Access
 from jobstore.capture import Capture
+from jobstore.targets.router import Claim
 
 Answering: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -22,14 +22,14 @@ class Door:
     Args:
         access: who is let in.
         capture: makes jobs of requests, and sends on what is for a target.
-        apis: who answers which of our own paths; the first whose pattern matches.
+        apis: who answers which of our own calls; the first that claims it.
     """
 
     def __init__(
         self,
         access: Access,
         capture: Capture,
-        apis: Sequence[tuple[re.Pattern[str], Answering]],
+        apis: Sequence[tuple[Claim, Answering]],
     ) -> None:
         self._access = access
         self._capture = capture
@@ -55,7 +55,7 @@ class Door:
         if submitted is not None:
             return submitted
         path = wire.path_of(request)
-        for pattern, answer in self._apis:
-            if pattern.match(path):
+        for claim, answer in self._apis:
+            if claim.covers(request.method, path):
                 return answer(request)
         return self._capture.relayed(request)

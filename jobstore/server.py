@@ -19,7 +19,7 @@ from typing import Any
 from aiohttp import web
 
 from jobstore import clock
-from jobstore.access import Access
+from jobstore.access import Access, Refuse
 from jobstore.assembly import (
     SERVING,
     SHUTDOWN_SECONDS,
@@ -28,6 +28,7 @@ from jobstore.assembly import (
     background,
     in_process,
     own_route,
+    refusing,
     retention_of,
     route_of,
     running,
@@ -139,18 +140,18 @@ async def serving(config: Config) -> AsyncIterator[Server]:
         store = await stack.enter_async_context(
             owned_store(config.store.path, store_limits(config))
         )
-        access = _access(config, store, listening)
+        router = Router()
+        apis = apis_of(config, store, router, config.dialects)
+        headers = (ArangoHeader(), PreferHeader(store))
+        access = _access(config, store, listening, refusing(apis, headers))
         stack.push_async_callback(access.close)
-        router = Router([await _route(stack, config, section) for section in config.targets])
-        apis = apis_of(config, store, router)
+        router.add(*[await _route(stack, config, section) for section in config.targets])
         router.add(await own_route(stack, config, apis, access))
         executor = Executor(store, router, config.executor.max_attempts)
         janitor = Janitor(store, retention_of(config), clock.now)
         scheduler = Scheduler(store, router)
         await stack.enter_async_context(background(store, executor, scheduler, janitor))
-        capture = Capture(
-            store, router, (ArangoHeader(), PreferHeader(store)), int(config.capture.body_limit)
-        )
+        capture = Capture(store, router, headers, int(config.capture.body_limit))
         door = Door(access, capture, await answering(stack, apis))
         runner = web.ServerRunner(door.server(**SERVING), shutdown_timeout=SHUTDOWN_SECONDS)
         await stack.enter_async_context(running(runner))
@@ -159,7 +160,7 @@ async def serving(config: Config) -> AsyncIterator[Server]:
         yield Server(_url(listening), store, executor, config.executor.drain)
 
 
-def _access(config: Config, store: Store, listening: socket.socket) -> Access:
+def _access(config: Config, store: Store, listening: socket.socket, refuse: Refuse) -> Access:
     """Decide who is let in.
 
     Raises:
@@ -169,7 +170,7 @@ def _access(config: Config, store: Store, listening: socket.socket) -> Access:
     anonymous = loopback or config.server.open
     if not anonymous and not store.accounts.roll().accounts:
         raise NotOpen(config.server.host)
-    return Access(store.accounts, anonymous=anonymous)
+    return Access(store.accounts, anonymous=anonymous, refuse=refuse)
 
 
 @contextmanager

@@ -14,7 +14,14 @@ from aiohttp.http import HttpVersion11, RawRequestMessage
 from multidict import CIMultiDict
 
 from jobstore.account import Identity
-from jobstore.errors import BodyBroken, BodyTooLarge, Forbidden, JobstoreError
+from jobstore.errors import (
+    BodyBroken,
+    BodyTooLarge,
+    Forbidden,
+    JobstoreError,
+    TooManyLogins,
+    Unauthorized,
+)
 from jobstore.message import (
     Body,
     Headers,
@@ -268,16 +275,19 @@ def problem(status: int, detail: str, headers: Headers = ()) -> web.Response:
     )
 
 
-def unauthorized() -> web.Response:
-    """Ask for credentials, in words that the clients of every dialect read.
+def refused(_: web.Request, error: JobstoreError) -> web.Response:
+    """Answer that whoever sends a request is not let in, where no dialect has words for it.
 
-    The error number is that of ArangoDB's errors.dat for "forbidden".
+    Credentials are asked for in words that most clients read. The error number is that of
+    ArangoDB's errors.dat for "forbidden".
     """
-    detail = "not authorized to execute this request"
+    detail = str(error)
+    if not isinstance(error, Unauthorized):
+        status = 429 if isinstance(error, TooManyLogins) else 503
+        return problem(status, detail, (("Retry-After", "1"),))
     document = {"type": "about:blank", "title": "Unauthorized", "status": 401, "detail": detail}
     arango = {"error": True, "code": 401, "errorNum": 11, "errorMessage": detail}
-    challenge = {"WWW-Authenticate": 'Basic realm="jobstore", charset="UTF-8", Bearer'}
-    return web.json_response({**document, **arango}, status=401, headers=challenge)
+    return web.json_response({**document, **arango}, status=401)
 
 
 def explicitly_empty(response: R) -> R:

@@ -1,4 +1,4 @@
-"""How Datameer's answers are laid out: a member a line, since people's scripts cut them with egrep."""
+"""How Datameer's answers are laid out: a member a line, since scripts cut them with egrep."""
 
 import subprocess
 
@@ -7,7 +7,8 @@ from aiohttp import ClientSession
 
 from tests.client import Client
 from tests.conftest import Serve
-from tests.test_datameer import ACTIVE, DETAILS, HISTORY, RUN, STATUS, begun, defined, ran, report
+from tests.test_datameer import ACTIVE, DETAILS, HISTORY, RUN, STATUS, begun, ran, report
+from tests.test_definitions import defined
 
 DOCUMENTED = ["counters", "failureCount", "jobStatus", "startTime", "stopTime", "successCount"]
 

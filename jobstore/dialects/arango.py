@@ -20,6 +20,7 @@ from multidict import MultiMapping
 from jobstore import prefer, wire
 from jobstore.clock import SECOND
 from jobstore.errors import (
+    AccountsUnavailable,
     BodyBroken,
     BodyTooLarge,
     Forbidden,
@@ -31,19 +32,22 @@ from jobstore.errors import (
     NoTarget,
     StoreBusy,
     StoreFull,
+    TooManyLogins,
+    Unauthorized,
 )
 from jobstore.job import Dialect, Job
 from jobstore.lifecycle import Result, State
 from jobstore.message import Headers, Response, header, without
 from jobstore.store import Delivery, Store
+from jobstore.targets.router import Claim
 
 ASYNC: Final = "x-arango-async"
 ASYNC_ID: Final = "x-arango-async-id"
 
 log = logging.getLogger(__name__)
 
-# How the paths of this API begin.
-OWN_PATHS: Final = re.compile(r"(?:/_db/[^/?]+)?/_(?:api|admin)/job(?:[/?]|$)")
+# All that is below these paths, with any method: what is no call is refused here.
+CLAIMS: Final = (Claim(re.compile(r"(?:/_db/[^/?]+)?/_(?:api|admin)/job(?:[/?]|$)")),)
 _BEGINNING: Final = re.compile(r"(?:/_db/[^/]+)?/_(?:api|admin)/job/?")
 
 _WANTED: Final[Mapping[str | None, bool]] = {"store": True, "true": False}
@@ -67,8 +71,12 @@ _ERRORS: Final[Mapping[type[JobstoreError], tuple[int, int, str | None]]] = {
     NoTarget: (404, 404, None),
     JobNotFound: (404, 404, "not found"),
     Forbidden: (403, 11, "forbidden"),
+    Unauthorized: (401, 11, "not authorized to execute this request"),
+    TooManyLogins: (429, 429, None),
+    AccountsUnavailable: (503, 4, None),
 }
 _RETRY_AFTER: Final = {"Retry-After": "1"}
+_LATER: Final = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 _NO_HEADERS: Final[Mapping[str, str]] = {}
 _CANCELED: Final = 21
 _INTERNAL: Final = 4
@@ -132,8 +140,7 @@ class ArangoJobs:
             return _refusal(error)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        parts = [part for part in _BEGINNING.sub("", request.path, 1).split("/") if part]
-        match request.method, parts:
+        match request.method, _parts(request):
             case "PUT", [job_id]:
                 return await self._fetch(request, _existing(job_id))
             case "PUT", [job_id, "cancel"]:
@@ -185,6 +192,15 @@ class ArangoJobs:
 
 class _BadParameterError(Exception):
     """A part of the request is missing or cannot be read."""
+
+
+def _parts(request: web.Request) -> list[str]:
+    """Split what follows the API's own path, as ArangoDB's RestHandlerFactory does.
+
+    One slash at the end makes no difference; any other one has an empty part before it.
+    """
+    *parts, last = _BEGINNING.sub("", request.path, 1).split("/")
+    return [*parts, last] if last else parts
 
 
 def _existing(text: str) -> int:
@@ -243,6 +259,11 @@ def _kept(content_type: str, status: int, body: Mapping[str, object]) -> Respons
     return Response(status=status, headers=headers, body=_compact(body))
 
 
+def refused(_: web.Request, error: JobstoreError) -> web.Response:
+    """Answer that whoever sends a request is not let in."""
+    return _refusal(error)
+
+
 def _refusal(error: JobstoreError) -> web.Response:
     for kind, (status, number, message) in _ERRORS.items():
         if isinstance(error, kind):
@@ -252,7 +273,7 @@ def _refusal(error: JobstoreError) -> web.Response:
 
 
 def _error(status: int, number: int, message: str) -> web.Response:
-    headers = _RETRY_AFTER if status == HTTPStatus.SERVICE_UNAVAILABLE else {}
+    headers = _RETRY_AFTER if status in _LATER else {}
     return _json(status, _error_body(status, number, message), headers)
 
 

@@ -20,6 +20,7 @@ from jobstore.clock import SECOND, Clock, now
 from jobstore.definition import Definition, Key, normal_path
 from jobstore.dialects.datameer import words
 from jobstore.errors import (
+    AccountsUnavailable,
     BodyTooLarge,
     DefinitionNotFound,
     Forbidden,
@@ -29,18 +30,33 @@ from jobstore.errors import (
     NoTarget,
     StoreBusy,
     StoreFull,
+    TooManyLogins,
+    Unauthorized,
 )
 from jobstore.job import Dialect, Job, Submission, Trigger
 from jobstore.lifecycle import ENDED, State
 from jobstore.store import Store
-from jobstore.targets.router import Router
+from jobstore.targets.router import Claim, Router
 
-# The paths of this API.
-OWN_PATHS: Final = re.compile(
-    r"/(?:rest/(?:job-configuration/(?:job-status|job-history)/[^/?]+"
-    r"|job-execution(?:/|/sequential|/(?:job-details|job-kill)/[^/?]+)?"
-    r"|jobs/list-running|(?:data|workbook|import-job|export-job)/[^/?]+)"
-    r"|api/job-execution/[^?]+/status)(?:[?]|$)"
+# What is asked, what is started and stopped, and what is deleted: other methods, and paths that
+# only look alike, are not ours. A slash at the end makes no difference, as in JAX-RS.
+CLAIMS: Final = (
+    Claim(
+        re.compile(
+            r"/(?:rest/(?:job-configuration/(?:job-status|job-history)/[^/?]+"
+            r"|job-execution/job-details/[^/?]+|jobs/list-running)"
+            r"|api/job-execution/[^?]+/status)/?(?:[?]|$)"
+        ),
+        frozenset({"GET", "HEAD"}),
+    ),
+    Claim(
+        re.compile(r"/rest/job-execution(?:/sequential|/job-kill/[^/?]+)?/?(?:[?]|$)"),
+        frozenset({"POST"}),
+    ),
+    Claim(
+        re.compile(r"/rest/(?:data|workbook|import-job|export-job)/[^/?]+/?(?:[?]|$)"),
+        frozenset({"DELETE"}),
+    ),
 )
 
 log = logging.getLogger(__name__)
@@ -54,6 +70,9 @@ _STATUS: Final[Mapping[type[JobstoreError], int]] = {
     BodyTooLarge: 413,
     NoTarget: 404,
     Forbidden: 403,
+    Unauthorized: 401,
+    TooManyLogins: 429,
+    AccountsUnavailable: 503,
 }
 _NO_HEADERS: Final[Mapping[str, str]] = {}
 _NO_FILE: Final = "File doesn't exist or isn't accessible with current permissions"
@@ -86,24 +105,27 @@ class DatameerJobs:
     def add_routes(self, app: web.Application) -> None:
         """Let an application answer them."""
         one = "/{id:[^/]+}"
-        delete_definition = {"DELETE": self.delete_definition}
-        calls: dict[str, Mapping[str, _Call]] = {
-            "/rest/job-configuration/job-status" + one: {"GET": self.status},
-            r"/api/job-execution/{reference:[\s\S]+}/status": {"GET": self.status_v2},
-            "/rest/job-configuration/job-history" + one: {"GET": self.history},
-            "/rest/job-execution/job-details" + one: {"GET": self.details},
-            "/rest/jobs/list-running": {"GET": self.active},
-            "/rest/job-execution": {"POST": self.trigger},
-            "/rest/job-execution/": {"POST": self.trigger},
-            "/rest/job-execution/sequential": {"POST": self.trigger_sequence},
-            "/rest/job-execution/job-kill" + one: {"POST": self.stop},
-            "/rest/data" + one: {"DELETE": self.delete},
-            "/rest/workbook" + one: delete_definition,
-            "/rest/import-job" + one: delete_definition,
-            "/rest/export-job" + one: delete_definition,
+        asked: dict[str, _Call] = {
+            "/rest/job-configuration/job-status" + one: self.status,
+            r"/api/job-execution/{reference:[\s\S]+}/status": self.status_v2,
+            "/rest/job-configuration/job-history" + one: self.history,
+            "/rest/job-execution/job-details" + one: self.details,
+            "/rest/jobs/list-running": self.active,
         }
-        for path, by_method in calls.items():
-            app.router.add_route("*", path, partial(_answered, by_method))
+        done: dict[str, _Call] = {
+            "/rest/job-execution": self.trigger,
+            "/rest/job-execution/sequential": self.trigger_sequence,
+            "/rest/job-execution/job-kill" + one: self.stop,
+        }
+        deleted: dict[str, _Call] = {
+            "/rest/data" + one: self.delete,
+            "/rest/workbook" + one: self.delete_definition,
+            "/rest/import-job" + one: self.delete_definition,
+            "/rest/export-job" + one: self.delete_definition,
+        }
+        for method, calls in (("GET", asked), ("HEAD", asked), ("POST", done), ("DELETE", deleted)):
+            for path, call in calls.items():
+                app.router.add_route(method, path + "{slash:/?}", partial(_answered, call))
 
     # --- what is asked --------------------------------------------------------------------------
 
@@ -228,7 +250,8 @@ class DatameerJobs:
         return [self._run(found[text], identity.name, trigger) for text in texts]
 
     def _run(self, definition: Definition, user: str, trigger: Trigger) -> Submission:
-        target = self._router.owner(definition.draft.request.path).name
+        asked = definition.draft.request
+        target = self._router.owner(asked.method, asked.path).name
         return definition.run(target, Dialect.DATAMEER, user, trigger)
 
     async def _name(self, job: Job) -> str | None:
@@ -257,14 +280,15 @@ class _NoFileError(Exception):
     """There is no such file, or none that whoever asks may see."""
 
 
-async def _answered(calls: Mapping[str, _Call], request: web.Request) -> web.Response:
-    """Answer a request by the call for its method, or say why not."""
-    method = "GET" if request.method == "HEAD" else request.method
-    if method not in calls:
-        allowed = ", ".join(calls)
-        return _failure(405, f"expected the method {allowed}", {"Allow": allowed})
+def refused(_: web.Request, error: JobstoreError) -> web.Response:
+    """Answer that whoever sends a request is not let in."""
+    return _refusal(error)
+
+
+async def _answered(call: _Call, request: web.Request) -> web.Response:
+    """Answer a request by a call, or say why not."""
     try:
-        return await calls[method](request)
+        return await call(request)
     except _BadParameterError as error:
         return _failure(400, str(error))
     except _RefusedError as error:
@@ -283,8 +307,8 @@ def _refusal(error: JobstoreError) -> web.Response:
             return _failure(404, f"no job execution {reference}")
     for kind, status in _STATUS.items():
         if isinstance(error, kind):
-            unavailable = status == HTTPStatus.SERVICE_UNAVAILABLE
-            return _failure(status, str(error), {"Retry-After": "1"} if unavailable else {})
+            later = status in {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
+            return _failure(status, str(error), {"Retry-After": "1"} if later else {})
     log.error("%s", error, extra={"action": "answer"})
     return _failure(500, "internal error")
 

@@ -135,7 +135,7 @@ class Jobs:
         timeout, replay, retries = await self._store.history.terms(job.id)
         return Submission(
             request=request,
-            target=self._router.owner(request.path).name,
+            target=self._router.owner(request.method, request.path).name,
             dialect=Dialect.NATIVE,
             owner=job.owner,
             wanted=job.result is not Result.UNWANTED,

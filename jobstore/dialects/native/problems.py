@@ -1,14 +1,14 @@
 """What goes wrong, as problem documents: RFC 9457."""
 
-import json
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias
 
 from aiohttp import web
 
-from jobstore import wire
+from jobstore import json_text, wire
 from jobstore.errors import (
+    AccountsUnavailable,
     BodyBroken,
     BodyTooLarge,
     DefinitionExists,
@@ -28,6 +28,8 @@ from jobstore.errors import (
     StoreFull,
     SubmissionInvalid,
     TagTaken,
+    TooManyLogins,
+    Unauthorized,
     WrongState,
 )
 
@@ -39,6 +41,7 @@ _STATUS: Final[dict[type[JobstoreError], int]] = {
     QueryInvalid: 400,
     KeyInvalid: 400,
     BodyBroken: 400,
+    Unauthorized: 401,
     Forbidden: 403,
     NoTarget: 404,
     JobNotFound: 404,
@@ -50,6 +53,8 @@ _STATUS: Final[dict[type[JobstoreError], int]] = {
     JobGone: 410,
     BodyTooLarge: 413,
     KeyReused: 422,
+    TooManyLogins: 429,
+    AccountsUnavailable: 503,
     NotAccepting: 503,
     StoreFull: 503,
     StoreBusy: 503,
@@ -70,14 +75,19 @@ def told(call: Call) -> Call:
     return handle
 
 
+def refused(_: web.Request, error: JobstoreError) -> web.Response:
+    """Answer that whoever sends a request is not let in."""
+    return refusal(error)
+
+
 def refusal(error: JobstoreError) -> web.Response:
     """Answer with the problem document of an error."""
     status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), None)
     if status is None:
         log.error("%s", error, extra={"action": "answer"})
         return wire.problem(500, "internal error; the server's log says more")
-    unavailable = status == web.HTTPServiceUnavailable.status_code
-    return wire.problem(status, str(error), (("Retry-After", "1"),) if unavailable else ())
+    later = status in {429, 503}
+    return wire.problem(status, str(error), (("Retry-After", "1"),) if later else ())
 
 
 def not_allowed(methods: list[str]) -> Call:
@@ -109,6 +119,8 @@ async def json_of(request: web.Request, limit: int) -> object:
     """
     body = await wire.whole(request, limit)
     try:
-        return json.loads(body)
+        return json_text.loads(body)
+    except json_text.Unstorable as invalid:
+        raise SubmissionInvalid(f"the body is not valid JSON: {invalid}") from None
     except (ValueError, RecursionError):
         raise SubmissionInvalid("the body is not valid JSON") from None

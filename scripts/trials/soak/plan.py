@@ -11,6 +11,9 @@ _BACKUPS: Final = 30  # at most
 _SHORTEST: Final = 10.0  # that a result waits, so that whoever wants it is in time
 
 _CONFIG: Final = """
+[server]
+dialects = ["kinetica", "datameer"]
+
 [executor]
 retry_delay = "50ms"
 retry_statuses = [429, 500, 502, 503, 504]
