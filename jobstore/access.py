@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import secrets
-from base64 import b64decode
+from base64 import b64decode, urlsafe_b64decode
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from typing import Final, TypeAlias, TypeVar
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from jobstore import passwords, wire
+from jobstore import json_text, passwords, wire
 from jobstore.account import Account, Identity
 from jobstore.errors import (
     AccountsUnavailable,
@@ -180,8 +180,7 @@ class Access:
         roll = self._accounts.roll()
         authorization = request.headers.get("Authorization", "")
         if not roll.accounts:
-            name, _ = _basic(authorization) or ("", "")
-            return self._named(roll, name)
+            return self._named(roll, _claimed(authorization))
         scheme, _, credentials = authorization.partition(" ")
         match scheme.lower():
             case "bearer":
@@ -359,6 +358,21 @@ def _basic(authorization: str) -> tuple[str, str] | None:
     except UnicodeDecodeError:
         name, _, password = pair.decode("latin-1").partition(":")
     return name, password
+
+
+def _claimed(authorization: str) -> str:
+    """Return the name that a client gives itself, with Basic or a JSON Web Token, unproven."""
+    scheme, _, token = authorization.partition(" ")
+    if scheme.lower() != "bearer":
+        name, _ = _basic(authorization) or ("", "")
+        return name
+    try:
+        _, claims, _ = token.strip().split(".")
+        padded = claims + "=" * (-len(claims) % 4)
+        name = json_text.loads(urlsafe_b64decode(padded))["preferred_username"]
+    except (ValueError, RecursionError, LookupError, TypeError):
+        return ""
+    return name if isinstance(name, str) else ""
 
 
 def _log_token(authorization: str, address: str) -> None:

@@ -16,8 +16,9 @@ from jobstore.access import Access, Refuse
 from jobstore.capture import AsyncHeader
 from jobstore.config import Config
 from jobstore.config.sections import Limits as TargetLimits
-from jobstore.dialects import arango, datameer, kinetica, native
+from jobstore.dialects import arango, arango_login, datameer, kinetica, native
 from jobstore.dialects.arango import ArangoJobs
+from jobstore.dialects.arango_login import ArangoLogin
 from jobstore.dialects.datameer import DatameerJobs
 from jobstore.dialects.kinetica import KineticaJobs
 from jobstore.dialects.native import NativeApi
@@ -77,7 +78,14 @@ class Spoken:
 Apis: TypeAlias = Sequence[Spoken]
 
 
-def apis_of(config: Config, store: Store, router: Router, dialects: Collection[str]) -> Apis:
+def apis_of(
+    config: Config,
+    store: Store,
+    router: Router,
+    dialects: Collection[str],
+    *,
+    login: bool = False,
+) -> Apis:
     """Make the APIs that are wanted.
 
     Args:
@@ -85,6 +93,7 @@ def apis_of(config: Config, store: Store, router: Router, dialects: Collection[s
         store: where the jobs are.
         router: who answers which request.
         dialects: which of them are wanted, besides ArangoDB's and our own.
+        login: whether ArangoDB's login is wanted, which a service would answer itself.
     """
     zone = ZoneInfo(config.datameer.time_zone)
     known = {
@@ -93,22 +102,31 @@ def apis_of(config: Config, store: Store, router: Router, dialects: Collection[s
     }
     return [
         Spoken(ArangoJobs(store), arango.CLAIMS, arango.refused),
+        *(spoken for spoken in (_login(store),) if login),
         *(spoken for name, spoken in known.items() if name in dialects),
         Spoken(NativeApi(store, router), native.CLAIMS, native.refused),
     ]
 
 
+def _login(store: Store) -> Spoken:
+    """Make ArangoDB's login."""
+    return Spoken(ArangoLogin(store.accounts), arango_login.CLAIMS, arango_login.refused)
+
+
 def refusing(apis: Apis, async_headers: Sequence[AsyncHeader]) -> Refuse:
     """Make what answers those who are not let in: in the words of what they have asked for."""
+    told = [(claim, spoken.refuse) for spoken in apis for claim in spoken.claims]
+    # Whoever logs in to a service is told, too, that jobstore wants to know them first.
+    told += [(claim, arango_login.refused) for claim in arango_login.CLAIMS]
 
     def refuse(request: web.Request, error: JobstoreError) -> web.Response:
         for asking in async_headers:
             if asking.asks(request.headers) is not None:
                 return asking.refused(error)
         path = wire.path_of(request)
-        for spoken in apis:
-            if any(claim.covers(request.method, path) for claim in spoken.claims):
-                return spoken.refuse(request, error)
+        for claim, answer in told:
+            if claim.covers(request.method, path):
+                return answer(request, error)
         return wire.refused(request, error)
 
     return refuse

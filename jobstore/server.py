@@ -141,7 +141,7 @@ async def serving(config: Config) -> AsyncIterator[Server]:
             owned_store(config.store.path, store_limits(config))
         )
         router = Router()
-        apis = apis_of(config, store, router, config.dialects)
+        apis = apis_of(config, store, router, config.dialects, login=config.is_demo)
         headers = (ArangoHeader(), PreferHeader(store))
         access = _access(config, store, listening, refusing(apis, headers))
         stack.push_async_callback(access.close)

@@ -180,7 +180,12 @@ class Config(BaseModel):
         """
         if self.server.dialects is not None:
             return self.server.dialects
-        return DIALECTS if all(target.app == DEMO for target in self.targets) else ()
+        return DIALECTS if self.is_demo else ()
+
+    @property
+    def is_demo(self) -> bool:
+        """Whether nothing but the demo answers."""
+        return all(target.app == DEMO for target in self.targets)
 
     @field_validator("target", mode="before")
     @classmethod

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 # The paths that the service behind the server answers.
-UPSTREAM: Final = "/_db/upstream"
+UPSTREAM: Final = "/_db/_system"
 _INTERVAL: Final = 5.0
 _SAMPLES: Final = 30  # at least
 _BACKUPS: Final = 30  # at most
