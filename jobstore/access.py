@@ -3,20 +3,26 @@
 import asyncio
 import logging
 import secrets
-from base64 import b64decode
+from base64 import b64decode, urlsafe_b64decode
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from hashlib import blake2b
 from time import monotonic
-from typing import Final, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from jobstore import passwords, wire
+from jobstore import json_text, passwords, wire
 from jobstore.account import Account, Identity
-from jobstore.errors import JobstoreError, StoreError, TooManyLogins
+from jobstore.errors import (
+    AccountsUnavailable,
+    JobstoreError,
+    StoreError,
+    TooManyLogins,
+    Unauthorized,
+)
 from jobstore.handle import JobHandle
 from jobstore.store.accounts import Accounts, Roll
 from jobstore.targets.inprocess import current
@@ -42,6 +48,14 @@ WAITING_BY_ADDRESS: Final = 50
 
 # No account has a longer name, so what is cut here is nobody's.
 _LONGEST_NAME: Final = 65
+
+# Writes to the sender of a request that they are not let in, in the words of what they asked for.
+Refuse: TypeAlias = Callable[[web.Request, JobstoreError], web.Response]
+
+# Two fields, since many clients do not find the second challenge in one: RFC 9110 section 11.6.1.
+_CHALLENGES: Final = ('Basic realm="jobstore", charset="UTF-8"', 'Bearer realm="jobstore"')
+# ArangoDB's way to keep a browser from asking for a password itself.
+_OMIT: Final = "X-Omit-WWW-Authenticate"
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -77,7 +91,7 @@ class Access:
     Args:
         accounts: who has one.
         anonymous: whether everybody is let in while there is no account at all.
-        unauthorized: how strangers are turned away, in the words of the API that they ask.
+        refuse: what answers those who are not let in.
         clock: what time it is, in seconds from anywhere.
     """
 
@@ -86,12 +100,12 @@ class Access:
         accounts: Accounts,
         *,
         anonymous: bool,
-        unauthorized: Callable[[web.Request], web.Response] = lambda _: wire.unauthorized(),
+        refuse: Refuse = wire.refused,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._accounts = accounts
+        self._refuse = refuse
         self._anonymous = anonymous
-        self._unauthorized = unauthorized
         self._clock = clock
         self._key = secrets.token_bytes(32)
         self._verified: OrderedDict[bytes, _Verified] = OrderedDict()
@@ -115,7 +129,7 @@ class Access:
         try:
             identity = self._known(request)
         except StoreError as error:
-            return _answered(_later(error))
+            return _answered(self._refused(request, error))
         if identity is None:
             return self._stranger(request, handler)
         request[wire.IDENTITY] = identity
@@ -125,9 +139,9 @@ class Access:
         try:
             identity = await self._login(request)
         except (TooManyLogins, StoreError) as error:
-            return _later(error)
+            return self._refused(request, error)
         if identity is None:
-            return self._unauthorized(request)
+            return self._refused(request, Unauthorized())
         request[wire.IDENTITY] = identity
         return await handler(request)
 
@@ -137,11 +151,22 @@ class Access:
         try:
             identity = self._owner(self._accounts.roll(), current(request))
         except StoreError as error:
-            return _later(error)
+            return self._refused(request, error)
         if identity is None:
-            return self._unauthorized(request)
+            return self._refused(request, Unauthorized())
         request[wire.IDENTITY] = identity
         return await handler(request)
+
+    def _refused(self, request: web.Request, error: JobstoreError) -> web.Response:
+        """Answer that it cannot be told who asks, or not just now."""
+        if not isinstance(error, Unauthorized):
+            log.warning("%s", error, extra={"action": "login"})
+        if isinstance(error, StoreError):  # strangers are not told which file it is
+            error = AccountsUnavailable()
+        answer = self._refuse(request, error)
+        if isinstance(error, Unauthorized) and _OMIT not in request.headers:
+            answer.headers.extend([("WWW-Authenticate", each) for each in _CHALLENGES])
+        return answer
 
     # --- who it is ------------------------------------------------------------------------------
 
@@ -162,8 +187,7 @@ class Access:
         roll = self._accounts.roll()
         authorization = request.headers.get("Authorization", "")
         if not roll.accounts:
-            name, _ = _basic(authorization) or ("", "")
-            return self._named(roll, name)
+            return self._named(roll, _claimed(authorization))
         scheme, _, credentials = authorization.partition(" ")
         match scheme.lower():
             case "bearer":
@@ -343,6 +367,21 @@ def _basic(authorization: str) -> tuple[str, str] | None:
     return name, password
 
 
+def _claimed(authorization: str) -> str:
+    """Return the name that a client gives itself, with Basic or a JSON Web Token, unproven."""
+    scheme, _, token = authorization.partition(" ")
+    if scheme.lower() != "bearer":
+        name, _ = _basic(authorization) or ("", "")
+        return name
+    try:
+        _, claims, _ = token.strip().split(".")
+        padded = claims + "=" * (-len(claims) % 4)
+        name = json_text.loads(urlsafe_b64decode(padded))["preferred_username"]
+    except (ValueError, RecursionError, LookupError, TypeError):
+        return ""
+    return name if isinstance(name, str) else ""
+
+
 def _log_token(authorization: str, address: str) -> None:
     """Log that a token was refused: nobody can guess one, so it is not slowed down."""
     if authorization.lower().startswith("bearer "):
@@ -351,10 +390,3 @@ def _log_token(authorization: str, address: str) -> None:
 
 async def _answered(response: web.Response) -> web.Response:
     return response
-
-
-def _later(error: JobstoreError) -> web.Response:
-    """Answer that it cannot be told just now who asks."""
-    status = 429 if isinstance(error, TooManyLogins) else 503
-    log.warning("%s", error, extra={"action": "login"})
-    return wire.problem(status, str(error), (("Retry-After", "1"),))

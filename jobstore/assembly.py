@@ -2,9 +2,9 @@
 
 import asyncio
 import logging
-import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeAlias
 from zoneinfo import ZoneInfo
 
@@ -12,16 +12,18 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from jobstore import wire
-from jobstore.access import Access
+from jobstore.access import Access, Refuse
+from jobstore.capture import AsyncHeader
 from jobstore.config import Config
 from jobstore.config.sections import Limits as TargetLimits
-from jobstore.dialects import arango, datameer, kinetica, native
+from jobstore.dialects import arango, arango_login, datameer, kinetica, native
 from jobstore.dialects.arango import ArangoJobs
+from jobstore.dialects.arango_login import ArangoLogin
 from jobstore.dialects.datameer import DatameerJobs
 from jobstore.dialects.kinetica import KineticaJobs
 from jobstore.dialects.native import NativeApi
 from jobstore.door import Answering
-from jobstore.errors import StoreError, StoreLost
+from jobstore.errors import JobstoreError, StoreError, StoreLost
 from jobstore.executor import Executor
 from jobstore.janitor import Janitor, Retention
 from jobstore.retry import Retry
@@ -29,12 +31,14 @@ from jobstore.scheduler import Scheduler
 from jobstore.store import Store
 from jobstore.targets import Target
 from jobstore.targets.inprocess import InProcess
-from jobstore.targets.router import Route, Router
+from jobstore.targets.router import Claim, Route, Router
 
 # How many of jobstore's own calls may run as jobs at once, such as a job that lists jobs.
 OWN_CONCURRENCY: Final = 64
 # How long a request that is being answered may take once the server stops.
 SHUTDOWN_SECONDS: Final = 5.0
+# Kinetica's clients send nothing but POST.
+_KINETICA: Final = (Claim(kinetica.OWN_PATHS, frozenset({"POST"})),)
 # What aiohttp's servers are told.
 SERVING: Final[Mapping[str, Any]] = {
     "access_log": None,
@@ -56,67 +60,102 @@ class Api(Protocol):
         """Let an application answer them."""
 
 
-Apis: TypeAlias = Sequence[tuple[Api, re.Pattern[str]]]
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """An API that is wanted.
+
+    Args:
+        api: its calls.
+        claims: the requests that are for it.
+        refuse: what answers those of them whose senders are not let in.
+    """
+
+    api: Api
+    claims: tuple[Claim, ...]
+    refuse: Refuse
 
 
-def apis_of(config: Config, store: Store, router: Router) -> Apis:
-    """Make the APIs that are wanted, each with how its paths begin."""
+Apis: TypeAlias = Sequence[Spoken]
+
+
+def apis_of(
+    config: Config,
+    store: Store,
+    router: Router,
+    dialects: Collection[str],
+    *,
+    login: bool = False,
+) -> Apis:
+    """Make the APIs that are wanted.
+
+    Args:
+        config: how they answer.
+        store: where the jobs are.
+        router: who answers which request.
+        dialects: which of them are wanted, besides ArangoDB's and our own.
+        login: whether ArangoDB's login is wanted, which a service would answer itself.
+    """
     zone = ZoneInfo(config.datameer.time_zone)
-    dialects: dict[str, tuple[Api, re.Pattern[str]]] = {
-        "kinetica": (KineticaJobs(store, router), kinetica.OWN_PATHS),
-        "datameer": (DatameerJobs(store, router, zone), datameer.OWN_PATHS),
+    known = {
+        "kinetica": Spoken(KineticaJobs(store, router), _KINETICA, kinetica.refused),
+        "datameer": Spoken(DatameerJobs(store, router, zone), datameer.CLAIMS, datameer.refused),
     }
     return [
-        (ArangoJobs(store), arango.OWN_PATHS),
-        *(dialects[name] for name in config.server.dialects),
-        (NativeApi(store, router), native.OWN_PATHS),
+        Spoken(ArangoJobs(store), arango.CLAIMS, arango.refused),
+        *(spoken for spoken in (_login(store),) if login),
+        *(spoken for name, spoken in known.items() if name in dialects),
+        Spoken(NativeApi(store, router), native.CLAIMS, native.refused),
     ]
 
 
-# How each dialect turns strangers away from its paths, where it has a form of its own for that.
-_UNAUTHORIZED: Final[Mapping[str, tuple[re.Pattern[str], Callable[..., web.Response]]]] = {
-    "kinetica": (kinetica.OWN_PATHS, kinetica.unauthorized),
-}
-
-
-def unauthorized_of(config: Config) -> Callable[[web.Request], web.Response]:
-    """Make what turns strangers away, in the words of the API that they ask."""
-    wanted = [_UNAUTHORIZED[name] for name in config.server.dialects if name in _UNAUTHORIZED]
-
-    def unauthorized(request: web.Request) -> web.Response:
-        path = wire.path_of(request)
-        for pattern, refuse in wanted:
-            if pattern.match(path):
-                return refuse(request)
-        return wire.unauthorized()
-
-    return unauthorized
-
-
-def unanswered_of(config: Config) -> Callable[[web.Request], web.Response | None]:
+def unanswered_of(dialects: Collection[str]) -> Callable[[web.Request], web.Response | None]:
     """Make what answers the clients of a dialect where no target does; others it gives None."""
-    if "kinetica" in config.server.dialects:
+    if "kinetica" in dialects:
         return kinetica.no_such_endpoint
     return lambda _: None
+
+
+def _login(store: Store) -> Spoken:
+    """Make ArangoDB's login."""
+    return Spoken(ArangoLogin(store.accounts), arango_login.CLAIMS, arango_login.refused)
+
+
+def refusing(apis: Apis, async_headers: Sequence[AsyncHeader]) -> Refuse:
+    """Make what answers those who are not let in: in the words of what they have asked for."""
+    told = [(claim, spoken.refuse) for spoken in apis for claim in spoken.claims]
+    # Whoever logs in to a service is told, too, that jobstore wants to know them first.
+    told += [(claim, arango_login.refused) for claim in arango_login.CLAIMS]
+
+    def refuse(request: web.Request, error: JobstoreError) -> web.Response:
+        for asking in async_headers:
+            if asking.asks(request.headers) is not None:
+                return asking.refused(error)
+        path = wire.path_of(request)
+        for claim, answer in told:
+            if claim.covers(request.method, path):
+                return answer(request, error)
+        return wire.refused(request, error)
+
+    return refuse
 
 
 def application_of(apis: Apis, *middlewares: Middleware) -> web.Application:
     """Make an application of APIs."""
     app = web.Application(middlewares=middlewares)
-    for api, _ in apis:
-        api.add_routes(app)
+    for spoken in apis:
+        spoken.api.add_routes(app)
     return app
 
 
-async def answering(stack: AsyncExitStack, apis: Apis) -> list[tuple[re.Pattern[str], Answering]]:
-    """Make what answers our own paths at the front door, until the stack is unwound.
+async def answering(stack: AsyncExitStack, apis: Apis) -> list[tuple[Claim, Answering]]:
+    """Make what answers our own calls at the front door, until the stack is unwound.
 
     ArangoDB's API is one handler, which needs no router, and is on the way of most jobs.
     """
     server = await served(stack, application_of(apis))
     return [
-        (pattern, api.handle if isinstance(api, ArangoJobs) else server.request_handler)
-        for api, pattern in apis
+        (claim, api.handle if isinstance(api, ArangoJobs) else server.request_handler)
+        for api, claim in ((spoken.api, claim) for spoken in apis for claim in spoken.claims)
     ]
 
 
@@ -132,7 +171,7 @@ async def own_route(
         name="/_api/job",
         target=await in_process(stack, own, config.executor.cancel_grace),
         concurrency=OWN_CONCURRENCY,
-        pattern=re.compile("|".join(dict.fromkeys(pattern.pattern for _, pattern in apis))),
+        claims=tuple(claim for spoken in apis for claim in spoken.claims),
     )
 
 

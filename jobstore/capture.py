@@ -114,7 +114,7 @@ class Capture:
         identity = wire.changing(request)
         key = idempotency.key_of(request.headers.getall(idempotency.HEADER, ()))
         path, body = wire.path_of(request), await wire.gathered(request)
-        route = self._router.owner(path)
+        route = self._router.owner(request.method, path)
         headers = route.travelling(self._travelling(request))
         return Submission(
             request=Request(method=request.method, path=path, headers=headers, body=body),
@@ -163,7 +163,7 @@ class Capture:
         if request.method not in SAFE:
             wire.changing(request)
         incoming = wire.received(request)
-        route = self._router.owner(incoming.path)
+        route = self._router.owner(incoming.method, incoming.path)
         if request[wire.IDENTITY].role is not None:  # the credentials are meant for jobstore
             incoming = incoming.with_headers(route.travelling(incoming.headers))
         return route, incoming

@@ -1,6 +1,7 @@
 """The built-in demo: an ordinary aiohttp application, to try the examples of the API at once.
 
-It answers like an ArangoDB 2.1 that has nothing in it and keeps nothing. Two endpoints are its own:
+It answers like an ArangoDB 2.1 that has nothing in it but the database ``_system``, and keeps
+nothing. Two endpoints are its own:
 ``/echo`` for bodies of any size, ``/import`` for work with progress, counters and warnings.
 """
 
@@ -33,8 +34,20 @@ RECORD_BYTES: Final = 48
 
 CORRUPTED_JSON: Final = 600  # ArangoDB's error numbers
 ILLEGAL_NAME: Final = 1208
+DATABASE_NOT_FOUND: Final = 1228
 QUERY_EMPTY: Final = 1502
 
+DATABASE: Final = "_system"
+WELCOME: Final = """\
+This is the demo of jobstore. It answers some calls of ArangoDB, such as /_api/version and
+/_admin/sleep?duration=3, and /echo and /import of its own. Any of them can be a job:
+
+  curl -i -H 'x-arango-async: store' 'http://localhost:8529/_admin/sleep?duration=3'
+  curl -i -X PUT http://localhost:8529/_api/job/1
+
+"""
+
+_OF_A_DATABASE: Final = re.compile(r"/_db/([^/]*)")
 _NUMBER: Final = r"(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?"
 _PLAIN_NUMBER: Final = re.compile(_NUMBER, re.ASCII | re.IGNORECASE)
 _TIMED: Final = re.compile(
@@ -77,10 +90,14 @@ class ArangoError(Exception):
 
 
 def create_app() -> web.Application:
-    """Build the demo; every endpoint also answers under ``/_db/{database}``."""
+    """Build the demo; every endpoint also answers under ``/_db/_system``."""
     app = web.Application(middlewares=[_answer_errors])
     for prefix in ("", "/_db/{database}"):
+        app.router.add_get(f"{prefix}/", welcome)
         app.router.add_get(f"{prefix}/_api/version", version)
+        app.router.add_get(f"{prefix}/_api/database", list_databases)
+        app.router.add_get(f"{prefix}/_api/database/user", list_databases)
+        app.router.add_get(f"{prefix}/_api/user/{{user}}/database", list_rights)
         app.router.add_get(f"{prefix}/_admin/time", time)
         app.router.add_route(hdrs.METH_ANY, f"{prefix}/_admin/sleep", sleep)
         app.router.add_get(f"{prefix}/_api/collection", list_collections)
@@ -94,6 +111,7 @@ def create_app() -> web.Application:
 @web.middleware
 async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
+        _check_database(request)
         return await handler(request)
     except ArangoError as error:
         return error.response()
@@ -106,6 +124,28 @@ async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamRe
         return response
     except web.HTTPException as error:
         return ArangoError(error.status, error.status, error.reason).response()
+
+
+def _check_database(request: web.Request) -> None:
+    """Refuse what is asked of another database than the one that there is."""
+    found = _OF_A_DATABASE.match(request.path)
+    if found and found[1] != DATABASE:
+        raise ArangoError(404, DATABASE_NOT_FOUND, "database not found")
+
+
+async def welcome(_request: web.Request) -> web.Response:
+    """Say what this is to whoever opens it in a browser."""
+    return web.Response(text=WELCOME)
+
+
+async def list_databases(_request: web.Request) -> web.Response:
+    """List the one database."""
+    return _answer({"error": False, "code": 200, "result": [DATABASE]})
+
+
+async def list_rights(_request: web.Request) -> web.Response:
+    """Tell what a user may do with which database, as pyArango asks when it connects."""
+    return _answer({"error": False, "code": 200, "result": {DATABASE: "rw"}})
 
 
 async def version(_request: web.Request) -> web.Response:

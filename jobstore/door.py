@@ -1,6 +1,5 @@
 """The front door: who asks, and whether it is for a job, for an API of ours, or for a target."""
 
-import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeAlias
 
@@ -11,6 +10,7 @@ from jobstore.access import Access
 from jobstore.capture import Capture
 from jobstore.dialects.native import PROBES
 from jobstore.handle import WORKING_FOR
+from jobstore.targets.router import Claim
 from jobstore.targets.upstream import JOB_ID
 
 Answering: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -25,14 +25,14 @@ class Door:
     Args:
         access: who is let in.
         capture: makes jobs of requests, and sends on what is for a target.
-        apis: who answers which of our own paths; the first whose pattern matches.
+        apis: who answers which of our own calls; the first that claims it.
     """
 
     def __init__(
         self,
         access: Access,
         capture: Capture,
-        apis: Sequence[tuple[re.Pattern[str], Answering]],
+        apis: Sequence[tuple[Claim, Answering]],
     ) -> None:
         self._access = access
         self._capture = capture
@@ -56,7 +56,7 @@ class Door:
         return self._access.middleware(request, self._admitted)
 
     async def _probed(self, request: web.Request) -> web.StreamResponse:
-        own = self._own(request.raw_path)
+        own = self._own(request.method, request.raw_path)
         return await own(request) if own else wire.problem(404, "there is no such call")
 
     def _admitted(self, request: web.Request) -> Awaitable[web.StreamResponse]:
@@ -79,8 +79,11 @@ class Door:
         submitted = self._capture.submitted(request)
         if submitted is not None:
             return submitted
-        own = self._own(wire.path_of(request))
+        own = self._own(request.method, wire.path_of(request))
         return own(request) if own else self._capture.relayed(request)
 
-    def _own(self, path: str) -> Answering | None:
-        return next((answer for pattern, answer in self._apis if pattern.match(path)), None)
+    def _own(self, method: str, path: str) -> Answering | None:
+        for claim, answer in self._apis:
+            if claim.covers(method, path):
+                return answer
+        return None

@@ -1,7 +1,6 @@
 """jobstore inside another aiohttp application: durable jobs without a server of their own."""
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
@@ -19,10 +18,10 @@ from jobstore.assembly import (
     application_of,
     background,
     own_route,
+    refusing,
     retention_of,
     route_of,
     served,
-    unauthorized_of,
 )
 from jobstore.capture import Capture
 from jobstore.config import Config, load
@@ -37,14 +36,16 @@ from jobstore.message import Request, Response, chunks
 from jobstore.scheduler import Scheduler
 from jobstore.store import Store, owned_store
 from jobstore.targets.inprocess import InProcess, current
-from jobstore.targets.router import Router
+from jobstore.targets.router import Claim, Router
 
 # How often to look whether the application has started up.
 _LOOK_SECONDS: Final = 0.01
 
 
 def setup(app: web.Application, store: str | Path = "jobs.db", **sections: Any) -> "Jobs":
-    """Give an application durable jobs: by header, over all four APIs, and from its own code.
+    """Give an application durable jobs: by header, over the APIs, and from its own code.
+
+    The APIs are ArangoDB's and jobstore's own, and those that ``server={"dialects": [...]}`` names.
 
     The store is opened when the application starts up; jobs run once it has. What the application
     answers can be asked for as a job, and jobstore's own paths are added to it. jobstore cannot
@@ -65,6 +66,7 @@ def setup(app: web.Application, store: str | Path = "jobs.db", **sections: Any) 
     app.middlewares.insert(0, jobs.middleware)
     app.cleanup_ctx.append(jobs.lifetime)
     app.on_shutdown.append(jobs.dismiss)
+    app.on_response_prepare.append(wire.before_head)
     return jobs
 
 
@@ -73,8 +75,8 @@ class _Live:
     """What there is while the application runs.
 
     Args:
-        front: answers jobstore's own paths.
-        own_paths: how these begin.
+        front: answers jobstore's own calls.
+        claims: the calls that are for it.
     """
 
     store: Store
@@ -82,7 +84,7 @@ class _Live:
     capture: Capture
     executor: Executor
     front: web.Application
-    own_paths: re.Pattern[str]
+    claims: tuple[Claim, ...]
 
 
 class Jobs:
@@ -186,7 +188,8 @@ class Jobs:
         answer = live.capture.submitted(request)
         if answer is not None:
             return await answer
-        if live.own_paths.match(request.path_qs):
+        path = wire.path_of(request)
+        if any(claim.covers(request.method, path) for claim in live.claims):
             # A clone, since a request remembers which handler of which application it has found.
             return await live.front._handle(request.clone())  # noqa: SLF001
         return await handler(request)
@@ -233,24 +236,24 @@ class Jobs:
 
     async def _assembled(self, stack: AsyncExitStack, store: Store, router: Router) -> _Live:
         config = self._config
-        access = Access(store.accounts, anonymous=True, unauthorized=unauthorized_of(config))
+        # Whose calls they are: the application may have paths of its own that look like theirs.
+        apis = apis_of(config, store, router, config.server.dialects or ())
+        headers = (ArangoHeader(), PreferHeader(store))
+        access = Access(store.accounts, anonymous=True, refuse=refusing(apis, headers))
         stack.push_async_callback(access.close)
-        apis = apis_of(config, store, router)
         front = application_of(apis)
-        front.on_response_prepare.append(wire.as_given)
+        front.on_response_prepare.append(wire.before_head)
         await served(stack, front)
         own = await own_route(stack, config, apis, access)
-        assert own.pattern is not None
         ours = InProcess(_served(self._app), config.executor.cancel_grace)
         router.add(own, route_of("/", ours, config.executor))
-        headers = (ArangoHeader(), PreferHeader(store))
         return _Live(
             store=store,
             access=access,
             capture=Capture(store, router, headers, int(config.capture.body_limit)),
             executor=Executor(store, router, config.executor.max_attempts),
             front=front,
-            own_paths=own.pattern,
+            claims=own.claims,
         )
 
 

@@ -37,6 +37,8 @@ JobstoreError
 ├── DefinitionAmbiguous         several owners have a definition at a path
 ├── DefinitionInvalid           what was given is no definition
 ├── AccountProblem              an account cannot be made, changed or found
+├── Unauthorized                whoever asks has not proven to have an account
+├── AccountsUnavailable         it cannot be told just now who has one
 ├── TooManyLogins               too many passwords wait to be verified
 ├── Forbidden                   the account that asks may not do that
 ├── ExportInvalid               what should be imported cannot be
@@ -413,6 +415,20 @@ class DefinitionInvalid(JobstoreError):
 
 class AccountProblem(JobstoreError):
     """An account or a token cannot be made, changed or found; the message says why."""
+
+
+class Unauthorized(JobstoreError):
+    """Whoever asks has not proven to have an account."""
+
+    def __init__(self) -> None:
+        super().__init__("not authorized to execute this request")
+
+
+class AccountsUnavailable(JobstoreError):
+    """It cannot be told just now who has an account."""
+
+    def __init__(self) -> None:
+        super().__init__("the accounts cannot be read just now; try again")
 
 
 class TooManyLogins(JobstoreError):

@@ -163,7 +163,7 @@ class Executor:
     async def _run(self, claim: Claim, running: _Running) -> None:
         try:
             async with AsyncExitStack() as kept:
-                route = self._router.resolve(claim.request.path)
+                route = self._router.resolve(claim.request.method, claim.request.path)
                 running.stoppable = True
                 cancelled = running.handle.cancelled
                 outcome = (
@@ -282,7 +282,7 @@ class Executor:
             log.info("%s: %s %d jobs", detail, recovery, len(ids), extra={"action": "recover"})
 
     def _decide(self, orphan: Orphan) -> Recovery:
-        route = self._router.resolve(orphan.path)
+        route = self._router.resolve(orphan.method, orphan.path)
         replay = orphan.replay or (route.replay if route else Replay.NEVER)
         return decide(orphan, replay, self._max_attempts)
 
@@ -295,7 +295,7 @@ class Executor:
                 await self._store.upkeep.reroute(gone, heir.name)
 
     def _heir(self, name: str) -> Route | None:
-        return self._router.resolve(name) or next(iter(self._router.routes), None)
+        return self._router.resolve("GET", name) or next(iter(self._router.routes), None)
 
 
 def _ended(outcome: Capture | Failed) -> Ended:

@@ -71,8 +71,8 @@ class Scheduler:
                 more |= max(self._told(each) for each in fired)
         return runs
 
-    def _target(self, path: str) -> str:
-        return self._router.owner(path).name
+    def _target(self, method: str, path: str) -> str:
+        return self._router.owner(method, path).name
 
     def _told(self, fired: Fired) -> bool:
         """Say in the log what is out of the ordinary; tell whether there is more to do at once."""

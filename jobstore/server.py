@@ -19,7 +19,7 @@ from typing import Any
 from aiohttp import web
 
 from jobstore import clock
-from jobstore.access import Access
+from jobstore.access import Access, Refuse
 from jobstore.assembly import (
     SERVING,
     SHUTDOWN_SECONDS,
@@ -28,11 +28,11 @@ from jobstore.assembly import (
     background,
     in_process,
     own_route,
+    refusing,
     retention_of,
     route_of,
     running,
     unanswered_of,
-    unauthorized_of,
 )
 from jobstore.capture import Capture
 from jobstore.config import Config, TargetSection
@@ -141,10 +141,12 @@ async def serving(config: Config) -> AsyncIterator[Server]:
         store = await stack.enter_async_context(
             owned_store(config.store.path, store_limits(config))
         )
-        access = _access(config, store, listening)
+        router = Router()
+        apis = apis_of(config, store, router, config.dialects, login=config.is_demo)
+        headers = (ArangoHeader(), PreferHeader(store))
+        access = _access(config, store, listening, refusing(apis, headers))
         stack.push_async_callback(access.close)
-        router = Router([await _route(stack, config, section) for section in config.targets])
-        apis = apis_of(config, store, router)
+        router.add(*[await _route(stack, config, section) for section in config.targets])
         router.add(await own_route(stack, config, apis, access))
         executor = Executor(store, router, config.executor.max_attempts)
         janitor = Janitor(store, retention_of(config), clock.now)
@@ -153,9 +155,9 @@ async def serving(config: Config) -> AsyncIterator[Server]:
         capture = Capture(
             store,
             router,
-            (ArangoHeader(), PreferHeader(store)),
+            headers,
             int(config.capture.body_limit),
-            unanswered=unanswered_of(config),
+            unanswered=unanswered_of(config.dialects),
         )
         door = Door(access, capture, await answering(stack, apis))
         runner = web.ServerRunner(door.server(**SERVING), shutdown_timeout=SHUTDOWN_SECONDS)
@@ -165,7 +167,7 @@ async def serving(config: Config) -> AsyncIterator[Server]:
         yield Server(_url(listening), store, executor, config.executor.drain)
 
 
-def _access(config: Config, store: Store, listening: socket.socket) -> Access:
+def _access(config: Config, store: Store, listening: socket.socket, refuse: Refuse) -> Access:
     """Decide who is let in.
 
     Raises:
@@ -175,7 +177,7 @@ def _access(config: Config, store: Store, listening: socket.socket) -> Access:
     anonymous = loopback or config.server.open
     if not anonymous and not store.accounts.roll().accounts:
         raise NotOpen(config.server.host)
-    return Access(store.accounts, anonymous=anonymous, unauthorized=unauthorized_of(config))
+    return Access(store.accounts, anonymous=anonymous, refuse=refuse)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import struct
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
-from typing import Final
+from typing import Final, TypeVar
 
 from aiohttp import StreamReader, web
 from aiohttp.abc import AbstractStreamWriter
@@ -14,7 +14,15 @@ from aiohttp.http import HttpVersion11, RawRequestMessage
 from multidict import CIMultiDict
 
 from jobstore.account import Identity
-from jobstore.errors import BodyBroken, BodyTooLarge, Forbidden, JobstoreError, OwnerLimit
+from jobstore.errors import (
+    BodyBroken,
+    BodyTooLarge,
+    Forbidden,
+    JobstoreError,
+    OwnerLimit,
+    TooManyLogins,
+    Unauthorized,
+)
 from jobstore.message import (
     Body,
     Headers,
@@ -34,9 +42,10 @@ _AT_ONCE: Final = struct.pack("ii", 1, 0)
 # Up to so many bytes a body is read in one go: less than what aiohttp has buffered anyway.
 _SMALL: Final = 64 * 1024
 _GIVEN: Final = web.ResponseKey("jobstore.given", frozenset)
-# Which credentials are asked for: RFC 7617 and RFC 6750.
-CHALLENGE: Final = 'Basic realm="jobstore", charset="UTF-8", Bearer'
+_EMPTY: Final = web.ResponseKey("jobstore.empty", bool)
 IDENTITY: Final = web.RequestKey("jobstore.identity", Identity)
+
+R = TypeVar("R", bound=web.StreamResponse)
 
 
 def scope(request: web.Request) -> int | None:
@@ -83,7 +92,7 @@ class Incoming(web.Request):
 
     async def _prepare_hook(self, response: web.StreamResponse) -> None:
         """Do what an application does with its signal `on_response_prepare`."""
-        take_back(response)
+        adjust(response)
         if self._match_info is not None:
             await super()._prepare_hook(response)
 
@@ -191,7 +200,7 @@ async def relay(request: web.BaseRequest, response: Response) -> web.StreamRespo
 
 
 async def deliver(
-    request: web.BaseRequest, response: Response, extra: Headers
+    request: web.BaseRequest, response: Response, extra: Headers, *, explicit: bool = False
 ) -> web.StreamResponse:
     """Answer a request with the kept response to another one, to its last byte.
 
@@ -199,11 +208,14 @@ async def deliver(
         request: the request that fetches it.
         response: what was kept.
         extra: headers to add.
+        explicit: whether a 204 says how long it is; see `explicitly_empty`.
 
     Raises:
         ConnectionError: the connection broke before the last byte was handed over.
     """
     answer = _answer(response, (*response.headers, *extra))
+    if explicit and response.status == HTTPStatus.NO_CONTENT:
+        explicitly_empty(answer)
     # What was kept may be the answer to HEAD, whose length is not that of its body.
     answer.headers.popall("Content-Length", None)
     if not (isinstance(answer, web.Response) or bodiless(request.method, response.status)):
@@ -270,29 +282,50 @@ def problem(status: int, detail: str, headers: Headers = ()) -> web.Response:
 
 
 def retry_after(error: JobstoreError) -> dict[str, str]:
-    """Give the header that says when to try again, if an owner has had too much."""
-    return {"Retry-After": str(error.seconds)} if isinstance(error, OwnerLimit) else {}
+    """Give the header that says when to try again what cannot be had just now."""
+    return {"Retry-After": str(error.seconds if isinstance(error, OwnerLimit) else 1)}
 
 
-def unauthorized() -> web.Response:
-    """Ask for credentials, in words that the clients of every dialect read.
+def refused(_: web.Request, error: JobstoreError) -> web.Response:
+    """Answer that whoever sends a request is not let in, where no dialect has words for it.
 
-    The error number is that of ArangoDB's errors.dat for "forbidden".
+    Credentials are asked for in words that most clients read. The error number is that of
+    ArangoDB's errors.dat for "forbidden".
     """
-    detail = "not authorized to execute this request"
+    detail = str(error)
+    if not isinstance(error, Unauthorized):
+        status = 429 if isinstance(error, TooManyLogins) else 503
+        return problem(status, detail, (("Retry-After", "1"),))
     document = {"type": "about:blank", "title": "Unauthorized", "status": 401, "detail": detail}
     arango = {"error": True, "code": 401, "errorNum": 11, "errorMessage": detail}
-    return web.json_response(
-        {**document, **arango}, status=401, headers={"WWW-Authenticate": CHALLENGE}
-    )
+    return web.json_response({**document, **arango}, status=401)
 
 
-async def as_given(_: web.Request, response: web.StreamResponse) -> None:
-    """Take back what aiohttp has added to a relayed response; a signal before each response."""
-    take_back(response)
+def explicitly_empty(response: R) -> R:
+    """Let a response without a body say ``Content-Length: 0``, whatever its status is.
+
+    RFC 9110 section 8.6 forbids that for 204, and aiohttp holds to it. ArangoDB sends it all the
+    same, and its PHP driver, on a connection that is kept alive, waits for its timeout without it.
+    """
+    response[_EMPTY] = True
+    return response
 
 
-def take_back(response: web.StreamResponse) -> None:
+async def before_head(_: web.Request, response: web.StreamResponse) -> None:
+    """Adjust a response; an application's signal ``on_response_prepare``."""
+    adjust(response)
+
+
+def adjust(response: web.StreamResponse) -> None:
+    """Undo what aiohttp has done to the headers of a response, just before they are sent."""
+    if len(response) == 0:  # nothing is known of it: most are like that
+        return
+    _take_back(response)
+    if _EMPTY in response:
+        response.headers["Content-Length"] = "0"
+
+
+def _take_back(response: web.StreamResponse) -> None:
     """Take back what aiohttp has added to a relayed response."""
     given = response.get(_GIVEN)
     if given is not None:

@@ -25,6 +25,7 @@ HOUR: Final = 60 * MINUTE
 DAY: Final = 24 * HOUR
 KIB: Final = 2**10
 GIB: Final = 2**30
+DIALECTS: Final = ("kinetica", "datameer")
 
 _CENTURY: Final = 36_500 * DAY  # more is a slip, and a clock cannot be moved by it
 _LARGEST_FILE: Final = 2**48  # https://sqlite.org/limits.html, "Maximum Database Size"
@@ -60,6 +61,11 @@ def _split(value: object) -> object:
     if not isinstance(value, str):
         return value
     return [name.strip() for name in value.split(",") if name.strip()]
+
+
+def _names_or_auto(value: object) -> object:
+    """Translate a list of names, and ``auto`` to None."""
+    return None if value == "auto" else _split(value)
 
 
 def _with_name(value: Path) -> Path:
@@ -166,8 +172,8 @@ TimeZone: TypeAlias = Annotated[
     AfterValidator(_known_zone),
     Field(description="an IANA time zone such as UTC or Europe/Berlin"),
 ]
-Dialects: TypeAlias = Annotated[
-    tuple[Literal["kinetica", "datameer"], ...],
-    BeforeValidator(_split),
-    Field(description='a list of "kinetica" and "datameer", or of none of them'),
+DialectsOrAuto: TypeAlias = Annotated[
+    tuple[Literal["kinetica", "datameer"], ...] | None,
+    BeforeValidator(_names_or_auto),
+    Field(description='"auto", or a list of "kinetica" and "datameer", or of none of them'),
 ]

@@ -44,7 +44,8 @@ async def serve(store_path: Path) -> AsyncIterator[Serve]:
 @asynccontextmanager
 async def running(store_path: Path, **sections: Any) -> AsyncIterator[Server]:
     """Serve a store in this process while the context lasts."""
-    sections = {"server": {"port": 0}, "store": {}, **sections}
+    everywhere = {"port": 0, "dialects": ["kinetica", "datameer"]}  # also before a service
+    sections = {"server": everywhere, "store": {}, **sections}
     sections["store"] = {"path": store_path, **sections["store"]}
     async with serving(load(None, sections, environ={})) as server:
         yield server

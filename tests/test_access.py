@@ -72,14 +72,9 @@ async def ordinary(meet: Meet) -> People:
 
 
 def is_unauthorized(answer: Answer) -> bool:
-    """Tell whether an answer asks for credentials, so that each kind of client understands it."""
-    document = json.loads(answer.body or b"{}")
-    said = {name: document.get(name) for name in ("error", "code", "errorNum", "status")}
-    return (
-        answer.status == 401
-        and answer.headers["WWW-Authenticate"].startswith("Basic realm=")
-        and said == {"error": True, "code": 401, "errorNum": 11, "status": 401}
-    )
+    """Tell whether an answer asks for credentials, in whichever words."""
+    challenges = [each.split()[0] for each in answer.headers.getall("WWW-Authenticate", [])]
+    return answer.status == 401 and challenges == ["Basic", "Bearer"]
 
 
 def value(answer: Answer) -> Any:

@@ -237,7 +237,7 @@ async def test_with_curl_a_stranger_is_asked_for_credentials(users: Users) -> No
     for who in ((), ("-u", "alice:wrong horse"), ("--oauth2-bearer", "jobstore_abc")):
         status, headers, body = await curl(*who, users.url + "/_api/version")
         assert (status, json.loads(body)["errorNum"]) == NOT_AUTHORIZED
-        assert "Basic" in headers["www-authenticate"]
+        assert headers["www-authenticate"] == 'Bearer realm="jobstore"'  # the last one of two
 
 
 async def test_curl_finds_the_password_by_itself_when_it_is_asked_for(users: Users) -> None:

@@ -44,6 +44,8 @@ MANAGERS = [database + api for database in DATABASES for api in ("/_api/job", "/
 NO_IDS = ["foobar", "0", "-1", "+1", "01", "1.0", "12abc", "0x1", "%D9%A3", "%20", "1%20", "1%00"]
 UNKNOWN_IDS = ["999", str(2**63 - 1), str(2**63), str(2**64 - 1), str(2**64), "9" * 5000]
 TOO_MANY_PARTS = ["PUT 1/other", "PUT 1/cancel/2", "PUT 1/2/3", "GET 1/2", "DELETE 1/2"]
+# An empty part counts as one, but for that after a single slash at the end.
+TOO_MANY_PARTS += ["PUT /1", "GET /1", "DELETE 1//", "PUT 1//cancel", "GET 1//"]
 
 
 @pytest.fixture
@@ -732,6 +734,15 @@ async def test_too_many_parts_are_a_bad_parameter(demo: Client, call: str) -> No
     assert await listed(demo, "done") == [job_id]
 
 
+async def test_a_slash_at_the_end_makes_no_difference(demo: Client) -> None:
+    job_id = await demo.done("/_api/version")
+    assert await listed(demo, "done/") == [job_id]
+    assert is_empty(await demo("GET", f"/_api/job/{job_id}/"), 200)
+    assert says(await demo("PUT", f"/_api/job/{job_id}/cancel/"), 200, DONE)
+    assert is_result(await demo("PUT", f"/_api/job/{job_id}/"), job_id)
+    assert says(await demo("DELETE", "/_api/job/all/"), 200, DONE)
+
+
 @pytest.mark.parametrize("text", [*NO_IDS, "all", "expired", "cancel", "DONE", "Pending"])
 async def test_asking_for_the_status_of_no_id_is_a_bad_parameter(demo: Client, text: str) -> None:
     await demo.done("/_api/version")
@@ -812,14 +823,14 @@ async def test_requests_need_no_length_and_share_a_connection(demo: Client) -> N
     ]
 
 
-async def test_a_pending_job_is_204_without_a_length(gated: Client) -> None:
+async def test_a_pending_job_is_204_with_a_length_of_zero(gated: Client) -> None:
     job_id = await gated.submit("/wait/it")
     said = await conversation(
         gated.url, f"PUT /_api/job/{job_id} HTTP/1.1", "Host: x", "Connection: close", "", ""
     )
     head, _, body = said.partition("\r\n\r\n")
     assert head.startswith("HTTP/1.1 204 No Content\r\n")
-    assert "content-length" not in head.lower()
+    assert "content-length: 0" in head.lower()
     assert body == ""
 
 

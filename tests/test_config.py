@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from jobstore.config import Config, TargetSection, load
+from jobstore.config.sections import DEMO
 from jobstore.errors import ConfigError
 from jobstore.job import Replay
 
@@ -91,6 +92,25 @@ def test_without_an_environment_given_the_process_has_one(monkeypatch: pytest.Mo
 def test_the_environment_writes_a_list_with_commas() -> None:
     assert from_env(PRIVACY__REDACT="X-Api-Key, x-token").privacy.redact == ("x-api-key", "x-token")
     assert from_env(PRIVACY__REDACT="").privacy.redact == ()
+
+
+def test_unless_it_is_said_the_dialects_are_those_of_the_demo_and_no_services() -> None:
+    assert from_flags().dialects == ("kinetica", "datameer")
+    assert from_flags(target=[{"app": DEMO}]).dialects == ("kinetica", "datameer")
+    assert from_flags(target=[{"upstream": "http://app:9000"}]).dialects == ()
+    assert from_flags(target=[{"app": DEMO}, {"prefix": "/a", "app": "a:a"}]).dialects == ()
+    assert from_env(SERVER__DIALECTS="auto").dialects == ("kinetica", "datameer")
+
+
+def test_the_dialects_that_are_named_are_those_in_force() -> None:
+    target = [{"upstream": "http://app:9000"}]
+    assert from_flags(server={"dialects": ["datameer"]}, target=target).dialects == ("datameer",)
+    assert from_env(SERVER__DIALECTS="kinetica, datameer", TARGET__APP="a:a").dialects == (
+        "kinetica",
+        "datameer",
+    )
+    assert from_env(SERVER__DIALECTS="").dialects == ()
+    assert 'expected "auto", or a list' in refused_flag("server", "dialects", "oracle")
 
 
 def test_the_environment_can_name_one_target_instead_of_the_files(write: Write) -> None:

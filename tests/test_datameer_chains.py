@@ -486,8 +486,11 @@ async def test_the_end_of_a_part_and_the_release_of_the_next_are_one_step(store_
 
 
 @pytest.fixture
-async def real(server_process: StartServer, http: ClientSession) -> Restarting:
+async def real(
+    server_process: StartServer, http: ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> Restarting:
     """Give a real server whose work goes on when it is told to."""
+    monkeypatch.setenv("JOBSTORE_SERVER__DIALECTS", "datameer")
     return Restarting(await server_process("--app", "tests.gates:create_app"), http)
 
 

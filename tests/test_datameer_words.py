@@ -170,11 +170,12 @@ def test_times_are_written_in_english_without_leading_zeros_and_in_the_servers_z
         (30, 25, 10, 0),
         (10, None, 25, 30),
         (10, None, 100, 0),
-        (10, None, 0, None),
-        (10, None, None, None),
+        (10, None, 0, 0),
+        (10, None, None, 0),
+        (10, None, 5e-324, words.CENTURY),
     ],
 )
 def test_how_long_a_job_may_still_take_is_told_by_earlier_ones_or_else_by_its_progress(
-    elapsed: float, usual: float | None, progress: float | None, left: float | None
+    elapsed: float, usual: float | None, progress: float | None, left: float
 ) -> None:
     assert words.seconds_left(elapsed, usual, progress) == left

@@ -104,6 +104,30 @@ async def test_an_unknown_method_is_refused_and_the_allowed_ones_are_named(clien
     assert response.headers["Allow"] == "GET,HEAD"
 
 
+@pytest.mark.parametrize("path", ["/_db/mine/_api/version", "/_db/mine", "/_db/a%20b/nothing"])
+async def test_another_database_than_the_one_there_is_is_not_found(
+    client: Client, path: str
+) -> None:
+    assert await answer(client, "GET", path) == failure(404, 1228, "database not found")
+
+
+@pytest.mark.parametrize("path", ["/_api/database", "/_db/_system/_api/database/user"])
+async def test_there_is_one_database(client: Client, path: str) -> None:
+    expected = {"error": False, "code": 200, "result": ["_system"]}
+    assert await answer(client, "GET", path) == (200, expected)
+
+
+async def test_a_user_may_do_all_in_it_as_pyarango_asks_when_it_connects(client: Client) -> None:
+    expected = {"error": False, "code": 200, "result": {"_system": "rw"}}
+    assert await answer(client, "GET", "/_api/user/j%C3%BCrgen/database") == (200, expected)
+
+
+async def test_who_opens_it_in_a_browser_is_told_what_it_is(client: Client) -> None:
+    response = await client.get("/")
+    assert (response.status, response.content_type) == (200, "text/plain")
+    assert "/_admin/sleep" in await response.text()
+
+
 async def test_the_time_is_in_seconds_since_1970(client: Client) -> None:
     status, body = await answer(client, "GET", "/_admin/time")
     assert (status, body["error"], body["code"]) == (200, False, 200)
@@ -283,7 +307,7 @@ async def test_echo_gives_body_and_content_type_back_as_they_are(
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_echo_gives_nothing_back_for_no_body(client: Client, method: str) -> None:
-    response = await client.request(method, "/_db/mine/echo")
+    response = await client.request(method, "/_db/_system/echo")
     assert (response.status, await response.read()) == (200, b"")
     assert response.headers["Content-Length"] == "0"
 
@@ -348,7 +372,7 @@ async def test_an_import_that_is_told_to_fail_does_so_after_the_work(target: InP
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_an_import_that_is_no_job_reports_to_nobody(client: Client, method: str) -> None:
     expected = {"error": False, "code": 200, "records": 0, "droppedRecords": 1}
-    assert await answer(client, method, "/_db/mine/import?warnings=1") == (200, expected)
+    assert await answer(client, method, "/_db/_system/import?warnings=1") == (200, expected)
 
 
 @pytest.mark.parametrize(

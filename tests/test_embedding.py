@@ -100,8 +100,9 @@ async def test_its_handlers_report_on_their_jobs(store_path: Path) -> None:
     ]
 
 
-async def test_all_apis_are_there(store_path: Path) -> None:
-    async with embedded(store_path) as it:
+async def test_the_apis_that_are_asked_for_are_there(store_path: Path) -> None:
+    server = {"dialects": ["kinetica", "datameer"]}
+    async with embedded(store_path, server=server) as it:
         job_id = await it.client.done("/greet/you")
         found = await it.client("POST", "/get/job", json={"job_id": job_id})
         assert b"DONE" in found.body

@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import ClientSession, web
+from aiohttp import ClientSession
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from jobstore.assembly import apis_of
+from jobstore.assembly import apis_of, application_of
 from jobstore.config import load
 from jobstore.dialects.native.api import openapi
 from jobstore.job import Dialect, Trigger
 from jobstore.lifecycle import Result, State
 from jobstore.targets.router import Router
+from jobstore.written import DIALECTS
 from tests.client import Client
 from tests.conftest import Serve, ServerProcess
 from tests.stores import opened
@@ -92,10 +93,7 @@ async def test_each_path_of_our_own_is_described_and_no_other(
     document: dict[str, Any], store_path: Path
 ) -> None:
     async with opened(store_path) as store:
-        apis = apis_of(load(None, {}, environ={}), store, Router())
-        app = web.Application()
-        for api, _ in apis:
-            api.add_routes(app)
+        app = application_of(apis_of(load(None, {}, environ={}), store, Router(), DIALECTS))
         served = {resource.canonical for resource in app.router.resources()}
     described = {path for path, _, _ in operations(document) if path.startswith("/_jobs")}
     ours = {path.replace("{run}", "run") for path in served if path.startswith("/_jobs")}

@@ -5,7 +5,7 @@ import pytest
 
 from jobstore.handle import JobHandle
 from jobstore.message import Request, Response
-from jobstore.targets.router import Route, Router
+from jobstore.targets.router import Claim, Route, Router
 
 
 class Nowhere:
@@ -16,12 +16,15 @@ class Nowhere:
         raise NotImplementedError
 
 
-def route(name: str, pattern: str | None = None) -> Route:
-    compiled = re.compile(pattern) if pattern else None
-    return Route(name=name, target=Nowhere(), concurrency=1, pattern=compiled)
+def route(name: str, *claims: Claim) -> Route:
+    return Route(name=name, target=Nowhere(), concurrency=1, claims=claims)
 
 
-OWN = route("jobstore", r"(?:/_db/[^/?]+)?/_(?:api|admin)/job(?:[/?]|$)")
+OWN = route(
+    "jobstore",
+    Claim(re.compile(r"(?:/_db/[^/?]+)?/_(?:api|admin)/job(?:[/?]|$)")),
+    Claim(re.compile("/api/data"), frozenset({"DELETE"})),
+)
 ROUTER = Router([route("/"), route("/api"), OWN, route("/api/reports"), route("/trailing/")])
 
 
@@ -46,7 +49,7 @@ ROUTER = Router([route("/"), route("/api"), OWN, route("/api/reports"), route("/
     ],
 )
 def test_the_longest_prefix_of_whole_segments_owns_a_path(path: str, name: str) -> None:
-    found = ROUTER.resolve(path)
+    found = ROUTER.resolve("GET", path)
     assert found
     assert found.name == name
 
@@ -63,17 +66,24 @@ def test_the_longest_prefix_of_whole_segments_owns_a_path(path: str, name: str) 
         ("/x/_api/job", False),
     ],
 )
-def test_a_pattern_goes_before_every_prefix(path: str, own: bool) -> None:  # noqa: FBT001 - a parameter of the test
-    assert (ROUTER.resolve(path) is OWN) is own
+def test_a_claim_goes_before_every_prefix(path: str, own: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    assert (ROUTER.resolve("GET", path) is OWN) is own
+
+
+def test_a_claim_may_be_to_some_methods_alone() -> None:
+    assert ROUTER.resolve("DELETE", "/api/data?x") is OWN
+    found = ROUTER.resolve("GET", "/api/data?x")
+    assert found
+    assert found.name == "/api"
 
 
 def test_a_path_that_nobody_owns_has_no_route() -> None:
-    assert Router([route("/api")]).resolve("/") is None
-    assert Router([]).resolve("/") is None
+    assert Router([route("/api")]).resolve("GET", "/") is None
+    assert Router([]).resolve("GET", "/") is None
 
 
 def test_a_prefix_is_no_pattern() -> None:
-    assert Router([route("/a.c")]).resolve("/abc") is None
+    assert Router([route("/a.c")]).resolve("GET", "/abc") is None
 
 
 def test_the_routes_are_in_the_order_in_which_they_are_asked() -> None:

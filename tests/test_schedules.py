@@ -226,7 +226,7 @@ async def test_a_commit_that_fails_leaves_the_fire_time_and_submits_nothing(
         await defined(store)
         clock.move(3600)
 
-        def broken(_: str) -> str:
+        def broken(_method: str, _path: str) -> str:
             raise ZeroDivisionError
 
         with pytest.raises(ZeroDivisionError):

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ByteSize, ConfigDict, Field, field_validator, mo
 from jobstore.job import Replay
 from jobstore.written import (
     DAY,
+    DIALECTS,
     GIB,
     HOUR,
     KIB,
@@ -21,7 +22,7 @@ from jobstore.written import (
     BaseUrl,
     Count,
     CountOrUnlimited,
-    Dialects,
+    DialectsOrAuto,
     Duration,
     DurationOrNever,
     FileName,
@@ -48,12 +49,12 @@ class Section(BaseModel):
 
 
 class ServerSection(Section):
-    """Where the server listens; port 0 takes any free port."""
+    """Where the server listens, and whose calls it answers; port 0 takes any free port."""
 
     host: str = Field("127.0.0.1", min_length=1, description="a host name or an address")
     port: Port = 8529
     open: bool = Field(default=False, description="true or false")
-    dialects: Dialects = ("kinetica", "datameer")
+    dialects: DialectsOrAuto = None
 
 
 class StoreSection(Section):
@@ -162,6 +163,7 @@ class Config(BaseModel):
 
     Attributes:
         target: the targets as they were written; ``targets`` has what holds for them.
+        server: how it was written; ``dialects`` has those in force.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -182,6 +184,21 @@ class Config(BaseModel):
         """The targets in force, each with its own limits or else the executor's."""
         written = self.target or (TargetSection(app=DEMO),)
         return tuple(target.within(self.executor) for target in written)
+
+    @property
+    def dialects(self) -> tuple[str, ...]:
+        """The dialects in force: unless it is said, all of them for the demo, and else none.
+
+        A service may have paths of its own that look like theirs.
+        """
+        if self.server.dialects is not None:
+            return self.server.dialects
+        return DIALECTS if self.is_demo else ()
+
+    @property
+    def is_demo(self) -> bool:
+        """Whether nothing but the demo answers."""
+        return all(target.app == DEMO for target in self.targets)
 
     @field_validator("target", mode="before")
     @classmethod

@@ -20,6 +20,7 @@ from multidict import MultiMapping
 from jobstore import prefer, wire
 from jobstore.clock import SECOND
 from jobstore.errors import (
+    AccountsUnavailable,
     BodyBroken,
     BodyTooLarge,
     Forbidden,
@@ -36,19 +37,22 @@ from jobstore.errors import (
     StoreUnavailable,
     StoreUnsure,
     TooDeep,
+    TooManyLogins,
+    Unauthorized,
 )
 from jobstore.job import Dialect, Job
 from jobstore.lifecycle import Result, State
 from jobstore.message import Headers, Response, header, without
 from jobstore.store import Delivery, Store
+from jobstore.targets.router import Claim
 
 ASYNC: Final = "x-arango-async"
 ASYNC_ID: Final = "x-arango-async-id"
 
 log = logging.getLogger(__name__)
 
-# How the paths of this API begin.
-OWN_PATHS: Final = re.compile(r"(?:/_db/[^/?]+)?/_(?:api|admin)/job(?:[/?]|$)")
+# All that is below these paths, with any method: what is no call is refused here.
+CLAIMS: Final = (Claim(re.compile(r"(?:/_db/[^/?]+)?/_(?:api|admin)/job(?:[/?]|$)")),)
 _BEGINNING: Final = re.compile(r"(?:/_db/[^/]+)?/_(?:api|admin)/job/?")
 
 _WANTED: Final[Mapping[str | None, bool]] = {"store": True, "true": False}
@@ -77,8 +81,12 @@ _ERRORS: Final[Mapping[type[JobstoreError], tuple[int, int, str | None]]] = {
     NoTarget: (404, 404, None),
     JobNotFound: (404, 404, "not found"),
     Forbidden: (403, 11, "forbidden"),
+    Unauthorized: (401, 11, "not authorized to execute this request"),
+    TooManyLogins: (429, 429, None),
+    AccountsUnavailable: (503, 4, None),
 }
 _RETRY_AFTER: Final = {"Retry-After": "1"}
+_LATER: Final = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 _NO_HEADERS: Final[Mapping[str, str]] = {}
 _CANCELED: Final = 21
 _INTERNAL: Final = 4
@@ -142,8 +150,7 @@ class ArangoJobs:
             return _refusal(error)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        parts = [part for part in _BEGINNING.sub("", request.path, 1).split("/") if part]
-        match request.method, parts:
+        match request.method, _parts(request):
             case "PUT", [job_id]:
                 return await self._fetch(request, _existing(job_id))
             case "PUT", [job_id, "cancel"]:
@@ -189,11 +196,21 @@ class ArangoJobs:
             if header(response.headers, ASYNC_ID):
                 # The job has itself fetched a result, whose id is not this one's.
                 response = replace(response, headers=without(response.headers, (ASYNC_ID,)))
-            return await wire.deliver(request, response, ((ASYNC_ID, str(job_id)), *applied))
+            extra = ((ASYNC_ID, str(job_id)), *applied)
+            return await wire.deliver(request, response, extra, explicit=True)
 
 
 class _BadParameterError(Exception):
     """A part of the request is missing or cannot be read."""
+
+
+def _parts(request: web.Request) -> list[str]:
+    """Split what follows the API's own path, as ArangoDB's RestHandlerFactory does.
+
+    One slash at the end makes no difference; any other one has an empty part before it.
+    """
+    *parts, last = _BEGINNING.sub("", request.path, 1).split("/")
+    return [*parts, last] if last else parts
 
 
 def _existing(text: str) -> int:
@@ -252,10 +269,15 @@ def _kept(content_type: str, status: int, body: Mapping[str, object]) -> Respons
     return Response(status=status, headers=headers, body=_compact(body))
 
 
+def refused(_: web.Request, error: JobstoreError) -> web.Response:
+    """Answer that whoever sends a request is not let in."""
+    return _refusal(error)
+
+
 def _refusal(error: JobstoreError) -> web.Response:
     for kind, (status, number, message) in _ERRORS.items():
         if isinstance(error, kind):
-            headers = wire.retry_after(error)
+            headers = wire.retry_after(error) if status in _LATER else _NO_HEADERS
             return _error(status, number, message or str(error), headers)
     log.error("%s", error, extra={"action": "answer"})
     return _error(500, _INTERNAL, "internal error")
@@ -264,7 +286,7 @@ def _refusal(error: JobstoreError) -> web.Response:
 def _error(
     status: int, number: int, message: str, headers: Mapping[str, str] = _NO_HEADERS
 ) -> web.Response:
-    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+    if status in _LATER and not headers:
         headers = _RETRY_AFTER
     return _json(status, _error_body(status, number, message), headers)
 
@@ -284,4 +306,5 @@ def _compact(value: object) -> bytes:
 
 
 def _empty(status: int, headers: Mapping[str, str] = _NO_HEADERS) -> web.Response:
-    return web.Response(status=status, headers={"Content-Type": _TEXT, **headers})
+    answer = web.Response(status=status, headers={"Content-Type": _TEXT, **headers})
+    return wire.explicitly_empty(answer) if status == HTTPStatus.NO_CONTENT else answer

@@ -8,6 +8,7 @@ from jobstore.clock import SECOND, Alarm, Clock, iso
 from jobstore.definition import Definition
 from jobstore.errors import NotAccepting, NoTarget, OwnerLimit
 from jobstore.job import Dialect, Trigger
+from jobstore.message import Request
 from jobstore.schedule import Decision, decide
 from jobstore.store import definition_statements as sql
 from jobstore.store import transitions
@@ -21,8 +22,8 @@ STEP: Final = 10
 # How many jobs it may submit.
 _AT_ONCE: Final = 50
 
-# Finds the name of the target that owns a path, or raises NoTarget.
-FindTarget: TypeAlias = Callable[[str], str]
+# Finds the name of the target that owns a method and a path, or raises NoTarget.
+FindTarget: TypeAlias = Callable[[str, str], str]
 # Where a walk through what is due has come to: a fire time and the id of its definition.
 Place: TypeAlias = tuple[int, int]
 BEGINNING: Final[Place] = (-1, 0)
@@ -141,7 +142,7 @@ class Schedules:
         """Work off some of what is due: the runs come into being as their fire times pass away.
 
         Args:
-            target_of: finds the name of the target that owns a path.
+            target_of: finds the name of the target that owns a request.
             since: from when on somebody has watched for fire times.
             place: where the last step came to.
 
@@ -199,7 +200,7 @@ class Schedules:
             self._check(tx, definition.account, len(decision.runs))
         except OwnerLimit as error:
             return Fired(definition=definition, decision=decision, busy=busy, refused=str(error))
-        target = _target(order.target_of, definition.draft.request.path)
+        target = _target(order.target_of, definition.draft.request)
         jobs = [] if target is None else self._run(tx, definition, decision.runs, target)
         return Fired(definition=definition, decision=decision, jobs=jobs, target=target, busy=busy)
 
@@ -229,8 +230,8 @@ def _move_on(tx: Transaction, definition: int, due: int, next_at: int | None) ->
     return row is not None
 
 
-def _target(target_of: FindTarget, path: str) -> str | None:
+def _target(target_of: FindTarget, request: Request) -> str | None:
     try:
-        return target_of(path)
+        return target_of(request.method, request.path)
     except NoTarget:
         return None

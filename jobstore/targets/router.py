@@ -11,6 +11,25 @@ from jobstore.retry import Retry
 from jobstore.targets import Target
 
 
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Calls that somebody answers, whatever the prefixes of the targets.
+
+    Args:
+        pattern: what their paths look like, with or without a query.
+        methods: their methods, or None for all.
+    """
+
+    pattern: re.Pattern[str]
+    methods: frozenset[str] | None = None
+
+    def covers(self, method: str, path: str) -> bool:
+        """Tell whether a request is one of them."""
+        if self.methods is not None and method not in self.methods:
+            return False
+        return self.pattern.match(path) is not None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
     """A target, the paths that it owns, and how it may be used.
@@ -23,8 +42,8 @@ class Route:
         replay: what may be sent again after an attempt was interrupted.
         retry: how often it is asked again after an attempt has failed for a passing reason.
         credentials: whether it is told who asks: ``Authorization`` travels only then.
-        pattern: how the paths that it owns begin, where no one prefix can say it. Such a route
-            goes before those that have a prefix, and its name is no path then.
+        claims: the calls that it owns, where no one prefix can say it. Such a route goes before
+            those that have a prefix, and its name is no path then.
     """
 
     name: str
@@ -34,7 +53,7 @@ class Route:
     replay: Replay = Replay.IDEMPOTENT
     credentials: bool = False
     retry: Retry = field(default_factory=Retry)
-    pattern: re.Pattern[str] | None = None
+    claims: tuple[Claim, ...] = ()
 
     def travelling(self, headers: Headers) -> Headers:
         """Return the headers that travel to the target."""
@@ -42,7 +61,7 @@ class Route:
 
 
 class Router:
-    """Finds the route of a path: the one with the longest prefix.
+    """Finds the route of a request: one that claims it, or the one with the longest prefix.
 
     Args:
         routes: all routes, in any order.
@@ -50,44 +69,49 @@ class Router:
 
     def __init__(self, routes: Iterable[Route] = ()) -> None:
         self._routes: tuple[Route, ...] = ()
-        self._owners: tuple[tuple[re.Pattern[str], Route], ...] = ()
+        self._owners: tuple[tuple[Claim, Route], ...] = ()
         self.add(*routes)
 
     def add(self, *routes: Route) -> None:
         """Let further routes be asked as well."""
         self._routes = tuple(sorted((*self._routes, *routes), key=_precedence))
-        self._owners = tuple((route.pattern or _below(route.name), route) for route in self._routes)
+        self._owners = tuple(
+            (claim, route)
+            for route in self._routes
+            for claim in route.claims or (Claim(_below(route.name)),)
+        )
 
     @property
     def routes(self) -> tuple[Route, ...]:
         """The routes, in the order in which they are asked."""
         return self._routes
 
-    def resolve(self, path: str) -> Route | None:
-        """Return the route that owns a path, or None.
+    def resolve(self, method: str, path: str) -> Route | None:
+        """Return the route that owns a request, or None.
 
         Args:
-            path: the path, with or without a query, which plays no part.
+            method: its method, which matters only to claims.
+            path: its path, with or without a query, which plays no part.
         """
-        for pattern, route in self._owners:
-            if pattern.match(path):
+        for claim, route in self._owners:
+            if claim.covers(method, path):
                 return route
         return None
 
-    def owner(self, path: str) -> Route:
-        """Return the route that owns a path.
+    def owner(self, method: str, path: str) -> Route:
+        """Return the route that owns a request; see `resolve`.
 
         Raises:
             NoTarget: there is none.
         """
-        route = self.resolve(path)
+        route = self.resolve(method, path)
         if route is None:
             raise NoTarget
         return route
 
 
 def _precedence(route: Route) -> tuple[bool, int]:
-    return route.pattern is None, -len(route.name)
+    return not route.claims, -len(route.name)
 
 
 def longest(prefixes: Iterable[str], path: str) -> str | None:

@@ -22,6 +22,7 @@ from jobstore.clock import SECOND, Clock, now
 from jobstore.definition import Definition, Key, normal_path
 from jobstore.dialects.datameer import words
 from jobstore.errors import (
+    AccountsUnavailable,
     BodyTooLarge,
     DefinitionAmbiguous,
     DefinitionNotFound,
@@ -35,18 +36,33 @@ from jobstore.errors import (
     StoreUnavailable,
     StoreUnsure,
     TooDeep,
+    TooManyLogins,
+    Unauthorized,
 )
 from jobstore.job import Dialect, Job, Submission, Trigger
 from jobstore.lifecycle import ENDED, State
 from jobstore.store import Store
-from jobstore.targets.router import Router
+from jobstore.targets.router import Claim, Router
 
-# The paths of this API.
-OWN_PATHS: Final = re.compile(
-    r"/(?:rest/(?:job-configuration/(?:job-status|job-history)/[^/?]+"
-    r"|job-execution(?:/|/sequential|/(?:job-details|job-kill)/[^/?]+)?"
-    r"|jobs/list-running|(?:data|workbook|import-job|export-job)/[^/?]+)"
-    r"|api/job-execution/[^?]+/status)(?:[?]|$)"
+# What is asked, what is started and stopped, and what is deleted: other methods, and paths that
+# only look alike, are not ours. A slash at the end makes no difference, as in JAX-RS.
+CLAIMS: Final = (
+    Claim(
+        re.compile(
+            r"/(?:rest/(?:job-configuration/(?:job-status|job-history)/[^/?]+"
+            r"|job-execution/job-details/[^/?]+|jobs/list-running)"
+            r"|api/job-execution/[^?]+/status)/?(?:[?]|$)"
+        ),
+        frozenset({"GET", "HEAD"}),
+    ),
+    Claim(
+        re.compile(r"/rest/job-execution(?:/sequential|/job-kill/[^/?]+)?/?(?:[?]|$)"),
+        frozenset({"POST"}),
+    ),
+    Claim(
+        re.compile(r"/rest/(?:data|workbook|import-job|export-job)/[^/?]+/?(?:[?]|$)"),
+        frozenset({"DELETE"}),
+    ),
 )
 
 log = logging.getLogger(__name__)
@@ -64,6 +80,9 @@ _STATUS: Final[Mapping[type[JobstoreError], int]] = {
     DefinitionAmbiguous: 409,
     NoTarget: 404,
     Forbidden: 403,
+    Unauthorized: 401,
+    TooManyLogins: 429,
+    AccountsUnavailable: 503,
 }
 _NO_HEADERS: Final[Mapping[str, str]] = {}
 _NO_FILE: Final = "File doesn't exist or isn't accessible with current permissions"
@@ -96,24 +115,27 @@ class DatameerJobs:
     def add_routes(self, app: web.Application) -> None:
         """Let an application answer them."""
         one = "/{id:[^/]+}"
-        delete_definition = {"DELETE": self.delete_definition}
-        calls: dict[str, Mapping[str, _Call]] = {
-            "/rest/job-configuration/job-status" + one: {"GET": self.status},
-            r"/api/job-execution/{reference:[\s\S]+}/status": {"GET": self.status_v2},
-            "/rest/job-configuration/job-history" + one: {"GET": self.history},
-            "/rest/job-execution/job-details" + one: {"GET": self.details},
-            "/rest/jobs/list-running": {"GET": self.active},
-            "/rest/job-execution": {"POST": self.trigger},
-            "/rest/job-execution/": {"POST": self.trigger},
-            "/rest/job-execution/sequential": {"POST": self.trigger_sequence},
-            "/rest/job-execution/job-kill" + one: {"POST": self.stop},
-            "/rest/data" + one: {"DELETE": self.delete},
-            "/rest/workbook" + one: delete_definition,
-            "/rest/import-job" + one: delete_definition,
-            "/rest/export-job" + one: delete_definition,
+        asked: dict[str, _Call] = {
+            "/rest/job-configuration/job-status" + one: self.status,
+            r"/api/job-execution/{reference:[\s\S]+}/status": self.status_v2,
+            "/rest/job-configuration/job-history" + one: self.history,
+            "/rest/job-execution/job-details" + one: self.details,
+            "/rest/jobs/list-running": self.active,
         }
-        for path, by_method in calls.items():
-            app.router.add_route("*", path, partial(_answered, by_method))
+        done: dict[str, _Call] = {
+            "/rest/job-execution": self.trigger,
+            "/rest/job-execution/sequential": self.trigger_sequence,
+            "/rest/job-execution/job-kill" + one: self.stop,
+        }
+        deleted: dict[str, _Call] = {
+            "/rest/data" + one: self.delete,
+            "/rest/workbook" + one: self.delete_definition,
+            "/rest/import-job" + one: self.delete_definition,
+            "/rest/export-job" + one: self.delete_definition,
+        }
+        for method, calls in (("GET", asked), ("HEAD", asked), ("POST", done), ("DELETE", deleted)):
+            for path, call in calls.items():
+                app.router.add_route(method, path + "{slash:/?}", partial(_answered, call))
 
     # --- what is asked --------------------------------------------------------------------------
 
@@ -241,7 +263,8 @@ class DatameerJobs:
         return [replace(run, source=source) for run in runs]
 
     def _run(self, definition: Definition, user: Identity, trigger: Trigger) -> Submission:
-        target = self._router.owner(definition.draft.request.path).name
+        asked = definition.draft.request
+        target = self._router.owner(asked.method, asked.path).name
         return definition.run(target, Dialect.DATAMEER, user.name, trigger, user.account)
 
     async def _name(self, job: Job) -> str | None:
@@ -250,9 +273,9 @@ class DatameerJobs:
             return None
         return await self._store.history.definition_name(job.definition)
 
-    async def _seconds_left(self, job: Job) -> float | None:
+    async def _seconds_left(self, job: Job) -> float:
         if job.state is not State.RUNNING or job.started_at is None:
-            return None
+            return 0.0
         elapsed = max(0, self._clock() - job.started_at) / SECOND
         usual = await self._store.history.usual_duration(job)
         return words.seconds_left(elapsed, usual, job.progress)
@@ -270,14 +293,15 @@ class _NoFileError(Exception):
     """There is no such file, or none that whoever asks may see."""
 
 
-async def _answered(calls: Mapping[str, _Call], request: web.Request) -> web.Response:
-    """Answer a request by the call for its method, or say why not."""
-    method = "GET" if request.method == "HEAD" else request.method
-    if method not in calls:
-        allowed = ", ".join(calls)
-        return _failure(405, f"expected the method {allowed}", {"Allow": allowed})
+def refused(_: web.Request, error: JobstoreError) -> web.Response:
+    """Answer that whoever sends a request is not let in."""
+    return _refusal(error)
+
+
+async def _answered(call: _Call, request: web.Request) -> web.Response:
+    """Answer a request by a call, or say why not."""
     try:
-        return await calls[method](request)
+        return await call(request)
     except _BadParameterError as error:
         return _failure(400, str(error))
     except _RefusedError as error:
@@ -296,9 +320,8 @@ def _refusal(error: JobstoreError) -> web.Response:
             return _failure(404, f"no job execution {reference}")
     for kind, status in _STATUS.items():
         if isinstance(error, kind):
-            unavailable = status == HTTPStatus.SERVICE_UNAVAILABLE
-            headers = {"Retry-After": "1"} if unavailable else wire.retry_after(error)
-            return _failure(status, str(error), headers)
+            later = status in {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
+            return _failure(status, str(error), wire.retry_after(error) if later else {})
     log.error("%s", error, extra={"action": "answer"})
     return _failure(500, "internal error")
 
@@ -310,8 +333,11 @@ def _failure(status: int, reason: str, headers: Mapping[str, str] = _NO_HEADERS)
 def _json(
     value: object, status: int = 200, headers: Mapping[str, str] = _NO_HEADERS
 ) -> web.Response:
-    """Answer with JSON, in ASCII: its content type has no charset, as some clients compare it."""
-    body = json.dumps(value).encode()
+    """Answer with JSON, a member a line, as the documentation prints it: scripts cut it with grep.
+
+    It is ASCII: the content type has no charset, as some clients compare it.
+    """
+    body = json.dumps(value, indent=2).encode()
     return web.Response(
         status=status, body=body, headers={"Content-Type": "application/json", **headers}
     )

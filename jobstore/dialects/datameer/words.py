@@ -22,6 +22,7 @@ _MONTHS: Final = (
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
 )  # fmt: skip
 _NOON: Final = 12
+CENTURY: Final = 36_500 * 86_400.0  # seconds; more is a guess from next to no progress
 
 
 def status(job: Job, warned: str = _WARNED) -> str:
@@ -75,13 +76,15 @@ def listed(job: Job, name: str | None, zone: ZoneInfo) -> dict[str, Any]:
 
 
 def detailed(job: Job, name: str | None, zone: ZoneInfo) -> dict[str, Any]:
-    """Write all that is told of a job; see `listed`."""
+    """Write all that is told of a job: first what is documented, in that order; see `listed`."""
     return {
-        **listed(job, name, zone),
-        "stopTime": timestamp(job.finished_at, zone),
         "counters": dict(job.counters),
-        "successCount": _counted(job.counters, "RECORDS"),
         "failureCount": _counted(job.counters, "DROPPED_RECORDS"),
+        "jobStatus": status(job),
+        "startTime": timestamp(job.started_at, zone),
+        "stopTime": timestamp(job.finished_at, zone),
+        "successCount": _counted(job.counters, "RECORDS"),
+        **listed(job, name, zone),
         "warnings": job.warnings,
         "trigger": job.trigger,
         "errorMessage": _problem(job),
@@ -94,14 +97,14 @@ def never_run() -> dict[str, Any]:
 
 
 def status_of(
-    definition: Definition, job: Job, seconds_left: float | None, zone: ZoneInfo
+    definition: Definition, job: Job, seconds_left: float, zone: ZoneInfo
 ) -> dict[str, Any]:
     """Write the second generation's status of a definition.
 
     Args:
         definition: the definition.
         job: its latest run.
-        seconds_left: how long that may still take, or None if that cannot be told.
+        seconds_left: how long that may still take, or 0 if that cannot be told.
         zone: in which times are written.
     """
     written: dict[str, Any] = {
@@ -112,7 +115,7 @@ def status_of(
         "start-time": date(job.started_at, zone),
     }
     if job.state is State.RUNNING:
-        written["estimate-time"] = None if seconds_left is None else f"{round(seconds_left)}s"
+        written["estimate-time"] = f"{round(seconds_left)}s"
         written["job-progress"] = str(_whole(job.progress) or 0)
     if job.finished_at is not None:
         written["stop-time"] = date(job.finished_at, zone)
@@ -134,7 +137,7 @@ def failure(reason: str) -> dict[str, str]:
     return {"status": "failure", "reason": reason}
 
 
-def seconds_left(elapsed: float, usual: float | None, progress: float | None) -> float | None:
+def seconds_left(elapsed: float, usual: float | None, progress: float | None) -> float:
     """Guess how long a running job may still take.
 
     Args:
@@ -143,13 +146,13 @@ def seconds_left(elapsed: float, usual: float | None, progress: float | None) ->
         progress: what it has reported, in percent, or None if it has not.
 
     Returns:
-        seconds, 0 or more, or None if nothing is known.
+        seconds, from 0 to a century; 0 if nothing is known.
     """
     if usual is not None:
         return max(0.0, usual - elapsed)
     if progress:
-        return elapsed * (100 - progress) / progress
-    return None
+        return min(CENTURY, elapsed * (100 - progress) / progress)
+    return 0.0
 
 
 def date(moment: int | None, zone: ZoneInfo) -> str | None:

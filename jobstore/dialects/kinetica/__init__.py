@@ -5,6 +5,6 @@ and ``/admin/show/jobs``, and in what its clients of version 7.2 send and read.
 """
 
 from jobstore.dialects.kinetica.calls import OWN_PATHS, KineticaJobs
-from jobstore.dialects.kinetica.refusals import no_such_endpoint, unauthorized
+from jobstore.dialects.kinetica.refusals import no_such_endpoint, refused
 
-__all__ = ["OWN_PATHS", "KineticaJobs", "no_such_endpoint", "unauthorized"]
+__all__ = ["OWN_PATHS", "KineticaJobs", "no_such_endpoint", "refused"]

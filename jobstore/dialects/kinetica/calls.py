@@ -165,7 +165,7 @@ class KineticaJobs:
         endpoint = exchange.asked["endpoint"]
         if not _ENDPOINT.fullmatch(endpoint):
             raise RequestInvalid("endpoint: expected the path of a call, such as /alter/table")
-        route = self._router.owner(endpoint)
+        route = self._router.owner("POST", endpoint)
         credentials = _credentials(wire.received(exchange.request).headers)
         headers = (("Content-Type", encoding.value), ("Accept", encoding.value), *credentials)
         travelling = route.travelling(headers)

@@ -4,21 +4,20 @@ from typing import Final
 
 from aiohttp import web
 
-from jobstore import wire
 from jobstore.dialects.kinetica.encodings import Encoding, encoding_of, media_type
 from jobstore.dialects.kinetica.exchange import refusal
 from jobstore.dialects.kinetica.records import RequestInvalid
+from jobstore.errors import JobstoreError, Unauthorized
 
 # How the user agent of Kinetica's own clients begins, if they have one.
 _USER_AGENT: Final = "kinetica-api"
 _BINARY: Final = frozenset({Encoding.AVRO, Encoding.SNAPPY})
 
 
-def unauthorized(request: web.BaseRequest) -> web.Response:
-    """Ask for credentials: the clients look at the status code, and people at the message."""
-    answer = refusal(_encoding(request), "not authorized to execute this request", status=401)
-    answer.headers["WWW-Authenticate"] = wire.CHALLENGE
-    return answer
+def refused(request: web.BaseRequest, error: JobstoreError) -> web.Response:
+    """Answer that who sends a request is not let in: clients look at the status code only."""
+    status = 401 if isinstance(error, Unauthorized) else 400
+    return refusal(_encoding(request), str(error), status)
 
 
 def no_such_endpoint(request: web.BaseRequest) -> web.Response | None:

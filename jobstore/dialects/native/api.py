@@ -18,10 +18,10 @@ from jobstore.dialects.native.problems import Call, no_such_call, not_allowed, t
 from jobstore.dialects.native.reports import Reports
 from jobstore.dialects.native.submissions import Submissions
 from jobstore.store import Store
-from jobstore.targets.router import Router
+from jobstore.targets.router import Claim, Router
 
-# How the paths of this API begin.
-OWN_PATHS: Final = re.compile(r"/_jobs(?:[/?]|$)")
+# All that is below this path, with any method: what is no call is refused here.
+CLAIMS: Final = (Claim(re.compile(r"/_jobs(?:[/?]|$)")),)
 
 # What is answered without a login: probes have none, and are told no more than whether it works.
 PROBES: Final = frozenset({"/_jobs/readyz"})

@@ -116,7 +116,8 @@ class Definitions:
     async def _run(self, request: web.Request, definition: str) -> web.Response:
         identity = wire.changing(request)
         found = await self._found(definition, identity.scope)
-        target = self._router.owner(found.draft.request.path).name
+        asked = found.draft.request
+        target = self._router.owner(asked.method, asked.path).name
         run = found.run(target, Dialect.NATIVE, identity.name, Trigger.RESTAPI, identity.account)
         return accepted(await self._store.submit(replace(run, source=wire.source(request))))
 

@@ -140,7 +140,7 @@ class Jobs:
         timeout, replay, retries = await self._store.history.terms(job.id)
         return Submission(
             request=request,
-            target=self._router.owner(request.path).name,
+            target=self._router.owner(request.method, request.path).name,
             dialect=Dialect.NATIVE,
             owner=job.owner,
             account=job.account,

@@ -1,14 +1,14 @@
 """What goes wrong, as problem documents: RFC 9457."""
 
-import json
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias
 
 from aiohttp import web
 
-from jobstore import wire
+from jobstore import json_text, wire
 from jobstore.errors import (
+    AccountsUnavailable,
     BodyBroken,
     BodyTooLarge,
     DefinitionAmbiguous,
@@ -32,6 +32,8 @@ from jobstore.errors import (
     SubmissionInvalid,
     TagTaken,
     TooDeep,
+    TooManyLogins,
+    Unauthorized,
     WrongState,
 )
 
@@ -43,6 +45,7 @@ _STATUS: Final[dict[type[JobstoreError], int]] = {
     QueryInvalid: 400,
     KeyInvalid: 400,
     BodyBroken: 400,
+    Unauthorized: 401,
     Forbidden: 403,
     NoTarget: 404,
     JobNotFound: 404,
@@ -57,6 +60,8 @@ _STATUS: Final[dict[type[JobstoreError], int]] = {
     KeyReused: 422,
     OwnerLimit: 429,
     TooDeep: 508,
+    TooManyLogins: 429,
+    AccountsUnavailable: 503,
     NotAccepting: 503,
     StoreUnavailable: 503,
     StoreDamaged: 503,
@@ -78,14 +83,18 @@ def told(call: Call) -> Call:
     return handle
 
 
+def refused(_: web.Request, error: JobstoreError) -> web.Response:
+    """Answer that whoever sends a request is not let in."""
+    return refusal(error)
+
+
 def refusal(error: JobstoreError) -> web.Response:
     """Answer with the problem document of an error."""
     status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), None)
     if status is None:
         log.error("%s", error, extra={"action": "answer"})
         return wire.problem(500, "internal error; the server's log says more")
-    unavailable = status == web.HTTPServiceUnavailable.status_code
-    headers = {"Retry-After": "1"} if unavailable else wire.retry_after(error)
+    headers = wire.retry_after(error) if status in {429, 503} else {}
     return wire.problem(status, str(error), tuple(headers.items()))
 
 
@@ -118,6 +127,8 @@ async def json_of(request: web.Request, limit: int) -> object:
     """
     body = await wire.whole(request, limit)
     try:
-        return json.loads(body)
+        return json_text.loads(body)
+    except json_text.Unstorable as invalid:
+        raise SubmissionInvalid(f"the body is not valid JSON: {invalid}") from None
     except (ValueError, RecursionError):
         raise SubmissionInvalid("the body is not valid JSON") from None

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from jobstore import wire
 from jobstore.dialects.native import words
+from jobstore.dialects.native.problems import json_of
 from jobstore.errors import SubmissionInvalid
 from jobstore.job import Report
 from jobstore.store import Store
@@ -45,11 +46,11 @@ class Reports:
     async def report(self, request: web.Request) -> web.Response:
         """Write a report down, and tell whether the job's cancellation was asked for."""
         scope = wire.changing(request).scope
-        report = _report(request, await wire.whole(request, _LARGEST))
+        report = _report(request, await json_of(request, _LARGEST))
         return web.json_response({"cancelled": await self._store.report(report, scope)})
 
 
-def _report(request: web.Request, body: bytes) -> Report:
+def _report(request: web.Request, written: object) -> Report:
     """Read a report.
 
     Raises:
@@ -59,7 +60,7 @@ def _report(request: web.Request, body: bytes) -> Report:
     if not re.fullmatch("[0-9]{1,9}", attempt):
         raise SubmissionInvalid("expected the header Jobstore-Attempt as it came with the request")
     try:
-        said = _Said.model_validate_json(body)
+        said = _Said.model_validate(written)
     except ValidationError as error:
         raise SubmissionInvalid(f"expected {_EXPECTED}") from error
     return Report(job_id=words.job_id(request), attempt=int(attempt), **dict(said))

@@ -143,7 +143,7 @@ class Submissions:
             raise SubmissionInvalid("idempotency_key: the header Idempotency-Key is another one")
         return Submission(
             request=job.request,
-            target=self._router.owner(job.target).name,
+            target=self._router.owner(job.method, job.target).name,
             dialect=Dialect.NATIVE,
             owner=identity.name,
             account=identity.account,

@@ -27,6 +27,7 @@ _REST_SECONDS: Final = 0.005
 
 # Few slots, so that jobs wait as well; a short drain, so that some are left running.
 _SETTINGS: Final = {
+    "JOBSTORE_SERVER__DIALECTS": "kinetica,datameer",
     "JOBSTORE_EXECUTOR__CONCURRENCY": "4",
     "JOBSTORE_EXECUTOR__DRAIN": "100ms",
     "JOBSTORE_RETENTION__UNFETCHED": "never",

@@ -4,13 +4,16 @@ from dataclasses import dataclass
 from typing import Final
 
 # The paths that the service behind the server answers.
-UPSTREAM: Final = "/_db/upstream"
+UPSTREAM: Final = "/_db/_system"
 _INTERVAL: Final = 5.0
 _SAMPLES: Final = 30  # at least
 _BACKUPS: Final = 30  # at most
 _SHORTEST: Final = 10.0  # that a result waits, so that whoever wants it is in time
 
 _CONFIG: Final = """
+[server]
+dialects = ["kinetica", "datameer"]
+
 [executor]
 retry_delay = "50ms"
 retry_statuses = [429, 500, 502, 503, 504]

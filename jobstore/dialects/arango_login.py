@@ -1,0 +1,119 @@
+"""ArangoDB's login: a JSON Web Token (RFC 7519) for a name and a password.
+
+It is there for the demo alone: before a service, such a call is the service's. Without accounts a
+token names its holder and proves nothing, as a password does. With accounts there is none to have:
+HTTP Basic and jobstore's own tokens are what is accepted, and the answer says so.
+"""
+
+import hmac
+import json
+import re
+import secrets
+from base64 import urlsafe_b64encode
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Final
+
+from aiohttp import web
+
+from jobstore import json_text, wire
+from jobstore.clock import SECOND, Clock, now
+from jobstore.errors import BodyBroken, BodyTooLarge, JobstoreError, Unauthorized
+from jobstore.store.accounts import Accounts
+from jobstore.targets.router import Claim
+from jobstore.written import DAY
+
+CLAIMS: Final = (Claim(re.compile(r"(?:/_db/[^/?]+)?/_open/auth/?(?:[?]|$)"), frozenset({"POST"})),)
+
+_NO_TOKENS: Final = (
+    "this server hands out no JSON Web Tokens: send HTTP Basic, or as a bearer token what "
+    "`jobstore user token NAME` gives"
+)
+_LIFETIME: Final = 30 * DAY  # pyArango asks for another one half a day before a token ends
+_LARGEST: Final = 64 * 1024
+_FORBIDDEN: Final = 11  # ArangoDB's error numbers
+_BAD_PARAMETER: Final = 400
+
+
+class ArangoLogin:
+    """Hand out tokens while there are no accounts.
+
+    Args:
+        accounts: who has one.
+        clock: what time it is.
+    """
+
+    def __init__(self, accounts: Accounts, clock: Clock = now) -> None:
+        self._accounts = accounts
+        self._clock = clock
+        self._key = secrets.token_bytes(32)
+
+    def add_routes(self, app: web.Application) -> None:
+        """Let an application answer the call."""
+        for prefix in ("", "/_db/{database}"):
+            app.router.add_post(prefix + "/_open/auth{slash:/?}", self.log_in)
+
+    async def log_in(self, request: web.Request) -> web.Response:
+        """Answer with a token for the name in the body."""
+        try:
+            accounts = self._accounts.roll().accounts
+            name = _name(await wire.whole(request, _LARGEST))
+        except JobstoreError as error:
+            return _failed(request, error)
+        if accounts:
+            return _error(403, _FORBIDDEN, _NO_TOKENS)
+        if name is None:
+            return _error(400, _BAD_PARAMETER, 'expected {"username": "...", "password": "..."}')
+        token = _token(name, self._clock() // SECOND, self._key)
+        return web.json_response({"jwt": token, "must_change_password": False})
+
+
+def refused(request: web.Request, error: JobstoreError) -> web.Response:
+    """Answer that whoever sends a request is not let in."""
+    if isinstance(error, Unauthorized):
+        return _error(401, _FORBIDDEN, f"{error}: {_NO_TOKENS}")
+    return wire.refused(request, error)
+
+
+def _failed(request: web.Request, error: JobstoreError) -> web.Response:
+    if isinstance(error, BodyTooLarge | BodyBroken):
+        return _error(400, _BAD_PARAMETER, str(error))
+    return wire.refused(request, error)
+
+
+def _error(status: int, number: int, message: str) -> web.Response:
+    body = {"error": True, "code": status, "errorNum": number, "errorMessage": message}
+    return web.json_response(body, status=status)
+
+
+def _name(body: bytes) -> str | None:
+    """Read who logs in; None if the body does not say it."""
+    try:
+        written = json_text.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(written, dict):
+        return None
+    name, password = written.get("username"), written.get("password")
+    return name if isinstance(name, str) and isinstance(password, str) else None
+
+
+def _token(name: str, seconds: int, key: bytes) -> str:
+    """Write a token as ArangoDB does, so that its clients can read when it ends."""
+    header = {"alg": "HS256", "typ": "JWT"}
+    claims = {
+        "preferred_username": name,
+        "iss": "arangodb",
+        "iat": seconds,
+        "exp": seconds + int(_LIFETIME),
+    }
+    signed = f"{_part(header)}.{_part(claims)}"
+    signature = hmac.new(key, signed.encode(), sha256).digest()
+    return f"{signed}.{urlsafe_b64encode(signature).decode().rstrip('=')}"
+
+
+def _part(value: Mapping[str, object]) -> str:
+    """Encode a part, with spaces at its end: pyArango cannot read one that lacks its padding."""
+    text = json.dumps(value)
+    text += " " * (-len(text) % 3)
+    return urlsafe_b64encode(text.encode()).decode()
