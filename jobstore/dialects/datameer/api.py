@@ -20,6 +20,7 @@ from jobstore.clock import SECOND, Clock, now
 from jobstore.definition import Definition, Key, normal_path
 from jobstore.dialects.datameer import words
 from jobstore.errors import (
+    BeingDelivered,
     BodyTooLarge,
     DefinitionNotFound,
     Forbidden,
@@ -52,6 +53,7 @@ _STATUS: Final[Mapping[type[JobstoreError], int]] = {
     StoreFull: 503,
     StoreBusy: 503,
     BodyTooLarge: 413,
+    BeingDelivered: 409,
     NoTarget: 404,
     Forbidden: 403,
 }
