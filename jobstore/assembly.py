@@ -37,7 +37,7 @@ SHUTDOWN_SECONDS: Final = 5.0
 # What aiohttp's servers are told.
 SERVING: Final[Mapping[str, Any]] = {
     "access_log": None,
-    # A reader who is gone is noticed at once, and what was for him is held again.
+    # A reader who is gone is noticed at once, and what was for them is held again.
     "handler_cancellation": True,
     # Bodies are kept and sent on as they came.
     "auto_decompress": False,
