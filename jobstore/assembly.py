@@ -42,7 +42,7 @@ _KINETICA: Final = (Claim(kinetica.OWN_PATHS, frozenset({"POST"})),)
 # What aiohttp's servers are told.
 SERVING: Final[Mapping[str, Any]] = {
     "access_log": None,
-    # A reader who is gone is noticed at once, and what was for him is held again.
+    # A reader who is gone is noticed at once, and what was for them is held again.
     "handler_cancellation": True,
     # Bodies are kept and sent on as they came.
     "auto_decompress": False,
@@ -199,27 +199,48 @@ def route_of(name: str, target: Target, limits: TargetLimits) -> Route:
     )
 
 
-async def in_process(stack: AsyncExitStack, app: web.Application, grace: float) -> InProcess:
-    """Start an application up as a target, until the stack is unwound."""
-    return InProcess(await served(stack, app), grace)
+async def in_process(
+    stack: AsyncExitStack, app: web.Application, grace: float, cleanup: float | None = None
+) -> InProcess:
+    """Start an application up as a target, until the stack is unwound.
+
+    Args:
+        stack: what ends it.
+        app: the application.
+        grace: how long a cancelled handler may take to stop, in seconds.
+        cleanup: how long its cleanup may take, in seconds, or None for as long as it takes.
+    """
+    return InProcess(await served(stack, app, cleanup), grace)
 
 
-async def served(stack: AsyncExitStack, app: web.Application) -> web.Server:
+async def served(
+    stack: AsyncExitStack, app: web.Application, cleanup: float | None = None
+) -> web.Server:
     """Start an application up, and give what answers its requests, until the stack is unwound."""
     runner = web.AppRunner(app, shutdown_timeout=SHUTDOWN_SECONDS, **SERVING)
-    await stack.enter_async_context(running(runner))
+    await stack.enter_async_context(running(runner, cleanup))
     assert runner.server is not None
     return runner.server
 
 
 @asynccontextmanager
-async def running(runner: web.BaseRunner) -> AsyncIterator[None]:
-    """Set a runner up, and clean it up at the end."""
+async def running(runner: web.BaseRunner, cleanup: float | None = None) -> AsyncIterator[None]:
+    """Set a runner up, and clean it up at the end, for so many seconds at most."""
     await runner.setup()
     try:
         yield
     finally:
-        await runner.cleanup()
+        try:
+            async with asyncio.timeout(cleanup) as limit:
+                await runner.cleanup()
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            log.warning(
+                "an application's cleanup has not ended after %g s; it is broken off",
+                cleanup,
+                extra={"action": "stop"},
+            )
 
 
 def retention_of(config: Config) -> Retention:

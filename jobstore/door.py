@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 
 from aiohttp import web
 
-from jobstore import wire
+from jobstore import connection, wire
 from jobstore.access import Access
 from jobstore.capture import Capture
 from jobstore.dialects.native import PROBES
@@ -40,7 +40,7 @@ class Door:
 
     def server(self, **options: Any) -> web.Server:
         """Make the server that stands here, with what else it is told."""
-        return web.Server(
+        return connection.Server(
             self.answer,  # type: ignore[arg-type]  # its requests are what the factory makes
             request_factory=wire.incoming,
             **options,

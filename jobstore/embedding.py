@@ -156,6 +156,7 @@ class Jobs:
             the answer; None if the job has not ended yet, has failed or was cancelled.
 
         Raises:
+            BeingDelivered: it is just being delivered to somebody else, and may come back.
             JobNotFound: there is no such job, or its result is gone.
         """
         async with self.store.results.take(job_id) as delivery:

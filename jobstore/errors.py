@@ -27,6 +27,7 @@ JobstoreError
 ├── JobGone                     what is asked for of a job is no longer kept
 ├── NotKept                     a message of a job is no longer kept, or never was
 ├── WrongState                  the job is not where that could be done with it
+│   └── BeingDelivered          its result is on its way to another reader, and may come back
 ├── TagTaken                    an unended job of the same owner has the same tag
 ├── SubmissionInvalid           what was given is no job to run
 ├── QueryInvalid                what was asked cannot be understood
@@ -332,6 +333,13 @@ class WrongState(JobstoreError):
     def __init__(self, job_id: int, problem: str) -> None:
         super().__init__(f"job {job_id} {problem}")
         self.job_id = job_id
+
+
+class BeingDelivered(WrongState):
+    """A job's result is on its way to another reader; if that breaks off, it is held again."""
+
+    def __init__(self, job_id: int) -> None:
+        super().__init__(job_id, "is just being delivered to another reader")
 
 
 class TagTaken(JobstoreError):

@@ -9,12 +9,14 @@ import os
 import signal
 import socket
 import sys
+import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, NoReturn
 
 from aiohttp import web
 
@@ -49,6 +51,12 @@ from jobstore.targets import Target
 from jobstore.targets.router import Route, Router
 from jobstore.targets.upstream import Upstream
 
+# How long what the application has left behind may take to end, once it is cancelled.
+LEFTOVER_SECONDS: Final = 1.0
+# For how long the loop may not have come to a signal before the next one ends the process.
+UNHEARD_SECONDS: Final = 1.0
+_STOPPING: Final = (signal.SIGTERM, signal.SIGINT)
+
 log = logging.getLogger(__name__)
 
 
@@ -59,10 +67,69 @@ def run(config: Config, ready: Callable[[str], None] | None = None) -> None:
         config: what to serve, and where.
         ready: told the server's URL once it answers.
 
+    It ends the process itself if something of the application's cannot be ended.
+
     Raises:
         JobstoreError: it cannot start.
     """
-    asyncio.run(_run_until_signal(config, ready))
+    runner, grace = asyncio.Runner(), config.executor.cancel_grace
+    try:
+        runner.run(_run_until_signal(config, ready))
+    except BaseException:
+        if not runner.get_loop().run_until_complete(_cancelled()):
+            runner.close()
+        raise
+    _end_within(max(grace, SHUTDOWN_SECONDS), 0)
+    left = runner.get_loop().run_until_complete(_cancelled())
+    if left:
+        log.warning(
+            "%d tasks of the application do not end; they are left behind",
+            left,
+            extra={"action": "stop"},
+        )
+        _end_now(0)
+    runner.close()
+
+
+async def _cancelled() -> int:
+    """Cancel all tasks that the application has left; return how many do not end.
+
+    Its handlers have had their time already, and so has its cleanup.
+    """
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    if not left:
+        return 0
+    _, stubborn = await asyncio.wait(left, timeout=LEFTOVER_SECONDS)
+    return len(stubborn)
+
+
+def _end_within(seconds: float, code: int) -> None:
+    """End the process if it has not ended by itself in so many seconds.
+
+    Python waits without end for threads, such as one that a handler has put to work.
+    """
+
+    def end() -> None:
+        log.warning(
+            "the application has threads or tasks that do not end; they are left behind",
+            extra={"action": "stop"},
+        )
+        _end_now(code)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+
+
+def _end_now(code: int) -> NoReturn:
+    """End the process, whatever still runs in it; the store is closed already."""
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 def _settle() -> None:
@@ -77,7 +144,7 @@ def _settle() -> None:
 
 async def _run_until_signal(config: Config, ready: Callable[[str], None] | None) -> None:
     stop = asyncio.Event()
-    with _signals(stop):
+    with _signals(stop.set):
         async with serving(config) as server:
             _settle()
             if ready:
@@ -85,19 +152,40 @@ async def _run_until_signal(config: Config, ready: Callable[[str], None] | None)
             await stop.wait()
             stop.clear()
             await server.drain(stop)
+            _end_within(3 * (config.executor.cancel_grace + SHUTDOWN_SECONDS), 1)
 
 
 @contextmanager
-def _signals(stop: asyncio.Event) -> Iterator[None]:
-    """Set an event at the first signal to stop, and at each further one."""
+def _signals(stop: Callable[[], None]) -> Iterator[None]:
+    """Call something on the loop at the first signal to stop, and at each further one.
+
+    A handler may keep the loop busy, so that it never comes to that. Then the next signal, after a
+    moment, ends the process as if nobody had listened.
+    """
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    since: float | None = None
+
+    def taken() -> None:
+        nonlocal since
+        since = None
+        stop()
+
+    def received(number: int, _: object) -> None:
+        nonlocal since
+        now = time.monotonic()
+        if since is None:
+            since = now
+            loop.call_soon_threadsafe(taken)
+        elif now - since > UNHEARD_SECONDS:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+
+    before = {number: signal.signal(number, received) for number in _STOPPING}
     try:
         yield
     finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +224,8 @@ async def serving(config: Config) -> AsyncIterator[Server]:
     Raises:
         JobstoreError: it cannot start.
     """
-    async with AsyncExitStack() as stack:
+    # What is durable is closed first: an application's own cleanup may take its time, or hang.
+    async with AsyncExitStack() as applications, AsyncExitStack() as stack:
         listening = stack.enter_context(_listening(config.server.host, config.server.port))
         store = await stack.enter_async_context(
             owned_store(config.store.path, store_limits(config))
@@ -146,7 +235,7 @@ async def serving(config: Config) -> AsyncIterator[Server]:
         headers = (ArangoHeader(), PreferHeader(store))
         access = _access(config, store, listening, refusing(apis, headers))
         stack.push_async_callback(access.close)
-        router.add(*[await _route(stack, config, section) for section in config.targets])
+        router.add(*[await _route(applications, config, section) for section in config.targets])
         router.add(await own_route(stack, config, apis, access))
         executor = Executor(store, router, config.executor.max_attempts)
         janitor = Janitor(store, retention_of(config), clock.now)
@@ -208,7 +297,7 @@ async def _target(stack: AsyncExitStack, section: TargetSection, grace: float) -
     if section.upstream is not None:
         return await stack.enter_async_context(Upstream.open(section.upstream))
     assert section.app is not None
-    return await in_process(stack, await _application(section.app), grace)
+    return await in_process(stack, await _application(section.app), grace, cleanup=grace)
 
 
 async def _application(name: str) -> web.Application:

@@ -14,6 +14,7 @@ from aiohttp.http import HttpVersion11, RawRequestMessage
 from multidict import CIMultiDict
 
 from jobstore.account import Identity
+from jobstore.connection import Connection
 from jobstore.errors import (
     BodyBroken,
     BodyTooLarge,
@@ -337,14 +338,22 @@ def _take_back(response: web.StreamResponse) -> None:
 async def _handed_over(request: web.BaseRequest) -> None:
     """Wait until the operating system has taken the last byte.
 
+    A client that has closed its side has to have acknowledged it, too.
+
     Raises:
         ConnectionError: it has not, and never will.
     """
     transport = request.transport
     # A transport that is gone here went after the last write: no byte of it was left behind then,
     # since each write to a broken connection raises.
-    if transport is None or not transport.get_write_buffer_size():
-        return
+    if transport is not None and transport.get_write_buffer_size():
+        await _drained(request, transport)
+    client = request.protocol
+    if isinstance(client, Connection) and client.half_closed:  # it may as well be gone
+        await client.acknowledged()
+
+
+async def _drained(request: web.BaseRequest, transport: asyncio.Transport) -> None:
     transport.set_write_buffer_limits(high=0)
     try:
         await request.writer.drain()

@@ -93,11 +93,18 @@ class Connection:
         """Read until the server closes the connection."""
         return await self.reader.read()
 
-    async def leave(self) -> None:
-        """Close the connection, and return when the server has noticed."""
+    async def said_all(self) -> bytes:
+        """Send nothing more, and read until the server closes the connection."""
         self.writer.write_eof()
         with suppress(ConnectionError):
-            await self.reader.read()
+            return await self.reader.read()
+        return b""
+
+    async def leave(self) -> None:
+        """Close the connection; whether the other end has noticed cannot be seen from here."""
+        self.writer.close()
+        with suppress(ConnectionError):
+            await self.writer.wait_closed()
 
     def vanish(self) -> None:
         """Reset the connection, whatever is still on its way."""

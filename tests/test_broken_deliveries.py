@@ -37,7 +37,7 @@ async def held_again(client: Client, path: Path, job_id: int, breaks: int = 1) -
 
 async def fetched_again(client: Client, job_id: int) -> Answer:
     """Fetch a result once the server has forgotten the reader who left."""
-    while (answer := await client("PUT", f"/_api/job/{job_id}")).status == 404:
+    while (answer := await client("PUT", f"/_api/job/{job_id}")).status == 204:
         assert (await client("GET", f"/_api/job/{job_id}")).status == 200
     return answer
 
@@ -90,7 +90,7 @@ async def test_a_reader_who_leaves_before_the_result_could_be_taken_leaves_it_to
                 await reader.send(fetching(job_id))
                 await client("GET", f"/_api/job/{job_id}")
                 await reader.leave()
-    answer = await client("PUT", f"/_api/job/{job_id}")
+    answer = await fetched_again(client, job_id)
     assert (answer.status, answer.body) == (200, expected)
     assert (await client("PUT", f"/_api/job/{job_id}")).status == 404
 
@@ -119,14 +119,15 @@ async def test_a_delivery_that_broke_off_can_be_seen_in_the_history(
 
 
 @pytest.mark.parametrize("path", [SMALL, HUGE])
-async def test_of_twenty_fetches_at_once_one_gets_the_result_and_the_others_nothing(
+async def test_of_twenty_fetches_at_once_one_gets_the_result_and_the_others_nothing_or_not_yet(
     serve: Serve, store_path: Path, http: ClientSession, path: str
 ) -> None:
     client = Client(http, (await serve(target=WEBAPP)).url)
     expected = (await client("GET", path)).body
     job_id = await client.done(path)
     answers = await asyncio.gather(*(client("PUT", f"/_api/job/{job_id}") for _ in range(20)))
-    assert Counter(answer.status for answer in answers) == {200: 1, 404: 19}
+    statuses = Counter(answer.status for answer in answers)
+    assert (statuses[200], statuses[204] + statuses[404]) == (1, 19)
     assert [answer.body for answer in answers if answer.status == 200] == [expected]
     assert states(store_path) == {job_id: ("done", "taken")}
 
@@ -140,7 +141,8 @@ async def test_a_result_that_is_on_its_way_to_a_reader_cannot_be_deleted_or_expi
     async with connected(client.url) as reader:
         await reader.send(fetching(job_id))
         await reader.head()
-        assert (await client("DELETE", f"/_api/job/{job_id}")).status == 404
+        assert (await client("DELETE", f"/_api/job/{job_id}")).status == 409
+        assert (await client("DELETE", f"/_jobs/{job_id}")).status == 409
         assert (await client("DELETE", "/_api/job/all")).status == 200
         assert (await client("DELETE", "/_api/job/expired?stamp=9999999999")).status == 200
         await server.store.upkeep.sweep()
@@ -162,9 +164,31 @@ async def test_a_result_that_is_fetched_and_deleted_at_once_goes_one_way(
         delete = asyncio.create_task(client("DELETE", f"/_api/job/{job_id}"))
         await client("GET", f"/_api/job/{job_id}")
     fetched, deleted = await fetch, await delete
-    assert (fetched.status, deleted.status) in {(200, 404), (404, 200)}
+    assert (fetched.status, deleted.status) in {(200, 404), (200, 409), (404, 200)}
     assert fetched.body == expected or fetched.status == 404
     check_sound(store_path)
+
+
+async def test_nobody_is_told_that_a_result_is_gone_while_another_reader_has_only_begun_with_it(
+    serve: Serve, store_path: Path, http: ClientSession
+) -> None:
+    client = Client(http, (await serve(target=WEBAPP)).url)
+    job_id = await client.done(HUGE)
+    for breaks in (1, 2, 3):
+        async with connected(client.url) as reader:
+            await reader.send(fetching(job_id))
+            await reader.head()
+            assert (await client("PUT", f"/_api/job/{job_id}")).status == 204
+            waiting = {"headers": {"Prefer": "wait=1"}}
+            assert (await client("PUT", f"/_api/job/{job_id}", **waiting)).status == 204
+            assert (await client("POST", f"/_jobs/{job_id}/take")).status == 409
+            assert (await client("PUT", f"/_api/job/{job_id}/cancel")).status == 200
+            reader.vanish()
+        while timeline(store_path, job_id).count("delivery broken") < breaks:
+            assert (await client("GET", f"/_api/job/{job_id}")).status == 200
+    assert (await fetched_again(client, job_id)).body == CHUNK * 800
+    assert (await client("PUT", f"/_api/job/{job_id}")).status == 404
+    assert (await client("POST", f"/_jobs/{job_id}/take")).status == 410
 
 
 # --- a job as the reader ------------------------------------------------------------------------

@@ -132,7 +132,7 @@ async def test_of_a_body_that_breaks_off_nothing_stays(
     server = await serve()
     async with connected(server.url) as client:
         await client.send(request_)
-        await client.leave()
+        assert (await client.said_all()).startswith(b"HTTP/1.1 400 Bad Request\r\n")
     assert await nothing_is_left(server, store_path)
 
 
@@ -140,11 +140,13 @@ async def test_of_a_body_that_breaks_off_while_the_store_is_busy_nothing_stays(
     serve: Serve, store_path: Path, http: ClientSession
 ) -> None:
     server = await serve()
-    with held_up(store_path):
-        async with connected(server.url) as client:
+    async with connected(server.url) as client:
+        with held_up(store_path):
             await client.send(announced(600 * KIBIBYTE) + bytes(300 * KIBIBYTE))
             await Client(http, server.url)("GET", "/_api/job/pending")
-            await client.leave()
+            client.writer.write_eof()
+            await Client(http, server.url)("GET", "/_api/job/pending")
+        assert b" 400 Bad Request\r\n" in await client.said_all()
     assert await nothing_is_left(server, store_path)
 
 

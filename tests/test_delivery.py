@@ -1,11 +1,13 @@
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final
 
 import pytest
 
-from jobstore.errors import DeliveryRefused, JobNotFound
+from jobstore.errors import BeingDelivered, DeliveryRefused, JobNotFound
+from jobstore.lifecycle import Result, State
 from jobstore.message import Response, chunks
 from jobstore.store import Store, shared_store
 from jobstore.store.bodies import CHUNK_SIZE
@@ -92,22 +94,124 @@ async def test_a_large_result_is_marked_on_disk_before_its_last_chunk_leaves_and
     assert stood == ["held", "held", "held", "taken"]
 
 
-async def test_a_large_result_that_somebody_reads_is_there_for_nobody_else(
+@BOTH
+async def test_a_result_that_somebody_reads_is_there_for_nobody_else_and_not_gone_either(
+    store_path: Path, answer: Response
+) -> None:
+    async with opened(store_path) as store:
+        job_id = await finished(store, answer)
+        async with store.results.take(job_id) as delivery:
+            assert delivery
+            assert delivery.response
+            for asking in (
+                taken(store, job_id),
+                store.results.delete(job_id),
+                store.results.discard(job_id),
+            ):
+                with pytest.raises(BeingDelivered):
+                    await asking
+            assert (await store.results.peek(job_id)).result is Result.HELD
+            assert await store.cancel(job_id) is State.DONE
+            assert await store.results.expire(START + 1) == 0
+            assert await store.results.delete_all() == 0
+            assert await content(delivery.response.body) == answer.body
+        for asking in (taken(store, job_id), store.results.delete(job_id), store.cancel(job_id)):
+            with pytest.raises(JobNotFound):
+                await asking
+    assert states(store_path) == {job_id: ("done", "taken")}
+
+
+@BOTH
+async def test_whose_job_it_is_stays_hidden_while_its_result_is_being_delivered(
+    store_path: Path, answer: Response
+) -> None:
+    async with opened(store_path) as store:
+        job_id = await finished(store, answer)
+        async with store.results.take(job_id) as delivery:
+            for asking in (
+                store.results.peek(job_id, "mallory"),
+                store.results.delete(job_id, "mallory"),
+                store.results.discard(job_id, "mallory"),
+                store.cancel(job_id, "mallory"),
+            ):
+                with pytest.raises(JobNotFound):
+                    await asking
+            with pytest.raises(JobNotFound):
+                async with store.results.take(job_id, "mallory"):
+                    pass
+            assert delivery
+            assert delivery.response
+            await content(delivery.response.body)
+
+
+@BOTH
+async def test_a_result_is_not_called_gone_before_it_is_on_the_disk_that_it_is_held_again(
+    store_path: Path, answer: Response
+) -> None:
+    async with opened(store_path) as store:
+        job_id = await finished(store, answer)
+        async with AsyncExitStack() as stack:
+            reader = await begun(_linger(store, job_id, taking := asyncio.Event()))
+            stack.callback(reader.cancel)
+            await taking.wait()
+            with held_up(store_path):
+                reader.cancel()
+                await begun(asyncio.sleep(0))
+                reader.cancel()  # as a server does that stops
+                await asyncio.wait([reader])
+                assert (await store.results.peek(job_id)).result is Result.HELD
+                second = await begun(taken(store, job_id))
+        found = (await asyncio.gather(second, return_exceptions=True))[0]
+        assert isinstance(found, BeingDelivered) or found[1] == answer.body
+        while store.results.on_its_way(job_id):
+            await store.ended(job_id, 1)
+        if isinstance(found, BeingDelivered):
+            assert (await taken(store, job_id))[1] == answer.body
+
+
+@BOTH
+async def test_who_waits_for_a_result_is_woken_when_its_delivery_to_another_has_broken_off(
+    store_path: Path, answer: Response
+) -> None:
+    async with opened(store_path) as store:
+        job_id = await finished(store, answer)
+        async with AsyncExitStack() as stack:
+            reader = await begun(_linger(store, job_id, taking := asyncio.Event()))
+            stack.callback(reader.cancel)
+            await taking.wait()
+            waiting = await begun(store.ended(job_id, 3600))
+            assert not waiting.done()
+        assert (await waiting).result is Result.HELD
+        assert (await taken(store, job_id))[1] == answer.body
+
+
+async def test_who_waits_for_a_result_is_told_that_it_is_gone_once_another_has_it(
     store_path: Path,
 ) -> None:
     async with opened(store_path) as store:
         job_id = await finished(store, LARGE)
         async with store.results.take(job_id) as delivery:
+            waiting = await begun(store.ended(job_id, 3600))
             assert delivery
             assert delivery.response
-            with pytest.raises(JobNotFound):
-                await taken(store, job_id)
-            with pytest.raises(JobNotFound):
-                await store.results.delete(job_id)
-            assert await store.results.expire(START + 1) == 0
-            assert await store.results.delete_all() == 0
-            assert await content(delivery.response.body) == LARGE.body
-    assert states(store_path) == {job_id: ("done", "taken")}
+            await content(delivery.response.body)
+        with pytest.raises(JobNotFound):
+            await waiting
+
+
+async def test_what_another_process_deletes_while_it_is_being_delivered_is_gone_for_the_others(
+    store_path: Path,
+) -> None:
+    async with opened(store_path) as store:
+        job_id = await finished(store, LARGE)
+        with pytest.raises(DeliveryRefused):
+            await deleted_elsewhere(store_path, store, job_id, asked_again)
+    assert states(store_path) == {job_id: ("done", "deleted")}
+
+
+async def asked_again(store: Store, job_id: int) -> None:
+    with pytest.raises(JobNotFound):
+        await taken(store, job_id)
 
 
 @BOTH
@@ -119,7 +223,7 @@ async def test_of_many_readers_at_once_one_reads_the_whole_result(
         readers = [taken(store, job_id) for _ in range(20)]
         found = await asyncio.gather(*readers, return_exceptions=True)
     assert [item[1] for item in found if isinstance(item, tuple)] == [answer.body]
-    assert sum(isinstance(item, JobNotFound) for item in found) == 19
+    assert sum(isinstance(item, JobNotFound | BeingDelivered) for item in found) == 19
 
 
 # --- or back ------------------------------------------------------------------------------------
@@ -230,13 +334,23 @@ async def test_one_reader_after_another_may_break_off_and_the_next_gets_it_all(
 # --- what may happen meanwhile ------------------------------------------------------------------
 
 
-async def deleted_elsewhere(path: Path, store: Store, job_id: int) -> None:
-    """Read a result while a command deletes it."""
+async def nothing(_store: Store, _job_id: int) -> None:
+    """Do nothing."""
+
+
+async def deleted_elsewhere(
+    path: Path,
+    store: Store,
+    job_id: int,
+    then: Callable[[Store, int], Awaitable[None]] = nothing,
+) -> None:
+    """Read a result while a command deletes it, and do something in between."""
     async with store.results.take(job_id) as delivery:
         assert delivery
         assert delivery.response
         async with shared_store(path) as command:
             await command.results.delete(job_id)
+        await then(store, job_id)
         assert await content(delivery.response.body)
 
 

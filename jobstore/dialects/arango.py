@@ -9,8 +9,10 @@ import logging
 import math
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 from http import HTTPStatus
 from typing import Final
 
@@ -21,6 +23,7 @@ from jobstore import prefer, wire
 from jobstore.clock import SECOND
 from jobstore.errors import (
     AccountsUnavailable,
+    BeingDelivered,
     BodyBroken,
     BodyTooLarge,
     Forbidden,
@@ -80,6 +83,7 @@ _ERRORS: Final[Mapping[type[JobstoreError], tuple[int, int, str | None]]] = {
     KeyReused: (422, 422, None),
     NoTarget: (404, 404, None),
     JobNotFound: (404, 404, "not found"),
+    BeingDelivered: (409, 1200, None),
     Forbidden: (403, 11, "forbidden"),
     Unauthorized: (401, 11, "not authorized to execute this request"),
     TooManyLogins: (429, 429, None),
@@ -176,20 +180,24 @@ class ArangoJobs:
         return _json(200, {"result": True})
 
     async def _fetch(self, request: web.Request, job_id: int) -> web.StreamResponse:
-        scope = wire.changing(request).scope
         seconds = prefer.wait(request.headers.getall(prefer.HEADER, ()))
         applied = prefer.applied(seconds)
-        answer = await self._delivered(request, job_id, scope, applied)
+        answer = None
+        # While another reader has the result, it may come back: that is "not yet", and not "gone".
+        with suppress(BeingDelivered):
+            answer = await self._delivered(request, job_id, applied)
         if answer is None and seconds:
-            await self._store.ended(job_id, seconds, scope)
-            answer = await self._delivered(request, job_id, scope, applied)
+            scope = wire.changing(request).scope
+            taking = partial(self._delivered, request, job_id, applied)
+            with suppress(BeingDelivered):
+                answer = await self._store.once_free(job_id, seconds, scope, taking)
         return answer or _empty(204, dict(applied))
 
     async def _delivered(
-        self, request: web.Request, job_id: int, scope: int | None, applied: Headers
+        self, request: web.Request, job_id: int, applied: Headers
     ) -> web.StreamResponse | None:
         """Answer with a result, or return None if the job has not ended."""
-        async with self._store.results.take(job_id, scope) as delivery:
+        async with self._store.results.take(job_id, wire.changing(request).scope) as delivery:
             if delivery is None:
                 return None
             response = delivery.response or _stand_in(delivery)

@@ -1,11 +1,17 @@
-"""Fetch once: a held result goes to exactly one reader, or back."""
+"""Fetch once: a held result goes to exactly one reader, or back.
+
+From the moment in which a reader takes a result until it has all of it, or until the disk says that
+the result is held again, the result is on its way. Whatever the file says meanwhile, nobody else is
+told that it is gone: they are told to ask again, since it may come back.
+"""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Final, NoReturn
 
-from jobstore.errors import DeliveryRefused, JobNotFound
+from jobstore.errors import BeingDelivered, DeliveryRefused, JobNotFound
 from jobstore.job import Job
 from jobstore.lifecycle import Result
 from jobstore.message import Response
@@ -14,6 +20,9 @@ from jobstore.store.bodies import Bodies, Spooled, StoredBody
 from jobstore.store.transitions import Kept
 from jobstore.store.upcoming import Upcoming
 from jobstore.store.writer import Transaction, Writer
+
+# What the file says of a result that is on its way.
+_MAY_COME_BACK: Final = frozenset({Result.HELD, Result.TAKEN})
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +49,29 @@ class Deliveries:
         writer: where results are marked.
         bodies: where large ones are read.
         upcoming: which results may be there in a moment.
+        over: told of each job whose result is not on its way any more.
+
+    Attributes:
+        readers: who is given which job's result just now, until it is delivered or held again.
     """
 
-    def __init__(self, writer: Writer, bodies: Bodies, upcoming: Upcoming) -> None:
+    def __init__(
+        self, writer: Writer, bodies: Bodies, upcoming: Upcoming, over: Callable[[int], None]
+    ) -> None:
         self.writer = writer
         self.bodies = bodies
         self.upcoming = upcoming
+        self.over = over
         self.readers: dict[int, Taking] = {}
 
     @property
     def reserved(self) -> list[int]:
-        """The ids of results that are being read just now."""
+        """The ids of the jobs whose results are on their way."""
         return list(self.readers)
+
+    def on_its_way(self, job: Job) -> bool:
+        """Tell whether a job's result is on its way, and may come back."""
+        return job.id in self.readers and job.result in _MAY_COME_BACK
 
     def taking(self, job_id: int, scope: int | None = None) -> "Taking":
         """Take a result while the context lasts; leaving it by an exception gives it back.
@@ -88,7 +108,8 @@ class Taking:
             the result, or None if the job has not ended yet.
 
         Raises:
-            JobNotFound: no such job, or its result went to somebody else.
+            BeingDelivered: the result is on its way to somebody else.
+            JobNotFound: no such job, or its result is gone.
         """
         deliveries = self._deliveries
         await deliveries.upcoming.ended(self._job_id)
@@ -123,11 +144,10 @@ class Taking:
                 error = DeliveryRefused(self._job_id)
                 raise error
         finally:
-            try:
-                if error is not None:
-                    await asyncio.shield(self._give_back(_cause(error)))
-            finally:
+            if error is None:
                 self._release()
+            else:
+                await asyncio.shield(self._give_back(_cause(error)))
 
     def _took(self, kept: Kept | None) -> None:
         if self._taken.cancelled():
@@ -136,31 +156,40 @@ class Taking:
     def _return(self, kept: Kept | None) -> None:
         """Give back what was taken for a reader who was gone before it was committed."""
         if kept is not None:
-            self._release()
             self._give_back("the reader was gone")
 
     def _give_back(self, because: str) -> "asyncio.Task[None]":
+        """Hold the result again; until that is on the disk, it is still on its way."""
         job_id = self._job_id
-        return self._deliveries.writer.insist(
+        task = self._deliveries.writer.insist(
             lambda tx: result_transitions.give_back(tx, job_id, because)
         )
+        task.add_done_callback(lambda _: self._release())
+        return task
 
     def _release(self) -> None:
         if self._deliveries.readers.get(self._job_id) is self:
             del self._deliveries.readers[self._job_id]
+            self._deliveries.over(self._job_id)
 
     def _take(self, tx: Transaction) -> Kept | None:
         job_id, readers = self._job_id, self._deliveries.readers
+        if readers.get(job_id, self) is not self:
+            self._refuse(tx)
         kept = transitions.kept(tx, job_id, self._scope)
         if kept.job.result is Result.NONE or self._taken.cancelled():
             return None
-        if readers.get(job_id, self) is not self:
-            raise JobNotFound(job_id)
-        if isinstance(kept.content, Spooled):
-            readers[job_id] = self
-        else:
+        readers[job_id] = self
+        if not isinstance(kept.content, Spooled):
             result_transitions.take(tx, job_id)
         return kept
+
+    def _refuse(self, tx: Transaction) -> NoReturn:
+        """Say why the result cannot be had while another reader has it."""
+        job = transitions.visible(tx, self._job_id, self._scope)
+        if self._deliveries.on_its_way(job):
+            raise BeingDelivered(job.id)
+        raise JobNotFound(job.id)  # another process has deleted it, or let it expire
 
     def _response(self, kept: Kept, handover: "_Handover") -> Response | None:
         if kept.content is None or kept.job.status is None:

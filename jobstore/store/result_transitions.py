@@ -9,7 +9,7 @@ from jobstore.store import result_statements as results_sql
 from jobstore.store import statements as sql
 from jobstore.store.codec import decode_job, encode_ids
 from jobstore.store.sqlite import Statement
-from jobstore.store.transitions import awaited, ids_of, if_visible, note
+from jobstore.store.transitions import awaited, ids_of, note, visible
 from jobstore.store.writer import Transaction
 
 
@@ -73,7 +73,7 @@ def discard(tx: Transaction, job_id: int, scope: int | None) -> None:
     Raises:
         JobNotFound: there is none.
     """
-    job = if_visible(job_id, tx.execute(sql.GET_JOB, job_id=job_id).fetchone(), scope)
+    job = visible(tx, job_id, scope)
     if job.fetched_at is not None:  # the row forgets it
         tx.execute(sql.NOTE, job_id=job_id, now=job.fetched_at, event="fetched", detail=None)
     tx.execute(results_sql.DISCARD, job_id=job_id, now=tx.now).fetchone()

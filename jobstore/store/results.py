@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jobstore.account import Identity
-from jobstore.errors import JobNotFound
+from jobstore.errors import BeingDelivered, JobNotFound
 from jobstore.job import Job
-from jobstore.lifecycle import AWAITED
+from jobstore.lifecycle import AWAITED, Result
 from jobstore.message import Headers, Response
 from jobstore.store import result_statements as results_sql
 from jobstore.store import result_transitions, transitions
@@ -71,26 +71,40 @@ class Results:
         self._bodies = bodies
         self._watchers = watchers
         self._upcoming = upcoming
-        self._deliveries = Deliveries(writer, bodies, upcoming)
+        self._deliveries = Deliveries(writer, bodies, upcoming, watchers.tell)
         self._steps = steps
 
     async def peek(self, job_id: int, scope: int | None = None) -> Job:
-        """Look at a job whose result may still be asked for.
+        """Look at a job whose result may still be asked for; one on its way counts as held.
 
         Raises:
             JobNotFound: there is none.
         """
         row = self._glance.row(sql.GET_JOB, job_id=checked(job_id))
-        return transitions.if_awaited(job_id, row, scope)
+        job = transitions.if_visible(job_id, row, scope)
+        if job.result in AWAITED:
+            return job
+        if self._deliveries.on_its_way(job):
+            return replace(job, result=Result.HELD)
+        raise JobNotFound(job_id)
+
+    def on_its_way(self, job_id: int) -> bool:
+        """Tell whether a job's result is on its way to a reader just now."""
+        return job_id in self._deliveries.readers
 
     async def read(self, job_id: int, scope: int | None = None) -> Reading:
         """Look at a job whose result may still be asked for, and at the result; take nothing.
 
         Raises:
+            BeingDelivered: the result is on its way to a reader, and can be looked at no more.
             JobNotFound: there is none.
         """
         await self._upcoming.ended(checked(job_id))
-        return await self._writer.run(lambda tx: self._read(tx, job_id, scope))
+        try:
+            return await self._writer.run(lambda tx: self._read(tx, job_id, scope))
+        except JobNotFound:
+            await self.peek(job_id, scope)
+            raise BeingDelivered(job_id) from None
 
     def _read(self, tx: Transaction, job_id: int, scope: int | None) -> Reading:
         kept = transitions.kept(tx, job_id, scope)
@@ -112,7 +126,7 @@ class Results:
         row = self._glance.row(sql.OWN_TAGGED, tag=tag, owner=owner, account=account)
         if row is None and asker.scope is None:
             row = self._glance.row(sql.ANY_TAGGED, tag=tag)
-        if row is None or row[1] not in AWAITED:
+        if row is None or not (row[1] in AWAITED or self.on_its_way(row[0])):
             raise JobNotFound(tag)
         job_id: int = row[0]
         return job_id
@@ -137,6 +151,7 @@ class Results:
         The context is None if the job has not ended yet.
 
         Raises:
+            BeingDelivered: the result is on its way to another reader.
             JobNotFound: no such job, or its result is gone.
         """
         return self._deliveries.taking(checked(job_id), scope)
@@ -145,6 +160,7 @@ class Results:
         """Delete a result; the work goes on if it has not ended.
 
         Raises:
+            BeingDelivered: the result is on its way to a reader.
             JobNotFound: nobody may ask for this job any more.
         """
         await self._let_go(job_id, scope, result_transitions.delete)
@@ -153,6 +169,7 @@ class Results:
         """Delete what is left of a job, whoever may have had its result.
 
         Raises:
+            BeingDelivered: the result is on its way to a reader.
             JobNotFound: there is no such job in the history.
         """
         await self._let_go(job_id, scope, result_transitions.discard)
@@ -164,8 +181,10 @@ class Results:
         checked(job_id)
 
         def let_go(tx: Transaction) -> None:
-            if job_id in self._deliveries.reserved:
-                raise JobNotFound(job_id)
+            if job_id in self._deliveries.readers and self._deliveries.on_its_way(
+                transitions.visible(tx, job_id, scope)
+            ):
+                raise BeingDelivered(job_id)
             step(tx, job_id, scope)
 
         await self._writer.run(let_go, lambda _: self._watchers.tell(job_id))

@@ -4,12 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, TypeVar
 
 from jobstore import idempotency
 from jobstore.clock import SECOND, Alarm, Clock
 from jobstore.errors import (
+    BeingDelivered,
     BodyTooLarge,
+    JobNotFound,
     QueueFull,
     ShuttingDown,
     StoreError,
@@ -48,6 +50,8 @@ from jobstore.store.writer import Operation, Transaction, Writer
 NOTICE_SECONDS: Final = 0.5
 # Never stored in clear beyond need, whatever a configuration adds to them.
 SECRET_HEADERS: Final = frozenset({"authorization", "cookie", "proxy-authorization"})
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -513,7 +517,9 @@ class Store:
         return self._watchers.count(job_id)
 
     def ended(self, job_id: int, seconds: float, scope: int | None = None) -> Awaitable[Job]:
-        """Wait until a job has ended, but not for longer than so many seconds.
+        """Wait until a job has ended and no reader is being given its result.
+
+        It does not wait for longer than so many seconds.
 
         Returns:
             the job as it stands then.
@@ -521,7 +527,37 @@ class Store:
         Raises:
             JobNotFound: nobody may ask for it, or not any more.
         """
-        return self._until_ended(job_id, seconds, scope, self.results.peek)
+        return self._until_ended(job_id, seconds, scope, self.results.peek, self.results.on_its_way)
+
+    async def once_free(
+        self,
+        job_id: int,
+        seconds: float,
+        scope: int | None,
+        take: Callable[[], Awaitable[T]],
+    ) -> T:
+        """Take a result when the job has ended and no other reader has it, or when time is over.
+
+        Args:
+            job_id: the job.
+            seconds: for how long to wait at most.
+            scope: whose it has to be, or None for anybody's.
+            take: takes it, unless another reader is faster.
+
+        Raises:
+            BeingDelivered: another reader still has it.
+            JobNotFound: nobody may ask for it, or not any more.
+        """
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        while True:
+            if seconds > 0:
+                await self.ended(job_id, end - loop.time(), scope)
+            try:
+                return await take()
+            except BeingDelivered:
+                if loop.time() >= end or self._watchers.dismissed:
+                    raise
 
     def settled(self, job_id: int, seconds: float, scope: int | None = None) -> Awaitable[Job]:
         """Wait as `ended` does, whoever may still ask for the result.
@@ -529,7 +565,7 @@ class Store:
         Raises:
             JobNotFound: there is no such job in the history.
         """
-        return self._until_ended(job_id, seconds, scope, self.history.job)
+        return self._until_ended(job_id, seconds, scope, self.history.job, lambda _: False)
 
     async def _until_ended(
         self,
@@ -537,13 +573,14 @@ class Store:
         seconds: float,
         scope: int | None,
         look: Callable[[int, int | None], Awaitable[Job]],
+        busy: Callable[[int], bool],
     ) -> Job:
         if seconds <= 0:
             return await look(job_id, scope)
         with self._watchers.watching(job_id, seconds) as watch:
             while True:
                 job = await look(job_id, scope)
-                if watch.over or job.state in ENDED:
+                if watch.over or (job.state in ENDED and not busy(job_id)):
                     return job
                 del job  # many may wait
                 await watch.change()
@@ -563,10 +600,13 @@ class Store:
             JobNotFound: nobody may ask for this job any more.
         """
         checked(job_id)
-        found, _ = await self._writer.run(
-            lambda tx: transitions.cancel(tx, job_id, scope, by),
-            lambda done: self._cancelled(job_id, *done),
-        )
+        try:
+            found, _ = await self._writer.run(
+                lambda tx: transitions.cancel(tx, job_id, scope, by),
+                lambda done: self._cancelled(job_id, *done),
+            )
+        except JobNotFound:
+            found = (await self.results.peek(job_id, scope)).state  # its result may be on its way
         return found
 
     def _cancelled(self, job_id: int, found: State, aftermath: Aftermath) -> None:

@@ -488,6 +488,15 @@ def awaited(tx: Transaction, job_id: int, scope: int | None = None) -> Job:
     return if_awaited(job_id, tx.execute(sql.GET_JOB, job_id=job_id).fetchone(), scope)
 
 
+def visible(tx: Transaction, job_id: int, scope: int | None) -> Job:
+    """Get a job that stands in the history of whoever asks.
+
+    Raises:
+        JobNotFound: there is none.
+    """
+    return if_visible(job_id, tx.execute(sql.GET_JOB, job_id=job_id).fetchone(), scope)
+
+
 def if_awaited(job_id: int, row: Sequence[Any] | None, scope: int | None = None) -> Job:
     """Give the job in a row that was looked up, if somebody may still ask for its result.
 

@@ -23,6 +23,7 @@ from jobstore.definition import Definition, Key, normal_path
 from jobstore.dialects.datameer import words
 from jobstore.errors import (
     AccountsUnavailable,
+    BeingDelivered,
     BodyTooLarge,
     DefinitionAmbiguous,
     DefinitionNotFound,
@@ -78,6 +79,7 @@ _STATUS: Final[Mapping[type[JobstoreError], int]] = {
     TooDeep: 508,
     BodyTooLarge: 413,
     DefinitionAmbiguous: 409,
+    BeingDelivered: 409,
     NoTarget: 404,
     Forbidden: 403,
     Unauthorized: 401,

@@ -19,6 +19,7 @@ from jobstore.dialects.kinetica.encodings import LARGEST, Encoding
 from jobstore.dialects.kinetica.exchange import Exchange, refusal
 from jobstore.dialects.kinetica.records import Form, Record, RequestInvalid
 from jobstore.errors import (
+    BeingDelivered,
     BodyBroken,
     BodyGone,
     BodyTooLarge,
@@ -174,10 +175,18 @@ class KineticaJobs:
     # --- look and take --------------------------------------------------------------------------
 
     async def _get(self, exchange: Exchange) -> web.StreamResponse:
-        identity = exchange.request[wire.IDENTITY]
+        scope = wire.scope(exchange.request)
         tag, job_id = exchange.tag, exchange.asked["job_id"]
         if tag is not None:
-            job_id = await self._tagged(tag, identity)
+            job_id = await self._tagged(tag, exchange.request[wire.IDENTITY])
+        try:
+            return await self._read(exchange, job_id)
+        except BeingDelivered:  # to another reader, who may break off
+            job = await self._store.history.job(job_id, scope)
+            return exchange.answer(results.not_yet(job))
+
+    async def _read(self, exchange: Exchange, job_id: int) -> web.StreamResponse:
+        identity = exchange.request[wire.IDENTITY]
         reading = await self._store.results.read(job_id, identity.scope)
         job, headers, response = reading.job, reading.request_headers, reading.response
         _check_size(job, response)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any, Final, assert_never
 
@@ -79,6 +79,11 @@ def described(job: Job, asked: Headers, response: Response | None, body: bytes) 
         "status_map": {} if outcome.error is None else {"error_message": outcome.error},
         "info": {},
     }
+
+
+def not_yet(job: Job) -> Record:
+    """Describe a job that has ended, and whose result may be there again in a moment."""
+    return described(replace(job, state=State.RUNNING), (), None, b"")
 
 
 def listed(

@@ -1,6 +1,7 @@
 """One job: how it stands, its result for one reader, and what shall become of it."""
 
 from dataclasses import replace
+from functools import partial
 
 from aiohttp import web
 
@@ -71,15 +72,21 @@ class Jobs:
         scope, job_id = wire.changing(request).scope, words.job_id(request)
         seconds = wait_of(request)
         applied = prefer.applied(seconds)
+        answer, taking = None, partial(self._delivered, request, job_id, applied)
         try:
-            if seconds is not None:
-                await self._store.ended(job_id, seconds, scope)
-            async with self._store.results.take(job_id, scope) as delivery:
-                if delivery is not None:
-                    return await results.deliver(request, delivery, applied)
+            answer = await self._store.once_free(job_id, seconds or 0, scope, taking)
         except JobNotFound:
             await self._say_why(request)
-        return words.answer(await self._seen(request), 202, (*_RETRY_AFTER, *applied))
+        return answer or words.answer(await self._seen(request), 202, (*_RETRY_AFTER, *applied))
+
+    async def _delivered(
+        self, request: web.Request, job_id: int, applied: Headers
+    ) -> web.StreamResponse | None:
+        """Answer with a result, or return None if the job has not ended."""
+        async with self._store.results.take(job_id, wire.changing(request).scope) as delivery:
+            if delivery is None:
+                return None
+            return await results.deliver(request, delivery, applied)
 
     async def restore(self, request: web.Request) -> web.Response:
         """Hold a result again that was taken."""

@@ -7,7 +7,7 @@ from multidict import CIMultiDict, MultiMapping
 
 from jobstore import prefer, wire
 from jobstore.dialects.native import problems, results
-from jobstore.errors import JobNotFound, JobstoreError, StoreError
+from jobstore.errors import BeingDelivered, JobNotFound, JobstoreError, StoreError
 from jobstore.job import Dialect
 from jobstore.message import Headers
 from jobstore.store import Store
@@ -67,7 +67,7 @@ class PreferHeader:
                     return None
                 applied = prefer.applied(seconds)
                 return await results.deliver(request, delivery, (*applied, *VARY))
-        except (JobNotFound, StoreError):
+        except (BeingDelivered, JobNotFound, StoreError):
             return None
 
     def refused(self, error: JobstoreError) -> web.Response:

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from jobstore import wire
 from jobstore.clock import iso
-from jobstore.errors import JobGone, JobstoreError, WrongState
+from jobstore.errors import BeingDelivered, JobGone, JobstoreError, WrongState
 from jobstore.job import Job, Moment
 from jobstore.lifecycle import Result, State
 from jobstore.message import Headers, Response, without
@@ -65,7 +65,7 @@ def gone(job: Job, moments: list[Moment]) -> JobstoreError:
         case Result.NONE:
             return WrongState(job.id, "has not ended yet")
         case Result.HELD:
-            return WrongState(job.id, "is just being delivered to another reader")
+            return BeingDelivered(job.id)
         case Result.TAKEN:
             return JobGone(job.id, f"its result was delivered{_at(job.fetched_at)}")
         case Result.DELETED:

@@ -1,0 +1,205 @@
+"""A client's connection, at the server's end: aiohttp's, but a client may stop sending first.
+
+On the wire, a client that has said all it has to say and waits for its answer,
+``shutdown(SHUT_WR)``, looks like one that is gone, ``close()``: either way the server reads an end
+of file. aiohttp takes both for gone, so that the first one never gets its answer. Here the end of
+file means:
+
+- No request is being answered: the connection is closed.
+- It comes in the middle of a body: that body is broken, which its client is told.
+- It comes long after the last byte of a request: nobody who waits for an answer closes then. The
+  client is gone, as aiohttp has it.
+- Else the requests that came before are answered, and then the connection is closed.
+
+In the last case, whether anybody still listens is seen only by sending something: to a client that
+is gone, its system answers with a reset. So if no answer has begun after a moment, a "100 Continue"
+is sent once, which every client of HTTP/1.1 has to pass over: RFC 9110 section 15.2. Where an
+answer has begun, its next byte tells. If there is none, and for HTTP/1.0, the system's own
+keep-alive probes do, within about a minute.
+
+A reset is not reported by asyncio's transport once it has read the end of file, so that the socket
+is asked now and then. What is delivered to such a client counts only when its system has
+acknowledged it: `acknowledged`.
+
+All private names of aiohttp's protocol that jobstore uses stand here: ``_messages`` (requests that
+wait for their turn), ``_waiter`` (pending while there are none), ``_current_request`` (whose
+handler runs), ``_request_in_progress`` (its answer included).
+"""
+
+import asyncio
+import fcntl
+import socket
+import struct
+import termios
+from typing import Any, Final
+
+from aiohttp import web
+from aiohttp.http import HttpVersion11
+
+# How long after the last byte of a request a client that waits for the answer may close its side.
+LATE_SECONDS: Final = 2.0
+# For how long nothing is sent to find out whether a client that has closed its side is gone.
+PROBE_SECONDS: Final = 0.25
+# How long it may take until a client's system has acknowledged what was delivered to it.
+ACKNOWLEDGE_SECONDS: Final = 10.0
+# How long to wait between two looks at a socket: at first, and at most.
+_SHORTEST_PAUSE: Final = 0.01
+_LONGEST_PAUSE: Final = 1.0
+_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+# From /usr/include/netinet/tcp.h: the state of a connection that was reset.
+_TCP_CLOSE: Final = 7
+# Idle seconds before the first probe of the system, seconds between two, and how many may be lost.
+_KEEP_ALIVE: Final = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
+
+
+class Connection(web.RequestHandler):
+    """A connection whose client may stop sending before it has its answers.
+
+    Attributes:
+        half_closed: whether it has.
+    """
+
+    __slots__ = ("_half_closed_at", "_heard_at", "_probed", "half_closed")
+
+    def __init__(
+        self, manager: web.Server, *, loop: asyncio.AbstractEventLoop, **options: Any
+    ) -> None:
+        super().__init__(manager, loop=loop, **options)
+        self.half_closed = False
+        self._heard_at = self._half_closed_at = loop.time()
+        self._probed = False
+
+    def data_received(self, data: bytes) -> None:
+        """Note when something came, and do what aiohttp does with it."""
+        self._heard_at = self._loop.time()
+        super().data_received(data)
+
+    def eof_received(self) -> bool:  # type: ignore[override] # aiohttp's answer is always "close"
+        """Tell whether to keep the connection open although the client sends nothing more."""
+        now = self._loop.time()
+        if self._idle or now - self._heard_at > LATE_SECONDS:
+            return False
+        if not self.half_closed:
+            self.half_closed, self._half_closed_at = True, now
+            _probe_by_system(self.transport)
+            self._loop.call_soon(self._watch, _SHORTEST_PAUSE)
+        return True
+
+    async def acknowledged(self) -> None:
+        """Wait until the client's system has acknowledged all that was sent.
+
+        Raises:
+            ConnectionError: it has not, and the client is taken for gone.
+        """
+        end = self._loop.time() + ACKNOWLEDGE_SECONDS
+        while self.transport is not None and not _is_gone(self.transport):
+            if not _unacknowledged(self.transport):
+                return
+            if self._loop.time() > end:
+                break
+            await asyncio.sleep(_SHORTEST_PAUSE)
+        raise ConnectionResetError("the client has closed the connection")
+
+    @property
+    def _idle(self) -> bool:
+        """Whether no request is being answered, and none waits."""
+        return not self._messages and self._waiter is not None and not self._waiter.done()
+
+    def _break_body(self) -> None:
+        """End the body that is still being read, if there is one, with an error."""
+        request = self._current_request
+        if self._messages:
+            body = self._messages[-1][1]
+        elif request is not None:
+            body = request.content
+        else:
+            return
+        if not body.is_eof():
+            body.set_exception(web.RequestPayloadError("the body ended before its announced end"))
+            body.feed_eof()  # so that nobody waits for the rest
+
+    def _watch(self, pause: float) -> None:
+        """Look after a client that sends nothing more, until its connection is closed."""
+        if self.transport is None:
+            return
+        if _is_gone(self.transport):
+            self.transport.abort()
+            return
+        if not self._messages and not self._request_in_progress:
+            self._loop.call_soon(self._close_idle, 2)
+        self._break_body()  # not before: a request whose turn has just come is in no one's hands
+        if not self._messages:
+            self.close()  # once the last request is answered
+        if self._loop.time() - self._half_closed_at >= PROBE_SECONDS and self._probe():
+            pause = _SHORTEST_PAUSE
+        self._loop.call_later(pause, self._watch, min(2 * pause, _LONGEST_PAUSE))
+
+    def _close_idle(self, rounds: int) -> None:
+        """Close the connection if no request is being answered in a few rounds of the loop.
+
+        Between two requests aiohttp reads what is left of the first one's body, for which there is
+        nothing to come. A request whose turn has just come looks the same for a round.
+        """
+        if self._messages or self._request_in_progress:
+            return
+        if rounds:
+            self._loop.call_soon(self._close_idle, rounds - 1)
+        else:
+            self.force_close()
+
+    def _probe(self) -> bool:
+        """Send something that only a client that is gone minds; tell whether that was done."""
+        request = self._current_request
+        if (
+            self._probed
+            or self.transport is None
+            or request is None
+            or request.version < HttpVersion11
+            or request.writer.output_size  # the answer has begun
+        ):
+            return False
+        self._probed = True
+        self.transport.write(_CONTINUE)
+        return True
+
+
+class Server(web.Server):
+    """aiohttp's server, with these connections."""
+
+    def __call__(self) -> Connection:
+        """Make what will speak on a new connection."""
+        return Connection(self, loop=self._loop, **self._kwargs)
+
+
+def _probe_by_system(transport: asyncio.Transport | None) -> None:
+    """Let the system find out by itself whether a client is gone."""
+    connection = transport.get_extra_info("socket") if transport else None
+    if connection is not None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in _KEEP_ALIVE.items():
+            if hasattr(socket, name):
+                connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+def _is_gone(transport: asyncio.Transport) -> bool:
+    """Tell whether the client's system has reset a connection."""
+    connection = transport.get_extra_info("socket")
+    if connection is None or connection.fileno() < 0:
+        return True
+    if connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+        return True
+    if not hasattr(socket, "TCP_INFO"):
+        return False
+    state: int = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
+    return state == _TCP_CLOSE
+
+
+def _unacknowledged(transport: asyncio.Transport) -> int:
+    """Tell how many bytes a client's system has not acknowledged: SIOCOUTQ of tcp(7)."""
+    number = struct.pack("i", 0)
+    try:
+        found = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, number)
+    except OSError:  # a system that does not tell
+        return 0
+    (count,) = struct.unpack("i", found)
+    return int(count)
