@@ -177,6 +177,7 @@ async def background(
             tasks.create_task(_recover_and_schedule(executor, scheduler)),
             tasks.create_task(_persist("watch", executor.watch)),
             tasks.create_task(_persist("come due", store.come_due)),
+            tasks.create_task(store.timekeeping.run()),
             tasks.create_task(janitor.run()),
         ]
         try:

@@ -77,6 +77,7 @@ class Submission:
         replay: what may be sent again, or None for what its target says.
         follows: the job whose success it has to wait for, or None.
         not_before: when it may run, in microseconds since 1970, or None for as soon as it can.
+        delay: after how many microseconds it may run, instead of that.
         retries: how often it may be tried again, or None for as often as its target says.
         key: its client's idempotency key, or None.
     """
@@ -95,6 +96,7 @@ class Submission:
     replay: Replay | None = None
     follows: int | None = None
     not_before: int | None = None
+    delay: int | None = None
     retries: int | None = None
     key: str | None = None
 

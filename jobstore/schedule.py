@@ -4,7 +4,7 @@ What an expression means, also where clocks are put forward and back, is written
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import islice, takewhile
 from typing import Final
@@ -73,6 +73,7 @@ class Decision:
         missed: the first of those that get none since they were missed, or None.
         waits: whether an earlier run has to end before there is anything to do.
         next_at: when to decide again; None is never.
+        problem: why that is never, or None.
     """
 
     runs: Sequence[int] = ()
@@ -80,6 +81,7 @@ class Decision:
     missed: int | None = None
     waits: bool = False
     next_at: int | None = None
+    problem: str | None = None
 
 
 def checked_cron(text: str) -> str:
@@ -189,6 +191,15 @@ def decide(  # noqa: PLR0913 - all that it depends on
         busy_since: when the oldest of its runs that have not ended was submitted, or None.
         limit: how many fire times may be worked off now.
     """
+    decision = _decide(schedule, due, now, since=since, busy_since=busy_since, limit=limit)
+    if decision.next_at is not None:
+        return decision
+    return replace(decision, problem=problem(schedule) or "it does not fire for 50 years")
+
+
+def _decide(  # noqa: PLR0913 - all that it depends on
+    schedule: Schedule, due: int, now: int, *, since: int, busy_since: int | None, limit: int
+) -> Decision:
     unmet = _unmet(schedule, due, now, since, limit)
     if not unmet:
         return Decision(missed=due, next_at=next_fire(schedule, now))

@@ -47,10 +47,17 @@ class CountingClock:
 
 @asynccontextmanager
 async def opened(
-    path: Path, limits: Limits | None = None, clock: Clock | None = None
+    path: Path,
+    limits: Limits | None = None,
+    clock: Clock | None = None,
+    steady: Clock | None = None,
 ) -> AsyncIterator[Store]:
-    """Own a store while the context lasts, and see that its file is sound afterwards."""
-    async with owned_store(path, limits, clock or StandingClock()) as store:
+    """Own a store while the context lasts, and see that its file is sound afterwards.
+
+    Unless another steady clock is given, time passes and the clock is never set.
+    """
+    clock = clock or StandingClock()
+    async with owned_store(path, limits, clock, steady or clock) as store:
         yield store
     check_sound(path)
 

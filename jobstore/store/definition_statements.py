@@ -127,6 +127,16 @@ FIRE: Final = Statement(
     .values(fires_at=bindparam("next_at"))
     .returning(_definition.id)
 )
+# What will never fire again is paused, so that people see it, and may mend it.
+PAUSE: Final = Statement(update(schema.DEFINITION).where(_this).values(paused=ONE, fires_at=null()))
+# Schedules by the id of their definition, so that none is left out whose time changes meanwhile.
+SCHEDULED: Final = Statement(
+    select(*COLUMNS)
+    .where(_definition.fires_at > now, _definition.id > bindparam("after"))
+    .order_by(_definition.id)
+    .limit(limit)
+    .offset(ZERO)
+)
 OLDEST_UNENDED: Final = Statement(
     select(_job.id, _job.submitted_at)
     .where(_job.definition == bindparam("definition"), _job.finished_at.is_(None))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from jobstore import idempotency
-from jobstore.clock import SECOND, Alarm, Clock
+from jobstore.clock import SECOND, Alarm, Clock, ClockWatch
 from jobstore.errors import (
     BodyTooLarge,
     QueueFull,
@@ -34,6 +34,7 @@ from jobstore.store.results import Results, checked
 from jobstore.store.scheduling import Schedules
 from jobstore.store.sqlite import Connection
 from jobstore.store.steps import STEP, Steps
+from jobstore.store.timekeeping import Timekeeping
 from jobstore.store.transitions import Aftermath, Capture
 from jobstore.store.upcoming import Upcoming
 from jobstore.store.upkeep import Upkeep
@@ -80,12 +81,14 @@ class Store:
         boot: the number of this start of the server; 0 where no server runs.
         queued: how many jobs wait already.
         clock: what time it is.
+        watch: notices when the clock is set.
 
     Attributes:
         accounts: who may ask.
         definitions: the requests that are kept to be run again.
         schedules: when those run by themselves.
         results: what readers ask for.
+        timekeeping: what is done when the clock is set.
         upkeep: what the server does by itself.
     """
 
@@ -101,6 +104,7 @@ class Store:
         boot: int,
         queued: int,
         clock: Clock,
+        watch: ClockWatch,
     ) -> None:
         self.accounts = Accounts(glance, writer)
         self.history = history
@@ -136,7 +140,9 @@ class Store:
             writer, reader, self._bodies, self._dispatcher, self._watchers, steps, boot
         )
         self._reporting: set[JobHandle] = set()
+        self._clock = clock
         self._due = Alarm(clock)
+        self.timekeeping = Timekeeping(writer, watch, self._due, self.schedules)
         self._noticed = glance.revision("queue")
 
     # --- submit and run -------------------------------------------------------------------------
@@ -181,7 +187,9 @@ class Store:
 
     async def come_due(self) -> None:
         """Let jobs run whose time has come, until cancelled."""
+        await self.timekeeping.begin()
         while True:
+            self.timekeeping.check()
             targets = await self._writer.run(lambda tx: transitions.due(tx, STEP))
             for target in dict.fromkeys(targets):
                 self._dispatcher.enqueued(target)
@@ -270,7 +278,10 @@ class Store:
     ) -> int:
         target, owner = submission.target, submission.owner
         keyed = _keyed(submission, summed)
-        waits = submission.follows is not None or submission.not_before is not None
+        timed = submission.not_before is not None or submission.delay is not None
+        if timed:
+            self.timekeeping.check()
+        waits = timed or submission.follows is not None
         has_slot = self._dispatcher.admit(target, waits=waits)
         boot = self._boot if has_slot else None
 
@@ -283,7 +294,8 @@ class Store:
             else:
                 self._upcoming.began(job_id)
                 self._dispatcher.enqueued(target)
-                self._due.set(submission.not_before)
+                if timed:
+                    self._due.set(_begins(submission, self._clock()))
 
         def submit(tx: Transaction) -> tuple[int, bool]:
             known = keys.known(tx, owner, keyed) if keyed else None
@@ -382,6 +394,7 @@ class Store:
             again_at = tx.now + int(seconds * SECOND)
             return transitions.retry(tx, claim, self._boot, again_at, ended)
 
+        self.timekeeping.check()
         try:
             again_at = await self._writer.insist(operation)
         except StoreError:
@@ -522,6 +535,11 @@ class Store:
             self._dispatcher.dequeued()
         elif found is State.RUNNING:
             self._dispatcher.order(Cancellation(job_id))
+
+
+def _begins(submission: Submission, now: int) -> int | None:
+    """Tell when a job may run that was put in just now."""
+    return submission.not_before if submission.delay is None else now + submission.delay
 
 
 def _keyed(submission: Submission, summed: idempotency.Digest | None) -> idempotency.Keyed | None:

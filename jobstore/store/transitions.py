@@ -92,7 +92,7 @@ def submit(
     Returns:
         the job's id.
     """
-    request = submission.request
+    request, delay = submission.request, submission.delay
     claimed = claimed_by is not None
     job_id = tx.insert(
         sql.SUBMIT,
@@ -115,9 +115,11 @@ def submit(
         definition=submission.definition,
         trigger=submission.trigger,
         follows=submission.follows,
-        not_before=submission.not_before,
+        not_before=submission.not_before if delay is None else tx.now + delay,
         retries=submission.retries,
     )
+    if delay is not None:
+        tx.execute(sql.DELAY, job_id=job_id, length=delay)
     headers, secrets = encode_headers(request.headers, secret)
     tx.execute(
         sql.PUT_REQUEST,
@@ -281,6 +283,7 @@ def retry(
     if not tx.execute(sql.PUT_ATTEMPT, now=tx.now, **this, **attempt).rowcount:
         return None
     tx.execute(sql.RETRY, **this, again_at=again_at).fetchone()
+    tx.execute(sql.DELAY, job_id=claim.job_id, length=again_at - tx.now)
     note(tx, claim.job_id, "retried", f"attempt {claim.attempt}: {ended.detail}")
     return again_at
 
@@ -288,6 +291,18 @@ def retry(
 def due(tx: Transaction, limit: int) -> list[str]:
     """Let some of the jobs run whose time has come; return the targets of each."""
     return [target for (target,) in tx.execute(sql.DUE, now=tx.now, limit=limit)]
+
+
+def move_delayed(tx: Transaction, by: int) -> None:
+    """Move the end of all waits of a given length with a clock that was set.
+
+    Args:
+        tx: the transaction.
+        by: by how many microseconds it was set; 0 if that is not known.
+    """
+    if by:
+        tx.execute(sql.MOVE_DELAYED, by=by)
+    tx.execute(sql.SHORTEN_DELAYED, now=tx.now)
 
 
 def next_due(tx: Transaction) -> int | None:
