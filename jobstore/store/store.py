@@ -137,7 +137,7 @@ class Store:
             steps=steps,
         )
         self.upkeep = Upkeep(
-            writer, reader, self._bodies, self._dispatcher, self._watchers, steps, boot
+            writer, reader, self._bodies, self._dispatcher, self._watchers, steps, boot, clock
         )
         self._reporting: set[JobHandle] = set()
         self._clock = clock
