@@ -336,7 +336,7 @@ def latest(cron: Cron, zone: ZoneInfo, first: int, until: int, count: int) -> li
     piece, longest = 2 * count * _MINUTE, max(_DAY, 2 * count * _MINUTE)
     while until >= first and not cron.never:
         start = max(first - 1, until - piece)
-        found[:0] = takewhile(lambda at, end=until: at <= end, fire_times(cron, zone, start))
+        found[:0] = _fire_times_until(until, cron, zone, start)
         if len(found) >= count:
             break
         day = cron.last_day((first // _DAY) - 1, start // _DAY + 2)
@@ -345,6 +345,10 @@ def latest(cron: Cron, zone: ZoneInfo, first: int, until: int, count: int) -> li
         until = min(start, (day + 2) * _DAY)
         piece = min(4 * piece, longest)
     return found[-count:]
+
+
+def _fire_times_until(end: int, cron: Cron, zone: ZoneInfo, after: int) -> Iterator[int]:
+    return takewhile(lambda at: at <= end, fire_times(cron, zone, after))
 
 
 def _any(times: Iterator[int]) -> bool:

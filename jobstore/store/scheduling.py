@@ -8,6 +8,7 @@ was written by hand, runs at the time that it was given last; then it is paused,
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 from jobstore.clock import SECOND, Alarm, Clock, iso
@@ -171,11 +172,9 @@ class Schedules:
             return moved
         self._doubtful = False
         try:
-            after = 0
+            after: int | None = 0
             while after is not None:
-                some, after = await self._writer.run(
-                    lambda tx, after=after: _reconsider(tx, after), aside=True
-                )
+                some, after = await self._writer.run(partial(_reconsider, after=after), aside=True)
                 moved += some
         except StoreError:
             self._doubtful = True

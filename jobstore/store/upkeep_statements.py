@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from sqlalchemy import (
+    BindParameter,
     ColumnElement,
     and_,
     bindparam,
@@ -115,7 +116,7 @@ def _redate(future: ColumnElement[bool], order: ColumnElement[Any]) -> Statement
     )
 
 
-_ahead: Final = bindparam("ahead")
+_ahead: Final[BindParameter[Any]] = bindparam("ahead")
 REDATE: Final = (
     _redate(and_(with_result(Result.HELD), _job.finished_at > _ahead), _job.finished_at),
     _redate(and_(_job.purgeable_at.is_not(None), _job.purgeable_at > _ahead), _job.purgeable_at),
