@@ -265,6 +265,7 @@ async def background(
             tasks.create_task(_recover_and_schedule(executor, scheduler)),
             tasks.create_task(_persist("watch", executor.watch)),
             tasks.create_task(_persist("come due", store.come_due)),
+            tasks.create_task(_persist("keep time", store.timekeeping.run)),
             tasks.create_task(_persist("clean", janitor.run)),
         ]
         try:

@@ -15,7 +15,7 @@ from jobstore.clock import iso
 from jobstore.errors import DefinitionInvalid
 from jobstore.job import Dialect, Replay, Submission, Trigger
 from jobstore.message import REDACTED, Request
-from jobstore.schedule import CatchUp, Overlap, Schedule, checked_cron
+from jobstore.schedule import CatchUp, Overlap, Schedule, checked_cron, problem
 from jobstore.written import TimeZone
 from jobstore.written_request import TOLD, WrittenRequest, read
 
@@ -145,10 +145,17 @@ def _told_schedule(value: object) -> object:
     if not isinstance(value, Mapping):
         raise ValueError  # noqa: TRY004 - pydantic's word for it
     try:
-        return Schedule(**dict(read(_WrittenSchedule, value, "cron")))
+        return _firing(Schedule(**dict(read(_WrittenSchedule, value, "cron"))))
     except ValueError as invalid:
         problems = "\n".join(f"schedule.{line}" for line in str(invalid).splitlines())
         raise PydanticCustomError(TOLD, "{why}", {"why": problems}) from None
+
+
+def _firing(schedule: Schedule) -> Schedule:
+    """Refuse a schedule whose only times are such as the clocks of its zone leave out."""
+    if (why := problem(schedule)) is not None:
+        raise ValueError(f"cron: {why}")
+    return schedule
 
 
 _Name: TypeAlias = Annotated[

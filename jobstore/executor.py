@@ -303,7 +303,8 @@ def _ended(outcome: Capture | Failed) -> Ended:
         case Capture():
             retry_after = header(outcome.headers, "retry-after")
             detail = f"status {outcome.status}"
-            return Ended(status=outcome.status, detail=detail, retry_after=retry_after)
+            date = header(outcome.headers, "date")
+            return Ended(status=outcome.status, detail=detail, retry_after=retry_after, date=date)
         case Failed(failure, detail):
             return Ended(failure=failure, detail=detail)
 

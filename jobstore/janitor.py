@@ -57,7 +57,7 @@ class Janitor:
 
         The room that this makes in the file is given back between two rounds.
         """
-        done = 0
+        done = await self._store.upkeep.redate()
         if (before := self._ago(self._retention.unfetched)) is not None:
             done += await self._store.results.expire(before)
         if (before := self._ago(self._retention.fetched)) is not None:
@@ -69,7 +69,10 @@ class Janitor:
         return done
 
     def _ago(self, seconds: float | None) -> int | None:
-        return None if seconds is None else self._clock() - int(seconds * SECOND)
+        if seconds is None:
+            return None
+        exaggeration = self._store.timekeeping.exaggeration(seconds)
+        return self._clock() - int(seconds * SECOND) - exaggeration
 
 
 async def _trying(action: str, work: Callable[[], Awaitable[object]]) -> None:

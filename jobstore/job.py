@@ -79,6 +79,7 @@ class Submission:
         replay: what may be sent again, or None for what its target says.
         follows: the job whose success it has to wait for, or None.
         not_before: when it may run, in microseconds since 1970, or None for as soon as it can.
+        delay: after how many microseconds it may run, instead of that.
         retries: how often it may be tried again, or None for as often as its target says.
         key: its client's idempotency key, or None.
         source: the address that it came from, or None if it came over no network.
@@ -99,9 +100,20 @@ class Submission:
     replay: Replay | None = None
     follows: int | None = None
     not_before: int | None = None
+    delay: int | None = None
     retries: int | None = None
     key: str | None = None
     source: str | None = None
+
+    @property
+    def timed(self) -> bool:
+        """Whether it has to wait for a time."""
+        return self.not_before is not None or self.delay is not None
+
+    @property
+    def waits(self) -> bool:
+        """Whether it has to wait for something else than a slot."""
+        return self.timed or self.follows is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

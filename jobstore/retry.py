@@ -44,12 +44,14 @@ class Ended:
         failure: why there was none, if there was none.
         detail: what happened, in a sentence.
         retry_after: the answer's ``Retry-After`` field, if it has one.
+        date: its ``Date`` field, likewise.
     """
 
     status: int | None = None
     failure: Failure | None = None
     detail: str = ""
     retry_after: str | None = None
+    date: str | None = None
 
 
 def may_repeat(method: str, replay: Replay) -> bool:
@@ -81,16 +83,17 @@ def wait_before_next(
     if not passing or claim.retried >= allowed:
         return None
     backoff = min(policy.longest, policy.delay * float(2 ** min(claim.retried, 32)))
-    asked = asked_to_wait(ended.retry_after, now)
+    asked = asked_to_wait(ended.retry_after, now, ended.date)
     return max(backoff * (0.5 + chance() / 2), min(asked, LONGEST_WAIT))
 
 
-def asked_to_wait(retry_after: str | None, now: int) -> float:
+def asked_to_wait(retry_after: str | None, now: int, date: str | None = None) -> float:
     """Read a ``Retry-After`` field: RFC 9110 section 10.2.3.
 
     Args:
         retry_after: its value, or None.
         now: microseconds since 1970.
+        date: what its sender's clock said, whose times these are: the ``Date`` field, or None.
 
     Returns:
         seconds; 0 if it says nothing that can be understood.
@@ -98,10 +101,19 @@ def asked_to_wait(retry_after: str | None, now: int) -> float:
     text = (retry_after or "").strip()
     if text.isascii() and text.isdigit():
         return float(text)
+    asked = _seconds(text)
+    if asked is None:
+        return 0.0
+    sent = _seconds(date or "")
+    return max(0.0, asked - (now / SECOND if sent is None else sent))
+
+
+def _seconds(text: str) -> float | None:
+    """Read a date of HTTP's as seconds since 1970; None if it is none."""
     try:
         moment = parsedate_to_datetime(text)
         if moment.tzinfo is None:  # asctime's form of a date, which is in UTC as all others are
             moment = moment.replace(tzinfo=UTC)
-        return max(0.0, moment.timestamp() - now / SECOND)
+        return moment.timestamp()
     except (ValueError, OverflowError):
-        return 0.0
+        return None

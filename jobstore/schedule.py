@@ -1,31 +1,25 @@
 """When definitions run by themselves: cron expressions in time zones; decisions, no doing.
 
-Cron expressions mean what they mean to Debian's cron, with five fields. Where clocks are put
-forward, a run at a fixed time that does not exist comes right after the gap; where they are put
-back, one at a fixed time that exists twice comes the first time only. Expressions whose minute or
-hour begins with a star follow the time that really passes: in the hour that exists twice they run
-twice, in the one that does not exist they do not.
+What an expression means, also where clocks are put forward and back, is written down in `cron`.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import islice, takewhile
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from cronsim import CronSim, CronSimError
-
+from jobstore import cron
 from jobstore.clock import SECOND
 
 # However many fire times were missed, so many of them, the latest, are made up for.
 MOST_MISSED: Final = 1000
-_LONGEST_CRON: Final = 255
-_FIELDS: Final = 5
 _MINUTE: Final = 60 * SECOND  # two fire times are not closer to each other
-# Whether an expression ever fires does not depend on the year in which one begins to look.
-_SOME_DAY: Final = datetime(2026, 1, 1, tzinfo=UTC)
+# A clock that is set by less is set like one that is put forward or back for the summer: cron(8).
+_SMALL_CHANGE: Final = 3 * 60 * _MINUTE
+# Whether an expression ever fires is asked at a fixed time, so that the answer stays the same.
+_SOME_DAY: Final = 1_767_225_600 * SECOND  # 2026-01-01
 
 
 class CatchUp(StrEnum):
@@ -79,6 +73,7 @@ class Decision:
         missed: the first of those that get none since they were missed, or None.
         waits: whether an earlier run has to end before there is anything to do.
         next_at: when to decide again; None is never.
+        problem: why that is never, or None.
     """
 
     runs: Sequence[int] = ()
@@ -86,60 +81,54 @@ class Decision:
     missed: int | None = None
     waits: bool = False
     next_at: int | None = None
+    problem: str | None = None
 
 
-def checked_cron(cron: str) -> str:
+def checked_cron(text: str) -> str:
     """Write a cron expression in one way.
 
     Raises:
         ValueError: it is none, or one that never fires; the message says which.
     """
-    fields = cron.split()
-    if len(fields) != _FIELDS or len(cron) > _LONGEST_CRON:
-        raise ValueError(f"expected {_EXPECTED}")
+    if cron.read(text).never:
+        raise ValueError(f"{text} never fires: there is no such day")
+    return " ".join(text.split())
+
+
+def problem(schedule: Schedule) -> str | None:
+    """Tell why a schedule never fires, paused or not; None if it does."""
     try:
-        fires_ever = next(CronSim(cron, _SOME_DAY), None) is not None
-    except CronSimError as error:
-        # A day that none of its months has is an error like any other to the parser.
-        if "day-of-month" not in str(error) or not _is_cron([*fields[:3], "*", fields[4]]):
-            raise ValueError(f"{str(error).lower()}; expected {_EXPECTED}") from None
-        fires_ever = False
-    if not fires_ever:
-        raise ValueError(f"{cron} never fires: there is no such day")
-    return " ".join(fields)
-
-
-_EXPECTED: Final = (
-    "the five fields minute, hour, day of month, month and day of week, such as 0 3 * * *"
-)
-
-
-def _is_cron(fields: Sequence[str]) -> bool:
-    try:
-        CronSim(" ".join(fields), _SOME_DAY)
-    except CronSimError:
-        return False
-    return True
+        _read(schedule)
+    except ValueError as unknown:
+        return str(unknown)
+    if next(fires(schedule, _SOME_DAY), None) is not None:
+        return None
+    zone = schedule.time_zone
+    return f"{schedule.cron} never fires in {zone}: no clock there shows such a time"
 
 
 def fires(schedule: Schedule, after: int) -> Iterator[int]:
-    """Give the times at which a schedule fires, in order, whether it is paused or not.
+    """Give the times at which a schedule fires in 50 years, in order, whether it is paused or not.
+
+    There are none if its zone or its expression is not known here; `problem` says so.
 
     Args:
         schedule: the schedule.
         after: all of them are later, in microseconds since 1970.
     """
     try:
-        start = datetime.fromtimestamp(after // SECOND, ZoneInfo(schedule.time_zone))
-        simulated = CronSim(schedule.cron, start)
-    except (CronSimError, ZoneInfoNotFoundError):  # it was written where more is known than here
-        return
-    for moment in simulated:
-        at = int(moment.timestamp()) * SECOND
-        # Fixed times in a gap come to the same one; in an hour that comes twice, they may be over.
-        if at > after:
-            yield at
-            after = at
+        expression, zone = _read(schedule)
+    except ValueError:
+        return iter(())
+    return (at * SECOND for at in cron.fire_times(expression, zone, after // SECOND))
+
+
+def _read(schedule: Schedule) -> tuple[cron.Cron, ZoneInfo]:
+    try:
+        zone = ZoneInfo(schedule.time_zone)
+    except (OSError, ValueError, ZoneInfoNotFoundError):  # a KeyError
+        raise ValueError(f"the time zone {schedule.time_zone} is not known here") from None
+    return cron.read(schedule.cron), zone
 
 
 def next_fires(schedule: Schedule | None, after: int, count: int) -> list[int]:
@@ -152,6 +141,35 @@ def next_fires(schedule: Schedule | None, after: int, count: int) -> list[int]:
 def next_fire(schedule: Schedule | None, after: int) -> int | None:
     """Tell when a schedule fires for the first time after a moment; None is never."""
     return next(iter(next_fires(schedule, after, 1)), None)
+
+
+def reconsidered(schedule: Schedule, fires_at: int, now: int) -> int:
+    """Tell when a schedule fires next if the clock may have been set since that was written down.
+
+    A clock that is put forward makes times due, about which there is a decision as about any that
+    have passed. One that is put back leaves times behind that it will show again. cron(8) has the
+    rule for that, and it is followed but for single times:
+
+    * If all of them lie within 3 hours, fixed times are not run again, and others are, so that a
+      schedule of every minute goes on at once. A single time is not run again in any case: clocks
+      are often put back by a second or a minute, and such a run has only just been.
+    * Otherwise the clock had been wrong, and what it says now counts.
+
+    What has been said once, this says again at any later time before that time.
+
+    Args:
+        schedule: the schedule; it is not paused.
+        fires_at: when it fires next by what was written down.
+        now: microseconds since 1970.
+    """
+    soon = list(takewhile(lambda at: at <= now + _SMALL_CHANGE, fires(schedule, now)))
+    following = next_fire(schedule, soon[-1] if soon else now)
+    if following is not None:
+        soon.append(following)
+    if not soon or fires_at <= soon[0]:
+        return fires_at
+    single = fires_at in soon[1:2]
+    return fires_at if single or (_read(schedule)[0].fixed and fires_at in soon) else soon[0]
 
 
 def decide(  # noqa: PLR0913 - all that it depends on
@@ -173,6 +191,15 @@ def decide(  # noqa: PLR0913 - all that it depends on
         busy_since: when the oldest of its runs that have not ended was submitted, or None.
         limit: how many fire times may be worked off now.
     """
+    decision = _decide(schedule, due, now, since=since, busy_since=busy_since, limit=limit)
+    if decision.next_at is not None:
+        return decision
+    return replace(decision, problem=problem(schedule) or "it does not fire for 50 years")
+
+
+def _decide(  # noqa: PLR0913 - all that it depends on
+    schedule: Schedule, due: int, now: int, *, since: int, busy_since: int | None, limit: int
+) -> Decision:
     unmet = _unmet(schedule, due, now, since, limit)
     if not unmet:
         return Decision(missed=due, next_at=next_fire(schedule, now))
@@ -181,8 +208,9 @@ def decide(  # noqa: PLR0913 - all that it depends on
         runs = unmet if schedule.overlap is Overlap.ALLOW else unmet[:1]
         return Decision(runs=runs, missed=missed, next_at=next_fire(schedule, runs[-1]))
     # A run that began only after the fire time, such as one that makes up for a time before it,
-    # was not in its way then.
-    if schedule.overlap is Overlap.SKIP and busy_since <= unmet[0]:
+    # was not in its way then; one from the future began before the clock was put back.
+    in_the_way = busy_since <= unmet[0] or busy_since > now
+    if schedule.overlap is Overlap.SKIP and in_the_way:
         return Decision(skipped=unmet, missed=missed, next_at=next_fire(schedule, unmet[-1]))
     return Decision(waits=True, next_at=due)
 
@@ -200,14 +228,14 @@ def _unmet(schedule: Schedule, due: int, now: int, since: int, limit: int) -> Se
 
 
 def _latest(schedule: Schedule, first: int, now: int, count: int) -> Sequence[int]:
-    """Give the latest fire times from one on: looked for in ever larger pieces of the past."""
-    piece = 2 * count * _MINUTE
-    while True:
-        start = max(first, now - piece)
-        found = list(_passed(schedule, start, now))
-        if len(found) >= count or start == first:
-            return found[-count:]
-        piece *= 4
+    """Give the latest fire times from one on, so many at most."""
+    try:
+        expression, zone = _read(schedule)
+    except ValueError:
+        return ()
+    # Rounded up: fire times are whole minutes.
+    latest = cron.latest(expression, zone, -(-first // SECOND), now // SECOND, count)
+    return [at * SECOND for at in latest]
 
 
 def _passed(schedule: Schedule, first: int, now: int) -> Iterator[int]:

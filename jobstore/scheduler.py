@@ -61,6 +61,9 @@ class Scheduler:
             NotAccepting: the queue is full, or the server drains; what is due stays due.
             StoreError: the store cannot be written; likewise.
         """
+        await self._reconsider()
+        # If the clock was put back, what is due by it now has not been missed.
+        self._since = min(self._since, self._clock())
         runs, more = 0, True
         while more:
             more, place = False, BEGINNING
@@ -70,6 +73,19 @@ class Scheduler:
                 runs += sum(len(each.jobs) for each in fired)
                 more |= max(self._told(each) for each in fired)
         return runs
+
+    async def _reconsider(self) -> None:
+        for moved in await self._store.schedules.reconsider():
+            definition, before = moved.definition, moved.definition.fires_at
+            assert before is not None
+            log.warning(
+                "definition %d (%s): fires at %s and not at %s, by what the clock says now",
+                definition.id,
+                definition.draft.name,
+                iso(moved.fires_at),
+                iso(before),
+                extra={"action": "fire", "definition": definition.id},
+            )
 
     def _target(self, method: str, path: str) -> str:
         return self._router.owner(method, path).name
@@ -95,6 +111,8 @@ def _problems(fired: Fired) -> Iterator[str]:
         yield f"missed fire times, the first of them {iso(decision.missed)}"
     for at in decision.skipped:
         yield f"the run of {iso(at)} is skipped, since job {fired.busy} has not ended"
+    if decision.problem is not None:
+        yield f"is paused: {decision.problem}"
     if fired.refused is not None:
         yield f"its run is skipped: {fired.refused}"
     elif decision.runs and fired.target is None:

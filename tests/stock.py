@@ -100,7 +100,7 @@ async def stocking(
     """Own a store while it is being filled."""
     clock = StandingClock()
     clock.now = now
-    async with owned_store(path, limits, clock) as store:
+    async with owned_store(path, limits, clock, clock) as store:
         yield Stock(store, clock)
 
 

@@ -33,6 +33,23 @@ class StandingClock:
         self.now += int(seconds * SECOND)
 
 
+class SettableClock(StandingClock):
+    """A clock on the wall that is moved on, and set as well, beside one that nobody sets."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._ahead = 0
+
+    def set(self, seconds: float) -> None:
+        """Put the clock on the wall forward, or back."""
+        self._ahead += int(seconds * SECOND)
+        self.move(seconds)
+
+    def steady(self) -> int:
+        """Tell the time by the clock that nobody sets."""
+        return self.now - self._ahead
+
+
 class CountingClock:
     """A clock that moves on whenever somebody looks: each transaction has a time of its own."""
 
@@ -47,10 +64,17 @@ class CountingClock:
 
 @asynccontextmanager
 async def opened(
-    path: Path, limits: Limits | None = None, clock: Clock | None = None
+    path: Path,
+    limits: Limits | None = None,
+    clock: Clock | None = None,
+    steady: Clock | None = None,
 ) -> AsyncIterator[Store]:
-    """Own a store while the context lasts, and see that its file is sound afterwards."""
-    async with owned_store(path, limits, clock or StandingClock()) as store:
+    """Own a store while the context lasts, and see that its file is sound afterwards.
+
+    Unless another steady clock is given, time passes and the clock is never set.
+    """
+    clock = clock or StandingClock()
+    async with owned_store(path, limits, clock, steady or clock) as store:
         yield store
     check_sound(path)
 

@@ -193,3 +193,24 @@ async def test_accounts_and_tokens_outlive_a_migration_and_their_ids_are_not_giv
         roll = store.accounts.roll()
         assert roll.accounts["root"].id == 3
         assert dict(roll.holders) == {"third": "bob"}
+
+
+def test_the_pauses_of_what_is_tried_again_are_known_as_such_afterwards(old: Path) -> None:
+    with closing(sqlite.connect(old, "rw", [])) as file:
+        file.execute("BEGIN")
+        for name in ("0002_definitions_and_accounts.py", "0003_retries_schedules_and_history.py"):
+            for statement in statements_of(name):
+                file.execute(statement)
+        put(file, 5, "queued", "none", None, None, None, None)
+        put(file, 6, "queued", "none", None, None, None, None)
+        file.execute("UPDATE job SET not_before = ? WHERE id IN (5, 6)", [START + 70])
+        file.execute("UPDATE job SET retried = 2 WHERE id = 5")
+        file.executemany(
+            "INSERT INTO attempt (job_id, number, started_at, ended_at) VALUES (5, ?, ?, ?)",
+            [(1, START, START + 10), (2, START + 20, START + 30)],
+        )
+        file.execute("UPDATE alembic_version SET version_num = '0003'")
+        file.execute("PRAGMA user_version = 3")
+        file.execute("COMMIT")
+    assert migrate(old) == (3, sqlite.SCHEMA_VERSION)
+    assert rows(old, "SELECT job_id, length FROM delay") == [(5, 40)]

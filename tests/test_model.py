@@ -89,7 +89,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     async def _start(self) -> None:
         self.stack = AsyncExitStack()
-        store = owned_store(self.path, clock=self.clock)
+        store = owned_store(self.path, clock=self.clock, steady=self.clock)
         self.store: Store = await self.stack.enter_async_context(store)
         await self._recover()
         self.orders = self.store.work({"/": SLOTS})

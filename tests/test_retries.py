@@ -80,6 +80,15 @@ def test_a_target_asks_by_a_date_in_any_of_its_forms_wherever_the_server_stands(
     assert asked_to_wait(date, EXAMPLE + 90 * SECOND) == 0.0, "which is over"
 
 
+def test_a_date_is_told_by_the_clock_of_whoever_sent_it() -> None:
+    date, sent = "Fri, 31 Dec 1999 23:59:59 GMT", "Fri, 31 Dec 1999 23:59:29 GMT"
+    for ours in (EXAMPLE, EXAMPLE - 10**9 * SECOND, EXAMPLE + 10**9 * SECOND):
+        assert asked_to_wait(date, ours, sent) == 30.0
+    example = "Sun, 06 Nov 1994 08:49:37 GMT"
+    assert asked_to_wait(example, EXAMPLE - 90 * SECOND, "yesterday") == 90.0
+    assert asked_to_wait("120", EXAMPLE, sent) == 120.0
+
+
 @pytest.fixture
 def in_zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
     """Give a function that sets the clock of the place where the server stands."""

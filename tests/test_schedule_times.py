@@ -8,7 +8,7 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobstore.clock import SECOND
@@ -28,6 +28,8 @@ BERLIN: Final = "Europe/Berlin"
 MINUTE: Final = 60 * SECOND
 HOUR: Final = 60 * MINUTE
 DAY: Final = 24 * HOUR
+
+unhurried: Final = settings(deadline=None)  # how long it takes is not the question
 
 
 def at(written: str, zone: str = "UTC", fold: int = 0) -> int:
@@ -108,6 +110,7 @@ def test_what_is_no_expression_is_refused_with_what_is_wrong_about_it(
         checked_cron(cron)
 
 
+@unhurried
 @given(st.text("0123456789*/,-#LW MONFEBé²\t", max_size=40))
 def test_whatever_is_taken_fires_and_nothing_but_a_refusal_happens_otherwise(cron: str) -> None:
     with suppress(ValueError):
@@ -213,6 +216,7 @@ CHANGES: Final = [
 ]
 
 
+@unhurried
 @given(CRONS, ZONES, MOMENTS)
 def test_fire_times_are_whole_minutes_in_order_after_the_moment(
     cron: str, zone: str, after: int
@@ -224,6 +228,7 @@ def test_fire_times_are_whole_minutes_in_order_after_the_moment(
 
 
 @pytest.mark.parametrize(("zone", "change"), CHANGES)
+@unhurried
 @given(cron=CRONS, seconds=st.integers(-7200, 7200))
 def test_looking_again_at_any_moment_around_a_change_neither_loses_nor_doubles_a_time(
     zone: str, change: int, cron: str, seconds: int
@@ -315,7 +320,8 @@ def test_a_time_that_is_one_no_more_by_new_rules_of_its_zone_has_its_run(catch_u
 
 def test_a_schedule_in_a_zone_that_is_not_known_any_more_is_due_for_the_last_time() -> None:
     decision = decided(schedule(zone="Europe/Atlantis"), DUE, NOW)
-    assert decision == Decision(runs=[DUE], next_at=None)
+    problem = "the time zone Europe/Atlantis is not known here"
+    assert decision == Decision(runs=[DUE], next_at=None, problem=problem)
 
 
 # --- runs that would overlap --------------------------------------------------------------------
@@ -342,6 +348,7 @@ def test_a_time_at_which_an_earlier_run_goes_on_runs_beside_it_if_it_may() -> No
     assert decision == Decision(runs=[DUE], next_at=DUE + HOUR)
 
 
+@unhurried
 @given(
     catch_up=st.sampled_from(CatchUp),
     overlap=st.sampled_from(Overlap),

@@ -318,6 +318,83 @@ async def test_a_clock_that_is_set_back_repeats_no_run(
         assert await watching.run_once() == 0
 
 
+# --- schedules that cannot be computed ----------------------------------------------------------
+
+
+def spoilt(path: Path, statement: str) -> None:
+    """Change what stands in a store by hand."""
+    with closing(sqlite3.connect(path)) as file, file:
+        file.execute(statement)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ("SET time_zone = 'Europe/Atlantis'", "the time zone Europe/Atlantis is not known here"),
+        ("SET cron = '0 3 L/2 * *'", "bad day-of-month; expected the five fields"),
+        ("SET cron = '0 0 30 2 *'", "0 0 30 2 * never fires in UTC"),
+    ],
+)
+async def test_a_schedule_that_cannot_be_computed_any_more_runs_once_and_is_paused(
+    store_path: Path,
+    clock: StandingClock,
+    caplog: pytest.LogCaptureFixture,
+    change: str,
+    problem: str,
+) -> None:
+    async with opened(store_path, clock=clock) as store:
+        await defined(store)
+        await defined(store)
+    spoilt(store_path, f"UPDATE definition {change} WHERE id = 1")
+    async with opened(store_path, clock=clock) as store:
+        clock.move(3600)
+        watching = scheduler(store, clock)
+        assert await watching.run_once() == 2
+        (paused, goes_on) = await store.definitions.page(0, 10)
+        assert paused.draft.schedule is not None
+        assert (paused.draft.schedule.paused, paused.fires_at) == (True, None)
+        assert goes_on.fires_at == START + 2 * HOUR
+    assert f"definition 1 (number 0): is paused: {problem}" in caplog.text
+    ((job_id, detail),) = notes(store_path, "paused")
+    assert job_id == 1
+    assert detail.startswith(f"no further run: {problem}")
+
+
+async def test_a_definition_whose_row_makes_no_sense_is_paused_and_the_others_go_on(
+    store_path: Path, clock: StandingClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with opened(store_path, clock=clock) as store:
+        for _ in range(25):
+            await defined(store)
+    spoilt(store_path, "UPDATE definition SET catch_up = 'perhaps' WHERE id BETWEEN 2 AND 23")
+    spoilt(store_path, "UPDATE definition SET cron = NULL WHERE id = 24")
+    async with opened(store_path, clock=clock) as store:
+        clock.move(3600)
+        assert await scheduler(store, clock).run_once() == 2
+        assert await scheduler(store, clock).run_once() == 0
+    assert "definition 2 is paused, since its row says nothing sensible: 'perhaps'" in caplog.text
+    assert rows(store_path, "SELECT id FROM definition WHERE fires_at IS NOT NULL") == [(1,), (25,)]
+
+
+async def test_a_server_starts_with_a_schedule_that_it_cannot_compute(
+    store_path: Path, http: ClientSession
+) -> None:
+    async with running(store_path, target=GATED) as server:
+        client = Client(http, server.url)
+        await create(client, "/wait/nightly", cron="0 3 * * *", time_zone="Europe/Berlin")
+    set_back(store_path, 5000)
+    spoilt(store_path, "UPDATE definition SET time_zone = 'Europe/Atlantis'")
+    async with running(store_path, target=GATED) as server:
+        client = Client(http, server.url)
+        await client.when("nightly", "started")
+        await client.let("nightly")
+        await client.ended(1)
+        shown = told(await client("GET", "/_jobs/definitions/1?fires=5"))
+        assert (shown["schedule"]["paused"], shown["fires"]) == (True, [])
+        mended = {"schedule": {"time_zone": "Europe/Berlin", "paused": False}}
+        assert told(await client("PATCH", "/_jobs/definitions/1", json=mended))["fires_at"]
+
+
 # --- runs that would overlap --------------------------------------------------------------------
 
 
@@ -634,6 +711,25 @@ async def test_fire_times_are_those_of_the_zone(serve: Serve, http: ClientSessio
     assert shown["fires"][0].endswith("T21:30:00.000Z")
 
 
+@pytest.mark.parametrize(
+    ("cron", "zone"),
+    [
+        ("*/15 3 * * *", "Pacific/Chatham"),
+        ("* 3 4 4 *", "Pacific/Chatham"),
+        ("*/15 2 4 4 *", "Australia/Lord_Howe"),
+        ("0 0 29 2 */7", "Africa/Casablanca"),
+    ],
+)
+async def test_fire_times_at_any_change_of_clocks_are_told_at_once(
+    serve: Serve, http: ClientSession, cron: str, zone: str
+) -> None:
+    client = Client(http, (await serve(target=GATED)).url)
+    assert (await create(client, "/wait/x", cron=cron, time_zone=zone)).status == 201
+    shown = told(await client("GET", "/_jobs/definitions/1?fires=100"))
+    assert shown["fires"] == sorted(set(shown["fires"]))
+    assert shown["fires"][0] == shown["fires_at"]
+
+
 async def test_a_schedule_is_paused_and_goes_on(serve: Serve, http: ClientSession) -> None:
     client = Client(http, (await serve(target=GATED)).url)
     made = told(await create(client, "/wait/x", cron="0 3 * * *", overlap="queue"))
@@ -662,6 +758,10 @@ async def test_a_schedule_comes_and_goes(serve: Serve, http: ClientSession) -> N
     ("schedule", "problem"),
     [
         ({"cron": "0 0 30 2 *"}, "schedule.cron: 0 0 30 2 * never fires: there is no such day"),
+        (
+            {"cron": "*/15 2 * 3 SUN#2", "time_zone": "America/New_York"},
+            "schedule.cron: */15 2 * 3 SUN#2 never fires in America/New_York: no clock there",
+        ),
         ({"cron": "often"}, "schedule.cron: expected the five fields minute, hour, day of month"),
         ({"cron": "0 25 * * *"}, "schedule.cron: bad hour; expected the five fields"),
         ({"cron": 5}, "schedule.cron: expected a cron expression such as 0 3 * * *"),

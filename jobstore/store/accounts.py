@@ -167,7 +167,7 @@ def _remove(tx: Transaction, name: str) -> int:
 
 def _pause(tx: Transaction, account: int) -> int:
     """Pause the schedules of an account, which would run on without anybody to stop them."""
-    paused = tx.execute(definitions.PAUSE, of_account=account, now=tx.now).fetchall()
+    paused = tx.execute(definitions.PAUSE_ALL, of_account=account, now=tx.now).fetchall()
     return len(paused)
 
 

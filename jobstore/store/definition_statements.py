@@ -135,11 +135,21 @@ FIRE: Final = Statement(
     .returning(_definition.id)
 )
 # The schedules of an account run no more.
-PAUSE: Final = Statement(
+PAUSE_ALL: Final = Statement(
     update(schema.DEFINITION)
     .where(_definition.fires_at.is_not(None), _definition.account == bindparam("of_account"))
     .values(paused=ONE, fires_at=null(), changed_at=now)
     .returning(_definition.id)
+)
+# What will never fire again is paused, so that people see it, and may mend it.
+PAUSE: Final = Statement(update(schema.DEFINITION).where(_this).values(paused=ONE, fires_at=null()))
+# Schedules by the id of their definition, so that none is left out whose time changes meanwhile.
+SCHEDULED: Final = Statement(
+    select(*COLUMNS)
+    .where(_definition.fires_at > now, _definition.id > bindparam("after"))
+    .order_by(_definition.id)
+    .limit(limit)
+    .offset(ZERO)
 )
 OLDEST_UNENDED: Final = Statement(
     select(_job.id, _job.submitted_at)

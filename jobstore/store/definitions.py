@@ -217,6 +217,11 @@ def _delete(tx: Transaction, definition: int, scope: int | None) -> bool:
     return row is not None
 
 
+def row_id(row: Sequence[Any]) -> int:
+    """Give the id of the definition in a row, whatever else is in it."""
+    return int(row[_NAMES.index("id")])
+
+
 def decoded(row: Sequence[Any]) -> Definition:
     """Give the definition in a row."""
     values: Mapping[str, Any] = dict(zip(_NAMES, row, strict=True))

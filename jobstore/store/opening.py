@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from jobstore import __version__, clock
-from jobstore.clock import Clock
+from jobstore.clock import Clock, ClockWatch
 from jobstore.errors import StoreError, StoreLost
 from jobstore.store import sqlite, transitions
 from jobstore.store import upkeep_statements as upkeep_sql
@@ -24,7 +24,10 @@ from jobstore.store.writer import Transaction, Writer
 
 @asynccontextmanager
 async def owned_store(
-    path: Path, limits: Limits | None = None, clock: Clock = clock.now
+    path: Path,
+    limits: Limits | None = None,
+    clock: Clock = clock.now,
+    steady: Clock = clock.steady,
 ) -> AsyncIterator[Store]:
     """Open a store as the one server that runs its jobs; create or migrate it first.
 
@@ -32,6 +35,7 @@ async def owned_store(
         path: the file; its folder must exist.
         limits: what it takes in.
         clock: what time it is.
+        steady: a clock that nobody sets, to notice when the other one is.
 
     Raises:
         StoreError: it is owned, foreign, newer, damaged, or cannot be written.
@@ -57,6 +61,7 @@ async def owned_store(
                 boot=boot,
                 queued=queued,
                 clock=clock,
+                watch=ClockWatch(clock, steady),
             )
             try:
                 yield store
@@ -97,6 +102,7 @@ async def shared_store(
             boot=0,
             queued=queued,
             clock=clock,
+            watch=ClockWatch(clock, clock),  # not open for long enough
         )
 
 

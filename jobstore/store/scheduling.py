@@ -1,18 +1,25 @@
-"""Schedules in the store: what is due becomes jobs, each fire time once."""
+"""Schedules in the store: what is due becomes jobs, each fire time once.
 
+Fire times are computed off the event loop, in the writer's thread: a schedule that is years behind
+may take 20 ms. One that cannot be computed any more, since its zone has left the machine or a row
+was written by hand, runs at the time that it was given last; then it is paused, and others go on.
+"""
+
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from functools import partial
+from typing import Any, Final, TypeAlias
 
 from jobstore.clock import SECOND, Alarm, Clock, iso
 from jobstore.definition import Definition
-from jobstore.errors import NotAccepting, NoTarget, OwnerLimit
+from jobstore.errors import NotAccepting, NoTarget, OwnerLimit, StoreError
 from jobstore.job import Dialect, Trigger
 from jobstore.message import Request
-from jobstore.schedule import Decision, decide
+from jobstore.schedule import Decision, decide, reconsidered
 from jobstore.store import definition_statements as sql
 from jobstore.store import transitions
-from jobstore.store.definitions import decoded
+from jobstore.store.definitions import decoded, row_id
 from jobstore.store.dispatch import Dispatcher
 from jobstore.store.sqlite import Connection
 from jobstore.store.writer import Transaction, Writer
@@ -27,6 +34,8 @@ FindTarget: TypeAlias = Callable[[str, str], str]
 # Where a walk through what is due has come to: a fire time and the id of its definition.
 Place: TypeAlias = tuple[int, int]
 BEGINNING: Final[Place] = (-1, 0)
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +57,19 @@ class Fired:
     target: str | None = None
     busy: int | None = None
     refused: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moved:
+    """A schedule that fires at another time than was written down, since the clock was set.
+
+    Args:
+        definition: the definition as it stood before.
+        fires_at: when it fires now.
+    """
+
+    definition: Definition
+    fires_at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +126,7 @@ class Schedules:
         self._alarm = Alarm(clock)
         self._noticed = revision()
         self._busy: set[int] = set()
+        self._doubtful = True  # nobody knows what has happened to the clock before this start
 
     # --- when -----------------------------------------------------------------------------------
 
@@ -136,6 +159,34 @@ class Schedules:
             self._noticed = revision
             self._alarm.set(0)
 
+    def clock_was_set(self) -> None:
+        """Note that the times at which definitions fire may be wrong."""
+        self._doubtful = True
+        self._alarm.set(0)
+
+    async def reconsider(self) -> list[Moved]:
+        """Correct when definitions fire, if the clock may have been set.
+
+        Returns:
+            those that fire at another time than was written down.
+
+        Raises:
+            StoreError: it could not be written; the next call does it.
+        """
+        moved: list[Moved] = []
+        if not self._doubtful:
+            return moved
+        self._doubtful = False
+        try:
+            after: int | None = 0
+            while after is not None:
+                some, after = await self._writer.run(partial(_reconsider, after=after), aside=True)
+                moved += some
+        except StoreError:
+            self._doubtful = True
+            raise
+        return moved
+
     # --- what -----------------------------------------------------------------------------------
 
     async def fire(self, target_of: FindTarget, since: int, place: Place) -> list[Fired]:
@@ -154,7 +205,7 @@ class Schedules:
             StoreError: it could not be written; likewise.
         """
         order = _Order(target_of, since, place, self._room())
-        return await self._writer.run(lambda tx: self._fire(tx, order), self._fired)
+        return await self._writer.run(lambda tx: self._fire(tx, order), self._fired, aside=True)
 
     def _fired(self, fired: Sequence[Fired]) -> None:
         for each in fired:
@@ -165,18 +216,15 @@ class Schedules:
                 self._busy.add(each.busy)
 
     def _fire(self, tx: Transaction, order: _Order) -> list[Fired]:
-        after_at, after_id = order.place
-        rows = tx.execute(
-            sql.FIRING, now=tx.now, after_at=after_at, after_id=after_id, limit=STEP
-        ).fetchall()
-        if rows and order.room < 1:
+        due = _due(tx, order.place)
+        if due and order.room < 1:
             raise NotAccepting("the queue is full, or the server drains")
         fired: list[Fired] = []
         left = min(order.room, _AT_ONCE)
-        for row in rows:
+        for definition in due:
             if left < 1:
                 break
-            fired.append(self._fire_one(tx, decoded(row), order, left))
+            fired.append(self._fire_one(tx, definition, order, left))
             left -= len(fired[-1].jobs)
         return fired
 
@@ -202,6 +250,10 @@ class Schedules:
             return Fired(definition=definition, decision=decision, busy=busy, refused=str(error))
         target = _target(order.target_of, definition.draft.request)
         jobs = [] if target is None else self._run(tx, definition, decision.runs, target)
+        if decision.problem is not None:
+            tx.execute(sql.PAUSE, definition=definition.id)
+            for job_id in jobs[-1:]:
+                transitions.note(tx, job_id, "paused", f"no further run: {decision.problem}")
         return Fired(definition=definition, decision=decision, jobs=jobs, target=target, busy=busy)
 
     def _run(
@@ -218,6 +270,54 @@ class Schedules:
                 transitions.note(tx, job_id, "late", f"it was due at {iso(at)}")
             jobs.append(job_id)
         return jobs
+
+
+def _due(tx: Transaction, place: Place) -> list[Definition]:
+    """Give some definitions that are due, in the order of the walk; pause those not understood."""
+    while True:
+        at, after = place
+        rows = tx.execute(
+            sql.FIRING, now=tx.now, after_at=at, after_id=after, limit=STEP
+        ).fetchall()
+        due = [definition for row in rows if (definition := _understood(tx, row)) is not None]
+        if due or not rows:
+            return due
+
+
+def _reconsider(tx: Transaction, after: int) -> tuple[list[Moved], int | None]:
+    """Correct when some definitions fire; tell which, and the last id, or None after all."""
+    rows = tx.execute(sql.SCHEDULED, now=tx.now, after=after, limit=_AT_ONCE).fetchall()
+    moved = []
+    for row in rows:
+        definition = _understood(tx, row)
+        if definition is None:
+            continue
+        fires_at, schedule = definition.fires_at, definition.draft.schedule
+        assert fires_at is not None
+        assert schedule is not None
+        right = reconsidered(schedule, fires_at, tx.now)
+        if right != fires_at and _move_on(tx, definition.id, fires_at, right):
+            moved.append(Moved(definition=definition, fires_at=right))
+    return moved, row_id(rows[-1]) if rows else None
+
+
+def _understood(tx: Transaction, row: Sequence[Any]) -> Definition | None:
+    """Give the definition in a row; pause it if there is no sense in the row."""
+    try:
+        definition = decoded(row)
+    except ValueError as senseless:
+        tx.execute(sql.PAUSE, definition=row_id(row))
+        log.warning(
+            "definition %d is paused, since its row says nothing sensible: %s",
+            row_id(row),
+            senseless,
+            extra={"action": "fire", "definition": row_id(row)},
+        )
+        return None
+    if definition.draft.schedule is None:  # a row that somebody has written by hand
+        tx.execute(sql.PAUSE, definition=definition.id)
+        return None
+    return definition
 
 
 def _oldest_unended(tx: Transaction, definition: int) -> tuple[int | None, int | None]:

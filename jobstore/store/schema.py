@@ -216,6 +216,14 @@ ATTEMPT: Final = Table(
     sqlite_with_rowid=False,
 )
 
+DELAY: Final = Table(
+    "delay",
+    METADATA,
+    Column("job_id", ForeignKey("job.id", ondelete="CASCADE"), primary_key=True),
+    Column("length", Integer, nullable=False),
+    sqlite_strict=True,
+)
+
 IDEMPOTENCY: Final = Table(
     "idempotency",
     METADATA,

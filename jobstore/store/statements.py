@@ -4,6 +4,7 @@ from typing import Final
 
 from sqlalchemy import (
     ColumnElement,
+    Integer,
     and_,
     bindparam,
     case,
@@ -245,6 +246,26 @@ NEXT_DUE: Final = Statement(
     .order_by(_job.not_before)
     .limit(ONE)
     .offset(ZERO)
+)
+_delayed: Final = and_(
+    in_state(State.QUEUED), _job.not_before.is_not(None), _job.id == schema.DELAY.c.job_id
+)
+DELAY: Final = Statement(
+    insert(schema.DELAY)
+    .prefix_with("OR REPLACE")
+    .values(job_id=bindparam("job_id"), length=bindparam("length"))
+)
+# All at once: what had been moved already when a crash came would be moved again.
+MOVE_DELAYED: Final = Statement(
+    update(schema.JOB)
+    .where(_delayed)
+    .values(not_before=_job.not_before + bindparam("by", type_=Integer))
+)
+# No wait takes longer than it would from now on.
+SHORTEN_DELAYED: Final = Statement(
+    update(schema.JOB)
+    .where(_delayed, _job.not_before > now + schema.DELAY.c.length)
+    .values(not_before=now + schema.DELAY.c.length)
 )
 DUE: Final = Statement(
     update(schema.JOB)

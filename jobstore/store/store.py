@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
 from jobstore import idempotency
-from jobstore.clock import SECOND, Alarm, Clock
+from jobstore.clock import SECOND, Alarm, Clock, ClockWatch
 from jobstore.errors import (
     BeingDelivered,
     BodyTooLarge,
@@ -39,6 +39,7 @@ from jobstore.store.results import Results, checked
 from jobstore.store.scheduling import Schedules
 from jobstore.store.sqlite import Connection
 from jobstore.store.steps import STEP, Steps
+from jobstore.store.timekeeping import Timekeeping
 from jobstore.store.transitions import Aftermath, Capture, Wanted
 from jobstore.store.turns import Claimed, Room, Turns
 from jobstore.store.upcoming import Upcoming
@@ -92,12 +93,14 @@ class Store:
         boot: the number of this start of the server; 0 where no server runs.
         queued: how many jobs wait already.
         clock: what time it is.
+        watch: notices when the clock is set.
 
     Attributes:
         accounts: who may ask.
         definitions: the requests that are kept to be run again.
         schedules: when those run by themselves.
         results: what readers ask for.
+        timekeeping: what is done when the clock is set.
         upkeep: what the server does by itself.
     """
 
@@ -113,6 +116,7 @@ class Store:
         boot: int,
         queued: int,
         clock: Clock,
+        watch: ClockWatch,
     ) -> None:
         self.accounts = Accounts(glance, writer)
         self.history = history
@@ -147,10 +151,12 @@ class Store:
             steps=steps,
         )
         self.upkeep = Upkeep(
-            writer, reader, self._bodies, self._dispatcher, self._watchers, steps, boot
+            writer, reader, self._bodies, self._dispatcher, self._watchers, steps, boot, clock
         )
         self._reporting: set[JobHandle] = set()
+        self._clock = clock
         self._due = Alarm(clock)
+        self.timekeeping = Timekeeping(writer, watch, self._due, self.schedules)
         self._noticed = glance.revision("queue")
 
     # --- submit and run -------------------------------------------------------------------------
@@ -203,7 +209,9 @@ class Store:
 
     async def come_due(self) -> None:
         """Let jobs run whose time has come, until cancelled."""
+        await self.timekeeping.begin()
         while True:
+            self.timekeeping.check()
             targets = await self._writer.run(lambda tx: transitions.due(tx, STEP))
             for target in dict.fromkeys(targets):
                 self._dispatcher.some_enqueued(target)
@@ -313,9 +321,10 @@ class Store:
     ) -> int:
         target = submission.target
         keyed = _keyed(submission, summed)
-        waits = submission.follows is not None or submission.not_before is not None
+        if submission.timed:
+            self.timekeeping.check()
         account, depth = submission.account, depth_here()
-        has_slot = self._dispatcher.admit(target, account, waits=waits)
+        has_slot = self._dispatcher.admit(target, account, waits=submission.waits)
         boot = self._boot if has_slot else None
 
         def then(put: tuple[int, bool]) -> None:
@@ -325,10 +334,7 @@ class Store:
             elif has_slot:
                 self._run(submission, content, job_id, depth)
             else:
-                self._upcoming.began(job_id)
-                if not waits:
-                    self._dispatcher.enqueued(target, account, submission.priority)
-                self._due.set(submission.not_before)
+                self._lined_up(submission, job_id)
 
         def submit(tx: Transaction) -> tuple[int, bool]:
             known = keys.known(tx, submission, keyed) if keyed else None
@@ -348,6 +354,13 @@ class Store:
             lambda _: self._dispatcher.turned_away(target, account, had_slot=has_slot),
         )
         return job_id
+
+    def _lined_up(self, submission: Submission, job_id: int) -> None:
+        self._upcoming.began(job_id)
+        if submission.timed:
+            self._due.set(_begins(submission, self._clock()))
+        elif not submission.waits:
+            self._dispatcher.enqueued(submission.target, submission.account, submission.priority)
 
     def _put(
         self,
@@ -435,6 +448,7 @@ class Store:
             again_at = tx.now + int(seconds * SECOND)
             return transitions.retry(tx, claim, self._boot, again_at, ended)
 
+        self.timekeeping.check()
         try:
             again_at = await self._writer.insist(operation)
         except StoreError:
@@ -615,6 +629,11 @@ class Store:
             self._dispatcher.dequeued()
         elif found is State.RUNNING:
             self._dispatcher.order(Cancellation(job_id))
+
+
+def _begins(submission: Submission, now: int) -> int | None:
+    """Tell when a job may run that was put in just now."""
+    return submission.not_before if submission.delay is None else now + submission.delay
 
 
 def _keyed(submission: Submission, summed: idempotency.Digest | None) -> idempotency.Keyed | None:

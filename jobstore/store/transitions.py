@@ -95,7 +95,7 @@ def submit(  # noqa: PLR0913, PLR0917 - what it takes to make a job
     Returns:
         the job's id.
     """
-    request = submission.request
+    request, delay = submission.request, submission.delay
     claimed = claimed_by is not None
     job_id = tx.insert(
         sql.SUBMIT,
@@ -121,10 +121,12 @@ def submit(  # noqa: PLR0913, PLR0917 - what it takes to make a job
         definition=submission.definition,
         trigger=submission.trigger,
         follows=submission.follows,
-        not_before=submission.not_before,
+        not_before=submission.not_before if delay is None else tx.now + delay,
         retries=submission.retries,
         source=submission.source,
     )
+    if delay is not None:
+        tx.execute(sql.DELAY, job_id=job_id, length=delay)
     headers, secrets = encode_headers(request.headers, secret)
     tx.execute(
         sql.PUT_REQUEST,
@@ -390,6 +392,7 @@ def retry(
     if not tx.execute(sql.PUT_ATTEMPT, now=tx.now, **this, **attempt).rowcount:
         return None
     tx.execute(sql.RETRY, **this, again_at=again_at).fetchone()
+    tx.execute(sql.DELAY, job_id=claim.job_id, length=again_at - tx.now)
     note(tx, claim.job_id, "retried", f"attempt {claim.attempt}: {ended.detail}")
     return again_at
 
@@ -397,6 +400,18 @@ def retry(
 def due(tx: Transaction, limit: int) -> list[str]:
     """Let some of the jobs run whose time has come; return the targets of each."""
     return [target for (target,) in tx.execute(sql.DUE, now=tx.now, limit=limit)]
+
+
+def move_delayed(tx: Transaction, by: int) -> None:
+    """Move the end of all waits of a given length with a clock that was set.
+
+    Args:
+        tx: the transaction.
+        by: by how many microseconds it was set; 0 if that is not known.
+    """
+    if by:
+        tx.execute(sql.MOVE_DELAYED, by=by)
+    tx.execute(sql.SHORTEN_DELAYED, now=tx.now)
 
 
 def next_due(tx: Transaction) -> int | None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from jobstore.clock import Clock
 from jobstore.job import Replay
 from jobstore.store import definition_statements as definitions
 from jobstore.store import pages, sqlite
@@ -56,6 +57,7 @@ class Upkeep:
         watchers: who wants to know what becomes of a job.
         steps: how long work is done.
         boot: the number of this start of the server.
+        clock: what time it is.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - it is put together in one place
@@ -67,6 +69,7 @@ class Upkeep:
         watchers: Watchers,
         steps: Steps,
         boot: int,
+        clock: Clock,
     ) -> None:
         self._writer = writer
         self._reader = reader
@@ -75,6 +78,7 @@ class Upkeep:
         self._watchers = watchers
         self._steps = steps
         self._boot = boot
+        self._clock = clock
 
     async def orphans(self) -> list[Orphan]:
         """List some of the claims that earlier starts of a server left behind."""
@@ -130,10 +134,19 @@ class Upkeep:
         """Drop payloads that nobody could ask for since before a time; return how many."""
         return await self._steps.all(lambda tx, limit: transitions.purge_step(tx, before, limit))
 
+    async def redate(self) -> int:
+        """Take times that lie more than a day ahead for now: the clock had been wrong.
+
+        Returns:
+            how many jobs had such times.
+        """
+        return await self._steps.all(transitions.redate)
+
     async def forget(self, before: int) -> int:
         """Remove jobs from the history that ended before a time; return how many.
 
-        Ids are in order of submission, so the search ends at the first job submitted too late.
+        Ids are in order of submission, so the search ends at the first job submitted too late; one
+        that was submitted in the future says nothing about those after it.
         """
         forgotten: list[int] = []
         after = 0
@@ -141,7 +154,7 @@ class Upkeep:
             after = rows[-1][0]
             ids = [row[0] for row in rows if row[2] is not None and row[2] < before]
             await self._steps.over(ids, transitions.forget, lambda _, done: forgotten.append(done))
-            if rows[-1][1] >= before:
+            if before <= rows[-1][1] <= self._clock():
                 break
         if any(forgotten):
             await self._writer.run(lambda tx: tx.execute(definitions.DROP).rowcount)

@@ -1,13 +1,33 @@
 """The statements of what a server does by itself: recovery, retention, and its own starts."""
 
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import bindparam, delete, func, insert, null, select, update
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    and_,
+    bindparam,
+    delete,
+    func,
+    insert,
+    null,
+    select,
+    update,
+)
 
-from jobstore.lifecycle import AWAITED, ENDED, Event, State
+from jobstore.lifecycle import AWAITED, ENDED, Event, Result, State
 from jobstore.store import schema
 from jobstore.store.sqlite import Statement, blank, constant, listed
-from jobstore.store.terms import ZERO, ending, in_state, job_event, limit, now, these_jobs
+from jobstore.store.terms import (
+    ZERO,
+    ending,
+    in_state,
+    job_event,
+    limit,
+    now,
+    these_jobs,
+    with_result,
+)
 
 _job, _request, _response = schema.JOB.c, schema.REQUEST.c, schema.RESPONSE.c
 _body, _chunk, _event = schema.BODY.c, schema.CHUNK.c, schema.EVENT.c
@@ -81,6 +101,25 @@ PURGE: Final = Statement(
     )
     .values(purgeable_at=null(), stored=ZERO)
     .returning(_job.id)
+)
+
+
+def _redate(future: ColumnElement[bool], order: ColumnElement[Any]) -> Statement:
+    """Take times that lie far ahead for now; both searches have an index."""
+    names = ("submitted_at", "started_at", "finished_at", "fetched_at", "purgeable_at")
+    found = select(_job.id).where(future).order_by(order.desc()).limit(limit).offset(ZERO)
+    return Statement(
+        update(schema.JOB)
+        .where(_job.id.in_(found))
+        .values({name: func.min(_job[name], now) for name in names})
+        .returning(_job.id)
+    )
+
+
+_ahead: Final[BindParameter[Any]] = bindparam("ahead")
+REDATE: Final = (
+    _redate(and_(with_result(Result.HELD), _job.finished_at > _ahead), _job.finished_at),
+    _redate(and_(_job.purgeable_at.is_not(None), _job.purgeable_at > _ahead), _job.purgeable_at),
 )
 DROP_REQUESTS: Final = Statement(delete(schema.REQUEST).where(_request.job_id.in_(listed("ids"))))
 DROP_BODIES: Final = Statement(

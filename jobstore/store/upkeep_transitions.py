@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
+from jobstore.clock import SECOND
 from jobstore.job import CANCELLED_STATUS, Failure
 from jobstore.store import pages
 from jobstore.store import result_statements as results_sql
@@ -20,6 +21,9 @@ from jobstore.store.writer import Transaction
 _KEPT_PAGES: Final = 256
 _KEPT_PART: Final = 0.05
 
+# Times that are so far ahead are those of a clock that was wrong; less is waited for.
+_FAR_AHEAD: Final = 24 * 3600 * SECOND
+
 
 def purge_step(tx: Transaction, before: int, limit: int) -> int:
     """Drop some of the payloads that nobody could ask for since before a time; return how many."""
@@ -31,6 +35,19 @@ def purge_step(tx: Transaction, before: int, limit: int) -> int:
         upkeep_sql.DROP_BODIES,
     ):
         tx.execute(statement, ids=listed)
+    return len(ids)
+
+
+def redate(tx: Transaction, limit: int) -> int:
+    """Take the times of some ended jobs for now that lie far ahead; return of how many."""
+    ids = [
+        job_id
+        for statement in upkeep_sql.REDATE
+        for job_id in ids_of(tx, statement, now=tx.now, ahead=tx.now + _FAR_AHEAD, limit=limit)
+    ]
+    if ids:
+        detail = "it had ended by a clock that was more than a day ahead; its times were corrected"
+        note_all(tx, ids, "redated", detail)
     return len(ids)
 
 

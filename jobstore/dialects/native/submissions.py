@@ -90,8 +90,8 @@ class _Written(WrittenRequest):
         Field(description="a key of 1 to 255 printable ASCII characters, or null"),
     ] = None
 
-    def begins(self, now: int) -> int | None:
-        """Tell when it may run, or None if that is now.
+    def waits(self, now: int) -> tuple[int | None, int | None]:
+        """Tell until when it waits, or for how many microseconds; neither if it does not.
 
         Raises:
             ValueError: that cannot be said.
@@ -99,12 +99,11 @@ class _Written(WrittenRequest):
         if self.delay is not None and self.not_before is not None:
             raise ValueError("expected either delay or not_before, and not both")
         if self.not_before is None:
-            at = now + int((self.delay or 0) * SECOND)
-        else:
-            at = microseconds(self.not_before)
+            return None, int((self.delay or 0) * SECOND) or None
+        at = microseconds(self.not_before)
         if at - now > _CENTURY:
             raise ValueError(f"not_before: expected {_TIME}")
-        return at if at > now else None
+        return at if at > now else None, None
 
 
 class Submissions:
@@ -134,7 +133,7 @@ class Submissions:
     def _submission(self, written: object, header: str | None, identity: Identity) -> Submission:
         try:
             job = read(_Written, written, "a target")
-            not_before = job.begins(self._clock())
+            not_before, delay = job.waits(self._clock())
         except ValueError as invalid:
             raise SubmissionInvalid(str(invalid)) from None
         if job.priority < 0 and not identity.administers:
@@ -153,5 +152,6 @@ class Submissions:
             replay=job.replay,
             retries=job.retries,
             not_before=not_before,
+            delay=delay,
             key=header or job.idempotency_key,
         )
