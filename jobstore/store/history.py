@@ -18,6 +18,7 @@ from jobstore.store import definition_statements as definitions
 from jobstore.store import history_statements as sql
 from jobstore.store.bodies import Side, Spooled, StoredBody
 from jobstore.store.codec import decode_headers, decode_job
+from jobstore.store.lock import held
 from jobstore.store.search import Search
 from jobstore.store.sqlite import Connection, Statement
 from jobstore.store.transitions import LARGEST_ID
@@ -47,9 +48,10 @@ async def open_history(path: Path) -> AsyncIterator["History"]:
     Raises:
         StoreError: it is missing, foreign, of another version, or damaged.
     """
-    sqlite.require(path)
-    async with sqlite.reader(path) as reader:
-        yield History(reader, path)
+    with held(path):
+        sqlite.require(path)
+        async with sqlite.reader(path) as reader:
+            yield History(reader, path)
 
 
 class History:

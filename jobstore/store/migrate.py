@@ -7,6 +7,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.pool import NullPool
 
 from jobstore.errors import StoreError
+from jobstore.store.lock import held
 from jobstore.store.sqlite import (
     APPLICATION_ID,
     SCHEMA_VERSION,
@@ -34,10 +35,11 @@ def migrate(path: Path) -> tuple[int, int]:
     """
     if not path.parent.is_dir():
         raise StoreError(path, "its folder does not exist")
-    before = identify(path)
-    if before < SCHEMA_VERSION:
-        with translated(path):
-            _upgrade(path)
+    with held(path, create=True):
+        before = identify(path)
+        if before < SCHEMA_VERSION:
+            with translated(path):
+                _upgrade(path)
     return before, SCHEMA_VERSION
 
 

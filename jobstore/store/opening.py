@@ -9,11 +9,11 @@ from pathlib import Path
 from jobstore import __version__, clock
 from jobstore.clock import Clock
 from jobstore.errors import StoreError
-from jobstore.store import sqlite, transitions
+from jobstore.store import mixture, sqlite, transitions
 from jobstore.store import upkeep_statements as upkeep_sql
 from jobstore.store.glance import Glance, glancing
 from jobstore.store.history import History
-from jobstore.store.lock import owned
+from jobstore.store.lock import held, keep_private, owned
 from jobstore.store.migrate import migrate
 from jobstore.store.steps import AMONG_OTHERS, Pace, Steps
 from jobstore.store.store import Limits, Store
@@ -37,10 +37,12 @@ async def owned_store(
     if not path.parent.is_dir():
         raise StoreError(path, "its folder does not exist")
     limits = limits or Limits()
-    with owned(path):
+    with owned(path, create=True):
         await asyncio.to_thread(migrate, path)
+        keep_private(path)
         async with _connections(path, limits.size, clock) as (writer, reader, glance):
             boot = await writer.run(_begin_boot)
+            await writer.run(lambda tx: mixture.settle(tx.connection))
             queued = await writer.run(transitions.count_queued)
             store = Store(
                 writer,
@@ -78,20 +80,21 @@ async def shared_store(
     Raises:
         StoreError: it is missing, foreign, of another version, or damaged.
     """
-    sqlite.require(path)
-    async with _connections(path, 0, clock) as (writer, reader, glance):
-        queued = await writer.run(transitions.count_queued)
-        yield Store(
-            writer,
-            reader,
-            glance,
-            limits or Limits(),
-            History(reader, path),
-            steps=Steps(writer, path, pace),
-            boot=0,
-            queued=queued,
-            clock=clock,
-        )
+    with held(path):
+        sqlite.require(path)
+        async with _connections(path, 0, clock) as (writer, reader, glance):
+            queued = await writer.run(transitions.count_queued)
+            yield Store(
+                writer,
+                reader,
+                glance,
+                limits or Limits(),
+                History(reader, path),
+                steps=Steps(writer, path, pace),
+                boot=0,
+                queued=queued,
+                clock=clock,
+            )
 
 
 @asynccontextmanager
@@ -106,6 +109,7 @@ async def _connections(
 
 
 def _begin_boot(tx: Transaction) -> int:
+    mixture.renew(tx.connection)
     return tx.insert(upkeep_sql.BOOT, now=tx.now, pid=os.getpid(), version=__version__)
 
 

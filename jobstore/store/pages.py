@@ -11,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
+from jobstore.store.lock import beside
 from jobstore.store.sqlite import connect, translated
 
 # How often in a row `settle` tries to come to the end of a WAL that others write on.
@@ -34,7 +35,7 @@ def wal_pages(path: Path) -> int:
     https://www.sqlite.org/fileformat2.html#wal_file_format
     """
     try:
-        descriptor = os.open(path.with_name(path.name + "-wal"), os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(beside(path, "-wal"), os.O_RDONLY | os.O_CLOEXEC)
     except OSError:  # there is none, or the writer, who has it open, will mind it alone
         return 0
     try:
@@ -44,6 +45,15 @@ def wal_pages(path: Path) -> int:
         return bisect_left(frames, 1, key=lambda at: os.pread(descriptor, 8, at) != header[16:24])
     finally:
         os.close(descriptor)
+
+
+def written(path: Path) -> tuple[int, int] | None:
+    """Tell how long a store's WAL is and when it was last written; None if nothing is in it."""
+    try:
+        wal = beside(path, "-wal").stat()
+    except OSError:
+        return None
+    return (wal.st_size, wal.st_mtime_ns) if wal.st_size else None
 
 
 def settle(path: Path) -> bool:
@@ -129,5 +139,7 @@ def backup(
         source.execute("SELECT count(*) FROM boot").fetchone()
         source.backup(target, pages=2048, progress=lambda _, left, total: progress(left, total))
         source.execute("COMMIT")
+        # So that it needs no log, and no log that it may come to lie beside is taken for its own.
+        target.execute("PRAGMA journal_mode = DELETE")
     finally:
         target.close()

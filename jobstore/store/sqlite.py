@@ -38,6 +38,8 @@ from jobstore.errors import (
     StoreNewer,
     StoreOutdated,
 )
+from jobstore.store import mixture
+from jobstore.store.lock import beginning, beside
 
 APPLICATION_ID: Final = (
     0x6A_6F_62_73  # "jobs", https://www.sqlite.org/pragma.html#pragma_application_id
@@ -194,7 +196,9 @@ def writer(path: Path, max_size: int = 0) -> Connection:
         path: an existing store.
         max_size: the bound on the file's size in bytes, or 0 for none.
     """
-    pragmas = [*WRITER_PRAGMAS, "PRAGMA busy_timeout = 0"]  # see `begin_patiently`
+    # A backup that has come into use is in rollback mode still, see `mixture`. The last pragma:
+    # see `begin_patiently`.
+    pragmas = [*WRITER_PRAGMAS, "PRAGMA journal_mode = WAL", "PRAGMA busy_timeout = 0"]
     if max_size:
         pragmas.append(f"PRAGMA max_page_count = {max(1, max_size // PAGE_SIZE)}")
     return _connection(path, "rw", pragmas)
@@ -211,8 +215,8 @@ def reading_mode(path: Path) -> str:
     Readers take part in the WAL's bookkeeping, in files beside the store. Where they cannot make
     these and nobody else has made them, nobody writes either, so they can do without.
     """
-    wal = path.with_name(path.name + "-wal")
-    return "rw" if os.access(path.parent, os.W_OK) or wal.exists() else "ro&immutable=1"
+    wal = beside(path, "-wal")
+    return "rw" if os.access(wal.parent, os.W_OK) or wal.exists() else "ro&immutable=1"
 
 
 def _connection(path: Path, mode: str, pragmas: Iterable[str]) -> Connection:
@@ -250,11 +254,13 @@ def identify(path: Path) -> int:
         StoreForeign: it is a file of something else.
         StoreNewer: it comes from a newer jobstore.
         StoreDamaged: SQLite cannot read it.
+        StoreMixed: the log beside it is that of another file.
     """
     if not path.exists():
         return 0
     if not path.is_file():
         raise StoreError(path, "this is not a file")
+    mixture.check(path)
     if path.stat().st_size == 0:
         return 0
     try:
@@ -286,8 +292,7 @@ def _marks(path: Path) -> tuple[int, int, int]:
 
 
 def _is_sqlite(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(len(_MAGIC)) == _MAGIC
+    return beginning(path, len(_MAGIC)) == _MAGIC
 
 
 def require(path: Path) -> None:

@@ -68,6 +68,9 @@ class Steps:
         path: the store's file.
         pace: how to share it; None to find out whether a server owns it.
         timer: tells the time in seconds, from any beginning.
+
+    Attributes:
+        path: the store's file.
     """
 
     def __init__(
@@ -78,7 +81,7 @@ class Steps:
         timer: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._writer = writer
-        self._path = path
+        self.path = path
         self._pace = pace or (BESIDE_A_SERVER if is_owned(path) else ALONE)
         self._timer = timer
 
@@ -148,7 +151,7 @@ class Steps:
 
         done, took = await self._writer.run(timed, committed, aside=True)
         await asyncio.sleep(self._pace.rest * (self._timer() - began))
-        if wal_pages(self._path) > _WAL_PAGES:
+        if wal_pages(self.path) > _WAL_PAGES:
             await self.settle()
         return done, self._next(rows, took)
 
@@ -159,7 +162,7 @@ class Steps:
         they have added last. Measured, with a purge and one submission after the other: the longest
         of these waits 6 to 12 ms, where the writer moves 4000 pages by itself 35 to 50 ms.
         """
-        if not await asyncio.to_thread(settle, self._path):
+        if not await asyncio.to_thread(settle, self.path):
             await self.between(move)
 
     async def between(self, function: Callable[[sqlite3.Connection], T]) -> T:
@@ -168,7 +171,7 @@ class Steps:
         Raises:
             StoreError: it failed.
         """
-        with translated(self._path):
+        with translated(self.path):
             return await self._writer.call(function)
 
     def _next(self, rows: int, took: float) -> int:
