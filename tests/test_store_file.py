@@ -173,13 +173,16 @@ def test_a_link_in_the_locks_place_is_not_followed(store_path: Path) -> None:
 
 def test_a_server_of_an_earlier_version_keeps_the_store(store_path: Path) -> None:
     migrate(store_path)
+    with closing(sqlite3.connect(store_path)) as store:
+        store.execute("PRAGMA user_version = 3")
     with beside(store_path, ".lock").open("w+") as file:
         file.write("4711\n")
         file.flush()
         fcntl.flock(file, fcntl.LOCK_EX)
         with pytest.raises(StoreInUse) as told, owned(store_path):
             pass
-    assert told.value.pid == 4711
+        assert told.value.pid == 4711
+        assert "pid 4711 owns this store" in refused("migrate")
 
 
 async def test_what_is_opened_in_the_servers_process_leaves_sqlites_locks_alone(

@@ -177,19 +177,25 @@ def lock_file(path: Path) -> Path:
 
 
 def keep_private(path: Path) -> None:
-    """Let nobody else read a store that everybody may read, as earlier versions made theirs."""
+    """Let nobody else read a store that everybody may read, as earlier versions made theirs.
+
+    Where others may not, a group may: somebody has chosen that.
+    """
     mode = S_IMODE(path.stat().st_mode)
     if not mode & _OTHERS:
         return
-    for each in (path, *(beside(path, ending) for ending in _LOGS)):
-        try:
-            if each == path or S_ISREG(each.lstat().st_mode):
-                each.chmod(0o600)
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            log.warning("%s: others may read it (%s)", each, error.strerror)
-    log.warning("%s: everybody could read it (mode %o), now its owner only", path, mode)
+    try:
+        path.chmod(0o600)
+        for log_file in filter(_is_file, (beside(path, ending) for ending in _LOGS)):
+            log_file.chmod(0o600)
+    except OSError as error:
+        log.warning("%s: everybody may read it (mode %o; %s)", path, mode, error.strerror)
+    else:
+        log.warning("%s: everybody could read it (mode %o), now its owner only", path, mode)
+
+
+def _is_file(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
 
 
 # --- descriptors --------------------------------------------------------------------------------
@@ -225,12 +231,13 @@ def _create(path: Path) -> None:
 
 def _enter(path: Path, flags: int) -> tuple[int, tuple[int, int]]:
     with _guard:
-        descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK)
-        identity = _identity(os.fstat(descriptor))
-        file = _files.setdefault(identity, _Open())
-        file.descriptors.append(descriptor)
-        file.users += 1
-    return descriptor, identity
+        known = _files.get(_identity(path.stat()))
+        if known is None or flags != os.O_RDONLY:
+            descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK)
+            known = _files.setdefault(_identity(os.fstat(descriptor)), _Open())
+            known.descriptors.append(descriptor)
+        known.users += 1
+        return known.descriptors[-1], _identity(os.fstat(known.descriptors[-1]))
 
 
 def _leave(identity: tuple[int, int]) -> None:
