@@ -9,6 +9,7 @@ JobstoreError
 │   ├── StoreNewer              it comes from a newer jobstore
 │   ├── StoreOutdated           it has to be migrated first
 │   ├── StoreDamaged            SQLite finds it malformed
+│   ├── StoreMixed              the log beside it belongs to another file
 │   ├── StoreUnsure             a change failed so that it may come back after a crash
 │   └── StoreUnavailable        nothing was changed; a later attempt may succeed
 │       ├── StoreBusy           another process holds its write lock for too long
@@ -155,6 +156,23 @@ class StoreDamaged(StoreError):
             path,
             f"the file is damaged ({detail}); "
             "`jobstore check` says how badly, a backup is the way back",
+        )
+
+
+class StoreMixed(StoreError):
+    """The log beside the file belongs to another file, or to another state of this one.
+
+    Args:
+        path: the file.
+        log: the log's name.
+    """
+
+    def __init__(self, path: Path, log: str) -> None:
+        super().__init__(
+            path,
+            f"{log} beside it belongs to another state of the store, such as one that crashed "
+            "before a backup was copied here; `jobstore restore-backup FILE` puts a backup in "
+            "place and keeps the rest; nothing was changed",
         )
 
 

@@ -4,10 +4,14 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Final
 
 from jobstore.clock import SECOND, Clock
 from jobstore.errors import StoreError, StoreLost
 from jobstore.store import Store
+
+# For how long nothing must have been written before the WAL is cut to nothing.
+IDLE_SECONDS: Final = 2
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +53,16 @@ class Janitor:
             await _trying("clean", self.run_once)
             async with asyncio.TaskGroup() as resting:
                 shrinking = resting.create_task(_trying("shrink", self._store.upkeep.shrink))
+                cutting = resting.create_task(_trying("cut the WAL", self._cut_wal))
                 await asyncio.sleep(self._retention.interval)
                 shrinking.cancel()
+                cutting.cancel()
+
+    async def _cut_wal(self) -> None:
+        seen = None
+        while True:
+            seen = await self._store.upkeep.cut_wal(seen)
+            await asyncio.sleep(IDLE_SECONDS)
 
     async def run_once(self) -> int:
         """Do one round; return how many rows went or changed.
@@ -65,6 +77,7 @@ class Janitor:
         if (before := self._ago(self._retention.history)) is not None:
             done += await self._store.upkeep.forget(before)
         done += await self._store.upkeep.sweep()
+        await self._store.upkeep.renew_mark()
         await self._store.upkeep.checkpoint()
         return done
 

@@ -121,6 +121,121 @@ def test_what_was_imported_can_be_exported_again(store_path: Path, other: Path) 
     ]
 
 
+async def some_unended(stock: Stock) -> None:
+    """Make jobs 1 to 4, of which 1 and 2 have ended and 4 is gone altogether."""
+    await ended_twice(stock)
+    await stock.queued("/b")
+    gone = await stock.done("/c")
+    await stock.store.results.delete(gone)
+
+
+async def ended_twice(stock: Stock) -> None:
+    await stock.done("/a")
+    await stock.done("/a")
+
+
+def forgotten(path: Path, job_id: int) -> None:
+    """Let a job be no longer in the history."""
+    with closing(sqlite3.connect(path)) as file, file:
+        file.execute("PRAGMA foreign_keys = ON")
+        file.execute("DELETE FROM job WHERE id = ?", [job_id])
+
+
+def next_id(path: Path) -> int:
+    ids: list[int] = []
+
+    async def another(stock: Stock) -> None:
+        ids.append(await stock.queued())
+
+    stocked(path, another, START)
+    return ids[0]
+
+
+def test_an_id_that_was_ever_used_is_not_given_to_another_job(
+    store_path: Path, other: Path
+) -> None:
+    stocked(store_path, some_unended, START)
+    forgotten(store_path, 4)
+    exported(store_path)
+    assert "left out 1 job" in said("import", "history.jsonl", "--store", other)
+    assert next_id(other) == 5
+
+
+def test_that_holds_for_an_export_of_a_range_and_of_no_jobs(store_path: Path, other: Path) -> None:
+    stocked(store_path, some_unended, START)
+    head, *_, end = exported(store_path, "--until", "2000-01-01")
+    assert (head["last_ids"]["job"], end) == (4, {"end": {"jobs": 0}})
+    said("import", "history.jsonl", "--store", other)
+    assert next_id(other) == 5
+
+
+def test_an_export_of_an_earlier_version_tells_by_the_jobs_that_are_left_out(
+    store_path: Path, other: Path
+) -> None:
+    stocked(store_path, some_unended, START)
+    forgotten(store_path, 4)
+    head, *lines = exported(store_path)
+    del head["last_ids"]
+    said("import", written(head, *lines), "--store", other)
+    assert next_id(other) == 4
+
+
+def test_a_store_that_has_given_more_ids_than_what_it_takes_in_goes_on_with_its_own(
+    store_path: Path, other: Path
+) -> None:
+    stocked(store_path, ended_twice, START)
+    exported(store_path)
+
+    async def more(stock: Stock) -> None:
+        await stock.many(7)
+
+    stocked(other, more, START)
+    for job_id in (1, 2):
+        forgotten(other, job_id)
+    said("import", "history.jsonl", "--store", other)
+    assert next_id(other) == 8
+
+
+def test_an_id_that_a_definition_ever_had_is_not_given_to_another_one(
+    store_path: Path, other: Path
+) -> None:
+    async def define(stock: Stock, name: str) -> int:
+        draft = Draft(name=name, path=f"/{name}", request=Request(method="GET", path="/a"))
+        return (await stock.store.definitions.create(draft, "root")).id
+
+    async def some(stock: Stock) -> None:
+        for name in ("a", "b", "c"):
+            await define(stock, name)
+        await stock.done("/a", definition=2, trigger=Trigger.CLI)
+
+    async def one(stock: Stock) -> None:
+        await define(stock, "d")
+
+    async def another(stock: Stock) -> None:
+        await define(stock, "e")
+
+    stocked(store_path, some, START)
+    exported(store_path)
+    stocked(other, one, START)
+    said("import", "history.jsonl", "--store", other)
+    assert rows(other, "SELECT id, name FROM definition") == [(1, "d"), (2, "b")]
+    stocked(other, another, START)
+    assert rows(other, "SELECT max(id) FROM definition") == [(4,)]
+
+
+def test_an_id_beyond_all_that_stores_give_is_refused_since_no_job_could_follow(
+    store_path: Path, other: Path
+) -> None:
+    stocked(store_path, ended_twice, START)
+    head, *lines = exported(store_path)
+    head["last_ids"] = {"job": 2**63 - 1}
+    assert "line 1 is damaged" in refused("import", written(head, *lines), "--store", other)
+    head["last_ids"] = {"job": 2}
+    lines[0]["job"]["id"] = 2**63 - 1
+    assert "line 2 is damaged" in refused("import", written(head, *lines), "--store", other)
+    assert next_id(other) == 1
+
+
 def test_a_store_goes_on_where_the_imported_ids_end(store_path: Path, other: Path) -> None:
     stocked(store_path, ended, START)
     exported(store_path)

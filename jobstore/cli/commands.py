@@ -31,6 +31,7 @@ _COMMANDS: Final = {
     "export": ("transfer", "Write history into a file, for another store."),
     "import": ("transfer", "Take history in that was exported."),
     "backup": ("upkeep", "Copy the store, also while the server runs."),
+    "restore-backup": ("upkeep", "Put a backup in the store's place."),
     "define": ("defining", "Keep a request, to be run again and again."),
     "definitions": ("defining", "List what is defined, or show one definition."),
     "run": ("defining", "Run a definition."),
@@ -52,7 +53,7 @@ class _Commands(click.Group):
         name, command, rest = super().resolve_command(ctx, args)
         if name in _COMMANDS:
             module = importlib.import_module(f"{__package__}.{_COMMANDS[name][0]}")
-            command = getattr(module, f"{name}_command")
+            command = getattr(module, f"{name.replace('-', '_')}_command")
         return name, command, rest
 
     def invoke(self, ctx: click.Context) -> object:

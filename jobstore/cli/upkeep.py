@@ -14,6 +14,7 @@ from jobstore.store import shared_store
 from jobstore.store.backup import back_up
 from jobstore.store.checkup import Report, check
 from jobstore.store.purging import Purged, purge
+from jobstore.store.replacing import Replaced, put_in_place
 
 
 @click.command("restore")
@@ -189,3 +190,37 @@ def backup_command(config: Config, file: Path, *, force: bool, as_json: bool) ->
         write_json({"store": str(config.store.path), "backup": str(file), "size": size})
     else:
         click.echo(f"{file}: {decimal(size)}, a complete copy of {config.store.path}")
+
+
+@click.command("restore-backup")
+@configured
+@click.argument("file", type=FILE)
+@click.option("--discard", is_flag=True, help="Remove what was there instead of keeping it.")
+@json_option
+def restore_backup_command(config: Config, file: Path, *, discard: bool, as_json: bool) -> None:
+    """Put a copy of FILE, a backup, in the store's place; no server may run.
+
+    What was there is kept under another name, with its log, unless it is to be discarded. Never
+    copy a backup over a store by hand: the log of a crashed store would be applied to it.
+    """
+    path = config.store.path
+    with progress("pages") as report:
+        replaced = asyncio.run(
+            put_in_place(
+                path, file, lambda done, pages: report("copying", done, pages), discard=discard
+            )
+        )
+    if as_json:
+        aside = None if replaced.aside is None else str(replaced.aside)
+        facts = {"size": replaced.size, "kept": aside, "ids_known": replaced.ids_known}
+        write_json({"store": str(path), "backup": str(file)} | facts)
+    else:
+        _tell_replaced(path, file, replaced)
+
+
+def _tell_replaced(path: Path, file: Path, replaced: Replaced) -> None:
+    click.echo(f"{path}: {decimal(replaced.size)}, a complete copy of {file}")
+    if replaced.aside is not None:
+        click.echo(f"What was there is kept as {replaced.aside.name}")
+    if not replaced.ids_known:
+        click.echo("Job ids that were given since the backup are not known, and are given again.")

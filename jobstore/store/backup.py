@@ -10,6 +10,7 @@ from pathlib import Path
 
 from jobstore.errors import StoreError, StoreFull
 from jobstore.store import pages, sqlite
+from jobstore.store.lock import beside, held, is_owned
 
 
 class _Stopped(Exception):
@@ -33,11 +34,12 @@ async def back_up(
     Raises:
         StoreError: the store cannot be read, or the copy cannot be written.
     """
-    sqlite.require(path)
-    with _translated(destination):
-        _check_destination(path, destination, replace=replace)
-    with _partial(destination, _mode(path)) as partial:
-        await _copy(path, destination, partial, progress)
+    with held(path):
+        sqlite.require(path)
+        with _translated(destination):
+            _check_destination(path, destination, replace=replace)
+        with new_copy(destination) as partial:
+            await copy(path, destination, partial, progress)
     return _size(destination)
 
 
@@ -51,20 +53,29 @@ def _check_destination(path: Path, destination: Path, *, replace: bool) -> None:
             raise StoreError(destination, "this is not a file")
         if not replace:
             raise StoreError(destination, "the file exists; --force replaces it")
+    if is_owned(destination):
+        raise StoreError(destination, "a server owns this store")
     for ending in ("-wal", "-journal"):
-        log = destination.with_name(destination.name + ending)
+        log = beside(destination, ending)
         # SQLite would take it for a part of the copy, and apply it.
         if log.exists() and log.stat().st_size:
             raise StoreError(destination, f"{log.name} lies beside it: the file is in use")
 
 
 @contextmanager
-def _partial(destination: Path, mode: int) -> Iterator[Path]:
-    """Give a new file beside a destination that takes its place if the context ends well."""
+def new_copy(destination: Path) -> Iterator[Path]:
+    """Give a new file beside a destination that takes its place if the context ends well.
+
+    Only its owner may read it: it holds all that the store holds.
+
+    Raises:
+        StoreError: it cannot be written, or another process writes it.
+    """
     partial = destination.with_name(destination.name + ".partial")
     with _translated(destination):
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        descriptor = os.open(partial, flags, mode)
+        descriptor = os.open(partial, flags, 0o600)
+        os.fchmod(descriptor, 0o600)
     try:
         with _translated(destination):
             _claim(descriptor, partial, destination)
@@ -95,9 +106,10 @@ def _claim(descriptor: int, partial: Path, destination: Path) -> None:
     os.ftruncate(descriptor, 0)
 
 
-async def _copy(
+async def copy(
     path: Path, destination: Path, partial: Path, progress: Callable[[int, int], object]
 ) -> None:
+    """Copy a store into a file that is to become the destination."""
     stopped = False
 
     def told(left: int, total: int) -> None:
@@ -105,13 +117,13 @@ async def _copy(
             raise _Stopped
         progress(total - left, total)
 
-    def copy(connection: sqlite3.Connection) -> None:
+    def copied(connection: sqlite3.Connection) -> None:
         pages.backup(connection, partial, told)
 
     async with sqlite.reader(path) as reader:
         try:
             with sqlite.translated(path):
-                await reader.call(copy)
+                await reader.call(copied)
         except StoreFull as full:
             raise StoreFull(destination) from full
         except asyncio.CancelledError:
@@ -125,11 +137,6 @@ def _translated(destination: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise StoreError(destination, f"cannot write it ({error.strerror})") from error
-
-
-def _mode(path: Path) -> int:
-    """Tell who may read a store: its copy holds the same secrets."""
-    return path.stat().st_mode & 0o777
 
 
 def _size(path: Path) -> int:

@@ -13,6 +13,7 @@ from jobstore.errors import StoreError
 from jobstore.lifecycle import Result, State
 from jobstore.store import pages, schema, sqlite, terms
 from jobstore.store import statements as sql
+from jobstore.store.lock import held
 from jobstore.store.sqlite import Connection, Statement, constant
 
 # How many problems of one kind are told.
@@ -175,7 +176,12 @@ async def check(path: Path, progress: Callable[[str, int, int], object]) -> Repo
     Raises:
         StoreError: it is missing, foreign, or of another version.
     """
-    sqlite.require(path)
+    with held(path):
+        sqlite.require(path)
+        return await _checked(path, progress)
+
+
+async def _checked(path: Path, progress: Callable[[str, int, int], object]) -> Report:
     problems: list[str] = []
     async with sqlite.reader(path) as reader:
         for done, each in enumerate(_CHECKS):

@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias, TypeVar, cast
 
 from jobstore.errors import JobstoreError, StoreError, StoreUnsure
-from jobstore.store.sqlite import Statement, begin_patiently, primary_code, translate, wal_file
+from jobstore.store.lock import beside
+from jobstore.store.sqlite import Statement, begin_patiently, primary_code, translate
 
 T = TypeVar("T")
 
@@ -161,7 +162,7 @@ class Committer:
             self._commit_nothing(connection)
         except (sqlite3.Error, _CommitFailed, StoreError) as error:
             _roll_back(connection)
-            if not (_emptied(connection) and _synced(wal_file(self._path))):
+            if not (_emptied(connection) and _synced(beside(self._path, "-wal"))):
                 raise StoreUnsure(self._path) from error
         self.stale = False
 

@@ -20,6 +20,7 @@ from jobstore.store.codec import decode_headers, encode_ids
 from jobstore.store.history import WINDOW, History
 from jobstore.store.records import FORMAT, DefinitionRecord
 from jobstore.store.search import Search
+from jobstore.store.sequences import last_ids
 from jobstore.store.sqlite import Statement, listed
 
 Record: TypeAlias = dict[str, Any]
@@ -97,7 +98,8 @@ async def exported(
     """
     ((origin,),) = await history.rows(ORIGIN)
     head = {"jobstore": "history", "format": FORMAT, "version": __version__}
-    yield head | {"origin": origin, "exported_at": clock.now()}
+    given = await history.call(last_ids)
+    yield head | {"origin": origin, "exported_at": clock.now(), "last_ids": given}
     known: set[int] = set()
     jobs = 0
     async for rows in history.parts(_ids(frozenset(search.values)), search, widest=WINDOW):

@@ -19,6 +19,7 @@ from jobstore.store import history_statements as sql
 from jobstore.store.bodies import Side, Spooled, StoredBody
 from jobstore.store.budget import Budget, TimeIsUp, rows_within
 from jobstore.store.codec import decode_headers, decode_job, encode_ids
+from jobstore.store.lock import held
 from jobstore.store.search import Search
 from jobstore.store.sqlite import Connection, Statement
 from jobstore.store.transitions import LARGEST_ID
@@ -59,9 +60,10 @@ async def open_history(path: Path) -> AsyncIterator["History"]:
     Raises:
         StoreError: it is missing, foreign, of another version, or damaged.
     """
-    sqlite.require(path)
-    async with sqlite.reader(path) as reader:
-        yield History(reader, path)
+    with held(path):
+        sqlite.require(path)
+        async with sqlite.reader(path) as reader:
+            yield History(reader, path)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """Take exported history in: all of it in one transaction, or nothing.
 
 Ids are kept, so that whatever names a job still does; where one is taken, nothing is imported. What
-had not ended when it was exported is left out: it would be run a second time here.
+had not ended when it was exported is left out: it would be run a second time here. Its id is not
+given to another job, nor is any other that the store it comes from has ever given.
 """
 
 import json
@@ -25,7 +26,7 @@ from jobstore.store import pages, schema, sqlite
 from jobstore.store import statements as sql
 from jobstore.store.bodies import CHUNK_SIZE
 from jobstore.store.exporting import ORIGIN
-from jobstore.store.lock import owned
+from jobstore.store.lock import held, owned
 from jobstore.store.records import (
     FORMAT,
     DefinitionRecord,
@@ -36,6 +37,7 @@ from jobstore.store.records import (
     MessageRecord,
     PieceRecord,
 )
+from jobstore.store.sequences import raise_ids
 from jobstore.store.sqlite import Statement, constant, next_id
 from jobstore.store.writer import Transaction
 
@@ -59,16 +61,20 @@ _PUT_JOB: Final = _put(schema.JOB, "boot", "depth", "source")
 _PUT_EVENT: Final = _put(schema.EVENT, "id")
 _PUT_ATTEMPT: Final = _put(schema.ATTEMPT)
 _DROP_BODY: Final = Statement(delete(schema.BODY).where(schema.BODY.c.id == bindparam("body_id")))
+_NEXT_DEFINITION: Final = Statement(select(next_id("definition")))
+_TAKEN_DEFINITION: Final = Statement(
+    select(_definition.id).where(_definition.id == bindparam("definition"))
+)
 _FIND_DEFINITION: Final = Statement(
     select(_definition.id).where(_definition.uuid == bindparam("of_uuid"))
 )
 # As one that was deleted here: its name is all that the history needs.
 _PUT_DEFINITION: Final = Statement(
     insert(schema.DEFINITION).values(
-        {name: bindparam(name) for name in DefinitionRecord.model_fields if name != "id"}
+        {name: bindparam(name) for name in DefinitionRecord.model_fields}
         | {
             "account": bindparam("account"),
-            "file_id": next_id("definition") + literal_column("1000000", Integer),
+            "file_id": bindparam("id", type_=Integer) + literal_column("1000000", Integer),
             "headers": constant("[]"),
             "content": literal_column("x''"),
             "deleted_at": bindparam("now"),
@@ -117,7 +123,8 @@ def import_history(
         StoreInUse: a server runs.
         StoreError: the store cannot be used.
     """
-    sqlite.require(path)
+    with held(path):
+        sqlite.require(path)
     with owned(path), sqlite.translated(path):
         connection = sqlite.connect(path, "rw", sqlite.WRITER_PRAGMAS)
         try:
@@ -157,6 +164,7 @@ class _Import:
         self._tx = tx
         self._progress = progress
         self._known_before = 0
+        self._next_definition = 1
         self._definitions: dict[int, DefinitionRecord] = {}
         self._our_definitions: dict[int, int] = {}
         self._pieces: dict[tuple[int, str], _Pieces] = {}
@@ -188,6 +196,8 @@ class _Import:
         if origin is not None and origin == head.origin:
             (next_job,) = self._tx.execute(_NEXT_JOB).fetchone()
             self._known_before = next_job - 1
+        (self._next_definition,) = self._tx.execute(_NEXT_DEFINITION).fetchone()
+        raise_ids(self._tx.connection, head.last_ids)
 
     def _take(self, line: Line) -> End | None:
         if [line.definition, line.piece, line.job, line.end].count(None) != 3:  # noqa: PLR2004 - all but one
@@ -221,6 +231,7 @@ class _Import:
             self._jobs += 1
         else:
             self._left_out += 1
+            raise_ids(self._tx.connection, {"job": job.id})  # the head of an old export does not
         for pieces in self._pieces.values():  # of a job that changed while it was exported
             self._drop(pieces)
         self._pieces.clear()
@@ -263,17 +274,23 @@ class _Import:
         return {"job_id": job_id, "headers": json.dumps(headers), "content": content}
 
     def _our_definition(self, definition: int | None) -> int | None:
-        """Find a definition here, or make one; those of other stores have other ids there."""
+        """Find a definition here, or make one: with its id, if that was never given here."""
         if definition is None or definition in self._our_definitions:
             return definition and self._our_definitions[definition]
         record = self._definitions.get(definition)
         if record is None:
             raise ValueError(f"there is no definition {definition} above")
         found = self._tx.execute(_FIND_DEFINITION, of_uuid=record.uuid).fetchone()
-        values = record.model_dump(exclude={"id"}) | {"account": self._account(record.owner)}
-        ours = found[0] if found else self._tx.insert(_PUT_DEFINITION, now=self._tx.now, **values)
+        ours: int = found[0] if found else self._put_definition(record)
         self._our_definitions[definition] = ours
         return ours
+
+    def _put_definition(self, record: DefinitionRecord) -> int:
+        values = record.model_dump() | {"account": self._account(record.owner)}
+        taken = self._tx.execute(_TAKEN_DEFINITION, definition=record.id).fetchone()
+        if taken or record.id < self._next_definition:
+            (values["id"],) = self._tx.execute(_NEXT_DEFINITION).fetchone()
+        return self._tx.insert(_PUT_DEFINITION, now=self._tx.now, **values)
 
     def _account(self, owner: str) -> int:
         """Find the account that has an owner's name here; without one, only admins see it."""

@@ -1,5 +1,7 @@
 """Bring a store's schema up to date: the only use of alembic."""
 
+import os
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from sqlalchemy import create_engine, event
@@ -7,6 +9,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.pool import NullPool
 
 from jobstore.errors import StoreError
+from jobstore.store.lock import held, owned, owner
 from jobstore.store.sqlite import (
     APPLICATION_ID,
     SCHEMA_VERSION,
@@ -30,15 +33,23 @@ def migrate(path: Path) -> tuple[int, int]:
         the schema version before (0 if there was none) and after.
 
     Raises:
+        StoreInUse: a server of an earlier version owns it.
         StoreError: it is foreign, newer, damaged, cannot be written, or its folder does not exist.
     """
     if not path.parent.is_dir():
         raise StoreError(path, "its folder does not exist")
-    before = identify(path)
-    if before < SCHEMA_VERSION:
-        with translated(path):
-            _upgrade(path)
+    with held(path, create=True):
+        before = identify(path)
+        if before < SCHEMA_VERSION:
+            with _unused(path, before), translated(path):
+                _upgrade(path)
     return before, SCHEMA_VERSION
+
+
+def _unused(path: Path, version: int) -> AbstractContextManager[object]:
+    """See that no server of an earlier version has a store whose schema is to be changed."""
+    mine = owner(path) == os.getpid()
+    return nullcontext() if mine or not version else owned(path)
 
 
 def _upgrade(path: Path) -> None:

@@ -10,11 +10,11 @@ from pathlib import Path
 from jobstore import __version__, clock
 from jobstore.clock import Clock, ClockWatch
 from jobstore.errors import StoreError, StoreLost
-from jobstore.store import sqlite, transitions
+from jobstore.store import mixture, sqlite, transitions
 from jobstore.store import upkeep_statements as upkeep_sql
 from jobstore.store.glance import Glance, glancing
 from jobstore.store.history import History
-from jobstore.store.lock import owned
+from jobstore.store.lock import held, keep_private, owned
 from jobstore.store.migrate import migrate
 from jobstore.store.presence import Presence
 from jobstore.store.steps import AMONG_OTHERS, Pace, Steps
@@ -43,13 +43,16 @@ async def owned_store(
     if not path.parent.is_dir():
         raise StoreError(path, "its folder does not exist")
     limits = limits or Limits()
-    with owned(path):
+    with owned(path, create=True):
         await asyncio.to_thread(migrate, path)
+        keep_private(path)
         async with (
             _connections(path, limits.size, clock) as (writer, reader, glance),
             sqlite.reader(path) as searcher,
         ):
+            searcher.presence = reader.presence
             boot = await writer.run(_begin_boot)
+            await writer.run(lambda tx: mixture.settle(tx.connection))
             queued = await writer.run(transitions.count_queued)
             store = Store(
                 writer,
@@ -89,21 +92,22 @@ async def shared_store(
     Raises:
         StoreError: it is missing, foreign, of another version, or damaged.
     """
-    sqlite.require(path)
-    async with _connections(path, 0, clock) as (writer, reader, glance):
-        queued = await writer.run(transitions.count_queued)
-        yield Store(
-            writer,
-            reader,
-            glance,
-            limits or Limits(),
-            History(reader, path),
-            steps=Steps(writer, path, pace),
-            boot=0,
-            queued=queued,
-            clock=clock,
-            watch=ClockWatch(clock, clock),  # not open for long enough
-        )
+    with held(path):
+        sqlite.require(path)
+        async with _connections(path, 0, clock) as (writer, reader, glance):
+            queued = await writer.run(transitions.count_queued)
+            yield Store(
+                writer,
+                reader,
+                glance,
+                limits or Limits(),
+                History(reader, path),
+                steps=Steps(writer, path, pace),
+                boot=0,
+                queued=queued,
+                clock=clock,
+                watch=ClockWatch(clock, clock),  # not open for long enough
+            )
 
 
 @asynccontextmanager
@@ -125,6 +129,7 @@ def _opened(connection: sqlite3.Connection) -> None:
 
 
 def _begin_boot(tx: Transaction) -> int:
+    mixture.renew(tx.connection)
     return tx.insert(upkeep_sql.BOOT, now=tx.now, pid=os.getpid(), version=__version__)
 
 

@@ -11,7 +11,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-from jobstore.store.sqlite import connect, translated, wal_file
+from jobstore.store.lock import beside
+from jobstore.store.sqlite import connect, translated
 
 # How often in a row `settle` tries to come to the end of a WAL that others write on.
 _SETTLE_TRIES: Final = 4
@@ -37,7 +38,7 @@ def wal_pages(path: Path) -> int:
         StoreFailing: the disk returned an error.
     """
     try:
-        descriptor = os.open(wal_file(path), os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(beside(path, "-wal"), os.O_RDONLY | os.O_CLOEXEC)
     except OSError:  # there is none, or the writer, who has it open, will mind it alone
         return 0
     try:
@@ -52,6 +53,15 @@ def _valid_frames(wal: int) -> int:
     frame = 24 + int.from_bytes(header[8:12])
     frames = range(32 + 8, os.fstat(wal).st_size, frame)
     return bisect_left(frames, 1, key=lambda at: os.pread(wal, 8, at) != header[16:24])
+
+
+def written(path: Path) -> tuple[int, int] | None:
+    """Tell how long a store's WAL is and when it was last written; None if nothing is in it."""
+    try:
+        wal = beside(path, "-wal").stat()
+    except OSError:
+        return None
+    return (wal.st_size, wal.st_mtime_ns) if wal.st_size else None
 
 
 def settle(path: Path) -> bool:
@@ -137,5 +147,7 @@ def backup(
         source.execute("SELECT count(*) FROM boot").fetchone()
         source.backup(target, pages=2048, progress=lambda _, left, total: progress(left, total))
         source.execute("COMMIT")
+        # So that it needs no log, and no log that it may come to lie beside is taken for its own.
+        target.execute("PRAGMA journal_mode = DELETE")
     finally:
         target.close()

@@ -7,11 +7,9 @@ So whoever writes compares device and inode of all three files before and after 
 
 import os
 from pathlib import Path
-from typing import Final
 
 from jobstore.errors import StoreLost
-
-_SUFFIXES: Final = ("", "-wal", "-shm")
+from jobstore.store.lock import beside
 
 
 class Presence:
@@ -23,7 +21,7 @@ class Presence:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        names = [str(path.absolute()) + suffix for suffix in _SUFFIXES]
+        names = [str(path.absolute()), *(str(beside(path, end)) for end in ("-wal", "-shm"))]
         self._known = [(name, _identity(name)) for name in names]
 
     def require(self) -> None:

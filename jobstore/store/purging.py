@@ -6,7 +6,7 @@ from pathlib import Path
 
 from jobstore.errors import StoreInUse
 from jobstore.store import pages, sqlite
-from jobstore.store.lock import owned
+from jobstore.store.lock import held, owned
 from jobstore.store.opening import shared_store
 from jobstore.store.steps import ALONE
 
@@ -38,7 +38,8 @@ async def purge(path: Path, before: int, *, rebuild: bool = False) -> Purged:
         StoreInUse: it should be written anew, and a server owns it.
         StoreError: it is missing, foreign, of another version, or damaged.
     """
-    sqlite.require(path)
+    with held(path):
+        sqlite.require(path)
     try:
         with owned(path):
             size = _size(path)

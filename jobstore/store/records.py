@@ -17,7 +17,8 @@ from jobstore.message import Headers
 FORMAT: Final = 1
 
 Whole: TypeAlias = Annotated[int, Field(ge=-(2**63), lt=2**63)]
-Id: TypeAlias = Annotated[int, Field(gt=0, lt=2**63)]
+# Far beyond what any store gives, and far enough from the last one that there can be.
+Id: TypeAlias = Annotated[int, Field(gt=0, lt=2**62)]
 Side: TypeAlias = Literal["request", "response"]
 
 
@@ -42,6 +43,8 @@ class Head(BaseModel):
         version: that of the jobstore that wrote it.
         origin: tells the store that it comes from, or None if no server has run there.
         exported_at: when.
+        last_ids: the last id that was given to a job and to a definition, by the table's name,
+            whether it is exported or not; earlier versions did not tell.
     """
 
     model_config = ConfigDict(strict=True, frozen=True)
@@ -51,6 +54,7 @@ class Head(BaseModel):
     version: str
     origin: Whole | None
     exported_at: Whole
+    last_ids: dict[str, Annotated[int, Field(ge=0, lt=2**62)]] = {}
 
 
 class DefinitionRecord(_Record):

@@ -40,6 +40,8 @@ from jobstore.errors import (
     StoreNewer,
     StoreOutdated,
 )
+from jobstore.store import mixture
+from jobstore.store.lock import beginning, beside
 from jobstore.store.presence import Presence
 
 APPLICATION_ID: Final = (
@@ -214,7 +216,9 @@ def writer(path: Path, max_size: int = 0) -> Connection:
         path: an existing store.
         max_size: the bound on the file's size in bytes, or 0 for none.
     """
-    pragmas = [*WRITER_PRAGMAS, "PRAGMA busy_timeout = 0"]  # see `begin_patiently`
+    # A backup that has come into use is in rollback mode still, see `mixture`. The last pragma:
+    # see `begin_patiently`.
+    pragmas = [*WRITER_PRAGMAS, "PRAGMA journal_mode = WAL", "PRAGMA busy_timeout = 0"]
     if max_size:
         pragmas.append(f"PRAGMA max_page_count = {max(1, max_size // PAGE_SIZE)}")
     return Connection(path, "rw", pragmas)
@@ -225,18 +229,14 @@ def reader(path: Path) -> Connection:
     return Connection(path, reading_mode(path), READER_PRAGMAS)
 
 
-def wal_file(path: Path) -> Path:
-    """Name the write-ahead log of a store."""
-    return path.with_name(path.name + "-wal")
-
-
 def reading_mode(path: Path) -> str:
     """Choose how to open a file that is only read.
 
     Readers take part in the WAL's bookkeeping, in files beside the store. Where they cannot make
     these and nobody else has made them, nobody writes either, so they can do without.
     """
-    return "rw" if os.access(path.parent, os.W_OK) or wal_file(path).exists() else "ro&immutable=1"
+    wal = beside(path, "-wal")
+    return "rw" if os.access(wal.parent, os.W_OK) or wal.exists() else "ro&immutable=1"
 
 
 def connect(path: Path, mode: str, pragmas: Iterable[str] = ()) -> sqlite3.Connection:
@@ -270,11 +270,13 @@ def identify(path: Path) -> int:
         StoreForeign: it is a file of something else.
         StoreNewer: it comes from a newer jobstore.
         StoreDamaged: SQLite cannot read it.
+        StoreMixed: the log beside it is that of another file.
     """
     if not path.exists():
         return 0
     if not path.is_file():
         raise StoreError(path, "this is not a file")
+    mixture.check(path)
     if path.stat().st_size == 0:
         return 0
     try:
@@ -306,8 +308,7 @@ def _marks(path: Path) -> tuple[int, int, int]:
 
 
 def _is_sqlite(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(len(_MAGIC)) == _MAGIC
+    return beginning(path, len(_MAGIC)) == _MAGIC
 
 
 def require(path: Path) -> None:

@@ -67,6 +67,9 @@ class Steps:
         path: the store's file.
         pace: how to share it; None to find out whether a server owns it.
         timer: tells the time in seconds, from any beginning.
+
+    Attributes:
+        path: the store's file.
     """
 
     def __init__(
@@ -77,7 +80,7 @@ class Steps:
         timer: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._writer = writer
-        self._path = path
+        self.path = path
         self._pace = pace or (BESIDE_A_SERVER if is_owned(path) else ALONE)
         self._timer = timer
 
@@ -147,7 +150,7 @@ class Steps:
 
         done, took = await self._writer.run(timed, committed, aside=True)
         await asyncio.sleep(self._pace.rest * (self._timer() - began))
-        if wal_pages(self._path) > _WAL_PAGES:
+        if wal_pages(self.path) > _WAL_PAGES:
             await self.settle()
         return done, self._next(rows, took)
 
@@ -159,7 +162,7 @@ class Steps:
         of these waits 6 to 12 ms, where the writer moves 4000 pages by itself 35 to 50 ms.
         """
         self._writer.condition.require()
-        if not await asyncio.to_thread(settle, self._path):
+        if not await asyncio.to_thread(settle, self.path):
             await self.between(move)
 
     async def between(self, function: Callable[[sqlite3.Connection], T]) -> T:

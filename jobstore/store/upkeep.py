@@ -8,7 +8,7 @@ from typing import Final
 from jobstore.clock import Clock
 from jobstore.job import Replay
 from jobstore.store import definition_statements as definitions
-from jobstore.store import pages, sqlite
+from jobstore.store import mixture, pages, sqlite
 from jobstore.store import upkeep_statements as upkeep_sql
 from jobstore.store import upkeep_transitions as transitions
 from jobstore.store.bodies import SWEPT_FIRST, Bodies
@@ -79,6 +79,7 @@ class Upkeep:
         self._steps = steps
         self._boot = boot
         self._clock = clock
+        self._renewed: tuple[int, int] | None = None
 
     async def orphans(self) -> list[Orphan]:
         """List some of the claims that earlier starts of a server left behind."""
@@ -193,6 +194,35 @@ class Upkeep:
         while not self._writer.idle:
             await self._writer.drained()
             await asyncio.sleep(QUIET_SECONDS)
+
+    async def cut_wal(self, seen: tuple[int, int] | None = None) -> tuple[int, int] | None:
+        """Cut the WAL to nothing if nothing was written since it was seen last.
+
+        Secrets that were erased in the file stay legible in the WAL until then.
+
+        Args:
+            seen: what the last call has returned.
+
+        Returns:
+            what is in the WAL: its length, and when it was written; None if that is nothing.
+        """
+        found = pages.written(self._steps.path)
+        if found is None or found != seen or not self._writer.idle:
+            return found
+        await self.renew_mark()
+        await self.checkpoint()
+        return pages.written(self._steps.path)
+
+    async def renew_mark(self) -> None:
+        """Give the store a new mark, if anything was written since it got the last one here.
+
+        Copies that were made before can be told from the store by it, see `mixture`.
+        """
+        if pages.written(self._steps.path) in {None, self._renewed}:
+            return
+        await self._writer.run(lambda tx: mixture.renew(tx.connection))
+        await self._writer.run(lambda tx: mixture.settle(tx.connection))
+        self._renewed = pages.written(self._steps.path)
 
     async def checkpoint(self) -> None:
         """Move the WAL into the file and cut it to nothing, if nothing else is to do."""
