@@ -13,7 +13,9 @@ from jobstore.errors import (
     BodyTooLarge,
     Forbidden,
     JobstoreError,
+    NoJobOfThat,
     NoTarget,
+    PathLeaves,
     TargetFailed,
 )
 from jobstore.handle import JobHandle
@@ -94,6 +96,8 @@ class Capture:
     async def _submission(
         self, request: web.Request, asking: AsyncHeader, *, wanted: bool
     ) -> Submission:
+        if request.method == "CONNECT" or _switches(request.headers):
+            raise NoJobOfThat
         if (request.content_length or 0) > self._body_limit:
             raise BodyTooLarge(self._body_limit)
         identity = wire.changing(request)
@@ -130,7 +134,7 @@ class Capture:
         except Forbidden as error:
             return wire.problem(403, str(error))
         except NoTarget as error:
-            return wire.problem(404, str(error))
+            return wire.problem(400 if isinstance(error, PathLeaves) else 404, str(error))
         except BodyBroken as error:
             return wire.problem(400, str(error))
         except TargetFailed as error:
@@ -150,3 +154,8 @@ class Capture:
         if request[wire.IDENTITY].role is not None:  # the credentials are meant for jobstore
             incoming = incoming.with_headers(route.travelling(incoming.headers))
         return route, incoming
+
+
+def _switches(headers: MultiMapping[str]) -> bool:
+    """Tell whether a request is for WebSockets: RFC 6455 section 4.1. Others may be ignored."""
+    return "Upgrade" in headers and "websocket" in headers["Upgrade"].lower()

@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 from aiohttp import web
 
-from jobstore import wire
+from jobstore import parsing, wire
 from jobstore.access import Access
 from jobstore.capture import Capture
 
@@ -37,7 +37,7 @@ class Door:
 
     def server(self, **options: Any) -> web.Server:
         """Make the server that stands here, with what else it is told."""
-        return web.Server(
+        return parsing.FrontServer(
             self.answer,  # type: ignore[arg-type]  # its requests are what the factory makes
             request_factory=wire.incoming,
             **options,
@@ -48,6 +48,9 @@ class Door:
 
         It is no coroutine itself: ten thousand requests may wait at once for their answers.
         """
+        refused = parsing.refusal(request)
+        if refused is not None:
+            return _given(refused)
         return self._access.middleware(request, self._admitted)
 
     def _admitted(self, request: web.Request) -> Awaitable[web.StreamResponse]:
@@ -59,3 +62,7 @@ class Door:
             if pattern.match(path):
                 return answer(request)
         return self._capture.relayed(request)
+
+
+async def _given(response: web.StreamResponse) -> web.StreamResponse:
+    return response

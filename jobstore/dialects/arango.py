@@ -20,6 +20,7 @@ from multidict import MultiMapping
 from jobstore import prefer, wire
 from jobstore.clock import SECOND
 from jobstore.errors import (
+    AnswerUnsendable,
     BodyBroken,
     BodyTooLarge,
     Forbidden,
@@ -27,8 +28,10 @@ from jobstore.errors import (
     JobstoreError,
     KeyInvalid,
     KeyReused,
+    NoJobOfThat,
     NotAccepting,
     NoTarget,
+    PathLeaves,
     StoreBusy,
     StoreFull,
 )
@@ -60,11 +63,14 @@ _ERRORS: Final[Mapping[type[JobstoreError], tuple[int, int, str | None]]] = {
     NotAccepting: (503, 21003, "queue is full"),
     StoreFull: (503, 1104, "filesystem full"),
     StoreBusy: (503, 18, "lock timeout"),
+    NoJobOfThat: (501, 501, None),
     BodyTooLarge: (413, 413, None),
     BodyBroken: (400, 400, "bad parameter"),
     KeyInvalid: (400, 400, None),
     KeyReused: (422, 422, None),
+    PathLeaves: (400, 400, None),
     NoTarget: (404, 404, None),
+    AnswerUnsendable: (502, 502, None),
     JobNotFound: (404, 404, "not found"),
     Forbidden: (403, 11, "forbidden"),
 }

@@ -17,7 +17,7 @@ from jobstore.store import body_statements, result_statements, sqlite, statement
 from jobstore.store import definition_statements as definitions
 from jobstore.store import history_statements as sql
 from jobstore.store.bodies import Side, Spooled, StoredBody
-from jobstore.store.codec import decode_headers, decode_job
+from jobstore.store.codec import decode_headers, decode_job, decode_reason
 from jobstore.store.search import Search
 from jobstore.store.sqlite import Connection, Statement
 from jobstore.store.transitions import LARGEST_ID
@@ -272,7 +272,10 @@ class History:
             return None
         reason, headers, _ = row
         return Response(
-            status=job.status, reason=reason, headers=decode_headers(headers), body=body
+            status=job.status,
+            reason=decode_reason(reason),
+            headers=decode_headers(headers),
+            body=body,
         )
 
     async def terms(self, job_id: int) -> tuple[float | None, Replay | None, int | None]:

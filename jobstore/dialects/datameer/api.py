@@ -27,6 +27,7 @@ from jobstore.errors import (
     JobstoreError,
     NotAccepting,
     NoTarget,
+    PathLeaves,
     StoreBusy,
     StoreFull,
 )
@@ -52,6 +53,7 @@ _STATUS: Final[Mapping[type[JobstoreError], int]] = {
     StoreFull: 503,
     StoreBusy: 503,
     BodyTooLarge: 413,
+    PathLeaves: 400,
     NoTarget: 404,
     Forbidden: 403,
 }

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from jobstore import wire
 from jobstore.errors import (
+    AnswerUnsendable,
     BodyBroken,
     BodyTooLarge,
     DefinitionExists,
@@ -20,9 +21,11 @@ from jobstore.errors import (
     JobstoreError,
     KeyInvalid,
     KeyReused,
+    NoJobOfThat,
     NotAccepting,
     NoTarget,
     NotKept,
+    PathLeaves,
     QueryInvalid,
     StoreBusy,
     StoreFull,
@@ -40,6 +43,7 @@ _STATUS: Final[dict[type[JobstoreError], int]] = {
     KeyInvalid: 400,
     BodyBroken: 400,
     Forbidden: 403,
+    PathLeaves: 400,
     NoTarget: 404,
     JobNotFound: 404,
     NotKept: 404,
@@ -50,6 +54,8 @@ _STATUS: Final[dict[type[JobstoreError], int]] = {
     JobGone: 410,
     BodyTooLarge: 413,
     KeyReused: 422,
+    NoJobOfThat: 501,
+    AnswerUnsendable: 502,
     NotAccepting: 503,
     StoreFull: 503,
     StoreBusy: 503,
