@@ -20,7 +20,7 @@ from jobstore.errors import (
 )
 from jobstore.handle import JobHandle
 from jobstore.job import Dialect, Submission
-from jobstore.message import Headers, Request, end_to_end, without
+from jobstore.message import Headers, Request, end_to_end, loggable, without
 from jobstore.store import Store
 from jobstore.targets.router import Route, Router
 
@@ -89,7 +89,7 @@ class Capture:
             submission = await self._submission(request, asking, wanted=wanted)
             job_id = await self._store.submit(submission)
         except JobstoreError as error:
-            log.info("no job: %s", error, extra={"action": "submit"})
+            log.info("no job: %s", loggable(error), extra={"action": "submit"})
             return asking.refused(error)
         return await asking.accepted(request, job_id, wanted=wanted)
 

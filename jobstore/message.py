@@ -28,6 +28,8 @@ HOP_BY_HOP: Final = frozenset(
     }
 )
 
+# What a server tells a service about a job; a client cannot.
+OURS: Final = ("jobstore-id", "jobstore-attempt")
 REDACTED: Final = "[redacted]"  # stands in the place of a value that is secret
 FINAL: Final = range(200, 600)  # RFC 9110 section 15: what may answer a request for good
 _BODILESS: Final = frozenset({204, 304})
@@ -35,6 +37,8 @@ _BODILESS: Final = frozenset({204, 304})
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]*")
 # RFC 9110 section 5.5 and RFC 9112 section 4: what no value and no reason phrase may have in it.
 # The surrogates here stand for no byte.
+_STRAY: Final = re.compile(r"[\ud800-\udc7f\udd00-\udfff]")
+_ESCAPED: Final = "backslashreplace"
 _UNSENDABLE: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udc7f\udd00-\udfff]")
 # Names that a server may take for others. WSGI and CGI spell each name with underscores, and some
 # servers put one in the place of anything that is no letter or digit: RFC 3875 section 4.1.18.
@@ -147,7 +151,15 @@ def without_lookalikes(headers: Headers, names: Collection[str]) -> Headers:
         headers: the fields.
         names: in lower case, with hyphens: ``jobstore-id`` stands for ``Jobstore_Id`` as well.
     """
-    return tuple([item for item in headers if _PUNCTUATION.sub("-", item[0].lower()) not in names])
+    beginnings = {name[0] for name in names}
+    return tuple(
+        [
+            item
+            for item in headers
+            if item[0][:1].lower() not in beginnings
+            or _PUNCTUATION.sub("-", item[0].lower()) not in names
+        ]
+    )
 
 
 def unsendable(headers: Headers, reason: str | None = None) -> str | None:
@@ -196,7 +208,21 @@ def legible(text: str) -> str:
     r"""Write the text of a head for people and JSON: a byte that is no UTF-8 as ``\xfc``."""
     if text.isascii():
         return text
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return _STRAY.sub("\ufffd", text).encode("utf-8", "surrogateescape").decode(errors=_ESCAPED)
+
+
+def loggable(words: object, most: int = 500) -> str:
+    """Write a client's words for a log: cut, and with nothing in them that ends a line.
+
+    Args:
+        words: the words, or an error that repeats them.
+        most: how many characters are shown of them.
+    """
+    text = legible(str(words))
+    shown = text[:most]
+    if not shown.isprintable():
+        shown = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in shown)
+    return shown if len(text) <= most else f"{shown}…"
 
 
 def own_phrase(status: int, phrase: str) -> str | None:

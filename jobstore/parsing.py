@@ -21,7 +21,7 @@ from aiohttp.http_exceptions import (
 )
 
 from jobstore import wire
-from jobstore.message import HeadLimits
+from jobstore.message import HeadLimits, loggable
 
 _SPOKEN: Final = (HttpVersion11, HttpVersion10)
 _ONLY: Final = "expected HTTP/1.1: no other version is spoken here"
@@ -112,7 +112,7 @@ class Unreadable(web.RequestHandler):
     ) -> web.StreamResponse:
         """Answer what could not be parsed; what a handler has raised is aiohttp's to log."""
         if isinstance(exc, ConnectionError):  # an answer broke off, with its client or its target
-            log.info("an answer broke off: %s", exc, extra={"action": "answer"})
+            log.info("an answer broke off: %s", loggable(exc), extra={"action": "answer"})
             raise exc
         if not isinstance(exc, HttpProcessingError):
             return super().handle_error(request, status, exc, message)

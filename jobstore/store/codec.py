@@ -53,7 +53,8 @@ def encode_reason(reason: str) -> str:
     Its first character then is one that no reason phrase has.
     """
     raw = reason.encode("utf-8", "surrogateescape")
-    return reason if reason.isascii() or _is_utf8(raw) else _LATIN_1 + raw.decode("latin-1")
+    plain = _is_utf8(raw) and not reason.startswith(_LATIN_1)
+    return reason if plain else _LATIN_1 + raw.decode("latin-1")
 
 
 def decode_reason(kept: str | None) -> str | None:

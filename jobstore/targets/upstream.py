@@ -27,6 +27,7 @@ from jobstore.errors import TargetBroken, TargetFailed, TargetUnreachable
 from jobstore.handle import JobHandle
 from jobstore.message import (
     FINAL,
+    OURS,
     Body,
     Headers,
     HeadLimits,
@@ -51,10 +52,10 @@ from jobstore.targets.exchange import HeadTooLargeError
 _IDLE: Final = 1.0
 
 # What a server may take for one of these is not sent on either.
-_OURS: Final = ("host", "jobstore-id", "jobstore-attempt")
+_NOT_SENT_ON: Final = ("host", *OURS)
 
-# What needs no undoing, since a body comes without its chunks; "identity" is of RFC 2616.
-_CODINGS: Final = frozenset({"chunked", "identity"})
+# What is undone where a body is read; "identity" is of RFC 2616 and changes nothing.
+_UNDONE: Final = ([], ["chunked"], ["identity"])
 
 # What aiohttp would add by itself.
 _AUTOMATIC: Final = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
@@ -188,7 +189,7 @@ def outgoing(request: Request, handle: JobHandle) -> Headers:
     to one that came in. The job's own headers are never a client's.
     """
     headers = framed(end_to_end(request.headers), request.body)
-    headers = without_lookalikes(headers, _OURS)
+    headers = without_lookalikes(headers, _NOT_SENT_ON)
     host = header(request.headers, "host")
     forwarded = (("Forwarded", f"host={_quoted(host)};proto=http"),) if host else ()
     job = () if handle.id is None else _job(handle.id, handle.attempt)
@@ -220,7 +221,7 @@ def _response(method: str, answer: ClientResponse) -> Response:
     received = tuple(answer.headers.items())
     if problem := unsendable(received, answer.reason):
         raise TargetBroken(f"the head of the target's answer {problem}")
-    if not _CODINGS.issuperset(_transfer_codings(received)):
+    if list(_transfer_codings(received)) not in _UNDONE:
         raise TargetBroken("the target's answer has a transfer coding other than chunked")
     return Response(
         status=answer.status,
