@@ -14,12 +14,14 @@ from jobstore.errors import (
     BodyTooLarge,
     Forbidden,
     JobstoreError,
+    NoJobOfThat,
     NoTarget,
+    PathLeaves,
     TargetFailed,
 )
 from jobstore.handle import JobHandle
 from jobstore.job import Dialect, Submission
-from jobstore.message import Headers, Request, end_to_end, without
+from jobstore.message import Headers, Request, end_to_end, loggable, without
 from jobstore.store import Store
 from jobstore.targets.router import Route, Router
 
@@ -102,13 +104,15 @@ class Capture:
             submission = await self._submission(request, asking, wanted=wanted)
             job_id = await self._store.submit(submission)
         except JobstoreError as error:
-            log.info("no job: %s", error, extra={"action": "submit"})
+            log.info("no job: %s", loggable(error), extra={"action": "submit"})
             return asking.refused(error)
         return await asking.accepted(request, job_id, wanted=wanted)
 
     async def _submission(
         self, request: web.Request, asking: AsyncHeader, *, wanted: bool
     ) -> Submission:
+        if request.method == "CONNECT" or _switches(request.headers):
+            raise NoJobOfThat
         if (request.content_length or 0) > self._body_limit:
             raise BodyTooLarge(self._body_limit)
         identity = wire.changing(request)
@@ -147,6 +151,8 @@ class Capture:
         except Forbidden as error:
             return wire.problem(403, str(error))
         except NoTarget as error:
+            if isinstance(error, PathLeaves):
+                return wire.problem(400, str(error))
             return self._unanswered(request) or wire.problem(404, str(error))
         except BodyBroken as error:
             return wire.problem(400, str(error))
@@ -167,3 +173,8 @@ class Capture:
         if request[wire.IDENTITY].role is not None:  # the credentials are meant for jobstore
             incoming = incoming.with_headers(route.travelling(incoming.headers))
         return route, incoming
+
+
+def _switches(headers: MultiMapping[str]) -> bool:
+    """Tell whether a request is for WebSockets: RFC 6455 section 4.1. Others may be ignored."""
+    return "Upgrade" in headers and "websocket" in headers["Upgrade"].lower()

@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 
 from aiohttp import web
 
-from jobstore import connection, wire
+from jobstore import parsing, wire
 from jobstore.access import Access
 from jobstore.capture import Capture
 from jobstore.dialects.native import PROBES
@@ -40,7 +40,7 @@ class Door:
 
     def server(self, **options: Any) -> web.Server:
         """Make the server that stands here, with what else it is told."""
-        return connection.Server(
+        return parsing.FrontServer(
             self.answer,  # type: ignore[arg-type]  # its requests are what the factory makes
             request_factory=wire.incoming,
             **options,
@@ -51,6 +51,9 @@ class Door:
 
         It is no coroutine itself: ten thousand requests may wait at once for their answers.
         """
+        refused = parsing.refusal(request)
+        if refused is not None:
+            return _given(refused)
         if request.raw_path in PROBES:
             return self._probed(request)
         return self._access.middleware(request, self._admitted)
@@ -87,3 +90,7 @@ class Door:
             if claim.covers(method, path):
                 return answer
         return None
+
+
+async def _given(response: web.StreamResponse) -> web.StreamResponse:
+    return response

@@ -37,6 +37,7 @@ from jobstore.scheduler import Scheduler
 from jobstore.store import Store, owned_store
 from jobstore.targets.inprocess import InProcess, current
 from jobstore.targets.router import Claim, Router
+from jobstore.written_request import check_sendable
 
 # How often to look whether the application has started up.
 _LOOK_SECONDS: Final = 0.01
@@ -133,10 +134,12 @@ class Jobs:
             the job's id, once it is on the disk.
 
         Raises:
+            SubmissionInvalid: HTTP has no such request.
             NotAccepting: the queue is full, or the application shuts down.
             StoreError: it could not be written.
         """
         request = Request(method=method, path=path, headers=tuple(headers), body=body)
+        check_sendable(request)
         options.setdefault("account", self.store.accounts.id_of(options.get("owner", "")))
         submission = Submission(request=request, target="/", dialect=Dialect.NATIVE, **options)
         return await self.store.submit(submission)

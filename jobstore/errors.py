@@ -21,6 +21,7 @@ JobstoreError
 │   └── ShuttingDown            the server drains
 ├── OwnerLimit                  an owner has submitted as much as one may
 ├── TooDeep                     jobs have made too many jobs one after the other
+├── NoJobOfThat                 no job can be made of a request for a tunnel or another protocol
 ├── BodyTooLarge                the request's body exceeds the configured limit
 ├── BodyBroken                  the request's body ended before its announced end
 ├── BodyGone                    a stored body was purged while it was read
@@ -44,9 +45,11 @@ JobstoreError
 ├── TooManyLogins               too many passwords wait to be verified
 ├── Forbidden                   the account that asks may not do that
 ├── ExportInvalid               what should be imported cannot be
+├── AnswerUnsendable            no HTTP message can have what was kept of an answer
 ├── ResultNotRestorable         the result is not one that was fetched and kept
 ├── DeliveryRefused             a result changed hands while it was on its way to a reader
 ├── NoTarget                    nobody is configured to answer a path
+│   └── PathLeaves              a path leads out of what its target owns
 ├── CannotListen                the server's address cannot be used
 ├── NotOpen                     without accounts, the server's address may not be used
 └── TargetFailed                no answer could be had from the target
@@ -273,6 +276,15 @@ class TooDeep(JobstoreError):
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"jobs may make jobs {limit} times one after the other")
+
+
+class NoJobOfThat(JobstoreError):
+    """No job can be made of a request for a tunnel or another protocol."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "CONNECT and WebSockets last as long as their connection: no job can be made of them"
+        )
 
 
 class BodyTooLarge(JobstoreError):
@@ -507,11 +519,35 @@ class DeliveryRefused(JobstoreError):
         self.job_id = job_id
 
 
+class AnswerUnsendable(JobstoreError):
+    """No HTTP message can have what was kept of an answer: an earlier version took it in.
+
+    Args:
+        problem: why not, as the end of a sentence.
+    """
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(
+            f"the target's answer is kept, but cannot be sent over HTTP: its head {problem}; "
+            "`jobstore show ID --body response` writes its body"
+        )
+
+
 class NoTarget(JobstoreError):
     """Nobody is configured to answer a path."""
 
+    def __init__(self, problem: str = "no target is configured for this path") -> None:
+        super().__init__(problem)
+
+
+class PathLeaves(NoTarget):
+    """A path leads out of what its target owns."""
+
     def __init__(self) -> None:
-        super().__init__("no target is configured for this path")
+        super().__init__(
+            "expected a path that stays below its target's prefix, "
+            "however its dots, slashes and escapes are read"
+        )
 
 
 class CannotListen(JobstoreError):

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from jobstore import clock
 from jobstore.clock import Clock, iso
-from jobstore.errors import JobstoreError, StoreError, TargetUnreachable
+from jobstore.errors import JobstoreError, NoTarget, PathLeaves, StoreError, TargetUnreachable
 from jobstore.handle import JobHandle
 from jobstore.job import Cancellation, Claim, Failure, Replay
 from jobstore.message import header
@@ -187,8 +187,9 @@ class Executor:
         self, claim: Claim, route: Route | None, handle: JobHandle, kept: AsyncExitStack
     ) -> Outcome:
         """Ask the target and take its answer in, which lasts as long as what it is kept in."""
-        if route is None:
-            return Failed(Failure.UNREACHABLE, "no target is configured for this path")
+        if route is None or not route.keeps(claim.request.path):
+            problem = PathLeaves() if route else NoTarget()
+            return Failed(Failure.UNREACHABLE, str(problem))
         seconds = claim.timeout or route.timeout
         try:
             async with (

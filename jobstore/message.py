@@ -1,8 +1,14 @@
-"""HTTP messages as values, and the header rules that every hop has to follow."""
+"""HTTP messages as values, and the header rules that every hop has to follow.
 
+The text of a head stands for its bytes: they are UTF-8, and each byte that is none is a lone
+surrogate, as Python's ``surrogateescape`` makes it. So what came in goes out unchanged.
+"""
+
+import re
 from collections.abc import AsyncIterator, Collection, Iterable
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
+from itertools import chain
 from typing import Final, Protocol, Self, TypeAlias, runtime_checkable
 
 Headers: TypeAlias = tuple[tuple[str, str], ...]
@@ -22,9 +28,21 @@ HOP_BY_HOP: Final = frozenset(
     }
 )
 
+# What a server tells a service about a job; a client cannot.
+OURS: Final = ("jobstore-id", "jobstore-attempt")
 REDACTED: Final = "[redacted]"  # stands in the place of a value that is secret
 FINAL: Final = range(200, 600)  # RFC 9110 section 15: what may answer a request for good
 _BODILESS: Final = frozenset({204, 304})
+# RFC 9110 section 5.1: what the names of fields are made of.
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]*")
+# RFC 9110 section 5.5 and RFC 9112 section 4: what no value and no reason phrase may have in it.
+# The surrogates here stand for no byte.
+_STRAY: Final = re.compile(r"[\ud800-\udc7f\udd00-\udfff]")
+_ESCAPED: Final = "backslashreplace"
+_UNSENDABLE: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udc7f\udd00-\udfff]")
+# Names that a server may take for others. WSGI and CGI spell each name with underscores, and some
+# servers put one in the place of anything that is no letter or digit: RFC 3875 section 4.1.18.
+_PUNCTUATION: Final = re.compile(r"[^0-9a-z]")
 _PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
 
 
@@ -60,6 +78,21 @@ async def chunks(body: Body) -> AsyncIterator[bytes]:
     async for chunk in body:
         if chunk:
             yield chunk
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadLimits:
+    """How much a head may be that is taken in.
+
+    Args:
+        field_size: the longest field, or first line, in bytes.
+        fields: the most fields.
+        size: the longest head, in bytes.
+    """
+
+    field_size: int = 64 * 1024
+    fields: int = 1000
+    size: int = 128 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +144,34 @@ def without(headers: Headers, names: Collection[str]) -> Headers:
     return tuple([item for item in headers if item[0].lower() not in names])
 
 
+def without_lookalikes(headers: Headers, names: Collection[str]) -> Headers:
+    """Return the headers without those that a server may take for one of the given names.
+
+    Args:
+        headers: the fields.
+        names: in lower case, with hyphens: ``jobstore-id`` stands for ``Jobstore_Id`` as well.
+    """
+    beginnings = {name[0] for name in names}
+    return tuple(
+        [
+            item
+            for item in headers
+            if item[0][:1].lower() not in beginnings
+            or _PUNCTUATION.sub("-", item[0].lower()) not in names
+        ]
+    )
+
+
+def unsendable(headers: Headers, reason: str | None = None) -> str | None:
+    """Return why a head cannot be sent over HTTP, as the end of a sentence; None if it can."""
+    if _UNSENDABLE.search("".join((reason or "", *chain.from_iterable(headers)))):
+        return "has a control character in it"
+    names = [name for name, _ in headers]
+    if "" in names or not _TOKEN.fullmatch("".join(names)):
+        return "has a name that is none in HTTP"
+    return None
+
+
 def end_to_end(headers: Headers) -> Headers:
     """Return the headers that travel on: RFC 9110 section 7.6.1.
 
@@ -141,6 +202,27 @@ def framed(headers: Headers, body: Body) -> Headers:
 def bodiless(method: str, status: int) -> bool:
     """Tell whether a response has no body, whatever its headers say: RFC 9110 section 6.4.1."""
     return method == "HEAD" or status in _BODILESS
+
+
+def legible(text: str) -> str:
+    r"""Write the text of a head for people and JSON: a byte that is no UTF-8 as ``\xfc``."""
+    if text.isascii():
+        return text
+    return _STRAY.sub("\ufffd", text).encode("utf-8", "surrogateescape").decode(errors=_ESCAPED)
+
+
+def loggable(words: object, most: int = 500) -> str:
+    """Write a client's words for a log: cut, and with nothing in them that ends a line.
+
+    Args:
+        words: the words, or an error that repeats them.
+        most: how many characters are shown of them.
+    """
+    text = legible(str(words))
+    shown = text[:most]
+    if not shown.isprintable():
+        shown = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in shown)
+    return shown if len(text) <= most else f"{shown}…"
 
 
 def own_phrase(status: int, phrase: str) -> str | None:

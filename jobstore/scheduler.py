@@ -7,6 +7,7 @@ from typing import Final
 from jobstore import clock
 from jobstore.clock import Clock, iso
 from jobstore.errors import NotAccepting, StoreError, StoreLost
+from jobstore.message import loggable
 from jobstore.store import Store
 from jobstore.store.scheduling import BEGINNING, Fired
 from jobstore.targets.router import Router
@@ -97,8 +98,8 @@ class Scheduler:
             log.warning(
                 "definition %d (%s): %s",
                 definition.id,
-                definition.draft.name,
-                problem,
+                loggable(definition.draft.name),
+                loggable(problem),
                 extra={"action": "fire", "definition": definition.id},
             )
         next_at = fired.decision.next_at

@@ -249,7 +249,9 @@ async def serving(config: Config) -> AsyncIterator[Server]:
             unanswered=unanswered_of(config.dialects),
         )
         door = Door(access, capture, await answering(stack, apis))
-        runner = web.ServerRunner(door.server(**SERVING), shutdown_timeout=SHUTDOWN_SECONDS)
+        runner = web.ServerRunner(
+            door.server(**SERVING, limits=config.http.limits), shutdown_timeout=SHUTDOWN_SECONDS
+        )
         await stack.enter_async_context(running(runner))
         stack.callback(store.dismiss)  # before those are waited for who wait for their jobs
         await web.SockSite(runner, listening).start()
@@ -289,14 +291,16 @@ def _url(listening: socket.socket) -> str:
 
 
 async def _route(stack: AsyncExitStack, config: Config, section: TargetSection) -> Route:
-    target = await _target(stack, section, config.executor.cancel_grace)
+    target = await _target(stack, config, section)
     return route_of(section.prefix, target, section)
 
 
-async def _target(stack: AsyncExitStack, section: TargetSection, grace: float) -> Target:
+async def _target(stack: AsyncExitStack, config: Config, section: TargetSection) -> Target:
     if section.upstream is not None:
-        return await stack.enter_async_context(Upstream.open(section.upstream))
+        upstream = Upstream.open(section.upstream, limits=config.http.limits)
+        return await stack.enter_async_context(upstream)
     assert section.app is not None
+    grace = config.executor.cancel_grace
     return await in_process(stack, await _application(section.app), grace, cleanup=grace)
 
 

@@ -13,6 +13,7 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import HttpVersion11, RawRequestMessage
 from multidict import CIMultiDict
 
+from jobstore import heads
 from jobstore.account import Identity
 from jobstore.connection import Connection
 from jobstore.errors import (
@@ -34,6 +35,7 @@ from jobstore.message import (
     body_size,
     chunks,
     end_to_end,
+    header,
 )
 
 # aiohttp adds these where they are missing; a relayed response stays as its target made it.
@@ -42,6 +44,7 @@ _ADDED: Final = ("Content-Type", "Server")
 _AT_ONCE: Final = struct.pack("ii", 1, 0)
 # Up to so many bytes a body is read in one go: less than what aiohttp has buffered anyway.
 _SMALL: Final = 64 * 1024
+_LENGTH: Final = "Jobstore-Content-Length"
 _GIVEN: Final = web.ResponseKey("jobstore.given", frozenset)
 _EMPTY: Final = web.ResponseKey("jobstore.empty", bool)
 IDENTITY: Final = web.RequestKey("jobstore.identity", Identity)
@@ -212,18 +215,27 @@ async def deliver(
         explicit: whether a 204 says how long it is; see `explicitly_empty`.
 
     Raises:
+        AnswerUnsendable: no HTTP message can have what was kept.
         ConnectionError: the connection broke before the last byte was handed over.
     """
-    answer = _answer(response, (*response.headers, *extra))
+    answer = _answer(response, (*response.headers, *_length_of_head(response), *extra))
     if explicit and response.status == HTTPStatus.NO_CONTENT:
         explicitly_empty(answer)
-    # What was kept may be the answer to HEAD, whose length is not that of its body.
     answer.headers.popall("Content-Length", None)
     if not (isinstance(answer, web.Response) or bodiless(request.method, response.status)):
         answer.content_length = body_size(response.body)
     await _send(answer, request, response)
     await _handed_over(request)
     return answer
+
+
+def _length_of_head(response: Response) -> Headers:
+    """Give the length that an answer to HEAD, or 304, named, under a name of our own.
+
+    It is that of a body which is not here: as ``Content-Length`` its reader would wait for that.
+    """
+    named = header(response.headers, "content-length")
+    return () if named in (None, str(body_size(response.body))) else ((_LENGTH, named),)
 
 
 def _answer(response: Response, headers: Headers) -> web.StreamResponse:
@@ -238,6 +250,7 @@ def _answer(response: Response, headers: Headers) -> web.StreamResponse:
 
 
 async def _send(answer: web.StreamResponse, request: web.BaseRequest, response: Response) -> None:
+    heads.fit(request, tuple(answer.headers.items()), answer.reason)
     await answer.prepare(request)
     if not isinstance(response.body, bytes):
         await _stream(answer, request, response.body)

@@ -31,6 +31,9 @@ _CENTURY: Final = 36_500 * DAY  # more is a slip, and a clock cannot be moved by
 _LARGEST_FILE: Final = 2**48  # https://sqlite.org/limits.html, "Maximum Database Size"
 _LARGEST_INLINE: Final = 64 * 2**20  # such a body is whole in memory
 
+_SMALLEST_HEAD: Final = 2**10
+_LARGEST_HEAD: Final = 16 * 2**20  # it is whole in memory, for each connection
+
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": MINUTE, "h": HOUR, "d": DAY}
 _DURATION_SYNTAX: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h|d)")
 _SIZE_SYNTAX: Final = re.compile(r"[0-9]+(\.[0-9]+)?\s*[A-Za-z]*")
@@ -147,6 +150,11 @@ SizeOrUnlimited: TypeAlias = Annotated[
 ]
 PositiveSize: TypeAlias = Annotated[
     ByteSize, Field(gt=0, le=_LARGEST_FILE, description=f"{_SIZE}, above 0"), _TO_BYTES
+]
+HeadSize: TypeAlias = Annotated[
+    ByteSize,
+    Field(ge=_SMALLEST_HEAD, le=_LARGEST_HEAD, description=f"{_SIZE}, from 1KiB to 16MiB"),
+    _TO_BYTES,
 ]
 InlineSize: TypeAlias = Annotated[
     ByteSize, Field(ge=0, le=_LARGEST_INLINE, description=f"{_SIZE}, at most 64MiB"), _TO_BYTES

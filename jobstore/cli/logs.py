@@ -6,7 +6,9 @@ from typing import Any, Final
 
 from jobstore.clock import SECOND, iso
 from jobstore.config.sections import LogSection
+from jobstore.message import loggable
 
+_LONGEST: Final = 2000  # characters of a message
 # What every record has; anything else was given by `extra`.
 _OWN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -26,6 +28,11 @@ class _Lines(logging.Formatter):
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
 
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        """Write the message on one line, whoever's words it repeats."""
+        record.message = loggable(record.message, _LONGEST)
+        return super().formatMessage(record)
+
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802 - logging's name
         """Write the time as everywhere else."""
         del datefmt
@@ -41,7 +48,7 @@ class _Objects(logging.Formatter):
             "time": iso(int(record.created * SECOND)),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": loggable(record.getMessage(), _LONGEST),
         }
         fields |= {name: value for name, value in vars(record).items() if name not in _OWN}
         if record.exc_info:

@@ -16,7 +16,7 @@ from jobstore.cli.terminal import printable, row, write
 from jobstore.clock import iso
 from jobstore.job import Attempt, Job, Moment
 from jobstore.lifecycle import Result, State
-from jobstore.message import Headers
+from jobstore.message import Headers, legible
 
 _INDENT: Final = 2
 
@@ -37,7 +37,8 @@ class Part:
 
     def as_json(self, *, in_hex: bool) -> dict[str, Any]:
         """Give everything but the start line for JSON."""
-        return {"headers": self.headers} | content.as_json(self.body, in_hex=in_hex)
+        headers = [(legible(name), legible(value)) for name, value in self.headers]
+        return {"headers": headers} | content.as_json(self.body, in_hex=in_hex)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +69,8 @@ class Sheet:
             "cancelled_by": self.cancelled_by,
             "request": self.request and self.request.as_json(in_hex=in_hex),
             "response": self.response
-            and {"reason": self.response.reason} | self.response.as_json(in_hex=in_hex),
+            and {"reason": self.response.reason and legible(self.response.reason)}
+            | self.response.as_json(in_hex=in_hex),
             "attempts": [_as_object(attempt) for attempt in self.attempts],
             "timeline": timeline,
         }

@@ -11,6 +11,7 @@ from typing import Final, Literal, Self
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, field_validator, model_validator
 
 from jobstore.job import Replay
+from jobstore.message import HeadLimits
 from jobstore.written import (
     DAY,
     DIALECTS,
@@ -27,6 +28,7 @@ from jobstore.written import (
     DurationOrNever,
     FileName,
     HeaderNames,
+    HeadSize,
     InlineSize,
     Port,
     PositiveDuration,
@@ -69,6 +71,21 @@ class CaptureSection(Section):
     """What is taken in; the size is in bytes."""
 
     body_limit: PositiveSize = ByteSize(GIB)
+
+
+class HttpSection(Section):
+    """How much the head of a request, or of an answer, may be; sizes are in bytes."""
+
+    field_size: HeadSize = ByteSize(64 * KIB)
+    fields: Count = 1000
+    head_size: HeadSize = ByteSize(128 * KIB)
+
+    @property
+    def limits(self) -> HeadLimits:
+        """The same as a value."""
+        return HeadLimits(
+            field_size=int(self.field_size), fields=self.fields, size=int(self.head_size)
+        )
 
 
 class Limits(Section):
@@ -171,6 +188,7 @@ class Config(BaseModel):
     server: ServerSection = ServerSection()
     store: StoreSection = StoreSection()
     capture: CaptureSection = CaptureSection()
+    http: HttpSection = HttpSection()
     executor: ExecutorSection = ExecutorSection()
     limits: LimitsSection = LimitsSection()
     retention: RetentionSection = RetentionSection()

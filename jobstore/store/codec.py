@@ -10,6 +10,7 @@ from jobstore.lifecycle import Result, State
 from jobstore.message import REDACTED, Headers
 from jobstore.store.terms import JOB_COLUMNS
 
+_LATIN_1: Final = "\x1f"
 _JOB_NAMES: Final = tuple(column.name for column in JOB_COLUMNS)
 # To look a word up is much faster than to call its enumeration.
 _WORDS: Final[Mapping[str, Mapping[str | None, StrEnum | None]]] = {
@@ -44,6 +45,31 @@ def decode_headers(kept: str, secrets: str | None = None) -> Headers:
         (name, next(values, REDACTED) if value is None else value)
         for name, value in json.loads(kept)
     )
+
+
+def encode_reason(reason: str) -> str:
+    """Make a reason phrase fit for the database; one whose bytes are no UTF-8 is kept in Latin-1.
+
+    Its first character then is one that no reason phrase has.
+    """
+    raw = reason.encode("utf-8", "surrogateescape")
+    plain = _is_utf8(raw) and not reason.startswith(_LATIN_1)
+    return reason if plain else _LATIN_1 + raw.decode("latin-1")
+
+
+def decode_reason(kept: str | None) -> str | None:
+    """Read what `encode_reason` wrote."""
+    if kept is None or not kept.startswith(_LATIN_1):
+        return kept
+    return kept[len(_LATIN_1) :].encode("latin-1").decode("utf-8", "surrogateescape")
+
+
+def _is_utf8(raw: bytes) -> bool:
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def writable(text: str) -> str:

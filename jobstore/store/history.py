@@ -18,7 +18,7 @@ from jobstore.store import definition_statements as definitions
 from jobstore.store import history_statements as sql
 from jobstore.store.bodies import Side, Spooled, StoredBody
 from jobstore.store.budget import Budget, TimeIsUp, rows_within
-from jobstore.store.codec import decode_headers, decode_job, encode_ids
+from jobstore.store.codec import decode_headers, decode_job, decode_reason, encode_ids
 from jobstore.store.lock import held
 from jobstore.store.search import Search
 from jobstore.store.sqlite import Connection, Statement
@@ -343,7 +343,10 @@ class History:
             return None
         reason, headers, _ = row
         return Response(
-            status=job.status, reason=reason, headers=decode_headers(headers), body=body
+            status=job.status,
+            reason=decode_reason(reason),
+            headers=decode_headers(headers),
+            body=body,
         )
 
     async def terms(self, job_id: int) -> tuple[float | None, Replay | None, int | None]:

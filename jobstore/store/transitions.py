@@ -28,7 +28,15 @@ from jobstore.store import result_statements as results_sql
 from jobstore.store import statements as sql
 from jobstore.store import upkeep_statements as upkeep_sql
 from jobstore.store.bodies import Content, Spooled
-from jobstore.store.codec import decode_headers, decode_job, encode_headers, encode_ids, writable
+from jobstore.store.codec import (
+    decode_headers,
+    decode_job,
+    decode_reason,
+    encode_headers,
+    encode_ids,
+    encode_reason,
+    writable,
+)
 from jobstore.store.search import asked_by
 from jobstore.store.sqlite import Statement
 from jobstore.store.turns import UNKNOWN, Claimed, Room, Turns
@@ -328,7 +336,7 @@ def finish(tx: Transaction, claim: Claim, boot: int, capture: Capture) -> Afterm
         tx.execute(
             sql.PUT_RESPONSE,
             job_id=claim.job_id,
-            reason=capture.reason and writable(capture.reason),
+            reason=capture.reason and encode_reason(capture.reason),
             headers=json.dumps(capture.headers),
             content=_put_content(tx, claim.job_id, capture.content),
         )
@@ -554,7 +562,7 @@ def kept(tx: Transaction, job_id: int, scope: int | None) -> Kept:
         return Kept(job)
     if content is None:
         content = find_body(tx, job_id, "response")
-    return Kept(job, reason, decode_headers(headers), content)
+    return Kept(job, decode_reason(reason), decode_headers(headers), content)
 
 
 def report(tx: Transaction, report: Report, boot: int, scope: int | None = None) -> bool:

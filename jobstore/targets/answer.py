@@ -1,25 +1,29 @@
 """The response's half of a call without a socket: what a handler writes to."""
 
 import asyncio
-import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from itertools import chain
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from aiohttp import ClientConnectionResetError, StreamReader
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.compression_utils import ZLibCompressor
 
 from jobstore.errors import TargetBroken
-from jobstore.message import FINAL, Body, Headers, Response, bodiless, end_to_end, own_phrase
+from jobstore.message import (
+    FINAL,
+    Body,
+    Headers,
+    Response,
+    bodiless,
+    end_to_end,
+    own_phrase,
+    unsendable,
+)
 from jobstore.targets.pipe import Pipe
 
 if TYPE_CHECKING:
     from multidict import CIMultiDict
-
-# RFC 9110 section 5.5; where aiohttp writes headers to a socket, it refuses these as well.
-_FORBIDDEN: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 class Answer(AbstractStreamWriter):
@@ -112,8 +116,8 @@ class Answer(AbstractStreamWriter):
     async def write_headers(self, status_line: str, headers: "CIMultiDict[str]") -> None:
         """Note the head of the response; until it is sent, another may replace it."""
         items = tuple(headers.items())
-        if _FORBIDDEN.search("".join((status_line, *chain.from_iterable(items)))):
-            raise TargetBroken("a header of the answer has a control character in it")
+        if problem := unsendable(items, status_line):
+            raise TargetBroken(f"the head of the answer {problem}")
         _, status, self._reason = status_line.split(" ", 2)
         self._status = int(status)
         self._headers = end_to_end(items)

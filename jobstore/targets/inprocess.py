@@ -14,7 +14,7 @@ from yarl import URL
 
 from jobstore.errors import TargetBroken
 from jobstore.handle import WORKING_FOR, JobHandle
-from jobstore.message import Request, Response, body_size, framed
+from jobstore.message import OURS, Request, Response, body_size, framed, without_lookalikes
 from jobstore.targets.answer import Answer
 from jobstore.targets.upload import Upload
 
@@ -103,7 +103,7 @@ class InProcess:
 
 
 def _message(request: Request) -> RawRequestMessage:
-    headers = framed(request.headers, request.body)
+    headers = framed(without_lookalikes(request.headers, OURS), request.body)
     return RawRequestMessage(
         request.method,
         request.path,

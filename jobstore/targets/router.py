@@ -4,11 +4,12 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from jobstore.errors import NoTarget
+from jobstore.errors import NoTarget, PathLeaves
 from jobstore.job import Replay
 from jobstore.message import Headers, without
 from jobstore.retry import Retry
 from jobstore.targets import Target
+from jobstore.targets.paths import stays_below
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,10 @@ class Route:
     credentials: bool = False
     retry: Retry = field(default_factory=Retry)
     claims: tuple[Claim, ...] = ()
+
+    def keeps(self, path: str) -> bool:
+        """Tell whether a path stays below what the route owns, however its target reads it."""
+        return bool(self.claims) or stays_below(self.name, path)
 
     def travelling(self, headers: Headers) -> Headers:
         """Return the headers that travel to the target."""
@@ -103,10 +108,13 @@ class Router:
 
         Raises:
             NoTarget: there is none.
+            PathLeaves: there is, but the path may lead out of what that route owns.
         """
         route = self.resolve(method, path)
         if route is None:
             raise NoTarget
+        if not route.keeps(path):
+            raise PathLeaves
         return route
 
 

@@ -1,7 +1,7 @@
 """Another HTTP service as a target."""
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from io import BytesIO
 from typing import Final, Self
@@ -22,12 +22,15 @@ from aiohttp import (
 )
 from yarl import URL
 
+from jobstore import heads
 from jobstore.errors import TargetBroken, TargetFailed, TargetUnreachable
 from jobstore.handle import JobHandle
 from jobstore.message import (
     FINAL,
+    OURS,
     Body,
     Headers,
+    HeadLimits,
     Request,
     Response,
     Stream,
@@ -36,9 +39,11 @@ from jobstore.message import (
     framed,
     header,
     own_phrase,
-    without,
+    unsendable,
+    without_lookalikes,
 )
 from jobstore.targets.connector import QuietConnector
+from jobstore.targets.exchange import HeadTooLargeError
 
 # How long an idle connection is kept, in seconds. One that the service closes just as a request
 # goes out fails the job if its method is not idempotent, since RFC 9110 section 9.2.2 forbids to
@@ -48,11 +53,16 @@ _IDLE: Final = 1.0
 
 # The header that tells a target which job its request is for.
 JOB_ID: Final = "Jobstore-Id"
+# What a server may take for one of these is not sent on either.
+_NOT_SENT_ON: Final = ("host", *OURS)
 
-_LONGEST_FIELD: Final = 64 * 1024  # bytes; aiohttp's 8 KiB would refuse answers that browsers take
+# What is undone where a body is read; "identity" is of RFC 2616 and changes nothing.
+_UNDONE: Final[tuple[list[str], ...]] = ([], ["chunked"], ["identity"])
 
 # What aiohttp would add by itself.
 _AUTOMATIC: Final = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
+
+_LIMITS: Final = HeadLimits()
 
 # What went wrong, by the first class that fits.
 _BROKEN: Final[tuple[tuple[type[Exception], str], ...]] = (
@@ -79,21 +89,26 @@ class Upstream:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, base: str, *, connect: float = 10.0) -> AsyncIterator[Self]:
+    async def open(
+        cls, base: str, *, connect: float = 10.0, limits: HeadLimits = _LIMITS
+    ) -> AsyncIterator[Self]:
         """Open a target with a session that neither adds anything nor hides anything.
 
         Args:
             base: the service's URL.
             connect: how long a connection may take to be made, in seconds.
+            limits: how much the head of an answer may be.
         """
         async with ClientSession(
-            connector=QuietConnector(limit=0, keepalive_timeout=_IDLE),
+            connector=QuietConnector(limits, limit=0, keepalive_timeout=_IDLE),
+            request_class=heads.OpaqueRequest,
             timeout=ClientTimeout(total=None, sock_connect=connect),
             cookie_jar=DummyCookieJar(),
             skip_auto_headers=_AUTOMATIC,
             auto_decompress=False,
-            max_line_size=_LONGEST_FIELD,
-            max_field_size=_LONGEST_FIELD,
+            max_line_size=limits.field_size,
+            max_field_size=limits.field_size,
+            max_headers=limits.fields,
         ) as session:
             yield cls(base, session)
 
@@ -176,7 +191,7 @@ def outgoing(request: Request, handle: JobHandle) -> Headers:
     to one that came in. The job's own headers are never a client's.
     """
     headers = framed(end_to_end(request.headers), request.body)
-    headers = without(headers, ("host", "jobstore-id", "jobstore-attempt"))
+    headers = without_lookalikes(headers, _NOT_SENT_ON)
     host = header(request.headers, "host")
     forwarded = (("Forwarded", f"host={_quoted(host)};proto=http"),) if host else ()
     job = () if handle.id is None else _job(handle.id, handle.attempt)
@@ -198,18 +213,36 @@ def _quoted(text: str) -> str:
 
 
 def _response(method: str, answer: ClientResponse) -> Response:
+    """Take an answer's head.
+
+    Raises:
+        TargetBroken: it is none that could be passed on.
+    """
     if answer.status not in FINAL:
         raise TargetBroken("the target answered with a status that is none")
+    received = tuple(answer.headers.items())
+    if problem := unsendable(received, answer.reason):
+        raise TargetBroken(f"the head of the target's answer {problem}")
+    if list(_transfer_codings(received)) not in _UNDONE:
+        raise TargetBroken("the target's answer has a transfer coding other than chunked")
     return Response(
         status=answer.status,
         reason=own_phrase(answer.status, answer.reason or ""),
-        headers=end_to_end(tuple(answer.headers.items())),
+        headers=end_to_end(received),
         body=b"" if bodiless(method, answer.status) else _Download(answer),
     )
 
 
+def _transfer_codings(headers: Headers) -> Iterator[str]:
+    for name, value in headers:
+        if name.lower() == "transfer-encoding":
+            yield from (coding.strip().lower() for coding in value.split(","))
+
+
 def _failure(exc: Exception) -> TargetFailed:
     """Say in a sentence what happened, and nothing of what URL and headers may give away."""
+    if isinstance(exc.__cause__, HeadTooLargeError):
+        return TargetBroken(exc.__cause__.message)
     if isinstance(exc, ClientConnectorError):
         return TargetUnreachable(f"no connection to {exc.host}:{exc.port}: {_reason(exc)}")
     if isinstance(exc, ConnectionTimeoutError):

@@ -41,7 +41,7 @@ from jobstore.errors import (
 )
 from jobstore.job import Dialect, Job, Submission
 from jobstore.lifecycle import AWAITED, ENDED, Result
-from jobstore.message import Headers, Request, Response, body_size, chunks
+from jobstore.message import Headers, Request, Response, body_size, chunks, loggable
 from jobstore.store import Store
 from jobstore.targets.router import Router
 
@@ -290,7 +290,7 @@ async def _handle(call: _Call, request: web.Request) -> web.StreamResponse:
     except ConnectionError:  # nobody is there to be answered
         raise
     except Exception:
-        log.exception("cannot answer %s", request.path, extra={"action": "answer"})
+        log.exception("cannot answer %s", loggable(request.path), extra={"action": "answer"})
         return refusal(encoding, "internal error")
 
 

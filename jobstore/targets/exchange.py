@@ -1,0 +1,115 @@
+"""What is said on one connection to a service: where an answer ends, and how long its head may be.
+
+aiohttp parses all that has come in one go, and an error in what follows an answer costs the answer
+itself. Here an answer whose end has come is an answer, whatever comes after it: RFC 9112 section
+6.3. The connection is not used again then.
+
+This uses what aiohttp keeps for itself; the tests that answer byte by byte say if a release changes
+it.
+"""
+
+import asyncio
+import re
+from typing import Any, Final
+
+from aiohttp import EMPTY_PAYLOAD, ClientPayloadError, StreamReader
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.http import RawResponseMessage
+from aiohttp.http_exceptions import BadHttpMessage, HttpProcessingError, LineTooLong
+
+from jobstore.message import FINAL, HeadLimits
+
+_HEAD_END: Final = re.compile(rb"\r?\n\r?\n")
+_LONGEST_END: Final = 4
+_SWITCHED: Final = 101
+_TOO_MANY: Final = "Too many headers"  # aiohttp has no class of its own for this
+
+
+class HeadTooLargeError(HttpProcessingError):
+    """An answer exceeds a limit that is configured; the message names it."""
+
+
+class Exchange(ResponseHandler):
+    """A connection to a service.
+
+    Args:
+        loop: the event loop.
+        limits: how much an answer's head may be.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, limits: HeadLimits) -> None:
+        super().__init__(loop)
+        self._limits = limits
+        self._in_head = False
+        self._head_size = 0
+        self._ending = b""
+        self._body = EMPTY_PAYLOAD
+
+    def set_response_params(self, **params: Any) -> None:
+        """Wait for the answer to a request that is about to be sent."""
+        self._in_head = True
+        self._head_size = 0
+        self._ending = b""
+        super().set_response_params(**params)
+
+    def feed_data(self, data: tuple[RawResponseMessage, StreamReader], size: int = 0) -> None:
+        """Take a message whose head is whole."""
+        message, self._body = data
+        self._in_head = not (message.code in FINAL or message.code == _SWITCHED)
+        super().feed_data(data, size)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what has come; a head by itself, so that an error behind it does not cost it."""
+        while data and self._in_head and self._parser is not None and self.exception() is None:
+            head, data = self._cut(data)
+            self._head_size += len(head)
+            if self._head_size > self._limits.size:
+                self._refuse()
+                return
+            super().data_received(head)
+        if self.exception() is None and (data or not self._in_head):
+            super().data_received(data)
+
+    def _cut(self, data: bytes) -> tuple[bytes, bytes]:
+        """Cut off what belongs to the head that is being read."""
+        seen = self._ending + data
+        found = _HEAD_END.search(seen)
+        self._ending = b"" if found else seen[1 - _LONGEST_END :]
+        end = found.end() - (len(seen) - len(data)) if found else len(data)
+        return data[:end], data[end:]
+
+    def _refuse(self) -> None:
+        if self.transport is not None:
+            self.transport.close()
+        self.set_exception(_too_large(f"is longer than {self._limits.size} bytes", "head_size"))
+
+    def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
+        """Let what waits for the answer know what went wrong, if there is still something to."""
+        if not isinstance(exc, HttpProcessingError):
+            super().set_exception(exc, *cause)
+        elif not self._in_head and self._body.is_eof():
+            self._should_close = True  # the answer is whole, and what follows it is none
+            self._parser = None
+        else:
+            exc = self._named(exc, *cause)
+            super().set_exception(exc, *cause)
+            if not self._in_head:
+                broken = ClientPayloadError()
+                broken.__cause__ = exc
+                self._body.set_exception(broken)
+
+    def _named(self, exc: HttpProcessingError, *cause: BaseException) -> HttpProcessingError:
+        """Name the limit that an answer exceeds, if it is that."""
+        match cause:
+            case (LineTooLong(),):
+                problem = f"has a line of more than {self._limits.field_size} bytes"
+                return _too_large(problem, "field_size")
+            case (BadHttpMessage(message=message),) if message.startswith(_TOO_MANY):
+                return _too_large(f"has more than {self._limits.fields} fields", "fields")
+        return exc
+
+
+def _too_large(problem: str, limit: str) -> HeadTooLargeError:
+    return HeadTooLargeError(
+        message=f"the head of the target's answer {problem}: see [http] {limit}"
+    )

@@ -1,0 +1,62 @@
+"""Whether a path stays where it belongs, however the server behind reads it.
+
+A path is sent on byte for byte, and servers differ in what they make of one: they resolve dot
+segments before or after they undo escapes, undo escapes once or twice, cut parameters off
+(``..;x``), take a backslash for a slash, or merge slashes. So every way of reading a segment that
+leads upwards counts as such, and only what certainly leads downwards counts as that.
+"""
+
+import re
+from typing import Final
+from urllib.parse import unquote_to_bytes
+
+# Only with one of these can a path lead upwards.
+_SUSPICIOUS: Final = re.compile(r"\.\.|%")
+_SEPARATOR: Final = re.compile(rb"[/\\]")
+# What ends the name of a segment; control characters and spaces at its end are cut off by some.
+_PARAMETERS: Final = re.compile(rb"[;?#].*|[\x00-\x20]+$", re.DOTALL)
+# Further spellings of a character: %u002e of IIS and Jetty, and overlong UTF-8.
+_ODD_DOT: Final = re.compile(rb"%u002e|\xc0\xae", re.IGNORECASE)
+_ODD_SLASH: Final = re.compile(rb"%u002f|%u005c|\xc0\xaf|\xc1\x9c", re.IGNORECASE)
+# More layers of escapes than this are somebody's attempt to get through.
+_LAYERS: Final = 8
+
+
+def stays_below(prefix: str, path: str) -> bool:
+    """Tell whether a path leads nowhere but below a prefix.
+
+    Args:
+        prefix: how the path begins, such as ``/api`` or ``/``.
+        path: the path, with or without a query, which plays no part.
+    """
+    path = path.partition("?")[0]
+    return _SUSPICIOUS.search(path) is None or _descends(path[len(prefix.rstrip("/")) :])
+
+
+def _descends(rest: str) -> bool:
+    depth = 0
+    for segment in rest.split("/"):
+        plain = _unescaped(segment.encode("utf-8", "surrogateescape"))
+        if plain is None:
+            return False
+        depth += _steps(plain)
+        if depth < 0:
+            return False
+    return True
+
+
+def _unescaped(segment: bytes) -> bytes | None:
+    """Undo all layers of escapes; None if there are too many."""
+    for _ in range(_LAYERS):
+        undone = _ODD_SLASH.sub(b"/", _ODD_DOT.sub(b".", unquote_to_bytes(segment)))
+        if undone == segment:
+            return segment
+        segment = undone
+    return None
+
+
+def _steps(segment: bytes) -> int:
+    """Return how far a segment leads down in any case; it may be several after all."""
+    names = [_PARAMETERS.sub(b"", part) for part in _SEPARATOR.split(segment)]
+    upwards = names.count(b"..")
+    return -upwards if upwards else int(any(name not in {b"", b"."} for name in names))
