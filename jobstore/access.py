@@ -91,6 +91,14 @@ class Access:
         self._logins: dict[bytes, _Login] = {}
         self._verifying = asyncio.Semaphore(VERIFIERS)
 
+    @property
+    def everybody(self) -> bool:
+        """Whether everybody is let in just now."""
+        try:
+            return self._anonymous and not self._accounts.roll().accounts
+        except StoreError:  # as each request will be told
+            return False
+
     async def close(self) -> None:
         """Give up on the logins that are still held up or being verified."""
         tasks = [login.task for login in self._logins.values()]

@@ -9,9 +9,10 @@ from typing import Any, Final, Protocol, TypeAlias
 from zoneinfo import ZoneInfo
 
 from aiohttp import web
-from aiohttp.typedefs import Middleware
+from aiohttp.typedefs import Handler, Middleware
 
-from jobstore.access import Access
+from jobstore import prefer
+from jobstore.browsers import Browsers
 from jobstore.config import Config
 from jobstore.config.sections import Limits as TargetLimits
 from jobstore.dialects import arango, datameer, kinetica, native
@@ -23,6 +24,7 @@ from jobstore.door import Answering
 from jobstore.errors import StoreError
 from jobstore.executor import Executor
 from jobstore.janitor import Janitor, Retention
+from jobstore.origins import Rules
 from jobstore.retry import Retry
 from jobstore.scheduler import Scheduler
 from jobstore.store import Store
@@ -30,6 +32,8 @@ from jobstore.targets import Target
 from jobstore.targets.inprocess import InProcess
 from jobstore.targets.router import Route, Router
 
+# The headers that ask for a job, in lower case.
+ASKING: Final = frozenset({arango.ASYNC, prefer.HEADER.lower()})
 # How many of jobstore's own calls may run as jobs at once, such as a job that lists jobs.
 OWN_CONCURRENCY: Final = 64
 # How long a request that is being answered may take once the server stops.
@@ -55,6 +59,21 @@ class Api(Protocol):
         """Let an application answer them."""
 
 
+class Gate(Protocol):
+    """Who is let in."""
+
+    @property
+    def everybody(self) -> bool:
+        """Whether everybody is let in just now."""
+
+    def middleware(self, request: web.Request, handler: Handler) -> Awaitable[web.StreamResponse]:
+        """Find out who sends a request, and turn strangers away."""
+
+    @property
+    def on_behalf(self) -> Middleware:
+        """What lets a job ask on behalf of its owner."""
+
+
 Apis: TypeAlias = Sequence[tuple[Api, re.Pattern[str]]]
 
 
@@ -70,6 +89,19 @@ def apis_of(config: Config, store: Store, router: Router) -> Apis:
         *(dialects[name] for name in config.server.dialects),
         (NativeApi(store, router), native.OWN_PATHS),
     ]
+
+
+def browsers_of(config: Config, access: Gate, *, public: bool) -> Browsers:
+    """Make what decides which web pages may ask.
+
+    Args:
+        config: names the origins and the hosts that are trusted.
+        access: tells whether everybody is let in.
+        public: whether the server may be reached from other machines.
+    """
+    server = config.server
+    rules = Rules.of(server.origins, (*server.hosts, server.host), public=public)
+    return Browsers(rules, lambda: access.everybody, ASKING)
 
 
 def application_of(apis: Apis, *middlewares: Middleware) -> web.Application:
@@ -96,7 +128,7 @@ async def own_route(
     stack: AsyncExitStack,
     config: Config,
     apis: Apis,
-    access: Access,
+    access: Gate,
 ) -> Route:
     """Make a target of our own APIs, for jobs that ask them."""
     own = application_of(apis, access.on_behalf)

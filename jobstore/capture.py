@@ -1,8 +1,9 @@
 """Where requests come in: with an async header they become jobs, without one they go through."""
 
 import logging
-from collections.abc import Awaitable, Sequence
-from typing import Final, Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Final, Protocol, TypeAlias
 
 from aiohttp import web
 from multidict import MultiMapping
@@ -24,6 +25,8 @@ from jobstore.targets.router import Route, Router
 
 _KEY: Final = frozenset({idempotency.HEADER.lower()})
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})  # RFC 9110 section 9.2.1
+
+Submitting: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 log = logging.getLogger(__name__)
 
@@ -72,12 +75,12 @@ class Capture:
         self._async_headers = async_headers
         self._body_limit = body_limit
 
-    def submitted(self, request: web.Request) -> Awaitable[web.StreamResponse] | None:
-        """Make a job of a request that asks for it, and answer it; None if it does not."""
+    def submitting(self, request: web.Request) -> Submitting | None:
+        """Give what makes a job of a request that asks for it; None if it does not."""
         for asking in self._async_headers:
             wanted = asking.asks(request.headers)
             if wanted is not None:
-                return self._submit(request, asking, wanted=wanted)
+                return partial(self._submit, asking=asking, wanted=wanted)
         return None
 
     async def _submit(

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from jobstore import wire
 from jobstore.access import Access
+from jobstore.browsers import Browsers
 from jobstore.capture import Capture
 
 Answering: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -20,6 +21,7 @@ class Door:
     cost more than the whole way to the store.
 
     Args:
+        browsers: which web pages may ask.
         access: who is let in.
         capture: makes jobs of requests, and sends on what is for a target.
         apis: who answers which of our own paths; the first whose pattern matches.
@@ -27,10 +29,12 @@ class Door:
 
     def __init__(
         self,
+        browsers: Browsers,
         access: Access,
         capture: Capture,
         apis: Sequence[tuple[re.Pattern[str], Answering]],
     ) -> None:
+        self._browsers = browsers
         self._access = access
         self._capture = capture
         self._apis = apis
@@ -48,14 +52,19 @@ class Door:
 
         It is no coroutine itself: ten thousand requests may wait at once for their answers.
         """
-        return self._access.middleware(request, self._admitted)
+        ours = self._capture.submitting(request) or self._api(request)
+        stopped = self._browsers.met(request, ours=ours is not None)
+        if stopped is not None:
+            return _given(stopped)
+        return self._access.middleware(request, ours or self._capture.relayed)
 
-    def _admitted(self, request: web.Request) -> Awaitable[web.StreamResponse]:
-        submitted = self._capture.submitted(request)
-        if submitted is not None:
-            return submitted
+    def _api(self, request: web.Request) -> Answering | None:
         path = wire.path_of(request)
         for pattern, answer in self._apis:
             if pattern.match(path):
-                return answer(request)
-        return self._capture.relayed(request)
+                return answer
+        return None
+
+
+async def _given(response: web.Response) -> web.Response:
+    return response

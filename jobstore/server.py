@@ -26,6 +26,7 @@ from jobstore.assembly import (
     answering,
     apis_of,
     background,
+    browsers_of,
     in_process,
     own_route,
     retention_of,
@@ -151,7 +152,8 @@ async def serving(config: Config) -> AsyncIterator[Server]:
         capture = Capture(
             store, router, (ArangoHeader(), PreferHeader(store)), int(config.capture.body_limit)
         )
-        door = Door(access, capture, await answering(stack, apis))
+        browsers = browsers_of(config, access, public=config.server.open)
+        door = Door(browsers, access, capture, await answering(stack, apis))
         runner = web.ServerRunner(door.server(**SERVING), shutdown_timeout=SHUTDOWN_SECONDS)
         await stack.enter_async_context(running(runner))
         stack.callback(store.dismiss)  # before those are waited for who wait for their jobs

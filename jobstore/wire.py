@@ -1,11 +1,13 @@
 """Between aiohttp's requests and responses and our own: nothing is lost on the way."""
 
 import asyncio
+import re
 import socket
 import struct
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Final
 
 from aiohttp import StreamReader, web
@@ -13,6 +15,7 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import HttpVersion11, RawRequestMessage
 from multidict import CIMultiDict
 
+from jobstore import origins
 from jobstore.account import Identity
 from jobstore.errors import BodyBroken, BodyTooLarge, Forbidden, JobstoreError
 from jobstore.message import (
@@ -29,12 +32,15 @@ from jobstore.message import (
 
 # aiohttp adds these where they are missing; a relayed response stays as its target made it.
 _ADDED: Final = ("Content-Type", "Server")
+_BEFORE_PATH: Final = re.compile("[/?#]")
 # To close a socket without waiting for what is still to be sent: struct linger of socket(7).
 _AT_ONCE: Final = struct.pack("ii", 1, 0)
 # Up to so many bytes a body is read in one go: less than what aiohttp has buffered anyway.
 _SMALL: Final = 64 * 1024
 _GIVEN: Final = web.ResponseKey("jobstore.given", frozenset)
 IDENTITY: Final = web.RequestKey("jobstore.identity", Identity)
+# The origin of a page that may read the answer, though it is another server's.
+PAGE: Final = web.RequestKey("jobstore.page", str)
 
 
 def scope(request: web.Request) -> str | None:
@@ -77,6 +83,7 @@ class Incoming(web.Request):
     async def _prepare_hook(self, response: web.StreamResponse) -> None:
         """Do what an application does with its signal `on_response_prepare`."""
         take_back(response)
+        let_read(self, response)
         if self._match_info is not None:
             await super()._prepare_hook(response)
 
@@ -122,6 +129,14 @@ def path_of(request: web.BaseRequest) -> str:
     if path.startswith("/"):
         return path
     return request.rel_url.raw_path_qs or "/"  # absolute form, RFC 9112 section 3.2.2
+
+
+def authority_of(request: web.BaseRequest) -> str | None:
+    """Return the authority in a request's target, if that is a whole URL."""
+    if request.raw_path.startswith("/"):
+        return None
+    _, separator, rest = request.raw_path.partition("://")
+    return _BEFORE_PATH.split(rest, maxsplit=1)[0] if separator else None
 
 
 def received(request: web.BaseRequest) -> Request:
@@ -262,21 +277,37 @@ def problem(status: int, detail: str, headers: Headers = ()) -> web.Response:
     )
 
 
-def unauthorized() -> web.Response:
-    """Ask for credentials, in words that the clients of every dialect read.
+def unauthorized(
+    challenge: str = 'Basic realm="jobstore", charset="UTF-8", Bearer',
+) -> web.Response:
+    """Ask for credentials."""
+    headers = {"WWW-Authenticate": challenge}
+    return refused(401, "not authorized to execute this request", headers)
+
+
+def refused(
+    status: int, detail: str, headers: Mapping[str, str] = MappingProxyType({})
+) -> web.Response:
+    """Refuse a request before any dialect has seen it, in words that all of them share.
 
     The error number is that of ArangoDB's errors.dat for "forbidden".
     """
-    detail = "not authorized to execute this request"
-    document = {"type": "about:blank", "title": "Unauthorized", "status": 401, "detail": detail}
-    arango = {"error": True, "code": 401, "errorNum": 11, "errorMessage": detail}
-    challenge = {"WWW-Authenticate": 'Basic realm="jobstore", charset="UTF-8", Bearer'}
-    return web.json_response({**document, **arango}, status=401, headers=challenge)
+    title = HTTPStatus(status).phrase
+    document = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+    arango = {"error": True, "code": status, "errorNum": 11, "errorMessage": detail}
+    return web.json_response({**document, **arango}, status=status, headers=headers)
 
 
-async def as_given(_: web.Request, response: web.StreamResponse) -> None:
+async def as_given(request: web.Request, response: web.StreamResponse) -> None:
     """Take back what aiohttp has added to a relayed response; a signal before each response."""
     take_back(response)
+    let_read(request, response)
+
+
+def let_read(request: web.Request, response: web.StreamResponse) -> None:
+    """Let a trusted page of another origin read an answer of ours."""
+    if "Origin" in request.headers and PAGE in request:
+        origins.let_read(response.headers, request[PAGE])
 
 
 def take_back(response: web.StreamResponse) -> None:

@@ -154,6 +154,20 @@ TimeZone: TypeAlias = Annotated[
     AfterValidator(_known_zone),
     Field(description="an IANA time zone such as UTC or Europe/Berlin"),
 ]
+Origins: TypeAlias = Annotated[
+    tuple[
+        Annotated[str, StringConstraints(pattern=r"^[a-zA-Z][a-zA-Z0-9+.-]*://[^\s/?#@*]+$")], ...
+    ],
+    BeforeValidator(_split),
+    Field(description='a list of origins such as "https://app.example.com"'),
+]
+Hosts: TypeAlias = Annotated[
+    tuple[Annotated[str, StringConstraints(pattern=r"^([^\s/?#@*:\[\]]+|[0-9a-fA-F:.]+)$")], ...],
+    BeforeValidator(_split),
+    Field(
+        description='a list of host names or addresses without a port, such as "jobs.example.com"'
+    ),
+]
 Dialects: TypeAlias = Annotated[
     tuple[Literal["kinetica", "datameer"], ...],
     BeforeValidator(_split),

@@ -418,7 +418,9 @@ async def test_a_client_that_leaves_takes_the_verification_from_nobody(
         access = Access(store.accounts, anonymous=True)
         stack.push_async_callback(access.close)
         url = await services.application(web.Application(middlewares=[note, access.middleware]))
-        asking = f"GET / HTTP/1.1\r\nHost: a\r\nAuthorization: {basic('alice')}\r\n\r\n".encode()
+        asking = (
+            f"GET / HTTP/1.1\r\nHost: localhost\r\nAuthorization: {basic('alice')}\r\n\r\n".encode()
+        )
         leaving, staying = [await stack.enter_async_context(connected(url)) for _ in range(2)]
         for client in (leaving, staying):
             await client.send(asking)
@@ -461,7 +463,7 @@ async def test_a_server_stops_while_logins_are_held_up(
         async with connected(server.url) as guessing:
             for _ in range(3):
                 await guessing.send(
-                    b"GET / HTTP/1.1\r\nHost: a\r\nAuthorization: "
+                    b"GET / HTTP/1.1\r\nHost: localhost\r\nAuthorization: "
                     + basic("alice", "wrong horse").encode()
                     + b"\r\n\r\n"
                 )

@@ -488,7 +488,7 @@ async def test_a_job_is_not_larger_than_64_mebibytes(kinetica: Kinetica) -> None
 
 async def test_a_request_that_breaks_off_submits_nothing(kinetica: Kinetica) -> None:
     async with connected(kinetica.client.url) as client:
-        head = b"POST /create/job HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n"
+        head = b"POST /create/job HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n"
         await client.send(head + b'{"endpoint":"/echo"}')
         await client.leave()
     assert await kinetica.shown(show_async_jobs="true") == []

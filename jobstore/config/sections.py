@@ -25,7 +25,9 @@ from jobstore.written import (
     DurationOrNever,
     FileName,
     HeaderNames,
+    Hosts,
     InlineSize,
+    Origins,
     Port,
     PositiveDuration,
     PositiveDurationOrNever,
@@ -52,6 +54,8 @@ class ServerSection(Section):
     port: Port = 8529
     open: bool = Field(default=False, description="true or false")
     dialects: Dialects = ("kinetica", "datameer")
+    origins: Origins = ()
+    hosts: Hosts = ()
 
 
 class StoreSection(Section):
