@@ -26,6 +26,7 @@ from jobstore.executor import Executor
 from jobstore.janitor import Janitor, Retention
 from jobstore.origins import Rules
 from jobstore.retry import Retry
+from jobstore.room import ROOM, Room
 from jobstore.scheduler import Scheduler
 from jobstore.store import Store
 from jobstore.targets import Target
@@ -107,6 +108,7 @@ def browsers_of(config: Config, access: Gate, *, public: bool) -> Browsers:
 def application_of(apis: Apis, *middlewares: Middleware) -> web.Application:
     """Make an application of APIs."""
     app = web.Application(middlewares=middlewares)
+    app[ROOM] = Room()
     for api, _ in apis:
         api.add_routes(app)
     return app

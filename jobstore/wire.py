@@ -4,8 +4,8 @@ import asyncio
 import re
 import socket
 import struct
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import Final
@@ -17,7 +17,7 @@ from multidict import CIMultiDict
 
 from jobstore import origins
 from jobstore.account import Identity
-from jobstore.errors import BodyBroken, BodyTooLarge, Forbidden, JobstoreError
+from jobstore.errors import BodyBroken, BodyStalled, Forbidden, JobstoreError
 from jobstore.message import (
     Body,
     Headers,
@@ -37,6 +37,9 @@ _BEFORE_PATH: Final = re.compile("[/?#]")
 _AT_ONCE: Final = struct.pack("ii", 1, 0)
 # Up to so many bytes a body is read in one go: less than what aiohttp has buffered anyway.
 _SMALL: Final = 64 * 1024
+# For how long nothing of the body of a request may arrive that is ours to take, in seconds.
+BODY_SECONDS: Final = 60.0
+_SLOWEST_READER: Final = 64 * 1024  # bytes per second
 _GIVEN: Final = web.ResponseKey("jobstore.given", frozenset)
 IDENTITY: Final = web.RequestKey("jobstore.identity", Identity)
 # The origin of a page that may read the answer, though it is another server's.
@@ -106,8 +109,21 @@ async def _welcome(request: web.BaseRequest) -> None:
         request.writer.output_size = 0
 
 
+async def _next(read: Callable[[], Awaitable[bytes]]) -> bytes:
+    """Read what arrives of a body that is ours to take.
+
+    A slow sender is welcome, one who sends nothing at all is not: it may be waited for on purpose.
+    """
+    with _telling_broken():
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                return await read()
+        except TimeoutError:
+            raise BodyStalled(BODY_SECONDS) from None
+
+
 class _Body:
-    """The body of a request, as it arrives."""
+    """The body of a request that is passed through, as it arrives."""
 
     def __init__(self, request: web.BaseRequest) -> None:
         self._request = request
@@ -121,6 +137,16 @@ class _Body:
             await _welcome(self._request)
             async for chunk in self._request.content.iter_any():
                 yield chunk
+
+
+class _Taken(_Body):
+    """The body of a job's request, as it arrives."""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        with _telling_broken():
+            await _welcome(self._request)
+        async for piece in pieces(self._request):
+            yield piece
 
 
 def path_of(request: web.BaseRequest) -> str:
@@ -161,30 +187,24 @@ async def gathered(request: web.BaseRequest) -> Body:
     if not request.body_exists:
         return b""
     if not 0 < (request.content_length or 0) <= _SMALL:
-        return _Body(request)
+        return _Taken(request)
     with _telling_broken():
         await _welcome(request)
-        return await request.content.read()
+        if request.content.is_eof():  # all of it has arrived, as it mostly has
+            return await request.content.read()
+    return b"".join([piece async for piece in pieces(request)])
 
 
-async def whole(request: web.BaseRequest, limit: int) -> bytes:
-    """Read the body of a request to one of our own APIs.
-
-    Args:
-        request: the request.
-        limit: how many bytes it may have.
+async def pieces(request: web.BaseRequest) -> AsyncIterator[bytes]:
+    """Read a body that is ours to take, as it arrives.
 
     Raises:
-        BodyTooLarge: it has more.
         BodyBroken: it ended before its announced end.
+        BodyStalled: nothing more of it arrives.
     """
-    body = bytearray()
-    with _telling_broken():
-        async for chunk in request.content.iter_any():
-            body += chunk
-            if len(body) > limit:
-                raise BodyTooLarge(limit)
-    return bytes(body)
+    content = request.content
+    while not content.at_eof():
+        yield await _next(content.readany)
 
 
 async def relay(request: web.BaseRequest, response: Response) -> web.StreamResponse:
@@ -219,6 +239,21 @@ async def deliver(
     await _send(answer, request, response)
     await _handed_over(request)
     return answer
+
+
+@asynccontextmanager
+async def prompt(request: web.BaseRequest, size: int) -> AsyncIterator[None]:
+    """Break a connection off whose reader is too slow for what is kept in memory for them.
+
+    Raises:
+        ConnectionError: they were.
+    """
+    try:
+        async with asyncio.timeout(BODY_SECONDS + size / _SLOWEST_READER):
+            yield
+    except TimeoutError as error:
+        _break_off(request.transport)
+        raise ConnectionAbortedError("read too slowly") from error
 
 
 def _answer(response: Response, headers: Headers) -> web.StreamResponse:

@@ -21,6 +21,7 @@ from jobstore import prefer, wire
 from jobstore.clock import SECOND
 from jobstore.errors import (
     BodyBroken,
+    BodyStalled,
     BodyTooLarge,
     Forbidden,
     JobNotFound,
@@ -61,6 +62,7 @@ _ERRORS: Final[Mapping[type[JobstoreError], tuple[int, int, str | None]]] = {
     StoreFull: (503, 1104, "filesystem full"),
     StoreBusy: (503, 18, "lock timeout"),
     BodyTooLarge: (413, 413, None),
+    BodyStalled: (408, 408, None),
     BodyBroken: (400, 400, "bad parameter"),
     KeyInvalid: (400, 400, None),
     KeyReused: (422, 422, None),

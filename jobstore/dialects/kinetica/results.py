@@ -1,10 +1,10 @@
 """How a job stands, and what came of it, in Kinetica's words."""
 
-import json
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final, assert_never
 
+from jobstore import documents
 from jobstore.clock import SECOND
 from jobstore.dialects.kinetica.encodings import Encoding, from_avro, media_type
 from jobstore.dialects.kinetica.records import WRAPPER, Record, RequestInvalid
@@ -161,8 +161,8 @@ def _wrapper_in_json(body: bytes) -> Record | None:
     # Most answers are none, and can be told from one without taking them apart.
     if not all(f'"{name}"'.encode() in body for name in WRAPPER.members):
         return None
-    found = json.loads(body)
-    if found.keys() != WRAPPER.members.keys():
+    found = documents.parse(body)
+    if not isinstance(found, dict) or found.keys() != WRAPPER.members.keys():
         return None
     members = {name: _checked(member) for name, member in found.items()}
     return {**members, "data": members["data"].encode("latin-1")}

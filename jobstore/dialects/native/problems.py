@@ -1,15 +1,15 @@
 """What goes wrong, as problem documents: RFC 9457."""
 
-import json
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias
 
 from aiohttp import web
 
-from jobstore import wire
+from jobstore import documents, room, wire
 from jobstore.errors import (
     BodyBroken,
+    BodyStalled,
     BodyTooLarge,
     DefinitionExists,
     DefinitionInvalid,
@@ -38,6 +38,7 @@ _STATUS: Final[dict[type[JobstoreError], int]] = {
     DefinitionInvalid: 400,
     QueryInvalid: 400,
     KeyInvalid: 400,
+    BodyStalled: 408,
     BodyBroken: 400,
     Forbidden: 403,
     NoTarget: 404,
@@ -105,10 +106,13 @@ async def json_of(request: web.Request, limit: int) -> object:
     Raises:
         SubmissionInvalid: it is none.
         BodyTooLarge: it is too large.
-        BodyBroken: it ended before its announced end.
+        BodyBroken: it ended before its announced end, or stopped arriving.
+        NoRoom: too many are being read at the same time.
     """
-    body = await wire.whole(request, limit)
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        raise SubmissionInvalid("the body is not valid JSON") from None
+    async with room.whole(request, limit) as body:
+        try:
+            return documents.parse(body)
+        except documents.TooManyPieces as error:
+            raise SubmissionInvalid(f"the body: {error}") from None
+        except ValueError:
+            raise SubmissionInvalid("the body is not valid JSON") from None

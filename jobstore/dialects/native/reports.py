@@ -10,7 +10,7 @@ from typing import Annotated, Final
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from jobstore import wire
+from jobstore import room, wire
 from jobstore.dialects.native import words
 from jobstore.errors import SubmissionInvalid
 from jobstore.job import Report
@@ -19,7 +19,7 @@ from jobstore.store import Store
 _EXPECTED: Final = (
     'a JSON object such as {"progress": 40, "counters": {"RECORDS": 7}, "warnings": ["late"]}'
 )
-_LARGEST: Final = 2**20
+_LARGEST: Final = 64 * 2**10
 
 
 class _Said(BaseModel):
@@ -45,7 +45,8 @@ class Reports:
     async def report(self, request: web.Request) -> web.Response:
         """Write a report down, and tell whether the job's cancellation was asked for."""
         scope = wire.changing(request).scope
-        report = _report(request, await wire.whole(request, _LARGEST))
+        async with room.whole(request, _LARGEST) as body:
+            report = _report(request, body)
         return web.json_response({"cancelled": await self._store.report(report, scope)})
 
 
