@@ -10,6 +10,7 @@ from jobstore import wire
 from jobstore.access import Access
 from jobstore.browsers import Browsers
 from jobstore.capture import Capture
+from jobstore.descriptors import Server
 
 Answering: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -39,10 +40,10 @@ class Door:
         self._capture = capture
         self._apis = apis
 
-    def server(self, **options: Any) -> web.Server:
+    def server(self, **options: Any) -> Server:
         """Make the server that stands here, with what else it is told."""
-        return web.Server(
-            self.answer,  # type: ignore[arg-type]  # its requests are what the factory makes
+        return Server(
+            self.answer,  # its requests are what the factory makes
             request_factory=wire.incoming,
             **options,
         )

@@ -38,6 +38,7 @@ from jobstore.janitor import Janitor
 from jobstore.job import Dialect, Job, Submission
 from jobstore.lifecycle import State
 from jobstore.message import Request, Response, chunks
+from jobstore.proxies import Proxies
 from jobstore.scheduler import Scheduler
 from jobstore.store import Store, owned_store
 from jobstore.targets.inprocess import InProcess, current
@@ -319,7 +320,8 @@ class Jobs:
                 "tells who sends a request, or add an account with `jobstore user add NAME`, or "
                 "pass open=True if that is what you want"
             )
-        access = Access(store.accounts, anonymous=anonymous)
+        proxies = Proxies(self._config.server.trusted_proxies)
+        access = Access(store.accounts, anonymous=anonymous, proxies=proxies)
         stack.push_async_callback(access.close)
         return access
 

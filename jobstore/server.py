@@ -36,12 +36,14 @@ from jobstore.assembly import (
 from jobstore.capture import Capture
 from jobstore.config import Config, TargetSection
 from jobstore.config.limits import store_limits
+from jobstore.descriptors import told_of_refusals
 from jobstore.dialects.arango import ArangoHeader
 from jobstore.dialects.native import PreferHeader
 from jobstore.door import Door
 from jobstore.errors import CannotListen, ConfigError, NotOpen
 from jobstore.executor import Executor
 from jobstore.janitor import Janitor
+from jobstore.proxies import Proxies
 from jobstore.scheduler import Scheduler
 from jobstore.store import Store, owned_store
 from jobstore.targets import Target
@@ -154,7 +156,9 @@ async def serving(config: Config) -> AsyncIterator[Server]:
         )
         browsers = browsers_of(config, access, public=config.server.open)
         door = Door(browsers, access, capture, await answering(stack, apis))
-        runner = web.ServerRunner(door.server(**SERVING), shutdown_timeout=SHUTDOWN_SECONDS)
+        web_server = door.server(**SERVING, keepalive_timeout=config.server.keep_alive)
+        stack.enter_context(told_of_refusals(web_server))
+        runner = web.ServerRunner(web_server, shutdown_timeout=SHUTDOWN_SECONDS)
         await stack.enter_async_context(running(runner))
         stack.callback(store.dismiss)  # before those are waited for who wait for their jobs
         await web.SockSite(runner, listening).start()
@@ -171,7 +175,8 @@ def _access(config: Config, store: Store, listening: socket.socket) -> Access:
     anonymous = loopback or config.server.open
     if not anonymous and not store.accounts.roll().accounts:
         raise NotOpen(config.server.host)
-    return Access(store.accounts, anonymous=anonymous)
+    proxies = Proxies(config.server.trusted_proxies)
+    return Access(store.accounts, anonymous=anonymous, proxies=proxies)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ to refuse, so that whatever is wrong, one description says what was expected.
 
 import re
 from contextlib import suppress
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Final, Literal, TypeAlias
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -167,6 +168,11 @@ Hosts: TypeAlias = Annotated[
     Field(
         description='a list of host names or addresses without a port, such as "jobs.example.com"'
     ),
+]
+Networks: TypeAlias = Annotated[
+    tuple[IPv4Network | IPv6Network, ...],
+    BeforeValidator(_split),
+    Field(description='a list of addresses or networks such as "127.0.0.1" or "10.0.0.0/8"'),
 ]
 Dialects: TypeAlias = Annotated[
     tuple[Literal["kinetica", "datameer"], ...],

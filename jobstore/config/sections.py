@@ -27,6 +27,7 @@ from jobstore.written import (
     HeaderNames,
     Hosts,
     InlineSize,
+    Networks,
     Origins,
     Port,
     PositiveDuration,
@@ -54,8 +55,10 @@ class ServerSection(Section):
     port: Port = 8529
     open: bool = Field(default=False, description="true or false")
     dialects: Dialects = ("kinetica", "datameer")
+    keep_alive: PositiveDuration = 75.0
     origins: Origins = ()
     hosts: Hosts = ()
+    trusted_proxies: Networks = ()
 
 
 class StoreSection(Section):
