@@ -17,6 +17,7 @@ from typing import Any, Final
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
+from jobstore import documents
 from jobstore.clock import SECOND, now
 from jobstore.handle import JobHandle
 from jobstore.targets.inprocess import current
@@ -267,8 +268,8 @@ async def _work(
 async def _json_object(request: web.Request) -> dict[str, Any]:
     """Read the body as a JSON object, whatever its content type: curl sends it as a form."""
     try:
-        value = json.loads(await request.read())
-    except (ValueError, RecursionError):
+        value = documents.parse(await request.read())
+    except ValueError:
         raise ArangoError(400, CORRUPTED_JSON, "the body is not valid JSON") from None
     if not isinstance(value, dict):
         raise ArangoError(400, CORRUPTED_JSON, "the body is not a JSON object")

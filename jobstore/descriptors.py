@@ -15,8 +15,7 @@ as often as the backlog is long.
 import asyncio
 import logging
 import resource
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any, Final
 
 from aiohttp import web
@@ -25,9 +24,11 @@ from aiohttp import web
 # of all, up to so many.
 _MOST_SPARE: Final = 256
 # One of so many connections is closed at once, so that looking through all of them pays.
-_SHARE: Final = 64
-# For how long the body of a request may arrive in peace, in seconds.
-_IN_PEACE: Final = 5.0
+_SHARE: Final = 16
+# For how long a connection is left in peace that waits for a head, or for a body, in seconds: who
+# has just come is about to ask.
+_HEAD_IN_PEACE: Final = 1.0
+_BODY_IN_PEACE: Final = 5.0
 # As asyncio says it: that a connection could not be accepted, and, if the server has stopped in the
 # meantime, that it cannot try again.
 _OUT_OF_RESOURCES: Final = "socket.accept() out of system resource"
@@ -56,19 +57,21 @@ class Server(web.Server):
     def shed(self) -> None:
         """Close some of the connections that only wait."""
         many = max(1, len(self.connections) // _SHARE)
-        for handler in [*self._idle(), *self._slow()][:many]:
+        closed = [*self._idle(), *self._slow()][:many]
+        for handler in closed:
             handler.force_close()
-        self._say("descriptors run short: closing connections that only wait")
+        self._say(f"descriptors run short: closed {len(closed)} connections that only waited")
 
     def refused(self, error: object) -> None:
         """Note that a connection could not be accepted."""
-        self.shed()
         self._say(f"cannot accept connections: {error}")
+        self.shed()
 
     def _idle(self) -> list[web.RequestHandler]:
         """List the connections that wait for the head of a request, the longest waiting first."""
+        latest = asyncio.get_running_loop().time() - _HEAD_IN_PEACE
         waiting = [each for each in self.connections if each._waiter and not each._waiter.done()]
-        return sorted(waiting, key=lambda each: each._next_keepalive_close_time)
+        return sorted((each for each in waiting if _since(each) < latest), key=_since)
 
     def _slow(self) -> list[web.RequestHandler]:
         """List the connections that wait for the body of a request, the slowest first."""
@@ -90,11 +93,15 @@ class Server(web.Server):
 _ACTION: Final = {"action": "accept"}
 
 
+def _since(handler: web.RequestHandler) -> float:
+    """Tell since when a connection is there, or since its last answer."""
+    return handler._next_keepalive_close_time - handler.keepalive_timeout
+
+
 def _speed(handler: web.RequestHandler, now: float) -> float | None:
     """Tell how many bytes a second of a body arrive; None if it is there, or has just begun."""
-    request = handler._current_request
-    began = handler._next_keepalive_close_time - handler.keepalive_timeout
-    if request is None or request.content.is_eof() or now < began + _IN_PEACE:
+    request, began = handler._current_request, _since(handler)
+    if request is None or request.content.is_eof() or now < began + _BODY_IN_PEACE:
         return None
     return request.content.total_bytes / (now - began)
 
@@ -104,24 +111,40 @@ def _is_closed(context: Mapping[str, Any]) -> bool:
     return isinstance(error, ValueError) and "file descriptor" in str(error)
 
 
-@contextmanager
-def told_of_refusals(server: Server) -> Iterator[None]:
-    """Tell a server of the connections that the event loop could not accept, and log no more."""
-    loop = asyncio.get_running_loop()
+class Refusals:
+    """What becomes of connections that the event loop could not accept.
+
+    Attributes:
+        server: is told of them; None while there is none.
+    """
+
+    def __init__(self) -> None:
+        self.server: Server | None = None
+
+    def heard(self, context: Mapping[str, Any]) -> bool:
+        """Take what the event loop says; tell whether it is about this."""
+        message = str(context.get("message"))
+        if message == _OUT_OF_RESOURCES and self.server is not None:
+            self.server.refused(context.get("exception"))
+            return True
+        return _TRYING_AGAIN in message and _is_closed(context)
+
+
+def listen() -> Refusals:
+    """Listen to what the event loop says of connections, and let it say no more of them.
+
+    This lasts as long as the loop: asyncio tries again after a second, even if all is closed.
+    """
+    loop, refusals = asyncio.get_running_loop(), Refusals()
     before = loop.get_exception_handler()
 
     def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        if context.get("message") == _OUT_OF_RESOURCES:
-            server.refused(context.get("exception"))
-        elif _TRYING_AGAIN in str(context.get("message")) and _is_closed(context):
-            log.debug("accepts no more: %s", context.get("exception"), extra=_ACTION)
-        elif before is not None:
+        if refusals.heard(context):
+            return
+        if before is not None:
             before(loop, context)
         else:
             loop.default_exception_handler(context)
 
     loop.set_exception_handler(handle)
-    try:
-        yield
-    finally:
-        loop.set_exception_handler(before)
+    return refusals

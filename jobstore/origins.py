@@ -12,8 +12,7 @@ else can give to a server.
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
@@ -21,12 +20,14 @@ from multidict import CIMultiDict, MultiMapping
 
 # RFC 1035 section 2.3.4 allows a name of 255 bytes; a port may follow.
 _LONGEST_AUTHORITY: Final = 262
+_MOST_KNOWN: Final = 256  # nearly all requests name the same one
 _AUTHORITY: Final = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^\s:/?#@\[\]\\]+))(?::([0-9]{0,5}))?")
 _DEFAULT_PORTS: Final[Mapping[str, str]] = {"http": "80", "https": "443"}
 # No public DNS answers for these: RFC 6761, RFC 6762, RFC 8375, and ICANN's resolution of
 # 2024-07-29 about "internal".
 _PRIVATE: Final = (".localhost", ".test", ".local", ".home.arpa", ".internal")
 
+_SITE: Final = "Sec-Fetch-Site"
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
 _METHODS: Final = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 # What our own APIs read.
@@ -95,6 +96,7 @@ class Rules:
     origins: frozenset[str] = frozenset()
     hosts: frozenset[str] = frozenset()
     public: bool = False
+    _known: dict[str, bool] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     @classmethod
     def of(cls, origins: Iterable[str], hosts: Iterable[str], *, public: bool) -> "Rules":
@@ -116,7 +118,13 @@ class Rules:
         """
         if anonymous and not self._reached(headers, authority):
             return _MISDIRECTED
-        site = headers.get("Sec-Fetch-Site", "").strip().lower()
+        if "Origin" not in headers and _SITE not in headers:  # as most requests are
+            return _FINE
+        return self._page(headers)
+
+    def _page(self, headers: MultiMapping[str]) -> Decision:
+        """Decide about a request that a browser sends on behalf of a page."""
+        site = headers.get(_SITE, "").strip().lower()
         if site == "same-origin":  # also behind a proxy that changes Host
             return _FINE
         origins = headers.getall("Origin", ())
@@ -136,9 +144,19 @@ class Rules:
         Browsers always send one; what sends none, such as HTTP/1.0, is no browser.
         """
         names = headers.getall("Host", ())
+        if len(names) == 1 and authority is None:
+            return self._is_own(names[0])
         return all(map(self._is_own, names)) and (authority is None or self._is_own(authority))
 
     def _is_own(self, authority: str) -> bool:
+        known = self._known.get(authority)
+        if known is None:
+            known = self._looked_up(authority)
+            if len(self._known) < _MOST_KNOWN and len(authority) <= _LONGEST_AUTHORITY:
+                self._known[authority] = known
+        return known
+
+    def _looked_up(self, authority: str) -> bool:
         if not authority:
             return True
         host = host_of(authority)
@@ -159,7 +177,6 @@ def origin_of(origin: str) -> str:
     return f"{scheme}{separator}{authority.removesuffix(f':{port}')}"
 
 
-@lru_cache(maxsize=256)  # nearly all requests name the same one
 def _split(authority: str) -> tuple[str | None, str]:
     match = _AUTHORITY.fullmatch(authority.strip().lower())
     if not match:
@@ -191,7 +208,6 @@ def _address(host: str) -> IPv4Address | IPv6Address | None:
     return mapped or address
 
 
-@lru_cache(maxsize=256)
 def _is_loopback(host: str) -> bool:
     address = _address(host)
     if address is not None:
@@ -199,7 +215,6 @@ def _is_loopback(host: str) -> bool:
     return host == "localhost" or host.endswith(".localhost")
 
 
-@lru_cache(maxsize=256)
 def _is_private(host: str) -> bool:
     """Tell whether no stranger can make a host's name point here: an address, or no public name."""
     return _address(host) is not None or "." not in host or host.endswith(_PRIVATE)

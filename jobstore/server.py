@@ -18,7 +18,7 @@ from typing import Any
 
 from aiohttp import web
 
-from jobstore import clock
+from jobstore import clock, descriptors
 from jobstore.access import Access
 from jobstore.assembly import (
     SERVING,
@@ -36,7 +36,6 @@ from jobstore.assembly import (
 from jobstore.capture import Capture
 from jobstore.config import Config, TargetSection
 from jobstore.config.limits import store_limits
-from jobstore.descriptors import told_of_refusals
 from jobstore.dialects.arango import ArangoHeader
 from jobstore.dialects.native import PreferHeader
 from jobstore.door import Door
@@ -138,6 +137,7 @@ async def serving(config: Config) -> AsyncIterator[Server]:
         JobstoreError: it cannot start.
     """
     async with AsyncExitStack() as stack:
+        refusals = descriptors.listen()
         listening = stack.enter_context(_listening(config.server.host, config.server.port))
         store = await stack.enter_async_context(
             owned_store(config.store.path, store_limits(config))
@@ -157,7 +157,7 @@ async def serving(config: Config) -> AsyncIterator[Server]:
         browsers = browsers_of(config, access, public=config.server.open)
         door = Door(browsers, access, capture, await answering(stack, apis))
         web_server = door.server(**SERVING, keepalive_timeout=config.server.keep_alive)
-        stack.enter_context(told_of_refusals(web_server))
+        refusals.server = web_server
         runner = web.ServerRunner(web_server, shutdown_timeout=SHUTDOWN_SECONDS)
         await stack.enter_async_context(running(runner))
         stack.callback(store.dismiss)  # before those are waited for who wait for their jobs

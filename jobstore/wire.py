@@ -4,7 +4,7 @@ import asyncio
 import re
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from http import HTTPStatus
 from types import MappingProxyType
@@ -109,17 +109,17 @@ async def _welcome(request: web.BaseRequest) -> None:
         request.writer.output_size = 0
 
 
-async def _next(read: Callable[[], Awaitable[bytes]]) -> bytes:
+async def _next(content: StreamReader, seconds: float) -> bytes:
     """Read what arrives of a body that is ours to take.
 
     A slow sender is welcome, one who sends nothing at all is not: it may be waited for on purpose.
     """
     with _telling_broken():
         try:
-            async with asyncio.timeout(BODY_SECONDS):
-                return await read()
+            async with asyncio.timeout(seconds):
+                return await content.readany()
         except TimeoutError:
-            raise BodyStalled(BODY_SECONDS) from None
+            raise BodyStalled(seconds) from None
 
 
 class _Body:
@@ -195,8 +195,12 @@ async def gathered(request: web.BaseRequest) -> Body:
     return b"".join([piece async for piece in pieces(request)])
 
 
-async def pieces(request: web.BaseRequest) -> AsyncIterator[bytes]:
+async def pieces(request: web.BaseRequest, seconds: float = BODY_SECONDS) -> AsyncIterator[bytes]:
     """Read a body that is ours to take, as it arrives.
+
+    Args:
+        request: the request.
+        seconds: for how long nothing of it may arrive.
 
     Raises:
         BodyBroken: it ended before its announced end.
@@ -204,7 +208,7 @@ async def pieces(request: web.BaseRequest) -> AsyncIterator[bytes]:
     """
     content = request.content
     while not content.at_eof():
-        yield await _next(content.readany)
+        yield await _next(content, seconds)
 
 
 async def relay(request: web.BaseRequest, response: Response) -> web.StreamResponse:

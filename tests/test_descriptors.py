@@ -10,9 +10,11 @@ from time import monotonic
 import pytest
 from aiohttp import ClientSession, web
 
+from jobstore import wire
+from jobstore.errors import BodyStalled
 from tests.client import Client
 from tests.conftest import Serve, ServerProcess
-from tests.peers import connected
+from tests.peers import Services, connected
 
 LIMIT = 160
 OUTCOMES = {
@@ -86,6 +88,27 @@ async def test_who_waits_for_an_answer_may_wait_for_longer_than_that(
         await idle.rest()
         await client.let("a")
         assert (await waiting.head())[0] == "HTTP/1.1 200 OK"
+
+
+async def test_a_body_that_stops_arriving_is_waited_for_no_longer(services: Services) -> None:
+    async def read(request: web.Request) -> web.Response:
+        try:
+            size = sum([len(piece) async for piece in wire.pieces(request, 0.2)])
+        except BodyStalled as error:
+            return web.Response(status=408, text=str(error))
+        return web.Response(text=f"{size}")
+
+    app = web.Application()
+    app.router.add_post("/", read)
+    url = await services.application(app)
+    async with connected(url) as client:
+        await client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n")
+        await client.send(b"half")
+        assert (await client.head())[0] == "HTTP/1.1 408 Request Timeout"
+    async with connected(url) as client:
+        await client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n")
+        await client.send(b"all of it")
+        assert (await client.head())[0] == "HTTP/1.1 200 OK"
 
 
 def test_aiohttp_has_what_tells_who_waits() -> None:

@@ -93,6 +93,8 @@ async def test_a_job_with_very_many_header_fields_is_refused_unread(
 ) -> None:
     client = Client(http, (await serve(target=ORDINARY)).url)
     assert (await client("POST", "/_jobs", data=of_many_fields(100))).status == 202
+    more = await client("POST", "/_jobs", data=of_many_fields(1001))
+    assert (more.status, b"headers: expected an object" in more.body) == (400, True)
     many = await client("POST", "/_jobs", data=of_many_fields(20_000))
     assert (many.status, b"at most 10000 members" in many.body) == (400, True)
     assert (await client("POST", "/_jobs", data=BytesIO(of_many_fields(200_000)))).status == 413
@@ -105,6 +107,7 @@ async def test_a_job_with_very_many_header_fields_is_refused_unread(
         ("/admin/alter/jobs", {"action": "cancel", "job_ids": [1] * 40_000}),
         ("/_jobs/definitions", {"name": "n", "path": "/n", "target": "/", "x": [0] * 20_000}),
         ("/_jobs", [[]] * 20_000),
+        ("/_jobs", {f"member{n}": 0 for n in range(1000)}),
     ],
 )
 async def test_no_call_takes_many_pieces_apart(
