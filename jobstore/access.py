@@ -4,7 +4,7 @@ import asyncio
 import logging
 import secrets
 from base64 import b64decode, urlsafe_b64decode
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -14,7 +14,7 @@ from typing import Final, TypeAlias, TypeVar
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from jobstore import json_text, passwords, wire
+from jobstore import json_text, passwords, proxies, wire
 from jobstore.account import Account, Identity
 from jobstore.errors import (
     AccountsUnavailable,
@@ -24,8 +24,10 @@ from jobstore.errors import (
     Unauthorized,
 )
 from jobstore.handle import JobHandle
+from jobstore.proxies import Proxies
 from jobstore.store.accounts import Accounts, Roll
 from jobstore.targets.inprocess import current
+from jobstore.turns import Turns
 
 # How long a verified password is remembered after its last use, and how many of them at most.
 REMEMBERED_SECONDS: Final = 300.0
@@ -41,10 +43,11 @@ COUNTED: Final = 10_000
 COUNT_LIMIT: Final = 32
 # How many passwords are verified at the same time: each takes 64 MiB and a thread.
 VERIFIERS: Final = 2
-# How many logins may wait for that, or be held up, in all and from one address; the others are
-# refused at once.
-WAITING: Final = 200
-WAITING_BY_ADDRESS: Final = 50
+# How many logins may wait for that, or be held up, in all and from one source: an address, or a
+# network that belongs to one customer. Those beyond are refused at once; where it is the sum that
+# is full, it is one of the source that has the most.
+WAITING: Final = 1000
+WAITING_BY_SOURCE: Final = 20
 
 # No account has a longer name, so what is cut here is nobody's.
 _LONGEST_NAME: Final = 65
@@ -77,12 +80,20 @@ class _Verified:
     until: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class _Login:
-    """A password that is being verified, for all requests that came with it."""
+    """A password that is being verified, for all requests that came with it.
 
-    task: asyncio.Task[None]
+    Args:
+        address: where the first of them came from.
+        source: that address, or the network of the customer that has it.
+        begun: whether a thread is at it, which cannot be stopped.
+    """
+
     address: str
+    source: str
+    begun: bool = False
+    task: "asyncio.Task[None] | None" = None
 
 
 class Access:
@@ -92,6 +103,7 @@ class Access:
         accounts: who has one.
         anonymous: whether everybody is let in while there is no account at all.
         refuse: what answers those who are not let in.
+        proxies: tell whose address counts.
         clock: what time it is, in seconds from anywhere.
     """
 
@@ -101,21 +113,31 @@ class Access:
         *,
         anonymous: bool,
         refuse: Refuse = wire.refused,
+        proxies: Proxies = Proxies(),  # noqa: B008 - a value that never changes
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._accounts = accounts
         self._refuse = refuse
         self._anonymous = anonymous
+        self._proxies = proxies
         self._clock = clock
         self._key = secrets.token_bytes(32)
         self._verified: OrderedDict[bytes, _Verified] = OrderedDict()
         self._failures = Failures(clock)
         self._logins: dict[bytes, _Login] = {}
-        self._verifying = asyncio.Semaphore(VERIFIERS)
+        self._verifying = Turns(VERIFIERS)
+
+    @property
+    def everybody(self) -> bool:
+        """Whether everybody is let in just now."""
+        try:
+            return self._anonymous and not self._accounts.roll().accounts
+        except StoreError:  # as each request will be told
+            return False
 
     async def close(self) -> None:
         """Give up on the logins that are still held up or being verified."""
-        tasks = [login.task for login in self._logins.values()]
+        tasks = [login.task for login in self._logins.values() if login.task]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -222,7 +244,8 @@ class Access:
         Raises:
             TooManyLogins: too many others wait already.
         """
-        authorization, address = request.headers.get("Authorization", ""), request.remote or ""
+        authorization = request.headers.get("Authorization", "")
+        address = self._proxies.client(request.remote or "", request.headers)
         credentials = _basic(authorization)
         if credentials is None or not self._accounts.roll().accounts:
             _log_token(authorization, address)
@@ -231,35 +254,61 @@ class Access:
         login = self._logins.get(key) or self._begin(key, credentials, address)
         # A request that is cancelled leaves alone what others wait for too; and cancelling would
         # not stop the thread, only let more of them run at once.
-        await asyncio.shield(login.task)
+        assert login.task is not None
+        try:
+            await asyncio.shield(login.task)
+        except asyncio.CancelledError:
+            if login.task.cancelled() and not _leaving():
+                raise TooManyLogins from None
+            raise
         return self._known(request)  # the account may have changed in the meantime
 
     def _begin(self, key: bytes, credentials: tuple[str, str], address: str) -> _Login:
-        beside = sum(login.address == address for login in self._logins.values())
-        if len(self._logins) >= WAITING or beside >= WAITING_BY_ADDRESS:
-            raise TooManyLogins
+        login = _Login(address, proxies.customer(address))
+        self._make_place(login.source)
 
         def ended(task: asyncio.Task[None]) -> None:
             del self._logins[key]
             if not task.cancelled():
                 task.exception()  # nobody may be left who would look at it
 
-        login = _Login(asyncio.create_task(self._verify(key, *credentials, address)), address)
         self._logins[key] = login
+        login.task = asyncio.create_task(self._verify(key, *credentials, login))
         login.task.add_done_callback(ended)
         return login
 
-    async def _verify(self, key: bytes, name: str, password: str, address: str) -> None:
+    def _make_place(self, source: str) -> None:
+        """Give up on a login of the source that has the most, if there are too many in all.
+
+        Raises:
+            TooManyLogins: this source has the most, or as many as one may have.
+        """
+        logins = self._logins.values()
+        counts = Counter(login.source for login in logins)
+        if counts[source] >= WAITING_BY_SOURCE:
+            raise TooManyLogins
+        if len(self._logins) < WAITING:
+            return
+        waiting = [login for login in logins if not login.begun and login.source != source]
+        given_up = max(reversed(waiting), key=lambda login: counts[login.source], default=None)
+        if given_up is None or counts[given_up.source] <= counts[source]:
+            raise TooManyLogins
+        assert given_up.task is not None
+        given_up.task.cancel()
+
+    async def _verify(self, key: bytes, name: str, password: str, login: _Login) -> None:
         """Find out whether a password is right; if it is, remember that."""
-        seconds = self._failures.hold_up(name, address)
+        address = login.address
+        seconds = self._failures.hold_up(name, login.source)
         about = {"action": "login", "held_up": seconds}
         await asyncio.sleep(seconds)
-        async with self._verifying:
+        async with self._verifying.turn(login.source):
+            login.begun = True
             account = self._accounts.roll().accounts.get(name)
             kept = account.password if account else None
             right = await asyncio.to_thread(passwords.verify, kept, password)
         if kept is None or not right:
-            self._failures.failed(address)
+            self._failures.failed(login.source)
             shown = name[:_LONGEST_NAME]
             log.warning("login as %r from %s failed", shown, address, extra=about)
             return
@@ -329,6 +378,12 @@ class Failures:
         self._counts.move_to_end((kind, source))
         _cut(self._counts, COUNTED)
         return before
+
+
+def _leaving() -> bool:
+    """Tell whether it is the task that runs that shall end."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _cut(remembered: OrderedDict[K, V], size: int) -> None:

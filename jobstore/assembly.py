@@ -9,10 +9,11 @@ from typing import Any, Final, Protocol, TypeAlias
 from zoneinfo import ZoneInfo
 
 from aiohttp import web
-from aiohttp.typedefs import Middleware
+from aiohttp.typedefs import Handler, Middleware
 
-from jobstore import wire
-from jobstore.access import Access, Refuse
+from jobstore import prefer, wire
+from jobstore.access import Refuse
+from jobstore.browsers import Browsers
 from jobstore.capture import AsyncHeader
 from jobstore.config import Config
 from jobstore.config.sections import Limits as TargetLimits
@@ -26,13 +27,17 @@ from jobstore.door import Answering
 from jobstore.errors import JobstoreError, StoreError, StoreLost
 from jobstore.executor import Executor
 from jobstore.janitor import Janitor, Retention
+from jobstore.origins import Rules
 from jobstore.retry import Retry
+from jobstore.room import ROOM, Room
 from jobstore.scheduler import Scheduler
 from jobstore.store import Store
 from jobstore.targets import Target
 from jobstore.targets.inprocess import InProcess
 from jobstore.targets.router import Claim, Route, Router
 
+# The headers that ask for a job, in lower case.
+ASKING: Final = frozenset({arango.ASYNC, prefer.HEADER.lower()})
 # How many of jobstore's own calls may run as jobs at once, such as a job that lists jobs.
 OWN_CONCURRENCY: Final = 64
 # How long a request that is being answered may take once the server stops.
@@ -73,6 +78,21 @@ class Spoken:
     api: Api
     claims: tuple[Claim, ...]
     refuse: Refuse
+
+
+class Gate(Protocol):
+    """Who is let in."""
+
+    @property
+    def everybody(self) -> bool:
+        """Whether everybody is let in just now."""
+
+    def middleware(self, request: web.Request, handler: Handler) -> Awaitable[web.StreamResponse]:
+        """Find out who sends a request, and turn strangers away."""
+
+    @property
+    def on_behalf(self) -> Middleware:
+        """What lets a job ask on behalf of its owner."""
 
 
 Apis: TypeAlias = Sequence[Spoken]
@@ -139,9 +159,23 @@ def refusing(apis: Apis, async_headers: Sequence[AsyncHeader]) -> Refuse:
     return refuse
 
 
+def browsers_of(config: Config, access: Gate, *, public: bool) -> Browsers:
+    """Make what decides which web pages may ask.
+
+    Args:
+        config: names the origins and the hosts that are trusted.
+        access: tells whether everybody is let in.
+        public: whether the server may be reached from other machines.
+    """
+    server = config.server
+    rules = Rules.of(server.origins, (*server.hosts, server.host), public=public)
+    return Browsers(rules, lambda: access.everybody, ASKING)
+
+
 def application_of(apis: Apis, *middlewares: Middleware) -> web.Application:
     """Make an application of APIs."""
     app = web.Application(middlewares=middlewares)
+    app[ROOM] = Room()
     for spoken in apis:
         spoken.api.add_routes(app)
     return app
@@ -163,7 +197,7 @@ async def own_route(
     stack: AsyncExitStack,
     config: Config,
     apis: Apis,
-    access: Access,
+    access: Gate,
 ) -> Route:
     """Make a target of our own APIs, for jobs that ask them."""
     own = application_of(apis, access.on_behalf)

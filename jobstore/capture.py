@@ -3,7 +3,8 @@
 import logging
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, Protocol
+from functools import partial
+from typing import Final, Protocol, TypeAlias
 
 from aiohttp import web
 from multidict import MultiMapping
@@ -28,6 +29,8 @@ from jobstore.targets.router import Route, Router
 _ID: Final = re.compile(r"[1-9][0-9]{0,17}")
 _KEY: Final = frozenset({idempotency.HEADER.lower()})
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})  # RFC 9110 section 9.2.1
+
+Submitting: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 log = logging.getLogger(__name__)
 
@@ -89,12 +92,12 @@ class Capture:
         depth = self._store.running_depth(int(job_id)) if _ID.fullmatch(job_id) else None
         return None if depth is None else JobHandle(int(job_id), depth=depth)
 
-    def submitted(self, request: web.Request) -> Awaitable[web.StreamResponse] | None:
-        """Make a job of a request that asks for it, and answer it; None if it does not."""
+    def submitting(self, request: web.Request) -> Submitting | None:
+        """Give what makes a job of a request that asks for it; None if it does not."""
         for asking in self._async_headers:
             wanted = asking.asks(request.headers)
             if wanted is not None:
-                return self._submit(request, asking, wanted=wanted)
+                return partial(self._submit, asking=asking, wanted=wanted)
         return None
 
     async def _submit(

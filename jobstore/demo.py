@@ -18,6 +18,7 @@ from typing import Any, Final
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
+from jobstore import documents
 from jobstore.clock import SECOND, now
 from jobstore.dialects.kinetica import no_such_endpoint
 from jobstore.handle import JobHandle
@@ -309,8 +310,8 @@ async def _work(
 async def _json_object(request: web.Request) -> dict[str, Any]:
     """Read the body as a JSON object, whatever its content type: curl sends it as a form."""
     try:
-        value = json.loads(await request.read())
-    except (ValueError, RecursionError):
+        value = documents.parse(await request.read())
+    except ValueError:
         raise ArangoError(400, CORRUPTED_JSON, "the body is not valid JSON") from None
     if not isinstance(value, dict):
         raise ArangoError(400, CORRUPTED_JSON, "the body is not a JSON object")

@@ -1,12 +1,14 @@
 """The front door: who asks, and whether it is for a job, for an API of ours, or for a target."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, TypeAlias
 
 from aiohttp import web
 
 from jobstore import parsing, wire
 from jobstore.access import Access
+from jobstore.browsers import Browsers
 from jobstore.capture import Capture
 from jobstore.dialects.native import PROBES
 from jobstore.handle import WORKING_FOR
@@ -23,6 +25,7 @@ class Door:
     cost more than the whole way to the store.
 
     Args:
+        browsers: which web pages may ask.
         access: who is let in.
         capture: makes jobs of requests, and sends on what is for a target.
         apis: who answers which of our own calls; the first that claims it.
@@ -30,18 +33,20 @@ class Door:
 
     def __init__(
         self,
+        browsers: Browsers,
         access: Access,
         capture: Capture,
         apis: Sequence[tuple[Claim, Answering]],
     ) -> None:
+        self._browsers = browsers
         self._access = access
         self._capture = capture
         self._apis = apis
 
-    def server(self, **options: Any) -> web.Server:
+    def server(self, **options: Any) -> parsing.FrontServer:
         """Make the server that stands here, with what else it is told."""
         return parsing.FrontServer(
-            self.answer,  # type: ignore[arg-type]  # its requests are what the factory makes
+            self.answer,  # its requests are what the factory makes
             request_factory=wire.incoming,
             **options,
         )
@@ -54,36 +59,28 @@ class Door:
         refused = parsing.refusal(request)
         if refused is not None:
             return _given(refused)
-        if request.raw_path in PROBES:
-            return self._probed(request)
-        return self._access.middleware(request, self._admitted)
-
-    async def _probed(self, request: web.Request) -> web.StreamResponse:
-        own = self._own(request.method, request.raw_path)
-        return await own(request) if own else wire.problem(404, "there is no such call")
-
-    def _admitted(self, request: web.Request) -> Awaitable[web.StreamResponse]:
+        own = self._own(request.method, wire.path_of(request))
+        ours = self._capture.submitting(request) or own
+        stopped = self._browsers.met(request, ours=ours is not None)
+        if stopped is not None:
+            return _given(stopped)
+        if own is not None and request.raw_path in PROBES:
+            return own(request)
+        answer = ours or self._capture.relayed
         if JOB_ID in request.headers:
-            return self._from_job(request)
-        return self._answer(request)
+            answer = partial(self._from_job, answer)
+        return self._access.middleware(request, answer)
 
-    async def _from_job(self, request: web.Request) -> web.StreamResponse:
+    async def _from_job(self, answer: Answering, request: web.Request) -> web.StreamResponse:
         """Answer a request that says that it is that of a running job.
 
         It may say so wrongly, but then it only bounds itself: see `Capture.parent`.
         """
         working_for = WORKING_FOR.set(self._capture.parent(request.headers[JOB_ID]))
         try:
-            return await self._answer(request)
+            return await answer(request)
         finally:
             WORKING_FOR.reset(working_for)
-
-    def _answer(self, request: web.Request) -> Awaitable[web.StreamResponse]:
-        submitted = self._capture.submitted(request)
-        if submitted is not None:
-            return submitted
-        own = self._own(request.method, wire.path_of(request))
-        return own(request) if own else self._capture.relayed(request)
 
     def _own(self, method: str, path: str) -> Answering | None:
         for claim, answer in self._apis:

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,27 +11,34 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from jobstore import clock, wire
-from jobstore.access import Access
+from jobstore.access import Access, Refuse
 from jobstore.assembly import (
+    Gate,
     apis_of,
     application_of,
     background,
+    browsers_of,
     own_route,
     refusing,
     retention_of,
     route_of,
     served,
 )
+from jobstore.browsers import Browsers
 from jobstore.capture import Capture
 from jobstore.config import Config, load
 from jobstore.config.limits import store_limits
+from jobstore.config.sections import ExecutorSection
 from jobstore.dialects.arango import ArangoHeader
 from jobstore.dialects.native import PROBES, PreferHeader
+from jobstore.errors import ConfigError
 from jobstore.executor import Executor
+from jobstore.identifying import Identify, Identifying
 from jobstore.janitor import Janitor
 from jobstore.job import Dialect, Job, Submission
 from jobstore.lifecycle import State
 from jobstore.message import Request, Response, chunks
+from jobstore.proxies import Proxies
 from jobstore.scheduler import Scheduler
 from jobstore.store import Store, owned_store
 from jobstore.targets.inprocess import InProcess, current
@@ -42,19 +48,36 @@ from jobstore.written_request import check_sendable
 # How often to look whether the application has started up.
 _LOOK_SECONDS: Final = 0.01
 
+_NOT_MAIN: Final = (
+    "jobstore.setup: expected the main application, the one that add_subapp is called on; jobs can "
+    "ask everything below it"
+)
+_TOO_LATE: Final = "jobstore.setup: expected an application that is not frozen yet"
 
-def setup(app: web.Application, store: str | Path = "jobs.db", **sections: Any) -> "Jobs":
+
+def setup(
+    app: web.Application,
+    store: str | Path = "jobs.db",
+    *,
+    identify: Identify | None = None,
+    open: bool = False,  # noqa: A002 - as in the configuration
+    **sections: Any,
+) -> "Jobs":
     """Give an application durable jobs: by header, over the APIs, and from its own code.
 
     The APIs are ArangoDB's and jobstore's own, and those that ``server={"dialects": [...]}`` names.
 
     The store is opened when the application starts up; jobs run once it has. What the application
-    answers can be asked for as a job, and jobstore's own paths are added to it. jobstore cannot
-    know where the application listens: as long as there is no account, everybody is let in.
+    answers can be asked for as a job, and jobstore's own paths are added to it, behind all its
+    middlewares. A job's request goes through them as well: ``current`` tells it from others.
 
     Args:
-        app: an application that has not started yet.
+        app: the main application, which has not started yet.
         store: the store's file; it is created if there is none.
+        identify: tells who asks for jobs or about them: a ``jobstore.Identity``, or None for
+            nobody. A job then takes ``Authorization`` along, for the application's own login.
+        open: whether everybody may see and change all jobs. Without this and ``identify``, the
+            store has to have accounts when the application starts up.
         sections: sections of the configuration, as in its file: ``executor={"concurrency": 4}``.
 
     Returns:
@@ -63,8 +86,13 @@ def setup(app: web.Application, store: str | Path = "jobs.db", **sections: Any) 
     Raises:
         ConfigError: a section or a key is wrong.
     """
-    jobs = Jobs(app, load(None, {**sections, "store": {"path": store}}, environ={}))
-    app.middlewares.insert(0, jobs.middleware)
+    merged = {**sections, "store": {"path": store, **sections.get("store", {})}}
+    if open:
+        merged["server"] = {**sections.get("server", {}), "open": True}
+    jobs = Jobs(app, load(None, merged, environ={}), identify)
+    if app.middlewares.frozen:
+        raise ConfigError(_NOT_MAIN if not app.frozen else _TOO_LATE)
+    app.middlewares.append(jobs.middleware)
     app.cleanup_ctx.append(jobs.lifetime)
     app.on_shutdown.append(jobs.dismiss)
     app.on_response_prepare.append(wire.before_head)
@@ -81,7 +109,8 @@ class _Live:
     """
 
     store: Store
-    access: Access
+    browsers: Browsers
+    access: Gate
     capture: Capture
     executor: Executor
     front: web.Application
@@ -94,11 +123,13 @@ class Jobs:
     Args:
         app: the application.
         config: what holds for its jobs.
+        identify: tells who asks; None leaves that to the store's accounts.
     """
 
-    def __init__(self, app: web.Application, config: Config) -> None:
+    def __init__(self, app: web.Application, config: Config, identify: Identify | None) -> None:
         self._app = app
         self._config = config
+        self._identify = identify
         self._running: _Live | None = None
 
     @property
@@ -183,20 +214,22 @@ class Jobs:
         """Make jobs of requests that ask for it, and answer jobstore's own paths."""
         if current(request).id is not None:  # it comes from a job
             return await handler(request)
-        if request.raw_path in PROBES:
-            return await self._live.front._handle(request.clone())  # noqa: SLF001
-        return await self._live.access.middleware(request, partial(self._answer, handler))
-
-    async def _answer(self, handler: Handler, request: web.Request) -> web.StreamResponse:
         live = self._live
-        answer = live.capture.submitted(request)
-        if answer is not None:
-            return await answer
         path = wire.path_of(request)
-        if any(claim.covers(request.method, path) for claim in live.claims):
-            # A clone, since a request remembers which handler of which application it has found.
-            return await live.front._handle(request.clone())  # noqa: SLF001
-        return await handler(request)
+        own = any(claim.covers(request.method, path) for claim in live.claims)
+        ours = live.capture.submitting(request) or (self._own if own else None)
+        stopped = live.browsers.met(request, ours=ours is not None)
+        if stopped is not None:
+            return stopped
+        if own and request.raw_path in PROBES:
+            return await self._own(request)
+        if ours is None and self._identify is not None:  # the application's own business
+            return await handler(request)
+        return await live.access.middleware(request, ours or handler)
+
+    async def _own(self, request: web.Request) -> web.StreamResponse:
+        # A clone, since a request remembers which handler of which application it has found.
+        return await self._live.front._handle(request.clone())  # noqa: SLF001
 
     async def dismiss(self, _: web.Application) -> None:
         """Let nobody wait any more for the end of a job: the application shuts down."""
@@ -204,7 +237,12 @@ class Jobs:
             self._running.store.dismiss()
 
     async def lifetime(self, app: web.Application) -> AsyncIterator[None]:
-        """Run jobs from the start of an application to its end."""
+        """Run jobs from the start of an application to its end.
+
+        Raises:
+            ConfigError: it is no main application, or nobody has said who may ask for jobs.
+        """
+        self._stand_last(app)
         opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         closing = asyncio.Event()
         # Start and cleanup may happen in different tasks, which what is opened here must not.
@@ -215,6 +253,22 @@ class Jobs:
         yield
         closing.set()
         await living
+
+    def _stand_last(self, app: web.Application) -> None:
+        """Go behind the application's own middlewares, whenever they were added.
+
+        Raises:
+            ConfigError: that is too late.
+        """
+        middlewares = app.middlewares
+        if middlewares.frozen and not app.frozen:  # add_subapp freezes that much
+            raise ConfigError(_NOT_MAIN)
+        if middlewares[-1] == self.middleware:
+            return
+        if middlewares.frozen:
+            raise ConfigError(_TOO_LATE)
+        middlewares.remove(self.middleware)
+        middlewares.append(self.middleware)
 
     async def _run(
         self, app: web.Application, opened: "asyncio.Future[None]", closing: asyncio.Event
@@ -243,22 +297,50 @@ class Jobs:
         # Whose calls they are: the application may have paths of its own that look like theirs.
         apis = apis_of(config, store, router, config.server.dialects or ())
         headers = (ArangoHeader(), PreferHeader(store))
-        access = Access(store.accounts, anonymous=True, refuse=refusing(apis, headers))
-        stack.push_async_callback(access.close)
+        access = self._access(stack, store, refusing(apis, headers))
         front = application_of(apis)
         front.on_response_prepare.append(wire.before_head)
         await served(stack, front)
         own = await own_route(stack, config, apis, access)
         ours = InProcess(_served(self._app), config.executor.cancel_grace)
-        router.add(own, route_of("/", ours, config.executor))
+        router.add(own, route_of("/", ours, self._executor))
         return _Live(
             store=store,
+            browsers=browsers_of(config, access, public=config.server.open),
             access=access,
             capture=Capture(store, router, headers, int(config.capture.body_limit)),
             executor=Executor(store, router, config.executor.max_attempts),
             front=front,
             claims=own.claims,
         )
+
+    def _access(self, stack: AsyncExitStack, store: Store, refuse: Refuse) -> Gate:
+        """Decide who is let in.
+
+        Raises:
+            ConfigError: everybody would be, and nobody has said that they shall.
+        """
+        if self._identify is not None:
+            return Identifying(self._identify)
+        anonymous = self._config.server.open
+        if not anonymous and not store.accounts.roll().accounts:
+            raise ConfigError(
+                "jobstore.setup: everybody could see and change all jobs: pass identify=, which "
+                "tells who sends a request, or add an account with `jobstore user add NAME`, or "
+                "pass open=True if that is what you want"
+            )
+        proxies = Proxies(self._config.server.trusted_proxies)
+        access = Access(store.accounts, anonymous=anonymous, proxies=proxies, refuse=refuse)
+        stack.push_async_callback(access.close)
+        return access
+
+    @property
+    def _executor(self) -> ExecutorSection:
+        """What holds for jobs; the application's own login needs the credentials sent with them."""
+        executor = self._config.executor
+        if self._identify is None or "forward_credentials" in executor.model_fields_set:
+            return executor
+        return executor.model_copy(update={"forward_credentials": True})
 
 
 def _served(app: web.Application) -> web.Server:

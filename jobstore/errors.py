@@ -254,6 +254,13 @@ class ShuttingDown(NotAccepting):
         super().__init__("the server is shutting down")
 
 
+class NoRoom(NotAccepting):
+    """Too much of what has to be whole in memory is being read or answered at the same time."""
+
+    def __init__(self) -> None:
+        super().__init__("too many large requests at once; try again")
+
+
 class OwnerLimit(JobstoreError):
     """An owner has submitted as much as one may; a later attempt may succeed.
 
@@ -302,8 +309,19 @@ class BodyTooLarge(JobstoreError):
 class BodyBroken(JobstoreError):
     """The request's body ended before its announced end."""
 
-    def __init__(self) -> None:
-        super().__init__("the request's body ended before its announced end")
+    def __init__(self, what: str = "the request's body ended before its announced end") -> None:
+        super().__init__(what)
+
+
+class BodyStalled(BodyBroken):
+    """Nothing more of the request's body arrives.
+
+    Args:
+        seconds: for how long nothing has.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"nothing of the request's body arrived for {seconds:g} s")
 
 
 class BodyGone(JobstoreError):

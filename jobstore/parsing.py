@@ -20,7 +20,7 @@ from aiohttp.http_exceptions import (
     LineTooLong,
 )
 
-from jobstore import wire
+from jobstore import descriptors, wire
 from jobstore.connection import Connection
 from jobstore.message import HeadLimits, loggable
 
@@ -124,7 +124,7 @@ class Unreadable(Connection):
         return _closing(request, wire.problem(status, detail))
 
 
-class FrontServer(web.Server):
+class FrontServer(descriptors.Server):
     """A server whose connections are of this kind."""
 
     def __call__(self) -> web.RequestHandler:

@@ -1,7 +1,7 @@
 """What a client prefers, in the words of RFC 7240."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from jobstore.message import Headers
@@ -11,7 +11,10 @@ HEADER: Final = "Prefer"
 LONGEST_WAIT: Final = 3600
 
 # RFC 7240 section 2: a comma separates preferences, unless it stands in a quoted string.
-_PREFERENCE: Final = re.compile(r"""(?:[^,"]|"(?:[^"\\]|\\.)*"?)+""")
+_PREFERENCE: Final = re.compile(r"""(?:[^,"]++|"(?:[^"\\]++|\\.)*+"?)++""", re.DOTALL)
+# Of all that a request prefers, as much is looked at: every request is, whoever sends it.
+_MOST_CHARACTERS: Final = 8192
+_MOST_PREFERENCES: Final = 100
 _WAIT: Final = re.compile(r'wait\s*=\s*("?)([0-9]{1,18})\1\s*(?:;.*)?', re.IGNORECASE | re.DOTALL)
 # These ask jobstore; any other preference is the target's business.
 _OURS: Final = frozenset({"respond-async", "wait"})
@@ -22,13 +25,26 @@ def preferences(value: str) -> list[str]:
     return [part.strip() for part in _PREFERENCE.findall(value) if part.strip()]
 
 
-def respond_async(fields: Iterable[str]) -> bool:
+def _looked_at(fields: Iterable[str]) -> Iterator[str]:
+    """Give the first preferences of a request."""
+    left = _MOST_CHARACTERS
+    found = 0
+    for value in fields:
+        for match in _PREFERENCE.finditer(value[:left]):
+            if found == _MOST_PREFERENCES:
+                return
+            found += 1
+            yield match[0].strip()
+        left -= min(left, len(value))
+
+
+def respond_async(fields: Sequence[str]) -> bool:
     """Tell whether a job is asked for.
 
     Args:
         fields: the values of a request's ``Prefer`` headers.
     """
-    return any(_name(each) == "respond-async" for value in fields for each in preferences(value))
+    return bool(fields) and any(_name(each) == "respond-async" for each in _looked_at(fields))
 
 
 def wait(fields: Iterable[str]) -> int | None:
@@ -37,7 +53,7 @@ def wait(fields: Iterable[str]) -> int | None:
     Args:
         fields: the values of a request's ``Prefer`` headers; the first one to say so counts.
     """
-    for each in (each for value in fields for each in preferences(value)):
+    for each in _looked_at(fields):
         if _name(each) == "wait":
             match = _WAIT.fullmatch(each)
             return min(int(match[2]), LONGEST_WAIT) if match else None
@@ -67,6 +83,6 @@ def _name(preference: str) -> str:
 
 def _strip(name: str, value: str) -> str | None:
     """Return a header's value without our preferences, or None if nothing is left of it."""
-    if name.lower() != "prefer":
+    if name.lower() != "prefer" or len(value) > _MOST_CHARACTERS:
         return value
     return ", ".join(p for p in preferences(value) if _name(p) not in _OURS) or None

@@ -20,7 +20,7 @@ from typing import Any, Final, NoReturn
 
 from aiohttp import web
 
-from jobstore import clock
+from jobstore import clock, descriptors
 from jobstore.access import Access, Refuse
 from jobstore.assembly import (
     SERVING,
@@ -28,6 +28,7 @@ from jobstore.assembly import (
     answering,
     apis_of,
     background,
+    browsers_of,
     in_process,
     own_route,
     refusing,
@@ -45,6 +46,7 @@ from jobstore.door import Door
 from jobstore.errors import CannotListen, ConfigError, NotOpen
 from jobstore.executor import Executor
 from jobstore.janitor import Janitor
+from jobstore.proxies import Proxies
 from jobstore.scheduler import Scheduler
 from jobstore.store import Store, owned_store
 from jobstore.targets import Target
@@ -226,6 +228,7 @@ async def serving(config: Config) -> AsyncIterator[Server]:
     """
     # What is durable is closed first: an application's own cleanup may take its time, or hang.
     async with AsyncExitStack() as applications, AsyncExitStack() as stack:
+        refusals = descriptors.listen()
         listening = stack.enter_context(_listening(config.server.host, config.server.port))
         store = await stack.enter_async_context(
             owned_store(config.store.path, store_limits(config))
@@ -248,10 +251,13 @@ async def serving(config: Config) -> AsyncIterator[Server]:
             int(config.capture.body_limit),
             unanswered=unanswered_of(config.dialects),
         )
-        door = Door(access, capture, await answering(stack, apis))
-        runner = web.ServerRunner(
-            door.server(**SERVING, limits=config.http.limits), shutdown_timeout=SHUTDOWN_SECONDS
+        browsers = browsers_of(config, access, public=config.server.open)
+        door = Door(browsers, access, capture, await answering(stack, apis))
+        web_server = door.server(
+            **SERVING, limits=config.http.limits, keepalive_timeout=config.server.keep_alive
         )
+        refusals.server = web_server
+        runner = web.ServerRunner(web_server, shutdown_timeout=SHUTDOWN_SECONDS)
         await stack.enter_async_context(running(runner))
         stack.callback(store.dismiss)  # before those are waited for who wait for their jobs
         await web.SockSite(runner, listening).start()
@@ -268,7 +274,8 @@ def _access(config: Config, store: Store, listening: socket.socket, refuse: Refu
     anonymous = loopback or config.server.open
     if not anonymous and not store.accounts.roll().accounts:
         raise NotOpen(config.server.host)
-    return Access(store.accounts, anonymous=anonymous, refuse=refuse)
+    proxies = Proxies(config.server.trusted_proxies)
+    return Access(store.accounts, anonymous=anonymous, proxies=proxies, refuse=refuse)
 
 
 @contextmanager

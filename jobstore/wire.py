@@ -1,11 +1,13 @@
 """Between aiohttp's requests and responses and our own: nothing is lost on the way."""
 
 import asyncio
+import re
 import socket
 import struct
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Final, TypeVar
 
 from aiohttp import StreamReader, web
@@ -13,12 +15,12 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import HttpVersion11, RawRequestMessage
 from multidict import CIMultiDict
 
-from jobstore import heads
+from jobstore import heads, origins
 from jobstore.account import Identity
 from jobstore.connection import Connection
 from jobstore.errors import (
     BodyBroken,
-    BodyTooLarge,
+    BodyStalled,
     Forbidden,
     JobstoreError,
     OwnerLimit,
@@ -40,14 +42,20 @@ from jobstore.message import (
 
 # aiohttp adds these where they are missing; a relayed response stays as its target made it.
 _ADDED: Final = ("Content-Type", "Server")
+_BEFORE_PATH: Final = re.compile("[/?#]")
 # To close a socket without waiting for what is still to be sent: struct linger of socket(7).
 _AT_ONCE: Final = struct.pack("ii", 1, 0)
 # Up to so many bytes a body is read in one go: less than what aiohttp has buffered anyway.
 _SMALL: Final = 64 * 1024
 _LENGTH: Final = "Jobstore-Content-Length"
+# For how long nothing of the body of a request may arrive that is ours to take, in seconds.
+BODY_SECONDS: Final = 60.0
+_SLOWEST_READER: Final = 64 * 1024  # bytes per second
 _GIVEN: Final = web.ResponseKey("jobstore.given", frozenset)
 _EMPTY: Final = web.ResponseKey("jobstore.empty", bool)
 IDENTITY: Final = web.RequestKey("jobstore.identity", Identity)
+# The origin of a page that may read the answer, though it is another server's.
+PAGE: Final = web.RequestKey("jobstore.page", str)
 
 R = TypeVar("R", bound=web.StreamResponse)
 
@@ -97,6 +105,7 @@ class Incoming(web.Request):
     async def _prepare_hook(self, response: web.StreamResponse) -> None:
         """Do what an application does with its signal `on_response_prepare`."""
         adjust(response)
+        let_read(self, response)
         if self._match_info is not None:
             await super()._prepare_hook(response)
 
@@ -119,8 +128,21 @@ async def _welcome(request: web.BaseRequest) -> None:
         request.writer.output_size = 0
 
 
+async def _next(content: StreamReader, seconds: float) -> bytes:
+    """Read what arrives of a body that is ours to take.
+
+    A slow sender is welcome, one who sends nothing at all is not: it may be waited for on purpose.
+    """
+    with _telling_broken():
+        try:
+            async with asyncio.timeout(seconds):
+                return await content.readany()
+        except TimeoutError:
+            raise BodyStalled(seconds) from None
+
+
 class _Body:
-    """The body of a request, as it arrives."""
+    """The body of a request that is passed through, as it arrives."""
 
     def __init__(self, request: web.BaseRequest) -> None:
         self._request = request
@@ -136,12 +158,30 @@ class _Body:
                 yield chunk
 
 
+class _Taken(_Body):
+    """The body of a job's request, as it arrives."""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        with _telling_broken():
+            await _welcome(self._request)
+        async for piece in pieces(self._request):
+            yield piece
+
+
 def path_of(request: web.BaseRequest) -> str:
     """Return a request's path with query, as it was sent, byte for byte."""
     path = request.raw_path
     if path.startswith("/"):
         return path
     return request.rel_url.raw_path_qs or "/"  # absolute form, RFC 9112 section 3.2.2
+
+
+def authority_of(request: web.BaseRequest) -> str | None:
+    """Return the authority in a request's target, if that is a whole URL."""
+    if request.raw_path.startswith("/"):
+        return None
+    _, separator, rest = request.raw_path.partition("://")
+    return _BEFORE_PATH.split(rest, maxsplit=1)[0] if separator else None
 
 
 def received(request: web.BaseRequest) -> Request:
@@ -166,30 +206,28 @@ async def gathered(request: web.BaseRequest) -> Body:
     if not request.body_exists:
         return b""
     if not 0 < (request.content_length or 0) <= _SMALL:
-        return _Body(request)
+        return _Taken(request)
     with _telling_broken():
         await _welcome(request)
-        return await request.content.read()
+        if request.content.is_eof():  # all of it has arrived, as it mostly has
+            return await request.content.read()
+    return b"".join([piece async for piece in pieces(request)])
 
 
-async def whole(request: web.BaseRequest, limit: int) -> bytes:
-    """Read the body of a request to one of our own APIs.
+async def pieces(request: web.BaseRequest, seconds: float = BODY_SECONDS) -> AsyncIterator[bytes]:
+    """Read a body that is ours to take, as it arrives.
 
     Args:
         request: the request.
-        limit: how many bytes it may have.
+        seconds: for how long nothing of it may arrive.
 
     Raises:
-        BodyTooLarge: it has more.
         BodyBroken: it ended before its announced end.
+        BodyStalled: nothing more of it arrives.
     """
-    body = bytearray()
-    with _telling_broken():
-        async for chunk in request.content.iter_any():
-            body += chunk
-            if len(body) > limit:
-                raise BodyTooLarge(limit)
-    return bytes(body)
+    content = request.content
+    while not content.at_eof():
+        yield await _next(content, seconds)
 
 
 async def relay(request: web.BaseRequest, response: Response) -> web.StreamResponse:
@@ -236,6 +274,21 @@ def _length_of_head(response: Response) -> Headers:
     """
     named = header(response.headers, "content-length")
     return () if named in (None, str(body_size(response.body))) else ((_LENGTH, named),)
+
+
+@asynccontextmanager
+async def prompt(request: web.BaseRequest, size: int) -> AsyncIterator[None]:
+    """Break a connection off whose reader is too slow for what is kept in memory for them.
+
+    Raises:
+        ConnectionError: they were.
+    """
+    try:
+        async with asyncio.timeout(BODY_SECONDS + size / _SLOWEST_READER):
+            yield
+    except TimeoutError as error:
+        _break_off(request.transport)
+        raise ConnectionAbortedError("read too slowly") from error
 
 
 def _answer(response: Response, headers: Headers) -> web.StreamResponse:
@@ -300,6 +353,19 @@ def retry_after(error: JobstoreError) -> dict[str, str]:
     return {"Retry-After": str(error.seconds if isinstance(error, OwnerLimit) else 1)}
 
 
+def shared_refusal(
+    status: int, detail: str, headers: Mapping[str, str] = MappingProxyType({})
+) -> web.Response:
+    """Refuse a request before any dialect has seen it, in words that all of them share.
+
+    The error number is that of ArangoDB's errors.dat for "forbidden".
+    """
+    title = HTTPStatus(status).phrase
+    document = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+    arango = {"error": True, "code": status, "errorNum": 11, "errorMessage": detail}
+    return web.json_response({**document, **arango}, status=status, headers=headers)
+
+
 def refused(_: web.Request, error: JobstoreError) -> web.Response:
     """Answer that whoever sends a request is not let in, where no dialect has words for it.
 
@@ -310,9 +376,7 @@ def refused(_: web.Request, error: JobstoreError) -> web.Response:
     if not isinstance(error, Unauthorized):
         status = 429 if isinstance(error, TooManyLogins) else 503
         return problem(status, detail, (("Retry-After", "1"),))
-    document = {"type": "about:blank", "title": "Unauthorized", "status": 401, "detail": detail}
-    arango = {"error": True, "code": 401, "errorNum": 11, "errorMessage": detail}
-    return web.json_response({**document, **arango}, status=401)
+    return shared_refusal(401, detail)
 
 
 def explicitly_empty(response: R) -> R:
@@ -325,9 +389,16 @@ def explicitly_empty(response: R) -> R:
     return response
 
 
-async def before_head(_: web.Request, response: web.StreamResponse) -> None:
+def let_read(request: web.Request, response: web.StreamResponse) -> None:
+    """Let a trusted page of another origin read an answer of ours."""
+    if "Origin" in request.headers and PAGE in request:
+        origins.let_read(response.headers, request[PAGE])
+
+
+async def before_head(request: web.Request, response: web.StreamResponse) -> None:
     """Adjust a response; an application's signal ``on_response_prepare``."""
     adjust(response)
+    let_read(request, response)
 
 
 def adjust(response: web.StreamResponse) -> None:

@@ -6,6 +6,7 @@ to refuse, so that whatever is wrong, one description says what was expected.
 
 import re
 from contextlib import suppress
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Final, Literal, TypeAlias
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -179,6 +180,25 @@ TimeZone: TypeAlias = Annotated[
     str,
     AfterValidator(_known_zone),
     Field(description="an IANA time zone such as UTC or Europe/Berlin"),
+]
+Origins: TypeAlias = Annotated[
+    tuple[
+        Annotated[str, StringConstraints(pattern=r"^[a-zA-Z][a-zA-Z0-9+.-]*://[^\s/?#@*]+$")], ...
+    ],
+    BeforeValidator(_split),
+    Field(description='a list of origins such as "https://app.example.com"'),
+]
+Hosts: TypeAlias = Annotated[
+    tuple[Annotated[str, StringConstraints(pattern=r"^([^\s/?#@*:\[\]]+|[0-9a-fA-F:.]+)$")], ...],
+    BeforeValidator(_split),
+    Field(
+        description='a list of host names or addresses without a port, such as "jobs.example.com"'
+    ),
+]
+Networks: TypeAlias = Annotated[
+    tuple[IPv4Network | IPv6Network, ...],
+    BeforeValidator(_split),
+    Field(description='a list of addresses or networks such as "127.0.0.1" or "10.0.0.0/8"'),
 ]
 DialectsOrAuto: TypeAlias = Annotated[
     tuple[Literal["kinetica", "datameer"], ...] | None,

@@ -6,7 +6,15 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Annotated, Any, ClassVar, Final, Self, TypeAlias, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from jobstore.errors import SubmissionInvalid
 from jobstore.job import Replay
@@ -17,6 +25,8 @@ from jobstore.written import PositiveDuration, Retries
 _NOT_KEPT: Final = HOP_BY_HOP | {"host", "content-length", "expect", "prefer", "x-arango-async"}
 _LONGEST_TARGET: Final = 8192
 _LONGEST_NAME: Final = 255
+_MOST_MEMBERS: Final = 100
+_MOST_FIELDS: Final = 1000
 _MOST_PROBLEMS: Final = 20  # more of them say nothing new, and take long to write
 
 # The type of an error that says by itself what is wrong, and where.
@@ -25,6 +35,15 @@ TOLD: Final = "told"
 _TARGET: Final = re.compile(r"/[!-\"$-~]*")
 _FIELD_NAME: Final = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"  # RFC 9110 section 5.6.2
 _FIELD_VALUE: Final = r"^[^\x00-\x1f\x7f]*$"
+
+
+def _few(value: object) -> object:
+    """Refuse what would take long to look at, before each part of it is."""
+    if isinstance(value, Mapping):
+        fields = (len(each) if isinstance(each, list) else 1 for each in value.values())
+        if sum(fields) > _MOST_FIELDS:
+            raise ValueError
+    return value
 
 
 def _encodable(value: str) -> str:
@@ -55,6 +74,7 @@ _Target: TypeAlias = Annotated[
 _Value: TypeAlias = Annotated[str, Field(pattern=_FIELD_VALUE), AfterValidator(_encodable)]
 _Headers: TypeAlias = Annotated[
     dict[Annotated[str, Field(pattern=_FIELD_NAME)], _Value | list[_Value]],
+    BeforeValidator(_few),
     Field(description='an object such as {"Accept": "text/csv", "X-Tag": ["a", "b"]}'),
 ]
 _Body: TypeAlias = Annotated[
@@ -157,6 +177,8 @@ def read(model: type[W], written: object, members: str) -> W:
     """
     if not isinstance(written, Mapping):
         raise ValueError(f"expected an object with {members}")  # noqa: TRY004 - input, not code
+    if len(written) > _MOST_MEMBERS:
+        raise ValueError(f"expected an object of at most {_MOST_MEMBERS} members, with {members}")
     try:
         return model.model_validate(written)
     except ValidationError as invalid:

@@ -7,11 +7,14 @@ import sqlite3
 from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, closing
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
-from aiohttp import ClientSession, web
+from aiohttp import ClientSession, TCPConnector, web
+from aiohttp.test_utils import make_mocked_request
 from aiohttp.typedefs import Handler
 
 from jobstore.access import (
@@ -20,6 +23,8 @@ from jobstore.access import (
     FREE_BY_ADDRESS,
     LONGEST_DELAY,
     REMEMBERED_SECONDS,
+    WAITING,
+    WAITING_BY_SOURCE,
     Access,
     Failures,
 )
@@ -28,6 +33,7 @@ from jobstore.errors import NotOpen, StoreError
 from jobstore.job import Dialect, Submission
 from jobstore.message import Request
 from jobstore.passwords import hashed
+from jobstore.proxies import Proxies
 from jobstore.server import Server
 from jobstore.store import owned_store
 from tests.accounts import PASSWORD, People, basic
@@ -413,7 +419,9 @@ async def test_a_client_that_leaves_takes_the_verification_from_nobody(
         access = Access(store.accounts, anonymous=True)
         stack.push_async_callback(access.close)
         url = await services.application(web.Application(middlewares=[note, access.middleware]))
-        asking = f"GET / HTTP/1.1\r\nHost: a\r\nAuthorization: {basic('alice')}\r\n\r\n".encode()
+        asking = (
+            f"GET / HTTP/1.1\r\nHost: localhost\r\nAuthorization: {basic('alice')}\r\n\r\n".encode()
+        )
         leaving, staying = [await stack.enter_async_context(connected(url)) for _ in range(2)]
         for client in (leaving, staying):
             await client.send(asking)
@@ -456,7 +464,7 @@ async def test_a_server_stops_while_logins_are_held_up(
         async with connected(server.url) as guessing:
             for _ in range(3):
                 await guessing.send(
-                    b"GET / HTTP/1.1\r\nHost: a\r\nAuthorization: "
+                    b"GET / HTTP/1.1\r\nHost: localhost\r\nAuthorization: "
                     + basic("alice", "wrong horse").encode()
                     + b"\r\n\r\n"
                 )
@@ -483,6 +491,72 @@ async def test_failed_logins_are_logged_without_what_was_given(
     assert not any(
         secret in caplog.text for secret in ("wrong horse", "jobstore_abc", basic("alice")[6:])
     )
+
+
+async def test_a_flood_from_few_addresses_leaves_room_for_others(meet: Meet) -> None:
+    people = await meet(target=ORDINARY)
+    await people.add("alice")
+    async with AsyncExitStack() as stack:
+        for number in range(240):
+            connector = TCPConnector(local_addr=(f"127.0.0.{2 + number % 12}", 0))
+            flood = await stack.enter_async_context(ClientSession(connector=connector))
+            headers = {"Authorization": basic(f"user{number}", "a guess")}
+            asking = asyncio.create_task(flood.get(f"{people.server.url}/_jobs", headers=headers))
+            stack.callback(asking.cancel)
+        for _ in range(30):  # all of the flood is in front of what comes now
+            await asyncio.sleep(0)
+        alice = await people.client(basic("alice"))
+        assert (await alice("GET", "/_jobs")).status == 200
+
+
+def asked_from(address: str, name: str) -> web.Request:
+    """Make a request that came through a proxy of this machine."""
+    transport = Mock(get_extra_info=lambda key, _=None: {"peername": ("127.0.0.1", 1)}.get(key))
+    headers = {"Authorization": basic(name, "a guess"), "X-Forwarded-For": address}
+    return make_mocked_request("GET", "/", headers, transport=transport)
+
+
+async def test_where_too_many_wait_in_all_the_source_that_has_the_most_loses_one(
+    store_path: Path,
+) -> None:
+    async def reached(_: web.Request) -> web.StreamResponse:
+        return web.Response()
+
+    async with opened(store_path) as store, AsyncExitStack() as stack:
+        await store.accounts.add("alice", Role.USER, hashed(PASSWORD))
+        proxies = Proxies([ip_network("127.0.0.1")])
+        access = Access(store.accounts, anonymous=True, proxies=proxies)
+        stack.push_async_callback(access.close)
+
+        async def login(source: int, name: str) -> int:
+            request = asked_from(f"10.0.{source}.1", name)
+            return (await access.middleware(request, reached)).status
+
+        sources, each = WAITING // WAITING_BY_SOURCE, WAITING_BY_SOURCE
+        flood = [
+            asyncio.create_task(login(source, f"user{source}.{n}"))
+            for source in range(sources)
+            for n in range(each)
+        ]
+        await asyncio.sleep(0)
+        assert await login(7, "beyond") == 429
+        late = asyncio.create_task(login(sources, "late"))
+        done, _ = await asyncio.wait([*flood, late], return_when=asyncio.FIRST_COMPLETED)
+        assert (429 in {task.result() for task in done}, late in done) == (True, False)
+        for task in (*flood, late):
+            task.cancel()
+        await asyncio.gather(*flood, late, return_exceptions=True)
+
+
+async def test_the_clients_address_counts_behind_a_trusted_proxy(
+    meet: Meet, caplog: pytest.LogCaptureFixture
+) -> None:
+    people = await meet(server={"port": 0, "trusted_proxies": ["127.0.0.1"]}, target=ORDINARY)
+    await people.add("alice")
+    stranger = await people.client(basic("eve", "a guess"))
+    headers = {"X-Forwarded-For": "6.6.6.6, 198.51.100.7"}
+    assert is_unauthorized(await stranger("GET", "/echo", headers=headers))
+    assert logins(caplog) == ["login as 'eve' from 198.51.100.7 failed"]
 
 
 class Time:

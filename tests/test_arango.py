@@ -205,14 +205,22 @@ async def test_a_post_may_have_no_body(ordinary: Client) -> None:
 
 @pytest.mark.parametrize("framing", ["Content-Length: 10", "Transfer-Encoding: chunked"])
 async def test_a_body_that_breaks_off_leaves_no_job(demo: Client, framing: str) -> None:
-    lines = ["POST /echo HTTP/1.1", "Host: x", "x-arango-async: store", framing, "", "4", "half"]
+    lines = [
+        "POST /echo HTTP/1.1",
+        "Host: localhost",
+        "x-arango-async: store",
+        framing,
+        "",
+        "4",
+        "half",
+    ]
     assert "202" not in await conversation(demo.url, *lines, breaks_off=True)
     assert await listed(demo, "pending") + await listed(demo, "done") == []
 
 
 async def test_a_chunked_body_that_makes_no_sense_is_a_bad_request(demo: Client) -> None:
     said = await conversation(
-        demo.url, "POST /echo HTTP/1.1", "Host: x", "x-arango-async: store",
+        demo.url, "POST /echo HTTP/1.1", "Host: localhost", "x-arango-async: store",
         "Transfer-Encoding: chunked", "", "5", "whole", "what?", "",
     )  # fmt: skip
     assert said.partition("\r\n")[0].endswith(" 400 Bad Request")
@@ -807,12 +815,12 @@ async def test_requests_need_no_length_and_share_a_connection(demo: Client) -> N
     job_id = await demo.done("/_admin/time")
     said = await conversation(
         demo.url,
-        f"PUT /_api/job/{job_id} HTTP/1.1", "Host: x", "",
-        "PUT /_api/job/1234 HTTP/1.1", "Host: x", "Content-Type: application/json", "",
-        "PUT /_api/job HTTP/1.1", "Host: x", "Content-Length: 0", "",
-        "POST /_api/job HTTP/1.1", "Host: x", "",
-        "POST /nowhere HTTP/1.1", "Host: x", "x-arango-async: store", "",
-        "DELETE /_api/job/all HTTP/1.1", "Host: x", "Connection: close", "", "",
+        f"PUT /_api/job/{job_id} HTTP/1.1", "Host: localhost", "",
+        "PUT /_api/job/1234 HTTP/1.1", "Host: localhost", "Content-Type: application/json", "",
+        "PUT /_api/job HTTP/1.1", "Host: localhost", "Content-Length: 0", "",
+        "POST /_api/job HTTP/1.1", "Host: localhost", "",
+        "POST /nowhere HTTP/1.1", "Host: localhost", "x-arango-async: store", "",
+        "DELETE /_api/job/all HTTP/1.1", "Host: localhost", "Connection: close", "", "",
     )  # fmt: skip
     assert re.findall(r"HTTP/1\.1 [^\r]*", said) == [
         "HTTP/1.1 200 OK",
@@ -827,7 +835,12 @@ async def test_requests_need_no_length_and_share_a_connection(demo: Client) -> N
 async def test_a_pending_job_is_204_with_a_length_of_zero(gated: Client) -> None:
     job_id = await gated.submit("/wait/it")
     said = await conversation(
-        gated.url, f"PUT /_api/job/{job_id} HTTP/1.1", "Host: x", "Connection: close", "", ""
+        gated.url,
+        f"PUT /_api/job/{job_id} HTTP/1.1",
+        "Host: localhost",
+        "Connection: close",
+        "",
+        "",
     )
     head, _, body = said.partition("\r\n\r\n")
     assert head.startswith("HTTP/1.1 204 No Content\r\n")

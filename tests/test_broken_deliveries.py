@@ -26,7 +26,9 @@ GREETING = b'{"name": "world", "query": {}}'
 
 
 def fetching(job_id: int) -> bytes:
-    return f"PUT /_api/job/{job_id} HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n".encode()
+    return (
+        f"PUT /_api/job/{job_id} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n".encode()
+    )
 
 
 async def held_again(client: Client, path: Path, job_id: int, breaks: int = 1) -> None:

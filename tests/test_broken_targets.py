@@ -16,7 +16,7 @@ from tests.peers import Answering, Services, Talk, connected, reset
 from tests.stores import check_sound, held_up, rows, states, timeline
 
 MEBIBYTE = 1 << 20
-CLOSE = b"Host: a\r\nConnection: close\r\n\r\n"
+CLOSE = b"Host: localhost\r\nConnection: close\r\n\r\n"
 HALF = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf"
 HALF_OF_A_LARGE_ONE = b"HTTP/1.1 200 OK\r\nContent-Length: 9000000\r\n\r\n" + bytes(2 * MEBIBYTE)
 HALF_IN_CHUNKS = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\na\r\n0123456789\r\na\r\n0"

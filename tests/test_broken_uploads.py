@@ -16,7 +16,7 @@ from tests.stores import check_sound, held_up, rows, states
 KIBIBYTE = 1 << 10
 MEBIBYTE = 1 << 20
 LIMIT = {"body_limit": "2MiB"}
-ASYNC = b"POST /echo HTTP/1.1\r\nHost: a\r\nx-arango-async: store\r\n"
+ASYNC = b"POST /echo HTTP/1.1\r\nHost: localhost\r\nx-arango-async: store\r\n"
 CHUNKED = ASYNC + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
@@ -172,7 +172,9 @@ async def test_a_client_that_leaves_before_its_202_may_leave_a_job_that_runs_as_
         await client.let(name)
     with held_up(store_path):
         async with connected(client.url) as leaving:
-            await leaving.send(b"GET /wait/a HTTP/1.1\r\nHost: a\r\nx-arango-async: store\r\n\r\n")
+            await leaving.send(
+                b"GET /wait/a HTTP/1.1\r\nHost: localhost\r\nx-arango-async: store\r\n\r\n"
+            )
             await client("GET", "/_api/job/pending")
             await leaving.leave()
     assert (await client.fetched(await client.submit("/wait/b"))).body == b"b is done"
@@ -193,7 +195,7 @@ async def test_a_client_that_leaves_before_its_202_takes_no_slot_with_it(
         with held_up(store_path):
             async with connected(client.url) as leaving:
                 await leaving.send(
-                    b"POST /wait/gone HTTP/1.1\r\nHost: a\r\nx-arango-async: true\r\n"
+                    b"POST /wait/gone HTTP/1.1\r\nHost: localhost\r\nx-arango-async: true\r\n"
                     b"Content-Length: 300000\r\n\r\n" + bytes(300_000)
                 )
                 await client("GET", "/_api/job/pending")

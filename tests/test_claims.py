@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import ClientSession, web
@@ -66,10 +67,10 @@ async def upstream(
 
 
 @asynccontextmanager
-async def embedded(store_path: Path, **sections: object) -> AsyncIterator[str]:
+async def embedded(store_path: Path, **sections: Any) -> AsyncIterator[str]:
     """Run the service with jobs of its own; give its URL."""
     app = service()
-    jobstore.setup(app, store_path, **sections)
+    jobstore.setup(app, store_path, open=True, **sections)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()

@@ -210,8 +210,8 @@ async def test_a_body_of_more_than_a_mebibyte_is_refused(client: Client) -> None
     encoded = base64.b64encode(bytes(2**20 + 1)).decode()
     for body in ({"body": "x" * (2**20 + 1)}, {"body_base64": encoded}):
         answer = await client("POST", DEFINITIONS, data=streamed({**DRAFT, **body}))
-        assert answer.status == 400
-        assert problem(answer) == "body: expected at most 1048576 bytes"
+        assert answer.status == 413
+        assert problem(answer) == "the request's body is larger than 1048576 bytes"
 
 
 async def test_an_unknown_member_is_told_the_nearest_known_one(client: Client) -> None:
@@ -229,7 +229,7 @@ async def test_every_problem_is_told_at_once(client: Client) -> None:
 
 
 async def test_very_many_problems_are_not_all_told(client: Client) -> None:
-    members = {f"{number}": 0 for number in range(20_000)} | {"x" * 10**6: 0}
+    members = {f"{number}": 0 for number in range(4_000)} | {"x" * 10**5: 0}
     answer = await client("POST", DEFINITIONS, data=streamed({**members, **DRAFT}))
     assert (answer.status, len(problem(answer).splitlines()) <= 20) == (400, True)
 
@@ -241,7 +241,7 @@ async def test_a_body_cannot_be_said_twice(client: Client) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"{", b"\xff\xfe\xfd", b'{"name": }', b"[" * 100_000, b'{"timeout": ' + b"9" * 5000],
+    [b"", b"{", b"\xff\xfe\xfd", b'{"name": }', b"[" * 9_000, b'{"timeout": ' + b"9" * 5000],
 )
 async def test_what_is_not_json_is_refused(client: Client, body: bytes) -> None:
     for method, path in [("POST", ""), ("PATCH", f"/{(await defined(client))['id']}")]:
@@ -263,14 +263,15 @@ async def test_json_is_read_whatever_its_content_type_says(client: Client) -> No
 
 
 async def test_what_is_too_large_to_be_a_definition_is_refused(client: Client) -> None:
-    answer = await client("POST", DEFINITIONS, data=io.BytesIO(b" " * (8 * 2**20 + 1)))
+    answer = await client("POST", DEFINITIONS, data=io.BytesIO(b" " * (2**20 + 1)))
     assert (answer.status, "larger than" in problem(answer)) == (413, True)
 
 
-async def test_the_largest_body_fits_in_however_it_is_escaped(client: Client) -> None:
-    said = streamed({**DRAFT, "body": "\x01" * 2**20})
-    assert len(said.getvalue()) > 6 * 2**20
-    assert (await client("POST", DEFINITIONS, data=said)).status == 201
+async def test_a_definition_is_a_mebibyte_of_json_at_most(client: Client) -> None:
+    said = json.dumps({**DRAFT, "body": "\x01" * 170_000}).encode()
+    for blanks, status in [(2**20 - len(said), 201), (2**20 - len(said) + 1, 413)]:
+        answer = await client("POST", DEFINITIONS, data=io.BytesIO(said + b" " * blanks))
+        assert answer.status == status
 
 
 # --- change -------------------------------------------------------------------------------------

@@ -7,7 +7,9 @@ from tests.client import Client
 from tests.conftest import Serve
 from tests.peers import Connection, connected
 
-HEAD = b"POST %b HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: %d\r\n%b\r\n"
+HEAD = (
+    b"POST %b HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: %d\r\n%b\r\n"
+)
 GO_ON = ["HTTP/1.1 100 Continue"]
 STORE = b"x-arango-async: store\r\n"
 JSON = b"Content-Type: application/json\r\n"

@@ -5,16 +5,20 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from aiohttp import ClientSession, web
+from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.typedefs import Handler
 
 import jobstore
 from jobstore.embedding import Jobs
 from jobstore.errors import ConfigError, JobNotFound, StoreInUse
+from jobstore.identifying import Identify
 from jobstore.job import Trigger
 from jobstore.lifecycle import State
+from jobstore.passwords import hashed
 from tests.client import Client
 from tests.stores import rows, timeline
 
@@ -54,15 +58,16 @@ class Embedded:
 
 
 @asynccontextmanager
-async def embedded(store: Path, **sections: object) -> AsyncIterator[Embedded]:
+async def embedded(store: Path, **options: Any) -> AsyncIterator[Embedded]:
     """Run an application with jobs of its own, on any free port."""
-    app = web.Application()
+    app = web.Application(middlewares=options.pop("middlewares", ()))
     app[SEEN] = []
     app[GATE] = asyncio.Event()
     app.router.add_get("/greet/{name}", greet)
     app.router.add_route("*", "/wait", wait)
     app.router.add_post("/echo", echo)
-    jobs = jobstore.setup(app, store, **sections)
+    options.setdefault("open", "identify" not in options)
+    jobs = jobstore.setup(app, store, **options)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -200,7 +205,7 @@ async def test_jobs_run_only_when_the_application_has_started_up(store_path: Pat
         return web.Response(text="hello")
 
     app.router.add_get("/{tail:.*}", greeting)
-    jobs = jobstore.setup(app, store_path)
+    jobs = jobstore.setup(app, store_path, open=True)
     app.cleanup_ctx.append(database)
     runner = web.AppRunner(app)
     await runner.setup()
@@ -227,3 +232,204 @@ async def test_nothing_can_be_submitted_before_the_application_runs(store_path: 
     jobs = jobstore.setup(web.Application(), store_path)
     with pytest.raises(RuntimeError, match="has not started up"):
         await jobs.submit("GET", "/")
+
+
+# --- who asks -----------------------------------------------------------------------------------
+
+NAMES: Final = {"secret-of-alice": "alice", "secret-of-bob": "bob", "secret-of-root": "root"}
+
+
+@web.middleware
+async def login(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Let those in who have a session; what comes from a job was let in when it was submitted."""
+    if request.cookies.get("session") not in NAMES and jobstore.current(request).id is None:
+        raise web.HTTPFound("/login")
+    return await handler(request)
+
+
+def identify(request: web.Request) -> jobstore.Identity | None:
+    """Tell whose session it is; nobody has a job without one."""
+    name = NAMES.get(request.cookies.get("session", ""))
+    role = jobstore.Role.ADMIN if name == "root" else jobstore.Role.USER
+    return None if name is None else jobstore.Identity(name=name, role=role)
+
+
+async def identify_later(request: web.Request) -> jobstore.Identity | None:
+    """Tell the same as somebody who has to ask a database."""
+    await asyncio.sleep(0)
+    return identify(request)
+
+
+def session(name: str) -> dict[str, Any]:
+    """Give what a request needs to come from somebody."""
+    return {"headers": {"Cookie": f"session=secret-of-{name}"}}
+
+
+OWN_CALLS: Final = [
+    ("GET", "/_jobs"),
+    ("GET", "/_jobs/1/response"),
+    ("PUT", "/_api/job/1"),
+    ("POST", "/get/job"),
+    ("GET", "/rest/jobs/list-running"),
+]
+
+
+async def test_the_applications_own_login_stands_before_all_calls_and_submissions(
+    store_path: Path,
+) -> None:
+    async with embedded(store_path, middlewares=[login], open=True) as it:
+        headers = {"x-arango-async": "store"}
+        answer = await it.client("GET", "/greet/you", headers=headers)
+        assert (answer.status, answer.headers["Location"]) == (302, "/login")
+        for method, path in OWN_CALLS:
+            answer = await it.client(method, path)
+            assert (answer.status, answer.headers["Location"]) == (302, "/login"), path
+    assert rows(store_path, "SELECT count(*) FROM job") == [(0,)]
+
+
+async def test_a_login_that_is_added_after_the_jobs_stands_before_them_too(
+    store_path: Path,
+) -> None:
+    app = web.Application()
+    jobstore.setup(app, store_path, open=True)
+    app.middlewares.append(login)
+    async with TestClient(TestServer(app)) as client:
+        for method, path in OWN_CALLS:
+            answer = await client.request(method, path, allow_redirects=False)
+            assert answer.status == 302, path
+
+
+@pytest.mark.parametrize("who", [identify, identify_later])
+async def test_the_application_tells_who_asks(store_path: Path, who: Identify) -> None:
+    async with embedded(store_path, identify=who) as it:
+        submitting = {**session("alice")["headers"], "x-arango-async": "store"}
+        made = await it.client("GET", "/greet/you", headers=submitting)
+        job_id = int(made.headers["x-arango-async-id"])
+        await it.jobs.ended(job_id)
+        assert (await it.client("GET", f"/_jobs/{job_id}", **session("bob"))).status == 404
+        assert (await it.client("PUT", f"/_api/job/{job_id}", **session("bob"))).status == 404
+        assert (await it.client("GET", f"/_jobs/{job_id}", **session("root"))).status == 200
+        answer = await it.client("PUT", f"/_api/job/{job_id}", **session("alice"))
+        assert (answer.status, answer.body) == (200, b"hello you")
+
+
+async def test_who_is_nobody_to_the_application_is_nobody_to_jobstore(store_path: Path) -> None:
+    async with embedded(store_path, identify=identify) as it:
+        for method, path in OWN_CALLS:
+            assert (await it.client(method, path)).status == 401, path
+        headers = {"Prefer": "respond-async"}
+        assert (await it.client("GET", "/greet/you", headers=headers)).status == 401
+        assert (await it.client("GET", "/greet/you")).body == b"hello you"  # no job: no question
+
+
+async def test_an_answer_that_names_nobody_opens_nothing(store_path: Path) -> None:
+    async with embedded(store_path, identify=lambda _: jobstore.Identity(name="")) as it:
+        assert (await it.client("GET", "/_jobs")).status == 500
+    async with embedded(store_path, identify=lambda _: "alice") as it:
+        assert (await it.client("GET", "/_jobs")).status == 500
+
+
+async def test_a_job_passes_the_applications_login_and_its_handler_sees_whose_it_is(
+    store_path: Path,
+) -> None:
+    owners = list[str | None]()
+
+    @web.middleware
+    async def strict(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.cookies.get("session") not in NAMES:
+            raise web.HTTPForbidden
+        if jobstore.current(request).id is not None:
+            owners.append(jobstore.current(request).owner)
+        return await handler(request)
+
+    async with embedded(store_path, middlewares=[strict], identify=identify) as it:
+        for headers in ({"Prefer": "respond-async"}, {"x-arango-async": "store"}):
+            sent = {**session("alice")["headers"], **headers}
+            assert (await it.client("GET", "/greet/you", headers=sent)).status == 202
+        for job_id in (1, 2):
+            assert (await it.jobs.ended(job_id)).status == 200
+    assert owners == ["alice", "alice"]
+
+
+async def test_the_applications_own_credentials_travel_with_a_job(store_path: Path) -> None:
+    async def authorization(request: web.Request) -> web.Response:
+        return web.Response(text=request.headers.get("Authorization", "none"))
+
+    app = web.Application()
+    app.router.add_get("/authorization", authorization)
+    jobstore.setup(app, store_path, identify=lambda _: jobstore.Identity(name="alice"))
+    async with TestClient(TestServer(app)) as client:
+        headers = {"Authorization": "Bearer mine", "Prefer": "respond-async, wait=60"}
+        answer = await client.get("/authorization", headers=headers)
+        assert await answer.text() == "Bearer mine"
+
+
+async def test_a_job_that_asks_jobstore_sees_what_its_owner_may_see(store_path: Path) -> None:
+    async with embedded(store_path, identify=identify) as it:
+        for name in ("alice", "bob"):
+            sent = {**session(name)["headers"], "x-arango-async": "store"}
+            await it.client("GET", "/greet/you", headers=sent)
+        for job_id in (1, 2):
+            await it.jobs.ended(job_id)
+        sent = {**session("bob")["headers"], "x-arango-async": "store"}
+        await it.client("GET", "/_api/job/done", headers=sent)
+        await it.jobs.ended(3)
+        answer = await it.client("PUT", "/_api/job/3", **session("bob"))
+        assert answer.body == b'["2"]'
+
+
+async def test_without_anybody_who_tells_who_asks_an_application_does_not_start(
+    store_path: Path,
+) -> None:
+    with pytest.raises(ConfigError, match=r"identify=.*open=True"):
+        async with embedded(store_path, open=False):
+            pass
+    async with embedded(store_path) as it:
+        await it.jobs.store.accounts.add("alice", jobstore.Role.USER, hashed("a secret"))
+    async with embedded(store_path, open=False) as it:
+        assert (await it.client("GET", "/_jobs")).status == 401
+
+
+async def test_the_last_account_that_goes_leaves_the_application_closed(store_path: Path) -> None:
+    async with embedded(store_path) as it:
+        await it.jobs.store.accounts.add("alice", jobstore.Role.USER, hashed("a secret"))
+    async with embedded(store_path, open=False) as it:
+        await it.jobs.store.accounts.remove("alice")
+        assert (await it.client("GET", "/_jobs")).status == 401
+
+
+@pytest.mark.parametrize("early", [True, False])
+async def test_a_sub_application_is_refused(store_path: Path, *, early: bool) -> None:
+    app, child = web.Application(), web.Application()
+    if early:
+        jobstore.setup(child, store_path, open=True)
+    app.add_subapp("/sub", child)
+    if early:
+        with pytest.raises(ConfigError, match="expected the main application"):
+            await web.AppRunner(app).setup()
+    else:
+        with pytest.raises(ConfigError, match="expected the main application"):
+            jobstore.setup(child, store_path, open=True)
+
+
+async def test_what_is_below_a_sub_application_can_be_asked_for_as_a_job(store_path: Path) -> None:
+    app, child = web.Application(), web.Application()
+    child[SEEN] = []
+    child.router.add_get("/greet/{name}", greet)
+    app.add_subapp("/sub", child)
+    jobstore.setup(app, store_path, open=True)
+    async with TestClient(TestServer(app)) as client:
+        headers = {"Prefer": "respond-async, wait=60"}
+        answer = await client.get("/sub/greet/you", headers=headers)
+        assert await answer.text() == "hello you"
+
+
+async def test_a_strangers_page_drives_no_application(store_path: Path) -> None:
+    async with embedded(store_path, identify=identify, server={"origins": ["https://a.b"]}) as it:
+        foreign = {**session("alice")["headers"], "Origin": "http://evil.example"}
+        assert (await it.client("GET", "/_jobs", headers=foreign)).status == 403
+        assert (await it.client("GET", "/greet/you", headers=foreign)).status == 200
+        trusted = {**foreign, "Origin": "https://a.b"}
+        answer = await it.client("GET", "/_jobs", headers=trusted)
+        allowed = answer.headers.getall("Access-Control-Allow-Origin")
+        assert (answer.status, allowed) == (200, ["https://a.b"])

@@ -288,7 +288,7 @@ async def never_reading(port: int, job_id: int) -> socket.socket:
     reader = socket.socket()
     reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     await asyncio.to_thread(reader.connect, ("127.0.0.1", port))
-    reader.sendall(f"GET /_jobs/{job_id}/events HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    reader.sendall(f"GET /_jobs/{job_id}/events HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     await asyncio.to_thread(reader.recv, 16)
     return reader
 

@@ -73,9 +73,8 @@ async def fetchable(ordinary: Kinetica) -> tuple[Kinetica, int]:
 
 def asking(job_id: int) -> bytes:
     body = json.dumps({"job_id": job_id})
-    return (
-        f"POST /get/job HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
-    )
+    head = f"POST /get/job HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+    return f"{head}{body}".encode()
 
 
 # --- submit -------------------------------------------------------------------------------------

@@ -98,8 +98,8 @@ async def test_an_answer_that_trickles_reaches_the_client_before_it_has_ended(
 @pytest.mark.parametrize(
     "request_",
     [
-        b"GET /wait/a HTTP/1.1\r\nHost: a\r\n\r\n",
-        b"PUT /wait/a HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf",
+        b"GET /wait/a HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"PUT /wait/a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nhalf",
     ],
     ids=["in the middle of the work", "in the middle of the upload"],
 )
@@ -259,7 +259,7 @@ async def test_a_client_of_http_1_0_gets_no_chunks(serve: Serve, services: Servi
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"
     )
     url = await behind(serve, services, service)
-    head, body = await ask(url, b"GET / HTTP/1.0\r\nHost: a\r\n\r\n")
+    head, body = await ask(url, b"GET / HTTP/1.0\r\nHost: localhost\r\n\r\n")
     assert not [line for line in head if line.startswith("Transfer-Encoding")]
     assert body == b"ok"
 
@@ -280,7 +280,7 @@ async def test_an_answer_without_a_body_is_as_the_target_gave_it_and_the_connect
     url = await behind(serve, services, Answering(f"{answer}\r\n\r\n".encode()))
     async with connected(url) as client:
         for _ in range(2):
-            await client.send(f"{method} / HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+            await client.send(f"{method} / HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
             assert without_date(await client.head()) == answer.split("\r\n")
 
 

@@ -29,7 +29,10 @@ from jobstore.written import (
     FileName,
     HeaderNames,
     HeadSize,
+    Hosts,
     InlineSize,
+    Networks,
+    Origins,
     Port,
     PositiveDuration,
     PositiveDurationOrNever,
@@ -57,6 +60,10 @@ class ServerSection(Section):
     port: Port = 8529
     open: bool = Field(default=False, description="true or false")
     dialects: DialectsOrAuto = None
+    keep_alive: PositiveDuration = 75.0
+    origins: Origins = ()
+    hosts: Hosts = ()
+    trusted_proxies: Networks = ()
 
 
 class StoreSection(Section):

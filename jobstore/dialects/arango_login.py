@@ -16,7 +16,7 @@ from typing import Final
 
 from aiohttp import web
 
-from jobstore import json_text, wire
+from jobstore import json_text, room, wire
 from jobstore.clock import SECOND, Clock, now
 from jobstore.errors import BodyBroken, BodyTooLarge, JobstoreError, Unauthorized
 from jobstore.store.accounts import Accounts
@@ -57,7 +57,8 @@ class ArangoLogin:
         """Answer with a token for the name in the body."""
         try:
             accounts = self._accounts.roll().accounts
-            name = _name(await wire.whole(request, _LARGEST))
+            async with room.whole(request, _LARGEST) as body:
+                name = _name(body)
         except JobstoreError as error:
             return _failed(request, error)
         if accounts:

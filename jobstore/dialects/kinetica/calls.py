@@ -4,15 +4,16 @@ import asyncio
 import json
 import logging
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, TypeAlias
+from typing import Final, ParamSpec, TypeAlias, TypeVar
 from uuid import uuid4
 
 from aiohttp import web
 
-from jobstore import __version__, clock, wire
+from jobstore import __version__, clock, room, wire
 from jobstore.account import Identity
 from jobstore.dialects.kinetica import encodings, records, results
 from jobstore.dialects.kinetica.encodings import LARGEST, Encoding
@@ -55,14 +56,20 @@ OWN_PATHS: Final = re.compile(
 # the time of the build. The Java client parses all five, and refuses fewer.
 _CORE_VERSION: Final = "7.2.3.0.20240927185110"
 # All but what creates a job, which brings the job's own body with it, is small: in bytes.
-_LARGEST_QUESTION: Final = 2**20
+_LARGEST_QUESTION: Final = 64 * 2**10
+_LARGEST_ALTERATION: Final = 256 * 2**10
 _MOST_ALTERED: Final = 10_000
 _MOST_SHOWN: Final = 10_000
 # Of how many of them the query is shown, and in how many bytes of a request it is looked for.
 _MOST_QUERIES: Final = 1000
 _LONGEST_QUERY: Final = 16 * 1024
-# From how many bytes on a request is taken apart in a thread, while others are answered.
-_LONG_WORK: Final = 2**20
+# From how many bytes on a record is taken apart or put together in a thread, while others are
+# answered.
+_LONG_WORK: Final = 16 * 2**10
+# How many times the room of what came in, or was kept, is needed at most to make another thing of
+# it: a text has four bytes for each character if one of them is none of the first 65,536.
+_PLAIN: Final = 2
+_WIDE: Final = 5
 
 _ENDPOINT: Final = re.compile(r"""/[!"$-~]{0,8191}""")  # a fragment would never be sent
 
@@ -87,6 +94,8 @@ _MESSAGES: Final[Mapping[type[JobstoreError], str]] = {
     TooDeep: "{}",
 }
 
+P = ParamSpec("P")
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 _Run: TypeAlias = Callable[[Exchange], Awaitable[web.StreamResponse]]
@@ -101,12 +110,14 @@ class _Call:
         asks: what the record of a request looks like.
         answers: what the record of an answer looks like.
         limit: how large a request may be, in bytes.
+        changes: whether a reader may not make it.
     """
 
     run: _Run
     asks: Form
     answers: Form
     limit: int = _LARGEST_QUESTION
+    changes: bool = False
 
 
 class KineticaJobs:
@@ -124,9 +135,17 @@ class KineticaJobs:
     def add_routes(self, app: web.Application) -> None:
         """Let an application answer them."""
         calls = {
-            "/create/job": _Call(self._create, records.CREATE_JOB, records.JOB_CREATED, LARGEST),
+            "/create/job": _Call(
+                self._create, records.CREATE_JOB, records.JOB_CREATED, LARGEST, changes=True
+            ),
             "/get/job": _Call(self._get, records.GET_JOB, records.JOB),
-            "/admin/alter/jobs": _Call(self._alter, records.ALTER_JOBS, records.JOBS_ALTERED),
+            "/admin/alter/jobs": _Call(
+                self._alter,
+                records.ALTER_JOBS,
+                records.JOBS_ALTERED,
+                _LARGEST_ALTERATION,
+                changes=True,
+            ),
             "/admin/show/jobs": _Call(self._show, records.SHOW_JOBS, records.JOBS),
             "/show/system/status": _Call(_status, records.SHOW_STATUS, records.STATUS),
             "/show/system/properties": _Call(
@@ -192,7 +211,14 @@ class KineticaJobs:
         _check_size(job, response)
         if job.once and job.result is Result.HELD and identity.changes:
             return await self._take(exchange, job.id, headers)
-        return exchange.answer(results.described(job, headers, response, await _content(response)))
+        with _room(exchange.request, response) as size:
+            record = await _described(job, headers, response)
+            answer = await _off_loop(size, exchange.answer, record)
+            if size > _LONG_WORK:  # while there is room for it
+                async with wire.prompt(exchange.request, size):
+                    await answer.prepare(exchange.request)
+                    await answer.write_eof()
+            return answer
 
     async def _take(self, exchange: Exchange, job_id: int, asked: Headers) -> web.StreamResponse:
         """Answer with a job that nobody can ask for again, once the answer has arrived."""
@@ -200,8 +226,11 @@ class KineticaJobs:
         async with self._store.results.take(job_id, scope) as delivery:
             assert delivery is not None  # it has ended
             job, response = delivery.job, delivery.response
-            record = results.described(job, asked, response, await _content(response))
-            return await wire.deliver(exchange.request, exchange.kept(record), ())
+            with _room(exchange.request, response) as size:
+                record = await _described(job, asked, response)
+                kept = await _off_loop(size, exchange.kept, record)
+                async with wire.prompt(exchange.request, size):
+                    return await wire.deliver(exchange.request, kept, ())
 
     async def _show(self, exchange: Exchange) -> web.Response:
         shown = AWAITED if exchange.flag("show_async_jobs") else (Result.NONE,)
@@ -301,12 +330,28 @@ def _encoding(request: web.Request) -> Encoding:
 
 
 async def _run(call: _Call, request: web.Request, encoding: Encoding) -> web.StreamResponse:
-    body = await wire.whole(request, call.limit)
-    if len(body) < _LONG_WORK:
-        asked = encodings.decode(encoding, call.asks, body)
-    else:
-        asked = await asyncio.to_thread(encodings.decode, encoding, call.asks, body)
-    return await call.run(Exchange(request, encoding, asked, call.answers))
+    if call.changes:
+        wire.changing(request)
+    async with room.whole(request, call.limit) as body:
+        wide = encoding is Encoding.JSON and not (body.isascii() and b"\\u" not in body)
+        with room.taken(request, len(body) * (_WIDE if wide else _PLAIN)):
+            decode = partial(encodings.decode, encoding, call.asks, body, call.limit)
+            asked = await _off_loop(len(body), decode)
+            return await call.run(Exchange(request, encoding, asked, call.answers))
+
+
+async def _off_loop(size: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Do what takes long in a thread.
+
+    Args:
+        size: of what it works on, in bytes.
+        work: what to do.
+        args: what it is given.
+        kwargs: what it is given by name.
+    """
+    if size <= _LONG_WORK:
+        return work(*args, **kwargs)
+    return await asyncio.to_thread(work, *args, **kwargs)
 
 
 async def _payload(asked: Record) -> tuple[Encoding, bytes]:
@@ -346,6 +391,23 @@ def _check_size(job: Job, response: Response | None) -> None:
             f"the result of job {job.id} has {size} bytes, and at most {LARGEST} can be answered "
             f"here: fetch it with PUT /_api/job/{job.id}"
         )
+
+
+@contextmanager
+def _room(request: web.Request, response: Response | None) -> Iterator[int]:
+    """Keep room for an answer that is put together in memory; give the size of what is in it.
+
+    Raises:
+        NoRoom: there is none just now.
+    """
+    size = (body_size(response.body) or 0) if response else 0
+    with room.taken(request, size * _WIDE):
+        yield size
+
+
+async def _described(job: Job, asked: Headers, response: Response | None) -> Record:
+    body = await _content(response)
+    return await _off_loop(len(body), results.described, job, asked, response, body)
 
 
 async def _content(response: Response | None) -> bytes:

@@ -14,13 +14,17 @@ from typing import Any, Final
 import cramjam
 from fastavro import schemaless_reader, schemaless_writer
 
+from jobstore import documents
 from jobstore.dialects.kinetica.records import WRAPPER, Form, Kind, Record, RequestInvalid
 
 # The largest body that is taken apart or put together here, in bytes.
-LARGEST: Final = 64 * 2**20
+LARGEST: Final = 8 * 2**20
 # Into how many pieces a record may fall. Each costs time and room: a long has one for each byte,
 # an entry of a map at least two, whatever is in it.
-_PIECES: Final = 250_000
+_PIECES: Final = 100_000
+
+# Into how many a record in JSON may fall: ids by the thousand, and their strings.
+_MOST_IN_JSON: Final = 25_000
 
 _NUMBER: Final = re.compile(r"-?[0-9]{1,100}")
 _LONGEST_LENGTH: Final = 5  # bytes of the length before what is compressed, a varint of 32 bits
@@ -81,8 +85,8 @@ def encoding_of(content_type: str | None) -> Encoding:
         raise RequestInvalid(f"unknown Content-Type: expected one of {expected}") from None
 
 
-def decode(encoding: Encoding, form: Form, body: bytes) -> Record:
-    """Read the record of a request.
+def decode(encoding: Encoding, form: Form, body: bytes, limit: int = LARGEST) -> Record:
+    """Read the record of a request, which may have so many bytes once it is decompressed.
 
     Raises:
         RequestInvalid: there is none in the body, or another one.
@@ -93,7 +97,7 @@ def decode(encoding: Encoding, form: Form, body: bytes) -> Record:
         case Encoding.AVRO:
             return from_avro(form, body)
         case Encoding.SNAPPY:
-            return from_avro(form, decompress(body))
+            return from_avro(form, decompress(body, limit))
 
 
 def wrapped(encoding: Encoding, form: Form, record: Record) -> bytes:
@@ -129,8 +133,10 @@ def _characters(value: bytes) -> str:
 
 def _from_json(form: Form, body: bytes) -> Record:
     try:
-        value = json.loads(body)
-    except (ValueError, RecursionError):
+        value = documents.parse(body, _MOST_IN_JSON)
+    except documents.TooManyPieces as error:
+        raise RequestInvalid(f"the body: {error}") from None
+    except ValueError:
         value = None
     if not isinstance(value, dict):
         raise RequestInvalid("the body: expected a JSON object")
@@ -235,7 +241,7 @@ def to_avro(form: Form, record: Record) -> bytes:
 # --- Snappy -------------------------------------------------------------------------------------
 
 
-def decompress(body: bytes) -> bytes:
+def decompress(body: bytes, limit: int = LARGEST) -> bytes:
     """Decompress a raw block of Snappy.
 
     https://github.com/google/snappy/blob/main/format_description.txt
@@ -243,8 +249,8 @@ def decompress(body: bytes) -> bytes:
     Raises:
         RequestInvalid: it is none, or there would be too much in it.
     """
-    if _announced(body) > LARGEST:
-        raise RequestInvalid(f"Snappy: expected at most {LARGEST} bytes once decompressed")
+    if _announced(body) > limit:
+        raise RequestInvalid(f"Snappy: expected at most {limit} bytes once decompressed")
     try:
         return bytes(cramjam.snappy.decompress_raw(body))
     except cramjam.DecompressionError:

@@ -1,11 +1,11 @@
 """How a job stands, and what came of it, in Kinetica's words."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any, Final, assert_never
 
+from jobstore import documents
 from jobstore.clock import SECOND
 from jobstore.dialects.kinetica.encodings import Encoding, first_string, from_avro, media_type
 from jobstore.dialects.kinetica.exchange import TAG
@@ -134,10 +134,10 @@ def _query(beginning: Beginning) -> str | None:
     if media_type(header(beginning.headers, "Content-Type")) == Encoding.AVRO:
         return first_string(beginning.content)
     try:
-        statement = json.loads(beginning.content)["statement"]
-    except (ValueError, LookupError, TypeError, RecursionError):
+        record = documents.parse(beginning.content)
+    except ValueError:
         return None
-    return _text_only(statement)
+    return _text_only(record.get("statement")) if isinstance(record, dict) else None
 
 
 def _text_only(value: object) -> str | None:
@@ -215,8 +215,8 @@ def _wrapper_in_json(body: bytes) -> Record | None:
     # Most answers are none, and can be told from one without taking them apart.
     if not all(f'"{name}"'.encode() in body for name in WRAPPER.members):
         return None
-    found = json.loads(body)
-    if found.keys() != WRAPPER.members.keys():
+    found = documents.parse(body)
+    if not isinstance(found, dict) or found.keys() != WRAPPER.members.keys():
         return None
     members = {name: _checked(member) for name, member in found.items()}
     return {**members, "data": members["data"].encode("latin-1")}

@@ -20,8 +20,7 @@ from jobstore.targets.router import Router
 _PAGE: Final = 100
 _LARGEST_PAGE: Final = 1000
 _MOST_FIRES: Final = 100
-# A definition's body is bounded by itself; as JSON it may take six times as much.
-_LARGEST: Final = 8 * 2**20
+_LARGEST: Final = 2**20  # as JSON, with the body of its request
 
 
 class Definitions:

@@ -6,11 +6,12 @@ from typing import Final, TypeAlias
 
 from aiohttp import web
 
-from jobstore import json_text, wire
+from jobstore import documents, json_text, room, wire
 from jobstore.errors import (
     AccountsUnavailable,
     AnswerUnsendable,
     BodyBroken,
+    BodyStalled,
     BodyTooLarge,
     DefinitionAmbiguous,
     DefinitionExists,
@@ -47,6 +48,7 @@ _STATUS: Final[dict[type[JobstoreError], int]] = {
     DefinitionInvalid: 400,
     QueryInvalid: 400,
     KeyInvalid: 400,
+    BodyStalled: 408,
     BodyBroken: 400,
     Unauthorized: 401,
     Forbidden: 403,
@@ -129,12 +131,13 @@ async def json_of(request: web.Request, limit: int) -> object:
     Raises:
         SubmissionInvalid: it is none.
         BodyTooLarge: it is too large.
-        BodyBroken: it ended before its announced end.
+        BodyBroken: it ended before its announced end, or stopped arriving.
+        NoRoom: too many are being read at the same time.
     """
-    body = await wire.whole(request, limit)
-    try:
-        return json_text.loads(body)
-    except json_text.Unstorable as invalid:
-        raise SubmissionInvalid(f"the body is not valid JSON: {invalid}") from None
-    except (ValueError, RecursionError):
-        raise SubmissionInvalid("the body is not valid JSON") from None
+    async with room.whole(request, limit) as body:
+        try:
+            return documents.parse(body)
+        except (documents.TooManyPieces, json_text.Unstorable) as error:
+            raise SubmissionInvalid(f"the body is not valid JSON here: {error}") from None
+        except ValueError:
+            raise SubmissionInvalid("the body is not valid JSON") from None

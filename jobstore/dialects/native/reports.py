@@ -20,7 +20,7 @@ from jobstore.store import Store
 _EXPECTED: Final = (
     'a JSON object such as {"progress": 40, "counters": {"RECORDS": 7}, "warnings": ["late"]}'
 )
-_LARGEST: Final = 2**20
+_LARGEST: Final = 64 * 2**10
 
 
 class _Said(BaseModel):

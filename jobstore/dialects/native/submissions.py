@@ -20,7 +20,7 @@ from jobstore.targets.router import Router
 from jobstore.written import DAY, Duration
 from jobstore.written_request import WrittenRequest, read
 
-_LARGEST: Final = 8 * 2**20
+_LARGEST: Final = 2**20  # as JSON, with all that is in it
 _CENTURY: Final = int(36_500 * DAY) * SECOND
 _LARGEST_PRIORITY: Final = 2**31 - 1
 _TIME: Final = "a time with its zone such as 2026-11-01T18:00:00Z, in less than a hundred years"

@@ -55,9 +55,8 @@ class Load:
 
 def message(method: str, path: str, body: bytes = b"", headers: str = "") -> bytes:
     """Write a request as it goes over the wire."""
-    head = (
-        f"{method} {path} HTTP/1.1\r\nHost: bench\r\nContent-Length: {len(body)}\r\n{headers}\r\n"
-    )
+    line = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n"
+    head = f"{line}Content-Length: {len(body)}\r\n{headers}\r\n"
     return head.encode() + body
 
 
@@ -123,7 +122,7 @@ def hold(load: Load) -> Script:
 
 
 def _fetch(load: Load, job: bytes) -> bytes:
-    return b"PUT /_api/job/%b HTTP/1.1\r\nHost: bench\r\nContent-Length: 0\r\n%b\r\n" % (
+    return b"PUT /_api/job/%b HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n%b\r\n" % (
         job,
         load.headers.encode(),
     )

@@ -40,7 +40,7 @@ class Ask:
 
     def head(self) -> bytes:
         """Write everything but the body."""
-        lines = [f"{self.method} {self.path} HTTP/1.1", "Host: chaos"]
+        lines = [f"{self.method} {self.path} HTTP/1.1", "Host: localhost"]
         lines += [f"{name}: {value}" for name, value in self.headers.items()]
         if self.body or self.method not in {"GET", "HEAD"}:
             lines.append(f"Content-Length: {len(self.body)}")

@@ -71,7 +71,9 @@ class Passing:
         path = f"/_api/job/{sent.headers['x-arango-async-id']}"
         await until(lambda: self._rough.wait("GET", path, 200, 204), has_ended)
         async with _connected(self._rough.url) as (reader, writer):
-            writer.write(f"PUT {path} HTTP/1.1\r\nHost: soak\r\nContent-Length: 0\r\n\r\n".encode())
+            writer.write(
+                f"PUT {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n".encode()
+            )
             await reader.readexactly(size(_BLOCKS) // 2)
         await until(lambda: self._held_again(path), lambda events: b"broken" in events.body)
         await self._rough.read_blocks("PUT", path, _BLOCKS)
@@ -85,7 +87,7 @@ class Passing:
 
     async def break_upload(self) -> None:
         """Send half of a request and reset the connection: nothing of it stays."""
-        head = f"PUT /echo HTTP/1.1\r\nHost: soak\r\nContent-Length: {size(_BLOCKS)}\r\n"
+        head = f"PUT /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: {size(_BLOCKS)}\r\n"
         async with _connected(self._rough.url) as (_, writer):
             writer.write(f"{head}x-arango-async: store\r\n\r\n".encode())
             writer.write(bytes(size(_BLOCKS) // 2))

@@ -1,0 +1,53 @@
+"""Who asks, inside another application: it says so itself, by whatever login it has."""
+
+import inspect
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import TypeAlias
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from jobstore import wire
+from jobstore.account import Identity, Role
+from jobstore.errors import Unauthorized
+from jobstore.targets.inprocess import current
+
+Identify: TypeAlias = Callable[[web.Request], Awaitable[Identity | None] | Identity | None]
+
+
+class Identifying:
+    """Let those in whom the application knows; the store's accounts play no part.
+
+    Args:
+        identify: tells who sends a request, or None if they may not ask for jobs. Someone without
+            a role is a user, who sees and changes their own jobs.
+    """
+
+    everybody = False
+
+    def __init__(self, identify: Identify) -> None:
+        self._identify = identify
+
+    @web.middleware
+    async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Find out who sends a request, and turn strangers away."""
+        found = self._identify(request)
+        identity = await found if inspect.isawaitable(found) else found
+        if identity is None:
+            # Not Basic: a browser would ask for a password that the application does not have.
+            return wire.shared_refusal(401, str(Unauthorized()), {"WWW-Authenticate": "Bearer"})
+        if not isinstance(identity, Identity) or not identity.name:
+            raise TypeError("identify: expected a jobstore.Identity with a name, or None")
+        return await self._admitted(request, handler, identity)
+
+    @web.middleware
+    async def on_behalf(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Let a job ask on behalf of its owner, of whom only the name is known by then."""
+        return await self._admitted(request, handler, Identity(name=current(request).owner))
+
+    async def _admitted(
+        self, request: web.Request, handler: Handler, identity: Identity
+    ) -> web.StreamResponse:
+        request[wire.IDENTITY] = replace(identity, role=identity.role or Role.USER)
+        return await handler(request)

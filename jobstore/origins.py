@@ -1,0 +1,275 @@
+"""Which web pages may ask, and by which names: a decision from a request's headers alone.
+
+A browser lets any page send requests to any server that it reaches, a local one too, and it says in
+two headers that no page can forge where the page comes from: ``Origin`` (RFC 6454, and the Fetch
+standard, https://fetch.spec.whatwg.org/#origin-header) and ``Sec-Fetch-Site``
+(https://w3c.github.io/webappsec-fetch-metadata/). Programs other than browsers send neither.
+
+A page whose own name was made to point at this server (DNS rebinding) is of the same origin to its
+browser, but it gives that name away as ``Host``: without accounts only names are taken that nobody
+else can give to a server.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Final
+
+from multidict import CIMultiDict, MultiMapping
+
+# RFC 1035 section 2.3.4 allows a name of 255 bytes; a port may follow.
+_LONGEST_AUTHORITY: Final = 262
+_MOST_KNOWN: Final = 256  # nearly all requests name the same one
+_AUTHORITY: Final = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^\s:/?#@\[\]\\]+))(?::([0-9]{0,5}))?")
+_DEFAULT_PORTS: Final[Mapping[str, str]] = {"http": "80", "https": "443"}
+# No public DNS answers for these: RFC 6761, RFC 6762, RFC 8375, and ICANN's resolution of
+# 2024-07-29 about "internal".
+_PRIVATE: Final = (".localhost", ".test", ".local", ".home.arpa", ".internal")
+
+_SITE: Final = "Sec-Fetch-Site"
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
+_METHODS: Final = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
+# What our own APIs read.
+_READ: Final = frozenset(
+    {
+        "accept",
+        "authorization",
+        "cache-control",
+        "content-type",
+        "idempotency-key",
+        "jobstore-attempt",
+        "last-event-id",
+        "prefer",
+        "range",
+        "x-arango-async",
+    }
+)
+_MOST_NAMES: Final = 128
+_MAX_AGE: Final = "3600"
+_EXPOSED: Final = (
+    "x-arango-async-id",
+    "Location",
+    "Preference-Applied",
+    "Retry-After",
+    "Jobstore-Status",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What becomes of a request.
+
+    Args:
+        status: the status to refuse it with, or 0 if it may go on.
+        detail: why it is refused, in a sentence.
+        page: the origin of another server's page that may read the answer, or None.
+    """
+
+    status: int = 0
+    detail: str = ""
+    page: str | None = None
+
+
+_FINE: Final = Decision()
+_MISDIRECTED: Final = Decision(
+    421,
+    "without accounts, this server answers only to names that are surely its own: "
+    "ask for it as localhost, or add the name to [server] hosts",
+)
+_FOREIGN: Final = Decision(
+    403, "a page of another origin may not ask: add its origin to [server] origins"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Who may ask.
+
+    Args:
+        origins: the origins whose pages may ask, in lower case and without a default port.
+        hosts: names of this server besides loopback ones, in lower case.
+        public: whether the server is meant to be reached from elsewhere: then addresses are its
+            names as well, and so are names that no public DNS answers for.
+    """
+
+    origins: frozenset[str] = frozenset()
+    hosts: frozenset[str] = frozenset()
+    public: bool = False
+    _known: dict[str, bool] = field(default_factory=dict, init=False, compare=False, repr=False)
+
+    @classmethod
+    def of(cls, origins: Iterable[str], hosts: Iterable[str], *, public: bool) -> "Rules":
+        """Make the rules; who serves the pages of a trusted origin may be this server's proxy."""
+        named = frozenset(map(origin_of, origins))
+        own = {host_of(origin.partition("://")[2]) for origin in named}
+        own |= {host_of(f"[{host}]" if ":" in host else host) for host in hosts}
+        return cls(named, frozenset(host for host in own if host), public)
+
+    def decide(
+        self, headers: MultiMapping[str], authority: str | None = None, *, anonymous: bool
+    ) -> Decision:
+        """Decide about a request to an API of ours, or for a job.
+
+        Args:
+            headers: the request's.
+            authority: the one in its target, if that is a whole URL.
+            anonymous: whether whoever asks needs no account.
+        """
+        if anonymous and not self._reached(headers, authority):
+            return _MISDIRECTED
+        if "Origin" not in headers and _SITE not in headers:  # as most requests are
+            return _FINE
+        return self._page(headers)
+
+    def _page(self, headers: MultiMapping[str]) -> Decision:
+        """Decide about a request that a browser sends on behalf of a page."""
+        site = headers.get(_SITE, "").strip().lower()
+        if site == "same-origin":  # also behind a proxy that changes Host
+            return _FINE
+        origins = headers.getall("Origin", ())
+        unsaid = site in {"", "none"}
+        if not origins:
+            return _FINE if unsaid else _FOREIGN
+        origin = origins[0].strip()
+        if len(origins) == 1 and origin_of(origin) in self.origins:
+            return Decision(page=origin)
+        host = headers.get("Host", "")
+        ours = unsaid and all(_same(each.strip().lower(), host) for each in origins)
+        return _FINE if ours else _FOREIGN
+
+    def _reached(self, headers: MultiMapping[str], authority: str | None) -> bool:
+        """Tell whether all names that a request calls this server by are its own.
+
+        Browsers always send one; what sends none, such as HTTP/1.0, is no browser.
+        """
+        names = headers.getall("Host", ())
+        if len(names) == 1 and authority is None:
+            return self._is_own(names[0])
+        return all(map(self._is_own, names)) and (authority is None or self._is_own(authority))
+
+    def _is_own(self, authority: str) -> bool:
+        known = self._known.get(authority)
+        if known is None:
+            known = self._looked_up(authority)
+            if len(self._known) < _MOST_KNOWN and len(authority) <= _LONGEST_AUTHORITY:
+                self._known[authority] = known
+        return known
+
+    def _looked_up(self, authority: str) -> bool:
+        if not authority:
+            return True
+        host = host_of(authority)
+        if host is None:
+            return False
+        return _is_loopback(host) or host in self.hosts or (self.public and _is_private(host))
+
+
+def host_of(authority: str) -> str | None:
+    """Return the host of a ``Host`` header in one way of writing it; None if it is none."""
+    return _split(authority)[0] if len(authority) <= _LONGEST_AUTHORITY else None
+
+
+def origin_of(origin: str) -> str:
+    """Write an origin in lower case and without a default port; anything else stays as it is."""
+    scheme, separator, authority = origin.strip().lower().partition("://")
+    port = _DEFAULT_PORTS.get(scheme)
+    return f"{scheme}{separator}{authority.removesuffix(f':{port}')}"
+
+
+def _split(authority: str) -> tuple[str | None, str]:
+    match = _AUTHORITY.fullmatch(authority.strip().lower())
+    if not match:
+        return None, ""
+    host = match[1] or match[2].removesuffix(".")
+    address = _address(host)
+    return (str(address) if address else host) or None, match[3] or ""
+
+
+def _same(origin: str, authority: str) -> bool:
+    """Tell whether an origin is that of the server itself.
+
+    Whether that is asked by HTTP or, through a proxy, by HTTPS, it cannot know.
+    """
+    scheme, separator, own = origin.partition("://")
+    if not separator or max(len(own), len(authority)) > _LONGEST_AUTHORITY:
+        return False
+    default = _DEFAULT_PORTS.get(scheme, "")
+    (host, port), (asked, asked_port) = _split(own), _split(authority)
+    return host is not None and (host, port or default) == (asked, asked_port or default)
+
+
+def _address(host: str) -> IPv4Address | IPv6Address | None:
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address
+
+
+def _is_loopback(host: str) -> bool:
+    address = _address(host)
+    if address is not None:
+        return address.is_loopback
+    return host == "localhost" or host.endswith(".localhost")
+
+
+def _is_private(host: str) -> bool:
+    """Tell whether no stranger can make a host's name point here: an address, or no public name."""
+    return _address(host) is not None or "." not in host or host.endswith(_PRIVATE)
+
+
+# --- CORS: https://fetch.spec.whatwg.org/#http-cors-protocol ------------------------------------
+
+
+def is_preflight(method: str, headers: MultiMapping[str]) -> bool:
+    """Tell whether a browser asks for leave to send another request."""
+    return method == "OPTIONS" and "Origin" in headers and _ASKED_METHOD in headers
+
+
+_ASKED_METHOD: Final = "Access-Control-Request-Method"
+_ASKED_HEADERS: Final = "Access-Control-Request-Headers"
+
+
+def asked_headers(headers: MultiMapping[str]) -> list[str]:
+    """Give the names of the headers that a page wants to send, in lower case."""
+    names = [name.strip().lower() for name in headers.get(_ASKED_HEADERS, "").split(",")]
+    return [name for name in names[:_MOST_NAMES] if _TOKEN.fullmatch(name)]
+
+
+def leave(headers: MultiMapping[str], *, submission: bool) -> dict[str, str]:
+    """Give the headers that answer a preflight from a page that may ask.
+
+    Args:
+        headers: the preflight's.
+        submission: whether it is about a request for a job, which any method and header may have.
+    """
+    names, method = asked_headers(headers), headers.get(_ASKED_METHOD, "")
+    own = submission and method not in _METHODS and _TOKEN.fullmatch(method[:20]) is not None
+    return {
+        "Access-Control-Allow-Methods": ", ".join([*_METHODS, *([method[:20]] if own else [])]),
+        "Access-Control-Allow-Headers": ", ".join(
+            name for name in dict.fromkeys(names) if submission or name in _READ
+        ),
+        "Access-Control-Max-Age": _MAX_AGE,
+    }
+
+
+def let_read(headers: CIMultiDict[str], page: str) -> None:
+    """Let a page of a trusted origin read an answer.
+
+    A stored answer may have been meant for another page, so that what it says of that is replaced.
+    """
+    headers["Access-Control-Allow-Origin"] = page
+    headers["Access-Control-Allow-Credentials"] = "true"
+    _extend(headers, "Access-Control-Expose-Headers", _EXPOSED)
+    _extend(headers, "Vary", ("Origin",))
+
+
+def _extend(headers: CIMultiDict[str], name: str, values: Iterable[str]) -> None:
+    """Add values to a field that is a list, once each; ``*`` does not hold with credentials."""
+    fields = headers.popall(name, [])
+    given = [value.strip() for field in fields for value in field.split(",")]
+    every = {value.lower(): value for value in (*given, *values) if value}
+    headers[name] = ", ".join(every.values())

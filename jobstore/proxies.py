@@ -1,0 +1,109 @@
+"""Whose address counts behind proxies that are trusted: that of whoever asked the first of them.
+
+Each proxy appends the address that it was asked from, to ``X-Forwarded-For`` or to ``Forwarded``
+(RFC 7239), and passes on whatever a client has put before it. So only the end of the list is known
+to be true, as far as the proxies that wrote it are trusted.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import Final, TypeAlias
+
+from multidict import MultiMapping
+
+Network: TypeAlias = IPv4Network | IPv6Network
+_Address: TypeAlias = IPv4Address | IPv6Address
+
+_MOST_HOPS: Final = 32
+_LONGEST_NODE: Final = 100
+# An address, with a port after it or not: RFC 7239 section 6.
+_NODE: Final = re.compile(
+    r"\[([0-9A-Fa-f:.]+)\](?::[0-9_.A-Za-z-]+)?|([0-9.]+)(?::[0-9]+)?|([0-9A-Fa-f:.]+)"
+)
+# Networks that one customer has as a rule: RFC 6177.
+_CUSTOMER: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Proxies:
+    """The proxies whose word is taken.
+
+    Args:
+        networks: where they are.
+    """
+
+    networks: Sequence[Network] = ()
+
+    def client(self, peer: str, headers: MultiMapping[str]) -> str:
+        """Return the address that a request comes from.
+
+        Args:
+            peer: the other end of the connection.
+            headers: the request's.
+        """
+        address = _address(peer)
+        if address is None or not self._trusts(address):
+            return peer
+        by_lists = [
+            self._first(address, nodes)
+            for field, nodes in (
+                ("X-Forwarded-For", _listed(headers.getall("X-Forwarded-For", ()))),
+                ("Forwarded", _forwarded(headers.getall("Forwarded", ()))),
+            )
+            if field in headers
+        ]
+        # Where two lists do not agree, the client has written one of them.
+        return str(by_lists[0]) if len(set(by_lists)) == 1 else peer
+
+    def _first(self, address: _Address, nodes: Iterator[str]) -> _Address:
+        """Go from proxy to proxy, as long as each is trusted to say who asked it."""
+        for _, node in zip(range(_MOST_HOPS), nodes, strict=False):
+            before = _address(node)
+            if before is None:
+                return address
+            address = before
+            if not self._trusts(address):
+                return address
+        return address
+
+    def _trusts(self, address: _Address) -> bool:
+        return any(address in network for network in self.networks)
+
+
+def customer(address: str) -> str:
+    """Return what an address has in common with those that the same people have."""
+    parsed = _address(address)
+    if not isinstance(parsed, IPv6Address):
+        return str(parsed or address)
+    return str(IPv6Network((parsed, _CUSTOMER), strict=False))
+
+
+def _address(node: str) -> _Address | None:
+    match = _NODE.fullmatch(node.strip()) if len(node) <= _LONGEST_NODE else None
+    if match is None:
+        return None
+    try:
+        address = ip_address(match[1] or match[2] or match[3])
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address
+
+
+def _listed(fields: Iterable[str]) -> Iterator[str]:
+    """Give the elements of a list, the last one first."""
+    return reversed(",".join(fields).rsplit(",", _MOST_HOPS))
+
+
+def _forwarded(fields: Iterable[str]) -> Iterator[str]:
+    """Give who is named in ``Forwarded``, the last one first.
+
+    A quotation mark that a client has left open must not hide what a proxy has appended: no proxy
+    writes an element with a comma in it.
+    """
+    for element in _listed(fields):
+        pairs = [pair.partition("=") for pair in element.split(";")]
+        nodes = [value.strip(' \t"') for name, _, value in pairs if name.strip().lower() == "for"]
+        yield nodes[0] if len(nodes) == 1 else ""

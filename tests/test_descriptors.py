@@ -1,0 +1,119 @@
+"""Connections that only wait: they have a deadline, and give way when descriptors run short."""
+
+import resource
+from asyncio import selector_events
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from time import monotonic
+
+import pytest
+from aiohttp import ClientSession, web
+
+from jobstore import wire
+from jobstore.errors import BodyStalled
+from tests.client import Client
+from tests.conftest import Serve, ServerProcess
+from tests.peers import Services, connected
+
+LIMIT = 160
+OUTCOMES = {
+    "idle": b"",
+    "half a head": b"GET /_jobs HTTP/1.1\r\nHost: localhost\r\nX-",
+    "half a body": b"POST /_jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{",
+    "half a job": b"POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n"
+    b"x-arango-async: store\r\n\r\n{",
+    "kept alive": b"GET /_jobs HTTP/1.1\r\nHost: localhost\r\n\r\n",
+}
+
+
+class ShortServer(ServerProcess):
+    """A real server that may have few descriptors."""
+
+    @property
+    def command(self) -> list[str]:
+        """What starts it."""
+        return ["sh", "-c", f'ulimit -n {LIMIT} && exec "$@"', "sh", *super().command]
+
+
+@pytest.fixture
+async def short(store_path: Path) -> AsyncIterator[ShortServer]:
+    """Give a server that may have few descriptors."""
+    server = ShortServer(store_path)
+    await server.start()
+    yield server
+    await server.kill()
+
+
+@pytest.mark.parametrize("sent", OUTCOMES.values(), ids=OUTCOMES.keys())
+async def test_others_are_served_while_very_many_connections_only_wait(
+    short: ShortServer, http: ClientSession, sent: bytes
+) -> None:
+    began = monotonic()
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    async with AsyncExitStack() as stack:
+        for _ in range(min(LIMIT + 60, soft // 2)):
+            waiting = await stack.enter_async_context(connected(short.url))
+            waiting.writer.write(sent)
+        client = Client(http, short.url)
+        for _ in range(3):
+            job_id = await client.done("/echo")
+            assert (await client.fetched(job_id)).status == 200
+    lasted = monotonic() - began
+    code = await short.terminate()
+    about = [line for line in short.output if "ulimit -n" in line or "out of system" in line]
+    assert 1 <= len(about) <= lasted + 2
+    assert (code, "".join(short.output).count("Traceback")) == (0, 0), "".join(short.output)[:6000]
+
+
+@pytest.mark.parametrize("sent", [b"", OUTCOMES["half a head"], OUTCOMES["kept alive"]])
+async def test_a_connection_that_waits_for_too_long_is_closed(serve: Serve, sent: bytes) -> None:
+    server = await serve(server={"port": 0, "keep_alive": "300ms"})
+    async with connected(server.url) as client:
+        await client.send(sent)
+        await client.rest()  # to its end
+
+
+async def test_who_waits_for_an_answer_may_wait_for_longer_than_that(
+    serve: Serve, http: ClientSession
+) -> None:
+    gated = {"app": "tests.gates:create_app"}
+    server = await serve(server={"port": 0, "keep_alive": "50ms"}, target=gated)
+    client = Client(http, server.url)
+    job_id = await client.submit("/wait/a")
+    async with connected(server.url) as idle, connected(server.url) as waiting:
+        await waiting.send(
+            f"GET /_jobs/{job_id} HTTP/1.1\r\nHost: localhost\r\nPrefer: wait=60\r\n\r\n".encode()
+        )
+        await idle.rest()
+        await client.let("a")
+        assert (await waiting.head())[0] == "HTTP/1.1 200 OK"
+
+
+async def test_a_body_that_stops_arriving_is_waited_for_no_longer(services: Services) -> None:
+    async def read(request: web.Request) -> web.Response:
+        try:
+            size = sum([len(piece) async for piece in wire.pieces(request, 0.2)])
+        except BodyStalled as error:
+            return web.Response(status=408, text=str(error))
+        return web.Response(text=f"{size}")
+
+    app = web.Application()
+    app.router.add_post("/", read)
+    url = await services.application(app)
+    async with connected(url) as client:
+        await client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n")
+        await client.send(b"half")
+        assert (await client.head())[0] == "HTTP/1.1 408 Request Timeout"
+    async with connected(url) as client:
+        await client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n")
+        await client.send(b"all of it")
+        assert (await client.head())[0] == "HTTP/1.1 200 OK"
+
+
+def test_aiohttp_has_what_tells_who_waits() -> None:
+    assert {"_waiter", "_next_keepalive_close_time", "_current_request"} <= set(
+        web.RequestHandler.__slots__
+    )
+    source = Path(selector_events.__file__).read_text("utf-8")
+    assert "socket.accept() out of system resource" in source
