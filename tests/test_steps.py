@@ -60,10 +60,18 @@ async def writer(store_path: Path) -> AsyncIterator[Writer]:
     file.close()
 
 
+@pytest.fixture
+async def checkpoints(writer: Writer, store_path: Path) -> AsyncIterator[sqlite.Connection]:
+    await writer.drained()  # so that there is a store
+    async with sqlite.checkpointer(store_path) as connection:
+        yield connection
+
+
 async def sizes(writer: Writer, path: Path, pace: Pace | None, **work: Any) -> list[int]:
     """Tell how many rows each step of some work touched."""
     doing = Work(**work)
-    assert await Steps(writer, path, pace, doing.timer).all(doing.step) == ROWS
+    async with sqlite.checkpointer(path) as checkpoints:
+        assert await Steps(writer, path, checkpoints, pace, doing.timer).all(doing.step) == ROWS
     assert rows(path, "SELECT * FROM row") == []
     return doing.sizes
 
@@ -104,11 +112,11 @@ async def test_where_no_server_runs_nobody_waits_for_a_step_and_it_may_be_a_larg
 
 
 async def test_many_jobs_are_worked_on_some_at_a_time_and_each_of_them_once(
-    writer: Writer, store_path: Path
+    writer: Writer, checkpoints: sqlite.Connection, store_path: Path
 ) -> None:
     doing, told = Work(cost=10), list[int]()
     ids = range(1000)
-    await Steps(writer, store_path, PACE, doing.timer).over(
+    await Steps(writer, store_path, checkpoints, PACE, doing.timer).over(
         ids,
         lambda tx, some: doing.step(tx, len(some)),
         lambda some, done: told.extend(some[:done]),
@@ -118,10 +126,10 @@ async def test_many_jobs_are_worked_on_some_at_a_time_and_each_of_them_once(
 
 
 async def test_long_work_keeps_the_wal_short_and_leaves_none_of_it_to_the_writer(
-    writer: Writer, store_path: Path
+    writer: Writer, checkpoints: sqlite.Connection, store_path: Path
 ) -> None:
     await writer.call(lambda file: file.execute("PRAGMA wal_autocheckpoint = 0").fetchall())
-    pages.settle(store_path)
+    await checkpoints.call(pages.settle)
     doing, longest = Work(cost=1), 0
 
     def fill(tx: Transaction, limit: int) -> int:
@@ -130,7 +138,7 @@ async def test_long_work_keeps_the_wal_short_and_leaves_none_of_it_to_the_writer
         doing.now += done
         return done
 
-    async for _ in Steps(writer, store_path, PACE).each(fill):
+    async for _ in Steps(writer, store_path, checkpoints, PACE).each(fill):
         longest = max(longest, pages.wal_pages(store_path))
     assert 500 < longest < 1600 < ROWS, "each of which has a page of its own"
 
@@ -159,11 +167,11 @@ async def test_the_pages_in_the_wal_are_counted_without_asking_the_writer(
 
 
 async def test_what_is_settled_is_in_the_file_and_the_wal_is_written_over_next(
-    writer: Writer, store_path: Path
+    writer: Writer, checkpoints: sqlite.Connection, store_path: Path
 ) -> None:
     wal = store_path.with_name(store_path.name + "-wal")
     before = wal.stat().st_size
-    pages.settle(store_path)
+    await checkpoints.call(pages.settle)
     doing = Work(cost=0)
     await writer.run(lambda tx: doing.step(tx, 10))
     assert wal.stat().st_size == before

@@ -47,7 +47,7 @@ async def owned_store(
         await asyncio.to_thread(migrate, path)
         keep_private(path)
         async with (
-            _connections(path, limits.size, clock) as (writer, reader, glance),
+            _connections(path, limits.size, clock) as (writer, reader, glance, checkpoints),
             sqlite.reader(path) as searcher,
         ):
             searcher.presence = reader.presence
@@ -60,7 +60,7 @@ async def owned_store(
                 glance,
                 limits,
                 History(reader, path, searcher),
-                steps=Steps(writer, path, AMONG_OTHERS),
+                steps=Steps(writer, path, checkpoints, AMONG_OTHERS),
                 boot=boot,
                 queued=queued,
                 clock=clock,
@@ -94,7 +94,7 @@ async def shared_store(
     """
     with held(path):
         sqlite.require(path)
-        async with _connections(path, 0, clock) as (writer, reader, glance):
+        async with _connections(path, 0, clock) as (writer, reader, glance, checkpoints):
             queued = await writer.run(transitions.count_queued)
             yield Store(
                 writer,
@@ -102,7 +102,7 @@ async def shared_store(
                 glance,
                 limits or Limits(),
                 History(reader, path),
-                steps=Steps(writer, path, pace),
+                steps=Steps(writer, path, checkpoints, pace),
                 boot=0,
                 queued=queued,
                 clock=clock,
@@ -113,13 +113,17 @@ async def shared_store(
 @asynccontextmanager
 async def _connections(
     path: Path, max_size: int, clock: Clock
-) -> AsyncIterator[tuple[Writer, sqlite.Connection, Glance]]:
-    async with sqlite.writer(path, max_size) as connection, sqlite.reader(path) as reader:
+) -> AsyncIterator[tuple[Writer, sqlite.Connection, Glance, sqlite.Connection]]:
+    async with (
+        sqlite.writer(path, max_size) as connection,
+        sqlite.checkpointer(path) as checkpoints,
+        sqlite.reader(path) as reader,
+    ):
         await connection.call(_opened)
         reader.presence = presence = Presence(path)
         writer = Writer(connection, path, clock, presence)
         with glancing(path, presence, writer.condition) as glance:
-            yield writer, reader, glance
+            yield writer, reader, glance, checkpoints
             await writer.close()
 
 

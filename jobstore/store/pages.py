@@ -7,12 +7,11 @@ import os
 import sqlite3
 from bisect import bisect_left
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 from typing import Final
 
 from jobstore.store.lock import beside
-from jobstore.store.sqlite import connect, translated
+from jobstore.store.sqlite import translated
 
 # How often in a row `settle` tries to come to the end of a WAL that others write on.
 _SETTLE_TRIES: Final = 4
@@ -64,17 +63,19 @@ def written(path: Path) -> tuple[int, int] | None:
     return (wal.st_size, wal.st_mtime_ns) if wal.st_size else None
 
 
-def settle(path: Path) -> bool:
-    """Move the WAL into the file on a connection of its own, so that no writer is held up by it.
+def settle(connection: sqlite3.Connection) -> bool:
+    """Move the WAL into the file while others write, so that no writer is held up by it.
 
     What others add meanwhile is left for the next try, and is little. The disk is waited for by the
     first try that they add nothing to.
 
+    Args:
+        connection: one that nobody writes on.
+
     Returns:
         whether nothing was left in the end.
     """
-    with translated(path), closing(connect(path, "rw")) as connection:
-        pages = [move(connection) for _ in range(_SETTLE_TRIES)]
+    pages = [move(connection) for _ in range(_SETTLE_TRIES)]
     return pages[-1] == pages[-2]
 
 

@@ -224,6 +224,11 @@ def writer(path: Path, max_size: int = 0) -> Connection:
     return Connection(path, "rw", pragmas)
 
 
+def checkpointer(path: Path) -> Connection:
+    """Open a connection that moves the WAL into the file; await it."""
+    return Connection(path, "rw", WRITER_PRAGMAS)
+
+
 def reader(path: Path) -> Connection:
     """Open a connection that cannot write; await it."""
     return Connection(path, reading_mode(path), READER_PRAGMAS)
