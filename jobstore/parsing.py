@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.http import HttpVersion10, HttpVersion11
 from aiohttp.http_exceptions import (
     BadHttpMessage,
@@ -46,7 +46,7 @@ _OWN_WORDS: Final = re.compile(
 log = logging.getLogger(__name__)
 
 
-class Unreadable(web.RequestHandler):
+class FrontConnection(web.RequestHandler):
     """A client's connection that answers what is no HTTP plainly, and logs nothing of it.
 
     Args:
@@ -128,7 +128,7 @@ class FrontServer(web.Server):
 
     def __call__(self) -> web.RequestHandler:
         """Make what speaks on a new connection."""
-        return Unreadable(self, loop=self._loop, **self._kwargs)
+        return FrontConnection(self, loop=self._loop, **self._kwargs)
 
 
 def refusal(request: web.Request) -> web.StreamResponse | None:
@@ -139,10 +139,10 @@ def refusal(request: web.Request) -> web.StreamResponse | None:
         return _refused(request, 505, _ONLY)
     if request.method == "CONNECT":
         return _refused(request, 501, "no tunnels are made here: CONNECT is not served")
-    coding = headers.get("Transfer-Encoding")
+    coding = headers.get(hdrs.TRANSFER_ENCODING)
     if coding is not None and (coding.lower() != "chunked" or version is HttpVersion10):
         return _refused(request, 501, "expected no transfer coding but chunked, in HTTP/1.1")
-    expected = headers.get("Expect")
+    expected = headers.get(hdrs.EXPECT)
     if expected is not None and expected.lower() != "100-continue":
         return _refused(request, 417, "expected no Expect but 100-continue")
     return _of_target(request)

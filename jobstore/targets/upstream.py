@@ -55,7 +55,7 @@ _IDLE: Final = 1.0
 _NOT_SENT_ON: Final = ("host", *OURS)
 
 # What is undone where a body is read; "identity" is of RFC 2616 and changes nothing.
-_UNDONE: Final = ([], ["chunked"], ["identity"])
+_UNDONE: Final[tuple[list[str], ...]] = ([], ["chunked"], ["identity"])
 
 # What aiohttp would add by itself.
 _AUTOMATIC: Final = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
