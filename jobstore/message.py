@@ -7,6 +7,7 @@ surrogate, as Python's ``surrogateescape`` makes it. So what came in goes out un
 import re
 from collections.abc import AsyncIterator, Collection, Iterable
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from http import HTTPStatus
 from itertools import chain
 from typing import Final, Protocol, Self, TypeAlias, runtime_checkable
@@ -144,22 +145,21 @@ def without(headers: Headers, names: Collection[str]) -> Headers:
     return tuple([item for item in headers if item[0].lower() not in names])
 
 
-def without_lookalikes(headers: Headers, names: Collection[str]) -> Headers:
+def without_lookalikes(headers: Headers, names: tuple[str, ...]) -> Headers:
     """Return the headers without those that a server may take for one of the given names.
 
     Args:
         headers: the fields.
         names: in lower case, with hyphens: ``jobstore-id`` stands for ``Jobstore_Id`` as well.
     """
-    beginnings = {name[0] for name in names}
-    return tuple(
-        [
-            item
-            for item in headers
-            if item[0][:1].lower() not in beginnings
-            or _PUNCTUATION.sub("-", item[0].lower()) not in names
-        ]
-    )
+    if _initials(names).isdisjoint([name[:1] for name, _ in headers]):  # as most often
+        return headers
+    return tuple([item for item in headers if _PUNCTUATION.sub("-", item[0].lower()) not in names])
+
+
+@lru_cache(maxsize=8)
+def _initials(names: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(initial for name in names for initial in (name[0], name[0].upper()))
 
 
 def unsendable(headers: Headers, reason: str | None = None) -> str | None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
-from aiohttp import web
+from aiohttp import EMPTY_PAYLOAD, hdrs, web
 from aiohttp.http import HttpVersion10, HttpVersion11
 from aiohttp.http_exceptions import (
     BadHttpMessage,
@@ -19,6 +19,7 @@ from aiohttp.http_exceptions import (
     InvalidURLError,
     LineTooLong,
 )
+from aiohttp.web_protocol import _ErrInfo
 
 from jobstore import descriptors, wire
 from jobstore.connection import Connection
@@ -26,8 +27,15 @@ from jobstore.message import HeadLimits, loggable
 
 _SPOKEN: Final = (HttpVersion11, HttpVersion10)
 _ONLY: Final = "expected HTTP/1.1: no other version is spoken here"
+
+
+class _HeadTooLongError(BadHttpMessage):
+    """A head is longer than what is taken."""
+
+
 # What could not be parsed: aiohttp's class for it, words in its message, and how it is answered.
 _REFUSALS: Final[tuple[tuple[type[HttpProcessingError], str, int, str], ...]] = (
+    (_HeadTooLongError, "", 431, "expected a head of at most {0.size} bytes"),
     (LineTooLong, "", 431, "expected request line and fields of at most {0.field_size} bytes each"),
     (BadHttpMethod, "HTTPS", 400, "expected plain HTTP, not TLS"),
     (BadHttpMethod, "", 400, "expected a request of HTTP/1.1, with one of its methods"),
@@ -47,7 +55,7 @@ _OWN_WORDS: Final = re.compile(
 log = logging.getLogger(__name__)
 
 
-class Unreadable(Connection):
+class FrontConnection(Connection):
     """A client's connection that answers what is no HTTP plainly, and logs nothing of it.
 
     Args:
@@ -56,7 +64,7 @@ class Unreadable(Connection):
         options: what aiohttp's own takes.
     """
 
-    __slots__ = ("_head_size", "_limits")
+    __slots__ = ("_head_size", "_limits", "_refused")
 
     def __init__(self, *arguments: Any, limits: HeadLimits, **options: Any) -> None:
         super().__init__(
@@ -68,15 +76,21 @@ class Unreadable(Connection):
         )
         self._limits = limits
         self._head_size = 0
+        self._refused = False
 
     def data_received(self, data: bytes) -> None:
-        """Parse what has come, unless it is the end of the longest head that is taken."""
+        """Parse what has come, up to the longest head that is taken."""
+        if self._refused:
+            return
         room = self._limits.size - self._head_size
         if len(data) > room and self._reads_head() and not _HEAD_END.search(data, 0, room):
-            self._refuse_head()
+            self._refuse(_HeadTooLongError(""))
             return
         before = self._request_count
-        super().data_received(data)
+        try:
+            super().data_received(data)
+        except Exception:  # noqa: BLE001 - of the parser, which repeats what it has read
+            self._refuse(BadHttpMessage(""))
         within = before == self._request_count and self._reads_head()
         self._head_size = self._head_size + len(data) if within else 0
 
@@ -88,21 +102,13 @@ class Unreadable(Connection):
             return self._current_request.content.is_eof()
         return self._waiter is not None  # else a request is just on its way to its handler
 
-    def _refuse_head(self) -> None:
-        """Refuse a head before it is whole; a request before it is answered first."""
-        if self._messages or self._current_request is not None or self.transport is None:
-            self.close()
-            return
-        detail = f"expected a head of at most {self._limits.size} bytes"
-        _log_refusal(self.peername, detail)
-        body = f"{detail}\n".encode()
-        head = (
-            "HTTP/1.1 431 Request Header Fields Too Large\r\n"
-            "Content-Type: text/plain; charset=utf-8\r\n"
-            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-        )
-        self.transport.write(head.encode() + body)
-        self.force_close()
+    def _refuse(self, error: HttpProcessingError) -> None:
+        """Answer an error as the last request, after those before it; as aiohttp does itself."""
+        self._refused = True
+        self._request_count += 1
+        self._messages.append((_ErrInfo(error.code, error, ""), EMPTY_PAYLOAD))
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     def handle_error(
         self,
@@ -129,7 +135,7 @@ class FrontServer(descriptors.Server):
 
     def __call__(self) -> web.RequestHandler:
         """Make what speaks on a new connection."""
-        return Unreadable(self, loop=self._loop, **self._kwargs)
+        return FrontConnection(self, loop=self._loop, **self._kwargs)
 
 
 def refusal(request: web.Request) -> web.StreamResponse | None:
@@ -140,10 +146,10 @@ def refusal(request: web.Request) -> web.StreamResponse | None:
         return _refused(request, 505, _ONLY)
     if request.method == "CONNECT":
         return _refused(request, 501, "no tunnels are made here: CONNECT is not served")
-    coding = headers.get("Transfer-Encoding")
+    coding = headers.get(hdrs.TRANSFER_ENCODING)
     if coding is not None and (coding.lower() != "chunked" or version is HttpVersion10):
         return _refused(request, 501, "expected no transfer coding but chunked, in HTTP/1.1")
-    expected = headers.get("Expect")
+    expected = headers.get(hdrs.EXPECT)
     if expected is not None and expected.lower() != "100-continue":
         return _refused(request, 417, "expected no Expect but 100-continue")
     return _of_target(request)

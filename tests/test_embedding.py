@@ -14,12 +14,13 @@ from aiohttp.typedefs import Handler
 
 import jobstore
 from jobstore.embedding import Jobs
-from jobstore.errors import ConfigError, JobNotFound, StoreInUse
+from jobstore.errors import ConfigError, JobNotFound, StoreInUse, SubmissionInvalid
 from jobstore.identifying import Identify
 from jobstore.job import Trigger
 from jobstore.lifecycle import State
 from jobstore.passwords import hashed
 from tests.client import Client
+from tests.raw import Front, field_of
 from tests.stores import rows, timeline
 
 SEEN: Final = web.AppKey("seen", list[str])
@@ -137,6 +138,35 @@ async def test_code_submits_without_http(store_path: Path) -> None:
         assert ("X-User", "me") in answer.headers
         with pytest.raises(JobNotFound):
             await it.jobs.take(job_id)
+
+
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [
+        ("greet/you", ("X-User", "me")),
+        ("/greet/a b", ("X-User", "me")),
+        ("/greet/you\n", ("X-User", "me")),
+        ("/greet/you#me", ("X-User", "me")),
+        ("/greet/you", ("X-User", "me\r\nX-Admin: me")),
+        ("/greet/you", ("X-User", "\ud800")),
+        ("/greet/you", ("X User", "me")),
+        ("/greet/you", ("", "me")),
+    ],
+)
+async def test_code_cannot_submit_what_no_request_can_be(
+    store_path: Path, path: str, field: tuple[str, str]
+) -> None:
+    async with embedded(store_path) as it:
+        with pytest.raises(SubmissionInvalid, match="expected"):
+            await it.jobs.submit("GET", path, headers=[field])
+        assert rows(store_path, "SELECT count(*) FROM job") == [(0,)]
+
+
+async def test_each_byte_of_a_header_comes_back(store_path: Path) -> None:
+    async with embedded(store_path) as it:
+        front = Front(it.client.url)
+        result = await front.fetch(await front.submit("POST", "/echo", b"X-User: M\xfcller"))
+        assert field_of(result, b"X-User") == b"M\xfcller"
 
 
 async def test_a_submission_from_code_may_say_all_that_one_can(store_path: Path) -> None:

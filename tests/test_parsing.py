@@ -48,6 +48,7 @@ REFUSED = {
     "an unknown Expect": (b"GET /_jobs HTTP/1.1\r\n" + LAST + b"Expect: a\r\n\r\n", 417),
     "a fragment": (b"GET /a#b HTTP/1.1\r\n" + LAST + b"\r\n", 400),
     "a path that is no text": (b"GET /\xff HTTP/1.1\r\n" + LAST + b"\r\n", 400),
+    "an address that is none": (b"GET https://[]:@/ HTTP/1.1\r\n" + LAST + b"\r\n", 400),
     "TLS": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
 }
 SECRET = {
@@ -174,6 +175,20 @@ async def test_a_request_before_garbage_is_answered(front: tuple[str, Origin]) -
         await client.head()
         await client.send(b"\x01\x02")
         assert status_of((await client.rest()).removeprefix(b"ok")) == 400
+
+
+async def test_a_request_before_too_long_a_head_is_answered_first(serve: Serve) -> None:
+    server = await serve(target={"app": "tests.gates:create_app"}, http={"head_size": "1KiB"})
+    async with connected(server.url) as client:
+        await client.send(b"GET /wait/a HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert (
+            status_of(await say(server.url, b"GET /when/a/started HTTP/1.1\r\n" + LAST + b"\r\n"))
+            == 200
+        )
+        await client.send(b"GET / HTTP/1.1\r\nX: " + b"a" * 2000)
+        await say(server.url, b"POST /let/a HTTP/1.1\r\n" + LAST + b"\r\n")
+        answers = await client.rest()
+    assert re.findall(rb"HTTP/1\.1 ([0-9]{3}) ", answers) == [b"200", b"431"]
 
 
 # --- lines of the log ---------------------------------------------------------------------------
