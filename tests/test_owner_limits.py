@@ -9,15 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import ClientSession
+from aiohttp import ClientSession, web
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobstore.account import Role
-from jobstore.errors import OwnerLimit
+from jobstore.definition import parse
+from jobstore.embedding import setup
+from jobstore.errors import OwnerLimit, TooDeep
 from jobstore.job import Order
 from jobstore.message import Response
 from jobstore.store import Limits, OwnerLimits, Store
+from jobstore.store.scheduling import BEGINNING
 from tests.accounts import People
 from tests.client import GATED, Client
 from tests.conftest import Serve
@@ -221,6 +224,24 @@ async def test_an_owner_has_no_more_jobs_waiting_than_may_in_whatever_dialect(
         assert (await alice("POST", "/_jobs", json=LATER)).status == 202
 
 
+async def test_a_schedule_is_skipped_whose_owner_has_too_many_jobs_waiting(
+    store_path: Path,
+) -> None:
+    clock = StandingClock()
+    each_minute = parse({**DRAFT, "schedule": {"cron": "* * * * *"}})
+    async with opened(store_path, Limits(owner=OwnerLimits(queued=1)), clock) as store:
+        await put(store, ALICE)
+        for account in (ALICE, BOB):
+            await store.definitions.create(each_minute, "", account)
+        clock.move(60)
+        fired = await store.schedules.fire(lambda _: "/", 0, BEGINNING)
+    assert [len(each.jobs) for each in fired] == [0, 1]
+    assert [each.refused for each in fired] == ["1 of your jobs wait, of at most 1", None]
+    assert rows(store_path, "SELECT count(*) FROM definition WHERE fires_at > ?", clock.now) == [
+        (2,)
+    ]
+
+
 async def test_an_owner_has_no_more_kept_than_may_and_what_is_purged_counts_no_more(
     store_path: Path,
 ) -> None:
@@ -272,8 +293,21 @@ async def test_priorities_below_0_are_for_admins(serve: Serve) -> None:
         assert (await boss("POST", "/_jobs", json=urgent)).status == 202
         told = value(await alice("POST", "/_jobs", json=urgent), 403)["detail"]
         assert "priority: expected 0 or more" in told
-        made = value(await alice("POST", "/_jobs", json={**urgent, "priority": 0}), 202)["id"]
-        assert made > 0
+        assert (await alice("POST", "/_jobs", json={**urgent, "priority": 0})).status == 202
+
+
+async def test_an_urgent_job_of_a_former_admin_is_tried_again_as_an_ordinary_one(
+    serve: Serve, store_path: Path
+) -> None:
+    server = await serve(target=GATED)
+    async with AsyncExitStack() as stack:
+        boss = await People(server, stack).with_token("boss", Role.ADMIN)
+        urgent = {"target": "/a", "priority": -1}
+        made = value(await boss("POST", "/_jobs", json=urgent), 202)["id"]
+        await boss.ended(made)
+        await server.store.accounts.set_role("boss", Role.USER)
+        assert (await boss("POST", f"/_jobs/{made}/retry")).status == 202
+    assert rows(store_path, "SELECT priority FROM job") == [(-1,), (0,)]
 
 
 # --- jobs that make jobs ------------------------------------------------------------------------
@@ -297,9 +331,9 @@ async def test_jobs_that_come_back_over_the_network_are_no_deeper_than_may(
 ) -> None:
     client = Client(http, (await serve(target=GATED, limits={"depth": 1})).url)
     first = await client.submit("/wait/first")
+    await client.when("first", "started")
     second = await client.submit("/wait/second", headers={"Jobstore-Id": str(first)})
-    for header in (first, second):
-        await client.when(("first", "second")[header - 1], "started")
+    await client.when("second", "started")
     deep = {"Jobstore-Id": str(second), "x-arango-async": "store"}
     assert value(await client("GET", "/wait/third", headers=deep), 508)["errorNum"] == 508
     assert (await client("POST", "/_jobs", json=LATER, headers=deep)).status == 508
@@ -309,3 +343,28 @@ async def test_jobs_that_come_back_over_the_network_are_no_deeper_than_may(
     for nobodys in (str(second), "0", "x", "9" * 30):
         await client.submit("/a", headers={"Jobstore-Id": nobodys})
     assert set(rows(store_path, "SELECT depth FROM job WHERE id > 2")) == {(0,)}
+
+
+async def test_what_a_handler_submits_by_itself_is_deeper_than_its_job(store_path: Path) -> None:
+    app = web.Application()
+    jobs = setup(app, store_path, limits={"depth": 1})
+    told: list[str] = []
+
+    async def again(_: web.Request) -> web.Response:
+        try:
+            await jobs.submit("GET", "/again")
+        except TooDeep as error:
+            told.append(str(error))
+        return web.Response()
+
+    app.router.add_get("/again", again)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        await jobs.submit("GET", "/again")
+        for job_id in (1, 2):
+            await jobs.ended(job_id)
+    finally:
+        await runner.cleanup()
+    assert told == ["jobs may make jobs 1 times one after the other"]
+    assert rows(store_path, "SELECT depth FROM job") == [(0,), (1,)]

@@ -87,7 +87,7 @@ async def test_whoever_gets_a_name_finds_none_of_its_definitions_keys_and_tags(m
     people = await meet()
     bob = await people.with_token("bob")
     made = value(await bob("POST", DEFINITIONS, json=DRAFT), 201)
-    job = {"target": "/a", "idempotency_key": "k"}
+    job = {"target": "/wait/a", "idempotency_key": "k", "tag": "t"}
     first = value(await bob("POST", "/_jobs", json=job), 202)["id"]
     bob = await again(people, "bob")
     assert value(await bob("GET", DEFINITIONS))["definitions"] == []
@@ -98,6 +98,11 @@ async def test_whoever_gets_a_name_finds_none_of_its_definitions_keys_and_tags(m
     ):
         assert (await bob(method, path)).status == 404, path
     assert value(await bob("POST", DEFINITIONS, json=DRAFT), 201)["id"] != made["id"]
+    shown = {"job_ids": [], "options": {"show_async_jobs": "true"}}
+    assert (
+        json.loads(value(await bob("POST", "/admin/show/jobs", json=shown))["data_str"])["job_id"]
+        == []
+    )
     assert value(await bob("POST", "/_jobs", json=job), 202)["id"] != first
 
 

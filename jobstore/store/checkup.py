@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Integer, Select, and_, func, literal_column, or_, select, union_all
+from sqlalchemy import Integer, Select, and_, case, func, literal_column, or_, select, union_all
 
 from jobstore.errors import StoreError
 from jobstore.lifecycle import Result, State
@@ -21,6 +21,7 @@ MOST: Final = 10
 # More rows than any statement here has to give, or than are told.
 _ENOUGH: Final = 20
 
+_usage = schema.ACCOUNT_USAGE.c
 _job, _body, _chunk, _counter = schema.JOB.c, schema.BODY.c, schema.CHUNK.c, schema.COUNTER.c
 
 
@@ -128,6 +129,26 @@ def _miscounted() -> Select[Any]:
     )
 
 
+def _misused() -> Select[Any]:
+    queued = case((terms.in_state(State.QUEUED), terms.ONE), else_=terms.ZERO)
+    counted = (
+        select(
+            _job.account.label("account"),
+            func.sum(queued).label("queued"),
+            func.sum(_job.stored).label("stored"),
+        )
+        .group_by(_job.account)
+        .subquery()
+    )
+    found = [func.coalesce(counted.c[name], terms.ZERO) for name in ("queued", "stored")]
+    return (
+        select(_usage.account, _usage.queued, _usage.stored, *found)
+        .select_from(schema.ACCOUNT_USAGE)
+        .outerjoin(counted, counted.c.account == _usage.account)
+        .where(or_(_usage.queued != found[0], _usage.stored != found[1]))
+    )
+
+
 _CHECKS: Final = (
     _Check("integrity", f"PRAGMA integrity_check({MOST + 1})", "{}"),
     _Check("references", "PRAGMA foreign_key_check", "row {1} of {0} refers to nothing in {2}"),
@@ -154,6 +175,11 @@ _CHECKS: Final = (
         "counters",
         Statement(_miscounted()).sql,
         "the counter of the state {1} of the {0}s is {2}, but there are {3}",
+    ),
+    _Check(
+        "usage",
+        Statement(_misused()).sql,
+        "account {} is said to have {} queued jobs and {} bytes, but it has {} and {}",
     ),
 )
 _SIZE: Final = """

@@ -139,9 +139,7 @@ class Dispatcher:
         self._free(target, 1)
         if self._bound:
             self._running[account] -= 1
-            self._refill_all()
-        else:
-            self._refill(target)
+        self._go_on(target)
 
     def enqueued(self, target: str, account: int, priority: int) -> None:
         """Note that a job of an account waits in the file."""
@@ -208,9 +206,10 @@ class Dispatcher:
     def _room(self, account: int) -> int:
         return self._bound - self._running[account]
 
-    def _refill_all(self) -> None:
-        for target in self._lanes:
-            self._refill(target)
+    def _go_on(self, target: str) -> None:
+        """Fill the slots of a target; with a bound, what ended may let jobs of any target run."""
+        for name in self._lanes if self._bound else (target,):
+            self._refill(name)
 
     def _refill(self, target: str) -> None:
         lane = self._lanes[target]
@@ -248,9 +247,7 @@ class Dispatcher:
             self.order(claim)
         if self._bound:
             self._running.update(claim.account for claim in claims)
-            self._refill_all()
-        else:
-            self._refill(target)
+        self._go_on(target)
 
     def _not_claimed(self, target: str, wanted: int, error: Exception) -> None:
         """Try again later: the jobs are still queued."""
@@ -262,7 +259,4 @@ class Dispatcher:
 
     def _retry(self, target: str) -> None:
         self._lanes[target].claiming = False
-        if self._bound:
-            self._refill_all()
-        else:
-            self._refill(target)
+        self._go_on(target)

@@ -75,7 +75,8 @@ class InProcess:
         task = cast("asyncio.Task[None]", asyncio.current_task())
         request = self._server.request_factory(message, payload, self._protocol, answer, task)
         request[_HANDLE] = handle
-        WORKING_FOR.set(handle)  # for this task, and for what it starts
+        if handle.id is not None:
+            WORKING_FOR.set(handle)  # for this task, and for what it starts
         try:
             await self._respond(request)
             answer.finish()
