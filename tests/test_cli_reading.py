@@ -1,18 +1,22 @@
 import csv
 import io
 import json
+import logging
 import os
 import pty
 import re
+import sqlite3
 import subprocess
 import sys
 import termios
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from jobstore.cli.facts import lasting
+from jobstore.cli.logs import Lines
 from jobstore.clock import SECOND, now
 from tests.commands import jobstore, refused, said
 from tests.stock import Stock, stocked
@@ -185,6 +189,92 @@ def test_history_gives_spreadsheets_csv() -> None:
     assert jobs[1]["counters"] == '{"IMPORT_RECORDS": 1200}'
     assert jobs[3]["detail"] == "connection refused"
     assert jobs[5]["submitted_at"] == "2023-11-14T22:13:20.000Z"
+
+
+FORMULAS = [
+    ("=cmd|'/C calc'!A0", "'=cmd|'/C calc'!A0"),
+    ("+1", "'+1"),
+    ("-2", "'-2"),
+    ("@SUM(A1)", "'@SUM(A1)"),
+    (" =1", "' =1"),
+    ("\uff1d1", "'\uff1d1"),
+    ("\t=1", r"\t=1"),
+    ("\r=1", r"\r=1"),
+    ("\n=1", r"\n=1"),
+    (HOSTILE, r"\x1b]0;pwned\x07\x1b[2J\u202e"),
+    ("alice=1", "alice=1"),
+    ("M\u00fcller", "M\u00fcller"),
+]
+
+
+@pytest.mark.parametrize("member", ["owner", "tag", "path", "detail"])
+def test_csv_has_nothing_that_a_spreadsheet_computes_or_a_terminal_obeys(
+    store_path: Path, member: str
+) -> None:
+    async def of_strangers(stock: Stock) -> None:
+        for _ in FORMULAS:
+            await stock.failed()
+
+    stocked(store_path, of_strangers)
+    with closing(sqlite3.connect(store_path)) as file, file:
+        for job_id, (named, _) in enumerate(FORMULAS, 1):
+            file.execute(f"UPDATE job SET {member} = ? WHERE id = ?", [named, job_id])  # noqa: S608 - our own word
+    text = said("history", "--csv")
+    assert text.replace("\n", "").isprintable()
+    jobs = list(csv.DictReader(io.StringIO(text)))
+    assert [job[member] for job in reversed(jobs)] == [shown for _, shown in FORMULAS]
+    # What programs read is left as it is.
+    lines = [json.loads(line) for line in said("history", "--json").splitlines()]
+    assert [line[member] for line in reversed(lines)] == [named for named, _ in FORMULAS]
+
+
+def test_numbers_in_csv_are_numbers(store_path: Path) -> None:
+    async def urgent(stock: Stock) -> None:
+        await stock.queued(priority=-5)
+
+    stocked(store_path, urgent)
+    (job,) = csv.DictReader(io.StringIO(said("history", "--csv")))
+    assert job["priority"] == "-5"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [HOSTILE],
+        [f"--{HOSTILE}"],
+        ["show", HOSTILE],
+        ["show", f"--{HOSTILE}"],
+        ["show", "1", HOSTILE],
+        ["history", "--since", HOSTILE],
+        ["history", "--store", f"{HOSTILE}.db"],
+        ["undefine", HOSTILE],
+        ["run", f"/{HOSTILE}"],
+        ["user", "remove", HOSTILE],
+        ["user", HOSTILE],
+        ["import", HOSTILE],
+    ],
+)
+def test_a_complaint_shows_what_was_given_and_does_not_obey_it(
+    store_path: Path, arguments: list[str]
+) -> None:
+    stocked(store_path, six_jobs)
+    result = jobstore(*arguments)
+    assert result.exit_code in {1, 2}
+    assert result.output.replace("\n", "").isprintable()
+
+
+def test_a_line_of_the_log_stays_one_line_and_is_not_obeyed() -> None:
+    said = {"msg": "no job: %s", "args": (f"{HOSTILE}\nforged",)}
+    line = Lines().format(logging.makeLogRecord(said))
+    assert line.endswith(r"no job: \x1b]0;pwned\x07\x1b[2J\u202e\nforged")
+
+
+def test_what_an_error_says_in_the_log_is_not_obeyed() -> None:
+    error = ValueError(HOSTILE)
+    told = (type(error), error, None)
+    record = logging.makeLogRecord({"msg": "cannot answer", "exc_info": told})
+    lines = Lines().format(record).splitlines()
+    assert lines[1:] == [r"ValueError: \x1b]0;pwned\x07\x1b[2J\u202e"]
 
 
 def test_history_says_when_there_is_nothing(store_path: Path) -> None:

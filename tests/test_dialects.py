@@ -38,10 +38,10 @@ class Seen:
     datameer: tuple[str, str]
 
 
-QUEUED: Final = Seen((204, "pending"), ("RUNNING", False, False), ("QUEUED", "QUEUED"))
+QUEUED: Final = Seen((204, "pending"), ("RUNNING", True, False), ("QUEUED", "QUEUED"))
 WAITING: Final = Seen(
     (204, "pending"),
-    ("RUNNING", False, False),
+    ("RUNNING", True, False),
     ("WAITING_FOR_OTHER_JOB", "WAITING_FOR_OTHER_JOB"),
 )
 RUNNING: Final = Seen((204, "pending"), ("RUNNING", True, False), ("RUNNING", "RUNNING"))

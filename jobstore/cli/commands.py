@@ -7,13 +7,13 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 import click
 
 from jobstore import __version__
 from jobstore.cli import INTERRUPTED
-from jobstore.cli.terminal import Complaint
+from jobstore.cli.terminal import Complaint, printable
 from jobstore.errors import JobstoreError
 
 # Each command is the attribute of this name in one of the modules here, loaded when it is called:
@@ -56,6 +56,11 @@ class _Commands(click.Group):
             command = getattr(module, f"{name.replace('-', '_')}_command")
         return name, command, rest
 
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Read the arguments."""
+        with _understandable():
+            return super().make_context(*args, **kwargs)
+
     def invoke(self, ctx: click.Context) -> object:
         with _understandable():
             result: object = super().invoke(ctx)
@@ -70,6 +75,10 @@ def _understandable() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         raise click.exceptions.Exit(INTERRUPTED) from None
+    except click.ClickException as error:
+        # It may repeat what was given; click has no other way to change what it will show.
+        vars(error)["message"] = printable(error.message, keep="\n")
+        raise
     except JobstoreError as error:
         raise Complaint(str(error)) from error
     except OSError as error:

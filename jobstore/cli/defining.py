@@ -17,7 +17,7 @@ from jobstore.cli.drafts import in_file, in_flags
 from jobstore.cli.facts import to_the_second
 from jobstore.cli.options import FILE, configured, json_option, text
 from jobstore.cli.rows import write_facts, write_table
-from jobstore.cli.terminal import Complaint, printable, stdout, write, write_json
+from jobstore.cli.terminal import Complaint, printable, stdout, tell, write, write_json
 from jobstore.config import Config
 from jobstore.config.limits import store_limits
 from jobstore.definition import Definition, Draft, Key, described, normal_path, parse
@@ -92,7 +92,7 @@ def define_command(
         if as_json:
             write_json(described(definition, store_limits(config).secret))
         else:
-            click.echo(f"Definition {definition.id}, {definition.draft.path}, is {verb}.")
+            tell(f"Definition {definition.id}, {definition.draft.path}, is {verb}.")
 
 
 async def _define(
@@ -159,7 +159,7 @@ def definitions_command(config: Config, reference: str | None, *, as_json: bool)
         rows = [(d.id, d.draft.path, d.draft.name, d.owner, _request(d)) for d in found]
         write_table(stdout(), ("ID", "PATH", "NAME", "OWNER", "REQUEST"), rows)
     else:
-        click.echo("There is no definition.")
+        tell("There is no definition.")
 
 
 async def _all(config: Config) -> list[Definition]:
@@ -185,7 +185,7 @@ def undefine_command(config: Config, reference: str, *, as_json: bool) -> None:
     if as_json:
         write_json({"deleted": definition.id})
     else:
-        click.echo(f"Definition {definition.id}, {definition.draft.path}, is deleted.")
+        tell(f"Definition {definition.id}, {definition.draft.path}, is deleted.")
 
 
 async def _undefine(config: Config, reference: str) -> Definition:
@@ -214,7 +214,7 @@ def run_command(config: Config, reference: str, owner: str | None, *, as_json: b
     if as_json:
         write_json({"id": job_id, "definition": definition.id})
     else:
-        click.echo(f"Job {job_id} is queued: {printable(_request(definition))}")
+        tell(f"Job {job_id} is queued: {_request(definition)}")
 
 
 async def _run(config: Config, reference: str, owner: str | None) -> tuple[Definition, int]:
@@ -325,4 +325,4 @@ def _warn_of_stranger(store: Store, owner: str | None) -> None:
     """Say it if nobody has the account of an owner that was given: a slip would hide it."""
     accounts = store.accounts.roll().accounts
     if owner and accounts and owner not in accounts:
-        click.echo(f"jobstore: there is no account {owner}: of users, nobody can see it", err=True)
+        tell(f"jobstore: there is no account {owner}: of users, nobody can see it", err=True)

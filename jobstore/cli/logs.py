@@ -4,6 +4,7 @@ import json
 import logging
 from typing import Any, Final
 
+from jobstore.cli.terminal import printable
 from jobstore.clock import SECOND, iso
 from jobstore.config.sections import LogSection
 from jobstore.message import loggable
@@ -16,13 +17,13 @@ _OWN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"
 def start_logging(section: LogSection) -> None:
     """Log to the standard error as the configuration says."""
     handler = logging.StreamHandler()
-    handler.setFormatter(_Lines() if section.format == "text" else _Objects())
+    handler.setFormatter(Lines() if section.format == "text" else _Objects())
     logging.basicConfig(level=section.level.upper(), handlers=[handler])
     # It tells of each of its plugins; of a migration, the server's own words are enough.
     logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
-class _Lines(logging.Formatter):
+class Lines(logging.Formatter):
     """A line for people."""
 
     def __init__(self) -> None:
@@ -32,6 +33,10 @@ class _Lines(logging.Formatter):
         """Write the message on one line, whoever's words it repeats."""
         record.message = loggable(record.message, _LONGEST)
         return super().formatMessage(record)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
+        """Write a traceback, whose last line may say what a stranger has sent."""
+        return printable(super().formatException(ei), keep="\n")
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802 - logging's name
         """Write the time as everywhere else."""

@@ -5,9 +5,9 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from enum import Enum, auto
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
-from jobstore.cli.terminal import write_json
+from jobstore.cli.terminal import printable, write_json
 from jobstore.clock import iso
 
 
@@ -21,6 +21,9 @@ class Kind(Enum):
     TIME = auto()  # microseconds since 1970; written as ISO 8601
     OBJECT = auto()  # names with numbers
 
+
+# What spreadsheets compute begins with one of these, in some of them full-width.
+_FORMULA: Final = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 Columns: TypeAlias = Mapping[str, Kind]
 Row: TypeAlias = Sequence[Any]
@@ -53,6 +56,8 @@ class JsonLines:
 class Csv:
     """Write each row as a line of CSV, below a line of names.
 
+    What strangers have named is neither computed by a spreadsheet nor obeyed by a terminal.
+
     Args:
         columns: what is in a row.
     """
@@ -81,7 +86,16 @@ def as_object(columns: Columns, row: Row) -> dict[str, Any]:
 def _in_a_cell(value: Any) -> Any:
     if isinstance(value, dict):
         return json.dumps(value) if value else ""
-    return value
+    return _harmless(value) if isinstance(value, str) else value
+
+
+def _harmless(text: str) -> str:
+    """Write text so that a spreadsheet takes it for text, and a terminal shows all of it.
+
+    https://owasp.org/www-community/attacks/CSV_Injection
+    """
+    shown = printable(text)
+    return f"'{shown}" if shown.lstrip().startswith(_FORMULA) else shown
 
 
 def _written(kind: Kind, value: Any) -> Any:

@@ -8,7 +8,7 @@ import click
 from jobstore import __version__
 from jobstore.cli.logs import start_logging
 from jobstore.cli.options import configured, files, json_option
-from jobstore.cli.terminal import write_json
+from jobstore.cli.terminal import tell, write_json
 from jobstore.config import Config, load
 from jobstore.store.migrate import migrate
 
@@ -66,9 +66,9 @@ def _serve(config: Config) -> None:
     start_logging(config.log)
 
     def announce(url: str) -> None:
-        click.echo(f"jobstore {__version__} listens on {url}, its store is {config.store.path}")
+        tell(f"jobstore {__version__} listens on {url}, its store is {config.store.path}")
         if not config.target:
-            click.echo(_NEXT.format(url=url))
+            tell(_NEXT.format(url=url))
 
     run(config, announce)
 
@@ -86,8 +86,8 @@ def migrate_command(config: Config, *, as_json: bool) -> None:
     if as_json:
         write_json({"store": str(path), "before": before, "after": after})
     elif before == 0:
-        click.echo(f"{path}: created with schema version {after}")
+        tell(f"{path}: created with schema version {after}")
     elif before == after:
-        click.echo(f"{path}: schema version {after}, nothing to do")
+        tell(f"{path}: schema version {after}, nothing to do")
     else:
-        click.echo(f"{path}: migrated from schema version {before} to {after}")
+        tell(f"{path}: migrated from schema version {before} to {after}")

@@ -47,6 +47,16 @@ def printable(text: str, keep: str = "") -> str:
     return "".join(c if c.isprintable() or c in keep else ascii(c)[1:-1] for c in text)
 
 
+def tell(words: str, *, err: bool = False) -> None:
+    """Write a line for people, whoever named what stands in it.
+
+    Args:
+        words: the line, or several.
+        err: whether it goes to the standard error.
+    """
+    click.echo(printable(words, keep="\n"), err=err)
+
+
 def row(cells: Iterable[Text], widths: Iterable[int], rights: Iterable[bool]) -> Text:
     """Put cells beside each other, two spaces apart and cut to their widths.
 
@@ -72,7 +82,7 @@ def write(console: Console, text: Text, indent: int = 0) -> None:
 
 def say(words: str) -> None:
     """Say something beside the rows, where no script takes it for one of them."""
-    write(stdout(), Text(words, "dim"))
+    write(stdout(), Text(printable(words), "dim"))
 
 
 def write_json(value: object, *, pretty: bool = False) -> None:

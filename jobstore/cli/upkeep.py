@@ -7,7 +7,7 @@ import click
 from rich.filesize import decimal
 
 from jobstore.cli.options import FILE, configured, duration, json_option, time
-from jobstore.cli.terminal import progress, write_json
+from jobstore.cli.terminal import progress, tell, write_json
 from jobstore.clock import SECOND, iso, now
 from jobstore.config import Config
 from jobstore.store import shared_store
@@ -129,7 +129,7 @@ def check_command(config: Config, *, as_json: bool) -> None:
     elif report.problems:
         click.echo(f"{path}: {len(report.problems)} problems")
         for problem in report.problems:
-            click.echo(f"  {problem}")
+            tell(f"  {problem}")
     else:
         click.echo(f"{path}: ok; {_summary(report)}")
         if report.stiff:
