@@ -203,11 +203,11 @@ def _is_file(path: Path) -> bool:
 
 @contextmanager
 def _held(path: Path, flags: int, *, create: bool) -> Iterator[StoreFile]:
+    if path.exists() and not path.is_file():
+        raise StoreError(path, "this is not a file")
     try:
         if create:
             _create(path)
-        if path.exists() and not path.is_file():
-            raise StoreError(path, "this is not a file")
         descriptor, identity = _enter(path, flags)
     except FileNotFoundError as error:
         raise StoreMissing(path) from error
