@@ -1,6 +1,8 @@
 """The clock is set: forward, back, by hand or by NTP, while a server runs and while it does not."""
 
 import asyncio
+import os
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -8,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from aiohttp import ClientSession
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +19,8 @@ from jobstore.janitor import Janitor, Retention
 from jobstore.retry import Ended
 from jobstore.schedule import Schedule, next_fire, reconsidered
 from jobstore.store import Store
+from tests.client import Client
+from tests.conftest import ServerProcess
 from tests.stores import (
     START,
     SettableClock,
@@ -29,6 +34,7 @@ from tests.stores import (
     taken,
 )
 from tests.test_schedules import changed, defined, fires_at, scheduler
+from trials.chaos.doomed import Clock
 
 MINUTE: Final = 60
 HOUR: Final = 60 * MINUTE
@@ -358,6 +364,43 @@ async def test_a_clock_that_is_put_back_while_the_server_is_down_makes_no_wait_l
     async with kept(store_path, clock) as store:
         await store.timekeeping.begin()
     assert due_at(store_path, 3) == 2 - HOUR + 7200, "which goes on where the clock goes on"
+
+
+class Clocked(ServerProcess):
+    """A real server whose clock can be set, for its process alone."""
+
+    def __init__(self, store_path: Path, clock: Clock, *arguments: str) -> None:
+        super().__init__(store_path, *arguments)
+        self._clock = clock
+
+    @property
+    def command(self) -> list[str]:
+        """The words that start it."""
+        (environment,) = self._clock.environment().items()
+        run = "import sys; from trials.chaos.doomed import run; run(sys.argv[1:])"
+        python, _, _, *arguments = super().command
+        env = ["env", f"PYTHONPATH={os.pathsep.join(sys.path)}", "=".join(environment)]
+        return [*env, python, "-c", run, *arguments]
+
+
+async def test_a_server_whose_clock_is_put_back_runs_what_waits_after_as_long_as_it_should(
+    store_path: Path, tmp_path: Path, http: ClientSession
+) -> None:
+    clock = Clock(tmp_path / "clock")
+    server = Clocked(store_path, clock, "--app", "tests.gates:create_app")
+    await server.start()
+    try:
+        client = Client(http, server.url)
+        answer = await client("POST", "/_jobs", json={"target": "/wait/late", "delay": "1s"})
+        assert answer.status == 202
+        clock.step_to(-3600)
+        await client.when("late", "started")
+        await client.let("late")
+        await client.ended(1)
+        assert await server.terminate() == 0
+    finally:
+        await server.kill()
+    assert "the clock was put back by 3600.0 s" in "".join(server.output)
 
 
 # --- what is kept -------------------------------------------------------------------------------
