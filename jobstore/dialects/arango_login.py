@@ -10,6 +10,7 @@ import json
 import re
 import secrets
 from base64 import urlsafe_b64encode
+from collections.abc import Mapping
 from hashlib import sha256
 from typing import Final
 
@@ -111,7 +112,7 @@ def _token(name: str, seconds: int, key: bytes) -> str:
     return f"{signed}.{urlsafe_b64encode(signature).decode().rstrip('=')}"
 
 
-def _part(value: dict[str, object]) -> str:
+def _part(value: Mapping[str, object]) -> str:
     """Encode a part, with spaces at its end: pyArango cannot read one that lacks its padding."""
     text = json.dumps(value)
     text += " " * (-len(text) % 3)
