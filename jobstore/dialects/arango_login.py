@@ -18,7 +18,14 @@ from aiohttp import web
 
 from jobstore import json_text, wire
 from jobstore.clock import SECOND, Clock, now
-from jobstore.errors import BodyBroken, BodyTooLarge, JobstoreError, Unauthorized
+from jobstore.errors import (
+    AccountsUnavailable,
+    BodyBroken,
+    BodyTooLarge,
+    JobstoreError,
+    StoreError,
+    Unauthorized,
+)
 from jobstore.store.accounts import Accounts
 from jobstore.targets.router import Claim
 from jobstore.written import DAY
@@ -58,8 +65,10 @@ class ArangoLogin:
         try:
             accounts = self._accounts.roll().accounts
             name = _name(await wire.whole(request, _LARGEST))
-        except JobstoreError as error:
-            return _failed(request, error)
+        except StoreError:
+            return wire.refused(request, AccountsUnavailable())
+        except (BodyTooLarge, BodyBroken) as error:
+            return _error(400, _BAD_PARAMETER, str(error))
         if accounts:
             return _error(403, _FORBIDDEN, _NO_TOKENS)
         if name is None:
@@ -72,12 +81,6 @@ def refused(request: web.Request, error: JobstoreError) -> web.Response:
     """Answer that whoever sends a request is not let in."""
     if isinstance(error, Unauthorized):
         return _error(401, _FORBIDDEN, f"{error}: {_NO_TOKENS}")
-    return wire.refused(request, error)
-
-
-def _failed(request: web.Request, error: JobstoreError) -> web.Response:
-    if isinstance(error, BodyTooLarge | BodyBroken):
-        return _error(400, _BAD_PARAMETER, str(error))
     return wire.refused(request, error)
 
 
