@@ -122,7 +122,7 @@ def apis_of(
     }
     return [
         Spoken(ArangoJobs(store), arango.CLAIMS, arango.refused),
-        *(spoken for spoken in (_login(store),) if login),
+        *([_login(store)] if login else []),
         *(spoken for name, spoken in known.items() if name in dialects),
         Spoken(NativeApi(store, router), native.CLAIMS, native.refused),
     ]
@@ -142,16 +142,16 @@ def _login(store: Store) -> Spoken:
 
 def refusing(apis: Apis, async_headers: Sequence[AsyncHeader]) -> Refuse:
     """Make what answers those who are not let in: in the words of what they have asked for."""
-    told = [(claim, spoken.refuse) for spoken in apis for claim in spoken.claims]
-    # Whoever logs in to a service is told, too, that jobstore wants to know them first.
-    told += [(claim, arango_login.refused) for claim in arango_login.CLAIMS]
+    refusals = [(claim, spoken.refuse) for spoken in apis for claim in spoken.claims]
+    # A login to the service behind jobstore is refused as well, and deserves to be told why.
+    refusals += [(claim, arango_login.refused) for claim in arango_login.CLAIMS]
 
     def refuse(request: web.Request, error: JobstoreError) -> web.Response:
         for asking in async_headers:
             if asking.asks(request.headers) is not None:
                 return asking.refused(error)
         path = wire.path_of(request)
-        for claim, answer in told:
+        for claim, answer in refusals:
             if claim.covers(request.method, path):
                 return answer(request, error)
         return wire.refused(request, error)

@@ -294,7 +294,7 @@ class Jobs:
 
     async def _assembled(self, stack: AsyncExitStack, store: Store, router: Router) -> _Live:
         config = self._config
-        # Whose calls they are: the application may have paths of its own that look like theirs.
+        # The application may have such paths itself, so that "auto" is none here.
         apis = apis_of(config, store, router, config.server.dialects or ())
         headers = (ArangoHeader(), PreferHeader(store))
         access = self._access(stack, store, refusing(apis, headers))

@@ -802,7 +802,7 @@ async def test_the_job_manager_answers_under_each_of_its_prefixes(
     assert says(await demo("POST", manager), 405, NOT_SUPPORTED)
 
 
-@pytest.mark.parametrize("path", ["/_api/jobs", "/_api/jobs/1", "/x/_api/job", "/_db/_api/job"])
+@pytest.mark.parametrize("path", ["/_api/jobs", "/_api/jobs/1", "/x/_api/job"])
 async def test_what_only_looks_like_the_job_manager_is_the_targets(demo: Client, path: str) -> None:
     answer = await demo("GET", path)
     assert (answer.status, json.loads(answer.body)["errorMessage"]) == (

@@ -18,7 +18,15 @@ from aiohttp import web
 
 from jobstore import json_text, room, wire
 from jobstore.clock import SECOND, Clock, now
-from jobstore.errors import BodyBroken, BodyTooLarge, JobstoreError, Unauthorized
+from jobstore.errors import (
+    AccountsUnavailable,
+    BodyBroken,
+    BodyTooLarge,
+    JobstoreError,
+    NoRoom,
+    StoreError,
+    Unauthorized,
+)
 from jobstore.store.accounts import Accounts
 from jobstore.targets.router import Claim
 from jobstore.written import DAY
@@ -59,8 +67,10 @@ class ArangoLogin:
             accounts = self._accounts.roll().accounts
             async with room.whole(request, _LARGEST) as body:
                 name = _name(body)
-        except JobstoreError as error:
-            return _failed(request, error)
+        except (StoreError, NoRoom):
+            return wire.refused(request, AccountsUnavailable())
+        except (BodyTooLarge, BodyBroken) as error:
+            return _error(400, _BAD_PARAMETER, str(error))
         if accounts:
             return _error(403, _FORBIDDEN, _NO_TOKENS)
         if name is None:
@@ -73,12 +83,6 @@ def refused(request: web.Request, error: JobstoreError) -> web.Response:
     """Answer that whoever sends a request is not let in."""
     if isinstance(error, Unauthorized):
         return _error(401, _FORBIDDEN, f"{error}: {_NO_TOKENS}")
-    return wire.refused(request, error)
-
-
-def _failed(request: web.Request, error: JobstoreError) -> web.Response:
-    if isinstance(error, BodyTooLarge | BodyBroken):
-        return _error(400, _BAD_PARAMETER, str(error))
     return wire.refused(request, error)
 
 
