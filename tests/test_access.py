@@ -545,7 +545,7 @@ async def test_where_too_many_wait_in_all_the_source_that_has_the_most_loses_one
         ]
         await asyncio.sleep(0)
         assert await login(7, "beyond") == 429
-        late = [asyncio.create_task(login(sources + n, "late")) for n in range(10)]
+        late = [asyncio.create_task(login(sources + n, f"late{n}")) for n in range(10)]
         refused, waiting = False, {*flood}
         while not refused:  # a login or two may have been found wrong in the meantime
             done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
