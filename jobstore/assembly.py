@@ -51,6 +51,8 @@ SERVING: Final[Mapping[str, Any]] = {
     "handler_cancellation": True,
     # Bodies are kept and sent on as they came.
     "auto_decompress": False,
+    # In bytes; up to three times as much of a body that nobody reads yet is in memory.
+    "read_bufsize": 2**16,
 }
 # How long to wait before trying again what is done in the background, if the store fails.
 RETRY_SECONDS: Final = 1.0

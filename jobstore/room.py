@@ -1,12 +1,13 @@
 """Memory for what has to be whole at once: so much for all requests together, and no more.
 
-A request may take a little without asking. What is beyond that is taken from one room for all, and
-where that is full, a request is refused rather than kept waiting: who holds the room may be slow
-on purpose.
+A request may take a little without asking. What is beyond that is taken from one room for all.
+Where that is full, a request waits for a moment, during which no more of it is read, and is then
+refused: who holds the room may be slow on purpose.
 """
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Final
 
 from aiohttp import web
@@ -14,9 +15,14 @@ from aiohttp import web
 from jobstore import wire
 from jobstore.errors import BodyTooLarge, NoRoom
 
-# In bytes: what each request may take, and what there is for all of them beyond that.
-_FREE: Final = 64 * 2**10
-_SIZE: Final = 48 * 2**20
+# In bytes: what each request may take, what there is for all of them beyond that, and what one of
+# them may take at most for what is made of it. Measured, 100 connections that send as much as they
+# can cost 64 MiB: each has up to 256 KiB on its way as well.
+_FREE: Final = 32 * 2**10
+_SIZE: Final = 24 * 2**20
+_FOR_ONE: Final = 16 * 2**20
+# For how long a request waits for room, in seconds.
+_PATIENCE: Final = 5.0
 
 
 class Room:
@@ -24,34 +30,45 @@ class Room:
 
     def __init__(self, size: int = _SIZE) -> None:
         self._left = size
+        self._freed = asyncio.Event()
 
-    def take(self, size: int) -> None:
-        """Take so many bytes.
+    async def take(self, size: int) -> None:
+        """Take so many bytes, when there are as many.
 
         Raises:
-            NoRoom: there are not as many left.
+            NoRoom: there were not for a while.
         """
         if size > self._left:
-            raise NoRoom
+            await self._wait_for(size)
         self._left -= size
+
+    async def _wait_for(self, size: int) -> None:
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                while size > self._left:
+                    self._freed.clear()
+                    await self._freed.wait()
+        except TimeoutError:
+            raise NoRoom from None
 
     def give_back(self, size: int) -> None:
         """Give back what was taken."""
         self._left += size
+        self._freed.set()
 
 
 ROOM: Final = web.AppKey("jobstore.room", Room)
 
 
-@contextmanager
-def taken(request: web.Request, size: int) -> Iterator[None]:
+@asynccontextmanager
+async def taken(request: web.Request, size: int) -> AsyncIterator[None]:
     """Keep room for what is made of a request while the context lasts.
 
     Raises:
         NoRoom: there is none just now.
     """
-    room, beyond = request.app[ROOM], max(0, size - _FREE)
-    room.take(beyond)
+    room, beyond = request.app[ROOM], max(0, min(size, _FOR_ONE) - _FREE)
+    await room.take(beyond)
     try:
         yield
     finally:
@@ -75,11 +92,11 @@ async def whole(request: web.Request, limit: int) -> AsyncIterator[bytes]:
         raise BodyTooLarge(limit)
     room, body, held = request.app[ROOM], bytearray(), 0
     try:
-        async for piece in wire.pieces(request):
+        async for piece in wire.pieces(request, most=_FREE):
             if len(body) + len(piece) > limit:
                 raise BodyTooLarge(limit)
             more = max(0, len(body) + len(piece) - _FREE) - held
-            room.take(more)
+            await room.take(more)
             held += more
             body += piece
         yield bytes(body)

@@ -128,7 +128,7 @@ async def _welcome(request: web.BaseRequest) -> None:
         request.writer.output_size = 0
 
 
-async def _next(content: StreamReader, seconds: float) -> bytes:
+async def _next(content: StreamReader, seconds: float, most: int) -> bytes:
     """Read what arrives of a body that is ours to take.
 
     A slow sender is welcome, one who sends nothing at all is not: it may be waited for on purpose.
@@ -136,7 +136,7 @@ async def _next(content: StreamReader, seconds: float) -> bytes:
     with _telling_broken():
         try:
             async with asyncio.timeout(seconds):
-                return await content.readany()
+                return await content.read(most)
         except TimeoutError:
             raise BodyStalled(seconds) from None
 
@@ -214,12 +214,15 @@ async def gathered(request: web.BaseRequest) -> Body:
     return b"".join([piece async for piece in pieces(request)])
 
 
-async def pieces(request: web.BaseRequest, seconds: float = BODY_SECONDS) -> AsyncIterator[bytes]:
+async def pieces(
+    request: web.BaseRequest, seconds: float = BODY_SECONDS, most: int = 2**20
+) -> AsyncIterator[bytes]:
     """Read a body that is ours to take, as it arrives.
 
     Args:
         request: the request.
         seconds: for how long nothing of it may arrive.
+        most: how many bytes a piece may have.
 
     Raises:
         BodyBroken: it ended before its announced end.
@@ -227,7 +230,7 @@ async def pieces(request: web.BaseRequest, seconds: float = BODY_SECONDS) -> Asy
     """
     content = request.content
     while not content.at_eof():
-        yield await _next(content, seconds)
+        yield await _next(content, seconds, most)
 
 
 async def relay(request: web.BaseRequest, response: Response) -> web.StreamResponse:

@@ -60,6 +60,13 @@ def _bytes(value: object) -> object:
     return _no_flag(value)
 
 
+def _no_number(value: object) -> object:
+    """Keep a number from being taken for an address."""
+    if isinstance(value, int | float):
+        raise ValueError  # noqa: TRY004 - input, not code
+    return value
+
+
 def _split(value: object) -> object:
     """Split names at commas, which is how the environment writes a list."""
     if not isinstance(value, str):
@@ -196,7 +203,7 @@ Hosts: TypeAlias = Annotated[
     ),
 ]
 Networks: TypeAlias = Annotated[
-    tuple[IPv4Network | IPv6Network, ...],
+    tuple[Annotated[IPv4Network | IPv6Network, BeforeValidator(_no_number)], ...],
     BeforeValidator(_split),
     Field(description='a list of addresses or networks such as "127.0.0.1" or "10.0.0.0/8"'),
 ]

@@ -116,7 +116,7 @@ async def test_no_call_takes_many_pieces_apart(
     client = Client(http, (await serve(target=ORDINARY)).url)
     headers = {"Content-Type": "application/json"}
     answer = await client("POST", path, data=json.dumps(body).encode(), headers=headers)
-    assert (answer.status, b"expected at most" in answer.body) == (400, True)
+    assert (answer.status, b" at most " in answer.body) == (400, True)
 
 
 async def test_who_may_not_change_anything_has_nothing_read(serve: Serve) -> None:

@@ -601,7 +601,7 @@ async def _answer_begun(reader: Connection, job_id: int) -> None:
 async def test_an_answer_that_breaks_off_leaves_the_job_to_the_next(
     ordinary: Kinetica, store_path: Path
 ) -> None:
-    job_id = await ordinary.create("/stream?sized&chunks=800", remove_job_on_complete="true")
+    job_id = await ordinary.create("/stream?sized&chunks=120", remove_job_on_complete="true")
     await ordinary.client.ended(job_id)
     async with connected(ordinary.client.url) as reader:
         await _answer_begun(reader, job_id)
@@ -610,7 +610,7 @@ async def test_an_answer_that_breaks_off_leaves_the_job_to_the_next(
     while "delivery broken" not in timeline(store_path, job_id):
         await ordinary.client("GET", "/greet/you")
     described = await ordinary.get(job_id)
-    assert len(described["job_response_str"]) == 800 << 16
+    assert len(described["job_response_str"]) == 120 << 16
     assert await ordinary.refused("/get/job", job_id=job_id) == f"Job {job_id} not found"
 
 

@@ -44,7 +44,7 @@ ASKS_NOT = [
     # More is looked at of no request: each one is looked at, whoever sends it.
     ["a"] * 100 + ["respond-async"],
     [",".join(["a"] * 100), "respond-async"],
-    ["x" * 8192, "respond-async"],
+    ["x" * 8000, "x" * 192, "respond-async"],
     [],
     [""],
     [","],

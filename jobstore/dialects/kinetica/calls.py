@@ -4,8 +4,8 @@ import asyncio
 import json
 import logging
 import re
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, ParamSpec, TypeAlias, TypeVar
@@ -211,7 +211,7 @@ class KineticaJobs:
         _check_size(job, response)
         if job.once and job.result is Result.HELD and identity.changes:
             return await self._take(exchange, job.id, headers)
-        with _room(exchange.request, response) as size:
+        async with _room(exchange.request, response) as size:
             record = await _described(job, headers, response)
             answer = await _off_loop(size, exchange.answer, record)
             if size > _LONG_WORK:  # while there is room for it
@@ -226,7 +226,7 @@ class KineticaJobs:
         async with self._store.results.take(job_id, scope) as delivery:
             assert delivery is not None  # it has ended
             job, response = delivery.job, delivery.response
-            with _room(exchange.request, response) as size:
+            async with _room(exchange.request, response) as size:
                 record = await _described(job, asked, response)
                 kept = await _off_loop(size, exchange.kept, record)
                 async with wire.prompt(exchange.request, size):
@@ -333,11 +333,18 @@ async def _run(call: _Call, request: web.Request, encoding: Encoding) -> web.Str
     if call.changes:
         wire.changing(request)
     async with room.whole(request, call.limit) as body:
-        wide = encoding is Encoding.JSON and not (body.isascii() and b"\\u" not in body)
-        with room.taken(request, len(body) * (_WIDE if wide else _PLAIN)):
+        more = room.taken(request, len(body) * _times(encoding, body))
+        async with more:
             decode = partial(encodings.decode, encoding, call.asks, body, call.limit)
             asked = await _off_loop(len(body), decode)
             return await call.run(Exchange(request, encoding, asked, call.answers))
+
+
+def _times(encoding: Encoding, body: bytes) -> int:
+    """Tell how many times the room of a body is needed to take it apart."""
+    if encoding is not Encoding.JSON or (body.isascii() and b"\\u" not in body):
+        return _PLAIN
+    return _WIDE
 
 
 async def _off_loop(size: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -393,15 +400,15 @@ def _check_size(job: Job, response: Response | None) -> None:
         )
 
 
-@contextmanager
-def _room(request: web.Request, response: Response | None) -> Iterator[int]:
+@asynccontextmanager
+async def _room(request: web.Request, response: Response | None) -> AsyncIterator[int]:
     """Keep room for an answer that is put together in memory; give the size of what is in it.
 
     Raises:
         NoRoom: there is none just now.
     """
     size = (body_size(response.body) or 0) if response else 0
-    with room.taken(request, size * _WIDE):
+    async with room.taken(request, size * _WIDE):
         yield size
 
 
