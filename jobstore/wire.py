@@ -3,8 +3,9 @@
 import asyncio
 import socket
 import struct
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
@@ -36,6 +37,46 @@ _AT_ONCE: Final = struct.pack("ii", 1, 0)
 _SMALL: Final = 64 * 1024
 _GIVEN: Final = web.ResponseKey("jobstore.given", frozenset)
 IDENTITY: Final = web.RequestKey("jobstore.identity", Identity)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """On what ground somebody was let in.
+
+    Args:
+        again: tells who sends a request as their account is now; None if they are let in no more.
+    """
+
+    again: Callable[[web.Request], Identity | None]
+
+
+STANDING: Final = web.RequestKey("jobstore.standing", Standing)
+
+
+class Revoked(web.HTTPUnauthorized):
+    """Whoever sent a request was let in, and would not be any more; aiohttp answers with it."""
+
+    def __init__(self) -> None:
+        answer = unauthorized()
+        super().__init__(text=answer.text, headers=answer.headers)
+
+
+def confirm(request: web.Request) -> None:
+    """Look again who sends a request that has waited for something, before it gets anything.
+
+    Raises:
+        Revoked: their account is gone, or their token, or it has another password.
+    """
+    identity = request[STANDING].again(request)
+    if identity is None:
+        raise Revoked
+    request[IDENTITY] = identity
+
+
+def scope_again(request: web.Request) -> str | None:
+    """Look again who sends a request, and return whose jobs they may see now; see `confirm`."""
+    confirm(request)
+    return scope(request)
 
 
 def scope(request: web.Request) -> str | None:
@@ -117,6 +158,20 @@ class _Body:
                 yield chunk
 
 
+class _Submitted(_Body):
+    """The body of a request that becomes a job only if its sender may still submit it then."""
+
+    def __init__(self, request: web.Request) -> None:
+        super().__init__(request)
+        self._sender = request
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for chunk in super().__aiter__():
+            yield chunk
+        confirm(self._sender)
+        changing(self._sender)
+
+
 def path_of(request: web.BaseRequest) -> str:
     """Return a request's path with query, as it was sent, byte for byte."""
     path = request.raw_path
@@ -138,22 +193,25 @@ def received(request: web.BaseRequest) -> Request:
     )
 
 
-async def gathered(request: web.BaseRequest) -> Body:
+async def gathered(request: web.Request) -> Body:
     """Read a small body at once, which costs less than streaming; give a larger one as it is.
 
     Raises:
         BodyBroken: the body ended before its announced end.
+        Revoked: its sender's account is gone meanwhile.
     """
     if not request.body_exists:
         return b""
     if not 0 < (request.content_length or 0) <= _SMALL:
-        return _Body(request)
+        return _Submitted(request)
     with _telling_broken():
         await _welcome(request)
-        return await request.content.read()
+        body = await request.content.read()
+    confirm(request)
+    return body
 
 
-async def whole(request: web.BaseRequest, limit: int) -> bytes:
+async def whole(request: web.Request, limit: int) -> bytes:
     """Read the body of a request to one of our own APIs.
 
     Args:
@@ -163,6 +221,7 @@ async def whole(request: web.BaseRequest, limit: int) -> bytes:
     Raises:
         BodyTooLarge: it has more.
         BodyBroken: it ended before its announced end.
+        Revoked: its sender's account is gone meanwhile.
     """
     body = bytearray()
     with _telling_broken():
@@ -170,6 +229,7 @@ async def whole(request: web.BaseRequest, limit: int) -> bytes:
             body += chunk
             if len(body) > limit:
                 raise BodyTooLarge(limit)
+    confirm(request)
     return bytes(body)
 
 

@@ -251,7 +251,7 @@ async def _handle(call: _Call, request: web.Request) -> web.StreamResponse:
         return refusal(encoding, str(error))
     except JobstoreError as error:
         return refusal(encoding, _message(error))
-    except ConnectionError:  # nobody is there to be answered
+    except (ConnectionError, wire.Revoked):  # nobody is there to be answered, or not any more
         raise
     except Exception:
         log.exception("cannot answer %s", request.path, extra={"action": "answer"})

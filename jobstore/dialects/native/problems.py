@@ -106,8 +106,10 @@ async def json_of(request: web.Request, limit: int) -> object:
         SubmissionInvalid: it is none.
         BodyTooLarge: it is too large.
         BodyBroken: it ended before its announced end.
+        Forbidden: its sender may change nothing, or not any more.
     """
     body = await wire.whole(request, limit)
+    wire.changing(request)  # which its sender may have been when the body began to come
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
