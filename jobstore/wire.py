@@ -64,10 +64,15 @@ class Revoked(web.HTTPUnauthorized):
 def confirm(request: web.Request) -> None:
     """Look again who sends a request that has waited for something, before it gets anything.
 
+    Where no `STANDING` says on what ground they were let in, there is nothing to look at.
+
     Raises:
         Revoked: their account is gone, or their token, or it has another password.
     """
-    identity = request[STANDING].again(request)
+    standing = request.get(STANDING)
+    if standing is None:
+        return
+    identity = standing.again(request)
     if identity is None:
         raise Revoked
     request[IDENTITY] = identity
