@@ -8,7 +8,7 @@ UPSTREAM: Final = "/_db/upstream"
 _INTERVAL: Final = 5.0
 _SAMPLES: Final = 30  # at least
 _BACKUPS: Final = 30  # at most
-_SHORTEST: Final = 30.0  # that a result waits, so that whoever wants it is in time
+_SHORTEST: Final = 60.0  # that a result waits, so that whoever wants it is in time
 
 _CONFIG: Final = """
 [executor]
