@@ -7,6 +7,7 @@ from base64 import b64decode, urlsafe_b64decode
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from hashlib import blake2b
 from time import monotonic
 from typing import Final, TypeAlias, TypeVar
@@ -125,6 +126,8 @@ class Access:
         self._verified: OrderedDict[bytes, _Verified] = OrderedDict()
         self._failures = Failures(clock)
         self._logins: dict[bytes, _Login] = {}
+        self._roll = Roll()
+        self._standing = wire.Standing(partial(self._again, self._roll))
         self._verifying = Turns(VERIFIERS)
 
     @property
@@ -155,6 +158,7 @@ class Access:
         if identity is None:
             return self._stranger(request, handler)
         request[wire.IDENTITY] = identity
+        request[wire.STANDING] = self._standing
         return handler(request)
 
     async def _stranger(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -165,18 +169,20 @@ class Access:
         if identity is None:
             return self._refused(request, Unauthorized())
         request[wire.IDENTITY] = identity
+        request[wire.STANDING] = self._standing
         return await handler(request)
 
     @web.middleware
     async def on_behalf(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Let a job ask on behalf of its owner, whose account may have changed since."""
         try:
-            identity = self._owner(self._accounts.roll(), current(request))
+            identity = self._behind(request)
         except StoreError as error:
             return self._refused(request, error)
         if identity is None:
             return self._refused(request, Unauthorized())
         request[wire.IDENTITY] = identity
+        request[wire.STANDING] = wire.Standing(self._behind)
         return await handler(request)
 
     def _refused(self, request: web.Request, error: JobstoreError) -> web.Response:
@@ -189,6 +195,10 @@ class Access:
         if isinstance(error, Unauthorized) and _OMIT not in request.headers:
             answer.headers.extend([("WWW-Authenticate", each) for each in _CHALLENGES])
         return answer
+
+    def _behind(self, request: web.Request) -> Identity | None:
+        """Tell on whose behalf a job asks, unless their account is gone."""
+        return self._owner(self._accounts.roll(), current(request))
 
     # --- who it is ------------------------------------------------------------------------------
 
@@ -207,6 +217,8 @@ class Access:
     def _known(self, request: web.Request) -> Identity | None:
         """Tell who sends a request as far as that takes no time: it may be a stranger yet."""
         roll = self._accounts.roll()
+        if roll is not self._roll:
+            self._roll, self._standing = roll, wire.Standing(partial(self._again, roll))
         authorization = request.headers.get("Authorization", "")
         if not roll.accounts:
             return self._named(roll, _claimed(authorization))
@@ -217,6 +229,33 @@ class Access:
             case "basic":
                 return self._remembered(roll, self._digest(authorization))
         return None
+
+    def _again(self, then: Roll, request: web.Request) -> Identity | None:
+        """Tell who sends a request that was let in before, as their account is now.
+
+        Args:
+            then: the accounts by which they were let in.
+            request: the request.
+        """
+        roll, identity = self._accounts.roll(), request[wire.IDENTITY]
+        if roll is then:  # as nearly always
+            return identity
+        if not then.accounts:  # everybody was let in, whatever they called themselves
+            return None if roll.accounts else identity
+        scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() == "bearer":
+            return _holder(roll, credentials.strip())
+        before, account = (each.accounts.get(identity.name) for each in (then, roll))
+        same = (
+            before
+            and account
+            and (before.password, before.created_at)
+            == (
+                account.password,
+                account.created_at,
+            )
+        )
+        return _identity(account) if same else None
 
     def _remembered(self, roll: Roll, key: bytes) -> Identity | None:
         verified = self._verified.get(key)

@@ -118,9 +118,10 @@ class Capture:
             raise NoJobOfThat
         if (request.content_length or 0) > self._body_limit:
             raise BodyTooLarge(self._body_limit)
-        identity = wire.changing(request)
+        wire.changing(request)
         key = idempotency.key_of(request.headers.getall(idempotency.HEADER, ()))
         path, body = wire.path_of(request), await wire.gathered(request)
+        identity = wire.changing(request)  # which may not be what it was before the body came
         route = self._router.owner(request.method, path)
         headers = route.travelling(self._travelling(request))
         return Submission(
@@ -150,6 +151,7 @@ class Capture:
         try:
             route, incoming = self._sent_on(request)
             async with route.target.send(incoming, JobHandle()) as response:
+                wire.confirm(request)
                 return await wire.relay(request, response)
         except Forbidden as error:
             return wire.problem(403, str(error))

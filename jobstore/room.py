@@ -87,6 +87,7 @@ async def whole(request: web.Request, limit: int) -> AsyncIterator[bytes]:
         BodyTooLarge: it has more.
         BodyBroken: it ended before its announced end, or stopped arriving.
         NoRoom: too much is being read at the same time.
+        Revoked: its sender's account is gone meanwhile.
     """
     if (request.content_length or 0) > limit:
         raise BodyTooLarge(limit)
@@ -99,6 +100,7 @@ async def whole(request: web.Request, limit: int) -> AsyncIterator[bytes]:
             await room.take(more)
             held += more
             body += piece
+        wire.confirm(request)
         yield bytes(body)
     finally:
         room.give_back(held)

@@ -4,8 +4,9 @@ import asyncio
 import re
 import socket
 import struct
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import Final, TypeVar
@@ -58,6 +59,51 @@ IDENTITY: Final = web.RequestKey("jobstore.identity", Identity)
 PAGE: Final = web.RequestKey("jobstore.page", str)
 
 R = TypeVar("R", bound=web.StreamResponse)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """On what ground somebody was let in.
+
+    Args:
+        again: tells who sends a request as their account is now; None if they are let in no more.
+    """
+
+    again: Callable[[web.Request], Identity | None]
+
+
+STANDING: Final = web.RequestKey("jobstore.standing", Standing)
+
+
+class Revoked(web.HTTPUnauthorized):
+    """Whoever sent a request was let in, and would not be any more; aiohttp answers with it."""
+
+    def __init__(self) -> None:
+        answer = shared_refusal(HTTPStatus.UNAUTHORIZED, str(Unauthorized()))
+        super().__init__(text=answer.text, headers=answer.headers)
+
+
+def confirm(request: web.Request) -> None:
+    """Look again who sends a request that has waited for something, before it gets anything.
+
+    Where no `STANDING` says on what ground they were let in, there is nothing to look at.
+
+    Raises:
+        Revoked: their account is gone, or their token, or it has another password.
+    """
+    standing = request.get(STANDING)
+    if standing is None:
+        return
+    identity = standing.again(request)
+    if identity is None:
+        raise Revoked
+    request[IDENTITY] = identity
+
+
+def scope_again(request: web.Request) -> int | None:
+    """Look again who sends a request, and return whose jobs they may see now; see `confirm`."""
+    confirm(request)
+    return scope(request)
 
 
 def scope(request: web.Request) -> int | None:
@@ -158,14 +204,20 @@ class _Body:
                 yield chunk
 
 
-class _Taken(_Body):
-    """The body of a job's request, as it arrives."""
+class _Submitted(_Body):
+    """The body of a request that becomes a job only if its sender may still submit it then."""
+
+    def __init__(self, request: web.Request) -> None:
+        super().__init__(request)
+        self._sender = request
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         with _telling_broken():
             await _welcome(self._request)
         async for piece in pieces(self._request):
             yield piece
+        confirm(self._sender)
+        changing(self._sender)
 
 
 def path_of(request: web.BaseRequest) -> str:
@@ -197,21 +249,24 @@ def received(request: web.BaseRequest) -> Request:
     )
 
 
-async def gathered(request: web.BaseRequest) -> Body:
+async def gathered(request: web.Request) -> Body:
     """Read a small body at once, which costs less than streaming; give a larger one as it is.
 
     Raises:
         BodyBroken: the body ended before its announced end.
+        Revoked: its sender's account is gone meanwhile.
     """
     if not request.body_exists:
         return b""
     if not 0 < (request.content_length or 0) <= _SMALL:
-        return _Taken(request)
+        return _Submitted(request)
     with _telling_broken():
         await _welcome(request)
         if request.content.is_eof():  # all of it has arrived, as it mostly has
             return await request.content.read()
-    return b"".join([piece async for piece in pieces(request)])
+    body = b"".join([piece async for piece in pieces(request)])
+    confirm(request)
+    return body
 
 
 async def pieces(

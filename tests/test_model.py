@@ -82,7 +82,7 @@ class StoreMachine(RuleBasedStateMachine):
         return self.runner.run(self._soon(coroutine))
 
     async def _soon(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        async with asyncio.timeout(20):  # what hangs has failed
+        async with asyncio.timeout(100):  # what hangs has failed
             value = await coroutine
             await self._claim()
             return value

@@ -197,8 +197,9 @@ class ArangoJobs:
         if answer is None and seconds:
             scope = wire.changing(request).scope
             taking = partial(self._delivered, request, job_id, applied)
+            again = partial(wire.scope_again, request)
             with suppress(BeingDelivered):
-                answer = await self._store.once_free(job_id, seconds, scope, taking)
+                answer = await self._store.once_free(job_id, seconds, scope, taking, again)
         return answer or _empty(204, dict(applied))
 
     async def _delivered(

@@ -158,6 +158,7 @@ class Store:
         self._due = Alarm(clock)
         self.timekeeping = Timekeeping(writer, watch, self._due, self.schedules)
         self._noticed = glance.revision("queue")
+        self._roll = self.accounts.roll()
 
     # --- submit and run -------------------------------------------------------------------------
 
@@ -203,9 +204,17 @@ class Store:
         while (revision := self._glance.revision("queue")) == self._noticed:
             self._writer.look()
             self.schedules.notice()
+            self._notice_accounts()
             await asyncio.sleep(NOTICE_SECONDS)
         self._noticed = revision
         await self._writer.run(transitions.count_queued, self._dispatcher.recounted)
+
+    def _notice_accounts(self) -> None:
+        """Wake all who wait for something if accounts have changed: they may be let in no more."""
+        roll = self.accounts.roll()
+        if roll is not self._roll:
+            self._roll = roll
+            self._watchers.tell_all()
 
     async def come_due(self) -> None:
         """Let jobs run whose time has come, until cancelled."""
@@ -530,10 +539,22 @@ class Store:
         """Tell how many wait for what becomes of a job."""
         return self._watchers.count(job_id)
 
-    def ended(self, job_id: int, seconds: float, scope: int | None = None) -> Awaitable[Job]:
+    def ended(
+        self,
+        job_id: int,
+        seconds: float,
+        scope: int | None = None,
+        again: Callable[[], int | None] | None = None,
+    ) -> Awaitable[Job]:
         """Wait until a job has ended and no reader is being given its result.
 
         It does not wait for longer than so many seconds.
+
+        Args:
+            job_id: the job.
+            seconds: how many.
+            scope: whose it has to be, or None for anybody's.
+            again: gives the scope anew after each wait, or raises if who asks may not any more.
 
         Returns:
             the job as it stands then.
@@ -541,7 +562,9 @@ class Store:
         Raises:
             JobNotFound: nobody may ask for it, or not any more.
         """
-        return self._until_ended(job_id, seconds, scope, self.results.peek, self.results.on_its_way)
+        return self._until_ended(
+            job_id, seconds, scope, again, self.results.peek, self.results.on_its_way
+        )
 
     async def once_free(
         self,
@@ -549,6 +572,7 @@ class Store:
         seconds: float,
         scope: int | None,
         take: Callable[[], Awaitable[T]],
+        again: Callable[[], int | None],
     ) -> T:
         """Take a result when the job has ended and no other reader has it, or when time is over.
 
@@ -557,6 +581,7 @@ class Store:
             seconds: for how long to wait at most.
             scope: whose it has to be, or None for anybody's.
             take: takes it, unless another reader is faster.
+            again: gives the scope anew after each wait, or raises if who asks may not any more.
 
         Raises:
             BeingDelivered: another reader still has it.
@@ -566,26 +591,33 @@ class Store:
         end = loop.time() + seconds
         while True:
             if seconds > 0:
-                await self.ended(job_id, end - loop.time(), scope)
+                await self.ended(job_id, end - loop.time(), scope, again)
             try:
                 return await take()
             except BeingDelivered:
                 if loop.time() >= end or self._watchers.dismissed:
                     raise
 
-    def settled(self, job_id: int, seconds: float, scope: int | None = None) -> Awaitable[Job]:
+    def settled(
+        self,
+        job_id: int,
+        seconds: float,
+        scope: int | None = None,
+        again: Callable[[], int | None] | None = None,
+    ) -> Awaitable[Job]:
         """Wait as `ended` does, whoever may still ask for the result.
 
         Raises:
             JobNotFound: there is no such job in the history.
         """
-        return self._until_ended(job_id, seconds, scope, self.history.job, lambda _: False)
+        return self._until_ended(job_id, seconds, scope, again, self.history.job, lambda _: False)
 
-    async def _until_ended(
+    async def _until_ended(  # noqa: PLR0913, PLR0917 - it has two callers
         self,
         job_id: int,
         seconds: float,
         scope: int | None,
+        again: Callable[[], int | None] | None,
         look: Callable[[int, int | None], Awaitable[Job]],
         busy: Callable[[int], bool],
     ) -> Job:
@@ -598,6 +630,8 @@ class Store:
                     return job
                 del job  # many may wait
                 await watch.change()
+                if again is not None:
+                    scope = again()
 
     async def cancel(self, job_id: int, scope: int | None = None, by: str = "") -> State:
         """Cancel a queued job, stop a running one, leave an ended one alone.

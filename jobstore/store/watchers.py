@@ -124,6 +124,12 @@ class Watchers:
         for watch in [watch for of_job in self._of.values() for watch in of_job]:
             watch.end()
 
+    def tell_all(self) -> None:
+        """Say that something has happened that may concern everybody."""
+        for of_job in self._of.values():
+            for watch in of_job:
+                watch.tell()
+
     def tell(self, *job_ids: int) -> None:
         """Say that jobs have changed, once that is on the disk."""
         if self._of:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 # How long a server may take to stop once it is asked to.
-STOP_SECONDS: Final = 30.0
+STOP_SECONDS: Final = 300.0
 _URL: Final = re.compile(r"http://\S+?:(\d+)")
 
 

@@ -316,7 +316,7 @@ async def _handle(call: _Call, request: web.Request) -> web.StreamResponse:
         return refusal(encoding, _message(error), 429, wire.retry_after(error))
     except JobstoreError as error:
         return refusal(encoding, _message(error))
-    except ConnectionError:  # nobody is there to be answered
+    except (ConnectionError, wire.Revoked):  # nobody is there to be answered, or not any more
         raise
     except Exception:
         log.exception("cannot answer %s", loggable(request.path), extra={"action": "answer"})

@@ -66,15 +66,17 @@ class Events:
         async with sse_response(
             request, send_timeout=self._stalled, ping_interval=_PING_SECONDS
         ) as stream:
-            # Then nobody listens any more, or there is nothing left to tell.
-            with suppress(ConnectionError, TimeoutError, JobNotFound):
-                await self._send_all(stream, job_id, seen)
+            # Then nobody listens any more, or may any more, or there is nothing left to tell.
+            with suppress(ConnectionError, TimeoutError, JobNotFound, wire.Revoked):
+                await self._send_all(stream, request, job_id, seen)
         return stream
 
-    async def _send_all(self, stream: EventSourceResponse, job_id: int, seen: _Seen) -> None:
+    async def _send_all(
+        self, stream: EventSourceResponse, request: web.Request, job_id: int, seen: _Seen
+    ) -> None:
         with self._store.watching(job_id) as watch:
             while not watch.over:
-                job = await self._store.history.job(job_id)
+                job = await self._store.history.job(job_id, wire.scope_again(request))
                 moments = await self._store.history.timeline(job_id)
                 seen = await _send_news(stream, job, moments, seen)
                 if job.state in ENDED:

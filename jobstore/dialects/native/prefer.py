@@ -1,5 +1,6 @@
 """``Prefer: respond-async``, the standards' own way of asking for a job: RFC 7240."""
 
+from functools import partial
 from typing import Final
 
 from aiohttp import web
@@ -7,7 +8,7 @@ from multidict import CIMultiDict, MultiMapping
 
 from jobstore import prefer, wire
 from jobstore.dialects.native import problems, results
-from jobstore.errors import BeingDelivered, JobNotFound, JobstoreError, StoreError
+from jobstore.errors import BeingDelivered, Forbidden, JobNotFound, JobstoreError, StoreError
 from jobstore.job import Dialect
 from jobstore.message import Headers
 from jobstore.store import Store
@@ -59,15 +60,16 @@ class PreferHeader:
 
         Whatever keeps it from being taken, the job is accepted, and that is what has to be said.
         """
-        scope = wire.scope(request)
+        again = partial(wire.scope_again, request)
         try:
-            await self._store.ended(job_id, seconds, scope)
+            await self._store.ended(job_id, seconds, wire.scope(request), again)
+            scope = wire.changing(request).scope
             async with self._store.results.take(job_id, scope) as delivery:
                 if delivery is None:
                     return None
                 applied = prefer.applied(seconds)
                 return await results.deliver(request, delivery, (*applied, *VARY))
-        except (BeingDelivered, JobNotFound, StoreError):
+        except (BeingDelivered, Forbidden, JobNotFound, StoreError, wire.Revoked):
             return None
 
     def refused(self, error: JobstoreError) -> web.Response:

@@ -133,8 +133,10 @@ async def json_of(request: web.Request, limit: int) -> object:
         BodyTooLarge: it is too large.
         BodyBroken: it ended before its announced end, or stopped arriving.
         NoRoom: too many are being read at the same time.
+        Forbidden: its sender may change nothing, or not any more.
     """
     async with room.whole(request, limit) as body:
+        wire.changing(request)  # which its sender may have been when the body began to come
         try:
             return documents.parse(body)
         except (documents.TooManyPieces, json_text.Unstorable) as error:

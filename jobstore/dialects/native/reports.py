@@ -45,8 +45,9 @@ class Reports:
 
     async def report(self, request: web.Request) -> web.Response:
         """Write a report down, and tell whether the job's cancellation was asked for."""
-        scope = wire.changing(request).scope
+        wire.changing(request)
         report = _report(request, await json_of(request, _LARGEST))
+        scope = wire.changing(request).scope
         return web.json_response({"cancelled": await self._store.report(report, scope)})
 
 

@@ -122,9 +122,10 @@ class Submissions:
 
     async def submit(self, request: web.Request) -> web.Response:
         """Take a job in."""
-        identity = wire.changing(request)
+        wire.changing(request)
         header = idempotency.key_of(request.headers.getall(idempotency.HEADER, ()))
         written = await json_of(request, _LARGEST)
+        identity = wire.changing(request)  # which may not be what it was before the body came
         submission = replace(
             self._submission(written, header, identity), source=wire.source(request)
         )

@@ -12,8 +12,8 @@ from typing import Any, Final, TypeVar
 # struct linger of socket(7): closing resets the connection.
 _AT_ONCE: Final = struct.pack("ii", 1, 0)
 _LARGEST_HEAD: Final = 256 * 1024
-# A server that takes longer for any answer hangs.
-_PATIENCE_SECONDS: Final = 20.0
+# A server that takes longer for any answer hangs, however busy its machine is.
+_PATIENCE_SECONDS: Final = 120.0
 _STATUS: Final = re.compile(rb"HTTP/1\.1 (\d{3}) ")
 _WITHOUT_BODY: Final = frozenset({204, 304})
 

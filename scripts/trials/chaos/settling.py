@@ -15,9 +15,10 @@ from trials.chaos.nursery import Life
 from trials.chaos.rules import taken_unread
 from trials.chaos.stage import Stage
 
-# How long all work may take to end, and how long a server may take to let go of what it needed.
-_END_SECONDS: Final = 30.0
-_CALM_SECONDS: Final = 5.0
+# How long all work may take to end, and how long a server may take to let go of what it needed, on
+# a machine however busy.
+_END_SECONDS: Final = 300.0
+_CALM_SECONDS: Final = 60.0
 _LOOK_SECONDS: Final = 0.02
 # What a server may have open more than after its start: a temporary file of SQLite's, and what
 # connections leave that came and went. SQLite keeps such descriptors for the next connection, since

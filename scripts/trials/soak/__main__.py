@@ -100,8 +100,7 @@ async def _soak(server: Server, store: Path, plan: Plan, tally: Tally, rate: flo
 
 async def _observe(observer: Observer, server: Server, plan: Plan) -> list[Sample]:
     samples: list[Sample] = []
-    end = plan.duration - plan.interval / 2
-    while server.process.poll() is None and (not samples or samples[-1].seconds < end):
+    while server.process.poll() is None and len(samples) < plan.samples:
         samples.append(await observer.sample(plan.interval))
     return samples
 

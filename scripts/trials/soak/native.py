@@ -63,7 +63,7 @@ class Native:
 
     async def prefer(self) -> None:
         """Ask for a result in the standard's words, if it comes in time."""
-        headers = {"Prefer": "respond-async, wait=30"}
+        headers = {"Prefer": f"respond-async, wait={PATIENCE:g}"}
         await self._visitor.wait("GET", "/_admin/sleep?duration=0.05", 200, headers=headers)
 
     async def submit_once(self) -> None:

@@ -12,7 +12,7 @@ from yarl import URL
 
 from trials.soak.arango import STORE
 from trials.soak.plan import UPSTREAM
-from trials.soak.visitor import Answer, Visitor, Work, has_ended, see, size, until
+from trials.soak.visitor import PATIENCE, Answer, Visitor, Work, has_ended, see, size, until
 
 # So large that no buffer on the way takes the whole of it, in pieces of 64 KiB.
 _BLOCKS: Final = 256
@@ -61,7 +61,7 @@ class Passing:
         options = {"data": body, "headers": STORE}
         answer = await self._visitor.ask("submit", "PUT", f"{UPSTREAM}/echo", 202, **options)
         path = f"/_api/job/{answer.headers['x-arango-async-id']}"
-        wait = {"Prefer": "wait=30"}
+        wait = {"Prefer": f"wait={PATIENCE:g}"}
         fetched = await self._visitor.wait("PUT", path, 200, headers=wait)
         see(fetched.body == body, "another body came back than was sent")
 

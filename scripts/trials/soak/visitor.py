@@ -17,7 +17,7 @@ from yarl import URL
 from trials.soak.tally import Broken, Tally
 
 # How long a client waits for what has to come, in seconds.
-PATIENCE: Final = 60.0
+PATIENCE: Final = 120.0
 # How long it rests before it asks again, in seconds.
 _REST: Final = 0.02
 _BLOCK: Final = bytes(range(256)) * 256

@@ -22,7 +22,7 @@ _LIVES: Final = 2
 _MOMENTS: Final = 3
 _ANSWERS: Final = 60
 _TRUNCATIONS: Final = 4
-_STOP_SECONDS: Final = 5.0
+_STOP_SECONDS: Final = 60.0
 # https://www.sqlite.org/fileformat2.html#the_write_ahead_log
 _WAL_HEADER: Final = 32
 _FRAME: Final = 24 + 4096
