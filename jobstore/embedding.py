@@ -12,6 +12,7 @@ from aiohttp.typedefs import Handler
 
 from jobstore import clock, wire
 from jobstore.access import Access, Refuse
+from jobstore.account import NOBODY, account_of_name
 from jobstore.assembly import (
     Gate,
     apis_of,
@@ -171,9 +172,15 @@ class Jobs:
         """
         request = Request(method=method, path=path, headers=tuple(headers), body=body)
         check_sendable(request)
-        options.setdefault("account", self.store.accounts.id_of(options.get("owner", "")))
+        options.setdefault("account", self._account(options.get("owner", "")))
         submission = Submission(request=request, target="/", dialect=Dialect.NATIVE, **options)
         return await self.store.submit(submission)
+
+    def _account(self, owner: str) -> int:
+        """Tell to whom belongs what is submitted for an owner."""
+        if self._identify is not None:
+            return account_of_name(owner) if owner else NOBODY
+        return self.store.accounts.id_of(owner)
 
     async def ended(self, job_id: int, seconds: float = 3600.0) -> Job:
         """Wait until a job has ended, but not for longer than so many seconds; return it.

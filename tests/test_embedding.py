@@ -343,8 +343,17 @@ async def test_the_application_tells_who_asks(store_path: Path, who: Identify) -
         assert (answer.status, answer.body) == (200, b"hello you")
 
 
-async def test_who_is_nobody_to_the_application_is_nobody_to_jobstore(store_path: Path) -> None:
+async def test_what_the_application_submits_for_somebody_is_theirs(store_path: Path) -> None:
     async with embedded(store_path, identify=identify) as it:
+        job_id = await it.jobs.submit("GET", "/greet/you", owner="alice")
+        await it.jobs.ended(job_id)
+        assert (await it.client("GET", f"/_jobs/{job_id}", **session("bob"))).status == 404
+        assert (await it.client("PUT", f"/_api/job/{job_id}", **session("alice"))).status == 200
+
+
+async def test_who_is_nobody_to_the_application_is_nobody_to_jobstore(store_path: Path) -> None:
+    both = {"dialects": ["kinetica", "datameer"]}
+    async with embedded(store_path, identify=identify, server=both) as it:
         for method, path in OWN_CALLS:
             assert (await it.client(method, path)).status == 401, path
         headers = {"Prefer": "respond-async"}

@@ -194,6 +194,21 @@ class Committer:
             return Outcome(error=error)
 
 
+def commit(connection: sqlite3.Connection, path: Path) -> None:
+    """Commit a transaction of which nothing may remain if that fails.
+
+    Raises:
+        StoreError: it failed; if it is StoreUnsure, something may remain.
+    """
+    committer = Committer(path)
+    try:
+        committer.commit(connection)
+    except _CommitFailed as error:
+        if committer.stale:
+            committer.overwrite(connection)
+        raise committer.told(error) from error
+
+
 def _may_be_written(error: sqlite3.Error) -> bool:
     """Tell whether a failed commit may have left a whole transaction in the WAL."""
     code = getattr(error, "sqlite_errorcode", 0)

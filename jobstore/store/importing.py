@@ -25,6 +25,7 @@ from jobstore.store import body_statements as bodies_sql
 from jobstore.store import pages, schema, sqlite
 from jobstore.store import statements as sql
 from jobstore.store.bodies import CHUNK_SIZE
+from jobstore.store.committing import Transaction, commit
 from jobstore.store.exporting import ORIGIN
 from jobstore.store.lock import held, owned
 from jobstore.store.records import (
@@ -39,7 +40,6 @@ from jobstore.store.records import (
 )
 from jobstore.store.sequences import raise_ids
 from jobstore.store.sqlite import Statement, constant, next_id
-from jobstore.store.writer import Transaction
 
 # How often somebody is told how far it is.
 _TOLD_EACH: Final = 500
@@ -130,7 +130,7 @@ def import_history(
         try:
             connection.execute("BEGIN IMMEDIATE")
             imported = _Import(Transaction(connection, clock.now()), progress).run(lines)
-            connection.execute("COMMIT")
+            commit(connection, path)
             pages.checkpoint(connection)
         finally:
             connection.close()  # which takes back what was not committed
