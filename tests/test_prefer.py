@@ -275,7 +275,9 @@ async def test_a_client_that_goes_away_while_it_waits_loses_nothing(gated: Clien
     await asyncio.wait([asking])
     await gated.let("it")
     await ended_at(gated, "/_jobs/1")
-    result = await gated("POST", "/_jobs/1/take")
+    # The one that left may be taken for its reader until its system says otherwise.
+    while (result := await gated("POST", "/_jobs/1/take")).status == 409:
+        pass
     assert (result.status, result.body) == (200, b"it is done")
 
 
