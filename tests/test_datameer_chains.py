@@ -573,7 +573,7 @@ async def test_a_server_that_is_killed_between_two_parts_goes_on_with_the_second
 ) -> None:
     config = store_path.with_name("two.toml")
     config.write_text(
-        '[[target]]\napp = "tests.gates:create_app"\n'
+        '[server]\ndialects = ["datameer"]\n[[target]]\napp = "tests.gates:create_app"\n'
         '[[target]]\nprefix = "/import"\napp = "jobstore.demo:create_app"\nconcurrency = 1\n'
     )
     real = Restarting(await server_process("--config", str(config)), http)
