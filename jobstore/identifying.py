@@ -28,6 +28,7 @@ class Identifying:
 
     def __init__(self, identify: Identify) -> None:
         self._identify = identify
+        self._standing = wire.Standing(self._again)
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -39,6 +40,8 @@ class Identifying:
             return wire.shared_refusal(401, str(Unauthorized()), {"WWW-Authenticate": "Bearer"})
         if not isinstance(identity, Identity) or not identity.name:
             raise TypeError("identify: expected a jobstore.Identity with a name, or None")
+        if found is identity:  # and not what had to be awaited, as it would have to be again
+            request[wire.STANDING] = self._standing
         return await self._admitted(request, handler, identity)
 
     @web.middleware
@@ -49,5 +52,14 @@ class Identifying:
     async def _admitted(
         self, request: web.Request, handler: Handler, identity: Identity
     ) -> web.StreamResponse:
-        request[wire.IDENTITY] = replace(identity, role=identity.role or Role.USER)
+        request[wire.IDENTITY] = _with_role(identity)
         return await handler(request)
+
+    def _again(self, request: web.Request) -> Identity | None:
+        """Ask the application once more who sends a request that has waited for something."""
+        found = self._identify(request)
+        return _with_role(found) if isinstance(found, Identity) else None
+
+
+def _with_role(identity: Identity) -> Identity:
+    return replace(identity, role=identity.role or Role.USER)
