@@ -45,7 +45,7 @@ async def serve(store_path: Path) -> AsyncIterator[Serve]:
 async def running(store_path: Path, **sections: Any) -> AsyncIterator[Server]:
     """Serve a store in this process while the context lasts."""
     everywhere = {"port": 0, "dialects": ["kinetica", "datameer"]}  # also before a service
-    sections = {"server": everywhere, "store": {}, **sections}
+    sections = {"store": {}, **sections, "server": {**everywhere, **sections.get("server", {})}}
     sections["store"] = {"path": store_path, **sections["store"]}
     async with serving(load(None, sections, environ={})) as server:
         yield server

@@ -36,7 +36,7 @@ class Front:
 
     async def ask(self, method: str, path: str, *fields: bytes) -> bytes:
         """Send a request with these header fields, and return all that is answered."""
-        lines = (f"{method} {path} HTTP/1.1".encode(), b"Host: front", b"Connection: close")
+        lines = (f"{method} {path} HTTP/1.1".encode(), b"Host: localhost", b"Connection: close")
         return await say(self.url, b"\r\n".join((*lines, *fields, b"", b"")))
 
     async def submit(self, method: str, path: str, *fields: bytes) -> int:

@@ -16,7 +16,7 @@ STORE = b"x-arango-async: store\r\n"
 
 def request(method: str, path: str, headers: bytes = b"", version: str = "1.1") -> bytes:
     """Write a request without a body."""
-    return f"{method} {path} HTTP/{version}\r\nHost: a\r\n".encode() + headers + b"\r\n"
+    return f"{method} {path} HTTP/{version}\r\nHost: localhost\r\n".encode() + headers + b"\r\n"
 
 
 def fields(head: list[str]) -> dict[str, str]:

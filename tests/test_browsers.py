@@ -100,7 +100,7 @@ async def test_a_name_that_was_made_to_point_here_is_refused_without_accounts(
     served: ServeClient,
 ) -> None:
     client = await served()
-    for path in ("/_jobs", "/_api/job/done", "/show/system/status"):
+    for path in ("/_jobs", "/_api/job/done", "/_admin/job/pending"):
         answer = await client("GET", path, headers={"Host": "evil.example:8529"})
         assert answer.status == 421
     asked = {"Host": "evil.example", "x-arango-async": "store"}

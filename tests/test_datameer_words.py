@@ -44,7 +44,9 @@ def a_job(job_id: int, state: State, **differing: Any) -> Job:
         "once": False,
         "status": 200 if state is State.DONE else None,
     }
-    numbers = dict.fromkeys(("priority", "attempt", "submitted_at", "warnings", "retried"), 0)
+    numbers = dict.fromkeys(
+        ("priority", "attempt", "submitted_at", "warnings", "retried", "account"), 0
+    )
     texts = dict.fromkeys(("owner", "target", "method", "path"), "")
     times = dict.fromkeys(("started_at", "finished_at", "fetched_at", "cancel_asked_at"))
     rest = dict.fromkeys(("failure", "detail", "progress", "tag", "follows", "not_before"))

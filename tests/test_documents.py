@@ -132,7 +132,7 @@ async def test_who_may_not_change_anything_has_nothing_read(serve: Serve) -> Non
         ]:
             async with connected(people.server.url) as client:
                 head = (
-                    f"POST {path} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\n"
+                    f"POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n"
                     "Jobstore-Attempt: 1\r\nContent-Length: 50000\r\n\r\n"
                 )
                 await client.send(head.encode())  # no body follows, and none is waited for

@@ -21,7 +21,9 @@ HUGE = "/stream?sized&chunks=800"  # 50 MiB
 
 def request(method: str, path: str, *fields: str, version: str = "1.1", body: bytes = b"") -> bytes:
     length = [f"Content-Length: {len(body)}"] if body else []
-    head = "\r\n".join([f"{method} {path} HTTP/{version}", "Host: a", *length, *fields, "", ""])
+    head = "\r\n".join(
+        [f"{method} {path} HTTP/{version}", "Host: localhost", *length, *fields, "", ""]
+    )
     return head.encode() + body
 
 

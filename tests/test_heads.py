@@ -94,7 +94,7 @@ async def test_a_body_goes_out_behind_a_head_that_is_no_text(
     app = web.Application()
     app.router.add_post("/", read)
     server = await serve(target={"upstream": await services.application(app)})
-    head = b"POST / HTTP/1.1\r\nHost: a\r\nX: \xfc\r\nConnection: close\r\n"
+    head = b"POST / HTTP/1.1\r\nHost: localhost\r\nX: \xfc\r\nConnection: close\r\n"
     await say(server.url, head + b"Content-Length: 4\r\n\r\nbody")
     await say(server.url, head + b"Transfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n")
     assert got == [b"body", b"body"]
@@ -293,7 +293,7 @@ async def test_a_request_that_exceeds_a_limit_is_answered_431(
 ) -> None:
     front = await before(Origin(b"HTTP/1.1 200 OK\r\n" + BODY), http=limit)
     answer = await say(
-        front.url, b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n" + fields + b"\r\n"
+        front.url, b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n" + fields + b"\r\n"
     )
     assert (status_of(answer), b"expected" in answer) == (431, True)
 

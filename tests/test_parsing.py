@@ -15,7 +15,7 @@ from tests.peers import OK, Services, connected
 from tests.raw import Origin, say, status_of
 from tests.stores import states
 
-LAST = b"Host: a\r\nConnection: close\r\n"
+LAST = b"Host: localhost\r\nConnection: close\r\n"
 JOB = b"x-arango-async: store\r\n"
 
 REFUSED = {
@@ -40,9 +40,9 @@ REFUSED = {
     ),
     "the preface of HTTP/2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0", 505),
     "HTTP/2 in words": (b"GET / HTTP/2.0\r\n" + LAST + b"\r\n", 505),
-    "HTTP/0.9 with headers": (b"GET /\r\nHost: a\r\n\r\n", 505),
-    "HTTP/0.9 in words": (b"GET / HTTP/0.9\r\nHost: a\r\n\r\n", 505),
-    "HTTP/1.2": (b"GET / HTTP/1.2\r\nHost: a\r\n\r\n", 505),
+    "HTTP/0.9 with headers": (b"GET /\r\nHost: localhost\r\n\r\n", 505),
+    "HTTP/0.9 in words": (b"GET / HTTP/0.9\r\nHost: localhost\r\n\r\n", 505),
+    "HTTP/1.2": (b"GET / HTTP/1.2\r\nHost: localhost\r\n\r\n", 505),
     "an Expect that is no text": (b"GET / HTTP/1.1\r\n" + LAST + b"Expect: \xff\r\n\r\n", 417),
     "one to an API": (b"GET /_jobs HTTP/1.1\r\n" + LAST + b"Expect: \xff\r\n\r\n", 417),
     "an unknown Expect": (b"GET /_jobs HTTP/1.1\r\n" + LAST + b"Expect: a\r\n\r\n", 417),
@@ -54,23 +54,25 @@ REFUSED = {
 SECRET = {
     "a control character": b"GET / HTTP/1.1\r\nHost: a\r\nAuthorization: swordfish\x01\r\n\r\n",
     "a folded line": b"GET / HTTP/1.1\r\nHost: a\r\nCookie: swordfish\r\n swordfish\r\n\r\n",
-    "a name that is none": b"GET / HTTP/1.1\r\nHost: a\r\nswordfish\xff: a\r\n\r\n",
-    "a line without a name": b"GET / HTTP/1.1\r\nHost: a\r\nswordfish\r\n\r\n",
-    "too long a field": b"GET / HTTP/1.1\r\nHost: a\r\nCookie: "
+    "a name that is none": b"GET / HTTP/1.1\r\nHost: localhost\r\nswordfish\xff: a\r\n\r\n",
+    "a line without a name": b"GET / HTTP/1.1\r\nHost: localhost\r\nswordfish\r\n\r\n",
+    "too long a field": b"GET / HTTP/1.1\r\nHost: localhost\r\nCookie: "
     + b"swordfish" * 8000
     + b"\r\n\r\n",
-    "too long a path": b"GET /" + b"swordfish" * 8000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
-    "too many fields": b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: swordfish\r\n" * 1001 + b"\r\n",
-    "too long a head": b"GET / HTTP/1.1\r\nHost: a\r\n"
+    "too long a path": b"GET /" + b"swordfish" * 8000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "too many fields": b"GET / HTTP/1.1\r\nHost: localhost\r\n"
+    + b"X: swordfish\r\n" * 1001
+    + b"\r\n",
+    "too long a head": b"GET / HTTP/1.1\r\nHost: localhost\r\n"
     + (b"X: " + b"swordfish" * 7000 + b"\r\n") * 3,
-    "an unknown method": b"SWORDFISH / HTTP/1.1\r\nHost: a\r\n\r\n",
-    "no URL": b"GET swordfish HTTP/1.1\r\nHost: a\r\n\r\n",
-    "a URL without a port": b"GET http://a:swordfish/ HTTP/1.1\r\nHost: a\r\n\r\n",
+    "an unknown method": b"SWORDFISH / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "no URL": b"GET swordfish HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "a URL without a port": b"GET http://a:swordfish/ HTTP/1.1\r\nHost: localhost\r\n\r\n",
     "no host": b"GET /swordfish HTTP/1.1\r\n\r\n",
     "two hosts": b"GET / HTTP/1.1\r\nHost: swordfish\r\nHost: swordfish\r\n\r\n",
     "an impossible length": b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: swordfish\r\n\r\n",
     "a chunk that is none": (
-        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nswordfish\r\n"
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nswordfish\r\n"
     ),
 }
 
@@ -121,7 +123,9 @@ async def test_a_chunk_that_is_none_in_the_middle_of_an_upload_is_refused_and_no
 ) -> None:
     url, _ = front
     async with connected(url) as client:
-        await client.send(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n" + JOB)
+        await client.send(
+            b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n" + JOB
+        )
         await client.send(b"\r\n3\r\nabc\r\n")
         await client.send(b"swordfish\r\n")
         answer = await client.rest()
@@ -149,7 +153,7 @@ async def test_what_a_broken_answer_costs_is_one_line_of_the_log(
 async def test_a_websocket_cannot_be_a_job(front: tuple[str, Origin], store_path: Path) -> None:
     url, _ = front
     upgrade = b"Upgrade: websocket\r\nConnection: Upgrade, close\r\n"
-    answer = await say(url, b"GET / HTTP/1.1\r\nHost: a\r\n" + upgrade + JOB + b"\r\n")
+    answer = await say(url, b"GET / HTTP/1.1\r\nHost: localhost\r\n" + upgrade + JOB + b"\r\n")
     assert (status_of(answer), states(store_path)) == (501, {})
 
 
@@ -158,7 +162,7 @@ async def test_the_offer_of_another_protocol_is_no_obstacle_to_a_job(
 ) -> None:
     url, _ = front
     upgrade = b"Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings, close\r\nHTTP2-Settings: a\r\n"
-    answer = await say(url, b"GET / HTTP/1.1\r\nHost: a\r\n" + upgrade + JOB + b"\r\n")
+    answer = await say(url, b"GET / HTTP/1.1\r\nHost: localhost\r\n" + upgrade + JOB + b"\r\n")
     assert status_of(answer) == 202
 
 
@@ -171,7 +175,7 @@ async def test_the_server_as_a_whole_says_what_it_allows(front: tuple[str, Origi
 async def test_a_request_before_garbage_is_answered(front: tuple[str, Origin]) -> None:
     url, _ = front
     async with connected(url) as client:
-        await client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        await client.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         await client.head()
         await client.send(b"\x01\x02")
         assert status_of((await client.rest()).removeprefix(b"ok")) == 400
@@ -180,7 +184,7 @@ async def test_a_request_before_garbage_is_answered(front: tuple[str, Origin]) -
 async def test_a_request_before_too_long_a_head_is_answered_first(serve: Serve) -> None:
     server = await serve(target={"app": "tests.gates:create_app"}, http={"head_size": "1KiB"})
     async with connected(server.url) as client:
-        await client.send(b"GET /wait/a HTTP/1.1\r\nHost: a\r\n\r\n")
+        await client.send(b"GET /wait/a HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert (
             status_of(await say(server.url, b"GET /when/a/started HTTP/1.1\r\n" + LAST + b"\r\n"))
             == 200

@@ -185,7 +185,7 @@ async def test_a_body_that_arrives_after_the_login_was_taken_away_becomes_no_job
     await people.with_token("bob")
     token, _ = await people.token("bob")
     async with connected(people.server.url) as bob:
-        head = f"POST /wait/a HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\n"
+        head = f"POST /wait/a HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n"
         head += f"x-arango-async: store\r\nContent-Length: {size}\r\nExpect: 100-continue\r\n\r\n"
         await bob.send(head.encode())
         assert await bob.head() == ["HTTP/1.1 100 Continue"]
