@@ -286,6 +286,10 @@ async def pieces(
     content = request.content
     while not content.at_eof():
         yield await _next(content, seconds, most)
+    error = content.exception()  # which at_eof passes over
+    if error is not None:
+        with _telling_broken():
+            raise error
 
 
 async def relay(request: web.BaseRequest, response: Response) -> web.StreamResponse:

@@ -32,7 +32,9 @@ _KINDS: Final = {
 }
 _HINTS: Final = get_type_hints(Job)
 JOB_COLUMNS: Final[Columns] = {
-    field.name: _kind(field.name, _HINTS[field.name]) for field in fields(Job)
+    field.name: _kind(field.name, _HINTS[field.name])
+    for field in fields(Job)
+    if field.name != "account"  # a number of ours, for nobody else
 }
 
 _MILLISECOND: Final = 1000  # microseconds; the others in seconds

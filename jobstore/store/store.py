@@ -28,7 +28,7 @@ from jobstore.retry import Ended
 from jobstore.store import idempotency as keys
 from jobstore.store import statements as sql
 from jobstore.store import transitions
-from jobstore.store.accounts import Accounts
+from jobstore.store.accounts import Accounts, Roll
 from jobstore.store.bodies import Bodies, Content
 from jobstore.store.definitions import Definitions
 from jobstore.store.dispatch import Dispatcher
@@ -158,7 +158,7 @@ class Store:
         self._due = Alarm(clock)
         self.timekeeping = Timekeeping(writer, watch, self._due, self.schedules)
         self._noticed = glance.revision("queue")
-        self._roll = self.accounts.roll()
+        self._roll: Roll | None = None
 
     # --- submit and run -------------------------------------------------------------------------
 
@@ -212,9 +212,9 @@ class Store:
     def _notice_accounts(self) -> None:
         """Wake all who wait for something if accounts have changed: they may be let in no more."""
         roll = self.accounts.roll()
-        if roll is not self._roll:
-            self._roll = roll
+        if self._roll is not None and roll is not self._roll:
             self._watchers.tell_all()
+        self._roll = roll
 
     async def come_due(self) -> None:
         """Let jobs run whose time has come, until cancelled."""
