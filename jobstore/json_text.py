@@ -14,14 +14,14 @@ class Unstorable(ValueError):
 
 
 def loads(body: bytes) -> Any:
-    """Read a document: RFC 8259, without the freedoms that Python's reader takes.
+    """Read a document in UTF-8: RFC 8259, without the freedoms that Python's reader takes.
 
     Raises:
         Unstorable: it has something like NaN, 1e999 or half of a surrogate pair.
         ValueError: it is no JSON.
         RecursionError: it is nested too deeply.
     """
-    text = body.decode(json.detect_encoding(body))
+    text = body.decode("utf-8-sig")
     value = _DECODER.decode(text)
     if _SURROGATE.search(text):
         _check_characters(value)

@@ -86,12 +86,12 @@ class FrontConnection(Connection):
         if len(data) > room and self._reads_head() and not _HEAD_END.search(data, 0, room):
             self._refuse(_HeadTooLongError(""))
             return
-        before = self._request_count
+        before, reads_head = self._request_count, self._reads_head()
         try:
             super().data_received(data)
         except Exception:  # noqa: BLE001 - of the parser, which repeats what it has read
             self._refuse(BadHttpMessage(""))
-        within = before == self._request_count and self._reads_head()
+        within = reads_head and before == self._request_count and self._reads_head()
         self._head_size = self._head_size + len(data) if within else 0
 
     def _reads_head(self) -> bool:

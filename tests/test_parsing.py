@@ -172,6 +172,16 @@ async def test_the_server_as_a_whole_says_what_it_allows(front: tuple[str, Origi
     assert (status_of(answer), b"\r\nAllow: GET, " in answer, origin.heads) == (204, True, [])
 
 
+async def test_bodies_do_not_count_for_the_heads_that_follow_them(serve: Serve) -> None:
+    post = b"POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 300000\r\n"
+    async with connected((await serve()).url) as client:
+        for _ in range(3):
+            await client.send(post + JOB + b"\r\n")
+            for _ in range(3):
+                await client.send(bytes(100_000))
+            assert " 202 " in (await client.head())[0]
+
+
 async def test_a_request_before_garbage_is_answered(front: tuple[str, Origin]) -> None:
     url, _ = front
     async with connected(url) as client:

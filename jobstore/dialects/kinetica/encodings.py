@@ -14,7 +14,7 @@ from typing import Any, Final
 import cramjam
 from fastavro import schemaless_reader, schemaless_writer
 
-from jobstore import documents
+from jobstore import documents, json_text
 from jobstore.dialects.kinetica.records import WRAPPER, Form, Kind, Record, RequestInvalid
 
 # The largest body that is taken apart or put together here, in bytes.
@@ -134,7 +134,7 @@ def _characters(value: bytes) -> str:
 def _from_json(form: Form, body: bytes) -> Record:
     try:
         value = documents.parse(body, _MOST_IN_JSON)
-    except documents.TooManyPieces as error:
+    except (documents.TooManyPieces, json_text.Unstorable) as error:
         raise RequestInvalid(f"the body: {error}") from None
     except ValueError:
         value = None
