@@ -134,7 +134,7 @@ def _query(beginning: Beginning) -> str | None:
     if media_type(header(beginning.headers, "Content-Type")) == Encoding.AVRO:
         return first_string(beginning.content)
     try:
-        record = documents.parse(beginning.content)
+        record = documents.parse(beginning.content or b"")
     except ValueError:
         return None
     return _text_only(record.get("statement")) if isinstance(record, dict) else None

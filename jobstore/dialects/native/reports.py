@@ -46,7 +46,11 @@ class Reports:
     async def report(self, request: web.Request) -> web.Response:
         """Write a report down, and tell whether the job's cancellation was asked for."""
         wire.changing(request)
-        report = _report(request, await json_of(request, _LARGEST))
+        try:
+            written = await json_of(request, _LARGEST)
+        except SubmissionInvalid as error:
+            raise SubmissionInvalid(f"{error}; expected {_EXPECTED}") from None
+        report = _report(request, written)
         scope = wire.changing(request).scope
         return web.json_response({"cancelled": await self._store.report(report, scope)})
 
