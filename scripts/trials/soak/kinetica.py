@@ -63,7 +63,7 @@ class Kinetica:
         see("running" in status["status_map"]["system"], status)
         await self._ask("status", "/show/system/properties", options={})
         jobs = _record(await self._ask("show", "/admin/show/jobs", options={}))
-        see(set(jobs["status"]) <= {"RUNNING"}, jobs["status"])
+        see(set(jobs["status"]) <= {"RUNNING", "CANCELLED"}, jobs["status"])
 
     async def _create(self, endpoint: str, sent: str, **options: str) -> tuple[str, int]:
         tag = f"soak-{next(self._numbers)}"
