@@ -12,7 +12,7 @@ from jobstore.browsers import Browsers
 from jobstore.capture import Capture
 from jobstore.dialects.native import PROBES
 from jobstore.handle import WORKING_FOR
-from jobstore.targets.router import Claim
+from jobstore.targets.router import Claim, Claims
 from jobstore.targets.upstream import JOB_ID
 
 Answering: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -41,7 +41,7 @@ class Door:
         self._browsers = browsers
         self._access = access
         self._capture = capture
-        self._apis = apis
+        self._apis = Claims(apis)
 
     def server(self, **options: Any) -> parsing.FrontServer:
         """Make the server that stands here, with what else it is told."""
@@ -59,7 +59,7 @@ class Door:
         refused = parsing.refusal(request)
         if refused is not None:
             return _given(refused)
-        own = self._own(request.method, wire.path_of(request))
+        own = self._apis.find(request.method, wire.path_of(request))
         ours = self._capture.submitting(request) or own
         stopped = self._browsers.met(request, ours=ours is not None)
         if stopped is not None:
@@ -81,12 +81,6 @@ class Door:
             return await answer(request)
         finally:
             WORKING_FOR.reset(working_for)
-
-    def _own(self, method: str, path: str) -> Answering | None:
-        for claim, answer in self._apis:
-            if claim.covers(method, path):
-                return answer
-        return None
 
 
 async def _given(response: web.StreamResponse) -> web.StreamResponse:

@@ -7,9 +7,13 @@ So whoever writes compares device and inode of all three files before and after 
 
 import os
 from pathlib import Path
+from typing import Final
 
 from jobstore.errors import StoreLost
 from jobstore.store.lock import beside
+
+# What a name that leads to no file is told by.
+_NONE: Final = (-1, -1)
 
 
 class Presence:
@@ -22,7 +26,7 @@ class Presence:
     def __init__(self, path: Path) -> None:
         self.path = path
         names = [str(path.absolute()), *(str(beside(path, end)) for end in ("-wal", "-shm"))]
-        self._known = [(name, _identity(name)) for name in names]
+        self._known = [(name, *_identity(name)) for name in names]
 
     def require(self) -> None:
         """Ensure that each name still leads to the file that it led to.
@@ -30,24 +34,31 @@ class Presence:
         Raises:
             StoreLost: one of them does not.
         """
-        for name, known in self._known:
-            if _identity(name) != known:
-                raise StoreLost(self.path, _problem(name))
+        for name, device, inode in self._known:
+            try:
+                found = os.stat(name)  # noqa: PTH116 - it is asked for with each transaction
+            except OSError:
+                found = None
+            if found is None or found.st_ino != inode or found.st_dev != device:
+                raise StoreLost(self.path, _problem(name, removed=found is None))
 
     @property
     def replaced(self) -> bool:
         """Whether other files stand in the place of the WAL or of its index."""
-        return any(_identity(name) not in {known, None} for name, known in self._known[1:])
+        return any(
+            _identity(name) not in {(device, inode), _NONE}
+            for name, device, inode in self._known[1:]
+        )
 
 
-def _identity(name: str) -> tuple[int, int] | None:
+def _identity(name: str) -> tuple[int, int]:
     try:
-        found = os.stat(name)  # noqa: PTH116 - it is asked for with each transaction
+        found = Path(name).stat()
     except OSError:
-        return None
+        return _NONE
     return found.st_dev, found.st_ino
 
 
-def _problem(name: str) -> str:
-    what = "was removed" if _identity(name) is None else "was replaced by another file"
+def _problem(name: str, *, removed: bool) -> str:
+    what = "was removed" if removed else "was replaced by another file"
     return f"{Path(name).name} {what}"

@@ -147,8 +147,10 @@ class Connection(aiosqlite.Connection):
         One hop between threads costs more than most statements, so a transaction of many
         statements is sent over as one function.
         """
-        with translated(self._path):
+        try:  # and not `translated`, which costs more than some statements
             result: T = await self._execute(function, self._conn, *args, **kwargs)  # type: ignore[no-untyped-call]  # aiosqlite has no annotations here
+        except (sqlite3.Error, OSError) as error:
+            raise translate(self._path, error) from error
         if self.presence is not None:
             self.presence.require()
         return result
@@ -334,14 +336,14 @@ def translated(path: Path) -> Iterator[None]:
     """Turn the errors of SQLite and of its disk into those of the store."""
     try:
         yield
-    except sqlite3.Error as error:
+    except (sqlite3.Error, OSError) as error:
         raise translate(path, error) from error
-    except OSError as error:
-        raise StoreFailing(path, str(error.strerror)) from error
 
 
-def translate(path: Path, error: sqlite3.Error) -> JobstoreError:
-    """Say what an error of SQLite means for the store."""
+def translate(path: Path, error: sqlite3.Error | OSError) -> JobstoreError:
+    """Say what an error of SQLite, or of its disk, means for the store."""
+    if isinstance(error, OSError):
+        return StoreFailing(path, str(error.strerror))
     match primary_code(error):
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
             return StoreBusy(path)

@@ -197,7 +197,8 @@ class Writer:
         """Run operations, and tell what a crash right now would leave of them."""
         try:
             self.condition.require()
-            await self._overwrite()
+            if self._committer.stale:
+                await self._overwrite()
         except StoreError as error:  # none of them has begun
             lost = isinstance(error, StoreLost)
             refusal = error if lost else StoreFailing(self._path, "it cannot be written to")
@@ -233,7 +234,8 @@ class Writer:
 
     async def _sure(self, outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
         try:
-            await self._overwrite()
+            if self._committer.stale:
+                await self._overwrite()
             self.condition.require()
         except StoreLost:  # in the very moment, with or without what was committed last
             unsure = Outcome(error=StoreUnsure(self._path))
@@ -248,8 +250,7 @@ class Writer:
         Raises:
             StoreUnsure: the disk does not take it.
         """
-        if self._committer.stale:
-            await self._connection.call(self._committer.overwrite)
+        await self._connection.call(self._committer.overwrite)
 
     # --- while nothing can be written -----------------------------------------------------------
 

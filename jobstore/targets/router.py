@@ -1,9 +1,9 @@
 """Which target a request is for."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Generic, TypeVar
 
 from jobstore.errors import NoTarget, PathLeaves
 from jobstore.job import Replay
@@ -11,6 +11,8 @@ from jobstore.message import Headers, without
 from jobstore.retry import Retry
 from jobstore.targets import Target
 from jobstore.targets.paths import stays_below
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,28 @@ class Claim:
         if self.methods is not None and method not in self.methods:
             return False
         return self.pattern.match(path) is not None
+
+
+class Claims(Generic[T]):
+    """Who answers which calls; what is no such call, as most, is told by a single look.
+
+    Args:
+        owners: the claims, each with who makes it; the first that covers a call has it.
+    """
+
+    def __init__(self, owners: Iterable[tuple[Claim, T]]) -> None:
+        self._owners = tuple(owners)
+        patterns = [claim.pattern.pattern for claim, _ in self._owners]
+        self._any = re.compile("|".join(f"(?:{pattern})" for pattern in patterns) or r"(?!)")
+
+    def find(self, method: str, path: str) -> T | None:
+        """Return who answers a request, or None."""
+        if self._any.match(path) is None:
+            return None
+        for claim, owner in self._owners:
+            if claim.covers(method, path):
+                return owner
+        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,9 +90,6 @@ class Route:
         return headers if self.credentials else without(headers, ("authorization",))
 
 
-_Owner: TypeAlias = tuple[frozenset[str] | None, Callable[[str], re.Match[str] | None], Route]
-
-
 class Router:
     """Finds the route of a request: one that claims it, or the one with the longest prefix.
 
@@ -78,16 +99,16 @@ class Router:
 
     def __init__(self, routes: Iterable[Route] = ()) -> None:
         self._routes: tuple[Route, ...] = ()
-        self._owners: tuple[_Owner, ...] = ()
+        self._claims: Claims[Route] = Claims(())
+        self._prefixes: tuple[tuple[Claim, Route], ...] = ()
         self.add(*routes)
 
     def add(self, *routes: Route) -> None:
         """Let further routes be asked as well."""
         self._routes = tuple(sorted((*self._routes, *routes), key=_precedence))
-        self._owners = tuple(
-            (claim.methods, claim.pattern.match, route)
-            for route in self._routes
-            for claim in route.claims or (Claim(_below(route.name)),)
+        self._claims = Claims((claim, route) for route in self._routes for claim in route.claims)
+        self._prefixes = tuple(
+            (Claim(_below(route.name)), route) for route in self._routes if not route.claims
         )
 
     @property
@@ -102,9 +123,12 @@ class Router:
             method: its method, which matters only to claims.
             path: its path, with or without a query, which plays no part.
         """
-        for methods, match, route in self._owners:  # what a claim covers, without a call for each
-            if (methods is None or method in methods) and match(path):
-                return route
+        route = self._claims.find(method, path)
+        if route is not None:
+            return route
+        for claim, prefixed in self._prefixes:
+            if claim.covers(method, path):
+                return prefixed
         return None
 
     def owner(self, method: str, path: str) -> Route:
