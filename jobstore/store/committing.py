@@ -8,8 +8,8 @@ was changed, and the job runs.
 So a commit that fails in a way that may leave a whole transaction in the file makes the WAL
 *stale*. A later commit mends that: it is written from the place of the first forgotten frame on,
 and the checksum of each frame covers all that came before it, so that recovery reads no further
-than the later commit. That one is made without content (``overwrite``), before anyone is told of the
-failure; what others commit meanwhile does not count, since a transaction that changes nothing
+than the later commit. That one is made without content (``overwrite``), before anyone is told of
+the failure; what others commit meanwhile does not count, since a transaction that changes nothing
 writes no frame. If the disk refuses that as well, the callers are told that the outcome is not
 known (``StoreUnsure``), and nothing is written until the overwriting succeeds.
 
