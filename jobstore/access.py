@@ -157,8 +157,7 @@ class Access:
             return _answered(self._refused(request, error))
         if identity is None:
             return self._stranger(request, handler)
-        request[wire.IDENTITY] = identity
-        request[wire.STANDING] = self._standing
+        self._admit(request, identity)
         return handler(request)
 
     async def _stranger(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -168,9 +167,14 @@ class Access:
             return self._refused(request, error)
         if identity is None:
             return self._refused(request, Unauthorized())
+        self._admit(request, identity)
+        return await handler(request)
+
+    def _admit(self, request: web.Request, identity: Identity) -> None:
         request[wire.IDENTITY] = identity
         request[wire.STANDING] = self._standing
-        return await handler(request)
+        if self._proxies.networks:
+            request[wire.PROXIES] = self._proxies
 
     @web.middleware
     async def on_behalf(self, request: web.Request, handler: Handler) -> web.StreamResponse:

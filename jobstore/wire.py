@@ -40,6 +40,7 @@ from jobstore.message import (
     end_to_end,
     header,
 )
+from jobstore.proxies import Proxies
 
 # aiohttp adds these where they are missing; a relayed response stays as its target made it.
 _ADDED: Final = ("Content-Type", "Server")
@@ -55,6 +56,8 @@ _SLOWEST_READER: Final = 64 * 1024  # bytes per second
 _GIVEN: Final = web.ResponseKey("jobstore.given", frozenset)
 _EMPTY: Final = web.ResponseKey("jobstore.empty", bool)
 IDENTITY: Final = web.RequestKey("jobstore.identity", Identity)
+# Whose word is taken on where a request comes from; without any, the other end counts.
+PROXIES: Final = web.RequestKey("jobstore.proxies", Proxies)
 # The origin of a page that may read the answer, though it is another server's.
 PAGE: Final = web.RequestKey("jobstore.page", str)
 
@@ -125,7 +128,8 @@ def changing(request: web.Request) -> Identity:
 
 def source(request: web.BaseRequest) -> str | None:
     """Return the address that a request came from, or None if it came over no network."""
-    return request.remote or None
+    proxies, peer = request.get(PROXIES), request.remote
+    return proxies.client(peer, request.headers) if proxies and peer else peer or None
 
 
 @contextmanager

@@ -695,6 +695,19 @@ async def test_the_list_says_which_queries_run(gated: Kinetica) -> None:
     ]
 
 
+async def test_behind_a_trusted_proxy_the_address_is_that_of_the_client(
+    serve: Serve, http: ClientSession
+) -> None:
+    server = await serve(target=ORDINARY, server={"trusted_proxies": ["127.0.0.1"]})
+    client = Client(http, server.url)
+    came = {"X-Forwarded-For": "203.0.113.7"}
+    await client.done("/echo", headers=came)
+    await client("POST", "/_jobs", json={"target": "/echo"}, headers=came)
+    await client.done("/echo")
+    shown = await Kinetica(client)("/admin/show/jobs", options={"show_async_jobs": "true"})
+    assert shown["source_ip"] == ["203.0.113.7", "203.0.113.7", "127.0.0.1"]
+
+
 async def test_there_are_no_worker_ranks_to_inform_about(gated: Kinetica) -> None:
     shown = await gated("/admin/show/jobs", options={"show_worker_info": "true"})
     assert shown["info"] == {"worker_info": "[]"}
