@@ -36,7 +36,7 @@ TIMINGS = re.compile(
 )
 OF_ONE_CONNECTION = {"connection", "date", "keep-alive", "transfer-encoding"}
 # What else is different about a result that is fetched: its length is known, and its job.
-OF_ONE_FETCH = {"content-length", "x-arango-async-id"}
+OF_ONE_FETCH = {"content-length", "jobstore-content-length", "x-arango-async-id"}
 
 REQUESTS = {
     "a page": ("GET", "/"),

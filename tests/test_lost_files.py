@@ -45,7 +45,7 @@ async def notices(server: ServerProcess, client: Client, held: int, name: str) -
     assert (await client("PUT", f"/_api/job/{held}")).status == 503
     assert {path: (await client("GET", path)).status for path in looks} == dict.fromkeys(looks, 503)
     await server.logged(name)
-    assert len([line for line in server.output if " ERROR " in line]) == 1
+    assert len([line for line in server.output if " ERROR " in line and name in line]) == 1
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -111,7 +111,7 @@ async def test_half_of_a_surrogate_pair_as_a_value_is_refused(
 @pytest.mark.parametrize("call", DOCUMENTS)
 async def test_bytes_that_are_no_characters_are_refused(client: Client, call: str) -> None:
     for document in (b'{"\xed\xa0\x80": 1}', b'{"tag": "\xff"}', b"\xff\xfe\x00\xd8", b""):
-        assert await refused(client, call, document) == "the body is not valid JSON"
+        assert (await refused(client, call, document)).startswith("the body is not valid JSON")
 
 
 @pytest.mark.parametrize(("call", "needed"), DOCUMENTS.items())

@@ -76,6 +76,8 @@ _STATUS: Final[dict[type[JobstoreError], int]] = {
     StoreUnsure: 500,
 }
 
+NO_JSON: Final = "the body is not valid JSON"
+
 log = logging.getLogger(__name__)
 
 
@@ -142,4 +144,4 @@ async def json_of(request: web.Request, limit: int) -> object:
         except (documents.TooManyPieces, json_text.Unstorable) as error:
             raise SubmissionInvalid(f"the body is not valid JSON here: {error}") from None
         except ValueError:
-            raise SubmissionInvalid("the body is not valid JSON") from None
+            raise SubmissionInvalid(NO_JSON) from None

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from jobstore import wire
 from jobstore.dialects.native import words
-from jobstore.dialects.native.problems import json_of
+from jobstore.dialects.native.problems import NO_JSON, json_of
 from jobstore.errors import SubmissionInvalid
 from jobstore.job import Report
 from jobstore.store import Store
@@ -49,7 +49,9 @@ class Reports:
         try:
             written = await json_of(request, _LARGEST)
         except SubmissionInvalid as error:
-            raise SubmissionInvalid(f"{error}; expected {_EXPECTED}") from None
+            if str(error) != NO_JSON:
+                raise
+            raise SubmissionInvalid(f"{NO_JSON}; expected {_EXPECTED}") from None
         report = _report(request, written)
         scope = wire.changing(request).scope
         return web.json_response({"cancelled": await self._store.report(report, scope)})
