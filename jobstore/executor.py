@@ -11,7 +11,14 @@ from typing import TypeAlias
 
 from jobstore import clock
 from jobstore.clock import Clock, iso
-from jobstore.errors import JobstoreError, NoTarget, PathLeaves, StoreError, TargetUnreachable
+from jobstore.errors import (
+    JobstoreError,
+    NoTarget,
+    PathLeaves,
+    StoreError,
+    StoreLost,
+    TargetUnreachable,
+)
 from jobstore.handle import JobHandle
 from jobstore.job import Cancellation, Claim, Failure, Replay
 from jobstore.message import header
@@ -176,7 +183,10 @@ class Executor:
                     await self._end(claim, outcome)
         except StoreError as error:
             # The job stays claimed; the next start finds it and recovers it.
-            log.error("job %d: %s", claim.job_id, error, extra=_about("end", claim))  # noqa: TRY400
+            level = (
+                logging.WARNING if isinstance(error, StoreLost) else logging.ERROR
+            )  # said before
+            log.log(level, "job %d: %s", claim.job_id, error, extra=_about("end", claim))
             if running.stoppable:  # else its slot has been given back
                 self._store.abandon(claim)
         finally:
