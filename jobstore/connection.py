@@ -163,14 +163,6 @@ class Connection(web.RequestHandler):
         return True
 
 
-class Server(web.Server):
-    """aiohttp's server, with these connections."""
-
-    def __call__(self) -> Connection:
-        """Make what will speak on a new connection."""
-        return Connection(self, loop=self._loop, **self._kwargs)
-
-
 def _probe_by_system(transport: asyncio.Transport | None) -> None:
     """Let the system find out by itself whether a client is gone."""
     connection = transport.get_extra_info("socket") if transport else None

@@ -375,7 +375,7 @@ class History:
 
     def stored(self, spooled: Spooled) -> Stream:
         """Give a large body for reading."""
-        return _KeptBody(StoredBody(self._reader, spooled), self._path)
+        return StoredBody(self._reader, spooled)
 
     async def call(
         self,
@@ -384,8 +384,7 @@ class History:
         **kwargs: P.kwargs,
     ) -> T:
         """Run a function with the connection; it has to be a short one."""
-        with sqlite.translated(self._path):
-            return await self._reader.call(function, *args, **kwargs)
+        return await self._reader.call(function, *args, **kwargs)
 
     async def rows(self, statement: Statement, **values: object) -> list[Any]:
         """Execute a statement that looks at a bounded number of rows."""
@@ -408,28 +407,6 @@ class History:
 
     async def _rows(self, statement: Statement, **values: object) -> list[Any]:
         return await self._reader.rows(statement, **values)
-
-
-class _KeptBody:
-    """A large body, whose damage is the store's.
-
-    Args:
-        body: the body.
-        path: the store's file.
-    """
-
-    def __init__(self, body: StoredBody, path: Path) -> None:
-        self._body = body
-        self._path = path
-
-    @property
-    def size(self) -> int:
-        return self._body.size
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        with sqlite.translated(self._path):
-            async for chunk in self._body:
-                yield chunk
 
 
 @dataclass(slots=True)
