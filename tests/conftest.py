@@ -16,6 +16,7 @@ from aiohttp import ClientSession, DummyCookieJar
 from jobstore.config import load
 from jobstore.server import Server, serving
 from tests.peers import Services
+from tests.stores import prepare
 
 Overrides = Mapping[str, Any]
 Serve = Callable[..., Awaitable[Server]]
@@ -47,6 +48,7 @@ async def running(store_path: Path, **sections: Any) -> AsyncIterator[Server]:
     everywhere = {"port": 0, "dialects": ["kinetica", "datameer"]}  # also before a service
     sections = {"store": {}, **sections, "server": {**everywhere, **sections.get("server", {})}}
     sections["store"] = {"path": store_path, **sections["store"]}
+    prepare(Path(sections["store"]["path"]))
     async with serving(load(None, sections, environ={})) as server:
         yield server
 
