@@ -183,9 +183,8 @@ class Executor:
                     await self._end(claim, outcome)
         except StoreError as error:
             # The job stays claimed; the next start finds it and recovers it.
-            level = (
-                logging.WARNING if isinstance(error, StoreLost) else logging.ERROR
-            )  # said before
+            lost = isinstance(error, StoreLost)  # that has been said as an error already
+            level = logging.WARNING if lost else logging.ERROR
             log.log(level, "job %d: %s", claim.job_id, error, extra=_about("end", claim))
             if running.stoppable:  # else its slot has been given back
                 self._store.abandon(claim)
