@@ -1,4 +1,4 @@
-"""The chaos: two rounds with each fault, and that its rules find what is wrong."""
+"""The chaos: a round with each fault, and that its rules find what is wrong."""
 
 import asyncio
 import copy
@@ -69,15 +69,18 @@ class Case:
         ledger: what customers were told.
         store: the store.
         executions: what the target was asked to work for.
+        log: the server's log.
     """
 
     ledger: Ledger
     store: Path
     executions: Counter[Execution]
+    log: Path
 
     def broken(self) -> set[str]:
         """Name the rules that are broken."""
-        found = evidence.gathered(self.store, self.executions)
+        tracebacks = evidence.logged_tracebacks(self.log)
+        found = evidence.gathered(self.store, self.executions, tracebacks)
         return {each.rule for each in violations(self.ledger, found, Terms())}
 
     def change(self, statement: str, *values: object) -> None:
@@ -106,7 +109,7 @@ def truth(tmp_path_factory: pytest.TempPathFactory) -> Case:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(worker.RECORD, str(folder / "record"))
         ledger = asyncio.run(served(folder / "jobs.db"))
-    return Case(ledger, folder / "jobs.db", evidence.recorded(folder / "record"))
+    return Case(ledger, folder / "jobs.db", evidence.recorded(folder / "record"), folder / "log")
 
 
 async def served(store: Path) -> Ledger:
@@ -132,7 +135,7 @@ async def served(store: Path) -> Ledger:
 def case(truth: Case, tmp_path: Path) -> Case:
     """Give a copy of it for one's own lies."""
     store = Path(shutil.copy(truth.store, tmp_path))
-    return Case(copy.deepcopy(truth.ledger), store, truth.executions.copy())
+    return Case(copy.deepcopy(truth.ledger), store, truth.executions.copy(), tmp_path / "log")
 
 
 def a_lost_job(case: Case) -> None:
@@ -260,6 +263,13 @@ def a_request_without_an_answer(case: Case) -> None:
     case.ledger.hung.append("GET /")
 
 
+def an_error_that_nobody_had_thought_of(case: Case) -> None:
+    case.log.write_text(
+        "ERROR   asyncio: no answer\nTraceback (most recent call last):\n"
+        '  File "store.py", line 1, in <module>\nKeyError: 7\nINFO    jobstore: draining\n'
+    )
+
+
 LIES: Final[dict[str, list[Callable[[Case], None]]]] = {
     "no acknowledged job is lost": [
         a_lost_job,
@@ -298,6 +308,7 @@ LIES: Final[dict[str, list[Callable[[Case], None]]]] = {
         an_answer_that_should_never_be_given,
         a_request_without_an_answer,
     ],
+    "no error is a surprise": [an_error_that_nobody_had_thought_of],
 }
 
 

@@ -64,7 +64,12 @@ class Answer:
 
     @property
     def is_unsure(self) -> bool:
-        """Whether it says that nobody knows what has become of the request."""
+        """Whether it says that nobody knows what has become of the request.
+
+        To HEAD it says so by its status alone; what else is wrong then stands in the server's log.
+        """
+        if self.status == HTTPStatus.INTERNAL_SERVER_ERROR and not self.body:
+            return self.headers.get("content-length") != "0"
         return b"whether it took effect" in self.body
 
     def body_size(self, method: str) -> int:

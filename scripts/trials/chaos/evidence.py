@@ -3,6 +3,7 @@
 It is read by plain SQL, as any stranger may read it, so that jobstore is not its own witness.
 """
 
+import re
 import sqlite3
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,8 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NamedTuple
+
+_TRACEBACK: Final = re.compile(r"^Traceback .*\n(?:[ ].*\n)+(.*)", re.MULTILINE)
 
 
 class Job(NamedTuple):
@@ -68,6 +71,7 @@ class Evidence:
         problems: what SQLite finds wrong with the file, and references to nothing.
         leftovers: how many rows of payloads there are after a purge, by table.
         executions: how often each target was asked for each attempt.
+        tracebacks: what the servers' log says of errors that nobody had thought of.
     """
 
     jobs: Mapping[int, Job]
@@ -78,6 +82,7 @@ class Evidence:
     problems: Sequence[str] = ()
     leftovers: Mapping[str, int] = field(default_factory=dict)
     executions: Mapping[Execution, int] = field(default_factory=dict)
+    tracebacks: Sequence[str] = ()
 
 
 _COUNTED: Final = (
@@ -110,20 +115,30 @@ def leftovers(path: Path) -> dict[str, int]:
     return {table: rows(path, statement)[0][0] for table, statement in _LEFTOVERS.items()}
 
 
-def gathered(path: Path, executions: Mapping[Execution, int]) -> Evidence:
+def gathered(
+    path: Path, executions: Mapping[Execution, int], tracebacks: Sequence[str] = ()
+) -> Evidence:
     """Read a store; of one that cannot be read, no more is known than that.
 
     Args:
         path: the store.
         executions: what its targets have seen.
+        tracebacks: see `logged_tracebacks`.
     """
     try:
-        return _gathered(path, executions)
+        return _gathered(path, executions, tracebacks)
     except sqlite3.DatabaseError as error:
-        return Evidence(jobs={}, problems=[str(error)])
+        return Evidence(jobs={}, problems=[str(error)], tracebacks=tracebacks)
 
 
-def _gathered(path: Path, executions: Mapping[Execution, int]) -> Evidence:
+def logged_tracebacks(log: Path) -> list[str]:
+    """Return the last line of each traceback in a log."""
+    return _TRACEBACK.findall(log.read_text(errors="replace")) if log.exists() else []
+
+
+def _gathered(
+    path: Path, executions: Mapping[Execution, int], tracebacks: Sequence[str]
+) -> Evidence:
     return Evidence(
         jobs={row[0]: Job(*row) for row in _all(path, "job", Job._fields)},
         attempts=[Attempt(*row) for row in _all(path, "attempt", Attempt._fields)],
@@ -133,6 +148,7 @@ def _gathered(path: Path, executions: Mapping[Execution, int]) -> Evidence:
         problems=_problems(path),
         leftovers=leftovers(path),
         executions=executions,
+        tracebacks=tracebacks,
     )
 
 

@@ -242,6 +242,10 @@ def _answers_are_as_documented(ledger: Ledger, _: Evidence, terms: Terms) -> Ite
         yield from (f"{asked} was never answered" for asked in ledger.hung)
 
 
+def _no_error_is_a_surprise(_: Ledger, evidence: Evidence, __: Terms) -> Iterator[str]:
+    yield from (f"the server's log has a traceback: {last}" for last in evidence.tracebacks)
+
+
 RULES: Final[Mapping[str, Rule]] = {
     "no acknowledged job is lost": _none_is_lost,
     "one submission is one job": _one_submission_is_one_job,
@@ -257,4 +261,5 @@ RULES: Final[Mapping[str, Rule]] = {
     "the file is sound": _the_file_is_sound,
     "nothing is left over": _nothing_is_left_over,
     "answers are as documented": _answers_are_as_documented,
+    "no error is a surprise": _no_error_is_a_surprise,
 }

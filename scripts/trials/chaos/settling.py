@@ -84,7 +84,8 @@ async def settled(stage: Stage) -> Evidence:
     life = await stage.start(settings=_PURGING)
     await until(lambda: not any(evidence.leftovers(stage.store).values()), _CALM_SECONDS)
     await stopped(stage, life)
-    return evidence.gathered(stage.store, stage.executions())
+    tracebacks = evidence.logged_tracebacks(stage.log)
+    return evidence.gathered(stage.store, stage.executions(), tracebacks)
 
 
 async def stopped(stage: Stage, life: Life) -> None:
