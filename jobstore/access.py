@@ -14,6 +14,7 @@ from typing import Final, TypeAlias, TypeVar
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
+from multidict import MultiMapping
 
 from jobstore import json_text, passwords, proxies, wire
 from jobstore.account import Account, Identity
@@ -152,7 +153,7 @@ class Access:
         It is no coroutine itself: most requests are known at once, and ten thousand may wait.
         """
         try:
-            identity = self._known(request)
+            identity = self._known(request.headers)
         except StoreError as error:
             return _answered(self._refused(request, error))
         if identity is None:
@@ -218,12 +219,25 @@ class Access:
         gone = identity is not None and identity.id not in {None, handle.account}
         return None if gone else identity
 
-    def _known(self, request: web.Request) -> Identity | None:
+    def known(self, headers: MultiMapping[str]) -> Identity | None:
+        """Tell who sends a request, if that can be told at once and without anybody's refusal."""
+        try:
+            return self._known(headers)
+        except StoreError:
+            return None
+
+    def source(self, peer: str | None, headers: MultiMapping[str]) -> str | None:
+        """Return the address that a request came from, or None if it came over no network."""
+        if not self._proxies.networks or not peer:
+            return peer or None
+        return self._proxies.client(peer, headers)
+
+    def _known(self, headers: MultiMapping[str]) -> Identity | None:
         """Tell who sends a request as far as that takes no time: it may be a stranger yet."""
         roll = self._accounts.roll()
         if roll is not self._roll:
             self._roll, self._standing = roll, wire.Standing(partial(self._again, roll))
-        authorization = request.headers.get("Authorization", "")
+        authorization = headers.get("Authorization", "")
         if not roll.accounts:
             return self._named(roll, _claimed(authorization))
         scheme, _, credentials = authorization.partition(" ")
@@ -304,7 +318,7 @@ class Access:
             if login.task.cancelled() and not _leaving():
                 raise TooManyLogins from None
             raise
-        return self._known(request)  # the account may have changed in the meantime
+        return self._known(request.headers)  # the account may have changed in the meantime
 
     def _begin(self, key: bytes, credentials: tuple[str, str], address: str) -> _Login:
         login = _Login(address, proxies.customer(address))

@@ -23,7 +23,7 @@ from jobstore.dialects.arango_login import ArangoLogin
 from jobstore.dialects.datameer import DatameerJobs
 from jobstore.dialects.kinetica import KineticaJobs
 from jobstore.dialects.native import NativeApi
-from jobstore.door import Answering
+from jobstore.door import Answering, AtOnce
 from jobstore.errors import JobstoreError, StoreError, StoreLost
 from jobstore.executor import Executor
 from jobstore.janitor import Janitor, Retention
@@ -192,6 +192,16 @@ async def answering(stack: AsyncExitStack, apis: Apis) -> list[tuple[Claim, Answ
     return [
         (claim, api.handle if isinstance(api, ArangoJobs) else server.request_handler)
         for api, claim in ((spoken.api, claim) for spoken in apis for claim in spoken.claims)
+    ]
+
+
+def prompt(apis: Apis) -> list[tuple[Claim, AtOnce]]:
+    """Make what answers our own calls without a task, as far as it is worth it."""
+    return [
+        (claim, spoken.api.at_once)
+        for spoken in apis
+        if isinstance(spoken.api, ArangoJobs)
+        for claim in spoken.claims
     ]
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from aiohttp import web
+from multidict import MultiMapping
 
 from jobstore import origins, wire
 from jobstore.origins import Decision, Rules
@@ -42,6 +43,10 @@ class Browsers:
         if ours:
             return self._guarded(request)
         return self._submitting(request) if request.method == "OPTIONS" else None
+
+    def unknown_to(self, headers: MultiMapping[str]) -> bool:
+        """Tell whether a request is none that a web page may have sent, and may go on."""
+        return self._rules.decide(headers, anonymous=self._anonymous()) == origins.FINE
 
     def _guarded(self, request: web.Request) -> web.Response | None:
         decision = self._decided(request)

@@ -1,5 +1,6 @@
 """Where requests come in: with an async header they become jobs, without one they go through."""
 
+import asyncio
 import logging
 import re
 from collections.abc import Awaitable, Callable, Sequence
@@ -9,7 +10,8 @@ from typing import Final, Protocol, TypeAlias
 from aiohttp import web
 from multidict import MultiMapping
 
-from jobstore import idempotency, wire
+from jobstore import answers, idempotency, wire
+from jobstore.ask import Ask
 from jobstore.errors import (
     BodyBroken,
     BodyTooLarge,
@@ -51,6 +53,12 @@ class AsyncHeader(Protocol):
 
     def strip(self, headers: Headers) -> Headers:
         """Return the headers without those by which a job is asked for: they stay here."""
+
+    def receipt(self, headers: MultiMapping[str], job_id: int, *, wanted: bool) -> bytes:
+        """Write the answer that the job is on the disk, where nothing else is asked for."""
+
+    def is_plain(self, headers: MultiMapping[str]) -> bool:
+        """Tell whether nothing else is asked for than a job."""
 
     async def accepted(
         self, request: web.Request, job_id: int, *, wanted: bool
@@ -94,11 +102,67 @@ class Capture:
 
     def submitting(self, request: web.Request) -> Submitting | None:
         """Give what makes a job of a request that asks for it; None if it does not."""
+        asked = self.asked(request.headers)
+        if asked is None:
+            return None
+        asking, wanted = asked
+        return partial(self._submit, asking=asking, wanted=wanted)
+
+    def asked(self, headers: MultiMapping[str]) -> tuple[AsyncHeader, bool] | None:
+        """Tell by whose way a job is asked for, and whether its result is wanted; None if none."""
         for asking in self._async_headers:
-            wanted = asking.asks(request.headers)
+            wanted = asking.asks(headers)
             if wanted is not None:
-                return partial(self._submit, asking=asking, wanted=wanted)
+                return asking, wanted
         return None
+
+    def at_once(self, ask: Ask, asking: AsyncHeader, wanted: bool) -> bool:  # noqa: FBT001
+        """Make a job of a request that is here, unless something stands against it."""
+        headers, identity = ask.headers, ask.identity
+        if (
+            not identity.changes
+            or idempotency.HEADER in headers
+            or not asking.is_plain(headers)
+            or _switches(headers)
+            or ask.size > self._body_limit
+            or not self._store.is_small(ask.size)
+        ):
+            return False
+        route = self._router.resolve(ask.method, ask.path)
+        if route is None or not route.keeps(ask.path):
+            return False
+        incoming = Request(
+            method=ask.method,
+            path=ask.path,
+            headers=route.travelling(self._travelling(headers)),
+            body=ask.body(),
+        )
+        submission = Submission(
+            request=incoming,
+            target=route.name,
+            dialect=asking.dialect,
+            owner=identity.name,
+            account=identity.account,
+            wanted=wanted,
+            source=ask.source,
+        )
+        try:
+            posted = self._store.post(submission)
+        except JobstoreError as error:
+            _refuse(ask, asking, error)
+            return True
+
+        def done(posted: "asyncio.Future[int]") -> None:
+            error = posted.exception()
+            if error is None:
+                ask.answer(asking.receipt(headers, posted.result(), wanted=wanted))
+            elif isinstance(error, JobstoreError):
+                _refuse(ask, asking, error)
+            else:
+                ask.fail(error)
+
+        posted.add_done_callback(done)
+        return True
 
     async def _submit(
         self, request: web.Request, asking: AsyncHeader, *, wanted: bool
@@ -107,7 +171,7 @@ class Capture:
             submission = await self._submission(request, asking, wanted=wanted)
             job_id = await self._store.submit(submission)
         except JobstoreError as error:
-            log.info("no job: %s", loggable(error), extra={"action": "submit"})
+            _log_refusal(error)
             return asking.refused(error)
         return await asking.accepted(request, job_id, wanted=wanted)
 
@@ -123,7 +187,7 @@ class Capture:
         path, body = wire.path_of(request), await wire.gathered(request)
         identity = wire.changing(request)  # which may not be what it was before the body came
         route = self._router.owner(request.method, path)
-        headers = route.travelling(self._travelling(request))
+        headers = route.travelling(self._travelling(request.headers))
         return Submission(
             request=Request(method=request.method, path=path, headers=headers, body=body),
             target=route.name,
@@ -135,16 +199,16 @@ class Capture:
             source=wire.source(request),
         )
 
-    def _travelling(self, request: web.Request) -> Headers:
+    def _travelling(self, fields: MultiMapping[str]) -> Headers:
         """Return the headers that go on to the target; no way of asking for a job does.
 
         Neither does the key under which it is asked for: the target has the job's id.
         """
-        headers = end_to_end(tuple(request.headers.items()))
+        headers = end_to_end(tuple(fields.items()))
         for asking in self._async_headers:
-            if asking.name in request.headers:
+            if asking.name in fields:
                 headers = asking.strip(headers)
-        return without(headers, _KEY) if idempotency.HEADER in request.headers else headers
+        return without(headers, _KEY) if idempotency.HEADER in fields else headers
 
     async def relayed(self, request: web.Request) -> web.StreamResponse:
         """Send a request to its target at once and its answer back, as if nobody stood between."""
@@ -178,6 +242,15 @@ class Capture:
         if request[wire.IDENTITY].role is not None:  # the credentials are meant for jobstore
             incoming = incoming.with_headers(route.travelling(incoming.headers))
         return route, incoming
+
+
+def _refuse(ask: Ask, asking: AsyncHeader, error: JobstoreError) -> None:
+    _log_refusal(error)
+    ask.answer(answers.of(asking.refused(error)))
+
+
+def _log_refusal(error: JobstoreError) -> None:
+    log.info("no job: %s", loggable(error), extra={"action": "submit"})
 
 
 def _switches(headers: MultiMapping[str]) -> bool:

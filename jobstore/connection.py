@@ -77,7 +77,7 @@ class Connection(web.RequestHandler):
     def eof_received(self) -> bool:  # type: ignore[override] # aiohttp's answer is always "close"
         """Tell whether to keep the connection open although the client sends nothing more."""
         now = self._loop.time()
-        if self._idle or now - self._heard_at > LATE_SECONDS:
+        if self.idle or now - self._heard_at > LATE_SECONDS:
             return False
         if not self.half_closed:
             self.half_closed, self._half_closed_at = True, now
@@ -101,9 +101,14 @@ class Connection(web.RequestHandler):
         raise ConnectionResetError("the client has closed the connection")
 
     @property
-    def _idle(self) -> bool:
+    def idle(self) -> bool:
         """Whether no request is being answered, and none waits."""
         return not self._messages and self._waiter is not None and not self._waiter.done()
+
+    @property
+    def _waiting(self) -> bool:
+        """Whether a request waits for its turn."""
+        return bool(self._messages)
 
     def _break_body(self) -> None:
         """End the body that is still being read, if there is one, with an error."""
@@ -125,10 +130,10 @@ class Connection(web.RequestHandler):
         if _is_gone(self.transport):
             self.transport.abort()
             return
-        if not self._messages and not self._request_in_progress:
+        if not self._waiting and not self._request_in_progress:
             self._loop.call_soon(self._close_idle, 2)
         self._break_body()  # not before: a request whose turn has just come is in no one's hands
-        if not self._messages:
+        if not self._waiting:
             self.close()  # once the last request is answered
         if self._loop.time() - self._half_closed_at >= PROBE_SECONDS and self._probe():
             pause = _SHORTEST_PAUSE
@@ -140,7 +145,7 @@ class Connection(web.RequestHandler):
         Between two requests aiohttp reads what is left of the first one's body, for which there is
         nothing to come. A request whose turn has just come looks the same for a round.
         """
-        if self._messages or self._request_in_progress:
+        if self._waiting or self._request_in_progress:
             return
         if rounds:
             self._loop.call_soon(self._close_idle, rounds - 1)

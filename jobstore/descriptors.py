@@ -20,6 +20,8 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from jobstore.connection import Connection
+
 # How many descriptors are kept free for targets, the store and a burst of connections: a quarter
 # of all, up to so many.
 _MOST_SPARE: Final = 256
@@ -70,7 +72,7 @@ class Server(web.Server):
     def _idle(self) -> list[web.RequestHandler]:
         """List the connections that wait for the head of a request, the longest waiting first."""
         latest = asyncio.get_running_loop().time() - _HEAD_IN_PEACE
-        waiting = [each for each in self.connections if each._waiter and not each._waiter.done()]
+        waiting = [each for each in self.connections if isinstance(each, Connection) and each.idle]
         return sorted((each for each in waiting if _since(each) < latest), key=_since)
 
     def _slow(self) -> list[web.RequestHandler]:

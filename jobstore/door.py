@@ -8,13 +8,16 @@ from aiohttp import web
 
 from jobstore import parsing, wire
 from jobstore.access import Access
+from jobstore.ask import Ask
 from jobstore.browsers import Browsers
 from jobstore.capture import Capture
+from jobstore.desk import DeskServer
 from jobstore.dialects.native import PROBES
 from jobstore.handle import WORKING_FOR
 from jobstore.targets.router import Claim, Claims
 from jobstore.targets.upstream import JOB_ID
 
+AtOnce: TypeAlias = Callable[[Ask], bool]
 Answering: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -29,6 +32,7 @@ class Door:
         access: who is let in.
         capture: makes jobs of requests, and sends on what is for a target.
         apis: who answers which of our own calls; the first that claims it.
+        prompt: who may answer which of them without a task.
     """
 
     def __init__(
@@ -37,19 +41,42 @@ class Door:
         access: Access,
         capture: Capture,
         apis: Sequence[tuple[Claim, Answering]],
+        prompt: Sequence[tuple[Claim, AtOnce]] = (),
     ) -> None:
         self._browsers = browsers
         self._access = access
         self._capture = capture
         self._apis = Claims(apis)
+        self._prompt = Claims(prompt)
 
-    def server(self, **options: Any) -> parsing.FrontServer:
+    def server(self, **options: Any) -> DeskServer:
         """Make the server that stands here, with what else it is told."""
-        return parsing.FrontServer(
+        return DeskServer(
             self.answer,  # its requests are what the factory makes
             request_factory=wire.incoming,
+            door=self,
             **options,
         )
+
+    def at_once(self, ask: Ask) -> bool:
+        """Take on a request for a job, or to one of our own calls, if nothing stands against it.
+
+        What `answer` would refuse, or has to look at for longer, is left to it.
+        """
+        headers = ask.headers
+        if JOB_ID in headers:
+            return False
+        asked = self._capture.asked(headers)
+        own = None if asked else self._prompt.find(ask.method, ask.path)
+        if not (asked or own) or not self._browsers.unknown_to(headers):
+            return False
+        identity = self._access.known(headers)
+        if identity is None:
+            return False
+        ask.identity, ask.source = identity, self._access.source(ask.remote, headers)
+        if own:
+            return own(ask)
+        return asked is not None and self._capture.at_once(ask, *asked)
 
     def answer(self, request: web.Request) -> Awaitable[web.StreamResponse]:
         """Answer a request.

@@ -39,9 +39,28 @@ class HeadWriter(StreamWriter):
         """
         if unsendable(tuple(headers.items()), status_line):
             raise ValueError("the head has a character in it that HTTP does not allow")
-        lines = (status_line, *(f"{name}: {value}" for name, value in headers.items()))
-        self._headers_buf = ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8", "surrogateescape")
+        self._headers_buf = encoded(status_line, headers.items())
         self._headers_written = False
+
+
+def encoded(first: str, fields: Iterable[tuple[str, str]]) -> bytes:
+    """Write a head: its first line, its fields, and the empty line."""
+    lines = [first, *[f"{name}: {value}" for name, value in fields]]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8", "surrogateescape")
+
+
+def check(headers: Headers, reason: str | None) -> None:
+    """Ensure that a head can be sent.
+
+    Raises:
+        AnswerUnsendable: it is no head of HTTP.
+    """
+    if _is_odd(headers, reason) and (problem := unsendable(headers, reason)):
+        raise AnswerUnsendable(problem)
+
+
+def _is_odd(headers: Headers, reason: str | None) -> bool:
+    return _ODD.search("".join((reason or "", *chain.from_iterable(headers)))) is not None
 
 
 def fit(request: web.BaseRequest, headers: Headers, reason: str) -> None:
@@ -50,7 +69,7 @@ def fit(request: web.BaseRequest, headers: Headers, reason: str) -> None:
     Raises:
         AnswerUnsendable: it is no head of HTTP.
     """
-    if _ODD.search("".join((reason, *chain.from_iterable(headers)))):
+    if _is_odd(headers, reason):
         if problem := unsendable(headers, reason):
             raise AnswerUnsendable(problem)
         if type(request.writer) is StreamWriter:  # in process, nothing is written

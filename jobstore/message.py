@@ -228,3 +228,8 @@ def loggable(words: object, most: int = 500) -> str:
 def own_phrase(status: int, phrase: str) -> str | None:
     """Return a reason phrase, or None if it is empty or the standard one of its status."""
     return None if phrase in ("", _PHRASES.get(status)) else phrase
+
+
+def phrase_of(status: int) -> str:
+    """Return the standard reason phrase of a status, or "" if it has none."""
+    return _PHRASES.get(status, "")

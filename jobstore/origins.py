@@ -71,7 +71,7 @@ class Decision:
     page: str | None = None
 
 
-_FINE: Final = Decision()
+FINE: Final = Decision()
 _MISDIRECTED: Final = Decision(
     421,
     "without accounts, this server answers only to names that are surely its own: "
@@ -119,24 +119,24 @@ class Rules:
         if anonymous and not self._reached(headers, authority):
             return _MISDIRECTED
         if "Origin" not in headers and _SITE not in headers:  # as most requests are
-            return _FINE
+            return FINE
         return self._page(headers)
 
     def _page(self, headers: MultiMapping[str]) -> Decision:
         """Decide about a request that a browser sends on behalf of a page."""
         site = headers.get(_SITE, "").strip().lower()
         if site == "same-origin":  # also behind a proxy that changes Host
-            return _FINE
+            return FINE
         origins = headers.getall("Origin", ())
         unsaid = site in {"", "none"}
         if not origins:
-            return _FINE if unsaid else _FOREIGN
+            return FINE if unsaid else _FOREIGN
         origin = origins[0].strip()
         if len(origins) == 1 and origin_of(origin) in self.origins:
             return Decision(page=origin)
         host = headers.get("Host", "")
         ours = unsaid and all(_same(each.strip().lower(), host) for each in origins)
-        return _FINE if ours else _FOREIGN
+        return FINE if ours else _FOREIGN
 
     def _reached(self, headers: MultiMapping[str], authority: str | None) -> bool:
         """Tell whether all names that a request calls this server by are its own.

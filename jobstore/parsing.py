@@ -21,7 +21,7 @@ from aiohttp.http_exceptions import (
 )
 from aiohttp.web_protocol import _ErrInfo
 
-from jobstore import descriptors, wire
+from jobstore import wire
 from jobstore.connection import Connection
 from jobstore.message import HeadLimits, loggable
 
@@ -128,14 +128,6 @@ class FrontConnection(Connection):
         if request.writer.output_size > 0:
             raise ConnectionError("an answer is on its way already")
         return _closing(request, wire.problem(status, detail))
-
-
-class FrontServer(descriptors.Server):
-    """A server whose connections are of this kind."""
-
-    def __call__(self) -> web.RequestHandler:
-        """Make what speaks on a new connection."""
-        return FrontConnection(self, loop=self._loop, **self._kwargs)
 
 
 def refusal(request: web.Request) -> web.StreamResponse | None:

@@ -31,6 +31,7 @@ from jobstore.assembly import (
     browsers_of,
     in_process,
     own_route,
+    prompt,
     refusing,
     retention_of,
     route_of,
@@ -252,7 +253,7 @@ async def serving(config: Config) -> AsyncIterator[Server]:
             unanswered=unanswered_of(config.dialects),
         )
         browsers = browsers_of(config, access, public=config.server.open)
-        door = Door(browsers, access, capture, await answering(stack, apis))
+        door = Door(browsers, access, capture, await answering(stack, apis), prompt(apis))
         web_server = door.server(
             **SERVING, limits=config.http.limits, keepalive_timeout=config.server.keep_alive
         )

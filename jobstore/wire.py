@@ -39,6 +39,7 @@ from jobstore.message import (
     chunks,
     end_to_end,
     header,
+    without,
 )
 from jobstore.proxies import Proxies
 
@@ -322,15 +323,20 @@ async def deliver(
         AnswerUnsendable: no HTTP message can have what was kept.
         ConnectionError: the connection broke before the last byte was handed over.
     """
-    answer = _answer(response, (*response.headers, *_length_of_head(response), *extra))
+    answer = _answer(response, given_fields(response, extra))
     if explicit and response.status == HTTPStatus.NO_CONTENT:
         explicitly_empty(answer)
-    answer.headers.popall("Content-Length", None)
     if not (isinstance(answer, web.Response) or bodiless(request.method, response.status)):
         answer.content_length = body_size(response.body)
     await _send(answer, request, response)
-    await _handed_over(request)
+    await handed_over(request.protocol)
     return answer
+
+
+def given_fields(response: Response, extra: Headers) -> Headers:
+    """Return the fields with which a kept response is delivered, but for its body's length."""
+    kept = without(response.headers, ("content-length",))
+    return (*kept, *_length_of_head(response), *extra)
 
 
 def _length_of_head(response: Response) -> Headers:
@@ -455,6 +461,11 @@ def explicitly_empty(response: R) -> R:
     return response
 
 
+def is_explicit(response: web.StreamResponse) -> bool:
+    """Tell whether a response is one of those."""
+    return len(response) > 0 and _EMPTY in response
+
+
 def let_read(request: web.Request, response: web.StreamResponse) -> None:
     """Let a trusted page of another origin read an answer of ours."""
     if "Origin" in request.headers and PAGE in request:
@@ -485,27 +496,22 @@ def _take_back(response: web.StreamResponse) -> None:
                 response.headers.popall(name, None)
 
 
-async def _handed_over(request: web.BaseRequest) -> None:
-    """Wait until the operating system has taken the last byte.
+async def handed_over(client: web.RequestHandler) -> None:
+    """Wait until the operating system has taken the last byte of an answer.
 
     A client that has closed its side has to have acknowledged it, too.
 
     Raises:
         ConnectionError: it has not, and never will.
     """
-    transport = request.transport
+    transport = client.transport
     # A transport that is gone here went after the last write: no byte of it was left behind then,
     # since each write to a broken connection raises.
     if transport is not None and transport.get_write_buffer_size():
-        await _drained(request, transport)
-    client = request.protocol
+        transport.set_write_buffer_limits(high=0)
+        try:
+            await client._drain_helper()  # noqa: SLF001 - as its own writer does
+        finally:
+            transport.set_write_buffer_limits()
     if isinstance(client, Connection) and client.half_closed:  # it may as well be gone
         await client.acknowledged()
-
-
-async def _drained(request: web.BaseRequest, transport: asyncio.Transport) -> None:
-    transport.set_write_buffer_limits(high=0)
-    try:
-        await request.writer.drain()
-    finally:
-        transport.set_write_buffer_limits()

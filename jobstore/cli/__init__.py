@@ -1,14 +1,17 @@
 """The command ``jobstore``: for people at a terminal, and for their scripts."""
 
 import io
+import signal
 import sys
-from typing import Final
+from typing import Final, NoReturn
 
 INTERRUPTED: Final = 130  # 128 and the number of SIGINT, as shells count
 
 
 def main() -> None:
     """Run the command line; the exit code is 0, 1 for what cannot be done, or 2 for wrong usage."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
     try:
         # Loading takes a while, in which somebody may press Ctrl-C already.
         from jobstore.cli.commands import cli  # noqa: PLC0415
@@ -18,3 +21,12 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     cli(prog_name="jobstore")
+
+
+def _interrupt(_: int, __: object) -> NoReturn:
+    """Break off whatever is being done, as Python's own handler does.
+
+    With that one, asyncio would put one of its own in its place, which only cancels the task: a
+    write that waits for a full pipe would go on waiting.
+    """
+    raise KeyboardInterrupt

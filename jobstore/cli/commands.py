@@ -74,6 +74,7 @@ def _understandable() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
+        _discard_output()
         raise click.exceptions.Exit(INTERRUPTED) from None
     except click.ClickException as error:
         # It may repeat what was given; click has no other way to change what it will show.

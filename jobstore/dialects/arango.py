@@ -19,7 +19,8 @@ from typing import Final
 from aiohttp import web
 from multidict import MultiMapping
 
-from jobstore import prefer, wire
+from jobstore import answers, prefer, wire
+from jobstore.ask import Ask
 from jobstore.clock import SECOND
 from jobstore.errors import (
     AccountsUnavailable,
@@ -50,7 +51,7 @@ from jobstore.errors import (
 from jobstore.job import Dialect, Job
 from jobstore.lifecycle import Result, State
 from jobstore.message import Headers, Response, header, without
-from jobstore.store import Delivery, Store
+from jobstore.store import Delivery, Store, Taking
 from jobstore.targets.router import Claim
 
 ASYNC: Final = "x-arango-async"
@@ -64,7 +65,10 @@ _BEGINNING: Final = re.compile(r"(?:/_db/[^/]+)?/_(?:api|admin)/job/?")
 
 _WANTED: Final[Mapping[str | None, bool]] = {"store": True, "true": False}
 _TEXT: Final = "text/plain; charset=utf-8"
+_TEXT_TYPE: Final = ("Content-Type", _TEXT)
 _JSON: Final = "application/json; charset=utf-8"
+# What nearly all ask who fetch a result.
+_FETCH: Final = re.compile(r"/_(?:api|admin)/job/([1-9][0-9]{0,17})")
 _DEFAULT_COUNT: Final = 100
 _NUMERIC_ID: Final = re.compile(r"[1-9][0-9]*")
 _COUNT: Final = re.compile(r"[0-9]{1,18}")
@@ -119,6 +123,15 @@ class ArangoHeader:
     def strip(self, headers: Headers) -> Headers:
         """Return the headers without the one that asks for a job."""
         return without(headers, (ASYNC,))
+
+    def receipt(self, _: MultiMapping[str], job_id: int, *, wanted: bool) -> bytes:
+        """Write the answer that the job is on the disk."""
+        fields = ((ASYNC_ID, str(job_id)),) if wanted else ()
+        return answers.own(202, (_TEXT_TYPE, *fields))
+
+    def is_plain(self, _: MultiMapping[str]) -> bool:
+        """Tell whether nothing else is asked for than a job: nothing else can be."""
+        return True
 
     async def accepted(
         self,
@@ -187,6 +200,45 @@ class ArangoJobs:
                 return _error(405, 405, "method not supported")
         return _json(200, {"result": True})
 
+    def at_once(self, ask: Ask) -> bool:
+        """Take on a request for a result, unless it has something out of the ordinary about it."""
+        call = _FETCH.fullmatch(ask.path)
+        if (
+            call is None
+            or ask.method != "PUT"
+            or ask.size
+            or prefer.HEADER in ask.headers
+            or not ask.identity.changes
+        ):
+            return False
+        job_id = int(call[1])
+
+        def told(taking: Taking, delivery: Delivery | None, error: BaseException | None) -> None:
+            if isinstance(error, BeingDelivered) or (error is None and delivery is None):
+                ask.answer(answers.of(_empty(204)))
+            elif isinstance(error, JobstoreError):
+                ask.answer(answers.of(_refusal(error)))
+            elif error is not None:
+                ask.fail(error)
+            elif delivery is not None:
+                self._hand_over(ask, taking, delivery)
+
+        self._store.results.taking(job_id, ask.identity.scope).begin(lambda: ask.gone, told)
+        return True
+
+    def _hand_over(self, ask: Ask, taking: Taking, delivery: Delivery) -> None:
+        if taking.is_large:
+            taking.over()
+            ask.pass_on()
+            return
+        try:
+            data = answers.delivered(*_result(delivery), explicit=True)
+        except AnswerUnsendable as error:
+            taking.over(error)
+            ask.answer(answers.of(_refusal(error)))
+        else:
+            ask.hand_over(data, taking.over)
+
     async def _fetch(self, request: web.Request, job_id: int) -> web.StreamResponse:
         seconds = prefer.wait(request.headers.getall(prefer.HEADER, ()))
         applied = prefer.applied(seconds)
@@ -209,12 +261,8 @@ class ArangoJobs:
         async with self._store.results.take(job_id, wire.changing(request).scope) as delivery:
             if delivery is None:
                 return None
-            response = delivery.response or _stand_in(delivery)
-            if header(response.headers, ASYNC_ID):
-                # The job has itself fetched a result, whose id is not this one's.
-                response = replace(response, headers=without(response.headers, (ASYNC_ID,)))
-            extra = ((ASYNC_ID, str(job_id)), *applied)
-            return await wire.deliver(request, response, extra, explicit=True)
+            response, extra = _result(delivery)
+            return await wire.deliver(request, response, (*extra, *applied), explicit=True)
 
 
 class _BadParameterError(Exception):
@@ -261,6 +309,15 @@ def _status(job: Job) -> web.Response:
 
 def _ids(ids: list[int]) -> web.Response:
     return _json(200, [str(job_id) for job_id in ids])
+
+
+def _result(delivery: Delivery) -> tuple[Response, Headers]:
+    """Return a job's answer, and the field that says whose it is."""
+    response = delivery.response or _stand_in(delivery)
+    if header(response.headers, ASYNC_ID):
+        # The job has itself fetched a result, whose id is not this one's.
+        response = replace(response, headers=without(response.headers, (ASYNC_ID,)))
+    return response, ((ASYNC_ID, str(delivery.job.id)),)
 
 
 def _stand_in(delivery: Delivery) -> Response:

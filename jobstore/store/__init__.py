@@ -1,6 +1,6 @@
 """Jobs in one SQLite file: the only SQL."""
 
-from jobstore.store.delivery import Delivery
+from jobstore.store.delivery import Delivery, Taking
 from jobstore.store.opening import owned_store, shared_store
 from jobstore.store.owners import OwnerLimits
 from jobstore.store.results import Reading
@@ -18,6 +18,7 @@ __all__ = [
     "OwnerLimits",
     "Reading",
     "Store",
+    "Taking",
     "owned_store",
     "shared_store",
 ]

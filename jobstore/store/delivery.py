@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Final, NoReturn
+from typing import Final, NoReturn, TypeAlias
 
 from jobstore.errors import BeingDelivered, DeliveryRefused, JobNotFound
 from jobstore.job import Job
@@ -20,6 +20,9 @@ from jobstore.store.bodies import Bodies, Spooled, StoredBody
 from jobstore.store.transitions import Kept
 from jobstore.store.upcoming import Upcoming
 from jobstore.store.writer import Transaction, Writer
+
+# Is told of a result that was taken, that there is none yet (None), or what is wrong.
+Told: TypeAlias = "Callable[[Taking, Delivery | None, BaseException | None], None]"
 
 # What the file says of a result that is on its way.
 _MAY_COME_BACK: Final = frozenset({Result.HELD, Result.TAKEN})
@@ -92,7 +95,7 @@ class Taking:
         scope: the account whose it has to be, or None for anybody's.
     """
 
-    __slots__ = ("_deliveries", "_handover", "_job_id", "_scope", "_taken")
+    __slots__ = ("_deliveries", "_gone", "_handover", "_job_id", "_scope", "_taken")
 
     def __init__(self, deliveries: Deliveries, job_id: int, scope: int | None) -> None:
         self._deliveries = deliveries
@@ -100,6 +103,7 @@ class Taking:
         self._scope = scope
         self._handover: _Handover | None = None
         self._taken: asyncio.Future[Kept | None]  # cancelled if nobody waits for it any more
+        self._gone: Callable[[], bool] | None = None
 
     async def __aenter__(self) -> Delivery | None:
         """Take the result.
@@ -111,20 +115,61 @@ class Taking:
             BeingDelivered: the result is on its way to somebody else.
             JobNotFound: no such job, or its result is gone.
         """
-        deliveries = self._deliveries
-        await deliveries.upcoming.ended(self._job_id)
-        self._taken = deliveries.writer.post(self._take, self._took, lambda _: self._release())
+        await self._deliveries.upcoming.ended(self._job_id)
+        self._post()
         try:
             kept = await self._taken
         except asyncio.CancelledError:
             if not self._taken.cancelled() and not self._taken.exception():
                 self._return(self._taken.result())  # it had come in the very moment
             raise
-        if kept is None:
-            return None
+        return None if kept is None else self._delivery(kept)
+
+    def begin(self, gone: Callable[[], bool], told: Told) -> None:
+        """Take the result, but let no task wait for that.
+
+        Args:
+            gone: whether the reader is gone.
+            told: called with this, and with what `__aenter__` returns or raises. Where it is called
+                with a delivery, `over` has to be called.
+        """
+        self._gone = gone
+
+        def taken(future: asyncio.Future[Kept | None]) -> None:
+            error = future.exception()
+            kept = None if error else future.result()
+            told(self, None if kept is None else self._delivery(kept), error)
+
+        def post() -> None:
+            self._post()
+            self._taken.add_done_callback(taken)
+
+        self._deliveries.upcoming.when_ended(self._job_id, post)
+
+    def _post(self) -> None:
+        writer = self._deliveries.writer
+        self._taken = writer.post(self._take, self._took, lambda _: self._release())
+
+    def _delivery(self, kept: Kept) -> Delivery:
         at_once = not isinstance(kept.content, Spooled)
-        self._handover = _Handover(deliveries.writer, self._job_id, taken=at_once)
+        self._handover = _Handover(self._deliveries.writer, self._job_id, taken=at_once)
         return Delivery(kept.job, self._response(kept, self._handover))
+
+    @property
+    def is_large(self) -> bool:
+        """Whether the result is only reserved, since it is too large to be taken at once."""
+        return self._handover is not None and not self._handover.taken
+
+    def over(self, error: Exception | None = None) -> None:
+        """End what `begin` has begun: the result was handed over, or is held again.
+
+        Args:
+            error: what has kept it from being handed over, or None.
+        """
+        if error is None:
+            self._release()
+        else:
+            self._give_back(_cause(error))
 
     async def __aexit__(
         self,
@@ -177,7 +222,8 @@ class Taking:
         if readers.get(job_id, self) is not self:
             self._refuse(tx)
         kept = transitions.kept(tx, job_id, self._scope)
-        if kept.job.result is Result.NONE or self._taken.cancelled():
+        gone = self._taken.cancelled() if self._gone is None else self._gone()
+        if kept.job.result is Result.NONE or gone:
             return None
         readers[job_id] = self
         if not isinstance(kept.content, Spooled):

@@ -14,7 +14,7 @@ from jobstore.store import result_transitions, transitions
 from jobstore.store import statements as sql
 from jobstore.store.bodies import Bodies
 from jobstore.store.codec import encode_ids, writable
-from jobstore.store.delivery import Deliveries, Delivery
+from jobstore.store.delivery import Deliveries, Delivery, Taking
 from jobstore.store.glance import Glance
 from jobstore.store.sqlite import Connection, Statement
 from jobstore.store.steps import Steps
@@ -154,6 +154,10 @@ class Results:
             BeingDelivered: the result is on its way to another reader.
             JobNotFound: no such job, or its result is gone.
         """
+        return self._deliveries.taking(checked(job_id), scope)
+
+    def taking(self, job_id: int, scope: int | None = None) -> Taking:
+        """Take a result as `take` does, but by `Taking.begin`, without a task."""
         return self._deliveries.taking(checked(job_id), scope)
 
     async def delete(self, job_id: int, scope: int | None = None) -> None:

@@ -254,10 +254,10 @@ class Store:
         if self._bodies.is_small(body) and len(body) <= limit:
             if summed:
                 summed.update(body)
-            return await self._submit(submission, body, summed)
+            return await self._post(submission, body, summed)
         async with self._bodies.received(chunks(body), "request", limit, summed) as content:
             self._check_accepting()
-            return await self._submit(submission, content, summed)
+            return await self._post(submission, content, summed)
 
     async def submit_chain(self, submissions: Sequence[Submission]) -> list[int]:
         """Take jobs in of which each waits for the success of the one before it.
@@ -322,12 +322,12 @@ class Store:
     def _room(self) -> int:
         return self._limits.queue - self._dispatcher.queued if self._accepting else 0
 
-    async def _submit(
+    def _post(
         self,
         submission: Submission,
         content: Content,
         summed: idempotency.Digest | None,
-    ) -> int:
+    ) -> asyncio.Future[int]:
         target = submission.target
         keyed = _keyed(submission, summed)
         if submission.timed:
@@ -336,33 +336,56 @@ class Store:
         has_slot = self._dispatcher.admit(target, account, waits=submission.waits)
         boot = self._boot if has_slot else None
 
-        def then(put: tuple[int, bool]) -> None:
-            job_id, new = put
-            if not new:
+        known: int | None = None
+
+        def then(job_id: int) -> None:
+            if known is not None:
                 self._dispatcher.turned_away(target, account, had_slot=has_slot)
             elif has_slot:
                 self._run(submission, content, job_id, depth)
             else:
                 self._lined_up(submission, job_id)
 
-        def submit(tx: Transaction) -> tuple[int, bool]:
+        def submit(tx: Transaction) -> int:
+            nonlocal known
             known = keys.known(tx, submission, keyed) if keyed else None
             if known is not None:
-                return known, False
+                return known
             self._check_usage(tx, account)
             if submission.tag is not None:
                 transitions.check_tag(tx, submission)
             job_id = self._put(tx, submission, content, boot, depth)
             if keyed:
                 keys.keep(tx, submission, keyed, job_id)
-            return job_id, True
+            return job_id
 
-        job_id, _ = await self._writer.post(
+        return self._writer.post(
             submit,
             then,
             lambda _: self._dispatcher.turned_away(target, account, had_slot=has_slot),
         )
-        return job_id
+
+    def post(self, submission: Submission) -> asyncio.Future[int]:
+        """Take a job in as `submit` does, but let no task wait for that.
+
+        Args:
+            submission: what to run, without a key; its request's body is a small one.
+
+        Returns:
+            a future of the job's id, which is there only after the commit.
+
+        Raises:
+            JobstoreError: as `submit`, unless it fails only in the transaction.
+        """
+        self._check_accepting()
+        self._check_owner(submission.account)
+        body = submission.request.body
+        assert isinstance(body, bytes)
+        return self._post(submission, body, None)
+
+    def is_small(self, size: int) -> bool:
+        """Tell whether the body of a request is taken in as it is."""
+        return size <= min(self._limits.inline, self._limits.body)
 
     def _lined_up(self, submission: Submission, job_id: int) -> None:
         self._upcoming.began(job_id)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Callable
 from typing import Final
 
 # How long after its submission or its start a job counts as one of them. A client who asks in
@@ -34,18 +35,33 @@ class Upcoming:
 
     async def ended(self, job_id: int) -> None:
         """Wait until the end of a job is on its way to the disk, if that may be in a moment."""
+        waiting = self._wait(job_id)
+        if waiting is not None:
+            await waiting
+
+    def when_ended(self, job_id: int, call: Callable[[], None]) -> None:
+        """Call something when `ended` would return, which may be at once."""
+        waiting = self._wait(job_id)
+        if waiting is None:
+            call()
+        else:
+            waiting.add_done_callback(lambda _: call())
+
+    def _wait(self, job_id: int) -> asyncio.Future[None] | None:
         since = self._since.get(job_id)
         if since is None:
-            return
+            return None
         loop = asyncio.get_running_loop()
-        waiting = loop.create_future()
+        waiting: asyncio.Future[None] = loop.create_future()
         timer = loop.call_at(since + PATIENCE_SECONDS, _wake, waiting)
         self._waiting[job_id].add(waiting)
-        try:
-            await waiting
-        finally:
+
+        def leave(_: object) -> None:
             timer.cancel()
             self._leave(job_id, waiting)
+
+        waiting.add_done_callback(leave)
+        return waiting
 
     def _leave(self, job_id: int, waiting: "asyncio.Future[None]") -> None:
         others = self._waiting.get(job_id)

@@ -6,7 +6,7 @@ from typing import Final
 from aiohttp import web
 from multidict import CIMultiDict, MultiMapping
 
-from jobstore import prefer, wire
+from jobstore import answers, prefer, wire
 from jobstore.dialects.native import problems, results
 from jobstore.errors import BeingDelivered, Forbidden, JobNotFound, JobstoreError, StoreError
 from jobstore.job import Dialect
@@ -36,6 +36,21 @@ class PreferHeader:
     def strip(self, headers: Headers) -> Headers:
         """Return the headers without the preferences that ask for a job."""
         return prefer.strip(headers)
+
+    def receipt(
+        self,
+        headers: MultiMapping[str],
+        job_id: int,
+        *,
+        wanted: bool,  # noqa: ARG002 - it always is
+    ) -> bytes:
+        """Write the answer that the job is on the disk."""
+        applied = prefer.applied(_wait(headers), "respond-async")
+        return answers.of(accepted(job_id, (*applied, *VARY)))
+
+    def is_plain(self, headers: MultiMapping[str]) -> bool:
+        """Tell whether nobody waits for the result."""
+        return _wait(headers) is None
 
     async def accepted(
         self,
@@ -79,7 +94,11 @@ class PreferHeader:
 
 def wait_of(request: web.Request) -> int | None:
     """Tell for how many seconds the sender of a request would wait; None if they do not say."""
-    return prefer.wait(request.headers.getall(prefer.HEADER, ()))
+    return _wait(request.headers)
+
+
+def _wait(headers: MultiMapping[str]) -> int | None:
+    return prefer.wait(headers.getall(prefer.HEADER, ()))
 
 
 def accepted(job_id: int, extra: Headers = (), **members: object) -> web.Response:
