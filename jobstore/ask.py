@@ -77,8 +77,10 @@ class Ask:
         return 0 if self._payload is EMPTY_PAYLOAD else self._payload.total_bytes
 
     def body(self) -> bytes:
-        """Take its body; it cannot be passed on after that."""
-        return b"" if self._payload is EMPTY_PAYLOAD else self._payload.read_nowait()
+        """Look at its body; it stays there for whom it may be passed on to."""
+        if self._payload is EMPTY_PAYLOAD:
+            return b""
+        return b"".join(self._payload._buffer)  # noqa: SLF001 - reading it would take it away
 
     @property
     def remote(self) -> str | None:
@@ -120,5 +122,5 @@ class Ask:
             desk.when_flushed(self, done)
 
     def pass_on(self) -> None:
-        """Let it go the long way after all: nothing has been done, and its body was not taken."""
+        """Let it go the long way after all: nothing has been done."""
         self._desk.pass_on(self, self._message, self._payload)

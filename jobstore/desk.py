@@ -120,6 +120,8 @@ class Desk(FrontConnection):
         )
 
     def _keep(self, data: bytes) -> None:
+        if not data:
+            return
         if not self._later:
             self._pause_reading_for_buffer()
         self._later.append(data)

@@ -41,13 +41,17 @@ class Transaction:
     Args:
         connection: where it runs.
         now: its time, in microseconds since 1970.
+
+    Attributes:
+        followed: whether any job waits for the success of another; None until somebody has looked.
     """
 
-    __slots__ = ("connection", "now")
+    __slots__ = ("connection", "followed", "now")
 
     def __init__(self, connection: sqlite3.Connection, now: int) -> None:
         self.connection = connection
         self.now = now
+        self.followed: bool | None = None
 
     def execute(self, statement: Statement, **values: object) -> sqlite3.Cursor:
         """Execute a statement with values for its parameters."""

@@ -6,10 +6,11 @@ Whatever another database would say differently stands in this module.
 import os
 import resource
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from operator import itemgetter
 from pathlib import Path
-from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar, cast
 from urllib.parse import quote
 
 import aiosqlite
@@ -93,7 +94,7 @@ class Statement:
             half the time that it needs for a name.
     """
 
-    __slots__ = ("_names", "sql")
+    __slots__ = ("_names", "_pick", "sql")
 
     def __init__(self, element: ClauseElement) -> None:
         compiled = element.compile(dialect=_DIALECT)
@@ -101,14 +102,18 @@ class Statement:
         if hidden:
             raise AssertionError(f"values that nobody will bind: {hidden}")
         self.sql = str(compiled)
-        self._names = tuple(getattr(compiled, "positiontup", None) or ())
+        names = tuple(getattr(compiled, "positiontup", None) or ())
+        self._pick = itemgetter(*names) if len(names) > 1 else None
+        self._names = names
 
-    def bound(self, values: Mapping[str, object]) -> list[object]:
+    def bound(self, values: Mapping[str, object]) -> Sequence[object]:
         """Give the values of the parameters in their order.
 
         Args:
             values: by the parameters' names.
         """
+        if self._pick is not None:  # which gives a tuple only of two and more
+            return cast("tuple[object, ...]", self._pick(values))
         return [values[name] for name in self._names]
 
 

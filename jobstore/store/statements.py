@@ -42,43 +42,50 @@ _ready: Final = and_(in_state(State.QUEUED), _job.follows.is_(None), _job.not_be
 
 # --- submit -------------------------------------------------------------------------------------
 
-SUBMIT: Final = Statement(
-    insert(schema.JOB).values(
-        {
-            column.name: bindparam(column.name)
-            for column in schema.JOB.columns
-            if column.name
-            in {
-                "state",
-                "result",
-                "dialect",
-                "owner",
-                "account",
-                "depth",
-                "stored",
-                "target",
-                "method",
-                "path",
-                "priority",
-                "attempt",
-                "boot",
-                "submitted_at",
-                "started_at",
-                "timeout",
-                "replay",
-                "tag",
-                "once",
-                "definition",
-                "trigger",
-                "follows",
-                "not_before",
-                "retries",
-                "source",
-            }
-        }
-        | {"warnings": literal_column("0")}
-    )
+_SUBMITTED: Final = frozenset(
+    {
+        "state",
+        "result",
+        "dialect",
+        "owner",
+        "account",
+        "depth",
+        "stored",
+        "target",
+        "method",
+        "path",
+        "priority",
+        "attempt",
+        "boot",
+        "submitted_at",
+        "started_at",
+        "source",
+    }
 )
+# What most submissions say nothing about: naming a column costs, even for NULL.
+WISHES: Final = frozenset(
+    {
+        "timeout",
+        "replay",
+        "tag",
+        "once",
+        "definition",
+        "trigger",
+        "follows",
+        "not_before",
+        "retries",
+    }
+)
+
+
+def _submit(names: frozenset[str]) -> Statement:
+    columns = [column.name for column in schema.JOB.columns if column.name in names]
+    values: dict[str, object] = {name: bindparam(name) for name in columns}
+    return Statement(insert(schema.JOB).values(values | {"warnings": literal_column("0")}))
+
+
+SUBMIT: Final = _submit(_SUBMITTED)
+SUBMIT_WITH_WISHES: Final = _submit(_SUBMITTED | WISHES)
 PUT_REQUEST: Final = Statement(
     insert(schema.REQUEST).values(
         {column.name: bindparam(column.name) for column in schema.REQUEST.columns}
@@ -284,6 +291,9 @@ DUE: Final = Statement(
 
 # --- the jobs that wait for others --------------------------------------------------------------
 
+ANY_FOLLOWER: Final = Statement(
+    select(_job.id).where(_job.follows.is_not(None)).limit(ONE).offset(ZERO)
+)
 _followers: Final = and_(in_state(State.QUEUED), _job.follows == bindparam("job_id"))
 RELEASE: Final = Statement(
     update(schema.JOB).where(_followers).values(follows=null()).returning(_job.id, _job.target)

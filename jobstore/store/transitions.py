@@ -105,8 +105,25 @@ def submit(  # noqa: PLR0913, PLR0917 - what it takes to make a job
     """
     request, delay = submission.request, submission.delay
     claimed = claimed_by is not None
+    wishes: dict[str, object] = {
+        "timeout": submission.timeout,
+        "replay": submission.replay,
+        "tag": submission.tag,
+        "once": submission.once or None,
+        "definition": submission.definition,
+        "trigger": submission.trigger,
+        "follows": submission.follows,
+        "not_before": submission.not_before if delay is None else tx.now + delay,
+        "retries": submission.retries,
+    }
+    if any(wish is not None for wish in wishes.values()):
+        statement, wishes["once"] = sql.SUBMIT_WITH_WISHES, submission.once
+    else:
+        statement, wishes = sql.SUBMIT, {}
+    if submission.follows is not None:
+        tx.followed = True
     job_id = tx.insert(
-        sql.SUBMIT,
+        statement,
         state=State.RUNNING if claimed else State.QUEUED,
         result=Result.NONE if submission.wanted else Result.UNWANTED,
         dialect=submission.dialect,
@@ -122,16 +139,8 @@ def submit(  # noqa: PLR0913, PLR0917 - what it takes to make a job
         boot=claimed_by,
         submitted_at=tx.now,
         started_at=tx.now if claimed else None,
-        timeout=submission.timeout,
-        replay=submission.replay,
-        tag=submission.tag,
-        once=submission.once,
-        definition=submission.definition,
-        trigger=submission.trigger,
-        follows=submission.follows,
-        not_before=submission.not_before if delay is None else tx.now + delay,
-        retries=submission.retries,
         source=submission.source,
+        **wishes,
     )
     if delay is not None:
         tx.execute(sql.DELAY, job_id=job_id, length=delay)
@@ -428,8 +437,17 @@ def next_due(tx: Transaction) -> int | None:
     return None if row is None else int(row[0])
 
 
+def _followed(tx: Transaction) -> bool:
+    """Tell whether any job waits for the success of another, which is asked once a transaction."""
+    if tx.followed is None:
+        tx.followed = tx.execute(sql.ANY_FOLLOWER).fetchone() is not None
+    return tx.followed
+
+
 def _release(tx: Transaction, job_id: int) -> Aftermath:
     """Let those run that waited for a job: it has succeeded."""
+    if not _followed(tx):
+        return QUIET
     rows = tx.execute(sql.RELEASE, job_id=job_id).fetchall()
     if not rows:
         return QUIET
@@ -439,6 +457,8 @@ def _release(tx: Transaction, job_id: int) -> Aftermath:
 
 def break_off(tx: Transaction, *ended: int) -> Aftermath:
     """Cancel those that waited for jobs which did not succeed, and whoever waited for them."""
+    if not _followed(tx):
+        return QUIET
     cancelled: list[int] = []
     for job_id in ended:
         followed = [job_id]
