@@ -1,6 +1,7 @@
 """The command ``jobstore``: for people at a terminal, and for their scripts."""
 
 import io
+import os
 import signal
 import sys
 from typing import Final, NoReturn
@@ -23,10 +24,26 @@ def main() -> None:
     cli(prog_name="jobstore")
 
 
+def discard_output() -> None:
+    """Let everything that is still written to the standard output go nowhere.
+
+    So no write blocks or fails any more, the interpreter's last flush included:
+    https://docs.python.org/3/library/signal.html#note-on-sigpipe
+    """
+    try:
+        stdout = sys.stdout.fileno()
+    except io.UnsupportedOperation:
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stdout)
+    os.close(nowhere)
+
+
 def _interrupt(_: int, __: object) -> NoReturn:
     """Break off whatever is being done, as Python's own handler does.
 
     With that one, asyncio would put one of its own in its place, which only cancels the task: a
-    write that waits for a full pipe would go on waiting.
+    write that waits for a full pipe would go on waiting. So would one on the way out.
     """
+    discard_output()
     raise KeyboardInterrupt

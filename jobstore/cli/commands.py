@@ -2,8 +2,6 @@
 
 import errno
 import importlib
-import io
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +10,7 @@ from typing import Any, Final
 import click
 
 from jobstore import __version__
-from jobstore.cli import INTERRUPTED
+from jobstore.cli import INTERRUPTED, discard_output
 from jobstore.cli.terminal import Complaint, printable
 from jobstore.errors import JobstoreError
 
@@ -74,7 +72,6 @@ def _understandable() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        _discard_output()
         raise click.exceptions.Exit(INTERRUPTED) from None
     except click.ClickException as error:
         # It may repeat what was given; click has no other way to change what it will show.
@@ -83,24 +80,10 @@ def _understandable() -> Iterator[None]:
     except JobstoreError as error:
         raise Complaint(str(error)) from error
     except OSError as error:
-        _discard_output()
+        discard_output()
         if error.errno == errno.EPIPE:  # whoever reads, such as head, has enough
             raise click.exceptions.Exit(1) from None
         raise Complaint(f"{error.filename or 'output'}: {error.strerror or error}") from error
-
-
-def _discard_output() -> None:
-    """Let the interpreter's last flush succeed.
-
-    https://docs.python.org/3/library/signal.html#note-on-sigpipe
-    """
-    try:
-        stdout = sys.stdout.fileno()
-    except io.UnsupportedOperation:
-        return
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, stdout)
-    os.close(nowhere)
 
 
 @click.group(
