@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar, cast
+from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
 from urllib.parse import quote
 
 import aiosqlite
@@ -103,7 +103,10 @@ class Statement:
             raise AssertionError(f"values that nobody will bind: {hidden}")
         self.sql = str(compiled)
         names = tuple(getattr(compiled, "positiontup", None) or ())
-        self._pick = itemgetter(*names) if len(names) > 1 else None
+        # Gives a tuple only of two and more.
+        self._pick: Callable[[Mapping[str, object]], tuple[object, ...]] | None = (
+            itemgetter(*names) if len(names) > 1 else None
+        )
         self._names = names
 
     def bound(self, values: Mapping[str, object]) -> Sequence[object]:
@@ -112,8 +115,8 @@ class Statement:
         Args:
             values: by the parameters' names.
         """
-        if self._pick is not None:  # which gives a tuple only of two and more
-            return cast("tuple[object, ...]", self._pick(values))
+        if self._pick is not None:
+            return self._pick(values)
         return [values[name] for name in self._names]
 
 

@@ -46,6 +46,9 @@ from jobstore.store.writer import Transaction
 LARGEST_ID: Final = 2**63 - 1
 
 
+_NO_WISHES: Final = (None,) * len(sql.WISHES)
+
+
 @dataclass(frozen=True, slots=True)
 class Capture:
     """A response as it is put into the store."""
@@ -116,7 +119,7 @@ def submit(  # noqa: PLR0913, PLR0917 - what it takes to make a job
         "not_before": submission.not_before if delay is None else tx.now + delay,
         "retries": submission.retries,
     }
-    if any(wish is not None for wish in wishes.values()):
+    if tuple(wishes.values()) != _NO_WISHES:
         statement, wishes["once"] = sql.SUBMIT_WITH_WISHES, submission.once
     else:
         statement, wishes = sql.SUBMIT, {}
