@@ -99,9 +99,7 @@ class Ask:
 
     def answer(self, data: bytes) -> None:
         """Answer it with a whole message."""
-        if self.method == "HEAD":  # whatever it says, no body follows
-            data = data[: data.index(_END) + len(_END)]
-        self._desk.send(data)
+        self._desk.send(self._cut(data))
         self._desk.finish(self)
 
     def hand_over(self, data: bytes, done: Callable[[Exception | None], None]) -> None:
@@ -112,7 +110,7 @@ class Ask:
             done: called with what went wrong, or None.
         """
         desk = self._desk
-        if not desk.send(data):
+        if not desk.send(self._cut(data)):
             desk.finish(self)
             done(ConnectionResetError("the client has closed the connection"))
         elif desk.flushed:
@@ -120,6 +118,10 @@ class Ask:
             done(None)
         else:
             desk.when_flushed(self, done)
+
+    def _cut(self, data: bytes) -> bytes:
+        """Leave the body out where none may follow: RFC 9110 section 9.3.2."""
+        return data[: data.index(_END) + len(_END)] if self.method == "HEAD" else data
 
     def pass_on(self) -> None:
         """Let it go the long way after all: nothing has been done."""

@@ -129,7 +129,7 @@ def talks(draw: st.DrawFn, what: st.SearchStrategy[bytes]) -> list[bytes]:
 
 
 @given(talks(st.one_of(REQUESTS, st.just(CHUNKED))))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_any_requests_in_any_pieces_are_answered_as_by_aiohttp_itself(pieces: list[bytes]) -> None:
     async def both() -> tuple[bytes, bytes]:
         plain = web.Server(handle, access_log=None)
@@ -141,7 +141,7 @@ def test_any_requests_in_any_pieces_are_answered_as_by_aiohttp_itself(pieces: li
 
 
 @given(talks(st.one_of(REQUESTS, st.binary(max_size=200), st.just(b"GET / HTTP/3.9\r\n\r\n"))))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_what_is_no_request_is_refused_as_without_a_desk(pieces: list[bytes]) -> None:
     class Nobody(Hand):
         def at_once(self, ask: Ask) -> bool:
