@@ -113,6 +113,17 @@ class Answer(AbstractStreamWriter):
 
     # The handler's side, which is aiohttp's interface.
 
+    def give(self, status: int, reason: str, headers: Headers, body: bytes) -> None:
+        """Take the whole response at once.
+
+        Raises:
+            TargetBroken: its head cannot be sent.
+        """
+        if problem := unsendable(headers, reason):
+            raise TargetBroken(f"the head of the answer {problem}")
+        self._status, self._reason, self._headers = status, reason, end_to_end(headers)
+        self._whole = self._accept(body)
+
     async def write_headers(self, status_line: str, headers: "CIMultiDict[str]") -> None:
         """Note the head of the response; until it is sent, another may replace it."""
         items = tuple(headers.items())

@@ -5,16 +5,25 @@ import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import lru_cache
-from typing import Final, NoReturn, cast
+from typing import Final, NoReturn, TypeGuard, cast
 
 from aiohttp import StreamReader, web
-from aiohttp.http import HttpVersion11, RawRequestMessage
+from aiohttp.helpers import rfc822_formatted_time
+from aiohttp.http import SERVER_SOFTWARE, HttpVersion11, RawRequestMessage
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from jobstore.errors import TargetBroken
 from jobstore.handle import WORKING_FOR, JobHandle
-from jobstore.message import OURS, Request, Response, body_size, framed, without_lookalikes
+from jobstore.message import (
+    OURS,
+    Request,
+    Response,
+    bodiless,
+    body_size,
+    framed,
+    without_lookalikes,
+)
 from jobstore.targets.answer import Answer
 from jobstore.targets.upload import Upload
 
@@ -78,7 +87,7 @@ class InProcess:
         if handle.id is not None:
             WORKING_FOR.set(handle)  # for this task, and for what it starts
         try:
-            await self._respond(request)
+            await self._respond(request, answer)
             answer.finish()
         except TargetBroken as error:
             answer.fail(error)
@@ -87,8 +96,11 @@ class InProcess:
         finally:
             answer.abandon()
 
-    async def _respond(self, request: web.BaseRequest) -> None:
-        """Do what aiohttp does with a request from a socket, by the same methods."""
+    async def _respond(self, request: web.BaseRequest, answer: Answer) -> None:
+        """Do what aiohttp does with a request from a socket, by the same methods.
+
+        Most answers are whole, and need no writer.
+        """
         started = asyncio.get_running_loop().time()
         try:
             response = await self._server.request_handler(request)
@@ -98,9 +110,41 @@ class InProcess:
             response = self._protocol.handle_error(request, 504)
         except Exception as exc:  # noqa: BLE001 - logged there, and answered with 500
             response = self._protocol.handle_error(request, 500, exc)
+        if _is_whole(response, request) and not self._protocol.access_log:
+            await _give(request, response, answer)
+            return
         _, broken = await self._protocol.finish_response(request, response, started)
         if broken:
             raise ConnectionResetError
+
+
+def _is_whole(response: object, request: web.BaseRequest) -> TypeGuard[web.Response]:
+    """Tell whether a response is ordinary: all of it is here, and nothing is to be done with it."""
+    if type(response) is not web.Response or response.prepared:  # its own kind may do anything
+        return False
+    body, length = response.body, response.headers.get("Content-Length")
+    return (
+        isinstance(body, bytes | None)
+        and (length is None or length == str(len(body or b"")))
+        and not (response.chunked or response.compression or response.cookies)
+        and not bodiless(request.method, response.status)
+    )
+
+
+async def _give(request: web.BaseRequest, response: web.Response, answer: Answer) -> None:
+    """Give an ordinary response as aiohttp would send it."""
+    request._finish()  # noqa: SLF001 - as aiohttp does at this point, and the next two as well
+    body, headers = response.body or b"", response.headers
+    assert isinstance(body, bytes)
+    headers["Content-Length"] = str(len(body))
+    if body:
+        headers.setdefault("Content-Type", "application/octet-stream")
+    if "Date" not in headers:
+        headers["Date"] = rfc822_formatted_time()
+    headers.setdefault("Server", SERVER_SOFTWARE)
+    await request._prepare_hook(response)  # noqa: SLF001
+    answer.give(response.status, response.reason or "", tuple(headers.items()), body)
+    response._eof_sent = True  # noqa: SLF001 - it cannot be given a second time
 
 
 def _message(request: Request) -> RawRequestMessage:
