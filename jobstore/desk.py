@@ -275,7 +275,7 @@ class Desk(FrontConnection):
 
     def _process_keepalive(self) -> None:
         """Close a connection that has nothing to do; one whose request is here has."""
-        if self._asked is not None:
+        if self._asked is not None or self._held is not None:
             self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
         super()._process_keepalive()
 
