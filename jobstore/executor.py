@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, nullcontext
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TypeAlias
@@ -202,7 +202,7 @@ class Executor:
         seconds = claim.timeout or route.timeout
         try:
             async with (
-                asyncio.timeout(seconds),
+                nullcontext() if seconds is None else asyncio.timeout(seconds),
                 route.target.send(claim.request, handle) as response,
             ):
                 return await self._store.captured(response, kept)
