@@ -18,6 +18,10 @@ from jobstore.server import Server, serving
 from tests.peers import Services
 from tests.stores import prepare
 
+# A shell that starts something in the background lets it ignore Ctrl-C, and whatever that starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 Overrides = Mapping[str, Any]
 Serve = Callable[..., Awaitable[Server]]
 
