@@ -228,9 +228,7 @@ class Access:
 
     def source(self, peer: str | None, headers: MultiMapping[str]) -> str | None:
         """Return the address that a request came from, or None if it came over no network."""
-        if not self._proxies.networks or not peer:
-            return peer or None
-        return self._proxies.client(peer, headers)
+        return self._proxies.source(peer, headers)
 
     def _known(self, headers: MultiMapping[str]) -> Identity | None:
         """Tell who sends a request as far as that takes no time: it may be a stranger yet."""

@@ -44,8 +44,8 @@ class Browsers:
             return self._guarded(request)
         return self._submitting(request) if request.method == "OPTIONS" else None
 
-    def unknown_to(self, headers: MultiMapping[str]) -> bool:
-        """Tell whether a request is none that a web page may have sent, and may go on."""
+    def passes(self, headers: MultiMapping[str]) -> bool:
+        """Tell whether a request goes on, and no web page has to do with it."""
         return self._rules.decide(headers, anonymous=self._anonymous()) == origins.FINE
 
     def _guarded(self, request: web.Request) -> web.Response | None:

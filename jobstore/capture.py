@@ -11,6 +11,7 @@ from aiohttp import web
 from multidict import MultiMapping
 
 from jobstore import answers, idempotency, wire
+from jobstore.account import Identity
 from jobstore.ask import Ask
 from jobstore.errors import (
     BodyBroken,
@@ -54,8 +55,8 @@ class AsyncHeader(Protocol):
     def strip(self, headers: Headers) -> Headers:
         """Return the headers without those by which a job is asked for: they stay here."""
 
-    def receipt(self, headers: MultiMapping[str], job_id: int, *, wanted: bool) -> bytes:
-        """Write the answer that the job is on the disk, where nothing else is asked for."""
+    def receipt(self, job_id: int, *, wanted: bool) -> bytes:
+        """Write the answer that the job is on the disk, where `is_plain` says so."""
 
     def is_plain(self, headers: MultiMapping[str]) -> bool:
         """Tell whether nothing else is asked for than a job."""
@@ -134,17 +135,11 @@ class Capture:
         incoming = Request(
             method=ask.method,
             path=ask.path,
-            headers=route.travelling(self._travelling(headers)),
+            headers=self._travelling(route, headers),
             body=ask.body(),
         )
-        submission = Submission(
-            request=incoming,
-            target=route.name,
-            dialect=asking.dialect,
-            owner=identity.name,
-            account=identity.account,
-            wanted=wanted,
-            source=ask.source,
+        submission = _submission(
+            incoming, route, identity, asking.dialect, wanted=wanted, source=ask.source
         )
         try:
             posted = self._store.post(submission)
@@ -155,7 +150,7 @@ class Capture:
         def done(posted: "asyncio.Future[int]") -> None:
             error = posted.exception()
             if error is None:
-                ask.answer(asking.receipt(headers, posted.result(), wanted=wanted))
+                ask.answer(asking.receipt(posted.result(), wanted=wanted))
             elif isinstance(error, JobstoreError):
                 _refuse(ask, asking, error)
             else:
@@ -187,19 +182,14 @@ class Capture:
         path, body = wire.path_of(request), await wire.gathered(request)
         identity = wire.changing(request)  # which may not be what it was before the body came
         route = self._router.owner(request.method, path)
-        headers = route.travelling(self._travelling(request.headers))
-        return Submission(
-            request=Request(method=request.method, path=path, headers=headers, body=body),
-            target=route.name,
-            dialect=asking.dialect,
-            owner=identity.name,
-            account=identity.account,
-            wanted=wanted,
-            key=key,
-            source=wire.source(request),
+        headers = self._travelling(route, request.headers)
+        incoming = Request(method=request.method, path=path, headers=headers, body=body)
+        source = wire.source(request)
+        return _submission(
+            incoming, route, identity, asking.dialect, wanted=wanted, source=source, key=key
         )
 
-    def _travelling(self, fields: MultiMapping[str]) -> Headers:
+    def _travelling(self, route: Route, fields: MultiMapping[str]) -> Headers:
         """Return the headers that go on to the target; no way of asking for a job does.
 
         Neither does the key under which it is asked for: the target has the job's id.
@@ -208,7 +198,9 @@ class Capture:
         for asking in self._async_headers:
             if asking.name in fields:
                 headers = asking.strip(headers)
-        return without(headers, _KEY) if idempotency.HEADER in fields else headers
+        if idempotency.HEADER in fields:
+            headers = without(headers, _KEY)
+        return route.travelling(headers)
 
     async def relayed(self, request: web.Request) -> web.StreamResponse:
         """Send a request to its target at once and its answer back, as if nobody stood between."""
@@ -242,6 +234,28 @@ class Capture:
         if request[wire.IDENTITY].role is not None:  # the credentials are meant for jobstore
             incoming = incoming.with_headers(route.travelling(incoming.headers))
         return route, incoming
+
+
+def _submission(  # noqa: PLR0913 - what a submission is made of
+    incoming: Request,
+    route: Route,
+    identity: Identity,
+    dialect: Dialect,
+    *,
+    wanted: bool,
+    source: str | None,
+    key: str | None = None,
+) -> Submission:
+    return Submission(
+        request=incoming,
+        target=route.name,
+        dialect=dialect,
+        owner=identity.name,
+        account=identity.account,
+        wanted=wanted,
+        key=key,
+        source=source,
+    )
 
 
 def _refuse(ask: Ask, asking: AsyncHeader, error: JobstoreError) -> None:

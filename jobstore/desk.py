@@ -22,7 +22,6 @@ A crash leaves nothing of what is here: what was promised to a client stands in 
 """
 
 import asyncio
-import logging
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
@@ -37,8 +36,6 @@ from jobstore.parsing import FrontConnection
 LARGEST: Final = 64 * 1024
 # For how long the rest of a body is waited for, in seconds.
 _HELD_SECONDS: Final = 0.05
-
-log = logging.getLogger(__name__)
 
 
 class Door(Protocol):
@@ -103,12 +100,16 @@ class Desk(FrontConnection):
     @property
     def idle(self) -> bool:
         """Whether no request is being answered, and none waits."""
-        return self._asked is None and self._held is None and super().idle
+        return not self._has_request and super().idle
 
     @property
     def _waiting(self) -> bool:
-        with_us = self._asked is not None or self._held is not None
-        return with_us or bool(self._later) or super()._waiting
+        return self._has_request or bool(self._later) or super()._waiting
+
+    @property
+    def _has_request(self) -> bool:
+        """Whether the desk has a request, or the beginning of one."""
+        return self._asked is not None or self._held is not None
 
     @property
     def _reads_plainly(self) -> bool:
@@ -215,11 +216,11 @@ class Desk(FrontConnection):
 
     def send(self, data: bytes) -> bool:
         """Send something; tell whether the client was still there."""
-        transport = self.transport
-        if transport is None or transport.is_closing():
+        if self.gone:
             return False
-        transport.write(data)
-        return not transport.is_closing()
+        assert self.transport is not None
+        self.transport.write(data)
+        return not self.gone
 
     def when_flushed(self, ask: Ask, done: Callable[[Exception | None], None]) -> None:
         """Call something once an answer is its client's, or with what has kept it from that."""
@@ -239,7 +240,9 @@ class Desk(FrontConnection):
 
     def finish(self, ask: Ask) -> None:
         """Take what comes next: a request was answered."""
-        self._manager_counts()
+        self._request_count += 1
+        if self._manager is not None:
+            self._manager.requests_count += 1
         self._give_away(ask)
         if self._parser is not None:
             self._parser.message_consumed()
@@ -260,11 +263,6 @@ class Desk(FrontConnection):
         if self._handler_waiter is not None and not self._handler_waiter.done():
             self._handler_waiter.set_result(None)  # the server is shutting down, and waits for it
 
-    def _manager_counts(self) -> None:
-        self._request_count += 1
-        if self._manager is not None:
-            self._manager.requests_count += 1
-
     def _go_on(self) -> None:
         if self._later:
             data, self._later = b"".join(self._later), []
@@ -275,7 +273,7 @@ class Desk(FrontConnection):
 
     def _process_keepalive(self) -> None:
         """Close a connection that has nothing to do; one whose request is here has."""
-        if self._asked is not None or self._held is not None:
+        if self._has_request:
             self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
         super()._process_keepalive()
 

@@ -68,7 +68,7 @@ class Door:
             return False
         asked = self._capture.asked(headers)
         own = None if asked else self._prompt.find(ask.method, ask.path)
-        if not (asked or own) or not self._browsers.unknown_to(headers):
+        if not (asked or own) or not self._browsers.passes(headers):
             return False
         identity = self._access.known(headers)
         if identity is None:

@@ -36,6 +36,10 @@ class Proxies:
 
     networks: Sequence[Network] = ()
 
+    def source(self, peer: str | None, headers: MultiMapping[str]) -> str | None:
+        """Return what `client` does; None for a request that came over no network."""
+        return self.client(peer, headers) if self.networks and peer else peer or None
+
     def client(self, peer: str, headers: MultiMapping[str]) -> str:
         """Return the address that a request comes from.
 

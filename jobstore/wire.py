@@ -59,6 +59,7 @@ _EMPTY: Final = web.ResponseKey("jobstore.empty", bool)
 IDENTITY: Final = web.RequestKey("jobstore.identity", Identity)
 # Whose word is taken on where a request comes from; without any, the other end counts.
 PROXIES: Final = web.RequestKey("jobstore.proxies", Proxies)
+_NO_PROXIES: Final = Proxies()
 # The origin of a page that may read the answer, though it is another server's.
 PAGE: Final = web.RequestKey("jobstore.page", str)
 
@@ -129,8 +130,8 @@ def changing(request: web.Request) -> Identity:
 
 def source(request: web.BaseRequest) -> str | None:
     """Return the address that a request came from, or None if it came over no network."""
-    proxies, peer = request.get(PROXIES), request.remote
-    return proxies.client(peer, request.headers) if proxies and peer else peer or None
+    proxies: Proxies = request.get(PROXIES, _NO_PROXIES)
+    return proxies.source(request.remote, request.headers)
 
 
 @contextmanager

@@ -124,7 +124,7 @@ class ArangoHeader:
         """Return the headers without the one that asks for a job."""
         return without(headers, (ASYNC,))
 
-    def receipt(self, _: MultiMapping[str], job_id: int, *, wanted: bool) -> bytes:
+    def receipt(self, job_id: int, *, wanted: bool) -> bytes:
         """Write the answer that the job is on the disk."""
         fields = ((ASYNC_ID, str(job_id)),) if wanted else ()
         return answers.own(202, (_TEXT_TYPE, *fields))

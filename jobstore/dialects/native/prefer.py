@@ -37,16 +37,9 @@ class PreferHeader:
         """Return the headers without the preferences that ask for a job."""
         return prefer.strip(headers)
 
-    def receipt(
-        self,
-        headers: MultiMapping[str],
-        job_id: int,
-        *,
-        wanted: bool,  # noqa: ARG002 - it always is
-    ) -> bytes:
+    def receipt(self, job_id: int, *, wanted: bool) -> bytes:  # noqa: ARG002 - it always is
         """Write the answer that the job is on the disk."""
-        applied = prefer.applied(_wait(headers), "respond-async")
-        return answers.of(accepted(job_id, (*applied, *VARY)))
+        return answers.of(_told(job_id, None))
 
     def is_plain(self, headers: MultiMapping[str]) -> bool:
         """Tell whether nobody waits for the result."""
@@ -65,8 +58,7 @@ class PreferHeader:
             answer = await self._in_time(request, job_id, seconds)
             if answer is not None:
                 return answer
-        applied = prefer.applied(seconds, "respond-async")
-        return accepted(job_id, (*applied, *VARY))
+        return _told(job_id, seconds)
 
     async def _in_time(
         self, request: web.Request, job_id: int, seconds: int
@@ -90,6 +82,10 @@ class PreferHeader:
     def refused(self, error: JobstoreError) -> web.Response:
         """Answer with a problem document."""
         return problems.refusal(error)
+
+
+def _told(job_id: int, seconds: int | None) -> web.Response:
+    return accepted(job_id, (*prefer.applied(seconds, "respond-async"), *VARY))
 
 
 def wait_of(request: web.Request) -> int | None:

@@ -15,6 +15,8 @@ _LARGEST_HEAD: Final = 256 * 1024
 # A server that takes longer for any answer hangs, however busy its machine is.
 _PATIENCE_SECONDS: Final = 120.0
 _STATUS: Final = re.compile(rb"HTTP/1\.1 (\d{3}) ")
+# Than any other answer with 500, of which it tells HEAD only the length.
+_LONGER: Final = 120
 _WITHOUT_BODY: Final = frozenset({204, 304})
 
 Address = tuple[str, int]
@@ -69,7 +71,7 @@ class Answer:
         To HEAD it says so by its status alone; what else is wrong then stands in the server's log.
         """
         if self.status == HTTPStatus.INTERNAL_SERVER_ERROR and not self.body:
-            return self.headers.get("content-length") != "0"
+            return int(self.headers.get("content-length", 0)) > _LONGER
         return b"whether it took effect" in self.body
 
     def body_size(self, method: str) -> int:
