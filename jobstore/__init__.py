@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jobstore.account import Identity, Role
     from jobstore.embedding import setup
+    from jobstore.model.account import Identity, Role
     from jobstore.targets.inprocess import current
 
 __version__ = "0.1.0"
@@ -15,7 +15,7 @@ def __getattr__(name: str) -> Any:
     """Import what applications use only when they do: it loads the web server, and takes long."""
     match name:
         case "Identity" | "Role":
-            from jobstore import account  # noqa: PLC0415
+            from jobstore.model import account  # noqa: PLC0415
 
             return getattr(account, name)
         case "setup":

@@ -11,10 +11,6 @@ from zoneinfo import ZoneInfo
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from jobstore import prefer, wire
-from jobstore.access import Refuse
-from jobstore.browsers import Browsers
-from jobstore.capture import AsyncHeader
 from jobstore.config import Config
 from jobstore.config.sections import Limits as TargetLimits
 from jobstore.dialects import arango, arango_login, datameer, kinetica, native
@@ -23,18 +19,22 @@ from jobstore.dialects.arango_login import ArangoLogin
 from jobstore.dialects.datameer import DatameerJobs
 from jobstore.dialects.kinetica import KineticaJobs
 from jobstore.dialects.native import NativeApi
-from jobstore.door import Answering, AtOnce
-from jobstore.errors import JobstoreError, StoreError, StoreLost
-from jobstore.executor import Executor
-from jobstore.janitor import Janitor, Retention
-from jobstore.origins import Rules
-from jobstore.retry import Retry
-from jobstore.room import ROOM, Room
-from jobstore.scheduler import Scheduler
-from jobstore.store import Store
+from jobstore.live import Store
+from jobstore.live.executor import Executor
+from jobstore.live.janitor import Janitor, Retention
+from jobstore.live.scheduler import Scheduler
+from jobstore.model.errors import JobstoreError, StoreError, StoreLost
+from jobstore.model.retry import Retry
 from jobstore.targets import Target
 from jobstore.targets.inprocess import InProcess
 from jobstore.targets.router import Claim, Route, Router
+from jobstore.web import prefer, wire
+from jobstore.web.access import Refuse
+from jobstore.web.browsers import Browsers
+from jobstore.web.capture import AsyncHeader
+from jobstore.web.door import Answering, AtOnce
+from jobstore.web.origins import Rules
+from jobstore.web.room import ROOM, Room
 
 # The headers that ask for a job, in lower case.
 ASKING: Final = frozenset({arango.ASYNC, prefer.HEADER.lower()})

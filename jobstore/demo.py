@@ -18,11 +18,11 @@ from typing import Any, Final
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from jobstore import documents
-from jobstore.clock import SECOND, now
 from jobstore.dialects.kinetica import no_such_endpoint
-from jobstore.handle import JobHandle
+from jobstore.model.clock import SECOND, now
+from jobstore.model.handle import JobHandle
 from jobstore.targets.inprocess import current
+from jobstore.web import documents
 
 API_VERSION: Final = "2.1.0"  # of the documentation whose examples run here
 

@@ -10,9 +10,6 @@ from typing import Any, Final
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from jobstore import clock, wire
-from jobstore.access import Access, Refuse
-from jobstore.account import NOBODY, account_of_name
 from jobstore.assembly import (
     Gate,
     apis_of,
@@ -25,26 +22,30 @@ from jobstore.assembly import (
     route_of,
     served,
 )
-from jobstore.browsers import Browsers
-from jobstore.capture import Capture
 from jobstore.config import Config, load
 from jobstore.config.limits import store_limits
 from jobstore.config.sections import ExecutorSection
 from jobstore.dialects.arango import ArangoHeader
 from jobstore.dialects.native import PROBES, PreferHeader
-from jobstore.errors import ConfigError
-from jobstore.executor import Executor
-from jobstore.identifying import Identify, Identifying
-from jobstore.janitor import Janitor
-from jobstore.job import Dialect, Job, Submission
-from jobstore.lifecycle import State
-from jobstore.message import Request, Response, chunks
-from jobstore.proxies import Proxies
-from jobstore.scheduler import Scheduler
-from jobstore.store import Store, owned_store
+from jobstore.live import Store, owned_store
+from jobstore.live.executor import Executor
+from jobstore.live.janitor import Janitor
+from jobstore.live.scheduler import Scheduler
+from jobstore.model import clock
+from jobstore.model.account import NOBODY, account_of_name
+from jobstore.model.errors import ConfigError
+from jobstore.model.job import Dialect, Job, Submission
+from jobstore.model.lifecycle import State
+from jobstore.model.message import Request, Response, chunks
+from jobstore.model.written_request import check_sendable
 from jobstore.targets.inprocess import InProcess, current
 from jobstore.targets.router import Claim, Router
-from jobstore.written_request import check_sendable
+from jobstore.web import wire
+from jobstore.web.access import Access, Refuse
+from jobstore.web.browsers import Browsers
+from jobstore.web.capture import Capture
+from jobstore.web.identifying import Identify, Identifying
+from jobstore.web.proxies import Proxies
 
 # How often to look whether the application has started up.
 _LOOK_SECONDS: Final = 0.01

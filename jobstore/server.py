@@ -20,8 +20,6 @@ from typing import Any, Final, NoReturn
 
 from aiohttp import web
 
-from jobstore import clock, descriptors
-from jobstore.access import Access, Refuse
 from jobstore.assembly import (
     SERVING,
     SHUTDOWN_SECONDS,
@@ -38,21 +36,24 @@ from jobstore.assembly import (
     running,
     unanswered_of,
 )
-from jobstore.capture import Capture
 from jobstore.config import Config, TargetSection
 from jobstore.config.limits import store_limits
 from jobstore.dialects.arango import ArangoHeader
-from jobstore.dialects.native import PreferHeader
-from jobstore.door import Door
-from jobstore.errors import CannotListen, ConfigError, NotOpen
-from jobstore.executor import Executor
-from jobstore.janitor import Janitor
-from jobstore.proxies import Proxies
-from jobstore.scheduler import Scheduler
-from jobstore.store import Store, owned_store
+from jobstore.dialects.native import PROBES, PreferHeader
+from jobstore.live import Store, owned_store
+from jobstore.live.executor import Executor
+from jobstore.live.janitor import Janitor
+from jobstore.live.scheduler import Scheduler
+from jobstore.model import clock
+from jobstore.model.errors import CannotListen, ConfigError, NotOpen
 from jobstore.targets import Target
 from jobstore.targets.router import Route, Router
 from jobstore.targets.upstream import Upstream
+from jobstore.web import descriptors
+from jobstore.web.access import Access, Refuse
+from jobstore.web.capture import Capture
+from jobstore.web.door import Door
+from jobstore.web.proxies import Proxies
 
 # How long what the application has left behind may take to end, once it is cancelled.
 LEFTOVER_SECONDS: Final = 1.0
@@ -253,7 +254,8 @@ async def serving(config: Config) -> AsyncIterator[Server]:
             unanswered=unanswered_of(config.dialects),
         )
         browsers = browsers_of(config, access, public=config.server.open)
-        door = Door(browsers, access, capture, await answering(stack, apis), prompt(apis))
+        own = await answering(stack, apis)
+        door = Door(browsers, access, capture, own, prompt(apis), probes=PROBES)
         web_server = door.server(
             **SERVING, limits=config.http.limits, keepalive_timeout=config.server.keep_alive
         )

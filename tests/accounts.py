@@ -6,8 +6,8 @@ from functools import cache
 
 from aiohttp import ClientSession, DummyCookieJar
 
-from jobstore.account import Role
-from jobstore.passwords import digest, hashed, new_token
+from jobstore.model.account import Role
+from jobstore.model.passwords import digest, hashed, new_token
 from jobstore.server import Server
 from tests.client import Client
 

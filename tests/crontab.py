@@ -1,6 +1,6 @@
 """What cron's manual says, done the slow way: look at the clock on the wall every minute.
 
-`jobstore.cron` is held against this, which shares nothing with it: of each number it is asked
+`jobstore.model.cron` is held against this, which shares nothing with it: of each number it is asked
 whether a field means it, and real time is walked minute by minute.
 """
 

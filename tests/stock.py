@@ -6,10 +6,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from jobstore.handle import JobHandle
-from jobstore.job import Claim, Dialect, Failure, Submission
-from jobstore.message import Request, Response
-from jobstore.store import Limits, Store, owned_store
+from jobstore.live import Limits, Store, owned_store
+from jobstore.model.handle import JobHandle
+from jobstore.model.job import Claim, Dialect, Failure, Submission
+from jobstore.model.message import Request, Response
 from tests.stores import START, StandingClock, finish
 
 

@@ -12,11 +12,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from jobstore.clock import SECOND, Clock
-from jobstore.job import Claim, Dialect, Order, Submission
-from jobstore.message import Body, Headers, Request, Response, chunks
-from jobstore.store import Delivery, Limits, Store, owned_store
-from jobstore.store.migrate import migrate
+from jobstore.live import Delivery, Limits, Store, owned_store
+from jobstore.model.clock import SECOND, Clock
+from jobstore.model.job import Claim, Dialect, Order, Submission
+from jobstore.model.message import Body, Headers, Request, Response, chunks
+from jobstore.store.sqlite.migrate import migrate
 
 START: Final = 1_800_000_000 * SECOND
 HELLO: Final = Response(status=200, headers=(("Content-Type", "text/plain"),), body=b"hello")

@@ -17,7 +17,14 @@ from aiohttp import ClientSession, TCPConnector, web
 from aiohttp.test_utils import make_mocked_request
 from aiohttp.typedefs import Handler
 
-from jobstore.access import (
+from jobstore.live import owned_store
+from jobstore.model.account import Role
+from jobstore.model.errors import NotOpen, StoreError
+from jobstore.model.job import Dialect, Submission
+from jobstore.model.message import Request
+from jobstore.model.passwords import hashed
+from jobstore.server import Server
+from jobstore.web.access import (
     FIRST_DELAY,
     FORGIVEN_SECONDS,
     FREE_BY_ADDRESS,
@@ -28,14 +35,7 @@ from jobstore.access import (
     Access,
     Failures,
 )
-from jobstore.account import Role
-from jobstore.errors import NotOpen, StoreError
-from jobstore.job import Dialect, Submission
-from jobstore.message import Request
-from jobstore.passwords import hashed
-from jobstore.proxies import Proxies
-from jobstore.server import Server
-from jobstore.store import owned_store
+from jobstore.web.proxies import Proxies
 from tests.accounts import PASSWORD, People, basic
 from tests.client import GATED, Client
 from tests.commands import start

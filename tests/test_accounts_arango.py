@@ -23,7 +23,7 @@ from arango.exceptions import (
 )
 from arango.job import AsyncJob
 
-from jobstore.account import Role
+from jobstore.model.account import Role
 from tests.accounts import PASSWORD, People
 from tests.conftest import Serve
 from tests.test_python_arango import ENDLESS, ended, submitted

@@ -9,8 +9,8 @@ import pytest
 from aiohttp import ClientSession
 from yarl import URL
 
-from jobstore.job import Dialect, Submission
-from jobstore.message import Request
+from jobstore.model.job import Dialect, Submission
+from jobstore.model.message import Request
 from jobstore.server import Server
 from tests.client import GATED, Client
 from tests.conftest import Serve

@@ -7,9 +7,9 @@ from typing import Final
 
 import pytest
 
-from jobstore.errors import BodyBroken, BodyTooLarge, QueueFull, ShuttingDown, TargetBroken
-from jobstore.message import Response, body_size, chunks
-from jobstore.store import Limits, Store
+from jobstore.live import Limits, Store
+from jobstore.model.errors import BodyBroken, BodyTooLarge, QueueFull, ShuttingDown, TargetBroken
+from jobstore.model.message import Response, body_size, chunks
 from jobstore.store.bodies import CHUNK_SIZE, COMMIT_SIZE
 from tests.stores import (
     START,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientError, ClientSession
 
-from jobstore.store import shared_store
+from jobstore.live import shared_store
 from tests.client import Client
 from tests.conftest import Serve
 from tests.jobs import Answer

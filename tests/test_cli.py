@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 import jobstore as package
-from jobstore.errors import StoreError
-from jobstore.store.migrate import migrate
-from jobstore.store.sqlite import SCHEMA_VERSION
+from jobstore.model.errors import StoreError
+from jobstore.store.sqlite.engine import SCHEMA_VERSION
+from jobstore.store.sqlite.migrate import migrate
 from tests.commands import jobstore, overwrite, refused, said, start
 from tests.stock import Stock, stocked
 

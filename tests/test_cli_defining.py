@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession
 
-from jobstore.account import Role
 from jobstore.config import load
 from jobstore.config.limits import store_limits
-from jobstore.job import Trigger
-from jobstore.store import SECRET_HEADERS, owned_store
+from jobstore.live import SECRET_HEADERS, owned_store
+from jobstore.model.account import Role
+from jobstore.model.job import Trigger
 from jobstore.store.history import open_history
 from tests.client import Client
 from tests.commands import jobstore, refused, said

@@ -17,7 +17,7 @@ import pytest
 
 from jobstore.cli.facts import lasting
 from jobstore.cli.logs import Lines
-from jobstore.clock import SECOND, now
+from jobstore.model.clock import SECOND, now
 from tests.commands import jobstore, refused, said
 from tests.stock import Stock, stocked
 

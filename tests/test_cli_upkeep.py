@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from jobstore.clock import SECOND
-from jobstore.store.backup import back_up
-from jobstore.store.checkup import check
-from jobstore.store.sqlite import SCHEMA_VERSION
+from jobstore.model.clock import SECOND
+from jobstore.store.sqlite.backup import back_up
+from jobstore.store.sqlite.checkup import check
+from jobstore.store.sqlite.engine import SCHEMA_VERSION
 from tests.commands import jobstore, overwrite, refused, said
 from tests.stock import Stock, stocked, stocking
 

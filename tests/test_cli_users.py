@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession
 
-from jobstore.passwords import digest, verify
+from jobstore.model.passwords import digest, verify
 from tests.accounts import PASSWORD, basic
 from tests.client import Client
 from tests.commands import jobstore, refused, said

@@ -14,11 +14,11 @@ from aiohttp import ClientSession
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobstore.clock import SECOND, ClockWatch
-from jobstore.janitor import Janitor, Retention
-from jobstore.retry import Ended
-from jobstore.schedule import Schedule, next_fire, reconsidered
-from jobstore.store import Store
+from jobstore.live import Store
+from jobstore.live.janitor import Janitor, Retention
+from jobstore.model.clock import SECOND, ClockWatch
+from jobstore.model.retry import Ended
+from jobstore.model.schedule import Schedule, next_fire, reconsidered
 from tests.client import Client
 from tests.conftest import ServerProcess
 from tests.stores import (

@@ -9,8 +9,8 @@ from pydantic import ValidationError
 
 from jobstore.config import Config, TargetSection, load
 from jobstore.config.sections import DEMO
-from jobstore.errors import ConfigError
-from jobstore.job import Replay
+from jobstore.model.errors import ConfigError
+from jobstore.model.job import Replay
 
 EXAMPLE = Path(__file__).parent.parent / "config.example.toml"
 MINUTE, HOUR, DAY = 60, 3600, 86400

@@ -10,8 +10,8 @@ import pytest
 from aiohttp import ClientSession
 from yarl import URL
 
-from jobstore.clock import SECOND
 from jobstore.dialects.datameer import CLAIMS
+from jobstore.model.clock import SECOND
 from jobstore.server import Server
 from tests.client import GATED, Client
 from tests.conftest import Serve

@@ -7,12 +7,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from jobstore.clock import SECOND
-from jobstore.definition import Definition, Draft
 from jobstore.dialects.datameer import words
-from jobstore.job import Dialect, Job, Trigger
-from jobstore.lifecycle import Result, State
-from jobstore.message import Request
+from jobstore.model.clock import SECOND
+from jobstore.model.definition import Definition, Draft
+from jobstore.model.job import Dialect, Job, Trigger
+from jobstore.model.lifecycle import Result, State
+from jobstore.model.message import Request
 
 UTC = ZoneInfo("UTC")
 

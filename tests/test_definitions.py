@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession, web
 
-from jobstore.account import Role
-from jobstore.passwords import digest
-from jobstore.store import owned_store
+from jobstore.live import owned_store
+from jobstore.model.account import Role
+from jobstore.model.passwords import digest
 from tests.client import GATED, Client
 from tests.conftest import Serve
 from tests.jobs import Answer

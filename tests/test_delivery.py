@@ -6,11 +6,11 @@ from typing import Any, Final
 
 import pytest
 
-from jobstore.errors import BeingDelivered, DeliveryRefused, JobNotFound
-from jobstore.job import Job
-from jobstore.lifecycle import Result, State
-from jobstore.message import Response, chunks
-from jobstore.store import Store, shared_store
+from jobstore.live import Store, shared_store
+from jobstore.model.errors import BeingDelivered, DeliveryRefused, JobNotFound
+from jobstore.model.job import Job
+from jobstore.model.lifecycle import Result, State
+from jobstore.model.message import Response, chunks
 from jobstore.store.bodies import CHUNK_SIZE
 from tests.stores import (
     HELLO,

@@ -10,9 +10,9 @@ from aiohttp.test_utils import TestClient
 from pytest_aiohttp import AiohttpClient
 
 from jobstore.demo import create_app, is_collection_name, query_result, query_seconds
-from jobstore.handle import JobHandle
-from jobstore.job import Report
-from jobstore.message import Request, Response, chunks
+from jobstore.model.handle import JobHandle
+from jobstore.model.job import Report
+from jobstore.model.message import Request, Response, chunks
 from jobstore.targets.inprocess import InProcess
 
 Client = TestClient[web.Request, web.Application]

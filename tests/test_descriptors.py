@@ -10,8 +10,8 @@ from time import monotonic
 import pytest
 from aiohttp import ClientSession, web
 
-from jobstore import wire
-from jobstore.errors import BodyStalled
+from jobstore.model.errors import BodyStalled
+from jobstore.web import wire
 from tests.client import Client
 from tests.conftest import Serve, ServerProcess
 from tests.peers import Services, connected

@@ -12,10 +12,10 @@ from aiohttp import ClientSession, web
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobstore import answers
-from jobstore.ask import Ask
-from jobstore.desk import DeskServer
-from jobstore.message import HeadLimits
+from jobstore.model.message import HeadLimits
+from jobstore.web import answers
+from jobstore.web.ask import Ask
+from jobstore.web.desk import DeskServer
 from tests.client import Client
 from tests.conftest import Serve
 from tests.peers import connected

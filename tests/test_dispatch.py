@@ -6,9 +6,9 @@ from typing import Final
 
 import pytest
 
-from jobstore.errors import QueueFull
-from jobstore.job import Cancellation, Claim, Order
-from jobstore.store import Limits, Store
+from jobstore.live import Limits, Store
+from jobstore.model.errors import QueueFull
+from jobstore.model.job import Cancellation, Claim, Order
 from tests.stores import (
     begun,
     finish,

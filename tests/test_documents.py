@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession
 
-from jobstore import documents
-from jobstore.account import Role
-from jobstore.documents import PIECES, TooManyPieces
+from jobstore.model.account import Role
+from jobstore.web import documents
+from jobstore.web.documents import PIECES, TooManyPieces
 from tests.accounts import People
 from tests.client import Client
 from tests.conftest import Serve

@@ -14,11 +14,11 @@ from aiohttp.typedefs import Handler
 
 import jobstore
 from jobstore.embedding import Jobs
-from jobstore.errors import ConfigError, JobNotFound, StoreInUse, SubmissionInvalid
-from jobstore.identifying import Identify
-from jobstore.job import Trigger
-from jobstore.lifecycle import State
-from jobstore.passwords import hashed
+from jobstore.model.errors import ConfigError, JobNotFound, StoreInUse, SubmissionInvalid
+from jobstore.model.job import Trigger
+from jobstore.model.lifecycle import State
+from jobstore.model.passwords import hashed
+from jobstore.web.identifying import Identify
 from tests.client import Client
 from tests.raw import Front, field_of
 from tests.stores import rows, timeline

@@ -13,11 +13,11 @@ import pytest
 from aiohttp import ClientSession, web
 from aiohttp.typedefs import Handler
 
-from jobstore import wire
-from jobstore.account import Identity
 from jobstore.dialects.native.events import Events
-from jobstore.job import Report
-from jobstore.store import Store
+from jobstore.live import Store
+from jobstore.model.account import Identity
+from jobstore.model.job import Report
+from jobstore.web import wire
 from tests.client import GATED, Client
 from tests.conftest import Serve
 from tests.stores import finish, next_claim, opened, submission

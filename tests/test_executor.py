@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from jobstore.errors import TargetBroken, TargetUnreachable
-from jobstore.executor import Executor
-from jobstore.handle import JobHandle
-from jobstore.job import Failure, Job
-from jobstore.lifecycle import State
-from jobstore.message import Request, Response
-from jobstore.store import Store
+from jobstore.live import Store
+from jobstore.live.executor import Executor
+from jobstore.model.errors import TargetBroken, TargetUnreachable
+from jobstore.model.handle import JobHandle
+from jobstore.model.job import Failure, Job
+from jobstore.model.lifecycle import State
+from jobstore.model.message import Request, Response
 from jobstore.targets.router import Route, Router
 from tests.stores import begun, held_up, opened, states, submission, taken
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientSession
 
-from jobstore import connection
+from jobstore.web import connection
 from tests.client import GATED, Client
 from tests.conftest import Serve
 from tests.peers import connected

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from jobstore.clock import SECOND
-from jobstore.errors import BodyGone, JobNotFound, StoreDamaged, StoreMissing
-from jobstore.job import Job
-from jobstore.lifecycle import Result, State
-from jobstore.message import chunks
+from jobstore.model.clock import SECOND
+from jobstore.model.errors import BodyGone, JobNotFound, StoreDamaged, StoreMissing
+from jobstore.model.job import Job
+from jobstore.model.lifecycle import Result, State
+from jobstore.model.message import chunks
 from jobstore.store.history import WINDOW, History, open_history
 from jobstore.store.search import Search
 from tests.stock import Stock, stocking

@@ -16,11 +16,11 @@ import pytest
 from aiohttp import ClientSession
 from pyarrow import parquet
 
-from jobstore.clock import SECOND
-from jobstore.definition import Draft
-from jobstore.job import Failure, Trigger
-from jobstore.message import Request
-from jobstore.retry import Ended
+from jobstore.model.clock import SECOND
+from jobstore.model.definition import Draft
+from jobstore.model.job import Failure, Trigger
+from jobstore.model.message import Request
+from jobstore.model.retry import Ended
 from jobstore.store.history import WIDEST
 from tests.client import Client
 from tests.commands import refused, said

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from jobstore.cli.ranges import Calendar, check_order
-from jobstore.clock import SECOND
+from jobstore.model.clock import SECOND
 
 BERLIN = "Europe/Berlin"
 

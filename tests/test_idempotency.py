@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from jobstore import idempotency
-from jobstore.account import Role
-from jobstore.errors import KeyInvalid
-from jobstore.passwords import digest
+from jobstore.model import idempotency
+from jobstore.model.account import Role
+from jobstore.model.errors import KeyInvalid
+from jobstore.model.passwords import digest
 from tests.client import GATED, Client
 from tests.conftest import Serve, running
 from tests.jobs import Answer

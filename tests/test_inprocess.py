@@ -9,9 +9,9 @@ import pytest
 from aiohttp import ClientSession, DummyCookieJar, FormData, web
 from yarl import URL
 
-from jobstore.errors import BodyBroken, TargetBroken
-from jobstore.handle import JobHandle
-from jobstore.message import Body, Headers, Request, Response, chunks, header, without
+from jobstore.model.errors import BodyBroken, TargetBroken
+from jobstore.model.handle import JobHandle
+from jobstore.model.message import Body, Headers, Request, Response, chunks, header, without
 from jobstore.targets.inprocess import InProcess, current
 from jobstore.targets.pipe import BOUND
 from tests.webapp import CHUNK, SEEN, Seen, create_app

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobstore.errors import JobNotFound, ResultNotRestorable
-from jobstore.job import Claim, Failure
-from jobstore.lifecycle import (
+from jobstore.live import Capture
+from jobstore.model.errors import JobNotFound, ResultNotRestorable
+from jobstore.model.job import Claim, Failure
+from jobstore.model.lifecycle import (
     AWAITED,
     ENDED,
     INITIAL_RESULTS,
@@ -22,15 +23,16 @@ from jobstore.lifecycle import (
     Result,
     State,
 )
-from jobstore.message import Request
-from jobstore.retry import Ended
-from jobstore.store import Capture, result_transitions, sqlite, transitions, upkeep_transitions
+from jobstore.model.message import Request
+from jobstore.model.retry import Ended
+from jobstore.model.rotation import Turns
+from jobstore.store import result_transitions, transitions, upkeep_transitions
 from jobstore.store import statements as sql
 from jobstore.store import upkeep_statements as upkeep_sql
-from jobstore.store.migrate import migrate
+from jobstore.store.sqlite import engine as sqlite
+from jobstore.store.sqlite.migrate import migrate
+from jobstore.store.sqlite.writer import Transaction
 from jobstore.store.transitions import QUIET
-from jobstore.store.turns import Turns
-from jobstore.store.writer import Transaction
 from tests.stores import START
 
 BOOT: Final = 1

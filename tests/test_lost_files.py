@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientSession
 
-from jobstore.store.migrate import migrate
+from jobstore.store.sqlite.migrate import migrate
 from tests.client import Client
 from tests.conftest import ServerProcess
 from tests.stores import check_sound, rows

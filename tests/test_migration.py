@@ -9,10 +9,10 @@ from typing import Any, Final
 
 import pytest
 
-from jobstore.account import Identity, Role
-from jobstore.errors import TagTaken
-from jobstore.store import sqlite
-from jobstore.store.migrate import migrate
+from jobstore.model.account import Identity, Role
+from jobstore.model.errors import TagTaken
+from jobstore.store.sqlite import engine as sqlite
+from jobstore.store.sqlite.migrate import migrate
 from tests.commands import refused
 from tests.stores import (
     START,

@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from jobstore.errors import JobNotFound, ResultNotRestorable
-from jobstore.job import Cancellation, Claim, Failure
-from jobstore.store import Store, owned_store
+from jobstore.live import Store, owned_store
+from jobstore.model.errors import JobNotFound, ResultNotRestorable
+from jobstore.model.job import Cancellation, Claim, Failure
 from tests.stores import (
     StandingClock,
     counted,

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession
 
-from jobstore.account import Role
-from jobstore.passwords import digest
+from jobstore.model.account import Role
+from jobstore.model.passwords import digest
 from jobstore.server import Server
 from tests.client import GATED, Client
 from tests.conftest import Serve

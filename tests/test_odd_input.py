@@ -8,7 +8,7 @@ import pytest
 from aiohttp import ClientSession
 from yarl import URL
 
-from jobstore import json_text
+from jobstore.web import json_text
 from tests.client import GATED, Client
 from tests.conftest import Serve
 from tests.jobs import Answer

@@ -15,10 +15,10 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from jobstore.assembly import apis_of, application_of
 from jobstore.config import load
 from jobstore.dialects.native.api import openapi
-from jobstore.job import Dialect, Trigger
-from jobstore.lifecycle import Result, State
+from jobstore.model.job import Dialect, Trigger
+from jobstore.model.lifecycle import Result, State
+from jobstore.model.written import DIALECTS
 from jobstore.targets.router import Router
-from jobstore.written import DIALECTS
 from tests.client import Client
 from tests.conftest import Serve, ServerProcess
 from tests.stores import opened

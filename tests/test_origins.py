@@ -3,7 +3,7 @@
 import pytest
 from multidict import CIMultiDict
 
-from jobstore.origins import Rules, leave, let_read
+from jobstore.web.origins import Rules, leave, let_read
 
 APP = "https://app.example"
 LOCAL = Rules()

@@ -13,14 +13,14 @@ from aiohttp import ClientSession, web
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobstore.account import Role
-from jobstore.definition import parse
 from jobstore.embedding import setup
-from jobstore.errors import OwnerLimit, TooDeep
-from jobstore.job import Order
-from jobstore.message import Response
-from jobstore.store import Limits, OwnerLimits, Store
-from jobstore.store.scheduling import BEGINNING
+from jobstore.live import Limits, OwnerLimits, Store
+from jobstore.live.scheduling import BEGINNING
+from jobstore.model.account import Role
+from jobstore.model.definition import parse
+from jobstore.model.errors import OwnerLimit, TooDeep
+from jobstore.model.job import Order
+from jobstore.model.message import Response
 from tests.accounts import People
 from tests.client import GATED, Client
 from tests.conftest import Serve

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from jobstore.account import NOBODY, Identity, Role, account_of_name
-from jobstore.clock import SECOND
-from jobstore.definition import parse
-from jobstore.store.migrate import migrate
+from jobstore.model.account import NOBODY, Identity, Role, account_of_name
+from jobstore.model.clock import SECOND
+from jobstore.model.definition import parse
+from jobstore.store.sqlite.migrate import migrate
 from tests.accounts import People
 from tests.client import GATED, Client
 from tests.commands import jobstore, refused, said

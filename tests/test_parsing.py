@@ -9,7 +9,7 @@ import pytest
 
 from jobstore.cli.logs import start_logging
 from jobstore.config.sections import LogSection
-from jobstore.message import loggable
+from jobstore.model.message import loggable
 from tests.conftest import Serve
 from tests.peers import OK, Services, connected
 from tests.raw import Origin, say, status_of

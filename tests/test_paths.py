@@ -8,8 +8,8 @@ from aiohttp import ClientSession
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobstore.handle import JobHandle
-from jobstore.message import Request, without_lookalikes
+from jobstore.model.handle import JobHandle
+from jobstore.model.message import Request, without_lookalikes
 from jobstore.targets.paths import stays_below
 from jobstore.targets.upstream import outgoing
 from tests.conftest import Serve

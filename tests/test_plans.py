@@ -9,9 +9,9 @@ from typing import Final
 import pytest
 
 from jobstore import store
-from jobstore.store import sqlite
-from jobstore.store.migrate import migrate
-from jobstore.store.sqlite import Statement
+from jobstore.store.sqlite import engine as sqlite
+from jobstore.store.sqlite.engine import Statement
+from jobstore.store.sqlite.migrate import migrate
 
 # The statements whose rows are found by an index that holds only the jobs in question.
 INDEXED: Final = {
@@ -75,12 +75,13 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Connectio
 def statements() -> dict[str, Statement]:
     """Name every statement of the store; those that come in groups have a key as well."""
     found = {}
-    for info in pkgutil.iter_modules(store.__path__):
-        module = importlib.import_module(f"{store.__name__}.{info.name}")
+    for info in pkgutil.walk_packages(store.__path__, f"{store.__name__}."):
+        module = importlib.import_module(info.name)
+        room = info.name.removeprefix(f"{store.__name__}.")
         for name, value in vars(module).items():
             for key, one in members(value):
                 if isinstance(one, Statement):
-                    found[f"{info.name}.{name}{key}"] = one
+                    found[f"{room}.{name}{key}"] = one
     return found
 
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from jobstore import prefer
-from jobstore.prefer import preferences
+from jobstore.web import prefer
+from jobstore.web.prefer import preferences
 from tests.client import GATED, Client
 from tests.conftest import Serve
 from tests.jobs import Answer

@@ -5,7 +5,7 @@ from ipaddress import ip_network
 import pytest
 from multidict import CIMultiDict
 
-from jobstore.proxies import Proxies, customer
+from jobstore.web.proxies import Proxies, customer
 
 TRUSTING = Proxies([ip_network("127.0.0.1"), ip_network("10.0.0.0/8"), ip_network("2001:db8::/48")])
 XFF = "X-Forwarded-For"

@@ -13,7 +13,7 @@ from typing import Final
 import pytest
 from aiohttp.test_utils import unused_port
 
-from jobstore.clock import SECOND, now
+from jobstore.model.clock import SECOND, now
 from tests.conftest import ServerProcess
 from tests.stock import Stock, stocked
 

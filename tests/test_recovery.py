@@ -12,10 +12,10 @@ from typing import Any, Final
 import pytest
 from aiohttp import ClientSession
 
-from jobstore.executor import Executor, Recovery, decide
-from jobstore.job import Failure, Replay, Submission
-from jobstore.lifecycle import State
-from jobstore.store import Orphan, Store
+from jobstore.live import Orphan, Store
+from jobstore.live.executor import Executor, Recovery, decide
+from jobstore.model.job import Failure, Replay, Submission
+from jobstore.model.lifecycle import State
 from jobstore.store.steps import STEP
 from jobstore.targets.router import Route, Router
 from tests.client import Client

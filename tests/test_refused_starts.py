@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientSession
 
-from jobstore.store.migrate import migrate
-from jobstore.store.sqlite import SCHEMA_VERSION
+from jobstore.store.sqlite.engine import SCHEMA_VERSION
+from jobstore.store.sqlite.migrate import migrate
 from tests.client import Client
 from tests.commands import overwrite, start
 from tests.conftest import ServerProcess

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession
 
-from jobstore.account import Role
+from jobstore.model.account import Role
 from jobstore.store.history import open_history
 from tests.accounts import People
 from tests.client import GATED, Client

@@ -5,11 +5,11 @@ from typing import Final
 
 import pytest
 
-from jobstore.clock import SECOND
-from jobstore.errors import JobNotFound
-from jobstore.janitor import Janitor, Retention
-from jobstore.message import Response
-from jobstore.store import Store
+from jobstore.live import Store
+from jobstore.live.janitor import Janitor, Retention
+from jobstore.model.clock import SECOND
+from jobstore.model.errors import JobNotFound
+from jobstore.model.message import Response
 from jobstore.store.bodies import CHUNK_SIZE
 from jobstore.store.steps import AMONG_OTHERS
 from tests.stores import (

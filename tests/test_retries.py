@@ -16,11 +16,12 @@ from aiohttp import ClientSession, web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobstore.clock import SECOND
-from jobstore.executor import Recovery, decide
-from jobstore.job import Claim, Failure, Replay
-from jobstore.message import Request
-from jobstore.retry import (
+from jobstore.live import Orphan
+from jobstore.live.executor import Recovery, decide
+from jobstore.model.clock import SECOND
+from jobstore.model.job import Claim, Failure, Replay
+from jobstore.model.message import Request
+from jobstore.model.retry import (
     LONGEST_WAIT,
     PASSING,
     Ended,
@@ -29,7 +30,6 @@ from jobstore.retry import (
     may_repeat,
     wait_before_next,
 )
-from jobstore.store import Orphan
 from tests.client import Client
 from tests.conftest import Serve, ServerProcess
 from tests.peers import Services

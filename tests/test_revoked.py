@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientSession
 
-from jobstore.account import Role
-from jobstore.passwords import hashed
-from jobstore.store import shared_store
+from jobstore.live import shared_store
+from jobstore.model.account import Role
+from jobstore.model.passwords import hashed
 from tests.accounts import People
 from tests.client import GATED, Client
 from tests.conftest import Serve

@@ -3,8 +3,8 @@ from contextlib import AbstractAsyncContextManager
 
 import pytest
 
-from jobstore.handle import JobHandle
-from jobstore.message import Request, Response
+from jobstore.model.handle import JobHandle
+from jobstore.model.message import Request, Response
 from jobstore.targets.router import Claim, Route, Router
 
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobstore.clock import SECOND
-from jobstore.schedule import (
+from jobstore.model.clock import SECOND
+from jobstore.model.schedule import (
     MOST_MISSED,
     CatchUp,
     Decision,

@@ -11,13 +11,13 @@ from typing import Any, Final
 import pytest
 from aiohttp import ClientSession
 
-from jobstore.clock import SECOND, now
-from jobstore.definition import Definition, change, parse
-from jobstore.errors import NotAccepting
-from jobstore.job import Claim, Dialect, Trigger
-from jobstore.scheduler import Scheduler
-from jobstore.store import Limits, Store
-from jobstore.store.scheduling import BEGINNING
+from jobstore.live import Limits, Store
+from jobstore.live.scheduler import Scheduler
+from jobstore.live.scheduling import BEGINNING
+from jobstore.model.clock import SECOND, now
+from jobstore.model.definition import Definition, change, parse
+from jobstore.model.errors import NotAccepting
+from jobstore.model.job import Claim, Dialect, Trigger
 from jobstore.targets.router import Route, Router
 from tests.client import GATED, Client
 from tests.conftest import Serve, ServerProcess, running

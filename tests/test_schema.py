@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine
 
-from jobstore.clock import SECOND
-from jobstore.lifecycle import ENDED, Result, State
-from jobstore.store import schema, sqlite
+from jobstore.model.clock import SECOND
+from jobstore.model.lifecycle import ENDED, Result, State
+from jobstore.store import schema
 from jobstore.store import statements as sql
 from jobstore.store import upkeep_statements as upkeep_sql
-from jobstore.store.migrate import migrate
+from jobstore.store.sqlite import engine as sqlite
+from jobstore.store.sqlite.migrate import migrate
 from tests.stores import START
 from tests.test_lifecycle import STANDINGS
 

@@ -13,15 +13,15 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from sqlalchemy import text
 
-from jobstore import wire
-from jobstore.account import Identity
 from jobstore.dialects.native.listing import Listing
-from jobstore.store import sqlite
-from jobstore.store.budget import Budget, TimeIsUp, rows_within
+from jobstore.model.account import Identity
 from jobstore.store.history import FIRST, WIDEST, Page
 from jobstore.store.search import Search
-from jobstore.store.sqlite import Connection, Statement
+from jobstore.store.sqlite import engine as sqlite
+from jobstore.store.sqlite.budget import Budget, TimeIsUp, rows_within
+from jobstore.store.sqlite.engine import Connection, Statement
 from jobstore.store.transitions import LARGEST_ID
+from jobstore.web import wire
 from tests.stock import Stock, stocking
 from tests.stores import START
 

@@ -11,13 +11,15 @@ from typing import Final
 
 import pytest
 
-from jobstore.errors import StoreFull
-from jobstore.janitor import Janitor
-from jobstore.message import Response
-from jobstore.store import Limits, Store, pages, sqlite
-from jobstore.store.lock import owned
-from jobstore.store.migrate import migrate
-from jobstore.store.purging import purge
+from jobstore.live import Limits, Store
+from jobstore.live.janitor import Janitor
+from jobstore.live.purging import purge
+from jobstore.model.errors import StoreFull
+from jobstore.model.message import Response
+from jobstore.store.sqlite import engine as sqlite
+from jobstore.store.sqlite import pages
+from jobstore.store.sqlite.lock import owned
+from jobstore.store.sqlite.migrate import migrate
 from tests.commands import refused, said
 from tests.stock import stocking
 from tests.stores import (

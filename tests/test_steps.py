@@ -6,10 +6,11 @@ from typing import Any, Final
 
 import pytest
 
-from jobstore.store import pages, sqlite
-from jobstore.store.lock import owned
+from jobstore.store.sqlite import engine as sqlite
+from jobstore.store.sqlite import pages
+from jobstore.store.sqlite.lock import owned
+from jobstore.store.sqlite.writer import Transaction, Writer
 from jobstore.store.steps import Pace, Steps
-from jobstore.store.writer import Transaction, Writer
 from tests.stores import CountingClock, rows
 
 PACE: Final = Pace(seconds=3000, most=500)

@@ -5,7 +5,8 @@ from typing import Final
 
 import pytest
 
-from jobstore.errors import (
+from jobstore.live import Limits, owned_store, shared_store
+from jobstore.model.errors import (
     BeingDelivered,
     JobNotFound,
     ResultNotRestorable,
@@ -15,13 +16,12 @@ from jobstore.errors import (
     StoreMissing,
     StoreNewer,
 )
-from jobstore.handle import JobHandle
-from jobstore.job import Cancellation, Failure
-from jobstore.lifecycle import Result, State
-from jobstore.message import REDACTED, Headers, Response
-from jobstore.store import Limits, owned_store, shared_store
+from jobstore.model.handle import JobHandle
+from jobstore.model.job import Cancellation, Failure
+from jobstore.model.lifecycle import Result, State
+from jobstore.model.message import REDACTED, Headers, Response
 from jobstore.store.codec import decode_headers
-from jobstore.store.sqlite import SCHEMA_VERSION
+from jobstore.store.sqlite.engine import SCHEMA_VERSION
 from tests.stores import (
     START,
     CountingClock,

@@ -15,12 +15,13 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientSession
 
-from jobstore.errors import StoreInUse
-from jobstore.store import mixture, owned_store, pages, shared_store
-from jobstore.store.backup import back_up
+from jobstore.live import owned_store, shared_store
+from jobstore.model.errors import StoreInUse
 from jobstore.store.history import open_history
-from jobstore.store.lock import held, is_owned, owned, owner
-from jobstore.store.migrate import migrate
+from jobstore.store.sqlite import mixture, pages
+from jobstore.store.sqlite.backup import back_up
+from jobstore.store.sqlite.lock import held, is_owned, owned, owner
+from jobstore.store.sqlite.migrate import migrate
 from tests.client import Client
 from tests.commands import jobstore, refused, said, start
 from tests.conftest import ServerProcess
@@ -138,7 +139,9 @@ async def test_commands_reach_a_running_store_through_a_symlink(store_path: Path
 
 def test_the_pid_of_the_owner_needs_no_file_beside_the_store(store_path: Path) -> None:
     migrate(store_path)
-    program = "import sys, pathlib; from jobstore.store.lock import owned\nwith owned(pathlib.Path"
+    program = (
+        "import sys, pathlib; from jobstore.store.sqlite.lock import owned\nwith owned(pathlib.Path"
+    )
     program += "(sys.argv[1])): print(flush=True); sys.stdin.read()"
     command = [sys.executable, "-c", program, str(store_path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:

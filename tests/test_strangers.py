@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from jobstore.account import Role
+from jobstore.model.account import Role
 from tests.accounts import People, basic
 from tests.client import GATED
 from tests.conftest import Serve

@@ -11,16 +11,16 @@ from typing import Any
 
 import pytest
 
-from jobstore.clock import SECOND
-from jobstore.definition import Draft
-from jobstore.job import Failure, Trigger
-from jobstore.message import Request
-from jobstore.retry import Ended
+from jobstore.model.clock import SECOND
+from jobstore.model.definition import Draft
+from jobstore.model.job import Failure, Trigger
+from jobstore.model.message import Request
+from jobstore.model.retry import Ended
 from jobstore.store import schema
 from jobstore.store.bodies import CHUNK_SIZE
-from jobstore.store.lock import owned
-from jobstore.store.migrate import migrate
 from jobstore.store.records import JobRecord
+from jobstore.store.sqlite.lock import owned
+from jobstore.store.sqlite.migrate import migrate
 from tests.commands import jobstore, refused, said
 from tests.stock import Stock, stocked
 from tests.stores import check_sound, rows, timeline

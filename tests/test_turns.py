@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterable
 
-from jobstore.turns import Turns
+from jobstore.web.turns import Turns
 
 
 async def order_of(

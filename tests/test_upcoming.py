@@ -1,6 +1,6 @@
 import asyncio
 
-from jobstore.store.upcoming import Upcoming
+from jobstore.live.upcoming import Upcoming
 from tests.stores import begun
 
 # How long everything may take at most; nothing here comes near it.

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 import pytest
 from aiohttp import web
 
-from jobstore.errors import BodyBroken, TargetBroken, TargetUnreachable
-from jobstore.handle import JobHandle
-from jobstore.message import Body, Headers, Request, Response, chunks, header
+from jobstore.model.errors import BodyBroken, TargetBroken, TargetUnreachable
+from jobstore.model.handle import JobHandle
+from jobstore.model.message import Body, Headers, Request, Response, chunks, header
 from jobstore.targets.upstream import Upstream, outgoing
 from tests.webapp import CHUNK, SEEN, Seen, create_app
 

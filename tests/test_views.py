@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from jobstore.clock import SECOND
-from jobstore.definition import Draft
-from jobstore.job import Failure, Trigger
-from jobstore.message import Request
-from jobstore.retry import Ended
+from jobstore.model.clock import SECOND
+from jobstore.model.definition import Draft
+from jobstore.model.job import Failure, Trigger
+from jobstore.model.message import Request
+from jobstore.model.retry import Ended
 from tests.stock import Stock, stocked
 from tests.stores import rows
 

@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 
-from jobstore.store.sqlite import SCHEMA_VERSION
+from jobstore.store.sqlite.engine import SCHEMA_VERSION
 
 ROOT: Final = Path(__file__).parents[1]
 

@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 
-from jobstore.errors import (
+from jobstore.model.errors import (
     JobNotFound,
     StoreBusy,
     StoreDamaged,
@@ -16,8 +16,8 @@ from jobstore.errors import (
     StoreFailing,
     StoreFull,
 )
-from jobstore.store import sqlite
-from jobstore.store.writer import Operation, Transaction, Writer
+from jobstore.store.sqlite import engine as sqlite
+from jobstore.store.sqlite.writer import Operation, Transaction, Writer
 from tests.stores import CountingClock, held_up, rows
 
 

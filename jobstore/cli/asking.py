@@ -10,7 +10,6 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from jobstore import clock
 from jobstore.cli import figures
 from jobstore.cli.facts import JOB_COLUMNS, as_row
 from jobstore.cli.options import (
@@ -27,10 +26,11 @@ from jobstore.cli.parquet import parquet_file
 from jobstore.cli.records import Columns, Csv, JsonLines, Kind, Row, Writer
 from jobstore.cli.tables import JobTable
 from jobstore.cli.terminal import say, stdout
-from jobstore.clock import iso
 from jobstore.config import Config
-from jobstore.job import Job
-from jobstore.lifecycle import State
+from jobstore.model import clock
+from jobstore.model.clock import iso
+from jobstore.model.job import Job
+from jobstore.model.lifecycle import State
 from jobstore.store import questions
 from jobstore.store.history import History, open_history
 from jobstore.store.questions import By

@@ -5,8 +5,8 @@ from contextlib import asynccontextmanager
 
 from jobstore.config import Config
 from jobstore.config.limits import store_limits
-from jobstore.store import Store, shared_store
-from jobstore.store.migrate import migrate
+from jobstore.live import Store, shared_store
+from jobstore.store.sqlite.migrate import migrate
 
 
 @asynccontextmanager

@@ -11,7 +11,7 @@ from rich.highlighter import JSONHighlighter
 from rich.text import Text
 
 from jobstore.cli.terminal import printable
-from jobstore.message import Body, body_size, chunks
+from jobstore.model.message import Body, body_size, chunks
 
 # How much of a binary body is shown.
 _BYTES_A_LINE: Final = 16

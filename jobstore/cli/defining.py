@@ -9,7 +9,6 @@ from typing import Any, Final, TypeVar
 import click
 from rich.text import Text
 
-from jobstore import clock
 from jobstore.cli import content
 from jobstore.cli.beside import beside
 from jobstore.cli.content import Excerpt
@@ -20,11 +19,12 @@ from jobstore.cli.rows import write_facts, write_table
 from jobstore.cli.terminal import Complaint, printable, stdout, tell, write, write_json
 from jobstore.config import Config
 from jobstore.config.limits import store_limits
-from jobstore.definition import Definition, Draft, Key, described, normal_path, parse
-from jobstore.errors import DefinitionExists, DefinitionNotFound, NoTarget
-from jobstore.job import Dialect, Replay, Trigger
-from jobstore.schedule import Schedule, next_fires
-from jobstore.store import Store
+from jobstore.live import Store
+from jobstore.model import clock
+from jobstore.model.definition import Definition, Draft, Key, described, normal_path, parse
+from jobstore.model.errors import DefinitionExists, DefinitionNotFound, NoTarget
+from jobstore.model.job import Dialect, Replay, Trigger
+from jobstore.model.schedule import Schedule, next_fires
 from jobstore.targets.router import longest
 
 F = TypeVar("F", bound=Callable[..., object])

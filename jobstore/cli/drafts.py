@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import click
 
-from jobstore.definition import Draft, parse
-from jobstore.errors import DefinitionInvalid
+from jobstore.model.definition import Draft, parse
+from jobstore.model.errors import DefinitionInvalid
 
 _TABLE: Final = "definition"
 

@@ -9,9 +9,9 @@ from types import UnionType
 from typing import Any, Final, get_args, get_origin, get_type_hints
 
 from jobstore.cli.records import Columns, Kind, as_object
-from jobstore.clock import SECOND, iso
-from jobstore.job import Job
-from jobstore.lifecycle import ENDED, Result, State
+from jobstore.model.clock import SECOND, iso
+from jobstore.model.job import Job
+from jobstore.model.lifecycle import ENDED, Result, State
 
 
 def _kind(name: str, hint: Any) -> Kind:

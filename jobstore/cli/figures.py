@@ -12,7 +12,7 @@ from rich.text import Text
 from jobstore.cli.facts import lasting
 from jobstore.cli.records import Columns, Kind, Row
 from jobstore.cli.terminal import printable, row, say, write
-from jobstore.clock import SECOND
+from jobstore.model.clock import SECOND
 from jobstore.store.questions import By, Figures, Span
 from jobstore.store.search import Search
 

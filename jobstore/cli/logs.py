@@ -5,9 +5,9 @@ import logging
 from typing import Any, Final
 
 from jobstore.cli.terminal import printable
-from jobstore.clock import SECOND, iso
 from jobstore.config.sections import LogSection
-from jobstore.message import loggable
+from jobstore.model.clock import SECOND, iso
+from jobstore.model.message import loggable
 
 _LONGEST: Final = 2000  # characters of a message
 # What every record has; anything else was given by `extra`.

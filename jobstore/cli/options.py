@@ -11,11 +11,11 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 import click
 from pydantic import TypeAdapter, ValidationError
 
-from jobstore import clock
 from jobstore.cli.ranges import Calendar, check_order
-from jobstore.clock import SECOND
 from jobstore.config import Config, load
-from jobstore.written import Duration, SizeOrUnlimited
+from jobstore.model import clock
+from jobstore.model.clock import SECOND
+from jobstore.model.written import Duration, SizeOrUnlimited
 
 P = ParamSpec("P")
 F = TypeVar("F", bound=Callable[..., object])

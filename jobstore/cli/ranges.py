@@ -11,8 +11,8 @@ from typing import Final, NoReturn
 
 from pydantic import TypeAdapter, ValidationError
 
-from jobstore.clock import SECOND
-from jobstore.written import Duration
+from jobstore.model.clock import SECOND
+from jobstore.model.written import Duration
 
 MOMENTS: Final = (
     "neither a time such as 2025-01-31, 2025-01-31T12:00, 2025-01-31T12:00:00+01:00, 18:00 or "

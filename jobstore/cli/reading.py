@@ -13,10 +13,10 @@ from jobstore.cli.sheet import Part, Sheet
 from jobstore.cli.tables import JobTable
 from jobstore.cli.terminal import Complaint, say, stdout, write_json
 from jobstore.config import Config
-from jobstore.job import Job
-from jobstore.lifecycle import AWAITED
-from jobstore.message import REDACTED, Body, Headers, Request, Response
-from jobstore.store import SECRET_HEADERS
+from jobstore.live import SECRET_HEADERS
+from jobstore.model.job import Job
+from jobstore.model.lifecycle import AWAITED
+from jobstore.model.message import REDACTED, Body, Headers, Request, Response
 from jobstore.store.history import History, open_history
 from jobstore.store.questions import askers
 

@@ -8,7 +8,7 @@ from enum import Enum, auto
 from typing import Any, Final, Protocol, TypeAlias
 
 from jobstore.cli.terminal import printable, write_json
-from jobstore.clock import iso
+from jobstore.model.clock import iso
 
 
 class Kind(Enum):

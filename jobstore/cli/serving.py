@@ -10,7 +10,7 @@ from jobstore.cli.logs import start_logging
 from jobstore.cli.options import configured, files, json_option
 from jobstore.cli.terminal import tell, write_json
 from jobstore.config import Config, load
-from jobstore.store.migrate import migrate
+from jobstore.store.sqlite.migrate import migrate
 
 _NEXT: Final = """
 The demo endpoints answer, since no target is configured. In another terminal, try:

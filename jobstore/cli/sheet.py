@@ -7,16 +7,16 @@ from typing import Any, Final
 from rich.console import Console
 from rich.text import Text
 
-from jobstore import clock
 from jobstore.cli import content
 from jobstore.cli.content import Excerpt
 from jobstore.cli.facts import age, as_fields, lasting, status_line, took, why_no_response
 from jobstore.cli.tables import STATE_STYLES, state_text, status_style
 from jobstore.cli.terminal import printable, row, write
-from jobstore.clock import iso
-from jobstore.job import Attempt, Job, Moment
-from jobstore.lifecycle import Result, State
-from jobstore.message import Headers, legible
+from jobstore.model import clock
+from jobstore.model.clock import iso
+from jobstore.model.job import Attempt, Job, Moment
+from jobstore.model.lifecycle import Result, State
+from jobstore.model.message import Headers, legible
 
 _INDENT: Final = 2
 

@@ -8,11 +8,11 @@ from typing import Final
 from rich.console import Console
 from rich.text import Text
 
-from jobstore import clock
 from jobstore.cli.facts import age, to_the_second, took
 from jobstore.cli.terminal import printable, row, write
-from jobstore.job import Job
-from jobstore.lifecycle import Result, State
+from jobstore.model import clock
+from jobstore.model.job import Job
+from jobstore.model.lifecycle import Result, State
 
 # From this width on there is room for whole times beside the requests.
 _WIDE: Final = 110

@@ -17,8 +17,8 @@ from jobstore.cli.files import new_file
 from jobstore.cli.options import FILE, configured, json_option, range_options, within
 from jobstore.cli.terminal import progress, write_json
 from jobstore.config import Config
-from jobstore.errors import ExportInvalid
-from jobstore.store import SECRET_HEADERS
+from jobstore.live import SECRET_HEADERS
+from jobstore.model.errors import ExportInvalid
 from jobstore.store.exporting import exported
 from jobstore.store.history import open_history
 from jobstore.store.importing import import_history

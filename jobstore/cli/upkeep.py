@@ -8,13 +8,13 @@ from rich.filesize import decimal
 
 from jobstore.cli.options import FILE, configured, duration, json_option, time
 from jobstore.cli.terminal import progress, tell, write_json
-from jobstore.clock import SECOND, iso, now
 from jobstore.config import Config
-from jobstore.store import shared_store
-from jobstore.store.backup import back_up
-from jobstore.store.checkup import Report, check
-from jobstore.store.purging import Purged, purge
-from jobstore.store.replacing import Replaced, put_in_place
+from jobstore.live import shared_store
+from jobstore.live.purging import Purged, purge
+from jobstore.model.clock import SECOND, iso, now
+from jobstore.store.sqlite.backup import back_up
+from jobstore.store.sqlite.checkup import Report, check
+from jobstore.store.sqlite.replacing import Replaced, put_in_place
 
 
 @click.command("restore")

@@ -1,7 +1,7 @@
 """What a store takes in, as it is configured; apart, since the configuration loads no store."""
 
 from jobstore.config.sections import Config
-from jobstore.store import SECRET_HEADERS, Limits, OwnerLimits
+from jobstore.live import SECRET_HEADERS, Limits, OwnerLimits
 
 
 def store_limits(config: Config) -> Limits:

@@ -18,7 +18,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 
 from jobstore.config.sections import Config
-from jobstore.errors import ConfigError
+from jobstore.model.errors import ConfigError
 
 _Place: TypeAlias = tuple[str | int, ...]  # section, key; the index of a target or of an item
 _Key: TypeAlias = tuple[str, ...]  # section, key

@@ -10,9 +10,9 @@ from typing import Final, Literal, Self
 
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, field_validator, model_validator
 
-from jobstore.job import Replay
-from jobstore.message import HeadLimits
-from jobstore.written import (
+from jobstore.model.job import Replay
+from jobstore.model.message import HeadLimits
+from jobstore.model.written import (
     DAY,
     DIALECTS,
     GIB,

@@ -19,10 +19,9 @@ from typing import Final
 from aiohttp import web
 from multidict import MultiMapping
 
-from jobstore import answers, prefer, wire
-from jobstore.ask import Ask
-from jobstore.clock import SECOND
-from jobstore.errors import (
+from jobstore.live import Delivery, Store, Taking
+from jobstore.model.clock import SECOND
+from jobstore.model.errors import (
     AccountsUnavailable,
     AnswerUnsendable,
     BeingDelivered,
@@ -48,11 +47,12 @@ from jobstore.errors import (
     TooManyLogins,
     Unauthorized,
 )
-from jobstore.job import Dialect, Job
-from jobstore.lifecycle import Result, State
-from jobstore.message import Headers, Response, header, without
-from jobstore.store import Delivery, Store, Taking
+from jobstore.model.job import Dialect, Job
+from jobstore.model.lifecycle import Result, State
+from jobstore.model.message import Headers, Response, header, without
 from jobstore.targets.router import Claim
+from jobstore.web import answers, prefer, wire
+from jobstore.web.ask import Ask
 
 ASYNC: Final = "x-arango-async"
 ASYNC_ID: Final = "x-arango-async-id"

@@ -16,9 +16,8 @@ from typing import Final
 
 from aiohttp import web
 
-from jobstore import json_text, room, wire
-from jobstore.clock import SECOND, Clock, now
-from jobstore.errors import (
+from jobstore.model.clock import SECOND, Clock, now
+from jobstore.model.errors import (
     AccountsUnavailable,
     BodyBroken,
     BodyTooLarge,
@@ -27,9 +26,10 @@ from jobstore.errors import (
     StoreError,
     Unauthorized,
 )
+from jobstore.model.written import DAY
 from jobstore.store.accounts import Accounts
 from jobstore.targets.router import Claim
-from jobstore.written import DAY
+from jobstore.web import json_text, room, wire
 
 CLAIMS: Final = (Claim(re.compile(r"(?:/_db/[^/?]+)?/_open/auth/?(?:[?]|$)"), frozenset({"POST"})),)
 

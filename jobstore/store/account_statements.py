@@ -5,7 +5,7 @@ from typing import Final
 from sqlalchemy import bindparam, delete, insert, select, update
 
 from jobstore.store import schema
-from jobstore.store.sqlite import Statement
+from jobstore.store.sqlite.engine import Statement
 from jobstore.store.terms import now
 
 _account, _token = schema.ACCOUNT.c, schema.TOKEN.c

@@ -5,14 +5,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
-from jobstore.account import NOBODY, Account, Role, Token
-from jobstore.errors import AccountProblem
+from jobstore.model.account import NOBODY, Account, Role, Token
+from jobstore.model.errors import AccountProblem
 from jobstore.store import account_statements as sql
 from jobstore.store import definition_statements as definitions
-from jobstore.store.glance import Glance
-from jobstore.store.sqlite import Statement
+from jobstore.store.sqlite.engine import Statement
+from jobstore.store.sqlite.glance import Glance
+from jobstore.store.sqlite.writer import Operation, Transaction, Writer
 from jobstore.store.transitions import LARGEST_ID
-from jobstore.store.writer import Operation, Transaction, Writer
 
 # How long it may take until a change by another process is noticed.
 NOTICE_SECONDS: Final = 0.05

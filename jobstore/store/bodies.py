@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, Literal, TypeAlias, TypeGuard
 
-from jobstore.errors import BodyGone, BodyTooLarge
-from jobstore.idempotency import Digest
-from jobstore.message import Body
+from jobstore.model.errors import BodyGone, BodyTooLarge
+from jobstore.model.idempotency import Digest
+from jobstore.model.message import Body
 from jobstore.store import body_statements as bodies_sql
 from jobstore.store.codec import encode_ids
-from jobstore.store.sqlite import Connection
-from jobstore.store.writer import Operation, Transaction, Writer
+from jobstore.store.sqlite.engine import Connection
+from jobstore.store.sqlite.writer import Operation, Transaction, Writer
 
 CHUNK_SIZE: Final = 256 * 1024
 # How much is written with one commit: enough to be fast, little enough to stall nobody.

@@ -5,7 +5,7 @@ from typing import Final
 from sqlalchemy import bindparam, delete, insert, literal_column, select, update
 
 from jobstore.store import schema
-from jobstore.store.sqlite import Statement, listed
+from jobstore.store.sqlite.engine import Statement, listed
 from jobstore.store.terms import ZERO, limit
 
 _job, _request, _response = schema.JOB.c, schema.REQUEST.c, schema.RESPONSE.c

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Final
 
-from jobstore.job import Dialect, Failure, Job, Trigger
-from jobstore.lifecycle import Result, State
-from jobstore.message import REDACTED, Headers
+from jobstore.model.job import Dialect, Failure, Job, Trigger
+from jobstore.model.lifecycle import Result, State
+from jobstore.model.message import REDACTED, Headers
 from jobstore.store.terms import JOB_COLUMNS
 
 _LATIN_1: Final = "\x1f"

@@ -18,9 +18,9 @@ from sqlalchemy import (
     update,
 )
 
-from jobstore.definition import Key
+from jobstore.model.definition import Key
 from jobstore.store import schema
-from jobstore.store.sqlite import Statement, constant, next_id
+from jobstore.store.sqlite.engine import Statement, constant, next_id
 from jobstore.store.terms import ONE, ZERO, limit, now
 
 _definition, _job = schema.DEFINITION.c, schema.JOB.c

@@ -5,17 +5,17 @@ from dataclasses import asdict
 from typing import Any, Final
 from uuid import uuid4
 
-from jobstore.account import NOBODY
-from jobstore.definition import Definition, Draft, Key
-from jobstore.errors import DefinitionAmbiguous, DefinitionExists, DefinitionNotFound
-from jobstore.job import Replay
-from jobstore.message import Request
-from jobstore.schedule import CatchUp, Overlap, Schedule, next_fire
+from jobstore.model.account import NOBODY
+from jobstore.model.definition import Definition, Draft, Key
+from jobstore.model.errors import DefinitionAmbiguous, DefinitionExists, DefinitionNotFound
+from jobstore.model.job import Replay
+from jobstore.model.message import Request
+from jobstore.model.schedule import CatchUp, Overlap, Schedule, next_fire
 from jobstore.store import definition_statements as sql
 from jobstore.store.codec import decode_headers, encode_headers
-from jobstore.store.sqlite import Connection
+from jobstore.store.sqlite.engine import Connection
+from jobstore.store.sqlite.writer import Transaction, Writer
 from jobstore.store.transitions import LARGEST_ID
-from jobstore.store.writer import Transaction, Writer
 
 _PAGE: Final = 200
 _NAMES: Final = tuple(column.name for column in sql.COLUMNS)

@@ -11,9 +11,10 @@ from typing import Any, Final, TypeAlias
 
 from sqlalchemy import bindparam, func, select
 
-from jobstore import __version__, clock
-from jobstore.errors import BodyGone
-from jobstore.message import REDACTED
+from jobstore import __version__
+from jobstore.model import clock
+from jobstore.model.errors import BodyGone
+from jobstore.model.message import REDACTED
 from jobstore.store import history_statements, schema
 from jobstore.store.bodies import Spooled
 from jobstore.store.codec import decode_headers, encode_ids
@@ -21,7 +22,7 @@ from jobstore.store.history import WINDOW, History
 from jobstore.store.records import FORMAT, DefinitionRecord
 from jobstore.store.search import Search
 from jobstore.store.sequences import last_ids
-from jobstore.store.sqlite import Statement, listed
+from jobstore.store.sqlite.engine import Statement, listed
 
 Record: TypeAlias = dict[str, Any]
 

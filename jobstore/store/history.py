@@ -8,20 +8,21 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
-from jobstore.clock import SECOND
-from jobstore.errors import JobNotFound
-from jobstore.job import Attempt, Failure, Job, Moment, Replay
-from jobstore.lifecycle import AWAITED, ENDED, Result
-from jobstore.message import Body, Headers, Request, Response, Stream
-from jobstore.store import body_statements, result_statements, sqlite, statements, transitions
+from jobstore.model.clock import SECOND
+from jobstore.model.errors import JobNotFound
+from jobstore.model.job import Attempt, Failure, Job, Moment, Replay
+from jobstore.model.lifecycle import AWAITED, ENDED, Result
+from jobstore.model.message import Body, Headers, Request, Response, Stream
+from jobstore.store import body_statements, result_statements, statements, transitions
 from jobstore.store import definition_statements as definitions
 from jobstore.store import history_statements as sql
 from jobstore.store.bodies import Side, Spooled, StoredBody
-from jobstore.store.budget import Budget, TimeIsUp, rows_within
 from jobstore.store.codec import decode_headers, decode_job, decode_reason, encode_ids
-from jobstore.store.lock import held
 from jobstore.store.search import Search
-from jobstore.store.sqlite import Connection, Statement
+from jobstore.store.sqlite import engine as sqlite
+from jobstore.store.sqlite.budget import Budget, TimeIsUp, rows_within
+from jobstore.store.sqlite.engine import Connection, Statement
+from jobstore.store.sqlite.lock import held
 from jobstore.store.transitions import LARGEST_ID
 
 P = ParamSpec("P")

@@ -16,10 +16,10 @@ from sqlalchemy import (
     select,
 )
 
-from jobstore.job import Failure
-from jobstore.lifecycle import AWAITED, Result, State
+from jobstore.model.job import Failure
+from jobstore.model.lifecycle import AWAITED, Result, State
 from jobstore.store import schema
-from jobstore.store.sqlite import Statement, constant, listed
+from jobstore.store.sqlite.engine import Statement, constant, listed
 from jobstore.store.terms import JOB_COLUMNS, ONE, ZERO, in_scope, in_state, limit, with_result
 
 _job, _request, _boot = schema.JOB.c, schema.REQUEST.c, schema.BOOT.c

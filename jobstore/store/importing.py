@@ -16,18 +16,16 @@ from typing import Any, Final
 from pydantic import ValidationError
 from sqlalchemy import Integer, bindparam, delete, insert, literal_column, select, update
 
-from jobstore import clock
-from jobstore.account import NOBODY
-from jobstore.errors import ExportInvalid
-from jobstore.lifecycle import ENDED
-from jobstore.message import REDACTED
+from jobstore.model import clock
+from jobstore.model.account import NOBODY
+from jobstore.model.errors import ExportInvalid
+from jobstore.model.lifecycle import ENDED
+from jobstore.model.message import REDACTED
 from jobstore.store import body_statements as bodies_sql
-from jobstore.store import pages, schema, sqlite
+from jobstore.store import schema
 from jobstore.store import statements as sql
 from jobstore.store.bodies import CHUNK_SIZE
-from jobstore.store.committing import Transaction, commit
 from jobstore.store.exporting import ORIGIN
-from jobstore.store.lock import held, owned
 from jobstore.store.records import (
     FORMAT,
     DefinitionRecord,
@@ -39,7 +37,11 @@ from jobstore.store.records import (
     PieceRecord,
 )
 from jobstore.store.sequences import raise_ids
-from jobstore.store.sqlite import Statement, constant, next_id
+from jobstore.store.sqlite import engine as sqlite
+from jobstore.store.sqlite import pages
+from jobstore.store.sqlite.committing import Transaction, commit
+from jobstore.store.sqlite.engine import Statement, constant, next_id
+from jobstore.store.sqlite.lock import held, owned
 
 # How often somebody is told how far it is.
 _TOLD_EACH: Final = 500

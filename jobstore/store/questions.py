@@ -14,16 +14,16 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Integer, and_, case, func, literal_column, or_, select
 
-from jobstore.errors import DefinitionNotFound
-from jobstore.job import Job
-from jobstore.lifecycle import State
+from jobstore.model.errors import DefinitionNotFound
+from jobstore.model.job import Job
+from jobstore.model.lifecycle import State
 from jobstore.store import history_statements as sql
 from jobstore.store import schema
 from jobstore.store.codec import decode_job, encode_ids
 from jobstore.store.history import WINDOW, History
-from jobstore.store.lock import is_owned
 from jobstore.store.search import Death, Search, asker
-from jobstore.store.sqlite import Statement, constant
+from jobstore.store.sqlite.engine import Statement, constant
+from jobstore.store.sqlite.lock import is_owned
 from jobstore.store.terms import in_state
 from jobstore.store.transitions import LARGEST_ID
 

@@ -9,9 +9,9 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator
 
-from jobstore.job import Dialect, Failure, Replay, Trigger
-from jobstore.lifecycle import Result, State
-from jobstore.message import Headers
+from jobstore.model.job import Dialect, Failure, Replay, Trigger
+from jobstore.model.lifecycle import Result, State
+from jobstore.model.message import Headers
 
 # The version of what stands in the lines; a newer one is refused.
 FORMAT: Final = 1

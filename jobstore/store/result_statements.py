@@ -4,9 +4,9 @@ from typing import Final
 
 from sqlalchemy import bindparam, case, delete, func, null, select, update
 
-from jobstore.lifecycle import AWAITED, ENDED, Event, Result
+from jobstore.model.lifecycle import AWAITED, ENDED, Event, Result
 from jobstore.store import schema
-from jobstore.store.sqlite import Statement, constant, listed
+from jobstore.store.sqlite.engine import Statement, constant, listed
 from jobstore.store.terms import (
     JOB_COLUMNS,
     ZERO,

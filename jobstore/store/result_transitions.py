@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from typing import Final
 
-from jobstore.errors import JobNotFound, ResultNotRestorable
-from jobstore.lifecycle import Result
+from jobstore.model.errors import JobNotFound, ResultNotRestorable
+from jobstore.model.lifecycle import Result
 from jobstore.store import result_statements as results_sql
 from jobstore.store import statements as sql
 from jobstore.store.codec import decode_job, encode_ids
-from jobstore.store.sqlite import Statement
+from jobstore.store.sqlite.engine import Statement
+from jobstore.store.sqlite.writer import Transaction
 from jobstore.store.transitions import awaited, ids_of, note, visible
-from jobstore.store.writer import Transaction
 
 
 def take(tx: Transaction, job_id: int) -> bool:

@@ -4,8 +4,8 @@ import json
 from dataclasses import dataclass, fields
 from typing import Any
 
-from jobstore.job import Trigger
-from jobstore.lifecycle import Result, State
+from jobstore.model.job import Trigger
+from jobstore.model.lifecycle import Result, State
 from jobstore.store.codec import writable
 
 

@@ -16,9 +16,9 @@ from sqlalchemy import (
     update,
 )
 
-from jobstore.lifecycle import Event, Result, State
+from jobstore.model.lifecycle import Event, Result, State
 from jobstore.store import schema
-from jobstore.store.sqlite import Statement, blank, constant, listed, merged
+from jobstore.store.sqlite.engine import Statement, blank, constant, listed, merged
 from jobstore.store.terms import (
     JOB_COLUMNS,
     ONE,

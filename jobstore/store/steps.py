@@ -14,10 +14,10 @@ from functools import partial
 from pathlib import Path
 from typing import Final, TypeAlias, TypeVar
 
-from jobstore.store.lock import is_owned
-from jobstore.store.pages import move, settle, wal_pages
-from jobstore.store.sqlite import Connection
-from jobstore.store.writer import Transaction, Writer
+from jobstore.store.sqlite.engine import Connection
+from jobstore.store.sqlite.lock import is_owned
+from jobstore.store.sqlite.pages import move, settle, wal_pages
+from jobstore.store.sqlite.writer import Transaction, Writer
 
 # How many rows one step touches if nobody times it.
 STEP: Final = 500

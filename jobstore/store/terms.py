@@ -17,9 +17,9 @@ from sqlalchemy import (
     update,
 )
 
-from jobstore.lifecycle import JOB, RESULT, Event, Result, State
+from jobstore.model.lifecycle import JOB, RESULT, Event, Result, State
 from jobstore.store import schema
-from jobstore.store.sqlite import constant, listed
+from jobstore.store.sqlite.engine import constant, listed
 
 _job = schema.JOB.c
 now: Final[BindParameter[Any]] = bindparam("now")

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from jobstore.errors import JobNotFound, TagTaken
-from jobstore.job import (
+from jobstore.model.errors import JobNotFound, TagTaken
+from jobstore.model.job import (
     CANCELLED_STATUS,
     Claim,
     Failure,
@@ -20,9 +20,10 @@ from jobstore.job import (
     Submission,
     succeeded,
 )
-from jobstore.lifecycle import AWAITED, Result, State
-from jobstore.message import Body, Headers, Request
-from jobstore.retry import Ended
+from jobstore.model.lifecycle import AWAITED, Result, State
+from jobstore.model.message import Body, Headers, Request
+from jobstore.model.retry import Ended
+from jobstore.model.rotation import UNKNOWN, Claimed, Room, Turns
 from jobstore.store import body_statements as bodies_sql
 from jobstore.store import result_statements as results_sql
 from jobstore.store import statements as sql
@@ -38,9 +39,8 @@ from jobstore.store.codec import (
     writable,
 )
 from jobstore.store.search import asked_by
-from jobstore.store.sqlite import Statement
-from jobstore.store.turns import UNKNOWN, Claimed, Room, Turns
-from jobstore.store.writer import Transaction
+from jobstore.store.sqlite.engine import Statement
+from jobstore.store.sqlite.writer import Transaction
 
 # Larger ids cannot be in any store: SQLite's integers have 64 bits and a sign.
 LARGEST_ID: Final = 2**63 - 1

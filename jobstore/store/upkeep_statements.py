@@ -15,9 +15,9 @@ from sqlalchemy import (
     update,
 )
 
-from jobstore.lifecycle import AWAITED, ENDED, Event, Result, State
+from jobstore.model.lifecycle import AWAITED, ENDED, Event, Result, State
 from jobstore.store import schema
-from jobstore.store.sqlite import Statement, blank, constant, listed
+from jobstore.store.sqlite.engine import Statement, blank, constant, listed
 from jobstore.store.terms import (
     ZERO,
     ending,

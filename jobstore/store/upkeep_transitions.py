@@ -3,16 +3,16 @@
 from collections.abc import Sequence
 from typing import Final
 
-from jobstore.clock import SECOND
-from jobstore.job import CANCELLED_STATUS, Failure
-from jobstore.store import pages
+from jobstore.model.clock import SECOND
+from jobstore.model.job import CANCELLED_STATUS, Failure
 from jobstore.store import result_statements as results_sql
 from jobstore.store import statements as sql
 from jobstore.store import upkeep_statements as upkeep_sql
 from jobstore.store.codec import encode_ids, writable
-from jobstore.store.sqlite import Statement
+from jobstore.store.sqlite import pages
+from jobstore.store.sqlite.engine import Statement
+from jobstore.store.sqlite.writer import Transaction
 from jobstore.store.transitions import Aftermath, break_off, ids_of, note_all
-from jobstore.store.writer import Transaction
 
 # How much of a file may be free for what comes next, in pages and as a part of the whole. Measured:
 # where all of it is given back after each purge, storing and purging cost a third more. A round of

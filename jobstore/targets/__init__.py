@@ -3,8 +3,8 @@
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
-from jobstore.handle import JobHandle
-from jobstore.message import Request, Response
+from jobstore.model.handle import JobHandle
+from jobstore.model.message import Request, Response
 
 
 class Target(Protocol):

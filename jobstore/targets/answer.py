@@ -9,8 +9,8 @@ from aiohttp import ClientConnectionResetError, StreamReader
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.compression_utils import ZLibCompressor
 
-from jobstore.errors import TargetBroken
-from jobstore.message import (
+from jobstore.model.errors import TargetBroken
+from jobstore.model.message import (
     FINAL,
     Body,
     Headers,

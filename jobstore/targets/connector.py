@@ -8,7 +8,7 @@ from aiohttp import ClientRequest, ClientTimeout, TCPConnector
 from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
 
-from jobstore.message import HeadLimits
+from jobstore.model.message import HeadLimits
 from jobstore.targets.exchange import Exchange
 
 

@@ -13,9 +13,9 @@ from aiohttp.http import SERVER_SOFTWARE, HttpVersion11, RawRequestMessage
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from jobstore.errors import TargetBroken
-from jobstore.handle import WORKING_FOR, JobHandle
-from jobstore.message import (
+from jobstore.model.errors import TargetBroken
+from jobstore.model.handle import WORKING_FOR, JobHandle
+from jobstore.model.message import (
     OURS,
     Request,
     Response,

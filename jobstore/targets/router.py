@@ -5,10 +5,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from jobstore.errors import NoTarget, PathLeaves
-from jobstore.job import Replay
-from jobstore.message import Headers, without
-from jobstore.retry import Retry
+from jobstore.model.errors import NoTarget, PathLeaves
+from jobstore.model.job import Replay
+from jobstore.model.message import Headers, without
+from jobstore.model.retry import Retry
 from jobstore.targets import Target
 from jobstore.targets.paths import stays_below
 

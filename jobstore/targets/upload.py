@@ -7,7 +7,7 @@ from aiohttp import EMPTY_PAYLOAD, web
 from aiohttp.http_exceptions import ContentEncodingError
 from aiohttp.http_parser import DeflateBuffer
 
-from jobstore.message import Request, chunks, header
+from jobstore.model.message import Request, chunks, header
 from jobstore.targets.pipe import Pipe
 
 # aiohttp's parser undoes these by itself, so that no handler on a socket ever sees them.

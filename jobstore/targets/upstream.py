@@ -22,10 +22,10 @@ from aiohttp import (
 )
 from yarl import URL
 
-from jobstore import heads
-from jobstore.errors import TargetBroken, TargetFailed, TargetUnreachable
-from jobstore.handle import JobHandle
-from jobstore.message import (
+from jobstore.http import heads
+from jobstore.model.errors import TargetBroken, TargetFailed, TargetUnreachable
+from jobstore.model.handle import JobHandle
+from jobstore.model.message import (
     FINAL,
     OURS,
     Body,

@@ -16,12 +16,12 @@ from zoneinfo import ZoneInfo
 
 from aiohttp import web
 
-from jobstore import wire
-from jobstore.account import Identity
-from jobstore.clock import SECOND, Clock, now
-from jobstore.definition import Definition, Key, normal_path
 from jobstore.dialects.datameer import words
-from jobstore.errors import (
+from jobstore.live import Store
+from jobstore.model.account import Identity
+from jobstore.model.clock import SECOND, Clock, now
+from jobstore.model.definition import Definition, Key, normal_path
+from jobstore.model.errors import (
     AccountsUnavailable,
     BeingDelivered,
     BodyTooLarge,
@@ -41,10 +41,10 @@ from jobstore.errors import (
     TooManyLogins,
     Unauthorized,
 )
-from jobstore.job import Dialect, Job, Submission, Trigger
-from jobstore.lifecycle import ENDED, State
-from jobstore.store import Store
+from jobstore.model.job import Dialect, Job, Submission, Trigger
+from jobstore.model.lifecycle import ENDED, State
 from jobstore.targets.router import Claim, Router
+from jobstore.web import wire
 
 # What is asked, what is started and stopped, and what is deleted: other methods, and paths that
 # only look alike, are not ours. A slash at the end makes no difference, as in JAX-RS.

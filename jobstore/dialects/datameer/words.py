@@ -9,10 +9,10 @@ from datetime import datetime
 from typing import Any, Final, assert_never
 from zoneinfo import ZoneInfo
 
-from jobstore.clock import SECOND
-from jobstore.definition import Definition
-from jobstore.job import Job, Trigger
-from jobstore.lifecycle import State
+from jobstore.model.clock import SECOND
+from jobstore.model.definition import Definition
+from jobstore.model.job import Job, Trigger
+from jobstore.model.lifecycle import State
 
 NEVER_RUN: Final = "_NONE"
 _WARNED: Final = "COMPLETED_WITH_Warnings"

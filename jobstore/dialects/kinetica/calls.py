@@ -13,13 +13,15 @@ from uuid import uuid4
 
 from aiohttp import web
 
-from jobstore import __version__, clock, room, wire
-from jobstore.account import Identity
+from jobstore import __version__
 from jobstore.dialects.kinetica import encodings, records, results
 from jobstore.dialects.kinetica.encodings import LARGEST, Encoding
 from jobstore.dialects.kinetica.exchange import Exchange, refusal
 from jobstore.dialects.kinetica.records import Form, Record, RequestInvalid
-from jobstore.errors import (
+from jobstore.live import Store
+from jobstore.model import clock
+from jobstore.model.account import Identity
+from jobstore.model.errors import (
     BeingDelivered,
     BodyBroken,
     BodyGone,
@@ -40,11 +42,11 @@ from jobstore.errors import (
     TagTaken,
     TooDeep,
 )
-from jobstore.job import Dialect, Job, Submission
-from jobstore.lifecycle import AWAITED, ENDED, Result
-from jobstore.message import Headers, Request, Response, body_size, chunks, loggable
-from jobstore.store import Store
+from jobstore.model.job import Dialect, Job, Submission
+from jobstore.model.lifecycle import AWAITED, ENDED, Result
+from jobstore.model.message import Headers, Request, Response, body_size, chunks, loggable
 from jobstore.targets.router import Router
+from jobstore.web import room, wire
 
 # How the paths of this API begin.
 OWN_PATHS: Final = re.compile(

@@ -14,8 +14,8 @@ from typing import Any, Final
 import cramjam
 from fastavro import schemaless_reader, schemaless_writer
 
-from jobstore import documents, json_text
 from jobstore.dialects.kinetica.records import WRAPPER, Form, Kind, Record, RequestInvalid
+from jobstore.web import documents, json_text
 
 # The largest body that is taken apart or put together here, in bytes.
 LARGEST: Final = 8 * 2**20

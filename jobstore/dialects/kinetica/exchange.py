@@ -10,7 +10,7 @@ from aiohttp import web
 from jobstore.dialects.kinetica import encodings
 from jobstore.dialects.kinetica.encodings import Encoding
 from jobstore.dialects.kinetica.records import Form, Record, RequestInvalid
-from jobstore.message import Response
+from jobstore.model.message import Response
 
 # What a tag looks like.
 TAG: Final = re.compile(r"[A-Za-z0-9_-]{1,255}")

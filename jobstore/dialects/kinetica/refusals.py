@@ -7,7 +7,7 @@ from aiohttp import web
 from jobstore.dialects.kinetica.encodings import Encoding, encoding_of, media_type
 from jobstore.dialects.kinetica.exchange import refusal
 from jobstore.dialects.kinetica.records import RequestInvalid
-from jobstore.errors import JobstoreError, Unauthorized
+from jobstore.model.errors import JobstoreError, Unauthorized
 
 # How the user agent of Kinetica's own clients begins, if they have one.
 _USER_AGENT: Final = "kinetica-api"

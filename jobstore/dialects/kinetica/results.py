@@ -5,15 +5,15 @@ from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any, Final, assert_never
 
-from jobstore import documents
-from jobstore.clock import SECOND
 from jobstore.dialects.kinetica.encodings import Encoding, first_string, from_avro, media_type
 from jobstore.dialects.kinetica.exchange import TAG
 from jobstore.dialects.kinetica.records import WRAPPER, Record, RequestInvalid
-from jobstore.job import Job
-from jobstore.lifecycle import State
-from jobstore.message import Headers, Response, header
+from jobstore.model.clock import SECOND
+from jobstore.model.job import Job
+from jobstore.model.lifecycle import State
+from jobstore.model.message import Headers, Response, header
 from jobstore.store.history import Beginning
+from jobstore.web import documents
 
 _RUNNING: Final = "RUNNING"
 _DONE: Final = "DONE"

@@ -8,7 +8,6 @@ from typing import Final
 
 from aiohttp import web
 
-from jobstore import wire
 from jobstore.dialects.native.definitions import Definitions
 from jobstore.dialects.native.events import Events
 from jobstore.dialects.native.jobs import Jobs
@@ -17,8 +16,9 @@ from jobstore.dialects.native.messages import Messages
 from jobstore.dialects.native.problems import Call, no_such_call, not_allowed, told
 from jobstore.dialects.native.reports import Reports
 from jobstore.dialects.native.submissions import Submissions
-from jobstore.store import Store
+from jobstore.live import Store
 from jobstore.targets.router import Claim, Router
+from jobstore.web import wire
 
 # All that is below this path, with any method: what is no call is refused here.
 CLAIMS: Final = (Claim(re.compile(r"/_jobs(?:[/?]|$)")),)

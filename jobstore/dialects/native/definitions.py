@@ -6,16 +6,17 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from jobstore import clock, wire
-from jobstore.clock import Clock, iso
-from jobstore.definition import Definition, Key, change, described, normal_path, parse
 from jobstore.dialects.native.prefer import accepted
 from jobstore.dialects.native.problems import json_of, told
-from jobstore.errors import DefinitionInvalid
-from jobstore.job import Dialect, Trigger
-from jobstore.schedule import next_fires
-from jobstore.store import Store
+from jobstore.live import Store
+from jobstore.model import clock
+from jobstore.model.clock import Clock, iso
+from jobstore.model.definition import Definition, Key, change, described, normal_path, parse
+from jobstore.model.errors import DefinitionInvalid
+from jobstore.model.job import Dialect, Trigger
+from jobstore.model.schedule import next_fires
 from jobstore.targets.router import Router
+from jobstore.web import wire
 
 _PAGE: Final = 100
 _LARGEST_PAGE: Final = 1000

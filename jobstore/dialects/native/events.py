@@ -14,12 +14,12 @@ from typing import Any, Final
 from aiohttp import web
 from aiohttp_sse import EventSourceResponse, sse_response
 
-from jobstore import wire
 from jobstore.dialects.native import words
-from jobstore.errors import JobNotFound
-from jobstore.job import Job, Moment
-from jobstore.lifecycle import ENDED
-from jobstore.store import Store
+from jobstore.live import Store
+from jobstore.model.errors import JobNotFound
+from jobstore.model.job import Job, Moment
+from jobstore.model.lifecycle import ENDED
+from jobstore.web import wire
 
 # How long a reader may leave what was sent to it lying before it is dropped.
 STALLED_SECONDS: Final = 30.0

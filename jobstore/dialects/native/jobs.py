@@ -5,15 +5,15 @@ from functools import partial
 
 from aiohttp import web
 
-from jobstore import prefer, wire
 from jobstore.dialects.native import results, words
 from jobstore.dialects.native.prefer import VARY, accepted, wait_of
-from jobstore.errors import Forbidden, JobGone, JobNotFound, ResultNotRestorable, WrongState
-from jobstore.job import Dialect, Job, Submission, Trigger
-from jobstore.lifecycle import ENDED, Result, State
-from jobstore.message import REDACTED, Headers, Request, without
-from jobstore.store import Store
+from jobstore.live import Store
+from jobstore.model.errors import Forbidden, JobGone, JobNotFound, ResultNotRestorable, WrongState
+from jobstore.model.job import Dialect, Job, Submission, Trigger
+from jobstore.model.lifecycle import ENDED, Result, State
+from jobstore.model.message import REDACTED, Headers, Request, without
 from jobstore.targets.router import Router
+from jobstore.web import prefer, wire
 
 _RETRY_AFTER: Headers = (("Retry-After", "1"),)
 

@@ -13,15 +13,15 @@ from typing import Any, Final, TypeVar
 from aiohttp import web
 from multidict import MultiMapping
 
-from jobstore import wire
 from jobstore.dialects.native import words
 from jobstore.dialects.native.submissions import microseconds, zoned
-from jobstore.errors import QueryInvalid
-from jobstore.job import Trigger
-from jobstore.lifecycle import Result, State
-from jobstore.store import Store
-from jobstore.store.budget import Budget
+from jobstore.live import Store
+from jobstore.model.errors import QueryInvalid
+from jobstore.model.job import Trigger
+from jobstore.model.lifecycle import Result, State
 from jobstore.store.search import Search
+from jobstore.store.sqlite.budget import Budget
+from jobstore.web import wire
 
 _PAGE: Final = 100
 _LARGEST_PAGE: Final = 1000

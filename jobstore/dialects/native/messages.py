@@ -4,13 +4,13 @@ from typing import Final
 
 from aiohttp import web
 
-from jobstore import wire
 from jobstore.dialects.native import results, words
-from jobstore.errors import NotKept, WrongState
-from jobstore.job import Job
-from jobstore.lifecycle import ENDED, Result
-from jobstore.message import Body, Headers, Response, header, without
-from jobstore.store import Store
+from jobstore.live import Store
+from jobstore.model.errors import NotKept, WrongState
+from jobstore.model.job import Job
+from jobstore.model.lifecycle import ENDED, Result
+from jobstore.model.message import Body, Headers, Response, header, without
+from jobstore.web import wire
 
 # What says something about a body, and nothing else.
 _OF_A_BODY: Final = frozenset({"content-type", "content-encoding", "content-language"})

@@ -6,12 +6,12 @@ from typing import Final
 from aiohttp import web
 from multidict import CIMultiDict, MultiMapping
 
-from jobstore import answers, prefer, wire
 from jobstore.dialects.native import problems, results
-from jobstore.errors import BeingDelivered, Forbidden, JobNotFound, JobstoreError, StoreError
-from jobstore.job import Dialect
-from jobstore.message import Headers
-from jobstore.store import Store
+from jobstore.live import Store
+from jobstore.model.errors import BeingDelivered, Forbidden, JobNotFound, JobstoreError, StoreError
+from jobstore.model.job import Dialect
+from jobstore.model.message import Headers
+from jobstore.web import answers, prefer, wire
 
 VARY: Final[Headers] = (("Vary", prefer.HEADER),)
 

@@ -6,8 +6,7 @@ from typing import Final, TypeAlias
 
 from aiohttp import web
 
-from jobstore import documents, json_text, room, wire
-from jobstore.errors import (
+from jobstore.model.errors import (
     AccountsUnavailable,
     AnswerUnsendable,
     BodyBroken,
@@ -40,6 +39,7 @@ from jobstore.errors import (
     Unauthorized,
     WrongState,
 )
+from jobstore.web import documents, json_text, room, wire
 
 Call: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

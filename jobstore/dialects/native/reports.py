@@ -10,12 +10,12 @@ from typing import Annotated, Final
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from jobstore import wire
 from jobstore.dialects.native import words
 from jobstore.dialects.native.problems import NO_JSON, json_of
-from jobstore.errors import SubmissionInvalid
-from jobstore.job import Report
-from jobstore.store import Store
+from jobstore.live import Store
+from jobstore.model.errors import SubmissionInvalid
+from jobstore.model.job import Report
+from jobstore.web import wire
 
 _EXPECTED: Final = (
     'a JSON object such as {"progress": 40, "counters": {"RECORDS": 7}, "warnings": ["late"]}'

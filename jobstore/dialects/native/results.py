@@ -6,13 +6,13 @@ from typing import Final
 
 from aiohttp import web
 
-from jobstore import wire
-from jobstore.clock import iso
-from jobstore.errors import BeingDelivered, JobGone, JobstoreError, WrongState
-from jobstore.job import Job, Moment
-from jobstore.lifecycle import Result, State
-from jobstore.message import Headers, Response, without
-from jobstore.store import Delivery
+from jobstore.live import Delivery
+from jobstore.model.clock import iso
+from jobstore.model.errors import BeingDelivered, JobGone, JobstoreError, WrongState
+from jobstore.model.job import Job, Moment
+from jobstore.model.lifecycle import Result, State
+from jobstore.model.message import Headers, Response, without
+from jobstore.web import wire
 
 _JOB_ID: Final = "Jobstore-Id"
 _PURGED: Final = ", and what was kept of it has been purged"

@@ -8,17 +8,18 @@ from typing import Annotated, ClassVar, Final
 from aiohttp import web
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from jobstore import clock, idempotency, wire
-from jobstore.account import Identity
-from jobstore.clock import SECOND, Clock
 from jobstore.dialects.native.prefer import accepted
 from jobstore.dialects.native.problems import json_of
-from jobstore.errors import Forbidden, SubmissionInvalid
-from jobstore.job import Dialect, Submission
-from jobstore.store import Store
+from jobstore.live import Store
+from jobstore.model import clock, idempotency
+from jobstore.model.account import Identity
+from jobstore.model.clock import SECOND, Clock
+from jobstore.model.errors import Forbidden, SubmissionInvalid
+from jobstore.model.job import Dialect, Submission
+from jobstore.model.written import DAY, Duration
+from jobstore.model.written_request import WrittenRequest, read
 from jobstore.targets.router import Router
-from jobstore.written import DAY, Duration
-from jobstore.written_request import WrittenRequest, read
+from jobstore.web import wire
 
 _LARGEST: Final = 2**20  # as JSON, with all that is in it
 _CENTURY: Final = int(36_500 * DAY) * SECOND

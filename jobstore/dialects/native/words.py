@@ -7,10 +7,10 @@ from typing import Any, Final
 from aiohttp import web
 from multidict import CIMultiDict
 
-from jobstore.clock import iso
-from jobstore.errors import JobNotFound
-from jobstore.job import Attempt, Job, Moment
-from jobstore.message import Headers
+from jobstore.model.clock import iso
+from jobstore.model.errors import JobNotFound
+from jobstore.model.job import Attempt, Job, Moment
+from jobstore.model.message import Headers
 
 _ID: Final = re.compile(r"[1-9][0-9]*")
 

@@ -12,8 +12,8 @@ from typing import Final
 
 from aiohttp import web
 
-from jobstore.handle import JobHandle
-from jobstore.message import Request
+from jobstore.model.handle import JobHandle
+from jobstore.model.message import Request
 from jobstore.targets.inprocess import InProcess
 from trials.bench import loads
 from trials.bench.bare import create_app

@@ -33,7 +33,7 @@ _FORKS: Final = multiprocessing.get_context("forkserver")
 _IMPORTED: Final = (
     "jobstore.cli.commands",
     "jobstore.server",
-    "jobstore.store.migrate",
+    "jobstore.store.sqlite.migrate",
     "alembic.command",
     "alembic.config",
     "alembic.runtime.environment",

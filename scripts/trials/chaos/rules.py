@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from jobstore.job import CANCELLED_STATUS, Failure
-from jobstore.lifecycle import ENDED, Result, State
-from jobstore.retry import IDEMPOTENT
+from jobstore.model.job import CANCELLED_STATUS, Failure
+from jobstore.model.lifecycle import ENDED, Result, State
+from jobstore.model.retry import IDEMPOTENT
 from trials.chaos import timelines
 from trials.chaos.evidence import Evidence, Execution, Job
 from trials.chaos.ledger import Fate, Ledger, Sent

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from jobstore.lifecycle import Result
-from jobstore.store.checkup import check
+from jobstore.model.lifecycle import Result
+from jobstore.store.sqlite.checkup import check
 from trials import process
 from trials.chaos import evidence
 from trials.chaos.client import BrokenError, Client

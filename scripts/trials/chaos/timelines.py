@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final, TypeAlias
 
-from jobstore.lifecycle import ENDED, INITIAL_RESULTS, JOB, RESULT, Result, State
-from jobstore.lifecycle import Event as Step
+from jobstore.model.lifecycle import ENDED, INITIAL_RESULTS, JOB, RESULT, Result, State
+from jobstore.model.lifecycle import Event as Step
 from trials.chaos.evidence import Attempt, Event, Evidence, Job
 
 # How an attempt ends that is not the last one.

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from jobstore.lifecycle import ENDED, Result, State
-from jobstore.store.sqlite import APPLICATION_ID
+from jobstore.model.lifecycle import ENDED, Result, State
+from jobstore.store.sqlite.engine import APPLICATION_ID
 from trials.chaos.doomed import Doom, When
 from trials.chaos.faults.killing import LONGEST, killer
 from trials.chaos.ledger import Sent

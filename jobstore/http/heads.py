@@ -1,0 +1,114 @@
+r"""Heads of HTTP messages as bytes, on the way out.
+
+aiohttp reads a byte that is no UTF-8 as a lone surrogate, and leaves lone surrogates out when it
+writes: ``filename="\xe4.txt"`` would come out as ``filename=".txt"``. What comes from elsewhere
+and goes on is written here instead, wherever it has such a byte. Nothing else changes.
+
+This uses what aiohttp keeps for itself; the tests that compare bytes say if a release changes it.
+"""
+
+import asyncio
+import re
+from collections.abc import Iterable
+from itertools import chain
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import ClientRequest, ClientResponse, web
+from aiohttp.connector import Connection
+from aiohttp.http import StreamWriter
+
+from jobstore.model.errors import AnswerUnsendable
+from jobstore.model.message import Headers, unsendable
+
+if TYPE_CHECKING:
+    from multidict import CIMultiDict
+
+_RAW_BYTE: Final = re.compile(r"[\udc80-\udcff]")
+# All that aiohttp would leave out or refuse, so that one look at an ordinary head is enough.
+_ODD: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
+
+
+class HeadWriter(StreamWriter):
+    """A writer that keeps the bytes of a head."""
+
+    async def write_headers(self, status_line: str, headers: "CIMultiDict[str]") -> None:
+        """Hold the head back until the first of the body goes out, as aiohttp does.
+
+        Raises:
+            ValueError: it cannot be written as one head.
+        """
+        if unsendable(tuple(headers.items()), status_line):
+            raise ValueError("the head has a character in it that HTTP does not allow")
+        self._headers_buf = encoded(status_line, headers.items())
+        self._headers_written = False
+
+
+def encoded(first: str, fields: Iterable[tuple[str, str]]) -> bytes:
+    """Write a head: its first line, its fields, and the empty line."""
+    lines = [first, *[f"{name}: {value}" for name, value in fields]]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8", "surrogateescape")
+
+
+def check(headers: Headers, reason: str | None) -> None:
+    """Ensure that a head can be sent.
+
+    Raises:
+        AnswerUnsendable: it is no head of HTTP.
+    """
+    if _is_odd(headers, reason) and (problem := unsendable(headers, reason)):
+        raise AnswerUnsendable(problem)
+
+
+def _is_odd(headers: Headers, reason: str | None) -> bool:
+    return _ODD.search("".join((reason or "", *chain.from_iterable(headers)))) is not None
+
+
+def fit(request: web.BaseRequest, headers: Headers, reason: str) -> None:
+    """Ensure that a request is answered with a head byte for byte, or not at all.
+
+    Raises:
+        AnswerUnsendable: it is no head of HTTP.
+    """
+    if _is_odd(headers, reason):
+        if problem := unsendable(headers, reason):
+            raise AnswerUnsendable(problem)
+        if type(request.writer) is StreamWriter:  # in process, nothing is written
+            loop = asyncio.get_running_loop()
+            request._payload_writer = HeadWriter(request.protocol, loop)  # noqa: SLF001
+
+
+def _has_raw_bytes(headers: Iterable[tuple[str, str]]) -> bool:
+    return _RAW_BYTE.search("".join(chain.from_iterable(headers))) is not None
+
+
+class OpaqueRequest(ClientRequest):
+    """A client's request that goes out byte for byte."""
+
+    async def send(self, conn: Connection) -> ClientResponse:
+        """Send the request, by aiohttp's own way if that loses nothing."""
+        if not _has_raw_bytes(self.headers.items()):
+            return await super().send(conn)
+        protocol = conn.protocol
+        assert protocol is not None
+        writer = HeadWriter(protocol, self.loop)
+        if self.chunked is not None:
+            writer.enable_chunking()
+        await writer.write_headers(f"{self.method} {self.url.raw_path_qs} HTTP/1.1", self.headers)
+        self._writer = asyncio.create_task(
+            self.write_bytes(writer, conn, self._get_content_length())
+        )
+        assert self.response_class is not None
+        response: ClientResponse = self.response_class(
+            self.method,
+            self.original_url,
+            writer=self._writer,
+            continue100=self._continue,
+            timer=self._timer,
+            request_info=self.request_info,
+            traces=self._traces,
+            loop=self.loop,
+            session=self._session,
+            stream_writer=writer,
+        )
+        self.response = response  # type: ignore[assignment]  # as aiohttp itself has it
+        return response

@@ -1,0 +1,24 @@
+"""What a running server holds in memory beside the store: who runs, who waits, who reads."""
+
+from jobstore.live.delivery import Delivery, Taking
+from jobstore.live.opening import owned_store, shared_store
+from jobstore.live.owners import OwnerLimits
+from jobstore.live.results import Reading
+from jobstore.live.store import SECRET_HEADERS, Limits, Store
+from jobstore.live.upkeep import Boot, Orphan
+from jobstore.store.transitions import Capture
+
+__all__ = [
+    "SECRET_HEADERS",
+    "Boot",
+    "Capture",
+    "Delivery",
+    "Limits",
+    "Orphan",
+    "OwnerLimits",
+    "Reading",
+    "Store",
+    "Taking",
+    "owned_store",
+    "shared_store",
+]

@@ -1,0 +1,289 @@
+"""Fetch once: a held result goes to exactly one reader, or back.
+
+From the moment in which a reader takes a result until it has all of it, or until the disk says that
+the result is held again, the result is on its way. Whatever the file says meanwhile, nobody else is
+told that it is gone: they are told to ask again, since it may come back.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final, NoReturn, TypeAlias
+
+from jobstore.live.upcoming import Upcoming
+from jobstore.model.errors import BeingDelivered, DeliveryRefused, JobNotFound
+from jobstore.model.job import Job
+from jobstore.model.lifecycle import Result
+from jobstore.model.message import Response
+from jobstore.store import result_transitions, transitions
+from jobstore.store.bodies import Bodies, Spooled, StoredBody
+from jobstore.store.sqlite.writer import Transaction, Writer
+from jobstore.store.transitions import Kept
+
+# Is told of a result that was taken, that there is none yet (None), or what is wrong.
+Told: TypeAlias = "Callable[[Taking, Delivery | None, BaseException | None], None]"
+
+# What the file says of a result that is on its way.
+_MAY_COME_BACK: Final = frozenset({Result.HELD, Result.TAKEN})
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A result on its way to its reader.
+
+    Args:
+        job: the job, as it ended.
+        response: the target's answer; None if the job failed or was cancelled.
+    """
+
+    job: Job
+    response: Response | None
+
+
+class Deliveries:
+    """Deliver results, each to one reader.
+
+    A small result is marked as taken on disk before its first byte leaves. A large one is only
+    reserved, in memory, while it is read, and marked on disk before its last chunk leaves: if the
+    process dies half-way, it is still held.
+
+    Args:
+        writer: where results are marked.
+        bodies: where large ones are read.
+        upcoming: which results may be there in a moment.
+        over: told of each job whose result is not on its way any more.
+
+    Attributes:
+        readers: who is given which job's result just now, until it is delivered or held again.
+    """
+
+    def __init__(
+        self, writer: Writer, bodies: Bodies, upcoming: Upcoming, over: Callable[[int], None]
+    ) -> None:
+        self.writer = writer
+        self.bodies = bodies
+        self.upcoming = upcoming
+        self.over = over
+        self.readers: dict[int, Taking] = {}
+
+    @property
+    def reserved(self) -> list[int]:
+        """The ids of the jobs whose results are on their way."""
+        return list(self.readers)
+
+    def on_its_way(self, job: Job) -> bool:
+        """Tell whether a job's result is on its way, and may come back."""
+        return job.id in self.readers and job.result in _MAY_COME_BACK
+
+    def taking(self, job_id: int, scope: int | None = None) -> "Taking":
+        """Take a result while the context lasts; leaving it by an exception gives it back.
+
+        Args:
+            job_id: the job.
+            scope: the account whose it has to be, or None for anybody's.
+        """
+        return Taking(self, job_id, scope)
+
+
+class Taking:
+    """One reader's way to a result.
+
+    Args:
+        deliveries: where all readers are.
+        job_id: the job.
+        scope: the account whose it has to be, or None for anybody's.
+    """
+
+    __slots__ = ("_deliveries", "_gone", "_handover", "_job_id", "_scope", "_taken")
+
+    def __init__(self, deliveries: Deliveries, job_id: int, scope: int | None) -> None:
+        self._deliveries = deliveries
+        self._job_id = job_id
+        self._scope = scope
+        self._handover: _Handover | None = None
+        self._taken: asyncio.Future[Kept | None]  # cancelled if nobody waits for it any more
+        self._gone: Callable[[], bool] | None = None
+
+    async def __aenter__(self) -> Delivery | None:
+        """Take the result.
+
+        Returns:
+            the result, or None if the job has not ended yet.
+
+        Raises:
+            BeingDelivered: the result is on its way to somebody else.
+            JobNotFound: no such job, or its result is gone.
+        """
+        await self._deliveries.upcoming.ended(self._job_id)
+        self._post()
+        try:
+            kept = await self._taken
+        except asyncio.CancelledError:
+            if not self._taken.cancelled() and not self._taken.exception():
+                self._return(self._taken.result())  # it had come in the very moment
+            raise
+        return None if kept is None else self._delivery(kept)
+
+    def begin(self, gone: Callable[[], bool], told: Told) -> None:
+        """Take the result, but let no task wait for that.
+
+        Args:
+            gone: whether the reader is gone.
+            told: called with this, and with what `__aenter__` returns or raises. Where it is called
+                with a delivery, `over` has to be called.
+        """
+        self._gone = gone
+
+        def taken(future: asyncio.Future[Kept | None]) -> None:
+            error = future.exception()
+            kept = None if error else future.result()
+            told(self, None if kept is None else self._delivery(kept), error)
+
+        def post() -> None:
+            self._post()
+            self._taken.add_done_callback(taken)
+
+        self._deliveries.upcoming.when_ended(self._job_id, post)
+
+    def _post(self) -> None:
+        writer = self._deliveries.writer
+        self._taken = writer.post(self._take, self._took, lambda _: self._release())
+
+    def _delivery(self, kept: Kept) -> Delivery:
+        at_once = not isinstance(kept.content, Spooled)
+        self._handover = _Handover(self._deliveries.writer, self._job_id, taken=at_once)
+        return Delivery(kept.job, self._response(kept, self._handover))
+
+    @property
+    def is_large(self) -> bool:
+        """Whether the result is only reserved, since it is too large to be taken at once."""
+        return self._handover is not None and not self._handover.taken
+
+    def over(self, error: Exception | None = None) -> None:
+        """End what `begin` has begun: the result was handed over, or is held again.
+
+        Args:
+            error: what has kept it from being handed over, or None.
+        """
+        if error is None:
+            self._release()
+        else:
+            self._give_back(_cause(error))
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Give the result back unless it was handed over.
+
+        Raises:
+            DeliveryRefused: it was not, or not wholly, read.
+        """
+        if self._handover is None:
+            return
+        try:
+            if error is None and not self._handover.taken:
+                error = DeliveryRefused(self._job_id)
+                raise error
+        finally:
+            if error is None:
+                self._release()
+            else:
+                await asyncio.shield(self._give_back(_cause(error)))
+
+    def _took(self, kept: Kept | None) -> None:
+        if self._taken.cancelled():
+            self._return(kept)
+
+    def _return(self, kept: Kept | None) -> None:
+        """Give back what was taken for a reader who was gone before it was committed."""
+        if kept is not None:
+            self._give_back("the reader was gone")
+
+    def _give_back(self, because: str) -> "asyncio.Task[None]":
+        """Hold the result again; until that is on the disk, it is still on its way."""
+        job_id = self._job_id
+        task = self._deliveries.writer.insist(
+            lambda tx: result_transitions.give_back(tx, job_id, because)
+        )
+        task.add_done_callback(lambda _: self._release())
+        return task
+
+    def _release(self) -> None:
+        if self._deliveries.readers.get(self._job_id) is self:
+            del self._deliveries.readers[self._job_id]
+            self._deliveries.over(self._job_id)
+
+    def _take(self, tx: Transaction) -> Kept | None:
+        job_id, readers = self._job_id, self._deliveries.readers
+        if readers.get(job_id, self) is not self:
+            self._refuse(tx)
+        kept = transitions.kept(tx, job_id, self._scope)
+        gone = self._taken.cancelled() if self._gone is None else self._gone()
+        if kept.job.result is Result.NONE or gone:
+            return None
+        readers[job_id] = self
+        if not isinstance(kept.content, Spooled):
+            result_transitions.take(tx, job_id)
+        return kept
+
+    def _refuse(self, tx: Transaction) -> NoReturn:
+        """Say why the result cannot be had while another reader has it."""
+        job = transitions.visible(tx, self._job_id, self._scope)
+        if self._deliveries.on_its_way(job):
+            raise BeingDelivered(job.id)
+        raise JobNotFound(job.id)  # another process has deleted it, or let it expire
+
+    def _response(self, kept: Kept, handover: "_Handover") -> Response | None:
+        if kept.content is None or kept.job.status is None:
+            return None
+        return Response(
+            status=kept.job.status,
+            reason=kept.reason,
+            headers=kept.headers,
+            body=kept.content
+            if isinstance(kept.content, bytes)
+            else _HandedOver(self._deliveries.bodies.stored(kept.content), handover),
+        )
+
+
+class _Handover:
+    """The moment from which a result can never be given to anybody else."""
+
+    def __init__(self, writer: Writer, job_id: int, *, taken: bool) -> None:
+        self._writer = writer
+        self._job_id = job_id
+        self.taken = taken
+
+    async def take(self) -> None:
+        self.taken = await self._writer.run(lambda tx: result_transitions.take(tx, self._job_id))
+        if not self.taken:
+            raise DeliveryRefused(self._job_id)
+
+
+class _HandedOver:
+    """A large body that is marked as taken before its last chunk is given out."""
+
+    def __init__(self, body: StoredBody, handover: _Handover) -> None:
+        self._body = body
+        self._handover = handover
+
+    @property
+    def size(self) -> int:
+        return self._body.size
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        left = self.size
+        async for chunk in self._body:
+            left -= len(chunk)
+            if not left:
+                await self._handover.take()
+            yield chunk
+
+
+def _cause(error: BaseException) -> str:
+    name = type(error).__name__
+    return f"{name}: {error}" if str(error) else name

@@ -1,0 +1,337 @@
+"""Run jobs: claim by claim, each ending in exactly one way."""
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Mapping
+from contextlib import AsyncExitStack, nullcontext
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import TypeAlias
+
+from jobstore.live import Boot, Capture, Orphan, Store
+from jobstore.model import clock
+from jobstore.model.clock import Clock, iso
+from jobstore.model.errors import (
+    JobstoreError,
+    NoTarget,
+    PathLeaves,
+    StoreError,
+    StoreLost,
+    TargetUnreachable,
+)
+from jobstore.model.handle import JobHandle
+from jobstore.model.job import Cancellation, Claim, Failure, Replay
+from jobstore.model.message import header
+from jobstore.model.retry import Ended, may_repeat, wait_before_next
+from jobstore.targets.router import Route, Router
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """No answer could be had."""
+
+    failure: Failure
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """The job was cancelled while it ran."""
+
+
+Outcome: TypeAlias = Capture | Failed | Stopped
+
+
+class Recovery(StrEnum):
+    """What becomes of a job that was running when its server went away."""
+
+    RUN_AGAIN = "run again"
+    INTERRUPT = "interrupt"
+    SET_ASIDE = "set aside"
+    CANCEL = "cancel"
+
+
+def decide(orphan: Orphan, replay: Replay, max_attempts: int) -> Recovery:
+    """Decide what becomes of an orphaned job.
+
+    Args:
+        orphan: the job and its last attempt.
+        replay: what its target allows to be sent again.
+        max_attempts: how many claims a job may have in all.
+    """
+    if orphan.cancel_asked_at is not None:
+        return Recovery.CANCEL
+    if not may_repeat(orphan.method, replay):
+        return Recovery.INTERRUPT
+    if orphan.attempt - orphan.retried >= max_attempts:
+        return Recovery.SET_ASIDE
+    return Recovery.RUN_AGAIN
+
+
+@dataclass(slots=True)
+class _Running:
+    """One attempt at a job.
+
+    Args:
+        handle: what the handler sees of it.
+        task: runs it.
+        stoppable: whether the target is at work, so that there is something to stop; it is not yet
+            before the task's first step, where a cancelled task would just vanish.
+    """
+
+    handle: JobHandle
+    task: asyncio.Task[None] = field(init=False)
+    stoppable: bool = False
+
+    def cancel(self) -> None:
+        again = self.handle.cancelled
+        self.handle.cancel()
+        if self.stoppable and not again:
+            self.task.cancel()
+
+
+class Executor:
+    """Run the jobs of a store on their targets.
+
+    Args:
+        store: where orders come from and outcomes go to.
+        router: the targets.
+        max_attempts: how many claims a job may have before it is set aside.
+        clock: what time it is.
+    """
+
+    def __init__(
+        self, store: Store, router: Router, max_attempts: int, clock: Clock = clock.now
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._router = router
+        self._max_attempts = max_attempts
+        self._running: dict[int, _Running] = {}
+
+    async def run(self) -> None:
+        """Follow the store's orders until cancelled."""
+        capacities = {route.name: route.concurrency for route in self._router.routes}
+        try:
+            async for order in self._store.work(capacities):
+                match order:
+                    case Claim():
+                        self._start(order)
+                    case Cancellation(job_id):
+                        if job_id in self._running:
+                            self._running[job_id].cancel()
+        finally:
+            await self._abandon()
+
+    async def drain(self, seconds: float) -> None:
+        """Let claimed jobs finish, but not for longer than so many seconds."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._store.idle()
+                await self._written()
+        except TimeoutError:
+            log.warning(
+                "%d jobs still run after %g s; the next start recovers them",
+                len(self._running),
+                seconds,
+                extra={"action": "drain"},
+            )
+
+    async def _abandon(self) -> None:
+        """Break off what still runs; its claims stay for the next start to recover."""
+        for running in self._running.values():
+            running.task.cancel()
+        await self._written()
+
+    async def _written(self) -> None:
+        """Wait until nothing is left to write down of the attempts that were begun."""
+        if self._running:
+            await asyncio.wait([running.task for running in self._running.values()])
+
+    # --- one attempt ----------------------------------------------------------------------------
+
+    def _start(self, claim: Claim) -> None:
+        running = _Running(
+            JobHandle(
+                claim.job_id,
+                claim.attempt,
+                self._store,
+                claim.owner,
+                account=claim.account,
+                depth=claim.depth,
+            )
+        )
+        running.task = asyncio.create_task(self._run(claim, running))
+        self._running[claim.job_id] = running
+
+    async def _run(self, claim: Claim, running: _Running) -> None:
+        try:
+            async with AsyncExitStack() as kept:
+                route = self._router.resolve(claim.request.method, claim.request.path)
+                running.stoppable = True
+                cancelled = running.handle.cancelled
+                outcome = (
+                    Stopped()
+                    if cancelled
+                    else await self._attempt(claim, route, running.handle, kept)
+                )
+                running.stoppable = False
+                if not await self._retried(claim, route, outcome):
+                    await self._end(claim, outcome)
+        except StoreError as error:
+            # The job stays claimed; the next start finds it and recovers it.
+            lost = isinstance(error, StoreLost)  # that has been said as an error already
+            level = logging.WARNING if lost else logging.ERROR
+            log.log(level, "job %d: %s", claim.job_id, error, extra=_about("end", claim))
+            if running.stoppable:  # else its slot has been given back
+                self._store.abandon(claim)
+        finally:
+            if self._running.get(claim.job_id) is running:  # and not the next attempt
+                del self._running[claim.job_id]
+
+    async def _attempt(
+        self, claim: Claim, route: Route | None, handle: JobHandle, kept: AsyncExitStack
+    ) -> Outcome:
+        """Ask the target and take its answer in, which lasts as long as what it is kept in."""
+        if route is None or not route.keeps(claim.request.path):
+            problem = PathLeaves() if route else NoTarget()
+            return Failed(Failure.UNREACHABLE, str(problem))
+        seconds = claim.timeout or route.timeout
+        try:
+            async with (
+                nullcontext() if seconds is None else asyncio.timeout(seconds),
+                route.target.send(claim.request, handle) as response,
+            ):
+                return await self._store.captured(response, kept)
+        except asyncio.CancelledError:
+            if not handle.cancelled:
+                raise
+            _current_task().uncancel()
+            return Stopped()
+        except TimeoutError:
+            return Failed(Failure.TIMEOUT, f"the target did not answer within {seconds:g} s")
+        except StoreError:
+            raise
+        except JobstoreError as error:
+            unreachable = isinstance(error, TargetUnreachable)
+            return Failed(Failure.UNREACHABLE if unreachable else Failure.BROKEN, str(error))
+        except Exception:
+            log.exception("job %d", claim.job_id, extra=_about("attempt", claim))
+            return Failed(Failure.BROKEN, "the answer could not be taken in: see the server's log")
+
+    async def _retried(self, claim: Claim, route: Route | None, outcome: Outcome) -> bool:
+        """Queue a job again if it has failed for a passing reason and may be repeated."""
+        if route is None or isinstance(outcome, Stopped):
+            return False
+        if not may_repeat(claim.request.method, claim.replay or route.replay):
+            return False
+        ended = _ended(outcome)
+        seconds = wait_before_next(route.retry, claim, ended, self._clock())
+        if seconds is None:
+            return False
+        detail = f"{ended.detail}; tried again in {seconds:.3g} s"
+        log.info("job %d: %s", claim.job_id, detail, extra=_about("retry", claim))
+        return await self._store.retry(claim, seconds, replace(ended, detail=detail))
+
+    async def _end(self, claim: Claim, outcome: Outcome) -> None:
+        match outcome:
+            case Capture():
+                await self._store.finish(claim, outcome)
+            case Failed(failure, detail):
+                log.info("job %d failed: %s", claim.job_id, detail, extra=_about("fail", claim))
+                await self._store.fail(claim, failure, detail)
+            case Stopped():
+                await self._store.stopped(claim, "cancelled while it ran")
+
+    # --- recovery -------------------------------------------------------------------------------
+
+    async def recover(self) -> int:
+        """Decide about every job that an earlier start of the server left running.
+
+        Returns:
+            how many there were.
+        """
+        recovered = 0
+        while orphans := await self._store.upkeep.orphans():
+            for boot in {orphan.boot for orphan in orphans}:
+                await self._recover([orphan for orphan in orphans if orphan.boot == boot])
+            recovered += len(orphans)
+        await self._reroute()
+        return recovered
+
+    async def watch(self) -> None:
+        """See to it that what other processes put in is run, until cancelled."""
+        while True:
+            await self._store.noticed()
+            await self._reroute()
+
+    async def _recover(self, orphans: list[Orphan]) -> None:
+        """Recover jobs that were claimed by one and the same start of the server."""
+        cause = _cause(await self._store.upkeep.boot_of(orphans[0]))
+        groups: Mapping[tuple[Recovery, int], list[int]] = defaultdict(list)
+        for orphan in orphans:
+            groups[self._decide(orphan), orphan.attempt].append(orphan.job_id)
+        for (recovery, attempt), ids in groups.items():
+            detail = f"attempt {attempt} was interrupted: {cause}"
+            match recovery:
+                case Recovery.RUN_AGAIN:
+                    await self._store.upkeep.recover(ids, detail)
+                case Recovery.INTERRUPT:
+                    await self._store.upkeep.fail_orphans(
+                        ids, f"{detail}; it may not be sent again"
+                    )
+                case Recovery.SET_ASIDE:
+                    await self._store.upkeep.fail_orphans(
+                        ids, f"{detail}; that was the last one allowed"
+                    )
+                case Recovery.CANCEL:
+                    await self._store.upkeep.cancel_orphans(ids, f"cancelled; {detail}")
+            log.info("%s: %s %d jobs", detail, recovery, len(ids), extra={"action": "recover"})
+
+    def _decide(self, orphan: Orphan) -> Recovery:
+        route = self._router.resolve(orphan.method, orphan.path)
+        replay = orphan.replay or (route.replay if route else Replay.NEVER)
+        return decide(orphan, replay, self._max_attempts)
+
+    async def _reroute(self) -> None:
+        """Queue what waits for a target that is no longer configured with who owns its path now."""
+        names = {route.name for route in self._router.routes}
+        for gone in await self._store.upkeep.queued_targets():
+            heir = self._heir(gone)
+            if gone not in names and heir is not None:
+                await self._store.upkeep.reroute(gone, heir.name)
+
+    def _heir(self, name: str) -> Route | None:
+        return self._router.resolve("GET", name) or next(iter(self._router.routes), None)
+
+
+def _ended(outcome: Capture | Failed) -> Ended:
+    match outcome:
+        case Capture():
+            retry_after = header(outcome.headers, "retry-after")
+            detail = f"status {outcome.status}"
+            date = header(outcome.headers, "date")
+            return Ended(status=outcome.status, detail=detail, retry_after=retry_after, date=date)
+        case Failed(failure, detail):
+            return Ended(failure=failure, detail=detail)
+
+
+def _cause(boot: Boot) -> str:
+    """Say truthfully what ended an earlier start of the server."""
+    server = f"the server with pid {boot.pid}, started {iso(boot.started_at)},"
+    if boot.ended_at is None:
+        return f"{server} was killed or lost power"
+    return f"{server} was shut down at {iso(boot.ended_at)} before the job ended"
+
+
+def _about(action: str, claim: Claim) -> dict[str, object]:
+    return {"action": action, "job_id": claim.job_id, "attempt": claim.attempt}
+
+
+def _current_task() -> asyncio.Task[None]:
+    task = asyncio.current_task()
+    assert task is not None
+    return task

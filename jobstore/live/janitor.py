@@ -1,0 +1,98 @@
+"""Keep the store from growing: what nobody may ask for any more goes, a few rows at a time."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from jobstore.live import Store
+from jobstore.model.clock import SECOND, Clock
+from jobstore.model.errors import StoreError, StoreLost
+
+# For how long nothing must have been written before the WAL is cut to nothing.
+IDLE_SECONDS: Final = 2
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """How long things are kept, in seconds; None is for ever.
+
+    Args:
+        unfetched: a result that nobody fetched, from the end of its job.
+        fetched: the payload of a job whose result was fetched, deleted or has expired.
+        history: a job that nobody can ask for any more, from its end.
+        interval: how long to rest between two rounds.
+    """
+
+    unfetched: float | None
+    fetched: float | None
+    history: float | None
+    interval: float
+
+
+class Janitor:
+    """Work off what retention asks for.
+
+    Args:
+        store: where to clean.
+        retention: what to keep.
+        clock: what time it is.
+    """
+
+    def __init__(self, store: Store, retention: Retention, clock: Clock) -> None:
+        self._store = store
+        self._retention = retention
+        self._clock = clock
+
+    async def run(self) -> None:
+        """Do rounds until cancelled."""
+        while True:
+            await _trying("clean", self.run_once)
+            async with asyncio.TaskGroup() as resting:
+                shrinking = resting.create_task(_trying("shrink", self._store.upkeep.shrink))
+                cutting = resting.create_task(_trying("cut the WAL", self._cut_wal))
+                await asyncio.sleep(self._retention.interval)
+                shrinking.cancel()
+                cutting.cancel()
+
+    async def _cut_wal(self) -> None:
+        seen = None
+        while True:
+            seen = await self._store.upkeep.cut_wal(seen)
+            await asyncio.sleep(IDLE_SECONDS)
+
+    async def run_once(self) -> int:
+        """Do one round; return how many rows went or changed.
+
+        The room that this makes in the file is given back between two rounds.
+        """
+        done = await self._store.upkeep.redate()
+        if (before := self._ago(self._retention.unfetched)) is not None:
+            done += await self._store.results.expire(before)
+        if (before := self._ago(self._retention.fetched)) is not None:
+            done += await self._store.upkeep.purge(before)
+        if (before := self._ago(self._retention.history)) is not None:
+            done += await self._store.upkeep.forget(before)
+        done += await self._store.upkeep.sweep()
+        await self._store.upkeep.renew_mark()
+        await self._store.upkeep.checkpoint()
+        return done
+
+    def _ago(self, seconds: float | None) -> int | None:
+        if seconds is None:
+            return None
+        exaggeration = self._store.timekeeping.exaggeration(seconds)
+        return self._clock() - int(seconds * SECOND) - exaggeration
+
+
+async def _trying(action: str, work: Callable[[], Awaitable[object]]) -> None:
+    """Do what the next round will do again if the store fails now."""
+    try:
+        await work()
+    except StoreLost as error:  # which has been said
+        log.debug("%s", error, extra={"action": action})
+    except StoreError as error:
+        log.warning("will try again: %s", error, extra={"action": action})

@@ -1,0 +1,138 @@
+"""Open a store: as the server that owns it, or as a command beside that server."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+from jobstore import __version__
+from jobstore.live.store import Limits, Store
+from jobstore.model import clock
+from jobstore.model.clock import Clock, ClockWatch
+from jobstore.model.errors import StoreError, StoreLost
+from jobstore.store import transitions
+from jobstore.store import upkeep_statements as upkeep_sql
+from jobstore.store.history import History
+from jobstore.store.sqlite import engine as sqlite
+from jobstore.store.sqlite import mixture
+from jobstore.store.sqlite.glance import Glance, glancing
+from jobstore.store.sqlite.lock import held, keep_private, owned
+from jobstore.store.sqlite.migrate import migrate
+from jobstore.store.sqlite.presence import Presence
+from jobstore.store.sqlite.writer import Transaction, Writer
+from jobstore.store.steps import AMONG_OTHERS, Pace, Steps
+
+
+@asynccontextmanager
+async def owned_store(
+    path: Path,
+    limits: Limits | None = None,
+    clock: Clock = clock.now,
+    steady: Clock = clock.steady,
+) -> AsyncIterator[Store]:
+    """Open a store as the one server that runs its jobs; create or migrate it first.
+
+    Args:
+        path: the file; its folder must exist.
+        limits: what it takes in.
+        clock: what time it is.
+        steady: a clock that nobody sets, to notice when the other one is.
+
+    Raises:
+        StoreError: it is owned, foreign, newer, damaged, or cannot be written.
+    """
+    if not path.parent.is_dir():
+        raise StoreError(path, "its folder does not exist")
+    limits = limits or Limits()
+    with owned(path, create=True):
+        await asyncio.to_thread(migrate, path)
+        keep_private(path)
+        async with (
+            _connections(path, limits.size, clock) as (writer, reader, glance, checkpoints),
+            sqlite.reader(path) as searcher,
+        ):
+            searcher.presence = reader.presence
+            boot = await writer.run(_begin_boot)
+            await writer.run(lambda tx: mixture.settle(tx.connection))
+            queued = await writer.run(transitions.count_queued)
+            store = Store(
+                writer,
+                reader,
+                glance,
+                limits,
+                History(reader, path, searcher),
+                steps=Steps(writer, path, checkpoints, AMONG_OTHERS),
+                boot=boot,
+                queued=queued,
+                clock=clock,
+                watch=ClockWatch(clock, steady),
+            )
+            try:
+                yield store
+            finally:
+                await writer.drained()
+                with suppress(StoreLost):  # it has been said
+                    await writer.run(lambda tx: _end_boot(tx, boot))
+
+
+@asynccontextmanager
+async def shared_store(
+    path: Path,
+    limits: Limits | None = None,
+    clock: Clock = clock.now,
+    pace: Pace | None = None,
+) -> AsyncIterator[Store]:
+    """Open a store for a single change, beside its server or without one.
+
+    Args:
+        path: an existing store of this schema version.
+        limits: what it takes in.
+        clock: what time it is.
+        pace: how long work is done; None to find out whether a server owns the store.
+
+    Raises:
+        StoreError: it is missing, foreign, of another version, or damaged.
+    """
+    with held(path):
+        sqlite.require(path)
+        async with _connections(path, 0, clock) as (writer, reader, glance, checkpoints):
+            queued = await writer.run(transitions.count_queued)
+            yield Store(
+                writer,
+                reader,
+                glance,
+                limits or Limits(),
+                History(reader, path),
+                steps=Steps(writer, path, checkpoints, pace),
+                boot=0,
+                queued=queued,
+                clock=clock,
+                watch=ClockWatch(clock, clock),  # not open for long enough
+            )
+
+
+@asynccontextmanager
+async def _connections(
+    path: Path, max_size: int, clock: Clock
+) -> AsyncIterator[tuple[Writer, sqlite.Connection, Glance, sqlite.Connection]]:
+    async with (
+        sqlite.writer(path, max_size) as connection,
+        sqlite.checkpointer(path) as checkpoints,
+        sqlite.reader(path) as reader,
+    ):
+        await connection.call(sqlite.open_log)
+        reader.presence = presence = Presence(path)
+        writer = Writer(connection, path, clock, presence)
+        with glancing(path, presence, writer.condition) as glance:
+            yield writer, reader, glance, checkpoints
+            await writer.close()
+
+
+def _begin_boot(tx: Transaction) -> int:
+    mixture.renew(tx.connection)
+    return tx.insert(upkeep_sql.BOOT, now=tx.now, pid=os.getpid(), version=__version__)
+
+
+def _end_boot(tx: Transaction, boot: int) -> None:
+    tx.execute(upkeep_sql.END_BOOT, boot=boot, now=tx.now)

@@ -1,0 +1,77 @@
+"""Purge a store beside its server, or without one, and make its file as small as it can be."""
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+
+from jobstore.live.opening import shared_store
+from jobstore.model.errors import StoreInUse
+from jobstore.store.sqlite import engine as sqlite
+from jobstore.store.sqlite import pages
+from jobstore.store.sqlite.lock import held, owned
+from jobstore.store.steps import ALONE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Purged:
+    """What was purged.
+
+    Args:
+        payloads: of how many jobs.
+        given_back: by how many bytes the file got smaller; None if that is left to its server.
+    """
+
+    payloads: int
+    given_back: int | None = None
+
+
+async def purge(path: Path, before: int, *, rebuild: bool = False) -> Purged:
+    """Drop payloads that nobody could ask for since before a time, and the room that they took.
+
+    It may be broken off at any moment: each step is whole or has not been.
+
+    Args:
+        path: an existing store of this schema version.
+        before: microseconds since 1970.
+        rebuild: whether to write the file anew for that, all of it.
+
+    Raises:
+        StoreInUse: it should be written anew, and a server owns it.
+        StoreError: it is missing, foreign, of another version, or damaged.
+    """
+    with held(path):
+        sqlite.require(path)
+    try:
+        with owned(path):
+            size = _size(path)
+            payloads = await _purged_alone(path, before)
+            if rebuild:
+                await _rebuild(path)
+            return Purged(payloads=payloads, given_back=max(0, size - _size(path)))
+    except StoreInUse:
+        if rebuild:
+            raise
+    async with shared_store(path) as store:
+        return Purged(payloads=await store.upkeep.purge(before))
+
+
+async def _purged_alone(path: Path, before: int) -> int:
+    async with shared_store(path, pace=ALONE) as store:
+        payloads = await store.upkeep.purge(before)
+        await store.upkeep.sweep()  # only a server knows which of the bodies are being received
+        await store.upkeep.shrink(wholly=True)
+        return payloads
+
+
+async def _rebuild(path: Path) -> None:
+    async with sqlite.writer(path) as connection:
+        with sqlite.translated(path):
+            try:
+                await connection.call(pages.rebuild)
+            except asyncio.CancelledError:
+                await connection.interrupt()
+                raise
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size

@@ -1,0 +1,249 @@
+"""Results: what readers ask for, one way or another, and what becomes of it then."""
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, replace
+
+from jobstore.live.delivery import Deliveries, Delivery, Taking
+from jobstore.live.upcoming import Upcoming
+from jobstore.live.watchers import Watchers
+from jobstore.model.account import Identity
+from jobstore.model.errors import BeingDelivered, JobNotFound
+from jobstore.model.job import Job
+from jobstore.model.lifecycle import AWAITED, Result
+from jobstore.model.message import Headers, Response
+from jobstore.store import result_statements as results_sql
+from jobstore.store import result_transitions, transitions
+from jobstore.store import statements as sql
+from jobstore.store.bodies import Bodies
+from jobstore.store.codec import encode_ids, writable
+from jobstore.store.sqlite.engine import Connection, Statement
+from jobstore.store.sqlite.glance import Glance
+from jobstore.store.sqlite.writer import Transaction, Writer
+from jobstore.store.steps import Steps
+from jobstore.store.transitions import LARGEST_ID
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A job, and what its target answered, for who looks without taking.
+
+    Args:
+        job: the job.
+        request_headers: what is kept of its request's headers.
+        response: the target's answer; None if there is none.
+    """
+
+    job: Job
+    request_headers: Headers
+    response: Response | None
+
+
+class Results:
+    """What is kept for readers; each method returns when what it did is on the disk.
+
+    Where a method takes a scope, that is whose jobs whoever asks may see, or None for all.
+
+    Args:
+        writer: the one writer.
+        lister: a connection for reading lists.
+        glance: for quick looks.
+        bodies: the large bodies.
+        watchers: who wants to be told.
+        upcoming: which results may be there in a moment.
+        steps: how long work is done.
+    """
+
+    def __init__(  # noqa: PLR0913 - it is put together in one place
+        self,
+        writer: Writer,
+        lister: Connection,
+        glance: Glance,
+        bodies: Bodies,
+        *,
+        watchers: Watchers,
+        upcoming: Upcoming,
+        steps: Steps,
+    ) -> None:
+        self._writer = writer
+        self._lister = lister
+        self._glance = glance
+        self._bodies = bodies
+        self._watchers = watchers
+        self._upcoming = upcoming
+        self._deliveries = Deliveries(writer, bodies, upcoming, watchers.tell)
+        self._steps = steps
+
+    async def peek(self, job_id: int, scope: int | None = None) -> Job:
+        """Look at a job whose result may still be asked for; one on its way counts as held.
+
+        Raises:
+            JobNotFound: there is none.
+        """
+        row = self._glance.row(sql.GET_JOB, job_id=checked(job_id))
+        job = transitions.if_visible(job_id, row, scope)
+        if job.result in AWAITED:
+            return job
+        if self._deliveries.on_its_way(job):
+            return replace(job, result=Result.HELD)
+        raise JobNotFound(job_id)
+
+    def on_its_way(self, job_id: int) -> bool:
+        """Tell whether a job's result is on its way to a reader just now."""
+        return job_id in self._deliveries.readers
+
+    async def read(self, job_id: int, scope: int | None = None) -> Reading:
+        """Look at a job whose result may still be asked for, and at the result; take nothing.
+
+        Raises:
+            BeingDelivered: the result is on its way to a reader, and can be looked at no more.
+            JobNotFound: there is none.
+        """
+        await self._upcoming.ended(checked(job_id))
+        try:
+            return await self._writer.run(lambda tx: self._read(tx, job_id, scope))
+        except JobNotFound:
+            await self.peek(job_id, scope)
+            raise BeingDelivered(job_id) from None
+
+    def _read(self, tx: Transaction, job_id: int, scope: int | None) -> Reading:
+        kept = transitions.kept(tx, job_id, scope)
+        job, response = kept.job, None
+        if job.status is not None and kept.content is not None:
+            body = self._bodies.body(kept.content)
+            response = Response(
+                status=job.status, reason=kept.reason, headers=kept.headers, body=body
+            )
+        return Reading(job, transitions.request_headers(tx, job_id), response)
+
+    async def tagged(self, tag: str, asker: Identity) -> int:
+        """Find the newest job with a tag; those of who asks come before those of others.
+
+        Raises:
+            JobNotFound: there is none, or its result may not be asked for any more.
+        """
+        owner, account = writable(asker.name), asker.account
+        row = self._glance.row(sql.OWN_TAGGED, tag=tag, owner=owner, account=account)
+        if row is None and asker.scope is None:
+            row = self._glance.row(sql.ANY_TAGGED, tag=tag)
+        if row is None or not (row[1] in AWAITED or self.on_its_way(row[0])):
+            raise JobNotFound(tag)
+        job_id: int = row[0]
+        return job_id
+
+    async def pending(self, count: int, scope: int | None = None) -> list[int]:
+        """List the first jobs that have not ended, by id."""
+        return await self._ids(sql.PENDING_IDS, count, scope)
+
+    async def held(self, count: int, scope: int | None = None) -> list[int]:
+        """List the first jobs whose result can be fetched, by id."""
+        return await self._ids(sql.HELD_IDS, count, scope)
+
+    async def _ids(self, statement: Statement, limit: int, scope: int | None) -> list[int]:
+        rows = await self._lister.rows(statement, limit=min(limit, LARGEST_ID), scope=scope)
+        return [job_id for (job_id,) in rows]
+
+    def take(
+        self, job_id: int, scope: int | None = None
+    ) -> AbstractAsyncContextManager[Delivery | None]:
+        """Take a result; leaving the context by an exception gives it back.
+
+        The context is None if the job has not ended yet.
+
+        Raises:
+            BeingDelivered: the result is on its way to another reader.
+            JobNotFound: no such job, or its result is gone.
+        """
+        return self._deliveries.taking(checked(job_id), scope)
+
+    def taking(self, job_id: int, scope: int | None = None) -> Taking:
+        """Take a result as `take` does, but by `Taking.begin`, without a task."""
+        return self._deliveries.taking(checked(job_id), scope)
+
+    async def delete(self, job_id: int, scope: int | None = None) -> None:
+        """Delete a result; the work goes on if it has not ended.
+
+        Raises:
+            BeingDelivered: the result is on its way to a reader.
+            JobNotFound: nobody may ask for this job any more.
+        """
+        await self._let_go(job_id, scope, result_transitions.delete)
+
+    async def discard(self, job_id: int, scope: int | None = None) -> None:
+        """Delete what is left of a job, whoever may have had its result.
+
+        Raises:
+            BeingDelivered: the result is on its way to a reader.
+            JobNotFound: there is no such job in the history.
+        """
+        await self._let_go(job_id, scope, result_transitions.discard)
+
+    async def _let_go(
+        self, job_id: int, scope: int | None, step: Callable[[Transaction, int, int | None], None]
+    ) -> None:
+        """Delete something of a job, unless it goes to its reader just now."""
+        checked(job_id)
+
+        def let_go(tx: Transaction) -> None:
+            if job_id in self._deliveries.readers and self._deliveries.on_its_way(
+                transitions.visible(tx, job_id, scope)
+            ):
+                raise BeingDelivered(job_id)
+            step(tx, job_id, scope)
+
+        await self._writer.run(let_go, lambda _: self._watchers.tell(job_id))
+
+    async def delete_all(self, scope: int | None = None) -> int:
+        """Delete every result there is; return how many."""
+        (last,) = await self._lister.row(sql.LAST_ID)
+        return sum([await self._delete_all(step, last, scope) for step in results_sql.DELETE_STEPS])
+
+    async def _delete_all(self, statement: Statement, last: int, scope: int | None) -> int:
+        deleted = after = 0
+
+        def step(tx: Transaction, limit: int) -> list[int]:
+            busy = encode_ids(self._deliveries.reserved)
+            return result_transitions.delete_step(
+                tx, statement, after=after, last=last, busy=busy, scope=scope, limit=limit
+            )
+
+        async for ids in self._steps.each(step):
+            self._watchers.tell(*ids)
+            deleted, after = deleted + len(ids), max(ids)
+        return deleted
+
+    async def expire(self, before: int, scope: int | None = None) -> int:
+        """Expire the results that were finished before a time; return how many.
+
+        Args:
+            before: microseconds since 1970.
+            scope: whose.
+        """
+        expired, since = 0, -LARGEST_ID
+
+        def step(tx: Transaction, limit: int) -> list[tuple[int, int]]:
+            busy = encode_ids(self._deliveries.reserved)
+            return result_transitions.expire_step(
+                tx, since=since, before=before, busy=busy, scope=scope, limit=limit
+            )
+
+        async for found in self._steps.each(step):
+            expired, since = expired + len(found), max(finished for _, finished in found)
+        return expired
+
+    async def restore(self, job_id: int) -> None:
+        """Hold a fetched result again, for another reader.
+
+        Raises:
+            JobNotFound: there is no such job.
+            ResultNotRestorable: it was not fetched, or its payload is no longer kept.
+        """
+        checked(job_id)
+        await self._writer.run(lambda tx: result_transitions.restore(tx, job_id))
+
+
+def checked(job_id: int) -> int:
+    """Turn away ids that no job can have, before they reach the database."""
+    if not 0 < job_id <= LARGEST_ID:
+        raise JobNotFound(job_id)
+    return job_id

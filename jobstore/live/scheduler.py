@@ -1,0 +1,120 @@
+"""Run definitions by themselves: at each fire time of each schedule, once."""
+
+import logging
+from collections.abc import Iterator
+from typing import Final
+
+from jobstore.live import Store
+from jobstore.live.scheduling import BEGINNING, Fired
+from jobstore.model import clock
+from jobstore.model.clock import Clock, iso
+from jobstore.model.errors import NotAccepting, StoreError, StoreLost
+from jobstore.model.message import loggable
+from jobstore.targets.router import Router
+
+# How long to wait before trying again what could not be submitted.
+RETRY_SECONDS: Final = 1.0
+# A run that has not ended may end without a word: at the latest then it is looked for.
+LOOK_SECONDS: Final = 60.0
+
+log = logging.getLogger(__name__)
+
+
+class Scheduler:
+    """Submit the runs of a store's definitions when they are due.
+
+    What was due before this was made was missed: the server was down.
+
+    Args:
+        store: where the definitions are, and where their runs go to.
+        router: who answers which path.
+        clock: what time it is.
+    """
+
+    def __init__(self, store: Store, router: Router, clock: Clock = clock.now) -> None:
+        self._store = store
+        self._router = router
+        self._clock = clock
+        self._since = clock()
+
+    async def run(self) -> None:
+        """Submit what is due, when it is due, until cancelled."""
+        failing = False
+        while True:
+            looked_at = self._clock()
+            try:
+                await self.run_once()
+            except StoreLost:
+                raise
+            except (NotAccepting, StoreError) as error:
+                if not failing:  # and every second from now on
+                    log.warning("will try again: %s", error, extra={"action": "fire"})
+                failing = True
+            else:
+                failing = False
+            seconds = RETRY_SECONDS if failing else LOOK_SECONDS
+            await self._store.schedules.due(looked_at, seconds)
+
+    async def run_once(self) -> int:
+        """Submit what is due by now; return how many runs that were.
+
+        Raises:
+            NotAccepting: the queue is full, or the server drains; what is due stays due.
+            StoreError: the store cannot be written; likewise.
+        """
+        await self._reconsider()
+        # If the clock was put back, what is due by it now has not been missed.
+        self._since = min(self._since, self._clock())
+        runs, more = 0, True
+        while more:
+            more, place = False, BEGINNING
+            while fired := await self._store.schedules.fire(self._target, self._since, place):
+                last = fired[-1].definition
+                place = last.fires_at or 0, last.id
+                runs += sum(len(each.jobs) for each in fired)
+                more |= max(self._told(each) for each in fired)
+        return runs
+
+    async def _reconsider(self) -> None:
+        for moved in await self._store.schedules.reconsider():
+            definition, before = moved.definition, moved.definition.fires_at
+            assert before is not None
+            log.warning(
+                "definition %d (%s): fires at %s and not at %s, by what the clock says now",
+                definition.id,
+                definition.draft.name,
+                iso(moved.fires_at),
+                iso(before),
+                extra={"action": "fire", "definition": definition.id},
+            )
+
+    def _target(self, method: str, path: str) -> str:
+        return self._router.owner(method, path).name
+
+    def _told(self, fired: Fired) -> bool:
+        """Say in the log what is out of the ordinary; tell whether there is more to do at once."""
+        for problem in _problems(fired):
+            definition = fired.definition
+            log.warning(
+                "definition %d (%s): %s",
+                definition.id,
+                loggable(definition.draft.name),
+                loggable(problem),
+                extra={"action": "fire", "definition": definition.id},
+            )
+        next_at = fired.decision.next_at
+        return not fired.decision.waits and next_at is not None and next_at <= self._clock()
+
+
+def _problems(fired: Fired) -> Iterator[str]:
+    decision = fired.decision
+    if decision.missed is not None:
+        yield f"missed fire times, the first of them {iso(decision.missed)}"
+    for at in decision.skipped:
+        yield f"the run of {iso(at)} is skipped, since job {fired.busy} has not ended"
+    if decision.problem is not None:
+        yield f"is paused: {decision.problem}"
+    if fired.refused is not None:
+        yield f"its run is skipped: {fired.refused}"
+    elif decision.runs and fired.target is None:
+        yield f"no target is configured for {fired.definition.draft.request.path}"

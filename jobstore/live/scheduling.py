@@ -1,0 +1,337 @@
+"""Schedules in the store: what is due becomes jobs, each fire time once.
+
+Fire times are computed off the event loop, in the writer's thread: a schedule that is years behind
+may take 20 ms. One that cannot be computed any more, since its zone has left the machine or a row
+was written by hand, runs at the time that it was given last; then it is paused, and others go on.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final, TypeAlias
+
+from jobstore.live.dispatch import Dispatcher
+from jobstore.model.clock import SECOND, Alarm, Clock, iso
+from jobstore.model.definition import Definition
+from jobstore.model.errors import NotAccepting, NoTarget, OwnerLimit, StoreError
+from jobstore.model.job import Dialect, Trigger
+from jobstore.model.message import Request
+from jobstore.model.schedule import Decision, decide, reconsidered
+from jobstore.store import definition_statements as sql
+from jobstore.store import transitions
+from jobstore.store.definitions import decoded, row_id
+from jobstore.store.sqlite.engine import Connection
+from jobstore.store.sqlite.writer import Transaction, Writer
+
+# How many definitions one step may look at: it stalls nobody for longer than a few milliseconds.
+STEP: Final = 10
+# How many jobs it may submit.
+_AT_ONCE: Final = 50
+
+# Finds the name of the target that owns a method and a path, or raises NoTarget.
+FindTarget: TypeAlias = Callable[[str, str], str]
+# Where a walk through what is due has come to: a fire time and the id of its definition.
+Place: TypeAlias = tuple[int, int]
+BEGINNING: Final[Place] = (-1, 0)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fired:
+    """What was done about one definition that was due.
+
+    Args:
+        definition: the definition as it stood before.
+        decision: what was decided.
+        jobs: the ids of the runs that were submitted.
+        target: the name of the target that they ask, or None if none owns their path.
+        busy: the oldest run that had not ended, or None.
+        refused: why no run was submitted, if its owner has too much already.
+    """
+
+    definition: Definition
+    decision: Decision
+    jobs: Sequence[int] = ()
+    target: str | None = None
+    busy: int | None = None
+    refused: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moved:
+    """A schedule that fires at another time than was written down, since the clock was set.
+
+    Args:
+        definition: the definition as it stood before.
+        fires_at: when it fires now.
+    """
+
+    definition: Definition
+    fires_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """What a step needs to know.
+
+    Args:
+        target_of: who will be asked.
+        since: from when on somebody has watched for fire times.
+        place: where the last step came to.
+        room: how many jobs may be submitted.
+    """
+
+    target_of: FindTarget
+    since: int
+    place: Place
+    room: int
+
+
+class Schedules:
+    """Turn what is due into jobs, and tell when something is.
+
+    Args:
+        writer: the one writer.
+        reader: a connection for reading.
+        dispatcher: who has to know what waits.
+        room: tells how many jobs are taken in just now.
+        check: refuses jobs of an account that has too much already.
+        revision: tells how often a process has changed a schedule.
+        secret: the lower-case names of headers to forget when a job ends.
+        clock: what time it is.
+    """
+
+    def __init__(  # noqa: PLR0913 - it is put together in one place
+        self,
+        writer: Writer,
+        reader: Connection,
+        dispatcher: Dispatcher,
+        *,
+        room: Callable[[], int],
+        check: Callable[[Transaction, int, int], None],
+        revision: Callable[[], int],
+        secret: frozenset[str],
+        clock: Clock,
+    ) -> None:
+        self._writer = writer
+        self._reader = reader
+        self._dispatcher = dispatcher
+        self._room = room
+        self._check = check
+        self._revision = revision
+        self._secret = secret
+        self._clock = clock
+        self._alarm = Alarm(clock)
+        self._noticed = revision()
+        self._busy: set[int] = set()
+        self._doubtful = True  # nobody knows what has happened to the clock before this start
+
+    # --- when -----------------------------------------------------------------------------------
+
+    async def due(self, looked_at: int, seconds: float | None = None) -> None:
+        """Wait until it is time to look at the schedules again.
+
+        Args:
+            looked_at: when the last look began; what was due by then has been seen.
+            seconds: how long to wait at most, or None.
+        """
+        row = await self._reader.row(sql.NEXT_FIRING, now=looked_at)
+        self._alarm.set(row and row[0])
+        if seconds is not None:
+            self._alarm.set(self._clock() + int(seconds * SECOND))
+        await self._alarm.wait()
+
+    def scheduled(self, fires_at: int | None) -> None:
+        """Note when a definition fires next."""
+        self._alarm.set(fires_at)
+
+    def ended(self, *job_ids: int) -> None:
+        """Note that jobs have ended, for which others may have waited."""
+        if not self._busy.isdisjoint(job_ids):
+            self._busy.difference_update(job_ids)
+            self._alarm.set(0)
+
+    def notice(self) -> None:
+        """Note it if another process has changed a schedule."""
+        if (revision := self._revision()) != self._noticed:
+            self._noticed = revision
+            self._alarm.set(0)
+
+    def clock_was_set(self) -> None:
+        """Note that the times at which definitions fire may be wrong."""
+        self._doubtful = True
+        self._alarm.set(0)
+
+    async def reconsider(self) -> list[Moved]:
+        """Correct when definitions fire, if the clock may have been set.
+
+        Returns:
+            those that fire at another time than was written down.
+
+        Raises:
+            StoreError: it could not be written; the next call does it.
+        """
+        moved: list[Moved] = []
+        if not self._doubtful:
+            return moved
+        self._doubtful = False
+        try:
+            after: int | None = 0
+            while after is not None:
+                some, after = await self._writer.run(partial(_reconsider, after=after), aside=True)
+                moved += some
+        except StoreError:
+            self._doubtful = True
+            raise
+        return moved
+
+    # --- what -----------------------------------------------------------------------------------
+
+    async def fire(self, target_of: FindTarget, since: int, place: Place) -> list[Fired]:
+        """Work off some of what is due: the runs come into being as their fire times pass away.
+
+        Args:
+            target_of: finds the name of the target that owns a request.
+            since: from when on somebody has watched for fire times.
+            place: where the last step came to.
+
+        Returns:
+            what was done, in the order of the walk; nothing is left if that is nothing.
+
+        Raises:
+            NotAccepting: the queue is full, or the server drains; what is due stays due.
+            StoreError: it could not be written; likewise.
+        """
+        order = _Order(target_of, since, place, self._room())
+        return await self._writer.run(lambda tx: self._fire(tx, order), self._fired, aside=True)
+
+    def _fired(self, fired: Sequence[Fired]) -> None:
+        for each in fired:
+            if each.target is not None and each.jobs:
+                self._dispatcher.lined_up(len(each.jobs))
+                self._dispatcher.some_enqueued(each.target)
+            if each.decision.waits and each.busy is not None:
+                self._busy.add(each.busy)
+
+    def _fire(self, tx: Transaction, order: _Order) -> list[Fired]:
+        due = _due(tx, order.place)
+        if due and order.room < 1:
+            raise NotAccepting("the queue is full, or the server drains")
+        fired: list[Fired] = []
+        left = min(order.room, _AT_ONCE)
+        for definition in due:
+            if left < 1:
+                break
+            fired.append(self._fire_one(tx, definition, order, left))
+            left -= len(fired[-1].jobs)
+        return fired
+
+    def _fire_one(
+        self, tx: Transaction, definition: Definition, order: _Order, limit: int
+    ) -> Fired:
+        due, schedule = definition.fires_at, definition.draft.schedule
+        assert due is not None
+        assert schedule is not None
+        busy, busy_since = _oldest_unended(tx, definition.id)
+        decision = decide(
+            schedule, due, tx.now, since=order.since, busy_since=busy_since, limit=limit
+        )
+        if decision.waits or not _move_on(tx, definition.id, due, decision.next_at):
+            return Fired(definition=definition, decision=decision, busy=busy)
+        for at in decision.skipped:
+            assert busy is not None
+            detail = f"the run that was due at {iso(at)} was skipped"
+            transitions.note(tx, busy, "overlapped", detail)
+        try:
+            self._check(tx, definition.account, len(decision.runs))
+        except OwnerLimit as error:
+            return Fired(definition=definition, decision=decision, busy=busy, refused=str(error))
+        target = _target(order.target_of, definition.draft.request)
+        jobs = [] if target is None else self._run(tx, definition, decision.runs, target)
+        if decision.problem is not None:
+            tx.execute(sql.PAUSE, definition=definition.id)
+            for job_id in jobs[-1:]:
+                transitions.note(tx, job_id, "paused", f"no further run: {decision.problem}")
+        return Fired(definition=definition, decision=decision, jobs=jobs, target=target, busy=busy)
+
+    def _run(
+        self, tx: Transaction, definition: Definition, times: Sequence[int], target: str
+    ) -> list[int]:
+        owner, account = definition.owner, definition.account
+        run = definition.run(target, Dialect.NATIVE, owner, Trigger.SCHEDULE, account)
+        body = run.request.body
+        assert isinstance(body, bytes)
+        jobs = []
+        for at in times:
+            job_id = transitions.submit(tx, run, body, self._secret, None)
+            if tx.now - at >= SECOND:
+                transitions.note(tx, job_id, "late", f"it was due at {iso(at)}")
+            jobs.append(job_id)
+        return jobs
+
+
+def _due(tx: Transaction, place: Place) -> list[Definition]:
+    """Give some definitions that are due, in the order of the walk; pause those not understood."""
+    while True:
+        at, after = place
+        rows = tx.execute(
+            sql.FIRING, now=tx.now, after_at=at, after_id=after, limit=STEP
+        ).fetchall()
+        due = [definition for row in rows if (definition := _understood(tx, row)) is not None]
+        if due or not rows:
+            return due
+
+
+def _reconsider(tx: Transaction, after: int) -> tuple[list[Moved], int | None]:
+    """Correct when some definitions fire; tell which, and the last id, or None after all."""
+    rows = tx.execute(sql.SCHEDULED, now=tx.now, after=after, limit=_AT_ONCE).fetchall()
+    moved = []
+    for row in rows:
+        definition = _understood(tx, row)
+        if definition is None:
+            continue
+        fires_at, schedule = definition.fires_at, definition.draft.schedule
+        assert fires_at is not None
+        assert schedule is not None
+        right = reconsidered(schedule, fires_at, tx.now)
+        if right != fires_at and _move_on(tx, definition.id, fires_at, right):
+            moved.append(Moved(definition=definition, fires_at=right))
+    return moved, row_id(rows[-1]) if rows else None
+
+
+def _understood(tx: Transaction, row: Sequence[Any]) -> Definition | None:
+    """Give the definition in a row; pause it if there is no sense in the row."""
+    try:
+        definition = decoded(row)
+    except ValueError as senseless:
+        tx.execute(sql.PAUSE, definition=row_id(row))
+        log.warning(
+            "definition %d is paused, since its row says nothing sensible: %s",
+            row_id(row),
+            senseless,
+            extra={"action": "fire", "definition": row_id(row)},
+        )
+        return None
+    if definition.draft.schedule is None:  # a row that somebody has written by hand
+        tx.execute(sql.PAUSE, definition=definition.id)
+        return None
+    return definition
+
+
+def _oldest_unended(tx: Transaction, definition: int) -> tuple[int | None, int | None]:
+    row = tx.execute(sql.OLDEST_UNENDED, definition=definition).fetchone()
+    return (None, None) if row is None else (row[0], row[1])
+
+
+def _move_on(tx: Transaction, definition: int, due: int, next_at: int | None) -> bool:
+    row = tx.execute(sql.FIRE, definition=definition, due=due, next_at=next_at).fetchone()
+    return row is not None
+
+
+def _target(target_of: FindTarget, request: Request) -> str | None:
+    try:
+        return target_of(request.method, request.path)
+    except NoTarget:
+        return None

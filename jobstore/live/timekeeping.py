@@ -1,0 +1,75 @@
+"""Notice when the clock is set, and correct what was reckoned from it, as `clock` says."""
+
+import asyncio
+import logging
+from typing import Final
+
+from jobstore.live.scheduling import Schedules
+from jobstore.model.clock import SECOND, Alarm, ClockWatch
+from jobstore.store import transitions
+from jobstore.store.sqlite.writer import Transaction, Writer
+
+# How long a clock that was set may go unnoticed, unless somebody is about to rely on it.
+_LOOK_SECONDS: Final = 1.0
+
+log = logging.getLogger(__name__)
+
+
+class Timekeeping:
+    """Keep what waits for a time in step with a clock that may be set.
+
+    Args:
+        writer: the one writer.
+        watch: notices it.
+        due: goes off when a job may run.
+        schedules: when definitions run.
+    """
+
+    def __init__(self, writer: Writer, watch: ClockWatch, due: Alarm, schedules: Schedules) -> None:
+        self._writer = writer
+        self._watch = watch
+        self._due = due
+        self._schedules = schedules
+
+    async def begin(self) -> None:
+        """Correct what an earlier start left behind: nobody saw what happened to the clock.
+
+        Raises:
+            StoreError: it could not be written.
+        """
+        await self._writer.run(lambda tx: transitions.move_delayed(tx, 0), aside=True)
+
+    async def run(self) -> None:
+        """Look at the clock now and then, until cancelled."""
+        while True:
+            self.check()
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    def check(self) -> None:
+        """Look at the clock; what is written from now on finds everything corrected."""
+        by = self._watch.set_by()
+        if not by:
+            return
+        log.warning(
+            "the clock was put %s by %.1f s",
+            "forward" if by > 0 else "back",
+            abs(by) / SECOND,
+            extra={"action": "clock", "seconds": by / SECOND},
+        )
+
+        def move(tx: Transaction) -> None:
+            transitions.move_delayed(tx, by)
+
+        self._writer.send(
+            move, lambda _: self._due.set(0), lambda error: self._not_moved(by, error)
+        )
+        self._schedules.clock_was_set()
+
+    def _not_moved(self, by: int, error: Exception) -> None:
+        """Try again at the next look."""
+        log.warning("will try again: %s", error, extra={"action": "clock"})
+        self._watch.overlook(by)
+
+    def exaggeration(self, seconds: float) -> int:
+        """Tell by how many microseconds something may seem older than it is; see `ClockWatch`."""
+        return self._watch.exaggeration(int(seconds * SECOND))

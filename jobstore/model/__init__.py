@@ -1,0 +1,1 @@
+"""The words: values, tables and decisions, without input or output."""

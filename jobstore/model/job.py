@@ -1,0 +1,266 @@
+"""The words of a job: values without behaviour of their own."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TypeAlias
+
+from jobstore.model.account import NOBODY
+from jobstore.model.lifecycle import Result, State
+from jobstore.model.message import Request
+
+
+class Dialect(StrEnum):
+    """The API in which a job was submitted."""
+
+    ARANGO = "arango"
+    KINETICA = "kinetica"
+    DATAMEER = "datameer"
+    NATIVE = "native"
+
+
+class Trigger(StrEnum):
+    """What started a run of a definition."""
+
+    RESTAPI = "RESTAPI"
+    CLI = "CLI"
+    SEQUENCE = "SEQUENCE"
+    SCHEDULE = "SCHEDULE"
+
+
+class Replay(StrEnum):
+    """What may be sent again after its first attempt was interrupted."""
+
+    IDEMPOTENT = "idempotent"  # RFC 9110 section 9.2.2
+    ALWAYS = "always"
+    NEVER = "never"
+
+
+class Failure(StrEnum):
+    """Why no answer could be had from a target."""
+
+    UNREACHABLE = "unreachable"
+    TIMEOUT = "timeout"
+    BROKEN = "broken"
+    INTERRUPTED = "interrupted"
+
+    @property
+    def status(self) -> int:
+        """The status code of the response that is given instead of an answer."""
+        return _STATUS_OF_FAILURE[self]
+
+
+_STATUS_OF_FAILURE: Mapping[Failure, int] = {
+    Failure.UNREACHABLE: 502,
+    Failure.BROKEN: 502,
+    Failure.TIMEOUT: 504,
+    Failure.INTERRUPTED: 503,
+}
+CANCELLED_STATUS = 410
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """A request that shall become a job.
+
+    Args:
+        request: what to send, as it was received.
+        target: the name of the target that will be asked.
+        dialect: the API in which it was submitted.
+        owner: the name that the client gave, or "" if it gave none.
+        account: to which it belongs; the owner's name is for people.
+        wanted: whether anybody will ask for the result.
+        priority: lower runs first; equal ones run in order of submission.
+        tag: a handle of its client's own, by which the job can be found as well.
+        once: whether reading the result takes it, in a dialect that otherwise only looks at it.
+        definition: the id of the definition that it is a run of.
+        trigger: what started that run.
+        timeout: how long an attempt may take, in seconds, or None for as long as its target says.
+        replay: what may be sent again, or None for what its target says.
+        follows: the job whose success it has to wait for, or None.
+        not_before: when it may run, in microseconds since 1970, or None for as soon as it can.
+        delay: after how many microseconds it may run, instead of that.
+        retries: how often it may be tried again, or None for as often as its target says.
+        key: its client's idempotency key, or None.
+        source: the address that it came from, or None if it came over no network.
+    """
+
+    request: Request
+    target: str
+    dialect: Dialect
+    owner: str = ""
+    account: int = NOBODY
+    wanted: bool = True
+    priority: int = 0
+    tag: str | None = None
+    once: bool = False
+    definition: int | None = None
+    trigger: Trigger | None = None
+    timeout: float | None = None
+    replay: Replay | None = None
+    follows: int | None = None
+    not_before: int | None = None
+    delay: int | None = None
+    retries: int | None = None
+    key: str | None = None
+    source: str | None = None
+
+    @property
+    def timed(self) -> bool:
+        """Whether it has to wait for a time."""
+        return self.not_before is not None or self.delay is not None
+
+    @property
+    def waits(self) -> bool:
+        """Whether it has to wait for something else than a slot."""
+        return self.timed or self.follows is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A job as it stands in the store; times are in microseconds since 1970, UTC.
+
+    Args:
+        account: to which it belongs; the owner's name is for people.
+        status: the status code of its response, once it has ended.
+        failure: why it failed, and a sentence about it, if it did.
+        cancel_asked_at: when somebody asked for its cancellation.
+        progress: percent, 0 to 100, as its handler reported it.
+        counters: numbers that its handler reported, by name.
+        warnings: how many warnings its handler reported.
+        follows: the job whose success it waits for, while it does; later, the one whose end
+            cancelled it.
+        retried: how often it was tried again after it had failed for a passing reason.
+        not_before: when it may run, while it waits for that.
+    """
+
+    id: int
+    state: State
+    result: Result
+    dialect: Dialect
+    owner: str
+    target: str
+    method: str
+    path: str
+    priority: int
+    attempt: int
+    submitted_at: int
+    started_at: int | None
+    finished_at: int | None
+    fetched_at: int | None
+    cancel_asked_at: int | None
+    status: int | None
+    failure: Failure | None
+    detail: str | None
+    progress: float | None
+    counters: Mapping[str, int]
+    warnings: int
+    tag: str | None
+    once: bool
+    definition: int | None
+    trigger: Trigger | None
+    follows: int | None
+    retried: int
+    not_before: int | None
+    account: int
+
+    @property
+    def waits(self) -> bool:
+        """Whether it cannot run before another job has succeeded."""
+        return self.state is State.QUEUED and self.follows is not None
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the target answered, and with no error."""
+        return self.state is State.DONE and succeeded(self.status)
+
+
+def succeeded(status: int | None) -> bool:
+    """Tell whether the status code of an answer is that of no error: RFC 9110 section 15."""
+    return status is not None and status < 400  # noqa: PLR2004 - where client errors begin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """The right to run a job once: a fence against every other attempt at it.
+
+    Args:
+        owner: whose job it is.
+        account: to which it belongs.
+        depth: how many jobs made one another before this one.
+        timeout: how long the attempt may take, in seconds, or None for as long as the target says.
+        replay: what may be sent again, or None for what the target says.
+        retries: how often it may be tried again, or None for as often as the target says.
+        retried: how often it was.
+        secrets: whether the store keeps secrets of its request, until it ends.
+    """
+
+    job_id: int
+    attempt: int
+    target: str
+    request: Request
+    owner: str = ""
+    account: int = NOBODY
+    depth: int = 0
+    timeout: float | None = None
+    replay: Replay | None = None
+    retries: int | None = None
+    retried: int = 0
+    secrets: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What the handler of a running job has to say about it.
+
+    Args:
+        job_id: the job.
+        attempt: which attempt at it.
+        progress: percent, 0 to 100, or None if that has not changed.
+        counters: the values of counters, by name; those that are missing have not changed.
+        warnings: new warnings.
+    """
+
+    job_id: int
+    attempt: int
+    progress: float | None = None
+    counters: Mapping[str, int] = field(default_factory=dict)
+    warnings: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Cancellation:
+    """Somebody asked that a running job be stopped."""
+
+    job_id: int
+
+
+Order: TypeAlias = Claim | Cancellation
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt at a job; times are in microseconds since 1970.
+
+    Args:
+        ended_at: when it ended, or when that was noticed; None while it runs.
+        status: the status code of the answer, or of what stands in its place.
+        failure: why there was no answer, if there was none.
+    """
+
+    number: int
+    started_at: int
+    ended_at: int | None
+    status: int | None
+    failure: Failure | None
+    detail: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """One entry of a job's timeline."""
+
+    job_id: int
+    at: int
+    event: str
+    detail: str | None

@@ -1,0 +1,80 @@
+"""Passwords and tokens: what is kept of them, and how they are recognised."""
+
+import re
+import secrets
+import unicodedata
+from hashlib import sha256
+from typing import Final
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from jobstore.model.errors import AccountProblem
+
+_PREFIX: Final = "jobstore_"  # so that people, and scanners for leaked secrets, recognise a token
+_BYTES: Final = 32
+_SHORTEST: Final = 8
+_LONGEST: Final = 1024
+
+# RFC 7617 section 2: a user name holds no colon. What is left can be typed, and compared.
+_ACCOUNT_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+-]{0,63}")
+
+# The parameters are argon2-cffi's own, those of RFC 9106 section 4 for little memory.
+_HASHER: Final = PasswordHasher()
+
+
+def check_name(name: str) -> None:
+    """See to it that a name can be that of an account.
+
+    Raises:
+        AccountProblem: it cannot.
+    """
+    if not _ACCOUNT_NAME.fullmatch(name):
+        raise AccountProblem(
+            f"{name!r} cannot be the name of an account: expected 1 to 64 of the characters "
+            "A-Z a-z 0-9 _ . @ + -, the first one a letter, a digit or _"
+        )
+
+
+def hashed(password: str) -> str:
+    """Return what is kept of a password: an argon2id hash with its parameters, as text.
+
+    Raises:
+        AccountProblem: it is too short or too long.
+    """
+    if not _SHORTEST <= len(password) <= _LONGEST:
+        raise AccountProblem(f"expected a password of {_SHORTEST} to {_LONGEST} characters")
+    return _HASHER.hash(_normal(password))
+
+
+def verify(kept: str | None, password: str) -> bool:
+    """Tell whether a password is the one that a hash is of; this takes tens of milliseconds.
+
+    Args:
+        kept: the hash, or None if there is none: that takes as long, and the answer is no.
+        password: what was given.
+    """
+    if len(password) > _LONGEST:
+        return False
+    if kept is None:
+        _HASHER.hash(_normal(password))
+        return False
+    try:
+        return _HASHER.verify(kept, _normal(password))
+    except (VerificationError, InvalidHashError):
+        return False
+
+
+def _normal(password: str) -> str:
+    """Write the same characters in the same way, whatever keyboard they come from: RFC 8265."""
+    return unicodedata.normalize("NFC", password)
+
+
+def new_token() -> str:
+    """Make a bearer token that nobody can guess."""
+    return _PREFIX + secrets.token_urlsafe(_BYTES)
+
+
+def digest(token: str) -> str:
+    """Return what is kept of a token. It is long and random, so a fast hash is as good as any."""
+    return sha256(token.encode("utf-8", "surrogateescape")).hexdigest()

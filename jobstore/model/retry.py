@@ -1,0 +1,119 @@
+"""When work is tried again that failed for a passing reason: decisions, no doing."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+from jobstore.model.clock import SECOND
+from jobstore.model.job import Claim, Failure, Replay
+
+# RFC 9110 section 9.2.2
+IDEMPOTENT: Final = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"})
+# What another attempt may well change: RFC 6585 section 4 and RFC 9110 section 15.6.
+PASSING: Final = frozenset({429, 502, 503, 504})
+# However long a target asks to be left alone.
+LONGEST_WAIT: Final = 24 * 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
+    """How often, when and after what a target is asked again; times are in seconds.
+
+    Args:
+        retries: how often, after the first attempt.
+        delay: how long to wait before the first time; twice as long before each further one.
+        longest: how long to wait at most, unless the target itself asks for more.
+        statuses: the status codes of answers that are as good as none.
+    """
+
+    retries: int = 0
+    delay: float = 1.0
+    longest: float = 300.0
+    statuses: frozenset[int] = PASSING
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How an attempt has ended.
+
+    Args:
+        status: the status code of the answer, if there was one.
+        failure: why there was none, if there was none.
+        detail: what happened, in a sentence.
+        retry_after: the answer's ``Retry-After`` field, if it has one.
+        date: its ``Date`` field, likewise.
+    """
+
+    status: int | None = None
+    failure: Failure | None = None
+    detail: str = ""
+    retry_after: str | None = None
+    date: str | None = None
+
+
+def may_repeat(method: str, replay: Replay) -> bool:
+    """Tell whether a request may be sent a second time."""
+    return replay is Replay.ALWAYS or (replay is Replay.IDEMPOTENT and method in IDEMPOTENT)
+
+
+def wait_before_next(
+    policy: Retry,
+    claim: Claim,
+    ended: Ended,
+    now: int,
+    chance: Callable[[], float] = random.random,
+) -> float | None:
+    """Decide how long to wait before a job is tried again.
+
+    Args:
+        policy: the target's.
+        claim: the attempt that has ended; its request is one that may be repeated.
+        ended: how it has ended.
+        now: microseconds since 1970.
+        chance: gives a number from 0 to 1, so that what failed together is not repeated together.
+
+    Returns:
+        seconds, or None if that was the last attempt.
+    """
+    allowed = policy.retries if claim.retries is None else claim.retries
+    passing = ended.failure is not None or ended.status in policy.statuses
+    if not passing or claim.retried >= allowed:
+        return None
+    backoff = min(policy.longest, policy.delay * float(2 ** min(claim.retried, 32)))
+    asked = asked_to_wait(ended.retry_after, now, ended.date)
+    return max(backoff * (0.5 + chance() / 2), min(asked, LONGEST_WAIT))
+
+
+def asked_to_wait(retry_after: str | None, now: int, date: str | None = None) -> float:
+    """Read a ``Retry-After`` field: RFC 9110 section 10.2.3.
+
+    Args:
+        retry_after: its value, or None.
+        now: microseconds since 1970.
+        date: what its sender's clock said, whose times these are: the ``Date`` field, or None.
+
+    Returns:
+        seconds; 0 if it says nothing that can be understood.
+    """
+    text = (retry_after or "").strip()
+    if text.isascii() and text.isdigit():
+        return float(text)
+    asked = _seconds(text)
+    if asked is None:
+        return 0.0
+    sent = _seconds(date or "")
+    return max(0.0, asked - (now / SECOND if sent is None else sent))
+
+
+def _seconds(text: str) -> float | None:
+    """Read a date of HTTP's as seconds since 1970; None if it is none."""
+    try:
+        moment = parsedate_to_datetime(text)
+        if moment.tzinfo is None:  # asctime's form of a date, which is in UTC as all others are
+            moment = moment.replace(tzinfo=UTC)
+        return moment.timestamp()
+    except (ValueError, OverflowError):
+        return None

@@ -1,0 +1,242 @@
+"""When definitions run by themselves: cron expressions in time zones; decisions, no doing.
+
+What an expression means, also where clocks are put forward and back, is written down in `cron`.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from itertools import islice, takewhile
+from typing import Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from jobstore.model import cron
+from jobstore.model.clock import SECOND
+
+# However many fire times were missed, so many of them, the latest, are made up for.
+MOST_MISSED: Final = 1000
+_MINUTE: Final = 60 * SECOND  # two fire times are not closer to each other
+# A clock that is set by less is set like one that is put forward or back for the summer: cron(8).
+_SMALL_CHANGE: Final = 3 * 60 * _MINUTE
+# Whether an expression ever fires is asked at a fixed time, so that the answer stays the same.
+_SOME_DAY: Final = 1_767_225_600 * SECOND  # 2026-01-01
+
+
+class CatchUp(StrEnum):
+    """What becomes of fire times that have passed without a run.
+
+    They pass while the server is down, while the machine sleeps, while the queue is full, or while
+    a run has to wait for an earlier one.
+    """
+
+    ONE = "one"  # one run for all of them
+    NONE = "none"  # none for those at which the server was down; one for any others together
+    ALL = "all"  # a run for each, one after the other unless they may overlap
+
+
+class Overlap(StrEnum):
+    """What becomes of a fire time at which an earlier run of the definition has not ended."""
+
+    SKIP = "skip"  # it passes without a run
+    QUEUE = "queue"  # its run starts when the earlier one has ended
+    ALLOW = "allow"  # its run starts all the same
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """When a definition runs by itself.
+
+    Args:
+        cron: minute, hour, day of month, month and day of week, such as ``0 3 * * *``.
+        time_zone: the IANA name of the zone in which it is read; UTC unless said otherwise.
+        catch_up: what becomes of fire times that have passed without a run; by default they get
+            one run together.
+        overlap: what becomes of a fire time while an earlier run goes on; by default it is skipped.
+        paused: whether it does not fire for the time being; what passes meanwhile is not made up
+            for.
+    """
+
+    cron: str
+    time_zone: str = "UTC"
+    catch_up: CatchUp = CatchUp.ONE
+    overlap: Overlap = Overlap.SKIP
+    paused: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What to do about a schedule that is due; times are in microseconds since 1970.
+
+    Args:
+        runs: the fire times that get a run now.
+        skipped: the fire times that get none since an earlier run has not ended.
+        missed: the first of those that get none since they were missed, or None.
+        waits: whether an earlier run has to end before there is anything to do.
+        next_at: when to decide again; None is never.
+        problem: why that is never, or None.
+    """
+
+    runs: Sequence[int] = ()
+    skipped: Sequence[int] = ()
+    missed: int | None = None
+    waits: bool = False
+    next_at: int | None = None
+    problem: str | None = None
+
+
+def checked_cron(text: str) -> str:
+    """Write a cron expression in one way.
+
+    Raises:
+        ValueError: it is none, or one that never fires; the message says which.
+    """
+    if cron.read(text).never:
+        raise ValueError(f"{text} never fires: there is no such day")
+    return " ".join(text.split())
+
+
+def problem(schedule: Schedule) -> str | None:
+    """Tell why a schedule never fires, paused or not; None if it does."""
+    try:
+        _read(schedule)
+    except ValueError as unknown:
+        return str(unknown)
+    if next(fires(schedule, _SOME_DAY), None) is not None:
+        return None
+    zone = schedule.time_zone
+    return f"{schedule.cron} never fires in {zone}: no clock there shows such a time"
+
+
+def fires(schedule: Schedule, after: int) -> Iterator[int]:
+    """Give the times at which a schedule fires in 50 years, in order, whether it is paused or not.
+
+    There are none if its zone or its expression is not known here; `problem` says so.
+
+    Args:
+        schedule: the schedule.
+        after: all of them are later, in microseconds since 1970.
+    """
+    try:
+        expression, zone = _read(schedule)
+    except ValueError:
+        return iter(())
+    return (at * SECOND for at in cron.fire_times(expression, zone, after // SECOND))
+
+
+def _read(schedule: Schedule) -> tuple[cron.Cron, ZoneInfo]:
+    try:
+        zone = ZoneInfo(schedule.time_zone)
+    except (OSError, ValueError, ZoneInfoNotFoundError):  # a KeyError
+        raise ValueError(f"the time zone {schedule.time_zone} is not known here") from None
+    return cron.read(schedule.cron), zone
+
+
+def next_fires(schedule: Schedule | None, after: int, count: int) -> list[int]:
+    """Tell when a schedule fires next, so many times; one that is paused does not."""
+    if schedule is None or schedule.paused:
+        return []
+    return list(islice(fires(schedule, after), count))
+
+
+def next_fire(schedule: Schedule | None, after: int) -> int | None:
+    """Tell when a schedule fires for the first time after a moment; None is never."""
+    return next(iter(next_fires(schedule, after, 1)), None)
+
+
+def reconsidered(schedule: Schedule, fires_at: int, now: int) -> int:
+    """Tell when a schedule fires next if the clock may have been set since that was written down.
+
+    A clock that is put forward makes times due, about which there is a decision as about any that
+    have passed. One that is put back leaves times behind that it will show again. cron(8) has the
+    rule for that, and it is followed but for single times:
+
+    * If all of them lie within 3 hours, fixed times are not run again, and others are, so that a
+      schedule of every minute goes on at once. A single time is not run again in any case: clocks
+      are often put back by a second or a minute, and such a run has only just been.
+    * Otherwise the clock had been wrong, and what it says now counts.
+
+    What has been said once, this says again at any later time before that time.
+
+    Args:
+        schedule: the schedule; it is not paused.
+        fires_at: when it fires next by what was written down.
+        now: microseconds since 1970.
+    """
+    soon = list(takewhile(lambda at: at <= now + _SMALL_CHANGE, fires(schedule, now)))
+    following = next_fire(schedule, soon[-1] if soon else now)
+    if following is not None:
+        soon.append(following)
+    if not soon or fires_at <= soon[0]:
+        return fires_at
+    single = fires_at in soon[1:2]
+    return fires_at if single or (_read(schedule)[0].fixed and fires_at in soon) else soon[0]
+
+
+def decide(  # noqa: PLR0913 - all that it depends on
+    schedule: Schedule,
+    due: int,
+    now: int,
+    *,
+    since: int,
+    busy_since: int | None,
+    limit: int,
+) -> Decision:
+    """Decide what to do about a schedule whose time has come.
+
+    Args:
+        schedule: the schedule.
+        due: the first fire time about which nothing was done yet.
+        now: what time it is.
+        since: from when on somebody has watched for fire times; before, the server was down.
+        busy_since: when the oldest of its runs that have not ended was submitted, or None.
+        limit: how many fire times may be worked off now.
+    """
+    decision = _decide(schedule, due, now, since=since, busy_since=busy_since, limit=limit)
+    if decision.next_at is not None:
+        return decision
+    return replace(decision, problem=problem(schedule) or "it does not fire for 50 years")
+
+
+def _decide(  # noqa: PLR0913 - all that it depends on
+    schedule: Schedule, due: int, now: int, *, since: int, busy_since: int | None, limit: int
+) -> Decision:
+    unmet = _unmet(schedule, due, now, since, limit)
+    if not unmet:
+        return Decision(missed=due, next_at=next_fire(schedule, now))
+    missed = due if unmet[0] > due else None
+    if schedule.overlap is Overlap.ALLOW or busy_since is None:
+        runs = unmet if schedule.overlap is Overlap.ALLOW else unmet[:1]
+        return Decision(runs=runs, missed=missed, next_at=next_fire(schedule, runs[-1]))
+    # A run that began only after the fire time, such as one that makes up for a time before it,
+    # was not in its way then; one from the future began before the clock was put back.
+    in_the_way = busy_since <= unmet[0] or busy_since > now
+    if schedule.overlap is Overlap.SKIP and in_the_way:
+        return Decision(skipped=unmet, missed=missed, next_at=next_fire(schedule, unmet[-1]))
+    return Decision(waits=True, next_at=due)
+
+
+def _unmet(schedule: Schedule, due: int, now: int, since: int, limit: int) -> Sequence[int]:
+    """Give the fire times that have passed and shall have a run."""
+    if schedule.catch_up is CatchUp.NONE and due < since:
+        return _latest(schedule, since, now, 1)
+    if schedule.catch_up is not CatchUp.ALL:
+        return _latest(schedule, due, now, 1) or [due]
+    if now - due > MOST_MISSED * _MINUTE:
+        due = next(iter(_latest(schedule, due, now, MOST_MISSED)), due)
+    # What was a fire time when that was written down is one, even if its zone has new rules now.
+    return list(islice(_passed(schedule, due, now), limit)) or [due]
+
+
+def _latest(schedule: Schedule, first: int, now: int, count: int) -> Sequence[int]:
+    """Give the latest fire times from one on, so many at most."""
+    try:
+        expression, zone = _read(schedule)
+    except ValueError:
+        return ()
+    # Rounded up: fire times are whole minutes.
+    latest = cron.latest(expression, zone, -(-first // SECOND), now // SECOND, count)
+    return [at * SECOND for at in latest]
+
+
+def _passed(schedule: Schedule, first: int, now: int) -> Iterator[int]:
+    return takewhile(lambda at: at <= now, fires(schedule, first - 1))

@@ -1,0 +1,1 @@
+"""SQLite's own words: one file, its one writer, its lock, its log, and copies of it."""

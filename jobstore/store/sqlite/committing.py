@@ -1,0 +1,245 @@
+"""Run operations in transactions, such that what was refused has not happened.
+
+A commit appends frames to the WAL, syncs them, and only then tells the other connections of them.
+If the sync fails, SQLite forgets the frames, but they stand in the file all the same: a crash right
+then, and the recovery that follows it finds a whole transaction. The caller was told that nothing
+was changed, and the job runs.
+
+So a commit that fails in a way that may leave a whole transaction in the file makes the WAL
+*stale*. A later commit mends that: it is written from the place of the first forgotten frame on,
+and the checksum of each frame covers all that came before it, so that recovery reads no further
+than the later commit. That one is made without content (``overwrite``), before anyone is told of
+the failure; what others commit meanwhile does not count, since a transaction that changes nothing
+writes no frame. If the disk refuses that as well, the callers are told that the outcome is not
+known (``StoreUnsure``), and nothing is written until the overwriting succeeds.
+
+https://www.sqlite.org/fileformat2.html#the_write_ahead_log
+"""
+
+import os
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeAlias, TypeVar, cast
+
+from jobstore.model.errors import JobstoreError, StoreError, StoreUnsure
+from jobstore.store.sqlite.engine import Statement, begin_patiently, primary_code, translate
+from jobstore.store.sqlite.lock import beside
+
+T = TypeVar("T")
+
+# After these a transaction is not whole in the WAL: its last frame is what could not be written, or
+# nothing has been written at all.
+_NOTHING_WRITTEN: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE})
+_NEVER_BEGUN: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CONSTRAINT})
+
+
+class Transaction:
+    """One write transaction, with its one now.
+
+    Args:
+        connection: where it runs.
+        now: its time, in microseconds since 1970.
+
+    Attributes:
+        followed: whether any job waits for the success of another; None until somebody has looked.
+    """
+
+    __slots__ = ("connection", "followed", "now")
+
+    def __init__(self, connection: sqlite3.Connection, now: int) -> None:
+        self.connection = connection
+        self.now = now
+        self.followed: bool | None = None
+
+    def execute(self, statement: Statement, **values: object) -> sqlite3.Cursor:
+        """Execute a statement with values for its parameters."""
+        return self.connection.execute(statement.sql, statement.bound(values))
+
+    def insert(self, statement: Statement, **values: object) -> int:
+        """Execute an INSERT of one row and return the row's id."""
+        row_id = self.execute(statement, **values).lastrowid
+        return cast("int", row_id)
+
+
+Operation: TypeAlias = Callable[[Transaction], T]
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of an operation: its value, or its error in the store's words.
+
+    Args:
+        committing: whether the error is that of the commit, so that the operation may be found in
+            the file after a crash as long as the WAL is stale.
+    """
+
+    value: Any = None
+    error: Exception | None = None
+    committing: bool = False
+
+
+class _CommitFailed(Exception):
+    """A transaction has been undone since it could not be committed; its cause says why."""
+
+
+class Committer:
+    """Run operations on the one connection that writes; one call at a time.
+
+    Args:
+        path: the store's file, for messages.
+
+    Attributes:
+        stale: whether a crash could bring back what was refused.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.stale = False
+
+    def together(
+        self, connection: sqlite3.Connection, operations: Sequence[Operation[Any]], now: int
+    ) -> list[Outcome]:
+        """Run operations in one transaction.
+
+        Raises:
+            Exception: one of them failed after it had changed something, or the transaction could
+                not be begun or committed; nothing of it remains but for the caller to roll back.
+        """
+        begin_patiently(connection)
+        outcomes = self.execute(connection, operations, now)
+        self.commit(connection)
+        return outcomes
+
+    def execute(
+        self, connection: sqlite3.Connection, operations: Sequence[Operation[Any]], now: int
+    ) -> list[Outcome]:
+        """Run operations in the transaction that has begun."""
+        transaction = Transaction(connection, now)
+        return [self._outcome(transaction, operation) for operation in operations]
+
+    def commit(self, connection: sqlite3.Connection) -> None:
+        """Commit the transaction that has begun, and sync it."""
+        try:
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            if _may_be_written(error):
+                self.stale = True
+            raise _CommitFailed from error
+
+    def each_alone(
+        self,
+        connection: sqlite3.Connection,
+        operations: Sequence[Operation[Any]],
+        now: int,
+        error: Exception,
+    ) -> list[Outcome]:
+        """Run operations that failed together; one that was alone is not run again."""
+        _roll_back(connection)
+        if len(operations) == 1:
+            return [self.failed(error)]
+        return [self._alone(connection, operation, now) for operation in operations]
+
+    def failed(self, error: Exception) -> Outcome:
+        """Make the outcome of an operation that failed."""
+        return Outcome(error=self.told(error), committing=isinstance(error, _CommitFailed))
+
+    def told(self, error: BaseException | None) -> Exception:
+        """Give the error of the store that an error means."""
+        if isinstance(error, _CommitFailed):
+            return self.told(error.__cause__)
+        if isinstance(error, sqlite3.Error):
+            return translate(self._path, error)
+        assert isinstance(error, Exception)
+        return error
+
+    def overwrite(self, connection: sqlite3.Connection) -> None:
+        """Ensure that a crash brings nothing back that was refused.
+
+        Raises:
+            StoreUnsure: the disk does not take it.
+        """
+        _roll_back(connection)
+        try:
+            self._commit_nothing(connection)
+        except (sqlite3.Error, _CommitFailed, StoreError) as error:
+            _roll_back(connection)
+            if not (_emptied(connection) and _synced(beside(self._path, "-wal"))):
+                raise StoreUnsure(self._path) from error
+        self.stale = False
+
+    def _commit_nothing(self, connection: sqlite3.Connection) -> None:
+        """Commit a transaction that changes a page of the file, but nothing that it says."""
+        begin_patiently(connection)
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        connection.execute(f"PRAGMA user_version = {version}")
+        self.commit(connection)
+
+    def _alone(
+        self, connection: sqlite3.Connection, operation: Operation[Any], now: int
+    ) -> Outcome:
+        try:
+            (outcome,) = self.together(connection, [operation], now)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is its caller's alone
+            _roll_back(connection)
+            return self.failed(error)
+        return outcome
+
+    def _outcome(self, tx: Transaction, operation: Operation[Any]) -> Outcome:
+        """Run one operation; a refusal that has changed nothing is no reason to undo the others."""
+        before = tx.connection.total_changes
+        try:
+            return Outcome(operation(tx))
+        except JobstoreError as error:
+            if tx.connection.total_changes != before:
+                raise
+            return Outcome(error=error)
+
+
+def commit(connection: sqlite3.Connection, path: Path) -> None:
+    """Commit a transaction of which nothing may remain if that fails.
+
+    Raises:
+        StoreError: it failed; if it is StoreUnsure, something may remain.
+    """
+    committer = Committer(path)
+    try:
+        committer.commit(connection)
+    except _CommitFailed as error:
+        if committer.stale:
+            committer.overwrite(connection)
+        raise committer.told(error) from error
+
+
+def _may_be_written(error: sqlite3.Error) -> bool:
+    """Tell whether a failed commit may have left a whole transaction in the WAL."""
+    code = getattr(error, "sqlite_errorcode", 0)
+    return code not in _NOTHING_WRITTEN and primary_code(error) not in _NEVER_BEGUN
+
+
+def _emptied(connection: sqlite3.Connection) -> bool:
+    """Move what was committed into the file and cut the WAL to nothing, if that can be done."""
+    try:
+        busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    except sqlite3.Error:
+        return False
+    return not busy
+
+
+def _synced(file: Path) -> bool:
+    """Bring to the disk that a file was cut."""
+    try:
+        descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError:
+        return False
+    return True
+
+
+def _roll_back(connection: sqlite3.Connection) -> None:
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")

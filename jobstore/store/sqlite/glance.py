@@ -1,0 +1,78 @@
+"""A quick look into the file: single rows, read on the thread that wants them."""
+
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from jobstore.store import statements
+from jobstore.store.sqlite import engine as sqlite
+from jobstore.store.sqlite.condition import Condition
+from jobstore.store.sqlite.engine import Statement
+from jobstore.store.sqlite.presence import Presence
+
+
+class Glance:
+    """Look at rows that are found by their key: that takes less than a hop to another thread.
+
+    Args:
+        connection: a connection that nothing else uses.
+        path: the store's file, for messages.
+        presence: what has to be there for each answer, or None.
+    """
+
+    def __init__(
+        self, connection: sqlite3.Connection, path: Path, presence: Presence | None = None
+    ) -> None:
+        self._connection = connection
+        self._path = path
+        self._presence = presence
+
+    def rows(self, statement: Statement, **values: object) -> list[Any]:
+        """Execute a statement with values for its parameters, and give all its rows.
+
+        Raises:
+            StoreError: the file cannot be read, or is not there any more.
+        """
+        rows = self._rows(statement, values)
+        if self._presence is not None:
+            self._presence.require()
+        return rows
+
+    def row(self, statement: Statement, **values: object) -> Any:
+        """Execute a statement as `rows` does, and give its first row, or None."""
+        return next(iter(self.rows(statement, **values)), None)
+
+    def revision(self, of: str) -> int:
+        """Tell how often something was changed: accounts, schedules, or the queue from outside."""
+        ((number,),) = self._rows(statements.REVISION, {"of": of})
+        return int(number)
+
+    def keep(self) -> None:
+        """Never close the connection, not even when the process ends.
+
+        SQLite moves the WAL into the file and removes it when the last connection is closed, by
+        their names, which may belong to other files by now.
+        """
+        import ctypes  # noqa: PLC0415 - hardly ever needed
+
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._connection))
+
+    def _rows(self, statement: Statement, values: Mapping[str, object]) -> list[Any]:
+        with sqlite.translated(self._path):
+            return self._connection.execute(statement.sql, statement.bound(values)).fetchall()
+
+
+@contextmanager
+def glancing(path: Path, presence: Presence, condition: Condition) -> Iterator[Glance]:
+    """Open a store for quick looks, until the context is left; a lost one is never closed."""
+    connection = sqlite.connect(path, "rw", sqlite.READER_PRAGMAS)
+    glance = Glance(connection, path, presence)
+    try:
+        yield glance
+    finally:
+        if condition.lost:
+            glance.keep()
+        else:
+            connection.close()

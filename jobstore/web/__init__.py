@@ -1,0 +1,1 @@
+"""From bytes on a connection to a call of ours, and back."""

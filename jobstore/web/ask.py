@@ -1,0 +1,128 @@
+"""A request that is here as a whole, and how it is answered: see `jobstore.web.desk`."""
+
+import logging
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from aiohttp import EMPTY_PAYLOAD, StreamReader
+from aiohttp.http import RawRequestMessage
+from multidict import CIMultiDictProxy
+
+from jobstore.model.account import Identity
+from jobstore.web import answers, wire
+
+_END: Final = b"\r\n\r\n"
+_BROKEN: Final = "the server failed: see its log"
+
+log = logging.getLogger(__name__)
+
+
+class Desk(Protocol):
+    """The connection that a request came over."""
+
+    @property
+    def remote(self) -> str | None:
+        """The address at its other end."""
+
+    @property
+    def gone(self) -> bool:
+        """Whether nobody is there any more to be answered."""
+
+    @property
+    def flushed(self) -> bool:
+        """Whether all that was sent is the client's system's by now, as far as that is known."""
+
+    def send(self, data: bytes) -> bool:
+        """Send something; tell whether the client was still there."""
+
+    def finish(self, ask: "Ask") -> None:
+        """Take what comes next: a request was answered."""
+
+    def when_flushed(self, ask: "Ask", done: Callable[[Exception | None], None]) -> None:
+        """Finish, and tell, once all that was sent has arrived, or cannot any more."""
+
+    def pass_on(self, ask: "Ask", message: RawRequestMessage, payload: StreamReader) -> None:
+        """Hand a request on to the long way."""
+
+
+class Ask:
+    """A request that the desk has.
+
+    Args:
+        desk: the connection that it came over.
+        message: its head.
+        payload: its body, all of which is here.
+
+    Attributes:
+        identity: who sends it, once that is known.
+        source: the address that it came from, or None if it came over no network; likewise.
+    """
+
+    __slots__ = ("_desk", "_message", "_payload", "headers", "identity", "method", "path", "source")
+
+    identity: Identity
+    source: str | None
+
+    def __init__(self, desk: Desk, message: RawRequestMessage, payload: StreamReader) -> None:
+        self._desk = desk
+        self._message = message
+        self._payload = payload
+        self.method: str = message.method
+        self.path: str = message.path
+        self.headers: CIMultiDictProxy[str] = message.headers
+
+    @property
+    def size(self) -> int:
+        """The length of its body in bytes."""
+        return 0 if self._payload is EMPTY_PAYLOAD else self._payload.total_bytes
+
+    def body(self) -> bytes:
+        """Look at its body; it stays there for whom it may be passed on to."""
+        if self._payload is EMPTY_PAYLOAD:
+            return b""
+        return b"".join(self._payload._buffer)  # noqa: SLF001 - reading it would take it away
+
+    @property
+    def remote(self) -> str | None:
+        """The address that it came from."""
+        return self._desk.remote
+
+    @property
+    def gone(self) -> bool:
+        """Whether nobody is there any more to be answered."""
+        return self._desk.gone
+
+    def fail(self, error: BaseException) -> None:
+        """Answer that the server has failed, and log how."""
+        log.error("a request could not be answered", exc_info=error, extra={"action": "answer"})
+        self.answer(answers.of(wire.problem(500, _BROKEN)))
+
+    def answer(self, data: bytes) -> None:
+        """Answer it with a whole message."""
+        self._desk.send(self._cut(data))
+        self._desk.finish(self)
+
+    def hand_over(self, data: bytes, done: Callable[[Exception | None], None]) -> None:
+        """Answer it, and tell whether all of it was handed over to its client's system.
+
+        Args:
+            data: a whole message.
+            done: called with what went wrong, or None.
+        """
+        desk = self._desk
+        if not desk.send(self._cut(data)):
+            desk.finish(self)
+            done(ConnectionResetError("the client has closed the connection"))
+        elif desk.flushed:
+            desk.finish(self)
+            done(None)
+        else:
+            desk.when_flushed(self, done)
+
+    def _cut(self, data: bytes) -> bytes:
+        """Leave the body out where none may follow: RFC 9110 section 9.3.2."""
+        return data[: data.index(_END) + len(_END)] if self.method == "HEAD" else data
+
+    def pass_on(self) -> None:
+        """Let it go the long way after all: nothing has been done."""
+        self._desk.pass_on(self, self._message, self._payload)

@@ -1,0 +1,98 @@
+"""What stands between web pages and our own APIs: strangers' pages are refused, trusted ones heard.
+
+Only what is ours is guarded: our APIs, and requests for jobs. A request that is passed through has
+its own target's rules.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from aiohttp import web
+from multidict import MultiMapping
+
+from jobstore.web import origins, wire
+from jobstore.web.origins import Decision, Rules
+
+_SHOWN: Final = 100  # of what a client sends, as much is logged
+
+log = logging.getLogger(__name__)
+
+
+class Browsers:
+    """Meet the requests that web pages may have sent.
+
+    Args:
+        rules: which pages may ask, and under which names this server is reached.
+        anonymous: tells whether whoever asks needs no account just now.
+        asking: the headers that ask for a job, in lower case.
+    """
+
+    def __init__(self, rules: Rules, anonymous: Callable[[], bool], asking: frozenset[str]) -> None:
+        self._rules = rules
+        self._anonymous = anonymous
+        self._asking = asking
+
+    def met(self, request: web.Request, *, ours: bool) -> web.Response | None:
+        """Answer a request that must not go on, or a preflight; None if the request goes on.
+
+        Args:
+            request: the request, of which only the head is looked at.
+            ours: whether it is for an API of ours or for a job.
+        """
+        if ours:
+            return self._guarded(request)
+        return self._submitting(request) if request.method == "OPTIONS" else None
+
+    def passes(self, headers: MultiMapping[str]) -> bool:
+        """Tell whether a request goes on, and no web page has to do with it."""
+        return self._rules.decide(headers, anonymous=self._anonymous()) == origins.FINE
+
+    def _guarded(self, request: web.Request) -> web.Response | None:
+        decision = self._decided(request)
+        if decision.status:
+            _log(request, decision)
+            return wire.shared_refusal(decision.status, decision.detail)
+        if decision.page is None:
+            return None
+        request[wire.PAGE] = decision.page
+        if not origins.is_preflight(request.method, request.headers):
+            return None
+        return _leave(request, submission=False)
+
+    def _submitting(self, request: web.Request) -> web.Response | None:
+        """Answer a preflight for a submission; any other goes on to the target that it is for.
+
+        So does that of a page that may not ask: a target may know the header ``Prefer`` as well.
+        """
+        headers = request.headers
+        if not origins.is_preflight(request.method, headers):
+            return None
+        if self._asking.isdisjoint(origins.asked_headers(headers)):
+            return None
+        page = self._decided(request).page
+        if page is None:
+            return None
+        request[wire.PAGE] = page
+        return _leave(request, submission=True)
+
+    def _decided(self, request: web.Request) -> Decision:
+        headers = request.headers
+        authority = wire.authority_of(request)
+        return self._rules.decide(headers, authority, anonymous=self._anonymous())
+
+
+def _leave(request: web.Request, *, submission: bool) -> web.Response:
+    return web.Response(status=204, headers=origins.leave(request.headers, submission=submission))
+
+
+def _log(request: web.Request, decision: Decision) -> None:
+    headers = request.headers
+    log.warning(
+        "refused with %d: Host %r, Origin %r, Sec-Fetch-Site %r",
+        decision.status,
+        headers.get("Host", "")[:_SHOWN],
+        headers.get("Origin", "")[:_SHOWN],
+        headers.get("Sec-Fetch-Site", "")[:_SHOWN],
+        extra={"action": "refuse"},
+    )

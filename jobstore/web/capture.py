@@ -1,0 +1,273 @@
+"""Where requests come in: with an async header they become jobs, without one they go through."""
+
+import asyncio
+import logging
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Final, Protocol, TypeAlias
+
+from aiohttp import web
+from multidict import MultiMapping
+
+from jobstore.live import Store
+from jobstore.model import idempotency
+from jobstore.model.account import Identity
+from jobstore.model.errors import (
+    BodyBroken,
+    BodyTooLarge,
+    Forbidden,
+    JobstoreError,
+    NoJobOfThat,
+    NoTarget,
+    PathLeaves,
+    TargetFailed,
+)
+from jobstore.model.handle import JobHandle
+from jobstore.model.job import Dialect, Submission
+from jobstore.model.message import Headers, Request, end_to_end, loggable, without
+from jobstore.targets.router import Route, Router
+from jobstore.web import answers, wire
+from jobstore.web.ask import Ask
+
+_ID: Final = re.compile(r"[1-9][0-9]{0,17}")
+_KEY: Final = frozenset({idempotency.HEADER.lower()})
+SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})  # RFC 9110 section 9.2.1
+
+Submitting: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+log = logging.getLogger(__name__)
+
+
+class AsyncHeader(Protocol):
+    """How a dialect asks for a job, by a header on an ordinary request."""
+
+    @property
+    def dialect(self) -> Dialect:
+        """The dialect whose way of asking it is."""
+
+    @property
+    def name(self) -> str:
+        """The header's name."""
+
+    def asks(self, headers: MultiMapping[str]) -> bool | None:
+        """Tell whether the result is wanted, or None if no job is asked for at all."""
+
+    def strip(self, headers: Headers) -> Headers:
+        """Return the headers without those by which a job is asked for: they stay here."""
+
+    def receipt(self, job_id: int, *, wanted: bool) -> bytes:
+        """Write the answer that the job is on the disk, where `is_plain` says so."""
+
+    def is_plain(self, headers: MultiMapping[str]) -> bool:
+        """Tell whether nothing else is asked for than a job."""
+
+    async def accepted(
+        self, request: web.Request, job_id: int, *, wanted: bool
+    ) -> web.StreamResponse:
+        """Answer that the job is on the disk, or with its result."""
+
+    def refused(self, error: JobstoreError) -> web.Response:
+        """Answer that nothing was taken in."""
+
+
+class Capture:
+    """Take requests in, or send them on.
+
+    Args:
+        store: where jobs go.
+        router: who answers which path.
+        async_headers: the ways of asking for a job.
+        body_limit: the largest body of a job's request, in bytes.
+        unanswered: answers the clients of a dialect, in its words, where no target does.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        router: Router,
+        async_headers: Sequence[AsyncHeader],
+        body_limit: int,
+        *,
+        unanswered: Callable[[web.Request], web.Response | None] = lambda _: None,
+    ) -> None:
+        self._store = store
+        self._router = router
+        self._async_headers = async_headers
+        self._body_limit = body_limit
+        self._unanswered = unanswered
+
+    def parent(self, job_id: str) -> JobHandle | None:
+        """Find the running job that a request says to come from: a target may lead back here."""
+        depth = self._store.running_depth(int(job_id)) if _ID.fullmatch(job_id) else None
+        return None if depth is None else JobHandle(int(job_id), depth=depth)
+
+    def submitting(self, request: web.Request) -> Submitting | None:
+        """Give what makes a job of a request that asks for it; None if it does not."""
+        asked = self.asked(request.headers)
+        if asked is None:
+            return None
+        asking, wanted = asked
+        return partial(self._submit, asking=asking, wanted=wanted)
+
+    def asked(self, headers: MultiMapping[str]) -> tuple[AsyncHeader, bool] | None:
+        """Tell by whose way a job is asked for, and whether its result is wanted; None if none."""
+        for asking in self._async_headers:
+            wanted = asking.asks(headers)
+            if wanted is not None:
+                return asking, wanted
+        return None
+
+    def at_once(self, ask: Ask, asking: AsyncHeader, wanted: bool) -> bool:  # noqa: FBT001
+        """Make a job of a request that is here, unless something stands against it."""
+        headers, identity = ask.headers, ask.identity
+        if (
+            not identity.changes
+            or idempotency.HEADER in headers
+            or not asking.is_plain(headers)
+            or _switches(headers)
+            or ask.size > self._body_limit
+            or not self._store.is_small(ask.size)
+        ):
+            return False
+        route = self._router.resolve(ask.method, ask.path)
+        if route is None or not route.keeps(ask.path):
+            return False
+        incoming = Request(
+            method=ask.method,
+            path=ask.path,
+            headers=self._travelling(route, headers),
+            body=ask.body(),
+        )
+        submission = _submission(
+            incoming, route, identity, asking.dialect, wanted=wanted, source=ask.source
+        )
+        try:
+            posted = self._store.post(submission)
+        except JobstoreError as error:
+            _refuse(ask, asking, error)
+            return True
+
+        def done(posted: "asyncio.Future[int]") -> None:
+            error = posted.exception()
+            if error is None:
+                ask.answer(asking.receipt(posted.result(), wanted=wanted))
+            elif isinstance(error, JobstoreError):
+                _refuse(ask, asking, error)
+            else:
+                ask.fail(error)
+
+        posted.add_done_callback(done)
+        return True
+
+    async def _submit(
+        self, request: web.Request, asking: AsyncHeader, *, wanted: bool
+    ) -> web.StreamResponse:
+        try:
+            submission = await self._submission(request, asking, wanted=wanted)
+            job_id = await self._store.submit(submission)
+        except JobstoreError as error:
+            _log_refusal(error)
+            return asking.refused(error)
+        return await asking.accepted(request, job_id, wanted=wanted)
+
+    async def _submission(
+        self, request: web.Request, asking: AsyncHeader, *, wanted: bool
+    ) -> Submission:
+        if request.method == "CONNECT" or _switches(request.headers):
+            raise NoJobOfThat
+        if (request.content_length or 0) > self._body_limit:
+            raise BodyTooLarge(self._body_limit)
+        wire.changing(request)
+        key = idempotency.key_of(request.headers.getall(idempotency.HEADER, ()))
+        path, body = wire.path_of(request), await wire.gathered(request)
+        identity = wire.changing(request)  # which may not be what it was before the body came
+        route = self._router.owner(request.method, path)
+        headers = self._travelling(route, request.headers)
+        incoming = Request(method=request.method, path=path, headers=headers, body=body)
+        source = wire.source(request)
+        return _submission(
+            incoming, route, identity, asking.dialect, wanted=wanted, source=source, key=key
+        )
+
+    def _travelling(self, route: Route, fields: MultiMapping[str]) -> Headers:
+        """Return the headers that go on to the target; no way of asking for a job does.
+
+        Neither does the key under which it is asked for: the target has the job's id.
+        """
+        headers = end_to_end(tuple(fields.items()))
+        for asking in self._async_headers:
+            if asking.name in fields:
+                headers = asking.strip(headers)
+        if idempotency.HEADER in fields:
+            headers = without(headers, _KEY)
+        return route.travelling(headers)
+
+    async def relayed(self, request: web.Request) -> web.StreamResponse:
+        """Send a request to its target at once and its answer back, as if nobody stood between."""
+        try:
+            route, incoming = self._sent_on(request)
+            async with route.target.send(incoming, JobHandle()) as response:
+                wire.confirm(request)
+                return await wire.relay(request, response)
+        except Forbidden as error:
+            return wire.problem(403, str(error))
+        except NoTarget as error:
+            if isinstance(error, PathLeaves):
+                return wire.problem(400, str(error))
+            return self._unanswered(request) or wire.problem(404, str(error))
+        except BodyBroken as error:
+            return wire.problem(400, str(error))
+        except TargetFailed as error:
+            log.info("no answer: %s", error, extra={"action": "relay"})
+            return wire.problem(502, str(error))
+
+    def _sent_on(self, request: web.Request) -> tuple[Route, Request]:
+        """Return a request as it goes on, and where to.
+
+        Raises:
+            Forbidden: it may change something, and its sender may not.
+        """
+        if request.method not in SAFE:
+            wire.changing(request)
+        incoming = wire.received(request)
+        route = self._router.owner(incoming.method, incoming.path)
+        if request[wire.IDENTITY].role is not None:  # the credentials are meant for jobstore
+            incoming = incoming.with_headers(route.travelling(incoming.headers))
+        return route, incoming
+
+
+def _submission(  # noqa: PLR0913 - what a submission is made of
+    incoming: Request,
+    route: Route,
+    identity: Identity,
+    dialect: Dialect,
+    *,
+    wanted: bool,
+    source: str | None,
+    key: str | None = None,
+) -> Submission:
+    return Submission(
+        request=incoming,
+        target=route.name,
+        dialect=dialect,
+        owner=identity.name,
+        account=identity.account,
+        wanted=wanted,
+        key=key,
+        source=source,
+    )
+
+
+def _refuse(ask: Ask, asking: AsyncHeader, error: JobstoreError) -> None:
+    _log_refusal(error)
+    ask.answer(answers.of(asking.refused(error)))
+
+
+def _log_refusal(error: JobstoreError) -> None:
+    log.info("no job: %s", loggable(error), extra={"action": "submit"})
+
+
+def _switches(headers: MultiMapping[str]) -> bool:
+    """Tell whether a request is for WebSockets: RFC 6455 section 4.1. Others may be ignored."""
+    return "Upgrade" in headers and "websocket" in headers["Upgrade"].lower()

@@ -1,0 +1,319 @@
+"""The desk: small requests that need nobody's patience are answered without a task.
+
+aiohttp's way from a socket to a handler and back costs several times what most of our answers cost:
+two tasks, a request, a response and a writer for each. Here aiohttp's own parser parses, and a
+message that is whole, small and plain is offered to the door, `Door.at_once`. What the door takes
+on is answered by one write; anything else goes on to aiohttp's handler, as it was parsed.
+
+- At any moment a connection is in one of three hands: nobody's (it waits for a request), the desk's
+  (`_asked`, or `_held` while the rest of a small body is awaited), or that of aiohttp's handler.
+  The desk takes something on only out of nobody's hands, so that answers keep the order of their
+  requests.
+- While the desk has a request, what else its client sends is kept unparsed in `_later`, and reading
+  pauses. It is parsed once the answer has been written.
+- Whoever has taken a request on ends it by exactly one of `Ask.answer`, `Ask.hand_over` and
+  `Ask.pass_on`, at once or any time later, also when its client is gone: to tell that is cheap.
+- A body that comes in a second piece is waited for here only for a moment: then the message goes on
+  to aiohttp's handler, which knows how long a body may take.
+- What the door refuses to take on has not been changed; its refusal is written by the long way,
+  so that each rule, and the words for it, stand in one place.
+
+A crash leaves nothing of what is here: what was promised to a client stands in the store.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+from aiohttp import StreamReader, web
+from aiohttp.http import HttpVersion11, RawRequestMessage
+
+from jobstore.web import descriptors, wire
+from jobstore.web.ask import Ask
+from jobstore.web.parsing import FrontConnection
+
+# The largest message that the desk takes, in bytes.
+LARGEST: Final = 64 * 1024
+# For how long the rest of a body is waited for, in seconds.
+_HELD_SECONDS: Final = 0.05
+
+
+class Door(Protocol):
+    """Where requests are taken on."""
+
+    def at_once(self, ask: Ask) -> bool:
+        """Take a request on; False leaves it, unchanged, to the long way."""
+
+
+class Desk(FrontConnection):
+    """A client's connection whose small requests are answered without a task.
+
+    Args:
+        arguments: what aiohttp's own takes.
+        door: where requests are taken on.
+        options: what `FrontConnection` takes.
+    """
+
+    __slots__ = ("_asked", "_door", "_flushing", "_held", "_later", "_most", "_timer", "remote")
+
+    def __init__(self, *arguments: Any, door: Door, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._door = door
+        self._most = min(LARGEST, self._limits.size)
+        self._asked: Ask | None = None
+        self._held: tuple[RawRequestMessage, StreamReader] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._later: list[bytes] = []
+        self._flushing: asyncio.Task[None] | None = None
+        self.remote: str | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Note who is at the other end."""
+        super().connection_made(transport)
+        peer = transport.get_extra_info("peername")
+        self.remote = str(peer[0]) if isinstance(peer, list | tuple) else peer
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Forget what waits; what was taken on is ended by whoever has taken it on."""
+        self._drop_held()
+        self._later.clear()
+        super().connection_lost(exc)
+
+    # --- what comes in --------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what has come, or keep it until its turn comes."""
+        if self._asked is not None:
+            self._keep(data)
+        elif self._held is not None:
+            self._look_at_rest(data)
+        elif self._reads_plainly and 0 < len(data) <= self._most:
+            self._look(data)
+        else:
+            super().data_received(data)
+
+    def eof_received(self) -> bool:  # type: ignore[override] # as its own base has it
+        """Leave a body that will never be whole to the long way."""
+        self._release()
+        return super().eof_received()
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request is being answered, and none waits."""
+        return not self._has_request and super().idle
+
+    @property
+    def _waiting(self) -> bool:
+        return self._has_request or bool(self._later) or super()._waiting
+
+    @property
+    def _has_request(self) -> bool:
+        """Whether the desk has a request, or the beginning of one."""
+        return self._asked is not None or self._held is not None
+
+    @property
+    def _reads_plainly(self) -> bool:
+        """Whether the next byte begins a request, and nobody else has to see it first."""
+        return (
+            super().idle
+            and not self._head_size
+            and not (self._refused or self._upgraded or self._force_close or self._close)
+        )
+
+    def _keep(self, data: bytes) -> None:
+        if not data:
+            return
+        if not self._later:
+            self._pause_reading_for_buffer()
+        self._later.append(data)
+
+    def _look(self, data: bytes) -> None:
+        """Look whether what has come is one plain request."""
+        self._heard_at = self._loop.time()
+        assert self._parser is not None
+        try:
+            parsed = self._parser.feed_data(data)
+        except Exception as error:  # noqa: BLE001 - raised again where all of them are answered
+            self._hand_on(error, data)
+            return
+        messages, upgraded, _ = parsed
+        if len(messages) == 1 and not upgraded:
+            message, payload = messages[0]
+            if _is_plain(message):
+                if payload.is_eof():
+                    if self._take_on(message, payload):
+                        return
+                elif _announced(message) <= self._most:
+                    self._held = message, payload
+                    self._timer = self._loop.call_later(_HELD_SECONDS, self._release)
+                    return
+        self._hand_on(parsed, data)
+
+    def _look_at_rest(self, data: bytes) -> None:
+        """Look whether the request that is held is whole now."""
+        assert self._held is not None
+        assert self._parser is not None
+        self._heard_at = self._loop.time()
+        message, payload = self._held
+        try:
+            messages, upgraded, tail = self._parser.feed_data(data)
+        except Exception as error:  # noqa: BLE001 - of what follows; raised again
+            self._release()
+            self._hand_on(error, b"")
+            return
+        if not payload.is_eof():
+            return
+        self._drop_held()
+        if messages or upgraded or not self._take_on(message, payload):
+            self._hand_on(([(message, payload), *messages], upgraded, tail), b"")
+
+    def _release(self) -> None:
+        """Let the long way wait for the rest of a body."""
+        held = self._held
+        if held is not None:
+            self._drop_held()
+            self._hand_on(([held], False, b""), b"")
+
+    def _drop_held(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._held = self._timer = None
+
+    def _take_on(self, message: RawRequestMessage, payload: StreamReader) -> bool:
+        ask = Ask(self, message, payload)
+        self._asked, self._request_in_progress = ask, True
+        try:
+            taken = self._door.at_once(ask)
+        except Exception as error:  # noqa: BLE001 - logged there
+            ask.fail(error)
+            return True
+        if not taken:
+            self._asked, self._request_in_progress = None, False
+        return taken
+
+    def _hand_on(self, parsed: Any, data: bytes) -> None:
+        """Let aiohttp's handler go on with what was parsed, or raise what was raised."""
+        parser = self._parser
+        self._parser = _Parsed(parser, parsed)  # type: ignore[assignment] # for as long as it asks
+        try:
+            super().data_received(data)
+        finally:
+            if self._parser is not None:
+                self._parser = parser
+
+    # --- what goes out --------------------------------------------------------------------------
+
+    @property
+    def gone(self) -> bool:
+        """Whether nobody is there any more to be answered."""
+        return self.transport is None or self.transport.is_closing()
+
+    @property
+    def flushed(self) -> bool:
+        """Whether all that was sent is the client's system's by now, as far as that can be told."""
+        transport = self.transport
+        return not (transport is None or transport.get_write_buffer_size() or self.half_closed)
+
+    def send(self, data: bytes) -> bool:
+        """Send something; tell whether the client was still there."""
+        if self.gone:
+            return False
+        assert self.transport is not None
+        self.transport.write(data)
+        return not self.gone
+
+    def when_flushed(self, ask: Ask, done: Callable[[Exception | None], None]) -> None:
+        """Call something once an answer is its client's, or with what has kept it from that."""
+        self._flushing = self._loop.create_task(self._flush(ask, done))
+
+    async def _flush(self, ask: Ask, done: Callable[[Exception | None], None]) -> None:
+        failed: Exception | None = ConnectionResetError("the client has closed the connection")
+        try:
+            await wire.handed_over(self)
+            failed = None
+        except ConnectionError as error:
+            failed = error
+        finally:
+            self._flushing = None
+            self.finish(ask)
+            done(failed)
+
+    def finish(self, ask: Ask) -> None:
+        """Take what comes next: a request was answered."""
+        self._request_count += 1
+        if self._manager is not None:
+            self._manager.requests_count += 1
+        self._give_away(ask)
+        if self._parser is not None:
+            self._parser.message_consumed()
+        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        self._go_on()
+
+    def pass_on(self, ask: Ask, message: RawRequestMessage, payload: StreamReader) -> None:
+        """Hand a request on to the long way."""
+        self._give_away(ask)
+        if self._parser is not None:
+            self._hand_on(([(message, payload)], False, b""), b"")
+            self._go_on()
+
+    def _give_away(self, ask: Ask) -> None:
+        if self._asked is not ask:
+            raise RuntimeError("expected each request to be answered once")
+        self._asked, self._request_in_progress = None, False
+        if self._handler_waiter is not None and not self._handler_waiter.done():
+            self._handler_waiter.set_result(None)  # the server is shutting down, and waits for it
+
+    def _go_on(self) -> None:
+        if self._later:
+            data, self._later = b"".join(self._later), []
+            self._resume_reading_for_buffer()
+            self.data_received(data)
+        elif self.half_closed and self.transport is not None and self.idle:
+            self.transport.close()  # which sends first what is left to be sent
+
+    def _process_keepalive(self) -> None:
+        """Close a connection that has nothing to do; one whose request is here has."""
+        if self._has_request:
+            self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        super()._process_keepalive()
+
+
+class _Parsed:
+    """What was parsed already, for whoever would parse it."""
+
+    def __init__(self, parser: Any, parsed: Any) -> None:
+        self._parser = parser
+        self._parsed = parsed
+
+    def feed_data(self, _: bytes) -> Any:
+        parsed, self._parsed = self._parsed, ((), False, b"")
+        if isinstance(parsed, Exception):
+            raise parsed
+        return parsed
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._parser, name)
+
+
+class DeskServer(descriptors.Server):
+    """A server whose connections are desks."""
+
+    def __call__(self) -> web.RequestHandler:
+        """Make what speaks on a new connection."""
+        return Desk(self, loop=self._loop, **self._kwargs)
+
+
+def _is_plain(message: RawRequestMessage) -> bool:
+    """Tell whether a request has nothing about it that the long way has to look at."""
+    path = message.path
+    return (
+        message.version == HttpVersion11
+        and not (message.should_close or message.chunked or message.upgrade)
+        and path.startswith("/")
+        and "#" not in path
+        and "Expect" not in message.headers
+    )
+
+
+def _announced(message: RawRequestMessage) -> int:
+    return int(message.headers.get("Content-Length", LARGEST + 1))

@@ -1,0 +1,117 @@
+"""The front door: who asks, and whether it is for a job, for an API of ours, or for a target."""
+
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from functools import partial
+from typing import Any, TypeAlias
+
+from aiohttp import web
+
+from jobstore.model.handle import WORKING_FOR
+from jobstore.targets.router import Claim, Claims
+from jobstore.targets.upstream import JOB_ID
+from jobstore.web import parsing, wire
+from jobstore.web.access import Access
+from jobstore.web.ask import Ask
+from jobstore.web.browsers import Browsers
+from jobstore.web.capture import Capture
+from jobstore.web.desk import DeskServer
+
+AtOnce: TypeAlias = Callable[[Ask], bool]
+Answering: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Door:
+    """Answer every request that comes in over a socket.
+
+    It stands before aiohttp's own router and middlewares, since most requests need neither: they
+    cost more than the whole way to the store.
+
+    Args:
+        browsers: which web pages may ask.
+        access: who is let in.
+        capture: makes jobs of requests, and sends on what is for a target.
+        apis: who answers which of our own calls; the first that claims it.
+        prompt: who may answer which of them without a task.
+        probes: the paths of our own that are answered whoever asks.
+    """
+
+    def __init__(  # noqa: PLR0913 - it is put together in one place
+        self,
+        browsers: Browsers,
+        access: Access,
+        capture: Capture,
+        apis: Sequence[tuple[Claim, Answering]],
+        prompt: Sequence[tuple[Claim, AtOnce]] = (),
+        *,
+        probes: Collection[str] = (),
+    ) -> None:
+        self._browsers = browsers
+        self._access = access
+        self._capture = capture
+        self._apis = Claims(apis)
+        self._prompt = Claims(prompt)
+        self._probes = probes
+
+    def server(self, **options: Any) -> DeskServer:
+        """Make the server that stands here, with what else it is told."""
+        return DeskServer(
+            self.answer,  # its requests are what the factory makes
+            request_factory=wire.incoming,
+            door=self,
+            **options,
+        )
+
+    def at_once(self, ask: Ask) -> bool:
+        """Take on a request for a job, or to one of our own calls, if nothing stands against it.
+
+        What `answer` would refuse, or has to look at for longer, is left to it.
+        """
+        headers = ask.headers
+        if JOB_ID in headers:
+            return False
+        asked = self._capture.asked(headers)
+        own = None if asked else self._prompt.find(ask.method, ask.path)
+        if not (asked or own) or not self._browsers.passes(headers):
+            return False
+        identity = self._access.known(headers)
+        if identity is None:
+            return False
+        ask.identity, ask.source = identity, self._access.source(ask.remote, headers)
+        if own:
+            return own(ask)
+        return asked is not None and self._capture.at_once(ask, *asked)
+
+    def answer(self, request: web.Request) -> Awaitable[web.StreamResponse]:
+        """Answer a request.
+
+        It is no coroutine itself: ten thousand requests may wait at once for their answers.
+        """
+        refused = parsing.refusal(request)
+        if refused is not None:
+            return _given(refused)
+        own = self._apis.find(request.method, wire.path_of(request))
+        ours = self._capture.submitting(request) or own
+        stopped = self._browsers.met(request, ours=ours is not None)
+        if stopped is not None:
+            return _given(stopped)
+        if own is not None and request.raw_path in self._probes:
+            return own(request)
+        answer = ours or self._capture.relayed
+        if JOB_ID in request.headers:
+            answer = partial(self._from_job, answer)
+        return self._access.middleware(request, answer)
+
+    async def _from_job(self, answer: Answering, request: web.Request) -> web.StreamResponse:
+        """Answer a request that says that it is that of a running job.
+
+        It may say so wrongly, but then it only bounds itself: see `Capture.parent`.
+        """
+        working_for = WORKING_FOR.set(self._capture.parent(request.headers[JOB_ID]))
+        try:
+            return await answer(request)
+        finally:
+            WORKING_FOR.reset(working_for)
+
+
+async def _given(response: web.StreamResponse) -> web.StreamResponse:
+    return response

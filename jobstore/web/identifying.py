@@ -1,0 +1,65 @@
+"""Who asks, inside another application: it says so itself, by whatever login it has."""
+
+import inspect
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import TypeAlias
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from jobstore.model.account import Identity, Role
+from jobstore.model.errors import Unauthorized
+from jobstore.targets.inprocess import current
+from jobstore.web import wire
+
+Identify: TypeAlias = Callable[[web.Request], Awaitable[Identity | None] | Identity | None]
+
+
+class Identifying:
+    """Let those in whom the application knows; the store's accounts play no part.
+
+    Args:
+        identify: tells who sends a request, or None if they may not ask for jobs. Someone without
+            a role is a user, who sees and changes their own jobs.
+    """
+
+    everybody = False
+
+    def __init__(self, identify: Identify) -> None:
+        self._identify = identify
+        self._standing = wire.Standing(self._again)
+
+    @web.middleware
+    async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Find out who sends a request, and turn strangers away."""
+        found = self._identify(request)
+        identity = await found if inspect.isawaitable(found) else found
+        if identity is None:
+            # Not Basic: a browser would ask for a password that the application does not have.
+            return wire.shared_refusal(401, str(Unauthorized()), {"WWW-Authenticate": "Bearer"})
+        if not isinstance(identity, Identity) or not identity.name:
+            raise TypeError("identify: expected a jobstore.Identity with a name, or None")
+        if found is identity:  # and not what had to be awaited, as it would have to be again
+            request[wire.STANDING] = self._standing
+        return await self._admitted(request, handler, identity)
+
+    @web.middleware
+    async def on_behalf(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Let a job ask on behalf of its owner, of whom only the name is known by then."""
+        return await self._admitted(request, handler, Identity(name=current(request).owner))
+
+    async def _admitted(
+        self, request: web.Request, handler: Handler, identity: Identity
+    ) -> web.StreamResponse:
+        request[wire.IDENTITY] = _with_role(identity)
+        return await handler(request)
+
+    def _again(self, request: web.Request) -> Identity | None:
+        """Ask the application once more who sends a request that has waited for something."""
+        found = self._identify(request)
+        return _with_role(found) if isinstance(found, Identity) else None
+
+
+def _with_role(identity: Identity) -> Identity:
+    return replace(identity, role=identity.role or Role.USER)

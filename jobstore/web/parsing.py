@@ -1,0 +1,184 @@
+"""What is no request that can be served here: one plain answer, and one line in the log.
+
+aiohttp's own answers and log entries repeat what they could not read, passwords included.
+"""
+
+import logging
+import re
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any, Final
+
+from aiohttp import EMPTY_PAYLOAD, hdrs, web
+from aiohttp.http import HttpVersion10, HttpVersion11
+from aiohttp.http_exceptions import (
+    BadHttpMessage,
+    BadHttpMethod,
+    BadStatusLine,
+    HttpProcessingError,
+    InvalidURLError,
+    LineTooLong,
+)
+from aiohttp.web_protocol import _ErrInfo
+
+from jobstore.model.message import HeadLimits, loggable
+from jobstore.web import wire
+from jobstore.web.connection import Connection
+
+_SPOKEN: Final = (HttpVersion11, HttpVersion10)
+_ONLY: Final = "expected HTTP/1.1: no other version is spoken here"
+
+
+class _HeadTooLongError(BadHttpMessage):
+    """A head is longer than what is taken."""
+
+
+# What could not be parsed: aiohttp's class for it, words in its message, and how it is answered.
+_REFUSALS: Final[tuple[tuple[type[HttpProcessingError], str, int, str], ...]] = (
+    (_HeadTooLongError, "", 431, "expected a head of at most {0.size} bytes"),
+    (LineTooLong, "", 431, "expected request line and fields of at most {0.field_size} bytes each"),
+    (BadHttpMethod, "HTTPS", 400, "expected plain HTTP, not TLS"),
+    (BadHttpMethod, "", 400, "expected a request of HTTP/1.1, with one of its methods"),
+    (BadStatusLine, "HTTP version", 505, _ONLY),
+    (BadStatusLine, "", 400, "expected a request line such as GET / HTTP/1.1"),
+    (InvalidURLError, "", 400, "expected a path, percent-encoded, in the request line"),
+    (BadHttpMessage, "Too many headers", 431, "expected at most {0.fields} header fields"),
+    (BadHttpMessage, "Pause on PRI", 505, _ONLY),
+)
+_METHODS: Final = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE"
+_HEAD_END: Final = re.compile(rb"\r\n\r\n")
+# What the parser says before it repeats what it has read; all of it is its own words.
+_OWN_WORDS: Final = re.compile(
+    r"([A-Za-z][A-Za-z `/'-]{2,80}):\n\n|((?:Missing|Duplicate) '.{1,40}' .*)"
+)
+
+log = logging.getLogger(__name__)
+
+
+class FrontConnection(Connection):
+    """A client's connection that answers what is no HTTP plainly, and logs nothing of it.
+
+    Args:
+        arguments: what aiohttp's own takes.
+        limits: how much the head of a request may be.
+        options: what aiohttp's own takes.
+    """
+
+    __slots__ = ("_head_size", "_limits", "_refused")
+
+    def __init__(self, *arguments: Any, limits: HeadLimits, **options: Any) -> None:
+        super().__init__(
+            *arguments,
+            max_line_size=limits.field_size,
+            max_field_size=limits.field_size,
+            max_headers=limits.fields,
+            **options,
+        )
+        self._limits = limits
+        self._head_size = 0
+        self._refused = False
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what has come, up to the longest head that is taken."""
+        if self._refused:
+            return
+        room = self._limits.size - self._head_size
+        if len(data) > room and self._reads_head() and not _HEAD_END.search(data, 0, room):
+            self._refuse(_HeadTooLongError(""))
+            return
+        before, reads_head = self._request_count, self._reads_head()
+        try:
+            super().data_received(data)
+        except Exception:  # noqa: BLE001 - of the parser, which repeats what it has read
+            self._refuse(BadHttpMessage(""))
+        within = reads_head and before == self._request_count and self._reads_head()
+        self._head_size = self._head_size + len(data) if within else 0
+
+    def _reads_head(self) -> bool:
+        """Tell whether what comes next is a head, and not the rest of a body."""
+        if self._messages:
+            return self._messages[-1][1].is_eof()
+        if self._current_request is not None:
+            return self._current_request.content.is_eof()
+        return self._waiter is not None  # else a request is just on its way to its handler
+
+    def _refuse(self, error: HttpProcessingError) -> None:
+        """Answer an error as the last request, after those before it; as aiohttp does itself."""
+        self._refused = True
+        self._request_count += 1
+        self._messages.append((_ErrInfo(error.code, error, ""), EMPTY_PAYLOAD))
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer what could not be parsed; what a handler has raised is aiohttp's to log."""
+        if isinstance(exc, ConnectionError):  # an answer broke off, with its client or its target
+            log.info("an answer broke off: %s", loggable(exc), extra={"action": "answer"})
+            raise exc
+        if not isinstance(exc, HttpProcessingError):
+            return super().handle_error(request, status, exc, message)
+        status, detail = _refusal(exc, self._limits)
+        _log_refusal(self.peername, detail)
+        if request.writer.output_size > 0:
+            raise ConnectionError("an answer is on its way already")
+        return _closing(request, wire.problem(status, detail))
+
+
+def refusal(request: web.Request) -> web.StreamResponse | None:
+    """Answer a request that is HTTP, but none that can be served here; None for any other."""
+    # Not ``version``, which would remember it: it may have to be another for the answer.
+    version, headers = request._version, request.headers  # noqa: SLF001
+    if version not in _SPOKEN:
+        return _refused(request, 505, _ONLY)
+    if request.method == "CONNECT":
+        return _refused(request, 501, "no tunnels are made here: CONNECT is not served")
+    coding = headers.get(hdrs.TRANSFER_ENCODING)
+    if coding is not None and (coding.lower() != "chunked" or version is HttpVersion10):
+        return _refused(request, 501, "expected no transfer coding but chunked, in HTTP/1.1")
+    expected = headers.get(hdrs.EXPECT)
+    if expected is not None and expected.lower() != "100-continue":
+        return _refused(request, 417, "expected no Expect but 100-continue")
+    return _of_target(request)
+
+
+def _of_target(request: web.Request) -> web.StreamResponse | None:
+    """Answer a request whose target is no path that could be sent on."""
+    target = request.raw_path
+    if "#" in target:
+        return _refused(request, 400, "expected a path without a fragment: write # as %23")
+    if target == "*":  # RFC 9110 section 9.3.7: it asks about the server, as a ping does
+        return web.Response(status=204, headers={"Allow": _METHODS})
+    return None
+
+
+def _refused(request: web.BaseRequest, status: int, detail: str) -> web.StreamResponse:
+    _log_refusal(request.remote, detail)
+    return _closing(request, wire.problem(status, detail))
+
+
+def _closing(request: web.BaseRequest, response: web.Response) -> web.StreamResponse:
+    """Make an answer the last one of its connection, in the version that is spoken here."""
+    request._version = HttpVersion11  # noqa: SLF001 - aiohttp would answer in the request's
+    response.force_close()
+    return response
+
+
+def _log_refusal(peer: str | Sequence[object] | None, detail: str) -> None:
+    address = peer if isinstance(peer, str | None) else peer[0]
+    log.info("refused a request from %s: %s", address, detail, extra={"action": "refuse"})
+
+
+def _refusal(error: HttpProcessingError, limits: HeadLimits) -> tuple[int, str]:
+    """Return the status for what could not be parsed, and a sentence with nothing of it."""
+    for kind, words, status, detail in _REFUSALS:
+        if isinstance(error, kind) and words in error.message:
+            return status, detail.format(limits)
+    own = _OWN_WORDS.match(error.message)
+    reason = f": {own[1] or own[2]}" if own else ""
+    return HTTPStatus.BAD_REQUEST, f"the request is not valid HTTP/1.1{reason}"

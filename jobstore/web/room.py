@@ -1,0 +1,106 @@
+"""Memory for what has to be whole at once: so much for all requests together, and no more.
+
+A request may take a little without asking. What is beyond that is taken from one room for all.
+Where that is full, a request waits for a moment, during which no more of it is read, and is then
+refused: who holds the room may be slow on purpose.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from aiohttp import web
+
+from jobstore.model.errors import BodyTooLarge, NoRoom
+from jobstore.web import wire
+
+# In bytes: what each request may take, what there is for all of them beyond that, and what one of
+# them may take at most for what is made of it. Measured, 100 connections that send as much as they
+# can cost 64 MiB: each has up to 256 KiB on its way as well.
+_FREE: Final = 32 * 2**10
+_SIZE: Final = 24 * 2**20
+_FOR_ONE: Final = 16 * 2**20
+# For how long a request waits for room, in seconds.
+_PATIENCE: Final = 5.0
+
+
+class Room:
+    """So many bytes for all."""
+
+    def __init__(self, size: int = _SIZE) -> None:
+        self._left = size
+        self._freed = asyncio.Event()
+
+    async def take(self, size: int) -> None:
+        """Take so many bytes, when there are as many.
+
+        Raises:
+            NoRoom: there were not for a while.
+        """
+        if size > self._left:
+            await self._wait_for(size)
+        self._left -= size
+
+    async def _wait_for(self, size: int) -> None:
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                while size > self._left:
+                    self._freed.clear()
+                    await self._freed.wait()
+        except TimeoutError:
+            raise NoRoom from None
+
+    def give_back(self, size: int) -> None:
+        """Give back what was taken."""
+        self._left += size
+        self._freed.set()
+
+
+ROOM: Final = web.AppKey("jobstore.room", Room)
+
+
+@asynccontextmanager
+async def taken(request: web.Request, size: int) -> AsyncIterator[None]:
+    """Keep room for what is made of a request while the context lasts.
+
+    Raises:
+        NoRoom: there is none just now.
+    """
+    room, beyond = request.app[ROOM], max(0, min(size, _FOR_ONE) - _FREE)
+    await room.take(beyond)
+    try:
+        yield
+    finally:
+        room.give_back(beyond)
+
+
+@asynccontextmanager
+async def whole(request: web.Request, limit: int) -> AsyncIterator[bytes]:
+    """Read the body of a request to one of our own APIs; its room is kept while the context lasts.
+
+    Args:
+        request: the request.
+        limit: how many bytes it may have.
+
+    Raises:
+        BodyTooLarge: it has more.
+        BodyBroken: it ended before its announced end, or stopped arriving.
+        NoRoom: too much is being read at the same time.
+        Revoked: its sender's account is gone meanwhile.
+    """
+    if (request.content_length or 0) > limit:
+        raise BodyTooLarge(limit)
+    room, body, held = request.app[ROOM], bytearray(), 0
+    try:
+        async for piece in wire.pieces(request, most=_FREE):
+            if len(body) + len(piece) > limit:
+                raise BodyTooLarge(limit)
+            more = max(0, len(body) + len(piece) - _FREE) - held
+            await room.take(more)
+            held += more
+            body += piece
+        wire.confirm(request)
+        yield bytes(body)
+    finally:
+        room.give_back(held)
