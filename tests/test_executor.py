@@ -194,16 +194,26 @@ async def test_a_drain_lets_what_is_being_claimed_run_as_well(store_path: Path) 
     target = Patient()
     async with opened(store_path) as store, executing(store, target) as executor:
         await store.submit(submission(target="/nobody"))  # until when nothing else was claimed
-        with held_up(store_path):
-            submitting = await begun(store.submit(submission()))
-            store.refuse()
-            draining = await begun(executor.drain(60))
+        submitting = await begun(store.submit(submission()))
+        store._writer.send(lambda _: store.refuse())  # noqa: SLF001 - before that is committed
         job_id = await submitting
+        draining = await begun(executor.drain(60))
         exchange = await target.asked.get()
         assert not draining.done()
         exchange.answer.set_result(Response(status=200))
         await draining
     assert states(store_path)[job_id] == ("done", "held")
+
+
+async def test_a_drain_does_not_start_what_is_not_written_yet(store_path: Path) -> None:
+    async with opened(store_path) as store, executing(store, Patient()) as executor:
+        await store.submit(submission(target="/nobody"))  # until when nothing else was claimed
+        with held_up(store_path):
+            submitting = await begun(store.submit(submission()))
+            store.refuse()
+        job_id = await submitting
+        await executor.drain(60)
+    assert states(store_path)[job_id] == ("queued", "none")
 
 
 async def test_a_drain_starts_nothing_that_waits(store_path: Path) -> None:

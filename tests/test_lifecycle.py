@@ -1,7 +1,7 @@
 import re
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,10 +29,10 @@ from jobstore.model.rotation import Turns
 from jobstore.store import result_transitions, transitions, upkeep_transitions
 from jobstore.store import statements as sql
 from jobstore.store import upkeep_statements as upkeep_sql
+from jobstore.store.facts import Changes
 from jobstore.store.sqlite import engine as sqlite
 from jobstore.store.sqlite.migrate import migrate
-from jobstore.store.sqlite.writer import Transaction
-from jobstore.store.transitions import QUIET
+from jobstore.store.transaction import Transaction
 from tests.stores import START
 
 BOOT: Final = 1
@@ -114,7 +114,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Connectio
 def tx(file: sqlite3.Connection) -> Iterator[Transaction]:
     """Give a transaction that is undone when the test ends."""
     file.execute("BEGIN IMMEDIATE")
-    yield Transaction(file, START + 9)
+    yield Transaction(file, START + 9, Changes())
     file.execute("ROLLBACK")
 
 
@@ -212,7 +212,7 @@ def test_a_client_cancels_what_waits_asks_what_runs_to_stop_and_finds_only_what_
             transitions.cancel(tx, job_id)
         assert row(tx, job_id) == before
         return
-    assert transitions.cancel(tx, job_id) == (state, QUIET)
+    assert transitions.cancel(tx, job_id) == state
     found = row(tx, job_id)
     match state:
         case State.QUEUED:
@@ -229,10 +229,16 @@ def test_whatever_happens_to_some_jobs_the_counters_equal_the_counts(
     file: sqlite3.Connection, events: list[tuple[Event, int]]
 ) -> None:
     file.execute("BEGIN IMMEDIATE")
-    tx = Transaction(file, START + 9)
+    tx = Transaction(file, START + 9, Changes())
     jobs = [put(tx, State.QUEUED, result) for result in (*INITIAL_RESULTS, Result.NONE)]
     for event, number in events:
-        happen(tx, event, jobs[number])
+        if event is Event.CANCEL and row(tx, jobs[number])["state"] == State.QUEUED:
+            with suppress(JobNotFound):
+                transitions.cancel(tx, jobs[number])
+        else:
+            happen(tx, event, jobs[number])
+    waiting = file.execute("SELECT count(*) FROM job WHERE state = 'queued'").fetchone()[0]
+    assert len(jobs) + tx.changes.queued == waiting
     upkeep_transitions.purge_step(tx, START + 10, 2)
     upkeep_transitions.forget(tx, jobs[:2])
     counted = file.execute(

@@ -1,4 +1,4 @@
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,8 +9,9 @@ import pytest
 from jobstore.store.sqlite import engine as sqlite
 from jobstore.store.sqlite import pages
 from jobstore.store.sqlite.lock import owned
-from jobstore.store.sqlite.writer import Transaction, Writer
+from jobstore.store.sqlite.writer import Writer
 from jobstore.store.steps import Pace, Steps
+from jobstore.store.transaction import Transaction
 from tests.stores import CountingClock, rows
 
 PACE: Final = Pace(seconds=3000, most=500)
@@ -117,11 +118,12 @@ async def test_many_jobs_are_worked_on_some_at_a_time_and_each_of_them_once(
 ) -> None:
     doing, told = Work(cost=10), list[int]()
     ids = range(1000)
-    await Steps(writer, store_path, checkpoints, PACE, doing.timer).over(
-        ids,
-        lambda tx, some: doing.step(tx, len(some)),
-        lambda some, done: told.extend(some[:done]),
-    )
+
+    def step(tx: Transaction, some: Sequence[int]) -> Sequence[int]:
+        return some[: doing.step(tx, len(some))]
+
+    for done in await Steps(writer, store_path, checkpoints, PACE, doing.timer).over(ids, step):
+        told.extend(done)
     assert told == [*ids]
     assert doing.sizes == [64, 128, 256, 300, 252]
 

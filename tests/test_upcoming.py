@@ -1,6 +1,7 @@
 import asyncio
 
 from jobstore.live.upcoming import Upcoming
+from jobstore.store.facts import Waiting
 from tests.stores import begun
 
 # How long everything may take at most; nothing here comes near it.
@@ -9,7 +10,7 @@ LONG = 60
 
 async def test_whoever_asks_for_a_job_that_has_just_begun_waits_for_its_end() -> None:
     upcoming = Upcoming()
-    upcoming.began(1)
+    upcoming.came(Waiting(1))
     waiting = await begun(upcoming.ended(1))
     assert not waiting.done()
     upcoming.ending(1)
@@ -18,7 +19,7 @@ async def test_whoever_asks_for_a_job_that_has_just_begun_waits_for_its_end() ->
 
 async def test_nobody_waits_for_longer_than_a_moment() -> None:
     upcoming = Upcoming()
-    upcoming.began(1)
+    upcoming.came(Waiting(1))
     async with asyncio.timeout(LONG):
         await upcoming.ended(1)
         await upcoming.ended(1)
@@ -26,7 +27,7 @@ async def test_nobody_waits_for_longer_than_a_moment() -> None:
 
 async def test_nobody_waits_for_a_job_that_is_unknown_or_has_ended() -> None:
     upcoming = Upcoming()
-    upcoming.began(1)
+    upcoming.came(Waiting(1))
     upcoming.ending(1)
     assert (await begun(upcoming.ended(1))).done()
     assert (await begun(upcoming.ended(2))).done()
@@ -34,7 +35,7 @@ async def test_nobody_waits_for_a_job_that_is_unknown_or_has_ended() -> None:
 
 async def test_one_who_leaves_does_not_keep_the_others_from_waiting() -> None:
     upcoming = Upcoming()
-    upcoming.began(1)
+    upcoming.came(Waiting(1))
     leaving, staying = await begun(upcoming.ended(1)), await begun(upcoming.ended(1))
     leaving.cancel()
     await asyncio.wait([leaving])

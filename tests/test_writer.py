@@ -8,6 +8,7 @@ from typing import Final
 
 import pytest
 
+from jobstore.live.subscribers import Subscribers
 from jobstore.model.errors import (
     JobNotFound,
     StoreBusy,
@@ -16,8 +17,10 @@ from jobstore.model.errors import (
     StoreFailing,
     StoreFull,
 )
+from jobstore.store.facts import Changed, Fact
 from jobstore.store.sqlite import engine as sqlite
-from jobstore.store.sqlite.writer import Operation, Transaction, Writer
+from jobstore.store.sqlite.writer import Writer
+from jobstore.store.transaction import Operation, Transaction
 from tests.stores import CountingClock, held_up, rows
 
 
@@ -36,6 +39,12 @@ class Desk:
     def words(self) -> list[str]:
         """Read what has been written."""
         return [word for (word,) in rows(self.path, "SELECT word FROM word ORDER BY rowid")]
+
+    def hear(self) -> list[list[Fact]]:
+        """Keep what is told of each batch that has changed anything."""
+        told: list[list[Fact]] = []
+        self.writer.committed = lambda changes: told.append(changes.facts)
+        return told
 
     async def limit(self, pages: int) -> None:
         """Let the file grow to so many pages and no further."""
@@ -135,39 +144,92 @@ async def test_a_refusal_that_has_changed_nothing_costs_the_others_no_commit(des
     assert desk.commits() == 2
 
 
-async def test_whoever_is_told_of_a_commit_is_told_in_the_order_of_operations(desk: Desk) -> None:
-    told: list[object] = []
+# --- what a batch has changed ---------------------------------------------------------------------
 
-    def fail(_: Transaction) -> None:
+
+def tell(word: str) -> Operation[int]:
+    """Make an operation that writes a word, and tells that a job of that length has changed."""
+
+    def operation(tx: Transaction) -> int:
+        tx.tell(Changed(len(word)))
+        return write(word)(tx)
+
+    return operation
+
+
+def fail_after(word: str) -> Operation[None]:
+    """Make an operation that does the same, and fails then."""
+
+    def operation(tx: Transaction) -> None:
+        tell(word)(tx)
         raise KeyError("its own mistake")
 
-    desk.writer.post(write("one"), then=lambda _: told.append("one"))
-    failed = desk.writer.post(fail, otherwise=lambda error: told.append(type(error)))
-    await desk.writer.run(write("two"), then=lambda _: told.append("two"))
+    return operation
+
+
+async def test_the_facts_of_a_batch_are_told_in_the_order_of_its_operations(desk: Desk) -> None:
+    told = desk.hear()
+    desk.writer.post(tell("1"))
+    desk.writer.post(tell("22"))
+    await desk.writer.run(tell("333"))
+    assert told == [[Changed(1), Changed(2), Changed(3)]]
+
+
+async def test_what_failed_has_told_nothing_and_what_came_with_it_is_told_once(desk: Desk) -> None:
+    told = desk.hear()
+    desk.writer.post(tell("1"))
+    failed = desk.writer.post(fail_after("22"))
+    await desk.writer.run(tell("333"))
     assert isinstance(failed.exception(), KeyError)
-    assert told == ["one", KeyError, "two"]
+    assert told == [[Changed(1), Changed(3)]]
+    assert desk.words() == ["1", "333"]
 
 
-async def test_one_who_is_told_and_fails_hurts_none_of_the_others(
+async def test_an_operation_sees_what_those_before_it_in_its_batch_have_told(desk: Desk) -> None:
+    def seen(tx: Transaction) -> int:
+        tx.changes.queued += 1
+        return tx.changes.queued
+
+    def refuse(tx: Transaction) -> None:
+        seen(tx)
+        raise KeyError("its own mistake")
+
+    together = [desk.writer.post(seen) for _ in range(3)]
+    assert await asyncio.gather(*together) == [1, 2, 3]
+    alone = [desk.writer.post(each) for each in (seen, refuse, seen)]
+    first, _, last = await asyncio.gather(*alone, return_exceptions=True)
+    assert (first, last) == (1, 2)
+
+
+async def test_a_refusal_that_had_told_something_is_undone_with_it(desk: Desk) -> None:
+    def refuse(tx: Transaction) -> None:
+        tx.tell(Changed(9))
+        raise JobNotFound(7)
+
+    told = desk.hear()
+    desk.writer.post(tell("1"))
+    refused = desk.writer.post(refuse)
+    await desk.writer.run(tell("22"))
+    assert isinstance(refused.exception(), JobNotFound)
+    assert told == [[Changed(1), Changed(2)]]
+
+
+async def test_a_subscriber_that_fails_hurts_none_of_the_others(
     desk: Desk, caplog: pytest.LogCaptureFixture
 ) -> None:
-    told: list[str] = []
-
     def fail(_: object) -> None:
         raise KeyError("a subscriber's own mistake")
 
-    def refuse(_: Transaction) -> None:
-        raise JobNotFound(7)
-
-    first = desk.writer.post(write("one"), then=fail)
-    refused = desk.writer.post(refuse, otherwise=fail)
-    await desk.writer.run(write("two"), then=lambda _: told.append("two"))
-    assert isinstance(await first, int)
-    assert isinstance(refused.exception(), JobNotFound)
-    await desk.writer.run(write("three"), then=lambda _: told.append("three"))
-    assert told == ["two", "three"]
-    assert desk.words() == ["one", "two", "three"]
-    assert caplog.text.count("not everyone could be told") == 2
+    heard: list[object] = []
+    subscribers = Subscribers()
+    subscribers.subscribe(Changed, fail, heard.append)
+    subscribers.settle(fail)
+    subscribers.settle(lambda changes: heard.append(len(changes.facts)))
+    desk.writer.committed = subscribers.committed
+    first, second = await desk.writer.run(tell("1")), await desk.writer.run(tell("22"))
+    assert first < second
+    assert heard == [Changed(1), 1, Changed(2), 1]
+    assert caplog.text.count("not everyone could be told") == 4
 
 
 async def test_a_clock_that_fails_refuses_what_comes_and_stops_nothing(desk: Desk) -> None:
@@ -189,10 +251,11 @@ async def test_a_clock_that_fails_refuses_what_comes_and_stops_nothing(desk: Des
 
 
 async def test_an_operation_happens_even_if_whoever_waited_for_it_has_gone(desk: Desk) -> None:
-    told: list[str] = []
-    desk.writer.post(write("word"), then=lambda _: told.append("word")).cancel()
+    told = desk.hear()
+    desk.writer.post(tell("word")).cancel()
     await desk.writer.drained()
-    assert desk.words() == told == ["word"]
+    assert desk.words() == ["word"]
+    assert told == [[Changed(4)]]
 
 
 async def test_a_writer_is_idle_once_it_is_drained(desk: Desk) -> None:

@@ -18,7 +18,9 @@ from jobstore.model.lifecycle import Result
 from jobstore.model.message import Response
 from jobstore.store import result_transitions, transitions
 from jobstore.store.bodies import Bodies, Spooled, StoredBody
-from jobstore.store.sqlite.writer import Transaction, Writer
+from jobstore.store.facts import Taken
+from jobstore.store.sqlite.writer import Writer
+from jobstore.store.transaction import Transaction
 from jobstore.store.transitions import Kept
 
 # Is told of a result that was taken, that there is none yet (None), or what is wrong.
@@ -26,6 +28,11 @@ Told: TypeAlias = "Callable[[Taking, Delivery | None, BaseException | None], Non
 
 # What the file says of a result that is on its way.
 _MAY_COME_BACK: Final = frozenset({Result.HELD, Result.TAKEN})
+
+
+def may_come_back(job: Job) -> bool:
+    """Tell whether the result of a job is kept still, if it is on its way to a reader."""
+    return job.result in _MAY_COME_BACK
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +74,20 @@ class Deliveries:
         self.over = over
         self.readers: dict[int, Taking] = {}
 
-    @property
-    def reserved(self) -> list[int]:
-        """The ids of the jobs whose results are on their way."""
-        return list(self.readers)
+    def reader(self, tx: Transaction, job_id: int) -> object | None:
+        """Give the reader who is given a job's result, as far as a transaction has come."""
+        return tx.changes.readers.get(job_id) or self.readers.get(job_id)
 
-    def on_its_way(self, job: Job) -> bool:
-        """Tell whether a job's result is on its way, and may come back."""
-        return job.id in self.readers and job.result in _MAY_COME_BACK
+    def reserved(self, tx: Transaction) -> list[int]:
+        """List the jobs whose results are on their way, as far as a transaction has come."""
+        return [*self.readers, *tx.changes.readers]
+
+    def taken(self, fact: Taken) -> None:
+        """Note that a result is on its way."""
+        reader = fact.reader
+        assert isinstance(reader, Taking)
+        self.readers[fact.job_id] = reader
+        reader.committed()
 
     def taking(self, job_id: int, scope: int | None = None) -> "Taking":
         """Take a result while the context lasts; leaving it by an exception gives it back.
@@ -120,8 +133,9 @@ class Taking:
         try:
             kept = await self._taken
         except asyncio.CancelledError:
-            if not self._taken.cancelled() and not self._taken.exception():
-                self._return(self._taken.result())  # it had come in the very moment
+            came = not self._taken.cancelled() and not self._taken.exception()
+            if came and self._taken.result() is not None:  # in the very moment
+                self._give_back("the reader was gone")
             raise
         return None if kept is None else self._delivery(kept)
 
@@ -148,7 +162,7 @@ class Taking:
 
     def _post(self) -> None:
         writer = self._deliveries.writer
-        self._taken = writer.post(self._take, self._took, lambda _: self._release())
+        self._taken = writer.post(self._take)
 
     def _delivery(self, kept: Kept) -> Delivery:
         at_once = not isinstance(kept.content, Spooled)
@@ -194,13 +208,9 @@ class Taking:
             else:
                 await asyncio.shield(self._give_back(_cause(error)))
 
-    def _took(self, kept: Kept | None) -> None:
-        if self._taken.cancelled():
-            self._return(kept)
-
-    def _return(self, kept: Kept | None) -> None:
+    def committed(self) -> None:
         """Give back what was taken for a reader who was gone before it was committed."""
-        if kept is not None:
+        if self._taken.cancelled():
             self._give_back("the reader was gone")
 
     def _give_back(self, because: str) -> "asyncio.Task[None]":
@@ -218,14 +228,15 @@ class Taking:
             self._deliveries.over(self._job_id)
 
     def _take(self, tx: Transaction) -> Kept | None:
-        job_id, readers = self._job_id, self._deliveries.readers
-        if readers.get(job_id, self) is not self:
+        job_id = self._job_id
+        if self._deliveries.reader(tx, job_id) is not None:
             self._refuse(tx)
         kept = transitions.kept(tx, job_id, self._scope)
         gone = self._taken.cancelled() if self._gone is None else self._gone()
         if kept.job.result is Result.NONE or gone:
             return None
-        readers[job_id] = self
+        tx.changes.readers[job_id] = self
+        tx.tell(Taken(job_id, self))
         if not isinstance(kept.content, Spooled):
             result_transitions.take(tx, job_id)
         return kept
@@ -233,7 +244,7 @@ class Taking:
     def _refuse(self, tx: Transaction) -> NoReturn:
         """Say why the result cannot be had while another reader has it."""
         job = transitions.visible(tx, self._job_id, self._scope)
-        if self._deliveries.on_its_way(job):
+        if may_come_back(job):
             raise BeingDelivered(job.id)
         raise JobNotFound(job.id)  # another process has deleted it, or let it expire
 

@@ -1,21 +1,37 @@
 """Which job runs next: slots of each target, claims for free ones, orders for the executor.
 
-The queue itself lies in the file, in an index that gives the next jobs of a target; here is only
-how many slots each target has left, whether anything may be waiting for them, and whose turn it is.
+The queue itself lies in the file, in an index that gives the next jobs of a target. Kept here is
+how many slots each target has left, whether anything may be waiting for them, and whose turn it
+is. All of that follows from what was committed, and is changed by nothing else: by `settle` and
+what it is told before that, between two batches of the writer.
+
+So an operation that asks here for a free slot gets the right answer, whichever thread it runs in:
+what is kept here is what the file said when its batch began, and what its batch has done since is
+in the transaction. A slot is taken by the very transaction that makes a job running, and is free
+again by the one that ends the attempt; if that fails, nothing has to be taken back.
+
+A claim is posted whenever a slot and a job may meet: after a batch that freed a slot or queued a
+job, and together with the end of a job, so that both share a commit. It claims as many jobs as
+there are slots when its turn comes. One claim of a target is under way at a time. If it cannot be
+committed, the jobs are still queued, and it is made again a second later.
+
+A crash leaves running jobs without a server; the next start recovers them by its boot number.
 """
 
 import asyncio
 import logging
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
-from jobstore.model.errors import StoreLost
-from jobstore.model.job import Order
+from jobstore.model.errors import StoreError, StoreLost
+from jobstore.model.job import Cancellation, Claim, Order
 from jobstore.model.rotation import Claimed, Room, Turns
-from jobstore.store.sqlite.writer import Transaction, Writer
-from jobstore.store.transitions import Aftermath
+from jobstore.store.facts import CancelAsked, Changes, Looked, Queued, Ready, Started
+from jobstore.store.sqlite.writer import Writer
+from jobstore.store.transaction import Transaction
 
 # How long to wait before claiming again after the store could not be written.
 _RETRY_SECONDS: Final = 1.0
@@ -32,7 +48,7 @@ class _Lane:
 
     Args:
         capacity: how many of its jobs may run at once.
-        busy: how many run, or are being claimed.
+        busy: how many run.
         backlog: whether jobs may be waiting in the file.
         claiming: whether a claim is on its way.
         turns: whose jobs wait.
@@ -44,10 +60,6 @@ class _Lane:
     claiming: bool = False
     turns: Turns = field(default_factory=Turns)
 
-    @property
-    def free(self) -> int:
-        return self.capacity - self.busy
-
 
 class Dispatcher:
     """Give the executor its orders, never more claims than there are slots.
@@ -57,6 +69,9 @@ class Dispatcher:
         claim: claims up to so many jobs of a target.
         queued: how many jobs wait already.
         bound: how many jobs of one account may run at once; 0 is no bound.
+
+    Attributes:
+        queued: how many jobs wait.
     """
 
     def __init__(self, writer: Writer, claim: Claiming, queued: int, bound: int = 0) -> None:
@@ -79,7 +94,7 @@ class Dispatcher:
         """
         self._lanes = {name: _Lane(capacity) for name, capacity in capacities.items()}
         self._paused = False
-        self.claim_all()
+        self._refill_all()
         while True:
             while self._orders:
                 yield self._orders.popleft()
@@ -87,7 +102,7 @@ class Dispatcher:
             await self._wake.wait()
 
     def pause(self) -> None:
-        """Claim nothing any more."""
+        """Start no further jobs."""
         self._paused = True
 
     def slots(self) -> dict[str, tuple[int, int]]:
@@ -95,168 +110,157 @@ class Dispatcher:
         return {name: (lane.busy, lane.capacity) for name, lane in self._lanes.items()}
 
     async def idle(self) -> None:
-        """Wait until every slot is free: no job runs, and no claim is on its way."""
+        """Wait until every slot is free, after a pause: no job runs, and none is about to."""
+        with suppress(StoreError):  # what cannot be committed starts nothing
+            await self._writer.run(_nothing)
         while any(lane.busy for lane in self._lanes.values()):
             self._freed.clear()
             await self._freed.wait()
 
-    def admit(self, target: str, account: int, *, waits: bool = False) -> bool:
-        """Give a job that comes in a free slot, or else a place in the queue.
+    # --- in a transaction -----------------------------------------------------------------------
 
-        Args:
-            target: who will be asked.
-            account: whose it is.
-            waits: whether it has to wait for something else than a slot.
+    def waiting(self, tx: Transaction) -> int:
+        """Tell how many jobs wait, with those of a transaction."""
+        return self.queued + tx.changes.queued
 
-        Returns:
-            whether it got a slot; others that wait already go first.
-        """
+    def may_start(self, tx: Transaction, target: str, account: int) -> bool:
+        """Tell whether a job that comes in gets a slot; others that wait already go first."""
         lane = self._lanes.get(target)
-        if (
-            waits
-            or lane is None
-            or self._paused
-            or lane.backlog
-            or lane.free < 1
-            or (self._bound and not self._may_run(account))
-        ):
-            self.queued += 1
-            return False
-        lane.busy += 1
-        if self._bound:
-            self._running[account] += 1
-        return True
+        return (
+            lane is not None
+            and not self._paused
+            and not lane.backlog
+            and target not in tx.changes.lined_up
+            and self._free(tx, target) > 0
+            and (not self._bound or self._room(tx, account) > 0)
+        )
 
-    def turned_away(self, target: str, account: int, *, had_slot: bool) -> None:
-        """Take back what a job was admitted to: it could not be written."""
-        if had_slot:
-            self.release(target, account)
-        else:
-            self.queued -= 1
+    def start(self, tx: Transaction, claim: Claim) -> None:
+        """Give a job a slot."""
+        changes = tx.changes
+        changes.slots[claim.target] += 1
+        changes.running[claim.account] += 1
+        tx.tell(Started(claim))
 
-    def release(self, target: str, account: int) -> None:
-        """Give a slot back, to the next job if there is one."""
-        self._free(target, 1)
-        if self._bound:
-            self._running[account] -= 1
-        self._go_on(target)
+    def over(self, tx: Transaction, claim: Claim) -> None:
+        """Take the slot back: the attempt is over."""
+        changes = tx.changes
+        changes.slots[claim.target] -= 1
+        changes.running[claim.account] -= 1
 
-    def enqueued(self, target: str, account: int, priority: int) -> None:
-        """Note that a job of an account waits in the file."""
-        lane = self._lanes.get(target)
+    def recount(self, tx: Transaction, queued: int) -> None:
+        """Take how many jobs wait from the file, where another process has put some in."""
+        tx.changes.queued = queued - self.queued
+        tx.tell(Ready(None))
+
+    def _free(self, tx: Transaction, target: str) -> int:
+        lane = self._lanes[target]
+        return lane.capacity - lane.busy - tx.changes.slots[target]
+
+    def _room(self, tx: Transaction, account: int) -> int:
+        return self._bound - self._running[account] - tx.changes.running[account]
+
+    def _claimed(self, tx: Transaction, target: str) -> None:
+        """Claim as many jobs as there are slots."""
+        free = self._free(tx, target)
+        if self._paused or free < 1:
+            return
+        room = (lambda account: self._room(tx, account)) if self._bound else None
+        claimed = self._claim(tx, target, free, self._lanes[target].turns.copy(), room)
+        tx.tell(Looked(target, claimed))
+        for claim in claimed.claims:
+            self.start(tx, claim)
+
+    # --- after a batch --------------------------------------------------------------------------
+
+    def queue(self, fact: Queued) -> None:
+        """Note that a job waits in the file."""
+        lane = self._lanes.get(fact.target)
         if lane is not None:
             lane.backlog = True
-            lane.turns.came(account, priority)
-            self._refill(target)
+            lane.turns.came(fact.account, fact.priority)
 
-    def some_enqueued(self, target: str) -> None:
-        """Note that jobs wait in the file, whosever they are."""
-        lane = self._lanes.get(target)
-        if lane is not None:
-            lane.backlog = True
-            lane.turns.complete = False
-            self._refill(target)
+    def ready(self, fact: Ready) -> None:
+        """Note that jobs may wait in the file, whosever they are."""
+        for target, lane in self._lanes.items():
+            if fact.target in {None, target}:
+                lane.backlog = True
+                lane.turns.complete = False
 
-    def lined_up(self, count: int) -> None:
-        """Note that jobs are about to wait in the file, one for the other."""
-        self.queued += count
+    def looked(self, fact: Looked) -> None:
+        """Note what a claim has found."""
+        lane = self._lanes[fact.target]
+        lane.backlog = fact.claimed.more
+        fact.claimed.tell(lane.turns)
 
-    def dequeued(self, count: int = 1) -> None:
-        """Note that jobs wait no longer, but for another reason than a claim."""
-        self.queued -= count
+    def started(self, fact: Started) -> None:
+        """Let a job be run."""
+        self._order(fact.claim)
 
-    def followed(self, aftermath: Aftermath) -> None:
-        """Note what the end of a job meant for those that waited for it."""
-        self.queued -= len(aftermath.cancelled)
-        for target in aftermath.released:
-            self.some_enqueued(target)
+    def cancel_asked(self, fact: CancelAsked) -> None:
+        """Let a job be stopped."""
+        self._order(Cancellation(fact.job_id))
 
-    def recounted(self, queued: int) -> None:
-        """Note how many jobs wait, some of them unheard of before."""
-        self.queued = queued
-        self.claim_all()
-
-    def requeued(self, count: int) -> None:
-        """Note that jobs wait again."""
-        self.queued += count
-        self.claim_all()
-
-    def claim_all(self) -> None:
-        """Note that jobs of any target may wait in the file."""
-        for target in self._lanes:
-            self.some_enqueued(target)
-
-    def order(self, order: Order) -> None:
-        """Hand an order to the executor."""
+    def _order(self, order: Order) -> None:
         self._orders.append(order)
         self._wake.set()
 
-    def _free(self, target: str, slots: int) -> None:
-        self._lanes[target].busy -= slots
+    def settle(self, changes: Changes) -> None:
+        """Count what a batch has changed, and fill the slots that are free."""
+        self.queued += changes.queued
+        for target, taken in changes.slots.items():
+            self._lanes[target].busy += taken
+        if self._bound:
+            self._running.update(changes.running)
         self._freed.set()
+        self._refill_all()
 
-    def _may_run(self, account: int) -> bool:
-        """Tell whether one more job of an account may run, where there is a bound.
+    # --- claims ---------------------------------------------------------------------------------
 
-        Of what is being claimed just now nobody knows yet whose it is.
-        """
-        claiming = any(lane.claiming for lane in self._lanes.values())
-        return not claiming and self._running[account] < self._bound
+    def release(self, claim: Claim) -> None:
+        """Free the slot of an attempt whose end cannot be written."""
+        self._lanes[claim.target].busy -= 1
+        self._running[claim.account] -= 1
+        self._freed.set()
+        self._refill_all()
 
-    def _room(self, account: int) -> int:
-        return self._bound - self._running[account]
+    def ending(self, target: str) -> None:
+        """Let the next job share the commit of the end of one, which was posted just now."""
+        self._refill(target, self._lanes[target], ending=1)
 
-    def _go_on(self, target: str) -> None:
-        """Fill the slots of a target; with a bound, what ended may let jobs of any target run."""
-        for name in self._lanes if self._bound else (target,):
-            self._refill(name)
+    def _refill_all(self) -> None:
+        for target, lane in self._lanes.items():
+            self._refill(target, lane)
 
-    def _refill(self, target: str) -> None:
-        lane = self._lanes[target]
-        if self._paused or lane.claiming or not lane.backlog or lane.free < 1:
+    def _refill(self, target: str, lane: _Lane, ending: int = 0) -> None:
+        if self._paused or lane.claiming or not lane.backlog:
             return
-        if self._bound and not self._may_claim(lane):
+        if lane.capacity - lane.busy + ending < 1 or not (ending or self._may_claim(lane)):
             return
-        wanted = lane.free
         lane.claiming = True
-        lane.busy += wanted
-        room = self._room if self._bound else None
-        self._writer.send(
-            lambda tx: self._claim(tx, target, wanted, lane.turns.copy(), room),
-            then=lambda claimed: self._claimed(target, wanted, claimed),
-            otherwise=lambda error: self._not_claimed(target, wanted, error),
-        )
+        claim = self._writer.post(lambda tx: self._claimed(tx, target))
+        claim.add_done_callback(lambda done: self._done(target, done.exception()))
 
     def _may_claim(self, lane: _Lane) -> bool:
-        """Tell whether there is anything to claim, where accounts have a bound."""
-        if any(other.claiming for other in self._lanes.values()):
-            return False
-        turns = lane.turns
-        return not turns.complete or any(
-            self._running[account] < self._bound for account in turns.waiting
-        )
+        """Tell whether any job could be claimed, where accounts have a bound."""
+        if not self._bound or not lane.turns.complete:
+            return True
+        return any(self._running[account] < self._bound for account in lane.turns.waiting)
 
-    def _claimed(self, target: str, wanted: int, claimed: Claimed) -> None:
-        lane, claims = self._lanes[target], claimed.claims
-        lane.claiming = False
-        lane.backlog = claimed.more
-        claimed.tell(lane.turns)
-        self._free(target, wanted - len(claims))
-        self.queued -= len(claims)
-        for claim in claims:
-            self.order(claim)
-        if self._bound:
-            self._running.update(claim.account for claim in claims)
-        self._go_on(target)
-
-    def _not_claimed(self, target: str, wanted: int, error: Exception) -> None:
-        """Try again later: the jobs are still queued."""
-        log.warning("cannot claim jobs: %s", error, extra={"action": "claim", "target": target})
-        self._free(target, wanted)
-        if isinstance(error, StoreLost):
+    def _done(self, target: str, error: BaseException | None) -> None:
+        """Go on, or try again later: the jobs are still queued."""
+        if error is None:
+            self._go_on(target)
             return
-        asyncio.get_running_loop().call_later(_RETRY_SECONDS, self._retry, target)
+        log.warning("cannot claim jobs: %s", error, extra={"action": "claim", "target": target})
+        if not isinstance(error, StoreLost):
+            asyncio.get_running_loop().call_later(_RETRY_SECONDS, self._go_on, target)
 
-    def _retry(self, target: str) -> None:
-        self._lanes[target].claiming = False
-        self._go_on(target)
+    def _go_on(self, target: str) -> None:
+        lane = self._lanes[target]
+        lane.claiming = False
+        self._refill(target, lane)
+
+
+def _nothing(_: Transaction) -> None:
+    """Commit nothing, but after everything that was posted before."""

@@ -186,8 +186,7 @@ class Executor:
             lost = isinstance(error, StoreLost)  # that has been said as an error already
             level = logging.WARNING if lost else logging.ERROR
             log.log(level, "job %d: %s", claim.job_id, error, extra=_about("end", claim))
-            if running.stoppable:  # else its slot has been given back
-                self._store.abandon(claim)
+            self._store.abandon(claim)
         finally:
             if self._running.get(claim.job_id) is running:  # and not the next attempt
                 del self._running[claim.job_id]

@@ -20,8 +20,9 @@ from jobstore.store.sqlite.glance import Glance, glancing
 from jobstore.store.sqlite.lock import held, keep_private, owned
 from jobstore.store.sqlite.migrate import migrate
 from jobstore.store.sqlite.presence import Presence
-from jobstore.store.sqlite.writer import Transaction, Writer
+from jobstore.store.sqlite.writer import Writer
 from jobstore.store.steps import AMONG_OTHERS, Pace, Steps
+from jobstore.store.transaction import Transaction
 
 
 @asynccontextmanager

@@ -4,9 +4,8 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 
-from jobstore.live.delivery import Deliveries, Delivery, Taking
+from jobstore.live.delivery import Deliveries, Delivery, Taking, may_come_back
 from jobstore.live.upcoming import Upcoming
-from jobstore.live.watchers import Watchers
 from jobstore.model.account import Identity
 from jobstore.model.errors import BeingDelivered, JobNotFound
 from jobstore.model.job import Job
@@ -19,8 +18,9 @@ from jobstore.store.bodies import Bodies
 from jobstore.store.codec import encode_ids, writable
 from jobstore.store.sqlite.engine import Connection, Statement
 from jobstore.store.sqlite.glance import Glance
-from jobstore.store.sqlite.writer import Transaction, Writer
+from jobstore.store.sqlite.writer import Writer
 from jobstore.store.steps import Steps
+from jobstore.store.transaction import Transaction
 from jobstore.store.transitions import LARGEST_ID
 
 
@@ -49,7 +49,7 @@ class Results:
         lister: a connection for reading lists.
         glance: for quick looks.
         bodies: the large bodies.
-        watchers: who wants to be told.
+        deliveries: which results are on their way.
         upcoming: which results may be there in a moment.
         steps: how long work is done.
     """
@@ -60,8 +60,8 @@ class Results:
         lister: Connection,
         glance: Glance,
         bodies: Bodies,
+        deliveries: Deliveries,
         *,
-        watchers: Watchers,
         upcoming: Upcoming,
         steps: Steps,
     ) -> None:
@@ -69,9 +69,8 @@ class Results:
         self._lister = lister
         self._glance = glance
         self._bodies = bodies
-        self._watchers = watchers
         self._upcoming = upcoming
-        self._deliveries = Deliveries(writer, bodies, upcoming, watchers.tell)
+        self._deliveries = deliveries
         self._steps = steps
 
     async def peek(self, job_id: int, scope: int | None = None) -> Job:
@@ -84,7 +83,7 @@ class Results:
         job = transitions.if_visible(job_id, row, scope)
         if job.result in AWAITED:
             return job
-        if self._deliveries.on_its_way(job):
+        if self.on_its_way(job_id) and may_come_back(job):
             return replace(job, result=Result.HELD)
         raise JobNotFound(job_id)
 
@@ -185,13 +184,13 @@ class Results:
         checked(job_id)
 
         def let_go(tx: Transaction) -> None:
-            if job_id in self._deliveries.readers and self._deliveries.on_its_way(
+            if self._deliveries.reader(tx, job_id) and may_come_back(
                 transitions.visible(tx, job_id, scope)
             ):
                 raise BeingDelivered(job_id)
             step(tx, job_id, scope)
 
-        await self._writer.run(let_go, lambda _: self._watchers.tell(job_id))
+        await self._writer.run(let_go)
 
     async def delete_all(self, scope: int | None = None) -> int:
         """Delete every result there is; return how many."""
@@ -202,13 +201,12 @@ class Results:
         deleted = after = 0
 
         def step(tx: Transaction, limit: int) -> list[int]:
-            busy = encode_ids(self._deliveries.reserved)
+            busy = encode_ids(self._deliveries.reserved(tx))
             return result_transitions.delete_step(
                 tx, statement, after=after, last=last, busy=busy, scope=scope, limit=limit
             )
 
         async for ids in self._steps.each(step):
-            self._watchers.tell(*ids)
             deleted, after = deleted + len(ids), max(ids)
         return deleted
 
@@ -222,7 +220,7 @@ class Results:
         expired, since = 0, -LARGEST_ID
 
         def step(tx: Transaction, limit: int) -> list[tuple[int, int]]:
-            busy = encode_ids(self._deliveries.reserved)
+            busy = encode_ids(self._deliveries.reserved(tx))
             return result_transitions.expire_step(
                 tx, since=since, before=before, busy=busy, scope=scope, limit=limit
             )

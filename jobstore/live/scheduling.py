@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeAlias
 
-from jobstore.live.dispatch import Dispatcher
 from jobstore.model.clock import SECOND, Alarm, Clock, iso
 from jobstore.model.definition import Definition
 from jobstore.model.errors import NotAccepting, NoTarget, OwnerLimit, StoreError
@@ -21,8 +20,10 @@ from jobstore.model.schedule import Decision, decide, reconsidered
 from jobstore.store import definition_statements as sql
 from jobstore.store import transitions
 from jobstore.store.definitions import decoded, row_id
+from jobstore.store.facts import Blocked, Ended, Fires
 from jobstore.store.sqlite.engine import Connection
-from jobstore.store.sqlite.writer import Transaction, Writer
+from jobstore.store.sqlite.writer import Writer
+from jobstore.store.transaction import Transaction
 
 # How many definitions one step may look at: it stalls nobody for longer than a few milliseconds.
 STEP: Final = 10
@@ -80,13 +81,11 @@ class _Order:
         target_of: who will be asked.
         since: from when on somebody has watched for fire times.
         place: where the last step came to.
-        room: how many jobs may be submitted.
     """
 
     target_of: FindTarget
     since: int
     place: Place
-    room: int
 
 
 class Schedules:
@@ -95,8 +94,7 @@ class Schedules:
     Args:
         writer: the one writer.
         reader: a connection for reading.
-        dispatcher: who has to know what waits.
-        room: tells how many jobs are taken in just now.
+        room: tells how many jobs a transaction may take in.
         check: refuses jobs of an account that has too much already.
         revision: tells how often a process has changed a schedule.
         secret: the lower-case names of headers to forget when a job ends.
@@ -107,9 +105,8 @@ class Schedules:
         self,
         writer: Writer,
         reader: Connection,
-        dispatcher: Dispatcher,
         *,
-        room: Callable[[], int],
+        room: Callable[[Transaction], int],
         check: Callable[[Transaction, int, int], None],
         revision: Callable[[], int],
         secret: frozenset[str],
@@ -117,7 +114,6 @@ class Schedules:
     ) -> None:
         self._writer = writer
         self._reader = reader
-        self._dispatcher = dispatcher
         self._room = room
         self._check = check
         self._revision = revision
@@ -143,14 +139,18 @@ class Schedules:
             self._alarm.set(self._clock() + int(seconds * SECOND))
         await self._alarm.wait()
 
-    def scheduled(self, fires_at: int | None) -> None:
+    def fires(self, fact: Fires) -> None:
         """Note when a definition fires next."""
-        self._alarm.set(fires_at)
+        self._alarm.set(fact.at)
 
-    def ended(self, *job_ids: int) -> None:
-        """Note that jobs have ended, for which others may have waited."""
-        if not self._busy.isdisjoint(job_ids):
-            self._busy.difference_update(job_ids)
+    def blocked(self, fact: Blocked) -> None:
+        """Note that a definition waits for the end of a job."""
+        self._busy.add(fact.job_id)
+
+    def ended(self, fact: Ended) -> None:
+        """Note that a job has ended, for which a definition may have waited."""
+        if fact.job_id in self._busy:
+            self._busy.discard(fact.job_id)
             self._alarm.set(0)
 
     def notice(self) -> None:
@@ -204,23 +204,15 @@ class Schedules:
             NotAccepting: the queue is full, or the server drains; what is due stays due.
             StoreError: it could not be written; likewise.
         """
-        order = _Order(target_of, since, place, self._room())
-        return await self._writer.run(lambda tx: self._fire(tx, order), self._fired, aside=True)
-
-    def _fired(self, fired: Sequence[Fired]) -> None:
-        for each in fired:
-            if each.target is not None and each.jobs:
-                self._dispatcher.lined_up(len(each.jobs))
-                self._dispatcher.some_enqueued(each.target)
-            if each.decision.waits and each.busy is not None:
-                self._busy.add(each.busy)
+        order = _Order(target_of, since, place)
+        return await self._writer.run(lambda tx: self._fire(tx, order), aside=True)
 
     def _fire(self, tx: Transaction, order: _Order) -> list[Fired]:
-        due = _due(tx, order.place)
-        if due and order.room < 1:
+        due, room = _due(tx, order.place), self._room(tx)
+        if due and room < 1:
             raise NotAccepting("the queue is full, or the server drains")
         fired: list[Fired] = []
-        left = min(order.room, _AT_ONCE)
+        left = min(room, _AT_ONCE)
         for definition in due:
             if left < 1:
                 break
@@ -238,6 +230,8 @@ class Schedules:
         decision = decide(
             schedule, due, tx.now, since=order.since, busy_since=busy_since, limit=limit
         )
+        if decision.waits and busy is not None:
+            tx.tell(Blocked(busy))
         if decision.waits or not _move_on(tx, definition.id, due, decision.next_at):
             return Fired(definition=definition, decision=decision, busy=busy)
         for at in decision.skipped:

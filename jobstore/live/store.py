@@ -6,10 +6,12 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
+from jobstore.live.delivery import Deliveries
 from jobstore.live.dispatch import Dispatcher
 from jobstore.live.owners import OwnerLimits, Owners
 from jobstore.live.results import Results, checked
 from jobstore.live.scheduling import Schedules
+from jobstore.live.subscribers import Subscribers
 from jobstore.live.timekeeping import Timekeeping
 from jobstore.live.upcoming import Upcoming
 from jobstore.live.upkeep import Upkeep
@@ -22,29 +24,43 @@ from jobstore.model.errors import (
     JobNotFound,
     QueueFull,
     ShuttingDown,
-    StoreError,
     StoreLost,
     StoreUnavailable,
     StoreUnsure,
     TooDeep,
 )
 from jobstore.model.handle import JobHandle, depth_here
-from jobstore.model.job import Cancellation, Claim, Failure, Job, Order, Report, Submission
+from jobstore.model.job import Claim, Failure, Job, Order, Report, Submission
 from jobstore.model.lifecycle import ENDED, State
 from jobstore.model.message import Response, body_size, chunks
-from jobstore.model.retry import Ended
+from jobstore.model.retry import Ended as AttemptEnded
 from jobstore.model.rotation import Claimed, Room, Turns
 from jobstore.store import keys, transitions
 from jobstore.store import statements as sql
 from jobstore.store.accounts import Accounts, Roll
 from jobstore.store.bodies import Bodies, Content
 from jobstore.store.definitions import Definitions
+from jobstore.store.facts import (
+    Blocked,
+    CancelAsked,
+    Changed,
+    Due,
+    Ended,
+    Fires,
+    Looked,
+    Queued,
+    Ready,
+    Started,
+    Taken,
+    Waiting,
+)
 from jobstore.store.history import History
 from jobstore.store.sqlite.engine import Connection
 from jobstore.store.sqlite.glance import Glance
-from jobstore.store.sqlite.writer import Operation, Transaction, Writer
+from jobstore.store.sqlite.writer import Writer
 from jobstore.store.steps import STEP, Steps
-from jobstore.store.transitions import Aftermath, Capture, Wanted
+from jobstore.store.transaction import Operation, Transaction
+from jobstore.store.transitions import Capture, Wanted
 
 # How long it may take until a job is noticed that another process put in.
 NOTICE_SECONDS: Final = 0.5
@@ -130,48 +146,61 @@ class Store:
         self.schedules = Schedules(
             writer,
             reader,
-            self._dispatcher,
             room=self._room,
             check=self._check_usage,
             revision=lambda: glance.revision("schedules"),
             secret=limits.secret,
             clock=clock,
         )
-        self.definitions = Definitions(writer, reader, limits.secret, self.schedules.scheduled)
+        self.definitions = Definitions(writer, reader, limits.secret)
         self._watchers = Watchers()
         self._upcoming = Upcoming()
+        deliveries = Deliveries(writer, self._bodies, self._upcoming, self._watchers.tell)
         self.results = Results(
             writer,
             history.searcher,
             glance,
             self._bodies,
-            watchers=self._watchers,
+            deliveries,
             upcoming=self._upcoming,
             steps=steps,
         )
-        self.upkeep = Upkeep(
-            writer, reader, self._bodies, self._dispatcher, self._watchers, steps, boot, clock
-        )
+        self.upkeep = Upkeep(writer, reader, self._bodies, steps, boot, clock)
         self._reporting: set[JobHandle] = set()
-        self._clock = clock
         self._due = Alarm(clock)
-        self.timekeeping = Timekeeping(writer, watch, self._due, self.schedules)
+        self.timekeeping = Timekeeping(writer, watch, self.schedules)
         self._noticed = glance.revision("queue")
         self._roll: Roll | None = None
+        writer.committed = self._subscribers(deliveries).committed
+
+    def _subscribers(self, deliveries: Deliveries) -> Subscribers:
+        """Say who hears of what."""
+        dispatcher, upcoming, watchers = self._dispatcher, self._upcoming, self._watchers
+        subscribers = Subscribers()
+        subscribers.subscribe(Queued, dispatcher.queue, upcoming.came)
+        subscribers.subscribe(Waiting, upcoming.came)
+        subscribers.subscribe(Ready, dispatcher.ready)
+        subscribers.subscribe(Looked, dispatcher.looked)
+        subscribers.subscribe(Started, dispatcher.started, upcoming.started, watchers.started)
+        subscribers.subscribe(CancelAsked, dispatcher.cancel_asked, watchers.changed)
+        subscribers.subscribe(Ended, watchers.changed, self.schedules.ended)
+        subscribers.subscribe(Changed, watchers.changed)
+        subscribers.subscribe(Taken, deliveries.taken)
+        subscribers.subscribe(Due, lambda fact: self._due.set(fact.at))
+        subscribers.subscribe(Fires, self.schedules.fires)
+        subscribers.subscribe(Blocked, self.schedules.blocked)
+        subscribers.settle(dispatcher.settle)
+        return subscribers
 
     # --- submit and run -------------------------------------------------------------------------
 
-    async def work(self, capacities: Mapping[str, int]) -> AsyncIterator[Order]:
+    def work(self, capacities: Mapping[str, int]) -> AsyncIterator[Order]:
         """Start handing out work, and give it as it comes.
 
         Args:
             capacities: how many jobs of each target may run at once, by the target's name.
         """
-        async for order in self._dispatcher.orders(capacities):
-            if isinstance(order, Claim):
-                self._upcoming.began(order.job_id)
-            self._watchers.tell(order.job_id)
-            yield order
+        return self._dispatcher.orders(capacities)
 
     def slots(self) -> dict[str, tuple[int, int]]:
         """Tell how many jobs of each target run, and how many may, by the target's name."""
@@ -206,7 +235,9 @@ class Store:
             self._notice_accounts()
             await asyncio.sleep(NOTICE_SECONDS)
         self._noticed = revision
-        await self._writer.run(transitions.count_queued, self._dispatcher.recounted)
+        await self._writer.run(
+            lambda tx: self._dispatcher.recount(tx, transitions.count_queued(tx))
+        )
 
     def _notice_accounts(self) -> None:
         """Wake all who wait for something if accounts have changed: they may be let in no more."""
@@ -220,10 +251,7 @@ class Store:
         await self.timekeeping.begin()
         while True:
             self.timekeeping.check()
-            targets = await self._writer.run(lambda tx: transitions.due(tx, STEP))
-            for target in dict.fromkeys(targets):
-                self._dispatcher.some_enqueued(target)
-            if not targets:
+            if not await self._writer.run(lambda tx: transitions.due(tx, STEP)):
                 self._due.set(await self._writer.run(transitions.next_due))
                 await self._due.wait()
 
@@ -278,11 +306,11 @@ class Store:
         self._check_owner(submissions[0].account, len(submissions))
         if any((body_size(one.request.body) or 0) > self._limits.body for one in submissions):
             raise BodyTooLarge(self._limits.body)
-        self._dispatcher.lined_up(len(submissions))
         depth = depth_here()
 
         def submit(tx: Transaction) -> list[int]:
             ids: list[int] = []
+            self._check_room(tx, len(submissions))
             self._check_usage(tx, submissions[0].account, len(submissions))
             for submission in submissions:
                 body = submission.request.body
@@ -291,11 +319,7 @@ class Store:
                 ids.append(self._put(tx, follower, body, None, depth))
             return ids
 
-        return await self._writer.post(
-            submit,
-            lambda _: self._dispatcher.some_enqueued(submissions[0].target),
-            lambda _: self._dispatcher.dequeued(len(submissions)),
-        )
+        return await self._writer.run(submit)
 
     def running_depth(self, job_id: int) -> int | None:
         """Tell how many jobs made one another before one that runs; None if it does not run."""
@@ -308,6 +332,10 @@ class Store:
         if self._dispatcher.queued + jobs > self._limits.queue:
             raise QueueFull(self._limits.queue)
 
+    def _check_room(self, tx: Transaction, jobs: int = 1) -> None:
+        if self._dispatcher.waiting(tx) + jobs > self._limits.queue:
+            raise QueueFull(self._limits.queue)
+
     def _check_owner(self, account: int, jobs: int = 1) -> None:
         if depth_here() > self._limits.depth:
             raise TooDeep(self._limits.depth)
@@ -318,8 +346,8 @@ class Store:
         if self._boot and self._owners.bounded:
             self._owners.check_usage(*transitions.usage(tx, account), jobs)
 
-    def _room(self) -> int:
-        return self._limits.queue - self._dispatcher.queued if self._accepting else 0
+    def _room(self, tx: Transaction) -> int:
+        return self._limits.queue - self._dispatcher.waiting(tx) if self._accepting else 0
 
     def _post(
         self,
@@ -327,42 +355,28 @@ class Store:
         content: Content,
         summed: idempotency.Digest | None,
     ) -> asyncio.Future[int]:
-        target = submission.target
         keyed = _keyed(submission, summed)
         if submission.timed:
             self.timekeeping.check()
-        account, depth = submission.account, depth_here()
-        has_slot = self._dispatcher.admit(target, account, waits=submission.waits)
-        boot = self._boot if has_slot else None
-
-        known: int | None = None
-
-        def then(job_id: int) -> None:
-            if known is not None:
-                self._dispatcher.turned_away(target, account, had_slot=has_slot)
-            elif has_slot:
-                self._run(submission, content, job_id, depth)
-            else:
-                self._lined_up(submission, job_id)
+        target, account, depth = submission.target, submission.account, depth_here()
 
         def submit(tx: Transaction) -> int:
-            nonlocal known
             known = keys.known(tx, submission, keyed) if keyed else None
             if known is not None:
                 return known
+            self._check_room(tx)
             self._check_usage(tx, account)
             if submission.tag is not None:
                 transitions.check_tag(tx, submission)
-            job_id = self._put(tx, submission, content, boot, depth)
+            starts = not submission.waits and self._dispatcher.may_start(tx, target, account)
+            job_id = self._put(tx, submission, content, self._boot if starts else None, depth)
             if keyed:
                 keys.keep(tx, submission, keyed, job_id)
+            if starts:
+                self._dispatcher.start(tx, self._claim_at_once(submission, content, job_id, depth))
             return job_id
 
-        return self._writer.post(
-            submit,
-            then,
-            lambda _: self._dispatcher.turned_away(target, account, had_slot=has_slot),
-        )
+        return self._writer.post(submit)
 
     def post(self, submission: Submission) -> asyncio.Future[int]:
         """Take a job in as `submit` does, but let no task wait for that.
@@ -386,13 +400,6 @@ class Store:
         """Tell whether the body of a request is taken in as it is."""
         return size <= min(self._limits.inline, self._limits.body)
 
-    def _lined_up(self, submission: Submission, job_id: int) -> None:
-        self._upcoming.began(job_id)
-        if submission.timed:
-            self._due.set(_begins(submission, self._clock()))
-        elif not submission.waits:
-            self._dispatcher.enqueued(submission.target, submission.account, submission.priority)
-
     def _put(
         self,
         tx: Transaction,
@@ -405,11 +412,13 @@ class Store:
             tx.execute(sql.REVISE)  # so that a running server notices
         return transitions.submit(tx, submission, content, self._limits.secret, boot, depth)
 
-    def _run(self, submission: Submission, content: Content, job_id: int, depth: int) -> None:
+    def _claim_at_once(
+        self, submission: Submission, content: Content, job_id: int, depth: int
+    ) -> Claim:
         request = submission.request
         if not isinstance(request.body, bytes):
             request = replace(request, body=self._bodies.body(content))
-        claim = Claim(
+        return Claim(
             job_id=job_id,
             attempt=1,
             target=submission.target,
@@ -422,7 +431,6 @@ class Store:
             retries=submission.retries,
             secrets=any(name.lower() in self._limits.secret for name, _ in request.headers),
         )
-        self._dispatcher.order(claim)
 
     def _claim(
         self, tx: Transaction, target: str, limit: int, turns: Turns, room: Room | None
@@ -463,7 +471,7 @@ class Store:
         """End a job whose cancellation has taken effect."""
         await self._end(claim, lambda tx: transitions.stopped(tx, claim, self._boot, detail))
 
-    async def retry(self, claim: Claim, seconds: float, ended: Ended) -> bool:
+    async def retry(self, claim: Claim, seconds: float, ended: AttemptEnded) -> bool:
         """Queue a job again whose attempt has failed for a passing reason.
 
         Args:
@@ -475,45 +483,35 @@ class Store:
             whether it was queued; if not, it has to be ended after all.
         """
 
-        def operation(tx: Transaction) -> int | None:
+        def retry(tx: Transaction) -> bool:
             again_at = tx.now + int(seconds * SECOND)
-            return transitions.retry(tx, claim, self._boot, again_at, ended)
+            queued = transitions.retry(tx, claim, self._boot, again_at, ended)
+            if queued:
+                self._dispatcher.over(tx, claim)
+            return queued
 
         self.timekeeping.check()
-        try:
-            again_at = await self._writer.insist(operation)
-        except StoreError:
-            self._dispatcher.release(claim.target, claim.account)
-            raise
-        if again_at is None:
-            return False
-        self._dispatcher.lined_up(1)
-        self._dispatcher.release(claim.target, claim.account)
-        self._due.set(again_at)
-        self._watchers.tell(claim.job_id)
-        return True
+        return await self._writer.insist(retry)
 
     def abandon(self, claim: Claim) -> None:
         """Give up on a job that cannot be ended in the store; the next start recovers it."""
-        self._dispatcher.release(claim.target, claim.account)
+        self._dispatcher.release(claim)
 
-    async def _end(self, claim: Claim, operation: Operation[Aftermath]) -> None:
-        posted = self._writer.post(operation, lambda done: self._ended(claim.job_id, done))
-        self._upcoming.ending(claim.job_id)  # so that whoever fetches the result shares the commit
-        self._dispatcher.release(
-            claim.target, claim.account
-        )  # so that the next claim shares the commit
+    async def _end(self, claim: Claim, operation: Operation[None]) -> None:
+        def end(tx: Transaction) -> None:
+            operation(tx)
+            self._dispatcher.over(tx, claim)
+
+        posted = self._writer.post(end)
+        # Who fetches the result, and the job that gets the slot, share the commit.
+        self._upcoming.ending(claim.job_id)
+        self._dispatcher.ending(claim.target)
         try:
             await posted
         except StoreLost:
             raise
         except (StoreUnavailable, StoreUnsure):
-            self._ended(claim.job_id, await self._writer.insist(operation))
-
-    def _ended(self, job_id: int, aftermath: Aftermath) -> None:
-        self._dispatcher.followed(aftermath)
-        self._watchers.tell(job_id, *aftermath.cancelled)
-        self.schedules.ended(job_id, *aftermath.cancelled)
+            await self._writer.insist(end)
 
     # --- what a handler reports -----------------------------------------------------------------
 
@@ -521,20 +519,25 @@ class Store:
         """Write down what a handler has reported; many reports may share one writing."""
         if handle not in self._reporting:
             self._reporting.add(handle)
-            self._writer.send(lambda tx: self._report(tx, handle), self._told(handle.id))
+            self._write_report(handle)
 
-    def _report(self, tx: Transaction, handle: JobHandle) -> None:
-        self._reporting.discard(handle)
-        transitions.report(tx, handle.snapshot(), self._boot)
+    def _write_report(self, handle: JobHandle) -> None:
+        def report(tx: Transaction) -> Report:
+            reported = handle.snapshot()
+            transitions.report(tx, reported, self._boot)
+            return reported
+
+        def written(done: asyncio.Future[Report]) -> None:
+            if done.exception() is None and done.result() != handle.snapshot():
+                self._write_report(handle)  # it has gone on meanwhile
+            else:
+                self._reporting.discard(handle)
+
+        self._writer.post(report).add_done_callback(written)
 
     def warned(self, report: Report) -> None:
         """Write down a handler's warning."""
-        self._writer.send(
-            lambda tx: transitions.report(tx, report, self._boot), self._told(report.job_id)
-        )
-
-    def _told(self, job_id: int | None) -> Callable[[object], None]:
-        return lambda _: self._watchers.tell(job_id or 0)
+        self._writer.send(lambda tx: transitions.report(tx, report, self._boot))
 
     async def report(self, report: Report, scope: int | None = None) -> bool:
         """Write down what is reported of a running job from outside this process.
@@ -546,10 +549,7 @@ class Store:
             JobNotFound: this attempt at the job does not run, or not any more.
         """
         checked(report.job_id)
-        return await self._writer.run(
-            lambda tx: transitions.report(tx, report, self._boot, scope),
-            self._told(report.job_id),
-        )
+        return await self._writer.run(lambda tx: transitions.report(tx, report, self._boot, scope))
 
     # --- what clients do ------------------------------------------------------------------------
 
@@ -671,25 +671,9 @@ class Store:
         """
         checked(job_id)
         try:
-            found, _ = await self._writer.run(
-                lambda tx: transitions.cancel(tx, job_id, scope, by),
-                lambda done: self._cancelled(job_id, *done),
-            )
+            return await self._writer.run(lambda tx: transitions.cancel(tx, job_id, scope, by))
         except JobNotFound:
-            found = (await self.results.peek(job_id, scope)).state  # its result may be on its way
-        return found
-
-    def _cancelled(self, job_id: int, found: State, aftermath: Aftermath) -> None:
-        self._ended(job_id, aftermath)
-        if found is State.QUEUED:
-            self._dispatcher.dequeued()
-        elif found is State.RUNNING:
-            self._dispatcher.order(Cancellation(job_id))
-
-
-def _begins(submission: Submission, now: int) -> int | None:
-    """Tell when a job may run that was put in just now."""
-    return submission.not_before if submission.delay is None else now + submission.delay
+            return (await self.results.peek(job_id, scope)).state  # its result may be on its way
 
 
 def _keyed(submission: Submission, summed: idempotency.Digest | None) -> idempotency.Keyed | None:

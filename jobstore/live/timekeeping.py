@@ -5,9 +5,10 @@ import logging
 from typing import Final
 
 from jobstore.live.scheduling import Schedules
-from jobstore.model.clock import SECOND, Alarm, ClockWatch
+from jobstore.model.clock import SECOND, ClockWatch
 from jobstore.store import transitions
-from jobstore.store.sqlite.writer import Transaction, Writer
+from jobstore.store.sqlite.writer import Writer
+from jobstore.store.transaction import Transaction
 
 # How long a clock that was set may go unnoticed, unless somebody is about to rely on it.
 _LOOK_SECONDS: Final = 1.0
@@ -21,14 +22,12 @@ class Timekeeping:
     Args:
         writer: the one writer.
         watch: notices it.
-        due: goes off when a job may run.
         schedules: when definitions run.
     """
 
-    def __init__(self, writer: Writer, watch: ClockWatch, due: Alarm, schedules: Schedules) -> None:
+    def __init__(self, writer: Writer, watch: ClockWatch, schedules: Schedules) -> None:
         self._writer = writer
         self._watch = watch
-        self._due = due
         self._schedules = schedules
 
     async def begin(self) -> None:
@@ -60,15 +59,14 @@ class Timekeeping:
         def move(tx: Transaction) -> None:
             transitions.move_delayed(tx, by)
 
-        self._writer.send(
-            move, lambda _: self._due.set(0), lambda error: self._not_moved(by, error)
-        )
+        self._writer.post(move).add_done_callback(lambda done: self._moved(by, done.exception()))
         self._schedules.clock_was_set()
 
-    def _not_moved(self, by: int, error: Exception) -> None:
-        """Try again at the next look."""
-        log.warning("will try again: %s", error, extra={"action": "clock"})
-        self._watch.overlook(by)
+    def _moved(self, by: int, error: BaseException | None) -> None:
+        """Try again at the next look if it could not be written."""
+        if error is not None:
+            log.warning("will try again: %s", error, extra={"action": "clock"})
+            self._watch.overlook(by)
 
     def exaggeration(self, seconds: float) -> int:
         """Tell by how many microseconds something may seem older than it is; see `ClockWatch`."""

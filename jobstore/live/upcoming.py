@@ -5,6 +5,8 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Final
 
+from jobstore.store.facts import Queued, Started, Waiting
+
 # How long after its submission or its start a job counts as one of them. A client who asks in
 # vain asks again, which costs more than most jobs do: measured, 64 connections that poll on a busy
 # machine send 3.1 requests for each job with half of this, 2.4 with this.
@@ -21,8 +23,15 @@ class Upcoming:
         self._since: dict[int, float] = {}  # in the order of these times
         self._waiting: defaultdict[int, set[asyncio.Future[None]]] = defaultdict(set)
 
-    def began(self, job_id: int) -> None:
-        """Note that a job has come, or that its work has begun."""
+    def came(self, fact: Queued | Waiting) -> None:
+        """Note that a job has come."""
+        self._began(fact.job_id)
+
+    def started(self, fact: Started) -> None:
+        """Note that the work of a job has begun."""
+        self._began(fact.claim.job_id)
+
+    def _began(self, job_id: int) -> None:
         now = asyncio.get_running_loop().time()
         self._since.pop(job_id, None)
         self._since[job_id] = now

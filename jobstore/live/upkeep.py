@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from jobstore.live.dispatch import Dispatcher
-from jobstore.live.watchers import Watchers
 from jobstore.model.clock import Clock
 from jobstore.model.job import Replay
 from jobstore.store import definition_statements as definitions
@@ -18,7 +16,6 @@ from jobstore.store.sqlite import mixture, pages
 from jobstore.store.sqlite.engine import Connection
 from jobstore.store.sqlite.writer import Writer
 from jobstore.store.steps import FIRST, STEP, Steps
-from jobstore.store.transitions import Aftermath
 
 # For how long nothing must have come in before the file is made smaller.
 QUIET_SECONDS: Final = 0.1
@@ -54,8 +51,6 @@ class Upkeep:
         writer: the one writer.
         reader: a connection for reading.
         bodies: the large bodies.
-        dispatcher: who has to know what waits.
-        watchers: who wants to know what becomes of a job.
         steps: how long work is done.
         boot: the number of this start of the server.
         clock: what time it is.
@@ -66,8 +61,6 @@ class Upkeep:
         writer: Writer,
         reader: Connection,
         bodies: Bodies,
-        dispatcher: Dispatcher,
-        watchers: Watchers,
         steps: Steps,
         boot: int,
         clock: Clock,
@@ -75,8 +68,6 @@ class Upkeep:
         self._writer = writer
         self._reader = reader
         self._bodies = bodies
-        self._dispatcher = dispatcher
-        self._watchers = watchers
         self._steps = steps
         self._boot = boot
         self._clock = clock
@@ -93,27 +84,15 @@ class Upkeep:
 
     async def recover(self, ids: Sequence[int], detail: str) -> None:
         """Queue orphaned jobs again."""
-        await self._steps.over(
-            ids,
-            lambda tx, some: transitions.recover(tx, some, detail),
-            lambda _, recovered: self._dispatcher.requeued(recovered),
-        )
+        await self._steps.over(ids, lambda tx, some: transitions.recover(tx, some, detail))
 
     async def fail_orphans(self, ids: Sequence[int], detail: str) -> None:
         """End orphaned jobs that must not run again."""
-        await self._steps.over(
-            ids, lambda tx, some: transitions.fail_orphans(tx, some, detail), self._ended
-        )
+        await self._steps.over(ids, lambda tx, some: transitions.fail_orphans(tx, some, detail))
 
     async def cancel_orphans(self, ids: Sequence[int], detail: str) -> None:
         """End orphaned jobs whose cancellation was asked for."""
-        await self._steps.over(
-            ids, lambda tx, some: transitions.cancel_orphans(tx, some, detail), self._ended
-        )
-
-    def _ended(self, ids: Sequence[int], aftermath: Aftermath) -> None:
-        self._dispatcher.followed(aftermath)
-        self._watchers.tell(*ids, *aftermath.cancelled)
+        await self._steps.over(ids, lambda tx, some: transitions.cancel_orphans(tx, some, detail))
 
     async def queued_targets(self) -> list[str]:
         """Name the targets that jobs are queued for."""
@@ -126,11 +105,7 @@ class Upkeep:
 
     async def reroute(self, old: str, new: str) -> int:
         """Queue the jobs of a target that is gone for another one; return how many."""
-        rerouted = await self._steps.all(
-            lambda tx, limit: tx.execute(upkeep_sql.REROUTE, old=old, new=new, limit=limit).rowcount
-        )
-        self._dispatcher.some_enqueued(new)
-        return rerouted
+        return await self._steps.all(lambda tx, limit: transitions.reroute(tx, old, new, limit))
 
     async def purge(self, before: int) -> int:
         """Drop payloads that nobody could ask for since before a time; return how many."""
@@ -150,17 +125,16 @@ class Upkeep:
         Ids are in order of submission, so the search ends at the first job submitted too late; one
         that was submitted in the future says nothing about those after it.
         """
-        forgotten: list[int] = []
-        after = 0
+        forgotten = after = 0
         while rows := await self._reader.rows(upkeep_sql.BY_AGE, after=after, limit=STEP):
             after = rows[-1][0]
             ids = [row[0] for row in rows if row[2] is not None and row[2] < before]
-            await self._steps.over(ids, transitions.forget, lambda _, done: forgotten.append(done))
+            forgotten += sum(await self._steps.over(ids, transitions.forget))
             if before <= rows[-1][1] <= self._clock():
                 break
-        if any(forgotten):
+        if forgotten:
             await self._writer.run(lambda tx: tx.execute(definitions.DROP).rowcount)
-        return sum(forgotten)
+        return forgotten
 
     async def sweep(self) -> int:
         """Delete the bodies that belong to no job; return how many rows went away."""

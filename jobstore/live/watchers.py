@@ -6,6 +6,8 @@ from collections import defaultdict
 from types import TracebackType
 from typing import Final, Self
 
+from jobstore.store.facts import CancelAsked, Changed, Ended, Started
+
 _TICK: Final = 0.25  # seconds
 
 
@@ -130,9 +132,15 @@ class Watchers:
             for watch in of_job:
                 watch.tell()
 
-    def tell(self, *job_ids: int) -> None:
-        """Say that jobs have changed, once that is on the disk."""
-        if self._of:
-            for job_id in job_ids:
-                for watch in self._of.get(job_id, ()):
-                    watch.tell()
+    def tell(self, job_id: int) -> None:
+        """Say that a job has changed, once that is on the disk."""
+        for watch in self._of.get(job_id, ()):
+            watch.tell()
+
+    def changed(self, fact: Ended | Changed | CancelAsked) -> None:
+        """Note that a job has changed."""
+        self.tell(fact.job_id)
+
+    def started(self, fact: Started) -> None:
+        """Note that a job runs."""
+        self.tell(fact.claim.job_id)

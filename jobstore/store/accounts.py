@@ -11,7 +11,8 @@ from jobstore.store import account_statements as sql
 from jobstore.store import definition_statements as definitions
 from jobstore.store.sqlite.engine import Statement
 from jobstore.store.sqlite.glance import Glance
-from jobstore.store.sqlite.writer import Operation, Transaction, Writer
+from jobstore.store.sqlite.writer import Writer
+from jobstore.store.transaction import Operation, Transaction
 from jobstore.store.transitions import LARGEST_ID
 
 # How long it may take until a change by another process is noticed.

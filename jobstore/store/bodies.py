@@ -13,7 +13,8 @@ from jobstore.model.message import Body
 from jobstore.store import body_statements as bodies_sql
 from jobstore.store.codec import encode_ids
 from jobstore.store.sqlite.engine import Connection
-from jobstore.store.sqlite.writer import Operation, Transaction, Writer
+from jobstore.store.sqlite.writer import Writer
+from jobstore.store.transaction import Operation, Transaction
 
 CHUNK_SIZE: Final = 256 * 1024
 # How much is written with one commit: enough to be fast, little enough to stall nobody.

@@ -1,6 +1,6 @@
 """Definitions in the store."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 from uuid import uuid4
@@ -13,8 +13,10 @@ from jobstore.model.message import Request
 from jobstore.model.schedule import CatchUp, Overlap, Schedule, next_fire
 from jobstore.store import definition_statements as sql
 from jobstore.store.codec import decode_headers, encode_headers
+from jobstore.store.facts import Fires
 from jobstore.store.sqlite.engine import Connection
-from jobstore.store.sqlite.writer import Transaction, Writer
+from jobstore.store.sqlite.writer import Writer
+from jobstore.store.transaction import Transaction
 from jobstore.store.transitions import LARGEST_ID
 
 _PAGE: Final = 200
@@ -30,18 +32,10 @@ class Definitions:
         writer: the one writer.
         reader: a connection for reading.
         secret: the lower-case names of headers whose values are kept apart.
-        scheduled: told when one of them fires next, whenever that may have changed.
     """
 
-    def __init__(
-        self,
-        writer: Writer,
-        reader: Connection,
-        secret: frozenset[str],
-        scheduled: Callable[[int | None], None],
-    ) -> None:
+    def __init__(self, writer: Writer, reader: Connection, secret: frozenset[str]) -> None:
         self.secret = secret
-        self._scheduled = scheduled
         self._writer = writer
         self._reader = reader
 
@@ -56,15 +50,13 @@ class Definitions:
         Raises:
             DefinitionExists: the account has one with this path.
         """
-        return await self._writer.run(
-            lambda tx: self._create(tx, draft, owner, account), self._changed
-        )
+        return await self._writer.run(lambda tx: self._create(tx, draft, owner, account))
 
     def _create(self, tx: Transaction, draft: Draft, owner: str, account: int) -> Definition:
         _check_free(tx, draft.path, account)
         written = self._written(draft, next_fire(draft.schedule, tx.now))
         own = {"uuid": str(uuid4()), "owner": owner, "account": account}
-        return _found(tx, tx.insert(sql.CREATE, **written, **own, now=tx.now))
+        return _changed(tx, tx.insert(sql.CREATE, **written, **own, now=tx.now))
 
     async def find(self, key: Key, value: int | str, scope: int | None = None) -> Definition:
         """Find a definition.
@@ -118,17 +110,14 @@ class Definitions:
             DefinitionNotFound: it was deleted.
             DefinitionExists: its account has another one with this path.
         """
-        return await self._writer.run(lambda tx: self._change(tx, definition, draft), self._changed)
+        return await self._writer.run(lambda tx: self._change(tx, definition, draft))
 
     def _change(self, tx: Transaction, definition: Definition, draft: Draft) -> Definition:
         _check_free(tx, draft.path, definition.account, but_for=definition.id)
         fires_at = _fires_at(_found(tx, definition.id), draft.schedule, tx.now)
         written = self._written(draft, fires_at)
         tx.execute(sql.CHANGE, definition=definition.id, now=tx.now, **written)
-        return _found(tx, definition.id)
-
-    def _changed(self, definition: Definition) -> None:
-        self._scheduled(definition.fires_at)
+        return _changed(tx, definition.id)
 
     async def delete(self, definition: int, scope: int | None = None) -> None:
         """Delete a definition; its runs go on, and stay in the history.
@@ -176,6 +165,12 @@ class Definitions:
             **_written_schedule(draft.schedule),
             "fires_at": fires_at,
         }
+
+
+def _changed(tx: Transaction, definition: int) -> Definition:
+    changed = _found(tx, definition)
+    tx.tell(Fires(changed.fires_at))
+    return changed
 
 
 def _found(tx: Transaction, definition: int) -> Definition:

@@ -26,6 +26,7 @@ from jobstore.store import schema
 from jobstore.store import statements as sql
 from jobstore.store.bodies import CHUNK_SIZE
 from jobstore.store.exporting import ORIGIN
+from jobstore.store.facts import Changes
 from jobstore.store.records import (
     FORMAT,
     DefinitionRecord,
@@ -39,9 +40,10 @@ from jobstore.store.records import (
 from jobstore.store.sequences import raise_ids
 from jobstore.store.sqlite import engine as sqlite
 from jobstore.store.sqlite import pages
-from jobstore.store.sqlite.committing import Transaction, commit
+from jobstore.store.sqlite.committing import commit
 from jobstore.store.sqlite.engine import Statement, constant, next_id
 from jobstore.store.sqlite.lock import held, owned
+from jobstore.store.transaction import Transaction
 
 # How often somebody is told how far it is.
 _TOLD_EACH: Final = 500
@@ -131,7 +133,7 @@ def import_history(
         connection = sqlite.connect(path, "rw", sqlite.WRITER_PRAGMAS)
         try:
             connection.execute("BEGIN IMMEDIATE")
-            imported = _Import(Transaction(connection, clock.now()), progress).run(lines)
+            imported = _Import(Transaction(connection, clock.now(), Changes()), progress).run(lines)
             commit(connection, path)
             pages.checkpoint(connection)
         finally:

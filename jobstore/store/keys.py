@@ -10,7 +10,7 @@ from jobstore.model.job import Submission
 from jobstore.store import schema
 from jobstore.store.codec import writable
 from jobstore.store.sqlite.engine import Statement
-from jobstore.store.sqlite.writer import Transaction
+from jobstore.store.transaction import Transaction
 
 _idempotency: Final = schema.IDEMPOTENCY.c
 

@@ -8,8 +8,9 @@ from jobstore.model.lifecycle import Result
 from jobstore.store import result_statements as results_sql
 from jobstore.store import statements as sql
 from jobstore.store.codec import decode_job, encode_ids
+from jobstore.store.facts import Changed
 from jobstore.store.sqlite.engine import Statement
-from jobstore.store.sqlite.writer import Transaction
+from jobstore.store.transaction import Transaction
 from jobstore.store.transitions import awaited, ids_of, note, visible
 
 
@@ -37,6 +38,7 @@ def restore(tx: Transaction, job_id: int) -> None:
     """
     if tx.execute(results_sql.RESTORE, job_id=job_id).fetchone():
         note(tx, job_id, "restored")
+        tx.tell(Changed(job_id))
         return
     row = tx.execute(sql.GET_JOB, job_id=job_id).fetchone()
     if row is None:
@@ -105,3 +107,5 @@ def drop_responses(tx: Transaction, ids: Sequence[int], event: str) -> None:
     tx.execute(results_sql.DROP_RESPONSES, ids=listed)
     tx.execute(results_sql.DROP_RESPONSE_BODIES, ids=listed)
     tx.execute(sql.NOTE_ALL, ids=listed, now=tx.now, event=event, detail=None)
+    for job_id in ids:
+        tx.tell(Changed(job_id))

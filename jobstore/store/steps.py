@@ -10,14 +10,14 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Final, TypeAlias, TypeVar
 
 from jobstore.store.sqlite.engine import Connection
 from jobstore.store.sqlite.lock import is_owned
 from jobstore.store.sqlite.pages import move, settle, wal_pages
-from jobstore.store.sqlite.writer import Transaction, Writer
+from jobstore.store.sqlite.writer import Writer
+from jobstore.store.transaction import Transaction
 
 # How many rows one step touches if nobody times it.
 STEP: Final = 500
@@ -114,31 +114,29 @@ class Steps:
         self,
         ids: Sequence[int],
         operation: Callable[[Transaction, Sequence[int]], T],
-        then: Callable[[Sequence[int], T], None] | None = None,
-    ) -> None:
+    ) -> list[T]:
         """Do something to many jobs.
 
         Args:
             ids: which ones.
             operation: does it to some of them.
-            then: told which these were and what was done, right after each commit.
+
+        Returns:
+            what each step did.
         """
-        rows, start = FIRST, 0
+        all_done, rows, start = [], FIRST, 0
         while some := ids[start : start + rows]:
             start += len(some)
-            _, rows = await self.one(
-                _of(some, operation), rows, partial(then, some) if then else None
-            )
+            done, rows = await self.one(_of(some, operation), rows)
+            all_done.append(done)
+        return all_done
 
-    async def one(
-        self, step: Step[T], rows: int, then: Callable[[T], None] | None = None
-    ) -> tuple[T, int]:
+    async def one(self, step: Step[T], rows: int) -> tuple[T, int]:
         """Do one step.
 
         Args:
             step: what to do.
             rows: how many rows it may touch.
-            then: told what it did, right after the commit.
 
         Returns:
             what it did, and how many rows the next one may touch.
@@ -149,11 +147,7 @@ class Steps:
             began = self._timer()
             return step(tx, rows), self._timer() - began
 
-        def committed(timed: tuple[T, float]) -> None:
-            if then is not None:
-                then(timed[0])
-
-        done, took = await self._writer.run(timed, committed, aside=True)
+        done, took = await self._writer.run(timed, aside=True)
         await asyncio.sleep(self._pace.rest * (self._timer() - began))
         if wal_pages(self.path) > _WAL_PAGES:
             await self.settle()

@@ -5,7 +5,7 @@ nothing. What is out of the ordinary leaves an event row in the same transaction
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -22,7 +22,7 @@ from jobstore.model.job import (
 )
 from jobstore.model.lifecycle import AWAITED, Result, State
 from jobstore.model.message import Body, Headers, Request
-from jobstore.model.retry import Ended
+from jobstore.model.retry import Ended as AttemptEnded
 from jobstore.model.rotation import UNKNOWN, Claimed, Room, Turns
 from jobstore.store import body_statements as bodies_sql
 from jobstore.store import result_statements as results_sql
@@ -38,9 +38,10 @@ from jobstore.store.codec import (
     encode_reason,
     writable,
 )
+from jobstore.store.facts import CancelAsked, Changed, Due, Ended, Queued, Ready, Waiting
 from jobstore.store.search import asked_by
 from jobstore.store.sqlite.engine import Statement
-from jobstore.store.sqlite.writer import Transaction
+from jobstore.store.transaction import Transaction
 
 # Larger ids cannot be in any store: SQLite's integers have 64 bits and a sign.
 LARGEST_ID: Final = 2**63 - 1
@@ -57,22 +58,6 @@ class Capture:
     reason: str | None
     headers: Headers
     content: Content
-
-
-@dataclass(frozen=True, slots=True)
-class Aftermath:
-    """What the end of jobs meant for those that waited for them.
-
-    Args:
-        released: the targets of jobs that may run now.
-        cancelled: those that will never run.
-    """
-
-    released: tuple[str, ...] = ()
-    cancelled: tuple[int, ...] = ()
-
-
-QUIET: Final = Aftermath()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +91,8 @@ def submit(  # noqa: PLR0913, PLR0917 - what it takes to make a job
     Returns:
         the job's id.
     """
-    request, delay = submission.request, submission.delay
+    request, delay, account = submission.request, submission.delay, submission.account
+    not_before = submission.not_before if delay is None else tx.now + delay
     claimed = claimed_by is not None
     wishes: dict[str, object] = {
         "timeout": submission.timeout,
@@ -116,22 +102,20 @@ def submit(  # noqa: PLR0913, PLR0917 - what it takes to make a job
         "definition": submission.definition,
         "trigger": submission.trigger,
         "follows": submission.follows,
-        "not_before": submission.not_before if delay is None else tx.now + delay,
+        "not_before": not_before,
         "retries": submission.retries,
     }
     if tuple(wishes.values()) != _NO_WISHES:
         statement, wishes["once"] = sql.SUBMIT_WITH_WISHES, submission.once
     else:
         statement, wishes = sql.SUBMIT, {}
-    if submission.follows is not None:
-        tx.followed = True
     job_id = tx.insert(
         statement,
         state=State.RUNNING if claimed else State.QUEUED,
         result=Result.NONE if submission.wanted else Result.UNWANTED,
         dialect=submission.dialect,
         owner=writable(submission.owner),
-        account=submission.account,
+        account=account,
         depth=depth,
         stored=_size(content),
         target=submission.target,
@@ -155,7 +139,23 @@ def submit(  # noqa: PLR0913, PLR0917 - what it takes to make a job
         secrets=secrets,
         content=_put_content(tx, job_id, content),
     )
+    if not claimed:
+        _line_up(tx, job_id, submission, not_before)
     return job_id
+
+
+def _line_up(tx: Transaction, job_id: int, submission: Submission, not_before: int | None) -> None:
+    """Tell what a job waits for that was put in."""
+    tx.changes.queued += 1
+    if submission.follows is not None:
+        tx.followed = True
+    if not_before is not None:
+        tx.tell(Due(not_before))
+    if submission.waits:
+        tx.tell(Waiting(job_id))
+    else:
+        tx.changes.lined_up.add(submission.target)
+        tx.tell(Queued(job_id, submission.target, submission.account, submission.priority))
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,9 +191,12 @@ def claim(tx: Transaction, wanted: Wanted, turns: Turns, room: Room | None) -> C
         turns.waiting = dict.fromkeys(found, UNKNOWN)
     if room is None and len(turns.waiting) <= 1:
         claims = _claim_in_order(tx, wanted)
-        return Claimed(claims, len(claims) == wanted.limit, found, complete=asked)
-    claims = _claim_in_turn(tx, wanted, turns, room, found)
-    return Claimed(claims, bool(turns.waiting), found, complete=asked)
+        more = len(claims) == wanted.limit
+    else:
+        claims = _claim_in_turn(tx, wanted, turns, room, found)
+        more = bool(turns.waiting)
+    tx.changes.queued -= len(claims)
+    return Claimed(claims, more, found, complete=asked)
 
 
 def _claim_in_order(tx: Transaction, wanted: Wanted) -> list[Claim]:
@@ -325,13 +328,10 @@ def find_body(tx: Transaction, job_id: int, side: str) -> Spooled:
     return Spooled(*tx.execute(bodies_sql.FIND_BODY, job_id=job_id, side=side).fetchone())
 
 
-def finish(tx: Transaction, claim: Claim, boot: int, capture: Capture) -> Aftermath:
+def finish(tx: Transaction, claim: Claim, boot: int, capture: Capture) -> None:
     """End a job with its target's answer, which is kept unless nobody awaits it.
 
     If the claim is no longer valid, nothing is changed.
-
-    Returns:
-        what that meant for those that waited for it.
     """
     row = tx.execute(
         sql.FINISH,
@@ -343,7 +343,7 @@ def finish(tx: Transaction, claim: Claim, boot: int, capture: Capture) -> Afterm
         size=_size(capture.content),
     ).fetchone()
     if row is None:
-        return QUIET
+        return
     if row[0] == Result.HELD:
         tx.execute(
             sql.PUT_RESPONSE,
@@ -354,26 +354,24 @@ def finish(tx: Transaction, claim: Claim, boot: int, capture: Capture) -> Afterm
         )
     if claim.secrets:
         tx.execute(sql.FORGET_SECRETS, of_job=claim.job_id)
-    return _release(tx, claim.job_id) if succeeded(capture.status) else break_off(tx, claim.job_id)
+    tx.tell(Ended(claim.job_id))
+    if succeeded(capture.status):
+        _release(tx, claim.job_id)
+    else:
+        break_off(tx, claim.job_id)
 
 
-def fail(tx: Transaction, claim: Claim, boot: int, failure: Failure, detail: str) -> Aftermath:
+def fail(tx: Transaction, claim: Claim, boot: int, failure: Failure, detail: str) -> None:
     """End a job without an answer; see `finish`."""
-    return _end(
-        tx, sql.FAIL, claim, boot, status=failure.status, why=failure, because=writable(detail)
-    )
+    _end(tx, sql.FAIL, claim, boot, status=failure.status, why=failure, because=writable(detail))
 
 
-def stopped(tx: Transaction, claim: Claim, boot: int, detail: str) -> Aftermath:
+def stopped(tx: Transaction, claim: Claim, boot: int, detail: str) -> None:
     """End a job whose cancellation was asked for and has taken effect; see `finish`."""
-    return _end(
-        tx, sql.CANCEL_RUNNING, claim, boot, status=CANCELLED_STATUS, because=writable(detail)
-    )
+    _end(tx, sql.CANCEL_RUNNING, claim, boot, status=CANCELLED_STATUS, because=writable(detail))
 
 
-def _end(
-    tx: Transaction, statement: Statement, claim: Claim, boot: int, **values: object
-) -> Aftermath:
+def _end(tx: Transaction, statement: Statement, claim: Claim, boot: int, **values: object) -> None:
     row = tx.execute(
         statement,
         job_id=claim.job_id,
@@ -384,7 +382,9 @@ def _end(
     ).fetchone()
     if claim.secrets:
         tx.execute(sql.FORGET_SECRETS, of_job=claim.job_id)
-    return QUIET if row is None else break_off(tx, claim.job_id)
+    if row is not None:
+        tx.tell(Ended(claim.job_id))
+        break_off(tx, claim.job_id)
 
 
 def retry(
@@ -392,8 +392,8 @@ def retry(
     claim: Claim,
     boot: int,
     again_at: int,
-    ended: Ended,
-) -> int | None:
+    ended: AttemptEnded,
+) -> bool:
     """Queue a job again whose attempt has failed for a passing reason.
 
     Args:
@@ -404,22 +404,32 @@ def retry(
         ended: how the attempt has ended.
 
     Returns:
-        when it may run again; None if the claim is no longer valid or a cancellation was asked for,
+        whether it was queued; if not, the claim is no longer valid or a cancellation was asked for,
         and nothing has changed.
     """
     this = {"job_id": claim.job_id, "boot": boot, "claimed_attempt": claim.attempt}
     attempt = {"answered": ended.status, "why": ended.failure, "because": writable(ended.detail)}
     if not tx.execute(sql.PUT_ATTEMPT, now=tx.now, **this, **attempt).rowcount:
-        return None
+        return False
     tx.execute(sql.RETRY, **this, again_at=again_at).fetchone()
     tx.execute(sql.DELAY, job_id=claim.job_id, length=again_at - tx.now)
     note(tx, claim.job_id, "retried", f"attempt {claim.attempt}: {ended.detail}")
-    return again_at
+    tx.changes.queued += 1
+    tx.tell(Due(again_at))
+    tx.tell(Changed(claim.job_id))
+    return True
 
 
-def due(tx: Transaction, limit: int) -> list[str]:
-    """Let some of the jobs run whose time has come; return the targets of each."""
-    return [target for (target,) in tx.execute(sql.DUE, now=tx.now, limit=limit)]
+def due(tx: Transaction, limit: int) -> int:
+    """Let some of the jobs run whose time has come; return how many."""
+    targets = [target for (target,) in tx.execute(sql.DUE, now=tx.now, limit=limit)]
+    _ready(tx, targets)
+    return len(targets)
+
+
+def _ready(tx: Transaction, targets: Iterable[str]) -> None:
+    for target in dict.fromkeys(targets):
+        tx.tell(Ready(target))
 
 
 def move_delayed(tx: Transaction, by: int) -> None:
@@ -432,6 +442,7 @@ def move_delayed(tx: Transaction, by: int) -> None:
     if by:
         tx.execute(sql.MOVE_DELAYED, by=by)
     tx.execute(sql.SHORTEN_DELAYED, now=tx.now)
+    tx.tell(Due(0))  # look now for what has come due
 
 
 def next_due(tx: Transaction) -> int | None:
@@ -447,21 +458,18 @@ def _followed(tx: Transaction) -> bool:
     return tx.followed
 
 
-def _release(tx: Transaction, job_id: int) -> Aftermath:
+def _release(tx: Transaction, job_id: int) -> None:
     """Let those run that waited for a job: it has succeeded."""
-    if not _followed(tx):
-        return QUIET
-    rows = tx.execute(sql.RELEASE, job_id=job_id).fetchall()
-    if not rows:
-        return QUIET
-    note_all(tx, [row[0] for row in rows], "released", f"job {job_id} has succeeded")
-    return Aftermath(released=tuple(row[1] for row in rows))
+    rows = tx.execute(sql.RELEASE, job_id=job_id).fetchall() if _followed(tx) else ()
+    if rows:
+        note_all(tx, [row[0] for row in rows], "released", f"job {job_id} has succeeded")
+        _ready(tx, (row[1] for row in rows))
 
 
-def break_off(tx: Transaction, *ended: int) -> Aftermath:
+def break_off(tx: Transaction, *ended: int) -> None:
     """Cancel those that waited for jobs which did not succeed, and whoever waited for them."""
     if not _followed(tx):
-        return QUIET
+        return
     cancelled: list[int] = []
     for job_id in ended:
         followed = [job_id]
@@ -480,15 +488,14 @@ def break_off(tx: Transaction, *ended: int) -> Aftermath:
                 )
             ]
             cancelled += followed
-    if not cancelled:
-        return QUIET
-    tx.execute(upkeep_sql.FORGET_SECRETS_OF, ids=encode_ids(cancelled))
-    return Aftermath(cancelled=tuple(cancelled))
+    if cancelled:
+        tx.execute(upkeep_sql.FORGET_SECRETS_OF, ids=encode_ids(cancelled))
+    tx.changes.queued -= len(cancelled)
+    for each in cancelled:
+        tx.tell(Ended(each))
 
 
-def cancel(
-    tx: Transaction, job_id: int, scope: int | None = None, by: str = ""
-) -> tuple[State, Aftermath]:
+def cancel(tx: Transaction, job_id: int, scope: int | None = None, by: str = "") -> State:
     """Cancel a queued job, ask for the end of a running one, leave an ended one alone.
 
     Args:
@@ -498,7 +505,7 @@ def cancel(
         by: the name of who asks for it, or "" if that is not known.
 
     Returns:
-        the state that was found, and what that meant for those that waited for it.
+        the state that was found.
 
     Raises:
         JobNotFound: nobody may ask for this job any more.
@@ -513,11 +520,15 @@ def cancel(
         tx.execute(sql.FORGET_SECRETS, of_job=job_id)
         if asker:
             note(tx, job_id, "cancel asked", asker)
-        return State.QUEUED, break_off(tx, job_id)
+        tx.changes.queued -= 1
+        tx.tell(Ended(job_id))
+        break_off(tx, job_id)
+        return State.QUEUED
     if tx.execute(sql.ASK_CANCEL, job_id=job_id, now=tx.now).fetchone():
         note(tx, job_id, "cancel asked", asker)
-        return State.RUNNING, QUIET
-    return awaited(tx, job_id).state, QUIET
+        tx.tell(CancelAsked(job_id))
+        return State.RUNNING
+    return awaited(tx, job_id).state
 
 
 def awaited(tx: Transaction, job_id: int, scope: int | None = None) -> Job:
@@ -613,6 +624,7 @@ def report(tx: Transaction, report: Report, boot: int, scope: int | None = None)
     for message in report.warnings:
         tx.execute(sql.WARN, job_id=report.job_id)
         note(tx, report.job_id, "warned", message)
+    tx.tell(Changed(report.job_id))
     return row[0] is not None
 
 

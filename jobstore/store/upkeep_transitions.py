@@ -9,10 +9,11 @@ from jobstore.store import result_statements as results_sql
 from jobstore.store import statements as sql
 from jobstore.store import upkeep_statements as upkeep_sql
 from jobstore.store.codec import encode_ids, writable
+from jobstore.store.facts import Ended, Ready
 from jobstore.store.sqlite import pages
 from jobstore.store.sqlite.engine import Statement
-from jobstore.store.sqlite.writer import Transaction
-from jobstore.store.transitions import Aftermath, break_off, ids_of, note_all
+from jobstore.store.transaction import Transaction
+from jobstore.store.transitions import break_off, ids_of, note_all
 
 # How much of a file may be free for what comes next, in pages and as a part of the whole. Measured:
 # where all of it is given back after each purge, storing and purging cost a third more. A round of
@@ -62,13 +63,15 @@ def recover(tx: Transaction, ids: Sequence[int], detail: str) -> int:
     tx.execute(sql.PUT_ATTEMPTS, ids=encode_ids(ids), now=tx.now, **interrupted)
     recovered = ids_of(tx, upkeep_sql.RECOVER, ids=encode_ids(ids))
     note_all(tx, recovered, "recovered", detail)
+    tx.changes.queued += len(recovered)
+    tx.tell(Ready(None))
     return len(recovered)
 
 
-def fail_orphans(tx: Transaction, ids: Sequence[int], detail: str) -> Aftermath:
+def fail_orphans(tx: Transaction, ids: Sequence[int], detail: str) -> None:
     """End orphaned jobs that must not run again."""
     failure = Failure.INTERRUPTED
-    return _end_orphans(
+    _end_orphans(
         tx,
         upkeep_sql.FAIL_ORPHANS,
         ids,
@@ -78,19 +81,27 @@ def fail_orphans(tx: Transaction, ids: Sequence[int], detail: str) -> Aftermath:
     )
 
 
-def cancel_orphans(tx: Transaction, ids: Sequence[int], detail: str) -> Aftermath:
+def cancel_orphans(tx: Transaction, ids: Sequence[int], detail: str) -> None:
     """End orphaned jobs whose cancellation was asked for."""
-    return _end_orphans(
+    _end_orphans(
         tx, upkeep_sql.CANCEL_ORPHANS, ids, status=CANCELLED_STATUS, because=writable(detail)
     )
 
 
 def _end_orphans(
     tx: Transaction, statement: Statement, ids: Sequence[int], **values: object
-) -> Aftermath:
+) -> None:
     ended = ids_of(tx, statement, ids=encode_ids(ids), now=tx.now, **values)
     tx.execute(upkeep_sql.FORGET_SECRETS_OF, ids=encode_ids(ended))
-    return break_off(tx, *ended)
+    for job_id in ended:
+        tx.tell(Ended(job_id))
+    break_off(tx, *ended)
+
+
+def reroute(tx: Transaction, old: str, new: str, limit: int) -> int:
+    """Queue some of the jobs of a target that is gone for another one; return how many."""
+    tx.tell(Ready(new))
+    return tx.execute(upkeep_sql.REROUTE, old=old, new=new, limit=limit).rowcount
 
 
 def give_back(tx: Transaction, limit: int, *, wholly: bool) -> int:

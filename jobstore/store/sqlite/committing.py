@@ -18,52 +18,21 @@ https://www.sqlite.org/fileformat2.html#the_write_ahead_log
 
 import os
 import sqlite3
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, TypeAlias, TypeVar, cast
+from typing import Any, Final
 
 from jobstore.model.errors import JobstoreError, StoreError, StoreUnsure
-from jobstore.store.sqlite.engine import Statement, begin_patiently, primary_code, translate
+from jobstore.store.facts import Changes
+from jobstore.store.sqlite.engine import begin_patiently, primary_code, translate
 from jobstore.store.sqlite.lock import beside
-
-T = TypeVar("T")
+from jobstore.store.transaction import Operation, Transaction
 
 # After these a transaction is not whole in the WAL: its last frame is what could not be written, or
 # nothing has been written at all.
 _NOTHING_WRITTEN: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE})
 _NEVER_BEGUN: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CONSTRAINT})
-
-
-class Transaction:
-    """One write transaction, with its one now.
-
-    Args:
-        connection: where it runs.
-        now: its time, in microseconds since 1970.
-
-    Attributes:
-        followed: whether any job waits for the success of another; None until somebody has looked.
-    """
-
-    __slots__ = ("connection", "followed", "now")
-
-    def __init__(self, connection: sqlite3.Connection, now: int) -> None:
-        self.connection = connection
-        self.now = now
-        self.followed: bool | None = None
-
-    def execute(self, statement: Statement, **values: object) -> sqlite3.Cursor:
-        """Execute a statement with values for its parameters."""
-        return self.connection.execute(statement.sql, statement.bound(values))
-
-    def insert(self, statement: Statement, **values: object) -> int:
-        """Execute an INSERT of one row and return the row's id."""
-        row_id = self.execute(statement, **values).lastrowid
-        return cast("int", row_id)
-
-
-Operation: TypeAlias = Callable[[Transaction], T]
 
 
 @dataclass(slots=True)
@@ -78,6 +47,14 @@ class Outcome:
     value: Any = None
     error: Exception | None = None
     committing: bool = False
+
+
+@dataclass(slots=True)
+class Batch:
+    """What became of operations, one by one, and what they have changed."""
+
+    outcomes: list[Outcome] = field(default_factory=list)
+    changes: Changes = field(default_factory=Changes)
 
 
 class _CommitFailed(Exception):
@@ -100,24 +77,37 @@ class Committer:
 
     def together(
         self, connection: sqlite3.Connection, operations: Sequence[Operation[Any]], now: int
-    ) -> list[Outcome]:
+    ) -> Batch:
         """Run operations in one transaction.
 
         Raises:
             Exception: one of them failed after it had changed something, or the transaction could
                 not be begun or committed; nothing of it remains but for the caller to roll back.
         """
+        return self._together(connection, operations, now, Changes())
+
+    def _together(
+        self,
+        connection: sqlite3.Connection,
+        operations: Sequence[Operation[Any]],
+        now: int,
+        changes: Changes,
+    ) -> Batch:
         begin_patiently(connection)
-        outcomes = self.execute(connection, operations, now)
+        batch = self.execute(connection, operations, now, changes)
         self.commit(connection)
-        return outcomes
+        return batch
 
     def execute(
-        self, connection: sqlite3.Connection, operations: Sequence[Operation[Any]], now: int
-    ) -> list[Outcome]:
-        """Run operations in the transaction that has begun."""
-        transaction = Transaction(connection, now)
-        return [self._outcome(transaction, operation) for operation in operations]
+        self,
+        connection: sqlite3.Connection,
+        operations: Sequence[Operation[Any]],
+        now: int,
+        changes: Changes,
+    ) -> Batch:
+        """Run operations in the transaction that has begun, after what was changed before it."""
+        transaction = Transaction(connection, now, changes)
+        return Batch([self._outcome(transaction, operation) for operation in operations], changes)
 
     def commit(self, connection: sqlite3.Connection) -> None:
         """Commit the transaction that has begun, and sync it."""
@@ -134,12 +124,16 @@ class Committer:
         operations: Sequence[Operation[Any]],
         now: int,
         error: Exception,
-    ) -> list[Outcome]:
+    ) -> Batch:
         """Run operations that failed together; one that was alone is not run again."""
         _roll_back(connection)
         if len(operations) == 1:
-            return [self.failed(error)]
-        return [self._alone(connection, operation, now) for operation in operations]
+            return Batch([self.failed(error)])
+        batch = Batch()
+        for operation in operations:
+            alone = self._alone(connection, operation, now, batch.changes)
+            batch = Batch([*batch.outcomes, *alone.outcomes], alone.changes)
+        return batch
 
     def failed(self, error: Exception) -> Outcome:
         """Make the outcome of an operation that failed."""
@@ -177,22 +171,25 @@ class Committer:
         self.commit(connection)
 
     def _alone(
-        self, connection: sqlite3.Connection, operation: Operation[Any], now: int
-    ) -> Outcome:
+        self,
+        connection: sqlite3.Connection,
+        operation: Operation[Any],
+        now: int,
+        before: Changes,
+    ) -> Batch:
         try:
-            (outcome,) = self.together(connection, [operation], now)
+            return self._together(connection, [operation], now, before.copy())
         except Exception as error:  # noqa: BLE001 - whatever it is, it is its caller's alone
             _roll_back(connection)
-            return self.failed(error)
-        return outcome
+            return Batch([self.failed(error)], before)
 
     def _outcome(self, tx: Transaction, operation: Operation[Any]) -> Outcome:
         """Run one operation; a refusal that has changed nothing is no reason to undo the others."""
-        before = tx.connection.total_changes
+        rows, facts = tx.connection.total_changes, len(tx.changes.facts)
         try:
             return Outcome(operation(tx))
         except JobstoreError as error:
-            if tx.connection.total_changes != before:
+            if (tx.connection.total_changes, len(tx.changes.facts)) != (rows, facts):
                 raise
             return Outcome(error=error)
 

@@ -21,13 +21,13 @@ from typing import Any, Final, TypeVar
 
 from jobstore.model.clock import Clock
 from jobstore.model.errors import StoreError, StoreFailing, StoreLost, StoreUnavailable, StoreUnsure
+from jobstore.store.facts import Changes
 from jobstore.store.sqlite import pages
-from jobstore.store.sqlite.committing import Committer, Operation, Outcome, Transaction
+from jobstore.store.sqlite.committing import Batch, Committer, Outcome
 from jobstore.store.sqlite.condition import Condition
 from jobstore.store.sqlite.engine import Connection, begin
 from jobstore.store.sqlite.presence import Presence
-
-__all__ = ["Operation", "Transaction", "Writer"]
+from jobstore.store.transaction import Operation
 
 # How long to wait before the next try while the disk is full or fails.
 INSIST_SECONDS: Final = 0.5
@@ -39,17 +39,12 @@ log = logging.getLogger(__name__)
 @dataclass(slots=True)
 class _Entry:
     operation: Operation[Any]
-    then: Callable[[Any], None] | None
-    otherwise: Callable[[Exception], None] | None
     future: asyncio.Future[Any]
     aside: bool
 
 
 class Writer:
     """Run operations in transactions that many of them share.
-
-    An operation is a function of a transaction. It may run a second time, in a transaction of its
-    own, if another one of its batch fails; so it must have no effect but on the transaction.
 
     Args:
         connection: the connection; nothing else may write on it.
@@ -59,6 +54,7 @@ class Writer:
 
     Attributes:
         condition: whether the store can be written.
+        committed: told what each batch has changed, before the next one begins.
     """
 
     def __init__(
@@ -69,6 +65,7 @@ class Writer:
         self._clock = clock
         self._committer = Committer(path)
         self.condition = Condition(presence)
+        self.committed: Callable[[Changes], None] = _unheard
         self._mending: asyncio.Task[None] | None = None
         self._waiting: list[_Entry] = []
         self._turn = asyncio.Lock()
@@ -80,54 +77,33 @@ class Writer:
         """Whether no operation waits or runs."""
         return self._busy is None
 
-    def post(
-        self,
-        operation: Operation[T],
-        then: Callable[[T], None] | None = None,
-        otherwise: Callable[[Exception], None] | None = None,
-        *,
-        aside: bool = False,
-    ) -> asyncio.Future[T]:
+    def post(self, operation: Operation[T], *, aside: bool = False) -> asyncio.Future[T]:
         """Queue an operation for the next transaction.
 
         Args:
-            operation: what to do.
-            then: called with its value right after the commit, in the order of operations, even
-                if nobody waits for the future any more.
-            otherwise: called with the error if it could not be committed, likewise.
+            operation: what to do; it is done even if nobody waits for the future any more.
             aside: whether it may take milliseconds, so that it must not run on the loop.
 
         Returns:
             a future of its value, which is there only after the commit.
         """
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Entry(operation, then, otherwise, future, aside))
+        self._waiting.append(_Entry(operation, future, aside))
         if self._busy is None:
             self._busy = asyncio.create_task(self._work_off())
         return future
 
-    def send(
-        self,
-        operation: Operation[T],
-        then: Callable[[T], None] | None = None,
-        otherwise: Callable[[Exception], None] | None = None,
-    ) -> None:
+    def send(self, operation: Operation[T]) -> None:
         """Queue an operation as `post` does, where nobody waits for its value or its error."""
-        self.post(operation, then, otherwise).add_done_callback(lambda done: done.exception())
+        self.post(operation).add_done_callback(lambda done: done.exception())
 
-    async def run(
-        self,
-        operation: Operation[T],
-        then: Callable[[T], None] | None = None,
-        *,
-        aside: bool = False,
-    ) -> T:
+    async def run(self, operation: Operation[T], *, aside: bool = False) -> T:
         """Run an operation and return its value once it is committed; see `post`.
 
         Raises:
             StoreError: it could not be committed.
         """
-        return await self.post(operation, then, aside=aside)
+        return await self.post(operation, aside=aside)
 
     def insist(self, operation: Operation[T], *, aside: bool = False) -> asyncio.Task[T]:
         """Run an operation that must not get lost: while it cannot be written, try again.
@@ -186,14 +162,15 @@ class Writer:
                 await asyncio.sleep(0)  # so that what comes in the same moment is there as well
                 async with self._turn:
                     batch, self._waiting = self._waiting, []
-                    outcomes = await self._outcomes(batch)
-                for entry, outcome in zip(batch, outcomes, strict=True):
-                    _resolve(entry, outcome)
+                    done = await self._outcomes(batch)
+                for entry, outcome in zip(batch, done.outcomes, strict=True):
+                    _resolve(entry.future, outcome)
+                self.committed(done.changes)
                 self._mend()
         finally:
             self._busy = None
 
-    async def _outcomes(self, batch: Sequence[_Entry]) -> Sequence[Outcome]:
+    async def _outcomes(self, batch: Sequence[_Entry]) -> Batch:
         """Run operations, and tell what a crash right now would leave of them."""
         try:
             self.condition.require()
@@ -202,12 +179,12 @@ class Writer:
         except StoreError as error:  # none of them has begun
             lost = isinstance(error, StoreLost)
             refusal = error if lost else StoreFailing(self._path, "it cannot be written to")
-            return [Outcome(error=refusal)] * len(batch)
-        outcomes = await self._sure(await self._performed(batch))
-        self.condition.note(each.error for each in outcomes if each.error is not None)
-        return outcomes
+            return Batch([Outcome(error=refusal)] * len(batch))
+        done = await self._sure(await self._performed(batch))
+        self.condition.note(each.error for each in done.outcomes if each.error is not None)
+        return done
 
-    async def _performed(self, batch: Sequence[_Entry]) -> Sequence[Outcome]:
+    async def _performed(self, batch: Sequence[_Entry]) -> Batch:
         """Run operations in one transaction; if that fails, each in one of its own."""
         operations = [entry.operation for entry in batch]
         try:
@@ -220,29 +197,30 @@ class Writer:
                 each_alone = self._committer.each_alone
                 return await self._connection.call(each_alone, operations, now, error)
         except Exception as error:  # noqa: BLE001 - told to everyone who waits
-            return [self._committer.failed(error)] * len(batch)
+            return Batch([self._committer.failed(error)] * len(batch))
 
     async def _together(
         self, operations: Sequence[Operation[Any]], now: int, *, aside: bool
-    ) -> list[Outcome]:
+    ) -> Batch:
         connection = self._connection.here
         if aside or not begin(connection):  # since another process writes just now
             return await self._connection.call(self._committer.together, operations, now)
-        outcomes = self._committer.execute(connection, operations, now)
+        batch = self._committer.execute(connection, operations, now, Changes())
         await self._connection.call(self._committer.commit)
-        return outcomes
+        return batch
 
-    async def _sure(self, outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
+    async def _sure(self, done: Batch) -> Batch:
         try:
             if self._committer.stale:
                 await self._overwrite()
             self.condition.require()
         except StoreLost:  # in the very moment, with or without what was committed last
             unsure = Outcome(error=StoreUnsure(self._path))
-            return [unsure if each.error is None else each for each in outcomes]
+            return Batch([unsure if each.error is None else each for each in done.outcomes])
         except StoreUnsure as error:
-            return [Outcome(error=error) if each.committing else each for each in outcomes]
-        return outcomes
+            outcomes = [Outcome(error=error) if each.committing else each for each in done.outcomes]
+            return Batch(outcomes, done.changes)
+        return done
 
     async def _overwrite(self) -> None:
         """Ensure that a crash brings nothing back that was refused.
@@ -283,19 +261,14 @@ class Writer:
                 await self._connection.call(pages.checkpoint)
 
 
-def _resolve(entry: _Entry, outcome: Outcome) -> None:
-    """Tell everyone who has to know; if one of them fails, the others are told all the same."""
-    error = outcome.error
-    try:
-        if error is None and entry.then is not None:
-            entry.then(outcome.value)
-        elif error is not None and entry.otherwise is not None:
-            entry.otherwise(error)
-    except Exception:
-        log.exception("not everyone could be told of a change", extra={"action": "tell"})
-    if entry.future.done():  # whoever waited for it has gone away
+def _resolve(future: asyncio.Future[Any], outcome: Outcome) -> None:
+    if future.done():  # whoever waited for it has gone away
         return
-    if error is None:
-        entry.future.set_result(outcome.value)
+    if outcome.error is None:
+        future.set_result(outcome.value)
     else:
-        entry.future.set_exception(error)
+        future.set_exception(outcome.error)
+
+
+def _unheard(_: Changes) -> None:
+    """Hear nothing: who only reads, or writes a single time, keeps nothing in memory."""

@@ -1,0 +1,44 @@
+"""The one place that hears of what was committed, and hands each fact to those who need it."""
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeVar
+
+from jobstore.store.facts import Changes
+
+F = TypeVar("F")
+log = logging.getLogger(__name__)
+
+
+class Subscribers:
+    """Hand facts on, in the order in which they were told; one who fails hurts none of the others.
+
+    It is called between two batches of the writer, so that the next one finds all of them told.
+    """
+
+    def __init__(self) -> None:
+        self._of: Final[dict[type, Sequence[Callable[[Any], None]]]] = {}
+        self._settling: Final[list[Callable[[Changes], None]]] = []
+
+    def subscribe(self, kind: type[F], *hear: Callable[[F], None]) -> None:
+        """Let facts of a kind be heard."""
+        self._of[kind] = (*self._of.get(kind, ()), *hear)
+
+    def settle(self, hear: Callable[[Changes], None]) -> None:
+        """Let somebody hear of a batch as a whole, after all of its facts."""
+        self._settling.append(hear)
+
+    def committed(self, changes: Changes) -> None:
+        """Hand on what a batch has changed."""
+        for fact in changes.facts:
+            for hear in self._of.get(type(fact), ()):
+                _told(hear, fact)
+        for settle in self._settling:
+            _told(settle, changes)
+
+
+def _told(hear: Callable[[F], None], what: F) -> None:
+    try:
+        hear(what)
+    except Exception:
+        log.exception("not everyone could be told of a change", extra={"action": "tell"})

@@ -1,0 +1,140 @@
+"""What a batch of operations has changed, for those who keep something of it in memory.
+
+An operation changes rows, and tells facts about that: what now waits, runs, ended. Once the batch
+is committed its facts go to one place, see `jobstore.live.subscribers`, and only then the next
+batch begins. So whatever is kept in memory is what the file says whenever a batch begins, and an
+operation that needs to know how things stand adds to that what the batch has changed so far, which
+is kept here as well. If the batch fails, its changes are forgotten, as its rows are.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple, TypeAlias
+
+from jobstore.model.job import Claim
+from jobstore.model.rotation import Claimed
+
+
+class Queued(NamedTuple):
+    """A job waits for a slot of its target."""
+
+    job_id: int
+    target: str
+    account: int
+    priority: int
+
+
+class Waiting(NamedTuple):
+    """A job waits for a time, or for another job."""
+
+    job_id: int
+
+
+class Ready(NamedTuple):
+    """Jobs of a target may wait for a slot, whosever they are; of any target if it is None."""
+
+    target: str | None
+
+
+class Started(NamedTuple):
+    """A job has a slot and runs."""
+
+    claim: Claim
+
+
+class Looked(NamedTuple):
+    """The queue of a target was looked at."""
+
+    target: str
+    claimed: Claimed
+
+
+class Ended(NamedTuple):
+    """A job has ended."""
+
+    job_id: int
+
+
+class Changed(NamedTuple):
+    """Something else has happened to a job, or to its result."""
+
+    job_id: int
+
+
+class CancelAsked(NamedTuple):
+    """The cancellation of a running job was asked for."""
+
+    job_id: int
+
+
+class Due(NamedTuple):
+    """A job may run from a time on, in microseconds since 1970."""
+
+    at: int
+
+
+class Fires(NamedTuple):
+    """A definition fires at a time, in microseconds since 1970, or never by itself."""
+
+    at: int | None
+
+
+class Blocked(NamedTuple):
+    """A definition is due, but has to wait for the end of a job."""
+
+    job_id: int
+
+
+class Taken(NamedTuple):
+    """A result is on its way to a reader."""
+
+    job_id: int
+    reader: object
+
+
+Fact: TypeAlias = (
+    Queued
+    | Waiting
+    | Ready
+    | Started
+    | Looked
+    | Ended
+    | Changed
+    | CancelAsked
+    | Due
+    | Fires
+    | Blocked
+    | Taken
+)
+
+
+@dataclass(slots=True)
+class Changes:
+    """What a batch has changed so far.
+
+    Args:
+        facts: what its operations have told, in their order.
+        queued: how many more jobs are queued than before.
+        slots: how many more slots are taken, by target.
+        running: how many more jobs run, by account.
+        lined_up: the targets for which a job was queued.
+        readers: the readers of the results that it gives away, by the id of the job.
+    """
+
+    facts: list[Fact] = field(default_factory=list)
+    queued: int = 0
+    slots: Counter[str] = field(default_factory=Counter)
+    running: Counter[int] = field(default_factory=Counter)
+    lined_up: set[str] = field(default_factory=set)
+    readers: dict[int, object] = field(default_factory=dict)
+
+    def copy(self) -> "Changes":
+        """Give a copy, for an operation that may fail alone."""
+        return replace(
+            self,
+            facts=[*self.facts],
+            slots=Counter(self.slots),
+            running=Counter(self.running),
+            lined_up={*self.lined_up},
+            readers={**self.readers},
+        )
