@@ -26,9 +26,7 @@ from jobstore.model.lifecycle import (
 from jobstore.model.message import Request
 from jobstore.model.retry import Ended
 from jobstore.model.rotation import Turns
-from jobstore.store import result_transitions, transitions, upkeep_transitions
-from jobstore.store import statements as sql
-from jobstore.store import upkeep_statements as upkeep_sql
+from jobstore.store import claiming, ending, recovery, results, retention, submitting
 from jobstore.store.facts import Changes
 from jobstore.store.sqlite import engine as sqlite
 from jobstore.store.sqlite.migrate import migrate
@@ -36,7 +34,7 @@ from jobstore.store.transaction import Transaction
 from tests.stores import START
 
 BOOT: Final = 1
-WANTED: Final = transitions.Wanted("/", BOOT, 1, lambda _: b"")
+WANTED: Final = claiming.Wanted("/", BOOT, 1, lambda _: b"")
 ANSWER: Final = Capture(200, None, (), b"answer")
 
 Standing = tuple[State, Result]
@@ -106,7 +104,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Connectio
     migrate(path)
     with closing(sqlite.connect(path, "rw", sqlite.WRITER_PRAGMAS)) as connection:
         boot = {"now": START, "pid": 1, "version": "1"}
-        connection.execute(upkeep_sql.BOOT.sql, upkeep_sql.BOOT.bound(boot))
+        connection.execute(recovery.BOOT.sql, recovery.BOOT.bound(boot))
         yield connection
 
 
@@ -143,9 +141,9 @@ def put(tx: Transaction, state: State, result: Result) -> int:
     statement = f"INSERT INTO job ({names}) VALUES ({places})"  # noqa: S608 - names of columns
     job_id = tx.connection.execute(statement, values).lastrowid
     assert job_id is not None
-    tx.execute(sql.PUT_REQUEST, job_id=job_id, headers="[]", secrets=None, content=b"")
+    tx.execute(submitting.PUT_REQUEST, job_id=job_id, headers="[]", secrets=None, content=b"")
     if result in {Result.HELD, Result.TAKEN}:
-        tx.execute(sql.PUT_RESPONSE, job_id=job_id, reason=None, headers="[]", content=b"answer")
+        tx.execute(ending.PUT_RESPONSE, job_id=job_id, reason=None, headers="[]", content=b"answer")
     return job_id
 
 
@@ -154,21 +152,21 @@ def claim_of(job_id: int) -> Claim:
 
 
 HAPPEN: Final[Mapping[Event, Callable[[Transaction, int], object]]] = {
-    Event.CLAIM: lambda tx, _: transitions.claim(tx, WANTED, Turns(), None),
-    Event.FINISH: lambda tx, job_id: transitions.finish(tx, claim_of(job_id), BOOT, ANSWER),
-    Event.FAIL: lambda tx, job_id: transitions.fail(
+    Event.CLAIM: lambda tx, _: claiming.claim(tx, WANTED, Turns(), None),
+    Event.FINISH: lambda tx, job_id: ending.finish(tx, claim_of(job_id), BOOT, ANSWER),
+    Event.FAIL: lambda tx, job_id: ending.fail(
         tx, claim_of(job_id), BOOT, Failure.TIMEOUT, "too slow"
     ),
-    Event.CANCEL: lambda tx, job_id: upkeep_transitions.cancel_orphans(tx, [job_id], "cancelled"),
-    Event.RECOVER: lambda tx, job_id: upkeep_transitions.recover(tx, [job_id], "killed"),
-    Event.RETRY: lambda tx, job_id: transitions.retry(
+    Event.CANCEL: lambda tx, job_id: recovery.cancel_orphans(tx, [job_id], "cancelled"),
+    Event.RECOVER: lambda tx, job_id: recovery.recover(tx, [job_id], "killed"),
+    Event.RETRY: lambda tx, job_id: ending.retry(
         tx, claim_of(job_id), BOOT, START + 9, Ended(status=503)
     ),
-    Event.TAKE: result_transitions.take,
-    Event.GIVE_BACK: lambda tx, job_id: result_transitions.give_back(tx, job_id, "broken"),
-    Event.RESTORE: result_transitions.restore,
-    Event.DELETE: lambda tx, job_id: result_transitions.discard(tx, job_id, None),
-    Event.EXPIRE: lambda tx, _: result_transitions.expire_step(
+    Event.TAKE: results.take,
+    Event.GIVE_BACK: lambda tx, job_id: results.give_back(tx, job_id, "broken"),
+    Event.RESTORE: results.restore,
+    Event.DELETE: lambda tx, job_id: results.discard(tx, job_id, None),
+    Event.EXPIRE: lambda tx, _: results.expire_step(
         tx, since=0, before=START + 9, busy="[]", scope=None, limit=1
     ),
 }
@@ -209,10 +207,10 @@ def test_a_client_cancels_what_waits_asks_what_runs_to_stop_and_finds_only_what_
     before = row(tx, job_id)
     if result not in AWAITED:
         with pytest.raises(JobNotFound):
-            transitions.cancel(tx, job_id)
+            ending.cancel(tx, job_id)
         assert row(tx, job_id) == before
         return
-    assert transitions.cancel(tx, job_id) == state
+    assert ending.cancel(tx, job_id) == state
     found = row(tx, job_id)
     match state:
         case State.QUEUED:
@@ -234,13 +232,13 @@ def test_whatever_happens_to_some_jobs_the_counters_equal_the_counts(
     for event, number in events:
         if event is Event.CANCEL and row(tx, jobs[number])["state"] == State.QUEUED:
             with suppress(JobNotFound):
-                transitions.cancel(tx, jobs[number])
+                ending.cancel(tx, jobs[number])
         else:
             happen(tx, event, jobs[number])
     waiting = file.execute("SELECT count(*) FROM job WHERE state = 'queued'").fetchone()[0]
     assert len(jobs) + tx.changes.queued == waiting
-    upkeep_transitions.purge_step(tx, START + 10, 2)
-    upkeep_transitions.forget(tx, jobs[:2])
+    retention.purge_step(tx, START + 10, 2)
+    retention.forget(tx, jobs[:2])
     counted = file.execute(
         "SELECT 'job', state, count(*) FROM job GROUP BY state"
         " UNION ALL SELECT 'result', result, count(*) FROM job GROUP BY result"

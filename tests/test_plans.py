@@ -9,8 +9,8 @@ from typing import Final
 import pytest
 
 from jobstore import store
+from jobstore.store.expressions import Statement
 from jobstore.store.sqlite import engine as sqlite
-from jobstore.store.sqlite.engine import Statement
 from jobstore.store.sqlite.migrate import migrate
 
 # The statements whose rows are found by an index that holds only the jobs in question.
@@ -49,14 +49,14 @@ SMALL: Final = frozenset({"counter", "revision", "account", "token", "sqlite_seq
 # The statements that go along a whole index of a table that grows, each with the reason.
 _AS_MANY_AS_ASKED_FOR = "ends after as many as were asked for"
 ALONG: Final = {
-    "statements.PENDING_IDS": _AS_MANY_AS_ASKED_FOR,
-    "statements.HELD_IDS": _AS_MANY_AS_ASKED_FOR,
+    "jobs.PENDING_IDS": _AS_MANY_AS_ASKED_FOR,
+    "jobs.HELD_IDS": _AS_MANY_AS_ASKED_FOR,
     "history_statements.NEWEST_AWAITED none": _AS_MANY_AS_ASKED_FOR,
     "history_statements.NEWEST_AWAITED held": _AS_MANY_AS_ASKED_FOR,
     "history_statements.ACTIVE 0": "no more jobs run than there are slots",
     "history_statements.ACTIVE 1": _AS_MANY_AS_ASKED_FOR,
-    "body_statements.LOOSE_CHUNKS": "all of what is found there goes away, and a step has a bound",
-    "definition_statements.DROP": "has the deleted definitions only, each of which people made",
+    "bodies.LOOSE_CHUNKS": "all of what is found there goes away, and a step has a bound",
+    "definitions.DROP": "has the deleted definitions only, each of which people made",
 }
 
 # The statements that sort, each with the reason.

@@ -10,9 +10,7 @@ from sqlalchemy import create_engine
 
 from jobstore.model.clock import SECOND
 from jobstore.model.lifecycle import ENDED, Result, State
-from jobstore.store import schema
-from jobstore.store import statements as sql
-from jobstore.store import upkeep_statements as upkeep_sql
+from jobstore.store import events, recovery, schema
 from jobstore.store.sqlite import engine as sqlite
 from jobstore.store.sqlite.migrate import migrate
 from tests.stores import START
@@ -26,7 +24,7 @@ def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Con
     migrate(path)
     with closing(sqlite.connect(path, "rw", sqlite.WRITER_PRAGMAS)) as connection:
         boot = {"now": START, "pid": 1, "version": "1"}
-        connection.execute(upkeep_sql.BOOT.sql, upkeep_sql.BOOT.bound(boot))
+        connection.execute(recovery.BOOT.sql, recovery.BOOT.bound(boot))
         yield connection
 
 
@@ -228,7 +226,7 @@ def test_the_timeline_shows_a_jobs_own_times_and_its_events_as_one_history(
     }
     job_id = insert(file, a_job("done", "taken", **times))
     note = {"job_id": job_id, "now": START + SECOND, "event": "recovered", "detail": "killed"}
-    file.execute(sql.NOTE.sql, sql.NOTE.bound(note))
+    file.execute(events.NOTE.sql, events.NOTE.bound(note))
     found = file.execute("SELECT at, event, detail FROM timeline WHERE job_id = 1 ORDER BY at")
     assert found.fetchall() == [
         (START, "submitted", None),

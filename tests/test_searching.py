@@ -15,12 +15,13 @@ from sqlalchemy import text
 
 from jobstore.dialects.native.listing import Listing
 from jobstore.model.account import Identity
+from jobstore.store import jobs
+from jobstore.store.expressions import Statement
 from jobstore.store.history import FIRST, WIDEST, Page
 from jobstore.store.search import Search
 from jobstore.store.sqlite import engine as sqlite
 from jobstore.store.sqlite.budget import Budget, TimeIsUp, rows_within
-from jobstore.store.sqlite.engine import Connection, Statement
-from jobstore.store.transitions import LARGEST_ID
+from jobstore.store.sqlite.engine import Connection
 from jobstore.web import wire
 from tests.stock import Stock, stocking
 from tests.stores import START
@@ -78,7 +79,7 @@ async def all_pages(
     stock: Stock, search: Search, limit: int, budget: Callable[[], Budget]
 ) -> list[Page]:
     """Turn the pages of a search over until there is no next one."""
-    pages, before = list[Page](), LARGEST_ID
+    pages, before = list[Page](), jobs.LARGEST_ID
     while True:
         page = await stock.store.history.page(search, limit, before, budget())
         pages.append(page)
@@ -115,7 +116,7 @@ async def test_jobs_that_are_purged_between_two_pages_leave_no_gap(
     stock: Stock, store_path: Path
 ) -> None:
     alices = await filled(stock, store_path, 10 * FIRST, every=97)
-    first = await stock.store.history.page(Search(owner="alice"), 100, LARGEST_ID, spent())
+    first = await stock.store.history.page(Search(owner="alice"), 100, jobs.LARGEST_ID, spent())
     assert first.searched_to is not None
     with closing(sqlite3.connect(store_path)) as file, file:
         file.execute("DELETE FROM job WHERE id > ? AND owner = 'bob'", [first.searched_to - 500])
@@ -135,7 +136,7 @@ async def test_a_search_with_time_looks_at_more_and_more_at_once(
     looks = Hurry()
     # So much time that only the number of steps tells how far it gets.
     budget = Budget(seconds=3600.0, clock=looks)
-    page = await stock.store.history.page(Search(owner="nobody"), 100, LARGEST_ID, budget)
+    page = await stock.store.history.page(Search(owner="nobody"), 100, jobs.LARGEST_ID, budget)
     assert (page.jobs, page.searched_to) == ([], None)
     assert looks.now < 3.0
 

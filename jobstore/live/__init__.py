@@ -6,7 +6,7 @@ from jobstore.live.owners import OwnerLimits
 from jobstore.live.results import Reading
 from jobstore.live.store import SECRET_HEADERS, Limits, Store
 from jobstore.live.upkeep import Boot, Orphan
-from jobstore.store.transitions import Capture
+from jobstore.store.ending import Capture
 
 __all__ = [
     "SECRET_HEADERS",

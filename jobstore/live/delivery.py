@@ -16,12 +16,11 @@ from jobstore.model.errors import BeingDelivered, DeliveryRefused, JobNotFound
 from jobstore.model.job import Job
 from jobstore.model.lifecycle import Result
 from jobstore.model.message import Response
-from jobstore.store import result_transitions, transitions
+from jobstore.store import jobs, results
 from jobstore.store.bodies import Bodies, Spooled, StoredBody
 from jobstore.store.facts import Taken
 from jobstore.store.sqlite.writer import Writer
 from jobstore.store.transaction import Transaction
-from jobstore.store.transitions import Kept
 
 # Is told of a result that was taken, that there is none yet (None), or what is wrong.
 Told: TypeAlias = "Callable[[Taking, Delivery | None, BaseException | None], None]"
@@ -115,7 +114,7 @@ class Taking:
         self._job_id = job_id
         self._scope = scope
         self._handover: _Handover | None = None
-        self._taken: asyncio.Future[Kept | None]  # cancelled if nobody waits for it any more
+        self._taken: asyncio.Future[jobs.Kept | None]  # cancelled if nobody waits for it any more
         self._gone: Callable[[], bool] | None = None
 
     async def __aenter__(self) -> Delivery | None:
@@ -149,7 +148,7 @@ class Taking:
         """
         self._gone = gone
 
-        def taken(future: asyncio.Future[Kept | None]) -> None:
+        def taken(future: asyncio.Future[jobs.Kept | None]) -> None:
             error = future.exception()
             kept = None if error else future.result()
             told(self, None if kept is None else self._delivery(kept), error)
@@ -164,7 +163,7 @@ class Taking:
         writer = self._deliveries.writer
         self._taken = writer.post(self._take)
 
-    def _delivery(self, kept: Kept) -> Delivery:
+    def _delivery(self, kept: jobs.Kept) -> Delivery:
         at_once = not isinstance(kept.content, Spooled)
         self._handover = _Handover(self._deliveries.writer, self._job_id, taken=at_once)
         return Delivery(kept.job, self._response(kept, self._handover))
@@ -216,9 +215,7 @@ class Taking:
     def _give_back(self, because: str) -> "asyncio.Task[None]":
         """Hold the result again; until that is on the disk, it is still on its way."""
         job_id = self._job_id
-        task = self._deliveries.writer.insist(
-            lambda tx: result_transitions.give_back(tx, job_id, because)
-        )
+        task = self._deliveries.writer.insist(lambda tx: results.give_back(tx, job_id, because))
         task.add_done_callback(lambda _: self._release())
         return task
 
@@ -227,28 +224,28 @@ class Taking:
             del self._deliveries.readers[self._job_id]
             self._deliveries.over(self._job_id)
 
-    def _take(self, tx: Transaction) -> Kept | None:
+    def _take(self, tx: Transaction) -> jobs.Kept | None:
         job_id = self._job_id
         if self._deliveries.reader(tx, job_id) is not None:
             self._refuse(tx)
-        kept = transitions.kept(tx, job_id, self._scope)
+        kept = jobs.kept(tx, job_id, self._scope)
         gone = self._taken.cancelled() if self._gone is None else self._gone()
         if kept.job.result is Result.NONE or gone:
             return None
         tx.changes.readers[job_id] = self
         tx.tell(Taken(job_id, self))
         if not isinstance(kept.content, Spooled):
-            result_transitions.take(tx, job_id)
+            results.take(tx, job_id)
         return kept
 
     def _refuse(self, tx: Transaction) -> NoReturn:
         """Say why the result cannot be had while another reader has it."""
-        job = transitions.visible(tx, self._job_id, self._scope)
+        job = jobs.visible(tx, self._job_id, self._scope)
         if may_come_back(job):
             raise BeingDelivered(job.id)
         raise JobNotFound(job.id)  # another process has deleted it, or let it expire
 
-    def _response(self, kept: Kept, handover: "_Handover") -> Response | None:
+    def _response(self, kept: jobs.Kept, handover: "_Handover") -> Response | None:
         if kept.content is None or kept.job.status is None:
             return None
         return Response(
@@ -270,7 +267,7 @@ class _Handover:
         self.taken = taken
 
     async def take(self) -> None:
-        self.taken = await self._writer.run(lambda tx: result_transitions.take(tx, self._job_id))
+        self.taken = await self._writer.run(lambda tx: results.take(tx, self._job_id))
         if not self.taken:
             raise DeliveryRefused(self._job_id)
 

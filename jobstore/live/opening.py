@@ -11,8 +11,7 @@ from jobstore.live.store import Limits, Store
 from jobstore.model import clock
 from jobstore.model.clock import Clock, ClockWatch
 from jobstore.model.errors import StoreError, StoreLost
-from jobstore.store import transitions
-from jobstore.store import upkeep_statements as upkeep_sql
+from jobstore.store import claiming, recovery
 from jobstore.store.history import History
 from jobstore.store.sqlite import engine as sqlite
 from jobstore.store.sqlite import mixture
@@ -56,7 +55,7 @@ async def owned_store(
             searcher.presence = reader.presence
             boot = await writer.run(_begin_boot)
             await writer.run(lambda tx: mixture.settle(tx.connection))
-            queued = await writer.run(transitions.count_queued)
+            queued = await writer.run(claiming.count_queued)
             store = Store(
                 writer,
                 reader,
@@ -98,7 +97,7 @@ async def shared_store(
     with held(path):
         sqlite.require(path)
         async with _connections(path, 0, clock) as (writer, reader, glance, checkpoints):
-            queued = await writer.run(transitions.count_queued)
+            queued = await writer.run(claiming.count_queued)
             yield Store(
                 writer,
                 reader,
@@ -132,8 +131,8 @@ async def _connections(
 
 def _begin_boot(tx: Transaction) -> int:
     mixture.renew(tx.connection)
-    return tx.insert(upkeep_sql.BOOT, now=tx.now, pid=os.getpid(), version=__version__)
+    return tx.insert(recovery.BOOT, now=tx.now, pid=os.getpid(), version=__version__)
 
 
 def _end_boot(tx: Transaction, boot: int) -> None:
-    tx.execute(upkeep_sql.END_BOOT, boot=boot, now=tx.now)
+    tx.execute(recovery.END_BOOT, boot=boot, now=tx.now)

@@ -11,17 +11,15 @@ from jobstore.model.errors import BeingDelivered, JobNotFound
 from jobstore.model.job import Job
 from jobstore.model.lifecycle import AWAITED, Result
 from jobstore.model.message import Headers, Response
-from jobstore.store import result_statements as results_sql
-from jobstore.store import result_transitions, transitions
-from jobstore.store import statements as sql
+from jobstore.store import jobs, results, submitting
 from jobstore.store.bodies import Bodies
 from jobstore.store.codec import encode_ids, writable
-from jobstore.store.sqlite.engine import Connection, Statement
+from jobstore.store.expressions import Statement
+from jobstore.store.sqlite.engine import Connection
 from jobstore.store.sqlite.glance import Glance
 from jobstore.store.sqlite.writer import Writer
 from jobstore.store.steps import Steps
 from jobstore.store.transaction import Transaction
-from jobstore.store.transitions import LARGEST_ID
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +77,8 @@ class Results:
         Raises:
             JobNotFound: there is none.
         """
-        row = self._glance.row(sql.GET_JOB, job_id=checked(job_id))
-        job = transitions.if_visible(job_id, row, scope)
+        row = self._glance.row(jobs.GET_JOB, job_id=checked(job_id))
+        job = jobs.if_visible(job_id, row, scope)
         if job.result in AWAITED:
             return job
         if self.on_its_way(job_id) and may_come_back(job):
@@ -106,14 +104,14 @@ class Results:
             raise BeingDelivered(job_id) from None
 
     def _read(self, tx: Transaction, job_id: int, scope: int | None) -> Reading:
-        kept = transitions.kept(tx, job_id, scope)
+        kept = jobs.kept(tx, job_id, scope)
         job, response = kept.job, None
         if job.status is not None and kept.content is not None:
             body = self._bodies.body(kept.content)
             response = Response(
                 status=job.status, reason=kept.reason, headers=kept.headers, body=body
             )
-        return Reading(job, transitions.request_headers(tx, job_id), response)
+        return Reading(job, jobs.request_headers(tx, job_id), response)
 
     async def tagged(self, tag: str, asker: Identity) -> int:
         """Find the newest job with a tag; those of who asks come before those of others.
@@ -122,9 +120,9 @@ class Results:
             JobNotFound: there is none, or its result may not be asked for any more.
         """
         owner, account = writable(asker.name), asker.account
-        row = self._glance.row(sql.OWN_TAGGED, tag=tag, owner=owner, account=account)
+        row = self._glance.row(submitting.OWN_TAGGED, tag=tag, owner=owner, account=account)
         if row is None and asker.scope is None:
-            row = self._glance.row(sql.ANY_TAGGED, tag=tag)
+            row = self._glance.row(submitting.ANY_TAGGED, tag=tag)
         if row is None or not (row[1] in AWAITED or self.on_its_way(row[0])):
             raise JobNotFound(tag)
         job_id: int = row[0]
@@ -132,14 +130,14 @@ class Results:
 
     async def pending(self, count: int, scope: int | None = None) -> list[int]:
         """List the first jobs that have not ended, by id."""
-        return await self._ids(sql.PENDING_IDS, count, scope)
+        return await self._ids(jobs.PENDING_IDS, count, scope)
 
     async def held(self, count: int, scope: int | None = None) -> list[int]:
         """List the first jobs whose result can be fetched, by id."""
-        return await self._ids(sql.HELD_IDS, count, scope)
+        return await self._ids(jobs.HELD_IDS, count, scope)
 
     async def _ids(self, statement: Statement, limit: int, scope: int | None) -> list[int]:
-        rows = await self._lister.rows(statement, limit=min(limit, LARGEST_ID), scope=scope)
+        rows = await self._lister.rows(statement, limit=min(limit, jobs.LARGEST_ID), scope=scope)
         return [job_id for (job_id,) in rows]
 
     def take(
@@ -166,7 +164,7 @@ class Results:
             BeingDelivered: the result is on its way to a reader.
             JobNotFound: nobody may ask for this job any more.
         """
-        await self._let_go(job_id, scope, result_transitions.delete)
+        await self._let_go(job_id, scope, results.delete)
 
     async def discard(self, job_id: int, scope: int | None = None) -> None:
         """Delete what is left of a job, whoever may have had its result.
@@ -175,7 +173,7 @@ class Results:
             BeingDelivered: the result is on its way to a reader.
             JobNotFound: there is no such job in the history.
         """
-        await self._let_go(job_id, scope, result_transitions.discard)
+        await self._let_go(job_id, scope, results.discard)
 
     async def _let_go(
         self, job_id: int, scope: int | None, step: Callable[[Transaction, int, int | None], None]
@@ -185,7 +183,7 @@ class Results:
 
         def let_go(tx: Transaction) -> None:
             if self._deliveries.reader(tx, job_id) and may_come_back(
-                transitions.visible(tx, job_id, scope)
+                jobs.visible(tx, job_id, scope)
             ):
                 raise BeingDelivered(job_id)
             step(tx, job_id, scope)
@@ -194,15 +192,15 @@ class Results:
 
     async def delete_all(self, scope: int | None = None) -> int:
         """Delete every result there is; return how many."""
-        (last,) = await self._lister.row(sql.LAST_ID)
-        return sum([await self._delete_all(step, last, scope) for step in results_sql.DELETE_STEPS])
+        (last,) = await self._lister.row(jobs.LAST_ID)
+        return sum([await self._delete_all(step, last, scope) for step in results.DELETE_STEPS])
 
     async def _delete_all(self, statement: Statement, last: int, scope: int | None) -> int:
         deleted = after = 0
 
         def step(tx: Transaction, limit: int) -> list[int]:
             busy = encode_ids(self._deliveries.reserved(tx))
-            return result_transitions.delete_step(
+            return results.delete_step(
                 tx, statement, after=after, last=last, busy=busy, scope=scope, limit=limit
             )
 
@@ -217,11 +215,11 @@ class Results:
             before: microseconds since 1970.
             scope: whose.
         """
-        expired, since = 0, -LARGEST_ID
+        expired, since = 0, -jobs.LARGEST_ID
 
         def step(tx: Transaction, limit: int) -> list[tuple[int, int]]:
             busy = encode_ids(self._deliveries.reserved(tx))
-            return result_transitions.expire_step(
+            return results.expire_step(
                 tx, since=since, before=before, busy=busy, scope=scope, limit=limit
             )
 
@@ -237,11 +235,11 @@ class Results:
             ResultNotRestorable: it was not fetched, or its payload is no longer kept.
         """
         checked(job_id)
-        await self._writer.run(lambda tx: result_transitions.restore(tx, job_id))
+        await self._writer.run(lambda tx: results.restore(tx, job_id))
 
 
 def checked(job_id: int) -> int:
     """Turn away ids that no job can have, before they reach the database."""
-    if not 0 < job_id <= LARGEST_ID:
+    if not 0 < job_id <= jobs.LARGEST_ID:
         raise JobNotFound(job_id)
     return job_id

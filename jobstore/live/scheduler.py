@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from typing import Final
 
 from jobstore.live import Store
-from jobstore.live.scheduling import BEGINNING, Fired
+from jobstore.live.scheduling import Fired
 from jobstore.model import clock
 from jobstore.model.clock import Clock, iso
 from jobstore.model.errors import NotAccepting, StoreError, StoreLost
 from jobstore.model.message import loggable
+from jobstore.store.schedules import BEGINNING
 from jobstore.targets.router import Router
 
 # How long to wait before trying again what could not be submitted.

@@ -9,32 +9,22 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, TypeAlias
+from typing import TypeAlias
 
 from jobstore.model.clock import SECOND, Alarm, Clock, iso
 from jobstore.model.definition import Definition
 from jobstore.model.errors import NotAccepting, NoTarget, OwnerLimit, StoreError
 from jobstore.model.job import Dialect, Trigger
 from jobstore.model.message import Request
-from jobstore.model.schedule import Decision, decide, reconsidered
-from jobstore.store import definition_statements as sql
-from jobstore.store import transitions
-from jobstore.store.definitions import decoded, row_id
+from jobstore.model.schedule import Decision, decide
+from jobstore.store import events, schedules, submitting
 from jobstore.store.facts import Blocked, Ended, Fires
 from jobstore.store.sqlite.engine import Connection
 from jobstore.store.sqlite.writer import Writer
 from jobstore.store.transaction import Transaction
 
-# How many definitions one step may look at: it stalls nobody for longer than a few milliseconds.
-STEP: Final = 10
-# How many jobs it may submit.
-_AT_ONCE: Final = 50
-
 # Finds the name of the target that owns a method and a path, or raises NoTarget.
 FindTarget: TypeAlias = Callable[[str, str], str]
-# Where a walk through what is due has come to: a fire time and the id of its definition.
-Place: TypeAlias = tuple[int, int]
-BEGINNING: Final[Place] = (-1, 0)
 
 log = logging.getLogger(__name__)
 
@@ -60,19 +50,6 @@ class Fired:
     refused: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Moved:
-    """A schedule that fires at another time than was written down, since the clock was set.
-
-    Args:
-        definition: the definition as it stood before.
-        fires_at: when it fires now.
-    """
-
-    definition: Definition
-    fires_at: int
-
-
 @dataclass(frozen=True, slots=True)
 class _Order:
     """What a step needs to know.
@@ -85,7 +62,7 @@ class _Order:
 
     target_of: FindTarget
     since: int
-    place: Place
+    place: schedules.Place
 
 
 class Schedules:
@@ -133,7 +110,7 @@ class Schedules:
             looked_at: when the last look began; what was due by then has been seen.
             seconds: how long to wait at most, or None.
         """
-        row = await self._reader.row(sql.NEXT_FIRING, now=looked_at)
+        row = await self._reader.row(schedules.NEXT_FIRING, now=looked_at)
         self._alarm.set(row and row[0])
         if seconds is not None:
             self._alarm.set(self._clock() + int(seconds * SECOND))
@@ -164,7 +141,7 @@ class Schedules:
         self._doubtful = True
         self._alarm.set(0)
 
-    async def reconsider(self) -> list[Moved]:
+    async def reconsider(self) -> list[schedules.Moved]:
         """Correct when definitions fire, if the clock may have been set.
 
         Returns:
@@ -173,14 +150,16 @@ class Schedules:
         Raises:
             StoreError: it could not be written; the next call does it.
         """
-        moved: list[Moved] = []
+        moved: list[schedules.Moved] = []
         if not self._doubtful:
             return moved
         self._doubtful = False
         try:
             after: int | None = 0
             while after is not None:
-                some, after = await self._writer.run(partial(_reconsider, after=after), aside=True)
+                some, after = await self._writer.run(
+                    partial(schedules.reconsider, after=after), aside=True
+                )
                 moved += some
         except StoreError:
             self._doubtful = True
@@ -189,7 +168,7 @@ class Schedules:
 
     # --- what -----------------------------------------------------------------------------------
 
-    async def fire(self, target_of: FindTarget, since: int, place: Place) -> list[Fired]:
+    async def fire(self, target_of: FindTarget, since: int, place: schedules.Place) -> list[Fired]:
         """Work off some of what is due: the runs come into being as their fire times pass away.
 
         Args:
@@ -208,11 +187,11 @@ class Schedules:
         return await self._writer.run(lambda tx: self._fire(tx, order), aside=True)
 
     def _fire(self, tx: Transaction, order: _Order) -> list[Fired]:
-        due, room = _due(tx, order.place), self._room(tx)
+        due, room = schedules.due(tx, order.place), self._room(tx)
         if due and room < 1:
             raise NotAccepting("the queue is full, or the server drains")
         fired: list[Fired] = []
-        left = min(room, _AT_ONCE)
+        left = min(room, schedules.AT_ONCE)
         for definition in due:
             if left < 1:
                 break
@@ -226,18 +205,18 @@ class Schedules:
         due, schedule = definition.fires_at, definition.draft.schedule
         assert due is not None
         assert schedule is not None
-        busy, busy_since = _oldest_unended(tx, definition.id)
+        busy, busy_since = schedules.oldest_unended(tx, definition.id)
         decision = decide(
             schedule, due, tx.now, since=order.since, busy_since=busy_since, limit=limit
         )
         if decision.waits and busy is not None:
             tx.tell(Blocked(busy))
-        if decision.waits or not _move_on(tx, definition.id, due, decision.next_at):
+        if decision.waits or not schedules.move_on(tx, definition.id, due, decision.next_at):
             return Fired(definition=definition, decision=decision, busy=busy)
         for at in decision.skipped:
             assert busy is not None
             detail = f"the run that was due at {iso(at)} was skipped"
-            transitions.note(tx, busy, "overlapped", detail)
+            events.note(tx, busy, "overlapped", detail)
         try:
             self._check(tx, definition.account, len(decision.runs))
         except OwnerLimit as error:
@@ -245,9 +224,9 @@ class Schedules:
         target = _target(order.target_of, definition.draft.request)
         jobs = [] if target is None else self._run(tx, definition, decision.runs, target)
         if decision.problem is not None:
-            tx.execute(sql.PAUSE, definition=definition.id)
+            tx.execute(schedules.PAUSE, definition=definition.id)
             for job_id in jobs[-1:]:
-                transitions.note(tx, job_id, "paused", f"no further run: {decision.problem}")
+                events.note(tx, job_id, "paused", f"no further run: {decision.problem}")
         return Fired(definition=definition, decision=decision, jobs=jobs, target=target, busy=busy)
 
     def _run(
@@ -259,69 +238,11 @@ class Schedules:
         assert isinstance(body, bytes)
         jobs = []
         for at in times:
-            job_id = transitions.submit(tx, run, body, self._secret, None)
+            job_id = submitting.submit(tx, run, body, self._secret, None)
             if tx.now - at >= SECOND:
-                transitions.note(tx, job_id, "late", f"it was due at {iso(at)}")
+                events.note(tx, job_id, "late", f"it was due at {iso(at)}")
             jobs.append(job_id)
         return jobs
-
-
-def _due(tx: Transaction, place: Place) -> list[Definition]:
-    """Give some definitions that are due, in the order of the walk; pause those not understood."""
-    while True:
-        at, after = place
-        rows = tx.execute(
-            sql.FIRING, now=tx.now, after_at=at, after_id=after, limit=STEP
-        ).fetchall()
-        due = [definition for row in rows if (definition := _understood(tx, row)) is not None]
-        if due or not rows:
-            return due
-
-
-def _reconsider(tx: Transaction, after: int) -> tuple[list[Moved], int | None]:
-    """Correct when some definitions fire; tell which, and the last id, or None after all."""
-    rows = tx.execute(sql.SCHEDULED, now=tx.now, after=after, limit=_AT_ONCE).fetchall()
-    moved = []
-    for row in rows:
-        definition = _understood(tx, row)
-        if definition is None:
-            continue
-        fires_at, schedule = definition.fires_at, definition.draft.schedule
-        assert fires_at is not None
-        assert schedule is not None
-        right = reconsidered(schedule, fires_at, tx.now)
-        if right != fires_at and _move_on(tx, definition.id, fires_at, right):
-            moved.append(Moved(definition=definition, fires_at=right))
-    return moved, row_id(rows[-1]) if rows else None
-
-
-def _understood(tx: Transaction, row: Sequence[Any]) -> Definition | None:
-    """Give the definition in a row; pause it if there is no sense in the row."""
-    try:
-        definition = decoded(row)
-    except ValueError as senseless:
-        tx.execute(sql.PAUSE, definition=row_id(row))
-        log.warning(
-            "definition %d is paused, since its row says nothing sensible: %s",
-            row_id(row),
-            senseless,
-            extra={"action": "fire", "definition": row_id(row)},
-        )
-        return None
-    if definition.draft.schedule is None:  # a row that somebody has written by hand
-        tx.execute(sql.PAUSE, definition=definition.id)
-        return None
-    return definition
-
-
-def _oldest_unended(tx: Transaction, definition: int) -> tuple[int | None, int | None]:
-    row = tx.execute(sql.OLDEST_UNENDED, definition=definition).fetchone()
-    return (None, None) if row is None else (row[0], row[1])
-
-
-def _move_on(tx: Transaction, definition: int, due: int, next_at: int | None) -> bool:
-    row = tx.execute(sql.FIRE, definition=definition, due=due, next_at=next_at).fetchone()
-    return row is not None
 
 
 def _target(target_of: FindTarget, request: Request) -> str | None:

@@ -35,8 +35,7 @@ from jobstore.model.lifecycle import ENDED, State
 from jobstore.model.message import Response, body_size, chunks
 from jobstore.model.retry import Ended as AttemptEnded
 from jobstore.model.rotation import Claimed, Room, Turns
-from jobstore.store import keys, transitions
-from jobstore.store import statements as sql
+from jobstore.store import claiming, ending, events, keys, revisions, submitting
 from jobstore.store.accounts import Accounts, Roll
 from jobstore.store.bodies import Bodies, Content
 from jobstore.store.definitions import Definitions
@@ -60,7 +59,6 @@ from jobstore.store.sqlite.glance import Glance
 from jobstore.store.sqlite.writer import Writer
 from jobstore.store.steps import STEP, Steps
 from jobstore.store.transaction import Operation, Transaction
-from jobstore.store.transitions import Capture, Wanted
 
 # How long it may take until a job is noticed that another process put in.
 NOTICE_SECONDS: Final = 0.5
@@ -235,9 +233,7 @@ class Store:
             self._notice_accounts()
             await asyncio.sleep(NOTICE_SECONDS)
         self._noticed = revision
-        await self._writer.run(
-            lambda tx: self._dispatcher.recount(tx, transitions.count_queued(tx))
-        )
+        await self._writer.run(lambda tx: self._dispatcher.recount(tx, claiming.count_queued(tx)))
 
     def _notice_accounts(self) -> None:
         """Wake all who wait for something if accounts have changed: they may be let in no more."""
@@ -251,8 +247,8 @@ class Store:
         await self.timekeeping.begin()
         while True:
             self.timekeeping.check()
-            if not await self._writer.run(lambda tx: transitions.due(tx, STEP)):
-                self._due.set(await self._writer.run(transitions.next_due))
+            if not await self._writer.run(lambda tx: claiming.due(tx, STEP)):
+                self._due.set(await self._writer.run(claiming.next_due))
                 await self._due.wait()
 
     async def submit(self, submission: Submission) -> int:
@@ -323,7 +319,7 @@ class Store:
 
     def running_depth(self, job_id: int) -> int | None:
         """Tell how many jobs made one another before one that runs; None if it does not run."""
-        row = self._glance.row(sql.RUNNING_DEPTH, job_id=job_id)
+        row = self._glance.row(claiming.RUNNING_DEPTH, job_id=job_id)
         return None if row is None else int(row[0])
 
     def _check_accepting(self, jobs: int = 1) -> None:
@@ -344,7 +340,7 @@ class Store:
 
     def _check_usage(self, tx: Transaction, account: int, jobs: int = 1) -> None:
         if self._boot and self._owners.bounded:
-            self._owners.check_usage(*transitions.usage(tx, account), jobs)
+            self._owners.check_usage(*submitting.usage(tx, account), jobs)
 
     def _room(self, tx: Transaction) -> int:
         return self._limits.queue - self._dispatcher.waiting(tx) if self._accepting else 0
@@ -367,7 +363,7 @@ class Store:
             self._check_room(tx)
             self._check_usage(tx, account)
             if submission.tag is not None:
-                transitions.check_tag(tx, submission)
+                submitting.check_tag(tx, submission)
             starts = not submission.waits and self._dispatcher.may_start(tx, target, account)
             job_id = self._put(tx, submission, content, self._boot if starts else None, depth)
             if keyed:
@@ -409,8 +405,8 @@ class Store:
         depth: int,
     ) -> int:
         if not self._boot:
-            tx.execute(sql.REVISE)  # so that a running server notices
-        return transitions.submit(tx, submission, content, self._limits.secret, boot, depth)
+            tx.execute(revisions.REVISE)  # so that a running server notices
+        return submitting.submit(tx, submission, content, self._limits.secret, boot, depth)
 
     def _claim_at_once(
         self, submission: Submission, content: Content, job_id: int, depth: int
@@ -435,12 +431,12 @@ class Store:
     def _claim(
         self, tx: Transaction, target: str, limit: int, turns: Turns, room: Room | None
     ) -> Claimed:
-        wanted = Wanted(target, self._boot, limit, self._bodies.body)
-        return transitions.claim(tx, wanted, turns, room)
+        wanted = claiming.Wanted(target, self._boot, limit, self._bodies.body)
+        return claiming.claim(tx, wanted, turns, room)
 
     # --- the end of the work --------------------------------------------------------------------
 
-    async def captured(self, response: Response, kept: AsyncExitStack) -> Capture:
+    async def captured(self, response: Response, kept: AsyncExitStack) -> ending.Capture:
         """Read a target's answer to its end.
 
         Args:
@@ -457,19 +453,19 @@ class Store:
             content = await kept.enter_async_context(
                 self._bodies.received(chunks(body), "response")
             )
-        return Capture(response.status, response.reason, response.headers, content)
+        return ending.Capture(response.status, response.reason, response.headers, content)
 
-    async def finish(self, claim: Claim, capture: Capture) -> None:
+    async def finish(self, claim: Claim, capture: ending.Capture) -> None:
         """End a job with its target's answer."""
-        await self._end(claim, lambda tx: transitions.finish(tx, claim, self._boot, capture))
+        await self._end(claim, lambda tx: ending.finish(tx, claim, self._boot, capture))
 
     async def fail(self, claim: Claim, failure: Failure, detail: str) -> None:
         """End a job without an answer."""
-        await self._end(claim, lambda tx: transitions.fail(tx, claim, self._boot, failure, detail))
+        await self._end(claim, lambda tx: ending.fail(tx, claim, self._boot, failure, detail))
 
     async def stopped(self, claim: Claim, detail: str) -> None:
         """End a job whose cancellation has taken effect."""
-        await self._end(claim, lambda tx: transitions.stopped(tx, claim, self._boot, detail))
+        await self._end(claim, lambda tx: ending.stopped(tx, claim, self._boot, detail))
 
     async def retry(self, claim: Claim, seconds: float, ended: AttemptEnded) -> bool:
         """Queue a job again whose attempt has failed for a passing reason.
@@ -485,7 +481,7 @@ class Store:
 
         def retry(tx: Transaction) -> bool:
             again_at = tx.now + int(seconds * SECOND)
-            queued = transitions.retry(tx, claim, self._boot, again_at, ended)
+            queued = ending.retry(tx, claim, self._boot, again_at, ended)
             if queued:
                 self._dispatcher.over(tx, claim)
             return queued
@@ -524,7 +520,7 @@ class Store:
     def _write_report(self, handle: JobHandle) -> None:
         def report(tx: Transaction) -> Report:
             reported = handle.snapshot()
-            transitions.report(tx, reported, self._boot)
+            events.report(tx, reported, self._boot)
             return reported
 
         def written(done: asyncio.Future[Report]) -> None:
@@ -537,7 +533,7 @@ class Store:
 
     def warned(self, report: Report) -> None:
         """Write down a handler's warning."""
-        self._writer.send(lambda tx: transitions.report(tx, report, self._boot))
+        self._writer.send(lambda tx: events.report(tx, report, self._boot))
 
     async def report(self, report: Report, scope: int | None = None) -> bool:
         """Write down what is reported of a running job from outside this process.
@@ -549,7 +545,7 @@ class Store:
             JobNotFound: this attempt at the job does not run, or not any more.
         """
         checked(report.job_id)
-        return await self._writer.run(lambda tx: transitions.report(tx, report, self._boot, scope))
+        return await self._writer.run(lambda tx: events.report(tx, report, self._boot, scope))
 
     # --- what clients do ------------------------------------------------------------------------
 
@@ -671,7 +667,7 @@ class Store:
         """
         checked(job_id)
         try:
-            return await self._writer.run(lambda tx: transitions.cancel(tx, job_id, scope, by))
+            return await self._writer.run(lambda tx: ending.cancel(tx, job_id, scope, by))
         except JobNotFound:
             return (await self.results.peek(job_id, scope)).state  # its result may be on its way
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from jobstore.live.scheduling import Schedules
 from jobstore.model.clock import SECOND, ClockWatch
-from jobstore.store import transitions
+from jobstore.store import claiming
 from jobstore.store.sqlite.writer import Writer
 from jobstore.store.transaction import Transaction
 
@@ -36,7 +36,7 @@ class Timekeeping:
         Raises:
             StoreError: it could not be written.
         """
-        await self._writer.run(lambda tx: transitions.move_delayed(tx, 0), aside=True)
+        await self._writer.run(lambda tx: claiming.move_delayed(tx, 0), aside=True)
 
     async def run(self) -> None:
         """Look at the clock now and then, until cancelled."""
@@ -57,7 +57,7 @@ class Timekeeping:
         )
 
         def move(tx: Transaction) -> None:
-            transitions.move_delayed(tx, by)
+            claiming.move_delayed(tx, by)
 
         self._writer.post(move).add_done_callback(lambda done: self._moved(by, done.exception()))
         self._schedules.clock_was_set()

@@ -7,9 +7,7 @@ from typing import Final
 
 from jobstore.model.clock import Clock
 from jobstore.model.job import Replay
-from jobstore.store import definition_statements as definitions
-from jobstore.store import upkeep_statements as upkeep_sql
-from jobstore.store import upkeep_transitions as transitions
+from jobstore.store import definitions, recovery, retention
 from jobstore.store.bodies import SWEPT_FIRST, Bodies
 from jobstore.store.sqlite import engine as sqlite
 from jobstore.store.sqlite import mixture, pages
@@ -75,41 +73,41 @@ class Upkeep:
 
     async def orphans(self) -> list[Orphan]:
         """List some of the claims that earlier starts of a server left behind."""
-        rows = await self._reader.rows(upkeep_sql.ORPHANS, boot=self._boot, limit=STEP)
+        rows = await self._reader.rows(recovery.ORPHANS, boot=self._boot, limit=STEP)
         return [replace(Orphan(*row), replay=row[-1] and Replay(row[-1])) for row in rows]
 
     async def boot_of(self, orphan: Orphan) -> Boot:
         """Tell which start of the server made a claim."""
-        return Boot(*await self._reader.row(upkeep_sql.GET_BOOT, boot=orphan.boot))
+        return Boot(*await self._reader.row(recovery.GET_BOOT, boot=orphan.boot))
 
     async def recover(self, ids: Sequence[int], detail: str) -> None:
         """Queue orphaned jobs again."""
-        await self._steps.over(ids, lambda tx, some: transitions.recover(tx, some, detail))
+        await self._steps.over(ids, lambda tx, some: recovery.recover(tx, some, detail))
 
     async def fail_orphans(self, ids: Sequence[int], detail: str) -> None:
         """End orphaned jobs that must not run again."""
-        await self._steps.over(ids, lambda tx, some: transitions.fail_orphans(tx, some, detail))
+        await self._steps.over(ids, lambda tx, some: recovery.fail_orphans(tx, some, detail))
 
     async def cancel_orphans(self, ids: Sequence[int], detail: str) -> None:
         """End orphaned jobs whose cancellation was asked for."""
-        await self._steps.over(ids, lambda tx, some: transitions.cancel_orphans(tx, some, detail))
+        await self._steps.over(ids, lambda tx, some: recovery.cancel_orphans(tx, some, detail))
 
     async def queued_targets(self) -> list[str]:
         """Name the targets that jobs are queued for."""
         targets: list[str] = []
         while name := (
-            await self._reader.row(upkeep_sql.NEXT_QUEUED_TARGET, after="".join(targets[-1:]))
+            await self._reader.row(recovery.NEXT_QUEUED_TARGET, after="".join(targets[-1:]))
         )[0]:
             targets.append(name)
         return targets
 
     async def reroute(self, old: str, new: str) -> int:
         """Queue the jobs of a target that is gone for another one; return how many."""
-        return await self._steps.all(lambda tx, limit: transitions.reroute(tx, old, new, limit))
+        return await self._steps.all(lambda tx, limit: recovery.reroute(tx, old, new, limit))
 
     async def purge(self, before: int) -> int:
         """Drop payloads that nobody could ask for since before a time; return how many."""
-        return await self._steps.all(lambda tx, limit: transitions.purge_step(tx, before, limit))
+        return await self._steps.all(lambda tx, limit: retention.purge_step(tx, before, limit))
 
     async def redate(self) -> int:
         """Take times that lie more than a day ahead for now: the clock had been wrong.
@@ -117,7 +115,7 @@ class Upkeep:
         Returns:
             how many jobs had such times.
         """
-        return await self._steps.all(transitions.redate)
+        return await self._steps.all(retention.redate)
 
     async def forget(self, before: int) -> int:
         """Remove jobs from the history that ended before a time; return how many.
@@ -126,10 +124,10 @@ class Upkeep:
         that was submitted in the future says nothing about those after it.
         """
         forgotten = after = 0
-        while rows := await self._reader.rows(upkeep_sql.BY_AGE, after=after, limit=STEP):
+        while rows := await self._reader.rows(retention.BY_AGE, after=after, limit=STEP):
             after = rows[-1][0]
             ids = [row[0] for row in rows if row[2] is not None and row[2] < before]
-            forgotten += sum(await self._steps.over(ids, transitions.forget))
+            forgotten += sum(await self._steps.over(ids, retention.forget))
             if before <= rows[-1][1] <= self._clock():
                 break
         if forgotten:
@@ -155,7 +153,7 @@ class Upkeep:
         while True:
             await self._quiet()
             done, most = await self._steps.one(
-                lambda tx, limit: transitions.give_back(tx, limit, wholly=wholly), most
+                lambda tx, limit: retention.give_back(tx, limit, wholly=wholly), most
             )
             if not done:
                 break

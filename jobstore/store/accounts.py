@@ -5,19 +5,71 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
+from sqlalchemy import bindparam, delete, insert, select, update
+
 from jobstore.model.account import NOBODY, Account, Role, Token
 from jobstore.model.errors import AccountProblem
-from jobstore.store import account_statements as sql
-from jobstore.store import definition_statements as definitions
-from jobstore.store.sqlite.engine import Statement
+from jobstore.store import jobs, schedules, schema
+from jobstore.store.expressions import Statement
+from jobstore.store.guards import now
 from jobstore.store.sqlite.glance import Glance
 from jobstore.store.sqlite.writer import Writer
 from jobstore.store.transaction import Operation, Transaction
-from jobstore.store.transitions import LARGEST_ID
 
+_account: Final = schema.ACCOUNT.c
+_token: Final = schema.TOKEN.c
+_this: Final = _account.name == bindparam("account")
+ADD: Final = Statement(
+    insert(schema.ACCOUNT).values(
+        name=bindparam("account"),
+        role=bindparam("role"),
+        password=bindparam("password"),
+        created_at=now,
+        changed_at=now,
+    )
+)
+SET_PASSWORD: Final = Statement(
+    update(schema.ACCOUNT)
+    .where(_this)
+    .values(password=bindparam("password"), changed_at=now)
+    .returning(_account.id)
+)
+SET_ROLE: Final = Statement(
+    update(schema.ACCOUNT)
+    .where(_this)
+    .values(role=bindparam("role"), changed_at=now)
+    .returning(_account.id)
+)
+REMOVE: Final = Statement(delete(schema.ACCOUNT).where(_this).returning(_account.id))
+LIST: Final = Statement(
+    select(
+        _account.id,
+        _account.name,
+        _account.role,
+        _account.password,
+        _account.created_at,
+        _account.changed_at,
+    ).order_by(_account.name)
+)
+FIND: Final = Statement(select(_account.id).where(_this))
+ADD_TOKEN: Final = Statement(
+    insert(schema.TOKEN).values(
+        account=bindparam("account"),
+        label=bindparam("label"),
+        digest=bindparam("digest"),
+        created_at=now,
+    )
+)
+REVOKE_TOKEN: Final = Statement(
+    delete(schema.TOKEN).where(_token.id == bindparam("token")).returning(_token.id)
+)
+LIST_TOKENS: Final = Statement(
+    select(_token.id, _token.account, _token.label, _token.created_at, _token.digest).order_by(
+        _token.id
+    )
+)
 # How long it may take until a change by another process is noticed.
 NOTICE_SECONDS: Final = 0.05
-
 T = TypeVar("T")
 
 
@@ -63,8 +115,8 @@ class Accounts:
         return self._roll
 
     def _read(self) -> Roll:
-        accounts = [_account(row) for row in self._glance.rows(sql.LIST)]
-        holders = {digest: name for _, name, _, _, digest in self._glance.rows(sql.LIST_TOKENS)}
+        accounts = [_decoded(row) for row in self._glance.rows(LIST)]
+        holders = {digest: name for _, name, _, _, digest in self._glance.rows(LIST_TOKENS)}
         return Roll({account.name: account for account in accounts}, holders)
 
     def id_of(self, name: str) -> int:
@@ -76,7 +128,7 @@ class Accounts:
         """List all tokens."""
         return [
             Token(id=token, account=account, label=label, created_at=created)
-            for token, account, label, created, _ in self._glance.rows(sql.LIST_TOKENS)
+            for token, account, label, created, _ in self._glance.rows(LIST_TOKENS)
         ]
 
     async def _change(self, operation: Operation[T]) -> T:
@@ -103,7 +155,7 @@ class Accounts:
         Raises:
             AccountProblem: there is no such account.
         """
-        await self._change(lambda tx: _set(tx, sql.SET_PASSWORD, name, password=password))
+        await self._change(lambda tx: _set(tx, SET_PASSWORD, name, password=password))
 
     async def set_role(self, name: str, role: Role) -> int:
         """Change what an account is for; the schedules of one that may not submit are paused.
@@ -145,9 +197,9 @@ class Accounts:
 
 
 def _add(tx: Transaction, name: str, role: Role, password: str) -> None:
-    if tx.execute(sql.FIND, account=name).fetchone():
+    if tx.execute(FIND, account=name).fetchone():
         raise AccountProblem(f"there is an account {name} already")
-    tx.execute(sql.ADD, account=name, role=role, password=password, now=tx.now)
+    tx.execute(ADD, account=name, role=role, password=password, now=tx.now)
 
 
 def _set(tx: Transaction, statement: Statement, name: str, **values: object) -> int:
@@ -158,33 +210,33 @@ def _set(tx: Transaction, statement: Statement, name: str, **values: object) -> 
 
 
 def _set_role(tx: Transaction, name: str, role: Role) -> int:
-    account = _set(tx, sql.SET_ROLE, name, role=role)
+    account = _set(tx, SET_ROLE, name, role=role)
     return _pause(tx, account) if role is Role.READER else 0
 
 
 def _remove(tx: Transaction, name: str) -> int:
-    return _pause(tx, _set(tx, sql.REMOVE, name))
+    return _pause(tx, _set(tx, REMOVE, name))
 
 
 def _pause(tx: Transaction, account: int) -> int:
     """Pause the schedules of an account, which would run on without anybody to stop them."""
-    paused = tx.execute(definitions.PAUSE_ALL, of_account=account, now=tx.now).fetchall()
+    paused = tx.execute(schedules.PAUSE_ALL, of_account=account, now=tx.now).fetchall()
     return len(paused)
 
 
 def _add_token(tx: Transaction, name: str, label: str, digest: str) -> int:
-    if not tx.execute(sql.FIND, account=name).fetchone():
+    if not tx.execute(FIND, account=name).fetchone():
         raise AccountProblem(f"there is no account {name}")
-    return tx.insert(sql.ADD_TOKEN, account=name, label=label, digest=digest, now=tx.now)
+    return tx.insert(ADD_TOKEN, account=name, label=label, digest=digest, now=tx.now)
 
 
 def _revoke(tx: Transaction, token: int) -> None:
-    known = 0 < token <= LARGEST_ID
-    if not known or not tx.execute(sql.REVOKE_TOKEN, token=token).fetchone():
+    known = 0 < token <= jobs.LARGEST_ID
+    if not known or not tx.execute(REVOKE_TOKEN, token=token).fetchone():
         raise AccountProblem(f"there is no token {token}")
 
 
-def _account(row: Any) -> Account:
+def _decoded(row: Any) -> Account:
     names = ("id", "name", "role", "password", "created_at", "changed_at")
     values = dict(zip(names, row, strict=True))
     return Account(**values | {"role": Role(values["role"])})

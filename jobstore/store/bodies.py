@@ -7,21 +7,67 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, Literal, TypeAlias, TypeGuard
 
+from sqlalchemy import bindparam, delete, insert, literal_column, select, update
+
 from jobstore.model.errors import BodyGone, BodyTooLarge
 from jobstore.model.idempotency import Digest
 from jobstore.model.message import Body
-from jobstore.store import body_statements as bodies_sql
-from jobstore.store.codec import encode_ids
+from jobstore.store import schema
+from jobstore.store.codec import (
+    encode_ids,
+)
+from jobstore.store.expressions import Statement, listed
+from jobstore.store.guards import ZERO, limit
 from jobstore.store.sqlite.engine import Connection
 from jobstore.store.sqlite.writer import Writer
 from jobstore.store.transaction import Operation, Transaction
 
+_body: Final = schema.BODY.c
+_chunk: Final = schema.CHUNK.c
+OPEN_BODY: Final = Statement(
+    insert(schema.BODY).values(side=bindparam("side"), size=literal_column("0"))
+)
+PUT_CHUNK: Final = Statement(
+    insert(schema.CHUNK).values(
+        body_id=bindparam("body_id"), seq=bindparam("seq"), data=bindparam("data")
+    )
+)
+ADOPT_BODY: Final = Statement(
+    update(schema.BODY)
+    .where(_body.id == bindparam("body_id"))
+    .values(job_id=bindparam("of_job"), size=bindparam("whole_size"))
+)
+FIND_BODY: Final = Statement(
+    select(_body.id, _body.size).where(
+        _body.job_id == bindparam("job_id"), _body.side == bindparam("side")
+    )
+)
+GET_CHUNK: Final = Statement(
+    select(_chunk.data).where(
+        _chunk.body_id == bindparam("body_id"), _chunk.seq == bindparam("seq")
+    )
+)
+# A body whose chunks are gone, or have never come, is there once, without a number of a chunk.
+LOOSE_CHUNKS: Final = Statement(
+    select(_body.id, _chunk.seq)
+    .select_from(schema.BODY)
+    .outerjoin(schema.CHUNK, _chunk.body_id == _body.id)
+    .where(_body.job_id.is_(None), _body.id.not_in(listed("open")))
+    .order_by(_body.id, _chunk.seq)
+    .limit(limit)
+    .offset(ZERO)
+)
+SWEEP_CHUNKS: Final = Statement(
+    delete(schema.CHUNK).where(
+        _chunk.body_id == bindparam("body_id"), _chunk.seq <= bindparam("last")
+    )
+)
+SWEEP_BODIES: Final = Statement(delete(schema.BODY).where(_body.id.in_(listed("ids"))))
 CHUNK_SIZE: Final = 256 * 1024
 # How much is written with one commit: enough to be fast, little enough to stall nobody.
 COMMIT_SIZE: Final = 4 * CHUNK_SIZE
 # How many chunks are swept away first; then as many as can be in the time of a step.
 SWEPT_FIRST: Final = 8
-
 Side: TypeAlias = Literal["request", "response"]
 _Write: TypeAlias = Callable[[Operation[int]], Awaitable[int]]
 
@@ -73,7 +119,7 @@ class StoredBody:
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Read chunk by chunk, each in a statement of its own, so that no reader pins the WAL."""
         for seq in range(-(-self.size // CHUNK_SIZE)):
-            yield await self._reader.call(_chunk, self._spooled.body_id, seq)
+            yield await self._reader.call(_read_chunk, self._spooled.body_id, seq)
 
 
 class Bodies:
@@ -157,13 +203,13 @@ class Bodies:
             how many rows were looked at; 0 when there is nothing left to do.
         """
         being_written = encode_ids(opened.body_id for opened in tuple(self._open))
-        rows = tx.execute(bodies_sql.LOOSE_CHUNKS, open=being_written, limit=limit).fetchall()
+        rows = tx.execute(LOOSE_CHUNKS, open=being_written, limit=limit).fetchall()
         whole = {body_id for body_id, _ in rows}
         if len(rows) == limit and rows[-1][1] is not None:
             body_id, last = rows[-1]
-            tx.execute(bodies_sql.SWEEP_CHUNKS, body_id=body_id, last=last)
+            tx.execute(SWEEP_CHUNKS, body_id=body_id, last=last)
             whole.discard(body_id)
-        tx.execute(bodies_sql.SWEEP_BODIES, ids=encode_ids(whole))
+        tx.execute(SWEEP_BODIES, ids=encode_ids(whole))
         return len(rows)
 
     async def _spool(
@@ -204,13 +250,13 @@ async def _summed(body: AsyncIterator[bytes], summed: Digest) -> AsyncIterator[b
 
 
 def _begin(tx: Transaction, side: Side, opened: _Open) -> int:
-    opened.body_id = tx.insert(bodies_sql.OPEN_BODY, side=side)
+    opened.body_id = tx.insert(OPEN_BODY, side=side)
     return opened.body_id
 
 
-def _chunk(connection: sqlite3.Connection, body_id: int, seq: int) -> bytes:
-    values = bodies_sql.GET_CHUNK.bound({"body_id": body_id, "seq": seq})
-    row = connection.execute(bodies_sql.GET_CHUNK.sql, values).fetchone()
+def _read_chunk(connection: sqlite3.Connection, body_id: int, seq: int) -> bytes:
+    values = GET_CHUNK.bound({"body_id": body_id, "seq": seq})
+    row = connection.execute(GET_CHUNK.sql, values).fetchone()
     if row is None:
         raise BodyGone
     data: bytes = row[0]
@@ -225,7 +271,25 @@ def _putting(body_id: int, offset: int, data: bytes) -> Operation[int]:
         first = offset // CHUNK_SIZE
         for seq, start in enumerate(range(0, len(data), CHUNK_SIZE), first):
             chunk = view[start : start + CHUNK_SIZE]
-            tx.execute(bodies_sql.PUT_CHUNK, body_id=body_id, seq=seq, data=chunk)
+            tx.execute(PUT_CHUNK, body_id=body_id, seq=seq, data=chunk)
         return len(data)
 
     return put
+
+
+def find_body(tx: Transaction, job_id: int, side: str) -> Spooled:
+    """Find the large body of one side of a job."""
+    return Spooled(*tx.execute(FIND_BODY, job_id=job_id, side=side).fetchone())
+
+
+def put_content(tx: Transaction, job_id: int, content: Content) -> bytes | None:
+    """Adopt a large body for a job, or give a small one for the message's row."""
+    if isinstance(content, bytes):
+        return content
+    tx.execute(ADOPT_BODY, body_id=content.body_id, of_job=job_id, whole_size=content.size)
+    return None
+
+
+def size_of(content: Content) -> int:
+    """Tell how many bytes a content has."""
+    return len(content) if isinstance(content, bytes) else content.size

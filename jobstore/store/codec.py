@@ -8,7 +8,7 @@ from typing import Any, Final
 from jobstore.model.job import Dialect, Failure, Job, Trigger
 from jobstore.model.lifecycle import Result, State
 from jobstore.model.message import REDACTED, Headers
-from jobstore.store.terms import JOB_COLUMNS
+from jobstore.store.guards import JOB_COLUMNS
 
 _LATIN_1: Final = "\x1f"
 _JOB_NAMES: Final = tuple(column.name for column in JOB_COLUMNS)
@@ -80,7 +80,7 @@ def writable(text: str) -> str:
 
 
 def encode_ids(ids: Iterable[int]) -> str:
-    """Write ids as the one parameter that `sqlite.listed` reads."""
+    """Write ids as the one parameter that `expressions.listed` reads."""
     return json.dumps(list(ids))
 
 

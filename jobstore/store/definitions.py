@@ -5,22 +5,115 @@ from dataclasses import asdict
 from typing import Any, Final
 from uuid import uuid4
 
+from sqlalchemy import (
+    Integer,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    insert,
+    literal_column,
+    null,
+    or_,
+    select,
+    update,
+)
+
 from jobstore.model.account import NOBODY
 from jobstore.model.definition import Definition, Draft, Key
 from jobstore.model.errors import DefinitionAmbiguous, DefinitionExists, DefinitionNotFound
 from jobstore.model.job import Replay
 from jobstore.model.message import Request
 from jobstore.model.schedule import CatchUp, Overlap, Schedule, next_fire
-from jobstore.store import definition_statements as sql
+from jobstore.store import jobs, schema
 from jobstore.store.codec import decode_headers, encode_headers
+from jobstore.store.expressions import Statement, constant, next_id
 from jobstore.store.facts import Fires
+from jobstore.store.guards import ZERO, limit, now
 from jobstore.store.sqlite.engine import Connection
 from jobstore.store.sqlite.writer import Writer
 from jobstore.store.transaction import Transaction
-from jobstore.store.transitions import LARGEST_ID
 
+_job: Final = schema.JOB.c
+_definition: Final = schema.DEFINITION.c
+COLUMNS: Final = tuple(
+    column for column in schema.DEFINITION.columns if column.name != "deleted_at"
+)
+_WRITTEN: Final = (
+    "name",
+    "path",
+    "method",
+    "request_target",
+    "headers",
+    "secrets",
+    "content",
+    "timeout",
+    "replay",
+    "retries",
+    "cron",
+    "time_zone",
+    "catch_up",
+    "overlap",
+    "paused",
+    "fires_at",
+)
+_current: Final = _definition.deleted_at.is_(None)
+_in_scope: Final = or_(bindparam("scope").is_(None), _definition.account == bindparam("scope"))
+_this: Final = and_(_definition.id == bindparam("definition"), _current)
+# So far apart that taking one of the two numbers for the other is noticed.
+_file_id: Final = next_id("definition") + literal_column("1000000", Integer)
+CREATE: Final = Statement(
+    insert(schema.DEFINITION).values(
+        {name: bindparam(name) for name in (*_WRITTEN, "uuid", "owner", "account")}
+        | {"file_id": _file_id, "created_at": now, "changed_at": now}
+    )
+)
+FIND: Final[Mapping[Key, Statement]] = {
+    key: Statement(
+        select(*COLUMNS).where(_definition[key] == bindparam("value"), _current, _in_scope)
+    )
+    for key in Key
+}
+AT: Final = Statement(
+    select(*COLUMNS).where(
+        _definition.path == bindparam("path"),
+        _definition.account == bindparam("of_account"),
+        _current,
+    )
+)
+# Deleted ones too: the history still names them.
+NAME: Final = Statement(select(_definition.name).where(_definition.id == bindparam("definition")))
+CHANGE: Final = Statement(
+    update(schema.DEFINITION)
+    .where(_this)
+    .values({name: bindparam(name) for name in _WRITTEN} | {"changed_at": now})
+)
+DELETE: Final = Statement(
+    update(schema.DEFINITION)
+    .where(_this, _in_scope)
+    .values(
+        deleted_at=now,
+        headers=constant("[]"),
+        secrets=null(),
+        content=literal_column("x''"),
+        fires_at=null(),
+    )
+    .returning(_definition.id)
+)
+LIST: Final = Statement(
+    select(*COLUMNS)
+    .where(_definition.id > bindparam("after"), _current, _in_scope)
+    .order_by(_definition.id)
+    .limit(limit)
+    .offset(ZERO)
+)
+DROP: Final = Statement(
+    delete(schema.DEFINITION).where(
+        _definition.deleted_at.is_not(None), ~exists().where(_job.definition == _definition.id)
+    )
+)
 _PAGE: Final = 200
-_NAMES: Final = tuple(column.name for column in sql.COLUMNS)
+_NAMES: Final = tuple(column.name for column in COLUMNS)
 
 
 class Definitions:
@@ -56,7 +149,7 @@ class Definitions:
         _check_free(tx, draft.path, account)
         written = self._written(draft, next_fire(draft.schedule, tx.now))
         own = {"uuid": str(uuid4()), "owner": owner, "account": account}
-        return _changed(tx, tx.insert(sql.CREATE, **written, **own, now=tx.now))
+        return _changed(tx, tx.insert(CREATE, **written, **own, now=tx.now))
 
     async def find(self, key: Key, value: int | str, scope: int | None = None) -> Definition:
         """Find a definition.
@@ -69,8 +162,8 @@ class Definitions:
         Raises:
             DefinitionNotFound: there is none.
         """
-        known = not isinstance(value, int) or 0 < value <= LARGEST_ID
-        row = await self._reader.row(sql.FIND[key], value=value, scope=scope) if known else None
+        known = not isinstance(value, int) or 0 < value <= jobs.LARGEST_ID
+        row = await self._reader.row(FIND[key], value=value, scope=scope) if known else None
         if row is None:
             raise DefinitionNotFound(value)
         return decoded(row)
@@ -88,7 +181,7 @@ class Definitions:
             DefinitionAmbiguous: several others have one there.
         """
         if scope in {None, own}:
-            mine = await self._reader.row(sql.AT, path=path, of_account=own)
+            mine = await self._reader.row(AT, path=path, of_account=own)
             if mine is not None:
                 return decoded(mine)
         found = await self.all_at(path, scope)
@@ -100,7 +193,7 @@ class Definitions:
 
     async def all_at(self, path: str, scope: int | None = None) -> list[Definition]:
         """List the definitions at a path, one of each account at most."""
-        rows = await self._reader.rows(sql.FIND[Key.PATH], value=path, scope=scope)
+        rows = await self._reader.rows(FIND[Key.PATH], value=path, scope=scope)
         return [decoded(row) for row in rows]
 
     async def change(self, definition: Definition, draft: Draft) -> Definition:
@@ -116,7 +209,7 @@ class Definitions:
         _check_free(tx, draft.path, definition.account, but_for=definition.id)
         fires_at = _fires_at(_found(tx, definition.id), draft.schedule, tx.now)
         written = self._written(draft, fires_at)
-        tx.execute(sql.CHANGE, definition=definition.id, now=tx.now, **written)
+        tx.execute(CHANGE, definition=definition.id, now=tx.now, **written)
         return _changed(tx, definition.id)
 
     async def delete(self, definition: int, scope: int | None = None) -> None:
@@ -125,7 +218,7 @@ class Definitions:
         Raises:
             DefinitionNotFound: there is none.
         """
-        known = 0 < definition <= LARGEST_ID
+        known = 0 < definition <= jobs.LARGEST_ID
         if not known or not await self._writer.run(lambda tx: _delete(tx, definition, scope)):
             raise DefinitionNotFound(definition)
 
@@ -137,8 +230,8 @@ class Definitions:
             limit: how many at most.
             scope: whose.
         """
-        after = min(after, LARGEST_ID)
-        rows = await self._reader.rows(sql.LIST, after=after, limit=limit, scope=scope)
+        after = min(after, jobs.LARGEST_ID)
+        rows = await self._reader.rows(LIST, after=after, limit=limit, scope=scope)
         return [decoded(row) for row in rows]
 
     async def all(self, scope: int | None = None) -> AsyncIterator[Definition]:
@@ -174,7 +267,7 @@ def _changed(tx: Transaction, definition: int) -> Definition:
 
 
 def _found(tx: Transaction, definition: int) -> Definition:
-    row = tx.execute(sql.FIND[Key.ID], value=definition, scope=None).fetchone()
+    row = tx.execute(FIND[Key.ID], value=definition, scope=None).fetchone()
     if row is None:
         raise DefinitionNotFound(definition)
     return decoded(row)
@@ -202,13 +295,13 @@ def _written_schedule(schedule: Schedule | None) -> dict[str, object]:
 
 
 def _check_free(tx: Transaction, path: str, account: int, but_for: int | None = None) -> None:
-    row = tx.execute(sql.AT, path=path, of_account=account).fetchone()
+    row = tx.execute(AT, path=path, of_account=account).fetchone()
     if row is not None and decoded(row).id != but_for:
         raise DefinitionExists(path)
 
 
 def _delete(tx: Transaction, definition: int, scope: int | None) -> bool:
-    row = tx.execute(sql.DELETE, definition=definition, now=tx.now, scope=scope).fetchone()
+    row = tx.execute(DELETE, definition=definition, now=tx.now, scope=scope).fetchone()
     return row is not None
 
 

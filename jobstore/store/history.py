@@ -13,17 +13,16 @@ from jobstore.model.errors import JobNotFound
 from jobstore.model.job import Attempt, Failure, Job, Moment, Replay
 from jobstore.model.lifecycle import AWAITED, ENDED, Result
 from jobstore.model.message import Body, Headers, Request, Response, Stream
-from jobstore.store import body_statements, result_statements, statements, transitions
-from jobstore.store import definition_statements as definitions
+from jobstore.store import bodies, claiming, definitions, jobs
 from jobstore.store import history_statements as sql
 from jobstore.store.bodies import Side, Spooled, StoredBody
 from jobstore.store.codec import decode_headers, decode_job, decode_reason, encode_ids
+from jobstore.store.expressions import Statement
 from jobstore.store.search import Search
 from jobstore.store.sqlite import engine as sqlite
 from jobstore.store.sqlite.budget import Budget, TimeIsUp, rows_within
-from jobstore.store.sqlite.engine import Connection, Statement
+from jobstore.store.sqlite.engine import Connection
 from jobstore.store.sqlite.lock import held
-from jobstore.store.transitions import LARGEST_ID
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -122,12 +121,12 @@ class History:
         Raises:
             JobNotFound: there is none.
         """
-        return transitions.if_visible(job_id, await self._job(job_id), scope)
+        return jobs.if_visible(job_id, await self._job(job_id), scope)
 
     async def _job(self, job_id: int) -> Any:
-        if not 0 < job_id <= LARGEST_ID:
+        if not 0 < job_id <= jobs.LARGEST_ID:
             return None
-        return await self._row(statements.GET_JOB, job_id=job_id)
+        return await self._row(jobs.GET_JOB, job_id=job_id)
 
     async def runs(
         self, definition: int, length: int, start: int = 0, scope: int | None = None
@@ -246,7 +245,7 @@ class History:
         return Page(jobs, None)
 
     async def pages(
-        self, search: Search, limit: int | None = None, before: int = LARGEST_ID
+        self, search: Search, limit: int | None = None, before: int = jobs.LARGEST_ID
     ) -> AsyncIterator[list[Job]]:
         """Go through the history, the newest jobs first.
 
@@ -302,7 +301,7 @@ class History:
         self,
         values: Mapping[str, Any],
         size: int = WINDOW,
-        before: int = LARGEST_ID,
+        before: int = jobs.LARGEST_ID,
         budget: Budget | None = None,
     ) -> AsyncIterator["_Window"]:
         last = before - 1
@@ -338,7 +337,7 @@ class History:
 
     async def response(self, job: Job) -> Response | None:
         """Read the target's answer; None if there was none, or it is no longer kept."""
-        row = await self._row(result_statements.GET_RESPONSE, job_id=job.id)
+        row = await self._row(jobs.GET_RESPONSE, job_id=job.id)
         body = await self._body(job.id, "response", row[-1]) if row else None
         if body is None or job.status is None:
             return None
@@ -366,12 +365,12 @@ class History:
 
     async def counters(self) -> dict[tuple[str, str], int]:
         """Tell how many jobs are in each state of each machine."""
-        return {(machine, state): n for machine, state, n in await self._rows(statements.COUNTERS)}
+        return {(machine, state): n for machine, state, n in await self._rows(claiming.COUNTERS)}
 
     async def _body(self, job_id: int, side: Side, content: bytes | None) -> Body | None:
         if content is not None:
             return content
-        row = await self._row(body_statements.FIND_BODY, job_id=job_id, side=side)
+        row = await self._row(bodies.FIND_BODY, job_id=job_id, side=side)
         return self.stored(Spooled(*row)) if row else None
 
     def stored(self, spooled: Spooled) -> Stream:

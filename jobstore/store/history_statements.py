@@ -19,8 +19,8 @@ from sqlalchemy import (
 from jobstore.model.job import Failure
 from jobstore.model.lifecycle import AWAITED, Result, State
 from jobstore.store import schema
-from jobstore.store.sqlite.engine import Statement, constant, listed
-from jobstore.store.terms import JOB_COLUMNS, ONE, ZERO, in_scope, in_state, limit, with_result
+from jobstore.store.expressions import Statement, constant, listed
+from jobstore.store.guards import JOB_COLUMNS, ONE, ZERO, in_scope, in_state, limit, with_result
 
 _job, _request, _boot = schema.JOB.c, schema.REQUEST.c, schema.BOOT.c
 _event, _attempt, _definition = schema.EVENT.c, schema.ATTEMPT.c, schema.DEFINITION.c

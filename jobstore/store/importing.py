@@ -21,11 +21,10 @@ from jobstore.model.account import NOBODY
 from jobstore.model.errors import ExportInvalid
 from jobstore.model.lifecycle import ENDED
 from jobstore.model.message import REDACTED
-from jobstore.store import body_statements as bodies_sql
-from jobstore.store import schema
-from jobstore.store import statements as sql
+from jobstore.store import bodies, ending, schema, submitting
 from jobstore.store.bodies import CHUNK_SIZE
 from jobstore.store.exporting import ORIGIN
+from jobstore.store.expressions import Statement, constant, next_id
 from jobstore.store.facts import Changes
 from jobstore.store.records import (
     FORMAT,
@@ -41,7 +40,6 @@ from jobstore.store.sequences import raise_ids
 from jobstore.store.sqlite import engine as sqlite
 from jobstore.store.sqlite import pages
 from jobstore.store.sqlite.committing import commit
-from jobstore.store.sqlite.engine import Statement, constant, next_id
 from jobstore.store.sqlite.lock import held, owned
 from jobstore.store.transaction import Transaction
 
@@ -218,14 +216,14 @@ class _Import:
         key = piece.job, piece.side
         if piece.seq == 0:
             self._drop(self._pieces.pop(key, None))
-            self._pieces[key] = _Pieces(self._tx.insert(bodies_sql.OPEN_BODY, side=piece.side))
+            self._pieces[key] = _Pieces(self._tx.insert(bodies.OPEN_BODY, side=piece.side))
         pieces = self._pieces.get(key)
         if pieces is None or (pieces.seq, pieces.size) != (piece.seq, piece.seq * CHUNK_SIZE):
             raise ValueError("a piece of a body is missing before it")
         data = _decoded(piece.data)
         if len(data) > CHUNK_SIZE:
             raise ValueError("a piece of a body is too large")
-        self._tx.execute(bodies_sql.PUT_CHUNK, body_id=pieces.body_id, seq=piece.seq, data=data)
+        self._tx.execute(bodies.PUT_CHUNK, body_id=pieces.body_id, seq=piece.seq, data=data)
         pieces.seq += 1
         pieces.size += len(data)
 
@@ -254,10 +252,10 @@ class _Import:
         self._tx.execute(_PUT_JOB, **row)
         if job.request is not None:
             message = self._message(job.id, "request", job.request)
-            self._tx.execute(sql.PUT_REQUEST, secrets=None, **message)
+            self._tx.execute(submitting.PUT_REQUEST, secrets=None, **message)
         if job.response is not None:
             message = self._message(job.id, "response", job.response)
-            self._tx.execute(sql.PUT_RESPONSE, reason=job.response.reason, **message)
+            self._tx.execute(ending.PUT_RESPONSE, reason=job.response.reason, **message)
         for event in job.events:
             self._tx.execute(_PUT_EVENT, job_id=job.id, **dict(event))
         for attempt in job.attempts:
@@ -274,7 +272,7 @@ class _Import:
             raise ValueError(f"the body of the {side} is not whole")
         if pieces:
             adopted = {"of_job": job_id, "whole_size": size}
-            self._tx.execute(bodies_sql.ADOPT_BODY, body_id=pieces.body_id, **adopted)
+            self._tx.execute(bodies.ADOPT_BODY, body_id=pieces.body_id, **adopted)
         return {"job_id": job_id, "headers": json.dumps(headers), "content": content}
 
     def _our_definition(self, definition: int | None) -> int | None:

@@ -9,7 +9,7 @@ from jobstore.model.idempotency import Keyed
 from jobstore.model.job import Submission
 from jobstore.store import schema
 from jobstore.store.codec import writable
-from jobstore.store.sqlite.engine import Statement
+from jobstore.store.expressions import Statement
 from jobstore.store.transaction import Transaction
 
 _idempotency: Final = schema.IDEMPOTENCY.c

@@ -18,14 +18,13 @@ from jobstore.model.errors import DefinitionNotFound
 from jobstore.model.job import Job
 from jobstore.model.lifecycle import State
 from jobstore.store import history_statements as sql
-from jobstore.store import schema
+from jobstore.store import jobs, schema
 from jobstore.store.codec import decode_job, encode_ids
+from jobstore.store.expressions import Statement, constant
+from jobstore.store.guards import in_state
 from jobstore.store.history import WINDOW, History
 from jobstore.store.search import Death, Search, asker
-from jobstore.store.sqlite.engine import Statement, constant
 from jobstore.store.sqlite.lock import is_owned
-from jobstore.store.terms import in_state
-from jobstore.store.transitions import LARGEST_ID
 
 _job, _definition = schema.JOB.c, schema.DEFINITION.c
 # All time zones differ by whole numbers of these from each other.
@@ -122,7 +121,7 @@ async def longest(history: History, search: Search, now: int, limit: int) -> lis
         limit: how many.
     """
     found: list[Any] = []
-    least = {"least": -LARGEST_ID}
+    least = {"least": -jobs.LARGEST_ID}
     statement = sql.longest(frozenset(search.values))
     async for rows in history.parts(statement, search, least, now=now, limit=min(limit, WINDOW)):
         found = nlargest(limit, chain(found, rows), key=lambda row: row[0])

@@ -6,7 +6,7 @@ from typing import Final
 
 from sqlalchemy import Integer, Text, bindparam, column, func, insert, select, table, update
 
-from jobstore.store.sqlite.engine import Statement, constant
+from jobstore.store.expressions import Statement, constant
 
 # https://www.sqlite.org/autoinc.html
 _sequence = table("sqlite_sequence", column("name", Text), column("seq", Integer))

@@ -9,8 +9,8 @@ import sqlite3
 from collections.abc import Callable
 from typing import TypeAlias, TypeVar, cast
 
+from jobstore.store.expressions import Statement
 from jobstore.store.facts import Changes, Fact
-from jobstore.store.sqlite.engine import Statement
 
 T = TypeVar("T")
 
@@ -43,6 +43,10 @@ class Transaction:
         """Execute an INSERT of one row and return the row's id."""
         row_id = self.execute(statement, **values).lastrowid
         return cast("int", row_id)
+
+    def ids(self, statement: Statement, **values: object) -> list[int]:
+        """Execute a statement that returns ids, and give these."""
+        return [row_id for (row_id,) in self.execute(statement, **values)]
 
     def tell(self, fact: Fact) -> None:
         """Tell what this transaction changes, for when it is committed."""

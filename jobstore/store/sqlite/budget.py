@@ -7,7 +7,8 @@ from threading import Lock
 from time import monotonic
 from typing import Any, Final
 
-from jobstore.store.sqlite.engine import Connection, Statement
+from jobstore.store.expressions import Statement
+from jobstore.store.sqlite.engine import Connection
 
 # How long a search takes at most before it gives what it has found, in seconds.
 SEARCH_SECONDS: Final = 0.25

@@ -11,11 +11,11 @@ from sqlalchemy import Integer, Select, and_, case, func, literal_column, or_, s
 
 from jobstore.model.errors import StoreError
 from jobstore.model.lifecycle import Result, State
-from jobstore.store import schema, terms
-from jobstore.store import statements as sql
+from jobstore.store import claiming, guards, schema
+from jobstore.store.expressions import Statement, constant
 from jobstore.store.sqlite import engine as sqlite
 from jobstore.store.sqlite import pages
-from jobstore.store.sqlite.engine import Connection, Statement, constant
+from jobstore.store.sqlite.engine import Connection
 from jobstore.store.sqlite.lock import held
 
 # How many problems of one kind are told.
@@ -70,7 +70,7 @@ def _without_request() -> Select[Any]:
         select(_job.id, _job.state)
         .select_from(schema.JOB)
         .outerjoin(schema.REQUEST, schema.REQUEST.c.job_id == _job.id)
-        .where(terms.in_state(State.QUEUED, State.RUNNING), schema.REQUEST.c.job_id.is_(None))
+        .where(guards.in_state(State.QUEUED, State.RUNNING), schema.REQUEST.c.job_id.is_(None))
     )
 
 
@@ -80,8 +80,8 @@ def _without_response() -> Select[Any]:
         .select_from(schema.JOB)
         .outerjoin(schema.RESPONSE, schema.RESPONSE.c.job_id == _job.id)
         .where(
-            terms.with_result(Result.HELD),
-            terms.in_state(State.DONE),
+            guards.with_result(Result.HELD),
+            guards.in_state(State.DONE),
             schema.RESPONSE.c.job_id.is_(None),
         )
     )
@@ -132,7 +132,7 @@ def _miscounted() -> Select[Any]:
 
 
 def _misused() -> Select[Any]:
-    queued = case((terms.in_state(State.QUEUED), terms.ONE), else_=terms.ZERO)
+    queued = case((guards.in_state(State.QUEUED), guards.ONE), else_=guards.ZERO)
     counted = (
         select(
             _job.account.label("account"),
@@ -142,7 +142,7 @@ def _misused() -> Select[Any]:
         .group_by(_job.account)
         .subquery()
     )
-    found = [func.coalesce(counted.c[name], terms.ZERO) for name in ("queued", "stored")]
+    found = [func.coalesce(counted.c[name], guards.ZERO) for name in ("queued", "stored")]
     return (
         select(_usage.account, _usage.queued, _usage.stored, *found)
         .select_from(schema.ACCOUNT_USAGE)
@@ -234,7 +234,7 @@ async def _sound(reader: Connection) -> Report:
     ((size, free),) = await _rows(reader, _SIZE)
     stiff = not await reader.call(pages.gives_back)
     ((loose,),) = await _rows(reader, _LOOSE)
-    counters = await _rows(reader, sql.COUNTERS.sql)
+    counters = await _rows(reader, claiming.COUNTERS.sql)
     jobs = {State(state): n for machine, state, n in counters if machine == "job"}
     return Report(size=size, free=free, stiff=stiff, loose=loose, jobs=jobs)
 

@@ -1,33 +1,15 @@
-"""SQLite's own words: connections, pragmas, error codes and lists of ids.
-
-Whatever another database would say differently stands in this module.
-"""
+"""Connections to a file, its pragmas, and SQLite's error codes."""
 
 import os
 import resource
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from operator import itemgetter
 from pathlib import Path
 from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
 from urllib.parse import quote
 
 import aiosqlite
-from sqlalchemy import (
-    ColumnClause,
-    ColumnElement,
-    Integer,
-    Select,
-    Text,
-    bindparam,
-    case,
-    func,
-    literal_column,
-    select,
-)
-from sqlalchemy.dialects.sqlite import dialect
-from sqlalchemy.sql.elements import ClauseElement
 
 from jobstore.model.errors import (
     JobstoreError,
@@ -41,6 +23,7 @@ from jobstore.model.errors import (
     StoreNewer,
     StoreOutdated,
 )
+from jobstore.store.expressions import Statement
 from jobstore.store.sqlite import mixture
 from jobstore.store.sqlite.lock import beginning, beside
 from jobstore.store.sqlite.presence import Presence
@@ -77,47 +60,9 @@ READER_PRAGMAS: Final = (
 _HARDLY_ROOM: Final = 256 * 1024
 _PRIMARY_CODE_MASK: Final = 0xFF
 
-_DIALECT: Final = dialect(paramstyle="qmark")
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-class Statement:
-    """A SQLAlchemy statement, compiled once.
-
-    Args:
-        element: the statement; its named parameters are bound at each execution.
-
-    Attributes:
-        sql: the text, with a ``?`` for each of its parameters: SQLite's driver binds a place in
-            half the time that it needs for a name.
-    """
-
-    __slots__ = ("_names", "_pick", "sql")
-
-    def __init__(self, element: ClauseElement) -> None:
-        compiled = element.compile(dialect=_DIALECT)
-        hidden = {name for name, value in compiled.params.items() if value is not None}
-        if hidden:
-            raise AssertionError(f"values that nobody will bind: {hidden}")
-        self.sql = str(compiled)
-        names = tuple(getattr(compiled, "positiontup", None) or ())
-        # Gives a tuple only of two and more.
-        self._pick: Callable[[Mapping[str, object]], tuple[object, ...]] | None = (
-            itemgetter(*names) if len(names) > 1 else None
-        )
-        self._names = names
-
-    def bound(self, values: Mapping[str, object]) -> Sequence[object]:
-        """Give the values of the parameters in their order.
-
-        Args:
-            values: by the parameters' names.
-        """
-        if self._pick is not None:
-            return self._pick(values)
-        return [values[name] for name in self._names]
 
 
 class Connection(aiosqlite.Connection):
@@ -181,42 +126,6 @@ def _fetched(
     connection: sqlite3.Connection, statement: Statement, values: Mapping[str, object]
 ) -> list[Any]:
     return connection.execute(statement.sql, statement.bound(values)).fetchall()
-
-
-def constant(word: str) -> ColumnClause[str]:
-    """Write one of our own words into a statement's text: partial indexes serve such terms only."""
-    return literal_column(f"'{word}'", Text)
-
-
-def blank(column: ColumnElement[str]) -> ColumnElement[str]:
-    """Write spaces over a text, as many as it has characters.
-
-    SQLite overwrites a row where it stands if it keeps its size. A text that is dropped instead, or
-    shortened, may stay legible in the pages that its row has left.
-    """
-    return func.printf(constant("%*s"), func.length(column), constant(""), type_=Text)
-
-
-def listed(name: str) -> Select[tuple[Any]]:
-    """Select the members of a list that is bound as one parameter, as JSON text."""
-    return select(func.json_each(bindparam(name)).table_valued("value").c.value)
-
-
-def next_id(table: str) -> ColumnElement[int]:
-    """Give the id that the next row of a table with AUTOINCREMENT will get.
-
-    https://www.sqlite.org/autoinc.html
-    """
-    last = f"(SELECT seq FROM sqlite_sequence WHERE name = '{table}')"  # noqa: S608 - our own word
-    return literal_column(f"coalesce({last}, 0) + 1", Integer)
-
-
-def merged(column: ColumnElement[str], name: str) -> ColumnElement[str]:
-    """Merge an object, bound as JSON text, into a column of such objects; null changes nothing."""
-    return case(
-        (bindparam(name).is_(None), column),
-        else_=func.json_patch(func.coalesce(column, literal_column("'{}'")), bindparam(name)),
-    )
 
 
 def writer(path: Path, max_size: int = 0) -> Connection:

@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from jobstore.store import statements
+from jobstore.store import revisions
+from jobstore.store.expressions import Statement
 from jobstore.store.sqlite import engine as sqlite
 from jobstore.store.sqlite.condition import Condition
-from jobstore.store.sqlite.engine import Statement
 from jobstore.store.sqlite.presence import Presence
 
 
@@ -46,7 +46,7 @@ class Glance:
 
     def revision(self, of: str) -> int:
         """Tell how often something was changed: accounts, schedules, or the queue from outside."""
-        ((number,),) = self._rows(statements.REVISION, {"of": of})
+        ((number,),) = self._rows(revisions.REVISION, {"of": of})
         return int(number)
 
     def keep(self) -> None:

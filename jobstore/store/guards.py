@@ -19,7 +19,7 @@ from sqlalchemy import (
 
 from jobstore.model.lifecycle import JOB, RESULT, Event, Result, State
 from jobstore.store import schema
-from jobstore.store.sqlite.engine import constant, listed
+from jobstore.store.expressions import constant, listed
 
 _job = schema.JOB.c
 now: Final[BindParameter[Any]] = bindparam("now")
@@ -70,7 +70,7 @@ def result_event(event: Event) -> Update:
     return update(schema.JOB).where(with_result(*RESULT[event])).values(result=results_after(event))
 
 
-def ending(event: Event) -> Update:
+def ended_by(event: Event) -> Update:
     """End the work of jobs: the result is held, or on its way out if nobody awaits it."""
     return job_event(event).values(
         result=results_after(event),

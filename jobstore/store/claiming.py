@@ -1,0 +1,322 @@
+"""Which jobs run next: each function is one step of a transaction."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    and_,
+    bindparam,
+    func,
+    insert,
+    null,
+    select,
+    update,
+)
+
+from jobstore.model.job import (
+    Claim,
+    Replay,
+)
+from jobstore.model.lifecycle import Event, State
+from jobstore.model.message import Body, Request
+from jobstore.model.rotation import UNKNOWN, Claimed, Room, Turns
+from jobstore.store import bodies, schema
+from jobstore.store.bodies import Content
+from jobstore.store.codec import (
+    decode_headers,
+)
+from jobstore.store.expressions import Statement
+from jobstore.store.facts import Due, Ready
+from jobstore.store.guards import (
+    ONE,
+    ZERO,
+    in_state,
+    job_event,
+    limit,
+    now,
+    this_job,
+)
+from jobstore.store.transaction import Transaction
+
+_job: Final = schema.JOB.c
+_request: Final = schema.REQUEST.c
+_ready: Final = and_(in_state(State.QUEUED), _job.follows.is_(None), _job.not_before.is_(None))
+
+
+def _claim(which: ColumnElement[bool]) -> Statement:
+    return Statement(
+        job_event(Event.CLAIM)
+        .where(which)
+        .values(attempt=_job.attempt + ONE, boot=bindparam("claimed_by"), started_at=now)
+        .returning(
+            _job.id,
+            _job.attempt,
+            _job.method,
+            _job.path,
+            _job.priority,
+            _job.owner,
+            _job.account,
+            _job.depth,
+            _job.timeout,
+            _job.replay,
+            _job.retries,
+            _job.retried,
+        )
+    )
+
+
+_waiting: Final = and_(_ready, _job.target == bindparam("claimed_target"))
+# The next jobs, where all of them are of one account.
+CLAIM: Final = _claim(
+    _job.id.in_(
+        select(_job.id)
+        .where(_waiting)
+        .order_by(_job.account, _job.priority, _job.id)
+        .limit(limit)
+        .offset(ZERO)
+    )
+)
+CLAIM_ONE: Final = _claim(this_job)
+NEXT_OF_ACCOUNT: Final = Statement(
+    select(_job.id, _job.priority)
+    .where(_waiting, _job.account == bindparam("of_account"))
+    .order_by(_job.priority, _job.id)
+    .limit(ONE)
+    .offset(ZERO)
+)
+NEXT_WAITING_ACCOUNT: Final = Statement(
+    select(func.min(_job.account)).where(_waiting, _job.account > bindparam("after"))
+)
+GET_REQUEST: Final = Statement(
+    select(_request.headers, _request.secrets, _request.content).where(
+        _request.job_id == bindparam("job_id")
+    )
+)
+RUNNING_DEPTH: Final = Statement(select(_job.depth).where(this_job, in_state(State.RUNNING)))
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to be claimed.
+
+    Args:
+        target: who will be asked.
+        boot: the number of the server start that will run it.
+        limit: how many jobs at most.
+        body: gives what is kept of a body for reading.
+    """
+
+    target: str
+    boot: int
+    limit: int
+    body: Callable[[Content], Body]
+
+
+def claim(tx: Transaction, wanted: Wanted, turns: Turns, room: Room | None) -> Claimed:
+    """Claim the next jobs of a target: by priority, and by turns of their owners within one.
+
+    Args:
+        tx: the transaction.
+        wanted: how many of which target.
+        turns: whose jobs are known to wait; changed here, so it has to be a copy.
+        room: tells how many jobs more of an account may run; None is no bound.
+    """
+    found: dict[int, int | None] = {}
+    asked = not turns.complete
+    if asked:
+        found.update(dict.fromkeys(_waiting_accounts(tx, wanted.target), UNKNOWN))
+        turns.waiting = dict.fromkeys(found, UNKNOWN)
+    if room is None and len(turns.waiting) <= 1:
+        claims = _claim_in_order(tx, wanted)
+        more = len(claims) == wanted.limit
+    else:
+        claims = _claim_in_turn(tx, wanted, turns, room, found)
+        more = bool(turns.waiting)
+    tx.changes.queued -= len(claims)
+    return Claimed(claims, more, found, complete=asked)
+
+
+def _claim_in_order(tx: Transaction, wanted: Wanted) -> list[Claim]:
+    """Claim the next jobs, which are all of one owner."""
+    rows = tx.execute(
+        CLAIM,
+        claimed_target=wanted.target,
+        claimed_by=wanted.boot,
+        now=tx.now,
+        limit=wanted.limit,
+    ).fetchall()
+    rows.sort(key=lambda row: (row[4], row[0]))
+    return [_claimed(tx, wanted, row) for row in rows]
+
+
+def _claim_in_turn(
+    tx: Transaction,
+    wanted: Wanted,
+    turns: Turns,
+    room: Room | None,
+    found: dict[int, int | None],
+) -> list[Claim]:
+    """Claim jobs one by one; write down what is found about accounts on the way."""
+    left = {account: room(account) for account in turns.waiting} if room else {}
+    full = {account for account, jobs in left.items() if jobs < 1}
+    claims: list[Claim] = []
+    while len(claims) < wanted.limit and (account := turns.next(full)) is not None:
+        row = tx.execute(
+            NEXT_OF_ACCOUNT, claimed_target=wanted.target, of_account=account
+        ).fetchone()
+        if row is None:
+            del turns.waiting[account]
+            found[account] = None
+            continue
+        job_id, priority = row
+        if priority > turns.waiting[account]:
+            turns.waiting[account] = found[account] = priority
+            continue
+        claims.append(_claim_one(tx, wanted, job_id))
+        turns.last = account
+        if account in left:
+            left[account] -= 1
+            if left[account] < 1:
+                full.add(account)
+    return claims
+
+
+def _claim_one(tx: Transaction, wanted: Wanted, job_id: int) -> Claim:
+    row = tx.execute(CLAIM_ONE, job_id=job_id, claimed_by=wanted.boot, now=tx.now).fetchone()
+    return _claimed(tx, wanted, row)
+
+
+def _waiting_accounts(tx: Transaction, target: str) -> Iterator[int]:
+    """Find the accounts whose jobs wait for a target, by one search of an index for each."""
+    after = UNKNOWN
+    while (
+        account := tx.execute(NEXT_WAITING_ACCOUNT, claimed_target=target, after=after).fetchone()[
+            0
+        ]
+    ) is not None:
+        yield account
+        after = account
+
+
+def _claimed(tx: Transaction, wanted: Wanted, row: Sequence[Any]) -> Claim:
+    """Make the claim of a row, with the request of its job."""
+    job_id, attempt, method, path, _, owner, account, depth, *terms = row
+    timeout, replay, retries, retried = terms
+    headers, secrets, content = tx.execute(GET_REQUEST, job_id=job_id).fetchone()
+    if content is None:
+        content = bodies.find_body(tx, job_id, "request")
+    request = Request(
+        method=method,
+        path=path,
+        headers=decode_headers(headers, secrets),
+        body=wanted.body(content),
+    )
+    return Claim(
+        job_id=job_id,
+        attempt=attempt,
+        target=wanted.target,
+        request=request,
+        owner=owner,
+        account=account,
+        depth=depth,
+        timeout=timeout,
+        replay=Replay(replay) if replay else None,
+        retries=retries,
+        retried=retried,
+        secrets=secrets is not None,
+    )
+
+
+# --- how many wait --------------------------------------------------------------------------------
+
+
+COUNTERS: Final = Statement(
+    select(schema.COUNTER.c.machine, schema.COUNTER.c.state, schema.COUNTER.c.count)
+)
+
+
+def count_queued(tx: Transaction) -> int:
+    """Tell how many jobs are queued."""
+    counters = tx.execute(COUNTERS).fetchall()
+    return sum(n for machine, state, n in counters if (machine, state) == ("job", State.QUEUED))
+
+
+# --- what waits for its time ----------------------------------------------------------------------
+
+
+_delayed: Final = and_(
+    in_state(State.QUEUED), _job.not_before.is_not(None), _job.id == schema.DELAY.c.job_id
+)
+DELAY: Final = Statement(
+    insert(schema.DELAY)
+    .prefix_with("OR REPLACE")
+    .values(job_id=bindparam("job_id"), length=bindparam("length"))
+)
+# All at once: what had been moved already when a crash came would be moved again.
+MOVE_DELAYED: Final = Statement(
+    update(schema.JOB)
+    .where(_delayed)
+    .values(not_before=_job.not_before + bindparam("by", type_=Integer))
+)
+# No wait takes longer than it would from now on.
+SHORTEN_DELAYED: Final = Statement(
+    update(schema.JOB)
+    .where(_delayed, _job.not_before > now + schema.DELAY.c.length)
+    .values(not_before=now + schema.DELAY.c.length)
+)
+NEXT_DUE: Final = Statement(
+    select(_job.not_before)
+    .where(in_state(State.QUEUED), _job.not_before.is_not(None))
+    .order_by(_job.not_before)
+    .limit(ONE)
+    .offset(ZERO)
+)
+DUE: Final = Statement(
+    update(schema.JOB)
+    .where(
+        _job.id.in_(
+            select(_job.id)
+            .where(in_state(State.QUEUED), _job.not_before.is_not(None), _job.not_before <= now)
+            .order_by(_job.not_before)
+            .limit(limit)
+            .offset(ZERO)
+        )
+    )
+    .values(not_before=null())
+    .returning(_job.target)
+)
+
+
+def due(tx: Transaction, limit: int) -> int:
+    """Let some of the jobs run whose time has come; return how many."""
+    targets = [target for (target,) in tx.execute(DUE, now=tx.now, limit=limit)]
+    tell_ready(tx, targets)
+    return len(targets)
+
+
+def move_delayed(tx: Transaction, by: int) -> None:
+    """Move the end of all waits of a given length with a clock that was set.
+
+    Args:
+        tx: the transaction.
+        by: by how many microseconds it was set; 0 if that is not known.
+    """
+    if by:
+        tx.execute(MOVE_DELAYED, by=by)
+    tx.execute(SHORTEN_DELAYED, now=tx.now)
+    tx.tell(Due(0))  # look now for what has come due
+
+
+def next_due(tx: Transaction) -> int | None:
+    """Tell when the next job's time comes."""
+    row = tx.execute(NEXT_DUE).fetchone()
+    return None if row is None else int(row[0])
+
+
+def tell_ready(tx: Transaction, targets: Iterable[str]) -> None:
+    """Tell of each target that jobs may wait for it."""
+    for target in dict.fromkeys(targets):
+        tx.tell(Ready(target))

@@ -1,0 +1,346 @@
+"""How the work of jobs ends: each function is one step of a transaction."""
+
+import json
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import (
+    ColumnElement,
+    and_,
+    bindparam,
+    case,
+    func,
+    insert,
+    null,
+    select,
+    update,
+)
+
+from jobstore.model.job import (
+    CANCELLED_STATUS,
+    Claim,
+    Failure,
+    succeeded,
+)
+from jobstore.model.lifecycle import Event, Result, State
+from jobstore.model.message import Headers
+from jobstore.model.retry import Ended as AttemptEnded
+from jobstore.store import bodies, claiming, events, jobs, schema
+from jobstore.store.bodies import Content
+from jobstore.store.codec import (
+    encode_ids,
+    encode_reason,
+    writable,
+)
+from jobstore.store.expressions import Statement, blank, constant, listed
+from jobstore.store.facts import CancelAsked, Changed, Due, Ended
+from jobstore.store.guards import (
+    ONE,
+    ZERO,
+    ended_by,
+    in_state,
+    job_event,
+    now,
+    these_jobs,
+    this_claim,
+    this_job,
+    with_result,
+)
+from jobstore.store.search import asked_by
+from jobstore.store.transaction import Transaction
+
+_job: Final = schema.JOB.c
+_request: Final = schema.REQUEST.c
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """A response as it is put into the store."""
+
+    status: int
+    reason: str | None
+    headers: Headers
+    content: Content
+
+
+FINISH: Final = Statement(
+    ended_by(Event.FINISH)
+    .where(this_claim)
+    .values(
+        stored=case(
+            (_job.result == constant(Result.NONE), _job.stored + bindparam("size")),
+            else_=_job.stored,
+        )
+    )
+    .returning(_job.result)
+)
+PUT_RESPONSE: Final = Statement(
+    insert(schema.RESPONSE).values(
+        {column.name: bindparam(column.name) for column in schema.RESPONSE.columns}
+    )
+)
+FORGET_SECRETS: Final = Statement(
+    update(schema.REQUEST)
+    .where(_request.job_id == bindparam("of_job"), _request.secrets.is_not(None))
+    .values(secrets=blank(_request.secrets))
+)
+FORGET_SECRETS_OF: Final = Statement(
+    update(schema.REQUEST)
+    .where(_request.job_id.in_(listed("ids")), _request.secrets.is_not(None))
+    .values(secrets=blank(_request.secrets))
+)
+
+
+def finish(tx: Transaction, claim: Claim, boot: int, capture: Capture) -> None:
+    """End a job with its target's answer, which is kept unless nobody awaits it.
+
+    If the claim is no longer valid, nothing is changed.
+    """
+    row = tx.execute(
+        FINISH,
+        job_id=claim.job_id,
+        boot=boot,
+        claimed_attempt=claim.attempt,
+        now=tx.now,
+        status=capture.status,
+        size=bodies.size_of(capture.content),
+    ).fetchone()
+    if row is None:
+        return
+    if row[0] == Result.HELD:
+        tx.execute(
+            PUT_RESPONSE,
+            job_id=claim.job_id,
+            reason=capture.reason and encode_reason(capture.reason),
+            headers=json.dumps(capture.headers),
+            content=bodies.put_content(tx, claim.job_id, capture.content),
+        )
+    if claim.secrets:
+        tx.execute(FORGET_SECRETS, of_job=claim.job_id)
+    tx.tell(Ended(claim.job_id))
+    if succeeded(capture.status):
+        _release(tx, claim.job_id)
+    else:
+        break_off(tx, claim.job_id)
+
+
+FAIL: Final = Statement(
+    ended_by(Event.FAIL)
+    .where(this_claim)
+    .values(failure=bindparam("why"), detail=bindparam("because"))
+    .returning(_job.result)
+)
+
+
+def fail(tx: Transaction, claim: Claim, boot: int, failure: Failure, detail: str) -> None:
+    """End a job without an answer; see `finish`."""
+    _end(tx, FAIL, claim, boot, status=failure.status, why=failure, because=writable(detail))
+
+
+CANCEL_RUNNING: Final = Statement(
+    ended_by(Event.CANCEL)
+    .where(this_claim)
+    .values(detail=bindparam("because"))
+    .returning(_job.result)
+)
+
+
+def stopped(tx: Transaction, claim: Claim, boot: int, detail: str) -> None:
+    """End a job whose cancellation was asked for and has taken effect; see `finish`."""
+    _end(tx, CANCEL_RUNNING, claim, boot, status=CANCELLED_STATUS, because=writable(detail))
+
+
+def _end(tx: Transaction, statement: Statement, claim: Claim, boot: int, **values: object) -> None:
+    row = tx.execute(
+        statement,
+        job_id=claim.job_id,
+        boot=boot,
+        claimed_attempt=claim.attempt,
+        now=tx.now,
+        **values,
+    ).fetchone()
+    if claim.secrets:
+        tx.execute(FORGET_SECRETS, of_job=claim.job_id)
+    if row is not None:
+        tx.tell(Ended(claim.job_id))
+        break_off(tx, claim.job_id)
+
+
+# --- another attempt ------------------------------------------------------------------------------
+
+
+def _put_attempts(which: ColumnElement[bool]) -> Statement:
+    """Keep what there is to say about attempts before the next ones take their place."""
+    ended = {
+        "job_id": _job.id,
+        "number": _job.attempt,
+        "started_at": _job.started_at,
+        "ended_at": now,
+        "status": bindparam("answered"),
+        "failure": bindparam("why"),
+        "detail": bindparam("because"),
+    }
+    # A cancellation may have been asked for just now: then there will be no next one.
+    running = and_(which, in_state(State.RUNNING), _job.cancel_asked_at.is_(None))
+    return Statement(
+        insert(schema.ATTEMPT).from_select(list(ended), select(*ended.values()).where(running))
+    )
+
+
+PUT_ATTEMPT: Final = _put_attempts(this_claim)
+PUT_ATTEMPTS: Final = _put_attempts(these_jobs)
+RETRY: Final = Statement(
+    job_event(Event.RETRY)
+    .where(this_claim, _job.cancel_asked_at.is_(None))
+    .values(
+        retried=_job.retried + ONE,
+        not_before=bindparam("again_at"),
+        started_at=null(),
+        progress=null(),
+    )
+    .returning(_job.id)
+)
+
+
+def retry(
+    tx: Transaction,
+    claim: Claim,
+    boot: int,
+    again_at: int,
+    ended: AttemptEnded,
+) -> bool:
+    """Queue a job again whose attempt has failed for a passing reason.
+
+    Args:
+        tx: the transaction.
+        claim: the attempt.
+        boot: the number of this start of the server.
+        again_at: when it may run again.
+        ended: how the attempt has ended.
+
+    Returns:
+        whether it was queued; if not, the claim is no longer valid or a cancellation was asked for,
+        and nothing has changed.
+    """
+    this = {"job_id": claim.job_id, "boot": boot, "claimed_attempt": claim.attempt}
+    attempt = {"answered": ended.status, "why": ended.failure, "because": writable(ended.detail)}
+    if not tx.execute(PUT_ATTEMPT, now=tx.now, **this, **attempt).rowcount:
+        return False
+    tx.execute(RETRY, **this, again_at=again_at).fetchone()
+    tx.execute(claiming.DELAY, job_id=claim.job_id, length=again_at - tx.now)
+    events.note(tx, claim.job_id, "retried", f"attempt {claim.attempt}: {ended.detail}")
+    tx.changes.queued += 1
+    tx.tell(Due(again_at))
+    tx.tell(Changed(claim.job_id))
+    return True
+
+
+# --- what waits for the success of another --------------------------------------------------------
+
+
+ANY_FOLLOWER: Final = Statement(
+    select(_job.id).where(_job.follows.is_not(None)).limit(ONE).offset(ZERO)
+)
+_followers: Final = and_(in_state(State.QUEUED), _job.follows == bindparam("job_id"))
+RELEASE: Final = Statement(
+    update(schema.JOB).where(_followers).values(follows=null()).returning(_job.id, _job.target)
+)
+CANCEL_FOLLOWERS: Final = Statement(
+    ended_by(Event.CANCEL).where(_followers).values(detail=bindparam("because")).returning(_job.id)
+)
+
+
+def _followed(tx: Transaction) -> bool:
+    """Tell whether any job waits for the success of another, which is asked once a transaction."""
+    if tx.followed is None:
+        tx.followed = tx.execute(ANY_FOLLOWER).fetchone() is not None
+    return tx.followed
+
+
+def _release(tx: Transaction, job_id: int) -> None:
+    """Let those run that waited for a job: it has succeeded."""
+    rows = tx.execute(RELEASE, job_id=job_id).fetchall() if _followed(tx) else ()
+    if rows:
+        events.note_all(tx, [row[0] for row in rows], "released", f"job {job_id} has succeeded")
+        claiming.tell_ready(tx, (row[1] for row in rows))
+
+
+def break_off(tx: Transaction, *ended: int) -> None:
+    """Cancel those that waited for jobs which did not succeed, and whoever waited for them."""
+    if not _followed(tx):
+        return
+    cancelled: list[int] = []
+    for job_id in ended:
+        followed = [job_id]
+        because = f"job {job_id}, which had to succeed first, did not"
+        while followed:
+            followed = [
+                follower
+                for each in followed
+                for follower in tx.ids(
+                    CANCEL_FOLLOWERS,
+                    job_id=each,
+                    now=tx.now,
+                    status=CANCELLED_STATUS,
+                    because=because,
+                )
+            ]
+            cancelled += followed
+    if cancelled:
+        tx.execute(FORGET_SECRETS_OF, ids=encode_ids(cancelled))
+    tx.changes.queued -= len(cancelled)
+    for each in cancelled:
+        tx.tell(Ended(each))
+
+
+# --- cancellation ---------------------------------------------------------------------------------
+
+
+CANCEL_QUEUED: Final = Statement(
+    ended_by(Event.CANCEL)
+    .where(this_job, in_state(State.QUEUED), with_result(Result.NONE))
+    .values(cancel_asked_at=now, detail=bindparam("because"))
+    .returning(_job.result)
+)
+ASK_CANCEL: Final = Statement(
+    update(schema.JOB)
+    .where(this_job, in_state(State.RUNNING), with_result(Result.NONE))
+    .values(cancel_asked_at=func.coalesce(_job.cancel_asked_at, now))
+    .returning(_job.id)
+)
+
+
+def cancel(tx: Transaction, job_id: int, scope: int | None = None, by: str = "") -> State:
+    """Cancel a queued job, ask for the end of a running one, leave an ended one alone.
+
+    Args:
+        tx: the transaction.
+        job_id: the job.
+        scope: the account whose it has to be, or None for anybody's.
+        by: the name of who asks for it, or "" if that is not known.
+
+    Returns:
+        the state that was found.
+
+    Raises:
+        JobNotFound: nobody may ask for this job any more.
+    """
+    if scope is not None:
+        jobs.awaited(tx, job_id, scope)
+    asker = asked_by(by) if by else None
+    because = f"cancelled before it ran, {asker}" if asker else "cancelled before it ran"
+    if tx.execute(
+        CANCEL_QUEUED, job_id=job_id, now=tx.now, status=CANCELLED_STATUS, because=because
+    ).fetchone():
+        tx.execute(FORGET_SECRETS, of_job=job_id)
+        if asker:
+            events.note(tx, job_id, "cancel asked", asker)
+        tx.changes.queued -= 1
+        tx.tell(Ended(job_id))
+        break_off(tx, job_id)
+        return State.QUEUED
+    if tx.execute(ASK_CANCEL, job_id=job_id, now=tx.now).fetchone():
+        events.note(tx, job_id, "cancel asked", asker)
+        tx.tell(CancelAsked(job_id))
+        return State.RUNNING
+    return jobs.awaited(tx, job_id).state

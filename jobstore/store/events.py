@@ -1,0 +1,103 @@
+"""What happens to a job while it runs, and whatever else is noted in its history."""
+
+import json
+from collections.abc import Sequence
+from typing import Final
+
+from sqlalchemy import (
+    bindparam,
+    func,
+    insert,
+    select,
+    update,
+)
+
+from jobstore.model.errors import JobNotFound
+from jobstore.model.job import (
+    Report,
+)
+from jobstore.model.lifecycle import State
+from jobstore.store import jobs, schema
+from jobstore.store.codec import (
+    encode_ids,
+    writable,
+)
+from jobstore.store.expressions import Statement, listed, merged
+from jobstore.store.facts import Changed
+from jobstore.store.guards import (
+    ONE,
+    in_state,
+    now,
+    this_claim,
+    this_job,
+)
+from jobstore.store.transaction import Transaction
+
+_job: Final = schema.JOB.c
+REPORT: Final = Statement(
+    update(schema.JOB)
+    .where(this_claim, in_state(State.RUNNING))
+    .values(
+        progress=func.coalesce(bindparam("percent"), _job.progress),
+        counters=merged(_job.counters, "counted"),
+    )
+    .returning(_job.cancel_asked_at)
+)
+WARN: Final = Statement(update(schema.JOB).where(this_job).values(warnings=_job.warnings + ONE))
+
+
+def report(tx: Transaction, report: Report, boot: int, scope: int | None = None) -> bool:
+    """Write down what a running job's handler reports.
+
+    Returns:
+        whether somebody asked for the job's cancellation.
+
+    Raises:
+        JobNotFound: this attempt at the job does not run, or not any more.
+    """
+    if scope is not None:
+        row = tx.execute(jobs.GET_JOB, job_id=report.job_id).fetchone()
+        jobs.if_visible(report.job_id, row, scope)
+    row = tx.execute(
+        REPORT,
+        job_id=report.job_id,
+        boot=boot,
+        claimed_attempt=report.attempt,
+        percent=report.progress,
+        counted=json.dumps(dict(report.counters)) if report.counters else None,
+    ).fetchone()
+    if row is None:
+        raise JobNotFound(report.job_id)
+    for message in report.warnings:
+        tx.execute(WARN, job_id=report.job_id)
+        note(tx, report.job_id, "warned", message)
+    tx.tell(Changed(report.job_id))
+    return row[0] is not None
+
+
+NOTE: Final = Statement(
+    insert(schema.EVENT).values(
+        job_id=bindparam("job_id"),
+        at=now,
+        event=bindparam("event"),
+        detail=bindparam("detail"),
+    )
+)
+_listed_ids: Final = listed("ids").subquery()
+NOTE_ALL: Final = Statement(
+    insert(schema.EVENT).from_select(
+        ["job_id", "at", "event", "detail"],
+        select(_listed_ids.c.value, now, bindparam("event"), bindparam("detail")),
+    )
+)
+
+
+def note(tx: Transaction, job_id: int, event: str, detail: str | None = None) -> None:
+    """Add an event to a job's history."""
+    detail = None if detail is None else writable(detail)
+    tx.execute(NOTE, job_id=job_id, now=tx.now, event=event, detail=detail)
+
+
+def note_all(tx: Transaction, ids: Sequence[int], event: str, detail: str) -> None:
+    """Add the same event to the history of many jobs."""
+    tx.execute(NOTE_ALL, ids=encode_ids(ids), now=tx.now, event=event, detail=detail)

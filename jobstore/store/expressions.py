@@ -1,0 +1,95 @@
+"""Statements, compiled once, and what they say that each database says in its own words."""
+
+from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
+from typing import Any, Final
+
+from sqlalchemy import (
+    ColumnClause,
+    ColumnElement,
+    Integer,
+    Select,
+    Text,
+    bindparam,
+    case,
+    func,
+    literal_column,
+    select,
+)
+from sqlalchemy.dialects.sqlite import dialect
+from sqlalchemy.sql.elements import ClauseElement
+
+_DIALECT: Final = dialect(paramstyle="qmark")
+
+
+class Statement:
+    """A SQLAlchemy statement, compiled once.
+
+    Args:
+        element: the statement; its named parameters are bound at each execution.
+
+    Attributes:
+        sql: the text, with a ``?`` for each of its parameters: SQLite's driver binds a place in
+            half the time that it needs for a name.
+    """
+
+    __slots__ = ("_names", "_pick", "sql")
+
+    def __init__(self, element: ClauseElement) -> None:
+        compiled = element.compile(dialect=_DIALECT)
+        hidden = {name for name, value in compiled.params.items() if value is not None}
+        if hidden:
+            raise AssertionError(f"values that nobody will bind: {hidden}")
+        self.sql = str(compiled)
+        names = tuple(getattr(compiled, "positiontup", None) or ())
+        # Gives a tuple only of two and more.
+        self._pick: Callable[[Mapping[str, object]], tuple[object, ...]] | None = (
+            itemgetter(*names) if len(names) > 1 else None
+        )
+        self._names = names
+
+    def bound(self, values: Mapping[str, object]) -> Sequence[object]:
+        """Give the values of the parameters in their order.
+
+        Args:
+            values: by the parameters' names.
+        """
+        if self._pick is not None:
+            return self._pick(values)
+        return [values[name] for name in self._names]
+
+
+def constant(word: str) -> ColumnClause[str]:
+    """Write one of our own words into a statement's text: partial indexes serve such terms only."""
+    return literal_column(f"'{word}'", Text)
+
+
+def blank(column: ColumnElement[str]) -> ColumnElement[str]:
+    """Write spaces over a text, as many as it has characters.
+
+    SQLite overwrites a row where it stands if it keeps its size. A text that is dropped instead, or
+    shortened, may stay legible in the pages that its row has left.
+    """
+    return func.printf(constant("%*s"), func.length(column), constant(""), type_=Text)
+
+
+def listed(name: str) -> Select[tuple[Any]]:
+    """Select the members of a list that is bound as one parameter, as JSON text."""
+    return select(func.json_each(bindparam(name)).table_valued("value").c.value)
+
+
+def next_id(table: str) -> ColumnElement[int]:
+    """Give the id that the next row of a table with AUTOINCREMENT will get.
+
+    https://www.sqlite.org/autoinc.html
+    """
+    last = f"(SELECT seq FROM sqlite_sequence WHERE name = '{table}')"  # noqa: S608 - our own word
+    return literal_column(f"coalesce({last}, 0) + 1", Integer)
+
+
+def merged(column: ColumnElement[str], name: str) -> ColumnElement[str]:
+    """Merge an object, bound as JSON text, into a column of such objects; null changes nothing."""
+    return case(
+        (bindparam(name).is_(None), column),
+        else_=func.json_patch(func.coalesce(column, literal_column("'{}'")), bindparam(name)),
+    )

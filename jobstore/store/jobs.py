@@ -1,0 +1,161 @@
+"""Look at single jobs, and at what is kept of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import (
+    bindparam,
+    func,
+    select,
+)
+
+from jobstore.model.errors import JobNotFound
+from jobstore.model.job import (
+    Job,
+)
+from jobstore.model.lifecycle import AWAITED, Result
+from jobstore.model.message import Headers
+from jobstore.store import bodies, schema
+from jobstore.store.bodies import Content
+from jobstore.store.codec import (
+    decode_headers,
+    decode_job,
+    decode_reason,
+)
+from jobstore.store.expressions import Statement
+from jobstore.store.guards import (
+    JOB_COLUMNS,
+    ZERO,
+    in_scope,
+    limit,
+    this_job,
+    with_result,
+)
+from jobstore.store.transaction import Transaction
+
+_job: Final = schema.JOB.c
+_request: Final = schema.REQUEST.c
+_response: Final = schema.RESPONSE.c
+# Larger ids cannot be in any store: SQLite's integers have 64 bits and a sign.
+LARGEST_ID: Final = 2**63 - 1
+GET_JOB: Final = Statement(select(*JOB_COLUMNS).where(this_job))
+
+
+def awaited(tx: Transaction, job_id: int, scope: int | None = None) -> Job:
+    """Get a job whose result somebody may still ask for.
+
+    Args:
+        tx: the transaction.
+        job_id: the job.
+        scope: the account whose it has to be, or None for anybody's.
+
+    Raises:
+        JobNotFound: there is none.
+    """
+    return if_awaited(job_id, tx.execute(GET_JOB, job_id=job_id).fetchone(), scope)
+
+
+def visible(tx: Transaction, job_id: int, scope: int | None) -> Job:
+    """Get a job that stands in the history of whoever asks.
+
+    Raises:
+        JobNotFound: there is none.
+    """
+    return if_visible(job_id, tx.execute(GET_JOB, job_id=job_id).fetchone(), scope)
+
+
+def if_awaited(job_id: int, row: Sequence[Any] | None, scope: int | None = None) -> Job:
+    """Give the job in a row that was looked up, if somebody may still ask for its result.
+
+    Raises:
+        JobNotFound: there is no row, or nobody may.
+    """
+    job = if_visible(job_id, row, scope)
+    if job.result not in AWAITED:
+        raise JobNotFound(job_id)
+    return job
+
+
+def if_visible(job_id: int, row: Sequence[Any] | None, scope: int | None = None) -> Job:
+    """Give the job in a row that was looked up, if it stands in the history of whoever asks.
+
+    Raises:
+        JobNotFound: there is no row, it was deleted, or it is another one's.
+    """
+    job = decode_job(row) if row else None
+    if job is None or job.result is Result.DELETED or scope not in {None, job.account}:
+        raise JobNotFound(job_id)
+    return job
+
+
+_of_response: Final = (_response.reason, _response.headers, _response.content)
+RESPONSE_COLUMNS: Final = len(_of_response)
+GET_RESPONSE: Final = Statement(
+    select(*_of_response).where(_response.job_id == bindparam("job_id"))
+)
+GET_KEPT: Final = Statement(
+    select(*_of_response, *JOB_COLUMNS)
+    .select_from(schema.JOB.outerjoin(schema.RESPONSE, _response.job_id == _job.id))
+    .where(this_job)
+)
+# What is kept of a request's headers says how its answer is to be read.
+GET_HEADERS: Final = Statement(
+    select(_request.headers).where(_request.job_id == bindparam("job_id"))
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A job with the response that is kept for it; failed and cancelled ones have none."""
+
+    job: Job
+    reason: str | None = None
+    headers: Headers = ()
+    content: Content | None = None
+
+
+def kept(tx: Transaction, job_id: int, scope: int | None) -> Kept:
+    """Get a job whose result somebody may still ask for, with what is kept of its response.
+
+    Args:
+        tx: the transaction.
+        job_id: the job.
+        scope: the account whose it has to be, or None for anybody's.
+
+    Raises:
+        JobNotFound: there is none.
+    """
+    row = tx.execute(GET_KEPT, job_id=job_id).fetchone()
+    job = if_awaited(job_id, row and row[RESPONSE_COLUMNS:], scope)
+    reason, headers, content = row[:RESPONSE_COLUMNS]
+    if headers is None:
+        return Kept(job)
+    if content is None:
+        content = bodies.find_body(tx, job_id, "response")
+    return Kept(job, decode_reason(reason), decode_headers(headers), content)
+
+
+def request_headers(tx: Transaction, job_id: int) -> Headers:
+    """Read what is kept of the headers of a job's request, without its secrets."""
+    return decode_headers(*tx.execute(GET_HEADERS, job_id=job_id).fetchone())
+
+
+# --- lists ----------------------------------------------------------------------------------------
+
+
+PENDING_IDS: Final = Statement(
+    select(_job.id)
+    .where(with_result(Result.NONE), in_scope)
+    .order_by(_job.id)
+    .limit(limit)
+    .offset(ZERO)
+)
+HELD_IDS: Final = Statement(
+    select(_job.id)
+    .where(with_result(Result.HELD), in_scope)
+    .order_by(_job.id)
+    .limit(limit)
+    .offset(ZERO)
+)
+LAST_ID: Final = Statement(select(func.coalesce(func.max(_job.id), ZERO)))

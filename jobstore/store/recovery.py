@@ -1,0 +1,148 @@
+"""What becomes of jobs that an earlier start of the server left running, and where they go."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from sqlalchemy import (
+    bindparam,
+    func,
+    insert,
+    null,
+    select,
+    update,
+)
+
+from jobstore.model.job import CANCELLED_STATUS, Failure
+from jobstore.model.lifecycle import Event, State
+from jobstore.store import ending, events, schema
+from jobstore.store.codec import encode_ids, writable
+from jobstore.store.expressions import Statement
+from jobstore.store.facts import Ended, Ready
+from jobstore.store.guards import (
+    ZERO,
+    ended_by,
+    in_state,
+    job_event,
+    limit,
+    now,
+    these_jobs,
+)
+from jobstore.store.transaction import Transaction
+
+_job: Final = schema.JOB.c
+ORPHANS: Final = Statement(
+    select(
+        _job.id,
+        _job.boot,
+        _job.method,
+        _job.path,
+        _job.attempt,
+        _job.cancel_asked_at,
+        _job.retried,
+        _job.replay,
+    )
+    .where(in_state(State.RUNNING), _job.boot < bindparam("boot"))
+    .order_by(_job.boot, _job.id)
+    .limit(limit)
+    .offset(ZERO)
+)
+RECOVER: Final = Statement(
+    job_event(Event.RECOVER)
+    .where(these_jobs, _job.cancel_asked_at.is_(None))  # it may have been asked for just now
+    .values(started_at=null())
+    .returning(_job.id)
+)
+
+
+def recover(tx: Transaction, ids: Sequence[int], detail: str) -> int:
+    """Queue orphaned jobs again; return how many."""
+    interrupted = {"answered": None, "why": Failure.INTERRUPTED, "because": writable(detail)}
+    tx.execute(ending.PUT_ATTEMPTS, ids=encode_ids(ids), now=tx.now, **interrupted)
+    recovered = tx.ids(RECOVER, ids=encode_ids(ids))
+    events.note_all(tx, recovered, "recovered", detail)
+    tx.changes.queued += len(recovered)
+    tx.tell(Ready(None))
+    return len(recovered)
+
+
+FAIL_ORPHANS: Final = Statement(
+    ended_by(Event.FAIL)
+    .where(these_jobs)
+    .values(failure=bindparam("why"), detail=bindparam("because"))
+    .returning(_job.id)
+)
+
+
+def fail_orphans(tx: Transaction, ids: Sequence[int], detail: str) -> None:
+    """End orphaned jobs that must not run again."""
+    failure = Failure.INTERRUPTED
+    _end_orphans(
+        tx,
+        FAIL_ORPHANS,
+        ids,
+        status=failure.status,
+        why=failure,
+        because=writable(detail),
+    )
+
+
+CANCEL_ORPHANS: Final = Statement(
+    ended_by(Event.CANCEL).where(these_jobs).values(detail=bindparam("because")).returning(_job.id)
+)
+
+
+def cancel_orphans(tx: Transaction, ids: Sequence[int], detail: str) -> None:
+    """End orphaned jobs whose cancellation was asked for."""
+    _end_orphans(tx, CANCEL_ORPHANS, ids, status=CANCELLED_STATUS, because=writable(detail))
+
+
+def _end_orphans(
+    tx: Transaction, statement: Statement, ids: Sequence[int], **values: object
+) -> None:
+    ended = tx.ids(statement, ids=encode_ids(ids), now=tx.now, **values)
+    tx.execute(ending.FORGET_SECRETS_OF, ids=encode_ids(ended))
+    for job_id in ended:
+        tx.tell(Ended(job_id))
+    ending.break_off(tx, *ended)
+
+
+# --- targets that are gone ------------------------------------------------------------------------
+
+
+NEXT_QUEUED_TARGET: Final = Statement(
+    select(func.min(_job.target)).where(in_state(State.QUEUED), _job.target > bindparam("after"))
+)
+REROUTE: Final = Statement(
+    update(schema.JOB)
+    .where(
+        _job.id.in_(
+            select(_job.id)
+            .where(in_state(State.QUEUED), _job.target == bindparam("old"))
+            .limit(limit)
+            .offset(ZERO)
+        )
+    )
+    .values(target=bindparam("new"))
+)
+
+
+def reroute(tx: Transaction, old: str, new: str, limit: int) -> int:
+    """Queue some of the jobs of a target that is gone for another one; return how many."""
+    tx.tell(Ready(new))
+    return tx.execute(REROUTE, old=old, new=new, limit=limit).rowcount
+
+
+# --- starts of the server -------------------------------------------------------------------------
+
+
+BOOT: Final = Statement(
+    insert(schema.BOOT).values(started_at=now, pid=bindparam("pid"), version=bindparam("version"))
+)
+END_BOOT: Final = Statement(
+    update(schema.BOOT).where(schema.BOOT.c.id == bindparam("boot")).values(ended_at=now)
+)
+GET_BOOT: Final = Statement(
+    select(schema.BOOT.c.pid, schema.BOOT.c.started_at, schema.BOOT.c.ended_at).where(
+        schema.BOOT.c.id == bindparam("boot")
+    )
+)

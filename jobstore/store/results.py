@@ -1,0 +1,238 @@
+"""What becomes of results: each function is one step of a transaction."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from sqlalchemy import bindparam, case, func, null, select, update
+from sqlalchemy import delete as delete_from
+
+from jobstore.model.errors import JobNotFound, ResultNotRestorable
+from jobstore.model.lifecycle import AWAITED, ENDED, Event, Result
+from jobstore.store import events, jobs, schema
+from jobstore.store.codec import decode_job, encode_ids
+from jobstore.store.expressions import Statement, constant, listed
+from jobstore.store.facts import Changed
+from jobstore.store.guards import (
+    ZERO,
+    in_scope,
+    in_state,
+    limit,
+    now,
+    result_event,
+    these_jobs,
+    this_job,
+    with_result,
+)
+from jobstore.store.transaction import Transaction
+
+_job: Final = schema.JOB.c
+_response: Final = schema.RESPONSE.c
+_body: Final = schema.BODY.c
+TAKE: Final = Statement(
+    result_event(Event.TAKE).where(this_job).values(fetched_at=now, purgeable_at=now)
+)
+
+
+def take(tx: Transaction, job_id: int) -> bool:
+    """Mark a held result as taken.
+
+    Returns:
+        whether it was still held.
+    """
+    return tx.execute(TAKE, job_id=job_id, now=tx.now).rowcount == 1
+
+
+# A payload that was purged meanwhile does not come back.
+_still_kept: Final = _job.purgeable_at.is_not(None)
+GIVE_BACK: Final = Statement(
+    result_event(Event.GIVE_BACK)
+    .where(this_job, _still_kept)
+    .values(fetched_at=null(), purgeable_at=null())
+    .returning(_job.id)
+)
+
+
+def give_back(tx: Transaction, job_id: int, detail: str) -> None:
+    """Hold a result again whose delivery broke off, whether it was marked as taken or not."""
+    tx.execute(GIVE_BACK, job_id=job_id).fetchone()
+    events.note(tx, job_id, "delivery broken", detail)
+
+
+RESTORE: Final = Statement(
+    result_event(Event.RESTORE)
+    .where(this_job, _still_kept)
+    .values(fetched_at=null(), purgeable_at=null())
+    .returning(_job.id)
+)
+
+
+def restore(tx: Transaction, job_id: int) -> None:
+    """Hold a result again that was taken, for another reader.
+
+    Raises:
+        JobNotFound: there is no such job.
+        ResultNotRestorable: it was not taken, or its payload is no longer kept.
+    """
+    if tx.execute(RESTORE, job_id=job_id).fetchone():
+        events.note(tx, job_id, "restored")
+        tx.tell(Changed(job_id))
+        return
+    row = tx.execute(jobs.GET_JOB, job_id=job_id).fetchone()
+    if row is None:
+        raise JobNotFound(job_id)
+    raise ResultNotRestorable(job_id, _WHY_NOT_RESTORABLE[decode_job(row).result])
+
+
+_WHY_NOT_RESTORABLE: Final = {
+    Result.NONE: "the job has not ended yet",
+    Result.HELD: "it is held already",
+    Result.TAKEN: "its payload has been purged",
+    Result.DELETED: "it was deleted",
+    Result.EXPIRED: "it expired",
+    Result.UNWANTED: "it was never kept",
+}
+
+
+# --- what nobody may ask for any more -------------------------------------------------------------
+
+
+# A job deleted before its end stays unpurgeable until then: it still needs its request.
+_since_ended: Final = case((in_state(*ENDED), now), else_=null())
+DELETE: Final = Statement(
+    result_event(Event.DELETE)
+    .where(this_job, with_result(*AWAITED))
+    .values(purgeable_at=_since_ended)
+    .returning(_job.id)
+)
+
+
+def delete(tx: Transaction, job_id: int, scope: int | None = None) -> None:
+    """Delete a result; the work goes on if it has not ended.
+
+    Raises:
+        JobNotFound: nobody may ask for this job any more.
+    """
+    if scope is not None:
+        jobs.awaited(tx, job_id, scope)
+    if not tx.execute(DELETE, job_id=job_id, now=tx.now).fetchone():
+        raise JobNotFound(job_id)
+    drop_responses(tx, [job_id], "deleted")
+
+
+# Whoever may see a job for good may delete what is left of it as well.
+DISCARD: Final = Statement(
+    result_event(Event.DELETE)
+    .where(this_job)
+    .values(fetched_at=null(), purgeable_at=_since_ended)
+    .returning(_job.id)
+)
+
+
+def discard(tx: Transaction, job_id: int, scope: int | None) -> None:
+    """Delete what is left of a job that stands in the history, whoever may have had its result.
+
+    Raises:
+        JobNotFound: there is none.
+    """
+    job = jobs.visible(tx, job_id, scope)
+    if job.fetched_at is not None:  # the row forgets it
+        tx.execute(events.NOTE, job_id=job_id, now=job.fetched_at, event="fetched", detail=None)
+    tx.execute(DISCARD, job_id=job_id, now=tx.now).fetchone()
+    drop_responses(tx, [job_id], "deleted")
+
+
+def _delete_step(awaited: Result) -> Statement:
+    return Statement(
+        result_event(Event.DELETE)
+        .where(
+            _job.id.in_(
+                select(_job.id)
+                .where(
+                    with_result(awaited),
+                    _job.id > bindparam("after"),
+                    _job.id <= bindparam("last"),
+                    _job.id.not_in(listed("busy")),
+                    in_scope,
+                )
+                .order_by(_job.id)
+                .limit(limit)
+                .offset(ZERO)
+            )
+        )
+        .values(purgeable_at=_since_ended)
+        .returning(_job.id)
+    )
+
+
+DELETE_STEPS: Final = tuple(_delete_step(awaited) for awaited in AWAITED)
+
+
+def delete_step(tx: Transaction, statement: Statement, **values: object) -> list[int]:
+    """Delete some of the results of the jobs between two ids; return whose."""
+    ids = tx.ids(statement, now=tx.now, **values)
+    drop_responses(tx, ids, "deleted")
+    return ids
+
+
+EXPIRE_STEP: Final = Statement(
+    result_event(Event.EXPIRE)
+    .where(
+        _job.id.in_(
+            select(_job.id)
+            .where(
+                with_result(Result.HELD),
+                _job.finished_at >= bindparam("since"),
+                _job.finished_at < bindparam("before"),
+                _job.id.not_in(listed("busy")),
+                in_scope,
+            )
+            .order_by(_job.finished_at)
+            .limit(limit)
+            .offset(ZERO)
+        )
+    )
+    .values(purgeable_at=now)
+    .returning(_job.id, _job.finished_at)
+)
+
+
+def expire_step(tx: Transaction, **values: object) -> list[tuple[int, int]]:
+    """Expire some of the held results that were finished between two times.
+
+    Returns:
+        whose, each with the time when it was finished.
+    """
+    rows = tx.execute(EXPIRE_STEP, now=tx.now, **values).fetchall()
+    drop_responses(tx, [row[0] for row in rows], "expired")
+    return rows
+
+
+_size: Final = func.coalesce(
+    select(func.length(_response.content)).where(_response.job_id == _job.id).scalar_subquery(),
+    select(_body.size)
+    .where(_body.job_id == _job.id, _body.side == constant("response"))
+    .scalar_subquery(),
+    ZERO,
+)
+UNCOUNT_RESPONSES: Final = Statement(
+    update(schema.JOB).where(these_jobs, _job.stored > ZERO).values(stored=_job.stored - _size)
+)
+DROP_RESPONSES: Final = Statement(
+    delete_from(schema.RESPONSE).where(_response.job_id.in_(listed("ids")))
+)
+DROP_RESPONSE_BODIES: Final = Statement(
+    update(schema.BODY)
+    .where(_body.job_id.in_(listed("ids")), _body.side == constant("response"))
+    .values(job_id=null())
+)
+
+
+def drop_responses(tx: Transaction, ids: Sequence[int], event: str) -> None:
+    """Drop the responses of jobs whose results are gone, and note why."""
+    listed = encode_ids(ids)
+    tx.execute(UNCOUNT_RESPONSES, ids=listed)
+    tx.execute(DROP_RESPONSES, ids=listed)
+    tx.execute(DROP_RESPONSE_BODIES, ids=listed)
+    tx.execute(events.NOTE_ALL, ids=listed, now=tx.now, event=event, detail=None)
+    for job_id in ids:
+        tx.tell(Changed(job_id))

@@ -1,0 +1,149 @@
+"""What is kept for how long: each function is one step of a transaction, of bounded size."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    and_,
+    bindparam,
+    delete,
+    func,
+    null,
+    select,
+    update,
+)
+
+from jobstore.model.clock import SECOND
+from jobstore.model.lifecycle import AWAITED, ENDED, Result
+from jobstore.store import events, results, schema
+from jobstore.store.codec import encode_ids
+from jobstore.store.expressions import Statement, constant, listed
+from jobstore.store.guards import (
+    ZERO,
+    in_state,
+    limit,
+    now,
+    these_jobs,
+    with_result,
+)
+from jobstore.store.sqlite import pages
+from jobstore.store.transaction import Transaction
+
+_job: Final = schema.JOB.c
+_request: Final = schema.REQUEST.c
+_body: Final = schema.BODY.c
+PURGE: Final = Statement(
+    update(schema.JOB)
+    .where(
+        _job.id.in_(
+            select(_job.id)
+            .where(_job.purgeable_at.is_not(None), _job.purgeable_at < bindparam("before"))
+            .order_by(_job.purgeable_at)
+            .limit(limit)
+            .offset(ZERO)
+        )
+    )
+    .values(purgeable_at=null(), stored=ZERO)
+    .returning(_job.id)
+)
+DROP_REQUESTS: Final = Statement(delete(schema.REQUEST).where(_request.job_id.in_(listed("ids"))))
+DROP_BODIES: Final = Statement(
+    update(schema.BODY).where(_body.job_id.in_(listed("ids"))).values(job_id=null())
+)
+
+
+def purge_step(tx: Transaction, before: int, limit: int) -> int:
+    """Drop some of the payloads that nobody could ask for since before a time; return how many."""
+    ids = tx.ids(PURGE, before=before, limit=limit)
+    listed = encode_ids(ids)
+    for statement in (
+        DROP_REQUESTS,
+        results.DROP_RESPONSES,
+        DROP_BODIES,
+    ):
+        tx.execute(statement, ids=listed)
+    return len(ids)
+
+
+BY_AGE: Final = Statement(
+    select(_job.id, _job.submitted_at, _job.finished_at, _job.result)
+    .where(_job.id > bindparam("after"))
+    .order_by(_job.id)
+    .limit(limit)
+    .offset(ZERO)
+)
+DROP_JOBS: Final = Statement(
+    delete(schema.JOB).where(
+        these_jobs, in_state(*ENDED), _job.result.not_in([constant(r) for r in AWAITED])
+    )
+)
+
+
+def forget(tx: Transaction, ids: Sequence[int]) -> int:
+    """Remove ended jobs from the history; return how many."""
+    return tx.execute(DROP_JOBS, ids=encode_ids(ids)).rowcount
+
+
+# --- times that cannot be right -------------------------------------------------------------------
+
+
+# Times that are so far ahead are those of a clock that was wrong; less is waited for.
+_FAR_AHEAD: Final = 24 * 3600 * SECOND
+
+
+def _redate(future: ColumnElement[bool], order: ColumnElement[Any]) -> Statement:
+    """Take times that lie far ahead for now; both searches have an index."""
+    names = ("submitted_at", "started_at", "finished_at", "fetched_at", "purgeable_at")
+    found = select(_job.id).where(future).order_by(order.desc()).limit(limit).offset(ZERO)
+    return Statement(
+        update(schema.JOB)
+        .where(_job.id.in_(found))
+        .values({name: func.min(_job[name], now) for name in names})
+        .returning(_job.id)
+    )
+
+
+_ahead: Final[BindParameter[Any]] = bindparam("ahead")
+REDATE: Final = (
+    _redate(and_(with_result(Result.HELD), _job.finished_at > _ahead), _job.finished_at),
+    _redate(and_(_job.purgeable_at.is_not(None), _job.purgeable_at > _ahead), _job.purgeable_at),
+)
+
+
+def redate(tx: Transaction, limit: int) -> int:
+    """Take the times of some ended jobs for now that lie far ahead; return of how many."""
+    ids = [
+        job_id
+        for statement in REDATE
+        for job_id in tx.ids(statement, now=tx.now, ahead=tx.now + _FAR_AHEAD, limit=limit)
+    ]
+    if ids:
+        detail = "it had ended by a clock that was more than a day ahead; its times were corrected"
+        events.note_all(tx, ids, "redated", detail)
+    return len(ids)
+
+
+# --- room in the file -----------------------------------------------------------------------------
+
+
+# How much of a file may be free for what comes next, in pages and as a part of the whole. Measured:
+# where all of it is given back after each purge, storing and purging cost a third more. A round of
+# the janitor frees little, by default the 1440th part of a day's payloads, or an hour's if the
+# rounds are that rare: 4 %.
+_KEPT_PAGES: Final = 256
+_KEPT_PART: Final = 0.05
+
+
+def give_back(tx: Transaction, limit: int, *, wholly: bool) -> int:
+    """Give some of a file's free pages back; return how many.
+
+    Args:
+        tx: the transaction.
+        limit: how many at most.
+        wholly: whether to keep none for what comes next.
+    """
+    file = tx.connection
+    kept = 0 if wholly else max(_KEPT_PAGES, int(pages.count(file) * _KEPT_PART))
+    return pages.give_back(file, min(limit, pages.free_pages(file) - kept))

@@ -1,0 +1,217 @@
+"""Put jobs in: each function is one step of a transaction."""
+
+from typing import Final
+
+from sqlalchemy import (
+    bindparam,
+    insert,
+    literal_column,
+    select,
+)
+
+from jobstore.model.errors import TagTaken
+from jobstore.model.job import (
+    Submission,
+)
+from jobstore.model.lifecycle import Result, State
+from jobstore.store import bodies, claiming, schema
+from jobstore.store.bodies import Content
+from jobstore.store.codec import (
+    encode_headers,
+    writable,
+)
+from jobstore.store.expressions import Statement
+from jobstore.store.facts import Due, Queued, Waiting
+from jobstore.store.guards import (
+    ONE,
+    ZERO,
+)
+from jobstore.store.transaction import Transaction
+
+_job: Final = schema.JOB.c
+_SUBMITTED: Final = frozenset(
+    {
+        "state",
+        "result",
+        "dialect",
+        "owner",
+        "account",
+        "depth",
+        "stored",
+        "target",
+        "method",
+        "path",
+        "priority",
+        "attempt",
+        "boot",
+        "submitted_at",
+        "started_at",
+        "source",
+    }
+)
+# What most submissions say nothing about: naming a column costs, even for NULL.
+WISHES: Final = frozenset(
+    {
+        "timeout",
+        "replay",
+        "tag",
+        "once",
+        "definition",
+        "trigger",
+        "follows",
+        "not_before",
+        "retries",
+    }
+)
+
+
+def _submit(names: frozenset[str]) -> Statement:
+    columns = [column.name for column in schema.JOB.columns if column.name in names]
+    values: dict[str, object] = {name: bindparam(name) for name in columns}
+    return Statement(insert(schema.JOB).values(values | {"warnings": literal_column("0")}))
+
+
+SUBMIT: Final = _submit(_SUBMITTED)
+SUBMIT_WITH_WISHES: Final = _submit(_SUBMITTED | WISHES)
+PUT_REQUEST: Final = Statement(
+    insert(schema.REQUEST).values(
+        {column.name: bindparam(column.name) for column in schema.REQUEST.columns}
+    )
+)
+_NO_WISHES: Final = (None,) * len(WISHES)
+
+
+def submit(  # noqa: PLR0913, PLR0917 - what it takes to make a job
+    tx: Transaction,
+    submission: Submission,
+    content: Content,
+    secret: frozenset[str],
+    claimed_by: int | None,
+    depth: int = 0,
+) -> int:
+    """Put a job in: queued, or running at once if it comes with a claim.
+
+    Args:
+        tx: the transaction.
+        submission: what to run.
+        content: the request's body.
+        secret: the lower-case names of headers to forget when the job ends.
+        claimed_by: the number of the server start that runs it at once, or None.
+        depth: how many jobs made one another before this one.
+
+    Returns:
+        the job's id.
+    """
+    request, delay, account = submission.request, submission.delay, submission.account
+    not_before = submission.not_before if delay is None else tx.now + delay
+    claimed = claimed_by is not None
+    wishes: dict[str, object] = {
+        "timeout": submission.timeout,
+        "replay": submission.replay,
+        "tag": submission.tag,
+        "once": submission.once or None,
+        "definition": submission.definition,
+        "trigger": submission.trigger,
+        "follows": submission.follows,
+        "not_before": not_before,
+        "retries": submission.retries,
+    }
+    if tuple(wishes.values()) != _NO_WISHES:
+        statement, wishes["once"] = SUBMIT_WITH_WISHES, submission.once
+    else:
+        statement, wishes = SUBMIT, {}
+    job_id = tx.insert(
+        statement,
+        state=State.RUNNING if claimed else State.QUEUED,
+        result=Result.NONE if submission.wanted else Result.UNWANTED,
+        dialect=submission.dialect,
+        owner=writable(submission.owner),
+        account=account,
+        depth=depth,
+        stored=bodies.size_of(content),
+        target=submission.target,
+        method=request.method,
+        path=writable(request.path),
+        priority=submission.priority,
+        attempt=int(claimed),
+        boot=claimed_by,
+        submitted_at=tx.now,
+        started_at=tx.now if claimed else None,
+        source=submission.source,
+        **wishes,
+    )
+    if delay is not None:
+        tx.execute(claiming.DELAY, job_id=job_id, length=delay)
+    headers, secrets = encode_headers(request.headers, secret)
+    tx.execute(
+        PUT_REQUEST,
+        job_id=job_id,
+        headers=headers,
+        secrets=secrets,
+        content=bodies.put_content(tx, job_id, content),
+    )
+    if not claimed:
+        _line_up(tx, job_id, submission, not_before)
+    return job_id
+
+
+def _line_up(tx: Transaction, job_id: int, submission: Submission, not_before: int | None) -> None:
+    """Tell what a job waits for that was put in."""
+    tx.changes.queued += 1
+    if submission.follows is not None:
+        tx.followed = True
+    if not_before is not None:
+        tx.tell(Due(not_before))
+    if submission.waits:
+        tx.tell(Waiting(job_id))
+    else:
+        tx.changes.lined_up.add(submission.target)
+        tx.tell(Queued(job_id, submission.target, submission.account, submission.priority))
+
+
+# --- what speaks against a submission -------------------------------------------------------------
+
+
+USAGE: Final = Statement(
+    select(schema.ACCOUNT_USAGE.c.queued, schema.ACCOUNT_USAGE.c.stored).where(
+        schema.ACCOUNT_USAGE.c.account == bindparam("of_account")
+    )
+)
+
+
+def usage(tx: Transaction, account: int) -> tuple[int, int]:
+    """Tell how many jobs of an account wait, and how many bytes are kept of its bodies."""
+    row = tx.execute(USAGE, of_account=account).fetchone()
+    return (row[0], row[1]) if row else (0, 0)
+
+
+# A tag is its owner's, and stands for the newest of their jobs that has it.
+_tagged: Final = _job.tag == bindparam("tag")
+_newest_tagged: Final = (
+    select(_job.id, _job.result, _job.cancel_asked_at)
+    .order_by(_job.id.desc())
+    .limit(ONE)
+    .offset(ZERO)
+)
+OWN_TAGGED: Final = Statement(
+    _newest_tagged.where(
+        _job.account == bindparam("account"), _job.owner == bindparam("owner"), _tagged
+    )
+)
+ANY_TAGGED: Final = Statement(_newest_tagged.where(_tagged))
+
+
+def check_tag(tx: Transaction, submission: Submission) -> None:
+    """Ensure that no unended job of the same owner has a submission's tag.
+
+    Of the jobs with one tag only the newest can go on, since this is asked before each. One whose
+    cancellation was asked for counts as ended: its client is told so already.
+
+    Raises:
+        TagTaken: one has it.
+    """
+    tag, owner = submission.tag, writable(submission.owner)
+    assert tag is not None
+    row = tx.execute(OWN_TAGGED, tag=tag, owner=owner, account=submission.account).fetchone()
+    if row is not None and row[1] == Result.NONE and row[2] is None:
+        raise TagTaken(tag)
