@@ -12,7 +12,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from jobstore.config import Config
-from jobstore.config.sections import Limits as TargetLimits
+from jobstore.config.sections import TargetLimits
 from jobstore.dialects import arango, arango_login, datameer, kinetica, native
 from jobstore.dialects.arango import ArangoJobs
 from jobstore.dialects.arango_login import ArangoLogin
@@ -27,7 +27,7 @@ from jobstore.model.errors import JobstoreError, StoreError, StoreLost
 from jobstore.model.retry import Retry
 from jobstore.targets import Target
 from jobstore.targets.inprocess import InProcess
-from jobstore.targets.router import Claim, Route, Router
+from jobstore.targets.router import PathClaim, Route, Router
 from jobstore.web import prefer, wire
 from jobstore.web.access import Refuse
 from jobstore.web.browsers import Browsers
@@ -43,7 +43,7 @@ OWN_CONCURRENCY: Final = 64
 # How long a request that is being answered may take once the server stops.
 SHUTDOWN_SECONDS: Final = 5.0
 # Kinetica's clients send nothing but POST.
-_KINETICA: Final = (Claim(kinetica.OWN_PATHS, frozenset({"POST"})),)
+_KINETICA: Final = (PathClaim(kinetica.OWN_PATHS, frozenset({"POST"})),)
 # What aiohttp's servers are told.
 SERVING: Final[Mapping[str, Any]] = {
     "access_log": None,
@@ -78,7 +78,7 @@ class Spoken:
     """
 
     api: Api
-    claims: tuple[Claim, ...]
+    claims: tuple[PathClaim, ...]
     refuse: Refuse
 
 
@@ -183,7 +183,7 @@ def application_of(apis: Apis, *middlewares: Middleware) -> web.Application:
     return app
 
 
-async def answering(stack: AsyncExitStack, apis: Apis) -> list[tuple[Claim, Answering]]:
+async def answering(stack: AsyncExitStack, apis: Apis) -> list[tuple[PathClaim, Answering]]:
     """Make what answers our own calls at the front door, until the stack is unwound.
 
     ArangoDB's API is one handler, which needs no router, and is on the way of most jobs.
@@ -195,7 +195,7 @@ async def answering(stack: AsyncExitStack, apis: Apis) -> list[tuple[Claim, Answ
     ]
 
 
-def prompt(apis: Apis) -> list[tuple[Claim, AtOnce]]:
+def prompt(apis: Apis) -> list[tuple[PathClaim, AtOnce]]:
     """Make what answers our own calls without a task, as far as it is worth it."""
     return [
         (claim, spoken.api.at_once)

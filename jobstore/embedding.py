@@ -39,7 +39,7 @@ from jobstore.model.lifecycle import State
 from jobstore.model.message import Request, Response, chunks
 from jobstore.model.written_request import check_sendable
 from jobstore.targets.inprocess import InProcess, current
-from jobstore.targets.router import Claim, Router
+from jobstore.targets.router import PathClaim, Router
 from jobstore.web import wire
 from jobstore.web.access import Access, Refuse
 from jobstore.web.browsers import Browsers
@@ -116,7 +116,7 @@ class _Live:
     capture: Capture
     executor: Executor
     front: web.Application
-    claims: tuple[Claim, ...]
+    claims: tuple[PathClaim, ...]
 
 
 class Jobs:

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from jobstore.cli.facts import lasting
 from jobstore.cli.logs import Lines
+from jobstore.cli.wording import lasting
 from jobstore.model.clock import SECOND, now
 from tests.commands import jobstore, refused, said
 from tests.stock import Stock, stocked

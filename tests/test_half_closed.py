@@ -213,6 +213,8 @@ async def test_an_answer_that_has_begun_goes_on_though_its_client_sends_nothing_
 def test_the_names_of_aiohttps_protocol_that_are_used_are_still_there() -> None:
     taken = {"_messages", "_waiter", "_current_request", "_request_in_progress", "_loop"}
     slots = {
-        name for kind in connection.Connection.__mro__ for name in vars(kind).get("__slots__", ())
+        name
+        for kind in connection.ClientConnection.__mro__
+        for name in vars(kind).get("__slots__", ())
     }
     assert taken <= slots

@@ -20,7 +20,7 @@ from jobstore.model.clock import SECOND
 from jobstore.model.definition import Draft
 from jobstore.model.job import Failure, Trigger
 from jobstore.model.message import Request
-from jobstore.model.retry import Ended
+from jobstore.model.retry import AttemptEnded
 from jobstore.store.history import WIDEST
 from tests.client import Client
 from tests.commands import refused, said
@@ -89,7 +89,7 @@ def test_what_was_running_at_a_moment_is_found_whatever_became_of_it(store_path:
         await took(stock, "/before", 10)
         claim = await stock.running("/retried", retries=1)
         stock.clock.move(10)
-        ended = Ended(failure=Failure.TIMEOUT, detail="too slow")
+        ended = AttemptEnded(failure=Failure.TIMEOUT, detail="too slow")
         await stock.store.retry(claim, 3600, ended)
         long = await stock.running("/long")
         stock.clock.move(10)
@@ -477,7 +477,7 @@ def test_show_tells_every_attempt_and_what_a_job_has_to_do_with_others(store_pat
         made = await stock.store.definitions.create(draft("nightly", "/d/nightly"), "root")
         claim = await stock.running("/a", definition=made.id, trigger=Trigger.CLI, tag="mine")
         stock.clock.move(2)
-        ended = Ended(status=503, detail="status 503; tried again in 1 s")
+        ended = AttemptEnded(status=503, detail="status 503; tried again in 1 s")
         await stock.store.retry(claim, 1, ended)
         await stock.queued("/b", follows=await stock.queued("/c"), not_before=START + HOUR)
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobstore.live import Capture
+from jobstore.live import CapturedResponse
 from jobstore.model.errors import JobNotFound, ResultNotRestorable
 from jobstore.model.job import Claim, Failure
 from jobstore.model.lifecycle import (
@@ -24,7 +24,7 @@ from jobstore.model.lifecycle import (
     State,
 )
 from jobstore.model.message import Request
-from jobstore.model.retry import Ended
+from jobstore.model.retry import AttemptEnded
 from jobstore.model.rotation import Turns
 from jobstore.store import claiming, ending, recovery, results, retention, submitting
 from jobstore.store.facts import Changes
@@ -35,7 +35,7 @@ from tests.stores import START
 
 BOOT: Final = 1
 WANTED: Final = claiming.Wanted("/", BOOT, 1, lambda _: b"")
-ANSWER: Final = Capture(200, None, (), b"answer")
+ANSWER: Final = CapturedResponse(200, None, (), b"answer")
 
 Standing = tuple[State, Result]
 
@@ -160,7 +160,7 @@ HAPPEN: Final[Mapping[Event, Callable[[Transaction, int], object]]] = {
     Event.CANCEL: lambda tx, job_id: recovery.cancel_orphans(tx, [job_id], "cancelled"),
     Event.RECOVER: lambda tx, job_id: recovery.recover(tx, [job_id], "killed"),
     Event.RETRY: lambda tx, job_id: ending.retry(
-        tx, claim_of(job_id), BOOT, START + 9, Ended(status=503)
+        tx, claim_of(job_id), BOOT, START + 9, AttemptEnded(status=503)
     ),
     Event.TAKE: results.take,
     Event.GIVE_BACK: lambda tx, job_id: results.give_back(tx, job_id, "broken"),

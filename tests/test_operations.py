@@ -16,7 +16,7 @@ from jobstore.model.errors import JobNotFound, QueueFull, TagTaken
 from jobstore.model.handle import JobHandle
 from jobstore.model.job import Cancellation, Report
 from jobstore.model.message import Request, Response
-from jobstore.model.retry import Ended
+from jobstore.model.retry import AttemptEnded
 from jobstore.model.schedule import Schedule
 from jobstore.store import schema
 from jobstore.store.bodies import CHUNK_SIZE
@@ -97,7 +97,7 @@ async def everything(path: Path, committer: Callable[[Path], Committer]) -> list
         assert isinstance(stop, Cancellation)
         await store.stopped(second, "stopped")
         third = await next_claim(orders)
-        done.append(await store.retry(third, 0, Ended(status=503, detail="later")))
+        done.append(await store.retry(third, 0, AttemptEnded(status=503, detail="later")))
         await finish(store, first, LARGE)
         done += [third.job_id, [(await next_claim(orders)).job_id for _ in range(1)]]
         done += [await results(store), await accounts_and_definitions(store)]

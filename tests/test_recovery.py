@@ -286,7 +286,7 @@ def route(name: str) -> Route:
 
 
 @pytest.mark.parametrize(
-    ("gone", "configured", "heir"),
+    ("gone", "configured", "fallback"),
     [
         ("/reports", ["/", "/other"], "/"),
         ("/reports/daily", ["/", "/reports"], "/reports"),
@@ -295,7 +295,7 @@ def route(name: str) -> Route:
     ],
 )
 async def test_what_waits_for_a_target_that_is_gone_waits_for_who_owns_its_path_now(
-    store_path: Path, gone: str, configured: list[str], heir: str
+    store_path: Path, gone: str, configured: list[str], fallback: str
 ) -> None:
     async with opened(store_path) as store:
         ids = [await store.submit(submission(target=gone)) for _ in range(3)]
@@ -303,7 +303,7 @@ async def test_what_waits_for_a_target_that_is_gone_waits_for_who_owns_its_path_
         await recover(store, *(route(name) for name in configured))
         orders = store.work(dict.fromkeys(configured, 3))
         claims = [await next_claim(orders) for _ in ids]
-        assert [(claim.job_id, claim.target) for claim in claims] == [(i, heir) for i in ids]
+        assert [(claim.job_id, claim.target) for claim in claims] == [(i, fallback) for i in ids]
 
 
 async def test_a_server_runs_what_waited_for_a_target_that_it_does_not_have(

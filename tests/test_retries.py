@@ -24,7 +24,7 @@ from jobstore.model.message import Request
 from jobstore.model.retry import (
     LONGEST_WAIT,
     PASSING,
-    Ended,
+    AttemptEnded,
     Retry,
     asked_to_wait,
     may_repeat,
@@ -115,7 +115,7 @@ def claim(retried: int = 0, retries: int | None = None) -> Claim:
     return Claim(job_id=1, attempt=1, target="/", request=request, retried=retried, retries=retries)
 
 
-BUSY: Final = Ended(status=503)
+BUSY: Final = AttemptEnded(status=503)
 POLICY: Final = Retry(retries=40, delay=2.0, longest=60.0)
 
 
@@ -136,17 +136,17 @@ def test_only_what_may_be_repeated_is(method: str, replay: Replay, *, may: bool)
 
 @pytest.mark.parametrize("status", [200, 204, 301, 404, 409, 500, 501])
 def test_an_answer_that_another_attempt_would_not_change_is_final(status: int) -> None:
-    assert wait_before_next(POLICY, claim(), Ended(status=status), EXAMPLE) is None
+    assert wait_before_next(POLICY, claim(), AttemptEnded(status=status), EXAMPLE) is None
 
 
-@pytest.mark.parametrize("ended", [Ended(status=status) for status in sorted(PASSING)])
-def test_an_answer_that_is_as_good_as_none_is_not(ended: Ended) -> None:
+@pytest.mark.parametrize("ended", [AttemptEnded(status=status) for status in sorted(PASSING)])
+def test_an_answer_that_is_as_good_as_none_is_not(ended: AttemptEnded) -> None:
     assert wait_before_next(POLICY, claim(), ended, EXAMPLE) is not None
 
 
 @pytest.mark.parametrize("failure", [Failure.UNREACHABLE, Failure.TIMEOUT, Failure.BROKEN])
 def test_no_answer_at_all_is_not_either(failure: Failure) -> None:
-    assert wait_before_next(POLICY, claim(), Ended(failure=failure), EXAMPLE) is not None
+    assert wait_before_next(POLICY, claim(), AttemptEnded(failure=failure), EXAMPLE) is not None
 
 
 def test_nothing_is_tried_again_unless_somebody_wants_it() -> None:
@@ -194,7 +194,7 @@ def test_a_target_is_left_alone_for_as_long_as_it_asks_but_not_for_ever(
     asked: str, seconds: float
 ) -> None:
     now = EXAMPLE + (24 * 3600 - 60) * SECOND
-    ended = Ended(status=503, retry_after=asked)
+    ended = AttemptEnded(status=503, retry_after=asked)
     assert wait_before_next(POLICY, claim(), ended, now, lambda: 1.0) == seconds
 
 

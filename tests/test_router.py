@@ -5,7 +5,7 @@ import pytest
 
 from jobstore.model.handle import JobHandle
 from jobstore.model.message import Request, Response
-from jobstore.targets.router import Claim, Route, Router
+from jobstore.targets.router import PathClaim, Route, Router
 
 
 class Nowhere:
@@ -16,14 +16,14 @@ class Nowhere:
         raise NotImplementedError
 
 
-def route(name: str, *claims: Claim) -> Route:
+def route(name: str, *claims: PathClaim) -> Route:
     return Route(name=name, target=Nowhere(), concurrency=1, claims=claims)
 
 
 OWN = route(
     "jobstore",
-    Claim(re.compile(r"(?:/_db/[^/?]+)?/_(?:api|admin)/job(?:[/?]|$)")),
-    Claim(re.compile("/api/data"), frozenset({"DELETE"})),
+    PathClaim(re.compile(r"(?:/_db/[^/?]+)?/_(?:api|admin)/job(?:[/?]|$)")),
+    PathClaim(re.compile("/api/data"), frozenset({"DELETE"})),
 )
 ROUTER = Router([route("/"), route("/api"), OWN, route("/api/reports"), route("/trailing/")])
 

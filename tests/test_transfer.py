@@ -15,10 +15,10 @@ from jobstore.model.clock import SECOND
 from jobstore.model.definition import Draft
 from jobstore.model.job import Failure, Trigger
 from jobstore.model.message import Request
-from jobstore.model.retry import Ended
+from jobstore.model.retry import AttemptEnded
 from jobstore.store import schema
 from jobstore.store.bodies import CHUNK_SIZE
-from jobstore.store.records import JobRecord
+from jobstore.store.export_lines import JobRecord
 from jobstore.store.sqlite.lock import owned
 from jobstore.store.sqlite.migrate import migrate
 from tests.commands import jobstore, refused, said
@@ -71,7 +71,7 @@ async def ended(stock: Stock) -> None:
     handle.report(40)
     handle.count("ROWS", 7)
     handle.warn("row 17 is odd")
-    await stock.store.retry(claim, 0, Ended(failure=Failure.TIMEOUT, detail="too slow"))
+    await stock.store.retry(claim, 0, AttemptEnded(failure=Failure.TIMEOUT, detail="too slow"))
     stock.clock.move(1)
     await stock.failed("/d", method="POST")
     await stock.store.cancel(3, by="alice")

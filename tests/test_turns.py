@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import Iterable
 
-from jobstore.web.turns import Turns
+from jobstore.web.turns import FairTurns
 
 
 async def order_of(
-    turns: Turns, sources: Iterable[str], taken: list[str]
+    turns: FairTurns, sources: Iterable[str], taken: list[str]
 ) -> list[asyncio.Task[None]]:
     """Let tasks wait for their turns in an order; each notes its source when it has its turn."""
 
@@ -22,7 +22,7 @@ async def order_of(
 
 
 async def test_the_sources_that_wait_take_turns() -> None:
-    turns, taken = Turns(1), list[str]()
+    turns, taken = FairTurns(1), list[str]()
     async with turns.turn("first"):
         tasks = await order_of(turns, "aaaabbc", taken)
     await asyncio.gather(*tasks)
@@ -30,7 +30,7 @@ async def test_the_sources_that_wait_take_turns() -> None:
 
 
 async def test_no_more_than_so_many_have_a_turn_at_once() -> None:
-    turns, taken = Turns(2), list[str]()
+    turns, taken = FairTurns(2), list[str]()
     async with turns.turn("x"), turns.turn("y"):
         tasks = await order_of(turns, "ab", taken)
         assert taken == []
@@ -39,7 +39,7 @@ async def test_no_more_than_so_many_have_a_turn_at_once() -> None:
 
 
 async def test_who_leaves_the_queue_keeps_nobodys_place() -> None:
-    turns, taken = Turns(1), list[str]()
+    turns, taken = FairTurns(1), list[str]()
     async with turns.turn("x"):
         tasks = await order_of(turns, "aab", taken)
         tasks[0].cancel()
@@ -51,7 +51,7 @@ async def test_who_leaves_the_queue_keeps_nobodys_place() -> None:
 
 
 async def test_who_leaves_in_the_moment_of_their_turn_passes_it_on() -> None:
-    turns, taken = Turns(1), list[str]()
+    turns, taken = FairTurns(1), list[str]()
     async with turns.turn("x"):
         tasks = await order_of(turns, "ab", taken)
     tasks[0].cancel()

@@ -12,7 +12,7 @@ from jobstore.model.clock import SECOND
 from jobstore.model.definition import Draft
 from jobstore.model.job import Failure, Trigger
 from jobstore.model.message import Request
-from jobstore.model.retry import Ended
+from jobstore.model.retry import AttemptEnded
 from tests.stock import Stock, stocked
 from tests.stores import rows
 
@@ -61,7 +61,7 @@ async def various(stock: Stock) -> None:
     await stock.fetch(1)
     claim = await stock.running("/down")
     stock.clock.move(2)
-    await stock.store.retry(claim, 60, Ended(failure=Failure.TIMEOUT, detail="too slow"))
+    await stock.store.retry(claim, 60, AttemptEnded(failure=Failure.TIMEOUT, detail="too slow"))
     stock.clock.move(86_400)
     await stock.failed("/broken", method="POST")
     await stock.cancelled("/stop")

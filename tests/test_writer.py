@@ -273,8 +273,8 @@ async def test_only_what_may_take_long_leaves_the_loops_thread(desk: Desk) -> No
         return threading.get_ident()
 
     assert await desk.writer.run(where) == threading.get_ident()
-    assert await desk.writer.run(where, aside=True) != threading.get_ident()
-    assert await desk.writer.insist(where, aside=True) != threading.get_ident()
+    assert await desk.writer.run(where, off_loop=True) != threading.get_ident()
+    assert await desk.writer.retry_until_stored(where, off_loop=True) != threading.get_ident()
 
 
 async def test_the_loop_goes_on_while_another_process_writes(desk: Desk) -> None:
@@ -322,7 +322,7 @@ async def test_what_must_not_get_lost_is_written_as_soon_as_there_is_room(
     desk: Desk, caplog: pytest.LogCaptureFixture
 ) -> None:
     await desk.limit(8)
-    insisting = desk.writer.insist(write(LONG))
+    insisting = desk.writer.retry_until_stored(write(LONG))
     with pytest.raises(StoreFull):
         await desk.writer.run(write(LONG + "y"))
     assert not insisting.done()
@@ -335,7 +335,7 @@ async def test_what_must_not_get_lost_is_written_as_soon_as_there_is_room(
 async def test_what_must_not_get_lost_but_is_wrong_is_not_tried_again(desk: Desk) -> None:
     await desk.writer.run(write("word"))
     with pytest.raises(StoreError, match="UNIQUE"):
-        await desk.writer.insist(write("word"))
+        await desk.writer.retry_until_stored(write("word"))
 
 
 @pytest.mark.parametrize(

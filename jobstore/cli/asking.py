@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import click
 
 from jobstore.cli import figures
-from jobstore.cli.facts import JOB_COLUMNS, as_row
+from jobstore.cli.formats import ColumnKind, Columns, Csv, JsonLines, Row, RowWriter
 from jobstore.cli.options import (
     FILE,
     configured,
@@ -23,9 +23,9 @@ from jobstore.cli.options import (
     within,
 )
 from jobstore.cli.parquet import parquet_file
-from jobstore.cli.records import Columns, Csv, JsonLines, Kind, Row, Writer
 from jobstore.cli.tables import JobTable
 from jobstore.cli.terminal import say, stdout
+from jobstore.cli.wording import JOB_COLUMNS, as_row
 from jobstore.config import Config
 from jobstore.model import clock
 from jobstore.model.clock import iso
@@ -40,8 +40,8 @@ _ROWS: Final = 50
 _MOST_LONGEST: Final = 10_000
 # What is said of each job to scripts, besides what stands in its row.
 _COLUMNS: Final[Columns] = dict(JOB_COLUMNS) | {
-    "definition_name": Kind.TEXT,
-    "cancelled_by": Kind.TEXT,
+    "definition_name": ColumnKind.TEXT,
+    "cancelled_by": ColumnKind.TEXT,
 }
 
 
@@ -74,7 +74,7 @@ class _Form:
         return not (self.as_json or self.as_csv or self.parquet)
 
     @contextmanager
-    def writer(self, columns: Columns, store: Path) -> Iterator[Writer]:
+    def writer(self, columns: Columns, store: Path) -> Iterator[RowWriter]:
         """Give what writes the rows of an answer for scripts."""
         if self.parquet is None:
             yield JsonLines(columns) if self.as_json else Csv(columns)

@@ -9,9 +9,9 @@ from typing import Final, TypeAlias
 from rich.console import Console
 from rich.text import Text
 
-from jobstore.cli.facts import lasting
-from jobstore.cli.records import Columns, Kind, Row
+from jobstore.cli.formats import ColumnKind, Columns, Row
 from jobstore.cli.terminal import printable, row, say, write
+from jobstore.cli.wording import lasting
 from jobstore.model.clock import SECOND
 from jobstore.store.questions import By, Figures, Span
 from jobstore.store.search import Search
@@ -72,10 +72,12 @@ def of_figures(found: Sequence[Figures], by: By, limit: int | None, *, plain: bo
         plain: whether it is for people.
     """
     most = limit or (_ROWS if plain else len(found))
-    durations = (Kind.NUMBER, Kind.NUMBER, Kind.NUMBER)
-    columns = {by.value: Kind.TEXT, "count": Kind.WHOLE, "errors": Kind.WHOLE} | dict(
-        zip(("p50_ms", "p95_ms", "max_ms"), durations, strict=True)
-    )
+    durations = (ColumnKind.NUMBER, ColumnKind.NUMBER, ColumnKind.NUMBER)
+    columns = {
+        by.value: ColumnKind.TEXT,
+        "count": ColumnKind.WHOLE,
+        "errors": ColumnKind.WHOLE,
+    } | dict(zip(("p50_ms", "p95_ms", "max_ms"), durations, strict=True))
     counted = [(each, each.percentiles(50, 95, 100)) for each in found[:most]]
     rows = [
         (each.name, each.count, each.errors, *(us if us is None else us / 1000 for us in took))
@@ -152,7 +154,7 @@ def of_bars(found: Sequence[Bar], zone: tzinfo, *, plain: bool) -> Answer:
         zone: whose.
         plain: whether it is for people.
     """
-    columns = {"start": Kind.TIME, "count": Kind.WHOLE, "errors": Kind.WHOLE}
+    columns = {"start": ColumnKind.TIME, "count": ColumnKind.WHOLE, "errors": ColumnKind.WHOLE}
     rows = [(bar.start, bar.count, bar.errors) for bar in found]
     highest = max((bar.count for bar in found), default=0)
     cells = [

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from jobstore.cli.files import new_file
-from jobstore.cli.records import Columns, Kind, Row
+from jobstore.cli.formats import ColumnKind, Columns, Row
 from jobstore.cli.terminal import Complaint
 
 # How many rows stand together: so many are in memory at once.
@@ -70,12 +70,12 @@ def parquet_file(path: Path, store: Path, columns: Columns, *, replace: bool) ->
             "--parquet needs the package pyarrow: pip install 'jobstore[parquet]'"
         ) from None
     types = {
-        Kind.WHOLE: pa.int64(),
-        Kind.NUMBER: pa.float64(),
-        Kind.TEXT: pa.string(),
-        Kind.FLAG: pa.bool_(),
-        Kind.TIME: pa.timestamp("us", tz="UTC"),
-        Kind.OBJECT: pa.string(),
+        ColumnKind.WHOLE: pa.int64(),
+        ColumnKind.NUMBER: pa.float64(),
+        ColumnKind.TEXT: pa.string(),
+        ColumnKind.FLAG: pa.bool_(),
+        ColumnKind.TIME: pa.timestamp("us", tz="UTC"),
+        ColumnKind.OBJECT: pa.string(),
     }
     schema = pa.schema([(name, types[kind]) for name, kind in columns.items()])
     with new_file(path, store, replace=replace) as file, ParquetWriter(file, schema) as sink:
@@ -84,7 +84,7 @@ def parquet_file(path: Path, store: Path, columns: Columns, *, replace: bool) ->
         parquet.flush()
 
 
-def _written(kind: Kind, value: Any) -> Any:
-    if kind is Kind.OBJECT and value is not None:
+def _written(kind: ColumnKind, value: Any) -> Any:
+    if kind is ColumnKind.OBJECT and value is not None:
         return json.dumps(dict(value))
     return value

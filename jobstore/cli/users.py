@@ -9,10 +9,10 @@ from typing import Final, TypeVar
 import click
 
 from jobstore.cli.beside import beside
-from jobstore.cli.facts import to_the_second
 from jobstore.cli.options import configured, json_option, text
 from jobstore.cli.rows import write_table
 from jobstore.cli.terminal import Complaint, stdout, write_json
+from jobstore.cli.wording import to_the_second
 from jobstore.config import Config
 from jobstore.model import passwords
 from jobstore.model.account import Account, Role, Token

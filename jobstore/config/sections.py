@@ -95,7 +95,7 @@ class HttpSection(Section):
         )
 
 
-class Limits(Section):
+class TargetLimits(Section):
     """What holds for each target by itself; a timeout is in seconds, None is to wait for ever."""
 
     concurrency: Count = 32
@@ -108,7 +108,7 @@ class Limits(Section):
     forward_credentials: bool = Field(default=False, description="true or false")
 
 
-class ExecutorSection(Limits):
+class ExecutorSection(TargetLimits):
     """How jobs run; times are in seconds."""
 
     queue_limit: Count = 100_000
@@ -157,7 +157,7 @@ class LogSection(Section):
     format: Literal["text", "json"] = Field("text", description='"text" or "json"')
 
 
-class TargetSection(Limits):
+class TargetSection(TargetLimits):
     """Who answers the paths under a prefix: a service upstream, or an application in process."""
 
     prefix: BasePath = "/"
@@ -176,9 +176,9 @@ class TargetSection(Limits):
             raise ValueError("expected either upstream or app, and not both")
         return self
 
-    def within(self, shared: Limits) -> Self:
+    def within(self, shared: TargetLimits) -> Self:
         """Return the same target with the shared limits where it was given none of its own."""
-        missing = Limits.model_fields.keys() - self.model_fields_set
+        missing = TargetLimits.model_fields.keys() - self.model_fields_set
         return self.model_copy(update={name: getattr(shared, name) for name in missing})
 
 

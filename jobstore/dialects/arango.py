@@ -50,7 +50,7 @@ from jobstore.model.errors import (
 from jobstore.model.job import Dialect, Job
 from jobstore.model.lifecycle import Result, State
 from jobstore.model.message import Headers, Response, header, without
-from jobstore.targets.router import Claim
+from jobstore.targets.router import PathClaim
 from jobstore.web import answers, prefer, wire
 from jobstore.web.ask import Ask
 
@@ -60,7 +60,7 @@ ASYNC_ID: Final = "x-arango-async-id"
 log = logging.getLogger(__name__)
 
 # All that is below these paths, with any method: what is no call is refused here.
-CLAIMS: Final = (Claim(re.compile(r"(?:/_db/[^/?]+)?/_(?:api|admin)/job(?:[/?]|$)")),)
+CLAIMS: Final = (PathClaim(re.compile(r"(?:/_db/[^/?]+)?/_(?:api|admin)/job(?:[/?]|$)")),)
 _BEGINNING: Final = re.compile(r"(?:/_db/[^/]+)?/_(?:api|admin)/job/?")
 
 _WANTED: Final[Mapping[str | None, bool]] = {"store": True, "true": False}

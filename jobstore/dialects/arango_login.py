@@ -28,10 +28,12 @@ from jobstore.model.errors import (
 )
 from jobstore.model.written import DAY
 from jobstore.store.accounts import Accounts
-from jobstore.targets.router import Claim
+from jobstore.targets.router import PathClaim
 from jobstore.web import json_text, room, wire
 
-CLAIMS: Final = (Claim(re.compile(r"(?:/_db/[^/?]+)?/_open/auth/?(?:[?]|$)"), frozenset({"POST"})),)
+CLAIMS: Final = (
+    PathClaim(re.compile(r"(?:/_db/[^/?]+)?/_open/auth/?(?:[?]|$)"), frozenset({"POST"})),
+)
 
 _NO_TOKENS: Final = (
     "this server hands out no JSON Web Tokens: send HTTP Basic, or as a bearer token what "

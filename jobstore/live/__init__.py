@@ -6,12 +6,12 @@ from jobstore.live.owners import OwnerLimits
 from jobstore.live.results import Reading
 from jobstore.live.store import SECRET_HEADERS, Limits, Store
 from jobstore.live.upkeep import Boot, Orphan
-from jobstore.store.ending import Capture
+from jobstore.store.ending import CapturedResponse
 
 __all__ = [
     "SECRET_HEADERS",
     "Boot",
-    "Capture",
+    "CapturedResponse",
     "Delivery",
     "Limits",
     "Orphan",

@@ -215,7 +215,9 @@ class Taking:
     def _give_back(self, because: str) -> "asyncio.Task[None]":
         """Hold the result again; until that is on the disk, it is still on its way."""
         job_id = self._job_id
-        task = self._deliveries.writer.insist(lambda tx: results.give_back(tx, job_id, because))
+        task = self._deliveries.writer.retry_until_stored(
+            lambda tx: results.give_back(tx, job_id, because)
+        )
         task.add_done_callback(lambda _: self._release())
         return task
 

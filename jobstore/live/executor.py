@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TypeAlias
 
-from jobstore.live import Boot, Capture, Orphan, Store
+from jobstore.live import Boot, CapturedResponse, Orphan, Store
 from jobstore.model import clock
 from jobstore.model.clock import Clock, iso
 from jobstore.model.errors import (
@@ -23,7 +23,7 @@ from jobstore.model.errors import (
 from jobstore.model.handle import JobHandle
 from jobstore.model.job import Cancellation, Claim, Failure, Replay
 from jobstore.model.message import header
-from jobstore.model.retry import Ended, may_repeat, wait_before_next
+from jobstore.model.retry import AttemptEnded, may_repeat, wait_before_next
 from jobstore.targets.router import Route, Router
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ class Stopped:
     """The job was cancelled while it ran."""
 
 
-Outcome: TypeAlias = Capture | Failed | Stopped
+Outcome: TypeAlias = CapturedResponse | Failed | Stopped
 
 
 class Recovery(StrEnum):
@@ -237,7 +237,7 @@ class Executor:
 
     async def _end(self, claim: Claim, outcome: Outcome) -> None:
         match outcome:
-            case Capture():
+            case CapturedResponse():
                 await self._store.finish(claim, outcome)
             case Failed(failure, detail):
                 log.info("job %d failed: %s", claim.job_id, detail, extra=_about("fail", claim))
@@ -299,23 +299,25 @@ class Executor:
         """Queue what waits for a target that is no longer configured with who owns its path now."""
         names = {route.name for route in self._router.routes}
         for gone in await self._store.upkeep.queued_targets():
-            heir = self._heir(gone)
-            if gone not in names and heir is not None:
-                await self._store.upkeep.reroute(gone, heir.name)
+            fallback = self._fallback(gone)
+            if gone not in names and fallback is not None:
+                await self._store.upkeep.reroute(gone, fallback.name)
 
-    def _heir(self, name: str) -> Route | None:
+    def _fallback(self, name: str) -> Route | None:
         return self._router.resolve("GET", name) or next(iter(self._router.routes), None)
 
 
-def _ended(outcome: Capture | Failed) -> Ended:
+def _ended(outcome: CapturedResponse | Failed) -> AttemptEnded:
     match outcome:
-        case Capture():
+        case CapturedResponse():
             retry_after = header(outcome.headers, "retry-after")
             detail = f"status {outcome.status}"
             date = header(outcome.headers, "date")
-            return Ended(status=outcome.status, detail=detail, retry_after=retry_after, date=date)
+            return AttemptEnded(
+                status=outcome.status, detail=detail, retry_after=retry_after, date=date
+            )
         case Failed(failure, detail):
-            return Ended(failure=failure, detail=detail)
+            return AttemptEnded(failure=failure, detail=detail)
 
 
 def _cause(boot: Boot) -> str:

@@ -15,9 +15,9 @@ from jobstore.store import claiming, recovery
 from jobstore.store.history import History
 from jobstore.store.sqlite import engine as sqlite
 from jobstore.store.sqlite import mixture
-from jobstore.store.sqlite.glance import Glance, glancing
 from jobstore.store.sqlite.lock import held, keep_private, owned
 from jobstore.store.sqlite.migrate import migrate
+from jobstore.store.sqlite.point_reader import PointReader, point_reading
 from jobstore.store.sqlite.presence import Presence
 from jobstore.store.sqlite.writer import Writer
 from jobstore.store.steps import AMONG_OTHERS, Pace, Steps
@@ -49,7 +49,7 @@ async def owned_store(
         await asyncio.to_thread(migrate, path)
         keep_private(path)
         async with (
-            _connections(path, limits.size, clock) as (writer, reader, glance, checkpoints),
+            _connections(path, limits.size, clock) as (writer, reader, points, checkpoints),
             sqlite.reader(path) as searcher,
         ):
             searcher.presence = reader.presence
@@ -59,7 +59,7 @@ async def owned_store(
             store = Store(
                 writer,
                 reader,
-                glance,
+                points,
                 limits,
                 History(reader, path, searcher),
                 steps=Steps(writer, path, checkpoints, AMONG_OTHERS),
@@ -96,12 +96,12 @@ async def shared_store(
     """
     with held(path):
         sqlite.require(path)
-        async with _connections(path, 0, clock) as (writer, reader, glance, checkpoints):
+        async with _connections(path, 0, clock) as (writer, reader, points, checkpoints):
             queued = await writer.run(claiming.count_queued)
             yield Store(
                 writer,
                 reader,
-                glance,
+                points,
                 limits or Limits(),
                 History(reader, path),
                 steps=Steps(writer, path, checkpoints, pace),
@@ -115,7 +115,7 @@ async def shared_store(
 @asynccontextmanager
 async def _connections(
     path: Path, max_size: int, clock: Clock
-) -> AsyncIterator[tuple[Writer, sqlite.Connection, Glance, sqlite.Connection]]:
+) -> AsyncIterator[tuple[Writer, sqlite.Connection, PointReader, sqlite.Connection]]:
     async with (
         sqlite.writer(path, max_size) as connection,
         sqlite.checkpointer(path) as checkpoints,
@@ -124,8 +124,8 @@ async def _connections(
         await connection.call(sqlite.open_log)
         reader.presence = presence = Presence(path)
         writer = Writer(connection, path, clock, presence)
-        with glancing(path, presence, writer.condition) as glance:
-            yield writer, reader, glance, checkpoints
+        with point_reading(path, presence, writer.condition) as points:
+            yield writer, reader, points, checkpoints
             await writer.close()
 
 

@@ -16,7 +16,7 @@ from jobstore.store.bodies import Bodies
 from jobstore.store.codec import encode_ids, writable
 from jobstore.store.expressions import Statement
 from jobstore.store.sqlite.engine import Connection
-from jobstore.store.sqlite.glance import Glance
+from jobstore.store.sqlite.point_reader import PointReader
 from jobstore.store.sqlite.writer import Writer
 from jobstore.store.steps import Steps
 from jobstore.store.transaction import Transaction
@@ -45,7 +45,7 @@ class Results:
     Args:
         writer: the one writer.
         lister: a connection for reading lists.
-        glance: for quick looks.
+        points: for quick looks.
         bodies: the large bodies.
         deliveries: which results are on their way.
         upcoming: which results may be there in a moment.
@@ -56,7 +56,7 @@ class Results:
         self,
         writer: Writer,
         lister: Connection,
-        glance: Glance,
+        points: PointReader,
         bodies: Bodies,
         deliveries: Deliveries,
         *,
@@ -65,7 +65,7 @@ class Results:
     ) -> None:
         self._writer = writer
         self._lister = lister
-        self._glance = glance
+        self._points = points
         self._bodies = bodies
         self._upcoming = upcoming
         self._deliveries = deliveries
@@ -77,7 +77,7 @@ class Results:
         Raises:
             JobNotFound: there is none.
         """
-        row = self._glance.row(jobs.GET_JOB, job_id=checked(job_id))
+        row = self._points.row(jobs.GET_JOB, job_id=checked(job_id))
         job = jobs.if_visible(job_id, row, scope)
         if job.result in AWAITED:
             return job
@@ -120,9 +120,9 @@ class Results:
             JobNotFound: there is none, or its result may not be asked for any more.
         """
         owner, account = writable(asker.name), asker.account
-        row = self._glance.row(submitting.OWN_TAGGED, tag=tag, owner=owner, account=account)
+        row = self._points.row(submitting.OWN_TAGGED, tag=tag, owner=owner, account=account)
         if row is None and asker.scope is None:
-            row = self._glance.row(submitting.ANY_TAGGED, tag=tag)
+            row = self._points.row(submitting.ANY_TAGGED, tag=tag)
         if row is None or not (row[1] in AWAITED or self.on_its_way(row[0])):
             raise JobNotFound(tag)
         job_id: int = row[0]

@@ -158,7 +158,7 @@ class Schedules:
             after: int | None = 0
             while after is not None:
                 some, after = await self._writer.run(
-                    partial(schedules.reconsider, after=after), aside=True
+                    partial(schedules.reconsider, after=after), off_loop=True
                 )
                 moved += some
         except StoreError:
@@ -184,7 +184,7 @@ class Schedules:
             StoreError: it could not be written; likewise.
         """
         order = _Order(target_of, since, place)
-        return await self._writer.run(lambda tx: self._fire(tx, order), aside=True)
+        return await self._writer.run(lambda tx: self._fire(tx, order), off_loop=True)
 
     def _fire(self, tx: Transaction, order: _Order) -> list[Fired]:
         due, room = schedules.due(tx, order.place), self._room(tx)

@@ -33,10 +33,10 @@ from jobstore.model.handle import JobHandle, depth_here
 from jobstore.model.job import Claim, Failure, Job, Order, Report, Submission
 from jobstore.model.lifecycle import ENDED, State
 from jobstore.model.message import Response, body_size, chunks
-from jobstore.model.retry import Ended as AttemptEnded
+from jobstore.model.retry import AttemptEnded
 from jobstore.model.rotation import Claimed, Room, Turns
 from jobstore.store import claiming, ending, events, keys, revisions, submitting
-from jobstore.store.accounts import Accounts, Roll
+from jobstore.store.accounts import Accounts, AccountSnapshot
 from jobstore.store.bodies import Bodies, Content
 from jobstore.store.definitions import Definitions
 from jobstore.store.facts import (
@@ -55,7 +55,7 @@ from jobstore.store.facts import (
 )
 from jobstore.store.history import History
 from jobstore.store.sqlite.engine import Connection
-from jobstore.store.sqlite.glance import Glance
+from jobstore.store.sqlite.point_reader import PointReader
 from jobstore.store.sqlite.writer import Writer
 from jobstore.store.steps import STEP, Steps
 from jobstore.store.transaction import Operation, Transaction
@@ -99,7 +99,7 @@ class Store:
     Args:
         writer: the one writer.
         reader: a connection for reading.
-        glance: for quick looks.
+        points: for quick looks.
         limits: what it takes in.
         history: the same store, for people.
         steps: how long work is done.
@@ -121,7 +121,7 @@ class Store:
         self,
         writer: Writer,
         reader: Connection,
-        glance: Glance,
+        points: PointReader,
         limits: Limits,
         history: History,
         *,
@@ -131,10 +131,10 @@ class Store:
         clock: Clock,
         watch: ClockWatch,
     ) -> None:
-        self.accounts = Accounts(glance, writer)
+        self.accounts = Accounts(points, writer)
         self.history = history
         self._writer = writer
-        self._glance = glance
+        self._points = points
         self._limits = limits
         self._boot = boot
         self._accepting = True
@@ -146,7 +146,7 @@ class Store:
             reader,
             room=self._room,
             check=self._check_usage,
-            revision=lambda: glance.revision("schedules"),
+            revision=lambda: points.revision("schedules"),
             secret=limits.secret,
             clock=clock,
         )
@@ -157,7 +157,7 @@ class Store:
         self.results = Results(
             writer,
             history.searcher,
-            glance,
+            points,
             self._bodies,
             deliveries,
             upcoming=self._upcoming,
@@ -167,8 +167,8 @@ class Store:
         self._reporting: set[JobHandle] = set()
         self._due = Alarm(clock)
         self.timekeeping = Timekeeping(writer, watch, self.schedules)
-        self._noticed = glance.revision("queue")
-        self._roll: Roll | None = None
+        self._noticed = points.revision("queue")
+        self._roll: AccountSnapshot | None = None
         writer.committed = self._subscribers(deliveries).committed
 
     def _subscribers(self, deliveries: Deliveries) -> Subscribers:
@@ -227,7 +227,7 @@ class Store:
     async def noticed(self) -> None:
         """Wait until another process has put jobs in, and see to it that they run."""
         # Nobody can tell this process; a row that is read now and then has to.
-        while (revision := self._glance.revision("queue")) == self._noticed:
+        while (revision := self._points.revision("queue")) == self._noticed:
             self._writer.look()
             self.schedules.notice()
             self._notice_accounts()
@@ -319,7 +319,7 @@ class Store:
 
     def running_depth(self, job_id: int) -> int | None:
         """Tell how many jobs made one another before one that runs; None if it does not run."""
-        row = self._glance.row(claiming.RUNNING_DEPTH, job_id=job_id)
+        row = self._points.row(claiming.RUNNING_DEPTH, job_id=job_id)
         return None if row is None else int(row[0])
 
     def _check_accepting(self, jobs: int = 1) -> None:
@@ -436,7 +436,7 @@ class Store:
 
     # --- the end of the work --------------------------------------------------------------------
 
-    async def captured(self, response: Response, kept: AsyncExitStack) -> ending.Capture:
+    async def captured(self, response: Response, kept: AsyncExitStack) -> ending.CapturedResponse:
         """Read a target's answer to its end.
 
         Args:
@@ -453,9 +453,9 @@ class Store:
             content = await kept.enter_async_context(
                 self._bodies.received(chunks(body), "response")
             )
-        return ending.Capture(response.status, response.reason, response.headers, content)
+        return ending.CapturedResponse(response.status, response.reason, response.headers, content)
 
-    async def finish(self, claim: Claim, capture: ending.Capture) -> None:
+    async def finish(self, claim: Claim, capture: ending.CapturedResponse) -> None:
         """End a job with its target's answer."""
         await self._end(claim, lambda tx: ending.finish(tx, claim, self._boot, capture))
 
@@ -487,7 +487,7 @@ class Store:
             return queued
 
         self.timekeeping.check()
-        return await self._writer.insist(retry)
+        return await self._writer.retry_until_stored(retry)
 
     def abandon(self, claim: Claim) -> None:
         """Give up on a job that cannot be ended in the store; the next start recovers it."""
@@ -507,7 +507,7 @@ class Store:
         except StoreLost:
             raise
         except (StoreUnavailable, StoreUnsure):
-            await self._writer.insist(end)
+            await self._writer.retry_until_stored(end)
 
     # --- what a handler reports -----------------------------------------------------------------
 

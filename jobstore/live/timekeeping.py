@@ -36,7 +36,7 @@ class Timekeeping:
         Raises:
             StoreError: it could not be written.
         """
-        await self._writer.run(lambda tx: claiming.move_delayed(tx, 0), aside=True)
+        await self._writer.run(lambda tx: claiming.move_delayed(tx, 0), off_loop=True)
 
     async def run(self) -> None:
         """Look at the clock now and then, until cancelled."""

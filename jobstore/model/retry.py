@@ -36,7 +36,7 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
+class AttemptEnded:
     """How an attempt has ended.
 
     Args:
@@ -62,7 +62,7 @@ def may_repeat(method: str, replay: Replay) -> bool:
 def wait_before_next(
     policy: Retry,
     claim: Claim,
-    ended: Ended,
+    ended: AttemptEnded,
     now: int,
     chance: Callable[[], float] = random.random,
 ) -> float | None:

@@ -12,7 +12,7 @@ from jobstore.model.errors import AccountProblem
 from jobstore.store import jobs, schedules, schema
 from jobstore.store.expressions import Statement
 from jobstore.store.guards import now
-from jobstore.store.sqlite.glance import Glance
+from jobstore.store.sqlite.point_reader import PointReader
 from jobstore.store.sqlite.writer import Writer
 from jobstore.store.transaction import Operation, Transaction
 
@@ -74,7 +74,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Roll:
+class AccountSnapshot:
     """All accounts there are.
 
     Args:
@@ -93,31 +93,31 @@ class Accounts:
     be read again.
 
     Args:
-        glance: where to look.
+        points: where to look.
         writer: the one writer.
     """
 
-    def __init__(self, glance: Glance, writer: Writer) -> None:
-        self._glance = glance
+    def __init__(self, points: PointReader, writer: Writer) -> None:
+        self._points = points
         self._writer = writer
-        self._roll = Roll()
+        self._roll = AccountSnapshot()
         self._revision = -1
         self._checked = -NOTICE_SECONDS
 
-    def roll(self) -> Roll:
+    def roll(self) -> AccountSnapshot:
         """Give all accounts, as they stood a moment ago at the most."""
         now = time.monotonic()
         if now - self._checked >= NOTICE_SECONDS:
-            revision = self._glance.revision("accounts")
+            revision = self._points.revision("accounts")
             if revision != self._revision:
                 self._roll, self._revision = self._read(), revision
             self._checked = now  # not before: what could not be read must not pass for no accounts
         return self._roll
 
-    def _read(self) -> Roll:
-        accounts = [_decoded(row) for row in self._glance.rows(LIST)]
-        holders = {digest: name for _, name, _, _, digest in self._glance.rows(LIST_TOKENS)}
-        return Roll({account.name: account for account in accounts}, holders)
+    def _read(self) -> AccountSnapshot:
+        accounts = [_decoded(row) for row in self._points.rows(LIST)]
+        holders = {digest: name for _, name, _, _, digest in self._points.rows(LIST_TOKENS)}
+        return AccountSnapshot({account.name: account for account in accounts}, holders)
 
     def id_of(self, name: str) -> int:
         """Give the id of the account that has a name now, or nobody's if there is none."""
@@ -128,7 +128,7 @@ class Accounts:
         """List all tokens."""
         return [
             Token(id=token, account=account, label=label, created_at=created)
-            for token, account, label, created, _ in self._glance.rows(LIST_TOKENS)
+            for token, account, label, created, _ in self._points.rows(LIST_TOKENS)
         ]
 
     async def _change(self, operation: Operation[T]) -> T:

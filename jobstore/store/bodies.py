@@ -182,7 +182,8 @@ class Bodies:
             return
         # A client can be told to come back; an answer that is there must not get lost.
         write = partial(
-            self._writer.insist if side == "response" else self._writer.post, aside=True
+            self._writer.retry_until_stored if side == "response" else self._writer.post,
+            off_loop=True,
         )
         opened = _Open()
         self._open.add(opened)

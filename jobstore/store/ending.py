@@ -24,7 +24,7 @@ from jobstore.model.job import (
 )
 from jobstore.model.lifecycle import Event, Result, State
 from jobstore.model.message import Headers
-from jobstore.model.retry import Ended as AttemptEnded
+from jobstore.model.retry import AttemptEnded
 from jobstore.store import bodies, claiming, events, jobs, schema
 from jobstore.store.bodies import Content
 from jobstore.store.codec import (
@@ -54,7 +54,7 @@ _request: Final = schema.REQUEST.c
 
 
 @dataclass(frozen=True, slots=True)
-class Capture:
+class CapturedResponse:
     """A response as it is put into the store."""
 
     status: int
@@ -91,7 +91,7 @@ FORGET_SECRETS_OF: Final = Statement(
 )
 
 
-def finish(tx: Transaction, claim: Claim, boot: int, capture: Capture) -> None:
+def finish(tx: Transaction, claim: Claim, boot: int, capture: CapturedResponse) -> None:
     """End a job with its target's answer, which is kept unless nobody awaits it.
 
     If the claim is no longer valid, nothing is changed.

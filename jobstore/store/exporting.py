@@ -18,9 +18,9 @@ from jobstore.model.message import REDACTED
 from jobstore.store import history_statements, schema
 from jobstore.store.bodies import Spooled
 from jobstore.store.codec import decode_headers, encode_ids
+from jobstore.store.export_lines import FORMAT, DefinitionRecord
 from jobstore.store.expressions import Statement, listed
 from jobstore.store.history import WINDOW, History
-from jobstore.store.records import FORMAT, DefinitionRecord
 from jobstore.store.search import Search
 from jobstore.store.sequences import last_ids
 

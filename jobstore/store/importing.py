@@ -23,10 +23,7 @@ from jobstore.model.lifecycle import ENDED
 from jobstore.model.message import REDACTED
 from jobstore.store import bodies, ending, schema, submitting
 from jobstore.store.bodies import CHUNK_SIZE
-from jobstore.store.exporting import ORIGIN
-from jobstore.store.expressions import Statement, constant, next_id
-from jobstore.store.facts import Changes
-from jobstore.store.records import (
+from jobstore.store.export_lines import (
     FORMAT,
     DefinitionRecord,
     End,
@@ -36,6 +33,9 @@ from jobstore.store.records import (
     MessageRecord,
     PieceRecord,
 )
+from jobstore.store.exporting import ORIGIN
+from jobstore.store.expressions import Statement, constant, next_id
+from jobstore.store.facts import Changes
 from jobstore.store.sequences import raise_ids
 from jobstore.store.sqlite import engine as sqlite
 from jobstore.store.sqlite import pages

@@ -147,7 +147,7 @@ class Steps:
             began = self._timer()
             return step(tx, rows), self._timer() - began
 
-        done, took = await self._writer.run(timed, aside=True)
+        done, took = await self._writer.run(timed, off_loop=True)
         await asyncio.sleep(self._pace.rest * (self._timer() - began))
         if wal_pages(self.path) > _WAL_PAGES:
             await self.settle()

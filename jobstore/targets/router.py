@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class PathClaim:
     """Calls that somebody answers, whatever the prefixes of the targets.
 
     Args:
@@ -41,7 +41,7 @@ class Claims(Generic[T]):
         owners: the claims, each with who makes it; the first that covers a call has it.
     """
 
-    def __init__(self, owners: Iterable[tuple[Claim, T]]) -> None:
+    def __init__(self, owners: Iterable[tuple[PathClaim, T]]) -> None:
         self._owners = tuple(owners)
         patterns = [claim.pattern.pattern for claim, _ in self._owners]
         self._any = re.compile("|".join(f"(?:{pattern})" for pattern in patterns) or r"(?!)")
@@ -79,7 +79,7 @@ class Route:
     replay: Replay = Replay.IDEMPOTENT
     credentials: bool = False
     retry: Retry = field(default_factory=Retry)
-    claims: tuple[Claim, ...] = ()
+    claims: tuple[PathClaim, ...] = ()
 
     def keeps(self, path: str) -> bool:
         """Tell whether a path stays below what the route owns, however its target reads it."""
@@ -100,7 +100,7 @@ class Router:
     def __init__(self, routes: Iterable[Route] = ()) -> None:
         self._routes: tuple[Route, ...] = ()
         self._claims: Claims[Route] = Claims(())
-        self._prefixes: tuple[tuple[Claim, Route], ...] = ()
+        self._prefixes: tuple[tuple[PathClaim, Route], ...] = ()
         self.add(*routes)
 
     def add(self, *routes: Route) -> None:
@@ -108,7 +108,7 @@ class Router:
         self._routes = tuple(sorted((*self._routes, *routes), key=_precedence))
         self._claims = Claims((claim, route) for route in self._routes for claim in route.claims)
         self._prefixes = tuple(
-            (Claim(_below(route.name)), route) for route in self._routes if not route.claims
+            (PathClaim(_below(route.name)), route) for route in self._routes if not route.claims
         )
 
     @property

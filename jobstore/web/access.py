@@ -26,11 +26,11 @@ from jobstore.model.errors import (
     Unauthorized,
 )
 from jobstore.model.handle import JobHandle
-from jobstore.store.accounts import Accounts, Roll
+from jobstore.store.accounts import Accounts, AccountSnapshot
 from jobstore.targets.inprocess import current
 from jobstore.web import json_text, proxies, wire
 from jobstore.web.proxies import Proxies
-from jobstore.web.turns import Turns
+from jobstore.web.turns import FairTurns
 
 # How long a verified password is remembered after its last use, and how many of them at most.
 REMEMBERED_SECONDS: Final = 300.0
@@ -128,9 +128,9 @@ class Access:
         self._verified: OrderedDict[bytes, _Verified] = OrderedDict()
         self._failures = Failures(clock)
         self._logins: dict[bytes, _Login] = {}
-        self._roll = Roll()
+        self._roll = AccountSnapshot()
         self._standing = wire.Standing(partial(self._again, self._roll))
-        self._verifying = Turns(VERIFIERS)
+        self._verifying = FairTurns(VERIFIERS)
 
     @property
     def everybody(self) -> bool:
@@ -208,13 +208,13 @@ class Access:
 
     # --- who it is ------------------------------------------------------------------------------
 
-    def _named(self, roll: Roll, name: str) -> Identity | None:
+    def _named(self, roll: AccountSnapshot, name: str) -> Identity | None:
         """Tell who somebody is whose name is known to be theirs, or needs no proof."""
         if roll.accounts:
             return _identity(roll.accounts.get(name))
         return Identity(name=name) if self._anonymous else None
 
-    def _owner(self, roll: Roll, handle: JobHandle) -> Identity | None:
+    def _owner(self, roll: AccountSnapshot, handle: JobHandle) -> Identity | None:
         """Tell who the owner of a job is, unless their account is gone."""
         identity = self._named(roll, handle.owner)
         gone = identity is not None and identity.id not in {None, handle.account}
@@ -247,7 +247,7 @@ class Access:
                 return self._remembered(roll, self._digest(authorization))
         return None
 
-    def _again(self, then: Roll, request: web.Request) -> Identity | None:
+    def _again(self, then: AccountSnapshot, request: web.Request) -> Identity | None:
         """Tell who sends a request that was let in before, as their account is now.
 
         Args:
@@ -274,7 +274,7 @@ class Access:
         )
         return _identity(account) if same else None
 
-    def _remembered(self, roll: Roll, key: bytes) -> Identity | None:
+    def _remembered(self, roll: AccountSnapshot, key: bytes) -> Identity | None:
         verified = self._verified.get(key)
         if verified is None:
             return None
@@ -451,7 +451,7 @@ def _cut(remembered: OrderedDict[K, V], size: int) -> None:
 # --- credentials --------------------------------------------------------------------------------
 
 
-def _holder(roll: Roll, token: str) -> Identity | None:
+def _holder(roll: AccountSnapshot, token: str) -> Identity | None:
     return _identity(roll.accounts.get(roll.holders.get(passwords.digest(token), "")))
 
 

@@ -17,7 +17,7 @@ _BROKEN: Final = "the server failed: see its log"
 log = logging.getLogger(__name__)
 
 
-class Desk(Protocol):
+class Sender(Protocol):
     """The connection that a request came over."""
 
     @property
@@ -63,7 +63,7 @@ class Ask:
     identity: Identity
     source: str | None
 
-    def __init__(self, desk: Desk, message: RawRequestMessage, payload: StreamReader) -> None:
+    def __init__(self, desk: Sender, message: RawRequestMessage, payload: StreamReader) -> None:
         self._desk = desk
         self._message = message
         self._payload = payload

@@ -12,7 +12,7 @@ from aiohttp import web
 from multidict import MultiMapping
 
 from jobstore.web import origins, wire
-from jobstore.web.origins import Decision, Rules
+from jobstore.web.origins import OriginDecision, Rules
 
 _SHOWN: Final = 100  # of what a client sends, as much is logged
 
@@ -76,7 +76,7 @@ class Browsers:
         request[wire.PAGE] = page
         return _leave(request, submission=True)
 
-    def _decided(self, request: web.Request) -> Decision:
+    def _decided(self, request: web.Request) -> OriginDecision:
         headers = request.headers
         authority = wire.authority_of(request)
         return self._rules.decide(headers, authority, anonymous=self._anonymous())
@@ -86,7 +86,7 @@ def _leave(request: web.Request, *, submission: bool) -> web.Response:
     return web.Response(status=204, headers=origins.leave(request.headers, submission=submission))
 
 
-def _log(request: web.Request, decision: Decision) -> None:
+def _log(request: web.Request, decision: OriginDecision) -> None:
     headers = request.headers
     log.warning(
         "refused with %d: Host %r, Origin %r, Sec-Fetch-Site %r",

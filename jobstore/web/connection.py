@@ -52,7 +52,7 @@ _TCP_CLOSE: Final = 7
 _KEEP_ALIVE: Final = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 
 
-class Connection(web.RequestHandler):
+class ClientConnection(web.RequestHandler):
     """A connection whose client may stop sending before it has its answers.
 
     Attributes:

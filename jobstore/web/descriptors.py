@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from jobstore.web.connection import Connection
+from jobstore.web.connection import ClientConnection
 
 # How many descriptors are kept free for targets, the store and a burst of connections: a quarter
 # of all, up to so many.
@@ -39,7 +39,7 @@ _TRYING_AGAIN: Final = "._start_serving("
 log = logging.getLogger(__name__)
 
 
-class Server(web.Server):
+class FrugalServer(web.Server):
     """A server that closes connections which only wait when descriptors run short."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -72,7 +72,9 @@ class Server(web.Server):
     def _idle(self) -> list[web.RequestHandler]:
         """List the connections that wait for the head of a request, the longest waiting first."""
         latest = asyncio.get_running_loop().time() - _HEAD_IN_PEACE
-        waiting = [each for each in self.connections if isinstance(each, Connection) and each.idle]
+        waiting = [
+            each for each in self.connections if isinstance(each, ClientConnection) and each.idle
+        ]
         return sorted((each for each in waiting if _since(each) < latest), key=_since)
 
     def _slow(self) -> list[web.RequestHandler]:
@@ -121,7 +123,7 @@ class Refusals:
     """
 
     def __init__(self) -> None:
-        self.server: Server | None = None
+        self.server: FrugalServer | None = None
 
     def heard(self, context: Mapping[str, Any]) -> bool:
         """Take what the event loop says; tell whether it is about this."""

@@ -38,7 +38,7 @@ LARGEST: Final = 64 * 1024
 _HELD_SECONDS: Final = 0.05
 
 
-class Door(Protocol):
+class FastPath(Protocol):
     """Where requests are taken on."""
 
     def at_once(self, ask: Ask) -> bool:
@@ -56,7 +56,7 @@ class Desk(FrontConnection):
 
     __slots__ = ("_asked", "_door", "_flushing", "_held", "_later", "_most", "_timer", "remote")
 
-    def __init__(self, *arguments: Any, door: Door, **options: Any) -> None:
+    def __init__(self, *arguments: Any, door: FastPath, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._door = door
         self._most = min(LARGEST, self._limits.size)
@@ -295,7 +295,7 @@ class _Parsed:
         return getattr(self._parser, name)
 
 
-class DeskServer(descriptors.Server):
+class DeskServer(descriptors.FrugalServer):
     """A server whose connections are desks."""
 
     def __call__(self) -> web.RequestHandler:

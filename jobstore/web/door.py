@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 from aiohttp import web
 
 from jobstore.model.handle import WORKING_FOR
-from jobstore.targets.router import Claim, Claims
+from jobstore.targets.router import Claims, PathClaim
 from jobstore.targets.upstream import JOB_ID
 from jobstore.web import parsing, wire
 from jobstore.web.access import Access
@@ -40,8 +40,8 @@ class Door:
         browsers: Browsers,
         access: Access,
         capture: Capture,
-        apis: Sequence[tuple[Claim, Answering]],
-        prompt: Sequence[tuple[Claim, AtOnce]] = (),
+        apis: Sequence[tuple[PathClaim, Answering]],
+        prompt: Sequence[tuple[PathClaim, AtOnce]] = (),
         *,
         probes: Collection[str] = (),
     ) -> None:

@@ -57,7 +57,7 @@ _EXPOSED: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class OriginDecision:
     """What becomes of a request.
 
     Args:
@@ -71,13 +71,13 @@ class Decision:
     page: str | None = None
 
 
-FINE: Final = Decision()
-_MISDIRECTED: Final = Decision(
+FINE: Final = OriginDecision()
+_MISDIRECTED: Final = OriginDecision(
     421,
     "without accounts, this server answers only to names that are surely its own: "
     "ask for it as localhost, or add the name to [server] hosts",
 )
-_FOREIGN: Final = Decision(
+_FOREIGN: Final = OriginDecision(
     403, "a page of another origin may not ask: add its origin to [server] origins"
 )
 
@@ -108,7 +108,7 @@ class Rules:
 
     def decide(
         self, headers: MultiMapping[str], authority: str | None = None, *, anonymous: bool
-    ) -> Decision:
+    ) -> OriginDecision:
         """Decide about a request to an API of ours, or for a job.
 
         Args:
@@ -122,7 +122,7 @@ class Rules:
             return FINE
         return self._page(headers)
 
-    def _page(self, headers: MultiMapping[str]) -> Decision:
+    def _page(self, headers: MultiMapping[str]) -> OriginDecision:
         """Decide about a request that a browser sends on behalf of a page."""
         site = headers.get(_SITE, "").strip().lower()
         if site == "same-origin":  # also behind a proxy that changes Host
@@ -133,7 +133,7 @@ class Rules:
             return FINE if unsaid else _FOREIGN
         origin = origins[0].strip()
         if len(origins) == 1 and origin_of(origin) in self.origins:
-            return Decision(page=origin)
+            return OriginDecision(page=origin)
         host = headers.get("Host", "")
         ours = unsaid and all(_same(each.strip().lower(), host) for each in origins)
         return FINE if ours else _FOREIGN

@@ -23,7 +23,7 @@ from aiohttp.web_protocol import _ErrInfo
 
 from jobstore.model.message import HeadLimits, loggable
 from jobstore.web import wire
-from jobstore.web.connection import Connection
+from jobstore.web.connection import ClientConnection
 
 _SPOKEN: Final = (HttpVersion11, HttpVersion10)
 _ONLY: Final = "expected HTTP/1.1: no other version is spoken here"
@@ -55,7 +55,7 @@ _OWN_WORDS: Final = re.compile(
 log = logging.getLogger(__name__)
 
 
-class FrontConnection(Connection):
+class FrontConnection(ClientConnection):
     """A client's connection that answers what is no HTTP plainly, and logs nothing of it.
 
     Args:

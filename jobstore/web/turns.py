@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 
-class Turns:
+class FairTurns:
     """Let in so many at a time; of those who wait, one of each source after the other.
 
     Args:

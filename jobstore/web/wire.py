@@ -41,7 +41,7 @@ from jobstore.model.message import (
     without,
 )
 from jobstore.web import origins
-from jobstore.web.connection import Connection
+from jobstore.web.connection import ClientConnection
 from jobstore.web.proxies import Proxies
 
 # aiohttp adds these where they are missing; a relayed response stays as its target made it.
@@ -515,5 +515,5 @@ async def handed_over(client: web.RequestHandler) -> None:
             await client._drain_helper()  # noqa: SLF001 - as its own writer does
         finally:
             transport.set_write_buffer_limits()
-    if isinstance(client, Connection) and client.half_closed:  # it may as well be gone
+    if isinstance(client, ClientConnection) and client.half_closed:  # it may as well be gone
         await client.acknowledged()

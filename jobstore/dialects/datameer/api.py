@@ -43,13 +43,13 @@ from jobstore.model.errors import (
 )
 from jobstore.model.job import Dialect, Job, Submission, Trigger
 from jobstore.model.lifecycle import ENDED, State
-from jobstore.targets.router import Claim, Router
+from jobstore.targets.router import PathClaim, Router
 from jobstore.web import wire
 
 # What is asked, what is started and stopped, and what is deleted: other methods, and paths that
 # only look alike, are not ours. A slash at the end makes no difference, as in JAX-RS.
 CLAIMS: Final = (
-    Claim(
+    PathClaim(
         re.compile(
             r"/(?:rest/(?:job-configuration/(?:job-status|job-history)/[^/?]+"
             r"|job-execution/job-details/[^/?]+|jobs/list-running)"
@@ -57,11 +57,11 @@ CLAIMS: Final = (
         ),
         frozenset({"GET", "HEAD"}),
     ),
-    Claim(
+    PathClaim(
         re.compile(r"/rest/job-execution(?:/sequential|/job-kill/[^/?]+)?/?(?:[?]|$)"),
         frozenset({"POST"}),
     ),
-    Claim(
+    PathClaim(
         re.compile(r"/rest/(?:data|workbook|import-job|export-job)/[^/?]+/?(?:[?]|$)"),
         frozenset({"DELETE"}),
     ),

@@ -14,10 +14,10 @@ from uuid import uuid4
 from aiohttp import web
 
 from jobstore import __version__
-from jobstore.dialects.kinetica import encodings, records, results
+from jobstore.dialects.kinetica import encodings, outcomes, records
 from jobstore.dialects.kinetica.encodings import LARGEST, Encoding
-from jobstore.dialects.kinetica.exchange import Exchange, refusal
 from jobstore.dialects.kinetica.records import Form, Record, RequestInvalid
+from jobstore.dialects.kinetica.request import KineticaCall, refusal
 from jobstore.live import Store
 from jobstore.model import clock
 from jobstore.model.account import Identity
@@ -100,7 +100,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-_Run: TypeAlias = Callable[[Exchange], Awaitable[web.StreamResponse]]
+_Run: TypeAlias = Callable[[KineticaCall], Awaitable[web.StreamResponse]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +160,7 @@ class KineticaJobs:
 
     # --- submit ---------------------------------------------------------------------------------
 
-    async def _create(self, exchange: Exchange) -> web.Response:
+    async def _create(self, exchange: KineticaCall) -> web.Response:
         identity = wire.changing(exchange.request)
         tag = exchange.tag or _new_tag()
         once = exchange.flag("remove_job_on_complete")
@@ -181,7 +181,7 @@ class KineticaJobs:
         return exchange.answer({"job_id": job_id, "info": info})
 
     def _requested(
-        self, exchange: Exchange, encoding: Encoding, body: bytes
+        self, exchange: KineticaCall, encoding: Encoding, body: bytes
     ) -> tuple[Request, str]:
         """Make the request that will be the job; return it, and the name of its target."""
         endpoint = exchange.asked["endpoint"]
@@ -195,7 +195,7 @@ class KineticaJobs:
 
     # --- look and take --------------------------------------------------------------------------
 
-    async def _get(self, exchange: Exchange) -> web.StreamResponse:
+    async def _get(self, exchange: KineticaCall) -> web.StreamResponse:
         scope = wire.scope(exchange.request)
         tag, job_id = exchange.tag, exchange.asked["job_id"]
         if tag is not None:
@@ -204,9 +204,9 @@ class KineticaJobs:
             return await self._read(exchange, job_id)
         except BeingDelivered:  # to another reader, who may break off
             job = await self._store.history.job(job_id, scope)
-            return exchange.answer(results.not_yet(job))
+            return exchange.answer(outcomes.not_yet(job))
 
-    async def _read(self, exchange: Exchange, job_id: int) -> web.StreamResponse:
+    async def _read(self, exchange: KineticaCall, job_id: int) -> web.StreamResponse:
         identity = exchange.request[wire.IDENTITY]
         reading = await self._store.results.read(job_id, identity.scope)
         job, headers, response = reading.job, reading.request_headers, reading.response
@@ -222,7 +222,9 @@ class KineticaJobs:
                     await answer.write_eof()
             return answer
 
-    async def _take(self, exchange: Exchange, job_id: int, asked: Headers) -> web.StreamResponse:
+    async def _take(
+        self, exchange: KineticaCall, job_id: int, asked: Headers
+    ) -> web.StreamResponse:
         """Answer with a job that nobody can ask for again, once the answer has arrived."""
         scope = wire.changing(exchange.request).scope
         async with self._store.results.take(job_id, scope) as delivery:
@@ -234,30 +236,30 @@ class KineticaJobs:
                 async with wire.prompt(exchange.request, size):
                     return await wire.deliver(exchange.request, kept, ())
 
-    async def _show(self, exchange: Exchange) -> web.Response:
+    async def _show(self, exchange: KineticaCall) -> web.Response:
         shown = AWAITED if exchange.flag("show_async_jobs") else (Result.NONE,)
         workers = exchange.flag("show_worker_info")
         scope = wire.scope(exchange.request)
         found = await self._store.history.awaited(_MOST_SHOWN + 1, scope, shown)
         jobs = found[-_MOST_SHOWN:]
         info = {
-            "job_tag": results.tags(jobs),
+            "job_tag": outcomes.tags(jobs),
             "worker_info": "[]" if workers else "",  # there are no worker ranks
             "has_more": "true" if len(found) > len(jobs) else "",
         }
         sources = await self._store.history.sources([job.id for job in jobs])
-        listed = results.listed(jobs, sources, await self._texts(jobs))
+        listed = outcomes.listed(jobs, sources, await self._texts(jobs))
         return exchange.answer({**listed, "info": {name: of for name, of in info.items() if of}})
 
     async def _texts(self, jobs: Sequence[Job]) -> dict[int, str]:
         """Read the queries of jobs that execute SQL, as far as they are short."""
-        ids = [job.id for job in jobs if results.is_query(job)]
+        ids = [job.id for job in jobs if outcomes.is_query(job)]
         beginnings = await self._store.history.beginnings(ids[-_MOST_QUERIES:], _LONGEST_QUERY)
-        return await asyncio.to_thread(results.queries, beginnings) if beginnings else {}
+        return await asyncio.to_thread(outcomes.queries, beginnings) if beginnings else {}
 
     # --- cancel ---------------------------------------------------------------------------------
 
-    async def _alter(self, exchange: Exchange) -> web.Response:
+    async def _alter(self, exchange: KineticaCall) -> web.Response:
         asker = wire.changing(exchange.request)
         action, ids = exchange.asked["action"], exchange.asked["job_ids"]
         if action != "cancel":
@@ -289,12 +291,12 @@ class KineticaJobs:
         return "already ended" if found in ENDED else "cancel requested"
 
 
-async def _status(exchange: Exchange) -> web.Response:
+async def _status(exchange: KineticaCall) -> web.Response:
     system = json.dumps({"status": "running"})
     return exchange.answer({"status_map": {"system": system, "version": __version__}, "info": {}})
 
 
-async def _properties(exchange: Exchange) -> web.Response:
+async def _properties(exchange: KineticaCall) -> web.Response:
     properties = {
         "version.gpudb_core_version": _CORE_VERSION,
         "version.jobstore_version": __version__,
@@ -339,7 +341,7 @@ async def _run(call: _Call, request: web.Request, encoding: Encoding) -> web.Str
         async with more:
             decode = partial(encodings.decode, encoding, call.asks, body, call.limit)
             asked = await _off_loop(len(body), decode)
-            return await call.run(Exchange(request, encoding, asked, call.answers))
+            return await call.run(KineticaCall(request, encoding, asked, call.answers))
 
 
 def _times(encoding: Encoding, body: bytes) -> int:
@@ -416,7 +418,7 @@ async def _room(request: web.Request, response: Response | None) -> AsyncIterato
 
 async def _described(job: Job, asked: Headers, response: Response | None) -> Record:
     body = await _content(response)
-    return await _off_loop(len(body), results.described, job, asked, response, body)
+    return await _off_loop(len(body), outcomes.described, job, asked, response, body)
 
 
 async def _content(response: Response | None) -> bytes:

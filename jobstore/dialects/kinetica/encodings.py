@@ -14,7 +14,7 @@ from typing import Any, Final
 import cramjam
 from fastavro import schemaless_reader, schemaless_writer
 
-from jobstore.dialects.kinetica.records import WRAPPER, Form, Kind, Record, RequestInvalid
+from jobstore.dialects.kinetica.records import WRAPPER, AvroType, Form, Record, RequestInvalid
 from jobstore.web import documents, json_text
 
 # The largest body that is taken apart or put together here, in bytes.
@@ -51,19 +51,19 @@ _ENCODINGS: Final[Mapping[str, Encoding]] = {
     "application/x-www-form-urlencoded": Encoding.JSON,
 }
 
-_MISSING: Final[Mapping[Kind, Any]] = {
-    Kind.STRING: "",
-    Kind.BYTES: b"",
-    Kind.LONG: 0,
-    Kind.LONGS: [],
-    Kind.MAP: {},
+_MISSING: Final[Mapping[AvroType, Any]] = {
+    AvroType.STRING: "",
+    AvroType.BYTES: b"",
+    AvroType.LONG: 0,
+    AvroType.LONGS: [],
+    AvroType.MAP: {},
 }
-_EXPECTED: Final[Mapping[Kind, str]] = {
-    Kind.STRING: "a string",
-    Kind.BYTES: "a string with one character for each byte, U+0000 to U+00FF",
-    Kind.LONG: "a whole number",
-    Kind.LONGS: "an array of whole numbers",
-    Kind.MAP: "an object whose members are strings",
+_EXPECTED: Final[Mapping[AvroType, str]] = {
+    AvroType.STRING: "a string",
+    AvroType.BYTES: "a string with one character for each byte, U+0000 to U+00FF",
+    AvroType.LONG: "a whole number",
+    AvroType.LONGS: "an array of whole numbers",
+    AvroType.MAP: "an object whose members are strings",
 }
 
 
@@ -143,7 +143,7 @@ def _from_json(form: Form, body: bytes) -> Record:
     return {name: _member(name, kind, value.get(name)) for name, kind in form.members.items()}
 
 
-def _member(name: str, kind: Kind, value: object) -> Any:
+def _member(name: str, kind: AvroType, value: object) -> Any:
     """Read a member, which clients leave out if there is nothing to say."""
     if value is None:
         return _MISSING[kind]
@@ -153,19 +153,21 @@ def _member(name: str, kind: Kind, value: object) -> Any:
         raise RequestInvalid(f"{name}: expected {_EXPECTED[kind]}") from None
 
 
-def _read(kind: Kind, value: object) -> Any:
+def _read(kind: AvroType, value: object) -> Any:
     match kind, value:
-        case Kind.STRING, str():
+        case AvroType.STRING, str():
             value.encode()  # JSON may hold halves of characters, which are no text
             return value
-        case Kind.BYTES, str():
+        case AvroType.BYTES, str():
             return value.encode("latin-1")
-        case Kind.LONG, _:
+        case AvroType.LONG, _:
             return _number(value)
-        case Kind.LONGS, list():
+        case AvroType.LONGS, list():
             return [_number(item) for item in value]
-        case Kind.MAP, dict():
-            return {_read(Kind.STRING, key): _read(Kind.STRING, of) for key, of in value.items()}
+        case AvroType.MAP, dict():
+            return {
+                _read(AvroType.STRING, key): _read(AvroType.STRING, of) for key, of in value.items()
+            }
     raise ValueError
 
 

@@ -13,7 +13,7 @@ class RequestInvalid(Exception):
     """A request cannot be answered as it stands; the message says what was expected."""
 
 
-class Kind(Enum):
+class AvroType(Enum):
     """What a member holds, in the words of Avro's schemas."""
 
     STRING = "string"
@@ -37,7 +37,7 @@ class Form:
         schema: the same for fastavro.
     """
 
-    def __init__(self, name: str, **members: Kind) -> None:
+    def __init__(self, name: str, **members: AvroType) -> None:
         self.name = name
         self.members = members
         fields = [{"name": member, "type": kind.value} for member, kind in members.items()]
@@ -47,65 +47,67 @@ class Form:
 # What every answer is wrapped in.
 WRAPPER: Final = Form(
     "gpudb_response",
-    status=Kind.STRING,
-    message=Kind.STRING,
-    data_type=Kind.STRING,
-    data=Kind.BYTES,
-    data_str=Kind.STRING,
+    status=AvroType.STRING,
+    message=AvroType.STRING,
+    data_type=AvroType.STRING,
+    data=AvroType.BYTES,
+    data_str=AvroType.STRING,
 )
 
 CREATE_JOB: Final = Form(
     "create_job_request",
-    endpoint=Kind.STRING,
-    request_encoding=Kind.STRING,
-    data=Kind.BYTES,
-    data_str=Kind.STRING,
-    options=Kind.MAP,
+    endpoint=AvroType.STRING,
+    request_encoding=AvroType.STRING,
+    data=AvroType.BYTES,
+    data_str=AvroType.STRING,
+    options=AvroType.MAP,
 )
-JOB_CREATED: Final = Form("create_job_response", job_id=Kind.LONG, info=Kind.MAP)
+JOB_CREATED: Final = Form("create_job_response", job_id=AvroType.LONG, info=AvroType.MAP)
 
-GET_JOB: Final = Form("get_job_request", job_id=Kind.LONG, options=Kind.MAP)
+GET_JOB: Final = Form("get_job_request", job_id=AvroType.LONG, options=AvroType.MAP)
 JOB: Final = Form(
     "get_job_response",
-    endpoint=Kind.STRING,
-    job_status=Kind.STRING,
-    running=Kind.BOOLEAN,
-    progress=Kind.INT,
-    successful=Kind.BOOLEAN,
-    response_encoding=Kind.STRING,
-    job_response=Kind.BYTES,
-    job_response_str=Kind.STRING,
-    status_map=Kind.MAP,
-    info=Kind.MAP,
+    endpoint=AvroType.STRING,
+    job_status=AvroType.STRING,
+    running=AvroType.BOOLEAN,
+    progress=AvroType.INT,
+    successful=AvroType.BOOLEAN,
+    response_encoding=AvroType.STRING,
+    job_response=AvroType.BYTES,
+    job_response_str=AvroType.STRING,
+    status_map=AvroType.MAP,
+    info=AvroType.MAP,
 )
 
 ALTER_JOBS: Final = Form(
-    "admin_alter_jobs_request", job_ids=Kind.LONGS, action=Kind.STRING, options=Kind.MAP
+    "admin_alter_jobs_request", job_ids=AvroType.LONGS, action=AvroType.STRING, options=AvroType.MAP
 )
 JOBS_ALTERED: Final = Form(
     "admin_alter_jobs_response",
-    job_ids=Kind.LONGS,
-    action=Kind.STRING,
-    status=Kind.STRINGS,
-    info=Kind.MAP,
+    job_ids=AvroType.LONGS,
+    action=AvroType.STRING,
+    status=AvroType.STRINGS,
+    info=AvroType.MAP,
 )
 
-SHOW_JOBS: Final = Form("admin_show_jobs_request", options=Kind.MAP)
+SHOW_JOBS: Final = Form("admin_show_jobs_request", options=AvroType.MAP)
 JOBS: Final = Form(
     "admin_show_jobs_response",
-    job_id=Kind.LONGS,
-    status=Kind.STRINGS,
-    endpoint_name=Kind.STRINGS,
-    time_received=Kind.LONGS,
-    auth_id=Kind.STRINGS,
-    source_ip=Kind.STRINGS,
-    query_text=Kind.STRINGS,
-    user_data=Kind.STRINGS,
-    flags=Kind.STRINGS,
-    info=Kind.MAP,
+    job_id=AvroType.LONGS,
+    status=AvroType.STRINGS,
+    endpoint_name=AvroType.STRINGS,
+    time_received=AvroType.LONGS,
+    auth_id=AvroType.STRINGS,
+    source_ip=AvroType.STRINGS,
+    query_text=AvroType.STRINGS,
+    user_data=AvroType.STRINGS,
+    flags=AvroType.STRINGS,
+    info=AvroType.MAP,
 )
 
-SHOW_STATUS: Final = Form("show_system_status_request", options=Kind.MAP)
-STATUS: Final = Form("show_system_status_response", status_map=Kind.MAP, info=Kind.MAP)
-SHOW_PROPERTIES: Final = Form("show_system_properties_request", options=Kind.MAP)
-PROPERTIES: Final = Form("show_system_properties_response", property_map=Kind.MAP, info=Kind.MAP)
+SHOW_STATUS: Final = Form("show_system_status_request", options=AvroType.MAP)
+STATUS: Final = Form("show_system_status_response", status_map=AvroType.MAP, info=AvroType.MAP)
+SHOW_PROPERTIES: Final = Form("show_system_properties_request", options=AvroType.MAP)
+PROPERTIES: Final = Form(
+    "show_system_properties_response", property_map=AvroType.MAP, info=AvroType.MAP
+)

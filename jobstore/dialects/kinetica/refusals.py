@@ -5,8 +5,8 @@ from typing import Final
 from aiohttp import web
 
 from jobstore.dialects.kinetica.encodings import Encoding, encoding_of, media_type
-from jobstore.dialects.kinetica.exchange import refusal
 from jobstore.dialects.kinetica.records import RequestInvalid
+from jobstore.dialects.kinetica.request import refusal
 from jobstore.model.errors import JobstoreError, Unauthorized
 
 # How the user agent of Kinetica's own clients begins, if they have one.

@@ -8,20 +8,20 @@ from typing import Final
 
 from aiohttp import web
 
-from jobstore.dialects.native.definitions import Definitions
+from jobstore.dialects.native.definitions import DefinitionCalls
 from jobstore.dialects.native.events import Events
-from jobstore.dialects.native.jobs import Jobs
+from jobstore.dialects.native.jobs import JobCalls
 from jobstore.dialects.native.listing import Listing
 from jobstore.dialects.native.messages import Messages
 from jobstore.dialects.native.problems import Call, no_such_call, not_allowed, told
 from jobstore.dialects.native.reports import Reports
 from jobstore.dialects.native.submissions import Submissions
 from jobstore.live import Store
-from jobstore.targets.router import Claim, Router
+from jobstore.targets.router import PathClaim, Router
 from jobstore.web import wire
 
 # All that is below this path, with any method: what is no call is refused here.
-CLAIMS: Final = (Claim(re.compile(r"/_jobs(?:[/?]|$)")),)
+CLAIMS: Final = (PathClaim(re.compile(r"/_jobs(?:[/?]|$)")),)
 
 # What is answered without a login: probes have none, and are told no more than whether it works.
 PROBES: Final = frozenset({"/_jobs/readyz"})
@@ -39,8 +39,8 @@ class NativeApi:
 
     def __init__(self, store: Store, router: Router) -> None:
         self._store = store
-        jobs, messages = Jobs(store, router), Messages(store)
-        self._definitions = Definitions(store, router)
+        jobs, messages = JobCalls(store, router), Messages(store)
+        self._definitions = DefinitionCalls(store, router)
         self._calls: Mapping[str, Mapping[str, Call]] = {
             "/_jobs": {"GET": Listing(store).list, "POST": Submissions(store, router).submit},
             "/_jobs/statistics": {"GET": jobs.statistics},

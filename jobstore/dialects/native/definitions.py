@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from jobstore.dialects.native.prefer import accepted
 from jobstore.dialects.native.problems import json_of, told
+from jobstore.dialects.native.respond_async import accepted
 from jobstore.live import Store
 from jobstore.model import clock
 from jobstore.model.clock import Clock, iso
@@ -24,7 +24,7 @@ _MOST_FIRES: Final = 100
 _LARGEST: Final = 2**20  # as JSON, with the body of its request
 
 
-class Definitions:
+class DefinitionCalls:
     """Create, read, change, list, run and delete definitions.
 
     Args:

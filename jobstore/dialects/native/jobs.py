@@ -5,8 +5,8 @@ from functools import partial
 
 from aiohttp import web
 
-from jobstore.dialects.native import results, words
-from jobstore.dialects.native.prefer import VARY, accepted, wait_of
+from jobstore.dialects.native import responses, words
+from jobstore.dialects.native.respond_async import VARY, accepted, wait_of
 from jobstore.live import Store
 from jobstore.model.errors import Forbidden, JobGone, JobNotFound, ResultNotRestorable, WrongState
 from jobstore.model.job import Dialect, Job, Submission, Trigger
@@ -18,7 +18,7 @@ from jobstore.web import prefer, wire
 _RETRY_AFTER: Headers = (("Retry-After", "1"),)
 
 
-class Jobs:
+class JobCalls:
     """The calls about one job.
 
     Args:
@@ -88,7 +88,7 @@ class Jobs:
         async with self._store.results.take(job_id, wire.changing(request).scope) as delivery:
             if delivery is None:
                 return None
-            return await results.deliver(request, delivery, applied)
+            return await responses.deliver(request, delivery, applied)
 
     async def restore(self, request: web.Request) -> web.Response:
         """Hold a result again that was taken."""
@@ -175,7 +175,7 @@ class Jobs:
     async def _say_why(self, request: web.Request) -> None:
         """Raise what says why a job's result cannot be asked for."""
         job = await self._seen(request)
-        raise results.gone(job, await self._store.history.timeline(job.id))
+        raise responses.gone(job, await self._store.history.timeline(job.id))
 
     async def _payload_gone(self, job: Job) -> str:
-        return results.payload_gone(job, await self._store.history.timeline(job.id))
+        return responses.payload_gone(job, await self._store.history.timeline(job.id))

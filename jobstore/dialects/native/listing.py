@@ -36,7 +36,7 @@ E = TypeVar("E", bound=StrEnum)
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class PageQuery:
     """A part of the list.
 
     Args:
@@ -81,7 +81,7 @@ class Listing:
         )
 
 
-def read(query: MultiMapping[str], scope: int | None) -> Page:
+def read(query: MultiMapping[str], scope: int | None) -> PageQuery:
     """Read which jobs are asked for.
 
     Args:
@@ -100,7 +100,7 @@ def read(query: MultiMapping[str], scope: int | None) -> Page:
         raise QueryInvalid("until: expected a time that is not before since")
     search = Search(**found, account=scope)
     own = _digest({"scope": scope, **filters})
-    return Page(search, _limit(values.get("limit")), _before(values.get("cursor"), own), own)
+    return PageQuery(search, _limit(values.get("limit")), _before(values.get("cursor"), own), own)
 
 
 def _one_of(query: MultiMapping[str], name: str) -> str:

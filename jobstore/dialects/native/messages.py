@@ -4,7 +4,7 @@ from typing import Final
 
 from aiohttp import web
 
-from jobstore.dialects.native import results, words
+from jobstore.dialects.native import responses, words
 from jobstore.live import Store
 from jobstore.model.errors import NotKept, WrongState
 from jobstore.model.job import Job
@@ -74,7 +74,7 @@ class Messages:
         if job.result in {Result.NONE, Result.HELD}:
             return NotKept(job.id, what, f"there was no answer: {job.detail}")
         moments = await self._store.history.timeline(job.id)
-        return NotKept(job.id, what, results.payload_gone(job, moments))
+        return NotKept(job.id, what, responses.payload_gone(job, moments))
 
 
 async def _show(request: web.Request, headers: Headers, body: Body) -> web.StreamResponse:

@@ -8,8 +8,8 @@ from typing import Annotated, ClassVar, Final
 from aiohttp import web
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from jobstore.dialects.native.prefer import accepted
 from jobstore.dialects.native.problems import json_of
+from jobstore.dialects.native.respond_async import accepted
 from jobstore.live import Store
 from jobstore.model import clock, idempotency
 from jobstore.model.account import Identity

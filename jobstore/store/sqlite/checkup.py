@@ -28,7 +28,7 @@ _job, _body, _chunk, _counter = schema.JOB.c, schema.BODY.c, schema.CHUNK.c, sch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class CheckReport:
     """What a look at a store has found; if it has problems, nothing else is told.
 
     Args:
@@ -191,7 +191,7 @@ _SIZE: Final = """
 _LOOSE: Final = Statement(select(func.count(_body.id)).where(_body.job_id.is_(None))).sql
 
 
-async def check(path: Path, progress: Callable[[str, int, int], object]) -> Report:
+async def check(path: Path, progress: Callable[[str, int, int], object]) -> CheckReport:
     """Look for everything that can be wrong with a store, beside its server or without one.
 
     The whole file is read. What the server commits meanwhile stays in the WAL until one check is
@@ -209,14 +209,14 @@ async def check(path: Path, progress: Callable[[str, int, int], object]) -> Repo
         return await _checked(path, progress)
 
 
-async def _checked(path: Path, progress: Callable[[str, int, int], object]) -> Report:
+async def _checked(path: Path, progress: Callable[[str, int, int], object]) -> CheckReport:
     problems: list[str] = []
     async with sqlite.reader(path) as reader:
         for done, each in enumerate(_CHECKS):
             progress(each.name, done, len(_CHECKS))
             problems += await _problems(reader, each)
         if problems:
-            return Report(problems=tuple(problems))
+            return CheckReport(problems=tuple(problems))
         with sqlite.translated(path):
             return await _sound(reader)
 
@@ -230,13 +230,13 @@ async def _problems(reader: Connection, check: _Check) -> list[str]:
     return [*found[:MOST], f"and more {check.name} like this"] if found[MOST:] else found
 
 
-async def _sound(reader: Connection) -> Report:
+async def _sound(reader: Connection) -> CheckReport:
     ((size, free),) = await _rows(reader, _SIZE)
     stiff = not await reader.call(pages.gives_back)
     ((loose,),) = await _rows(reader, _LOOSE)
     counters = await _rows(reader, claiming.COUNTERS.sql)
     jobs = {State(state): n for machine, state, n in counters if machine == "job"}
-    return Report(size=size, free=free, stiff=stiff, loose=loose, jobs=jobs)
+    return CheckReport(size=size, free=free, stiff=stiff, loose=loose, jobs=jobs)
 
 
 async def _rows(reader: Connection, statement: str) -> list[tuple[Any, ...]]:

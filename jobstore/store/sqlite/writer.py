@@ -30,7 +30,7 @@ from jobstore.store.sqlite.presence import Presence
 from jobstore.store.transaction import Operation
 
 # How long to wait before the next try while the disk is full or fails.
-INSIST_SECONDS: Final = 0.5
+RETRY_SECONDS: Final = 0.5
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 class _Entry:
     operation: Operation[Any]
     future: asyncio.Future[Any]
-    aside: bool
+    off_loop: bool
 
 
 class Writer:
@@ -70,25 +70,25 @@ class Writer:
         self._waiting: list[_Entry] = []
         self._turn = asyncio.Lock()
         self._busy: asyncio.Task[None] | None = None
-        self._insisting: set[asyncio.Task[Any]] = set()
+        self._retrying: set[asyncio.Task[Any]] = set()
 
     @property
     def idle(self) -> bool:
         """Whether no operation waits or runs."""
         return self._busy is None
 
-    def post(self, operation: Operation[T], *, aside: bool = False) -> asyncio.Future[T]:
+    def post(self, operation: Operation[T], *, off_loop: bool = False) -> asyncio.Future[T]:
         """Queue an operation for the next transaction.
 
         Args:
             operation: what to do; it is done even if nobody waits for the future any more.
-            aside: whether it may take milliseconds, so that it must not run on the loop.
+            off_loop: whether it may take milliseconds, so that it must not run on the loop.
 
         Returns:
             a future of its value, which is there only after the commit.
         """
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Entry(operation, future, aside))
+        self._waiting.append(_Entry(operation, future, off_loop))
         if self._busy is None:
             self._busy = asyncio.create_task(self._work_off())
         return future
@@ -97,34 +97,36 @@ class Writer:
         """Queue an operation as `post` does, where nobody waits for its value or its error."""
         self.post(operation).add_done_callback(lambda done: done.exception())
 
-    async def run(self, operation: Operation[T], *, aside: bool = False) -> T:
+    async def run(self, operation: Operation[T], *, off_loop: bool = False) -> T:
         """Run an operation and return its value once it is committed; see `post`.
 
         Raises:
             StoreError: it could not be committed.
         """
-        return await self.post(operation, aside=aside)
+        return await self.post(operation, off_loop=off_loop)
 
-    def insist(self, operation: Operation[T], *, aside: bool = False) -> asyncio.Task[T]:
+    def retry_until_stored(
+        self, operation: Operation[T], *, off_loop: bool = False
+    ) -> asyncio.Task[T]:
         """Run an operation that must not get lost: while it cannot be written, try again.
 
         Raises:
             StoreLost: it never can be.
         """
-        task = asyncio.create_task(self._insist(operation, aside=aside))
-        self._insisting.add(task)
-        task.add_done_callback(self._insisting.discard)
+        task = asyncio.create_task(self._retry_until_stored(operation, off_loop=off_loop))
+        self._retrying.add(task)
+        task.add_done_callback(self._retrying.discard)
         return task
 
-    async def _insist(self, operation: Operation[T], *, aside: bool) -> T:
+    async def _retry_until_stored(self, operation: Operation[T], *, off_loop: bool) -> T:
         while True:
             try:
-                return await self.run(operation, aside=aside)
+                return await self.run(operation, off_loop=off_loop)
             except StoreLost:
                 raise
             except (StoreUnavailable, StoreUnsure) as error:
-                log.warning("%s; trying again", error, extra={"action": "insist"})
-                await asyncio.sleep(INSIST_SECONDS)
+                log.warning("%s; trying again", error, extra={"action": "retry"})
+                await asyncio.sleep(RETRY_SECONDS)
 
     async def call(self, function: Callable[[sqlite3.Connection], T]) -> T:
         """Run a function between two transactions, such as a checkpoint.
@@ -190,8 +192,8 @@ class Writer:
         try:
             now = self._clock()
             try:
-                aside = any(entry.aside for entry in batch)
-                return await self._together(operations, now, aside=aside)
+                off_loop = any(entry.off_loop for entry in batch)
+                return await self._together(operations, now, off_loop=off_loop)
             except Exception as error:  # noqa: BLE001 - it is that of one of them
                 self.condition.note([self._committer.told(error)])
                 each_alone = self._committer.each_alone
@@ -200,10 +202,10 @@ class Writer:
             return Batch([self._committer.failed(error)] * len(batch))
 
     async def _together(
-        self, operations: Sequence[Operation[Any]], now: int, *, aside: bool
+        self, operations: Sequence[Operation[Any]], now: int, *, off_loop: bool
     ) -> Batch:
         connection = self._connection.here
-        if aside or not begin(connection):  # since another process writes just now
+        if off_loop or not begin(connection):  # since another process writes just now
             return await self._connection.call(self._committer.together, operations, now)
         batch = self._committer.execute(connection, operations, now, Changes())
         await self._connection.call(self._committer.commit)
@@ -240,7 +242,7 @@ class Writer:
     async def _mended(self) -> None:
         """Try to write until that works; what is lost is brought into safety once."""
         while not self.condition.lost and self.condition.trouble is not None:
-            await asyncio.sleep(INSIST_SECONDS)
+            await asyncio.sleep(RETRY_SECONDS)
             with suppress(StoreError):
                 await self.call(self._committer.overwrite)
                 self.condition.committed()

@@ -13,7 +13,7 @@ from jobstore.live import shared_store
 from jobstore.live.purging import Purged, purge
 from jobstore.model.clock import SECOND, iso, now
 from jobstore.store.sqlite.backup import back_up
-from jobstore.store.sqlite.checkup import Report, check
+from jobstore.store.sqlite.checkup import CheckReport, check
 from jobstore.store.sqlite.replacing import Replaced, put_in_place
 
 
@@ -140,7 +140,7 @@ def check_command(config: Config, *, as_json: bool) -> None:
         raise click.exceptions.Exit(1)
 
 
-def _summary(report: Report) -> str:
+def _summary(report: CheckReport) -> str:
     states = ", ".join(f"{n:,} {state}" for state, n in report.jobs.items() if n)
     jobs = sum(report.jobs.values())
     words = [
@@ -153,7 +153,7 @@ def _summary(report: Report) -> str:
     return ", ".join(words)
 
 
-def _as_json(path: Path, report: Report) -> dict[str, object]:
+def _as_json(path: Path, report: CheckReport) -> dict[str, object]:
     return {
         "store": str(path),
         "ok": not report.problems,

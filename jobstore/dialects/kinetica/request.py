@@ -19,7 +19,7 @@ _FLAGS: Final[Mapping[str, bool]] = {"true": True, "false": False}
 
 
 @dataclass(frozen=True, slots=True)
-class Exchange:
+class KineticaCall:
     """A request that was understood, and how to answer it.
 
     Args:

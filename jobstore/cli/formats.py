@@ -11,7 +11,7 @@ from jobstore.cli.terminal import printable, write_json
 from jobstore.model.clock import iso
 
 
-class Kind(Enum):
+class ColumnKind(Enum):
     """What stands in a column."""
 
     WHOLE = auto()
@@ -25,11 +25,11 @@ class Kind(Enum):
 # What spreadsheets compute begins with one of these, in some of them full-width.
 _FORMULA: Final = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
-Columns: TypeAlias = Mapping[str, Kind]
+Columns: TypeAlias = Mapping[str, ColumnKind]
 Row: TypeAlias = Sequence[Any]
 
 
-class Writer(Protocol):
+class RowWriter(Protocol):
     """Writes rows, some at a time."""
 
     def write(self, rows: Sequence[Row]) -> None:
@@ -98,13 +98,13 @@ def _harmless(text: str) -> str:
     return f"'{shown}" if shown.lstrip().startswith(_FORMULA) else shown
 
 
-def _written(kind: Kind, value: Any) -> Any:
+def _written(kind: ColumnKind, value: Any) -> Any:
     if value is None:
         return None
     match kind:
-        case Kind.TIME:
+        case ColumnKind.TIME:
             return iso(value)
-        case Kind.OBJECT:
+        case ColumnKind.OBJECT:
             return dict(value)
         case _:
             return value

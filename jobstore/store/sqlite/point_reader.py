@@ -13,7 +13,7 @@ from jobstore.store.sqlite.condition import Condition
 from jobstore.store.sqlite.presence import Presence
 
 
-class Glance:
+class PointReader:
     """Look at rows that are found by their key: that takes less than a hop to another thread.
 
     Args:
@@ -65,14 +65,14 @@ class Glance:
 
 
 @contextmanager
-def glancing(path: Path, presence: Presence, condition: Condition) -> Iterator[Glance]:
+def point_reading(path: Path, presence: Presence, condition: Condition) -> Iterator[PointReader]:
     """Open a store for quick looks, until the context is left; a lost one is never closed."""
     connection = sqlite.connect(path, "rw", sqlite.READER_PRAGMAS)
-    glance = Glance(connection, path, presence)
+    points = PointReader(connection, path, presence)
     try:
-        yield glance
+        yield points
     finally:
         if condition.lost:
-            glance.keep()
+            points.keep()
         else:
             connection.close()

@@ -6,7 +6,7 @@ from typing import Final
 from aiohttp import web
 from multidict import CIMultiDict, MultiMapping
 
-from jobstore.dialects.native import problems, results
+from jobstore.dialects.native import problems, responses
 from jobstore.live import Store
 from jobstore.model.errors import BeingDelivered, Forbidden, JobNotFound, JobstoreError, StoreError
 from jobstore.model.job import Dialect
@@ -75,7 +75,7 @@ class PreferHeader:
                 if delivery is None:
                     return None
                 applied = prefer.applied(seconds)
-                return await results.deliver(request, delivery, (*applied, *VARY))
+                return await responses.deliver(request, delivery, (*applied, *VARY))
         except (BeingDelivered, Forbidden, JobNotFound, StoreError, wire.Revoked):
             return None
 

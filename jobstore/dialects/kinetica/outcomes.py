@@ -6,8 +6,8 @@ from http import HTTPStatus
 from typing import Any, Final, assert_never
 
 from jobstore.dialects.kinetica.encodings import Encoding, first_string, from_avro, media_type
-from jobstore.dialects.kinetica.exchange import TAG
 from jobstore.dialects.kinetica.records import WRAPPER, Record, RequestInvalid
+from jobstore.dialects.kinetica.request import TAG
 from jobstore.model.clock import SECOND
 from jobstore.model.job import Job
 from jobstore.model.lifecycle import State

@@ -8,27 +8,27 @@ from http import HTTPStatus
 from types import UnionType
 from typing import Any, Final, get_args, get_origin, get_type_hints
 
-from jobstore.cli.records import Columns, Kind, as_object
+from jobstore.cli.formats import ColumnKind, Columns, as_object
 from jobstore.model.clock import SECOND, iso
 from jobstore.model.job import Job
 from jobstore.model.lifecycle import ENDED, Result, State
 
 
-def _kind(name: str, hint: Any) -> Kind:
+def _kind(name: str, hint: Any) -> ColumnKind:
     if name.endswith("_at") or name == "not_before":
-        return Kind.TIME
+        return ColumnKind.TIME
     if get_origin(hint) is UnionType:
         hint = next(each for each in get_args(hint) if each is not type(None))
     if get_origin(hint) is Mapping:
-        return Kind.OBJECT
-    return Kind.TEXT if issubclass(hint, StrEnum) else _KINDS[hint]
+        return ColumnKind.OBJECT
+    return ColumnKind.TEXT if issubclass(hint, StrEnum) else _KINDS[hint]
 
 
 _KINDS: Final = {
-    int: Kind.WHOLE,
-    float: Kind.NUMBER,
-    str: Kind.TEXT,
-    bool: Kind.FLAG,
+    int: ColumnKind.WHOLE,
+    float: ColumnKind.NUMBER,
+    str: ColumnKind.TEXT,
+    bool: ColumnKind.FLAG,
 }
 _HINTS: Final = get_type_hints(Job)
 JOB_COLUMNS: Final[Columns] = {
