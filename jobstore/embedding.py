@@ -189,7 +189,7 @@ class Jobs:
         Raises:
             JobNotFound: there is none whose result can still be asked for.
         """
-        return await self.store.ended(job_id, seconds)
+        return await self.store.waits.ended(job_id, seconds)
 
     async def take(self, job_id: int) -> Response | None:
         """Take the application's answer to a job: once, and wholly into memory.
@@ -242,7 +242,7 @@ class Jobs:
     async def dismiss(self, _: web.Application) -> None:
         """Let nobody wait any more for the end of a job: the application shuts down."""
         if self._running is not None:
-            self._running.store.dismiss()
+            self._running.store.waits.dismiss()
 
     async def lifetime(self, app: web.Application) -> AsyncIterator[None]:
         """Run jobs from the start of an application to its end.

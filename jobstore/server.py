@@ -262,7 +262,7 @@ async def serving(config: Config) -> AsyncIterator[Server]:
         refusals.server = web_server
         runner = web.ServerRunner(web_server, shutdown_timeout=SHUTDOWN_SECONDS)
         await stack.enter_async_context(running(runner))
-        stack.callback(store.dismiss)  # before those are waited for who wait for their jobs
+        stack.callback(store.waits.dismiss)  # before those are waited for who wait for their jobs
         await web.SockSite(runner, listening).start()
         yield Server(_url(listening), store, executor, config.executor.drain)
 

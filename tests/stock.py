@@ -71,7 +71,7 @@ class Stock:
     async def failed(self, path: str = "/", **values: Any) -> int:
         """Submit a job whose target cannot be reached."""
         claim = await self.running(path, **values)
-        await self.store.fail(claim, Failure.UNREACHABLE, "connection refused")
+        await self.store.attempts.fail(claim, Failure.UNREACHABLE, "connection refused")
         return claim.job_id
 
     async def cancelled(self, path: str = "/", **values: Any) -> int:
@@ -90,7 +90,7 @@ class Stock:
 
     def handle(self, claim: Claim) -> JobHandle:
         """Give the handle with which a handler would report on a running job."""
-        return JobHandle(claim.job_id, claim.attempt, self.store)
+        return JobHandle(claim.job_id, claim.attempt, self.store.attempts)
 
 
 @asynccontextmanager

@@ -191,7 +191,7 @@ async def next_claim(orders: AsyncIterator[Order]) -> Claim:
 async def finish(store: Store, claim: Claim, response: Response = HELLO) -> None:
     """End a job as the executor does when its target has answered."""
     async with AsyncExitStack() as kept:
-        await store.finish(claim, await store.captured(response, kept))
+        await store.attempts.finish(claim, await store.attempts.captured(response, kept))
 
 
 async def finished(store: Store, response: Response = HELLO, *, wanted: bool = True) -> int:

@@ -330,7 +330,7 @@ def test_show_tells_what_is_out_of_the_ordinary(store_path: Path) -> None:
         stock.handle(claim).warn("row 17 is odd")
         await stock.store.cancel(claim.job_id)
         stock.clock.now += 65 * SECOND
-        await stock.store.stopped(claim, "stopped in time")
+        await stock.store.attempts.stopped(claim, "stopped in time")
         await stock.fetch(claim.job_id)
 
     stocked(store_path, odd, START)

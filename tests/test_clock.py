@@ -340,7 +340,7 @@ async def test_the_pause_before_another_attempt_stays_as_long_as_it_is(
         await store.submit(submission())
         claim = await next_claim(store.work({"/": 1}))
         clock.set(-HOUR)
-        assert await store.retry(claim, 10, AttemptEnded(status=503, detail="status 503"))
+        assert await store.attempts.retry(claim, 10, AttemptEnded(status=503, detail="status 503"))
         assert due_at(store_path) == 10 - HOUR
         put(store, clock, -HOUR)
     assert due_at(store_path) == 10 - 2 * HOUR

@@ -461,7 +461,9 @@ async def test_the_end_of_a_part_and_the_release_of_the_next_are_one_step(store_
     names = [f"/{name}" for name in NAMES]
     capacities, routes = dict.fromkeys(names, 1), [route(name) for name in names]
     async with opened(store_path) as store:
-        ids = await store.submit_chain([submission(path=name, target=name) for name in names])
+        ids = await store.submissions.submit_chain(
+            [submission(path=name, target=name) for name in names]
+        )
         claim = await next_claim(store.work({names[0]: 1}))
         before = power_cut(store_path)
         async with opened(before) as cut:

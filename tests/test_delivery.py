@@ -168,13 +168,13 @@ async def test_a_result_is_not_called_gone_before_it_is_on_the_disk_that_it_is_h
         try:
             _, body = await second
         except BeingDelivered:
-            await store.ended(job_id, 3600)
+            await store.waits.ended(job_id, 3600)
             _, body = await taken(store, job_id)
         assert body == answer.body
 
 
 async def waits(store: Store, job_id: int) -> Job:
-    return await store.ended(job_id, 3600)
+    return await store.waits.ended(job_id, 3600)
 
 
 @BOTH

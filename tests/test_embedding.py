@@ -213,7 +213,7 @@ async def test_who_waits_for_a_job_does_not_hold_up_the_end_of_the_application(
         job_id = await it.client.submit("/wait")
         headers = {"Prefer": "wait=600"}
         waiting = asyncio.create_task(it.client("GET", f"/_jobs/{job_id}", headers=headers))
-        while not (it.jobs.store.watched(job_id) and "waits" in it.app[SEEN]):
+        while not (it.jobs.store.waits.watched(job_id) and "waits" in it.app[SEEN]):
             await it.client("GET", "/greet/me")
         await it.app.shutdown()
         answer = await waiting

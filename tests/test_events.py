@@ -256,9 +256,9 @@ async def test_a_reader_that_never_reads_is_dropped(store_path: Path) -> None:
         job_id = await store.submit(submission())
         claim = await next_claim(store.work({"/": 1}))
         with await never_reading(port, job_id):
-            while store.watched(job_id):
+            while store.waits.watched(job_id):
                 warning = "." * 500_000
-                await store.report(Report(job_id=job_id, attempt=1, warnings=(warning,)))
+                await store.attempts.report(Report(job_id=job_id, attempt=1, warnings=(warning,)))
         await finish(store, claim)
         assert (await store.results.peek(job_id)).warnings > 0
 
@@ -299,7 +299,7 @@ async def test_a_server_that_stops_waits_for_no_reader(serve: Serve, http: Clien
     job_id = await begun(client)
     async with following(client, job_id) as stream:
         await until(stream, "started")
-        server.store.dismiss()
+        server.store.waits.dismiss()
         assert [event async for event in stream] == []
 
 

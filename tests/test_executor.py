@@ -56,7 +56,7 @@ async def executing(store: Store, target: Patient, **limits: Any) -> AsyncIterat
 
 async def ended(store: Store, job_id: int) -> Job:
     """Wait until a job has ended."""
-    return await store.ended(job_id, 60)
+    return await store.waits.ended(job_id, 60)
 
 
 # --- what an attempt comes to -------------------------------------------------------------------

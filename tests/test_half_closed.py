@@ -194,10 +194,10 @@ async def test_a_client_that_is_gone_is_not_waited_for_by_its_long_poll(
     job_id = await client.submit("/wait/a")
     async with connected(client.url) as leaving:
         await leaving.send(request("GET", f"/_jobs/{job_id}", "Prefer: wait=3600"))
-        while not server.store.watched(job_id):
+        while not server.store.waits.watched(job_id):
             await client("GET", "/started")
         await leaving.leave()
-    while server.store.watched(job_id):
+    while server.store.waits.watched(job_id):
         await client("GET", "/started")
     assert json.loads((await client("GET", "/started")).body) == ["a"]
 

@@ -90,7 +90,7 @@ def test_what_was_running_at_a_moment_is_found_whatever_became_of_it(store_path:
         claim = await stock.running("/retried", retries=1)
         stock.clock.move(10)
         ended = AttemptEnded(failure=Failure.TIMEOUT, detail="too slow")
-        await stock.store.retry(claim, 3600, ended)
+        await stock.store.attempts.retry(claim, 3600, ended)
         long = await stock.running("/long")
         stock.clock.move(10)
         await stock.running("/still")
@@ -161,7 +161,7 @@ def test_who_asked_for_a_cancellation_is_known_whether_the_job_ran_or_not(
         await stock.store.cancel(await stock.queued("/waiting"), by="alice")
         claim = await stock.running("/running")
         await stock.store.cancel(claim.job_id, by="alice")
-        await stock.store.stopped(claim, "stopped in time")
+        await stock.store.attempts.stopped(claim, "stopped in time")
         await stock.store.cancel(await stock.queued("/bobs"), by="bob")
         await stock.store.cancel(await stock.queued("/nobodys"))
 
@@ -282,7 +282,7 @@ async def reports(stock: Stock) -> None:
     claim = await stock.running("/other")
     await stock.store.cancel(claim.job_id)
     stock.clock.move(5000)
-    await stock.store.stopped(claim, "stopped")
+    await stock.store.attempts.stopped(claim, "stopped")
     await stock.queued("/waits")
 
 
@@ -478,7 +478,7 @@ def test_show_tells_every_attempt_and_what_a_job_has_to_do_with_others(store_pat
         claim = await stock.running("/a", definition=made.id, trigger=Trigger.CLI, tag="mine")
         stock.clock.move(2)
         ended = AttemptEnded(status=503, detail="status 503; tried again in 1 s")
-        await stock.store.retry(claim, 1, ended)
+        await stock.store.attempts.retry(claim, 1, ended)
         await stock.queued("/b", follows=await stock.queued("/c"), not_before=START + HOUR)
 
     stocked(store_path, retried, START)

@@ -147,9 +147,9 @@ class StoreMachine(RuleBasedStateMachine):
             case "done":
                 ending = finish(self.store, claim)
             case "failed":
-                ending = self.store.fail(claim, Failure.BROKEN, "broken")
+                ending = self.store.attempts.fail(claim, Failure.BROKEN, "broken")
             case _:
-                ending = self.store.stopped(claim, "stopped")
+                ending = self.store.attempts.stopped(claim, "stopped")
         self.known[job_id].end(end)
         self.run(ending)
 

@@ -82,12 +82,12 @@ async def everything(path: Path, committer: Callable[[Path], Committer]) -> list
         first = await next_claim(orders)
         with pytest.raises(TagTaken):
             await store.submit(replace(submission(), tag="tagged"))
-        handle = JobHandle(first.job_id, first.attempt, store)
+        handle = JobHandle(first.job_id, first.attempt, store.attempts)
         handle.report(12)
         handle.count("records", 3)
         handle.warn("careful")
-        await store.report(Report(job_id=first.job_id, attempt=1, progress=50))
-        done.append(await store.submit_chain([submission(), submission()]))
+        await store.attempts.report(Report(job_id=first.job_id, attempt=1, progress=50))
+        done.append(await store.submissions.submit_chain([submission(), submission()]))
         second = await next_claim(orders)
         waiting = [await store.submit(submission(priority=number)) for number in range(3)]
         with pytest.raises(QueueFull):
@@ -95,9 +95,9 @@ async def everything(path: Path, committer: Callable[[Path], Committer]) -> list
         done += [waiting, await store.cancel(waiting[0]), await store.cancel(second.job_id)]
         stop = await anext(orders)
         assert isinstance(stop, Cancellation)
-        await store.stopped(second, "stopped")
+        await store.attempts.stopped(second, "stopped")
         third = await next_claim(orders)
-        done.append(await store.retry(third, 0, AttemptEnded(status=503, detail="later")))
+        done.append(await store.attempts.retry(third, 0, AttemptEnded(status=503, detail="later")))
         await finish(store, first, LARGE)
         done += [third.job_id, [(await next_claim(orders)).job_id for _ in range(1)]]
         done += [await results(store), await accounts_and_definitions(store)]

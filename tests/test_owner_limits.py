@@ -107,7 +107,7 @@ async def test_what_has_waited_for_its_time_or_for_another_job_has_its_turn(
         chain = [replace(submission(), account=CAROL) for _ in range(2)]
         for _ in range(10):
             await put(store, ALICE)
-        await store.submit_chain(chain)
+        await store.submissions.submit_chain(chain)
         orders = store.work({"/": 1})
         coming = asyncio.create_task(store.come_due())
         clock.move(10)

@@ -323,7 +323,7 @@ async def test_a_server_that_stops_keeps_nobody_waiting(serve: Serve, http: Clie
     await client.when("it", "started")
     long_poll = client("GET", "/_jobs/1", headers={"Prefer": "wait=3600"})
     waits.append(asyncio.create_task(long_poll))
-    server.store.dismiss()
+    server.store.waits.dismiss()
     answers = [await each for each in waits]
     assert answers[0].status == 202
     assert answers[1].status == 200

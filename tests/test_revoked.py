@@ -33,7 +33,7 @@ async def waiting(
 ) -> "asyncio.Future[Answer]":
     """Begin to ask for something that is not there yet; return when the server knows of it."""
     asked = asyncio.ensure_future(asking)
-    while not people.server.store.watched(job_id):
+    while not people.server.store.waits.watched(job_id):
         await asyncio.wait([asked], timeout=0.001)
     return asked
 
@@ -90,7 +90,7 @@ async def test_an_event_stream_ends_when_the_login_is_taken_away(
     answer = await followed
     assert answer.status == 200
     assert b"event: end" not in answer.body
-    assert people.server.store.watched(job_id) == 0
+    assert people.server.store.waits.watched(job_id) == 0
 
 
 async def test_an_open_question_is_answered_by_what_its_sender_may_now(

@@ -127,7 +127,7 @@ async def test_a_failed_job_is_fetched_with_its_failure_instead_of_an_answer(
     async with opened(store_path) as store:
         job_id = await store.submit(submission())
         claim = await next_claim(store.work({"/": 1}))
-        await store.fail(claim, Failure.TIMEOUT, "the target did not answer within 5 s")
+        await store.attempts.fail(claim, Failure.TIMEOUT, "the target did not answer within 5 s")
         delivery, _ = await taken(store, job_id)
     assert delivery
     assert delivery.response is None
@@ -234,13 +234,13 @@ async def test_a_job_ends_once_whatever_its_target_says_afterwards(store_path: P
     async with opened(store_path) as store:
         job_id = await store.submit(submission())
         claim = await next_claim(store.work({"/": 1}))
-        await store.fail(claim, Failure.TIMEOUT, "too slow")
+        await store.attempts.fail(claim, Failure.TIMEOUT, "too slow")
         before = rows(store_path, "SELECT * FROM job")
         orders = store.work({"/": 1})
         await store.submit(submission())
         other = await next_claim(orders)
         await finish(store, claim)
-        await store.stopped(claim, "stopped")
+        await store.attempts.stopped(claim, "stopped")
         assert rows(store_path, "SELECT * FROM job WHERE id = ?", job_id) == before
         assert states(store_path)[other.job_id] == ("running", "none")
 
@@ -254,7 +254,7 @@ async def test_an_earlier_attempt_is_not_heard_any_more(store_path: Path) -> Non
         fresh = await next_claim(store.work({"/": 1}))
         assert (fresh.job_id, fresh.attempt) == (job_id, 2)
         before = rows(store_path, "SELECT * FROM job")
-        handle = JobHandle(job_id, stale.attempt, store)
+        handle = JobHandle(job_id, stale.attempt, store.attempts)
         handle.report(50)
         handle.warn("late")
         await finish(store, stale, Response(status=500))
@@ -312,7 +312,7 @@ async def test_of_a_cancel_and_a_finish_the_first_decides_and_the_job_ends_once(
     async with opened(store_path) as store:
         job_id = await store.submit(submission())
         claim = await next_claim(store.work({"/": 1}))
-        ends = [store.stopped(claim, "stopped"), finish(store, claim)]
+        ends = [store.attempts.stopped(claim, "stopped"), finish(store, claim)]
         with held_up(store_path):
             tasks = [await begun(end) for end in (ends if cancel_first else reversed(ends))]
         await asyncio.gather(*tasks)
@@ -368,7 +368,7 @@ async def test_a_running_job_is_asked_to_stop_and_stays_pending_until_it_has(
         await store.cancel(job_id)
         assert await anext(orders) == Cancellation(job_id)
         assert await store.results.pending(10) == [job_id]
-        await store.stopped(claim, "cancelled while it ran")
+        await store.attempts.stopped(claim, "cancelled while it ran")
         assert await store.results.held(10) == [job_id]
     assert timeline(store_path, job_id)[2:] == ["cancel asked", "cancelled"]
 
@@ -474,7 +474,7 @@ async def test_the_reports_of_a_running_job_are_in_the_file_for_anyone_to_see(
     async with opened(store_path) as store:
         job_id = await store.submit(submission())
         claim = await next_claim(store.work({"/": 1}))
-        handle = JobHandle(job_id, claim.attempt, store)
+        handle = JobHandle(job_id, claim.attempt, store.attempts)
         handle.report(12.5)
         handle.count("IMPORT_RECORDS", 40)
         handle.count("IMPORT_RECORDS", 2)
@@ -490,7 +490,7 @@ async def test_many_reports_at_once_are_written_down_once(store_path: Path) -> N
     async with opened(store_path) as store:
         job_id = await store.submit(submission())
         claim = await next_claim(store.work({"/": 1}))
-        handle = JobHandle(job_id, claim.attempt, store)
+        handle = JobHandle(job_id, claim.attempt, store.attempts)
         for percent in range(101):
             handle.report(percent)
         await store.submit(submission())
@@ -526,9 +526,9 @@ async def after_the_end(path: Path, headers: Headers, size: int, end: str) -> No
             case "finished":
                 await finish(store, claim)
             case "failed":
-                await store.fail(claim, Failure.BROKEN, "broken")
+                await store.attempts.fail(claim, Failure.BROKEN, "broken")
             case "stopped":
-                await store.stopped(claim, "stopped")
+                await store.attempts.stopped(claim, "stopped")
     if end.startswith("orphan"):
         async with opened(path, limits) as store:
             upkeep = store.upkeep

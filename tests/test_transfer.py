@@ -71,7 +71,9 @@ async def ended(stock: Stock) -> None:
     handle.report(40)
     handle.count("ROWS", 7)
     handle.warn("row 17 is odd")
-    await stock.store.retry(claim, 0, AttemptEnded(failure=Failure.TIMEOUT, detail="too slow"))
+    await stock.store.attempts.retry(
+        claim, 0, AttemptEnded(failure=Failure.TIMEOUT, detail="too slow")
+    )
     stock.clock.move(1)
     await stock.failed("/d", method="POST")
     await stock.store.cancel(3, by="alice")

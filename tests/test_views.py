@@ -61,7 +61,9 @@ async def various(stock: Stock) -> None:
     await stock.fetch(1)
     claim = await stock.running("/down")
     stock.clock.move(2)
-    await stock.store.retry(claim, 60, AttemptEnded(failure=Failure.TIMEOUT, detail="too slow"))
+    await stock.store.attempts.retry(
+        claim, 60, AttemptEnded(failure=Failure.TIMEOUT, detail="too slow")
+    )
     stock.clock.move(86_400)
     await stock.failed("/broken", method="POST")
     await stock.cancelled("/stop")
@@ -69,7 +71,7 @@ async def various(stock: Stock) -> None:
     await stock.running("/runs")
     await stock.store.cancel(claim.job_id, by="alice")
     stock.clock.move(100)
-    await stock.store.stopped(claim, "stopped in time")
+    await stock.store.attempts.stopped(claim, "stopped in time")
 
 
 def found(path: Path, view: str, condition: str = "") -> list[dict[str, Any]]:

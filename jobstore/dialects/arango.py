@@ -251,7 +251,7 @@ class ArangoJobs:
             taking = partial(self._delivered, request, job_id, applied)
             again = partial(wire.scope_again, request)
             with suppress(BeingDelivered):
-                answer = await self._store.once_free(job_id, seconds, scope, taking, again)
+                answer = await self._store.waits.once_free(job_id, seconds, scope, taking, again)
         return answer or _empty(204, dict(applied))
 
     async def _delivered(

@@ -158,7 +158,7 @@ class Executor:
             JobHandle(
                 claim.job_id,
                 claim.attempt,
-                self._store,
+                self._store.attempts,
                 claim.owner,
                 account=claim.account,
                 depth=claim.depth,
@@ -186,7 +186,7 @@ class Executor:
             lost = isinstance(error, StoreLost)  # that has been said as an error already
             level = logging.WARNING if lost else logging.ERROR
             log.log(level, "job %d: %s", claim.job_id, error, extra=_about("end", claim))
-            self._store.abandon(claim)
+            self._store.attempts.abandon(claim)
         finally:
             if self._running.get(claim.job_id) is running:  # and not the next attempt
                 del self._running[claim.job_id]
@@ -204,7 +204,7 @@ class Executor:
                 nullcontext() if seconds is None else asyncio.timeout(seconds),
                 route.target.send(claim.request, handle) as response,
             ):
-                return await self._store.captured(response, kept)
+                return await self._store.attempts.captured(response, kept)
         except asyncio.CancelledError:
             if not handle.cancelled:
                 raise
@@ -233,17 +233,17 @@ class Executor:
             return False
         detail = f"{ended.detail}; tried again in {seconds:.3g} s"
         log.info("job %d: %s", claim.job_id, detail, extra=_about("retry", claim))
-        return await self._store.retry(claim, seconds, replace(ended, detail=detail))
+        return await self._store.attempts.retry(claim, seconds, replace(ended, detail=detail))
 
     async def _end(self, claim: Claim, outcome: Outcome) -> None:
         match outcome:
             case CapturedResponse():
-                await self._store.finish(claim, outcome)
+                await self._store.attempts.finish(claim, outcome)
             case Failed(failure, detail):
                 log.info("job %d failed: %s", claim.job_id, detail, extra=_about("fail", claim))
-                await self._store.fail(claim, failure, detail)
+                await self._store.attempts.fail(claim, failure, detail)
             case Stopped():
-                await self._store.stopped(claim, "cancelled while it ran")
+                await self._store.attempts.stopped(claim, "cancelled while it ran")
 
     # --- recovery -------------------------------------------------------------------------------
 

@@ -127,7 +127,7 @@ class Capture:
             or not asking.is_plain(headers)
             or _switches(headers)
             or ask.size > self._body_limit
-            or not self._store.is_small(ask.size)
+            or not self._store.submissions.is_small(ask.size)
         ):
             return False
         route = self._router.resolve(ask.method, ask.path)
@@ -143,7 +143,7 @@ class Capture:
             incoming, route, identity, asking.dialect, wanted=wanted, source=ask.source
         )
         try:
-            posted = self._store.post(submission)
+            posted = self._store.submissions.post(submission)
         except JobstoreError as error:
             _refuse(ask, asking, error)
             return True

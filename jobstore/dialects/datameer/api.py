@@ -195,7 +195,7 @@ class DatameerJobs:
         user = wire.changing(request).name
         texts = _configurations(request, most=_LONGEST_SEQUENCE)
         runs = await self._runs(request, texts, Trigger.SEQUENCE)
-        return _json(words.sequence(await self._store.submit_chain(runs), user))
+        return _json(words.sequence(await self._store.submissions.submit_chain(runs), user))
 
     async def stop(self, request: web.Request) -> web.Response:
         """Stop an execution; one that has ended stays as it is."""

@@ -74,7 +74,7 @@ class Events:
     async def _send_all(
         self, stream: EventSourceResponse, request: web.Request, job_id: int, seen: _Seen
     ) -> None:
-        with self._store.watching(job_id) as watch:
+        with self._store.waits.watching(job_id) as watch:
             while not watch.over:
                 job = await self._store.history.job(job_id, wire.scope_again(request))
                 moments = await self._store.history.timeline(job_id)

@@ -36,7 +36,7 @@ class JobCalls:
         """Tell how a job stands; with ``Prefer: wait=N``, once it has ended."""
         seconds, job_id = wait_of(request), words.job_id(request)
         again = partial(wire.scope_again, request)
-        job = await self._store.settled(job_id, seconds or 0, wire.scope(request), again)
+        job = await self._store.waits.settled(job_id, seconds or 0, wire.scope(request), again)
         return words.answer(job, headers=(*prefer.applied(seconds), *VARY))
 
     async def timeline(self, request: web.Request) -> web.Response:
@@ -76,7 +76,7 @@ class JobCalls:
         answer, taking = None, partial(self._delivered, request, job_id, applied)
         try:
             again = partial(wire.scope_again, request)
-            answer = await self._store.once_free(job_id, seconds or 0, scope, taking, again)
+            answer = await self._store.waits.once_free(job_id, seconds or 0, scope, taking, again)
         except JobNotFound:
             await self._say_why(request)
         return answer or words.answer(await self._seen(request), 202, (*_RETRY_AFTER, *applied))

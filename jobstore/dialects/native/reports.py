@@ -54,7 +54,7 @@ class Reports:
             raise SubmissionInvalid(f"{NO_JSON}; expected {_EXPECTED}") from None
         report = _report(request, written)
         scope = wire.changing(request).scope
-        return web.json_response({"cancelled": await self._store.report(report, scope)})
+        return web.json_response({"cancelled": await self._store.attempts.report(report, scope)})
 
 
 def _report(request: web.Request, written: object) -> Report:

@@ -69,7 +69,7 @@ class PreferHeader:
         """
         again = partial(wire.scope_again, request)
         try:
-            await self._store.ended(job_id, seconds, wire.scope(request), again)
+            await self._store.waits.ended(job_id, seconds, wire.scope(request), again)
             scope = wire.changing(request).scope
             async with self._store.results.take(job_id, scope) as delivery:
                 if delivery is None:

@@ -1,0 +1,80 @@
+"""What speaks against a submission: a full queue, a server that stops, an owner with too much.
+
+What can be told at once is refused at once, before a body is read; what has to be exact is asked
+again in the transaction, where everything that came before is counted.
+"""
+
+from jobstore.live.dispatch import Dispatcher
+from jobstore.live.owners import Owners
+from jobstore.model.errors import QueueFull, ShuttingDown, TooDeep
+from jobstore.model.handle import depth_here
+from jobstore.store import submitting
+from jobstore.store.transaction import Transaction
+
+
+class Admission:
+    """Let jobs in, or say why not.
+
+    Args:
+        dispatcher: knows how many jobs wait.
+        owners: what one owner may have; None for a command, which is run by who has the file.
+        queue: how many jobs may wait.
+        depth: how many jobs may make one another, one after the other.
+
+    Attributes:
+        open: whether any job is let in.
+    """
+
+    def __init__(
+        self, dispatcher: Dispatcher, owners: Owners | None, queue: int, depth: int
+    ) -> None:
+        self.open = True
+        self._dispatcher = dispatcher
+        self._owners = owners
+        self._queue = queue
+        self._depth = depth
+
+    def check(self, account: int, jobs: int = 1) -> None:
+        """Refuse what need not even be read.
+
+        Raises:
+            NotAccepting: the queue is full, or the server drains.
+            OwnerLimit: the account has submitted too many lately.
+            TooDeep: they come from a job, which comes from a job, and so on too often.
+        """
+        self.check_open(jobs)
+        if depth_here() > self._depth:
+            raise TooDeep(self._depth)
+        if self._owners is not None:
+            self._owners.check_rate(account, jobs)
+
+    def check_open(self, jobs: int = 1) -> None:
+        """Refuse everything while the queue is full or the server drains."""
+        if not self.open:
+            raise ShuttingDown
+        if self._dispatcher.queued + jobs > self._queue:
+            raise QueueFull(self._queue)
+
+    def check_room(self, tx: Transaction, account: int, jobs: int = 1) -> None:
+        """Refuse what is too much by now.
+
+        Raises:
+            NotAccepting: the queue is full.
+            OwnerLimit: the account has too many jobs that wait, or too much that is kept.
+        """
+        if self._dispatcher.waiting(tx) + jobs > self._queue:
+            raise QueueFull(self._queue)
+        self.check_usage(tx, account, jobs)
+
+    def check_usage(self, tx: Transaction, account: int, jobs: int) -> None:
+        """Refuse what is too much for one owner.
+
+        Raises:
+            OwnerLimit: the account has too many jobs that wait, or too much that is kept.
+        """
+        if self._owners is not None and self._owners.bounded:
+            self._owners.check_usage(*submitting.usage(tx, account), jobs)
+
+    def room(self, tx: Transaction) -> int:
+        """Tell how many jobs a transaction may take in."""
+        return self._queue - self._dispatcher.waiting(tx) if self.open else 0

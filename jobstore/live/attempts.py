@@ -1,0 +1,170 @@
+"""Attempts at jobs: what their handlers report, and how each of them ends.
+
+An attempt holds a slot from the transaction that starts it to the one that ends it, and is fenced
+by its claim: the number of the boot and of the attempt stand in each statement, so that what an
+earlier attempt has to say changes nothing. However it ends, the end is retried until it is stored;
+where the store is lost, the attempt is abandoned, and the next start recovers the job.
+"""
+
+import asyncio
+from contextlib import AsyncExitStack
+
+from jobstore.live.dispatch import Dispatcher
+from jobstore.live.results import checked
+from jobstore.live.timekeeping import Timekeeping
+from jobstore.live.upcoming import Upcoming
+from jobstore.model.clock import SECOND
+from jobstore.model.errors import (
+    StoreLost,
+    StoreUnavailable,
+    StoreUnsure,
+)
+from jobstore.model.handle import JobHandle
+from jobstore.model.job import Claim, Failure, Report
+from jobstore.model.message import Response, chunks
+from jobstore.model.retry import AttemptEnded
+from jobstore.store import ending, events
+from jobstore.store.bodies import Bodies, Content
+from jobstore.store.sqlite.writer import Writer
+from jobstore.store.transaction import Operation, Transaction
+
+
+class Attempts:
+    """The attempts that run.
+
+    Args:
+        writer: the one writer.
+        bodies: where large answers go.
+        dispatcher: whose slots they hold.
+        upcoming: who waits for their ends.
+        timekeeping: knows whether the clock was set.
+        boot: the number of this start of the server.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - it is put together in one place
+        self,
+        writer: Writer,
+        bodies: Bodies,
+        dispatcher: Dispatcher,
+        upcoming: Upcoming,
+        timekeeping: Timekeeping,
+        boot: int,
+    ) -> None:
+        self._writer = writer
+        self._bodies = bodies
+        self._dispatcher = dispatcher
+        self._upcoming = upcoming
+        self._timekeeping = timekeeping
+        self._boot = boot
+        self._reporting: set[JobHandle] = set()
+
+    async def captured(self, response: Response, kept: AsyncExitStack) -> ending.CapturedResponse:
+        """Read a target's answer to its end.
+
+        Args:
+            response: the answer.
+            kept: holds a large body; if no job has adopted it when this is left, it goes away.
+
+        Raises:
+            TargetFailed: the answer broke off.
+        """
+        body = response.body
+        if self._bodies.is_small(body):
+            content: Content = body
+        else:
+            content = await kept.enter_async_context(
+                self._bodies.received(chunks(body), "response")
+            )
+        return ending.CapturedResponse(response.status, response.reason, response.headers, content)
+
+    async def finish(self, claim: Claim, capture: ending.CapturedResponse) -> None:
+        """End a job with its target's answer."""
+        await self._end(claim, lambda tx: ending.finish(tx, claim, self._boot, capture))
+
+    async def fail(self, claim: Claim, failure: Failure, detail: str) -> None:
+        """End a job without an answer."""
+        await self._end(claim, lambda tx: ending.fail(tx, claim, self._boot, failure, detail))
+
+    async def stopped(self, claim: Claim, detail: str) -> None:
+        """End a job whose cancellation has taken effect."""
+        await self._end(claim, lambda tx: ending.stopped(tx, claim, self._boot, detail))
+
+    async def retry(self, claim: Claim, seconds: float, ended: AttemptEnded) -> bool:
+        """Queue a job again whose attempt has failed for a passing reason.
+
+        Args:
+            claim: the attempt.
+            seconds: how long to wait before the next one.
+            ended: how it has ended.
+
+        Returns:
+            whether it was queued; if not, it has to be ended after all.
+        """
+
+        def retry(tx: Transaction) -> bool:
+            again_at = tx.now + int(seconds * SECOND)
+            queued = ending.retry(tx, claim, self._boot, again_at, ended)
+            if queued:
+                self._dispatcher.over(tx, claim)
+            return queued
+
+        self._timekeeping.check()
+        return await self._writer.retry_until_stored(retry)
+
+    def abandon(self, claim: Claim) -> None:
+        """Give up on a job that cannot be ended in the store; the next start recovers it."""
+        self._dispatcher.release(claim)
+
+    async def _end(self, claim: Claim, operation: Operation[None]) -> None:
+        def end(tx: Transaction) -> None:
+            operation(tx)
+            self._dispatcher.over(tx, claim)
+
+        posted = self._writer.post(end)
+        # Who fetches the result, and the job that gets the slot, share the commit.
+        self._upcoming.ending(claim.job_id)
+        self._dispatcher.ending(claim.target)
+        try:
+            await posted
+        except StoreLost:
+            raise
+        except (StoreUnavailable, StoreUnsure):
+            await self._writer.retry_until_stored(end)
+
+    # --- what a handler reports -----------------------------------------------------------------
+
+    def reported(self, handle: JobHandle) -> None:
+        """Write down what a handler has reported; many reports may share one writing."""
+        if handle not in self._reporting:
+            self._reporting.add(handle)
+            self._write_report(handle)
+
+    def _write_report(self, handle: JobHandle) -> None:
+        def report(tx: Transaction) -> Report:
+            reported = handle.snapshot()
+            events.report(tx, reported, self._boot)
+            return reported
+
+        def written(done: asyncio.Future[Report]) -> None:
+            if done.exception() is None and done.result() != handle.snapshot():
+                self._write_report(handle)  # it has gone on meanwhile
+            else:
+                self._reporting.discard(handle)
+
+        self._writer.post(report).add_done_callback(written)
+
+    def warned(self, report: Report) -> None:
+        """Write down a handler's warning."""
+        self._writer.send(lambda tx: events.report(tx, report, self._boot))
+
+    async def report(self, report: Report, scope: int | None = None) -> bool:
+        """Write down what is reported of a running job from outside this process.
+
+        Returns:
+            whether somebody asked for the job's cancellation.
+
+        Raises:
+            JobNotFound: this attempt at the job does not run, or not any more.
+        """
+        checked(report.job_id)
+        return await self._writer.run(lambda tx: events.report(tx, report, self._boot, scope))

@@ -1,0 +1,233 @@
+"""Take jobs in: the request to the disk, and the job into the queue or, with a free slot, to work.
+
+Whether a job gets a slot is decided in the transaction that stores it, so that most jobs are
+written once, as running. What comes with a key that is known already becomes no second job.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from jobstore.live.admission import Admission
+from jobstore.live.dispatch import Dispatcher
+from jobstore.live.owners import OwnerLimits
+from jobstore.live.timekeeping import Timekeeping
+from jobstore.model import idempotency
+from jobstore.model.errors import BodyTooLarge
+from jobstore.model.handle import depth_here
+from jobstore.model.job import Claim, Submission
+from jobstore.model.message import body_size, chunks
+from jobstore.store import keys, revisions, submitting
+from jobstore.store.bodies import Bodies, Content
+from jobstore.store.sqlite.writer import Writer
+from jobstore.store.transaction import Transaction
+
+# Never stored in clear beyond need, whatever a configuration adds to them.
+SECRET_HEADERS: Final = frozenset({"authorization", "cookie", "proxy-authorization"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a store takes in.
+
+    Args:
+        queue: how many jobs may be queued.
+        body: the largest request body, in bytes.
+        inline: the largest body, in bytes, that stands in its message's own row.
+        size: the bound on the file's size in bytes, or 0 for none.
+        secret: lower-case names of request headers to forget when a job ends.
+        owner: what one owner may have.
+        depth: how many jobs may make one another, one after the other.
+    """
+
+    queue: int = 100_000
+    body: int = 2**30
+    inline: int = 256 * 1024
+    size: int = 0
+    secret: frozenset[str] = SECRET_HEADERS
+    owner: OwnerLimits = field(default_factory=OwnerLimits)
+    depth: int = 8
+
+
+class Submissions:
+    """Take jobs in.
+
+    Args:
+        writer: the one writer.
+        bodies: where large requests go.
+        dispatcher: gives out slots.
+        admission: what speaks against a submission.
+        timekeeping: knows whether the clock was set.
+        limits: what is taken in.
+        boot: the number of this start of the server; 0 where no server runs.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - it is put together in one place
+        self,
+        writer: Writer,
+        bodies: Bodies,
+        dispatcher: Dispatcher,
+        admission: Admission,
+        timekeeping: Timekeeping,
+        limits: Limits,
+        boot: int,
+    ) -> None:
+        self._writer = writer
+        self._bodies = bodies
+        self._dispatcher = dispatcher
+        self._admission = admission
+        self._timekeeping = timekeeping
+        self._limits = limits
+        self._boot = boot
+
+    async def submit(self, submission: Submission) -> int:
+        """Take a job in.
+
+        Args:
+            submission: what to run; its request's body is read here.
+
+        Returns:
+            the job's id, once the job is on the disk; if the same request came before under the
+            same key, that is the job that it became then.
+
+        Raises:
+            NotAccepting: the queue is full, or the server drains.
+            OwnerLimit: its owner has submitted as much as one may.
+            TooDeep: it comes from a job, which comes from a job, and so on too often.
+            BodyTooLarge: the request's body exceeds the limit.
+            TagTaken: an unended job of its owner has its tag.
+            KeyReused: its key came before, with another request.
+            StoreError: it could not be written.
+        """
+        self._admission.check(submission.account)
+        body, limit = submission.request.body, self._limits.body
+        summed = None if submission.key is None else idempotency.digest()
+        if self._bodies.is_small(body) and len(body) <= limit:
+            if summed:
+                summed.update(body)
+            return await self._post(submission, body, summed)
+        async with self._bodies.received(chunks(body), "request", limit, summed) as content:
+            self._admission.check_open()
+            return await self._post(submission, content, summed)
+
+    async def submit_chain(self, submissions: Sequence[Submission]) -> list[int]:
+        """Take jobs in of which each waits for the success of the one before it.
+
+        Args:
+            submissions: what to run, in this order; their requests' bodies are small ones.
+
+        Returns:
+            the jobs' ids, once all of them are on the disk.
+
+        Raises:
+            NotAccepting: the queue is full, or the server drains.
+            OwnerLimit: their owner has submitted as much as one may.
+            TooDeep: they come from a job, which comes from a job, and so on too often.
+            BodyTooLarge: the body of one of the requests exceeds the limit.
+            StoreError: they could not be written.
+        """
+        account, jobs = submissions[0].account, len(submissions)
+        self._admission.check(account, jobs)
+        if any((body_size(one.request.body) or 0) > self._limits.body for one in submissions):
+            raise BodyTooLarge(self._limits.body)
+        depth = depth_here()
+
+        def submit(tx: Transaction) -> list[int]:
+            ids: list[int] = []
+            self._admission.check_room(tx, account, jobs)
+            for submission in submissions:
+                body = submission.request.body
+                assert isinstance(body, bytes)
+                follower = replace(submission, follows=ids[-1] if ids else None)
+                ids.append(self._put(tx, follower, body, None, depth))
+            return ids
+
+        return await self._writer.run(submit)
+
+    def post(self, submission: Submission) -> asyncio.Future[int]:
+        """Take a job in as `submit` does, but let no task wait for that.
+
+        Args:
+            submission: what to run, without a key; its request's body is a small one.
+
+        Returns:
+            a future of the job's id, which is there only after the commit.
+
+        Raises:
+            JobstoreError: as `submit`, unless it fails only in the transaction.
+        """
+        self._admission.check(submission.account)
+        body = submission.request.body
+        assert isinstance(body, bytes)
+        return self._post(submission, body, None)
+
+    def is_small(self, size: int) -> bool:
+        """Tell whether the body of a request is taken in as it is."""
+        return size <= min(self._limits.inline, self._limits.body)
+
+    def _post(
+        self,
+        submission: Submission,
+        content: Content,
+        summed: idempotency.Digest | None,
+    ) -> asyncio.Future[int]:
+        keyed = _keyed(submission, summed)
+        if submission.timed:
+            self._timekeeping.check()
+        target, account, depth = submission.target, submission.account, depth_here()
+
+        def submit(tx: Transaction) -> int:
+            known = keys.known(tx, submission, keyed) if keyed else None
+            if known is not None:
+                return known
+            self._admission.check_room(tx, account)
+            if submission.tag is not None:
+                submitting.check_tag(tx, submission)
+            starts = not submission.waits and self._dispatcher.may_start(tx, target, account)
+            job_id = self._put(tx, submission, content, self._boot if starts else None, depth)
+            if keyed:
+                keys.keep(tx, submission, keyed, job_id)
+            if starts:
+                self._dispatcher.start(tx, self._claim_at_once(submission, content, job_id, depth))
+            return job_id
+
+        return self._writer.post(submit)
+
+    def _put(
+        self,
+        tx: Transaction,
+        submission: Submission,
+        content: Content,
+        boot: int | None,
+        depth: int,
+    ) -> int:
+        if not self._boot:
+            tx.execute(revisions.REVISE)  # so that a running server notices
+        return submitting.submit(tx, submission, content, self._limits.secret, boot, depth)
+
+    def _claim_at_once(
+        self, submission: Submission, content: Content, job_id: int, depth: int
+    ) -> Claim:
+        request = submission.request
+        if not isinstance(request.body, bytes):
+            request = replace(request, body=self._bodies.body(content))
+        return Claim(
+            job_id=job_id,
+            attempt=1,
+            target=submission.target,
+            request=request,
+            owner=submission.owner,
+            account=submission.account,
+            depth=depth,
+            timeout=submission.timeout,
+            replay=submission.replay,
+            retries=submission.retries,
+            secrets=any(name.lower() in self._limits.secret for name, _ in request.headers),
+        )
+
+
+def _keyed(submission: Submission, summed: idempotency.Digest | None) -> idempotency.Keyed | None:
+    if submission.key is None or summed is None:
+        return None
+    return idempotency.Keyed(submission.key, idempotency.fingerprint(submission.request, summed))

@@ -1,0 +1,137 @@
+"""Wait for what becomes of a job: its end, or that its result is free for the next reader."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from jobstore.live.results import Results
+from jobstore.live.watchers import Watch, Watchers
+from jobstore.model.errors import (
+    BeingDelivered,
+)
+from jobstore.model.job import Job
+from jobstore.model.lifecycle import ENDED
+from jobstore.store.history import History
+
+T = TypeVar("T")
+
+
+class Waits:
+    """Those who wait for something to happen to a job.
+
+    Args:
+        watchers: whoever has to be woken.
+        results: what may be asked for.
+        history: all there is.
+    """
+
+    def __init__(self, watchers: Watchers, results: Results, history: History) -> None:
+        self._watchers = watchers
+        self._results = results
+        self._history = history
+
+    def watching(self, job_id: int) -> Watch:
+        """Give what is told whenever the job has changed, until its context is left."""
+        return self._watchers.watching(job_id)
+
+    def watched(self, job_id: int) -> int:
+        """Tell how many wait for what becomes of a job."""
+        return self._watchers.count(job_id)
+
+    def ended(
+        self,
+        job_id: int,
+        seconds: float,
+        scope: int | None = None,
+        again: Callable[[], int | None] | None = None,
+    ) -> Awaitable[Job]:
+        """Wait until a job has ended and no reader is being given its result.
+
+        It does not wait for longer than so many seconds.
+
+        Args:
+            job_id: the job.
+            seconds: how many.
+            scope: whose it has to be, or None for anybody's.
+            again: gives the scope anew after each wait, or raises if who asks may not any more.
+
+        Returns:
+            the job as it stands then.
+
+        Raises:
+            JobNotFound: nobody may ask for it, or not any more.
+        """
+        return self._until_ended(
+            job_id, seconds, scope, again, self._results.peek, self._results.on_its_way
+        )
+
+    async def once_free(
+        self,
+        job_id: int,
+        seconds: float,
+        scope: int | None,
+        take: Callable[[], Awaitable[T]],
+        again: Callable[[], int | None],
+    ) -> T:
+        """Take a result when the job has ended and no other reader has it, or when time is over.
+
+        Args:
+            job_id: the job.
+            seconds: for how long to wait at most.
+            scope: whose it has to be, or None for anybody's.
+            take: takes it, unless another reader is faster.
+            again: gives the scope anew after each wait, or raises if who asks may not any more.
+
+        Raises:
+            BeingDelivered: another reader still has it.
+            JobNotFound: nobody may ask for it, or not any more.
+        """
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        while True:
+            if seconds > 0:
+                await self.ended(job_id, end - loop.time(), scope, again)
+            try:
+                return await take()
+            except BeingDelivered:
+                if loop.time() >= end or self._watchers.dismissed:
+                    raise
+
+    def settled(
+        self,
+        job_id: int,
+        seconds: float,
+        scope: int | None = None,
+        again: Callable[[], int | None] | None = None,
+    ) -> Awaitable[Job]:
+        """Wait as `ended` does, whoever may still ask for the result.
+
+        Raises:
+            JobNotFound: there is no such job in the history.
+        """
+        return self._until_ended(job_id, seconds, scope, again, self._history.job, lambda _: False)
+
+    async def _until_ended(  # noqa: PLR0913, PLR0917 - it has two callers
+        self,
+        job_id: int,
+        seconds: float,
+        scope: int | None,
+        again: Callable[[], int | None] | None,
+        look: Callable[[int, int | None], Awaitable[Job]],
+        busy: Callable[[int], bool],
+    ) -> Job:
+        if seconds <= 0:
+            return await look(job_id, scope)
+        with self._watchers.watching(job_id, seconds) as watch:
+            while True:
+                job = await look(job_id, scope)
+                if watch.over or (job.state in ENDED and not busy(job_id)):
+                    return job
+                del job  # many may wait
+                await watch.change()
+                if again is not None:
+                    scope = again()
+
+    def dismiss(self) -> None:
+        """Let nobody wait any more for what becomes of a job."""
+        self._watchers.dismiss()
