@@ -29,6 +29,7 @@ API_VERSION: Final = "2.1.0"  # of the documentation whose examples run here
 STEP: Final = 0.1  # seconds between two reports on short work
 NOTICE: Final = 1.0  # seconds that a cancelled query may go on
 MOST_STEPS: Final = 100  # long work reports each percent
+_SMALL: Final = 64 * 1024  # bytes of a body that are not worth a stream
 MOST_RECORDS: Final = 10**12
 MOST_WARNINGS: Final = 10_000  # each one is an entry of the job's history
 RECORD_BYTES: Final = 48
@@ -234,10 +235,11 @@ def query_result(query: str) -> list[Any]:
 
 
 async def echo(request: web.Request) -> web.StreamResponse:
-    """Give the request's body and content type back as they are, while they come in."""
-    response = web.StreamResponse()
-    if hdrs.CONTENT_TYPE in request.headers:
-        response.headers[hdrs.CONTENT_TYPE] = request.headers[hdrs.CONTENT_TYPE]
+    """Give the request's body and content type back as they are, a large one while it comes in."""
+    kept = {name: request.headers[name] for name in (hdrs.CONTENT_TYPE,) if name in request.headers}
+    if _is_small(request):
+        return web.Response(body=await request.read(), headers=kept)
+    response = web.StreamResponse(headers=kept)
     if not request.can_read_body:
         response.content_length = request.content_length or 0
     elif hdrs.CONTENT_ENCODING not in request.headers:  # else the server may have decoded it
@@ -247,6 +249,17 @@ async def echo(request: web.Request) -> web.StreamResponse:
         async for chunk in request.content.iter_any():
             await response.write(chunk)
     return response
+
+
+def _is_small(request: web.Request) -> bool:
+    """Tell whether a request's body is short, and given back by the same number of bytes."""
+    size = request.content_length
+    return (
+        size is not None
+        and size <= _SMALL
+        and hdrs.CONTENT_ENCODING not in request.headers
+        and request.method != hdrs.METH_HEAD
+    )
 
 
 async def import_records(request: web.Request) -> web.Response:
