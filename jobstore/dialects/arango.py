@@ -317,7 +317,7 @@ def _result(delivery: Delivery) -> tuple[Response, Headers]:
     if header(response.headers, ASYNC_ID):
         # The job has itself fetched a result, whose id is not this one's.
         response = replace(response, headers=without(response.headers, (ASYNC_ID,)))
-    return response, ((ASYNC_ID, str(delivery.job.id)),)
+    return response, ((ASYNC_ID, str(delivery.job_id)),)
 
 
 def _stand_in(delivery: Delivery) -> Response:

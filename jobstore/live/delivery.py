@@ -7,7 +7,6 @@ told that it is gone: they are told to ask again, since it may come back.
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, NoReturn, TypeAlias
 
@@ -19,6 +18,7 @@ from jobstore.model.message import Response
 from jobstore.store import jobs, results
 from jobstore.store.bodies import Bodies, Spooled, StoredBody
 from jobstore.store.facts import Taken
+from jobstore.store.jobs import Kept
 from jobstore.store.sqlite.writer import Writer
 from jobstore.store.transaction import Transaction
 
@@ -34,17 +34,26 @@ def may_come_back(job: Job) -> bool:
     return job.result in _MAY_COME_BACK
 
 
-@dataclass(frozen=True, slots=True)
 class Delivery:
     """A result on its way to its reader.
 
     Args:
-        job: the job, as it ended.
+        job_id: whose it is.
+        kept: the job, as it ended.
         response: the target's answer; None if the job failed or was cancelled.
     """
 
-    job: Job
-    response: Response | None
+    __slots__ = ("_kept", "job_id", "response")
+
+    def __init__(self, job_id: int, kept: Kept, response: Response | None) -> None:
+        self.job_id = job_id
+        self.response = response
+        self._kept = kept
+
+    @property
+    def job(self) -> Job:
+        """The job, as it ended."""
+        return self._kept.job
 
 
 class Deliveries:
@@ -114,7 +123,7 @@ class Taking:
         self._job_id = job_id
         self._scope = scope
         self._handover: _Handover | None = None
-        self._taken: asyncio.Future[jobs.Kept | None]  # cancelled if nobody waits for it any more
+        self._taken: asyncio.Future[Kept | None]  # cancelled if nobody waits for it any more
         self._gone: Callable[[], bool] | None = None
 
     async def __aenter__(self) -> Delivery | None:
@@ -148,7 +157,7 @@ class Taking:
         """
         self._gone = gone
 
-        def taken(future: asyncio.Future[jobs.Kept | None]) -> None:
+        def taken(future: asyncio.Future[Kept | None]) -> None:
             error = future.exception()
             kept = None if error else future.result()
             told(self, None if kept is None else self._delivery(kept), error)
@@ -163,10 +172,10 @@ class Taking:
         writer = self._deliveries.writer
         self._taken = writer.post(self._take)
 
-    def _delivery(self, kept: jobs.Kept) -> Delivery:
+    def _delivery(self, kept: Kept) -> Delivery:
         at_once = not isinstance(kept.content, Spooled)
         self._handover = _Handover(self._deliveries.writer, self._job_id, taken=at_once)
-        return Delivery(kept.job, self._response(kept, self._handover))
+        return Delivery(self._job_id, kept, self._response(kept, self._handover))
 
     @property
     def is_large(self) -> bool:
@@ -226,13 +235,13 @@ class Taking:
             del self._deliveries.readers[self._job_id]
             self._deliveries.over(self._job_id)
 
-    def _take(self, tx: Transaction) -> jobs.Kept | None:
+    def _take(self, tx: Transaction) -> Kept | None:
         job_id = self._job_id
         if self._deliveries.reader(tx, job_id) is not None:
             self._refuse(tx)
         kept = jobs.kept(tx, job_id, self._scope)
         gone = self._taken.cancelled() if self._gone is None else self._gone()
-        if kept.job.result is Result.NONE or gone:
+        if not kept.ended or gone:
             return None
         tx.changes.readers[job_id] = self
         tx.tell(Taken(job_id, self))
@@ -247,11 +256,11 @@ class Taking:
             raise BeingDelivered(job.id)
         raise JobNotFound(job.id)  # another process has deleted it, or let it expire
 
-    def _response(self, kept: jobs.Kept, handover: "_Handover") -> Response | None:
-        if kept.content is None or kept.job.status is None:
+    def _response(self, kept: Kept, handover: "_Handover") -> Response | None:
+        if kept.content is None or kept.status is None:
             return None
         return Response(
-            status=kept.job.status,
+            status=kept.status,
             reason=kept.reason,
             headers=kept.headers,
             body=kept.content

@@ -106,10 +106,10 @@ class Results:
     def _read(self, tx: Transaction, job_id: int, scope: int | None) -> Reading:
         kept = jobs.kept(tx, job_id, scope)
         job, response = kept.job, None
-        if job.status is not None and kept.content is not None:
+        if kept.status is not None and kept.content is not None:
             body = self._bodies.body(kept.content)
             response = Response(
-                status=job.status, reason=kept.reason, headers=kept.headers, body=body
+                status=kept.status, reason=kept.reason, headers=kept.headers, body=body
             )
         return Reading(job, jobs.request_headers(tx, job_id), response)
 

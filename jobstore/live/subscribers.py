@@ -7,6 +7,8 @@ from typing import Any, Final, TypeVar
 from jobstore.store.facts import Changes
 
 F = TypeVar("F")
+_NOT_TOLD: Final = "a subscriber failed, and may not know of a change"
+
 log = logging.getLogger(__name__)
 
 
@@ -32,13 +34,12 @@ class Subscribers:
         """Hand on what a batch has changed."""
         for fact in changes.facts:
             for hear in self._of.get(type(fact), ()):
-                _told(hear, fact)
+                try:
+                    hear(fact)
+                except Exception:
+                    log.exception(_NOT_TOLD, extra={"action": "tell"})
         for settle in self._settling:
-            _told(settle, changes)
-
-
-def _told(hear: Callable[[F], None], what: F) -> None:
-    try:
-        hear(what)
-    except Exception:
-        log.exception("not everyone could be told of a change", extra={"action": "tell"})
+            try:
+                settle(changes)
+            except Exception:
+                log.exception(_NOT_TOLD, extra={"action": "tell"})

@@ -1,6 +1,7 @@
 """Which jobs may end any moment: whoever asks for their results had better wait than ask again."""
 
 import asyncio
+import math
 from collections import defaultdict
 from collections.abc import Callable
 from typing import Final
@@ -11,6 +12,8 @@ from jobstore.store.facts import Queued, Started, Waiting
 # vain asks again, which costs more than most jobs do: measured, 64 connections that poll on a busy
 # machine send 3.1 requests for each job with half of this, 2.4 with this.
 PATIENCE_SECONDS: Final = 0.06
+# Whose patience ends within the same one of these is woken by the same timer.
+_TICK: Final = 0.005
 
 
 class Upcoming:
@@ -21,7 +24,8 @@ class Upcoming:
 
     def __init__(self) -> None:
         self._since: dict[int, float] = {}  # in the order of these times
-        self._waiting: defaultdict[int, set[asyncio.Future[None]]] = defaultdict(set)
+        self._waiting: defaultdict[int, list[asyncio.Future[None]]] = defaultdict(list)
+        self._over: dict[int, list[int]] = {}  # whose patience ends, by the number of the tick
 
     def came(self, fact: Queued | Waiting) -> None:
         """Note that a job has come."""
@@ -63,22 +67,20 @@ class Upcoming:
             return None
         loop = asyncio.get_running_loop()
         waiting: asyncio.Future[None] = loop.create_future()
-        timer = loop.call_at(since + PATIENCE_SECONDS, _wake, waiting)
-        self._waiting[job_id].add(waiting)
-
-        def leave(_: object) -> None:
-            timer.cancel()
-            self._leave(job_id, waiting)
-
-        waiting.add_done_callback(leave)
+        self._waiting[job_id].append(waiting)
+        tick = math.ceil((since + PATIENCE_SECONDS) / _TICK)
+        if tick in self._over:
+            self._over[tick].append(job_id)
+        else:
+            self._over[tick] = [job_id]
+            loop.call_at(tick * _TICK, self._end, tick)
         return waiting
 
-    def _leave(self, job_id: int, waiting: "asyncio.Future[None]") -> None:
-        others = self._waiting.get(job_id)
-        if others is not None:
-            others.discard(waiting)
-            if not others:
-                del self._waiting[job_id]
+    def _end(self, tick: int) -> None:
+        """Let nobody wait any longer for those that began so long ago, whatever began since."""
+        for job_id in self._over.pop(tick):
+            for waiting in self._waiting.pop(job_id, ()):
+                _wake(waiting)
 
     def _forget(self, before: float) -> None:
         old = []

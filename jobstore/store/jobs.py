@@ -1,7 +1,6 @@
 """Look at single jobs, and at what is kept of them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -39,6 +38,8 @@ _request: Final = schema.REQUEST.c
 _response: Final = schema.RESPONSE.c
 # Larger ids cannot be in any store: SQLite's integers have 64 bits and a sign.
 LARGEST_ID: Final = 2**63 - 1
+_NAMES: Final = [column.name for column in JOB_COLUMNS]
+_RESULT, _ACCOUNT, _STATUS = map(_NAMES.index, ("result", "account", "status"))
 GET_JOB: Final = Statement(select(*JOB_COLUMNS).where(this_job))
 
 
@@ -71,10 +72,14 @@ def if_awaited(job_id: int, row: Sequence[Any] | None, scope: int | None = None)
     Raises:
         JobNotFound: there is no row, or nobody may.
     """
-    job = if_visible(job_id, row, scope)
-    if job.result not in AWAITED:
+    return decode_job(_awaited(job_id, row, scope))
+
+
+def _awaited(job_id: int, row: Sequence[Any] | None, scope: int | None) -> Sequence[Any]:
+    row = _visible(job_id, row, scope)
+    if row[_RESULT] not in AWAITED:
         raise JobNotFound(job_id)
-    return job
+    return row
 
 
 def if_visible(job_id: int, row: Sequence[Any] | None, scope: int | None = None) -> Job:
@@ -83,10 +88,13 @@ def if_visible(job_id: int, row: Sequence[Any] | None, scope: int | None = None)
     Raises:
         JobNotFound: there is no row, it was deleted, or it is another one's.
     """
-    job = decode_job(row) if row else None
-    if job is None or job.result is Result.DELETED or scope not in {None, job.account}:
+    return decode_job(_visible(job_id, row, scope))
+
+
+def _visible(job_id: int, row: Sequence[Any] | None, scope: int | None) -> Sequence[Any]:
+    if not row or row[_RESULT] == Result.DELETED or scope not in {None, row[_ACCOUNT]}:
         raise JobNotFound(job_id)
-    return job
+    return row
 
 
 _of_response: Final = (_response.reason, _response.headers, _response.content)
@@ -105,14 +113,48 @@ GET_HEADERS: Final = Statement(
 )
 
 
-@dataclass(frozen=True, slots=True)
 class Kept:
-    """A job with the response that is kept for it; failed and cancelled ones have none."""
+    """A job with the response that is kept for it; failed and cancelled ones have none.
 
-    job: Job
-    reason: str | None = None
-    headers: Headers = ()
-    content: Content | None = None
+    Most of whoever takes a result needs little of its job, and a job is decoded in 18 us, so that
+    is done on demand.
+
+    Args:
+        row: the job's row.
+        reason: the reason phrase of the response.
+        headers: its fields.
+        content: its body; None if there is no response.
+    """
+
+    __slots__ = ("_row", "content", "headers", "reason")
+
+    def __init__(
+        self,
+        row: Sequence[Any],
+        reason: str | None = None,
+        headers: Headers = (),
+        content: Content | None = None,
+    ) -> None:
+        self._row = row
+        self.reason = reason
+        self.headers = headers
+        self.content = content
+
+    @property
+    def job(self) -> Job:
+        """The whole job."""
+        return decode_job(self._row)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the job has ended, so that there is a result."""
+        return bool(self._row[_RESULT] != Result.NONE)
+
+    @property
+    def status(self) -> int | None:
+        """The status of the job's result."""
+        status: int | None = self._row[_STATUS]
+        return status
 
 
 def kept(tx: Transaction, job_id: int, scope: int | None) -> Kept:
@@ -127,7 +169,7 @@ def kept(tx: Transaction, job_id: int, scope: int | None) -> Kept:
         JobNotFound: there is none.
     """
     row = tx.execute(GET_KEPT, job_id=job_id).fetchone()
-    job = if_awaited(job_id, row and row[RESPONSE_COLUMNS:], scope)
+    job = _awaited(job_id, row and row[RESPONSE_COLUMNS:], scope)
     reason, headers, content = row[:RESPONSE_COLUMNS]
     if headers is None:
         return Kept(job)

@@ -37,7 +37,7 @@ async def deliver(
     given = Response(
         status=response.status, reason=response.reason, headers=headers, body=response.body
     )
-    return await wire.deliver(request, given, ((_JOB_ID, str(delivery.job.id)), *extra))
+    return await wire.deliver(request, given, ((_JOB_ID, str(delivery.job_id)), *extra))
 
 
 def _stand_in(job: Job) -> Response:
