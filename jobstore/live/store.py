@@ -168,6 +168,7 @@ class Store:
         subscribers.subscribe(Fires, self.schedules.fires)
         subscribers.subscribe(Blocked, self.schedules.blocked)
         subscribers.settle(dispatcher.settle)
+        subscribers.settle(self.upkeep.written)
         return subscribers
 
     # --- submit and run -------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from jobstore.model.clock import Clock
 from jobstore.model.job import Replay
 from jobstore.store import definitions, recovery, retention
 from jobstore.store.bodies import SWEPT_FIRST, Bodies
+from jobstore.store.facts import Changes
 from jobstore.store.sqlite import engine as sqlite
 from jobstore.store.sqlite import mixture, pages
 from jobstore.store.sqlite.engine import Connection
@@ -17,6 +18,8 @@ from jobstore.store.steps import FIRST, STEP, Steps
 
 # For how long nothing must have come in before the file is made smaller.
 QUIET_SECONDS: Final = 0.1
+# How often to look at the length of the WAL, while anything is written.
+WAL_LOOK_SECONDS: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,7 @@ class Upkeep:
         self._boot = boot
         self._clock = clock
         self._renewed: tuple[int, int] | None = None
+        self._written = asyncio.Event()
 
     async def orphans(self) -> list[Orphan]:
         """List some of the claims that earlier starts of a server left behind."""
@@ -167,6 +171,21 @@ class Upkeep:
         while not self._writer.idle:
             await self._writer.drained()
             await asyncio.sleep(QUIET_SECONDS)
+
+    def written(self, _: Changes) -> None:
+        """Note that a batch was committed, so that the WAL has become longer."""
+        self._written.set()
+
+    async def keep_wal_short(self) -> None:
+        """Move what is in the WAL into the file beside the writer, until cancelled.
+
+        The writer does so by itself at four times that length, and holds all of a batch up for it.
+        """
+        while True:
+            await self._written.wait()
+            self._written.clear()
+            await self._steps.keep_wal_short()
+            await asyncio.sleep(WAL_LOOK_SECONDS)
 
     async def cut_wal(self, seen: tuple[int, int] | None = None) -> tuple[int, int] | None:
         """Cut the WAL to nothing if nothing was written since it was seen last.

@@ -149,9 +149,13 @@ class Steps:
 
         done, took = await self._writer.run(timed, off_loop=True)
         await asyncio.sleep(self._pace.rest * (self._timer() - began))
+        await self.keep_wal_short()
+        return done, self._next(rows, took)
+
+    async def keep_wal_short(self) -> None:
+        """Move the WAL into the file if it has become long; see `settle`."""
         if wal_pages(self.path) > _WAL_PAGES:
             await self.settle()
-        return done, self._next(rows, took)
 
     async def settle(self) -> None:
         """Move the WAL into the file, so that it is written over next and does not grow.
