@@ -1,8 +1,26 @@
 """Fetch once: a held result goes to exactly one reader, or back.
 
-From the moment in which a reader takes a result until it has all of it, or until the disk says that
-the result is held again, the result is on its way. Whatever the file says meanwhile, nobody else is
-told that it is gone: they are told to ask again, since it may come back.
+**On its way.** From the moment in which a reader takes a result until it has all of it, or until
+the disk says that the result is held again, the result is on its way. Whatever the file says
+meanwhile, nobody else is told that it is gone: they are told to ask again, since it may come back.
+`Deliveries.readers` lists these results; an entry is made when the transaction of `Taking` is
+committed, and removed when the delivery is over or the giving back is on the disk.
+
+**Small and large.** A small result is marked as taken on the disk before its first byte leaves. A
+large one is only reserved, in memory, while it is read, and is marked on the disk before its last
+chunk leaves. So a reader who has all of a result has the only one, whatever happens next.
+
+**When a reader goes away.** Its result is given back, and that is retried until it is stored. That
+holds from the moment of the commit: a reader who was gone before it learned of it is found by
+`Taking.committed`. Whether the last bytes have arrived is for the connection to say; one that broke
+in the middle of the answer has not got it.
+
+**What a crash leaves.** A small result that was marked as taken stays taken, though its reader may
+not have got it: `jobstore restore` holds it again. A large one that was not read to its end is
+held. Nothing is ever given to two readers.
+
+**Who may call.** Any task may take; of several, the first to come into a transaction gets it, and
+the others are told `BeingDelivered`. Deleting and expiring leave alone what is on its way.
 """
 
 import asyncio

@@ -1,13 +1,36 @@
 """The one writer: operations collect while a commit is in flight, then share the next.
 
-No linger and no timer: an operation that comes alone is committed at once, and the more come at
-the same time, the more of them share one sync of the disk. The order of arrival is the order of
-execution, so that of two operations on one job the first decides.
+**What holds.** There is one writer per process, and it alone writes on its connection. The order of
+arrival is the order of execution, so that of two operations on one job the first decides. A batch
+is one transaction: its futures are resolved after the commit and the sync, never before. Its facts
+are handed on right after that, in the same step of the loop, and only then does the next batch
+begin. So whoever waits for a future finds everybody else told, and an operation finds in memory
+what the file said when its batch began. An operation that fails fails alone: the batch is undone,
+and each of its operations is run again in a transaction of its own. A refusal that has changed
+nothing and told nothing costs the others nothing.
 
-Statements take microseconds and run right here; only what may take long goes to the connection's
-own thread: the commit, which waits for the disk, and operations that say so. In that thread each
-statement would have to wait for Python's lock, which the loop gives away rarely while it is busy:
-measured, 230 us an operation instead of 12.
+**Who may call.** `post`, `send`, `run` and `retry_until_stored`: any task on the loop, at any time
+until `close`. `call`: any task, for what runs between two transactions and is short. An operation
+is a plain function of its transaction; it awaits nothing, calls nothing of this class, and has no
+effect but on the transaction, since it may run twice.
+
+**When it commits.** There is no linger and no timer: an operation that comes alone is committed at
+once, and the more come at the same time, the more of them share one sync of the disk.
+
+**Threads.** Statements take microseconds and run right here, on the loop; only what may take long
+goes to the connection's own thread: the commit, which waits for the disk, and operations that say
+so (`off_loop`). In that thread each statement would have to wait for Python's lock, which the loop
+gives away rarely while it is busy: measured, 230 us an operation instead of 12. While the thread
+works, the loop touches the connection for nothing.
+
+**What goes wrong.** A disk that is full or fails refuses the batch, and the next one is tried as
+usual; `committing` says how what was refused is kept from coming back. If it cannot be known
+whether a batch is on the disk, its callers are told so (`StoreUnsure`), and nothing is written
+until that is settled. A store that is gone from under the writer is lost for good (`StoreLost`).
+
+**What a crash leaves.** Either all of a batch or nothing of it, and of what was acknowledged,
+everything. A batch that was committed but not yet acknowledged is there as well: its callers never
+heard of it, and find it when they ask.
 """
 
 import asyncio
