@@ -210,6 +210,7 @@ class Submissions:
         self, submission: Submission, content: Content, job_id: int, depth: int
     ) -> Claim:
         request = submission.request
+        names = [name.lower() for name, _ in request.headers]
         if not isinstance(request.body, bytes):
             request = replace(request, body=self._bodies.body(content))
         return Claim(
@@ -223,7 +224,9 @@ class Submissions:
             timeout=submission.timeout,
             replay=submission.replay,
             retries=submission.retries,
-            secrets=any(name.lower() in self._limits.secret for name, _ in request.headers),
+            secrets=not self._limits.secret.isdisjoint(
+                [name.lower() for name, _ in request.headers]
+            ),
         )
 
 

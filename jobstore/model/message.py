@@ -137,7 +137,10 @@ class Response:
 def header(headers: Headers, name: str) -> str | None:
     """Return the first value of a header field, its name matched without regard to case."""
     name = name.lower()
-    return next((value for key, value in headers if key.lower() == name), None)
+    for key, value in headers:
+        if key.lower() == name:
+            return value
+    return None
 
 
 def without(headers: Headers, names: Collection[str]) -> Headers:

@@ -1,6 +1,6 @@
 """What becomes of jobs that an earlier start of the server left running, and where they go.
 
-**How they are known.** Each start of a server has a row in `boot`, with a number that no other start
+**How they are known.** Each start of a server has a row in `boot`, with a number that no other one
 ever gets, and each running job has the number of the start that claimed it. A store has one owner
 at a time, so that a running job with an earlier number belongs to nobody: no timer guesses, and no
 work that still goes on is ever taken for dead. Its attempt may have been sent, or not; nobody can

@@ -10,7 +10,7 @@ from aiohttp.helpers import rfc822_formatted_time
 from aiohttp.http import SERVER_SOFTWARE
 
 from jobstore.http import heads
-from jobstore.model.message import Headers, Response, bodiless, phrase_of
+from jobstore.model.message import Headers, Response, bodiless, header, phrase_of
 from jobstore.web import wire
 
 _SERVER: Final = ("Server", SERVER_SOFTWARE)
@@ -52,7 +52,7 @@ def delivered(response: Response, extra: Headers, *, explicit: bool = False) -> 
     given = wire.given_fields(response, extra)
     heads.check(given, response.reason)
     fields = [*given, *_length(status, body, explicit=explicit)]
-    if not any(name.lower() == "date" for name, _ in given):
+    if header(given, "date") is None:
         fields.append(_date())
     reason = phrase_of(status) if response.reason is None else response.reason
     head = heads.encoded(f"HTTP/1.1 {status} {reason}", fields)

@@ -189,7 +189,13 @@ class Writer:
                     batch, self._waiting = self._waiting, []
                     done = await self._outcomes(batch)
                 for entry, outcome in zip(batch, done.outcomes, strict=True):
-                    _resolve(entry.future, outcome)
+                    future = entry.future
+                    if future.done():  # whoever waited for it has gone away
+                        continue
+                    if outcome.error is None:
+                        future.set_result(outcome.value)
+                    else:
+                        future.set_exception(outcome.error)
                 self.committed(done.changes)
                 self._mend()
         finally:
@@ -215,7 +221,7 @@ class Writer:
         try:
             now = self._clock()
             try:
-                off_loop = any(entry.off_loop for entry in batch)
+                off_loop = True in [entry.off_loop for entry in batch]
                 return await self._together(operations, now, off_loop=off_loop)
             except Exception as error:  # noqa: BLE001 - it is that of one of them
                 self.condition.note([self._committer.told(error)])
@@ -284,15 +290,6 @@ class Writer:
         async with self._turn:
             with suppress(StoreError):
                 await self._connection.call(pages.checkpoint)
-
-
-def _resolve(future: asyncio.Future[Any], outcome: Outcome) -> None:
-    if future.done():  # whoever waited for it has gone away
-        return
-    if outcome.error is None:
-        future.set_result(outcome.value)
-    else:
-        future.set_exception(outcome.error)
 
 
 def _unheard(_: Changes) -> None:
