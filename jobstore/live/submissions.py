@@ -224,9 +224,7 @@ class Submissions:
             timeout=submission.timeout,
             replay=submission.replay,
             retries=submission.retries,
-            secrets=not self._limits.secret.isdisjoint(
-                [name.lower() for name, _ in request.headers]
-            ),
+            secrets=not self._limits.secret.isdisjoint(names),
         )
 
 
