@@ -17,7 +17,7 @@ from trials.soak.tally import Broken, Latency, Tally, latency
 from trials.soak.verdict import MIB, Finding, judge, trend
 from trials.soak.visitor import Work, see
 
-ROOT: Final = Path(__file__).parents[1]
+ROOT: Final = Path(__file__).parents[2]
 INTERVAL: Final = 5.0
 FLAT: Final = Sample(
     seconds=0,

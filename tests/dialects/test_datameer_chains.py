@@ -11,7 +11,10 @@ from aiohttp import ClientSession
 
 from tests.client import GATED, Client
 from tests.conftest import Serve, ServerProcess
+from tests.dialects.test_datameer import DETAILS, KILL, RUN, SEQUENTIAL, details, ended, said
+from tests.dialects.test_definitions import bearer, defined, value, with_accounts
 from tests.jobs import Answer
+from tests.live.test_recovery import power_cut, recover, route
 from tests.restarts import Restarting
 from tests.stores import (
     check_sound,
@@ -23,9 +26,6 @@ from tests.stores import (
     submission,
     timeline,
 )
-from tests.test_datameer import DETAILS, KILL, RUN, SEQUENTIAL, details, ended, said
-from tests.test_definitions import bearer, defined, value, with_accounts
-from tests.test_recovery import power_cut, recover, route
 
 StartServer = Callable[..., Awaitable[ServerProcess]]
 

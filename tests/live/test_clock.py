@@ -21,6 +21,7 @@ from jobstore.model.retry import AttemptEnded
 from jobstore.model.schedule import Schedule, next_fire, reconsidered
 from tests.client import Client
 from tests.conftest import ServerProcess
+from tests.live.test_schedules import changed, defined, fires_at, scheduler
 from tests.stores import (
     START,
     SettableClock,
@@ -33,7 +34,6 @@ from tests.stores import (
     submission,
     taken,
 )
-from tests.test_schedules import changed, defined, fires_at, scheduler
 from trials.chaos.doomed import Clock
 
 MINUTE: Final = 60

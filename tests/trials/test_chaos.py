@@ -28,7 +28,7 @@ from trials.chaos.ledger import Ledger, Reading
 from trials.chaos.rules import RULES, Terms, violations
 from trials.chaos.submissions import demo_work, submission
 
-ROOT: Final = Path(__file__).parents[1]
+ROOT: Final = Path(__file__).parents[2]
 ROUNDS: Final = len(FAULTS)
 ANSWERS: Final = 200
 

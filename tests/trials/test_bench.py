@@ -6,7 +6,7 @@ from typing import Final
 
 import pytest
 
-ROOT: Final = Path(__file__).parents[1]
+ROOT: Final = Path(__file__).parents[2]
 # As little as gives a figure for everything.
 SIZE: Final = (
     *("--rounds", "1", "--seconds", "0.05", "--scale", "0.001"),

@@ -22,6 +22,7 @@ from jobstore.store.sqlite.lock import owned
 from jobstore.store.sqlite.migrate import migrate
 from tests.commands import refused, said
 from tests.stock import stocking
+from tests.store.test_retention import FOR_EVER
 from tests.stores import (
     StandingClock,
     begun,
@@ -34,7 +35,6 @@ from tests.stores import (
     submission,
     taken,
 )
-from tests.test_retention import FOR_EVER
 
 MIB: Final = 1024 * 1024
 LATE: Final = 2**62

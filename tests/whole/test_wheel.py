@@ -9,7 +9,7 @@ import pytest
 
 from jobstore.store.sqlite.engine import SCHEMA_VERSION
 
-ROOT: Final = Path(__file__).parents[1]
+ROOT: Final = Path(__file__).parents[2]
 
 
 def run(*command: str | Path, cwd: Path) -> str:

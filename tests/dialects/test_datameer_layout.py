@@ -7,8 +7,8 @@ from aiohttp import ClientSession
 
 from tests.client import Client
 from tests.conftest import Serve
-from tests.test_datameer import ACTIVE, DETAILS, HISTORY, RUN, STATUS, begun, ran, report
-from tests.test_definitions import defined
+from tests.dialects.test_datameer import ACTIVE, DETAILS, HISTORY, RUN, STATUS, begun, ran, report
+from tests.dialects.test_definitions import defined
 
 DOCUMENTED = ["counters", "failureCount", "jobStatus", "startTime", "stopTime", "successCount"]
 

@@ -22,6 +22,7 @@ from jobstore.targets.router import Route, Router
 from tests.client import GATED, Client
 from tests.conftest import Serve, ServerProcess, running
 from tests.jobs import Answer
+from tests.live.test_executor import Patient
 from tests.stores import (
     START,
     StandingClock,
@@ -32,7 +33,6 @@ from tests.stores import (
     opened,
     rows,
 )
-from tests.test_executor import Patient
 
 StartServer = Callable[..., Awaitable[ServerProcess]]
 

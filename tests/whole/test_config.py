@@ -12,7 +12,7 @@ from jobstore.config.sections import DEMO
 from jobstore.model.errors import ConfigError
 from jobstore.model.job import Replay
 
-EXAMPLE = Path(__file__).parent.parent / "config.example.toml"
+EXAMPLE = Path(__file__).parents[2] / "config.example.toml"
 MINUTE, HOUR, DAY = 60, 3600, 86400
 
 Write = Callable[[str], Path]

@@ -16,8 +16,8 @@ from aiohttp import ClientSession
 
 from tests.client import Client
 from tests.conftest import Serve
+from tests.store.test_views import COLUMNS
 from tests.stores import rows
-from tests.test_views import COLUMNS
 
 BEFORE = 30
 MEANWHILE = 200

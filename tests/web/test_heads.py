@@ -159,7 +159,7 @@ async def test_an_answer_that_could_not_be_sent_on_is_a_502_at_once(
 async def test_a_handler_in_process_cannot_give_such_an_answer_either(
     serve: Serve, field: str
 ) -> None:
-    front = Front((await serve(target={"app": "tests.test_heads:create_app"})).url)
+    front = Front((await serve(target={"app": "tests.web.test_heads:create_app"})).url)
     assert status_of(await front.answer("GET", f"/set?{field}", job=True)) == 502
 
 

@@ -26,7 +26,7 @@ from tests.stores import (
     timeline,
 )
 
-VERSIONS: Final = Path(__file__).parents[1] / "migrations" / "versions"
+VERSIONS: Final = Path(__file__).parents[2] / "migrations" / "versions"
 
 JOBS: Final = (
     # id, state, result, boot, started_at, finished_at, status

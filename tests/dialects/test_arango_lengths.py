@@ -7,7 +7,7 @@ import pytest
 
 from tests.conftest import Serve
 from tests.peers import Connection, connected
-from tests.test_embedding import GATE, embedded
+from tests.whole.test_embedding import GATE, embedded
 
 GATED = {"app": "tests.gates:create_app"}
 ORDINARY = {"app": "tests.webapp:create_app"}

@@ -250,7 +250,7 @@ def test_whatever_happens_to_some_jobs_the_counters_equal_the_counts(
 
 # --- the tables and README.md -------------------------------------------------------------------
 
-README: Final = Path(__file__).parents[1] / "README.md"
+README: Final = Path(__file__).parents[2] / "README.md"
 
 
 def diagram(initial: tuple[str, ...], table: Mapping[Event, Mapping[Any, Any]]) -> list[str]:

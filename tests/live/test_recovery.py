@@ -20,6 +20,7 @@ from jobstore.store.steps import STEP
 from jobstore.targets.router import Route, Router
 from tests.client import Client
 from tests.conftest import ServerProcess, running
+from tests.live.test_executor import Patient
 from tests.restarts import Restarting
 from tests.stores import (
     StandingClock,
@@ -33,7 +34,6 @@ from tests.stores import (
     taken,
     timeline,
 )
-from tests.test_executor import Patient
 
 StartServer = Callable[..., Awaitable[ServerProcess]]
 

@@ -17,7 +17,7 @@ from jobstore.model.clock import SECOND, now
 from tests.conftest import ServerProcess
 from tests.stock import Stock, stocked
 
-ROOT: Final = Path(__file__).parents[1]
+ROOT: Final = Path(__file__).parents[2]
 README: Final = (ROOT / "README.md").read_text()
 BIN: Final = Path(sys.executable).parent
 

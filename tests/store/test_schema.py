@@ -13,8 +13,8 @@ from jobstore.model.lifecycle import ENDED, Result, State
 from jobstore.store import events, recovery, schema
 from jobstore.store.sqlite import engine as sqlite
 from jobstore.store.sqlite.migrate import migrate
+from tests.model.test_lifecycle import STANDINGS
 from tests.stores import START
-from tests.test_lifecycle import STANDINGS
 
 
 @pytest.fixture(scope="module")

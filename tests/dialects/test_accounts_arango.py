@@ -26,7 +26,7 @@ from arango.job import AsyncJob
 from jobstore.model.account import Role
 from tests.accounts import PASSWORD, People
 from tests.conftest import Serve
-from tests.test_python_arango import ENDLESS, ended, submitted
+from tests.dialects.test_python_arango import ENDLESS, ended, submitted
 
 NOT_AUTHORIZED = (401, 11)
 
