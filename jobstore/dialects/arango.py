@@ -27,24 +27,15 @@ from jobstore.model.errors import (
     BeingDelivered,
     BodyBroken,
     BodyStalled,
-    BodyTooLarge,
     Forbidden,
     JobNotFound,
     JobstoreError,
-    KeyInvalid,
-    KeyReused,
-    NoJobOfThat,
     NotAccepting,
-    NoTarget,
-    OwnerLimit,
-    PathLeaves,
     StoreBusy,
     StoreDamaged,
     StoreFull,
     StoreUnavailable,
     StoreUnsure,
-    TooDeep,
-    TooManyLogins,
     Unauthorized,
 )
 from jobstore.model.job import Dialect, Job
@@ -75,31 +66,21 @@ _COUNT: Final = re.compile(r"[0-9]{1,18}")
 _STAMP: Final = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]*)?(?:[eE][+-]?[0-9]{1,2})?")
 _LARGEST_TIME: Final = 2**63 - 1
 
-# Statuses, error numbers and messages; None leaves the message to the error.
-_ERRORS: Final[Mapping[type[JobstoreError], tuple[int, int, str | None]]] = {
-    NotAccepting: (503, 21003, "queue is full"),
-    StoreFull: (503, 1104, "filesystem full"),
-    StoreBusy: (503, 18, "lock timeout"),
-    StoreUnavailable: (503, 2, "system error"),
-    StoreDamaged: (503, 2, "system error"),
-    StoreUnsure: (500, 4, None),
-    OwnerLimit: (429, 429, None),
-    TooDeep: (508, 508, None),
-    NoJobOfThat: (501, 501, None),
-    BodyTooLarge: (413, 413, None),
-    BodyStalled: (408, 408, None),
-    BodyBroken: (400, 400, "bad parameter"),
-    KeyInvalid: (400, 400, None),
-    KeyReused: (422, 422, None),
-    PathLeaves: (400, 400, None),
-    NoTarget: (404, 404, None),
-    AnswerUnsendable: (502, 502, None),
-    JobNotFound: (404, 404, "not found"),
-    BeingDelivered: (409, 1200, None),
-    Forbidden: (403, 11, "forbidden"),
-    Unauthorized: (401, 11, "not authorized to execute this request"),
-    TooManyLogins: (429, 429, None),
-    AccountsUnavailable: (503, 4, None),
+# Error numbers and messages; the others have their status for a number, and words of their own.
+_ERRORS: Final[Mapping[type[JobstoreError], tuple[int, str | None]]] = {
+    NotAccepting: (21003, "queue is full"),
+    StoreFull: (1104, "filesystem full"),
+    StoreBusy: (18, "lock timeout"),
+    StoreUnavailable: (2, "system error"),
+    StoreDamaged: (2, "system error"),
+    StoreUnsure: (4, None),
+    BodyBroken: (400, "bad parameter"),
+    BodyStalled: (408, None),
+    JobNotFound: (404, "not found"),
+    BeingDelivered: (1200, None),
+    Forbidden: (11, "forbidden"),
+    Unauthorized: (11, "not authorized to execute this request"),
+    AccountsUnavailable: (4, None),
 }
 _RETRY_AFTER: Final = {"Retry-After": "1"}
 _LATER: Final = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
@@ -349,12 +330,14 @@ def refused(_: web.Request, error: JobstoreError) -> web.Response:
 
 
 def _refusal(error: JobstoreError) -> web.Response:
-    for kind, (status, number, message) in _ERRORS.items():
-        if isinstance(error, kind):
-            headers = wire.retry_after(error) if status in _LATER else _NO_HEADERS
-            return _error(status, number, message or str(error), headers)
-    log.error("%s", error, extra={"action": "answer"})
-    return _error(500, _INTERNAL, "internal error")
+    if error.status is None:
+        log.error("%s", error, extra={"action": "answer"})
+        return _error(500, _INTERNAL, "internal error")
+    number, message = next(
+        (words for kind in type(error).__mro__ if (words := _ERRORS.get(kind))),
+        (error.status, None),
+    )
+    return _error(error.status, number, message or str(error), wire.retry_after(error))
 
 
 def _error(

@@ -1,4 +1,7 @@
-"""What can go wrong, as data; nothing here knows HTTP.
+"""What can go wrong, as data.
+
+Each kind of error that a client can meet carries the HTTP status that it is answered with, in every
+dialect; what has none is a fault of ours, and its words are for the log.
 
 JobstoreError
 ├── ConfigError                 the configuration cannot be used
@@ -59,14 +62,20 @@ JobstoreError
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
 # How many of several things a message names.
 _SHOWN: Final = 5
 
 
 class JobstoreError(Exception):
-    """Base of every error that jobstore raises on purpose."""
+    """Base of every error that jobstore raises on purpose.
+
+    Attributes:
+        status: the HTTP status that it is answered with; None if no client should meet it.
+    """
+
+    status: ClassVar[int | None] = None
 
 
 class ConfigError(JobstoreError):
@@ -154,6 +163,8 @@ class StoreOutdated(StoreError):
 class StoreDamaged(StoreError):
     """SQLite finds the file malformed."""
 
+    status = 503
+
     def __init__(self, path: Path, detail: str) -> None:
         super().__init__(
             path,
@@ -181,6 +192,8 @@ class StoreMixed(StoreError):
 
 class StoreUnavailable(StoreError):
     """The store cannot be used just now, and nothing was changed; a later attempt may succeed."""
+
+    status = 503
 
 
 class StoreBusy(StoreUnavailable):
@@ -227,6 +240,8 @@ class StoreUnsure(StoreError):
     The running server goes on without it, but after a crash the change may be found in the file.
     """
 
+    status = 500
+
     def __init__(self, path: Path) -> None:
         super().__init__(
             path,
@@ -237,6 +252,8 @@ class StoreUnsure(StoreError):
 
 class NotAccepting(JobstoreError):
     """No job is taken in just now; a later attempt may succeed."""
+
+    status = 503
 
 
 class QueueFull(NotAccepting):
@@ -269,6 +286,8 @@ class OwnerLimit(JobstoreError):
         seconds: when to try again.
     """
 
+    status = 429
+
     def __init__(self, bound: str, seconds: int) -> None:
         super().__init__(bound)
         self.seconds = seconds
@@ -281,12 +300,16 @@ class TooDeep(JobstoreError):
         limit: how often.
     """
 
+    status = 508
+
     def __init__(self, limit: int) -> None:
         super().__init__(f"jobs may make jobs {limit} times one after the other")
 
 
 class NoJobOfThat(JobstoreError):
     """No job can be made of a request for a tunnel or another protocol."""
+
+    status = 501
 
     def __init__(self) -> None:
         super().__init__(
@@ -301,6 +324,8 @@ class BodyTooLarge(JobstoreError):
         limit: the limit, in bytes.
     """
 
+    status = 413
+
     def __init__(self, limit: int) -> None:
         super().__init__(f"the request's body is larger than {limit} bytes")
         self.limit = limit
@@ -308,6 +333,8 @@ class BodyTooLarge(JobstoreError):
 
 class BodyBroken(JobstoreError):
     """The request's body ended before its announced end."""
+
+    status = 400
 
     def __init__(self, what: str = "the request's body ended before its announced end") -> None:
         super().__init__(what)
@@ -319,6 +346,8 @@ class BodyStalled(BodyBroken):
     Args:
         seconds: for how long nothing has.
     """
+
+    status = 408
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"nothing of the request's body arrived for {seconds:g} s")
@@ -338,6 +367,8 @@ class JobNotFound(JobstoreError):
         reference: its id, or its tag.
     """
 
+    status = 404
+
     def __init__(self, reference: int | str) -> None:
         super().__init__(f"no job {reference}")
         self.reference = reference
@@ -350,6 +381,8 @@ class JobGone(JobstoreError):
         job_id: the job.
         reason: what became of it and when, as the end of a sentence that begins with the job.
     """
+
+    status = 410
 
     def __init__(self, job_id: int, reason: str) -> None:
         super().__init__(f"job {job_id}: {reason}")
@@ -365,6 +398,8 @@ class NotKept(JobstoreError):
         reason: why not, as a clause.
     """
 
+    status = 404
+
     def __init__(self, job_id: int, message: str, reason: str) -> None:
         super().__init__(f"no {message} of job {job_id} is kept: {reason}")
         self.job_id = job_id
@@ -377,6 +412,8 @@ class WrongState(JobstoreError):
         job_id: the job.
         problem: where it is, as the end of a sentence that begins with the job.
     """
+
+    status = 409
 
     def __init__(self, job_id: int, problem: str) -> None:
         super().__init__(f"job {job_id} {problem}")
@@ -393,6 +430,8 @@ class BeingDelivered(WrongState):
 class TagTaken(JobstoreError):
     """An unended job of the same owner has the same tag."""
 
+    status = 409
+
     def __init__(self, tag: str) -> None:
         super().__init__(
             f"a job with the tag {tag} has not ended yet; wait for its end, or choose another tag"
@@ -403,13 +442,19 @@ class TagTaken(JobstoreError):
 class SubmissionInvalid(JobstoreError):
     """What was given is no job to run; each line of the message is one problem."""
 
+    status = 400
+
 
 class QueryInvalid(JobstoreError):
     """What was asked cannot be understood; the message says what was expected."""
 
+    status = 400
+
 
 class KeyInvalid(JobstoreError):
     """What was given is no idempotency key."""
+
+    status = 400
 
     def __init__(self, problem: str) -> None:
         super().__init__(f'Idempotency-Key: expected a key such as "8e03978e-40d5", not {problem}')
@@ -421,6 +466,8 @@ class KeyReused(JobstoreError):
     Args:
         key: the key.
     """
+
+    status = 422
 
     def __init__(self, key: str) -> None:
         super().__init__(
@@ -437,6 +484,8 @@ class DefinitionNotFound(JobstoreError):
         reference: what it was asked for by.
     """
 
+    status = 404
+
     def __init__(self, reference: object) -> None:
         super().__init__(f"no definition {reference}")
         self.reference = reference
@@ -444,6 +493,8 @@ class DefinitionNotFound(JobstoreError):
 
 class DefinitionExists(JobstoreError):
     """Another definition has the same path."""
+
+    status = 409
 
     def __init__(self, path: str) -> None:
         super().__init__(f"there is a definition with the path {path} already")
@@ -458,6 +509,8 @@ class DefinitionAmbiguous(JobstoreError):
         found: the id and the owner of each.
     """
 
+    status = 409
+
     def __init__(self, path: str, found: Sequence[tuple[int, str]]) -> None:
         shown = ", ".join(f"{number} of {owner or 'nobody'}" for number, owner in found[:_SHOWN])
         more = ", ..." if len(found) > _SHOWN else ""
@@ -468,6 +521,8 @@ class DefinitionAmbiguous(JobstoreError):
 class DefinitionInvalid(JobstoreError):
     """What was given is no definition; each line of the message is one problem."""
 
+    status = 400
+
 
 class AccountProblem(JobstoreError):
     """An account or a token cannot be made, changed or found; the message says why."""
@@ -476,6 +531,8 @@ class AccountProblem(JobstoreError):
 class Unauthorized(JobstoreError):
     """Whoever asks has not proven to have an account."""
 
+    status = 401
+
     def __init__(self) -> None:
         super().__init__("not authorized to execute this request")
 
@@ -483,12 +540,16 @@ class Unauthorized(JobstoreError):
 class AccountsUnavailable(JobstoreError):
     """It cannot be told just now who has an account."""
 
+    status = 503
+
     def __init__(self) -> None:
         super().__init__("the accounts cannot be read just now; try again")
 
 
 class TooManyLogins(JobstoreError):
     """Too many passwords wait to be verified."""
+
+    status = 429
 
     def __init__(self) -> None:
         super().__init__("too many logins at once; try again")
@@ -500,6 +561,8 @@ class Forbidden(JobstoreError):
     Args:
         why: what it may do instead.
     """
+
+    status = 403
 
     def __init__(self, why: str = "a reader may look at jobs, but not change anything") -> None:
         super().__init__(why)
@@ -544,6 +607,8 @@ class AnswerUnsendable(JobstoreError):
         problem: why not, as the end of a sentence.
     """
 
+    status = 502
+
     def __init__(self, problem: str) -> None:
         super().__init__(
             f"the target's answer is kept, but cannot be sent over HTTP: its head {problem}; "
@@ -554,12 +619,16 @@ class AnswerUnsendable(JobstoreError):
 class NoTarget(JobstoreError):
     """Nobody is configured to answer a path."""
 
+    status = 404
+
     def __init__(self, problem: str = "no target is configured for this path") -> None:
         super().__init__(problem)
 
 
 class PathLeaves(NoTarget):
     """A path leads out of what its target owns."""
+
+    status = 400
 
     def __init__(self) -> None:
         super().__init__(

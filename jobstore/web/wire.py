@@ -422,8 +422,13 @@ def problem(status: int, detail: str, headers: Headers = ()) -> web.Response:
     )
 
 
+_LATER: Final = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
+
+
 def retry_after(error: JobstoreError) -> dict[str, str]:
-    """Give the header that says when to try again what cannot be had just now."""
+    """Give the header that says when to try again, for what cannot be had just now."""
+    if error.status not in _LATER:
+        return {}
     return {"Retry-After": str(error.seconds if isinstance(error, OwnerLimit) else 1)}
 
 

@@ -10,7 +10,6 @@ import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from http import HTTPStatus
 from typing import Final, TypeAlias
 from zoneinfo import ZoneInfo
 
@@ -22,24 +21,9 @@ from jobstore.model.account import Identity
 from jobstore.model.clock import SECOND, Clock, now
 from jobstore.model.definition import Definition, Key, normal_path
 from jobstore.model.errors import (
-    AccountsUnavailable,
-    BeingDelivered,
-    BodyTooLarge,
-    DefinitionAmbiguous,
     DefinitionNotFound,
-    Forbidden,
     JobNotFound,
     JobstoreError,
-    NotAccepting,
-    NoTarget,
-    OwnerLimit,
-    PathLeaves,
-    StoreDamaged,
-    StoreUnavailable,
-    StoreUnsure,
-    TooDeep,
-    TooManyLogins,
-    Unauthorized,
 )
 from jobstore.model.job import Dialect, Job, Submission, Trigger
 from jobstore.model.lifecycle import ENDED, State
@@ -71,23 +55,6 @@ log = logging.getLogger(__name__)
 
 _Call: TypeAlias = Callable[[web.Request], Awaitable[web.Response]]
 
-_STATUS: Final[Mapping[type[JobstoreError], int]] = {
-    NotAccepting: 503,
-    StoreUnavailable: 503,
-    StoreDamaged: 503,
-    StoreUnsure: 500,
-    OwnerLimit: 429,
-    TooDeep: 508,
-    BodyTooLarge: 413,
-    DefinitionAmbiguous: 409,
-    BeingDelivered: 409,
-    PathLeaves: 400,
-    NoTarget: 404,
-    Forbidden: 403,
-    Unauthorized: 401,
-    TooManyLogins: 429,
-    AccountsUnavailable: 503,
-}
 _NO_HEADERS: Final[Mapping[str, str]] = {}
 _NO_FILE: Final = "File doesn't exist or isn't accessible with current permissions"
 _LONGEST_SEQUENCE: Final = 100
@@ -322,12 +289,10 @@ def _refusal(error: JobstoreError) -> web.Response:
             return _failure(404, f"no job configuration {reference}")
         case JobNotFound(reference=reference):
             return _failure(404, f"no job execution {reference}")
-    for kind, status in _STATUS.items():
-        if isinstance(error, kind):
-            later = status in {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
-            return _failure(status, str(error), wire.retry_after(error) if later else {})
-    log.error("%s", error, extra={"action": "answer"})
-    return _failure(500, "internal error")
+    if error.status is None:
+        log.error("%s", error, extra={"action": "answer"})
+        return _failure(500, "internal error")
+    return _failure(error.status, str(error), wire.retry_after(error))
 
 
 def _failure(status: int, reason: str, headers: Mapping[str, str] = _NO_HEADERS) -> web.Response:

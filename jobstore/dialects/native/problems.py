@@ -7,74 +7,12 @@ from typing import Final, TypeAlias
 from aiohttp import web
 
 from jobstore.model.errors import (
-    AccountsUnavailable,
-    AnswerUnsendable,
-    BodyBroken,
-    BodyStalled,
-    BodyTooLarge,
-    DefinitionAmbiguous,
-    DefinitionExists,
-    DefinitionInvalid,
-    DefinitionNotFound,
-    Forbidden,
-    JobGone,
-    JobNotFound,
     JobstoreError,
-    KeyInvalid,
-    KeyReused,
-    NoJobOfThat,
-    NotAccepting,
-    NoTarget,
-    NotKept,
-    OwnerLimit,
-    PathLeaves,
-    QueryInvalid,
-    StoreDamaged,
-    StoreUnavailable,
-    StoreUnsure,
     SubmissionInvalid,
-    TagTaken,
-    TooDeep,
-    TooManyLogins,
-    Unauthorized,
-    WrongState,
 )
 from jobstore.web import documents, json_text, room, wire
 
 Call: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-_STATUS: Final[dict[type[JobstoreError], int]] = {
-    SubmissionInvalid: 400,
-    DefinitionInvalid: 400,
-    QueryInvalid: 400,
-    KeyInvalid: 400,
-    BodyStalled: 408,
-    BodyBroken: 400,
-    Unauthorized: 401,
-    Forbidden: 403,
-    PathLeaves: 400,
-    NoTarget: 404,
-    JobNotFound: 404,
-    NotKept: 404,
-    DefinitionNotFound: 404,
-    DefinitionExists: 409,
-    DefinitionAmbiguous: 409,
-    WrongState: 409,
-    TagTaken: 409,
-    JobGone: 410,
-    BodyTooLarge: 413,
-    KeyReused: 422,
-    OwnerLimit: 429,
-    TooDeep: 508,
-    TooManyLogins: 429,
-    AccountsUnavailable: 503,
-    NoJobOfThat: 501,
-    AnswerUnsendable: 502,
-    NotAccepting: 503,
-    StoreUnavailable: 503,
-    StoreDamaged: 503,
-    StoreUnsure: 500,
-}
 
 NO_JSON: Final = "the body is not valid JSON"
 
@@ -100,12 +38,10 @@ def refused(_: web.Request, error: JobstoreError) -> web.Response:
 
 def refusal(error: JobstoreError) -> web.Response:
     """Answer with the problem document of an error."""
-    status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), None)
-    if status is None:
+    if error.status is None:
         log.error("%s", error, extra={"action": "answer"})
         return wire.problem(500, "internal error; the server's log says more")
-    headers = wire.retry_after(error) if status in {429, 503} else {}
-    return wire.problem(status, str(error), tuple(headers.items()))
+    return wire.problem(error.status, str(error), tuple(wire.retry_after(error).items()))
 
 
 def not_allowed(methods: list[str]) -> Call:
