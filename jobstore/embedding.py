@@ -240,7 +240,7 @@ class Jobs:
         return await self._live.front._handle(request.clone())  # noqa: SLF001
 
     async def dismiss(self, _: web.Application) -> None:
-        """Let nobody wait any more for the end of a job: the application shuts down."""
+        """Wake all who wait for the end of a job: the application shuts down."""
         if self._running is not None:
             self._running.store.waits.dismiss()
 

@@ -100,9 +100,7 @@ class _Form:
 @range_options
 @click.option("--running-at", type=time, metavar="TIME", help="What was running at that moment.")
 @click.option("--interrupted", is_flag=True, help="What was running when the last server died.")
-@click.option(
-    "--cancelled-by", type=text, metavar="NAME", help="Whose cancellation they asked for."
-)
+@click.option("--cancelled-by", type=text, metavar="NAME", help="Jobs cancelled by NAME.")
 @click.option("--longest", is_flag=True, help="What ran longest, instead of what is newest.")
 @click.option(
     "--stats",
@@ -229,7 +227,7 @@ async def _write_table(
 def _none(search: Search) -> str:
     if search.died is not None:
         return "No job was running then."
-    return "No job is like this." if search.values else "No job is in the store."
+    return "No matching jobs." if search.values else "No jobs in the store."
 
 
 def _about_cancelled(search: Search) -> bool:

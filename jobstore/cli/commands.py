@@ -24,7 +24,10 @@ _COMMANDS: Final = {
     "history": ("asking", "Look through all jobs: lists, figures, activity."),
     "restore": ("maintenance", "Hold a fetched result again, for another reader."),
     "expire": ("maintenance", "Expire results that nobody has fetched."),
-    "purge": ("maintenance", "Drop payloads that nobody can ask for, and give their room back."),
+    "purge": (
+        "maintenance",
+        "Delete payloads that can no longer be fetched, and free their space.",
+    ),
     "check": ("maintenance", "Look for damage."),
     "export": ("transfer", "Write history into a file, for another store."),
     "import": ("transfer", "Take history in that was exported."),

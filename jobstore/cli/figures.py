@@ -98,7 +98,7 @@ def of_figures(found: Sequence[Figures], by: By, limit: int | None, *, plain: bo
 
 def _more(found: Sequence[Figures], most: int) -> str | None:
     if not found:
-        return "No job is like this."
+        return "No matching jobs."
     return f"There are {len(found):,}; --limit shows more." if len(found) > most else None
 
 
@@ -167,7 +167,7 @@ def of_bars(found: Sequence[Bar], zone: tzinfo, *, plain: bool) -> Answer:
         for bar in (found if plain else ())
     ]
     heads = ("FROM", "COUNT", "ERRORS", "")
-    note = None if found else "No job is like this."
+    note = None if found else "No matching jobs."
     return columns, rows, Table(heads, (False, True, True, False), cells, note)
 
 

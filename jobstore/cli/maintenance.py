@@ -80,7 +80,7 @@ def _moment(name: str, kept: float | None, before: int | None, older_than: int |
 
 @click.command("purge")
 @configured
-@click.option("--before", type=time, help="What nobody can ask for since before: a time.")
+@click.option("--before", type=time, help="Payloads unavailable since before TIME.")
 @click.option("--older-than", type=duration, help="Since longer ago than: 24h, 7d.")
 @click.option("--rebuild", is_flag=True, help="Write the file anew then; no server may run.")
 @json_option

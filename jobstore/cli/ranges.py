@@ -191,7 +191,7 @@ class Calendar:
 
 
 def check_order(since: int | None, until: int | None) -> None:
-    """See to it that a range does not end before it begins.
+    """Ensure that a range does not end before it begins.
 
     Raises:
         ValueError: it does.

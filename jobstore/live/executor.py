@@ -262,7 +262,7 @@ class Executor:
         return recovered
 
     async def watch(self) -> None:
-        """See to it that what other processes put in is run, until cancelled."""
+        """Run what other processes put in, until cancelled."""
         while True:
             await self._store.noticed()
             await self._reroute()

@@ -23,7 +23,7 @@ class Retention:
     Args:
         unfetched: a result that nobody fetched, from the end of its job.
         fetched: the payload of a job whose result was fetched, deleted or has expired.
-        history: a job that nobody can ask for any more, from its end.
+        history: a job whose result can no longer be fetched, from its end.
         interval: how long to rest between two rounds.
     """
 

@@ -26,7 +26,7 @@ class Purged:
 
 
 async def purge(path: Path, before: int, *, rebuild: bool = False) -> Purged:
-    """Drop payloads that nobody could ask for since before a time, and the room that they took.
+    """Delete payloads unavailable since before a time, and free their space.
 
     It may be broken off at any moment: each step is whole or has not been.
 

@@ -202,7 +202,7 @@ class Store:
         await self._dispatcher.idle()
 
     async def noticed(self) -> None:
-        """Wait until another process has put jobs in, and see to it that they run."""
+        """Wait until another process has put jobs in, and let them run."""
         # Nobody can tell this process; a row that is read now and then has to.
         while (revision := self._points.revision("queue")) == self._noticed:
             self._writer.look()

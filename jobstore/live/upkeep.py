@@ -110,7 +110,7 @@ class Upkeep:
         return await self._steps.all(lambda tx, limit: recovery.reroute(tx, old, new, limit))
 
     async def purge(self, before: int) -> int:
-        """Drop payloads that nobody could ask for since before a time; return how many."""
+        """Delete payloads unavailable since before a time; return how many."""
         return await self._steps.all(lambda tx, limit: retention.purge_step(tx, before, limit))
 
     async def redate(self) -> int:

@@ -133,5 +133,5 @@ class Waits:
                     scope = again()
 
     def dismiss(self) -> None:
-        """Let nobody wait any more for what becomes of a job."""
+        """Wake all waiters at shutdown."""
         self._watchers.dismiss()

@@ -24,7 +24,7 @@ _HASHER: Final = PasswordHasher()
 
 
 def check_name(name: str) -> None:
-    """See to it that a name can be that of an account.
+    """Ensure that a name can be that of an account.
 
     Raises:
         AccountProblem: it cannot.

@@ -26,7 +26,7 @@ class Retry:
         retries: how often, after the first attempt.
         delay: how long to wait before the first time; twice as long before each further one.
         longest: how long to wait at most, unless the target itself asks for more.
-        statuses: the status codes of answers that are as good as none.
+        statuses: the status codes of statuses to retry.
     """
 
     retries: int = 0

@@ -55,7 +55,7 @@ DROP_BODIES: Final = Statement(
 
 
 def purge_step(tx: Transaction, before: int, limit: int) -> int:
-    """Drop some of the payloads that nobody could ask for since before a time; return how many."""
+    """Delete some of the payloads unavailable since before a time; return how many."""
     ids = tx.ids(PURGE, before=before, limit=limit)
     listed = encode_ids(ids)
     for statement in (

@@ -175,7 +175,7 @@ def incoming(
 
 
 async def _welcome(request: web.BaseRequest) -> None:
-    """Give leave to send the body, if its sender waits for that: somebody wants to read it."""
+    """Send 100 Continue if its sender expects it: somebody wants to read the body."""
     if isinstance(request, Incoming) and request.continues:
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.writer.output_size = 0

@@ -282,8 +282,8 @@ def test_history_says_when_there_is_nothing(store_path: Path) -> None:
         del stock
 
     stocked(store_path, none)
-    assert said("history") == "No job is in the store.\n"
-    assert said("history", "--state", "done") == "No job is like this.\n"
+    assert said("history") == "No jobs in the store.\n"
+    assert said("history", "--state", "done") == "No matching jobs.\n"
     assert said("history", "--json") == ""
 
 

@@ -608,7 +608,7 @@ async def test_a_job_that_works_for_nobody_cannot_be_stopped(gated: Client) -> N
     await gated("GET", "/wait/it", headers={"x-arango-async": "true"})
     await gated.when("it", "started")
     answer = await gated("POST", f"{KILL}/1")
-    assert failure(answer, 409) == "job execution 1 works for nobody who could stop it"
+    assert failure(answer, 409) == "job execution 1 cannot be stopped: its result was discarded"
     assert (await details(gated, 1))["jobStatus"] == "RUNNING"
 
 

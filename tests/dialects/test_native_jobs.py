@@ -427,7 +427,7 @@ async def test_a_job_whose_result_nobody_wants_can_be_waited_for(gated: Client) 
     await gated.when("x", "started")
     await gated.let("x")
     assert (await looking)["result"] == "unwanted"
-    assert "nobody wants the result" in problem(await taken(gated, 1), 410)
+    assert "submitted without keeping the result" in problem(await taken(gated, 1), 410)
 
 
 async def test_the_timeline_tells_what_happened(client: Client) -> None:

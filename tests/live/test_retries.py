@@ -250,7 +250,7 @@ class Flaky:
 
 
 def busy(**headers: str) -> web.Response:
-    """Make an answer that is as good as none."""
+    """Make an answer whose status is retried."""
     fields = {name.replace("_", "-"): value for name, value in headers.items()}
     return web.Response(status=503, headers=fields, text="busy")
 

@@ -319,7 +319,7 @@ def test_figures_are_of_the_jobs_that_are_looked_for(store_path: Path) -> None:
     stocked(store_path, reports, START)
     asked = ("--stats", "--json", "--path", "/report", "--status", "5xx")
     assert [(each["count"], each["errors"]) for each in told("history", *asked)] == [(10, 10)]
-    assert said("history", "--stats", "--owner", "nobody") == "No job is like this.\n"
+    assert said("history", "--stats", "--owner", "nobody") == "No matching jobs.\n"
     assert said("history", "--stats", "--limit", 1).endswith("There are 3; --limit shows more.\n")
 
 
@@ -402,7 +402,7 @@ def test_activity_of_a_range_begins_where_that_does(store_path: Path) -> None:
     stocked(store_path, busy, START)
     asked = ("--activity", "--json", "--range", "2023-11-14T20:00..2023-11-14T23:00")
     assert [each["count"] for each in told("history", *asked)] == [0, 0, 4]
-    assert said("history", "--activity", "--path", "/none") == "No job is like this.\n"
+    assert said("history", "--activity", "--path", "/none") == "No matching jobs.\n"
 
 
 def test_a_day_on_which_the_clocks_go_back_is_one_day(store_path: Path) -> None:

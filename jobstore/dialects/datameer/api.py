@@ -174,7 +174,7 @@ class DatameerJobs:
             job = await self._store.history.visible(job.id, asker.scope)
             if job.state not in ENDED:
                 raise _RefusedError(
-                    f"job execution {job.id} works for nobody who could stop it"
+                    f"job execution {job.id} cannot be stopped: its result was discarded"
                 ) from None
         return web.Response(content_type="text/plain")
 

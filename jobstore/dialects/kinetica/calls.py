@@ -391,7 +391,7 @@ def _credentials(headers: Headers) -> Headers:
 
 
 def _check_size(job: Job, response: Response | None) -> None:
-    """See to it that an answer can be had in one piece.
+    """Ensure that an answer can be had in one piece.
 
     Raises:
         RequestInvalid: it is too large for that.

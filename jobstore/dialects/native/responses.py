@@ -73,7 +73,7 @@ def gone(job: Job, moments: list[Moment]) -> JobstoreError:
         case Result.EXPIRED:
             return JobGone(job.id, f"its result expired{_last(moments, 'expired')}")
         case Result.UNWANTED:
-            return JobGone(job.id, "its submission said that nobody wants the result")
+            return JobGone(job.id, "it was submitted without keeping the result")
 
 
 def payload_gone(job: Job, moments: list[Moment]) -> str:

@@ -241,7 +241,7 @@ def _is_sqlite(path: Path) -> bool:
 
 
 def require(path: Path) -> None:
-    """See to it that a file is a store of this jobstore's schema version.
+    """Ensure that a file is a store of this jobstore's schema version.
 
     Raises:
         StoreError: it is missing, foreign, newer, older or damaged.

@@ -62,7 +62,7 @@ def _copying(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def sync(path: Path) -> None:
-    """See to it that a file is on the disk, so that what is written later need not wait for it."""
+    """Ensure that a file is on the disk, so that what is written later need not wait for it."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
 
