@@ -90,28 +90,35 @@ class _Form:
     "states",
     type=click.Choice([state.value for state in State]),
     multiple=True,
-    help="Where the work stands; may be repeated.",
+    help="Jobs in this state; may be repeated.",
 )
-@click.option("--owner", type=text, metavar="NAME", help="Whose jobs.")
-@click.option("--path", type=text, metavar="PREFIX", help="What the path begins with.")
-@click.option("--definition", type=text, metavar="NAME", help="Runs of: a name, path, uuid or id.")
-@click.option("--tag", type=text, metavar="TAG", help="The job with this handle of its client's.")
+@click.option("--owner", type=text, metavar="NAME", help="Jobs of this owner.")
+@click.option("--path", type=text, metavar="PREFIX", help="Jobs whose path starts with this.")
+@click.option(
+    "--definition",
+    type=text,
+    metavar="NAME",
+    help="Runs of a definition: its name, path, uuid or id.",
+)
+@click.option("--tag", type=text, metavar="TAG", help="Jobs with this tag.")
 @click.option("--status", type=status, help="The answer's status: 404, or a class such as 5xx.")
 @range_options
-@click.option("--running-at", type=time, metavar="TIME", help="What was running at that moment.")
-@click.option("--interrupted", is_flag=True, help="What was running when the last server died.")
+@click.option(
+    "--running-at", type=time, metavar="TIME", help="Jobs that were running at that moment."
+)
+@click.option(
+    "--interrupted", is_flag=True, help="Jobs that were running when the last server died."
+)
 @click.option("--cancelled-by", type=text, metavar="NAME", help="Jobs cancelled by NAME.")
-@click.option("--longest", is_flag=True, help="What ran longest, instead of what is newest.")
+@click.option("--longest", is_flag=True, help="The longest runs instead of the newest jobs.")
 @click.option(
     "--stats",
     type=click.Choice([by.value for by in By]),
     is_flag=False,
     flag_value=By.PATH.value,
-    help="How often and how long, by path (if not given) or by definition: --stats=definition.",
+    help="Counts and durations, by path or, with --stats=definition, by definition.",
 )
-@click.option(
-    "--activity", is_flag=True, help="How much was submitted in each hour or on each day."
-)
+@click.option("--activity", is_flag=True, help="Jobs submitted per hour or per day.")
 @click.option(
     "--limit",
     type=click.IntRange(1),

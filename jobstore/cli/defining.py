@@ -61,7 +61,7 @@ def _one(flag: str, help_: str, **options: Any) -> Callable[[F], F]:
 @_one("--retries", "How often a run that failed for a passing reason is tried again.", type=int)
 @_one("--cron", "When it runs by itself, such as '0 3 * * *'; a FILE can say more of that.")
 @_one("--time-zone", "The IANA zone in which --cron is read; UTC if not given.")
-@click.option("--owner", type=text, metavar="NAME", help="Whose it is.")
+@click.option("--owner", type=text, metavar="NAME", help="The owner of the definition.")
 @click.option("--replace", is_flag=True, help="Change the definition at this path.")
 @json_option
 def define_command(
@@ -202,7 +202,7 @@ async def _undefine(config: Config, reference: str) -> Definition:
     "--owner",
     type=text,
     metavar="NAME",
-    help="Whose job it is; the definition's owner's if not given.",
+    help="The job's owner; default: the definition's.",
 )
 @json_option
 def run_command(config: Config, reference: str, owner: str | None, *, as_json: bool) -> None:

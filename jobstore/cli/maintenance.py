@@ -40,8 +40,8 @@ async def _restore(path: Path, job_id: int) -> None:
 
 @click.command("expire")
 @configured
-@click.option("--before", type=time, help="Whose jobs ended before: a time, or how long ago.")
-@click.option("--older-than", type=duration, help="Whose jobs ended longer ago than: 24h, 7d.")
+@click.option("--before", type=time, help="Jobs that ended before then: a time, or how long ago.")
+@click.option("--older-than", type=duration, help="Jobs that ended longer ago than that: 24h, 7d.")
 @json_option
 def expire_command(
     config: Config, before: int | None, older_than: int | None, *, as_json: bool
@@ -80,9 +80,15 @@ def _moment(name: str, kept: float | None, before: int | None, older_than: int |
 
 @click.command("purge")
 @configured
-@click.option("--before", type=time, help="Payloads unavailable since before TIME.")
-@click.option("--older-than", type=duration, help="Since longer ago than: 24h, 7d.")
-@click.option("--rebuild", is_flag=True, help="Write the file anew then; no server may run.")
+@click.option(
+    "--before", type=time, help="Payloads unavailable since before then: a time, or how long ago."
+)
+@click.option(
+    "--older-than", type=duration, help="Payloads unavailable for longer than that: 24h, 7d."
+)
+@click.option(
+    "--rebuild", is_flag=True, help="Rebuild the file afterwards; no server may be running."
+)
 @json_option
 def purge_command(
     config: Config, before: int | None, older_than: int | None, *, rebuild: bool, as_json: bool
@@ -195,7 +201,7 @@ def backup_command(config: Config, file: Path, *, force: bool, as_json: bool) ->
 @click.command("restore-backup")
 @configured
 @click.argument("file", type=FILE)
-@click.option("--discard", is_flag=True, help="Remove what was there instead of keeping it.")
+@click.option("--discard", is_flag=True, help="Delete the old store instead of keeping it.")
 @json_option
 def restore_backup_command(config: Config, file: Path, *, discard: bool, as_json: bool) -> None:
     """Put a copy of FILE, a backup, in the store's place; no server may run.

@@ -35,7 +35,11 @@ def files(command: F) -> F:
         "--config", "config_file", type=FILE, metavar="FILE", help="The configuration, in TOML."
     )
     store = click.option(
-        "--store", "store_file", type=FILE, metavar="FILE", help="The store, instead of [store]."
+        "--store",
+        "store_file",
+        type=FILE,
+        metavar="FILE",
+        help="The store file; overrides [store].",
     )
     return config(store(command))
 
@@ -94,7 +98,7 @@ def zone_option(command: F) -> F:
         metavar="NAME",
         is_eager=True,  # the other options are read with it
         callback=_remembered,
-        help="The time zone of times that do not say: Europe/Berlin; UTC if not given.",
+        help="Time zone for times without one: Europe/Berlin; default UTC.",
     )
     return option(command)
 
@@ -103,17 +107,17 @@ def range_options(command: F) -> F:
     """Give a command the options that say from when to when jobs were submitted."""
     for option in (
         click.option(
-            "--until", type=time, help="Submitted before: a time, or how long ago it was."
+            "--until", type=time, help="Jobs submitted before then: a time, or how long ago."
         ),
         click.option(
-            "--since", type=time, help="Submitted then or later: 2025-01-31T12:00, or 24h."
+            "--since", type=time, help="Jobs submitted since then: 2025-01-31T12:00, or 24h."
         ),
         click.option(
             "--range",
             "span",
             type=span,
             metavar="WORDS",
-            help="Submitted then: today, 'since yesterday 18:00', 2025-01-01..2025-01-31.",
+            help="Submitted in a range: today, 'since yesterday 18:00', 2025-01-01..2025-01-31.",
         ),
         zone_option,
     ):

@@ -33,7 +33,7 @@ _MOST_OF_BODY: Final = 4096
     default=_ROWS,
     show_default=True,
     metavar="N",
-    help="How many to list; the newest are listed.",
+    help="The most jobs to list, newest first.",
 )
 @json_option
 def list_command(config: Config, limit: int, *, as_json: bool) -> None:
@@ -71,12 +71,12 @@ async def _list(config: Config, limit: int, *, as_json: bool) -> None:
     metavar="SIZE",
     help="How much of each body to show: 64KiB; 4KiB if not given, all with --json.",
 )
-@click.option("--hex", "in_hex", is_flag=True, help="Show bodies byte by byte, in hexadecimal.")
+@click.option("--hex", "in_hex", is_flag=True, help="Show bodies in hexadecimal.")
 @click.option(
     "--body",
     "side",
     type=click.Choice(["request", "response"]),
-    help="Write nothing but this body, as it is.",
+    help="Write only this body, unchanged.",
 )
 @json_option
 def show_command(  # noqa: PLR0913 - as many as it has options

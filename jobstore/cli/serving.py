@@ -29,10 +29,10 @@ Ctrl-C stops the server; jobs and results stay in the store.
 @click.option("--port", type=click.IntRange(0, 65_535), metavar="P", help="The port; 0 for any.")
 @click.option("--upstream", metavar="URL", help="The one service that answers all requests.")
 @click.option("--app", metavar="MODULE:FACTORY", help="The aiohttp application that answers them.")
+@click.option("--open", "is_open", is_flag=True, help="Serve everyone while there are no accounts.")
 @click.option(
-    "--open", "is_open", is_flag=True, help="Let everybody in while nobody has an account."
+    "--forward-credentials", is_flag=True, help="Forward the Authorization header to targets."
 )
-@click.option("--forward-credentials", is_flag=True, help="Tell targets who asks.")
 def serve_command(
     config_file: Path | None,
     store_file: Path | None,

@@ -35,7 +35,7 @@ def _password_option(command: F) -> F:
 
 @click.group("user")
 def user_command() -> None:
-    """Say who may use the server, and what they may see.
+    """Manage accounts and their tokens.
 
     Without any account everybody may who reaches it. From the first one on, each request needs a
     name and a password, or a token. A running server notices every change at once.
