@@ -112,7 +112,6 @@ def apis_of(
 
     Args:
         config: how they answer.
-        store: where the jobs are.
         router: who answers which request.
         dialects: which of them are wanted, besides ArangoDB's and our own.
         login: whether ArangoDB's login is wanted, which a service would answer itself.

@@ -159,7 +159,6 @@ class Jobs:
         Args:
             method: the method.
             path: the path with query, percent-encoded.
-            headers: the fields.
             body: the content.
             options: further members of a ``Submission``, such as ``priority`` or ``owner``.
 

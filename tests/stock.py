@@ -17,7 +17,6 @@ class Stock:
     """Put jobs into a store, and run them by hand.
 
     Args:
-        store: the store.
         clock: what time it has.
     """
 

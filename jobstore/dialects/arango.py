@@ -130,11 +130,7 @@ class ArangoHeader:
 
 
 class ArangoJobs:
-    """The job manager's own API.
-
-    Args:
-        store: where the jobs are.
-    """
+    """The job manager's own API."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

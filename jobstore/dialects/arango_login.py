@@ -50,7 +50,6 @@ class ArangoLogin:
 
     Args:
         accounts: who has one.
-        clock: what time it is.
     """
 
     def __init__(self, accounts: Accounts, clock: Clock = now) -> None:

@@ -33,12 +33,10 @@ class Attempts:
     """The attempts that run.
 
     Args:
-        writer: the one writer.
         bodies: where large answers go.
         dispatcher: whose slots they hold.
         upcoming: who waits for their ends.
         timekeeping: knows whether the clock was set.
-        boot: the number of this start of the server.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - it is put together in one place
@@ -93,7 +91,6 @@ class Attempts:
         """Queue a job again whose attempt has failed for a passing reason.
 
         Args:
-            claim: the attempt.
             seconds: how long to wait before the next one.
             ended: how it has ended.
 

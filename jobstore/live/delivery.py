@@ -119,7 +119,6 @@ class Deliveries:
         """Take a result while the context lasts; leaving it by an exception gives it back.
 
         Args:
-            job_id: the job.
             scope: the account whose it has to be, or None for anybody's.
         """
         return Taking(self, job_id, scope)
@@ -130,7 +129,6 @@ class Taking:
 
     Args:
         deliveries: where all readers are.
-        job_id: the job.
         scope: the account whose it has to be, or None for anybody's.
     """
 

@@ -100,7 +100,6 @@ class Executor:
         store: where orders come from and outcomes go to.
         router: the targets.
         max_attempts: how many claims a job may have before it is set aside.
-        clock: what time it is.
     """
 
     def __init__(

@@ -39,7 +39,6 @@ class Janitor:
     Args:
         store: where to clean.
         retention: what to keep.
-        clock: what time it is.
     """
 
     def __init__(self, store: Store, retention: Retention, clock: Clock) -> None:

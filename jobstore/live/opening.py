@@ -36,8 +36,6 @@ async def owned_store(
 
     Args:
         path: the file; its folder must exist.
-        limits: what it takes in.
-        clock: what time it is.
         steady: a clock that nobody sets, to notice when the other one is.
 
     Raises:
@@ -88,8 +86,6 @@ async def shared_store(
 
     Args:
         path: an existing store of this schema version.
-        limits: what it takes in.
-        clock: what time it is.
         pace: how long work is done; None to find out whether a server owns the store.
 
     Raises:

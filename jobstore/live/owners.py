@@ -37,7 +37,6 @@ class Owners:
 
     Args:
         limits: how much that is.
-        clock: what time it is.
     """
 
     def __init__(self, limits: OwnerLimits, clock: Clock) -> None:

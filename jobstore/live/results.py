@@ -27,7 +27,6 @@ class Reading:
     """A job, and what its target answered, for who looks without taking.
 
     Args:
-        job: the job.
         request_headers: what is kept of its request's headers.
         response: the target's answer; None if there is none.
     """
@@ -43,9 +42,7 @@ class Results:
     Where a method takes a scope, that is whose jobs whoever asks may see, or None for all.
 
     Args:
-        writer: the one writer.
         lister: a connection for reading lists.
-        points: for quick looks.
         bodies: the large bodies.
         deliveries: which results are on their way.
         upcoming: which results may be there in a moment.

@@ -28,8 +28,6 @@ class Scheduler:
 
     Args:
         store: where the definitions are, and where their runs go to.
-        router: who answers which path.
-        clock: what time it is.
     """
 
     def __init__(self, store: Store, router: Router, clock: Clock = clock.now) -> None:

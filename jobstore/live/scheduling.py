@@ -69,13 +69,10 @@ class Schedules:
     """Turn what is due into jobs, and tell when something is.
 
     Args:
-        writer: the one writer.
-        reader: a connection for reading.
         room: tells how many jobs a transaction may take in.
         check: refuses jobs of an account that has too much already.
         revision: tells how often a process has changed a schedule.
         secret: the lower-case names of headers to forget when a job ends.
-        clock: what time it is.
     """
 
     def __init__(  # noqa: PLR0913 - it is put together in one place

@@ -62,15 +62,10 @@ class Store:
     Where a method takes a scope, that is whose jobs whoever asks may see, or None for all.
 
     Args:
-        writer: the one writer.
-        reader: a connection for reading.
-        points: for quick looks.
-        limits: what it takes in.
         history: the same store, for people.
         steps: how long work is done.
         boot: the number of this start of the server; 0 where no server runs.
         queued: how many jobs wait already.
-        clock: what time it is.
         watch: notices when the clock is set.
 
     Attributes:
@@ -249,7 +244,6 @@ class Store:
         """Cancel a queued job, stop a running one, leave an ended one alone.
 
         Args:
-            job_id: the job.
             scope: whose it has to be, or None for anybody's.
             by: the name of who asks for it, or "" if that is not known.
 

@@ -54,12 +54,10 @@ class Submissions:
     """Take jobs in.
 
     Args:
-        writer: the one writer.
         bodies: where large requests go.
         dispatcher: gives out slots.
         admission: what speaks against a submission.
         timekeeping: knows whether the clock was set.
-        limits: what is taken in.
         boot: the number of this start of the server; 0 where no server runs.
     """
 

@@ -20,7 +20,6 @@ class Timekeeping:
     """Keep what waits for a time in step with a clock that may be set.
 
     Args:
-        writer: the one writer.
         watch: notices it.
         schedules: when definitions run.
     """

@@ -49,12 +49,8 @@ class Upkeep:
     """Keep a store in order; long work is done in steps, so that it stalls nobody.
 
     Args:
-        writer: the one writer.
-        reader: a connection for reading.
         bodies: the large bodies.
         steps: how long work is done.
-        boot: the number of this start of the server.
-        clock: what time it is.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - it is put together in one place

@@ -50,7 +50,6 @@ class Waits:
         It does not wait for longer than so many seconds.
 
         Args:
-            job_id: the job.
             seconds: how many.
             scope: whose it has to be, or None for anybody's.
             again: gives the scope anew after each wait, or raises if who asks may not any more.
@@ -76,7 +75,6 @@ class Waits:
         """Take a result when the job has ended and no other reader has it, or when time is over.
 
         Args:
-            job_id: the job.
             seconds: for how long to wait at most.
             scope: whose it has to be, or None for anybody's.
             take: takes it, unless another reader is faster.

@@ -18,7 +18,6 @@ class Watch:
 
     Args:
         others: all who wait for the same job's sake, by its id.
-        job_id: the job.
         ending: all whose time is over together, or None.
 
     Attributes:
@@ -93,7 +92,6 @@ class Watchers:
         """Watch a job.
 
         Args:
-            job_id: the job.
             seconds: after how long there is nothing more to wait for, or None for never.
         """
         watch = Watch(self._of, job_id, None if seconds is None else self._ending_in(seconds))

@@ -300,7 +300,6 @@ def described(definition: Definition, secret: frozenset[str]) -> dict[str, Any]:
     """Write all that is known of a definition, for people and programs.
 
     Args:
-        definition: the definition.
         secret: lower-case names of headers whose values are not shown.
     """
     fires_at = definition.fires_at

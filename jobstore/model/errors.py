@@ -86,7 +86,6 @@ class StoreError(JobstoreError):
     """The store file cannot be used.
 
     Args:
-        path: the file.
         problem: what is wrong with it, as the end of a sentence that begins with its name.
     """
 
@@ -107,7 +106,6 @@ class StoreInUse(StoreError):
     """Another server owns the file.
 
     Args:
-        path: the file.
         pid: the owner's process id, or None if it did not leave one.
     """
 
@@ -128,7 +126,6 @@ class StoreNewer(StoreError):
     """The file comes from a newer jobstore.
 
     Args:
-        path: the file.
         found: the file's schema version.
         known: the newest schema version that this jobstore knows.
     """
@@ -147,7 +144,6 @@ class StoreOutdated(StoreError):
     """The file comes from an older jobstore and has to be migrated first.
 
     Args:
-        path: the file.
         found: the file's schema version.
         known: the schema version that this jobstore needs.
     """
@@ -177,7 +173,6 @@ class StoreMixed(StoreError):
     """The log beside the file belongs to another file, or to another state of this one.
 
     Args:
-        path: the file.
         log: the log's name.
     """
 
@@ -214,7 +209,6 @@ class StoreFailing(StoreUnavailable):
     """The disk returned an error.
 
     Args:
-        path: the file.
         detail: SQLite's words for it.
     """
 
@@ -226,7 +220,6 @@ class StoreLost(StoreUnavailable):
     """The store's files were removed or replaced while it was open.
 
     Args:
-        path: the file.
         problem: what happened to which of them.
     """
 
@@ -378,7 +371,6 @@ class JobGone(JobstoreError):
     """What is asked for of a job is no longer kept.
 
     Args:
-        job_id: the job.
         reason: what became of it and when, as the end of a sentence that begins with the job.
     """
 
@@ -393,7 +385,6 @@ class NotKept(JobstoreError):
     """A message of a job is no longer kept, or never was.
 
     Args:
-        job_id: the job.
         message: which one: its request or its response.
         reason: why not, as a clause.
     """
@@ -409,7 +400,6 @@ class WrongState(JobstoreError):
     """A job is not where that could be done with it which was asked for.
 
     Args:
-        job_id: the job.
         problem: where it is, as the end of a sentence that begins with the job.
     """
 
@@ -461,11 +451,7 @@ class KeyInvalid(JobstoreError):
 
 
 class KeyReused(JobstoreError):
-    """An idempotency key came before, with another request.
-
-    Args:
-        key: the key.
-    """
+    """An idempotency key came before, with another request."""
 
     status = 422
 
@@ -505,7 +491,6 @@ class DefinitionAmbiguous(JobstoreError):
     """Several owners have a definition at a path.
 
     Args:
-        path: the path.
         found: the id and the owner of each.
     """
 
@@ -583,7 +568,6 @@ class ResultNotRestorable(JobstoreError):
     """The result is not one that was fetched and whose payload is still kept.
 
     Args:
-        job_id: the job.
         reason: why not, as a clause.
     """
 

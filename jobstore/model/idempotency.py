@@ -35,7 +35,6 @@ class Keyed:
     """A submission under a key.
 
     Args:
-        key: the key.
         fingerprint: what tells its request from others.
     """
 
@@ -92,7 +91,6 @@ def fingerprint(request: Request, body: Digest) -> str:
     """Tell a request from others: by its method, its target, its content type and its body.
 
     Args:
-        request: the request.
         body: the sum of its body.
     """
     content_type = header(request.headers, "content-type") or ""

@@ -214,7 +214,6 @@ class Report:
     """What the handler of a running job has to say about it.
 
     Args:
-        job_id: the job.
         attempt: which attempt at it.
         progress: percent, 0 to 100, or None if that has not changed.
         counters: the values of counters, by name; those that are missing have not changed.

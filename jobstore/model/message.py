@@ -152,7 +152,6 @@ def without_lookalikes(headers: Headers, names: tuple[str, ...]) -> Headers:
     """Return the headers without those that a server may take for one of the given names.
 
     Args:
-        headers: the fields.
         names: in lower case, with hyphens: ``jobstore-id`` stands for ``Jobstore_Id`` as well.
     """
     if _initials(names).isdisjoint([name[:1] for name, _ in headers]):  # as most often

@@ -113,7 +113,6 @@ def fires(schedule: Schedule, after: int) -> Iterator[int]:
     There are none if its zone or its expression is not known here; `problem` says so.
 
     Args:
-        schedule: the schedule.
         after: all of them are later, in microseconds since 1970.
     """
     try:
@@ -184,7 +183,6 @@ def decide(  # noqa: PLR0913 - all that it depends on
     """Decide what to do about a schedule whose time has come.
 
     Args:
-        schedule: the schedule.
         due: the first fire time about which nothing was done yet.
         now: what time it is.
         since: from when on somebody has watched for fire times; before, the server was down.

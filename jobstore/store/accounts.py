@@ -91,10 +91,6 @@ class Accounts:
 
     Each request is somebody's: one small row, read now and then, tells whether all accounts have to
     be read again.
-
-    Args:
-        points: where to look.
-        writer: the one writer.
     """
 
     def __init__(self, points: PointReader, writer: Writer) -> None:

@@ -103,7 +103,6 @@ class StoredBody:
     """A large body that is read from the store while it is iterated over.
 
     Args:
-        reader: where to read.
         spooled: which one.
     """
 
@@ -126,8 +125,6 @@ class Bodies:
     """Take bodies in, small ones as they are and large ones in chunks.
 
     Args:
-        writer: where to write.
-        reader: where to read.
         inline_limit: the largest size, in bytes, that stands in a message's own row.
     """
 
@@ -197,7 +194,6 @@ class Bodies:
         """Delete some of the bodies that belong to no job, or a part of a long one.
 
         Args:
-            tx: the transaction.
             limit: how many chunks to delete at most.
 
         Returns:

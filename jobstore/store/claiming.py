@@ -119,7 +119,6 @@ def claim(tx: Transaction, wanted: Wanted, turns: Turns, room: Room | None) -> C
     """Claim the next jobs of a target: by priority, and by turns of their owners within one.
 
     Args:
-        tx: the transaction.
         wanted: how many of which target.
         turns: whose jobs are known to wait; changed here, so it has to be a copy.
         room: tells how many jobs more of an account may run; None is no bound.
@@ -301,7 +300,6 @@ def move_delayed(tx: Transaction, by: int) -> None:
     """Move the end of all waits of a given length with a clock that was set.
 
     Args:
-        tx: the transaction.
         by: by how many microseconds it was set; 0 if that is not known.
     """
     if by:

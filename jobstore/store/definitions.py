@@ -122,8 +122,6 @@ class Definitions:
     Where a method takes a scope, that is whose definitions whoever asks may see, or None for all.
 
     Args:
-        writer: the one writer.
-        reader: a connection for reading.
         secret: the lower-case names of headers whose values are kept apart.
     """
 
@@ -172,7 +170,6 @@ class Definitions:
         """Find the definition at a path, which several accounts may have.
 
         Args:
-            path: the path.
             scope: whose it has to be.
             own: the account whose definition is meant, if it has one there.
 

@@ -212,9 +212,6 @@ def retry(
     """Queue a job again whose attempt has failed for a passing reason.
 
     Args:
-        tx: the transaction.
-        claim: the attempt.
-        boot: the number of this start of the server.
         again_at: when it may run again.
         ended: how the attempt has ended.
 
@@ -314,8 +311,6 @@ def cancel(tx: Transaction, job_id: int, scope: int | None = None, by: str = "")
     """Cancel a queued job, ask for the end of a running one, leave an ended one alone.
 
     Args:
-        tx: the transaction.
-        job_id: the job.
         scope: the account whose it has to be, or None for anybody's.
         by: the name of who asks for it, or "" if that is not known.
 

@@ -93,8 +93,6 @@ async def exported(
     was or as it is, but each job in one piece.
 
     Args:
-        history: where.
-        search: which jobs.
         hidden: the lower-case names of request headers whose values are left out.
     """
     ((origin,),) = await history.rows(ORIGIN)

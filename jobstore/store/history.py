@@ -84,8 +84,6 @@ class History:
     """All that is kept of all jobs, whoever may still ask for them.
 
     Args:
-        reader: where to read.
-        path: the store's file, for messages.
         searcher: where to search and list, so that nobody who knows what to read has to wait for
             that; None for the same connection.
     """
@@ -99,7 +97,6 @@ class History:
         """Look at a job.
 
         Args:
-            job_id: the job.
             scope: the account whose it has to be, or None for anybody's.
 
         Raises:
@@ -115,7 +112,6 @@ class History:
         """Look at a job that was not deleted.
 
         Args:
-            job_id: the job.
             scope: the account whose it has to be, or None for anybody's.
 
         Raises:
@@ -222,7 +218,6 @@ class History:
         """List some of the jobs that are looked for, the newest first.
 
         Args:
-            search: which jobs.
             limit: how many at most.
             before: the id of the job that they come after, or a larger one than there is.
             budget: how long to look for them; there may be no job on the page, and others behind.
@@ -253,7 +248,6 @@ class History:
         that was set back by less than a window of jobs takes hides none of them.
 
         Args:
-            search: which jobs.
             limit: how many at most, or None for all.
             before: the id of the job that they come after, or a larger one than there is.
         """
@@ -282,7 +276,6 @@ class History:
 
         Args:
             statement: what `history_statements.in_window` has made for this search.
-            search: which jobs.
             changing: parameters that the caller may change between two parts.
             widest: how many jobs each part has at most.
             values: further parameters.

@@ -158,7 +158,6 @@ class _Import:
     """One import, line by line.
 
     Args:
-        tx: the transaction.
         progress: told how many jobs were read.
     """
 

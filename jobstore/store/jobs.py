@@ -47,8 +47,6 @@ def awaited(tx: Transaction, job_id: int, scope: int | None = None) -> Job:
     """Get a job whose result somebody may still ask for.
 
     Args:
-        tx: the transaction.
-        job_id: the job.
         scope: the account whose it has to be, or None for anybody's.
 
     Raises:
@@ -161,8 +159,6 @@ def kept(tx: Transaction, job_id: int, scope: int | None) -> Kept:
     """Get a job whose result somebody may still ask for, with what is kept of its response.
 
     Args:
-        tx: the transaction.
-        job_id: the job.
         scope: the account whose it has to be, or None for anybody's.
 
     Raises:

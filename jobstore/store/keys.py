@@ -32,7 +32,6 @@ def known(tx: Transaction, submission: Submission, keyed: Keyed) -> int | None:
     """Find the job that was submitted under a key; None if there is none.
 
     Args:
-        tx: the transaction.
         submission: its owner's jobs are looked at.
         keyed: the key, and what tells the request from others.
 

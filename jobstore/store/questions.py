@@ -81,8 +81,6 @@ async def figures(history: History, search: Search, by: By) -> list[Figures]:
     """Tell how often and how long jobs ran, the most frequent ones first.
 
     Args:
-        history: where.
-        search: which jobs.
         by: what they are told apart by.
     """
     found: defaultdict[str | int | None, Figures] = defaultdict(lambda: Figures(None))
@@ -115,8 +113,6 @@ async def longest(history: History, search: Search, now: int, limit: int) -> lis
     """Find the jobs whose last attempt took longest; one that runs counts up to now.
 
     Args:
-        history: where.
-        search: which jobs.
         now: microseconds since 1970.
         limit: how many.
     """
@@ -157,7 +153,6 @@ async def death(history: History, path: Path) -> Death:
     """Tell which start of the server was the last one whose end nobody has seen.
 
     Args:
-        history: where.
         path: the store's file, whose lock tells whether a server runs.
     """
     ((last,),) = await history.rows(sql.LAST_BOOT)

@@ -140,7 +140,6 @@ def give_back(tx: Transaction, limit: int, *, wholly: bool) -> int:
     """Give some of a file's free pages back; return how many.
 
     Args:
-        tx: the transaction.
         limit: how many at most.
         wholly: whether to keep none for what comes next.
     """

@@ -64,8 +64,6 @@ class Steps:
     """Do long work step by step.
 
     Args:
-        writer: the one writer.
-        path: the store's file.
         checkpoints: a connection on which nothing else is done, opened with the store: by its name
             another file might be found later.
         pace: how to share it; None to find out whether a server owns it.
@@ -97,7 +95,6 @@ class Steps:
         """Repeat a step until it finds nothing to do.
 
         Args:
-            step: what to do.
             first: how many rows it may touch at first.
 
         Yields:
@@ -135,7 +132,6 @@ class Steps:
         """Do one step.
 
         Args:
-            step: what to do.
             rows: how many rows it may touch.
 
         Returns:

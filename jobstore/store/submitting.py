@@ -92,8 +92,6 @@ def submit(  # noqa: PLR0913, PLR0917 - what it takes to make a job
     """Put a job in: queued, or running at once if it comes with a claim.
 
     Args:
-        tx: the transaction.
-        submission: what to run.
         content: the request's body.
         secret: the lower-case names of headers to forget when the job ends.
         claimed_by: the number of the server start that runs it at once, or None.

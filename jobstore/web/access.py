@@ -252,7 +252,6 @@ class Access:
 
         Args:
             then: the accounts by which they were let in.
-            request: the request.
         """
         roll, identity = self._accounts.roll(), request[wire.IDENTITY]
         if roll is then:  # as nearly always

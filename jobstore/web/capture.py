@@ -76,7 +76,6 @@ class Capture:
 
     Args:
         store: where jobs go.
-        router: who answers which path.
         async_headers: the ways of asking for a job.
         body_limit: the largest body of a job's request, in bytes.
         unanswered: answers the clients of a dialect, in its words, where no target does.

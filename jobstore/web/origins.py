@@ -112,7 +112,6 @@ class Rules:
         """Decide about a request to an API of ours, or for a job.
 
         Args:
-            headers: the request's.
             authority: the one in its target, if that is a whole URL.
             anonymous: whether whoever asks needs no account.
         """

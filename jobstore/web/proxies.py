@@ -45,7 +45,6 @@ class Proxies:
 
         Args:
             peer: the other end of the connection.
-            headers: the request's.
         """
         address = _address(peer)
         if address is None or not self._trusts(address):

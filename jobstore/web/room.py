@@ -80,7 +80,6 @@ async def whole(request: web.Request, limit: int) -> AsyncIterator[bytes]:
     """Read the body of a request to one of our own APIs; its room is kept while the context lasts.
 
     Args:
-        request: the request.
         limit: how many bytes it may have.
 
     Raises:

@@ -282,7 +282,6 @@ async def pieces(
     """Read a body that is ours to take, as it arrives.
 
     Args:
-        request: the request.
         seconds: for how long nothing of it may arrive.
         most: how many bytes a piece may have.
 

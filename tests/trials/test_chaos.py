@@ -67,7 +67,6 @@ class Case:
 
     Args:
         ledger: what customers were told.
-        store: the store.
         executions: what the target was asked to work for.
         log: the server's log.
     """

@@ -71,10 +71,7 @@ class DatameerJobs:
     """Datameer's calls about jobs and definitions.
 
     Args:
-        store: where they are.
-        router: who answers which path.
         zone: in which times are written.
-        clock: what time it is.
     """
 
     def __init__(self, store: Store, router: Router, zone: ZoneInfo, clock: Clock = now) -> None:

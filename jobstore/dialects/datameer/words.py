@@ -29,7 +29,6 @@ def status(job: Job, warned: str = _WARNED) -> str:
     """Say where a job stands.
 
     Args:
-        job: the job.
         warned: the word for one that has succeeded, but not without warnings.
     """
     match job.state:
@@ -61,7 +60,6 @@ def listed(job: Job, name: str | None, zone: ZoneInfo) -> dict[str, Any]:
     """Write a job as one of those that are active.
 
     Args:
-        job: the job.
         name: the name of its definition, if it is a run of one.
         zone: in which times are written.
     """
@@ -102,7 +100,6 @@ def status_of(
     """Write the second generation's status of a definition.
 
     Args:
-        definition: the definition.
         job: its latest run.
         seconds_left: how long that may still take, or 0 if that cannot be told.
         zone: in which times are written.

@@ -123,12 +123,7 @@ class _Call:
 
 
 class KineticaJobs:
-    """Kinetica's calls about jobs.
-
-    Args:
-        store: where the jobs are.
-        router: who answers which path.
-    """
+    """Kinetica's calls about jobs."""
 
     def __init__(self, store: Store, router: Router) -> None:
         self._store = store

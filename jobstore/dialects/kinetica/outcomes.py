@@ -62,7 +62,6 @@ def described(job: Job, asked: Headers, response: Response | None, body: bytes) 
     """Describe a job to whoever asks for it.
 
     Args:
-        job: the job.
         asked: the headers of its request.
         response: the target's answer; None if there is none.
         body: what is in it.

@@ -23,7 +23,6 @@ class KineticaCall:
     """A request that was understood, and how to answer it.
 
     Args:
-        request: the request.
         encoding: how its record came in.
         asked: the record.
         form: what the record of the answer looks like.

@@ -30,12 +30,7 @@ _ONE: Final = "/_jobs/{id}"
 
 
 class NativeApi:
-    """Our own words for jobs.
-
-    Args:
-        store: where they are.
-        router: who answers which path.
-    """
+    """Our own words for jobs."""
 
     def __init__(self, store: Store, router: Router) -> None:
         self._store = store

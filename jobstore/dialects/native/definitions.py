@@ -25,13 +25,7 @@ _LARGEST: Final = 2**20  # as JSON, with the body of its request
 
 
 class DefinitionCalls:
-    """Create, read, change, list, run and delete definitions.
-
-    Args:
-        store: where they are.
-        router: who answers which path.
-        clock: what time it is.
-    """
+    """Create, read, change, list, run and delete definitions."""
 
     def __init__(self, store: Store, router: Router, clock: Clock = clock.now) -> None:
         self._store = store

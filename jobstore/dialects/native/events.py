@@ -48,7 +48,6 @@ class Events:
     """Follow jobs.
 
     Args:
-        store: where they are.
         stalled: how long a reader may leave what was sent to it lying, in seconds.
     """
 

@@ -19,12 +19,7 @@ _RETRY_AFTER: Headers = (("Retry-After", "1"),)
 
 
 class JobCalls:
-    """The calls about one job.
-
-    Args:
-        store: where it is.
-        router: who answers which path.
-    """
+    """The calls about one job."""
 
     def __init__(self, store: Store, router: Router) -> None:
         self._store = store

@@ -56,7 +56,6 @@ class Listing:
     """List jobs, the newest first.
 
     Args:
-        store: where they are.
         budget: makes what tells how long the search for a page may take.
     """
 

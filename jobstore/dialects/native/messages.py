@@ -38,11 +38,7 @@ _HARMLESS: Final[Headers] = (
 
 
 class Messages:
-    """Show requests and responses.
-
-    Args:
-        store: where they are.
-    """
+    """Show requests and responses."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

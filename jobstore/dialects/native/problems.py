@@ -63,7 +63,6 @@ async def json_of(request: web.Request, limit: int) -> object:
     """Read a body as JSON, whatever its content type says.
 
     Args:
-        request: the request.
         limit: how many bytes it may have.
 
     Raises:

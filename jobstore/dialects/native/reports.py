@@ -34,11 +34,7 @@ class _Said(BaseModel):
 
 
 class Reports:
-    """Take reports.
-
-    Args:
-        store: where the jobs are.
-    """
+    """Take reports."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

@@ -101,7 +101,6 @@ def accepted(job_id: int, extra: Headers = (), **members: object) -> web.Respons
     """Answer that a job is on the disk, and where it can be asked for.
 
     Args:
-        job_id: the job.
         extra: headers to add.
         members: what else to say.
     """

@@ -24,7 +24,6 @@ async def deliver(
     """Answer a request with a result, under its job's id.
 
     Args:
-        request: the request.
         delivery: the result.
         extra: headers to add.
 
@@ -58,7 +57,6 @@ def gone(job: Job, moments: list[Moment]) -> JobstoreError:
     """Say why there is no result to give.
 
     Args:
-        job: the job.
         moments: its timeline.
     """
     match job.result:

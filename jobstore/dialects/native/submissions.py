@@ -112,8 +112,6 @@ class Submissions:
 
     Args:
         store: where they go.
-        router: who answers which path.
-        clock: what time it is.
     """
 
     def __init__(self, store: Store, router: Router, clock: Clock = clock.now) -> None:

@@ -64,9 +64,6 @@ class _CommitFailed(Exception):
 class Committer:
     """Run operations on the one connection that writes; one call at a time.
 
-    Args:
-        path: the store's file, for messages.
-
     Attributes:
         stale: whether a crash could bring back what was refused.
     """

@@ -71,7 +71,6 @@ class Connection(aiosqlite.Connection):
     It raises the store's own errors, and none of SQLite's.
 
     Args:
-        path: the store's file.
         mode: see `connect`.
         pragmas: see `connect`.
 
@@ -172,7 +171,6 @@ def connect(path: Path, mode: str, pragmas: Iterable[str] = ()) -> sqlite3.Conne
     """Open a plain connection, in autocommit mode: transactions are begun by hand.
 
     Args:
-        path: the file.
         mode: ``ro``, ``rw``, or ``rwc`` to create it; further parameters may follow.
         pragmas: what to set on it.
 

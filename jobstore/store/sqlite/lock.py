@@ -90,7 +90,6 @@ def held(path: Path, *, create: bool = False) -> Iterator[StoreFile]:
     """Hold a store's file while SQLite has it open: enter this first and leave it last.
 
     Args:
-        path: the store.
         create: whether to make an empty file if there is none.
 
     Raises:
@@ -107,7 +106,6 @@ def owned(path: Path, *, create: bool = False, any_name: bool = False) -> Iterat
     """Hold a store's file, and own it, while the context lasts.
 
     Args:
-        path: the store.
         create: whether to make an empty file if there is none.
         any_name: whether to take it though it goes by more than one name; then SQLite must not
             open it.

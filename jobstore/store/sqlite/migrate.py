@@ -26,9 +26,6 @@ _CREATION_PRAGMAS = ("PRAGMA auto_vacuum = INCREMENTAL", "PRAGMA journal_mode = 
 def migrate(path: Path) -> tuple[int, int]:
     """Create a store, or bring an older one up to date, in one transaction.
 
-    Args:
-        path: the file.
-
     Returns:
         the schema version before (0 if there was none) and after.
 

@@ -18,7 +18,6 @@ class PointReader:
 
     Args:
         connection: a connection that nothing else uses.
-        path: the store's file, for messages.
         presence: what has to be there for each answer, or None.
     """
 

@@ -71,8 +71,6 @@ class Writer:
 
     Args:
         connection: the connection; nothing else may write on it.
-        path: the store's file, for messages.
-        clock: what time it is.
         presence: what has to be there before and after each transaction; None for nothing.
 
     Attributes:

@@ -121,7 +121,6 @@ def gathered(
     """Read a store; of one that cannot be read, no more is known than that.
 
     Args:
-        path: the store.
         executions: what its targets have seen.
         tracebacks: see `logged_tracebacks`.
     """

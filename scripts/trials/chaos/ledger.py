@@ -135,7 +135,6 @@ class Ledger:
         """Put down that a job was not found, if somebody could have asked for its result.
 
         Args:
-            job_id: the job.
             tried: how many of the tries to take its result were those of who asks now.
         """
         expirable = self.sent_at[self.accepted[job_id].path] < max(self.stamps, default=0.0)
