@@ -15,14 +15,16 @@ from jobstore import __version__
 from jobstore.model import clock
 from jobstore.model.errors import BodyGone
 from jobstore.model.message import REDACTED
-from jobstore.store import history_statements, schema
+from jobstore.store import schema
+from jobstore.store import search as search_sql
 from jobstore.store.bodies import Spooled
 from jobstore.store.codec import decode_headers, encode_ids
 from jobstore.store.export_lines import FORMAT, DefinitionRecord
 from jobstore.store.expressions import Statement, listed
-from jobstore.store.history import WINDOW, History
+from jobstore.store.history import History
 from jobstore.store.search import Search
 from jobstore.store.sequences import last_ids
+from jobstore.store.windows import WINDOW
 
 Record: TypeAlias = dict[str, Any]
 
@@ -67,7 +69,7 @@ ORIGIN: Final = Statement(select(func.min(schema.BOOT.c.started_at)))
 
 @cache
 def _ids(conditions: frozenset[str]) -> Statement:
-    selected = history_statements.in_window(select(_job.id), conditions)
+    selected = search_sql.in_window(select(_job.id), conditions)
     return Statement(selected.order_by(_job.id.desc()))
 
 

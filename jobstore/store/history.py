@@ -1,4 +1,4 @@
-"""Read the store for people: page by page, so that nothing that runs has to wait for it."""
+"""Read the store for people: what is kept of a job, and which jobs there are."""
 
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
@@ -8,33 +8,118 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
+from sqlalchemy import (
+    bindparam,
+    func,
+    select,
+)
+
 from jobstore.model.clock import SECOND
 from jobstore.model.errors import JobNotFound
 from jobstore.model.job import Attempt, Failure, Job, Moment, Replay
-from jobstore.model.lifecycle import AWAITED, ENDED, Result
+from jobstore.model.lifecycle import AWAITED, ENDED, Result, State
 from jobstore.model.message import Body, Headers, Request, Response, Stream
-from jobstore.store import bodies, claiming, definitions, jobs
-from jobstore.store import history_statements as sql
+from jobstore.store import bodies, claiming, definitions, jobs, schema
 from jobstore.store.bodies import Side, Spooled, StoredBody
 from jobstore.store.codec import decode_headers, decode_job, decode_reason, encode_ids
-from jobstore.store.expressions import Statement
-from jobstore.store.search import Search
+from jobstore.store.expressions import Statement, constant, listed
+from jobstore.store.guards import JOB_COLUMNS, ONE, ZERO, in_scope, in_state, limit, with_result
 from jobstore.store.sqlite import engine as sqlite
-from jobstore.store.sqlite.budget import Budget, TimeIsUp, rows_within
-from jobstore.store.sqlite.engine import Connection
 from jobstore.store.sqlite.lock import held
+from jobstore.store.windows import Windows
+
+_job: Final = schema.JOB.c
+_request: Final = schema.REQUEST.c
+_attempt: Final = schema.ATTEMPT.c
+
+# Newest first: the limit cuts off what has waited longest.
+NEWEST_AWAITED: Final[Mapping[Result, Statement]] = {
+    awaited: Statement(
+        select(*JOB_COLUMNS)
+        .where(with_result(awaited), in_scope)
+        .order_by(_job.id.desc())
+        .limit(limit)
+        .offset(ZERO)
+    )
+    for awaited in AWAITED
+}
+
+# What runs comes before what waits: of too many, the limit cuts off what came last.
+ACTIVE: Final = tuple(
+    Statement(
+        select(*JOB_COLUMNS)
+        .where(with_result(Result.NONE), in_scope, *condition)
+        .order_by(*order)
+        .limit(limit)
+        .offset(ZERO)
+    )
+    for condition, order in (
+        ((in_state(State.RUNNING),), (_job.boot, _job.id)),
+        ((), (_job.id,)),
+    )
+)
+
+# Where jobs came from.
+SOURCES: Final = Statement(
+    select(_job.id, _job.source).where(_job.id.in_(listed("ids")), _job.source.is_not(None))
+)
+
+# How the requests of jobs begin, but for large ones.
+BEGINNINGS: Final = Statement(
+    select(
+        _request.job_id,
+        _request.headers,
+        func.substr(_request.content, ONE, bindparam("size")),
+    ).where(_request.job_id.in_(listed("ids")), _request.content.is_not(None))
+)
+
+ATTEMPTS: Final = Statement(
+    select(*schema.ATTEMPT.columns)
+    .where(_attempt.job_id == bindparam("job_id"))
+    .order_by(_attempt.number)
+)
+
+TERMS: Final = Statement(
+    select(_job.timeout, _job.replay, _job.retries).where(_job.id == bindparam("job_id"))
+)
+
+KEPT_REQUEST: Final = Statement(
+    select(_request.headers, _request.content).where(_request.job_id == bindparam("job_id"))
+)
+
+TIMELINE: Final = Statement(
+    select(
+        schema.TIMELINE.c.job_id,
+        schema.TIMELINE.c.at,
+        schema.TIMELINE.c.event,
+        schema.TIMELINE.c.detail,
+    )
+    .where(schema.TIMELINE.c.job_id == bindparam("job_id"))
+    .order_by(schema.TIMELINE.c.at)
+)
+
+_run: Final = _job.definition == bindparam("definition")
+
+# Newest first. What was deleted is no longer shown.
+RUNS: Final = Statement(
+    select(*JOB_COLUMNS)
+    .where(_run, _job.result != constant(Result.DELETED), in_scope)
+    .order_by(_job.id.desc())
+    .limit(limit)
+    .offset(bindparam("start"))
+)
+
+# How long the latest runs took, in microseconds.
+DURATIONS: Final = Statement(
+    select(_job.finished_at - _job.started_at)
+    .where(_run, in_state(State.DONE), _job.id < bindparam("before"))
+    .order_by(_job.id.desc())
+    .limit(limit)
+    .offset(ZERO)
+)
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-# How many jobs one statement looks at, found or not: each is a read transaction, and while one
-# lasts, the WAL cannot be cut back.
-WINDOW: Final = 2000
-# Where nothing is found, the next one may be larger, up to this: it is read in some 20 ms.
-WIDEST: Final = 10 * WINDOW
-# How many jobs a page looks at first, however long that takes: on a disk that has to be asked for
-# each page of the file it is a dozen of them.
-FIRST: Final = 128
 # From how many earlier runs the duration of the next one is guessed.
 USUAL_RUNS: Final = 10
 
@@ -66,32 +151,8 @@ async def open_history(path: Path) -> AsyncIterator["History"]:
             yield History(reader, path)
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Some of the jobs that were looked for.
-
-    Args:
-        jobs: the newest first.
-        searched_to: of all jobs with this id or a higher one, there are no others; None if there
-            are none at all.
-    """
-
-    jobs: list[Job]
-    searched_to: int | None
-
-
-class History:
-    """All that is kept of all jobs, whoever may still ask for them.
-
-    Args:
-        searcher: where to search and list, so that nobody who knows what to read has to wait for
-            that; None for the same connection.
-    """
-
-    def __init__(self, reader: Connection, path: Path, searcher: Connection | None = None) -> None:
-        self._reader = reader
-        self._path = path
-        self.searcher = searcher or reader
+class History(Windows):
+    """All that is kept of all jobs, whoever may still ask for them."""
 
     async def job(self, job_id: int, scope: int | None = None) -> Job:
         """Look at a job.
@@ -136,7 +197,7 @@ class History:
             scope: whose, or None for anybody's.
         """
         values = {"definition": definition, "limit": length, "start": start, "scope": scope}
-        return [decode_job(row) for row in await self._searched(None, sql.RUNS, **values)]
+        return [decode_job(row) for row in await self._searched(None, RUNS, **values)]
 
     async def usual_duration(self, job: Job) -> float | None:
         """Tell how long the latest runs of a job's definition took on average before it.
@@ -145,7 +206,7 @@ class History:
             seconds, or None if there were none.
         """
         rows = await self._rows(
-            sql.DURATIONS, definition=job.definition, before=job.id, limit=USUAL_RUNS
+            DURATIONS, definition=job.definition, before=job.id, limit=USUAL_RUNS
         )
         return fmean(row[0] for row in rows) / SECOND if rows else None
 
@@ -170,9 +231,7 @@ class History:
         jobs = [
             decode_job(row)
             for result in results
-            for row in await self._searched(
-                None, sql.NEWEST_AWAITED[result], limit=limit, scope=scope
-            )
+            for row in await self._searched(None, NEWEST_AWAITED[result], limit=limit, scope=scope)
         ]
         # A job whose work ended between the two statements is in both of them.
         found = {job.id: job for job in jobs}
@@ -180,7 +239,7 @@ class History:
 
     async def sources(self, ids: Collection[int]) -> dict[int, str]:
         """Tell the addresses that jobs came from, by id, as far as they are known."""
-        return dict(await self._rows(sql.SOURCES, ids=encode_ids(ids)))
+        return dict(await self._rows(SOURCES, ids=encode_ids(ids)))
 
     async def beginnings(self, ids: Collection[int], size: int) -> dict[int, Beginning]:
         """Read how requests begin, by id, as far as they are kept and no large ones.
@@ -189,7 +248,7 @@ class History:
             ids: those of the jobs; all of it is read at once.
             size: how many bytes of each are read.
         """
-        rows = await self._rows(sql.BEGINNINGS, ids=encode_ids(ids), size=size)
+        rows = await self._rows(BEGINNINGS, ids=encode_ids(ids), size=size)
         return {
             job_id: Beginning(decode_headers(headers), content) for job_id, headers, content in rows
         }
@@ -207,113 +266,16 @@ class History:
         """
         jobs = [
             decode_job(row)
-            for statement in sql.ACTIVE
+            for statement in ACTIVE
             for row in await self._searched(None, statement, limit=limit, scope=scope)
         ]
         # A job that runs is in both statements; what was found first stays in front.
         found = {job.id: job for job in jobs}
         return sorted([*found.values()][:limit], key=lambda job: job.id)
 
-    async def page(self, search: Search, limit: int, before: int, budget: Budget) -> Page:
-        """List some of the jobs that are looked for, the newest first.
-
-        Args:
-            limit: how many at most.
-            before: the id of the job that they come after, or a larger one than there is.
-            budget: how long to look for them; there may be no job on the page, and others behind.
-        """
-        values, jobs, reached = search.values, list[Job](), before
-        statement = sql.looked_for(frozenset(values))
-        try:
-            async for window in self._windows(values, FIRST, before, budget):
-                left = limit - len(jobs)
-                rows = await self._searched(
-                    budget, statement, **window.bounds, limit=left, **values
-                )
-                jobs += [decode_job(row) for row in rows]
-                if len(rows) == left:
-                    return Page(jobs, jobs[-1].id)
-                reached, window.found = window.first, False  # the next one may always be larger
-                budget.begin()
-        except TimeIsUp:
-            return Page(jobs, reached if reached > 1 else None)
-        return Page(jobs, None)
-
-    async def pages(
-        self, search: Search, limit: int | None = None, before: int = jobs.LARGEST_ID
-    ) -> AsyncIterator[list[Job]]:
-        """Go through the history, the newest jobs first.
-
-        Ids are in order of submission, so the search ends where everything is too old. A clock
-        that was set back by less than a window of jobs takes hides none of them.
-
-        Args:
-            limit: how many at most, or None for all.
-            before: the id of the job that they come after, or a larger one than there is.
-        """
-        values, left = search.values, limit
-        statement = sql.looked_for(frozenset(values))
-        async for window in self._windows(values, before=before):
-            size = window.size if left is None else min(left, window.size)
-            rows = await self._searched(None, statement, **window.bounds, limit=size, **values)
-            window.found = bool(rows)
-            if rows:
-                yield [decode_job(row) for row in rows]
-            left = None if left is None else left - len(rows)
-            if left == 0:
-                return
-
-    async def parts(
-        self,
-        statement: Statement,
-        search: Search,
-        changing: Mapping[str, object] | None = None,
-        *,
-        widest: int = WIDEST,
-        **values: object,
-    ) -> AsyncIterator[list[Any]]:
-        """Execute a statement for one part of the history after the other, the newest first.
-
-        Args:
-            statement: what `history_statements.in_window` has made for this search.
-            changing: parameters that the caller may change between two parts.
-            widest: how many jobs each part has at most.
-            values: further parameters.
-
-        Yields:
-            the rows of each part.
-        """
-        looked_for = search.values
-        async for window in self._windows(looked_for, widest):
-            now = changing or {}
-            yield await self._searched(
-                None, statement, **window.bounds, **looked_for, **values, **now
-            )
-
-    async def _windows(
-        self,
-        values: Mapping[str, Any],
-        size: int = WINDOW,
-        before: int = jobs.LARGEST_ID,
-        budget: Budget | None = None,
-    ) -> AsyncIterator["_Window"]:
-        last = before - 1
-        while True:
-            if "since" in values:
-                ((first, newest),) = await self._searched(budget, sql.WINDOW, last=last, limit=size)
-                if first is None or newest < values["since"]:
-                    return
-            else:  # then an id tells all there is to know, and nothing has to be looked at twice
-                ((newest,),) = await self._searched(budget, sql.NEWEST, last=last)
-                if newest is None:
-                    return
-                first = newest - size + 1
-            yield (window := _Window(first, last, size))
-            last, size = first - 1, window.next_size
-
     async def attempts(self, job: Job) -> list[Attempt]:
         """List the attempts at a job, in order; the last one may still run."""
-        found = [_attempt(*row[1:]) for row in await self._rows(sql.ATTEMPTS, job_id=job.id)]
+        found = [_decoded_attempt(*row[1:]) for row in await self._rows(ATTEMPTS, job_id=job.id)]
         if job.started_at is not None:
             last = (job.attempt, job.started_at, job.finished_at)
             found.append(Attempt(*last, job.status, job.failure, job.detail))
@@ -321,7 +283,7 @@ class History:
 
     async def request(self, job: Job) -> Request | None:
         """Read a job's request, without its secrets; None if it is no longer kept."""
-        row = await self._row(sql.KEPT_REQUEST, job_id=job.id)
+        row = await self._row(KEPT_REQUEST, job_id=job.id)
         body = await self._body(job.id, "request", row[-1]) if row else None
         if body is None:
             return None
@@ -344,7 +306,7 @@ class History:
 
     async def terms(self, job_id: int) -> tuple[float | None, Replay | None, int | None]:
         """Tell a job's own timeout, in seconds, its own replay and its own number of retries."""
-        row = await self._row(sql.TERMS, job_id=job_id)
+        row = await self._row(TERMS, job_id=job_id)
         timeout, replay, retries = row or (None, None, None)
         return timeout, Replay(replay) if replay else None, retries
 
@@ -352,7 +314,7 @@ class History:
         """Tell what happened to a job, in order."""
         moments = [
             Moment(job_id=of_job, at=at, event=event, detail=detail)
-            for of_job, at, event, detail in await self._rows(sql.TIMELINE, job_id=job_id)
+            for of_job, at, event, detail in await self._rows(TIMELINE, job_id=job_id)
         ]
         return sorted(moments, key=_when)
 
@@ -383,18 +345,6 @@ class History:
         """Execute a statement that looks at a bounded number of rows."""
         return await self._rows(statement, **values)
 
-    async def _searched(
-        self, budget: Budget | None, statement: Statement, /, **values: object
-    ) -> list[Any]:
-        """Execute a statement that looks at many rows.
-
-        Raises:
-            TimeIsUp: the budget does not last.
-        """
-        with sqlite.translated(self._path):
-            left = budget.left() if budget else None
-            return await rows_within(self.searcher, left, statement, **values)
-
     async def _row(self, statement: Statement, **values: object) -> Any:
         return next(iter(await self._rows(statement, **values)), None)
 
@@ -402,32 +352,7 @@ class History:
         return await self._reader.rows(statement, **values)
 
 
-@dataclass(slots=True)
-class _Window:
-    """Some jobs of the history that are next to each other.
-
-    Args:
-        first: the lowest id.
-        last: the highest.
-        size: how many jobs there are at most.
-        found: whether there is one that was looked for.
-    """
-
-    first: int
-    last: int
-    size: int
-    found: bool = True
-
-    @property
-    def bounds(self) -> dict[str, int]:
-        return {"first": self.first, "last": self.last}
-
-    @property
-    def next_size(self) -> int:
-        return self.size if self.found else min(2 * self.size, WIDEST)
-
-
-def _attempt(number: int, started_at: int, ended_at: int, *ended: Any) -> Attempt:
+def _decoded_attempt(number: int, started_at: int, ended_at: int, *ended: Any) -> Attempt:
     status, failure, detail = ended
     why = Failure(failure) if failure else None
     return Attempt(number, started_at, ended_at, status, why, detail)

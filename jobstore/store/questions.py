@@ -12,21 +12,87 @@ from json import loads
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Integer, and_, case, func, literal_column, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    and_,
+    bindparam,
+    case,
+    func,
+    literal_column,
+    or_,
+    select,
+)
 
 from jobstore.model.errors import DefinitionNotFound
 from jobstore.model.job import Job
 from jobstore.model.lifecycle import State
-from jobstore.store import history_statements as sql
 from jobstore.store import jobs, schema
+from jobstore.store import search as search_sql
 from jobstore.store.codec import decode_job, encode_ids
-from jobstore.store.expressions import Statement, constant
-from jobstore.store.guards import in_state
-from jobstore.store.history import WINDOW, History
+from jobstore.store.expressions import Statement, constant, listed
+from jobstore.store.guards import JOB_COLUMNS, ONE, ZERO, in_state, limit
+from jobstore.store.history import History
 from jobstore.store.search import Death, Search, asker
 from jobstore.store.sqlite.lock import is_owned
+from jobstore.store.windows import WINDOW
 
-_job, _definition = schema.JOB.c, schema.DEFINITION.c
+_job: Final = schema.JOB.c
+_boot: Final = schema.BOOT.c
+_event: Final = schema.EVENT.c
+_definition: Final = schema.DEFINITION.c
+
+# How long the last attempt at a job took, or takes already.
+_duration: Final = func.coalesce(_job.finished_at, bindparam("now")) - _job.started_at
+
+
+@cache
+def _longest(conditions: frozenset[str]) -> Statement:
+    """Select the jobs of a window that ran longer than others known already, the longest first."""
+    return Statement(
+        search_sql.in_window(select(_duration, *JOB_COLUMNS), conditions)
+        .where(_duration > bindparam("least"))
+        .order_by(_duration.desc())
+        .limit(limit)
+        .offset(ZERO)
+    )
+
+
+# Who asked for the cancellation of jobs; the last one who did.
+ASKERS: Final = Statement(
+    select(_event.job_id, _event.detail)
+    .where(_event.job_id.in_(listed("ids")), _event.event == constant(search_sql.CANCEL_ASKED))
+    .order_by(_event.job_id, _event.at)
+)
+
+# All definitions, whether they were deleted or not.
+DEFINITIONS: Final = Statement(
+    select(_definition.id, _definition.name, _definition.path, _definition.uuid)
+    .where(_definition.id > bindparam("after"))
+    .order_by(_definition.id)
+    .limit(limit)
+    .offset(ZERO)
+)
+
+# The last start of a server whose end nobody has seen, of those that are over.
+DIED: Final = Statement(
+    select(_boot.id, _boot.pid, _boot.started_at)
+    .where(_boot.ended_at.is_(None), _boot.id <= bindparam("over"))
+    .order_by(_boot.id.desc())
+    .limit(ONE)
+    .offset(ZERO)
+)
+
+NEXT_BOOT: Final = Statement(
+    select(_boot.id, _boot.started_at)
+    .where(_boot.id > bindparam("boot"))
+    .order_by(_boot.id)
+    .limit(ONE)
+    .offset(ZERO)
+)
+
+LAST_BOOT: Final = Statement(select(func.max(_boot.id)))
+
 # All time zones differ by whole numbers of these from each other.
 QUARTER: Final = 900_000_000
 
@@ -118,7 +184,7 @@ async def longest(history: History, search: Search, now: int, limit: int) -> lis
     """
     found: list[Any] = []
     least = {"least": -jobs.LARGEST_ID}
-    statement = sql.longest(frozenset(search.values))
+    statement = _longest(frozenset(search.values))
     async for rows in history.parts(statement, search, least, now=now, limit=min(limit, WINDOW)):
         found = nlargest(limit, chain(found, rows), key=lambda row: row[0])
         if len(found) == limit:
@@ -129,7 +195,7 @@ async def longest(history: History, search: Search, now: int, limit: int) -> lis
 async def askers(history: History, jobs: Sequence[Job]) -> dict[int, str]:
     """Tell who asked for the cancellation of jobs, by their ids, as far as that is known."""
     ids = encode_ids(job.id for job in jobs if job.cancel_asked_at is not None)
-    rows = await history.rows(sql.ASKERS, ids=ids)
+    rows = await history.rows(ASKERS, ids=ids)
     return {job_id: asker(detail) for job_id, detail in rows if detail}
 
 
@@ -141,7 +207,7 @@ async def definitions_named(history: History, reference: str) -> tuple[int, ...]
     """
     found: list[int] = []
     after = 0
-    while rows := await history.rows(sql.DEFINITIONS, after=after, limit=WINDOW):
+    while rows := await history.rows(DEFINITIONS, after=after, limit=WINDOW):
         found += [row[0] for row in rows if reference in {str(row[0]), *row[1:]}]
         after = rows[-1][0]
     if not found:
@@ -155,13 +221,13 @@ async def death(history: History, path: Path) -> Death:
     Args:
         path: the store's file, whose lock tells whether a server runs.
     """
-    ((last,),) = await history.rows(sql.LAST_BOOT)
+    ((last,),) = await history.rows(LAST_BOOT)
     over = (last or 0) - is_owned(path)
-    rows = await history.rows(sql.DIED, over=over)
+    rows = await history.rows(DIED, over=over)
     if not rows:
         return Death(boot=0, over=over)
     ((boot, pid, started_at),) = rows
-    following = await history.rows(sql.NEXT_BOOT, boot=boot)
+    following = await history.rows(NEXT_BOOT, boot=boot)
     restarted_at = following[0][1] if following else None
     return Death(boot=boot, over=over, pid=pid, started_at=started_at, restarted_at=restarted_at)
 
@@ -170,7 +236,7 @@ async def names(history: History) -> dict[str | int | None, str]:
     """Give the names of all definitions by their ids, whether they were deleted or not."""
     named: dict[str | int | None, str] = {}
     after = 0
-    while rows := await history.rows(sql.DEFINITIONS, after=after, limit=WINDOW):
+    while rows := await history.rows(DEFINITIONS, after=after, limit=WINDOW):
         named |= {row[0]: row[1] for row in rows}
         after = rows[-1][0]
     return named
@@ -199,7 +265,7 @@ def _figures(by: By, conditions: frozenset[str]) -> Statement:
     }
     key = columns[by].label("key")
     selected = select(key, _count, _errors, func.group_concat(_took)).group_by(key)
-    return Statement(sql.in_window(selected, conditions))
+    return Statement(search_sql.in_window(selected, conditions))
 
 
 @cache
@@ -207,4 +273,4 @@ def _activity(conditions: frozenset[str]) -> Statement:
     quarter = literal_column(f"submitted_at / {QUARTER}", Integer).label("quarter")
     columns: tuple[ColumnElement[Any], ...] = (quarter, _count, _errors)
     selected = select(*columns).select_from(schema.JOB).group_by(quarter)
-    return Statement(sql.in_window(selected, conditions))
+    return Statement(search_sql.in_window(selected, conditions))

@@ -1,12 +1,33 @@
 """Which jobs of the history to look for."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from functools import cache
+from typing import Any, Final
 
-from jobstore.model.job import Trigger
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Select,
+    and_,
+    bindparam,
+    exists,
+    func,
+    or_,
+    select,
+)
+
+from jobstore.model.job import Failure, Trigger
 from jobstore.model.lifecycle import Result, State
+from jobstore.store import schema
 from jobstore.store.codec import writable
+from jobstore.store.expressions import Statement, constant, listed
+from jobstore.store.guards import JOB_COLUMNS, ONE, ZERO, in_state, limit
+
+_job: Final = schema.JOB.c
+_event: Final = schema.EVENT.c
+_attempt: Final = schema.ATTEMPT.c
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,3 +122,105 @@ def _of_death(death: Death) -> dict[str, Any]:
         "died_since": death.started_at,
         "restarted_at": death.restarted_at,
     }
+
+
+# --- the statements that find them --------------------------------------------------------------
+
+_window: Final = (
+    select(_job.id, _job.submitted_at)
+    .where(_job.id <= bindparam("last"))
+    .order_by(_job.id.desc())
+    .limit(limit)
+    .offset(ZERO)
+    .subquery()
+)
+
+# The next jobs of the history, whether they are looked for or not.
+WINDOW: Final = Statement(
+    select(func.min(_window.c.id), func.max(_window.c.submitted_at)).select_from(_window)
+)
+
+NEWEST: Final = Statement(select(func.max(_job.id)).where(_job.id <= bindparam("last")))
+
+
+def _earlier_attempt(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Match jobs with an attempt, before their last one, that meets conditions."""
+    found = exists().where(_attempt.job_id == _job.id, *conditions)
+    return and_(or_(_job.attempt > ONE, in_state(State.QUEUED)), found)
+
+
+# While an attempt runs, nobody knows when it will have ended.
+_at: Final[BindParameter[Any]] = bindparam("running_at")
+
+_ran_on: Final = or_(in_state(State.RUNNING), _job.finished_at > _at)
+
+_running_at: Final = or_(
+    and_(_job.started_at <= _at, _ran_on),
+    _earlier_attempt(_attempt.started_at <= _at, _attempt.ended_at > _at),
+)
+
+# What a later start of the server has made of it by now is different from job to job.
+_died: Final[BindParameter[Any]] = bindparam("died")
+
+_restarted: Final[BindParameter[Any]] = bindparam("restarted_at")
+
+_interrupted: Final = constant(Failure.INTERRUPTED)
+
+_running_when_it_died: Final = or_(
+    and_(in_state(State.RUNNING), _job.boot <= bindparam("over")),
+    and_(in_state(State.FAILED), _job.boot == _died, _job.failure == _interrupted),
+    and_(in_state(State.CANCELLED), _job.boot == _died, _job.finished_at >= _restarted),
+    _earlier_attempt(
+        _attempt.failure == _interrupted,
+        _attempt.started_at >= bindparam("died_since"),
+        _attempt.started_at < _restarted,
+    ),
+)
+
+CANCEL_ASKED: Final = "cancel asked"
+
+_asked: Final = and_(_event.event == constant(CANCEL_ASKED), _event.detail == bindparam("asker"))
+
+_LOOKED_FOR: Final[Mapping[str, ColumnElement[bool]]] = {
+    "states": _job.state.in_(listed("states")),
+    "results": _job.result.in_(listed("results")),
+    "target": _job.target == bindparam("target"),
+    "definition": _job.definition == bindparam("definition"),
+    "trigger": _job.trigger == bindparam("trigger"),
+    "tag": _job.tag == bindparam("tag"),
+    "owner": _job.owner == bindparam("owner"),
+    "account": _job.account == bindparam("account"),
+    "path": func.substr(_job.path, ONE, func.length(bindparam("path"))) == bindparam("path"),
+    "since": _job.submitted_at >= bindparam("since"),
+    "until": _job.submitted_at < bindparam("until"),
+    "lowest_status": _job.status >= bindparam("lowest_status"),
+    "highest_status": _job.status <= bindparam("highest_status"),
+    "definitions": _job.definition.in_(listed("definitions")),
+    "running_at": _running_at,
+    "died": _running_when_it_died,
+    "asker": and_(
+        _job.cancel_asked_at.is_not(None), exists().where(_event.job_id == _job.id, _asked)
+    ),
+}
+
+
+def in_window(columns: Select[Any], conditions: frozenset[str]) -> Select[Any]:
+    """Narrow a selection from jobs to those of a window that meet conditions.
+
+    Args:
+        columns: what to select.
+        conditions: keys of `_LOOKED_FOR`, or names of further parameters of one of these.
+    """
+    wanted = [condition for name, condition in _LOOKED_FOR.items() if name in conditions]
+    return columns.where(_job.id.between(bindparam("first"), bindparam("last")), *wanted)
+
+
+@cache
+def looked_for(conditions: frozenset[str]) -> Statement:
+    """Select the jobs of a window that meet conditions, newest first."""
+    return Statement(
+        in_window(select(*JOB_COLUMNS), conditions)
+        .order_by(_job.id.desc())
+        .limit(limit)
+        .offset(ZERO)
+    )

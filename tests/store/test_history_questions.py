@@ -21,7 +21,7 @@ from jobstore.model.definition import Draft
 from jobstore.model.job import Failure, Trigger
 from jobstore.model.message import Request
 from jobstore.model.retry import AttemptEnded
-from jobstore.store.history import WIDEST
+from jobstore.store.windows import WIDEST
 from tests.client import Client
 from tests.commands import refused, said
 from tests.conftest import ServerProcess

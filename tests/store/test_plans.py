@@ -51,16 +51,16 @@ _AS_MANY_AS_ASKED_FOR = "ends after as many as were asked for"
 ALONG: Final = {
     "jobs.PENDING_IDS": _AS_MANY_AS_ASKED_FOR,
     "jobs.HELD_IDS": _AS_MANY_AS_ASKED_FOR,
-    "history_statements.NEWEST_AWAITED none": _AS_MANY_AS_ASKED_FOR,
-    "history_statements.NEWEST_AWAITED held": _AS_MANY_AS_ASKED_FOR,
-    "history_statements.ACTIVE 0": "no more jobs run than there are slots",
-    "history_statements.ACTIVE 1": _AS_MANY_AS_ASKED_FOR,
+    "history.NEWEST_AWAITED none": _AS_MANY_AS_ASKED_FOR,
+    "history.NEWEST_AWAITED held": _AS_MANY_AS_ASKED_FOR,
+    "history.ACTIVE 0": "no more jobs run than there are slots",
+    "history.ACTIVE 1": _AS_MANY_AS_ASKED_FOR,
     "bodies.LOOSE_CHUNKS": "all of what is found there goes away, and a step has a bound",
     "definitions.DROP": "has the deleted definitions only, each of which people made",
 }
 
 # The statements that sort, each with the reason.
-SORTING: Final = {"history_statements.TIMELINE": "has the few events of a single job"}
+SORTING: Final = {"history.TIMELINE": "has the few events of a single job"}
 
 
 @pytest.fixture(scope="module")

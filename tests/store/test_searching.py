@@ -17,11 +17,11 @@ from jobstore.dialects.native.listing import Listing
 from jobstore.model.account import Identity
 from jobstore.store import jobs
 from jobstore.store.expressions import Statement
-from jobstore.store.history import FIRST, WIDEST, Page
 from jobstore.store.search import Search
 from jobstore.store.sqlite import engine as sqlite
 from jobstore.store.sqlite.budget import Budget, TimeIsUp, rows_within
 from jobstore.store.sqlite.engine import Connection
+from jobstore.store.windows import FIRST, WIDEST, Page
 from jobstore.web import wire
 from tests.stock import Stock, stocking
 from tests.stores import START

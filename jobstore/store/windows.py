@@ -1,0 +1,193 @@
+"""Go through the history, the newest jobs first, a bounded number of them with each statement.
+
+A statement that looks at many rows is a read transaction, and while one lasts, the log cannot be
+cut back; so the history is read window by window, each of so many jobs, found or not.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from jobstore.model.job import Job
+from jobstore.store import jobs
+from jobstore.store import search as search_sql
+from jobstore.store.codec import decode_job
+from jobstore.store.expressions import Statement
+from jobstore.store.search import Search
+from jobstore.store.sqlite import engine as sqlite
+from jobstore.store.sqlite.budget import Budget, TimeIsUp, rows_within
+from jobstore.store.sqlite.engine import Connection
+
+# How many jobs one statement looks at, found or not: each is a read transaction, and while one
+# lasts, the WAL cannot be cut back.
+WINDOW: Final = 2000
+# Where nothing is found, the next one may be larger, up to this: it is read in some 20 ms.
+WIDEST: Final = 10 * WINDOW
+# How many jobs a page looks at first, however long that takes: on a disk that has to be asked for
+# each page of the file it is a dozen of them.
+FIRST: Final = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some of the jobs that were looked for.
+
+    Args:
+        jobs: the newest first.
+        searched_to: of all jobs with this id or a higher one, there are no others; None if there
+            are none at all.
+    """
+
+    jobs: list[Job]
+    searched_to: int | None
+
+
+class Windows:
+    """The history as a sequence of windows.
+
+    Args:
+        searcher: where to search and list, so that nobody who knows what to read has to wait for
+            that; None for the same connection.
+    """
+
+    def __init__(self, reader: Connection, path: Path, searcher: Connection | None = None) -> None:
+        self._reader = reader
+        self._path = path
+        self.searcher = searcher or reader
+
+    async def page(self, search: Search, limit: int, before: int, budget: Budget) -> Page:
+        """List some of the jobs that are looked for, the newest first.
+
+        Args:
+            limit: how many at most.
+            before: the id of the job that they come after, or a larger one than there is.
+            budget: how long to look for them; there may be no job on the page, and others behind.
+        """
+        values, jobs, reached = search.values, list[Job](), before
+        statement = search_sql.looked_for(frozenset(values))
+        try:
+            async for window in self._windows(values, FIRST, before, budget):
+                left = limit - len(jobs)
+                rows = await self._searched(
+                    budget, statement, **window.bounds, limit=left, **values
+                )
+                jobs += [decode_job(row) for row in rows]
+                if len(rows) == left:
+                    return Page(jobs, jobs[-1].id)
+                reached, window.found = window.first, False  # the next one may always be larger
+                budget.begin()
+        except TimeIsUp:
+            return Page(jobs, reached if reached > 1 else None)
+        return Page(jobs, None)
+
+    async def pages(
+        self, search: Search, limit: int | None = None, before: int = jobs.LARGEST_ID
+    ) -> AsyncIterator[list[Job]]:
+        """Go through the history, the newest jobs first.
+
+        Ids are in order of submission, so the search ends where everything is too old. A clock
+        that was set back by less than a window of jobs takes hides none of them.
+
+        Args:
+            limit: how many at most, or None for all.
+            before: the id of the job that they come after, or a larger one than there is.
+        """
+        values, left = search.values, limit
+        statement = search_sql.looked_for(frozenset(values))
+        async for window in self._windows(values, before=before):
+            size = window.size if left is None else min(left, window.size)
+            rows = await self._searched(None, statement, **window.bounds, limit=size, **values)
+            window.found = bool(rows)
+            if rows:
+                yield [decode_job(row) for row in rows]
+            left = None if left is None else left - len(rows)
+            if left == 0:
+                return
+
+    async def parts(
+        self,
+        statement: Statement,
+        search: Search,
+        changing: Mapping[str, object] | None = None,
+        *,
+        widest: int = WIDEST,
+        **values: object,
+    ) -> AsyncIterator[list[Any]]:
+        """Execute a statement for one part of the history after the other, the newest first.
+
+        Args:
+            statement: what `search.in_window` has made for this search.
+            changing: parameters that the caller may change between two parts.
+            widest: how many jobs each part has at most.
+            values: further parameters.
+
+        Yields:
+            the rows of each part.
+        """
+        looked_for = search.values
+        async for window in self._windows(looked_for, widest):
+            now = changing or {}
+            yield await self._searched(
+                None, statement, **window.bounds, **looked_for, **values, **now
+            )
+
+    async def _windows(
+        self,
+        values: Mapping[str, Any],
+        size: int = WINDOW,
+        before: int = jobs.LARGEST_ID,
+        budget: Budget | None = None,
+    ) -> AsyncIterator["_Window"]:
+        last = before - 1
+        while True:
+            if "since" in values:
+                ((first, newest),) = await self._searched(
+                    budget, search_sql.WINDOW, last=last, limit=size
+                )
+                if first is None or newest < values["since"]:
+                    return
+            else:  # then an id tells all there is to know, and nothing has to be looked at twice
+                ((newest,),) = await self._searched(budget, search_sql.NEWEST, last=last)
+                if newest is None:
+                    return
+                first = newest - size + 1
+            yield (window := _Window(first, last, size))
+            last, size = first - 1, window.next_size
+
+    async def _searched(
+        self, budget: Budget | None, statement: Statement, /, **values: object
+    ) -> list[Any]:
+        """Execute a statement that looks at many rows.
+
+        Raises:
+            TimeIsUp: the budget does not last.
+        """
+        with sqlite.translated(self._path):
+            left = budget.left() if budget else None
+            return await rows_within(self.searcher, left, statement, **values)
+
+
+@dataclass(slots=True)
+class _Window:
+    """Some jobs of the history that are next to each other.
+
+    Args:
+        first: the lowest id.
+        last: the highest.
+        size: how many jobs there are at most.
+        found: whether there is one that was looked for.
+    """
+
+    first: int
+    last: int
+    size: int
+    found: bool = True
+
+    @property
+    def bounds(self) -> dict[str, int]:
+        return {"first": self.first, "last": self.last}
+
+    @property
+    def next_size(self) -> int:
+        return self.size if self.found else min(2 * self.size, WIDEST)
