@@ -14,11 +14,7 @@ from jobstore.live.results import checked
 from jobstore.live.timekeeping import Timekeeping
 from jobstore.live.upcoming import Upcoming
 from jobstore.model.clock import SECOND
-from jobstore.model.errors import (
-    StoreLost,
-    StoreUnavailable,
-    StoreUnsure,
-)
+from jobstore.model.errors import StoreLost, StoreUnavailable, StoreUnsure
 from jobstore.model.handle import JobHandle
 from jobstore.model.job import Claim, Failure, Report
 from jobstore.model.message import Response, chunks

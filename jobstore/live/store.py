@@ -19,9 +19,7 @@ from jobstore.live.upkeep import Upkeep
 from jobstore.live.waits import Waits
 from jobstore.live.watchers import Watchers
 from jobstore.model.clock import Alarm, Clock, ClockWatch
-from jobstore.model.errors import (
-    JobNotFound,
-)
+from jobstore.model.errors import JobNotFound
 from jobstore.model.job import Order, Submission
 from jobstore.model.lifecycle import State
 from jobstore.model.rotation import Claimed, Room, Turns

@@ -6,9 +6,7 @@ from typing import TypeVar
 
 from jobstore.live.results import Results
 from jobstore.live.watchers import Watch, Watchers
-from jobstore.model.errors import (
-    BeingDelivered,
-)
+from jobstore.model.errors import BeingDelivered
 from jobstore.model.job import Job
 from jobstore.model.lifecycle import ENDED
 from jobstore.store.history import History

@@ -13,9 +13,7 @@ from jobstore.model.errors import BodyGone, BodyTooLarge
 from jobstore.model.idempotency import Digest
 from jobstore.model.message import Body
 from jobstore.store import schema
-from jobstore.store.codec import (
-    encode_ids,
-)
+from jobstore.store.codec import encode_ids
 from jobstore.store.expressions import Statement, listed
 from jobstore.store.guards import ZERO, limit
 from jobstore.store.sqlite.engine import Connection

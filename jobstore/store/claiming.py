@@ -4,41 +4,18 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import (
-    ColumnElement,
-    Integer,
-    and_,
-    bindparam,
-    func,
-    insert,
-    null,
-    select,
-    update,
-)
+from sqlalchemy import ColumnElement, Integer, and_, bindparam, func, insert, null, select, update
 
-from jobstore.model.job import (
-    Claim,
-    Replay,
-)
+from jobstore.model.job import Claim, Replay
 from jobstore.model.lifecycle import Event, State
 from jobstore.model.message import Body, Request
 from jobstore.model.rotation import UNKNOWN, Claimed, Room, Turns
 from jobstore.store import bodies, schema
 from jobstore.store.bodies import Content
-from jobstore.store.codec import (
-    decode_headers,
-)
+from jobstore.store.codec import decode_headers
 from jobstore.store.expressions import Statement
 from jobstore.store.facts import Due, Ready
-from jobstore.store.guards import (
-    ONE,
-    ZERO,
-    in_state,
-    job_event,
-    limit,
-    now,
-    this_job,
-)
+from jobstore.store.guards import ONE, ZERO, in_state, job_event, limit, now, this_job
 from jobstore.store.transaction import Transaction
 
 _job: Final = schema.JOB.c

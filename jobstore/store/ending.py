@@ -4,34 +4,15 @@ import json
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import (
-    ColumnElement,
-    and_,
-    bindparam,
-    case,
-    func,
-    insert,
-    null,
-    select,
-    update,
-)
+from sqlalchemy import ColumnElement, and_, bindparam, case, func, insert, null, select, update
 
-from jobstore.model.job import (
-    CANCELLED_STATUS,
-    Claim,
-    Failure,
-    succeeded,
-)
+from jobstore.model.job import CANCELLED_STATUS, Claim, Failure, succeeded
 from jobstore.model.lifecycle import Event, Result, State
 from jobstore.model.message import Headers
 from jobstore.model.retry import AttemptEnded
 from jobstore.store import bodies, claiming, events, jobs, schema
 from jobstore.store.bodies import Content
-from jobstore.store.codec import (
-    encode_ids,
-    encode_reason,
-    writable,
-)
+from jobstore.store.codec import encode_ids, encode_reason, writable
 from jobstore.store.expressions import Statement, blank, constant, listed
 from jobstore.store.facts import CancelAsked, Changed, Due, Ended
 from jobstore.store.guards import (

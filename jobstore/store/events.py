@@ -4,33 +4,16 @@ import json
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import (
-    bindparam,
-    func,
-    insert,
-    select,
-    update,
-)
+from sqlalchemy import bindparam, func, insert, select, update
 
 from jobstore.model.errors import JobNotFound
-from jobstore.model.job import (
-    Report,
-)
+from jobstore.model.job import Report
 from jobstore.model.lifecycle import State
 from jobstore.store import jobs, schema
-from jobstore.store.codec import (
-    encode_ids,
-    writable,
-)
+from jobstore.store.codec import encode_ids, writable
 from jobstore.store.expressions import Statement, listed, merged
 from jobstore.store.facts import Changed
-from jobstore.store.guards import (
-    ONE,
-    in_state,
-    now,
-    this_claim,
-    this_job,
-)
+from jobstore.store.guards import ONE, in_state, now, this_claim, this_job
 from jobstore.store.transaction import Transaction
 
 _job: Final = schema.JOB.c

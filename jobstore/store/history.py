@@ -8,11 +8,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
-from sqlalchemy import (
-    bindparam,
-    func,
-    select,
-)
+from sqlalchemy import bindparam, func, select
 
 from jobstore.model.clock import SECOND
 from jobstore.model.errors import JobNotFound

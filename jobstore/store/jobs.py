@@ -3,34 +3,17 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import (
-    bindparam,
-    func,
-    select,
-)
+from sqlalchemy import bindparam, func, select
 
 from jobstore.model.errors import JobNotFound
-from jobstore.model.job import (
-    Job,
-)
+from jobstore.model.job import Job
 from jobstore.model.lifecycle import AWAITED, Result
 from jobstore.model.message import Headers
 from jobstore.store import bodies, schema
 from jobstore.store.bodies import Content
-from jobstore.store.codec import (
-    decode_headers,
-    decode_job,
-    decode_reason,
-)
+from jobstore.store.codec import decode_headers, decode_job, decode_reason
 from jobstore.store.expressions import Statement
-from jobstore.store.guards import (
-    JOB_COLUMNS,
-    ZERO,
-    in_scope,
-    limit,
-    this_job,
-    with_result,
-)
+from jobstore.store.guards import JOB_COLUMNS, ZERO, in_scope, limit, this_job, with_result
 from jobstore.store.transaction import Transaction
 
 _job: Final = schema.JOB.c

@@ -23,14 +23,7 @@ its boot and its number, and recovery changes them.
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import (
-    bindparam,
-    func,
-    insert,
-    null,
-    select,
-    update,
-)
+from sqlalchemy import bindparam, func, insert, null, select, update
 
 from jobstore.model.job import CANCELLED_STATUS, Failure
 from jobstore.model.lifecycle import Event, State
@@ -38,15 +31,7 @@ from jobstore.store import ending, events, schema
 from jobstore.store.codec import encode_ids, writable
 from jobstore.store.expressions import Statement
 from jobstore.store.facts import Ended, Ready
-from jobstore.store.guards import (
-    ZERO,
-    ended_by,
-    in_state,
-    job_event,
-    limit,
-    now,
-    these_jobs,
-)
+from jobstore.store.guards import ZERO, ended_by, in_state, job_event, limit, now, these_jobs
 from jobstore.store.transaction import Transaction
 
 _job: Final = schema.JOB.c

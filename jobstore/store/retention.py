@@ -20,14 +20,7 @@ from jobstore.model.lifecycle import AWAITED, ENDED, Result
 from jobstore.store import events, results, schema
 from jobstore.store.codec import encode_ids
 from jobstore.store.expressions import Statement, constant, listed
-from jobstore.store.guards import (
-    ZERO,
-    in_state,
-    limit,
-    now,
-    these_jobs,
-    with_result,
-)
+from jobstore.store.guards import ZERO, in_state, limit, now, these_jobs, with_result
 from jobstore.store.sqlite import pages
 from jobstore.store.transaction import Transaction
 

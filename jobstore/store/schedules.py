@@ -5,14 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from sqlalchemy import (
-    and_,
-    bindparam,
-    null,
-    select,
-    tuple_,
-    update,
-)
+from sqlalchemy import and_, bindparam, null, select, tuple_, update
 
 from jobstore.model.definition import Definition
 from jobstore.model.schedule import reconsidered

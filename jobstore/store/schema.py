@@ -6,17 +6,7 @@ in ``migrations/``; a test holds the two against each other.
 
 from typing import Final
 
-from sqlalchemy import (
-    REAL,
-    Column,
-    ForeignKey,
-    Integer,
-    LargeBinary,
-    MetaData,
-    Table,
-    Text,
-    text,
-)
+from sqlalchemy import REAL, Column, ForeignKey, Integer, LargeBinary, MetaData, Table, Text, text
 
 METADATA: Final = MetaData()
 

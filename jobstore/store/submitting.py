@@ -2,30 +2,17 @@
 
 from typing import Final
 
-from sqlalchemy import (
-    bindparam,
-    insert,
-    literal_column,
-    select,
-)
+from sqlalchemy import bindparam, insert, literal_column, select
 
 from jobstore.model.errors import TagTaken
-from jobstore.model.job import (
-    Submission,
-)
+from jobstore.model.job import Submission
 from jobstore.model.lifecycle import Result, State
 from jobstore.store import bodies, claiming, schema
 from jobstore.store.bodies import Content
-from jobstore.store.codec import (
-    encode_headers,
-    writable,
-)
+from jobstore.store.codec import encode_headers, writable
 from jobstore.store.expressions import Statement
 from jobstore.store.facts import Due, Queued, Waiting
-from jobstore.store.guards import (
-    ONE,
-    ZERO,
-)
+from jobstore.store.guards import ONE, ZERO
 from jobstore.store.transaction import Transaction
 
 _job: Final = schema.JOB.c
