@@ -283,15 +283,15 @@ def _show(definition: Definition, config: Config, *, as_json: bool) -> None:
 
 
 def _facts(definition: Definition) -> dict[str, str | None]:
-    draft = definition.draft
+    draft, policy = definition.draft, definition.draft.policy
     return {
         "name": draft.name,
         "uuid": definition.uuid,
         "file id": str(definition.file_id),
         "owner": definition.owner,
-        "timeout": f"{draft.timeout:g}s" if draft.timeout else None,
-        "replay": draft.replay,
-        "retries": None if draft.retries is None else str(draft.retries),
+        "timeout": f"{policy.timeout:g}s" if policy.timeout else None,
+        "replay": policy.replay,
+        "retries": None if policy.retries is None else str(policy.retries),
         "schedule": _schedule(draft.schedule),
         "next runs": ", ".join(_next_runs(draft.schedule)),
         "created": to_the_second(definition.created_at),

@@ -197,7 +197,7 @@ class Executor:
         if route is None or not route.keeps(claim.request.path):
             problem = PathLeaves() if route else NoTarget()
             return Failed(Failure.UNREACHABLE, str(problem))
-        seconds = claim.timeout or route.timeout
+        seconds = claim.policy.timeout or route.timeout
         try:
             async with (
                 nullcontext() if seconds is None else asyncio.timeout(seconds),
@@ -224,7 +224,7 @@ class Executor:
         """Queue a job again if it has failed for a passing reason and may be repeated."""
         if route is None or isinstance(outcome, Stopped):
             return False
-        if not may_repeat(claim.request.method, claim.replay or route.replay):
+        if not may_repeat(claim.request.method, claim.policy.replay or route.replay):
             return False
         ended = _ended(outcome)
         seconds = wait_before_next(route.retry, claim, ended, self._clock())

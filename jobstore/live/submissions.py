@@ -219,9 +219,7 @@ class Submissions:
             owner=submission.owner,
             account=submission.account,
             depth=depth,
-            timeout=submission.timeout,
-            replay=submission.replay,
-            retries=submission.retries,
+            policy=submission.policy,
             secrets=not self._limits.secret.isdisjoint(names),
         )
 

@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError
 from jobstore.model.account import NOBODY
 from jobstore.model.clock import iso
 from jobstore.model.errors import DefinitionInvalid
-from jobstore.model.job import Dialect, Replay, Submission, Trigger
+from jobstore.model.job import OF_TARGET, Dialect, Policy, Submission, Trigger
 from jobstore.model.message import REDACTED, Request
 from jobstore.model.schedule import CatchUp, Overlap, Schedule, checked_cron, problem
 from jobstore.model.written import TimeZone
@@ -40,18 +40,14 @@ class Draft:
         name: what people call it.
         path: where it stands among the others, such as ``/Imports/daily``.
         request: what a run of it sends.
-        timeout: how long an attempt may take, in seconds, or None for as long as the target says.
-        replay: what may be sent again, or None for what the target says.
-        retries: how often it may be tried again, or None for as often as the target says.
+        policy: how an attempt is made, and when it is made again.
         schedule: when it runs by itself, or None.
     """
 
     name: str
     path: str
     request: Request
-    timeout: float | None = None
-    replay: Replay | None = None
-    retries: int | None = None
+    policy: Policy = OF_TARGET
     schedule: Schedule | None = None
 
 
@@ -104,9 +100,7 @@ class Definition:
             account=account,
             definition=self.id,
             trigger=trigger,
-            timeout=self.draft.timeout,
-            replay=self.draft.replay,
-            retries=self.draft.retries,
+            policy=self.draft.policy,
         )
 
 
@@ -219,9 +213,7 @@ class _Written(WrittenRequest):
             name=self.name,
             path=self.path,
             request=self.request,
-            timeout=self.timeout,
-            replay=self.replay,
-            retries=self.retries,
+            policy=self.policy,
             schedule=self.schedule,
         )
 
@@ -289,9 +281,7 @@ def write(draft: Draft, secret: frozenset[str] = frozenset()) -> dict[str, Any]:
         "target": request.path,
         "headers": headers,
         **_written_body(request.body),
-        "timeout": draft.timeout,
-        "replay": draft.replay,
-        "retries": draft.retries,
+        **asdict(draft.policy),
         "schedule": asdict(draft.schedule) if draft.schedule else None,
     }
 

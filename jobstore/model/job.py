@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from jobstore.model.account import NOBODY
 from jobstore.model.lifecycle import Result, State
@@ -60,6 +60,24 @@ CANCELLED_STATUS = 410
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What a job or a definition says about its attempts; None is what its target says.
+
+    Args:
+        timeout: how long an attempt may take, in seconds.
+        replay: what may be sent again.
+        retries: how often it may be tried again.
+    """
+
+    timeout: float | None = None
+    replay: Replay | None = None
+    retries: int | None = None
+
+
+OF_TARGET: Final = Policy()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
     """A request that shall become a job.
 
@@ -75,12 +93,10 @@ class Submission:
         once: whether reading the result takes it, in a dialect that otherwise only looks at it.
         definition: the id of the definition that it is a run of.
         trigger: what started that run.
-        timeout: how long an attempt may take, in seconds, or None for as long as its target says.
-        replay: what may be sent again, or None for what its target says.
+        policy: how an attempt is made, and when it is made again.
         follows: the job whose success it has to wait for, or None.
         not_before: when it may run, in microseconds since 1970, or None for as soon as it can.
         delay: after how many microseconds it may run, instead of that.
-        retries: how often it may be tried again, or None for as often as its target says.
         key: its client's idempotency key, or None.
         source: the address that it came from, or None if it came over no network.
     """
@@ -96,12 +112,10 @@ class Submission:
     once: bool = False
     definition: int | None = None
     trigger: Trigger | None = None
-    timeout: float | None = None
-    replay: Replay | None = None
+    policy: Policy = OF_TARGET
     follows: int | None = None
     not_before: int | None = None
     delay: int | None = None
-    retries: int | None = None
     key: str | None = None
     source: str | None = None
 
@@ -188,9 +202,7 @@ class Claim:
         owner: whose job it is.
         account: to which it belongs.
         depth: how many jobs made one another before this one.
-        timeout: how long the attempt may take, in seconds, or None for as long as the target says.
-        replay: what may be sent again, or None for what the target says.
-        retries: how often it may be tried again, or None for as often as the target says.
+        policy: how it is made, and when the job is tried again.
         retried: how often it was.
         secrets: whether the store keeps secrets of its request, until it ends.
     """
@@ -202,9 +214,7 @@ class Claim:
     owner: str = ""
     account: int = NOBODY
     depth: int = 0
-    timeout: float | None = None
-    replay: Replay | None = None
-    retries: int | None = None
+    policy: Policy = OF_TARGET
     retried: int = 0
     secrets: bool = True
 

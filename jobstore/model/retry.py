@@ -78,7 +78,7 @@ def wait_before_next(
     Returns:
         seconds, or None if that was the last attempt.
     """
-    allowed = policy.retries if claim.retries is None else claim.retries
+    allowed = policy.retries if claim.policy.retries is None else claim.policy.retries
     passing = ended.failure is not None or ended.status in policy.statuses
     if not passing or claim.retried >= allowed:
         return None

@@ -17,7 +17,7 @@ from pydantic import (
 )
 
 from jobstore.model.errors import SubmissionInvalid
-from jobstore.model.job import Replay
+from jobstore.model.job import Policy, Replay
 from jobstore.model.message import HOP_BY_HOP, REDACTED, Headers, Request, unsendable
 from jobstore.model.written import PositiveDuration, Retries
 
@@ -110,6 +110,11 @@ class WrittenRequest(BaseModel):
     timeout: _Timeout = None
     replay: _Replay = None
     retries: _Retries = None
+
+    @property
+    def policy(self) -> Policy:
+        """What is said about attempts."""
+        return Policy(timeout=self.timeout, replay=self.replay, retries=self.retries)
 
     @model_validator(mode="after")
     def _check_request(self) -> Self:

@@ -6,13 +6,13 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Integer, and_, bindparam, func, insert, null, select, update
 
-from jobstore.model.job import Claim, Replay
+from jobstore.model.job import Claim
 from jobstore.model.lifecycle import Event, State
 from jobstore.model.message import Body, Request
 from jobstore.model.rotation import UNKNOWN, Claimed, Room, Turns
 from jobstore.store import bodies, schema
 from jobstore.store.bodies import Content
-from jobstore.store.codec import decode_headers
+from jobstore.store.codec import decode_headers, decode_policy
 from jobstore.store.expressions import Statement
 from jobstore.store.facts import Due, Ready
 from jobstore.store.guards import ONE, ZERO, in_state, job_event, limit, now, this_job
@@ -198,9 +198,7 @@ def _claimed(tx: Transaction, wanted: Wanted, row: Sequence[Any]) -> Claim:
         owner=owner,
         account=account,
         depth=depth,
-        timeout=timeout,
-        replay=Replay(replay) if replay else None,
-        retries=retries,
+        policy=decode_policy(timeout, replay, retries),
         retried=retried,
         secrets=secrets is not None,
     )

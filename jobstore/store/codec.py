@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Final
 
-from jobstore.model.job import Dialect, Failure, Job, Trigger
+from jobstore.model.job import OF_TARGET, Dialect, Failure, Job, Policy, Replay, Trigger
 from jobstore.model.lifecycle import Result, State
 from jobstore.model.message import REDACTED, Headers
 from jobstore.store.guards import JOB_COLUMNS
@@ -82,6 +82,13 @@ def writable(text: str) -> str:
 def encode_ids(ids: Iterable[int]) -> str:
     """Write ids as the one parameter that `expressions.listed` reads."""
     return json.dumps(list(ids))
+
+
+def decode_policy(timeout: float | None, replay: str | None, retries: int | None) -> Policy:
+    """Read what a job or a definition says about its attempts, which mostly is nothing."""
+    if timeout is None and replay is None and retries is None:
+        return OF_TARGET
+    return Policy(timeout=timeout, replay=Replay(replay) if replay else None, retries=retries)
 
 
 def decode_job(row: Sequence[Any]) -> Job:

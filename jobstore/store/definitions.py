@@ -22,11 +22,10 @@ from sqlalchemy import (
 from jobstore.model.account import NOBODY
 from jobstore.model.definition import Definition, Draft, Key
 from jobstore.model.errors import DefinitionAmbiguous, DefinitionExists, DefinitionNotFound
-from jobstore.model.job import Replay
 from jobstore.model.message import Request
 from jobstore.model.schedule import CatchUp, Overlap, Schedule, next_fire
 from jobstore.store import jobs, schema
-from jobstore.store.codec import decode_headers, encode_headers
+from jobstore.store.codec import decode_headers, decode_policy, encode_headers
 from jobstore.store.expressions import Statement, constant, next_id
 from jobstore.store.facts import Fires
 from jobstore.store.guards import ZERO, limit, now
@@ -249,9 +248,7 @@ class Definitions:
             "headers": headers,
             "secrets": secrets,
             "content": draft.request.body,
-            "timeout": draft.timeout,
-            "replay": draft.replay,
-            "retries": draft.retries,
+            **asdict(draft.policy),
             **_written_schedule(draft.schedule),
             "fires_at": fires_at,
         }
@@ -320,9 +317,7 @@ def decoded(row: Sequence[Any]) -> Definition:
         name=values["name"],
         path=values["path"],
         request=request,
-        timeout=values["timeout"],
-        replay=Replay(values["replay"]) if values["replay"] else None,
-        retries=values["retries"],
+        policy=decode_policy(values["timeout"], values["replay"], values["retries"]),
         schedule=_decoded_schedule(values) if values["cron"] else None,
     )
     own = {name: values[name] for name in ("id", "file_id", "uuid", "owner", "account")}

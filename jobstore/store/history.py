@@ -12,12 +12,18 @@ from sqlalchemy import bindparam, func, select
 
 from jobstore.model.clock import SECOND
 from jobstore.model.errors import JobNotFound
-from jobstore.model.job import Attempt, Failure, Job, Moment, Replay
+from jobstore.model.job import Attempt, Failure, Job, Moment, Policy
 from jobstore.model.lifecycle import AWAITED, ENDED, Result, State
 from jobstore.model.message import Body, Headers, Request, Response, Stream
 from jobstore.store import bodies, claiming, definitions, jobs, schema
 from jobstore.store.bodies import Side, Spooled, StoredBody
-from jobstore.store.codec import decode_headers, decode_job, decode_reason, encode_ids
+from jobstore.store.codec import (
+    decode_headers,
+    decode_job,
+    decode_policy,
+    decode_reason,
+    encode_ids,
+)
 from jobstore.store.expressions import Statement, constant, listed
 from jobstore.store.guards import JOB_COLUMNS, ONE, ZERO, in_scope, in_state, limit, with_result
 from jobstore.store.sqlite import engine as sqlite
@@ -75,7 +81,7 @@ ATTEMPTS: Final = Statement(
     .order_by(_attempt.number)
 )
 
-TERMS: Final = Statement(
+POLICY: Final = Statement(
     select(_job.timeout, _job.replay, _job.retries).where(_job.id == bindparam("job_id"))
 )
 
@@ -300,11 +306,9 @@ class History(Windows):
             body=body,
         )
 
-    async def terms(self, job_id: int) -> tuple[float | None, Replay | None, int | None]:
-        """Tell a job's own timeout, in seconds, its own replay and its own number of retries."""
-        row = await self._row(TERMS, job_id=job_id)
-        timeout, replay, retries = row or (None, None, None)
-        return timeout, Replay(replay) if replay else None, retries
+    async def policy(self, job_id: int) -> Policy:
+        """Tell what a job itself says about its attempts."""
+        return decode_policy(*(await self._row(POLICY, job_id=job_id) or (None, None, None)))
 
     async def timeline(self, job_id: int) -> list[Moment]:
         """Tell what happened to a job, in order."""

@@ -89,17 +89,17 @@ def submit(  # noqa: PLR0913, PLR0917 - what it takes to make a job
     """
     request, delay, account = submission.request, submission.delay, submission.account
     not_before = submission.not_before if delay is None else tx.now + delay
-    claimed = claimed_by is not None
+    claimed, policy = claimed_by is not None, submission.policy
     wishes: dict[str, object] = {
-        "timeout": submission.timeout,
-        "replay": submission.replay,
+        "timeout": policy.timeout,
+        "replay": policy.replay,
         "tag": submission.tag,
         "once": submission.once or None,
         "definition": submission.definition,
         "trigger": submission.trigger,
         "follows": submission.follows,
         "not_before": not_before,
-        "retries": submission.retries,
+        "retries": policy.retries,
     }
     if tuple(wishes.values()) != _NO_WISHES:
         statement, wishes["once"] = SUBMIT_WITH_WISHES, submission.once

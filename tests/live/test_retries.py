@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from jobstore.live import Orphan
 from jobstore.live.executor import Recovery, decide
 from jobstore.model.clock import SECOND
-from jobstore.model.job import Claim, Failure, Replay
+from jobstore.model.job import Claim, Failure, Policy, Replay
 from jobstore.model.message import Request
 from jobstore.model.retry import (
     LONGEST_WAIT,
@@ -112,7 +112,14 @@ def test_whatever_a_target_says_can_be_waited_for(said: str) -> None:
 
 def claim(retried: int = 0, retries: int | None = None) -> Claim:
     request = Request(method="GET", path="/", headers=())
-    return Claim(job_id=1, attempt=1, target="/", request=request, retried=retried, retries=retries)
+    return Claim(
+        job_id=1,
+        attempt=1,
+        target="/",
+        request=request,
+        retried=retried,
+        policy=Policy(retries=retries),
+    )
 
 
 BUSY: Final = AttemptEnded(status=503)

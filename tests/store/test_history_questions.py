@@ -18,7 +18,7 @@ from pyarrow import parquet
 
 from jobstore.model.clock import SECOND
 from jobstore.model.definition import Draft
-from jobstore.model.job import Failure, Trigger
+from jobstore.model.job import Failure, Policy, Trigger
 from jobstore.model.message import Request
 from jobstore.model.retry import AttemptEnded
 from jobstore.store.windows import WIDEST
@@ -87,7 +87,7 @@ def test_a_job_is_found_by_its_tag(store_path: Path) -> None:
 def test_what_was_running_at_a_moment_is_found_whatever_became_of_it(store_path: Path) -> None:
     async def various(stock: Stock) -> None:
         await took(stock, "/before", 10)
-        claim = await stock.running("/retried", retries=1)
+        claim = await stock.running("/retried", policy=Policy(retries=1))
         stock.clock.move(10)
         ended = AttemptEnded(failure=Failure.TIMEOUT, detail="too slow")
         await stock.store.attempts.retry(claim, 3600, ended)

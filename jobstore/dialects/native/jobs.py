@@ -141,7 +141,6 @@ class JobCalls:
 
     async def _again(self, job: Job, request: Request) -> Submission:
         """Return what to submit for another run; it is its owner's, whoever asks for it."""
-        timeout, replay, retries = await self._store.history.terms(job.id)
         return Submission(
             request=request,
             target=self._router.owner(request.method, request.path).name,
@@ -152,9 +151,7 @@ class JobCalls:
             priority=job.priority,
             definition=job.definition,
             trigger=None if job.definition is None else Trigger.RESTAPI,
-            timeout=timeout,
-            replay=replay,
-            retries=retries,
+            policy=await self._store.history.policy(job.id),
         )
 
     # --- saying why not -------------------------------------------------------------------------
