@@ -263,8 +263,6 @@ async def test_what_comes_in_while_everything_is_deleted_is_spared(store_path: P
         with held_up(store_path):
             deleting = await begun(store.results.delete_all())
             await store.results.pending(1)  # so the id up to which all goes was read as well
-                1
-            )  # by the same reader, so after the id up to which all goes
             submitting = await begun(store.submit(submission(target="/nobody")))
         assert await deleting == 2 * MANY
         assert await store.results.pending(10) == [await submitting]
