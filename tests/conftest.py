@@ -23,7 +23,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # These folders have the files that take longest: begun last, one of them would be waited for alone.
-LONGEST = ("trials", "docs", "whole", "dialects")
+LONGEST = ("trials", "docs", "whole", "web", "store", "dialects", "live")
 
 Overrides = Mapping[str, Any]
 Serve = Callable[..., Awaitable[Server]]

@@ -23,7 +23,7 @@ _DIALECT: Final = dialect(paramstyle="qmark")
 
 
 class Statement:
-    """A SQLAlchemy statement, compiled once.
+    """A SQLAlchemy statement, compiled once: when it is used first.
 
     Args:
         element: the statement; its named parameters are bound at each execution.
@@ -33,20 +33,31 @@ class Statement:
             half the time that it needs for a name.
     """
 
-    __slots__ = ("_names", "_pick", "sql")
+    __slots__ = ("_element", "_names", "_pick", "sql")
+
+    _names: tuple[str, ...]
+    # Gives a tuple only of two and more.
+    _pick: Callable[[Mapping[str, object]], tuple[object, ...]] | None
+    sql: str
 
     def __init__(self, element: ClauseElement) -> None:
-        compiled = element.compile(dialect=_DIALECT)
+        self._element = element
+
+    def __getattr__(self, name: str) -> Any:
+        """Compile the statement, since it has no text yet; this is asked for nothing else."""
+        if name not in self.__slots__:
+            raise AttributeError(name)
+        self._compile()
+        return getattr(self, name)
+
+    def _compile(self) -> None:
+        compiled = self._element.compile(dialect=_DIALECT)
         hidden = {name for name, value in compiled.params.items() if value is not None}
         if hidden:
             raise AssertionError(f"values that nobody will bind: {hidden}")
         self.sql = str(compiled)
-        names = tuple(getattr(compiled, "positiontup", None) or ())
-        # Gives a tuple only of two and more.
-        self._pick: Callable[[Mapping[str, object]], tuple[object, ...]] | None = (
-            itemgetter(*names) if len(names) > 1 else None
-        )
-        self._names = names
+        self._names = names = tuple(getattr(compiled, "positiontup", None) or ())
+        self._pick = itemgetter(*names) if len(names) > 1 else None
 
     def bound(self, values: Mapping[str, object]) -> Sequence[object]:
         """Give the values of the parameters in their order.
