@@ -2,8 +2,9 @@
 
 The queue itself lies in the file, in an index that gives the next jobs of a target. Kept here is
 how many slots each target has left, whether anything may be waiting for them, and whose turn it
-is. All of that follows from what was committed, and is changed by nothing else: by `settle` and
-what it is told before that, between two batches of the writer.
+is. All of that follows from what was committed: `settle`, and what is told before it, change it
+between two batches of the writer. One thing else does: `release`, for an attempt whose end can
+never be written, since the store is lost.
 
 So an operation that asks here for a free slot gets the right answer, whichever thread it runs in:
 what is kept here is what the file said when its batch began, and what its batch has done since is
