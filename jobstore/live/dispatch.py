@@ -138,16 +138,17 @@ class Dispatcher:
 
     def start(self, tx: Transaction, claim: Claim) -> None:
         """Give a job a slot."""
-        changes = tx.changes
-        changes.slots[claim.target] += 1
-        changes.running[claim.account] += 1
+        self._take(tx, claim, 1)
         tx.tell(Started(claim))
 
     def over(self, tx: Transaction, claim: Claim) -> None:
         """Take the slot back: the attempt is over."""
-        changes = tx.changes
-        changes.slots[claim.target] -= 1
-        changes.running[claim.account] -= 1
+        self._take(tx, claim, -1)
+
+    def _take(self, tx: Transaction, claim: Claim, slots: int) -> None:
+        tx.changes.slots[claim.target] += slots
+        if self._bound:
+            tx.changes.running[claim.account] += slots
 
     def recount(self, tx: Transaction, queued: int) -> None:
         """Take how many jobs wait from the file, where another process has put some in."""
@@ -211,8 +212,7 @@ class Dispatcher:
         self.queued += changes.queued
         for target, taken in changes.slots.items():
             self._lanes[target].busy += taken
-        if self._bound:
-            self._running.update(changes.running)
+        self._running.update(changes.running)
         self._freed.set()
         self._refill_all()
 
@@ -221,7 +221,8 @@ class Dispatcher:
     def release(self, claim: Claim) -> None:
         """Free the slot of an attempt whose end cannot be written."""
         self._lanes[claim.target].busy -= 1
-        self._running[claim.account] -= 1
+        if self._bound:
+            self._running[claim.account] -= 1
         self._freed.set()
         self._refill_all()
 

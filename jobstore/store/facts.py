@@ -116,7 +116,7 @@ class Changes:
         facts: what its operations have told, in their order.
         queued: how many more jobs are queued than before.
         slots: how many more slots are taken, by target.
-        running: how many more jobs run, by account.
+        running: how many more jobs run, by account, where accounts have a bound.
         lined_up: the targets for which a job was queued.
         readers: the readers of the results that it gives away, by the id of the job.
     """

@@ -73,23 +73,18 @@ class Committer:
         self.stale = False
 
     def together(
-        self, connection: sqlite3.Connection, operations: Sequence[Operation[Any]], now: int
-    ) -> Batch:
-        """Run operations in one transaction.
-
-        Raises:
-            Exception: one of them failed after it had changed something, or the transaction could
-                not be begun or committed; nothing of it remains but for the caller to roll back.
-        """
-        return self._together(connection, operations, now, Changes())
-
-    def _together(
         self,
         connection: sqlite3.Connection,
         operations: Sequence[Operation[Any]],
         now: int,
         changes: Changes,
     ) -> Batch:
+        """Run operations in one transaction, after what was changed before it.
+
+        Raises:
+            Exception: one of them failed after it had changed something, or the transaction could
+                not be begun or committed; nothing of it remains but for the caller to roll back.
+        """
         begin_patiently(connection)
         batch = self.execute(connection, operations, now, changes)
         self.commit(connection)
@@ -129,7 +124,8 @@ class Committer:
         batch = Batch()
         for operation in operations:
             alone = self._alone(connection, operation, now, batch.changes)
-            batch = Batch([*batch.outcomes, *alone.outcomes], alone.changes)
+            batch.outcomes += alone.outcomes
+            batch.changes = alone.changes
         return batch
 
     def failed(self, error: Exception) -> Outcome:
@@ -175,7 +171,7 @@ class Committer:
         before: Changes,
     ) -> Batch:
         try:
-            return self._together(connection, [operation], now, before.copy())
+            return self.together(connection, [operation], now, before.copy())
         except Exception as error:  # noqa: BLE001 - whatever it is, it is its caller's alone
             _roll_back(connection)
             return Batch([self.failed(error)], before)

@@ -231,10 +231,10 @@ class Writer:
     async def _together(
         self, operations: Sequence[Operation[Any]], now: int, *, off_loop: bool
     ) -> Batch:
-        connection = self._connection.here
+        connection, changes = self._connection.here, Changes()
         if off_loop or not begin(connection):  # since another process writes just now
-            return await self._connection.call(self._committer.together, operations, now)
-        batch = self._committer.execute(connection, operations, now, Changes())
+            return await self._connection.call(self._committer.together, operations, now, changes)
+        batch = self._committer.execute(connection, operations, now, changes)
         await self._connection.call(self._committer.commit)
         return batch
 
