@@ -236,7 +236,8 @@ def query_result(query: str) -> list[Any]:
 
 async def echo(request: web.Request) -> web.StreamResponse:
     """Give the request's body and content type back as they are, a large one while it comes in."""
-    kept = {name: request.headers[name] for name in (hdrs.CONTENT_TYPE,) if name in request.headers}
+    content_type = request.headers.get(hdrs.CONTENT_TYPE)
+    kept = {} if content_type is None else {hdrs.CONTENT_TYPE: content_type}
     if _is_small(request):
         return web.Response(body=await request.read(), headers=kept)
     response = web.StreamResponse(headers=kept)

@@ -82,8 +82,6 @@ _ERRORS: Final[Mapping[type[JobstoreError], tuple[int, str | None]]] = {
     Unauthorized: (11, "not authorized to execute this request"),
     AccountsUnavailable: (4, None),
 }
-_RETRY_AFTER: Final = {"Retry-After": "1"}
-_LATER: Final = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 _NO_HEADERS: Final[Mapping[str, str]] = {}
 _CANCELED: Final = 21
 _INTERNAL: Final = 4
@@ -339,8 +337,6 @@ def _refusal(error: JobstoreError) -> web.Response:
 def _error(
     status: int, number: int, message: str, headers: Mapping[str, str] = _NO_HEADERS
 ) -> web.Response:
-    if status in _LATER and not headers:
-        headers = _RETRY_AFTER
     return _json(status, _error_body(status, number, message), headers)
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
+from jobstore.live.admission import Admission
 from jobstore.model.clock import SECOND, Alarm, Clock, iso
 from jobstore.model.definition import Definition
 from jobstore.model.errors import NotAccepting, NoTarget, OwnerLimit, StoreError
@@ -69,8 +70,7 @@ class Schedules:
     """Turn what is due into jobs, and tell when something is.
 
     Args:
-        room: tells how many jobs a transaction may take in.
-        check: refuses jobs of an account that has too much already.
+        admission: what speaks against a run.
         revision: tells how often a process has changed a schedule.
         secret: the lower-case names of headers to forget when a job ends.
     """
@@ -80,16 +80,14 @@ class Schedules:
         writer: Writer,
         reader: Connection,
         *,
-        room: Callable[[Transaction], int],
-        check: Callable[[Transaction, int, int], None],
+        admission: Admission,
         revision: Callable[[], int],
         secret: frozenset[str],
         clock: Clock,
     ) -> None:
         self._writer = writer
         self._reader = reader
-        self._room = room
-        self._check = check
+        self._admission = admission
         self._revision = revision
         self._secret = secret
         self._clock = clock
@@ -184,7 +182,7 @@ class Schedules:
         return await self._writer.run(lambda tx: self._fire(tx, order), off_loop=True)
 
     def _fire(self, tx: Transaction, order: _Order) -> list[Fired]:
-        due, room = schedules.due(tx, order.place), self._room(tx)
+        due, room = schedules.due(tx, order.place), self._admission.room(tx)
         if due and room < 1:
             raise NotAccepting("the queue is full, or the server drains")
         fired: list[Fired] = []
@@ -215,7 +213,7 @@ class Schedules:
             detail = f"the run that was due at {iso(at)} was skipped"
             events.note(tx, busy, "overlapped", detail)
         try:
-            self._check(tx, definition.account, len(decision.runs))
+            self._admission.check_usage(tx, definition.account, len(decision.runs))
         except OwnerLimit as error:
             return Fired(definition=definition, decision=decision, busy=busy, refused=str(error))
         target = _target(order.target_of, definition.draft.request)

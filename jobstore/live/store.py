@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Mapping
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from jobstore.live.admission import Admission
 from jobstore.live.attempts import Attempts
@@ -51,8 +51,6 @@ from jobstore.store.transaction import Transaction
 # How long it may take until a job is noticed that another process put in.
 NOTICE_SECONDS: Final = 0.5
 
-T = TypeVar("T")
-
 
 class Store:
     """Jobs in a file; each method returns when what it did is on the disk.
@@ -96,7 +94,6 @@ class Store:
         self.history = history
         self._writer = writer
         self._points = points
-        self._limits = limits
         self._boot = boot
         self._bodies = Bodies(writer, reader, limits.inline)
         self._dispatcher = Dispatcher(writer, self._claim, queued, limits.owner.running)
@@ -105,8 +102,7 @@ class Store:
         self.schedules = Schedules(
             writer,
             reader,
-            room=self._admission.room,
-            check=self._admission.check_usage,
+            admission=self._admission,
             revision=lambda: points.revision("schedules"),
             secret=limits.secret,
             clock=clock,

@@ -15,7 +15,7 @@ from jobstore.dialects.native.listing import Listing
 from jobstore.dialects.native.messages import Messages
 from jobstore.dialects.native.problems import Call, no_such_call, not_allowed, told
 from jobstore.dialects.native.reports import Reports
-from jobstore.dialects.native.submissions import Submissions
+from jobstore.dialects.native.submissions import SubmissionCalls
 from jobstore.live import Store
 from jobstore.targets.router import PathClaim, Router
 from jobstore.web import wire
@@ -37,7 +37,7 @@ class NativeApi:
         jobs, messages = JobCalls(store, router), Messages(store)
         self._definitions = DefinitionCalls(store, router)
         self._calls: Mapping[str, Mapping[str, Call]] = {
-            "/_jobs": {"GET": Listing(store).list, "POST": Submissions(store, router).submit},
+            "/_jobs": {"GET": Listing(store).list, "POST": SubmissionCalls(store, router).submit},
             "/_jobs/statistics": {"GET": jobs.statistics},
             "/_jobs/readyz": {"GET": self._ready},
             "/_jobs/openapi.json": {"GET": self._described},

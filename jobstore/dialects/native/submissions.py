@@ -107,7 +107,7 @@ class _Written(WrittenRequest):
         return at if at > now else None, None
 
 
-class Submissions:
+class SubmissionCalls:
     """Take jobs in that are written as JSON.
 
     Args:
