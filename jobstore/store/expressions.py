@@ -19,6 +19,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.sqlite import dialect
 from sqlalchemy.sql.elements import ClauseElement
 
+_COMPILED: Final = frozenset({"sql", "_names", "_pick"})
 _DIALECT: Final = dialect(paramstyle="qmark")
 
 
@@ -45,7 +46,7 @@ class Statement:
 
     def __getattr__(self, name: str) -> Any:
         """Compile the statement, since it has no text yet; this is asked for nothing else."""
-        if name not in self.__slots__:
+        if name not in _COMPILED:
             raise AttributeError(name)
         self._compile()
         return getattr(self, name)

@@ -51,11 +51,7 @@ def purge_step(tx: Transaction, before: int, limit: int) -> int:
     """Delete some of the payloads unavailable since before a time; return how many."""
     ids = tx.ids(PURGE, before=before, limit=limit)
     listed = encode_ids(ids)
-    for statement in (
-        DROP_REQUESTS,
-        results.DROP_RESPONSES,
-        DROP_BODIES,
-    ):
+    for statement in (DROP_REQUESTS, results.DROP_RESPONSES, DROP_BODIES):
         tx.execute(statement, ids=listed)
     return len(ids)
 

@@ -27,7 +27,7 @@ _LEAST: Final = 4
 # The largest change from one step to the next, and the smallest.
 _FASTER: Final = 2.0
 _SLOWER: Final = 0.1
-# How many pages long work leaves in the WAL: less than what the writer takes for too many.
+# How many pages stand in the WAL before they are moved: less than the writer takes for too many.
 _WAL_PAGES: Final = 1000
 
 T = TypeVar("T")
