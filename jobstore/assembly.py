@@ -28,7 +28,7 @@ from jobstore.model.retry import Retry
 from jobstore.targets import Target
 from jobstore.targets.inprocess import InProcess
 from jobstore.targets.router import PathClaim, Route, Router
-from jobstore.web import prefer, wire
+from jobstore.web import intake, prefer
 from jobstore.web.access import Refuse
 from jobstore.web.browsers import Browsers
 from jobstore.web.capture import AsyncHeader
@@ -151,11 +151,11 @@ def refusing(apis: Apis, async_headers: Sequence[AsyncHeader]) -> Refuse:
         for asking in async_headers:
             if asking.asks(request.headers) is not None:
                 return asking.refused(error)
-        path = wire.path_of(request)
+        path = intake.path_of(request)
         for claim, answer in refusals:
             if claim.covers(request.method, path):
                 return answer(request, error)
-        return wire.refused(request, error)
+        return refusals.refused(request, error)
 
     return refuse
 

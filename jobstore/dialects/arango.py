@@ -42,7 +42,7 @@ from jobstore.model.job import Dialect, Job
 from jobstore.model.lifecycle import Result, State
 from jobstore.model.message import Headers, Response, header, without
 from jobstore.targets.router import PathClaim
-from jobstore.web import answers, prefer, wire
+from jobstore.web import answers, prefer, refusals, standing, wire
 from jobstore.web.ask import Ask
 
 ASYNC: Final = "x-arango-async"
@@ -154,21 +154,27 @@ class ArangoJobs:
             case "PUT", [job_id]:
                 return await self._fetch(request, _existing(job_id))
             case "PUT", [job_id, "cancel"]:
-                asker = wire.changing(request)
+                asker = standing.changing(request)
                 await self._store.cancel(_existing(job_id), asker.scope, asker.name)
             case "GET", ["pending"]:
-                return _ids(await self._store.results.pending(_count(request), wire.scope(request)))
+                return _ids(
+                    await self._store.results.pending(_count(request), standing.scope(request))
+                )
             case "GET", ["done"]:
-                return _ids(await self._store.results.held(_count(request), wire.scope(request)))
+                return _ids(
+                    await self._store.results.held(_count(request), standing.scope(request))
+                )
             case "GET", [job_id] if _NUMERIC_ID.fullmatch(job_id):
-                peeked = self._store.results.peek(_existing(job_id), wire.scope(request))
+                peeked = self._store.results.peek(_existing(job_id), standing.scope(request))
                 return _status(await peeked)
             case "DELETE", ["all"]:
-                await self._store.results.delete_all(wire.changing(request).scope)
+                await self._store.results.delete_all(standing.changing(request).scope)
             case "DELETE", ["expired"]:
-                await self._store.results.expire(_stamp(request), wire.changing(request).scope)
+                await self._store.results.expire(_stamp(request), standing.changing(request).scope)
             case "DELETE", [job_id]:
-                await self._store.results.delete(_existing(job_id), wire.changing(request).scope)
+                await self._store.results.delete(
+                    _existing(job_id), standing.changing(request).scope
+                )
             case (("PUT" | "GET" | "DELETE"), _):
                 raise _BadParameterError
             case _:
@@ -222,9 +228,9 @@ class ArangoJobs:
         with suppress(BeingDelivered):
             answer = await self._delivered(request, job_id, applied)
         if answer is None and seconds:
-            scope = wire.changing(request).scope
+            scope = standing.changing(request).scope
             taking = partial(self._delivered, request, job_id, applied)
-            again = partial(wire.scope_again, request)
+            again = partial(standing.scope_again, request)
             with suppress(BeingDelivered):
                 answer = await self._store.waits.once_free(job_id, seconds, scope, taking, again)
         return answer or _empty(204, dict(applied))
@@ -233,7 +239,7 @@ class ArangoJobs:
         self, request: web.Request, job_id: int, applied: Headers
     ) -> web.StreamResponse | None:
         """Answer with a result, or return None if the job has not ended."""
-        async with self._store.results.take(job_id, wire.changing(request).scope) as delivery:
+        async with self._store.results.take(job_id, standing.changing(request).scope) as delivery:
             if delivery is None:
                 return None
             response, extra = _result(delivery)
@@ -331,7 +337,7 @@ def _refusal(error: JobstoreError) -> web.Response:
         (words for kind in type(error).__mro__ if (words := _ERRORS.get(kind))),
         (error.status, None),
     )
-    return _error(error.status, number, message or str(error), wire.retry_after(error))
+    return _error(error.status, number, message or str(error), refusals.retry_after(error))
 
 
 def _error(

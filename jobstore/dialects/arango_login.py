@@ -29,7 +29,7 @@ from jobstore.model.errors import (
 from jobstore.model.written import DAY
 from jobstore.store.accounts import Accounts
 from jobstore.targets.router import PathClaim
-from jobstore.web import json_text, room, wire
+from jobstore.web import json_text, refusals, room
 
 CLAIMS: Final = (
     PathClaim(re.compile(r"(?:/_db/[^/?]+)?/_open/auth/?(?:[?]|$)"), frozenset({"POST"})),
@@ -69,7 +69,7 @@ class ArangoLogin:
             async with room.whole(request, _LARGEST) as body:
                 name = _name(body)
         except (StoreError, NoRoom):
-            return wire.refused(request, AccountsUnavailable())
+            return refusals.refused(request, AccountsUnavailable())
         except (BodyTooLarge, BodyBroken) as error:
             return _error(400, _BAD_PARAMETER, str(error))
         if accounts:
@@ -84,7 +84,7 @@ def refused(request: web.Request, error: JobstoreError) -> web.Response:
     """Answer that whoever sends a request is not let in."""
     if isinstance(error, Unauthorized):
         return _error(401, _FORBIDDEN, f"{error}: {_NO_TOKENS}")
-    return wire.refused(request, error)
+    return refusals.refused(request, error)
 
 
 def _error(status: int, number: int, message: str) -> web.Response:

@@ -28,7 +28,7 @@ from jobstore.model.errors import (
 from jobstore.model.handle import JobHandle
 from jobstore.store.accounts import Accounts, AccountSnapshot
 from jobstore.targets.inprocess import current
-from jobstore.web import json_text, proxies, wire
+from jobstore.web import json_text, proxies, refusals, standing
 from jobstore.web.proxies import Proxies
 from jobstore.web.turns import FairTurns
 
@@ -115,7 +115,7 @@ class Access:
         accounts: Accounts,
         *,
         anonymous: bool,
-        refuse: Refuse = wire.refused,
+        refuse: Refuse = refusals.refused,
         proxies: Proxies = Proxies(),  # noqa: B008 - a value that never changes
         clock: Callable[[], float] = monotonic,
     ) -> None:
@@ -129,7 +129,7 @@ class Access:
         self._failures = Failures(clock)
         self._logins: dict[bytes, _Login] = {}
         self._roll = AccountSnapshot()
-        self._standing = wire.Standing(partial(self._again, self._roll))
+        self._standing = standing.Standing(partial(self._again, self._roll))
         self._verifying = FairTurns(VERIFIERS)
 
     @property
@@ -173,10 +173,10 @@ class Access:
         return await handler(request)
 
     def _admit(self, request: web.Request, identity: Identity) -> None:
-        request[wire.IDENTITY] = identity
-        request[wire.STANDING] = self._standing
+        request[standing.IDENTITY] = identity
+        request[standing.STANDING] = self._standing
         if self._proxies.networks:
-            request[wire.PROXIES] = self._proxies
+            request[standing.PROXIES] = self._proxies
 
     @web.middleware
     async def on_behalf(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -187,8 +187,8 @@ class Access:
             return self._refused(request, error)
         if identity is None:
             return self._refused(request, Unauthorized())
-        request[wire.IDENTITY] = identity
-        request[wire.STANDING] = wire.Standing(self._behind)
+        request[standing.IDENTITY] = identity
+        request[standing.STANDING] = standing.Standing(self._behind)
         return await handler(request)
 
     def _refused(self, request: web.Request, error: JobstoreError) -> web.Response:
@@ -235,7 +235,7 @@ class Access:
         """Tell who sends a request as far as that takes no time: it may be a stranger yet."""
         roll = self._accounts.roll()
         if roll is not self._roll:
-            self._roll, self._standing = roll, wire.Standing(partial(self._again, roll))
+            self._roll, self._standing = roll, standing.Standing(partial(self._again, roll))
         authorization = headers.get("Authorization", "")
         if not roll.accounts:
             return self._named(roll, _claimed(authorization))
@@ -253,7 +253,7 @@ class Access:
         Args:
             then: the accounts by which they were let in.
         """
-        roll, identity = self._accounts.roll(), request[wire.IDENTITY]
+        roll, identity = self._accounts.roll(), request[standing.IDENTITY]
         if roll is then:  # as nearly always
             return identity
         if not then.accounts:  # everybody was let in, whatever they called themselves

@@ -27,7 +27,7 @@ from jobstore.model.handle import JobHandle
 from jobstore.model.job import Dialect, Submission
 from jobstore.model.message import Headers, Request, end_to_end, loggable, without
 from jobstore.targets.router import Route, Router
-from jobstore.web import answers, wire
+from jobstore.web import answers, intake, standing, wire
 from jobstore.web.ask import Ask
 
 _ID: Final = re.compile(r"[1-9][0-9]{0,17}")
@@ -177,14 +177,14 @@ class Capture:
             raise NoJobOfThat
         if (request.content_length or 0) > self._body_limit:
             raise BodyTooLarge(self._body_limit)
-        wire.changing(request)
+        standing.changing(request)
         key = idempotency.key_of(request.headers.getall(idempotency.HEADER, ()))
-        path, body = wire.path_of(request), await wire.gathered(request)
-        identity = wire.changing(request)  # which may not be what it was before the body came
+        path, body = intake.path_of(request), await intake.gathered(request)
+        identity = standing.changing(request)  # which may not be what it was before the body came
         route = self._router.owner(request.method, path)
         headers = self._travelling(route, request.headers)
         incoming = Request(method=request.method, path=path, headers=headers, body=body)
-        source = wire.source(request)
+        source = standing.source(request)
         return _submission(
             incoming, route, identity, asking.dialect, wanted=wanted, source=source, key=key
         )
@@ -207,7 +207,7 @@ class Capture:
         try:
             route, incoming = self._sent_on(request)
             async with route.target.send(incoming, JobHandle()) as response:
-                wire.confirm(request)
+                standing.confirm(request)
                 return await wire.relay(request, response)
         except Forbidden as error:
             return wire.problem(403, str(error))
@@ -228,10 +228,10 @@ class Capture:
             Forbidden: it may change something, and its sender may not.
         """
         if request.method not in SAFE:
-            wire.changing(request)
-        incoming = wire.received(request)
+            standing.changing(request)
+        incoming = intake.received(request)
         route = self._router.owner(incoming.method, incoming.path)
-        if request[wire.IDENTITY].role is not None:  # the credentials are meant for jobstore
+        if request[standing.IDENTITY].role is not None:  # the credentials are meant for jobstore
             incoming = incoming.with_headers(route.travelling(incoming.headers))
         return route, incoming
 

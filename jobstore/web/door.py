@@ -9,7 +9,7 @@ from aiohttp import web
 from jobstore.model.handle import WORKING_FOR
 from jobstore.targets.router import Claims, PathClaim
 from jobstore.targets.upstream import JOB_ID
-from jobstore.web import parsing, wire
+from jobstore.web import intake, parsing
 from jobstore.web.access import Access
 from jobstore.web.ask import Ask
 from jobstore.web.browsers import Browsers
@@ -56,7 +56,7 @@ class Door:
         """Make the server that stands here, with what else it is told."""
         return DeskServer(
             self.answer,  # its requests are what the factory makes
-            request_factory=wire.incoming,
+            request_factory=intake.incoming,
             door=self,
             **options,
         )
@@ -89,7 +89,7 @@ class Door:
         refused = parsing.refusal(request)
         if refused is not None:
             return _given(refused)
-        own = self._apis.find(request.method, wire.path_of(request))
+        own = self._apis.find(request.method, intake.path_of(request))
         ours = self._capture.submitting(request) or own
         stopped = self._browsers.met(request, ours=ours is not None)
         if stopped is not None:

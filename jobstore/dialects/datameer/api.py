@@ -28,7 +28,7 @@ from jobstore.model.errors import (
 from jobstore.model.job import Dialect, Job, Submission, Trigger
 from jobstore.model.lifecycle import ENDED, State
 from jobstore.targets.router import PathClaim, Router
-from jobstore.web import wire
+from jobstore.web import refusals, standing
 
 # What is asked, what is started and stopped, and what is deleted: other methods, and paths that
 # only look alike, are not ours. A slash at the end makes no difference, as in JAX-RS.
@@ -109,14 +109,14 @@ class DatameerJobs:
 
     async def status(self, request: web.Request) -> web.Response:
         """Tell the latest run of a configuration."""
-        scope = wire.scope(request)
+        scope = standing.scope(request)
         definition = await self._configuration(request.match_info["id"], scope)
         runs = await self._store.history.runs(definition.id, 1, scope=scope)
         return _json(words.short(runs[0]) if runs else {})
 
     async def status_v2(self, request: web.Request) -> web.Response:
         """Tell the latest run of a file: its id, its uuid or its path stands in the request's."""
-        asker = request[wire.IDENTITY]
+        asker = request[standing.IDENTITY]
         definition = await self._file(request.match_info["reference"], asker)
         scope = asker.scope
         runs = await self._store.history.runs(definition.id, 1, scope=scope)
@@ -127,7 +127,7 @@ class DatameerJobs:
 
     async def history(self, request: web.Request) -> web.Response:
         """List the runs of a configuration, the newest first."""
-        scope = wire.scope(request)
+        scope = standing.scope(request)
         start = _whole(request, "start", 0)
         length = min(_whole(request, "length", _DEFAULT_LENGTH), _LONGEST_HISTORY)
         definition = await self._configuration(request.match_info["id"], scope)
@@ -136,12 +136,12 @@ class DatameerJobs:
 
     async def details(self, request: web.Request) -> web.Response:
         """Tell all about an execution, in whichever dialect it was submitted."""
-        job = await self._execution(request.match_info["id"], wire.scope(request))
+        job = await self._execution(request.match_info["id"], standing.scope(request))
         return _json(words.detailed(job, await self._name(job), self._zone))
 
     async def active(self, request: web.Request) -> web.Response:
         """List what runs or waits, in whichever dialect it was submitted."""
-        jobs = await self._store.history.active(_MOST_ACTIVE, wire.scope(request))
+        jobs = await self._store.history.active(_MOST_ACTIVE, standing.scope(request))
         names = {job.definition: await self._name(job) for job in _one_of_each_definition(jobs)}
         return _json([words.listed(job, names[job.definition], self._zone) for job in jobs])
 
@@ -149,21 +149,21 @@ class DatameerJobs:
 
     async def trigger(self, request: web.Request) -> web.Response:
         """Run a configuration."""
-        user = wire.changing(request).name
+        user = standing.changing(request).name
         texts = _configurations(request, most=1)
         (run,) = await self._runs(request, texts, Trigger.RESTAPI)
         return _json(words.triggered(await self._store.submit(run), user))
 
     async def trigger_sequence(self, request: web.Request) -> web.Response:
         """Run several configurations, each when the one before it has succeeded."""
-        user = wire.changing(request).name
+        user = standing.changing(request).name
         texts = _configurations(request, most=_LONGEST_SEQUENCE)
         runs = await self._runs(request, texts, Trigger.SEQUENCE)
         return _json(words.sequence(await self._store.submissions.submit_chain(runs), user))
 
     async def stop(self, request: web.Request) -> web.Response:
         """Stop an execution; one that has ended stays as it is."""
-        asker = wire.changing(request)
+        asker = standing.changing(request)
         job = await self._execution(request.match_info["id"], asker.scope)
         try:
             await self._store.cancel(job.id, asker.scope, asker.name)
@@ -177,7 +177,7 @@ class DatameerJobs:
 
     async def delete(self, request: web.Request) -> web.Response:
         """Delete what is left of an execution that has ended."""
-        scope = wire.changing(request).scope
+        scope = standing.changing(request).scope
         job = await self._execution(request.match_info["id"], scope)
         if job.state not in ENDED:
             raise _RefusedError(f"job execution {job.id} has not ended; stop it first")
@@ -186,7 +186,7 @@ class DatameerJobs:
 
     async def delete_definition(self, request: web.Request) -> web.Response:
         """Delete a configuration; its runs go on."""
-        scope = wire.changing(request).scope
+        scope = standing.changing(request).scope
         definition = await self._configuration(request.match_info["id"], scope)
         await self._store.definitions.delete(definition.id, scope)
         return _json({"status": "success"})
@@ -223,7 +223,7 @@ class DatameerJobs:
     async def _runs(
         self, request: web.Request, texts: Sequence[str], trigger: Trigger
     ) -> list[Submission]:
-        identity, source = wire.changing(request), wire.source(request)
+        identity, source = standing.changing(request), standing.source(request)
         found = {
             text: await self._configuration(text, identity.scope) for text in dict.fromkeys(texts)
         }
@@ -289,7 +289,7 @@ def _refusal(error: JobstoreError) -> web.Response:
     if error.status is None:
         log.error("%s", error, extra={"action": "answer"})
         return _failure(500, "internal error")
-    return _failure(error.status, str(error), wire.retry_after(error))
+    return _failure(error.status, str(error), refusals.retry_after(error))
 
 
 def _failure(status: int, reason: str, headers: Mapping[str, str] = _NO_HEADERS) -> web.Response:

@@ -46,7 +46,7 @@ from jobstore.model.job import Dialect, Job, Submission
 from jobstore.model.lifecycle import AWAITED, ENDED, Result
 from jobstore.model.message import Headers, Request, Response, body_size, chunks, loggable
 from jobstore.targets.router import Router
-from jobstore.web import room, wire
+from jobstore.web import intake, refusals, room, standing, wire
 
 # How the paths of this API begin.
 OWN_PATHS: Final = re.compile(
@@ -156,7 +156,7 @@ class KineticaJobs:
     # --- submit ---------------------------------------------------------------------------------
 
     async def _create(self, exchange: KineticaCall) -> web.Response:
-        identity = wire.changing(exchange.request)
+        identity = standing.changing(exchange.request)
         tag = exchange.tag or _new_tag()
         once = exchange.flag("remove_job_on_complete")
         request, target = self._requested(exchange, *await _payload(exchange.asked))
@@ -168,7 +168,7 @@ class KineticaJobs:
             account=identity.account,
             tag=tag,
             once=once,
-            source=wire.source(exchange.request),
+            source=standing.source(exchange.request),
         )
         job_id = await self._store.submit(submission)
         # What traces a job here, in the log and in its timeline, is its id.
@@ -183,7 +183,7 @@ class KineticaJobs:
         if not _ENDPOINT.fullmatch(endpoint):
             raise RequestInvalid("endpoint: expected the path of a call, such as /alter/table")
         route = self._router.owner("POST", endpoint)
-        credentials = _credentials(wire.received(exchange.request).headers)
+        credentials = _credentials(intake.received(exchange.request).headers)
         headers = (("Content-Type", encoding.value), ("Accept", encoding.value), *credentials)
         travelling = route.travelling(headers)
         return Request(method="POST", path=endpoint, headers=travelling, body=body), route.name
@@ -191,10 +191,10 @@ class KineticaJobs:
     # --- look and take --------------------------------------------------------------------------
 
     async def _get(self, exchange: KineticaCall) -> web.StreamResponse:
-        scope = wire.scope(exchange.request)
+        scope = standing.scope(exchange.request)
         tag, job_id = exchange.tag, exchange.asked["job_id"]
         if tag is not None:
-            job_id = await self._tagged(tag, exchange.request[wire.IDENTITY])
+            job_id = await self._tagged(tag, exchange.request[standing.IDENTITY])
         try:
             return await self._read(exchange, job_id)
         except BeingDelivered:  # to another reader, who may break off
@@ -202,7 +202,7 @@ class KineticaJobs:
             return exchange.answer(outcomes.not_yet(job))
 
     async def _read(self, exchange: KineticaCall, job_id: int) -> web.StreamResponse:
-        identity = exchange.request[wire.IDENTITY]
+        identity = exchange.request[standing.IDENTITY]
         reading = await self._store.results.read(job_id, identity.scope)
         job, headers, response = reading.job, reading.request_headers, reading.response
         _check_size(job, response)
@@ -221,7 +221,7 @@ class KineticaJobs:
         self, exchange: KineticaCall, job_id: int, asked: Headers
     ) -> web.StreamResponse:
         """Answer with a job that nobody can ask for again, once the answer has arrived."""
-        scope = wire.changing(exchange.request).scope
+        scope = standing.changing(exchange.request).scope
         async with self._store.results.take(job_id, scope) as delivery:
             assert delivery is not None  # it has ended
             job, response = delivery.job, delivery.response
@@ -234,7 +234,7 @@ class KineticaJobs:
     async def _show(self, exchange: KineticaCall) -> web.Response:
         shown = AWAITED if exchange.flag("show_async_jobs") else (Result.NONE,)
         workers = exchange.flag("show_worker_info")
-        scope = wire.scope(exchange.request)
+        scope = standing.scope(exchange.request)
         found = await self._store.history.awaited(_MOST_SHOWN + 1, scope, shown)
         jobs = found[-_MOST_SHOWN:]
         info = {
@@ -255,7 +255,7 @@ class KineticaJobs:
     # --- cancel ---------------------------------------------------------------------------------
 
     async def _alter(self, exchange: KineticaCall) -> web.Response:
-        asker = wire.changing(exchange.request)
+        asker = standing.changing(exchange.request)
         action, ids = exchange.asked["action"], exchange.asked["job_ids"]
         if action != "cancel":
             raise RequestInvalid("action: expected cancel")
@@ -312,10 +312,10 @@ async def _handle(call: _Call, request: web.Request) -> web.StreamResponse:
     except RequestInvalid as error:
         return refusal(encoding, str(error))
     except OwnerLimit as error:
-        return refusal(encoding, _message(error), 429, wire.retry_after(error))
+        return refusal(encoding, _message(error), 429, refusals.retry_after(error))
     except JobstoreError as error:
         return refusal(encoding, _message(error))
-    except (ConnectionError, wire.Revoked):  # nobody is there to be answered, or not any more
+    except (ConnectionError, standing.Revoked):  # nobody is there to be answered, or not any more
         raise
     except Exception:
         log.exception("cannot answer %s", loggable(request.path), extra={"action": "answer"})
@@ -330,7 +330,7 @@ def _encoding(request: web.Request) -> Encoding:
 
 async def _run(call: _Call, request: web.Request, encoding: Encoding) -> web.StreamResponse:
     if call.changes:
-        wire.changing(request)
+        standing.changing(request)
     async with room.whole(request, call.limit) as body:
         more = room.taken(request, len(body) * _times(encoding, body))
         async with more:

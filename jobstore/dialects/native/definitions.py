@@ -16,7 +16,7 @@ from jobstore.model.errors import DefinitionInvalid
 from jobstore.model.job import Dialect, Trigger
 from jobstore.model.schedule import next_fires
 from jobstore.targets.router import Router
-from jobstore.web import wire
+from jobstore.web import standing, wire
 
 _PAGE: Final = 100
 _LARGEST_PAGE: Final = 1000
@@ -59,7 +59,7 @@ class DefinitionCalls:
         return answer
 
     async def _create(self, request: web.Request) -> web.Response:
-        identity = wire.changing(request)
+        identity = standing.changing(request)
         draft = parse(await json_of(request, _LARGEST))
         definition = await self._store.definitions.create(draft, identity.name, identity.account)
         location = f"/_jobs/definitions/{definition.id}"
@@ -70,7 +70,7 @@ class DefinitionCalls:
         limit = min(_number(request, "limit", _PAGE), _LARGEST_PAGE)
         after = _number(request, "after", 0)
         path = request.query.get("path")
-        scope = wire.scope(request)
+        scope = standing.scope(request)
         if path is not None:
             found = await self._at(path, scope)
         else:
@@ -82,7 +82,7 @@ class DefinitionCalls:
     async def _show(self, request: web.Request, definition: str) -> web.Response:
         """Show a definition; with ``fires``, also so many of the times at which it will run."""
         count = min(_number(request, "fires", 0), _MOST_FIRES)
-        found = await self._found(definition, wire.scope(request))
+        found = await self._found(definition, standing.scope(request))
         written = self._written(found)
         if "fires" in request.query:
             times = next_fires(found.draft.schedule, self._clock(), count)
@@ -97,23 +97,23 @@ class DefinitionCalls:
             return []
 
     async def _change(self, request: web.Request, definition: str) -> web.Response:
-        found = await self._found(definition, wire.changing(request).scope)
+        found = await self._found(definition, standing.changing(request).scope)
         draft = change(found.draft, await json_of(request, _LARGEST))
         return self._answer(await self._store.definitions.change(found, draft))
 
     async def _delete(self, request: web.Request, definition: str) -> web.Response:
-        scope = wire.changing(request).scope
+        scope = standing.changing(request).scope
         found = await self._found(definition, scope)
         await self._store.definitions.delete(found.id, scope)
         return web.Response(status=204)
 
     async def _run(self, request: web.Request, definition: str) -> web.Response:
-        identity = wire.changing(request)
+        identity = standing.changing(request)
         found = await self._found(definition, identity.scope)
         asked = found.draft.request
         target = self._router.owner(asked.method, asked.path).name
         run = found.run(target, Dialect.NATIVE, identity.name, Trigger.RESTAPI, identity.account)
-        return accepted(await self._store.submit(replace(run, source=wire.source(request))))
+        return accepted(await self._store.submit(replace(run, source=standing.source(request))))
 
     async def _found(self, definition: str, scope: int | None) -> Definition:
         """Find a definition by its id or by its uuid."""

@@ -19,7 +19,7 @@ from jobstore.live import Store
 from jobstore.model.errors import JobNotFound
 from jobstore.model.job import Job, Moment
 from jobstore.model.lifecycle import ENDED
-from jobstore.web import wire
+from jobstore.web import standing
 
 # How long a reader may leave what was sent to it lying before it is dropped.
 STALLED_SECONDS: Final = 30.0
@@ -57,7 +57,7 @@ class Events:
 
     async def follow(self, request: web.Request) -> web.StreamResponse:
         """Send what has happened to a job, and then what happens until it has ended."""
-        job_id, scope = words.job_id(request), wire.scope(request)
+        job_id, scope = words.job_id(request), standing.scope(request)
         await self._store.history.job(job_id, scope)
         seen = _seen(request.headers.get("Last-Event-ID", ""))
         if seen.progress == "end":
@@ -66,7 +66,7 @@ class Events:
             request, send_timeout=self._stalled, ping_interval=_PING_SECONDS
         ) as stream:
             # Then nobody listens any more, or may any more, or there is nothing left to tell.
-            with suppress(ConnectionError, TimeoutError, JobNotFound, wire.Revoked):
+            with suppress(ConnectionError, TimeoutError, JobNotFound, standing.Revoked):
                 await self._send_all(stream, request, job_id, seen)
         return stream
 
@@ -75,7 +75,7 @@ class Events:
     ) -> None:
         with self._store.waits.watching(job_id) as watch:
             while not watch.over:
-                job = await self._store.history.job(job_id, wire.scope_again(request))
+                job = await self._store.history.job(job_id, standing.scope_again(request))
                 moments = await self._store.history.timeline(job_id)
                 seen = await _send_news(stream, job, moments, seen)
                 if job.state in ENDED:

@@ -21,7 +21,7 @@ from jobstore.model.job import Trigger
 from jobstore.model.lifecycle import Result, State
 from jobstore.store.search import Search
 from jobstore.store.sqlite.budget import Budget
-from jobstore.web import wire
+from jobstore.web import standing
 
 _PAGE: Final = 100
 _LARGEST_PAGE: Final = 1000
@@ -65,7 +65,7 @@ class Listing:
 
     async def list(self, request: web.Request) -> web.Response:
         """List a page; ``next`` is the cursor of the page behind it, also if nothing is on it."""
-        page = read(request.query, wire.scope(request))
+        page = read(request.query, standing.scope(request))
         if page.search is None:
             return web.json_response({"jobs": [], "next": None, "searched_to": None})
         history, budget = self._store.history, self._budget()

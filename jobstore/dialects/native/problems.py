@@ -10,7 +10,7 @@ from jobstore.model.errors import (
     JobstoreError,
     SubmissionInvalid,
 )
-from jobstore.web import documents, json_text, room, wire
+from jobstore.web import documents, json_text, refusals, room, standing, wire
 
 Call: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -41,7 +41,7 @@ def refusal(error: JobstoreError) -> web.Response:
     if error.status is None:
         log.error("%s", error, extra={"action": "answer"})
         return wire.problem(500, "internal error; the server's log says more")
-    return wire.problem(error.status, str(error), tuple(wire.retry_after(error).items()))
+    return wire.problem(error.status, str(error), tuple(refusals.retry_after(error).items()))
 
 
 def not_allowed(methods: list[str]) -> Call:
@@ -73,7 +73,7 @@ async def json_of(request: web.Request, limit: int) -> object:
         Forbidden: its sender may change nothing, or not any more.
     """
     async with room.whole(request, limit) as body:
-        wire.changing(request)  # which its sender may have been when the body began to come
+        standing.changing(request)  # which its sender may have been when the body began to come
         try:
             return documents.parse(body)
         except (documents.TooManyPieces, json_text.Unstorable) as error:

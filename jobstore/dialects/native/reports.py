@@ -15,7 +15,7 @@ from jobstore.dialects.native.problems import NO_JSON, json_of
 from jobstore.live import Store
 from jobstore.model.errors import SubmissionInvalid
 from jobstore.model.job import Report
-from jobstore.web import wire
+from jobstore.web import standing
 
 _EXPECTED: Final = (
     'a JSON object such as {"progress": 40, "counters": {"RECORDS": 7}, "warnings": ["late"]}'
@@ -41,7 +41,7 @@ class Reports:
 
     async def report(self, request: web.Request) -> web.Response:
         """Write a report down, and tell whether the job's cancellation was asked for."""
-        wire.changing(request)
+        standing.changing(request)
         try:
             written = await json_of(request, _LARGEST)
         except SubmissionInvalid as error:
@@ -49,7 +49,7 @@ class Reports:
                 raise
             raise SubmissionInvalid(f"{NO_JSON}; expected {_EXPECTED}") from None
         report = _report(request, written)
-        scope = wire.changing(request).scope
+        scope = standing.changing(request).scope
         return web.json_response({"cancelled": await self._store.attempts.report(report, scope)})
 
 

@@ -11,7 +11,7 @@ from jobstore.live import Store
 from jobstore.model.errors import BeingDelivered, Forbidden, JobNotFound, JobstoreError, StoreError
 from jobstore.model.job import Dialect
 from jobstore.model.message import Headers
-from jobstore.web import answers, prefer, wire
+from jobstore.web import answers, prefer, standing
 
 VARY: Final[Headers] = (("Vary", prefer.HEADER),)
 
@@ -67,16 +67,16 @@ class PreferHeader:
 
         Whatever keeps it from being taken, the job is accepted, and that is what has to be said.
         """
-        again = partial(wire.scope_again, request)
+        again = partial(standing.scope_again, request)
         try:
-            await self._store.waits.ended(job_id, seconds, wire.scope(request), again)
-            scope = wire.changing(request).scope
+            await self._store.waits.ended(job_id, seconds, standing.scope(request), again)
+            scope = standing.changing(request).scope
             async with self._store.results.take(job_id, scope) as delivery:
                 if delivery is None:
                     return None
                 applied = prefer.applied(seconds)
                 return await responses.deliver(request, delivery, (*applied, *VARY))
-        except (BeingDelivered, Forbidden, JobNotFound, StoreError, wire.Revoked):
+        except (BeingDelivered, Forbidden, JobNotFound, StoreError, standing.Revoked):
             return None
 
     def refused(self, error: JobstoreError) -> web.Response:
