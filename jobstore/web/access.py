@@ -3,14 +3,13 @@
 import asyncio
 import logging
 import secrets
-from base64 import b64decode, urlsafe_b64decode
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
 from time import monotonic
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, TypeAlias
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -28,22 +27,15 @@ from jobstore.model.errors import (
 from jobstore.model.handle import JobHandle
 from jobstore.store.accounts import Accounts, AccountSnapshot
 from jobstore.targets.inprocess import current
-from jobstore.web import json_text, proxies, refusals, standing
+from jobstore.web import proxies, refusals, standing
+from jobstore.web.credentials import basic_of, claimed_name
+from jobstore.web.failures import LONGEST_NAME, Failures, cut
 from jobstore.web.proxies import Proxies
 from jobstore.web.turns import FairTurns
 
 # How long a verified password is remembered after its last use, and how many of them at most.
 REMEMBERED_SECONDS: Final = 300.0
 REMEMBERED: Final = 10_000
-# How long a login is held up after one that has failed: twice as long each time, up to a limit.
-# Many people may share an address, so that it has some for free.
-FIRST_DELAY: Final = 0.25
-FREE_BY_ADDRESS: Final = 10
-LONGEST_DELAY: Final = 8.0
-# For how long, and for how many names and addresses at most, failed logins are counted.
-FORGIVEN_SECONDS: Final = 600.0
-COUNTED: Final = 10_000
-COUNT_LIMIT: Final = 32
 # How many passwords are verified at the same time: each takes 64 MiB and a thread.
 VERIFIERS: Final = 2
 # How many logins may wait for that, or be held up, in all and from one source: an address, or a
@@ -52,8 +44,6 @@ VERIFIERS: Final = 2
 WAITING: Final = 1000
 WAITING_BY_SOURCE: Final = 20
 
-# No account has a longer name, so what is cut here is nobody's.
-_LONGEST_NAME: Final = 65
 
 # Writes to the sender of a request that they are not let in, in the words of what they asked for.
 Refuse: TypeAlias = Callable[[web.Request, JobstoreError], web.Response]
@@ -63,8 +53,6 @@ _CHALLENGES: Final = ('Basic realm="jobstore", charset="UTF-8"', 'Bearer realm="
 # ArangoDB's way to keep a browser from asking for a password itself.
 _OMIT: Final = "X-Omit-WWW-Authenticate"
 
-K = TypeVar("K")
-V = TypeVar("V")
 log = logging.getLogger(__name__)
 
 
@@ -238,7 +226,7 @@ class Access:
             self._roll, self._standing = roll, standing.Standing(partial(self._again, roll))
         authorization = headers.get("Authorization", "")
         if not roll.accounts:
-            return self._named(roll, _claimed(authorization))
+            return self._named(roll, claimed_name(authorization))
         scheme, _, credentials = authorization.partition(" ")
         match scheme.lower():
             case "bearer":
@@ -301,7 +289,7 @@ class Access:
         """
         authorization = request.headers.get("Authorization", "")
         address = self._proxies.client(request.remote or "", request.headers)
-        credentials = _basic(authorization)
+        credentials = basic_of(authorization)
         if credentials is None or not self._accounts.roll().accounts:
             _log_token(authorization, address)
             return None
@@ -364,75 +352,13 @@ class Access:
             right = await asyncio.to_thread(passwords.verify, kept, password)
         if kept is None or not right:
             self._failures.failed(login.source)
-            shown = name[:_LONGEST_NAME]
+            shown = name[:LONGEST_NAME]
             log.warning("login as %r from %s failed", shown, address, extra=about)
             return
         log.info("login as %r from %s", name, address, extra=about)
         self._failures.forgive(name)
         self._verified[key] = _Verified(name, kept, self._clock() + REMEMBERED_SECONDS)
-        _cut(self._verified, REMEMBERED)
-
-
-# --- failed logins ------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Count:
-    """Logins that have failed.
-
-    Args:
-        count: how many.
-        until: how long they are held against whoever comes next.
-    """
-
-    count: int
-    until: float
-
-
-class Failures:
-    """Count failed logins by name and by address, to hold up the next ones.
-
-    Args:
-        clock: what time it is, in seconds from anywhere.
-    """
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._counts: OrderedDict[tuple[str, str], _Count] = OrderedDict()
-
-    def hold_up(self, name: str, address: str) -> float:
-        """Tell for how many seconds to hold up a login.
-
-        It counts against its name until it is forgiven, so that it does not help to send many
-        guesses at once.
-        """
-        by_name = self._add("name", name[:_LONGEST_NAME])
-        worst = max(by_name, self._count("address", address) - FREE_BY_ADDRESS)
-        return min(LONGEST_DELAY, FIRST_DELAY * 2 ** (worst - 1)) if worst > 0 else 0.0
-
-    def failed(self, address: str) -> None:
-        """Count a failed login against the address that it came from."""
-        self._add("address", address)
-
-    def forgive(self, name: str) -> None:
-        """Hold nothing against a name any more: its owner has come.
-
-        Not so its address: whoever has one account could go on guessing those of others.
-        """
-        self._counts.pop(("name", name[:_LONGEST_NAME]), None)
-
-    def _count(self, kind: str, source: str) -> int:
-        found = self._counts.get((kind, source))
-        return found.count if found and found.until > self._clock() else 0
-
-    def _add(self, kind: str, source: str) -> int:
-        """Count one more; return how many there were before."""
-        before = self._count(kind, source)
-        count = _Count(min(before + 1, COUNT_LIMIT), self._clock() + FORGIVEN_SECONDS)
-        self._counts[kind, source] = count
-        self._counts.move_to_end((kind, source))
-        _cut(self._counts, COUNTED)
-        return before
+        cut(self._verified, REMEMBERED)
 
 
 def _leaving() -> bool:
@@ -441,55 +367,12 @@ def _leaving() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-def _cut(remembered: OrderedDict[K, V], size: int) -> None:
-    """Forget the oldest, so that strangers cannot fill the memory."""
-    while len(remembered) > size:
-        remembered.popitem(last=False)
-
-
-# --- credentials --------------------------------------------------------------------------------
-
-
 def _holder(roll: AccountSnapshot, token: str) -> Identity | None:
     return _identity(roll.accounts.get(roll.holders.get(passwords.digest(token), "")))
 
 
 def _identity(account: Account | None) -> Identity | None:
     return Identity(name=account.name, role=account.role, id=account.id) if account else None
-
-
-def _basic(authorization: str) -> tuple[str, str] | None:
-    """Return the user name and the password of Basic credentials, or None: RFC 7617.
-
-    We ask for UTF-8, but clients such as Python's requests send Latin-1 all the same.
-    """
-    scheme, _, credentials = authorization.partition(" ")
-    if scheme.lower() != "basic":
-        return None
-    try:
-        pair = b64decode(credentials.strip(), validate=True)
-    except ValueError:
-        return None
-    try:
-        name, _, password = pair.decode().partition(":")
-    except UnicodeDecodeError:
-        name, _, password = pair.decode("latin-1").partition(":")
-    return name, password
-
-
-def _claimed(authorization: str) -> str:
-    """Return the name that a client gives itself, with Basic or a JSON Web Token, unproven."""
-    scheme, _, token = authorization.partition(" ")
-    if scheme.lower() != "bearer":
-        name, _ = _basic(authorization) or ("", "")
-        return name
-    try:
-        _, claims, _ = token.strip().split(".")
-        padded = claims + "=" * (-len(claims) % 4)
-        name = json_text.loads(urlsafe_b64decode(padded))["preferred_username"]
-    except (ValueError, RecursionError, LookupError, TypeError):
-        return ""
-    return name if isinstance(name, str) else ""
 
 
 def _log_token(authorization: str, address: str) -> None:
