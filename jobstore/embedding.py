@@ -41,11 +41,12 @@ from jobstore.model.written_request import check_sendable
 from jobstore.targets.inprocess import InProcess, current
 from jobstore.targets.router import PathClaim, Router
 from jobstore.web import intake, wire
-from jobstore.web.access import Access, Refuse
+from jobstore.web.access import Access
 from jobstore.web.browsers import Browsers
 from jobstore.web.capture import Capture
 from jobstore.web.identifying import Identify, Identifying
 from jobstore.web.proxies import Proxies
+from jobstore.web.refusals import Refuse
 
 # How often to look whether the application has started up.
 _LOOK_SECONDS: Final = 0.01

@@ -1,15 +1,10 @@
 """Who asks: HTTP Basic and bearer tokens, before anything else looks at a request."""
 
-import asyncio
 import logging
-import secrets
-from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from functools import partial
-from hashlib import blake2b
 from time import monotonic
-from typing import Final, TypeAlias
+from typing import Final
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -27,26 +22,11 @@ from jobstore.model.errors import (
 from jobstore.model.handle import JobHandle
 from jobstore.store.accounts import Accounts, AccountSnapshot
 from jobstore.targets.inprocess import current
-from jobstore.web import proxies, refusals, standing
+from jobstore.web import refusals, standing
 from jobstore.web.credentials import basic_of, claimed_name
-from jobstore.web.failures import LONGEST_NAME, Failures, cut
-from jobstore.web.proxies import Proxies
-from jobstore.web.turns import FairTurns
-
-# How long a verified password is remembered after its last use, and how many of them at most.
-REMEMBERED_SECONDS: Final = 300.0
-REMEMBERED: Final = 10_000
-# How many passwords are verified at the same time: each takes 64 MiB and a thread.
-VERIFIERS: Final = 2
-# How many logins may wait for that, or be held up, in all and from one source: an address, or a
-# network that belongs to one customer. Those beyond are refused at once; where it is the sum that
-# is full, it is one of the source that has the most.
-WAITING: Final = 1000
-WAITING_BY_SOURCE: Final = 20
-
-
-# Writes to the sender of a request that they are not let in, in the words of what they asked for.
-Refuse: TypeAlias = Callable[[web.Request, JobstoreError], web.Response]
+from jobstore.web.logins import Logins
+from jobstore.web.proxies import NO_PROXIES, Proxies
+from jobstore.web.refusals import Refuse
 
 # Two fields, since many clients do not find the second challenge in one: RFC 9110 section 11.6.1.
 _CHALLENGES: Final = ('Basic realm="jobstore", charset="UTF-8"', 'Bearer realm="jobstore"')
@@ -54,37 +34,6 @@ _CHALLENGES: Final = ('Basic realm="jobstore", charset="UTF-8"', 'Bearer realm="
 _OMIT: Final = "X-Omit-WWW-Authenticate"
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class _Verified:
-    """A password that was found to be right.
-
-    Args:
-        name: whose.
-        password: its hash, as it was then.
-        until: how long that is remembered.
-    """
-
-    name: str
-    password: str
-    until: float
-
-
-@dataclass(slots=True, eq=False)
-class _Login:
-    """A password that is being verified, for all requests that came with it.
-
-    Args:
-        address: where the first of them came from.
-        source: that address, or the network of the customer that has it.
-        begun: whether a thread is at it, which cannot be stopped.
-    """
-
-    address: str
-    source: str
-    begun: bool = False
-    task: "asyncio.Task[None] | None" = None
 
 
 class Access:
@@ -104,21 +53,16 @@ class Access:
         *,
         anonymous: bool,
         refuse: Refuse = refusals.refused,
-        proxies: Proxies = Proxies(),  # noqa: B008 - a value that never changes
+        proxies: Proxies = NO_PROXIES,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._accounts = accounts
         self._refuse = refuse
         self._anonymous = anonymous
         self._proxies = proxies
-        self._clock = clock
-        self._key = secrets.token_bytes(32)
-        self._verified: OrderedDict[bytes, _Verified] = OrderedDict()
-        self._failures = Failures(clock)
-        self._logins: dict[bytes, _Login] = {}
+        self._logins = Logins(accounts, clock)
         self._roll = AccountSnapshot()
         self._standing = standing.Standing(partial(self._again, self._roll))
-        self._verifying = FairTurns(VERIFIERS)
 
     @property
     def everybody(self) -> bool:
@@ -130,10 +74,7 @@ class Access:
 
     async def close(self) -> None:
         """Give up on the logins that are still held up or being verified."""
-        tasks = [login.task for login in self._logins.values() if login.task]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._logins.close()
 
     @web.middleware
     def middleware(self, request: web.Request, handler: Handler) -> Awaitable[web.StreamResponse]:
@@ -232,7 +173,7 @@ class Access:
             case "bearer":
                 return _holder(roll, credentials.strip())
             case "basic":
-                return self._remembered(roll, self._digest(authorization))
+                return _identity(self._logins.remembered(roll, authorization))
         return None
 
     def _again(self, then: AccountSnapshot, request: web.Request) -> Identity | None:
@@ -250,121 +191,25 @@ class Access:
         if scheme.lower() == "bearer":
             return _holder(roll, credentials.strip())
         before, account = (each.accounts.get(identity.name) for each in (then, roll))
-        same = (
-            before
-            and account
-            and (before.password, before.created_at)
-            == (
-                account.password,
-                account.created_at,
-            )
-        )
-        return _identity(account) if same else None
-
-    def _remembered(self, roll: AccountSnapshot, key: bytes) -> Identity | None:
-        verified = self._verified.get(key)
-        if verified is None:
+        if before is None or account is None:
             return None
-        now = self._clock()
-        account = roll.accounts.get(verified.name)
-        if account is None or account.password != verified.password or verified.until < now:
-            del self._verified[key]
-            return None
-        verified.until = now + REMEMBERED_SECONDS
-        self._verified.move_to_end(key)
-        return _identity(account)
-
-    def _digest(self, authorization: str) -> bytes:
-        """Return what is remembered of credentials: nothing that leaves this process tells them."""
-        text = authorization.encode("utf-8", "surrogateescape")
-        return blake2b(text, key=self._key, digest_size=16).digest()
-
-    # --- logins ---------------------------------------------------------------------------------
+        kept = [(each.password, each.created_at) for each in (before, account)]
+        return _identity(account) if kept[0] == kept[1] else None
 
     async def _login(self, request: web.Request) -> Identity | None:
-        """Verify credentials, once for all requests that come with the same at the same time.
+        """Verify the password that a request came with, if it came with one.
 
         Raises:
             TooManyLogins: too many others wait already.
         """
         authorization = request.headers.get("Authorization", "")
         address = self._proxies.client(request.remote or "", request.headers)
-        credentials = basic_of(authorization)
-        if credentials is None or not self._accounts.roll().accounts:
+        pair = basic_of(authorization)
+        if pair is None or not self._accounts.roll().accounts:
             _log_token(authorization, address)
             return None
-        key = self._digest(authorization)
-        login = self._logins.get(key) or self._begin(key, credentials, address)
-        # A request that is cancelled leaves alone what others wait for too; and cancelling would
-        # not stop the thread, only let more of them run at once.
-        assert login.task is not None
-        try:
-            await asyncio.shield(login.task)
-        except asyncio.CancelledError:
-            if login.task.cancelled() and not _leaving():
-                raise TooManyLogins from None
-            raise
+        await self._logins.verify(authorization, pair, address)
         return self._known(request.headers)  # the account may have changed in the meantime
-
-    def _begin(self, key: bytes, credentials: tuple[str, str], address: str) -> _Login:
-        login = _Login(address, proxies.customer(address))
-        self._make_place(login.source)
-
-        def ended(task: asyncio.Task[None]) -> None:
-            del self._logins[key]
-            if not task.cancelled():
-                task.exception()  # nobody may be left who would look at it
-
-        self._logins[key] = login
-        login.task = asyncio.create_task(self._verify(key, *credentials, login))
-        login.task.add_done_callback(ended)
-        return login
-
-    def _make_place(self, source: str) -> None:
-        """Give up on a login of the source that has the most, if there are too many in all.
-
-        Raises:
-            TooManyLogins: this source has the most, or as many as one may have.
-        """
-        logins = self._logins.values()
-        counts = Counter(login.source for login in logins)
-        if counts[source] >= WAITING_BY_SOURCE:
-            raise TooManyLogins
-        if len(self._logins) < WAITING:
-            return
-        waiting = [login for login in logins if not login.begun and login.source != source]
-        given_up = max(reversed(waiting), key=lambda login: counts[login.source], default=None)
-        if given_up is None or counts[given_up.source] <= counts[source]:
-            raise TooManyLogins
-        assert given_up.task is not None
-        given_up.task.cancel()
-
-    async def _verify(self, key: bytes, name: str, password: str, login: _Login) -> None:
-        """Find out whether a password is right; if it is, remember that."""
-        address = login.address
-        seconds = self._failures.hold_up(name, login.source)
-        about = {"action": "login", "held_up": seconds}
-        await asyncio.sleep(seconds)
-        async with self._verifying.turn(login.source):
-            login.begun = True
-            account = self._accounts.roll().accounts.get(name)
-            kept = account.password if account else None
-            right = await asyncio.to_thread(passwords.verify, kept, password)
-        if kept is None or not right:
-            self._failures.failed(login.source)
-            shown = name[:LONGEST_NAME]
-            log.warning("login as %r from %s failed", shown, address, extra=about)
-            return
-        log.info("login as %r from %s", name, address, extra=about)
-        self._failures.forgive(name)
-        self._verified[key] = _Verified(name, kept, self._clock() + REMEMBERED_SECONDS)
-        cut(self._verified, REMEMBERED)
-
-
-def _leaving() -> bool:
-    """Tell whether it is the task that runs that shall end."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 def _holder(roll: AccountSnapshot, token: str) -> Identity | None:

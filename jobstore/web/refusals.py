@@ -1,9 +1,9 @@
 """Refusals in words that no dialect has of its own, and when to try again."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from types import MappingProxyType
-from typing import Final
+from typing import Final, TypeAlias
 
 from aiohttp import web
 
@@ -14,6 +14,9 @@ from jobstore.model.errors import (
     Unauthorized,
 )
 from jobstore.web import wire
+
+# Writes to the sender of a request that nothing came of it, in the words of what they asked for.
+Refuse: TypeAlias = Callable[[web.Request, JobstoreError], web.Response]
 
 _LATER: Final = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 

@@ -13,12 +13,11 @@ from jobstore.model.errors import (
     Unauthorized,
 )
 from jobstore.web import refusals
-from jobstore.web.proxies import Proxies
+from jobstore.web.proxies import NO_PROXIES, Proxies
 
 IDENTITY: Final = web.RequestKey("jobstore.identity", Identity)
 # Whose word is taken on where a request comes from; without any, the other end counts.
 PROXIES: Final = web.RequestKey("jobstore.proxies", Proxies)
-_NO_PROXIES: Final = Proxies()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,5 +84,5 @@ def changing(request: web.Request) -> Identity:
 
 def source(request: web.BaseRequest) -> str | None:
     """Return the address that a request came from, or None if it came over no network."""
-    proxies: Proxies = request.get(PROXIES, _NO_PROXIES)
+    proxies: Proxies = request.get(PROXIES, NO_PROXIES)
     return proxies.source(request.remote, request.headers)

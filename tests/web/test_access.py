@@ -24,7 +24,7 @@ from jobstore.model.job import Dialect, Submission
 from jobstore.model.message import Request
 from jobstore.model.passwords import hashed
 from jobstore.server import Server
-from jobstore.web.access import REMEMBERED_SECONDS, WAITING, WAITING_BY_SOURCE, Access
+from jobstore.web.access import Access
 from jobstore.web.failures import (
     FIRST_DELAY,
     FORGIVEN_SECONDS,
@@ -32,6 +32,7 @@ from jobstore.web.failures import (
     LONGEST_DELAY,
     Failures,
 )
+from jobstore.web.logins import REMEMBERED_SECONDS, WAITING, WAITING_BY_SOURCE
 from jobstore.web.proxies import Proxies
 from tests.accounts import PASSWORD, People, basic
 from tests.client import GATED, Client
