@@ -13,9 +13,9 @@ from aiohttp.typedefs import Handler, Middleware
 
 from jobstore.config import Config
 from jobstore.config.sections import TargetLimits
-from jobstore.dialects import arango, arango_login, datameer, kinetica, native
-from jobstore.dialects.arango import ArangoJobs
-from jobstore.dialects.arango_login import ArangoLogin
+from jobstore.dialects import arango, datameer, kinetica, native
+from jobstore.dialects.arango import ArangoJobs, ArangoLogin
+from jobstore.dialects.arango import login as arango_login
 from jobstore.dialects.datameer import DatameerJobs
 from jobstore.dialects.kinetica import KineticaJobs
 from jobstore.dialects.native import NativeApi

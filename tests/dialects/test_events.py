@@ -13,7 +13,7 @@ import pytest
 from aiohttp import ClientSession, web
 from aiohttp.typedefs import Handler
 
-from jobstore.dialects.native.events import Events
+from jobstore.dialects.native.event_stream import Events
 from jobstore.live import Store
 from jobstore.model.account import Identity
 from jobstore.model.job import Report

@@ -1,11 +1,5 @@
-"""ArangoDB's jobs: ``x-arango-async`` on any request, and ``/_api/job`` to ask for the result.
+"""The job manager's own API: ``/_api/job`` asks for results, lists jobs and cancels them."""
 
-The facts stand in ArangoDB's documentation, "Managing Async Results via HTTP", and in the tests
-and sources that its versions 1.4 to 3.12 share; error numbers are those of ArangoDB's errors.dat.
-"""
-
-import json
-import logging
 import math
 import re
 from collections.abc import Mapping
@@ -17,47 +11,36 @@ from http import HTTPStatus
 from typing import Final
 
 from aiohttp import web
-from multidict import MultiMapping
 
+from jobstore.dialects.arango.async_header import ASYNC_ID
+from jobstore.dialects.arango.replies import (
+    JSON,
+    compact,
+    empty_reply,
+    error_body,
+    error_reply,
+    json_reply,
+    refusal,
+)
 from jobstore.live import Delivery, Store, Taking
 from jobstore.model.clock import SECOND
 from jobstore.model.errors import (
-    AccountsUnavailable,
     AnswerUnsendable,
     BeingDelivered,
-    BodyBroken,
-    BodyStalled,
-    Forbidden,
     JobNotFound,
     JobstoreError,
-    NotAccepting,
-    StoreBusy,
-    StoreDamaged,
-    StoreFull,
-    StoreUnavailable,
-    StoreUnsure,
-    Unauthorized,
 )
 from jobstore.model.job import Dialect, Job
 from jobstore.model.lifecycle import Result, State
 from jobstore.model.message import Headers, Response, header, without
 from jobstore.targets.router import PathClaim
-from jobstore.web import answers, prefer, refusals, standing, wire
+from jobstore.web import answers, prefer, standing, wire
 from jobstore.web.ask import Ask
-
-ASYNC: Final = "x-arango-async"
-ASYNC_ID: Final = "x-arango-async-id"
-
-log = logging.getLogger(__name__)
 
 # All that is below these paths, with any method: what is no call is refused here.
 CLAIMS: Final = (PathClaim(re.compile(r"(?:/_db/[^/?]+)?/_(?:api|admin)/job(?:[/?]|$)")),)
 _BEGINNING: Final = re.compile(r"(?:/_db/[^/]+)?/_(?:api|admin)/job/?")
 
-_WANTED: Final[Mapping[str | None, bool]] = {"store": True, "true": False}
-_TEXT: Final = "text/plain; charset=utf-8"
-_TEXT_TYPE: Final = ("Content-Type", _TEXT)
-_JSON: Final = "application/json; charset=utf-8"
 # What nearly all ask who fetch a result.
 _FETCH: Final = re.compile(r"/_(?:api|admin)/job/([1-9][0-9]{0,17})")
 _DEFAULT_COUNT: Final = 100
@@ -66,65 +49,9 @@ _COUNT: Final = re.compile(r"[0-9]{1,18}")
 _STAMP: Final = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]*)?(?:[eE][+-]?[0-9]{1,2})?")
 _LARGEST_TIME: Final = 2**63 - 1
 
-# Error numbers and messages; the others have their status for a number, and words of their own.
-_ERRORS: Final[Mapping[type[JobstoreError], tuple[int, str | None]]] = {
-    NotAccepting: (21003, "queue is full"),
-    StoreFull: (1104, "filesystem full"),
-    StoreBusy: (18, "lock timeout"),
-    StoreUnavailable: (2, "system error"),
-    StoreDamaged: (2, "system error"),
-    StoreUnsure: (4, None),
-    BodyBroken: (400, "bad parameter"),
-    BodyStalled: (408, None),
-    JobNotFound: (404, "not found"),
-    BeingDelivered: (1200, None),
-    Forbidden: (11, "forbidden"),
-    Unauthorized: (11, "not authorized to execute this request"),
-    AccountsUnavailable: (4, None),
-}
-_NO_HEADERS: Final[Mapping[str, str]] = {}
 _CANCELED: Final = 21
-_INTERNAL: Final = 4
 # "failed": the general one. With 503 as error number, python-arango would try another host.
 _FAILED: Final = 1
-
-
-class ArangoHeader:
-    """``x-arango-async: store`` keeps the result, ``true`` does not, anything else is nothing."""
-
-    dialect = Dialect.ARANGO
-    name = ASYNC
-
-    def asks(self, headers: MultiMapping[str]) -> bool | None:
-        """Tell whether the result is wanted, or None if no job is asked for at all."""
-        return _WANTED.get(headers.get(ASYNC))
-
-    def strip(self, headers: Headers) -> Headers:
-        """Return the headers without the one that asks for a job."""
-        return without(headers, (ASYNC,))
-
-    def receipt(self, job_id: int, *, wanted: bool) -> bytes:
-        """Write the answer that the job is on the disk."""
-        fields = ((ASYNC_ID, str(job_id)),) if wanted else ()
-        return answers.own(202, (_TEXT_TYPE, *fields))
-
-    def is_plain(self, _: MultiMapping[str]) -> bool:
-        """Tell whether nothing else is asked for than a job: nothing else can be."""
-        return True
-
-    async def accepted(
-        self,
-        request: web.Request,  # noqa: ARG002 - whoever sent it
-        job_id: int,
-        *,
-        wanted: bool,
-    ) -> web.Response:
-        """Answer 202, with the job's id if there will be something to ask for."""
-        return _empty(202, {ASYNC_ID: str(job_id)} if wanted else {})
-
-    def refused(self, error: JobstoreError) -> web.Response:
-        """Answer with ArangoDB's error for what happened."""
-        return _refusal(error)
 
 
 class ArangoJobs:
@@ -145,9 +72,9 @@ class ArangoJobs:
         try:
             return await self._handle(request)
         except _BadParameterError:
-            return _error(400, 400, "bad parameter")
+            return error_reply(400, 400, "bad parameter")
         except JobstoreError as error:
-            return _refusal(error)
+            return refusal(error)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         match request.method, _parts(request):
@@ -178,8 +105,8 @@ class ArangoJobs:
             case (("PUT" | "GET" | "DELETE"), _):
                 raise _BadParameterError
             case _:
-                return _error(405, 405, "method not supported")
-        return _json(200, {"result": True})
+                return error_reply(405, 405, "method not supported")
+        return json_reply(200, {"result": True})
 
     def at_once(self, ask: Ask) -> bool:
         """Take on a request for a result, unless it has something out of the ordinary about it."""
@@ -196,9 +123,9 @@ class ArangoJobs:
 
         def told(taking: Taking, delivery: Delivery | None, error: BaseException | None) -> None:
             if isinstance(error, BeingDelivered) or (error is None and delivery is None):
-                ask.answer(answers.of(_empty(204)))
+                ask.answer(answers.of(empty_reply(204)))
             elif isinstance(error, JobstoreError):
-                ask.answer(answers.of(_refusal(error)))
+                ask.answer(answers.of(refusal(error)))
             elif error is not None:
                 ask.fail(error)
             elif delivery is not None:
@@ -216,7 +143,7 @@ class ArangoJobs:
             data = answers.delivered(*_result(delivery), explicit=True)
         except AnswerUnsendable as error:
             taking.over(error)
-            ask.answer(answers.of(_refusal(error)))
+            ask.answer(answers.of(refusal(error)))
         else:
             ask.hand_over(data, taking.over)
 
@@ -233,7 +160,7 @@ class ArangoJobs:
             again = partial(standing.scope_again, request)
             with suppress(BeingDelivered):
                 answer = await self._store.waits.once_free(job_id, seconds, scope, taking, again)
-        return answer or _empty(204, dict(applied))
+        return answer or empty_reply(204, dict(applied))
 
     async def _delivered(
         self, request: web.Request, job_id: int, applied: Headers
@@ -285,11 +212,11 @@ def _stamp(request: web.Request) -> int:
 
 
 def _status(job: Job) -> web.Response:
-    return _empty(204 if job.result is Result.NONE else 200)
+    return empty_reply(204 if job.result is Result.NONE else 200)
 
 
 def _ids(ids: list[int]) -> web.Response:
-    return _json(200, [str(job_id) for job_id in ids])
+    return json_reply(200, [str(job_id) for job_id in ids])
 
 
 def _result(delivery: Delivery) -> tuple[Response, Headers]:
@@ -305,7 +232,7 @@ def _stand_in(delivery: Delivery) -> Response:
     """Make the response of a job that has none: it was cancelled, or no answer could be had."""
     job = delivery.job
     if job.state is State.CANCELLED:
-        return _kept(_JSON, 410, _error_body(410, _CANCELED, "canceled request"))
+        return _kept(JSON, 410, error_body(410, _CANCELED, "canceled request"))
     status, detail = job.status or 503, job.detail or "no answer could be had"
     document = {
         "type": "about:blank",
@@ -313,53 +240,12 @@ def _stand_in(delivery: Delivery) -> Response:
         "status": status,
         "detail": detail,
     }
-    body = document | _error_body(status, _FAILED, detail)
+    body = document | error_body(status, _FAILED, detail)
     # Clients of ArangoDB, such as arangojs, read JSON only under its own name.
     arango = job.dialect is Dialect.ARANGO
-    return _kept(_JSON if arango else "application/problem+json", status, body)
+    return _kept(JSON if arango else "application/problem+json", status, body)
 
 
 def _kept(content_type: str, status: int, body: Mapping[str, object]) -> Response:
     headers = (("Content-Type", content_type),)
-    return Response(status=status, headers=headers, body=_compact(body))
-
-
-def refused(_: web.Request, error: JobstoreError) -> web.Response:
-    """Answer that whoever sends a request is not let in."""
-    return _refusal(error)
-
-
-def _refusal(error: JobstoreError) -> web.Response:
-    if error.status is None:
-        log.error("%s", error, extra={"action": "answer"})
-        return _error(500, _INTERNAL, "internal error")
-    number, message = next(
-        (words for kind in type(error).__mro__ if (words := _ERRORS.get(kind))),
-        (error.status, None),
-    )
-    return _error(error.status, number, message or str(error), refusals.retry_after(error))
-
-
-def _error(
-    status: int, number: int, message: str, headers: Mapping[str, str] = _NO_HEADERS
-) -> web.Response:
-    return _json(status, _error_body(status, number, message), headers)
-
-
-def _error_body(status: int, number: int, message: str) -> dict[str, object]:
-    return {"error": True, "errorMessage": message, "code": status, "errorNum": number}
-
-
-def _json(status: int, value: object, headers: Mapping[str, str] = _NO_HEADERS) -> web.Response:
-    return web.Response(
-        status=status, body=_compact(value), headers={"Content-Type": _JSON, **headers}
-    )
-
-
-def _compact(value: object) -> bytes:
-    return json.dumps(value, separators=(",", ":")).encode()
-
-
-def _empty(status: int, headers: Mapping[str, str] = _NO_HEADERS) -> web.Response:
-    answer = web.Response(status=status, headers={"Content-Type": _TEXT, **headers})
-    return wire.explicitly_empty(answer) if status == HTTPStatus.NO_CONTENT else answer
+    return Response(status=status, headers=headers, body=compact(body))

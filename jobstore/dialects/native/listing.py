@@ -13,8 +13,8 @@ from typing import Any, Final, TypeVar
 from aiohttp import web
 from multidict import MultiMapping
 
-from jobstore.dialects.native import words
-from jobstore.dialects.native.submissions import microseconds, zoned
+from jobstore.dialects.native import as_json
+from jobstore.dialects.native.submission_calls import microseconds, zoned
 from jobstore.live import Store
 from jobstore.model.errors import QueryInvalid
 from jobstore.model.job import Trigger
@@ -73,7 +73,7 @@ class Listing:
         last = found.searched_to
         return web.json_response(
             {
-                "jobs": [words.written(job) for job in found.jobs],
+                "jobs": [as_json.written(job) for job in found.jobs],
                 "next": None if last is None else _cursor(page.query, last),
                 "searched_to": last,
             }

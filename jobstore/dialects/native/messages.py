@@ -4,7 +4,7 @@ from typing import Final
 
 from aiohttp import web
 
-from jobstore.dialects.native import responses, words
+from jobstore.dialects.native import as_json, responses
 from jobstore.live import Store
 from jobstore.model.errors import NotKept, WrongState
 from jobstore.model.job import Job
@@ -62,7 +62,7 @@ class Messages:
         return await _show(request, headers, kept.body)
 
     async def _seen(self, request: web.Request) -> Job:
-        return await self._store.history.job(words.job_id(request), standing.scope(request))
+        return await self._store.history.job(as_json.job_id(request), standing.scope(request))
 
     async def _not_kept(self, job: Job, what: str) -> Exception:
         if job.state not in ENDED:

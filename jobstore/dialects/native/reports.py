@@ -10,7 +10,7 @@ from typing import Annotated, Final
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from jobstore.dialects.native import words
+from jobstore.dialects.native import as_json
 from jobstore.dialects.native.problems import NO_JSON, json_of
 from jobstore.live import Store
 from jobstore.model.errors import SubmissionInvalid
@@ -66,4 +66,4 @@ def _report(request: web.Request, written: object) -> Report:
         said = _Said.model_validate(written)
     except ValidationError as error:
         raise SubmissionInvalid(f"expected {_EXPECTED}") from error
-    return Report(job_id=words.job_id(request), attempt=int(attempt), **dict(said))
+    return Report(job_id=as_json.job_id(request), attempt=int(attempt), **dict(said))

@@ -8,14 +8,14 @@ from typing import Final
 
 from aiohttp import web
 
-from jobstore.dialects.native.definitions import DefinitionCalls
-from jobstore.dialects.native.events import Events
-from jobstore.dialects.native.jobs import JobCalls
+from jobstore.dialects.native.definition_calls import DefinitionCalls
+from jobstore.dialects.native.event_stream import Events
+from jobstore.dialects.native.job_calls import JobCalls
 from jobstore.dialects.native.listing import Listing
 from jobstore.dialects.native.messages import Messages
 from jobstore.dialects.native.problems import Call, no_such_call, not_allowed, told
 from jobstore.dialects.native.reports import Reports
-from jobstore.dialects.native.submissions import SubmissionCalls
+from jobstore.dialects.native.submission_calls import SubmissionCalls
 from jobstore.live import Store
 from jobstore.targets.router import PathClaim, Router
 from jobstore.web import wire
