@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import re
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final, Protocol, TypeAlias
@@ -27,10 +26,10 @@ from jobstore.model.handle import JobHandle
 from jobstore.model.job import Dialect, Submission
 from jobstore.model.message import Headers, Request, end_to_end, loggable, without
 from jobstore.targets.router import Route, Router
-from jobstore.web import answers, intake, standing, wire
+from jobstore.web import answers, intake, refusals, standing, wire
 from jobstore.web.ask import Ask
+from jobstore.web.parameters import id_of
 
-_ID: Final = re.compile(r"[1-9][0-9]{0,17}")
 _KEY: Final = frozenset({idempotency.HEADER.lower()})
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})  # RFC 9110 section 9.2.1
 
@@ -63,7 +62,7 @@ class AsyncHeader(Protocol):
         """Tell whether nothing else is asked for than a job."""
 
     async def accepted(
-        self, request: web.Request, job_id: int, *, wanted: bool
+        self, request: web.Request, job_id: int, /, *, wanted: bool
     ) -> web.StreamResponse:
         """Answer that the job is on the disk, or with its result."""
 
@@ -98,8 +97,11 @@ class Capture:
 
     def parent(self, job_id: str) -> JobHandle | None:
         """Find the running job that a request says to come from: a target may lead back here."""
-        depth = self._store.running_depth(int(job_id)) if _ID.fullmatch(job_id) else None
-        return None if depth is None else JobHandle(int(job_id), depth=depth)
+        number = id_of(job_id)
+        if number is None:
+            return None
+        depth = self._store.running_depth(number)
+        return None if depth is None else JobHandle(number, depth=depth)
 
     def submitting(self, request: web.Request) -> Submitting | None:
         """Give what makes a job of a request that asks for it; None if it does not."""
@@ -209,17 +211,13 @@ class Capture:
             async with route.target.send(incoming, JobHandle()) as response:
                 standing.confirm(request)
                 return await wire.relay(request, response)
-        except Forbidden as error:
-            return wire.problem(403, str(error))
+        except (Forbidden, PathLeaves, BodyBroken) as error:
+            return refusals.problem_of(error)
         except NoTarget as error:
-            if isinstance(error, PathLeaves):
-                return wire.problem(400, str(error))
-            return self._unanswered(request) or wire.problem(404, str(error))
-        except BodyBroken as error:
-            return wire.problem(400, str(error))
+            return self._unanswered(request) or refusals.problem_of(error)
         except TargetFailed as error:
             log.info("no answer: %s", error, extra={"action": "relay"})
-            return wire.problem(502, str(error))
+            return refusals.problem_of(error)
 
     def _sent_on(self, request: web.Request) -> tuple[Route, Request]:
         """Return a request as it goes on, and where to.

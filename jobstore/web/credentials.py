@@ -2,7 +2,7 @@
 
 from base64 import b64decode, urlsafe_b64decode
 
-from jobstore.web import json_text
+from jobstore.web import documents
 
 
 def basic_of(authorization: str) -> tuple[str, str] | None:
@@ -33,7 +33,7 @@ def claimed_name(authorization: str) -> str:
     try:
         _, claims, _ = token.strip().split(".")
         padded = claims + "=" * (-len(claims) % 4)
-        name = json_text.loads(urlsafe_b64decode(padded))["preferred_username"]
+        name = documents.loads(urlsafe_b64decode(padded))["preferred_username"]
     except (ValueError, RecursionError, LookupError, TypeError):
         return ""
     return name if isinstance(name, str) else ""

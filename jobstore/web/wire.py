@@ -158,13 +158,18 @@ def problem(status: int, detail: str, headers: Headers = ()) -> web.Response:
         detail: what happened, in a sentence for people.
         headers: headers to add.
     """
-    document = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status}
     return web.json_response(
-        {**document, "detail": detail},
+        problem_document(status, detail),
         status=status,
         headers=CIMultiDict(headers),
         content_type="application/problem+json",
     )
+
+
+def problem_document(status: int, detail: str) -> dict[str, object]:
+    """Give the members of a problem document."""
+    title = HTTPStatus(status).phrase
+    return {"type": "about:blank", "title": title, "status": status, "detail": detail}
 
 
 def explicitly_empty(response: R) -> R:

@@ -17,7 +17,6 @@ from jobstore.web import answers
 ASYNC: Final = "x-arango-async"
 ASYNC_ID: Final = "x-arango-async-id"
 _WANTED: Final[Mapping[str | None, bool]] = {"store": True, "true": False}
-_TEXT_TYPE: Final = ("Content-Type", TEXT)
 
 
 class ArangoHeader:
@@ -36,23 +35,20 @@ class ArangoHeader:
 
     def receipt(self, job_id: int, *, wanted: bool) -> bytes:
         """Write the answer that the job is on the disk."""
-        fields = ((ASYNC_ID, str(job_id)),) if wanted else ()
-        return answers.own(202, (_TEXT_TYPE, *fields))
+        return answers.own(202, (("Content-Type", TEXT), *_named(job_id, wanted=wanted)))
 
     def is_plain(self, _: MultiMapping[str]) -> bool:
         """Tell whether nothing else is asked for than a job: nothing else can be."""
         return True
 
-    async def accepted(
-        self,
-        request: web.Request,  # noqa: ARG002 - whoever sent it
-        job_id: int,
-        *,
-        wanted: bool,
-    ) -> web.Response:
+    async def accepted(self, _: web.Request, job_id: int, /, *, wanted: bool) -> web.Response:
         """Answer 202, with the job's id if there will be something to ask for."""
-        return empty_reply(202, {ASYNC_ID: str(job_id)} if wanted else {})
+        return empty_reply(202, _named(job_id, wanted=wanted))
 
     def refused(self, error: JobstoreError) -> web.Response:
         """Answer with ArangoDB's error for what happened."""
         return refusal(error)
+
+
+def _named(job_id: int, *, wanted: bool) -> Headers:
+    return ((ASYNC_ID, str(job_id)),) if wanted else ()

@@ -2,12 +2,11 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
 from functools import partial
-from http import HTTPStatus
 from typing import Final
 
 from aiohttp import web
@@ -18,9 +17,9 @@ from jobstore.dialects.arango.replies import (
     compact,
     empty_reply,
     error_body,
-    error_reply,
     json_reply,
     refusal,
+    refused,
 )
 from jobstore.live import Delivery, Store, Taking
 from jobstore.model.clock import SECOND
@@ -29,23 +28,25 @@ from jobstore.model.errors import (
     BeingDelivered,
     JobNotFound,
     JobstoreError,
+    QueryInvalid,
 )
 from jobstore.model.job import Dialect, Job
 from jobstore.model.lifecycle import Result, State
 from jobstore.model.message import Headers, Response, header, without
 from jobstore.targets.router import PathClaim
-from jobstore.web import answers, prefer, standing, wire
+from jobstore.web import answers, edge, prefer, standing, wire
 from jobstore.web.ask import Ask
+from jobstore.web.parameters import count_of, id_of
+from jobstore.web.refusals import MethodNotAllowed
 
 # All that is below these paths, with any method: what is no call is refused here.
 CLAIMS: Final = (PathClaim(re.compile(r"(?:/_db/[^/?]+)?/_(?:api|admin)/job(?:[/?]|$)")),)
+_BASES: Final = ("/_api/job", "/_admin/job")
 _BEGINNING: Final = re.compile(r"(?:/_db/[^/]+)?/_(?:api|admin)/job/?")
 
 # What nearly all ask who fetch a result.
 _FETCH: Final = re.compile(r"/_(?:api|admin)/job/([1-9][0-9]{0,17})")
 _DEFAULT_COUNT: Final = 100
-_NUMERIC_ID: Final = re.compile(r"[1-9][0-9]*")
-_COUNT: Final = re.compile(r"[0-9]{1,18}")
 _STAMP: Final = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]*)?(?:[eE][+-]?[0-9]{1,2})?")
 _LARGEST_TIME: Final = 2**63 - 1
 
@@ -59,54 +60,49 @@ class ArangoJobs:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self.handle: Final = edge.told(self._answer, refused)
 
     def add_routes(self, app: web.Application) -> None:
         """Let an application serve the API, under each of its prefixes."""
-        for base in ("/_api/job", "/_admin/job"):
-            for prefix in ("", "/_db/{database}"):
-                app.router.add_route("*", prefix + base, self.handle)
-                app.router.add_route("*", prefix + base + r"/{tail:[\s\S]*}", self.handle)
+        paths = [prefix + base for base in _BASES for prefix in ("", "/_db/{database}")]
+        tails = [path + r"/{tail:[\s\S]*}" for path in paths]
+        edge.add_calls(app, {path: {"*": self._answer} for path in (*paths, *tails)}, refused)
 
-    async def handle(self, request: web.Request) -> web.StreamResponse:
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
         """Answer any call of the API."""
-        try:
-            return await self._handle(request)
-        except _BadParameterError:
-            return error_reply(400, 400, "bad parameter")
-        except JobstoreError as error:
-            return refusal(error)
-
-    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        results = self._store.results
         match request.method, _parts(request):
             case "PUT", [job_id]:
                 return await self._fetch(request, _existing(job_id))
             case "PUT", [job_id, "cancel"]:
-                asker = standing.changing(request)
-                await self._store.cancel(_existing(job_id), asker.scope, asker.name)
+                return await self._cancel(request, _existing(job_id))
             case "GET", ["pending"]:
-                return _ids(
-                    await self._store.results.pending(_count(request), standing.scope(request))
-                )
+                return await _listed(request, results.pending)
             case "GET", ["done"]:
-                return _ids(
-                    await self._store.results.held(_count(request), standing.scope(request))
-                )
-            case "GET", [job_id] if _NUMERIC_ID.fullmatch(job_id):
-                peeked = self._store.results.peek(_existing(job_id), standing.scope(request))
-                return _status(await peeked)
-            case "DELETE", ["all"]:
-                await self._store.results.delete_all(standing.changing(request).scope)
-            case "DELETE", ["expired"]:
-                await self._store.results.expire(_stamp(request), standing.changing(request).scope)
-            case "DELETE", [job_id]:
-                await self._store.results.delete(
-                    _existing(job_id), standing.changing(request).scope
-                )
+                return await _listed(request, results.held)
+            case "GET", [job_id] if number := id_of(job_id):
+                return _status(await results.peek(number, standing.scope(request)))
+            case "DELETE", [what]:
+                return await self._delete(request, what)
             case (("PUT" | "GET" | "DELETE"), _):
-                raise _BadParameterError
-            case _:
-                return error_reply(405, 405, "method not supported")
-        return json_reply(200, {"result": True})
+                raise QueryInvalid
+        raise MethodNotAllowed(["PUT", "GET", "DELETE"])
+
+    async def _cancel(self, request: web.Request, job_id: int) -> web.Response:
+        asker = standing.changing(request)
+        await self._store.cancel(job_id, asker.scope, asker.name)
+        return _done()
+
+    async def _delete(self, request: web.Request, what: str) -> web.Response:
+        results, asker = self._store.results, partial(standing.changing, request)
+        match what:
+            case "all":
+                await results.delete_all(asker().scope)
+            case "expired":
+                await results.expire(_stamp(request), asker().scope)
+            case job_id:
+                await results.delete(_existing(job_id), asker().scope)
+        return _done()
 
     def at_once(self, ask: Ask) -> bool:
         """Take on a request for a result, unless it has something out of the ordinary about it."""
@@ -160,7 +156,7 @@ class ArangoJobs:
             again = partial(standing.scope_again, request)
             with suppress(BeingDelivered):
                 answer = await self._store.waits.once_free(job_id, seconds, scope, taking, again)
-        return answer or empty_reply(204, dict(applied))
+        return answer or empty_reply(204, applied)
 
     async def _delivered(
         self, request: web.Request, job_id: int, applied: Headers
@@ -171,10 +167,6 @@ class ArangoJobs:
                 return None
             response, extra = _result(delivery)
             return await wire.deliver(request, response, (*extra, *applied), explicit=True)
-
-
-class _BadParameterError(Exception):
-    """A part of the request is missing or cannot be read."""
 
 
 def _parts(request: web.Request) -> list[str]:
@@ -188,25 +180,24 @@ def _parts(request: web.Request) -> list[str]:
 
 def _existing(text: str) -> int:
     """Read a job's id; what cannot be one is the id of no job."""
-    if not _NUMERIC_ID.fullmatch(text):
-        raise JobNotFound(0)
-    return int(text[:20])  # twenty digits are too large already
+    number = id_of(text)
+    if number is None:
+        raise JobNotFound(text)
+    return number
 
 
-def _count(request: web.Request) -> int:
-    text = request.query.get("count")
-    if text is None:
-        return _DEFAULT_COUNT
-    if not _COUNT.fullmatch(text):
-        raise _BadParameterError
-    return int(text)
+async def _listed(
+    request: web.Request, find: Callable[[int, int | None], Awaitable[list[int]]]
+) -> web.Response:
+    count = count_of(request.query, "count", _DEFAULT_COUNT)
+    return json_reply(200, [str(job_id) for job_id in await find(count, standing.scope(request))])
 
 
 def _stamp(request: web.Request) -> int:
     """Read a UNIX time in seconds; what was finished at a lower one is expired."""
     text = request.query.get("stamp", "")
     if not _STAMP.fullmatch(text):
-        raise _BadParameterError
+        raise QueryInvalid
     microseconds = math.ceil(Decimal(text) * SECOND)
     return max(-_LARGEST_TIME, min(_LARGEST_TIME, microseconds))
 
@@ -215,8 +206,8 @@ def _status(job: Job) -> web.Response:
     return empty_reply(204 if job.result is Result.NONE else 200)
 
 
-def _ids(ids: list[int]) -> web.Response:
-    return json_reply(200, [str(job_id) for job_id in ids])
+def _done() -> web.Response:
+    return json_reply(200, {"result": True})
 
 
 def _result(delivery: Delivery) -> tuple[Response, Headers]:
@@ -234,13 +225,7 @@ def _stand_in(delivery: Delivery) -> Response:
     if job.state is State.CANCELLED:
         return _kept(JSON, 410, error_body(410, _CANCELED, "canceled request"))
     status, detail = job.status or 503, job.detail or "no answer could be had"
-    document = {
-        "type": "about:blank",
-        "title": HTTPStatus(status).phrase,
-        "status": status,
-        "detail": detail,
-    }
-    body = document | error_body(status, _FAILED, detail)
+    body = wire.problem_document(status, detail) | error_body(status, _FAILED, detail)
     # Clients of ArangoDB, such as arangojs, read JSON only under its own name.
     arango = job.dialect is Dialect.ARANGO
     return _kept(JSON if arango else "application/problem+json", status, body)

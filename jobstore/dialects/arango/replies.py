@@ -1,7 +1,6 @@
 """Answers as ArangoDB writes them, and its numbers and words for what goes wrong."""
 
 import json
-import logging
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final
@@ -17,6 +16,7 @@ from jobstore.model.errors import (
     JobNotFound,
     JobstoreError,
     NotAccepting,
+    QueryInvalid,
     StoreBusy,
     StoreDamaged,
     StoreFull,
@@ -24,11 +24,12 @@ from jobstore.model.errors import (
     StoreUnsure,
     Unauthorized,
 )
-from jobstore.web import refusals, wire
+from jobstore.model.message import Headers
+from jobstore.web import edge, refusals, wire
 
-log = logging.getLogger(__name__)
 TEXT: Final = "text/plain; charset=utf-8"
 JSON: Final = "application/json; charset=utf-8"
+
 # Error numbers and messages; the others have their status for a number, and words of their own.
 _ERRORS: Final[Mapping[type[JobstoreError], tuple[int, str | None]]] = {
     NotAccepting: (21003, "queue is full"),
@@ -39,38 +40,28 @@ _ERRORS: Final[Mapping[type[JobstoreError], tuple[int, str | None]]] = {
     StoreUnsure: (4, None),
     BodyBroken: (400, "bad parameter"),
     BodyStalled: (408, None),
+    QueryInvalid: (400, "bad parameter"),
     JobNotFound: (404, "not found"),
     BeingDelivered: (1200, None),
     Forbidden: (11, "forbidden"),
     Unauthorized: (11, "not authorized to execute this request"),
     AccountsUnavailable: (4, None),
+    refusals.MethodNotAllowed: (405, "method not supported"),
+    refusals.Internal: (4, "internal error"),
 }
-_NO_HEADERS: Final[Mapping[str, str]] = {}
-_INTERNAL: Final = 4
 
 
 def refused(_: web.Request, error: JobstoreError) -> web.Response:
-    """Answer that whoever sends a request is not let in."""
+    """Answer a request with ArangoDB's error for what happened."""
     return refusal(error)
 
 
 def refusal(error: JobstoreError) -> web.Response:
-    """Answer with ArangoDB's error for what happened."""
-    if error.status is None:
-        log.error("%s", error, extra={"action": "answer"})
-        return error_reply(500, _INTERNAL, "internal error")
-    number, message = next(
-        (words for kind in type(error).__mro__ if (words := _ERRORS.get(kind))),
-        (error.status, None),
-    )
-    return error_reply(error.status, number, message or str(error), refusals.retry_after(error))
-
-
-def error_reply(
-    status: int, number: int, message: str, headers: Mapping[str, str] = _NO_HEADERS
-) -> web.Response:
-    """Answer with an error, by its number."""
-    return json_reply(status, error_body(status, number, message), headers)
+    """Write ArangoDB's error for what happened; 405 without ``Allow``, as its clients have it."""
+    status, error = refusals.answerable(error)
+    number, message = refusals.by_kind(_ERRORS, error) or (status, None)
+    body = error_body(status, number, message or str(error))
+    return json_reply(status, body, refusals.retry_after(error))
 
 
 def error_body(status: int, number: int, message: str) -> dict[str, object]:
@@ -78,13 +69,9 @@ def error_body(status: int, number: int, message: str) -> dict[str, object]:
     return {"error": True, "errorMessage": message, "code": status, "errorNum": number}
 
 
-def json_reply(
-    status: int, value: object, headers: Mapping[str, str] = _NO_HEADERS
-) -> web.Response:
+def json_reply(status: int, value: object, headers: Headers = ()) -> web.Response:
     """Answer with JSON."""
-    return web.Response(
-        status=status, body=compact(value), headers={"Content-Type": JSON, **headers}
-    )
+    return edge.reply(status, JSON, compact(value), headers)
 
 
 def compact(value: object) -> bytes:
@@ -92,7 +79,7 @@ def compact(value: object) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode()
 
 
-def empty_reply(status: int, headers: Mapping[str, str] = _NO_HEADERS) -> web.Response:
+def empty_reply(status: int, headers: Headers = ()) -> web.Response:
     """Answer without a body."""
-    answer = web.Response(status=status, headers={"Content-Type": TEXT, **headers})
+    answer = edge.reply(status, TEXT, headers=headers)
     return wire.explicitly_empty(answer) if status == HTTPStatus.NO_CONTENT else answer

@@ -15,7 +15,7 @@ import cramjam
 from fastavro import schemaless_reader, schemaless_writer
 
 from jobstore.dialects.kinetica.records import WRAPPER, AvroType, Form, Record, RequestInvalid
-from jobstore.web import documents, json_text
+from jobstore.web import documents
 
 # The largest body that is taken apart or put together here, in bytes.
 LARGEST: Final = 8 * 2**20
@@ -134,7 +134,7 @@ def _characters(value: bytes) -> str:
 def _from_json(form: Form, body: bytes) -> Record:
     try:
         value = documents.parse(body, _MOST_IN_JSON)
-    except (documents.TooManyPieces, json_text.Unstorable) as error:
+    except documents.Unacceptable as error:
         raise RequestInvalid(f"the body: {error}") from None
     except ValueError:
         value = None

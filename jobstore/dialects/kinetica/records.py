@@ -6,11 +6,15 @@ from typing import Any, Final, TypeAlias
 
 from fastavro import parse_schema
 
+from jobstore.model.errors import JobstoreError
+
 Record: TypeAlias = Mapping[str, Any]
 
 
-class RequestInvalid(Exception):
+class RequestInvalid(JobstoreError):
     """A request cannot be answered as it stands; the message says what was expected."""
+
+    status = 400
 
 
 class AvroType(Enum):

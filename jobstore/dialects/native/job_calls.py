@@ -68,22 +68,13 @@ class JobCalls:
         scope, job_id = standing.changing(request).scope, as_json.job_id(request)
         seconds = wait_of(request)
         applied = prefer.applied(seconds)
-        answer, taking = None, partial(self._delivered, request, job_id, applied)
+        answer, taking = None, partial(responses.taken, self._store, request, job_id, applied)
         try:
             again = partial(standing.scope_again, request)
             answer = await self._store.waits.once_free(job_id, seconds or 0, scope, taking, again)
         except JobNotFound:
             await self._say_why(request)
         return answer or as_json.answer(await self._seen(request), 202, (*_RETRY_AFTER, *applied))
-
-    async def _delivered(
-        self, request: web.Request, job_id: int, applied: Headers
-    ) -> web.StreamResponse | None:
-        """Answer with a result, or return None if the job has not ended."""
-        async with self._store.results.take(job_id, standing.changing(request).scope) as delivery:
-            if delivery is None:
-                return None
-            return await responses.deliver(request, delivery, applied)
 
     async def restore(self, request: web.Request) -> web.Response:
         """Hold a result again that was taken."""

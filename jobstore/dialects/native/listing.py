@@ -22,12 +22,12 @@ from jobstore.model.lifecycle import Result, State
 from jobstore.store.search import Search
 from jobstore.store.sqlite.budget import Budget
 from jobstore.web import standing
+from jobstore.web.parameters import is_count
 
 _PAGE: Final = 100
 _LARGEST_PAGE: Final = 1000
 _LARGEST: Final = 2**63 - 1
 
-_NUMBER: Final = re.compile(r"[0-9]{1,18}")
 _STATUS: Final = re.compile(r"([1-5])xx|([1-5][0-9][0-9])")
 # In a query, a plus is read as a space.
 _LOST_PLUS: Final = re.compile(r" (?=[0-9]{2}:?[0-9]{2}$)")
@@ -119,7 +119,7 @@ def _one_of(query: MultiMapping[str], name: str) -> str:
 
 
 def _limit(text: str | None) -> int:
-    limit = _PAGE if text is None else int(text) if _NUMBER.fullmatch(text) else 0
+    limit = _PAGE if text is None else int(text) if is_count(text) else 0
     if not 1 <= limit <= _LARGEST_PAGE:
         raise QueryInvalid(f"limit: expected a whole number from 1 to {_LARGEST_PAGE}")
     return limit
@@ -154,7 +154,7 @@ def _text(name: str, text: str) -> dict[str, Any]:
 
 
 def _number(name: str, text: str) -> dict[str, Any]:
-    if not _NUMBER.fullmatch(text):
+    if not is_count(text):
         raise QueryInvalid(f"{name}: expected a whole number")
     return {name: int(text)}
 
