@@ -56,7 +56,7 @@ async def test_a_path_is_answered_by_its_methods(
     app: web.Application, aiohttp_client: AiohttpClient
 ) -> None:
     client = await aiohttp_client(app)
-    for method, path in (("GET", "/jobs"), ("POST", "/jobs"), ("BREW", "/any")):
+    for method, path in (("GET", "/jobs"), ("POST", "/jobs"), ("REPORT", "/any")):
         assert await (await client.request(method, path)).text() == f"{method} {path}"
 
 
@@ -95,7 +95,7 @@ def test_who_may_try_again_is_told_when(error: JobstoreError, seconds: str | Non
 
 
 def test_an_error_is_looked_up_by_the_nearest_kind() -> None:
-    table = {StoreUnavailable: "later", StoreError: "never"}
+    table: dict[type[JobstoreError], str] = {StoreUnavailable: "later", StoreError: "never"}
     assert refusals.by_kind(table, StoreBusy(Path("x"))) == "later"
     assert refusals.by_kind(table, StoreError(Path("x"), "is odd")) == "never"
     assert refusals.by_kind(table, JobNotFound(1)) is None
