@@ -33,6 +33,7 @@ _FIRST_DAY: Final = date(1970, 1, 1).toordinal()
 # One year of each kind: beginning on each day of the week, with and without a 29 February.
 _ALL_KINDS_OF_YEARS: Final = range(2000, 2028)
 _DAYS_OF_WEEK: Final = 7
+_WEEKS: Final = 5  # a day of the week comes no sixth time in a month
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +250,7 @@ def _days_of_week(text: str) -> _DaysOfWeek:
         day, has_number, number = item.partition("#")
         if has_number:
             which = _WEEKDAYS.count(number)
-            if not 1 <= which <= 5:  # noqa: PLR2004 - a month has no sixth week
+            if not 1 <= which <= _WEEKS:
                 raise _WEEKDAYS.bad()
             nth.add((_WEEKDAYS.number(day) % _DAYS_OF_WEEK, which))
         elif item.endswith("L"):

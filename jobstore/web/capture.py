@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Final, Protocol, TypeAlias
+from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from aiohttp import web
 from multidict import MultiMapping
@@ -70,6 +70,38 @@ class AsyncHeader(Protocol):
         """Answer that nothing was taken in."""
 
 
+class Wish(NamedTuple):
+    """That a request shall be a job.
+
+    Args:
+        asking: by whose way that is asked for.
+        wanted: whether its result is wanted.
+    """
+
+    asking: AsyncHeader
+    wanted: bool
+
+    def submission(
+        self,
+        incoming: Request,
+        route: Route,
+        identity: Identity,
+        source: str | None,
+        key: str | None = None,
+    ) -> Submission:
+        """Make what to submit of a request."""
+        return Submission(
+            request=incoming,
+            target=route.name,
+            dialect=self.asking.dialect,
+            owner=identity.name,
+            account=identity.account,
+            wanted=self.wanted,
+            key=key,
+            source=source,
+        )
+
+
 class Capture:
     """Take requests in, or send them on.
 
@@ -105,22 +137,20 @@ class Capture:
 
     def submitting(self, request: web.Request) -> Submitting | None:
         """Give what makes a job of a request that asks for it; None if it does not."""
-        asked = self.asked(request.headers)
-        if asked is None:
-            return None
-        asking, wanted = asked
-        return partial(self._submit, asking=asking, wanted=wanted)
+        wish = self.wish(request.headers)
+        return None if wish is None else partial(self._submit, wish=wish)
 
-    def asked(self, headers: MultiMapping[str]) -> tuple[AsyncHeader, bool] | None:
-        """Tell by whose way a job is asked for, and whether its result is wanted; None if none."""
+    def wish(self, headers: MultiMapping[str]) -> Wish | None:
+        """Tell by whose way a job is asked for; None if none is."""
         for asking in self._async_headers:
             wanted = asking.asks(headers)
             if wanted is not None:
-                return asking, wanted
+                return Wish(asking, wanted)
         return None
 
-    def at_once(self, ask: Ask, asking: AsyncHeader, wanted: bool) -> bool:  # noqa: FBT001
+    def at_once(self, ask: Ask, wish: Wish) -> bool:
         """Make a job of a request that is here, unless something stands against it."""
+        asking, wanted = wish
         headers, identity = ask.headers, ask.identity
         if (
             not identity.changes
@@ -140,9 +170,7 @@ class Capture:
             headers=self._travelling(route, headers),
             body=ask.body(),
         )
-        submission = _submission(
-            incoming, route, identity, asking.dialect, wanted=wanted, source=ask.source
-        )
+        submission = wish.submission(incoming, route, identity, ask.source)
         try:
             posted = self._store.submissions.post(submission)
         except JobstoreError as error:
@@ -161,20 +189,15 @@ class Capture:
         posted.add_done_callback(done)
         return True
 
-    async def _submit(
-        self, request: web.Request, asking: AsyncHeader, *, wanted: bool
-    ) -> web.StreamResponse:
+    async def _submit(self, request: web.Request, wish: Wish) -> web.StreamResponse:
         try:
-            submission = await self._submission(request, asking, wanted=wanted)
-            job_id = await self._store.submit(submission)
+            job_id = await self._store.submit(await self._submission(request, wish))
         except JobstoreError as error:
             _log_refusal(error)
-            return asking.refused(error)
-        return await asking.accepted(request, job_id, wanted=wanted)
+            return wish.asking.refused(error)
+        return await wish.asking.accepted(request, job_id, wanted=wish.wanted)
 
-    async def _submission(
-        self, request: web.Request, asking: AsyncHeader, *, wanted: bool
-    ) -> Submission:
+    async def _submission(self, request: web.Request, wish: Wish) -> Submission:
         if request.method == "CONNECT" or _switches(request.headers):
             raise NoJobOfThat
         if (request.content_length or 0) > self._body_limit:
@@ -186,10 +209,7 @@ class Capture:
         route = self._router.owner(request.method, path)
         headers = self._travelling(route, request.headers)
         incoming = Request(method=request.method, path=path, headers=headers, body=body)
-        source = standing.source(request)
-        return _submission(
-            incoming, route, identity, asking.dialect, wanted=wanted, source=source, key=key
-        )
+        return wish.submission(incoming, route, identity, standing.source(request), key)
 
     def _travelling(self, route: Route, fields: MultiMapping[str]) -> Headers:
         """Return the headers that go on to the target; no way of asking for a job does.
@@ -232,28 +252,6 @@ class Capture:
         if request[standing.IDENTITY].role is not None:  # the credentials are meant for jobstore
             incoming = incoming.with_headers(route.travelling(incoming.headers))
         return route, incoming
-
-
-def _submission(  # noqa: PLR0913 - what a submission is made of
-    incoming: Request,
-    route: Route,
-    identity: Identity,
-    dialect: Dialect,
-    *,
-    wanted: bool,
-    source: str | None,
-    key: str | None = None,
-) -> Submission:
-    return Submission(
-        request=incoming,
-        target=route.name,
-        dialect=dialect,
-        owner=identity.name,
-        account=identity.account,
-        wanted=wanted,
-        key=key,
-        source=source,
-    )
 
 
 def _refuse(ask: Ask, asking: AsyncHeader, error: JobstoreError) -> None:

@@ -69,9 +69,9 @@ class Door:
         headers = ask.headers
         if JOB_ID in headers:
             return False
-        asked = self._capture.asked(headers)
-        own = None if asked else self._prompt.find(ask.method, ask.path)
-        if not (asked or own) or not self._browsers.passes(headers):
+        wish = self._capture.wish(headers)
+        own = None if wish else self._prompt.find(ask.method, ask.path)
+        if not (wish or own) or not self._browsers.passes(headers):
             return False
         identity = self._access.known(headers)
         if identity is None:
@@ -79,7 +79,7 @@ class Door:
         ask.identity, ask.source = identity, self._access.source(ask.remote, headers)
         if own:
             return own(ask)
-        return asked is not None and self._capture.at_once(ask, *asked)
+        return wish is not None and self._capture.at_once(ask, wish)
 
     def answer(self, request: web.Request) -> Awaitable[web.StreamResponse]:
         """Answer a request.

@@ -96,7 +96,7 @@ def _length_of_head(response: Response) -> Headers:
 
 
 @asynccontextmanager
-async def prompt(request: web.BaseRequest, size: int) -> AsyncIterator[None]:
+async def read_in_time(request: web.BaseRequest, size: int) -> AsyncIterator[None]:
     """Break a connection off whose reader is too slow for what is kept in memory for them.
 
     Raises:

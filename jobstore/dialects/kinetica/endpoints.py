@@ -136,7 +136,7 @@ class KineticaJobs:
             record = await _described(job, headers, response)
             answer = await off_loop(size, exchange.answer, record)
             if size > LONG_WORK:  # while there is room for it
-                async with wire.prompt(exchange.request, size):
+                async with wire.read_in_time(exchange.request, size):
                     await answer.prepare(exchange.request)
                     await answer.write_eof()
             return answer
@@ -152,7 +152,7 @@ class KineticaJobs:
             async with room_for(exchange.request, response) as size:
                 record = await _described(job, asked, response)
                 kept = await off_loop(size, exchange.kept, record)
-                async with wire.prompt(exchange.request, size):
+                async with wire.read_in_time(exchange.request, size):
                     return await wire.deliver(exchange.request, kept, ())
 
     async def _show(self, exchange: KineticaCall) -> web.Response:

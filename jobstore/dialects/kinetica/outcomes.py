@@ -227,7 +227,7 @@ def _checked(member: object) -> str:
     Raises:
         ValueError: it is none, or JSON has only half of one of its characters.
     """
-    if not isinstance(member, str):
-        raise ValueError  # noqa: TRY004 - like the other one
-    member.encode()
-    return member
+    if isinstance(member, str):
+        member.encode()
+        return member
+    raise ValueError

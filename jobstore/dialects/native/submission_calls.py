@@ -48,9 +48,9 @@ def microseconds(time: datetime) -> int:
 
 def _number(value: object) -> object:
     """Keep text and ``true`` from being taken for a number."""
-    if isinstance(value, bool | str):
-        raise ValueError  # noqa: TRY004 - input, not code
-    return value
+    if not isinstance(value, bool | str):
+        return value
+    raise ValueError
 
 
 def _clean(value: str) -> str:
@@ -59,7 +59,7 @@ def _clean(value: str) -> str:
     return value
 
 
-class _Written(WrittenRequest):
+class _WrittenJob(WrittenRequest):
     """A job as people write it."""
 
     largest: ClassVar[int] = _LARGEST
@@ -132,7 +132,7 @@ class SubmissionCalls:
 
     def _submission(self, written: object, header: str | None, identity: Identity) -> Submission:
         try:
-            job = read(_Written, written, "a target")
+            job = read(_WrittenJob, written, "a target")
             not_before, delay = job.waits(self._clock())
         except ValueError as invalid:
             raise SubmissionInvalid(str(invalid)) from None
