@@ -11,8 +11,8 @@ large one is only reserved, in memory, while it is read, and is marked on the di
 chunk leaves. So a reader who has all of a result has the only one, whatever happens next.
 
 **When a reader goes away.** Its result is given back, and that is retried until it is stored. That
-holds from the moment of the commit: a reader who was gone before it learned of it is found by
-`Taking.committed`. Whether the last bytes have arrived is for the connection to say; one that broke
+holds from the moment of the commit: a reader who was gone before it learned of it is found when it
+is told. Whether the last bytes have arrived is for the connection to say; one that broke
 in the middle of the answer has not got it.
 
 **What a crash leaves.** A small result that was marked as taken stays taken, though its reader may
@@ -38,10 +38,10 @@ from jobstore.store.bodies import Bodies, Spooled, StoredBody
 from jobstore.store.facts import Taken
 from jobstore.store.jobs import Kept
 from jobstore.store.sqlite.writer import Writer
-from jobstore.store.transaction import Transaction
+from jobstore.store.transaction import Outcome, Transaction
 
 # Is told of a result that was taken, that there is none yet (None), or what is wrong.
-Told: TypeAlias = "Callable[[Taking, Delivery | None, BaseException | None], None]"
+Handed: TypeAlias = "Callable[[Taking, Delivery | None, Exception | None], None]"
 
 # What the file says of a result that is on its way.
 _MAY_COME_BACK: Final = frozenset({Result.HELD, Result.TAKEN})
@@ -113,7 +113,6 @@ class Deliveries:
         reader = fact.reader
         assert isinstance(reader, Taking)
         self.readers[fact.job_id] = reader
-        reader.committed()
 
     def taking(self, job_id: int, scope: int | None = None) -> "Taking":
         """Take a result while the context lasts; leaving it by an exception gives it back.
@@ -132,15 +131,14 @@ class Taking:
         scope: the account whose it has to be, or None for anybody's.
     """
 
-    __slots__ = ("_deliveries", "_gone", "_handover", "_job_id", "_scope", "_taken")
+    __slots__ = ("_deliveries", "_gone", "_handover", "_job_id", "_scope")
 
     def __init__(self, deliveries: Deliveries, job_id: int, scope: int | None) -> None:
         self._deliveries = deliveries
         self._job_id = job_id
         self._scope = scope
         self._handover: _Handover | None = None
-        self._taken: asyncio.Future[Kept | None]  # cancelled if nobody waits for it any more
-        self._gone: Callable[[], bool] | None = None
+        self._gone: Callable[[], bool]
 
     async def __aenter__(self) -> Delivery | None:
         """Take the result.
@@ -152,18 +150,26 @@ class Taking:
             BeingDelivered: the result is on its way to somebody else.
             JobNotFound: no such job, or its result is gone.
         """
-        await self._deliveries.upcoming.ended(self._job_id)
-        self._post()
-        try:
-            kept = await self._taken
-        except asyncio.CancelledError:
-            came = not self._taken.cancelled() and not self._taken.exception()
-            if came and self._taken.result() is not None:  # in the very moment
-                self._give_back("the reader was gone")
-            raise
-        return None if kept is None else self._delivery(kept)
+        came: asyncio.Future[Delivery | None] = asyncio.get_running_loop().create_future()
 
-    def begin(self, gone: Callable[[], bool], told: Told) -> None:
+        def told(_: Taking, delivery: Delivery | None, error: Exception | None) -> None:
+            if came.cancelled():
+                if delivery is not None:  # since the commit
+                    self._give_back("the reader was gone")
+            elif error is None:
+                came.set_result(delivery)
+            else:
+                came.set_exception(error)
+
+        self.begin(came.cancelled, told)
+        try:
+            return await came
+        except asyncio.CancelledError:
+            if not (came.cancelled() or came.exception()) and came.result() is not None:
+                self._give_back("the reader was gone")  # in the very moment
+            raise
+
+    def begin(self, gone: Callable[[], bool], told: Handed) -> None:
         """Take the result, but let no task wait for that.
 
         Args:
@@ -173,20 +179,14 @@ class Taking:
         """
         self._gone = gone
 
-        def taken(future: asyncio.Future[Kept | None]) -> None:
-            error = future.exception()
-            kept = None if error else future.result()
-            told(self, None if kept is None else self._delivery(kept), error)
+        def taken(outcome: Outcome) -> None:
+            kept: Kept | None = outcome.value
+            told(self, None if kept is None else self._delivery(kept), outcome.error)
 
-        def post() -> None:
-            self._post()
-            self._taken.add_done_callback(taken)
+        def queue() -> None:
+            self._deliveries.writer.queue(self._take, taken)
 
-        self._deliveries.upcoming.when_ended(self._job_id, post)
-
-    def _post(self) -> None:
-        writer = self._deliveries.writer
-        self._taken = writer.post(self._take)
+        self._deliveries.upcoming.when_ended(self._job_id, queue)
 
     def _delivery(self, kept: Kept) -> Delivery:
         at_once = not isinstance(kept.content, Spooled)
@@ -232,11 +232,6 @@ class Taking:
             else:
                 await asyncio.shield(self._give_back(_cause(error)))
 
-    def committed(self) -> None:
-        """Give back what was taken for a reader who was gone before it was committed."""
-        if self._taken.cancelled():
-            self._give_back("the reader was gone")
-
     def _give_back(self, because: str) -> "asyncio.Task[None]":
         """Hold the result again; until that is on the disk, it is still on its way."""
         job_id = self._job_id
@@ -256,8 +251,7 @@ class Taking:
         if self._deliveries.reader(tx, job_id) is not None:
             self._refuse(tx)
         kept = jobs.kept(tx, job_id, self._scope)
-        gone = self._taken.cancelled() if self._gone is None else self._gone()
-        if not kept.ended or gone:
+        if not kept.ended or self._gone():
             return None
         tx.changes.readers[job_id] = self
         tx.tell(Taken(job_id, self))

@@ -21,7 +21,7 @@ from jobstore.model.errors import (
     TargetUnreachable,
 )
 from jobstore.model.handle import JobHandle
-from jobstore.model.job import Cancellation, Claim, Failure, Replay
+from jobstore.model.job import Cancellation, Claim, Failure, Order, Replay
 from jobstore.model.message import header
 from jobstore.model.retry import AttemptEnded, may_repeat, wait_before_next
 from jobstore.targets.router import Route, Router
@@ -115,15 +115,18 @@ class Executor:
         """Follow the store's orders until cancelled."""
         capacities = {route.name: route.concurrency for route in self._router.routes}
         try:
-            async for order in self._store.work(capacities):
-                match order:
-                    case Claim():
-                        self._start(order)
-                    case Cancellation(job_id):
-                        if job_id in self._running:
-                            self._running[job_id].cancel()
+            self._store.work(capacities, self._follow)
+            await asyncio.Event().wait()  # for ever
         finally:
             await self._abandon()
+
+    def _follow(self, order: Order) -> None:
+        match order:
+            case Claim():
+                self._start(order)
+            case Cancellation(job_id):
+                if job_id in self._running:
+                    self._running[job_id].cancel()
 
     async def drain(self, seconds: float) -> None:
         """Let claimed jobs finish, but not for longer than so many seconds."""

@@ -1,7 +1,7 @@
 """The store of a running server: everything that a job goes through, durably."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
 
 from jobstore.live.admission import Admission
@@ -162,13 +162,14 @@ class Store:
 
     # --- submit and run -------------------------------------------------------------------------
 
-    def work(self, capacities: Mapping[str, int]) -> AsyncIterator[Order]:
-        """Start handing out work, and give it as it comes.
+    def work(self, capacities: Mapping[str, int], order: Callable[[Order], None]) -> None:
+        """Start handing out work.
 
         Args:
             capacities: how many jobs of each target may run at once, by the target's name.
+            order: called with each order, in the very step of the loop in which it is committed.
         """
-        return self._dispatcher.orders(capacities)
+        self._dispatcher.begin(capacities, order)
 
     def slots(self) -> dict[str, tuple[int, int]]:
         """Tell how many jobs of each target run, and how many may, by the target's name."""

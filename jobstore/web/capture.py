@@ -1,6 +1,5 @@
 """Where requests come in: with an async header they become jobs, without one they go through."""
 
-import asyncio
 import logging
 import re
 from collections.abc import Awaitable, Callable, Sequence
@@ -26,6 +25,7 @@ from jobstore.model.errors import (
 from jobstore.model.handle import JobHandle
 from jobstore.model.job import Dialect, Submission
 from jobstore.model.message import Headers, Request, end_to_end, loggable, without
+from jobstore.store.transaction import Outcome
 from jobstore.targets.router import Route, Router
 from jobstore.web import answers, wire
 from jobstore.web.ask import Ask
@@ -141,22 +141,20 @@ class Capture:
         submission = _submission(
             incoming, route, identity, asking.dialect, wanted=wanted, source=ask.source
         )
-        try:
-            posted = self._store.submissions.post(submission)
-        except JobstoreError as error:
-            _refuse(ask, asking, error)
-            return True
 
-        def done(posted: "asyncio.Future[int]") -> None:
-            error = posted.exception()
+        def told(outcome: Outcome) -> None:
+            error = outcome.error
             if error is None:
-                ask.answer(asking.receipt(posted.result(), wanted=wanted))
+                ask.answer(asking.receipt(outcome.value, wanted=wanted))
             elif isinstance(error, JobstoreError):
                 _refuse(ask, asking, error)
             else:
                 ask.fail(error)
 
-        posted.add_done_callback(done)
+        try:
+            self._store.submissions.queue(submission, told)
+        except JobstoreError as error:
+            _refuse(ask, asking, error)
         return True
 
     async def _submit(
