@@ -28,6 +28,7 @@ from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import Final, NoReturn, TypeAlias
 
+from jobstore.live.fresh import FreshAnswers
 from jobstore.live.upcoming import Upcoming
 from jobstore.model.errors import BeingDelivered, DeliveryRefused, JobNotFound
 from jobstore.model.job import Job
@@ -35,7 +36,7 @@ from jobstore.model.lifecycle import Result
 from jobstore.model.message import Response
 from jobstore.store import jobs, results
 from jobstore.store.bodies import Bodies, Spooled, StoredBody
-from jobstore.store.facts import Taken
+from jobstore.store.facts import Answered, Taken
 from jobstore.store.jobs import Kept
 from jobstore.store.sqlite.writer import Writer
 from jobstore.store.transaction import Outcome, Transaction
@@ -57,20 +58,21 @@ class Delivery:
 
     Args:
         job_id: whose it is.
-        kept: the job, as it ended.
         response: the target's answer; None if the job failed or was cancelled.
+        kept: the job then.
     """
 
     __slots__ = ("_kept", "job_id", "response")
 
-    def __init__(self, job_id: int, kept: Kept, response: Response | None) -> None:
+    def __init__(self, job_id: int, response: Response | None, kept: Kept | None = None) -> None:
         self.job_id = job_id
         self.response = response
         self._kept = kept
 
     @property
     def job(self) -> Job:
-        """The job, as it ended."""
+        """The job, if there is no answer of its target."""
+        assert self._kept is not None
         return self._kept.job
 
 
@@ -89,6 +91,7 @@ class Deliveries:
 
     Attributes:
         readers: who is given which job's result just now, until it is delivered or held again.
+        fresh: the answers that came last.
     """
 
     def __init__(
@@ -99,6 +102,7 @@ class Deliveries:
         self.upcoming = upcoming
         self.over = over
         self.readers: dict[int, Taking] = {}
+        self.fresh = FreshAnswers()
 
     def reader(self, tx: Transaction, job_id: int) -> object | None:
         """Give the reader who is given a job's result, as far as a transaction has come."""
@@ -180,18 +184,26 @@ class Taking:
         self._gone = gone
 
         def taken(outcome: Outcome) -> None:
-            kept: Kept | None = outcome.value
-            told(self, None if kept is None else self._delivery(kept), outcome.error)
+            found = outcome.value
+            told(self, None if found is None else self._delivery(found), outcome.error)
 
         def queue() -> None:
             self._deliveries.writer.queue(self._take, taken)
 
         self._deliveries.upcoming.when_ended(self._job_id, queue)
 
-    def _delivery(self, kept: Kept) -> Delivery:
-        at_once = not isinstance(kept.content, Spooled)
-        self._handover = _Handover(self._deliveries.writer, self._job_id, taken=at_once)
-        return Delivery(self._job_id, kept, self._response(kept, self._handover))
+    def _delivery(self, found: Kept | Answered) -> Delivery:
+        content, status = found.content, found.status
+        at_once = not isinstance(content, Spooled)
+        handover = _Handover(self._deliveries.writer, self._job_id, taken=at_once)
+        self._handover = handover
+        if content is None or status is None:
+            assert isinstance(found, Kept)
+            return Delivery(self._job_id, None, found)
+        stored = self._deliveries.bodies.stored
+        body = content if isinstance(content, bytes) else _HandedOver(stored(content), handover)
+        response = Response(status=status, reason=found.reason, headers=found.headers, body=body)
+        return Delivery(self._job_id, response)
 
     @property
     def is_large(self) -> bool:
@@ -246,18 +258,35 @@ class Taking:
             del self._deliveries.readers[self._job_id]
             self._deliveries.over(self._job_id)
 
-    def _take(self, tx: Transaction) -> Kept | None:
+    def _take(self, tx: Transaction) -> Kept | Answered | None:
         job_id = self._job_id
         if self._deliveries.reader(tx, job_id) is not None:
             self._refuse(tx)
+        answer = self._taken_fresh(tx)
+        if answer is not None:
+            return answer
         kept = jobs.kept(tx, job_id, self._scope)
         if not kept.ended or self._gone():
             return None
-        tx.changes.readers[job_id] = self
-        tx.tell(Taken(job_id, self))
+        self._reserve(tx)
         if not isinstance(kept.content, Spooled):
             results.take(tx, job_id)
         return kept
+
+    def _taken_fresh(self, tx: Transaction) -> Answered | None:
+        """Take an answer that is in memory; None if it is not, or may not be taken as it is."""
+        job_id = self._job_id
+        answer = tx.changes.answers.get(job_id) or self._deliveries.fresh.get(job_id)
+        if answer is None or self._scope not in {None, answer.account} or self._gone():
+            return None
+        if not results.take(tx, job_id):
+            return None
+        self._reserve(tx)
+        return answer
+
+    def _reserve(self, tx: Transaction) -> None:
+        tx.changes.readers[self._job_id] = self
+        tx.tell(Taken(self._job_id, self))
 
     def _refuse(self, tx: Transaction) -> NoReturn:
         """Say why the result cannot be had while another reader has it."""
@@ -265,18 +294,6 @@ class Taking:
         if may_come_back(job):
             raise BeingDelivered(job.id)
         raise JobNotFound(job.id)  # another process has deleted it, or let it expire
-
-    def _response(self, kept: Kept, handover: "_Handover") -> Response | None:
-        if kept.content is None or kept.status is None:
-            return None
-        return Response(
-            status=kept.status,
-            reason=kept.reason,
-            headers=kept.headers,
-            body=kept.content
-            if isinstance(kept.content, bytes)
-            else _HandedOver(self._deliveries.bodies.stored(kept.content), handover),
-        )
 
 
 class _Handover:

@@ -8,6 +8,7 @@ from jobstore.live.admission import Admission
 from jobstore.live.attempts import Attempts
 from jobstore.live.delivery import Deliveries
 from jobstore.live.dispatch import Dispatcher
+from jobstore.live.fresh import FreshRequests
 from jobstore.live.owners import Owners
 from jobstore.live.results import Results, checked
 from jobstore.live.scheduling import Schedules
@@ -28,6 +29,7 @@ from jobstore.store.accounts import Accounts, AccountSnapshot
 from jobstore.store.bodies import Bodies
 from jobstore.store.definitions import Definitions
 from jobstore.store.facts import (
+    Answered,
     Blocked,
     CancelAsked,
     Changed,
@@ -96,6 +98,7 @@ class Store:
         self._points = points
         self._boot = boot
         self._bodies = Bodies(writer, reader, limits.inline)
+        self._requests = FreshRequests()
         self._dispatcher = Dispatcher(writer, self._claim, queued, limits.owner.running)
         owners = Owners(limits.owner, clock) if boot else None
         self._admission = Admission(self._dispatcher, owners, limits.queue, limits.depth)
@@ -143,16 +146,19 @@ class Store:
     def _subscribers(self, deliveries: Deliveries) -> Subscribers:
         """Say who hears of what."""
         dispatcher, upcoming, watchers = self._dispatcher, self._upcoming, self._watchers
+        requests, fresh = self._requests, deliveries.fresh
         subscribers = Subscribers()
-        subscribers.subscribe(Queued, dispatcher.queue, upcoming.came)
+        subscribers.subscribe(Queued, dispatcher.queue, upcoming.came, requests.came)
         subscribers.subscribe(Waiting, upcoming.came)
         subscribers.subscribe(Ready, dispatcher.ready)
         subscribers.subscribe(Looked, dispatcher.looked)
-        subscribers.subscribe(Started, dispatcher.started, upcoming.started, watchers.started)
+        started = dispatcher.started, upcoming.started, watchers.started, requests.started
+        subscribers.subscribe(Started, *started)
         subscribers.subscribe(CancelAsked, dispatcher.cancel_asked, watchers.changed)
-        subscribers.subscribe(Ended, watchers.changed, self.schedules.ended)
-        subscribers.subscribe(Changed, watchers.changed)
-        subscribers.subscribe(Taken, deliveries.taken)
+        subscribers.subscribe(Ended, watchers.changed, self.schedules.ended, requests.ended)
+        subscribers.subscribe(Changed, watchers.changed, fresh.gone)
+        subscribers.subscribe(Answered, fresh.came)
+        subscribers.subscribe(Taken, deliveries.taken, fresh.gone)
         subscribers.subscribe(Due, lambda fact: self._due.set(fact.at))
         subscribers.subscribe(Fires, self.schedules.fires)
         subscribers.subscribe(Blocked, self.schedules.blocked)
@@ -230,7 +236,7 @@ class Store:
     def _claim(
         self, tx: Transaction, target: str, limit: int, turns: Turns, room: Room | None
     ) -> Claimed:
-        wanted = claiming.Wanted(target, self._boot, limit, self._bodies.body)
+        wanted = claiming.Wanted(target, self._boot, limit, self._bodies.body, self._requests.get)
         return claiming.claim(tx, wanted, turns, room)
 
     # --- what clients do ------------------------------------------------------------------------

@@ -137,7 +137,7 @@ class Submissions:
                 body = submission.request.body
                 assert isinstance(body, bytes)
                 follower = replace(submission, follows=ids[-1] if ids else None)
-                ids.append(self._put(tx, follower, body, None, depth))
+                ids.append(self._put(tx, follower, body, None, depth).job_id)
             return ids
 
         return await self._writer.run(submit)
@@ -181,12 +181,12 @@ class Submissions:
             if submission.tag is not None:
                 submitting.check_tag(tx, submission)
             starts = not submission.waits and self._dispatcher.may_start(tx, target, account)
-            job_id = self._put(tx, submission, content, self._boot if starts else None, depth)
+            put = self._put(tx, submission, content, self._boot if starts else None, depth)
             if keyed:
-                keys.keep(tx, submission, keyed, job_id)
+                keys.keep(tx, submission, keyed, put.job_id)
             if starts:
-                self._dispatcher.start(tx, self._claim_at_once(submission, content, job_id, depth))
-            return job_id
+                self._dispatcher.start(tx, self._claim_at_once(submission, content, put, depth))
+            return put.job_id
 
         return submit
 
@@ -197,20 +197,19 @@ class Submissions:
         content: Content,
         boot: int | None,
         depth: int,
-    ) -> int:
+    ) -> submitting.Submitted:
         if not self._boot:
             tx.execute(revisions.REVISE)  # so that a running server notices
         return submitting.submit(tx, submission, content, self._limits.secret, boot, depth)
 
     def _claim_at_once(
-        self, submission: Submission, content: Content, job_id: int, depth: int
+        self, submission: Submission, content: Content, put: submitting.Submitted, depth: int
     ) -> Claim:
         request = submission.request
-        names = [name.lower() for name, _ in request.headers]
         if not isinstance(request.body, bytes):
             request = replace(request, body=self._bodies.body(content))
         return Claim(
-            job_id=job_id,
+            job_id=put.job_id,
             attempt=1,
             target=submission.target,
             request=request,
@@ -218,7 +217,7 @@ class Submissions:
             account=submission.account,
             depth=depth,
             policy=submission.policy,
-            secrets=not self._limits.secret.isdisjoint(names),
+            secrets=put.secrets,
         )
 
 

@@ -1,11 +1,11 @@
 """Which jobs may end any moment: whoever asks for their results had better wait than ask again."""
 
 import asyncio
-import math
 from collections import defaultdict
 from collections.abc import Callable
 from typing import Final
 
+from jobstore.live.ticks import Ticks
 from jobstore.store.facts import Queued, Started, Waiting
 
 # How long after its submission or its start a job counts as one of them. A client who asks in
@@ -25,7 +25,7 @@ class Upcoming:
     def __init__(self) -> None:
         self._since: dict[int, float] = {}  # in the order of these times
         self._waiting: defaultdict[int, list[Callable[[], None]]] = defaultdict(list)
-        self._over: dict[int, list[int]] = {}  # whose patience ends, by the number of the tick
+        self._patience = Ticks(_TICK, self._end)
 
     def came(self, fact: Queued | Waiting) -> None:
         """Note that a job has come."""
@@ -61,18 +61,13 @@ class Upcoming:
             call()
             return
         self._waiting[job_id].append(call)
-        tick = math.ceil((since + PATIENCE_SECONDS) / _TICK)
-        if tick in self._over:
-            self._over[tick].append(job_id)
-        else:
-            self._over[tick] = [job_id]
-            asyncio.get_running_loop().call_at(tick * _TICK, self._end, tick)
+        left = since + PATIENCE_SECONDS - asyncio.get_running_loop().time()
+        self._patience.after(left).add(job_id)
 
-    def _end(self, tick: int) -> None:
-        """Let nobody wait any longer for those that began so long ago, whatever began since."""
-        for job_id in self._over.pop(tick):
-            for call in self._waiting.pop(job_id, ()):
-                call()
+    def _end(self, job_id: int) -> None:
+        """Let nobody wait any longer for a job that began so long ago."""
+        for call in self._waiting.pop(job_id, ()):
+            call()
 
     def _forget(self, before: float) -> None:
         old = []

@@ -124,6 +124,7 @@ class Access:
         self._anonymous = anonymous
         self._proxies = proxies
         self._clock = clock
+        self._nameless = Identity(name="") if anonymous else None
         self._key = secrets.token_bytes(32)
         self._verified: OrderedDict[bytes, _Verified] = OrderedDict()
         self._failures = Failures(clock)
@@ -238,7 +239,7 @@ class Access:
             self._roll, self._standing = roll, wire.Standing(partial(self._again, roll))
         authorization = headers.get("Authorization", "")
         if not roll.accounts:
-            return self._named(roll, _claimed(authorization))
+            return self._named(roll, _claimed(authorization)) if authorization else self._nameless
         scheme, _, credentials = authorization.partition(" ")
         match scheme.lower():
             case "bearer":

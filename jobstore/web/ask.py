@@ -55,7 +55,8 @@ class Ask:
 
     Attributes:
         identity: who sends it, once that is known.
-        source: the address that it came from, or None if it came over no network; likewise.
+        source: the address that it came from, or None if it came over no network; known where it
+            is for a job.
     """
 
     __slots__ = ("_desk", "_message", "_payload", "headers", "identity", "method", "path", "source")

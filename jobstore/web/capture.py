@@ -112,8 +112,7 @@ class Capture:
     def asked(self, headers: MultiMapping[str]) -> tuple[AsyncHeader, bool] | None:
         """Tell by whose way a job is asked for, and whether its result is wanted; None if none."""
         for asking in self._async_headers:
-            wanted = asking.asks(headers)
-            if wanted is not None:
+            if asking.name in headers and (wanted := asking.asks(headers)) is not None:
                 return asking, wanted
         return None
 

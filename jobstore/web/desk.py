@@ -216,11 +216,11 @@ class Desk(FrontConnection):
 
     def send(self, data: bytes) -> bool:
         """Send something; tell whether the client was still there."""
-        if self.gone:
+        transport = self.transport
+        if transport is None or transport.is_closing():
             return False
-        assert self.transport is not None
-        self.transport.write(data)
-        return not self.gone
+        transport.write(data)
+        return not transport.is_closing()
 
     def when_flushed(self, ask: Ask, done: Callable[[Exception | None], None]) -> None:
         """Call something once an answer is its client's, or with what has kept it from that."""

@@ -67,18 +67,17 @@ class Door:
         What `answer` would refuse, or has to look at for longer, is left to it.
         """
         headers = ask.headers
-        if JOB_ID in headers:
-            return False
         asked = self._capture.asked(headers)
         own = None if asked else self._prompt.find(ask.method, ask.path)
-        if not (asked or own) or not self._browsers.passes(headers):
+        if not (asked or own) or JOB_ID in headers:
             return False
         identity = self._access.known(headers)
-        if identity is None:
+        if identity is None or not self._browsers.passes(headers, anonymous=identity.role is None):
             return False
-        ask.identity, ask.source = identity, self._access.source(ask.remote, headers)
+        ask.identity = identity
         if own:
             return own(ask)
+        ask.source = self._access.source(ask.remote, headers)
         return asked is not None and self._capture.at_once(ask, *asked)
 
     def answer(self, request: web.Request) -> Awaitable[web.StreamResponse]:
