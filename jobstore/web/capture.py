@@ -29,8 +29,11 @@ from jobstore.store.transaction import Outcome
 from jobstore.targets.router import Route, Router
 from jobstore.web import answers, wire
 from jobstore.web.ask import Ask
+from jobstore.web.relaying import Relay, refusal
 
 _ID: Final = re.compile(r"[1-9][0-9]{0,17}")
+# A page may ask by the first for leave to submit a job; nobody serves the other.
+_NOT_AT_ONCE: Final = frozenset({"OPTIONS", "CONNECT"})
 _KEY: Final = frozenset({idempotency.HEADER.lower()})
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})  # RFC 9110 section 9.2.1
 
@@ -199,6 +202,25 @@ class Capture:
             headers = without(headers, _KEY)
         return route.travelling(headers)
 
+    def relayed_at_once(self, ask: Ask, again: Callable[[], Identity | None]) -> bool:
+        """Send a request that is here on to its target, unless something stands against it.
+
+        Args:
+            again: tells who sends it, after it has waited; None if they are let in no more.
+        """
+        method, path = ask.method, ask.path
+        if method in _NOT_AT_ONCE or not (method in SAFE or ask.identity.changes):
+            return False
+        route = self._router.resolve(method, path)
+        if route is None or not route.keeps(path):
+            return False
+        headers = end_to_end(tuple(ask.headers.items()))
+        if ask.identity.role is not None:  # the credentials are meant for jobstore
+            headers = route.travelling(headers)
+        incoming = Request(method=method, path=path, headers=headers, body=ask.body())
+        Relay(ask, route.target, incoming, again).begin()
+        return True
+
     async def relayed(self, request: web.Request) -> web.StreamResponse:
         """Send a request to its target at once and its answer back, as if nobody stood between."""
         try:
@@ -212,11 +234,8 @@ class Capture:
             if isinstance(error, PathLeaves):
                 return wire.problem(400, str(error))
             return self._unanswered(request) or wire.problem(404, str(error))
-        except BodyBroken as error:
-            return wire.problem(400, str(error))
-        except TargetFailed as error:
-            log.info("no answer: %s", error, extra={"action": "relay"})
-            return wire.problem(502, str(error))
+        except (BodyBroken, TargetFailed) as error:
+            return refusal(error)
 
     def _sent_on(self, request: web.Request) -> tuple[Route, Request]:
         """Return a request as it goes on, and where to.
