@@ -151,17 +151,16 @@ class _Sending:
         head = self._upstream.head(request, self._handle)
         reused = connections.reused()
         if reused is not None:
-            try:
+            with suppress(_Stale):
                 return await self._sent(reused, head)
-            except _Stale:  # before anything was answered, and it may be sent again
-                connections.drop(reused)
         return await self._sent(await connections.made(), head, new=True)
 
     async def _sent(self, exchange: Exchange, head: bytes, *, new: bool = False) -> Response:
         """Send the request over a connection, and take the head of its answer.
 
         Raises:
-            _Stale: the connection was closed meanwhile, and the request may be sent again.
+            _Stale: the connection was closed meanwhile, and the request may be sent again: nothing
+                was answered, and that its service may have had it does no harm.
         """
         request, self._exchange = self._request, exchange
         exchange.expect(request.method)
@@ -272,8 +271,7 @@ def outgoing(request: Request, handle: JobHandle) -> Headers:
     passed the request on (RFC 9110 section 7.6.3). Both are lists, so that a further line appends
     to one that came in. The job's own headers are never a client's.
     """
-    headers = framed(end_to_end(request.headers), request.body)
-    headers = without_lookalikes(headers, _NOT_SENT_ON)
+    headers = without_lookalikes(framed(request.headers, request.body), _NOT_SENT_ON)
     host = header(request.headers, "host")
     forwarded = (("Forwarded", f"host={_quoted(host)};proto=http"),) if host else ()
     job = () if handle.id is None else _job(handle.id, handle.attempt)
