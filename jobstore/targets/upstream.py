@@ -271,7 +271,8 @@ def outgoing(request: Request, handle: JobHandle) -> Headers:
     passed the request on (RFC 9110 section 7.6.3). Both are lists, so that a further line appends
     to one that came in. The job's own headers are never a client's.
     """
-    headers = without_lookalikes(framed(request.headers, request.body), _NOT_SENT_ON)
+    headers = framed(end_to_end(request.headers), request.body)
+    headers = without_lookalikes(headers, _NOT_SENT_ON)
     host = header(request.headers, "host")
     forwarded = (("Forwarded", f"host={_quoted(host)};proto=http"),) if host else ()
     job = () if handle.id is None else _job(handle.id, handle.attempt)
