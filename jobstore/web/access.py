@@ -60,6 +60,7 @@ class Access:
         self._refuse = refuse
         self._anonymous = anonymous
         self._proxies = proxies
+        self._nameless = Identity(name="") if anonymous else None
         self._logins = Logins(accounts, clock)
         self._roll = AccountSnapshot()
         self._standing = standing.Standing(partial(self._again, self._roll))
@@ -83,7 +84,7 @@ class Access:
         It is no coroutine itself: most requests are known at once, and ten thousand may wait.
         """
         try:
-            identity = self._known(request.headers)
+            identity = self.identify(request.headers)
         except StoreError as error:
             return _answered(self._refused(request, error))
         if identity is None:
@@ -152,7 +153,7 @@ class Access:
     def known(self, headers: MultiMapping[str]) -> Identity | None:
         """Tell who sends a request, if that can be told at once and without anybody's refusal."""
         try:
-            return self._known(headers)
+            return self.identify(headers)
         except StoreError:
             return None
 
@@ -160,13 +161,19 @@ class Access:
         """Return the address that a request came from, or None if it came over no network."""
         return self._proxies.source(peer, headers)
 
-    def _known(self, headers: MultiMapping[str]) -> Identity | None:
-        """Tell who sends a request as far as that takes no time: it may be a stranger yet."""
+    def identify(self, headers: MultiMapping[str]) -> Identity | None:
+        """Tell who sends a request as far as that takes no time: it may be a stranger yet.
+
+        Raises:
+            StoreError: it cannot be told just now.
+        """
         roll = self._accounts.roll()
         if roll is not self._roll:
             self._roll, self._standing = roll, standing.Standing(partial(self._again, roll))
         authorization = headers.get("Authorization", "")
         if not roll.accounts:
+            if not authorization:
+                return self._nameless
             return self._named(roll, claimed_name(authorization))
         scheme, _, credentials = authorization.partition(" ")
         match scheme.lower():
@@ -209,7 +216,7 @@ class Access:
             _log_token(authorization, address)
             return None
         await self._logins.verify(authorization, pair, address)
-        return self._known(request.headers)  # the account may have changed in the meantime
+        return self.identify(request.headers)  # the account may have changed in the meantime
 
 
 def _holder(roll: AccountSnapshot, token: str) -> Identity | None:

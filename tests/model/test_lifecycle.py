@@ -34,7 +34,7 @@ from jobstore.store.transaction import Transaction
 from tests.stores import START
 
 BOOT: Final = 1
-WANTED: Final = claiming.Wanted("/", BOOT, 1, lambda _: b"")
+WANTED: Final = claiming.Wanted("/", BOOT, 1, lambda _: b"", lambda _: None)
 ANSWER: Final = CapturedResponse(200, None, (), b"answer")
 
 Standing = tuple[State, Result]
