@@ -256,7 +256,7 @@ def _tell_death(search: Search) -> None:
 # --- figures ------------------------------------------------------------------------------------
 
 
-def _write(form: _Form, store: Path, answer: figures.Answer) -> None:
+def _write(form: _Form, store: Path, answer: figures.Counted) -> None:
     if form.for_people:
         answer.print(stdout())
         return

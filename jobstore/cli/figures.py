@@ -28,7 +28,7 @@ _LEAST_LAST: Final = 10  # of a bar or a name, where a terminal is narrow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Counted:
     """Figures, for scripts and for people.
 
     Args:
@@ -55,7 +55,7 @@ class Answer:
 # --- how often and how long ---------------------------------------------------------------------
 
 
-def of_figures(found: Sequence[Figures], by: By, limit: int | None, *, plain: bool) -> Answer:
+def of_figures(found: Sequence[Figures], by: By, limit: int | None, *, plain: bool) -> Counted:
     """Write how often and how long jobs ran.
 
     Args:
@@ -87,7 +87,7 @@ def of_figures(found: Sequence[Figures], by: By, limit: int | None, *, plain: bo
     ]
     numbers = [Column(head, right=True) for head in ("COUNT", "ERRORS", "P50", "P95", "MAX")]
     shown = (*numbers, Column(by.value.upper(), least=_LEAST_LAST))
-    return Answer(columns=columns, rows=rows, shown=shown, cells=cells, note=_more(found, most))
+    return Counted(columns=columns, rows=rows, shown=shown, cells=cells, note=_more(found, most))
 
 
 def _more(found: Sequence[Figures], most: int) -> str | None:
@@ -140,7 +140,7 @@ def bars(spans: Sequence[Span], search: Search, zone: tzinfo, now: int) -> list[
     return [found[start] for start in sorted(found)]
 
 
-def of_bars(found: Sequence[Bar], zone: tzinfo, *, plain: bool) -> Answer:
+def of_bars(found: Sequence[Bar], zone: tzinfo, *, plain: bool) -> Counted:
     """Write how much was going on when.
 
     Args:
@@ -167,7 +167,7 @@ def of_bars(found: Sequence[Bar], zone: tzinfo, *, plain: bool) -> Answer:
         Column(least=_LEAST_LAST),
     )
     note = None if found else "No matching jobs."
-    return Answer(columns=columns, rows=rows, shown=shown, cells=cells, note=note)
+    return Counted(columns=columns, rows=rows, shown=shown, cells=cells, note=note)
 
 
 def _starts(

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from jobstore.store.new_file import check_name, new_file
+from jobstore.store.new_file import check_destination, new_file
 
 
 @contextmanager
@@ -19,6 +19,6 @@ def export_file(path: Path, store: Path, *, replace: bool) -> Iterator[IO[bytes]
     Raises:
         StoreError: its name is taken, it cannot be written, or there is no such folder.
     """
-    check_name(path, store, replace=replace)
+    check_destination(path, store, replace=replace)
     with new_file(path, "export") as partial, partial.open("r+b") as file:
         yield file

@@ -116,7 +116,7 @@ def remove_command(config: Config, name: str, *, as_json: bool) -> None:
 @user_command.command("list")
 @configured
 @json_option
-def list_command(config: Config, *, as_json: bool) -> None:
+def accounts_command(config: Config, *, as_json: bool) -> None:
     """List all accounts."""
     accounts, tokens = _all(config)
     held = Counter(token.account for token in tokens)

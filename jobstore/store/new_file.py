@@ -22,17 +22,17 @@ def new_file(destination: Path, what: str) -> Iterator[Path]:
         StoreError: it cannot be written, or another process writes it.
     """
     partial = destination.with_name(destination.name + ".partial")
-    with translated(destination):
+    with writing(destination):
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         descriptor = os.open(partial, flags, 0o600)
         os.fchmod(descriptor, 0o600)
     try:
-        with translated(destination):
+        with writing(destination):
             if not _claimed(descriptor, partial):
                 raise StoreError(destination, f"another {what} is writing {partial.name}")
         try:
             yield partial
-            with translated(destination):
+            with writing(destination):
                 os.fsync(descriptor)
                 partial.replace(destination)
         except BaseException:
@@ -55,7 +55,7 @@ def _claimed(descriptor: int, partial: Path) -> bool:
     return True
 
 
-def check_name(destination: Path, store: Path, *, replace: bool) -> None:
+def check_destination(destination: Path, store: Path, *, replace: bool) -> None:
     """Refuse a name that a new file cannot have.
 
     Args:
@@ -78,7 +78,7 @@ def check_name(destination: Path, store: Path, *, replace: bool) -> None:
 
 
 @contextmanager
-def translated(destination: Path) -> Iterator[None]:
+def writing(destination: Path) -> Iterator[None]:
     """Say of which file it is that it cannot be written."""
     try:
         yield

@@ -41,7 +41,7 @@ def parse(body: bytes, most: int = PIECES) -> object:
         Unstorable: it has what cannot be stored or sent.
         ValueError: it is none.
     """
-    if pieces(body, most) > most:
+    if _piece_count(body, most) > most:
         raise TooManyPieces(f"expected at most {most} members and items")
     try:
         value: object = loads(body)
@@ -50,7 +50,7 @@ def parse(body: bytes, most: int = PIECES) -> object:
     return value
 
 
-def pieces(body: bytes, most: int) -> int:
+def _piece_count(body: bytes, most: int) -> int:
     """Count the strings in a document, and the commas and openings outside of them.
 
     The count is not exact where it is above the most that is allowed.

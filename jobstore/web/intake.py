@@ -49,7 +49,7 @@ class Incoming(web.Request):
     async def _prepare_hook(self, response: web.StreamResponse) -> None:
         """Do what an application does with its signal `on_response_prepare`."""
         wire.adjust(response)
-        wire.let_read(self, response)
+        wire.let_page_read(self, response)
         if self._match_info is not None:
             await super()._prepare_hook(response)
 

@@ -187,7 +187,7 @@ def is_explicit(response: web.StreamResponse) -> bool:
     return len(response) > 0 and _EMPTY in response
 
 
-def let_read(request: web.Request, response: web.StreamResponse) -> None:
+def let_page_read(request: web.Request, response: web.StreamResponse) -> None:
     """Let a trusted page of another origin read an answer of ours."""
     if "Origin" in request.headers and PAGE in request:
         origins.let_read(response.headers, request[PAGE])
@@ -196,7 +196,7 @@ def let_read(request: web.Request, response: web.StreamResponse) -> None:
 async def before_head(request: web.Request, response: web.StreamResponse) -> None:
     """Adjust a response; an application's signal ``on_response_prepare``."""
     adjust(response)
-    let_read(request, response)
+    let_page_read(request, response)
 
 
 def adjust(response: web.StreamResponse) -> None:

@@ -111,7 +111,7 @@ def wrapped(encoding: Encoding, form: Form, record: Record) -> bytes:
     return _wrapper(encoding, "OK", "", form.name, data, data_str)
 
 
-def refusal(encoding: Encoding, message: str) -> bytes:
+def wrapped_error(encoding: Encoding, message: str) -> bytes:
     """Write the answer to a request that could not be answered."""
     return _wrapper(encoding, "ERROR", message, "none", b"", "")
 

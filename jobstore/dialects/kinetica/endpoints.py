@@ -165,7 +165,7 @@ class KineticaJobs:
             "has_more": "true" if len(found) > len(jobs) else "",
         }
         sources = await self._store.history.sources([job.id for job in jobs])
-        listed = outcomes.listed(jobs, sources, await self._texts(jobs))
+        listed = outcomes.jobs_record(jobs, sources, await self._texts(jobs))
         return exchange.answer({**listed, "info": {name: of for name, of in info.items() if of}})
 
     async def _texts(self, jobs: Sequence[Job]) -> dict[int, str]:
@@ -266,7 +266,7 @@ def _check_size(job: Job, response: Response | None) -> None:
 
 async def _described(job: Job, asked: Headers, response: Response | None) -> Record:
     body = await _content(response)
-    return await off_loop(len(body), outcomes.described, job, asked, response, body)
+    return await off_loop(len(body), outcomes.job_record, job, asked, response, body)
 
 
 async def _content(response: Response | None) -> bytes:

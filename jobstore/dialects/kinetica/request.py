@@ -87,4 +87,4 @@ def refusal(
         status: never 404 or 5xx: clients take these to mean that the whole cluster is down.
         headers: headers to add.
     """
-    return reply(status, encoding.answer, encodings.refusal(encoding, message), headers)
+    return reply(status, encoding.answer, encodings.wrapped_error(encoding, message), headers)

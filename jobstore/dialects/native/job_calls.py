@@ -68,7 +68,7 @@ class JobCalls:
         scope, job_id = standing.changing(request).scope, as_json.job_id(request)
         seconds = wait_of(request)
         applied = prefer.applied(seconds)
-        answer, taking = None, partial(responses.taken, self._store, request, job_id, applied)
+        answer, taking = None, partial(responses.take_result, self._store, request, job_id, applied)
         try:
             again = partial(standing.scope_again, request)
             answer = await self._store.waits.once_free(job_id, seconds or 0, scope, taking, again)

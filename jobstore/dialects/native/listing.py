@@ -65,7 +65,7 @@ class Listing:
 
     async def list(self, request: web.Request) -> web.Response:
         """List a page; ``next`` is the cursor of the page behind it, also if nothing is on it."""
-        page = read(request.query, standing.scope(request))
+        page = page_query(request.query, standing.scope(request))
         if page.search is None:
             return web.json_response({"jobs": [], "next": None, "searched_to": None})
         history, budget = self._store.history, self._budget()
@@ -80,7 +80,7 @@ class Listing:
         )
 
 
-def read(query: MultiMapping[str], scope: int | None) -> PageQuery:
+def page_query(query: MultiMapping[str], scope: int | None) -> PageQuery:
     """Read which jobs are asked for.
 
     Args:

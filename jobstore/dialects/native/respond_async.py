@@ -65,7 +65,7 @@ class PreferHeader:
         try:
             await self._store.waits.ended(job_id, seconds, standing.scope(request), again)
             extra = (*prefer.applied(seconds), *VARY)
-            return await responses.taken(self._store, request, job_id, extra)
+            return await responses.take_result(self._store, request, job_id, extra)
         except (BeingDelivered, Forbidden, JobNotFound, StoreError, standing.Revoked):
             return None
 

@@ -17,7 +17,7 @@ _JOB_ID: Final = "Jobstore-Id"
 _PURGED: Final = ", and what was kept of it has been purged"
 
 
-async def taken(
+async def take_result(
     store: Store, request: web.Request, job_id: int, extra: Headers
 ) -> web.StreamResponse | None:
     """Answer a request with a result, which nobody else gets; None if its job has not ended.

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from jobstore.model.errors import StoreError, StoreFull
-from jobstore.store.new_file import check_name, new_file, translated
+from jobstore.store.new_file import check_destination, new_file, writing
 from jobstore.store.sqlite import engine as sqlite
 from jobstore.store.sqlite import pages
 from jobstore.store.sqlite.lock import beside, held, is_owned
@@ -36,8 +36,8 @@ async def back_up(
     """
     with held(path):
         sqlite.require(path)
-        with translated(destination):
-            check_name(destination, path, replace=replace)
+        with writing(destination):
+            check_destination(destination, path, replace=replace)
             _check_unused(destination)
         with new_copy(destination) as partial:
             await copy(path, destination, partial, progress)
