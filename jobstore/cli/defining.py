@@ -1,7 +1,6 @@
 """Definitions: put them in, look at them, run them, delete them."""
 
 import asyncio
-import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -22,7 +21,7 @@ from jobstore.config import Config
 from jobstore.config.limits import store_limits
 from jobstore.live import Store
 from jobstore.model import clock
-from jobstore.model.definition import Definition, Draft, Key, described, normal_path, parse
+from jobstore.model.definition import Definition, Draft, described, key_of, normal_path, parse
 from jobstore.model.errors import DefinitionExists, DefinitionNotFound, NoTarget
 from jobstore.model.job import Dialect, Replay, Trigger
 from jobstore.model.schedule import Schedule, next_fires
@@ -259,9 +258,7 @@ async def _find(store: Store, reference: str) -> Definition:
             return await store.definitions.at(normal_path(reference))
         except ValueError:
             raise DefinitionNotFound(reference) from None
-    if re.fullmatch("[0-9]{1,19}", reference):
-        return await store.definitions.find(Key.ID, int(reference))
-    return await store.definitions.find(Key.UUID, reference.lower())
+    return await store.definitions.find(*key_of(reference))
 
 
 # --- words --------------------------------------------------------------------------------------

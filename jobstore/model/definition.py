@@ -1,5 +1,6 @@
 """The words of job definitions: requests that are kept under a name, to be run again and again."""
 
+import re
 import unicodedata
 from base64 import b64encode
 from collections.abc import Mapping
@@ -30,6 +31,13 @@ class Key(StrEnum):
     FILE_ID = "file_id"
     UUID = "uuid"
     PATH = "path"
+
+
+def key_of(reference: str) -> tuple[Key, int | str]:
+    """Tell what a definition is referred to by: its id, or its uuid."""
+    if re.fullmatch("[0-9]{1,19}", reference):
+        return Key.ID, int(reference)
+    return Key.UUID, reference.lower()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

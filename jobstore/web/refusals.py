@@ -17,6 +17,7 @@ Refuse: TypeAlias = Callable[[web.Request, JobstoreError], web.Response]
 
 T = TypeVar("T")
 
+SOON: Final[Headers] = (("Retry-After", "1"),)
 _LATER: Final = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 
 log = logging.getLogger(__name__)
@@ -74,7 +75,7 @@ def retry_after(error: JobstoreError) -> Headers:
     """Give the field that says when to try again, for what cannot be had just now."""
     if error.status not in _LATER:
         return ()
-    return (("Retry-After", str(error.seconds if isinstance(error, OwnerLimit) else 1)),)
+    return (("Retry-After", str(error.seconds)),) if isinstance(error, OwnerLimit) else SOON
 
 
 def problem_of(error: JobstoreError) -> web.Response:

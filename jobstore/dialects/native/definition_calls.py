@@ -1,6 +1,5 @@
 """Definitions over HTTP, in our own words: JSON, and problem documents for what goes wrong."""
 
-import re
 from typing import Any, Final
 
 from aiohttp import web
@@ -10,7 +9,14 @@ from jobstore.dialects.native.respond_async import accepted
 from jobstore.live import Store
 from jobstore.model import clock
 from jobstore.model.clock import Clock, iso
-from jobstore.model.definition import Definition, Key, change, described, normal_path, parse
+from jobstore.model.definition import (
+    Definition,
+    change,
+    described,
+    key_of,
+    normal_path,
+    parse,
+)
 from jobstore.model.job import Dialect, Trigger
 from jobstore.model.schedule import next_fires
 from jobstore.targets.router import Router
@@ -37,8 +43,8 @@ class DefinitionCalls:
         identity = standing.changing(request)
         draft = parse(await json_of(request, _LARGEST))
         definition = await self._store.definitions.create(draft, identity.name, identity.account)
-        location = f"/_jobs/definitions/{definition.id}"
-        return self._answer(definition, 201, {"Location": location})
+        location = {"Location": f"/_jobs/definitions/{definition.id}"}
+        return web.json_response(self._written(definition), status=201, headers=location)
 
     async def page(self, request: web.Request) -> web.Response:
         """List a page; ``next`` is the ``after`` of the page behind it."""
@@ -52,7 +58,8 @@ class DefinitionCalls:
             found = await self._store.definitions.page(after, limit, scope)
         listed = [self._written(definition) for definition in found]
         full = path is None and len(found) == limit and limit > 0
-        return _answer({"definitions": listed, "next": found[-1].id if full else None})
+        following = found[-1].id if full else None
+        return web.json_response({"definitions": listed, "next": following})
 
     async def show(self, request: web.Request) -> web.Response:
         """Show a definition; with ``fires``, also so many of the times at which it will run."""
@@ -62,7 +69,7 @@ class DefinitionCalls:
         if "fires" in request.query:
             times = next_fires(found.draft.schedule, self._clock(), count)
             written["fires"] = [iso(at) for at in times]
-        return _answer(written)
+        return web.json_response(written)
 
     async def _at(self, path: str, scope: int | None) -> list[Definition]:
         """List the definitions at a path: each owner may have one there."""
@@ -75,7 +82,8 @@ class DefinitionCalls:
         """Change what a definition says; its runs stay as they are."""
         found = await self._found(request, standing.changing(request).scope)
         draft = change(found.draft, await json_of(request, _LARGEST))
-        return self._answer(await self._store.definitions.change(found, draft))
+        changed = await self._store.definitions.change(found, draft)
+        return web.json_response(self._written(changed))
 
     async def delete(self, request: web.Request) -> web.Response:
         """Delete a definition; its runs go on."""
@@ -92,21 +100,7 @@ class DefinitionCalls:
 
     async def _found(self, request: web.Request, scope: int | None) -> Definition:
         """Find the definition that a request is about, by its id or by its uuid."""
-        definition = request.match_info["id"]
-        if re.fullmatch("[0-9]{1,19}", definition):
-            return await self._store.definitions.find(Key.ID, int(definition), scope)
-        return await self._store.definitions.find(Key.UUID, definition.lower(), scope)
-
-    def _answer(
-        self, definition: Definition, status: int = 200, headers: dict[str, str] | None = None
-    ) -> web.Response:
-        return _answer(self._written(definition), status, headers)
+        return await self._store.definitions.find(*key_of(request.match_info["id"]), scope)
 
     def _written(self, definition: Definition) -> dict[str, Any]:
         return described(definition, self._store.definitions.secret)
-
-
-def _answer(
-    value: object, status: int = 200, headers: dict[str, str] | None = None
-) -> web.Response:
-    return web.json_response(value, status=status, headers=headers)

@@ -11,11 +11,9 @@ from jobstore.live import Store
 from jobstore.model.errors import Forbidden, JobGone, JobNotFound, ResultNotRestorable, WrongState
 from jobstore.model.job import Dialect, Job, Submission, Trigger
 from jobstore.model.lifecycle import ENDED, Result, State
-from jobstore.model.message import REDACTED, Headers, Request, without
+from jobstore.model.message import REDACTED, Request, without
 from jobstore.targets.router import Router
-from jobstore.web import prefer, standing
-
-_RETRY_AFTER: Headers = (("Retry-After", "1"),)
+from jobstore.web import prefer, refusals, standing
 
 
 class JobCalls:
@@ -74,7 +72,7 @@ class JobCalls:
             answer = await self._store.waits.once_free(job_id, seconds or 0, scope, taking, again)
         except JobNotFound:
             await self._say_why(request)
-        return answer or as_json.answer(await self._seen(request), 202, (*_RETRY_AFTER, *applied))
+        return answer or as_json.answer(await self._seen(request), 202, (*refusals.SOON, *applied))
 
     async def restore(self, request: web.Request) -> web.Response:
         """Hold a result again that was taken."""

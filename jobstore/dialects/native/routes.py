@@ -17,8 +17,8 @@ from jobstore.dialects.native.problems import no_such_call, refused
 from jobstore.dialects.native.reports import Reports
 from jobstore.dialects.native.submission_calls import SubmissionCalls
 from jobstore.live import Store
+from jobstore.model.errors import NotAccepting
 from jobstore.targets.router import PathClaim, Router
-from jobstore.web import wire
 from jobstore.web.edge import Call, add_calls
 
 # All that is below this path, with any method: what is no call is refused here.
@@ -73,9 +73,9 @@ class NativeApi:
     async def _ready(self, _: web.Request) -> web.Response:
         """Tell whether jobs can be taken in: 200 or 503."""
         trouble = self._store.trouble()
-        if trouble is None:
-            return web.json_response({"ready": True})
-        return wire.problem(503, trouble, (("Retry-After", "1"),))
+        if trouble is not None:
+            raise NotAccepting(trouble)
+        return web.json_response({"ready": True})
 
     async def _described(self, _: web.Request) -> web.Response:
         """Describe the APIs in the words of OpenAPI."""
