@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 from aiohttp import web
 from multidict import CIMultiDict
 
-from jobstore.http import heads
+from jobstore.http import heads, private
 from jobstore.model.errors import (
     JobstoreError,
 )
@@ -231,7 +231,7 @@ async def handed_over(client: web.RequestHandler) -> None:
     if transport is not None and transport.get_write_buffer_size():
         transport.set_write_buffer_limits(high=0)
         try:
-            await client._drain_helper()  # noqa: SLF001 - as its own writer does
+            await private.drain(client)
         finally:
             transport.set_write_buffer_limits()
     if isinstance(client, ClientConnection) and client.half_closed:  # it may as well be gone
