@@ -142,6 +142,7 @@ def put(tx: Transaction, state: State, result: Result) -> int:
     job_id = tx.connection.execute(statement, values).lastrowid
     assert job_id is not None
     tx.execute(submitting.PUT_REQUEST, job_id=job_id, headers="[]", secrets=None, content=b"")
+    tx.tally.came(0, state, result, 0, None)
     if result in {Result.HELD, Result.TAKEN}:
         tx.execute(ending.PUT_RESPONSE, job_id=job_id, reason=None, headers="[]", content=b"answer")
     return job_id
@@ -239,6 +240,7 @@ def test_whatever_happens_to_some_jobs_the_counters_equal_the_counts(
     assert len(jobs) + tx.changes.queued == waiting
     retention.purge_step(tx, START + 10, 2)
     retention.forget(tx, jobs[:2])
+    tx.tally.write(file)
     counted = file.execute(
         "SELECT 'job', state, count(*) FROM job GROUP BY state"
         " UNION ALL SELECT 'result', result, count(*) FROM job GROUP BY result"
