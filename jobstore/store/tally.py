@@ -16,8 +16,9 @@ own, so that what is undone was never counted. Whoever reads these tables in a t
 its tally has.
 
 **What it cannot see.** A foreign program that adds, deletes or changes rows of the table `job`
-leaves the numbers as they were. The jobs are not hurt by that, but bounds and figures are wrong
-from then on, and `jobstore check` says which.
+leaves the numbers as they were, which triggers would have kept right. The jobs are not hurt by
+that, but the bounds and figures that are made of the numbers are wrong from then on. `jobstore
+check` says which; it cannot say so of days, since these outlive what they have counted.
 """
 
 import sqlite3

@@ -1,5 +1,10 @@
-"""An operation has no effect but on its transaction, so it may be run twice: see `transaction`."""
+"""Whatever operations there are, done to a store, and what always holds then.
 
+An operation has no effect but on its transaction, so it may be run twice: see `transaction`. The
+numbers that are kept of the jobs are right after each batch: see `tally`.
+"""
+
+import re
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -14,7 +19,7 @@ from jobstore.model.account import Role
 from jobstore.model.definition import Draft
 from jobstore.model.errors import JobNotFound, QueueFull, TagTaken
 from jobstore.model.handle import JobHandle
-from jobstore.model.job import Cancellation, Report
+from jobstore.model.job import Cancellation, Failure, Report
 from jobstore.model.message import Request, Response
 from jobstore.model.retry import AttemptEnded
 from jobstore.model.schedule import Schedule
@@ -24,7 +29,9 @@ from jobstore.store.facts import Changes
 from jobstore.store.sqlite.committing import Batch, Committer
 from jobstore.store.sqlite.engine import begin
 from jobstore.store.transaction import Operation
+from tests.store.test_plans import statements
 from tests.stores import (
+    MISCOUNTED,
     StandingClock,
     finish,
     next_claim,
@@ -41,6 +48,9 @@ TABLES: Final = tuple(
     for name in schema.METADATA.tables
     if name not in {"boot", "definition"}  # a process, and a random UUID
 )
+# What changes the numbers that are kept, and what else does so than an operation of the writer.
+COUNTED: Final = r"INSERT INTO job |DELETE FROM job |UPDATE job SET (.*, )?(state|result|stored)="
+NO_OPERATION: Final = {"importing._PUT_JOB": "an import has a transaction of its own"}
 HOURLY: Final = Schedule(cron="0 * * * *", time_zone="UTC")
 
 
@@ -59,6 +69,29 @@ class Twice(Committer):
         connection.execute("ROLLBACK")
         assert begin(connection)
         return super().execute(connection, operations, now, changes)
+
+
+class Watched(Committer):
+    """Note what is executed, and hold what is kept of the jobs against them after each batch."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.said: list[str] = []
+        self.miscounted: list[object] = []
+
+    def execute(
+        self,
+        connection: sqlite3.Connection,
+        operations: Sequence[Operation[Any]],
+        now: int,
+        changes: Changes,
+    ) -> Batch:
+        """Leave what it does as it is."""
+        connection.set_trace_callback(self.said.append)
+        batch = super().execute(connection, operations, now, changes)
+        connection.set_trace_callback(None)
+        self.miscounted += [row for text in MISCOUNTED for row in connection.execute(text)]
+        return batch
 
 
 @asynccontextmanager
@@ -105,7 +138,11 @@ async def everything(path: Path, committer: Callable[[Path], Committer]) -> list
         clock.move(3600)
         fired = await store.schedules.fire(lambda _, __: "/", clock(), (-1, 0))
         await store.definitions.delete(fired[0].definition.id)
-        return [*done, [each.jobs for each in fired], await store.upkeep.purge(2**60)]
+        done += [[each.jobs for each in fired], await store.upkeep.purge(2**60)]
+    async with store_with(path, committer, clock) as store:
+        done += [await orphans(store), await turns(store)]
+    async with store_with(path, committer, clock) as store:
+        return [*done, await leftovers(store), await store.upkeep.forget(2**60)]
 
 
 async def results(store: Store) -> list[object]:
@@ -118,6 +155,32 @@ async def results(store: Store) -> list[object]:
             raise KeyError("the connection broke")
     await store.results.delete(1)
     return [*done, await store.results.delete_all(), await store.results.expire(2**60)]
+
+
+async def orphans(store: Store) -> list[object]:
+    """Let jobs of an earlier start go on, fail, or be cancelled, and leave some behind."""
+    found = [orphan.job_id for orphan in await store.upkeep.orphans()]
+    await store.upkeep.fail_orphans(found[:1], "the server was killed")
+    await store.upkeep.recover(found[1:], "the server was killed")
+    claim = await next_claim(orders_of(store, {"/": 1}))
+    await store.attempts.fail(claim, Failure.TIMEOUT, "too slow")
+    await store.results.discard(claim.job_id)
+    return [found, claim.job_id]
+
+
+async def turns(store: Store) -> list[object]:
+    """Submit jobs of several accounts, which are claimed by turns."""
+    whose = [replace(submission("POST"), account=account) for account in (1, 2)]
+    ids = [await store.submit(each) for each in whose * 2]
+    claims = [(await next_claim(orders_of(store, {"/": 1}))).job_id for _ in range(1)]
+    return [ids, claims]
+
+
+async def leftovers(store: Store) -> list[object]:
+    """End what is left, in whatever way it can be."""
+    found = [orphan.job_id for orphan in await store.upkeep.orphans()]
+    await store.upkeep.cancel_orphans(found, "the server was killed")
+    return [found, await store.results.delete_all()]
 
 
 async def accounts_and_definitions(store: Store) -> list[object]:
@@ -137,3 +200,25 @@ async def test_whatever_is_done_twice_in_one_transaction_is_done_once(tmp_path: 
         kept[name] = told, {table: rows(path, f"SELECT * FROM {table}") for table in TABLES}  # noqa: S608
         kept[name][1]["counter"] = rows(path, "SELECT * FROM counter WHERE machine <> 'mark'")
     assert kept["once"] == kept["twice"]
+
+
+async def test_the_numbers_are_right_after_each_batch_whatever_its_statements_do_to_jobs(
+    tmp_path: Path,
+) -> None:
+    committers: list[Watched] = []
+
+    def watched(path: Path) -> Committer:
+        committers.append(Watched(path))
+        return committers[-1]
+
+    await everything(tmp_path / "jobs.db", watched)
+    assert [row for committer in committers for row in committer.miscounted] == []
+    said = [text for committer in committers for text in committer.said]
+    counted = {name: one.sql for name, one in statements().items() if re.match(COUNTED, one.sql)}
+    executed = {name for name, text in counted.items() if any(map(expanded(text).fullmatch, said))}
+    assert set(counted) - executed == set(NO_OPERATION)
+
+
+def expanded(text: str) -> re.Pattern[str]:
+    """Match a statement with values in it."""
+    return re.compile(re.escape(text).replace(r"\?", ".*"), re.DOTALL)
