@@ -1,7 +1,7 @@
 """How the work of jobs ends: each function is one step of a transaction."""
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import ColumnElement, and_, bindparam, case, func, insert, null, select, update
 
@@ -87,17 +87,17 @@ def finish(tx: Transaction, claim: Claim, boot: int, capture: CapturedResponse) 
     ).fetchone()
     if row is None:
         return
-    tx.tally.ended(row, State.RUNNING, State.DONE, capture.status, tx.now)
+    error = not succeeded(capture.status)
+    tx.tally.ended(row, State.RUNNING, State.DONE, tx.now, error=error, size=size)
     if row[2] == Result.HELD:
-        tx.tally.stored(claim.account, size)
         _hold(tx, claim, capture)
     if claim.secrets:
         tx.execute(FORGET_SECRETS, of_job=claim.job_id)
     tx.tell(Ended(claim.job_id))
-    if succeeded(capture.status):
-        _release(tx, claim.job_id)
-    else:
+    if error:
         break_off(tx, claim.job_id)
+    else:
+        _release(tx, claim.job_id)
 
 
 def _hold(tx: Transaction, claim: Claim, capture: CapturedResponse) -> None:
@@ -154,16 +154,16 @@ def _end(
 
 
 def end(
-    tx: Transaction, statement: Statement, before: State, after: State, **values: Any
+    tx: Transaction, statement: Statement, before: State, after: State, **values: object
 ) -> list[int]:
-    """Execute a statement that ends jobs of which each stood in the same state, and count them.
+    """Execute a statement that ends jobs without an answer, all from one state, and count them.
 
     Returns:
         the ids of those that it has ended.
     """
     rows = tx.execute(statement, now=tx.now, **values).fetchall()
     for row in rows:
-        tx.tally.ended(row, before, after, values["status"], tx.now)
+        tx.tally.ended(row, before, after, tx.now, error=after is State.FAILED)
     return [row[0] for row in rows]
 
 

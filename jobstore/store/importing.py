@@ -19,7 +19,8 @@ from sqlalchemy import Integer, bindparam, delete, insert, literal_column, selec
 from jobstore.model import clock
 from jobstore.model.account import NOBODY
 from jobstore.model.errors import ExportInvalid
-from jobstore.model.lifecycle import ENDED
+from jobstore.model.job import succeeded
+from jobstore.model.lifecycle import ENDED, State
 from jobstore.model.message import REDACTED
 from jobstore.store import bodies, ending, schema, submitting
 from jobstore.store.bodies import CHUNK_SIZE
@@ -290,7 +291,9 @@ class _Import:
         submitted_at = None if ran_here else job.submitted_at
         self._tx.tally.came(account, job.state, job.result, stored, submitted_at)
         if job.finished_at is not None and not ran_here:
-            self._tx.tally.worked(job.state, job.status, job.started_at, job.finished_at)
+            badly = job.state == State.DONE and not succeeded(job.status or 0)
+            error = badly or job.state == State.FAILED
+            self._tx.tally.worked(job.state, job.started_at, job.finished_at, error=error)
 
     def _drop(self, pieces: _Pieces | None) -> None:
         if pieces is not None:

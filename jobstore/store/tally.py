@@ -24,66 +24,50 @@ check` says which; it cannot say so of days, since these outlive what they have 
 import sqlite3
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any, Final, TypeAlias
+from functools import partial
+from typing import Any, Final
 
-from sqlalchemy import bindparam, func, insert, update
+from sqlalchemy import bindparam, case, update
 
 from jobstore.model.clock import SECOND
-from jobstore.model.job import succeeded
 from jobstore.model.lifecycle import Result, State
 from jobstore.store import schema
-from jobstore.store.expressions import Statement
+from jobstore.store.expressions import Statement, added, constant
+from jobstore.store.guards import ZERO
 
-_counter, _usage, _day = schema.COUNTER.c, schema.ACCOUNT_USAGE.c, schema.DAY.c
 _DAY: Final = 24 * 3600 * SECOND
+# No word is that of a state and of a result.
+_WORDS: Final[tuple[str, ...]] = (*State, *Result)
 _USED: Final = ("queued", "stored")
-_ON_DAYS: Final = tuple(column.name for column in schema.DAY.columns if column.name != "day")
+_DONE: Final = ("submitted", "done", "failed", "cancelled", "errors", "run_us", "longest_us")
+# One statement for all of them is faster than one for each of the two that the least batch changes.
 COUNT: Final = Statement(
-    update(schema.COUNTER)
-    .where(_counter.machine == bindparam("of_machine"), _counter.state == bindparam("of_state"))
-    .values(count=_counter.count + bindparam("more"))
-)
-USE: Final = Statement(
-    update(schema.ACCOUNT_USAGE)
-    .where(_usage.account == bindparam("of"))
-    .values({name: _usage[name] + bindparam(f"more_{name}") for name in _USED})
-)
-USE_FIRST: Final = Statement(
-    insert(schema.ACCOUNT_USAGE).values(
-        {"account": bindparam("of")} | {name: bindparam(f"more_{name}") for name in _USED}
+    update(schema.COUNTER).values(
+        count=schema.COUNTER.c.count
+        + case(
+            *((schema.COUNTER.c.state == constant(word), bindparam(word)) for word in _WORDS),
+            else_=ZERO,
+        )
     )
 )
-DO_ON_DAY: Final = Statement(
-    update(schema.DAY)
-    .where(_day.day == bindparam("of"))
-    .values(
-        {name: _day[name] + bindparam(f"more_{name}") for name in _ON_DAYS}
-        | {"longest_us": func.max(_day.longest_us, bindparam("more_longest_us"))}
-    )
-)
-DO_FIRST_ON_DAY: Final = Statement(
-    insert(schema.DAY).values(
-        {"day": bindparam("of")} | {name: bindparam(f"more_{name}") for name in _ON_DAYS}
-    )
-)
-# By the names of the columns, which are those of the states as well.
-_Numbers: TypeAlias = defaultdict[str, int]
-
-
-def _numbers() -> _Numbers:
-    return defaultdict(int)
+USE: Final = Statement(added(schema.ACCOUNT_USAGE, "account"))
+DO: Final = Statement(added(schema.DAY, "day", largest="longest_us"))
+# Looking a member of an enumeration up takes as long as counting it.
+_QUEUED, _CANCELLED = State.QUEUED, State.CANCELLED
+_NONE, _HELD = Result.NONE, Result.HELD
+_unused = partial(dict[str, int].fromkeys, _USED, 0)
+_idle = partial(dict[str, int].fromkeys, _DONE, 0)
 
 
 class Tally:
     """What one transaction has changed of the numbers that the store keeps."""
 
-    __slots__ = ("_accounts", "_days", "_results", "_states")
+    __slots__ = ("_accounts", "_counts", "_days")
 
     def __init__(self) -> None:
-        self._states: _Numbers = defaultdict(int)
-        self._results: _Numbers = defaultdict(int)
-        self._accounts: defaultdict[int, _Numbers] = defaultdict(_numbers)
-        self._days: defaultdict[int, _Numbers] = defaultdict(_numbers)
+        self._counts = dict.fromkeys(_WORDS, 0)
+        self._accounts: defaultdict[int, dict[str, int]] = defaultdict(_unused)
+        self._days: defaultdict[int, dict[str, int]] = defaultdict(_idle)
 
     # --- what is told -----------------------------------------------------------------------------
 
@@ -94,9 +78,9 @@ class Tally:
             stored: how many bytes are kept of its bodies.
             at: when it was submitted, or None if that day has counted it before.
         """
-        self._states[state] += 1
-        self._results[result] += 1
-        if state == State.QUEUED:
+        self._counts[state] += 1
+        self._counts[result] += 1
+        if state == _QUEUED:
             self._accounts[account]["queued"] += 1
         if stored:
             self._accounts[account]["stored"] += stored
@@ -105,45 +89,55 @@ class Tally:
 
     def moved(self, account: int, before: State, after: State) -> None:
         """Count a job that has not ended in another state."""
-        self._states[before] -= 1
-        self._states[after] += 1
-        self._accounts[account]["queued"] += (after is State.QUEUED) - (before is State.QUEUED)
+        self._counts[before] -= 1
+        self._counts[after] += 1
+        self._accounts[account]["queued"] += (after is _QUEUED) - (before is _QUEUED)
 
-    def ended(
-        self, row: Sequence[Any], before: State, after: State, status: int | None, at: int
+    def ended(  # noqa: PLR0913 - what there is to say
+        self,
+        row: Sequence[Any],
+        before: State,
+        after: State,
+        at: int,
+        *,
+        error: bool,
+        size: int = 0,
     ) -> None:
         """Count a job whose work has ended: its result is held now if it was none.
 
         Args:
             row: what the statement has returned, see `guards.ended_by`.
+            error: whether it has failed, or was answered with an error.
+            size: how many bytes of an answer are kept if the result is held.
         """
         _, account, result, started_at = row
-        self._states[before] -= 1
-        self._states[after] += 1
-        if before is State.QUEUED:
+        counts = self._counts
+        counts[before] -= 1
+        counts[after] += 1
+        if before is _QUEUED:
             self._accounts[account]["queued"] -= 1
-        if result == Result.HELD:
-            self._results[Result.NONE] -= 1
-            self._results[Result.HELD] += 1
-        self.worked(after, status, started_at, at)
+        if result == _HELD:
+            counts[_NONE] -= 1
+            counts[_HELD] += 1
+            if size:
+                self._accounts[account]["stored"] += size
+        self.worked(after, started_at, at, error=error)
 
-    def worked(self, state: str, status: int | None, started_at: int | None, at: int) -> None:
+    def worked(self, state: str, started_at: int | None, at: int, *, error: bool) -> None:
         """Count the end of a job on its day; how long it took, unless it was cancelled."""
         day = self._days[at // _DAY]
         day[state] += 1
-        if state == State.CANCELLED:
-            return
-        if state == State.FAILED or not succeeded(status or 0):
+        if error:
             day["errors"] += 1
-        if started_at is not None and started_at < at:
+        if state != _CANCELLED and started_at is not None and started_at < at:
             took = at - started_at
             day["run_us"] += took
             day["longest_us"] = max(took, day["longest_us"])
 
     def passed(self, before: str, after: Result, jobs: int = 1) -> None:
         """Count results that have become something else, while their jobs stay where they are."""
-        self._results[before] -= jobs
-        self._results[after] += jobs
+        self._counts[before] -= jobs
+        self._counts[after] += jobs
 
     def stored(self, account: int, size: int) -> None:
         """Count bytes of bodies that are kept, or no longer if it is negative."""
@@ -151,10 +145,10 @@ class Tally:
 
     def gone(self, account: int, state: str, result: str, stored: int) -> None:
         """Count a job that was deleted, all that is known of it; what it did stays on its days."""
-        self._states[state] -= 1
-        self._results[result] -= 1
+        self._counts[state] -= 1
+        self._counts[result] -= 1
         self._accounts[account]["stored"] -= stored
-        if state == State.QUEUED:
+        if state == _QUEUED:
             self._accounts[account]["queued"] -= 1
 
     # --- what is asked ----------------------------------------------------------------------------
@@ -162,7 +156,7 @@ class Tally:
     @property
     def queued(self) -> int:
         """How many more jobs are queued than the file says."""
-        return self._states[State.QUEUED]
+        return self._counts[_QUEUED]
 
     def used(self, account: int) -> tuple[int, int]:
         """Tell how many more jobs of an account wait than the file says, and bytes are kept."""
@@ -173,27 +167,10 @@ class Tally:
 
     def write(self, connection: sqlite3.Connection) -> None:
         """Add everything to what the tables have, once, as the last thing in the transaction."""
-        for machine, numbers in (("job", self._states), ("result", self._results)):
-            for state, more in numbers.items():
-                if more:
-                    values = {"of_machine": machine, "of_state": state, "more": more}
-                    connection.execute(COUNT.sql, COUNT.bound(values))
+        if any(self._counts.values()):
+            connection.execute(COUNT.sql, COUNT.bound(self._counts))
         for account, used in self._accounts.items():
             if any(used.values()):
-                _add(connection, (USE, USE_FIRST), account, _USED, used)
+                connection.execute(USE.sql, USE.bound({"account": account, **used}))
         for day, done in self._days.items():
-            _add(connection, (DO_ON_DAY, DO_FIRST_ON_DAY), day, _ON_DAYS, done)
-
-
-def _add(
-    connection: sqlite3.Connection,
-    statements: Sequence[Statement],
-    of: int,
-    names: Sequence[str],
-    numbers: _Numbers,
-) -> None:
-    """Add numbers to those of a row, or make the row if there is none."""
-    values: dict[str, int] = {f"more_{name}": numbers[name] for name in names} | {"of": of}
-    for statement in statements:
-        if connection.execute(statement.sql, statement.bound(values)).rowcount:
-            return
+            connection.execute(DO.sql, DO.bound({"day": day, **done}))
