@@ -24,7 +24,6 @@ check` says which; it cannot say so of days, since these outlive what they have 
 import sqlite3
 from collections import defaultdict
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, Final
 
 from sqlalchemy import bindparam, case, update
@@ -55,8 +54,14 @@ DO: Final = Statement(added(schema.DAY, "day", largest="longest_us"))
 # Looking a member of an enumeration up takes as long as counting it.
 _QUEUED, _CANCELLED = State.QUEUED, State.CANCELLED
 _NONE, _HELD = Result.NONE, Result.HELD
-_unused = partial(dict[str, int].fromkeys, _USED, 0)
-_idle = partial(dict[str, int].fromkeys, _DONE, 0)
+
+
+def _unused() -> dict[str, int]:
+    return dict.fromkeys(_USED, 0)
+
+
+def _idle() -> dict[str, int]:
+    return dict.fromkeys(_DONE, 0)
 
 
 class Tally:

@@ -199,6 +199,7 @@ async def results(store: Store) -> list[object]:
 async def broken_off_after(store: Store, part: Body) -> None:
     """Read a part of the first job's result, until the connection breaks."""
     async with store.results.take(1) as delivery:
+        assert delivery is not None
         assert delivery.response is not None
         if part:
             assert await content(delivery.response.body) == part
