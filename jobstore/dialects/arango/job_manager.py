@@ -105,38 +105,43 @@ class ArangoJobs:
         return _done()
 
     def at_once(self, ask: Ask) -> bool:
-        """Take on a request for a result, unless it has something out of the ordinary about it."""
+        """Take on a request for a result, unless it has something out of the ordinary about it.
+
+        Whoever would wait for one that does not come in a moment goes on the long way.
+        """
         call = _FETCH.fullmatch(ask.path)
-        if (
-            call is None
-            or ask.method != "PUT"
-            or ask.size
-            or prefer.HEADER in ask.headers
-            or not ask.identity.changes
-        ):
+        if call is None or ask.method != "PUT" or ask.size or not ask.identity.changes:
             return False
-        job_id = int(call[1])
+        job_id, seconds = int(call[1]), None
+        applied: Headers = ()
+        if prefer.HEADER in ask.headers:
+            seconds = prefer.wait(ask.headers.getall(prefer.HEADER))
+            applied = prefer.applied(seconds)
 
         def told(taking: Taking, delivery: Delivery | None, error: Exception | None) -> None:
             if isinstance(error, BeingDelivered) or (error is None and delivery is None):
-                ask.answer(answers.of(empty_reply(204)))
+                if seconds:
+                    ask.pass_on()
+                else:
+                    ask.answer(answers.of(empty_reply(204, applied)))
             elif isinstance(error, JobstoreError):
                 ask.answer(answers.of(refusal(error)))
             elif error is not None:
                 ask.fail(error)
             elif delivery is not None:
-                self._hand_over(ask, taking, delivery)
+                self._hand_over(ask, taking, delivery, applied)
 
         self._store.results.taking(job_id, ask.identity.scope).begin(lambda: ask.gone, told)
         return True
 
-    def _hand_over(self, ask: Ask, taking: Taking, delivery: Delivery) -> None:
+    def _hand_over(self, ask: Ask, taking: Taking, delivery: Delivery, applied: Headers) -> None:
         if taking.is_large:
             taking.over()
             ask.pass_on()
             return
         try:
-            data = answers.delivered(*_result(delivery), explicit=True)
+            response, extra = _result(delivery)
+            data = answers.delivered(response, (*extra, *applied), explicit=True)
         except AnswerUnsendable as error:
             taking.over(error)
             ask.answer(answers.of(refusal(error)))
