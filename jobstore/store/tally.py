@@ -38,8 +38,9 @@ _DAY: Final = 24 * 3600 * SECOND
 # No word is that of a state and of a result.
 _WORDS: Final[tuple[str, ...]] = (*State, *Result)
 _USED: Final = ("queued", "stored")
-_DONE: Final = ("submitted", "done", "failed", "cancelled", "errors", "run_us", "longest_us")
-# One statement for all of them is faster than one for each of the two that the least batch changes.
+_ON_DAY: Final = ("submitted", "done", "failed", "cancelled", "errors", "run_us", "longest_us")
+# All at once: the least that happens to a job changes two, and a batch changes most of them.
+# Measured: 6.6 us, where each by itself takes 2.3.
 COUNT: Final = Statement(
     update(schema.COUNTER).values(
         count=schema.COUNTER.c.count
@@ -51,7 +52,7 @@ COUNT: Final = Statement(
 )
 USE: Final = Statement(added(schema.ACCOUNT_USAGE, "account"))
 DO: Final = Statement(added(schema.DAY, "day", largest="longest_us"))
-# Looking a member of an enumeration up takes as long as counting it.
+# Named here, since looking one up in its class takes longer than counting a job in it.
 _QUEUED, _CANCELLED = State.QUEUED, State.CANCELLED
 _NONE, _HELD = Result.NONE, Result.HELD
 
@@ -61,7 +62,7 @@ def _unused() -> dict[str, int]:
 
 
 def _idle() -> dict[str, int]:
-    return dict.fromkeys(_DONE, 0)
+    return dict.fromkeys(_ON_DAY, 0)
 
 
 class Tally:

@@ -83,7 +83,11 @@ class Committer:
         now: int,
         changes: Changes,
     ) -> Batch:
-        """Run operations in the transaction that has begun, after what was changed before it."""
+        """Run operations in the transaction that has begun, and write what they have counted.
+
+        Args:
+            changes: what was changed before them.
+        """
         transaction = Transaction(connection, now, changes)
         outcomes = [self._outcome(transaction, operation) for operation in operations]
         transaction.tally.write(connection)
