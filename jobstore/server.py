@@ -250,7 +250,7 @@ async def serving(config: Config) -> AsyncIterator[Server]:
             store,
             router,
             headers,
-            int(config.capture.body_limit),
+            config.capture.body_limit,
             unanswered=unanswered_of(config.dialects),
         )
         browsers = browsers_of(config, access, public=config.server.open)
