@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.text import Text
 
 from jobstore.cli.formats import ColumnKind, Columns, Row
-from jobstore.cli.terminal import printable, row, say, write
+from jobstore.cli.plain import printable
+from jobstore.cli.terminal import row, say, write
 from jobstore.cli.wording import lasting
 from jobstore.model.clock import SECOND
 from jobstore.store.questions import By, Figures, Span

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from jobstore.cli.terminal import Complaint
+from jobstore.cli.plain import Complaint
 
 
 @contextmanager

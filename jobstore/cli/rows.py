@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
-from jobstore.cli.terminal import printable, row, write
+from jobstore.cli.plain import printable
+from jobstore.cli.terminal import row, write
 
 
 def write_table(console: Console, heads: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

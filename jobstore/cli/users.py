@@ -10,8 +10,9 @@ import click
 
 from jobstore.cli.beside import beside
 from jobstore.cli.options import configured, json_option, text
+from jobstore.cli.plain import Complaint, write_json
 from jobstore.cli.rows import write_table
-from jobstore.cli.terminal import Complaint, stdout, write_json
+from jobstore.cli.terminal import stdout
 from jobstore.cli.wording import to_the_second
 from jobstore.config import Config
 from jobstore.model import passwords

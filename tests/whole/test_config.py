@@ -245,11 +245,9 @@ def test_a_section_has_to_be_a_table(write: Write) -> None:
 
 
 def test_each_wrong_item_of_a_list_is_told_by_its_number() -> None:
+    expected = "expected a list of status codes such as 429 or 503"
     assert refused_flag("executor", "retry_statuses", [1, "429", 700]).splitlines() == [
-        "command line: [executor] retry_statuses #1: expected a list of status codes such as 429 "
-        "or 503",
-        "command line: [executor] retry_statuses #3: expected a list of status codes such as 429 "
-        "or 503",
+        f"command line: [executor] retry_statuses #{number}: {expected}" for number in (1, 3)
     ]
 
 

@@ -11,9 +11,6 @@ from enum import StrEnum
 from io import BytesIO
 from typing import Any, Final
 
-import cramjam
-from fastavro import schemaless_reader, schemaless_writer
-
 from jobstore.dialects.kinetica.records import WRAPPER, AvroType, Form, Record, RequestInvalid
 from jobstore.web import documents, json_text
 
@@ -214,6 +211,9 @@ def from_avro(form: Form, body: bytes) -> Record:
     Raises:
         RequestInvalid: the body is not exactly one such record.
     """
+    # As elsewhere in this dialect: no server loads what none of its clients needs.
+    from fastavro import schemaless_reader  # noqa: PLC0415
+
     reader = _Bounded(body)
     try:
         record = schemaless_reader(reader, form.schema, None)  # type: ignore[arg-type] # it reads
@@ -226,6 +226,8 @@ def from_avro(form: Form, body: bytes) -> Record:
 
 def first_string(body: bytes) -> str | None:
     """Read the string that a record begins with, of which no more may be there; None without it."""
+    from fastavro import schemaless_reader  # noqa: PLC0415 - as above
+
     try:
         found = schemaless_reader(_Bounded(body), {"type": "string"}, None)  # type: ignore[arg-type] # it reads
     except (EOFError, ValueError, OverflowError):
@@ -235,6 +237,8 @@ def first_string(body: bytes) -> str | None:
 
 def to_avro(form: Form, record: Record) -> bytes:
     """Write a record in Avro binary."""
+    from fastavro import schemaless_writer  # noqa: PLC0415 - as above
+
     written = BytesIO()
     schemaless_writer(written, form.schema, dict(record))
     return written.getvalue()
@@ -251,6 +255,8 @@ def decompress(body: bytes, limit: int = LARGEST) -> bytes:
     Raises:
         RequestInvalid: it is none, or there would be too much in it.
     """
+    import cramjam  # noqa: PLC0415 - as above
+
     if _announced(body) > limit:
         raise RequestInvalid(f"Snappy: expected at most {limit} bytes once decompressed")
     try:

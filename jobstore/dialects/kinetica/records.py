@@ -2,9 +2,8 @@
 
 from collections.abc import Mapping
 from enum import Enum
+from functools import cached_property
 from typing import Any, Final, TypeAlias
-
-from fastavro import parse_schema
 
 Record: TypeAlias = Mapping[str, Any]
 
@@ -32,16 +31,20 @@ class Form:
     Args:
         name: what it is called.
         members: what its members hold, in their order.
-
-    Attributes:
-        schema: the same for fastavro.
     """
 
     def __init__(self, name: str, **members: AvroType) -> None:
         self.name = name
         self.members = members
-        fields = [{"name": member, "type": kind.value} for member, kind in members.items()]
-        self.schema = parse_schema({"type": "record", "name": name, "fields": fields})
+
+    @cached_property
+    def schema(self) -> Any:
+        """The same for fastavro."""
+        # Only clients that speak Avro need it, and loading it takes a while.
+        from fastavro import parse_schema  # noqa: PLC0415
+
+        fields = [{"name": name, "type": kind.value} for name, kind in self.members.items()]
+        return parse_schema({"type": "record", "name": self.name, "fields": fields})
 
 
 # What every answer is wrapped in.
