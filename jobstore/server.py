@@ -48,7 +48,6 @@ from jobstore.model import clock
 from jobstore.model.errors import CannotListen, ConfigError, NotOpen
 from jobstore.targets import Target
 from jobstore.targets.router import Route, Router
-from jobstore.targets.upstream import Upstream
 from jobstore.web import descriptors
 from jobstore.web.access import Access, Refuse
 from jobstore.web.capture import Capture
@@ -141,9 +140,8 @@ def _settle() -> None:
 
     It would go through all of it again and again; measured, a sixth of a job's whole cost.
     """
-    gc.collect()
+    gc.collect(0)  # what is older has been looked through while it was loaded
     gc.freeze()
-    gc.set_threshold(10_000, 20, 50)
 
 
 async def _run_until_signal(config: Config, ready: Callable[[str], None] | None) -> None:
@@ -307,6 +305,9 @@ async def _route(stack: AsyncExitStack, config: Config, section: TargetSection) 
 
 async def _target(stack: AsyncExitStack, config: Config, section: TargetSection) -> Target:
     if section.upstream is not None:
+        # Its client is of no use to a server whose targets are all in process.
+        from jobstore.targets.upstream import Upstream  # noqa: PLC0415
+
         upstream = Upstream.open(section.upstream, limits=config.http.limits)
         return await stack.enter_async_context(upstream)
     assert section.app is not None

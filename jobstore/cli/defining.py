@@ -22,11 +22,10 @@ from jobstore.config import Config
 from jobstore.config.limits import store_limits
 from jobstore.live import Store
 from jobstore.model import clock
-from jobstore.model.definition import Definition, Draft, Key, described, normal_path
+from jobstore.model.definition import Definition, Draft, Key, described, normal_path, parse
 from jobstore.model.errors import DefinitionExists, DefinitionNotFound, NoTarget
 from jobstore.model.job import Dialect, Replay, Trigger
 from jobstore.model.schedule import Schedule, next_fires
-from jobstore.model.written_definition import parse
 from jobstore.targets.router import longest
 
 F = TypeVar("F", bound=Callable[..., object])

@@ -9,9 +9,8 @@ from typing import Any, Final
 
 import click
 
-from jobstore.model.definition import Draft
+from jobstore.model.definition import Draft, parse
 from jobstore.model.errors import DefinitionInvalid
-from jobstore.model.written_definition import parse
 
 _TABLE: Final = "definition"
 

@@ -29,6 +29,8 @@ HOP_BY_HOP: Final = frozenset(
     }
 )
 
+# The header that tells a service which job its request is for.
+JOB_ID: Final = "Jobstore-Id"
 # What a server tells a service about a job; a client cannot.
 OURS: Final = ("jobstore-id", "jobstore-attempt")
 REDACTED: Final = "[redacted]"  # stands in the place of a value that is secret

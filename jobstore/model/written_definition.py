@@ -1,17 +1,15 @@
 """Definitions as people write them, in JSON or TOML.
 
-Reading one takes pydantic, so that this is imported where, and when, somebody has written one.
+`definition.parse` imports this when it is called: reading takes pydantic, and keeping does not.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Annotated, ClassVar, Final, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
 from pydantic_core import PydanticCustomError
 
-from jobstore.model.definition import Draft, normal_path, write
-from jobstore.model.errors import DefinitionInvalid
+from jobstore.model.definition import Draft, normal_path
 from jobstore.model.schedule import CatchUp, Overlap, Schedule, checked_cron, problem
 from jobstore.model.written import TimeZone, kind_of
 from jobstore.model.written_request import TOLD, WrittenRequest, read
@@ -119,40 +117,10 @@ class _Written(WrittenRequest):
         )
 
 
-def parse(written: object) -> Draft:
-    """Read a definition as people write it.
-
-    Args:
-        written: what JSON or TOML gave.
+def draft(written: object) -> Draft:
+    """Read a definition.
 
     Raises:
-        DefinitionInvalid: it is none; the message says what was expected.
+        ValueError: it is none; each line of the message is one problem.
     """
-    try:
-        return read(_Written, written, "name, path and target").draft
-    except ValueError as invalid:
-        raise DefinitionInvalid(str(invalid)) from None
-
-
-def change(draft: Draft, changes: object) -> Draft:
-    """Change some of what a definition says.
-
-    Args:
-        draft: what it says now.
-        changes: the members that are to be different; null takes a member back to its default.
-            Of a schedule, too, only those members are given that are to be different.
-
-    Raises:
-        DefinitionInvalid: the outcome would be no definition.
-    """
-    if not isinstance(changes, Mapping):
-        raise DefinitionInvalid("expected an object with the members to change")
-    merged = {**write(draft), **changes}
-    if draft.schedule is not None and isinstance(changes.get("schedule"), Mapping):
-        schedule = {**asdict(draft.schedule), **changes["schedule"]}
-        merged["schedule"] = {name: each for name, each in schedule.items() if each is not None}
-    if "body" in changes and "body_base64" not in changes:
-        merged.pop("body_base64", None)
-    if "body_base64" in changes and "body" not in changes:
-        merged.pop("body", None)
-    return parse({name: value for name, value in merged.items() if value is not None})
+    return read(_Written, written, "name, path and target").draft

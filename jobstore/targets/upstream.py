@@ -27,6 +27,7 @@ from jobstore.model.errors import TargetBroken, TargetFailed, TargetUnreachable
 from jobstore.model.handle import JobHandle
 from jobstore.model.message import (
     FINAL,
+    JOB_ID,
     OURS,
     Body,
     Headers,
@@ -51,8 +52,6 @@ from jobstore.targets.exchange import HeadTooLargeError
 # uvicorn, Node.js and Apache: 5 s); a new connection costs little beside a lost job.
 _IDLE: Final = 1.0
 
-# The header that tells a target which job its request is for.
-JOB_ID: Final = "Jobstore-Id"
 # What a server may take for one of these is not sent on either.
 _NOT_SENT_ON: Final = ("host", *OURS)
 

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from jobstore.embedding import setup
 from jobstore.live import Limits, OwnerLimits, Store
 from jobstore.model.account import Role
+from jobstore.model.definition import parse
 from jobstore.model.errors import OwnerLimit, TooDeep
 from jobstore.model.job import Order
 from jobstore.model.message import Response
-from jobstore.model.written_definition import parse
 from jobstore.store.schedules import BEGINNING
 from tests.accounts import People
 from tests.client import GATED, Client

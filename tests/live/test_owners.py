@@ -10,7 +10,7 @@ import pytest
 
 from jobstore.model.account import NOBODY, Identity, Role, account_of_name
 from jobstore.model.clock import SECOND
-from jobstore.model.written_definition import parse
+from jobstore.model.definition import parse
 from jobstore.store.sqlite.migrate import migrate
 from tests.accounts import People
 from tests.client import GATED, Client

@@ -11,7 +11,7 @@ from jobstore.dialects.native.respond_async import accepted
 from jobstore.live import Store
 from jobstore.model import clock
 from jobstore.model.clock import Clock, iso
-from jobstore.model.definition import Definition, Key, described, normal_path
+from jobstore.model.definition import Definition, Key, change, described, normal_path, parse
 from jobstore.model.errors import DefinitionInvalid
 from jobstore.model.job import Dialect, Trigger
 from jobstore.model.schedule import next_fires
@@ -60,11 +60,7 @@ class DefinitionCalls:
 
     async def _create(self, request: web.Request) -> web.Response:
         identity = wire.changing(request)
-        written = await json_of(request, _LARGEST)
-        # pydantic is loaded by the first definition that somebody writes.
-        from jobstore.model.written_definition import parse  # noqa: PLC0415
-
-        draft = parse(written)
+        draft = parse(await json_of(request, _LARGEST))
         definition = await self._store.definitions.create(draft, identity.name, identity.account)
         location = f"/_jobs/definitions/{definition.id}"
         return self._answer(definition, 201, {"Location": location})
@@ -102,10 +98,7 @@ class DefinitionCalls:
 
     async def _change(self, request: web.Request, definition: str) -> web.Response:
         found = await self._found(definition, wire.changing(request).scope)
-        changes = await json_of(request, _LARGEST)
-        from jobstore.model.written_definition import change  # noqa: PLC0415 - as above
-
-        draft = change(found.draft, changes)
+        draft = change(found.draft, await json_of(request, _LARGEST))
         return self._answer(await self._store.definitions.change(found, draft))
 
     async def _delete(self, request: web.Request, definition: str) -> web.Response:

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Final
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from jobstore.dialects.native.words import microseconds, zoned
+from jobstore.dialects.native.times import microseconds, zoned
 from jobstore.model import idempotency
 from jobstore.model.clock import SECOND
 from jobstore.model.written import DAY, Duration

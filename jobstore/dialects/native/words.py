@@ -1,14 +1,13 @@
-"""Jobs and their moments as JSON, ids as they stand in paths, and times."""
+"""Jobs and their moments as JSON, and ids as they stand in paths."""
 
 import re
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any, Final
 
 from aiohttp import web
 from multidict import CIMultiDict
 
-from jobstore.model.clock import SECOND, iso
+from jobstore.model.clock import iso
 from jobstore.model.errors import JobNotFound
 from jobstore.model.job import Attempt, Job, Moment
 from jobstore.model.message import Headers
@@ -26,25 +25,6 @@ def job_id(request: web.Request) -> int:
     if not _ID.fullmatch(text):
         raise JobNotFound(text[:40])
     return int(text[:20])  # twenty digits are too large already
-
-
-def zoned(value: object) -> datetime:
-    """Read a time in ISO 8601, which has to say in which zone it is.
-
-    Raises:
-        ValueError: it is none.
-    """
-    if not isinstance(value, str) or not re.match("[0-9]{4}-", value):
-        raise ValueError
-    time = datetime.fromisoformat(value)
-    if time.tzinfo is None:
-        raise ValueError
-    return time
-
-
-def microseconds(time: datetime) -> int:
-    """Give the microseconds since 1970."""
-    return round(time.timestamp() * SECOND)
 
 
 def written(job: Job) -> dict[str, Any]:
