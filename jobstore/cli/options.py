@@ -14,7 +14,8 @@ from jobstore.cli.ranges import Calendar, check_order
 from jobstore.config import Config, load
 from jobstore.model import clock
 from jobstore.model.clock import SECOND
-from jobstore.model.written import Duration, SizeOrUnlimited, kind_of
+from jobstore.model.kinds import kind_of
+from jobstore.model.written import Duration, SizeOrUnlimited
 
 P = ParamSpec("P")
 F = TypeVar("F", bound=Callable[..., object])

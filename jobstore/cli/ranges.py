@@ -10,7 +10,8 @@ from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Final, NoReturn
 
 from jobstore.model.clock import SECOND
-from jobstore.model.written import Duration, kind_of
+from jobstore.model.kinds import kind_of
+from jobstore.model.written import Duration
 
 MOMENTS: Final = (
     "neither a time such as 2025-01-31, 2025-01-31T12:00, 2025-01-31T12:00:00+01:00, 18:00 or "

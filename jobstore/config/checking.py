@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Final, TypeAlias, TypeVar
 
 from jobstore.config.sections import Config, ExecutorSection, TargetSection
-from jobstore.model.written import ItemsWrong, Kind, kind_of
+from jobstore.model.kinds import ItemsWrong, Kind, kind_of
 
 Place: TypeAlias = tuple[str | int, ...]  # section, key; the index of a target or of an item
 Key: TypeAlias = tuple[str, ...]  # section, key

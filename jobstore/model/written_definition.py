@@ -10,8 +10,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from jobstore.model.definition import Draft, normal_path
+from jobstore.model.kinds import kind_of
 from jobstore.model.schedule import CatchUp, Overlap, Schedule, checked_cron, problem
-from jobstore.model.written import TimeZone, kind_of
+from jobstore.model.written import TimeZone
 from jobstore.model.written_request import TOLD, WrittenRequest, read
 
 _LONGEST_NAME: Final = 255
