@@ -1,7 +1,10 @@
 """What goes wrong, as problem documents: RFC 9457."""
 
+import asyncio
 import logging
+import sys
 from collections.abc import Awaitable, Callable
+from importlib import import_module
 from typing import Final, TypeAlias
 
 from aiohttp import web
@@ -15,6 +18,9 @@ from jobstore.web import documents, json_text, room, wire
 Call: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 NO_JSON: Final = "the body is not valid JSON"
+# What reads the documents that come as JSON. Loading pydantic with it takes a tenth of a second, so
+# that no server does so before the first of them comes.
+_FORMS: Final = "jobstore.dialects.native.forms"
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +78,8 @@ async def json_of(request: web.Request, limit: int) -> object:
         NoRoom: too many are being read at the same time.
         Forbidden: its sender may change nothing, or not any more.
     """
+    if _FORMS not in sys.modules:
+        await asyncio.to_thread(import_module, _FORMS)  # nobody else has to wait for it
     async with room.whole(request, limit) as body:
         wire.changing(request)  # which its sender may have been when the body began to come
         try:

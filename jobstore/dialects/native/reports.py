@@ -51,8 +51,7 @@ def _report(request: web.Request, written: object) -> Report:
     attempt = request.headers.get("Jobstore-Attempt", "")
     if not re.fullmatch("[0-9]{1,9}", attempt):
         raise SubmissionInvalid("expected the header Jobstore-Attempt as it came with the request")
-    # pydantic is loaded by the first report, and not by servers that never get one.
-    from jobstore.dialects.native.forms import WrittenReport  # noqa: PLC0415
+    from jobstore.dialects.native.forms import WrittenReport  # noqa: PLC0415 - see json_of
 
     try:
         said = WrittenReport.model_validate(written)

@@ -43,8 +43,7 @@ class SubmissionCalls:
         return accepted(await self._store.submit(submission))
 
     def _submission(self, written: object, header: str | None, identity: Identity) -> Submission:
-        # pydantic is loaded by the first job that comes so, and not by servers that never get one.
-        from jobstore.dialects.native.forms import WrittenJob  # noqa: PLC0415
+        from jobstore.dialects.native.forms import WrittenJob  # noqa: PLC0415 - see json_of
         from jobstore.model.written_request import read  # noqa: PLC0415
 
         try:
