@@ -30,7 +30,7 @@ from jobstore.live import Store, owned_store
 from jobstore.live.executor import Executor
 from jobstore.live.janitor import Janitor
 from jobstore.live.scheduler import Scheduler
-from jobstore.model import clock
+from jobstore.model import clock, passwords
 from jobstore.model.account import NOBODY, account_of_name
 from jobstore.model.errors import ConfigError, SubmissionInvalid
 from jobstore.model.job import Dialect, Job, Submission
@@ -330,7 +330,10 @@ class Jobs:
         if self._identify is not None:
             return Identifying(self._identify)
         anonymous = self._config.server.open
-        if not anonymous and not store.accounts.roll().accounts:
+        accounts = store.accounts.roll().accounts
+        if accounts:
+            passwords.prepare()
+        elif not anonymous:
             raise ConfigError(
                 "jobstore.setup: everybody could see and change all jobs: pass identify=, which "
                 "tells who sends a request, or add an account with `jobstore user add NAME`, or "

@@ -44,11 +44,11 @@ from jobstore.live import Store, owned_store
 from jobstore.live.executor import Executor
 from jobstore.live.janitor import Janitor
 from jobstore.live.scheduler import Scheduler
-from jobstore.model import clock
+from jobstore.model import clock, passwords
 from jobstore.model.errors import CannotListen, ConfigError, NotOpen
 from jobstore.targets import Target
 from jobstore.targets.router import Route, Router
-from jobstore.web import descriptors
+from jobstore.web import descriptors, late
 from jobstore.web.access import Access, Refuse
 from jobstore.web.capture import Capture
 from jobstore.web.door import Door
@@ -258,6 +258,7 @@ async def serving(config: Config) -> AsyncIterator[Server]:
             **SERVING, limits=config.http.limits, keepalive_timeout=config.server.keep_alive
         )
         refusals.server = web_server
+        stack.enter_context(late.reserve())
         runner = web.ServerRunner(web_server, shutdown_timeout=SHUTDOWN_SECONDS)
         await stack.enter_async_context(running(runner))
         stack.callback(store.waits.dismiss)  # before those are waited for who wait for their jobs
@@ -273,7 +274,10 @@ def _access(config: Config, store: Store, listening: socket.socket, refuse: Refu
     """
     loopback = ip_address(listening.getsockname()[0]).is_loopback
     anonymous = loopback or config.server.open
-    if not anonymous and not store.accounts.roll().accounts:
+    accounts = store.accounts.roll().accounts
+    if accounts:
+        passwords.prepare()
+    elif not anonymous:
         raise NotOpen(config.server.host)
     proxies = Proxies(config.server.trusted_proxies)
     return Access(store.accounts, anonymous=anonymous, proxies=proxies, refuse=refuse)

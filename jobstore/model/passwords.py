@@ -64,6 +64,11 @@ def verify(kept: str | None, password: str) -> bool:
         return False
 
 
+def prepare() -> None:
+    """Load what hashes passwords: threads that verify them shall find it, whatever runs short."""
+    _hasher()
+
+
 def _hasher() -> "PasswordHasher":
     """Make what hashes passwords, with the parameters of RFC 9106 section 4 for little memory."""
     # Loading it takes a while, and most servers never see a password.

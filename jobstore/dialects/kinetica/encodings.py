@@ -12,7 +12,7 @@ from io import BytesIO
 from typing import Any, Final
 
 from jobstore.dialects.kinetica.records import WRAPPER, AvroType, Form, Record, RequestInvalid
-from jobstore.web import documents, json_text
+from jobstore.web import documents, json_text, late
 
 # The largest body that is taken apart or put together here, in bytes.
 LARGEST: Final = 8 * 2**20
@@ -211,7 +211,8 @@ def from_avro(form: Form, body: bytes) -> Record:
     Raises:
         RequestInvalid: the body is not exactly one such record.
     """
-    # As elsewhere in this dialect: no server loads what none of its clients needs.
+    # Here and below: no server loads what none of its clients speaks.
+    late.load("fastavro")
     from fastavro import schemaless_reader  # noqa: PLC0415
 
     reader = _Bounded(body)
@@ -226,7 +227,8 @@ def from_avro(form: Form, body: bytes) -> Record:
 
 def first_string(body: bytes) -> str | None:
     """Read the string that a record begins with, of which no more may be there; None without it."""
-    from fastavro import schemaless_reader  # noqa: PLC0415 - as above
+    late.load("fastavro")
+    from fastavro import schemaless_reader  # noqa: PLC0415
 
     try:
         found = schemaless_reader(_Bounded(body), {"type": "string"}, None)  # type: ignore[arg-type] # it reads
@@ -237,7 +239,8 @@ def first_string(body: bytes) -> str | None:
 
 def to_avro(form: Form, record: Record) -> bytes:
     """Write a record in Avro binary."""
-    from fastavro import schemaless_writer  # noqa: PLC0415 - as above
+    late.load("fastavro")
+    from fastavro import schemaless_writer  # noqa: PLC0415
 
     written = BytesIO()
     schemaless_writer(written, form.schema, dict(record))
@@ -255,7 +258,8 @@ def decompress(body: bytes, limit: int = LARGEST) -> bytes:
     Raises:
         RequestInvalid: it is none, or there would be too much in it.
     """
-    import cramjam  # noqa: PLC0415 - as above
+    late.load("cramjam")
+    import cramjam  # noqa: PLC0415
 
     if _announced(body) > limit:
         raise RequestInvalid(f"Snappy: expected at most {limit} bytes once decompressed")

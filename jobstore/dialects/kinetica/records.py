@@ -40,8 +40,7 @@ class Form:
     @cached_property
     def schema(self) -> Any:
         """The same for fastavro."""
-        # Only clients that speak Avro need it, and loading it takes a while.
-        from fastavro import parse_schema  # noqa: PLC0415
+        from fastavro import parse_schema  # noqa: PLC0415 - `encodings` says why
 
         fields = [{"name": name, "type": kind.value} for name, kind in self.members.items()]
         return parse_schema({"type": "record", "name": self.name, "fields": fields})

@@ -1,10 +1,7 @@
 """What goes wrong, as problem documents: RFC 9457."""
 
-import asyncio
 import logging
-import sys
 from collections.abc import Awaitable, Callable
-from importlib import import_module
 from typing import Final, TypeAlias
 
 from aiohttp import web
@@ -13,14 +10,14 @@ from jobstore.model.errors import (
     JobstoreError,
     SubmissionInvalid,
 )
-from jobstore.web import documents, json_text, room, wire
+from jobstore.web import documents, json_text, late, room, wire
 
 Call: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 NO_JSON: Final = "the body is not valid JSON"
 # What reads the documents that come as JSON. Loading pydantic with it takes a tenth of a second, so
 # that no server does so before the first of them comes.
-_FORMS: Final = "jobstore.dialects.native.forms"
+_READERS: Final = ("jobstore.dialects.native.forms", "jobstore.model.written_definition")
 
 log = logging.getLogger(__name__)
 
@@ -78,8 +75,8 @@ async def json_of(request: web.Request, limit: int) -> object:
         NoRoom: too many are being read at the same time.
         Forbidden: its sender may change nothing, or not any more.
     """
-    if _FORMS not in sys.modules:
-        await asyncio.to_thread(import_module, _FORMS)  # nobody else has to wait for it
+    for reader in _READERS:
+        late.load(reader)
     async with room.whole(request, limit) as body:
         wire.changing(request)  # which its sender may have been when the body began to come
         try:
