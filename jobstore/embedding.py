@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,6 +27,7 @@ from jobstore.config import Config, load
 from jobstore.config.limits import store_limits
 from jobstore.dialects.arango import ArangoHeader
 from jobstore.dialects.native import PROBES, PreferHeader
+from jobstore.http import private
 from jobstore.live import Store, owned_store
 from jobstore.live.executor import Executor
 from jobstore.live.janitor import Janitor
@@ -38,12 +40,13 @@ from jobstore.model.lifecycle import State
 from jobstore.model.message import ORIGIN_FORM, Request, Response, chunks, unsendable
 from jobstore.targets.inprocess import InProcess, current
 from jobstore.targets.router import PathClaim, Router
-from jobstore.web import wire
-from jobstore.web.access import Access, Refuse
+from jobstore.web import intake, wire
+from jobstore.web.access import Access
 from jobstore.web.browsers import Browsers
 from jobstore.web.capture import Capture
 from jobstore.web.identifying import Identify, Identifying
 from jobstore.web.proxies import Proxies
+from jobstore.web.refusals import Refuse
 
 # How often to look whether the application has started up.
 _LOOK_SECONDS: Final = 0.01
@@ -222,7 +225,7 @@ class Jobs:
         if current(request).id is not None:  # it comes from a job
             return await handler(request)
         live = self._live
-        path = wire.path_of(request)
+        path = intake.path_of(request)
         own = any(claim.covers(request.method, path) for claim in live.claims)
         ours = live.capture.submitting(request) or (self._own if own else None)
         stopped = live.browsers.met(request, ours=ours is not None)
@@ -236,7 +239,7 @@ class Jobs:
 
     async def _own(self, request: web.Request) -> web.StreamResponse:
         # A clone, since a request remembers which handler of which application it has found.
-        return await self._live.front._handle(request.clone())  # noqa: SLF001
+        return await private.handle(self._live.front, request.clone())
 
     async def dismiss(self, _: web.Application) -> None:
         """Wake all who wait for the end of a job: the application shuts down."""
@@ -363,8 +366,8 @@ def _served(app: web.Application) -> web.Server:
     The runner's own server cannot be had here: it is made when the application has started up.
     """
     return web.Server(
-        app._handle,  # type: ignore[arg-type]  # noqa: SLF001 - as aiohttp itself has it
-        request_factory=app._make_request,  # noqa: SLF001
+        partial(private.handle, app),
+        request_factory=private.request_factory_of(app),
         access_log=None,
         handler_cancellation=True,
     )

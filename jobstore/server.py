@@ -49,10 +49,11 @@ from jobstore.model.errors import CannotListen, ConfigError, NotOpen
 from jobstore.targets import Target
 from jobstore.targets.router import Route, Router
 from jobstore.web import descriptors, late
-from jobstore.web.access import Access, Refuse
+from jobstore.web.access import Access
 from jobstore.web.capture import Capture
 from jobstore.web.door import Door
 from jobstore.web.proxies import Proxies
+from jobstore.web.refusals import Refuse
 
 # How long what the application has left behind may take to end, once it is cancelled.
 LEFTOVER_SECONDS: Final = 1.0

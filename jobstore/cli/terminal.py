@@ -1,6 +1,6 @@
 """What is drawn for people, by rich: on the terminal, or into a pipe in its place."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -14,23 +14,6 @@ Report = Callable[[str, int, int], None]
 def stdout() -> Console:
     """Open the standard output; in a pipe it has no colours."""
     return Console(highlight=False, markup=False, emoji=False)
-
-
-def row(cells: Iterable[Text], widths: Iterable[int], rights: Iterable[bool]) -> Text:
-    """Put cells beside each other, two spaces apart and cut to their widths.
-
-    Args:
-        cells: one text a column; they are changed.
-        widths: how wide each column is.
-        rights: whether it is set to the right.
-    """
-    line = Text()
-    for cell, width, right in zip(cells, widths, rights, strict=True):
-        cell.truncate(width, overflow="ellipsis")
-        cell.align("right" if right else "left", width)
-        line.append(cell).append("  ")
-    line.rstrip()
-    return line
 
 
 def write(console: Console, text: Text, indent: int = 0) -> None:

@@ -144,12 +144,16 @@ def _whole(value: object) -> int:
 
 
 def _number(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ValueError  # noqa: TRY004 - input, not code
-    if isinstance(value, str) and not value.isascii():
-        raise ValueError
-    try:
+    if isinstance(value, str) and value.isascii():
         return float(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return _float(value)
+    raise ValueError
+
+
+def _float(number: float) -> float:
+    try:
+        return float(number)
     except OverflowError:
         raise ValueError from None
 
@@ -228,15 +232,15 @@ def time_zone(value: object) -> str:
 
 def network(value: object) -> IPv4Network | IPv6Network:
     """Read an address or a network."""
-    if isinstance(value, int | float):  # such a number is an address to Python
-        raise ValueError  # noqa: TRY004 - input, not code
-    return ip_network(str(value))
+    if not isinstance(value, int | float):  # such a number is an address to Python
+        return ip_network(str(value))
+    raise ValueError
 
 
 def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError  # noqa: TRY004 - input, not code
-    return value
+    if isinstance(value, str):
+        return value
+    raise ValueError
 
 
 # --- lists --------------------------------------------------------------------------------------
@@ -272,6 +276,6 @@ def _items(value: object) -> Iterable[object]:
     """Give the items of a list, which the environment writes with commas."""
     if isinstance(value, str):
         return [name.strip() for name in value.split(",") if name.strip()]
-    if isinstance(value, bytes | Mapping) or not isinstance(value, Iterable):
-        raise ValueError  # noqa: TRY004 - input, not code
-    return value
+    if isinstance(value, Iterable) and not isinstance(value, bytes | Mapping):
+        return value
+    raise ValueError

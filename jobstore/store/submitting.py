@@ -1,6 +1,6 @@
 """Put jobs in: each function is one step of a transaction."""
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from sqlalchemy import bindparam, insert, literal_column, select
 
@@ -68,6 +68,17 @@ PUT_REQUEST: Final = Statement(
 _NO_WISHES: Final = (None,) * len(WISHES)
 
 
+class Submitted(NamedTuple):
+    """A job that was put in.
+
+    Args:
+        secrets: whether the store keeps secrets of its request, until it ends.
+    """
+
+    job_id: int
+    secrets: bool
+
+
 def submit(  # noqa: PLR0913, PLR0917 - what it takes to make a job
     tx: Transaction,
     submission: Submission,
@@ -75,7 +86,7 @@ def submit(  # noqa: PLR0913, PLR0917 - what it takes to make a job
     secret: frozenset[str],
     claimed_by: int | None,
     depth: int = 0,
-) -> int:
+) -> Submitted:
     """Put a job in: queued, or running at once if it comes with a claim.
 
     Args:
@@ -84,8 +95,6 @@ def submit(  # noqa: PLR0913, PLR0917 - what it takes to make a job
         claimed_by: the number of the server start that runs it at once, or None.
         depth: how many jobs made one another before this one.
 
-    Returns:
-        the job's id.
     """
     request, delay, account = submission.request, submission.delay, submission.account
     not_before = submission.not_before if delay is None else tx.now + delay
@@ -105,15 +114,18 @@ def submit(  # noqa: PLR0913, PLR0917 - what it takes to make a job
         statement, wishes["once"] = SUBMIT_WITH_WISHES, submission.once
     else:
         statement, wishes = SUBMIT, {}
+    state = State.RUNNING if claimed else State.QUEUED
+    result = Result.NONE if submission.wanted else Result.UNWANTED
+    stored = bodies.size_of(content)
     job_id = tx.insert(
         statement,
-        state=State.RUNNING if claimed else State.QUEUED,
-        result=Result.NONE if submission.wanted else Result.UNWANTED,
+        state=state,
+        result=result,
         dialect=submission.dialect,
         owner=writable(submission.owner),
         account=account,
         depth=depth,
-        stored=bodies.size_of(content),
+        stored=stored,
         target=submission.target,
         method=request.method,
         path=writable(request.path),
@@ -125,6 +137,7 @@ def submit(  # noqa: PLR0913, PLR0917 - what it takes to make a job
         source=submission.source,
         **wishes,
     )
+    tx.tally.came(account, state, result, stored, tx.now)
     if delay is not None:
         tx.execute(claiming.DELAY, job_id=job_id, length=delay)
     headers, secrets = encode_headers(request.headers, secret)
@@ -136,11 +149,13 @@ def submit(  # noqa: PLR0913, PLR0917 - what it takes to make a job
         content=bodies.put_content(tx, job_id, content),
     )
     if not claimed:
-        _line_up(tx, job_id, submission, not_before)
-    return job_id
+        _line_up(tx, job_id, submission, not_before, secrets=secrets is not None)
+    return Submitted(job_id, secrets is not None)
 
 
-def _line_up(tx: Transaction, job_id: int, submission: Submission, not_before: int | None) -> None:
+def _line_up(
+    tx: Transaction, job_id: int, submission: Submission, not_before: int | None, *, secrets: bool
+) -> None:
     """Tell what a job waits for that was put in."""
     tx.changes.queued += 1
     if submission.follows is not None:
@@ -151,7 +166,8 @@ def _line_up(tx: Transaction, job_id: int, submission: Submission, not_before: i
         tx.tell(Waiting(job_id))
     else:
         tx.changes.lined_up.add(submission.target)
-        tx.tell(Queued(job_id, submission.target, submission.account, submission.priority))
+        target, account, priority = submission.target, submission.account, submission.priority
+        tx.tell(Queued(job_id, target, account, priority, submission.request, secrets))
 
 
 # --- what speaks against a submission -------------------------------------------------------------
@@ -166,8 +182,9 @@ USAGE: Final = Statement(
 
 def usage(tx: Transaction, account: int) -> tuple[int, int]:
     """Tell how many jobs of an account wait, and how many bytes are kept of its bodies."""
-    row = tx.execute(USAGE, of_account=account).fetchone()
-    return (row[0], row[1]) if row else (0, 0)
+    queued, stored = tx.execute(USAGE, of_account=account).fetchone() or (0, 0)
+    more_queued, more_stored = tx.tally.used(account)
+    return queued + more_queued, stored + more_stored
 
 
 # A tag is its owner's, and stands for the newest of their jobs that has it.

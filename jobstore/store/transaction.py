@@ -7,10 +7,12 @@ success is told as facts, which count only once it is committed.
 
 import sqlite3
 from collections.abc import Callable
-from typing import TypeAlias, TypeVar, cast
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar, cast
 
 from jobstore.store.expressions import Statement
 from jobstore.store.facts import Changes, Fact
+from jobstore.store.tally import Tally
 
 T = TypeVar("T")
 
@@ -25,15 +27,18 @@ class Transaction:
 
     Attributes:
         followed: whether any job waits for the success of another; None until somebody has looked.
+        tally: what it has changed of the numbers that are kept of the jobs; written before the
+            commit.
     """
 
-    __slots__ = ("changes", "connection", "followed", "now")
+    __slots__ = ("changes", "connection", "followed", "now", "tally")
 
     def __init__(self, connection: sqlite3.Connection, now: int, changes: Changes) -> None:
         self.connection = connection
         self.now = now
         self.changes = changes
         self.followed: bool | None = None
+        self.tally = Tally()
 
     def execute(self, statement: Statement, **values: object) -> sqlite3.Cursor:
         """Execute a statement with values for its parameters."""
@@ -54,3 +59,21 @@ class Transaction:
 
 
 Operation: TypeAlias = Callable[[Transaction], T]
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of an operation: its value, or its error in the store's words.
+
+    Args:
+        committing: whether the error is that of the commit, so that the operation may be found in
+            the file after a crash until something else was committed.
+    """
+
+    value: Any = None
+    error: Exception | None = None
+    committing: bool = False
+
+
+# Hears what became of an operation.
+Told: TypeAlias = Callable[[Outcome], None]

@@ -2,8 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final, NoReturn, TypeGuard, cast
 
@@ -13,6 +12,7 @@ from aiohttp.http import SERVER_SOFTWARE, HttpVersion11, RawRequestMessage
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
+from jobstore.http import private
 from jobstore.model.errors import TargetBroken
 from jobstore.model.handle import WORKING_FOR, JobHandle
 from jobstore.model.message import (
@@ -29,6 +29,7 @@ from jobstore.targets.upload import Upload
 
 log = logging.getLogger(__name__)
 
+_RAW: Final = ("utf-8", "surrogateescape")
 _HANDLE: Final = web.RequestKey("jobstore.handle", JobHandle)
 
 
@@ -50,13 +51,12 @@ class InProcess:
     """
 
     def __init__(self, server: web.Server, grace: float = 10.0) -> None:
+        self.grace = grace
         self._server = server
-        self._grace = grace
         self._protocol = server()
         self._protocol.transport = _Wire()
 
-    @asynccontextmanager
-    async def send(self, request: Request, handle: JobHandle) -> AsyncIterator[Response]:
+    def send(self, request: Request, handle: JobHandle) -> "_Call":
         """Call the application and give its response; leaving early cancels its handler.
 
         Args:
@@ -66,21 +66,12 @@ class InProcess:
         Raises:
             TargetBroken: if the handler breaks off, on entry or while the body is read.
         """
-        answer, upload = Answer(request.method), Upload(request)
-        message = _message(request)
-        tasks = [asyncio.create_task(self._run(message, upload.payload, answer, handle))]
-        if upload.pending:
-            tasks.append(asyncio.create_task(upload.pour(answer.fail)))
-        try:
-            await answer.begun
-            yield answer.response()
-        finally:
-            answer.close()
-            await _stop(tasks, self._grace)
+        return _Call(self, request, handle)
 
-    async def _run(
+    async def run(
         self, message: RawRequestMessage, payload: StreamReader, answer: Answer, handle: JobHandle
     ) -> None:
+        """Run the handler of one request to its end."""
         task = cast("asyncio.Task[None]", asyncio.current_task())
         request = self._server.request_factory(message, payload, self._protocol, answer, task)
         request[_HANDLE] = handle
@@ -118,6 +109,37 @@ class InProcess:
             raise ConnectionResetError
 
 
+class _Call:
+    """One call of the application, while its context lasts."""
+
+    __slots__ = ("_answer", "_handle", "_request", "_target", "_tasks")
+
+    def __init__(self, target: InProcess, request: Request, handle: JobHandle) -> None:
+        self._target = target
+        self._request = request
+        self._handle = handle
+        self._answer = Answer(request.method)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Response:
+        request, answer = self._request, self._answer
+        upload = Upload(request)
+        run = self._target.run(_message(request), upload.payload, answer, self._handle)
+        self._tasks.append(asyncio.create_task(run))
+        if upload.pending:
+            self._tasks.append(asyncio.create_task(upload.pour(answer.fail)))
+        try:
+            await answer.begun
+            return answer.response()
+        except BaseException:
+            await self.__aexit__()
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        self._answer.close()
+        await _stop(self._tasks, self._target.grace)
+
+
 def _is_whole(response: object, request: web.BaseRequest) -> TypeGuard[web.Response]:
     """Tell whether a response is ordinary: all of it is here, and nothing is to be done with it."""
     if type(response) is not web.Response or response.prepared:  # its own kind may do anything
@@ -133,7 +155,7 @@ def _is_whole(response: object, request: web.BaseRequest) -> TypeGuard[web.Respo
 
 async def _give(request: web.BaseRequest, response: web.Response, answer: Answer) -> None:
     """Give an ordinary response as aiohttp would send it."""
-    request._finish()  # noqa: SLF001 - as aiohttp does at this point, and the next two as well
+    private.finish(request)
     body, headers = response.body or b"", response.headers
     assert isinstance(body, bytes)
     headers["Content-Length"] = str(len(body))
@@ -142,9 +164,9 @@ async def _give(request: web.BaseRequest, response: web.Response, answer: Answer
     if "Date" not in headers:
         headers["Date"] = rfc822_formatted_time()
     headers.setdefault("Server", SERVER_SOFTWARE)
-    await request._prepare_hook(response)  # noqa: SLF001
+    await private.prepare(request, response)
     answer.give(response.status, response.reason or "", tuple(headers.items()), body)
-    response._eof_sent = True  # noqa: SLF001 - it cannot be given a second time
+    private.mark_sent(response)
 
 
 def _message(request: Request) -> RawRequestMessage:
@@ -154,17 +176,13 @@ def _message(request: Request) -> RawRequestMessage:
         request.path,
         HttpVersion11,
         CIMultiDictProxy(CIMultiDict(headers)),
-        tuple((_raw(name), _raw(value)) for name, value in headers),
+        tuple([(name.encode(*_RAW), value.encode(*_RAW)) for name, value in headers]),
         False,  # noqa: FBT003 - whether to close the connection; the tuple takes no names in C
         None,
         False,  # noqa: FBT003 - whether this is an upgrade
         body_size(request.body) is None,
         _url(request.path),
     )
-
-
-def _raw(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")
 
 
 @lru_cache(maxsize=1024)  # most paths are asked for again and again

@@ -2,19 +2,19 @@
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from aiohttp import web
 
 from jobstore.model.handle import WORKING_FOR
 from jobstore.model.message import JOB_ID
 from jobstore.targets.router import Claims, PathClaim
-from jobstore.web import parsing, wire
+from jobstore.web import intake, parsing
 from jobstore.web.access import Access
 from jobstore.web.ask import Ask
 from jobstore.web.browsers import Browsers
 from jobstore.web.capture import Capture
-from jobstore.web.desk import DeskServer
+from jobstore.web.desk import Desk, DeskServer
 
 AtOnce: TypeAlias = Callable[[Ask], bool]
 Answering: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -56,40 +56,54 @@ class Door:
         """Make the server that stands here, with what else it is told."""
         return DeskServer(
             self.answer,  # its requests are what the factory makes
-            request_factory=wire.incoming,
+            request_factory=intake.incoming,
             door=self,
             **options,
         )
 
     def at_once(self, ask: Ask) -> bool:
-        """Take on a request for a job, or to one of our own calls, if nothing stands against it.
+        """Take on a request if nothing stands against it.
 
         What `answer` would refuse, or has to look at for longer, is left to it.
         """
         headers = ask.headers
         if JOB_ID in headers:
             return False
-        asked = self._capture.asked(headers)
-        own = None if asked else self._prompt.find(ask.method, ask.path)
-        if not (asked or own) or not self._browsers.passes(headers):
-            return False
+        wish = self._capture.wish(headers)
+        own = None if wish else self._prompt.find(ask.method, ask.path)
+        if not (wish or own):
+            return self._relayed_at_once(ask)
         identity = self._access.known(headers)
-        if identity is None:
+        if identity is None or not self._browsers.passes(headers, anonymous=identity.role is None):
             return False
-        ask.identity, ask.source = identity, self._access.source(ask.remote, headers)
+        ask.identity = identity
         if own:
             return own(ask)
-        return asked is not None and self._capture.at_once(ask, *asked)
+        ask.source = self._access.source(ask.remote, headers)
+        return wish is not None and self._capture.at_once(ask, wish)
+
+    def _relayed_at_once(self, ask: Ask) -> bool:
+        if self._apis.find(ask.method, ask.path) is not None:
+            return False
+        identity = self._access.known(ask.headers)
+        if identity is None:
+            return False
+        ask.identity = identity
+        again = partial(self._access.identify, ask.headers)
+        return self._capture.relayed_at_once(ask, again)
 
     def answer(self, request: web.Request) -> Awaitable[web.StreamResponse]:
         """Answer a request.
 
         It is no coroutine itself: ten thousand requests may wait at once for their answers.
         """
+        then = cast("Desk", request.protocol).taken_over()
+        if then is not None:
+            return then(request)
         refused = parsing.refusal(request)
         if refused is not None:
             return _given(refused)
-        own = self._apis.find(request.method, wire.path_of(request))
+        own = self._apis.find(request.method, intake.path_of(request))
         ours = self._capture.submitting(request) or own
         stopped = self._browsers.met(request, ours=ours is not None)
         if stopped is not None:

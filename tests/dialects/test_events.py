@@ -13,14 +13,14 @@ import pytest
 from aiohttp import ClientSession, web
 from aiohttp.typedefs import Handler
 
-from jobstore.dialects.native.events import Events
+from jobstore.dialects.native.event_stream import Events
 from jobstore.live import Store
 from jobstore.model.account import Identity
 from jobstore.model.job import Report
-from jobstore.web import wire
+from jobstore.web import standing
 from tests.client import GATED, Client
 from tests.conftest import Serve
-from tests.stores import finish, next_claim, opened, submission
+from tests.stores import finish, next_claim, opened, orders_of, submission
 
 ORDINARY = {"app": "tests.webapp:create_app"}
 WHOLE = ["submitted", "started", "done", "end"]
@@ -254,7 +254,7 @@ async def test_a_reader_that_goes_away_leaves_nothing_behind(
 async def test_a_reader_that_never_reads_is_dropped(store_path: Path) -> None:
     async with opened(store_path) as store, serving_events(store) as port:
         job_id = await store.submit(submission())
-        claim = await next_claim(store.work({"/": 1}))
+        claim = await next_claim(orders_of(store, {"/": 1}))
         with await never_reading(port, job_id):
             while store.waits.watched(job_id):
                 warning = "." * 500_000
@@ -269,7 +269,7 @@ async def serving_events(store: Store) -> AsyncIterator[int]:
 
     @web.middleware
     async def anybody(request: web.Request, handler: Handler) -> web.StreamResponse:
-        request[wire.IDENTITY] = Identity(name="")
+        request[standing.IDENTITY] = Identity(name="")
         return await handler(request)
 
     app = web.Application(middlewares=[anybody])

@@ -3,26 +3,46 @@
 from collections.abc import Mapping
 from enum import Enum
 from functools import cached_property
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from jobstore.model.errors import JobstoreError
+from jobstore.web import late
+
+if TYPE_CHECKING:
+    from fastavro.types import Schema
 
 Record: TypeAlias = Mapping[str, Any]
 
 
-class RequestInvalid(Exception):
+class RequestInvalid(JobstoreError):
     """A request cannot be answered as it stands; the message says what was expected."""
+
+    status = 400
 
 
 class AvroType(Enum):
-    """What a member holds, in the words of Avro's schemas."""
+    """What a member holds: a type of Avro, or a list or a map of one."""
 
     STRING = "string"
     BYTES = "bytes"
     BOOLEAN = "boolean"
     INT = "int"
     LONG = "long"
-    STRINGS = {"type": "array", "items": "string"}  # noqa: RUF012 - an enum's members never change
-    LONGS = {"type": "array", "items": "long"}  # noqa: RUF012
-    MAP = {"type": "map", "values": "string"}  # noqa: RUF012
+    STRINGS = "strings"
+    LONGS = "longs"
+    MAP = "map"
+
+    @property
+    def schema(self) -> "Schema":
+        """The same for fastavro."""
+        return _COMPOSED.get(self, self.value)
+
+
+_COMPOSED: "Final[Mapping[AvroType, Schema]]" = {
+    AvroType.STRINGS: {"type": "array", "items": "string"},
+    AvroType.LONGS: {"type": "array", "items": "long"},
+    AvroType.MAP: {"type": "map", "values": "string"},
+}
 
 
 class Form:
@@ -38,11 +58,12 @@ class Form:
         self.members = members
 
     @cached_property
-    def schema(self) -> Any:
+    def schema(self) -> "Schema":
         """The same for fastavro."""
+        late.load("fastavro")
         from fastavro import parse_schema  # noqa: PLC0415 - `encodings` says why
 
-        fields = [{"name": name, "type": kind.value} for name, kind in self.members.items()]
+        fields = [{"name": name, "type": kind.schema} for name, kind in self.members.items()]
         return parse_schema({"type": "record", "name": self.name, "fields": fields})
 
 

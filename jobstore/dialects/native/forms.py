@@ -18,9 +18,9 @@ _TIME: Final = "a time with its zone such as 2026-11-01T18:00:00Z, in less than 
 
 def _number(value: object) -> object:
     """Keep text and ``true`` from being taken for a number."""
-    if isinstance(value, bool | str):
-        raise ValueError  # noqa: TRY004 - input, not code
-    return value
+    if not isinstance(value, bool | str):
+        return value
+    raise ValueError
 
 
 def _clean(value: str) -> str:

@@ -14,7 +14,7 @@ from jobstore.model.clock import Clock
 from jobstore.model.errors import Forbidden, SubmissionInvalid
 from jobstore.model.job import Dialect, Submission
 from jobstore.targets.router import Router
-from jobstore.web import wire
+from jobstore.web import standing
 
 _LARGEST: Final = 2**20  # as JSON, with all that is in it
 
@@ -33,12 +33,12 @@ class SubmissionCalls:
 
     async def submit(self, request: web.Request) -> web.Response:
         """Take a job in."""
-        wire.changing(request)
+        standing.changing(request)
         header = idempotency.key_of(request.headers.getall(idempotency.HEADER, ()))
         written = await json_of(request, _LARGEST)
-        identity = wire.changing(request)  # which may not be what it was before the body came
+        identity = standing.changing(request)  # which may not be what it was before the body came
         submission = replace(
-            self._submission(written, header, identity), source=wire.source(request)
+            self._submission(written, header, identity), source=standing.source(request)
         )
         return accepted(await self._store.submit(submission))
 
