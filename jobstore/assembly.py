@@ -13,11 +13,9 @@ from aiohttp.typedefs import Handler, Middleware
 
 from jobstore.config import Config
 from jobstore.config.sections import TargetLimits
-from jobstore.dialects import arango, datameer, kinetica, native
+from jobstore.dialects import arango, native
 from jobstore.dialects.arango import ArangoJobs, ArangoLogin
 from jobstore.dialects.arango import login as arango_login
-from jobstore.dialects.datameer import DatameerJobs
-from jobstore.dialects.kinetica import KineticaJobs
 from jobstore.dialects.native import NativeApi
 from jobstore.live import Store
 from jobstore.live.executor import Executor
@@ -42,8 +40,6 @@ ASKING: Final = frozenset({arango.ASYNC, prefer.HEADER.lower()})
 OWN_CONCURRENCY: Final = 64
 # How long a request that is being answered may take once the server stops.
 SHUTDOWN_SECONDS: Final = 5.0
-# Kinetica's clients send nothing but POST.
-_KINETICA: Final = (PathClaim(kinetica.OWN_PATHS, frozenset({"POST"})),)
 # What aiohttp's servers are told.
 SERVING: Final[Mapping[str, Any]] = {
     "access_log": None,
@@ -116,22 +112,38 @@ def apis_of(
         dialects: which of them are wanted, besides ArangoDB's and our own.
         login: whether ArangoDB's login is wanted, which a service would answer itself.
     """
-    zone = ZoneInfo(config.datameer.time_zone)
-    known = {
-        "kinetica": Spoken(KineticaJobs(store, router), _KINETICA, kinetica.refused),
-        "datameer": Spoken(DatameerJobs(store, router, zone), datameer.CLAIMS, datameer.refused),
-    }
+    known = {"kinetica": _kinetica, "datameer": _datameer}
     return [
         Spoken(ArangoJobs(store), arango.CLAIMS, arango.refused),
         *([_login(store)] if login else []),
-        *(spoken for name, spoken in known.items() if name in dialects),
+        *(speak(config, store, router) for name, speak in known.items() if name in dialects),
         Spoken(NativeApi(store, router), native.CLAIMS, native.refused),
     ]
+
+
+# Most services have clients of neither: these two are loaded only where they are spoken.
+
+
+def _kinetica(_: Config, store: Store, router: Router) -> Spoken:
+    from jobstore.dialects import kinetica  # noqa: PLC0415
+
+    # Kinetica's clients send nothing but POST.
+    claims = (PathClaim(kinetica.OWN_PATHS, frozenset({"POST"})),)
+    return Spoken(kinetica.KineticaJobs(store, router), claims, kinetica.refused)
+
+
+def _datameer(config: Config, store: Store, router: Router) -> Spoken:
+    from jobstore.dialects import datameer  # noqa: PLC0415
+
+    api = datameer.DatameerJobs(store, router, ZoneInfo(config.datameer.time_zone))
+    return Spoken(api, datameer.CLAIMS, datameer.refused)
 
 
 def unanswered_of(dialects: Collection[str]) -> Callable[[web.Request], web.Response | None]:
     """Make what answers the clients of a dialect where no target does; others it gives None."""
     if "kinetica" in dialects:
+        from jobstore.dialects import kinetica  # noqa: PLC0415 - as above
+
         return kinetica.no_such_endpoint
     return lambda _: None
 

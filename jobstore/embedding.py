@@ -25,7 +25,6 @@ from jobstore.assembly import (
 )
 from jobstore.config import Config, load
 from jobstore.config.limits import store_limits
-from jobstore.config.sections import ExecutorSection
 from jobstore.dialects.arango import ArangoHeader
 from jobstore.dialects.native import PROBES, PreferHeader
 from jobstore.http import private
@@ -33,13 +32,12 @@ from jobstore.live import Store, owned_store
 from jobstore.live.executor import Executor
 from jobstore.live.janitor import Janitor
 from jobstore.live.scheduler import Scheduler
-from jobstore.model import clock
+from jobstore.model import clock, passwords
 from jobstore.model.account import NOBODY, account_of_name
-from jobstore.model.errors import ConfigError
+from jobstore.model.errors import ConfigError, SubmissionInvalid
 from jobstore.model.job import Dialect, Job, Submission
 from jobstore.model.lifecycle import State
-from jobstore.model.message import Request, Response, chunks
-from jobstore.model.written_request import check_sendable
+from jobstore.model.message import ORIGIN_FORM, Request, Response, chunks, unsendable
 from jobstore.targets.inprocess import InProcess, current
 from jobstore.targets.router import PathClaim, Router
 from jobstore.web import intake, wire
@@ -94,7 +92,9 @@ def setup(
     merged = {**sections, "store": {"path": store, **sections.get("store", {})}}
     if open:
         merged["server"] = {**sections.get("server", {}), "open": True}
-    jobs = Jobs(app, load(None, merged, environ={}), identify)
+    # The application's own login needs the credentials that were sent with a job.
+    defaults = {"executor": {"forward_credentials": identify is not None}}
+    jobs = Jobs(app, load(None, merged, environ={}, defaults=defaults), identify)
     if app.middlewares.frozen:
         raise ConfigError(_NOT_MAIN if not app.frozen else _TOO_LATE)
     app.middlewares.append(jobs.middleware)
@@ -174,7 +174,7 @@ class Jobs:
             StoreError: it could not be written.
         """
         request = Request(method=method, path=path, headers=tuple(headers), body=body)
-        check_sendable(request)
+        _check_sendable(request)
         options.setdefault("account", self._account(options.get("owner", "")))
         submission = Submission(request=request, target="/", dialect=Dialect.NATIVE, **options)
         return await self.store.submit(submission)
@@ -313,12 +313,12 @@ class Jobs:
         await served(stack, front)
         own = await own_route(stack, config, apis, access)
         ours = InProcess(_served(self._app), config.executor.cancel_grace)
-        router.add(own, route_of("/", ours, self._executor))
+        router.add(own, route_of("/", ours, config.executor))
         return _Live(
             store=store,
             browsers=browsers_of(config, access, public=config.server.open),
             access=access,
-            capture=Capture(store, router, headers, int(config.capture.body_limit)),
+            capture=Capture(store, router, headers, config.capture.body_limit),
             executor=Executor(store, router, config.executor.max_attempts),
             front=front,
             claims=own.claims,
@@ -333,7 +333,10 @@ class Jobs:
         if self._identify is not None:
             return Identifying(self._identify)
         anonymous = self._config.server.open
-        if not anonymous and not store.accounts.roll().accounts:
+        accounts = store.accounts.roll().accounts
+        if accounts:
+            passwords.prepare()
+        elif not anonymous:
             raise ConfigError(
                 "jobstore.setup: everybody could see and change all jobs: pass identify=, which "
                 "tells who sends a request, or add an account with `jobstore user add NAME`, or "
@@ -344,13 +347,17 @@ class Jobs:
         stack.push_async_callback(access.close)
         return access
 
-    @property
-    def _executor(self) -> ExecutorSection:
-        """What holds for jobs; the application's own login needs the credentials sent with them."""
-        executor = self._config.executor
-        if self._identify is None or "forward_credentials" in executor.model_fields_set:
-            return executor
-        return executor.model_copy(update={"forward_credentials": True})
+
+def _check_sendable(request: Request) -> None:
+    """Refuse a request that no HTTP message could carry.
+
+    Raises:
+        SubmissionInvalid: it is one.
+    """
+    if not ORIGIN_FORM.fullmatch(request.path):
+        raise SubmissionInvalid("path: expected one that begins with /, percent-encoded")
+    if problem := unsendable(request.headers, request.method):
+        raise SubmissionInvalid(f"headers: expected fields of HTTP, but one {problem}")
 
 
 def _served(app: web.Application) -> web.Server:

@@ -44,12 +44,11 @@ from jobstore.live import Store, owned_store
 from jobstore.live.executor import Executor
 from jobstore.live.janitor import Janitor
 from jobstore.live.scheduler import Scheduler
-from jobstore.model import clock
+from jobstore.model import clock, passwords
 from jobstore.model.errors import CannotListen, ConfigError, NotOpen
 from jobstore.targets import Target
 from jobstore.targets.router import Route, Router
-from jobstore.targets.upstream import Upstream
-from jobstore.web import descriptors
+from jobstore.web import descriptors, late
 from jobstore.web.access import Access
 from jobstore.web.capture import Capture
 from jobstore.web.door import Door
@@ -142,9 +141,8 @@ def _settle() -> None:
 
     It would go through all of it again and again; measured, a sixth of a job's whole cost.
     """
-    gc.collect()
+    gc.collect(0)  # what is older has been looked through while it was loaded
     gc.freeze()
-    gc.set_threshold(10_000, 20, 50)
 
 
 async def _run_until_signal(config: Config, ready: Callable[[str], None] | None) -> None:
@@ -251,7 +249,7 @@ async def serving(config: Config) -> AsyncIterator[Server]:
             store,
             router,
             headers,
-            int(config.capture.body_limit),
+            config.capture.body_limit,
             unanswered=unanswered_of(config.dialects),
         )
         browsers = browsers_of(config, access, public=config.server.open)
@@ -261,6 +259,7 @@ async def serving(config: Config) -> AsyncIterator[Server]:
             **SERVING, limits=config.http.limits, keepalive_timeout=config.server.keep_alive
         )
         refusals.server = web_server
+        stack.enter_context(late.reserve())
         runner = web.ServerRunner(web_server, shutdown_timeout=SHUTDOWN_SECONDS)
         await stack.enter_async_context(running(runner))
         stack.callback(store.waits.dismiss)  # before those are waited for who wait for their jobs
@@ -276,7 +275,10 @@ def _access(config: Config, store: Store, listening: socket.socket, refuse: Refu
     """
     loopback = ip_address(listening.getsockname()[0]).is_loopback
     anonymous = loopback or config.server.open
-    if not anonymous and not store.accounts.roll().accounts:
+    accounts = store.accounts.roll().accounts
+    if accounts:
+        passwords.prepare()
+    elif not anonymous:
         raise NotOpen(config.server.host)
     proxies = Proxies(config.server.trusted_proxies)
     return Access(store.accounts, anonymous=anonymous, proxies=proxies, refuse=refuse)
@@ -308,6 +310,9 @@ async def _route(stack: AsyncExitStack, config: Config, section: TargetSection) 
 
 async def _target(stack: AsyncExitStack, config: Config, section: TargetSection) -> Target:
     if section.upstream is not None:
+        # Its client is of no use to a server whose targets are all in process.
+        from jobstore.targets.upstream import Upstream  # noqa: PLC0415
+
         upstream = Upstream.open(section.upstream, limits=config.http.limits)
         return await stack.enter_async_context(upstream)
     assert section.app is not None

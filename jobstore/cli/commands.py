@@ -11,7 +11,7 @@ import click
 
 from jobstore import __version__
 from jobstore.cli import INTERRUPTED, discard_output
-from jobstore.cli.terminal import Complaint, printable
+from jobstore.cli.plain import Complaint, printable
 from jobstore.model.errors import JobstoreError
 
 # Each command is the attribute of this name in one of the modules here, loaded when it is called:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from rich.highlighter import JSONHighlighter
 from rich.text import Text
 
-from jobstore.cli.terminal import printable
+from jobstore.cli.plain import printable
 from jobstore.model.message import Body, body_size, chunks
 
 # How much of a binary body is shown.

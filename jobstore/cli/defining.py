@@ -14,8 +14,9 @@ from jobstore.cli.beside import beside
 from jobstore.cli.content import Excerpt
 from jobstore.cli.drafts import in_file, in_flags
 from jobstore.cli.options import FILE, configured, json_option, text
+from jobstore.cli.plain import Complaint, printable, tell, write_json
 from jobstore.cli.table import Listed, write_facts
-from jobstore.cli.terminal import Complaint, printable, stdout, tell, write, write_json
+from jobstore.cli.terminal import stdout, write
 from jobstore.cli.wording import to_the_second
 from jobstore.config import Config
 from jobstore.config.limits import store_limits

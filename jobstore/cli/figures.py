@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.text import Text
 
 from jobstore.cli.formats import ColumnKind, Columns, Row
+from jobstore.cli.plain import printable
 from jobstore.cli.table import Column, Table
-from jobstore.cli.terminal import printable, say
+from jobstore.cli.terminal import say
 from jobstore.cli.wording import lasting
 from jobstore.model.clock import SECOND
 from jobstore.store.questions import By, Figures, Span

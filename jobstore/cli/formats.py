@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from enum import Enum, auto
 from typing import Any, Final, Protocol, TypeAlias
 
-from jobstore.cli.terminal import printable, write_json
+from jobstore.cli.plain import printable, write_json
 from jobstore.model.clock import iso
 
 

@@ -7,8 +7,8 @@ from typing import Final
 from rich.console import Console
 from rich.text import Text
 
+from jobstore.cli.plain import printable
 from jobstore.cli.table import Column, Table
-from jobstore.cli.terminal import printable
 from jobstore.cli.wording import age, to_the_second, took
 from jobstore.model import clock
 from jobstore.model.job import Job

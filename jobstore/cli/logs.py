@@ -4,7 +4,7 @@ import json
 import logging
 from typing import Any, Final
 
-from jobstore.cli.terminal import printable
+from jobstore.cli.plain import printable
 from jobstore.config.sections import LogSection
 from jobstore.model.clock import SECOND, iso
 from jobstore.model.message import loggable

@@ -7,7 +7,8 @@ import click
 from rich.filesize import decimal
 
 from jobstore.cli.options import FILE, configured, duration, json_option, time
-from jobstore.cli.terminal import progress, tell, write_json
+from jobstore.cli.plain import tell, write_json
+from jobstore.cli.terminal import progress
 from jobstore.config import Config
 from jobstore.live import shared_store
 from jobstore.live.purging import Purged, purge

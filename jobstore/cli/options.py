@@ -9,12 +9,12 @@ from typing import Concatenate, Final, ParamSpec, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 import click
-from pydantic import TypeAdapter, ValidationError
 
 from jobstore.cli.ranges import Calendar, check_order
 from jobstore.config import Config, load
 from jobstore.model import clock
 from jobstore.model.clock import SECOND
+from jobstore.model.kinds import kind_of
 from jobstore.model.written import Duration, SizeOrUnlimited
 
 P = ParamSpec("P")
@@ -25,8 +25,8 @@ FILE: Final = click.Path(path_type=Path)
 _UTC: Final = ZoneInfo("UTC")
 _ZONE: Final = "jobstore.zone"
 _STATUS: Final = re.compile(r"[1-5](xx|\d\d)", re.IGNORECASE | re.ASCII)
-_DURATION: Final = TypeAdapter(Duration)
-_SIZE: Final = TypeAdapter(SizeOrUnlimited)
+_DURATION: Final = kind_of(Duration)
+_SIZE: Final = kind_of(SizeOrUnlimited)
 
 
 def files(command: F) -> F:
@@ -209,8 +209,8 @@ def size(value: str) -> int:
         BadParameter: it is none.
     """
     try:
-        return int(_SIZE.validate_python(value))
-    except ValidationError:
+        return int(_SIZE.read(value))
+    except ValueError:
         raise click.BadParameter(f"{value!r} is no size such as 4096, 64KiB or 1MiB.") from None
 
 
@@ -218,6 +218,6 @@ def _ago(value: str) -> int | None:
     if value[-1:].isdigit():  # the configuration takes it for seconds, here it is a slip
         return None
     try:
-        return clock.now() - int(_DURATION.validate_python(value) * SECOND)
-    except ValidationError:
+        return clock.now() - int(_DURATION.read(value) * SECOND)
+    except ValueError:
         return None

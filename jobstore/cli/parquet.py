@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from jobstore.cli.files import export_file
 from jobstore.cli.formats import ColumnKind, Columns, Row
-from jobstore.cli.terminal import Complaint
+from jobstore.cli.plain import Complaint
 
 # How many rows stand together: so many are in memory at once.
 _GROUP: Final = 50_000

@@ -9,9 +9,8 @@ import re
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Final, NoReturn
 
-from pydantic import TypeAdapter, ValidationError
-
 from jobstore.model.clock import SECOND
+from jobstore.model.kinds import kind_of
 from jobstore.model.written import Duration
 
 MOMENTS: Final = (
@@ -26,7 +25,7 @@ RANGES: Final = (
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _DAY: Final = timedelta(days=1)
-_DURATION: Final = TypeAdapter(Duration)
+_DURATION: Final = kind_of(Duration)
 _UNITS: Final = {
     "minute": timedelta(minutes=1),
     "hour": timedelta(hours=1),
@@ -142,8 +141,8 @@ class Calendar:
         if words[-1:].isdigit():  # the configuration takes it for seconds, here it is a slip
             return None
         try:
-            return self._now - int(_DURATION.validate_python(words) * SECOND)
-        except ValidationError:
+            return self._now - int(_DURATION.read(words) * SECOND)
+        except ValueError:
             return None
 
     def _day(self, words: str) -> date | None:

@@ -9,8 +9,9 @@ from jobstore.cli import content
 from jobstore.cli.formats import JsonLines
 from jobstore.cli.job_table import JobTable
 from jobstore.cli.options import configured, json_option, size
+from jobstore.cli.plain import Complaint, write_json
 from jobstore.cli.sheet import Part, Sheet
-from jobstore.cli.terminal import Complaint, say, stdout, write_json
+from jobstore.cli.terminal import say, stdout
 from jobstore.cli.wording import JOB_COLUMNS, as_row, why_no_response
 from jobstore.config import Config
 from jobstore.live import SECRET_HEADERS

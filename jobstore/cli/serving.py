@@ -8,7 +8,7 @@ import click
 from jobstore import __version__
 from jobstore.cli.logs import start_logging
 from jobstore.cli.options import configured, files, json_option
-from jobstore.cli.terminal import tell, write_json
+from jobstore.cli.plain import tell, write_json
 from jobstore.config import Config, load
 from jobstore.store.sqlite.migrate import migrate
 

@@ -10,8 +10,9 @@ from rich.text import Text
 from jobstore.cli import content
 from jobstore.cli.content import Excerpt
 from jobstore.cli.job_table import STATE_STYLES, state_text, status_style
+from jobstore.cli.plain import printable
 from jobstore.cli.table import Column, Table, write_facts
-from jobstore.cli.terminal import printable, write
+from jobstore.cli.terminal import write
 from jobstore.cli.wording import age, as_fields, lasting, status_line, took, why_no_response
 from jobstore.model import clock
 from jobstore.model.clock import iso

@@ -7,7 +7,8 @@ from typing import Final, Generic, TypeVar
 from rich.console import Console
 from rich.text import Text
 
-from jobstore.cli.terminal import printable, stdout, tell, write, write_json
+from jobstore.cli.plain import printable, tell, write_json
+from jobstore.cli.terminal import stdout, write
 
 T = TypeVar("T")
 

@@ -15,7 +15,8 @@ import click
 
 from jobstore.cli.files import export_file
 from jobstore.cli.options import FILE, configured, json_option, range_options, within
-from jobstore.cli.terminal import progress, write_json
+from jobstore.cli.plain import write_json
+from jobstore.cli.terminal import progress
 from jobstore.config import Config
 from jobstore.live import SECRET_HEADERS
 from jobstore.model.errors import ExportInvalid

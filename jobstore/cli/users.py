@@ -10,8 +10,8 @@ import click
 
 from jobstore.cli.beside import beside
 from jobstore.cli.options import configured, json_option, text
+from jobstore.cli.plain import Complaint, write_json
 from jobstore.cli.table import Listed
-from jobstore.cli.terminal import Complaint, write_json
 from jobstore.cli.wording import to_the_second
 from jobstore.config import Config
 from jobstore.model import passwords

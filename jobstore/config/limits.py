@@ -8,14 +8,14 @@ def store_limits(config: Config) -> Limits:
     """Return the limits of the store, for its server and for the commands beside it."""
     return Limits(
         queue=config.executor.queue_limit,
-        body=int(config.capture.body_limit),
-        inline=int(config.store.inline_limit),
-        size=int(config.store.max_size),
+        body=config.capture.body_limit,
+        inline=config.store.inline_limit,
+        size=config.store.max_size,
         secret=SECRET_HEADERS.union(config.privacy.redact),
         owner=OwnerLimits(
             queued=config.limits.queued,
             running=config.limits.running,
-            stored=int(config.limits.stored_bytes),
+            stored=config.limits.stored_bytes,
             rate=config.limits.submissions_per_second,
         ),
         depth=config.limits.depth,

@@ -29,11 +29,15 @@ HOP_BY_HOP: Final = frozenset(
     }
 )
 
+# The header that tells a service which job its request is for.
+JOB_ID: Final = "Jobstore-Id"
 # What a server tells a service about a job; a client cannot.
 OURS: Final = ("jobstore-id", "jobstore-attempt")
 REDACTED: Final = "[redacted]"  # stands in the place of a value that is secret
 FINAL: Final = range(200, 600)  # RFC 9110 section 15: what may answer a request for good
 _BODILESS: Final = frozenset({204, 304})
+# RFC 9112 section 3.2.1, percent-encoded: what a request for a path asks for.
+ORIGIN_FORM: Final = re.compile(r"/[!-\"$-~]*")
 # RFC 9110 section 5.1: what the names of fields are made of.
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]*")
 # RFC 9110 section 5.5 and RFC 9112 section 4: what no value and no reason phrase may have in it.

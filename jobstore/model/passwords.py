@@ -4,12 +4,12 @@ import re
 import secrets
 import unicodedata
 from hashlib import sha256
-from typing import Final
-
-from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError
+from typing import TYPE_CHECKING, Final
 
 from jobstore.model.errors import AccountProblem
+
+if TYPE_CHECKING:
+    from argon2 import PasswordHasher
 
 _PREFIX: Final = "jobstore_"  # so that people, and scanners for leaked secrets, recognise a token
 _BYTES: Final = 32
@@ -18,9 +18,6 @@ _LONGEST: Final = 1024
 
 # RFC 7617 section 2: a user name holds no colon. What is left can be typed, and compared.
 _ACCOUNT_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+-]{0,63}")
-
-# The parameters are argon2-cffi's own, those of RFC 9106 section 4 for little memory.
-_HASHER: Final = PasswordHasher()
 
 
 def check_name(name: str) -> None:
@@ -44,7 +41,7 @@ def hashed(password: str) -> str:
     """
     if not _SHORTEST <= len(password) <= _LONGEST:
         raise AccountProblem(f"expected a password of {_SHORTEST} to {_LONGEST} characters")
-    return _HASHER.hash(_normal(password))
+    return _hasher().hash(_normal(password))
 
 
 def verify(kept: str | None, password: str) -> bool:
@@ -57,12 +54,27 @@ def verify(kept: str | None, password: str) -> bool:
     if len(password) > _LONGEST:
         return False
     if kept is None:
-        _HASHER.hash(_normal(password))
+        _hasher().hash(_normal(password))
         return False
+    from argon2.exceptions import InvalidHashError, VerificationError  # noqa: PLC0415 - see _hasher
+
     try:
-        return _HASHER.verify(kept, _normal(password))
+        return _hasher().verify(kept, _normal(password))
     except (VerificationError, InvalidHashError):
         return False
+
+
+def prepare() -> None:
+    """Load what hashes passwords: threads that verify them shall find it, whatever runs short."""
+    _hasher()
+
+
+def _hasher() -> "PasswordHasher":
+    """Make what hashes passwords, with the parameters of RFC 9106 section 4 for little memory."""
+    # Loading it takes a while, and most servers never see a password.
+    from argon2 import PasswordHasher  # noqa: PLC0415
+
+    return PasswordHasher()
 
 
 def _normal(password: str) -> str:

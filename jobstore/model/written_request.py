@@ -1,6 +1,5 @@
 """Requests as people write them, in JSON or TOML, for definitions and for single jobs alike."""
 
-import re
 from base64 import b64decode
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -16,9 +15,8 @@ from pydantic import (
     model_validator,
 )
 
-from jobstore.model.errors import SubmissionInvalid
 from jobstore.model.job import Policy, Replay
-from jobstore.model.message import HOP_BY_HOP, REDACTED, Headers, Request, unsendable
+from jobstore.model.message import HOP_BY_HOP, ORIGIN_FORM, REDACTED, Headers, Request
 from jobstore.model.written import PositiveDuration, Retries
 
 # What sending a request decides by itself, or what asks for a job instead of an answer.
@@ -32,7 +30,6 @@ _MOST_PROBLEMS: Final = 20  # more of them say nothing new, and take long to wri
 # The type of an error that says by itself what is wrong, and where.
 TOLD: Final = "told"
 
-_TARGET: Final = re.compile(r"/[!-\"$-~]*")
 _FIELD_NAME: Final = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"  # RFC 9110 section 5.6.2
 _FIELD_VALUE: Final = r"^[^\x00-\x1f\x7f]*$"
 
@@ -65,7 +62,7 @@ _Method: TypeAlias = Annotated[
 _Target: TypeAlias = Annotated[
     str,
     Field(
-        pattern=rf"^{_TARGET.pattern}$",
+        pattern=rf"^{ORIGIN_FORM.pattern}$",
         max_length=_LONGEST_TARGET,
         description="the path with query to ask, percent-encoded, such as "
         "/import?records=100&seconds=1",
@@ -144,18 +141,6 @@ class WrittenRequest(BaseModel):
         return Request(
             method=self.method, path=self.target, headers=_flat(self.headers), body=self._content
         )
-
-
-def check_sendable(request: Request) -> None:
-    """Refuse a request that no HTTP message could carry.
-
-    Raises:
-        SubmissionInvalid: it is one.
-    """
-    if not _TARGET.fullmatch(request.path):
-        raise SubmissionInvalid("path: expected one that begins with /, percent-encoded")
-    if problem := unsendable(request.headers, request.method):
-        raise SubmissionInvalid(f"headers: expected fields of HTTP, but one {problem}")
 
 
 W = TypeVar("W", bound=BaseModel)

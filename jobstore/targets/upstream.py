@@ -22,6 +22,7 @@ from jobstore.model.errors import TargetBroken, TargetFailed
 from jobstore.model.handle import JobHandle
 from jobstore.model.message import (
     FINAL,
+    JOB_ID,
     OURS,
     Body,
     Headers,
@@ -43,8 +44,6 @@ from jobstore.model.retry import IDEMPOTENT
 from jobstore.targets.connections import Connections
 from jobstore.targets.exchange import Exchange, HeadTooLargeError
 
-# The header that tells a target which job its request is for.
-JOB_ID: Final = "Jobstore-Id"
 # What a server may take for one of these is not sent on either.
 _NOT_SENT_ON: Final = ("host", *OURS)
 

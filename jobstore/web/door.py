@@ -7,8 +7,8 @@ from typing import Any, TypeAlias, cast
 from aiohttp import web
 
 from jobstore.model.handle import WORKING_FOR
+from jobstore.model.message import JOB_ID
 from jobstore.targets.router import Claims, PathClaim
-from jobstore.targets.upstream import JOB_ID
 from jobstore.web import intake, parsing
 from jobstore.web.access import Access
 from jobstore.web.ask import Ask

@@ -1,6 +1,8 @@
 """Connections that only wait: they have a deadline, and give way when descriptors run short."""
 
 import resource
+import subprocess
+import sys
 from asyncio import selector_events
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -27,13 +29,28 @@ OUTCOMES = {
 }
 
 
+FEW = ["sh", "-c", f'ulimit -n {LIMIT} && exec "$@"', "sh"]
+TAKING_ALL = """
+import os, sys
+from contextlib import suppress
+from jobstore.web import late
+
+sys.path.append("{}")
+with late.reserve():
+    with suppress(OSError):
+        while True:
+            os.dup(0)
+    late.load("late_module")
+"""
+
+
 class ShortServer(ServerProcess):
     """A real server that may have few descriptors."""
 
     @property
     def command(self) -> list[str]:
         """What starts it."""
-        return ["sh", "-c", f'ulimit -n {LIMIT} && exec "$@"', "sh", *super().command]
+        return [*FEW, *super().command]
 
 
 @pytest.fixture
@@ -64,6 +81,13 @@ async def test_others_are_served_while_very_many_connections_only_wait(
     about = [line for line in short.output if "ulimit -n" in line or "out of system" in line]
     assert 1 <= len(about) <= lasted + 2
     assert (code, "".join(short.output).count("Traceback")) == (0, 0), "".join(short.output)[:6000]
+
+
+def test_what_is_loaded_late_is_loaded_though_no_descriptor_is_left(tmp_path: Path) -> None:
+    (tmp_path / "late_module.py").write_text("import late_too")
+    (tmp_path / "late_too.py").write_text("print('loaded')")
+    command = [*FEW, sys.executable, "-c", TAKING_ALL.format(tmp_path)]
+    assert subprocess.run(command, capture_output=True, check=True).stdout == b"loaded\n"
 
 
 @pytest.mark.parametrize("sent", [b"", OUTCOMES["half a head"], OUTCOMES["kept alive"]])

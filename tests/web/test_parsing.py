@@ -4,6 +4,7 @@ import logging
 import re
 from contextlib import suppress
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -216,10 +217,12 @@ def test_a_clients_words_are_cut_and_escaped_for_the_log() -> None:
 
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_no_message_is_longer_than_a_line_or_two_thousand_characters(
-    form: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    form: Literal["text", "json"],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(logging.getLogger(), "handlers", [])
-    start_logging(LogSection.model_validate({"format": form}))
+    start_logging(LogSection(format=form))
     logging.getLogger("jobstore.test").warning("%s\n\x1b[2J%s", "a\r\nb", "c" * 3000)
     (line,) = capsys.readouterr().err.splitlines()
     assert "\x1b" not in line

@@ -1,11 +1,11 @@
 import re
 import tomllib
 from collections.abc import Callable
+from dataclasses import FrozenInstanceError, fields
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
 
 from jobstore.config import Config, TargetSection, load
 from jobstore.config.sections import DEMO
@@ -142,7 +142,7 @@ def test_what_kubernetes_says_about_a_service_of_our_name_is_no_setting(
 
 
 def test_the_configuration_cannot_be_changed() -> None:
-    with pytest.raises(ValidationError):
+    with pytest.raises(FrozenInstanceError):
         Config().server.port = 1  # type: ignore[misc]
 
 
@@ -214,9 +214,9 @@ def test_all_problems_are_told_at_once_each_where_it_stands(write: Write) -> Non
 
 
 def every_key() -> list[tuple[str, str]]:
-    sections = {name: type(getattr(Config(), name)) for name in Config.model_fields}
+    sections = {section.name: getattr(Config(), section.name) for section in fields(Config)}
     sections["target"] = TargetSection
-    return [(name, key) for name, section in sections.items() for key in section.model_fields]
+    return [(name, key.name) for name, section in sections.items() for key in fields(section)]
 
 
 def junk_for_every_key() -> list[tuple[str, str, object]]:
@@ -241,6 +241,20 @@ def test_a_section_has_to_be_a_table(write: Write) -> None:
     )
     assert refusal(write("target = [5]")) == (
         "jobs.toml: [[target]] #1: expected tables headed [[target]]"
+    )
+
+
+def test_each_wrong_item_of_a_list_is_told_by_its_number() -> None:
+    expected = "expected a list of status codes such as 429 or 503"
+    assert refused_flag("executor", "retry_statuses", [1, "429", 700]).splitlines() == [
+        f"command line: [executor] retry_statuses #{number}: {expected}" for number in (1, 3)
+    ]
+
+
+def test_an_address_that_is_none_is_refused_among_trusted_proxies() -> None:
+    assert refusal(environ={"JOBSTORE_SERVER__TRUSTED_PROXIES": "10.0.0.0/8, proxy"}) == (
+        "JOBSTORE_SERVER__TRUSTED_PROXIES: expected a list of addresses or networks such as "
+        '"127.0.0.1" or "10.0.0.0/8"'
     )
 
 
@@ -338,6 +352,7 @@ def test_what_was_fetched_may_be_dropped_at_once() -> None:
 @pytest.mark.parametrize(
     ("written", "size"),
     [
+        ("1k", 1000),
         (65536, 65536),
         ("65536", 65536),
         ("256KiB", 256 * 1024),
@@ -469,6 +484,8 @@ def test_an_upstream_is_a_url_that_paths_are_appended_to(written: str, upstream:
         "ftp://h",
         "http://",
         "http://h:99999",
+        "http://h h",
+        "http://192.168.1.300",
         "http://h/?",
         "http://h/?q=1",
         "http://h/#f",

@@ -9,14 +9,13 @@ import re
 from collections.abc import Mapping
 from enum import StrEnum
 from io import BytesIO
-from typing import IO, Any, Final, cast
-
-import cramjam
-from fastavro import schemaless_reader, schemaless_writer
-from fastavro.types import Schema
+from typing import IO, TYPE_CHECKING, Any, Final, cast
 
 from jobstore.dialects.kinetica.records import WRAPPER, AvroType, Form, Record, RequestInvalid
-from jobstore.web import documents
+from jobstore.web import documents, late
+
+if TYPE_CHECKING:
+    from fastavro.types import Schema
 
 # The largest body that is taken apart or put together here, in bytes.
 LARGEST: Final = 8 * 2**20
@@ -209,8 +208,12 @@ class _Bounded:
         self._at += size
         return self._body[self._at - size : self._at]
 
-    def value(self, schema: Schema) -> object:
+    def value(self, schema: "Schema") -> object:
         """Read a value, or None if it is not there."""
+        # Here and below: no server loads what none of its clients speaks.
+        late.load("fastavro")
+        from fastavro import schemaless_reader  # noqa: PLC0415
+
         try:
             return schemaless_reader(cast("IO[bytes]", self), schema, None)  # all it does is read
         except (EOFError, ValueError, OverflowError):
@@ -238,6 +241,9 @@ def first_string(body: bytes) -> str | None:
 
 def to_avro(form: Form, record: Record) -> bytes:
     """Write a record in Avro binary."""
+    late.load("fastavro")
+    from fastavro import schemaless_writer  # noqa: PLC0415
+
     written = BytesIO()
     schemaless_writer(written, form.schema, dict(record))
     return written.getvalue()
@@ -254,6 +260,9 @@ def decompress(body: bytes, limit: int = LARGEST) -> bytes:
     Raises:
         RequestInvalid: it is none, or there would be too much in it.
     """
+    late.load("cramjam")
+    import cramjam  # noqa: PLC0415
+
     if _announced(body) > limit:
         raise RequestInvalid(f"Snappy: expected at most {limit} bytes once decompressed")
     try:

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from enum import Enum
-from typing import Any, Final, TypeAlias
-
-from fastavro import parse_schema
-from fastavro.types import Schema
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from jobstore.model.errors import JobstoreError
+from jobstore.web import late
+
+if TYPE_CHECKING:
+    from fastavro.types import Schema
 
 Record: TypeAlias = Mapping[str, Any]
 
@@ -31,12 +33,12 @@ class AvroType(Enum):
     MAP = "map"
 
     @property
-    def schema(self) -> Schema:
+    def schema(self) -> "Schema":
         """The same for fastavro."""
         return _COMPOSED.get(self, self.value)
 
 
-_COMPOSED: Final[Mapping[AvroType, Schema]] = {
+_COMPOSED: "Final[Mapping[AvroType, Schema]]" = {
     AvroType.STRINGS: {"type": "array", "items": "string"},
     AvroType.LONGS: {"type": "array", "items": "long"},
     AvroType.MAP: {"type": "map", "values": "string"},
@@ -49,16 +51,20 @@ class Form:
     Args:
         name: what it is called.
         members: what its members hold, in their order.
-
-    Attributes:
-        schema: the same for fastavro.
     """
 
     def __init__(self, name: str, **members: AvroType) -> None:
         self.name = name
         self.members = members
-        fields = [{"name": member, "type": kind.schema} for member, kind in members.items()]
-        self.schema = parse_schema({"type": "record", "name": name, "fields": fields})
+
+    @cached_property
+    def schema(self) -> "Schema":
+        """The same for fastavro."""
+        late.load("fastavro")
+        from fastavro import parse_schema  # noqa: PLC0415 - `encodings` says why
+
+        fields = [{"name": name, "type": kind.schema} for name, kind in self.members.items()]
+        return parse_schema({"type": "record", "name": self.name, "fields": fields})
 
 
 # What every answer is wrapped in.

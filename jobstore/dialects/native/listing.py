@@ -14,7 +14,7 @@ from aiohttp import web
 from multidict import MultiMapping
 
 from jobstore.dialects.native import as_json
-from jobstore.dialects.native.submission_calls import microseconds, zoned
+from jobstore.dialects.native.times import microseconds, zoned
 from jobstore.live import Store
 from jobstore.model.errors import QueryInvalid
 from jobstore.model.job import Trigger

@@ -5,9 +5,12 @@ from typing import Final
 from aiohttp import web
 
 from jobstore.model.errors import JobstoreError, SubmissionInvalid
-from jobstore.web import documents, refusals, room, standing, wire
+from jobstore.web import documents, late, refusals, room, standing, wire
 
 NO_JSON: Final = "the body is not valid JSON"
+# What reads the documents that come as JSON. Loading pydantic with it takes a tenth of a second, so
+# that no server does so before the first of them comes.
+_READERS: Final = ("jobstore.dialects.native.forms", "jobstore.model.written_definition")
 
 
 def refused(_: web.Request, error: JobstoreError) -> web.Response:
@@ -33,6 +36,8 @@ async def json_of(request: web.Request, limit: int) -> object:
         NoRoom: too many are being read at the same time.
         Forbidden: its sender may change nothing, or not any more.
     """
+    for reader in _READERS:
+        late.load(reader)
     async with room.whole(request, limit) as body:
         standing.changing(request)  # which its sender may have been when the body began to come
         try:

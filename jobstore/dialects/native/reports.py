@@ -5,10 +5,9 @@ came in as ``Jobstore-Id``, and ``Jobstore-Attempt`` is sent back as it came.
 """
 
 import re
-from typing import Annotated, Final
+from typing import Final
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from jobstore.dialects.native import as_json
 from jobstore.dialects.native.problems import NO_JSON, json_of
@@ -21,16 +20,6 @@ _EXPECTED: Final = (
     'a JSON object such as {"progress": 40, "counters": {"RECORDS": 7}, "warnings": ["late"]}'
 )
 _LARGEST: Final = 64 * 2**10
-
-
-class _Said(BaseModel):
-    """The body of a report."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    progress: Annotated[float, Field(ge=0, le=100)] | None = None
-    counters: dict[str, Annotated[int, Field(ge=-(2**63), lt=2**63)]] = Field(default_factory=dict)
-    warnings: tuple[str, ...] = ()
 
 
 class Reports:
@@ -62,8 +51,10 @@ def _report(request: web.Request, written: object) -> Report:
     attempt = request.headers.get("Jobstore-Attempt", "")
     if not re.fullmatch("[0-9]{1,9}", attempt):
         raise SubmissionInvalid("expected the header Jobstore-Attempt as it came with the request")
+    from jobstore.dialects.native.forms import WrittenReport  # noqa: PLC0415 - see json_of
+
     try:
-        said = _Said.model_validate(written)
-    except ValidationError as error:
+        said = WrittenReport.model_validate(written)
+    except ValueError as error:
         raise SubmissionInvalid(f"expected {_EXPECTED}") from error
     return Report(job_id=as_json.job_id(request), attempt=int(attempt), **dict(said))

@@ -1,0 +1,43 @@
+"""Messages and JSON: what is written as it is, without the package that draws for people."""
+
+import json
+import sys
+from typing import IO, Any
+
+import click
+
+
+class Complaint(click.ClickException):
+    """Something cannot be done, and the user is told so."""
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Write the message, each line of it with the program's name."""
+        for line in self.message.splitlines():
+            click.echo(f"jobstore: {printable(line)}", file=file or sys.stderr)
+
+
+def printable(text: str, keep: str = "") -> str:
+    """Escape what a terminal would obey instead of show: it comes from strangers.
+
+    Args:
+        text: any text.
+        keep: characters to leave as they are all the same.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in keep else ascii(c)[1:-1] for c in text)
+
+
+def tell(words: str, *, err: bool = False) -> None:
+    """Write a line for people, whoever named what stands in it.
+
+    Args:
+        words: the line, or several.
+        err: whether it goes to the standard error.
+    """
+    click.echo(printable(words, keep="\n"), err=err)
+
+
+def write_json(value: object, *, pretty: bool = False) -> None:
+    """Write a value as JSON, on one line or for people."""
+    sys.stdout.write(json.dumps(value, indent=2 if pretty else None) + "\n")

@@ -1,0 +1,87 @@
+"""What clients may write in JSON, as pydantic reads it; imported when the first of them does."""
+
+from datetime import datetime
+from typing import Annotated, ClassVar, Final
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from jobstore.dialects.native.times import microseconds, zoned
+from jobstore.model import idempotency
+from jobstore.model.clock import SECOND
+from jobstore.model.written import DAY, Duration
+from jobstore.model.written_request import WrittenRequest
+
+_CENTURY: Final = int(36_500 * DAY) * SECOND
+_LARGEST_PRIORITY: Final = 2**31 - 1
+_TIME: Final = "a time with its zone such as 2026-11-01T18:00:00Z, in less than a hundred years"
+
+
+def _number(value: object) -> object:
+    """Keep text and ``true`` from being taken for a number."""
+    if not isinstance(value, bool | str):
+        return value
+    raise ValueError
+
+
+def _clean(value: str) -> str:
+    if not value.strip() or not value.isprintable():
+        raise ValueError
+    return value
+
+
+class WrittenJob(WrittenRequest):
+    """A job as people write it."""
+
+    largest: ClassVar[int] = 2**20  # the whole job, as JSON, has to be smaller
+
+    priority: Annotated[
+        int,
+        BeforeValidator(_number),
+        Field(
+            ge=-_LARGEST_PRIORITY,
+            le=_LARGEST_PRIORITY,
+            description=f"a whole number from -{_LARGEST_PRIORITY} to {_LARGEST_PRIORITY}",
+        ),
+    ] = 0
+    delay: Annotated[
+        Duration | None,
+        Field(description="a duration such as 500ms, 30s, 15m or 24h, of at most a hundred years"),
+    ] = None
+    not_before: Annotated[
+        datetime | None,
+        BeforeValidator(lambda value: None if value is None else zoned(value)),
+        Field(description=_TIME),
+    ] = None
+    tag: Annotated[
+        Annotated[str, AfterValidator(_clean)] | None,
+        Field(max_length=255, description="a handle of 1 to 255 characters, or null"),
+    ] = None
+    idempotency_key: Annotated[
+        Annotated[str, AfterValidator(idempotency.checked)] | None,
+        Field(description="a key of 1 to 255 printable ASCII characters, or null"),
+    ] = None
+
+    def waits(self, now: int) -> tuple[int | None, int | None]:
+        """Tell until when it waits, or for how many microseconds; neither if it does not.
+
+        Raises:
+            ValueError: that cannot be said.
+        """
+        if self.delay is not None and self.not_before is not None:
+            raise ValueError("expected either delay or not_before, and not both")
+        if self.not_before is None:
+            return None, int((self.delay or 0) * SECOND) or None
+        at = microseconds(self.not_before)
+        if at - now > _CENTURY:
+            raise ValueError(f"not_before: expected {_TIME}")
+        return at if at > now else None, None
+
+
+class WrittenReport(BaseModel):
+    """What a service upstream says of its job."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    progress: Annotated[float, Field(ge=0, le=100)] | None = None
+    counters: dict[str, Annotated[int, Field(ge=-(2**63), lt=2**63)]] = Field(default_factory=dict)
+    warnings: tuple[str, ...] = ()

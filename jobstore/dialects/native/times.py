@@ -1,0 +1,25 @@
+"""Times as clients write them."""
+
+import re
+from datetime import datetime
+
+from jobstore.model.clock import SECOND
+
+
+def zoned(value: object) -> datetime:
+    """Read a time in ISO 8601, which has to say in which zone it is.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not isinstance(value, str) or not re.match("[0-9]{4}-", value):
+        raise ValueError
+    time = datetime.fromisoformat(value)
+    if time.tzinfo is None:
+        raise ValueError
+    return time
+
+
+def microseconds(time: datetime) -> int:
+    """Give the microseconds since 1970."""
+    return round(time.timestamp() * SECOND)

@@ -1,0 +1,281 @@
+"""Kinds of values as people write them, each with a reader and words for what it expects.
+
+A reader takes a value from TOML or JSON, or text as the environment has it, and gives the value
+that is meant; it raises ValueError for anything else.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Any, Final, Generic, TypeAlias, TypeVar, get_args
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+_CENTURY: Final = 36_500 * 86_400.0  # more is a slip, and a clock cannot be moved by it
+_LARGEST_FILE: Final = 2**48  # https://sqlite.org/limits.html, "Maximum Database Size"
+
+_WHOLE: Final = re.compile(r"([+-]?[0-9]+(?:_[0-9]+)*)(?:\.0+)?")
+_DURATION: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h|d)")
+_SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+_SIZE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)")
+_DECIMAL: Final = {letter: 1000**n for n, letter in enumerate(("", *"kmgtpe"))}
+_BINARY: Final = {f"{letter}i": 1024**n for n, letter in enumerate("kmgtpe", 1)}
+_BYTES: Final[Mapping[str, float]] = {
+    **_DECIMAL,
+    **{f"{prefix}b": factor for prefix, factor in (_DECIMAL | _BINARY).items()},
+    **{f"{prefix}bit": factor / 8 for prefix, factor in (_DECIMAL | _BINARY).items()},
+}
+_FLAGS: Final = {
+    **dict.fromkeys(("true", "t", "yes", "y", "on", "1"), True),
+    **dict.fromkeys(("false", "f", "no", "n", "off", "0"), False),
+}
+# What no host has in it is of https://url.spec.whatwg.org/#forbidden-host-code-point
+_BASE_URL: Final = re.compile(
+    r"(?i:https?)://"
+    r"(?:\[[0-9A-Fa-f:.]+\]|[^\s/:?#@<>\[\\\]^|%\x00-\x1f\x7f]+)"
+    r"(?::[0-9]*)?(?:/[^?#]*)?"
+)
+
+T = TypeVar("T")
+N = TypeVar("N", int, float)
+Read: TypeAlias = Callable[[object], T]
+
+
+class ItemsWrong(ValueError):
+    """Items of a list are not what was expected.
+
+    Args:
+        places: where they stand in the list, from 0.
+    """
+
+    def __init__(self, places: list[int]) -> None:
+        super().__init__(places)
+        self.places = places
+
+
+@dataclass(frozen=True, slots=True)
+class Kind(Generic[T]):
+    """A kind of value.
+
+    Args:
+        expected: what a message says if something else was written.
+        read: gives the value, or raises ValueError.
+    """
+
+    expected: str
+    read: Read[T]
+
+    def __get_pydantic_core_schema__(self, _: object, __: object) -> Any:
+        """Let a model that has a field of this kind read it in the same way.
+
+        https://docs.pydantic.dev/latest/concepts/types/#customizing-validation-with-__get_pydantic_core_schema__
+        """
+        # Only pydantic asks; whoever has no model does not load it.
+        from pydantic_core import core_schema  # noqa: PLC0415
+
+        return core_schema.no_info_plain_validator_function(self.read)
+
+
+def kind_of(annotated: Any) -> Kind[Any]:
+    """Return the kind that a type is annotated with."""
+    kind: Kind[Any] = get_args(annotated)[-1]
+    return kind
+
+
+# --- numbers ------------------------------------------------------------------------------------
+
+
+def whole(lowest: int, highest: int, expected: str = "") -> Kind[int]:
+    """Make a kind of whole numbers."""
+    return Kind(
+        expected or f"a whole number from {lowest} to {highest}",
+        lambda value: _within(_whole(value), lowest, highest),
+    )
+
+
+def decimal(lowest: float, highest: float, expected: str) -> Kind[float]:
+    """Make a kind of numbers."""
+    return Kind(expected, lambda value: _within(_number(value), lowest, highest))
+
+
+def duration(expected: str, lowest: float = 0.0) -> Kind[float]:
+    """Make a kind of durations, which are read as seconds."""
+    return Kind(expected, lambda value: _within(_seconds(value), lowest, _CENTURY))
+
+
+def or_never(of: Kind[float]) -> Kind[float | None]:
+    """Make a kind of durations that may be endless, which is None."""
+    return Kind(
+        f'{of.expected}, or "never"',
+        lambda value: None if value in ("never", None) else of.read(value),
+    )
+
+
+def size(expected: str, lowest: int = 0, highest: int = _LARGEST_FILE) -> Kind[int]:
+    """Make a kind of sizes, which are read as bytes."""
+    return Kind(expected, lambda value: _within(_bytes(value), lowest, highest))
+
+
+def flag(value: object) -> bool:
+    """Read a yes or no."""
+    if not isinstance(value, str):
+        return bool(_within(int(value) if isinstance(value, bool) else _whole(value), 0, 1))
+    if value.lower() not in _FLAGS:
+        raise ValueError
+    return _FLAGS[value.lower()]
+
+
+def _within(number: N, lowest: float, highest: float) -> N:
+    if not lowest <= number <= highest:  # which nan is not either
+        raise ValueError
+    return number
+
+
+def _whole(value: object) -> int:
+    """Read a whole number, also if it is written as 80.0; ``true`` is not the number 1."""
+    if isinstance(value, str) and (match := _WHOLE.fullmatch(value.strip())):
+        return int(match[1])
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    raise ValueError
+
+
+def _number(value: object) -> float:
+    if isinstance(value, str) and value.isascii():
+        return float(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return _float(value)
+    raise ValueError
+
+
+def _float(number: float) -> float:
+    try:
+        return float(number)
+    except OverflowError:
+        raise ValueError from None
+
+
+def _seconds(value: object) -> float:
+    match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
+    return float(match[1]) * _SECONDS[match[2]] if match else _number(value)
+
+
+def _bytes(value: object) -> int:
+    if not isinstance(value, str):
+        return _whole(value)
+    match = _SIZE.fullmatch(value.strip())
+    factor = match and _BYTES.get(match[2].lower())
+    if not match or factor is None:
+        raise ValueError
+    return int(_within(float(match[1]) * factor, 0, _LARGEST_FILE))
+
+
+# --- text ---------------------------------------------------------------------------------------
+
+
+def like(pattern: str) -> Read[str]:
+    """Make a reader of text that matches a pattern from its beginning to its end."""
+    compiled = re.compile(pattern)
+
+    def read(value: object) -> str:
+        if not compiled.fullmatch(_text(value)):
+            raise ValueError
+        return _text(value)
+
+    return read
+
+
+def one_of(*choices: str) -> Read[Any]:
+    """Make a reader of some words."""
+
+    def read(value: object) -> str:
+        if value not in choices:
+            raise ValueError
+        return _text(value)
+
+    return read
+
+
+def file_name(value: object) -> Path:
+    """Read a path that ends in a name; it is kept as it was given."""
+    path = value if isinstance(value, Path) else Path(_text(value))
+    if not path.name:
+        raise ValueError
+    return path
+
+
+def base_url(value: object) -> str:
+    """Read a URL that paths will be appended to, as the HTTP client has it: without a slash."""
+    # Only those have a URL that load the client anyway.
+    from yarl import URL  # noqa: PLC0415
+
+    text = _text(value).strip()
+    if not _BASE_URL.fullmatch(text):
+        raise ValueError
+    url = URL(text)
+    host = url.host or ""
+    if host.rpartition(".")[2].isdigit():
+        IPv4Address(host)
+    return str(url).rstrip("/")
+
+
+def time_zone(value: object) -> str:
+    """Read the name of a time zone that the IANA database has."""
+    try:
+        return ZoneInfo(_text(value)).key
+    except (ZoneInfoNotFoundError, OSError):
+        raise ValueError from None
+
+
+def network(value: object) -> IPv4Network | IPv6Network:
+    """Read an address or a network."""
+    if not isinstance(value, int | float):  # such a number is an address to Python
+        return ip_network(str(value))
+    raise ValueError
+
+
+def _text(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    raise ValueError
+
+
+# --- lists --------------------------------------------------------------------------------------
+
+
+def list_of(expected: str, read_item: Read[T]) -> Kind[tuple[T, ...]]:
+    """Make a kind of lists, whose readers raise `ItemsWrong` for what is wrong in one."""
+
+    def read(value: object) -> tuple[T, ...]:
+        found: list[T] = []
+        wrong: list[int] = []
+        for place, item in enumerate(_items(value)):
+            try:
+                found.append(read_item(item))
+            except ValueError:
+                wrong.append(place)
+        if wrong:
+            raise ItemsWrong(wrong)
+        return tuple(found)
+
+    return Kind(expected, read)
+
+
+def or_auto(of: Kind[tuple[T, ...]]) -> Kind[tuple[T, ...] | None]:
+    """Make a kind of lists that may be left to the program, which is None."""
+    return Kind(
+        f'"auto", or {of.expected}',
+        lambda value: None if value in ("auto", None) else of.read(value),
+    )
+
+
+def _items(value: object) -> Iterable[object]:
+    """Give the items of a list, which the environment writes with commas."""
+    if isinstance(value, str):
+        return [name.strip() for name in value.split(",") if name.strip()]
+    if isinstance(value, Iterable) and not isinstance(value, bytes | Mapping):
+        return value
+    raise ValueError
