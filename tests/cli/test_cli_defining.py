@@ -18,9 +18,10 @@ from jobstore.model.job import Trigger
 from jobstore.store.history import open_history
 from tests.client import Client
 from tests.commands import jobstore, refused, said
-from tests.conftest import Serve, ServerProcess, running
-from tests.jobs import Answer
+from tests.conftest import Serve, running
 from tests.stores import on_disk, rows
+from trials.clients import Answer
+from trials.serving import ServerProcess
 
 DAILY = ("--name", "daily", "--path", "/Imports/daily", "--target", "/import?records=10")
 SECRET = "Bearer of-the-target"

@@ -15,8 +15,9 @@ from jobstore.model.passwords import digest, verify
 from tests.accounts import PASSWORD, basic
 from tests.client import Client
 from tests.commands import jobstore, refused, said
-from tests.conftest import Serve, ServerProcess
+from tests.conftest import Serve
 from tests.stores import on_disk, rows
+from trials.serving import ServerProcess
 
 NO_ADMIN = "jobstore: no account is an admin yet: nobody can see the jobs of others\n"
 COMMANDS = ["passwd a --password-stdin", "role a user", "remove a", "list", "token a", "tokens"]

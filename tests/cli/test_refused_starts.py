@@ -13,7 +13,7 @@ from jobstore.store.sqlite.engine import SCHEMA_VERSION
 from jobstore.store.sqlite.migrate import migrate
 from tests.client import Client
 from tests.commands import overwrite, start
-from tests.conftest import ServerProcess
+from trials.serving import ServerProcess
 
 Start = Callable[..., Awaitable[ServerProcess]]
 

@@ -14,7 +14,8 @@ from jobstore.model.message import Request
 from jobstore.server import Server
 from tests.client import GATED, Client
 from tests.conftest import Serve
-from tests.jobs import Answer
+from trials.clients import Answer
+from trials.sockets import connected
 
 TEXT = "text/plain; charset=utf-8"
 JSON = "application/json; charset=utf-8"
@@ -117,15 +118,10 @@ async def quoted(client: Client, method: str, path: str) -> Answer:
 
 async def conversation(url: str, *lines: str, breaks_off: bool = False) -> str:
     """Send lines over a connection, and return what comes back until the server closes it."""
-    reader, writer = await asyncio.open_connection(URL(url).host, URL(url).port)
-    writer.write("\r\n".join(lines).encode())
-    if breaks_off:
-        writer.write_eof()
-    try:
-        return (await reader.read()).decode()
-    finally:
-        writer.close()
-        await writer.wait_closed()
+    async with connected(url) as client:
+        await client.send("\r\n".join(lines).encode())
+        said = await (client.said_all() if breaks_off else client.rest())
+    return said.decode()
 
 
 # --- any request can be made a job --------------------------------------------------------------

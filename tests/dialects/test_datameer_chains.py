@@ -10,10 +10,9 @@ import pytest
 from aiohttp import ClientSession
 
 from tests.client import GATED, Client
-from tests.conftest import Serve, ServerProcess
+from tests.conftest import Serve
 from tests.dialects.test_datameer import DETAILS, KILL, RUN, SEQUENTIAL, details, ended, said
 from tests.dialects.test_definitions import bearer, defined, value, with_accounts
-from tests.jobs import Answer
 from tests.live.test_recovery import power_cut, recover, route
 from tests.restarts import Restarting
 from tests.stores import (
@@ -26,6 +25,8 @@ from tests.stores import (
     submission,
     timeline,
 )
+from trials.clients import Answer
+from trials.serving import ServerProcess
 
 StartServer = Callable[..., Awaitable[ServerProcess]]
 

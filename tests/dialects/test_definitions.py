@@ -14,9 +14,9 @@ from jobstore.model.account import Role
 from jobstore.model.passwords import digest
 from tests.client import GATED, Client
 from tests.conftest import Serve
-from tests.jobs import Answer
 from tests.peers import Services
 from tests.stores import rows
+from trials.clients import Answer
 
 ORDINARY = {"app": "tests.webapp:create_app"}
 DEFINITIONS = "/_jobs/definitions"

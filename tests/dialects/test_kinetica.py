@@ -16,8 +16,8 @@ from jobstore import __version__
 from tests.client import GATED, Client
 from tests.conftest import Serve
 from tests.kinetica import TYPES, Kinetica, answered, refusal
-from tests.peers import Connection, connected
 from tests.stores import held_up, timeline
+from trials.sockets import Connection, connected
 
 ORDINARY = {"app": "tests.webapp:create_app"}
 CALLS = list(TYPES)

@@ -14,9 +14,9 @@ from jobstore.dialects.kinetica.encodings import Encoding
 from jobstore.dialects.kinetica.records import Form, Record, RequestInvalid
 from tests.client import Client
 from tests.conftest import Serve
-from tests.jobs import Answer
 from tests.kinetica import Kinetica, answered, refusal
-from tests.peers import connected
+from trials.clients import Answer
+from trials.sockets import connected
 
 ORDINARY = {"app": "tests.webapp:create_app"}
 MEBIBYTE = 1 << 20

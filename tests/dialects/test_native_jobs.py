@@ -15,7 +15,7 @@ from jobstore.model.passwords import digest
 from jobstore.server import Server
 from tests.client import GATED, Client
 from tests.conftest import Serve
-from tests.jobs import Answer
+from trials.clients import Answer
 
 ORDINARY = {"app": "tests.webapp:create_app"}
 STORE = {"x-arango-async": "store"}

@@ -20,8 +20,9 @@ from jobstore.model.lifecycle import Result, State
 from jobstore.model.written import DIALECTS
 from jobstore.targets.router import Router
 from tests.client import Client
-from tests.conftest import Serve, ServerProcess
+from tests.conftest import Serve
 from tests.stores import opened
+from trials.serving import ServerProcess
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 EXAMPLES = 25  # for each call; some of these runs take ten seconds

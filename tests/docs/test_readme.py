@@ -5,17 +5,16 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import pytest
-from aiohttp.test_utils import unused_port
 
 from jobstore.model.clock import SECOND, now
-from tests.conftest import ServerProcess
 from tests.stock import Stock, stocked
+from trials.serving import ServerProcess, serving
 
 ROOT: Final = Path(__file__).parents[2]
 README: Final = (ROOT / "README.md").read_text()
@@ -145,21 +144,12 @@ async def test_retries_go_as_they_are_shown(
 async def test_an_application_with_jobs_of_its_own_runs_as_it_is_shown(shell: Shell) -> None:
     (module,), (block,) = blocks("embedded: app.py"), blocks("embedded: run")
     _, call = block.code.splitlines()
-    port = unused_port()
-    (shell.folder / "app.py").write_text(module.code.replace("8529", str(port)))
-    shell.url = f"http://127.0.0.1:{port}"
-    running = await asyncio.create_subprocess_exec(
-        sys.executable, "app.py", cwd=shell.folder,
-        stdout=asyncio.subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
-    try:
-        assert running.stdout is not None
-        assert b"Running on" in await running.stdout.readline()
+    (shell.folder / "app.py").write_text(module.code.replace("8529", "0"))
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(ROOT)}
+    with serving("app.py", folder=shell.folder, environment=environment) as application:
+        shell.url = application.url
         await shell.paste(call)
         assert await shell.paste(_FETCH) == '{"pages": 3}'
-    finally:
-        running.terminate()
-        await running.wait()
 
 
 async def prepared(stock: Stock) -> None:
@@ -183,37 +173,15 @@ def test_the_history_answers_as_it_is_asked(tmp_path: Path) -> None:
     assert (tmp_path / "archive.db").exists()
 
 
-@pytest.fixture
-async def background() -> AsyncIterator[list[asyncio.subprocess.Process]]:
-    """Keep processes that have to be ended."""
-    processes: list[asyncio.subprocess.Process] = []
-    yield processes
-    for process in processes:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
-
-
 async def test_the_sidecar_runs_as_it_is_shown(shell: Shell, server_process: Start) -> None:
     (block,) = blocks("sidecar")
     service, serve, call = block.code.splitlines()
     service = service.removesuffix("&").replace("9000", "0")
-    other = await asyncio.create_subprocess_exec(
-        sys.executable, "-u", *shlex.split(service)[1:],
-        cwd=shell.folder, stdout=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    try:
-        assert other.stdout is not None
-        announced = (await other.stdout.readline()).decode()
-        match = re.search(r"port (\d+)", announced)
-        assert match, announced
-        arguments = shlex.split(serve.removesuffix("&").replace("9000", match[1]))[2:]
+    with serving("-u", *shlex.split(service)[1:], folder=shell.folder) as other:
+        arguments = shlex.split(serve.removesuffix("&").replace("9000", str(other.port)))[2:]
         shell.url = (await server_process(*arguments)).url
         assert "202 Accepted" in await shell.paste(call.replace("curl ", "curl -i "))
         assert "Directory listing" in await shell.paste(_FETCH)
-    finally:
-        other.kill()
-        await other.wait()
 
 
 _FETCH: Final = """

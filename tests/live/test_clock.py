@@ -20,7 +20,6 @@ from jobstore.model.clock import SECOND, ClockWatch
 from jobstore.model.retry import AttemptEnded
 from jobstore.model.schedule import Schedule, next_fire, reconsidered
 from tests.client import Client
-from tests.conftest import ServerProcess
 from tests.live.test_schedules import changed, defined, fires_at, scheduler
 from tests.stores import (
     START,
@@ -35,6 +34,7 @@ from tests.stores import (
     taken,
 )
 from trials.chaos.doomed import Clock
+from trials.serving import ServerProcess
 
 MINUTE: Final = 60
 HOUR: Final = 60 * MINUTE

@@ -16,9 +16,9 @@ from tests.accounts import People
 from tests.client import GATED, Client
 from tests.commands import jobstore, refused, said
 from tests.conftest import Serve
-from tests.jobs import Answer
 from tests.stock import Stock, stocked
 from tests.stores import rows
+from trials.clients import Answer
 
 DEFINITIONS = "/_jobs/definitions"
 DRAFT = {"name": "daily", "path": "/Imports/daily", "target": "/import"}

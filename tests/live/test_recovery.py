@@ -19,7 +19,7 @@ from jobstore.model.lifecycle import State
 from jobstore.store.steps import STEP
 from jobstore.targets.router import Route, Router
 from tests.client import Client
-from tests.conftest import ServerProcess, running
+from tests.conftest import running
 from tests.live.test_executor import Patient
 from tests.restarts import Restarting
 from tests.stores import (
@@ -34,6 +34,7 @@ from tests.stores import (
     taken,
     timeline,
 )
+from trials.serving import ServerProcess
 
 StartServer = Callable[..., Awaitable[ServerProcess]]
 

@@ -31,9 +31,10 @@ from jobstore.model.retry import (
     wait_before_next,
 )
 from tests.client import Client
-from tests.conftest import Serve, ServerProcess
+from tests.conftest import Serve
 from tests.peers import Services
 from tests.stores import check_sound, rows, timeline
+from trials.serving import ServerProcess
 
 StartServer = Callable[..., Awaitable[ServerProcess]]
 

@@ -20,8 +20,7 @@ from jobstore.model.job import Claim, Dialect, Trigger
 from jobstore.store.schedules import BEGINNING
 from jobstore.targets.router import Route, Router
 from tests.client import GATED, Client
-from tests.conftest import Serve, ServerProcess, running
-from tests.jobs import Answer
+from tests.conftest import Serve, running
 from tests.live.test_executor import Patient
 from tests.stores import (
     START,
@@ -33,6 +32,8 @@ from tests.stores import (
     opened,
     rows,
 )
+from trials.clients import Answer
+from trials.serving import ServerProcess
 
 StartServer = Callable[..., Awaitable[ServerProcess]]
 

@@ -24,12 +24,11 @@ MEANWHILE = 200
 
 
 @contextmanager
-def datasette(store_path: Path) -> Iterator[str]:
-    """Start Datasette with a store, as a stranger would, and give its URL."""
-    command = [str(Path(sys.executable).with_name("datasette")), "serve", str(store_path)]
-    unhurried = ("--setting", "sql_time_limit_ms", "60000")
+def datasette(database: Path, *options: str) -> Iterator[str]:
+    """Start Datasette with a database while the context lasts, and give its URL."""
+    command = [str(Path(sys.executable).with_name("datasette")), "serve", str(database)]
     with subprocess.Popen(
-        [*command, "--port", "0", *unhurried],
+        [*command, "--port", "0", "--setting", "sql_time_limit_ms", "60000", *options],
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,

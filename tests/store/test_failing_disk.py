@@ -9,11 +9,11 @@ import pytest
 from aiohttp import ClientSession
 
 import trials.disk
-from tests import jobs
 from tests.client import Client
-from tests.conftest import ServerProcess
 from tests.stores import check_sound, rows
+from trials.clients import Answer
 from trials.disk import MISSING, PLANS, Plans
+from trials.serving import ServerProcess
 
 
 class FailingDisk(ServerProcess):
@@ -57,7 +57,7 @@ async def disk(library: Path, store_path: Path) -> AsyncIterator[FailingDisk]:
     await server.kill()
 
 
-async def tried(client: Client, name: str) -> jobs.Answer:
+async def tried(client: Client, name: str) -> Answer:
     """Try to submit a job whose path has a name."""
     headers = {"x-arango-async": "store"}
     return await client("POST", f"/echo?{name}", data=name.encode(), headers=headers)

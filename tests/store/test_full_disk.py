@@ -14,11 +14,12 @@ import pytest
 from aiohttp import ClientSession
 
 from tests.client import Client
-from tests.conftest import Serve, ServerProcess
-from tests.jobs import Answer
+from tests.conftest import Serve
 from tests.peers import Services
 from tests.stores import check_sound, rows
 from tests.webapp import CHUNK
+from trials.clients import Answer
+from trials.serving import ServerProcess
 
 MEBIBYTE = 1 << 20
 WEBAPP = {"app": "tests.webapp:create_app"}

@@ -24,9 +24,9 @@ from jobstore.model.retry import AttemptEnded
 from jobstore.store.windows import WIDEST
 from tests.client import Client
 from tests.commands import refused, said
-from tests.conftest import ServerProcess
 from tests.stock import Stock, stocked
 from tests.stores import rows, states
+from trials.serving import ServerProcess
 
 START = 1_700_000_000 * SECOND  # 2023-11-14T22:13:20Z, a Tuesday
 HOUR = 3600 * SECOND

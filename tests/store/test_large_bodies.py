@@ -11,9 +11,10 @@ from aiohttp import ClientSession
 from jobstore import demo
 from jobstore.config import DEMO
 from tests.client import Client
-from tests.conftest import Serve, ServerProcess
+from tests.conftest import Serve
 from tests.peers import Services
 from tests.stores import check_sound, rows
+from trials.serving import ServerProcess
 
 KIBIBYTE = 1 << 10
 MEBIBYTE = 1 << 20

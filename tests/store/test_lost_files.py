@@ -9,8 +9,8 @@ from aiohttp import ClientSession
 
 from jobstore.store.sqlite.migrate import migrate
 from tests.client import Client
-from tests.conftest import ServerProcess
 from tests.stores import check_sound, rows
+from trials.serving import ServerProcess
 
 Start = Callable[..., Awaitable[ServerProcess]]
 

@@ -24,9 +24,9 @@ from jobstore.store.sqlite.lock import held, is_owned, owned, owner
 from jobstore.store.sqlite.migrate import migrate
 from tests.client import Client
 from tests.commands import jobstore, refused, said, start
-from tests.conftest import ServerProcess
 from tests.stock import Stock, stocked
 from tests.stores import check_sound, finished, on_disk, opened, rows, states, submission
+from trials.serving import ServerProcess
 
 Start = Callable[..., Awaitable[ServerProcess]]
 

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from yarl import URL
 
 from tests.conftest import running
 from trials.chaos import evidence, worker
@@ -117,8 +116,7 @@ async def served(store: Path) -> Ledger:
     left = iter(range(ANSWERS, -1, -1))
     target = {"app": "trials.chaos.worker:create_app"}
     async with running(store, target=target, retention={"unfetched": "never"}) as server:
-        url = URL(server.url)
-        client, customer = Client(("127.0.0.1", url.port or 0)), Customer(7, 0, ledger, demo_work)
+        client, customer = Client(server.url), Customer(7, 0, ledger, demo_work)
         await customer.go_on(client, lambda: next(left) > 0)
         await server.executor.drain(30)
         for job_id, path in evidence.rows(store, "SELECT id, path FROM job WHERE result = 'held'"):

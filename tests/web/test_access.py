@@ -39,11 +39,13 @@ from jobstore.web.proxies import Proxies
 from tests.accounts import PASSWORD, People, basic
 from tests.client import GATED, Client
 from tests.commands import start
-from tests.conftest import Serve, ServerProcess, running
-from tests.jobs import Answer
+from tests.conftest import Serve, running
 from tests.kinetica import TYPES, Kinetica
-from tests.peers import Answering, Services, connected
+from tests.peers import Origin, Services
 from tests.stores import on_disk, opened, rows
+from trials.clients import Answer
+from trials.serving import ServerProcess
+from trials.sockets import connected, lines_of
 
 ORDINARY = {"app": "tests.webapp:create_app"}
 ANYWHERE = {"host": "0.0.0.0", "port": 0}
@@ -998,12 +1000,12 @@ async def test_a_job_whose_owner_has_no_account_any_more_is_a_strangers(ordinary
 # --- where credentials go -----------------------------------------------------------------------
 
 
-def travelled(service: Answering) -> list[str]:
+def travelled(service: Origin) -> list[str]:
     """List the credentials with which a service was asked."""
     return [
         line.partition(": ")[2]
         for head in service.heads
-        for line in head
+        for line in lines_of(head)
         if line.lower().startswith("authorization:")
     ]
 
@@ -1014,7 +1016,7 @@ async def test_a_jobs_credentials_travel_to_the_target_only_if_it_is_told_who_as
     services: Services,
     told: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
-    service = Answering()
+    service = Origin()
     upstream = await services.listen(service.talk)
     people = await meet(target={"upstream": upstream, "forward_credentials": told})
     nobody = await people.client(basic("nobody"))
@@ -1043,7 +1045,7 @@ async def test_credentials_that_do_not_travel_are_not_even_stored(
 async def test_without_accounts_the_credentials_of_what_goes_through_stay_as_they_are(
     meet: Meet, services: Services
 ) -> None:
-    service = Answering()
+    service = Origin()
     people = await meet(target={"upstream": await services.listen(service.talk)})
     for authorization in (basic("alice"), "Bearer of-the-targets-own"):
         assert (await (await people.client(authorization))("GET", "/")).status == 200
@@ -1056,7 +1058,7 @@ async def test_with_accounts_the_credentials_of_what_goes_through_travel_only_if
     services: Services,
     told: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
-    service = Answering()
+    service = Origin()
     upstream = await services.listen(service.talk)
     people = await meet(target={"upstream": upstream}, executor={"forward_credentials": told})
     alice = await people.add("alice")
@@ -1067,7 +1069,7 @@ async def test_with_accounts_the_credentials_of_what_goes_through_travel_only_if
 async def test_the_command_may_be_told_to_tell_targets_who_asks(
     server_process: Callable[..., Awaitable[ServerProcess]], services: Services
 ) -> None:
-    service = Answering()
+    service = Origin()
     upstream = await services.listen(service.talk)
     server = await server_process("--upstream", upstream, "--forward-credentials")
     async with ClientSession(headers={"Authorization": basic("alice")}) as session:

@@ -12,10 +12,10 @@ from aiohttp import ClientError, ClientSession
 from jobstore.live import shared_store
 from tests.client import Client
 from tests.conftest import Serve
-from tests.jobs import Answer
-from tests.peers import Connection, connected
 from tests.stores import check_sound, held_up, states, timeline
 from tests.webapp import CHUNK
+from trials.clients import Answer
+from trials.sockets import Connection, connected, message
 
 WEBAPP = {"app": "tests.webapp:create_app"}
 MEBIBYTE = 1 << 20
@@ -26,9 +26,7 @@ GREETING = b'{"name": "world", "query": {}}'
 
 
 def fetching(job_id: int) -> bytes:
-    return (
-        f"PUT /_api/job/{job_id} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n".encode()
-    )
+    return message("PUT", f"/_api/job/{job_id}", "Content-Length: 0")
 
 
 async def begun(reader: Connection, job_id: int) -> list[str]:

@@ -11,8 +11,9 @@ from aiohttp import ClientSession, web
 from tests.accounts import People
 from tests.client import Client
 from tests.conftest import Serve
-from tests.jobs import Answer
-from tests.peers import Services, ask
+from tests.peers import Services
+from trials.clients import Answer
+from trials.sockets import ask
 
 APP = "https://app.example"
 ORDINARY = {"app": "tests.webapp:create_app"}

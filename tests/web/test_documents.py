@@ -16,7 +16,7 @@ from jobstore.web.documents import PIECES, TooManyPieces
 from tests.accounts import People
 from tests.client import Client
 from tests.conftest import Serve
-from tests.peers import connected
+from trials.sockets import connected
 
 ORDINARY = {"app": "tests.webapp:create_app"}
 MEBIBYTE = 2**20

@@ -9,8 +9,8 @@ import pytest
 from aiohttp import ClientSession
 
 from tests.client import Client
-from tests.conftest import ServerProcess
 from tests.stores import check_sound, rows, states
+from trials.serving import ServerProcess
 
 StartServer = Callable[..., Awaitable[ServerProcess]]
 

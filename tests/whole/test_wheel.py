@@ -1,4 +1,3 @@
-import asyncio
 import subprocess
 import sys
 import venv
@@ -8,6 +7,7 @@ from typing import Final
 import pytest
 
 from jobstore.store.sqlite.engine import SCHEMA_VERSION
+from trials.serving import serving
 
 ROOT: Final = Path(__file__).parents[2]
 
@@ -41,15 +41,7 @@ def test_an_installed_jobstore_runs_from_any_folder(jobstore: Path, tmp_path: Pa
 
 
 @pytest.mark.timeout(400)
-async def test_an_installed_jobstore_serves(jobstore: Path, tmp_path: Path) -> None:
-    server = await asyncio.create_subprocess_exec(
-        jobstore, "serve", "--port", "0", cwd=tmp_path, stdout=asyncio.subprocess.PIPE
-    )
-    assert server.stdout is not None
-    try:
-        assert b"listens on http://127.0.0.1:" in await server.stdout.readline()
-    finally:
-        server.terminate()
-        await server.communicate()
-    assert server.returncode == 0
+def test_an_installed_jobstore_serves(jobstore: Path, tmp_path: Path) -> None:
+    with serving("serve", "--port", "0", program=jobstore, folder=tmp_path) as server:
+        assert server.stop() == 0
     assert (tmp_path / "jobs.db").exists()

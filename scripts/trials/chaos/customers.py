@@ -41,7 +41,7 @@ class Customer:
         self._work = work
         self._steps = 0
         self._unanswered: list[Submission] = []
-        self._client = Client(("", 0))
+        self._client = Client("")
         self._wishes: dict[Wish, float] = {
             self._submit: 40,
             self._repeat: 10,

@@ -8,7 +8,6 @@ import asyncio
 import atexit
 import multiprocessing
 import os
-import re
 import shutil
 import sys
 import tempfile
@@ -23,12 +22,11 @@ from typing import Final
 
 from trials import disk
 from trials.chaos import doomed
-from trials.chaos.client import Address
+from trials.serving import URL
 
 # On a machine however busy.
 _STOP_SECONDS: Final = 300.0
 _START_SECONDS: Final = 300.0
-_URL: Final = re.compile(rb"http://([0-9.]+):(\d+)")
 _FORKS: Final = multiprocessing.get_context("forkserver")
 _IMPORTED: Final = (
     "jobstore.cli.commands",
@@ -52,13 +50,13 @@ class Life:
 
     Args:
         process: its process.
-        address: where it answers.
+        url: where it answers.
         output: what it prints.
         over: set when the process has ended.
     """
 
     process: ForkServerProcess
-    address: Address
+    url: str
     output: Connection
     over: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -125,22 +123,22 @@ async def start(arguments: Sequence[str], environment: Mapping[str, str], log: P
     process = _FORKS.Process(target=_serve, args=(arguments, dict(environment), log, writing))
     await asyncio.to_thread(process.start)
     writing.close()
-    address = await asyncio.to_thread(_announced, reading)
-    if address is None:
+    url = await asyncio.to_thread(_announced, reading)
+    if url is None:
         reading.close()
         process.kill()
         process.join()
         raise NotStartedError(process.exitcode)
-    return Life(process, address, reading)
+    return Life(process, url, reading)
 
 
-def _announced(output: Connection) -> Address | None:
+def _announced(output: Connection) -> str | None:
     """Read where a server answers; None if it ends before it says so, or says nothing."""
     said = b""
     while output.poll(_START_SECONDS) and (piece := os.read(output.fileno(), 4096)):
         said += piece
-        if found := _URL.search(said):
-            return found[1].decode(), int(found[2])
+        if found := URL.search(said.decode(errors="replace")):
+            return found[0]
     return None
 
 

@@ -116,7 +116,7 @@ async def _check(stage: Stage) -> None:
 async def _drain(stage: Stage, life: Life, unread: list[int]) -> None:
     """Read every result that is held, those included that an operator gives back first."""
     reader = Customer(stage.seed, -1, stage.ledger, stage.work)
-    client = Client(life.address)
+    client = Client(life.url)
     try:
         await _restore(stage, reader, client, unread)
         held = f"SELECT id, path FROM job WHERE result = '{Result.HELD}'"  # noqa: S608 - our own word

@@ -11,7 +11,7 @@ from typing import Final
 
 from trials.chaos import evidence, nursery, worker
 from trials.chaos.chance import stream
-from trials.chaos.client import Address, BrokenError, Client
+from trials.chaos.client import BrokenError, Client
 from trials.chaos.customers import Customer
 from trials.chaos.doomed import Clock, Doom
 from trials.chaos.evidence import Execution
@@ -164,7 +164,7 @@ class Stage:
         life: Life,
         answers: int,
         then: Callable[[], object] | None = None,
-        address: Address | None = None,
+        url: str | None = None,
     ) -> None:
         """Let the customers ask for anything until a server has answered so often, or is gone.
 
@@ -172,7 +172,7 @@ class Stage:
             life: the server.
             answers: how many answers are seen.
             then: what is done then; if anything is, the customers go on until the server is gone.
-            address: where the server is reached, if not directly.
+            url: where the server is reached, if not directly.
         """
         left = answers
 
@@ -183,13 +183,13 @@ class Stage:
                 then()
             return left > 0 or then is not None
 
-        where = address or life.address
+        where = url or life.url
         await asyncio.gather(
             *(self._custom(each, life, where, answered) for each in self.customers)
         )
 
     async def _custom(
-        self, customer: Customer, life: Life, address: Address, answered: Callable[[], bool]
+        self, customer: Customer, life: Life, url: str, answered: Callable[[], bool]
     ) -> None:
         going_on = True
 
@@ -199,7 +199,7 @@ class Stage:
             return going_on
 
         while going_on and not life.over.is_set():
-            client = Client(address)
+            client = Client(url)
             try:
                 await customer.go_on(client, go_on)
             except BrokenError:

@@ -7,7 +7,8 @@ from collections import deque
 from itertools import count, cycle
 from typing import Final
 
-from trials.soak.visitor import PATIENCE, Answer, Visitor, Work, has_ended, see, until
+from trials.clients import Answer
+from trials.soak.visitor import PATIENCE, Visitor, Work, has_ended, see, until
 
 STORE: Final = {"x-arango-async": "store"}
 _GONE: Final = 404

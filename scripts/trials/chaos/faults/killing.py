@@ -70,7 +70,7 @@ async def _deliver_half(stage: Stage, life: Life, number: int) -> None:
     submission = Submission(
         "store", sent, Ask("PUT", sent.path, {"x-arango-async": "store"}, sent.body)
     )
-    reader, client = Customer(stage.seed, -1, stage.ledger, stage.work), Client(life.address)
+    reader, client = Customer(stage.seed, -1, stage.ledger, stage.work), Client(life.url)
     try:
         job_id = await reader.have_done(client, submission)
         await reader.begin_to_read(client, job_id, stage.chance.randrange(_LARGE))
