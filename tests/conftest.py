@@ -3,6 +3,7 @@
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from jobstore.server import Server, serving
 from tests.peers import Services
 from tests.stores import prepare
 from trials.clients import client
+from trials.nursery import ForkedServer, open_nursery
 from trials.serving import ServerProcess
 
 # A shell that starts something in the background lets it ignore Ctrl-C, and whatever that starts.
@@ -25,6 +27,7 @@ LONGEST = ("trials", "docs", "whole", "web", "store", "dialects", "live")
 
 Overrides = Mapping[str, Any]
 Serve = Callable[..., Awaitable[Server]]
+Start = Callable[..., Awaitable[ServerProcess]]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -81,19 +84,40 @@ async def services() -> AsyncIterator[Services]:
         yield Services(stack)
 
 
+@pytest.fixture(scope="session")
+def nursery() -> Path | None:
+    """Have what servers are forked off; give what lets their disks fail, unless it is missing."""
+    return open_nursery("pytest", "tests.gates")
+
+
 @pytest.fixture
-async def server_process(
-    store_path: Path,
-) -> AsyncIterator[Callable[..., Awaitable[ServerProcess]]]:
-    """Give a function that starts a real server; its arguments are those of ``jobstore serve``."""
-    started: list[ServerProcess] = []
+async def server_process(nursery: Path | None, store_path: Path) -> AsyncIterator[Start]:
+    """Give a function that starts a server in a process of its own, which can be killed.
 
-    async def start(*arguments: str) -> ServerProcess:
-        server = ServerProcess(store_path, *arguments)
-        started.append(server)
-        await server.start()
-        return server
+    Its arguments are those of ``jobstore serve``. The process is forked off: how the real command
+    starts is not the question, for which there is `real_server`.
+    """
+    del nursery  # which only has to be there
+    async with started(partial(ForkedServer, store_path)) as start:
+        yield start
 
-    yield start
-    for server in started:
-        await server.kill()
+
+@pytest.fixture
+async def real_server(store_path: Path) -> AsyncIterator[Start]:
+    """Give a function that starts a server by the real command, with these arguments."""
+    async with started(partial(ServerProcess, store_path)) as start:
+        yield start
+
+
+@asynccontextmanager
+async def started(server: Callable[..., ServerProcess]) -> AsyncIterator[Start]:
+    """Give a function that starts servers, which are killed in the end."""
+    async with AsyncExitStack() as stack:
+
+        async def start(*arguments: str) -> ServerProcess:
+            made = server(*arguments)
+            stack.push_async_callback(made.kill)
+            await made.start()
+            return made
+
+        yield start

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 # How long a server may take to stop once it is asked to.
 STOP_SECONDS: Final = 300.0
@@ -100,6 +100,24 @@ def jobstore(store: Path, *options: str) -> tuple[str, ...]:
     return ("-m", "jobstore", "serve", "--port", "0", "--store", str(store), *options)
 
 
+class Running(Protocol):
+    """A process, as asyncio has them."""
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+
+    @property
+    def returncode(self) -> int | None:
+        """Its exit code, which is negative after a signal; None while it runs."""
+
+    def send_signal(self, number: int, /) -> None:
+        """Send it a signal."""
+
+    async def wait(self) -> int:
+        """Wait until it has ended, and return its exit code."""
+
+
 class ServerProcess:
     """A server that is started by the real command, and that is watched while others are at work.
 
@@ -109,16 +127,15 @@ class ServerProcess:
     """
 
     def __init__(self, store_path: Path, *arguments: str) -> None:
-        self._store_path = store_path
-        self._arguments = arguments
+        self.arguments = jobstore(store_path, *arguments)[2:]
         self.url = ""
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: Running | None = None
         self._reading: asyncio.Task[None] | None = None
         self.output: list[str] = []
         self._said = asyncio.Event()
 
     @property
-    def process(self) -> asyncio.subprocess.Process:
+    def process(self) -> Running:
         """The process that runs."""
         assert self._process is not None
         return self._process
@@ -126,7 +143,7 @@ class ServerProcess:
     @property
     def command(self) -> list[str]:
         """What starts it."""
-        return [sys.executable, *jobstore(self._store_path, *self._arguments)]
+        return [sys.executable, "-m", "jobstore", *self.arguments]
 
     @property
     def environment(self) -> dict[str, str]:
@@ -139,24 +156,29 @@ class ServerProcess:
         Raises:
             ChildProcessError: it ended before.
         """
-        self._process = await asyncio.create_subprocess_exec(
+        self._process, lines = await self.launched()
+        self.url = await self._announced_url(lines)
+        self._reading = asyncio.create_task(self._read_on(lines))
+
+    async def launched(self) -> tuple[Running, asyncio.StreamReader]:
+        """Start the process; return it, and all that it prints."""
+        process = await asyncio.create_subprocess_exec(
             *self.command,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             env=self.environment,
         )
-        self.url = await self._announced_url()
-        self._reading = asyncio.create_task(self._read_on())
+        assert process.stdout is not None
+        return process, process.stdout
 
-    async def _announced_url(self) -> str:
-        while line := await self._line():
+    async def _announced_url(self, lines: asyncio.StreamReader) -> str:
+        while line := await self._line(lines):
             if found := URL.search(line):
                 return found[0]
         raise ChildProcessError("the server did not start:\n" + "".join(self.output))
 
-    async def _line(self) -> str:
-        assert self.process.stdout is not None
-        line = (await self.process.stdout.readline()).decode()
+    async def _line(self, lines: asyncio.StreamReader) -> str:
+        line = (await lines.readline()).decode()
         self.output.append(line)
         self._said.set()
         return line
@@ -170,8 +192,8 @@ class ServerProcess:
             self._said.clear()
             await self._said.wait()
 
-    async def _read_on(self) -> None:
-        while await self._line():
+    async def _read_on(self, lines: asyncio.StreamReader) -> None:
+        while await self._line(lines):
             pass
 
     async def kill(self) -> None:

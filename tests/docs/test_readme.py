@@ -97,12 +97,12 @@ def shell(tmp_path: Path) -> Shell:
 
 
 async def test_the_tour_goes_as_it_is_shown(
-    shell: Shell, server_process: Start, store_path: Path
+    shell: Shell, real_server: Start, store_path: Path
 ) -> None:
     assert store_path == shell.folder / "jobs.db"
     for block in blocks("tour"):
         if block.mark in {"tour: server", "tour: restart"}:
-            server = await server_process()
+            server = await real_server()
             shell.url = server.url
         if block.mark == "tour: server":
             assert block.code == "scripts/serve\n"
@@ -114,10 +114,10 @@ async def test_the_tour_goes_as_it_is_shown(
 
 @pytest.mark.parametrize("page", ["kinetica", "datameer", "definitions", "accounts", "native"])
 async def test_a_page_goes_as_it_is_shown(
-    shell: Shell, server_process: Start, store_path: Path, page: str
+    shell: Shell, real_server: Start, store_path: Path, page: str
 ) -> None:
     assert store_path == shell.folder / "jobs.db"
-    shell.url = (await server_process()).url
+    shell.url = (await real_server()).url
     for block in blocks(page):
         code = block.code
         if block.mark.endswith("client"):
@@ -130,12 +130,12 @@ async def test_a_page_goes_as_it_is_shown(
 
 
 async def test_retries_go_as_they_are_shown(
-    shell: Shell, server_process: Start, monkeypatch: pytest.MonkeyPatch
+    shell: Shell, real_server: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(shell.folder)
     config, block = blocks("retries")
     (shell.folder / "retrying.toml").write_text(config.code)
-    shell.url = (await server_process("--config", "retrying.toml")).url
+    shell.url = (await real_server("--config", "retrying.toml")).url
     printed = await shell.paste("set -e\n" + block.code)
     assert block.output is not None
     assert as_shown(block.output, printed), printed
@@ -173,13 +173,13 @@ def test_the_history_answers_as_it_is_asked(tmp_path: Path) -> None:
     assert (tmp_path / "archive.db").exists()
 
 
-async def test_the_sidecar_runs_as_it_is_shown(shell: Shell, server_process: Start) -> None:
+async def test_the_sidecar_runs_as_it_is_shown(shell: Shell, real_server: Start) -> None:
     (block,) = blocks("sidecar")
     service, serve, call = block.code.splitlines()
     service = service.removesuffix("&").replace("9000", "0")
     with serving("-u", *shlex.split(service)[1:], folder=shell.folder) as other:
         arguments = shlex.split(serve.removesuffix("&").replace("9000", str(other.port)))[2:]
-        shell.url = (await server_process(*arguments)).url
+        shell.url = (await real_server(*arguments)).url
         assert "202 Accepted" in await shell.paste(call.replace("curl ", "curl -i "))
         assert "Directory listing" in await shell.paste(_FETCH)
 
@@ -192,7 +192,7 @@ curl -X PUT $job
 
 
 async def test_the_application_in_process_runs_as_it_is_shown(
-    shell: Shell, server_process: Start, monkeypatch: pytest.MonkeyPatch
+    shell: Shell, real_server: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (module,) = blocks("in process: web.py")
     (block,) = blocks("in process: run")
@@ -200,25 +200,21 @@ async def test_the_application_in_process_runs_as_it_is_shown(
     (shell.folder / "web.py").write_text(module.code)
     monkeypatch.chdir(shell.folder)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    shell.url = (await server_process(*shlex.split(serve.removesuffix("&"))[2:])).url
+    shell.url = (await real_server(*shlex.split(serve.removesuffix("&"))[2:])).url
     await shell.paste(call)
     assert await shell.paste(_FETCH) == '{"parts": 4}'
     assert re.search(r"PARTS\s+4", await shell.paste("jobstore show 1"))
 
 
-async def test_the_client_in_python_runs_as_it_is_shown(
-    shell: Shell, server_process: Start
-) -> None:
+async def test_the_client_in_python_runs_as_it_is_shown(shell: Shell, real_server: Start) -> None:
     (block,) = blocks("python-arango")
-    shell.url = (await server_process()).url
+    shell.url = (await real_server()).url
     (shell.folder / "client.py").write_text(block.code.replace("http://localhost:8529", shell.url))
     assert await shell.paste("python client.py") == "2.1.0\n"
 
 
-async def test_what_an_operator_types_runs_as_it_is_shown(
-    shell: Shell, server_process: Start
-) -> None:
-    shell.url = (await server_process()).url
+async def test_what_an_operator_types_runs_as_it_is_shown(shell: Shell, real_server: Start) -> None:
+    shell.url = (await real_server()).url
     await shell.paste("curl -H 'x-arango-async: store' http://localhost:8529/_api/version")
     await shell.paste(_FETCH)
     (operate,), (look,) = blocks("operate"), blocks("look inside")

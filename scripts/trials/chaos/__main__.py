@@ -13,11 +13,11 @@ from pathlib import Path
 from random import SystemRandom
 from typing import Any, Final
 
-from trials.chaos import nursery
 from trials.chaos.chance import LARGEST_SEED, seeds
 from trials.chaos.faults import FAULTS
 from trials.chaos.rounds import Verdict, play
 from trials.chaos.stage import Totals
+from trials.nursery import open_nursery
 
 _TOTALS: Final = """\
 kills                        {kills}
@@ -37,7 +37,7 @@ def main() -> None:
     options = _options()
     seed = SystemRandom().randrange(LARGEST_SEED) if options.seed is None else options.seed
     print(f"seed {seed}", flush=True)
-    nursery.prepare()
+    open_nursery("trials.chaos.rounds", "trials.chaos.worker")
     verdicts = asyncio.run(_rounds(seed, options))
     totals = summed(verdicts)
     print(_TOTALS.format(**totals, broken=len(totals["violations"])))

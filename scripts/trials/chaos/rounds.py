@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trials.chaos.faults import FAULTS
-from trials.chaos.nursery import NotStartedError
+from trials.chaos.lives import NotStartedError
 from trials.chaos.rules import violations
 from trials.chaos.settling import settled
 from trials.chaos.stage import Stage, Totals

@@ -11,7 +11,7 @@ from trials.chaos import evidence
 from trials.chaos.client import BrokenError, Client
 from trials.chaos.customers import Customer
 from trials.chaos.evidence import Evidence
-from trials.chaos.nursery import Life
+from trials.chaos.lives import Life
 from trials.chaos.rules import taken_unread
 from trials.chaos.stage import Stage
 

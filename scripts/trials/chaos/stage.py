@@ -9,16 +9,16 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
-from trials.chaos import evidence, nursery, worker
+from trials.chaos import evidence, lives, worker
 from trials.chaos.chance import stream
 from trials.chaos.client import BrokenError, Client
 from trials.chaos.customers import Customer
-from trials.chaos.doomed import Clock, Doom
 from trials.chaos.evidence import Execution
 from trials.chaos.ledger import Ledger, Sent
-from trials.chaos.nursery import Life, NotStartedError
+from trials.chaos.lives import Life, NotStartedError
 from trials.chaos.rules import Terms
 from trials.chaos.submissions import Work, demo_work
+from trials.doomed import Clock, Doom
 
 FEWEST_CUSTOMERS: Final = 8
 MOST_CUSTOMERS: Final = 16
@@ -212,4 +212,4 @@ async def serve(stage: Stage, store: Path, record: Path, environment: Mapping[st
     """Start a server for a store of the stage."""
     own = {**_SETTINGS, **stage.clock.environment(), worker.RECORD: str(record)}
     arguments = ["serve", "--port", "0", "--store", str(store), *stage.target]
-    return await nursery.start(arguments, {**own, **environment}, stage.log)
+    return await lives.start(arguments, {**own, **environment}, stage.log)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from trials.chaos.faults.killing import killer
-from trials.chaos.nursery import NotStartedError
+from trials.chaos.lives import NotStartedError
 from trials.chaos.stage import Stage
 
 _LIVES: Final = 4

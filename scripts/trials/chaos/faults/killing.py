@@ -9,12 +9,12 @@ from typing import Final
 
 from trials.chaos.client import Ask, BrokenError, Client
 from trials.chaos.customers import Customer
-from trials.chaos.doomed import Doom, When
 from trials.chaos.ledger import Sent
-from trials.chaos.nursery import Life
+from trials.chaos.lives import Life
 from trials.chaos.rules import Terms
 from trials.chaos.stage import Stage
 from trials.chaos.submissions import Submission
+from trials.doomed import Doom, When
 
 LIVES: Final = 12
 MOST_ANSWERS: Final = 60  # that are seen before a kill

@@ -11,12 +11,12 @@ from typing import Any, Final
 
 from jobstore.model.lifecycle import ENDED, Result, State
 from jobstore.store.sqlite.engine import APPLICATION_ID
-from trials.chaos.doomed import Doom, When
 from trials.chaos.faults.killing import LONGEST, killer
 from trials.chaos.ledger import Sent
 from trials.chaos.rules import Terms
 from trials.chaos.stage import Stage
 from trials.chaos.submissions import INLINE
+from trials.doomed import Doom, When
 
 _VERSIONS: Final = Path(__file__).parents[4] / "migrations" / "versions"
 _DOOMS: Final = 10

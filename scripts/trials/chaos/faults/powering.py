@@ -13,7 +13,7 @@ from typing import Final
 
 from trials.chaos import evidence
 from trials.chaos.ledger import Ledger
-from trials.chaos.nursery import Life
+from trials.chaos.lives import Life
 from trials.chaos.rules import RULES, Terms, violations
 from trials.chaos.settling import settled, until
 from trials.chaos.stage import Stage
