@@ -17,6 +17,7 @@ from jobstore.model.clock import SECOND, Clock
 from jobstore.model.job import Claim, Dialect, Order, Submission
 from jobstore.model.message import Body, Headers, Request, Response, chunks
 from jobstore.store.sqlite.migrate import migrate
+from tests.loop import turns
 
 START: Final = 1_800_000_000 * SECOND
 HELLO: Final = Response(status=200, headers=(("Content-Type", "text/plain"),), body=b"hello")
@@ -230,6 +231,5 @@ def held_up(path: Path) -> Iterator[None]:
 async def begun(coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
     """Start something and let it come as far as it can without waiting for the disk."""
     task = asyncio.create_task(coroutine)
-    for _ in range(10):
-        await asyncio.sleep(0)
+    await turns(10)
     return task

@@ -10,9 +10,9 @@ import pytest
 from aiohttp import ClientSession
 
 from jobstore.store.sqlite.engine import SCHEMA_VERSION
-from jobstore.store.sqlite.migrate import migrate
 from tests.client import Client
 from tests.commands import overwrite, start
+from tests.stores import prepare
 from trials.serving import ServerProcess
 
 Start = Callable[..., Awaitable[ServerProcess]]
@@ -45,20 +45,20 @@ def foreign(path: Path) -> None:
 
 def newer(path: Path) -> None:
     """Make a store as a later version may."""
-    migrate(path)
+    prepare(path)
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA user_version = 9999")
 
 
 def damaged(path: Path) -> None:
     """Make a store and overwrite its first tree."""
-    migrate(path)
+    prepare(path)
     overwrite(path, 100, bytes(3000))
 
 
 def truncated(path: Path) -> None:
     """Make a store and lose its second half."""
-    migrate(path)
+    prepare(path)
     path.write_bytes(path.read_bytes()[:5000])
 
 

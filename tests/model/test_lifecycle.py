@@ -29,9 +29,8 @@ from jobstore.model.rotation import Turns
 from jobstore.store import claiming, ending, recovery, results, retention, submitting
 from jobstore.store.facts import Changes
 from jobstore.store.sqlite import engine as sqlite
-from jobstore.store.sqlite.migrate import migrate
 from jobstore.store.transaction import Transaction
-from tests.stores import START
+from tests.stores import START, prepare
 
 BOOT: Final = 1
 WANTED: Final = claiming.Wanted("/", BOOT, 1, lambda _: b"")
@@ -101,7 +100,7 @@ def test_a_result_is_there_exactly_when_the_work_has_ended() -> None:
 def file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Connection]:
     """Give a connection to a store; each test leaves its file as it was."""
     path: Path = tmp_path_factory.mktemp("lifecycle") / "jobs.db"
-    migrate(path)
+    prepare(path)
     with closing(sqlite.connect(path, "rw", sqlite.WRITER_PRAGMAS)) as connection:
         boot = {"now": START, "pid": 1, "version": "1"}
         connection.execute(recovery.BOOT.sql, recovery.BOOT.bound(boot))

@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientSession
 
-from jobstore.store.sqlite.migrate import migrate
 from tests.client import Client
-from tests.stores import check_sound, rows
+from tests.stores import check_sound, prepare, rows
 from trials.serving import ServerProcess
 
 Start = Callable[..., Awaitable[ServerProcess]]
@@ -27,7 +26,7 @@ def elsewhere(folder: Path) -> Path:
     """Make another store, and give its folder."""
     other = folder / "other"
     other.mkdir()
-    migrate(other / "jobs.db")
+    prepare(other / "jobs.db")
     for name in FILES[1:]:  # which an idle store does not have
         (other / name).write_bytes(b"of another store")
     return other

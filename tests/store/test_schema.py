@@ -14,14 +14,14 @@ from jobstore.store import events, recovery, schema
 from jobstore.store.sqlite import engine as sqlite
 from jobstore.store.sqlite.migrate import migrate
 from tests.model.test_lifecycle import STANDINGS
-from tests.stores import START
+from tests.stores import START, prepare
 
 
 @pytest.fixture(scope="module")
 def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Connection]:
     """Give a connection, as the writer has it, to a store with one start of a server."""
     path = tmp_path_factory.mktemp("schema") / "jobs.db"
-    migrate(path)
+    prepare(path)
     with closing(sqlite.connect(path, "rw", sqlite.WRITER_PRAGMAS)) as connection:
         boot = {"now": START, "pid": 1, "version": "1"}
         connection.execute(recovery.BOOT.sql, recovery.BOOT.bound(boot))

@@ -23,6 +23,7 @@ from jobstore.store.sqlite.budget import Budget, TimeIsUp, rows_within
 from jobstore.store.sqlite.engine import Connection
 from jobstore.store.windows import FIRST, WIDEST, Page
 from jobstore.web import wire
+from tests.loop import turns
 from tests.stock import Stock, stocking
 from tests.stores import START
 
@@ -222,8 +223,7 @@ async def test_only_the_statement_whose_time_is_over_is_stopped(connection: Conn
     # It is over while this one waits for the other, which goes on.
     behind = asyncio.create_task(rows_within(connection, 0.0, ONE_ROW))
     last = asyncio.create_task(rows_within(connection, None, ONE_ROW))
-    for _ in range(100):
-        await asyncio.sleep(0)
+    await turns(100)
     assert not endless.done()
     endless.cancel()
     with pytest.raises(TimeIsUp):

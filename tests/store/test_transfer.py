@@ -20,10 +20,9 @@ from jobstore.store import schema
 from jobstore.store.bodies import CHUNK_SIZE
 from jobstore.store.export_lines import JobRecord
 from jobstore.store.sqlite.lock import owned
-from jobstore.store.sqlite.migrate import migrate
 from tests.commands import jobstore, refused, said
 from tests.stock import Stock, stocked
-from tests.stores import check_sound, rows, timeline
+from tests.stores import check_sound, prepare, rows, timeline
 
 START = 1_700_000_000 * SECOND
 LARGE = os.urandom(2 * CHUNK_SIZE + 17)
@@ -53,7 +52,7 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def other(tmp_path: Path) -> Path:
     """Make another store, which is empty."""
     path = tmp_path / "other.db"
-    migrate(path)
+    prepare(path)
     return path
 
 

@@ -11,6 +11,7 @@ from aiohttp import ClientSession
 
 from tests.client import GATED, Client
 from tests.conftest import Serve
+from tests.loop import turns
 from tests.peers import Origin, Services, nobodys_port
 from tests.stores import check_sound, held_up, rows, states, timeline
 from trials.services import Talk
@@ -287,8 +288,7 @@ async def test_a_job_that_is_cancelled_as_it_finishes_ends_in_one_of_two_ways(
 
     async def race(delay: int) -> tuple[int, int, int]:
         job_id = await client.submit("/")
-        for _ in range(delay):
-            await asyncio.sleep(0)
+        await turns(delay)
         assert (await client("PUT", f"/_api/job/{job_id}/cancel")).status == 200
         answer = await client.fetched(job_id)
         return job_id, answer.status, len(answer.body)

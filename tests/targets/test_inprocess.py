@@ -14,6 +14,7 @@ from jobstore.model.handle import JobHandle
 from jobstore.model.message import Body, Headers, Request, Response, chunks, header, without
 from jobstore.targets.inprocess import InProcess, current
 from jobstore.targets.pipe import BOUND
+from tests.loop import turns
 from tests.pieces import Pieces
 from tests.stores import content
 from tests.webapp import CHUNK, SEEN, Seen, create_app
@@ -229,8 +230,7 @@ async def test_a_request_body_is_read_no_faster_than_its_handler_reads(both: Bot
     request = post("/count?wait", body)
     sending = asyncio.create_task(both.in_process(request))
     await both.seen.started.wait()
-    for _ in range(100):
-        await asyncio.sleep(0)
+    await turns(100)
     assert BOUND < body.given * len(CHUNK) <= BOUND + len(CHUNK)
     both.seen.go_on.set()
     _, answer = await sending

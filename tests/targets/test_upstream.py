@@ -11,6 +11,7 @@ from jobstore.model.errors import BodyBroken, TargetBroken, TargetUnreachable
 from jobstore.model.handle import JobHandle
 from jobstore.model.message import Body, Headers, Request, Response, chunks, header
 from jobstore.targets.upstream import Upstream, outgoing
+from tests.loop import turns
 from tests.peers import OK, Origin, Services, nobodys_port
 from tests.pieces import Pieces
 from tests.stores import content
@@ -255,8 +256,7 @@ async def test_a_body_is_read_no_faster_than_the_service_takes_it(world: World) 
     pieces = Pieces(CHUNK, 1024)
     sending = asyncio.create_task(ask(target, post("/count?wait", pieces)))
     await seen.started.wait()
-    for _ in range(1000):
-        await asyncio.sleep(0)
+    await turns(1000)
     assert pieces.given < 512  # the operating system's buffers are what is full now
     seen.go_on.set()
     _, body = await sending
@@ -279,8 +279,7 @@ async def test_an_answer_is_taken_no_faster_than_it_is_read(world: World) -> Non
     async with target.send(get("/stream?chunks=1024"), NO_JOB) as response:
         body = chunks(response.body)
         size = len(await anext(body))
-        for _ in range(1000):
-            await asyncio.sleep(0)
+        await turns(1000)
         assert seen.written < 32 * MEBIBYTE
         async for chunk in body:
             size += len(chunk)
@@ -329,8 +328,7 @@ async def test_a_connection_that_the_service_closed_is_not_used_again(world: Wor
         response, _ = await ask(target, post("/", b""))
         assert response.status == 200
         await closed.wait()
-        for _ in range(10):
-            await asyncio.sleep(0)
+        await turns(10)
 
 
 async def test_a_refused_connection_means_that_the_target_is_unreachable(world: World) -> None:
@@ -431,8 +429,7 @@ async def test_what_cannot_be_written_as_http_is_an_error(world: World) -> None:
 async def test_cancelling_closes_the_connection(world: World) -> None:
     raw = Origin(b"")
     sending = asyncio.create_task(ask(await world.leading_to(raw.talk), get("/")))
-    while not raw.heads:  # noqa: ASYNC110 - the service has no other way to tell
-        await asyncio.sleep(0)
+    await raw.asked.wait()
     sending.cancel()
     with pytest.raises(asyncio.CancelledError):
         await sending

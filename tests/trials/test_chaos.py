@@ -17,6 +17,7 @@ from typing import Final
 import pytest
 
 from tests.conftest import running
+from tests.depth import DEEP
 from trials.chaos import evidence, worker
 from trials.chaos.chance import seeds, stream
 from trials.chaos.client import Client
@@ -28,7 +29,8 @@ from trials.chaos.rules import RULES, Terms, violations
 from trials.chaos.submissions import demo_work, submission
 
 ROOT: Final = Path(__file__).parents[2]
-ROUNDS: Final = len(FAULTS)
+ROUNDS: Final = str(len(FAULTS))
+LIVES: Final = "12" if DEEP else "6"
 ANSWERS: Final = 200
 
 
@@ -36,7 +38,7 @@ ANSWERS: Final = 200
 def test_a_round_of_each_fault_breaks_no_rule(tmp_path: Path) -> None:
     totals = tmp_path / "totals.json"
     done = subprocess.run(
-        [ROOT / "scripts" / "chaos", "--rounds", str(ROUNDS), "--json", totals],
+        [ROOT / "scripts" / "chaos", "--rounds", ROUNDS, "--lives", LIVES, "--json", totals],
         check=False,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -28,8 +28,9 @@ def jobstore(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pip = ("-m", "pip", "--quiet", "--disable-pip-version-check")
     run(sys.executable, *pip, "wheel", "--no-deps", "--wheel-dir", folder, ROOT, cwd=folder)
     (wheel,) = folder.glob("*.whl")
-    venv.create(folder / "env", with_pip=True)
-    run(folder / "env/bin/python", *pip, "install", wheel, cwd=folder)
+    venv.create(folder / "env")
+    python = folder / "env/bin/python"
+    run(sys.executable, *pip, "--python", python, "install", "--no-compile", wheel, cwd=folder)
     return folder / "env/bin/jobstore"
 
 

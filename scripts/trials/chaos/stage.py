@@ -20,6 +20,7 @@ from trials.chaos.rules import Terms
 from trials.chaos.submissions import Work, demo_work
 from trials.doomed import Clock, Doom
 
+LIVES: Final = 12
 FEWEST_CUSTOMERS: Final = 8
 MOST_CUSTOMERS: Final = 16
 # How long to rest before the next try to connect.
@@ -61,6 +62,7 @@ class Stage:
     Args:
         seed: what decides about everything.
         folder: where all files are.
+        lives: of how many servers it is the end, more or less.
         home: where the store is; in the folder, too, if nothing is said.
         work: what the customers' jobs are.
         settings: what is added to the servers' environment.
@@ -75,6 +77,7 @@ class Stage:
 
     seed: int
     folder: Path
+    lives: int = LIVES
     home: Path = Path()
     work: Work = demo_work
     settings: dict[str, str] = field(default_factory=dict)

@@ -13,7 +13,6 @@ from trials.chaos.stage import Stage
 from trials.chaos.submissions import echo_work
 from trials.chaos.upstream import Upstream, lying_work
 
-_KILLED: Final = 4
 _ANSWERS: Final = 300
 _LIED: Final = 250
 
@@ -33,7 +32,7 @@ async def cuts(stage: Stage) -> AsyncIterator[None]:
         listening(below),
     ):
         stage.target = ("--upstream", above.url)
-        for _ in range(_KILLED):
+        for _ in range(stage.lives // 3):
             async with stage.life() as life:
                 below.server = life.url
                 answers, kill = stage.chance.randint(1, MOST_ANSWERS), killer(stage, life)

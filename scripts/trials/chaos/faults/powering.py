@@ -18,7 +18,6 @@ from trials.chaos.rules import RULES, Terms, violations
 from trials.chaos.settling import settled, until
 from trials.chaos.stage import Stage
 
-_LIVES: Final = 2
 _MOMENTS: Final = 3
 _ANSWERS: Final = 60
 _TRUNCATIONS: Final = 4
@@ -58,7 +57,7 @@ class _Moment:
 async def power_cuts(stage: Stage) -> AsyncIterator[None]:
     """Copy the store of a server that stands still, and open it; again with less of its WAL."""
     stage.settings["JOBSTORE_RETENTION__INTERVAL"] = "1h"  # so that the WAL grows
-    for life_number in range(_LIVES):
+    for life_number in range(stage.lives // 6):
         moments: list[_Moment] = []
         async with stage.life() as life:
             for number in range(_MOMENTS):
