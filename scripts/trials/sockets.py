@@ -64,7 +64,7 @@ async def connect(url: str, buffer: int | None = None) -> Connection:
         streams = asyncio.open_connection(parts.hostname, parts.port, limit=_LARGEST_HEAD)
         return Connection(*await streams)
     end = socket.socket()
-    end.setblocking(False)  # noqa: FBT003 - its name says what is false
+    end.settimeout(0)
     end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
     await asyncio.get_running_loop().sock_connect(end, (parts.hostname, parts.port))
     return Connection(*await asyncio.open_connection(sock=end, limit=buffer))

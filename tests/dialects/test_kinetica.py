@@ -726,7 +726,7 @@ async def test_of_too_many_jobs_the_newest_are_listed(
     columns = ", ".join(copied)
     with closing(sqlite3.connect(store_path)) as connection, connection:
         connection.execute(
-            f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9999)"  # noqa: S608
+            f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9999)"
             f" INSERT INTO job ({columns}) SELECT {columns} FROM job, n WHERE id = {second}"
         )
     shown = await kinetica("/admin/show/jobs")

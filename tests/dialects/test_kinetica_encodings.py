@@ -376,7 +376,7 @@ async def test_a_record_that_is_cut_off_anywhere_is_refused(
     form: Form,
     body: bytes,
     _record: Record,
-    packed: bool,  # noqa: FBT001 - a parameter of the test
+    packed: bool,
 ) -> None:
     for end in range(len(body)):
         sent = snappy(body[:end]) if packed else body[:end]

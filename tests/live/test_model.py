@@ -131,7 +131,7 @@ class StoreMachine(RuleBasedStateMachine):
     # --- what happens ---------------------------------------------------------------------------
 
     @rule(method=st.sampled_from(["GET", "POST"]), wanted=st.booleans())
-    def submit(self, method: str, wanted: bool) -> None:  # noqa: FBT001 - drawn by name
+    def submit(self, method: str, wanted: bool) -> None:
         """Take a job in."""
 
         async def submit() -> None:

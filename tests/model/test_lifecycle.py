@@ -137,7 +137,7 @@ def put(tx: Transaction, state: State, result: Result) -> int:
         "warnings": 0,
     }
     names, places = ", ".join(values), ", ".join(f":{name}" for name in values)
-    statement = f"INSERT INTO job ({names}) VALUES ({places})"  # noqa: S608 - names of columns
+    statement = f"INSERT INTO job ({names}) VALUES ({places})"
     job_id = tx.connection.execute(statement, values).lastrowid
     assert job_id is not None
     tx.execute(submitting.PUT_REQUEST, job_id=job_id, headers="[]", secrets=None, content=b"")

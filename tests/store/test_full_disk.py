@@ -9,6 +9,7 @@ import subprocess
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from aiohttp import ClientSession
@@ -91,6 +92,12 @@ async def test_a_full_store_takes_jobs_again_when_results_were_deleted(
 # --- a disk that is full ------------------------------------------------------------------------
 
 
+def grow(file: BinaryIO) -> None:
+    """Write on and on."""
+    while file.write(bytes(4096)):
+        pass
+
+
 class SmallDisk(ServerProcess):
     """A real server whose store lies on a disk of 16 MiB, which nobody else sees.
 
@@ -124,12 +131,11 @@ class SmallDisk(ServerProcess):
 
     def fill(self) -> None:
         """Leave no room on the disk."""
-        with (self.disk / "filler").open("wb", buffering=0) as filler:
-            try:
-                while filler.write(bytes(4096)):
-                    pass
-            except OSError as error:
-                assert error.errno == errno.ENOSPC  # noqa: PT017 - it ends in no other way
+        with (
+            (self.disk / "filler").open("wb", buffering=0) as filler,
+            pytest.raises(OSError, match=os.strerror(errno.ENOSPC)),
+        ):
+            grow(filler)
 
     def leave(self, pages: int) -> None:
         """Leave room for so many pages on a disk that is full."""

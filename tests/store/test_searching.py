@@ -69,7 +69,7 @@ async def filled(stock: Stock, store_path: Path, jobs: int, every: int) -> list[
         names = [name for _, name, *_ in file.execute("PRAGMA table_info(job)") if name != "id"]
         columns = ", ".join(f'"{name}"' for name in names)
         file.execute(
-            f"WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < {jobs})"  # noqa: S608 - our own words
+            f"WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < {jobs})"
             f" INSERT INTO job ({columns}) SELECT {columns} FROM job, n WHERE id = 1"
         )
         file.execute("UPDATE job SET owner = 'alice' WHERE id % ? = 0", [every])

@@ -30,7 +30,7 @@ SECRET = (("Authorization", "geheim"), ("X-Api-Key", "geheim"), ("X-Odd", "\udcf
 
 _JOB_COLUMNS = [column.name for column in schema.JOB.columns if column.name != "boot"]
 EVERYTHING = {
-    "job": f"SELECT {', '.join(_JOB_COLUMNS)} FROM job",  # noqa: S608 - our own words
+    "job": f"SELECT {', '.join(_JOB_COLUMNS)} FROM job",
     "request": "SELECT job_id, content FROM request",
     "response": "SELECT * FROM response",
     "chunk": (

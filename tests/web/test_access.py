@@ -1014,7 +1014,7 @@ def travelled(service: Origin) -> list[str]:
 async def test_a_jobs_credentials_travel_to_the_target_only_if_it_is_told_who_asks(
     meet: Meet,
     services: Services,
-    told: bool,  # noqa: FBT001 - a parameter of the test
+    told: bool,
 ) -> None:
     service = Origin()
     upstream = await services.listen(service.talk)
@@ -1056,7 +1056,7 @@ async def test_without_accounts_the_credentials_of_what_goes_through_stay_as_the
 async def test_with_accounts_the_credentials_of_what_goes_through_travel_only_if_told(
     meet: Meet,
     services: Services,
-    told: bool,  # noqa: FBT001 - a parameter of the test
+    told: bool,
 ) -> None:
     service = Origin()
     upstream = await services.listen(service.talk)

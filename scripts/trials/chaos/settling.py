@@ -119,7 +119,7 @@ async def _drain(stage: Stage, life: Life, unread: list[int]) -> None:
     client = Client(life.url)
     try:
         await _restore(stage, reader, client, unread)
-        held = f"SELECT id, path FROM job WHERE result = '{Result.HELD}'"  # noqa: S608 - our own word
+        held = f"SELECT id, path FROM job WHERE result = '{Result.HELD}'"
         for job_id, path in evidence.rows(stage.store, held):
             if path in stage.ledger.sent:
                 stage.ledger.accept(job_id, stage.ledger.sent[path])

@@ -45,13 +45,13 @@ class Passing:
 
     async def ask_service(self) -> None:
         """Ask for something that the service answers at once."""
-        body = random.randbytes(1024)  # noqa: S311 - no secret
+        body = random.randbytes(1024)
         answer = await self._visitor.ask("service", "POST", f"{UPSTREAM}/echo", 200, data=body)
         see(answer.body == body, "another body came back than was sent")
 
     async def submit_to_service(self) -> None:
         """Have the service do a job."""
-        body = random.randbytes(1024)  # noqa: S311 - no secret
+        body = random.randbytes(1024)
         options = {"data": body, "headers": STORE}
         answer = await self._visitor.ask("submit", "PUT", f"{UPSTREAM}/echo", 202, **options)
         path = f"/_api/job/{answer.headers['x-arango-async-id']}"

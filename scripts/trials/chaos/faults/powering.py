@@ -8,6 +8,7 @@ import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -63,7 +64,7 @@ async def power_cuts(stage: Stage) -> AsyncIterator[None]:
             for number in range(_MOMENTS):
                 await stage.load(life, stage.chance.randint(1, _ANSWERS))
                 folder = stage.folder / f"power-{life_number}-{number}"
-                moments.append(await _frozen(life, lambda: _copied(stage, folder)))  # noqa: B023 - called at once
+                moments.append(await _frozen(life, partial(_copied, stage, folder)))
         _truncate_all(stage, moments)
         await _go_on(stage, moments[-1])
     yield
