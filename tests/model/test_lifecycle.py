@@ -30,6 +30,7 @@ from jobstore.store import claiming, ending, recovery, results, retention, submi
 from jobstore.store.facts import Changes
 from jobstore.store.sqlite import engine as sqlite
 from jobstore.store.transaction import Transaction
+from tests.job_rows import a_job, insert
 from tests.stores import START, prepare
 
 BOOT: Final = 1
@@ -118,28 +119,13 @@ def tx(file: sqlite3.Connection) -> Iterator[Transaction]:
 def put(tx: Transaction, state: State, result: Result) -> int:
     """Put a job into a store, claimed once and standing where it is told."""
     is_ended, is_taken = state in ENDED, result is Result.TAKEN
-    values: dict[str, Any] = {
-        "state": state,
-        "result": result,
-        "dialect": "arango",
-        "owner": "",
-        "target": "/",
-        "method": "GET",
-        "path": "/",
-        "priority": 0,
-        "attempt": 1,
-        "boot": BOOT,
-        "submitted_at": START,
+    times = {
         "started_at": START + 1,
         "finished_at": START + 2 if is_ended else None,
         "fetched_at": START + 3 if is_taken else None,
         "purgeable_at": START + 3 if is_ended and result not in AWAITED else None,
-        "warnings": 0,
     }
-    names, places = ", ".join(values), ", ".join(f":{name}" for name in values)
-    statement = f"INSERT INTO job ({names}) VALUES ({places})"
-    job_id = tx.connection.execute(statement, values).lastrowid
-    assert job_id is not None
+    job_id = insert(tx.connection, a_job(state, result, **times))
     tx.execute(submitting.PUT_REQUEST, job_id=job_id, headers="[]", secrets=None, content=b"")
     if result in {Result.HELD, Result.TAKEN}:
         tx.execute(ending.PUT_RESPONSE, job_id=job_id, reason=None, headers="[]", content=b"answer")

@@ -37,6 +37,13 @@ def moved(path: Path, name: str) -> Path:
     return path.rename(path.with_name(name))
 
 
+async def holding(start: Start, http: ClientSession) -> tuple[ServerProcess, Client, int]:
+    """Start a server that holds a result; return it, a client of it, and the job's id."""
+    server = await start()
+    client = Client(http, server.url)
+    return server, client, await client.done("/echo", "POST", data=b"held")
+
+
 async def notices(server: ServerProcess, client: Client, held: int, name: str) -> None:
     """Check that a server has noticed what became of a file, and says so to everyone."""
     looks = ["/_jobs", f"/_jobs/{held}", f"/_api/job/{held}", "/_api/job/done", "/_jobs/readyz"]
@@ -51,9 +58,7 @@ async def notices(server: ServerProcess, client: Client, held: int, name: str) -
 async def test_a_file_that_is_removed_is_noticed_before_the_next_answer(
     server_process: Start, store_path: Path, http: ClientSession, name: str
 ) -> None:
-    server = await server_process()
-    client = Client(http, server.url)
-    held = await client.done("/echo", "POST", data=b"held")
+    server, client, held = await holding(server_process, http)
     store_path.with_name(name).unlink()
     await notices(server, client, held, f"{name} was removed")
     assert await server.terminate() == 0
@@ -63,9 +68,7 @@ async def test_a_file_that_is_removed_is_noticed_before_the_next_answer(
 async def test_a_file_in_the_place_of_ours_is_never_written(
     server_process: Start, store_path: Path, tmp_path: Path, http: ClientSession, name: str
 ) -> None:
-    server = await server_process()
-    client = Client(http, server.url)
-    held = await client.done("/echo", "POST", data=b"held")
+    server, client, held = await holding(server_process, http)
     other = elsewhere(tmp_path)
     shutil.copy(other / name, other / "copy")
     (other / "copy").rename(store_path.with_name(name))
@@ -79,9 +82,7 @@ async def test_a_file_in_the_place_of_ours_is_never_written(
 async def test_a_whole_other_store_in_the_place_of_ours_is_never_written(
     server_process: Start, store_path: Path, tmp_path: Path, http: ClientSession
 ) -> None:
-    server = await server_process()
-    client = Client(http, server.url)
-    held = await client.done("/echo", "POST", data=b"held")
+    server, client, held = await holding(server_process, http)
     other, aside = elsewhere(tmp_path), tmp_path / "aside"
     aside.mkdir()
     for name in FILES:
@@ -115,9 +116,7 @@ async def test_what_was_acknowledged_outlives_the_loss_of_the_write_ahead_log(
 async def test_a_store_that_was_moved_away_takes_all_that_was_acknowledged_along(
     server_process: Start, store_path: Path, http: ClientSession
 ) -> None:
-    server = await server_process()
-    client = Client(http, server.url)
-    held = await client.done("/echo", "POST", data=b"held")
+    server, client, held = await holding(server_process, http)
     away = moved(store_path, "away.db")
     await notices(server, client, held, "jobs.db was removed")
     assert await server.terminate() == 0
@@ -137,9 +136,7 @@ async def test_a_store_is_missed_even_if_nobody_asks_for_anything(
 async def test_a_store_comes_back_with_a_new_start_of_its_server(
     server_process: Start, store_path: Path, http: ClientSession
 ) -> None:
-    server = await server_process()
-    client = Client(http, server.url)
-    held = await client.done("/echo", "POST", data=b"held")
+    server, client, held = await holding(server_process, http)
     away = moved(store_path, "away.db")
     assert (await client("POST", "/echo", data=b"late", headers=ASYNC)).status == 503
     moved(away, "jobs.db")

@@ -9,10 +9,11 @@ import pytest
 from sqlalchemy import create_engine
 
 from jobstore.model.clock import SECOND
-from jobstore.model.lifecycle import ENDED, Result, State
+from jobstore.model.lifecycle import Result, State
 from jobstore.store import events, recovery, schema
 from jobstore.store.sqlite import engine as sqlite
 from jobstore.store.sqlite.migrate import migrate
+from tests.job_rows import a_job, insert
 from tests.model.test_lifecycle import STANDINGS
 from tests.stores import START, prepare
 
@@ -99,34 +100,6 @@ def test_migrating_a_store_again_changes_nothing(store_path: Path) -> None:
 
 
 # --- the rules ----------------------------------------------------------------------------------
-
-
-def a_job(state: str, result: str, **differing: Any) -> dict[str, Any]:
-    """Make the row of a job, whose times are those that its state and its result need."""
-    return {
-        "state": state,
-        "result": result,
-        "dialect": "arango",
-        "owner": "",
-        "target": "/",
-        "method": "GET",
-        "path": "/",
-        "priority": 0,
-        "attempt": 1,
-        "boot": 1,
-        "submitted_at": START,
-        "started_at": START,
-        "finished_at": START if state in set(ENDED) else None,
-        "fetched_at": START if result == Result.TAKEN else None,
-        "warnings": 0,
-    } | differing
-
-
-def insert(file: sqlite3.Connection, job: dict[str, Any]) -> int:
-    names, places = ", ".join(job), ", ".join(f":{name}" for name in job)
-    job_id = file.execute(f"INSERT INTO job ({names}) VALUES ({places})", job).lastrowid
-    assert job_id is not None
-    return job_id
 
 
 def allows(file: sqlite3.Connection, job: dict[str, Any]) -> bool:

@@ -164,11 +164,16 @@ async def test_the_command_serves_another_address_when_told_so(
     assert (await Client(http, server.url)("GET", "/_api/version")).status == 200
 
 
+async def with_alice(path: Path) -> None:
+    """Make a store in which somebody has an account."""
+    async with owned_store(path) as store:
+        await store.accounts.add("alice", Role.USER, hashed(PASSWORD))
+
+
 async def test_with_an_account_another_address_is_served(
     store_path: Path, serve: Serve, http: ClientSession
 ) -> None:
-    async with owned_store(store_path) as store:
-        await store.accounts.add("alice", Role.USER, hashed(PASSWORD))
+    await with_alice(store_path)
     client = Client(http, (await serve(server=ANYWHERE)).url)
     assert is_unauthorized(await client("GET", "/_api/version"))
     alice = {"Authorization": basic("alice")}
@@ -178,8 +183,7 @@ async def test_with_an_account_another_address_is_served(
 async def test_removing_the_last_account_does_not_open_another_address(
     store_path: Path, meet: Meet
 ) -> None:
-    async with owned_store(store_path) as store:
-        await store.accounts.add("alice", Role.USER, hashed(PASSWORD))
+    await with_alice(store_path)
     people = await meet(server=ANYWHERE)
     alice, nobody = await people.client(basic("alice")), await people.client()
     assert (await alice("GET", "/_api/version")).status == 200
@@ -192,8 +196,7 @@ async def test_removing_the_last_account_does_not_open_another_address(
 async def test_removing_the_last_account_opens_no_other_address_to_its_jobs_either(
     store_path: Path, meet: Meet
 ) -> None:
-    async with owned_store(store_path) as store:
-        await store.accounts.add("alice", Role.USER, hashed(PASSWORD))
+    await with_alice(store_path)
     people = await meet(server=ANYWHERE)
     await people.server.store.accounts.remove("alice")
     asking = Request(method="GET", path="/_api/job/done")
