@@ -132,6 +132,24 @@ async def fork(
     return Child(process), reading
 
 
+def ran(arguments: Sequence[str], log: Path) -> tuple[int, bytes]:
+    """Run ``jobstore`` to its end; return its exit code, and what it prints.
+
+    Args:
+        arguments: those of the command.
+        log: the file that its standard error goes to.
+    """
+    reading, writing = _FORKS.Pipe(duplex=False)
+    process = _FORKS.Process(target=_run, args=(arguments, dict(os.environ), log, writing))
+    process.start()
+    writing.close()
+    with reading, os.fdopen(os.dup(reading.fileno()), "rb") as output:
+        printed = output.read()
+    process.join()
+    assert process.exitcode is not None
+    return process.exitcode, printed
+
+
 def _run(
     arguments: Sequence[str], environment: Mapping[str, str], log: Path | None, output: Connection
 ) -> None:
