@@ -7,7 +7,8 @@ from aiohttp import ClientSession
 
 from trials.clients import Answer, call
 
-# What a server in process is given to put the gates behind it.
+# What a server in process is given to put the ordinary application behind it, or the gates.
+ORDINARY = {"app": "tests.webapp:create_app"}
 GATED = {"app": "tests.gates:create_app"}
 
 

@@ -2,7 +2,7 @@
 
 import socket
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -12,11 +12,10 @@ from aiohttp import ClientSession
 from jobstore.store.sqlite.engine import SCHEMA_VERSION
 from tests.client import Client
 from tests.commands import overwrite
+from tests.conftest import Start
 from tests.stores import prepare
 from trials.nursery import ran
-from trials.serving import ServerProcess
 
-Start = Callable[..., Awaitable[ServerProcess]]
 Refused = Callable[..., tuple[int, str]]
 
 

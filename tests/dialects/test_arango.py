@@ -12,7 +12,7 @@ from yarl import URL
 from jobstore.model.job import Dialect, Submission
 from jobstore.model.message import Request
 from jobstore.server import Server
-from tests.client import GATED, Client
+from tests.client import GATED, ORDINARY, Client
 from tests.conftest import Serve
 from trials.clients import Answer
 from trials.sockets import connected
@@ -35,7 +35,6 @@ CANCELED = {"error": True, "errorMessage": "canceled request", "code": 410, "err
 
 STORE = {"x-arango-async": "store"}
 TRUE = {"x-arango-async": "true"}
-ORDINARY = {"app": "tests.webapp:create_app"}
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PROPFIND"]
 DATABASES = ["", "/_db/_system", "/_db/another%20one"]

@@ -5,12 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.client import GATED, ORDINARY
 from tests.conftest import Serve
 from tests.whole.test_embedding import GATE, embedded
 from trials.sockets import Connection, connected, message
 
-GATED = {"app": "tests.gates:create_app"}
-ORDINARY = {"app": "tests.webapp:create_app"}
 STORE = "x-arango-async: store"
 
 

@@ -17,13 +17,12 @@ from jobstore.live import Store
 from jobstore.model.account import Identity
 from jobstore.model.job import Report
 from jobstore.web import wire
-from tests.client import GATED, Client
+from tests.client import GATED, ORDINARY, Client
 from tests.conftest import Serve
 from tests.stores import finish, next_claim, opened, submission
 from trials.services import answering
 from trials.sockets import connected, message
 
-ORDINARY = {"app": "tests.webapp:create_app"}
 WHOLE = ["submitted", "started", "done", "end"]
 
 

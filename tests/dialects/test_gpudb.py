@@ -10,10 +10,9 @@ import pytest
 import snappy
 from aiohttp import ClientSession
 
-from tests.client import GATED, Client
+from tests.client import GATED, ORDINARY, Client
 from tests.conftest import Overrides, Serve
 
-ORDINARY = {"app": "tests.webapp:create_app"}
 ENCODINGS = ["BINARY", "JSON", "SNAPPY"]
 EVERY_BYTE = bytes(range(256))
 

@@ -13,13 +13,12 @@ import pytest
 from aiohttp import ClientSession
 
 from jobstore import __version__
-from tests.client import GATED, Client
+from tests.client import GATED, ORDINARY, Client
 from tests.conftest import Serve
 from tests.kinetica import TYPES, Kinetica, answered, refusal
 from tests.stores import held_up, timeline
 from trials.sockets import Connection, connected
 
-ORDINARY = {"app": "tests.webapp:create_app"}
 CALLS = list(TYPES)
 
 OWN_TAG = "Nightly_2024-05-01"

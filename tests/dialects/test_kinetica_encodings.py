@@ -12,13 +12,12 @@ from aiohttp import ClientSession
 from jobstore.dialects.kinetica import encodings, records
 from jobstore.dialects.kinetica.encodings import Encoding
 from jobstore.dialects.kinetica.records import Form, Record, RequestInvalid
-from tests.client import Client
+from tests.client import ORDINARY, Client
 from tests.conftest import Serve
 from tests.kinetica import Kinetica, answered, refusal
 from trials.clients import Answer
 from trials.sockets import connected
 
-ORDINARY = {"app": "tests.webapp:create_app"}
 MEBIBYTE = 1 << 20
 
 JSON = "application/json"

@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,9 @@ from jobstore.model.lifecycle import Result, State
 from jobstore.model.written import DIALECTS
 from jobstore.targets.router import Router
 from tests.client import Client
-from tests.conftest import Serve
+from tests.conftest import Serve, Start
 from tests.depth import DEEP
 from tests.stores import opened
-from trials.serving import ServerProcess
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 EXAMPLES = 25 if DEEP else 8  # for each call, besides those that are derived from its schema
@@ -107,7 +106,7 @@ async def test_each_path_of_our_own_is_described_and_no_other(
 @pytest.mark.parametrize("which", CALLS)
 async def test_the_server_does_what_its_description_says(
     which: str,
-    server_process: Callable[..., Awaitable[ServerProcess]],
+    server_process: Start,
     http: ClientSession,
     tmp_path: Path,
 ) -> None:

@@ -5,7 +5,6 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,14 +12,13 @@ from typing import Final
 import pytest
 
 from jobstore.model.clock import SECOND, now
+from tests.conftest import Start
 from tests.stock import Stock, stocked
-from trials.serving import ServerProcess, serving
+from trials.serving import serving
 
 ROOT: Final = Path(__file__).parents[2]
 README: Final = (ROOT / "README.md").read_text()
 BIN: Final = Path(sys.executable).parent
-
-Start = Callable[..., Awaitable[ServerProcess]]
 
 
 @dataclass(frozen=True, slots=True)

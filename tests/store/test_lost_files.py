@@ -1,17 +1,15 @@
 """A store whose files are removed or replaced under its server: noticed before the next answer."""
 
 import shutil
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 from aiohttp import ClientSession
 
 from tests.client import Client
+from tests.conftest import Start
 from tests.stores import check_sound, prepare, rows
 from trials.serving import ServerProcess
-
-Start = Callable[..., Awaitable[ServerProcess]]
 
 FILES = ["jobs.db", "jobs.db-wal", "jobs.db-shm"]
 ASYNC = {"x-arango-async": "store"}

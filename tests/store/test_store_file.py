@@ -8,7 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -24,11 +24,9 @@ from jobstore.store.sqlite.lock import held, is_owned, owned, owner
 from jobstore.store.sqlite.migrate import migrate
 from tests.client import Client
 from tests.commands import jobstore, refused, said, start
+from tests.conftest import Start
 from tests.stock import Stock, stocked
 from tests.stores import check_sound, finished, on_disk, opened, prepare, rows, states, submission
-from trials.serving import ServerProcess
-
-Start = Callable[..., Awaitable[ServerProcess]]
 
 # What opens a store with SQLite.
 COMMANDS = ["list", "history", "check", "purge", "import x", "backup copy.db", "migrate", "show 1"]

@@ -37,18 +37,16 @@ from jobstore.web.access import (
 )
 from jobstore.web.proxies import Proxies
 from tests.accounts import PASSWORD, People, basic
-from tests.client import GATED, Client
+from tests.client import GATED, ORDINARY, Client
 from tests.commands import start
-from tests.conftest import Serve, running
+from tests.conftest import Serve, Start, running
 from tests.kinetica import TYPES, Kinetica
 from tests.loop import turns
 from tests.peers import Origin, Services
 from tests.stores import on_disk, opened, rows
 from trials.clients import Answer
-from trials.serving import ServerProcess
 from trials.sockets import connected, lines_of
 
-ORDINARY = {"app": "tests.webapp:create_app"}
 ANYWHERE = {"host": "0.0.0.0", "port": 0}
 DEFINITIONS = "/_jobs/definitions"
 DRAFT = {"name": "daily", "path": "/Imports/daily", "target": "/import"}
@@ -158,7 +156,7 @@ def test_the_command_refuses_another_address_unless_told_or_somebody_has_an_acco
 
 
 async def test_the_command_serves_another_address_when_told_so(
-    server_process: Callable[..., Awaitable[ServerProcess]], http: ClientSession
+    server_process: Start, http: ClientSession
 ) -> None:
     server = await server_process("--host", "0.0.0.0", "--open")
     assert (await Client(http, server.url)("GET", "/_api/version")).status == 200
@@ -1070,7 +1068,7 @@ async def test_with_accounts_the_credentials_of_what_goes_through_travel_only_if
 
 
 async def test_the_command_may_be_told_to_tell_targets_who_asks(
-    server_process: Callable[..., Awaitable[ServerProcess]], services: Services
+    server_process: Start, services: Services
 ) -> None:
     service = Origin()
     upstream = await services.listen(service.talk)

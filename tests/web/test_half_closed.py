@@ -8,13 +8,12 @@ import pytest
 from aiohttp import ClientSession
 
 from jobstore.web import connection
-from tests.client import GATED, Client
+from tests.client import GATED, ORDINARY, Client
 from tests.conftest import Serve
 from tests.stores import held_up, rows, states, timeline
 from tests.webapp import CHUNK
 from trials.sockets import connected, message
 
-WEBAPP = {"app": "tests.webapp:create_app"}
 LARGE = "/stream?sized&chunks=32"  # 2 MiB
 HUGE = "/stream?sized&chunks=800"  # 50 MiB
 
@@ -45,7 +44,7 @@ async def answered(client: Client, data: bytes) -> bytes:
 async def test_a_submission_is_answered_though_its_client_sends_nothing_more(
     serve: Serve, store_path: Path, http: ClientSession, submission: bytes
 ) -> None:
-    client = Client(http, (await serve(target=WEBAPP)).url)
+    client = Client(http, (await serve(target=ORDINARY)).url)
     with held_up(store_path):
         asking = asyncio.create_task(answered(client, submission))
         await client("GET", "/_api/job/pending")
@@ -58,7 +57,7 @@ async def test_a_submission_is_answered_though_its_client_sends_nothing_more(
 async def test_a_reader_who_sends_nothing_more_gets_the_whole_result_and_has_it_then(
     serve: Serve, store_path: Path, http: ClientSession, path: str
 ) -> None:
-    client = Client(http, (await serve(target=WEBAPP)).url)
+    client = Client(http, (await serve(target=ORDINARY)).url)
     expected = (await client("GET", path)).body
     job_id = await client.done(path)
     answer = await answered(client, message("PUT", f"/_api/job/{job_id}"))
@@ -72,7 +71,7 @@ async def test_a_reader_who_sends_nothing_more_gets_the_whole_result_and_has_it_
 async def test_a_result_is_not_delivered_to_a_reader_who_is_gone(
     serve: Serve, store_path: Path, http: ClientSession, path: str
 ) -> None:
-    client = Client(http, (await serve(target=WEBAPP)).url)
+    client = Client(http, (await serve(target=ORDINARY)).url)
     expected = (await client("GET", path)).body
     job_id = await client.done(path)
     with held_up(store_path):
@@ -127,7 +126,7 @@ async def test_a_half_closed_client_that_waits_for_a_result_gets_it(
 async def test_requests_that_were_sent_one_behind_the_other_are_all_answered(
     serve: Serve, http: ClientSession
 ) -> None:
-    client = Client(http, (await serve(target=WEBAPP)).url)
+    client = Client(http, (await serve(target=ORDINARY)).url)
     names = [f"number{number}" for number in range(40)]
     answers = await answered(client, b"".join(message("GET", f"/greet/{name}") for name in names))
     assert answers.count(b"HTTP/1.1 200 OK\r\n") == len(names)
@@ -139,7 +138,7 @@ async def test_requests_that_were_sent_one_behind_the_other_are_all_answered(
 async def test_a_body_that_is_not_all_there_is_a_bad_request_and_nothing_is_kept(
     serve: Serve, store_path: Path, http: ClientSession, fields: tuple[str, ...], body: bytes
 ) -> None:
-    client = Client(http, (await serve(target=WEBAPP)).url)
+    client = Client(http, (await serve(target=ORDINARY)).url)
     head = message("POST", "/echo", *fields).removesuffix(b"\r\n")
     rest = body if body.endswith(b"half") else body + b"\r\n\r\na\r\nhalf"
     answer = await answered(client, head + rest)
@@ -152,7 +151,7 @@ async def test_a_body_that_is_not_all_there_is_a_bad_request_and_nothing_is_kept
 async def test_the_last_of_several_requests_may_be_the_one_that_is_not_all_there(
     serve: Serve, http: ClientSession
 ) -> None:
-    client = Client(http, (await serve(target=WEBAPP)).url)
+    client = Client(http, (await serve(target=ORDINARY)).url)
     broken = message("POST", "/echo", "Content-Length: 10", "x-arango-async: store") + b"half"
     answers = await answered(client, message("GET", "/greet/a") * 3 + broken)
     assert answers.count(b"HTTP/1.1 200 OK\r\n") == 3
@@ -162,7 +161,7 @@ async def test_the_last_of_several_requests_may_be_the_one_that_is_not_all_there
 async def test_a_client_that_sends_nothing_at_all_is_not_waited_for(
     serve: Serve, http: ClientSession
 ) -> None:
-    client = Client(http, (await serve(target=WEBAPP)).url)
+    client = Client(http, (await serve(target=ORDINARY)).url)
     assert await answered(client, b"") == b""
     assert await answered(client, b"GET /greet/a HTT") == b""
 
@@ -197,7 +196,7 @@ async def test_a_client_that_is_gone_is_not_waited_for_by_its_long_poll(
 async def test_an_answer_that_has_begun_goes_on_though_its_client_sends_nothing_more(
     serve: Serve, http: ClientSession
 ) -> None:
-    client = Client(http, (await serve(target=WEBAPP)).url)
+    client = Client(http, (await serve(target=ORDINARY)).url)
     answer = await answered(client, message("GET", "/stream?chunks=64", "Connection: close"))
     assert answer.count(CHUNK) == 64
 
