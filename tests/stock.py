@@ -10,7 +10,7 @@ from jobstore.live import Limits, Store, owned_store
 from jobstore.model.handle import JobHandle
 from jobstore.model.job import Claim, Dialect, Failure, Submission
 from jobstore.model.message import Request, Response
-from tests.stores import START, StandingClock, finish, prepare
+from tests.stores import START, StandingClock, finish, orders_of, prepare
 
 
 class Stock:
@@ -23,7 +23,7 @@ class Stock:
     def __init__(self, store: Store, clock: StandingClock) -> None:
         self.store = store
         self.clock = clock
-        self._orders = store.work({"/": 100})
+        self._orders = orders_of(store, {"/": 100})
 
     async def queued(self, path: str = "/", target: str = "nowhere", **values: Any) -> int:
         """Submit a job that nobody runs."""

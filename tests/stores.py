@@ -6,11 +6,12 @@ import os
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, TypeVar
+from weakref import WeakKeyDictionary
 
 from jobstore.live import Delivery, Limits, Store, owned_store
 from jobstore.model.clock import SECOND, Clock
@@ -38,6 +39,8 @@ USED: Final = (
     ") GROUP BY account HAVING sum(queued) <> 0 OR sum(size) <> 0"
 )
 KEPT_USAGE: Final = "SELECT * FROM account_usage WHERE queued <> 0 OR stored <> 0"
+
+_ORDERS: Final[WeakKeyDictionary[Store, asyncio.Queue[Order]]] = WeakKeyDictionary()
 
 T = TypeVar("T")
 
@@ -182,6 +185,14 @@ def submission(  # noqa: PLR0913 - as many as a submission has
     )
 
 
+async def orders_of(store: Store, capacities: Mapping[str, int]) -> AsyncIterator[Order]:
+    """Let a store hand out work, and give its orders as they come, each to one who asks here."""
+    orders = _ORDERS.setdefault(store, asyncio.Queue())
+    store.work(capacities, orders.put_nowait)
+    while True:
+        yield await orders.get()
+
+
 async def next_claim(orders: AsyncIterator[Order]) -> Claim:
     """Wait for the next order, which has to be a claim."""
     order = await anext(orders)
@@ -198,7 +209,7 @@ async def finish(store: Store, claim: Claim, response: Response = HELLO) -> None
 async def finished(store: Store, response: Response = HELLO, *, wanted: bool = True) -> int:
     """Take a job through to its end, and return its id."""
     job_id = await store.submit(submission(wanted=wanted))
-    await finish(store, await next_claim(store.work({"/": 1})), response)
+    await finish(store, await next_claim(orders_of(store, {"/": 1})), response)
     return job_id
 
 

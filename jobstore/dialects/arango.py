@@ -188,7 +188,7 @@ class ArangoJobs:
             return False
         job_id = int(call[1])
 
-        def told(taking: Taking, delivery: Delivery | None, error: BaseException | None) -> None:
+        def told(taking: Taking, delivery: Delivery | None, error: Exception | None) -> None:
             if isinstance(error, BeingDelivered) or (error is None and delivery is None):
                 ask.answer(answers.of(_empty(204)))
             elif isinstance(error, JobstoreError):

@@ -13,8 +13,7 @@ from collections.abc import Iterable
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
-from aiohttp import ClientRequest, ClientResponse, web
-from aiohttp.connector import Connection
+from aiohttp import web
 from aiohttp.http import StreamWriter
 
 from jobstore.model.errors import AnswerUnsendable
@@ -23,7 +22,6 @@ from jobstore.model.message import Headers, unsendable
 if TYPE_CHECKING:
     from multidict import CIMultiDict
 
-_RAW_BYTE: Final = re.compile(r"[\udc80-\udcff]")
 # All that aiohttp would leave out or refuse, so that one look at an ordinary head is enough.
 _ODD: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
 
@@ -75,40 +73,3 @@ def fit(request: web.BaseRequest, headers: Headers, reason: str) -> None:
         if type(request.writer) is StreamWriter:  # in process, nothing is written
             loop = asyncio.get_running_loop()
             request._payload_writer = HeadWriter(request.protocol, loop)  # noqa: SLF001
-
-
-def _has_raw_bytes(headers: Iterable[tuple[str, str]]) -> bool:
-    return _RAW_BYTE.search("".join(chain.from_iterable(headers))) is not None
-
-
-class OpaqueRequest(ClientRequest):
-    """A client's request that goes out byte for byte."""
-
-    async def send(self, conn: Connection) -> ClientResponse:
-        """Send the request, by aiohttp's own way if that loses nothing."""
-        if not _has_raw_bytes(self.headers.items()):
-            return await super().send(conn)
-        protocol = conn.protocol
-        assert protocol is not None
-        writer = HeadWriter(protocol, self.loop)
-        if self.chunked is not None:
-            writer.enable_chunking()
-        await writer.write_headers(f"{self.method} {self.url.raw_path_qs} HTTP/1.1", self.headers)
-        self._writer = asyncio.create_task(
-            self.write_bytes(writer, conn, self._get_content_length())
-        )
-        assert self.response_class is not None
-        response: ClientResponse = self.response_class(
-            self.method,
-            self.original_url,
-            writer=self._writer,
-            continue100=self._continue,
-            timer=self._timer,
-            request_info=self.request_info,
-            traces=self._traces,
-            loop=self.loop,
-            session=self._session,
-            stream_writer=writer,
-        )
-        self.response = response  # type: ignore[assignment]  # as aiohttp itself has it
-        return response

@@ -6,7 +6,6 @@ earlier attempt has to say changes nothing. However it ends, the end is retried 
 where the store is lost, the attempt is abandoned, and the next start recovers the job.
 """
 
-import asyncio
 from contextlib import AsyncExitStack
 
 from jobstore.live.dispatch import Dispatcher
@@ -22,7 +21,7 @@ from jobstore.model.retry import AttemptEnded
 from jobstore.store import ending, events
 from jobstore.store.bodies import Bodies, Content
 from jobstore.store.sqlite.writer import Writer
-from jobstore.store.transaction import Operation, Transaction
+from jobstore.store.transaction import Operation, Outcome, Transaction
 
 
 class Attempts:
@@ -138,17 +137,17 @@ class Attempts:
             events.report(tx, reported, self._boot)
             return reported
 
-        def written(done: asyncio.Future[Report]) -> None:
-            if done.exception() is None and done.result() != handle.snapshot():
+        def written(outcome: Outcome) -> None:
+            if outcome.error is None and outcome.value != handle.snapshot():
                 self._write_report(handle)  # it has gone on meanwhile
             else:
                 self._reporting.discard(handle)
 
-        self._writer.post(report).add_done_callback(written)
+        self._writer.queue(report, written)
 
     def warned(self, report: Report) -> None:
         """Write down a handler's warning."""
-        self._writer.send(lambda tx: events.report(tx, report, self._boot))
+        self._writer.queue(lambda tx: events.report(tx, report, self._boot))
 
     async def report(self, report: Report, scope: int | None = None) -> bool:
         """Write down what is reported of a running job from outside this process.

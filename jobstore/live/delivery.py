@@ -11,8 +11,8 @@ large one is only reserved, in memory, while it is read, and is marked on the di
 chunk leaves. So a reader who has all of a result has the only one, whatever happens next.
 
 **When a reader goes away.** Its result is given back, and that is retried until it is stored. That
-holds from the moment of the commit: a reader who was gone before it learned of it is found by
-`Taking.committed`. Whether the last bytes have arrived is for the connection to say; one that broke
+holds from the moment of the commit: a reader who was gone before it learned of it is found when it
+is told. Whether the last bytes have arrived is for the connection to say; one that broke
 in the middle of the answer has not got it.
 
 **What a crash leaves.** A small result that was marked as taken stays taken, though its reader may
@@ -28,6 +28,7 @@ from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import Final, NoReturn, TypeAlias
 
+from jobstore.live.fresh import FreshAnswers
 from jobstore.live.upcoming import Upcoming
 from jobstore.model.errors import BeingDelivered, DeliveryRefused, JobNotFound
 from jobstore.model.job import Job
@@ -35,13 +36,13 @@ from jobstore.model.lifecycle import Result
 from jobstore.model.message import Response
 from jobstore.store import jobs, results
 from jobstore.store.bodies import Bodies, Spooled, StoredBody
-from jobstore.store.facts import Taken
+from jobstore.store.facts import Answered, Taken
 from jobstore.store.jobs import Kept
 from jobstore.store.sqlite.writer import Writer
-from jobstore.store.transaction import Transaction
+from jobstore.store.transaction import Outcome, Transaction
 
 # Is told of a result that was taken, that there is none yet (None), or what is wrong.
-Told: TypeAlias = "Callable[[Taking, Delivery | None, BaseException | None], None]"
+Handed: TypeAlias = "Callable[[Taking, Delivery | None, Exception | None], None]"
 
 # What the file says of a result that is on its way.
 _MAY_COME_BACK: Final = frozenset({Result.HELD, Result.TAKEN})
@@ -57,20 +58,21 @@ class Delivery:
 
     Args:
         job_id: whose it is.
-        kept: the job, as it ended.
         response: the target's answer; None if the job failed or was cancelled.
+        kept: the job then.
     """
 
     __slots__ = ("_kept", "job_id", "response")
 
-    def __init__(self, job_id: int, kept: Kept, response: Response | None) -> None:
+    def __init__(self, job_id: int, response: Response | None, kept: Kept | None = None) -> None:
         self.job_id = job_id
         self.response = response
         self._kept = kept
 
     @property
     def job(self) -> Job:
-        """The job, as it ended."""
+        """The job, if there is no answer of its target."""
+        assert self._kept is not None
         return self._kept.job
 
 
@@ -89,6 +91,7 @@ class Deliveries:
 
     Attributes:
         readers: who is given which job's result just now, until it is delivered or held again.
+        fresh: the answers that came last.
     """
 
     def __init__(
@@ -99,6 +102,7 @@ class Deliveries:
         self.upcoming = upcoming
         self.over = over
         self.readers: dict[int, Taking] = {}
+        self.fresh = FreshAnswers()
 
     def reader(self, tx: Transaction, job_id: int) -> object | None:
         """Give the reader who is given a job's result, as far as a transaction has come."""
@@ -113,7 +117,6 @@ class Deliveries:
         reader = fact.reader
         assert isinstance(reader, Taking)
         self.readers[fact.job_id] = reader
-        reader.committed()
 
     def taking(self, job_id: int, scope: int | None = None) -> "Taking":
         """Take a result while the context lasts; leaving it by an exception gives it back.
@@ -132,15 +135,14 @@ class Taking:
         scope: the account whose it has to be, or None for anybody's.
     """
 
-    __slots__ = ("_deliveries", "_gone", "_handover", "_job_id", "_scope", "_taken")
+    __slots__ = ("_deliveries", "_gone", "_handover", "_job_id", "_scope")
 
     def __init__(self, deliveries: Deliveries, job_id: int, scope: int | None) -> None:
         self._deliveries = deliveries
         self._job_id = job_id
         self._scope = scope
         self._handover: _Handover | None = None
-        self._taken: asyncio.Future[Kept | None]  # cancelled if nobody waits for it any more
-        self._gone: Callable[[], bool] | None = None
+        self._gone: Callable[[], bool]
 
     async def __aenter__(self) -> Delivery | None:
         """Take the result.
@@ -152,18 +154,26 @@ class Taking:
             BeingDelivered: the result is on its way to somebody else.
             JobNotFound: no such job, or its result is gone.
         """
-        await self._deliveries.upcoming.ended(self._job_id)
-        self._post()
-        try:
-            kept = await self._taken
-        except asyncio.CancelledError:
-            came = not self._taken.cancelled() and not self._taken.exception()
-            if came and self._taken.result() is not None:  # in the very moment
-                self._give_back("the reader was gone")
-            raise
-        return None if kept is None else self._delivery(kept)
+        came: asyncio.Future[Delivery | None] = asyncio.get_running_loop().create_future()
 
-    def begin(self, gone: Callable[[], bool], told: Told) -> None:
+        def told(_: Taking, delivery: Delivery | None, error: Exception | None) -> None:
+            if came.cancelled():
+                if delivery is not None:  # since the commit
+                    self._give_back("the reader was gone")
+            elif error is None:
+                came.set_result(delivery)
+            else:
+                came.set_exception(error)
+
+        self.begin(came.cancelled, told)
+        try:
+            return await came
+        except asyncio.CancelledError:
+            if not (came.cancelled() or came.exception()) and came.result() is not None:
+                self._give_back("the reader was gone")  # in the very moment
+            raise
+
+    def begin(self, gone: Callable[[], bool], told: Handed) -> None:
         """Take the result, but let no task wait for that.
 
         Args:
@@ -173,25 +183,27 @@ class Taking:
         """
         self._gone = gone
 
-        def taken(future: asyncio.Future[Kept | None]) -> None:
-            error = future.exception()
-            kept = None if error else future.result()
-            told(self, None if kept is None else self._delivery(kept), error)
+        def taken(outcome: Outcome) -> None:
+            found = outcome.value
+            told(self, None if found is None else self._delivery(found), outcome.error)
 
-        def post() -> None:
-            self._post()
-            self._taken.add_done_callback(taken)
+        def queue() -> None:
+            self._deliveries.writer.queue(self._take, taken)
 
-        self._deliveries.upcoming.when_ended(self._job_id, post)
+        self._deliveries.upcoming.when_ended(self._job_id, queue)
 
-    def _post(self) -> None:
-        writer = self._deliveries.writer
-        self._taken = writer.post(self._take)
-
-    def _delivery(self, kept: Kept) -> Delivery:
-        at_once = not isinstance(kept.content, Spooled)
-        self._handover = _Handover(self._deliveries.writer, self._job_id, taken=at_once)
-        return Delivery(self._job_id, kept, self._response(kept, self._handover))
+    def _delivery(self, found: Kept | Answered) -> Delivery:
+        content, status = found.content, found.status
+        at_once = not isinstance(content, Spooled)
+        handover = _Handover(self._deliveries.writer, self._job_id, taken=at_once)
+        self._handover = handover
+        if content is None or status is None:
+            assert isinstance(found, Kept)
+            return Delivery(self._job_id, None, found)
+        stored = self._deliveries.bodies.stored
+        body = content if isinstance(content, bytes) else _HandedOver(stored(content), handover)
+        response = Response(status=status, reason=found.reason, headers=found.headers, body=body)
+        return Delivery(self._job_id, response)
 
     @property
     def is_large(self) -> bool:
@@ -232,11 +244,6 @@ class Taking:
             else:
                 await asyncio.shield(self._give_back(_cause(error)))
 
-    def committed(self) -> None:
-        """Give back what was taken for a reader who was gone before it was committed."""
-        if self._taken.cancelled():
-            self._give_back("the reader was gone")
-
     def _give_back(self, because: str) -> "asyncio.Task[None]":
         """Hold the result again; until that is on the disk, it is still on its way."""
         job_id = self._job_id
@@ -251,19 +258,35 @@ class Taking:
             del self._deliveries.readers[self._job_id]
             self._deliveries.over(self._job_id)
 
-    def _take(self, tx: Transaction) -> Kept | None:
+    def _take(self, tx: Transaction) -> Kept | Answered | None:
         job_id = self._job_id
         if self._deliveries.reader(tx, job_id) is not None:
             self._refuse(tx)
+        answer = self._taken_fresh(tx)
+        if answer is not None:
+            return answer
         kept = jobs.kept(tx, job_id, self._scope)
-        gone = self._taken.cancelled() if self._gone is None else self._gone()
-        if not kept.ended or gone:
+        if not kept.ended or self._gone():
             return None
-        tx.changes.readers[job_id] = self
-        tx.tell(Taken(job_id, self))
+        self._reserve(tx)
         if not isinstance(kept.content, Spooled):
             results.take(tx, job_id)
         return kept
+
+    def _taken_fresh(self, tx: Transaction) -> Answered | None:
+        """Take an answer that is in memory; None if it is not, or may not be taken as it is."""
+        job_id = self._job_id
+        answer = tx.changes.answers.get(job_id) or self._deliveries.fresh.get(job_id)
+        if answer is None or self._scope not in {None, answer.account} or self._gone():
+            return None
+        if not results.take(tx, job_id):
+            return None
+        self._reserve(tx)
+        return answer
+
+    def _reserve(self, tx: Transaction) -> None:
+        tx.changes.readers[self._job_id] = self
+        tx.tell(Taken(self._job_id, self))
 
     def _refuse(self, tx: Transaction) -> NoReturn:
         """Say why the result cannot be had while another reader has it."""
@@ -271,18 +294,6 @@ class Taking:
         if may_come_back(job):
             raise BeingDelivered(job.id)
         raise JobNotFound(job.id)  # another process has deleted it, or let it expire
-
-    def _response(self, kept: Kept, handover: "_Handover") -> Response | None:
-        if kept.content is None or kept.status is None:
-            return None
-        return Response(
-            status=kept.status,
-            reason=kept.reason,
-            headers=kept.headers,
-            body=kept.content
-            if isinstance(kept.content, bytes)
-            else _HandedOver(self._deliveries.bodies.stored(kept.content), handover),
-        )
 
 
 class _Handover:

@@ -21,8 +21,8 @@ A crash leaves running jobs without a server; the next start recovers them by it
 
 import asyncio
 import logging
-from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
@@ -82,25 +82,21 @@ class Dispatcher:
         self._bound = bound
         self._running: Counter[int] = Counter()
         self._lanes: dict[str, _Lane] = {}
-        self._orders: deque[Order] = deque()
-        self._wake = asyncio.Event()
+        self._order: Callable[[Order], None]  # once it has begun, before which nothing is claimed
         self._freed = asyncio.Event()
         self._paused = True
 
-    async def orders(self, capacities: Mapping[str, int]) -> AsyncIterator[Order]:
-        """Start claiming, and give the orders as they come.
+    def begin(self, capacities: Mapping[str, int], order: Callable[[Order], None]) -> None:
+        """Start claiming.
 
         Args:
             capacities: how many jobs of each target may run at once, by the target's name.
+            order: called with each order, between two batches of the writer.
         """
         self._lanes = {name: _Lane(capacity) for name, capacity in capacities.items()}
+        self._order = order
         self._paused = False
         self._refill_all()
-        while True:
-            while self._orders:
-                yield self._orders.popleft()
-            self._wake.clear()
-            await self._wake.wait()
 
     def pause(self) -> None:
         """Start no further jobs."""
@@ -201,11 +197,8 @@ class Dispatcher:
 
     def cancel_asked(self, fact: CancelAsked) -> None:
         """Let a job be stopped."""
-        self._order(Cancellation(fact.job_id))
-
-    def _order(self, order: Order) -> None:
-        self._orders.append(order)
-        self._wake.set()
+        if self._lanes:
+            self._order(Cancellation(fact.job_id))
 
     def settle(self, changes: Changes) -> None:
         """Count what a batch has changed, and fill the slots that are free."""
@@ -240,8 +233,10 @@ class Dispatcher:
         if lane.capacity - lane.busy + ending < 1 or not (ending or self._may_claim(lane)):
             return
         lane.claiming = True
-        claim = self._writer.post(lambda tx: self._claimed(tx, target))
-        claim.add_done_callback(lambda done: self._done(target, done.exception()))
+        self._writer.queue(
+            lambda tx: self._claimed(tx, target),
+            lambda outcome: self._done(target, outcome.error),
+        )
 
     def _may_claim(self, lane: _Lane) -> bool:
         """Tell whether any job could be claimed, where accounts have a bound."""
@@ -249,7 +244,7 @@ class Dispatcher:
             return True
         return any(self._running[account] < self._bound for account in lane.turns.waiting)
 
-    def _done(self, target: str, error: BaseException | None) -> None:
+    def _done(self, target: str, error: Exception | None) -> None:
         """Go on, or try again later: the jobs are still queued."""
         if error is None:
             self._go_on(target)

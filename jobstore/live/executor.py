@@ -4,12 +4,13 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Mapping
-from contextlib import AsyncExitStack, nullcontext
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from jobstore.live import Boot, CapturedResponse, Orphan, Store
+from jobstore.live.ticks import Ticks
 from jobstore.model import clock
 from jobstore.model.clock import Clock, iso
 from jobstore.model.errors import (
@@ -21,10 +22,14 @@ from jobstore.model.errors import (
     TargetUnreachable,
 )
 from jobstore.model.handle import JobHandle
-from jobstore.model.job import Cancellation, Claim, Failure, Replay
+from jobstore.model.job import Cancellation, Claim, Failure, Order, Replay
 from jobstore.model.message import header
 from jobstore.model.retry import AttemptEnded, may_repeat, wait_before_next
 from jobstore.targets.router import Route, Router
+
+# The shortest time that an attempt may take too long, in seconds, and what part of its time.
+_TICK: Final = 0.01
+_LATE: Final = 1 / 64
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +76,7 @@ def decide(orphan: Orphan, replay: Replay, max_attempts: int) -> Recovery:
     return Recovery.RUN_AGAIN
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Running:
     """One attempt at a job.
 
@@ -80,16 +85,26 @@ class _Running:
         task: runs it.
         stoppable: whether the target is at work, so that there is something to stop; it is not yet
             before the task's first step, where a cancelled task would just vanish.
+        expired: whether it has taken as long as it may.
     """
 
     handle: JobHandle
     task: asyncio.Task[None] = field(init=False)
     stoppable: bool = False
+    expired: bool = False
 
     def cancel(self) -> None:
         again = self.handle.cancelled
         self.handle.cancel()
-        if self.stoppable and not again:
+        if not again:
+            self._stop()
+
+    def expire(self) -> None:
+        self.expired = True
+        self._stop()
+
+    def _stop(self) -> None:
+        if self.stoppable:
             self.task.cancel()
 
 
@@ -110,20 +125,24 @@ class Executor:
         self._router = router
         self._max_attempts = max_attempts
         self._running: dict[int, _Running] = {}
+        self._limits = Ticks(_TICK, _Running.expire, part=_LATE)
 
     async def run(self) -> None:
         """Follow the store's orders until cancelled."""
         capacities = {route.name: route.concurrency for route in self._router.routes}
         try:
-            async for order in self._store.work(capacities):
-                match order:
-                    case Claim():
-                        self._start(order)
-                    case Cancellation(job_id):
-                        if job_id in self._running:
-                            self._running[job_id].cancel()
+            self._store.work(capacities, self._follow)
+            await asyncio.Event().wait()  # for ever
         finally:
             await self._abandon()
+
+    def _follow(self, order: Order) -> None:
+        match order:
+            case Claim():
+                self._start(order)
+            case Cancellation(job_id):
+                if job_id in self._running:
+                    self._running[job_id].cancel()
 
     async def drain(self, seconds: float) -> None:
         """Let claimed jobs finish, but not for longer than so many seconds."""
@@ -173,9 +192,7 @@ class Executor:
                 running.stoppable = True
                 cancelled = running.handle.cancelled
                 outcome = (
-                    Stopped()
-                    if cancelled
-                    else await self._attempt(claim, route, running.handle, kept)
+                    Stopped() if cancelled else await self._attempt(claim, route, running, kept)
                 )
                 running.stoppable = False
                 if not await self._retried(claim, route, outcome):
@@ -191,25 +208,25 @@ class Executor:
                 del self._running[claim.job_id]
 
     async def _attempt(
-        self, claim: Claim, route: Route | None, handle: JobHandle, kept: AsyncExitStack
+        self, claim: Claim, route: Route | None, running: _Running, kept: AsyncExitStack
     ) -> Outcome:
         """Ask the target and take its answer in, which lasts as long as what it is kept in."""
         if route is None or not route.keeps(claim.request.path):
             problem = PathLeaves() if route else NoTarget()
             return Failed(Failure.UNREACHABLE, str(problem))
         seconds = claim.policy.timeout or route.timeout
+        limited: set[_Running] = set() if seconds is None else self._limits.after(seconds)
+        limited.add(running)
         try:
-            async with (
-                nullcontext() if seconds is None else asyncio.timeout(seconds),
-                route.target.send(claim.request, handle) as response,
-            ):
+            async with route.target.send(claim.request, running.handle) as response:
                 return await self._store.attempts.captured(response, kept)
         except asyncio.CancelledError:
-            if not handle.cancelled:
+            if not (running.handle.cancelled or running.expired):
                 raise
-            _current_task().uncancel()
-            return Stopped()
-        except TimeoutError:
+            for _ in range(running.task.cancelling()):
+                running.task.uncancel()
+            if running.handle.cancelled:
+                return Stopped()
             return Failed(Failure.TIMEOUT, f"the target did not answer within {seconds:g} s")
         except StoreError:
             raise
@@ -219,11 +236,15 @@ class Executor:
         except Exception:
             log.exception("job %d", claim.job_id, extra=_about("attempt", claim))
             return Failed(Failure.BROKEN, "the answer could not be taken in: see the server's log")
+        finally:
+            limited.discard(running)
 
     async def _retried(self, claim: Claim, route: Route | None, outcome: Outcome) -> bool:
         """Queue a job again if it has failed for a passing reason and may be repeated."""
         if route is None or isinstance(outcome, Stopped):
             return False
+        if isinstance(outcome, CapturedResponse) and outcome.status not in route.retry.statuses:
+            return False  # as nearly always
         if not may_repeat(claim.request.method, claim.policy.replay or route.replay):
             return False
         ended = _ended(outcome)
@@ -329,9 +350,3 @@ def _cause(boot: Boot) -> str:
 
 def _about(action: str, claim: Claim) -> dict[str, object]:
     return {"action": action, "job_id": claim.job_id, "attempt": claim.attempt}
-
-
-def _current_task() -> asyncio.Task[None]:
-    task = asyncio.current_task()
-    assert task is not None
-    return task

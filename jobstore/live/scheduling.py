@@ -233,7 +233,7 @@ class Schedules:
         assert isinstance(body, bytes)
         jobs = []
         for at in times:
-            job_id = submitting.submit(tx, run, body, self._secret, None)
+            job_id = submitting.submit(tx, run, body, self._secret, None).job_id
             if tx.now - at >= SECOND:
                 events.note(tx, job_id, "late", f"it was due at {iso(at)}")
             jobs.append(job_id)

@@ -1,13 +1,14 @@
 """The store of a running server: everything that a job goes through, durably."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
 
 from jobstore.live.admission import Admission
 from jobstore.live.attempts import Attempts
 from jobstore.live.delivery import Deliveries
 from jobstore.live.dispatch import Dispatcher
+from jobstore.live.fresh import FreshRequests
 from jobstore.live.owners import Owners
 from jobstore.live.results import Results, checked
 from jobstore.live.scheduling import Schedules
@@ -28,6 +29,7 @@ from jobstore.store.accounts import Accounts, AccountSnapshot
 from jobstore.store.bodies import Bodies
 from jobstore.store.definitions import Definitions
 from jobstore.store.facts import (
+    Answered,
     Blocked,
     CancelAsked,
     Changed,
@@ -96,6 +98,7 @@ class Store:
         self._points = points
         self._boot = boot
         self._bodies = Bodies(writer, reader, limits.inline)
+        self._requests = FreshRequests()
         self._dispatcher = Dispatcher(writer, self._claim, queued, limits.owner.running)
         owners = Owners(limits.owner, clock) if boot else None
         self._admission = Admission(self._dispatcher, owners, limits.queue, limits.depth)
@@ -143,16 +146,19 @@ class Store:
     def _subscribers(self, deliveries: Deliveries) -> Subscribers:
         """Say who hears of what."""
         dispatcher, upcoming, watchers = self._dispatcher, self._upcoming, self._watchers
+        requests, fresh = self._requests, deliveries.fresh
         subscribers = Subscribers()
-        subscribers.subscribe(Queued, dispatcher.queue, upcoming.came)
+        subscribers.subscribe(Queued, dispatcher.queue, upcoming.came, requests.came)
         subscribers.subscribe(Waiting, upcoming.came)
         subscribers.subscribe(Ready, dispatcher.ready)
         subscribers.subscribe(Looked, dispatcher.looked)
-        subscribers.subscribe(Started, dispatcher.started, upcoming.started, watchers.started)
+        started = dispatcher.started, upcoming.started, watchers.started, requests.started
+        subscribers.subscribe(Started, *started)
         subscribers.subscribe(CancelAsked, dispatcher.cancel_asked, watchers.changed)
-        subscribers.subscribe(Ended, watchers.changed, self.schedules.ended)
-        subscribers.subscribe(Changed, watchers.changed)
-        subscribers.subscribe(Taken, deliveries.taken)
+        subscribers.subscribe(Ended, watchers.changed, self.schedules.ended, requests.ended)
+        subscribers.subscribe(Changed, watchers.changed, fresh.gone)
+        subscribers.subscribe(Answered, fresh.came)
+        subscribers.subscribe(Taken, deliveries.taken, fresh.gone)
         subscribers.subscribe(Due, lambda fact: self._due.set(fact.at))
         subscribers.subscribe(Fires, self.schedules.fires)
         subscribers.subscribe(Blocked, self.schedules.blocked)
@@ -162,13 +168,14 @@ class Store:
 
     # --- submit and run -------------------------------------------------------------------------
 
-    def work(self, capacities: Mapping[str, int]) -> AsyncIterator[Order]:
-        """Start handing out work, and give it as it comes.
+    def work(self, capacities: Mapping[str, int], order: Callable[[Order], None]) -> None:
+        """Start handing out work.
 
         Args:
             capacities: how many jobs of each target may run at once, by the target's name.
+            order: called with each order, in the very step of the loop in which it is committed.
         """
-        return self._dispatcher.orders(capacities)
+        self._dispatcher.begin(capacities, order)
 
     def slots(self) -> dict[str, tuple[int, int]]:
         """Tell how many jobs of each target run, and how many may, by the target's name."""
@@ -229,7 +236,7 @@ class Store:
     def _claim(
         self, tx: Transaction, target: str, limit: int, turns: Turns, room: Room | None
     ) -> Claimed:
-        wanted = claiming.Wanted(target, self._boot, limit, self._bodies.body)
+        wanted = claiming.Wanted(target, self._boot, limit, self._bodies.body, self._requests.get)
         return claiming.claim(tx, wanted, turns, room)
 
     # --- what clients do ------------------------------------------------------------------------

@@ -4,7 +4,6 @@ Whether a job gets a slot is decided in the transaction that stores it, so that 
 written once, as running. What comes with a key that is known already becomes no second job.
 """
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -21,7 +20,7 @@ from jobstore.model.message import body_size, chunks
 from jobstore.store import keys, revisions, submitting
 from jobstore.store.bodies import Bodies, Content
 from jobstore.store.sqlite.writer import Writer
-from jobstore.store.transaction import Transaction
+from jobstore.store.transaction import Operation, Told, Transaction
 
 # Never stored in clear beyond need, whatever a configuration adds to them.
 SECRET_HEADERS: Final = frozenset({"authorization", "cookie", "proxy-authorization"})
@@ -104,10 +103,10 @@ class Submissions:
         if self._bodies.is_small(body) and len(body) <= limit:
             if summed:
                 summed.update(body)
-            return await self._post(submission, body, summed)
+            return await self._writer.run(self._operation(submission, body, summed))
         async with self._bodies.received(chunks(body), "request", limit, summed) as content:
             self._admission.check_open()
-            return await self._post(submission, content, summed)
+            return await self._writer.run(self._operation(submission, content, summed))
 
     async def submit_chain(self, submissions: Sequence[Submission]) -> list[int]:
         """Take jobs in of which each waits for the success of the one before it.
@@ -138,19 +137,17 @@ class Submissions:
                 body = submission.request.body
                 assert isinstance(body, bytes)
                 follower = replace(submission, follows=ids[-1] if ids else None)
-                ids.append(self._put(tx, follower, body, None, depth))
+                ids.append(self._put(tx, follower, body, None, depth).job_id)
             return ids
 
         return await self._writer.run(submit)
 
-    def post(self, submission: Submission) -> asyncio.Future[int]:
+    def queue(self, submission: Submission, told: Told) -> None:
         """Take a job in as `submit` does, but let no task wait for that.
 
         Args:
             submission: what to run, without a key; its request's body is a small one.
-
-        Returns:
-            a future of the job's id, which is there only after the commit.
+            told: hears the job's id, once the job is on the disk.
 
         Raises:
             JobstoreError: as `submit`, unless it fails only in the transaction.
@@ -158,18 +155,19 @@ class Submissions:
         self._admission.check(submission.account)
         body = submission.request.body
         assert isinstance(body, bytes)
-        return self._post(submission, body, None)
+        self._writer.queue(self._operation(submission, body, None), told)
 
     def is_small(self, size: int) -> bool:
         """Tell whether the body of a request is taken in as it is."""
         return size <= min(self._limits.inline, self._limits.body)
 
-    def _post(
+    def _operation(
         self,
         submission: Submission,
         content: Content,
         summed: idempotency.Digest | None,
-    ) -> asyncio.Future[int]:
+    ) -> Operation[int]:
+        """Make the operation that puts a job in."""
         keyed = _keyed(submission, summed)
         if submission.timed:
             self._timekeeping.check()
@@ -183,14 +181,14 @@ class Submissions:
             if submission.tag is not None:
                 submitting.check_tag(tx, submission)
             starts = not submission.waits and self._dispatcher.may_start(tx, target, account)
-            job_id = self._put(tx, submission, content, self._boot if starts else None, depth)
+            put = self._put(tx, submission, content, self._boot if starts else None, depth)
             if keyed:
-                keys.keep(tx, submission, keyed, job_id)
+                keys.keep(tx, submission, keyed, put.job_id)
             if starts:
-                self._dispatcher.start(tx, self._claim_at_once(submission, content, job_id, depth))
-            return job_id
+                self._dispatcher.start(tx, self._claim_at_once(submission, content, put, depth))
+            return put.job_id
 
-        return self._writer.post(submit)
+        return submit
 
     def _put(
         self,
@@ -199,20 +197,19 @@ class Submissions:
         content: Content,
         boot: int | None,
         depth: int,
-    ) -> int:
+    ) -> submitting.Submitted:
         if not self._boot:
             tx.execute(revisions.REVISE)  # so that a running server notices
         return submitting.submit(tx, submission, content, self._limits.secret, boot, depth)
 
     def _claim_at_once(
-        self, submission: Submission, content: Content, job_id: int, depth: int
+        self, submission: Submission, content: Content, put: submitting.Submitted, depth: int
     ) -> Claim:
         request = submission.request
-        names = [name.lower() for name, _ in request.headers]
         if not isinstance(request.body, bytes):
             request = replace(request, body=self._bodies.body(content))
         return Claim(
-            job_id=job_id,
+            job_id=put.job_id,
             attempt=1,
             target=submission.target,
             request=request,
@@ -220,7 +217,7 @@ class Submissions:
             account=submission.account,
             depth=depth,
             policy=submission.policy,
-            secrets=not self._limits.secret.isdisjoint(names),
+            secrets=put.secrets,
         )
 
 

@@ -58,10 +58,10 @@ class Timekeeping:
         def move(tx: Transaction) -> None:
             claiming.move_delayed(tx, by)
 
-        self._writer.post(move).add_done_callback(lambda done: self._moved(by, done.exception()))
+        self._writer.queue(move, lambda outcome: self._moved(by, outcome.error))
         self._schedules.clock_was_set()
 
-    def _moved(self, by: int, error: BaseException | None) -> None:
+    def _moved(self, by: int, error: Exception | None) -> None:
         """Try again at the next look if it could not be written."""
         if error is not None:
             log.warning("will try again: %s", error, extra={"action": "clock"})

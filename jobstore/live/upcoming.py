@@ -1,11 +1,11 @@
 """Which jobs may end any moment: whoever asks for their results had better wait than ask again."""
 
 import asyncio
-import math
 from collections import defaultdict
 from collections.abc import Callable
 from typing import Final
 
+from jobstore.live.ticks import Ticks
 from jobstore.store.facts import Queued, Started, Waiting
 
 # How long after its submission or its start a job counts as one of them. A client who asks in
@@ -24,8 +24,8 @@ class Upcoming:
 
     def __init__(self) -> None:
         self._since: dict[int, float] = {}  # in the order of these times
-        self._waiting: defaultdict[int, list[asyncio.Future[None]]] = defaultdict(list)
-        self._over: dict[int, list[int]] = {}  # whose patience ends, by the number of the tick
+        self._waiting: defaultdict[int, list[Callable[[], None]]] = defaultdict(list)
+        self._patience = Ticks(_TICK, self._end)
 
     def came(self, fact: Queued | Waiting) -> None:
         """Note that a job has come."""
@@ -44,43 +44,30 @@ class Upcoming:
     def ending(self, job_id: int) -> None:
         """Note that the end of a job is on its way to the disk."""
         self._since.pop(job_id, None)
-        for waiting in self._waiting.pop(job_id, ()):
-            _wake(waiting)
+        for call in self._waiting.pop(job_id, ()):
+            call()
 
     async def ended(self, job_id: int) -> None:
         """Wait until the end of a job is on its way to the disk, if that may be in a moment."""
-        waiting = self._wait(job_id)
-        if waiting is not None:
-            await waiting
+        if job_id in self._since:
+            ended = asyncio.Event()
+            self.when_ended(job_id, ended.set)
+            await ended.wait()
 
     def when_ended(self, job_id: int, call: Callable[[], None]) -> None:
         """Call something when `ended` would return, which may be at once."""
-        waiting = self._wait(job_id)
-        if waiting is None:
-            call()
-        else:
-            waiting.add_done_callback(lambda _: call())
-
-    def _wait(self, job_id: int) -> asyncio.Future[None] | None:
         since = self._since.get(job_id)
         if since is None:
-            return None
-        loop = asyncio.get_running_loop()
-        waiting: asyncio.Future[None] = loop.create_future()
-        self._waiting[job_id].append(waiting)
-        tick = math.ceil((since + PATIENCE_SECONDS) / _TICK)
-        if tick in self._over:
-            self._over[tick].append(job_id)
-        else:
-            self._over[tick] = [job_id]
-            loop.call_at(tick * _TICK, self._end, tick)
-        return waiting
+            call()
+            return
+        self._waiting[job_id].append(call)
+        left = since + PATIENCE_SECONDS - asyncio.get_running_loop().time()
+        self._patience.after(left).add(job_id)
 
-    def _end(self, tick: int) -> None:
-        """Let nobody wait any longer for those that began so long ago, whatever began since."""
-        for job_id in self._over.pop(tick):
-            for waiting in self._waiting.pop(job_id, ()):
-                _wake(waiting)
+    def _end(self, job_id: int) -> None:
+        """Let nobody wait any longer for a job that began so long ago."""
+        for call in self._waiting.pop(job_id, ()):
+            call()
 
     def _forget(self, before: float) -> None:
         old = []
@@ -90,8 +77,3 @@ class Upcoming:
             old.append(job_id)
         for job_id in old:
             del self._since[job_id]
-
-
-def _wake(waiting: "asyncio.Future[None]") -> None:
-    if not waiting.done():
-        waiting.set_result(None)

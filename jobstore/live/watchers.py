@@ -1,14 +1,14 @@
 """Who wants to be told when a job changes."""
 
 import asyncio
-import math
 from collections import defaultdict
 from types import TracebackType
 from typing import Final, Self
 
+from jobstore.live.ticks import Ticks
 from jobstore.store.facts import CancelAsked, Changed, Ended, Started
 
-_TICK: Final = 0.25  # seconds
+_TICK: Final = 0.25  # seconds that one may wait longer, so that many share a timer
 
 
 class Watch:
@@ -85,7 +85,7 @@ class Watchers:
 
     def __init__(self) -> None:
         self._of: defaultdict[int, set[Watch]] = defaultdict(set)
-        self._ending: dict[int, set[Watch]] = {}
+        self._ending = Ticks(_TICK, Watch.end)
         self.dismissed = False
 
     def watching(self, job_id: int, seconds: float | None = None) -> Watch:
@@ -94,25 +94,9 @@ class Watchers:
         Args:
             seconds: after how long there is nothing more to wait for, or None for never.
         """
-        watch = Watch(self._of, job_id, None if seconds is None else self._ending_in(seconds))
+        watch = Watch(self._of, job_id, None if seconds is None else self._ending.after(seconds))
         watch.over = self.dismissed
         return watch
-
-    def _ending_in(self, seconds: float) -> set[Watch]:
-        """Give those who wait no longer than so many seconds, or a quarter of one more.
-
-        They share one timer, so that each has less to keep.
-        """
-        loop = asyncio.get_running_loop()
-        tick = math.ceil((loop.time() + seconds) / _TICK)
-        if tick not in self._ending:
-            self._ending[tick] = set()
-            loop.call_at(tick * _TICK, self._end, tick)
-        return self._ending[tick]
-
-    def _end(self, tick: int) -> None:
-        for watch in self._ending.pop(tick):
-            watch.end()
 
     def count(self, job_id: int) -> int:
         """Tell how many watch a job."""
@@ -137,8 +121,10 @@ class Watchers:
 
     def changed(self, fact: Ended | Changed | CancelAsked) -> None:
         """Note that a job has changed."""
-        self.tell(fact.job_id)
+        if self._of:
+            self.tell(fact.job_id)
 
     def started(self, fact: Started) -> None:
         """Note that a job runs."""
-        self.tell(fact.claim.job_id)
+        if self._of:
+            self.tell(fact.claim.job_id)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Integer, and_, bindparam, func, insert, null, select, update
 
@@ -75,6 +75,13 @@ GET_REQUEST: Final = Statement(
 RUNNING_DEPTH: Final = Statement(select(_job.depth).where(this_job, in_state(State.RUNNING)))
 
 
+class Known(NamedTuple):
+    """The request of a job, and whether the store keeps secrets of it, until the job ends."""
+
+    request: Request
+    secrets: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What is to be claimed.
@@ -84,12 +91,14 @@ class Wanted:
         boot: the number of the server start that will run it.
         limit: how many jobs at most.
         body: gives what is kept of a body for reading.
+        known: gives the request of a job if that is in memory.
     """
 
     target: str
     boot: int
     limit: int
     body: Callable[[Content], Body]
+    known: Callable[[int], Known | None]
 
 
 def claim(tx: Transaction, wanted: Wanted, turns: Turns, room: Room | None) -> Claimed:
@@ -181,6 +190,22 @@ def _claimed(tx: Transaction, wanted: Wanted, row: Sequence[Any]) -> Claim:
     """Make the claim of a row, with the request of its job."""
     job_id, attempt, method, path, _, owner, account, depth, *terms = row
     timeout, replay, retries, retried = terms
+    known = wanted.known(job_id) or _read_request(tx, wanted, job_id, method, path)
+    return Claim(
+        job_id=job_id,
+        attempt=attempt,
+        target=wanted.target,
+        request=known.request,
+        owner=owner,
+        account=account,
+        depth=depth,
+        policy=decode_policy(timeout, replay, retries),
+        retried=retried,
+        secrets=known.secrets,
+    )
+
+
+def _read_request(tx: Transaction, wanted: Wanted, job_id: int, method: str, path: str) -> Known:
     headers, secrets, content = tx.execute(GET_REQUEST, job_id=job_id).fetchone()
     if content is None:
         content = bodies.find_body(tx, job_id, "request")
@@ -190,18 +215,7 @@ def _claimed(tx: Transaction, wanted: Wanted, row: Sequence[Any]) -> Claim:
         headers=decode_headers(headers, secrets),
         body=wanted.body(content),
     )
-    return Claim(
-        job_id=job_id,
-        attempt=attempt,
-        target=wanted.target,
-        request=request,
-        owner=owner,
-        account=account,
-        depth=depth,
-        policy=decode_policy(timeout, replay, retries),
-        retried=retried,
-        secrets=secrets is not None,
-    )
+    return Known(request, secrets is not None)
 
 
 # --- how many wait --------------------------------------------------------------------------------

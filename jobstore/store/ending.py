@@ -1,6 +1,5 @@
 """How the work of jobs ends: each function is one step of a transaction."""
 
-import json
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,9 +11,9 @@ from jobstore.model.message import Headers
 from jobstore.model.retry import AttemptEnded
 from jobstore.store import bodies, claiming, events, jobs, schema
 from jobstore.store.bodies import Content
-from jobstore.store.codec import encode_ids, encode_reason, writable
+from jobstore.store.codec import encode_ids, encode_reason, writable, write_headers
 from jobstore.store.expressions import Statement, blank, constant, listed
-from jobstore.store.facts import CancelAsked, Changed, Due, Ended
+from jobstore.store.facts import Answered, CancelAsked, Changed, Due, Ended
 from jobstore.store.guards import (
     ONE,
     ZERO,
@@ -89,13 +88,7 @@ def finish(tx: Transaction, claim: Claim, boot: int, capture: CapturedResponse) 
     if row is None:
         return
     if row[0] == Result.HELD:
-        tx.execute(
-            PUT_RESPONSE,
-            job_id=claim.job_id,
-            reason=capture.reason and encode_reason(capture.reason),
-            headers=json.dumps(capture.headers),
-            content=bodies.put_content(tx, claim.job_id, capture.content),
-        )
+        _hold(tx, claim, capture)
     if claim.secrets:
         tx.execute(FORGET_SECRETS, of_job=claim.job_id)
     tx.tell(Ended(claim.job_id))
@@ -103,6 +96,21 @@ def finish(tx: Transaction, claim: Claim, boot: int, capture: CapturedResponse) 
         _release(tx, claim.job_id)
     else:
         break_off(tx, claim.job_id)
+
+
+def _hold(tx: Transaction, claim: Claim, capture: CapturedResponse) -> None:
+    reason, headers, content = capture.reason, capture.headers, capture.content
+    tx.execute(
+        PUT_RESPONSE,
+        job_id=claim.job_id,
+        reason=reason and encode_reason(reason),
+        headers=write_headers(headers),
+        content=bodies.put_content(tx, claim.job_id, content),
+    )
+    if isinstance(content, bytes):
+        answer = Answered(claim.job_id, claim.account, capture.status, reason, headers, content)
+        tx.changes.answers[claim.job_id] = answer
+        tx.tell(answer)
 
 
 FAIL: Final = Statement(

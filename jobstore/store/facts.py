@@ -12,16 +12,24 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple, TypeAlias
 
 from jobstore.model.job import Claim
+from jobstore.model.message import Headers, Request
 from jobstore.model.rotation import Claimed
 
 
 class Queued(NamedTuple):
-    """A job waits for a slot of its target."""
+    """A job waits for a slot of its target.
+
+    Args:
+        request: its request.
+        secrets: whether the store keeps secrets of that, until the job ends.
+    """
 
     job_id: int
     target: str
     account: int
     priority: int
+    request: Request
+    secrets: bool
 
 
 class Waiting(NamedTuple):
@@ -53,6 +61,25 @@ class Ended(NamedTuple):
     """A job has ended."""
 
     job_id: int
+
+
+class Answered(NamedTuple):
+    """A job has ended with an answer that is held, and that is small.
+
+    Args:
+        account: whose job it is.
+        status: the answer's status.
+        reason: its reason phrase, or None for the standard one.
+        headers: its fields.
+        content: its body.
+    """
+
+    job_id: int
+    account: int
+    status: int
+    reason: str | None
+    headers: Headers
+    content: bytes
 
 
 class Changed(NamedTuple):
@@ -99,6 +126,7 @@ Fact: TypeAlias = (
     | Started
     | Looked
     | Ended
+    | Answered
     | Changed
     | CancelAsked
     | Due
@@ -119,6 +147,7 @@ class Changes:
         running: how many more jobs run, by account, where accounts have a bound.
         lined_up: the targets for which a job was queued.
         readers: the readers of the results that it gives away, by the id of the job.
+        answers: the small answers that came, likewise.
     """
 
     facts: list[Fact] = field(default_factory=list)
@@ -127,6 +156,7 @@ class Changes:
     running: Counter[int] = field(default_factory=Counter)
     lined_up: set[str] = field(default_factory=set)
     readers: dict[int, object] = field(default_factory=dict)
+    answers: dict[int, Answered] = field(default_factory=dict)
 
     def copy(self) -> "Changes":
         """Give a copy, for an operation that may fail alone."""
@@ -137,4 +167,5 @@ class Changes:
             running=Counter(self.running),
             lined_up={*self.lined_up},
             readers={**self.readers},
+            answers={**self.answers},
         )

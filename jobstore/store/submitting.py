@@ -1,6 +1,6 @@
 """Put jobs in: each function is one step of a transaction."""
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from sqlalchemy import bindparam, insert, literal_column, select
 
@@ -68,6 +68,17 @@ PUT_REQUEST: Final = Statement(
 _NO_WISHES: Final = (None,) * len(WISHES)
 
 
+class Submitted(NamedTuple):
+    """A job that was put in.
+
+    Args:
+        secrets: whether the store keeps secrets of its request, until it ends.
+    """
+
+    job_id: int
+    secrets: bool
+
+
 def submit(  # noqa: PLR0913, PLR0917 - what it takes to make a job
     tx: Transaction,
     submission: Submission,
@@ -75,7 +86,7 @@ def submit(  # noqa: PLR0913, PLR0917 - what it takes to make a job
     secret: frozenset[str],
     claimed_by: int | None,
     depth: int = 0,
-) -> int:
+) -> Submitted:
     """Put a job in: queued, or running at once if it comes with a claim.
 
     Args:
@@ -84,8 +95,6 @@ def submit(  # noqa: PLR0913, PLR0917 - what it takes to make a job
         claimed_by: the number of the server start that runs it at once, or None.
         depth: how many jobs made one another before this one.
 
-    Returns:
-        the job's id.
     """
     request, delay, account = submission.request, submission.delay, submission.account
     not_before = submission.not_before if delay is None else tx.now + delay
@@ -136,11 +145,13 @@ def submit(  # noqa: PLR0913, PLR0917 - what it takes to make a job
         content=bodies.put_content(tx, job_id, content),
     )
     if not claimed:
-        _line_up(tx, job_id, submission, not_before)
-    return job_id
+        _line_up(tx, job_id, submission, not_before, secrets=secrets is not None)
+    return Submitted(job_id, secrets is not None)
 
 
-def _line_up(tx: Transaction, job_id: int, submission: Submission, not_before: int | None) -> None:
+def _line_up(
+    tx: Transaction, job_id: int, submission: Submission, not_before: int | None, *, secrets: bool
+) -> None:
     """Tell what a job waits for that was put in."""
     tx.changes.queued += 1
     if submission.follows is not None:
@@ -151,7 +162,8 @@ def _line_up(tx: Transaction, job_id: int, submission: Submission, not_before: i
         tx.tell(Waiting(job_id))
     else:
         tx.changes.lined_up.add(submission.target)
-        tx.tell(Queued(job_id, submission.target, submission.account, submission.priority))
+        target, account, priority = submission.target, submission.account, submission.priority
+        tx.tell(Queued(job_id, target, account, priority, submission.request, secrets))
 
 
 # --- what speaks against a submission -------------------------------------------------------------

@@ -7,7 +7,8 @@ success is told as facts, which count only once it is committed.
 
 import sqlite3
 from collections.abc import Callable
-from typing import TypeAlias, TypeVar, cast
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar, cast
 
 from jobstore.store.expressions import Statement
 from jobstore.store.facts import Changes, Fact
@@ -54,3 +55,21 @@ class Transaction:
 
 
 Operation: TypeAlias = Callable[[Transaction], T]
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of an operation: its value, or its error in the store's words.
+
+    Args:
+        committing: whether the error is that of the commit, so that the operation may be found in
+            the file after a crash until something else was committed.
+    """
+
+    value: Any = None
+    error: Exception | None = None
+    committing: bool = False
+
+
+# Hears what became of an operation.
+Told: TypeAlias = Callable[[Outcome], None]

@@ -1,4 +1,4 @@
-"""What is said on one connection to a service: where an answer ends, and how long its head may be.
+"""One connection to a service: what is sent, where an answer ends, and how long its head may be.
 
 aiohttp parses all that has come in one go, and an error in what follows an answer costs the answer
 itself. Here an answer whose end has come is an answer, whatever comes after it: RFC 9112 section
@@ -10,9 +10,9 @@ it.
 
 import asyncio
 import re
-from typing import Any, Final
+from typing import Final
 
-from aiohttp import EMPTY_PAYLOAD, ClientPayloadError, StreamReader
+from aiohttp import EMPTY_PAYLOAD, ClientPayloadError, ServerDisconnectedError, StreamReader
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.http import RawResponseMessage
 from aiohttp.http_exceptions import BadHttpMessage, HttpProcessingError, LineTooLong
@@ -22,6 +22,8 @@ from jobstore.model.message import FINAL, HeadLimits
 _HEAD_END: Final = re.compile(rb"\r?\n\r?\n")
 _LONGEST_END: Final = 4
 _SWITCHED: Final = 101
+_LOWEST_FINAL: Final = 200
+_BUFFER: Final = 64 * 1024  # bytes of a body that wait for their reader before no more are read
 _TOO_MANY: Final = "Too many headers"  # aiohttp has no class of its own for this
 
 
@@ -45,12 +47,66 @@ class Exchange(ResponseHandler):
         self._ending = b""
         self._body = EMPTY_PAYLOAD
 
-    def set_response_params(self, **params: Any) -> None:
-        """Wait for the answer to a request that is about to be sent."""
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing is left on it, so that another request may be sent."""
+        return self.is_connected() and not self.should_close
+
+    def expect(self, method: str) -> None:
+        """Wait for the answer to a request that is about to be sent.
+
+        Args:
+            method: the request's method, since an answer to HEAD has no body.
+        """
         self._in_head = True
         self._head_size = 0
         self._ending = b""
-        super().set_response_params(**params)
+        self.set_response_params(
+            skip_payload=method == "HEAD",
+            read_until_eof=True,
+            auto_decompress=False,
+            read_bufsize=_BUFFER,
+            max_line_size=self._limits.field_size,
+            max_field_size=self._limits.field_size,
+            max_headers=self._limits.fields,
+        )
+
+    def write(self, data: bytes) -> None:
+        """Send something.
+
+        Raises:
+            ConnectionError: the connection is gone.
+        """
+        if self.transport is None or self.transport.is_closing():
+            raise ServerDisconnectedError
+        self.transport.write(data)
+
+    def break_off(self) -> None:
+        """Close the connection, which whoever waits for the answer is told by it."""
+        if self.transport is not None:
+            self.transport.close()
+
+    async def drained(self) -> None:
+        """Wait until there is room for more to be sent.
+
+        Raises:
+            ConnectionError: the connection is gone.
+        """
+        if self.writing_paused:
+            await self._drain_helper()
+
+    async def answered(self) -> tuple[RawResponseMessage, StreamReader]:
+        """Wait for the head of the answer; what is said before it is none.
+
+        Raises:
+            ClientError: the connection broke.
+            HttpProcessingError: what came is no answer.
+            OSError: the connection broke.
+        """
+        while True:
+            message, payload = await self.read()
+            if message.code >= _LOWEST_FINAL or message.code == _SWITCHED:
+                return message, payload
 
     def feed_data(self, data: tuple[RawResponseMessage, StreamReader], size: int = 0) -> None:
         """Take a message whose head is whole."""

@@ -2,8 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final, NoReturn, TypeGuard, cast
 
@@ -29,6 +28,7 @@ from jobstore.targets.upload import Upload
 
 log = logging.getLogger(__name__)
 
+_RAW: Final = ("utf-8", "surrogateescape")
 _HANDLE: Final = web.RequestKey("jobstore.handle", JobHandle)
 
 
@@ -50,13 +50,12 @@ class InProcess:
     """
 
     def __init__(self, server: web.Server, grace: float = 10.0) -> None:
+        self.grace = grace
         self._server = server
-        self._grace = grace
         self._protocol = server()
         self._protocol.transport = _Wire()
 
-    @asynccontextmanager
-    async def send(self, request: Request, handle: JobHandle) -> AsyncIterator[Response]:
+    def send(self, request: Request, handle: JobHandle) -> "_Call":
         """Call the application and give its response; leaving early cancels its handler.
 
         Args:
@@ -66,21 +65,12 @@ class InProcess:
         Raises:
             TargetBroken: if the handler breaks off, on entry or while the body is read.
         """
-        answer, upload = Answer(request.method), Upload(request)
-        message = _message(request)
-        tasks = [asyncio.create_task(self._run(message, upload.payload, answer, handle))]
-        if upload.pending:
-            tasks.append(asyncio.create_task(upload.pour(answer.fail)))
-        try:
-            await answer.begun
-            yield answer.response()
-        finally:
-            answer.close()
-            await _stop(tasks, self._grace)
+        return _Call(self, request, handle)
 
-    async def _run(
+    async def run(
         self, message: RawRequestMessage, payload: StreamReader, answer: Answer, handle: JobHandle
     ) -> None:
+        """Run the handler of one request to its end."""
         task = cast("asyncio.Task[None]", asyncio.current_task())
         request = self._server.request_factory(message, payload, self._protocol, answer, task)
         request[_HANDLE] = handle
@@ -116,6 +106,37 @@ class InProcess:
         _, broken = await self._protocol.finish_response(request, response, started)
         if broken:
             raise ConnectionResetError
+
+
+class _Call:
+    """One call of the application, while its context lasts."""
+
+    __slots__ = ("_answer", "_handle", "_request", "_target", "_tasks")
+
+    def __init__(self, target: InProcess, request: Request, handle: JobHandle) -> None:
+        self._target = target
+        self._request = request
+        self._handle = handle
+        self._answer = Answer(request.method)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Response:
+        request, answer = self._request, self._answer
+        upload = Upload(request)
+        run = self._target.run(_message(request), upload.payload, answer, self._handle)
+        self._tasks.append(asyncio.create_task(run))
+        if upload.pending:
+            self._tasks.append(asyncio.create_task(upload.pour(answer.fail)))
+        try:
+            await answer.begun
+            return answer.response()
+        except BaseException:
+            await self.__aexit__()
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        self._answer.close()
+        await _stop(self._tasks, self._target.grace)
 
 
 def _is_whole(response: object, request: web.BaseRequest) -> TypeGuard[web.Response]:
@@ -154,17 +175,13 @@ def _message(request: Request) -> RawRequestMessage:
         request.path,
         HttpVersion11,
         CIMultiDictProxy(CIMultiDict(headers)),
-        tuple((_raw(name), _raw(value)) for name, value in headers),
+        tuple([(name.encode(*_RAW), value.encode(*_RAW)) for name, value in headers]),
         False,  # noqa: FBT003 - whether to close the connection; the tuple takes no names in C
         None,
         False,  # noqa: FBT003 - whether this is an upgrade
         body_size(request.body) is None,
         _url(request.path),
     )
-
-
-def _raw(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")
 
 
 @lru_cache(maxsize=1024)  # most paths are asked for again and again

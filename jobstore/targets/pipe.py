@@ -9,18 +9,31 @@ from aiohttp.base_protocol import BaseProtocol
 BOUND: Final = 256 * 1024  # bytes that may wait for their reader before the source has to wait
 
 
-class _Flow(BaseProtocol):
-    """What a StreamReader expects of its connection: to be held up and let go."""
+class _Source(BaseProtocol):
+    """What a StreamReader expects of its connection."""
 
     def __init__(self) -> None:
         super().__init__(asyncio.get_running_loop())
-        self.room = asyncio.Event()
-        self.room.set()
 
     @property
     def connected(self) -> bool:
         """Whether a reader may wait for more: a body that breaks off says so by an exception."""
         return True
+
+    def pause_reading(self) -> None:
+        """Do nothing: all of it has been read."""
+
+    def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: FBT001, FBT002 - aiohttp's signature
+        """Do nothing: nothing more will come."""
+
+
+class _Flow(_Source):
+    """One that is held up and let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.room = asyncio.Event()
+        self.room.set()
 
     def pause_reading(self) -> None:
         """Hold the source up."""
@@ -29,6 +42,14 @@ class _Flow(BaseProtocol):
     def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: ARG002, FBT001, FBT002 - aiohttp's signature
         """Let the source go on."""
         self.room.set()
+
+
+def whole(body: bytes) -> StreamReader:
+    """Give a body that is here for reading."""
+    reader = StreamReader(_Source(), max(BOUND, len(body)))
+    reader.feed_data(body)
+    reader.feed_eof()
+    return reader
 
 
 class Pipe:

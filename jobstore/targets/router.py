@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from jobstore.model.errors import NoTarget, PathLeaves
 from jobstore.model.job import Replay
@@ -11,6 +11,8 @@ from jobstore.model.message import Headers, without
 from jobstore.model.retry import Retry
 from jobstore.targets import Target
 from jobstore.targets.paths import stays_below
+
+_CREDENTIALS: Final = frozenset({"authorization"})
 
 T = TypeVar("T")
 
@@ -87,7 +89,7 @@ class Route:
 
     def travelling(self, headers: Headers) -> Headers:
         """Return the headers that travel to the target."""
-        return headers if self.credentials else without(headers, ("authorization",))
+        return headers if self.credentials else without(headers, _CREDENTIALS)
 
 
 class Router:
@@ -100,7 +102,7 @@ class Router:
     def __init__(self, routes: Iterable[Route] = ()) -> None:
         self._routes: tuple[Route, ...] = ()
         self._claims: Claims[Route] = Claims(())
-        self._prefixes: tuple[tuple[PathClaim, Route], ...] = ()
+        self._prefixes: tuple[tuple[re.Pattern[str], Route], ...] = ()
         self.add(*routes)
 
     def add(self, *routes: Route) -> None:
@@ -108,7 +110,7 @@ class Router:
         self._routes = tuple(sorted((*self._routes, *routes), key=_precedence))
         self._claims = Claims((claim, route) for route in self._routes for claim in route.claims)
         self._prefixes = tuple(
-            (PathClaim(_below(route.name)), route) for route in self._routes if not route.claims
+            (_below(route.name), route) for route in self._routes if not route.claims
         )
 
     @property
@@ -126,8 +128,8 @@ class Router:
         route = self._claims.find(method, path)
         if route is not None:
             return route
-        for claim, prefixed in self._prefixes:
-            if claim.covers(method, path):
+        for prefix, prefixed in self._prefixes:
+            if prefix.match(path):
                 return prefixed
         return None
 

@@ -8,7 +8,7 @@ from aiohttp.http_exceptions import ContentEncodingError
 from aiohttp.http_parser import DeflateBuffer
 
 from jobstore.model.message import Request, chunks, header
-from jobstore.targets.pipe import Pipe
+from jobstore.targets.pipe import Pipe, whole
 
 # aiohttp's parser undoes these by itself, so that no handler on a socket ever sees them.
 _CODINGS: Final = frozenset({"gzip", "deflate", "br", "zstd"})
@@ -29,14 +29,13 @@ class Upload:
             self._open(header(request.headers, "content-encoding"))
 
     def _open(self, coding: str | None) -> None:
-        self._pipe = Pipe()
-        self.payload = self._pipe.reader
         self._coding = coding.lower() if coding and coding.lower() in _CODINGS else None
         if isinstance(self._body, bytes) and not self._coding:
-            self.payload.feed_data(self._body)
-            self.payload.feed_eof()
+            self.payload = whole(self._body)
         else:
             self.pending = True
+            self._pipe = Pipe()
+            self.payload = self._pipe.reader
 
     async def pour(self, fail: Callable[[Exception], None]) -> None:
         """Feed a pending body to the handler.

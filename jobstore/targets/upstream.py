@@ -1,29 +1,24 @@
 """Another HTTP service as a target."""
 
-import os
+import asyncio
+import re
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
-from io import BytesIO
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Final, Self
 
 from aiohttp import (
-    ClientConnectorDNSError,
-    ClientConnectorError,
+    BasicAuth,
     ClientError,
     ClientPayloadError,
-    ClientResponse,
-    ClientResponseError,
-    ClientSession,
-    ClientSSLError,
-    ClientTimeout,
-    ConnectionTimeoutError,
-    DummyCookieJar,
     ServerDisconnectedError,
+    StreamReader,
 )
+from aiohttp.http import RawResponseMessage
+from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
 from jobstore.http import heads
-from jobstore.model.errors import TargetBroken, TargetFailed, TargetUnreachable
+from jobstore.model.errors import TargetBroken, TargetFailed
 from jobstore.model.handle import JobHandle
 from jobstore.model.message import (
     FINAL,
@@ -33,23 +28,20 @@ from jobstore.model.message import (
     HeadLimits,
     Request,
     Response,
-    Stream,
     bodiless,
+    body_size,
+    chunks,
     end_to_end,
     framed,
     header,
     own_phrase,
     unsendable,
+    without,
     without_lookalikes,
 )
-from jobstore.targets.connector import QuietConnector
-from jobstore.targets.exchange import HeadTooLargeError
-
-# How long an idle connection is kept, in seconds. One that the service closes just as a request
-# goes out fails the job if its method is not idempotent, since RFC 9110 section 9.2.2 forbids to
-# send that again. So this has to be shorter than any usual service's own limit (gunicorn: 2 s;
-# uvicorn, Node.js and Apache: 5 s); a new connection costs little beside a lost job.
-_IDLE: Final = 1.0
+from jobstore.model.retry import IDEMPOTENT
+from jobstore.targets.connections import Connections
+from jobstore.targets.exchange import Exchange, HeadTooLargeError
 
 # The header that tells a target which job its request is for.
 JOB_ID: Final = "Jobstore-Id"
@@ -59,19 +51,20 @@ _NOT_SENT_ON: Final = ("host", *OURS)
 # What is undone where a body is read; "identity" is of RFC 2616 and changes nothing.
 _UNDONE: Final[tuple[list[str], ...]] = ([], ["chunked"], ["identity"])
 
-# What aiohttp would add by itself.
-_AUTOMATIC: Final = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
+# Methods whose requests have no body unless they say so: RFC 9110 section 8.6.
+_WITHOUT_BODY: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "DELETE", "CONNECT"})
+_METHOD: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
+_UNSENDABLE: Final = "the request cannot be sent over HTTP"
 
 _LIMITS: Final = HeadLimits()
 
 # What went wrong, by the first class that fits.
 _BROKEN: Final[tuple[tuple[type[Exception], str], ...]] = (
     (ServerDisconnectedError, "the target closed the connection without a complete answer"),
-    (ClientResponseError, "the target's answer is not valid HTTP"),
+    (HttpProcessingError, "the target's answer is not valid HTTP"),
     (ClientPayloadError, "the target's answer broke off before its end"),
     (ClientError, "the connection to the target broke"),
     (OSError, "the connection to the target broke"),
-    (ValueError, "the request cannot be sent over HTTP"),
 )
 
 
@@ -80,40 +73,35 @@ class Upstream:
 
     Args:
         base: the service's URL, to which the path of each request is appended.
-        session: a session as ``Upstream.open`` makes it.
+        connections: the connections to it.
     """
 
-    def __init__(self, base: str, session: ClientSession) -> None:
-        self._base = base.rstrip("/")
-        self._session = session
+    def __init__(self, base: URL, connections: Connections) -> None:
+        self.connections = connections
+        self._prefix = base.raw_path.rstrip("/")
+        self._host = ("Host", base.host_port_subcomponent or "")
+        self._login = BasicAuth.from_url(base)
 
     @classmethod
     @asynccontextmanager
     async def open(
         cls, base: str, *, connect: float = 10.0, limits: HeadLimits = _LIMITS
     ) -> AsyncIterator[Self]:
-        """Open a target with a session that neither adds anything nor hides anything.
+        """Open a target that neither adds anything nor hides anything.
 
         Args:
             base: the service's URL.
             connect: how long a connection may take to be made, in seconds.
             limits: how much the head of an answer may be.
         """
-        async with ClientSession(
-            connector=QuietConnector(limits, limit=0, keepalive_timeout=_IDLE),
-            request_class=heads.OpaqueRequest,
-            timeout=ClientTimeout(total=None, sock_connect=connect),
-            cookie_jar=DummyCookieJar(),
-            skip_auto_headers=_AUTOMATIC,
-            auto_decompress=False,
-            max_line_size=limits.field_size,
-            max_field_size=limits.field_size,
-            max_headers=limits.fields,
-        ) as session:
-            yield cls(base, session)
+        url = URL(base, encoded=True)
+        connections = Connections(url, limits, connect)
+        try:
+            yield cls(url, connections)
+        finally:
+            connections.close()
 
-    @asynccontextmanager
-    async def send(self, request: Request, handle: JobHandle) -> AsyncIterator[Response]:
+    def send(self, request: Request, handle: JobHandle) -> AbstractAsyncContextManager[Response]:
         """Send a request and give its response; leaving early closes the connection.
 
         Args:
@@ -124,63 +112,156 @@ class Upstream:
             TargetUnreachable: if no connection could be made.
             TargetBroken: on entry or while the body is read, if the answer is none or breaks off.
         """
-        async with await self._ask(request, handle) as answer:
-            yield _response(request.method, answer)
+        return _Sending(self, request, handle)
 
-    async def _ask(self, request: Request, handle: JobHandle) -> ClientResponse:
-        upload = _Upload(request.body)
-        try:
-            return await self._session.request(
-                request.method,
-                self._url(request.path),
-                headers=outgoing(request, handle),
-                data=upload.data(),
-                allow_redirects=False,
-            )
-        except (ClientError, OSError, ValueError) as exc:
-            raise upload.error or _failure(exc) from exc
+    def head(self, request: Request, handle: JobHandle) -> bytes:
+        """Write the head of a request.
 
-    def _url(self, path: str) -> URL:
+        Raises:
+            TargetBroken: no HTTP message can have it.
+        """
         # Without a slash in between, a path such as "@example.com" would lead to another host.
-        slash = "" if path.startswith("/") else "/"
-        return URL(f"{self._base}{slash}{path}", encoded=True)
+        slash = "" if request.path.startswith("/") else "/"
+        path = f"{self._prefix}{slash}{request.path.partition('#')[0]}"
+        fields = (self._host, *outgoing(request, handle), *_framing(request))
+        if self._login is not None:
+            fields = (*without(fields, ("authorization",)), ("Authorization", self._login.encode()))
+        if unsendable(fields, path) or " " in path or not _METHOD.fullmatch(request.method):
+            raise TargetBroken(_UNSENDABLE)
+        try:
+            return heads.encoded(f"{request.method} {path} HTTP/1.1", fields)
+        except ValueError as error:  # a text that is that of no bytes
+            raise TargetBroken(_UNSENDABLE) from error
+
+
+class _Sending:
+    """One request and its response, while the context lasts."""
+
+    __slots__ = ("_exchange", "_handle", "_request", "_upload", "_upstream")
+
+    def __init__(self, upstream: Upstream, request: Request, handle: JobHandle) -> None:
+        self._upstream = upstream
+        self._request = request
+        self._handle = handle
+        self._exchange: Exchange
+        self._upload: _Upload | None = None
+
+    async def __aenter__(self) -> Response:
+        request, connections = self._request, self._upstream.connections
+        head = self._upstream.head(request, self._handle)
+        reused = connections.reused()
+        if reused is not None:
+            with suppress(_Stale):
+                return await self._sent(reused, head)
+        return await self._sent(await connections.made(), head, new=True)
+
+    async def _sent(self, exchange: Exchange, head: bytes, *, new: bool = False) -> Response:
+        """Send the request over a connection, and take the head of its answer.
+
+        Raises:
+            _Stale: the connection was closed meanwhile, and the request may be sent again: nothing
+                was answered, and that its service may have had it does no harm.
+        """
+        request, self._exchange = self._request, exchange
+        exchange.expect(request.method)
+        try:
+            if isinstance(request.body, bytes):
+                exchange.write(head + request.body)
+            else:
+                exchange.write(head)
+                self._upload = _Upload(exchange, request)
+            return _response(request.method, *await exchange.answered())
+        except (ClientError, HttpProcessingError, OSError) as error:
+            self._drop()
+            if not new and self._may_repeat(error):
+                raise _Stale from error
+            raise self._failure(error) from error
+        except BaseException:
+            self._drop()
+            raise
+
+    def _may_repeat(self, error: Exception) -> bool:
+        return (
+            isinstance(error, ServerDisconnectedError | OSError)
+            and self._upload is None
+            and self._request.method in IDEMPOTENT
+        )
+
+    def _failure(self, error: Exception) -> Exception:
+        """Say what went wrong, which may be that the request's own body broke off."""
+        return (self._upload and self._upload.error) or _failure(error)
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._upload is not None and not self._upload.task.done():
+            self._drop()  # it has answered before it had all of the request
+        else:
+            self._upstream.connections.release(self._exchange)
+
+    def _drop(self) -> None:
+        self._upstream.connections.drop(self._exchange)
+        if self._upload is not None:
+            self._upload.task.cancel()
+
+
+class _Stale(Exception):
+    """A connection was used again just as the service closed it."""
 
 
 class _Upload:
-    """A body on its way out; aiohttp disguises what it raises, so that it is noted here."""
+    """A body that streams to the service, while its answer may come already.
 
-    def __init__(self, body: Body) -> None:
-        self._body = body
+    Attributes:
+        error: what kept the body from being read to its end.
+        task: sends it.
+    """
+
+    def __init__(self, exchange: Exchange, request: Request) -> None:
         self.error: Exception | None = None
+        self._exchange = exchange
+        self._request = request
+        self.task = asyncio.create_task(self._send())
 
-    def data(self) -> BytesIO | AsyncIterator[bytes] | None:
-        """Return the body as aiohttp takes it without a warning that it is large."""
-        if isinstance(self._body, bytes):
-            return BytesIO(self._body) if self._body else None
-        return self._noting(self._body)
+    async def _send(self) -> None:
+        exchange, body = self._exchange, self._request.body
+        chunked = body_size(body) is None
+        with suppress(ClientError, ConnectionError):  # whoever waits for the answer is told
+            async for chunk in self._noting(chunks(body)):
+                exchange.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunked else chunk)
+                await exchange.drained()
+            if self.error is not None:
+                exchange.break_off()
+            elif chunked:
+                exchange.write(b"0\r\n\r\n")
 
-    async def _noting(self, body: Stream) -> AsyncIterator[bytes]:
+    async def _noting(self, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         try:
             async for chunk in body:
                 yield chunk
-        except Exception as exc:
-            self.error = exc
-            raise
+        except Exception as error:  # noqa: BLE001 - raised where the answer is waited for
+            self.error = error
 
 
 class _Download:
     """A body on its way in."""
 
-    def __init__(self, answer: ClientResponse) -> None:
-        self.size = answer.content_length
-        self._answer = answer
+    def __init__(self, size: int | None, reader: StreamReader) -> None:
+        self.size = size
+        self._reader = reader
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
-            async for chunk in self._answer.content.iter_any():
+            async for chunk in self._reader.iter_any():
                 yield chunk
         except (ClientError, OSError) as exc:
             raise _failure(exc) from exc
+
+
+def _framing(request: Request) -> Headers:
+    """Say how the body of a request ends, where its own headers do not."""
+    size = body_size(request.body)
+    if size is None:
+        return (("Transfer-Encoding", "chunked"),)
+    return () if size or request.method in _WITHOUT_BODY else (("Content-Length", "0"),)
 
 
 def outgoing(request: Request, handle: JobHandle) -> Headers:
@@ -195,13 +276,7 @@ def outgoing(request: Request, handle: JobHandle) -> Headers:
     host = header(request.headers, "host")
     forwarded = (("Forwarded", f"host={_quoted(host)};proto=http"),) if host else ()
     job = () if handle.id is None else _job(handle.id, handle.attempt)
-    return _alike((*headers, ("Via", "1.1 jobstore"), *forwarded, *job))
-
-
-def _alike(headers: Headers) -> Headers:
-    """Spell each name one way, since aiohttp takes ``via`` after ``Via`` for its replacement."""
-    spelling: dict[str, str] = {}
-    return tuple((spelling.setdefault(name.lower(), name), value) for name, value in headers)
+    return (*headers, ("Via", "1.1 jobstore"), *forwarded, *job)
 
 
 def _job(job_id: int, attempt: int) -> Headers:
@@ -212,24 +287,32 @@ def _quoted(text: str) -> str:
     return '"' + text.replace("\\", r"\\").replace('"', r"\"") + '"'
 
 
-def _response(method: str, answer: ClientResponse) -> Response:
-    """Take an answer's head.
+def _response(method: str, message: RawResponseMessage, payload: StreamReader) -> Response:
+    """Take an answer, its body as a whole if all of it has come.
 
     Raises:
         TargetBroken: it is none that could be passed on.
     """
-    if answer.status not in FINAL:
+    if message.code not in FINAL:
         raise TargetBroken("the target answered with a status that is none")
-    received = tuple(answer.headers.items())
-    if problem := unsendable(received, answer.reason):
+    received = tuple(message.headers.items())
+    if problem := unsendable(received, message.reason):
         raise TargetBroken(f"the head of the target's answer {problem}")
     if list(_transfer_codings(received)) not in _UNDONE:
         raise TargetBroken("the target's answer has a transfer coding other than chunked")
+    length = message.headers.get("Content-Length")
+    body: Body
+    if bodiless(method, message.code):
+        body = b""
+    elif length is not None and payload.is_eof():
+        body = payload.read_nowait()
+    else:
+        body = _Download(None if length is None else int(length), payload)
     return Response(
-        status=answer.status,
-        reason=own_phrase(answer.status, answer.reason or ""),
+        status=message.code,
+        reason=own_phrase(message.code, message.reason),
         headers=end_to_end(received),
-        body=b"" if bodiless(method, answer.status) else _Download(answer),
+        body=body,
     )
 
 
@@ -241,17 +324,7 @@ def _transfer_codings(headers: Headers) -> Iterator[str]:
 
 def _failure(exc: Exception) -> TargetFailed:
     """Say in a sentence what happened, and nothing of what URL and headers may give away."""
-    if isinstance(exc.__cause__, HeadTooLargeError):
-        return TargetBroken(exc.__cause__.message)
-    if isinstance(exc, ClientConnectorError):
-        return TargetUnreachable(f"no connection to {exc.host}:{exc.port}: {_reason(exc)}")
-    if isinstance(exc, ConnectionTimeoutError):
-        return TargetUnreachable("no connection to the target could be made in time")
+    for each in (exc, exc.__cause__):
+        if isinstance(each, HeadTooLargeError):
+            return TargetBroken(each.message)
     return TargetBroken(next(text for kind, text in _BROKEN if isinstance(exc, kind)))
-
-
-def _reason(exc: ClientConnectorError) -> str:
-    """Return the system's words for a failed connection, where asyncio has put its own for them."""
-    if exc.errno and not isinstance(exc, ClientSSLError | ClientConnectorDNSError):
-        return os.strerror(exc.errno)
-    return str(exc.strerror or "all addresses failed")

@@ -124,6 +124,7 @@ class Access:
         self._anonymous = anonymous
         self._proxies = proxies
         self._clock = clock
+        self._nameless = Identity(name="") if anonymous else None
         self._key = secrets.token_bytes(32)
         self._verified: OrderedDict[bytes, _Verified] = OrderedDict()
         self._failures = Failures(clock)
@@ -154,7 +155,7 @@ class Access:
         It is no coroutine itself: most requests are known at once, and ten thousand may wait.
         """
         try:
-            identity = self._known(request.headers)
+            identity = self.identify(request.headers)
         except StoreError as error:
             return _answered(self._refused(request, error))
         if identity is None:
@@ -223,7 +224,7 @@ class Access:
     def known(self, headers: MultiMapping[str]) -> Identity | None:
         """Tell who sends a request, if that can be told at once and without anybody's refusal."""
         try:
-            return self._known(headers)
+            return self.identify(headers)
         except StoreError:
             return None
 
@@ -231,14 +232,18 @@ class Access:
         """Return the address that a request came from, or None if it came over no network."""
         return self._proxies.source(peer, headers)
 
-    def _known(self, headers: MultiMapping[str]) -> Identity | None:
-        """Tell who sends a request as far as that takes no time: it may be a stranger yet."""
+    def identify(self, headers: MultiMapping[str]) -> Identity | None:
+        """Tell who sends a request as far as that takes no time: it may be a stranger yet.
+
+        Raises:
+            StoreError: it cannot be told just now.
+        """
         roll = self._accounts.roll()
         if roll is not self._roll:
             self._roll, self._standing = roll, wire.Standing(partial(self._again, roll))
         authorization = headers.get("Authorization", "")
         if not roll.accounts:
-            return self._named(roll, _claimed(authorization))
+            return self._named(roll, _claimed(authorization)) if authorization else self._nameless
         scheme, _, credentials = authorization.partition(" ")
         match scheme.lower():
             case "bearer":
@@ -316,7 +321,7 @@ class Access:
             if login.task.cancelled() and not _leaving():
                 raise TooManyLogins from None
             raise
-        return self._known(request.headers)  # the account may have changed in the meantime
+        return self.identify(request.headers)  # the account may have changed in the meantime
 
     def _begin(self, key: bytes, credentials: tuple[str, str], address: str) -> _Login:
         login = _Login(address, proxies.customer(address))

@@ -59,6 +59,26 @@ def delivered(response: Response, extra: Headers, *, explicit: bool = False) -> 
     return head if bodiless("PUT", status) else head + body
 
 
+def relayed(response: Response) -> bytes:
+    """Write the response of a request's target, as `wire.relay` sends it.
+
+    Args:
+        response: the target's, with a body in memory, which it may have.
+
+    Raises:
+        AnswerUnsendable: no HTTP message can have it.
+    """
+    status, fields, body = response.status, list(response.headers), response.body
+    assert isinstance(body, bytes)
+    heads.check(response.headers, response.reason)
+    if header(response.headers, "content-length") is None:
+        fields += _length(status, body, explicit=False)
+    if header(response.headers, "date") is None:
+        fields.append(_date())
+    reason = phrase_of(status) if response.reason is None else response.reason
+    return heads.encoded(f"HTTP/1.1 {status} {reason}", fields) + body
+
+
 def _length(status: int, body: bytes, *, explicit: bool) -> Headers:
     """Tell how long a body is, where that may be said: RFC 9110 section 8.6."""
     if bodiless("PUT", status):

@@ -1,10 +1,10 @@
 """A request that is here as a whole, and how it is answered: see `jobstore.web.desk`."""
 
 import logging
-from collections.abc import Callable
-from typing import Final, Protocol
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol, TypeAlias
 
-from aiohttp import EMPTY_PAYLOAD, StreamReader
+from aiohttp import EMPTY_PAYLOAD, StreamReader, web
 from aiohttp.http import RawRequestMessage
 from multidict import CIMultiDictProxy
 
@@ -13,6 +13,9 @@ from jobstore.web import answers, wire
 
 _END: Final = b"\r\n\r\n"
 _BROKEN: Final = "the server failed: see its log"
+
+# Answers a request that was handed on.
+Finishing: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +44,14 @@ class Sender(Protocol):
     def when_flushed(self, ask: "Ask", done: Callable[[Exception | None], None]) -> None:
         """Finish, and tell, once all that was sent has arrived, or cannot any more."""
 
-    def pass_on(self, ask: "Ask", message: RawRequestMessage, payload: StreamReader) -> None:
-        """Hand a request on to the long way."""
+    def pass_on(
+        self,
+        ask: "Ask",
+        message: RawRequestMessage,
+        payload: StreamReader,
+        then: "Finishing | None" = None,
+    ) -> None:
+        """Hand a request on to the long way, and what has to be done with it there."""
 
 
 class Ask:
@@ -55,10 +64,21 @@ class Ask:
 
     Attributes:
         identity: who sends it, once that is known.
-        source: the address that it came from, or None if it came over no network; likewise.
+        source: the address that it came from, or None if it came over no network; known where it
+            is for a job.
     """
 
-    __slots__ = ("_desk", "_message", "_payload", "headers", "identity", "method", "path", "source")
+    __slots__ = (
+        "_desk",
+        "_leaving",
+        "_message",
+        "_payload",
+        "headers",
+        "identity",
+        "method",
+        "path",
+        "source",
+    )
 
     identity: Identity
     source: str | None
@@ -67,6 +87,7 @@ class Ask:
         self._desk = desk
         self._message = message
         self._payload = payload
+        self._leaving: Callable[[], None] | None = None
         self.method: str = message.method
         self.path: str = message.path
         self.headers: CIMultiDictProxy[str] = message.headers
@@ -123,6 +144,23 @@ class Ask:
         """Leave the body out where none may follow: RFC 9110 section 9.3.2."""
         return data[: data.index(_END) + len(_END)] if self.method == "HEAD" else data
 
-    def pass_on(self) -> None:
-        """Let it go the long way after all: nothing has been done."""
-        self._desk.pass_on(self, self._message, self._payload)
+    def pass_on(self, then: Finishing | None = None) -> None:
+        """Let it go the long way after all.
+
+        Args:
+            then: what has to be done with it there; None if nothing has been done yet.
+        """
+        self._desk.pass_on(self, self._message, self._payload, then)
+
+    def drop(self) -> None:
+        """Leave it unanswered: its client is gone."""
+        self._desk.finish(self)
+
+    def when_leaving(self, call: Callable[[], None]) -> None:
+        """Call something if its client closes its side before it is answered, or is gone."""
+        self._leaving = call
+
+    def left(self) -> None:
+        """Note that its client has closed its side, or is gone."""
+        if self._leaving is not None:
+            self._leaving()

@@ -44,9 +44,9 @@ class Browsers:
             return self._guarded(request)
         return self._submitting(request) if request.method == "OPTIONS" else None
 
-    def passes(self, headers: MultiMapping[str]) -> bool:
-        """Tell whether a request goes on, and no web page has to do with it."""
-        return self._rules.decide(headers, anonymous=self._anonymous()) == origins.FINE
+    def passes(self, headers: MultiMapping[str], *, anonymous: bool) -> bool:
+        """Tell whether a request surely goes on, by what is known already; see `Rules.plain`."""
+        return self._rules.plain(headers, anonymous=anonymous)
 
     def _guarded(self, request: web.Request) -> web.Response | None:
         decision = self._decided(request)

@@ -1,6 +1,5 @@
 """Where requests come in: with an async header they become jobs, without one they go through."""
 
-import asyncio
 import logging
 import re
 from collections.abc import Awaitable, Callable, Sequence
@@ -26,11 +25,15 @@ from jobstore.model.errors import (
 from jobstore.model.handle import JobHandle
 from jobstore.model.job import Dialect, Submission
 from jobstore.model.message import Headers, Request, end_to_end, loggable, without
+from jobstore.store.transaction import Outcome
 from jobstore.targets.router import Route, Router
 from jobstore.web import answers, wire
 from jobstore.web.ask import Ask
+from jobstore.web.relaying import Relay, refusal
 
 _ID: Final = re.compile(r"[1-9][0-9]{0,17}")
+# A page may ask by the first for leave to submit a job; nobody serves the other.
+_NOT_AT_ONCE: Final = frozenset({"OPTIONS", "CONNECT"})
 _KEY: Final = frozenset({idempotency.HEADER.lower()})
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})  # RFC 9110 section 9.2.1
 
@@ -112,8 +115,7 @@ class Capture:
     def asked(self, headers: MultiMapping[str]) -> tuple[AsyncHeader, bool] | None:
         """Tell by whose way a job is asked for, and whether its result is wanted; None if none."""
         for asking in self._async_headers:
-            wanted = asking.asks(headers)
-            if wanted is not None:
+            if asking.name in headers and (wanted := asking.asks(headers)) is not None:
                 return asking, wanted
         return None
 
@@ -141,22 +143,20 @@ class Capture:
         submission = _submission(
             incoming, route, identity, asking.dialect, wanted=wanted, source=ask.source
         )
-        try:
-            posted = self._store.submissions.post(submission)
-        except JobstoreError as error:
-            _refuse(ask, asking, error)
-            return True
 
-        def done(posted: "asyncio.Future[int]") -> None:
-            error = posted.exception()
+        def told(outcome: Outcome) -> None:
+            error = outcome.error
             if error is None:
-                ask.answer(asking.receipt(posted.result(), wanted=wanted))
+                ask.answer(asking.receipt(outcome.value, wanted=wanted))
             elif isinstance(error, JobstoreError):
                 _refuse(ask, asking, error)
             else:
                 ask.fail(error)
 
-        posted.add_done_callback(done)
+        try:
+            self._store.submissions.queue(submission, told)
+        except JobstoreError as error:
+            _refuse(ask, asking, error)
         return True
 
     async def _submit(
@@ -202,6 +202,25 @@ class Capture:
             headers = without(headers, _KEY)
         return route.travelling(headers)
 
+    def relayed_at_once(self, ask: Ask, again: Callable[[], Identity | None]) -> bool:
+        """Send a request that is here on to its target, unless something stands against it.
+
+        Args:
+            again: tells who sends it, after it has waited; None if they are let in no more.
+        """
+        method, path = ask.method, ask.path
+        if method in _NOT_AT_ONCE or not (method in SAFE or ask.identity.changes):
+            return False
+        route = self._router.resolve(method, path)
+        if route is None or not route.keeps(path):
+            return False
+        headers = end_to_end(tuple(ask.headers.items()))
+        if ask.identity.role is not None:  # the credentials are meant for jobstore
+            headers = route.travelling(headers)
+        incoming = Request(method=method, path=path, headers=headers, body=ask.body())
+        Relay(ask, route.target, incoming, again).begin()
+        return True
+
     async def relayed(self, request: web.Request) -> web.StreamResponse:
         """Send a request to its target at once and its answer back, as if nobody stood between."""
         try:
@@ -215,11 +234,8 @@ class Capture:
             if isinstance(error, PathLeaves):
                 return wire.problem(400, str(error))
             return self._unanswered(request) or wire.problem(404, str(error))
-        except BodyBroken as error:
-            return wire.problem(400, str(error))
-        except TargetFailed as error:
-            log.info("no answer: %s", error, extra={"action": "relay"})
-            return wire.problem(502, str(error))
+        except (BodyBroken, TargetFailed) as error:
+            return refusal(error)
 
     def _sent_on(self, request: web.Request) -> tuple[Route, Request]:
         """Return a request as it goes on, and where to.

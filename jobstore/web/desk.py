@@ -29,7 +29,7 @@ from aiohttp import StreamReader, web
 from aiohttp.http import HttpVersion11, RawRequestMessage
 
 from jobstore.web import descriptors, wire
-from jobstore.web.ask import Ask
+from jobstore.web.ask import Ask, Finishing
 from jobstore.web.parsing import FrontConnection
 
 # The largest message that the desk takes, in bytes.
@@ -54,7 +54,17 @@ class Desk(FrontConnection):
         options: what `FrontConnection` takes.
     """
 
-    __slots__ = ("_asked", "_door", "_flushing", "_held", "_later", "_most", "_timer", "remote")
+    __slots__ = (
+        "_asked",
+        "_door",
+        "_flushing",
+        "_held",
+        "_later",
+        "_most",
+        "_then",
+        "_timer",
+        "remote",
+    )
 
     def __init__(self, *arguments: Any, door: FastPath, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -65,6 +75,7 @@ class Desk(FrontConnection):
         self._timer: asyncio.TimerHandle | None = None
         self._later: list[bytes] = []
         self._flushing: asyncio.Task[None] | None = None
+        self._then: tuple[Ask, Finishing] | None = None
         self.remote: str | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -78,6 +89,9 @@ class Desk(FrontConnection):
         self._drop_held()
         self._later.clear()
         super().connection_lost(exc)
+        for ask in (self._asked, self._then and self._then[0]):
+            if ask is not None:
+                ask.left()
 
     # --- what comes in --------------------------------------------------------------------------
 
@@ -95,7 +109,10 @@ class Desk(FrontConnection):
     def eof_received(self) -> bool:  # type: ignore[override] # as its own base has it
         """Leave a body that will never be whole to the long way."""
         self._release()
-        return super().eof_received()
+        stays = super().eof_received()
+        if self._asked is not None:
+            self._asked.left()
+        return stays
 
     @property
     def idle(self) -> bool:
@@ -216,11 +233,11 @@ class Desk(FrontConnection):
 
     def send(self, data: bytes) -> bool:
         """Send something; tell whether the client was still there."""
-        if self.gone:
+        transport = self.transport
+        if transport is None or transport.is_closing():
             return False
-        assert self.transport is not None
-        self.transport.write(data)
-        return not self.gone
+        transport.write(data)
+        return not transport.is_closing()
 
     def when_flushed(self, ask: Ask, done: Callable[[Exception | None], None]) -> None:
         """Call something once an answer is its client's, or with what has kept it from that."""
@@ -249,12 +266,24 @@ class Desk(FrontConnection):
         self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
         self._go_on()
 
-    def pass_on(self, ask: Ask, message: RawRequestMessage, payload: StreamReader) -> None:
-        """Hand a request on to the long way."""
+    def pass_on(
+        self,
+        ask: Ask,
+        message: RawRequestMessage,
+        payload: StreamReader,
+        then: Finishing | None = None,
+    ) -> None:
+        """Hand a request on to the long way, and what has to be done with it there."""
         self._give_away(ask)
+        self._then = then and (ask, then)
         if self._parser is not None:
             self._hand_on(([(message, payload)], False, b""), b"")
             self._go_on()
+
+    def taken_over(self) -> Finishing | None:
+        """Give what has to be done with the request that was handed on last, once."""
+        handed_on, self._then = self._then, None
+        return handed_on and handed_on[1]
 
     def _give_away(self, ask: Ask) -> None:
         if self._asked is not ask:
@@ -312,6 +341,7 @@ def _is_plain(message: RawRequestMessage) -> bool:
         and path.startswith("/")
         and "#" not in path
         and "Expect" not in message.headers
+        and "Transfer-Encoding" not in message.headers
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from aiohttp import web
 
@@ -14,7 +14,7 @@ from jobstore.web.access import Access
 from jobstore.web.ask import Ask
 from jobstore.web.browsers import Browsers
 from jobstore.web.capture import Capture
-from jobstore.web.desk import DeskServer
+from jobstore.web.desk import Desk, DeskServer
 
 AtOnce: TypeAlias = Callable[[Ask], bool]
 Answering: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -62,7 +62,7 @@ class Door:
         )
 
     def at_once(self, ask: Ask) -> bool:
-        """Take on a request for a job, or to one of our own calls, if nothing stands against it.
+        """Take on a request if nothing stands against it.
 
         What `answer` would refuse, or has to look at for longer, is left to it.
         """
@@ -71,21 +71,35 @@ class Door:
             return False
         asked = self._capture.asked(headers)
         own = None if asked else self._prompt.find(ask.method, ask.path)
-        if not (asked or own) or not self._browsers.passes(headers):
-            return False
+        if not (asked or own):
+            return self._relayed_at_once(ask)
         identity = self._access.known(headers)
-        if identity is None:
+        if identity is None or not self._browsers.passes(headers, anonymous=identity.role is None):
             return False
-        ask.identity, ask.source = identity, self._access.source(ask.remote, headers)
+        ask.identity = identity
         if own:
             return own(ask)
+        ask.source = self._access.source(ask.remote, headers)
         return asked is not None and self._capture.at_once(ask, *asked)
+
+    def _relayed_at_once(self, ask: Ask) -> bool:
+        if self._apis.find(ask.method, ask.path) is not None:
+            return False
+        identity = self._access.known(ask.headers)
+        if identity is None:
+            return False
+        ask.identity = identity
+        again = partial(self._access.identify, ask.headers)
+        return self._capture.relayed_at_once(ask, again)
 
     def answer(self, request: web.Request) -> Awaitable[web.StreamResponse]:
         """Answer a request.
 
         It is no coroutine itself: ten thousand requests may wait at once for their answers.
         """
+        then = cast("Desk", request.protocol).taken_over()
+        if then is not None:
+            return then(request)
         refused = parsing.refusal(request)
         if refused is not None:
             return _given(refused)

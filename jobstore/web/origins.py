@@ -121,6 +121,18 @@ class Rules:
             return FINE
         return self._page(headers)
 
+    def plain(self, headers: MultiMapping[str], *, anonymous: bool) -> bool:
+        """Tell whether `decide` surely lets a request go on that no browser has sent.
+
+        It is so for nearly all requests, from the second one on that names this server so.
+        """
+        if "Origin" in headers or _SITE in headers:
+            return False
+        if not anonymous:
+            return True
+        names = headers.getall("Host", ())
+        return len(names) == 1 and self._known.get(names[0], False)
+
     def _page(self, headers: MultiMapping[str]) -> OriginDecision:
         """Decide about a request that a browser sends on behalf of a page."""
         site = headers.get(_SITE, "").strip().lower()

@@ -19,6 +19,7 @@ from tests.stores import (
     finish,
     next_claim,
     opened,
+    orders_of,
     rows,
     states,
     submission,
@@ -461,19 +462,19 @@ async def test_the_end_of_a_part_and_the_release_of_the_next_are_one_step(store_
         ids = await store.submissions.submit_chain(
             [submission(path=name, target=name) for name in names]
         )
-        claim = await next_claim(store.work({names[0]: 1}))
+        claim = await next_claim(orders_of(store, {names[0]: 1}))
         before = power_cut(store_path)
         async with opened(before) as cut:
             assert await recover(cut, *routes) == 1
             assert [state for state, _ in states(before).values()] == ["queued"] * 3
-            again = await next_claim(cut.work(capacities))
+            again = await next_claim(orders_of(cut, capacities))
             assert (again.job_id, again.attempt) == (ids[0], 2)
         await finish(store, claim)
         after = power_cut(store_path)
     async with opened(after) as cut:
         assert await recover(cut, *routes) == 0
         assert [state for state, _ in states(after).values()] == ["done", "queued", "queued"]
-        orders = cut.work(capacities)
+        orders = orders_of(cut, capacities)
         for job_id in ids[1:]:
             claim = await next_claim(orders)
             assert claim.job_id == job_id

@@ -19,7 +19,7 @@ from jobstore.model.job import Report
 from jobstore.web import wire
 from tests.client import GATED, ORDINARY, Client
 from tests.conftest import Serve
-from tests.stores import finish, next_claim, opened, submission
+from tests.stores import finish, next_claim, opened, orders_of, submission
 from trials.services import answering
 from trials.sockets import connected, message
 
@@ -254,7 +254,7 @@ async def test_a_reader_that_goes_away_leaves_nothing_behind(
 async def test_a_reader_that_never_reads_is_dropped(store_path: Path) -> None:
     async with opened(store_path) as store, serving_events(store) as url:
         job_id = await store.submit(submission())
-        claim = await next_claim(store.work({"/": 1}))
+        claim = await next_claim(orders_of(store, {"/": 1}))
         async with never_reading(url, job_id):
             while store.waits.watched(job_id):
                 warning = "." * 500_000

@@ -26,6 +26,7 @@ from tests.stores import (
     finished,
     next_claim,
     opened,
+    orders_of,
     rows,
     states,
     submission,
@@ -235,7 +236,7 @@ async def test_a_run_that_began_by_a_clock_that_was_ahead_is_in_the_way_of_the_n
         put(store, clock, -5 * HOUR)
         clock.move(60)
         assert await watching.run_once() == 0
-        await finish(store, await next_claim(store.work({"/": 1})))
+        await finish(store, await next_claim(orders_of(store, {"/": 1})))
         clock.move(60)
         assert await watching.run_once() == 1
 
@@ -309,7 +310,7 @@ async def test_a_job_that_waits_runs_although_the_clock_is_put_back(
     store_path: Path, clock: SettableClock
 ) -> None:
     async with kept(store_path, clock) as store:
-        orders = store.work({"/": 1})
+        orders = orders_of(store, {"/": 1})
         job_id = await delayed(store, delay=3 * SECOND)
         clock.set(-HOUR)
         clock.move(3)
@@ -326,7 +327,7 @@ async def test_a_job_that_waits_does_not_run_early_since_the_clock_is_put_forwar
         clock.set(HOUR)
         await delayed(store, delay=0)
         coming_due = asyncio.create_task(store.come_due())
-        assert (await next_claim(store.work({"/": 1}))).job_id == 2
+        assert (await next_claim(orders_of(store, {"/": 1}))).job_id == 2
         coming_due.cancel()
     assert due_at(store_path, 1) == HOUR + 3
 
@@ -336,7 +337,7 @@ async def test_the_pause_before_another_attempt_stays_as_long_as_it_is(
 ) -> None:
     async with kept(store_path, clock) as store:
         await store.submit(submission())
-        claim = await next_claim(store.work({"/": 1}))
+        claim = await next_claim(orders_of(store, {"/": 1}))
         clock.set(-HOUR)
         assert await store.attempts.retry(claim, 10, AttemptEnded(status=503, detail="status 503"))
         assert due_at(store_path) == 10 - HOUR

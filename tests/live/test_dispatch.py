@@ -16,6 +16,7 @@ from tests.stores import (
     kept_counters,
     next_claim,
     opened,
+    orders_of,
     rows,
     states,
     submission,
@@ -48,7 +49,7 @@ async def run_all(store: Store, orders: AsyncIterator[Order], count: int) -> lis
 async def test_jobs_run_in_the_order_of_their_submission(store_path: Path) -> None:
     async with opened(store_path) as store:
         ids = [await store.submit(submission()) for _ in range(10)]
-        assert await run_all(store, store.work({"/": 1}), 10) == ids
+        assert await run_all(store, orders_of(store, {"/": 1}), 10) == ids
 
 
 async def test_jobs_of_a_lower_priority_number_run_first_and_equal_ones_in_order(
@@ -57,21 +58,21 @@ async def test_jobs_of_a_lower_priority_number_run_first_and_equal_ones_in_order
     async with opened(store_path) as store:
         for priority in (5, 0, 5, -3, 0):
             await store.submit(submission(priority=priority))
-        assert await run_all(store, store.work({"/": 1}), 5) == [4, 2, 5, 1, 3]
+        assert await run_all(store, orders_of(store, {"/": 1}), 5) == [4, 2, 5, 1, 3]
 
 
 async def test_jobs_that_are_claimed_together_start_in_order_as_well(store_path: Path) -> None:
     async with opened(store_path) as store:
         for priority in (5, 0, 5, -3, 0):
             await store.submit(submission(priority=priority))
-        claimed = await claims(store.work({"/": 5}), 5)
+        claimed = await claims(orders_of(store, {"/": 5}), 5)
     assert [claim.job_id for claim in claimed] == [4, 2, 5, 1, 3]
 
 
 async def test_what_comes_in_while_others_wait_does_not_overtake_them(store_path: Path) -> None:
     async with opened(store_path) as store:
         waiting = [await store.submit(submission()) for _ in range(3)]
-        orders = store.work({"/": 1})
+        orders = orders_of(store, {"/": 1})
         first = await next_claim(orders)
         with held_up(store_path):
             ending = await begun(finish(store, first))
@@ -92,7 +93,7 @@ async def test_never_more_jobs_run_than_their_target_has_slots(
     async with opened(store_path) as store:
         for _ in range(20):
             await store.submit(submission())
-        orders = store.work({"/": capacity})
+        orders = orders_of(store, {"/": capacity})
         going = await claims(orders, capacity)
         for _ in range(40):
             assert running(store_path) <= capacity
@@ -108,7 +109,7 @@ async def test_every_slot_is_used_as_long_as_jobs_wait(store_path: Path) -> None
     async with opened(store_path) as store:
         for _ in range(10):
             await store.submit(submission())
-        orders = store.work({"/": 3})
+        orders = orders_of(store, {"/": 3})
         going = await claims(orders, 3)
         for _ in range(7):
             await finish(store, going.pop(0))
@@ -121,7 +122,7 @@ async def test_a_burst_of_submissions_fills_the_free_slots_and_queues_the_rest(
 ) -> None:
     async with opened(store_path) as store:
         await store.submit(submission())
-        orders = store.work({"/": 5})
+        orders = orders_of(store, {"/": 5})
         await next_claim(orders)
         await asyncio.gather(*(store.submit(submission()) for _ in range(10)))
         assert running(store_path) == 5
@@ -132,7 +133,7 @@ async def test_each_target_has_slots_of_its_own(store_path: Path) -> None:
     async with opened(store_path) as store:
         for target in ("/slow", "/slow", "/fast", "/slow"):
             await store.submit(submission(target=target))
-        orders = store.work({"/slow": 1, "/fast": 1})
+        orders = orders_of(store, {"/slow": 1, "/fast": 1})
         both = await claims(orders, 2)
         assert {claim.job_id for claim in both} == {1, 3}
         fast = next(claim for claim in both if claim.target == "/fast")
@@ -145,7 +146,7 @@ async def test_a_slot_is_free_again_however_its_job_ends(store_path: Path) -> No
     async with opened(store_path) as store:
         for _ in range(5):
             await store.submit(submission())
-        orders = store.work({"/": 1})
+        orders = orders_of(store, {"/": 1})
         await finish(store, await next_claim(orders))
         await store.attempts.stopped(await next_claim(orders), "stopped")
         abandoned = await next_claim(orders)
@@ -159,7 +160,7 @@ async def test_a_slot_is_free_again_however_its_job_ends(store_path: Path) -> No
 async def test_a_slot_is_free_again_if_its_job_could_not_be_stored(store_path: Path) -> None:
     async with opened(store_path) as store:
         await store.submit(submission())
-        orders = store.work({"/": 2})
+        orders = orders_of(store, {"/": 2})
         await next_claim(orders)
         for _ in range(3):
             with pytest.raises(UnicodeEncodeError):
@@ -172,13 +173,13 @@ async def test_jobs_that_waited_before_a_start_are_claimed_at_the_start(store_pa
     async with opened(store_path) as store:
         ids = [await store.submit(submission()) for _ in range(3)]
     async with opened(store_path) as store:
-        assert await run_all(store, store.work({"/": 1}), 3) == ids
+        assert await run_all(store, orders_of(store, {"/": 1}), 3) == ids
 
 
 async def test_jobs_that_another_target_takes_over_are_claimed_by_it(store_path: Path) -> None:
     async with opened(store_path) as store:
         ids = [await store.submit(submission(target="/gone")) for _ in range(3)]
-        orders = store.work({"/": 1})
+        orders = orders_of(store, {"/": 1})
         idle = await begun(next_claim(orders))
         await store.submit(submission(target="/elsewhere"))
         assert not idle.done()
@@ -189,9 +190,9 @@ async def test_jobs_that_another_target_takes_over_are_claimed_by_it(store_path:
 async def test_jobs_that_are_recovered_are_claimed_again(store_path: Path) -> None:
     async with opened(store_path) as store:
         job_id = await store.submit(submission())
-        await next_claim(store.work({"/": 1}))
+        await next_claim(orders_of(store, {"/": 1}))
     async with opened(store_path) as store:
-        idle = await begun(next_claim(store.work({"/": 1})))
+        idle = await begun(next_claim(orders_of(store, {"/": 1})))
         assert [orphan.job_id for orphan in await store.upkeep.orphans()] == [job_id]
         await store.upkeep.recover([job_id], "killed")
         assert (await idle).attempt == 2
@@ -204,13 +205,13 @@ async def test_a_cancelled_job_is_not_claimed(store_path: Path) -> None:
     async with opened(store_path) as store:
         first, second = [await store.submit(submission()) for _ in range(2)]
         await store.cancel(first)
-        assert (await next_claim(store.work({"/": 1}))).job_id == second
+        assert (await next_claim(orders_of(store, {"/": 1}))).job_id == second
 
 
 async def test_a_cancel_that_meets_the_claim_follows_it(store_path: Path) -> None:
     async with opened(store_path) as store:
         first, second = [await store.submit(submission()) for _ in range(2)]
-        orders = store.work({"/": 1})
+        orders = orders_of(store, {"/": 1})
         claim = await next_claim(orders)
         with held_up(store_path):
             ending = await begun(finish(store, claim))
@@ -246,7 +247,7 @@ async def test_jobs_that_run_do_not_wait(store_path: Path) -> None:
     async with opened(store_path, Limits(queue=2)) as store:
         for _ in range(2):
             await store.submit(submission())
-        orders = store.work({"/": 2})
+        orders = orders_of(store, {"/": 2})
         await claims(orders, 2)
         for _ in range(2):
             await store.submit(submission())
@@ -262,7 +263,7 @@ async def test_a_job_that_leaves_the_queue_makes_room_for_one(store_path: Path) 
         await store.submit(submission())
         with pytest.raises(QueueFull):
             await store.submit(submission())
-        await next_claim(store.work({"/": 1}))
+        await next_claim(orders_of(store, {"/": 1}))
         await store.submit(submission())
         with pytest.raises(QueueFull):
             await store.submit(submission())
@@ -288,12 +289,12 @@ async def test_what_waited_before_a_start_counts_after_it(store_path: Path) -> N
 async def test_what_is_recovered_waits_again_even_beyond_the_limit(store_path: Path) -> None:
     async with opened(store_path) as store:
         ids = [await store.submit(submission()) for _ in range(3)]
-        await claims(store.work({"/": 3}), 3)
+        await claims(orders_of(store, {"/": 3}), 3)
     async with opened(store_path, Limits(queue=2)) as store:
         await store.upkeep.recover(ids, "killed")
         with pytest.raises(QueueFull):
             await store.submit(submission())
-        orders = store.work({"/": 2})
+        orders = orders_of(store, {"/": 2})
         await claims(orders, 2)
         await store.submit(submission())
     assert rows(store_path, "SELECT count(*) FROM job WHERE state = 'queued'") == [(2,)]

@@ -195,7 +195,7 @@ async def test_a_drain_lets_what_is_being_claimed_run_as_well(store_path: Path) 
     async with opened(store_path) as store, executing(store, target) as executor:
         await store.submit(submission(target="/nobody"))  # until when nothing else was claimed
         submitting = await begun(store.submit(submission()))
-        store._writer.send(lambda _: store.refuse())  # noqa: SLF001 - before that is committed
+        store._writer.queue(lambda _: store.refuse())  # noqa: SLF001 - before that is committed
         job_id = await submitting
         draining = await begun(executor.drain(60))
         exchange = await target.asked.get()

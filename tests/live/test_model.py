@@ -22,6 +22,7 @@ from tests.stores import (
     counted,
     finish,
     kept_counters,
+    orders_of,
     prepare,
     rows,
     states,
@@ -95,7 +96,7 @@ class StoreMachine(RuleBasedStateMachine):
         store = owned_store(self.path, clock=self.clock, steady=self.clock)
         self.store: Store = await self.stack.enter_async_context(store)
         await self._recover()
-        self.orders = self.store.work({"/": SLOTS})
+        self.orders = orders_of(self.store, {"/": SLOTS})
 
     async def _recover(self) -> None:
         """Decide about orphans as the executor does."""

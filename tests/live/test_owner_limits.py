@@ -29,6 +29,7 @@ from tests.stores import (
     finish,
     next_claim,
     opened,
+    orders_of,
     rows,
     submission,
 )
@@ -73,7 +74,7 @@ async def test_a_single_job_waits_for_no_more_than_one_of_each_other_owner(
     async with opened(store_path) as store:
         for _ in range(20):
             await put(store, ALICE)
-        orders = store.work({"/": 1})
+        orders = orders_of(store, {"/": 1})
         assert await ran(store, orders, 3) == [ALICE] * 3
         await put(store, BOB)
         await put(store, CAROL)
@@ -85,7 +86,7 @@ async def test_slots_that_are_filled_at_once_go_round_the_owners(store_path: Pat
     async with opened(store_path) as store:
         for account in (ALICE, ALICE, ALICE, ALICE, BOB, BOB, CAROL):
             await put(store, account)
-        orders = store.work({"/": 5})
+        orders = orders_of(store, {"/": 5})
         claims = [await next_claim(orders) for _ in range(5)]
     assert [claim.account for claim in claims] == [ALICE, BOB, CAROL, ALICE, BOB]
     assert [claim.job_id for claim in claims] == [1, 5, 7, 2, 6]
@@ -95,7 +96,7 @@ async def test_a_lower_priority_number_goes_before_any_turn(store_path: Path) ->
     async with opened(store_path) as store:
         for account, priority in ((ALICE, 0), (ALICE, 0), (BOB, 1), (CAROL, -1), (CAROL, 1)):
             await put(store, account, priority=priority)
-        assert await ran(store, store.work({"/": 1}), 5) == [CAROL, ALICE, ALICE, BOB, CAROL]
+        assert await ran(store, orders_of(store, {"/": 1}), 5) == [CAROL, ALICE, ALICE, BOB, CAROL]
 
 
 async def test_what_has_waited_for_its_time_or_for_another_job_has_its_turn(
@@ -109,7 +110,7 @@ async def test_what_has_waited_for_its_time_or_for_another_job_has_its_turn(
         for _ in range(10):
             await put(store, ALICE)
         await store.submissions.submit_chain(chain)
-        orders = store.work({"/": 1})
+        orders = orders_of(store, {"/": 1})
         coming = asyncio.create_task(store.come_due())
         clock.move(10)
         await put(store, BOB)  # which tells that something is due
@@ -152,7 +153,7 @@ def test_any_queue_is_worked_off_by_turns_also_after_a_restart(
                 await put(store, account, priority=priority)
         claimed = []
         async with opened(path) as store:
-            orders = store.work({"/": at_once})
+            orders = orders_of(store, {"/": at_once})
             for _ in waiting:
                 claim = await next_claim(orders)
                 claimed.append(claim.job_id)
@@ -168,7 +169,7 @@ def test_any_queue_is_worked_off_by_turns_also_after_a_restart(
 async def test_no_more_jobs_of_one_owner_run_than_may_over_all_targets(store_path: Path) -> None:
     limits = Limits(owner=OwnerLimits(running=2))
     async with opened(store_path, limits) as store:
-        orders = store.work({"/": 3, "/b": 3})
+        orders = orders_of(store, {"/": 3, "/b": 3})
         for target in ("/", "/b", "/", "/b"):
             await put(store, ALICE, target=target)
         first, second = await next_claim(orders), await next_claim(orders)
@@ -248,7 +249,7 @@ async def test_an_owner_has_no_more_kept_than_may_and_what_is_purged_counts_no_m
 ) -> None:
     limits = Limits(owner=OwnerLimits(stored=1000), inline=100)
     async with opened(store_path, limits) as store:
-        orders = store.work({"/": 1})
+        orders = orders_of(store, {"/": 1})
         await put(store, ALICE, method="POST", body=b"x" * 600)
         await finish(store, await next_claim(orders), response(500))
         with pytest.raises(OwnerLimit, match="1100 bytes"):

@@ -27,6 +27,7 @@ from tests.stores import (
     finish,
     next_claim,
     opened,
+    orders_of,
     rows,
     states,
     submission,
@@ -97,7 +98,9 @@ async def claimed(path: Path, *submissions: Submission) -> Path:
     async with opened(path) as store:
         for one in submissions:
             await store.submit(one)
-        orders = store.work(dict.fromkeys({one.target for one in submissions}, len(submissions)))
+        orders = orders_of(
+            store, dict.fromkeys({one.target for one in submissions}, len(submissions))
+        )
         for _ in submissions:
             await next_claim(orders)
         return power_cut(path)
@@ -116,7 +119,7 @@ async def test_what_may_run_again_is_queued_again_and_its_next_attempt_is_the_se
     async with opened(cut, clock=StandingClock()) as store:
         assert await recover(store) == 1
         assert states(cut) == {1: ("queued", "none")}
-        claim = await next_claim(store.work({"/": 1}))
+        claim = await next_claim(orders_of(store, {"/": 1}))
         assert (claim.job_id, claim.attempt) == (1, 2)
         await finish(store, claim)
         _, body = await taken(store, 1)
@@ -158,7 +161,7 @@ async def test_a_killed_server_is_named_as_killed(store_path: Path) -> None:
 async def test_a_server_that_was_shut_down_is_not_called_killed(store_path: Path) -> None:
     async with opened(store_path) as store:
         await store.submit(submission("POST"))
-        await next_claim(store.work({"/": 1}))
+        await next_claim(orders_of(store, {"/": 1}))
     async with opened(store_path) as store:
         await recover(store)
         detail = (await store.results.peek(1)).detail
@@ -170,11 +173,11 @@ async def test_each_job_is_told_of_the_server_that_had_claimed_it(store_path: Pa
     clock = StandingClock()
     async with opened(store_path, clock=clock) as store:
         await store.submit(submission("POST"))
-        await next_claim(store.work({"/": 1}))
+        await next_claim(orders_of(store, {"/": 1}))
     clock.move(3600)
     async with opened(store_path, clock=clock) as store:
         await store.submit(submission("POST"))
-        await next_claim(store.work({"/": 1}))
+        await next_claim(orders_of(store, {"/": 1}))
         cut = power_cut(store_path)
     async with opened(cut, clock=clock) as store:
         assert await recover(store) == 2
@@ -189,7 +192,7 @@ async def test_a_job_that_was_interrupted_too_often_is_set_aside(store_path: Pat
         async with opened(store_path) as store:
             await recover(store)
             if attempt < 3:
-                assert (await next_claim(store.work({"/": 1}))).attempt == attempt + 1
+                assert (await next_claim(orders_of(store, {"/": 1}))).attempt == attempt + 1
     assert states(store_path) == {1: ("failed", "held")}
     (detail,) = rows(store_path, "SELECT detail FROM job")[0]
     assert detail.startswith("attempt 3 was interrupted")
@@ -200,7 +203,7 @@ async def test_a_job_that_was_interrupted_too_often_is_set_aside(store_path: Pat
 async def test_a_job_that_was_asked_to_stop_before_the_crash_is_cancelled(store_path: Path) -> None:
     async with opened(store_path) as store:
         await store.submit(submission("GET"))
-        await next_claim(store.work({"/": 1}))
+        await next_claim(orders_of(store, {"/": 1}))
         await store.cancel(1)
         cut = power_cut(store_path)
     async with opened(cut) as store:
@@ -217,14 +220,14 @@ async def test_what_was_deleted_while_it_ran_stays_deleted(
 ) -> None:
     async with opened(store_path) as store:
         await store.submit(submission(method))
-        await next_claim(store.work({"/": 1}))
+        await next_claim(orders_of(store, {"/": 1}))
         await store.results.delete(1)
         cut = power_cut(store_path)
     async with opened(cut) as store:
         await recover(store)
         assert states(cut) == {1: (ends, "deleted")}
         if ends == "queued":
-            await finish(store, await next_claim(store.work({"/": 1})))
+            await finish(store, await next_claim(orders_of(store, {"/": 1})))
             assert states(cut) == {1: ("done", "deleted")}
 
 
@@ -241,13 +244,13 @@ async def test_jobs_that_are_recovered_keep_their_place_in_the_queue(store_path:
     async with opened(store_path) as store:
         for _ in range(4):
             await store.submit(submission())
-        orders = store.work({"/": 2})
+        orders = orders_of(store, {"/": 2})
         for _ in range(2):
             await next_claim(orders)
         cut = power_cut(store_path)
     async with opened(cut) as store:
         await recover(store)
-        orders = store.work({"/": 4})
+        orders = orders_of(store, {"/": 4})
         assert [(await next_claim(orders)).job_id for _ in range(4)] == [1, 2, 3, 4]
 
 
@@ -255,7 +258,7 @@ async def test_what_the_new_server_has_claimed_itself_is_no_orphan(store_path: P
     cut = await claimed(store_path, submission())
     async with opened(cut) as store:
         await store.submit(submission())
-        fresh = await next_claim(store.work({"/": 1}))
+        fresh = await next_claim(orders_of(store, {"/": 1}))
         assert await recover(store) == 1
         assert states(cut)[fresh.job_id] == ("running", "none")
         assert await recover(store) == 0
@@ -266,7 +269,7 @@ async def test_any_number_of_jobs_is_recovered(store_path: Path) -> None:
     async with opened(store_path) as store:
         for method in ("GET", "POST"):
             await asyncio.gather(*(store.submit(submission(method)) for _ in range(many)))
-        orders = store.work({"/": 2 * many})
+        orders = orders_of(store, {"/": 2 * many})
         for _ in range(2 * many):
             await next_claim(orders)
     async with opened(store_path) as store:
@@ -298,7 +301,7 @@ async def test_what_waits_for_a_target_that_is_gone_waits_for_who_owns_its_path_
         ids = [await store.submit(submission(target=gone)) for _ in range(3)]
     async with opened(store_path) as store:
         await recover(store, *(route(name) for name in configured))
-        orders = store.work(dict.fromkeys(configured, 3))
+        orders = orders_of(store, dict.fromkeys(configured, 3))
         claims = [await next_claim(orders) for _ in ids]
         assert [(claim.job_id, claim.target) for claim in claims] == [(i, fallback) for i in ids]
 

@@ -30,6 +30,7 @@ from tests.stores import (
     finish,
     next_claim,
     opened,
+    orders_of,
     rows,
 )
 from trials.clients import Answer
@@ -122,7 +123,7 @@ async def test_a_run_is_a_job_as_any_other_of_the_definitions_owner(
         definition = await defined(store)
         clock.move(3600)
         await scheduler(store, clock).run_once()
-        claim = await next_claim(store.work({"/": 1}))
+        claim = await next_claim(orders_of(store, {"/": 1}))
         assert (claim.request.method, claim.request.path) == ("POST", "/work")
         assert claim.request.headers == definition.draft.request.headers
         assert claim.request.body == b"what to do"
@@ -186,7 +187,7 @@ async def test_a_full_queue_delays_a_run_but_does_not_lose_it(
         with pytest.raises(NotAccepting):
             await watching.run_once()
         assert runs(store_path) == [1, 1]
-        orders = store.work({"/": 1})
+        orders = orders_of(store, {"/": 1})
         await finish(store, await next_claim(orders))
         await finish(store, await next_claim(orders))
         assert await watching.run_once() == 1
@@ -283,7 +284,7 @@ async def test_runs_that_must_not_overlap_are_made_up_for_one_after_the_other(
     clock.move(3 * 3600 + 60)
     async with opened(store_path, clock=clock) as store:
         watching = scheduler(store, clock)
-        orders = store.work({"/": 1})
+        orders = orders_of(store, {"/": 1})
         for number in range(1, 4):
             assert await watching.run_once() == 1
             assert len(runs(store_path)) == number
@@ -400,7 +401,7 @@ async def begin_a_run(store: Store, clock: StandingClock, watching: Scheduler) -
     """Let a definition run for the first time."""
     clock.move(3600)
     assert await watching.run_once() == 1
-    return await next_claim(store.work({"/": 1}))
+    return await next_claim(orders_of(store, {"/": 1}))
 
 
 async def test_a_run_is_skipped_while_an_earlier_one_goes_on_and_that_one_says_so(

@@ -34,6 +34,7 @@ from tests.stores import (
     next_claim,
     on_disk,
     opened,
+    orders_of,
     rows,
     states,
     submission,
@@ -64,7 +65,7 @@ async def test_a_claim_carries_the_request_as_it_was_submitted(store_path: Path)
     headers = (("X-Twice", "one"), ("Cookie", "s=1"), ("X-Twice", "two"), ("X-Odd", "caf\udce9"))
     async with opened(store_path) as store:
         await store.submit(submission("POST", headers=headers, body=b"\x00\xff"))
-        claim = await next_claim(store.work({"/": 1}))
+        claim = await next_claim(orders_of(store, {"/": 1}))
     assert claim.attempt == 1
     assert claim.request.headers == headers
     assert await content(claim.request.body) == b"\x00\xff"
@@ -76,7 +77,7 @@ async def test_a_job_that_meets_a_free_slot_is_stored_claimed_with_a_single_comm
     clock = CountingClock()
     async with opened(store_path, clock=clock) as store:
         await store.submit(submission())
-        orders = store.work({"/": 2})
+        orders = orders_of(store, {"/": 2})
         await next_claim(orders)
         before = clock.looks
         job_id = await store.submit(submission())
@@ -111,7 +112,7 @@ async def test_a_jobs_own_times_are_those_of_the_transactions_that_changed_it(
     async with opened(store_path, clock=clock) as store:
         job_id = await store.submit(submission())
         clock.move(1)
-        claim = await next_claim(store.work({"/": 1}))
+        claim = await next_claim(orders_of(store, {"/": 1}))
         clock.move(1)
         await finish(store, claim)
         clock.move(1)
@@ -126,7 +127,7 @@ async def test_a_failed_job_is_fetched_with_its_failure_instead_of_an_answer(
 ) -> None:
     async with opened(store_path) as store:
         job_id = await store.submit(submission())
-        claim = await next_claim(store.work({"/": 1}))
+        claim = await next_claim(orders_of(store, {"/": 1}))
         await store.attempts.fail(claim, Failure.TIMEOUT, "the target did not answer within 5 s")
         delivery, _ = await taken(store, job_id)
     assert delivery
@@ -163,7 +164,7 @@ async def test_what_ends_a_job_shares_its_commit_with_the_claim_of_the_next(
     clock = CountingClock()
     async with opened(store_path, clock=clock) as store:
         first, second = [await store.submit(submission()) for _ in range(2)]
-        orders = store.work({"/": 1})
+        orders = orders_of(store, {"/": 1})
         await finish(store, await next_claim(orders))
         assert (await next_claim(orders)).job_id == second
     (ended,) = rows(store_path, "SELECT finished_at FROM job WHERE id = ?", first)
@@ -184,7 +185,7 @@ async def test_a_client_that_leaves_before_its_202_leaves_a_whole_job_or_none(
     store_path: Path,
 ) -> None:
     async with opened(store_path) as store:
-        orders = store.work({"/": 1})
+        orders = orders_of(store, {"/": 1})
         await store.submit(submission())
         claim = await next_claim(orders)
         with held_up(store_path):
@@ -203,7 +204,7 @@ async def test_a_client_that_leaves_gives_its_slot_to_its_job_and_then_to_the_ne
 ) -> None:
     async with opened(store_path) as store:
         first = await store.submit(submission())
-        orders = store.work({"/": 2})
+        orders = orders_of(store, {"/": 2})
         claims = [await next_claim(orders)]
         with held_up(store_path):
             task = await begun(store.submit(submission()))
@@ -219,7 +220,7 @@ async def test_a_client_that_leaves_gives_its_slot_to_its_job_and_then_to_the_ne
 async def test_a_store_that_drains_takes_no_new_jobs_and_starts_none(store_path: Path) -> None:
     async with opened(store_path) as store:
         first, second = [await store.submit(submission()) for _ in range(2)]
-        claim = await next_claim(store.work({"/": 1}))
+        claim = await next_claim(orders_of(store, {"/": 1}))
         store.refuse()
         with pytest.raises(ShuttingDown):
             await store.submit(submission())
@@ -233,10 +234,10 @@ async def test_a_store_that_drains_takes_no_new_jobs_and_starts_none(store_path:
 async def test_a_job_ends_once_whatever_its_target_says_afterwards(store_path: Path) -> None:
     async with opened(store_path) as store:
         job_id = await store.submit(submission())
-        claim = await next_claim(store.work({"/": 1}))
+        claim = await next_claim(orders_of(store, {"/": 1}))
         await store.attempts.fail(claim, Failure.TIMEOUT, "too slow")
         before = rows(store_path, "SELECT * FROM job")
-        orders = store.work({"/": 1})
+        orders = orders_of(store, {"/": 1})
         await store.submit(submission())
         other = await next_claim(orders)
         await finish(store, claim)
@@ -248,10 +249,10 @@ async def test_a_job_ends_once_whatever_its_target_says_afterwards(store_path: P
 async def test_an_earlier_attempt_is_not_heard_any_more(store_path: Path) -> None:
     async with opened(store_path) as store:
         job_id = await store.submit(submission())
-        stale = await next_claim(store.work({"/": 1}))
+        stale = await next_claim(orders_of(store, {"/": 1}))
     async with opened(store_path) as store:
         await store.upkeep.recover([job_id], "killed")
-        fresh = await next_claim(store.work({"/": 1}))
+        fresh = await next_claim(orders_of(store, {"/": 1}))
         assert (fresh.job_id, fresh.attempt) == (job_id, 2)
         before = rows(store_path, "SELECT * FROM job")
         handle = JobHandle(job_id, stale.attempt, store.attempts)
@@ -269,7 +270,7 @@ async def test_an_earlier_attempt_is_not_heard_any_more(store_path: Path) -> Non
 async def test_a_fetch_joins_the_commit_of_the_result_that_is_on_its_way(store_path: Path) -> None:
     async with opened(store_path) as store:
         job_id = await store.submit(submission())
-        claim = await next_claim(store.work({"/": 1}))
+        claim = await next_claim(orders_of(store, {"/": 1}))
         with held_up(store_path):
             finishing = await begun(finish(store, claim))
             fetching = await begun(taken(store, job_id))
@@ -285,7 +286,7 @@ async def test_a_fetch_that_comes_a_moment_before_the_result_waits_for_it(
 ) -> None:
     async with opened(store_path) as store:
         job_id = await store.submit(submission())
-        claim = await next_claim(store.work({"/": 1}))
+        claim = await next_claim(orders_of(store, {"/": 1}))
         fetching = await begun(taken(store, job_id))
         await finish(store, claim)
         delivery, body = await fetching
@@ -298,7 +299,7 @@ async def test_a_fetch_that_comes_before_the_result_finds_nothing_and_takes_noth
 ) -> None:
     async with opened(store_path) as store:
         job_id = await store.submit(submission())
-        claim = await next_claim(store.work({"/": 1}))
+        claim = await next_claim(orders_of(store, {"/": 1}))
         assert await taken(store, job_id) == (None, b"")
         await finish(store, claim)
         assert states(store_path) == {job_id: ("done", "held")}
@@ -311,7 +312,7 @@ async def test_of_a_cancel_and_a_finish_the_first_decides_and_the_job_ends_once(
 ) -> None:
     async with opened(store_path) as store:
         job_id = await store.submit(submission())
-        claim = await next_claim(store.work({"/": 1}))
+        claim = await next_claim(orders_of(store, {"/": 1}))
         ends = [store.attempts.stopped(claim, "stopped"), finish(store, claim)]
         with held_up(store_path):
             tasks = [await begun(end) for end in (ends if cancel_first else reversed(ends))]
@@ -326,7 +327,7 @@ async def test_of_a_delete_and_a_finish_either_order_ends_the_work_and_drops_the
     async with opened(store_path) as store:
         for delete_first in (True, False):
             job_id = await store.submit(submission())
-            claim = await next_claim(store.work({"/": 1}))
+            claim = await next_claim(orders_of(store, {"/": 1}))
             calls = [store.results.delete(job_id), finish(store, claim)]
             with held_up(store_path):
                 tasks = [await begun(call) for call in (calls if delete_first else calls[::-1])]
@@ -363,7 +364,7 @@ async def test_a_running_job_is_asked_to_stop_and_stays_pending_until_it_has(
 ) -> None:
     async with opened(store_path, clock=CountingClock()) as store:
         job_id = await store.submit(submission())
-        orders = store.work({"/": 1})
+        orders = orders_of(store, {"/": 1})
         claim = await next_claim(orders)
         await store.cancel(job_id)
         assert await anext(orders) == Cancellation(job_id)
@@ -377,7 +378,7 @@ async def test_a_job_that_was_asked_twice_remembers_the_first_time(store_path: P
     clock = StandingClock()
     async with opened(store_path, clock=clock) as store:
         job_id = await store.submit(submission())
-        await next_claim(store.work({"/": 1}))
+        await next_claim(orders_of(store, {"/": 1}))
         await store.cancel(job_id)
         clock.move(1)
         await store.cancel(job_id)
@@ -423,7 +424,7 @@ async def test_a_deleted_job_is_not_found_but_stands_in_the_history(store_path: 
 async def test_the_work_of_a_job_that_is_deleted_while_it_runs_goes_on(store_path: Path) -> None:
     async with opened(store_path) as store:
         job_id = await store.submit(submission())
-        claim = await next_claim(store.work({"/": 1}))
+        claim = await next_claim(orders_of(store, {"/": 1}))
         await store.results.delete(job_id)
         assert states(store_path) == {job_id: ("running", "deleted")}
         await finish(store, claim)
@@ -455,7 +456,7 @@ async def test_pending_and_held_jobs_are_listed_by_id_and_no_more_than_asked_for
 ) -> None:
     async with opened(store_path) as store:
         ids = [await store.submit(submission()) for _ in range(6)]
-        orders = store.work({"/": 2})
+        orders = orders_of(store, {"/": 2})
         for _ in range(2):
             await finish(store, await next_claim(orders))
         assert await store.results.held(100) == ids[:2]
@@ -473,7 +474,7 @@ async def test_the_reports_of_a_running_job_are_in_the_file_for_anyone_to_see(
 ) -> None:
     async with opened(store_path) as store:
         job_id = await store.submit(submission())
-        claim = await next_claim(store.work({"/": 1}))
+        claim = await next_claim(orders_of(store, {"/": 1}))
         handle = JobHandle(job_id, claim.attempt, store.attempts)
         handle.report(12.5)
         handle.count("IMPORT_RECORDS", 40)
@@ -489,7 +490,7 @@ async def test_the_reports_of_a_running_job_are_in_the_file_for_anyone_to_see(
 async def test_many_reports_at_once_are_written_down_once(store_path: Path) -> None:
     async with opened(store_path) as store:
         job_id = await store.submit(submission())
-        claim = await next_claim(store.work({"/": 1}))
+        claim = await next_claim(orders_of(store, {"/": 1}))
         handle = JobHandle(job_id, claim.attempt, store.attempts)
         for percent in range(101):
             handle.report(percent)
@@ -520,7 +521,7 @@ async def after_the_end(path: Path, headers: Headers, size: int, end: str) -> No
         if end == "cancelled":
             await store.cancel(1)
             return
-        claim = await next_claim(store.work({"/": 1}))
+        claim = await next_claim(orders_of(store, {"/": 1}))
         assert claim.request.headers == headers
         match end:
             case "finished":
@@ -563,10 +564,10 @@ async def test_secret_headers_survive_a_crash_while_the_job_still_needs_them(
 ) -> None:
     async with opened(store_path) as store:
         job_id = await store.submit(submission(headers=SECRETS))
-        await next_claim(store.work({"/": 1}))
+        await next_claim(orders_of(store, {"/": 1}))
     async with opened(store_path) as store:
         await store.upkeep.recover([job_id], "killed")
-        claim = await next_claim(store.work({"/": 1}))
+        claim = await next_claim(orders_of(store, {"/": 1}))
         assert claim.request.headers == SECRETS
 
 
@@ -640,7 +641,7 @@ async def test_what_is_in_the_file_is_there_again_after_a_restart(store_path: Pa
         assert body == b"hello"
         with pytest.raises(JobNotFound):
             await taken(store, gone)
-        assert (await next_claim(store.work({"/other": 1}))).job_id == queued
+        assert (await next_claim(orders_of(store, {"/other": 1}))).job_id == queued
 
 
 async def test_each_start_of_a_server_is_in_the_history_with_its_end(store_path: Path) -> None:

@@ -34,7 +34,7 @@ from tests.job_rows import a_job, insert
 from tests.stores import START, prepare
 
 BOOT: Final = 1
-WANTED: Final = claiming.Wanted("/", BOOT, 1, lambda _: b"")
+WANTED: Final = claiming.Wanted("/", BOOT, 1, lambda _: b"", lambda _: None)
 ANSWER: Final = CapturedResponse(200, None, (), b"answer")
 
 Standing = tuple[State, Result]

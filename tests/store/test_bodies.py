@@ -22,6 +22,7 @@ from tests.stores import (
     held_up,
     next_claim,
     opened,
+    orders_of,
     rows,
     submission,
     taken,
@@ -80,7 +81,7 @@ async def test_a_request_reaches_its_target_as_it_came_whatever_its_size(
     body = (bytes(range(251)) * (size // 251 + 1))[:size]
     async with opened(store_path, SMALL) as store:
         await store.submit(submission("POST", body=body))
-        claim = await next_claim(store.work({"/": 1}))
+        claim = await next_claim(orders_of(store, {"/": 1}))
         assert body_size(claim.request.body) == size
         assert await content(claim.request.body) == body
 
@@ -101,7 +102,7 @@ async def test_a_result_reaches_its_reader_as_it_came_whatever_its_size(
 
 async def test_a_body_in_pieces_of_any_size_is_the_same_body(store_path: Path) -> None:
     async with opened(store_path, SMALL) as store:
-        orders = store.work({"/": 1})
+        orders = orders_of(store, {"/": 1})
         for piece, number in [(b"ab", 5), (b"x" * 999, 700), (b"y" * 3 * MIB, 1)]:
             submitting = await begun(store.submit(submission(body=Pieces(piece, number))))
             claim = await next_claim(orders)
@@ -136,7 +137,7 @@ async def test_a_large_body_is_never_whole_in_memory(store_path: Path) -> None:
     async with opened(store_path) as store:
         tracemalloc.start()
         await store.submit(submission(body=Pieces(b"x" * MIB, size // MIB)))
-        claim = await next_claim(store.work({"/": 1}))
+        claim = await next_claim(orders_of(store, {"/": 1}))
         await finish(store, claim, Response(status=200, body=claim.request.body))
         async with store.results.take(claim.job_id) as delivery:
             assert delivery
@@ -195,7 +196,7 @@ async def test_an_answer_that_breaks_off_is_not_kept(store_path: Path) -> None:
     broken = Response(status=200, body=Pieces(b"x" * MIB, 3, error=TargetBroken("gone")))
     async with opened(store_path) as store:
         await store.submit(submission())
-        claim = await next_claim(store.work({"/": 1}))
+        claim = await next_claim(orders_of(store, {"/": 1}))
         with pytest.raises(TargetBroken):
             await finish(store, claim, broken)
         await store.upkeep.sweep()
@@ -244,7 +245,7 @@ async def test_a_large_request_that_ends_after_the_drain_began_is_refused(
 async def large_job(store: Store) -> int:
     """Run a job with large bodies on both sides."""
     job_id = await store.submit(submission(body=b"x" * MIB))
-    claim = await next_claim(store.work({"/": 1}))
+    claim = await next_claim(orders_of(store, {"/": 1}))
     await finish(store, claim, Response(status=200, body=b"y" * MIB))
     return job_id
 
@@ -257,7 +258,7 @@ async def test_a_body_that_is_still_being_written_is_not_swept_away(store_path: 
         assert await store.upkeep.sweep() == 0
         body.go_on.set()
         await submitting
-        claim = await next_claim(store.work({"/": 1}))
+        claim = await next_claim(orders_of(store, {"/": 1}))
         assert await content(claim.request.body) == b"x" * 2 * MIB + b"y"
 
 

@@ -19,6 +19,7 @@ from tests.stores import (
     finish,
     next_claim,
     opened,
+    orders_of,
     rows,
     states,
     submission,
@@ -121,7 +122,7 @@ async def test_its_jobs_go_on_where_they_were(old: Path) -> None:
     async with opened(old) as store:
         assert await store.upkeep.orphans() != []
         await store.upkeep.recover([3], "the server was killed")
-        orders = store.work({"/": 1})
+        orders = orders_of(store, {"/": 1})
         for job_id in (2, 3):
             claim = await next_claim(orders)
             assert (claim.job_id, claim.owner) == (job_id, "root")

@@ -29,6 +29,7 @@ from tests.stores import (
     finish,
     next_claim,
     opened,
+    orders_of,
     rows,
     submission,
     taken,
@@ -73,7 +74,7 @@ async def everything(path: Path, committer: Callable[[Path], Committer]) -> list
     """Do with a store whatever operations there are; tell what came of each."""
     clock = StandingClock()
     async with store_with(path, committer, clock) as store:
-        orders = store.work({"/": 2})
+        orders = orders_of(store, {"/": 2})
         done: list[object] = []
         ran = [
             await store.submit(replace(submission(), key="once", tag="tagged")) for _ in range(2)

@@ -22,6 +22,7 @@ from tests.stores import (
     held_up,
     next_claim,
     opened,
+    orders_of,
     rows,
     states,
     submission,
@@ -182,7 +183,7 @@ async def test_work_that_has_not_ended_never_expires(store_path: Path) -> None:
     async with opened(store_path) as store:
         for _ in range(2):
             await store.submit(submission())
-        await next_claim(store.work({"/": 1}))
+        await next_claim(orders_of(store, {"/": 1}))
         assert await store.results.expire(2**62) == 0
         assert await store.results.pending(10) == [1, 2]
 
@@ -198,7 +199,7 @@ Work = Callable[[Store], Awaitable[int]]
 async def many_results(store: Store) -> None:
     """Take more jobs through to their ends than one step takes in, and leave as many waiting."""
     await asyncio.gather(*(store.submit(submission()) for _ in range(MANY)))
-    orders = store.work({"/": MANY})
+    orders = orders_of(store, {"/": MANY})
     await asyncio.gather(*[finish(store, await next_claim(orders)) for _ in range(MANY)])
     await asyncio.gather(*(store.submit(submission(target="/gone")) for _ in range(MANY)))
 

@@ -2,7 +2,7 @@ import asyncio
 import gzip
 import socket
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import AsyncExitStack, ExitStack, suppress
 
 import pytest
 from yarl import URL
@@ -329,6 +329,39 @@ async def test_a_connection_that_the_service_closed_is_not_used_again(world: Wor
         assert response.status == 200
         await closed.wait()
         await turns(10)
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "POST", "PATCH"])
+async def test_what_is_closed_as_a_request_comes_is_asked_again_only_what_may_be(
+    world: World, method: str
+) -> None:
+    asked: list[bytes] = []
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(OK)
+        with suppress(asyncio.IncompleteReadError):
+            asked.append(await reader.readuntil(b"\r\n\r\n"))
+            writer.close()
+
+    target = await world.leading_to(talk)
+    await ask(target, get("/"))
+    request = Request(method=method, path="/again")
+    if method in {"GET", "PUT"}:
+        assert (await ask(target, request))[1] == b"ok"
+        assert len(asked) == 3
+    else:
+        with pytest.raises(TargetBroken, match="without a complete answer"):
+            await ask(target, request)
+        assert len(asked) == 2
+
+
+async def test_the_login_in_a_base_is_that_of_each_request(world: World) -> None:
+    raw = Origin()
+    target = await world.target((await world.listen(raw.talk)).replace("//", "//me:secret@"))
+    await ask(target, get("/", ("authorization", "Bearer another")))
+    login = [line for line in lines_of(raw.heads[0]) if line.lower().startswith("authorization")]
+    assert login == ["Authorization: Basic bWU6c2VjcmV0"]
 
 
 async def test_a_refused_connection_means_that_the_target_is_unreachable(world: World) -> None:

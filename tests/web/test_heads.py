@@ -11,7 +11,7 @@ from aiohttp import web
 
 from jobstore.store.codec import decode_reason, encode_reason
 from tests.commands import said
-from tests.conftest import Serve
+from tests.conftest import Serve, running
 from tests.peers import Origin, Services
 from tests.raw import Front
 from tests.stores import states
@@ -176,14 +176,16 @@ def create_app() -> web.Application:
 
 
 async def test_a_result_of_an_earlier_version_that_cannot_be_sent_is_no_internal_error(
-    before: Before, store_path: Path
+    before: Before, services: Services, store_path: Path
 ) -> None:
-    front = await before(Origin(b"HTTP/1.1 200 OK\r\n" + BODY))
-    job_id = await front.submit("GET", "/x")
-    await front.ended(job_id)
+    origin = Origin(b"HTTP/1.1 200 OK\r\n" + BODY)
+    async with running(store_path, target={"upstream": await services.listen(origin.talk)}) as old:
+        job_id = await Front(old.url).submit("GET", "/x")
+        await Front(old.url).ended(job_id)
     with sqlite3.connect(store_path) as connection:
         connection.execute("UPDATE response SET headers = ?", (json.dumps([["X", "a\x01"]]),))
     connection.close()
+    front = await before(origin)
     for path in (f"/_api/job/{job_id}", f"/_api/job/{job_id}"):
         answer = await front.ask("PUT", path)
         assert (status_of(answer), b"control character" in answer) == (502, True)

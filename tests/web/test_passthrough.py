@@ -182,7 +182,7 @@ async def test_nothing_is_added_to_a_request_but_what_a_proxy_has_to_say(
     )
     assert lines_of(service.heads[0])[2:] == [
         "X-Own: 1",
-        "X-Own: 2",
+        "x-own: 2",
         "Via: 1.1 jobstore",
         'Forwarded: host="example.com";proto=http',
     ]

@@ -207,7 +207,7 @@ class KineticaJobs:
         job, headers, response = reading.job, reading.request_headers, reading.response
         _check_size(job, response)
         if job.once and job.result is Result.HELD and identity.changes:
-            return await self._take(exchange, job.id, headers)
+            return await self._take(exchange, job, headers)
         async with _room(exchange.request, response) as size:
             record = await _described(job, headers, response)
             answer = await _off_loop(size, exchange.answer, record)
@@ -217,14 +217,12 @@ class KineticaJobs:
                     await answer.write_eof()
             return answer
 
-    async def _take(
-        self, exchange: KineticaCall, job_id: int, asked: Headers
-    ) -> web.StreamResponse:
+    async def _take(self, exchange: KineticaCall, job: Job, asked: Headers) -> web.StreamResponse:
         """Answer with a job that nobody can ask for again, once the answer has arrived."""
         scope = wire.changing(exchange.request).scope
-        async with self._store.results.take(job_id, scope) as delivery:
+        async with self._store.results.take(job.id, scope) as delivery:
             assert delivery is not None  # it has ended
-            job, response = delivery.job, delivery.response
+            response = delivery.response
             async with _room(exchange.request, response) as size:
                 record = await _described(job, asked, response)
                 kept = await _off_loop(size, exchange.kept, record)

@@ -27,26 +27,12 @@ from jobstore.model.errors import JobstoreError, StoreError, StoreUnsure
 from jobstore.store.facts import Changes
 from jobstore.store.sqlite.engine import begin_patiently, primary_code, translate
 from jobstore.store.sqlite.lock import beside
-from jobstore.store.transaction import Operation, Transaction
+from jobstore.store.transaction import Operation, Outcome, Transaction
 
 # After these a transaction is not whole in the WAL: its last frame is what could not be written, or
 # nothing has been written at all.
 _NOTHING_WRITTEN: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE})
 _NEVER_BEGUN: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CONSTRAINT})
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What became of an operation: its value, or its error in the store's words.
-
-    Args:
-        committing: whether the error is that of the commit, so that the operation may be found in
-            the file after a crash as long as the WAL is stale.
-    """
-
-    value: Any = None
-    error: Exception | None = None
-    committing: bool = False
 
 
 @dataclass(slots=True)

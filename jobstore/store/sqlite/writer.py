@@ -2,17 +2,18 @@
 
 **What holds.** There is one writer per process, and it alone writes on its connection. The order of
 arrival is the order of execution, so that of two operations on one job the first decides. A batch
-is one transaction: its futures are resolved after the commit and the sync, never before. Its facts
-are handed on right after that, in the same step of the loop, and only then does the next batch
-begin. So whoever waits for a future finds everybody else told, and an operation finds in memory
+is one transaction: who posted its operations is told after the commit and the sync, never before.
+Its facts are handed on first, in the same step of the loop, and only then does the next batch
+begin. So whoever hears of an operation finds everybody else told, and an operation finds in memory
 what the file said when its batch began. An operation that fails fails alone: the batch is undone,
 and each of its operations is run again in a transaction of its own. A refusal that has changed
 nothing and told nothing costs the others nothing.
 
-**Who may call.** `post`, `send`, `run` and `retry_until_stored`: any task on the loop, at any time
+**Who may call.** `queue`, `post`, `run` and `retry_until_stored`: anybody on the loop, at any time
 until `close`. `call`: any task, for what runs between two transactions and is short. An operation
 is a plain function of its transaction; it awaits nothing, calls nothing of this class, and has no
-effect but on the transaction, since it may run twice.
+effect but on the transaction, since it may run twice. Who is told by a call may queue the next
+operation there and then, but must not take long: the others wait to be told.
 
 **When it commits.** There is no linger and no timer: an operation that comes alone is committed at
 once, and the more come at the same time, the more of them share one sync of the disk.
@@ -38,6 +39,7 @@ import logging
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from contextvars import Context
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -46,11 +48,11 @@ from jobstore.model.clock import Clock
 from jobstore.model.errors import StoreError, StoreFailing, StoreLost, StoreUnavailable, StoreUnsure
 from jobstore.store.facts import Changes
 from jobstore.store.sqlite import pages
-from jobstore.store.sqlite.committing import Batch, Committer, Outcome
+from jobstore.store.sqlite.committing import Batch, Committer
 from jobstore.store.sqlite.condition import Condition
 from jobstore.store.sqlite.engine import Connection, begin
 from jobstore.store.sqlite.presence import Presence
-from jobstore.store.transaction import Operation
+from jobstore.store.transaction import Operation, Outcome, Told
 
 # How long to wait before the next try while the disk is full or fails.
 RETRY_SECONDS: Final = 0.5
@@ -62,7 +64,7 @@ log = logging.getLogger(__name__)
 @dataclass(slots=True)
 class _Entry:
     operation: Operation[Any]
-    future: asyncio.Future[Any]
+    told: Told
     off_loop: bool
 
 
@@ -98,25 +100,39 @@ class Writer:
         """Whether no operation waits or runs."""
         return self._busy is None
 
-    def post(self, operation: Operation[T], *, off_loop: bool = False) -> asyncio.Future[T]:
+    def queue(
+        self, operation: Operation[Any], told: Told | None = None, *, off_loop: bool = False
+    ) -> None:
         """Queue an operation for the next transaction.
 
         Args:
-            operation: what to do; it is done even if nobody waits for the future any more.
+            operation: what to do.
+            told: called with what became of it, after the commit; None if nobody wants to know.
             off_loop: whether it may take milliseconds, so that it must not run on the loop.
+        """
+        self._waiting.append(_Entry(operation, told or _unheard, off_loop))
+        if self._busy is None:
+            # In no context: who is told must not seem to be called by whoever came first.
+            self._busy = asyncio.create_task(self._work_off(), context=Context())
+
+    def post(self, operation: Operation[T], *, off_loop: bool = False) -> asyncio.Future[T]:
+        """Queue an operation as `queue` does; it is done even if nobody waits for the future.
 
         Returns:
             a future of its value, which is there only after the commit.
         """
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Entry(operation, future, off_loop))
-        if self._busy is None:
-            self._busy = asyncio.create_task(self._work_off())
-        return future
 
-    def send(self, operation: Operation[T]) -> None:
-        """Queue an operation as `post` does, where nobody waits for its value or its error."""
-        self.post(operation).add_done_callback(lambda done: done.exception())
+        def told(outcome: Outcome) -> None:
+            if future.done():  # whoever waited for it has gone away
+                return
+            if outcome.error is None:
+                future.set_result(outcome.value)
+            else:
+                future.set_exception(outcome.error)
+
+        self.queue(operation, told, off_loop=off_loop)
+        return future
 
     async def run(self, operation: Operation[T], *, off_loop: bool = False) -> T:
         """Run an operation and return its value once it is committed; see `post`.
@@ -186,15 +202,12 @@ class Writer:
                 async with self._turn:
                     batch, self._waiting = self._waiting, []
                     done = await self._outcomes(batch)
-                for entry, outcome in zip(batch, done.outcomes, strict=True):
-                    future = entry.future
-                    if future.done():  # whoever waited for it has gone away
-                        continue
-                    if outcome.error is None:
-                        future.set_result(outcome.value)
-                    else:
-                        future.set_exception(outcome.error)
                 self.committed(done.changes)
+                for entry, outcome in zip(batch, done.outcomes, strict=True):
+                    try:
+                        entry.told(outcome)
+                    except Exception:
+                        log.exception("the outcome may be lost", extra={"action": "tell"})
                 self._mend()
         finally:
             self._busy = None
@@ -290,5 +303,5 @@ class Writer:
                 await self._connection.call(pages.checkpoint)
 
 
-def _unheard(_: Changes) -> None:
+def _unheard(_: Changes | Outcome) -> None:
     """Hear nothing: who only reads, or writes a single time, keeps nothing in memory."""

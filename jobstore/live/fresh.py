@@ -1,0 +1,86 @@
+"""Copies in memory of what was written a moment ago and is asked for next.
+
+A request is read again when its job gets a slot, and an answer when somebody takes it. Neither ever
+changes, and both stand in the file; whether a job may run, and whether a result may be taken, is
+decided there alone, by guarded statements. So a copy may be out of date, but it is never wrong; it
+saves a reading, and nothing is lost with it.
+"""
+
+from typing import Final
+
+from jobstore.store.claiming import Known
+from jobstore.store.facts import Answered, Changed, Ended, Queued, Started, Taken
+
+# How many bytes are kept at most of either kind, each with what it costs besides its body.
+_ROOM: Final = 16 * 1024 * 1024
+_EACH: Final = 1024
+
+
+class FreshAnswers:
+    """The answers that came last and that nobody has taken yet; the oldest ones leave first.
+
+    Args:
+        room: how many bytes to keep at most.
+    """
+
+    def __init__(self, room: int = _ROOM) -> None:
+        self._room = room
+        self._size = 0
+        self._of: dict[int, Answered] = {}
+
+    def get(self, job_id: int) -> Answered | None:
+        """Give a job's answer, if it is here."""
+        return self._of.get(job_id)
+
+    def came(self, fact: Answered) -> None:
+        """Keep an answer."""
+        self._of[fact.job_id] = fact
+        self._size += _EACH + len(fact.content)
+        while self._size > self._room:
+            self._forget(next(iter(self._of)))
+
+    def gone(self, fact: Taken | Changed) -> None:
+        """Forget an answer: it was taken, or its result was deleted or expired."""
+        if fact.job_id in self._of:
+            self._forget(fact.job_id)
+
+    def _forget(self, job_id: int) -> None:
+        self._size -= _EACH + len(self._of.pop(job_id).content)
+
+
+class FreshRequests:
+    """The requests of jobs that wait for a slot; those that came first have the room.
+
+    Args:
+        room: how many bytes to keep at most.
+    """
+
+    def __init__(self, room: int = _ROOM) -> None:
+        self._room = room
+        self._size = 0
+        self._of: dict[int, Known] = {}
+
+    def get(self, job_id: int) -> Known | None:
+        """Give a job's request, if it is here."""
+        return self._of.get(job_id)
+
+    def came(self, fact: Queued) -> None:
+        """Keep a request whose body is a small one, if there is room."""
+        body = fact.request.body
+        if isinstance(body, bytes) and self._size + _EACH + len(body) <= self._room:
+            self._of[fact.job_id] = Known(fact.request, fact.secrets)
+            self._size += _EACH + len(body)
+
+    def started(self, fact: Started) -> None:
+        """Forget a request: its job runs."""
+        self._forget(fact.claim.job_id)
+
+    def ended(self, fact: Ended) -> None:
+        """Forget a request: its job was cancelled."""
+        self._forget(fact.job_id)
+
+    def _forget(self, job_id: int) -> None:
+        known = self._of.pop(job_id, None)
+        if known is not None:
+            assert isinstance(known.request.body, bytes)
+            self._size -= _EACH + len(known.request.body)

@@ -1,0 +1,51 @@
+"""Timers that are shared: what is due at about the same time is told of by one of them.
+
+A timer of the loop's own costs several microseconds to make and to cancel, and nearly all of them
+are cancelled. What waits here costs an entry in a set.
+"""
+
+import asyncio
+import math
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Ticks(Generic[T]):
+    """Tell of things when their time has come: never early, and at most a tick late.
+
+    Args:
+        least: the shortest tick, in seconds.
+        over: told of each thing that is still there when its tick is over.
+        part: how long a tick may be, as a part of the time that something waits; 0 for the
+            shortest one always. There are never many more ticks to come than one divided by this.
+    """
+
+    def __init__(self, least: float, over: Callable[[T], None], part: float = 0) -> None:
+        self._least = least
+        self._over = over
+        self._part = part
+        self._due: dict[tuple[float, int], set[T]] = {}
+
+    def after(self, seconds: float) -> set[T]:
+        """Give those whose time will have come after so many seconds.
+
+        What is put in is told of then, unless it was taken out before.
+        """
+        loop = asyncio.get_running_loop()
+        length = self._least
+        if self._part:
+            _, exponent = math.frexp(seconds * self._part)
+            length = max(length, math.ldexp(0.5, exponent))  # few lengths, so that many share one
+        tick = length, math.ceil((loop.time() + seconds) / length)
+        due = self._due.get(tick)
+        if due is None:
+            due = self._due[tick] = set()
+            loop.call_at(length * tick[1], self._end, tick)
+        return due
+
+    def _end(self, tick: tuple[float, int]) -> None:
+        due = self._due.pop(tick)
+        while due:
+            self._over(due.pop())

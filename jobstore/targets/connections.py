@@ -1,0 +1,132 @@
+"""Connections to a service, each used again only while nothing is left on it.
+
+What a service says without having been asked is the answer to no request, and would pass for that
+to the next one: RFC 9112 section 9.2. So a connection on which anything has come since its last
+answer ended is closed, and so is one whose answer, or request, was not sent to its end.
+"""
+
+import asyncio
+import os
+import socket
+import ssl
+from collections import deque
+from typing import Final
+
+from aiohappyeyeballs import start_connection
+from yarl import URL
+
+from jobstore.model.errors import TargetUnreachable
+from jobstore.model.message import HeadLimits
+from jobstore.targets.exchange import Exchange
+
+# How long an idle connection is kept, in seconds. One that the service closes just as a request
+# goes out fails the job if its method is not idempotent, since RFC 9110 section 9.2.2 forbids to
+# send that again. So this has to be shorter than any usual service's own limit (gunicorn: 2 s;
+# uvicorn, Node.js and Apache: 5 s); a new connection costs little beside a lost job.
+IDLE_SECONDS: Final = 1.0
+# After how long another address of the same host is tried as well, in seconds: RFC 8305 section 5.
+_NEXT_ADDRESS: Final = 0.25
+
+
+class Connections:
+    """All connections to one service.
+
+    Args:
+        base: its URL.
+        limits: how much the head of an answer may be.
+        connect: how long a connection may take to be made, in seconds.
+    """
+
+    def __init__(self, base: URL, limits: HeadLimits, connect: float) -> None:
+        self._host = base.raw_host or ""
+        self._port = base.port or 0
+        self._tls = ssl.create_default_context() if base.scheme == "https" else None
+        self._limits = limits
+        self._connect = connect
+        self._idle: deque[tuple[float, Exchange]] = deque()  # the one that was used last comes last
+        self._sweeping: asyncio.TimerHandle | None = None
+        self._open: set[Exchange] = set()
+
+    def reused(self) -> Exchange | None:
+        """Give a connection that was used before, if there is one that can be used again."""
+        while self._idle:
+            since, exchange = self._idle.pop()
+            if exchange.is_quiet and asyncio.get_running_loop().time() - since < IDLE_SECONDS:
+                return exchange
+            self.drop(exchange)
+        return None
+
+    async def made(self) -> Exchange:
+        """Make a new connection.
+
+        Raises:
+            TargetUnreachable: there is no way to the service, or none in time.
+        """
+        try:
+            async with asyncio.timeout(self._connect):
+                exchange = await self._made()
+        except TimeoutError as error:
+            raise TargetUnreachable("no connection to the target could be made in time") from error
+        except (OSError, ValueError) as error:
+            where = f"{self._host}:{self._port}"
+            raise TargetUnreachable(f"no connection to {where}: {_reason(error)}") from error
+        self._open.add(exchange)
+        return exchange
+
+    async def _made(self) -> Exchange:
+        loop = asyncio.get_running_loop()
+        kind, flags = socket.SOCK_STREAM, socket.AI_ADDRCONFIG
+        found = await loop.getaddrinfo(self._host, self._port, type=kind, flags=flags)
+        reached = await start_connection(found, happy_eyeballs_delay=_NEXT_ADDRESS, interleave=1)
+        try:
+            named = self._host.removesuffix(".") if self._tls else None
+            _, exchange = await loop.create_connection(
+                lambda: Exchange(loop, self._limits),
+                sock=reached,
+                ssl=self._tls,
+                server_hostname=named,
+            )
+        except BaseException:
+            reached.close()
+            raise
+        return exchange
+
+    def release(self, exchange: Exchange) -> None:
+        """Take a connection back whose exchange is over."""
+        if not exchange.is_quiet:
+            self.drop(exchange)
+            return
+        loop = asyncio.get_running_loop()
+        self._idle.append((loop.time(), exchange))
+        if self._sweeping is None:
+            self._sweeping = loop.call_later(IDLE_SECONDS, self._sweep)
+
+    def drop(self, exchange: Exchange) -> None:
+        """Close a connection that is of no more use."""
+        exchange.close()
+        self._open.discard(exchange)
+
+    def _sweep(self) -> None:
+        """Close those that have been idle for too long."""
+        loop, self._sweeping = asyncio.get_running_loop(), None
+        while self._idle and self._idle[0][0] + IDLE_SECONDS <= loop.time():
+            self.drop(self._idle.popleft()[1])
+        if self._idle:
+            self._sweeping = loop.call_at(self._idle[0][0] + IDLE_SECONDS, self._sweep)
+
+    def close(self) -> None:
+        """Close all of them."""
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+        self._idle.clear()
+        for exchange in [*self._open]:
+            self.drop(exchange)
+
+
+def _reason(error: OSError | ValueError) -> str:
+    """Return the system's words for a failed connection, where asyncio has put its own for them."""
+    if isinstance(error, ssl.SSLError) or not isinstance(error, OSError):
+        return str(error)
+    if error.errno and not isinstance(error, socket.gaierror):
+        return os.strerror(error.errno)
+    return str(error.strerror or "all addresses failed")

@@ -1,0 +1,160 @@
+"""Requests that pass through: sent on to their target at once, and its answer sent back.
+
+A small request is taken on at the desk, and its target is asked there. An answer that comes as a
+whole is written from there too. Any other goes the long way: the desk hands the request on with
+what has to be done with it (`Relay.finish`), so that streaming, leaving clients and broken answers
+are dealt with in one place. So does a request whose client has closed its side while it waits,
+since there it is looked after. The exchange with the target is held open by one task all the while,
+and ends with it; a client that is gone cancels that.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from aiohttp import web
+
+from jobstore.model.account import Identity
+from jobstore.model.errors import (
+    AccountsUnavailable,
+    AnswerUnsendable,
+    BodyBroken,
+    StoreError,
+    TargetFailed,
+)
+from jobstore.model.handle import JobHandle
+from jobstore.model.message import Request, Response, bodiless
+from jobstore.targets import Target
+from jobstore.web import answers, wire
+from jobstore.web.ask import Ask
+
+_SERVICE_UNAVAILABLE: Final = 503
+
+log = logging.getLogger(__name__)
+
+
+class Relay:
+    """A request at the desk that is sent on.
+
+    Args:
+        ask: the request.
+        target: who will answer it.
+        incoming: the request as it goes on.
+        again: tells who sends it, after it has waited; None if they are let in no more.
+    """
+
+    def __init__(
+        self, ask: Ask, target: Target, incoming: Request, again: Callable[[], Identity | None]
+    ) -> None:
+        self._ask = ask
+        self._target = target
+        self._incoming = incoming
+        self._again = again
+        self._passed_on: asyncio.Future[Response] | None = None
+        self._finished: asyncio.Future[None] | None = None
+        self._task: asyncio.Task[None]
+
+    def begin(self) -> None:
+        """Ask the target."""
+        self._task = asyncio.create_task(self._run())
+        self._ask.when_leaving(self._leave)
+
+    async def _run(self) -> None:
+        try:
+            async with self._target.send(self._incoming, JobHandle()) as response:
+                self._confirm()
+                if self._passed_on is None and self._answer(response):
+                    return
+                await self._left_to_finish(response)
+        except asyncio.CancelledError:
+            if self._passed_on is None:
+                self._ask.drop()
+            raise
+        except Exception as error:  # noqa: BLE001 - told to the client, and logged there
+            self._failed(error)
+
+    def _confirm(self) -> None:
+        """Look again who sends the request, before they get anything.
+
+        Raises:
+            Revoked: they are let in no more.
+        """
+        if self._again() is None:
+            raise wire.Revoked
+
+    def _answer(self, response: Response) -> bool:
+        """Answer with a response that is here as a whole; tell whether it is."""
+        if not isinstance(response.body, bytes) or bodiless(self._ask.method, response.status):
+            return False
+        try:
+            data = answers.relayed(response)
+        except AnswerUnsendable:
+            return False
+        self._ask.hand_over(data, _whatever)
+        return True
+
+    async def _left_to_finish(self, response: Response) -> None:
+        """Hold the exchange open while the long way answers."""
+        self._finished = asyncio.get_running_loop().create_future()
+        passed_on = self._passed_on or self._pass_on()
+        if not passed_on.done():
+            passed_on.set_result(response)
+            await self._finished
+
+    def _failed(self, error: Exception) -> None:
+        if self._passed_on is not None:
+            if not self._passed_on.done():
+                self._passed_on.set_exception(error)
+        elif isinstance(error, wire.Revoked | StoreError | TargetFailed):
+            self._ask.answer(answers.of(refusal(error)))
+        else:
+            self._ask.fail(error)
+
+    # --- the long way ---------------------------------------------------------------------------
+
+    def _leave(self) -> None:
+        """Stop for a client that is gone; look after one that has closed its side elsewhere."""
+        if self._ask.gone:
+            self._task.cancel()
+        elif self._passed_on is None:
+            self._pass_on()
+
+    def _pass_on(self) -> asyncio.Future[Response]:
+        passed_on: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+        passed_on.add_done_callback(lambda done: done.cancelled() or done.exception())
+        self._passed_on = passed_on
+        self._ask.pass_on(self.finish)
+        return passed_on
+
+    async def finish(self, request: web.Request) -> web.StreamResponse:
+        """Answer the request that was handed on, as its target does."""
+        assert self._passed_on is not None
+        try:
+            return await wire.relay(request, await self._passed_on)
+        except (StoreError, TargetFailed) as error:
+            return refusal(error)
+        except asyncio.CancelledError:
+            self._task.cancel()
+            raise
+        finally:
+            if self._finished is not None and not self._finished.done():
+                self._finished.set_result(None)
+
+
+def refusal(error: BodyBroken | StoreError | TargetFailed | wire.Revoked) -> web.Response:
+    """Answer a request that could not be relayed, in words for its sender."""
+    match error:
+        case wire.Revoked():
+            return error
+        case StoreError():  # strangers are not told which file it is
+            return wire.shared_refusal(_SERVICE_UNAVAILABLE, str(AccountsUnavailable()))
+        case BodyBroken():
+            return wire.problem(400, str(error))
+        case TargetFailed():
+            log.info("no answer: %s", error, extra={"action": "relay"})
+            return wire.problem(502, str(error))
+
+
+def _whatever(_: Exception | None) -> None:
+    """Do nothing: an answer that was passed through is kept by nobody."""
