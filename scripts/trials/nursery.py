@@ -125,11 +125,8 @@ async def fork(
         environment: its whole environment.
         log: the file that its standard error goes to, if it is not printed as well.
     """
-    reading, writing = _FORKS.Pipe(duplex=False)
-    process = _FORKS.Process(target=_run, args=(arguments, dict(environment), log, writing))
-    await asyncio.to_thread(process.start)
-    writing.close()
-    return Child(process), reading
+    process, output = await asyncio.to_thread(_started, arguments, environment, log)
+    return Child(process), output
 
 
 def ran(arguments: Sequence[str], log: Path) -> tuple[int, bytes]:
@@ -139,15 +136,22 @@ def ran(arguments: Sequence[str], log: Path) -> tuple[int, bytes]:
         arguments: those of the command.
         log: the file that its standard error goes to.
     """
-    reading, writing = _FORKS.Pipe(duplex=False)
-    process = _FORKS.Process(target=_run, args=(arguments, dict(os.environ), log, writing))
-    process.start()
-    writing.close()
-    with reading, os.fdopen(os.dup(reading.fileno()), "rb") as output:
-        printed = output.read()
+    process, output = _started(arguments, os.environ, log)
+    with output, os.fdopen(os.dup(output.fileno()), "rb") as file:
+        printed = file.read()
     process.join()
     assert process.exitcode is not None
     return process.exitcode, printed
+
+
+def _started(
+    arguments: Sequence[str], environment: Mapping[str, str], log: Path | None
+) -> tuple[ForkServerProcess, Connection]:
+    reading, writing = _FORKS.Pipe(duplex=False)
+    process = _FORKS.Process(target=_run, args=(arguments, dict(environment), log, writing))
+    process.start()
+    writing.close()
+    return process, reading
 
 
 def _run(
