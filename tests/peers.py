@@ -1,4 +1,4 @@
-"""What stands behind a server: services that end with the test, or that nobody gives."""
+"""What stands behind a server: services that end with the test, and a port where there is none."""
 
 import asyncio
 import socket

@@ -25,7 +25,6 @@ NOTE = 'smørrebrød, 東京 and "quotes"\n' * 80
 FLAG = bytes(range(256)) * 5
 ADD = {"sql": "INSERT INTO place (name) VALUES (:name)", "write": True}
 
-# What would be left out of a page on a machine that has too much to do.
 # What differs from one direct request to the next; Datasette leaves out a count of rows that would
 # take it more than a few milliseconds.
 TIMINGS = re.compile(
@@ -86,6 +85,7 @@ def started(database: Path) -> Iterator[str]:
     """Start Datasette with the database, and give its URL."""
     metadata = database.with_name("metadata.json")
     metadata.write_text(json.dumps({"databases": {"geo": {"queries": {"add": ADD}}}}))
+    # They are left out of a page anyway on a machine that has too much to do.
     facets = ("--setting", "suggest_facets", "off")
     with datasette(database, "--metadata", str(metadata), *facets) as url:
         yield url

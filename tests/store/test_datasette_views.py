@@ -24,7 +24,10 @@ MEANWHILE = 200
 
 @contextmanager
 def datasette(database: Path, *options: str) -> Iterator[str]:
-    """Start Datasette with a database while the context lasts, and give its URL."""
+    """Start Datasette with a database while the context lasts, and give its URL.
+
+    Its statements may take long: the machine may have too much to do.
+    """
     command = [str(Path(sys.executable).with_name("datasette")), "serve", str(database)]
     with subprocess.Popen(
         [*command, "--port", "0", "--setting", "sql_time_limit_ms", "60000", *options],
