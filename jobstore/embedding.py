@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,6 +28,7 @@ from jobstore.config.limits import store_limits
 from jobstore.config.sections import ExecutorSection
 from jobstore.dialects.arango import ArangoHeader
 from jobstore.dialects.native import PROBES, PreferHeader
+from jobstore.http import private
 from jobstore.live import Store, owned_store
 from jobstore.live.executor import Executor
 from jobstore.live.janitor import Janitor
@@ -236,7 +238,7 @@ class Jobs:
 
     async def _own(self, request: web.Request) -> web.StreamResponse:
         # A clone, since a request remembers which handler of which application it has found.
-        return await self._live.front._handle(request.clone())  # noqa: SLF001
+        return await private.handle(self._live.front, request.clone())
 
     async def dismiss(self, _: web.Application) -> None:
         """Wake all who wait for the end of a job: the application shuts down."""
@@ -356,8 +358,8 @@ def _served(app: web.Application) -> web.Server:
     The runner's own server cannot be had here: it is made when the application has started up.
     """
     return web.Server(
-        app._handle,  # type: ignore[arg-type]  # noqa: SLF001 - as aiohttp itself has it
-        request_factory=app._make_request,  # noqa: SLF001
+        partial(private.handle, app),
+        request_factory=private.request_factory_of(app),
         access_log=None,
         handler_cancellation=True,
     )

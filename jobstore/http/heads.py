@@ -4,7 +4,7 @@ aiohttp reads a byte that is no UTF-8 as a lone surrogate, and leaves lone surro
 writes: ``filename="\xe4.txt"`` would come out as ``filename=".txt"``. What comes from elsewhere
 and goes on is written here instead, wherever it has such a byte. Nothing else changes.
 
-This uses what aiohttp keeps for itself; the tests that compare bytes say if a release changes it.
+The tests that compare bytes say if a release of aiohttp changes how it writes.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 from aiohttp.http import StreamWriter
 
+from jobstore.http import private
 from jobstore.model.errors import AnswerUnsendable
 from jobstore.model.message import Headers, unsendable
 
@@ -72,4 +73,4 @@ def fit(request: web.BaseRequest, headers: Headers, reason: str) -> None:
             raise AnswerUnsendable(problem)
         if type(request.writer) is StreamWriter:  # in process, nothing is written
             loop = asyncio.get_running_loop()
-            request._payload_writer = HeadWriter(request.protocol, loop)  # noqa: SLF001
+            private.set_writer(request, HeadWriter(request.protocol, loop))

@@ -4,8 +4,7 @@ aiohttp parses all that has come in one go, and an error in what follows an answ
 itself. Here an answer whose end has come is an answer, whatever comes after it: RFC 9112 section
 6.3. The connection is not used again then.
 
-This uses what aiohttp keeps for itself; the tests that answer byte by byte say if a release changes
-it.
+The tests that answer byte by byte say if a release of aiohttp changes how it reads.
 """
 
 import asyncio

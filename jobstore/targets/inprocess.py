@@ -12,6 +12,7 @@ from aiohttp.http import SERVER_SOFTWARE, HttpVersion11, RawRequestMessage
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
+from jobstore.http import private
 from jobstore.model.errors import TargetBroken
 from jobstore.model.handle import WORKING_FOR, JobHandle
 from jobstore.model.message import (
@@ -154,7 +155,7 @@ def _is_whole(response: object, request: web.BaseRequest) -> TypeGuard[web.Respo
 
 async def _give(request: web.BaseRequest, response: web.Response, answer: Answer) -> None:
     """Give an ordinary response as aiohttp would send it."""
-    request._finish()  # noqa: SLF001 - as aiohttp does at this point, and the next two as well
+    private.finish(request)
     body, headers = response.body or b"", response.headers
     assert isinstance(body, bytes)
     headers["Content-Length"] = str(len(body))
@@ -163,9 +164,9 @@ async def _give(request: web.BaseRequest, response: web.Response, answer: Answer
     if "Date" not in headers:
         headers["Date"] = rfc822_formatted_time()
     headers.setdefault("Server", SERVER_SOFTWARE)
-    await request._prepare_hook(response)  # noqa: SLF001
+    await private.prepare(request, response)
     answer.give(response.status, response.reason or "", tuple(headers.items()), body)
-    response._eof_sent = True  # noqa: SLF001 - it cannot be given a second time
+    private.mark_sent(response)
 
 
 def _message(request: Request) -> RawRequestMessage:

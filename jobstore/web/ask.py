@@ -8,6 +8,7 @@ from aiohttp import EMPTY_PAYLOAD, StreamReader, web
 from aiohttp.http import RawRequestMessage
 from multidict import CIMultiDictProxy
 
+from jobstore.http import private
 from jobstore.model.account import Identity
 from jobstore.web import answers, wire
 
@@ -101,7 +102,7 @@ class Ask:
         """Look at its body; it stays there for whom it may be passed on to."""
         if self._payload is EMPTY_PAYLOAD:
             return b""
-        return b"".join(self._payload._buffer)  # noqa: SLF001 - reading it would take it away
+        return private.unread(self._payload)
 
     @property
     def remote(self) -> str | None:

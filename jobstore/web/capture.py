@@ -200,7 +200,7 @@ class Capture:
                 headers = asking.strip(headers)
         if idempotency.HEADER in fields:
             headers = without(headers, _KEY)
-        return route.travelling(headers)
+        return route.travelling(headers) if "Authorization" in fields else headers
 
     def relayed_at_once(self, ask: Ask, again: Callable[[], Identity | None]) -> bool:
         """Send a request that is here on to its target, unless something stands against it.

@@ -21,9 +21,7 @@ A reset is not reported by asyncio's transport once it has read the end of file,
 is asked now and then. What is delivered to such a client counts only when its system has
 acknowledged it: `acknowledged`.
 
-All private names of aiohttp's protocol that jobstore uses stand here: ``_messages`` (requests that
-wait for their turn), ``_waiter`` (pending while there are none), ``_current_request`` (whose
-handler runs), ``_request_in_progress`` (its answer included).
+What is used of aiohttp's own connection stands in `jobstore.http.private`.
 """
 
 import asyncio

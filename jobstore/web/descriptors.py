@@ -9,9 +9,6 @@ asyncio stops accepting for a second when no descriptor is left, but up to then 
 as often as the backlog is long.
 """
 
-# ruff: noqa: SLF001 - aiohttp tells nowhere else what a connection waits for; a test looks whether
-# it still does so there.
-
 import asyncio
 import logging
 import resource
@@ -20,6 +17,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from jobstore.http import private
 from jobstore.web.connection import ClientConnection
 
 # How many descriptors are kept free for targets, the store and a burst of connections: a quarter
@@ -99,12 +97,12 @@ _ACTION: Final = {"action": "accept"}
 
 def _since(handler: web.RequestHandler) -> float:
     """Tell since when a connection is there, or since its last answer."""
-    return handler._next_keepalive_close_time - handler.keepalive_timeout
+    return private.closes_at(handler) - handler.keepalive_timeout
 
 
 def _speed(handler: web.RequestHandler, now: float) -> float | None:
     """Tell how many bytes a second of a body arrive; None if it is there, or has just begun."""
-    request, began = handler._current_request, _since(handler)
+    request, began = private.current_request(handler), _since(handler)
     if request is None or request.content.is_eof() or now < began + _BODY_IN_PEACE:
         return None
     return request.content.total_bytes / (now - began)

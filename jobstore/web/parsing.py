@@ -21,6 +21,7 @@ from aiohttp.http_exceptions import (
 )
 from aiohttp.web_protocol import _ErrInfo
 
+from jobstore.http import private
 from jobstore.model.message import HeadLimits, loggable
 from jobstore.web import wire
 from jobstore.web.connection import ClientConnection
@@ -132,8 +133,7 @@ class FrontConnection(ClientConnection):
 
 def refusal(request: web.Request) -> web.StreamResponse | None:
     """Answer a request that is HTTP, but none that can be served here; None for any other."""
-    # Not ``version``, which would remember it: it may have to be another for the answer.
-    version, headers = request._version, request.headers  # noqa: SLF001
+    version, headers = private.version_of(request), request.headers
     if version not in _SPOKEN:
         return _refused(request, 505, _ONLY)
     if request.method == "CONNECT":
@@ -164,7 +164,7 @@ def _refused(request: web.BaseRequest, status: int, detail: str) -> web.StreamRe
 
 def _closing(request: web.BaseRequest, response: web.Response) -> web.StreamResponse:
     """Make an answer the last one of its connection, in the version that is spoken here."""
-    request._version = HttpVersion11  # noqa: SLF001 - aiohttp would answer in the request's
+    private.set_version(request, HttpVersion11)  # aiohttp would answer in the request's
     response.force_close()
     return response
 

@@ -16,7 +16,7 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import HttpVersion11, RawRequestMessage
 from multidict import CIMultiDict
 
-from jobstore.http import heads
+from jobstore.http import heads, private
 from jobstore.model.account import Identity
 from jobstore.model.errors import (
     BodyBroken,
@@ -516,7 +516,7 @@ async def handed_over(client: web.RequestHandler) -> None:
     if transport is not None and transport.get_write_buffer_size():
         transport.set_write_buffer_limits(high=0)
         try:
-            await client._drain_helper()  # noqa: SLF001 - as its own writer does
+            await private.drain(client)
         finally:
             transport.set_write_buffer_limits()
     if isinstance(client, ClientConnection) and client.half_closed:  # it may as well be gone

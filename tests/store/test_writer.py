@@ -2,6 +2,7 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -20,7 +21,7 @@ from jobstore.model.errors import (
 from jobstore.store.facts import Changed, Fact
 from jobstore.store.sqlite import engine as sqlite
 from jobstore.store.sqlite.writer import Writer
-from jobstore.store.transaction import Operation, Transaction
+from jobstore.store.transaction import Operation, Outcome, Transaction
 from tests.loop import turns
 from tests.stores import CountingClock, held_up, rows
 
@@ -112,6 +113,31 @@ async def test_operations_happen_in_the_order_in_which_they_came(desk: Desk) -> 
 async def test_the_value_of_an_operation_is_there_only_after_its_commit(desk: Desk) -> None:
     await desk.writer.run(write("word"))
     assert desk.words() == ["word"]
+
+
+async def test_who_fails_when_told_hurts_nobody_else(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    told: list[object] = []
+
+    def fail(_: Outcome) -> None:
+        raise KeyError("its own mistake")
+
+    desk.writer.queue(write("one"), fail)
+    desk.writer.queue(write("two"), lambda outcome: told.append(outcome.error))
+    await desk.writer.run(write("three"))
+    assert told == [None]
+    assert desk.words() == ["one", "two", "three"]
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+
+async def test_who_is_told_is_not_called_in_the_name_of_whoever_came_first(desk: Desk) -> None:
+    name: ContextVar[str] = ContextVar("name", default="nobody")
+    told: list[str] = []
+    name.set("somebody")
+    desk.writer.queue(write("one"), lambda _: told.append(name.get()))
+    await desk.writer.run(write("two"))
+    assert told == ["nobody"]
 
 
 async def test_an_operation_that_fails_fails_alone(desk: Desk) -> None:

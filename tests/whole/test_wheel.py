@@ -30,7 +30,7 @@ def jobstore(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (wheel,) = folder.glob("*.whl")
     venv.create(folder / "env")
     python = folder / "env/bin/python"
-    run(sys.executable, *pip, "--python", python, "install", "--no-compile", wheel, cwd=folder)
+    run(sys.executable, *pip, "--python", python, "install", wheel, cwd=folder)
     return folder / "env/bin/jobstore"
 
 

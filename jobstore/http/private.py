@@ -1,0 +1,111 @@
+"""All that jobstore uses of aiohttp and aiohttp keeps for itself, in one place.
+
+What is done to an object of aiohttp's is a function here. What a subclass of ours inherits is
+listed in `INHERITED`, by the class that it is inherited from. A test compares both with the release
+that is installed, and with what our modules really use: so it says which name a release has taken
+away, before anything else goes wrong.
+"""
+
+# ruff: noqa: SLF001 - that is what this module is for
+
+from collections.abc import Mapping
+from typing import Any, Final, TypeAlias
+
+from aiohttp import StreamReader, web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.base_protocol import BaseProtocol
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.http import HttpVersion, StreamWriter
+from aiohttp.web_app import Application
+
+# The server's side of a connection.
+_CONNECTION: Final = frozenset(
+    {
+        "_close",  # whether it is to be closed after the request that is answered
+        "_current_request",  # whose handler runs
+        "_force_close",  # whether it is being closed
+        "_handler_waiter",  # pending while a shutdown waits for an answer
+        "_keepalive_timeout",
+        "_loop",
+        "_manager",  # the server
+        "_messages",  # requests that wait for their turn
+        "_next_keepalive_close_time",
+        "_parser",
+        "_pause_reading_for_buffer",
+        "_process_keepalive",  # closes it when it has been idle for too long
+        "_request_count",
+        "_request_in_progress",  # until the request is answered wholly
+        "_resume_reading_for_buffer",
+        "_upgraded",
+        "_waiter",  # pending while there are no messages
+    }
+)
+INHERITED: Final[Mapping[type, frozenset[str]]] = {
+    web.RequestHandler: _CONNECTION,
+    web.Server: frozenset({"_kwargs", "_loop"}),
+    web.Request: frozenset({"_match_info", "_prepare_hook"}),
+    ResponseHandler: frozenset({"_drain_helper", "_parser", "_should_close"}),
+    StreamWriter: frozenset({"_headers_buf", "_headers_written"}),
+}
+
+_Handling: TypeAlias = web.RequestHandler
+
+
+def unread(payload: StreamReader) -> bytes:
+    """Look at what has come of a body; it stays there for who reads it."""
+    return b"".join(payload._buffer)
+
+
+def version_of(request: web.BaseRequest) -> HttpVersion:
+    """Tell a request's version, and let it not be remembered: it may have to be another."""
+    return request._version
+
+
+def set_version(request: web.BaseRequest, version: HttpVersion) -> None:
+    """Let a request be answered as if it had a version."""
+    request._version = version
+
+
+def set_writer(request: web.BaseRequest, writer: AbstractStreamWriter) -> None:
+    """Let the answer to a request be written by something else."""
+    request._payload_writer = writer
+
+
+def finish(request: web.BaseRequest) -> None:
+    """Release what a request holds, as aiohttp does once its handler has returned."""
+    request._finish()
+
+
+async def prepare(request: web.BaseRequest, response: web.StreamResponse) -> None:
+    """Run the signals of a response that is about to be sent, as aiohttp does."""
+    await request._prepare_hook(response)
+
+
+def mark_sent(response: web.StreamResponse) -> None:
+    """Note that a response was sent: it cannot be a second time."""
+    response._eof_sent = True
+
+
+async def drain(connection: BaseProtocol) -> None:
+    """Wait until a connection has room for more."""
+    await connection._drain_helper()
+
+
+async def handle(app: Application, request: web.Request) -> web.StreamResponse:
+    """Let an application answer a request, as its runner does."""
+    return await app._handle(request)
+
+
+def request_factory_of(app: Application) -> Any:
+    """Give what makes the requests to an application."""
+    return app._make_request
+
+
+def current_request(connection: _Handling) -> web.BaseRequest | None:
+    """Give the request whose handler runs on a connection."""
+    return connection._current_request
+
+
+def closes_at(connection: _Handling) -> float:
+    """Tell when a connection is closed that stays idle, in seconds of its loop's clock."""
+    return connection._next_keepalive_close_time
