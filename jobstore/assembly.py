@@ -13,9 +13,9 @@ from aiohttp.typedefs import Handler, Middleware
 
 from jobstore.config import Config
 from jobstore.config.sections import TargetLimits
-from jobstore.dialects import arango, arango_login, datameer, kinetica, native
-from jobstore.dialects.arango import ArangoJobs
-from jobstore.dialects.arango_login import ArangoLogin
+from jobstore.dialects import arango, datameer, kinetica, native
+from jobstore.dialects.arango import ArangoJobs, ArangoLogin
+from jobstore.dialects.arango import login as arango_login
 from jobstore.dialects.datameer import DatameerJobs
 from jobstore.dialects.kinetica import KineticaJobs
 from jobstore.dialects.native import NativeApi
@@ -28,12 +28,12 @@ from jobstore.model.retry import Retry
 from jobstore.targets import Target
 from jobstore.targets.inprocess import InProcess
 from jobstore.targets.router import PathClaim, Route, Router
-from jobstore.web import prefer, wire
-from jobstore.web.access import Refuse
+from jobstore.web import intake, prefer, refusals
 from jobstore.web.browsers import Browsers
 from jobstore.web.capture import AsyncHeader
 from jobstore.web.door import Answering, AtOnce
 from jobstore.web.origins import Rules
+from jobstore.web.refusals import Refuse
 from jobstore.web.room import ROOM, Room
 
 # The headers that ask for a job, in lower case.
@@ -143,19 +143,19 @@ def _login(store: Store) -> Spoken:
 
 def refusing(apis: Apis, async_headers: Sequence[AsyncHeader]) -> Refuse:
     """Make what answers those who are not let in: in the words of what they have asked for."""
-    refusals = [(claim, spoken.refuse) for spoken in apis for claim in spoken.claims]
+    by_claim = [(claim, spoken.refuse) for spoken in apis for claim in spoken.claims]
     # A login to the service behind jobstore is refused as well, and deserves to be told why.
-    refusals += [(claim, arango_login.refused) for claim in arango_login.CLAIMS]
+    by_claim += [(claim, arango_login.refused) for claim in arango_login.CLAIMS]
 
     def refuse(request: web.Request, error: JobstoreError) -> web.Response:
         for asking in async_headers:
             if asking.asks(request.headers) is not None:
                 return asking.refused(error)
-        path = wire.path_of(request)
-        for claim, answer in refusals:
+        path = intake.path_of(request)
+        for claim, answer in by_claim:
             if claim.covers(request.method, path):
                 return answer(request, error)
-        return wire.refused(request, error)
+        return refusals.refused(request, error)
 
     return refuse
 

@@ -42,12 +42,13 @@ from jobstore.model.message import Request, Response, chunks
 from jobstore.model.written_request import check_sendable
 from jobstore.targets.inprocess import InProcess, current
 from jobstore.targets.router import PathClaim, Router
-from jobstore.web import wire
-from jobstore.web.access import Access, Refuse
+from jobstore.web import intake, wire
+from jobstore.web.access import Access
 from jobstore.web.browsers import Browsers
 from jobstore.web.capture import Capture
 from jobstore.web.identifying import Identify, Identifying
 from jobstore.web.proxies import Proxies
+from jobstore.web.refusals import Refuse
 
 # How often to look whether the application has started up.
 _LOOK_SECONDS: Final = 0.01
@@ -224,7 +225,7 @@ class Jobs:
         if current(request).id is not None:  # it comes from a job
             return await handler(request)
         live = self._live
-        path = wire.path_of(request)
+        path = intake.path_of(request)
         own = any(claim.covers(request.method, path) for claim in live.claims)
         ours = live.capture.submitting(request) or (self._own if own else None)
         stopped = live.browsers.met(request, ours=ours is not None)

@@ -50,10 +50,11 @@ from jobstore.targets import Target
 from jobstore.targets.router import Route, Router
 from jobstore.targets.upstream import Upstream
 from jobstore.web import descriptors
-from jobstore.web.access import Access, Refuse
+from jobstore.web.access import Access
 from jobstore.web.capture import Capture
 from jobstore.web.door import Door
 from jobstore.web.proxies import Proxies
+from jobstore.web.refusals import Refuse
 
 # How long what the application has left behind may take to end, once it is cancelled.
 LEFTOVER_SECONDS: Final = 1.0

@@ -1,7 +1,7 @@
 """What cron's manual says, done the slow way: look at the clock on the wall every minute.
 
-`jobstore.model.cron` is held against this, which shares nothing with it: of each number it is asked
-whether a field means it, and real time is walked minute by minute.
+`jobstore.model.cron` and `jobstore.model.walltime` are held against this, which shares nothing with
+them: of each number it is asked whether a field means it, and real time is walked minute by minute.
 """
 
 from calendar import monthrange

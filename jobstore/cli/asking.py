@@ -1,7 +1,7 @@
 """Ask the history: which jobs, how often and how long, what ran when."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,8 @@ from zoneinfo import ZoneInfo
 import click
 
 from jobstore.cli import figures
-from jobstore.cli.formats import ColumnKind, Columns, Csv, JsonLines, Row, RowWriter
+from jobstore.cli.formats import ColumnKind, Columns, Csv, JsonLines, RowWriter
+from jobstore.cli.job_table import JobTable
 from jobstore.cli.options import (
     FILE,
     configured,
@@ -23,7 +24,6 @@ from jobstore.cli.options import (
     within,
 )
 from jobstore.cli.parquet import parquet_file
-from jobstore.cli.tables import JobTable
 from jobstore.cli.terminal import say, stdout
 from jobstore.cli.wording import JOB_COLUMNS, as_row
 from jobstore.config import Config
@@ -152,11 +152,11 @@ async def _answer(store: Path, form: _Form, asked: dict[str, Any]) -> None:
         if asked["stats"]:
             by = By(asked["stats"])
             found = await questions.figures(history, search, by)
-            _write(form, store, *figures.of_figures(found, by, form.limit, plain=form.for_people))
+            _write(form, store, figures.of_figures(found, by, form.limit, plain=form.for_people))
         elif asked["activity"]:
             spans = await questions.activity(history, search)
             bars = figures.bars(spans, search, form.zone, clock.now())
-            _write(form, store, *figures.of_bars(bars, form.zone, plain=form.for_people))
+            _write(form, store, figures.of_bars(bars, form.zone, plain=form.for_people))
         elif asked["longest"]:
             await _jobs(history, store, form, search, _longest(history, form, search))
         else:
@@ -256,11 +256,9 @@ def _tell_death(search: Search) -> None:
 # --- figures ------------------------------------------------------------------------------------
 
 
-def _write(
-    form: _Form, store: Path, columns: Columns, rows: Sequence[Row], table: figures.Table
-) -> None:
+def _write(form: _Form, store: Path, answer: figures.Counted) -> None:
     if form.for_people:
-        table.print(stdout())
+        answer.print(stdout())
         return
-    with form.writer(columns, store) as writer:
-        writer.write(rows)
+    with form.writer(answer.columns, store) as writer:
+        writer.write(answer.rows)

@@ -17,6 +17,7 @@ from jobstore.model.message import Body, body_size, chunks
 _BYTES_A_LINE: Final = 16
 _LINES: Final = 4
 _KEPT: Final = "\n\t"
+_SIGNS: Final = range(0x20, 0x7F)  # of ASCII, those that can be shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,7 @@ def _dump(part: Excerpt, most: int) -> Text:
     shown = Text(f"{part.size:,} bytes", "dim")
     for start in range(0, min(len(part.data), most), _BYTES_A_LINE):
         line = part.data[start : start + _BYTES_A_LINE]
-        letters = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in line)  # noqa: PLR2004 - ASCII's printable ones
+        letters = "".join(chr(byte) if byte in _SIGNS else "." for byte in line)
         shown.append(f"\n{start:08x}  {line.hex(' '):<47}  {letters}", "")
     return shown.append("\n…" if part.size > most else "", "dim")
 

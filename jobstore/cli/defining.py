@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -14,7 +15,7 @@ from jobstore.cli.beside import beside
 from jobstore.cli.content import Excerpt
 from jobstore.cli.drafts import in_file, in_flags
 from jobstore.cli.options import FILE, configured, json_option, text
-from jobstore.cli.rows import write_facts, write_table
+from jobstore.cli.table import Listed, write_facts
 from jobstore.cli.terminal import Complaint, printable, stdout, tell, write, write_json
 from jobstore.cli.wording import to_the_second
 from jobstore.config import Config
@@ -151,15 +152,19 @@ def definitions_command(config: Config, reference: str | None, *, as_json: bool)
     if reference is not None:
         _show(asyncio.run(_found(config, reference)), config, as_json=as_json)
         return
-    found = asyncio.run(_all(config))
-    if as_json:
-        for definition in found:
-            write_json(described(definition, store_limits(config).secret))
-    elif found:
-        rows = [(d.id, d.draft.path, d.draft.name, d.owner, _request(d)) for d in found]
-        write_table(stdout(), ("ID", "PATH", "NAME", "OWNER", "REQUEST"), rows)
-    else:
-        tell("There is no definition.")
+    listed: Listed[Definition] = Listed(
+        heads=("ID", "PATH", "NAME", "OWNER", "REQUEST"),
+        row=lambda each: (
+            each.id,
+            each.draft.path,
+            each.draft.name,
+            each.owner,
+            _request(each),
+        ),
+        fields=partial(described, secret=store_limits(config).secret),
+        none="There is no definition.",
+    )
+    listed.write(asyncio.run(_all(config)), as_json=as_json)
 
 
 async def _all(config: Config) -> list[Definition]:
@@ -269,7 +274,8 @@ def _show(definition: Definition, config: Config, *, as_json: bool) -> None:
         return
     console, request = stdout(), definition.draft.request
     write(console, Text(printable(f"Definition {definition.id}  {definition.draft.path}"), "bold"))
-    write_facts(console, [(n.capitalize(), str(v)) for n, v in _facts(definition).items() if v])
+    facts = {name.capitalize(): fact for name, fact in _facts(definition).items() if fact}
+    write_facts(console, [(name, Text(printable(fact))) for name, fact in facts.items()])
     write(console, Text("\nRequest", "bold"))
     write(console, Text(printable(_request(definition)), "bold"), _INDENT)
     for name, value in _shown(fields["headers"]):

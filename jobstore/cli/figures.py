@@ -4,13 +4,14 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta, tzinfo
-from typing import Final, TypeAlias
+from typing import Final
 
 from rich.console import Console
 from rich.text import Text
 
 from jobstore.cli.formats import ColumnKind, Columns, Row
-from jobstore.cli.terminal import printable, row, say, write
+from jobstore.cli.table import Column, Table
+from jobstore.cli.terminal import printable, say
 from jobstore.cli.wording import lasting
 from jobstore.model.clock import SECOND
 from jobstore.store.questions import By, Figures, Span
@@ -23,46 +24,38 @@ _SHORT: Final = 72 * _HOUR
 _YEAR: Final = 366 * 24 * _HOUR
 # A bar's last character is one of these: eighths of a full one.
 _EIGHTHS: Final = " ▏▎▍▌▋▊▉█"
-_LEAST_BAR: Final = 10
-_GAP: Final = 2
+_LEAST_LAST: Final = 10  # of a bar or a name, where a terminal is narrow
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table for people.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counted:
+    """Figures, for scripts and for people.
 
     Args:
-        heads: the names of the columns; there is none if there are no rows.
-        rights: whether each column is set to the right.
-        rows: what stands in it.
-        note: what is said below it, if anything.
+        columns: what is in a row for scripts.
+        rows: these rows.
+        shown: the columns for people.
+        cells: what stands in them.
+        note: what people are told below, if anything.
     """
 
-    heads: Sequence[str]
-    rights: Sequence[bool]
-    rows: Sequence[Sequence[Text]]
-    note: str | None = None
+    columns: Columns
+    rows: Sequence[Row]
+    shown: Sequence[Column]
+    cells: Sequence[Sequence[Text]]
+    note: str | None
 
     def print(self, console: Console) -> None:
-        """Write it."""
-        rows = [[Text(head, "bold") for head in self.heads], *self.rows]
-        widths = [max(cell.cell_len for cell in cells) for cells in zip(*rows, strict=True)]
-        if console.is_terminal:
-            room = console.width - sum(widths[:-1]) - _GAP * (len(widths) - 1)
-            widths[-1] = min(widths[-1], max(_LEAST_BAR, room))
-        for cells in rows if self.rows else ():
-            write(console, row(cells, widths, self.rights))
+        """Write them for people."""
+        Table(console, self.shown).write(self.cells)
         if self.note:
             say(self.note)
-
-
-Answer: TypeAlias = tuple[Columns, Sequence[Row], Table]
 
 
 # --- how often and how long ---------------------------------------------------------------------
 
 
-def of_figures(found: Sequence[Figures], by: By, limit: int | None, *, plain: bool) -> Answer:
+def of_figures(found: Sequence[Figures], by: By, limit: int | None, *, plain: bool) -> Counted:
     """Write how often and how long jobs ran.
 
     Args:
@@ -92,8 +85,9 @@ def of_figures(found: Sequence[Figures], by: By, limit: int | None, *, plain: bo
         ]
         for each, took in counted
     ]
-    heads = ("COUNT", "ERRORS", "P50", "P95", "MAX", by.value.upper())
-    return columns, rows, Table(heads, (*[True] * 5, False), cells, _more(found, most))
+    numbers = [Column(head, right=True) for head in ("COUNT", "ERRORS", "P50", "P95", "MAX")]
+    shown = (*numbers, Column(by.value.upper(), least=_LEAST_LAST))
+    return Counted(columns=columns, rows=rows, shown=shown, cells=cells, note=_more(found, most))
 
 
 def _more(found: Sequence[Figures], most: int) -> str | None:
@@ -146,7 +140,7 @@ def bars(spans: Sequence[Span], search: Search, zone: tzinfo, now: int) -> list[
     return [found[start] for start in sorted(found)]
 
 
-def of_bars(found: Sequence[Bar], zone: tzinfo, *, plain: bool) -> Answer:
+def of_bars(found: Sequence[Bar], zone: tzinfo, *, plain: bool) -> Counted:
     """Write how much was going on when.
 
     Args:
@@ -166,9 +160,14 @@ def of_bars(found: Sequence[Bar], zone: tzinfo, *, plain: bool) -> Answer:
         ]
         for bar in (found if plain else ())
     ]
-    heads = ("FROM", "COUNT", "ERRORS", "")
+    shown = (
+        Column("FROM"),
+        Column("COUNT", right=True),
+        Column("ERRORS", right=True),
+        Column(least=_LEAST_LAST),
+    )
     note = None if found else "No matching jobs."
-    return columns, rows, Table(heads, (False, True, True, False), cells, note)
+    return Counted(columns=columns, rows=rows, shown=shown, cells=cells, note=note)
 
 
 def _starts(

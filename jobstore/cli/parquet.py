@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from jobstore.cli.files import new_file
+from jobstore.cli.files import export_file
 from jobstore.cli.formats import ColumnKind, Columns, Row
 from jobstore.cli.terminal import Complaint
 
@@ -60,7 +60,8 @@ def parquet_file(path: Path, store: Path, columns: Columns, *, replace: bool) ->
         replace: whether it may replace another file.
 
     Raises:
-        Complaint: pyarrow is not installed, or the file cannot be made.
+        Complaint: pyarrow is not installed.
+        StoreError: the file cannot be made.
     """
     try:
         import pyarrow as pa  # noqa: PLC0415 - an extra
@@ -78,7 +79,7 @@ def parquet_file(path: Path, store: Path, columns: Columns, *, replace: bool) ->
         ColumnKind.OBJECT: pa.string(),
     }
     schema = pa.schema([(name, types[kind]) for name, kind in columns.items()])
-    with new_file(path, store, replace=replace) as file, ParquetWriter(file, schema) as sink:
+    with export_file(path, store, replace=replace) as file, ParquetWriter(file, schema) as sink:
         parquet = Parquet(columns, pa, sink)
         yield parquet
         parquet.flush()

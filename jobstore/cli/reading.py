@@ -7,9 +7,9 @@ import click
 
 from jobstore.cli import content
 from jobstore.cli.formats import JsonLines
+from jobstore.cli.job_table import JobTable
 from jobstore.cli.options import configured, json_option, size
 from jobstore.cli.sheet import Part, Sheet
-from jobstore.cli.tables import JobTable
 from jobstore.cli.terminal import Complaint, say, stdout, write_json
 from jobstore.cli.wording import JOB_COLUMNS, as_row, why_no_response
 from jobstore.config import Config

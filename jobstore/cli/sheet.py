@@ -9,8 +9,9 @@ from rich.text import Text
 
 from jobstore.cli import content
 from jobstore.cli.content import Excerpt
-from jobstore.cli.tables import STATE_STYLES, state_text, status_style
-from jobstore.cli.terminal import printable, row, write
+from jobstore.cli.job_table import STATE_STYLES, state_text, status_style
+from jobstore.cli.table import Column, Table, write_facts
+from jobstore.cli.terminal import printable, write
 from jobstore.cli.wording import age, as_fields, lasting, status_line, took, why_no_response
 from jobstore.model import clock
 from jobstore.model.clock import iso
@@ -19,6 +20,8 @@ from jobstore.model.lifecycle import Result, State
 from jobstore.model.message import Headers, legible
 
 _INDENT: Final = 2
+_OF_ATTEMPTS: Final = (Column(),) * 5
+_OF_TIMELINE: Final = (Column(),) * 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,7 @@ class Sheet:
         job_line = Text.assemble((f"Job {job.id}", "bold"), "  ", state_text(job))
         write(console, job_line.append("  ").append(request_line))
         facts = _facts(job, self.definition, self.cancelled_by)
-        _print_rows(console, [[Text(name, "dim"), value] for name, value in facts])
+        write_facts(console, facts, _INDENT)
         for title, line, part, otherwise in (
             ("Request", request_line, self.request, "no longer kept"),
             ("Response", _status(job, self.response), self.response, why_no_response(job)),
@@ -90,9 +93,9 @@ class Sheet:
             _print_part(console, (title, otherwise), line, part, in_hex=in_hex)
         if len(self.attempts) > 1:
             write(console, Text("\nAttempts", "bold"))
-            _print_rows(console, list(_attempts(self.attempts)))
+            Table(console, _OF_ATTEMPTS, _INDENT).write(list(_attempts(self.attempts)))
         write(console, Text("\nTimeline", "bold"))
-        _print_rows(console, list(_timeline(self.timeline)))
+        Table(console, _OF_TIMELINE, _INDENT).write(list(_timeline(self.timeline)))
 
 
 def _facts(
@@ -207,9 +210,3 @@ def _timeline(moments: Sequence[Moment]) -> Iterator[list[Text]]:
             Text(printable(moment.event), "bold"),
             Text(printable(moment.detail or "")),
         ]
-
-
-def _print_rows(console: Console, rows: Sequence[Sequence[Text]]) -> None:
-    widths = [max(cell.cell_len for cell in cells) for cells in zip(*rows, strict=True)]
-    for cells in rows:
-        write(console, row(cells, widths, [False] * len(widths)), _INDENT)

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO, Any
 
@@ -55,23 +55,6 @@ def tell(words: str, *, err: bool = False) -> None:
         err: whether it goes to the standard error.
     """
     click.echo(printable(words, keep="\n"), err=err)
-
-
-def row(cells: Iterable[Text], widths: Iterable[int], rights: Iterable[bool]) -> Text:
-    """Put cells beside each other, two spaces apart and cut to their widths.
-
-    Args:
-        cells: one text a column; they are changed.
-        widths: how wide each column is.
-        rights: whether it is set to the right.
-    """
-    line = Text()
-    for cell, width, right in zip(cells, widths, rights, strict=True):
-        cell.truncate(width, overflow="ellipsis")
-        cell.align("right" if right else "left", width)
-        line.append(cell).append("  ")
-    line.rstrip()
-    return line
 
 
 def write(console: Console, text: Text, indent: int = 0) -> None:

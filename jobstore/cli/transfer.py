@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import click
 
-from jobstore.cli.files import new_file
+from jobstore.cli.files import export_file
 from jobstore.cli.options import FILE, configured, json_option, range_options, within
 from jobstore.cli.terminal import progress, write_json
 from jobstore.config import Config
@@ -90,7 +90,7 @@ def _written(file: Path, store: Path, *, force: bool) -> Iterator[Callable[[byte
         yield sys.stdout.buffer.write
         sys.stdout.buffer.flush()
         return
-    with new_file(file, store, replace=force) as plain:
+    with export_file(file, store, replace=force) as plain:
         if file.suffix.lower() != ".gz":
             yield plain.write
             return

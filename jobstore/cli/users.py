@@ -10,8 +10,8 @@ import click
 
 from jobstore.cli.beside import beside
 from jobstore.cli.options import configured, json_option, text
-from jobstore.cli.rows import write_table
-from jobstore.cli.terminal import Complaint, stdout, write_json
+from jobstore.cli.table import Listed
+from jobstore.cli.terminal import Complaint, write_json
 from jobstore.cli.wording import to_the_second
 from jobstore.config import Config
 from jobstore.model import passwords
@@ -116,18 +116,17 @@ def remove_command(config: Config, name: str, *, as_json: bool) -> None:
 @user_command.command("list")
 @configured
 @json_option
-def list_command(config: Config, *, as_json: bool) -> None:
+def accounts_command(config: Config, *, as_json: bool) -> None:
     """List all accounts."""
     accounts, tokens = _all(config)
     held = Counter(token.account for token in tokens)
-    if as_json:
-        for account in accounts:
-            write_json(_as_json(account, held[account.name]))
-    elif accounts:
-        rows = [(a.name, a.role, held[a.name], to_the_second(a.created_at)) for a in accounts]
-        write_table(stdout(), ("NAME", "ROLE", "TOKENS", "CREATED"), rows)
-    else:
-        click.echo("There is no account.")
+    listed: Listed[Account] = Listed(
+        heads=("NAME", "ROLE", "TOKENS", "CREATED"),
+        row=lambda each: (each.name, each.role, held[each.name], to_the_second(each.created_at)),
+        fields=lambda each: _account_fields(each, held[each.name]),
+        none="There is no account.",
+    )
+    listed.write(accounts, as_json=as_json)
 
 
 @user_command.command("token")
@@ -161,14 +160,7 @@ def token_command(config: Config, name: str, label: str, *, as_json: bool) -> No
 def tokens_command(config: Config, *, as_json: bool) -> None:
     """List the tokens of all accounts, but not what they are."""
     _, tokens = _all(config)
-    if as_json:
-        for token in tokens:
-            write_json(_token_as_json(token))
-    elif tokens:
-        rows = [(t.id, t.account, to_the_second(t.created_at), t.label) for t in tokens]
-        write_table(stdout(), ("ID", "ACCOUNT", "CREATED", "LABEL"), rows)
-    else:
-        click.echo("There is no token.")
+    _TOKENS.write(tokens, as_json=as_json)
 
 
 @user_command.command("revoke")
@@ -262,7 +254,7 @@ def _warn(accounts: Mapping[str, Account], since: str) -> None:
     click.echo(f"jobstore: {warning}", err=True)
 
 
-def _as_json(account: Account, tokens: int) -> dict[str, object]:
+def _account_fields(account: Account, tokens: int) -> dict[str, object]:
     return {
         "name": account.name,
         "role": account.role,
@@ -272,10 +264,18 @@ def _as_json(account: Account, tokens: int) -> dict[str, object]:
     }
 
 
-def _token_as_json(token: Token) -> dict[str, object]:
+def _token_fields(token: Token) -> dict[str, object]:
     return {
         "id": token.id,
         "account": token.account,
         "label": token.label,
         "created_at": iso(token.created_at),
     }
+
+
+_TOKENS: Final[Listed[Token]] = Listed(
+    heads=("ID", "ACCOUNT", "CREATED", "LABEL"),
+    row=lambda each: (each.id, each.account, to_the_second(each.created_at), each.label),
+    fields=_token_fields,
+    none="There is no token.",
+)

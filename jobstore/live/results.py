@@ -190,15 +190,15 @@ class Results:
     async def delete_all(self, scope: int | None = None) -> int:
         """Delete every result there is; return how many."""
         (last,) = await self._lister.row(jobs.LAST_ID)
-        return sum([await self._delete_all(step, last, scope) for step in results.DELETE_STEPS])
+        return sum([await self._delete_all(each, last, scope) for each in AWAITED])
 
-    async def _delete_all(self, statement: Statement, last: int, scope: int | None) -> int:
+    async def _delete_all(self, awaited: Result, last: int, scope: int | None) -> int:
         deleted = after = 0
 
         def step(tx: Transaction, limit: int) -> list[int]:
             busy = encode_ids(self._deliveries.reserved(tx))
             return results.delete_step(
-                tx, statement, after=after, last=last, busy=busy, scope=scope, limit=limit
+                tx, awaited, after=after, last=last, busy=busy, scope=scope, limit=limit
             )
 
         async for ids in self._steps.each(step):

@@ -1,72 +1,39 @@
-"""Cron expressions, and the moments at which they fire in a time zone.
+"""Cron expressions: what each of their five fields takes, and the days and times that match.
 
 The meaning is that of Debian's cron, written down in cron(8) and crontab(5) of Debian 12, and where
 these are silent, in its source:
 
-* Times are those that a clock on the wall shows, to the minute. Such a clock is put forward or back
-  when the offset of its zone from UTC changes.
 * An expression is *fixed* unless its minute or its hour begins with a star. (The manual says "with
   '*' in the hour or minute specifier"; the program looks at the first character only, in
   ``entry.c``, and so does this.)
-* The clock is put **forward by less than 3 hours**: a fixed time that is left out is made up for
-  right after the change. However many times of an expression are left out, and even if one falls on
-  the moment after the change, that is one run. (The program begins a command once for each minute
-  left out; the manual, "those jobs which would have run in the time that was skipped will be run
-  soon after the change", is followed here.) Expressions with a star get nothing: there was no such
-  time.
-* The clock is put **back by less than 3 hours**: fixed times fire the first time that the clock
-  shows them, and not the second. Expressions with a star follow the clock, in the hour that comes
-  twice as in any other.
-* A change of **3 hours or more** is a correction: the new time counts at once. What was left out,
-  such as a day that a zone skips when it moves over the date line, is not made up for; what comes
-  twice fires twice. No zone plans such a change now.
 * Day of month and day of week: either is enough if both are restricted, and both have to match if
   one of the two fields begins with a star.
 
 Beyond Debian, the day of month may be ``L`` (the last day of the month) or ``LW`` (the last one
 from Monday to Friday), the day of week ``5L`` (the last Friday) or ``5#2`` (the second Friday), a
 single value may have a step (``5/15`` is ``5-59/15``), and ranges and lists may consist of names.
-
-How it is done: real time is cut into stretches in which the zone's offset stays the same. Within
-one, times on the wall are real times plus a number, so that only numbers are compared, and a zone
-is asked a few times a day. Between two stretches it is known how far the clock on the wall had come
-(*reached*), which says what is left out and what comes twice.
-
-Bounds: days that cannot match are passed over by the month, each stretch takes time on, and whoever
-looks for fire times gets those of the next 50 years. A date that exists at all comes again within
-40 years (a 29 February on a given day of the week, across the year 2100), so an expression without
-a fire time in 50 years has none: either there is no such date, or its only times are always left
-out, as those of ``*/15 2 * 3 SUN#2`` are in New York.
-Two changes of one zone within a day would be taken for one; since 1970, and in all that is planned,
-any two are at least six days apart.
 """
 
 from calendar import monthrange
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import date
 from functools import lru_cache
-from itertools import takewhile
 from typing import Final
-from zoneinfo import ZoneInfo
 
 _LONGEST: Final = 255
 EXPECTED: Final = (
     "the five fields minute, hour, day of month, month and day of week, such as 0 3 * * *"
 )
 
-_MINUTE: Final = 60
-_HOUR: Final = 3600
-_DAY: Final = 24 * _HOUR
-_HORIZON: Final = 50 * 366 * _DAY
-# From here on, Python's dates may end before a search does.
-_END_OF_TIME: Final = int(datetime.fromisoformat("9998-12-01T00:00:00Z").timestamp())
-# Changes of the clock of this size and more are corrections; see cron(8).
-_CORRECTION: Final = 3 * _HOUR
+MINUTE: Final = 60
+HOUR: Final = 3600
+DAY: Final = 24 * HOUR
 _FIRST_DAY: Final = date(1970, 1, 1).toordinal()
 # One year of each kind: beginning on each day of the week, with and without a 29 February.
 _ALL_KINDS_OF_YEARS: Final = range(2000, 2028)
 _DAYS_OF_WEEK: Final = 7
+_WEEKS: Final = 5  # a day of the week comes no sixth time in a month
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,15 +199,15 @@ class Cron:
 
     def shown(self, begin: int, end: int) -> Iterator[int]:
         """Give its times on the wall, from one on and before another, as if they were in UTC."""
-        for day in range(begin // _DAY, -(-end // _DAY)):
+        for day in range(begin // DAY, -(-end // DAY)):
             if self.matches(date.fromordinal(_FIRST_DAY + day)):
                 for hour in self.hours:
-                    start = day * _DAY + hour * _HOUR
-                    if start + _HOUR <= begin:
+                    start = day * DAY + hour * HOUR
+                    if start + HOUR <= begin:
                         continue
                     if start >= end:
                         return
-                    times = (start + minute * _MINUTE for minute in self.minutes)
+                    times = (start + minute * MINUTE for minute in self.minutes)
                     yield from (at for at in times if begin <= at < end)
 
 
@@ -283,7 +250,7 @@ def _days_of_week(text: str) -> _DaysOfWeek:
         day, has_number, number = item.partition("#")
         if has_number:
             which = _WEEKDAYS.count(number)
-            if not 1 <= which <= 5:  # noqa: PLR2004 - a month has no sixth week
+            if not 1 <= which <= _WEEKS:
                 raise _WEEKDAYS.bad()
             nth.add((_WEEKDAYS.number(day) % _DAYS_OF_WEEK, which))
         elif item.endswith("L"):
@@ -291,98 +258,3 @@ def _days_of_week(text: str) -> _DaysOfWeek:
         else:
             every |= {number % _DAYS_OF_WEEK for number in _WEEKDAYS.numbers(item)}
     return _DaysOfWeek(every=frozenset(every), last=frozenset(last), nth=frozenset(nth))
-
-
-# --- in real time -------------------------------------------------------------------------------
-
-
-def fire_times(cron: Cron, zone: ZoneInfo, after: int) -> Iterator[int]:
-    """Give the moments at which an expression fires, in order, for 50 years.
-
-    Args:
-        cron: the expression.
-        zone: where the clock hangs.
-        after: all of them are later; in seconds since 1970, as they are.
-    """
-    last = after = min(max(after, 0), _END_OF_TIME)
-    end_of_search = after if cron.never else min(after + _HORIZON, _END_OF_TIME)
-    # A change less than 3 hours ago may have put the clock back to what it had shown already.
-    at = after - _CORRECTION
-    reached = at + _offset(zone, at)
-    while at < end_of_search:
-        offset = _offset(zone, at)
-        end, new_offset = _stretch(zone, at, offset)
-        begin_shown = max(at + offset, reached) if cron.fixed else at + offset
-        for shown in cron.shown(max(begin_shown, last + 1 + offset), end + offset):
-            last = shown - offset
-            yield last
-        reached = max(reached, end + offset)
-        if abs(new_offset - offset) >= _CORRECTION:
-            reached = end + new_offset
-        elif cron.fixed and last < end and _any(cron.shown(reached, end + new_offset)):
-            last = -(-end // _MINUTE) * _MINUTE
-            yield last
-        at = _passed_over(cron, end, end + new_offset, end_of_search)
-        if at != end:
-            reached = at + _offset(zone, at)
-
-
-def latest(cron: Cron, zone: ZoneInfo, first: int, until: int, count: int) -> list[int]:
-    """Give the last so many moments at which an expression fires, from one on up to another.
-
-    They are looked for in pieces of the past, of a day at most unless more than a day is needed.
-    """
-    found: list[int] = []
-    first, until = max(first, 0), min(until, _END_OF_TIME)
-    piece, longest = 2 * count * _MINUTE, max(_DAY, 2 * count * _MINUTE)
-    while until >= first and not cron.never:
-        start = max(first - 1, until - piece)
-        found[:0] = _fire_times_until(until, cron, zone, start)
-        if len(found) >= count:
-            break
-        day = cron.last_day((first // _DAY) - 1, start // _DAY + 2)
-        if day is None:
-            break
-        until = min(start, (day + 2) * _DAY)
-        piece = min(4 * piece, longest)
-    return found[-count:]
-
-
-def _fire_times_until(end: int, cron: Cron, zone: ZoneInfo, after: int) -> Iterator[int]:
-    return takewhile(lambda at: at <= end, fire_times(cron, zone, after))
-
-
-def _any(times: Iterator[int]) -> bool:
-    return next(times, None) is not None
-
-
-def _passed_over(cron: Cron, at: int, shown: int, end: int) -> int:
-    """Pass over days on which nothing fires, up to a time before the next day that matches.
-
-    No clock on a wall is a day off UTC, so that two days before are always early enough.
-    """
-    day = cron.first_day(shown // _DAY, end // _DAY + 1)
-    return end if day is None else max(at, (day - 2) * _DAY)
-
-
-def _stretch(zone: ZoneInfo, at: int, offset: int) -> tuple[int, int]:
-    """Tell how long an offset stays, for a day at most, and which one there is then."""
-    same, end = at, at + _DAY
-    new_offset = _offset(zone, end)
-    if new_offset == offset:
-        return end, offset
-    while end - same > 1:
-        middle = (same + end) // 2
-        found = _offset(zone, middle)
-        if found == offset:
-            same = middle
-        else:
-            end, new_offset = middle, found
-    return end, new_offset
-
-
-def _offset(zone: ZoneInfo, at: int) -> int:
-    """Tell how many seconds a zone is ahead of UTC at a moment."""
-    offset = datetime.fromtimestamp(at, zone).utcoffset()
-    assert offset is not None
-    return offset.days * _DAY + offset.seconds

@@ -133,11 +133,16 @@ def _told_cron(cron: str) -> str:
 
 
 def _told_schedule(value: object) -> object:
-    """Read a schedule, and tell which of its members are wrong."""
+    """Read a schedule, if there is one."""
+    if isinstance(value, Mapping):
+        return _read_schedule(value)
     if value is None:
         return None
-    if not isinstance(value, Mapping):
-        raise ValueError  # noqa: TRY004 - pydantic's word for it
+    raise ValueError
+
+
+def _read_schedule(value: Mapping[str, object]) -> Schedule:
+    """Read a schedule, and tell which of its members are wrong."""
     try:
         return _firing(Schedule(**dict(read(_WrittenSchedule, value, "cron"))))
     except ValueError as invalid:

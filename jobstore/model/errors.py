@@ -654,6 +654,8 @@ class NotOpen(JobstoreError):
 class TargetFailed(JobstoreError):
     """No answer could be had from the target."""
 
+    status = 502
+
 
 class TargetUnreachable(TargetFailed):
     """No connection to the target could be made."""

@@ -9,6 +9,8 @@ from jobstore.model.account import NOBODY
 from jobstore.model.lifecycle import Result, State
 from jobstore.model.message import Request
 
+_FIRST_ERROR: Final = 400  # of the status codes
+
 
 class Dialect(StrEnum):
     """The API in which a job was submitted."""
@@ -191,7 +193,7 @@ class Job:
 
 def succeeded(status: int | None) -> bool:
     """Tell whether the status code of an answer is that of no error: RFC 9110 section 15."""
-    return status is not None and status < 400  # noqa: PLR2004 - where client errors begin
+    return status is not None and status < _FIRST_ERROR
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,7 @@
 """When definitions run by themselves: cron expressions in time zones; decisions, no doing.
 
-What an expression means, also where clocks are put forward and back, is written down in `cron`.
+What an expression means is written down in `cron`, and in `walltime` where clocks are put forward
+and back.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,7 +11,7 @@ from itertools import islice, takewhile
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from jobstore.model import cron
+from jobstore.model import cron, walltime
 from jobstore.model.clock import SECOND
 
 # However many fire times were missed, so many of them, the latest, are made up for.
@@ -119,7 +120,7 @@ def fires(schedule: Schedule, after: int) -> Iterator[int]:
         expression, zone = _read(schedule)
     except ValueError:
         return iter(())
-    return (at * SECOND for at in cron.fire_times(expression, zone, after // SECOND))
+    return (at * SECOND for at in walltime.fire_times(expression, zone, after // SECOND))
 
 
 def _read(schedule: Schedule) -> tuple[cron.Cron, ZoneInfo]:
@@ -232,7 +233,7 @@ def _latest(schedule: Schedule, first: int, now: int, count: int) -> Sequence[in
     except ValueError:
         return ()
     # Rounded up: fire times are whole minutes.
-    latest = cron.latest(expression, zone, -(-first // SECOND), now // SECOND, count)
+    latest = walltime.latest(expression, zone, -(-first // SECOND), now // SECOND, count)
     return [at * SECOND for at in latest]
 
 

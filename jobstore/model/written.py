@@ -62,9 +62,9 @@ def _bytes(value: object) -> object:
 
 def _no_number(value: object) -> object:
     """Keep a number from being taken for an address."""
-    if isinstance(value, int | float):
-        raise ValueError  # noqa: TRY004 - input, not code
-    return value
+    if not isinstance(value, int | float):
+        return value
+    raise ValueError
 
 
 def _split(value: object) -> object:

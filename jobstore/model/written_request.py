@@ -180,9 +180,10 @@ def read(model: type[W], written: object, members: str) -> W:
     Raises:
         ValueError: it is something else; each line of the message is one problem.
     """
-    if not isinstance(written, Mapping):
-        raise ValueError(f"expected an object with {members}")  # noqa: TRY004 - input, not code
-    if len(written) > _MOST_MEMBERS:
+    size = len(written) if isinstance(written, Mapping) else None
+    if size is None:
+        raise ValueError(f"expected an object with {members}")
+    if size > _MOST_MEMBERS:
         raise ValueError(f"expected an object of at most {_MOST_MEMBERS} members, with {members}")
     try:
         return model.model_validate(written)

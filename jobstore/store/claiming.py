@@ -187,8 +187,9 @@ def _waiting_accounts(tx: Transaction, target: str) -> Iterator[int]:
 
 
 def _claimed(tx: Transaction, wanted: Wanted, row: Sequence[Any]) -> Claim:
-    """Make the claim of a row, with the request of its job."""
+    """Count a job that was claimed, and make the claim of its row, with its request."""
     job_id, attempt, method, path, _, owner, account, depth, *terms = row
+    tx.tally.moved(account, State.QUEUED, State.RUNNING)
     timeout, replay, retries, retried = terms
     known = wanted.known(job_id) or _read_request(tx, wanted, job_id, method, path)
     return Claim(
@@ -229,7 +230,10 @@ COUNTERS: Final = Statement(
 def count_queued(tx: Transaction) -> int:
     """Tell how many jobs are queued."""
     counters = tx.execute(COUNTERS).fetchall()
-    return sum(n for machine, state, n in counters if (machine, state) == ("job", State.QUEUED))
+    queued: int = sum(
+        n for machine, state, n in counters if (machine, state) == ("job", State.QUEUED)
+    )
+    return queued + tx.tally.queued
 
 
 # --- what waits for its time ----------------------------------------------------------------------

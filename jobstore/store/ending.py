@@ -52,7 +52,6 @@ FINISH: Final = Statement(
             else_=_job.stored,
         )
     )
-    .returning(_job.result)
 )
 PUT_RESPONSE: Final = Statement(
     insert(schema.RESPONSE).values(
@@ -76,6 +75,7 @@ def finish(tx: Transaction, claim: Claim, boot: int, capture: CapturedResponse) 
 
     If the claim is no longer valid, nothing is changed.
     """
+    size = bodies.size_of(capture.content)
     row = tx.execute(
         FINISH,
         job_id=claim.job_id,
@@ -83,19 +83,21 @@ def finish(tx: Transaction, claim: Claim, boot: int, capture: CapturedResponse) 
         claimed_attempt=claim.attempt,
         now=tx.now,
         status=capture.status,
-        size=bodies.size_of(capture.content),
+        size=size,
     ).fetchone()
     if row is None:
         return
-    if row[0] == Result.HELD:
+    error = not succeeded(capture.status)
+    tx.tally.ended(row, State.RUNNING, State.DONE, tx.now, error=error, size=size)
+    if row[2] == Result.HELD:
         _hold(tx, claim, capture)
     if claim.secrets:
         tx.execute(FORGET_SECRETS, of_job=claim.job_id)
     tx.tell(Ended(claim.job_id))
-    if succeeded(capture.status):
-        _release(tx, claim.job_id)
-    else:
+    if error:
         break_off(tx, claim.job_id)
+    else:
+        _release(tx, claim.job_id)
 
 
 def _hold(tx: Transaction, claim: Claim, capture: CapturedResponse) -> None:
@@ -117,42 +119,52 @@ FAIL: Final = Statement(
     ended_by(Event.FAIL)
     .where(this_claim)
     .values(failure=bindparam("why"), detail=bindparam("because"))
-    .returning(_job.result)
 )
 
 
 def fail(tx: Transaction, claim: Claim, boot: int, failure: Failure, detail: str) -> None:
     """End a job without an answer; see `finish`."""
-    _end(tx, FAIL, claim, boot, status=failure.status, why=failure, because=writable(detail))
+    values = {"status": failure.status, "why": failure, "because": writable(detail)}
+    _end(tx, FAIL, State.FAILED, claim, boot, **values)
 
 
 CANCEL_RUNNING: Final = Statement(
     ended_by(Event.CANCEL)
-    .where(this_claim)
+    .where(this_claim, in_state(State.RUNNING))  # what is queued again may still name the claim
     .values(detail=bindparam("because"))
-    .returning(_job.result)
 )
 
 
 def stopped(tx: Transaction, claim: Claim, boot: int, detail: str) -> None:
     """End a job whose cancellation was asked for and has taken effect; see `finish`."""
-    _end(tx, CANCEL_RUNNING, claim, boot, status=CANCELLED_STATUS, because=writable(detail))
+    values = {"status": CANCELLED_STATUS, "because": writable(detail)}
+    _end(tx, CANCEL_RUNNING, State.CANCELLED, claim, boot, **values)
 
 
-def _end(tx: Transaction, statement: Statement, claim: Claim, boot: int, **values: object) -> None:
-    row = tx.execute(
-        statement,
-        job_id=claim.job_id,
-        boot=boot,
-        claimed_attempt=claim.attempt,
-        now=tx.now,
-        **values,
-    ).fetchone()
+def _end(
+    tx: Transaction, statement: Statement, after: State, claim: Claim, boot: int, **values: object
+) -> None:
+    this = {"job_id": claim.job_id, "boot": boot, "claimed_attempt": claim.attempt}
+    ended = end(tx, statement, State.RUNNING, after, **this, **values)
     if claim.secrets:
         tx.execute(FORGET_SECRETS, of_job=claim.job_id)
-    if row is not None:
+    if ended:
         tx.tell(Ended(claim.job_id))
         break_off(tx, claim.job_id)
+
+
+def end(
+    tx: Transaction, statement: Statement, before: State, after: State, **values: object
+) -> list[int]:
+    """Execute a statement that ends jobs without an answer, all from one state, and count them.
+
+    Returns:
+        the ids of those that it has ended.
+    """
+    rows = tx.execute(statement, now=tx.now, **values).fetchall()
+    for row in rows:
+        tx.tally.ended(row, before, after, tx.now, error=after is State.FAILED)
+    return [row[0] for row in rows]
 
 
 # --- another attempt ------------------------------------------------------------------------------
@@ -213,6 +225,7 @@ def retry(
     if not tx.execute(PUT_ATTEMPT, now=tx.now, **this, **attempt).rowcount:
         return False
     tx.execute(RETRY, **this, again_at=again_at).fetchone()
+    tx.tally.moved(claim.account, State.RUNNING, State.QUEUED)
     tx.execute(claiming.DELAY, job_id=claim.job_id, length=again_at - tx.now)
     events.note(tx, claim.job_id, "retried", f"attempt {claim.attempt}: {ended.detail}")
     tx.changes.queued += 1
@@ -232,7 +245,7 @@ RELEASE: Final = Statement(
     update(schema.JOB).where(_followers).values(follows=null()).returning(_job.id, _job.target)
 )
 CANCEL_FOLLOWERS: Final = Statement(
-    ended_by(Event.CANCEL).where(_followers).values(detail=bindparam("because")).returning(_job.id)
+    ended_by(Event.CANCEL).where(_followers).values(detail=bindparam("because"))
 )
 
 
@@ -251,6 +264,11 @@ def _release(tx: Transaction, job_id: int) -> None:
         claiming.tell_ready(tx, (row[1] for row in rows))
 
 
+def _cancel_queued(tx: Transaction, statement: Statement, job_id: int, because: str) -> list[int]:
+    values = {"status": CANCELLED_STATUS, "because": because}
+    return end(tx, statement, State.QUEUED, State.CANCELLED, job_id=job_id, **values)
+
+
 def break_off(tx: Transaction, *ended: int) -> None:
     """Cancel those that waited for jobs which did not succeed, and whoever waited for them."""
     if not _followed(tx):
@@ -263,13 +281,7 @@ def break_off(tx: Transaction, *ended: int) -> None:
             followed = [
                 follower
                 for each in followed
-                for follower in tx.ids(
-                    CANCEL_FOLLOWERS,
-                    job_id=each,
-                    now=tx.now,
-                    status=CANCELLED_STATUS,
-                    because=because,
-                )
+                for follower in _cancel_queued(tx, CANCEL_FOLLOWERS, each, because)
             ]
             cancelled += followed
     if cancelled:
@@ -286,7 +298,6 @@ CANCEL_QUEUED: Final = Statement(
     ended_by(Event.CANCEL)
     .where(this_job, in_state(State.QUEUED), with_result(Result.NONE))
     .values(cancel_asked_at=now, detail=bindparam("because"))
-    .returning(_job.result)
 )
 ASK_CANCEL: Final = Statement(
     update(schema.JOB)
@@ -313,9 +324,7 @@ def cancel(tx: Transaction, job_id: int, scope: int | None = None, by: str = "")
         jobs.awaited(tx, job_id, scope)
     asker = asked_by(by) if by else None
     because = f"cancelled before it ran, {asker}" if asker else "cancelled before it ran"
-    if tx.execute(
-        CANCEL_QUEUED, job_id=job_id, now=tx.now, status=CANCELLED_STATUS, because=because
-    ).fetchone():
+    if _cancel_queued(tx, CANCEL_QUEUED, job_id, because):
         tx.execute(FORGET_SECRETS, of_job=job_id)
         if asker:
             events.note(tx, job_id, "cancel asked", asker)

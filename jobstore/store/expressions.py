@@ -9,6 +9,7 @@ from sqlalchemy import (
     ColumnElement,
     Integer,
     Select,
+    Table,
     Text,
     bindparam,
     case,
@@ -16,7 +17,7 @@ from sqlalchemy import (
     literal_column,
     select,
 )
-from sqlalchemy.dialects.sqlite import dialect
+from sqlalchemy.dialects.sqlite import Insert, dialect, insert
 from sqlalchemy.sql.elements import ClauseElement
 
 _COMPILED: Final = frozenset({"sql", "_names", "_pick"})
@@ -105,3 +106,19 @@ def merged(column: ColumnElement[str], name: str) -> ColumnElement[str]:
         (bindparam(name).is_(None), column),
         else_=func.json_patch(func.coalesce(column, literal_column("'{}'")), bindparam(name)),
     )
+
+
+def added(table: Table, key: str, largest: str | None = None) -> Insert:
+    """Insert a row of numbers; if there is one with its key, add them to those that it has.
+
+    Args:
+        key: the column by which there is one row.
+        largest: the column that keeps the largest number instead of the sum, if there is one.
+    """
+    row = insert(table).values({column.name: bindparam(column.name) for column in table.columns})
+    kept = {
+        name: func.max(old, row.excluded[name]) if name == largest else old + row.excluded[name]
+        for name, old in table.columns.items()
+        if name != key
+    }
+    return row.on_conflict_do_update(index_elements=[key], set_=kept)

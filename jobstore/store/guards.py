@@ -71,12 +71,19 @@ def result_event(event: Event) -> Update:
 
 
 def ended_by(event: Event) -> Update:
-    """End the work of jobs: the result is held, or on its way out if nobody awaits it."""
-    return job_event(event).values(
-        result=results_after(event),
-        finished_at=now,
-        purgeable_at=case((_job.result == constant(Result.NONE), null()), else_=now),
-        status=bindparam("status"),
+    """End the work of jobs: the result is held, or on its way out if nobody awaits it.
+
+    The statement returns what is counted of each: its id, account and result, and when it started.
+    """
+    return (
+        job_event(event)
+        .values(
+            result=results_after(event),
+            finished_at=now,
+            purgeable_at=case((_job.result == constant(Result.NONE), null()), else_=now),
+            status=bindparam("status"),
+        )
+        .returning(_job.id, _job.account, _job.result, _job.started_at)
     )
 
 

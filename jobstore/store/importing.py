@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from pydantic import ValidationError
-from sqlalchemy import Integer, bindparam, delete, insert, literal_column, select, update
+from sqlalchemy import Integer, bindparam, delete, insert, literal_column, select
 
 from jobstore.model import clock
 from jobstore.model.account import NOBODY
 from jobstore.model.errors import ExportInvalid
-from jobstore.model.lifecycle import ENDED
+from jobstore.model.job import succeeded
+from jobstore.model.lifecycle import ENDED, State
 from jobstore.model.message import REDACTED
 from jobstore.store import bodies, ending, schema, submitting
 from jobstore.store.bodies import CHUNK_SIZE
@@ -46,9 +47,7 @@ from jobstore.store.transaction import Transaction
 # How often somebody is told how far it is.
 _TOLD_EACH: Final = 500
 
-_job, _definition, _day = schema.JOB.c, schema.DEFINITION.c, schema.DAY.c
-_ONE: Final = literal_column("1", Integer)
-_DAY: Final = 86_400_000_000
+_job, _definition = schema.JOB.c, schema.DEFINITION.c
 
 
 def _put(table: Any, *but: str, **fixed: Any) -> Statement:
@@ -82,18 +81,6 @@ _PUT_DEFINITION: Final = Statement(
             "deleted_at": bindparam("now"),
         }
     )
-)
-# What was counted when it ran here is not counted a second time.
-_UNCOUNT_SUBMITTED: Final = Statement(
-    update(schema.DAY)
-    .where(_day.day == bindparam("of_day"))
-    .values(submitted=_day.submitted - _ONE)
-)
-_UNCOUNTED: Final = ("done", "failed", "cancelled", "errors", "run_us")
-_UNCOUNT_ENDED: Final = Statement(
-    update(schema.DAY)
-    .where(_day.day == bindparam("of_day"))
-    .values({name: _day[name] - bindparam(f"less_{name}") for name in _UNCOUNTED})
 )
 
 
@@ -131,7 +118,9 @@ def import_history(
         connection = sqlite.connect(path, "rw", sqlite.WRITER_PRAGMAS)
         try:
             connection.execute("BEGIN IMMEDIATE")
-            imported = _Import(Transaction(connection, clock.now(), Changes()), progress).run(lines)
+            tx = Transaction(connection, clock.now(), Changes())
+            imported = _Import(tx, progress).run(lines)
+            tx.tally.write(connection)
             commit(connection, path)
             pages.checkpoint(connection)
         finally:
@@ -249,6 +238,7 @@ class _Import:
         counters = json.dumps(job.counters, separators=(",", ":"))  # as SQLite writes them
         row["counters"] = counters if job.counters else None
         self._tx.execute(_PUT_JOB, **row)
+        self._count(job, row["account"], row["stored"])
         if job.request is not None:
             message = self._message(job.id, "request", job.request)
             self._tx.execute(submitting.PUT_REQUEST, secrets=None, **message)
@@ -259,8 +249,6 @@ class _Import:
             self._tx.execute(_PUT_EVENT, job_id=job.id, **dict(event))
         for attempt in job.attempts:
             self._tx.execute(_PUT_ATTEMPT, job_id=job.id, **dict(attempt))
-        if job.id <= self._known_before:
-            self._uncount(job)
 
     def _message(self, job_id: int, side: str, message: MessageRecord) -> dict[str, Any]:
         headers = [(name, None if value == REDACTED else value) for name, value in message.headers]
@@ -297,21 +285,15 @@ class _Import:
         """Find the account that has an owner's name here; without one, only admins see it."""
         return self._accounts.get(owner, NOBODY)
 
-    def _uncount(self, job: JobRecord) -> None:
-        self._tx.execute(_UNCOUNT_SUBMITTED, of_day=job.submitted_at // _DAY)
-        ended_at = job.finished_at or 0
-        failed = job.state == "failed"
-        answered_badly = job.state == "done" and (job.status or 0) >= 400  # noqa: PLR2004 - RFC 9110
-        took = ended_at - job.started_at if job.started_at and job.state != "cancelled" else 0
-        self._tx.execute(
-            _UNCOUNT_ENDED,
-            of_day=ended_at // _DAY,
-            less_done=job.state == "done",
-            less_failed=failed,
-            less_cancelled=job.state == "cancelled",
-            less_errors=failed or answered_badly,
-            less_run_us=max(0, took),
-        )
+    def _count(self, job: JobRecord, account: int, stored: int) -> None:
+        """Count a job; its days have counted it when it ran, if that was here."""
+        ran_here = job.id <= self._known_before
+        submitted_at = None if ran_here else job.submitted_at
+        self._tx.tally.came(account, job.state, job.result, stored, submitted_at)
+        if job.finished_at is not None and not ran_here:
+            badly = job.state == State.DONE and not succeeded(job.status or 0)
+            error = badly or job.state == State.FAILED
+            self._tx.tally.worked(job.state, job.started_at, job.finished_at, error=error)
 
     def _drop(self, pieces: _Pieces | None) -> None:
         if pieces is not None:

@@ -20,13 +20,13 @@ the middle, the next start finds what is left.
 its boot and its number, and recovery changes them.
 """
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
-from sqlalchemy import bindparam, func, insert, null, select, update
+from sqlalchemy import BindParameter, bindparam, func, insert, null, select, update
 
 from jobstore.model.job import CANCELLED_STATUS, Failure
-from jobstore.model.lifecycle import Event, State
+from jobstore.model.lifecycle import JOB, Event, State
 from jobstore.store import ending, events, schema
 from jobstore.store.codec import encode_ids, writable
 from jobstore.store.expressions import Statement
@@ -55,7 +55,7 @@ RECOVER: Final = Statement(
     job_event(Event.RECOVER)
     .where(these_jobs, _job.cancel_asked_at.is_(None))  # it may have been asked for just now
     .values(started_at=null())
-    .returning(_job.id)
+    .returning(_job.id, _job.account)
 )
 
 
@@ -63,48 +63,56 @@ def recover(tx: Transaction, ids: Sequence[int], detail: str) -> int:
     """Queue orphaned jobs again; return how many."""
     interrupted = {"answered": None, "why": Failure.INTERRUPTED, "because": writable(detail)}
     tx.execute(ending.PUT_ATTEMPTS, ids=encode_ids(ids), now=tx.now, **interrupted)
-    recovered = tx.ids(RECOVER, ids=encode_ids(ids))
+    rows = tx.execute(RECOVER, ids=encode_ids(ids)).fetchall()
+    for _, account in rows:
+        tx.tally.moved(account, State.RUNNING, State.QUEUED)
+    recovered = [row[0] for row in rows]
     events.note_all(tx, recovered, "recovered", detail)
     tx.changes.queued += len(recovered)
     tx.tell(Ready(None))
     return len(recovered)
 
 
-FAIL_ORPHANS: Final = Statement(
-    ended_by(Event.FAIL)
-    .where(these_jobs)
-    .values(failure=bindparam("why"), detail=bindparam("because"))
-    .returning(_job.id)
-)
+def _end_these(event: Event, **words: BindParameter[Any]) -> Mapping[State, Statement]:
+    """Make a statement for each state that jobs may end from, so that each can be counted."""
+    return {
+        before: Statement(ended_by(event).where(these_jobs, in_state(before)).values(words))
+        for before in JOB[event]
+    }
+
+
+FAIL_ORPHANS: Final = _end_these(Event.FAIL, failure=bindparam("why"), detail=bindparam("because"))
 
 
 def fail_orphans(tx: Transaction, ids: Sequence[int], detail: str) -> None:
     """End orphaned jobs that must not run again."""
     failure = Failure.INTERRUPTED
-    _end_orphans(
-        tx,
-        FAIL_ORPHANS,
-        ids,
-        status=failure.status,
-        why=failure,
-        because=writable(detail),
-    )
+    values = {"status": failure.status, "why": failure, "because": writable(detail)}
+    _end_orphans(tx, FAIL_ORPHANS, State.FAILED, ids, **values)
 
 
-CANCEL_ORPHANS: Final = Statement(
-    ended_by(Event.CANCEL).where(these_jobs).values(detail=bindparam("because")).returning(_job.id)
-)
+CANCEL_ORPHANS: Final = _end_these(Event.CANCEL, detail=bindparam("because"))
 
 
 def cancel_orphans(tx: Transaction, ids: Sequence[int], detail: str) -> None:
     """End orphaned jobs whose cancellation was asked for."""
-    _end_orphans(tx, CANCEL_ORPHANS, ids, status=CANCELLED_STATUS, because=writable(detail))
+    values = {"status": CANCELLED_STATUS, "because": writable(detail)}
+    _end_orphans(tx, CANCEL_ORPHANS, State.CANCELLED, ids, **values)
 
 
 def _end_orphans(
-    tx: Transaction, statement: Statement, ids: Sequence[int], **values: object
+    tx: Transaction,
+    statements: Mapping[State, Statement],
+    after: State,
+    ids: Sequence[int],
+    **values: object,
 ) -> None:
-    ended = tx.ids(statement, ids=encode_ids(ids), now=tx.now, **values)
+    listed = encode_ids(ids)
+    ended = [
+        job_id
+        for before, statement in statements.items()
+        for job_id in ending.end(tx, statement, before, after, ids=listed, **values)
+    ]
     tx.execute(ending.FORGET_SECRETS_OF, ids=encode_ids(ended))
     for job_id in ended:
         tx.tell(Ended(job_id))

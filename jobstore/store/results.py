@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import bindparam, case, func, null, select, update
+from sqlalchemy import and_, bindparam, case, func, null, select, update
 from sqlalchemy import delete as delete_from
 
 from jobstore.model.errors import JobNotFound, ResultNotRestorable
@@ -39,7 +39,10 @@ def take(tx: Transaction, job_id: int) -> bool:
     Returns:
         whether it was still held.
     """
-    return tx.execute(TAKE, job_id=job_id, now=tx.now).rowcount == 1
+    if tx.execute(TAKE, job_id=job_id, now=tx.now).rowcount != 1:
+        return False
+    tx.tally.passed(Result.HELD, Result.TAKEN)
+    return True
 
 
 # A payload that was purged meanwhile does not come back.
@@ -54,7 +57,8 @@ GIVE_BACK: Final = Statement(
 
 def give_back(tx: Transaction, job_id: int, detail: str) -> None:
     """Hold a result again whose delivery broke off, whether it was marked as taken or not."""
-    tx.execute(GIVE_BACK, job_id=job_id).fetchone()
+    if tx.execute(GIVE_BACK, job_id=job_id).fetchone():
+        tx.tally.passed(Result.TAKEN, Result.HELD)
     events.note(tx, job_id, "delivery broken", detail)
 
 
@@ -74,6 +78,7 @@ def restore(tx: Transaction, job_id: int) -> None:
         ResultNotRestorable: it was not taken, or its payload is no longer kept.
     """
     if tx.execute(RESTORE, job_id=job_id).fetchone():
+        tx.tally.passed(Result.TAKEN, Result.HELD)
         events.note(tx, job_id, "restored")
         tx.tell(Changed(job_id))
         return
@@ -102,7 +107,7 @@ DELETE: Final = Statement(
     result_event(Event.DELETE)
     .where(this_job, with_result(*AWAITED))
     .values(purgeable_at=_since_ended)
-    .returning(_job.id)
+    .returning(_job.finished_at)  # which says what the result was: none until then
 )
 
 
@@ -114,8 +119,10 @@ def delete(tx: Transaction, job_id: int, scope: int | None = None) -> None:
     """
     if scope is not None:
         jobs.awaited(tx, job_id, scope)
-    if not tx.execute(DELETE, job_id=job_id, now=tx.now).fetchone():
+    row = tx.execute(DELETE, job_id=job_id, now=tx.now).fetchone()
+    if row is None:
         raise JobNotFound(job_id)
+    tx.tally.passed(Result.NONE if row[0] is None else Result.HELD, Result.DELETED)
     drop_responses(tx, [job_id], "deleted")
 
 
@@ -138,6 +145,7 @@ def discard(tx: Transaction, job_id: int, scope: int | None) -> None:
     if job.fetched_at is not None:  # the row forgets it
         tx.execute(events.NOTE, job_id=job_id, now=job.fetched_at, event="fetched", detail=None)
     tx.execute(DISCARD, job_id=job_id, now=tx.now).fetchone()
+    tx.tally.passed(job.result, Result.DELETED)
     drop_responses(tx, [job_id], "deleted")
 
 
@@ -164,12 +172,13 @@ def _delete_step(awaited: Result) -> Statement:
     )
 
 
-DELETE_STEPS: Final = tuple(_delete_step(awaited) for awaited in AWAITED)
+DELETE_STEPS: Final = {awaited: _delete_step(awaited) for awaited in AWAITED}
 
 
-def delete_step(tx: Transaction, statement: Statement, **values: object) -> list[int]:
-    """Delete some of the results of the jobs between two ids; return whose."""
-    ids = tx.ids(statement, now=tx.now, **values)
+def delete_step(tx: Transaction, awaited: Result, **values: object) -> list[int]:
+    """Delete some of the results of the jobs between two ids that stand there; return whose."""
+    ids = tx.ids(DELETE_STEPS[awaited], now=tx.now, **values)
+    tx.tally.passed(awaited, Result.DELETED, len(ids))
     drop_responses(tx, ids, "deleted")
     return ids
 
@@ -203,6 +212,7 @@ def expire_step(tx: Transaction, **values: object) -> list[tuple[int, int]]:
         whose, each with the time when it was finished.
     """
     rows = tx.execute(EXPIRE_STEP, now=tx.now, **values).fetchall()
+    tx.tally.passed(Result.HELD, Result.EXPIRED, len(rows))
     drop_responses(tx, [row[0] for row in rows], "expired")
     return rows
 
@@ -214,8 +224,10 @@ _size: Final = func.coalesce(
     .scalar_subquery(),
     ZERO,
 )
+_counted: Final = and_(these_jobs, _job.stored > ZERO)
+COUNTED_RESPONSES: Final = Statement(select(_job.account, _size).where(_counted))
 UNCOUNT_RESPONSES: Final = Statement(
-    update(schema.JOB).where(these_jobs, _job.stored > ZERO).values(stored=_job.stored - _size)
+    update(schema.JOB).where(_counted).values(stored=_job.stored - _size)
 )
 DROP_RESPONSES: Final = Statement(
     delete_from(schema.RESPONSE).where(_response.job_id.in_(listed("ids")))
@@ -230,6 +242,8 @@ DROP_RESPONSE_BODIES: Final = Statement(
 def drop_responses(tx: Transaction, ids: Sequence[int], event: str) -> None:
     """Drop the responses of jobs whose results are gone, and note why."""
     listed = encode_ids(ids)
+    for account, size in tx.execute(COUNTED_RESPONSES, ids=listed):
+        tx.tally.stored(account, -size)
     tx.execute(UNCOUNT_RESPONSES, ids=listed)
     tx.execute(DROP_RESPONSES, ids=listed)
     tx.execute(DROP_RESPONSE_BODIES, ids=listed)

@@ -27,19 +27,15 @@ from jobstore.store.transaction import Transaction
 _job: Final = schema.JOB.c
 _request: Final = schema.REQUEST.c
 _body: Final = schema.BODY.c
+PURGEABLE: Final = Statement(
+    select(_job.id, _job.account, _job.stored)
+    .where(_job.purgeable_at.is_not(None), _job.purgeable_at < bindparam("before"))
+    .order_by(_job.purgeable_at)
+    .limit(limit)
+    .offset(ZERO)
+)
 PURGE: Final = Statement(
-    update(schema.JOB)
-    .where(
-        _job.id.in_(
-            select(_job.id)
-            .where(_job.purgeable_at.is_not(None), _job.purgeable_at < bindparam("before"))
-            .order_by(_job.purgeable_at)
-            .limit(limit)
-            .offset(ZERO)
-        )
-    )
-    .values(purgeable_at=null(), stored=ZERO)
-    .returning(_job.id)
+    update(schema.JOB).where(these_jobs).values(purgeable_at=null(), stored=ZERO)
 )
 DROP_REQUESTS: Final = Statement(delete(schema.REQUEST).where(_request.job_id.in_(listed("ids"))))
 DROP_BODIES: Final = Statement(
@@ -49,11 +45,13 @@ DROP_BODIES: Final = Statement(
 
 def purge_step(tx: Transaction, before: int, limit: int) -> int:
     """Delete some of the payloads unavailable since before a time; return how many."""
-    ids = tx.ids(PURGE, before=before, limit=limit)
-    listed = encode_ids(ids)
-    for statement in (DROP_REQUESTS, results.DROP_RESPONSES, DROP_BODIES):
+    rows = tx.execute(PURGEABLE, before=before, limit=limit).fetchall()
+    listed = encode_ids(row[0] for row in rows)
+    for statement in (PURGE, DROP_REQUESTS, results.DROP_RESPONSES, DROP_BODIES):
         tx.execute(statement, ids=listed)
-    return len(ids)
+    for _, account, stored in rows:
+        tx.tally.stored(account, -stored)
+    return len(rows)
 
 
 BY_AGE: Final = Statement(
@@ -64,15 +62,18 @@ BY_AGE: Final = Statement(
     .offset(ZERO)
 )
 DROP_JOBS: Final = Statement(
-    delete(schema.JOB).where(
-        these_jobs, in_state(*ENDED), _job.result.not_in([constant(r) for r in AWAITED])
-    )
+    delete(schema.JOB)
+    .where(these_jobs, in_state(*ENDED), _job.result.not_in([constant(r) for r in AWAITED]))
+    .returning(_job.account, _job.state, _job.result, _job.stored)
 )
 
 
 def forget(tx: Transaction, ids: Sequence[int]) -> int:
     """Remove ended jobs from the history; return how many."""
-    return tx.execute(DROP_JOBS, ids=encode_ids(ids)).rowcount
+    rows = tx.execute(DROP_JOBS, ids=encode_ids(ids)).fetchall()
+    for row in rows:
+        tx.tally.gone(*row)
+    return len(rows)
 
 
 # --- times that cannot be right -------------------------------------------------------------------

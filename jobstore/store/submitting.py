@@ -114,15 +114,18 @@ def submit(  # noqa: PLR0913, PLR0917 - what it takes to make a job
         statement, wishes["once"] = SUBMIT_WITH_WISHES, submission.once
     else:
         statement, wishes = SUBMIT, {}
+    state = State.RUNNING if claimed else State.QUEUED
+    result = Result.NONE if submission.wanted else Result.UNWANTED
+    stored = bodies.size_of(content)
     job_id = tx.insert(
         statement,
-        state=State.RUNNING if claimed else State.QUEUED,
-        result=Result.NONE if submission.wanted else Result.UNWANTED,
+        state=state,
+        result=result,
         dialect=submission.dialect,
         owner=writable(submission.owner),
         account=account,
         depth=depth,
-        stored=bodies.size_of(content),
+        stored=stored,
         target=submission.target,
         method=request.method,
         path=writable(request.path),
@@ -134,6 +137,7 @@ def submit(  # noqa: PLR0913, PLR0917 - what it takes to make a job
         source=submission.source,
         **wishes,
     )
+    tx.tally.came(account, state, result, stored, tx.now)
     if delay is not None:
         tx.execute(claiming.DELAY, job_id=job_id, length=delay)
     headers, secrets = encode_headers(request.headers, secret)
@@ -178,8 +182,9 @@ USAGE: Final = Statement(
 
 def usage(tx: Transaction, account: int) -> tuple[int, int]:
     """Tell how many jobs of an account wait, and how many bytes are kept of its bodies."""
-    row = tx.execute(USAGE, of_account=account).fetchone()
-    return (row[0], row[1]) if row else (0, 0)
+    queued, stored = tx.execute(USAGE, of_account=account).fetchone() or (0, 0)
+    more_queued, more_stored = tx.tally.used(account)
+    return queued + more_queued, stored + more_stored
 
 
 # A tag is its owner's, and stands for the newest of their jobs that has it.

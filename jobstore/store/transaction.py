@@ -12,6 +12,7 @@ from typing import Any, TypeAlias, TypeVar, cast
 
 from jobstore.store.expressions import Statement
 from jobstore.store.facts import Changes, Fact
+from jobstore.store.tally import Tally
 
 T = TypeVar("T")
 
@@ -26,15 +27,18 @@ class Transaction:
 
     Attributes:
         followed: whether any job waits for the success of another; None until somebody has looked.
+        tally: what it has changed of the numbers that are kept of the jobs; written before the
+            commit.
     """
 
-    __slots__ = ("changes", "connection", "followed", "now")
+    __slots__ = ("changes", "connection", "followed", "now", "tally")
 
     def __init__(self, connection: sqlite3.Connection, now: int, changes: Changes) -> None:
         self.connection = connection
         self.now = now
         self.changes = changes
         self.followed: bool | None = None
+        self.tally = Tally()
 
     def execute(self, statement: Statement, **values: object) -> sqlite3.Cursor:
         """Execute a statement with values for its parameters."""

@@ -11,7 +11,7 @@ from typing import Final
 from aiohttp import web
 from multidict import MultiMapping
 
-from jobstore.web import origins, wire
+from jobstore.web import intake, origins, refusals, wire
 from jobstore.web.origins import OriginDecision, Rules
 
 _SHOWN: Final = 100  # of what a client sends, as much is logged
@@ -52,7 +52,7 @@ class Browsers:
         decision = self._decided(request)
         if decision.status:
             _log(request, decision)
-            return wire.shared_refusal(decision.status, decision.detail)
+            return refusals.shared_refusal(decision.status, decision.detail)
         if decision.page is None:
             return None
         request[wire.PAGE] = decision.page
@@ -78,7 +78,7 @@ class Browsers:
 
     def _decided(self, request: web.Request) -> OriginDecision:
         headers = request.headers
-        authority = wire.authority_of(request)
+        authority = intake.authority_of(request)
         return self._rules.decide(headers, authority, anonymous=self._anonymous())
 
 

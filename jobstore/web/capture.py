@@ -1,10 +1,9 @@
 """Where requests come in: with an async header they become jobs, without one they go through."""
 
 import logging
-import re
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Final, Protocol, TypeAlias
+from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from aiohttp import web
 from multidict import MultiMapping
@@ -27,11 +26,11 @@ from jobstore.model.job import Dialect, Submission
 from jobstore.model.message import Headers, Request, end_to_end, loggable, without
 from jobstore.store.transaction import Outcome
 from jobstore.targets.router import Route, Router
-from jobstore.web import answers, wire
+from jobstore.web import answers, intake, refusals, relaying, standing, wire
 from jobstore.web.ask import Ask
-from jobstore.web.relaying import Relay, refusal
+from jobstore.web.parameters import id_of
+from jobstore.web.relaying import Relay
 
-_ID: Final = re.compile(r"[1-9][0-9]{0,17}")
 # A page may ask by the first for leave to submit a job; nobody serves the other.
 _NOT_AT_ONCE: Final = frozenset({"OPTIONS", "CONNECT"})
 _KEY: Final = frozenset({idempotency.HEADER.lower()})
@@ -66,12 +65,44 @@ class AsyncHeader(Protocol):
         """Tell whether nothing else is asked for than a job."""
 
     async def accepted(
-        self, request: web.Request, job_id: int, *, wanted: bool
+        self, request: web.Request, job_id: int, /, *, wanted: bool
     ) -> web.StreamResponse:
         """Answer that the job is on the disk, or with its result."""
 
     def refused(self, error: JobstoreError) -> web.Response:
         """Answer that nothing was taken in."""
+
+
+class Wish(NamedTuple):
+    """That a request shall be a job.
+
+    Args:
+        asking: by whose way that is asked for.
+        wanted: whether its result is wanted.
+    """
+
+    asking: AsyncHeader
+    wanted: bool
+
+    def submission(
+        self,
+        incoming: Request,
+        route: Route,
+        identity: Identity,
+        source: str | None,
+        key: str | None = None,
+    ) -> Submission:
+        """Make what to submit of a request."""
+        return Submission(
+            request=incoming,
+            target=route.name,
+            dialect=self.asking.dialect,
+            owner=identity.name,
+            account=identity.account,
+            wanted=self.wanted,
+            key=key,
+            source=source,
+        )
 
 
 class Capture:
@@ -101,26 +132,27 @@ class Capture:
 
     def parent(self, job_id: str) -> JobHandle | None:
         """Find the running job that a request says to come from: a target may lead back here."""
-        depth = self._store.running_depth(int(job_id)) if _ID.fullmatch(job_id) else None
-        return None if depth is None else JobHandle(int(job_id), depth=depth)
+        number = id_of(job_id)
+        if number is None:
+            return None
+        depth = self._store.running_depth(number)
+        return None if depth is None else JobHandle(number, depth=depth)
 
     def submitting(self, request: web.Request) -> Submitting | None:
         """Give what makes a job of a request that asks for it; None if it does not."""
-        asked = self.asked(request.headers)
-        if asked is None:
-            return None
-        asking, wanted = asked
-        return partial(self._submit, asking=asking, wanted=wanted)
+        wish = self.wish(request.headers)
+        return None if wish is None else partial(self._submit, wish=wish)
 
-    def asked(self, headers: MultiMapping[str]) -> tuple[AsyncHeader, bool] | None:
-        """Tell by whose way a job is asked for, and whether its result is wanted; None if none."""
+    def wish(self, headers: MultiMapping[str]) -> Wish | None:
+        """Tell by whose way a job is asked for; None if none is."""
         for asking in self._async_headers:
             if asking.name in headers and (wanted := asking.asks(headers)) is not None:
-                return asking, wanted
+                return Wish(asking, wanted)
         return None
 
-    def at_once(self, ask: Ask, asking: AsyncHeader, wanted: bool) -> bool:  # noqa: FBT001
+    def at_once(self, ask: Ask, wish: Wish) -> bool:
         """Make a job of a request that is here, unless something stands against it."""
+        asking, wanted = wish
         headers, identity = ask.headers, ask.identity
         if (
             not identity.changes
@@ -140,9 +172,7 @@ class Capture:
             headers=self._travelling(route, headers),
             body=ask.body(),
         )
-        submission = _submission(
-            incoming, route, identity, asking.dialect, wanted=wanted, source=ask.source
-        )
+        submission = wish.submission(incoming, route, identity, ask.source)
 
         def told(outcome: Outcome) -> None:
             error = outcome.error
@@ -159,35 +189,27 @@ class Capture:
             _refuse(ask, asking, error)
         return True
 
-    async def _submit(
-        self, request: web.Request, asking: AsyncHeader, *, wanted: bool
-    ) -> web.StreamResponse:
+    async def _submit(self, request: web.Request, wish: Wish) -> web.StreamResponse:
         try:
-            submission = await self._submission(request, asking, wanted=wanted)
-            job_id = await self._store.submit(submission)
+            job_id = await self._store.submit(await self._submission(request, wish))
         except JobstoreError as error:
             _log_refusal(error)
-            return asking.refused(error)
-        return await asking.accepted(request, job_id, wanted=wanted)
+            return wish.asking.refused(error)
+        return await wish.asking.accepted(request, job_id, wanted=wish.wanted)
 
-    async def _submission(
-        self, request: web.Request, asking: AsyncHeader, *, wanted: bool
-    ) -> Submission:
+    async def _submission(self, request: web.Request, wish: Wish) -> Submission:
         if request.method == "CONNECT" or _switches(request.headers):
             raise NoJobOfThat
         if (request.content_length or 0) > self._body_limit:
             raise BodyTooLarge(self._body_limit)
-        wire.changing(request)
+        standing.changing(request)
         key = idempotency.key_of(request.headers.getall(idempotency.HEADER, ()))
-        path, body = wire.path_of(request), await wire.gathered(request)
-        identity = wire.changing(request)  # which may not be what it was before the body came
+        path, body = intake.path_of(request), await intake.gathered(request)
+        identity = standing.changing(request)  # which may not be what it was before the body came
         route = self._router.owner(request.method, path)
         headers = self._travelling(route, request.headers)
         incoming = Request(method=request.method, path=path, headers=headers, body=body)
-        source = wire.source(request)
-        return _submission(
-            incoming, route, identity, asking.dialect, wanted=wanted, source=source, key=key
-        )
+        return wish.submission(incoming, route, identity, standing.source(request), key)
 
     def _travelling(self, route: Route, fields: MultiMapping[str]) -> Headers:
         """Return the headers that go on to the target; no way of asking for a job does.
@@ -226,16 +248,14 @@ class Capture:
         try:
             route, incoming = self._sent_on(request)
             async with route.target.send(incoming, JobHandle()) as response:
-                wire.confirm(request)
+                standing.confirm(request)
                 return await wire.relay(request, response)
-        except Forbidden as error:
-            return wire.problem(403, str(error))
+        except (Forbidden, PathLeaves) as error:
+            return refusals.problem_of(error)
         except NoTarget as error:
-            if isinstance(error, PathLeaves):
-                return wire.problem(400, str(error))
-            return self._unanswered(request) or wire.problem(404, str(error))
+            return self._unanswered(request) or refusals.problem_of(error)
         except (BodyBroken, TargetFailed) as error:
-            return refusal(error)
+            return relaying.refusal(error)
 
     def _sent_on(self, request: web.Request) -> tuple[Route, Request]:
         """Return a request as it goes on, and where to.
@@ -244,34 +264,12 @@ class Capture:
             Forbidden: it may change something, and its sender may not.
         """
         if request.method not in SAFE:
-            wire.changing(request)
-        incoming = wire.received(request)
+            standing.changing(request)
+        incoming = intake.received(request)
         route = self._router.owner(incoming.method, incoming.path)
-        if request[wire.IDENTITY].role is not None:  # the credentials are meant for jobstore
+        if request[standing.IDENTITY].role is not None:  # the credentials are meant for jobstore
             incoming = incoming.with_headers(route.travelling(incoming.headers))
         return route, incoming
-
-
-def _submission(  # noqa: PLR0913 - what a submission is made of
-    incoming: Request,
-    route: Route,
-    identity: Identity,
-    dialect: Dialect,
-    *,
-    wanted: bool,
-    source: str | None,
-    key: str | None = None,
-) -> Submission:
-    return Submission(
-        request=incoming,
-        target=route.name,
-        dialect=dialect,
-        owner=identity.name,
-        account=identity.account,
-        wanted=wanted,
-        key=key,
-        source=source,
-    )
 
 
 def _refuse(ask: Ask, asking: AsyncHeader, error: JobstoreError) -> None:

@@ -1,20 +1,32 @@
-"""JSON that strangers wrote: as large, and in as many pieces, as may be taken apart at once.
+"""JSON that strangers wrote: what is read here can be stored, sent again, and taken apart at once.
 
 Parsing holds the interpreter, whichever thread it runs in, and makes up to thirty times as much of
 what was sent: ``{},{},...`` of 57 MiB takes 1.6 GiB. The pieces are counted first, which costs
 about as much as copying the document.
 """
 
-from typing import Final
-
-from jobstore.web import json_text
+import json
+import math
+import re
+from typing import Any, Final, NoReturn
 
 # How many strings, members and items a document may have: some 10 ms of work.
 PIECES: Final = 10_000
 
+# The escape of a surrogate: half of a character, which no encoding can have alone.
+_SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 
-class TooManyPieces(ValueError):
-    """A document falls into too many pieces; the message says how many it may have."""
+
+class Unacceptable(ValueError):
+    """A document may be JSON, but is not taken; the message says what was expected."""
+
+
+class TooManyPieces(Unacceptable):
+    """It falls into too many pieces."""
+
+
+class Unstorable(Unacceptable):
+    """What was read cannot be stored or sent."""
 
 
 def parse(body: bytes, most: int = PIECES) -> object:
@@ -26,19 +38,19 @@ def parse(body: bytes, most: int = PIECES) -> object:
 
     Raises:
         TooManyPieces: it falls into more.
-        json_text.Unstorable: it has what cannot be stored or sent.
+        Unstorable: it has what cannot be stored or sent.
         ValueError: it is none.
     """
-    if pieces(body, most) > most:
+    if _piece_count(body, most) > most:
         raise TooManyPieces(f"expected at most {most} members and items")
     try:
-        value: object = json_text.loads(body)
+        value: object = loads(body)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
     return value
 
 
-def pieces(body: bytes, most: int) -> int:
+def _piece_count(body: bytes, most: int) -> int:
     """Count the strings in a document, and the commas and openings outside of them.
 
     The count is not exact where it is above the most that is allowed.
@@ -50,3 +62,40 @@ def pieces(body: bytes, most: int) -> int:
         return quotes
     outside = b"".join(bare.split(b'"')[::2])
     return quotes // 2 + sum(outside.count(sign) for sign in (b",", b"[", b"{"))
+
+
+def loads(body: bytes) -> Any:
+    """Read a document in UTF-8: RFC 8259, without the freedoms that Python's reader takes.
+
+    Raises:
+        Unstorable: it has something like NaN, 1e999 or half of a surrogate pair.
+        ValueError: it is no JSON.
+        RecursionError: it is nested too deeply.
+    """
+    text = body.decode("utf-8-sig")
+    value = _DECODER.decode(text)
+    if _SURROGATE.search(text):
+        _check_characters(value)
+    return value
+
+
+def _check_characters(value: object) -> None:
+    """Refuse a document that has half of a surrogate pair in a name or in a string."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise Unstorable("expected whole characters, not half of a surrogate pair") from None
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    if not math.isfinite(value):
+        raise Unstorable("expected numbers of a size that can be stored")
+    return value
+
+
+def _no_number(_: str) -> NoReturn:
+    raise Unstorable("expected numbers, not NaN or Infinity")
+
+
+_DECODER: Final = json.JSONDecoder(parse_float=_finite, parse_constant=_no_number)

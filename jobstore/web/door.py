@@ -9,7 +9,7 @@ from aiohttp import web
 from jobstore.model.handle import WORKING_FOR
 from jobstore.targets.router import Claims, PathClaim
 from jobstore.targets.upstream import JOB_ID
-from jobstore.web import parsing, wire
+from jobstore.web import intake, parsing
 from jobstore.web.access import Access
 from jobstore.web.ask import Ask
 from jobstore.web.browsers import Browsers
@@ -56,7 +56,7 @@ class Door:
         """Make the server that stands here, with what else it is told."""
         return DeskServer(
             self.answer,  # its requests are what the factory makes
-            request_factory=wire.incoming,
+            request_factory=intake.incoming,
             door=self,
             **options,
         )
@@ -69,9 +69,9 @@ class Door:
         headers = ask.headers
         if JOB_ID in headers:
             return False
-        asked = self._capture.asked(headers)
-        own = None if asked else self._prompt.find(ask.method, ask.path)
-        if not (asked or own):
+        wish = self._capture.wish(headers)
+        own = None if wish else self._prompt.find(ask.method, ask.path)
+        if not (wish or own):
             return self._relayed_at_once(ask)
         identity = self._access.known(headers)
         if identity is None or not self._browsers.passes(headers, anonymous=identity.role is None):
@@ -80,7 +80,7 @@ class Door:
         if own:
             return own(ask)
         ask.source = self._access.source(ask.remote, headers)
-        return asked is not None and self._capture.at_once(ask, *asked)
+        return wish is not None and self._capture.at_once(ask, wish)
 
     def _relayed_at_once(self, ask: Ask) -> bool:
         if self._apis.find(ask.method, ask.path) is not None:
@@ -103,7 +103,7 @@ class Door:
         refused = parsing.refusal(request)
         if refused is not None:
             return _given(refused)
-        own = self._apis.find(request.method, wire.path_of(request))
+        own = self._apis.find(request.method, intake.path_of(request))
         ours = self._capture.submitting(request) or own
         stopped = self._browsers.met(request, ours=ours is not None)
         if stopped is not None:

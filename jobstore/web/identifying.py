@@ -11,7 +11,7 @@ from aiohttp.typedefs import Handler
 from jobstore.model.account import Identity, Role
 from jobstore.model.errors import Unauthorized
 from jobstore.targets.inprocess import current
-from jobstore.web import wire
+from jobstore.web import refusals, standing
 
 Identify: TypeAlias = Callable[[web.Request], Awaitable[Identity | None] | Identity | None]
 
@@ -28,7 +28,7 @@ class Identifying:
 
     def __init__(self, identify: Identify) -> None:
         self._identify = identify
-        self._standing = wire.Standing(self._again)
+        self._standing = standing.Standing(self._again)
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -37,11 +37,11 @@ class Identifying:
         identity = await found if inspect.isawaitable(found) else found
         if identity is None:
             # Not Basic: a browser would ask for a password that the application does not have.
-            return wire.shared_refusal(401, str(Unauthorized()), {"WWW-Authenticate": "Bearer"})
+            return refusals.shared_refusal(401, str(Unauthorized()), {"WWW-Authenticate": "Bearer"})
         if not isinstance(identity, Identity) or not identity.name:
             raise TypeError("identify: expected a jobstore.Identity with a name, or None")
         if found is identity:  # and not what had to be awaited, as it would have to be again
-            request[wire.STANDING] = self._standing
+            request[standing.STANDING] = self._standing
         return await self._admitted(request, handler, identity)
 
     @web.middleware
@@ -52,7 +52,7 @@ class Identifying:
     async def _admitted(
         self, request: web.Request, handler: Handler, identity: Identity
     ) -> web.StreamResponse:
-        request[wire.IDENTITY] = _with_role(identity)
+        request[standing.IDENTITY] = _with_role(identity)
         return await handler(request)
 
     def _again(self, request: web.Request) -> Identity | None:

@@ -75,6 +75,9 @@ class Proxies:
         return any(address in network for network in self.networks)
 
 
+NO_PROXIES: Final = Proxies()
+
+
 def customer(address: str) -> str:
     """Return what an address has in common with those that the same people have."""
     parsed = _address(address)

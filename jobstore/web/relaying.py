@@ -26,7 +26,7 @@ from jobstore.model.errors import (
 from jobstore.model.handle import JobHandle
 from jobstore.model.message import Request, Response, bodiless
 from jobstore.targets import Target
-from jobstore.web import answers, wire
+from jobstore.web import answers, refusals, standing, wire
 from jobstore.web.ask import Ask
 
 _SERVICE_UNAVAILABLE: Final = 503
@@ -81,7 +81,7 @@ class Relay:
             Revoked: they are let in no more.
         """
         if self._again() is None:
-            raise wire.Revoked
+            raise standing.Revoked
 
     def _answer(self, response: Response) -> bool:
         """Answer with a response that is here as a whole; tell whether it is."""
@@ -106,7 +106,7 @@ class Relay:
         if self._passed_on is not None:
             if not self._passed_on.done():
                 self._passed_on.set_exception(error)
-        elif isinstance(error, wire.Revoked | StoreError | TargetFailed):
+        elif isinstance(error, standing.Revoked | StoreError | TargetFailed):
             self._ask.answer(answers.of(refusal(error)))
         else:
             self._ask.fail(error)
@@ -142,18 +142,18 @@ class Relay:
                 self._finished.set_result(None)
 
 
-def refusal(error: BodyBroken | StoreError | TargetFailed | wire.Revoked) -> web.Response:
+def refusal(error: BodyBroken | StoreError | TargetFailed | standing.Revoked) -> web.Response:
     """Answer a request that could not be relayed, in words for its sender."""
     match error:
-        case wire.Revoked():
+        case standing.Revoked():
             return error
         case StoreError():  # strangers are not told which file it is
-            return wire.shared_refusal(_SERVICE_UNAVAILABLE, str(AccountsUnavailable()))
+            return refusals.shared_refusal(_SERVICE_UNAVAILABLE, str(AccountsUnavailable()))
         case BodyBroken():
-            return wire.problem(400, str(error))
+            return refusals.problem_of(error)
         case TargetFailed():
             log.info("no answer: %s", error, extra={"action": "relay"})
-            return wire.problem(502, str(error))
+            return refusals.problem_of(error)
 
 
 def _whatever(_: Exception | None) -> None:

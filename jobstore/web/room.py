@@ -13,7 +13,7 @@ from typing import Final
 from aiohttp import web
 
 from jobstore.model.errors import BodyTooLarge, NoRoom
-from jobstore.web import wire
+from jobstore.web import intake, standing
 
 # In bytes: what each request may take, what there is for all of them beyond that, and what one of
 # them may take at most for what is made of it. Measured, 100 connections that send as much as they
@@ -92,14 +92,14 @@ async def whole(request: web.Request, limit: int) -> AsyncIterator[bytes]:
         raise BodyTooLarge(limit)
     room, body, held = request.app[ROOM], bytearray(), 0
     try:
-        async for piece in wire.pieces(request, most=_FREE):
+        async for piece in intake.pieces(request, most=_FREE):
             if len(body) + len(piece) > limit:
                 raise BodyTooLarge(limit)
             more = max(0, len(body) + len(piece) - _FREE) - held
             await room.take(more)
             held += more
             body += piece
-        wire.confirm(request)
+        standing.confirm(request)
         yield bytes(body)
     finally:
         room.give_back(held)

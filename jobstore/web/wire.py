@@ -1,301 +1,47 @@
-"""Between aiohttp's requests and responses and our own: nothing is lost on the way."""
+"""Answers on their way out: from our own to aiohttp's, with nothing lost."""
 
 import asyncio
-import re
 import socket
 import struct
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from http import HTTPStatus
-from types import MappingProxyType
 from typing import Final, TypeVar
 
-from aiohttp import StreamReader, web
-from aiohttp.abc import AbstractStreamWriter
-from aiohttp.http import HttpVersion11, RawRequestMessage
+from aiohttp import web
 from multidict import CIMultiDict
 
 from jobstore.http import heads, private
-from jobstore.model.account import Identity
 from jobstore.model.errors import (
-    BodyBroken,
-    BodyStalled,
-    Forbidden,
     JobstoreError,
-    OwnerLimit,
-    TooManyLogins,
-    Unauthorized,
 )
 from jobstore.model.message import (
-    Body,
     Headers,
-    Request,
     Response,
     Stream,
     bodiless,
     body_size,
     chunks,
-    end_to_end,
     header,
     without,
 )
 from jobstore.web import origins
 from jobstore.web.connection import ClientConnection
-from jobstore.web.proxies import Proxies
 
 # aiohttp adds these where they are missing; a relayed response stays as its target made it.
 _ADDED: Final = ("Content-Type", "Server")
-_BEFORE_PATH: Final = re.compile("[/?#]")
 # To close a socket without waiting for what is still to be sent: struct linger of socket(7).
 _AT_ONCE: Final = struct.pack("ii", 1, 0)
-# Up to so many bytes a body is read in one go: less than what aiohttp has buffered anyway.
-_SMALL: Final = 64 * 1024
 _LENGTH: Final = "Jobstore-Content-Length"
 # For how long nothing of the body of a request may arrive that is ours to take, in seconds.
 BODY_SECONDS: Final = 60.0
 _SLOWEST_READER: Final = 64 * 1024  # bytes per second
 _GIVEN: Final = web.ResponseKey("jobstore.given", frozenset)
 _EMPTY: Final = web.ResponseKey("jobstore.empty", bool)
-IDENTITY: Final = web.RequestKey("jobstore.identity", Identity)
-# Whose word is taken on where a request comes from; without any, the other end counts.
-PROXIES: Final = web.RequestKey("jobstore.proxies", Proxies)
-_NO_PROXIES: Final = Proxies()
 # The origin of a page that may read the answer, though it is another server's.
 PAGE: Final = web.RequestKey("jobstore.page", str)
 
 R = TypeVar("R", bound=web.StreamResponse)
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """On what ground somebody was let in.
-
-    Args:
-        again: tells who sends a request as their account is now; None if they are let in no more.
-    """
-
-    again: Callable[[web.Request], Identity | None]
-
-
-STANDING: Final = web.RequestKey("jobstore.standing", Standing)
-
-
-class Revoked(web.HTTPUnauthorized):
-    """Whoever sent a request was let in, and would not be any more; aiohttp answers with it."""
-
-    def __init__(self) -> None:
-        answer = shared_refusal(HTTPStatus.UNAUTHORIZED, str(Unauthorized()))
-        super().__init__(text=answer.text, headers=answer.headers)
-
-
-def confirm(request: web.Request) -> None:
-    """Look again who sends a request that has waited for something, before it gets anything.
-
-    Where no `STANDING` says on what ground they were let in, there is nothing to look at.
-
-    Raises:
-        Revoked: their account is gone, or their token, or it has another password.
-    """
-    standing = request.get(STANDING)
-    if standing is None:
-        return
-    identity = standing.again(request)
-    if identity is None:
-        raise Revoked
-    request[IDENTITY] = identity
-
-
-def scope_again(request: web.Request) -> int | None:
-    """Look again who sends a request, and return whose jobs they may see now; see `confirm`."""
-    confirm(request)
-    return scope(request)
-
-
-def scope(request: web.Request) -> int | None:
-    """Return whose jobs the sender of a request may see, or None for everybody's."""
-    return request[IDENTITY].scope
-
-
-def changing(request: web.Request) -> Identity:
-    """Return who sends a request that changes something.
-
-    Raises:
-        Forbidden: they may not.
-    """
-    identity = request[IDENTITY]
-    if not identity.changes:
-        raise Forbidden
-    return identity
-
-
-def source(request: web.BaseRequest) -> str | None:
-    """Return the address that a request came from, or None if it came over no network."""
-    proxies: Proxies = request.get(PROXIES, _NO_PROXIES)
-    return proxies.source(request.remote, request.headers)
-
-
-@contextmanager
-def _telling_broken() -> Iterator[None]:
-    """Turn what aiohttp raises when a body ends too early into our own word for it."""
-    try:
-        yield
-    except (ConnectionError, web.RequestPayloadError) as error:
-        raise BodyBroken from error
-
-
-class Incoming(web.Request):
-    """A request at the front door, where no application has seen it yet."""
-
-    @property
-    def continues(self) -> bool:
-        """Whether its sender waits for leave to send the body: RFC 9110 section 10.1.1."""
-        if self._match_info is not None:  # an application that has routed it has given that leave
-            return False
-        expected = self.headers.get("Expect", "").lower() == "100-continue"
-        return expected and self.version >= HttpVersion11
-
-    async def _prepare_hook(self, response: web.StreamResponse) -> None:
-        """Do what an application does with its signal `on_response_prepare`."""
-        adjust(response)
-        let_read(self, response)
-        if self._match_info is not None:
-            await super()._prepare_hook(response)
-
-
-def incoming(
-    message: RawRequestMessage,
-    payload: StreamReader,
-    protocol: web.RequestHandler,
-    writer: AbstractStreamWriter,
-    task: "asyncio.Task[None]",
-) -> Incoming:
-    """Make a request of what aiohttp has parsed; a factory for its server."""
-    return Incoming(message, payload, protocol, writer, task, task.get_loop())
-
-
-async def _welcome(request: web.BaseRequest) -> None:
-    """Send 100 Continue if its sender expects it: somebody wants to read the body."""
-    if isinstance(request, Incoming) and request.continues:
-        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        request.writer.output_size = 0
-
-
-async def _next(content: StreamReader, seconds: float, most: int) -> bytes:
-    """Read what arrives of a body that is ours to take.
-
-    A slow sender is welcome, one who sends nothing at all is not: it may be waited for on purpose.
-    """
-    with _telling_broken():
-        try:
-            async with asyncio.timeout(seconds):
-                return await content.read(most)
-        except TimeoutError:
-            raise BodyStalled(seconds) from None
-
-
-class _Body:
-    """The body of a request that is passed through, as it arrives."""
-
-    def __init__(self, request: web.BaseRequest) -> None:
-        self._request = request
-
-    @property
-    def size(self) -> int | None:
-        return self._request.content_length
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        with _telling_broken():
-            await _welcome(self._request)
-            async for chunk in self._request.content.iter_any():
-                yield chunk
-
-
-class _Submitted(_Body):
-    """The body of a request that becomes a job only if its sender may still submit it then."""
-
-    def __init__(self, request: web.Request) -> None:
-        super().__init__(request)
-        self._sender = request
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        with _telling_broken():
-            await _welcome(self._request)
-        async for piece in pieces(self._request):
-            yield piece
-        confirm(self._sender)
-        changing(self._sender)
-
-
-def path_of(request: web.BaseRequest) -> str:
-    """Return a request's path with query, as it was sent, byte for byte."""
-    path = request.raw_path
-    if path.startswith("/"):
-        return path
-    return request.rel_url.raw_path_qs or "/"  # absolute form, RFC 9112 section 3.2.2
-
-
-def authority_of(request: web.BaseRequest) -> str | None:
-    """Return the authority in a request's target, if that is a whole URL."""
-    if request.raw_path.startswith("/"):
-        return None
-    _, separator, rest = request.raw_path.partition("://")
-    return _BEFORE_PATH.split(rest, maxsplit=1)[0] if separator else None
-
-
-def received(request: web.BaseRequest) -> Request:
-    """Read a request that came in over a socket; its body streams if it has one.
-
-    Of the headers those stay that travel on.
-    """
-    return Request(
-        method=request.method,
-        path=path_of(request),
-        headers=end_to_end(tuple(request.headers.items())),
-        body=_Body(request) if request.body_exists else b"",
-    )
-
-
-async def gathered(request: web.Request) -> Body:
-    """Read a small body at once, which costs less than streaming; give a larger one as it is.
-
-    Raises:
-        BodyBroken: the body ended before its announced end.
-        Revoked: its sender's account is gone meanwhile.
-    """
-    if not request.body_exists:
-        return b""
-    if not 0 < (request.content_length or 0) <= _SMALL:
-        return _Submitted(request)
-    with _telling_broken():
-        await _welcome(request)
-        if request.content.is_eof():  # all of it has arrived, as it mostly has
-            return await request.content.read()
-    body = b"".join([piece async for piece in pieces(request)])
-    confirm(request)
-    return body
-
-
-async def pieces(
-    request: web.BaseRequest, seconds: float = BODY_SECONDS, most: int = 2**20
-) -> AsyncIterator[bytes]:
-    """Read a body that is ours to take, as it arrives.
-
-    Args:
-        seconds: for how long nothing of it may arrive.
-        most: how many bytes a piece may have.
-
-    Raises:
-        BodyBroken: it ended before its announced end.
-        BodyStalled: nothing more of it arrives.
-    """
-    content = request.content
-    while not content.at_eof():
-        yield await _next(content, seconds, most)
-    error = content.exception()  # which at_eof passes over
-    if error is not None:
-        with _telling_broken():
-            raise error
 
 
 async def relay(request: web.BaseRequest, response: Response) -> web.StreamResponse:
@@ -350,7 +96,7 @@ def _length_of_head(response: Response) -> Headers:
 
 
 @asynccontextmanager
-async def prompt(request: web.BaseRequest, size: int) -> AsyncIterator[None]:
+async def read_in_time(request: web.BaseRequest, size: int) -> AsyncIterator[None]:
     """Break a connection off whose reader is too slow for what is kept in memory for them.
 
     Raises:
@@ -412,49 +158,18 @@ def problem(status: int, detail: str, headers: Headers = ()) -> web.Response:
         detail: what happened, in a sentence for people.
         headers: headers to add.
     """
-    document = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status}
     return web.json_response(
-        {**document, "detail": detail},
+        problem_document(status, detail),
         status=status,
         headers=CIMultiDict(headers),
         content_type="application/problem+json",
     )
 
 
-_LATER: Final = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
-
-
-def retry_after(error: JobstoreError) -> dict[str, str]:
-    """Give the header that says when to try again, for what cannot be had just now."""
-    if error.status not in _LATER:
-        return {}
-    return {"Retry-After": str(error.seconds if isinstance(error, OwnerLimit) else 1)}
-
-
-def shared_refusal(
-    status: int, detail: str, headers: Mapping[str, str] = MappingProxyType({})
-) -> web.Response:
-    """Refuse a request before any dialect has seen it, in words that all of them share.
-
-    The error number is that of ArangoDB's errors.dat for "forbidden".
-    """
+def problem_document(status: int, detail: str) -> dict[str, object]:
+    """Give the members of a problem document."""
     title = HTTPStatus(status).phrase
-    document = {"type": "about:blank", "title": title, "status": status, "detail": detail}
-    arango = {"error": True, "code": status, "errorNum": 11, "errorMessage": detail}
-    return web.json_response({**document, **arango}, status=status, headers=headers)
-
-
-def refused(_: web.Request, error: JobstoreError) -> web.Response:
-    """Answer that whoever sends a request is not let in, where no dialect has words for it.
-
-    Credentials are asked for in words that most clients read. The error number is that of
-    ArangoDB's errors.dat for "forbidden".
-    """
-    detail = str(error)
-    if not isinstance(error, Unauthorized):
-        status = 429 if isinstance(error, TooManyLogins) else 503
-        return problem(status, detail, (("Retry-After", "1"),))
-    return shared_refusal(401, detail)
+    return {"type": "about:blank", "title": title, "status": status, "detail": detail}
 
 
 def explicitly_empty(response: R) -> R:
@@ -472,7 +187,7 @@ def is_explicit(response: web.StreamResponse) -> bool:
     return len(response) > 0 and _EMPTY in response
 
 
-def let_read(request: web.Request, response: web.StreamResponse) -> None:
+def let_page_read(request: web.Request, response: web.StreamResponse) -> None:
     """Let a trusted page of another origin read an answer of ours."""
     if "Origin" in request.headers and PAGE in request:
         origins.let_read(response.headers, request[PAGE])
@@ -481,7 +196,7 @@ def let_read(request: web.Request, response: web.StreamResponse) -> None:
 async def before_head(request: web.Request, response: web.StreamResponse) -> None:
     """Adjust a response; an application's signal ``on_response_prepare``."""
     adjust(response)
-    let_read(request, response)
+    let_page_read(request, response)
 
 
 def adjust(response: web.StreamResponse) -> None:

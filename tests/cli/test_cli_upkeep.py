@@ -169,6 +169,14 @@ def problems(path: Path) -> list[str]:
             "UPDATE account_usage SET queued = 7",
             "account 0 is said to have 7 queued jobs and 2097161 bytes, but it has 1 and 2097161",
         ),
+        (  # as a foreign program may, which does not count
+            "UPDATE job SET account = 7 WHERE id = 4",
+            "account 7 is said to have 0 queued jobs and 0 bytes, but it has 1 and 0",
+        ),
+        (
+            "UPDATE job SET state = 'cancelled', finished_at = 1, result = 'deleted' WHERE id = 4",
+            "the counter of the state cancelled of the jobs is 0, but there are 1",
+        ),
         (
             "PRAGMA ignore_check_constraints = ON; UPDATE job SET finished_at = NULL",
             "CHECK constraint failed in job",

@@ -12,11 +12,11 @@ import pytest
 from aiohttp import ClientSession, web
 from aiohttp.typedefs import Handler
 
-from jobstore.dialects.native.events import Events
+from jobstore.dialects.native.event_stream import Events
 from jobstore.live import Store
 from jobstore.model.account import Identity
 from jobstore.model.job import Report
-from jobstore.web import wire
+from jobstore.web import standing
 from tests.client import GATED, ORDINARY, Client
 from tests.conftest import Serve
 from tests.stores import finish, next_claim, opened, orders_of, submission
@@ -269,7 +269,7 @@ async def serving_events(store: Store) -> AsyncIterator[str]:
 
     @web.middleware
     async def anybody(request: web.Request, handler: Handler) -> web.StreamResponse:
-        request[wire.IDENTITY] = Identity(name="")
+        request[standing.IDENTITY] = Identity(name="")
         return await handler(request)
 
     app = web.Application(middlewares=[anybody])

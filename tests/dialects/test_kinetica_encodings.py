@@ -165,7 +165,7 @@ def test_answers_are_written_as_the_client_reads_them() -> None:
     assert encodings.to_avro(records.JOB, RUNNING) == JOB_RUNNING
     for encoding in (Encoding.AVRO, Encoding.SNAPPY):
         assert encodings.wrapped(encoding, records.JOB_CREATED, CREATED) == JOB_CREATED_WRAPPED
-        assert encodings.refusal(encoding, "Job 7 not found") == NOT_FOUND
+        assert encodings.wrapped_error(encoding, "Job 7 not found") == NOT_FOUND
 
 
 def test_answers_in_json_hold_json_in_a_string() -> None:
@@ -174,7 +174,7 @@ def test_answers_in_json_hold_json_in_a_string() -> None:
         b'{"status":"OK","message":"","data_type":"create_job_response","data":"",'
         rb'"data_str":"{\"job_id\":300,\"info\":{\"job_tag\":\"t1\"}}"}'
     )
-    assert encodings.refusal(Encoding.JSON, "Job 7 not found") == (
+    assert encodings.wrapped_error(Encoding.JSON, "Job 7 not found") == (
         b'{"status":"ERROR","message":"Job 7 not found","data_type":"none","data":"","data_str":""}'
     )
 

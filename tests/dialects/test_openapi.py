@@ -14,7 +14,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from jobstore.assembly import apis_of, application_of
 from jobstore.config import load
-from jobstore.dialects.native.api import openapi
+from jobstore.dialects.native.routes import openapi
 from jobstore.model.job import Dialect, Trigger
 from jobstore.model.lifecycle import Result, State
 from jobstore.model.written import DIALECTS

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobstore.model.cron import fire_times, latest, read
+from jobstore.model.cron import read
 from jobstore.model.schedule import Schedule, checked_cron, problem
+from jobstore.model.walltime import fire_times, latest
 from tests.crontab import changes, matches, runs, utc
 
 BEGIN: Final = utc(2026)

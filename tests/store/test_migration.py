@@ -16,6 +16,7 @@ from jobstore.store.sqlite.migrate import migrate
 from tests.commands import refused
 from tests.stores import (
     START,
+    check_sound,
     finish,
     next_claim,
     opened,
@@ -162,6 +163,39 @@ async def test_a_tag_that_a_job_of_an_earlier_version_has_is_found_and_free_agai
             await store.submit(replace(submission(), tag="nightly", owner="alice"))
         again = await store.submit(replace(submission(), tag="nightly", owner="bob"))
         assert await store.results.tagged("nightly", Identity(name="bob")) == again
+
+
+@pytest.fixture
+def counting(store_path: Path) -> Path:
+    """Give a store of a version in which triggers counted, with jobs in it that they have seen."""
+    names = sorted(path.name for path in VERSIONS.glob("000[1234]_*.py"))
+    with closing(sqlite.connect(store_path, "rwc", ["PRAGMA journal_mode = WAL"])) as file:
+        file.execute("BEGIN")
+        for statement in [each for name in names for each in statements_of(name)]:
+            file.execute(statement)
+        file.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)")
+        file.execute("INSERT INTO alembic_version VALUES ('0004')")
+        file.execute("INSERT INTO boot (started_at, pid, version) VALUES (?, 7, '0.1.0')", [START])
+        for job in JOBS:
+            put(file, *job)
+        file.execute("UPDATE job SET stored = 4 WHERE id = 1")
+        file.execute(f"PRAGMA application_id = {sqlite.APPLICATION_ID}")
+        file.execute("PRAGMA user_version = 4")
+        file.execute("COMMIT")
+    return store_path
+
+
+async def test_what_triggers_have_counted_is_kept_and_operations_count_on(counting: Path) -> None:
+    kept = [f"SELECT * FROM {table}" for table in ("counter", "account_usage", "day")]
+    before = [rows(counting, text) for text in kept]
+    assert migrate(counting) == (4, sqlite.SCHEMA_VERSION)
+    assert [rows(counting, text) for text in kept] == before
+    check_sound(counting)
+    async with opened(counting) as store:  # which is found to be sound afterwards
+        await store.upkeep.fail_orphans([3], "the server was killed")
+        await finish(store, await next_claim(orders_of(store, {"/": 1})))
+        await taken(store, 1)
+    assert rows(counting, "SELECT submitted, done, failed FROM day") == [(4, 2, 2)]
 
 
 async def test_its_results_are_still_there(old: Path) -> None:

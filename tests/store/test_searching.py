@@ -22,7 +22,7 @@ from jobstore.store.sqlite import engine as sqlite
 from jobstore.store.sqlite.budget import Budget, TimeIsUp, rows_within
 from jobstore.store.sqlite.engine import Connection
 from jobstore.store.windows import FIRST, WIDEST, Page
-from jobstore.web import wire
+from jobstore.web import standing
 from tests.loop import turns
 from tests.stock import Stock, stocking
 from tests.stores import START
@@ -151,7 +151,7 @@ async def listing(stock: Stock) -> AsyncIterator[TestClient[web.Request, web.App
 
     @web.middleware
     async def known(request: web.Request, handler: Any) -> Any:
-        request[wire.IDENTITY] = Identity(name="")
+        request[standing.IDENTITY] = Identity(name="")
         return await handler(request)
 
     app = web.Application(middlewares=[known])

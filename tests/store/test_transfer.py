@@ -1,5 +1,6 @@
 """History moves from one store to another: all of it as it was, or nothing."""
 
+import fcntl
 import gzip
 import json
 import os
@@ -519,3 +520,20 @@ def test_files_and_stores_that_cannot_be_used_are_named(store_path: Path, tmp_pa
     assert sorted(path.name for path in tmp_path.iterdir() if "taken" in path.name) == ["taken"]
     backwards = ("--range", "2023-11-15..2023-11-14")
     assert "ends before it begins" in refused("export", "x", *backwards, code=2)
+
+
+def test_an_export_goes_over_what_a_broken_off_one_has_left(store_path: Path) -> None:
+    stocked(store_path, ended, START)
+    Path("history.jsonl.partial").write_bytes(b"half an export" * 100_000)
+    assert exported(store_path)[-1] == {"end": {"jobs": 5}}
+    assert not Path("history.jsonl.partial").exists()
+
+
+def test_two_exports_do_not_write_the_same_file_at_once(store_path: Path) -> None:
+    stocked(store_path, ended, START)
+    with Path("whole.partial").open("wb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        assert "another export is writing whole.partial" in refused(
+            "export", "whole", "--store", store_path
+        )
+    assert (Path("whole.partial").exists(), Path("whole").exists()) == (True, False)

@@ -24,17 +24,15 @@ from jobstore.model.job import Dialect, Submission
 from jobstore.model.message import Request
 from jobstore.model.passwords import hashed
 from jobstore.server import Server
-from jobstore.web.access import (
+from jobstore.web.access import Access
+from jobstore.web.failures import (
     FIRST_DELAY,
     FORGIVEN_SECONDS,
     FREE_BY_ADDRESS,
     LONGEST_DELAY,
-    REMEMBERED_SECONDS,
-    WAITING,
-    WAITING_BY_SOURCE,
-    Access,
     Failures,
 )
+from jobstore.web.logins import REMEMBERED_SECONDS, WAITING, WAITING_BY_SOURCE
 from jobstore.web.proxies import Proxies
 from tests.accounts import PASSWORD, People, basic
 from tests.client import GATED, ORDINARY, Client

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import ClientSession, web
 
 from jobstore.model.errors import BodyStalled
-from jobstore.web import wire
+from jobstore.web import intake
 from tests.client import Client
 from tests.conftest import Serve
 from tests.peers import Services
@@ -95,7 +95,7 @@ async def test_who_waits_for_an_answer_may_wait_for_longer_than_that(
 async def test_a_body_that_stops_arriving_is_waited_for_no_longer(services: Services) -> None:
     async def read(request: web.Request) -> web.Response:
         try:
-            size = sum([len(piece) async for piece in wire.pieces(request, 0.2)])
+            size = sum([len(piece) async for piece in intake.pieces(request, 0.2)])
         except BodyStalled as error:
             return web.Response(status=408, text=str(error))
         return web.Response(text=f"{size}")

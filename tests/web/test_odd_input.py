@@ -7,7 +7,7 @@ import pytest
 from aiohttp import ClientSession
 from yarl import URL
 
-from jobstore.web import json_text
+from jobstore.web import documents
 from tests.client import GATED, Client
 from tests.conftest import Serve
 from tests.raw import Front
@@ -159,10 +159,10 @@ async def test_odd_credentials_are_answered(client: Client, authorization: bytes
 
 
 def test_what_can_be_stored_is_read_as_it_stands() -> None:
-    assert json_text.loads(b'{"a": [1, -1.5e300, true, null, "\\u0000"]}') == {
+    assert documents.loads(b'{"a": [1, -1.5e300, true, null, "\\u0000"]}') == {
         "a": [1, -1.5e300, True, None, "\0"]
     }
-    assert json_text.loads('{"a": "ä\\ud83d\\ude00"}'.encode()) == {"a": "ä😀"}
-    assert json_text.loads(rb'"a backslash and its neighbour: \\ud800"') == (
+    assert documents.loads('{"a": "ä\\ud83d\\ude00"}'.encode()) == {"a": "ä😀"}
+    assert documents.loads(rb'"a backslash and its neighbour: \\ud800"') == (
         "a backslash and its neighbour: \\ud800"
     )

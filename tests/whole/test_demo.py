@@ -9,7 +9,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 from pytest_aiohttp import AiohttpClient
 
-from jobstore.demo import create_app, is_collection_name, query_result, query_seconds
+from jobstore.demo.app import create_app, is_collection_name
+from jobstore.demo.queries import query_result, query_seconds
 from jobstore.model.handle import JobHandle
 from jobstore.model.job import Report
 from jobstore.model.message import Request, Response, chunks

@@ -1,5 +1,5 @@
 """Datameer's jobs: what is asked about configurations and executions, and what starts them."""
 
-from jobstore.dialects.datameer.api import CLAIMS, DatameerJobs, refused
+from jobstore.dialects.datameer.rest import CLAIMS, DatameerJobs, refused
 
 __all__ = ["CLAIMS", "DatameerJobs", "refused"]

@@ -4,7 +4,7 @@ The facts stand in Kinetica's documentation of ``/create/job``, ``/get/job``, ``
 and ``/admin/show/jobs``, and in what its clients of version 7.2 send and read.
 """
 
-from jobstore.dialects.kinetica.calls import OWN_PATHS, KineticaJobs
-from jobstore.dialects.kinetica.refusals import no_such_endpoint, refused
+from jobstore.dialects.kinetica.endpoints import OWN_PATHS, KineticaJobs
+from jobstore.dialects.kinetica.error_messages import no_such_endpoint, refused
 
 __all__ = ["OWN_PATHS", "KineticaJobs", "no_such_endpoint", "refused"]

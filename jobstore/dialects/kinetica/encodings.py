@@ -9,13 +9,14 @@ import re
 from collections.abc import Mapping
 from enum import StrEnum
 from io import BytesIO
-from typing import Any, Final
+from typing import IO, Any, Final, cast
 
 import cramjam
 from fastavro import schemaless_reader, schemaless_writer
+from fastavro.types import Schema
 
 from jobstore.dialects.kinetica.records import WRAPPER, AvroType, Form, Record, RequestInvalid
-from jobstore.web import documents, json_text
+from jobstore.web import documents
 
 # The largest body that is taken apart or put together here, in bytes.
 LARGEST: Final = 8 * 2**20
@@ -27,6 +28,7 @@ _PIECES: Final = 100_000
 _MOST_IN_JSON: Final = 25_000
 
 _NUMBER: Final = re.compile(r"-?[0-9]{1,100}")
+_MORE: Final = 0x80  # what all bytes of a varint have but the last one
 _LONGEST_LENGTH: Final = 5  # bytes of the length before what is compressed, a varint of 32 bits
 
 
@@ -109,7 +111,7 @@ def wrapped(encoding: Encoding, form: Form, record: Record) -> bytes:
     return _wrapper(encoding, "OK", "", form.name, data, data_str)
 
 
-def refusal(encoding: Encoding, message: str) -> bytes:
+def wrapped_error(encoding: Encoding, message: str) -> bytes:
     """Write the answer to a request that could not be answered."""
     return _wrapper(encoding, "ERROR", message, "none", b"", "")
 
@@ -134,7 +136,7 @@ def _characters(value: bytes) -> str:
 def _from_json(form: Form, body: bytes) -> Record:
     try:
         value = documents.parse(body, _MOST_IN_JSON)
-    except (documents.TooManyPieces, json_text.Unstorable) as error:
+    except documents.Unacceptable as error:
         raise RequestInvalid(f"the body: {error}") from None
     except ValueError:
         value = None
@@ -207,6 +209,13 @@ class _Bounded:
         self._at += size
         return self._body[self._at - size : self._at]
 
+    def value(self, schema: Schema) -> object:
+        """Read a value, or None if it is not there."""
+        try:
+            return schemaless_reader(cast("IO[bytes]", self), schema, None)  # all it does is read
+        except (EOFError, ValueError, OverflowError):
+            return None
+
 
 def from_avro(form: Form, body: bytes) -> Record:
     """Read a record in Avro binary.
@@ -215,10 +224,7 @@ def from_avro(form: Form, body: bytes) -> Record:
         RequestInvalid: the body is not exactly one such record.
     """
     reader = _Bounded(body)
-    try:
-        record = schemaless_reader(reader, form.schema, None)  # type: ignore[arg-type] # it reads
-    except (EOFError, ValueError, OverflowError):
-        record = None
+    record = reader.value(form.schema)
     if not isinstance(record, dict) or reader.left:
         raise RequestInvalid(f"the body: expected {form.name} in Avro binary, and nothing else")
     return record
@@ -226,10 +232,7 @@ def from_avro(form: Form, body: bytes) -> Record:
 
 def first_string(body: bytes) -> str | None:
     """Read the string that a record begins with, of which no more may be there; None without it."""
-    try:
-        found = schemaless_reader(_Bounded(body), {"type": "string"}, None)  # type: ignore[arg-type] # it reads
-    except (EOFError, ValueError, OverflowError):
-        return None
+    found = _Bounded(body).value({"type": "string"})
     return found if isinstance(found, str) else None
 
 
@@ -264,6 +267,6 @@ def _announced(body: bytes) -> int:
     length = 0
     for place, byte in enumerate(body[:_LONGEST_LENGTH]):
         length |= (byte & 0x7F) << (7 * place)
-        if byte < 0x80:  # noqa: PLR2004 - the last byte of a varint
+        if not byte & _MORE:
             break
     return length

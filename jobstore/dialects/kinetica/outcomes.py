@@ -58,7 +58,7 @@ def word(job: Job) -> str:
             assert_never(job.state)
 
 
-def described(job: Job, asked: Headers, response: Response | None, body: bytes) -> Record:
+def job_record(job: Job, asked: Headers, response: Response | None, body: bytes) -> Record:
     """Describe a job to whoever asks for it.
 
     Args:
@@ -82,10 +82,10 @@ def described(job: Job, asked: Headers, response: Response | None, body: bytes) 
 
 def not_yet(job: Job) -> Record:
     """Describe a job that has ended, and whose result may be there again in a moment."""
-    return described(replace(job, state=State.RUNNING), (), None, b"")
+    return job_record(replace(job, state=State.RUNNING), (), None, b"")
 
 
-def listed(
+def jobs_record(
     jobs: Sequence[Job], sources: Mapping[int, str], queries: Mapping[int, str]
 ) -> dict[str, Any]:
     """Describe jobs side by side, with empty strings for what is not known of them.
@@ -227,7 +227,7 @@ def _checked(member: object) -> str:
     Raises:
         ValueError: it is none, or JSON has only half of one of its characters.
     """
-    if not isinstance(member, str):
-        raise ValueError  # noqa: TRY004 - like the other one
-    member.encode()
-    return member
+    if isinstance(member, str):
+        member.encode()
+        return member
+    raise ValueError

@@ -5,25 +5,42 @@ from enum import Enum
 from typing import Any, Final, TypeAlias
 
 from fastavro import parse_schema
+from fastavro.types import Schema
+
+from jobstore.model.errors import JobstoreError
 
 Record: TypeAlias = Mapping[str, Any]
 
 
-class RequestInvalid(Exception):
+class RequestInvalid(JobstoreError):
     """A request cannot be answered as it stands; the message says what was expected."""
+
+    status = 400
 
 
 class AvroType(Enum):
-    """What a member holds, in the words of Avro's schemas."""
+    """What a member holds: a type of Avro, or a list or a map of one."""
 
     STRING = "string"
     BYTES = "bytes"
     BOOLEAN = "boolean"
     INT = "int"
     LONG = "long"
-    STRINGS = {"type": "array", "items": "string"}  # noqa: RUF012 - an enum's members never change
-    LONGS = {"type": "array", "items": "long"}  # noqa: RUF012
-    MAP = {"type": "map", "values": "string"}  # noqa: RUF012
+    STRINGS = "strings"
+    LONGS = "longs"
+    MAP = "map"
+
+    @property
+    def schema(self) -> Schema:
+        """The same for fastavro."""
+        return _COMPOSED.get(self, self.value)
+
+
+_COMPOSED: Final[Mapping[AvroType, Schema]] = {
+    AvroType.STRINGS: {"type": "array", "items": "string"},
+    AvroType.LONGS: {"type": "array", "items": "long"},
+    AvroType.MAP: {"type": "map", "values": "string"},
+}
 
 
 class Form:
@@ -40,7 +57,7 @@ class Form:
     def __init__(self, name: str, **members: AvroType) -> None:
         self.name = name
         self.members = members
-        fields = [{"name": member, "type": kind.value} for member, kind in members.items()]
+        fields = [{"name": member, "type": kind.schema} for member, kind in members.items()]
         self.schema = parse_schema({"type": "record", "name": name, "fields": fields})
 
 

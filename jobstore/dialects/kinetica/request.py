@@ -10,11 +10,11 @@ from aiohttp import web
 from jobstore.dialects.kinetica import encodings
 from jobstore.dialects.kinetica.encodings import Encoding
 from jobstore.dialects.kinetica.records import Form, Record, RequestInvalid
-from jobstore.model.message import Response
+from jobstore.model.message import Headers, Response
+from jobstore.web.edge import reply
 
 # What a tag looks like.
 TAG: Final = re.compile(r"[A-Za-z0-9_-]{1,255}")
-_NO_HEADERS: Final[Mapping[str, str]] = {}
 _FLAGS: Final[Mapping[str, bool]] = {"true": True, "false": False}
 
 
@@ -63,7 +63,8 @@ class KineticaCall:
 
     def answer(self, record: Record) -> web.Response:
         """Answer with a record."""
-        return _answer(200, self.encoding, encodings.wrapped(self.encoding, self.form, record))
+        body = encodings.wrapped(self.encoding, self.form, record)
+        return reply(200, self.encoding.answer, body)
 
     def kept(self, record: Record) -> Response:
         """Make the same answer as one that has to arrive."""
@@ -76,7 +77,7 @@ def refusal(
     encoding: Encoding,
     message: str,
     status: int = 400,
-    headers: Mapping[str, str] = _NO_HEADERS,
+    headers: Headers = (),
 ) -> web.Response:
     """Answer that nothing came of a request.
 
@@ -86,11 +87,4 @@ def refusal(
         status: never 404 or 5xx: clients take these to mean that the whole cluster is down.
         headers: headers to add.
     """
-    return _answer(status, encoding, encodings.refusal(encoding, message), headers)
-
-
-def _answer(
-    status: int, encoding: Encoding, body: bytes, headers: Mapping[str, str] = _NO_HEADERS
-) -> web.Response:
-    headers = {"Content-Type": encoding.answer, **headers}
-    return web.Response(status=status, body=body, headers=headers)
+    return reply(status, encoding.answer, encodings.wrapped_error(encoding, message), headers)

@@ -13,21 +13,21 @@ from typing import Any, Final, TypeVar
 from aiohttp import web
 from multidict import MultiMapping
 
-from jobstore.dialects.native import words
-from jobstore.dialects.native.submissions import microseconds, zoned
+from jobstore.dialects.native import as_json
+from jobstore.dialects.native.submission_calls import microseconds, zoned
 from jobstore.live import Store
 from jobstore.model.errors import QueryInvalid
 from jobstore.model.job import Trigger
 from jobstore.model.lifecycle import Result, State
 from jobstore.store.search import Search
 from jobstore.store.sqlite.budget import Budget
-from jobstore.web import wire
+from jobstore.web import standing
+from jobstore.web.parameters import is_count
 
 _PAGE: Final = 100
 _LARGEST_PAGE: Final = 1000
 _LARGEST: Final = 2**63 - 1
 
-_NUMBER: Final = re.compile(r"[0-9]{1,18}")
 _STATUS: Final = re.compile(r"([1-5])xx|([1-5][0-9][0-9])")
 # In a query, a plus is read as a space.
 _LOST_PLUS: Final = re.compile(r" (?=[0-9]{2}:?[0-9]{2}$)")
@@ -65,7 +65,7 @@ class Listing:
 
     async def list(self, request: web.Request) -> web.Response:
         """List a page; ``next`` is the cursor of the page behind it, also if nothing is on it."""
-        page = read(request.query, wire.scope(request))
+        page = page_query(request.query, standing.scope(request))
         if page.search is None:
             return web.json_response({"jobs": [], "next": None, "searched_to": None})
         history, budget = self._store.history, self._budget()
@@ -73,14 +73,14 @@ class Listing:
         last = found.searched_to
         return web.json_response(
             {
-                "jobs": [words.written(job) for job in found.jobs],
+                "jobs": [as_json.written(job) for job in found.jobs],
                 "next": None if last is None else _cursor(page.query, last),
                 "searched_to": last,
             }
         )
 
 
-def read(query: MultiMapping[str], scope: int | None) -> PageQuery:
+def page_query(query: MultiMapping[str], scope: int | None) -> PageQuery:
     """Read which jobs are asked for.
 
     Args:
@@ -119,7 +119,7 @@ def _one_of(query: MultiMapping[str], name: str) -> str:
 
 
 def _limit(text: str | None) -> int:
-    limit = _PAGE if text is None else int(text) if _NUMBER.fullmatch(text) else 0
+    limit = _PAGE if text is None else int(text) if is_count(text) else 0
     if not 1 <= limit <= _LARGEST_PAGE:
         raise QueryInvalid(f"limit: expected a whole number from 1 to {_LARGEST_PAGE}")
     return limit
@@ -154,7 +154,7 @@ def _text(name: str, text: str) -> dict[str, Any]:
 
 
 def _number(name: str, text: str) -> dict[str, Any]:
-    if not _NUMBER.fullmatch(text):
+    if not is_count(text):
         raise QueryInvalid(f"{name}: expected a whole number")
     return {name: int(text)}
 

@@ -4,13 +4,13 @@ from typing import Final
 
 from aiohttp import web
 
-from jobstore.dialects.native import responses, words
+from jobstore.dialects.native import as_json, responses
 from jobstore.live import Store
 from jobstore.model.errors import NotKept, WrongState
 from jobstore.model.job import Job
 from jobstore.model.lifecycle import ENDED, Result
 from jobstore.model.message import Body, Headers, Response, header, without
-from jobstore.web import wire
+from jobstore.web import standing, wire
 
 # What says something about a body, and nothing else.
 _OF_A_BODY: Final = frozenset({"content-type", "content-encoding", "content-language"})
@@ -62,7 +62,7 @@ class Messages:
         return await _show(request, headers, kept.body)
 
     async def _seen(self, request: web.Request) -> Job:
-        return await self._store.history.job(words.job_id(request), wire.scope(request))
+        return await self._store.history.job(as_json.job_id(request), standing.scope(request))
 
     async def _not_kept(self, job: Job, what: str) -> Exception:
         if job.state not in ENDED:

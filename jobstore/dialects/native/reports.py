@@ -10,12 +10,12 @@ from typing import Annotated, Final
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from jobstore.dialects.native import words
+from jobstore.dialects.native import as_json
 from jobstore.dialects.native.problems import NO_JSON, json_of
 from jobstore.live import Store
 from jobstore.model.errors import SubmissionInvalid
 from jobstore.model.job import Report
-from jobstore.web import wire
+from jobstore.web import standing
 
 _EXPECTED: Final = (
     'a JSON object such as {"progress": 40, "counters": {"RECORDS": 7}, "warnings": ["late"]}'
@@ -41,7 +41,7 @@ class Reports:
 
     async def report(self, request: web.Request) -> web.Response:
         """Write a report down, and tell whether the job's cancellation was asked for."""
-        wire.changing(request)
+        standing.changing(request)
         try:
             written = await json_of(request, _LARGEST)
         except SubmissionInvalid as error:
@@ -49,7 +49,7 @@ class Reports:
                 raise
             raise SubmissionInvalid(f"{NO_JSON}; expected {_EXPECTED}") from None
         report = _report(request, written)
-        scope = wire.changing(request).scope
+        scope = standing.changing(request).scope
         return web.json_response({"cancelled": await self._store.attempts.report(report, scope)})
 
 
@@ -66,4 +66,4 @@ def _report(request: web.Request, written: object) -> Report:
         said = _Said.model_validate(written)
     except ValidationError as error:
         raise SubmissionInvalid(f"expected {_EXPECTED}") from error
-    return Report(job_id=words.job_id(request), attempt=int(attempt), **dict(said))
+    return Report(job_id=as_json.job_id(request), attempt=int(attempt), **dict(said))

@@ -6,12 +6,12 @@ from typing import Final
 from aiohttp import web
 from multidict import CIMultiDict, MultiMapping
 
-from jobstore.dialects.native import problems, responses
+from jobstore.dialects.native import responses
 from jobstore.live import Store
 from jobstore.model.errors import BeingDelivered, Forbidden, JobNotFound, JobstoreError, StoreError
 from jobstore.model.job import Dialect
 from jobstore.model.message import Headers
-from jobstore.web import answers, prefer, wire
+from jobstore.web import answers, prefer, refusals, standing
 
 VARY: Final[Headers] = (("Vary", prefer.HEADER),)
 
@@ -37,21 +37,15 @@ class PreferHeader:
         """Return the headers without the preferences that ask for a job."""
         return prefer.strip(headers)
 
-    def receipt(self, job_id: int, *, wanted: bool) -> bytes:  # noqa: ARG002 - it always is
-        """Write the answer that the job is on the disk."""
+    def receipt(self, job_id: int, **_: bool) -> bytes:
+        """Write the answer that the job is on the disk; its result is always wanted."""
         return answers.of(_told(job_id, None))
 
     def is_plain(self, headers: MultiMapping[str]) -> bool:
         """Tell whether nobody waits for the result."""
         return _wait(headers) is None
 
-    async def accepted(
-        self,
-        request: web.Request,
-        job_id: int,
-        *,
-        wanted: bool,  # noqa: ARG002 - it always is
-    ) -> web.StreamResponse:
+    async def accepted(self, request: web.Request, job_id: int, /, **_: bool) -> web.StreamResponse:
         """Answer with the result if it comes in time, or else 202 with the job's place."""
         seconds = wait_of(request)
         if seconds is not None:
@@ -67,21 +61,17 @@ class PreferHeader:
 
         Whatever keeps it from being taken, the job is accepted, and that is what has to be said.
         """
-        again = partial(wire.scope_again, request)
+        again = partial(standing.scope_again, request)
         try:
-            await self._store.waits.ended(job_id, seconds, wire.scope(request), again)
-            scope = wire.changing(request).scope
-            async with self._store.results.take(job_id, scope) as delivery:
-                if delivery is None:
-                    return None
-                applied = prefer.applied(seconds)
-                return await responses.deliver(request, delivery, (*applied, *VARY))
-        except (BeingDelivered, Forbidden, JobNotFound, StoreError, wire.Revoked):
+            await self._store.waits.ended(job_id, seconds, standing.scope(request), again)
+            extra = (*prefer.applied(seconds), *VARY)
+            return await responses.take_result(self._store, request, job_id, extra)
+        except (BeingDelivered, Forbidden, JobNotFound, StoreError, standing.Revoked):
             return None
 
     def refused(self, error: JobstoreError) -> web.Response:
         """Answer with a problem document."""
-        return problems.refusal(error)
+        return refusals.problem_of(error)
 
 
 def _told(job_id: int, seconds: int | None) -> web.Response:

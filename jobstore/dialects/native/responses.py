@@ -1,35 +1,43 @@
 """Results on their way to a reader, and what there is to say when there is none to give."""
 
 import json
-from http import HTTPStatus
 from typing import Final
 
 from aiohttp import web
 
-from jobstore.live import Delivery
+from jobstore.live import Delivery, Store
 from jobstore.model.clock import iso
 from jobstore.model.errors import BeingDelivered, JobGone, JobstoreError, WrongState
 from jobstore.model.job import Job, Moment
 from jobstore.model.lifecycle import Result, State
 from jobstore.model.message import Headers, Response, without
-from jobstore.web import wire
+from jobstore.web import standing, wire
 
 _JOB_ID: Final = "Jobstore-Id"
 _PURGED: Final = ", and what was kept of it has been purged"
 
 
-async def deliver(
-    request: web.Request, delivery: Delivery, extra: Headers = ()
-) -> web.StreamResponse:
-    """Answer a request with a result, under its job's id.
+async def take_result(
+    store: Store, request: web.Request, job_id: int, extra: Headers
+) -> web.StreamResponse | None:
+    """Answer a request with a result, which nobody else gets; None if its job has not ended.
 
     Args:
-        delivery: the result.
         extra: headers to add.
 
     Raises:
+        Forbidden: who asks may take nothing.
+        JobNotFound: there is no such result for them.
+        BeingDelivered: another reader has it just now.
         ConnectionError: the connection broke before the last byte was handed over.
     """
+    async with store.results.take(job_id, standing.changing(request).scope) as delivery:
+        return None if delivery is None else await _handed_over(request, delivery, extra)
+
+
+async def _handed_over(
+    request: web.Request, delivery: Delivery, extra: Headers
+) -> web.StreamResponse:
     response = delivery.response or _stand_in(delivery.job)
     # A job may itself have taken a result, whose id is not this one's.
     headers = without(response.headers, (_JOB_ID.lower(),))
@@ -43,12 +51,8 @@ def _stand_in(job: Job) -> Response:
     """Make the response of a job that has none: it was cancelled, or no answer could be had."""
     cancelled = job.state is State.CANCELLED
     status = job.status or 503
-    document = {
-        "type": "about:blank",
-        "title": HTTPStatus(status).phrase,
-        "status": status,
-        "detail": "the job was cancelled" if cancelled else job.detail or "no answer could be had",
-    }
+    detail = "the job was cancelled" if cancelled else job.detail or "no answer could be had"
+    document = wire.problem_document(status, detail)
     headers = (("Content-Type", "application/problem+json"),)
     return Response(status=status, headers=headers, body=json.dumps(document).encode())
 

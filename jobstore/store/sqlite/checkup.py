@@ -133,21 +133,22 @@ def _miscounted() -> Select[Any]:
 
 def _misused() -> Select[Any]:
     queued = case((guards.in_state(State.QUEUED), guards.ONE), else_=guards.ZERO)
-    counted = (
+    nothing = guards.ZERO
+    each = union_all(
         select(
-            _job.account.label("account"),
-            func.sum(queued).label("queued"),
-            func.sum(_job.stored).label("stored"),
-        )
-        .group_by(_job.account)
-        .subquery()
-    )
-    found = [func.coalesce(counted.c[name], guards.ZERO) for name in ("queued", "stored")]
+            _usage.account,
+            _usage.queued.label("said_queued"),
+            _usage.stored.label("said_stored"),
+            nothing.label("queued"),
+            nothing.label("stored"),
+        ),
+        select(_job.account, nothing, nothing, queued, _job.stored),
+    ).subquery()
+    sums = [func.sum(each.c[name]) for name in ("said_queued", "said_stored", "queued", "stored")]
     return (
-        select(_usage.account, _usage.queued, _usage.stored, *found)
-        .select_from(schema.ACCOUNT_USAGE)
-        .outerjoin(counted, counted.c.account == _usage.account)
-        .where(or_(_usage.queued != found[0], _usage.stored != found[1]))
+        select(each.c.account, *sums)
+        .group_by(each.c.account)
+        .having(or_(sums[0] != sums[2], sums[1] != sums[3]))
     )
 
 

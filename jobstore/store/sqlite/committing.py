@@ -85,7 +85,9 @@ class Committer:
     ) -> Batch:
         """Run operations in the transaction that has begun, after what was changed before it."""
         transaction = Transaction(connection, now, changes)
-        return Batch([self._outcome(transaction, operation) for operation in operations], changes)
+        outcomes = [self._outcome(transaction, operation) for operation in operations]
+        transaction.tally.write(connection)
+        return Batch(outcomes, changes)
 
     def commit(self, connection: sqlite3.Connection) -> None:
         """Commit the transaction that has begun, and sync it."""

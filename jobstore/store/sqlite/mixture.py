@@ -11,10 +11,10 @@ use is in WAL mode before it has its first log. So a log beside a file in rollba
 an empty one, belongs to another file.
 
 **Every log names the state of the store that it continues.** A row of the table ``counter`` holds
-two tokens, `now` and `before`. The table is one page, and each change of a job's state writes
-that page, so nearly every log carries the row. `renew` writes a new `now`, with the old one as
-`before`, and in a second commit `now` as `before`. A server does that when it starts and, while
-anything is written, in every round of the janitor.
+two tokens, `now` and `before`. The table is one page, and each commit after which more or fewer
+jobs are in some state writes that page, so nearly every log carries the row. `renew` writes a new
+`now`, with the old one as `before`, and in a second commit `now` as `before`. A server does that
+when it starts and, while anything is written, in every round of the janitor.
 
 Let a log begin when the row in the file was V. Then the file of an honest crash shows V, or what
 some frame of the log shows, if a checkpoint had come that far. The first frame that shows the row

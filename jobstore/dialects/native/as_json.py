@@ -1,6 +1,5 @@
 """Jobs and their moments as JSON, and ids as they stand in paths."""
 
-import re
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -11,8 +10,9 @@ from jobstore.model.clock import iso
 from jobstore.model.errors import JobNotFound
 from jobstore.model.job import Attempt, Job, Moment
 from jobstore.model.message import Headers
+from jobstore.web.parameters import id_of
 
-_ID: Final = re.compile(r"[1-9][0-9]*")
+_SHOWN: Final = 40  # of an id that is none
 
 
 def job_id(request: web.Request) -> int:
@@ -22,9 +22,10 @@ def job_id(request: web.Request) -> int:
         JobNotFound: no job can have it.
     """
     text = request.match_info["id"]
-    if not _ID.fullmatch(text):
-        raise JobNotFound(text[:40])
-    return int(text[:20])  # twenty digits are too large already
+    number = id_of(text)
+    if number is None:
+        raise JobNotFound(text[:_SHOWN])
+    return number
 
 
 def written(job: Job) -> dict[str, Any]:

@@ -21,15 +21,17 @@ from jobstore.model.errors import (
     AccountsUnavailable,
     BodyBroken,
     BodyTooLarge,
+    Forbidden,
     JobstoreError,
     NoRoom,
+    QueryInvalid,
     StoreError,
     Unauthorized,
 )
 from jobstore.model.written import DAY
 from jobstore.store.accounts import Accounts
 from jobstore.targets.router import PathClaim
-from jobstore.web import json_text, room, wire
+from jobstore.web import documents, edge, refusals, room
 
 CLAIMS: Final = (
     PathClaim(re.compile(r"(?:/_db/[^/?]+)?/_open/auth/?(?:[?]|$)"), frozenset({"POST"})),
@@ -59,32 +61,35 @@ class ArangoLogin:
 
     def add_routes(self, app: web.Application) -> None:
         """Let an application answer the call."""
-        for prefix in ("", "/_db/{database}"):
-            app.router.add_post(prefix + "/_open/auth{slash:/?}", self.log_in)
+        paths = [prefix + "/_open/auth{slash:/?}" for prefix in ("", "/_db/{database}")]
+        edge.add_calls(app, {path: {"POST": self.log_in} for path in paths}, refused)
 
     async def log_in(self, request: web.Request) -> web.Response:
         """Answer with a token for the name in the body."""
-        try:
-            accounts = self._accounts.roll().accounts
-            async with room.whole(request, _LARGEST) as body:
-                name = _name(body)
-        except (StoreError, NoRoom):
-            return wire.refused(request, AccountsUnavailable())
-        except (BodyTooLarge, BodyBroken) as error:
-            return _error(400, _BAD_PARAMETER, str(error))
+        accounts = self._accounts.roll().accounts
+        async with room.whole(request, _LARGEST) as body:
+            name = _name(body)
         if accounts:
-            return _error(403, _FORBIDDEN, _NO_TOKENS)
+            raise Forbidden(_NO_TOKENS)
         if name is None:
-            return _error(400, _BAD_PARAMETER, 'expected {"username": "...", "password": "..."}')
+            raise QueryInvalid('expected {"username": "...", "password": "..."}')
         token = _token(name, self._clock() // SECOND, self._key)
         return web.json_response({"jwt": token, "must_change_password": False})
 
 
 def refused(request: web.Request, error: JobstoreError) -> web.Response:
-    """Answer that whoever sends a request is not let in."""
-    if isinstance(error, Unauthorized):
-        return _error(401, _FORBIDDEN, f"{error}: {_NO_TOKENS}")
-    return wire.refused(request, error)
+    """Answer with ArangoDB's error for what happened, as far as it has to do with the login."""
+    match error:
+        case Unauthorized():
+            return _error(401, _FORBIDDEN, f"{error}: {_NO_TOKENS}")
+        case Forbidden():
+            return _error(403, _FORBIDDEN, str(error))
+        case BodyTooLarge() | BodyBroken() | QueryInvalid():
+            return _error(400, _BAD_PARAMETER, str(error))
+        case StoreError() | NoRoom():
+            return refusals.refused(request, AccountsUnavailable())
+        case _:
+            return refusals.refused(request, error)
 
 
 def _error(status: int, number: int, message: str) -> web.Response:
@@ -95,8 +100,8 @@ def _error(status: int, number: int, message: str) -> web.Response:
 def _name(body: bytes) -> str | None:
     """Read who logs in; None if the body does not say it."""
     try:
-        written = json_text.loads(body)
-    except (ValueError, RecursionError):
+        written = documents.parse(body, most=_LARGEST)  # its size is bound enough
+    except ValueError:
         return None
     if not isinstance(written, dict):
         return None

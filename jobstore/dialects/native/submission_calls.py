@@ -19,7 +19,7 @@ from jobstore.model.job import Dialect, Submission
 from jobstore.model.written import DAY, Duration
 from jobstore.model.written_request import WrittenRequest, read
 from jobstore.targets.router import Router
-from jobstore.web import wire
+from jobstore.web import standing
 
 _LARGEST: Final = 2**20  # as JSON, with all that is in it
 _CENTURY: Final = int(36_500 * DAY) * SECOND
@@ -48,9 +48,9 @@ def microseconds(time: datetime) -> int:
 
 def _number(value: object) -> object:
     """Keep text and ``true`` from being taken for a number."""
-    if isinstance(value, bool | str):
-        raise ValueError  # noqa: TRY004 - input, not code
-    return value
+    if not isinstance(value, bool | str):
+        return value
+    raise ValueError
 
 
 def _clean(value: str) -> str:
@@ -59,7 +59,7 @@ def _clean(value: str) -> str:
     return value
 
 
-class _Written(WrittenRequest):
+class _WrittenJob(WrittenRequest):
     """A job as people write it."""
 
     largest: ClassVar[int] = _LARGEST
@@ -121,18 +121,18 @@ class SubmissionCalls:
 
     async def submit(self, request: web.Request) -> web.Response:
         """Take a job in."""
-        wire.changing(request)
+        standing.changing(request)
         header = idempotency.key_of(request.headers.getall(idempotency.HEADER, ()))
         written = await json_of(request, _LARGEST)
-        identity = wire.changing(request)  # which may not be what it was before the body came
+        identity = standing.changing(request)  # which may not be what it was before the body came
         submission = replace(
-            self._submission(written, header, identity), source=wire.source(request)
+            self._submission(written, header, identity), source=standing.source(request)
         )
         return accepted(await self._store.submit(submission))
 
     def _submission(self, written: object, header: str | None, identity: Identity) -> Submission:
         try:
-            job = read(_Written, written, "a target")
+            job = read(_WrittenJob, written, "a target")
             not_before, delay = job.waits(self._clock())
         except ValueError as invalid:
             raise SubmissionInvalid(str(invalid)) from None

@@ -1,14 +1,10 @@
-"""The calls: each takes a record, and answers with one."""
+"""Kinetica's calls about jobs: each takes a record, and answers with one."""
 
 import asyncio
 import json
-import logging
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from functools import partial
-from typing import Final, ParamSpec, TypeAlias, TypeVar
+from collections.abc import Sequence
+from typing import Final
 from uuid import uuid4
 
 from aiohttp import web
@@ -16,37 +12,22 @@ from aiohttp import web
 from jobstore import __version__
 from jobstore.dialects.kinetica import encodings, outcomes, records
 from jobstore.dialects.kinetica.encodings import LARGEST, Encoding
-from jobstore.dialects.kinetica.records import Form, Record, RequestInvalid
-from jobstore.dialects.kinetica.request import KineticaCall, refusal
+from jobstore.dialects.kinetica.error_messages import refused
+from jobstore.dialects.kinetica.framing import LONG_WORK, Endpoint, off_loop, room_for
+from jobstore.dialects.kinetica.records import Record, RequestInvalid
+from jobstore.dialects.kinetica.request import KineticaCall
 from jobstore.live import Store
 from jobstore.model import clock
 from jobstore.model.account import Identity
 from jobstore.model.errors import (
     BeingDelivered,
-    BodyBroken,
-    BodyGone,
-    BodyTooLarge,
-    DeliveryRefused,
-    Forbidden,
     JobNotFound,
-    JobstoreError,
-    NotAccepting,
-    NoTarget,
-    OwnerLimit,
-    ShuttingDown,
-    StoreBusy,
-    StoreDamaged,
-    StoreFull,
-    StoreUnavailable,
-    StoreUnsure,
-    TagTaken,
-    TooDeep,
 )
 from jobstore.model.job import Dialect, Job, Submission
 from jobstore.model.lifecycle import AWAITED, ENDED, Result
-from jobstore.model.message import Headers, Request, Response, body_size, chunks, loggable
+from jobstore.model.message import Headers, Request, Response, body_size, chunks
 from jobstore.targets.router import Router
-from jobstore.web import room, wire
+from jobstore.web import edge, intake, standing, wire
 
 # How the paths of this API begin.
 OWN_PATHS: Final = re.compile(
@@ -57,69 +38,13 @@ OWN_PATHS: Final = re.compile(
 # The version of Kinetica whose clients find here what they expect: of its five parts, the last is
 # the time of the build. The Java client parses all five, and refuses fewer.
 _CORE_VERSION: Final = "7.2.3.0.20240927185110"
-# All but what creates a job, which brings the job's own body with it, is small: in bytes.
-_LARGEST_QUESTION: Final = 64 * 2**10
 _LARGEST_ALTERATION: Final = 256 * 2**10
 _MOST_ALTERED: Final = 10_000
 _MOST_SHOWN: Final = 10_000
 # Of how many of them the query is shown, and in how many bytes of a request it is looked for.
 _MOST_QUERIES: Final = 1000
 _LONGEST_QUERY: Final = 16 * 1024
-# From how many bytes on a record is taken apart or put together in a thread, while others are
-# answered.
-_LONG_WORK: Final = 16 * 2**10
-# How many times the room of what came in, or was kept, is needed at most to make another thing of
-# it: a text has four bytes for each character if one of them is none of the first 65,536.
-_PLAIN: Final = 2
-_WIDE: Final = 5
-
 _ENDPOINT: Final = re.compile(r"""/[!"$-~]{0,8191}""")  # a fragment would never be sent
-
-# What is said of an error, which may say it itself. Some words would make a client look for another
-# cluster, "System shutting down" and "Connection refused" among them: no message may have them.
-_MESSAGES: Final[Mapping[type[JobstoreError], str]] = {
-    ShuttingDown: "no job can be taken in just now: the server is about to stop",
-    NotAccepting: "no job can be taken in just now: {}",
-    StoreBusy: "nothing can be written just now: another process is writing; try again",
-    StoreFull: "nothing can be written just now: no room is left",
-    StoreUnsure: "{}",
-    StoreDamaged: "nothing can be read just now: the store is damaged",
-    StoreUnavailable: "nothing can be written just now: the store's disk or file is not there",
-    BodyBroken: "{}",
-    BodyGone: "{}",
-    BodyTooLarge: "{}",
-    DeliveryRefused: "{}",
-    Forbidden: "{}",
-    NoTarget: "{}",
-    OwnerLimit: "{}",
-    TagTaken: "{}",
-    TooDeep: "{}",
-}
-
-P = ParamSpec("P")
-T = TypeVar("T")
-log = logging.getLogger(__name__)
-
-_Run: TypeAlias = Callable[[KineticaCall], Awaitable[web.StreamResponse]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Call:
-    """What one path is for.
-
-    Args:
-        run: what answers it.
-        asks: what the record of a request looks like.
-        answers: what the record of an answer looks like.
-        limit: how large a request may be, in bytes.
-        changes: whether a reader may not make it.
-    """
-
-    run: _Run
-    asks: Form
-    answers: Form
-    limit: int = _LARGEST_QUESTION
-    changes: bool = False
 
 
 class KineticaJobs:
@@ -131,32 +56,31 @@ class KineticaJobs:
 
     def add_routes(self, app: web.Application) -> None:
         """Let an application answer them."""
-        calls = {
-            "/create/job": _Call(
+        endpoints = {
+            "/create/job": Endpoint(
                 self._create, records.CREATE_JOB, records.JOB_CREATED, LARGEST, changes=True
             ),
-            "/get/job": _Call(self._get, records.GET_JOB, records.JOB),
-            "/admin/alter/jobs": _Call(
+            "/get/job": Endpoint(self._get, records.GET_JOB, records.JOB),
+            "/admin/alter/jobs": Endpoint(
                 self._alter,
                 records.ALTER_JOBS,
                 records.JOBS_ALTERED,
                 _LARGEST_ALTERATION,
                 changes=True,
             ),
-            "/admin/show/jobs": _Call(self._show, records.SHOW_JOBS, records.JOBS),
-            "/show/system/status": _Call(_status, records.SHOW_STATUS, records.STATUS),
-            "/show/system/properties": _Call(
+            "/admin/show/jobs": Endpoint(self._show, records.SHOW_JOBS, records.JOBS),
+            "/show/system/status": Endpoint(_status, records.SHOW_STATUS, records.STATUS),
+            "/show/system/properties": Endpoint(
                 _properties, records.SHOW_PROPERTIES, records.PROPERTIES
             ),
         }
-        for path, call in calls.items():
-            for spelled in (path, f"{path}/"):
-                app.router.add_route("*", spelled, partial(_handle, call))
+        calls = {path + "{slash:/?}": {"*": to.answer} for path, to in endpoints.items()}
+        edge.add_calls(app, calls, refused)
 
     # --- submit ---------------------------------------------------------------------------------
 
     async def _create(self, exchange: KineticaCall) -> web.Response:
-        identity = wire.changing(exchange.request)
+        identity = standing.changing(exchange.request)
         tag = exchange.tag or _new_tag()
         once = exchange.flag("remove_job_on_complete")
         request, target = self._requested(exchange, *await _payload(exchange.asked))
@@ -168,7 +92,7 @@ class KineticaJobs:
             account=identity.account,
             tag=tag,
             once=once,
-            source=wire.source(exchange.request),
+            source=standing.source(exchange.request),
         )
         job_id = await self._store.submit(submission)
         # What traces a job here, in the log and in its timeline, is its id.
@@ -183,7 +107,7 @@ class KineticaJobs:
         if not _ENDPOINT.fullmatch(endpoint):
             raise RequestInvalid("endpoint: expected the path of a call, such as /alter/table")
         route = self._router.owner("POST", endpoint)
-        credentials = _credentials(wire.received(exchange.request).headers)
+        credentials = _credentials(intake.received(exchange.request).headers)
         headers = (("Content-Type", encoding.value), ("Accept", encoding.value), *credentials)
         travelling = route.travelling(headers)
         return Request(method="POST", path=endpoint, headers=travelling, body=body), route.name
@@ -191,10 +115,10 @@ class KineticaJobs:
     # --- look and take --------------------------------------------------------------------------
 
     async def _get(self, exchange: KineticaCall) -> web.StreamResponse:
-        scope = wire.scope(exchange.request)
+        scope = standing.scope(exchange.request)
         tag, job_id = exchange.tag, exchange.asked["job_id"]
         if tag is not None:
-            job_id = await self._tagged(tag, exchange.request[wire.IDENTITY])
+            job_id = await self._tagged(tag, exchange.request[standing.IDENTITY])
         try:
             return await self._read(exchange, job_id)
         except BeingDelivered:  # to another reader, who may break off
@@ -202,37 +126,37 @@ class KineticaJobs:
             return exchange.answer(outcomes.not_yet(job))
 
     async def _read(self, exchange: KineticaCall, job_id: int) -> web.StreamResponse:
-        identity = exchange.request[wire.IDENTITY]
+        identity = exchange.request[standing.IDENTITY]
         reading = await self._store.results.read(job_id, identity.scope)
         job, headers, response = reading.job, reading.request_headers, reading.response
         _check_size(job, response)
         if job.once and job.result is Result.HELD and identity.changes:
             return await self._take(exchange, job, headers)
-        async with _room(exchange.request, response) as size:
+        async with room_for(exchange.request, response) as size:
             record = await _described(job, headers, response)
-            answer = await _off_loop(size, exchange.answer, record)
-            if size > _LONG_WORK:  # while there is room for it
-                async with wire.prompt(exchange.request, size):
+            answer = await off_loop(size, exchange.answer, record)
+            if size > LONG_WORK:  # while there is room for it
+                async with wire.read_in_time(exchange.request, size):
                     await answer.prepare(exchange.request)
                     await answer.write_eof()
             return answer
 
     async def _take(self, exchange: KineticaCall, job: Job, asked: Headers) -> web.StreamResponse:
         """Answer with a job that nobody can ask for again, once the answer has arrived."""
-        scope = wire.changing(exchange.request).scope
+        scope = standing.changing(exchange.request).scope
         async with self._store.results.take(job.id, scope) as delivery:
             assert delivery is not None  # it has ended
             response = delivery.response
-            async with _room(exchange.request, response) as size:
+            async with room_for(exchange.request, response) as size:
                 record = await _described(job, asked, response)
-                kept = await _off_loop(size, exchange.kept, record)
-                async with wire.prompt(exchange.request, size):
+                kept = await off_loop(size, exchange.kept, record)
+                async with wire.read_in_time(exchange.request, size):
                     return await wire.deliver(exchange.request, kept, ())
 
     async def _show(self, exchange: KineticaCall) -> web.Response:
         shown = AWAITED if exchange.flag("show_async_jobs") else (Result.NONE,)
         workers = exchange.flag("show_worker_info")
-        scope = wire.scope(exchange.request)
+        scope = standing.scope(exchange.request)
         found = await self._store.history.awaited(_MOST_SHOWN + 1, scope, shown)
         jobs = found[-_MOST_SHOWN:]
         info = {
@@ -241,7 +165,7 @@ class KineticaJobs:
             "has_more": "true" if len(found) > len(jobs) else "",
         }
         sources = await self._store.history.sources([job.id for job in jobs])
-        listed = outcomes.listed(jobs, sources, await self._texts(jobs))
+        listed = outcomes.jobs_record(jobs, sources, await self._texts(jobs))
         return exchange.answer({**listed, "info": {name: of for name, of in info.items() if of}})
 
     async def _texts(self, jobs: Sequence[Job]) -> dict[int, str]:
@@ -253,7 +177,7 @@ class KineticaJobs:
     # --- cancel ---------------------------------------------------------------------------------
 
     async def _alter(self, exchange: KineticaCall) -> web.Response:
-        asker = wire.changing(exchange.request)
+        asker = standing.changing(exchange.request)
         action, ids = exchange.asked["action"], exchange.asked["job_ids"]
         if action != "cancel":
             raise RequestInvalid("action: expected cancel")
@@ -301,63 +225,6 @@ async def _properties(exchange: KineticaCall) -> web.Response:
 # --- what is asked ------------------------------------------------------------------------------
 
 
-async def _handle(call: _Call, request: web.Request) -> web.StreamResponse:
-    """Answer any call."""
-    encoding = Encoding.JSON
-    try:
-        encoding = _encoding(request)
-        return await _run(call, request, encoding)
-    except RequestInvalid as error:
-        return refusal(encoding, str(error))
-    except OwnerLimit as error:
-        return refusal(encoding, _message(error), 429, wire.retry_after(error))
-    except JobstoreError as error:
-        return refusal(encoding, _message(error))
-    except (ConnectionError, wire.Revoked):  # nobody is there to be answered, or not any more
-        raise
-    except Exception:
-        log.exception("cannot answer %s", loggable(request.path), extra={"action": "answer"})
-        return refusal(encoding, "internal error")
-
-
-def _encoding(request: web.Request) -> Encoding:
-    if request.method != "POST":
-        raise RequestInvalid("expected POST")
-    return encodings.encoding_of(request.headers.get("Content-Type"))
-
-
-async def _run(call: _Call, request: web.Request, encoding: Encoding) -> web.StreamResponse:
-    if call.changes:
-        wire.changing(request)
-    async with room.whole(request, call.limit) as body:
-        more = room.taken(request, len(body) * _times(encoding, body))
-        async with more:
-            decode = partial(encodings.decode, encoding, call.asks, body, call.limit)
-            asked = await _off_loop(len(body), decode)
-            return await call.run(KineticaCall(request, encoding, asked, call.answers))
-
-
-def _times(encoding: Encoding, body: bytes) -> int:
-    """Tell how many times the room of a body is needed to take it apart."""
-    if encoding is not Encoding.JSON or (body.isascii() and b"\\u" not in body):
-        return _PLAIN
-    return _WIDE
-
-
-async def _off_loop(size: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Do what takes long in a thread.
-
-    Args:
-        size: of what it works on, in bytes.
-        work: what to do.
-        args: what it is given.
-        kwargs: what it is given by name.
-    """
-    if size <= _LONG_WORK:
-        return work(*args, **kwargs)
-    return await asyncio.to_thread(work, *args, **kwargs)
-
-
 async def _payload(asked: Record) -> tuple[Encoding, bytes]:
     """Return the body of a job's request, and how it is encoded."""
     match asked["request_encoding"]:
@@ -397,33 +264,10 @@ def _check_size(job: Job, response: Response | None) -> None:
         )
 
 
-@asynccontextmanager
-async def _room(request: web.Request, response: Response | None) -> AsyncIterator[int]:
-    """Keep room for an answer that is put together in memory; give the size of what is in it.
-
-    Raises:
-        NoRoom: there is none just now.
-    """
-    size = (body_size(response.body) or 0) if response else 0
-    async with room.taken(request, size * _WIDE):
-        yield size
-
-
 async def _described(job: Job, asked: Headers, response: Response | None) -> Record:
     body = await _content(response)
-    return await _off_loop(len(body), outcomes.described, job, asked, response, body)
+    return await off_loop(len(body), outcomes.job_record, job, asked, response, body)
 
 
 async def _content(response: Response | None) -> bytes:
     return b"".join([chunk async for chunk in chunks(response.body)]) if response else b""
-
-
-def _message(error: JobstoreError) -> str:
-    if isinstance(error, JobNotFound):
-        tagged = isinstance(error.reference, str)
-        return f"Job {'with tag ' if tagged else ''}{error.reference} not found"
-    for kind, message in _MESSAGES.items():
-        if isinstance(error, kind):
-            return message.format(error)
-    log.error("%s", error, extra={"action": "answer"})
-    return "internal error"

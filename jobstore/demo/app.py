@@ -1,6 +1,6 @@
-"""The built-in demo: an ordinary aiohttp application, to try the examples of the API at once.
+"""Its endpoints.
 
-It answers like an ArangoDB 2.1 that has nothing in it but the database ``_system``, and keeps
+The demo answers like an ArangoDB 2.1 that has nothing in it but the database ``_system``, and keeps
 nothing. Two endpoints are its own:
 ``/echo`` for bodies of any size, ``/import`` for work with progress, counters and warnings.
 """
@@ -9,7 +9,6 @@ import asyncio
 import json
 import math
 import re
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from fractions import Fraction
 from functools import partial
@@ -18,6 +17,7 @@ from typing import Any, Final
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
+from jobstore.demo.queries import NUMBER, query_result, query_seconds
 from jobstore.dialects.kinetica import no_such_endpoint
 from jobstore.model.clock import SECOND, now
 from jobstore.model.handle import JobHandle
@@ -50,14 +50,7 @@ This is the demo of jobstore. It answers some calls of ArangoDB, such as /_api/v
 """
 
 _OF_A_DATABASE: Final = re.compile(r"/_db/([^/]*)")
-_NUMBER: Final = r"(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?"
-_PLAIN_NUMBER: Final = re.compile(_NUMBER, re.ASCII | re.IGNORECASE)
-_TIMED: Final = re.compile(
-    r"\bFOR\s+\w+\s+IN\s+(?P<first>-?\d{1,15})\s*\.\.\s*(?P<last>-?\d{1,15})\b"
-    rf"|\bSLEEP\s*\(\s*(?P<sleep>{_NUMBER})\s*\)",
-    re.ASCII | re.IGNORECASE,
-)
-_LAST_RETURN: Final = re.compile(r".*\bRETURN\b(?P<value>.*)", re.DOTALL | re.IGNORECASE)
+_PLAIN_NUMBER: Final = re.compile(NUMBER, re.ASCII | re.IGNORECASE)
 _NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,255}", re.ASCII | re.IGNORECASE)
 _SYSTEM_NAME: Final = re.compile(r"[a-z_][a-z0-9_-]{0,255}", re.ASCII | re.IGNORECASE)
 
@@ -202,36 +195,6 @@ async def run_query(request: web.Request) -> web.Response:
         pass
     rows = {"result": query_result(query), "hasMore": False, "cached": False}
     return _answer({**rows, "extra": {}, "error": False, "code": 201}, status=201)
-
-
-def query_seconds(query: str) -> float:
-    """Return how many seconds a query's calls of ``sleep`` take.
-
-    Understood are ``sleep(x)`` with a number and ``FOR v IN a..b`` with whole numbers: a call
-    happens once for every row that the ranges before it make. All else takes no time and drops no
-    row; in particular nothing is known of filters, subqueries, comments and quotation marks.
-    """
-    rows, seconds = 1.0, 0.0
-    for found in _TIMED.finditer(query):
-        if found["sleep"]:
-            seconds += rows * float(found["sleep"])
-        else:
-            size = abs(int(found["last"]) - int(found["first"])) + 1
-            rows = min(rows * size, sys.float_info.max)  # infinity times sleep(0) is no number
-    return seconds
-
-
-def query_result(query: str) -> list[Any]:
-    """Return the one row of a query that ends in ``RETURN`` and a JSON literal, else no row."""
-    found = _LAST_RETURN.match(query)
-    if found is None:
-        return []
-    try:
-        value = json.loads(found["value"])
-        json.dumps(value, allow_nan=False)  # loads takes NaN and 1e999, which JSON cannot say
-    except (ValueError, RecursionError):
-        return []
-    return [value]
 
 
 async def echo(request: web.Request) -> web.StreamResponse:

@@ -14,12 +14,12 @@ from typing import Any, Final
 from aiohttp import web
 from aiohttp_sse import EventSourceResponse, sse_response
 
-from jobstore.dialects.native import words
+from jobstore.dialects.native import as_json
 from jobstore.live import Store
 from jobstore.model.errors import JobNotFound
 from jobstore.model.job import Job, Moment
 from jobstore.model.lifecycle import ENDED
-from jobstore.web import wire
+from jobstore.web import standing
 
 # How long a reader may leave what was sent to it lying before it is dropped.
 STALLED_SECONDS: Final = 30.0
@@ -57,7 +57,7 @@ class Events:
 
     async def follow(self, request: web.Request) -> web.StreamResponse:
         """Send what has happened to a job, and then what happens until it has ended."""
-        job_id, scope = words.job_id(request), wire.scope(request)
+        job_id, scope = as_json.job_id(request), standing.scope(request)
         await self._store.history.job(job_id, scope)
         seen = _seen(request.headers.get("Last-Event-ID", ""))
         if seen.progress == "end":
@@ -66,7 +66,7 @@ class Events:
             request, send_timeout=self._stalled, ping_interval=_PING_SECONDS
         ) as stream:
             # Then nobody listens any more, or may any more, or there is nothing left to tell.
-            with suppress(ConnectionError, TimeoutError, JobNotFound, wire.Revoked):
+            with suppress(ConnectionError, TimeoutError, JobNotFound, standing.Revoked):
                 await self._send_all(stream, request, job_id, seen)
         return stream
 
@@ -75,12 +75,12 @@ class Events:
     ) -> None:
         with self._store.waits.watching(job_id) as watch:
             while not watch.over:
-                job = await self._store.history.job(job_id, wire.scope_again(request))
+                job = await self._store.history.job(job_id, standing.scope_again(request))
                 moments = await self._store.history.timeline(job_id)
                 seen = await _send_news(stream, job, moments, seen)
                 if job.state in ENDED:
                     end = _Seen(seen.moments, "end")
-                    await _send(stream, "end", words.written(job), end)
+                    await _send(stream, "end", as_json.written(job), end)
                     return
                 await watch.change()
 
@@ -92,10 +92,10 @@ async def _send_news(
     told = _told(job)
     if told != seen.progress:
         seen = _Seen(seen.moments, told)
-        await _send(stream, "progress", words.progress(job), seen)
+        await _send(stream, "progress", as_json.progress(job), seen)
     for each in list(until_end(moments))[seen.moments :]:
         seen = _Seen(seen.moments + 1, told)
-        await _send(stream, each.event, words.moment(each), seen)
+        await _send(stream, each.event, as_json.moment(each), seen)
     return seen
 
 
@@ -115,7 +115,7 @@ def _told(job: Job) -> str:
     """Tell a job's progress from others; nothing has been reported of most jobs."""
     if job.progress is None and not job.counters:
         return _NOTHING
-    return blake2b(json.dumps(words.progress(job)).encode(), digest_size=4).hexdigest()
+    return blake2b(json.dumps(as_json.progress(job)).encode(), digest_size=4).hexdigest()
 
 
 def _seen(last_event_id: str) -> _Seen:

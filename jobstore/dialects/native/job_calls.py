@@ -5,7 +5,7 @@ from functools import partial
 
 from aiohttp import web
 
-from jobstore.dialects.native import responses, words
+from jobstore.dialects.native import as_json, responses
 from jobstore.dialects.native.respond_async import VARY, accepted, wait_of
 from jobstore.live import Store
 from jobstore.model.errors import Forbidden, JobGone, JobNotFound, ResultNotRestorable, WrongState
@@ -13,7 +13,7 @@ from jobstore.model.job import Dialect, Job, Submission, Trigger
 from jobstore.model.lifecycle import ENDED, Result, State
 from jobstore.model.message import REDACTED, Headers, Request, without
 from jobstore.targets.router import Router
-from jobstore.web import prefer, wire
+from jobstore.web import prefer, standing
 
 _RETRY_AFTER: Headers = (("Retry-After", "1"),)
 
@@ -29,26 +29,26 @@ class JobCalls:
 
     async def read(self, request: web.Request) -> web.Response:
         """Tell how a job stands; with ``Prefer: wait=N``, once it has ended."""
-        seconds, job_id = wait_of(request), words.job_id(request)
-        again = partial(wire.scope_again, request)
-        job = await self._store.waits.settled(job_id, seconds or 0, wire.scope(request), again)
-        return words.answer(job, headers=(*prefer.applied(seconds), *VARY))
+        seconds, job_id = wait_of(request), as_json.job_id(request)
+        again = partial(standing.scope_again, request)
+        job = await self._store.waits.settled(job_id, seconds or 0, standing.scope(request), again)
+        return as_json.answer(job, headers=(*prefer.applied(seconds), *VARY))
 
     async def timeline(self, request: web.Request) -> web.Response:
         """Tell what happened to a job, in order."""
         job = await self._seen(request)
         moments = await self._store.history.timeline(job.id)
-        return web.json_response({"id": job.id, "timeline": words.moments(moments)})
+        return web.json_response({"id": job.id, "timeline": as_json.moments(moments)})
 
     async def attempts(self, request: web.Request) -> web.Response:
         """Tell about each attempt at a job, in order."""
         job = await self._seen(request)
         attempts = await self._store.history.attempts(job)
-        return web.json_response({"id": job.id, "attempts": words.attempts(attempts)})
+        return web.json_response({"id": job.id, "attempts": as_json.attempts(attempts)})
 
     async def statistics(self, request: web.Request) -> web.Response:
         """Tell how many jobs stand where."""
-        if wire.scope(request) is not None:
+        if standing.scope(request) is not None:
             raise Forbidden("only who may see the jobs of all may count them")
         counters = await self._store.history.counters()
         targets = {
@@ -65,29 +65,20 @@ class JobCalls:
 
     async def take(self, request: web.Request) -> web.StreamResponse:
         """Give a result to this reader, and to nobody else."""
-        scope, job_id = wire.changing(request).scope, words.job_id(request)
+        scope, job_id = standing.changing(request).scope, as_json.job_id(request)
         seconds = wait_of(request)
         applied = prefer.applied(seconds)
-        answer, taking = None, partial(self._delivered, request, job_id, applied)
+        answer, taking = None, partial(responses.take_result, self._store, request, job_id, applied)
         try:
-            again = partial(wire.scope_again, request)
+            again = partial(standing.scope_again, request)
             answer = await self._store.waits.once_free(job_id, seconds or 0, scope, taking, again)
         except JobNotFound:
             await self._say_why(request)
-        return answer or words.answer(await self._seen(request), 202, (*_RETRY_AFTER, *applied))
-
-    async def _delivered(
-        self, request: web.Request, job_id: int, applied: Headers
-    ) -> web.StreamResponse | None:
-        """Answer with a result, or return None if the job has not ended."""
-        async with self._store.results.take(job_id, wire.changing(request).scope) as delivery:
-            if delivery is None:
-                return None
-            return await responses.deliver(request, delivery, applied)
+        return answer or as_json.answer(await self._seen(request), 202, (*_RETRY_AFTER, *applied))
 
     async def restore(self, request: web.Request) -> web.Response:
         """Hold a result again that was taken."""
-        wire.changing(request)
+        standing.changing(request)
         job = await self._seen(request)
         if job.result is Result.HELD:
             raise WrongState(job.id, "has its result still")
@@ -97,13 +88,13 @@ class JobCalls:
             await self._store.results.restore(job.id)
         except ResultNotRestorable:
             raise JobGone(job.id, await self._payload_gone(job)) from None
-        return words.answer(await self._seen(request))
+        return as_json.answer(await self._seen(request))
 
     # --- changing what becomes of it ------------------------------------------------------------
 
     async def cancel(self, request: web.Request) -> web.Response:
         """Cancel a queued job, or ask for the end of a running one."""
-        asker, job_id = wire.changing(request), words.job_id(request)
+        asker, job_id = standing.changing(request), as_json.job_id(request)
         found = State.DONE
         try:
             found = await self._store.cancel(job_id, asker.scope, asker.name)
@@ -111,11 +102,11 @@ class JobCalls:
             await self._say_why(request)
         if found in ENDED:
             raise WrongState(job_id, f"has ended already: it is {found}")
-        return words.answer(await self._seen(request), 202 if found is State.RUNNING else 200)
+        return as_json.answer(await self._seen(request), 202 if found is State.RUNNING else 200)
 
     async def delete(self, request: web.Request) -> web.Response:
         """Delete what is left of a job; its work goes on if it has not ended."""
-        scope, job_id = wire.changing(request).scope, words.job_id(request)
+        scope, job_id = standing.changing(request).scope, as_json.job_id(request)
         try:
             await self._store.results.discard(job_id, scope)
         except JobNotFound:
@@ -124,7 +115,7 @@ class JobCalls:
 
     async def retry(self, request: web.Request) -> web.Response:
         """Make a new job of the request of one that has ended."""
-        asker = wire.changing(request)
+        asker = standing.changing(request)
         job = await self._seen(request)
         if job.state not in ENDED:
             raise WrongState(job.id, f"is {job.state}; it can be tried again when it has ended")
@@ -136,7 +127,7 @@ class JobCalls:
         again = await self._again(job, kept.with_headers(without(kept.headers, lower)))
         if not asker.administers:
             again = replace(again, priority=max(0, again.priority))
-        again = replace(again, source=wire.source(request))
+        again = replace(again, source=standing.source(request))
         return accepted(await self._store.submit(again), forgotten=forgotten)
 
     async def _again(self, job: Job, request: Request) -> Submission:
@@ -162,7 +153,7 @@ class JobCalls:
         Raises:
             JobNotFound: whoever asks may see none of this id.
         """
-        return await self._store.history.job(words.job_id(request), wire.scope(request))
+        return await self._store.history.job(as_json.job_id(request), standing.scope(request))
 
     async def _say_why(self, request: web.Request) -> None:
         """Raise what says why a job's result cannot be asked for."""

@@ -8,17 +8,18 @@ from typing import Final
 
 from aiohttp import web
 
-from jobstore.dialects.native.definitions import DefinitionCalls
-from jobstore.dialects.native.events import Events
-from jobstore.dialects.native.jobs import JobCalls
+from jobstore.dialects.native.definition_calls import DefinitionCalls
+from jobstore.dialects.native.event_stream import Events
+from jobstore.dialects.native.job_calls import JobCalls
 from jobstore.dialects.native.listing import Listing
 from jobstore.dialects.native.messages import Messages
-from jobstore.dialects.native.problems import Call, no_such_call, not_allowed, told
+from jobstore.dialects.native.problems import no_such_call, refused
 from jobstore.dialects.native.reports import Reports
-from jobstore.dialects.native.submissions import SubmissionCalls
+from jobstore.dialects.native.submission_calls import SubmissionCalls
 from jobstore.live import Store
 from jobstore.targets.router import PathClaim, Router
 from jobstore.web import wire
+from jobstore.web.edge import Call, add_calls
 
 # All that is below this path, with any method: what is no call is refused here.
 CLAIMS: Final = (PathClaim(re.compile(r"/_jobs(?:[/?]|$)")),)
@@ -27,6 +28,7 @@ CLAIMS: Final = (PathClaim(re.compile(r"/_jobs(?:[/?]|$)")),)
 PROBES: Final = frozenset({"/_jobs/readyz"})
 
 _ONE: Final = "/_jobs/{id}"
+_DEFINITION: Final = "/_jobs/definitions/{id}"
 
 
 class NativeApi:
@@ -35,8 +37,17 @@ class NativeApi:
     def __init__(self, store: Store, router: Router) -> None:
         self._store = store
         jobs, messages = JobCalls(store, router), Messages(store)
-        self._definitions = DefinitionCalls(store, router)
+        definitions = DefinitionCalls(store, router)
+        listed, shown = definitions.page, definitions.show
         self._calls: Mapping[str, Mapping[str, Call]] = {
+            "/_jobs/definitions": {"GET": listed, "HEAD": listed, "POST": definitions.create},
+            _DEFINITION: {
+                "GET": shown,
+                "HEAD": shown,
+                "PATCH": definitions.change,
+                "DELETE": definitions.delete,
+            },
+            f"{_DEFINITION}/run": {"POST": definitions.run},
             "/_jobs": {"GET": Listing(store).list, "POST": SubmissionCalls(store, router).submit},
             "/_jobs/statistics": {"GET": jobs.statistics},
             "/_jobs/readyz": {"GET": self._ready},
@@ -52,17 +63,12 @@ class NativeApi:
             f"{_ONE}/retry": {"POST": jobs.retry},
             f"{_ONE}/restore": {"POST": jobs.restore},
             f"{_ONE}/report": {"POST": Reports(store).report},
+            r"/_jobs/{tail:[\s\S]*}": {"*": no_such_call},
         }
 
     def add_routes(self, app: web.Application) -> None:
         """Let an application answer them, and what is none of them below their paths."""
-        self._definitions.add_routes(app)
-        for path, calls in self._calls.items():
-            resource = app.router.add_resource(path)
-            for method, call in calls.items():
-                resource.add_route(method, told(call))
-            resource.add_route("*", not_allowed(list(calls)))
-        app.router.add_route("*", r"/_jobs/{tail:[\s\S]*}", no_such_call)
+        add_calls(app, self._calls, refused)
 
     async def _ready(self, _: web.Request) -> web.Response:
         """Tell whether jobs can be taken in: 200 or 503."""

@@ -1,0 +1,115 @@
+"""Jobs as the rows of a table, for people."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import tzinfo
+from typing import Final
+
+from rich.console import Console
+from rich.text import Text
+
+from jobstore.cli.table import Column, Table
+from jobstore.cli.terminal import printable
+from jobstore.cli.wording import age, to_the_second, took
+from jobstore.model import clock
+from jobstore.model.job import Job
+from jobstore.model.lifecycle import Result, State
+
+# From this width on there is room for whole times beside the requests.
+_WIDE: Final = 110
+_LEAST_REQUEST: Final = 20
+_MOST_OWNER: Final = 16
+
+STATE_STYLES: Final = {
+    State.QUEUED: "cyan",
+    State.RUNNING: "bold blue",
+    State.DONE: "green",
+    State.FAILED: "red",
+    State.CANCELLED: "yellow",
+}
+_STATUS_STYLES: Final = {1: "", 2: "green", 3: "cyan", 4: "yellow", 5: "red"}
+
+
+class JobTable:
+    """Write jobs, some at a time.
+
+    Args:
+        console: where to; if it is a terminal, the table is cut to its width.
+        zone: in which times are written; None is UTC.
+        askers: who asked for the cancellation of each job, by its id; None to leave that out. What
+            is added to it is written, too.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        zone: tzinfo | None = None,
+        askers: Mapping[int, str] | None = None,
+    ) -> None:
+        self._zone = zone
+        self._askers = {} if askers is None else askers
+        self._now = clock.now()
+        wide = not console.is_terminal or console.width >= _WIDE
+        columns: dict[Column, Callable[[Job], Text]] = {
+            **_STANDING,
+            **({_SUBMITTED: self._submitted} if wide else {_AGE: self._age}),
+            _TOOK: self._took,
+            **({} if askers is None else {_CANCELLED_BY: self._asker}),
+            **_ASKED,
+        }
+        self._cells = tuple(columns.values())
+        self._table = Table(console, tuple(columns))
+
+    def write(self, jobs: Sequence[Job]) -> None:
+        """Write the next jobs."""
+        self._table.write([[cell(job) for cell in self._cells] for job in jobs])
+
+    def _age(self, job: Job) -> Text:
+        return Text(age(job.submitted_at, self._now))
+
+    def _submitted(self, job: Job) -> Text:
+        return Text(to_the_second(job.submitted_at, self._zone))
+
+    def _asker(self, job: Job) -> Text:
+        return Text(printable(self._askers.get(job.id, "")))
+
+    def _took(self, job: Job) -> Text:
+        return Text(took(job, self._now))
+
+
+def state_text(job: Job) -> Text:
+    """Write a job's state in its colour, with its progress while it runs."""
+    running = job.state is State.RUNNING and job.progress is not None
+    words = f"{job.state} {job.progress:.0f}%" if running else job.state
+    return Text(words, style=STATE_STYLES[job.state])
+
+
+def status_style(status: int) -> str:
+    """Choose the colour of a status code."""
+    return _STATUS_STYLES.get(status // 100, "")
+
+
+def _status(job: Job) -> Text:
+    return Text("") if job.status is None else Text(str(job.status), status_style(job.status))
+
+
+def _result(job: Job) -> Text:
+    return Text(job.result, "bold" if job.result is Result.HELD else "dim")
+
+
+_SUBMITTED: Final = Column("SUBMITTED")
+_AGE: Final = Column("AGE", right=True)
+_TOOK: Final = Column("TOOK", right=True)
+_CANCELLED_BY: Final = Column("CANCELLED BY", most=_MOST_OWNER)
+# What each column says of a job: first how it stands, and at last whose it is and what it asks.
+_STANDING: Final[Mapping[Column, Callable[[Job], Text]]] = {
+    Column("ID", right=True): lambda job: Text(str(job.id)),
+    Column("STATE"): state_text,
+    Column("STATUS", right=True): _status,
+    Column("RESULT"): _result,
+}
+_ASKED: Final[Mapping[Column, Callable[[Job], Text]]] = {
+    Column("OWNER", most=_MOST_OWNER, optional=True): lambda job: Text(printable(job.owner)),
+    Column("REQUEST", least=_LEAST_REQUEST): lambda job: Text(
+        printable(f"{job.method} {job.path}")
+    ),
+}

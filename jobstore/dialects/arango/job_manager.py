@@ -1,0 +1,241 @@
+"""The job manager's own API: ``/_api/job`` asks for results, lists jobs and cancels them."""
+
+import math
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from decimal import Decimal
+from functools import partial
+from typing import Final
+
+from aiohttp import web
+
+from jobstore.dialects.arango.async_header import ASYNC_ID
+from jobstore.dialects.arango.replies import (
+    JSON,
+    compact,
+    empty_reply,
+    error_body,
+    json_reply,
+    refusal,
+    refused,
+)
+from jobstore.live import Delivery, Store, Taking
+from jobstore.model.clock import SECOND
+from jobstore.model.errors import (
+    AnswerUnsendable,
+    BeingDelivered,
+    JobNotFound,
+    JobstoreError,
+    QueryInvalid,
+)
+from jobstore.model.job import Dialect, Job
+from jobstore.model.lifecycle import Result, State
+from jobstore.model.message import Headers, Response, header, without
+from jobstore.targets.router import PathClaim
+from jobstore.web import answers, edge, prefer, standing, wire
+from jobstore.web.ask import Ask
+from jobstore.web.parameters import count_of, id_of
+from jobstore.web.refusals import MethodNotAllowed
+
+# All that is below these paths, with any method: what is no call is refused here.
+CLAIMS: Final = (PathClaim(re.compile(r"(?:/_db/[^/?]+)?/_(?:api|admin)/job(?:[/?]|$)")),)
+_BASES: Final = ("/_api/job", "/_admin/job")
+_BEGINNING: Final = re.compile(r"(?:/_db/[^/]+)?/_(?:api|admin)/job/?")
+
+# What nearly all ask who fetch a result.
+_FETCH: Final = re.compile(r"/_(?:api|admin)/job/([1-9][0-9]{0,17})")
+_DEFAULT_COUNT: Final = 100
+_STAMP: Final = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]*)?(?:[eE][+-]?[0-9]{1,2})?")
+_LARGEST_TIME: Final = 2**63 - 1
+
+_CANCELED: Final = 21
+# "failed": the general one. With 503 as error number, python-arango would try another host.
+_FAILED: Final = 1
+
+
+class ArangoJobs:
+    """The job manager's own API."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.handle: Final = edge.told(self._answer, refused)
+
+    def add_routes(self, app: web.Application) -> None:
+        """Let an application serve the API, under each of its prefixes."""
+        paths = [prefix + base for base in _BASES for prefix in ("", "/_db/{database}")]
+        tails = [path + r"/{tail:[\s\S]*}" for path in paths]
+        edge.add_calls(app, {path: {"*": self._answer} for path in (*paths, *tails)}, refused)
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        """Answer any call of the API."""
+        results = self._store.results
+        match request.method, _parts(request):
+            case "PUT", [job_id]:
+                return await self._fetch(request, _existing(job_id))
+            case "PUT", [job_id, "cancel"]:
+                return await self._cancel(request, _existing(job_id))
+            case "GET", ["pending"]:
+                return await _listed(request, results.pending)
+            case "GET", ["done"]:
+                return await _listed(request, results.held)
+            case "GET", [job_id] if number := id_of(job_id):
+                return _status(await results.peek(number, standing.scope(request)))
+            case "DELETE", [what]:
+                return await self._delete(request, what)
+            case (("PUT" | "GET" | "DELETE"), _):
+                raise QueryInvalid
+        raise MethodNotAllowed(["PUT", "GET", "DELETE"])
+
+    async def _cancel(self, request: web.Request, job_id: int) -> web.Response:
+        asker = standing.changing(request)
+        await self._store.cancel(job_id, asker.scope, asker.name)
+        return _done()
+
+    async def _delete(self, request: web.Request, what: str) -> web.Response:
+        results, asker = self._store.results, partial(standing.changing, request)
+        match what:
+            case "all":
+                await results.delete_all(asker().scope)
+            case "expired":
+                await results.expire(_stamp(request), asker().scope)
+            case job_id:
+                await results.delete(_existing(job_id), asker().scope)
+        return _done()
+
+    def at_once(self, ask: Ask) -> bool:
+        """Take on a request for a result, unless it has something out of the ordinary about it.
+
+        Whoever would wait for one that does not come in a moment goes on the long way.
+        """
+        call = _FETCH.fullmatch(ask.path)
+        if call is None or ask.method != "PUT" or ask.size or not ask.identity.changes:
+            return False
+        job_id, seconds = int(call[1]), None
+        applied: Headers = ()
+        if prefer.HEADER in ask.headers:
+            seconds = prefer.wait(ask.headers.getall(prefer.HEADER))
+            applied = prefer.applied(seconds)
+
+        def told(taking: Taking, delivery: Delivery | None, error: Exception | None) -> None:
+            if isinstance(error, BeingDelivered) or (error is None and delivery is None):
+                if seconds:
+                    ask.pass_on()
+                else:
+                    ask.answer(answers.of(empty_reply(204, applied)))
+            elif isinstance(error, JobstoreError):
+                ask.answer(answers.of(refusal(error)))
+            elif error is not None:
+                ask.fail(error)
+            elif delivery is not None:
+                self._hand_over(ask, taking, delivery, applied)
+
+        self._store.results.taking(job_id, ask.identity.scope).begin(lambda: ask.gone, told)
+        return True
+
+    def _hand_over(self, ask: Ask, taking: Taking, delivery: Delivery, applied: Headers) -> None:
+        if taking.is_large:
+            taking.over()
+            ask.pass_on()
+            return
+        try:
+            response, extra = _result(delivery)
+            data = answers.delivered(response, (*extra, *applied), explicit=True)
+        except AnswerUnsendable as error:
+            taking.over(error)
+            ask.answer(answers.of(refusal(error)))
+        else:
+            ask.hand_over(data, taking.over)
+
+    async def _fetch(self, request: web.Request, job_id: int) -> web.StreamResponse:
+        seconds = prefer.wait(request.headers.getall(prefer.HEADER, ()))
+        applied = prefer.applied(seconds)
+        answer = None
+        # While another reader has the result, it may come back: that is "not yet", and not "gone".
+        with suppress(BeingDelivered):
+            answer = await self._delivered(request, job_id, applied)
+        if answer is None and seconds:
+            scope = standing.changing(request).scope
+            taking = partial(self._delivered, request, job_id, applied)
+            again = partial(standing.scope_again, request)
+            with suppress(BeingDelivered):
+                answer = await self._store.waits.once_free(job_id, seconds, scope, taking, again)
+        return answer or empty_reply(204, applied)
+
+    async def _delivered(
+        self, request: web.Request, job_id: int, applied: Headers
+    ) -> web.StreamResponse | None:
+        """Answer with a result, or return None if the job has not ended."""
+        async with self._store.results.take(job_id, standing.changing(request).scope) as delivery:
+            if delivery is None:
+                return None
+            response, extra = _result(delivery)
+            return await wire.deliver(request, response, (*extra, *applied), explicit=True)
+
+
+def _parts(request: web.Request) -> list[str]:
+    """Split what follows the API's own path, as ArangoDB's RestHandlerFactory does.
+
+    One slash at the end makes no difference; any other one has an empty part before it.
+    """
+    *parts, last = _BEGINNING.sub("", request.path, 1).split("/")
+    return [*parts, last] if last else parts
+
+
+def _existing(text: str) -> int:
+    """Read a job's id; what cannot be one is the id of no job."""
+    number = id_of(text)
+    if number is None:
+        raise JobNotFound(text)
+    return number
+
+
+async def _listed(
+    request: web.Request, find: Callable[[int, int | None], Awaitable[list[int]]]
+) -> web.Response:
+    count = count_of(request.query, "count", _DEFAULT_COUNT)
+    return json_reply(200, [str(job_id) for job_id in await find(count, standing.scope(request))])
+
+
+def _stamp(request: web.Request) -> int:
+    """Read a UNIX time in seconds; what was finished at a lower one is expired."""
+    text = request.query.get("stamp", "")
+    if not _STAMP.fullmatch(text):
+        raise QueryInvalid
+    microseconds = math.ceil(Decimal(text) * SECOND)
+    return max(-_LARGEST_TIME, min(_LARGEST_TIME, microseconds))
+
+
+def _status(job: Job) -> web.Response:
+    return empty_reply(204 if job.result is Result.NONE else 200)
+
+
+def _done() -> web.Response:
+    return json_reply(200, {"result": True})
+
+
+def _result(delivery: Delivery) -> tuple[Response, Headers]:
+    """Return a job's answer, and the field that says whose it is."""
+    response = delivery.response or _stand_in(delivery)
+    if header(response.headers, ASYNC_ID):
+        # The job has itself fetched a result, whose id is not this one's.
+        response = replace(response, headers=without(response.headers, (ASYNC_ID,)))
+    return response, ((ASYNC_ID, str(delivery.job_id)),)
+
+
+def _stand_in(delivery: Delivery) -> Response:
+    """Make the response of a job that has none: it was cancelled, or no answer could be had."""
+    job = delivery.job
+    if job.state is State.CANCELLED:
+        return _kept(JSON, 410, error_body(410, _CANCELED, "canceled request"))
+    status, detail = job.status or 503, job.detail or "no answer could be had"
+    body = wire.problem_document(status, detail) | error_body(status, _FAILED, detail)
+    # Clients of ArangoDB, such as arangojs, read JSON only under its own name.
+    arango = job.dialect is Dialect.ARANGO
+    return _kept(JSON if arango else "application/problem+json", status, body)
+
+
+def _kept(content_type: str, status: int, body: Mapping[str, object]) -> Response:
+    headers = (("Content-Type", content_type),)
+    return Response(status=status, headers=headers, body=compact(body))

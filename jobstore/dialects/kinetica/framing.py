@@ -1,0 +1,116 @@
+"""What stands around every call: its record comes in, its answer goes out, each in bounded room."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, ParamSpec, TypeAlias, TypeVar
+
+from aiohttp import web
+
+from jobstore.dialects.kinetica import encodings
+from jobstore.dialects.kinetica.encodings import Encoding
+from jobstore.dialects.kinetica.records import Form, RequestInvalid
+from jobstore.dialects.kinetica.request import KineticaCall
+from jobstore.model.errors import JobstoreError
+from jobstore.model.message import Response, body_size, loggable
+from jobstore.web import room, standing
+from jobstore.web.refusals import Internal
+
+# From how many bytes on a record is taken apart or put together in a thread, while others are
+# answered.
+LONG_WORK: Final = 16 * 2**10
+# All but what creates a job, which brings the job's own body with it, is small: in bytes.
+_LARGEST_QUESTION: Final = 64 * 2**10
+# How many times the room of what came in, or was kept, is needed at most to make another thing of
+# it: a text has four bytes for each character if one of them is none of the first 65,536.
+_PLAIN: Final = 2
+_WIDE: Final = 5
+
+P = ParamSpec("P")
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+Run: TypeAlias = Callable[[KineticaCall], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """What one path is for.
+
+    Args:
+        run: what answers it.
+        asks: what the record of a request looks like.
+        answers: what the record of an answer looks like.
+        limit: how large a request may be, in bytes.
+        changes: whether a reader may not make it.
+    """
+
+    run: Run
+    asks: Form
+    answers: Form
+    limit: int = _LARGEST_QUESTION
+    changes: bool = False
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """Answer a request, or raise one of our own errors: to 500, a client would go away."""
+        try:
+            return await self._answer(request, _encoding(request))
+        # Of the others nobody is there to be answered, or not any more.
+        except (JobstoreError, ConnectionError, standing.Revoked):
+            raise
+        except Exception:
+            path = loggable(request.path)
+            log.exception("cannot answer %s", path, extra={"action": "answer"})
+            raise Internal from None
+
+    async def _answer(self, request: web.Request, encoding: Encoding) -> web.StreamResponse:
+        if self.changes:
+            standing.changing(request)
+        async with room.whole(request, self.limit) as body:
+            more = room.taken(request, len(body) * _times(encoding, body))
+            async with more:
+                decode = partial(encodings.decode, encoding, self.asks, body, self.limit)
+                asked = await off_loop(len(body), decode)
+                return await self.run(KineticaCall(request, encoding, asked, self.answers))
+
+
+def _encoding(request: web.Request) -> Encoding:
+    if request.method != "POST":
+        raise RequestInvalid("expected POST")
+    return encodings.encoding_of(request.headers.get("Content-Type"))
+
+
+def _times(encoding: Encoding, body: bytes) -> int:
+    """Tell how many times the room of a body is needed to take it apart."""
+    if encoding is not Encoding.JSON or (body.isascii() and b"\\u" not in body):
+        return _PLAIN
+    return _WIDE
+
+
+async def off_loop(size: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Do what takes long in a thread.
+
+    Args:
+        size: of what it works on, in bytes.
+        work: what to do.
+        args: what it is given.
+        kwargs: what it is given by name.
+    """
+    if size <= LONG_WORK:
+        return work(*args, **kwargs)
+    return await asyncio.to_thread(work, *args, **kwargs)
+
+
+@asynccontextmanager
+async def room_for(request: web.Request, response: Response | None) -> AsyncIterator[int]:
+    """Keep room for an answer that is put together in memory; give the size of what is in it.
+
+    Raises:
+        NoRoom: there is none just now.
+    """
+    size = (body_size(response.body) or 0) if response else 0
+    async with room.taken(request, size * _WIDE):
+        yield size

@@ -1,0 +1,181 @@
+"""What is counted of the jobs, so that nobody has to go through them: said once, written once.
+
+Three tables keep numbers: `counter` has how many jobs and results are in each state,
+`account_usage` how many jobs of each account are queued and how many bytes are kept of its bodies,
+and `day` what was done on each day in UTC, which outlives the jobs.
+
+**Who counts.** Whoever puts jobs in, moves them on or deletes them tells the tally of the
+transaction right after the statement that does it. Where a job stood before is known from the guard
+of that statement, which names one state; from what the statement returns; or, where several states
+are possible and that is rare, from a look before it. Triggers did this, and took a third of the
+time that SQLite spent on a job.
+
+**When it is written.** Once for all operations of a transaction, in that transaction, before its
+commit: rows and numbers are in the file together or not at all. Each transaction has a tally of its
+own, so that what is undone was never counted. Whoever reads these tables in a transaction adds what
+its tally has.
+
+**What it cannot see.** A foreign program that adds, deletes or changes rows of the table `job`
+leaves the numbers as they were, which triggers would have kept right. The jobs are not hurt by
+that, but the bounds and figures that are made of the numbers are wrong from then on. `jobstore
+check` says which; it cannot say so of days, since these outlive what they have counted.
+"""
+
+import sqlite3
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any, Final
+
+from sqlalchemy import bindparam, case, update
+
+from jobstore.model.clock import SECOND
+from jobstore.model.lifecycle import Result, State
+from jobstore.store import schema
+from jobstore.store.expressions import Statement, added, constant
+from jobstore.store.guards import ZERO
+
+_DAY: Final = 24 * 3600 * SECOND
+# No word is that of a state and of a result.
+_WORDS: Final[tuple[str, ...]] = (*State, *Result)
+_USED: Final = ("queued", "stored")
+_DONE: Final = ("submitted", "done", "failed", "cancelled", "errors", "run_us", "longest_us")
+# One statement for all of them is faster than one for each of the two that the least batch changes.
+COUNT: Final = Statement(
+    update(schema.COUNTER).values(
+        count=schema.COUNTER.c.count
+        + case(
+            *((schema.COUNTER.c.state == constant(word), bindparam(word)) for word in _WORDS),
+            else_=ZERO,
+        )
+    )
+)
+USE: Final = Statement(added(schema.ACCOUNT_USAGE, "account"))
+DO: Final = Statement(added(schema.DAY, "day", largest="longest_us"))
+# Looking a member of an enumeration up takes as long as counting it.
+_QUEUED, _CANCELLED = State.QUEUED, State.CANCELLED
+_NONE, _HELD = Result.NONE, Result.HELD
+
+
+def _unused() -> dict[str, int]:
+    return dict.fromkeys(_USED, 0)
+
+
+def _idle() -> dict[str, int]:
+    return dict.fromkeys(_DONE, 0)
+
+
+class Tally:
+    """What one transaction has changed of the numbers that the store keeps."""
+
+    __slots__ = ("_accounts", "_counts", "_days")
+
+    def __init__(self) -> None:
+        self._counts = dict.fromkeys(_WORDS, 0)
+        self._accounts: defaultdict[int, dict[str, int]] = defaultdict(_unused)
+        self._days: defaultdict[int, dict[str, int]] = defaultdict(_idle)
+
+    # --- what is told -----------------------------------------------------------------------------
+
+    def came(self, account: int, state: str, result: str, stored: int, at: int | None) -> None:
+        """Count a job that was put in.
+
+        Args:
+            stored: how many bytes are kept of its bodies.
+            at: when it was submitted, or None if that day has counted it before.
+        """
+        self._counts[state] += 1
+        self._counts[result] += 1
+        if state == _QUEUED:
+            self._accounts[account]["queued"] += 1
+        if stored:
+            self._accounts[account]["stored"] += stored
+        if at is not None:
+            self._days[at // _DAY]["submitted"] += 1
+
+    def moved(self, account: int, before: State, after: State) -> None:
+        """Count a job that has not ended in another state."""
+        self._counts[before] -= 1
+        self._counts[after] += 1
+        self._accounts[account]["queued"] += (after is _QUEUED) - (before is _QUEUED)
+
+    def ended(  # noqa: PLR0913 - what there is to say
+        self,
+        row: Sequence[Any],
+        before: State,
+        after: State,
+        at: int,
+        *,
+        error: bool,
+        size: int = 0,
+    ) -> None:
+        """Count a job whose work has ended: its result is held now if it was none.
+
+        Args:
+            row: what the statement has returned, see `guards.ended_by`.
+            error: whether it has failed, or was answered with an error.
+            size: how many bytes of an answer are kept if the result is held.
+        """
+        _, account, result, started_at = row
+        counts = self._counts
+        counts[before] -= 1
+        counts[after] += 1
+        if before is _QUEUED:
+            self._accounts[account]["queued"] -= 1
+        if result == _HELD:
+            counts[_NONE] -= 1
+            counts[_HELD] += 1
+            if size:
+                self._accounts[account]["stored"] += size
+        self.worked(after, started_at, at, error=error)
+
+    def worked(self, state: str, started_at: int | None, at: int, *, error: bool) -> None:
+        """Count the end of a job on its day; how long it took, unless it was cancelled."""
+        day = self._days[at // _DAY]
+        day[state] += 1
+        if error:
+            day["errors"] += 1
+        if state != _CANCELLED and started_at is not None and started_at < at:
+            took = at - started_at
+            day["run_us"] += took
+            day["longest_us"] = max(took, day["longest_us"])
+
+    def passed(self, before: str, after: Result, jobs: int = 1) -> None:
+        """Count results that have become something else, while their jobs stay where they are."""
+        self._counts[before] -= jobs
+        self._counts[after] += jobs
+
+    def stored(self, account: int, size: int) -> None:
+        """Count bytes of bodies that are kept, or no longer if it is negative."""
+        self._accounts[account]["stored"] += size
+
+    def gone(self, account: int, state: str, result: str, stored: int) -> None:
+        """Count a job that was deleted, all that is known of it; what it did stays on its days."""
+        self._counts[state] -= 1
+        self._counts[result] -= 1
+        self._accounts[account]["stored"] -= stored
+        if state == _QUEUED:
+            self._accounts[account]["queued"] -= 1
+
+    # --- what is asked ----------------------------------------------------------------------------
+
+    @property
+    def queued(self) -> int:
+        """How many more jobs are queued than the file says."""
+        return self._counts[_QUEUED]
+
+    def used(self, account: int) -> tuple[int, int]:
+        """Tell how many more jobs of an account wait than the file says, and bytes are kept."""
+        more = self._accounts[account]
+        return more["queued"], more["stored"]
+
+    # --- what is written --------------------------------------------------------------------------
+
+    def write(self, connection: sqlite3.Connection) -> None:
+        """Add everything to what the tables have, once, as the last thing in the transaction."""
+        if any(self._counts.values()):
+            connection.execute(COUNT.sql, COUNT.bound(self._counts))
+        for account, used in self._accounts.items():
+            if any(used.values()):
+                connection.execute(USE.sql, USE.bound({"account": account, **used}))
+        for day, done in self._days.items():
+            connection.execute(DO.sql, DO.bound({"day": day, **done}))

@@ -1,0 +1,85 @@
+"""The edge kit: what every dialect is made of.
+
+A dialect is a table of calls by path and method, a table of words for the states of a job, one
+function that writes an error in its words, and handlers that read, ask the store once and answer.
+What a handler raises of our own errors carries its status; the dialect only writes it.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from typing import TypeAlias
+
+from aiohttp import web
+from multidict import CIMultiDict
+
+from jobstore.model.definition import Definition
+from jobstore.model.errors import JobstoreError
+from jobstore.model.job import Dialect, Submission, Trigger
+from jobstore.model.message import Headers
+from jobstore.targets.router import Router
+from jobstore.web import standing
+from jobstore.web.refusals import MethodNotAllowed, Refuse
+
+Call: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def add_calls(
+    app: web.Application, calls: Mapping[str, Mapping[str, Call]], refuse: Refuse
+) -> None:
+    """Let an application answer calls; other methods are refused.
+
+    Args:
+        calls: what answers, by path, in aiohttp's way of writing one, and by method; ``*`` is any.
+        refuse: writes the errors that they raise.
+    """
+    for path, by_method in calls.items():
+        resource = app.router.add_resource(path)
+        for method, call in by_method.items():
+            resource.add_route(method, told(call, refuse))
+        if "*" not in by_method:
+            resource.add_route("*", told(_none_but(by_method), refuse))
+
+
+def told(call: Call, refuse: Refuse) -> Call:
+    """Make a call answer in a dialect's words where it raises an error."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        try:
+            return await call(request)
+        except JobstoreError as error:
+            return refuse(request, error)
+
+    return answer
+
+
+def _none_but(by_method: Mapping[str, Call]) -> Call:
+    # HEAD goes without saying, where there is a GET.
+    refusal = MethodNotAllowed([method for method in by_method if method != "HEAD"])
+
+    async def refuse(_: web.Request) -> web.StreamResponse:
+        raise refusal
+
+    return refuse
+
+
+def reply(
+    status: int, content_type: str, body: bytes | None = None, headers: Headers = ()
+) -> web.Response:
+    """Make an answer whose body is written already."""
+    fields = CIMultiDict([("Content-Type", content_type), *headers])
+    return web.Response(status=status, body=body, headers=fields)
+
+
+def run_of(
+    definition: Definition, router: Router, request: web.Request, dialect: Dialect, trigger: Trigger
+) -> Submission:
+    """Make what to submit to run a definition, for who sends a request.
+
+    Raises:
+        Forbidden: they may change nothing.
+        NoTarget: nobody answers what it asks for.
+    """
+    identity, asked = standing.changing(request), definition.draft.request
+    target = router.owner(asked.method, asked.path).name
+    run = definition.run(target, dialect, identity.name, trigger, identity.account)
+    return replace(run, source=standing.source(request))

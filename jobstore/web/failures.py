@@ -1,0 +1,86 @@
+"""Failed logins, counted by name and by address: they hold up the next ones."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+# How long a login is held up after one that has failed: twice as long each time, up to a limit.
+# Many people may share an address, so that it has some for free.
+FIRST_DELAY: Final = 0.25
+FREE_BY_ADDRESS: Final = 10
+LONGEST_DELAY: Final = 8.0
+# For how long, and for how many names and addresses at most, failed logins are counted.
+FORGIVEN_SECONDS: Final = 600.0
+COUNTED: Final = 10_000
+COUNT_LIMIT: Final = 32
+# No account has a longer name, so what is cut here is nobody's.
+LONGEST_NAME: Final = 65
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+@dataclass(frozen=True, slots=True)
+class _Count:
+    """Logins that have failed.
+
+    Args:
+        count: how many.
+        until: how long they are held against whoever comes next.
+    """
+
+    count: int
+    until: float
+
+
+class Failures:
+    """Count failed logins by name and by address, to hold up the next ones.
+
+    Args:
+        clock: what time it is, in seconds from anywhere.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._counts: OrderedDict[tuple[str, str], _Count] = OrderedDict()
+
+    def hold_up(self, name: str, address: str) -> float:
+        """Tell for how many seconds to hold up a login.
+
+        It counts against its name until it is forgiven, so that it does not help to send many
+        guesses at once.
+        """
+        by_name = self._add("name", name[:LONGEST_NAME])
+        worst = max(by_name, self._count("address", address) - FREE_BY_ADDRESS)
+        return min(LONGEST_DELAY, FIRST_DELAY * 2 ** (worst - 1)) if worst > 0 else 0.0
+
+    def failed(self, address: str) -> None:
+        """Count a failed login against the address that it came from."""
+        self._add("address", address)
+
+    def forgive(self, name: str) -> None:
+        """Hold nothing against a name any more: its owner has come.
+
+        Not so its address: whoever has one account could go on guessing those of others.
+        """
+        self._counts.pop(("name", name[:LONGEST_NAME]), None)
+
+    def _count(self, kind: str, source: str) -> int:
+        found = self._counts.get((kind, source))
+        return found.count if found and found.until > self._clock() else 0
+
+    def _add(self, kind: str, source: str) -> int:
+        """Count one more; return how many there were before."""
+        before = self._count(kind, source)
+        count = _Count(min(before + 1, COUNT_LIMIT), self._clock() + FORGIVEN_SECONDS)
+        self._counts[kind, source] = count
+        self._counts.move_to_end((kind, source))
+        cut(self._counts, COUNTED)
+        return before
+
+
+def cut(remembered: OrderedDict[K, V], size: int) -> None:
+    """Forget the oldest, so that strangers cannot fill the memory."""
+    while len(remembered) > size:
+        remembered.popitem(last=False)

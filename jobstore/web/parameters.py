@@ -1,0 +1,41 @@
+"""Ids and counts as they stand in paths, queries and headers."""
+
+import re
+from typing import Final
+
+from multidict import MultiMapping
+
+from jobstore.model.errors import QueryInvalid
+
+_ID: Final = re.compile(r"[1-9][0-9]*")
+_COUNT: Final = re.compile(r"[0-9]{1,18}")
+_DIGITS: Final = 20  # a number of as many is larger than any id
+
+
+def id_of(text: str) -> int | None:
+    """Read an id; None if nothing can have it."""
+    return number_of(text) if _ID.fullmatch(text) else None
+
+
+def number_of(digits: str) -> int:
+    """Read digits, as many as matter."""
+    return int(digits[:_DIGITS])
+
+
+def count_of(query: MultiMapping[str], name: str, default: int) -> int:
+    """Read how many, or from where on; the default if a query does not say it.
+
+    Raises:
+        QueryInvalid: that is no number.
+    """
+    text = query.get(name)
+    if text is None:
+        return default
+    if not is_count(text):
+        raise QueryInvalid(f"{name}: expected a whole number")
+    return int(text)
+
+
+def is_count(text: str) -> bool:
+    """Tell whether text is a whole number of a size that can be stored."""
+    return _COUNT.fullmatch(text) is not None
