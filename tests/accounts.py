@@ -4,12 +4,11 @@ from base64 import b64encode
 from contextlib import AsyncExitStack
 from functools import cache
 
-from aiohttp import ClientSession, DummyCookieJar
-
 from jobstore.model.account import Role
 from jobstore.model.passwords import digest, hashed, new_token
 from jobstore.server import Server
 from tests.client import Client
+from trials.clients import client
 
 PASSWORD = "correct horse"
 
@@ -51,5 +50,5 @@ class People:
     async def client(self, authorization: str | None = None) -> Client:
         """Give a client that sends some credentials with each request, or none."""
         headers = {"Authorization": authorization} if authorization is not None else {}
-        session = ClientSession(headers=headers, auto_decompress=False, cookie_jar=DummyCookieJar())
-        return Client(await self._stack.enter_async_context(session), self.server.url)
+        http = await self._stack.enter_async_context(client(headers))
+        return Client(http, self.server.url)

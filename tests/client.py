@@ -5,10 +5,10 @@ from typing import Any
 
 from aiohttp import ClientSession
 
-from tests import jobs
-from tests.jobs import Answer
+from trials.clients import Answer, call
 
-# What a server in process is given to put the gates behind it.
+# What a server in process is given to put the ordinary application behind it, or the gates.
+ORDINARY = {"app": "tests.webapp:create_app"}
 GATED = {"app": "tests.gates:create_app"}
 
 
@@ -26,11 +26,14 @@ class Client:
 
     async def __call__(self, method: str, path: str, **options: Any) -> Answer:
         """Send a request, and read its answer to the end."""
-        return await jobs.call(self.http, method, self.url + path, **options)
+        return await call(self.http, method, self.url + path, **options)
 
     async def submit(self, path: str, method: str = "GET", **options: Any) -> int:
         """Submit a job whose result is wanted."""
-        return await jobs.submit(self.http, self.url + path, method, **options)
+        headers = {**options.pop("headers", {}), "x-arango-async": "store"}
+        answer = await self(method, path, headers=headers, **options)
+        assert answer.status == 202, answer
+        return int(answer.headers["x-arango-async-id"])
 
     async def done(self, path: str, method: str = "GET", **options: Any) -> int:
         """Submit a job, and return its id when it has ended."""
@@ -40,7 +43,8 @@ class Client:
 
     async def ended(self, job_id: int) -> None:
         """Wait until a job has ended."""
-        await jobs.ended(self.http, self.url, job_id)
+        while (await self("GET", f"/_api/job/{job_id}")).status == 204:
+            pass
 
     async def fetched(self, job_id: int) -> Answer:
         """Fetch a job's result when it has ended."""

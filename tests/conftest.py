@@ -1,22 +1,22 @@
 """What most tests need: a server in this process, or a real one that can be killed."""
 
-import asyncio
-import os
-import re
 import signal
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import ClientSession, DummyCookieJar
+from aiohttp import ClientSession
 
 from jobstore.config import load
 from jobstore.server import Server, serving
 from tests.peers import Services
 from tests.stores import prepare
+from trials.clients import client
+from trials.nursery import ForkedServer, open_nursery
+from trials.serving import ServerProcess
 
 # A shell that starts something in the background lets it ignore Ctrl-C, and whatever that starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -27,6 +27,7 @@ LONGEST = ("trials", "docs", "whole", "web", "store", "dialects", "live")
 
 Overrides = Mapping[str, Any]
 Serve = Callable[..., Awaitable[Server]]
+Start = Callable[..., Awaitable[ServerProcess]]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -72,7 +73,7 @@ async def running(store_path: Path, **sections: Any) -> AsyncIterator[Server]:
 @pytest.fixture
 async def http() -> AsyncIterator[ClientSession]:
     """Give an HTTP client that changes nothing on its own account."""
-    async with ClientSession(auto_decompress=False, cookie_jar=DummyCookieJar()) as session:
+    async with client() as session:
         yield session
 
 
@@ -83,107 +84,40 @@ async def services() -> AsyncIterator[Services]:
         yield Services(stack)
 
 
-class ServerProcess:
-    """A real server, started by the real command.
-
-    Args:
-        store_path: its store.
-        arguments: further arguments of ``jobstore serve``.
-    """
-
-    def __init__(self, store_path: Path, *arguments: str) -> None:
-        self._store_path = store_path
-        self._arguments = arguments
-        self.url = ""
-        self._process: asyncio.subprocess.Process | None = None
-        self._reading: asyncio.Task[None] | None = None
-        self.output: list[str] = []
-        self._said = asyncio.Event()
-
-    @property
-    def process(self) -> asyncio.subprocess.Process:
-        """The process that runs."""
-        assert self._process is not None
-        return self._process
-
-    @property
-    def command(self) -> list[str]:
-        """What starts it."""
-        store = ("--store", str(self._store_path), "--port", "0")
-        return [sys.executable, "-m", "jobstore", "serve", *store, *self._arguments]
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """What it finds in its environment."""
-        return dict(os.environ)
-
-    async def start(self) -> None:
-        """Start it, and return when it answers."""
-        self._process = await asyncio.create_subprocess_exec(
-            *self.command,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            env=self.environment,
-        )
-        self.url = await self._announced_url()
-        self._reading = asyncio.create_task(self._read_on())
-
-    async def _announced_url(self) -> str:
-        while line := await self._line():
-            if match := re.search(r"http://\S+:\d+", line):
-                return match[0]
-        raise AssertionError("the server did not start:\n" + "".join(self.output))
-
-    async def _line(self) -> str:
-        assert self.process.stdout is not None
-        line = (await self.process.stdout.readline()).decode()
-        self.output.append(line)
-        self._said.set()
-        return line
-
-    async def logged(self, words: str) -> str:
-        """Wait until it has logged something, and give the line."""
-        while True:
-            for line in self.output:
-                if words in line:
-                    return line
-            self._said.clear()
-            await self._said.wait()
-
-    async def _read_on(self) -> None:
-        while await self._line():
-            pass
-
-    async def kill(self) -> None:
-        """Kill it as a power cut would."""
-        await self._signal(signal.SIGKILL)
-
-    async def terminate(self) -> int:
-        """Ask it to stop, and return its exit code."""
-        return await self._signal(signal.SIGTERM)
-
-    async def _signal(self, number: int) -> int:
-        if self.process.returncode is None:
-            self.process.send_signal(number)
-        code = await self.process.wait()
-        if self._reading is not None:
-            await self._reading
-        return code
+@pytest.fixture(scope="session")
+def nursery() -> Path | None:
+    """Have what servers are forked off; give what lets their disks fail, unless it is missing."""
+    return open_nursery("pytest", "tests.gates")
 
 
 @pytest.fixture
-async def server_process(
-    store_path: Path,
-) -> AsyncIterator[Callable[..., Awaitable[ServerProcess]]]:
-    """Give a function that starts a real server; its arguments are those of ``jobstore serve``."""
-    started: list[ServerProcess] = []
+async def server_process(nursery: Path | None, store_path: Path) -> AsyncIterator[Start]:
+    """Give a function that starts a server in a process of its own, which can be killed.
 
-    async def start(*arguments: str) -> ServerProcess:
-        server = ServerProcess(store_path, *arguments)
-        started.append(server)
-        await server.start()
-        return server
+    Its arguments are those of ``jobstore serve``. The process is forked off: how the real command
+    starts is not the question, for which there is `real_server`.
+    """
+    del nursery  # which only has to be there
+    async with started(partial(ForkedServer, store_path)) as start:
+        yield start
 
-    yield start
-    for server in started:
-        await server.kill()
+
+@pytest.fixture
+async def real_server(store_path: Path) -> AsyncIterator[Start]:
+    """Give a function that starts a server by the real command, with these arguments."""
+    async with started(partial(ServerProcess, store_path)) as start:
+        yield start
+
+
+@asynccontextmanager
+async def started(server: Callable[..., ServerProcess]) -> AsyncIterator[Start]:
+    """Give a function that starts servers, which are killed in the end."""
+    async with AsyncExitStack() as stack:
+
+        async def start(*arguments: str) -> ServerProcess:
+            made = server(*arguments)
+            stack.push_async_callback(made.kill)
+            await made.start()
+            return made
+
+        yield start

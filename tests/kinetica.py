@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.client import Client
-from tests.jobs import Answer
+from trials.clients import Answer
 
 TYPES = {
     "/create/job": "create_job_response",

@@ -1,27 +1,10 @@
-"""Conversations byte by byte: what exactly a server sends on, and what exactly it answers."""
+"""Conversations byte by byte: what exactly a server answers."""
 
-import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from tests.peers import connected
+from trials.sockets import field_of, message, say, status_of
 
 NO_CONTENT = 204
-
-
-@dataclass
-class Origin:
-    """A service that gives the same bytes to each request without a body, and keeps what it got."""
-
-    answer: bytes
-    heads: list[bytes] = field(default_factory=list)
-    connections: int = 0
-
-    async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer each request of a connection."""
-        self.connections += 1
-        while True:
-            self.heads.append(await reader.readuntil(b"\r\n\r\n"))
-            writer.write(self.answer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +19,7 @@ class Front:
 
     async def ask(self, method: str, path: str, *fields: bytes) -> bytes:
         """Send a request with these header fields, and return all that is answered."""
-        lines = (f"{method} {path} HTTP/1.1".encode(), b"Host: localhost", b"Connection: close")
-        return await say(self.url, b"\r\n".join((*lines, *fields, b"", b"")))
+        return await say(self.url, message(method, path, "Connection: close", *fields))
 
     async def submit(self, method: str, path: str, *fields: bytes) -> int:
         """Submit a request as a job; return its id."""
@@ -60,32 +42,3 @@ class Front:
         if not job:
             return await self.ask(method, path)
         return await self.fetch(await self.submit(method, path))
-
-
-async def say(url: str, data: bytes) -> bytes:
-    """Send bytes, and return all that is answered until the connection ends."""
-    async with connected(url) as client:
-        await client.send(data)
-        return await client.rest()
-
-
-def status_of(answer: bytes) -> int:
-    """Return the status of an answer."""
-    return int(answer.split(b" ", 2)[1])
-
-
-def fields_of(head: bytes) -> list[bytes]:
-    """Return the field lines of a message."""
-    return head.partition(b"\r\n\r\n")[0].split(b"\r\n")[1:]
-
-
-def field_of(head: bytes, name: bytes) -> bytes:
-    """Return the value of a message's only field of a name."""
-    (value,) = values_of(head, name)
-    return value
-
-
-def values_of(head: bytes, name: bytes) -> list[bytes]:
-    """Return the values of a message's fields of a name."""
-    split = [line.partition(b": ") for line in fields_of(head)]
-    return [value for key, _, value in split if key.lower() == name.lower()]

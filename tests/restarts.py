@@ -5,7 +5,7 @@ from typing import Any
 from aiohttp import ClientSession
 
 from tests.client import Client
-from tests.conftest import ServerProcess
+from trials.serving import ServerProcess
 
 
 class Restarting:

@@ -10,7 +10,7 @@ from jobstore.live import Limits, Store, owned_store
 from jobstore.model.handle import JobHandle
 from jobstore.model.job import Claim, Dialect, Failure, Submission
 from jobstore.model.message import Request, Response
-from tests.stores import START, StandingClock, finish, orders_of
+from tests.stores import START, StandingClock, finish, orders_of, prepare
 
 
 class Stock:
@@ -99,6 +99,7 @@ async def stocking(
     """Own a store while it is being filled."""
     clock = StandingClock()
     clock.now = now
+    prepare(path)
     async with owned_store(path, limits, clock, clock) as store:
         yield Stock(store, clock)
 

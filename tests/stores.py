@@ -18,6 +18,7 @@ from jobstore.model.clock import SECOND, Clock
 from jobstore.model.job import Claim, Dialect, Order, Submission
 from jobstore.model.message import Body, Headers, Request, Response, chunks
 from jobstore.store.sqlite.migrate import migrate
+from tests.loop import turns
 
 START: Final = 1_800_000_000 * SECOND
 HELLO: Final = Response(status=200, headers=(("Content-Type", "text/plain"),), body=b"hello")
@@ -62,7 +63,7 @@ KEPT: Final = (
 )
 # What is kept but is not there, or is there but not kept: nothing, in a sound store.
 MISCOUNTED: Final = tuple(
-    f"SELECT * FROM (SELECT * FROM ({one}) EXCEPT SELECT * FROM ({other})) WHERE {comparable}"  # noqa: S608 - the words above
+    f"SELECT * FROM (SELECT * FROM ({one}) EXCEPT SELECT * FROM ({other})) WHERE {comparable}"
     for there, kept, comparable in KEPT
     for one, other in ((there, kept), (kept, there))
 )
@@ -268,6 +269,5 @@ def held_up(path: Path) -> Iterator[None]:
 async def begun(coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
     """Start something and let it come as far as it can without waiting for the disk."""
     task = asyncio.create_task(coroutine)
-    for _ in range(10):
-        await asyncio.sleep(0)
+    await turns(10)
     return task

@@ -1,1 +1,1 @@
-"""What jobstore is put through: the benchmark, the chaos and the soak."""
+"""What jobstore is put through: benchmark, chaos and soak, with clients and servers for all."""

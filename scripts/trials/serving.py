@@ -1,17 +1,21 @@
 """Servers to put through something, each a process of its own."""
 
+import asyncio
+import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Protocol
 
 # How long a server may take to stop once it is asked to.
 STOP_SECONDS: Final = 300.0
-_URL: Final = re.compile(r"http://\S+?:(\d+)")
+# What a server prints once it answers.
+URL: Final = re.compile(r"http://\S+?:(\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,19 +51,25 @@ class Server:
         return self.process.wait(STOP_SECONDS)
 
 
-def start(*arguments: str, folder: Path, environment: Mapping[str, str] | None = None) -> Server:
-    """Start a Python program that prints its URL once it answers.
+def start(
+    *arguments: str,
+    folder: Path,
+    environment: Mapping[str, str] | None = None,
+    program: str | Path = sys.executable,
+) -> Server:
+    """Start a program that prints its URL once it answers.
 
     Args:
-        arguments: what follows ``python``.
+        arguments: what follows the program.
         folder: where it runs.
         environment: its whole environment, or None for ours.
+        program: which one, if not Python.
 
     Raises:
         ChildProcessError: it ended without having printed one.
     """
     process = subprocess.Popen(
-        [sys.executable, *arguments],
+        [program, *arguments],
         stdout=subprocess.PIPE,
         text=True,
         cwd=folder,
@@ -67,17 +77,15 @@ def start(*arguments: str, folder: Path, environment: Mapping[str, str] | None =
     )
     assert process.stdout is not None
     for line in process.stdout:
-        if found := _URL.search(line):
+        if found := URL.search(line):
             return Server(process, int(found[1]))
     raise ChildProcessError(f"{' '.join(arguments)} ended with {process.wait()}")
 
 
 @contextmanager
-def serving(
-    *arguments: str, folder: Path, environment: Mapping[str, str] | None = None
-) -> Iterator[Server]:
+def serving(*arguments: str, folder: Path, **options: Any) -> Iterator[Server]:
     """Run a server as `start` does while the context lasts."""
-    server = start(*arguments, folder=folder, environment=environment)
+    server = start(*arguments, folder=folder, **options)
     try:
         yield server
     finally:
@@ -90,3 +98,116 @@ def serving(
 def jobstore(store: Path, *options: str) -> tuple[str, ...]:
     """Write the arguments that serve a store, on any free port."""
     return ("-m", "jobstore", "serve", "--port", "0", "--store", str(store), *options)
+
+
+class Running(Protocol):
+    """A process, as asyncio has them."""
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+
+    @property
+    def returncode(self) -> int | None:
+        """Its exit code, which is negative after a signal; None while it runs."""
+
+    def send_signal(self, number: int, /) -> None:
+        """Send it a signal."""
+
+    async def wait(self) -> int:
+        """Wait until it has ended, and return its exit code."""
+
+
+class ServerProcess:
+    """A server that is started by the real command, and that is watched while others are at work.
+
+    Args:
+        store_path: its store.
+        arguments: further arguments of ``jobstore serve``.
+    """
+
+    def __init__(self, store_path: Path, *arguments: str) -> None:
+        self.arguments = jobstore(store_path, *arguments)[2:]
+        self.url = ""
+        self._process: Running | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self.output: list[str] = []
+        self._said = asyncio.Event()
+
+    @property
+    def process(self) -> Running:
+        """The process that runs."""
+        assert self._process is not None
+        return self._process
+
+    @property
+    def command(self) -> list[str]:
+        """What starts it."""
+        return [sys.executable, "-m", "jobstore", *self.arguments]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What it finds in its environment."""
+        return dict(os.environ)
+
+    async def start(self) -> None:
+        """Start it, and return when it answers.
+
+        Raises:
+            ChildProcessError: it ended before.
+        """
+        self._process, lines = await self.launched()
+        self.url = await self._announced_url(lines)
+        self._reading = asyncio.create_task(self._read_on(lines))
+
+    async def launched(self) -> tuple[Running, asyncio.StreamReader]:
+        """Start the process; return it, and all that it prints."""
+        process = await asyncio.create_subprocess_exec(
+            *self.command,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env=self.environment,
+        )
+        assert process.stdout is not None
+        return process, process.stdout
+
+    async def _announced_url(self, lines: asyncio.StreamReader) -> str:
+        while line := await self._line(lines):
+            if found := URL.search(line):
+                return found[0]
+        raise ChildProcessError("the server did not start:\n" + "".join(self.output))
+
+    async def _line(self, lines: asyncio.StreamReader) -> str:
+        line = (await lines.readline()).decode()
+        self.output.append(line)
+        self._said.set()
+        return line
+
+    async def logged(self, words: str) -> str:
+        """Wait until it has logged something, and give the line."""
+        while True:
+            for line in self.output:
+                if words in line:
+                    return line
+            self._said.clear()
+            await self._said.wait()
+
+    async def _read_on(self, lines: asyncio.StreamReader) -> None:
+        while await self._line(lines):
+            pass
+
+    async def kill(self) -> None:
+        """Kill it as a power cut would."""
+        await self._signal(signal.SIGKILL)
+
+    async def terminate(self) -> int:
+        """Ask it to stop, and return its exit code."""
+        return await self._signal(signal.SIGTERM)
+
+    async def _signal(self, number: int) -> int:
+        if self.process.returncode is None:
+            self.process.send_signal(number)
+        code = await self.process.wait()
+        if self._reading is not None:
+            await self._reading
+        return code

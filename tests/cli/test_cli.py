@@ -32,8 +32,14 @@ async def one_job(stock: Stock) -> None:
     await stock.done("/report")
 
 
-async def many_jobs(stock: Stock) -> None:
-    await stock.many(MANY)
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a store with many jobs."""
+
+    async def many(stock: Stock) -> None:
+        await stock.many(MANY)
+
+    return stocked(tmp_path_factory.mktemp("full") / "jobs.db", many)
 
 
 # The command itself
@@ -276,10 +282,9 @@ def test_the_log_is_written_as_it_is_configured(form: str, line: bytes) -> None:
 # Pipes, signals and full disks
 
 
-def test_a_reader_who_has_enough_is_no_reason_to_complain(store_path: Path) -> None:
-    stocked(store_path, many_jobs)
+def test_a_reader_who_has_enough_is_no_reason_to_complain(full: Path) -> None:
     for arguments in (["--json"], ["--csv"], ["--limit", MANY]):
-        process = start("history", *arguments)
+        process = start("history", "--store", full, *arguments)
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.readline()
@@ -289,9 +294,8 @@ def test_a_reader_who_has_enough_is_no_reason_to_complain(store_path: Path) -> N
         assert process.wait() == 1
 
 
-def test_an_interruption_is_quiet(store_path: Path) -> None:
-    stocked(store_path, many_jobs)  # more than a pipe holds
-    process = start("history", "--json")
+def test_an_interruption_is_quiet(full: Path) -> None:
+    process = start("history", "--store", full, "--json")  # more than a pipe holds
     assert process.stdout is not None
     process.stdout.readline()  # it is in the midst of writing now, and waits for the pipe
     process.send_signal(signal.SIGINT)

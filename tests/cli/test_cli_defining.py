@@ -2,7 +2,6 @@ import asyncio
 import json
 import re
 import sqlite3
-from collections.abc import Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,9 @@ from jobstore.model.job import Trigger
 from jobstore.store.history import open_history
 from tests.client import Client
 from tests.commands import jobstore, refused, said
-from tests.conftest import Serve, ServerProcess, running
-from tests.jobs import Answer
+from tests.conftest import Serve, Start, running
 from tests.stores import on_disk, rows
+from trials.clients import Answer
 
 DAILY = ("--name", "daily", "--path", "/Imports/daily", "--target", "/import?records=10")
 SECRET = "Bearer of-the-target"
@@ -452,7 +451,7 @@ async def test_a_running_server_runs_what_is_put_in_beside_it(
 
 
 async def test_a_server_of_another_process_runs_it_too(
-    server_process: Callable[..., Awaitable[ServerProcess]], http: ClientSession
+    server_process: Start, http: ClientSession
 ) -> None:
     client = Client(http, (await server_process()).url)
     await asyncio.to_thread(said, "define", *DAILY, "--target", "/_api/version")

@@ -218,7 +218,7 @@ def test_csv_has_nothing_that_a_spreadsheet_computes_or_a_terminal_obeys(
     stocked(store_path, of_strangers)
     with closing(sqlite3.connect(store_path)) as file, file:
         for job_id, (named, _) in enumerate(FORMULAS, 1):
-            file.execute(f"UPDATE job SET {member} = ? WHERE id = ?", [named, job_id])  # noqa: S608 - our own word
+            file.execute(f"UPDATE job SET {member} = ? WHERE id = ?", [named, job_id])
     text = said("history", "--csv")
     assert text.replace("\n", "").isprintable()
     jobs = list(csv.DictReader(io.StringIO(text)))

@@ -4,7 +4,6 @@ import os
 import pty
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from jobstore.model.passwords import digest, verify
 from tests.accounts import PASSWORD, basic
 from tests.client import Client
 from tests.commands import jobstore, refused, said
-from tests.conftest import Serve, ServerProcess
+from tests.conftest import Serve, Start
 from tests.stores import on_disk, rows
 
 NO_ADMIN = "jobstore: no account is an admin yet: nobody can see the jobs of others\n"
@@ -427,7 +426,7 @@ async def test_a_running_server_notices_what_becomes_of_roles_and_tokens(
 
 
 async def test_a_server_of_another_process_notices_accounts_too(
-    server_process: Callable[..., Awaitable[ServerProcess]], http: ClientSession, store_path: Path
+    server_process: Start, http: ClientSession, store_path: Path
 ) -> None:
     client = Client(http, (await server_process()).url)
     await until(client, 200)

@@ -2,7 +2,7 @@
 
 import socket
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -10,21 +10,33 @@ import pytest
 from aiohttp import ClientSession
 
 from jobstore.store.sqlite.engine import SCHEMA_VERSION
-from jobstore.store.sqlite.migrate import migrate
 from tests.client import Client
-from tests.commands import overwrite, start
-from tests.conftest import ServerProcess
+from tests.commands import overwrite
+from tests.conftest import Start
+from tests.stores import prepare
+from trials.nursery import ran
 
-Start = Callable[..., Awaitable[ServerProcess]]
+Refused = Callable[..., tuple[int, str]]
 
 
-def refused(*arguments: object) -> tuple[int, str]:
-    """Start a server that cannot serve; return its exit code and its complaint."""
-    process = start("serve", *arguments)
-    out, complaint = process.communicate()
-    assert out == b""
-    assert b"Traceback" not in complaint
-    return process.returncode, complaint.decode()
+@pytest.fixture
+def refused(nursery: Path | None, tmp_path: Path) -> Refused:
+    """Give a function that starts a server that cannot serve.
+
+    It returns the exit code, and the complaint.
+    """
+    del nursery  # which only has to be there
+
+    def start(*arguments: object) -> tuple[int, str]:
+        log = tmp_path / "complaint"
+        log.unlink(missing_ok=True)
+        code, printed = ran(["serve", *map(str, arguments)], log)
+        complaint = log.read_text()
+        assert printed == b""
+        assert "Traceback" not in complaint
+        return code, complaint
+
+    return start
 
 
 def missing(path: Path) -> None:
@@ -45,20 +57,20 @@ def foreign(path: Path) -> None:
 
 def newer(path: Path) -> None:
     """Make a store as a later version may."""
-    migrate(path)
+    prepare(path)
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA user_version = 9999")
 
 
 def damaged(path: Path) -> None:
     """Make a store and overwrite its first tree."""
-    migrate(path)
+    prepare(path)
     overwrite(path, 100, bytes(3000))
 
 
 def truncated(path: Path) -> None:
     """Make a store and lose its second half."""
-    migrate(path)
+    prepare(path)
     path.write_bytes(path.read_bytes()[:5000])
 
 
@@ -79,7 +91,7 @@ def truncated(path: Path) -> None:
     ids=["missing", "folder", "text", "foreign", "newer", "damaged", "truncated"],
 )
 def test_a_file_that_is_no_usable_store_is_refused_and_left_as_it_is(
-    tmp_path: Path, make: Callable[[Path], None], sentence: str
+    refused: Refused, tmp_path: Path, make: Callable[[Path], None], sentence: str
 ) -> None:
     path = tmp_path / "stores" / "jobs.db"
     path.parent.mkdir()
@@ -93,7 +105,7 @@ def test_a_file_that_is_no_usable_store_is_refused_and_left_as_it_is(
 
 
 async def test_a_second_server_on_the_same_file_is_told_the_firsts_pid_and_disturbs_nothing(
-    server_process: Start, store_path: Path, http: ClientSession
+    refused: Refused, server_process: Start, store_path: Path, http: ClientSession
 ) -> None:
     first = await server_process()
     client = Client(http, first.url)
@@ -117,6 +129,7 @@ async def test_what_a_killed_server_leaves_behind_keeps_nobody_out(
 
 
 def test_an_address_that_cannot_be_used_is_refused_before_the_store_is_made(
+    refused: Refused,
     store_path: Path,
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -143,7 +156,7 @@ def test_an_address_that_cannot_be_used_is_refused_before_the_store_is_made(
     ],
 )
 def test_a_configuration_that_cannot_be_used_is_refused_by_file_and_key(
-    tmp_path: Path, config: str, sentence: str
+    refused: Refused, tmp_path: Path, config: str, sentence: str
 ) -> None:
     file = tmp_path / "jobstore.toml"
     file.write_text(config)
@@ -151,7 +164,7 @@ def test_a_configuration_that_cannot_be_used_is_refused_by_file_and_key(
     assert (code, sentence in complaint) == (1, True), complaint
 
 
-def test_a_flag_that_does_not_exist_is_wrong_usage(store_path: Path) -> None:
+def test_a_flag_that_does_not_exist_is_wrong_usage(refused: Refused, store_path: Path) -> None:
     code, complaint = refused("--store", store_path, "--prot", "80")
     assert (code, "--port" in complaint) == (2, True)
     code, complaint = refused("--upstream", "http://127.0.0.1:1", "--app", "a:b")

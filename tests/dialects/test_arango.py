@@ -12,9 +12,10 @@ from yarl import URL
 from jobstore.model.job import Dialect, Submission
 from jobstore.model.message import Request
 from jobstore.server import Server
-from tests.client import GATED, Client
+from tests.client import GATED, ORDINARY, Client
 from tests.conftest import Serve
-from tests.jobs import Answer
+from trials.clients import Answer
+from trials.sockets import connected
 
 TEXT = "text/plain; charset=utf-8"
 JSON = "application/json; charset=utf-8"
@@ -34,7 +35,6 @@ CANCELED = {"error": True, "errorMessage": "canceled request", "code": 410, "err
 
 STORE = {"x-arango-async": "store"}
 TRUE = {"x-arango-async": "true"}
-ORDINARY = {"app": "tests.webapp:create_app"}
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PROPFIND"]
 DATABASES = ["", "/_db/_system", "/_db/another%20one"]
@@ -117,15 +117,10 @@ async def quoted(client: Client, method: str, path: str) -> Answer:
 
 async def conversation(url: str, *lines: str, breaks_off: bool = False) -> str:
     """Send lines over a connection, and return what comes back until the server closes it."""
-    reader, writer = await asyncio.open_connection(URL(url).host, URL(url).port)
-    writer.write("\r\n".join(lines).encode())
-    if breaks_off:
-        writer.write_eof()
-    try:
-        return (await reader.read()).decode()
-    finally:
-        writer.close()
-        await writer.wait_closed()
+    async with connected(url) as client:
+        await client.send("\r\n".join(lines).encode())
+        said = await (client.said_all() if breaks_off else client.rest())
+    return said.decode()
 
 
 # --- any request can be made a job --------------------------------------------------------------

@@ -5,18 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.client import GATED, ORDINARY
 from tests.conftest import Serve
-from tests.peers import Connection, connected
 from tests.whole.test_embedding import GATE, embedded
+from trials.sockets import Connection, connected, message
 
-GATED = {"app": "tests.gates:create_app"}
-ORDINARY = {"app": "tests.webapp:create_app"}
-STORE = b"x-arango-async: store\r\n"
-
-
-def request(method: str, path: str, headers: bytes = b"", version: str = "1.1") -> bytes:
-    """Write a request without a body."""
-    return f"{method} {path} HTTP/{version}\r\nHost: localhost\r\n".encode() + headers + b"\r\n"
+STORE = "x-arango-async: store"
 
 
 def fields(head: list[str]) -> dict[str, str]:
@@ -24,9 +18,9 @@ def fields(head: list[str]) -> dict[str, str]:
     return dict(line.lower().split(": ", 1) for line in head[1:])
 
 
-async def asked(client: Connection, method: str, path: str, headers: bytes = b"") -> list[str]:
+async def asked(client: Connection, method: str, path: str, *fields: str) -> list[str]:
     """Send a request on a connection that is kept alive, and read the head of its answer."""
-    await client.send(request(method, path, headers))
+    await client.send(message(method, path, *fields))
     return await asyncio.wait_for(client.head(), 60)
 
 
@@ -62,8 +56,8 @@ async def test_old_clients_and_those_that_leave_are_told_the_same(
     async with connected(url) as client:
         job_id = fields(await asked(client, "GET", "/wait/it", STORE))["x-arango-async-id"]
     async with connected(url) as client:
-        headers = f"Connection: {connection}\r\n".encode() if connection else b""
-        await client.send(request("PUT", f"/_api/job/{job_id}", headers, version))
+        said = [f"Connection: {connection}"] if connection else []
+        await client.send(message("PUT", f"/_api/job/{job_id}", *said, version=version))
         head = await client.head()
         assert head[0] == f"HTTP/{version} 204 No Content"
         assert fields(head)["content-length"] == "0"
@@ -109,6 +103,6 @@ async def test_other_apis_and_what_passes_through_hold_to_the_standard(serve: Se
         assert "content-length" not in fields(await asked(client, "GET", "/status/204"))
         job_id = fields(await asked(client, "GET", "/status/204", STORE))["x-arango-async-id"]
         await ended(client, job_id)
-        head = await asked(client, "POST", f"/_jobs/{job_id}/take", b"Content-Length: 0\r\n")
+        head = await asked(client, "POST", f"/_jobs/{job_id}/take", "Content-Length: 0")
         assert head[0] == "HTTP/1.1 204 No Content"
         assert "content-length" not in fields(head)

@@ -17,9 +17,9 @@ from arango.job import AsyncJob
 from tests.accounts import PASSWORD, People, basic
 from tests.client import GATED, Client
 from tests.conftest import Serve
-from tests.jobs import Answer
 from tests.peers import Services
 from tests.stores import rows
+from trials.clients import Answer
 
 LOGIN = "/_open/auth"
 NO_NAMES = [b"", b"{", b"[]", b"{}", b'{"username": "a"}', b'{"username": 1, "password": ""}']

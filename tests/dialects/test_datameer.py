@@ -16,8 +16,8 @@ from jobstore.server import Server
 from tests.client import GATED, Client
 from tests.conftest import Serve
 from tests.dialects.test_definitions import ABSENT, bearer, defined, value, with_accounts
-from tests.jobs import Answer
 from tests.stores import rows
+from trials.clients import Answer
 
 BERLIN = {"time_zone": "Europe/Berlin"}
 NO_FILE = {

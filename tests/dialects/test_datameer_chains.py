@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,10 +9,9 @@ import pytest
 from aiohttp import ClientSession
 
 from tests.client import GATED, Client
-from tests.conftest import Serve, ServerProcess
+from tests.conftest import Serve, Start
 from tests.dialects.test_datameer import DETAILS, KILL, RUN, SEQUENTIAL, details, ended, said
 from tests.dialects.test_definitions import bearer, defined, value, with_accounts
-from tests.jobs import Answer
 from tests.live.test_recovery import power_cut, recover, route
 from tests.restarts import Restarting
 from tests.stores import (
@@ -27,8 +25,7 @@ from tests.stores import (
     submission,
     timeline,
 )
-
-StartServer = Callable[..., Awaitable[ServerProcess]]
+from trials.clients import Answer
 
 NAMES: Final = ("one", "two", "three")
 DEMO: Final = {"app": "jobstore.demo:create_app"}
@@ -490,7 +487,7 @@ async def test_the_end_of_a_part_and_the_release_of_the_next_are_one_step(store_
 
 @pytest.fixture
 async def real(
-    server_process: StartServer, http: ClientSession, monkeypatch: pytest.MonkeyPatch
+    server_process: Start, http: ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> Restarting:
     """Give a real server whose work goes on when it is told to."""
     monkeypatch.setenv("JOBSTORE_SERVER__DIALECTS", "datameer")
@@ -572,7 +569,7 @@ async def test_a_part_that_was_being_stopped_when_the_server_was_killed_is_cance
 
 
 async def test_a_server_that_is_killed_between_two_parts_goes_on_with_the_second(
-    server_process: StartServer, http: ClientSession, store_path: Path
+    server_process: Start, http: ClientSession, store_path: Path
 ) -> None:
     config = store_path.with_name("two.toml")
     config.write_text(

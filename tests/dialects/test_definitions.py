@@ -12,13 +12,12 @@ from aiohttp import ClientSession, web
 from jobstore.live import owned_store
 from jobstore.model.account import Role
 from jobstore.model.passwords import digest
-from tests.client import GATED, Client
+from tests.client import GATED, ORDINARY, Client
 from tests.conftest import Serve
-from tests.jobs import Answer
 from tests.peers import Services
 from tests.stores import rows
+from trials.clients import Answer
 
-ORDINARY = {"app": "tests.webapp:create_app"}
 DEFINITIONS = "/_jobs/definitions"
 DRAFT = {"name": "daily", "path": "/Imports/daily", "target": "/import?records=10"}
 DEFAULTS: dict[str, Any] = {

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import socket
 from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,11 +17,12 @@ from jobstore.live import Store
 from jobstore.model.account import Identity
 from jobstore.model.job import Report
 from jobstore.web import standing
-from tests.client import GATED, Client
+from tests.client import GATED, ORDINARY, Client
 from tests.conftest import Serve
 from tests.stores import finish, next_claim, opened, orders_of, submission
+from trials.services import answering
+from trials.sockets import connected, message
 
-ORDINARY = {"app": "tests.webapp:create_app"}
 WHOLE = ["submitted", "started", "done", "end"]
 
 
@@ -252,10 +252,10 @@ async def test_a_reader_that_goes_away_leaves_nothing_behind(
 
 
 async def test_a_reader_that_never_reads_is_dropped(store_path: Path) -> None:
-    async with opened(store_path) as store, serving_events(store) as port:
+    async with opened(store_path) as store, serving_events(store) as url:
         job_id = await store.submit(submission())
         claim = await next_claim(orders_of(store, {"/": 1}))
-        with await never_reading(port, job_id):
+        async with never_reading(url, job_id):
             while store.waits.watched(job_id):
                 warning = "." * 500_000
                 await store.attempts.report(Report(job_id=job_id, attempt=1, warnings=(warning,)))
@@ -264,8 +264,8 @@ async def test_a_reader_that_never_reads_is_dropped(store_path: Path) -> None:
 
 
 @asynccontextmanager
-async def serving_events(store: Store) -> AsyncIterator[int]:
-    """Serve the events of a store to whoever asks, but not to who does not read; give the port."""
+async def serving_events(store: Store) -> AsyncIterator[str]:
+    """Serve the events of a store to whoever asks, but not to who does not read; give the URL."""
 
     @web.middleware
     async def anybody(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -274,23 +274,17 @@ async def serving_events(store: Store) -> AsyncIterator[int]:
 
     app = web.Application(middlewares=[anybody])
     app.router.add_get("/_jobs/{id}/events", Events(store, stalled=0.05).follow)
-    runner = web.AppRunner(app, shutdown_timeout=1)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        yield runner.addresses[0][1]
-    finally:
-        await runner.cleanup()
+    async with answering(app, shutdown_timeout=1) as url:
+        yield url
 
 
-async def never_reading(port: int, job_id: int) -> socket.socket:
+@asynccontextmanager
+async def never_reading(url: str, job_id: int) -> AsyncIterator[None]:
     """Ask for the events of a job, and read no more than that they begin."""
-    reader = socket.socket()
-    reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    await asyncio.to_thread(reader.connect, ("127.0.0.1", port))
-    reader.sendall(f"GET /_jobs/{job_id}/events HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-    await asyncio.to_thread(reader.recv, 16)
-    return reader
+    async with connected(url, 4096) as reader:
+        await reader.send(message("GET", f"/_jobs/{job_id}/events"))
+        await reader.head()
+        yield
 
 
 async def test_a_server_that_stops_waits_for_no_reader(serve: Serve, http: ClientSession) -> None:

@@ -3,16 +3,16 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from importlib import import_module
 from typing import Any
 
 import pytest
 import snappy
 from aiohttp import ClientSession
 
-from tests.client import GATED, Client
+from tests.client import GATED, ORDINARY, Client
 from tests.conftest import Overrides, Serve
 
-ORDINARY = {"app": "tests.webapp:create_app"}
 ENCODINGS = ["BINARY", "JSON", "SNAPPY"]
 EVERY_BYTE = bytes(range(256))
 
@@ -20,9 +20,7 @@ EVERY_BYTE = bytes(range(256))
 @pytest.fixture(scope="module")
 def library() -> Any:
     """Give gpudb, which is large, and only needed here."""
-    import gpudb  # noqa: PLC0415
-
-    return gpudb
+    return import_module("gpudb")
 
 
 class Database:

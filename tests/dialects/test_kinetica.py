@@ -13,13 +13,12 @@ import pytest
 from aiohttp import ClientSession
 
 from jobstore import __version__
-from tests.client import GATED, Client
+from tests.client import GATED, ORDINARY, Client
 from tests.conftest import Serve
 from tests.kinetica import TYPES, Kinetica, answered, refusal
-from tests.peers import Connection, connected
 from tests.stores import held_up, timeline
+from trials.sockets import Connection, connected
 
-ORDINARY = {"app": "tests.webapp:create_app"}
 CALLS = list(TYPES)
 
 OWN_TAG = "Nightly_2024-05-01"
@@ -726,7 +725,7 @@ async def test_of_too_many_jobs_the_newest_are_listed(
     columns = ", ".join(copied)
     with closing(sqlite3.connect(store_path)) as connection, connection:
         connection.execute(
-            f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9999)"  # noqa: S608
+            f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9999)"
             f" INSERT INTO job ({columns}) SELECT {columns} FROM job, n WHERE id = {second}"
         )
     shown = await kinetica("/admin/show/jobs")

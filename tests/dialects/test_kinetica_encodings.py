@@ -12,13 +12,12 @@ from aiohttp import ClientSession
 from jobstore.dialects.kinetica import encodings, records
 from jobstore.dialects.kinetica.encodings import Encoding
 from jobstore.dialects.kinetica.records import Form, Record, RequestInvalid
-from tests.client import Client
+from tests.client import ORDINARY, Client
 from tests.conftest import Serve
-from tests.jobs import Answer
 from tests.kinetica import Kinetica, answered, refusal
-from tests.peers import connected
+from trials.clients import Answer
+from trials.sockets import connected
 
-ORDINARY = {"app": "tests.webapp:create_app"}
 MEBIBYTE = 1 << 20
 
 JSON = "application/json"
@@ -376,7 +375,7 @@ async def test_a_record_that_is_cut_off_anywhere_is_refused(
     form: Form,
     body: bytes,
     _record: Record,
-    packed: bool,  # noqa: FBT001 - a parameter of the test
+    packed: bool,
 ) -> None:
     for end in range(len(body)):
         sent = snappy(body[:end]) if packed else body[:end]

@@ -13,11 +13,10 @@ from aiohttp import ClientSession
 from jobstore.model.account import Role
 from jobstore.model.passwords import digest
 from jobstore.server import Server
-from tests.client import GATED, Client
+from tests.client import GATED, ORDINARY, Client
 from tests.conftest import Serve
-from tests.jobs import Answer
+from trials.clients import Answer
 
-ORDINARY = {"app": "tests.webapp:create_app"}
 STORE = {"x-arango-async": "store"}
 PROBLEM = "application/problem+json"
 UNKNOWN_IDS = ["0", "-1", "01", "abc", "999", str(2**63), "9" * 5000, "%20", "1.0"]

@@ -5,23 +5,20 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import pytest
-from aiohttp.test_utils import unused_port
 
 from jobstore.model.clock import SECOND, now
-from tests.conftest import ServerProcess
+from tests.conftest import Start
 from tests.stock import Stock, stocked
+from trials.serving import serving
 
 ROOT: Final = Path(__file__).parents[2]
 README: Final = (ROOT / "README.md").read_text()
 BIN: Final = Path(sys.executable).parent
-
-Start = Callable[..., Awaitable[ServerProcess]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +95,12 @@ def shell(tmp_path: Path) -> Shell:
 
 
 async def test_the_tour_goes_as_it_is_shown(
-    shell: Shell, server_process: Start, store_path: Path
+    shell: Shell, real_server: Start, store_path: Path
 ) -> None:
     assert store_path == shell.folder / "jobs.db"
     for block in blocks("tour"):
         if block.mark in {"tour: server", "tour: restart"}:
-            server = await server_process()
+            server = await real_server()
             shell.url = server.url
         if block.mark == "tour: server":
             assert block.code == "scripts/serve\n"
@@ -115,10 +112,10 @@ async def test_the_tour_goes_as_it_is_shown(
 
 @pytest.mark.parametrize("page", ["kinetica", "datameer", "definitions", "accounts", "native"])
 async def test_a_page_goes_as_it_is_shown(
-    shell: Shell, server_process: Start, store_path: Path, page: str
+    shell: Shell, real_server: Start, store_path: Path, page: str
 ) -> None:
     assert store_path == shell.folder / "jobs.db"
-    shell.url = (await server_process()).url
+    shell.url = (await real_server()).url
     for block in blocks(page):
         code = block.code
         if block.mark.endswith("client"):
@@ -131,12 +128,12 @@ async def test_a_page_goes_as_it_is_shown(
 
 
 async def test_retries_go_as_they_are_shown(
-    shell: Shell, server_process: Start, monkeypatch: pytest.MonkeyPatch
+    shell: Shell, real_server: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(shell.folder)
     config, block = blocks("retries")
     (shell.folder / "retrying.toml").write_text(config.code)
-    shell.url = (await server_process("--config", "retrying.toml")).url
+    shell.url = (await real_server("--config", "retrying.toml")).url
     printed = await shell.paste("set -e\n" + block.code)
     assert block.output is not None
     assert as_shown(block.output, printed), printed
@@ -145,21 +142,12 @@ async def test_retries_go_as_they_are_shown(
 async def test_an_application_with_jobs_of_its_own_runs_as_it_is_shown(shell: Shell) -> None:
     (module,), (block,) = blocks("embedded: app.py"), blocks("embedded: run")
     _, call = block.code.splitlines()
-    port = unused_port()
-    (shell.folder / "app.py").write_text(module.code.replace("8529", str(port)))
-    shell.url = f"http://127.0.0.1:{port}"
-    running = await asyncio.create_subprocess_exec(
-        sys.executable, "app.py", cwd=shell.folder,
-        stdout=asyncio.subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
-    try:
-        assert running.stdout is not None
-        assert b"Running on" in await running.stdout.readline()
+    (shell.folder / "app.py").write_text(module.code.replace("8529", "0"))
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(ROOT)}
+    with serving("app.py", folder=shell.folder, environment=environment) as application:
+        shell.url = application.url
         await shell.paste(call)
         assert await shell.paste(_FETCH) == '{"pages": 3}'
-    finally:
-        running.terminate()
-        await running.wait()
 
 
 async def prepared(stock: Stock) -> None:
@@ -183,37 +171,15 @@ def test_the_history_answers_as_it_is_asked(tmp_path: Path) -> None:
     assert (tmp_path / "archive.db").exists()
 
 
-@pytest.fixture
-async def background() -> AsyncIterator[list[asyncio.subprocess.Process]]:
-    """Keep processes that have to be ended."""
-    processes: list[asyncio.subprocess.Process] = []
-    yield processes
-    for process in processes:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
-
-
-async def test_the_sidecar_runs_as_it_is_shown(shell: Shell, server_process: Start) -> None:
+async def test_the_sidecar_runs_as_it_is_shown(shell: Shell, real_server: Start) -> None:
     (block,) = blocks("sidecar")
     service, serve, call = block.code.splitlines()
     service = service.removesuffix("&").replace("9000", "0")
-    other = await asyncio.create_subprocess_exec(
-        sys.executable, "-u", *shlex.split(service)[1:],
-        cwd=shell.folder, stdout=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    try:
-        assert other.stdout is not None
-        announced = (await other.stdout.readline()).decode()
-        match = re.search(r"port (\d+)", announced)
-        assert match, announced
-        arguments = shlex.split(serve.removesuffix("&").replace("9000", match[1]))[2:]
-        shell.url = (await server_process(*arguments)).url
+    with serving("-u", *shlex.split(service)[1:], folder=shell.folder) as other:
+        arguments = shlex.split(serve.removesuffix("&").replace("9000", str(other.port)))[2:]
+        shell.url = (await real_server(*arguments)).url
         assert "202 Accepted" in await shell.paste(call.replace("curl ", "curl -i "))
         assert "Directory listing" in await shell.paste(_FETCH)
-    finally:
-        other.kill()
-        await other.wait()
 
 
 _FETCH: Final = """
@@ -224,7 +190,7 @@ curl -X PUT $job
 
 
 async def test_the_application_in_process_runs_as_it_is_shown(
-    shell: Shell, server_process: Start, monkeypatch: pytest.MonkeyPatch
+    shell: Shell, real_server: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (module,) = blocks("in process: web.py")
     (block,) = blocks("in process: run")
@@ -232,25 +198,21 @@ async def test_the_application_in_process_runs_as_it_is_shown(
     (shell.folder / "web.py").write_text(module.code)
     monkeypatch.chdir(shell.folder)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    shell.url = (await server_process(*shlex.split(serve.removesuffix("&"))[2:])).url
+    shell.url = (await real_server(*shlex.split(serve.removesuffix("&"))[2:])).url
     await shell.paste(call)
     assert await shell.paste(_FETCH) == '{"parts": 4}'
     assert re.search(r"PARTS\s+4", await shell.paste("jobstore show 1"))
 
 
-async def test_the_client_in_python_runs_as_it_is_shown(
-    shell: Shell, server_process: Start
-) -> None:
+async def test_the_client_in_python_runs_as_it_is_shown(shell: Shell, real_server: Start) -> None:
     (block,) = blocks("python-arango")
-    shell.url = (await server_process()).url
+    shell.url = (await real_server()).url
     (shell.folder / "client.py").write_text(block.code.replace("http://localhost:8529", shell.url))
     assert await shell.paste("python client.py") == "2.1.0\n"
 
 
-async def test_what_an_operator_types_runs_as_it_is_shown(
-    shell: Shell, server_process: Start
-) -> None:
-    shell.url = (await server_process()).url
+async def test_what_an_operator_types_runs_as_it_is_shown(shell: Shell, real_server: Start) -> None:
+    shell.url = (await real_server()).url
     await shell.paste("curl -H 'x-arango-async: store' http://localhost:8529/_api/version")
     await shell.paste(_FETCH)
     (operate,), (look,) = blocks("operate"), blocks("look inside")

@@ -13,8 +13,9 @@ from jobstore.config import load
 from jobstore.server import serving
 from tests.client import Client
 from tests.conftest import Serve
-from tests.jobs import Answer
 from tests.peers import Services
+from trials.clients import Answer
+from trials.services import answering
 
 # Calls of the dialects, and what a service of its own may have at the same paths.
 DATAMEER = [
@@ -71,13 +72,8 @@ async def embedded(store_path: Path, **sections: Any) -> AsyncIterator[str]:
     """Run the service with jobs of its own; give its URL."""
     app = service()
     jobstore.setup(app, store_path, open=True, **sections)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield "http://127.0.0.1:{1}".format(*runner.addresses[0])
-    finally:
-        await runner.cleanup()
+    async with answering(app) as url:
+        yield url
 
 
 @pytest.mark.parametrize(("method", "path"), [*DATAMEER, *KINETICA, *NEIGHBOURS])

@@ -1,8 +1,6 @@
 """The clock is set: forward, back, by hand or by NTP, while a server runs and while it does not."""
 
 import asyncio
-import os
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -20,7 +18,6 @@ from jobstore.model.clock import SECOND, ClockWatch
 from jobstore.model.retry import AttemptEnded
 from jobstore.model.schedule import Schedule, next_fire, reconsidered
 from tests.client import Client
-from tests.conftest import ServerProcess
 from tests.live.test_schedules import changed, defined, fires_at, scheduler
 from tests.stores import (
     START,
@@ -35,7 +32,8 @@ from tests.stores import (
     submission,
     taken,
 )
-from trials.chaos.doomed import Clock
+from trials.doomed import Clock
+from trials.nursery import ForkedServer
 
 MINUTE: Final = 60
 HOUR: Final = 60 * MINUTE
@@ -367,7 +365,7 @@ async def test_a_clock_that_is_put_back_while_the_server_is_down_makes_no_wait_l
     assert due_at(store_path, 3) == 2 - HOUR + 7200, "which goes on where the clock goes on"
 
 
-class Clocked(ServerProcess):
+class Clocked(ForkedServer):
     """A real server whose clock can be set, for its process alone."""
 
     def __init__(self, store_path: Path, clock: Clock, *arguments: str) -> None:
@@ -375,15 +373,12 @@ class Clocked(ServerProcess):
         self._clock = clock
 
     @property
-    def command(self) -> list[str]:
-        """The words that start it."""
-        (environment,) = self._clock.environment().items()
-        run = "import sys; from trials.chaos.doomed import run; run(sys.argv[1:])"
-        python, _, _, *arguments = super().command
-        env = ["env", f"PYTHONPATH={os.pathsep.join(sys.path)}", "=".join(environment)]
-        return [*env, python, "-c", run, *arguments]
+    def environment(self) -> dict[str, str]:
+        """What it finds in its environment."""
+        return {**super().environment, **self._clock.environment()}
 
 
+@pytest.mark.usefixtures("nursery")
 async def test_a_server_whose_clock_is_put_back_runs_what_waits_after_as_long_as_it_should(
     store_path: Path, tmp_path: Path, http: ClientSession
 ) -> None:

@@ -16,12 +16,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from jobstore.live import Store, owned_store
 from jobstore.model.errors import JobNotFound, ResultNotRestorable
 from jobstore.model.job import Cancellation, Claim, Failure
+from tests.depth import DEEP
 from tests.stores import (
     StandingClock,
     counted,
     finish,
     kept_counters,
     orders_of,
+    prepare,
     rows,
     states,
     submission,
@@ -90,6 +92,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     async def _start(self) -> None:
         self.stack = AsyncExitStack()
+        prepare(self.path)
         store = owned_store(self.path, clock=self.clock, steady=self.clock)
         self.store: Store = await self.stack.enter_async_context(store)
         await self._recover()
@@ -129,7 +132,7 @@ class StoreMachine(RuleBasedStateMachine):
     # --- what happens ---------------------------------------------------------------------------
 
     @rule(method=st.sampled_from(["GET", "POST"]), wanted=st.booleans())
-    def submit(self, method: str, wanted: bool) -> None:  # noqa: FBT001 - drawn by name
+    def submit(self, method: str, wanted: bool) -> None:
         """Take a job in."""
 
         async def submit() -> None:
@@ -260,7 +263,7 @@ class StoreMachine(RuleBasedStateMachine):
 
 TestStore = StoreMachine.TestCase
 TestStore.settings = settings(
-    max_examples=30,
+    max_examples=100 if DEEP else 10,
     stateful_step_count=100,
     deadline=None,
     suppress_health_check=list(HealthCheck),

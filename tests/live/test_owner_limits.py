@@ -24,7 +24,6 @@ from jobstore.store.schedules import BEGINNING
 from tests.accounts import People
 from tests.client import GATED, Client
 from tests.conftest import Serve
-from tests.jobs import Answer
 from tests.stores import (
     StandingClock,
     finish,
@@ -34,6 +33,8 @@ from tests.stores import (
     rows,
     submission,
 )
+from trials.clients import Answer
+from trials.services import answering
 
 LATER = {"target": "/a", "delay": "365d"}
 DRAFT = {"name": "d", "path": "/d", "target": "/a"}
@@ -359,13 +360,9 @@ async def test_what_a_handler_submits_by_itself_is_deeper_than_its_job(store_pat
         return web.Response()
 
     app.router.add_get("/again", again)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    try:
+    async with answering(app):
         await jobs.submit("GET", "/again")
         for job_id in (1, 2):
             await jobs.ended(job_id)
-    finally:
-        await runner.cleanup()
     assert told == ["jobs may make jobs 1 times one after the other"]
     assert rows(store_path, "SELECT depth FROM job") == [(0,), (1,)]

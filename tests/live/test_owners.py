@@ -11,14 +11,13 @@ import pytest
 from jobstore.model.account import NOBODY, Identity, Role, account_of_name
 from jobstore.model.clock import SECOND
 from jobstore.model.definition import parse
-from jobstore.store.sqlite.migrate import migrate
 from tests.accounts import People
 from tests.client import GATED, Client
 from tests.commands import jobstore, refused, said
 from tests.conftest import Serve
-from tests.jobs import Answer
 from tests.stock import Stock, stocked
-from tests.stores import rows
+from tests.stores import prepare, rows
+from trials.clients import Answer
 
 DEFINITIONS = "/_jobs/definitions"
 DRAFT = {"name": "daily", "path": "/Imports/daily", "target": "/import"}
@@ -172,7 +171,7 @@ def test_what_is_imported_belongs_to_the_account_that_has_the_name_there(
     stocked(store_path, ended, 1_700_000_000 * SECOND)
     said("export", "history.jsonl", "--store", store_path)
     other = tmp_path / "other.db"
-    migrate(other)
+    prepare(other)
     for name in ("alice", "bob"):
         jobstore("user", "add", name, "--password-stdin", "--store", other, input="long enough\n")
     said("import", "history.jsonl", "--store", other)

@@ -3,7 +3,6 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from itertools import product
 from pathlib import Path
@@ -19,7 +18,7 @@ from jobstore.model.lifecycle import State
 from jobstore.store.steps import STEP
 from jobstore.targets.router import Route, Router
 from tests.client import Client
-from tests.conftest import ServerProcess, running
+from tests.conftest import Start, running
 from tests.live.test_executor import Patient
 from tests.restarts import Restarting
 from tests.stores import (
@@ -35,8 +34,6 @@ from tests.stores import (
     taken,
     timeline,
 )
-
-StartServer = Callable[..., Awaitable[ServerProcess]]
 
 # --- the decision -------------------------------------------------------------------------------
 
@@ -337,7 +334,7 @@ GATED: Final = ("--app", "tests.gates:create_app")
 
 
 @pytest.fixture
-async def gated(server_process: StartServer, http: ClientSession) -> Restarting:
+async def gated(server_process: Start, http: ClientSession) -> Restarting:
     """Give a real server whose work goes on when it is told to."""
     return Restarting(await server_process(*GATED), http)
 
@@ -410,7 +407,7 @@ async def test_a_job_that_was_deleted_while_it_ran_is_gone_after_the_server_was_
 
 
 async def test_a_job_that_kills_its_server_is_set_aside_and_the_others_run(
-    server_process: StartServer, store_path: Path, http: ClientSession
+    server_process: Start, store_path: Path, http: ClientSession
 ) -> None:
     server = await server_process("--app", "tests.poison:create_app")
     client = Client(http, server.url)

@@ -31,11 +31,9 @@ from jobstore.model.retry import (
     wait_before_next,
 )
 from tests.client import Client
-from tests.conftest import Serve, ServerProcess
+from tests.conftest import Serve, Start
 from tests.peers import Services
 from tests.stores import check_sound, rows, timeline
-
-StartServer = Callable[..., Awaitable[ServerProcess]]
 
 # 1994-11-06 08:49:37 UTC, the moment of all examples in RFC 9110 section 5.6.7.
 EXAMPLE: Final = 784_111_777 * SECOND
@@ -508,7 +506,7 @@ async def test_a_job_that_is_asked_to_stop_while_it_fails_is_not_tried_again(
 
 
 async def test_a_job_whose_result_is_deleted_while_it_waits_goes_on_without_one(
-    server_process: StartServer, services: Services, http: ClientSession, store_path: Path
+    server_process: Start, services: Services, http: ClientSession, store_path: Path
 ) -> None:
     service = Flaky([busy(Retry_After="3600"), good()])
     server = await server_process("--upstream", await upstream(services, service))
@@ -534,7 +532,7 @@ async def defined(client: Client, retries: int = 3) -> None:
 
 
 async def test_a_job_that_waits_goes_on_waiting_after_the_server_was_killed(
-    server_process: StartServer, services: Services, http: ClientSession, store_path: Path
+    server_process: Start, services: Services, http: ClientSession, store_path: Path
 ) -> None:
     service = Flaky([busy(Retry_After="3600"), good()])
     server = await server_process("--upstream", await upstream(services, service))
@@ -557,7 +555,7 @@ async def test_a_job_that_waits_goes_on_waiting_after_the_server_was_killed(
 
 
 async def test_an_interrupted_attempt_is_no_retry_and_a_retry_no_interrupted_attempt(
-    server_process: StartServer,
+    server_process: Start,
     services: Services,
     http: ClientSession,
     store_path: Path,

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import sqlite3
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
@@ -20,8 +20,7 @@ from jobstore.model.job import Claim, Dialect, Trigger
 from jobstore.store.schedules import BEGINNING
 from jobstore.targets.router import Route, Router
 from tests.client import GATED, Client
-from tests.conftest import Serve, ServerProcess, running
-from tests.jobs import Answer
+from tests.conftest import Serve, Start, running
 from tests.live.test_executor import Patient
 from tests.stores import (
     START,
@@ -34,8 +33,7 @@ from tests.stores import (
     orders_of,
     rows,
 )
-
-StartServer = Callable[..., Awaitable[ServerProcess]]
+from trials.clients import Answer
 
 MINUTE: Final = 60 * SECOND
 HOUR: Final = 60 * MINUTE
@@ -634,7 +632,7 @@ async def test_what_waits_in_a_server_runs_when_the_earlier_run_has_ended(
 
 
 async def test_runs_wait_for_recovery_to_tell_whether_an_earlier_one_goes_on(
-    server_process: StartServer, store_path: Path, http: ClientSession
+    server_process: Start, store_path: Path, http: ClientSession
 ) -> None:
     server = await server_process("--app", "tests.gates:create_app")
     client = Client(http, server.url)
@@ -652,7 +650,7 @@ async def test_runs_wait_for_recovery_to_tell_whether_an_earlier_one_goes_on(
 
 
 async def test_a_server_killed_at_any_moment_neither_loses_nor_doubles_a_run(
-    server_process: StartServer, store_path: Path, http: ClientSession
+    server_process: Start, store_path: Path, http: ClientSession
 ) -> None:
     server = await server_process("--app", "tests.gates:create_app")
     client = Client(http, server.url)

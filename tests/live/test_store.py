@@ -308,7 +308,7 @@ async def test_a_fetch_that_comes_before_the_result_finds_nothing_and_takes_noth
 @pytest.mark.parametrize("cancel_first", [True, False])
 async def test_of_a_cancel_and_a_finish_the_first_decides_and_the_job_ends_once(
     store_path: Path,
-    cancel_first: bool,  # noqa: FBT001 - a parameter of the test
+    cancel_first: bool,
 ) -> None:
     async with opened(store_path) as store:
         job_id = await store.submit(submission())

@@ -206,7 +206,7 @@ def test_an_expression_is_refused_exactly_if_there_is_no_day_that_it_means(
     _, _, *days = expression.split()
     asked = " ".join(["*", "*", *days])
     # The days of the week come round in 28 years, in which there is each kind of year.
-    all_days = (datetime(2000, 1, 1) + timedelta(days=n) for n in range(28 * 365))  # noqa: DTZ001
+    all_days = (utc(2000) + timedelta(days=n) for n in range(28 * 365))
     if any(matches(asked, day) for day in all_days):
         assert checked_cron(expression) == expression
     else:

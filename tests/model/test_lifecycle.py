@@ -29,9 +29,9 @@ from jobstore.model.rotation import Turns
 from jobstore.store import claiming, ending, recovery, results, retention, submitting
 from jobstore.store.facts import Changes
 from jobstore.store.sqlite import engine as sqlite
-from jobstore.store.sqlite.migrate import migrate
 from jobstore.store.transaction import Transaction
-from tests.stores import MISCOUNTED, START
+from tests.job_rows import a_job, insert
+from tests.stores import MISCOUNTED, START, prepare
 
 BOOT: Final = 1
 WANTED: Final = claiming.Wanted("/", BOOT, 1, lambda _: b"", lambda _: None)
@@ -101,7 +101,7 @@ def test_a_result_is_there_exactly_when_the_work_has_ended() -> None:
 def file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Connection]:
     """Give a connection to a store; each test leaves its file as it was."""
     path: Path = tmp_path_factory.mktemp("lifecycle") / "jobs.db"
-    migrate(path)
+    prepare(path)
     with closing(sqlite.connect(path, "rw", sqlite.WRITER_PRAGMAS)) as connection:
         boot = {"now": START, "pid": 1, "version": "1"}
         connection.execute(recovery.BOOT.sql, recovery.BOOT.bound(boot))
@@ -119,28 +119,13 @@ def tx(file: sqlite3.Connection) -> Iterator[Transaction]:
 def put(tx: Transaction, state: State, result: Result) -> int:
     """Put a job into a store, claimed once and standing where it is told."""
     is_ended, is_taken = state in ENDED, result is Result.TAKEN
-    values: dict[str, Any] = {
-        "state": state,
-        "result": result,
-        "dialect": "arango",
-        "owner": "",
-        "target": "/",
-        "method": "GET",
-        "path": "/",
-        "priority": 0,
-        "attempt": 1,
-        "boot": BOOT,
-        "submitted_at": START,
+    times = {
         "started_at": START + 1,
         "finished_at": START + 2 if is_ended else None,
         "fetched_at": START + 3 if is_taken else None,
         "purgeable_at": START + 3 if is_ended and result not in AWAITED else None,
-        "warnings": 0,
     }
-    names, places = ", ".join(values), ", ".join(f":{name}" for name in values)
-    statement = f"INSERT INTO job ({names}) VALUES ({places})"  # noqa: S608 - names of columns
-    job_id = tx.connection.execute(statement, values).lastrowid
-    assert job_id is not None
+    job_id = insert(tx.connection, a_job(state, result, **times))
     tx.execute(submitting.PUT_REQUEST, job_id=job_id, headers="[]", secrets=None, content=b"")
     tx.tally.came(0, state, result, 0, START)
     if result in {Result.HELD, Result.TAKEN}:

@@ -11,6 +11,7 @@ from jobstore.live import Limits, Store
 from jobstore.model.errors import BodyBroken, BodyTooLarge, QueueFull, ShuttingDown, TargetBroken
 from jobstore.model.message import Response, body_size, chunks
 from jobstore.store.bodies import CHUNK_SIZE, COMMIT_SIZE
+from tests.pieces import Pieces
 from tests.stores import (
     START,
     CountingClock,
@@ -30,34 +31,6 @@ from tests.stores import (
 SMALL: Final = Limits(inline=1000)
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
-
-
-@dataclass
-class Pieces:
-    """A body that arrives in pieces, and may break off.
-
-    Args:
-        piece: each of them.
-        number: how many.
-        error: what breaks it off after the last one.
-        given: how many were asked for.
-    """
-
-    piece: bytes
-    number: int
-    error: Exception | None = None
-    given: int = 0
-
-    @property
-    def size(self) -> None:
-        """Nothing: nobody knows beforehand how many will come."""
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        for _ in range(self.number):
-            self.given += 1
-            yield self.piece
-        if self.error:
-            raise self.error
 
 
 @dataclass
@@ -191,7 +164,7 @@ async def test_a_request_that_breaks_off_leaves_no_job_and_nothing_behind(
 ) -> None:
     async with opened(store_path) as store:
         with pytest.raises(BodyBroken):
-            await store.submit(submission(body=Pieces(b"x" * MIB, 3, BodyBroken())))
+            await store.submit(submission(body=Pieces(b"x" * MIB, 3, error=BodyBroken())))
         assert rows(store_path, "SELECT * FROM job") == []
         assert bodies(store_path) != []
         await store.upkeep.sweep()
@@ -220,7 +193,7 @@ async def test_a_request_at_the_limit_is_taken_in(store_path: Path) -> None:
 
 
 async def test_an_answer_that_breaks_off_is_not_kept(store_path: Path) -> None:
-    broken = Response(status=200, body=Pieces(b"x" * MIB, 3, TargetBroken("gone")))
+    broken = Response(status=200, body=Pieces(b"x" * MIB, 3, error=TargetBroken("gone")))
     async with opened(store_path) as store:
         await store.submit(submission())
         claim = await next_claim(orders_of(store, {"/": 1}))
@@ -323,7 +296,7 @@ async def test_bodies_that_a_killed_server_left_half_written_are_swept_away(
 ) -> None:
     async with opened(store_path) as store:
         with pytest.raises(BodyBroken):
-            await store.submit(submission(body=Pieces(b"x" * MIB, 3, BodyBroken())))
+            await store.submit(submission(body=Pieces(b"x" * MIB, 3, error=BodyBroken())))
     assert bodies(store_path) != []
     async with opened(store_path) as store:
         assert await store.upkeep.sweep() > 0

@@ -5,13 +5,10 @@ import csv
 import json
 import re
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 from io import StringIO
 from pathlib import Path
-from threading import Thread
 
 import pytest
 from aiohttp import ClientSession
@@ -19,16 +16,15 @@ from multidict import CIMultiDictProxy
 
 from tests.client import Client
 from tests.conftest import Serve
-from tests.jobs import Answer
+from tests.store.test_datasette_views import datasette
 from tests.stores import rows, states
+from trials.clients import Answer
 
 ROWS = 400
 NOTE = 'smørrebrød, 東京 and "quotes"\n' * 80
 FLAG = bytes(range(256)) * 5
 ADD = {"sql": "INSERT INTO place (name) VALUES (:name)", "write": True}
 
-# What would be left out of a page on a machine that has too much to do.
-UNHURRIED = ("--setting", "sql_time_limit_ms", "60000", "--setting", "suggest_facets", "off")
 # What differs from one direct request to the next; Datasette leaves out a count of rows that would
 # take it more than a few milliseconds.
 TIMINGS = re.compile(
@@ -84,24 +80,15 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
-def datasette(database: Path) -> Iterator[str]:
+@pytest.fixture(scope="module", name="datasette")
+def started(database: Path) -> Iterator[str]:
     """Start Datasette with the database, and give its URL."""
     metadata = database.with_name("metadata.json")
     metadata.write_text(json.dumps({"databases": {"geo": {"queries": {"add": ADD}}}}))
-    command = [str(Path(sys.executable).with_name("datasette")), "serve", str(database)]
-    options = ("--port", "0", "--metadata", str(metadata), *UNHURRIED)
-    with subprocess.Popen(
-        [*command, *options], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
-    ) as process:
-        assert process.stderr is not None
-        found = (re.search(r"http://\S+:\d+", line) for line in process.stderr)
-        url = next(match[0] for match in found if match)
-        reading = Thread(target=process.stderr.read)
-        reading.start()
+    # They are left out of a page anyway on a machine that has too much to do.
+    facets = ("--setting", "suggest_facets", "off")
+    with datasette(database, "--metadata", str(metadata), *facets) as url:
         yield url
-        process.terminate()
-        reading.join()
 
 
 def fields(

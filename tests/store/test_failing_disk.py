@@ -1,63 +1,52 @@
 """A disk that fails: what was refused has not happened, what was accepted is there."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from aiohttp import ClientSession
 
-import trials.disk
-from tests import jobs
 from tests.client import Client
-from tests.conftest import ServerProcess
 from tests.stores import check_sound, rows
+from trials.clients import Answer
 from trials.disk import MISSING, PLANS, Plans
+from trials.nursery import ForkedServer
 
 
-class FailingDisk(ServerProcess):
+class FailingDisk(ForkedServer):
     """A real server whose disk can be made to fail.
 
     Args:
-        library: what is preloaded into it.
         store_path: its store; the faults are planned in a folder beside it.
     """
 
-    def __init__(self, library: Path, store_path: Path) -> None:
+    def __init__(self, store_path: Path) -> None:
         super().__init__(store_path)
-        self._library = library
         self.plans = Plans(store_path.with_name("faults"))
 
     @property
     def environment(self) -> dict[str, str]:
         """What it finds in its environment."""
-        return {**os.environ, "LD_PRELOAD": str(self._library), PLANS: str(self.plans.folder)}
+        return {**super().environment, PLANS: str(self.plans.folder)}
 
     def says(self, words: str) -> bool:
         """Tell whether it has logged something."""
         return words in "".join(self.output)
 
 
-@pytest.fixture(scope="session")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build what makes a disk fail."""
-    built = trials.disk.library(tmp_path_factory.mktemp("disk"))
-    if built is None:
-        pytest.skip(MISSING)
-    return built
-
-
 @pytest.fixture
-async def disk(library: Path, store_path: Path) -> AsyncIterator[FailingDisk]:
+async def disk(nursery: Path | None, store_path: Path) -> AsyncIterator[FailingDisk]:
     """Start a server on a disk that can fail."""
-    server = FailingDisk(library, store_path)
+    if nursery is None:
+        pytest.skip(MISSING)
+    server = FailingDisk(store_path)
     await server.start()
     yield server
     await server.kill()
 
 
-async def tried(client: Client, name: str) -> jobs.Answer:
+async def tried(client: Client, name: str) -> Answer:
     """Try to submit a job whose path has a name."""
     headers = {"x-arango-async": "store"}
     return await client("POST", f"/echo?{name}", data=name.encode(), headers=headers)

@@ -9,19 +9,20 @@ import subprocess
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from aiohttp import ClientSession
 
-from tests.client import Client
-from tests.conftest import Serve, ServerProcess
-from tests.jobs import Answer
+from tests.client import ORDINARY, Client
+from tests.conftest import Serve
 from tests.peers import Services
 from tests.stores import check_sound, rows
 from tests.webapp import CHUNK
+from trials.clients import Answer
+from trials.serving import ServerProcess
 
 MEBIBYTE = 1 << 20
-WEBAPP = {"app": "tests.webapp:create_app"}
 LARGE = "/stream?chunks=48"  # 3 MiB
 
 
@@ -37,7 +38,7 @@ async def offered(client: Client, size: int, **headers: str) -> Answer:
 async def test_a_submission_that_does_not_fit_is_refused_for_now_and_nothing_stays_of_it(
     serve: Serve, store_path: Path, http: ClientSession
 ) -> None:
-    server = await serve(target=WEBAPP, store={"max_size": "4MiB"})
+    server = await serve(target=ORDINARY, store={"max_size": "4MiB"})
     client = Client(http, server.url)
     arango = await offered(client, 8 * MEBIBYTE)
     assert (arango.status, arango.headers["Retry-After"]) == (503, "1")
@@ -55,7 +56,7 @@ async def test_a_submission_that_does_not_fit_is_refused_for_now_and_nothing_sta
 async def test_a_result_that_does_not_fit_is_kept_until_it_does(
     serve: Serve, store_path: Path, http: ClientSession
 ) -> None:
-    server = await serve(target=WEBAPP, store={"max_size": "8MiB"})
+    server = await serve(target=ORDINARY, store={"max_size": "8MiB"})
     client = Client(http, server.url)
     first, second = await client.done(LARGE), await client.done(LARGE)
     third = await client.submit(LARGE)
@@ -72,7 +73,7 @@ async def test_a_result_that_does_not_fit_is_kept_until_it_does(
 async def test_a_full_store_takes_jobs_again_when_results_were_deleted(
     serve: Serve, store_path: Path, http: ClientSession
 ) -> None:
-    server = await serve(target=WEBAPP, store={"max_size": "4MiB"}, retention={"fetched": 0})
+    server = await serve(target=ORDINARY, store={"max_size": "4MiB"}, retention={"fetched": 0})
     client = Client(http, server.url)
     accepted = 0
     while (answer := await offered(client, 500_000)).status == 202:
@@ -88,6 +89,12 @@ async def test_a_full_store_takes_jobs_again_when_results_were_deleted(
 
 
 # --- a disk that is full ------------------------------------------------------------------------
+
+
+def grow(file: BinaryIO) -> None:
+    """Write on and on."""
+    while file.write(bytes(4096)):
+        pass
 
 
 class SmallDisk(ServerProcess):
@@ -123,12 +130,11 @@ class SmallDisk(ServerProcess):
 
     def fill(self) -> None:
         """Leave no room on the disk."""
-        with (self.disk / "filler").open("wb", buffering=0) as filler:
-            try:
-                while filler.write(bytes(4096)):
-                    pass
-            except OSError as error:
-                assert error.errno == errno.ENOSPC  # noqa: PT017 - it ends in no other way
+        with (
+            (self.disk / "filler").open("wb", buffering=0) as filler,
+            pytest.raises(OSError, match=os.strerror(errno.ENOSPC)),
+        ):
+            grow(filler)
 
     def leave(self, pages: int) -> None:
         """Leave room for so many pages on a disk that is full."""

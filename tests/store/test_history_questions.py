@@ -7,7 +7,6 @@ import json
 import re
 import sqlite3
 import sys
-from collections.abc import Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from jobstore.model.retry import AttemptEnded
 from jobstore.store.windows import WIDEST
 from tests.client import Client
 from tests.commands import refused, said
-from tests.conftest import ServerProcess
+from tests.conftest import Start
 from tests.stock import Stock, stocked
 from tests.stores import rows, states
 
@@ -183,7 +182,7 @@ def test_who_asked_for_a_cancellation_is_known_whether_the_job_ran_or_not(
 async def test_what_was_running_when_the_server_was_killed_is_told_before_and_after_the_next_start(
     store_path: Path,
     http: ClientSession,
-    server_process: Callable[..., Awaitable[ServerProcess]],
+    server_process: Start,
 ) -> None:
     server = await server_process("--app", "tests.gates:create_app")
     client = Client(http, server.url)

@@ -20,7 +20,7 @@ from jobstore.model.errors import KeyInvalid
 from jobstore.model.passwords import digest
 from tests.client import GATED, Client
 from tests.conftest import Serve, running
-from tests.jobs import Answer
+from trials.clients import Answer
 
 MIB = 2**20
 ARANGO = {"x-arango-async": "store"}

@@ -1,7 +1,7 @@
 """Bodies of every size, both ways: byte for byte, and never whole in the server's memory."""
 
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from io import BytesIO
 from pathlib import Path
 
@@ -11,9 +11,10 @@ from aiohttp import ClientSession
 from jobstore import demo
 from jobstore.config import DEMO
 from tests.client import Client
-from tests.conftest import Serve, ServerProcess
+from tests.conftest import Serve, Start
 from tests.peers import Services
 from tests.stores import check_sound, rows
+from trials.process import peak_memory
 
 KIBIBYTE = 1 << 10
 MEBIBYTE = 1 << 20
@@ -85,19 +86,19 @@ async def test_only_a_body_above_the_limit_is_kept_in_chunks_apart(
 
 
 async def test_a_body_of_64_mebibytes_passes_through_a_server_that_does_not_grow_by_it(
-    server_process: Callable[..., Awaitable[ServerProcess]], http: ClientSession
+    server_process: Start, http: ClientSession
 ) -> None:
     server = await server_process()
     client = Client(http, server.url)
     await client.fetched(await client.submit("/echo", "POST", data=BytesIO(content(MEBIBYTE))))
-    before = peak_of(server)
+    before = peak_memory(server.process.pid)
     job_id = await client.done("/echo", "POST", data=pieces(64 * MEBIBYTE))
     received = hashlib.sha256()
     async with http.put(f"{server.url}/_api/job/{job_id}") as response:
         async for chunk in response.content.iter_any():
             received.update(chunk)
     assert received.digest() == await digest(pieces(64 * MEBIBYTE))
-    assert peak_of(server) - before < 48 * MEBIBYTE
+    assert peak_memory(server.process.pid) - before < 48 * MEBIBYTE
 
 
 async def digest(body: AsyncIterator[bytes]) -> bytes:
@@ -105,10 +106,3 @@ async def digest(body: AsyncIterator[bytes]) -> bytes:
     async for piece in body:
         sent.update(piece)
     return sent.digest()
-
-
-def peak_of(server: ServerProcess) -> int:
-    """Tell the most memory that a server has had at any time, in bytes."""
-    status = Path(f"/proc/{server.process.pid}/status").read_text()
-    (line,) = [line for line in status.splitlines() if line.startswith("VmHWM:")]
-    return int(line.split()[1]) * KIBIBYTE

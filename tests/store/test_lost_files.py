@@ -1,18 +1,15 @@
 """A store whose files are removed or replaced under its server: noticed before the next answer."""
 
 import shutil
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 from aiohttp import ClientSession
 
-from jobstore.store.sqlite.migrate import migrate
 from tests.client import Client
-from tests.conftest import ServerProcess
-from tests.stores import check_sound, rows
-
-Start = Callable[..., Awaitable[ServerProcess]]
+from tests.conftest import Start
+from tests.stores import check_sound, prepare, rows
+from trials.serving import ServerProcess
 
 FILES = ["jobs.db", "jobs.db-wal", "jobs.db-shm"]
 ASYNC = {"x-arango-async": "store"}
@@ -27,7 +24,7 @@ def elsewhere(folder: Path) -> Path:
     """Make another store, and give its folder."""
     other = folder / "other"
     other.mkdir()
-    migrate(other / "jobs.db")
+    prepare(other / "jobs.db")
     for name in FILES[1:]:  # which an idle store does not have
         (other / name).write_bytes(b"of another store")
     return other
@@ -36,6 +33,13 @@ def elsewhere(folder: Path) -> Path:
 def moved(path: Path, name: str) -> Path:
     """Move a file to another name beside it."""
     return path.rename(path.with_name(name))
+
+
+async def holding(start: Start, http: ClientSession) -> tuple[ServerProcess, Client, int]:
+    """Start a server that holds a result; return it, a client of it, and the job's id."""
+    server = await start()
+    client = Client(http, server.url)
+    return server, client, await client.done("/echo", "POST", data=b"held")
 
 
 async def notices(server: ServerProcess, client: Client, held: int, name: str) -> None:
@@ -52,9 +56,7 @@ async def notices(server: ServerProcess, client: Client, held: int, name: str) -
 async def test_a_file_that_is_removed_is_noticed_before_the_next_answer(
     server_process: Start, store_path: Path, http: ClientSession, name: str
 ) -> None:
-    server = await server_process()
-    client = Client(http, server.url)
-    held = await client.done("/echo", "POST", data=b"held")
+    server, client, held = await holding(server_process, http)
     store_path.with_name(name).unlink()
     await notices(server, client, held, f"{name} was removed")
     assert await server.terminate() == 0
@@ -64,9 +66,7 @@ async def test_a_file_that_is_removed_is_noticed_before_the_next_answer(
 async def test_a_file_in_the_place_of_ours_is_never_written(
     server_process: Start, store_path: Path, tmp_path: Path, http: ClientSession, name: str
 ) -> None:
-    server = await server_process()
-    client = Client(http, server.url)
-    held = await client.done("/echo", "POST", data=b"held")
+    server, client, held = await holding(server_process, http)
     other = elsewhere(tmp_path)
     shutil.copy(other / name, other / "copy")
     (other / "copy").rename(store_path.with_name(name))
@@ -80,9 +80,7 @@ async def test_a_file_in_the_place_of_ours_is_never_written(
 async def test_a_whole_other_store_in_the_place_of_ours_is_never_written(
     server_process: Start, store_path: Path, tmp_path: Path, http: ClientSession
 ) -> None:
-    server = await server_process()
-    client = Client(http, server.url)
-    held = await client.done("/echo", "POST", data=b"held")
+    server, client, held = await holding(server_process, http)
     other, aside = elsewhere(tmp_path), tmp_path / "aside"
     aside.mkdir()
     for name in FILES:
@@ -116,9 +114,7 @@ async def test_what_was_acknowledged_outlives_the_loss_of_the_write_ahead_log(
 async def test_a_store_that_was_moved_away_takes_all_that_was_acknowledged_along(
     server_process: Start, store_path: Path, http: ClientSession
 ) -> None:
-    server = await server_process()
-    client = Client(http, server.url)
-    held = await client.done("/echo", "POST", data=b"held")
+    server, client, held = await holding(server_process, http)
     away = moved(store_path, "away.db")
     await notices(server, client, held, "jobs.db was removed")
     assert await server.terminate() == 0
@@ -138,9 +134,7 @@ async def test_a_store_is_missed_even_if_nobody_asks_for_anything(
 async def test_a_store_comes_back_with_a_new_start_of_its_server(
     server_process: Start, store_path: Path, http: ClientSession
 ) -> None:
-    server = await server_process()
-    client = Client(http, server.url)
-    held = await client.done("/echo", "POST", data=b"held")
+    server, client, held = await holding(server_process, http)
     away = moved(store_path, "away.db")
     assert (await client("POST", "/echo", data=b"late", headers=ASYNC)).status == 503
     moved(away, "jobs.db")

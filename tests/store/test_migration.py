@@ -186,7 +186,7 @@ def counting(store_path: Path) -> Path:
 
 
 async def test_what_triggers_have_counted_is_kept_and_operations_count_on(counting: Path) -> None:
-    kept = [f"SELECT * FROM {table}" for table in ("counter", "account_usage", "day")]  # noqa: S608 - the names here
+    kept = [f"SELECT * FROM {table}" for table in ("counter", "account_usage", "day")]
     before = [rows(counting, text) for text in kept]
     assert migrate(counting) == (4, sqlite.SCHEMA_VERSION)
     assert [rows(counting, text) for text in kept] == before

@@ -246,7 +246,7 @@ async def test_whatever_is_done_twice_in_one_transaction_is_done_once(tmp_path: 
     for name, committer in (("once", Committer), ("twice", Twice)):
         path = tmp_path / f"{name}.db"
         told = await everything(path, committer)
-        kept[name] = told, {table: rows(path, f"SELECT * FROM {table}") for table in TABLES}  # noqa: S608
+        kept[name] = told, {table: rows(path, f"SELECT * FROM {table}") for table in TABLES}
         kept[name][1]["counter"] = rows(path, "SELECT * FROM counter WHERE machine <> 'mark'")
     assert kept["once"] == kept["twice"]
 

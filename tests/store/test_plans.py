@@ -11,7 +11,7 @@ import pytest
 from jobstore import store
 from jobstore.store.expressions import Statement
 from jobstore.store.sqlite import engine as sqlite
-from jobstore.store.sqlite.migrate import migrate
+from tests.stores import prepare
 
 # The statements whose rows are found by an index that holds only the jobs in question.
 INDEXED: Final = {
@@ -67,7 +67,7 @@ SORTING: Final = {"history.TIMELINE": "has the few events of a single job"}
 def file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Connection]:
     """Give a connection, as the writer has it, to an empty store."""
     path = tmp_path_factory.mktemp("plans") / "jobs.db"
-    migrate(path)
+    prepare(path)
     with closing(sqlite.connect(path, "rw", sqlite.WRITER_PRAGMAS)) as connection:
         yield connection
 

@@ -9,19 +9,20 @@ import pytest
 from sqlalchemy import create_engine
 
 from jobstore.model.clock import SECOND
-from jobstore.model.lifecycle import ENDED, Result, State
+from jobstore.model.lifecycle import Result, State
 from jobstore.store import events, recovery, schema
 from jobstore.store.sqlite import engine as sqlite
 from jobstore.store.sqlite.migrate import migrate
+from tests.job_rows import a_job, insert
 from tests.model.test_lifecycle import STANDINGS
-from tests.stores import START
+from tests.stores import START, prepare
 
 
 @pytest.fixture(scope="module")
 def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Connection]:
     """Give a connection, as the writer has it, to a store with one start of a server."""
     path = tmp_path_factory.mktemp("schema") / "jobs.db"
-    migrate(path)
+    prepare(path)
     with closing(sqlite.connect(path, "rw", sqlite.WRITER_PRAGMAS)) as connection:
         boot = {"now": START, "pid": 1, "version": "1"}
         connection.execute(recovery.BOOT.sql, recovery.BOOT.bound(boot))
@@ -101,34 +102,6 @@ def test_migrating_a_store_again_changes_nothing(store_path: Path) -> None:
 # --- the rules ----------------------------------------------------------------------------------
 
 
-def a_job(state: str, result: str, **differing: Any) -> dict[str, Any]:
-    """Make the row of a job, whose times are those that its state and its result need."""
-    return {
-        "state": state,
-        "result": result,
-        "dialect": "arango",
-        "owner": "",
-        "target": "/",
-        "method": "GET",
-        "path": "/",
-        "priority": 0,
-        "attempt": 1,
-        "boot": 1,
-        "submitted_at": START,
-        "started_at": START,
-        "finished_at": START if state in set(ENDED) else None,
-        "fetched_at": START if result == Result.TAKEN else None,
-        "warnings": 0,
-    } | differing
-
-
-def insert(file: sqlite3.Connection, job: dict[str, Any]) -> int:
-    names, places = ", ".join(job), ", ".join(f":{name}" for name in job)
-    job_id = file.execute(f"INSERT INTO job ({names}) VALUES ({places})", job).lastrowid  # noqa: S608 - names of columns
-    assert job_id is not None
-    return job_id
-
-
 def allows(file: sqlite3.Connection, job: dict[str, Any]) -> bool:
     try:
         insert(file, job)
@@ -177,7 +150,7 @@ def test_the_database_refuses_a_job_that_breaks_a_rule_whether_it_comes_or_chang
     job_id = insert(file, a_job("queued", "none"))
     changes = ", ".join(f"{name} = :{name}" for name in job)
     with pytest.raises(sqlite3.IntegrityError, match=rule):
-        file.execute(f"UPDATE job SET {changes} WHERE id = :id", {**job, "id": job_id})  # noqa: S608 - names of columns
+        file.execute(f"UPDATE job SET {changes} WHERE id = :id", {**job, "id": job_id})
 
 
 def test_a_job_has_one_body_of_each_side(file: sqlite3.Connection) -> None:
@@ -201,7 +174,7 @@ def test_what_belongs_to_a_job_goes_with_it_but_large_bodies_wait_to_be_swept(
     file.execute("INSERT INTO body (job_id, side, size) VALUES (?, 'request', 0)", (job_id,))
     file.execute("DELETE FROM job")
     for table in ("request", "response", "event"):
-        assert file.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)  # noqa: S608 - the names above
+        assert file.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
     assert file.execute("SELECT job_id FROM body").fetchall() == [(None,)]
 
 

@@ -23,6 +23,7 @@ from jobstore.store.sqlite.budget import Budget, TimeIsUp, rows_within
 from jobstore.store.sqlite.engine import Connection
 from jobstore.store.windows import FIRST, WIDEST, Page
 from jobstore.web import standing
+from tests.loop import turns
 from tests.stock import Stock, stocking
 from tests.stores import START
 
@@ -68,7 +69,7 @@ async def filled(stock: Stock, store_path: Path, jobs: int, every: int) -> list[
         names = [name for _, name, *_ in file.execute("PRAGMA table_info(job)") if name != "id"]
         columns = ", ".join(f'"{name}"' for name in names)
         file.execute(
-            f"WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < {jobs})"  # noqa: S608 - our own words
+            f"WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < {jobs})"
             f" INSERT INTO job ({columns}) SELECT {columns} FROM job, n WHERE id = 1"
         )
         file.execute("UPDATE job SET owner = 'alice' WHERE id % ? = 0", [every])
@@ -222,8 +223,7 @@ async def test_only_the_statement_whose_time_is_over_is_stopped(connection: Conn
     # It is over while this one waits for the other, which goes on.
     behind = asyncio.create_task(rows_within(connection, 0.0, ONE_ROW))
     last = asyncio.create_task(rows_within(connection, None, ONE_ROW))
-    for _ in range(100):
-        await asyncio.sleep(0)
+    await turns(100)
     assert not endless.done()
     endless.cancel()
     with pytest.raises(TimeIsUp):

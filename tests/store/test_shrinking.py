@@ -21,6 +21,7 @@ from jobstore.store.sqlite import pages
 from jobstore.store.sqlite.lock import owned
 from jobstore.store.sqlite.migrate import migrate
 from tests.commands import refused, said
+from tests.loop import turns
 from tests.stock import stocking
 from tests.store.test_retention import FOR_EVER
 from tests.stores import (
@@ -68,8 +69,8 @@ def free(path: Path) -> int:
 
 async def until(true: Callable[[], bool]) -> None:
     """Let everything else go on until something is so."""
-    while not true():  # noqa: ASYNC110 - it is so in the file, which tells nobody
-        await asyncio.sleep(0)
+    while not true():  # which is so in the file, and that tells nobody
+        await turns(1)
 
 
 # --- beside the work ----------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -24,11 +24,9 @@ from jobstore.store.sqlite.lock import held, is_owned, owned, owner
 from jobstore.store.sqlite.migrate import migrate
 from tests.client import Client
 from tests.commands import jobstore, refused, said, start
-from tests.conftest import ServerProcess
+from tests.conftest import Start
 from tests.stock import Stock, stocked
-from tests.stores import check_sound, finished, on_disk, opened, rows, states, submission
-
-Start = Callable[..., Awaitable[ServerProcess]]
+from tests.stores import check_sound, finished, on_disk, opened, prepare, rows, states, submission
 
 # What opens a store with SQLite.
 COMMANDS = ["list", "history", "check", "purge", "import x", "backup copy.db", "migrate", "show 1"]
@@ -138,7 +136,7 @@ async def test_commands_reach_a_running_store_through_a_symlink(store_path: Path
 
 
 def test_the_pid_of_the_owner_needs_no_file_beside_the_store(store_path: Path) -> None:
-    migrate(store_path)
+    prepare(store_path)
     program = (
         "import sys, pathlib; from jobstore.store.sqlite.lock import owned\nwith owned(pathlib.Path"
     )
@@ -175,7 +173,7 @@ def test_a_link_in_the_locks_place_is_not_followed(store_path: Path) -> None:
 
 
 def test_a_server_of_an_earlier_version_keeps_the_store(store_path: Path) -> None:
-    migrate(store_path)
+    prepare(store_path)
     with closing(sqlite3.connect(store_path)) as store:
         store.execute("PRAGMA user_version = 3")
     with beside(store_path, ".lock").open("w+") as file:
@@ -212,12 +210,12 @@ async def test_what_is_opened_in_the_servers_process_leaves_sqlites_locks_alone(
 def test_whoever_holds_a_store_can_tell_whether_its_name_still_leads_there(
     store_path: Path,
 ) -> None:
-    migrate(store_path)
+    prepare(store_path)
     with held(store_path) as file:
         assert file.in_place()
         store_path.rename("moved.db")
         assert not file.in_place()
-        migrate(store_path)
+        prepare(store_path)
         assert not file.in_place()
 
 

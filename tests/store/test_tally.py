@@ -37,7 +37,7 @@ class File:
     def numbers(self) -> list[Any]:
         """Read all that is kept."""
         return [
-            self.connection.execute(f"SELECT * FROM {table}").fetchall()  # noqa: S608 - the names here
+            self.connection.execute(f"SELECT * FROM {table}").fetchall()
             for table in ("counter", "account_usage", "day")
         ]
 

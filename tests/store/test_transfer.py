@@ -21,10 +21,9 @@ from jobstore.store import schema
 from jobstore.store.bodies import CHUNK_SIZE
 from jobstore.store.export_lines import JobRecord
 from jobstore.store.sqlite.lock import owned
-from jobstore.store.sqlite.migrate import migrate
 from tests.commands import jobstore, refused, said
 from tests.stock import Stock, stocked
-from tests.stores import check_sound, rows, timeline
+from tests.stores import check_sound, prepare, rows, timeline
 
 START = 1_700_000_000 * SECOND
 LARGE = os.urandom(2 * CHUNK_SIZE + 17)
@@ -32,7 +31,7 @@ SECRET = (("Authorization", "geheim"), ("X-Api-Key", "geheim"), ("X-Odd", "\udcf
 
 _JOB_COLUMNS = [column.name for column in schema.JOB.columns if column.name != "boot"]
 EVERYTHING = {
-    "job": f"SELECT {', '.join(_JOB_COLUMNS)} FROM job",  # noqa: S608 - our own words
+    "job": f"SELECT {', '.join(_JOB_COLUMNS)} FROM job",
     "request": "SELECT job_id, content FROM request",
     "response": "SELECT * FROM response",
     "chunk": (
@@ -54,7 +53,7 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def other(tmp_path: Path) -> Path:
     """Make another store, which is empty."""
     path = tmp_path / "other.db"
-    migrate(path)
+    prepare(path)
     return path
 
 

@@ -22,6 +22,7 @@ from jobstore.store.facts import Changed, Fact
 from jobstore.store.sqlite import engine as sqlite
 from jobstore.store.sqlite.writer import Writer
 from jobstore.store.transaction import Operation, Outcome, Transaction
+from tests.loop import turns
 from tests.stores import CountingClock, held_up, rows
 
 
@@ -77,8 +78,7 @@ def write(word: str) -> Operation[int]:
 
 async def set_out() -> None:
     """Let a commit set out: what comes in the same two turns of the loop would still join it."""
-    for _ in range(3):
-        await asyncio.sleep(0)
+    await turns(3)
 
 
 async def test_an_operation_that_comes_alone_is_committed_alone(desk: Desk) -> None:
@@ -306,8 +306,7 @@ async def test_only_what_may_take_long_leaves_the_loops_thread(desk: Desk) -> No
 async def test_the_loop_goes_on_while_another_process_writes(desk: Desk) -> None:
     with held_up(desk.path):
         waiting = desk.writer.post(write("word"))
-        for _ in range(100):
-            await asyncio.sleep(0)
+        await turns(100)
         assert not waiting.done()
     await waiting
     assert desk.words() == ["word"]

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -12,8 +11,11 @@ from aiohttp import ClientSession
 
 from tests.client import GATED, Client
 from tests.conftest import Serve
-from tests.peers import Answering, Services, Talk, connected, reset
+from tests.loop import turns
+from tests.peers import Origin, Services, nobodys_port
 from tests.stores import check_sound, held_up, rows, states, timeline
+from trials.services import Talk
+from trials.sockets import connected, hang_up
 
 MEBIBYTE = 1 << 20
 CLOSE = b"Host: localhost\r\nConnection: close\r\n\r\n"
@@ -44,7 +46,7 @@ def saying(answer: bytes) -> Talk:
 async def resetting(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Reset the connection on which a request comes."""
     await reader.readuntil(b"\r\n\r\n")
-    reset(writer)
+    hang_up(writer, reset=True)
 
 
 async def failure_of(path: Path, job_id: int) -> tuple[str, str]:
@@ -107,8 +109,7 @@ async def test_of_half_a_large_answer_nothing_stays(
 async def test_a_job_whose_target_refuses_the_connection_fails_with_a_502_that_says_why(
     serve: Serve, store_path: Path, http: ClientSession
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = nobodys_port()
     client = Client(http, (await serve(target={"upstream": f"http://127.0.0.1:{port}"})).url)
     job_id = await client.done("/")
     assert await failure_of(store_path, job_id) == ("failed", "unreachable")
@@ -122,7 +123,7 @@ async def test_a_job_whose_target_refuses_the_connection_fails_with_a_502_that_s
 async def test_a_job_whose_target_hangs_fails_with_a_504_when_its_time_is_over(
     before: Before, store_path: Path, answer: bytes
 ) -> None:
-    service = Answering(answer)
+    service = Origin(answer)
     client = await before(service.talk, timeout="200ms")
     job_id = await client.done("/")
     assert await failure_of(store_path, job_id) == ("failed", "timeout")
@@ -168,8 +169,7 @@ async def test_a_request_whose_target_gives_no_answer_gets_a_502_that_says_why(
 async def test_a_request_whose_target_refuses_the_connection_gets_a_502_that_says_why(
     serve: Serve, http: ClientSession
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = nobodys_port()
     server = await serve(target={"upstream": f"http://127.0.0.1:{port}"})
     answer = await Client(http, server.url)("GET", "/")
     assert answer.status == 502
@@ -288,8 +288,7 @@ async def test_a_job_that_is_cancelled_as_it_finishes_ends_in_one_of_two_ways(
 
     async def race(delay: int) -> tuple[int, int, int]:
         job_id = await client.submit("/")
-        for _ in range(delay):
-            await asyncio.sleep(0)
+        await turns(delay)
         assert (await client("PUT", f"/_api/job/{job_id}/cancel")).status == 200
         answer = await client.fetched(job_id)
         return job_id, answer.status, len(answer.body)

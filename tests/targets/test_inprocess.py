@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from io import BytesIO
 
 import pytest
-from aiohttp import ClientSession, DummyCookieJar, FormData, web
+from aiohttp import ClientSession, FormData, web
 from yarl import URL
 
 from jobstore.model.errors import BodyBroken, TargetBroken
@@ -14,29 +14,16 @@ from jobstore.model.handle import JobHandle
 from jobstore.model.message import Body, Headers, Request, Response, chunks, header, without
 from jobstore.targets.inprocess import InProcess, current
 from jobstore.targets.pipe import BOUND
+from tests.loop import turns
+from tests.pieces import Pieces
+from tests.stores import content
 from tests.webapp import CHUNK, SEEN, Seen, create_app
+from trials.clients import client
+from trials.services import site
 
 MEBIBYTE = 1 << 20
 HOST = (("Host", "example.com"), ("Accept", "*/*"))
 OF_ONE_CONNECTION = ("connection", "date", "keep-alive", "transfer-encoding")
-
-
-@dataclass
-class Pieces:
-    """A request's body in pieces, which counts how many were asked for."""
-
-    piece: bytes
-    number: int
-    size: int | None = None
-    error: Exception | None = None
-    given: int = 0
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        for _ in range(self.number):
-            self.given += 1
-            yield self.piece
-        if self.error:
-            raise self.error
 
 
 @dataclass
@@ -51,11 +38,11 @@ class Both:
     async def in_process(self, request: Request) -> tuple[Response, bytes]:
         """Answer in process, and read the body."""
         async with self.target.send(request, JobHandle()) as response:
-            return response, await read(response.body)
+            return response, await content(response.body)
 
     async def on_socket(self, request: Request) -> tuple[Response, bytes]:
         """Answer over the socket, and read the body."""
-        body = request.body if isinstance(request.body, bytes) else b"".join(await all_of(request))
+        body = await content(request.body)
         async with self.client.request(
             request.method,
             URL(self.url + request.path, encoded=True),
@@ -72,17 +59,10 @@ class Both:
 async def both() -> AsyncIterator[Both]:
     app = create_app()
     runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    assert runner.server is not None
     skipped = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
-    async with ClientSession(
-        auto_decompress=False, cookie_jar=DummyCookieJar(), skip_auto_headers=skipped
-    ) as client:
-        url = f"http://127.0.0.1:{site.port}"
-        yield Both(InProcess(runner.server), app[SEEN], client, url)
-    await runner.cleanup()
+    async with site(runner) as url, client(skip_auto_headers=skipped) as http:
+        assert runner.server is not None
+        yield Both(InProcess(runner.server), app[SEEN], http, url)
 
 
 def get(path: str, *headers: tuple[str, str]) -> Request:
@@ -91,14 +71,6 @@ def get(path: str, *headers: tuple[str, str]) -> Request:
 
 def post(path: str, body: Body, *headers: tuple[str, str]) -> Request:
     return Request(method="POST", path=path, headers=(*HOST, *headers), body=body)
-
-
-async def all_of(request: Request) -> list[bytes]:
-    return [chunk async for chunk in chunks(request.body)]
-
-
-async def read(body: Body) -> bytes:
-    return b"".join([chunk async for chunk in chunks(body)])
 
 
 def lasting(headers: Headers) -> list[tuple[str, str]]:
@@ -238,7 +210,7 @@ async def test_a_stream_that_trickles_is_passed_on_at_once(both: Both) -> None:
 async def test_what_a_handler_does_after_its_last_byte_is_not_cut_off(both: Both) -> None:
     both.seen.go_on.set()
     async with both.target.send(get("/trickle"), JobHandle()) as response:
-        await read(response.body)
+        await content(response.body)
     assert both.seen.finished.is_set()
     assert not both.seen.cancelled.is_set()
 
@@ -258,8 +230,7 @@ async def test_a_request_body_is_read_no_faster_than_its_handler_reads(both: Bot
     request = post("/count?wait", body)
     sending = asyncio.create_task(both.in_process(request))
     await both.seen.started.wait()
-    for _ in range(100):
-        await asyncio.sleep(0)
+    await turns(100)
     assert BOUND < body.given * len(CHUNK) <= BOUND + len(CHUNK)
     both.seen.go_on.set()
     _, answer = await sending
@@ -299,8 +270,8 @@ async def test_cancelling_the_sender_cancels_the_handler(both: Both, path: str) 
 async def test_a_handler_that_writes_into_the_void_does_not_hold_up_the_loop(both: Both) -> None:
     request = Request(method="HEAD", path="/stream?chunks=999999999999")
     sending = asyncio.create_task(both.in_process(request))
-    while not both.seen.written:  # noqa: ASYNC110 - it is the loop itself that is tested
-        await asyncio.sleep(0)
+    while not both.seen.written:
+        await turns(1)
     sending.cancel()
     with pytest.raises(asyncio.CancelledError):
         await sending

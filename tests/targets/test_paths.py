@@ -13,9 +13,10 @@ from jobstore.model.message import Request, without_lookalikes
 from jobstore.targets.paths import stays_below
 from jobstore.targets.upstream import outgoing
 from tests.conftest import Serve
-from tests.peers import OK, Services
-from tests.raw import Front, Origin, fields_of, status_of
+from tests.peers import OK, Origin, Services
+from tests.raw import Front
 from tests.stores import opened, submission
+from trials.sockets import fields_of, status_of
 
 LEAVING = [
     "/public/../priv",

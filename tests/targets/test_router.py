@@ -66,7 +66,7 @@ def test_the_longest_prefix_of_whole_segments_owns_a_path(path: str, name: str) 
         ("/x/_api/job", False),
     ],
 )
-def test_a_claim_goes_before_every_prefix(path: str, own: bool) -> None:  # noqa: FBT001 - a parameter of the test
+def test_a_claim_goes_before_every_prefix(path: str, own: bool) -> None:
     assert (ROUTER.resolve("GET", path) is OWN) is own
 
 

@@ -1,105 +1,51 @@
 import asyncio
 import gzip
 import socket
-import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, ExitStack, suppress
-from dataclasses import dataclass, field
 
 import pytest
-from aiohttp import web
+from yarl import URL
 
 from jobstore.model.errors import BodyBroken, TargetBroken, TargetUnreachable
 from jobstore.model.handle import JobHandle
 from jobstore.model.message import Body, Headers, Request, Response, chunks, header
 from jobstore.targets.upstream import Upstream, outgoing
+from tests.loop import turns
+from tests.peers import OK, Origin, Services, nobodys_port
+from tests.pieces import Pieces
+from tests.stores import content
 from tests.webapp import CHUNK, SEEN, Seen, create_app
+from trials.services import Talk
+from trials.sockets import hang_up, lines_of
 
 MEBIBYTE = 1 << 20
 NO_JOB = JobHandle()
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-
-Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
-@dataclass
-class Raw:
-    """A service that answers with the bytes that it is told, and notes what it was sent."""
+class World(Services):
+    """Services on free ports, and targets that lead to them; all closed at the end.
 
-    answer: bytes
-    heads: list[bytes] = field(default_factory=list)
-    connections: int = 0
-    left: asyncio.Event = field(default_factory=asyncio.Event)
-
-    async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer each request of a connection."""
-        self.connections += 1
-        with suppress(asyncio.IncompleteReadError, ConnectionResetError):
-            while True:
-                self.heads.append(await reader.readuntil(b"\r\n\r\n"))
-                writer.write(self.answer)
-        self.left.set()
-
-
-@dataclass
-class Pieces:
-    """A request's body in pieces, which counts how many were asked for."""
-
-    piece: bytes
-    number: int
-    size: int | None = None
-    error: Exception | None = None
-    given: int = 0
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        for _ in range(self.number):
-            self.given += 1
-            yield self.piece
-        if self.error:
-            raise self.error
-
-
-class World:
-    """Services on free ports, and targets that lead to them; all closed at the end."""
+    Args:
+        stack: what ends them.
+    """
 
     def __init__(self, stack: AsyncExitStack) -> None:
+        super().__init__(stack)
         self._stack = stack
 
     async def target(self, base: str) -> Upstream:
         """Open a target."""
         return await self._stack.enter_async_context(Upstream.open(base))
 
-    async def listen(self, talk: Talk) -> str:
-        """Start a service that speaks for itself, and return its address."""
-        writers: list[asyncio.StreamWriter] = []
-
-        async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            writers.append(writer)
-            await talk(reader, writer)
-
-        server = await asyncio.start_server(connected, "127.0.0.1", 0)
-        self._stack.callback(server.close)
-
-        def close() -> None:
-            for writer in writers:
-                writer.close()
-
-        self._stack.callback(close)
-        return "127.0.0.1:{1}".format(*server.sockets[0].getsockname())
-
     async def leading_to(self, talk: Talk) -> Upstream:
-        """Start such a service, and open a target that leads to it."""
-        return await self.target(f"http://{await self.listen(talk)}")
+        """Start a service that speaks for itself, and open a target that leads to it."""
+        return await self.target(await self.listen(talk))
 
-    async def application(self) -> tuple[Upstream, Seen]:
+    async def ordinary(self) -> tuple[Upstream, Seen]:
         """Start the ordinary application, and open a target that leads to it."""
         app = create_app()
-        runner = web.AppRunner(app)
-        await runner.setup()
-        self._stack.push_async_callback(runner.cleanup)
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        return await self.target(f"http://127.0.0.1:{site.port}"), app[SEEN]
+        return await self.target(await self.application(app)), app[SEEN]
 
 
 @pytest.fixture
@@ -116,17 +62,9 @@ def post(path: str, body: Body, *headers: tuple[str, str]) -> Request:
     return Request(method="POST", path=path, headers=headers, body=body)
 
 
-async def read(body: Body) -> bytes:
-    return b"".join([chunk async for chunk in chunks(body)])
-
-
 async def ask(target: Upstream, request: Request) -> tuple[Response, bytes]:
     async with target.send(request, NO_JOB) as response:
-        return response, await read(response.body)
-
-
-def lines(head: bytes) -> list[str]:
-    return head.decode().removesuffix("\r\n\r\n").split("\r\n")
+        return response, await content(response.body)
 
 
 def values(headers: Headers, name: str) -> list[str]:
@@ -134,12 +72,12 @@ def values(headers: Headers, name: str) -> list[str]:
 
 
 async def test_nothing_is_added_to_a_request_but_what_a_proxy_has_to_say(world: World) -> None:
-    raw = Raw(OK)
-    address = await world.listen(raw.talk)
-    await ask(await world.target(f"http://{address}/"), get("/", ("X-Own", "1")))
-    assert lines(raw.heads[0]) == [
+    raw = Origin()
+    base = await world.listen(raw.talk)
+    await ask(await world.target(f"{base}/"), get("/", ("X-Own", "1")))
+    assert lines_of(raw.heads[0]) == [
         "GET / HTTP/1.1",
-        f"Host: {address}",
+        f"Host: {URL(base).authority}",
         "X-Own: 1",
         "Via: 1.1 jobstore",
     ]
@@ -149,31 +87,31 @@ async def test_nothing_is_added_to_a_request_but_what_a_proxy_has_to_say(world: 
     "path", ["/a%2Fb/%7Euser/../x;y=1?q=%20+%C3%A4&&a=b%26", "//x/./y", "/%zz", "/a|b"]
 )
 async def test_path_and_query_are_sent_byte_for_byte(world: World, path: str) -> None:
-    raw = Raw(OK)
+    raw = Origin()
     await ask(await world.leading_to(raw.talk), get(path))
-    assert lines(raw.heads[0])[0] == f"GET {path} HTTP/1.1"
+    assert lines_of(raw.heads[0])[0] == f"GET {path} HTTP/1.1"
 
 
 async def test_the_path_of_the_base_comes_first(world: World) -> None:
-    raw = Raw(OK)
-    address = await world.listen(raw.talk)
-    await ask(await world.target(f"http://{address}/base/"), get("/x?y"))
-    assert lines(raw.heads[0])[0] == "GET /base/x?y HTTP/1.1"
+    raw = Origin()
+    base = await world.listen(raw.talk)
+    await ask(await world.target(f"{base}/base/"), get("/x?y"))
+    assert lines_of(raw.heads[0])[0] == "GET /base/x?y HTTP/1.1"
 
 
 async def test_no_path_leads_to_another_host(world: World) -> None:
-    raw = Raw(OK)
+    raw = Origin()
     target = await world.leading_to(raw.talk)
     await ask(target, get("@127.0.0.2/"))
     await ask(target, get(".example.com/"))
-    assert [lines(head)[0] for head in raw.heads] == [
+    assert [lines_of(head)[0] for head in raw.heads] == [
         "GET /@127.0.0.2/ HTTP/1.1",
         "GET /.example.com/ HTTP/1.1",
     ]
 
 
 async def test_the_original_host_travels_in_forwarded_after_what_was_there(world: World) -> None:
-    raw = Raw(OK)
+    raw = Origin()
     request = get(
         "/",
         ("host", 'example.com:81"'),
@@ -181,7 +119,7 @@ async def test_the_original_host_travels_in_forwarded_after_what_was_there(world
         ("via", "1.0 other"),
     )
     await ask(await world.leading_to(raw.talk), request)
-    sent = [line.partition(": ") for line in lines(raw.heads[0])]
+    sent = [line.partition(": ") for line in lines_of(raw.heads[0])]
     received = tuple((name, value) for name, _, value in sent)
     assert 'example.com:81"' not in values(received, "host")
     assert values(received, "via") == ["1.0 other", "1.1 jobstore"]
@@ -200,28 +138,28 @@ def test_a_job_says_its_id_and_attempt_and_a_client_cannot() -> None:
 
 
 async def test_what_belongs_to_one_connection_stays_there(world: World) -> None:
-    raw = Raw(
+    raw = Origin(
         b"HTTP/1.1 200 OK\r\nConnection: X-Hop\r\nX-Hop: 1\r\nKeep-Alive: timeout=5\r\n"
         b"X-End: 2\r\nTransfer-Encoding: chunked\r\nTrailer: X-T\r\n\r\n2\r\nok\r\n0\r\n\r\n"
     )
     request = get("/", ("Connection", "x-mine"), ("X-Mine", "1"), ("TE", "trailers"), ("A", "b"))
     response, body = await ask(await world.leading_to(raw.talk), request)
-    assert lines(raw.heads[0])[2:] == ["A: b", "Via: 1.1 jobstore"]
+    assert lines_of(raw.heads[0])[2:] == ["A: b", "Via: 1.1 jobstore"]
     assert (response.headers, body) == ((("X-End", "2"),), b"ok")
 
 
 async def test_a_request_without_a_body_says_so_as_its_method_does(world: World) -> None:
-    raw = Raw(OK)
+    raw = Origin()
     target = await world.leading_to(raw.talk)
     await ask(target, get("/", ("Content-Length", "0")))
     await ask(target, post("/", b"", ("Content-Length", "0")))
     await ask(target, Request(method="PUT", path="/"))
-    said = [[line for line in lines(head) if "Length" in line] for head in raw.heads]
+    said = [[line for line in lines_of(head) if "Length" in line] for head in raw.heads]
     assert said == [[], ["Content-Length: 0"], ["Content-Length: 0"]]
 
 
 async def test_a_request_does_not_expect_100_continue(world: World) -> None:
-    target, _ = await world.application()
+    target, _ = await world.ordinary()
     request = post("/mirror/", b"body", ("Expect", "100-continue"))
     _, body = await ask(target, request)
     assert b"expect" not in body
@@ -229,13 +167,13 @@ async def test_a_request_does_not_expect_100_continue(world: World) -> None:
 
 
 async def test_an_informational_response_is_no_answer(world: World) -> None:
-    raw = Raw(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + OK)
+    raw = Origin(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + OK)
     response, body = await ask(await world.leading_to(raw.talk), get("/"))
     assert (response.status, header(response.headers, "link"), body) == (200, None, b"ok")
 
 
 async def test_repeated_headers_are_kept_both_ways(world: World) -> None:
-    target, _ = await world.application()
+    target, _ = await world.ordinary()
     response, _ = await ask(target, get("/cookies"))
     assert values(response.headers, "set-cookie") == ["a=1; Path=/", "b=2; HttpOnly; Path=/"]
     _, body = await ask(target, get("/mirror/", ("X-Twice", "1"), ("x-twice", "2")))
@@ -243,20 +181,20 @@ async def test_repeated_headers_are_kept_both_ways(world: World) -> None:
 
 
 async def test_no_cookie_is_kept_for_the_next_request(world: World) -> None:
-    target, _ = await world.application()
+    target, _ = await world.ordinary()
     await ask(target, get("/cookies"))
     _, body = await ask(target, get("/mirror/"))
     assert b'"cookie"' not in body
 
 
 async def test_a_redirect_is_an_answer(world: World) -> None:
-    target, _ = await world.application()
+    target, _ = await world.ordinary()
     response, _ = await ask(target, get("/redirect"))
     assert (response.status, header(response.headers, "location")) == (302, "/greet/elsewhere")
 
 
 async def test_what_is_compressed_stays_so(world: World) -> None:
-    target, _ = await world.application()
+    target, _ = await world.ordinary()
     response, body = await ask(target, get("/compressed", ("Accept-Encoding", "gzip")))
     assert header(response.headers, "content-encoding") == "gzip"
     assert header(response.headers, "content-length") == str(len(body))
@@ -266,26 +204,28 @@ async def test_what_is_compressed_stays_so(world: World) -> None:
 
 
 async def test_head_keeps_the_length_and_has_no_body(world: World) -> None:
-    target, _ = await world.application()
+    target, _ = await world.ordinary()
     response, body = await ask(target, Request(method="HEAD", path="/cookies"))
     assert (header(response.headers, "content-length"), body) == ("7", b"")
 
 
 @pytest.mark.parametrize("status", [204, 304, 404, 299, 599])
 async def test_any_final_status_is_an_answer(world: World, status: int) -> None:
-    target, _ = await world.application()
+    target, _ = await world.ordinary()
     response, _ = await ask(target, get(f"/status/{status}"))
     assert (response.status, response.reason) == (status, None)
 
 
 async def test_a_reason_of_its_own_is_kept(world: World) -> None:
-    target, _ = await world.application()
+    target, _ = await world.ordinary()
     response, _ = await ask(target, get("/status/200?reason=Splendid"))
     assert response.reason == "Splendid"
 
 
 async def test_headers_that_are_not_ascii_survive(world: World) -> None:
-    raw = Raw(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-Latin: \xe9\r\nX-Utf: \xc3\xa9\r\n\r\n")
+    raw = Origin(
+        b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-Latin: \xe9\r\nX-Utf: \xc3\xa9\r\n\r\n"
+    )
     response, _ = await ask(await world.leading_to(raw.talk), get("/", ("X-Utf", "é")))
     latin = header(response.headers, "x-latin") or ""
     assert latin.encode("utf-8", "surrogateescape") == b"\xe9"
@@ -297,7 +237,7 @@ async def test_headers_that_are_not_ascii_survive(world: World) -> None:
 async def test_a_body_is_streamed_with_its_length_or_in_chunks(
     world: World, size: int | None
 ) -> None:
-    target, _ = await world.application()
+    target, _ = await world.ordinary()
     request = post("/mirror/", Pieces(b"piece", 100, size=size), ("Content-Length", "500"))
     _, body = await ask(target, request)
     assert b'"body": "piecepiece' in body
@@ -306,18 +246,17 @@ async def test_a_body_is_streamed_with_its_length_or_in_chunks(
 
 
 async def test_a_large_body_in_one_piece_arrives(world: World) -> None:
-    target, _ = await world.application()
+    target, _ = await world.ordinary()
     _, body = await ask(target, post("/count", bytes(3 * MEBIBYTE)))
     assert body == b'{"size": 3145728}'
 
 
 async def test_a_body_is_read_no_faster_than_the_service_takes_it(world: World) -> None:
-    target, seen = await world.application()
+    target, seen = await world.ordinary()
     pieces = Pieces(CHUNK, 1024)
     sending = asyncio.create_task(ask(target, post("/count?wait", pieces)))
     await seen.started.wait()
-    for _ in range(1000):
-        await asyncio.sleep(0)
+    await turns(1000)
     assert pieces.given < 512  # the operating system's buffers are what is full now
     seen.go_on.set()
     _, body = await sending
@@ -336,12 +275,11 @@ async def test_an_answer_that_comes_before_the_body_was_read_is_an_answer(world:
 
 
 async def test_an_answer_is_taken_no_faster_than_it_is_read(world: World) -> None:
-    target, seen = await world.application()
+    target, seen = await world.ordinary()
     async with target.send(get("/stream?chunks=1024"), NO_JOB) as response:
         body = chunks(response.body)
         size = len(await anext(body))
-        for _ in range(1000):
-            await asyncio.sleep(0)
+        await turns(1000)
         assert seen.written < 32 * MEBIBYTE
         async for chunk in body:
             size += len(chunk)
@@ -349,7 +287,7 @@ async def test_an_answer_is_taken_no_faster_than_it_is_read(world: World) -> Non
 
 
 async def test_the_announced_size_of_a_stream_is_known(world: World) -> None:
-    target, _ = await world.application()
+    target, _ = await world.ordinary()
     sized, _ = await ask(target, get("/stream?sized"))
     unsized, _ = await ask(target, get("/stream"))
     assert not isinstance(sized.body, bytes)
@@ -358,7 +296,7 @@ async def test_the_announced_size_of_a_stream_is_known(world: World) -> None:
 
 
 async def test_an_answer_that_trickles_is_passed_on_at_once(world: World) -> None:
-    target, seen = await world.application()
+    target, seen = await world.ordinary()
     async with target.send(get("/trickle"), NO_JOB) as response:
         body = chunks(response.body)
         assert await anext(body) == b"first"
@@ -367,7 +305,7 @@ async def test_an_answer_that_trickles_is_passed_on_at_once(world: World) -> Non
 
 
 async def test_a_connection_is_used_again(world: World) -> None:
-    raw = Raw(OK)
+    raw = Origin()
     target = await world.leading_to(raw.talk)
     for _ in range(3):
         await ask(target, post("/", b""))
@@ -390,8 +328,7 @@ async def test_a_connection_that_the_service_closed_is_not_used_again(world: Wor
         response, _ = await ask(target, post("/", b""))
         assert response.status == 200
         await closed.wait()
-        for _ in range(10):
-            await asyncio.sleep(0)
+        await turns(10)
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "POST", "PATCH"])
@@ -420,16 +357,15 @@ async def test_what_is_closed_as_a_request_comes_is_asked_again_only_what_may_be
 
 
 async def test_the_login_in_a_base_is_that_of_each_request(world: World) -> None:
-    raw = Raw(OK)
-    target = await world.target(f"http://me:secret@{await world.listen(raw.talk)}")
+    raw = Origin()
+    target = await world.target((await world.listen(raw.talk)).replace("//", "//me:secret@"))
     await ask(target, get("/", ("authorization", "Bearer another")))
-    login = [line for line in lines(raw.heads[0]) if line.lower().startswith("authorization")]
+    login = [line for line in lines_of(raw.heads[0]) if line.lower().startswith("authorization")]
     assert login == ["Authorization: Basic bWU6c2VjcmV0"]
 
 
 async def test_a_refused_connection_means_that_the_target_is_unreachable(world: World) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = nobodys_port()
     target = await world.target(f"http://me:secret@127.0.0.1:{port}")
     with pytest.raises(TargetUnreachable) as caught:
         await ask(target, get("/?token=secret"))
@@ -455,7 +391,7 @@ async def test_no_tls_where_it_is_expected_means_that_the_target_is_unreachable(
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         writer.close()
 
-    target = await world.target(f"https://{await world.listen(talk)}")
+    target = await world.target((await world.listen(talk)).replace("http:", "https:"))
     with pytest.raises(TargetUnreachable, match="SSL"):
         await ask(target, get("/"))
 
@@ -501,35 +437,32 @@ async def test_a_connection_reset_is_an_error(world: World) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
         await begun.wait()
-        at_once = struct.pack("ii", 1, 0)
-        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
-        writer.transport.abort()
+        hang_up(writer, reset=True)
 
     target = await world.leading_to(talk)
     async with target.send(get("/"), NO_JOB) as response:
         begun.set()
         with pytest.raises(TargetBroken):
-            await read(response.body)
+            await content(response.body)
 
 
 async def test_a_request_body_that_breaks_off_is_not_the_targets_fault(world: World) -> None:
-    target, _ = await world.application()
+    target, _ = await world.ordinary()
     for error in (BodyBroken(), ConnectionResetError()):
         with pytest.raises(type(error)):
             await ask(target, post("/count", Pieces(b"half", 1, size=8, error=error)))
 
 
 async def test_what_cannot_be_written_as_http_is_an_error(world: World) -> None:
-    target = await world.leading_to(Raw(OK).talk)
+    target = await world.leading_to(Origin().talk)
     with pytest.raises(TargetBroken):
         await ask(target, get("/", ("X-Injected", "a\r\nb")))
 
 
 async def test_cancelling_closes_the_connection(world: World) -> None:
-    raw = Raw(b"")
+    raw = Origin(b"")
     sending = asyncio.create_task(ask(await world.leading_to(raw.talk), get("/")))
-    while not raw.heads:  # noqa: ASYNC110 - the service has no other way to tell
-        await asyncio.sleep(0)
+    await raw.asked.wait()
     sending.cancel()
     with pytest.raises(asyncio.CancelledError):
         await sending
@@ -537,7 +470,7 @@ async def test_cancelling_closes_the_connection(world: World) -> None:
 
 
 async def test_leaving_before_the_end_closes_the_connection(world: World) -> None:
-    raw = Raw(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
+    raw = Origin(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
     target = await world.leading_to(raw.talk)
     async with target.send(get("/"), NO_JOB) as response:
         assert await anext(chunks(response.body)) == b"half"
@@ -545,7 +478,7 @@ async def test_leaving_before_the_end_closes_the_connection(world: World) -> Non
 
 
 async def test_what_goes_wrong_at_the_reader_is_not_the_targets_fault(world: World) -> None:
-    target = await world.leading_to(Raw(OK).talk)
+    target = await world.leading_to(Origin().talk)
     with pytest.raises(ConnectionResetError, match="the reader's own"):
         async with target.send(get("/"), NO_JOB):
             raise ConnectionResetError("the reader's own")

@@ -6,6 +6,8 @@ from typing import Final
 
 import pytest
 
+from trials.bench.__main__ import main
+
 ROOT: Final = Path(__file__).parents[2]
 # As little as gives a figure for everything.
 SIZE: Final = (
@@ -71,9 +73,8 @@ def bench(*arguments: str | Path) -> list[str]:
     return done.stdout.splitlines()
 
 
-def measured(keys: Sequence[str], folder: Path) -> tuple[list[str], list[str]]:
-    """Measure rows; return their names, and the lines that were printed."""
-    output = folder / "rows.json"
+def measured(keys: Sequence[str], output: Path) -> tuple[list[str], list[str]]:
+    """Measure rows, and write them into a file; return their names, and the printed lines."""
     lines = bench("--rows", *keys, *SIZE, "--json", output)
     rows = json.loads(output.read_text())["rows"]
     assert all(row["value"]["median"] > 0 for row in rows)
@@ -83,31 +84,38 @@ def measured(keys: Sequence[str], folder: Path) -> tuple[list[str], list[str]]:
 
 @pytest.mark.parametrize("group", [RATES, WAYS, FILES, SIZES], ids="-".join)
 def test_every_row_is_measured(group: dict[str, list[str]], tmp_path: Path) -> None:
-    names, lines = measured([*group], tmp_path)
+    names, lines = measured([*group], tmp_path / "rows.json")
     assert sorted(names) == sorted(name for part in group.values() for name in part)
     assert all(any(line.startswith(name) for line in lines) for name in names)
 
 
 def test_peers_are_measured_or_it_is_said_what_they_lack(tmp_path: Path) -> None:
-    names, lines = measured([*PEERS], tmp_path)
+    names, lines = measured([*PEERS], tmp_path / "peers.json")
     for key, name in PEERS.items():
         assert name in names or any(line.startswith(f"{key} is left out, ") for line in lines)
 
 
-def test_two_runs_are_compared_and_one_becomes_a_table(tmp_path: Path) -> None:
-    measured(["inprocess"], tmp_path)
-    run = tmp_path / "rows.json"
-    other = tmp_path / "other.json"
+def told(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> list[str]:
+    """Call the benchmark in this process, and return the lines that it prints."""
+    main([str(each) for each in arguments])
+    return capsys.readouterr().out.splitlines()
+
+
+def test_two_runs_are_compared_and_one_becomes_a_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, other = tmp_path / "rows.json", tmp_path / "other.json"
+    measured(["inprocess"], run)
     slower = json.loads(run.read_text())
     (row,) = [row for row in slower["rows"] if row["ratio"]]
     row["ratio"] = {name: 2 * value for name, value in row["ratio"].items()}
     other.write_text(json.dumps(slower))
-    *_, same = bench("compare", run, run)
-    *_, compared = bench("compare", run, other)
+    *_, same = told(capsys, "compare", run, run)
+    *_, compared = told(capsys, "compare", run, other)
     assert same.startswith(row["name"])
     assert same.endswith("+0.0%")
     assert compared.split()[-2:] == ["+100.0%", "differs"]
-    machine, empty, *table = bench("table", run)
+    machine, empty, *table = told(capsys, "table", run)
     assert slower["command"] in machine
     assert not empty
     assert table[-1].startswith(f"| {row['name']} | ")

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from yarl import URL
 
 from tests.conftest import running
+from tests.depth import DEEP
 from trials.chaos import evidence, worker
 from trials.chaos.chance import seeds, stream
 from trials.chaos.client import Client
@@ -29,7 +29,8 @@ from trials.chaos.rules import RULES, Terms, violations
 from trials.chaos.submissions import demo_work, submission
 
 ROOT: Final = Path(__file__).parents[2]
-ROUNDS: Final = len(FAULTS)
+ROUNDS: Final = str(len(FAULTS))
+LIVES: Final = "12" if DEEP else "6"
 ANSWERS: Final = 200
 
 
@@ -37,7 +38,7 @@ ANSWERS: Final = 200
 def test_a_round_of_each_fault_breaks_no_rule(tmp_path: Path) -> None:
     totals = tmp_path / "totals.json"
     done = subprocess.run(
-        [ROOT / "scripts" / "chaos", "--rounds", str(ROUNDS), "--json", totals],
+        [ROOT / "scripts" / "chaos", "--rounds", ROUNDS, "--lives", LIVES, "--json", totals],
         check=False,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -117,8 +118,7 @@ async def served(store: Path) -> Ledger:
     left = iter(range(ANSWERS, -1, -1))
     target = {"app": "trials.chaos.worker:create_app"}
     async with running(store, target=target, retention={"unfetched": "never"}) as server:
-        url = URL(server.url)
-        client, customer = Client(("127.0.0.1", url.port or 0)), Customer(7, 0, ledger, demo_work)
+        client, customer = Client(server.url), Customer(7, 0, ledger, demo_work)
         await customer.go_on(client, lambda: next(left) > 0)
         await server.executor.drain(30)
         for job_id, path in evidence.rows(store, "SELECT id, path FROM job WHERE result = 'held'"):

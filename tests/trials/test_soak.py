@@ -10,6 +10,7 @@ from typing import Final
 
 import pytest
 
+from tests.loop import turns
 from trials.soak.chart import smooth, spread
 from trials.soak.load import MOST_AT_ONCE, Load
 from trials.soak.sampling import Sample
@@ -174,8 +175,7 @@ async def test_what_cannot_be_begun_in_time_is_left_out_and_counted() -> None:
     load.begin([Work("native", "hang", hang, 1e6)])
     for _ in range(MOST_AT_ONCE):
         await begun.acquire()
-    for _ in range(MOST_AT_ONCE):
-        await asyncio.sleep(0)
+    await turns(MOST_AT_ONCE)
     go_on.set()
     await load.end()
     assert tally.left_out["native: hang"] > 0
@@ -216,6 +216,8 @@ def test_a_short_soak_finds_nothing_broken_and_writes_all_down(tmp_path: Path) -
         ROOT / "scripts" / "soak",
         "--minutes",
         "0.25",
+        "--rate",
+        "0.5",
         "--output",
         tmp_path,
     ]

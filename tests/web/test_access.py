@@ -35,15 +35,16 @@ from jobstore.web.failures import (
 from jobstore.web.logins import REMEMBERED_SECONDS, WAITING, WAITING_BY_SOURCE
 from jobstore.web.proxies import Proxies
 from tests.accounts import PASSWORD, People, basic
-from tests.client import GATED, Client
+from tests.client import GATED, ORDINARY, Client
 from tests.commands import start
-from tests.conftest import Serve, ServerProcess, running
-from tests.jobs import Answer
+from tests.conftest import Serve, Start, running
 from tests.kinetica import TYPES, Kinetica
-from tests.peers import Answering, Services, connected
+from tests.loop import turns
+from tests.peers import Origin, Services
 from tests.stores import on_disk, opened, rows
+from trials.clients import Answer
+from trials.sockets import connected, lines_of
 
-ORDINARY = {"app": "tests.webapp:create_app"}
 ANYWHERE = {"host": "0.0.0.0", "port": 0}
 DEFINITIONS = "/_jobs/definitions"
 DRAFT = {"name": "daily", "path": "/Imports/daily", "target": "/import"}
@@ -153,17 +154,22 @@ def test_the_command_refuses_another_address_unless_told_or_somebody_has_an_acco
 
 
 async def test_the_command_serves_another_address_when_told_so(
-    server_process: Callable[..., Awaitable[ServerProcess]], http: ClientSession
+    server_process: Start, http: ClientSession
 ) -> None:
     server = await server_process("--host", "0.0.0.0", "--open")
     assert (await Client(http, server.url)("GET", "/_api/version")).status == 200
 
 
+async def with_alice(path: Path) -> None:
+    """Make a store in which somebody has an account."""
+    async with owned_store(path) as store:
+        await store.accounts.add("alice", Role.USER, hashed(PASSWORD))
+
+
 async def test_with_an_account_another_address_is_served(
     store_path: Path, serve: Serve, http: ClientSession
 ) -> None:
-    async with owned_store(store_path) as store:
-        await store.accounts.add("alice", Role.USER, hashed(PASSWORD))
+    await with_alice(store_path)
     client = Client(http, (await serve(server=ANYWHERE)).url)
     assert is_unauthorized(await client("GET", "/_api/version"))
     alice = {"Authorization": basic("alice")}
@@ -173,8 +179,7 @@ async def test_with_an_account_another_address_is_served(
 async def test_removing_the_last_account_does_not_open_another_address(
     store_path: Path, meet: Meet
 ) -> None:
-    async with owned_store(store_path) as store:
-        await store.accounts.add("alice", Role.USER, hashed(PASSWORD))
+    await with_alice(store_path)
     people = await meet(server=ANYWHERE)
     alice, nobody = await people.client(basic("alice")), await people.client()
     assert (await alice("GET", "/_api/version")).status == 200
@@ -187,8 +192,7 @@ async def test_removing_the_last_account_does_not_open_another_address(
 async def test_removing_the_last_account_opens_no_other_address_to_its_jobs_either(
     store_path: Path, meet: Meet
 ) -> None:
-    async with owned_store(store_path) as store:
-        await store.accounts.add("alice", Role.USER, hashed(PASSWORD))
+    await with_alice(store_path)
     people = await meet(server=ANYWHERE)
     await people.server.store.accounts.remove("alice")
     asking = Request(method="GET", path="/_api/job/done")
@@ -501,8 +505,7 @@ async def test_a_flood_from_few_addresses_leaves_room_for_others(meet: Meet) -> 
             headers = {"Authorization": basic(f"user{number}", "a guess")}
             asking = asyncio.create_task(flood.get(f"{people.server.url}/_jobs", headers=headers))
             stack.callback(asking.cancel)
-        for _ in range(30):  # all of the flood is in front of what comes now
-            await asyncio.sleep(0)
+        await turns(30)  # all of the flood is in front of what comes now
         alice = await people.client(basic("alice"))
         assert (await alice("GET", "/_jobs")).status == 200
 
@@ -996,12 +999,12 @@ async def test_a_job_whose_owner_has_no_account_any_more_is_a_strangers(ordinary
 # --- where credentials go -----------------------------------------------------------------------
 
 
-def travelled(service: Answering) -> list[str]:
+def travelled(service: Origin) -> list[str]:
     """List the credentials with which a service was asked."""
     return [
         line.partition(": ")[2]
         for head in service.heads
-        for line in head
+        for line in lines_of(head)
         if line.lower().startswith("authorization:")
     ]
 
@@ -1010,9 +1013,9 @@ def travelled(service: Answering) -> list[str]:
 async def test_a_jobs_credentials_travel_to_the_target_only_if_it_is_told_who_asks(
     meet: Meet,
     services: Services,
-    told: bool,  # noqa: FBT001 - a parameter of the test
+    told: bool,
 ) -> None:
-    service = Answering()
+    service = Origin()
     upstream = await services.listen(service.talk)
     people = await meet(target={"upstream": upstream, "forward_credentials": told})
     nobody = await people.client(basic("nobody"))
@@ -1041,7 +1044,7 @@ async def test_credentials_that_do_not_travel_are_not_even_stored(
 async def test_without_accounts_the_credentials_of_what_goes_through_stay_as_they_are(
     meet: Meet, services: Services
 ) -> None:
-    service = Answering()
+    service = Origin()
     people = await meet(target={"upstream": await services.listen(service.talk)})
     for authorization in (basic("alice"), "Bearer of-the-targets-own"):
         assert (await (await people.client(authorization))("GET", "/")).status == 200
@@ -1052,9 +1055,9 @@ async def test_without_accounts_the_credentials_of_what_goes_through_stay_as_the
 async def test_with_accounts_the_credentials_of_what_goes_through_travel_only_if_told(
     meet: Meet,
     services: Services,
-    told: bool,  # noqa: FBT001 - a parameter of the test
+    told: bool,
 ) -> None:
-    service = Answering()
+    service = Origin()
     upstream = await services.listen(service.talk)
     people = await meet(target={"upstream": upstream}, executor={"forward_credentials": told})
     alice = await people.add("alice")
@@ -1063,9 +1066,9 @@ async def test_with_accounts_the_credentials_of_what_goes_through_travel_only_if
 
 
 async def test_the_command_may_be_told_to_tell_targets_who_asks(
-    server_process: Callable[..., Awaitable[ServerProcess]], services: Services
+    server_process: Start, services: Services
 ) -> None:
-    service = Answering()
+    service = Origin()
     upstream = await services.listen(service.talk)
     server = await server_process("--upstream", upstream, "--forward-credentials")
     async with ClientSession(headers={"Authorization": basic("alice")}) as session:

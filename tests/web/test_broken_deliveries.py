@@ -10,14 +10,13 @@ import pytest
 from aiohttp import ClientError, ClientSession
 
 from jobstore.live import shared_store
-from tests.client import Client
+from tests.client import ORDINARY, Client
 from tests.conftest import Serve
-from tests.jobs import Answer
-from tests.peers import Connection, connected
 from tests.stores import check_sound, held_up, states, timeline
 from tests.webapp import CHUNK
+from trials.clients import Answer
+from trials.sockets import Connection, connected, message
 
-WEBAPP = {"app": "tests.webapp:create_app"}
 MEBIBYTE = 1 << 20
 LARGE = "/stream?sized&chunks=32"  # 2 MiB
 HUGE = "/stream?sized&chunks=800"  # 50 MiB
@@ -26,9 +25,7 @@ GREETING = b'{"name": "world", "query": {}}'
 
 
 def fetching(job_id: int) -> bytes:
-    return (
-        f"PUT /_api/job/{job_id} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n".encode()
-    )
+    return message("PUT", f"/_api/job/{job_id}", "Content-Length: 0")
 
 
 async def begun(reader: Connection, job_id: int) -> list[str]:
@@ -59,7 +56,7 @@ async def fetched_again(client: Client, job_id: int) -> Answer:
 async def test_a_result_whose_delivery_breaks_half_way_is_held_again_and_a_later_fetch_gets_it_all(
     serve: Serve, store_path: Path, http: ClientSession
 ) -> None:
-    client = Client(http, (await serve(target=WEBAPP)).url)
+    client = Client(http, (await serve(target=ORDINARY)).url)
     job_id = await client.done(HUGE)
     async with connected(client.url) as reader:
         await reader.send(fetching(job_id))
@@ -76,7 +73,7 @@ async def test_a_result_whose_delivery_breaks_half_way_is_held_again_and_a_later
 async def test_a_result_survives_any_number_of_readers_who_leave(
     serve: Serve, store_path: Path, http: ClientSession
 ) -> None:
-    client = Client(http, (await serve(target=WEBAPP)).url)
+    client = Client(http, (await serve(target=ORDINARY)).url)
     job_id = await client.done(HUGE)
     for breaks in range(1, 6):
         async with connected(client.url) as reader:
@@ -91,7 +88,7 @@ async def test_a_result_survives_any_number_of_readers_who_leave(
 async def test_a_reader_who_leaves_before_the_result_could_be_taken_leaves_it_to_the_next(
     serve: Serve, store_path: Path, http: ClientSession, path: str
 ) -> None:
-    client = Client(http, (await serve(target=WEBAPP)).url)
+    client = Client(http, (await serve(target=ORDINARY)).url)
     expected = (await client("GET", path)).body
     job_id = await client.done(path)
     for _ in range(3):
@@ -108,7 +105,7 @@ async def test_a_reader_who_leaves_before_the_result_could_be_taken_leaves_it_to
 async def test_a_delivery_that_broke_off_can_be_seen_in_the_history(
     serve: Serve, store_path: Path, http: ClientSession
 ) -> None:
-    client = Client(http, (await serve(target=WEBAPP)).url)
+    client = Client(http, (await serve(target=ORDINARY)).url)
     job_id = await client.done(HUGE)
     async with connected(client.url) as reader:
         await reader.send(fetching(job_id))
@@ -132,7 +129,7 @@ async def test_a_delivery_that_broke_off_can_be_seen_in_the_history(
 async def test_of_twenty_fetches_at_once_one_gets_the_result_and_the_others_nothing_or_not_yet(
     serve: Serve, store_path: Path, http: ClientSession, path: str
 ) -> None:
-    client = Client(http, (await serve(target=WEBAPP)).url)
+    client = Client(http, (await serve(target=ORDINARY)).url)
     expected = (await client("GET", path)).body
     job_id = await client.done(path)
     answers = await asyncio.gather(*(client("PUT", f"/_api/job/{job_id}") for _ in range(20)))
@@ -145,7 +142,7 @@ async def test_of_twenty_fetches_at_once_one_gets_the_result_and_the_others_noth
 async def test_a_result_that_is_on_its_way_to_a_reader_cannot_be_deleted_or_expired(
     serve: Serve, store_path: Path, http: ClientSession
 ) -> None:
-    server = await serve(target=WEBAPP)
+    server = await serve(target=ORDINARY)
     client = Client(http, server.url)
     job_id = await client.done(HUGE)
     async with connected(client.url) as reader:
@@ -164,7 +161,7 @@ async def test_a_result_that_is_on_its_way_to_a_reader_cannot_be_deleted_or_expi
 async def test_a_result_that_is_fetched_and_deleted_at_once_goes_one_way(
     serve: Serve, store_path: Path, http: ClientSession, path: str
 ) -> None:
-    server = await serve(target=WEBAPP)
+    server = await serve(target=ORDINARY)
     client = Client(http, server.url)
     expected = (await client("GET", path)).body
     job_id = await client.done(path)
@@ -182,7 +179,7 @@ async def test_a_result_that_is_fetched_and_deleted_at_once_goes_one_way(
 async def test_nobody_is_told_that_a_result_is_gone_while_another_reader_has_only_begun_with_it(
     serve: Serve, store_path: Path, http: ClientSession
 ) -> None:
-    client = Client(http, (await serve(target=WEBAPP)).url)
+    client = Client(http, (await serve(target=ORDINARY)).url)
     job_id = await client.done(HUGE)
     for breaks in (1, 2, 3):
         async with connected(client.url) as reader:
@@ -207,7 +204,7 @@ async def test_nobody_is_told_that_a_result_is_gone_while_another_reader_has_onl
 async def test_a_result_that_a_job_fetches_becomes_that_jobs_result(
     serve: Serve, store_path: Path, http: ClientSession, path: str
 ) -> None:
-    client = Client(http, (await serve(target=WEBAPP)).url)
+    client = Client(http, (await serve(target=ORDINARY)).url)
     expected = (await client("GET", path)).body
     first = await client.done(path)
     second = await client.done(f"/_api/job/{first}", "PUT")
@@ -224,7 +221,7 @@ async def test_a_result_that_a_job_fetches_becomes_that_jobs_result(
 async def test_a_result_that_another_process_deletes_on_its_way_breaks_the_connection(
     serve: Serve, store_path: Path, http: ClientSession
 ) -> None:
-    client = Client(http, (await serve(target=WEBAPP)).url)
+    client = Client(http, (await serve(target=ORDINARY)).url)
     job_id = await client.done(HUGE)
     async with connected(client.url) as reader:
         await reader.send(fetching(job_id))
@@ -240,7 +237,7 @@ async def test_a_result_that_another_process_deletes_on_its_way_breaks_the_conne
 async def test_a_result_that_cannot_be_read_to_its_end_breaks_the_connection(
     serve: Serve, store_path: Path, http: ClientSession
 ) -> None:
-    client = Client(http, (await serve(target=WEBAPP)).url)
+    client = Client(http, (await serve(target=ORDINARY)).url)
     job_id = await client.done(LARGE)
     with closing(sqlite3.connect(store_path, isolation_level=None)) as vandal:
         vandal.execute("DELETE FROM chunk WHERE seq = 4")

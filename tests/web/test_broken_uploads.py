@@ -10,8 +10,8 @@ from aiohttp import ClientSession
 from jobstore.server import Server
 from tests.client import GATED, Client
 from tests.conftest import Serve
-from tests.peers import Connection, connected
 from tests.stores import check_sound, held_up, rows, states
+from trials.sockets import Connection, connected
 
 KIBIBYTE = 1 << 10
 MEBIBYTE = 1 << 20

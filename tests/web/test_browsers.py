@@ -9,13 +9,13 @@ import pytest
 from aiohttp import ClientSession, web
 
 from tests.accounts import People
-from tests.client import Client
+from tests.client import ORDINARY, Client
 from tests.conftest import Serve
-from tests.jobs import Answer
-from tests.peers import Services, ask
+from tests.peers import Services
+from trials.clients import Answer
+from trials.sockets import ask
 
 APP = "https://app.example"
-ORDINARY = {"app": "tests.webapp:create_app"}
 PAGE = {"Origin": APP, "Sec-Fetch-Site": "cross-site"}
 
 ServeClient = Callable[..., Awaitable[Client]]

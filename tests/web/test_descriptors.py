@@ -15,8 +15,10 @@ from aiohttp import ClientSession, web
 from jobstore.model.errors import BodyStalled
 from jobstore.web import intake
 from tests.client import Client
-from tests.conftest import Serve, ServerProcess
-from tests.peers import Services, connected
+from tests.conftest import Serve
+from tests.peers import Services
+from trials.serving import ServerProcess
+from trials.sockets import connected
 
 LIMIT = 160
 OUTCOMES = {

@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field
 
 import pytest
@@ -18,8 +18,8 @@ from jobstore.web.ask import Ask
 from jobstore.web.desk import DeskServer
 from tests.client import Client
 from tests.conftest import Serve
-from tests.peers import connected
-from tests.raw import field_of, say
+from trials.services import site
+from trials.sockets import connected, field_of, message, say
 
 PLAIN = [("Content-Type", "text/plain; charset=utf-8")]
 DATE = re.compile(rb"Date: [^\r]+")
@@ -71,17 +71,9 @@ class Hand:
         return True
 
 
-@asynccontextmanager
-async def listening(server: web.Server) -> AsyncIterator[str]:
+def listening(server: web.Server) -> AbstractAsyncContextManager[str]:
     """Serve on any free port; give the URL."""
-    runner = web.ServerRunner(server)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    try:
-        yield f"http://127.0.0.1:{site.port}"
-    finally:
-        await runner.cleanup()
+    return site(web.ServerRunner(server))
 
 
 def desk(hand: Hand, handler: Callable[..., Awaitable[web.StreamResponse]] = handle) -> DeskServer:
@@ -100,23 +92,17 @@ async def conversation(url: str, pieces: Sequence[bytes]) -> bytes:
     return b""
 
 
-def request(method: str, path: str, body: bytes, *fields: bytes) -> bytes:
-    length = [b"Content-Length: %d" % len(body)] if body else []
-    first = f"{method} /{path} HTTP/1.1".encode()
-    return b"\r\n".join([first, b"Host: localhost", *length, *fields, b"", body])
-
-
 CHUNKED = (
     b"POST /at-once HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
     b"3\r\nabc\r\n0\r\n\r\n"
 )
-LAST = request("GET", "at-once", b"", b"Connection: close")
-WAYS = st.sampled_from(["at-once", "later", "refused", "passed-on", "handed-over"])
+LAST = message("GET", "/at-once", "Connection: close")
+WAYS = st.sampled_from(["/at-once", "/later", "/refused", "/passed-on", "/handed-over"])
 REQUESTS = st.builds(
-    request,
+    message,
     st.sampled_from(["GET", "POST", "PUT", "HEAD", "OPTIONS"]),
     WAYS,
-    st.one_of(st.just(b""), st.binary(max_size=300), st.just(b"x" * 70_000)),
+    body=st.one_of(st.just(b""), st.binary(max_size=300), st.just(b"x" * 70_000)),
 )
 
 
@@ -158,7 +144,7 @@ def test_what_is_no_request_is_refused_as_without_a_desk(pieces: list[bytes]) ->
 async def test_a_body_that_comes_in_a_second_piece_is_still_answered_at_once() -> None:
     hand = Hand()
     async with listening(desk(hand)) as url, connected(url) as client:
-        head, body = request("POST", "at-once", b"abc").split(b"abc")[0], b"abc"
+        head, body = message("POST", "/at-once", body=b"abc").split(b"abc")[0], b"abc"
         await client.send(head)
         await client.send(body)
         assert "HTTP/1.1 200 OK" in await client.head()
@@ -173,7 +159,7 @@ async def test_a_body_that_keeps_one_waiting_goes_the_long_way() -> None:
         return await handle(request)
 
     async with listening(desk(hand, long_way)) as url, connected(url) as client:
-        await client.send(request("POST", "at-once", b"abc").removesuffix(b"c"))
+        await client.send(message("POST", "/at-once", body=b"abc").removesuffix(b"c"))
         await begun.wait()
         await client.send(b"c")
         assert "HTTP/1.1 200 OK" in await client.head()
@@ -185,7 +171,7 @@ async def test_who_waits_for_an_answer_is_not_idle() -> None:
     hand = Hand()
     server = desk(hand)
     async with listening(server) as url, connected(url) as client:
-        await client.send(request("GET", "kept", b""))
+        await client.send(message("GET", "/kept"))
         ask = await hand.kept.get()
         (connection,) = server.connections
         assert not connection.idle  # type: ignore[attr-defined]
@@ -198,9 +184,9 @@ async def test_who_waits_for_an_answer_is_not_idle() -> None:
 async def test_what_follows_waits_until_the_answer_is_given() -> None:
     hand = Hand()
     async with listening(desk(hand)) as url, connected(url) as client:
-        await client.send(request("GET", "kept", b""))
+        await client.send(message("GET", "/kept"))
         ask = await hand.kept.get()
-        await client.send(request("GET", "refused", b"") + request("GET", "at-once", b""))
+        await client.send(message("GET", "/refused") + message("GET", "/at-once"))
         ask.answer(answers.own(202, tuple(PLAIN)))
         first = await client.head()
         assert first[0] == "HTTP/1.1 202 Accepted"
@@ -213,7 +199,7 @@ async def test_what_breaks_at_the_door_is_answered_and_logged_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async with listening(desk(Hand())) as url, connected(url) as client:
-        await client.send(request("GET", "broken", b""))
+        await client.send(message("GET", "/broken"))
         assert (await client.head())[0] == "HTTP/1.1 500 Internal Server Error"
     (record,) = [each for each in caplog.records if each.levelno >= logging.ERROR]
     assert record.exc_info is not None
@@ -223,7 +209,7 @@ async def test_what_breaks_at_the_door_is_answered_and_logged_once(
 async def test_nobody_can_answer_a_request_twice() -> None:
     hand = Hand()
     async with listening(desk(hand)) as url, connected(url) as client:
-        await client.send(request("GET", "kept", b""))
+        await client.send(message("GET", "/kept"))
         ask = await hand.kept.get()
         ask.answer(answers.own(200, tuple(PLAIN)))
         with pytest.raises(RuntimeError):
@@ -234,7 +220,7 @@ async def test_nobody_can_answer_a_request_twice() -> None:
 async def test_a_delivery_to_a_client_that_is_gone_is_told_to_have_failed() -> None:
     hand, told = Hand(), asyncio.get_running_loop().create_future()
     async with listening(desk(hand)) as url, connected(url) as client:
-        await client.send(request("GET", "kept", b""))
+        await client.send(message("GET", "/kept"))
         ask = await hand.kept.get()
         client.vanish()
         while not ask.gone:

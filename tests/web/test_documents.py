@@ -14,11 +14,10 @@ from jobstore.model.account import Role
 from jobstore.web import documents
 from jobstore.web.documents import PIECES, TooManyPieces
 from tests.accounts import People
-from tests.client import Client
+from tests.client import ORDINARY, Client
 from tests.conftest import Serve
-from tests.peers import connected
+from trials.sockets import connected
 
-ORDINARY = {"app": "tests.webapp:create_app"}
 MEBIBYTE = 2**20
 
 

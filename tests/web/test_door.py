@@ -5,7 +5,7 @@ from aiohttp import ClientSession
 
 from tests.client import Client
 from tests.conftest import Serve
-from tests.peers import Connection, connected
+from trials.sockets import Connection, connected
 
 HEAD = (
     b"POST %b HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: %d\r\n%b\r\n"

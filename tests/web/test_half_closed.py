@@ -8,23 +8,14 @@ import pytest
 from aiohttp import ClientSession
 
 from jobstore.web import connection
-from tests.client import GATED, Client
+from tests.client import GATED, ORDINARY, Client
 from tests.conftest import Serve
-from tests.peers import connected
 from tests.stores import held_up, rows, states, timeline
 from tests.webapp import CHUNK
+from trials.sockets import connected, message
 
-WEBAPP = {"app": "tests.webapp:create_app"}
 LARGE = "/stream?sized&chunks=32"  # 2 MiB
 HUGE = "/stream?sized&chunks=800"  # 50 MiB
-
-
-def request(method: str, path: str, *fields: str, version: str = "1.1", body: bytes = b"") -> bytes:
-    length = [f"Content-Length: {len(body)}"] if body else []
-    head = "\r\n".join(
-        [f"{method} {path} HTTP/{version}", "Host: localhost", *length, *fields, "", ""]
-    )
-    return head.encode() + body
 
 
 def final(answers: bytes) -> bytes:
@@ -42,18 +33,18 @@ async def answered(client: Client, data: bytes) -> bytes:
 @pytest.mark.parametrize(
     "submission",
     [
-        request("GET", "/greet/a", "x-arango-async: store"),
-        request("POST", "/echo", "x-arango-async: store", body=b"abc"),
-        request("POST", "/echo", "Prefer: respond-async", body=bytes(600 * 1024)),
-        request("POST", "/_jobs", body=b'{"target": "/greet/a"}'),
-        request("GET", "/greet/a", "x-arango-async: true", version="1.0"),
+        message("GET", "/greet/a", "x-arango-async: store"),
+        message("POST", "/echo", "x-arango-async: store", body=b"abc"),
+        message("POST", "/echo", "Prefer: respond-async", body=bytes(600 * 1024)),
+        message("POST", "/_jobs", body=b'{"target": "/greet/a"}'),
+        message("GET", "/greet/a", "x-arango-async: true", version="1.0"),
     ],
     ids=["header", "body", "large body", "JSON", "HTTP/1.0"],
 )
 async def test_a_submission_is_answered_though_its_client_sends_nothing_more(
     serve: Serve, store_path: Path, http: ClientSession, submission: bytes
 ) -> None:
-    client = Client(http, (await serve(target=WEBAPP)).url)
+    client = Client(http, (await serve(target=ORDINARY)).url)
     with held_up(store_path):
         asking = asyncio.create_task(answered(client, submission))
         await client("GET", "/_api/job/pending")
@@ -66,10 +57,10 @@ async def test_a_submission_is_answered_though_its_client_sends_nothing_more(
 async def test_a_reader_who_sends_nothing_more_gets_the_whole_result_and_has_it_then(
     serve: Serve, store_path: Path, http: ClientSession, path: str
 ) -> None:
-    client = Client(http, (await serve(target=WEBAPP)).url)
+    client = Client(http, (await serve(target=ORDINARY)).url)
     expected = (await client("GET", path)).body
     job_id = await client.done(path)
-    answer = await answered(client, request("PUT", f"/_api/job/{job_id}"))
+    answer = await answered(client, message("PUT", f"/_api/job/{job_id}"))
     assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
     assert answer.endswith(b"\r\n\r\n" + expected)
     assert (await client("PUT", f"/_api/job/{job_id}")).status == 404
@@ -80,12 +71,12 @@ async def test_a_reader_who_sends_nothing_more_gets_the_whole_result_and_has_it_
 async def test_a_result_is_not_delivered_to_a_reader_who_is_gone(
     serve: Serve, store_path: Path, http: ClientSession, path: str
 ) -> None:
-    client = Client(http, (await serve(target=WEBAPP)).url)
+    client = Client(http, (await serve(target=ORDINARY)).url)
     expected = (await client("GET", path)).body
     job_id = await client.done(path)
     with held_up(store_path):
         async with connected(client.url) as reader:
-            await reader.send(request("PUT", f"/_api/job/{job_id}"))
+            await reader.send(message("PUT", f"/_api/job/{job_id}"))
             await client("GET", f"/_api/job/{job_id}")
             await reader.leave()
     while (answer := await client("PUT", f"/_api/job/{job_id}")).status == 204:
@@ -97,7 +88,7 @@ async def test_a_request_that_passes_through_is_answered_though_its_client_sends
     serve: Serve, http: ClientSession
 ) -> None:
     client = Client(http, (await serve(target=GATED)).url)
-    asking = asyncio.create_task(answered(client, request("GET", "/wait/a")))
+    asking = asyncio.create_task(answered(client, message("GET", "/wait/a")))
     await client.when("a", "started")
     await client.let("a")
     assert (await asking).endswith(b"\r\n\r\na is done")
@@ -108,7 +99,7 @@ async def test_an_answer_that_comes_late_comes_after_the_question_whether_anybod
 ) -> None:
     client = Client(http, (await serve(target=GATED)).url)
     async with connected(client.url) as half_closed:
-        half_closed.writer.write(request("GET", "/wait/a"))
+        half_closed.writer.write(message("GET", "/wait/a"))
         half_closed.writer.write_eof()
         assert await half_closed.head() == ["HTTP/1.1 100 Continue"]
         await client.let("a")
@@ -122,7 +113,7 @@ async def test_a_half_closed_client_that_waits_for_a_result_gets_it(
     client = Client(http, (await serve(target=GATED)).url)
     job_id = await client.submit("/wait/a")
     await client.when("a", "started")
-    waiting = request("PUT", f"/_api/job/{job_id}", "Prefer: wait=600")
+    waiting = message("PUT", f"/_api/job/{job_id}", "Prefer: wait=600")
     async with connected(client.url) as half_closed:
         half_closed.writer.write(waiting)
         half_closed.writer.write_eof()
@@ -135,9 +126,9 @@ async def test_a_half_closed_client_that_waits_for_a_result_gets_it(
 async def test_requests_that_were_sent_one_behind_the_other_are_all_answered(
     serve: Serve, http: ClientSession
 ) -> None:
-    client = Client(http, (await serve(target=WEBAPP)).url)
+    client = Client(http, (await serve(target=ORDINARY)).url)
     names = [f"number{number}" for number in range(40)]
-    answers = await answered(client, b"".join(request("GET", f"/greet/{name}") for name in names))
+    answers = await answered(client, b"".join(message("GET", f"/greet/{name}") for name in names))
     assert answers.count(b"HTTP/1.1 200 OK\r\n") == len(names)
     assert all(f'"{name}"'.encode() in answers for name in names)
 
@@ -147,8 +138,8 @@ async def test_requests_that_were_sent_one_behind_the_other_are_all_answered(
 async def test_a_body_that_is_not_all_there_is_a_bad_request_and_nothing_is_kept(
     serve: Serve, store_path: Path, http: ClientSession, fields: tuple[str, ...], body: bytes
 ) -> None:
-    client = Client(http, (await serve(target=WEBAPP)).url)
-    head = request("POST", "/echo", *fields).removesuffix(b"\r\n")
+    client = Client(http, (await serve(target=ORDINARY)).url)
+    head = message("POST", "/echo", *fields).removesuffix(b"\r\n")
     rest = body if body.endswith(b"half") else body + b"\r\n\r\na\r\nhalf"
     answer = await answered(client, head + rest)
     assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
@@ -160,9 +151,9 @@ async def test_a_body_that_is_not_all_there_is_a_bad_request_and_nothing_is_kept
 async def test_the_last_of_several_requests_may_be_the_one_that_is_not_all_there(
     serve: Serve, http: ClientSession
 ) -> None:
-    client = Client(http, (await serve(target=WEBAPP)).url)
-    broken = request("POST", "/echo", "Content-Length: 10", "x-arango-async: store") + b"half"
-    answers = await answered(client, request("GET", "/greet/a") * 3 + broken)
+    client = Client(http, (await serve(target=ORDINARY)).url)
+    broken = message("POST", "/echo", "Content-Length: 10", "x-arango-async: store") + b"half"
+    answers = await answered(client, message("GET", "/greet/a") * 3 + broken)
     assert answers.count(b"HTTP/1.1 200 OK\r\n") == 3
     assert answers.count(b"HTTP/1.1 400 Bad Request\r\n") == 1
 
@@ -170,7 +161,7 @@ async def test_the_last_of_several_requests_may_be_the_one_that_is_not_all_there
 async def test_a_client_that_sends_nothing_at_all_is_not_waited_for(
     serve: Serve, http: ClientSession
 ) -> None:
-    client = Client(http, (await serve(target=WEBAPP)).url)
+    client = Client(http, (await serve(target=ORDINARY)).url)
     assert await answered(client, b"") == b""
     assert await answered(client, b"GET /greet/a HTT") == b""
 
@@ -180,7 +171,7 @@ async def test_a_client_that_is_gone_is_noticed_before_there_is_an_answer(
 ) -> None:
     client = Client(http, (await serve(target=GATED)).url)
     async with connected(client.url) as leaving:
-        await leaving.send(request("GET", "/wait/a"))
+        await leaving.send(message("GET", "/wait/a"))
         await client.when("a", "started")
         await leaving.leave()
     await client.when("a", "cancelled")
@@ -193,7 +184,7 @@ async def test_a_client_that_is_gone_is_not_waited_for_by_its_long_poll(
     client = Client(http, server.url)
     job_id = await client.submit("/wait/a")
     async with connected(client.url) as leaving:
-        await leaving.send(request("GET", f"/_jobs/{job_id}", "Prefer: wait=3600"))
+        await leaving.send(message("GET", f"/_jobs/{job_id}", "Prefer: wait=3600"))
         while not server.store.waits.watched(job_id):
             await client("GET", "/started")
         await leaving.leave()
@@ -205,8 +196,8 @@ async def test_a_client_that_is_gone_is_not_waited_for_by_its_long_poll(
 async def test_an_answer_that_has_begun_goes_on_though_its_client_sends_nothing_more(
     serve: Serve, http: ClientSession
 ) -> None:
-    client = Client(http, (await serve(target=WEBAPP)).url)
-    answer = await answered(client, request("GET", "/stream?chunks=64", "Connection: close"))
+    client = Client(http, (await serve(target=ORDINARY)).url)
+    answer = await answered(client, message("GET", "/stream?chunks=64", "Connection: close"))
     assert answer.count(CHUNK) == 64
 
 

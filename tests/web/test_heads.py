@@ -12,9 +12,10 @@ from aiohttp import web
 from jobstore.store.codec import decode_reason, encode_reason
 from tests.commands import said
 from tests.conftest import Serve, running
-from tests.peers import Services
-from tests.raw import Front, Origin, field_of, fields_of, say, status_of, values_of
+from tests.peers import Origin, Services
+from tests.raw import Front
 from tests.stores import states
+from trials.sockets import field_of, fields_of, say, status_of, values_of
 
 BODY = b"Content-Length: 2\r\n\r\nok"
 OPAQUE = [

@@ -1,6 +1,5 @@
 """What JSON and queries can say but nothing can store or send: refused in a sentence, never 500."""
 
-import asyncio
 import json
 from typing import Any
 
@@ -11,7 +10,9 @@ from yarl import URL
 from jobstore.web import documents
 from tests.client import GATED, Client
 from tests.conftest import Serve
-from tests.jobs import Answer
+from tests.raw import Front
+from trials.clients import Answer
+from trials.sockets import status_of
 
 HALF = '"\\ud800"'  # half of a surrogate pair, as JSON writes it
 HALVES = [HALF, '"\\uDFFF"', '"\\udc00\\ud800"', '"fine \\ud83d\\ude00, but \\ud83d"']
@@ -152,11 +153,9 @@ async def test_a_whole_pair_is_a_character_like_any(client: Client) -> None:
 
 @pytest.mark.parametrize("authorization", [b"Bearer \xff", b"Basic \xff", b"Basic gD4AOg=="])
 async def test_odd_credentials_are_answered(client: Client, authorization: bytes) -> None:
-    reader, writer = await asyncio.open_connection(URL(client.url).host, URL(client.url).port)
-    head = b"GET /_jobs HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAuthorization: "
-    writer.write(head + authorization + b"\r\n\r\n")
-    assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
-    writer.close()
+    front = Front(client.url)
+    answer = await front.ask("GET", "/_jobs", b"Authorization: " + authorization)
+    assert status_of(answer) == 200
 
 
 def test_what_can_be_stored_is_read_as_it_stands() -> None:

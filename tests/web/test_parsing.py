@@ -12,9 +12,9 @@ from jobstore.cli.logs import start_logging
 from jobstore.config.sections import LogSection
 from jobstore.model.message import loggable
 from tests.conftest import Serve
-from tests.peers import OK, Services, connected
-from tests.raw import Origin, say, status_of
+from tests.peers import OK, Origin, Services
 from tests.stores import states
+from trials.sockets import connected, say, status_of
 
 LAST = b"Host: localhost\r\nConnection: close\r\n"
 JOB = b"x-arango-async: store\r\n"

@@ -10,15 +10,15 @@ from jobstore import demo
 from tests.client import GATED, Client
 from tests.conftest import Serve
 from tests.gates import create_app as create_gates
-from tests.jobs import call, submit
-from tests.peers import OK, Answering, Services, ask, connected
+from tests.peers import OK, Origin, Services
 from tests.webapp import SEEN, create_app
+from trials.sockets import ask, connected, lines_of
 
 MEBIBYTE = 1 << 20
 CLOSE = b"Host: example.com\r\nConnection: close\r\n\r\n"
 
 
-async def behind(serve: Serve, services: Services, service: Answering) -> str:
+async def behind(serve: Serve, services: Services, service: Origin) -> str:
     """Serve in front of a service that speaks for itself, and return the server's URL."""
     return (await serve(target={"upstream": await services.listen(service.talk)})).url
 
@@ -134,11 +134,11 @@ async def test_a_client_that_leaves_takes_its_request_from_the_target(
 async def test_path_and_query_are_sent_on_byte_for_byte(
     serve: Serve, services: Services, path: str
 ) -> None:
-    service = Answering()
+    service = Origin()
     url = await behind(serve, services, service)
     head, _ = await ask(url, f"GET {path} HTTP/1.1\r\n".encode() + CLOSE)
     assert head[0] == "HTTP/1.1 200 OK"
-    assert service.heads[0][0] == f"GET {path} HTTP/1.1"
+    assert lines_of(service.heads[0])[0] == f"GET {path} HTTP/1.1"
 
 
 @pytest.mark.parametrize(
@@ -152,35 +152,35 @@ async def test_path_and_query_are_sent_on_byte_for_byte(
 async def test_of_a_target_in_absolute_form_path_and_query_are_sent_on(
     serve: Serve, services: Services, target: str, path: str
 ) -> None:
-    service = Answering()
+    service = Origin()
     url = await behind(serve, services, service)
     head, _ = await ask(url, f"GET {target} HTTP/1.1\r\n".encode() + CLOSE)
     assert head[0] == "HTTP/1.1 200 OK"
-    assert service.heads[0][0] == f"GET {path} HTTP/1.1"
+    assert lines_of(service.heads[0])[0] == f"GET {path} HTTP/1.1"
 
 
 @pytest.mark.parametrize(
     "method", ["GET", "OPTIONS", "TRACE", "PROPFIND", "DELETE", "PATCH", "M-SEARCH"]
 )
 async def test_any_method_is_sent_on(serve: Serve, services: Services, method: str) -> None:
-    service = Answering()
+    service = Origin()
     url = await behind(serve, services, service)
     head, body = await ask(url, f"{method} /x HTTP/1.1\r\n".encode() + CLOSE)
     assert (head[0], body) == ("HTTP/1.1 200 OK", b"ok")
-    assert service.heads[0][0] == f"{method} /x HTTP/1.1"
+    assert lines_of(service.heads[0])[0] == f"{method} /x HTTP/1.1"
 
 
 async def test_nothing_is_added_to_a_request_but_what_a_proxy_has_to_say(
     serve: Serve, services: Services
 ) -> None:
-    service = Answering()
+    service = Origin()
     url = await behind(serve, services, service)
     await ask(
         url,
         b"GET / HTTP/1.1\r\nX-Own: 1\r\nx-own: 2\r\nTE: trailers\r\nX-Mine: 3\r\nUpgrade: h2c\r\n"
         b"Keep-Alive: timeout=5\r\nHost: example.com\r\nConnection: close, x-mine, upgrade\r\n\r\n",
     )
-    assert service.heads[0][2:] == [
+    assert lines_of(service.heads[0])[2:] == [
         "X-Own: 1",
         "x-own: 2",
         "Via: 1.1 jobstore",
@@ -226,7 +226,7 @@ async def test_curl_is_told_to_go_on_with_an_upload_that_it_asks_about(
 
 
 async def test_nothing_is_added_to_an_answer_but_the_date(serve: Serve, services: Services) -> None:
-    service = Answering(
+    service = Origin(
         b"HTTP/1.1 200 Splendid\r\nX-Own: \xc3\xa9\r\nConnection: X-Hop\r\nX-Hop: 1\r\n"
         b"Keep-Alive: timeout=5\r\nSet-Cookie: a=1\r\nContent-Length: 2\r\nset-cookie: b=2\r\n\r\n"
         b"ok"
@@ -245,7 +245,7 @@ async def test_nothing_is_added_to_an_answer_but_the_date(serve: Serve, services
 
 
 async def test_an_answer_in_chunks_comes_back_in_chunks(serve: Serve, services: Services) -> None:
-    service = Answering(
+    service = Origin(
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-T\r\n\r\n2\r\nok\r\n0\r\n\r\n"
     )
     url = await behind(serve, services, service)
@@ -255,9 +255,7 @@ async def test_an_answer_in_chunks_comes_back_in_chunks(serve: Serve, services: 
 
 
 async def test_a_client_of_http_1_0_gets_no_chunks(serve: Serve, services: Services) -> None:
-    service = Answering(
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"
-    )
+    service = Origin(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n")
     url = await behind(serve, services, service)
     head, body = await ask(url, b"GET / HTTP/1.0\r\nHost: localhost\r\n\r\n")
     assert not [line for line in head if line.startswith("Transfer-Encoding")]
@@ -277,7 +275,7 @@ async def test_a_client_of_http_1_0_gets_no_chunks(serve: Serve, services: Servi
 async def test_an_answer_without_a_body_is_as_the_target_gave_it_and_the_connection_goes_on(
     serve: Serve, services: Services, method: str, answer: str
 ) -> None:
-    url = await behind(serve, services, Answering(f"{answer}\r\n\r\n".encode()))
+    url = await behind(serve, services, Origin(f"{answer}\r\n\r\n".encode()))
     async with connected(url) as client:
         for _ in range(2):
             await client.send(f"{method} / HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
@@ -286,7 +284,7 @@ async def test_an_answer_without_a_body_is_as_the_target_gave_it_and_the_connect
 
 async def test_a_compressed_answer_stays_as_it_is(serve: Serve, services: Services) -> None:
     packed = gzip.compress(b"again and " * 1000)
-    service = Answering(
+    service = Origin(
         b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed)
         + packed
     )
@@ -301,7 +299,7 @@ async def test_a_redirect_is_left_to_the_client(
     serve: Serve, services: Services, http: ClientSession
 ) -> None:
     server = await serve(target={"upstream": await services.application(create_app())})
-    answer = await call(http, "GET", f"{server.url}/redirect")
+    answer = await Client(http, server.url)("GET", "/redirect")
     assert (answer.status, answer.headers["Location"]) == (302, "/greet/elsewhere")
 
 
@@ -315,11 +313,11 @@ async def test_the_longest_prefix_decides_whom_a_request_goes_to(
     for prefix in ("/", "/api", "/api/deep"):
         name = prefix.encode()
         answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(name), name)
-        upstream = await services.listen(Answering(answer).talk)
+        upstream = await services.listen(Origin(answer).talk)
         targets.append({"prefix": prefix, "upstream": upstream})
-    server = await serve(target=targets)
+    client = Client(http, (await serve(target=targets)).url)
     answered = {
-        path: (await call(http, "GET", server.url + path)).body.decode()
+        path: (await client("GET", path)).body.decode()
         for path in ("/", "/api", "/api/x", "/api?x", "/apix", "/api/deep/x", "/api/deeper")
     }
     assert answered == {
@@ -336,31 +334,31 @@ async def test_the_longest_prefix_decides_whom_a_request_goes_to(
 async def test_a_path_that_nobody_answers_is_not_found_with_or_without_a_job(
     serve: Serve, http: ClientSession
 ) -> None:
-    server = await serve(target={"prefix": "/api", "app": "jobstore.demo:create_app"})
-    sync = await call(http, "GET", f"{server.url}/other")
-    job = await call(http, "GET", f"{server.url}/other", headers={"Prefer": "respond-async"})
+    target = {"prefix": "/api", "app": "jobstore.demo:create_app"}
+    client = Client(http, (await serve(target=target)).url)
+    sync = await client("GET", "/other")
+    job = await client("GET", "/other", headers={"Prefer": "respond-async"})
     for answer in (sync, job):
         assert (answer.status, answer.headers["Content-Type"]) == (
             404,
             "application/problem+json; charset=utf-8",
         )
         assert b"no target is configured for this path" in answer.body
-    arango = await call(http, "GET", f"{server.url}/other", headers={"x-arango-async": "store"})
+    arango = await client("GET", "/other", headers={"x-arango-async": "store"})
     assert (arango.status, b'"errorNum":404' in arango.body) == (404, True)
 
 
 async def test_what_asks_for_a_job_stays_here(
     serve: Serve, services: Services, http: ClientSession
 ) -> None:
-    service = Answering()
-    url = await behind(serve, services, service)
-    await submit(http, url + "/one")
-    prefer = {"Prefer": "respond-async, wait=10, return=minimal"}
-    await call(http, "GET", url + "/two", headers=prefer)
+    service = Origin()
+    client = Client(http, await behind(serve, services, service))
+    await client.submit("/one")
+    await client("GET", "/two", headers={"Prefer": "respond-async, wait=10, return=minimal"})
     while len(service.heads) < 2:
         await service.asked.wait()
         service.asked.clear()
-    first, second = sorted(service.heads)
+    first, second = map(lines_of, sorted(service.heads))
     assert not [line for line in first if line.lower().startswith(("x-arango", "prefer"))]
     assert [line for line in second if line.lower().startswith(("x-arango", "prefer"))] == [
         "Prefer: return=minimal"

@@ -15,7 +15,7 @@ from jobstore.web import prefer
 from jobstore.web.prefer import preferences
 from tests.client import GATED, Client
 from tests.conftest import Serve
-from tests.jobs import Answer
+from trials.clients import Answer
 
 PREFER = {"Prefer": "respond-async"}
 PROBLEM = "application/problem+json"

@@ -14,9 +14,9 @@ from jobstore.model.passwords import hashed
 from tests.accounts import People
 from tests.client import GATED, Client
 from tests.conftest import Serve
-from tests.jobs import Answer
-from tests.peers import connected
 from tests.stores import rows, states
+from trials.clients import Answer
+from trials.sockets import connected
 
 Taking = Callable[[People, Path], Awaitable[None]]
 

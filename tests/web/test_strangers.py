@@ -14,7 +14,7 @@ from jobstore.model.account import Role
 from tests.accounts import People, basic
 from tests.client import GATED
 from tests.conftest import Serve
-from tests.jobs import Answer
+from trials.clients import Answer
 
 SENTENCE = "not authorized to execute this request"
 ARANGO = {"error": True, "errorMessage": SENTENCE, "code": 401, "errorNum": 11}

@@ -20,8 +20,10 @@ from jobstore.model.lifecycle import State
 from jobstore.model.passwords import hashed
 from jobstore.web.identifying import Identify
 from tests.client import Client
-from tests.raw import Front, field_of
+from tests.raw import Front
 from tests.stores import rows, timeline
+from trials.services import answering
+from trials.sockets import field_of
 
 SEEN: Final = web.AppKey("seen", list[str])
 GATE: Final = web.AppKey("gate", asyncio.Event)
@@ -69,16 +71,8 @@ async def embedded(store: Path, **options: Any) -> AsyncIterator[Embedded]:
     app.router.add_post("/echo", echo)
     options.setdefault("open", "identify" not in options)
     jobs = jobstore.setup(app, store, **options)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    host, port = runner.addresses[0][:2]
-    try:
-        async with ClientSession() as http:
-            yield Embedded(app, jobs, Client(http, f"http://{host}:{port}"))
-    finally:
-        await runner.cleanup()
+    async with answering(app) as url, ClientSession() as http:
+        yield Embedded(app, jobs, Client(http, url))
 
 
 async def test_its_own_paths_answer_as_before(store_path: Path) -> None:

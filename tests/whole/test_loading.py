@@ -14,9 +14,9 @@ import pytest
 from aiohttp import ClientSession
 
 from tests.client import Client
-from tests.conftest import ServerProcess
-from tests.peers import Answering, Services
+from tests.peers import Origin, Services
 from tests.stores import prepare
+from trials.serving import ServerProcess
 
 TELLING = (sys.executable, "-X", "importtime")
 TOLD = re.compile(r"import time: +\d+ \| +\d+ \| +(\S+)")
@@ -127,7 +127,7 @@ async def test_a_service_is_stood_before_without_the_dialects_that_it_does_not_s
     store_path: Path, served: Telling, services: Services
 ) -> None:
     prepare(store_path)
-    found = await served("--upstream", await services.listen(Answering().talk), path="/anything")
+    found = await served("--upstream", await services.listen(Origin().talk), path="/anything")
     assert "jobstore.targets.upstream" in found
     unneeded = {*SPECIAL, "rich", "jobstore.dialects.kinetica", "jobstore.dialects.datameer"}
     assert found & unneeded == set()

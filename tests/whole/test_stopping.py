@@ -2,17 +2,14 @@
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 from aiohttp import ClientSession
 
 from tests.client import Client
-from tests.conftest import ServerProcess
+from tests.conftest import Start
 from tests.stores import check_sound, rows, states
-
-StartServer = Callable[..., Awaitable[ServerProcess]]
 
 
 @pytest.fixture(autouse=True)
@@ -30,9 +27,9 @@ async def begun(client: Client, path: str, method: str = "POST") -> int:
 
 @pytest.mark.parametrize("path", ["/swallow", "/thread"])
 async def test_a_handler_that_does_not_stop_does_not_keep_the_server_from_stopping(
-    server_process: StartServer, store_path: Path, http: ClientSession, path: str
+    real_server: Start, store_path: Path, http: ClientSession, path: str
 ) -> None:
-    server = await server_process("--app", "tests.stubborn:create_app")
+    server = await real_server("--app", "tests.stubborn:create_app")
     job_id = await begun(Client(http, server.url), path)
     assert await server.terminate() == 0
     assert states(store_path) == {job_id: ("running", "none")}
@@ -41,21 +38,21 @@ async def test_a_handler_that_does_not_stop_does_not_keep_the_server_from_stoppi
 
 @pytest.mark.parametrize("factory", ["with_task", "with_thread", "with_cleanup"])
 async def test_what_an_application_leaves_behind_does_not_keep_the_server_from_stopping(
-    server_process: StartServer, store_path: Path, http: ClientSession, factory: str
+    real_server: Start, store_path: Path, http: ClientSession, factory: str
 ) -> None:
-    server = await server_process("--app", f"tests.stubborn:{factory}")
+    server = await real_server("--app", f"tests.stubborn:{factory}")
     assert (await Client(http, server.url)("GET", "/_api/job/pending")).status == 200
     assert await server.terminate() == 0
     assert rows(store_path, "SELECT ended_at IS NOT NULL FROM boot") == [(1,)]
 
 
 async def test_the_next_start_says_truly_what_became_of_a_job_whose_handler_did_not_stop(
-    server_process: StartServer, store_path: Path, http: ClientSession
+    real_server: Start, store_path: Path, http: ClientSession
 ) -> None:
-    server = await server_process("--app", "tests.stubborn:create_app")
+    server = await real_server("--app", "tests.stubborn:create_app")
     job_id = await begun(Client(http, server.url), "/swallow")
     assert await server.terminate() == 0
-    again = await server_process("--app", "tests.stubborn:create_app")
+    again = await real_server("--app", "tests.stubborn:create_app")
     await Client(http, again.url).ended(job_id)
     ((state, detail),) = rows(store_path, "SELECT state, detail FROM job")
     assert state == "failed"
@@ -64,9 +61,9 @@ async def test_the_next_start_says_truly_what_became_of_a_job_whose_handler_did_
 
 
 async def test_a_handler_that_keeps_the_loop_busy_ends_with_the_signals_after_the_first(
-    server_process: StartServer, store_path: Path, http: ClientSession
+    real_server: Start, store_path: Path, http: ClientSession
 ) -> None:
-    server = await server_process("--app", "tests.stubborn:create_app")
+    server = await real_server("--app", "tests.stubborn:create_app")
     job_id = await Client(http, server.url).submit("/busy", "POST")
     ended = asyncio.create_task(server.process.wait())
     while not ended.done():  # the first one is not heard, and a later one is not taken for it

@@ -8,7 +8,7 @@ import asyncio
 
 from aiohttp import web
 
-from trials.application import serve
+from trials.services import serve
 
 
 async def accept(request: web.Request) -> web.Response:

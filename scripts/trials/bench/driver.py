@@ -68,7 +68,7 @@ class _Connection:
     def __init__(self, port: int) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.socket.setblocking(False)  # noqa: FBT003 - that is its signature
+        self.socket.settimeout(0)
         self.script: Script
         self.begun = 0.0
         self.got = b""

@@ -76,7 +76,7 @@ def _copy(connection: sqlite3.Connection, job: int, count: int) -> None:
         names = ", ".join(f'"{column}"' for column in columns)
         copied = ", ".join(_copied(column, key) for column in columns)
         connection.execute(
-            "WITH RECURSIVE number (n) AS"  # noqa: S608 - the names are the schema's own
+            "WITH RECURSIVE number (n) AS"
             " (SELECT 1 WHERE :count > 0 UNION ALL SELECT n + 1 FROM number WHERE n < :count)"
             f" INSERT INTO {table} ({names}) SELECT {copied}"
             f" FROM number CROSS JOIN {table} AS copied WHERE copied.{key} = :job",

@@ -3,10 +3,11 @@
 import json
 import shutil
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
+from http.client import HTTPConnection
 from typing import Final, TypeAlias
 
 from trials.bench import loads, stock
@@ -35,18 +36,18 @@ def rows(plan: Plan) -> Iterator[Row]:
     """Measure what is wanted."""
     jobs = plan.many(_JOBS)
     for key, what, make, measure in (
-        ("purge", "purge of {:,} payloads", stock.taken, partial(_cleaned, "purge")),
-        ("forget", "removal of {:,} jobs", stock.taken, partial(_cleaned, "forget")),
+        ("purge", "purge of {:,} payloads", stock.taken, partial(_cleaned, "purge", jobs)),
+        ("forget", "removal of {:,} jobs", stock.taken, partial(_cleaned, "forget", jobs)),
         ("expire", "expiry of {:,} results", stock.held, _expired),
     ):
         if plan.wants(key):
             with plan.yard() as yard:
                 make(plan, yard, "stock", jobs)
-                case = Case(key, what.format(jobs), "s", partial(measure, plan, yard, jobs))
+                case = Case(key, what.format(jobs), "s", partial(measure, plan, yard))
                 yield row(case, [case.measure() for _ in range(plan.rounds)])
 
 
-def _cleaned(key: str, plan: Plan, yard: Yard, jobs: int) -> Sample:
+def _cleaned(key: str, jobs: int, plan: Plan, yard: Yard) -> Sample:
     """Let a server clean up by itself, some time after its start."""
     ended = _fresh(yard)
     setting, question = _CLEANINGS[key]
@@ -62,17 +63,16 @@ def _cleaned(key: str, plan: Plan, yard: Yard, jobs: int) -> Sample:
         return _beside(plan, server, work)
 
 
-def _expired(plan: Plan, yard: Yard, jobs: int) -> Sample:  # noqa: ARG001 - as the one above
+def _expired(plan: Plan, yard: Yard) -> Sample:
     """Ask a server to expire all results."""
     stamp = _fresh(yard) + 1e-6
     with yard.serving("again") as server:
-        url = f"{server.url}/_api/job/expired?stamp={stamp:f}"
-        request = urllib.request.Request(url, method="DELETE")  # noqa: S310 - it is our own server
 
         def work() -> tuple[float, float]:
             begun = time.perf_counter()
-            with urllib.request.urlopen(request) as answer:  # noqa: S310
-                assert json.load(answer) == {"result": True}
+            with closing(HTTPConnection("127.0.0.1", server.port)) as client:
+                client.request("DELETE", f"/_api/job/expired?stamp={stamp:f}")
+                assert json.load(client.getresponse()) == {"result": True}
             return begun, time.perf_counter()
 
         return _beside(plan, server, work)

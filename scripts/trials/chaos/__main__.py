@@ -13,11 +13,11 @@ from pathlib import Path
 from random import SystemRandom
 from typing import Any, Final
 
-from trials.chaos import nursery
 from trials.chaos.chance import LARGEST_SEED, seeds
 from trials.chaos.faults import FAULTS
 from trials.chaos.rounds import Verdict, play
-from trials.chaos.stage import Totals
+from trials.chaos.stage import LIVES, Totals
+from trials.nursery import open_nursery
 
 _TOTALS: Final = """\
 kills                        {kills}
@@ -37,7 +37,7 @@ def main() -> None:
     options = _options()
     seed = SystemRandom().randrange(LARGEST_SEED) if options.seed is None else options.seed
     print(f"seed {seed}", flush=True)
-    nursery.prepare()
+    open_nursery("trials.chaos.rounds", "trials.chaos.worker")
     verdicts = asyncio.run(_rounds(seed, options))
     totals = summed(verdicts)
     print(_TOTALS.format(**totals, broken=len(totals["violations"])))
@@ -51,6 +51,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, help="repeat a round, or many, that printed this")
     parser.add_argument("--rounds", type=int, help="how many; without end but for --seconds")
     parser.add_argument("--seconds", type=float, help="begin no round after so many seconds")
+    parser.add_argument("--lives", type=int, default=LIVES, help="in a round; %(default)s")
     parser.add_argument("--faults", nargs="+", choices=FAULTS, default=list(FAULTS), metavar="F")
     parser.add_argument("--json", type=Path, help="write the totals into this file")
     options = parser.parse_args()
@@ -64,18 +65,19 @@ async def _rounds(seed: int, options: argparse.Namespace) -> list[Verdict]:
     for each, fault in islice(zip(seeds(seed), cycle(options.faults)), options.rounds):
         if options.seconds is not None and time.monotonic() - began > options.seconds:
             break
-        verdict = await play(each, fault)
+        verdict = await play(each, fault, options.lives)
         verdicts.append(verdict)
-        _tell(verdict)
+        _tell(verdict, options.lives)
     return verdicts
 
 
-def _tell(verdict: Verdict) -> None:
+def _tell(verdict: Verdict, lives: int) -> None:
     print(verdict, flush=True)
     for violation in verdict.violations:
         print(f"    {violation}", flush=True)
     if verdict.folder:
-        again = f"scripts/chaos --seed {verdict.seed} --rounds 1 --faults {verdict.fault}"
+        rounds = f"--rounds 1 --lives {lives} --faults {verdict.fault}"
+        again = f"scripts/chaos --seed {verdict.seed} {rounds}"
         print(f"    all of it is in {verdict.folder}; again: {again}", flush=True)
 
 

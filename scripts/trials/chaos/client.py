@@ -2,16 +2,13 @@
 
 import asyncio
 import re
-import socket
-import struct
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any, Final, TypeVar
 
-# struct linger of socket(7): closing resets the connection.
-_AT_ONCE: Final = struct.pack("ii", 1, 0)
-_LARGEST_HEAD: Final = 256 * 1024
+from trials.sockets import Connection, connect, hang_up, message, read_head
+
 # A server that takes longer for any answer hangs, however busy its machine is.
 _PATIENCE_SECONDS: Final = 120.0
 _STATUS: Final = re.compile(rb"HTTP/1\.1 (\d{3}) ")
@@ -19,7 +16,6 @@ _STATUS: Final = re.compile(rb"HTTP/1\.1 (\d{3}) ")
 _LONGER: Final = 120
 _WITHOUT_BODY: Final = frozenset({204, 304})
 
-Address = tuple[str, int]
 T = TypeVar("T")
 
 
@@ -42,11 +38,10 @@ class Ask:
 
     def head(self) -> bytes:
         """Write everything but the body."""
-        lines = [f"{self.method} {self.path} HTTP/1.1", "Host: localhost"]
-        lines += [f"{name}: {value}" for name, value in self.headers.items()]
+        fields = [f"{name}: {value}" for name, value in self.headers.items()]
         if self.body or self.method not in {"GET", "HEAD"}:
-            lines.append(f"Content-Length: {len(self.body)}")
-        return "\r\n".join([*lines, "", ""]).encode()
+            fields.append(f"Content-Length: {len(self.body)}")
+        return message(self.method, self.path, *fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,22 +76,16 @@ class Answer:
         return int(self.headers["content-length"])
 
 
-@dataclass(frozen=True, slots=True)
-class _Open:
-    reader: asyncio.StreamReader
-    writer: asyncio.StreamWriter
-
-
 class Client:
     """A client with one connection, which it keeps from one request to the next.
 
     Args:
-        address: where the server is.
+        url: where the server is.
     """
 
-    def __init__(self, address: Address) -> None:
-        self._address = address
-        self._open: _Open | None = None
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._open: Connection | None = None
 
     async def ask(self, ask: Ask) -> Answer:
         """Send a request and read its answer to the end.
@@ -147,7 +136,7 @@ class Client:
 
     async def _ask(self, ask: Ask) -> Answer:
         connection = await self._send(ask.head() + ask.body)
-        answer = await _read_head(connection.reader)
+        answer = await _answered(connection)
         body = await connection.reader.readexactly(answer.body_size(ask.method))
         if answer.headers.get("connection") == "close":
             self.close()
@@ -155,32 +144,22 @@ class Client:
 
     async def _begin(self, ask: Ask, after: int) -> Answer:
         connection = await self._send(ask.head() + ask.body)
-        answer = await _read_head(connection.reader)
+        answer = await _answered(connection)
         size = min(after, answer.body_size(ask.method))
         return replace(answer, body=await connection.reader.readexactly(size))
 
-    async def _send(self, data: bytes) -> _Open:
+    async def _send(self, data: bytes) -> Connection:
         if self._open is None:
-            self._open = _Open(*await asyncio.open_connection(*self._address, limit=_LARGEST_HEAD))
-        self._open.writer.write(data)
-        await self._open.writer.drain()
+            self._open = await connect(self._url)
+        await self._open.send(data)
         return self._open
 
 
-async def _read_head(reader: asyncio.StreamReader) -> Answer:
-    head = await reader.readuntil(b"\r\n\r\n")
+async def _answered(connection: Connection) -> Answer:
+    """Read the head of an answer."""
+    head = await read_head(connection.reader)
     status = _STATUS.match(head)
     if not status:
         raise EOFError
     fields = (line.decode("latin-1").split(":", 1) for line in head.split(b"\r\n")[1:-2])
     return Answer(int(status[1]), {name.lower(): value.strip() for name, value in fields})
-
-
-def hang_up(writer: asyncio.StreamWriter, *, reset: bool) -> None:
-    """Close a connection, or reset it: then what was not sent yet never will be."""
-    connection = writer.get_extra_info("socket")
-    if reset and not writer.transport.is_closing():
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
-        writer.transport.abort()
-    else:
-        writer.close()

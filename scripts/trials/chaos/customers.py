@@ -12,6 +12,7 @@ from trials.chaos.submissions import Submission, Work, submission
 
 # So many steps has no customer in one round.
 _MOST_STEPS: Final = 1_000_000
+_RECENT_SHARE: Final = 0.8  # of what is asked about
 _STAMP_AGE: Final = 2.0  # seconds
 _LEAVE_AFTER: Final = {0: 2, 1: 1, 1000: 1, 300_000: 1, 1_500_000: 1, 10_000_000: 1}
 # What is told who shall come again.
@@ -41,7 +42,7 @@ class Customer:
         self._work = work
         self._steps = 0
         self._unanswered: list[Submission] = []
-        self._client = Client(("", 0))
+        self._client = Client("")
         self._wishes: dict[Wish, float] = {
             self._submit: 40,
             self._repeat: 10,
@@ -275,7 +276,7 @@ class Customer:
     def _any_job(self, chance: Random) -> int:
         """Choose a job, of the latest ones rather than of the others."""
         ids = list(self._ledger.accepted)
-        recent = ids[-20:] if chance.random() < 0.8 else ids  # noqa: PLR2004 - four of five
+        recent = ids[-20:] if chance.random() < _RECENT_SHARE else ids
         return recent[int(chance.random() * len(recent))]
 
     async def _ask(self, ask: Ask, expected: set[int] | None) -> Answer:

@@ -92,8 +92,7 @@ _COUNTED: Final = (
 _KEPT: Final = "SELECT machine, state, count FROM counter WHERE count <> 0"
 # Payloads are kept for jobs whose results somebody may ask for; all others go with a purge.
 _LEFTOVERS: Final = {
-    table: f"SELECT count(*) FROM {table}"  # noqa: S608 - our own names
-    for table in ("request", "response", "body", "chunk")
+    table: f"SELECT count(*) FROM {table}" for table in ("request", "response", "body", "chunk")
 }
 
 
@@ -160,7 +159,7 @@ def recorded(path: Path) -> Counter[Execution]:
 
 def _all(path: Path, table: str, columns: Sequence[str]) -> list[tuple[Any, ...]]:
     names = ", ".join(columns)
-    return rows(path, f"SELECT {names} FROM {table} ORDER BY 1, 2")  # noqa: S608 - our own names
+    return rows(path, f"SELECT {names} FROM {table} ORDER BY 1, 2")
 
 
 def _problems(path: Path) -> list[str]:

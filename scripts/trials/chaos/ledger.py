@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
@@ -50,7 +51,7 @@ class Sent:
 
     def is_answered_by(self, status: int, body: bytes) -> bool:
         """Tell whether this is what the target answers to it."""
-        if status != 200:  # noqa: PLR2004 - the one success that the targets know
+        if status != HTTPStatus.OK:  # the one success that the targets know
             return False
         if self.path.startswith(("/echo", "/lie")):
             return body == (b"" if self.method == "HEAD" else self.body)

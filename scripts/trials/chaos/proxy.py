@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Final
 
+from trials import services
 from trials.chaos.chance import stream
-from trials.chaos.client import Address, hang_up
+from trials.sockets import Connection, connect, hang_up
 
 # Offsets are as likely to lie between 64 and 128 bytes as between 1 and 2 MiB.
 _LEAST_EXPONENT: Final = 4.0
@@ -39,18 +40,18 @@ class Proxy:
     Args:
         seed: decides, for each connection by its number, where that is cut.
         name: tells the proxy from others.
-        server: where connections lead to; may be changed at any time.
+        server: the URL that connections lead to; may be changed at any time.
         cutting: whether to cut connections at all.
         cuts: how many were cut.
-        address: where it listens.
+        url: where it listens.
     """
 
     seed: int
     name: str
-    server: Address = ("", 0)
+    server: str = ""
     cutting: bool = True
     cuts: int = 0
-    address: Address = field(init=False)
+    url: str = field(init=False)
     _connections: int = 0
 
     async def pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -58,15 +59,15 @@ class Proxy:
         self._connections += 1
         cut = self._cut(stream(self.seed, "proxy", self.name, self._connections))
         try:
-            above = await asyncio.open_connection(*self.server)
+            above = await connect(self.server)
         except OSError:
             hang_up(writer, reset=True)
             return
         reset = False
         try:
-            reset = await self._pump((reader, writer), above, cut)
+            reset = await self._pump(Connection(reader, writer), above, cut)
         finally:
-            for each in (writer, above[1]):
+            for each in (writer, above.writer):
                 hang_up(each, reset=reset)
 
     def _cut(self, chance: Random) -> _Cut | None:
@@ -75,16 +76,11 @@ class Proxy:
         upwards, reset = bool(chance.getrandbits(1)), bool(chance.getrandbits(1))
         return None if spared or not self.cutting else _Cut(upwards, offset, reset)
 
-    async def _pump(
-        self,
-        below: tuple[asyncio.StreamReader, asyncio.StreamWriter],
-        above: tuple[asyncio.StreamReader, asyncio.StreamWriter],
-        cut: _Cut | None,
-    ) -> bool:
+    async def _pump(self, below: Connection, above: Connection, cut: _Cut | None) -> bool:
         """Pass on what comes until one side ends or the connection is cut; tell how to close it."""
         ways = [
-            asyncio.create_task(_flow(below[0], above[1], cut if cut and cut.upwards else None)),
-            asyncio.create_task(_flow(above[0], below[1], None if cut and cut.upwards else cut)),
+            asyncio.create_task(_flow(below, above, cut if cut and cut.upwards else None)),
+            asyncio.create_task(_flow(above, below, None if cut and cut.upwards else cut)),
         ]
         try:
             done, _ = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
@@ -97,28 +93,21 @@ class Proxy:
         return cut is not None and cut.reset
 
 
-async def _flow(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, cut: _Cut | None
-) -> bool:
+async def _flow(source: Connection, sink: Connection, cut: _Cut | None) -> bool:
     """Pass on what comes one way; tell whether it was cut."""
     with suppress(OSError):
-        while piece := await reader.read(_PIECE):
+        while piece := await source.reader.read(_PIECE):
             if cut and len(piece) > cut.left:
-                writer.write(piece[: cut.left])
+                sink.writer.write(piece[: cut.left])
                 return True
             if cut:
                 cut.left -= len(piece)
-            writer.write(piece)
-            await writer.drain()
+            await sink.send(piece)
     return False
 
 
 @asynccontextmanager
 async def listening(proxy: Proxy) -> AsyncIterator[Proxy]:
     """Listen while the context lasts."""
-    server = await asyncio.start_server(proxy.pass_on, "127.0.0.1", 0)
-    proxy.address = server.sockets[0].getsockname()[:2]
-    try:
+    async with services.listening(proxy.pass_on) as proxy.url:
         yield proxy
-    finally:
-        server.close()

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trials.chaos.faults import FAULTS
-from trials.chaos.nursery import NotStartedError
+from trials.chaos.lives import NotStartedError
 from trials.chaos.rules import violations
 from trials.chaos.settling import settled
-from trials.chaos.stage import Stage, Totals
+from trials.chaos.stage import LIVES, Stage, Totals
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,16 +50,17 @@ class Verdict:
         )
 
 
-async def play(seed: int, fault: str) -> Verdict:
+async def play(seed: int, fault: str, lives: int = LIVES) -> Verdict:
     """Play a round; the same seed and fault make the same choices.
 
     Args:
         seed: what decides.
         fault: the name of what happens to the server.
+        lives: of how many servers it is the end, more or less.
     """
     began = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix=f"chaos-{fault}-"))
-    stage = Stage(seed, folder)
+    stage = Stage(seed, folder, lives)
     found = await _played(stage, fault)
     if found:
         stage.ledger.write(folder / "ledger.json")

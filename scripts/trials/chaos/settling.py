@@ -11,7 +11,7 @@ from trials.chaos import evidence
 from trials.chaos.client import BrokenError, Client
 from trials.chaos.customers import Customer
 from trials.chaos.evidence import Evidence
-from trials.chaos.nursery import Life
+from trials.chaos.lives import Life
 from trials.chaos.rules import taken_unread
 from trials.chaos.stage import Stage
 
@@ -116,10 +116,10 @@ async def _check(stage: Stage) -> None:
 async def _drain(stage: Stage, life: Life, unread: list[int]) -> None:
     """Read every result that is held, those included that an operator gives back first."""
     reader = Customer(stage.seed, -1, stage.ledger, stage.work)
-    client = Client(life.address)
+    client = Client(life.url)
     try:
         await _restore(stage, reader, client, unread)
-        held = f"SELECT id, path FROM job WHERE result = '{Result.HELD}'"  # noqa: S608 - our own word
+        held = f"SELECT id, path FROM job WHERE result = '{Result.HELD}'"
         for job_id, path in evidence.rows(stage.store, held):
             if path in stage.ledger.sent:
                 stage.ledger.accept(job_id, stage.ledger.sent[path])

@@ -9,17 +9,18 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
-from trials.chaos import evidence, nursery, worker
+from trials.chaos import evidence, lives, worker
 from trials.chaos.chance import stream
-from trials.chaos.client import Address, BrokenError, Client
+from trials.chaos.client import BrokenError, Client
 from trials.chaos.customers import Customer
-from trials.chaos.doomed import Clock, Doom
 from trials.chaos.evidence import Execution
 from trials.chaos.ledger import Ledger, Sent
-from trials.chaos.nursery import Life, NotStartedError
+from trials.chaos.lives import Life, NotStartedError
 from trials.chaos.rules import Terms
 from trials.chaos.submissions import Work, demo_work
+from trials.doomed import Clock, Doom
 
+LIVES: Final = 12
 FEWEST_CUSTOMERS: Final = 8
 MOST_CUSTOMERS: Final = 16
 # How long to rest before the next try to connect.
@@ -61,6 +62,7 @@ class Stage:
     Args:
         seed: what decides about everything.
         folder: where all files are.
+        lives: of how many servers it is the end, more or less.
         home: where the store is; in the folder, too, if nothing is said.
         work: what the customers' jobs are.
         settings: what is added to the servers' environment.
@@ -75,6 +77,7 @@ class Stage:
 
     seed: int
     folder: Path
+    lives: int = LIVES
     home: Path = Path()
     work: Work = demo_work
     settings: dict[str, str] = field(default_factory=dict)
@@ -164,7 +167,7 @@ class Stage:
         life: Life,
         answers: int,
         then: Callable[[], object] | None = None,
-        address: Address | None = None,
+        url: str | None = None,
     ) -> None:
         """Let the customers ask for anything until a server has answered so often, or is gone.
 
@@ -172,7 +175,7 @@ class Stage:
             life: the server.
             answers: how many answers are seen.
             then: what is done then; if anything is, the customers go on until the server is gone.
-            address: where the server is reached, if not directly.
+            url: where the server is reached, if not directly.
         """
         left = answers
 
@@ -183,13 +186,13 @@ class Stage:
                 then()
             return left > 0 or then is not None
 
-        where = address or life.address
+        where = url or life.url
         await asyncio.gather(
             *(self._custom(each, life, where, answered) for each in self.customers)
         )
 
     async def _custom(
-        self, customer: Customer, life: Life, address: Address, answered: Callable[[], bool]
+        self, customer: Customer, life: Life, url: str, answered: Callable[[], bool]
     ) -> None:
         going_on = True
 
@@ -199,7 +202,7 @@ class Stage:
             return going_on
 
         while going_on and not life.over.is_set():
-            client = Client(address)
+            client = Client(url)
             try:
                 await customer.go_on(client, go_on)
             except BrokenError:
@@ -212,4 +215,4 @@ async def serve(stage: Stage, store: Path, record: Path, environment: Mapping[st
     """Start a server for a store of the stage."""
     own = {**_SETTINGS, **stage.clock.environment(), worker.RECORD: str(record)}
     arguments = ["serve", "--port", "0", "--store", str(store), *stage.target]
-    return await nursery.start(arguments, {**own, **environment}, stage.log)
+    return await lives.start(arguments, {**own, **environment}, stage.log)

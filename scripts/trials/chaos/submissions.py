@@ -24,6 +24,7 @@ _SIZES: Final = {
     2 * KIB * KIB + 7: 3,
 }
 # How a job is asked for whose path and method may be any.
+_KEYED_SHARE: Final = 0.4
 _WAYS: Final = {"store": 12, "true": 3, "prefer": 4, "wait": 2, "native": 3, "kinetica": 3}
 
 
@@ -82,7 +83,7 @@ def submission(chance: Random, number: int, work: Work) -> Submission:
         way = "store"
     if way == "kinetica":
         sent = replace(sent, method="POST")
-    elif way != "true" and chance.random() < 0.4:  # noqa: PLR2004 - four in ten
+    elif way != "true" and chance.random() < _KEYED_SHARE:
         sent = replace(sent, key=f"key-{number}")
     sent = replace(sent, wanted=way != "true")
     return Submission(way, sent, _asks(way, sent, chance))

@@ -3,16 +3,15 @@
 import asyncio
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from random import Random
-from typing import Final, NamedTuple, NoReturn
+from typing import Final, NoReturn
 
-from trials.chaos.client import Address, hang_up
 from trials.chaos.evidence import Execution
 from trials.chaos.ledger import Fate, Sent
 from trials.chaos.submissions import echo_work
+from trials.sockets import Connection, hang_up, read_head
 
 _HEAD: Final = re.compile(rb"(\w+) (\S+) HTTP/1\.1\r\n")
 _LYING: Final = re.compile(r"/lie/(\w+)")
@@ -43,96 +42,81 @@ class HangingUpError(Exception):
         self.reset = reset
 
 
-class _Line(NamedTuple):
-    """A connection."""
-
-    reader: asyncio.StreamReader
-    writer: asyncio.StreamWriter
+Lie = Callable[[Connection, bytes], Awaitable[None]]
 
 
-Lie = Callable[[_Line, bytes], Awaitable[None]]
-
-
-async def _hang(line: _Line, body: bytes) -> NoReturn:
+async def _hang(line: Connection, body: bytes) -> NoReturn:
     """Never answer."""
     del body
     await line.reader.read()
     raise HangingUpError
 
 
-async def _reset(line: _Line, body: bytes) -> NoReturn:
+async def _reset(line: Connection, body: bytes) -> NoReturn:
     """Reset the connection instead of answering."""
     del line, body
     raise HangingUpError(reset=True)
 
 
-async def _reset_in_head(line: _Line, body: bytes) -> NoReturn:
+async def _reset_in_head(line: Connection, body: bytes) -> NoReturn:
     """Reset it in the head of the answer."""
     line.writer.write(_head(body)[:20])
     await _reset(line, body)
 
 
-async def _reset_in_body(line: _Line, body: bytes) -> NoReturn:
+async def _reset_in_body(line: Connection, body: bytes) -> NoReturn:
     """Reset it in the body."""
-    line.writer.write(_head(body + b"more") + body)
-    await line.writer.drain()
+    await line.send(_head(body + b"more") + body)
     await _reset(line, body)
 
 
-async def _promise_more(line: _Line, body: bytes) -> NoReturn:
+async def _promise_more(line: Connection, body: bytes) -> NoReturn:
     """Announce a longer body than there is, and close the connection."""
-    line.writer.write(_head(body + b"more") + body)
-    await line.writer.drain()
+    await line.send(_head(body + b"more") + body)
     raise HangingUpError
 
 
-async def _stammer(line: _Line, body: bytes) -> NoReturn:
+async def _stammer(line: Connection, body: bytes) -> NoReturn:
     """Answer with what is not HTTP."""
-    line.writer.write(b"HTTP/9.9 yes\r\n\r\n" + body)
-    await line.writer.drain()
+    await line.send(b"HTTP/9.9 yes\r\n\r\n" + body)
     raise HangingUpError
 
 
-async def _never_end_the_head(line: _Line, body: bytes) -> NoReturn:
+async def _never_end_the_head(line: Connection, body: bytes) -> NoReturn:
     """Send headers for as long as anybody takes them."""
     line.writer.write(_head(body)[:-2])
     while True:
-        line.writer.write(_MORE)
-        await line.writer.drain()
+        await line.send(_MORE)
 
 
-async def _end_chunks_early(line: _Line, body: bytes) -> NoReturn:
+async def _end_chunks_early(line: Connection, body: bytes) -> NoReturn:
     """Close the connection in the middle of a chunk."""
     line.writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-    line.writer.write(b"%x\r\n" % (len(body) + 4) + body)
-    await line.writer.drain()
+    await line.send(b"%x\r\n" % (len(body) + 4) + body)
     raise HangingUpError
 
 
-async def _answer_twice(line: _Line, body: bytes) -> None:
+async def _answer_twice(line: Connection, body: bytes) -> None:
     """Answer, and in the same breath once more what nobody has asked.
 
     Both have to arrive at once: if the second answer and the next request cross each other on the
     wire, nobody can tell that it is not the answer to that.
     """
     answer = _head(body) + body
-    line.writer.write(answer if len(answer) > _BREATH else answer + _head(b"unasked") + b"unasked")
-    await line.writer.drain()
+    await line.send(answer if len(answer) > _BREATH else answer + _head(b"unasked") + b"unasked")
 
 
-async def _answer_in_chunks(line: _Line, body: bytes) -> None:
+async def _answer_in_chunks(line: Connection, body: bytes) -> None:
     """Answer truthfully, but in chunks."""
     line.writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
     if body:
         line.writer.write(b"%x\r\n" % len(body) + body + b"\r\n")
-    line.writer.write(b"0\r\n\r\n")
-    await line.writer.drain()
+    await line.send(b"0\r\n\r\n")
 
 
-async def _answer_to_the_end(line: _Line, body: bytes) -> NoReturn:
+async def _answer_to_the_end(line: Connection, body: bytes) -> NoReturn:
     """Answer truthfully, and end the body with the connection."""
-    line.writer.write(b"HTTP/1.1 200 OK\r\n\r\n" + body)
-    await line.writer.drain()
+    await line.send(b"HTTP/1.1 200 OK\r\n\r\n" + body)
     raise HangingUpError
 
 
@@ -180,7 +164,7 @@ class Upstream:
         try:
             while True:
                 asked = await self._asked(reader)
-                await _answer(_Line(reader, writer), asked)
+                await _answer(Connection(reader, writer), asked)
         except HangingUpError as error:
             reset = error.reset
         except (OSError, EOFError):
@@ -189,7 +173,7 @@ class Upstream:
             hang_up(writer, reset=reset)
 
     async def _asked(self, reader: asyncio.StreamReader) -> _Asked:
-        head = await reader.readuntil(b"\r\n\r\n")
+        head = await read_head(reader)
         line = _HEAD.match(head)
         assert line, head
         fields = dict(each.lower().split(b": ", 1) for each in head.split(b"\r\n")[1:-2])
@@ -201,25 +185,14 @@ class Upstream:
         return _Asked(method, line[2].decode(), body)
 
 
-async def _answer(line: _Line, asked: _Asked) -> None:
+async def _answer(line: Connection, asked: _Asked) -> None:
     body = b"" if asked.method == "HEAD" else asked.body
     lie = _LYING.match(asked.path)
     if lie:
         await _LIES[lie[1]][0](line, body)
     else:
-        line.writer.write(_head(body) + body)
-        await line.writer.drain()
+        await line.send(_head(body) + body)
 
 
 def _head(body: bytes) -> bytes:
     return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
-
-
-@asynccontextmanager
-async def serving(upstream: Upstream) -> AsyncIterator[Address]:
-    """Serve while the context lasts; give the address."""
-    server = await asyncio.start_server(upstream.talk, "127.0.0.1", 0)
-    try:
-        yield server.sockets[0].getsockname()[:2]
-    finally:
-        server.close()

@@ -12,9 +12,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from aiohttp import ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
+from aiohttp import ClientTimeout, TCPConnector
 
 from trials import serving
+from trials.clients import client
 from trials.serving import Server
 from trials.soak import chart, report
 from trials.soak.everything import everything
@@ -79,13 +80,9 @@ def _server(store: Path, plan: Plan) -> Iterator[Server]:
 
 
 async def _soak(server: Server, store: Path, plan: Plan, tally: Tally, rate: float) -> list[Sample]:
-    http = ClientSession(
-        # A bound would let requests wait for each other, and that is no latency of the server.
-        connector=TCPConnector(limit=0),
-        timeout=ClientTimeout(total=2 * PATIENCE),
-        cookie_jar=DummyCookieJar(),
-    )
-    async with http:
+    # A bound would let requests wait for each other, and that is no latency of the server.
+    unbound = TCPConnector(limit=0)
+    async with client(connector=unbound, timeout=ClientTimeout(total=2 * PATIENCE)) as http:
         works = await everything(http, server.url, store, plan, tally)
         load, observer = Load(tally, rate), Observer(server.pid, store, tally)
         load.begin(works)

@@ -4,10 +4,12 @@ import asyncio
 import random
 import time
 from collections import deque
+from http import HTTPStatus
 from itertools import count, cycle
 from typing import Final
 
-from trials.soak.visitor import PATIENCE, Answer, Visitor, Work, has_ended, see, until
+from trials.clients import Answer
+from trials.soak.visitor import PATIENCE, Visitor, Work, has_ended, see, until
 
 STORE: Final = {"x-arango-async": "store"}
 _GONE: Final = 404
@@ -61,7 +63,7 @@ class Arango:
 
     async def echo(self) -> None:
         """Submit a job, look until it has ended, and fetch its result once."""
-        body = random.randbytes(random.randrange(_LARGEST_SMALL))  # noqa: S311 - no secret
+        body = random.randbytes(random.randrange(_LARGEST_SMALL))
         job_id = await self._submit("POST", "/echo", data=body)
         await self._ended(job_id)
         answer = await self._fetch(job_id)
@@ -75,7 +77,7 @@ class Arango:
         await self._ended(job_id)
         asking = (self._fetch(job_id, 200, _NOT_NOW, _GONE) for _ in range(2))
         both = await asyncio.gather(*asking)
-        served = [each for each in both if each.status == 200]  # noqa: PLR2004 - the whole of it
+        served = [each for each in both if each.status == HTTPStatus.OK]
         see(len(served) == 1, f"both of two readers: {both}")
 
     async def sleep(self) -> None:

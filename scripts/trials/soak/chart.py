@@ -17,6 +17,7 @@ from trials.soak.verdict import MIB, dialects
 
 _SIZE: Final = (10.0, 12.5)  # inches
 _LEFT: Final = 0.085  # of the figure's width
+_MANY: Final = 100  # so that no digits stand behind the point
 _DOTS: Final = 120  # an inch
 _HEIGHTS: Final = (1, 1, 1, 1, 2.8)
 _INK: Final = "#26323d"
@@ -156,4 +157,4 @@ def spread(heights: Sequence[float], apart: float) -> list[float]:
 
 
 def _written(value: float) -> str:
-    return f"{value:.1f}" if value < 100 else f"{value:,.0f}"  # noqa: PLR2004 - no more digits
+    return f"{value:.1f}" if value < _MANY else f"{value:,.0f}"

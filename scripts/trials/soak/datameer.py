@@ -5,7 +5,8 @@ from typing import Any, Final
 
 from aiohttp import BasicAuth
 
-from trials.soak.visitor import Answer, Visitor, Work, see, until
+from trials.clients import Answer
+from trials.soak.visitor import Visitor, Work, see, until
 
 QUICK: Final = "/Soak/quick"
 SLOW: Final = "/Soak/slow"

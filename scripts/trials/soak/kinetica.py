@@ -5,7 +5,8 @@ from functools import partial
 from itertools import count
 from typing import Any, Final
 
-from trials.soak.visitor import Answer, Visitor, Work, see, until
+from trials.clients import Answer
+from trials.soak.visitor import Visitor, Work, see, until
 
 _JSON: Final = {"Content-Type": "application/json"}
 

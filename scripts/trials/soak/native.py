@@ -6,7 +6,8 @@ from datetime import datetime
 from itertools import count
 from typing import Any, Final
 
-from trials.soak.visitor import PATIENCE, Answer, Visitor, Work, see
+from trials.clients import Answer
+from trials.soak.visitor import PATIENCE, Visitor, Work, see
 
 SCHEDULED: Final = "/Soak/scheduled"
 SCHEDULES: Final = 3

@@ -3,7 +3,7 @@
 import asyncio
 
 from jobstore.demo import create_app
-from trials.application import serve
+from trials.services import serve
 
 if __name__ == "__main__":
     asyncio.run(serve(create_app()))

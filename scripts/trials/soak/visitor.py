@@ -1,9 +1,8 @@
 """What all clients do: ask, take the time, and see whether the answer is as it has to be."""
 
 import asyncio
-import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -14,6 +13,7 @@ from typing import Any, Final
 from aiohttp import ClientResponse, ClientSession
 from yarl import URL
 
+from trials.clients import Answer
 from trials.soak.tally import Broken, Tally
 
 # How long a client waits for what has to come, in seconds.
@@ -21,19 +21,6 @@ PATIENCE: Final = 120.0
 # How long it rests before it asks again, in seconds.
 _REST: Final = 0.02
 _BLOCK: Final = bytes(range(256)) * 256
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """An answer, read to its end."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    def json(self) -> Any:
-        """Read its body as JSON."""
-        return json.loads(self.body)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ _CONCURRENCY: Final = 64
 _POLL: Final = 0.05
 
 
-async def echo(ctx: dict[Any, Any], body: bytes) -> bytes:  # noqa: ARG001 - arq gives it
+async def echo(_: dict[Any, Any], body: bytes) -> bytes:
     """Give the body back."""
     return body
 

@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 
 from aiohttp import web
 
-from trials.application import serve
+from trials.services import serve
 
 # How long to rest between two looks for a result, in seconds.
 LOOK: Final = 0.1

@@ -4,15 +4,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
+from trials import services
 from trials.chaos.faults.killing import MOST_ANSWERS, killer
 from trials.chaos.proxy import Proxy, listening
 from trials.chaos.rules import Terms
 from trials.chaos.settling import Resources, calm
 from trials.chaos.stage import Stage
 from trials.chaos.submissions import echo_work
-from trials.chaos.upstream import Upstream, lying_work, serving
+from trials.chaos.upstream import Upstream, lying_work
 
-_KILLED: Final = 4
 _ANSWERS: Final = 300
 _LIED: Final = 250
 
@@ -27,19 +27,19 @@ async def cuts(stage: Stage) -> AsyncIterator[None]:
     stage.work = echo_work
     below, above = Proxy(stage.seed, "below"), Proxy(stage.seed, "above")
     async with (
-        serving(Upstream(stage.witnessed)) as above.server,
+        services.listening(Upstream(stage.witnessed).talk) as above.server,
         listening(above),
         listening(below),
     ):
-        stage.target = ("--upstream", "http://{}:{}".format(*above.address))
-        for _ in range(_KILLED):
+        stage.target = ("--upstream", above.url)
+        for _ in range(stage.lives // 3):
             async with stage.life() as life:
-                below.server = life.address
+                below.server = life.url
                 answers, kill = stage.chance.randint(1, MOST_ANSWERS), killer(stage, life)
-                await stage.load(life, answers, kill, below.address)
+                await stage.load(life, answers, kill, below.url)
         life = await stage.start()
-        resources, below.server = Resources(life), life.address
-        await stage.load(life, _ANSWERS, address=below.address)
+        resources, below.server = Resources(life), life.url
+        await stage.load(life, _ANSWERS, url=below.url)
         above.cutting = False
         await calm(stage, life, resources)
         stage.totals.cuts += below.cuts + above.cuts
@@ -57,8 +57,8 @@ async def lies(stage: Stage) -> AsyncIterator[None]:
         "JOBSTORE_EXECUTOR__RETRIES": str(stage.chance.choice([0, 2])),
         "JOBSTORE_EXECUTOR__RETRY_DELAY": "20ms",
     }
-    async with serving(Upstream(stage.witnessed)) as upstream:
-        stage.target = ("--upstream", "http://{}:{}".format(*upstream))
+    async with services.listening(Upstream(stage.witnessed).talk) as upstream:
+        stage.target = ("--upstream", upstream)
         life = await stage.start()
         resources = Resources(life)
         await stage.load(life, _LIED)

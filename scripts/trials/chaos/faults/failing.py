@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from trials import disk
-from trials.chaos.faults.killing import LIVES, MOST_ANSWERS, killer
+from trials.chaos.faults.killing import MOST_ANSWERS, killer
 from trials.chaos.stage import Stage
 
 _MOST_SPARED: Final = 40
@@ -19,7 +19,7 @@ async def failures(stage: Stage) -> AsyncIterator[None]:
     plans = disk.Plans(stage.folder / "faults")
     stage.settings[disk.PLANS] = str(plans.folder)
     failed = 0
-    for _ in range(LIVES // 2):
+    for _ in range(stage.lives // 2):
         async with stage.life() as life:
             await stage.load(life, stage.chance.randint(1, MOST_ANSWERS))
             plans.fail_syncs(stage.chance.randrange(_MOST_SPARED), stage.chance.choice(_FAILING))

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import IO, Final
 
 from trials.chaos.faults.killing import killer
-from trials.chaos.nursery import NotStartedError
+from trials.chaos.lives import NotStartedError
 from trials.chaos.stage import Stage
 
-_LIVES: Final = 4
 _ANSWERS: Final = 40
 _DISK: Final = 192 * 1024 * 1024
 _BLOCKS: Final = (1024 * 1024, 4096)
@@ -73,7 +72,7 @@ async def fillings(stage: Stage) -> AsyncIterator[None]:
         return
     stage.home = Path("disk")
     with _mounted(stage.folder / stage.home) as disk:
-        for _ in range(_LIVES):
+        for _ in range(stage.lives // 3):
             await _fill_once(stage, disk)
         disk.release()
         yield
@@ -108,7 +107,7 @@ async def _start_without_room(stage: Stage) -> None:
 async def _bounded(stage: Stage) -> AsyncIterator[None]:
     print("no disk can be mounted here: [store] max_size is set instead")
     stage.settings["JOBSTORE_STORE__MAX_SIZE"] = "6MiB"
-    for _ in range(_LIVES):
+    for _ in range(stage.lives // 3):
         async with stage.life() as life:
             await stage.load(life, 4 * _ANSWERS, killer(stage, life))
     del stage.settings["JOBSTORE_STORE__MAX_SIZE"]

@@ -9,14 +9,13 @@ from typing import Final
 
 from trials.chaos.client import Ask, BrokenError, Client
 from trials.chaos.customers import Customer
-from trials.chaos.doomed import Doom, When
 from trials.chaos.ledger import Sent
-from trials.chaos.nursery import Life
+from trials.chaos.lives import Life
 from trials.chaos.rules import Terms
 from trials.chaos.stage import Stage
 from trials.chaos.submissions import Submission
+from trials.doomed import Doom, When
 
-LIVES: Final = 12
 MOST_ANSWERS: Final = 60  # that are seen before a kill
 # A life that its doom does not end is ended after so many answers.
 LONGEST: Final = 400
@@ -34,7 +33,7 @@ _LARGE: Final = 3 * 1024 * 1024
 @asynccontextmanager
 async def kills(stage: Stage) -> AsyncIterator[None]:
     """Kill it when some answers have been seen, and a moment has passed."""
-    for _ in range(LIVES):
+    for _ in range(stage.lives):
         async with stage.life() as life:
             await stage.load(life, stage.chance.randint(1, MOST_ANSWERS), killer(stage, life))
     yield
@@ -43,7 +42,7 @@ async def kills(stage: Stage) -> AsyncIterator[None]:
 @asynccontextmanager
 async def commits(stage: Stage) -> AsyncIterator[None]:
     """Kill it just before, during and right after a commit."""
-    for _ in range(LIVES):
+    for _ in range(stage.lives):
         await stage.doomed(doom(stage.chance, _COMMIT, _MOST_COMMITS), LONGEST)
     yield
 
@@ -51,7 +50,7 @@ async def commits(stage: Stage) -> AsyncIterator[None]:
 @asynccontextmanager
 async def deliveries(stage: Stage) -> AsyncIterator[None]:
     """Kill it half-way through the delivery of a large body."""
-    for number in range(LIVES // 2):
+    for number in range(stage.lives // 2):
         async with stage.life() as life:
             load = asyncio.create_task(stage.load(life, LONGEST, life.kill))
             try:
@@ -70,7 +69,7 @@ async def _deliver_half(stage: Stage, life: Life, number: int) -> None:
     submission = Submission(
         "store", sent, Ask("PUT", sent.path, {"x-arango-async": "store"}, sent.body)
     )
-    reader, client = Customer(stage.seed, -1, stage.ledger, stage.work), Client(life.address)
+    reader, client = Customer(stage.seed, -1, stage.ledger, stage.work), Client(life.url)
     try:
         job_id = await reader.have_done(client, submission)
         await reader.begin_to_read(client, job_id, stage.chance.randrange(_LARGE))
@@ -82,7 +81,7 @@ async def _deliver_half(stage: Stage, life: Life, number: int) -> None:
 @asynccontextmanager
 async def recoveries(stage: Stage) -> AsyncIterator[None]:
     """Kill it again and again at the first commits after its start."""
-    for _ in range(LIVES // 4):
+    for _ in range(stage.lives // 4):
         async with stage.life() as life:
             await stage.load(life, MOST_ANSWERS, killer(stage, life))
         for _ in range(3):
@@ -99,7 +98,7 @@ async def upkeep(stage: Stage) -> AsyncIterator[None]:
         "JOBSTORE_RETENTION__HISTORY": "500ms",
         "JOBSTORE_RETENTION__INTERVAL": "10ms",
     }
-    for _ in range(LIVES):
+    for _ in range(stage.lives):
         await stage.doomed(doom(stage.chance, _CLEANING, _MOST_CLEANINGS), LONGEST)
     yield
 

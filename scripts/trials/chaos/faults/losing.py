@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Final
 
-from trials.chaos.faults.killing import LIVES, MOST_ANSWERS
+from trials.chaos.faults.killing import MOST_ANSWERS
 from trials.chaos.stage import Stage
 
 _FILES: Final = ("", "-wal", "-shm")
@@ -15,7 +15,7 @@ _FOREIGN: Final = b"of somebody else\n"
 @asynccontextmanager
 async def losses(stage: Stage) -> AsyncIterator[None]:
     """Take one of the files away under load, and put it back when the server has gone."""
-    for _ in range(LIVES // 2):
+    for _ in range(stage.lives // 2):
         async with stage.life() as life:
             await stage.load(life, stage.chance.randint(1, MOST_ANSWERS))
             name = "jobs.db" + stage.chance.choice(_FILES)

@@ -11,15 +11,14 @@ from typing import Any, Final
 
 from jobstore.model.lifecycle import ENDED, Result, State
 from jobstore.store.sqlite.engine import APPLICATION_ID
-from trials.chaos.doomed import Doom, When
 from trials.chaos.faults.killing import LONGEST, killer
 from trials.chaos.ledger import Sent
 from trials.chaos.rules import Terms
 from trials.chaos.stage import Stage
 from trials.chaos.submissions import INLINE
+from trials.doomed import Doom, When
 
 _VERSIONS: Final = Path(__file__).parents[4] / "migrations" / "versions"
-_DOOMS: Final = 10
 _MOST_STATEMENTS: Final = 120
 _ANSWERS: Final = 60
 _EACH: Final = 4
@@ -55,7 +54,7 @@ async def migrations(stage: Stage) -> AsyncIterator[None]:
     jobs = list(_jobs(int(time.time() * 1e6) - 10_000_000))
     _write(stage.store, jobs)
     _put_down(stage, jobs)
-    for _ in range(_DOOMS):
+    for _ in range(stage.lives):
         when, nth = stage.chance.choice(list(When)), stage.chance.randint(1, _MOST_STATEMENTS)
         await stage.doomed(Doom(when, "", nth, stage.chance.randrange(2000)), LONGEST)
     async with stage.life() as life:

@@ -8,17 +8,17 @@ import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from trials.chaos import evidence
 from trials.chaos.ledger import Ledger
-from trials.chaos.nursery import Life
+from trials.chaos.lives import Life
 from trials.chaos.rules import RULES, Terms, violations
 from trials.chaos.settling import settled, until
 from trials.chaos.stage import Stage
 
-_LIVES: Final = 2
 _MOMENTS: Final = 3
 _ANSWERS: Final = 60
 _TRUNCATIONS: Final = 4
@@ -58,13 +58,13 @@ class _Moment:
 async def power_cuts(stage: Stage) -> AsyncIterator[None]:
     """Copy the store of a server that stands still, and open it; again with less of its WAL."""
     stage.settings["JOBSTORE_RETENTION__INTERVAL"] = "1h"  # so that the WAL grows
-    for life_number in range(_LIVES):
+    for life_number in range(stage.lives // 6):
         moments: list[_Moment] = []
         async with stage.life() as life:
             for number in range(_MOMENTS):
                 await stage.load(life, stage.chance.randint(1, _ANSWERS))
                 folder = stage.folder / f"power-{life_number}-{number}"
-                moments.append(await _frozen(life, lambda: _copied(stage, folder)))  # noqa: B023 - called at once
+                moments.append(await _frozen(life, partial(_copied, stage, folder)))
         _truncate_all(stage, moments)
         await _go_on(stage, moments[-1])
     yield

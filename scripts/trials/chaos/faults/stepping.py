@@ -9,7 +9,6 @@ from trials.chaos.rules import Terms
 from trials.chaos.settling import stopped
 from trials.chaos.stage import Stage
 
-_LIVES: Final = 4
 _STEPS: Final = 4
 _ANSWERS: Final = 30
 # By how much it is ahead then, in seconds: a leap second, daylight saving time, a wrong year.
@@ -20,7 +19,7 @@ _OFFSETS: Final = (-1.0, 1.0, -3600.0, 3600.0, -86400.0, 86400.0, -86400.0 * 366
 async def steps(stage: Stage) -> AsyncIterator[None]:
     """Set the clock under load; end each life by a kill or by a signal."""
     stage.terms = Terms(stepped=True)
-    for _ in range(_LIVES):
+    for _ in range(stage.lives // 3):
         life = await stage.start()
         for _ in range(_STEPS):
             await stage.load(life, stage.chance.randint(1, _ANSWERS))
