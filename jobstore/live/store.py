@@ -44,6 +44,7 @@ from jobstore.store.facts import (
     Waiting,
 )
 from jobstore.store.history import History
+from jobstore.store.jobs import LARGEST_ID
 from jobstore.store.sqlite.engine import Connection
 from jobstore.store.sqlite.point_reader import PointReader
 from jobstore.store.sqlite.writer import Writer
@@ -230,6 +231,8 @@ class Store:
 
     def running_depth(self, job_id: int) -> int | None:
         """Tell how many jobs made one another before one that runs; None if it does not run."""
+        if job_id > LARGEST_ID:  # a stranger may say any
+            return None
         row = self._points.row(claiming.RUNNING_DEPTH, job_id=job_id)
         return None if row is None else int(row[0])
 

@@ -1,11 +1,9 @@
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 from typing import Final
 
 import pytest
 
-from jobstore.live import Store
+from jobstore.live import Store, shared_store
 from jobstore.live.fresh import FreshAnswers, FreshRequests
 from jobstore.model.errors import JobNotFound
 from jobstore.model.job import Claim
@@ -73,8 +71,8 @@ async def test_nobody_gets_from_memory_what_was_deleted(store_path: Path) -> Non
     async with opened(store_path) as store:
         here, elsewhere = await finished(store), await finished(store)
         await store.results.delete(here)
-        with closing(sqlite3.connect(store_path)) as connection, connection:
-            connection.execute("UPDATE job SET result = 'deleted' WHERE id = ?", (elsewhere,))
+        async with shared_store(store_path) as command:
+            await command.results.delete(elsewhere)
         for job_id in (here, elsewhere):
             with pytest.raises(JobNotFound):
                 await taken(store, job_id)
