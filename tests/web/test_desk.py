@@ -261,7 +261,7 @@ async def test_the_same_is_answered_at_the_desk_and_the_long_way(
         data = b"\r\n".join([first, b"Host: localhost", way, *fields, b"", last, b"", b""])
         async with connected(client.url) as asking:
             await asking.send(data)
-            answer = DATE.sub(b"Date: now", await asking.said_all())
+            answer = DATE.sub(b"Date: now", await asking.rest())
         found.append(re.sub(rb"(id: |_jobs/|\"id\": )\d+", rb"\1N", answer))
         if b"job/2 " in first:
             await client("POST", "/_jobs/2/restore")
