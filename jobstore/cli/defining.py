@@ -22,7 +22,8 @@ from jobstore.config import Config
 from jobstore.config.limits import store_limits
 from jobstore.live import Store
 from jobstore.model import clock
-from jobstore.model.definition import Definition, Draft, described, key_of, normal_path, parse
+from jobstore.model.definition import Definition, Draft, described, key_of, normal_path
+from jobstore.model.definition_reader import parse
 from jobstore.model.errors import DefinitionExists, DefinitionNotFound, NoTarget
 from jobstore.model.job import Dialect, Replay, Trigger
 from jobstore.model.schedule import Schedule, next_fires

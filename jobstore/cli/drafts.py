@@ -9,7 +9,8 @@ from typing import Any, Final
 
 import click
 
-from jobstore.model.definition import Draft, parse
+from jobstore.model.definition import Draft
+from jobstore.model.definition_reader import parse
 from jobstore.model.errors import DefinitionInvalid
 
 _TABLE: Final = "definition"

@@ -3,14 +3,12 @@
 import re
 import unicodedata
 from base64 import b64encode
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, Final
 
 from jobstore.model.account import NOBODY
 from jobstore.model.clock import iso
-from jobstore.model.errors import DefinitionInvalid
 from jobstore.model.job import OF_TARGET, Dialect, Policy, Submission, Trigger
 from jobstore.model.message import REDACTED, Request
 from jobstore.model.schedule import Schedule
@@ -119,48 +117,6 @@ def normal_path(value: str) -> str:
     if any(part.strip() in {"", ".", ".."} for part in parts):
         raise ValueError
     return path
-
-
-def parse(written: object) -> Draft:
-    """Read a definition as people write it.
-
-    Args:
-        written: what JSON or TOML gave.
-
-    Raises:
-        DefinitionInvalid: it is none; the message says what was expected.
-    """
-    # Most servers and commands never read one, and loading pydantic takes a while.
-    from jobstore.model.written_definition import draft  # noqa: PLC0415
-
-    try:
-        return draft(written)
-    except ValueError as invalid:
-        raise DefinitionInvalid(str(invalid)) from None
-
-
-def change(draft: Draft, changes: object) -> Draft:
-    """Change some of what a definition says.
-
-    Args:
-        draft: what it says now.
-        changes: the members that are to be different; null takes a member back to its default.
-            Of a schedule, too, only those members are given that are to be different.
-
-    Raises:
-        DefinitionInvalid: the outcome would be no definition.
-    """
-    if not isinstance(changes, Mapping):
-        raise DefinitionInvalid("expected an object with the members to change")
-    merged = {**write(draft), **changes}
-    if draft.schedule is not None and isinstance(changes.get("schedule"), Mapping):
-        schedule = {**asdict(draft.schedule), **changes["schedule"]}
-        merged["schedule"] = {name: each for name, each in schedule.items() if each is not None}
-    if "body" in changes and "body_base64" not in changes:
-        merged.pop("body_base64", None)
-    if "body_base64" in changes and "body" not in changes:
-        merged.pop("body", None)
-    return parse({name: value for name, value in merged.items() if value is not None})
 
 
 def write(draft: Draft, secret: frozenset[str] = frozenset()) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from jobstore.embedding import setup
 from jobstore.live import Limits, OwnerLimits, Store
 from jobstore.model.account import Role
-from jobstore.model.definition import parse
+from jobstore.model.definition_reader import parse
 from jobstore.model.errors import OwnerLimit, TooDeep
 from jobstore.model.job import Order
 from jobstore.model.message import Response

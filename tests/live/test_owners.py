@@ -10,7 +10,7 @@ import pytest
 
 from jobstore.model.account import NOBODY, Identity, Role, account_of_name
 from jobstore.model.clock import SECOND
-from jobstore.model.definition import parse
+from jobstore.model.definition_reader import parse
 from tests.accounts import People
 from tests.client import GATED, Client
 from tests.commands import jobstore, refused, said

@@ -14,7 +14,8 @@ from aiohttp import ClientSession
 from jobstore.live import Limits, Store
 from jobstore.live.scheduler import Scheduler
 from jobstore.model.clock import SECOND, now
-from jobstore.model.definition import Definition, change, parse
+from jobstore.model.definition import Definition
+from jobstore.model.definition_reader import change, parse
 from jobstore.model.errors import NotAccepting
 from jobstore.model.job import Claim, Dialect, Trigger
 from jobstore.store.schedules import BEGINNING

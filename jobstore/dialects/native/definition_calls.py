@@ -9,14 +9,8 @@ from jobstore.dialects.native.respond_async import accepted
 from jobstore.live import Store
 from jobstore.model import clock
 from jobstore.model.clock import Clock, iso
-from jobstore.model.definition import (
-    Definition,
-    change,
-    described,
-    key_of,
-    normal_path,
-    parse,
-)
+from jobstore.model.definition import Definition, described, key_of, normal_path
+from jobstore.model.definition_reader import change, parse
 from jobstore.model.job import Dialect, Trigger
 from jobstore.model.schedule import next_fires
 from jobstore.targets.router import Router
