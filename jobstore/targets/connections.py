@@ -6,13 +6,15 @@ answer ended is closed, and so is one whose answer, or request, was not sent to 
 """
 
 import asyncio
+import math
 import os
 import socket
 import ssl
 from collections import deque
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, TypeAlias
 
-from aiohappyeyeballs import start_connection
+from aiohappyeyeballs import AddrInfoType, start_connection
 from yarl import URL
 
 from jobstore.model.errors import TargetUnreachable
@@ -24,8 +26,13 @@ from jobstore.targets.exchange import Exchange
 # send that again. So this has to be shorter than any usual service's own limit (gunicorn: 2 s;
 # uvicorn, Node.js and Apache: 5 s); a new connection costs little beside a lost job.
 IDLE_SECONDS: Final = 1.0
+# For how long the addresses of a host are remembered, in seconds: each lookup takes a thread.
+_REMEMBERED: Final = 10.0
 # After how long another address of the same host is tried as well, in seconds: RFC 8305 section 5.
 _NEXT_ADDRESS: Final = 0.25
+
+# What `socket.getaddrinfo` gives.
+Addresses: TypeAlias = Sequence[AddrInfoType]
 
 
 class Connections:
@@ -45,6 +52,10 @@ class Connections:
         self._connect = connect
         self._idle: deque[tuple[float, Exchange]] = deque()  # the one that was used last comes last
         self._sweeping: asyncio.TimerHandle | None = None
+        self._addresses = _numeric(self._host, self._port)
+        self._is_numeric = bool(self._addresses)
+        self._known_until = math.inf if self._is_numeric else 0.0
+        self._looking_up = asyncio.Lock()
         self._open: set[Exchange] = set()
 
     def reused(self) -> Exchange | None:
@@ -66,17 +77,17 @@ class Connections:
             async with asyncio.timeout(self._connect):
                 exchange = await self._made()
         except TimeoutError as error:
+            self._look_up_again()
             raise TargetUnreachable("no connection to the target could be made in time") from error
         except (OSError, ValueError) as error:
+            self._look_up_again()
             where = f"{self._host}:{self._port}"
             raise TargetUnreachable(f"no connection to {where}: {_reason(error)}") from error
         self._open.add(exchange)
         return exchange
 
     async def _made(self) -> Exchange:
-        loop = asyncio.get_running_loop()
-        kind, flags = socket.SOCK_STREAM, socket.AI_ADDRCONFIG
-        found = await loop.getaddrinfo(self._host, self._port, type=kind, flags=flags)
+        loop, found = asyncio.get_running_loop(), await self._looked_up()
         reached = await start_connection(found, happy_eyeballs_delay=_NEXT_ADDRESS, interleave=1)
         try:
             named = self._host.removesuffix(".") if self._tls else None
@@ -90,6 +101,21 @@ class Connections:
             reached.close()
             raise
         return exchange
+
+    async def _looked_up(self) -> Addresses:
+        """Give the addresses of the service, looked up a moment ago at the most."""
+        loop = asyncio.get_running_loop()
+        async with self._looking_up:
+            if loop.time() >= self._known_until:
+                kind, flags = socket.SOCK_STREAM, socket.AI_ADDRCONFIG
+                found = await loop.getaddrinfo(self._host, self._port, type=kind, flags=flags)
+                self._addresses, self._known_until = found, loop.time() + _REMEMBERED
+            return self._addresses
+
+    def _look_up_again(self) -> None:
+        """Trust no address any more that could not be reached."""
+        if not self._is_numeric:
+            self._known_until = 0.0
 
     def release(self, exchange: Exchange) -> None:
         """Take a connection back whose exchange is over."""
@@ -121,6 +147,15 @@ class Connections:
         self._idle.clear()
         for exchange in [*self._open]:
             self.drop(exchange)
+
+
+def _numeric(host: str, port: int) -> Addresses:
+    """Give the address that a host is itself, which needs no lookup; none if it is a name."""
+    try:
+        kind, flags = socket.SOCK_STREAM, socket.AI_NUMERICHOST
+        return socket.getaddrinfo(host, port, type=kind, flags=flags)
+    except (OSError, UnicodeError):
+        return []
 
 
 def _reason(error: OSError | ValueError) -> str:

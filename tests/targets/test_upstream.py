@@ -356,6 +356,16 @@ async def test_what_is_closed_as_a_request_comes_is_asked_again_only_what_may_be
         assert len(asked) == 2
 
 
+async def test_a_service_is_found_by_its_name_again_when_it_was_not_there(world: World) -> None:
+    port = nobodys_port()
+    target = await world.target(f"http://localhost:{port}")
+    with pytest.raises(TargetUnreachable):
+        await ask(target, get("/"))
+    server = await asyncio.start_server(Origin(OK).talk, "127.0.0.1", port)
+    async with server:
+        assert (await ask(target, get("/")))[1] == b"ok"
+
+
 async def test_the_login_in_a_base_is_that_of_each_request(world: World) -> None:
     raw = Origin()
     target = await world.target((await world.listen(raw.talk)).replace("//", "//me:secret@"))
