@@ -357,12 +357,16 @@ async def test_what_is_closed_as_a_request_comes_is_asked_again_only_what_may_be
 
 
 async def test_a_service_is_found_by_its_name_again_when_it_was_not_there(world: World) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(OK)
+        writer.close()
+
     port = nobodys_port()
     target = await world.target(f"http://localhost:{port}")
     with pytest.raises(TargetUnreachable):
         await ask(target, get("/"))
-    server = await asyncio.start_server(Origin(OK).talk, "127.0.0.1", port)
-    async with server:
+    async with await asyncio.start_server(talk, "127.0.0.1", port):
         assert (await ask(target, get("/")))[1] == b"ok"
 
 
