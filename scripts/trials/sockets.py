@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 # struct linger of socket(7): closing resets the connection.
 _AT_ONCE: Final = struct.pack("ii", 1, 0)
+_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _LARGEST_HEAD: Final = 256 * 1024
 
 
@@ -35,10 +36,13 @@ class Connection:
         return await self.reader.read()
 
     async def said_all(self) -> bytes:
-        """Send nothing more, and read until the other end closes the connection."""
+        """Send nothing more, and read until the other end closes the connection.
+
+        A server that takes its time may say 100 first, to find out whether anybody is there still.
+        """
         self.writer.write_eof()
         with suppress(ConnectionError):
-            return await self.reader.read()
+            return (await self.reader.read()).removeprefix(_CONTINUE)
         return b""
 
     async def leave(self) -> None:
