@@ -71,11 +71,13 @@ class Spoken:
         api: its calls.
         claims: the requests that are for it.
         refuse: what answers those of them whose senders are not let in.
+        at_once: answers some of them at the desk, or None.
     """
 
     api: Api
     claims: tuple[PathClaim, ...]
     refuse: Refuse
+    at_once: AtOnce | None = None
 
 
 class Gate(Protocol):
@@ -113,11 +115,12 @@ def apis_of(
         login: whether ArangoDB's login is wanted, which a service would answer itself.
     """
     known = {"kinetica": _kinetica, "datameer": _datameer}
+    jobs, ours = ArangoJobs(store), NativeApi(store, router)
     return [
-        Spoken(ArangoJobs(store), arango.CLAIMS, arango.refused),
+        Spoken(jobs, arango.CLAIMS, arango.refused, jobs.at_once),
         *([_login(store)] if login else []),
         *(speak(config, store, router) for name, speak in known.items() if name in dialects),
-        Spoken(NativeApi(store, router), native.CLAIMS, native.refused),
+        Spoken(ours, native.CLAIMS, native.refused, ours.at_once),
     ]
 
 
@@ -209,9 +212,9 @@ async def answering(stack: AsyncExitStack, apis: Apis) -> list[tuple[PathClaim, 
 def prompt(apis: Apis) -> list[tuple[PathClaim, AtOnce]]:
     """Make what answers our own calls without a task, as far as it is worth it."""
     return [
-        (claim, spoken.api.at_once)
+        (claim, spoken.at_once)
         for spoken in apis
-        if isinstance(spoken.api, ArangoJobs)
+        if spoken.at_once is not None
         for claim in spoken.claims
     ]
 

@@ -21,10 +21,9 @@ from jobstore.dialects.arango.replies import (
     refusal,
     refused,
 )
-from jobstore.live import Delivery, Store, Taking
+from jobstore.live import Delivery, Store
 from jobstore.model.clock import SECOND
 from jobstore.model.errors import (
-    AnswerUnsendable,
     BeingDelivered,
     JobNotFound,
     JobstoreError,
@@ -38,6 +37,7 @@ from jobstore.web import answers, edge, prefer, standing, wire
 from jobstore.web.ask import Ask
 from jobstore.web.parameters import count_of, id_of
 from jobstore.web.refusals import MethodNotAllowed
+from jobstore.web.taking import take_for
 
 # All that is below these paths, with any method: what is no call is refused here.
 CLAIMS: Final = (PathClaim(re.compile(r"(?:/_db/[^/?]+)?/_(?:api|admin)/job(?:[/?]|$)")),)
@@ -118,35 +118,23 @@ class ArangoJobs:
             seconds = prefer.wait(ask.headers.getall(prefer.HEADER))
             applied = prefer.applied(seconds)
 
-        def told(taking: Taking, delivery: Delivery | None, error: Exception | None) -> None:
-            if isinstance(error, BeingDelivered) or (error is None and delivery is None):
+        def lacking(error: Exception | None) -> None:
+            if error is None or isinstance(error, BeingDelivered):
                 if seconds:
                     ask.pass_on()
                 else:
                     ask.answer(answers.of(empty_reply(204, applied)))
             elif isinstance(error, JobstoreError):
                 ask.answer(answers.of(refusal(error)))
-            elif error is not None:
+            else:
                 ask.fail(error)
-            elif delivery is not None:
-                self._hand_over(ask, taking, delivery, applied)
 
-        self._store.results.taking(job_id, ask.identity.scope).begin(lambda: ask.gone, told)
-        return True
-
-    def _hand_over(self, ask: Ask, taking: Taking, delivery: Delivery, applied: Headers) -> None:
-        if taking.is_large:
-            taking.over()
-            ask.pass_on()
-            return
-        try:
+        def write(delivery: Delivery) -> bytes:
             response, extra = _result(delivery)
-            data = answers.delivered(response, (*extra, *applied), explicit=True)
-        except AnswerUnsendable as error:
-            taking.over(error)
-            ask.answer(answers.of(refusal(error)))
-        else:
-            ask.hand_over(data, taking.over)
+            return answers.delivered(response, (*extra, *applied), explicit=True)
+
+        take_for(self._store, ask, job_id, write, lacking)
+        return True
 
     async def _fetch(self, request: web.Request, job_id: int) -> web.StreamResponse:
         seconds = prefer.wait(request.headers.getall(prefer.HEADER, ()))

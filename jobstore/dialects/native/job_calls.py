@@ -1,19 +1,33 @@
 """One job: how it stands, its result for one reader, and what shall become of it."""
 
+import re
 from dataclasses import replace
 from functools import partial
+from typing import Final
 
 from aiohttp import web
 
 from jobstore.dialects.native import as_json, responses
 from jobstore.dialects.native.respond_async import VARY, accepted, wait_of
-from jobstore.live import Store
-from jobstore.model.errors import Forbidden, JobGone, JobNotFound, ResultNotRestorable, WrongState
+from jobstore.live import Delivery, Store
+from jobstore.model.errors import (
+    Forbidden,
+    JobGone,
+    JobNotFound,
+    JobstoreError,
+    ResultNotRestorable,
+    WrongState,
+)
 from jobstore.model.job import Dialect, Job, Submission, Trigger
 from jobstore.model.lifecycle import ENDED, Result, State
 from jobstore.model.message import REDACTED, Request, without
 from jobstore.targets.router import Router
-from jobstore.web import prefer, refusals, standing
+from jobstore.web import answers, prefer, refusals, standing
+from jobstore.web.ask import Ask
+from jobstore.web.taking import take_for
+
+# What nearly all ask who take a result.
+_TAKE: Final = re.compile(r"/_jobs/([1-9][0-9]{0,17})/take")
 
 
 class JobCalls:
@@ -73,6 +87,26 @@ class JobCalls:
         except JobNotFound:
             await self._say_why(request)
         return answer or as_json.answer(await self._seen(request), 202, (*refusals.SOON, *applied))
+
+    def at_once(self, ask: Ask) -> bool:
+        """Take on a request for a result; where there is none to give, it goes the long way."""
+        call = _TAKE.fullmatch(ask.path)
+        if call is None or ask.method != "POST" or ask.size or not ask.identity.changes:
+            return False
+        applied = prefer.applied(prefer.wait(ask.headers.getall(prefer.HEADER, ())))
+
+        def write(delivery: Delivery) -> bytes:
+            response, extra = responses.result_of(delivery)
+            return answers.delivered(response, (*extra, *applied))
+
+        def lacking(error: Exception | None) -> None:
+            if error is None or isinstance(error, JobstoreError):
+                ask.pass_on()
+            else:
+                ask.fail(error)
+
+        take_for(self._store, ask, int(call[1]), write, lacking)
+        return True
 
     async def restore(self, request: web.Request) -> web.Response:
         """Hold a result again that was taken."""

@@ -1,6 +1,7 @@
 """Results on their way to a reader, and what there is to say when there is none to give."""
 
 import json
+from dataclasses import replace
 from typing import Final
 
 from aiohttp import web
@@ -10,7 +11,7 @@ from jobstore.model.clock import iso
 from jobstore.model.errors import BeingDelivered, JobGone, JobstoreError, WrongState
 from jobstore.model.job import Job, Moment
 from jobstore.model.lifecycle import Result, State
-from jobstore.model.message import Headers, Response, without
+from jobstore.model.message import Headers, Response, header, without
 from jobstore.web import standing, wire
 
 _JOB_ID: Final = "Jobstore-Id"
@@ -38,13 +39,17 @@ async def take_result(
 async def _handed_over(
     request: web.Request, delivery: Delivery, extra: Headers
 ) -> web.StreamResponse:
+    response, own = result_of(delivery)
+    return await wire.deliver(request, response, (*own, *extra))
+
+
+def result_of(delivery: Delivery) -> tuple[Response, Headers]:
+    """Give the response that a job has ended with, and the field that says whose it is."""
     response = delivery.response or _stand_in(delivery.job)
     # A job may itself have taken a result, whose id is not this one's.
-    headers = without(response.headers, (_JOB_ID.lower(),))
-    given = Response(
-        status=response.status, reason=response.reason, headers=headers, body=response.body
-    )
-    return await wire.deliver(request, given, ((_JOB_ID, str(delivery.job_id)), *extra))
+    if header(response.headers, _JOB_ID) is not None:
+        response = replace(response, headers=without(response.headers, (_JOB_ID.lower(),)))
+    return response, ((_JOB_ID, str(delivery.job_id)),)
 
 
 def _stand_in(job: Job) -> Response:

@@ -38,6 +38,7 @@ class NativeApi:
         self._store = store
         jobs, messages = JobCalls(store, router), Messages(store)
         definitions = DefinitionCalls(store, router)
+        self.at_once = jobs.at_once
         listed, shown = definitions.page, definitions.show
         self._calls: Mapping[str, Mapping[str, Call]] = {
             "/_jobs/definitions": {"GET": listed, "HEAD": listed, "POST": definitions.create},

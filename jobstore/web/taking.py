@@ -1,0 +1,48 @@
+"""Results for requests at the desk: a small one is written from there, once it was taken.
+
+Who speaks a dialect says how a result is written, and what becomes of a request for which there is
+none to give.
+"""
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from jobstore.live import Delivery, Store, Taking
+from jobstore.model.errors import AnswerUnsendable
+from jobstore.web.ask import Ask
+
+# Writes a result, whose body is in memory, as a whole answer.
+Writing: TypeAlias = Callable[[Delivery], bytes]
+# Goes on without a result: the job has not ended (None), or this keeps it from being given.
+Lacking: TypeAlias = Callable[[Exception | None], None]
+
+
+def take_for(store: Store, ask: Ask, job_id: int, write: Writing, lacking: Lacking) -> None:
+    """Answer a request with a result, which nobody else gets.
+
+    A result that is too large for the desk goes the long way.
+
+    Args:
+        write: raises AnswerUnsendable if no HTTP message can have it.
+        lacking: ends the request where no result is given.
+    """
+
+    def told(taking: Taking, delivery: Delivery | None, error: Exception | None) -> None:
+        if delivery is None:
+            lacking(error)
+        elif taking.is_large:
+            taking.over()
+            ask.pass_on()
+        else:
+            hand_over(taking, delivery)
+
+    def hand_over(taking: Taking, delivery: Delivery) -> None:
+        try:
+            data = write(delivery)
+        except AnswerUnsendable as error:
+            taking.over(error)
+            lacking(error)
+        else:
+            ask.hand_over(data, taking.over)
+
+    store.results.taking(job_id, ask.identity.scope).begin(lambda: ask.gone, told)
