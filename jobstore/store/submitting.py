@@ -1,5 +1,6 @@
 """Put jobs in: each function is one step of a transaction."""
 
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from sqlalchemy import bindparam, insert, literal_column, select
@@ -66,6 +67,7 @@ PUT_REQUEST: Final = Statement(
     )
 )
 _NO_WISHES: Final = (None,) * len(WISHES)
+_NONE: Final[Mapping[str, object]] = {}
 
 
 class Submitted(NamedTuple):
@@ -94,31 +96,40 @@ def submit(  # noqa: PLR0913, PLR0917 - what it takes to make a job
         secret: the lower-case names of headers to forget when the job ends.
         claimed_by: the number of the server start that runs it at once, or None.
         depth: how many jobs made one another before this one.
-
     """
-    request, delay, account = submission.request, submission.delay, submission.account
+    delay = submission.delay
     not_before = submission.not_before if delay is None else tx.now + delay
-    claimed, policy = claimed_by is not None, submission.policy
-    wishes: dict[str, object] = {
-        "timeout": policy.timeout,
-        "replay": policy.replay,
-        "tag": submission.tag,
-        "once": submission.once or None,
-        "definition": submission.definition,
-        "trigger": submission.trigger,
-        "follows": submission.follows,
-        "not_before": not_before,
-        "retries": policy.retries,
-    }
-    if tuple(wishes.values()) != _NO_WISHES:
-        statement, wishes["once"] = SUBMIT_WITH_WISHES, submission.once
-    else:
-        statement, wishes = SUBMIT, {}
+    job_id = _put_job(tx, submission, bodies.size_of(content), not_before, claimed_by, depth)
+    if delay is not None:
+        tx.execute(claiming.DELAY, job_id=job_id, length=delay)
+    headers, secrets = encode_headers(submission.request.headers, secret)
+    tx.execute(
+        PUT_REQUEST,
+        job_id=job_id,
+        headers=headers,
+        secrets=secrets,
+        content=bodies.put_content(tx, job_id, content),
+    )
+    if claimed_by is None:
+        _line_up(tx, job_id, submission, not_before, secrets=secrets is not None)
+    return Submitted(job_id, secrets is not None)
+
+
+def _put_job(  # noqa: PLR0913, PLR0917 - what it takes to make a job
+    tx: Transaction,
+    submission: Submission,
+    stored: int,
+    not_before: int | None,
+    claimed_by: int | None,
+    depth: int,
+) -> int:
+    """Insert the row of a job, and count it; return its id."""
+    request, account, claimed = submission.request, submission.account, claimed_by is not None
     state = State.RUNNING if claimed else State.QUEUED
     result = Result.NONE if submission.wanted else Result.UNWANTED
-    stored = bodies.size_of(content)
+    wishes = _wishes(submission, not_before)
     job_id = tx.insert(
-        statement,
+        SUBMIT_WITH_WISHES if wishes else SUBMIT,
         state=state,
         result=result,
         dialect=submission.dialect,
@@ -138,19 +149,24 @@ def submit(  # noqa: PLR0913, PLR0917 - what it takes to make a job
         **wishes,
     )
     tx.tally.came(account, state, result, stored, tx.now)
-    if delay is not None:
-        tx.execute(claiming.DELAY, job_id=job_id, length=delay)
-    headers, secrets = encode_headers(request.headers, secret)
-    tx.execute(
-        PUT_REQUEST,
-        job_id=job_id,
-        headers=headers,
-        secrets=secrets,
-        content=bodies.put_content(tx, job_id, content),
-    )
-    if not claimed:
-        _line_up(tx, job_id, submission, not_before, secrets=secrets is not None)
-    return Submitted(job_id, secrets is not None)
+    return job_id
+
+
+def _wishes(submission: Submission, not_before: int | None) -> Mapping[str, object]:
+    """Give what most submissions say nothing about, by the columns' names; nothing for those."""
+    policy = submission.policy
+    wishes: dict[str, object] = {
+        "timeout": policy.timeout,
+        "replay": policy.replay,
+        "tag": submission.tag,
+        "once": submission.once or None,
+        "definition": submission.definition,
+        "trigger": submission.trigger,
+        "follows": submission.follows,
+        "not_before": not_before,
+        "retries": policy.retries,
+    }
+    return {**wishes, "once": submission.once} if tuple(wishes.values()) != _NO_WISHES else _NONE
 
 
 def _line_up(
