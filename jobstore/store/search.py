@@ -141,6 +141,12 @@ WINDOW: Final = Statement(
 )
 
 NEWEST: Final = Statement(select(func.max(_job.id)).where(_job.id <= bindparam("last")))
+# The runs of a definition have an index of their own, and may be far from one another.
+NEWEST_RUN: Final = Statement(
+    select(func.max(_job.id)).where(
+        _job.definition == bindparam("definition"), _job.id <= bindparam("last")
+    )
+)
 
 
 def _earlier_attempt(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:

@@ -148,12 +148,24 @@ class Windows:
                 if first is None or newest < values["since"]:
                     return
             else:  # then an id tells all there is to know, and nothing has to be looked at twice
-                ((newest,),) = await self._searched(budget, search_sql.NEWEST, last=last)
+                newest = await self._newest(values, last, budget)
                 if newest is None:
                     return
                 first = newest - size + 1
             yield (window := _Window(first, last, size))
             last, size = first - 1, window.next_size
+
+    async def _newest(
+        self, values: Mapping[str, Any], last: int, budget: Budget | None
+    ) -> int | None:
+        """Give the newest job up to one that may be looked for, as far as an index tells."""
+        if "definition" in values:
+            run = values["definition"]
+            found = self._searched(budget, search_sql.NEWEST_RUN, last=last, definition=run)
+        else:
+            found = self._searched(budget, search_sql.NEWEST, last=last)
+        ((newest,),) = await found
+        return None if newest is None else int(newest)
 
     async def _searched(
         self, budget: Budget | None, statement: Statement, /, **values: object

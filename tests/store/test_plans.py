@@ -41,6 +41,7 @@ INDEXED: Final = {
     "DROP_BODIES": "body_of_job",
     "DROP_RESPONSE_BODIES": "body_of_job",
     "LOOSE_CHUNKS": "body_orphan",
+    "NEWEST_RUN": "job_of_definition",
 }
 
 # What does not grow with the jobs: it has a row for each word, account, token, or table.

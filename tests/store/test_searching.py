@@ -15,6 +15,7 @@ from sqlalchemy import text
 
 from jobstore.dialects.native.listing import Listing
 from jobstore.model.account import Identity
+from jobstore.model.definition_reader import parse
 from jobstore.store import jobs
 from jobstore.store.expressions import Statement
 from jobstore.store.search import Search
@@ -111,6 +112,20 @@ async def test_however_a_search_is_cut_into_pages_it_finds_each_job_once(
     pages = await all_pages(stock, Search(owner="alice", since=since), limit, budget)
     assert [job.id for page in pages for job in page.jobs] == alices
     assert max(len(page.jobs) for page in pages) <= limit
+
+
+async def test_the_latest_run_of_a_definition_is_found_at_first_glance_however_long_ago_it_was(
+    stock: Stock, store_path: Path
+) -> None:
+    draft = parse({"name": "daily", "path": "/daily", "target": "/work"})
+    definition = await stock.store.definitions.create(draft, "bob")
+    await filled(stock, store_path, 20 * FIRST, every=10**9)
+    with closing(sqlite3.connect(store_path)) as file, file:
+        file.execute("UPDATE job SET definition = ? WHERE id IN (3, 900)", [definition.id])
+    search = Search(definition=definition.id)
+    latest = await stock.store.history.page(search, 1, jobs.LARGEST_ID, spent())
+    before = await stock.store.history.page(search, 1, 900, spent())
+    assert [job.id for job in (*latest.jobs, *before.jobs)] == [900, 3]
 
 
 async def test_jobs_that_are_purged_between_two_pages_leave_no_gap(
