@@ -3,7 +3,6 @@
 import asyncio
 import sqlite3
 from collections.abc import Callable
-from threading import Lock
 from time import monotonic
 from typing import Any, Final
 
@@ -12,6 +11,8 @@ from jobstore.store.sqlite.engine import Connection
 
 # How long a search takes at most before it gives what it has found, in seconds.
 SEARCH_SECONDS: Final = 0.25
+# After how many of SQLite's instructions a statement asks whether it shall go on: about 1 ms.
+_ASKED_EACH: Final = 20_000
 
 
 class TimeIsUp(Exception):
@@ -83,31 +84,25 @@ async def rows_within(
 class _Step:
     """A statement that can be stopped from another thread.
 
-    SQLite interrupts whatever runs on a connection at that moment, and that may be somebody else's
-    statement already: so it is done only between the beginning of this one and its end.
-    https://www.sqlite.org/c3ref/interrupt.html
+    It asks now and then whether it shall go on. To interrupt its connection would be no use in the
+    moment in which it has begun here, but not yet there; and in others it would be somebody else's
+    statement that is interrupted: https://www.sqlite.org/c3ref/interrupt.html
     """
 
     def __init__(self, statement: Statement, values: dict[str, object]) -> None:
         self._statement = statement
         self._values = values
-        self._changing = Lock()
-        self._running: sqlite3.Connection | None = None
         self._stopped = False
 
     def stop(self) -> None:
-        """Stop it, whether it runs or waits; leave it alone if it has ended."""
-        with self._changing:
-            self._stopped = True
-            if self._running is not None:
-                self._running.interrupt()
+        """Stop it, whether it runs or waits."""
+        self._stopped = True
 
     def run(self, connection: sqlite3.Connection) -> list[Any]:
         """Execute it, in the connection's thread."""
-        with self._changing:
-            if self._stopped:
-                raise TimeIsUp
-            self._running = connection
+        if self._stopped:
+            raise TimeIsUp
+        connection.set_progress_handler(lambda: self._stopped, _ASKED_EACH)
         try:
             statement = self._statement
             return connection.execute(statement.sql, statement.bound(self._values)).fetchall()
@@ -116,5 +111,4 @@ class _Step:
                 raise
             raise TimeIsUp from error
         finally:
-            with self._changing:
-                self._running = None
+            connection.set_progress_handler(None, 0)
