@@ -77,7 +77,9 @@ def measured(keys: Sequence[str], output: Path) -> tuple[list[str], list[str]]:
     """Measure rows, and write them into a file; return their names, and the printed lines."""
     lines = bench("--rows", *keys, *SIZE, "--json", output)
     rows = json.loads(output.read_text())["rows"]
-    assert all(row["value"]["median"] > 0 for row in rows)
+    values = {row["name"]: row["value"]["median"] for row in rows}
+    # A short round on a busy machine may see no job end; anything else takes some time, or room.
+    assert all(value > 0 for name, value in values.items() if not name.startswith("drain of"))
     assert all((row["ratio"] is None) == (row["to"] is None) for row in rows)
     return [row["name"] for row in rows], lines
 
