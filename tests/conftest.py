@@ -22,8 +22,8 @@ from trials.serving import ServerProcess
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# These folders have the files that take longest: begun last, one of them would be waited for alone.
-LONGEST = ("trials", "docs", "whole", "web", "store", "dialects", "live")
+# These have the files that take longest: begun last, one of them would be waited for alone.
+LONGEST = ("trials", "test_openapi", "docs", "whole", "web", "store", "dialects", "live")
 
 Overrides = Mapping[str, Any]
 Serve = Callable[..., Awaitable[Server]]
@@ -32,11 +32,12 @@ Start = Callable[..., Awaitable[ServerProcess]]
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files that take longest; within a file, the order stays."""
-    items.sort(key=lambda item: _place(item.path.parent.name))
+    items.sort(key=lambda item: _place(item.path))
 
 
-def _place(folder: str) -> int:
-    return LONGEST.index(folder) if folder in LONGEST else len(LONGEST)
+def _place(file: Path) -> int:
+    places = [LONGEST.index(each) for each in (file.stem, file.parent.name) if each in LONGEST]
+    return min(places, default=len(LONGEST))
 
 
 @pytest.fixture
