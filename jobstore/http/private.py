@@ -9,7 +9,7 @@ away, before anything else goes wrong.
 # ruff: noqa: SLF001 - that is what this module is for
 
 from collections.abc import Mapping
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from aiohttp import StreamReader, web
 from aiohttp.abc import AbstractStreamWriter
@@ -44,11 +44,9 @@ INHERITED: Final[Mapping[type, frozenset[str]]] = {
     web.RequestHandler: _CONNECTION,
     web.Server: frozenset({"_kwargs", "_loop"}),
     web.Request: frozenset({"_match_info", "_prepare_hook"}),
-    ResponseHandler: frozenset({"_drain_helper", "_parser", "_should_close"}),
+    ResponseHandler: frozenset({"_parser", "_should_close"}),
     StreamWriter: frozenset({"_headers_buf", "_headers_written"}),
 }
-
-_Handling: TypeAlias = web.RequestHandler
 
 
 def unread(payload: StreamReader) -> bytes:
@@ -57,7 +55,7 @@ def unread(payload: StreamReader) -> bytes:
 
 
 def version_of(request: web.BaseRequest) -> HttpVersion:
-    """Tell a request's version, and let it not be remembered: it may have to be another."""
+    """Tell a request's version without its being remembered: it may have to be another."""
     return request._version
 
 
@@ -101,11 +99,11 @@ def request_factory_of(app: Application) -> Any:
     return app._make_request
 
 
-def current_request(connection: _Handling) -> web.BaseRequest | None:
+def current_request(connection: web.RequestHandler) -> web.BaseRequest | None:
     """Give the request whose handler runs on a connection."""
     return connection._current_request
 
 
-def closes_at(connection: _Handling) -> float:
+def closes_at(connection: web.RequestHandler) -> float:
     """Tell when a connection is closed that stays idle, in seconds of its loop's clock."""
     return connection._next_keepalive_close_time

@@ -24,7 +24,7 @@ from jobstore.model.errors import (
 from jobstore.model.handle import JobHandle
 from jobstore.model.job import Cancellation, Claim, Failure, Order, Replay
 from jobstore.model.message import header
-from jobstore.model.retry import AttemptEnded, may_repeat, wait_before_next
+from jobstore.model.retry import AttemptEnded, is_passing, may_repeat, wait_before_next
 from jobstore.targets.router import Route, Router
 
 # The shortest time that an attempt may take too long, in seconds, and what part of its time.
@@ -243,8 +243,9 @@ class Executor:
         """Queue a job again if it has failed for a passing reason and may be repeated."""
         if route is None or isinstance(outcome, Stopped):
             return False
-        if isinstance(outcome, CapturedResponse) and outcome.status not in route.retry.statuses:
-            return False  # as nearly always
+        answered = outcome.status if isinstance(outcome, CapturedResponse) else None
+        if not is_passing(route.retry, answered):  # as nearly always
+            return False
         if not may_repeat(claim.request.method, claim.policy.replay or route.replay):
             return False
         ended = _ended(outcome)

@@ -38,8 +38,8 @@ FINAL: Final = range(200, 600)  # RFC 9110 section 15: what may answer a request
 _BODILESS: Final = frozenset({204, 304})
 # RFC 9112 section 3.2.1, percent-encoded: what a request for a path asks for.
 ORIGIN_FORM: Final = re.compile(r"/[!-\"$-~]*")
-# RFC 9110 section 5.1: what the names of fields are made of.
-_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]*")
+# RFC 9110 section 5.6.2: what methods and the names of fields are.
+TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 # RFC 9110 section 5.5 and RFC 9112 section 4: what no value and no reason phrase may have in it.
 # The surrogates here stand for no byte.
 _STRAY: Final = re.compile(r"[\ud800-\udc7f\udd00-\udfff]")
@@ -173,7 +173,7 @@ def unsendable(headers: Headers, reason: str | None = None) -> str | None:
     if _UNSENDABLE.search("".join((reason or "", *chain.from_iterable(headers)))):
         return "has a control character in it"
     names = [name for name, _ in headers]
-    if "" in names or not _TOKEN.fullmatch("".join(names)):
+    if "" in names or (names and not TOKEN.fullmatch("".join(names))):
         return "has a name that is none in HTTP"
     return None
 

@@ -59,6 +59,15 @@ def may_repeat(method: str, replay: Replay) -> bool:
     return replay is Replay.ALWAYS or (replay is Replay.IDEMPOTENT and method in IDEMPOTENT)
 
 
+def is_passing(policy: Retry, status: int | None) -> bool:
+    """Tell whether an attempt may have failed for a passing reason.
+
+    Args:
+        status: that of its answer, or None if there was none.
+    """
+    return status is None or status in policy.statuses
+
+
 def wait_before_next(
     policy: Retry,
     claim: Claim,
@@ -79,8 +88,8 @@ def wait_before_next(
         seconds, or None if that was the last attempt.
     """
     allowed = policy.retries if claim.policy.retries is None else claim.policy.retries
-    passing = ended.failure is not None or ended.status in policy.statuses
-    if not passing or claim.retried >= allowed:
+    answered = ended.status if ended.failure is None else None
+    if not is_passing(policy, answered) or claim.retried >= allowed:
         return None
     backoff = min(policy.longest, policy.delay * float(2 ** min(claim.retried, 32)))
     asked = asked_to_wait(ended.retry_after, now, ended.date)

@@ -27,6 +27,7 @@ from jobstore.model.kinds import (
     time_zone,
     whole,
 )
+from jobstore.model.message import TOKEN
 
 MINUTE: Final = 60.0
 HOUR: Final = 60 * MINUTE
@@ -39,7 +40,7 @@ DIALECTS: Final = ("kinetica", "datameer")
 _DURATION: Final = "a duration such as 500ms, 30s, 15m, 24h or 30d"
 _SIZE: Final = "a size such as 262144, 256KiB or 1GiB"
 _LONGER_THAN_0: Final = duration(f"{_DURATION}, above 0", ulp(0.0))
-_TOKEN: Final = like(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
+_FIELD_NAME: Final = like(TOKEN.pattern)
 _PATH: Final = like(r"/[^?#\s]*")
 
 Port: TypeAlias = Annotated[int, whole(0, 65_535)]
@@ -70,7 +71,7 @@ FileName: TypeAlias = Annotated[Path, Kind("a file name", file_name)]
 Host: TypeAlias = Annotated[str, Kind("a host name or an address", like(r"(?s:.+)"))]
 HeaderNames: TypeAlias = Annotated[
     tuple[str, ...],
-    list_of("a list of HTTP header names", lambda value: _TOKEN(value).lower()),
+    list_of("a list of HTTP header names", lambda value: _FIELD_NAME(value).lower()),
 ]
 BasePath: TypeAlias = Annotated[  # it ends in no slash, unless it is the root
     str,

@@ -53,8 +53,7 @@ class Connections:
         self._idle: deque[tuple[float, Exchange]] = deque()  # the one that was used last comes last
         self._sweeping: asyncio.TimerHandle | None = None
         self._addresses = _numeric(self._host, self._port)
-        self._is_numeric = bool(self._addresses)
-        self._known_until = math.inf if self._is_numeric else 0.0
+        self._known_until = math.inf if self._addresses else 0.0
         self._looking_up = asyncio.Lock()
         self._open: set[Exchange] = set()
 
@@ -114,7 +113,7 @@ class Connections:
 
     def _look_up_again(self) -> None:
         """Trust no address any more that could not be reached."""
-        if not self._is_numeric:
+        if self._known_until < math.inf:  # and it is no address itself
             self._known_until = 0.0
 
     def release(self, exchange: Exchange) -> None:

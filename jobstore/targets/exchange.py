@@ -16,6 +16,7 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.http import RawResponseMessage
 from aiohttp.http_exceptions import BadHttpMessage, HttpProcessingError, LineTooLong
 
+from jobstore.http import private
 from jobstore.model.message import FINAL, HeadLimits
 
 _HEAD_END: Final = re.compile(rb"\r?\n\r?\n")
@@ -92,7 +93,7 @@ class Exchange(ResponseHandler):
             ConnectionError: the connection is gone.
         """
         if self.writing_paused:
-            await self._drain_helper()
+            await private.drain(self)
 
     async def answered(self) -> tuple[RawResponseMessage, StreamReader]:
         """Wait for the head of the answer; what is said before it is none.

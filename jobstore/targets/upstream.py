@@ -1,7 +1,6 @@
 """Another HTTP service as a target."""
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Final, Self
@@ -24,6 +23,7 @@ from jobstore.model.message import (
     FINAL,
     JOB_ID,
     OURS,
+    TOKEN,
     Body,
     Headers,
     HeadLimits,
@@ -52,7 +52,6 @@ _UNDONE: Final[tuple[list[str], ...]] = ([], ["chunked"], ["identity"])
 
 # Methods whose requests have no body unless they say so: RFC 9110 section 8.6.
 _WITHOUT_BODY: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "DELETE", "CONNECT"})
-_METHOD: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
 _UNSENDABLE: Final = "the request cannot be sent over HTTP"
 
 _LIMITS: Final = HeadLimits()
@@ -125,7 +124,7 @@ class Upstream:
         fields = (self._host, *outgoing(request, handle), *_framing(request))
         if self._login is not None:
             fields = (*without(fields, ("authorization",)), ("Authorization", self._login.encode()))
-        if unsendable(fields, path) or " " in path or not _METHOD.fullmatch(request.method):
+        if unsendable(fields, path) or " " in path or not TOKEN.fullmatch(request.method):
             raise TargetBroken(_UNSENDABLE)
         try:
             return heads.encoded(f"{request.method} {path} HTTP/1.1", fields)

@@ -47,36 +47,34 @@ def delivered(response: Response, extra: Headers, *, explicit: bool = False) -> 
     Raises:
         AnswerUnsendable: no HTTP message can have what was kept.
     """
-    status, body = response.status, response.body
-    assert isinstance(body, bytes)
-    given = wire.given_fields(response, extra)
-    heads.check(given, response.reason)
-    fields = [*given, *_length(status, body, explicit=explicit)]
-    if header(given, "date") is None:
-        fields.append(_date())
-    reason = phrase_of(status) if response.reason is None else response.reason
-    head = heads.encoded(f"HTTP/1.1 {status} {reason}", fields)
-    return head if bodiless("PUT", status) else head + body
+    return _written(response, wire.given_fields(response, extra), explicit=explicit)
 
 
 def relayed(response: Response) -> bytes:
     """Write the response of a request's target, as `wire.relay` sends it.
 
     Args:
-        response: the target's, with a body in memory, which it may have.
+        response: the target's, with a body in memory.
 
     Raises:
         AnswerUnsendable: no HTTP message can have it.
     """
-    status, fields, body = response.status, list(response.headers), response.body
+    return _written(response, response.headers)
+
+
+def _written(response: Response, given: Headers, *, explicit: bool = False) -> bytes:
+    """Write a target's response with fields that are given, and what has to be added to them."""
+    status, body = response.status, response.body
     assert isinstance(body, bytes)
-    heads.check(response.headers, response.reason)
-    if header(response.headers, "content-length") is None:
-        fields += _length(status, body, explicit=False)
-    if header(response.headers, "date") is None:
+    heads.check(given, response.reason)
+    fields = [*given]
+    if header(given, "content-length") is None:
+        fields += _length(status, body, explicit=explicit)
+    if header(given, "date") is None:
         fields.append(_date())
     reason = phrase_of(status) if response.reason is None else response.reason
-    return heads.encoded(f"HTTP/1.1 {status} {reason}", fields) + body
+    head = heads.encoded(f"HTTP/1.1 {status} {reason}", fields)
+    return head if bodiless("PUT", status) else head + body
 
 
 def _length(status: int, body: bytes, *, explicit: bool) -> Headers:

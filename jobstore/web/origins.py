@@ -18,6 +18,8 @@ from typing import Final
 
 from multidict import CIMultiDict, MultiMapping
 
+from jobstore.model.message import TOKEN
+
 # RFC 1035 section 2.3.4 allows a name of 255 bytes; a port may follow.
 _LONGEST_AUTHORITY: Final = 262
 _MOST_KNOWN: Final = 256  # nearly all requests name the same one
@@ -28,7 +30,6 @@ _DEFAULT_PORTS: Final[Mapping[str, str]] = {"http": "80", "https": "443"}
 _PRIVATE: Final = (".localhost", ".test", ".local", ".home.arpa", ".internal")
 
 _SITE: Final = "Sec-Fetch-Site"
-_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
 _METHODS: Final = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 # What our own APIs read.
 _READ: Final = frozenset(
@@ -246,7 +247,7 @@ _ASKED_HEADERS: Final = "Access-Control-Request-Headers"
 def asked_headers(headers: MultiMapping[str]) -> list[str]:
     """Give the names of the headers that a page wants to send, in lower case."""
     names = [name.strip().lower() for name in headers.get(_ASKED_HEADERS, "").split(",")]
-    return [name for name in names[:_MOST_NAMES] if _TOKEN.fullmatch(name)]
+    return [name for name in names[:_MOST_NAMES] if TOKEN.fullmatch(name)]
 
 
 def leave(headers: MultiMapping[str], *, submission: bool) -> dict[str, str]:
@@ -257,7 +258,7 @@ def leave(headers: MultiMapping[str], *, submission: bool) -> dict[str, str]:
         submission: whether it is about a request for a job, which any method and header may have.
     """
     names, method = asked_headers(headers), headers.get(_ASKED_METHOD, "")
-    own = submission and method not in _METHODS and _TOKEN.fullmatch(method[:20]) is not None
+    own = submission and method not in _METHODS and TOKEN.fullmatch(method[:20]) is not None
     return {
         "Access-Control-Allow-Methods": ", ".join([*_METHODS, *([method[:20]] if own else [])]),
         "Access-Control-Allow-Headers": ", ".join(

@@ -11,7 +11,6 @@ and ends with it; a client that is gone cancels that.
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Final
 
 from aiohttp import web
 
@@ -28,8 +27,6 @@ from jobstore.model.message import Request, Response, bodiless
 from jobstore.targets import Target
 from jobstore.web import answers, refusals, standing, wire
 from jobstore.web.ask import Ask
-
-_SERVICE_UNAVAILABLE: Final = 503
 
 log = logging.getLogger(__name__)
 
@@ -144,16 +141,13 @@ class Relay:
 
 def refusal(error: BodyBroken | StoreError | TargetFailed | standing.Revoked) -> web.Response:
     """Answer a request that could not be relayed, in words for its sender."""
-    match error:
-        case standing.Revoked():
-            return error
-        case StoreError():  # strangers are not told which file it is
-            return refusals.shared_refusal(_SERVICE_UNAVAILABLE, str(AccountsUnavailable()))
-        case BodyBroken():
-            return refusals.problem_of(error)
-        case TargetFailed():
-            log.info("no answer: %s", error, extra={"action": "relay"})
-            return refusals.problem_of(error)
+    if isinstance(error, standing.Revoked):
+        return error
+    if isinstance(error, StoreError):  # strangers are not told which file it is
+        return refusals.shared_refusal(AccountsUnavailable.status, str(AccountsUnavailable()))
+    if isinstance(error, TargetFailed):
+        log.info("no answer: %s", error, extra={"action": "relay"})
+    return refusals.problem_of(error)
 
 
 def _whatever(_: Exception | None) -> None:

@@ -375,13 +375,7 @@ async def test_a_result_can_be_fetched_once(demo: Client) -> None:
 
 async def test_of_twenty_fetches_at_once_one_gets_the_result(demo: Client) -> None:
     job_id = await demo.done("/echo", "POST", data=b"for one")
-
-    async def asking() -> Answer:
-        while (answer := await demo("PUT", f"/_api/job/{job_id}")).status == 204:
-            """It is on its way to another one."""
-        return answer
-
-    answers = await asyncio.gather(*(asking() for _ in range(20)))
+    answers = await asyncio.gather(*(demo.told(job_id) for _ in range(20)))
     (winner,) = [answer for answer in answers if answer.status == 200]
     assert is_result(winner, job_id)
     assert winner.body == b"for one"

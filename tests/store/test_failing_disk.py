@@ -74,8 +74,7 @@ async def cycle(client: Client, name: str) -> tuple[int, int | None, int | None]
         return submitted.status, None, None
     job_id = int(submitted.headers["x-arango-async-id"])
     await client.ended(job_id)  # or the taking would share the commit of the end
-    while (fetched := await client("PUT", f"/_api/job/{job_id}")).status == 204:
-        pass
+    fetched = await client.told(job_id)
     assert fetched.status != 200 or fetched.body == name.encode()
     return submitted.status, job_id, fetched.status
 
