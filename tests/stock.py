@@ -10,7 +10,7 @@ from jobstore.live import Limits, Store, owned_store
 from jobstore.model.handle import JobHandle
 from jobstore.model.job import Claim, Dialect, Failure, Submission
 from jobstore.model.message import Request, Response
-from tests.stores import START, StandingClock, finish, orders_of, prepare
+from tests.stores import START, StandingClock, fail, finish, orders_of, prepare
 
 
 class Stock:
@@ -70,7 +70,7 @@ class Stock:
     async def failed(self, path: str = "/", **values: Any) -> int:
         """Submit a job whose target cannot be reached."""
         claim = await self.running(path, **values)
-        await self.store.attempts.fail(claim, Failure.UNREACHABLE, "connection refused")
+        await fail(self.store, claim, Failure.UNREACHABLE, "connection refused")
         return claim.job_id
 
     async def cancelled(self, path: str = "/", **values: Any) -> int:

@@ -6,16 +6,16 @@ import os
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
-from functools import cache
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from contextlib import asynccontextmanager, closing, contextmanager
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 from weakref import WeakKeyDictionary
 
-from jobstore.live import Delivery, Limits, Store, owned_store
+from jobstore.live import Delivery, Limits, Over, Store, owned_store
 from jobstore.model.clock import SECOND, Clock
-from jobstore.model.job import Claim, Dialect, Order, Submission
+from jobstore.model.job import Claim, Dialect, Failure, Order, Submission
 from jobstore.model.message import Body, Headers, Request, Response, chunks
 from jobstore.store.sqlite.migrate import migrate
 from tests.loop import turns
@@ -229,8 +229,37 @@ async def next_claim(orders: AsyncIterator[Order]) -> Claim:
 
 async def finish(store: Store, claim: Claim, response: Response = HELLO) -> None:
     """End a job as the executor does when its target has answered."""
-    async with AsyncExitStack() as kept:
-        await store.attempts.finish(claim, await store.attempts.captured(response, kept))
+    capture = await store.attempts.captured(response)
+    try:
+        await _over(partial(store.attempts.finish, claim, capture))
+    finally:
+        store.attempts.release(capture)
+
+
+async def fail(store: Store, claim: Claim, failure: Failure, detail: str) -> None:
+    """End a job without an answer."""
+    await _over(partial(store.attempts.fail, claim, failure, detail))
+
+
+async def stopped(store: Store, claim: Claim, detail: str) -> None:
+    """End a job whose cancellation has taken effect."""
+    await _over(partial(store.attempts.stopped, claim, detail))
+
+
+async def _over(end: Callable[[Over], None]) -> None:
+    """Wait until the end of an attempt is stored."""
+    stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def over(error: Exception | None) -> None:
+        if stored.done():  # nobody waits any more
+            return
+        if error is None:
+            stored.set_result(None)
+        else:
+            stored.set_exception(error)
+
+    end(over)
+    await stored
 
 
 async def finished(store: Store, response: Response = HELLO, *, wanted: bool = True) -> int:

@@ -1,5 +1,6 @@
 """What a running server holds in memory beside the store: who runs, who waits, who reads."""
 
+from jobstore.live.attempts import Over
 from jobstore.live.delivery import Delivery, Taking
 from jobstore.live.opening import owned_store, shared_store
 from jobstore.live.owners import OwnerLimits
@@ -16,6 +17,7 @@ __all__ = [
     "Delivery",
     "Limits",
     "Orphan",
+    "Over",
     "OwnerLimits",
     "Reading",
     "Store",

@@ -6,14 +6,14 @@ earlier attempt has to say changes nothing. However it ends, the end is retried 
 where the store is lost, the attempt is abandoned, and the next start recovers the job.
 """
 
-from contextlib import AsyncExitStack
+from collections.abc import Callable
+from typing import TypeAlias
 
 from jobstore.live.dispatch import Dispatcher
 from jobstore.live.results import checked
 from jobstore.live.timekeeping import Timekeeping
 from jobstore.live.upcoming import Upcoming
 from jobstore.model.clock import SECOND
-from jobstore.model.errors import StoreLost, StoreUnavailable, StoreUnsure
 from jobstore.model.handle import JobHandle
 from jobstore.model.job import Claim, Failure, Report
 from jobstore.model.message import Response, chunks
@@ -22,6 +22,9 @@ from jobstore.store import ending, events
 from jobstore.store.bodies import Bodies, Content
 from jobstore.store.sqlite.writer import Writer
 from jobstore.store.transaction import Operation, Outcome, Transaction
+
+# Hears that the end of an attempt is stored, or what has kept it from that for good.
+Over: TypeAlias = Callable[[Exception | None], None]
 
 
 class Attempts:
@@ -51,12 +54,8 @@ class Attempts:
         self._boot = boot
         self._reporting: set[JobHandle] = set()
 
-    async def captured(self, response: Response, kept: AsyncExitStack) -> ending.CapturedResponse:
-        """Read a target's answer to its end.
-
-        Args:
-            response: the answer.
-            kept: holds a large body; if no job has adopted it when this is left, it goes away.
+    async def captured(self, response: Response) -> ending.CapturedResponse:
+        """Read a target's answer to its end; when the attempt is over, `release` it.
 
         Raises:
             TargetFailed: the answer broke off.
@@ -65,22 +64,24 @@ class Attempts:
         if self._bodies.is_small(body):
             content: Content = body
         else:
-            content = await kept.enter_async_context(
-                self._bodies.received(chunks(body), "response")
-            )
+            content = await self._bodies.received(chunks(body), "response")
         return ending.CapturedResponse(response.status, response.reason, response.headers, content)
 
-    async def finish(self, claim: Claim, capture: ending.CapturedResponse) -> None:
+    def release(self, capture: ending.CapturedResponse) -> None:
+        """Let the body of an answer go away, unless its job has it."""
+        self._bodies.release(capture.content)
+
+    def finish(self, claim: Claim, capture: ending.CapturedResponse, over: Over) -> None:
         """End a job with its target's answer."""
-        await self._end(claim, lambda tx: ending.finish(tx, claim, self._boot, capture))
+        self._end(claim, lambda tx: ending.finish(tx, claim, self._boot, capture), over)
 
-    async def fail(self, claim: Claim, failure: Failure, detail: str) -> None:
+    def fail(self, claim: Claim, failure: Failure, detail: str, over: Over) -> None:
         """End a job without an answer."""
-        await self._end(claim, lambda tx: ending.fail(tx, claim, self._boot, failure, detail))
+        self._end(claim, lambda tx: ending.fail(tx, claim, self._boot, failure, detail), over)
 
-    async def stopped(self, claim: Claim, detail: str) -> None:
+    def stopped(self, claim: Claim, detail: str, over: Over) -> None:
         """End a job whose cancellation has taken effect."""
-        await self._end(claim, lambda tx: ending.stopped(tx, claim, self._boot, detail))
+        self._end(claim, lambda tx: ending.stopped(tx, claim, self._boot, detail), over)
 
     async def retry(self, claim: Claim, seconds: float, ended: AttemptEnded) -> bool:
         """Queue a job again whose attempt has failed for a passing reason.
@@ -101,27 +102,21 @@ class Attempts:
             return queued
 
         self._timekeeping.check()
-        return await self._writer.retry_until_stored(retry)
+        return await self._writer.post_until_stored(retry)
 
     def abandon(self, claim: Claim) -> None:
         """Give up on a job that cannot be ended in the store; the next start recovers it."""
         self._dispatcher.release(claim)
 
-    async def _end(self, claim: Claim, operation: Operation[None]) -> None:
+    def _end(self, claim: Claim, operation: Operation[None], over: Over) -> None:
         def end(tx: Transaction) -> None:
             operation(tx)
             self._dispatcher.over(tx, claim)
 
-        posted = self._writer.post(end)
+        self._writer.queue_until_stored(end, lambda outcome: over(outcome.error))
         # Who fetches the result, and the job that gets the slot, share the commit.
         self._upcoming.ending(claim.job_id)
         self._dispatcher.ending(claim.target)
-        try:
-            await posted
-        except StoreLost:
-            raise
-        except (StoreUnavailable, StoreUnsure):
-            await self._writer.retry_until_stored(end)
 
     # --- what a handler reports -----------------------------------------------------------------
 

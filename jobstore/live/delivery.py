@@ -244,14 +244,14 @@ class Taking:
             else:
                 await asyncio.shield(self._give_back(_cause(error)))
 
-    def _give_back(self, because: str) -> "asyncio.Task[None]":
+    def _give_back(self, because: str) -> "asyncio.Future[None]":
         """Hold the result again; until that is on the disk, it is still on its way."""
         job_id = self._job_id
-        task = self._deliveries.writer.retry_until_stored(
+        given = self._deliveries.writer.post_until_stored(
             lambda tx: results.give_back(tx, job_id, because)
         )
-        task.add_done_callback(lambda _: self._release())
-        return task
+        given.add_done_callback(lambda _: self._release())
+        return given
 
     def _release(self) -> None:
         if self._deliveries.readers.get(self._job_id) is self:

@@ -4,12 +4,12 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import partial
 from typing import Final, TypeAlias
 
-from jobstore.live import Boot, CapturedResponse, Orphan, Store
+from jobstore.live import Boot, CapturedResponse, Orphan, Over, Store
 from jobstore.live.ticks import Ticks
 from jobstore.model import clock
 from jobstore.model.clock import Clock, iso
@@ -86,12 +86,14 @@ class _Running:
         stoppable: whether the target is at work, so that there is something to stop; it is not yet
             before the task's first step, where a cancelled task would just vanish.
         expired: whether it has taken as long as it may.
+        capture: what its target has answered.
     """
 
     handle: JobHandle
     task: asyncio.Task[None] = field(init=False)
     stoppable: bool = False
     expired: bool = False
+    capture: CapturedResponse | None = None
 
     def cancel(self) -> None:
         again = self.handle.cancelled
@@ -149,7 +151,6 @@ class Executor:
         try:
             async with asyncio.timeout(seconds):
                 await self._store.idle()
-                await self._written()
         except TimeoutError:
             log.warning(
                 "%d jobs still run after %g s; the next start recovers them",
@@ -160,14 +161,11 @@ class Executor:
 
     async def _abandon(self) -> None:
         """Break off what still runs; its claims stay for the next start to recover."""
-        for running in self._running.values():
-            running.task.cancel()
-        await self._written()
-
-    async def _written(self) -> None:
-        """Wait until nothing is left to write down of the attempts that were begun."""
-        if self._running:
-            await asyncio.wait([running.task for running in self._running.values()])
+        tasks = [running.task for running in self._running.values()]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
 
     # --- one attempt ----------------------------------------------------------------------------
 
@@ -186,31 +184,41 @@ class Executor:
         self._running[claim.job_id] = running
 
     async def _run(self, claim: Claim, running: _Running) -> None:
+        """Make the attempt; it is over, and no longer among those that run, once that is stored."""
+        over = partial(self._over, claim, running)
         try:
-            async with AsyncExitStack() as kept:
-                route = self._router.resolve(claim.request.method, claim.request.path)
-                running.stoppable = True
-                cancelled = running.handle.cancelled
-                outcome = (
-                    Stopped() if cancelled else await self._attempt(claim, route, running, kept)
-                )
-                running.stoppable = False
-                if not await self._retried(claim, route, outcome):
-                    await self._end(claim, outcome)
+            route = self._router.resolve(claim.request.method, claim.request.path)
+            running.stoppable = True
+            cancelled = running.handle.cancelled
+            outcome = Stopped() if cancelled else await self._attempt(claim, route, running)
+            running.stoppable = False
+            if await self._retried(claim, route, outcome):
+                over(None)
+            else:
+                self._end(claim, outcome, over)
         except StoreError as error:
+            over(error)
+        except BaseException:
+            self._forget(claim, running)
+            raise
+
+    def _over(self, claim: Claim, running: _Running, error: Exception | None) -> None:
+        if error is not None:
             # The job stays claimed; the next start finds it and recovers it.
             lost = isinstance(error, StoreLost)  # that has been said as an error already
             level = logging.WARNING if lost else logging.ERROR
             log.log(level, "job %d: %s", claim.job_id, error, extra=_about("end", claim))
             self._store.attempts.abandon(claim)
-        finally:
-            if self._running.get(claim.job_id) is running:  # and not the next attempt
-                del self._running[claim.job_id]
+        self._forget(claim, running)
 
-    async def _attempt(
-        self, claim: Claim, route: Route | None, running: _Running, kept: AsyncExitStack
-    ) -> Outcome:
-        """Ask the target and take its answer in, which lasts as long as what it is kept in."""
+    def _forget(self, claim: Claim, running: _Running) -> None:
+        if running.capture is not None:
+            self._store.attempts.release(running.capture)
+        if self._running.get(claim.job_id) is running:  # and not the next attempt
+            del self._running[claim.job_id]
+
+    async def _attempt(self, claim: Claim, route: Route | None, running: _Running) -> Outcome:
+        """Ask the target and take its answer in."""
         if route is None or not route.keeps(claim.request.path):
             problem = PathLeaves() if route else NoTarget()
             return Failed(Failure.UNREACHABLE, str(problem))
@@ -219,7 +227,8 @@ class Executor:
         limited.add(running)
         try:
             async with route.target.send(claim.request, running.handle) as response:
-                return await self._store.attempts.captured(response, kept)
+                running.capture = await self._store.attempts.captured(response)
+                return running.capture
         except asyncio.CancelledError:
             if not (running.handle.cancelled or running.expired):
                 raise
@@ -256,15 +265,15 @@ class Executor:
         log.info("job %d: %s", claim.job_id, detail, extra=_about("retry", claim))
         return await self._store.attempts.retry(claim, seconds, replace(ended, detail=detail))
 
-    async def _end(self, claim: Claim, outcome: Outcome) -> None:
+    def _end(self, claim: Claim, outcome: Outcome, over: Over) -> None:
         match outcome:
             case CapturedResponse():
-                await self._store.attempts.finish(claim, outcome)
+                self._store.attempts.finish(claim, outcome, over)
             case Failed(failure, detail):
                 log.info("job %d failed: %s", claim.job_id, detail, extra=_about("fail", claim))
-                await self._store.attempts.fail(claim, failure, detail)
+                self._store.attempts.fail(claim, failure, detail, over)
             case Stopped():
-                await self._store.attempts.stopped(claim, "cancelled while it ran")
+                self._store.attempts.stopped(claim, "cancelled while it ran", over)
 
     # --- recovery -------------------------------------------------------------------------------
 

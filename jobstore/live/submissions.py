@@ -104,9 +104,12 @@ class Submissions:
             if summed:
                 summed.update(body)
             return await self._writer.run(self._operation(submission, body, summed))
-        async with self._bodies.received(chunks(body), "request", limit, summed) as content:
+        content = await self._bodies.received(chunks(body), "request", limit, summed)
+        try:
             self._admission.check_open()
             return await self._writer.run(self._operation(submission, content, summed))
+        finally:
+            self._bodies.release(content)
 
     async def submit_chain(self, submissions: Sequence[Submission]) -> list[int]:
         """Take jobs in of which each waits for the success of the one before it.

@@ -2,8 +2,7 @@
 
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, Literal, TypeAlias, TypeGuard
 
@@ -70,6 +69,17 @@ Side: TypeAlias = Literal["request", "response"]
 _Write: TypeAlias = Callable[[Operation[int]], Awaitable[int]]
 
 
+@dataclass(slots=True, eq=False)
+class _Open:
+    """A body that is being written, or waits for its job to adopt it.
+
+    Args:
+        body_id: its row, or 0 before there is one, which may be when nobody waits for it any more.
+    """
+
+    body_id: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Spooled:
     """A large body that lies in the store, chunk by chunk.
@@ -77,24 +87,15 @@ class Spooled:
     Args:
         body_id: its row.
         size: its length in bytes.
+        opened: what keeps it there as long as no job has adopted it.
     """
 
     body_id: int
     size: int
+    opened: _Open | None = field(default=None, compare=False, repr=False)
 
 
 Content: TypeAlias = bytes | Spooled
-
-
-@dataclass(slots=True, eq=False)
-class _Open:
-    """A body that is being written.
-
-    Args:
-        body_id: its row, or 0 before there is one, which may be when nobody waits for it any more.
-    """
-
-    body_id: int = 0
 
 
 class StoredBody:
@@ -144,15 +145,14 @@ class Bodies:
         """Tell whether a body is here already, and small enough to be kept as it is."""
         return isinstance(body, bytes) and len(body) <= self._inline_limit
 
-    @asynccontextmanager
     async def received(
         self,
         body: AsyncIterator[bytes],
         side: Side,
         limit: int | None = None,
         summed: Digest | None = None,
-    ) -> AsyncIterator[Content]:
-        """Take a body in; if no job has adopted it when the context ends, it goes away.
+    ) -> Content:
+        """Take a body in, for a job to adopt; after that, or if none will, `release` it.
 
         Args:
             body: its pieces.
@@ -173,20 +173,25 @@ class Bodies:
             if len(buffer) > self._inline_limit:
                 break
         else:
-            yield bytes(buffer)
-            return
+            return bytes(buffer)
         # A client can be told to come back; an answer that is there must not get lost.
         write = partial(
-            self._writer.retry_until_stored if side == "response" else self._writer.post,
+            self._writer.post_until_stored if side == "response" else self._writer.post,
             off_loop=True,
         )
         opened = _Open()
         self._open.add(opened)
         try:
             body_id = await write(lambda tx: _begin(tx, side, opened))
-            yield Spooled(body_id, await self._spool(write, body_id, buffer, pieces))
-        finally:
+            return Spooled(body_id, await self._spool(write, body_id, buffer, pieces), opened)
+        except BaseException:
             self._open.discard(opened)
+            raise
+
+    def release(self, content: Content) -> None:
+        """Let a body that was received go away, unless a job has adopted it."""
+        if isinstance(content, Spooled) and content.opened is not None:
+            self._open.discard(content.opened)
 
     def sweep(self, tx: Transaction, limit: int) -> int:
         """Delete some of the bodies that belong to no job, or a part of a long one.

@@ -20,6 +20,7 @@ from jobstore.cli.wording import lasting
 from jobstore.model.clock import SECOND, now
 from tests.commands import jobstore, refused, said
 from tests.stock import Stock, stocked
+from tests.stores import stopped
 
 START = 1_700_000_000 * SECOND  # 2023-11-14T22:13:20Z
 JSON = (("Content-Type", "application/json"),)
@@ -330,7 +331,7 @@ def test_show_tells_what_is_out_of_the_ordinary(store_path: Path) -> None:
         stock.handle(claim).warn("row 17 is odd")
         await stock.store.cancel(claim.job_id)
         stock.clock.now += 65 * SECOND
-        await stock.store.attempts.stopped(claim, "stopped in time")
+        await stopped(stock.store, claim, "stopped in time")
         await stock.fetch(claim.job_id)
 
     stocked(store_path, odd, START)

@@ -19,6 +19,7 @@ from tests.stores import (
     orders_of,
     rows,
     states,
+    stopped,
     submission,
 )
 
@@ -148,7 +149,7 @@ async def test_a_slot_is_free_again_however_its_job_ends(store_path: Path) -> No
             await store.submit(submission())
         orders = orders_of(store, {"/": 1})
         await finish(store, await next_claim(orders))
-        await store.attempts.stopped(await next_claim(orders), "stopped")
+        await stopped(store, await next_claim(orders), "stopped")
         abandoned = await next_claim(orders)
         store.attempts.abandon(abandoned)
         deleted = await next_claim(orders)

@@ -20,12 +20,14 @@ from tests.depth import DEEP
 from tests.stores import (
     StandingClock,
     counted,
+    fail,
     finish,
     kept_counters,
     orders_of,
     prepare,
     rows,
     states,
+    stopped,
     submission,
     taken,
 )
@@ -151,9 +153,9 @@ class StoreMachine(RuleBasedStateMachine):
             case "done":
                 ending = finish(self.store, claim)
             case "failed":
-                ending = self.store.attempts.fail(claim, Failure.BROKEN, "broken")
+                ending = fail(self.store, claim, Failure.BROKEN, "broken")
             case _:
-                ending = self.store.attempts.stopped(claim, "stopped")
+                ending = stopped(self.store, claim, "stopped")
         self.known[job_id].end(end)
         self.run(ending)
 

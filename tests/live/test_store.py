@@ -28,6 +28,7 @@ from tests.stores import (
     StandingClock,
     begun,
     content,
+    fail,
     finish,
     finished,
     held_up,
@@ -37,6 +38,7 @@ from tests.stores import (
     orders_of,
     rows,
     states,
+    stopped,
     submission,
     taken,
     timeline,
@@ -128,7 +130,7 @@ async def test_a_failed_job_is_fetched_with_its_failure_instead_of_an_answer(
     async with opened(store_path) as store:
         job_id = await store.submit(submission())
         claim = await next_claim(orders_of(store, {"/": 1}))
-        await store.attempts.fail(claim, Failure.TIMEOUT, "the target did not answer within 5 s")
+        await fail(store, claim, Failure.TIMEOUT, "the target did not answer within 5 s")
         delivery, _ = await taken(store, job_id)
     assert delivery
     assert delivery.response is None
@@ -235,13 +237,13 @@ async def test_a_job_ends_once_whatever_its_target_says_afterwards(store_path: P
     async with opened(store_path) as store:
         job_id = await store.submit(submission())
         claim = await next_claim(orders_of(store, {"/": 1}))
-        await store.attempts.fail(claim, Failure.TIMEOUT, "too slow")
+        await fail(store, claim, Failure.TIMEOUT, "too slow")
         before = rows(store_path, "SELECT * FROM job")
         orders = orders_of(store, {"/": 1})
         await store.submit(submission())
         other = await next_claim(orders)
         await finish(store, claim)
-        await store.attempts.stopped(claim, "stopped")
+        await stopped(store, claim, "stopped")
         assert rows(store_path, "SELECT * FROM job WHERE id = ?", job_id) == before
         assert states(store_path)[other.job_id] == ("running", "none")
 
@@ -313,7 +315,7 @@ async def test_of_a_cancel_and_a_finish_the_first_decides_and_the_job_ends_once(
     async with opened(store_path) as store:
         job_id = await store.submit(submission())
         claim = await next_claim(orders_of(store, {"/": 1}))
-        ends = [store.attempts.stopped(claim, "stopped"), finish(store, claim)]
+        ends = [stopped(store, claim, "stopped"), finish(store, claim)]
         with held_up(store_path):
             tasks = [await begun(end) for end in (ends if cancel_first else reversed(ends))]
         await asyncio.gather(*tasks)
@@ -369,7 +371,7 @@ async def test_a_running_job_is_asked_to_stop_and_stays_pending_until_it_has(
         await store.cancel(job_id)
         assert await anext(orders) == Cancellation(job_id)
         assert await store.results.pending(10) == [job_id]
-        await store.attempts.stopped(claim, "cancelled while it ran")
+        await stopped(store, claim, "cancelled while it ran")
         assert await store.results.held(10) == [job_id]
     assert timeline(store_path, job_id)[2:] == ["cancel asked", "cancelled"]
 
@@ -527,9 +529,9 @@ async def after_the_end(path: Path, headers: Headers, size: int, end: str) -> No
             case "finished":
                 await finish(store, claim)
             case "failed":
-                await store.attempts.fail(claim, Failure.BROKEN, "broken")
+                await fail(store, claim, Failure.BROKEN, "broken")
             case "stopped":
-                await store.attempts.stopped(claim, "stopped")
+                await stopped(store, claim, "stopped")
     if end.startswith("orphan"):
         async with opened(path, limits) as store:
             upkeep = store.upkeep

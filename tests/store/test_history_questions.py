@@ -25,7 +25,7 @@ from tests.client import Client
 from tests.commands import refused, said
 from tests.conftest import Start
 from tests.stock import Stock, stocked
-from tests.stores import rows, states
+from tests.stores import rows, states, stopped
 
 START = 1_700_000_000 * SECOND  # 2023-11-14T22:13:20Z, a Tuesday
 HOUR = 3600 * SECOND
@@ -160,7 +160,7 @@ def test_who_asked_for_a_cancellation_is_known_whether_the_job_ran_or_not(
         await stock.store.cancel(await stock.queued("/waiting"), by="alice")
         claim = await stock.running("/running")
         await stock.store.cancel(claim.job_id, by="alice")
-        await stock.store.attempts.stopped(claim, "stopped in time")
+        await stopped(stock.store, claim, "stopped in time")
         await stock.store.cancel(await stock.queued("/bobs"), by="bob")
         await stock.store.cancel(await stock.queued("/nobodys"))
 
@@ -281,7 +281,7 @@ async def reports(stock: Stock) -> None:
     claim = await stock.running("/other")
     await stock.store.cancel(claim.job_id)
     stock.clock.move(5000)
-    await stock.store.attempts.stopped(claim, "stopped")
+    await stopped(stock.store, claim, "stopped")
     await stock.queued("/waits")
 
 

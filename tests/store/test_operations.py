@@ -35,11 +35,13 @@ from tests.stores import (
     MISCOUNTED,
     StandingClock,
     content,
+    fail,
     finish,
     next_claim,
     opened,
     orders_of,
     rows,
+    stopped,
     submission,
     taken,
 )
@@ -168,7 +170,7 @@ async def everything(path: Path, committer: Callable[[Path], Committer]) -> list
         done += [waiting, await store.cancel(waiting[0]), await store.cancel(second.job_id)]
         stop = await anext(orders)
         assert isinstance(stop, Cancellation)
-        await store.attempts.stopped(second, "stopped")
+        await stopped(store, second, "stopped")
         third = await next_claim(orders)
         done.append(await store.attempts.retry(third, 0, AttemptEnded(status=503, detail="later")))
         await finish(store, first, LARGE)
@@ -212,7 +214,7 @@ async def orphans(store: Store) -> list[object]:
     await store.upkeep.fail_orphans(found[:1], "the server was killed")
     await store.upkeep.recover(found[1:], "the server was killed")
     claim = await next_claim(orders_of(store, {"/": 1}))
-    await store.attempts.fail(claim, Failure.TIMEOUT, "too slow")
+    await fail(store, claim, Failure.TIMEOUT, "too slow")
     await store.results.discard(claim.job_id)
     return [found, claim.job_id]
 

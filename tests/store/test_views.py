@@ -14,7 +14,7 @@ from jobstore.model.job import Failure, Trigger
 from jobstore.model.message import Request
 from jobstore.model.retry import AttemptEnded
 from tests.stock import Stock, stocked
-from tests.stores import rows
+from tests.stores import rows, stopped
 
 START = 1_700_000_000 * SECOND + 123_999  # 2023-11-14T22:13:20.123999Z
 
@@ -71,7 +71,7 @@ async def various(stock: Stock) -> None:
     await stock.running("/runs")
     await stock.store.cancel(claim.job_id, by="alice")
     stock.clock.move(100)
-    await stock.store.attempts.stopped(claim, "stopped in time")
+    await stopped(stock.store, claim, "stopped in time")
 
 
 def found(path: Path, view: str, condition: str = "") -> list[dict[str, Any]]:

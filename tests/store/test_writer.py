@@ -300,7 +300,7 @@ async def test_only_what_may_take_long_leaves_the_loops_thread(desk: Desk) -> No
 
     assert await desk.writer.run(where) == threading.get_ident()
     assert await desk.writer.run(where, off_loop=True) != threading.get_ident()
-    assert await desk.writer.retry_until_stored(where, off_loop=True) != threading.get_ident()
+    assert await desk.writer.post_until_stored(where, off_loop=True) != threading.get_ident()
 
 
 async def test_the_loop_goes_on_while_another_process_writes(desk: Desk) -> None:
@@ -347,7 +347,7 @@ async def test_what_must_not_get_lost_is_written_as_soon_as_there_is_room(
     desk: Desk, caplog: pytest.LogCaptureFixture
 ) -> None:
     await desk.limit(8)
-    insisting = desk.writer.retry_until_stored(write(LONG))
+    insisting = desk.writer.post_until_stored(write(LONG))
     with pytest.raises(StoreFull):
         await desk.writer.run(write(LONG + "y"))
     assert not insisting.done()
@@ -360,7 +360,7 @@ async def test_what_must_not_get_lost_is_written_as_soon_as_there_is_room(
 async def test_what_must_not_get_lost_but_is_wrong_is_not_tried_again(desk: Desk) -> None:
     await desk.writer.run(write("word"))
     with pytest.raises(StoreError, match="UNIQUE"):
-        await desk.writer.retry_until_stored(write("word"))
+        await desk.writer.post_until_stored(write("word"))
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,11 @@ what the file said when its batch began. An operation that fails fails alone: th
 and each of its operations is run again in a transaction of its own. A refusal that has changed
 nothing and told nothing costs the others nothing.
 
-**Who may call.** `queue`, `post`, `run` and `retry_until_stored`: anybody on the loop, at any time
-until `close`. `call`: any task, for what runs between two transactions and is short. An operation
-is a plain function of its transaction; it awaits nothing, calls nothing of this class, and has no
-effect but on the transaction, since it may run twice. Who is told by a call may queue the next
-operation there and then, but must not take long: the others wait to be told.
+**Who may call.** `queue`, `post`, `run` and their likes `until_stored`: anybody on the loop, at any
+time until `close`. `call`: any task, for what runs between two transactions and is short. An
+operation is a plain function of its transaction; it awaits nothing, calls nothing of this class,
+and has no effect but on the transaction, since it may run twice. Who is told by a call may queue
+the next operation there and then, but must not take long: the others wait to be told.
 
 **When it commits.** There is no linger and no timer: an operation that comes alone is committed at
 once, and the more come at the same time, the more of them share one sync of the disk.
@@ -41,6 +41,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from contextvars import Context
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -56,6 +57,8 @@ from jobstore.store.transaction import Operation, Outcome, Told
 
 # How long to wait before the next try while the disk is full or fails.
 RETRY_SECONDS: Final = 0.5
+# What may be over by then.
+_PASSING: Final = (StoreUnavailable, StoreUnsure)
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -93,7 +96,6 @@ class Writer:
         self._waiting: list[_Entry] = []
         self._turn = asyncio.Lock()
         self._busy: asyncio.Task[None] | None = None
-        self._retrying: set[asyncio.Task[Any]] = set()
 
     @property
     def idle(self) -> bool:
@@ -122,16 +124,7 @@ class Writer:
             a future of its value, which is there only after the commit.
         """
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-
-        def told(outcome: Outcome) -> None:
-            if future.done():  # whoever waited for it has gone away
-                return
-            if outcome.error is None:
-                future.set_result(outcome.value)
-            else:
-                future.set_exception(outcome.error)
-
-        self.queue(operation, told, off_loop=off_loop)
+        self.queue(operation, _into(future), off_loop=off_loop)
         return future
 
     async def run(self, operation: Operation[T], *, off_loop: bool = False) -> T:
@@ -142,28 +135,35 @@ class Writer:
         """
         return await self.post(operation, off_loop=off_loop)
 
-    def retry_until_stored(
-        self, operation: Operation[T], *, off_loop: bool = False
-    ) -> asyncio.Task[T]:
-        """Run an operation that must not get lost: while it cannot be written, try again.
+    def queue_until_stored(
+        self, operation: Operation[Any], told: Told, *, off_loop: bool = False
+    ) -> None:
+        """Queue an operation that must not get lost: while it cannot be written, try again.
 
-        Raises:
-            StoreLost: it never can be.
+        Args:
+            operation: what to do.
+            told: called with what became of it in the end; where the store is lost, that is why.
+            off_loop: as in `queue`.
         """
-        task = asyncio.create_task(self._retry_until_stored(operation, off_loop=off_loop))
-        self._retrying.add(task)
-        task.add_done_callback(self._retrying.discard)
-        return task
 
-    async def _retry_until_stored(self, operation: Operation[T], *, off_loop: bool) -> T:
-        while True:
-            try:
-                return await self.run(operation, off_loop=off_loop)
-            except StoreLost:
-                raise
-            except (StoreUnavailable, StoreUnsure) as error:
-                log.warning("%s; trying again", error, extra={"action": "retry"})
-                await asyncio.sleep(RETRY_SECONDS)
+        def tried(outcome: Outcome) -> None:
+            error = outcome.error
+            if isinstance(error, StoreLost) or not isinstance(error, _PASSING):
+                told(outcome)
+                return
+            log.warning("%s; trying again", error, extra={"action": "retry"})
+            again = partial(self.queue_until_stored, operation, told, off_loop=off_loop)
+            asyncio.get_running_loop().call_later(RETRY_SECONDS, again)
+
+        self.queue(operation, tried, off_loop=off_loop)
+
+    def post_until_stored(
+        self, operation: Operation[T], *, off_loop: bool = False
+    ) -> asyncio.Future[T]:
+        """Queue an operation as `queue_until_stored` does; see `post`."""
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self.queue_until_stored(operation, _into(future), off_loop=off_loop)
+        return future
 
     async def call(self, function: Callable[[sqlite3.Connection], T]) -> T:
         """Run a function between two transactions, such as a checkpoint.
@@ -301,6 +301,20 @@ class Writer:
         async with self._turn:
             with suppress(StoreError):
                 await self._connection.call(pages.checkpoint)
+
+
+def _into(future: asyncio.Future[Any]) -> Told:
+    """Give what tells a future."""
+
+    def told(outcome: Outcome) -> None:
+        if future.done():  # whoever waited for it has gone away
+            return
+        if outcome.error is None:
+            future.set_result(outcome.value)
+        else:
+            future.set_exception(outcome.error)
+
+    return told
 
 
 def _unheard(_: Changes | Outcome) -> None:
