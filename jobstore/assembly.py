@@ -132,7 +132,8 @@ def _kinetica(_: Config, store: Store, router: Router) -> Spoken:
 
     # Kinetica's clients send nothing but POST.
     claims = (PathClaim(kinetica.OWN_PATHS, frozenset({"POST"})),)
-    return Spoken(kinetica.KineticaJobs(store, router), claims, kinetica.refused)
+    jobs = kinetica.KineticaJobs(store, router)
+    return Spoken(jobs, claims, kinetica.refused, jobs.at_once)
 
 
 def _datameer(config: Config, store: Store, router: Router) -> Spoken:

@@ -9,7 +9,7 @@ saves a reading, and nothing is lost with it.
 from typing import Final
 
 from jobstore.store.claiming import Known
-from jobstore.store.facts import Answered, Changed, Ended, Queued, Started, Taken
+from jobstore.store.facts import Answered, Changed, Ended, Looked, Queued, Taken
 
 # How many bytes are kept at most of either kind, each with what it costs besides its body.
 _ROOM: Final = 16 * 1024 * 1024
@@ -71,9 +71,10 @@ class FreshRequests:
             self._of[fact.job_id] = Known(fact.request, fact.secrets)
             self._size += _EACH + len(body)
 
-    def started(self, fact: Started) -> None:
-        """Forget a request: its job runs."""
-        self._forget(fact.claim.job_id)
+    def looked(self, fact: Looked) -> None:
+        """Forget requests: their jobs run."""
+        for claim in fact.claimed.claims:
+            self._forget(claim.job_id)
 
     def ended(self, fact: Ended) -> None:
         """Forget a request: its job was cancelled."""

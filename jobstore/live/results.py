@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
+from functools import partial
 
 from jobstore.live.delivery import Deliveries, Delivery, Taking, may_come_back
 from jobstore.live.upcoming import Upcoming
@@ -19,7 +20,7 @@ from jobstore.store.sqlite.engine import Connection
 from jobstore.store.sqlite.point_reader import PointReader
 from jobstore.store.sqlite.writer import Writer
 from jobstore.store.steps import Steps
-from jobstore.store.transaction import Transaction
+from jobstore.store.transaction import Told, Transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,19 @@ class Results:
         except JobNotFound:
             await self.peek(job_id, scope)
             raise BeingDelivered(job_id) from None
+
+    def look(self, job_id: int, scope: int | None, told: Told) -> None:
+        """Look at a job as `read` does, but let no task wait for that.
+
+        Args:
+            told: hears the `Reading`; JobNotFound also where the result is on its way to a reader.
+
+        Raises:
+            JobNotFound: no job can have this id.
+        """
+        checked(job_id)
+        read = partial(self._read, job_id=job_id, scope=scope)
+        self._upcoming.when_ended(job_id, lambda: self._writer.queue(read, told))
 
     def _read(self, tx: Transaction, job_id: int, scope: int | None) -> Reading:
         kept = jobs.kept(tx, job_id, scope)

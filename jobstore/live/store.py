@@ -152,9 +152,8 @@ class Store:
         subscribers.subscribe(Queued, dispatcher.queue, upcoming.came, requests.came)
         subscribers.subscribe(Waiting, upcoming.came)
         subscribers.subscribe(Ready, dispatcher.ready)
-        subscribers.subscribe(Looked, dispatcher.looked)
-        started = dispatcher.started, upcoming.started, watchers.started, requests.started
-        subscribers.subscribe(Started, *started)
+        subscribers.subscribe(Looked, dispatcher.looked, requests.looked)
+        subscribers.subscribe(Started, dispatcher.started, upcoming.started, watchers.started)
         subscribers.subscribe(CancelAsked, dispatcher.cancel_asked, watchers.changed)
         subscribers.subscribe(Ended, watchers.changed, self.schedules.ended, requests.ended)
         subscribers.subscribe(Changed, watchers.changed, fresh.gone)

@@ -35,7 +35,8 @@ JOB_ID: Final = "Jobstore-Id"
 OURS: Final = ("jobstore-id", "jobstore-attempt")
 REDACTED: Final = "[redacted]"  # stands in the place of a value that is secret
 FINAL: Final = range(200, 600)  # RFC 9110 section 15: what may answer a request for good
-_BODILESS: Final = frozenset({204, 304})
+# RFC 9110 sections 15.3.5 and 15.4.5: these answers have no body, whatever was asked.
+BODILESS: Final = frozenset({204, 304})
 # RFC 9112 section 3.2.1, percent-encoded: what a request for a path asks for.
 ORIGIN_FORM: Final = re.compile(r"/[!-\"$-~]*")
 # RFC 9110 section 5.6.2: what methods and the names of fields are.
@@ -207,7 +208,7 @@ def framed(headers: Headers, body: Body) -> Headers:
 
 def bodiless(method: str, status: int) -> bool:
     """Tell whether a response has no body, whatever its headers say: RFC 9110 section 6.4.1."""
-    return method == "HEAD" or status in _BODILESS
+    return method == "HEAD" or status in BODILESS
 
 
 def legible(text: str) -> str:

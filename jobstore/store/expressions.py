@@ -1,6 +1,6 @@
 """Statements, compiled once, and what they say that each database says in its own words."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from operator import itemgetter
 from typing import Any, Final
 
@@ -20,7 +20,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.sqlite import Insert, dialect, insert
 from sqlalchemy.sql.elements import ClauseElement
 
-_COMPILED: Final = frozenset({"sql", "_names", "_pick"})
+_COMPILED: Final = frozenset({"sql", "bound"})
 _DIALECT: Final = dialect(paramstyle="qmark")
 
 
@@ -33,13 +33,12 @@ class Statement:
     Attributes:
         sql: the text, with a ``?`` for each of its parameters: SQLite's driver binds a place in
             half the time that it needs for a name.
+        bound: gives the values of the parameters in their order, of those by the parameters' names.
     """
 
-    __slots__ = ("_element", "_names", "_pick", "sql")
+    __slots__ = ("_element", "bound", "sql")
 
-    _names: tuple[str, ...]
-    # Gives a tuple only of two and more.
-    _pick: Callable[[Mapping[str, object]], tuple[object, ...]] | None
+    bound: Callable[[Mapping[str, object]], tuple[object, ...]]
     sql: str
 
     def __init__(self, element: ClauseElement) -> None:
@@ -58,18 +57,11 @@ class Statement:
         if hidden:
             raise AssertionError(f"values that nobody will bind: {hidden}")
         self.sql = str(compiled)
-        self._names = names = tuple(getattr(compiled, "positiontup", None) or ())
-        self._pick = itemgetter(*names) if len(names) > 1 else None
-
-    def bound(self, values: Mapping[str, object]) -> Sequence[object]:
-        """Give the values of the parameters in their order.
-
-        Args:
-            values: by the parameters' names.
-        """
-        if self._pick is not None:
-            return self._pick(values)
-        return [values[name] for name in self._names]
+        names = tuple(getattr(compiled, "positiontup", None) or ())
+        if len(names) > 1:
+            self.bound = itemgetter(*names)
+        else:  # it gives a tuple only of two and more
+            self.bound = lambda values: tuple(values[name] for name in names)
 
 
 def constant(word: str) -> ColumnClause[str]:

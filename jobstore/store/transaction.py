@@ -8,7 +8,7 @@ success is told as facts, which count only once it is committed.
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import Any, TypeAlias, TypeVar
 
 from jobstore.store.expressions import Statement
 from jobstore.store.facts import Changes, Fact
@@ -47,7 +47,8 @@ class Transaction:
     def insert(self, statement: Statement, **values: object) -> int:
         """Execute an INSERT of one row and return the row's id."""
         row_id = self.execute(statement, **values).lastrowid
-        return cast("int", row_id)
+        assert row_id is not None
+        return row_id
 
     def ids(self, statement: Statement, **values: object) -> list[int]:
         """Execute a statement that returns ids, and give these."""

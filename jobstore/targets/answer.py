@@ -94,11 +94,6 @@ class Answer(AbstractStreamWriter):
                 self._pipe.reader.set_exception(error)
             self._end()
 
-    def abandon(self) -> None:
-        """Break the response off if it has not ended: its handler was cancelled."""
-        if not self._ended:
-            self.fail(TargetBroken("the handler broke off its answer"))
-
     def _end(self) -> None:
         self._ended = True
         self._begin()

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Final, NoReturn, TypeGuard, cast
+from typing import Final, NoReturn, TypeGuard
 
 from aiohttp import StreamReader, web
 from aiohttp.helpers import rfc822_formatted_time
@@ -72,7 +72,8 @@ class InProcess:
         self, message: RawRequestMessage, payload: StreamReader, answer: Answer, handle: JobHandle
     ) -> None:
         """Run the handler of one request to its end."""
-        task = cast("asyncio.Task[None]", asyncio.current_task())
+        task: asyncio.Task[None] | None = asyncio.current_task()
+        assert task is not None
         request = self._server.request_factory(message, payload, self._protocol, answer, task)
         request[_HANDLE] = handle
         if handle.id is not None:
@@ -84,8 +85,9 @@ class InProcess:
             answer.fail(error)
         except ConnectionError:  # too late for an error page; aiohttp has logged what happened
             answer.fail(TargetBroken("the handler failed in the middle of its answer"))
-        finally:
-            answer.abandon()
+        except BaseException:
+            answer.fail(TargetBroken("the handler broke off its answer"))
+            raise
 
     async def _respond(self, request: web.BaseRequest, answer: Answer) -> None:
         """Do what aiohttp does with a request from a socket, by the same methods.
@@ -137,7 +139,8 @@ class _Call:
 
     async def __aexit__(self, *_: object) -> None:
         self._answer.close()
-        await _stop(self._tasks, self._target.grace)
+        if not all(map(asyncio.Task.done, self._tasks)):
+            await _stop(self._tasks, self._target.grace)
 
 
 def _is_whole(response: object, request: web.BaseRequest) -> TypeGuard[web.Response]:
@@ -195,13 +198,11 @@ def _url(path: str) -> URL:
 
 
 async def _stop(tasks: Sequence[asyncio.Task[None]], grace: float) -> None:
-    running = [task for task in tasks if not task.done()]
-    for task in running:
+    for task in tasks:
         task.cancel()
-    if running:
-        _, stubborn = await asyncio.wait(running, timeout=grace)
-        if stubborn:
-            log.warning("a handler goes on %g s after its cancellation", grace)
+    _, stubborn = await asyncio.wait(tasks, timeout=grace)
+    if stubborn:
+        log.warning("a handler goes on %g s after its cancellation", grace)
 
 
 class _Wire(asyncio.Transport):

@@ -59,7 +59,7 @@ class Access:
         self._accounts = accounts
         self._refuse = refuse
         self._anonymous = anonymous
-        self._proxies = proxies
+        self.proxies = proxies
         self._nameless = Identity(name="") if anonymous else None
         self._logins = Logins(accounts, clock)
         self._roll = AccountSnapshot()
@@ -105,8 +105,8 @@ class Access:
     def _admit(self, request: web.Request, identity: Identity) -> None:
         request[standing.IDENTITY] = identity
         request[standing.STANDING] = self._standing
-        if self._proxies.networks:
-            request[standing.PROXIES] = self._proxies
+        if self.proxies.networks:
+            request[standing.PROXIES] = self.proxies
 
     @web.middleware
     async def on_behalf(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -157,10 +157,6 @@ class Access:
         except StoreError:
             return None
 
-    def source(self, peer: str | None, headers: MultiMapping[str]) -> str | None:
-        """Return the address that a request came from, or None if it came over no network."""
-        return self._proxies.source(peer, headers)
-
     def identify(self, headers: MultiMapping[str]) -> Identity | None:
         """Tell who sends a request as far as that takes no time: it may be a stranger yet.
 
@@ -210,7 +206,7 @@ class Access:
             TooManyLogins: too many others wait already.
         """
         authorization = request.headers.get("Authorization", "")
-        address = self._proxies.client(request.remote or "", request.headers)
+        address = self.proxies.client(request.remote or "", request.headers)
         pair = basic_of(authorization)
         if pair is None or not self._accounts.roll().accounts:
             _log_token(authorization, address)

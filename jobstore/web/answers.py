@@ -10,7 +10,7 @@ from aiohttp.helpers import rfc822_formatted_time
 from aiohttp.http import SERVER_SOFTWARE
 
 from jobstore.http import heads
-from jobstore.model.message import Headers, Response, bodiless, header, phrase_of
+from jobstore.model.message import BODILESS, Headers, Response, phrase_of
 from jobstore.web import wire
 
 _SERVER: Final = ("Server", SERVER_SOFTWARE)
@@ -67,19 +67,19 @@ def _written(response: Response, given: Headers, *, explicit: bool = False) -> b
     status, body = response.status, response.body
     assert isinstance(body, bytes)
     heads.check(given, response.reason)
-    fields = [*given]
-    if header(given, "content-length") is None:
+    fields, names = [*given], {name.lower() for name, _ in given}
+    if "content-length" not in names:
         fields += _length(status, body, explicit=explicit)
-    if header(given, "date") is None:
+    if "date" not in names:
         fields.append(_date())
     reason = phrase_of(status) if response.reason is None else response.reason
     head = heads.encoded(f"HTTP/1.1 {status} {reason}", fields)
-    return head if bodiless("PUT", status) else head + body
+    return head if status in BODILESS else head + body
 
 
 def _length(status: int, body: bytes, *, explicit: bool) -> Headers:
     """Tell how long a body is, where that may be said: RFC 9110 section 8.6."""
-    if bodiless("PUT", status):
+    if status in BODILESS:
         return (("Content-Length", "0"),) if explicit and status == 204 else ()  # noqa: PLR2004
     return (("Content-Length", str(len(body))),)
 

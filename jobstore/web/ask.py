@@ -11,6 +11,7 @@ from multidict import CIMultiDictProxy
 from jobstore.http import private
 from jobstore.model.account import Identity
 from jobstore.web import answers, wire
+from jobstore.web.proxies import Proxies
 
 _END: Final = b"\r\n\r\n"
 _BROKEN: Final = "the server failed: see its log"
@@ -64,9 +65,9 @@ class Ask:
         payload: its body, all of which is here.
 
     Attributes:
+        size: the length of its body in bytes.
         identity: who sends it, once that is known.
-        source: the address that it came from, or None if it came over no network; known where it
-            is for a job.
+        proxies: whose word is taken on where it came from, once that is known.
     """
 
     __slots__ = (
@@ -78,11 +79,12 @@ class Ask:
         "identity",
         "method",
         "path",
-        "source",
+        "proxies",
+        "size",
     )
 
     identity: Identity
-    source: str | None
+    proxies: Proxies
 
     def __init__(self, desk: Sender, message: RawRequestMessage, payload: StreamReader) -> None:
         self._desk = desk
@@ -92,11 +94,7 @@ class Ask:
         self.method: str = message.method
         self.path: str = message.path
         self.headers: CIMultiDictProxy[str] = message.headers
-
-    @property
-    def size(self) -> int:
-        """The length of its body in bytes."""
-        return 0 if self._payload is EMPTY_PAYLOAD else self._payload.total_bytes
+        self.size: int = 0 if payload is EMPTY_PAYLOAD else payload.total_bytes
 
     def body(self) -> bytes:
         """Look at its body; it stays there for whom it may be passed on to."""
@@ -108,6 +106,11 @@ class Ask:
     def remote(self) -> str | None:
         """The address that it came from."""
         return self._desk.remote
+
+    @property
+    def source(self) -> str | None:
+        """The address that it came from, or None if it came over no network."""
+        return self.proxies.source(self.remote, self.headers)
 
     @property
     def gone(self) -> bool:

@@ -76,10 +76,9 @@ class Door:
         identity = self._access.known(headers)
         if identity is None or not self._browsers.passes(headers, anonymous=identity.role is None):
             return False
-        ask.identity = identity
+        ask.identity, ask.proxies = identity, self._access.proxies
         if own:
             return own(ask)
-        ask.source = self._access.source(ask.remote, headers)
         return wish is not None and self._capture.at_once(ask, wish)
 
     def _relayed_at_once(self, ask: Ask) -> bool:

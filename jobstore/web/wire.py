@@ -81,18 +81,18 @@ async def deliver(
 
 
 def given_fields(response: Response, extra: Headers) -> Headers:
-    """Return the fields with which a kept response is delivered, but for its body's length."""
-    kept = without(response.headers, ("content-length",))
-    return (*kept, *_length_of_head(response), *extra)
+    """Return the fields with which a kept response is delivered, but for its body's length.
 
-
-def _length_of_head(response: Response) -> Headers:
-    """Give the length that an answer to HEAD, or 304, named, under a name of our own.
-
-    It is that of a body which is not here: as ``Content-Length`` its reader would wait for that.
+    The length that an answer to HEAD, or 304, named, goes by a name of our own. It is that of a
+    body which is not here: as ``Content-Length`` its reader would wait for that.
     """
     named = header(response.headers, "content-length")
-    return () if named in (None, str(body_size(response.body))) else ((_LENGTH, named),)
+    if named is None:
+        return (*response.headers, *extra)
+    kept = without(response.headers, ("content-length",))
+    if named == str(body_size(response.body)):
+        return (*kept, *extra)
+    return (*kept, (_LENGTH, named), *extra)
 
 
 @asynccontextmanager

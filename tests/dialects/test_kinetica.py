@@ -874,6 +874,41 @@ async def test_a_slash_behind_a_call_makes_no_difference(ordinary: Kinetica, pat
     assert list(answered(path, answer)) == list(await ordinary(path, **members))
 
 
+@pytest.mark.parametrize(
+    ("call", "members"),
+    [
+        ("/get/job", {"job_id": 1}),
+        ("/get/job", {"job_id": "1"}),
+        ("/get/job", {"options": {"job_tag": OWN_TAG}}),
+        ("/get/job", {"job_id": 7}),
+        ("/get/job", {"job_id": {}}),
+        ("/create/job", {"endpoint": "/nobody"}),
+        ("/create/job", {"endpoint": "nowhere"}),
+        ("/create/job", {"endpoint": "/echo", "request_encoding": "xml"}),
+        ("/create/job", {"endpoint": "/echo", "options": {"job_tag": OWN_TAG}}),
+        ("/create/job", {"endpoint": "/echo", "data_str": 7}),
+    ],
+)
+async def test_a_small_call_is_answered_at_once_as_it_is_the_long_way(
+    serve: Serve, http: ClientSession, call: str, members: Any
+) -> None:
+    targets = [{**GATED, "prefix": "/wait"}, {**ORDINARY, "prefix": "/echo"}]
+    client = Client(http, (await serve(target=targets)).url)
+    kinetica = Kinetica(client)
+    await kinetica.ended(await kinetica.create("/echo", '{"ä":1}'))
+    await kinetica.create("/wait/long", job_tag=OWN_TAG)
+    at_once, the_long_way = [
+        await client("POST", path, json=members) for path in (call, f"{call}/")
+    ]
+    assert at_once.body == the_long_way.body
+    assert at_once.status == the_long_way.status
+    heads = [
+        [field for field in answer.headers.items() if field[0] != "Date"]
+        for answer in (at_once, the_long_way)
+    ]
+    assert heads[0] == heads[1]
+
+
 # Halves of characters, which JSON can write and nobody can encode.
 JSON = {"Content-Type": "application/json"}
 HALVES = [

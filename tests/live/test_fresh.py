@@ -8,7 +8,8 @@ from jobstore.live.fresh import FreshAnswers, FreshRequests
 from jobstore.model.errors import JobNotFound
 from jobstore.model.job import Claim
 from jobstore.model.message import Request, Response
-from jobstore.store.facts import Answered, Ended, Queued, Started, Taken
+from jobstore.model.rotation import Claimed
+from jobstore.store.facts import Answered, Ended, Looked, Queued, Taken
 from tests.stores import (
     finish,
     finished,
@@ -130,7 +131,8 @@ def test_the_requests_that_came_first_have_the_room() -> None:
     for job_id in range(1, 5):
         fresh.came(queued(job_id, KIB))
     assert [job_id for job_id in range(1, 5) if fresh.get(job_id)] == [1, 2]
-    fresh.started(Started(Claim(job_id=1, attempt=1, target="/", request=queued(1).request)))
+    claim = Claim(job_id=1, attempt=1, target="/", request=queued(1).request)
+    fresh.looked(Looked("/", Claimed([claim], more=True)))
     fresh.ended(Ended(2))
     for job_id in range(5, 9):
         fresh.came(queued(job_id, KIB))

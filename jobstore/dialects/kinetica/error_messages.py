@@ -71,14 +71,19 @@ _STATUSES: Final[Mapping[type[JobstoreError], int]] = {Unauthorized: 401, OwnerL
 
 def refused(request: web.BaseRequest, error: JobstoreError) -> web.Response:
     """Answer a request with what went wrong."""
+    return refused_in(_encoding(request), error)
+
+
+def refused_in(encoding: Encoding, error: JobstoreError) -> web.Response:
+    """Answer with what went wrong, where it is known how the request came in."""
     message = refusals.by_kind(_MESSAGES, error)
     if message is None:
-        return refused(request, refusals.unexpected(error))
+        return refused_in(encoding, refusals.unexpected(error))
     if isinstance(error, JobNotFound) and isinstance(error.reference, str):
         message = _TAGGED
     status = refusals.by_kind(_STATUSES, error) or 400
     headers = refusals.retry_after(error) if isinstance(error, OwnerLimit) else ()
-    return refusal(_encoding(request), message.format(error), status, headers)
+    return refusal(encoding, message.format(error), status, headers)
 
 
 def no_such_endpoint(request: web.BaseRequest) -> web.Response | None:

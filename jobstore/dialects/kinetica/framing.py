@@ -17,6 +17,7 @@ from jobstore.dialects.kinetica.request import KineticaCall
 from jobstore.model.errors import JobstoreError
 from jobstore.model.message import Response, body_size, loggable
 from jobstore.web import room, standing
+from jobstore.web.ask import Ask
 from jobstore.web.refusals import Internal
 
 # From how many bytes on a record is taken apart or put together in a thread, while others are
@@ -33,7 +34,9 @@ P = ParamSpec("P")
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-Run: TypeAlias = Callable[[KineticaCall], Awaitable[web.StreamResponse]]
+Run: TypeAlias = Callable[[web.Request, KineticaCall], Awaitable[web.StreamResponse]]
+# Takes a call on at the desk, or leaves it, unchanged, to the long way.
+RunAtOnce: TypeAlias = Callable[[Ask, KineticaCall], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,7 @@ class Endpoint:
         answers: what the record of an answer looks like.
         limit: how large a request may be, in bytes.
         changes: whether a reader may not make it.
+        run_at_once: what answers it at the desk, if it is a small one.
     """
 
     run: Run
@@ -53,6 +57,20 @@ class Endpoint:
     answers: Form
     limit: int = _LARGEST_QUESTION
     changes: bool = False
+    run_at_once: RunAtOnce | None = None
+
+    def at_once(self, ask: Ask) -> bool:
+        """Take on a call, unless it is a large one, or something is wrong with it."""
+        if self.run_at_once is None or ask.size > LONG_WORK:
+            return False
+        if self.changes and not ask.identity.changes:
+            return False
+        try:
+            encoding = encodings.encoding_of(ask.headers.get("Content-Type"))
+            asked = encodings.decode(encoding, self.asks, ask.body(), self.limit)
+            return self.run_at_once(ask, KineticaCall(encoding, asked, self.answers))
+        except JobstoreError:
+            return False
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer a request, or raise one of our own errors: to 500, a client would go away."""
@@ -74,7 +92,7 @@ class Endpoint:
             async with more:
                 decode = partial(encodings.decode, encoding, self.asks, body, self.limit)
                 asked = await off_loop(len(body), decode)
-                return await self.run(KineticaCall(request, encoding, asked, self.answers))
+                return await self.run(request, KineticaCall(encoding, asked, self.answers))
 
 
 def _encoding(request: web.Request) -> Encoding:

@@ -20,7 +20,7 @@ _FLAGS: Final[Mapping[str, bool]] = {"true": True, "false": False}
 
 @dataclass(frozen=True, slots=True)
 class KineticaCall:
-    """A request that was understood, and how to answer it.
+    """A call that was understood, and how to answer it.
 
     Args:
         encoding: how its record came in.
@@ -28,7 +28,6 @@ class KineticaCall:
         form: what the record of the answer looks like.
     """
 
-    request: web.Request
     encoding: Encoding
     asked: Record
     form: Form

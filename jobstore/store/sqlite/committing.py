@@ -88,10 +88,19 @@ class Committer:
         Args:
             changes: what was changed before them.
         """
-        transaction = Transaction(connection, now, changes)
-        outcomes = [self._outcome(transaction, operation) for operation in operations]
+        transaction, batch = Transaction(connection, now, changes), Batch([], changes)
+        for operation in operations:
+            before = connection.total_changes, len(changes.facts)
+            try:
+                outcome = Outcome(operation(transaction))
+            except JobstoreError as error:
+                # A refusal that has changed nothing is no reason to undo the others.
+                if (connection.total_changes, len(changes.facts)) != before:
+                    raise
+                outcome = Outcome(error=error)
+            batch.outcomes.append(outcome)
         transaction.tally.write(connection)
-        return Batch(outcomes, changes)
+        return batch
 
     def commit(self, connection: sqlite3.Connection) -> None:
         """Commit the transaction that has begun, and sync it."""
@@ -167,16 +176,6 @@ class Committer:
         except Exception as error:  # noqa: BLE001 - whatever it is, it is its caller's alone
             _roll_back(connection)
             return Batch([self.failed(error)], before)
-
-    def _outcome(self, tx: Transaction, operation: Operation[Any]) -> Outcome:
-        """Run one operation; a refusal that has changed nothing is no reason to undo the others."""
-        rows, facts = tx.connection.total_changes, len(tx.changes.facts)
-        try:
-            return Outcome(operation(tx))
-        except JobstoreError as error:
-            if (tx.connection.total_changes, len(tx.changes.facts)) != (rows, facts):
-                raise
-            return Outcome(error=error)
 
 
 def commit(connection: sqlite3.Connection, path: Path) -> None:

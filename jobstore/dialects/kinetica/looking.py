@@ -1,0 +1,128 @@
+"""``/get/job``: how a job stands, and what came of it."""
+
+from aiohttp import web
+
+from jobstore.dialects.kinetica import outcomes
+from jobstore.dialects.kinetica.encodings import LARGEST
+from jobstore.dialects.kinetica.framing import LONG_WORK, off_loop, room_for
+from jobstore.dialects.kinetica.records import Record, RequestInvalid
+from jobstore.dialects.kinetica.request import KineticaCall
+from jobstore.live import Reading, Store
+from jobstore.model.account import Identity
+from jobstore.model.errors import BeingDelivered
+from jobstore.model.job import Job
+from jobstore.model.lifecycle import Result
+from jobstore.model.message import Headers, Response, body_size, chunks
+from jobstore.store.transaction import Outcome
+from jobstore.web import answers, standing, wire
+from jobstore.web.ask import Ask
+
+
+class Looking:
+    """Describe jobs to those who ask for them."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def answer(self, request: web.Request, call: KineticaCall) -> web.StreamResponse:
+        """Describe a job that is named by its id or its tag."""
+        scope = standing.scope(request)
+        tag, job_id = call.tag, call.asked["job_id"]
+        if tag is not None:
+            job_id = await self._store.results.tagged(tag, request[standing.IDENTITY])
+        try:
+            return await self._read(request, call, job_id)
+        except BeingDelivered:  # to another reader, who may break off
+            job = await self._store.history.job(job_id, scope)
+            return call.answer(outcomes.not_yet(job))
+
+    def at_once(self, ask: Ask, call: KineticaCall) -> bool:
+        """Describe a job that is named by its id, unless it takes longer than to look at it."""
+        if call.tag is not None:
+            return False
+
+        def told(outcome: Outcome) -> None:
+            answer = None
+            if outcome.error is None and not _takes(outcome.value, ask.identity):
+                answer = _described_at_once(call, outcome.value)
+            if answer is None:
+                ask.pass_on()
+            else:
+                ask.answer(answers.of(answer))
+
+        self._store.results.look(call.asked["job_id"], ask.identity.scope, told)
+        return True
+
+    async def _read(
+        self, request: web.Request, call: KineticaCall, job_id: int
+    ) -> web.StreamResponse:
+        identity = request[standing.IDENTITY]
+        reading = await self._store.results.read(job_id, identity.scope)
+        job, headers, response = reading.job, reading.request_headers, reading.response
+        _check_size(job, response)
+        if _takes(reading, identity):
+            return await self._take(request, call, reading)
+        async with room_for(request, response) as size:
+            record = await _described(job, headers, response)
+            answer = await off_loop(size, call.answer, record)
+            if size > LONG_WORK:  # while there is room for it
+                async with wire.read_in_time(request, size):
+                    await answer.prepare(request)
+                    await answer.write_eof()
+            return answer
+
+    async def _take(
+        self, request: web.Request, call: KineticaCall, reading: Reading
+    ) -> web.StreamResponse:
+        """Answer with a job that nobody can ask for again, once the answer has arrived."""
+        scope, job = standing.changing(request).scope, reading.job
+        async with self._store.results.take(job.id, scope) as delivery:
+            assert delivery is not None  # it has ended
+            response = delivery.response
+            async with room_for(request, response) as size:
+                record = await _described(job, reading.request_headers, response)
+                kept = await off_loop(size, call.kept, record)
+                async with wire.read_in_time(request, size):
+                    return await wire.deliver(request, kept, ())
+
+
+def _takes(reading: Reading, identity: Identity) -> bool:
+    """Tell whether nobody can ask again for a job that somebody looks at."""
+    return reading.job.once and reading.job.result is Result.HELD and identity.changes
+
+
+def _described_at_once(call: KineticaCall, reading: Reading) -> web.Response | None:
+    """Describe a job whose answer is small; None if it is not, or something goes wrong."""
+    body = reading.response.body if reading.response else b""
+    if not isinstance(body, bytes) or len(body) > LONG_WORK:
+        return None
+    try:
+        described = outcomes.job_record(
+            reading.job, reading.request_headers, reading.response, body
+        )
+        return call.answer(described)
+    except Exception:  # noqa: BLE001 - it is raised again where all of them are logged
+        return None
+
+
+def _check_size(job: Job, response: Response | None) -> None:
+    """Ensure that an answer can be had in one piece.
+
+    Raises:
+        RequestInvalid: it is too large for that.
+    """
+    size = body_size(response.body) if response else None
+    if size is not None and size > LARGEST:
+        raise RequestInvalid(
+            f"the result of job {job.id} has {size} bytes, and at most {LARGEST} can be answered "
+            f"here: fetch it with PUT /_api/job/{job.id}"
+        )
+
+
+async def _described(job: Job, asked: Headers, response: Response | None) -> Record:
+    body = await _content(response)
+    return await off_loop(len(body), outcomes.job_record, job, asked, response, body)
+
+
+async def _content(response: Response | None) -> bytes:
+    return b"".join([chunk async for chunk in chunks(response.body)]) if response else b""
