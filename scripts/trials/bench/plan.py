@@ -22,6 +22,10 @@ from trials.serving import Server
 CLIENT_CPU: Final = "client_cpu_us"
 
 
+# As many jobs at once as the workers of the peers may run.
+_SLOTS: Final = {"executor__concurrency": 64}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What was asked for.
@@ -131,7 +135,7 @@ class Yard:
         return serving.serving(
             *serving.jobstore(self.file(name), *options),
             folder=self.folder,
-            environment=_environment(log__level="error", **settings),
+            environment=_environment(**{"log__level": "error", **_SLOTS, **settings}),
         )
 
     def says(self, *arguments: str, given: str = "") -> str:
