@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Integer, and_, bindparam, func, insert, null, select, update
+from sqlalchemy import ColumnElement, Integer, and_, bindparam, func, null, select, update
 
 from jobstore.model.job import Claim
 from jobstore.model.lifecycle import Event, State
@@ -13,7 +13,7 @@ from jobstore.model.rotation import UNKNOWN, Claimed, Room, Turns
 from jobstore.store import bodies, schema
 from jobstore.store.bodies import Content
 from jobstore.store.codec import decode_headers, decode_policy
-from jobstore.store.expressions import Statement
+from jobstore.store.expressions import Statement, replacing
 from jobstore.store.facts import Due, Ready
 from jobstore.store.guards import ONE, ZERO, in_state, job_event, limit, now, this_job
 from jobstore.store.transaction import Transaction
@@ -242,11 +242,7 @@ def count_queued(tx: Transaction) -> int:
 _delayed: Final = and_(
     in_state(State.QUEUED), _job.not_before.is_not(None), _job.id == schema.DELAY.c.job_id
 )
-DELAY: Final = Statement(
-    insert(schema.DELAY)
-    .prefix_with("OR REPLACE")
-    .values(job_id=bindparam("job_id"), length=bindparam("length"))
-)
+DELAY: Final = replacing(schema.DELAY, "job_id")
 # All at once: what had been moved already when a crash came would be moved again.
 MOVE_DELAYED: Final = Statement(
     update(schema.JOB)

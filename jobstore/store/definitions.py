@@ -26,7 +26,7 @@ from jobstore.model.message import Request
 from jobstore.model.schedule import CatchUp, Overlap, Schedule, next_fire
 from jobstore.store import jobs, schema
 from jobstore.store.codec import decode_headers, decode_policy, encode_headers
-from jobstore.store.expressions import Statement, constant, next_id
+from jobstore.store.expressions import NO_BYTES, Statement, constant, next_id, number
 from jobstore.store.facts import Fires
 from jobstore.store.guards import ZERO, limit, now
 from jobstore.store.sqlite.engine import Connection
@@ -57,10 +57,11 @@ _WRITTEN: Final = (
     "fires_at",
 )
 _current: Final = _definition.deleted_at.is_(None)
-_in_scope: Final = or_(bindparam("scope").is_(None), _definition.account == bindparam("scope"))
+_scope: Final = number("scope")
+_in_scope: Final = or_(_scope.is_(None), _definition.account == _scope)
 _this: Final = and_(_definition.id == bindparam("definition"), _current)
 # So far apart that taking one of the two numbers for the other is noticed.
-_file_id: Final = next_id("definition") + literal_column("1000000", Integer)
+_file_id: Final = next_id(constant("definition")) + literal_column("1000000", Integer)
 CREATE: Final = Statement(
     insert(schema.DEFINITION).values(
         {name: bindparam(name) for name in (*_WRITTEN, "uuid", "owner", "account")}
@@ -94,7 +95,7 @@ DELETE: Final = Statement(
         deleted_at=now,
         headers=constant("[]"),
         secrets=null(),
-        content=literal_column("x''"),
+        content=NO_BYTES,
         fires_at=null(),
     )
     .returning(_definition.id)

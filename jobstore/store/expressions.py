@@ -1,67 +1,94 @@
-"""Statements, compiled once, and what they say that each database says in its own words."""
+"""Statements, compiled once for each engine, and what these say in words of their own."""
 
 from collections.abc import Callable, Mapping
 from operator import itemgetter
 from typing import Any, Final
 
 from sqlalchemy import (
+    BigInteger,
+    BindParameter,
     ColumnClause,
     ColumnElement,
     Integer,
-    Select,
+    LargeBinary,
     Table,
     Text,
     bindparam,
     case,
+    cast,
     func,
     literal_column,
     select,
 )
-from sqlalchemy.dialects.sqlite import Insert, dialect, insert
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Dialect
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ClauseElement
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.sql.selectable import Select
 
-_COMPILED: Final = frozenset({"sql", "bound"})
-_DIALECT: Final = dialect(paramstyle="qmark")
+# Whole numbers of 64 bits. SQLite counts up only what is declared as INTEGER.
+NUMBER: Final = BigInteger().with_variant(Integer(), "sqlite")
+_SQLITE: Final = sqlite.dialect(paramstyle="qmark")
+_POSTGRESQL: Final = postgresql.dialect(paramstyle="numeric_dollar")
+
+Bound = Callable[[Mapping[str, object]], tuple[object, ...]]
 
 
 class Statement:
-    """A SQLAlchemy statement, compiled once: when it is used first.
+    """A SQLAlchemy statement, compiled once for each engine: when it is used first.
 
     Args:
         element: the statement; its named parameters are bound at each execution.
+        postgresql: the statement in PostgreSQL's words, where SQLAlchemy has none for both.
 
     Attributes:
-        sql: the text, with a ``?`` for each of its parameters: SQLite's driver binds a place in
-            half the time that it needs for a name.
+        sql: the text for SQLite, with a ``?`` for each of its parameters: SQLite's driver binds a
+            place in half the time that it needs for a name.
         bound: gives the values of the parameters in their order, of those by the parameters' names.
+        pg_sql: the text for PostgreSQL, with ``$1`` and so on.
+        pg_bound: the same as ``bound``, for that text.
     """
 
-    __slots__ = ("_element", "bound", "sql")
+    __slots__ = ("_element", "_postgresql", "bound", "pg_bound", "pg_sql", "sql")
 
-    bound: Callable[[Mapping[str, object]], tuple[object, ...]]
     sql: str
+    bound: Bound
+    pg_sql: str
+    pg_bound: Bound
 
-    def __init__(self, element: ClauseElement) -> None:
+    def __init__(self, element: ClauseElement, postgresql: ClauseElement | None = None) -> None:
         self._element = element
+        self._postgresql = element if postgresql is None else postgresql
 
     def __getattr__(self, name: str) -> Any:
         """Compile the statement, since it has no text yet; this is asked for nothing else."""
-        if name not in _COMPILED:
-            raise AttributeError(name)
-        self._compile()
+        match name:
+            case "sql" | "bound":
+                self.sql, self.bound = _compiled(self._element, _SQLITE)
+            case "pg_sql" | "pg_bound":
+                self.pg_sql, self.pg_bound = _compiled(self._postgresql, _POSTGRESQL)
+            case _:
+                raise AttributeError(name)
         return getattr(self, name)
 
-    def _compile(self) -> None:
-        compiled = self._element.compile(dialect=_DIALECT)
-        hidden = {name for name, value in compiled.params.items() if value is not None}
-        if hidden:
-            raise AssertionError(f"values that nobody will bind: {hidden}")
-        self.sql = str(compiled)
-        names = tuple(getattr(compiled, "positiontup", None) or ())
-        if len(names) > 1:
-            self.bound = itemgetter(*names)
-        else:  # it gives a tuple only of two and more
-            self.bound = lambda values: tuple(values[name] for name in names)
+
+def _compiled(element: ClauseElement, dialect: Dialect) -> tuple[str, Bound]:
+    compiled = element.compile(dialect=dialect)
+    hidden = {name for name, value in compiled.params.items() if value is not None}
+    if hidden:
+        raise AssertionError(f"values that nobody will bind: {hidden}")
+    names = tuple(getattr(compiled, "positiontup", None) or ())
+    if len(names) > 1:
+        return str(compiled), itemgetter(*names)
+    # It gives a tuple only of two and more.
+    return str(compiled), lambda values: tuple(values[name] for name in names)
+
+
+def number(name: str) -> BindParameter[int]:
+    """Name a parameter that is a whole number, where nothing beside it says so."""
+    return bindparam(name, type_=NUMBER)
 
 
 def constant(word: str) -> ColumnClause[str]:
@@ -69,48 +96,108 @@ def constant(word: str) -> ColumnClause[str]:
     return literal_column(f"'{word}'", Text)
 
 
-def blank(column: ColumnElement[str]) -> ColumnElement[str]:
+NO_BYTES: Final = cast(constant(""), LargeBinary)
+
+
+# --- words that the engines do not share ----------------------------------------------------------
+
+
+def _words(kind: type[FunctionElement[Any]], **texts: str) -> None:
+    """Say how the engines write a word, with ``{0}`` and so on for what it is given."""
+    for engine, text in texts.items():
+
+        def write(
+            word: FunctionElement[Any], compiler: SQLCompiler, text: str = text, **options: Any
+        ) -> str:
+            return text.format(*(compiler.process(each, **options) for each in word.clauses))
+
+        compiles(kind, engine)(write)
+
+
+class blank(FunctionElement[str]):  # noqa: N801 - as SQL's own are written
     """Write spaces over a text, as many as it has characters.
 
     SQLite overwrites a row where it stands if it keeps its size. A text that is dropped instead, or
-    shortened, may stay legible in the pages that its row has left.
+    shortened, may stay legible in the pages that its row has left. PostgreSQL keeps the old row
+    until it is vacuumed, whatever takes its place.
     """
-    return func.printf(constant("%*s"), func.length(column), constant(""), type_=Text)
+
+    type, inherit_cache = Text(), True
 
 
-def listed(name: str) -> Select[tuple[Any]]:
-    """Select the members of a list that is bound as one parameter, as JSON text."""
-    return select(func.json_each(bindparam(name)).table_valued("value").c.value)
+class next_id(FunctionElement[int]):  # noqa: N801
+    """Give the id that the next row of a table will get, in SQLite; or has got, in PostgreSQL.
 
-
-def next_id(table: str) -> ColumnElement[int]:
-    """Give the id that the next row of a table with AUTOINCREMENT will get.
+    Where a row is inserted, both are that row's own.
 
     https://www.sqlite.org/autoinc.html
     """
-    last = f"(SELECT seq FROM sqlite_sequence WHERE name = '{table}')"  # noqa: S608 - our own word
-    return literal_column(f"coalesce({last}, 0) + 1", Integer)
+
+    type, inherit_cache = NUMBER, True
+
+
+class lower(FunctionElement[int]):  # noqa: N801
+    """Give the lower of two numbers."""
+
+    type, inherit_cache = NUMBER, True
+
+
+class _patched(FunctionElement[str]):  # noqa: N801
+    """Merge an object of JSON into another."""
+
+    type, inherit_cache = Text(), True
+
+
+class _listed(FunctionElement[Any]):  # noqa: N801
+    """The members of a list of JSON, in a column ``value``."""
+
+    inherit_cache = True
+
+
+class _listed_numbers(_listed):  # noqa: N801
+    inherit_cache = True
+
+
+_words(blank, sqlite="printf('%*s', length({0}), '')", postgresql="repeat(' ', length({0}))")
+_words(
+    next_id,
+    sqlite="(coalesce((SELECT seq FROM sqlite_sequence WHERE name = {0}), 0) + 1)",
+    postgresql="currval(pg_get_serial_sequence({0}, 'id'))",
+)
+_words(lower, sqlite="min({0}, {1})", postgresql="least({0}, {1})")
+_words(_patched, sqlite="json_patch({0}, {1})", postgresql="merged({0}, {1})")
+_MEMBERS: Final = "(SELECT {0} AS value FROM json_array_elements_text(CAST({{0}} AS JSON)) AS member)"
+_words(_listed, sqlite="json_each({0})", postgresql=_MEMBERS.format("member"))
+_words(
+    _listed_numbers,
+    sqlite="json_each({0})",
+    postgresql=_MEMBERS.format("CAST(member AS BIGINT)"),
+)
 
 
 def merged(column: ColumnElement[str], name: str) -> ColumnElement[str]:
     """Merge an object, bound as JSON text, into a column of such objects; null changes nothing."""
-    return case(
-        (bindparam(name).is_(None), column),
-        else_=func.json_patch(func.coalesce(column, literal_column("'{}'")), bindparam(name)),
-    )
+    more = bindparam(name, type_=Text)
+    before = func.coalesce(column, literal_column("'{}'", Text))
+    return case((more.is_(None), column), else_=_patched(before, more))
 
 
-def added(table: Table, key: str, largest: str | None = None) -> Insert:
-    """Insert a row of numbers; if there is one with its key, add them to those that it has.
+def listed(name: str) -> Select[tuple[int]]:
+    """Select the members of a list of numbers that is bound as one parameter, as JSON text."""
+    return select(_listed_numbers(bindparam(name)).table_valued("value").c.value)
 
-    Args:
-        key: the column by which there is one row.
-        largest: the column that keeps the largest number instead of the sum, if there is one.
-    """
-    row = insert(table).values({column.name: bindparam(column.name) for column in table.columns})
-    kept = {
-        name: func.max(old, row.excluded[name]) if name == largest else old + row.excluded[name]
-        for name, old in table.columns.items()
-        if name != key
-    }
-    return row.on_conflict_do_update(index_elements=[key], set_=kept)
+
+def listed_words(name: str) -> Select[tuple[str]]:
+    """Select the members of a list of texts that is bound as one parameter, as JSON text."""
+    return select(_listed(bindparam(name)).table_valued("value").c.value)
+
+
+def replacing(table: Table, key: str) -> Statement:
+    """Insert a row, in the place of the one with its key if there is one."""
+
+    def put(into: sqlite.Insert | postgresql.Insert) -> ClauseElement:
+        row = into.values({column.name: bindparam(column.name) for column in table.columns})
+        others = {name: row.excluded[name] for name in table.columns.keys() if name != key}
+        return row.on_conflict_do_update(index_elements=[key], set_=others)
+
+    return Statement(put(sqlite.insert(table)), put(postgresql.insert(table)))

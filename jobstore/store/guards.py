@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from sqlalchemy import (
-    BindParameter,
     ColumnElement,
     Integer,
     Update,
@@ -19,11 +18,11 @@ from sqlalchemy import (
 
 from jobstore.model.lifecycle import JOB, RESULT, Event, Result, State
 from jobstore.store import schema
-from jobstore.store.expressions import constant, listed
+from jobstore.store.expressions import constant, listed, number
 
 _job = schema.JOB.c
-now: Final[BindParameter[Any]] = bindparam("now")
-limit: Final[BindParameter[Any]] = bindparam("limit")
+now: Final = number("now")
+limit: Final = number("limit")
 ZERO: Final = literal_column("0", Integer)  # SQLAlchemy would bind it, at each execution
 ONE: Final = literal_column("1", Integer)
 
@@ -89,7 +88,8 @@ def ended_by(event: Event) -> Update:
 
 this_job: Final = _job.id == bindparam("job_id")
 these_jobs: Final = _job.id.in_(listed("ids"))
-in_scope: Final = or_(bindparam("scope").is_(None), _job.account == bindparam("scope"))
+_scope: Final = number("scope")
+in_scope: Final = or_(_scope.is_(None), _job.account == _scope)
 # A claim is a fence: what an earlier attempt has to say about the job is not heard.
 this_claim: Final = and_(
     this_job, _job.boot == bindparam("boot"), _job.attempt == bindparam("claimed_attempt")

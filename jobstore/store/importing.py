@@ -35,7 +35,7 @@ from jobstore.store.export_lines import (
     PieceRecord,
 )
 from jobstore.store.exporting import ORIGIN
-from jobstore.store.expressions import Statement, constant, next_id
+from jobstore.store.expressions import NO_BYTES, Statement, constant, next_id
 from jobstore.store.facts import Changes
 from jobstore.store.sequences import raise_ids
 from jobstore.store.sqlite import engine as sqlite
@@ -57,12 +57,12 @@ def _put(table: Any, *but: str, **fixed: Any) -> Statement:
 
 _ACCOUNTS: Final = Statement(select(schema.ACCOUNT.c.name, schema.ACCOUNT.c.id))
 _FIND_JOB: Final = Statement(select(_job.id).where(_job.id == bindparam("job_id")))
-_NEXT_JOB: Final = Statement(select(next_id("job")))
+_NEXT_JOB: Final = Statement(select(next_id(constant("job"))))
 _PUT_JOB: Final = _put(schema.JOB, "boot", "depth", "source")
 _PUT_EVENT: Final = _put(schema.EVENT, "id")
 _PUT_ATTEMPT: Final = _put(schema.ATTEMPT)
 _DROP_BODY: Final = Statement(delete(schema.BODY).where(schema.BODY.c.id == bindparam("body_id")))
-_NEXT_DEFINITION: Final = Statement(select(next_id("definition")))
+_NEXT_DEFINITION: Final = Statement(select(next_id(constant("definition"))))
 _TAKEN_DEFINITION: Final = Statement(
     select(_definition.id).where(_definition.id == bindparam("definition"))
 )
@@ -77,7 +77,7 @@ _PUT_DEFINITION: Final = Statement(
             "account": bindparam("account"),
             "file_id": bindparam("id", type_=Integer) + literal_column("1000000", Integer),
             "headers": constant("[]"),
-            "content": literal_column("x''"),
+            "content": NO_BYTES,
             "deleted_at": bindparam("now"),
         }
     )

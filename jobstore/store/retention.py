@@ -19,7 +19,7 @@ from jobstore.model.clock import SECOND
 from jobstore.model.lifecycle import AWAITED, ENDED, Result
 from jobstore.store import events, results, schema
 from jobstore.store.codec import encode_ids
-from jobstore.store.expressions import Statement, constant, listed
+from jobstore.store.expressions import Statement, constant, listed, lower
 from jobstore.store.guards import ZERO, in_state, limit, now, these_jobs, with_result
 from jobstore.store.sqlite import pages
 from jobstore.store.transaction import Transaction
@@ -90,7 +90,7 @@ def _redate(future: ColumnElement[bool], order: ColumnElement[Any]) -> Statement
     return Statement(
         update(schema.JOB)
         .where(_job.id.in_(found))
-        .values({name: func.min(_job[name], now) for name in names})
+        .values({name: lower(_job[name], now) for name in names})
         .returning(_job.id)
     )
 

@@ -22,7 +22,7 @@ from jobstore.model.job import Failure, Trigger
 from jobstore.model.lifecycle import Result, State
 from jobstore.store import schema
 from jobstore.store.codec import writable
-from jobstore.store.expressions import Statement, constant, listed
+from jobstore.store.expressions import Statement, constant, listed, listed_words
 from jobstore.store.guards import JOB_COLUMNS, ONE, ZERO, in_state, limit
 
 _job: Final = schema.JOB.c
@@ -188,8 +188,8 @@ CANCEL_ASKED: Final = "cancel asked"
 _asked: Final = and_(_event.event == constant(CANCEL_ASKED), _event.detail == bindparam("asker"))
 
 _LOOKED_FOR: Final[Mapping[str, ColumnElement[bool]]] = {
-    "states": _job.state.in_(listed("states")),
-    "results": _job.result.in_(listed("results")),
+    "states": _job.state.in_(listed_words("states")),
+    "results": _job.result.in_(listed_words("results")),
     "target": _job.target == bindparam("target"),
     "definition": _job.definition == bindparam("definition"),
     "trigger": _job.trigger == bindparam("trigger"),

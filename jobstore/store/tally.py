@@ -26,12 +26,13 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import bindparam, case, update
+from sqlalchemy import Table, bindparam, case, func, update
+from sqlalchemy.dialects.sqlite import Insert, insert
 
 from jobstore.model.clock import SECOND
 from jobstore.model.lifecycle import Result, State
 from jobstore.store import schema
-from jobstore.store.expressions import Statement, added, constant
+from jobstore.store.expressions import Statement, constant
 from jobstore.store.guards import ZERO
 
 _DAY: Final = 24 * 3600 * SECOND
@@ -50,6 +51,24 @@ COUNT: Final = Statement(
         )
     )
 )
+
+
+def added(table: Table, key: str, largest: str | None = None) -> Insert:
+    """Insert a row of numbers; if there is one with its key, add them to those that it has.
+
+    Args:
+        key: the column by which there is one row.
+        largest: the column that keeps the largest number instead of the sum, if there is one.
+    """
+    row = insert(table).values({column.name: bindparam(column.name) for column in table.columns})
+    kept = {
+        name: func.max(old, row.excluded[name]) if name == largest else old + row.excluded[name]
+        for name, old in table.columns.items()
+        if name != key
+    }
+    return row.on_conflict_do_update(index_elements=[key], set_=kept)
+
+
 USE: Final = Statement(added(schema.ACCOUNT_USAGE, "account"))
 DO: Final = Statement(added(schema.DAY, "day", largest="longest_us"))
 # Named here, since looking one up in its class takes longer than counting a job in it.
