@@ -328,7 +328,7 @@ async def background(
             tasks.create_task(_persist("come due", store.come_due)),
             tasks.create_task(_persist("keep time", store.timekeeping.run)),
             tasks.create_task(_persist("clean", janitor.run)),
-            tasks.create_task(_persist("checkpoint", store.upkeep.keep_wal_short)),
+            tasks.create_task(_persist("checkpoint", store.file.keep_wal_short)),
         ]
         try:
             yield

@@ -20,8 +20,8 @@ from jobstore.model.message import Response, chunks
 from jobstore.model.retry import AttemptEnded
 from jobstore.store import ending, events
 from jobstore.store.bodies import Bodies, Content
-from jobstore.store.sqlite.writer import Writer
 from jobstore.store.transaction import Operation, Outcome, Transaction
+from jobstore.store.writer import Writer
 
 # Hears that the end of an attempt is stored, or what has kept it from that for good.
 Over: TypeAlias = Callable[[Exception | None], None]

@@ -38,8 +38,8 @@ from jobstore.store import jobs, results
 from jobstore.store.bodies import Bodies, Spooled, StoredBody
 from jobstore.store.facts import Answered, Taken
 from jobstore.store.jobs import Kept
-from jobstore.store.sqlite.writer import Writer
 from jobstore.store.transaction import Outcome, Transaction
+from jobstore.store.writer import Writer
 
 # Is told of a result that was taken, that there is none yet (None), or what is wrong.
 Handed: TypeAlias = "Callable[[Taking, Delivery | None, Exception | None], None]"

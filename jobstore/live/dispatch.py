@@ -31,8 +31,8 @@ from jobstore.model.errors import StoreError, StoreLost
 from jobstore.model.job import Cancellation, Claim, Order
 from jobstore.model.rotation import Claimed, Room, Turns
 from jobstore.store.facts import CancelAsked, Changes, Looked, Queued, Ready, Started
-from jobstore.store.sqlite.writer import Writer
 from jobstore.store.transaction import Transaction
+from jobstore.store.writer import Writer
 
 # How long to wait before claiming again after the store could not be written.
 _RETRY_SECONDS: Final = 1.0

@@ -51,7 +51,7 @@ class Janitor:
         while True:
             await _trying("clean", self.run_once)
             async with asyncio.TaskGroup() as resting:
-                shrinking = resting.create_task(_trying("shrink", self._store.upkeep.shrink))
+                shrinking = resting.create_task(_trying("shrink", self._store.file.shrink))
                 cutting = resting.create_task(_trying("cut the WAL", self._cut_wal))
                 await asyncio.sleep(self._retention.interval)
                 shrinking.cancel()
@@ -60,7 +60,7 @@ class Janitor:
     async def _cut_wal(self) -> None:
         seen = None
         while True:
-            seen = await self._store.upkeep.cut_wal(seen)
+            seen = await self._store.file.cut_wal(seen)
             await asyncio.sleep(IDLE_SECONDS)
 
     async def run_once(self) -> int:
@@ -76,8 +76,8 @@ class Janitor:
         if (before := self._ago(self._retention.history)) is not None:
             done += await self._store.upkeep.forget(before)
         done += await self._store.upkeep.sweep()
-        await self._store.upkeep.renew_mark()
-        await self._store.upkeep.checkpoint()
+        await self._store.file.renew_mark()
+        await self._store.file.checkpoint()
         return done
 
     def _ago(self, seconds: float | None) -> int | None:

@@ -16,11 +16,14 @@ from jobstore.store import claiming, recovery
 from jobstore.store.history import History
 from jobstore.store.sqlite import engine as sqlite
 from jobstore.store.sqlite import mixture
+from jobstore.store.sqlite.file_upkeep import FileUpkeep, fitting_pace
+from jobstore.store.sqlite.file_writer import FileWriter
 from jobstore.store.sqlite.lock import held, keep_private, owned
 from jobstore.store.sqlite.migrate import migrate
 from jobstore.store.sqlite.point_reader import PointReader, point_reading
 from jobstore.store.sqlite.presence import Presence
-from jobstore.store.sqlite.writer import Writer
+from jobstore.store.sqlite.transaction import connection_of
+from jobstore.store.sqlite.wal import Wal
 from jobstore.store.steps import AMONG_OTHERS, Pace, Steps
 from jobstore.store.transaction import Transaction
 
@@ -48,20 +51,22 @@ async def owned_store(
         await asyncio.to_thread(migrate, path)
         keep_private(path)
         async with (
-            _connections(path, limits.size, clock) as (writer, reader, points, checkpoints),
+            _connections(path, limits.size, clock) as (writer, reader, points, wal),
             sqlite.reader(path) as searcher,
         ):
             searcher.presence = reader.presence
             boot = await writer.run(_begin_boot)
-            await writer.run(lambda tx: mixture.settle(tx.connection))
+            await writer.run(lambda tx: mixture.settle(connection_of(tx)))
             queued = await writer.run(claiming.count_queued)
+            steps = Steps(writer, AMONG_OTHERS, wal.keep_short)
             store = Store(
                 writer,
                 reader,
                 points,
                 limits,
                 History(reader, path, searcher),
-                steps=Steps(writer, path, checkpoints, AMONG_OTHERS),
+                file=FileUpkeep(writer, path, wal, steps),
+                steps=steps,
                 boot=boot,
                 queued=queued,
                 clock=clock,
@@ -93,15 +98,17 @@ async def shared_store(
     """
     with held(path):
         sqlite.require(path)
-        async with _connections(path, 0, clock) as (writer, reader, points, checkpoints):
+        async with _connections(path, 0, clock) as (writer, reader, points, wal):
             queued = await writer.run(claiming.count_queued)
+            steps = Steps(writer, pace or fitting_pace(path), wal.keep_short)
             yield Store(
                 writer,
                 reader,
                 points,
                 limits or Limits(),
                 History(reader, path),
-                steps=Steps(writer, path, checkpoints, pace),
+                file=FileUpkeep(writer, path, wal, steps),
+                steps=steps,
                 boot=0,
                 queued=queued,
                 clock=clock,
@@ -112,7 +119,7 @@ async def shared_store(
 @asynccontextmanager
 async def _connections(
     path: Path, max_size: int, clock: Clock
-) -> AsyncIterator[tuple[Writer, sqlite.Connection, PointReader, sqlite.Connection]]:
+) -> AsyncIterator[tuple[FileWriter, sqlite.Connection, PointReader, Wal]]:
     async with (
         sqlite.writer(path, max_size) as connection,
         sqlite.checkpointer(path) as checkpoints,
@@ -120,14 +127,14 @@ async def _connections(
     ):
         await connection.call(sqlite.open_log)
         reader.presence = presence = Presence(path)
-        writer = Writer(connection, path, clock, presence)
+        writer = FileWriter(connection, path, clock, presence)
         with point_reading(path, presence, writer.condition) as points:
-            yield writer, reader, points, checkpoints
+            yield writer, reader, points, Wal(writer, path, checkpoints)
             await writer.close()
 
 
 def _begin_boot(tx: Transaction) -> int:
-    mixture.renew(tx.connection)
+    mixture.renew(connection_of(tx))
     return tx.insert(recovery.BOOT, now=tx.now, pid=os.getpid(), version=__version__)
 
 

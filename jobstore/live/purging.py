@@ -59,7 +59,7 @@ async def _purged_alone(path: Path, before: int) -> int:
     async with shared_store(path, pace=ALONE) as store:
         payloads = await store.upkeep.purge(before)
         await store.upkeep.sweep()  # only a server knows which of the bodies are being received
-        await store.upkeep.shrink(wholly=True)
+        await store.file.shrink(wholly=True)
         return payloads
 
 

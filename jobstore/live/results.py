@@ -18,9 +18,9 @@ from jobstore.store.codec import encode_ids, writable
 from jobstore.store.expressions import Statement
 from jobstore.store.sqlite.engine import Connection
 from jobstore.store.sqlite.point_reader import PointReader
-from jobstore.store.sqlite.writer import Writer
 from jobstore.store.steps import Steps
 from jobstore.store.transaction import Told, Transaction
+from jobstore.store.writer import Writer
 
 
 @dataclass(frozen=True, slots=True)

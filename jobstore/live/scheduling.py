@@ -21,8 +21,8 @@ from jobstore.model.schedule import Decision, decide
 from jobstore.store import events, schedules, submitting
 from jobstore.store.facts import Blocked, Ended, Fires
 from jobstore.store.sqlite.engine import Connection
-from jobstore.store.sqlite.writer import Writer
 from jobstore.store.transaction import Transaction
+from jobstore.store.writer import Writer
 
 # Finds the name of the target that owns a method and a path, or raises NoTarget.
 FindTarget: TypeAlias = Callable[[str, str], str]

@@ -46,10 +46,11 @@ from jobstore.store.facts import (
 from jobstore.store.history import History
 from jobstore.store.jobs import LARGEST_ID
 from jobstore.store.sqlite.engine import Connection
+from jobstore.store.sqlite.file_upkeep import FileUpkeep
 from jobstore.store.sqlite.point_reader import PointReader
-from jobstore.store.sqlite.writer import Writer
 from jobstore.store.steps import STEP, Steps
 from jobstore.store.transaction import Transaction
+from jobstore.store.writer import Writer
 
 # How long it may take until a job is noticed that another process put in.
 NOTICE_SECONDS: Final = 0.5
@@ -62,6 +63,7 @@ class Store:
 
     Args:
         history: the same store, for people.
+        file: what is done for the file.
         steps: how long work is done.
         boot: the number of this start of the server; 0 where no server runs.
         queued: how many jobs wait already.
@@ -87,6 +89,7 @@ class Store:
         limits: Limits,
         history: History,
         *,
+        file: FileUpkeep,
         steps: Steps,
         boot: int,
         queued: int,
@@ -95,6 +98,7 @@ class Store:
     ) -> None:
         self.accounts = Accounts(points, writer)
         self.history = history
+        self.file = file
         self._writer = writer
         self._points = points
         self._boot = boot
@@ -163,7 +167,7 @@ class Store:
         subscribers.subscribe(Fires, self.schedules.fires)
         subscribers.subscribe(Blocked, self.schedules.blocked)
         subscribers.settle(dispatcher.settle)
-        subscribers.settle(self.upkeep.written)
+        subscribers.settle(self.file.written)
         return subscribers
 
     # --- submit and run -------------------------------------------------------------------------

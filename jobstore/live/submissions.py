@@ -19,8 +19,8 @@ from jobstore.model.job import Claim, Submission
 from jobstore.model.message import body_size, chunks
 from jobstore.store import keys, revisions, submitting
 from jobstore.store.bodies import Bodies, Content
-from jobstore.store.sqlite.writer import Writer
 from jobstore.store.transaction import Operation, Told, Transaction
+from jobstore.store.writer import Writer
 
 # Never stored in clear beyond need, whatever a configuration adds to them.
 SECRET_HEADERS: Final = frozenset({"authorization", "cookie", "proxy-authorization"})

@@ -7,8 +7,8 @@ from typing import Final
 from jobstore.live.scheduling import Schedules
 from jobstore.model.clock import SECOND, ClockWatch
 from jobstore.store import claiming
-from jobstore.store.sqlite.writer import Writer
 from jobstore.store.transaction import Transaction
+from jobstore.store.writer import Writer
 
 # How long a clock that was set may go unnoticed, unless somebody is about to rely on it.
 _LOOK_SECONDS: Final = 1.0

@@ -13,8 +13,8 @@ from jobstore.store import jobs, schedules, schema
 from jobstore.store.expressions import Statement
 from jobstore.store.guards import now
 from jobstore.store.sqlite.point_reader import PointReader
-from jobstore.store.sqlite.writer import Writer
 from jobstore.store.transaction import Operation, Transaction
+from jobstore.store.writer import Writer
 
 _account: Final = schema.ACCOUNT.c
 _token: Final = schema.TOKEN.c

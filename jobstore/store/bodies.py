@@ -16,8 +16,8 @@ from jobstore.store.codec import encode_ids
 from jobstore.store.expressions import Statement, listed
 from jobstore.store.guards import ZERO, limit
 from jobstore.store.sqlite.engine import Connection
-from jobstore.store.sqlite.writer import Writer
 from jobstore.store.transaction import Operation, Transaction
+from jobstore.store.writer import Writer
 
 _body: Final = schema.BODY.c
 _chunk: Final = schema.CHUNK.c

@@ -30,8 +30,8 @@ from jobstore.store.expressions import NO_BYTES, Statement, constant, next_id, n
 from jobstore.store.facts import Fires
 from jobstore.store.guards import ZERO, limit, now
 from jobstore.store.sqlite.engine import Connection
-from jobstore.store.sqlite.writer import Writer
 from jobstore.store.transaction import Transaction
+from jobstore.store.writer import Writer
 
 _job: Final = schema.JOB.c
 _definition: Final = schema.DEFINITION.c

@@ -31,7 +31,7 @@ from sqlalchemy.sql.selectable import Select
 # Whole numbers of 64 bits. SQLite counts up only what is declared as INTEGER.
 NUMBER: Final = BigInteger().with_variant(Integer(), "sqlite")
 _SQLITE: Final = sqlite.dialect(paramstyle="qmark")
-_POSTGRESQL: Final = postgresql.dialect(paramstyle="numeric_dollar")
+_POSTGRESQL: Final = postgresql.dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
 
 Bound = Callable[[Mapping[str, object]], tuple[object, ...]]
 
@@ -166,7 +166,9 @@ _words(
 )
 _words(lower, sqlite="min({0}, {1})", postgresql="least({0}, {1})")
 _words(_patched, sqlite="json_patch({0}, {1})", postgresql="merged({0}, {1})")
-_MEMBERS: Final = "(SELECT {0} AS value FROM json_array_elements_text(CAST({{0}} AS JSON)) AS member)"
+_MEMBERS: Final = (
+    "(SELECT {0} AS value FROM json_array_elements_text(CAST({{0}} AS JSON)) AS member)"
+)
 _words(_listed, sqlite="json_each({0})", postgresql=_MEMBERS.format("member"))
 _words(
     _listed_numbers,
@@ -196,8 +198,9 @@ def replacing(table: Table, key: str) -> Statement:
     """Insert a row, in the place of the one with its key if there is one."""
 
     def put(into: sqlite.Insert | postgresql.Insert) -> ClauseElement:
-        row = into.values({column.name: bindparam(column.name) for column in table.columns})
-        others = {name: row.excluded[name] for name in table.columns.keys() if name != key}
+        names = [column.name for column in table.columns]
+        row = into.values({name: bindparam(name) for name in names})
+        others = {name: row.excluded[name] for name in names if name != key}
         return row.on_conflict_do_update(index_elements=[key], set_=others)
 
     return Statement(put(sqlite.insert(table)), put(postgresql.insert(table)))

@@ -42,7 +42,7 @@ from jobstore.store.sqlite import engine as sqlite
 from jobstore.store.sqlite import pages
 from jobstore.store.sqlite.committing import commit
 from jobstore.store.sqlite.lock import held, owned
-from jobstore.store.transaction import Transaction
+from jobstore.store.sqlite.transaction import FileTransaction
 
 # How often somebody is told how far it is.
 _TOLD_EACH: Final = 500
@@ -118,9 +118,9 @@ def import_history(
         connection = sqlite.connect(path, "rw", sqlite.WRITER_PRAGMAS)
         try:
             connection.execute("BEGIN IMMEDIATE")
-            tx = Transaction(connection, clock.now(), Changes())
+            tx = FileTransaction(connection, clock.now(), Changes())
             imported = _Import(tx, progress).run(lines)
-            tx.tally.write(connection)
+            tx.write_tally()
             commit(connection, path)
             pages.checkpoint(connection)
         finally:
@@ -150,7 +150,7 @@ class _Import:
         progress: told how many jobs were read.
     """
 
-    def __init__(self, tx: Transaction, progress: Callable[[int], object]) -> None:
+    def __init__(self, tx: FileTransaction, progress: Callable[[int], object]) -> None:
         self._tx = tx
         self._progress = progress
         self._known_before = 0

@@ -9,7 +9,6 @@ from sqlalchemy import (
     and_,
     bindparam,
     delete,
-    func,
     null,
     select,
     update,
@@ -22,6 +21,7 @@ from jobstore.store.codec import encode_ids
 from jobstore.store.expressions import Statement, constant, listed, lower
 from jobstore.store.guards import ZERO, in_state, limit, now, these_jobs, with_result
 from jobstore.store.sqlite import pages
+from jobstore.store.sqlite.transaction import connection_of
 from jobstore.store.transaction import Transaction
 
 _job: Final = schema.JOB.c
@@ -133,6 +133,6 @@ def give_back(tx: Transaction, limit: int, *, wholly: bool) -> int:
         limit: how many at most.
         wholly: whether to keep none for what comes next.
     """
-    file = tx.connection
+    file = connection_of(tx)
     kept = 0 if wholly else max(_KEPT_PAGES, int(pages.count(file) * _KEPT_PART))
     return pages.give_back(file, min(limit, pages.free_pages(file) - kept))

@@ -6,18 +6,13 @@ to forget as many takes 7.
 """
 
 import asyncio
-import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final, TypeAlias, TypeVar
 
-from jobstore.store.sqlite.engine import Connection
-from jobstore.store.sqlite.lock import is_owned
-from jobstore.store.sqlite.pages import move, settle, wal_pages
-from jobstore.store.sqlite.writer import Writer
 from jobstore.store.transaction import Transaction
+from jobstore.store.writer import Writer
 
 # How many rows one step touches if nobody times it.
 STEP: Final = 500
@@ -27,8 +22,6 @@ _LEAST: Final = 4
 # The largest change from one step to the next, and the smallest.
 _FASTER: Final = 2.0
 _SLOWER: Final = 0.1
-# How many pages stand in the WAL before they are moved: less than the writer takes for too many.
-_WAL_PAGES: Final = 1000
 
 T = TypeVar("T")
 # Does a part of the work, of as many rows as it is told at the most; false if there is none left.
@@ -64,27 +57,21 @@ class Steps:
     """Do long work step by step.
 
     Args:
-        checkpoints: a connection on which nothing else is done, opened with the store: by its name
-            another file might be found later.
-        pace: how to share it; None to find out whether a server owns it.
+        pace: how to share the store.
+        after: what is to be done after each step, if anything is.
         timer: tells the time in seconds, from any beginning.
-
-    Attributes:
-        path: the store's file.
     """
 
     def __init__(
         self,
         writer: Writer,
-        path: Path,
-        checkpoints: Connection,
-        pace: Pace | None = None,
+        pace: Pace,
+        after: Callable[[], Awaitable[None]] | None = None,
         timer: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._writer = writer
-        self.path = path
-        self._checkpoints = checkpoints
-        self._pace = pace or (BESIDE_A_SERVER if is_owned(path) else ALONE)
+        self._pace = pace
+        self._after = after
         self._timer = timer
 
     async def all(self, step: Step[int], first: int = FIRST) -> int:
@@ -145,32 +132,9 @@ class Steps:
 
         done, took = await self._writer.run(timed, off_loop=True)
         await asyncio.sleep(self._pace.rest * (self._timer() - began))
-        await self.keep_wal_short()
+        if self._after is not None:
+            await self._after()
         return done, self._next(rows, took)
-
-    async def keep_wal_short(self) -> None:
-        """Move the WAL into the file if it has become long; see `settle`."""
-        if wal_pages(self.path) > _WAL_PAGES:
-            await self.settle()
-
-    async def settle(self) -> None:
-        """Move the WAL into the file, so that it is written over next and does not grow.
-
-        Everybody else goes on meanwhile. If they do so all the time, they wait for the little that
-        they have added last. Measured, with a purge and one submission after the other: the longest
-        of these waits 6 to 12 ms, where the writer moves 4000 pages by itself 35 to 50 ms.
-        """
-        self._writer.condition.require()
-        if not await self._checkpoints.call(settle):
-            await self.between(move)
-
-    async def between(self, function: Callable[[sqlite3.Connection], T]) -> T:
-        """Run a function between two transactions; it has to be a short one.
-
-        Raises:
-            StoreError: it failed.
-        """
-        return await self._writer.call(function)
 
     def _next(self, rows: int, took: float) -> int:
         fitting = self._pace.seconds / took if took > 0 else _FASTER

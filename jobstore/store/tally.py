@@ -21,56 +21,18 @@ that, but the bounds and figures that are made of the numbers are wrong from the
 check` says which; it cannot say so of days, since these outlive what they have counted.
 """
 
-import sqlite3
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
-
-from sqlalchemy import Table, bindparam, case, func, update
-from sqlalchemy.dialects.sqlite import Insert, insert
 
 from jobstore.model.clock import SECOND
 from jobstore.model.lifecycle import Result, State
-from jobstore.store import schema
-from jobstore.store.expressions import Statement, constant
-from jobstore.store.guards import ZERO
 
 _DAY: Final = 24 * 3600 * SECOND
 # No word is that of a state and of a result.
-_WORDS: Final[tuple[str, ...]] = (*State, *Result)
+WORDS: Final[tuple[str, ...]] = (*State, *Result)
 _USED: Final = ("queued", "stored")
 _ON_DAY: Final = ("submitted", "done", "failed", "cancelled", "errors", "run_us", "longest_us")
-# All at once: the least that happens to a job changes two, and a batch changes most of them.
-# Measured: 6.6 us, where each by itself takes 2.3.
-COUNT: Final = Statement(
-    update(schema.COUNTER).values(
-        count=schema.COUNTER.c.count
-        + case(
-            *((schema.COUNTER.c.state == constant(word), bindparam(word)) for word in _WORDS),
-            else_=ZERO,
-        )
-    )
-)
-
-
-def added(table: Table, key: str, largest: str | None = None) -> Insert:
-    """Insert a row of numbers; if there is one with its key, add them to those that it has.
-
-    Args:
-        key: the column by which there is one row.
-        largest: the column that keeps the largest number instead of the sum, if there is one.
-    """
-    row = insert(table).values({column.name: bindparam(column.name) for column in table.columns})
-    kept = {
-        name: func.max(old, row.excluded[name]) if name == largest else old + row.excluded[name]
-        for name, old in table.columns.items()
-        if name != key
-    }
-    return row.on_conflict_do_update(index_elements=[key], set_=kept)
-
-
-USE: Final = Statement(added(schema.ACCOUNT_USAGE, "account"))
-DO: Final = Statement(added(schema.DAY, "day", largest="longest_us"))
 # Named here, since looking one up in its class takes longer than counting a job in it.
 _QUEUED, _CANCELLED = State.QUEUED, State.CANCELLED
 _NONE, _HELD = Result.NONE, Result.HELD
@@ -90,7 +52,7 @@ class Tally:
     __slots__ = ("_accounts", "_counts", "_days")
 
     def __init__(self) -> None:
-        self._counts = dict.fromkeys(_WORDS, 0)
+        self._counts = dict.fromkeys(WORDS, 0)
         self._accounts: defaultdict[int, dict[str, int]] = defaultdict(_unused)
         self._days: defaultdict[int, dict[str, int]] = defaultdict(_idle)
 
@@ -190,12 +152,17 @@ class Tally:
 
     # --- what is written --------------------------------------------------------------------------
 
-    def write(self, connection: sqlite3.Connection) -> None:
-        """Add everything to what the tables have, once, as the last thing in the transaction."""
-        if any(self._counts.values()):
-            connection.execute(COUNT.sql, COUNT.bound(self._counts))
-        for account, used in self._accounts.items():
-            if any(used.values()):
-                connection.execute(USE.sql, USE.bound({"account": account, **used}))
-        for day, done in self._days.items():
-            connection.execute(DO.sql, DO.bound({"day": day, **done}))
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """How many more jobs and results there are in each state, if anything has changed."""
+        return self._counts if any(self._counts.values()) else {}
+
+    @property
+    def usage(self) -> list[tuple[int, Mapping[str, int]]]:
+        """How many more jobs of accounts wait, and bytes are kept."""
+        return [(account, used) for account, used in self._accounts.items() if any(used.values())]
+
+    @property
+    def days(self) -> list[tuple[int, Mapping[str, int]]]:
+        """What more was done on days, by how many days have passed since 1970."""
+        return [*self._days.items()]

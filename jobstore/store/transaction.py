@@ -5,10 +5,10 @@ if another one of its batch fails; so it has no effect but on the transaction. W
 success is told as facts, which count only once it is committed.
 """
 
-import sqlite3
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from jobstore.store.expressions import Statement
 from jobstore.store.facts import Changes, Fact
@@ -17,11 +17,30 @@ from jobstore.store.tally import Tally
 T = TypeVar("T")
 
 
-class Transaction:
+class Rows(Protocol):
+    """What a statement has given, as drivers of databases have it: PEP 249.
+
+    Attributes:
+        rowcount: how many rows it has changed.
+    """
+
+    @property
+    def rowcount(self) -> int:
+        """How many rows were changed."""
+
+    def fetchone(self) -> Any:
+        """Give the next row, or None."""
+
+    def fetchall(self) -> list[Any]:
+        """Give all rows that are left."""
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+
+class Transaction(ABC):
     """One write transaction, with its one now.
 
     Args:
-        connection: where it runs.
         now: its time, in microseconds since 1970.
         changes: what its batch has changed so far.
 
@@ -31,24 +50,21 @@ class Transaction:
             commit.
     """
 
-    __slots__ = ("changes", "connection", "followed", "now", "tally")
+    __slots__ = ("changes", "followed", "now", "tally")
 
-    def __init__(self, connection: sqlite3.Connection, now: int, changes: Changes) -> None:
-        self.connection = connection
+    def __init__(self, now: int, changes: Changes) -> None:
         self.now = now
         self.changes = changes
         self.followed: bool | None = None
         self.tally = Tally()
 
-    def execute(self, statement: Statement, **values: object) -> sqlite3.Cursor:
+    @abstractmethod
+    def execute(self, statement: Statement, **values: object) -> Rows:
         """Execute a statement with values for its parameters."""
-        return self.connection.execute(statement.sql, statement.bound(values))
 
+    @abstractmethod
     def insert(self, statement: Statement, **values: object) -> int:
         """Execute an INSERT of one row and return the row's id."""
-        row_id = self.execute(statement, **values).lastrowid
-        assert row_id is not None
-        return row_id
 
     def ids(self, statement: Statement, **values: object) -> list[int]:
         """Execute a statement that returns ids, and give these."""
@@ -78,3 +94,11 @@ class Outcome:
 
 # Hears what became of an operation.
 Told: TypeAlias = Callable[[Outcome], None]
+
+
+@dataclass(slots=True)
+class Batch:
+    """What became of operations, one by one, and what they have changed."""
+
+    outcomes: list[Outcome] = field(default_factory=list)
+    changes: Changes = field(default_factory=Changes)

@@ -29,6 +29,7 @@ from jobstore.model.rotation import Turns
 from jobstore.store import claiming, ending, recovery, results, retention, submitting
 from jobstore.store.facts import Changes
 from jobstore.store.sqlite import engine as sqlite
+from jobstore.store.sqlite.transaction import FileTransaction, connection_of
 from jobstore.store.transaction import Transaction
 from tests.job_rows import a_job, insert
 from tests.stores import MISCOUNTED, START, prepare
@@ -112,7 +113,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Connectio
 def tx(file: sqlite3.Connection) -> Iterator[Transaction]:
     """Give a transaction that is undone when the test ends."""
     file.execute("BEGIN IMMEDIATE")
-    yield Transaction(file, START + 9, Changes())
+    yield FileTransaction(file, START + 9, Changes())
     file.execute("ROLLBACK")
 
 
@@ -125,7 +126,7 @@ def put(tx: Transaction, state: State, result: Result) -> int:
         "fetched_at": START + 3 if is_taken else None,
         "purgeable_at": START + 3 if is_ended and result not in AWAITED else None,
     }
-    job_id = insert(tx.connection, a_job(state, result, **times))
+    job_id = insert(connection_of(tx), a_job(state, result, **times))
     tx.execute(submitting.PUT_REQUEST, job_id=job_id, headers="[]", secrets=None, content=b"")
     tx.tally.came(0, state, result, 0, START)
     if result in {Result.HELD, Result.TAKEN}:
@@ -166,7 +167,7 @@ def happen(tx: Transaction, event: Event, job_id: int) -> None:
 
 
 def row(tx: Transaction, job_id: int) -> dict[str, Any]:
-    cursor = tx.connection.execute("SELECT * FROM job WHERE id = ?", (job_id,))
+    cursor = connection_of(tx).execute("SELECT * FROM job WHERE id = ?", (job_id,))
     names = [column[0] for column in cursor.description]
     return dict(zip(names, cursor.fetchone(), strict=True))
 
@@ -215,7 +216,7 @@ def test_whatever_happens_to_some_jobs_what_is_kept_of_them_equals_what_is_count
     file: sqlite3.Connection, events: list[tuple[Event, int]], forgotten: int
 ) -> None:
     file.execute("BEGIN IMMEDIATE")
-    tx = Transaction(file, START + 9, Changes())
+    tx = FileTransaction(file, START + 9, Changes())
     jobs = [put(tx, State.QUEUED, result) for result in (*INITIAL_RESULTS, Result.NONE)]
     for event, number in events:
         if event is Event.CANCEL and row(tx, jobs[number])["state"] == State.QUEUED:
@@ -227,7 +228,7 @@ def test_whatever_happens_to_some_jobs_what_is_kept_of_them_equals_what_is_count
     assert len(jobs) + tx.changes.queued == waiting
     retention.purge_step(tx, START + 10, 2)
     retention.forget(tx, jobs[:forgotten])
-    tx.tally.write(file)
+    tx.write_tally()
     miscounted = [row for statement in MISCOUNTED for row in file.execute(statement)]
     file.execute("ROLLBACK")
     assert miscounted == []

@@ -97,6 +97,6 @@ async def test_a_look_at_the_views_pins_nothing_so_the_wal_can_be_cut_back(
         reader = Client(http, url)
         for view in COLUMNS:
             await shown(reader, f"/jobs/{view}.json?_shape=objects")
-        await server.store.upkeep.checkpoint()
+        await server.store.file.checkpoint()
         wal = store_path.with_name(f"{store_path.name}-wal")
         assert wal.stat().st_size == 0

@@ -27,9 +27,11 @@ from jobstore.store import schema
 from jobstore.store.bodies import CHUNK_SIZE
 from jobstore.store.expressions import Statement
 from jobstore.store.facts import Changes
-from jobstore.store.sqlite.committing import Batch, Committer
+from jobstore.store.sqlite.committing import Committer
 from jobstore.store.sqlite.engine import begin
-from jobstore.store.transaction import Operation, Transaction
+from jobstore.store.sqlite.file_writer import FileWriter
+from jobstore.store.sqlite.transaction import FileTransaction, connection_of
+from jobstore.store.transaction import Batch, Operation, Transaction
 from tests.store.test_plans import statements
 from tests.stores import (
     MISCOUNTED,
@@ -78,13 +80,13 @@ class Twice(Committer):
         return super().execute(connection, operations, now, changes)
 
 
-class Noting(Transaction):
+class Noting(FileTransaction):
     """A part of another transaction which notes the statements that change anything."""
 
     __slots__ = ("_effective", "_last")
 
     def __init__(self, tx: Transaction, effective: set[str]) -> None:
-        super().__init__(tx.connection, tx.now, tx.changes)
+        super().__init__(connection_of(tx), tx.now, tx.changes)
         self.tally = tx.tally
         self._effective = effective
         self._last = "", 0
@@ -139,7 +141,9 @@ async def store_with(
     path: Path, committer: Callable[[Path], Committer], clock: StandingClock
 ) -> AsyncIterator[Store]:
     async with opened(path, Limits(queue=4), clock) as store:
-        store._writer._committer = committer(path)  # noqa: SLF001 - no other code may choose it
+        writer = store._writer  # noqa: SLF001 - no other code may choose it
+        assert isinstance(writer, FileWriter)
+        writer._committer = committer(path)  # noqa: SLF001
         yield store
 
 

@@ -52,7 +52,7 @@ async def purged(path: Path) -> AsyncIterator[Store]:
         await finished(store)
         await store.upkeep.purge(LATE)
         await store.upkeep.sweep()
-        await store.upkeep.checkpoint()
+        await store.file.checkpoint()
         assert size(path) > 8 * MIB
         yield store
 
@@ -93,7 +93,7 @@ async def test_what_is_given_back_is_no_longer_in_the_file_nor_in_the_wal(
 ) -> None:
     async with purged(store_path) as store:
         before = size(store_path)
-        given = await store.upkeep.shrink()
+        given = await store.file.shrink()
         assert size(store_path) == before - given
         assert size(store_path.with_name("jobs.db-wal")) == 0
 
@@ -102,10 +102,10 @@ async def test_some_room_stays_for_what_comes_next_unless_all_of_it_is_wanted_ba
     store_path: Path,
 ) -> None:
     async with purged(store_path) as store:
-        assert await store.upkeep.shrink() > 0
+        assert await store.file.shrink() > 0
         assert free(store_path) == 256
-        assert await store.upkeep.shrink() == 0
-        assert await store.upkeep.shrink(wholly=True) >= 256 * sqlite.PAGE_SIZE
+        assert await store.file.shrink() == 0
+        assert await store.file.shrink(wholly=True) >= 256 * sqlite.PAGE_SIZE
         assert free(store_path) == 0
 
 
@@ -122,7 +122,7 @@ async def test_the_file_stops_getting_smaller_when_work_comes_and_goes_on_when_i
 
         before = free(store_path)
         with held_up(store_path):
-            shrinking = await begun(store.upkeep.shrink(wholly=True))
+            shrinking = await begun(store.file.shrink(wholly=True))
             submitting = await begun(submit_some())
         await submitting
         assert left[0] < before - STEP, "a step was on its way"
@@ -136,7 +136,7 @@ async def test_what_waits_is_done_before_the_file_begins_to_get_smaller(store_pa
         before = free(store_path)
         with held_up(store_path):
             submitting = await begun(store.submit(submission(target="/nobody")))
-            shrinking = await begun(store.upkeep.shrink())
+            shrinking = await begun(store.file.shrink())
         await submitting
         assert free(store_path) > before - STEP
         await shrinking
@@ -147,9 +147,9 @@ async def test_a_reader_who_holds_on_to_the_wal_is_not_waited_for(store_path: Pa
         with closing(sqlite3.connect(store_path, isolation_level=None)) as reader:
             reader.execute("BEGIN")
             reader.execute("SELECT count(*) FROM job").fetchone()
-            assert await store.upkeep.shrink(wholly=True) > 8 * MIB
+            assert await store.file.shrink(wholly=True) > 8 * MIB
             assert size(store_path) > 8 * MIB, "the reader still needs it"
-        await store.upkeep.checkpoint()
+        await store.file.checkpoint()
         assert size(store_path) < MIB
 
 
@@ -180,7 +180,7 @@ async def test_a_file_that_may_not_grow_any_more_can_still_get_smaller(store_pat
             await store.submit(submission(body=LARGE.body))
         await store.upkeep.purge(LATE)
         await store.upkeep.sweep()
-        assert await store.upkeep.shrink() > 8 * MIB
+        assert await store.file.shrink() > 8 * MIB
 
 
 # --- a file that was made otherwise -------------------------------------------------------------

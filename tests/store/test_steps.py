@@ -8,8 +8,11 @@ import pytest
 
 from jobstore.store.sqlite import engine as sqlite
 from jobstore.store.sqlite import pages
+from jobstore.store.sqlite.file_upkeep import fitting_pace
+from jobstore.store.sqlite.file_writer import FileWriter
 from jobstore.store.sqlite.lock import owned
-from jobstore.store.sqlite.writer import Writer
+from jobstore.store.sqlite.transaction import connection_of
+from jobstore.store.sqlite.wal import Wal
 from jobstore.store.steps import Pace, Steps
 from jobstore.store.transaction import Transaction
 from tests.stores import CountingClock, rows
@@ -40,14 +43,14 @@ class Work:
         """Delete some rows."""
         late = self.late_cost and sum(self.sizes) >= 1000
         gone = "DELETE FROM row WHERE id IN (SELECT id FROM row ORDER BY id LIMIT ?)"
-        done = tx.connection.execute(gone, (limit,)).rowcount
+        done = connection_of(tx).execute(gone, (limit,)).rowcount
         self.now += done * (self.late_cost if late else self.cost)
         self.sizes += [done] if done else []
         return done
 
 
 @pytest.fixture
-async def writer(store_path: Path) -> AsyncIterator[Writer]:
+async def writer(store_path: Path) -> AsyncIterator[FileWriter]:
     with sqlite.connect(store_path, "rwc") as file:
         file.execute("PRAGMA journal_mode = WAL")
         file.execute("CREATE TABLE row (id INTEGER PRIMARY KEY, data BLOB) STRICT")
@@ -56,46 +59,47 @@ async def writer(store_path: Path) -> AsyncIterator[Writer]:
         file.executemany("INSERT INTO row VALUES (?, zeroblob(3000))", numbers)
         file.execute("COMMIT")
     async with sqlite.writer(store_path) as connection:
-        writer = Writer(connection, store_path, CountingClock())
+        writer = FileWriter(connection, store_path, CountingClock())
         yield writer
         await writer.drained()
     file.close()
 
 
 @pytest.fixture
-async def checkpoints(writer: Writer, store_path: Path) -> AsyncIterator[sqlite.Connection]:
+async def checkpoints(writer: FileWriter, store_path: Path) -> AsyncIterator[sqlite.Connection]:
     await writer.drained()  # so that there is a store
     async with sqlite.checkpointer(store_path) as connection:
         yield connection
 
 
-async def sizes(writer: Writer, path: Path, pace: Pace | None, **work: Any) -> list[int]:
+async def sizes(writer: FileWriter, path: Path, pace: Pace, **work: Any) -> list[int]:
     """Tell how many rows each step of some work touched."""
     doing = Work(**work)
-    async with sqlite.checkpointer(path) as checkpoints:
-        assert await Steps(writer, path, checkpoints, pace, doing.timer).all(doing.step) == ROWS
+    assert await Steps(writer, pace, timer=doing.timer).all(doing.step) == ROWS
     assert rows(path, "SELECT * FROM row") == []
     return doing.sizes
 
 
 async def test_a_step_takes_in_as_many_rows_as_fit_into_its_time(
-    writer: Writer, store_path: Path
+    writer: FileWriter, store_path: Path
 ) -> None:
     assert await sizes(writer, store_path, PACE, cost=10) == [64, 128, 256, *[300] * 5, 52]
 
 
 async def test_a_step_takes_in_no_more_than_so_many_rows_however_fast_they_are(
-    writer: Writer, store_path: Path
+    writer: FileWriter, store_path: Path
 ) -> None:
     assert await sizes(writer, store_path, PACE, cost=0) == [64, 128, 256, 500, 500, 500, 52]
 
 
-async def test_a_step_does_something_however_slow_it_is(writer: Writer, store_path: Path) -> None:
+async def test_a_step_does_something_however_slow_it_is(
+    writer: FileWriter, store_path: Path
+) -> None:
     assert set((await sizes(writer, store_path, PACE, cost=10_000))[2:-1]) == {4}
 
 
 async def test_after_a_step_that_took_too_long_the_next_one_is_as_much_smaller(
-    writer: Writer, store_path: Path
+    writer: FileWriter, store_path: Path
 ) -> None:
     found = await sizes(writer, store_path, PACE, cost=10, late_cost=100)
     assert found[:6] == [64, 128, 256, 300, 300, 300]
@@ -107,14 +111,14 @@ async def test_after_a_step_that_took_too_long_the_next_one_is_as_much_smaller(
     [(owned, [64, 128, 256, 512, 512, 512, 16]), (nullcontext, [64, 128, 256, 512, 1024, 16])],
 )
 async def test_where_no_server_runs_nobody_waits_for_a_step_and_it_may_be_a_large_one(
-    writer: Writer, store_path: Path, owner: Any, found: list[int]
+    writer: FileWriter, store_path: Path, owner: Any, found: list[int]
 ) -> None:
     with owner(store_path):
-        assert await sizes(writer, store_path, None, cost=0) == found
+        assert await sizes(writer, store_path, fitting_pace(store_path), cost=0) == found
 
 
 async def test_many_jobs_are_worked_on_some_at_a_time_and_each_of_them_once(
-    writer: Writer, checkpoints: sqlite.Connection, store_path: Path
+    writer: FileWriter,
 ) -> None:
     doing, told = Work(cost=10), list[int]()
     ids = range(1000)
@@ -122,14 +126,14 @@ async def test_many_jobs_are_worked_on_some_at_a_time_and_each_of_them_once(
     def step(tx: Transaction, some: Sequence[int]) -> Sequence[int]:
         return some[: doing.step(tx, len(some))]
 
-    for done in await Steps(writer, store_path, checkpoints, PACE, doing.timer).over(ids, step):
+    for done in await Steps(writer, PACE, timer=doing.timer).over(ids, step):
         told.extend(done)
     assert told == [*ids]
     assert doing.sizes == [64, 128, 256, 300, 252]
 
 
 async def test_long_work_keeps_the_wal_short_and_leaves_none_of_it_to_the_writer(
-    writer: Writer, checkpoints: sqlite.Connection, store_path: Path
+    writer: FileWriter, checkpoints: sqlite.Connection, store_path: Path
 ) -> None:
     await writer.call(lambda file: file.execute("PRAGMA wal_autocheckpoint = 0").fetchall())
     await checkpoints.call(pages.settle)
@@ -137,11 +141,12 @@ async def test_long_work_keeps_the_wal_short_and_leaves_none_of_it_to_the_writer
 
     def fill(tx: Transaction, limit: int) -> int:
         change = "UPDATE row SET data = zeroblob(3001) WHERE id >= ? AND id < ?"
-        done = tx.connection.execute(change, (doing.now, doing.now + limit)).rowcount
+        done = connection_of(tx).execute(change, (doing.now, doing.now + limit)).rowcount
         doing.now += done
         return done
 
-    async for _ in Steps(writer, store_path, checkpoints, PACE).each(fill):
+    wal = Wal(writer, store_path, checkpoints)
+    async for _ in Steps(writer, PACE, wal.keep_short).each(fill):
         longest = max(longest, pages.wal_pages(store_path))
     assert 500 < longest < 1600 < ROWS, "each of which has a page of its own"
 
@@ -150,14 +155,14 @@ async def test_long_work_keeps_the_wal_short_and_leaves_none_of_it_to_the_writer
 
 
 async def test_the_pages_in_the_wal_are_counted_without_asking_the_writer(
-    writer: Writer, store_path: Path
+    writer: FileWriter, store_path: Path
 ) -> None:
     def moved(file: Any) -> int:
         _, pages, _ = file.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         return int(pages)
 
     def delete(tx: Transaction) -> None:
-        tx.connection.execute("DELETE FROM row WHERE id = (SELECT min(id) FROM row)")
+        connection_of(tx).execute("DELETE FROM row WHERE id = (SELECT min(id) FROM row)")
 
     full = pages.wal_pages(store_path)
     assert full == await writer.call(moved) > ROWS / 2
@@ -170,7 +175,7 @@ async def test_the_pages_in_the_wal_are_counted_without_asking_the_writer(
 
 
 async def test_what_is_settled_is_in_the_file_and_the_wal_is_written_over_next(
-    writer: Writer, checkpoints: sqlite.Connection, store_path: Path
+    writer: FileWriter, checkpoints: sqlite.Connection, store_path: Path
 ) -> None:
     wal = store_path.with_name(store_path.name + "-wal")
     before = wal.stat().st_size

@@ -248,8 +248,8 @@ async def crashed_with_copies(store_path: Path) -> Path:
             with closing(sqlite3.connect("sqlite.db")) as copy:
                 file.backup(copy)
             file.execute("VACUUM INTO 'vacuum.db'")
-        await store.upkeep.renew_mark()
-        await store.upkeep.checkpoint()
+        await store.file.renew_mark()
+        await store.file.checkpoint()
         await finished(store)
         return crash(store_path, "crashed")
 
@@ -301,7 +301,7 @@ async def test_an_honest_crash_is_never_taken_for_a_mixture(store_path: Path) ->
             crashing()
             await finished(store)
             crashing()
-            await store.upkeep.renew_mark()
+            await store.file.renew_mark()
             crashing()
             with closing(sqlite3.connect(store_path)) as file:
                 pages.move(file)
@@ -313,7 +313,7 @@ async def test_an_honest_crash_is_never_taken_for_a_mixture(store_path: Path) ->
             crashing()
             await finished(store)
             crashing()
-            await store.upkeep.checkpoint()
+            await store.file.checkpoint()
             crashing()
             await finished(store)
             crashing()
@@ -327,10 +327,10 @@ async def test_a_log_that_was_cut_by_a_power_failure_is_never_taken_for_that_of_
 ) -> None:
     async with opened(store_path) as store:
         await finished(store)
-        await store.upkeep.checkpoint()
+        await store.file.checkpoint()
         for _ in range(3):
             await finished(store)
-            await store.upkeep.renew_mark()
+            await store.file.renew_mark()
         crashed = crash(store_path, "crashed")
     log = beside(crashed, "-wal").read_bytes()
     file = crashed.read_bytes()
@@ -349,8 +349,8 @@ async def test_pages_of_an_earlier_log_that_a_torn_frame_shows_do_not_count(
     async with opened(store_path) as store:
         await finished(store)
         old = rows(store_path, "SELECT state FROM counter WHERE machine = 'mark'")[0][0].encode()
-        await store.upkeep.renew_mark()
-        await store.upkeep.checkpoint()
+        await store.file.renew_mark()
+        await store.file.checkpoint()
         await finished(store)
         crashed = crash(store_path, "crashed")
         new = rows(store_path, "SELECT state FROM counter WHERE machine = 'mark'")[0][0].encode()
@@ -534,15 +534,15 @@ async def test_the_log_is_cut_to_nothing_when_nothing_is_written_any_more(
         job_id = await store.submit(submission(target="/other", headers=secret))
         await store.cancel(job_id)
         assert b"geheim" in beside(store_path, "-wal").read_bytes()
-        seen = await store.upkeep.cut_wal()
+        seen = await store.file.cut_wal()
         await finished(store)
         assert b"geheim" in beside(store_path, "-wal").read_bytes()
-        seen = await store.upkeep.cut_wal(seen)  # it was written meanwhile
+        seen = await store.file.cut_wal(seen)  # it was written meanwhile
         assert seen is not None
-        assert await store.upkeep.cut_wal(seen) is None
+        assert await store.file.cut_wal(seen) is None
         assert beside(store_path, "-wal").stat().st_size == 0
         assert b"geheim" not in on_disk(store_path)
-        assert await store.upkeep.cut_wal() is None
+        assert await store.file.cut_wal() is None
 
 
 async def test_an_idle_server_writes_nothing_while_a_reader_holds_its_log(
@@ -553,10 +553,10 @@ async def test_an_idle_server_writes_nothing_while_a_reader_holds_its_log(
         with closing(sqlite3.connect(store_path, isolation_level=None)) as reader:
             reader.execute("BEGIN")
             reader.execute("SELECT * FROM job").fetchone()
-            seen = await store.upkeep.cut_wal(await store.upkeep.cut_wal())
+            seen = await store.file.cut_wal(await store.file.cut_wal())
             assert seen is not None
-            assert await store.upkeep.cut_wal(seen) == seen
-        assert await store.upkeep.cut_wal(seen) is None
+            assert await store.file.cut_wal(seen) == seen
+        assert await store.file.cut_wal(seen) is None
 
 
 def test_reading_commands_need_no_room_to_write_for_a_backup(store_path: Path) -> None:

@@ -12,8 +12,9 @@ from jobstore.model.errors import JobNotFound
 from jobstore.store import claiming, results, submitting
 from jobstore.store.facts import Changes
 from jobstore.store.sqlite import engine as sqlite
-from jobstore.store.sqlite.committing import Batch, Committer
-from jobstore.store.transaction import Operation, Transaction
+from jobstore.store.sqlite.committing import Committer
+from jobstore.store.sqlite.transaction import connection_of
+from jobstore.store.transaction import Batch, Operation, Transaction
 from tests.stores import MISCOUNTED, START, check_sound, prepare, submission
 
 BODY: Final = b"seven b"
@@ -75,8 +76,10 @@ def broken(tx: Transaction) -> None:
 def unable_to_commit(tx: Transaction) -> None:
     """Put a job in, and leave something behind that cannot be committed."""
     put(tx)
-    tx.connection.execute("PRAGMA defer_foreign_keys = ON")
-    tx.connection.execute("INSERT INTO event (job_id, at, event) VALUES (?, 0, 'lost')", (2**40,))
+    connection_of(tx).execute("PRAGMA defer_foreign_keys = ON")
+    connection_of(tx).execute(
+        "INSERT INTO event (job_id, at, event) VALUES (?, 0, 'lost')", (2**40,)
+    )
 
 
 def test_each_number_is_written_once_for_all_operations_of_a_batch(file: File) -> None:

@@ -20,7 +20,8 @@ from jobstore.model.errors import (
 )
 from jobstore.store.facts import Changed, Fact
 from jobstore.store.sqlite import engine as sqlite
-from jobstore.store.sqlite.writer import Writer
+from jobstore.store.sqlite.file_writer import FileWriter
+from jobstore.store.sqlite.transaction import connection_of
 from jobstore.store.transaction import Operation, Outcome, Transaction
 from tests.loop import turns
 from tests.stores import CountingClock, held_up, rows
@@ -30,7 +31,7 @@ from tests.stores import CountingClock, held_up, rows
 class Desk:
     """A writer on a table of words, and what it says to SQLite."""
 
-    writer: Writer
+    writer: FileWriter
     path: Path
     said: list[str] = field(default_factory=list)
 
@@ -60,7 +61,7 @@ async def desk(store_path: Path) -> AsyncIterator[Desk]:
         file.execute("CREATE TABLE word (word TEXT NOT NULL UNIQUE) STRICT")
     file.close()
     async with sqlite.writer(store_path) as connection:
-        desk = Desk(Writer(connection, store_path, CountingClock()), store_path)
+        desk = Desk(FileWriter(connection, store_path, CountingClock()), store_path)
         await connection.set_trace_callback(desk.said.append)
         yield desk
         await desk.writer.drained()
@@ -70,7 +71,7 @@ def write(word: str) -> Operation[int]:
     """Make the operation that writes a word and returns its transaction's time."""
 
     def operation(tx: Transaction) -> int:
-        tx.connection.execute("INSERT INTO word VALUES (?)", (word,))
+        connection_of(tx).execute("INSERT INTO word VALUES (?)", (word,))
         return tx.now
 
     return operation
@@ -142,7 +143,7 @@ async def test_who_is_told_is_not_called_in_the_name_of_whoever_came_first(desk:
 
 async def test_an_operation_that_fails_fails_alone(desk: Desk) -> None:
     def fail(tx: Transaction) -> None:
-        tx.connection.execute("INSERT INTO word VALUES ('half done')")
+        connection_of(tx).execute("INSERT INTO word VALUES ('half done')")
         raise KeyError("its own mistake")
 
     operations: list[Operation[object]] = [write("before"), fail, write("before"), write("after")]
@@ -268,7 +269,7 @@ async def test_a_clock_that_fails_refuses_what_comes_and_stops_nothing(desk: Des
         return hour
 
     async with sqlite.writer(desk.path) as connection:
-        writer = Writer(connection, desk.path, clock)
+        writer = FileWriter(connection, desk.path, clock)
         assert await writer.run(write("one")) == 1
         with pytest.raises(OSError, match="no time"):
             await writer.run(write("two"))

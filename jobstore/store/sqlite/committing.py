@@ -19,7 +19,6 @@ https://www.sqlite.org/fileformat2.html#the_write_ahead_log
 import os
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,20 +26,13 @@ from jobstore.model.errors import JobstoreError, StoreError, StoreUnsure
 from jobstore.store.facts import Changes
 from jobstore.store.sqlite.engine import begin_patiently, primary_code, translate
 from jobstore.store.sqlite.lock import beside
-from jobstore.store.transaction import Operation, Outcome, Transaction
+from jobstore.store.sqlite.transaction import FileTransaction
+from jobstore.store.transaction import Batch, Operation, Outcome
 
 # After these a transaction is not whole in the WAL: its last frame is what could not be written, or
 # nothing has been written at all.
 _NOTHING_WRITTEN: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE})
 _NEVER_BEGUN: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CONSTRAINT})
-
-
-@dataclass(slots=True)
-class Batch:
-    """What became of operations, one by one, and what they have changed."""
-
-    outcomes: list[Outcome] = field(default_factory=list)
-    changes: Changes = field(default_factory=Changes)
 
 
 class _CommitFailed(Exception):
@@ -88,7 +80,7 @@ class Committer:
         Args:
             changes: what was changed before them.
         """
-        transaction, batch = Transaction(connection, now, changes), Batch([], changes)
+        transaction, batch = FileTransaction(connection, now, changes), Batch([], changes)
         for operation in operations:
             before = connection.total_changes, len(changes.facts)
             try:
@@ -99,7 +91,7 @@ class Committer:
                     raise
                 outcome = Outcome(error=error)
             batch.outcomes.append(outcome)
-        transaction.tally.write(connection)
+        transaction.write_tally()
         return batch
 
     def commit(self, connection: sqlite3.Connection) -> None:

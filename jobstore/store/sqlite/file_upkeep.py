@@ -1,0 +1,121 @@
+"""What a server does for its file by itself: keep it small, and its log short."""
+
+import asyncio
+from pathlib import Path
+from typing import Final
+
+from jobstore.store import retention
+from jobstore.store.facts import Changes
+from jobstore.store.sqlite import engine as sqlite
+from jobstore.store.sqlite import mixture, pages
+from jobstore.store.sqlite.file_writer import FileWriter
+from jobstore.store.sqlite.lock import is_owned
+from jobstore.store.sqlite.transaction import connection_of
+from jobstore.store.sqlite.wal import Wal
+from jobstore.store.steps import ALONE, BESIDE_A_SERVER, FIRST, Pace, Steps
+
+# For how long nothing must have come in before the file is made smaller.
+QUIET_SECONDS: Final = 0.1
+# How often to look at the length of the WAL, while anything is written.
+WAL_LOOK_SECONDS: Final = 0.02
+
+
+def fitting_pace(path: Path) -> Pace:
+    """Choose how a command works on a file that a server may own."""
+    return BESIDE_A_SERVER if is_owned(path) else ALONE
+
+
+class FileUpkeep:
+    """Keep a file in order.
+
+    Args:
+        wal: the log beside it.
+        steps: how long work is done.
+    """
+
+    def __init__(self, writer: FileWriter, path: Path, wal: Wal, steps: Steps) -> None:
+        self._writer = writer
+        self._path = path
+        self._wal = wal
+        self._steps = steps
+        self._renewed: tuple[int, int] | None = None
+        self._written = asyncio.Event()
+
+    async def shrink(self, *, wholly: bool = False) -> int:
+        """Give back what is free in the file, a little at a time, while nobody asks for anything.
+
+        Args:
+            wholly: whether to keep nothing of it for what comes next.
+
+        Returns:
+            how many bytes were given back; then there is nothing left to do.
+        """
+        given, most = 0, FIRST
+        while True:
+            await self._quiet()
+            done, most = await self._steps.one(
+                lambda tx, limit: retention.give_back(tx, limit, wholly=wholly), most
+            )
+            if not done:
+                break
+            given += done
+        if given:
+            await self.checkpoint()
+        return given * sqlite.PAGE_SIZE
+
+    async def _quiet(self) -> None:
+        """Wait until nothing is to be written, and nothing has been for a moment."""
+        while not self._writer.idle:
+            await self._writer.drained()
+            await asyncio.sleep(QUIET_SECONDS)
+
+    def written(self, _: Changes) -> None:
+        """Note that a batch was committed, so that the WAL has become longer."""
+        self._written.set()
+
+    async def keep_wal_short(self) -> None:
+        """Move what is in the WAL into the file beside the writer, until cancelled.
+
+        The writer does so by itself at four times that length, and holds all of a batch up for it.
+        """
+        while True:
+            await self._written.wait()
+            self._written.clear()
+            await self._wal.keep_short()
+            await asyncio.sleep(WAL_LOOK_SECONDS)
+
+    async def cut_wal(self, seen: tuple[int, int] | None = None) -> tuple[int, int] | None:
+        """Cut the WAL to nothing if nothing was written since it was seen last.
+
+        Secrets that were erased in the file stay legible in the WAL until then.
+
+        Args:
+            seen: what the last call has returned.
+
+        Returns:
+            what is in the WAL: its length, and when it was written; None if that is nothing.
+        """
+        found = pages.written(self._path)
+        if found is None or found != seen or not self._writer.idle:
+            return found
+        await self.renew_mark()
+        await self.checkpoint()
+        return pages.written(self._path)
+
+    async def renew_mark(self) -> None:
+        """Give the store a new mark, if anything was written since it got the last one here.
+
+        Copies that were made before can be told from the store by it, see `mixture`.
+        """
+        if pages.written(self._path) in {None, self._renewed}:
+            return
+        await self._writer.run(lambda tx: mixture.renew(connection_of(tx)))
+        await self._writer.run(lambda tx: mixture.settle(connection_of(tx)))
+        self._renewed = pages.written(self._path)
+
+    async def checkpoint(self) -> None:
+        """Move the WAL into the file and cut it to nothing, if nothing else is to do."""
+        if self._writer.idle:
+            await self._wal.settle()
+        if self._writer.idle:
+            await self._writer.call(pages.checkpoint)

@@ -1,0 +1,194 @@
+"""The one writer of a process: operations collect while a commit is in flight, then share the next.
+
+**What holds.** The order of arrival is the order of execution, so that of two operations on one job
+the first decides. A batch is one transaction: who posted its operations is told after the commit
+and the sync, never before. Its facts are handed on first, in the same step of the loop, and only
+then does the next batch begin. So whoever hears of an operation finds everybody else told, and an
+operation finds in memory what the store said when its batch began. An operation that fails fails
+alone: the batch is undone, and each of its operations is run again in a transaction of its own. A
+refusal that has changed nothing and told nothing costs the others nothing.
+
+**Who may call.** `queue`, `post`, `run` and their likes `until_stored`: anybody on the loop, at any
+time until `close`. An operation is a plain function of its transaction; it awaits nothing, calls
+nothing of this class, and has no effect but on the transaction, since it may run twice. Who is told
+by a call may queue the next operation there and then, but must not take long: the others wait to be
+told.
+
+**When it commits.** There is no linger and no timer: an operation that comes alone is committed at
+once, and the more come at the same time, the more of them share one sync of the disk.
+
+**What a crash leaves.** Either all of a batch or nothing of it, and of what was acknowledged,
+everything. A batch that was committed but not yet acknowledged is there as well: its callers never
+heard of it, and find it when they ask.
+
+How a batch is run, and what goes wrong with it, is for each engine to say.
+"""
+
+import asyncio
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from contextvars import Context
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final, TypeVar
+
+from jobstore.model.errors import StoreError, StoreLost, StoreUnavailable, StoreUnsure
+from jobstore.store.facts import Changes
+from jobstore.store.transaction import Batch, Operation, Outcome, Told
+
+# How long to wait before the next try while the store cannot be written.
+RETRY_SECONDS: Final = 0.5
+# What may be over by then.
+_PASSING: Final = (StoreUnavailable, StoreUnsure)
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Entry:
+    """An operation that waits for the next transaction; see `Writer.queue`."""
+
+    operation: Operation[Any]
+    told: Told
+    off_loop: bool
+
+
+class Writer(ABC):
+    """Run operations in transactions that many of them share.
+
+    Attributes:
+        committed: told what each batch has changed, before the next one begins.
+    """
+
+    def __init__(self) -> None:
+        self.committed: Callable[[Changes], None] = _unheard
+        self._waiting: list[Entry] = []
+        self._busy: asyncio.Task[None] | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Whether no operation waits or runs."""
+        return self._busy is None
+
+    @abstractmethod
+    def look(self) -> StoreError | None:
+        """Tell why nothing can be written just now, and look after that; None if it can."""
+
+    @abstractmethod
+    def _mend(self) -> None:
+        """See, in the background, to a store in trouble."""
+
+    @abstractmethod
+    async def _outcomes(self, batch: Sequence[Entry]) -> Batch:
+        """Run operations, and tell what a crash right now would leave of them."""
+
+    def queue(
+        self, operation: Operation[Any], told: Told | None = None, *, off_loop: bool = False
+    ) -> None:
+        """Queue an operation for the next transaction.
+
+        Args:
+            operation: what to do.
+            told: called with what became of it, after the commit; None if nobody wants to know.
+            off_loop: whether it may take milliseconds, so that it must not run on the loop.
+        """
+        self._waiting.append(Entry(operation, told or _unheard, off_loop))
+        if self._busy is None:
+            # In no context: who is told must not seem to be called by whoever came first.
+            self._busy = asyncio.create_task(self._work_off(), context=Context())
+
+    def post(self, operation: Operation[T], *, off_loop: bool = False) -> asyncio.Future[T]:
+        """Queue an operation as `queue` does; it is done even if nobody waits for the future.
+
+        Returns:
+            a future of its value, which is there only after the commit.
+        """
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self.queue(operation, _into(future), off_loop=off_loop)
+        return future
+
+    async def run(self, operation: Operation[T], *, off_loop: bool = False) -> T:
+        """Run an operation and return its value once it is committed; see `post`.
+
+        Raises:
+            StoreError: it could not be committed.
+        """
+        return await self.post(operation, off_loop=off_loop)
+
+    def queue_until_stored(
+        self, operation: Operation[Any], told: Told, *, off_loop: bool = False
+    ) -> None:
+        """Queue an operation that must not get lost: while it cannot be written, try again.
+
+        Args:
+            operation: what to do.
+            told: called with what became of it in the end; where the store is lost, that is why.
+            off_loop: as in `queue`.
+        """
+
+        def tried(outcome: Outcome) -> None:
+            error = outcome.error
+            if isinstance(error, StoreLost) or not isinstance(error, _PASSING):
+                told(outcome)
+                return
+            log.warning("%s; trying again", error, extra={"action": "retry"})
+            again = partial(self.queue_until_stored, operation, told, off_loop=off_loop)
+            asyncio.get_running_loop().call_later(RETRY_SECONDS, again)
+
+        self.queue(operation, tried, off_loop=off_loop)
+
+    def post_until_stored(
+        self, operation: Operation[T], *, off_loop: bool = False
+    ) -> asyncio.Future[T]:
+        """Queue an operation as `queue_until_stored` does; see `post`."""
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self.queue_until_stored(operation, _into(future), off_loop=off_loop)
+        return future
+
+    async def drained(self) -> None:
+        """Wait until every operation posted so far is committed, or refused."""
+        while self._busy is not None:
+            await asyncio.shield(self._busy)
+
+    async def close(self) -> None:
+        """Finish what was posted."""
+        await self.drained()
+
+    async def _work_off(self) -> None:
+        try:
+            while self._waiting:
+                await asyncio.sleep(0)  # so that what comes in the same moment is there as well
+                done, batch = await self._next_batch()
+                self.committed(done.changes)
+                for entry, outcome in zip(batch, done.outcomes, strict=True):
+                    try:
+                        entry.told(outcome)
+                    except Exception:
+                        log.exception("the outcome may be lost", extra={"action": "tell"})
+                self._mend()
+        finally:
+            self._busy = None
+
+    async def _next_batch(self) -> tuple[Batch, Sequence[Entry]]:
+        batch, self._waiting = self._waiting, []
+        return await self._outcomes(batch), batch
+
+
+def _into(future: asyncio.Future[Any]) -> Told:
+    """Give what tells a future."""
+
+    def told(outcome: Outcome) -> None:
+        if future.done():  # whoever waited for it has gone away
+            return
+        if outcome.error is None:
+            future.set_result(outcome.value)
+        else:
+            future.set_exception(outcome.error)
+
+    return told
+
+
+def _unheard(_: Changes | Outcome) -> None:
+    """Hear nothing: who only reads, or writes a single time, keeps nothing in memory."""
