@@ -16,8 +16,8 @@ from jobstore.store import jobs, results, submitting
 from jobstore.store.bodies import Bodies
 from jobstore.store.codec import encode_ids, writable
 from jobstore.store.expressions import Statement
+from jobstore.store.reading import Points
 from jobstore.store.sqlite.engine import Connection
-from jobstore.store.sqlite.point_reader import PointReader
 from jobstore.store.steps import Steps
 from jobstore.store.transaction import Told, Transaction
 from jobstore.store.writer import Writer
@@ -54,7 +54,7 @@ class Results:
         self,
         writer: Writer,
         lister: Connection,
-        points: PointReader,
+        points: Points,
         bodies: Bodies,
         deliveries: Deliveries,
         *,

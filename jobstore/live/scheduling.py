@@ -20,7 +20,7 @@ from jobstore.model.message import Request
 from jobstore.model.schedule import Decision, decide
 from jobstore.store import events, schedules, submitting
 from jobstore.store.facts import Blocked, Ended, Fires
-from jobstore.store.sqlite.engine import Connection
+from jobstore.store.reading import Reader
 from jobstore.store.transaction import Transaction
 from jobstore.store.writer import Writer
 
@@ -78,7 +78,7 @@ class Schedules:
     def __init__(  # noqa: PLR0913 - it is put together in one place
         self,
         writer: Writer,
-        reader: Connection,
+        reader: Reader,
         *,
         admission: Admission,
         revision: Callable[[], int],

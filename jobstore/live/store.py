@@ -45,9 +45,8 @@ from jobstore.store.facts import (
 )
 from jobstore.store.history import History
 from jobstore.store.jobs import LARGEST_ID
-from jobstore.store.sqlite.engine import Connection
+from jobstore.store.reading import Points, Reader
 from jobstore.store.sqlite.file_upkeep import FileUpkeep
-from jobstore.store.sqlite.point_reader import PointReader
 from jobstore.store.steps import STEP, Steps
 from jobstore.store.transaction import Transaction
 from jobstore.store.writer import Writer
@@ -63,7 +62,7 @@ class Store:
 
     Args:
         history: the same store, for people.
-        file: what is done for the file.
+        file: what is done for the file, if it is one.
         steps: how long work is done.
         boot: the number of this start of the server; 0 where no server runs.
         queued: how many jobs wait already.
@@ -84,12 +83,12 @@ class Store:
     def __init__(  # noqa: PLR0913 - it is put together in one place
         self,
         writer: Writer,
-        reader: Connection,
-        points: PointReader,
+        reader: Reader,
+        points: Points,
         limits: Limits,
         history: History,
         *,
-        file: FileUpkeep,
+        file: FileUpkeep | None,
         steps: Steps,
         boot: int,
         queued: int,
@@ -167,7 +166,8 @@ class Store:
         subscribers.subscribe(Fires, self.schedules.fires)
         subscribers.subscribe(Blocked, self.schedules.blocked)
         subscribers.settle(dispatcher.settle)
-        subscribers.settle(self.file.written)
+        if self.file is not None:
+            subscribers.settle(self.file.written)
         return subscribers
 
     # --- submit and run -------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from jobstore.model.clock import Clock
 from jobstore.model.job import Replay
 from jobstore.store import definitions, recovery, retention
 from jobstore.store.bodies import SWEPT_FIRST, Bodies
-from jobstore.store.sqlite.engine import Connection
+from jobstore.store.reading import Reader
 from jobstore.store.steps import STEP, Steps
 from jobstore.store.writer import Writer
 
@@ -46,7 +46,7 @@ class Upkeep:
     def __init__(  # noqa: PLR0913, PLR0917 - it is put together in one place
         self,
         writer: Writer,
-        reader: Connection,
+        reader: Reader,
         bodies: Bodies,
         steps: Steps,
         boot: int,

@@ -89,7 +89,7 @@ class StoreError(JobstoreError):
         problem: what is wrong with it, as the end of a sentence that begins with its name.
     """
 
-    def __init__(self, path: Path, problem: str) -> None:
+    def __init__(self, path: Path | str, problem: str) -> None:
         super().__init__(f"{path}: {problem}")
         self.path = path
         self.problem = problem
@@ -98,7 +98,7 @@ class StoreError(JobstoreError):
 class StoreMissing(StoreError):
     """There is no such file."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | str) -> None:
         super().__init__(path, "no such store; `jobstore serve` or `jobstore migrate` creates one")
 
 
@@ -109,7 +109,7 @@ class StoreInUse(StoreError):
         pid: the owner's process id, or None if it did not leave one.
     """
 
-    def __init__(self, path: Path, pid: int | None) -> None:
+    def __init__(self, path: Path | str, pid: int | None) -> None:
         owner = f"the server with pid {pid}" if pid else "another server"
         super().__init__(path, f"{owner} owns this store; stop it first or name another file")
         self.pid = pid
@@ -118,7 +118,7 @@ class StoreInUse(StoreError):
 class StoreForeign(StoreError):
     """The file is not one of jobstore's."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | str) -> None:
         super().__init__(path, "this is not a jobstore file; nothing was changed")
 
 
@@ -130,7 +130,7 @@ class StoreNewer(StoreError):
         known: the newest schema version that this jobstore knows.
     """
 
-    def __init__(self, path: Path, found: int, known: int) -> None:
+    def __init__(self, path: Path | str, found: int, known: int) -> None:
         super().__init__(
             path,
             f"its schema version is {found}, this jobstore knows versions up to {known}; "
@@ -148,7 +148,7 @@ class StoreOutdated(StoreError):
         known: the schema version that this jobstore needs.
     """
 
-    def __init__(self, path: Path, found: int, known: int) -> None:
+    def __init__(self, path: Path | str, found: int, known: int) -> None:
         super().__init__(
             path,
             f"its schema version is {found}, this jobstore needs {known}; "
@@ -161,7 +161,7 @@ class StoreDamaged(StoreError):
 
     status = 503
 
-    def __init__(self, path: Path, detail: str) -> None:
+    def __init__(self, path: Path | str, detail: str) -> None:
         super().__init__(
             path,
             f"the file is damaged ({detail}); "
@@ -176,7 +176,7 @@ class StoreMixed(StoreError):
         log: the log's name.
     """
 
-    def __init__(self, path: Path, log: str) -> None:
+    def __init__(self, path: Path | str, log: str) -> None:
         super().__init__(
             path,
             f"{log} beside it belongs to another state of the store, such as one that crashed "
@@ -194,14 +194,14 @@ class StoreUnavailable(StoreError):
 class StoreBusy(StoreUnavailable):
     """Another process holds the file's write lock for longer than can be waited for."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | str) -> None:
         super().__init__(path, "another process is writing to this store; try again")
 
 
 class StoreFull(StoreUnavailable):
     """No room is left for the change, on the disk or under the configured size."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | str) -> None:
         super().__init__(path, "no room is left to write")
 
 
@@ -212,8 +212,26 @@ class StoreFailing(StoreUnavailable):
         detail: SQLite's words for it.
     """
 
-    def __init__(self, path: Path, detail: str) -> None:
+    def __init__(self, path: Path | str, detail: str) -> None:
         super().__init__(path, f"the disk returned an error ({detail}); nothing was changed")
+
+
+class StoreAway(StoreUnavailable):
+    """The database cannot be reached.
+
+    Args:
+        detail: its words for it, or those of the connection.
+    """
+
+    def __init__(self, name: str, detail: str) -> None:
+        super().__init__(name, f"the database cannot be reached ({detail})")
+
+
+class NodeFenced(StoreUnavailable):
+    """The other nodes have taken this one for dead: what it still wanted to write is refused."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, "the other nodes have taken this one for dead; it begins anew")
 
 
 class StoreLost(StoreUnavailable):
@@ -223,7 +241,7 @@ class StoreLost(StoreUnavailable):
         problem: what happened to which of them.
     """
 
-    def __init__(self, path: Path, problem: str) -> None:
+    def __init__(self, path: Path | str, problem: str) -> None:
         super().__init__(path, f"{problem} while the store was open; nothing is written any more")
 
 
@@ -235,7 +253,7 @@ class StoreUnsure(StoreError):
 
     status = 500
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | str) -> None:
         super().__init__(
             path,
             "the disk failed in the middle of this change; whether it took effect is known "

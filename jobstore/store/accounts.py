@@ -12,7 +12,7 @@ from jobstore.model.errors import AccountProblem
 from jobstore.store import jobs, schedules, schema
 from jobstore.store.expressions import Statement
 from jobstore.store.guards import now
-from jobstore.store.sqlite.point_reader import PointReader
+from jobstore.store.reading import Points
 from jobstore.store.transaction import Operation, Transaction
 from jobstore.store.writer import Writer
 
@@ -93,7 +93,7 @@ class Accounts:
     be read again.
     """
 
-    def __init__(self, points: PointReader, writer: Writer) -> None:
+    def __init__(self, points: Points, writer: Writer) -> None:
         self._points = points
         self._writer = writer
         self._roll = AccountSnapshot()

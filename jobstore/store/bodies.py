@@ -1,6 +1,5 @@
 """Bodies on their way into the store and out of it: never whole in memory, if they are large."""
 
-import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,7 +14,7 @@ from jobstore.store import schema
 from jobstore.store.codec import encode_ids
 from jobstore.store.expressions import Statement, listed
 from jobstore.store.guards import ZERO, limit
-from jobstore.store.sqlite.engine import Connection
+from jobstore.store.reading import Reader
 from jobstore.store.transaction import Operation, Transaction
 from jobstore.store.writer import Writer
 
@@ -105,7 +104,7 @@ class StoredBody:
         spooled: which one.
     """
 
-    def __init__(self, reader: Connection, spooled: Spooled) -> None:
+    def __init__(self, reader: Reader, spooled: Spooled) -> None:
         self._reader = reader
         self._spooled = spooled
 
@@ -117,7 +116,10 @@ class StoredBody:
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Read chunk by chunk, each in a statement of its own, so that no reader pins the WAL."""
         for seq in range(-(-self.size // CHUNK_SIZE)):
-            yield await self._reader.call(_read_chunk, self._spooled.body_id, seq)
+            row = await self._reader.row(GET_CHUNK, body_id=self._spooled.body_id, seq=seq)
+            if row is None:
+                raise BodyGone
+            yield row[0]
 
 
 class Bodies:
@@ -127,7 +129,7 @@ class Bodies:
         inline_limit: the largest size, in bytes, that stands in a message's own row.
     """
 
-    def __init__(self, writer: Writer, reader: Connection, inline_limit: int) -> None:
+    def __init__(self, writer: Writer, reader: Reader, inline_limit: int) -> None:
         self._writer = writer
         self._reader = reader
         self._inline_limit = inline_limit
@@ -252,15 +254,6 @@ async def _summed(body: AsyncIterator[bytes], summed: Digest) -> AsyncIterator[b
 def _begin(tx: Transaction, side: Side, opened: _Open) -> int:
     opened.body_id = tx.insert(OPEN_BODY, side=side)
     return opened.body_id
-
-
-def _read_chunk(connection: sqlite3.Connection, body_id: int, seq: int) -> bytes:
-    values = GET_CHUNK.bound({"body_id": body_id, "seq": seq})
-    row = connection.execute(GET_CHUNK.sql, values).fetchone()
-    if row is None:
-        raise BodyGone
-    data: bytes = row[0]
-    return data
 
 
 def _putting(body_id: int, offset: int, data: bytes) -> Operation[int]:

@@ -29,7 +29,7 @@ from jobstore.store.codec import decode_headers, decode_policy, encode_headers
 from jobstore.store.expressions import NO_BYTES, Statement, constant, next_id, number
 from jobstore.store.facts import Fires
 from jobstore.store.guards import ZERO, limit, now
-from jobstore.store.sqlite.engine import Connection
+from jobstore.store.reading import Reader
 from jobstore.store.transaction import Transaction
 from jobstore.store.writer import Writer
 
@@ -125,7 +125,7 @@ class Definitions:
         secret: the lower-case names of headers whose values are kept apart.
     """
 
-    def __init__(self, writer: Writer, reader: Connection, secret: frozenset[str]) -> None:
+    def __init__(self, writer: Writer, reader: Reader, secret: frozenset[str]) -> None:
         self.secret = secret
         self._writer = writer
         self._reader = reader

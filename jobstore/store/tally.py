@@ -31,19 +31,20 @@ from jobstore.model.lifecycle import Result, State
 _DAY: Final = 24 * 3600 * SECOND
 # No word is that of a state and of a result.
 WORDS: Final[tuple[str, ...]] = (*State, *Result)
-_USED: Final = ("queued", "stored")
-_ON_DAY: Final = ("submitted", "done", "failed", "cancelled", "errors", "run_us", "longest_us")
+USED: Final = ("queued", "stored")
+ON_DAY: Final = ("submitted", "done", "failed", "cancelled", "errors", "run_us", "longest_us")
 # Named here, since looking one up in its class takes longer than counting a job in it.
+_STATES: Final = frozenset(State)
 _QUEUED, _CANCELLED = State.QUEUED, State.CANCELLED
 _NONE, _HELD = Result.NONE, Result.HELD
 
 
 def _unused() -> dict[str, int]:
-    return dict.fromkeys(_USED, 0)
+    return dict.fromkeys(USED, 0)
 
 
 def _idle() -> dict[str, int]:
-    return dict.fromkeys(_ON_DAY, 0)
+    return dict.fromkeys(ON_DAY, 0)
 
 
 class Tally:
@@ -156,6 +157,11 @@ class Tally:
     def counts(self) -> Mapping[str, int]:
         """How many more jobs and results there are in each state, if anything has changed."""
         return self._counts if any(self._counts.values()) else {}
+
+    @property
+    def states(self) -> frozenset[str]:
+        """The words among them that are states of jobs, and not of results."""
+        return _STATES
 
     @property
     def usage(self) -> list[tuple[int, Mapping[str, int]]]:

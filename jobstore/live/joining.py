@@ -1,0 +1,86 @@
+"""Join a store on PostgreSQL, as one of the nodes that share it."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from jobstore import __version__
+from jobstore.live.store import Store
+from jobstore.live.submissions import Limits
+from jobstore.model import clock
+from jobstore.model.clock import Clock, ClockWatch
+from jobstore.store import claiming, recovery
+from jobstore.store.history import History
+from jobstore.store.postgresql import nodes
+from jobstore.store.postgresql.engine import Connection
+from jobstore.store.postgresql.migrate import migrate
+from jobstore.store.postgresql.node_writer import NodeWriter
+from jobstore.store.postgresql.points import points_of
+from jobstore.store.steps import AMONG_OTHERS, Steps
+from jobstore.store.transaction import Transaction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Database:
+    """Where a store is that nodes share.
+
+    Args:
+        url: of the database.
+        schema: where its tables are.
+        name: what this node is called.
+    """
+
+    url: str
+    schema: str = "jobstore"
+    name: str = ""
+
+
+@asynccontextmanager
+async def joined_store(
+    database: Database,
+    limits: Limits | None = None,
+    clock: Clock = clock.now,
+    steady: Clock = clock.steady,
+) -> AsyncIterator[Store]:
+    """Join a store as a node that runs its jobs; create or migrate its schema first.
+
+    Raises:
+        StoreError: it is foreign or newer, or cannot be written.
+    """
+    url, schema = database.url, database.schema
+    await asyncio.to_thread(migrate, url, schema)
+    async with (
+        Connection(url, schema) as connection,
+        Connection(url, schema, read_only=True) as reader,
+        Connection(url, schema, read_only=True) as searcher,
+    ):
+        writer = NodeWriter(connection, clock)
+        boot = await writer.run(lambda tx: _begin(tx, database.name))
+        writer.boot = boot
+        queued = await writer.run(claiming.count_queued)
+        with points_of(url, schema) as points:
+            store = Store(
+                writer,
+                reader,
+                points,
+                limits or Limits(),
+                History(reader, url, searcher),
+                file=None,
+                steps=Steps(writer, AMONG_OTHERS),
+                boot=boot,
+                queued=queued,
+                clock=clock,
+                watch=ClockWatch(clock, steady),
+            )
+            try:
+                yield store
+            finally:
+                await writer.drained()
+                await writer.run(lambda tx: tx.execute(recovery.END_BOOT, boot=boot, now=tx.now))
+                await writer.close()
+
+
+def _begin(tx: Transaction, name: str) -> int:
+    return tx.insert(nodes.BOOT, started_at=tx.now, pid=os.getpid(), version=__version__, name=name)

@@ -1,0 +1,216 @@
+"""The writer of a node: how a batch is run there, and what goes wrong with it.
+
+A batch is one transaction on the writer's own connection, in that connection's thread. It begins by
+writing its number into the row of the node's start, and only if that start is not over. That is
+
+- the *fence*: a node that was declared dead never commits again;
+- the *lease*: the others see the number move, and know that the node lives;
+- the *witness*: if the connection breaks in the commit, the number tells whether it took effect.
+
+So there is no commit of which nobody knows: the caller is told after the commit, or that nothing
+was changed.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, Final
+
+import psycopg
+from psycopg.errors import DeadlockDetected, SerializationFailure
+from sqlalchemy import BigInteger, Column, MetaData, Table, bindparam, select, update
+
+from jobstore.model.clock import Clock
+from jobstore.model.errors import JobstoreError, NodeFenced, StoreAway, StoreError
+from jobstore.store.expressions import Statement
+from jobstore.store.facts import Changes
+from jobstore.store.postgresql.engine import Connection, Link, execute, is_broken, translate
+from jobstore.store.postgresql.transaction import NodeTransaction
+from jobstore.store.transaction import Batch, Operation, Outcome
+from jobstore.store.writer import Entry, Writer
+
+# How often a batch is tried again that met another one, before that is an error.
+_MEETINGS: Final = 5
+# For how long a database that is away is waited for in the middle of a commit, in seconds.
+_WITNESS_SECONDS: Final = 60.0
+_PAUSE: Final = 0.2
+
+_BOOT: Final = Table(
+    "boot",
+    MetaData(),
+    Column("id", BigInteger),
+    Column("batch", BigInteger),
+    Column("ended_at", BigInteger),
+)
+FENCE: Final = Statement(
+    update(_BOOT)
+    .where(_BOOT.c.id == bindparam("boot"), _BOOT.c.ended_at.is_(None))
+    .values(batch=bindparam("batch"))
+    .returning(_BOOT.c.id)
+)
+# It waits for the session that broke in its commit, if the server still has it.
+WITNESS: Final = Statement(
+    select(_BOOT.c.batch).where(_BOOT.c.id == bindparam("boot")).with_for_update()
+)
+
+log = logging.getLogger(__name__)
+
+
+class NodeWriter(Writer):
+    """Run operations in transactions that many of them share.
+
+    Args:
+        connection: the connection; nothing else may write on it.
+
+    Attributes:
+        boot: the number of the node's start; 0 where no server runs, who has no lease.
+    """
+
+    def __init__(self, connection: Connection, clock: Clock) -> None:
+        super().__init__()
+        self._connection = connection
+        self._clock = clock
+        self._number = 0
+        self.boot = 0
+        self.trouble: StoreError | None = None
+        self._mending: asyncio.Task[None] | None = None
+
+    def look(self) -> StoreError | None:
+        """Tell why nothing can be written just now, and look after that; None if it can."""
+        self._mend()
+        return self.trouble
+
+    async def close(self) -> None:
+        """Finish what was posted."""
+        await super().close()
+        if self._mending is not None:
+            self._mending.cancel()
+            await asyncio.wait([self._mending])
+
+    def _mend(self) -> None:
+        if self.trouble is not None and self._mending is None:
+            self._mending = asyncio.create_task(self._mended())
+
+    async def _mended(self) -> None:
+        """Connect again, until that works."""
+        while self.trouble is not None:
+            await asyncio.sleep(_PAUSE)
+            with suppress(StoreError):
+                await self._connection.call(lambda _: None)
+                log.info("the store can be written again", extra={"action": "write"})
+                self.trouble = None
+        self._mending = None
+
+    async def _outcomes(self, batch: Sequence[Entry]) -> Batch:
+        operations, now = [entry.operation for entry in batch], self._clock()
+        try:
+            done = await self._connection.run(lambda: self._performed(operations, now))
+        except Exception as error:  # noqa: BLE001 - told to everyone who waits
+            done = Batch([Outcome(error=error)] * len(batch))
+        for outcome in done.outcomes:
+            if isinstance(outcome.error, StoreAway) and self.trouble is None:
+                log.error("%s", outcome.error, extra={"action": "write"})
+                self.trouble = outcome.error
+        return done
+
+    # --- in the connection's thread -------------------------------------------------------------
+
+    def _performed(self, operations: Sequence[Operation[Any]], now: int) -> Batch:
+        """Run operations in one transaction; if that fails, each in one of its own."""
+        try:
+            return self._together(operations, now, Changes())
+        except psycopg.Error as error:
+            if is_broken(error) or len(operations) == 1:
+                raise
+        except NodeFenced:
+            raise
+        except Exception as error:  # noqa: BLE001 - it is that of one of them
+            if len(operations) == 1:
+                return Batch([Outcome(error=error)])
+        batch = Batch()
+        for operation in operations:
+            try:
+                alone = self._together([operation], now, batch.changes.copy())
+            except psycopg.Error as error:
+                batch.outcomes.append(Outcome(error=translate(self._connection.name, error)))
+            except Exception as error:  # noqa: BLE001 - it is its caller's alone
+                batch.outcomes.append(Outcome(error=error))
+            else:
+                batch.outcomes += alone.outcomes
+                batch.changes = alone.changes
+        return batch
+
+    def _together(self, operations: Sequence[Operation[Any]], now: int, changes: Changes) -> Batch:
+        for _ in range(_MEETINGS):
+            with suppress(SerializationFailure, DeadlockDetected):  # nothing was changed: once more
+                return self._once(operations, now, changes.copy())
+        return self._once(operations, now, changes)
+
+    def _once(self, operations: Sequence[Operation[Any]], now: int, changes: Changes) -> Batch:
+        link = self._connection.link()
+        try:
+            link.execute("BEGIN")
+            self._fence(link)
+            batch = self._executed(link, operations, now, changes)
+        except BaseException:
+            self._undo(link)
+            raise
+        try:
+            link.execute("COMMIT")
+        except psycopg.Error as error:
+            self._connection.drop()
+            if not (is_broken(error) and self._is_committed()):
+                raise
+        return batch
+
+    def _executed(
+        self, link: Link, operations: Sequence[Operation[Any]], now: int, changes: Changes
+    ) -> Batch:
+        tx, batch = NodeTransaction(link, self.boot, now, changes), Batch([], changes)
+        for operation in operations:
+            before = tx.changed, len(changes.facts)
+            try:
+                outcome = Outcome(operation(tx))
+            except JobstoreError as error:
+                # A refusal that has changed nothing is no reason to undo the others.
+                if (tx.changed, len(changes.facts)) != before:
+                    raise
+                outcome = Outcome(error=error)
+            batch.outcomes.append(outcome)
+        tx.write_tally()
+        return batch
+
+    def _fence(self, link: Link) -> None:
+        if not self.boot:
+            return
+        self._number += 1
+        if not execute(link, FENCE, {"boot": self.boot, "batch": self._number}).fetchone():
+            raise NodeFenced(self._connection.name)
+
+    def _is_committed(self) -> bool:
+        """Tell whether the commit took effect in which the connection broke.
+
+        Raises:
+            psycopg.Error: nobody can be asked.
+        """
+        if not self.boot:
+            return False
+        end = time.monotonic() + _WITNESS_SECONDS
+        while True:
+            try:
+                row = execute(self._connection.link(), WITNESS, {"boot": self.boot}).fetchone()
+            except psycopg.Error:
+                self._connection.drop()
+                if time.monotonic() > end:
+                    raise
+                time.sleep(_PAUSE)
+            else:
+                return row is not None and row[0] == self._number
+
+    def _undo(self, link: Link) -> None:
+        try:
+            link.execute("ROLLBACK")
+        except psycopg.Error:
+            self._connection.drop()

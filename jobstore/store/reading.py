@@ -1,0 +1,28 @@
+"""What reads a store, whichever engine it is on."""
+
+from typing import Any, Protocol
+
+from jobstore.store.expressions import Statement
+
+
+class Reader(Protocol):
+    """A connection that writes nothing; it raises the store's own errors."""
+
+    async def rows(self, statement: Statement, **values: object) -> list[Any]:
+        """Execute a statement with values for its parameters, and give all its rows."""
+
+    async def row(self, statement: Statement, **values: object) -> Any:
+        """Execute a statement as `rows` does, and give its first row, or None."""
+
+
+class Points(Protocol):
+    """A quick look at single rows, on the thread that wants them."""
+
+    def rows(self, statement: Statement, **values: object) -> list[Any]:
+        """Execute a statement with values for its parameters, and give all its rows."""
+
+    def row(self, statement: Statement, **values: object) -> Any:
+        """Execute a statement as `rows` does, and give its first row, or None."""
+
+    def revision(self, of: str) -> int:
+        """Tell how often something was changed: accounts, schedules, or the queue from outside."""
