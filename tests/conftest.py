@@ -1,7 +1,7 @@
 """What most tests need: a server in this process, or a real one that can be killed."""
 
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,7 @@ from aiohttp import ClientSession
 
 from jobstore.config import load
 from jobstore.server import Server, serving
+from tests import engines
 from tests.peers import Services
 from tests.stores import prepare
 from trials.clients import client
@@ -41,9 +42,13 @@ def _place(file: Path) -> int:
 
 
 @pytest.fixture
-def store_path(tmp_path: Path) -> Path:
+def store_path(tmp_path: Path) -> Iterator[Path]:
     """Name a store that does not exist yet."""
-    return tmp_path / "jobs.db"
+    if not engines.URL:
+        yield tmp_path / "jobs.db"
+        return
+    with engines.place(tmp_path / "jobs.db") as place:
+        yield place
 
 
 @pytest.fixture

@@ -14,10 +14,12 @@ from typing import Any, Final, TypeVar
 from weakref import WeakKeyDictionary
 
 from jobstore.live import Delivery, Limits, Over, Store, owned_store
+from jobstore.live.joining import joined_store
 from jobstore.model.clock import SECOND, Clock
 from jobstore.model.job import Claim, Dialect, Failure, Order, Submission
 from jobstore.model.message import Body, Headers, Request, Response, chunks
 from jobstore.store.sqlite.migrate import migrate
+from tests import engines
 from tests.loop import turns
 
 START: Final = 1_800_000_000 * SECOND
@@ -144,6 +146,13 @@ async def opened(
     Unless another steady clock is given, time passes and the clock is never set.
     """
     clock = clock or StandingClock()
+    if isinstance(path, engines.Place):
+        async with joined_store(path.database, limits, clock, steady or clock) as store:
+            yield store
+        for one, other in ((COUNTED, KEPT_COUNTERS), (KEPT_COUNTERS, COUNTED)):
+            different = f"SELECT * FROM ({one}) AS a EXCEPT SELECT * FROM ({other}) AS b"
+            assert rows(path, different) == []
+        return
     prepare(path)
     async with owned_store(path, limits, clock, steady or clock) as store:
         yield store
@@ -175,6 +184,8 @@ def kept_counters(path: Path) -> dict[tuple[str, str], int]:
 
 def rows(path: Path, statement: str, *values: object) -> list[Any]:
     """Read from a store's file as any stranger may, beside its server or without one."""
+    if isinstance(path, engines.Place):
+        return engines.rows(path, statement, *values)
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA query_only = ON")
         return connection.execute(statement, values).fetchall()
