@@ -20,6 +20,7 @@ from jobstore.model.message import Response, chunks
 from jobstore.model.retry import AttemptEnded
 from jobstore.store import ending, events
 from jobstore.store.bodies import Bodies, Content
+from jobstore.store.own_boot import OwnBoot
 from jobstore.store.transaction import Operation, Outcome, Transaction
 from jobstore.store.writer import Writer
 
@@ -44,7 +45,7 @@ class Attempts:
         dispatcher: Dispatcher,
         upcoming: Upcoming,
         timekeeping: Timekeeping,
-        boot: int,
+        boot: OwnBoot,
     ) -> None:
         self._writer = writer
         self._bodies = bodies
@@ -73,15 +74,15 @@ class Attempts:
 
     def finish(self, claim: Claim, capture: ending.CapturedResponse, over: Over) -> None:
         """End a job with its target's answer."""
-        self._end(claim, lambda tx: ending.finish(tx, claim, self._boot, capture), over)
+        self._end(claim, lambda tx: ending.finish(tx, claim, capture), over)
 
     def fail(self, claim: Claim, failure: Failure, detail: str, over: Over) -> None:
         """End a job without an answer."""
-        self._end(claim, lambda tx: ending.fail(tx, claim, self._boot, failure, detail), over)
+        self._end(claim, lambda tx: ending.fail(tx, claim, failure, detail), over)
 
     def stopped(self, claim: Claim, detail: str, over: Over) -> None:
         """End a job whose cancellation has taken effect."""
-        self._end(claim, lambda tx: ending.stopped(tx, claim, self._boot, detail), over)
+        self._end(claim, lambda tx: ending.stopped(tx, claim, detail), over)
 
     async def retry(self, claim: Claim, seconds: float, ended: AttemptEnded) -> bool:
         """Queue a job again whose attempt has failed for a passing reason.
@@ -96,7 +97,7 @@ class Attempts:
 
         def retry(tx: Transaction) -> bool:
             again_at = tx.now + int(seconds * SECOND)
-            queued = ending.retry(tx, claim, self._boot, again_at, ended)
+            queued = ending.retry(tx, claim, again_at, ended)
             if queued:
                 self._dispatcher.over(tx, claim)
             return queued
@@ -129,7 +130,7 @@ class Attempts:
     def _write_report(self, handle: JobHandle) -> None:
         def report(tx: Transaction) -> Report:
             reported = handle.snapshot()
-            events.report(tx, reported, self._boot)
+            events.report(tx, reported, self._boot.number)
             return reported
 
         def written(outcome: Outcome) -> None:
@@ -142,7 +143,7 @@ class Attempts:
 
     def warned(self, report: Report) -> None:
         """Write down a handler's warning."""
-        self._writer.queue(lambda tx: events.report(tx, report, self._boot))
+        self._writer.queue(lambda tx: events.report(tx, report, self._boot.number))
 
     async def report(self, report: Report, scope: int | None = None) -> bool:
         """Write down what is reported of a running job from outside this process.
@@ -154,4 +155,6 @@ class Attempts:
             JobNotFound: this attempt at the job does not run, or not any more.
         """
         checked(report.job_id)
-        return await self._writer.run(lambda tx: events.report(tx, report, self._boot, scope))
+        return await self._writer.run(
+            lambda tx: events.report(tx, report, self._boot.number, scope)
+        )

@@ -22,7 +22,7 @@ from jobstore.model.errors import (
     TargetUnreachable,
 )
 from jobstore.model.handle import JobHandle
-from jobstore.model.job import Cancellation, Claim, Failure, Order, Replay
+from jobstore.model.job import Abandonment, Cancellation, Claim, Failure, Order, Replay
 from jobstore.model.message import header
 from jobstore.model.retry import AttemptEnded, is_passing, may_repeat, wait_before_next
 from jobstore.targets.router import Route, Router
@@ -145,6 +145,9 @@ class Executor:
             case Cancellation(job_id):
                 if job_id in self._running:
                     self._running[job_id].cancel()
+            case Abandonment():
+                for running in self._running.values():
+                    running.task.cancel()
 
     async def drain(self, seconds: float) -> None:
         """Let claimed jobs finish, but not for longer than so many seconds."""

@@ -13,8 +13,10 @@ from jobstore.model import clock
 from jobstore.model.clock import Clock, ClockWatch
 from jobstore.store import claiming, recovery
 from jobstore.store.history import History
+from jobstore.store.own_boot import OwnBoot
 from jobstore.store.postgresql import nodes
 from jobstore.store.postgresql.engine import Connection
+from jobstore.store.postgresql.keeping import ByItself
 from jobstore.store.postgresql.migrate import migrate
 from jobstore.store.postgresql.node_writer import NodeWriter
 from jobstore.store.postgresql.points import points_of
@@ -56,9 +58,9 @@ async def joined_store(
         Connection(url, schema, read_only=True) as reader,
         Connection(url, schema, read_only=True) as searcher,
     ):
-        writer = NodeWriter(connection, clock)
-        boot = await writer.run(lambda tx: _begin(tx, database.name))
-        writer.boot = boot
+        own = OwnBoot()
+        writer = NodeWriter(connection, clock, own)
+        own.number = await writer.run(lambda tx: _begin(tx, database.name))
         queued = await writer.run(claiming.count_queued)
         with points_of(url, schema) as points:
             store = Store(
@@ -66,10 +68,10 @@ async def joined_store(
                 reader,
                 points,
                 limits or Limits(),
-                History(reader, url, searcher),
-                file=None,
+                History(reader, searcher),
+                file=ByItself(),
                 steps=Steps(writer, AMONG_OTHERS),
-                boot=boot,
+                boot=own,
                 queued=queued,
                 clock=clock,
                 watch=ClockWatch(clock, steady),
@@ -78,6 +80,7 @@ async def joined_store(
                 yield store
             finally:
                 await writer.drained()
+                boot = own.number
                 await writer.run(lambda tx: tx.execute(recovery.END_BOOT, boot=boot, now=tx.now))
                 await writer.close()
 

@@ -14,6 +14,7 @@ from jobstore.model.clock import Clock, ClockWatch
 from jobstore.model.errors import StoreError, StoreLost
 from jobstore.store import claiming, recovery
 from jobstore.store.history import History
+from jobstore.store.own_boot import OwnBoot
 from jobstore.store.sqlite import engine as sqlite
 from jobstore.store.sqlite import mixture
 from jobstore.store.sqlite.file_upkeep import FileUpkeep, fitting_pace
@@ -64,10 +65,10 @@ async def owned_store(
                 reader,
                 points,
                 limits,
-                History(reader, path, searcher),
+                History(reader, searcher),
                 file=FileUpkeep(writer, path, wal, steps),
                 steps=steps,
-                boot=boot,
+                boot=OwnBoot(boot),
                 queued=queued,
                 clock=clock,
                 watch=ClockWatch(clock, steady),
@@ -106,10 +107,10 @@ async def shared_store(
                 reader,
                 points,
                 limits or Limits(),
-                History(reader, path),
+                History(reader),
                 file=FileUpkeep(writer, path, wal, steps),
                 steps=steps,
-                boot=0,
+                boot=OwnBoot(),
                 queued=queued,
                 clock=clock,
                 watch=ClockWatch(clock, clock),  # not open for long enough

@@ -16,8 +16,7 @@ from jobstore.store import jobs, results, submitting
 from jobstore.store.bodies import Bodies
 from jobstore.store.codec import encode_ids, writable
 from jobstore.store.expressions import Statement
-from jobstore.store.reading import Points
-from jobstore.store.sqlite.engine import Connection
+from jobstore.store.reading import Points, Reader
 from jobstore.store.steps import Steps
 from jobstore.store.transaction import Told, Transaction
 from jobstore.store.writer import Writer
@@ -53,7 +52,7 @@ class Results:
     def __init__(  # noqa: PLR0913 - it is put together in one place
         self,
         writer: Writer,
-        lister: Connection,
+        lister: Reader,
         points: Points,
         bodies: Bodies,
         deliveries: Deliveries,

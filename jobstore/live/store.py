@@ -45,8 +45,9 @@ from jobstore.store.facts import (
 )
 from jobstore.store.history import History
 from jobstore.store.jobs import LARGEST_ID
+from jobstore.store.keeping import Keeping
+from jobstore.store.own_boot import OwnBoot
 from jobstore.store.reading import Points, Reader
-from jobstore.store.sqlite.file_upkeep import FileUpkeep
 from jobstore.store.steps import STEP, Steps
 from jobstore.store.transaction import Transaction
 from jobstore.store.writer import Writer
@@ -64,7 +65,7 @@ class Store:
         history: the same store, for people.
         file: what is done for the file, if it is one.
         steps: how long work is done.
-        boot: the number of this start of the server; 0 where no server runs.
+        boot: this start of the server.
         queued: how many jobs wait already.
         watch: notices when the clock is set.
 
@@ -88,9 +89,9 @@ class Store:
         limits: Limits,
         history: History,
         *,
-        file: FileUpkeep | None,
+        file: Keeping,
         steps: Steps,
-        boot: int,
+        boot: OwnBoot,
         queued: int,
         clock: Clock,
         watch: ClockWatch,
@@ -104,7 +105,7 @@ class Store:
         self._bodies = Bodies(writer, reader, limits.inline)
         self._requests = FreshRequests()
         self._dispatcher = Dispatcher(writer, self._claim, queued, limits.owner.running)
-        owners = Owners(limits.owner, clock) if boot else None
+        owners = Owners(limits.owner, clock) if boot.number else None
         self._admission = Admission(self._dispatcher, owners, limits.queue, limits.depth)
         self.schedules = Schedules(
             writer,
@@ -166,8 +167,7 @@ class Store:
         subscribers.subscribe(Fires, self.schedules.fires)
         subscribers.subscribe(Blocked, self.schedules.blocked)
         subscribers.settle(dispatcher.settle)
-        if self.file is not None:
-            subscribers.settle(self.file.written)
+        subscribers.settle(self.file.written)
         return subscribers
 
     # --- submit and run -------------------------------------------------------------------------
@@ -242,7 +242,8 @@ class Store:
     def _claim(
         self, tx: Transaction, target: str, limit: int, turns: Turns, room: Room | None
     ) -> Claimed:
-        wanted = claiming.Wanted(target, self._boot, limit, self._bodies.body, self._requests.get)
+        boot, body = self._boot.number, self._bodies.body
+        wanted = claiming.Wanted(target, boot, limit, body, self._requests.get)
         return claiming.claim(tx, wanted, turns, room)
 
     # --- what clients do ------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from jobstore.model.job import Claim, Submission
 from jobstore.model.message import body_size, chunks
 from jobstore.store import keys, revisions, submitting
 from jobstore.store.bodies import Bodies, Content
+from jobstore.store.own_boot import OwnBoot
 from jobstore.store.transaction import Operation, Told, Transaction
 from jobstore.store.writer import Writer
 
@@ -57,7 +58,7 @@ class Submissions:
         dispatcher: gives out slots.
         admission: what speaks against a submission.
         timekeeping: knows whether the clock was set.
-        boot: the number of this start of the server; 0 where no server runs.
+        boot: this start of the server.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - it is put together in one place
@@ -68,7 +69,7 @@ class Submissions:
         admission: Admission,
         timekeeping: Timekeeping,
         limits: Limits,
-        boot: int,
+        boot: OwnBoot,
     ) -> None:
         self._writer = writer
         self._bodies = bodies
@@ -184,7 +185,7 @@ class Submissions:
             if submission.tag is not None:
                 submitting.check_tag(tx, submission)
             starts = not submission.waits and self._dispatcher.may_start(tx, target, account)
-            put = self._put(tx, submission, content, self._boot if starts else None, depth)
+            put = self._put(tx, submission, content, self._boot.number if starts else None, depth)
             if keyed:
                 keys.keep(tx, submission, keyed, put.job_id)
             if starts:
@@ -201,7 +202,7 @@ class Submissions:
         boot: int | None,
         depth: int,
     ) -> submitting.Submitted:
-        if not self._boot:
+        if not self._boot.number:
             tx.execute(revisions.REVISE)  # so that a running server notices
         return submitting.submit(tx, submission, content, self._limits.secret, boot, depth)
 
@@ -214,6 +215,7 @@ class Submissions:
         return Claim(
             job_id=put.job_id,
             attempt=1,
+            boot=self._boot.number,
             target=submission.target,
             request=request,
             owner=submission.owner,

@@ -7,6 +7,7 @@ from jobstore.model.clock import Clock
 from jobstore.model.job import Replay
 from jobstore.store import definitions, recovery, retention
 from jobstore.store.bodies import SWEPT_FIRST, Bodies
+from jobstore.store.own_boot import OwnBoot
 from jobstore.store.reading import Reader
 from jobstore.store.steps import STEP, Steps
 from jobstore.store.writer import Writer
@@ -49,7 +50,7 @@ class Upkeep:
         reader: Reader,
         bodies: Bodies,
         steps: Steps,
-        boot: int,
+        boot: OwnBoot,
         clock: Clock,
     ) -> None:
         self._writer = writer
@@ -61,7 +62,7 @@ class Upkeep:
 
     async def orphans(self) -> list[Orphan]:
         """List some of the claims that earlier starts of a server left behind."""
-        rows = await self._reader.rows(recovery.ORPHANS, boot=self._boot, limit=STEP)
+        rows = await self._reader.rows(recovery.ORPHANS, boot=self._boot.number, limit=STEP)
         return [replace(Orphan(*row), replay=row[-1] and Replay(row[-1])) for row in rows]
 
     async def boot_of(self, orphan: Orphan) -> Boot:

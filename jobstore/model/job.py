@@ -201,6 +201,7 @@ class Claim:
     """The right to run a job once: a fence against every other attempt at it.
 
     Args:
+        boot: the number of the server's start whose it is.
         owner: whose job it is.
         account: to which it belongs.
         depth: how many jobs made one another before this one.
@@ -213,6 +214,7 @@ class Claim:
     attempt: int
     target: str
     request: Request
+    boot: int = 0
     owner: str = ""
     account: int = NOBODY
     depth: int = 0
@@ -246,7 +248,12 @@ class Cancellation:
     job_id: int
 
 
-Order: TypeAlias = Claim | Cancellation
+@dataclass(frozen=True, slots=True)
+class Abandonment:
+    """All that runs is somebody else's by now, and nobody wants to hear of its end."""
+
+
+Order: TypeAlias = Claim | Cancellation | Abandonment
 
 
 @dataclass(frozen=True, slots=True)

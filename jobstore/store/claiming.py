@@ -195,6 +195,7 @@ def _claimed(tx: Transaction, wanted: Wanted, row: Sequence[Any]) -> Claim:
     return Claim(
         job_id=job_id,
         attempt=attempt,
+        boot=wanted.boot,
         target=wanted.target,
         request=known.request,
         owner=owner,

@@ -70,7 +70,7 @@ FORGET_SECRETS_OF: Final = Statement(
 )
 
 
-def finish(tx: Transaction, claim: Claim, boot: int, capture: CapturedResponse) -> None:
+def finish(tx: Transaction, claim: Claim, capture: CapturedResponse) -> None:
     """End a job with its target's answer, which is kept unless nobody awaits it.
 
     If the claim is no longer valid, nothing is changed.
@@ -79,7 +79,7 @@ def finish(tx: Transaction, claim: Claim, boot: int, capture: CapturedResponse) 
     row = tx.execute(
         FINISH,
         job_id=claim.job_id,
-        boot=boot,
+        boot=claim.boot,
         claimed_attempt=claim.attempt,
         now=tx.now,
         status=capture.status,
@@ -122,10 +122,10 @@ FAIL: Final = Statement(
 )
 
 
-def fail(tx: Transaction, claim: Claim, boot: int, failure: Failure, detail: str) -> None:
+def fail(tx: Transaction, claim: Claim, failure: Failure, detail: str) -> None:
     """End a job without an answer; see `finish`."""
     values = {"status": failure.status, "why": failure, "because": writable(detail)}
-    _end(tx, FAIL, State.FAILED, claim, boot, **values)
+    _end(tx, FAIL, State.FAILED, claim, **values)
 
 
 CANCEL_RUNNING: Final = Statement(
@@ -135,16 +135,16 @@ CANCEL_RUNNING: Final = Statement(
 )
 
 
-def stopped(tx: Transaction, claim: Claim, boot: int, detail: str) -> None:
+def stopped(tx: Transaction, claim: Claim, detail: str) -> None:
     """End a job whose cancellation was asked for and has taken effect; see `finish`."""
     values = {"status": CANCELLED_STATUS, "because": writable(detail)}
-    _end(tx, CANCEL_RUNNING, State.CANCELLED, claim, boot, **values)
+    _end(tx, CANCEL_RUNNING, State.CANCELLED, claim, **values)
 
 
 def _end(
-    tx: Transaction, statement: Statement, after: State, claim: Claim, boot: int, **values: object
+    tx: Transaction, statement: Statement, after: State, claim: Claim, **values: object
 ) -> None:
-    this = {"job_id": claim.job_id, "boot": boot, "claimed_attempt": claim.attempt}
+    this = {"job_id": claim.job_id, "boot": claim.boot, "claimed_attempt": claim.attempt}
     ended = end(tx, statement, State.RUNNING, after, **this, **values)
     if claim.secrets:
         tx.execute(FORGET_SECRETS, of_job=claim.job_id)
@@ -206,7 +206,6 @@ RETRY: Final = Statement(
 def retry(
     tx: Transaction,
     claim: Claim,
-    boot: int,
     again_at: int,
     ended: AttemptEnded,
 ) -> bool:
@@ -220,7 +219,7 @@ def retry(
         whether it was queued; if not, the claim is no longer valid or a cancellation was asked for,
         and nothing has changed.
     """
-    this = {"job_id": claim.job_id, "boot": boot, "claimed_attempt": claim.attempt}
+    this = {"job_id": claim.job_id, "boot": claim.boot, "claimed_attempt": claim.attempt}
     attempt = {"answered": ended.status, "why": ended.failure, "because": writable(ended.detail)}
     if not tx.execute(PUT_ATTEMPT, now=tx.now, **this, **attempt).rowcount:
         return False

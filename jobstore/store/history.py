@@ -150,7 +150,7 @@ async def open_history(path: Path) -> AsyncIterator["History"]:
     with held(path):
         sqlite.require(path)
         async with sqlite.reader(path) as reader:
-            yield History(reader, path)
+            yield History(reader)
 
 
 class History(Windows):
@@ -338,7 +338,8 @@ class History(Windows):
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """Run a function with the connection; it has to be a short one."""
+        """Run a function with the connection to a file; it has to be a short one."""
+        assert isinstance(self._reader, sqlite.Connection)
         return await self._reader.call(function, *args, **kwargs)
 
     async def rows(self, statement: Statement, **values: object) -> list[Any]:

@@ -15,6 +15,22 @@ class Reader(Protocol):
         """Execute a statement as `rows` does, and give its first row, or None."""
 
 
+class Searcher(Reader, Protocol):
+    """A connection for statements that may look at many rows."""
+
+    async def within(
+        self, seconds: float | None, statement: Statement, /, **values: object
+    ) -> list[Any]:
+        """Execute a statement as `rows` does, and stop it when its time is over.
+
+        Args:
+            seconds: how long it may take, the wait for the connection included, or None.
+
+        Raises:
+            TimeIsUp: it was stopped.
+        """
+
+
 class Points(Protocol):
     """A quick look at single rows, on the thread that wants them."""
 

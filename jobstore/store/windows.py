@@ -6,18 +6,16 @@ cut back; so the history is read window by window, each of so many jobs, found o
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 from jobstore.model.job import Job
 from jobstore.store import jobs
 from jobstore.store import search as search_sql
+from jobstore.store.budget import Budget, TimeIsUp
 from jobstore.store.codec import decode_job
 from jobstore.store.expressions import Statement
+from jobstore.store.reading import Searcher
 from jobstore.store.search import Search
-from jobstore.store.sqlite import engine as sqlite
-from jobstore.store.sqlite.budget import Budget, TimeIsUp, rows_within
-from jobstore.store.sqlite.engine import Connection
 
 # How many jobs one statement looks at, found or not: each is a read transaction, and while one
 # lasts, the WAL cannot be cut back.
@@ -51,9 +49,8 @@ class Windows:
             that; None for the same connection.
     """
 
-    def __init__(self, reader: Connection, path: Path, searcher: Connection | None = None) -> None:
+    def __init__(self, reader: Searcher, searcher: Searcher | None = None) -> None:
         self._reader = reader
-        self._path = path
         self.searcher = searcher or reader
 
     async def page(self, search: Search, limit: int, before: int, budget: Budget) -> Page:
@@ -175,9 +172,8 @@ class Windows:
         Raises:
             TimeIsUp: the budget does not last.
         """
-        with sqlite.translated(self._path):
-            left = budget.left() if budget else None
-            return await rows_within(self.searcher, left, statement, **values)
+        left = budget.left() if budget else None
+        return await self.searcher.within(left, statement, **values)
 
 
 @dataclass(slots=True)

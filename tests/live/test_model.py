@@ -121,6 +121,7 @@ class StoreMachine(RuleBasedStateMachine):
             order = await anext(self.orders)
             while isinstance(order, Cancellation):
                 order = await anext(self.orders)
+            assert isinstance(order, Claim)
             assert order.job_id == job_id
             self.claims[job_id] = order
             self.known[job_id].state = "running"

@@ -135,19 +135,18 @@ def put(tx: Transaction, state: State, result: Result) -> int:
 
 
 def claim_of(job_id: int) -> Claim:
-    return Claim(job_id=job_id, attempt=1, target="/", request=Request(method="GET", path="/"))
+    request = Request(method="GET", path="/")
+    return Claim(job_id=job_id, attempt=1, boot=BOOT, target="/", request=request)
 
 
 HAPPEN: Final[Mapping[Event, Callable[[Transaction, int], object]]] = {
     Event.CLAIM: lambda tx, _: claiming.claim(tx, WANTED, Turns(), None),
-    Event.FINISH: lambda tx, job_id: ending.finish(tx, claim_of(job_id), BOOT, ANSWER),
-    Event.FAIL: lambda tx, job_id: ending.fail(
-        tx, claim_of(job_id), BOOT, Failure.TIMEOUT, "too slow"
-    ),
+    Event.FINISH: lambda tx, job_id: ending.finish(tx, claim_of(job_id), ANSWER),
+    Event.FAIL: lambda tx, job_id: ending.fail(tx, claim_of(job_id), Failure.TIMEOUT, "too slow"),
     Event.CANCEL: lambda tx, job_id: recovery.cancel_orphans(tx, [job_id], "cancelled"),
     Event.RECOVER: lambda tx, job_id: recovery.recover(tx, [job_id], "killed"),
     Event.RETRY: lambda tx, job_id: ending.retry(
-        tx, claim_of(job_id), BOOT, START + 9, AttemptEnded(status=503)
+        tx, claim_of(job_id), START + 9, AttemptEnded(status=503)
     ),
     Event.TAKE: results.take,
     Event.GIVE_BACK: lambda tx, job_id: results.give_back(tx, job_id, "broken"),

@@ -17,10 +17,10 @@ from jobstore.dialects.native.listing import Listing
 from jobstore.model.account import Identity
 from jobstore.model.definition_reader import parse
 from jobstore.store import jobs
+from jobstore.store.budget import Budget, TimeIsUp
 from jobstore.store.expressions import Statement
 from jobstore.store.search import Search
 from jobstore.store.sqlite import engine as sqlite
-from jobstore.store.sqlite.budget import Budget, TimeIsUp, rows_within
 from jobstore.store.sqlite.engine import Connection
 from jobstore.store.windows import FIRST, WIDEST, Page
 from jobstore.web import standing
@@ -199,7 +199,7 @@ async def test_a_page_may_be_empty_and_still_have_a_next_one(
 
 async def test_who_knows_what_to_read_does_not_wait_for_a_search(stock: Stock) -> None:
     job_id = await stock.done("/a")
-    searching = asyncio.create_task(rows_within(stock.store.history.searcher, None, ENDLESS))
+    searching = asyncio.create_task(stock.store.history.searcher.within(None, ENDLESS))
     await asyncio.sleep(0)
     assert (await stock.store.history.job(job_id)).path == "/a"
     assert await stock.store.history.timeline(job_id)
@@ -220,12 +220,12 @@ async def connection(stock: Stock, store_path: Path) -> AsyncIterator[Connection
 
 async def test_a_statement_is_stopped_when_its_time_is_over(connection: Connection) -> None:
     with pytest.raises(TimeIsUp):
-        await rows_within(connection, 0.01, ENDLESS)
-    assert await rows_within(connection, None, ONE_ROW) == [(1,)]
+        await connection.within(0.01, ENDLESS)
+    assert await connection.within(None, ONE_ROW) == [(1,)]
 
 
 async def test_a_statement_is_stopped_when_whoever_asked_has_left(connection: Connection) -> None:
-    asking = asyncio.create_task(rows_within(connection, None, ENDLESS))
+    asking = asyncio.create_task(connection.within(None, ENDLESS))
     await asyncio.sleep(0)
     asking.cancel()
     await asyncio.wait([asking])
@@ -233,11 +233,11 @@ async def test_a_statement_is_stopped_when_whoever_asked_has_left(connection: Co
 
 
 async def test_only_the_statement_whose_time_is_over_is_stopped(connection: Connection) -> None:
-    endless = asyncio.create_task(rows_within(connection, None, ENDLESS))
+    endless = asyncio.create_task(connection.within(None, ENDLESS))
     await asyncio.sleep(0)
     # It is over while this one waits for the other, which goes on.
-    behind = asyncio.create_task(rows_within(connection, 0.0, ONE_ROW))
-    last = asyncio.create_task(rows_within(connection, None, ONE_ROW))
+    behind = asyncio.create_task(connection.within(0.0, ONE_ROW))
+    last = asyncio.create_task(connection.within(None, ONE_ROW))
     await turns(100)
     assert not endless.done()
     endless.cancel()

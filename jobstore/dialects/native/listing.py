@@ -19,8 +19,8 @@ from jobstore.live import Store
 from jobstore.model.errors import QueryInvalid
 from jobstore.model.job import Trigger
 from jobstore.model.lifecycle import Result, State
+from jobstore.store.budget import Budget
 from jobstore.store.search import Search
-from jobstore.store.sqlite.budget import Budget
 from jobstore.web import standing
 from jobstore.web.parameters import is_count
 

@@ -30,6 +30,7 @@ from jobstore.model.errors import (
     StoreFailing,
     StoreFull,
 )
+from jobstore.store.budget import TimeIsUp
 from jobstore.store.expressions import Statement
 
 # For how long a connection may take to be made, in seconds.
@@ -114,6 +115,29 @@ class Connection:
     async def row(self, statement: Statement, **values: object) -> Any:
         """Execute a statement as `rows` does, and give its first row, or None."""
         return next(iter(await self.rows(statement, **values)), None)
+
+    async def within(
+        self, seconds: float | None, statement: Statement, /, **values: object
+    ) -> list[Any]:
+        """Execute a statement as `rows` does, and stop it when its time is over.
+
+        Args:
+            seconds: how long it may take, the wait for the connection included, or None.
+
+        Raises:
+            TimeIsUp: it was stopped.
+        """
+        link = self._link
+        timer = None
+        if seconds is not None and link is not None:
+            timer = asyncio.get_running_loop().call_later(seconds, link.cancel)
+        try:
+            return await self.rows(statement, **values)
+        except StoreBusy:
+            raise TimeIsUp from None
+        finally:
+            if timer is not None:
+                timer.cancel()
 
     async def __aenter__(self) -> Self:
         """Connect."""

@@ -2,7 +2,6 @@
 
 from typing import Any, Final
 
-import psycopg
 from psycopg import sql
 
 from jobstore.model.errors import StoreForeign, StoreNewer, StoreOutdated

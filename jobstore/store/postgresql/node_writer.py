@@ -26,6 +26,7 @@ from jobstore.model.clock import Clock
 from jobstore.model.errors import JobstoreError, NodeFenced, StoreAway, StoreError
 from jobstore.store.expressions import Statement
 from jobstore.store.facts import Changes
+from jobstore.store.own_boot import OwnBoot
 from jobstore.store.postgresql.engine import Connection, Link, execute, is_broken, translate
 from jobstore.store.postgresql.transaction import NodeTransaction
 from jobstore.store.transaction import Batch, Operation, Outcome
@@ -63,17 +64,15 @@ class NodeWriter(Writer):
 
     Args:
         connection: the connection; nothing else may write on it.
-
-    Attributes:
-        boot: the number of the node's start; 0 where no server runs, who has no lease.
+        boot: this start of the node; where no server runs, there is no lease.
     """
 
-    def __init__(self, connection: Connection, clock: Clock) -> None:
+    def __init__(self, connection: Connection, clock: Clock, boot: OwnBoot) -> None:
         super().__init__()
         self._connection = connection
         self._clock = clock
         self._number = 0
-        self.boot = 0
+        self._boot = boot
         self.trouble: StoreError | None = None
         self._mending: asyncio.Task[None] | None = None
 
@@ -168,7 +167,7 @@ class NodeWriter(Writer):
     def _executed(
         self, link: Link, operations: Sequence[Operation[Any]], now: int, changes: Changes
     ) -> Batch:
-        tx, batch = NodeTransaction(link, self.boot, now, changes), Batch([], changes)
+        tx, batch = NodeTransaction(link, self._boot.number, now, changes), Batch([], changes)
         for operation in operations:
             before = tx.changed, len(changes.facts)
             try:
@@ -183,10 +182,10 @@ class NodeWriter(Writer):
         return batch
 
     def _fence(self, link: Link) -> None:
-        if not self.boot:
+        if not self._boot.number:
             return
         self._number += 1
-        if not execute(link, FENCE, {"boot": self.boot, "batch": self._number}).fetchone():
+        if not execute(link, FENCE, {"boot": self._boot.number, "batch": self._number}).fetchone():
             raise NodeFenced(self._connection.name)
 
     def _is_committed(self) -> bool:
@@ -195,12 +194,14 @@ class NodeWriter(Writer):
         Raises:
             psycopg.Error: nobody can be asked.
         """
-        if not self.boot:
+        if not self._boot.number:
             return False
         end = time.monotonic() + _WITNESS_SECONDS
         while True:
             try:
-                row = execute(self._connection.link(), WITNESS, {"boot": self.boot}).fetchone()
+                row = execute(
+                    self._connection.link(), WITNESS, {"boot": self._boot.number}
+                ).fetchone()
             except psycopg.Error:
                 self._connection.drop()
                 if time.monotonic() > end:

@@ -1,5 +1,6 @@
 """Connections to a file, its pragmas, and SQLite's error codes."""
 
+import asyncio
 import os
 import resource
 import sqlite3
@@ -27,6 +28,7 @@ from jobstore.store.expressions import Statement
 from jobstore.store.sqlite import mixture
 from jobstore.store.sqlite.lock import beginning, beside
 from jobstore.store.sqlite.presence import Presence
+from jobstore.store.sqlite.stopping import Stoppable
 
 APPLICATION_ID: Final = (
     0x6A_6F_62_73  # "jobs", https://www.sqlite.org/pragma.html#pragma_application_id
@@ -114,6 +116,30 @@ class Connection(aiosqlite.Connection):
     async def row(self, statement: Statement, **values: object) -> Any:
         """Execute a statement as `rows` does, and give its first row, or None."""
         return next(iter(await self.rows(statement, **values)), None)
+
+    async def within(
+        self, seconds: float | None, statement: Statement, /, **values: object
+    ) -> list[Any]:
+        """Execute a statement as `rows` does, and stop it when its time is over.
+
+        It is stopped as well if nobody waits for it any more.
+
+        Args:
+            seconds: how long it may take, the wait for the connection included, or None.
+
+        Raises:
+            TimeIsUp: it was stopped.
+        """
+        step = Stoppable(statement, values)
+        timer = None
+        if seconds is not None:
+            timer = asyncio.get_running_loop().call_later(seconds, step.stop)
+        try:
+            return await self.call(step.run)
+        finally:
+            if timer is not None:
+                timer.cancel()
+            step.stop()  # whoever asked may have left
 
     async def __aenter__(self) -> Self:
         """Start the thread and connect."""

@@ -1,0 +1,27 @@
+"""What a server does for the place that its store is kept in, whichever engine that is."""
+
+from typing import Protocol
+
+from jobstore.store.facts import Changes
+
+
+class Keeping(Protocol):
+    """Keep a store's place in order; what an engine does by itself is nothing here."""
+
+    async def shrink(self, *, wholly: bool = False) -> int:
+        """Give back what is free in the file; return how many bytes."""
+
+    async def keep_wal_short(self) -> None:
+        """Move what is in the WAL into the file beside the writer, until cancelled."""
+
+    async def cut_wal(self, seen: tuple[int, int] | None = None) -> tuple[int, int] | None:
+        """Cut the WAL to nothing if nothing was written since it was seen last."""
+
+    async def renew_mark(self) -> None:
+        """Give the store a new mark, if anything was written since it got the last one here."""
+
+    async def checkpoint(self) -> None:
+        """Move the WAL into the file and cut it to nothing, if nothing else is to do."""
+
+    def written(self, changes: Changes, /) -> None:
+        """Note that a batch was committed."""
