@@ -12,7 +12,13 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+    suppress,
+)
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -231,9 +237,7 @@ async def serving(config: Config) -> AsyncIterator[Server]:
     async with AsyncExitStack() as applications, AsyncExitStack() as stack:
         refusals = descriptors.listen()
         listening = stack.enter_context(_listening(config.server.host, config.server.port))
-        store = await stack.enter_async_context(
-            owned_store(config.store.path, store_limits(config))
-        )
+        store = await stack.enter_async_context(_store(config))
         router = Router()
         apis = apis_of(config, store, router, config.dialects, login=config.is_demo)
         headers = (ArangoHeader(), PreferHeader(store))
@@ -265,6 +269,16 @@ async def serving(config: Config) -> AsyncIterator[Server]:
         stack.callback(store.waits.dismiss)  # before those are waited for who wait for their jobs
         await web.SockSite(runner, listening).start()
         yield Server(_url(listening), store, executor, config.executor.drain)
+
+
+def _store(config: Config) -> AbstractAsyncContextManager[Store]:
+    """Open the file as the one server that owns it, or join the nodes that share a database."""
+    section, limits = config.store, store_limits(config)
+    if not section.url:
+        return owned_store(section.path, limits)
+    from jobstore.live.joining import Database, joined_store  # noqa: PLC0415 - an extra
+
+    return joined_store(Database(url=section.url, schema=section.schema, name=section.name), limits)
 
 
 def _access(config: Config, store: Store, listening: socket.socket, refuse: Refuse) -> Access:

@@ -70,8 +70,12 @@ async def running(store_path: Path, **sections: Any) -> AsyncIterator[Server]:
     """Serve a store in this process while the context lasts."""
     everywhere = {"port": 0, "dialects": ["kinetica", "datameer"]}  # also before a service
     sections = {"store": {}, **sections, "server": {**everywhere, **sections.get("server", {})}}
-    sections["store"] = {"path": store_path, **sections["store"]}
-    prepare(Path(sections["store"]["path"]))
+    if isinstance(store_path, engines.Place):
+        database = store_path.database
+        sections["store"] = {"url": database.url, "schema": database.schema, **sections["store"]}
+    else:
+        sections["store"] = {"path": store_path, **sections["store"]}
+        prepare(Path(sections["store"]["path"]))
     async with serving(load(None, sections, environ={})) as server:
         yield server
 

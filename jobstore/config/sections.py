@@ -21,6 +21,7 @@ from jobstore.model.written import (
     BaseUrl,
     Count,
     CountOrUnlimited,
+    DatabaseUrl,
     DialectsOrAuto,
     Duration,
     DurationOrNever,
@@ -35,6 +36,7 @@ from jobstore.model.written import (
     LogFormat,
     LogLevel,
     Networks,
+    NodeName,
     Origins,
     Port,
     PositiveDuration,
@@ -43,11 +45,13 @@ from jobstore.model.written import (
     RateOrUnlimited,
     ReplayRule,
     Retries,
+    SchemaName,
     SizeOrUnlimited,
     Statuses,
     TimeZone,
 )
 
+_FILE: Final = Path("jobs.db")
 DEMO: Final = "jobstore.demo:create_app"  # who answers when no target is configured
 
 
@@ -67,11 +71,30 @@ class ServerSection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreSection:
-    """The store's file; sizes are in bytes, and a ``max_size`` of 0 is no limit."""
+    """The store's file, or the database that nodes share.
 
-    path: FileName = Path("jobs.db")
+    Sizes are in bytes, and a ``max_size`` of 0 is no limit. A ``url`` of "" is none, and so is a
+    ``name``, for which the node's host and port stand then.
+    """
+
+    path: FileName = _FILE
     max_size: SizeOrUnlimited = 0
     inline_limit: InlineSize = 256 * KIB
+    url: DatabaseUrl = ""
+    schema: SchemaName = "jobstore"
+    lease: PositiveDuration = 10.0
+    name: NodeName = ""
+
+    def __post_init__(self) -> None:
+        """Refuse what is said of a file where there is a database.
+
+        Raises:
+            ValueError: both are named.
+        """
+        if self.url and self.path is not _FILE:
+            raise ValueError("expected a path or a url, and not both")
+        if self.url and self.max_size:
+            raise ValueError("expected no max_size with a url: the database has limits of its own")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -69,6 +69,19 @@ InlineSize: TypeAlias = Annotated[int, size(f"{_SIZE}, at most 64MiB", 0, 64 * M
 Flag: TypeAlias = Annotated[bool, Kind("true or false", flag)]
 FileName: TypeAlias = Annotated[Path, Kind("a file name", file_name)]
 Host: TypeAlias = Annotated[str, Kind("a host name or an address", like(r"(?s:.+)"))]
+DatabaseUrl: TypeAlias = Annotated[
+    str,
+    Kind(
+        'the URL of a database, such as "postgresql://jobs@db.example.com/jobs"',
+        like(r"(?s:postgres(?:ql)?://.+)"),
+    ),
+]
+SchemaName: TypeAlias = Annotated[
+    str, Kind("a name of 1 to 63 lower-case letters, digits and _", like(r"[a-z_][a-z0-9_]{0,62}"))
+]
+NodeName: TypeAlias = Annotated[
+    str, Kind("a name of 1 to 100 letters, digits, . : _ and -", like(r"[A-Za-z0-9.:_-]{1,100}"))
+]
 HeaderNames: TypeAlias = Annotated[
     tuple[str, ...],
     list_of("a list of HTTP header names", lambda value: _FIELD_NAME(value).lower()),

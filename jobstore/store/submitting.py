@@ -159,14 +159,14 @@ def _wishes(submission: Submission, not_before: int | None) -> Mapping[str, obje
         "timeout": policy.timeout,
         "replay": policy.replay,
         "tag": submission.tag,
-        "once": submission.once or None,
+        "once": int(submission.once) or None,
         "definition": submission.definition,
         "trigger": submission.trigger,
         "follows": submission.follows,
         "not_before": not_before,
         "retries": policy.retries,
     }
-    return {**wishes, "once": submission.once} if tuple(wishes.values()) != _NO_WISHES else _NONE
+    return {**wishes, "once": int(submission.once)} if tuple(wishes.values()) != _NO_WISHES else _NONE
 
 
 def _line_up(
