@@ -278,7 +278,10 @@ def _store(config: Config) -> AbstractAsyncContextManager[Store]:
         return owned_store(section.path, limits)
     from jobstore.live.joining import Database, joined_store  # noqa: PLC0415 - an extra
 
-    return joined_store(Database(url=section.url, schema=section.schema, name=section.name), limits)
+    return joined_store(
+        Database(url=section.url, schema=section.schema, name=section.name, lease=section.lease),
+        limits,
+    )
 
 
 def _access(config: Config, store: Store, listening: socket.socket, refuse: Refuse) -> Access:

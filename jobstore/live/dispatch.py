@@ -28,9 +28,10 @@ from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from jobstore.model.errors import StoreError, StoreLost
-from jobstore.model.job import Cancellation, Claim, Order
+from jobstore.model.job import Abandonment, Cancellation, Claim, Order
 from jobstore.model.rotation import Claimed, Room, Turns
 from jobstore.store.facts import CancelAsked, Changes, Looked, Queued, Ready, Started
+from jobstore.store.own_boot import OwnBoot
 from jobstore.store.transaction import Transaction
 from jobstore.store.writer import Writer
 
@@ -69,16 +70,20 @@ class Dispatcher:
         writer: where claims are made.
         claim: claims up to so many jobs of a target.
         queued: how many jobs wait already.
+        boot: this start of the server; what others have claimed has no slot here.
         bound: how many jobs of one account may run at once; 0 is no bound.
 
     Attributes:
         queued: how many jobs wait.
     """
 
-    def __init__(self, writer: Writer, claim: Claiming, queued: int, bound: int = 0) -> None:
+    def __init__(
+        self, writer: Writer, claim: Claiming, queued: int, boot: OwnBoot, bound: int = 0
+    ) -> None:
         self.queued = queued
         self._writer = writer
         self._claim = claim
+        self._boot = boot
         self._bound = bound
         self._running: Counter[int] = Counter()
         self._lanes: dict[str, _Lane] = {}
@@ -114,6 +119,16 @@ class Dispatcher:
             self._freed.clear()
             await self._freed.wait()
 
+    def begin_anew(self) -> None:
+        """Forget what runs: it is not this process's any more."""
+        self._running.clear()
+        for lane in self._lanes.values():
+            lane.busy, lane.backlog, lane.turns = 0, True, Turns()
+        if self._lanes:
+            self._order(Abandonment())
+        self._freed.set()
+        self._refill_all()
+
     # --- in a transaction -----------------------------------------------------------------------
 
     def waiting(self, tx: Transaction) -> int:
@@ -139,7 +154,8 @@ class Dispatcher:
 
     def over(self, tx: Transaction, claim: Claim) -> None:
         """Take the slot back: the attempt is over."""
-        self._take(tx, claim, -1)
+        if claim.boot == self._boot.number:
+            self._take(tx, claim, -1)
 
     def _take(self, tx: Transaction, claim: Claim, slots: int) -> None:
         tx.changes.slots[claim.target] += slots
@@ -213,6 +229,8 @@ class Dispatcher:
 
     def release(self, claim: Claim) -> None:
         """Free the slot of an attempt whose end cannot be written."""
+        if claim.boot != self._boot.number:
+            return
         self._lanes[claim.target].busy -= 1
         if self._bound:
             self._running[claim.account] -= 1

@@ -298,7 +298,7 @@ class Executor:
         """Run what other processes put in, until cancelled."""
         while True:
             await self._store.noticed()
-            await self._reroute()
+            await self.recover()
 
     async def _recover(self, orphans: list[Orphan]) -> None:
         """Recover jobs that were claimed by one and the same start of the server."""

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from jobstore import __version__
+from jobstore.live.nodes import Nodes
 from jobstore.live.store import Store
 from jobstore.live.submissions import Limits
 from jobstore.model import clock
@@ -14,14 +15,13 @@ from jobstore.model.clock import Clock, ClockWatch
 from jobstore.store import claiming, recovery
 from jobstore.store.history import History
 from jobstore.store.own_boot import OwnBoot
-from jobstore.store.postgresql import nodes
+from jobstore.store.postgresql import boots
 from jobstore.store.postgresql.engine import Connection
 from jobstore.store.postgresql.keeping import ByItself
 from jobstore.store.postgresql.migrate import migrate
 from jobstore.store.postgresql.node_writer import NodeWriter
 from jobstore.store.postgresql.points import points_of
 from jobstore.store.steps import AMONG_OTHERS, Steps
-from jobstore.store.transaction import Transaction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,11 +32,13 @@ class Database:
         url: of the database.
         schema: where its tables are.
         name: what this node is called.
+        lease: for how long a node may be silent until the others take it for dead, in seconds.
     """
 
     url: str
     schema: str = "jobstore"
     name: str = ""
+    lease: float = 10.0
 
 
 @asynccontextmanager
@@ -57,10 +59,17 @@ async def joined_store(
         Connection(url, schema) as connection,
         Connection(url, schema, read_only=True) as reader,
         Connection(url, schema, read_only=True) as searcher,
+        Connection(url, schema) as side,
     ):
         own = OwnBoot()
         writer = NodeWriter(connection, clock, own)
-        own.number = await writer.run(lambda tx: _begin(tx, database.name))
+
+        async def begin() -> int:
+            start = {"now": clock(), "pid": os.getpid(), "version": __version__}
+            row = await side.row(boots.BEGIN, **start, name=database.name)
+            return int(row[0])
+
+        own.number = await begin()
         queued = await writer.run(claiming.count_queued)
         with points_of(url, schema) as points:
             store = Store(
@@ -76,6 +85,8 @@ async def joined_store(
                 clock=clock,
                 watch=ClockWatch(clock, steady),
             )
+            nodes = Nodes(writer, side, own, begin, database.lease, store.dispatcher)
+            store.beat = nodes.beat
             try:
                 yield store
             finally:
@@ -83,7 +94,3 @@ async def joined_store(
                 boot = own.number
                 await writer.run(lambda tx: tx.execute(recovery.END_BOOT, boot=boot, now=tx.now))
                 await writer.close()
-
-
-def _begin(tx: Transaction, name: str) -> int:
-    return tx.insert(nodes.BOOT, started_at=tx.now, pid=os.getpid(), version=__version__, name=name)

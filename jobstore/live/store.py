@@ -1,7 +1,7 @@
 """The store of a running server: everything that a job goes through, durably."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Final
 
 from jobstore.live.admission import Admission
@@ -104,9 +104,9 @@ class Store:
         self._boot = boot
         self._bodies = Bodies(writer, reader, limits.inline)
         self._requests = FreshRequests()
-        self._dispatcher = Dispatcher(writer, self._claim, queued, limits.owner.running)
+        self.dispatcher = Dispatcher(writer, self._claim, queued, boot, limits.owner.running)
         owners = Owners(limits.owner, clock) if boot.number else None
-        self._admission = Admission(self._dispatcher, owners, limits.queue, limits.depth)
+        self._admission = Admission(self.dispatcher, owners, limits.queue, limits.depth)
         self.schedules = Schedules(
             writer,
             reader,
@@ -134,23 +134,24 @@ class Store:
         self.submissions = Submissions(
             writer,
             self._bodies,
-            self._dispatcher,
+            self.dispatcher,
             self._admission,
             self.timekeeping,
             limits,
             boot,
         )
         self.attempts = Attempts(
-            writer, self._bodies, self._dispatcher, self._upcoming, self.timekeeping, boot
+            writer, self._bodies, self.dispatcher, self._upcoming, self.timekeeping, boot
         )
         self.waits = Waits(self._watchers, self.results, history)
         self._noticed = points.revision("queue")
+        self.beat: Callable[[], Awaitable[None]] | None = None
         self._roll: AccountSnapshot | None = None
         writer.committed = self._subscribers(deliveries).committed
 
     def _subscribers(self, deliveries: Deliveries) -> Subscribers:
         """Say who hears of what."""
-        dispatcher, upcoming, watchers = self._dispatcher, self._upcoming, self._watchers
+        dispatcher, upcoming, watchers = self.dispatcher, self._upcoming, self._watchers
         requests, fresh = self._requests, deliveries.fresh
         subscribers = Subscribers()
         subscribers.subscribe(Queued, dispatcher.queue, upcoming.came, requests.came)
@@ -179,16 +180,16 @@ class Store:
             capacities: how many jobs of each target may run at once, by the target's name.
             order: called with each order, in the very step of the loop in which it is committed.
         """
-        self._dispatcher.begin(capacities, order)
+        self.dispatcher.begin(capacities, order)
 
     def slots(self) -> dict[str, tuple[int, int]]:
         """Tell how many jobs of each target run, and how many may, by the target's name."""
-        return self._dispatcher.slots()
+        return self.dispatcher.slots()
 
     def refuse(self) -> None:
         """Take no new jobs and start none any more."""
         self._admission.open = False
-        self._dispatcher.pause()
+        self.dispatcher.pause()
 
     def trouble(self) -> str | None:
         """Tell in a clause why no job can be taken in just now; None if it can."""
@@ -199,10 +200,16 @@ class Store:
 
     async def idle(self) -> None:
         """Wait until no job runs and none is about to."""
-        await self._dispatcher.idle()
+        await self.dispatcher.idle()
 
     async def noticed(self) -> None:
-        """Wait until another process has put jobs in, and let them run."""
+        """Wait until another process may have put jobs in, and let them run."""
+        if self.beat is not None:
+            await self.beat()
+            self.schedules.notice()
+            self._notice_accounts()
+            await self._recount()
+            return
         # Nobody can tell this process; a row that is read now and then has to.
         while (revision := self._points.revision("queue")) == self._noticed:
             self._writer.look()
@@ -210,7 +217,10 @@ class Store:
             self._notice_accounts()
             await asyncio.sleep(NOTICE_SECONDS)
         self._noticed = revision
-        await self._writer.run(lambda tx: self._dispatcher.recount(tx, claiming.count_queued(tx)))
+        await self._recount()
+
+    async def _recount(self) -> None:
+        await self._writer.run(lambda tx: self.dispatcher.recount(tx, claiming.count_queued(tx)))
 
     def _notice_accounts(self) -> None:
         """Wake all who wait for something if accounts have changed: they may be let in no more."""

@@ -54,6 +54,7 @@ CLAIM: Final = _claim(
         .order_by(_job.account, _job.priority, _job.id)
         .limit(limit)
         .offset(ZERO)
+        .with_for_update(skip_locked=True)  # what another node claims just now is not waited for
     )
 )
 CLAIM_ONE: Final = _claim(this_job)
@@ -63,6 +64,7 @@ NEXT_OF_ACCOUNT: Final = Statement(
     .order_by(_job.priority, _job.id)
     .limit(ONE)
     .offset(ZERO)
+    .with_for_update(skip_locked=True)
 )
 NEXT_WAITING_ACCOUNT: Final = Statement(
     select(func.min(_job.account)).where(_waiting, _job.account > bindparam("after"))

@@ -20,10 +20,22 @@ the middle, the next start finds what is left.
 its boot and its number, and recovery changes them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import BindParameter, bindparam, func, insert, null, select, update
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Select,
+    bindparam,
+    func,
+    insert,
+    null,
+    select,
+    true,
+    update,
+)
+from sqlalchemy.sql.elements import ClauseElement
 
 from jobstore.model.job import CANCELLED_STATUS, Failure
 from jobstore.model.lifecycle import JOB, Event, State
@@ -35,27 +47,48 @@ from jobstore.store.guards import ZERO, ended_by, in_state, job_event, limit, no
 from jobstore.store.transaction import Transaction
 
 _job: Final = schema.JOB.c
-ORPHANS: Final = Statement(
-    select(
-        _job.id,
-        _job.boot,
-        _job.method,
-        _job.path,
-        _job.attempt,
-        _job.cancel_asked_at,
-        _job.retried,
-        _job.replay,
-    )
-    .where(in_state(State.RUNNING), _job.boot < bindparam("boot"))
-    .order_by(_job.boot, _job.id)
-    .limit(limit)
-    .offset(ZERO)
+# On PostgreSQL, several nodes may recover the same jobs at the same time, and what one of them has
+# recovered may run again elsewhere: only what belongs to a start that is over is an orphan.
+_over: Final = _job.boot.in_(
+    select(schema.BOOT.c.id).where(schema.BOOT.c.ended_at.is_not(None)).scalar_subquery()
 )
-RECOVER: Final = Statement(
-    job_event(Event.RECOVER)
-    .where(these_jobs, _job.cancel_asked_at.is_(None))  # it may have been asked for just now
-    .values(started_at=null())
-    .returning(_job.id, _job.account)
+
+
+def _of_orphans(write: Callable[[ColumnElement[bool]], ClauseElement]) -> Statement:
+    """Make a statement about jobs whose server went away."""
+    return Statement(write(true()), write(_over))
+
+
+def _orphans(which: ColumnElement[bool]) -> Select[Any]:
+    return (
+        select(
+            _job.id,
+            _job.boot,
+            _job.method,
+            _job.path,
+            _job.attempt,
+            _job.cancel_asked_at,
+            _job.retried,
+            _job.replay,
+        )
+        .where(in_state(State.RUNNING), which)
+        .order_by(_job.boot, _job.id)
+        .limit(limit)
+        .offset(ZERO)
+    )
+
+
+# A file has one server at a time: all starts before its own are over.
+ORPHANS: Final = Statement(_orphans(_job.boot < bindparam("boot")), _orphans(_over))
+RECOVER: Final = _of_orphans(
+    lambda over: (
+        job_event(Event.RECOVER)
+        .where(
+            these_jobs, _job.cancel_asked_at.is_(None), over
+        )  # it may have been asked for just now
+        .values(started_at=null())
+        .returning(_job.id, _job.account)
+    )
 )
 
 
@@ -73,12 +106,15 @@ def recover(tx: Transaction, ids: Sequence[int], detail: str) -> int:
     return len(recovered)
 
 
+def _end_from(
+    event: Event, before: State, words: Mapping[str, BindParameter[Any]]
+) -> Callable[[ColumnElement[bool]], ClauseElement]:
+    return lambda over: ended_by(event).where(these_jobs, in_state(before), over).values(words)
+
+
 def _end_these(event: Event, **words: BindParameter[Any]) -> Mapping[State, Statement]:
     """Make a statement for each state that jobs may end from, so that each can be counted."""
-    return {
-        before: Statement(ended_by(event).where(these_jobs, in_state(before)).values(words))
-        for before in JOB[event]
-    }
+    return {before: _of_orphans(_end_from(event, before, words)) for before in JOB[event]}
 
 
 FAIL_ORPHANS: Final = _end_these(Event.FAIL, failure=bindparam("why"), detail=bindparam("because"))

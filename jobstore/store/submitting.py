@@ -166,7 +166,9 @@ def _wishes(submission: Submission, not_before: int | None) -> Mapping[str, obje
         "not_before": not_before,
         "retries": policy.retries,
     }
-    return {**wishes, "once": int(submission.once)} if tuple(wishes.values()) != _NO_WISHES else _NONE
+    return (
+        {**wishes, "once": int(submission.once)} if tuple(wishes.values()) != _NO_WISHES else _NONE
+    )
 
 
 def _line_up(

@@ -20,13 +20,12 @@ from typing import Any, Final
 
 import psycopg
 from psycopg.errors import DeadlockDetected, SerializationFailure
-from sqlalchemy import BigInteger, Column, MetaData, Table, bindparam, select, update
 
 from jobstore.model.clock import Clock
 from jobstore.model.errors import JobstoreError, NodeFenced, StoreAway, StoreError
-from jobstore.store.expressions import Statement
 from jobstore.store.facts import Changes
 from jobstore.store.own_boot import OwnBoot
+from jobstore.store.postgresql import boots
 from jobstore.store.postgresql.engine import Connection, Link, execute, is_broken, translate
 from jobstore.store.postgresql.transaction import NodeTransaction
 from jobstore.store.transaction import Batch, Operation, Outcome
@@ -37,24 +36,6 @@ _MEETINGS: Final = 5
 # For how long a database that is away is waited for in the middle of a commit, in seconds.
 _WITNESS_SECONDS: Final = 60.0
 _PAUSE: Final = 0.2
-
-_BOOT: Final = Table(
-    "boot",
-    MetaData(),
-    Column("id", BigInteger),
-    Column("batch", BigInteger),
-    Column("ended_at", BigInteger),
-)
-FENCE: Final = Statement(
-    update(_BOOT)
-    .where(_BOOT.c.id == bindparam("boot"), _BOOT.c.ended_at.is_(None))
-    .values(batch=bindparam("batch"))
-    .returning(_BOOT.c.id)
-)
-# It waits for the session that broke in its commit, if the server still has it.
-WITNESS: Final = Statement(
-    select(_BOOT.c.batch).where(_BOOT.c.id == bindparam("boot")).with_for_update()
-)
 
 log = logging.getLogger(__name__)
 
@@ -185,7 +166,9 @@ class NodeWriter(Writer):
         if not self._boot.number:
             return
         self._number += 1
-        if not execute(link, FENCE, {"boot": self._boot.number, "batch": self._number}).fetchone():
+        if not execute(
+            link, boots.FENCE, {"boot": self._boot.number, "batch": self._number}
+        ).fetchone():
             raise NodeFenced(self._connection.name)
 
     def _is_committed(self) -> bool:
@@ -200,7 +183,7 @@ class NodeWriter(Writer):
         while True:
             try:
                 row = execute(
-                    self._connection.link(), WITNESS, {"boot": self._boot.number}
+                    self._connection.link(), boots.WITNESS, {"boot": self._boot.number}
                 ).fetchone()
             except psycopg.Error:
                 self._connection.drop()
