@@ -213,8 +213,12 @@ class Dispatcher:
 
     def cancel_asked(self, fact: CancelAsked) -> None:
         """Let a job be stopped."""
+        self.cancel(fact.job_id)
+
+    def cancel(self, job_id: int) -> None:
+        """Let a job be stopped, if it runs here."""
         if self._lanes:
-            self._order(Cancellation(fact.job_id))
+            self._order(Cancellation(job_id))
 
     def settle(self, changes: Changes) -> None:
         """Count what a batch has changed, and fill the slots that are free."""

@@ -133,7 +133,7 @@ class Executor:
         """Follow the store's orders until cancelled."""
         capacities = {route.name: route.concurrency for route in self._router.routes}
         try:
-            self._store.work(capacities, self._follow)
+            self._store.work(capacities, self._follow, self._running.keys())
             await asyncio.Event().wait()  # for ever
         finally:
             await self._abandon()
@@ -225,6 +225,7 @@ class Executor:
         if route is None or not route.keeps(claim.request.path):
             problem = PathLeaves() if route else NoTarget()
             return Failed(Failure.UNREACHABLE, str(problem))
+        await self._store.trusted()
         seconds = claim.policy.timeout or route.timeout
         limited: set[_Running] = set() if seconds is None else self._limits.after(seconds)
         limited.add(running)
@@ -358,6 +359,8 @@ def _cause(boot: Boot) -> str:
     server = f"the server with pid {boot.pid}, started {iso(boot.started_at)},"
     if boot.ended_at is None:
         return f"{server} was killed or lost power"
+    if boot.died:
+        return f"{server} was silent and taken for dead at {iso(boot.ended_at)}"
     return f"{server} was shut down at {iso(boot.ended_at)} before the job ended"
 
 

@@ -85,8 +85,8 @@ async def joined_store(
                 clock=clock,
                 watch=ClockWatch(clock, steady),
             )
-            nodes = Nodes(writer, side, own, begin, database.lease, store.dispatcher)
-            store.beat = nodes.beat
+            nodes = Nodes(writer, side, own, begin, database.lease, store)
+            store.beat, store.lease = nodes.beat, nodes.trusted
             try:
                 yield store
             finally:

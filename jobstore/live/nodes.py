@@ -25,7 +25,7 @@ from collections.abc import Awaitable, Callable
 from time import monotonic
 from typing import Final
 
-from jobstore.live.dispatch import Dispatcher
+from jobstore.live.store import Store
 from jobstore.model.errors import NodeFenced, StoreError
 from jobstore.store.own_boot import OwnBoot
 from jobstore.store.postgresql import boots
@@ -49,7 +49,7 @@ class Nodes:
         boot: this start of the node.
         begin: begins a start, and returns its number.
         lease: for how long a node may be silent, in seconds.
-        dispatcher: who hands out what this node runs.
+        store: whose jobs this node runs.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - it is put together in one place
@@ -59,14 +59,15 @@ class Nodes:
         boot: OwnBoot,
         begin: Callable[[], Awaitable[int]],
         lease: float,
-        dispatcher: Dispatcher,
+        store: Store,
     ) -> None:
         self._writer = writer
         self._side = side
         self._boot = boot
         self._begin = begin
         self._lease = lease
-        self._dispatcher = dispatcher
+        self._store = store
+        self._missing: frozenset[int] = frozenset()
         self._seen: dict[int, tuple[int, float]] = {}
         self._trusted_until = monotonic() + _TRUSTED * lease
 
@@ -98,6 +99,20 @@ class Nodes:
         for boot, (batch, since) in self._seen.items():
             if now - since >= self._lease:
                 await self._end(boot, batch)
+        await self._compare()
+
+    async def _compare(self) -> None:
+        """Stop what somebody asked to be stopped at another node, and find what got lost."""
+        boot, running = self._boot.number, frozenset(self._store.running)
+        claimed = dict(await self._side.rows(boots.CLAIMED, boot=boot))
+        for job_id, cancel_asked_at in claimed.items():
+            if cancel_asked_at is not None and job_id in running:
+                self._store.dispatcher.cancel(job_id)
+        missing = frozenset(claimed) - running
+        lost, self._missing = missing & self._missing, missing
+        if lost and boot == self._boot.number:
+            log.warning("%d claims got lost on the way", len(lost), extra={"action": "node"})
+            await self._writer.run(lambda tx: boots.give_up(tx, sorted(lost), boot))
 
     def _since(self, boot: int, batch: int, now: float) -> float:
         before, since = self._seen.get(boot, (None, now))
@@ -116,7 +131,7 @@ class Nodes:
             "the other nodes have taken this one for dead; it begins anew", extra={"action": "node"}
         )
         self._boot.number = await self._begin()
-        self._dispatcher.begin_anew()
+        self._store.dispatcher.begin_anew()
 
 
 def _nothing(_: Transaction) -> None:

@@ -1,7 +1,7 @@
 """The store of a running server: everything that a job goes through, durably."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from typing import Any, Final
 
 from jobstore.live.admission import Admission
@@ -146,6 +146,8 @@ class Store:
         self.waits = Waits(self._watchers, self.results, history)
         self._noticed = points.revision("queue")
         self.beat: Callable[[], Awaitable[None]] | None = None
+        self.lease: Callable[[], Awaitable[None]] | None = None
+        self.running: Collection[int] = ()
         self._roll: AccountSnapshot | None = None
         writer.committed = self._subscribers(deliveries).committed
 
@@ -173,14 +175,26 @@ class Store:
 
     # --- submit and run -------------------------------------------------------------------------
 
-    def work(self, capacities: Mapping[str, int], order: Callable[[Order], None]) -> None:
+    def work(
+        self,
+        capacities: Mapping[str, int],
+        order: Callable[[Order], None],
+        running: Collection[int] = (),
+    ) -> None:
         """Start handing out work.
 
         Args:
             capacities: how many jobs of each target may run at once, by the target's name.
             order: called with each order, in the very step of the loop in which it is committed.
+            running: the jobs that run, at any time.
         """
+        self.running = running
         self.dispatcher.begin(capacities, order)
+
+    async def trusted(self) -> None:
+        """Wait until what is claimed here is certainly nobody else's, as in a file at once."""
+        if self.lease is not None:
+            await self.lease()
 
     def slots(self) -> dict[str, tuple[int, int]]:
         """Tell how many jobs of each target run, and how many may, by the target's name."""

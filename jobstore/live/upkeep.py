@@ -15,11 +15,16 @@ from jobstore.store.writer import Writer
 
 @dataclass(frozen=True, slots=True)
 class Boot:
-    """One start of a server; times in microseconds since 1970."""
+    """One start of a server; times in microseconds since 1970.
+
+    Args:
+        died: whether other nodes have taken it for dead.
+    """
 
     pid: int
     started_at: int
     ended_at: int | None
+    died: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from sqlalchemy import (
     bindparam,
     func,
     insert,
+    literal_column,
     null,
     select,
     true,
@@ -41,7 +42,7 @@ from jobstore.model.job import CANCELLED_STATUS, Failure
 from jobstore.model.lifecycle import JOB, Event, State
 from jobstore.store import ending, events, schema
 from jobstore.store.codec import encode_ids, writable
-from jobstore.store.expressions import Statement
+from jobstore.store.expressions import NUMBER, Statement
 from jobstore.store.facts import Ended, Ready
 from jobstore.store.guards import ZERO, ended_by, in_state, job_event, limit, now, these_jobs
 from jobstore.store.transaction import Transaction
@@ -190,8 +191,13 @@ BOOT: Final = Statement(
 END_BOOT: Final = Statement(
     update(schema.BOOT).where(schema.BOOT.c.id == bindparam("boot")).values(ended_at=now)
 )
-GET_BOOT: Final = Statement(
-    select(schema.BOOT.c.pid, schema.BOOT.c.started_at, schema.BOOT.c.ended_at).where(
-        schema.BOOT.c.id == bindparam("boot")
-    )
-)
+
+
+def _get_boot(died: ColumnElement[int]) -> ClauseElement:
+    boot = schema.BOOT.c
+    columns = (boot.pid, boot.started_at, boot.ended_at, died)
+    return select(*columns).where(boot.id == bindparam("boot"))
+
+
+# Only among several nodes, one is taken for dead by others.
+GET_BOOT: Final = Statement(_get_boot(ZERO), _get_boot(literal_column("died", NUMBER)))

@@ -1,11 +1,17 @@
 """Starts of nodes: see `jobstore.store.postgresql.node_writer` for what their rows are."""
 
+import os
+from collections.abc import Sequence
 from typing import Final
 
 from sqlalchemy import BigInteger, Column, MetaData, Table, Text, bindparam, insert, select, update
 
-from jobstore.store.expressions import NUMBER, Statement, number
-from jobstore.store.guards import ONE, now
+from jobstore.model.lifecycle import State
+from jobstore.store import schema
+from jobstore.store.codec import encode_ids
+from jobstore.store.expressions import NUMBER, Statement, constant, listed, number
+from jobstore.store.guards import ONE, in_state, now
+from jobstore.store.transaction import Transaction
 
 BOOT: Final = Table(
     "boot",
@@ -51,3 +57,29 @@ DIED: Final = Statement(
     )
     .values(ended_at=now, died=ONE)
 )
+CLAIMED: Final = Statement(
+    select(schema.JOB.c.id, schema.JOB.c.cancel_asked_at).where(
+        schema.JOB.c.boot == number("boot"), in_state(State.RUNNING)
+    )
+)
+# A start that is over from its beginning, for jobs whose claims got lost.
+NONE: Final = Statement(
+    insert(BOOT).values(
+        started_at=now, pid=bindparam("pid"), version=constant(""), ended_at=now, died=ONE
+    )
+)
+GIVE_UP: Final = Statement(
+    update(schema.JOB)
+    .where(
+        schema.JOB.c.id.in_(listed("ids")),
+        schema.JOB.c.boot == number("boot"),
+        in_state(State.RUNNING),
+    )
+    .values(boot=number("to"))
+)
+
+
+def give_up(tx: Transaction, ids: Sequence[int], boot: int) -> None:
+    """Let jobs be recovered that a node has claimed and does not run."""
+    nobody = tx.insert(NONE, now=tx.now, pid=os.getpid())
+    tx.execute(GIVE_UP, ids=encode_ids(ids), boot=boot, to=nobody)
