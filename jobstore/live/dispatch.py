@@ -119,6 +119,12 @@ class Dispatcher:
             self._freed.clear()
             await self._freed.wait()
 
+    def look_again(self) -> None:
+        """Claim what may wait in the store, though nobody here has put it there."""
+        for lane in self._lanes.values():
+            lane.backlog, lane.turns.complete = True, False
+        self._refill_all()
+
     def begin_anew(self) -> None:
         """Forget what runs: it is not this process's any more."""
         self._running.clear()

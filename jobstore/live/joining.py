@@ -20,6 +20,7 @@ from jobstore.store.postgresql.engine import Connection
 from jobstore.store.postgresql.keeping import ByItself
 from jobstore.store.postgresql.migrate import migrate
 from jobstore.store.postgresql.node_writer import NodeWriter
+from jobstore.store.postgresql.notices import Notices
 from jobstore.store.postgresql.points import points_of
 from jobstore.store.steps import AMONG_OTHERS, Steps
 
@@ -60,6 +61,7 @@ async def joined_store(
         Connection(url, schema, read_only=True) as reader,
         Connection(url, schema, read_only=True) as searcher,
         Connection(url, schema) as side,
+        Connection(url, schema) as notifier,
     ):
         own = OwnBoot()
         writer = NodeWriter(connection, clock, own)
@@ -87,9 +89,13 @@ async def joined_store(
             )
             nodes = Nodes(writer, side, own, begin, database.lease, store)
             store.beat, store.lease = nodes.beat, nodes.trusted
+            notices = Notices(url, schema, notifier, own, store.heard)
+            store.tell(notices.tell)
+            notices.begin()
             try:
                 yield store
             finally:
+                await notices.end()
                 await writer.drained()
                 boot = own.number
                 await writer.run(lambda tx: tx.execute(recovery.END_BOOT, boot=boot, now=tx.now))

@@ -1,8 +1,8 @@
 """The store of a running server: everything that a job goes through, durably."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from typing import Any, Final, TypeAlias
 
 from jobstore.live.admission import Admission
 from jobstore.live.attempts import Attempts
@@ -25,6 +25,7 @@ from jobstore.model.job import Order, Submission
 from jobstore.model.lifecycle import State
 from jobstore.model.rotation import Claimed, Room, Turns
 from jobstore.store import claiming, ending
+from jobstore.store.about import About
 from jobstore.store.accounts import Accounts, AccountSnapshot
 from jobstore.store.bodies import Bodies
 from jobstore.store.definitions import Definitions
@@ -33,6 +34,7 @@ from jobstore.store.facts import (
     Blocked,
     CancelAsked,
     Changed,
+    Changes,
     Due,
     Ended,
     Fires,
@@ -51,6 +53,9 @@ from jobstore.store.reading import Points, Reader
 from jobstore.store.steps import STEP, Steps
 from jobstore.store.transaction import Transaction
 from jobstore.store.writer import Writer
+
+# Tells other nodes what has happened, and to which jobs.
+Tell: TypeAlias = Callable[[About, Iterable[int]], None]
 
 # How long it may take until a job is noticed that another process put in.
 NOTICE_SECONDS: Final = 0.5
@@ -149,9 +154,10 @@ class Store:
         self.lease: Callable[[], Awaitable[None]] | None = None
         self.running: Collection[int] = ()
         self._roll: AccountSnapshot | None = None
-        writer.committed = self._subscribers(deliveries).committed
+        self._subscribers = self._hearing(deliveries)
+        writer.committed = self._subscribers.committed
 
-    def _subscribers(self, deliveries: Deliveries) -> Subscribers:
+    def _hearing(self, deliveries: Deliveries) -> Subscribers:
         """Say who hears of what."""
         dispatcher, upcoming, watchers = self.dispatcher, self._upcoming, self._watchers
         requests, fresh = self._requests, deliveries.fresh
@@ -233,6 +239,26 @@ class Store:
         self._noticed = revision
         await self._recount()
 
+    def tell(self, tell: Tell) -> None:
+        """Let other nodes be told of what happens here."""
+        self._subscribers.settle(lambda changes: _told(changes, tell))
+
+    def heard(self, about: About, ids: Sequence[int]) -> None:
+        """Note what happened at another node."""
+        match about:
+            case About.CHANGED:
+                for job_id in ids:
+                    self._watchers.tell(job_id)
+            case About.READY:
+                self.dispatcher.look_again()
+            case About.CANCEL:
+                for job_id in ids:
+                    self.dispatcher.cancel(job_id)
+            case About.ACCOUNTS:
+                self._notice_accounts()
+            case About.SCHEDULES:
+                self.schedules.notice()
+
     async def _recount(self) -> None:
         await self._writer.run(lambda tx: self.dispatcher.recount(tx, claiming.count_queued(tx)))
 
@@ -290,3 +316,17 @@ class Store:
             return await self._writer.run(lambda tx: ending.cancel(tx, job_id, scope, by))
         except JobNotFound:
             return (await self.results.peek(job_id, scope)).state  # its result may be on its way
+
+
+def _told(changes: Changes, tell: Tell) -> None:
+    """Tell other nodes what a batch has changed, as far as it concerns them."""
+    changed = [fact.job_id for fact in changes.facts if isinstance(fact, Ended | Changed | Taken)]
+    if changed:
+        tell(About.CHANGED, changed)
+    cancelled = [fact.job_id for fact in changes.facts if isinstance(fact, CancelAsked)]
+    if cancelled:
+        tell(About.CANCEL, cancelled)
+    if changes.lined_up or any(isinstance(fact, Ready) for fact in changes.facts):
+        tell(About.READY, ())
+    if any(isinstance(fact, Fires) for fact in changes.facts):
+        tell(About.SCHEDULES, ())

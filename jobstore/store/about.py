@@ -1,0 +1,13 @@
+"""What nodes that share a store tell one another."""
+
+from enum import StrEnum
+
+
+class About(StrEnum):
+    """What a notice is about."""
+
+    CHANGED = "changed"  # jobs, by their ids
+    READY = "ready"  # jobs wait for a slot
+    CANCEL = "cancel"  # jobs shall be stopped, by their ids
+    ACCOUNTS = "accounts"
+    SCHEDULES = "schedules"
