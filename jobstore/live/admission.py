@@ -55,6 +55,11 @@ class Admission:
         if self._dispatcher.queued + jobs > self._queue:
             raise QueueFull(self._queue)
 
+    @property
+    def bounded(self) -> bool:
+        """Whether it is looked up how much an account has."""
+        return self._owners is not None and self._owners.bounded
+
     def check_room(self, tx: Transaction, account: int, jobs: int = 1) -> None:
         """Refuse what is too much by now.
 

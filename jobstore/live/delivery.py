@@ -188,7 +188,7 @@ class Taking:
             told(self, None if found is None else self._delivery(found), outcome.error)
 
         def queue() -> None:
-            self._deliveries.writer.queue(self._take, taken)
+            self._deliveries.writer.queue(self._take, taken, abreast=True)
 
         self._deliveries.upcoming.when_ended(self._job_id, queue)
 
@@ -268,6 +268,8 @@ class Taking:
         kept = jobs.kept(tx, job_id, self._scope)
         if not kept.ended or self._gone():
             return None
+        if self._deliveries.reader(tx, job_id) is not None:  # another one has looked as well
+            self._refuse(tx)
         self._reserve(tx)
         if not isinstance(kept.content, Spooled):
             results.take(tx, job_id)
@@ -280,6 +282,8 @@ class Taking:
         if answer is None or self._scope not in {None, answer.account} or self._gone():
             return None
         if not results.take(tx, job_id):
+            if self._deliveries.reader(tx, job_id) is not None:  # another one was faster
+                self._refuse(tx)
             return None
         self._reserve(tx)
         return answer

@@ -153,20 +153,19 @@ class Dispatcher:
             and (not self._bound or self._room(tx, account) > 0)
         )
 
-    def start(self, tx: Transaction, claim: Claim) -> None:
-        """Give a job a slot."""
-        self._take(tx, claim, 1)
-        tx.tell(Started(claim))
+    def take(self, tx: Transaction, target: str, account: int) -> None:
+        """Take a slot, for a job that starts in this transaction."""
+        self._count(tx, target, account, 1)
 
     def over(self, tx: Transaction, claim: Claim) -> None:
         """Take the slot back: the attempt is over."""
         if claim.boot == self._boot.number:
-            self._take(tx, claim, -1)
+            self._count(tx, claim.target, claim.account, -1)
 
-    def _take(self, tx: Transaction, claim: Claim, slots: int) -> None:
-        tx.changes.slots[claim.target] += slots
+    def _count(self, tx: Transaction, target: str, account: int, slots: int) -> None:
+        tx.changes.slots[target] += slots
         if self._bound:
-            tx.changes.running[claim.account] += slots
+            tx.changes.running[account] += slots
 
     def recount(self, tx: Transaction, queued: int) -> None:
         """Take how many jobs wait from the file, where another process has put some in."""
@@ -189,7 +188,8 @@ class Dispatcher:
         claimed = self._claim(tx, target, free, self._lanes[target].turns.copy(), room)
         tx.tell(Looked(target, claimed))
         for claim in claimed.claims:
-            self.start(tx, claim)
+            self.take(tx, target, claim.account)
+            tx.tell(Started(claim))
 
     # --- after a batch --------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from jobstore.model.job import Claim, Submission
 from jobstore.model.message import body_size, chunks
 from jobstore.store import keys, revisions, submitting
 from jobstore.store.bodies import Bodies, Content
+from jobstore.store.facts import Started
 from jobstore.store.own_boot import OwnBoot
 from jobstore.store.transaction import Operation, Told, Transaction
 from jobstore.store.writer import Writer
@@ -104,7 +105,10 @@ class Submissions:
         if self._bodies.is_small(body) and len(body) <= limit:
             if summed:
                 summed.update(body)
-            return await self._writer.run(self._operation(submission, body, summed))
+            abreast = self._goes_abreast(submission)
+            return await self._writer.run(
+                self._operation(submission, body, summed), abreast=abreast
+            )
         content = await self._bodies.received(chunks(body), "request", limit, summed)
         try:
             self._admission.check_open()
@@ -159,11 +163,17 @@ class Submissions:
         self._admission.check(submission.account)
         body = submission.request.body
         assert isinstance(body, bytes)
-        self._writer.queue(self._operation(submission, body, None), told)
+        abreast = self._goes_abreast(submission)
+        self._writer.queue(self._operation(submission, body, None), told, abreast=abreast)
 
     def is_small(self, size: int) -> bool:
         """Tell whether the body of a request is taken in as it is."""
         return size <= min(self._limits.inline, self._limits.body)
+
+    def _goes_abreast(self, submission: Submission) -> bool:
+        """Tell whether nothing is looked up for a submission that another one may change."""
+        ordinary = submission.key is None and submission.tag is None and not submission.waits
+        return ordinary and not self._admission.bounded
 
     def _operation(
         self,
@@ -185,11 +195,13 @@ class Submissions:
             if submission.tag is not None:
                 submitting.check_tag(tx, submission)
             starts = not submission.waits and self._dispatcher.may_start(tx, target, account)
+            if starts:
+                self._dispatcher.take(tx, target, account)
             put = self._put(tx, submission, content, self._boot.number if starts else None, depth)
             if keyed:
                 keys.keep(tx, submission, keyed, put.job_id)
             if starts:
-                self._dispatcher.start(tx, self._claim_at_once(submission, content, put, depth))
+                tx.tell(Started(self._claim_at_once(submission, content, put, depth)))
             return put.job_id
 
         return submit

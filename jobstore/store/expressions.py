@@ -24,6 +24,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.elements import ClauseElement
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.selectable import Select
@@ -51,7 +52,7 @@ class Statement:
         pg_bound: the same as ``bound``, for that text.
     """
 
-    __slots__ = ("_element", "_postgresql", "bound", "pg_bound", "pg_sql", "sql")
+    __slots__ = ("_element", "bound", "pg_bound", "pg_sql", "postgresql", "sql")
 
     sql: str
     bound: Bound
@@ -60,7 +61,12 @@ class Statement:
 
     def __init__(self, element: ClauseElement, postgresql: ClauseElement | None = None) -> None:
         self._element = element
-        self._postgresql = element if postgresql is None else postgresql
+        self.postgresql = element if postgresql is None else postgresql
+
+    @property
+    def changes(self) -> bool:
+        """Whether it changes anything."""
+        return isinstance(self._element, UpdateBase)
 
     def __getattr__(self, name: str) -> Any:
         """Compile the statement, since it has no text yet; this is asked for nothing else."""
@@ -68,7 +74,7 @@ class Statement:
             case "sql" | "bound":
                 self.sql, self.bound = _compiled(self._element, _SQLITE)
             case "pg_sql" | "pg_bound":
-                self.pg_sql, self.pg_bound = _compiled(self._postgresql, _POSTGRESQL)
+                self.pg_sql, self.pg_bound = _compiled(self.postgresql, _POSTGRESQL)
             case _:
                 raise AttributeError(name)
         return getattr(self, name)

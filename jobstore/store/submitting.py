@@ -97,6 +97,10 @@ def submit(  # noqa: PLR0913, PLR0917 - what it takes to make a job
         claimed_by: the number of the server start that runs it at once, or None.
         depth: how many jobs made one another before this one.
     """
+    if claimed_by is None:  # before anything else, so that who looks meanwhile counts it as well
+        tx.changes.queued += 1
+        if not submission.waits:
+            tx.changes.lined_up.add(submission.target)
     delay = submission.delay
     not_before = submission.not_before if delay is None else tx.now + delay
     job_id = _put_job(tx, submission, bodies.size_of(content), not_before, claimed_by, depth)
@@ -175,7 +179,6 @@ def _line_up(
     tx: Transaction, job_id: int, submission: Submission, not_before: int | None, *, secrets: bool
 ) -> None:
     """Tell what a job waits for that was put in."""
-    tx.changes.queued += 1
     if submission.follows is not None:
         tx.followed = True
     if not_before is not None:
@@ -183,7 +186,6 @@ def _line_up(
     if submission.waits:
         tx.tell(Waiting(job_id))
     else:
-        tx.changes.lined_up.add(submission.target)
         target, account, priority = submission.target, submission.account, submission.priority
         tx.tell(Queued(job_id, target, account, priority, submission.request, secrets))
 

@@ -52,7 +52,8 @@ class Entry:
 
     operation: Operation[Any]
     told: Told
-    off_loop: bool
+    off_loop: bool = False
+    abreast: bool = False
 
 
 class Writer(ABC):
@@ -85,7 +86,12 @@ class Writer(ABC):
         """Run operations, and tell what a crash right now would leave of them."""
 
     def queue(
-        self, operation: Operation[Any], told: Told | None = None, *, off_loop: bool = False
+        self,
+        operation: Operation[Any],
+        told: Told | None = None,
+        *,
+        off_loop: bool = False,
+        abreast: bool = False,
     ) -> None:
         """Queue an operation for the next transaction.
 
@@ -93,32 +99,43 @@ class Writer(ABC):
             operation: what to do.
             told: called with what became of it, after the commit; None if nobody wants to know.
             off_loop: whether it may take milliseconds, so that it must not run on the loop.
+            abreast: whether others of its kind may take turns with it, statement by statement; what
+                it decides by what is in memory, it writes there before its next statement.
         """
-        self._waiting.append(Entry(operation, told or _unheard, off_loop))
+        self._waiting.append(Entry(operation, told or _unheard, off_loop, abreast))
         if self._busy is None:
             # In no context: who is told must not seem to be called by whoever came first.
             self._busy = asyncio.create_task(self._work_off(), context=Context())
 
-    def post(self, operation: Operation[T], *, off_loop: bool = False) -> asyncio.Future[T]:
+    def post(
+        self, operation: Operation[T], *, off_loop: bool = False, abreast: bool = False
+    ) -> asyncio.Future[T]:
         """Queue an operation as `queue` does; it is done even if nobody waits for the future.
 
         Returns:
             a future of its value, which is there only after the commit.
         """
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self.queue(operation, _into(future), off_loop=off_loop)
+        self.queue(operation, _into(future), off_loop=off_loop, abreast=abreast)
         return future
 
-    async def run(self, operation: Operation[T], *, off_loop: bool = False) -> T:
+    async def run(
+        self, operation: Operation[T], *, off_loop: bool = False, abreast: bool = False
+    ) -> T:
         """Run an operation and return its value once it is committed; see `post`.
 
         Raises:
             StoreError: it could not be committed.
         """
-        return await self.post(operation, off_loop=off_loop)
+        return await self.post(operation, off_loop=off_loop, abreast=abreast)
 
     def queue_until_stored(
-        self, operation: Operation[Any], told: Told, *, off_loop: bool = False
+        self,
+        operation: Operation[Any],
+        told: Told,
+        *,
+        off_loop: bool = False,
+        abreast: bool = False,
     ) -> None:
         """Queue an operation that must not get lost: while it cannot be written, try again.
 
@@ -126,7 +143,9 @@ class Writer(ABC):
             operation: what to do.
             told: called with what became of it in the end; where the store is lost, that is why.
             off_loop: as in `queue`.
+            abreast: likewise.
         """
+        how = {"off_loop": off_loop, "abreast": abreast}
 
         def tried(outcome: Outcome) -> None:
             error = outcome.error
@@ -134,10 +153,10 @@ class Writer(ABC):
                 told(outcome)
                 return
             log.warning("%s; trying again", error, extra={"action": "retry"})
-            again = partial(self.queue_until_stored, operation, told, off_loop=off_loop)
+            again = partial(self.queue_until_stored, operation, told, **how)
             asyncio.get_running_loop().call_later(RETRY_SECONDS, again)
 
-        self.queue(operation, tried, off_loop=off_loop)
+        self.queue(operation, tried, **how)
 
     def post_until_stored(
         self, operation: Operation[T], *, off_loop: bool = False

@@ -16,7 +16,9 @@ import logging
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, Final
+from functools import partial
+from itertools import groupby
+from typing import Final
 
 import psycopg
 from psycopg.errors import DeadlockDetected, SerializationFailure
@@ -26,9 +28,10 @@ from jobstore.model.errors import JobstoreError, NodeFenced, StoreAway, StoreErr
 from jobstore.store.facts import Changes
 from jobstore.store.own_boot import OwnBoot
 from jobstore.store.postgresql import boots
+from jobstore.store.postgresql.abreast import walk
 from jobstore.store.postgresql.engine import Connection, Link, execute, is_broken, translate
-from jobstore.store.postgresql.transaction import NodeTransaction
-from jobstore.store.transaction import Batch, Operation, Outcome
+from jobstore.store.postgresql.transaction import NodeTransaction, Shared
+from jobstore.store.transaction import Batch, Outcome
 from jobstore.store.writer import Entry, Writer
 
 # How often a batch is tried again that met another one, before that is an error.
@@ -84,9 +87,9 @@ class NodeWriter(Writer):
         self._mending = None
 
     async def _outcomes(self, batch: Sequence[Entry]) -> Batch:
-        operations, now = [entry.operation for entry in batch], self._clock()
+        now = self._clock()
         try:
-            done = await self._connection.run(lambda: self._performed(operations, now))
+            done = await self._connection.run(lambda: self._performed(batch, now))
         except Exception as error:  # noqa: BLE001 - told to everyone who waits
             done = Batch([Outcome(error=error)] * len(batch))
         for outcome in done.outcomes:
@@ -97,22 +100,22 @@ class NodeWriter(Writer):
 
     # --- in the connection's thread -------------------------------------------------------------
 
-    def _performed(self, operations: Sequence[Operation[Any]], now: int) -> Batch:
+    def _performed(self, entries: Sequence[Entry], now: int) -> Batch:
         """Run operations in one transaction; if that fails, each in one of its own."""
         try:
-            return self._together(operations, now, Changes())
+            return self._together(entries, now, Changes())
         except psycopg.Error as error:
-            if is_broken(error) or len(operations) == 1:
+            if is_broken(error) or len(entries) == 1:
                 raise
         except NodeFenced:
             raise
         except Exception as error:  # noqa: BLE001 - it is that of one of them
-            if len(operations) == 1:
+            if len(entries) == 1:
                 return Batch([Outcome(error=error)])
         batch = Batch()
-        for operation in operations:
+        for entry in entries:
             try:
-                alone = self._together([operation], now, batch.changes.copy())
+                alone = self._together([entry], now, batch.changes.copy())
             except psycopg.Error as error:
                 batch.outcomes.append(Outcome(error=translate(self._connection.name, error)))
             except Exception as error:  # noqa: BLE001 - it is its caller's alone
@@ -122,18 +125,18 @@ class NodeWriter(Writer):
                 batch.changes = alone.changes
         return batch
 
-    def _together(self, operations: Sequence[Operation[Any]], now: int, changes: Changes) -> Batch:
+    def _together(self, entries: Sequence[Entry], now: int, changes: Changes) -> Batch:
         for _ in range(_MEETINGS):
             with suppress(SerializationFailure, DeadlockDetected):  # nothing was changed: once more
-                return self._once(operations, now, changes.copy())
-        return self._once(operations, now, changes)
+                return self._once(entries, now, changes.copy())
+        return self._once(entries, now, changes)
 
-    def _once(self, operations: Sequence[Operation[Any]], now: int, changes: Changes) -> Batch:
+    def _once(self, entries: Sequence[Entry], now: int, changes: Changes) -> Batch:
         link = self._connection.link()
         try:
             link.execute("BEGIN")
             self._fence(link)
-            batch = self._executed(link, operations, now, changes)
+            batch = self._executed(link, entries, now, changes)
         except BaseException:
             self._undo(link)
             raise
@@ -145,21 +148,16 @@ class NodeWriter(Writer):
                 raise
         return batch
 
-    def _executed(
-        self, link: Link, operations: Sequence[Operation[Any]], now: int, changes: Changes
-    ) -> Batch:
-        tx, batch = NodeTransaction(link, self._boot.number, now, changes), Batch([], changes)
-        for operation in operations:
-            before = tx.changed, len(changes.facts)
-            try:
-                outcome = Outcome(operation(tx))
-            except JobstoreError as error:
-                # A refusal that has changed nothing is no reason to undo the others.
-                if (tx.changed, len(changes.facts)) != before:
-                    raise
-                outcome = Outcome(error=error)
-            batch.outcomes.append(outcome)
-        tx.write_tally()
+    def _executed(self, link: Link, entries: Sequence[Entry], now: int, changes: Changes) -> Batch:
+        shared = Shared(link, self._boot.number, now, changes)
+        batch = Batch([], changes)
+        for abreast, some in groupby(entries, key=lambda entry: entry.abreast):
+            if abreast:
+                ways = [partial(_outcome, shared, each, abreast=True) for each in some]
+                batch.outcomes += walk(link, ways)
+            else:
+                batch.outcomes += [_outcome(shared, each) for each in some]
+        shared.write_tally()
         return batch
 
     def _fence(self, link: Link) -> None:
@@ -198,3 +196,14 @@ class NodeWriter(Writer):
             link.execute("ROLLBACK")
         except psycopg.Error:
             self._connection.drop()
+
+
+def _outcome(shared: Shared, entry: Entry, *, abreast: bool = False) -> Outcome:
+    """Run an operation; a refusal that has changed nothing is no reason to undo the others."""
+    tx = NodeTransaction(shared, abreast=abreast)
+    try:
+        return Outcome(entry.operation(tx))
+    except JobstoreError as error:
+        if tx.effects:
+            raise
+        return Outcome(error=error)

@@ -1,14 +1,16 @@
 """A transaction of a database, and how what it has counted is written there."""
 
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sqlalchemy import BigInteger, Column, MetaData, Table, Text, bindparam, func
 from sqlalchemy.dialects.postgresql import insert
 
 from jobstore.store.expressions import Statement
-from jobstore.store.facts import Changes
+from jobstore.store.facts import Changes, Fact
+from jobstore.store.postgresql.abreast import want
 from jobstore.store.postgresql.engine import Link, execute
-from jobstore.store.tally import ON_DAY, USED
+from jobstore.store.tally import ON_DAY, USED, Tally
 from jobstore.store.transaction import Rows, Transaction
 
 _METADATA: Final = MetaData()
@@ -35,49 +37,84 @@ USE: Final = _counting("account_usage_slot", {"account": BigInteger, "slot": Big
 DO: Final = _counting("day_slot", {"day": BigInteger, "slot": BigInteger}, *ON_DAY)
 
 
-class NodeTransaction(Transaction):
-    """A transaction of a node.
+@dataclass(slots=True)
+class Shared:
+    """What the operations of one transaction have in common.
 
     Args:
         link: where it runs.
         slot: the number of the node's start, whose own numbers are added to.
-
-    Attributes:
-        changed: how many rows it has changed so far.
+        now: its time, in microseconds since 1970.
+        changes: what its batch has changed so far.
+        followed: whether any job waits for the success of another; None until somebody has looked.
+        tally: what it has changed of the numbers that are kept of the jobs.
     """
 
-    __slots__ = ("_link", "_slot", "changed")
-
-    def __init__(self, link: Link, slot: int, now: int, changes: Changes) -> None:
-        super().__init__(now, changes)
-        self._link = link
-        self._slot = slot
-        self.changed = 0
-
-    def execute(self, statement: Statement, **values: object) -> Rows:
-        """Execute a statement with values for its parameters."""
-        rows: Rows = self._executed(statement, values)
-        return rows
-
-    def insert(self, statement: Statement, **values: object) -> int:
-        """Execute an INSERT of one row and return the row's id."""
-        row = self._executed(statement, values).fetchone()  # SQLAlchemy lets it return the id
-        return int(row[0])
+    link: Link
+    slot: int
+    now: int
+    changes: Changes
+    followed: bool | None = None
+    tally: Tally = field(default_factory=Tally)
 
     def write_tally(self) -> None:
         """Write what was counted, once, as the last thing in the transaction."""
-        tally, slot = self.tally, self._slot
+        link, tally, slot = self.link, self.tally, self.slot
         for word, count in sorted(tally.counts.items()):
             if count:
                 machine = "job" if word in tally.states else "result"
-                self.execute(COUNT, machine=machine, state=word, slot=slot, count=count)
+                values = {"machine": machine, "state": word, "slot": slot, "count": count}
+                execute(link, COUNT, values)
         for account, used in sorted(tally.usage):
-            self.execute(USE, account=account, slot=slot, **used)
+            execute(link, USE, {"account": account, "slot": slot, **used})
         for day, done in sorted(tally.days):
-            self.execute(DO, day=day, slot=slot, **done)
+            execute(link, DO, {"day": day, "slot": slot, **done})
 
-    def _executed(self, statement: Statement, values: dict[str, object]) -> Any:
-        cursor = execute(self._link, statement, values)
-        if not (cursor.statusmessage or "").startswith("SELECT"):
-            self.changed += cursor.rowcount
-        return cursor
+
+class NodeTransaction(Transaction):
+    """A transaction of a node, as one of its operations sees it.
+
+    Args:
+        shared: what it has in common with the others.
+        abreast: whether others take turns with it.
+
+    Attributes:
+        effects: how much it has changed and told so far.
+    """
+
+    __slots__ = ("_abreast", "_shared", "effects")
+
+    def __init__(self, shared: Shared, *, abreast: bool = False) -> None:
+        self.effects = 0
+        self._shared = shared
+        self._abreast = abreast
+        self.now, self.changes, self.tally = shared.now, shared.changes, shared.tally
+
+    @property
+    def followed(self) -> bool | None:  # type: ignore[override] # an attribute of others
+        """Whether any job waits for the success of another; None until somebody has looked."""
+        return self._shared.followed
+
+    @followed.setter
+    def followed(self, followed: bool | None) -> None:
+        self._shared.followed = followed
+
+    def execute(self, statement: Statement, **values: object) -> Rows:
+        """Execute a statement with values for its parameters."""
+        if self._abreast:
+            given: Rows = want(statement, values)
+        else:
+            given = execute(self._shared.link, statement, values)
+        if statement.changes:
+            self.effects += given.rowcount
+        return given
+
+    def insert(self, statement: Statement, **values: object) -> int:
+        """Execute an INSERT of one row and return the row's id."""
+        row = self.execute(statement, **values).fetchone()  # SQLAlchemy lets it return the id
+        return int(row[0])
+
+    def tell(self, fact: Fact) -> None:
+        """Tell what this transaction changes, for when it is committed."""
+        self.effects += 1
+        super().tell(fact)

@@ -1,0 +1,257 @@
+"""Operations of a batch that go abreast, so that what many of them execute is sent only once.
+
+To PostgreSQL each statement is a journey, and costs the server as much as the row that it changes.
+So the operations of a batch are run side by side, each up to its next statement. Where several want
+the same one, it is executed once for all of them, with a row of values for each; and each goes on
+with its own part of what that gave.
+
+The statement for many is made from the statement for one, by putting columns of that table of
+values in the place of its parameters: guards and all else stay what they are.
+
+**What holds.** The operations go on in the order of their arrival, at each step. Between two steps
+of one, the others have made theirs; so that what an operation decides by what is in memory has to
+be written there before its next statement. In the database, the statements of two operations take
+turns as those of two nodes may.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, Final
+
+from greenlet import getcurrent, greenlet
+from sqlalchemy import (
+    BindParameter,
+    Insert,
+    Select,
+    Update,
+    bindparam,
+    column,
+    func,
+    insert,
+    select,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.sql.elements import ClauseElement
+from sqlalchemy.sql.visitors import iterate, replacement_traverse
+from sqlalchemy.types import NullType, TypeEngine
+
+from jobstore.store.expressions import Statement
+from jobstore.store.postgresql.engine import Link, execute
+
+_ORDER: Final = "ord"
+
+
+@dataclass(slots=True)
+class Given:
+    """What a statement has given to one of those who executed it."""
+
+    rows: list[Any]
+    rowcount: int
+
+    def fetchone(self) -> Any:
+        """Give the next row, or None."""
+        return self.rows.pop(0) if self.rows else None
+
+    def fetchall(self) -> list[Any]:
+        """Give all rows that are left."""
+        rows, self.rows = self.rows, []
+        return rows
+
+    def __iter__(self) -> Iterator[Any]:
+        """Go through the rows that are left."""
+        return iter(self.fetchall())
+
+
+@dataclass(slots=True)
+class Wanted:
+    """A statement that an operation wants to have executed."""
+
+    statement: Statement
+    values: Mapping[str, object]
+
+
+@dataclass(slots=True)
+class _Walk:
+    """An operation on its way.
+
+    Args:
+        place: which of the operations it is.
+    """
+
+    place: int
+    way: greenlet
+    wants: Wanted | None = None
+    given: Given | None = None
+    outcome: Any = field(default=None)
+
+
+def want(statement: Statement, values: Mapping[str, object]) -> Given:
+    """Have a statement executed, in the company of others; called by an operation on its way."""
+    given: Given = getcurrent().parent.switch(Wanted(statement, values))
+    return given
+
+
+def walk(link: Link, ways: Sequence[Any]) -> list[Any]:
+    """Let functions go side by side to their ends.
+
+    Args:
+        ways: the functions; each calls `want` for its statements.
+
+    Returns:
+        what they return.
+    """
+    walks = [_Walk(place, greenlet(way)) for place, way in enumerate(ways)]
+    going = walks
+    while going:
+        going = [one for one in going if _goes_on(one)]
+        _execute(link, going)
+    return [one.outcome for one in walks]
+
+
+def _goes_on(one: _Walk) -> bool:
+    """Let an operation go on to its next statement; tell whether there is one."""
+    given = one.way.switch() if one.given is None else one.way.switch(one.given)
+    if one.way.dead:
+        one.outcome = given
+        return False
+    one.wants = given
+    return True
+
+
+def _execute(link: Link, walks: Sequence[_Walk]) -> None:
+    """Execute what operations want, all of it in one journey."""
+    groups: dict[int, list[_Walk]] = {}
+    for one in walks:
+        assert one.wants is not None
+        groups.setdefault(id(one.wants.statement), []).append(one)
+    with link.pipeline() as pipeline:
+        sent = [(group, _sent(link, [one.wants for one in group])) for group in groups.values()]
+        pipeline.sync()
+        for group, receive in sent:
+            for one, given in zip(group, receive(), strict=True):
+                one.given = given
+
+
+def _sent(link: Link, wanted: Sequence[Any]) -> Callable[[], list[Given]]:
+    """Send a statement for all who want it; give what receives what it gives."""
+    statement = wanted[0].statement
+    if len(wanted) > 1 and not wanted[0].values:
+        cursor = execute(link, statement, {})
+        return lambda: _copies(cursor, len(wanted))
+    many = _many(statement) if len(wanted) > 1 else None
+    if many is None:
+        cursors = [execute(link, statement, each.values) for each in wanted]
+        return lambda: [_given(cursor) for cursor in cursors]
+    lists = {name: [each.values[name] for each in wanted] for name in many.names}
+    cursor = execute(link, many.statement, lists)
+    return lambda: _parts(cursor, len(wanted), inserts=many.inserts)
+
+
+def _copies(cursor: Any, count: int) -> list[Given]:
+    rows = cursor.fetchall() if cursor.description else []
+    return [Given([*rows], cursor.rowcount) for _ in range(count)]
+
+
+def _given(cursor: Any) -> Given:
+    return _copies(cursor, 1)[0]
+
+
+def _parts(cursor: Any, count: int, *, inserts: bool) -> list[Given]:
+    rows = cursor.fetchall() if cursor.description else []
+    if inserts:  # ids are given out in the order of the rows
+        ids = sorted(row[0] for row in rows)
+        return [Given([(row_id,)], 1) for row_id in ids] or [Given([], 1) for _ in range(count)]
+    given = [Given([], 0) for _ in range(count)]
+    for place, *row in rows:
+        given[place - 1].rows.append(tuple(row))
+    for each in given:
+        each.rowcount = len(each.rows)
+    return given
+
+
+@dataclass(frozen=True, slots=True)
+class _Many:
+    """A statement for many, made from one for one.
+
+    Args:
+        names: of the parameters, each of which takes a list now.
+        inserts: whether it inserts rows.
+    """
+
+    statement: Statement
+    names: tuple[str, ...]
+    inserts: bool
+
+
+@cache
+def _many(statement: Statement) -> _Many | None:
+    """Make the statement for many; None if there is none."""
+    element = statement.postgresql
+    types = _types(element)
+    if not types or any(isinstance(each, NullType) for each in types.values()):
+        return None
+    table = _table(types)
+    if isinstance(element, Insert):
+        many = _many_inserts(element, table)
+    elif isinstance(element, Update):
+        many = _many_updates(element, table)
+    elif isinstance(element, Select) and element._limit_clause is None:  # noqa: SLF001
+        replaced = _with(table, element)
+        chosen = [*replaced.selected_columns]
+        many = replaced.with_only_columns(table.c[_ORDER], *chosen, maintain_column_froms=True)
+    else:
+        return None
+    return _Many(Statement(many), tuple(types), inserts=isinstance(element, Insert))
+
+
+def _types(element: ClauseElement) -> dict[str, TypeEngine[Any]]:
+    """Tell the types of the parameters; one that is a column's value has the column's type."""
+    binds = [each for each in iterate(element) if isinstance(each, BindParameter)]
+    types = {each.key: each.type for each in binds}
+    for name, value in _values(element).items():
+        if isinstance(value, BindParameter) and isinstance(value.type, NullType):
+            assert isinstance(element, Insert | Update)
+            types[value.key] = element.table.c[name].type
+    return types
+
+
+def _values(element: ClauseElement) -> dict[str, Any]:
+    """Give the values of an INSERT or UPDATE, by the names of the columns."""
+    # There is no other way to ask a statement for what it was made of.
+    values = getattr(element, "_values", None) or {}
+    return {getattr(column, "key", column): value for column, value in values.items()}
+
+
+def _with(table: Any, element: Any) -> Any:
+    """Put columns of the table of values in the place of parameters."""
+
+    def replace(each: Any, **_: Any) -> Any:
+        return table.c[each.key] if isinstance(each, BindParameter) else None
+
+    return replacement_traverse(element, {}, replace)
+
+
+def _many_updates(element: Update, table: Any) -> ClauseElement:
+    replaced = _with(table, element)
+    returned = replaced._returning  # noqa: SLF001 - likewise
+    replaced._returning = ()  # noqa: SLF001
+    many: ClauseElement = replaced.returning(table.c[_ORDER], *returned)
+    return many
+
+
+def _many_inserts(element: Insert, table: Any) -> ClauseElement:
+    values = {name: _with(table, value) for name, value in _values(element).items()}
+    rows = select(*values.values()).select_from(table).order_by(table.c[_ORDER])
+    many: Any = insert(element.table).from_select([*values], rows)
+    return many.returning(element.table.c.id) if "id" in element.table.columns else many
+
+
+def _table(types: Mapping[str, TypeEngine[Any]]) -> Any:
+    """Make a table of values: a column for each parameter, and a row for each who binds them."""
+    lists = [bindparam(name, type_=ARRAY(each)) for name, each in types.items()]
+    columns = [column(name, each) for name, each in types.items()]
+    values = func.unnest(*lists).table_valued(
+        *columns, with_ordinality=_ORDER, name="given", joins_implicitly=True
+    )
+    return values.render_derived()
