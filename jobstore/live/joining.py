@@ -62,6 +62,7 @@ async def joined_store(
         Connection(url, schema, read_only=True) as searcher,
         Connection(url, schema) as side,
         Connection(url, schema) as notifier,
+        Connection(url, schema) as listener,
     ):
         own = OwnBoot()
         writer = NodeWriter(connection, clock, own)
@@ -89,13 +90,14 @@ async def joined_store(
             )
             nodes = Nodes(writer, side, own, begin, database.lease, store)
             store.beat, store.lease = nodes.beat, nodes.trusted
-            notices = Notices(url, schema, notifier, own, store.heard)
+            notices = Notices(schema, notifier, listener, own, store.heard)
             store.tell(notices.tell)
-            notices.begin()
+            listening = asyncio.create_task(notices.listen())
             try:
                 yield store
             finally:
-                await notices.end()
+                listening.cancel()
+                await asyncio.wait([listening])
                 await writer.drained()
                 boot = own.number
                 await writer.run(lambda tx: tx.execute(recovery.END_BOOT, boot=boot, now=tx.now))

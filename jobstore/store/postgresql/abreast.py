@@ -37,7 +37,7 @@ from sqlalchemy.sql.visitors import iterate, replacement_traverse
 from sqlalchemy.types import NullType, TypeEngine
 
 from jobstore.store.expressions import Statement
-from jobstore.store.postgresql.engine import Link, execute
+from jobstore.store.postgresql.engine import Cursor, Link, execute
 
 _ORDER: Final = "ord"
 
@@ -86,13 +86,26 @@ class _Walk:
     outcome: Any = field(default=None)
 
 
+@dataclass(slots=True)
+class _Receiving:
+    """What was sent, and how what comes back is shared out."""
+
+    cursors: list[Cursor]
+    share: Callable[["_Receiving", list[list[Any]], int], list[Given]]
+
+    def parts(self, rows: list[list[Any]], count: int) -> list[Given]:
+        return self.share(self, rows, count)
+
+
 def want(statement: Statement, values: Mapping[str, object]) -> Given:
     """Have a statement executed, in the company of others; called by an operation on its way."""
-    given: Given = getcurrent().parent.switch(Wanted(statement, values))
+    hub = getcurrent().parent
+    assert hub is not None
+    given: Given = hub.switch(Wanted(statement, values))
     return given
 
 
-def walk(link: Link, ways: Sequence[Any]) -> list[Any]:
+async def walk(link: Link, ways: Sequence[Any]) -> list[Any]:
     """Let functions go side by side to their ends.
 
     Args:
@@ -105,7 +118,8 @@ def walk(link: Link, ways: Sequence[Any]) -> list[Any]:
     going = walks
     while going:
         going = [one for one in going if _goes_on(one)]
-        _execute(link, going)
+        if going:
+            await _execute(link, going)
     return [one.outcome for one in walks]
 
 
@@ -119,51 +133,67 @@ def _goes_on(one: _Walk) -> bool:
     return True
 
 
-def _execute(link: Link, walks: Sequence[_Walk]) -> None:
+async def _execute(link: Link, walks: Sequence[_Walk]) -> None:
     """Execute what operations want, all of it in one journey."""
     groups: dict[int, list[_Walk]] = {}
     for one in walks:
         assert one.wants is not None
         groups.setdefault(id(one.wants.statement), []).append(one)
-    with link.pipeline() as pipeline:
-        sent = [(group, _sent(link, [one.wants for one in group])) for group in groups.values()]
-        pipeline.sync()
-        for group, receive in sent:
-            for one, given in zip(group, receive(), strict=True):
-                one.given = given
+    if len(groups) == 1:
+        (group,) = groups.values()
+        await _receive(group, await _sent(link, group))
+        return
+    async with link.pipeline() as pipeline:
+        sent = [(group, await _sent(link, group)) for group in groups.values()]
+        await pipeline.sync()
+        for group, receiving in sent:
+            await _receive(group, receiving)
 
 
-def _sent(link: Link, wanted: Sequence[Any]) -> Callable[[], list[Given]]:
-    """Send a statement for all who want it; give what receives what it gives."""
+async def _receive(group: Sequence[_Walk], receiving: _Receiving) -> None:
+    """Give everybody their part of what a statement has given."""
+    rows = [await cursor.fetchall() if cursor.description else [] for cursor in receiving.cursors]
+    for one, given in zip(group, receiving.parts(rows, len(group)), strict=True):
+        one.given = given
+
+
+async def _sent(link: Link, group: Sequence[_Walk]) -> _Receiving:
+    """Send a statement for all who want it."""
+    wanted = [one.wants for one in group if one.wants is not None]
     statement = wanted[0].statement
     if len(wanted) > 1 and not wanted[0].values:
-        cursor = execute(link, statement, {})
-        return lambda: _copies(cursor, len(wanted))
+        return _Receiving([await execute(link, statement, {})], _copies)
     many = _many(statement) if len(wanted) > 1 else None
     if many is None:
-        cursors = [execute(link, statement, each.values) for each in wanted]
-        return lambda: [_given(cursor) for cursor in cursors]
+        cursors = [await execute(link, statement, each.values) for each in wanted]
+        return _Receiving(cursors, _each)
     lists = {name: [each.values[name] for each in wanted] for name in many.names}
-    cursor = execute(link, many.statement, lists)
-    return lambda: _parts(cursor, len(wanted), inserts=many.inserts)
+    return _Receiving(
+        [await execute(link, many.statement, lists)], _ids if many.inserts else _parts
+    )
 
 
-def _copies(cursor: Any, count: int) -> list[Given]:
-    rows = cursor.fetchall() if cursor.description else []
-    return [Given([*rows], cursor.rowcount) for _ in range(count)]
+def _each(receiving: _Receiving, rows: list[list[Any]], _: int) -> list[Given]:
+    """Give what each has executed for itself."""
+    counts = [cursor.rowcount for cursor in receiving.cursors]
+    return [Given(mine, count) for mine, count in zip(rows, counts, strict=True)]
 
 
-def _given(cursor: Any) -> Given:
-    return _copies(cursor, 1)[0]
+def _copies(receiving: _Receiving, rows: list[list[Any]], count: int) -> list[Given]:
+    """Give everybody the same: there was nothing by which they differ."""
+    return [Given([*rows[0]], receiving.cursors[0].rowcount) for _ in range(count)]
 
 
-def _parts(cursor: Any, count: int, *, inserts: bool) -> list[Given]:
-    rows = cursor.fetchall() if cursor.description else []
-    if inserts:  # ids are given out in the order of the rows
-        ids = sorted(row[0] for row in rows)
-        return [Given([(row_id,)], 1) for row_id in ids] or [Given([], 1) for _ in range(count)]
+def _ids(_: _Receiving, rows: list[list[Any]], count: int) -> list[Given]:
+    """Give everybody the id of their row: ids are given out in the order of the rows."""
+    ids = sorted(row[0] for row in rows[0])
+    return [Given([(row_id,)], 1) for row_id in ids] or [Given([], 1) for _ in range(count)]
+
+
+def _parts(_: _Receiving, rows: list[list[Any]], count: int) -> list[Given]:
+    """Give everybody the rows that bear their number."""
     given = [Given([], 0) for _ in range(count)]
-    for place, *row in rows:
+    for place, *row in rows[0]:
         given[place - 1].rows.append(tuple(row))
     for each in given:
         each.rowcount = len(each.rows)
@@ -229,7 +259,8 @@ def _with(table: Any, element: Any) -> Any:
     def replace(each: Any, **_: Any) -> Any:
         return table.c[each.key] if isinstance(each, BindParameter) else None
 
-    return replacement_traverse(element, {}, replace)
+    replaced: Any = replacement_traverse(element, {}, replace)  # type: ignore[call-overload]
+    return replaced
 
 
 def _many_updates(element: Update, table: Any) -> ClauseElement:
@@ -244,7 +275,10 @@ def _many_inserts(element: Insert, table: Any) -> ClauseElement:
     values = {name: _with(table, value) for name, value in _values(element).items()}
     rows = select(*values.values()).select_from(table).order_by(table.c[_ORDER])
     many: Any = insert(element.table).from_select([*values], rows)
-    return many.returning(element.table.c.id) if "id" in element.table.columns else many
+    if "id" in element.table.columns:
+        many = many.returning(element.table.c.id)
+    inserts: ClauseElement = many
+    return inserts
 
 
 def _table(types: Mapping[str, TypeEngine[Any]]) -> Any:

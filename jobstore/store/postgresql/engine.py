@@ -1,10 +1,9 @@
 """Connections to PostgreSQL, and what its errors mean for a store."""
 
 import asyncio
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
+from typing import Any, Final, Self
 
 import psycopg
 from psycopg import conninfo, sql
@@ -43,9 +42,8 @@ AWAY: Final = (
     IdleInTransactionSessionTimeout,
 )
 
-P = ParamSpec("P")
-T = TypeVar("T")
-Link = psycopg.Connection[tuple[Any, ...]]
+Link = psycopg.AsyncConnection[tuple[Any, ...]]
+Cursor = psycopg.AsyncRawCursor[tuple[Any, ...]]
 
 
 def name_of(url: str) -> str:
@@ -57,7 +55,7 @@ def name_of(url: str) -> str:
 
 
 class Connection:
-    """A connection that is used in a thread of its own, and made again when it has broken.
+    """A connection that is made again when it has broken.
 
     It raises the store's own errors, and none of the driver's.
 
@@ -73,44 +71,40 @@ class Connection:
         self._schema = schema
         self._read_only = read_only
         self._settings = settings
-        self._thread = ThreadPoolExecutor(1, "jobstore-postgresql")
         self._link: Link | None = None
+        self._linking = asyncio.Lock()
         self.name = name_of(url)
 
-    def link(self) -> Link:
-        """Give the connection, which is made if there is none; in its thread only."""
-        if self._link is None or self._link.closed:
-            self._link = connect(
-                self._url, self._schema, read_only=self._read_only, **self._settings
-            )
-        return self._link
+    async def link(self) -> Link:
+        """Give the connection, which is made if there is none.
 
-    def drop(self) -> None:
-        """Forget the connection; in its thread only."""
-        if self._link is not None:
-            self._link.close()
-        self._link = None
+        Raises:
+            psycopg.Error: it cannot be.
+        """
+        async with self._linking:
+            if self._link is None or self._link.closed:
+                self._link = await connect(
+                    self._url, self._schema, read_only=self._read_only, **self._settings
+                )
+            return self._link
 
-    async def call(
-        self, function: Callable[Concatenate[Link, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        """Run a function with the connection in its thread.
+    async def drop(self) -> None:
+        """Forget the connection."""
+        link, self._link = self._link, None
+        if link is not None:
+            await link.close()
+
+    async def rows(self, statement: Statement, **values: object) -> list[Any]:
+        """Execute a statement with values for its parameters, and give all its rows.
 
         Raises:
             StoreError: it failed.
         """
-        return await self.run(lambda: function(self.link(), *args, **kwargs))
-
-    async def run(self, work: Callable[[], T]) -> T:
-        """Run something in the connection's thread, such as what makes the connection anew."""
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+            cursor = await execute(await self.link(), statement, values)
+            return await cursor.fetchall() if cursor.description else []
         except psycopg.Error as error:
             raise translate(self.name, error) from error
-
-    async def rows(self, statement: Statement, **values: object) -> list[Any]:
-        """Execute a statement with values for its parameters, and give all its rows."""
-        return await self.call(_fetched, statement, values)
 
     async def row(self, statement: Statement, **values: object) -> Any:
         """Execute a statement as `rows` does, and give its first row, or None."""
@@ -127,21 +121,18 @@ class Connection:
         Raises:
             TimeIsUp: it was stopped.
         """
-        link = self._link
-        timer = None
-        if seconds is not None and link is not None:
-            timer = asyncio.get_running_loop().call_later(seconds, link.cancel)
         try:
-            return await self.rows(statement, **values)
-        except StoreBusy:
+            async with asyncio.timeout(seconds):
+                return await self.rows(statement, **values)
+        except TimeoutError:
             raise TimeIsUp from None
-        finally:
-            if timer is not None:
-                timer.cancel()
 
     async def __aenter__(self) -> Self:
         """Connect."""
-        await self.call(lambda _: None)
+        try:
+            await self.link()
+        except psycopg.Error as error:
+            raise translate(self.name, error) from error
         return self
 
     async def __aexit__(
@@ -150,36 +141,25 @@ class Connection:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close the connection, and end its thread."""
-        await self.run(self.drop)
-        self._thread.shutdown()
+        """Close the connection."""
+        await self.drop()
 
 
-def _fetched(link: Link, statement: Statement, values: Mapping[str, object]) -> list[Any]:
-    return execute(link, statement, values).fetchall()
-
-
-def execute(
-    link: Link, statement: Statement, values: Mapping[str, object], more: str = ""
-) -> "psycopg.RawCursor[tuple[Any, ...]]":
-    """Execute a statement with values for its parameters.
-
-    Args:
-        more: what is added to its text.
-    """
-    cursor = psycopg.RawCursor(link)
-    cursor.execute(statement.pg_sql + more, statement.pg_bound(values), prepare=True)
+async def execute(link: Link, statement: Statement, values: Mapping[str, object]) -> Cursor:
+    """Execute a statement with values for its parameters."""
+    cursor = psycopg.AsyncRawCursor(link)
+    await cursor.execute(statement.pg_sql, statement.pg_bound(values), prepare=True)
     return cursor
 
 
-def connect(url: str, schema: str, *, read_only: bool = False, **settings: str) -> Link:
+async def connect(url: str, schema: str, *, read_only: bool = False, **settings: str) -> Link:
     """Connect, in autocommit mode: transactions are begun by hand.
 
     Args:
         schema: where the tables are.
         settings: of the session, by their names.
     """
-    link = psycopg.connect(
+    link = await psycopg.AsyncConnection.connect(
         url,
         autocommit=True,
         connect_timeout=CONNECT_SECONDS,
@@ -189,13 +169,17 @@ def connect(url: str, schema: str, *, read_only: bool = False, **settings: str) 
         keepalives_interval=10,
         keepalives_count=3,
     )
-    link.execute(sql.SQL("SET search_path TO {}").format(sql.Identifier(schema)))
     # What a client may choose, a store does not: what is acknowledged is on the disk.
-    link.execute("SET synchronous_commit TO on")
+    settings = {"synchronous_commit": "on", **settings}
     if read_only:
-        link.execute("SET default_transaction_read_only TO on")
-    for setting, value in settings.items():
-        link.execute(sql.SQL("SET {} TO {}").format(sql.Identifier(setting), sql.Literal(value)))
+        settings["default_transaction_read_only"] = "on"
+    texts = [sql.SQL("SET search_path TO {}").format(sql.Identifier(schema))]
+    texts += [
+        sql.SQL("SET {} TO {}").format(sql.Identifier(name), sql.Literal(value))
+        for name, value in settings.items()
+    ]
+    for text in texts:
+        await link.execute(text)
     return link
 
 

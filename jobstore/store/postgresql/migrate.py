@@ -5,7 +5,8 @@ from typing import Any, Final
 from psycopg import sql
 
 from jobstore.model.errors import StoreForeign, StoreNewer, StoreOutdated
-from jobstore.store.postgresql.engine import Link, connect, name_of
+from jobstore.store.postgresql.engine import name_of
+from jobstore.store.postgresql.plain import Plain, connect
 from jobstore.store.scripts import scripts
 
 SCHEMA_VERSION: Final = 6
@@ -36,7 +37,7 @@ def migrate(url: str, schema: str) -> tuple[int, int]:
     return before, SCHEMA_VERSION
 
 
-def version_of(link: Link, url: str, schema: str) -> int:
+def version_of(link: Plain, url: str, schema: str) -> int:
     """Tell the version of a schema; 0 if there is none yet.
 
     Raises:
@@ -60,7 +61,7 @@ def version_of(link: Link, url: str, schema: str) -> int:
     return int(version)
 
 
-def require(link: Link, url: str, schema: str) -> None:
+def require(link: Plain, url: str, schema: str) -> None:
     """Ensure that a schema is one that this jobstore can work with.
 
     Raises:
@@ -71,7 +72,7 @@ def require(link: Link, url: str, schema: str) -> None:
         raise StoreOutdated(name_of(url), version, SCHEMA_VERSION)
 
 
-def _upgrade(link: Link) -> None:
+def _upgrade(link: Plain) -> None:
     # Only a schema that is behind needs it, and loading it takes a while.
     from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415

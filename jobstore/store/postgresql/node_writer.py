@@ -1,6 +1,6 @@
 """The writer of a node: how a batch is run there, and what goes wrong with it.
 
-A batch is one transaction on the writer's own connection, in that connection's thread. It begins by
+A batch is one transaction on the writer's own connection. It begins by
 writing its number into the row of the node's start, and only if that start is not over. That is
 
 - the *fence*: a node that was declared dead never commits again;
@@ -81,15 +81,16 @@ class NodeWriter(Writer):
         while self.trouble is not None:
             await asyncio.sleep(_PAUSE)
             with suppress(StoreError):
-                await self._connection.call(lambda _: None)
+                await self._connection.rows(boots.ALIVE, boot=0)
                 log.info("the store can be written again", extra={"action": "write"})
                 self.trouble = None
         self._mending = None
 
     async def _outcomes(self, batch: Sequence[Entry]) -> Batch:
-        now = self._clock()
         try:
-            done = await self._connection.run(lambda: self._performed(batch, now))
+            done = await self._performed(batch, self._clock())
+        except psycopg.Error as error:
+            done = Batch([Outcome(error=translate(self._connection.name, error))] * len(batch))
         except Exception as error:  # noqa: BLE001 - told to everyone who waits
             done = Batch([Outcome(error=error)] * len(batch))
         for outcome in done.outcomes:
@@ -98,12 +99,10 @@ class NodeWriter(Writer):
                 self.trouble = outcome.error
         return done
 
-    # --- in the connection's thread -------------------------------------------------------------
-
-    def _performed(self, entries: Sequence[Entry], now: int) -> Batch:
+    async def _performed(self, entries: Sequence[Entry], now: int) -> Batch:
         """Run operations in one transaction; if that fails, each in one of its own."""
         try:
-            return self._together(entries, now, Changes())
+            return await self._together(entries, now, Changes())
         except psycopg.Error as error:
             if is_broken(error) or len(entries) == 1:
                 raise
@@ -115,7 +114,7 @@ class NodeWriter(Writer):
         batch = Batch()
         for entry in entries:
             try:
-                alone = self._together([entry], now, batch.changes.copy())
+                alone = await self._together([entry], now, batch.changes.copy())
             except psycopg.Error as error:
                 batch.outcomes.append(Outcome(error=translate(self._connection.name, error)))
             except Exception as error:  # noqa: BLE001 - it is its caller's alone
@@ -125,51 +124,51 @@ class NodeWriter(Writer):
                 batch.changes = alone.changes
         return batch
 
-    def _together(self, entries: Sequence[Entry], now: int, changes: Changes) -> Batch:
+    async def _together(self, entries: Sequence[Entry], now: int, changes: Changes) -> Batch:
         for _ in range(_MEETINGS):
             with suppress(SerializationFailure, DeadlockDetected):  # nothing was changed: once more
-                return self._once(entries, now, changes.copy())
-        return self._once(entries, now, changes)
+                return await self._once(entries, now, changes.copy())
+        return await self._once(entries, now, changes)
 
-    def _once(self, entries: Sequence[Entry], now: int, changes: Changes) -> Batch:
-        link = self._connection.link()
+    async def _once(self, entries: Sequence[Entry], now: int, changes: Changes) -> Batch:
+        link = await self._connection.link()
         try:
-            link.execute("BEGIN")
-            self._fence(link)
-            batch = self._executed(link, entries, now, changes)
+            await link.execute("BEGIN")
+            await self._fence(link)
+            batch = await self._executed(link, entries, now, changes)
         except BaseException:
-            self._undo(link)
+            await self._undo(link)
             raise
         try:
-            link.execute("COMMIT")
+            await link.execute("COMMIT")
         except psycopg.Error as error:
-            self._connection.drop()
-            if not (is_broken(error) and self._is_committed()):
+            await self._connection.drop()
+            if not (is_broken(error) and await self._is_committed()):
                 raise
         return batch
 
-    def _executed(self, link: Link, entries: Sequence[Entry], now: int, changes: Changes) -> Batch:
+    async def _executed(
+        self, link: Link, entries: Sequence[Entry], now: int, changes: Changes
+    ) -> Batch:
         shared = Shared(link, self._boot.number, now, changes)
         batch = Batch([], changes)
         for abreast, some in groupby(entries, key=lambda entry: entry.abreast):
-            if abreast:
-                ways = [partial(_outcome, shared, each, abreast=True) for each in some]
-                batch.outcomes += walk(link, ways)
-            else:
-                batch.outcomes += [_outcome(shared, each) for each in some]
-        shared.write_tally()
+            ways = [partial(_outcome, shared, each) for each in some]
+            for together in [ways] if abreast else [[way] for way in ways]:
+                batch.outcomes += await walk(link, together)
+        await shared.write_tally()
         return batch
 
-    def _fence(self, link: Link) -> None:
+    async def _fence(self, link: Link) -> None:
         if not self._boot.number:
             return
         self._number += 1
-        if not execute(
-            link, boots.FENCE, {"boot": self._boot.number, "batch": self._number}
-        ).fetchone():
+        fence = {"boot": self._boot.number, "batch": self._number}
+        cursor = await execute(link, boots.FENCE, fence)
+        if not await cursor.fetchone():
             raise NodeFenced(self._connection.name)
 
-    def _is_committed(self) -> bool:
+    async def _is_committed(self) -> bool:
         """Tell whether the commit took effect in which the connection broke.
 
         Raises:
@@ -180,27 +179,27 @@ class NodeWriter(Writer):
         end = time.monotonic() + _WITNESS_SECONDS
         while True:
             try:
-                row = execute(
-                    self._connection.link(), boots.WITNESS, {"boot": self._boot.number}
-                ).fetchone()
+                link = await self._connection.link()
+                cursor = await execute(link, boots.WITNESS, {"boot": self._boot.number})
+                row = await cursor.fetchone()
             except psycopg.Error:
-                self._connection.drop()
+                await self._connection.drop()
                 if time.monotonic() > end:
                     raise
-                time.sleep(_PAUSE)
+                await asyncio.sleep(_PAUSE)
             else:
                 return row is not None and row[0] == self._number
 
-    def _undo(self, link: Link) -> None:
+    async def _undo(self, link: Link) -> None:
         try:
-            link.execute("ROLLBACK")
+            await link.execute("ROLLBACK")
         except psycopg.Error:
-            self._connection.drop()
+            await self._connection.drop()
 
 
-def _outcome(shared: Shared, entry: Entry, *, abreast: bool = False) -> Outcome:
+def _outcome(shared: Shared, entry: Entry) -> Outcome:
     """Run an operation; a refusal that has changed nothing is no reason to undo the others."""
-    tx = NodeTransaction(shared, abreast=abreast)
+    tx = NodeTransaction(shared)
     try:
         return Outcome(entry.operation(tx))
     except JobstoreError as error:

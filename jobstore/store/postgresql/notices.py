@@ -11,67 +11,55 @@ about, and whose.
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from threading import Event, Thread
-from time import sleep
 from typing import Final, TypeAlias
 
 import psycopg
 from psycopg import sql
 
-from jobstore.model.errors import StoreError
 from jobstore.store.about import About
 from jobstore.store.own_boot import OwnBoot
-from jobstore.store.postgresql.engine import Connection, Link, connect
+from jobstore.store.postgresql.engine import Connection
 
 # PostgreSQL takes 8,000 bytes: https://www.postgresql.org/docs/current/sql-notify.html
 _MOST: Final = 400  # ids in one notice
-_LOOK_SECONDS: Final = 1.0
 _PAUSE: Final = 1.0
 
-log = logging.getLogger(__name__)
-
-
 Hear: TypeAlias = Callable[[About, Sequence[int]], None]
+
+log = logging.getLogger(__name__)
 
 
 class Notices:
     """Tell the other nodes, and hear them.
 
     Args:
-        side: where notices are sent.
+        telling: where notices are sent.
+        listening: where they are heard.
         boot: this start of the node.
-        hear: called on the loop with what another node has told.
+        hear: called with what another node has told.
     """
 
-    def __init__(self, url: str, schema: str, side: Connection, boot: OwnBoot, hear: Hear) -> None:
-        self._url = url
-        self._schema = schema
+    def __init__(
+        self,
+        schema: str,
+        telling: Connection,
+        listening: Connection,
+        boot: OwnBoot,
+        hear: Hear,
+    ) -> None:
         self._channel = f"jobstore_{schema}"[:63]
-        self._side = side
+        self._telling = telling
+        self._listening = listening
         self._boot = boot
         self._hear = hear
-        self._loop = asyncio.get_running_loop()
-        self._stopped = Event()
-        self._listening = Thread(target=self._listen, name="jobstore-notices", daemon=True)
         self._waiting: dict[About, dict[int, None]] = {}
         self._sending: asyncio.Task[None] | None = None
-
-    def begin(self) -> None:
-        """Begin to listen."""
-        self._listening.start()
-
-    async def end(self) -> None:
-        """Listen no more, and forget what was not sent yet."""
-        self._stopped.set()
-        if self._sending is not None:
-            self._sending.cancel()
-        await asyncio.to_thread(self._listening.join)
 
     def tell(self, about: About, ids: Iterable[int] = ()) -> None:
         """Tell the other nodes, in a moment."""
         self._waiting.setdefault(about, {}).update(dict.fromkeys(ids))
         if self._sending is None:
-            self._sending = self._loop.create_task(self._send())
+            self._sending = asyncio.create_task(self._send())
 
     async def _send(self) -> None:
         try:
@@ -80,31 +68,27 @@ class Notices:
                 some = [*ids]
                 for start in range(0, max(len(some), 1), _MOST):
                     words = [self._boot.number, about, *some[start : start + _MOST]]
-                    await self._side.call(self._notify, " ".join(map(str, words)))
-        except StoreError as error:  # they find out by themselves
+                    link = await self._telling.link()
+                    text = " ".join(map(str, words))
+                    await link.execute("SELECT pg_notify(%s, %s)", (self._channel, text))
+        except psycopg.Error as error:  # they find out by themselves
             log.debug("%s", error, extra={"action": "notify"})
             self._waiting.clear()
         finally:
             self._sending = None
 
-    def _notify(self, link: Link, payload: str) -> None:
-        link.execute("SELECT pg_notify(%s, %s)", (self._channel, payload))
-
-    # --- in a thread of its own -----------------------------------------------------------------
-
-    def _listen(self) -> None:
-        while not self._stopped.is_set():
+    async def listen(self) -> None:
+        """Hear what others tell, until cancelled."""
+        while True:
             try:
-                link = connect(self._url, self._schema)
-                with link:
-                    link.execute(sql.SQL("LISTEN {}").format(sql.Identifier(self._channel)))
-                    while not self._stopped.is_set():
-                        for notice in link.notifies(timeout=_LOOK_SECONDS, stop_after=1):
-                            self._loop.call_soon_threadsafe(self._heard, notice.payload)
-            except psycopg.Error:
-                sleep(_PAUSE)
-            except RuntimeError:  # the loop is closed
-                return
+                link = await self._listening.link()
+                await link.execute(sql.SQL("LISTEN {}").format(sql.Identifier(self._channel)))
+                async for notice in link.notifies():
+                    self._heard(notice.payload)
+            except psycopg.Error as error:
+                log.debug("%s", error, extra={"action": "listen"})
+                await self._listening.drop()
+                await asyncio.sleep(_PAUSE)
 
     def _heard(self, payload: str) -> None:
         boot, about, *ids = payload.split()

@@ -8,7 +8,8 @@ import psycopg
 
 from jobstore.store import revisions
 from jobstore.store.expressions import Statement
-from jobstore.store.postgresql.engine import Link, connect, execute, name_of, translate
+from jobstore.store.postgresql.engine import name_of, translate
+from jobstore.store.postgresql.plain import Plain, connect
 
 
 class NodePoints:
@@ -17,14 +18,16 @@ class NodePoints:
     def __init__(self, url: str, schema: str) -> None:
         self._url = url
         self._schema = schema
-        self._link: Link | None = None
+        self._link: Plain | None = None
 
     def rows(self, statement: Statement, **values: object) -> list[Any]:
         """Execute a statement with values for its parameters, and give all its rows."""
         try:
             if self._link is None or self._link.closed:
-                self._link = connect(self._url, self._schema, read_only=True)
-            return execute(self._link, statement, values).fetchall()
+                self._link = connect(self._url, self._schema)
+            cursor = psycopg.RawCursor(self._link)
+            text, bound = statement.pg_sql, statement.pg_bound(values)
+            return cursor.execute(text, bound, prepare=True).fetchall()
         except psycopg.Error as error:
             raise translate(name_of(self._url), error) from error
 

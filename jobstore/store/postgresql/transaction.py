@@ -57,18 +57,18 @@ class Shared:
     followed: bool | None = None
     tally: Tally = field(default_factory=Tally)
 
-    def write_tally(self) -> None:
+    async def write_tally(self) -> None:
         """Write what was counted, once, as the last thing in the transaction."""
-        link, tally, slot = self.link, self.tally, self.slot
+        tally, slot = self.tally, self.slot
         for word, count in sorted(tally.counts.items()):
             if count:
                 machine = "job" if word in tally.states else "result"
                 values = {"machine": machine, "state": word, "slot": slot, "count": count}
-                execute(link, COUNT, values)
+                await execute(self.link, COUNT, values)
         for account, used in sorted(tally.usage):
-            execute(link, USE, {"account": account, "slot": slot, **used})
+            await execute(self.link, USE, {"account": account, "slot": slot, **used})
         for day, done in sorted(tally.days):
-            execute(link, DO, {"day": day, "slot": slot, **done})
+            await execute(self.link, DO, {"day": day, "slot": slot, **done})
 
 
 class NodeTransaction(Transaction):
@@ -76,22 +76,20 @@ class NodeTransaction(Transaction):
 
     Args:
         shared: what it has in common with the others.
-        abreast: whether others take turns with it.
 
     Attributes:
         effects: how much it has changed and told so far.
     """
 
-    __slots__ = ("_abreast", "_shared", "effects")
+    __slots__ = ("_shared", "effects")
 
-    def __init__(self, shared: Shared, *, abreast: bool = False) -> None:
+    def __init__(self, shared: Shared) -> None:
         self.effects = 0
         self._shared = shared
-        self._abreast = abreast
         self.now, self.changes, self.tally = shared.now, shared.changes, shared.tally
 
     @property
-    def followed(self) -> bool | None:  # type: ignore[override] # an attribute of others
+    def followed(self) -> bool | None:
         """Whether any job waits for the success of another; None until somebody has looked."""
         return self._shared.followed
 
@@ -101,10 +99,7 @@ class NodeTransaction(Transaction):
 
     def execute(self, statement: Statement, **values: object) -> Rows:
         """Execute a statement with values for its parameters."""
-        if self._abreast:
-            given: Rows = want(statement, values)
-        else:
-            given = execute(self._shared.link, statement, values)
+        given = want(statement, values)
         if statement.changes:
             self.effects += given.rowcount
         return given
