@@ -36,6 +36,9 @@ class Attempts:
         dispatcher: whose slots they hold.
         upcoming: who waits for their ends.
         timekeeping: knows whether the clock was set.
+
+    Attributes:
+        abandoned: the jobs whose ends could not be written.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - it is put together in one place
@@ -54,6 +57,7 @@ class Attempts:
         self._timekeeping = timekeeping
         self._boot = boot
         self._reporting: set[JobHandle] = set()
+        self.abandoned: set[int] = set()
 
     async def captured(self, response: Response) -> ending.CapturedResponse:
         """Read a target's answer to its end; when the attempt is over, `release` it.
@@ -107,6 +111,7 @@ class Attempts:
 
     def abandon(self, claim: Claim) -> None:
         """Give up on a job that cannot be ended in the store; the next start recovers it."""
+        self.abandoned.add(claim.job_id)
         self._dispatcher.release(claim)
 
     def _end(self, claim: Claim, operation: Operation[None], over: Over) -> None:

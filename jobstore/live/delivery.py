@@ -34,10 +34,11 @@ from jobstore.model.errors import BeingDelivered, DeliveryRefused, JobNotFound
 from jobstore.model.job import Job
 from jobstore.model.lifecycle import Result
 from jobstore.model.message import Response
-from jobstore.store import jobs, results
+from jobstore.store import elsewhere, jobs, results
 from jobstore.store.bodies import Bodies, Spooled, StoredBody
 from jobstore.store.facts import Answered, Taken
 from jobstore.store.jobs import Kept
+from jobstore.store.own_boot import OwnBoot
 from jobstore.store.transaction import Outcome, Transaction
 from jobstore.store.writer import Writer
 
@@ -87,6 +88,7 @@ class Deliveries:
         writer: where results are marked.
         bodies: where large ones are read.
         upcoming: which results may be there in a moment.
+        boot: this start of the server.
         over: told of each job whose result is not on its way any more.
 
     Attributes:
@@ -95,9 +97,15 @@ class Deliveries:
     """
 
     def __init__(
-        self, writer: Writer, bodies: Bodies, upcoming: Upcoming, over: Callable[[int], None]
+        self,
+        writer: Writer,
+        bodies: Bodies,
+        upcoming: Upcoming,
+        boot: OwnBoot,
+        over: Callable[[int], None],
     ) -> None:
         self.writer = writer
+        self.boot = boot
         self.bodies = bodies
         self.upcoming = upcoming
         self.over = over
@@ -135,12 +143,13 @@ class Taking:
         scope: the account whose it has to be, or None for anybody's.
     """
 
-    __slots__ = ("_deliveries", "_gone", "_handover", "_job_id", "_scope")
+    __slots__ = ("_boot", "_deliveries", "_gone", "_handover", "_job_id", "_scope")
 
     def __init__(self, deliveries: Deliveries, job_id: int, scope: int | None) -> None:
         self._deliveries = deliveries
         self._job_id = job_id
         self._scope = scope
+        self._boot = deliveries.boot.number
         self._handover: _Handover | None = None
         self._gone: Callable[[], bool]
 
@@ -246,9 +255,9 @@ class Taking:
 
     def _give_back(self, because: str) -> "asyncio.Future[None]":
         """Hold the result again; until that is on the disk, it is still on its way."""
-        job_id = self._job_id
+        job_id, boot = self._job_id, self._boot
         given = self._deliveries.writer.post_until_stored(
-            lambda tx: results.give_back(tx, job_id, because)
+            lambda tx: results.give_back(tx, job_id, boot, because)
         )
         given.add_done_callback(lambda _: self._release())
         return given
@@ -265,15 +274,28 @@ class Taking:
         answer = self._taken_fresh(tx)
         if answer is not None:
             return answer
-        kept = jobs.kept(tx, job_id, self._scope)
+        kept = self._kept(tx)
         if not kept.ended or self._gone():
             return None
         if self._deliveries.reader(tx, job_id) is not None:  # another one has looked as well
             self._refuse(tx)
         self._reserve(tx)
         if not isinstance(kept.content, Spooled):
-            results.take(tx, job_id)
+            taken = results.take(tx, job_id)
+        else:
+            taken = not tx.shared or elsewhere.reserve(tx, job_id)
+        if not taken:  # another node was faster since
+            raise BeingDelivered(job_id)
         return kept
+
+    def _kept(self, tx: Transaction) -> Kept:
+        try:
+            return jobs.kept(tx, self._job_id, self._scope)
+        except JobNotFound:
+            if elsewhere.on_its_way(tx, self._job_id):
+                jobs.visible(tx, self._job_id, self._scope)
+                raise BeingDelivered(self._job_id) from None
+            raise
 
     def _taken_fresh(self, tx: Transaction) -> Answered | None:
         """Take an answer that is in memory; None if it is not, or may not be taken as it is."""

@@ -132,6 +132,7 @@ class Executor:
     async def run(self) -> None:
         """Follow the store's orders until cancelled."""
         capacities = {route.name: route.concurrency for route in self._router.routes}
+        await self._store.others.serve({route.name: route.replay for route in self._router.routes})
         try:
             self._store.work(capacities, self._follow, self._running.keys())
             await asyncio.Event().wait()  # for ever
@@ -225,7 +226,7 @@ class Executor:
         if route is None or not route.keeps(claim.request.path):
             problem = PathLeaves() if route else NoTarget()
             return Failed(Failure.UNREACHABLE, str(problem))
-        await self._store.trusted()
+        await self._store.others.trusted()
         seconds = claim.policy.timeout or route.timeout
         limited: set[_Running] = set() if seconds is None else self._limits.after(seconds)
         limited.add(running)
@@ -303,10 +304,11 @@ class Executor:
 
     async def _recover(self, orphans: list[Orphan]) -> None:
         """Recover jobs that were claimed by one and the same start of the server."""
-        cause = _cause(await self._store.upkeep.boot_of(orphans[0]))
+        boot = await self._store.upkeep.boot_of(orphans[0])
+        cause = _cause(boot)
         groups: Mapping[tuple[Recovery, int], list[int]] = defaultdict(list)
         for orphan in orphans:
-            groups[self._decide(orphan), orphan.attempt].append(orphan.job_id)
+            groups[self._decide(orphan, boot), orphan.attempt].append(orphan.job_id)
         for (recovery, attempt), ids in groups.items():
             detail = f"attempt {attempt} was interrupted: {cause}"
             match recovery:
@@ -324,14 +326,16 @@ class Executor:
                     await self._store.upkeep.cancel_orphans(ids, f"cancelled; {detail}")
             log.info("%s: %s %d jobs", detail, recovery, len(ids), extra={"action": "recover"})
 
-    def _decide(self, orphan: Orphan) -> Recovery:
+    def _decide(self, orphan: Orphan, boot: Boot) -> Recovery:
         route = self._router.resolve(orphan.method, orphan.path)
-        replay = orphan.replay or (route.replay if route else Replay.NEVER)
+        # The node that has run it may have had other targets than this one.
+        replay = orphan.replay or boot.replays.get(orphan.target)
+        replay = replay or (route.replay if route else Replay.NEVER)
         return decide(orphan, replay, self._max_attempts)
 
     async def _reroute(self) -> None:
         """Queue what waits for a target that is no longer configured with who owns its path now."""
-        names = {route.name for route in self._router.routes}
+        names = {route.name for route in self._router.routes} | await self._store.others.served()
         for gone in await self._store.upkeep.queued_targets():
             fallback = self._fallback(gone)
             if gone not in names and fallback is not None:

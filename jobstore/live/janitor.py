@@ -49,13 +49,17 @@ class Janitor:
     async def run(self) -> None:
         """Do rounds until cancelled."""
         while True:
-            await _trying("clean", self.run_once)
+            await _trying("clean", self._take_turn)
             async with asyncio.TaskGroup() as resting:
                 shrinking = resting.create_task(_trying("shrink", self._store.file.shrink))
                 cutting = resting.create_task(_trying("cut the WAL", self._cut_wal))
                 await asyncio.sleep(self._retention.interval)
                 shrinking.cancel()
                 cutting.cancel()
+
+    async def _take_turn(self) -> None:
+        if await self._store.others.turn(self._retention.interval):
+            await self.run_once()
 
     async def _cut_wal(self) -> None:
         seen = None

@@ -1,10 +1,12 @@
 """Join a store on PostgreSQL, as one of the nodes that share it."""
 
 import asyncio
+import logging
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 
 from jobstore import __version__
 from jobstore.live.nodes import Nodes
@@ -12,17 +14,21 @@ from jobstore.live.store import Store
 from jobstore.live.submissions import Limits
 from jobstore.model import clock
 from jobstore.model.clock import Clock, ClockWatch
+from jobstore.model.errors import StoreError
 from jobstore.store import claiming, recovery
 from jobstore.store.history import History
 from jobstore.store.own_boot import OwnBoot
 from jobstore.store.postgresql import boots
+from jobstore.store.postgresql.database_clock import DatabaseClock
 from jobstore.store.postgresql.engine import Connection
 from jobstore.store.postgresql.keeping import ByItself
 from jobstore.store.postgresql.migrate import migrate
 from jobstore.store.postgresql.node_writer import NodeWriter
 from jobstore.store.postgresql.notices import Notices
-from jobstore.store.postgresql.points import points_of
+from jobstore.store.postgresql.points import NodePoints
 from jobstore.store.steps import AMONG_OTHERS, Steps
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,10 +52,14 @@ class Database:
 async def joined_store(
     database: Database,
     limits: Limits | None = None,
-    clock: Clock = clock.now,
+    clock: Clock | None = None,
     steady: Clock = clock.steady,
 ) -> AsyncIterator[Store]:
     """Join a store as a node that runs its jobs; create or migrate its schema first.
+
+    Args:
+        clock: the time, or None for that of the database.
+        steady: a clock that nobody sets.
 
     Raises:
         StoreError: it is foreign or newer, or cannot be written.
@@ -61,44 +71,76 @@ async def joined_store(
         Connection(url, schema, read_only=True) as reader,
         Connection(url, schema, read_only=True) as searcher,
         Connection(url, schema) as side,
-        Connection(url, schema) as notifier,
         Connection(url, schema) as listener,
     ):
-        own = OwnBoot()
-        writer = NodeWriter(connection, clock, own)
+        database_clock = DatabaseClock(steady)
+        await database_clock.look(side)
+        time = clock or database_clock
+        own, points = OwnBoot(shared=True), NodePoints(reader)
+        writer = NodeWriter(connection, time, own)
 
-        async def begin() -> int:
-            start = {"now": clock(), "pid": os.getpid(), "version": __version__}
-            row = await side.row(boots.BEGIN, **start, name=database.name)
+        async def begin(targets: str) -> int:
+            start = {"now": time(), "pid": os.getpid(), "version": __version__}
+            row = await side.row(boots.BEGIN, **start, name=database.name, targets=targets)
             return int(row[0])
 
-        own.number = await begin()
-        queued = await writer.run(claiming.count_queued)
-        with points_of(url, schema) as points:
-            store = Store(
-                writer,
-                reader,
-                points,
-                limits or Limits(),
-                History(reader, searcher),
-                file=ByItself(),
-                steps=Steps(writer, AMONG_OTHERS),
-                boot=own,
-                queued=queued,
-                clock=clock,
-                watch=ClockWatch(clock, steady),
-            )
-            nodes = Nodes(writer, side, own, begin, database.lease, store)
-            store.beat, store.lease = nodes.beat, nodes.trusted
-            notices = Notices(schema, notifier, listener, own, store.heard)
-            store.tell(notices.tell)
-            listening = asyncio.create_task(notices.listen())
-            try:
+        others = [boots.Other(*row) for row in await side.rows(boots.OTHERS)]
+        own.number = await begin(boots.encode_targets({}))
+        await points.refresh()
+        store = Store(
+            writer,
+            reader,
+            points,
+            limits or Limits(),
+            History(reader, searcher),
+            file=ByItself(),
+            steps=Steps(writer, AMONG_OTHERS),
+            boot=own,
+            queued=await writer.run(claiming.count_queued),
+            clock=time,
+            # The database's clock is nobody's here to watch.
+            watch=ClockWatch(steady, steady) if clock is None else ClockWatch(clock, steady),
+        )
+        store.since = min([time(), *(other.started_at for other in others)])
+        _greet(others, database.name)
+        store.others = nodes = Nodes(
+            writer,
+            side,
+            own,
+            begin=begin,
+            lease=database.lease,
+            store=store,
+            clock=time,
+            look=lambda: database_clock.look(side),
+        )
+        notices = Notices(schema, side, listener, own, store.heard)
+        store.tell(notices.tell)
+        try:
+            async with _beside(notices.listen(), nodes.tell_deliveries()):
                 yield store
-            finally:
-                listening.cancel()
-                await asyncio.wait([listening])
-                await writer.drained()
-                boot = own.number
+        finally:
+            await writer.drained()
+            boot = own.number
+            with suppress(StoreError):  # the others find out by themselves
                 await writer.run(lambda tx: tx.execute(recovery.END_BOOT, boot=boot, now=tx.now))
-                await writer.close()
+            await writer.close()
+
+
+def _greet(others: list[boots.Other], name: str) -> None:
+    """Warn of another node that is called the same, and may be this one's last start."""
+    for other in others:
+        if name and other.name == name:
+            words = "node %d is called %s as well; if it is gone, the others find out in a lease"
+            log.warning(words, other.boot, name, extra={"action": "node"})
+
+
+@asynccontextmanager
+async def _beside(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Do something else until the context is left."""
+    tasks = [asyncio.create_task(each) for each in work]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)

@@ -11,22 +11,33 @@ that nothing of it can ever be committed again. It abandons what it runs, which 
 by now, and begins anew, with another number, in the same process. In doubt it does nothing: a node
 that has not written for most of its lease starts no attempt until it has.
 
+**What a crash leaves.** A start that is not over, with its claims, the bodies that it received and
+the results that it delivered. All of that is somebody's until the others end that start, at the
+latest a lease after they have seen the last sign of it.
+
 **Who recovers.** Any node, at each beat: the jobs of all starts that are over, by guarded
 statements, so that it does not matter how many nodes do so at the same time.
 
 **What gets lost on the way.** A claim that was committed while its answer was lost would run
 nowhere. So each node compares what it runs with what the database says that it does. What is
-missing at two beats in a row is recovered as if the node had died.
+missing at two beats in a row is queued again if it was never begun, and recovered as if the node
+had died if it was.
+
+**What the others are told.** Notices are hints: see `jobstore.store.postgresql.notices`. Whatever
+they would say is found at a beat as well.
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from time import monotonic
 from typing import Final
 
 from jobstore.live.store import Store
+from jobstore.model.clock import SECOND, Clock
 from jobstore.model.errors import NodeFenced, StoreError
+from jobstore.model.job import Replay
+from jobstore.store.codec import encode_ids
 from jobstore.store.own_boot import OwnBoot
 from jobstore.store.postgresql import boots
 from jobstore.store.postgresql.engine import Connection
@@ -36,30 +47,36 @@ from jobstore.store.writer import Writer
 # How often a node shows that it lives, in a lease; and what part of one it trusts in itself.
 _BEATS: Final = 5
 _TRUSTED: Final = 0.8
+# How often it is looked for deliveries that take long.
+_DELIVERY_SECONDS: Final = 0.5
 
 log = logging.getLogger(__name__)
 
 
 class Nodes:
-    """This node, and the others.
+    """This node, and the others; see `jobstore.live.others.Others`.
 
     Args:
         writer: writes as this node.
         side: a connection of its own, which waits for no batch.
         boot: this start of the node.
-        begin: begins a start, and returns its number.
+        begin: begins a start that serves targets, and returns its number.
         lease: for how long a node may be silent, in seconds.
         store: whose jobs this node runs.
+        look: looks at the clock of the database.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - it is put together in one place
+    def __init__(  # noqa: PLR0913 - it is put together in one place
         self,
         writer: Writer,
         side: Connection,
         boot: OwnBoot,
-        begin: Callable[[], Awaitable[int]],
+        *,
+        begin: Callable[[str], Awaitable[int]],
         lease: float,
         store: Store,
+        clock: Clock,
+        look: Callable[[], Awaitable[None]],
     ) -> None:
         self._writer = writer
         self._side = side
@@ -67,11 +84,18 @@ class Nodes:
         self._begin = begin
         self._lease = lease
         self._store = store
+        self._clock = clock
+        self._look_at_clock = look
+        self._targets = boots.encode_targets({})
+        self._delivering: frozenset[int] = frozenset()
+        self._listed: list[int] = []
         self._missing: frozenset[int] = frozenset()
         self._seen: dict[int, tuple[int, float]] = {}
         self._trusted_until = monotonic() + _TRUSTED * lease
 
-    async def beat(self) -> None:
+    # --- what a server asks of it ---------------------------------------------------------------
+
+    async def beat(self) -> bool:
         """Wait a little, show that this node lives, and look after the others."""
         await asyncio.sleep(self._lease / _BEATS)
         began = monotonic()
@@ -81,38 +105,86 @@ class Nodes:
             await self._begin_anew()
         self._trusted_until = began + _TRUSTED * self._lease
         try:
+            await self._look_at_clock()
             await self._look()
+            await self._compare()
+            await self._wake()
         except StoreError:
             self._seen.clear()  # who could not be seen was not silent
             raise
+        return True
 
     async def trusted(self) -> None:
         """Wait until this node knows that the others know that it lives."""
         while monotonic() > self._trusted_until:  # noqa: ASYNC110 - it ends as time passes
             await asyncio.sleep(self._lease / _BEATS / 4)
 
+    async def serve(self, targets: Mapping[str, Replay]) -> None:
+        """Say which targets are asked here, and what each allows to be sent again."""
+        self._targets = boots.encode_targets(targets)
+        await self._say()
+
+    async def served(self) -> frozenset[str]:
+        """Name the targets that other nodes ask, or have asked until a moment ago."""
+        asked = {"now": self._clock(), "gone": boots.GONE, "own_boot": self._boot.number}
+        return boots.served(await self._side.rows(boots.SERVED, **asked))
+
+    async def turn(self, interval: float) -> bool:
+        """Tell whether it is this node's turn to clean up, which is one node's a round."""
+        asked = {"now": self._clock(), "interval": int(interval * SECOND)}
+        if not await self._side.rows(boots.TURN, **asked):
+            return False
+        await self._side.rows(boots.FOLD)
+        return True
+
+    async def tell_deliveries(self) -> None:
+        """Tell the others which small results are on their way for long, until cancelled."""
+        while True:
+            await asyncio.sleep(_DELIVERY_SECONDS)
+            now = frozenset(self._store.delivering)
+            slow, self._delivering = sorted(now & self._delivering), now
+            if slow != self._listed:
+                self._listed = slow
+                try:
+                    await self._say()
+                except StoreError as error:  # nobody can take anything either
+                    log.debug("%s", error, extra={"action": "node"})
+
+    # --- what it does for that ------------------------------------------------------------------
+
+    async def _say(self) -> None:
+        said = {"targets": self._targets, "delivering": self._listed}
+        await self._side.rows(boots.SERVE, own_boot=self._boot.number, **said)
+
     async def _look(self) -> None:
         """Find out who is silent, and for how long."""
-        alive = dict(await self._side.rows(boots.ALIVE, boot=self._boot.number))
+        alive = dict(await self._side.rows(boots.ALIVE, own_boot=self._boot.number))
         now = monotonic()
         self._seen = {boot: (batch, self._since(boot, batch, now)) for boot, batch in alive.items()}
         for boot, (batch, since) in self._seen.items():
             if now - since >= self._lease:
                 await self._end(boot, batch)
-        await self._compare()
 
     async def _compare(self) -> None:
         """Stop what somebody asked to be stopped at another node, and find what got lost."""
         boot, running = self._boot.number, frozenset(self._store.running)
-        claimed = dict(await self._side.rows(boots.CLAIMED, boot=boot))
+        claimed = dict(await self._side.rows(boots.CLAIMED, own_boot=boot))
         for job_id, cancel_asked_at in claimed.items():
             if cancel_asked_at is not None and job_id in running:
                 self._store.dispatcher.cancel(job_id)
-        missing = frozenset(claimed) - running
+        missing = frozenset(claimed) - running - frozenset(self._store.running)
         lost, self._missing = missing & self._missing, missing
         if lost and boot == self._boot.number:
             log.warning("%d claims got lost on the way", len(lost), extra={"action": "node"})
-            await self._writer.run(lambda tx: boots.give_up(tx, sorted(lost), boot))
+            begun = sorted(lost & self._store.abandoned)
+            await self._writer.run(lambda tx: boots.give_up(tx, begun))
+            await self._writer.run(lambda tx: boots.unclaim(tx, sorted(lost.difference(begun))))
+
+    async def _wake(self) -> None:
+        """Wake who waits for a job that has ended elsewhere, should no notice have come."""
+        if watched := self._store.watched():
+            for (job_id,) in await self._side.rows(boots.ENDED, ids=encode_ids(watched)):
+                self._store.wake(job_id)
 
     def _since(self, boot: int, batch: int, now: float) -> float:
         before, since = self._seen.get(boot, (None, now))
@@ -130,7 +202,7 @@ class Nodes:
         log.error(
             "the other nodes have taken this one for dead; it begins anew", extra={"action": "node"}
         )
-        self._boot.number = await self._begin()
+        self._boot.number = await self._begin(self._targets)
         self._store.dispatcher.begin_anew()
 
 

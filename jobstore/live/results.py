@@ -8,14 +8,16 @@ from functools import partial
 from jobstore.live.delivery import Deliveries, Delivery, Taking, may_come_back
 from jobstore.live.upcoming import Upcoming
 from jobstore.model.account import Identity
+from jobstore.model.clock import Clock
 from jobstore.model.errors import BeingDelivered, JobNotFound
 from jobstore.model.job import Job
 from jobstore.model.lifecycle import AWAITED, Result
 from jobstore.model.message import Headers, Response
-from jobstore.store import jobs, results, submitting
+from jobstore.store import elsewhere, jobs, results, submitting
 from jobstore.store.bodies import Bodies
 from jobstore.store.codec import encode_ids, writable
 from jobstore.store.expressions import Statement
+from jobstore.store.own_boot import OwnBoot
 from jobstore.store.reading import Points, Reader
 from jobstore.store.steps import Steps
 from jobstore.store.transaction import Told, Transaction
@@ -47,6 +49,7 @@ class Results:
         deliveries: which results are on their way.
         upcoming: which results may be there in a moment.
         steps: how long work is done.
+        boot: this start of the server.
     """
 
     def __init__(  # noqa: PLR0913 - it is put together in one place
@@ -59,6 +62,8 @@ class Results:
         *,
         upcoming: Upcoming,
         steps: Steps,
+        boot: OwnBoot,
+        clock: Clock,
     ) -> None:
         self._writer = writer
         self._lister = lister
@@ -67,6 +72,8 @@ class Results:
         self._upcoming = upcoming
         self._deliveries = deliveries
         self._steps = steps
+        self._boot = boot
+        self._clock = clock
 
     async def peek(self, job_id: int, scope: int | None = None) -> Job:
         """Look at a job whose result may still be asked for; one on its way counts as held.
@@ -74,17 +81,20 @@ class Results:
         Raises:
             JobNotFound: there is none.
         """
-        row = self._points.row(jobs.GET_JOB, job_id=checked(job_id))
+        row = await self._points.row(jobs.GET_JOB, job_id=checked(job_id))
         job = jobs.if_visible(job_id, row, scope)
         if job.result in AWAITED:
             return job
-        if self.on_its_way(job_id) and may_come_back(job):
+        if may_come_back(job) and await self.on_its_way(job_id):
             return replace(job, result=Result.HELD)
         raise JobNotFound(job_id)
 
-    def on_its_way(self, job_id: int) -> bool:
+    async def on_its_way(self, job_id: int) -> bool:
         """Tell whether a job's result is on its way to a reader just now."""
-        return job_id in self._deliveries.readers
+        if job_id in self._deliveries.readers or not self._boot.shared:
+            return job_id in self._deliveries.readers
+        asked = {"job_id": job_id, "now": self._clock(), "own_boot": self._boot.number}
+        return await self._points.row(elsewhere.ON_ITS_WAY, **asked) is not None
 
     async def read(self, job_id: int, scope: int | None = None) -> Reading:
         """Look at a job whose result may still be asked for, and at the result; take nothing.
@@ -130,10 +140,10 @@ class Results:
             JobNotFound: there is none, or its result may not be asked for any more.
         """
         owner, account = writable(asker.name), asker.account
-        row = self._points.row(submitting.OWN_TAGGED, tag=tag, owner=owner, account=account)
+        row = await self._points.row(submitting.OWN_TAGGED, tag=tag, owner=owner, account=account)
         if row is None and asker.scope is None:
-            row = self._points.row(submitting.ANY_TAGGED, tag=tag)
-        if row is None or not (row[1] in AWAITED or self.on_its_way(row[0])):
+            row = await self._points.row(submitting.ANY_TAGGED, tag=tag)
+        if row is None or not (row[1] in AWAITED or await self.on_its_way(row[0])):
             raise JobNotFound(tag)
         job_id: int = row[0]
         return job_id
@@ -192,9 +202,9 @@ class Results:
         checked(job_id)
 
         def let_go(tx: Transaction) -> None:
-            if self._deliveries.reader(tx, job_id) and may_come_back(
-                jobs.visible(tx, job_id, scope)
-            ):
+            if (
+                self._deliveries.reader(tx, job_id) or elsewhere.on_its_way(tx, job_id)
+            ) and may_come_back(jobs.visible(tx, job_id, scope)):
                 raise BeingDelivered(job_id)
             step(tx, job_id, scope)
 

@@ -34,7 +34,7 @@ class Scheduler:
         self._store = store
         self._router = router
         self._clock = clock
-        self._since = clock()
+        self._since = min(clock(), store.since)
 
     async def run(self) -> None:
         """Submit what is due, when it is due, until cancelled."""

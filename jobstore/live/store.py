@@ -1,14 +1,14 @@
 """The store of a running server: everything that a job goes through, durably."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 from jobstore.live.admission import Admission
 from jobstore.live.attempts import Attempts
 from jobstore.live.delivery import Deliveries
 from jobstore.live.dispatch import Dispatcher
 from jobstore.live.fresh import FreshRequests
+from jobstore.live.others import Alone, Others
 from jobstore.live.owners import Owners
 from jobstore.live.results import Results, checked
 from jobstore.live.scheduling import Schedules
@@ -57,9 +57,6 @@ from jobstore.store.writer import Writer
 # Tells other nodes what has happened, and to which jobs.
 Tell: TypeAlias = Callable[[About, Iterable[int]], None]
 
-# How long it may take until a job is noticed that another process put in.
-NOTICE_SECONDS: Final = 0.5
-
 
 class Store:
     """Jobs in a file; each method returns when what it did is on the disk.
@@ -83,6 +80,9 @@ class Store:
         results: what readers ask for.
         waits: those who wait for what becomes of a job.
         timekeeping: what is done when the clock is set.
+        others: who else works on the same store.
+        since: from when on somebody has watched for what is due, in microseconds since 1970.
+        running: the jobs that run here.
         upkeep: what the server does by itself.
     """
 
@@ -123,7 +123,9 @@ class Store:
         self.definitions = Definitions(writer, reader, limits.secret)
         self._watchers = Watchers()
         self._upcoming = Upcoming()
-        deliveries = Deliveries(writer, self._bodies, self._upcoming, self._watchers.tell)
+        self._deliveries = deliveries = Deliveries(
+            writer, self._bodies, self._upcoming, boot, self._watchers.tell
+        )
         self.results = Results(
             writer,
             history.searcher,
@@ -132,6 +134,8 @@ class Store:
             deliveries,
             upcoming=self._upcoming,
             steps=steps,
+            boot=boot,
+            clock=clock,
         )
         self.upkeep = Upkeep(writer, reader, self._bodies, steps, boot, clock)
         self._due = Alarm(clock)
@@ -149,9 +153,8 @@ class Store:
             writer, self._bodies, self.dispatcher, self._upcoming, self.timekeeping, boot
         )
         self.waits = Waits(self._watchers, self.results, history)
-        self._noticed = points.revision("queue")
-        self.beat: Callable[[], Awaitable[None]] | None = None
-        self.lease: Callable[[], Awaitable[None]] | None = None
+        self.others: Others = Alone(points)
+        self.since = clock()
         self.running: Collection[int] = ()
         self._roll: AccountSnapshot | None = None
         self._subscribers = self._hearing(deliveries)
@@ -197,11 +200,6 @@ class Store:
         self.running = running
         self.dispatcher.begin(capacities, order)
 
-    async def trusted(self) -> None:
-        """Wait until what is claimed here is certainly nobody else's, as in a file at once."""
-        if self.lease is not None:
-            await self.lease()
-
     def slots(self) -> dict[str, tuple[int, int]]:
         """Tell how many jobs of each target run, and how many may, by the target's name."""
         return self.dispatcher.slots()
@@ -218,32 +216,42 @@ class Store:
         error = self._writer.look()
         return None if error is None else error.problem
 
+    @property
+    def delivering(self) -> Collection[int]:
+        """Whose results are on their way to readers of this server."""
+        return self._deliveries.readers.keys()
+
+    @property
+    def abandoned(self) -> frozenset[int]:
+        """Whose attempts were begun here, and could not be ended in the store."""
+        return frozenset(self.attempts.abandoned)
+
+    def watched(self) -> Collection[int]:
+        """Tell for which jobs somebody waits."""
+        return self._watchers.jobs
+
+    def wake(self, job_id: int) -> None:
+        """Let those look again who wait for a job."""
+        self._watchers.tell(job_id)
+
     async def idle(self) -> None:
         """Wait until no job runs and none is about to."""
         await self.dispatcher.idle()
 
     async def noticed(self) -> None:
         """Wait until another process may have put jobs in, and let them run."""
-        if self.beat is not None:
-            await self.beat()
-            self.schedules.notice()
-            self._notice_accounts()
-            await self._recount()
-            return
-        # Nobody can tell this process; a row that is read now and then has to.
-        while (revision := self._points.revision("queue")) == self._noticed:
+        came = False
+        while not came:
             self._writer.look()
-            self.schedules.notice()
-            self._notice_accounts()
-            await asyncio.sleep(NOTICE_SECONDS)
-        self._noticed = revision
+            came = await self.others.beat()
+            await self._refresh()
         await self._recount()
 
     def tell(self, tell: Tell) -> None:
         """Let other nodes be told of what happens here."""
         self._subscribers.settle(lambda changes: _told(changes, tell))
 
-    def heard(self, about: About, ids: Sequence[int]) -> None:
+    async def heard(self, about: About, ids: Sequence[int]) -> None:
         """Note what happened at another node."""
         match about:
             case About.CHANGED:
@@ -254,10 +262,14 @@ class Store:
             case About.CANCEL:
                 for job_id in ids:
                     self.dispatcher.cancel(job_id)
-            case About.ACCOUNTS:
-                self._notice_accounts()
-            case About.SCHEDULES:
-                self.schedules.notice()
+            case About.ACCOUNTS | About.SCHEDULES:
+                await self._refresh()
+
+    async def _refresh(self) -> None:
+        """Notice what somebody has changed of accounts and schedules."""
+        await self._points.refresh()
+        self.schedules.notice()
+        self._notice_accounts()
 
     async def _recount(self) -> None:
         await self._writer.run(lambda tx: self.dispatcher.recount(tx, claiming.count_queued(tx)))
@@ -282,11 +294,11 @@ class Store:
         """Take a job in, as `Submissions.submit` says."""
         return self.submissions.submit(submission)
 
-    def running_depth(self, job_id: int) -> int | None:
+    async def running_depth(self, job_id: int) -> int | None:
         """Tell how many jobs made one another before one that runs; None if it does not run."""
         if job_id > LARGEST_ID:  # a stranger may say any
             return None
-        row = self._points.row(claiming.RUNNING_DEPTH, job_id=job_id)
+        row = await self._points.row(claiming.RUNNING_DEPTH, job_id=job_id)
         return None if row is None else int(row[0])
 
     def _claim(

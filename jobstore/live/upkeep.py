@@ -1,7 +1,8 @@
 """What a server does in its store by itself: recover, and clean up."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from jobstore.model.clock import Clock
 from jobstore.model.job import Replay
@@ -19,12 +20,15 @@ class Boot:
 
     Args:
         died: whether other nodes have taken it for dead.
+        replays: what its targets allowed to be sent again, by their names; where a store has one
+            server, its configuration says so.
     """
 
     pid: int
     started_at: int
     ended_at: int | None
     died: int = 0
+    replays: Mapping[str, Replay] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,7 @@ class Orphan:
     cancel_asked_at: int | None
     retried: int
     replay: Replay | None
+    target: str
 
 
 class Upkeep:
@@ -68,11 +73,13 @@ class Upkeep:
     async def orphans(self) -> list[Orphan]:
         """List some of the claims that earlier starts of a server left behind."""
         rows = await self._reader.rows(recovery.ORPHANS, boot=self._boot.number, limit=STEP)
-        return [replace(Orphan(*row), replay=row[-1] and Replay(row[-1])) for row in rows]
+        return [replace(Orphan(*row), replay=row[-2] and Replay(row[-2])) for row in rows]
 
     async def boot_of(self, orphan: Orphan) -> Boot:
         """Tell which start of the server made a claim."""
-        return Boot(*await self._reader.row(recovery.GET_BOOT, boot=orphan.boot))
+        *row, targets = await self._reader.row(recovery.GET_BOOT, boot=orphan.boot)
+        replays = {name: Replay(replay) for name, replay in json.loads(targets).items()}
+        return replace(Boot(*row), replays=replays)
 
     async def recover(self, ids: Sequence[int], detail: str) -> None:
         """Queue orphaned jobs again."""

@@ -105,7 +105,7 @@ class Waits:
         Raises:
             JobNotFound: there is no such job in the history.
         """
-        return self._until_ended(job_id, seconds, scope, again, self._history.job, lambda _: False)
+        return self._until_ended(job_id, seconds, scope, again, self._history.job, _never)
 
     async def _until_ended(  # noqa: PLR0913, PLR0917 - it has two callers
         self,
@@ -114,14 +114,14 @@ class Waits:
         scope: int | None,
         again: Callable[[], int | None] | None,
         look: Callable[[int, int | None], Awaitable[Job]],
-        busy: Callable[[int], bool],
+        busy: Callable[[int], Awaitable[bool]],
     ) -> Job:
         if seconds <= 0:
             return await look(job_id, scope)
         with self._watchers.watching(job_id, seconds) as watch:
             while True:
                 job = await look(job_id, scope)
-                if watch.over or (job.state in ENDED and not busy(job_id)):
+                if watch.over or (job.state in ENDED and not await busy(job_id)):
                     return job
                 del job  # many may wait
                 await watch.change()
@@ -131,3 +131,8 @@ class Waits:
     def dismiss(self) -> None:
         """Wake all waiters at shutdown."""
         self._watchers.dismiss()
+
+
+async def _never(_: int) -> bool:
+    """Tell that no reader is in the way."""
+    return False

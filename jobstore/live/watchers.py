@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Collection
 from types import TracebackType
 from typing import Final, Self
 
@@ -101,6 +102,11 @@ class Watchers:
     def count(self, job_id: int) -> int:
         """Tell how many watch a job."""
         return len(self._of.get(job_id, ()))
+
+    @property
+    def jobs(self) -> Collection[int]:
+        """Which jobs are watched."""
+        return self._of.keys()
 
     def dismiss(self) -> None:
         """Say that nobody shall wait any more."""

@@ -73,14 +73,14 @@ DatabaseUrl: TypeAlias = Annotated[
     str,
     Kind(
         'the URL of a database, such as "postgresql://jobs@db.example.com/jobs"',
-        like(r"(?s:postgres(?:ql)?://.+)"),
+        like(r"(?s:(?:postgres(?:ql)?://.+)?)"),
     ),
 ]
 SchemaName: TypeAlias = Annotated[
     str, Kind("a name of 1 to 63 lower-case letters, digits and _", like(r"[a-z_][a-z0-9_]{0,62}"))
 ]
 NodeName: TypeAlias = Annotated[
-    str, Kind("a name of 1 to 100 letters, digits, . : _ and -", like(r"[A-Za-z0-9.:_-]{1,100}"))
+    str, Kind("a name of at most 100 letters, digits, . : _ and -", like(r"[A-Za-z0-9.:_-]{0,100}"))
 ]
 HeaderNames: TypeAlias = Annotated[
     tuple[str, ...],

@@ -111,8 +111,8 @@ class Accounts:
         return self._roll
 
     def _read(self) -> AccountSnapshot:
-        accounts = [_decoded(row) for row in self._points.rows(LIST)]
-        holders = {digest: name for _, name, _, _, digest in self._points.rows(LIST_TOKENS)}
+        accounts = [_decoded(row) for row in self._points.kept(LIST)]
+        holders = {digest: name for _, name, _, _, digest in self._points.kept(LIST_TOKENS)}
         return AccountSnapshot({account.name: account for account in accounts}, holders)
 
     def id_of(self, name: str) -> int:
@@ -124,11 +124,12 @@ class Accounts:
         """List all tokens."""
         return [
             Token(id=token, account=account, label=label, created_at=created)
-            for token, account, label, created, _ in self._points.rows(LIST_TOKENS)
+            for token, account, label, created, _ in self._points.kept(LIST_TOKENS)
         ]
 
     async def _change(self, operation: Operation[T]) -> T:
         value = await self._writer.run(operation)
+        await self._points.refresh()
         self._checked = -NOTICE_SECONDS  # what was done here is seen at once
         return value
 

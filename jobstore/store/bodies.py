@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, Literal, TypeAlias, TypeGuard
 
-from sqlalchemy import bindparam, delete, insert, literal_column, select, update
+from sqlalchemy import bindparam, delete, insert, literal_column, null, select, update
 
 from jobstore.model.errors import BodyGone, BodyTooLarge
 from jobstore.model.idempotency import Digest
@@ -13,26 +13,26 @@ from jobstore.model.message import Body
 from jobstore.store import schema
 from jobstore.store.codec import encode_ids
 from jobstore.store.expressions import Statement, listed
-from jobstore.store.guards import ZERO, limit
+from jobstore.store.guards import ZERO, limit, not_elsewhere, own_boot
 from jobstore.store.reading import Reader
 from jobstore.store.transaction import Operation, Transaction
 from jobstore.store.writer import Writer
 
 _body: Final = schema.BODY.c
 _chunk: Final = schema.CHUNK.c
-OPEN_BODY: Final = Statement(
-    insert(schema.BODY).values(side=bindparam("side"), size=literal_column("0"))
-)
+_open_body: Final = insert(schema.BODY).values(side=bindparam("side"), size=literal_column("0"))
+OPEN_BODY: Final = Statement(_open_body, _open_body.values(boot=own_boot))
 PUT_CHUNK: Final = Statement(
     insert(schema.CHUNK).values(
         body_id=bindparam("body_id"), seq=bindparam("seq"), data=bindparam("data")
     )
 )
-ADOPT_BODY: Final = Statement(
+_adopt_body: Final = (
     update(schema.BODY)
     .where(_body.id == bindparam("body_id"))
     .values(job_id=bindparam("of_job"), size=bindparam("whole_size"))
 )
+ADOPT_BODY: Final = Statement(_adopt_body, _adopt_body.values(boot=null()))
 FIND_BODY: Final = Statement(
     select(_body.id, _body.size).where(
         _body.job_id == bindparam("job_id"), _body.side == bindparam("side")
@@ -44,7 +44,7 @@ GET_CHUNK: Final = Statement(
     )
 )
 # A body whose chunks are gone, or have never come, is there once, without a number of a chunk.
-LOOSE_CHUNKS: Final = Statement(
+_loose_chunks: Final = (
     select(_body.id, _chunk.seq)
     .select_from(schema.BODY)
     .outerjoin(schema.CHUNK, _chunk.body_id == _body.id)
@@ -53,6 +53,8 @@ LOOSE_CHUNKS: Final = Statement(
     .limit(limit)
     .offset(ZERO)
 )
+# What another node receives just now is not loose.
+LOOSE_CHUNKS: Final = Statement(_loose_chunks, _loose_chunks.where(not_elsewhere(_body.boot)))
 SWEEP_CHUNKS: Final = Statement(
     delete(schema.CHUNK).where(
         _chunk.body_id == bindparam("body_id"), _chunk.seq <= bindparam("last")

@@ -12,7 +12,7 @@ from jobstore.model.retry import AttemptEnded
 from jobstore.store import bodies, claiming, events, jobs, schema
 from jobstore.store.bodies import Content
 from jobstore.store.codec import encode_ids, encode_reason, writable, write_headers
-from jobstore.store.expressions import Statement, blank, constant, listed
+from jobstore.store.expressions import Statement, blank, constant, inserting, listed
 from jobstore.store.facts import Answered, CancelAsked, Changed, Due, Ended
 from jobstore.store.guards import (
     ONE,
@@ -53,10 +53,8 @@ FINISH: Final = Statement(
         )
     )
 )
-PUT_RESPONSE: Final = Statement(
-    insert(schema.RESPONSE).values(
-        {column.name: bindparam(column.name) for column in schema.RESPONSE.columns}
-    )
+PUT_RESPONSE: Final = inserting(
+    schema.RESPONSE, {column.name: bindparam(column.name) for column in schema.RESPONSE.columns}
 )
 FORGET_SECRETS: Final = Statement(
     update(schema.REQUEST)

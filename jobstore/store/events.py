@@ -11,7 +11,7 @@ from jobstore.model.job import Report
 from jobstore.model.lifecycle import State
 from jobstore.store import jobs, schema
 from jobstore.store.codec import encode_ids, writable
-from jobstore.store.expressions import Statement, listed, merged
+from jobstore.store.expressions import Statement, inserting, listed, merged
 from jobstore.store.facts import Changed
 from jobstore.store.guards import ONE, in_state, now, this_claim, this_job
 from jobstore.store.transaction import Transaction
@@ -58,13 +58,14 @@ def report(tx: Transaction, report: Report, boot: int, scope: int | None = None)
     return row[0] is not None
 
 
-NOTE: Final = Statement(
-    insert(schema.EVENT).values(
-        job_id=bindparam("job_id"),
-        at=now,
-        event=bindparam("event"),
-        detail=bindparam("detail"),
-    )
+NOTE: Final = inserting(
+    schema.EVENT,
+    {
+        "job_id": bindparam("job_id"),
+        "at": now,
+        "event": bindparam("event"),
+        "detail": bindparam("detail"),
+    },
 )
 _listed_ids: Final = listed("ids").subquery()
 NOTE_ALL: Final = Statement(

@@ -37,7 +37,9 @@ _event = schema.EVENT.c
 # What belongs to this store alone: its server starts, its accounts, whose names are exported, and
 # what is counted for these; and where a job came from, which is nobody else's business.
 _OWN: Final = frozenset({"boot", "account", "depth", "stored", "source"})
-_JOB_COLUMNS: Final = tuple(column for column in schema.JOB.columns if column.name not in _OWN)
+_JOB_COLUMNS: Final = tuple(
+    column for column in schema.columns(schema.JOB) if column.name not in _OWN
+)
 
 
 def _of_jobs(*columns: Any) -> Statement:

@@ -17,6 +17,7 @@ from sqlalchemy import (
     case,
     cast,
     func,
+    insert,
     literal_column,
     select,
 )
@@ -28,6 +29,7 @@ from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.elements import ClauseElement
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.selectable import Select
+from sqlalchemy.types import TypeEngine
 
 # Whole numbers of 64 bits. SQLite counts up only what is declared as INTEGER.
 NUMBER: Final = BigInteger().with_variant(Integer(), "sqlite")
@@ -43,6 +45,8 @@ class Statement:
     Args:
         element: the statement; its named parameters are bound at each execution.
         postgresql: the statement in PostgreSQL's words, where SQLAlchemy has none for both.
+        row: what it puts into which column, where it inserts one row and may go abreast with
+            others; see `inserting`.
 
     Attributes:
         sql: the text for SQLite, with a ``?`` for each of its parameters: SQLite's driver binds a
@@ -50,16 +54,24 @@ class Statement:
         bound: gives the values of the parameters in their order, of those by the parameters' names.
         pg_sql: the text for PostgreSQL, with ``$1`` and so on.
         pg_bound: the same as ``bound``, for that text.
+        pg_types: the types of that text's parameters, by their names.
     """
 
-    __slots__ = ("_element", "bound", "pg_bound", "pg_sql", "postgresql", "sql")
+    __slots__ = ("_element", "bound", "pg_bound", "pg_sql", "pg_types", "postgresql", "row", "sql")
 
     sql: str
     bound: Bound
     pg_sql: str
     pg_bound: Bound
+    pg_types: Mapping[str, TypeEngine[Any]]
 
-    def __init__(self, element: ClauseElement, postgresql: ClauseElement | None = None) -> None:
+    def __init__(
+        self,
+        element: ClauseElement,
+        postgresql: ClauseElement | None = None,
+        row: Mapping[str, ColumnElement[Any]] | None = None,
+    ) -> None:
+        self.row = row
         self._element = element
         self.postgresql = element if postgresql is None else postgresql
 
@@ -72,24 +84,46 @@ class Statement:
         """Compile the statement, since it has no text yet; this is asked for nothing else."""
         match name:
             case "sql" | "bound":
-                self.sql, self.bound = _compiled(self._element, _SQLITE)
-            case "pg_sql" | "pg_bound":
-                self.pg_sql, self.pg_bound = _compiled(self.postgresql, _POSTGRESQL)
+                compiled = _compiled(self._element, _SQLITE)
+                self.sql, self.bound = str(compiled), _binding(compiled)
+            case "pg_sql" | "pg_bound" | "pg_types":
+                compiled = _compiled(self.postgresql, _POSTGRESQL)
+                self.pg_sql, self.pg_bound = str(compiled), _binding(compiled)
+                self.pg_types = {name: compiled.binds[name].type for name in _names(compiled)}
             case _:
                 raise AttributeError(name)
         return getattr(self, name)
 
 
-def _compiled(element: ClauseElement, dialect: Dialect) -> tuple[str, Bound]:
+def inserting(table: Table, row: Mapping[str, ColumnElement[Any]]) -> Statement:
+    """Insert a row.
+
+    Args:
+        row: what to put into which column.
+    """
+    return Statement(insert(table).values(row), row=row)
+
+
+def _compiled(element: ClauseElement, dialect: Dialect) -> SQLCompiler:
     compiled = element.compile(dialect=dialect)
+    assert isinstance(compiled, SQLCompiler)
     hidden = {name for name, value in compiled.params.items() if value is not None}
     if hidden:
         raise AssertionError(f"values that nobody will bind: {hidden}")
-    names = tuple(getattr(compiled, "positiontup", None) or ())
+    return compiled
+
+
+def _names(compiled: SQLCompiler) -> tuple[str, ...]:
+    """Name what each place in a text is for; SQLite has a place for each time."""
+    return tuple(compiled.positiontup or ())
+
+
+def _binding(compiled: SQLCompiler) -> Bound:
+    names = _names(compiled)
     if len(names) > 1:
-        return str(compiled), itemgetter(*names)
+        return itemgetter(*names)
     # It gives a tuple only of two and more.
-    return str(compiled), lambda values: tuple(values[name] for name in names)
+    return lambda values: tuple(values[name] for name in names)
 
 
 def number(name: str) -> BindParameter[int]:

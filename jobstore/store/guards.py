@@ -13,6 +13,7 @@ from sqlalchemy import (
     literal_column,
     null,
     or_,
+    select,
     update,
 )
 
@@ -23,12 +24,14 @@ from jobstore.store.expressions import constant, listed, number
 _job = schema.JOB.c
 now: Final = number("now")
 limit: Final = number("limit")
+# The start of the node that executes the statement; `NodeTransaction` binds it.
+own_boot: Final = number("own_boot")
 ZERO: Final = literal_column("0", Integer)  # SQLAlchemy would bind it, at each execution
 ONE: Final = literal_column("1", Integer)
 
 JOB_COLUMNS: Final = tuple(
     column
-    for column in schema.JOB.columns
+    for column in schema.columns(schema.JOB)
     if column.name
     not in {"boot", "purgeable_at", "timeout", "replay", "retries", "depth", "stored", "source"}
 )
@@ -94,3 +97,20 @@ in_scope: Final = or_(_scope.is_(None), _job.account == _scope)
 this_claim: Final = and_(
     this_job, _job.boot == bindparam("boot"), _job.attempt == bindparam("claimed_attempt")
 )
+
+
+# --- among several nodes --------------------------------------------------------------------------
+
+
+_node: Final = schema.BOOT.alias("node").c
+_alive: Final = select(_node.id).where(_node.ended_at.is_(None))
+
+
+def elsewhere(boot: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Match what belongs to another node that is alive."""
+    return and_(boot.is_not(None), boot != own_boot, boot.in_(_alive))
+
+
+def not_elsewhere(boot: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Match what belongs to no other node that is alive."""
+    return or_(boot.is_(None), boot == own_boot, boot.not_in(_alive))

@@ -51,7 +51,7 @@ _job, _definition = schema.JOB.c, schema.DEFINITION.c
 
 
 def _put(table: Any, *but: str, **fixed: Any) -> Statement:
-    names = [column.name for column in table.columns if column.name not in {*but, *fixed}]
+    names = [column.name for column in schema.columns(table) if column.name not in {*but, *fixed}]
     return Statement(insert(table).values({name: bindparam(name) for name in names} | fixed))
 
 

@@ -12,6 +12,8 @@ class OwnBoot:
 
     Attributes:
         number: 0 where no server runs.
+        shared: whether other nodes work on the same store.
     """
 
     number: int = 0
+    shared: bool = False

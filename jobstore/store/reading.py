@@ -31,14 +31,14 @@ class Searcher(Reader, Protocol):
         """
 
 
-class Points(Protocol):
-    """A quick look at single rows, on the thread that wants them."""
-
-    def rows(self, statement: Statement, **values: object) -> list[Any]:
-        """Execute a statement with values for its parameters, and give all its rows."""
-
-    def row(self, statement: Statement, **values: object) -> Any:
-        """Execute a statement as `rows` does, and give its first row, or None."""
+class Points(Reader, Protocol):
+    """A quick look at single rows; and what is looked at all the time, without waiting for it."""
 
     def revision(self, of: str) -> int:
         """Tell how often something was changed: accounts, schedules, or the queue from outside."""
+
+    def kept(self, statement: Statement) -> list[Any]:
+        """Give the rows of a short list that changes rarely: accounts, or their tokens."""
+
+    async def refresh(self) -> None:
+        """Let `revision` and `kept` say what is so by now."""

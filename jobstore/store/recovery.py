@@ -30,7 +30,6 @@ from sqlalchemy import (
     bindparam,
     func,
     insert,
-    literal_column,
     null,
     select,
     true,
@@ -42,12 +41,13 @@ from jobstore.model.job import CANCELLED_STATUS, Failure
 from jobstore.model.lifecycle import JOB, Event, State
 from jobstore.store import ending, events, schema
 from jobstore.store.codec import encode_ids, writable
-from jobstore.store.expressions import NUMBER, Statement
+from jobstore.store.expressions import Statement, constant
 from jobstore.store.facts import Ended, Ready
 from jobstore.store.guards import ZERO, ended_by, in_state, job_event, limit, now, these_jobs
 from jobstore.store.transaction import Transaction
 
 _job: Final = schema.JOB.c
+_boot: Final = schema.BOOT.c
 # On PostgreSQL, several nodes may recover the same jobs at the same time, and what one of them has
 # recovered may run again elsewhere: only what belongs to a start that is over is an orphan.
 _over: Final = _job.boot.in_(
@@ -71,6 +71,7 @@ def _orphans(which: ColumnElement[bool]) -> Select[Any]:
             _job.cancel_asked_at,
             _job.retried,
             _job.replay,
+            _job.target,
         )
         .where(in_state(State.RUNNING), which)
         .order_by(_job.boot, _job.id)
@@ -193,11 +194,10 @@ END_BOOT: Final = Statement(
 )
 
 
-def _get_boot(died: ColumnElement[int]) -> ClauseElement:
-    boot = schema.BOOT.c
-    columns = (boot.pid, boot.started_at, boot.ended_at, died)
-    return select(*columns).where(boot.id == bindparam("boot"))
+def _get_boot(died: ColumnElement[int], targets: ColumnElement[str]) -> ClauseElement:
+    columns = (_boot.pid, _boot.started_at, _boot.ended_at, died, targets)
+    return select(*columns).where(_boot.id == bindparam("boot"))
 
 
-# Only among several nodes, one is taken for dead by others.
-GET_BOOT: Final = Statement(_get_boot(ZERO), _get_boot(literal_column("died", NUMBER)))
+# Only among several nodes, one is taken for dead by others, and they may have different targets.
+GET_BOOT: Final = Statement(_get_boot(ZERO, constant("{}")), _get_boot(_boot.died, _boot.targets))

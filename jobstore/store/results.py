@@ -1,23 +1,35 @@
 """What becomes of results: each function is one step of a transaction."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import and_, bindparam, case, func, null, select, update
+from sqlalchemy import (
+    Select,
+    Update,
+    and_,
+    bindparam,
+    case,
+    func,
+    null,
+    select,
+    update,
+)
 from sqlalchemy import delete as delete_from
 
 from jobstore.model.errors import JobNotFound, ResultNotRestorable
 from jobstore.model.lifecycle import AWAITED, ENDED, Event, Result
-from jobstore.store import events, jobs, schema
+from jobstore.store import elsewhere, events, jobs, schema
 from jobstore.store.codec import decode_job, encode_ids
-from jobstore.store.expressions import Statement, constant, listed
+from jobstore.store.expressions import Statement, constant, listed, number
 from jobstore.store.facts import Changed
 from jobstore.store.guards import (
     ZERO,
     in_scope,
     in_state,
     limit,
+    not_elsewhere,
     now,
+    own_boot,
     result_event,
     these_jobs,
     this_job,
@@ -28,9 +40,9 @@ from jobstore.store.transaction import Transaction
 _job: Final = schema.JOB.c
 _response: Final = schema.RESPONSE.c
 _body: Final = schema.BODY.c
-TAKE: Final = Statement(
-    result_event(Event.TAKE).where(this_job).values(fetched_at=now, purgeable_at=now)
-)
+_take: Final = result_event(Event.TAKE).where(this_job).values(fetched_at=now, purgeable_at=now)
+_no_reader: Final = not_elsewhere(_job.reader)
+TAKE: Final = Statement(_take, _take.where(_no_reader).values(reader=own_boot))
 
 
 def take(tx: Transaction, job_id: int) -> bool:
@@ -47,26 +59,41 @@ def take(tx: Transaction, job_id: int) -> bool:
 
 # A payload that was purged meanwhile does not come back.
 _still_kept: Final = _job.purgeable_at.is_not(None)
+
+
+def _hold_again(event: Event) -> Update:
+    return (
+        result_event(event)
+        .where(this_job, _still_kept)
+        .values(fetched_at=null(), purgeable_at=null())
+        .returning(_job.id)
+    )
+
+
+# By now, another node may have restored it, and given it to somebody else.
+_read_by: Final = _job.reader == number("reader")
 GIVE_BACK: Final = Statement(
-    result_event(Event.GIVE_BACK)
-    .where(this_job, _still_kept)
-    .values(fetched_at=null(), purgeable_at=null())
-    .returning(_job.id)
+    _hold_again(Event.GIVE_BACK),
+    _hold_again(Event.GIVE_BACK).where(_read_by).values(reader=null()),
 )
 
 
-def give_back(tx: Transaction, job_id: int, detail: str) -> None:
-    """Hold a result again whose delivery broke off, whether it was marked as taken or not."""
-    if tx.execute(GIVE_BACK, job_id=job_id).fetchone():
+def give_back(tx: Transaction, job_id: int, reader: int, detail: str) -> None:
+    """Hold a result again whose delivery broke off, whether it was marked as taken or not.
+
+    Args:
+        reader: the start of the server that has delivered it.
+    """
+    if tx.execute(GIVE_BACK, job_id=job_id, reader=reader).fetchone():
         tx.tally.passed(Result.TAKEN, Result.HELD)
+    if tx.shared:
+        elsewhere.let_go(tx, job_id, reader)
+        tx.tell(Changed(job_id))  # who waits for it at another node
     events.note(tx, job_id, "delivery broken", detail)
 
 
 RESTORE: Final = Statement(
-    result_event(Event.RESTORE)
-    .where(this_job, _still_kept)
-    .values(fetched_at=null(), purgeable_at=null())
-    .returning(_job.id)
+    _hold_again(Event.RESTORE), _hold_again(Event.RESTORE).values(reader=null())
 )
 
 
@@ -103,12 +130,13 @@ _WHY_NOT_RESTORABLE: Final = {
 
 # A job deleted before its end stays unpurgeable until then: it still needs its request.
 _since_ended: Final = case((in_state(*ENDED), now), else_=null())
-DELETE: Final = Statement(
+_delete: Final = (
     result_event(Event.DELETE)
     .where(this_job, with_result(*AWAITED))
     .values(purgeable_at=_since_ended)
     .returning(_job.finished_at)  # which says what the result was: none until then
 )
+DELETE: Final = Statement(_delete, _delete.where(_no_reader))
 
 
 def delete(tx: Transaction, job_id: int, scope: int | None = None) -> None:
@@ -150,26 +178,29 @@ def discard(tx: Transaction, job_id: int, scope: int | None) -> None:
 
 
 def _delete_step(awaited: Result) -> Statement:
-    return Statement(
-        result_event(Event.DELETE)
+    found = (
+        select(_job.id)
         .where(
-            _job.id.in_(
-                select(_job.id)
-                .where(
-                    with_result(awaited),
-                    _job.id > bindparam("after"),
-                    _job.id <= bindparam("last"),
-                    _job.id.not_in(listed("busy")),
-                    in_scope,
-                )
-                .order_by(_job.id)
-                .limit(limit)
-                .offset(ZERO)
-            )
+            with_result(awaited),
+            _job.id > bindparam("after"),
+            _job.id <= bindparam("last"),
+            _job.id.not_in(listed("busy")),
+            in_scope,
         )
-        .values(purgeable_at=_since_ended)
-        .returning(_job.id)
+        .order_by(_job.id)
+        .limit(limit)
+        .offset(ZERO)
     )
+
+    def delete(found: Select[Any]) -> Update:
+        return (
+            result_event(Event.DELETE)
+            .where(_job.id.in_(found))
+            .values(purgeable_at=_since_ended)
+            .returning(_job.id)
+        )
+
+    return Statement(delete(found), delete(found.where(_no_reader)).where(_no_reader))
 
 
 DELETE_STEPS: Final = {awaited: _delete_step(awaited) for awaited in AWAITED}
@@ -183,25 +214,32 @@ def delete_step(tx: Transaction, awaited: Result, **values: object) -> list[int]
     return ids
 
 
-EXPIRE_STEP: Final = Statement(
-    result_event(Event.EXPIRE)
+_outlived: Final = (
+    select(_job.id)
     .where(
-        _job.id.in_(
-            select(_job.id)
-            .where(
-                with_result(Result.HELD),
-                _job.finished_at >= bindparam("since"),
-                _job.finished_at < bindparam("before"),
-                _job.id.not_in(listed("busy")),
-                in_scope,
-            )
-            .order_by(_job.finished_at)
-            .limit(limit)
-            .offset(ZERO)
-        )
+        with_result(Result.HELD),
+        _job.finished_at >= bindparam("since"),
+        _job.finished_at < bindparam("before"),
+        _job.id.not_in(listed("busy")),
+        in_scope,
     )
-    .values(purgeable_at=now)
-    .returning(_job.id, _job.finished_at)
+    .order_by(_job.finished_at)
+    .limit(limit)
+    .offset(ZERO)
+)
+
+
+def _expire(found: Select[Any]) -> Update:
+    return (
+        result_event(Event.EXPIRE)
+        .where(_job.id.in_(found))
+        .values(purgeable_at=now)
+        .returning(_job.id, _job.finished_at)
+    )
+
+
+EXPIRE_STEP: Final = Statement(
+    _expire(_outlived), _expire(_outlived.where(_no_reader)).where(_no_reader)
 )
 
 

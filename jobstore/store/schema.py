@@ -4,13 +4,25 @@ The schema itself, with its constraints, indexes, triggers and the timeline view
 in ``migrations/``; a test holds the two against each other.
 """
 
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import REAL, Column, ForeignKey, LargeBinary, MetaData, Table, Text, text
+from sqlalchemy import ARRAY, REAL, Column, ForeignKey, LargeBinary, MetaData, Table, Text, text
+from sqlalchemy.types import TypeEngine
 
 from jobstore.store.expressions import NUMBER
 
 METADATA: Final = MetaData()
+
+
+def columns(table: Table) -> tuple[Column[Any], ...]:
+    """Give the columns that a table has whatever the engine; more are there among several nodes."""
+    return tuple(column for column in table.columns if not column.system)
+
+
+def _among_nodes(name: str, kind: TypeEngine[Any] = NUMBER) -> Column[Any]:
+    """Declare a column that is there only where several nodes share the store."""
+    return Column(name, kind, system=True)
+
 
 BOOT: Final = Table(
     "boot",
@@ -20,6 +32,11 @@ BOOT: Final = Table(
     Column("pid", NUMBER, nullable=False),
     Column("version", Text, nullable=False),
     Column("ended_at", NUMBER),
+    _among_nodes("name", Text()),
+    _among_nodes("batch"),
+    _among_nodes("targets", Text()),
+    _among_nodes("delivering", ARRAY(NUMBER)),
+    _among_nodes("died"),
     sqlite_autoincrement=True,
     sqlite_strict=True,
 )
@@ -64,6 +81,7 @@ JOB: Final = Table(
     Column("depth", NUMBER, nullable=False, server_default=text("0")),
     Column("stored", NUMBER, nullable=False, server_default=text("0")),
     Column("source", Text),
+    _among_nodes("reader"),
     sqlite_autoincrement=True,
     sqlite_strict=True,
 )
@@ -169,6 +187,7 @@ BODY: Final = Table(
     Column("job_id", ForeignKey("job.id", ondelete="SET NULL")),
     Column("side", Text, nullable=False),
     Column("size", NUMBER, nullable=False),
+    _among_nodes("boot"),
     sqlite_autoincrement=True,
     sqlite_strict=True,
 )

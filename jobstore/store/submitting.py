@@ -1,9 +1,9 @@
 """Put jobs in: each function is one step of a transaction."""
 
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import bindparam, insert, literal_column, select
+from sqlalchemy import ColumnElement, bindparam, literal_column, select
 
 from jobstore.model.errors import TagTaken
 from jobstore.model.job import Submission
@@ -11,7 +11,7 @@ from jobstore.model.lifecycle import Result, State
 from jobstore.store import bodies, claiming, schema
 from jobstore.store.bodies import Content
 from jobstore.store.codec import encode_headers, writable
-from jobstore.store.expressions import Statement
+from jobstore.store.expressions import Statement, inserting
 from jobstore.store.facts import Due, Queued, Waiting
 from jobstore.store.guards import ONE, ZERO
 from jobstore.store.transaction import Transaction
@@ -55,16 +55,14 @@ WISHES: Final = frozenset(
 
 def _submit(names: frozenset[str]) -> Statement:
     columns = [column.name for column in schema.JOB.columns if column.name in names]
-    values: dict[str, object] = {name: bindparam(name) for name in columns}
-    return Statement(insert(schema.JOB).values(values | {"warnings": literal_column("0")}))
+    values: dict[str, ColumnElement[Any]] = {name: bindparam(name) for name in columns}
+    return inserting(schema.JOB, {**values, "warnings": literal_column("0")})
 
 
 SUBMIT: Final = _submit(_SUBMITTED)
 SUBMIT_WITH_WISHES: Final = _submit(_SUBMITTED | WISHES)
-PUT_REQUEST: Final = Statement(
-    insert(schema.REQUEST).values(
-        {column.name: bindparam(column.name) for column in schema.REQUEST.columns}
-    )
+PUT_REQUEST: Final = inserting(
+    schema.REQUEST, {column.name: bindparam(column.name) for column in schema.REQUEST.columns}
 )
 _NO_WISHES: Final = (None,) * len(WISHES)
 _NONE: Final[Mapping[str, object]] = {}

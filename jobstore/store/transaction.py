@@ -48,9 +48,12 @@ class Transaction(ABC):
         followed: whether any job waits for the success of another; None until somebody has looked.
         tally: what it has changed of the numbers that are kept of the jobs; written before the
             commit.
+        shared: whether other nodes work on the same store.
     """
 
     __slots__ = ("changes", "followed", "now", "tally")
+
+    shared = False
 
     def __init__(self, now: int, changes: Changes) -> None:
         self.now = now

@@ -130,12 +130,12 @@ class Capture:
         self._body_limit = body_limit
         self._unanswered = unanswered
 
-    def parent(self, job_id: str) -> JobHandle | None:
+    async def parent(self, job_id: str) -> JobHandle | None:
         """Find the running job that a request says to come from: a target may lead back here."""
         number = id_of(job_id)
         if number is None:
             return None
-        depth = self._store.running_depth(number)
+        depth = await self._store.running_depth(number)
         return None if depth is None else JobHandle(number, depth=depth)
 
     def submitting(self, request: web.Request) -> Submitting | None:

@@ -119,7 +119,7 @@ class Door:
 
         It may say so wrongly, but then it only bounds itself: see `Capture.parent`.
         """
-        working_for = WORKING_FOR.set(self._capture.parent(request.headers[JOB_ID]))
+        working_for = WORKING_FOR.set(await self._capture.parent(request.headers[JOB_ID]))
         try:
             return await answer(request)
         finally:

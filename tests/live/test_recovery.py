@@ -49,7 +49,7 @@ def decision(
     cancel_asked: bool = False,
     max_attempts: int = 3,
 ) -> Recovery:
-    orphan = Orphan(7, 1, method, "/", attempt, 1 if cancel_asked else None, 0, None)
+    orphan = Orphan(7, 1, method, "/", attempt, 1 if cancel_asked else None, 0, None, "/")
     return decide(orphan, replay, max_attempts)
 
 

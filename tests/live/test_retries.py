@@ -215,7 +215,7 @@ def test_a_target_is_left_alone_for_as_long_as_it_asks_but_not_for_ever(
 def test_attempts_that_were_tried_again_do_not_count_as_interrupted_ones(
     attempt: int, retried: int, expected: Recovery
 ) -> None:
-    orphan = Orphan(1, 1, "GET", "/", attempt, None, retried, None)
+    orphan = Orphan(1, 1, "GET", "/", attempt, None, retried, None, "/")
     assert decide(orphan, Replay.IDEMPOTENT, max_attempts=3) is expected
 
 

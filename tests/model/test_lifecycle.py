@@ -149,7 +149,7 @@ HAPPEN: Final[Mapping[Event, Callable[[Transaction, int], object]]] = {
         tx, claim_of(job_id), START + 9, AttemptEnded(status=503)
     ),
     Event.TAKE: results.take,
-    Event.GIVE_BACK: lambda tx, job_id: results.give_back(tx, job_id, "broken"),
+    Event.GIVE_BACK: lambda tx, job_id: results.give_back(tx, job_id, 1, "broken"),
     Event.RESTORE: results.restore,
     Event.DELETE: lambda tx, job_id: results.discard(tx, job_id, None),
     Event.EXPIRE: lambda tx, _: results.expire_step(

@@ -44,6 +44,9 @@ INDEXED: Final = {
     "NEWEST_RUN": "job_of_definition",
 }
 
+# Where statements are that no file ever hears.
+AMONG_NODES: Final = ("postgresql", "elsewhere")
+
 # What does not grow with the jobs: it has a row for each word, account, token, or table.
 SMALL: Final = frozenset({"counter", "revision", "account", "token", "sqlite_sequence"})
 
@@ -79,6 +82,8 @@ def statements() -> dict[str, Statement]:
     for info in pkgutil.walk_packages(store.__path__, f"{store.__name__}."):
         module = importlib.import_module(info.name)
         room = info.name.removeprefix(f"{store.__name__}.")
+        if room.startswith(AMONG_NODES):
+            continue
         for name, value in vars(module).items():
             for key, one in members(value):
                 if isinstance(one, Statement):

@@ -29,7 +29,7 @@ START = 1_700_000_000 * SECOND
 LARGE = os.urandom(2 * CHUNK_SIZE + 17)
 SECRET = (("Authorization", "geheim"), ("X-Api-Key", "geheim"), ("X-Odd", "\udcff"))
 
-_JOB_COLUMNS = [column.name for column in schema.JOB.columns if column.name != "boot"]
+_JOB_COLUMNS = [column.name for column in schema.columns(schema.JOB) if column.name != "boot"]
 EVERYTHING = {
     "job": f"SELECT {', '.join(_JOB_COLUMNS)} FROM job",
     "request": "SELECT job_id, content FROM request",
@@ -281,7 +281,7 @@ def test_scripts_are_told_how_much_it_was(store_path: Path, other: Path) -> None
 
 
 def test_a_record_has_a_place_for_every_column_of_a_job() -> None:
-    columns = {column.name for column in schema.JOB.columns} - {
+    columns = {column.name for column in schema.columns(schema.JOB)} - {
         "boot",
         "account",
         "depth",

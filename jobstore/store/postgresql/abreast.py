@@ -22,6 +22,7 @@ from typing import Any, Final
 from greenlet import getcurrent, greenlet
 from sqlalchemy import (
     BindParameter,
+    ColumnElement,
     Insert,
     Select,
     Update,
@@ -33,7 +34,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.sql.elements import ClauseElement
-from sqlalchemy.sql.visitors import iterate, replacement_traverse
+from sqlalchemy.sql.visitors import replacement_traverse
 from sqlalchemy.types import NullType, TypeEngine
 
 from jobstore.store.expressions import Statement
@@ -193,7 +194,7 @@ def _ids(_: _Receiving, rows: list[list[Any]], count: int) -> list[Given]:
 def _parts(_: _Receiving, rows: list[list[Any]], count: int) -> list[Given]:
     """Give everybody the rows that bear their number."""
     given = [Given([], 0) for _ in range(count)]
-    for place, *row in rows[0]:
+    for *row, place in rows[0]:
         given[place - 1].rows.append(tuple(row))
     for each in given:
         each.rowcount = len(each.rows)
@@ -218,39 +219,19 @@ class _Many:
 def _many(statement: Statement) -> _Many | None:
     """Make the statement for many; None if there is none."""
     element = statement.postgresql
-    types = _types(element)
+    types = statement.pg_types
     if not types or any(isinstance(each, NullType) for each in types.values()):
         return None
     table = _table(types)
-    if isinstance(element, Insert):
-        many = _many_inserts(element, table)
+    if isinstance(element, Insert) and statement.row is not None:
+        many = _many_inserts(element, statement.row, table)
     elif isinstance(element, Update):
-        many = _many_updates(element, table)
-    elif isinstance(element, Select) and element._limit_clause is None:  # noqa: SLF001
-        replaced = _with(table, element)
-        chosen = [*replaced.selected_columns]
-        many = replaced.with_only_columns(table.c[_ORDER], *chosen, maintain_column_froms=True)
+        many = _with(table, element).returning(table.c[_ORDER])
+    elif isinstance(element, Select) and " LIMIT " not in statement.pg_sql:
+        many = _with(table, element).add_columns(table.c[_ORDER])
     else:
         return None
     return _Many(Statement(many), tuple(types), inserts=isinstance(element, Insert))
-
-
-def _types(element: ClauseElement) -> dict[str, TypeEngine[Any]]:
-    """Tell the types of the parameters; one that is a column's value has the column's type."""
-    binds = [each for each in iterate(element) if isinstance(each, BindParameter)]
-    types = {each.key: each.type for each in binds}
-    for name, value in _values(element).items():
-        if isinstance(value, BindParameter) and isinstance(value.type, NullType):
-            assert isinstance(element, Insert | Update)
-            types[value.key] = element.table.c[name].type
-    return types
-
-
-def _values(element: ClauseElement) -> dict[str, Any]:
-    """Give the values of an INSERT or UPDATE, by the names of the columns."""
-    # There is no other way to ask a statement for what it was made of.
-    values = getattr(element, "_values", None) or {}
-    return {getattr(column, "key", column): value for column, value in values.items()}
 
 
 def _with(table: Any, element: Any) -> Any:
@@ -263,16 +244,10 @@ def _with(table: Any, element: Any) -> Any:
     return replaced
 
 
-def _many_updates(element: Update, table: Any) -> ClauseElement:
-    replaced = _with(table, element)
-    returned = replaced._returning  # noqa: SLF001 - likewise
-    replaced._returning = ()  # noqa: SLF001
-    many: ClauseElement = replaced.returning(table.c[_ORDER], *returned)
-    return many
-
-
-def _many_inserts(element: Insert, table: Any) -> ClauseElement:
-    values = {name: _with(table, value) for name, value in _values(element).items()}
+def _many_inserts(
+    element: Insert, row: Mapping[str, ColumnElement[Any]], table: Any
+) -> ClauseElement:
+    values = {name: _with(table, value) for name, value in row.items()}
     rows = select(*values.values()).select_from(table).order_by(table.c[_ORDER])
     many: Any = insert(element.table).from_select([*values], rows)
     if "id" in element.table.columns:

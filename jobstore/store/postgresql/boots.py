@@ -1,85 +1,138 @@
 """Starts of nodes: see `jobstore.store.postgresql.node_writer` for what their rows are."""
 
+import json
 import os
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
 
-from sqlalchemy import BigInteger, Column, MetaData, Table, Text, bindparam, insert, select, update
+from sqlalchemy import Column, MetaData, Table, bindparam, func, insert, null, select, update
 
-from jobstore.model.lifecycle import State
-from jobstore.store import schema
+from jobstore.model.clock import SECOND
+from jobstore.model.job import Replay
+from jobstore.model.lifecycle import Event, State
+from jobstore.store import events, schema
 from jobstore.store.codec import encode_ids
 from jobstore.store.expressions import NUMBER, Statement, constant, listed, number
-from jobstore.store.guards import ONE, in_state, now
+from jobstore.store.facts import Ready
+from jobstore.store.guards import ONE, in_state, job_event, now, own_boot
 from jobstore.store.transaction import Transaction
 
-BOOT: Final = Table(
-    "boot",
-    MetaData(),
-    Column("id", BigInteger, primary_key=True),
-    Column("started_at", NUMBER),
-    Column("pid", NUMBER),
-    Column("version", Text),
-    Column("ended_at", NUMBER),
-    Column("name", Text),
-    Column("batch", NUMBER),
-    Column("died", NUMBER),
-)
-_boot: Final = BOOT.c
+# For how long the jobs of a target wait for a node that asks it, when the last one has ended.
+GONE: Final = 600 * SECOND
+
+_boot: Final = schema.BOOT.c
+_job: Final = schema.JOB.c
 _this: Final = _boot.id == number("boot")
+_alive: Final = _boot.ended_at.is_(None)
 BEGIN: Final = Statement(
-    insert(BOOT).values(
+    insert(schema.BOOT)
+    .values(
         started_at=now,
         pid=bindparam("pid"),
         version=bindparam("version"),
         name=bindparam("name"),
+        targets=bindparam("targets"),
     )
+    .returning(_boot.id)
 )
 FENCE: Final = Statement(
-    update(BOOT)
-    .where(_this, _boot.ended_at.is_(None))
-    .values(batch=number("batch"))
-    .returning(_boot.id)
+    update(schema.BOOT).where(_this, _alive).values(batch=number("batch")).returning(_boot.id)
 )
 # It waits for the session that broke in its commit, if the server still has it.
 WITNESS: Final = Statement(select(_boot.batch).where(_this).with_for_update())
-ALIVE: Final = Statement(
-    select(_boot.id, _boot.batch).where(_boot.ended_at.is_(None), _boot.id != number("boot"))
-)
+ALIVE: Final = Statement(select(_boot.id, _boot.batch).where(_alive, _boot.id != own_boot))
+# Who has been here all the time, and who is called the same.
+OTHERS: Final = Statement(select(_boot.id, _boot.name, _boot.started_at).where(_alive))
 DIED: Final = Statement(
-    update(BOOT)
+    update(schema.BOOT)
     .where(
         _boot.id.in_(
             select(_boot.id)
-            .where(_this, _boot.ended_at.is_(None), _boot.batch == number("batch"))
+            .where(_this, _alive, _boot.batch == number("batch"))
             .with_for_update(skip_locked=True)
         )
     )
     .values(ended_at=now, died=ONE)
 )
+SERVE: Final = Statement(
+    update(schema.BOOT)
+    .where(_boot.id == own_boot)
+    .values(targets=bindparam("targets"), delivering=bindparam("delivering"))
+)
+SERVED: Final = Statement(
+    select(_boot.targets).where(
+        _boot.id != own_boot, func.coalesce(_boot.ended_at, now) > now - number("gone")
+    )
+)
 CLAIMED: Final = Statement(
-    select(schema.JOB.c.id, schema.JOB.c.cancel_asked_at).where(
-        schema.JOB.c.boot == number("boot"), in_state(State.RUNNING)
-    )
+    select(_job.id, _job.cancel_asked_at).where(_job.boot == own_boot, in_state(State.RUNNING))
 )
-# A start that is over from its beginning, for jobs whose claims got lost.
-NONE: Final = Statement(
-    insert(BOOT).values(
-        started_at=now, pid=bindparam("pid"), version=constant(""), ended_at=now, died=ONE
-    )
+ENDED: Final = Statement(
+    select(_job.id).where(_job.id.in_(listed("ids")), _job.finished_at.is_not(None))
 )
+_META: Final = Table("meta", MetaData(), Column("cleaned_at", NUMBER))
+# One node a round cleans up: who comes first when it is time.
+TURN: Final = Statement(
+    update(_META)
+    .where(_META.c.cleaned_at <= now - number("interval"))
+    .values(cleaned_at=now)
+    .returning(_META.c.cleaned_at)
+)
+FOLD: Final = Statement(select(func.fold()))
+# A start that is over from its beginning, for jobs whose attempts got lost.
+NOBODY: Final = Statement(
+    insert(schema.BOOT)
+    .values(started_at=now, pid=bindparam("pid"), version=constant(""), ended_at=now, died=ONE)
+    .returning(_boot.id)
+)
+_lost: Final = (_job.id.in_(listed("ids")), _job.boot == own_boot)
 GIVE_UP: Final = Statement(
-    update(schema.JOB)
-    .where(
-        schema.JOB.c.id.in_(listed("ids")),
-        schema.JOB.c.boot == number("boot"),
-        in_state(State.RUNNING),
-    )
-    .values(boot=number("to"))
+    update(schema.JOB).where(*_lost, in_state(State.RUNNING)).values(boot=number("to"))
+)
+UNCLAIM: Final = Statement(
+    job_event(Event.RECOVER)
+    .where(*_lost, _job.cancel_asked_at.is_(None))
+    .values(started_at=null(), attempt=_job.attempt - ONE)
+    .returning(_job.id, _job.account)
 )
 
 
-def give_up(tx: Transaction, ids: Sequence[int], boot: int) -> None:
-    """Let jobs be recovered that a node has claimed and does not run."""
-    nobody = tx.insert(NONE, now=tx.now, pid=os.getpid())
-    tx.execute(GIVE_UP, ids=encode_ids(ids), boot=boot, to=nobody)
+@dataclass(frozen=True, slots=True)
+class Other:
+    """Another node that is alive, as far as anybody knows.
+
+    Args:
+        started_at: microseconds since 1970.
+    """
+
+    boot: int
+    name: str
+    started_at: int
+
+
+def give_up(tx: Transaction, ids: Sequence[int]) -> None:
+    """Let jobs be recovered that a node has begun and does not run any more."""
+    nobody = tx.insert(NOBODY, now=tx.now, pid=os.getpid())
+    tx.execute(GIVE_UP, ids=encode_ids(ids), to=nobody)
+
+
+def unclaim(tx: Transaction, ids: Sequence[int]) -> None:
+    """Queue jobs again that a node has claimed without learning of it: none of them was begun."""
+    rows = tx.execute(UNCLAIM, ids=encode_ids(ids)).fetchall()
+    for _, account in rows:
+        tx.tally.moved(account, State.RUNNING, State.QUEUED)
+    queued = [row[0] for row in rows]
+    events.note_all(tx, queued, "recovered", "it was claimed, and not begun")
+    tx.changes.queued += len(queued)
+    tx.tell(Ready(None))
+
+
+def encode_targets(targets: Mapping[str, Replay]) -> str:
+    """Write down which targets a node asks, and what each allows to be sent again."""
+    return json.dumps(targets)
+
+
+def served(rows: Sequence[Any]) -> frozenset[str]:
+    """Name the targets in rows of `SERVED`."""
+    return frozenset(name for (targets,) in rows for name in json.loads(targets))

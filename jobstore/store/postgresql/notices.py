@@ -10,7 +10,7 @@ about, and whose.
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final, TypeAlias
 
 import psycopg
@@ -24,7 +24,7 @@ from jobstore.store.postgresql.engine import Connection
 _MOST: Final = 400  # ids in one notice
 _PAUSE: Final = 1.0
 
-Hear: TypeAlias = Callable[[About, Sequence[int]], None]
+Hear: TypeAlias = Callable[[About, Sequence[int]], Awaitable[None]]
 
 log = logging.getLogger(__name__)
 
@@ -84,13 +84,13 @@ class Notices:
                 link = await self._listening.link()
                 await link.execute(sql.SQL("LISTEN {}").format(sql.Identifier(self._channel)))
                 async for notice in link.notifies():
-                    self._heard(notice.payload)
+                    await self._heard(notice.payload)
             except psycopg.Error as error:
                 log.debug("%s", error, extra={"action": "listen"})
                 await self._listening.drop()
                 await asyncio.sleep(_PAUSE)
 
-    def _heard(self, payload: str) -> None:
+    async def _heard(self, payload: str) -> None:
         boot, about, *ids = payload.split()
         if int(boot) != self._boot.number:
-            self._hear(About(about), [int(job_id) for job_id in ids])
+            await self._hear(About(about), [int(job_id) for job_id in ids])

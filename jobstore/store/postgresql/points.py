@@ -1,56 +1,51 @@
-"""A quick look at single rows."""
+"""A quick look at single rows, and what a node keeps in memory of what changes rarely."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
-import psycopg
+from sqlalchemy import select
 
-from jobstore.store import revisions
+from jobstore.store import accounts, schema
 from jobstore.store.expressions import Statement
-from jobstore.store.postgresql.engine import name_of, translate
-from jobstore.store.postgresql.plain import Plain, connect
+from jobstore.store.postgresql.engine import Connection
+
+REVISIONS: Final = Statement(select(schema.REVISION.c.of, schema.REVISION.c.number))
+_KEPT: Final = (accounts.LIST, accounts.LIST_TOKENS)
 
 
 class NodePoints:
-    """Look at rows that are found by their key, on the thread that wants them."""
+    """Look at rows that are found by their key; see `jobstore.store.reading.Points`.
 
-    def __init__(self, url: str, schema: str) -> None:
-        self._url = url
-        self._schema = schema
-        self._link: Plain | None = None
+    Each request is somebody's, and no request waits for the database to say whose: accounts are in
+    memory. A change of them is announced by the transaction that makes it, whoever makes it; a node
+    that did not hear that finds out at its next beat.
 
-    def rows(self, statement: Statement, **values: object) -> list[Any]:
-        """Execute a statement with values for its parameters, and give all its rows."""
-        try:
-            if self._link is None or self._link.closed:
-                self._link = connect(self._url, self._schema)
-            cursor = psycopg.RawCursor(self._link)
-            text, bound = statement.pg_sql, statement.pg_bound(values)
-            return cursor.execute(text, bound, prepare=True).fetchall()
-        except psycopg.Error as error:
-            raise translate(name_of(self._url), error) from error
+    Args:
+        connection: a connection for reading.
+    """
 
-    def row(self, statement: Statement, **values: object) -> Any:
-        """Execute a statement as `rows` does, and give its first row, or None."""
-        return next(iter(self.rows(statement, **values)), None)
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._revisions: dict[str, int] = {}
+        self._lists: dict[Statement, list[Any]] = {}
+        self.rows = connection.rows
+        self.row = connection.row
 
     def revision(self, of: str) -> int:
         """Tell how often something was changed: accounts, schedules, or the queue from outside."""
-        ((number,),) = self.rows(revisions.REVISION, of=of)
-        return int(number)
+        return self._revisions[of]
 
-    def close(self) -> None:
-        """Close the connection."""
-        if self._link is not None:
-            self._link.close()
+    def kept(self, statement: Statement) -> list[Any]:
+        """Give the rows of a short list that changes rarely: accounts, or their tokens."""
+        return self._lists[statement]
 
+    async def refresh(self) -> None:
+        """Let `revision` and `kept` say what is so by now.
 
-@contextmanager
-def points_of(url: str, schema: str) -> Iterator[NodePoints]:
-    """Open a database for quick looks, until the context is left."""
-    points = NodePoints(url, schema)
-    try:
-        yield points
-    finally:
-        points.close()
+        Raises:
+            StoreError: the database cannot be asked; what was known before is still said.
+        """
+        revisions = dict(await self._connection.rows(REVISIONS))
+        if revisions["accounts"] != self._revisions.get("accounts"):
+            self._lists = {each: await self._connection.rows(each) for each in _KEPT}
+        # Not before: what could not be read must not pass for known.
+        self._revisions = revisions

@@ -83,6 +83,8 @@ class NodeTransaction(Transaction):
 
     __slots__ = ("_shared", "effects")
 
+    shared = True
+
     def __init__(self, shared: Shared) -> None:
         self.effects = 0
         self._shared = shared
@@ -99,6 +101,8 @@ class NodeTransaction(Transaction):
 
     def execute(self, statement: Statement, **values: object) -> Rows:
         """Execute a statement with values for its parameters."""
+        if "own_boot" in statement.pg_types:
+            values["own_boot"] = self._shared.slot
         given = want(statement, values)
         if statement.changes:
             self.effects += given.rowcount

@@ -28,25 +28,29 @@ class PointReader:
         self._path = path
         self._presence = presence
 
-    def rows(self, statement: Statement, **values: object) -> list[Any]:
+    async def rows(self, statement: Statement, **values: object) -> list[Any]:
         """Execute a statement with values for its parameters, and give all its rows.
 
         Raises:
             StoreError: the file cannot be read, or is not there any more.
         """
-        rows = self._rows(statement, values)
-        if self._presence is not None:
-            self._presence.require()
-        return rows
+        return self._present(statement, values)
 
-    def row(self, statement: Statement, **values: object) -> Any:
+    async def row(self, statement: Statement, **values: object) -> Any:
         """Execute a statement as `rows` does, and give its first row, or None."""
-        return next(iter(self.rows(statement, **values)), None)
+        return next(iter(self._present(statement, values)), None)
 
     def revision(self, of: str) -> int:
         """Tell how often something was changed: accounts, schedules, or the queue from outside."""
         ((number,),) = self._rows(revisions.REVISION, {"of": of})
         return int(number)
+
+    def kept(self, statement: Statement) -> list[Any]:
+        """Give the rows of a short list that changes rarely: accounts, or their tokens."""
+        return self._present(statement, {})
+
+    async def refresh(self) -> None:
+        """Do nothing: each look goes into the file."""
 
     def keep(self) -> None:
         """Never close the connection, not even when the process ends.
@@ -57,6 +61,12 @@ class PointReader:
         import ctypes  # noqa: PLC0415 - hardly ever needed
 
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._connection))
+
+    def _present(self, statement: Statement, values: Mapping[str, object]) -> list[Any]:
+        rows = self._rows(statement, values)
+        if self._presence is not None:
+            self._presence.require()
+        return rows
 
     def _rows(self, statement: Statement, values: Mapping[str, object]) -> list[Any]:
         with sqlite.translated(self._path):

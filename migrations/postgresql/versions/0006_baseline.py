@@ -36,6 +36,7 @@ TABLES = (
         name TEXT NOT NULL DEFAULT '',
         batch BIGINT NOT NULL DEFAULT 0,
         targets TEXT NOT NULL DEFAULT '{{}}',
+        delivering BIGINT[] NOT NULL DEFAULT '{{}}',
         died BIGINT NOT NULL DEFAULT 0
     ) WITH (fillfactor = 20)
     """,
@@ -255,10 +256,11 @@ TABLES = (
     CREATE TABLE meta (
         one BIGINT PRIMARY KEY CHECK (one = 1),
         schema_version BIGINT NOT NULL,
-        compatible_from BIGINT NOT NULL
+        compatible_from BIGINT NOT NULL,
+        cleaned_at BIGINT NOT NULL DEFAULT 0
     )
     """,
-    "INSERT INTO meta VALUES (1, 6, 6)",
+    "INSERT INTO meta (one, schema_version, compatible_from) VALUES (1, 6, 6)",
     "INSERT INTO revision VALUES ('accounts', 0), ('schedules', 0), ('queue', 0)",
     *(
         f"ALTER TABLE {table} ALTER {column} SET STORAGE EXTERNAL"
@@ -273,7 +275,6 @@ INDEXES = (
         "CREATE INDEX job_cancelling ON job (boot, id)"
         " WHERE state = 'running' AND cancel_asked_at IS NOT NULL"
     ),
-    "CREATE INDEX job_reading ON job (reader) WHERE reader IS NOT NULL",
     "CREATE INDEX job_purgeable ON job (purgeable_at) WHERE purgeable_at IS NOT NULL",
     "CREATE UNIQUE INDEX body_of_job ON body (job_id, side) WHERE job_id IS NOT NULL",
     "CREATE INDEX body_orphan ON body (id) WHERE job_id IS NULL",
@@ -403,7 +404,7 @@ VIEWS = (
 
 
 def _revised(table: str, of: str, event: str) -> tuple[str, ...]:
-    """Count each change of a table, so that other nodes notice it."""
+    """Count each change of a table, and tell all nodes; `store.postgresql.notices` listens."""
     return (
         (
             f"CREATE TRIGGER {table}_revised AFTER {event} ON {table}"
@@ -416,8 +417,47 @@ TRIGGERS = (
     """
     CREATE FUNCTION revise() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
         UPDATE revision SET number = number + 1 WHERE of = TG_ARGV[0];
+        PERFORM pg_notify(left('jobstore_' || TG_TABLE_SCHEMA, 63), '0 ' || TG_ARGV[0]);
         RETURN NULL;
     END $$
+    """,
+    # Put the numbers of starts that are over together, in slot 0, which is nobody's.
+    """
+    CREATE FUNCTION fold() RETURNS void LANGUAGE sql AS $$
+        WITH gone AS (
+            DELETE FROM counter_slot USING boot
+            WHERE slot = boot.id AND ended_at IS NOT NULL RETURNING counter_slot.*
+        )
+        INSERT INTO counter_slot AS kept
+        SELECT machine, state, 0, sum(count) FROM gone GROUP BY machine, state
+        ON CONFLICT (machine, state, slot) DO UPDATE SET count = kept.count + excluded.count;
+
+        WITH gone AS (
+            DELETE FROM account_usage_slot USING boot
+            WHERE slot = boot.id AND ended_at IS NOT NULL RETURNING account_usage_slot.*
+        )
+        INSERT INTO account_usage_slot AS kept
+        SELECT account, 0, sum(queued), sum(stored) FROM gone GROUP BY account
+        ON CONFLICT (account, slot) DO UPDATE
+            SET queued = kept.queued + excluded.queued, stored = kept.stored + excluded.stored;
+
+        WITH gone AS (
+            DELETE FROM day_slot USING boot
+            WHERE slot = boot.id AND ended_at IS NOT NULL RETURNING day_slot.*
+        )
+        INSERT INTO day_slot AS kept
+        SELECT day, 0, sum(submitted), sum(done), sum(failed), sum(cancelled), sum(errors),
+            sum(run_us), max(longest_us)
+        FROM gone GROUP BY day
+        ON CONFLICT (day, slot) DO UPDATE SET
+            submitted = kept.submitted + excluded.submitted,
+            done = kept.done + excluded.done,
+            failed = kept.failed + excluded.failed,
+            cancelled = kept.cancelled + excluded.cancelled,
+            errors = kept.errors + excluded.errors,
+            run_us = kept.run_us + excluded.run_us,
+            longest_us = greatest(kept.longest_us, excluded.longest_us);
+    $$
     """,
     # Members stay in the order in which they came, and the text is as short as SQLite's.
     """

@@ -1,0 +1,70 @@
+"""Others who work on the same store, as a running server sees them."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Final, Protocol
+
+from jobstore.model.job import Replay
+from jobstore.store.reading import Points
+
+# How long it may take until a job is noticed that another process put in.
+NOTICE_SECONDS: Final = 0.5
+
+
+class Others(Protocol):
+    """What a server has to know of others, and they of it."""
+
+    async def beat(self) -> bool:
+        """Wait a little, and look after the others; tell whether they may have put jobs in."""
+
+    async def trusted(self) -> None:
+        """Wait until what is claimed here is certainly nobody else's."""
+
+    async def serve(self, targets: Mapping[str, Replay]) -> None:
+        """Say which targets are asked here, and what each allows to be sent again."""
+
+    async def served(self) -> frozenset[str]:
+        """Name the targets that others ask."""
+
+    async def turn(self, interval: float) -> bool:
+        """Tell whether it is this server's turn to clean up.
+
+        Args:
+            interval: how often somebody has to, in seconds.
+        """
+
+
+class Alone:
+    """See `Others`: a file has one server, beside which only commands put jobs in.
+
+    Args:
+        points: looks at the row that they change.
+    """
+
+    def __init__(self, points: Points) -> None:
+        self._points = points
+        self._noticed = points.revision("queue")
+
+    async def beat(self) -> bool:
+        """Wait a little; tell whether a command has put jobs in."""
+        # Nobody can tell this process; a row that is read now and then has to.
+        revision = self._points.revision("queue")
+        if revision != self._noticed:
+            self._noticed = revision
+            return True
+        await asyncio.sleep(NOTICE_SECONDS)
+        return False
+
+    async def trusted(self) -> None:
+        """Go on: nobody else claims anything."""
+
+    async def serve(self, targets: Mapping[str, Replay]) -> None:
+        """Tell nobody."""
+
+    async def served(self) -> frozenset[str]:
+        """Name nothing."""
+        return frozenset()
+
+    async def turn(self, interval: float) -> bool:  # noqa: ARG002
+        """Take each turn."""
+        return True

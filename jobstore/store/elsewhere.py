@@ -1,0 +1,70 @@
+"""Results that go to their readers at other nodes just now.
+
+A node marks each result that it takes, or delivers in pieces, with the number of its start. That
+holds for as long as the start is not over: what a dead node had in hand is free again.
+"""
+
+from typing import Final
+
+from sqlalchemy import and_, any_, literal_column, null, or_, select, update
+
+from jobstore.model.clock import SECOND
+from jobstore.model.lifecycle import Result
+from jobstore.store import schema
+from jobstore.store.expressions import NUMBER, Statement, number
+from jobstore.store.guards import elsewhere, not_elsewhere, now, own_boot, this_job, with_result
+from jobstore.store.transaction import Transaction
+
+_job: Final = schema.JOB.c
+
+# A small result is marked as taken when it is on its way already. For so long after that, another
+# node takes for granted that it is still; of those that take longer, the node keeps a list.
+_MOMENT: Final = 3 * SECOND
+_held: Final = with_result(Result.HELD)
+RESERVE: Final = Statement(
+    update(schema.JOB).where(this_job, _held, not_elsewhere(_job.reader)).values(reader=own_boot)
+)
+LET_GO: Final = Statement(
+    update(schema.JOB).where(this_job, _held, _job.reader == number("reader")).values(reader=null())
+)
+ON_ITS_WAY: Final = Statement(
+    select(_job.id)
+    .join_from(schema.JOB, schema.BOOT, schema.BOOT.c.id == _job.reader)
+    .where(
+        this_job,
+        elsewhere(_job.reader),
+        or_(
+            _held,
+            and_(
+                with_result(Result.TAKEN),
+                or_(
+                    _job.fetched_at > now - literal_column(str(_MOMENT), NUMBER),
+                    _job.id == any_(schema.BOOT.c.delivering),
+                ),
+            ),
+        ),
+    )
+)
+
+
+def reserve(tx: Transaction, job_id: int) -> bool:
+    """Keep a held result for a reader of this node, until it is taken or given back.
+
+    Returns:
+        whether no other node has it.
+    """
+    return tx.execute(RESERVE, job_id=job_id).rowcount == 1
+
+
+def let_go(tx: Transaction, job_id: int, reader: int) -> None:
+    """Keep a held result for nobody any more.
+
+    Args:
+        reader: the start of the node that has kept it.
+    """
+    tx.execute(LET_GO, job_id=job_id, reader=reader)
+
+
+def on_its_way(tx: Transaction, job_id: int) -> bool:
+    """Tell whether another node gives a result to its reader just now."""
+    return tx.shared and tx.execute(ON_ITS_WAY, job_id=job_id, now=tx.now).fetchone() is not None
