@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Integer, and_, bindparam, func, null, select, update
+from sqlalchemy import ColumnElement, Integer, Update, and_, bindparam, func, null, select, update
 
 from jobstore.model.job import Claim
 from jobstore.model.lifecycle import Event, State
@@ -23,8 +23,8 @@ _request: Final = schema.REQUEST.c
 _ready: Final = and_(in_state(State.QUEUED), _job.follows.is_(None), _job.not_before.is_(None))
 
 
-def _claim(which: ColumnElement[bool]) -> Statement:
-    return Statement(
+def _claim(which: ColumnElement[bool]) -> Update:
+    return (
         job_event(Event.CLAIM)
         .where(which)
         .values(attempt=_job.attempt + ONE, boot=bindparam("claimed_by"), started_at=now)
@@ -47,17 +47,23 @@ def _claim(which: ColumnElement[bool]) -> Statement:
 
 _waiting: Final = and_(_ready, _job.target == bindparam("claimed_target"))
 # The next jobs, where all of them are of one account.
-CLAIM: Final = _claim(
-    _job.id.in_(
-        select(_job.id)
-        .where(_waiting)
-        .order_by(_job.account, _job.priority, _job.id)
-        .limit(limit)
-        .offset(ZERO)
-        .with_for_update(skip_locked=True)  # what another node claims just now is not waited for
-    )
+_next: Final = (
+    select(_job.id)
+    .where(_waiting)
+    .order_by(_job.account, _job.priority, _job.id)
+    .limit(limit)
+    .offset(ZERO)
 )
-CLAIM_ONE: Final = _claim(this_job)
+# What another node claims just now is not waited for. PostgreSQL may ask a subquery once for each
+# row that it looks at, and one that skips what is locked would give other jobs each time; this one
+# it asks once.
+_skipping: Final = (
+    _next.with_for_update(skip_locked=True)
+    .cte("next")
+    .prefix_with("MATERIALIZED", dialect="postgresql")
+)
+CLAIM: Final = Statement(_claim(_job.id.in_(_next)), _claim(_job.id.in_(select(_skipping.c.id))))
+CLAIM_ONE: Final = Statement(_claim(this_job))
 NEXT_OF_ACCOUNT: Final = Statement(
     select(_job.id, _job.priority)
     .where(_waiting, _job.account == bindparam("of_account"))
