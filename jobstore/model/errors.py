@@ -227,6 +227,13 @@ class StoreAway(StoreUnavailable):
         super().__init__(name, f"the database cannot be reached ({detail})")
 
 
+class NodeBusy(StoreUnavailable):
+    """More waits to be written than can be kept in memory."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, "the database is too slow for what is to be written; try again")
+
+
 class NodeFenced(StoreUnavailable):
     """The other nodes have taken this one for dead: what it still wanted to write is refused."""
 
@@ -249,15 +256,24 @@ class StoreUnsure(StoreError):
     """A change could not be committed, nor could its traces be removed from the disk.
 
     The running server goes on without it, but after a crash the change may be found in the file.
+
+    Args:
+        what: what failed.
+        again: what has to be so until anybody knows more.
     """
 
     status = 500
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(
+        self,
+        path: Path | str,
+        what: str = "the disk failed",
+        again: str = "the disk can be written again",
+    ) -> None:
         super().__init__(
             path,
-            "the disk failed in the middle of this change; whether it took effect is known "
-            "only when the disk can be written again",
+            f"{what} in the middle of this change; whether it took effect is known "
+            f"only when {again}",
         )
 
 

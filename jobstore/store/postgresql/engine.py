@@ -1,7 +1,11 @@
 """Connections to PostgreSQL, and what its errors mean for a store."""
 
 import asyncio
-from collections.abc import Mapping
+import os
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -33,7 +37,11 @@ from jobstore.store.budget import TimeIsUp
 from jobstore.store.expressions import Statement
 
 # For how long a connection may take to be made, in seconds.
-CONNECT_SECONDS: Final = 5
+CONNECT_SECONDS: Final = 4
+# For how long a database may be silent until it counts as away, in seconds.
+PATIENCE: Final = 5.0
+# What fails within so many seconds has not been waited for.
+_AT_ONCE: Final = 1.0
 # What a database says that is about to go away, or has not come yet; the next try may succeed.
 AWAY: Final = (
     AdminShutdown,
@@ -57,22 +65,34 @@ def name_of(url: str) -> str:
 class Connection:
     """A connection that is made again when it has broken.
 
-    It raises the store's own errors, and none of the driver's.
+    It raises the store's own errors, and none of the driver's. Nobody waits for long: a database
+    that says nothing is taken for one that is away, and those who wait for a connection to be made
+    wait for the same one.
 
     Args:
         url: the database.
         schema: where the tables are.
         read_only: whether nothing is written.
+        patience: for how long a statement may take, in seconds.
         settings: of the session, by their names.
     """
 
-    def __init__(self, url: str, schema: str, *, read_only: bool = False, **settings: str) -> None:
+    def __init__(
+        self,
+        url: str,
+        schema: str,
+        *,
+        read_only: bool = False,
+        patience: float = PATIENCE,
+        **settings: str,
+    ) -> None:
         self._url = url
         self._schema = schema
         self._read_only = read_only
+        self._patience = patience
         self._settings = settings
         self._link: Link | None = None
-        self._linking = asyncio.Lock()
+        self._linking: asyncio.Task[Link] | None = None
         self.name = name_of(url)
 
     async def link(self) -> Link:
@@ -81,12 +101,23 @@ class Connection:
         Raises:
             psycopg.Error: it cannot be.
         """
-        async with self._linking:
-            if self._link is None or self._link.closed:
+        if self._link is not None and not self._link.closed:
+            return self._link
+        if self._linking is None:
+            self._linking = asyncio.create_task(self._connect())
+        return await asyncio.shield(self._linking)
+
+    async def _connect(self) -> Link:
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
                 self._link = await connect(
                     self._url, self._schema, read_only=self._read_only, **self._settings
                 )
-            return self._link
+                return self._link
+        except TimeoutError:
+            raise psycopg.OperationalError("it does not answer") from None
+        finally:
+            self._linking = None
 
     async def drop(self) -> None:
         """Forget the connection."""
@@ -101,10 +132,29 @@ class Connection:
             StoreError: it failed.
         """
         try:
-            cursor = await execute(await self.link(), statement, values)
-            return await cursor.fetchall() if cursor.description else []
+            if statement.changes:
+                return await self._rows(statement, values)
+            return await self._rows_once_more(statement, values)
         except psycopg.Error as error:
             raise translate(self.name, error) from error
+
+    async def _rows_once_more(
+        self, statement: Statement, values: Mapping[str, object]
+    ) -> list[Any]:
+        """Execute a statement in a new session if that of before turns out to be over."""
+        began = time.monotonic()
+        try:
+            return await self._rows(statement, values)
+        except psycopg.Error as error:
+            if not is_broken(error) or time.monotonic() - began > _AT_ONCE:
+                raise
+        return await self._rows(statement, values)
+
+    async def _rows(self, statement: Statement, values: Mapping[str, object]) -> list[Any]:
+        link = await self.link()
+        with impatient(link, self._patience):
+            cursor = await execute(link, statement, values)
+            return await cursor.fetchall() if cursor.description else []
 
     async def row(self, statement: Statement, **values: object) -> Any:
         """Execute a statement as `rows` does, and give its first row, or None."""
@@ -143,6 +193,25 @@ class Connection:
     ) -> None:
         """Close the connection."""
         await self.drop()
+
+
+@contextmanager
+def impatient(link: Link, seconds: float) -> Iterator[None]:
+    """Break a connection off when what is done on it takes too long.
+
+    Its socket is shut down, so that whoever waits for an answer is told so: to cancel them would
+    send a message to the database, and wait for that.
+    """
+    timer = asyncio.get_running_loop().call_later(seconds, _break_off, link)
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _break_off(link: Link) -> None:
+    with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(link.fileno())) as end:
+        end.shutdown(socket.SHUT_RDWR)
 
 
 async def execute(link: Link, statement: Statement, values: Mapping[str, object]) -> Cursor:

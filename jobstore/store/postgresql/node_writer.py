@@ -1,14 +1,22 @@
 """The writer of a node: how a batch is run there, and what goes wrong with it.
 
-A batch is one transaction on the writer's own connection. It begins by
-writing its number into the row of the node's start, and only if that start is not over. That is
+A batch is one transaction on the writer's own connection. It begins by writing its number into the
+row of the node's start, and only if that start is not over. That is
 
 - the *fence*: a node that was declared dead never commits again;
 - the *lease*: the others see the number move, and know that the node lives;
 - the *witness*: if the connection breaks in the commit, the number tells whether it took effect.
 
-So there is no commit of which nobody knows: the caller is told after the commit, or that nothing
-was changed.
+So who posted an operation is told after the commit, or that nothing was changed.
+
+**When the database is away**, nobody waits for longer than `PATIENCE`. The batch that found that
+out is refused, and all after it at once, until a new connection was made. Where the connection
+broke in a commit and the witness cannot be asked in time, its callers are told that nobody knows
+(`StoreUnsure`). The witness is asked before anything else is written, and if the commit took
+effect, its facts are told then: jobs that it has started run. What it has taken for readers is
+given back, since these were told that they have nothing.
+
+**What a crash leaves**: all of a batch or nothing, as the database says.
 """
 
 import asyncio
@@ -18,27 +26,46 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import groupby
-from typing import Final
+from typing import Any, Final
 
 import psycopg
 from psycopg.errors import DeadlockDetected, SerializationFailure
 
 from jobstore.model.clock import Clock
-from jobstore.model.errors import JobstoreError, NodeFenced, StoreAway, StoreError
-from jobstore.store.facts import Changes
+from jobstore.model.errors import (
+    JobstoreError,
+    NodeBusy,
+    NodeFenced,
+    StoreAway,
+    StoreError,
+    StoreUnsure,
+)
+from jobstore.store import results
+from jobstore.store.facts import Changes, Taken
 from jobstore.store.own_boot import OwnBoot
 from jobstore.store.postgresql import boots
 from jobstore.store.postgresql.abreast import walk
-from jobstore.store.postgresql.engine import Connection, Link, execute, is_broken, translate
+from jobstore.store.postgresql.engine import (
+    PATIENCE,
+    Connection,
+    Link,
+    execute,
+    impatient,
+    is_broken,
+    translate,
+)
 from jobstore.store.postgresql.transaction import NodeTransaction, Shared
-from jobstore.store.transaction import Batch, Outcome
+from jobstore.store.transaction import Batch, Operation, Outcome, Told
 from jobstore.store.writer import Entry, Writer
 
 # How often a batch is tried again that met another one, before that is an error.
 _MEETINGS: Final = 5
-# For how long a database that is away is waited for in the middle of a commit, in seconds.
-_WITNESS_SECONDS: Final = 60.0
+# For how long a batch may take until the connection is broken off, in seconds: what is left of
+# `PATIENCE` is for the witness.
+_BATCH_SECONDS: Final = 0.7 * PATIENCE
 _PAUSE: Final = 0.2
+# How many operations may wait; a database that is slow must not fill the memory.
+_WAITING: Final = 10_000
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +86,23 @@ class NodeWriter(Writer):
         self._boot = boot
         self.trouble: StoreError | None = None
         self._mending: asyncio.Task[None] | None = None
+        self._patient_until = 0.0
+        self._unsure: Changes | None = None
+
+    def queue(
+        self,
+        operation: Operation[Any],
+        told: Told | None = None,
+        *,
+        off_loop: bool = False,
+        abreast: bool = False,
+    ) -> None:
+        """Queue an operation as any writer does, unless too many wait."""
+        if len(self._waiting) < _WAITING:
+            super().queue(operation, told, off_loop=off_loop, abreast=abreast)
+        elif told is not None:
+            refused = Outcome(error=NodeBusy(self._connection.name))
+            asyncio.get_running_loop().call_soon(told, refused)
 
     def look(self) -> StoreError | None:
         """Tell why nothing can be written just now, and look after that; None if it can."""
@@ -77,16 +121,36 @@ class NodeWriter(Writer):
             self._mending = asyncio.create_task(self._mended())
 
     async def _mended(self) -> None:
-        """Connect again, until that works."""
+        """Connect again, until that works, and find out what became of the last batch."""
         while self.trouble is not None:
             await asyncio.sleep(_PAUSE)
-            with suppress(StoreError):
-                await self._connection.rows(boots.ALIVE, boot=0)
+            try:
+                committed = await self._witness()
+            except psycopg.Error as error:
+                log.debug("%s", error, extra={"action": "write"})
+                await self._connection.drop()
+            else:
+                unsure, self._unsure = self._unsure, None
+                if unsure is not None and committed:
+                    self._tell_late(unsure)
                 log.info("the store can be written again", extra={"action": "write"})
                 self.trouble = None
         self._mending = None
 
+    def _tell_late(self, changes: Changes) -> None:
+        """Tell what a batch has changed of which nobody knew that it was committed."""
+        taken = [fact for fact in changes.facts if isinstance(fact, Taken)]
+        changes.facts[:] = [fact for fact in changes.facts if not isinstance(fact, Taken)]
+        self.committed(changes)
+        for fact in taken:
+            back = partial(results.give_back, job_id=fact.job_id, reader=self._boot.number)
+            because = "the database went away in the middle of it"
+            self.queue_until_stored(partial(back, detail=because), _unheard)
+
     async def _outcomes(self, batch: Sequence[Entry]) -> Batch:
+        if self.trouble is not None:
+            return Batch([Outcome(error=self.trouble)] * len(batch))
+        self._patient_until = time.monotonic() + PATIENCE
         try:
             done = await self._performed(batch, self._clock())
         except psycopg.Error as error:
@@ -94,9 +158,9 @@ class NodeWriter(Writer):
         except Exception as error:  # noqa: BLE001 - told to everyone who waits
             done = Batch([Outcome(error=error)] * len(batch))
         for outcome in done.outcomes:
-            if isinstance(outcome.error, StoreAway) and self.trouble is None:
+            if isinstance(outcome.error, StoreAway | StoreUnsure) and self.trouble is None:
                 log.error("%s", outcome.error, extra={"action": "write"})
-                self.trouble = outcome.error
+                self.trouble = StoreAway(self._connection.name, "it did not answer")
         return done
 
     async def _performed(self, entries: Sequence[Entry], now: int) -> Batch:
@@ -111,12 +175,19 @@ class NodeWriter(Writer):
         except Exception as error:  # noqa: BLE001 - it is that of one of them
             if len(entries) == 1:
                 return Batch([Outcome(error=error)])
+        return await self._each_alone(entries, now)
+
+    async def _each_alone(self, entries: Sequence[Entry], now: int) -> Batch:
         batch = Batch()
-        for entry in entries:
+        for place, entry in enumerate(entries):
             try:
                 alone = await self._together([entry], now, batch.changes.copy())
             except psycopg.Error as error:
-                batch.outcomes.append(Outcome(error=translate(self._connection.name, error)))
+                refused = Outcome(error=translate(self._connection.name, error))
+                if is_broken(error):  # for all that are left
+                    batch.outcomes += [refused] * (len(entries) - place)
+                    break
+                batch.outcomes.append(refused)
             except Exception as error:  # noqa: BLE001 - it is its caller's alone
                 batch.outcomes.append(Outcome(error=error))
             else:
@@ -132,19 +203,20 @@ class NodeWriter(Writer):
 
     async def _once(self, entries: Sequence[Entry], now: int, changes: Changes) -> Batch:
         link = await self._connection.link()
-        try:
-            await link.execute("BEGIN")
-            await self._fence(link)
-            batch = await self._executed(link, entries, now, changes)
-        except BaseException:
-            await self._undo(link)
-            raise
-        try:
-            await link.execute("COMMIT")
-        except psycopg.Error as error:
-            await self._connection.drop()
-            if not (is_broken(error) and await self._is_committed()):
+        with impatient(link, _BATCH_SECONDS):
+            try:
+                await link.execute("BEGIN")
+                await self._fence(link)
+                batch = await self._executed(link, entries, now, changes)
+            except BaseException:
+                await self._undo(link)
                 raise
+            try:
+                await link.execute("COMMIT")
+            except psycopg.Error as error:
+                await self._connection.drop()
+                if not is_broken(error) or not await self._is_committed(changes):
+                    raise
         return batch
 
     async def _executed(
@@ -168,27 +240,33 @@ class NodeWriter(Writer):
         if not await cursor.fetchone():
             raise NodeFenced(self._connection.name)
 
-    async def _is_committed(self) -> bool:
+    async def _is_committed(self, changes: Changes) -> bool:
         """Tell whether the commit took effect in which the connection broke.
+
+        Raises:
+            StoreUnsure: nobody can be asked in time.
+        """
+        while self._boot.number and time.monotonic() < self._patient_until:
+            try:
+                async with asyncio.timeout(self._patient_until - time.monotonic()):
+                    return await self._witness()
+            except (psycopg.Error, TimeoutError):
+                await self._connection.drop()
+                await asyncio.sleep(_PAUSE)
+        self._unsure = changes
+        raise StoreUnsure(self._connection.name, "the database went away", "it is back")
+
+    async def _witness(self) -> bool:
+        """Tell whether the last batch is in the database.
 
         Raises:
             psycopg.Error: nobody can be asked.
         """
-        if not self._boot.number:
-            return False
-        end = time.monotonic() + _WITNESS_SECONDS
-        while True:
-            try:
-                link = await self._connection.link()
-                cursor = await execute(link, boots.WITNESS, {"boot": self._boot.number})
-                row = await cursor.fetchone()
-            except psycopg.Error:
-                await self._connection.drop()
-                if time.monotonic() > end:
-                    raise
-                await asyncio.sleep(_PAUSE)
-            else:
-                return row is not None and row[0] == self._number
+        link = await self._connection.link()
+        with impatient(link, _BATCH_SECONDS):
+            cursor = await execute(link, boots.WITNESS, {"boot": self._boot.number})
+            row = await cursor.fetchone()
+        return row is not None and row[0] == self._number and row[1] is None
 
     async def _undo(self, link: Link) -> None:
         try:
@@ -206,3 +284,7 @@ def _outcome(shared: Shared, entry: Entry) -> Outcome:
         if tx.effects:
             raise
         return Outcome(error=error)
+
+
+def _unheard(_: Outcome) -> None:
+    """Hear nothing of what is tried until it is stored."""
