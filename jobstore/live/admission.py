@@ -20,14 +20,22 @@ class Admission:
         owners: what one owner may have; None for a command, which is run by who has the file.
         queue: how many jobs may wait.
         depth: how many jobs may make one another, one after the other.
+        shared: whether other nodes let jobs in as well.
 
     Attributes:
         open: whether any job is let in.
     """
 
     def __init__(
-        self, dispatcher: Dispatcher, owners: Owners | None, queue: int, depth: int
+        self,
+        dispatcher: Dispatcher,
+        owners: Owners | None,
+        queue: int,
+        depth: int,
+        *,
+        shared: bool = False,
     ) -> None:
+        self._shared = shared
         self.open = True
         self._dispatcher = dispatcher
         self._owners = owners
@@ -57,8 +65,9 @@ class Admission:
 
     @property
     def bounded(self) -> bool:
-        """Whether it is looked up how much an account has."""
-        return self._owners is not None and self._owners.bounded
+        """Whether it is looked up how much an account has, or has submitted at other nodes."""
+        owners = self._owners
+        return owners is not None and (owners.bounded or (self._shared and owners.rated))
 
     def check_room(self, tx: Transaction, account: int, jobs: int = 1) -> None:
         """Refuse what is too much by now.
@@ -70,6 +79,8 @@ class Admission:
         if self._dispatcher.waiting(tx) + jobs > self._queue:
             raise QueueFull(self._queue)
         self.check_usage(tx, account, jobs)
+        if tx.shared and self._owners is not None:
+            self._owners.check_rate_of_all(tx, account, jobs)
 
     def check_usage(self, tx: Transaction, account: int, jobs: int) -> None:
         """Refuse what is too much for one owner.

@@ -30,6 +30,7 @@ from typing import Final, TypeAlias
 from jobstore.model.errors import StoreError, StoreLost
 from jobstore.model.job import Abandonment, Cancellation, Claim, Order
 from jobstore.model.rotation import Claimed, Room, Turns
+from jobstore.store import elsewhere
 from jobstore.store.facts import CancelAsked, Changes, Looked, Queued, Ready, Started
 from jobstore.store.own_boot import OwnBoot
 from jobstore.store.transaction import Transaction
@@ -150,7 +151,7 @@ class Dispatcher:
             and not lane.backlog
             and target not in tx.changes.lined_up
             and self._free(tx, target) > 0
-            and (not self._bound or self._room(tx, account) > 0)
+            and (not self._bound or (self._room(tx, account) > 0 and not tx.shared))
         )
 
     def take(self, tx: Transaction, target: str, account: int) -> None:
@@ -176,6 +177,11 @@ class Dispatcher:
         lane = self._lanes[target]
         return lane.capacity - lane.busy - tx.changes.slots[target]
 
+    def _rooms(self, tx: Transaction) -> Room:
+        """Give what tells how many jobs more of an account may run, at all nodes together."""
+        others = elsewhere.running(tx) if tx.shared else Counter[int]()
+        return lambda account: self._room(tx, account) - others[account]
+
     def _room(self, tx: Transaction, account: int) -> int:
         return self._bound - self._running[account] - tx.changes.running[account]
 
@@ -184,7 +190,7 @@ class Dispatcher:
         free = self._free(tx, target)
         if self._paused or free < 1:
             return
-        room = (lambda account: self._room(tx, account)) if self._bound else None
+        room = self._rooms(tx) if self._bound else None
         claimed = self._claim(tx, target, free, self._lanes[target].turns.copy(), room)
         tx.tell(Looked(target, claimed))
         for claim in claimed.claims:
@@ -210,7 +216,8 @@ class Dispatcher:
     def looked(self, fact: Looked) -> None:
         """Note what a claim has found."""
         lane = self._lanes[fact.target]
-        lane.backlog = fact.claimed.more
+        # What other nodes leave no room for is looked for again when they have told something.
+        lane.backlog = fact.claimed.more and bool(fact.claimed.claims or not self._boot.shared)
         fact.claimed.tell(lane.turns)
 
     def started(self, fact: Started) -> None:

@@ -7,6 +7,8 @@ from typing import Final
 
 from jobstore.model.clock import SECOND, Clock
 from jobstore.model.errors import OwnerLimit
+from jobstore.store import rates
+from jobstore.store.transaction import Transaction
 
 # Of how many owners the latest submissions are remembered at most.
 _REMEMBERED: Final = 10_000
@@ -50,6 +52,11 @@ class Owners:
         """Whether there is a bound that `check_usage` knows."""
         return bool(self._limits.queued or self._limits.stored)
 
+    @property
+    def rated(self) -> bool:
+        """Whether there is a bound on what is submitted in a second."""
+        return bool(self._limits.rate)
+
     def check_usage(self, queued: int, stored: int, jobs: int) -> None:
         """Refuse further jobs of an owner who has too much already.
 
@@ -74,16 +81,37 @@ class Owners:
         Raises:
             OwnerLimit: they do.
         """
-        rate = self._limits.rate
-        if not rate:
+        if not self._limits.rate:
             return
-        now = self._clock() / SECOND
-        used = max(now, self._used.get(account, now)) + jobs / rate
-        wait = used - now - max(1.0, jobs / rate)
-        if wait > 0:
-            bound = f"expected at most {rate:g} jobs a second"
-            raise OwnerLimit(bound, math.ceil(wait))
-        self._used[account] = used
+        self._used[account] = self._used_after(self._used.get(account), self._clock(), jobs)
         self._used.move_to_end(account)
         while len(self._used) > _REMEMBERED:
             self._used.popitem(last=False)
+
+    def check_rate_of_all(self, tx: Transaction, account: int, jobs: int) -> None:
+        """Refuse as `check_rate` does, by what was submitted at all nodes.
+
+        Raises:
+            OwnerLimit: it was too much.
+        """
+        if self._limits.rate:
+            used = self._used_after(rates.used_until(tx, account), tx.now, jobs)
+            rates.use(tx, account, used)
+
+    def _used_after(self, used: float | None, clock: int, jobs: int) -> float:
+        """Tell until when an owner has used up what they may submit, after some more jobs.
+
+        Args:
+            used: until when they had, in seconds since 1970; None if they had not.
+            clock: microseconds since 1970.
+
+        Raises:
+            OwnerLimit: that is too many.
+        """
+        rate, now = self._limits.rate, clock / SECOND
+        cost = jobs / rate
+        after = max(now, used or now) + cost
+        wait = after - now - max(1.0, cost)
+        if wait > 0:
+            raise OwnerLimit(f"expected at most {rate:g} jobs a second", math.ceil(wait))
+        return after

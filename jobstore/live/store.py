@@ -111,7 +111,9 @@ class Store:
         self._requests = FreshRequests()
         self.dispatcher = Dispatcher(writer, self._claim, queued, boot, limits.owner.running)
         owners = Owners(limits.owner, clock) if boot.number else None
-        self._admission = Admission(self.dispatcher, owners, limits.queue, limits.depth)
+        self._admission = Admission(
+            self.dispatcher, owners, limits.queue, limits.depth, shared=boot.shared
+        )
         self.schedules = Schedules(
             writer,
             reader,
@@ -338,7 +340,11 @@ def _told(changes: Changes, tell: Tell) -> None:
     cancelled = [fact.job_id for fact in changes.facts if isinstance(fact, CancelAsked)]
     if cancelled:
         tell(About.CANCEL, cancelled)
-    if changes.lined_up or any(isinstance(fact, Ready) for fact in changes.facts):
+    if (
+        changes.lined_up
+        or changes.running
+        or any(isinstance(each, Ready) for each in changes.facts)
+    ):
         tell(About.READY, ())
     if any(isinstance(fact, Fires) for fact in changes.facts):
         tell(About.SCHEDULES, ())

@@ -1,18 +1,32 @@
-"""Results that go to their readers at other nodes just now.
+"""What other nodes do just now, for whoever must not do the same.
 
-A node marks each result that it takes, or delivers in pieces, with the number of its start. That
-holds for as long as the start is not over: what a dead node had in hand is free again.
+**Results on their way.** A node marks each result that it takes, or delivers in pieces, with the
+number of its start. That holds for as long as the start is not over: what a dead node had in hand
+is free again.
+
+**What two nodes must not decide at the same time** is decided under a lock that is held until the
+commit: `lock` waits for it.
 """
 
+from collections import Counter
 from typing import Final
 
-from sqlalchemy import and_, any_, literal_column, null, or_, select, update
+from sqlalchemy import Text, and_, any_, bindparam, func, literal_column, null, or_, select, update
 
 from jobstore.model.clock import SECOND
-from jobstore.model.lifecycle import Result
+from jobstore.model.lifecycle import Result, State
 from jobstore.store import schema
 from jobstore.store.expressions import NUMBER, Statement, number
-from jobstore.store.guards import elsewhere, not_elsewhere, now, own_boot, this_job, with_result
+from jobstore.store.guards import (
+    ZERO,
+    elsewhere,
+    in_state,
+    not_elsewhere,
+    now,
+    own_boot,
+    this_job,
+    with_result,
+)
 from jobstore.store.transaction import Transaction
 
 _job: Final = schema.JOB.c
@@ -68,3 +82,27 @@ def let_go(tx: Transaction, job_id: int, reader: int) -> None:
 def on_its_way(tx: Transaction, job_id: int) -> bool:
     """Tell whether another node gives a result to its reader just now."""
     return tx.shared and tx.execute(ON_ITS_WAY, job_id=job_id, now=tx.now).fetchone() is not None
+
+
+# --- one node after the other ---------------------------------------------------------------------
+
+
+LOCK: Final = Statement(
+    select(func.pg_advisory_xact_lock(func.hashtextextended(bindparam("word", type_=Text), ZERO)))
+)
+RUNNING: Final = Statement(
+    select(_job.account, func.count())
+    .where(in_state(State.RUNNING), _job.boot != own_boot)
+    .group_by(_job.account)
+)
+
+
+def lock(tx: Transaction, word: str) -> None:
+    """Wait until no other transaction has locked a word, and lock it until the commit."""
+    tx.execute(LOCK, word=word)
+
+
+def running(tx: Transaction) -> Counter[int]:
+    """Count the jobs of each account that run at other nodes; none begins until the commit."""
+    lock(tx, "running")
+    return Counter(dict(tx.execute(RUNNING)))

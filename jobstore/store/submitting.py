@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, bindparam, literal_column, select
 from jobstore.model.errors import TagTaken
 from jobstore.model.job import Submission
 from jobstore.model.lifecycle import Result, State
-from jobstore.store import bodies, claiming, schema
+from jobstore.store import bodies, claiming, elsewhere, schema
 from jobstore.store.bodies import Content
 from jobstore.store.codec import encode_headers, writable
 from jobstore.store.expressions import Statement, inserting
@@ -232,6 +232,8 @@ def check_tag(tx: Transaction, submission: Submission) -> None:
     """
     tag, owner = submission.tag, writable(submission.owner)
     assert tag is not None
+    if tx.shared:  # nobody else looks for it until this is committed
+        elsewhere.lock(tx, f"tag {submission.account} {owner} {tag}")
     row = tx.execute(OWN_TAGGED, tag=tag, owner=owner, account=submission.account).fetchone()
     if row is not None and row[1] == Result.NONE and row[2] is None:
         raise TagTaken(tag)

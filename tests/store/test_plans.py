@@ -45,7 +45,7 @@ INDEXED: Final = {
 }
 
 # Where statements are that no file ever hears.
-AMONG_NODES: Final = ("postgresql", "elsewhere")
+AMONG_NODES: Final = ("postgresql", "elsewhere", "rates")
 
 # What does not grow with the jobs: it has a row for each word, account, token, or table.
 SMALL: Final = frozenset({"counter", "revision", "account", "token", "sqlite_sequence"})

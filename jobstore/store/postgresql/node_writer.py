@@ -29,7 +29,7 @@ from itertools import groupby
 from typing import Any, Final
 
 import psycopg
-from psycopg.errors import DeadlockDetected, SerializationFailure
+from psycopg.errors import DeadlockDetected, SerializationFailure, UniqueViolation
 
 from jobstore.model.clock import Clock
 from jobstore.model.errors import (
@@ -60,6 +60,8 @@ from jobstore.store.writer import Entry, Writer
 
 # How often a batch is tried again that met another one, before that is an error.
 _MEETINGS: Final = 5
+# Two batches that do the same at the same time: the one finds what the other has put there.
+_MET: Final = (SerializationFailure, DeadlockDetected, UniqueViolation)
 # For how long a batch may take until the connection is broken off, in seconds: what is left of
 # `PATIENCE` is for the witness.
 _BATCH_SECONDS: Final = 0.7 * PATIENCE
@@ -197,7 +199,7 @@ class NodeWriter(Writer):
 
     async def _together(self, entries: Sequence[Entry], now: int, changes: Changes) -> Batch:
         for _ in range(_MEETINGS):
-            with suppress(SerializationFailure, DeadlockDetected):  # nothing was changed: once more
+            with suppress(*_MET):  # nothing was changed: once more
                 return await self._once(entries, now, changes.copy())
         return await self._once(entries, now, changes)
 

@@ -251,6 +251,11 @@ TABLES = (
         PRIMARY KEY (day, slot)
     ) WITH (fillfactor = 20, autovacuum_vacuum_threshold = 200, autovacuum_vacuum_scale_factor = 0)
     """,
+    # Until when the submissions of an account have used up what it may submit, in seconds.
+    """
+    CREATE TABLE rate (account BIGINT PRIMARY KEY, used_until DOUBLE PRECISION NOT NULL)
+        WITH (fillfactor = 20)
+    """,
     # What every node has to know of the schema before it does anything: one row.
     """
     CREATE TABLE meta (

@@ -1,0 +1,39 @@
+"""How much owners have submitted lately, where several nodes have to know it.
+
+A server on its own has that in memory: see `jobstore.live.owners`.
+"""
+
+from typing import Final
+
+from sqlalchemy import BigInteger, Column, Double, MetaData, Table, bindparam, select
+
+from jobstore.store.expressions import Statement, replacing
+from jobstore.store.transaction import Transaction
+
+_RATE: Final = Table(
+    "rate",
+    MetaData(),
+    Column("account", BigInteger, primary_key=True),
+    Column("used_until", Double),
+)
+USED: Final = Statement(
+    select(_RATE.c.used_until)
+    .where(_RATE.c.account == bindparam("account"))
+    .with_for_update()  # one node after the other
+)
+USE: Final = replacing(_RATE, "account")
+
+
+def used_until(tx: Transaction, account: int) -> float | None:
+    """Tell until when the submissions of an account have used up what it may submit.
+
+    Returns:
+        seconds since 1970; None if it has not submitted anything.
+    """
+    row = tx.execute(USED, account=account).fetchone()
+    return None if row is None else float(row[0])
+
+
+def use(tx: Transaction, account: int, until: float) -> None:
+    """Note until when the submissions of an account have used up what it may submit."""
+    tx.execute(USE, account=account, used_until=until)
