@@ -3,9 +3,8 @@
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from aiohttp import ClientSession
@@ -26,14 +25,61 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # These have the files that take longest: begun last, one of them would be waited for alone.
 LONGEST = ("trials", "test_openapi", "docs", "whole", "web", "store", "dialects", "live")
 
+# What lies here is about a store, whatever engine it is on.
+ON_BOTH: Final = ("store", "dialects", "live", "model")
+
 Overrides = Mapping[str, Any]
 Serve = Callable[..., Awaitable[Server]]
 Start = Callable[..., Awaitable[ServerProcess]]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let tests be chosen by the engine that their store is on."""
+    parser.addoption(
+        "--engines",
+        choices=[*engines.ENGINES, "all"],
+        default="all",
+        help="run only the tests whose store is on this engine (default: all)",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Prepare for a run, in the first of its processes."""
+    if not hasattr(config, "workerinput"):
+        engines.begin_run()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Let go of what a run has used; in the first of its processes, clean up after it."""
+    engines.leave()
+    if not hasattr(config, "workerinput"):
+        engines.end_run()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what is about a store on each engine."""
+    definition = metafunc.definition
+    on_both = definition.path.parent.name in ON_BOTH and not definition.get_closest_marker("file")
+    if on_both and "store_path" in metafunc.fixturenames:
+        metafunc.parametrize("store_path", engines.ENGINES, indirect=True)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Begin with the files that take longest; within a file, the order stays."""
-    items.sort(key=lambda item: _place(item.path))
+    chosen = config.getoption("engines")
+    kept = [item for item in items if chosen in {"all", _engine(item)}]
+    if len(kept) < len(items):
+        config.hook.pytest_deselected(items=[item for item in items if item not in {*kept}])
+    items[:] = sorted(kept, key=lambda item: _place(item.path))
+
+
+def _engine(item: pytest.Item) -> str:
+    """Tell what the store of a test is on; one without a store counts as one on a file."""
+    assert isinstance(item, pytest.Function)
+    if "database" in item.fixturenames:
+        return "postgresql"
+    values = item.callspec.params if hasattr(item, "callspec") else {}
+    return str(values.get("store_path", "file"))
 
 
 def _place(file: Path) -> int:
@@ -42,13 +88,10 @@ def _place(file: Path) -> int:
 
 
 @pytest.fixture
-def store_path(tmp_path: Path) -> Iterator[Path]:
+def store_path(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
     """Name a store that does not exist yet."""
-    if not engines.URL:
-        yield tmp_path / "jobs.db"
-        return
-    with engines.place(tmp_path / "jobs.db") as place:
-        yield place
+    with engines.named(tmp_path / "jobs.db", getattr(request, "param", "file")) as path:
+        yield path
 
 
 @pytest.fixture
@@ -70,12 +113,9 @@ async def running(store_path: Path, **sections: Any) -> AsyncIterator[Server]:
     """Serve a store in this process while the context lasts."""
     everywhere = {"port": 0, "dialects": ["kinetica", "datameer"]}  # also before a service
     sections = {"store": {}, **sections, "server": {**everywhere, **sections.get("server", {})}}
-    if isinstance(store_path, engines.Place):
-        database = store_path.database
-        sections["store"] = {"url": database.url, "schema": database.schema, **sections["store"]}
-    else:
-        sections["store"] = {"path": store_path, **sections["store"]}
-        prepare(Path(sections["store"]["path"]))
+    store_path = Path(sections["store"].get("path", store_path))
+    prepare(store_path)
+    sections["store"] = {**sections["store"], **engines.configured(store_path)}
     async with serving(load(None, sections, environ={})) as server:
         yield server
 
@@ -108,14 +148,14 @@ async def server_process(nursery: Path | None, store_path: Path) -> AsyncIterato
     starts is not the question, for which there is `real_server`.
     """
     del nursery  # which only has to be there
-    async with started(partial(ForkedServer, store_path)) as start:
+    async with started(engines.process(ForkedServer, store_path)) as start:
         yield start
 
 
 @pytest.fixture
 async def real_server(store_path: Path) -> AsyncIterator[Start]:
     """Give a function that starts a server by the real command, with these arguments."""
-    async with started(partial(ServerProcess, store_path)) as start:
+    async with started(engines.process(ServerProcess, store_path)) as start:
         yield start
 
 

@@ -6,11 +6,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from jobstore.live import Limits, Store, owned_store
+from jobstore.live import Limits, Store
 from jobstore.model.handle import JobHandle
 from jobstore.model.job import Claim, Dialect, Failure, Submission
 from jobstore.model.message import Request, Response
-from tests.stores import START, StandingClock, fail, finish, orders_of, prepare
+from tests.stores import START, StandingClock, fail, finish, orders_of, owned
 
 
 class Stock:
@@ -99,8 +99,7 @@ async def stocking(
     """Own a store while it is being filled."""
     clock = StandingClock()
     clock.now = now
-    prepare(path)
-    async with owned_store(path, limits, clock, clock) as store:
+    async with owned(path, limits, clock, clock) as store:
         yield Stock(store, clock)
 
 

@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
-from contextlib import asynccontextmanager, closing, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, contextmanager
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 
 from jobstore.live import Delivery, Limits, Over, Store, owned_store
 from jobstore.live.joining import joined_store
+from jobstore.model import clock as real_clock
 from jobstore.model.clock import SECOND, Clock
 from jobstore.model.job import Claim, Dialect, Failure, Order, Submission
 from jobstore.model.message import Body, Headers, Request, Response, chunks
@@ -34,41 +35,58 @@ KEPT_COUNTERS: Final = "SELECT machine, state, count FROM counter WHERE count <>
 # How many jobs of each account wait, and how many bytes are kept of its bodies; likewise.
 USED: Final = (
     "SELECT account, sum(queued), sum(size) FROM ("
-    "SELECT account, state = 'queued' AS queued, 0 AS size FROM job"
+    "SELECT account, CASE state WHEN 'queued' THEN 1 ELSE 0 END AS queued, 0 AS size FROM job"
     " UNION ALL SELECT account, 0, length(content) FROM job JOIN request ON job_id = id"
     " UNION ALL SELECT account, 0, length(content) FROM job JOIN response ON job_id = id"
     " UNION ALL SELECT account, 0, size FROM job JOIN body ON job_id = job.id"
-    ") GROUP BY account HAVING sum(queued) <> 0 OR sum(size) <> 0"
+    ") AS used GROUP BY account HAVING sum(queued) <> 0 OR sum(size) <> 0"
 )
 KEPT_USAGE: Final = "SELECT * FROM account_usage WHERE queued <> 0 OR stored <> 0"
 # What was done on each day; likewise, while all jobs are there and have the times that were theirs.
 DONE: Final = (
-    "SELECT day, sum(submitted), sum(state = 'done'), sum(state = 'failed'),"
-    " sum(state = 'cancelled'), sum(error), sum(took), max(took) FROM ("
-    "SELECT submitted_at / 86400000000 AS day, 1 AS submitted, '' AS state, 0 AS error, 0 AS took"
-    " FROM job"
-    " UNION ALL SELECT finished_at / 86400000000, 0, state,"
-    " state = 'failed' OR (state = 'done' AND coalesce(status, 0) >= 400),"
-    " iif(state = 'cancelled', 0, max(0, coalesce(finished_at - started_at, 0)))"
+    "SELECT day, sum(submitted), sum(done), sum(failed), sum(cancelled), sum(error), sum(took),"
+    " max(took) FROM ("
+    "SELECT submitted_at / 86400000000 AS day, 1 AS submitted, 0 AS done, 0 AS failed,"
+    " 0 AS cancelled, 0 AS error, 0 AS took FROM job"
+    " UNION ALL SELECT finished_at / 86400000000, 0,"
+    " CASE state WHEN 'done' THEN 1 ELSE 0 END,"
+    " CASE state WHEN 'failed' THEN 1 ELSE 0 END,"
+    " CASE state WHEN 'cancelled' THEN 1 ELSE 0 END,"
+    " CASE WHEN state = 'failed' OR (state = 'done' AND status >= 400) THEN 1 ELSE 0 END,"
+    " CASE WHEN state <> 'cancelled' AND finished_at > started_at"
+    " THEN finished_at - started_at ELSE 0 END"
     " FROM job WHERE finished_at IS NOT NULL"
-    ") GROUP BY day"
+    ") AS each GROUP BY day"
 )
 KEPT_DAYS: Final = "SELECT * FROM day"
-ALL_THERE: Final = (
-    "(SELECT count(*) FROM job) = (SELECT total(seq) FROM sqlite_sequence WHERE name = 'job')"
-    " AND NOT EXISTS (SELECT 1 FROM event WHERE event = 'redated')"
-)
-KEPT: Final = (
-    (COUNTED, KEPT_COUNTERS, "true"),
-    (USED, KEPT_USAGE, "true"),
-    (DONE, KEPT_DAYS, ALL_THERE),
-)
-# What is kept but is not there, or is there but not kept: nothing, in a sound store.
-MISCOUNTED: Final = tuple(
-    f"SELECT * FROM (SELECT * FROM ({one}) EXCEPT SELECT * FROM ({other})) WHERE {comparable}"
-    for there, kept, comparable in KEPT
-    for one, other in ((there, kept), (kept, there))
-)
+# How many jobs there ever were.
+_EVER: Final = {
+    "file": "SELECT total(seq) FROM sqlite_sequence WHERE name = 'job'",
+    "postgresql": "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM job_id_seq",
+}
+
+
+def _miscounted(engine: str) -> tuple[str, ...]:
+    """Ask for what is kept but is not there, or is there but not kept."""
+    all_there = (
+        f"(SELECT count(*) FROM job) = ({_EVER[engine]})"
+        " AND NOT EXISTS (SELECT 1 FROM event WHERE event = 'redated')"
+    )
+    kept = (
+        (COUNTED, KEPT_COUNTERS, "true"),
+        (USED, KEPT_USAGE, "true"),
+        (DONE, KEPT_DAYS, all_there),
+    )
+    return tuple(
+        f"SELECT * FROM (SELECT * FROM ({one}) AS one EXCEPT SELECT * FROM ({other}) AS other)"
+        f" AS different WHERE {comparable}"
+        for there, kept, comparable in kept
+        for one, other in ((there, kept), (kept, there))
+    )
+
+
+# Nothing, in a sound store.
+MISCOUNTED: Final = {engine: _miscounted(engine) for engine in engines.ENGINES}
 
 _ORDERS: Final[WeakKeyDictionary[Store, asyncio.Queue[Order]]] = WeakKeyDictionary()
 
@@ -130,8 +148,23 @@ def _empty() -> Path:
 
 def prepare(path: Path) -> None:
     """Put an empty store in place, as the first start of a server makes it, if none is there."""
-    if path.parent.is_dir() and not os.path.lexists(path):
+    if isinstance(path, engines.Place):
+        engines.prepare(path)
+    elif path.parent.is_dir() and not os.path.lexists(path):
         shutil.copy(_empty(), path)  # with its mode
+
+
+def owned(
+    path: Path,
+    limits: Limits | None = None,
+    clock: Clock = real_clock.now,
+    steady: Clock = real_clock.steady,
+) -> AbstractAsyncContextManager[Store]:
+    """Open a store as a server does, on whatever engine it is."""
+    prepare(path)
+    if isinstance(path, engines.Place):
+        return joined_store(path.database, limits, clock, steady)
+    return owned_store(path, limits, clock, steady)
 
 
 @asynccontextmanager
@@ -141,20 +174,12 @@ async def opened(
     clock: Clock | None = None,
     steady: Clock | None = None,
 ) -> AsyncIterator[Store]:
-    """Own a store while the context lasts, and see that its file is sound afterwards.
+    """Own a store while the context lasts, and see that it is sound afterwards.
 
     Unless another steady clock is given, time passes and the clock is never set.
     """
     clock = clock or StandingClock()
-    if isinstance(path, engines.Place):
-        async with joined_store(path.database, limits, clock, steady or clock) as store:
-            yield store
-        for one, other in ((COUNTED, KEPT_COUNTERS), (KEPT_COUNTERS, COUNTED)):
-            different = f"SELECT * FROM ({one}) AS a EXCEPT SELECT * FROM ({other}) AS b"
-            assert rows(path, different) == []
-        return
-    prepare(path)
-    async with owned_store(path, limits, clock, steady or clock) as store:
+    async with owned(path, limits, clock, steady or clock) as store:
         yield store
     check_sound(path)
 
@@ -164,9 +189,13 @@ def check_sound(path: Path) -> None:
 
     A server may change it meanwhile, so that each comparison is a single statement.
     """
-    assert rows(path, "PRAGMA integrity_check") == [("ok",)]
-    assert rows(path, "PRAGMA foreign_key_check") == []
-    for statement in MISCOUNTED:
+    if isinstance(path, engines.Place):
+        engine = "postgresql"
+    else:
+        engine = "file"
+        assert rows(path, "PRAGMA integrity_check") == [("ok",)]
+        assert rows(path, "PRAGMA foreign_key_check") == []
+    for statement in MISCOUNTED[engine]:
         assert rows(path, statement) == []
 
 
@@ -299,7 +328,14 @@ def on_disk(path: Path) -> bytes:
 
 @contextmanager
 def held_up(path: Path) -> Iterator[None]:
-    """Hold the file's write lock, so that the store's commit stays in flight meanwhile."""
+    """Hold what each commit begins with, so that the store's commit stays in flight meanwhile."""
+    if isinstance(path, engines.Place):
+        with engines.connected(path) as link:
+            link.execute("BEGIN")
+            link.execute("SELECT FROM boot FOR UPDATE")
+            yield
+            link.execute("ROLLBACK")
+        return
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         yield

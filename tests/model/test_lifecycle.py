@@ -228,7 +228,7 @@ def test_whatever_happens_to_some_jobs_what_is_kept_of_them_equals_what_is_count
     retention.purge_step(tx, START + 10, 2)
     retention.forget(tx, jobs[:forgotten])
     tx.write_tally()
-    miscounted = [row for statement in MISCOUNTED for row in file.execute(statement)]
+    miscounted = [row for statement in MISCOUNTED["file"] for row in file.execute(statement)]
     file.execute("ROLLBACK")
     assert miscounted == []
 

@@ -122,7 +122,7 @@ class Watched(Committer):
         """Leave what it does as it is."""
         noted = [self._noted(operation) for operation in operations]
         batch = super().execute(connection, noted, now, changes)
-        self.miscounted += [row for text in MISCOUNTED for row in connection.execute(text)]
+        self.miscounted += [row for text in MISCOUNTED["file"] for row in connection.execute(text)]
         return batch
 
     def _noted(self, operation: Operation[Any]) -> Operation[Any]:

@@ -147,5 +147,5 @@ def test_what_compares_the_numbers_with_the_jobs_notices_each_that_is_wrong(
     file.together(put)
     file.connection.execute("BEGIN")
     file.connection.execute(change)
-    assert [row for text in MISCOUNTED for row in file.connection.execute(text)]
+    assert [row for text in MISCOUNTED["file"] for row in file.connection.execute(text)]
     file.connection.execute("ROLLBACK")
