@@ -2,7 +2,7 @@
 
 A test asks for `store_path` and gets the name of a store that does not exist yet. On PostgreSQL
 that is a `Place`, a path as well: whatever takes a path here also takes one of those, and finds the
-database behind it. Each store is a database of its own, copied from an empty one.
+database behind it.
 
 The server is that of ``JOBSTORE_TEST_POSTGRESQL`` if there is one, else the newest on the machine,
 else the one that a wheel brings. The first test that needs it starts it, for all processes of the
@@ -17,27 +17,25 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
-from functools import cache, cached_property, partial
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path, PosixPath
 from typing import Any, Final, TypeVar
-from urllib.parse import urlsplit
 
-import psycopg
 import pytest
 
 from jobstore.live.joining import Database
-from jobstore.store.postgresql.migrate import migrate
+from tests import databases
+from tests.databases import SCHEMA, Databases
 from trials.postgres import NoPostgres, Postgres
 from trials.serving import ServerProcess
 
 ENGINES: Final = ("file", "postgresql")
 # A server that is there already, whose user may create databases.
 GIVEN: Final = "JOBSTORE_TEST_POSTGRESQL"
-# What the processes of a run have in common; the first of them names it to the others.
+# The folder that the processes of a run have in common; the first of them names it to the others.
 _RUN: Final = "JOBSTORE_TEST_RUN"
-_SCHEMA: Final = "jobstore"
-_SEVERAL_STRATEGIES: Final = 150_000  # the first version of PostgreSQL with a choice
 _PLACEHOLDER: Final = re.compile(r"%|\?")
 
 S = TypeVar("S", bound=ServerProcess)
@@ -47,75 +45,25 @@ class Place(PosixPath):
     """A store on PostgreSQL, by the name that a file would have."""
 
     @property
-    def name_there(self) -> str:
-        """The name of its database."""
-        return f"jobstore_test_{hashlib.sha256(bytes(self)).hexdigest()[:16]}"
-
-    @property
     def url(self) -> str:
         """Where it is."""
-        return server().url_of(self.name_there)
+        return server().of(str(self)).url
 
     @property
     def database(self) -> Database:
         """The same, for a node."""
-        return Database(url=self.url, schema=_SCHEMA)
+        return Database(url=self.url, schema=SCHEMA)
 
 
+@dataclass(frozen=True, slots=True)
 class Given:
-    """A server that somebody else has started."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-
-
-class Databases:
-    """The databases of the tests, on one server.
+    """A server that somebody else has started.
 
     Args:
-        url: of a database there, from which others are made.
-        empty: the name of one with a store that nobody has used.
+        url: where it is.
     """
 
-    def __init__(self, url: str, empty: str) -> None:
-        self._url = url
-        self._empty = empty
-        self._made: set[str] = set()
-
-    def url_of(self, name: str) -> str:
-        """Tell where a database is."""
-        return _url_of(self._url, name)
-
-    def make(self, name: str) -> None:
-        """Make a database with an empty store, unless it is there."""
-        if name not in self._made:
-            self._run(f"CREATE DATABASE {name} TEMPLATE {self._empty} {self._quickly}")
-            self._made.add(name)
-
-    def drop_made(self) -> None:
-        """Drop those that were made here, whoever is still connected."""
-        for name in self._made:
-            self.drop(name)
-        self._made.clear()
-
-    def drop(self, name: str) -> None:
-        """Drop a database, whoever is still connected."""
-        self._run(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-
-    def close(self) -> None:
-        """Make and drop nothing any more."""
-        self._link.close()
-
-    def _run(self, statement: str) -> None:
-        self._link.execute(statement.encode())
-
-    @cached_property
-    def _link(self) -> psycopg.Connection[tuple[Any, ...]]:
-        return psycopg.connect(self._url, autocommit=True)
-
-    @cached_property
-    def _quickly(self) -> str:
-        return "STRATEGY file_copy" if self._link.info.server_version >= _SEVERAL_STRATEGIES else ""
+    url: str
 
 
 def begin_run() -> None:
@@ -131,13 +79,13 @@ def leave() -> None:
 
 def end_run() -> None:
     """Clean up after a run, in the first of its processes: stop the server that was started."""
-    folder = Path(os.environ.pop(_RUN))
-    if (running := _found(folder)) is not None:
-        with closing(Databases(running.url, _empty(folder))) as databases:
-            databases.drop(_empty(folder))
-        if isinstance(running, Postgres):
-            running.__exit__()
-    shutil.rmtree(folder)
+    run = Path(os.environ.pop(_RUN))
+    running = _found(run)
+    if isinstance(running, Postgres):
+        running.__exit__()
+    elif running is not None:
+        databases.drop_all(running.url, _prefix(run))
+    shutil.rmtree(run)
 
 
 @cache
@@ -147,11 +95,11 @@ def server() -> Databases:
     Raises:
         NoPostgres: there is none on this machine.
     """
-    folder = Path(os.environ[_RUN])
-    with (folder / "lock").open("w") as lock:
+    run = Path(os.environ[_RUN])
+    with (run / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        running = _found(folder) or _started(folder)
-    return Databases(running.url, _empty(folder))
+        running = _found(run) or _started(run)
+    return Databases(running.url, _prefix(run), str(os.getpid()))
 
 
 def _found(run: Path) -> Given | Postgres | None:
@@ -162,33 +110,45 @@ def _found(run: Path) -> Given | Postgres | None:
 
 
 def _started(run: Path) -> Given | Postgres:
-    """Start a server that has one database with an empty store."""
-    running = _running()
+    """Start a server, or find the one that is there, and tell the other processes."""
+    url = os.environ.get(GIVEN)
+    running = Given(url) if url else Postgres().__enter__()
     (run / "server").write_bytes(pickle.dumps(running))
-    with closing(psycopg.connect(running.url, autocommit=True)) as link:
-        link.execute(f"CREATE DATABASE {_empty(run)}".encode())
-    migrate(_url_of(running.url, _empty(run)), _SCHEMA)
+    databases.make_empty(running.url, _prefix(run))
     return running
 
 
-def _running() -> Given | Postgres:
-    if url := os.environ.get(GIVEN):
-        return Given(url)
-    return Postgres().__enter__()
+def _prefix(run: Path) -> str:
+    return f"jobstore_test_{hashlib.sha256(bytes(run)).hexdigest()[:8]}"
 
 
-def _url_of(url: str, database: str) -> str:
-    return urlsplit(url)._replace(path=f"/{database}").geturl()
+@contextmanager
+def named(path: Path, engine: str) -> Iterator[Path]:
+    """Name a store that does not exist yet, on one of the engines."""
+    if engine == "file":
+        yield path
+        return
+    needed = needed_server()
+    try:
+        yield Place(path)
+    finally:
+        needed.release()
 
 
-def _empty(run: Path) -> str:
-    return f"jobstore_test_empty_{hashlib.sha256(bytes(run)).hexdigest()[:8]}"
+def needed_server() -> Databases:
+    """Give the server of this run, or skip the test that needs it."""
+    try:
+        return server()
+    except NoPostgres as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(f"{error}; install PostgreSQL, or set {GIVEN} to the URL of one")
 
 
 def configured(path: Path) -> dict[str, Any]:
     """Say in words of the configuration which store a server shall have."""
     if isinstance(path, Place):
-        return {"url": path.url, "schema": _SCHEMA}
+        return {"url": path.url, "schema": SCHEMA}
     return {"path": path}
 
 
@@ -196,7 +156,6 @@ def process(kind: type[S], path: Path) -> Callable[..., S]:
     """Make servers of a store that are processes of their own; arguments are those of the kind."""
     if not isinstance(path, Place):
         return partial(kind, path)
-    prepare(path)
     url = path.url
 
     class OnDatabase(kind):  # type: ignore[misc, valid-type]
@@ -212,39 +171,12 @@ def process(kind: type[S], path: Path) -> Callable[..., S]:
     return OnDatabase
 
 
-@contextmanager
-def named(path: Path, engine: str) -> Iterator[Path]:
-    """Name a store that does not exist yet, on one of the engines."""
-    if engine == "file":
-        yield path
-        return
-    try:
-        databases = server()
-    except NoPostgres as error:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(f"{error}; install PostgreSQL, or set {GIVEN} to the URL of one")
-    try:
-        yield Place(path)
-    finally:
-        databases.drop_made()
-
-
-def prepare(place: Place) -> None:
-    """Make an empty store, if there is none."""
-    server().make(place.name_there)
-
-
 def rows(place: Place, statement: str, *values: object) -> list[Any]:
-    """Read from a store as any stranger may."""
-    with closing(connected(place)) as link:
-        link.execute("SET default_transaction_read_only TO on")
-        text = _PLACEHOLDER.sub(lambda found: "%%" if found[0] == "%" else "%s", statement)
-        return [tuple(row) for row in link.execute(text.encode(), values or None).fetchall()]
+    """Read from a store as any stranger may; parameters are marked as SQLite does."""
+    text = _PLACEHOLDER.sub(lambda found: "%%" if found[0] == "%" else "%s", statement)
+    return server().of(str(place)).rows(text if values else statement, values or None)
 
 
-def connected(place: Place) -> psycopg.Connection[tuple[Any, ...]]:
+def connected(place: Place) -> databases.Link:
     """Connect to a store past all of its code."""
-    link = psycopg.connect(place.url, autocommit=True)
-    link.execute(f"SET search_path TO {_SCHEMA}")
-    return link
+    return databases.connected(place.url)

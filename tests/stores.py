@@ -149,7 +149,7 @@ def _empty() -> Path:
 def prepare(path: Path) -> None:
     """Put an empty store in place, as the first start of a server makes it, if none is there."""
     if isinstance(path, engines.Place):
-        engines.prepare(path)
+        assert path.url  # it is made when it is asked for
     elif path.parent.is_dir() and not os.path.lexists(path):
         shutil.copy(_empty(), path)  # with its mode
 
