@@ -35,7 +35,7 @@ ENGINES: Final = ("file", "postgresql")
 # A server that is there already, whose user may create databases.
 GIVEN: Final = "JOBSTORE_TEST_POSTGRESQL"
 # The folder that the processes of a run have in common; the first of them names it to the others.
-_RUN: Final = "JOBSTORE_TEST_RUN"
+_RUN: Final = "TESTS_OF_JOBSTORE"
 _PLACEHOLDER: Final = re.compile(r"%|\?")
 
 S = TypeVar("S", bound=ServerProcess)
