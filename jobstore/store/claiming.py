@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Integer, Update, and_, bindparam, func, null, select, update
+from sqlalchemy import ColumnElement, Update, and_, bindparam, func, null, select, update
 
 from jobstore.model.job import Claim
 from jobstore.model.lifecycle import Event, State
@@ -13,7 +13,7 @@ from jobstore.model.rotation import UNKNOWN, Claimed, Room, Turns
 from jobstore.store import bodies, schema
 from jobstore.store.bodies import Content
 from jobstore.store.codec import decode_headers, decode_policy
-from jobstore.store.expressions import Statement, replacing
+from jobstore.store.expressions import Statement, number, replacing
 from jobstore.store.facts import Due, Ready
 from jobstore.store.guards import ONE, ZERO, in_state, job_event, limit, now, this_job
 from jobstore.store.transaction import Transaction
@@ -254,9 +254,7 @@ _delayed: Final = and_(
 DELAY: Final = replacing(schema.DELAY, "job_id")
 # All at once: what had been moved already when a crash came would be moved again.
 MOVE_DELAYED: Final = Statement(
-    update(schema.JOB)
-    .where(_delayed)
-    .values(not_before=_job.not_before + bindparam("by", type_=Integer))
+    update(schema.JOB).where(_delayed).values(not_before=_job.not_before + number("by"))
 )
 # No wait takes longer than it would from now on.
 SHORTEN_DELAYED: Final = Statement(

@@ -84,8 +84,10 @@ def _is_utf8(raw: bytes) -> bool:
 
 
 def writable(text: str) -> str:
-    """Make text fit for the database: bytes that are no UTF-8 are escaped."""
-    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+    """Make text fit for any database: bytes that are no UTF-8 are escaped, and so is NUL."""
+    if text.isascii() and "\0" not in text:
+        return text
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
 
 
 def encode_ids(ids: Iterable[int]) -> str:

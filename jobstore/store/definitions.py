@@ -285,8 +285,8 @@ def _when(schedule: Schedule | None) -> tuple[object, ...] | None:
 
 def _written_schedule(schedule: Schedule | None) -> dict[str, object]:
     if schedule is None:
-        return dict.fromkeys(("cron", "time_zone", "catch_up", "overlap")) | {"paused": False}
-    return asdict(schedule)
+        return dict.fromkeys(("cron", "time_zone", "catch_up", "overlap")) | {"paused": 0}
+    return asdict(schedule) | {"paused": int(schedule.paused)}
 
 
 def _check_free(tx: Transaction, path: str, account: int, but_for: int | None = None) -> None:

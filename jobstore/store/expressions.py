@@ -177,7 +177,7 @@ class next_id(FunctionElement[int]):  # noqa: N801
 
 
 class lower(FunctionElement[int]):  # noqa: N801
-    """Give the lower of two numbers."""
+    """Give the lower of two numbers, or null if there is none in the first place."""
 
     type, inherit_cache = NUMBER, True
 
@@ -204,7 +204,11 @@ _words(
     sqlite="(coalesce((SELECT seq FROM sqlite_sequence WHERE name = {0}), 0) + 1)",
     postgresql="currval(pg_get_serial_sequence({0}, 'id'))",
 )
-_words(lower, sqlite="min({0}, {1})", postgresql="least({0}, {1})")
+_words(
+    lower,
+    sqlite="min({0}, {1})",
+    postgresql="CASE WHEN {0} > {1} THEN {1} ELSE {0} END",  # `least` passes over what is null
+)
 _words(_patched, sqlite="json_patch({0}, {1})", postgresql="merged({0}, {1})")
 _MEMBERS: Final = (
     "(SELECT {0} AS value FROM json_array_elements_text(CAST({{0}} AS JSON)) AS member)"

@@ -35,7 +35,7 @@ from jobstore.store.export_lines import (
     PieceRecord,
 )
 from jobstore.store.exporting import ORIGIN
-from jobstore.store.expressions import NO_BYTES, Statement, constant, next_id
+from jobstore.store.expressions import NO_BYTES, NUMBER, Statement, constant, next_id
 from jobstore.store.facts import Changes
 from jobstore.store.sequences import raise_ids
 from jobstore.store.sqlite import engine as sqlite
@@ -75,7 +75,7 @@ _PUT_DEFINITION: Final = Statement(
         {name: bindparam(name) for name in DefinitionRecord.model_fields}
         | {
             "account": bindparam("account"),
-            "file_id": bindparam("id", type_=Integer) + literal_column("1000000", Integer),
+            "file_id": bindparam("id", type_=NUMBER) + literal_column("1000000", Integer),
             "headers": constant("[]"),
             "content": NO_BYTES,
             "deleted_at": bindparam("now"),
