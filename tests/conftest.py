@@ -113,7 +113,8 @@ async def running(store_path: Path, **sections: Any) -> AsyncIterator[Server]:
     """Serve a store in this process while the context lasts."""
     everywhere = {"port": 0, "dialects": ["kinetica", "datameer"]}  # also before a service
     sections = {"store": {}, **sections, "server": {**everywhere, **sections.get("server", {})}}
-    store_path = Path(sections["store"].get("path", store_path))
+    if "path" in sections["store"]:
+        store_path = Path(sections["store"]["path"])
     prepare(store_path)
     sections["store"] = {**sections["store"], **engines.configured(store_path)}
     async with serving(load(None, sections, environ={})) as server:

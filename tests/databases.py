@@ -3,7 +3,7 @@
 Measured: copying a database takes 60 to 200 ms, and cleaning one 10 ms.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from functools import cached_property
 from graphlib import TopologicalSorter
@@ -56,9 +56,15 @@ class Database:
             + [f"SELECT setval('{sequence}', 1, false)" for sequence in self._names(_SEQUENCES)]
         )
 
-    def rows(self, statement: str, values: Iterable[object] | None = None) -> list[Any]:
+    def rows(self, statement: str, values: Sequence[object] | None = None) -> list[Any]:
         """Execute a statement, and give all that it gives."""
-        return self._link.execute(statement.encode(), values and [*values]).fetchall()
+        return self.execute(statement, values).fetchall()
+
+    def execute(
+        self, statement: str, values: Sequence[object] | None = None
+    ) -> psycopg.Cursor[tuple[Any, ...]]:
+        """Execute a statement."""
+        return self._link.execute(statement.encode(), values)
 
     def clean(self) -> bool:
         """Empty the store, whoever uses it; tell whether it is as good as new."""

@@ -36,6 +36,8 @@ ENGINES: Final = ("file", "postgresql")
 GIVEN: Final = "JOBSTORE_TEST_POSTGRESQL"
 # The folder that the processes of a run have in common; the first of them names it to the others.
 _RUN: Final = "TESTS_OF_JOBSTORE"
+# After which a server that was killed is missed by the next one. Nobody else looks for it.
+_LEASE: Final = "1s"
 _PLACEHOLDER: Final = re.compile(r"%|\?")
 
 S = TypeVar("S", bound=ServerProcess)
@@ -166,15 +168,27 @@ def process(kind: type[S], path: Path) -> Callable[..., S]:
 
         @property
         def environment(self) -> dict[str, str]:
-            return {**super().environment, "JOBSTORE_STORE__URL": url}
+            here = {"JOBSTORE_STORE__URL": url, "JOBSTORE_STORE__LEASE": _LEASE}
+            return {**super().environment, **here}
 
     return OnDatabase
 
 
 def rows(place: Place, statement: str, *values: object) -> list[Any]:
     """Read from a store as any stranger may; parameters are marked as SQLite does."""
-    text = _PLACEHOLDER.sub(lambda found: "%%" if found[0] == "%" else "%s", statement)
-    return server().of(str(place)).rows(text if values else statement, values or None)
+    return server().of(str(place)).rows(*_in_words(statement, values))
+
+
+def execute(place: Place, statement: str, *values: object) -> None:
+    """Change a store past all of its code; likewise."""
+    server().of(str(place)).execute(*_in_words(statement, values))
+
+
+def _in_words(statement: str, values: tuple[object, ...]) -> tuple[str, tuple[object, ...] | None]:
+    """Mark the parameters of a statement as psycopg wants them."""
+    if not values:
+        return statement, None
+    return _PLACEHOLDER.sub(lambda found: "%%" if found[0] == "%" else "%s", statement), values
 
 
 def connected(place: Place) -> databases.Link:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 from weakref import WeakKeyDictionary
 
-from jobstore.live import Delivery, Limits, Over, Store, owned_store
+from jobstore.live import Delivery, Limits, Over, Store, owned_store, shared_store
 from jobstore.live.joining import joined_store
 from jobstore.model import clock as real_clock
 from jobstore.model.clock import SECOND, Clock
@@ -167,6 +167,15 @@ def owned(
     return owned_store(path, limits, clock, steady)
 
 
+def beside(
+    path: Path, limits: Limits | None = None, clock: Clock = real_clock.now
+) -> AbstractAsyncContextManager[Store]:
+    """Open a store beside its server: as a command does, or another node."""
+    if isinstance(path, engines.Place):
+        return joined_store(path.database, limits, clock, clock)
+    return shared_store(path, limits, clock)
+
+
 @asynccontextmanager
 async def opened(
     path: Path,
@@ -218,6 +227,15 @@ def rows(path: Path, statement: str, *values: object) -> list[Any]:
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA query_only = ON")
         return connection.execute(statement, values).fetchall()
+
+
+def execute(path: Path, statement: str, *values: object) -> None:
+    """Change a store past all of its code, while nobody else uses it."""
+    if isinstance(path, engines.Place):
+        engines.execute(path, statement, *values)
+        return
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(statement, values)
 
 
 def states(path: Path) -> dict[int, tuple[str, str]]:

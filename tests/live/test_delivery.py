@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import pytest
 
-from jobstore.live import Store, shared_store
+from jobstore.live import Store
 from jobstore.model.errors import BeingDelivered, DeliveryRefused, JobNotFound
 from jobstore.model.job import Job
 from jobstore.model.lifecycle import Result, State
@@ -16,6 +16,7 @@ from tests.stores import (
     HELLO,
     START,
     begun,
+    beside,
     content,
     finished,
     held_up,
@@ -356,7 +357,7 @@ async def deleted_elsewhere(
     async with store.results.take(job_id) as delivery:
         assert delivery
         assert delivery.response
-        async with shared_store(path) as command:
+        async with beside(path) as command:
             await command.results.delete(job_id)
         await then(store, job_id)
         assert await content(delivery.response.body)

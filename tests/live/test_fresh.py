@@ -3,7 +3,7 @@ from typing import Final
 
 import pytest
 
-from jobstore.live import Store, shared_store
+from jobstore.live import Store
 from jobstore.live.fresh import FreshAnswers, FreshRequests
 from jobstore.model.errors import JobNotFound
 from jobstore.model.job import Claim
@@ -11,6 +11,7 @@ from jobstore.model.message import Request, Response
 from jobstore.model.rotation import Claimed
 from jobstore.store.facts import Answered, Ended, Looked, Queued, Taken
 from tests.stores import (
+    beside,
     finish,
     finished,
     next_claim,
@@ -72,7 +73,7 @@ async def test_nobody_gets_from_memory_what_was_deleted(store_path: Path) -> Non
     async with opened(store_path) as store:
         here, elsewhere = await finished(store), await finished(store)
         await store.results.delete(here)
-        async with shared_store(store_path) as command:
+        async with beside(store_path) as command:
             await command.results.delete(elsewhere)
         for job_id in (here, elsewhere):
             with pytest.raises(JobNotFound):

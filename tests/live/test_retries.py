@@ -3,10 +3,8 @@
 import asyncio
 import json
 import math
-import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -33,7 +31,7 @@ from jobstore.model.retry import (
 from tests.client import Client
 from tests.conftest import Serve, Start
 from tests.peers import Services
-from tests.stores import check_sound, rows, timeline
+from tests.stores import check_sound, execute, rows, timeline
 
 # 1994-11-06 08:49:37 UTC, the moment of all examples in RFC 9110 section 5.6.7.
 EXAMPLE: Final = 784_111_777 * SECOND
@@ -312,8 +310,7 @@ def attempts(path: Path, job_id: int = 1) -> list[tuple[int, int | None, str | N
 
 def set_due(path: Path) -> None:
     """Let every job that waits for its time run at once."""
-    with closing(sqlite3.connect(path)) as file, file:
-        file.execute("UPDATE job SET not_before = 1 WHERE not_before IS NOT NULL")
+    execute(path, "UPDATE job SET not_before = 1 WHERE not_before IS NOT NULL")
 
 
 async def waiting(path: Path, client: Client, job_id: int = 1) -> None:

@@ -2,9 +2,7 @@
 
 import asyncio
 import json
-import sqlite3
 from collections.abc import Mapping
-from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +26,7 @@ from tests.stores import (
     StandingClock,
     begun,
     check_sound,
+    execute,
     finish,
     next_claim,
     opened,
@@ -94,8 +93,7 @@ def notes(path: Path, event: str) -> list[tuple[int, str]]:
 def set_back(path: Path, seconds: float) -> int:
     """Let all schedules of a store be due since so many seconds, as if nobody had been there."""
     due = now() - int(seconds * SECOND)
-    with closing(sqlite3.connect(path)) as file, file:
-        file.execute("UPDATE definition SET fires_at = ?, paused = 0", [due])
+    execute(path, "UPDATE definition SET fires_at = ?, paused = 0", due)
     return due
 
 
@@ -323,8 +321,7 @@ async def test_a_clock_that_is_set_back_repeats_no_run(
 
 def spoilt(path: Path, statement: str) -> None:
     """Change what stands in a store by hand."""
-    with closing(sqlite3.connect(path)) as file, file:
-        file.execute(statement)
+    execute(path, statement)
 
 
 @pytest.mark.parametrize(
@@ -661,8 +658,7 @@ async def test_a_server_killed_at_any_moment_neither_loses_nor_doubles_a_run(
         await client("POST", "/_jobs/definitions", json=written)
     await server.kill()
     begin = set_back(store_path, 0) // MINUTE * MINUTE - 100 * MINUTE
-    with closing(sqlite3.connect(store_path)) as file, file:
-        file.execute("UPDATE definition SET fires_at = ?", [begin])
+    execute(store_path, "UPDATE definition SET fires_at = ?", begin)
     for submitted in (1, 150, 350, 500):
         await server.start()
         while rows(store_path, "SELECT count(*) FROM job")[0][0] < submitted:
