@@ -123,7 +123,7 @@ def unclaim(tx: Transaction, ids: Sequence[int]) -> None:
     for _, account in rows:
         tx.tally.moved(account, State.RUNNING, State.QUEUED)
     queued = [row[0] for row in rows]
-    events.note_all(tx, queued, "recovered", "it was claimed, and not begun")
+    events.note_all(tx, queued, "unclaimed", "its node did not learn that it had claimed it")
     tx.changes.queued += len(queued)
     tx.tell(Ready(None))
 
