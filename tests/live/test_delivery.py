@@ -208,6 +208,7 @@ async def test_who_waits_for_a_result_is_told_that_it_is_gone_once_another_has_i
             await waiting
 
 
+@pytest.mark.file  # another node is refused
 async def test_what_another_process_deletes_while_it_is_being_delivered_is_gone_for_the_others(
     store_path: Path,
 ) -> None:
@@ -363,6 +364,7 @@ async def deleted_elsewhere(
         assert await content(delivery.response.body)
 
 
+@pytest.mark.file  # likewise
 async def test_a_large_result_that_goes_away_while_it_is_read_is_not_called_delivered(
     store_path: Path,
 ) -> None:

@@ -347,6 +347,7 @@ async def test_jobs_that_come_back_over_the_network_are_no_deeper_than_may(
     assert set(rows(store_path, "SELECT depth FROM job WHERE id > 2")) == {(0,)}
 
 
+@pytest.mark.file  # an application has a file
 async def test_what_a_handler_submits_by_itself_is_deeper_than_its_job(store_path: Path) -> None:
     app = web.Application()
     jobs = setup(app, store_path, open=True, limits={"depth": 1})

@@ -138,6 +138,7 @@ def test_an_identity_without_an_account_here_has_one_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("how", [("remove", "bob"), ("role", "bob", "reader")])
+@pytest.mark.file
 def test_the_schedules_of_an_account_that_may_not_submit_any_more_are_paused(
     store_path: Path, how: tuple[str, ...]
 ) -> None:
@@ -159,6 +160,7 @@ def test_the_schedules_of_an_account_that_may_not_submit_any_more_are_paused(
 # --- what is imported ---------------------------------------------------------------------------
 
 
+@pytest.mark.file
 def test_what_is_imported_belongs_to_the_account_that_has_the_name_there(
     store_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -215,6 +217,7 @@ async def test_a_path_means_ones_own_definition_or_else_the_only_other_one(meet:
     assert (await boss("GET", status)).status == 200
 
 
+@pytest.mark.file
 def test_a_command_says_which_definitions_a_path_may_mean(
     store_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

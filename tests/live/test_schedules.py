@@ -629,6 +629,7 @@ async def test_what_waits_in_a_server_runs_when_the_earlier_run_has_ended(
     assert rows(store_path, 'SELECT "trigger" FROM job') == [("RESTAPI",), ("SCHEDULE",)]
 
 
+@pytest.mark.file  # a silent node may go on for as long as its lease
 async def test_runs_wait_for_recovery_to_tell_whether_an_earlier_one_goes_on(
     server_process: Start, store_path: Path, http: ClientSession
 ) -> None:

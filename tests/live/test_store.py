@@ -27,6 +27,7 @@ from tests.stores import (
     CountingClock,
     StandingClock,
     begun,
+    beside,
     content,
     fail,
     finish,
@@ -283,6 +284,7 @@ async def test_a_fetch_joins_the_commit_of_the_result_that_is_on_its_way(store_p
         assert body == b"hello"
 
 
+@pytest.mark.file  # to a database it has left by then
 async def test_a_fetch_that_comes_a_moment_before_the_result_waits_for_it(
     store_path: Path,
 ) -> None:
@@ -544,6 +546,7 @@ async def after_the_end(path: Path, headers: Headers, size: int, end: str) -> No
     "end",
     ["finished", "failed", "cancelled", "stopped", "orphan failed", "orphan cancelled"],
 )
+@pytest.mark.file
 async def test_secret_headers_are_nowhere_in_the_files_once_the_job_has_ended(
     store_path: Path, secrets: Headers, size: int, end: str
 ) -> None:
@@ -576,6 +579,7 @@ async def test_secret_headers_survive_a_crash_while_the_job_still_needs_them(
 # --- the file -----------------------------------------------------------------------------------
 
 
+@pytest.mark.file
 async def test_a_second_server_on_the_same_file_is_told_who_owns_it(store_path: Path) -> None:
     async with opened(store_path):
         with pytest.raises(StoreInUse, match=str(os.getpid())) as told:
@@ -584,16 +588,17 @@ async def test_a_second_server_on_the_same_file_is_told_who_owns_it(store_path: 
     assert told.value.pid == os.getpid()
 
 
-async def test_a_command_may_work_on_the_file_beside_its_server(store_path: Path) -> None:
+async def test_a_command_may_work_on_the_store_beside_its_server(store_path: Path) -> None:
     async with opened(store_path) as store:
         job_id = await finished(store)
         await taken(store, job_id)
-        async with shared_store(store_path) as shared:
+        async with beside(store_path) as shared:
             await shared.results.restore(job_id)
         delivery, _ = await taken(store, job_id)
         assert delivery
 
 
+@pytest.mark.file
 async def test_a_command_makes_no_file_where_there_is_none(store_path: Path) -> None:
     with pytest.raises(StoreMissing):
         async with shared_store(store_path):
@@ -608,6 +613,7 @@ def write_at(path: Path, position: int, data: bytes) -> None:
 
 
 @pytest.mark.parametrize("size", [2, 100, 10_000])
+@pytest.mark.file
 async def test_the_file_of_another_program_is_left_alone(store_path: Path, size: int) -> None:
     write_at(store_path, 0, b"?" * size)
     with pytest.raises(StoreForeign):
@@ -616,6 +622,7 @@ async def test_the_file_of_another_program_is_left_alone(store_path: Path, size:
     assert on_disk(store_path).removesuffix(b"%d\n" % os.getpid()) == b"?" * size
 
 
+@pytest.mark.file
 async def test_the_file_of_a_newer_jobstore_is_left_alone(store_path: Path) -> None:
     async with opened(store_path):
         pass
