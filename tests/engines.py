@@ -147,6 +147,11 @@ def needed_server() -> Databases:
         pytest.skip(f"{error}; install PostgreSQL, or set {GIVEN} to the URL of one")
 
 
+def engine(path: Path) -> str:
+    """Tell which engine a store is on."""
+    return "postgresql" if isinstance(path, Place) else "file"
+
+
 def configured(path: Path) -> dict[str, Any]:
     """Say in words of the configuration which store a server shall have."""
     if isinstance(path, Place):

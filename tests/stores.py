@@ -198,10 +198,8 @@ def check_sound(path: Path) -> None:
 
     A server may change it meanwhile, so that each comparison is a single statement.
     """
-    if isinstance(path, engines.Place):
-        engine = "postgresql"
-    else:
-        engine = "file"
+    engine = engines.engine(path)
+    if engine == "file":
         assert rows(path, "PRAGMA integrity_check") == [("ok",)]
         assert rows(path, "PRAGMA foreign_key_check") == []
     for statement in MISCOUNTED[engine]:
