@@ -12,6 +12,7 @@ from aiohttp import ClientSession
 from jobstore.config import load
 from jobstore.server import Server, serving
 from tests import engines
+from tests.databases import Databases
 from tests.peers import Services
 from tests.stores import prepare
 from trials.clients import client
@@ -76,7 +77,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _engine(item: pytest.Item) -> str:
     """Tell what the store of a test is on; one without a store counts as one on a file."""
     assert isinstance(item, pytest.Function)
-    if "database" in item.fixturenames:
+    if "postgresql" in item.fixturenames:
         return "postgresql"
     values = item.callspec.params if hasattr(item, "callspec") else {}
     return str(values.get("store_path", "file"))
@@ -92,6 +93,12 @@ def store_path(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]
     """Name a store that does not exist yet."""
     with engines.named(tmp_path / "jobs.db", getattr(request, "param", "file")) as path:
         yield path
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Databases:
+    """Give the server of the databases, for what is about that engine only."""
+    return engines.needed_server()
 
 
 @pytest.fixture

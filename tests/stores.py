@@ -342,6 +342,24 @@ def on_disk(path: Path) -> bytes:
     return b"".join(file.read_bytes() for file in sorted(path.parent.glob(f"{path.name}*")))
 
 
+def power_cut(path: Path, name: str = "cut.db") -> Path:
+    """Name a store as a power cut leaves it: the files as they stand on the disk.
+
+    In a database, nothing of the server can be committed any more, since another node has seen that
+    it was silent.
+
+    Args:
+        name: of the copy.
+    """
+    if isinstance(path, engines.Place):
+        execute(path, "UPDATE boot SET ended_at = started_at, died = 1 WHERE ended_at IS NULL")
+        return path
+    cut = path.with_name(name)
+    for suffix in ("", "-wal"):
+        shutil.copyfile(f"{path}{suffix}", f"{cut}{suffix}")
+    return cut
+
+
 @contextmanager
 def held_up(path: Path) -> Iterator[None]:
     """Hold what each commit begins with, so that the store's commit stays in flight meanwhile."""

@@ -1,7 +1,6 @@
 """The store's rules as a machine that does anything in any order, against a model of few lines."""
 
 import asyncio
-import shutil
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
@@ -9,14 +8,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final, TypeVar
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from jobstore.live import Store, owned_store
+from jobstore.live import Store
 from jobstore.model.errors import JobNotFound, ResultNotRestorable
 from jobstore.model.job import Cancellation, Claim, Failure
 from tests.depth import DEEP
+from tests.engines import Place, server
 from tests.stores import (
     StandingClock,
     counted,
@@ -24,7 +25,8 @@ from tests.stores import (
     finish,
     kept_counters,
     orders_of,
-    prepare,
+    owned,
+    power_cut,
     rows,
     states,
     stopped,
@@ -75,7 +77,12 @@ class StoreMachine(RuleBasedStateMachine):
         self.known: dict[int, Known] = {}
         self.claims: dict[int, Claim] = {}
         self.starts = 0
-        self.path = Path(self.folder.name) / "0.db"
+        self.started = False
+        self.path = self.first_path()
+
+    def first_path(self) -> Path:
+        """Name a store that does not exist yet."""
+        return Path(self.folder.name) / "0.db"
 
     @initialize()
     def start(self) -> None:
@@ -94,9 +101,9 @@ class StoreMachine(RuleBasedStateMachine):
 
     async def _start(self) -> None:
         self.stack = AsyncExitStack()
-        prepare(self.path)
-        store = owned_store(self.path, clock=self.clock, steady=self.clock)
+        store = owned(self.path, clock=self.clock, steady=self.clock)
         self.store: Store = await self.stack.enter_async_context(store)
+        self.started = True
         await self._recover()
         self.orders = orders_of(self.store, {"/": SLOTS})
 
@@ -225,11 +232,9 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule()
     def pull_the_plug(self) -> None:
-        """Go on with the file and its log as they lie on the disk at this moment."""
+        """Go on with what is there if the power fails at this moment."""
         self.starts += 1
-        after = self.path.with_name(f"{self.starts}.db")
-        for suffix in ("", "-wal"):
-            shutil.copyfile(f"{self.path}{suffix}", f"{after}{suffix}")
+        after = power_cut(self.path, f"{self.starts}.db")
         self.runner.run(self.stack.aclose())
         self.path, self.claims = after, {}
         self.run(self._start())
@@ -239,14 +244,14 @@ class StoreMachine(RuleBasedStateMachine):
     @invariant()
     def the_store_knows_what_the_model_knows(self) -> None:
         """Compare every job's state and result."""
-        if self.path.exists():
+        if self.started:
             expected = {job: (one.state, one.result) for job, one in self.known.items()}
             assert states(self.path) == expected
 
     @invariant()
     def counters_equal_counts(self) -> None:
         """Compare what is counted with what is there."""
-        if self.path.exists():
+        if self.started:
             assert counted(self.path) == kept_counters(self.path)
 
     def _any(self, data: st.DataObject) -> tuple[int, Known]:
@@ -264,10 +269,31 @@ class StoreMachine(RuleBasedStateMachine):
             return None
 
 
-TestStore = StoreMachine.TestCase
-TestStore.settings = settings(
+class DatabaseMachine(StoreMachine):
+    """The same on PostgreSQL, where each run has a database of its own."""
+
+    def first_path(self) -> Path:
+        """Name a store that does not exist yet."""
+        return Place(super().first_path())
+
+    def teardown(self) -> None:
+        """Close the store in the end."""
+        super().teardown()
+        server().release()
+
+
+LONG: Final = settings(
     max_examples=100 if DEEP else 10,
     stateful_step_count=100,
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
+TestStore = StoreMachine.TestCase
+TestStore.settings = LONG
+
+
+@pytest.mark.usefixtures("postgresql")
+class TestDatabase(DatabaseMachine.TestCase):  # type: ignore[misc] - it is made there
+    """A machine as hypothesis lets pytest have it."""
+
+    settings = settings(LONG, max_examples=100 if DEEP else 3)

@@ -1,7 +1,6 @@
 import asyncio
 import json
 import os
-import shutil
 import signal
 from contextlib import suppress
 from itertools import product
@@ -19,7 +18,7 @@ from jobstore.store.steps import STEP
 from jobstore.targets.router import Route, Router
 from tests.client import Client
 from tests.conftest import Start, running
-from tests.engines import Place, engine
+from tests.engines import engine
 from tests.live.test_executor import Patient
 from tests.restarts import Restarting
 from tests.stores import (
@@ -30,6 +29,7 @@ from tests.stores import (
     next_claim,
     opened,
     orders_of,
+    power_cut,
     rows,
     states,
     submission,
@@ -92,21 +92,6 @@ KILLED: Final = {
     "file": "was killed or lost power",
     "postgresql": "was silent and taken for dead at 2027-01-15T08:00:00.000Z",
 }
-
-
-def power_cut(path: Path) -> Path:
-    """Name a store as a power cut leaves it: the files as they stand on the disk.
-
-    In a database, nothing of the server can be committed any more; the others have seen that it was
-    silent.
-    """
-    if isinstance(path, Place):
-        execute(path, "UPDATE boot SET ended_at = started_at, died = 1 WHERE ended_at IS NULL")
-        return path
-    cut = path.with_name("cut.db")
-    for suffix in ("", "-wal"):
-        shutil.copy(f"{path}{suffix}", f"{cut}{suffix}")
-    return cut
 
 
 async def claimed(path: Path, *submissions: Submission) -> Path:
