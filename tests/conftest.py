@@ -79,8 +79,8 @@ def _engine(item: pytest.Item) -> str:
     assert isinstance(item, pytest.Function)
     if "postgresql" in item.fixturenames:
         return "postgresql"
-    values = item.callspec.params if hasattr(item, "callspec") else {}
-    return str(values.get("store_path", "file"))
+    values = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    return "postgresql" if "postgresql" in values else "file"
 
 
 def _place(file: Path) -> int:

@@ -1,13 +1,17 @@
+import asyncio
 import re
 import sqlite3
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar, cast
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy import bindparam, insert, select, text, update
 
 from jobstore.live import CapturedResponse
 from jobstore.model.errors import JobNotFound, ResultNotRestorable
@@ -26,19 +30,27 @@ from jobstore.model.lifecycle import (
 from jobstore.model.message import Request
 from jobstore.model.retry import AttemptEnded
 from jobstore.model.rotation import Turns
-from jobstore.store import claiming, ending, recovery, results, retention, submitting
+from jobstore.store import claiming, ending, recovery, results, retention, schema, submitting
+from jobstore.store.expressions import Statement
 from jobstore.store.facts import Changes
+from jobstore.store.postgresql.abreast import walk
+from jobstore.store.postgresql.engine import Link, connect
+from jobstore.store.postgresql.transaction import NodeTransaction, Shared
 from jobstore.store.sqlite import engine as sqlite
-from jobstore.store.sqlite.transaction import FileTransaction, connection_of
-from jobstore.store.transaction import Transaction
-from tests.job_rows import a_job, insert
-from tests.stores import MISCOUNTED, START, prepare
+from jobstore.store.sqlite.transaction import FileTransaction
+from jobstore.store.transaction import Operation, Transaction
+from tests.databases import SCHEMA
+from tests.engines import ENGINES, Place, named
+from tests.job_rows import a_job
+from tests.stores import MISCOUNTED, START, execute, prepare
 
 BOOT: Final = 1
+NOW: Final = START + 9
 WANTED: Final = claiming.Wanted("/", BOOT, 1, lambda _: b"", lambda _: None)
 ANSWER: Final = CapturedResponse(200, None, (), b"answer")
 
 Standing = tuple[State, Result]
+T = TypeVar("T")
 
 
 def after(event: Event, state: State, result: Result) -> Standing:
@@ -98,23 +110,88 @@ def test_a_result_is_there_exactly_when_the_work_has_ended() -> None:
 # --- the tables and the store -------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Connection]:
-    """Give a connection to a store; each test leaves its file as it was."""
-    path: Path = tmp_path_factory.mktemp("lifecycle") / "jobs.db"
-    prepare(path)
-    with closing(sqlite.connect(path, "rw", sqlite.WRITER_PRAGMAS)) as connection:
-        boot = {"now": START, "pid": 1, "version": "1"}
-        connection.execute(recovery.BOOT.sql, recovery.BOOT.bound(boot))
-        yield connection
+class Undone(ABC):
+    """Transactions on one of the engines, each of which is undone."""
+
+    @abstractmethod
+    def run(self, operation: Operation[T], look: Operation[object] = lambda _: None) -> T:
+        """Do something.
+
+        Args:
+            look: called when what was counted meanwhile is written down.
+        """
 
 
-@pytest.fixture
-def tx(file: sqlite3.Connection) -> Iterator[Transaction]:
-    """Give a transaction that is undone when the test ends."""
-    file.execute("BEGIN IMMEDIATE")
-    yield FileTransaction(file, START + 9, Changes())
-    file.execute("ROLLBACK")
+class UndoneInFile(Undone):
+    """Those of a file."""
+
+    def __init__(self, file: sqlite3.Connection) -> None:
+        self._file = file
+
+    def run(self, operation: Operation[T], look: Operation[object] = lambda _: None) -> T:
+        """Do something."""
+        self._file.execute("BEGIN IMMEDIATE")
+        try:
+            tx = FileTransaction(self._file, NOW, Changes())
+            value = operation(tx)
+            tx.write_tally()
+            look(tx)
+        finally:
+            self._file.execute("ROLLBACK")
+        return value
+
+
+class UndoneInDatabase(Undone):
+    """Those of a node."""
+
+    def __init__(self, runner: asyncio.Runner, link: Link) -> None:
+        self._runner = runner
+        self._link = link
+
+    def run(self, operation: Operation[T], look: Operation[object] = lambda _: None) -> T:
+        """Do something."""
+        return self._runner.run(self._run(operation, look))
+
+    async def _run(self, operation: Operation[T], look: Operation[object]) -> T:
+        await self._link.execute("BEGIN")
+        try:
+            shared = Shared(self._link, BOOT, NOW, Changes())
+            (value,) = await walk(self._link, [partial(operation, NodeTransaction(shared))])
+            await shared.write_tally()
+            await walk(self._link, [partial(look, NodeTransaction(shared))])
+        finally:
+            await self._link.execute("ROLLBACK")
+        return cast("T", value)
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def undone(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Undone]:
+    """Give a way to work on a store that is empty again afterwards."""
+    with named(tmp_path_factory.mktemp("lifecycle") / "jobs.db", request.param) as path:
+        prepare(path)
+        execute(path, "INSERT INTO boot (started_at, pid, version, ended_at) VALUES (0, 1, '', 1)")
+        if isinstance(path, Place):
+            with asyncio.Runner() as runner:
+                link = runner.run(connect(path.url, SCHEMA))
+                yield UndoneInDatabase(runner, link)
+                runner.run(link.close())
+            return
+        with closing(sqlite.connect(path, "rw", sqlite.WRITER_PRAGMAS)) as connection:
+            yield UndoneInFile(connection)
+
+
+_ROW_OF_JOB: Final = a_job("", "", purgeable_at=None)
+PUT: Final = Statement(insert(schema.JOB).values({each: bindparam(each) for each in _ROW_OF_JOB}))
+DELIVER: Final = Statement(
+    update(schema.JOB)
+    .where(schema.JOB.c.id == bindparam("job_id"))
+    .values(reader=bindparam("reader"))
+)
+ROW: Final = Statement(
+    select(*schema.columns(schema.JOB)).where(schema.JOB.c.id == bindparam("job_id"))
+)
 
 
 def put(tx: Transaction, state: State, result: Result) -> int:
@@ -126,8 +203,10 @@ def put(tx: Transaction, state: State, result: Result) -> int:
         "fetched_at": START + 3 if is_taken else None,
         "purgeable_at": START + 3 if is_ended and result not in AWAITED else None,
     }
-    job_id = insert(connection_of(tx), a_job(state, result, **times))
+    job_id = tx.insert(PUT, **a_job(state, result, **times))
     tx.execute(submitting.PUT_REQUEST, job_id=job_id, headers="[]", secrets=None, content=b"")
+    if tx.shared and is_taken:
+        tx.execute(DELIVER, job_id=job_id, reader=BOOT)
     tx.tally.came(0, state, result, 0, START)
     if result in {Result.HELD, Result.TAKEN}:
         tx.execute(ending.PUT_RESPONSE, job_id=job_id, reason=None, headers="[]", content=b"answer")
@@ -146,7 +225,7 @@ HAPPEN: Final[Mapping[Event, Callable[[Transaction, int], object]]] = {
     Event.CANCEL: lambda tx, job_id: recovery.cancel_orphans(tx, [job_id], "cancelled"),
     Event.RECOVER: lambda tx, job_id: recovery.recover(tx, [job_id], "killed"),
     Event.RETRY: lambda tx, job_id: ending.retry(
-        tx, claim_of(job_id), START + 9, AttemptEnded(status=503)
+        tx, claim_of(job_id), NOW, AttemptEnded(status=503)
     ),
     Event.TAKE: results.take,
     Event.GIVE_BACK: lambda tx, job_id: results.give_back(tx, job_id, 1, "broken"),
@@ -166,45 +245,53 @@ def happen(tx: Transaction, event: Event, job_id: int) -> None:
 
 
 def row(tx: Transaction, job_id: int) -> dict[str, Any]:
-    cursor = connection_of(tx).execute("SELECT * FROM job WHERE id = ?", (job_id,))
-    names = [column[0] for column in cursor.description]
-    return dict(zip(names, cursor.fetchone(), strict=True))
+    names = [column.name for column in schema.columns(schema.JOB)]
+    return dict(zip(names, tx.execute(ROW, job_id=job_id).fetchone(), strict=True))
 
 
 @pytest.mark.parametrize(("state", "result"), STANDINGS)
 @pytest.mark.parametrize("event", Event)
 def test_an_event_does_to_a_stored_job_what_the_tables_say_and_else_nothing(
-    tx: Transaction, event: Event, state: State, result: Result
+    undone: Undone, event: Event, state: State, result: Result
 ) -> None:
-    job_id = put(tx, state, result)
-    before = row(tx, job_id)
-    happen(tx, event, job_id)
-    found = row(tx, job_id)
-    assert (found["state"], found["result"]) == after(event, state, result)
-    if after(event, state, result) == (state, result):
-        assert found == before
+    def happens(tx: Transaction) -> None:
+        job_id = put(tx, state, result)
+        before = row(tx, job_id)
+        happen(tx, event, job_id)
+        found = row(tx, job_id)
+        assert (found["state"], found["result"]) == after(event, state, result)
+        if after(event, state, result) == (state, result):
+            assert found == before
+
+    undone.run(happens)
 
 
 @pytest.mark.parametrize(("state", "result"), STANDINGS)
 def test_a_client_cancels_what_waits_asks_what_runs_to_stop_and_finds_only_what_is_awaited(
-    tx: Transaction, state: State, result: Result
+    undone: Undone, state: State, result: Result
 ) -> None:
-    job_id = put(tx, state, result)
-    before = row(tx, job_id)
-    if result not in AWAITED:
-        with pytest.raises(JobNotFound):
-            ending.cancel(tx, job_id)
-        assert row(tx, job_id) == before
-        return
-    assert ending.cancel(tx, job_id) == state
-    found = row(tx, job_id)
-    match state:
-        case State.QUEUED:
-            assert (found["state"], found["result"]) == (State.CANCELLED, Result.HELD)
-        case State.RUNNING:
-            assert found == {**before, "cancel_asked_at": tx.now}
-        case _:
-            assert found == before
+    def cancels(tx: Transaction) -> None:
+        job_id = put(tx, state, result)
+        before = row(tx, job_id)
+        if result not in AWAITED:
+            with pytest.raises(JobNotFound):
+                ending.cancel(tx, job_id)
+            assert row(tx, job_id) == before
+            return
+        assert ending.cancel(tx, job_id) == state
+        found = row(tx, job_id)
+        match state:
+            case State.QUEUED:
+                assert (found["state"], found["result"]) == (State.CANCELLED, Result.HELD)
+            case State.RUNNING:
+                assert found == {**before, "cancel_asked_at": tx.now}
+            case _:
+                assert found == before
+
+    undone.run(cancels)
+
+
+WAITING: Final = Statement(text("SELECT count(*) FROM job WHERE state = 'queued'"))
 
 
 @settings(deadline=None)  # how long it takes is not the question
@@ -212,25 +299,26 @@ def test_a_client_cancels_what_waits_asks_what_runs_to_stop_and_finds_only_what_
     st.lists(st.tuples(st.sampled_from(Event), st.integers(0, 2)), max_size=30), st.integers(0, 2)
 )
 def test_whatever_happens_to_some_jobs_what_is_kept_of_them_equals_what_is_counted(
-    file: sqlite3.Connection, events: list[tuple[Event, int]], forgotten: int
+    undone: Undone, events: list[tuple[Event, int]], forgotten: int
 ) -> None:
-    file.execute("BEGIN IMMEDIATE")
-    tx = FileTransaction(file, START + 9, Changes())
-    jobs = [put(tx, State.QUEUED, result) for result in (*INITIAL_RESULTS, Result.NONE)]
-    for event, number in events:
-        if event is Event.CANCEL and row(tx, jobs[number])["state"] == State.QUEUED:
-            with suppress(JobNotFound):
-                ending.cancel(tx, jobs[number])
-        else:
-            happen(tx, event, jobs[number])
-    waiting = file.execute("SELECT count(*) FROM job WHERE state = 'queued'").fetchone()[0]
-    assert len(jobs) + tx.changes.queued == waiting
-    retention.purge_step(tx, START + 10, 2)
-    retention.forget(tx, jobs[:forgotten])
-    tx.write_tally()
-    miscounted = [row for statement in MISCOUNTED["file"] for row in file.execute(statement)]
-    file.execute("ROLLBACK")
-    assert miscounted == []
+    def happens(tx: Transaction) -> None:
+        jobs = [put(tx, State.QUEUED, result) for result in (*INITIAL_RESULTS, Result.NONE)]
+        for event, number in events:
+            if event is Event.CANCEL and row(tx, jobs[number])["state"] == State.QUEUED:
+                with suppress(JobNotFound):
+                    ending.cancel(tx, jobs[number])
+            else:
+                happen(tx, event, jobs[number])
+        waiting = tx.execute(WAITING).fetchone()[0]
+        assert len(jobs) + tx.changes.queued == waiting
+        retention.purge_step(tx, START + 10, 2)
+        retention.forget(tx, jobs[:forgotten])
+
+    def counts(tx: Transaction) -> None:
+        for statement in MISCOUNTED["postgresql" if tx.shared else "file"]:
+            assert tx.execute(Statement(text(statement))).fetchall() == []
+
+    undone.run(happens, counts)
 
 
 # --- the tables and README.md -------------------------------------------------------------------
