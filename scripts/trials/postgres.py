@@ -53,6 +53,11 @@ class Postgres:
         return f"postgresql://postgres@/postgres?host={self.folder}"
 
     @property
+    def socket(self) -> Path:
+        """The same for who speaks its protocol, or passes it on."""
+        return self.folder / ".s.PGSQL.5432"
+
+    @property
     def pid(self) -> int:
         """The process that all others of the server come from."""
         return int((self.folder / "data" / "postmaster.pid").read_text().split("\n")[0])

@@ -60,10 +60,12 @@ async def connect(url: str, buffer: int | None = None) -> Connection:
     """Connect to a server.
 
     Args:
-        url: the server's.
+        url: the server's; ``unix:`` and a path is a socket of this machine.
         buffer: how many bytes that nobody has read may wait here, if few.
     """
     parts = urlsplit(url)
+    if parts.scheme == "unix":
+        return Connection(*await asyncio.open_unix_connection(parts.path, limit=_LARGEST_HEAD))
     if buffer is None:
         streams = asyncio.open_connection(parts.hostname, parts.port, limit=_LARGEST_HEAD)
         return Connection(*await streams)

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from trials.chaos.chance import LARGEST_SEED, seeds
 from trials.chaos.faults import FAULTS
+from trials.chaos.nodes import command as nodes
 from trials.chaos.rounds import Verdict, play
 from trials.chaos.stage import LIVES, Totals
 from trials.nursery import open_nursery
@@ -33,7 +34,9 @@ violations                   {broken}"""
 
 
 def main() -> None:
-    """Play rounds; the exit code is 1 if a rule was broken."""
+    """Play rounds, or put nodes through faults; the exit code is 1 if a rule was broken."""
+    if any(each.startswith("--nodes") for each in sys.argv):
+        nodes.main(sys.argv[1:])
     options = _options()
     seed = SystemRandom().randrange(LARGEST_SEED) if options.seed is None else options.seed
     print(f"seed {seed}", flush=True)
@@ -48,6 +51,7 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/chaos", description=__doc__)
+    parser.add_argument("--nodes", type=int, metavar="N", help="see `scripts/chaos --nodes 3 -h`")
     parser.add_argument("--seed", type=int, help="repeat a round, or many, that printed this")
     parser.add_argument("--rounds", type=int, help="how many; without end but for --seconds")
     parser.add_argument("--seconds", type=float, help="begin no round after so many seconds")

@@ -81,10 +81,13 @@ class Client:
 
     Args:
         url: where the server is.
+        patience: for how many seconds it waits for an answer before it hangs up; None to wait for
+            as long as an answer may take, and to complain then.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, patience: float | None = None) -> None:
         self._url = url
+        self._patience = patience
         self._open: Connection | None = None
 
     async def ask(self, ask: Ask) -> Answer:
@@ -125,11 +128,11 @@ class Client:
 
     async def _bounded(self, exchange: Coroutine[Any, Any, T]) -> T:
         try:
-            async with asyncio.timeout(_PATIENCE_SECONDS):
+            async with asyncio.timeout(self._patience or _PATIENCE_SECONDS):
                 return await exchange
         except TimeoutError as error:
             self.close(reset=True)
-            raise HungError from error
+            raise (BrokenError if self._patience else HungError) from error
         except (OSError, EOFError) as error:
             self.close(reset=True)
             raise BrokenError from error

@@ -10,7 +10,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
+
+import psycopg
 
 _TRACEBACK: Final = re.compile(r"^Traceback .*\n(?:[ ].*\n)+(.*)", re.MULTILINE)
 
@@ -66,9 +68,11 @@ class Evidence:
         jobs: each job by its id.
         attempts: of all jobs, in order.
         events: of all jobs, in order.
-        counted: how many jobs are in each state of each machine.
-        kept: what the store's own counters say, without those at zero.
-        problems: what SQLite finds wrong with the file, and references to nothing.
+        counted: how many jobs are in each state of each machine, what each account uses, and what
+            was done on each day.
+        kept: what the store's own counters say of that, without those at zero.
+        problems: what SQLite finds wrong with the file, and references to nothing; PostgreSQL lets
+            nobody write these.
         leftovers: how many rows of payloads there are after a purge, by table.
         executions: how often each target was asked for each attempt.
         tracebacks: what the servers' log says of errors that nobody had thought of.
@@ -85,37 +89,94 @@ class Evidence:
     tracebacks: Sequence[str] = ()
 
 
-_COUNTED: Final = (
-    "SELECT 'job', state, count(*) FROM job GROUP BY state"
-    " UNION ALL SELECT 'result', result, count(*) FROM job GROUP BY result"
+ON_DAY: Final = " on day"
+_DAY: Final = 24 * 3600 * 10**6
+_RAN: Final = "state IN ('done', 'failed') AND started_at < finished_at"
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """A store that nodes share: a PostgreSQL database, and the schema in it."""
+
+    url: str
+    schema: str = "jobstore"
+
+
+Place: TypeAlias = Path | Shared
+
+
+def _count(what: str, each: str, number: str, which: str = "true") -> str:
+    """Make a number for each of something of the jobs."""
+    found = f"SELECT '{what}', CAST({each} AS TEXT), CAST({number} AS BIGINT) FROM job"
+    return f"{found} WHERE {which} GROUP BY 1, 2"
+
+
+def _daily(name: str, number: str, which: str) -> str:
+    return _count(name + ON_DAY, f"finished_at / {_DAY}", number, f"finished_at > 0 AND {which}")
+
+
+_COUNTED: Final = " UNION ALL ".join(
+    (
+        _count("job", "state", "count(*)"),
+        _count("result", "result", "count(*)"),
+        _count("queued of account", "account", "count(*)", "state = 'queued'"),
+        _count("bytes of account", "account", "sum(stored)", "stored <> 0"),
+        _count("submitted" + ON_DAY, f"submitted_at / {_DAY}", "count(*)"),
+        *(
+            _daily(state, "count(*)", f"state = '{state}'")
+            for state in ("done", "failed", "cancelled")
+        ),
+        _daily("errors", "count(*)", "(state = 'failed' OR (state = 'done' AND status >= 400))"),
+        _daily("run_us", "sum(finished_at - started_at)", _RAN),
+        _daily("longest_us", "max(finished_at - started_at)", _RAN),
+    )
 )
-_KEPT: Final = "SELECT machine, state, count FROM counter WHERE count <> 0"
+_KEPT: Final = " UNION ALL ".join(
+    (
+        "SELECT machine, state, count FROM counter WHERE count <> 0",
+        "SELECT 'queued of account', CAST(account AS TEXT), queued FROM account_usage"
+        " WHERE queued <> 0",
+        "SELECT 'bytes of account', CAST(account AS TEXT), stored FROM account_usage"
+        " WHERE stored <> 0",
+        *(
+            f"SELECT '{name}{ON_DAY}', CAST(day AS TEXT), {name} FROM day WHERE {name} <> 0"
+            for name in (
+                *("submitted", "done", "failed", "cancelled", "errors"),
+                *("run_us", "longest_us"),
+            )
+        ),
+    )
+)
 # Payloads are kept for jobs whose results somebody may ask for; all others go with a purge.
 _LEFTOVERS: Final = {
     table: f"SELECT count(*) FROM {table}" for table in ("request", "response", "body", "chunk")
 }
 
 
-def rows(path: Path, statement: str) -> list[tuple[Any, ...]]:
-    """Read from a store, beside its server or without one."""
-    with closing(sqlite3.connect(path, timeout=30.0)) as connection:
+def rows(place: Place, statement: str) -> list[tuple[Any, ...]]:
+    """Read from a store, beside its servers or without one."""
+    if isinstance(place, Shared):
+        with psycopg.connect(place.url, autocommit=True) as shared:
+            shared.execute(f"SET search_path TO {place.schema}")
+            return shared.execute(statement.encode()).fetchall()
+    with closing(sqlite3.connect(place, timeout=30.0)) as connection:
         connection.execute("PRAGMA query_only = ON")
         return connection.execute(statement).fetchall()
 
 
-def unfinished(path: Path) -> int:
+def unfinished(place: Place) -> int:
     """Count the jobs that have not ended."""
-    ((count,),) = rows(path, "SELECT count(*) FROM job WHERE state IN ('queued', 'running')")
+    ((count,),) = rows(place, "SELECT count(*) FROM job WHERE state IN ('queued', 'running')")
     return int(count)
 
 
-def leftovers(path: Path) -> dict[str, int]:
+def leftovers(place: Place) -> dict[str, int]:
     """Count the rows of payloads, by table: none is needed once each result was read or let go."""
-    return {table: rows(path, statement)[0][0] for table, statement in _LEFTOVERS.items()}
+    return {table: rows(place, statement)[0][0] for table, statement in _LEFTOVERS.items()}
 
 
 def gathered(
-    path: Path, executions: Mapping[Execution, int], tracebacks: Sequence[str] = ()
+    place: Place, executions: Mapping[Execution, int], tracebacks: Sequence[str] = ()
 ) -> Evidence:
     """Read a store; of one that cannot be read, no more is known than that.
 
@@ -124,27 +185,28 @@ def gathered(
         tracebacks: see `logged_tracebacks`.
     """
     try:
-        return _gathered(path, executions, tracebacks)
-    except sqlite3.DatabaseError as error:
+        return _gathered(place, executions, tracebacks)
+    except (sqlite3.DatabaseError, psycopg.Error) as error:
         return Evidence(jobs={}, problems=[str(error)], tracebacks=tracebacks)
 
 
-def logged_tracebacks(log: Path) -> list[str]:
-    """Return the last line of each traceback in a log."""
-    return _TRACEBACK.findall(log.read_text(errors="replace")) if log.exists() else []
+def logged_tracebacks(*logs: Path) -> list[str]:
+    """Return the last line of each traceback in logs."""
+    said = [log.read_text(errors="replace") for log in logs if log.exists()]
+    return [last for each in said for last in _TRACEBACK.findall(each)]
 
 
 def _gathered(
-    path: Path, executions: Mapping[Execution, int], tracebacks: Sequence[str]
+    place: Place, executions: Mapping[Execution, int], tracebacks: Sequence[str]
 ) -> Evidence:
     return Evidence(
-        jobs={row[0]: Job(*row) for row in _all(path, "job", Job._fields)},
-        attempts=[Attempt(*row) for row in _all(path, "attempt", Attempt._fields)],
-        events=[Event(*row) for row in _all(path, "event", Event._fields)],
-        counted={(machine, state): count for machine, state, count in rows(path, _COUNTED)},
-        kept={(machine, state): count for machine, state, count in rows(path, _KEPT)},
-        problems=_problems(path),
-        leftovers=leftovers(path),
+        jobs={row[0]: Job(*row) for row in _all(place, "job", Job._fields)},
+        attempts=[Attempt(*row) for row in _all(place, "attempt", Attempt._fields)],
+        events=[Event(*row) for row in _all(place, "event", Event._fields)],
+        counted={(machine, state): count for machine, state, count in rows(place, _COUNTED)},
+        kept={(machine, state): count for machine, state, count in rows(place, _KEPT)},
+        problems=[] if isinstance(place, Shared) else _problems(place),
+        leftovers=leftovers(place),
         executions=executions,
         tracebacks=tracebacks,
     )
@@ -157,9 +219,9 @@ def recorded(path: Path) -> Counter[Execution]:
     return Counter(Execution(method, int(job), int(attempt)) for method, job, attempt in words)
 
 
-def _all(path: Path, table: str, columns: Sequence[str]) -> list[tuple[Any, ...]]:
+def _all(place: Place, table: str, columns: Sequence[str]) -> list[tuple[Any, ...]]:
     names = ", ".join(columns)
-    return rows(path, f"SELECT {names} FROM {table} ORDER BY 1, 2")
+    return rows(place, f"SELECT {names} FROM {table} ORDER BY 1, 2")
 
 
 def _problems(path: Path) -> list[str]:

@@ -11,6 +11,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
+_EXCERPT: Final = 100
 _NUMBER: Final = re.compile(r"[?&]n=(\d+)")
 
 
@@ -65,10 +66,12 @@ class Reading:
     Args:
         status: the status of the answer.
         right: whether it was what the target had answered.
+        said: the beginning of the body, if it was not.
     """
 
     status: int
     right: bool
+    said: str = ""
 
 
 @dataclass(slots=True)
@@ -130,7 +133,9 @@ class Ledger:
     def read(self, job_id: int, sent: Sent, status: int, body: bytes) -> None:
         """Put down that a result was read to its end."""
         self.whole[job_id] += 1
-        self.readings[job_id] = Reading(status, sent.is_answered_by(status, body))
+        right = sent.is_answered_by(status, body)
+        said = "" if right else body[:_EXCERPT].decode("latin-1")
+        self.readings[job_id] = Reading(status, right, said)
 
     def not_found(self, job_id: int, *, tried: int) -> None:
         """Put down that a job was not found, if somebody could have asked for its result.

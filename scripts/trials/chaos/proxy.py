@@ -1,4 +1,4 @@
-"""A proxy that cuts connections at random byte offsets, in either direction."""
+"""A proxy that cuts connections, at random byte offsets or all at once, or falls silent."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -33,6 +33,12 @@ class _Cut:
     reset: bool
 
 
+def _flowing() -> asyncio.Event:
+    flows = asyncio.Event()
+    flows.set()
+    return flows
+
+
 @dataclass(slots=True)
 class Proxy:
     """A proxy before one address.
@@ -53,22 +59,50 @@ class Proxy:
     cuts: int = 0
     url: str = field(init=False)
     _connections: int = 0
+    _open: set[Connection] = field(default_factory=set)
+    _up: asyncio.Event = field(default_factory=_flowing)
+    _down: asyncio.Event = field(default_factory=_flowing)
 
     async def pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Pass one connection on."""
         self._connections += 1
         cut = self._cut(stream(self.seed, "proxy", self.name, self._connections))
+        await self._up.wait()
         try:
             above = await connect(self.server)
         except OSError:
             hang_up(writer, reset=True)
             return
-        reset = False
+        below, reset = Connection(reader, writer), False
+        self._open |= {below, above}
         try:
-            reset = await self._pump(Connection(reader, writer), above, cut)
+            reset = await self._pump(below, above, cut)
         finally:
+            self._open -= {below, above}
             for each in (writer, above.writer):
                 hang_up(each, reset=reset)
+
+    def drop(self, *, reset: bool) -> None:
+        """Cut all connections there are just now."""
+        for each in self._open:
+            hang_up(each.writer, reset=reset)
+
+    @asynccontextmanager
+    async def silent(self, *, upwards: bool, downwards: bool) -> AsyncIterator[None]:
+        """Pass nothing on while the context lasts, not even that a connection has ended.
+
+        Args:
+            upwards: whether the server hears nothing.
+            downwards: whether its clients hear nothing.
+        """
+        gates = [gate for gate, shut in ((self._up, upwards), (self._down, downwards)) if shut]
+        for gate in gates:
+            gate.clear()
+        try:
+            yield
+        finally:
+            for gate in gates:
+                gate.set()
 
     def _cut(self, chance: Random) -> _Cut | None:
         spared = chance.random() < _SPARED
@@ -79,8 +113,12 @@ class Proxy:
     async def _pump(self, below: Connection, above: Connection, cut: _Cut | None) -> bool:
         """Pass on what comes until one side ends or the connection is cut; tell how to close it."""
         ways = [
-            asyncio.create_task(_flow(below, above, cut if cut and cut.upwards else None)),
-            asyncio.create_task(_flow(above, below, None if cut and cut.upwards else cut)),
+            asyncio.create_task(
+                _flow(below, above, self._up, cut if cut and cut.upwards else None)
+            ),
+            asyncio.create_task(
+                _flow(above, below, self._down, None if cut and cut.upwards else cut)
+            ),
         ]
         try:
             done, _ = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
@@ -93,16 +131,20 @@ class Proxy:
         return cut is not None and cut.reset
 
 
-async def _flow(source: Connection, sink: Connection, cut: _Cut | None) -> bool:
-    """Pass on what comes one way; tell whether it was cut."""
+async def _flow(
+    source: Connection, sink: Connection, gate: asyncio.Event, cut: _Cut | None
+) -> bool:
+    """Pass on what comes one way, while the gate is open; tell whether it was cut."""
     with suppress(OSError):
         while piece := await source.reader.read(_PIECE):
+            await gate.wait()
             if cut and len(piece) > cut.left:
                 sink.writer.write(piece[: cut.left])
                 return True
             if cut:
                 cut.left -= len(piece)
             await sink.send(piece)
+    await gate.wait()
     return False
 
 

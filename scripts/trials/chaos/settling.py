@@ -76,16 +76,16 @@ async def settled(stage: Stage) -> Evidence:
     life = await stage.start()
     await _ended(stage)
     await _check(stage)
-    unread = taken_unread(stage.ledger, evidence.gathered(stage.store, {}))
+    unread = taken_unread(stage.ledger, evidence.gathered(stage.place, {}))
     stage.unread = len(unread)
     await _drain(stage, life, unread)
     await stopped(stage, life)
     stage.clock.step_to(2 * _FAR_AHEAD if stage.terms.stepped else 0.0)
     life = await stage.start(settings=_PURGING)
-    await until(lambda: not any(evidence.leftovers(stage.store).values()), _CALM_SECONDS)
+    await until(lambda: not any(evidence.leftovers(stage.place).values()), _CALM_SECONDS)
     await stopped(stage, life)
-    tracebacks = evidence.logged_tracebacks(stage.log)
-    return evidence.gathered(stage.store, stage.executions(), tracebacks)
+    tracebacks = evidence.logged_tracebacks(*stage.logs)
+    return evidence.gathered(stage.place, stage.executions(), tracebacks)
 
 
 async def stopped(stage: Stage, life: Life) -> None:
@@ -104,11 +104,13 @@ async def calm(stage: Stage, life: Life, resources: Resources) -> None:
 
 
 async def _ended(stage: Stage) -> None:
-    await until(lambda: evidence.unfinished(stage.store) == 0, _END_SECONDS)
+    await until(lambda: evidence.unfinished(stage.place) == 0, _END_SECONDS)
 
 
 async def _check(stage: Stage) -> None:
-    """Ask jobstore itself as well what is wrong with the store, beside its server."""
+    """Ask jobstore itself as well what is wrong with the store's file, beside its server."""
+    if stage.shared is not None:
+        return
     report = await check(stage.store, lambda *_: None)
     stage.complaints += [f"jobstore check: {problem}" for problem in report.problems]
 
@@ -120,7 +122,7 @@ async def _drain(stage: Stage, life: Life, unread: list[int]) -> None:
     try:
         await _restore(stage, reader, client, unread)
         held = f"SELECT id, path FROM job WHERE result = '{Result.HELD}'"
-        for job_id, path in evidence.rows(stage.store, held):
+        for job_id, path in evidence.rows(stage.place, held):
             if path in stage.ledger.sent:
                 stage.ledger.accept(job_id, stage.ledger.sent[path])
                 await reader.read_to_end(client, job_id)
@@ -131,6 +133,6 @@ async def _drain(stage: Stage, life: Life, unread: list[int]) -> None:
 
 
 async def _restore(stage: Stage, reader: Customer, client: Client, unread: list[int]) -> None:
-    kept = {job_id for (job_id,) in evidence.rows(stage.store, "SELECT job_id FROM request")}
+    kept = {job_id for (job_id,) in evidence.rows(stage.place, "SELECT job_id FROM request")}
     for job_id in kept & set(unread):
         await reader.restore(client, job_id)

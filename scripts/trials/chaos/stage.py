@@ -13,7 +13,7 @@ from trials.chaos import evidence, lives, worker
 from trials.chaos.chance import stream
 from trials.chaos.client import BrokenError, Client
 from trials.chaos.customers import Customer
-from trials.chaos.evidence import Execution
+from trials.chaos.evidence import Execution, Place, Shared
 from trials.chaos.ledger import Ledger, Sent
 from trials.chaos.lives import Life, NotStartedError
 from trials.chaos.rules import Terms
@@ -64,6 +64,7 @@ class Stage:
         folder: where all files are.
         lives: of how many servers it is the end, more or less.
         home: where the store is; in the folder, too, if nothing is said.
+        shared: where it is instead, if it is in a database.
         work: what the customers' jobs are.
         settings: what is added to the servers' environment.
         target: the arguments that say who answers.
@@ -79,6 +80,7 @@ class Stage:
     folder: Path
     lives: int = LIVES
     home: Path = Path()
+    shared: Shared | None = None
     work: Work = demo_work
     settings: dict[str, str] = field(default_factory=dict)
     target: Sequence[str] = ("--app", "trials.chaos.worker:create_app")
@@ -109,9 +111,19 @@ class Stage:
         return self.folder / self.home / "jobs.db"
 
     @property
+    def place(self) -> Place:
+        """The store, whatever it is in."""
+        return self.shared or self.store
+
+    @property
     def log(self) -> Path:
         """What the servers have said."""
         return self.folder / "log"
+
+    @property
+    def logs(self) -> list[Path]:
+        """The same, and what nodes have said that have logs of their own."""
+        return sorted(self.folder.glob("log*"))
 
     @property
     def record(self) -> Path:
@@ -139,7 +151,7 @@ class Stage:
         environment = {**self.settings, **(settings or {})}
         if doom:
             environment |= doom.environment()
-        return await serve(self, self.store, self.record, environment)
+        return await serve(self, self.place, self.record, environment)
 
     @asynccontextmanager
     async def life(self, doom: Doom | None = None) -> AsyncIterator[Life]:
@@ -211,8 +223,18 @@ class Stage:
                 client.close(reset=True)
 
 
-async def serve(stage: Stage, store: Path, record: Path, environment: Mapping[str, str]) -> Life:
-    """Start a server for a store of the stage."""
+async def serve(
+    stage: Stage,
+    store: Place,
+    record: Path,
+    environment: Mapping[str, str],
+    log: Path | None = None,
+) -> Life:
+    """Start a server for a store of the stage, which has the stage's log or one of its own."""
     own = {**_SETTINGS, **stage.clock.environment(), worker.RECORD: str(record)}
-    arguments = ["serve", "--port", "0", "--store", str(store), *stage.target]
-    return await lives.start(arguments, {**own, **environment}, stage.log)
+    arguments = ["serve", "--port", "0", *stage.target]
+    if isinstance(store, Shared):
+        own["JOBSTORE_STORE__URL"] = store.url
+    else:
+        arguments += ["--store", str(store)]
+    return await lives.start(arguments, {**own, **environment}, log or stage.log)

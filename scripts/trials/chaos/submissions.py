@@ -23,6 +23,15 @@ _SIZES: Final = {
     INLINE + 1: 2,
     2 * KIB * KIB + 7: 3,
 }
+_FEW_LARGE: Final = {
+    0: 3,
+    16: 8,
+    2 * KIB: 4,
+    INLINE: 0.2,
+    INLINE + 1: 0.3,
+    2 * KIB * KIB + 7: 0.3,
+}
+_MILLISECONDS: Final = {0: 4, 30: 6, 150: 4, 600: 1}
 # How a job is asked for whose path and method may be any.
 _KEYED_SHARE: Final = 0.4
 _WAYS: Final = {"store": 12, "true": 3, "prefer": 4, "wait": 2, "native": 3, "kinetica": 3}
@@ -115,6 +124,14 @@ def _echo(chance: Random, number: int) -> Sent:
 def echo_work(chance: Random, number: int) -> Sent:
     """Ask for an echo by a target that a cut connection may keep from answering."""
     return replace(_echo(chance, number), fate=Fate.EITHER)
+
+
+def slow_work(chance: Random, number: int) -> Sent:
+    """Ask for an echo that takes its time, by a target that always answers."""
+    method = chosen(chance, {"GET": 5, "POST": 6, "PUT": 3})
+    size = 0 if method == "GET" else chosen(chance, _FEW_LARGE)
+    path = f"/echo/{chosen(chance, _MILLISECONDS)}?n={number}"
+    return Sent(method=method, path=path, size=size)
 
 
 def _asks(way: str, sent: Sent, chance: Random) -> Ask:

@@ -15,6 +15,7 @@ from trials.sockets import Connection, hang_up, read_head
 
 _HEAD: Final = re.compile(rb"(\w+) (\S+) HTTP/1\.1\r\n")
 _LYING: Final = re.compile(r"/lie/(\w+)")
+_SLOW: Final = re.compile(r"/echo/(\d+)")  # after so many milliseconds
 # What is written so short arrives in one piece.
 _BREATH: Final = 4096
 _LIES_SHARE: Final = 0.4
@@ -187,7 +188,9 @@ class Upstream:
 
 async def _answer(line: Connection, asked: _Asked) -> None:
     body = b"" if asked.method == "HEAD" else asked.body
-    lie = _LYING.match(asked.path)
+    lie, slow = _LYING.match(asked.path), _SLOW.match(asked.path)
+    if slow:
+        await asyncio.sleep(int(slow[1]) / 1000)
     if lie:
         await _LIES[lie[1]][0](line, body)
     else:
