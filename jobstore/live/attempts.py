@@ -119,7 +119,7 @@ class Attempts:
             operation(tx)
             self._dispatcher.over(tx, claim)
 
-        self._writer.queue_until_stored(end, lambda outcome: over(outcome.error), abreast=True)
+        self._writer.queue_until_stored(end, lambda outcome: over(outcome.error), abreast=1)
         # Who fetches the result, and the job that gets the slot, share the commit.
         self._upcoming.ending(claim.job_id)
         self._dispatcher.ending(claim.target)

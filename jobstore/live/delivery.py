@@ -197,7 +197,8 @@ class Taking:
             told(self, None if found is None else self._delivery(found), outcome.error)
 
         def queue() -> None:
-            self._deliveries.writer.queue(self._take, taken, abreast=True)
+            # After the ends: it must find all of what they have written, or nothing.
+            self._deliveries.writer.queue(self._take, taken, abreast=2)
 
         self._deliveries.upcoming.when_ended(self._job_id, queue)
 

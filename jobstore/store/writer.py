@@ -53,7 +53,7 @@ class Entry:
     operation: Operation[Any]
     told: Told
     off_loop: bool = False
-    abreast: bool = False
+    abreast: int = 0
 
 
 class Writer(ABC):
@@ -91,7 +91,7 @@ class Writer(ABC):
         told: Told | None = None,
         *,
         off_loop: bool = False,
-        abreast: bool = False,
+        abreast: int = 0,
     ) -> None:
         """Queue an operation for the next transaction.
 
@@ -99,8 +99,9 @@ class Writer(ABC):
             operation: what to do.
             told: called with what became of it, after the commit; None if nobody wants to know.
             off_loop: whether it may take milliseconds, so that it must not run on the loop.
-            abreast: whether others of its kind may take turns with it, statement by statement; what
-                it decides by what is in memory, it writes there before its next statement.
+            abreast: 0, or in which turn it may go side by side with others, statement by statement:
+                those of the second turn see all that those of the first have done. What it decides
+                by what is in memory, it writes there before its next statement.
         """
         self._waiting.append(Entry(operation, told or _unheard, off_loop, abreast))
         if self._busy is None:
@@ -108,7 +109,7 @@ class Writer(ABC):
             self._busy = asyncio.create_task(self._work_off(), context=Context())
 
     def post(
-        self, operation: Operation[T], *, off_loop: bool = False, abreast: bool = False
+        self, operation: Operation[T], *, off_loop: bool = False, abreast: int = 0
     ) -> asyncio.Future[T]:
         """Queue an operation as `queue` does; it is done even if nobody waits for the future.
 
@@ -119,9 +120,7 @@ class Writer(ABC):
         self.queue(operation, _into(future), off_loop=off_loop, abreast=abreast)
         return future
 
-    async def run(
-        self, operation: Operation[T], *, off_loop: bool = False, abreast: bool = False
-    ) -> T:
+    async def run(self, operation: Operation[T], *, off_loop: bool = False, abreast: int = 0) -> T:
         """Run an operation and return its value once it is committed; see `post`.
 
         Raises:
@@ -135,7 +134,7 @@ class Writer(ABC):
         told: Told,
         *,
         off_loop: bool = False,
-        abreast: bool = False,
+        abreast: int = 0,
     ) -> None:
         """Queue an operation that must not get lost: while it cannot be written, try again.
 
@@ -145,7 +144,6 @@ class Writer(ABC):
             off_loop: as in `queue`.
             abreast: likewise.
         """
-        how = {"off_loop": off_loop, "abreast": abreast}
 
         def tried(outcome: Outcome) -> None:
             error = outcome.error
@@ -153,10 +151,12 @@ class Writer(ABC):
                 told(outcome)
                 return
             log.warning("%s; trying again", error, extra={"action": "retry"})
-            again = partial(self.queue_until_stored, operation, told, **how)
+            again = partial(
+                self.queue_until_stored, operation, told, off_loop=off_loop, abreast=abreast
+            )
             asyncio.get_running_loop().call_later(RETRY_SECONDS, again)
 
-        self.queue(operation, tried, **how)
+        self.queue(operation, tried, off_loop=off_loop, abreast=abreast)
 
     def post_until_stored(
         self, operation: Operation[T], *, off_loop: bool = False

@@ -97,7 +97,7 @@ class NodeWriter(Writer):
         told: Told | None = None,
         *,
         off_loop: bool = False,
-        abreast: bool = False,
+        abreast: int = 0,
     ) -> None:
         """Queue an operation as any writer does, unless too many wait."""
         if len(self._waiting) < _WAITING:
@@ -154,7 +154,7 @@ class NodeWriter(Writer):
             return Batch([Outcome(error=self.trouble)] * len(batch))
         self._patient_until = time.monotonic() + PATIENCE
         try:
-            done = await self._performed(batch, self._clock())
+            done = await self._performed(batch)
         except psycopg.Error as error:
             done = Batch([Outcome(error=translate(self._connection.name, error))] * len(batch))
         except Exception as error:  # noqa: BLE001 - told to everyone who waits
@@ -165,10 +165,10 @@ class NodeWriter(Writer):
                 self.trouble = StoreAway(self._connection.name, "it did not answer")
         return done
 
-    async def _performed(self, entries: Sequence[Entry], now: int) -> Batch:
+    async def _performed(self, entries: Sequence[Entry]) -> Batch:
         """Run operations in one transaction; if that fails, each in one of its own."""
         try:
-            return await self._together(entries, now, Changes())
+            return await self._together(entries, Changes())
         except psycopg.Error as error:
             if is_broken(error) or len(entries) == 1:
                 raise
@@ -177,13 +177,13 @@ class NodeWriter(Writer):
         except Exception as error:  # noqa: BLE001 - it is that of one of them
             if len(entries) == 1:
                 return Batch([Outcome(error=error)])
-        return await self._each_alone(entries, now)
+        return await self._each_alone(entries)
 
-    async def _each_alone(self, entries: Sequence[Entry], now: int) -> Batch:
+    async def _each_alone(self, entries: Sequence[Entry]) -> Batch:
         batch = Batch()
         for place, entry in enumerate(entries):
             try:
-                alone = await self._together([entry], now, batch.changes.copy())
+                alone = await self._together([entry], batch.changes.copy())
             except psycopg.Error as error:
                 refused = Outcome(error=translate(self._connection.name, error))
                 if is_broken(error):  # for all that are left
@@ -197,19 +197,19 @@ class NodeWriter(Writer):
                 batch.changes = alone.changes
         return batch
 
-    async def _together(self, entries: Sequence[Entry], now: int, changes: Changes) -> Batch:
+    async def _together(self, entries: Sequence[Entry], changes: Changes) -> Batch:
         for _ in range(_MEETINGS):
             with suppress(*_MET):  # nothing was changed: once more
-                return await self._once(entries, now, changes.copy())
-        return await self._once(entries, now, changes)
+                return await self._once(entries, changes.copy())
+        return await self._once(entries, changes)
 
-    async def _once(self, entries: Sequence[Entry], now: int, changes: Changes) -> Batch:
+    async def _once(self, entries: Sequence[Entry], changes: Changes) -> Batch:
         link = await self._connection.link()
         with impatient(link, _BATCH_SECONDS):
             try:
                 await link.execute("BEGIN")
                 await self._fence(link)
-                batch = await self._executed(link, entries, now, changes)
+                batch = await self._executed(link, entries, changes)
             except BaseException:
                 await self._undo(link)
                 raise
@@ -221,15 +221,12 @@ class NodeWriter(Writer):
                     raise
         return batch
 
-    async def _executed(
-        self, link: Link, entries: Sequence[Entry], now: int, changes: Changes
-    ) -> Batch:
-        shared = Shared(link, self._boot.number, now, changes)
+    async def _executed(self, link: Link, entries: Sequence[Entry], changes: Changes) -> Batch:
+        shared = Shared(link, self._boot.number, self._clock(), changes)
         batch = Batch([], changes)
-        for abreast, some in groupby(entries, key=lambda entry: entry.abreast):
-            ways = [partial(_outcome, shared, each) for each in some]
-            for together in [ways] if abreast else [[way] for way in ways]:
-                batch.outcomes += await walk(link, together)
+        for abreast, some in groupby(entries, key=lambda entry: entry.abreast > 0):
+            for together in [[*some]] if abreast else [[each] for each in some]:
+                batch.outcomes += await _by_turns(shared, together)
         await shared.write_tally()
         return batch
 
@@ -275,6 +272,16 @@ class NodeWriter(Writer):
             await link.execute("ROLLBACK")
         except psycopg.Error:
             await self._connection.drop()
+
+
+async def _by_turns(shared: Shared, entries: Sequence[Entry]) -> list[Outcome]:
+    """Run operations that go abreast, those of each turn after those of the turns before it."""
+    outcomes: dict[int, Outcome] = {}
+    for turn in sorted({each.abreast for each in entries}):
+        places = [place for place, each in enumerate(entries) if each.abreast == turn]
+        ways = [partial(_outcome, shared, entries[place]) for place in places]
+        outcomes |= zip(places, await walk(shared.link, ways), strict=True)
+    return [outcomes[place] for place in range(len(entries))]
 
 
 def _outcome(shared: Shared, entry: Entry) -> Outcome:
