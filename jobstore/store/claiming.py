@@ -13,7 +13,7 @@ from jobstore.model.rotation import UNKNOWN, Claimed, Room, Turns
 from jobstore.store import bodies, schema
 from jobstore.store.bodies import Content
 from jobstore.store.codec import decode_headers, decode_policy
-from jobstore.store.expressions import Statement, number, replacing
+from jobstore.store.expressions import Statement, no_earlier, number, replacing
 from jobstore.store.facts import Due, Ready
 from jobstore.store.guards import ONE, ZERO, in_state, job_event, limit, now, this_job
 from jobstore.store.transaction import Transaction
@@ -23,11 +23,23 @@ _request: Final = schema.REQUEST.c
 _ready: Final = and_(in_state(State.QUEUED), _job.follows.is_(None), _job.not_before.is_(None))
 
 
+_last_end: Final = (
+    select(func.max(schema.ATTEMPT.c.ended_at))
+    .where(schema.ATTEMPT.c.job_id == _job.id, _job.attempt > ZERO)
+    .correlate(schema.JOB)
+    .scalar_subquery()
+)
+
+
 def _claim(which: ColumnElement[bool]) -> Update:
     return (
         job_event(Event.CLAIM)
         .where(which)
-        .values(attempt=_job.attempt + ONE, boot=bindparam("claimed_by"), started_at=now)
+        .values(
+            attempt=_job.attempt + ONE,
+            boot=bindparam("claimed_by"),
+            started_at=no_earlier(now, func.coalesce(_last_end, _job.submitted_at)),
+        )
         .returning(
             _job.id,
             _job.attempt,

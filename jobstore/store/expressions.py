@@ -182,6 +182,16 @@ class lower(FunctionElement[int]):  # noqa: N801
     type, inherit_cache = NUMBER, True
 
 
+class no_earlier(FunctionElement[int]):  # noqa: N801
+    """Give the time that is bound; in PostgreSQL, no earlier one than another.
+
+    A batch begins with a look at the clock. What it changes may have been put there since, by a
+    node that has looked later.
+    """
+
+    type, inherit_cache = NUMBER, True
+
+
 class _patched(FunctionElement[str]):  # noqa: N801
     """Merge an object of JSON into another."""
 
@@ -209,6 +219,7 @@ _words(
     sqlite="min({0}, {1})",
     postgresql="CASE WHEN {0} > {1} THEN {1} ELSE {0} END",  # `least` passes over what is null
 )
+_words(no_earlier, sqlite="{0}", postgresql="greatest({0}, {1})")
 _words(_patched, sqlite="json_patch({0}, {1})", postgresql="merged({0}, {1})")
 _MEMBERS: Final = (
     "(SELECT {0} AS value FROM json_array_elements_text(CAST({{0}} AS JSON)) AS member)"

@@ -10,6 +10,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
+    func,
     literal_column,
     null,
     or_,
@@ -19,7 +20,7 @@ from sqlalchemy import (
 
 from jobstore.model.lifecycle import JOB, RESULT, Event, Result, State
 from jobstore.store import schema
-from jobstore.store.expressions import constant, listed, number
+from jobstore.store.expressions import constant, listed, no_earlier, number
 
 _job = schema.JOB.c
 now: Final = number("now")
@@ -81,7 +82,7 @@ def ended_by(event: Event) -> Update:
         job_event(event)
         .values(
             result=results_after(event),
-            finished_at=now,
+            finished_at=no_earlier(now, func.coalesce(_job.started_at, _job.submitted_at)),
             purgeable_at=case((_job.result == constant(Result.NONE), null()), else_=now),
             status=bindparam("status"),
         )
