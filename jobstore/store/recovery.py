@@ -82,23 +82,29 @@ def _orphans(which: ColumnElement[bool]) -> Select[Any]:
 
 # A file has one server at a time: all starts before its own are over.
 ORPHANS: Final = Statement(_orphans(_job.boot < bindparam("boot")), _orphans(_over))
-RECOVER: Final = _of_orphans(
+# A cancellation may have been asked for just now; and on PostgreSQL another node may recover them.
+RECOVERABLE: Final = _of_orphans(
     lambda over: (
-        job_event(Event.RECOVER)
-        .where(
-            these_jobs, _job.cancel_asked_at.is_(None), over
-        )  # it may have been asked for just now
-        .values(started_at=null())
-        .returning(_job.id, _job.account)
+        select(_job.id)
+        .where(these_jobs, in_state(State.RUNNING), _job.cancel_asked_at.is_(None), over)
+        .order_by(_job.id)
+        .with_for_update()
     )
+)
+RECOVER: Final = Statement(
+    job_event(Event.RECOVER)
+    .where(these_jobs)
+    .values(started_at=null())
+    .returning(_job.id, _job.account)
 )
 
 
 def recover(tx: Transaction, ids: Sequence[int], detail: str) -> int:
     """Queue orphaned jobs again; return how many."""
     interrupted = {"answered": None, "why": Failure.INTERRUPTED, "because": writable(detail)}
-    tx.execute(ending.PUT_ATTEMPTS, ids=encode_ids(ids), now=tx.now, **interrupted)
-    rows = tx.execute(RECOVER, ids=encode_ids(ids)).fetchall()
+    found = encode_ids(tx.ids(RECOVERABLE, ids=encode_ids(ids)))
+    tx.execute(ending.PUT_ATTEMPTS, ids=found, now=tx.now, **interrupted)
+    rows = tx.execute(RECOVER, ids=found).fetchall()
     for _, account in rows:
         tx.tally.moved(account, State.RUNNING, State.QUEUED)
     recovered = [row[0] for row in rows]
