@@ -30,6 +30,7 @@ they would say is found at a beat as well.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from time import monotonic
 from typing import Final
 
@@ -87,6 +88,7 @@ class Nodes:
         self._clock = clock
         self._look_at_clock = look
         self._targets = boots.encode_targets({})
+        self._unsaid = False
         self._delivering: frozenset[int] = frozenset()
         self._listed: list[int] = []
         self._missing: frozenset[int] = frozenset()
@@ -105,6 +107,8 @@ class Nodes:
             await self._begin_anew()
         self._trusted_until = began + _TRUSTED * self._lease
         try:
+            if self._unsaid:
+                await self._say()
             await self._look_at_clock()
             await self._look()
             await self._compare()
@@ -122,7 +126,9 @@ class Nodes:
     async def serve(self, targets: Mapping[str, Replay]) -> None:
         """Say which targets are asked here, and what each allows to be sent again."""
         self._targets = boots.encode_targets(targets)
-        await self._say()
+        self._unsaid = True
+        with suppress(StoreError):  # then it is said at the next beat
+            await self._say()
 
     async def served(self) -> frozenset[str]:
         """Name the targets that other nodes ask, or have asked until a moment ago."""
@@ -155,6 +161,7 @@ class Nodes:
     async def _say(self) -> None:
         said = {"targets": self._targets, "delivering": self._listed}
         await self._side.rows(boots.SERVE, own_boot=self._boot.number, **said)
+        self._unsaid = False
 
     async def _look(self) -> None:
         """Find out who is silent, and for how long."""

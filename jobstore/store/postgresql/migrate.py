@@ -2,10 +2,11 @@
 
 from typing import Any, Final
 
+import psycopg
 from psycopg import sql
 
 from jobstore.model.errors import StoreForeign, StoreNewer, StoreOutdated
-from jobstore.store.postgresql.engine import name_of
+from jobstore.store.postgresql.engine import name_of, translate
 from jobstore.store.postgresql.plain import Plain, connect
 from jobstore.store.scripts import scripts
 
@@ -23,6 +24,13 @@ def migrate(url: str, schema: str) -> tuple[int, int]:
     Raises:
         StoreError: it is foreign or newer, or cannot be written.
     """
+    try:
+        return _migrated(url, schema)
+    except psycopg.Error as error:
+        raise translate(name_of(url), error) from error
+
+
+def _migrated(url: str, schema: str) -> tuple[int, int]:
     link = connect(url, schema)
     try:
         link.autocommit = False
