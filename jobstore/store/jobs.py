@@ -24,6 +24,8 @@ LARGEST_ID: Final = 2**63 - 1
 _NAMES: Final = [column.name for column in JOB_COLUMNS]
 _RESULT, _ACCOUNT, _STATUS = map(_NAMES.index, ("result", "account", "status"))
 GET_JOB: Final = Statement(select(*JOB_COLUMNS).where(this_job))
+# Keeps other nodes from changing a job until the transaction ends.
+LOCK: Final = Statement(select(JOB_COLUMNS[0]).where(this_job).with_for_update())
 
 
 def awaited(tx: Transaction, job_id: int, scope: int | None = None) -> Job:

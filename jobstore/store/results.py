@@ -20,7 +20,7 @@ from jobstore.model.errors import JobNotFound, ResultNotRestorable
 from jobstore.model.lifecycle import AWAITED, ENDED, Event, Result
 from jobstore.store import elsewhere, events, jobs, schema
 from jobstore.store.codec import decode_job, encode_ids
-from jobstore.store.expressions import Statement, constant, listed, number
+from jobstore.store.expressions import Statement, constant, listed, no_earlier, number
 from jobstore.store.facts import Changed
 from jobstore.store.guards import (
     ZERO,
@@ -40,7 +40,11 @@ from jobstore.store.transaction import Transaction
 _job: Final = schema.JOB.c
 _response: Final = schema.RESPONSE.c
 _body: Final = schema.BODY.c
-_take: Final = result_event(Event.TAKE).where(this_job).values(fetched_at=now, purgeable_at=now)
+_take: Final = (
+    result_event(Event.TAKE)
+    .where(this_job)
+    .values(fetched_at=no_earlier(now, _job.finished_at), purgeable_at=now)
+)
 _no_reader: Final = not_elsewhere(_job.reader)
 TAKE: Final = Statement(_take, _take.where(_no_reader).values(reader=own_boot))
 
@@ -169,6 +173,8 @@ def discard(tx: Transaction, job_id: int, scope: int | None) -> None:
     Raises:
         JobNotFound: there is none.
     """
+    if tx.shared:  # another node may take it between the look and the deletion
+        tx.execute(jobs.LOCK, job_id=job_id)
     job = jobs.visible(tx, job_id, scope)
     if job.fetched_at is not None:  # the row forgets it
         tx.execute(events.NOTE, job_id=job_id, now=job.fetched_at, event="fetched", detail=None)
