@@ -14,7 +14,10 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 import psycopg
 
-_TRACEBACK: Final = re.compile(r"^Traceback .*\n(?:[ ].*\n)+(.*)", re.MULTILINE)
+_TRACEBACK: Final = re.compile(
+    r"^Traceback .*\n(?:[ ].*\n)+(?P<one>.*)|^  \+ .*Traceback .*\n(?:  \|  .*\n)+(?P<many>.*)",
+    re.MULTILINE,
+)
 
 
 class Job(NamedTuple):
@@ -115,6 +118,12 @@ def _daily(name: str, number: str, which: str) -> str:
     return _count(name + ON_DAY, f"finished_at / {_DAY}", number, f"finished_at > 0 AND {which}")
 
 
+def _kept(what: str, each: str, number: str, table: str) -> str:
+    """Read a number that is kept of each of something."""
+    found = f"SELECT '{what}', CAST({each} AS TEXT), {number} FROM {table}"
+    return f"{found} WHERE {number} <> 0"
+
+
 _COUNTED: Final = " UNION ALL ".join(
     (
         _count("job", "state", "count(*)"),
@@ -134,12 +143,10 @@ _COUNTED: Final = " UNION ALL ".join(
 _KEPT: Final = " UNION ALL ".join(
     (
         "SELECT machine, state, count FROM counter WHERE count <> 0",
-        "SELECT 'queued of account', CAST(account AS TEXT), queued FROM account_usage"
-        " WHERE queued <> 0",
-        "SELECT 'bytes of account', CAST(account AS TEXT), stored FROM account_usage"
-        " WHERE stored <> 0",
+        _kept("queued of account", "account", "queued", "account_usage"),
+        _kept("bytes of account", "account", "stored", "account_usage"),
         *(
-            f"SELECT '{name}{ON_DAY}', CAST(day AS TEXT), {name} FROM day WHERE {name} <> 0"
+            _kept(name + ON_DAY, "day", name, "day")
             for name in (
                 *("submitted", "done", "failed", "cancelled", "errors"),
                 *("run_us", "longest_us"),
@@ -193,7 +200,8 @@ def gathered(
 def logged_tracebacks(*logs: Path) -> list[str]:
     """Return the last line of each traceback in logs."""
     said = [log.read_text(errors="replace") for log in logs if log.exists()]
-    return [last for each in said for last in _TRACEBACK.findall(each)]
+    found = (each for one in said for each in _TRACEBACK.finditer(one))
+    return [each["one"] or each["many"] for each in found]
 
 
 def _gathered(

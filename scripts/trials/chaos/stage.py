@@ -63,6 +63,7 @@ class Stage:
         seed: what decides about everything.
         folder: where all files are.
         lives: of how many servers it is the end, more or less.
+        crowd: how many customers there are; chance decides if it is 0.
         home: where the store is; in the folder, too, if nothing is said.
         shared: where it is instead, if it is in a database.
         work: what the customers' jobs are.
@@ -79,6 +80,7 @@ class Stage:
     seed: int
     folder: Path
     lives: int = LIVES
+    crowd: int = 0
     home: Path = Path()
     shared: Shared | None = None
     work: Work = demo_work
@@ -97,7 +99,7 @@ class Stage:
     def __post_init__(self) -> None:
         self.chance = stream(self.seed, "faults")
         self.clock = Clock(self.folder / "clock")
-        count = self.chance.randint(FEWEST_CUSTOMERS, MOST_CUSTOMERS)
+        count = self.crowd or self.chance.randint(FEWEST_CUSTOMERS, MOST_CUSTOMERS)
         self.customers = [
             Customer(self.seed, number, self.ledger, self._work) for number in range(count)
         ]

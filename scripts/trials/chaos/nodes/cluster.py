@@ -25,6 +25,8 @@ _SETTINGS: Final = {
     "JOBSTORE_STORE__LEASE": f"{LEASE:g}s",
     "JOBSTORE_RETENTION__INTERVAL": "1s",
 }
+# It waits for so long for the first words on a connection, even if it is to stop.
+_POSTGRES: Final = {"authentication_timeout": "3s"}
 # How long a customer rests at most between two requests, so that the database is not the limit.
 _REST_SECONDS: Final = 0.1
 # For how long customers wait for an answer; most of them for as long as it takes.
@@ -87,19 +89,18 @@ class Cluster:
 
 
 @asynccontextmanager
-async def gathered(stage: Stage, nodes: int, *, durable: bool) -> AsyncIterator[Cluster]:
+async def gathered(stage: Stage, nodes: int) -> AsyncIterator[Cluster]:
     """Start a database and nodes, which are all gone when the context ends.
 
     Args:
         stage: where their files are, and what they are put through.
         nodes: how many.
-        durable: whether the database syncs its disk.
     """
     stage.terms = Terms(over_sockets=True)
     stage.work = slow_work
     stage.settings |= _SETTINGS
     async with AsyncExitStack() as stack:
-        postgres = stack.enter_context(Postgres(durable=durable))
+        postgres = stack.enter_context(Postgres(durable=True, **_POSTGRES))
         stage.shared = Shared(postgres.url)
         upstream = services.listening(Upstream(stage.witnessed).talk)
         stage.target = ("--upstream", await stack.enter_async_context(upstream))

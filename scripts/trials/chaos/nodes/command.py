@@ -43,9 +43,7 @@ def main(arguments: Sequence[str]) -> None:
     def go_on() -> bool:
         return options.seconds is None or time.monotonic() - began < options.seconds
 
-    outcome = asyncio.run(
-        play(seed, options.nodes, go_on, options.faults, longest=options.longest, durable=True)
-    )
+    outcome = asyncio.run(play(seed, options.nodes, options.faults, go_on, options.longest))
     totals = figures(outcome)
     print(_TOTALS.format(**totals, broken=len(outcome.violations)))
     for violation in outcome.violations:

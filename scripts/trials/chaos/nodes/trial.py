@@ -21,6 +21,7 @@ from trials.chaos.settling import settled, until
 from trials.chaos.stage import Stage
 from trials.chaos.timelines import stories as stories_of
 
+_CUSTOMERS: Final = 8  # for each node
 # How long all work may take to end once nothing is done to the nodes any more.
 _QUIET_SECONDS: Final = 60.0
 # How long a client may wait for whatever answer of a node that is not stopped.
@@ -65,25 +66,23 @@ class Outcome:
 async def play(
     seed: int,
     nodes: int,
-    go_on: Callable[[], bool],
     faults: int,
-    *,
+    go_on: Callable[[], bool],
     longest: float = LONGEST_SECONDS,
-    durable: bool = True,
 ) -> Outcome:
     """Put nodes through faults.
 
     Args:
         seed: what decides.
         nodes: how many.
-        go_on: whether to begin another fault.
         faults: how many faults at most.
+        go_on: whether to begin another fault.
         longest: how long a client may wait, in seconds.
-        durable: whether the database syncs its disk.
     """
     began = time.monotonic()
-    stage = Stage(seed, Path(tempfile.mkdtemp(prefix="chaos-nodes-")))
-    async with gathered(stage, nodes, durable=durable) as cluster:
+    folder = Path(tempfile.mkdtemp(prefix="chaos-nodes-"))
+    stage = Stage(seed, folder, crowd=nodes * _CUSTOMERS)
+    async with gathered(stage, nodes) as cluster:
         done = await _loaded(cluster, faults, go_on)
         quiet = await _quiet(cluster)
         found = await settled(stage)
