@@ -183,7 +183,9 @@ class Nodes:
         lost, self._missing = missing & self._missing, missing
         if lost and boot == self._boot.number:
             log.warning("%d claims got lost on the way", len(lost), extra={"action": "node"})
-            begun = sorted(lost & self._store.abandoned)
+            # Recovery also ends those that nobody wants any more.
+            unwanted = {job_id for job_id in lost if claimed[job_id] is not None}
+            begun = sorted((lost & self._store.abandoned) | unwanted)
             await self._writer.run(lambda tx: boots.give_up(tx, begun))
             await self._writer.run(lambda tx: boots.unclaim(tx, sorted(lost.difference(begun))))
 
