@@ -53,6 +53,7 @@ class Event(NamedTuple):
     job_id: int
     at: int
     event: str
+    detail: str | None = None
 
 
 class Execution(NamedTuple):

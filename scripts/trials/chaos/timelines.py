@@ -12,6 +12,8 @@ from trials.chaos.evidence import Attempt, Event, Evidence, Job
 
 # How an attempt ends that is not the last one.
 _AGAIN: Final = ("recovered", "retried")
+# What is said of a claim that a node has made without learning of it: no attempt has begun.
+_NOT_BEGUN: Final = "it was claimed, and not begun"
 _END: Final[Mapping[str, Step]] = {
     State.DONE: Step.FINISH,
     State.FAILED: Step.FAIL,
@@ -82,7 +84,7 @@ def _told(story: Story) -> str:
 
 def _work_is_legal(story: Story) -> bool:
     job, earlier = story.job, len(story.attempts)
-    again = [event.event for event in story.events if event.event in _AGAIN]
+    again = [event.event for event in story.events if _ended_an_attempt(event)]
     steps = [step for word in again for step in (Step.CLAIM, _step_of(word))]
     if job.started_at is not None:
         steps.append(Step.CLAIM)
@@ -91,6 +93,10 @@ def _work_is_legal(story: Story) -> bool:
     counted = [attempt.number for attempt in story.attempts] == list(range(1, len(again) + 1))
     claims = earlier + (job.started_at is not None)
     return counted and job.attempt == claims and _walked(steps) == job.state
+
+
+def _ended_an_attempt(event: Event) -> bool:
+    return event.event in _AGAIN and event.detail != _NOT_BEGUN
 
 
 def _step_of(word: str) -> Step:

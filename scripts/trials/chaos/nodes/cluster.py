@@ -28,7 +28,8 @@ _SETTINGS: Final = {
 # It waits for so long for the first words on a connection, even if it is to stop.
 _POSTGRES: Final = {"authentication_timeout": "3s"}
 # How long a customer rests at most between two requests, so that the database is not the limit.
-_REST_SECONDS: Final = 0.1
+_REST_SECONDS: Final = 0.05
+_LATER_SECONDS: Final = 1.0  # where it was told to come again
 # For how long customers wait for an answer; most of them for as long as it takes.
 _PATIENCE: Final = {None: 8, 0.3: 1, 1.0: 1}
 # How often a customer asks a node although something is being done to it.
@@ -68,9 +69,12 @@ class Cluster:
     async def _custom(self, number: int, customer: Customer) -> None:
         chance = stream(self.stage.seed, "choices", number)
         while self.open:
+            rest = _REST_SECONDS
             if (node := self._chosen(chance)) is not None:
-                await self._ask(customer, NodeClient(node, self.waits, chosen(chance, _PATIENCE)))
-            await asyncio.sleep(chance.uniform(0, _REST_SECONDS))
+                client = NodeClient(node, self.waits, chosen(chance, _PATIENCE))
+                await self._ask(customer, client)
+                rest = _LATER_SECONDS if client.refused else rest
+            await asyncio.sleep(chance.uniform(0, rest))
 
     def _chosen(self, chance: Random) -> Node | None:
         """Choose a node that lives, and rather one that nothing is done to."""

@@ -121,11 +121,15 @@ class NodeClient(Client):
         node: the node, whose process it is the client of.
         waits: where it notes that.
         patience: as of any client.
+
+    Attributes:
+        refused: whether the last answer was to come again.
     """
 
     def __init__(self, node: Node, waits: Waits, patience: float | None) -> None:
         assert node.life is not None
         super().__init__(node.life.url, patience)
+        self.refused = False
         self._node = node
         self._waits = waits
 
@@ -133,6 +137,7 @@ class NodeClient(Client):
         """Send a request and read its answer to the end."""
         freezes, began = self._node.freezes + self._node.frozen, monotonic()
         answer = await super().ask(ask)
+        self.refused = answer.is_for_now
         if freezes == self._node.freezes:
             self._waits.note(monotonic() - began, ask, answer)
         return answer
