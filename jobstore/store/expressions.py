@@ -5,10 +5,12 @@ from operator import itemgetter
 from typing import Any, Final
 
 from sqlalchemy import (
+    REAL,
     BigInteger,
     BindParameter,
     ColumnClause,
     ColumnElement,
+    Double,
     Integer,
     LargeBinary,
     Table,
@@ -33,6 +35,8 @@ from sqlalchemy.types import TypeEngine
 
 # Whole numbers of 64 bits. SQLite counts up only what is declared as INTEGER.
 NUMBER: Final = BigInteger().with_variant(Integer(), "sqlite")
+# Numbers with fractions, of 64 bits as well.
+FRACTION: Final[TypeEngine[float]] = Double().with_variant(REAL(), "sqlite")
 _SQLITE: Final = sqlite.dialect(paramstyle="qmark")
 _POSTGRESQL: Final = postgresql.dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
 

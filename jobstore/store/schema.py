@@ -6,10 +6,10 @@ in ``migrations/``; a test holds the two against each other.
 
 from typing import Any, Final
 
-from sqlalchemy import ARRAY, REAL, Column, ForeignKey, LargeBinary, MetaData, Table, Text, text
+from sqlalchemy import ARRAY, Column, ForeignKey, LargeBinary, MetaData, Table, Text, text
 from sqlalchemy.types import TypeEngine
 
-from jobstore.store.expressions import NUMBER
+from jobstore.store.expressions import FRACTION, NUMBER
 
 METADATA: Final = MetaData()
 
@@ -64,10 +64,10 @@ JOB: Final = Table(
     Column("status", NUMBER),
     Column("failure", Text),
     Column("detail", Text),
-    Column("progress", REAL),
+    Column("progress", FRACTION),
     Column("counters", Text),
     Column("warnings", NUMBER, nullable=False),
-    Column("timeout", REAL),
+    Column("timeout", FRACTION),
     Column("replay", Text),
     Column("tag", Text),
     Column("once", NUMBER, nullable=False, server_default=text("0")),
@@ -100,7 +100,7 @@ DEFINITION: Final = Table(
     Column("headers", Text, nullable=False),
     Column("secrets", Text),
     Column("content", LargeBinary, nullable=False),
-    Column("timeout", REAL),
+    Column("timeout", FRACTION),
     Column("replay", Text),
     Column("created_at", NUMBER, nullable=False),
     Column("changed_at", NUMBER, nullable=False),

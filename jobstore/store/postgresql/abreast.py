@@ -38,7 +38,8 @@ from sqlalchemy.sql.visitors import replacement_traverse
 from sqlalchemy.types import NullType, TypeEngine
 
 from jobstore.store.expressions import Statement
-from jobstore.store.postgresql.engine import Cursor, Link, execute
+from jobstore.store.postgresql.engine import Cursor, Link, Pipeline, execute
+from jobstore.store.postgresql.packing import packed
 
 _ORDER: Final = "ord"
 
@@ -106,10 +107,11 @@ def want(statement: Statement, values: Mapping[str, object]) -> Given:
     return given
 
 
-async def walk(link: Link, ways: Sequence[Any]) -> list[Any]:
+async def walk(link: Link, pipeline: Pipeline, ways: Sequence[Any]) -> list[Any]:
     """Let functions go side by side to their ends.
 
     Args:
+        pipeline: that of the connection; what else was sent on it goes along.
         ways: the functions; each calls `want` for its statements.
 
     Returns:
@@ -120,7 +122,7 @@ async def walk(link: Link, ways: Sequence[Any]) -> list[Any]:
     while going:
         going = [one for one in going if _goes_on(one)]
         if going:
-            await _execute(link, going)
+            await _execute(link, pipeline, going)
     return [one.outcome for one in walks]
 
 
@@ -134,21 +136,16 @@ def _goes_on(one: _Walk) -> bool:
     return True
 
 
-async def _execute(link: Link, walks: Sequence[_Walk]) -> None:
+async def _execute(link: Link, pipeline: Pipeline, walks: Sequence[_Walk]) -> None:
     """Execute what operations want, all of it in one journey."""
     groups: dict[int, list[_Walk]] = {}
     for one in walks:
         assert one.wants is not None
         groups.setdefault(id(one.wants.statement), []).append(one)
-    if len(groups) == 1:
-        (group,) = groups.values()
-        await _receive(group, await _sent(link, group))
-        return
-    async with link.pipeline() as pipeline:
-        sent = [(group, await _sent(link, group)) for group in groups.values()]
-        await pipeline.sync()
-        for group, receiving in sent:
-            await _receive(group, receiving)
+    sent = [(group, await _sent(link, group)) for group in groups.values()]
+    await pipeline.sync()
+    for group, receiving in sent:
+        await _receive(group, receiving)
 
 
 async def _receive(group: Sequence[_Walk], receiving: _Receiving) -> None:
@@ -168,7 +165,10 @@ async def _sent(link: Link, group: Sequence[_Walk]) -> _Receiving:
     if many is None:
         cursors = [await execute(link, statement, each.values) for each in wanted]
         return _Receiving(cursors, _each)
-    lists = {name: [each.values[name] for each in wanted] for name in many.names}
+    lists = {
+        name: packed(kind, [each.values[name] for each in wanted])
+        for name, kind in many.types.items()
+    }
     return _Receiving(
         [await execute(link, many.statement, lists)], _ids if many.inserts else _parts
     )
@@ -206,12 +206,12 @@ class _Many:
     """A statement for many, made from one for one.
 
     Args:
-        names: of the parameters, each of which takes a list now.
+        types: of the parameters, each of which takes a list now, by their names.
         inserts: whether it inserts rows.
     """
 
     statement: Statement
-    names: tuple[str, ...]
+    types: Mapping[str, TypeEngine[Any]]
     inserts: bool
 
 
@@ -222,7 +222,7 @@ def _many(statement: Statement) -> _Many | None:
     types = statement.pg_types
     if not types or any(isinstance(each, NullType) for each in types.values()):
         return None
-    table = _table(types)
+    table = listing(types)
     if isinstance(element, Insert) and statement.row is not None:
         many = _many_inserts(element, statement.row, table)
     elif isinstance(element, Update):
@@ -231,7 +231,7 @@ def _many(statement: Statement) -> _Many | None:
         many = _with(table, element).add_columns(table.c[_ORDER])
     else:
         return None
-    return _Many(Statement(many), tuple(types), inserts=isinstance(element, Insert))
+    return _Many(Statement(many), types, inserts=isinstance(element, Insert))
 
 
 def _with(table: Any, element: Any) -> Any:
@@ -256,8 +256,8 @@ def _many_inserts(
     return inserts
 
 
-def _table(types: Mapping[str, TypeEngine[Any]]) -> Any:
-    """Make a table of values: a column for each parameter, and a row for each who binds them."""
+def listing(types: Mapping[str, TypeEngine[Any]]) -> Any:
+    """Make a table of values: a column for each parameter, which binds a list; then their order."""
     lists = [bindparam(name, type_=ARRAY(each)) for name, each in types.items()]
     columns = [column(name, each) for name, each in types.items()]
     values = func.unnest(*lists).table_valued(

@@ -35,6 +35,7 @@ from jobstore.model.errors import (
 )
 from jobstore.store.budget import TimeIsUp
 from jobstore.store.expressions import Statement
+from jobstore.store.postgresql import packing
 
 # For how long a connection may take to be made, in seconds.
 CONNECT_SECONDS: Final = 4
@@ -42,6 +43,8 @@ CONNECT_SECONDS: Final = 4
 PATIENCE: Final = 5.0
 # What fails within so many seconds has not been waited for.
 _AT_ONCE: Final = 1.0
+# How many statements a session may have prepared: more than there are.
+_PREPARED: Final = 1_000
 # What a database says that is about to go away, or has not come yet; the next try may succeed.
 AWAY: Final = (
     AdminShutdown,
@@ -52,6 +55,7 @@ AWAY: Final = (
 
 Link = psycopg.AsyncConnection[tuple[Any, ...]]
 Cursor = psycopg.AsyncRawCursor[tuple[Any, ...]]
+Pipeline = psycopg.AsyncPipeline
 
 
 def name_of(url: str) -> str:
@@ -238,6 +242,8 @@ async def connect(url: str, schema: str, *, read_only: bool = False, **settings:
         keepalives_interval=10,
         keepalives_count=3,
     )
+    link.prepared_max = _PREPARED
+    packing.register(link)
     # What a client may choose, a store does not: what is acknowledged is on the disk.
     settings = {"synchronous_commit": "on", **settings}
     if read_only:

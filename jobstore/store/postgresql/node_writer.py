@@ -48,7 +48,9 @@ from jobstore.store.postgresql.abreast import walk
 from jobstore.store.postgresql.engine import (
     PATIENCE,
     Connection,
+    Cursor,
     Link,
+    Pipeline,
     execute,
     impatient,
     is_broken,
@@ -205,39 +207,44 @@ class NodeWriter(Writer):
 
     async def _once(self, entries: Sequence[Entry], changes: Changes) -> Batch:
         link = await self._connection.link()
+        committing = False
         with impatient(link, _BATCH_SECONDS):
             try:
-                await link.execute("BEGIN")
-                await self._fence(link)
-                batch = await self._executed(link, entries, changes)
+                async with link.pipeline() as pipeline:
+                    batch = await self._executed(link, pipeline, entries, changes)
+                    committing = True
+                    await link.execute("COMMIT")
+                    await pipeline.sync()
+            except psycopg.Error as error:
+                await self._undo(link)
+                if not (committing and is_broken(error) and await self._is_committed(changes)):
+                    raise
             except BaseException:
                 await self._undo(link)
                 raise
-            try:
-                await link.execute("COMMIT")
-            except psycopg.Error as error:
-                await self._connection.drop()
-                if not is_broken(error) or not await self._is_committed(changes):
-                    raise
         return batch
 
-    async def _executed(self, link: Link, entries: Sequence[Entry], changes: Changes) -> Batch:
-        shared = Shared(link, self._boot.number, self._clock(), changes)
+    async def _executed(
+        self, link: Link, pipeline: Pipeline, entries: Sequence[Entry], changes: Changes
+    ) -> Batch:
+        """Run operations; what is sent first, and last, waits for what else is on the way."""
+        await link.execute("BEGIN")
+        fence = await self._fence(link)
+        shared = Shared(link, pipeline, self._boot.number, self._clock(), changes)
         batch = Batch([], changes)
         for abreast, some in groupby(entries, key=lambda entry: entry.abreast > 0):
             for together in [[*some]] if abreast else [[each] for each in some]:
                 batch.outcomes += await _by_turns(shared, together)
+        if fence is not None and not await fence.fetchone():
+            raise NodeFenced(self._connection.name)
         await shared.write_tally()
         return batch
 
-    async def _fence(self, link: Link) -> None:
+    async def _fence(self, link: Link) -> Cursor | None:
         if not self._boot.number:
-            return
+            return None
         self._number += 1
-        fence = {"boot": self._boot.number, "batch": self._number}
-        cursor = await execute(link, boots.FENCE, fence)
-        if not await cursor.fetchone():
-            raise NodeFenced(self._connection.name)
+        return await execute(link, boots.FENCE, {"boot": self._boot.number, "batch": self._number})
 
     async def _is_committed(self, changes: Changes) -> bool:
         """Tell whether the commit took effect in which the connection broke.
@@ -280,7 +287,7 @@ async def _by_turns(shared: Shared, entries: Sequence[Entry]) -> list[Outcome]:
     for turn in sorted({each.abreast for each in entries}):
         places = [place for place, each in enumerate(entries) if each.abreast == turn]
         ways = [partial(_outcome, shared, entries[place]) for place in places]
-        outcomes |= zip(places, await walk(shared.link, ways), strict=True)
+        outcomes |= zip(places, await walk(shared.link, shared.pipeline, ways), strict=True)
     return [outcomes[place] for place in range(len(entries))]
 
 

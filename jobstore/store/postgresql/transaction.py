@@ -1,40 +1,44 @@
 """A transaction of a database, and how what it has counted is written there."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Column, MetaData, Table, Text, bindparam, func
+from sqlalchemy import ARRAY, Column, MetaData, Table, Text, func, select
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.types import TypeEngine
 
-from jobstore.store.expressions import Statement
+from jobstore.store.expressions import NUMBER, Statement, number
 from jobstore.store.facts import Changes, Fact
-from jobstore.store.postgresql.abreast import want
-from jobstore.store.postgresql.engine import Link, execute
+from jobstore.store.postgresql.abreast import listing, want
+from jobstore.store.postgresql.engine import Link, Pipeline, execute
+from jobstore.store.postgresql.packing import packed
 from jobstore.store.tally import ON_DAY, USED, Tally
 from jobstore.store.transaction import Rows, Transaction
 
 _METADATA: Final = MetaData()
 
 
-def _counting(name: str, keys: dict[str, type[Any]], *numbers: str) -> Statement:
-    """Add numbers to those in a row of one's own: each node has one, so that none waits."""
-    columns = [Column(key, of, primary_key=True) for key, of in keys.items()]
-    table = Table(name, _METADATA, *columns, *(Column(each, BigInteger) for each in numbers))
-    row = insert(table).values({column.name: bindparam(column.name) for column in table.columns})
+def _counting(name: str, keys: Mapping[str, TypeEngine[Any]], *numbers: str) -> Statement:
+    """Add numbers to those in rows of one's own: each node has some, so that none waits."""
+    types = {**keys, **dict.fromkeys(numbers, NUMBER)}
+    slot = Column("slot", NUMBER, primary_key=True)
+    columns = [Column(each, kind, primary_key=each in keys) for each, kind in types.items()]
+    table = Table(name, _METADATA, *columns, slot)
+    rows = select(*listing(types).columns.values()[: len(types)], number("slot"))
+    row = insert(table).from_select([*types, "slot"], rows)
     kept = {
         each: func.greatest(table.c[each], row.excluded[each])
         if each == "longest_us"
         else table.c[each] + row.excluded[each]
         for each in numbers
     }
-    return Statement(row.on_conflict_do_update(index_elements=[*keys], set_=kept))
+    return Statement(row.on_conflict_do_update(index_elements=[*keys, "slot"], set_=kept))
 
 
-COUNT: Final = _counting(
-    "counter_slot", {"machine": Text, "state": Text, "slot": BigInteger}, "count"
-)
-USE: Final = _counting("account_usage_slot", {"account": BigInteger, "slot": BigInteger}, *USED)
-DO: Final = _counting("day_slot", {"day": BigInteger, "slot": BigInteger}, *ON_DAY)
+COUNT: Final = _counting("counter_slot", {"machine": Text(), "state": Text()}, "count")
+USE: Final = _counting("account_usage_slot", {"account": NUMBER}, *USED)
+DO: Final = _counting("day_slot", {"day": NUMBER}, *ON_DAY)
 
 
 @dataclass(slots=True)
@@ -43,6 +47,7 @@ class Shared:
 
     Args:
         link: where it runs.
+        pipeline: that of the connection.
         slot: the number of the node's start, whose own numbers are added to.
         now: its time, in microseconds since 1970.
         changes: what its batch has changed so far.
@@ -51,6 +56,7 @@ class Shared:
     """
 
     link: Link
+    pipeline: Pipeline
     slot: int
     now: int
     changes: Changes
@@ -58,17 +64,23 @@ class Shared:
     tally: Tally = field(default_factory=Tally)
 
     async def write_tally(self) -> None:
-        """Write what was counted, once, as the last thing in the transaction."""
-        tally, slot = self.tally, self.slot
-        for word, count in sorted(tally.counts.items()):
-            if count:
-                machine = "job" if word in tally.states else "result"
-                values = {"machine": machine, "state": word, "slot": slot, "count": count}
-                await execute(self.link, COUNT, values)
-        for account, used in sorted(tally.usage):
-            await execute(self.link, USE, {"account": account, "slot": slot, **used})
-        for day, done in sorted(tally.days):
-            await execute(self.link, DO, {"day": day, "slot": slot, **done})
+        """Send what was counted, once, as the last thing in the transaction."""
+        tally = self.tally
+        counts = [
+            {"machine": "job" if word in tally.states else "result", "state": word, "count": count}
+            for word, count in tally.counts.items()
+            if count
+        ]
+        usage = [{"account": account, **used} for account, used in tally.usage]
+        days = [{"day": day, **done} for day, done in tally.days]
+        for statement, rows in ((COUNT, counts), (USE, usage), (DO, days)):
+            if rows:
+                lists = {
+                    name: packed(kind.item_type, [row[name] for row in rows])
+                    for name, kind in statement.pg_types.items()
+                    if isinstance(kind, ARRAY)
+                }
+                await execute(self.link, statement, {**lists, "slot": self.slot})
 
 
 class NodeTransaction(Transaction):

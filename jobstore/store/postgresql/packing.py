@@ -1,0 +1,116 @@
+"""Lists of values as PostgreSQL has them on the wire, packed in one go.
+
+The driver writes a list as text, value by value, each looked through for what has to be escaped;
+measured, that took a third of the time that a batch spent in Python. The form is that of
+``array_recv``: https://doxygen.postgresql.org/arrayfuncs_8c.html
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from struct import pack
+from typing import Any, Final
+
+from psycopg.abc import AdaptContext
+from psycopg.adapt import Dumper
+from psycopg.pq import Format
+from sqlalchemy import Double, LargeBinary, Numeric, Text
+from sqlalchemy.types import TypeEngine
+
+_NULL: Final = pack("!i", -1)
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A list of values, ready for the wire."""
+
+    data: bytes
+
+
+class Numbers(Packed):
+    """Whole numbers of 64 bits."""
+
+
+class Texts(Packed):
+    """Texts."""
+
+
+class Blobs(Packed):
+    """Texts of bytes."""
+
+
+class Fractions(Packed):
+    """Numbers with fractions."""
+
+
+class _PackedDumper(Dumper):
+    format = Format.BINARY
+
+    def dump(self, obj: Packed) -> bytes:
+        return obj.data
+
+
+class _NumbersDumper(_PackedDumper):
+    oid = 1016
+
+
+class _TextsDumper(_PackedDumper):
+    oid = 1009
+
+
+class _BlobsDumper(_PackedDumper):
+    oid = 1001
+
+
+class _FractionsDumper(_PackedDumper):
+    oid = 1022
+
+
+def register(context: AdaptContext) -> None:
+    """Let a connection take packed lists."""
+    for kind, dumper in (
+        (Numbers, _NumbersDumper),
+        (Texts, _TextsDumper),
+        (Blobs, _BlobsDumper),
+        (Fractions, _FractionsDumper),
+    ):
+        context.adapters.register_dumper(kind, dumper)
+
+
+def packed(kind: TypeEngine[Any], values: Sequence[Any]) -> Packed:
+    """Pack values of a type, any of which may be None."""
+    match kind:
+        case Text():
+            return Texts(_packed(25, values, str.encode))
+        case LargeBinary():
+            return Blobs(_packed(17, values, bytes))
+        case Double() | Numeric():
+            return Fractions(_packed(701, values, _fraction))
+    if None in values:
+        return Numbers(_packed(20, values, _number))
+    parts = [8] * (2 * len(values))
+    parts[1::2] = values
+    return Numbers(_head(20, values) + pack("!" + "iq" * len(values), *parts))
+
+
+def _packed(kind: int, values: Sequence[Any], write: Callable[[Any], bytes]) -> bytes:
+    parts = [_head(kind, values)]
+    for value in values:
+        if value is None:
+            parts.append(_NULL)
+        else:
+            data = write(value)
+            parts += (pack("!i", len(data)), data)
+    return b"".join(parts)
+
+
+def _head(kind: int, values: Sequence[Any]) -> bytes:
+    """Say that a list has one dimension, and of which type its members are."""
+    return pack("!iiiii", 1, None in values, kind, len(values), 1)
+
+
+def _number(value: int) -> bytes:
+    return pack("!q", value)
+
+
+def _fraction(value: float) -> bytes:
+    return pack("!d", value)
