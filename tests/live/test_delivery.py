@@ -1,6 +1,6 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -276,6 +276,14 @@ async def test_a_result_that_was_not_read_to_its_end_was_not_delivered(store_pat
         assert body == LARGE.body
 
 
+async def taken_in_the_end(store: Store, job_id: int) -> bytes:
+    """Take a result, which another reader may not have given back yet."""
+    while True:
+        with suppress(BeingDelivered):
+            _, body = await taken(store, job_id)
+            return body
+
+
 @BOTH
 async def test_a_reader_who_is_gone_before_the_result_is_taken_gives_it_back(
     store_path: Path, answer: Response
@@ -286,8 +294,7 @@ async def test_a_reader_who_is_gone_before_the_result_is_taken_gives_it_back(
             reader = await begun(taken(store, job_id))
             reader.cancel()
             await begun(asyncio.wait([reader]))
-        _, body = await taken(store, job_id)
-        assert body == answer.body
+        assert await taken_in_the_end(store, job_id) == answer.body
 
 
 @BOTH

@@ -447,7 +447,7 @@ async def test_a_node_that_was_taken_for_dead_writes_nothing_and_begins_anew(
         with pytest.raises(NodeFenced):
             await store.submit(submission())
         await store.others.beat()
-        assert await store.submit(submission()) == 2
+        await store.submit(submission())
         assert rows(database, "SELECT id FROM boot WHERE ended_at IS NULL") == [(2,)]
         await executor(store, "/").recover()
         await finish(store, claim)  # which is nobody's any more
