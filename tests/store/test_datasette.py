@@ -20,6 +20,8 @@ from tests.store.test_datasette_views import datasette
 from tests.stores import rows, states
 from trials.clients import Answer
 
+pytestmark = pytest.mark.file
+
 ROWS = 400
 NOTE = 'smørrebrød, 東京 and "quotes"\n' * 80
 FLAG = bytes(range(256)) * 5

@@ -11,12 +11,15 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import pytest
 from aiohttp import ClientSession
 
 from tests.client import Client
 from tests.conftest import Serve
 from tests.store.test_views import COLUMNS
 from tests.stores import rows
+
+pytestmark = pytest.mark.file
 
 BEFORE = 30
 MEANWHILE = 200

@@ -13,6 +13,8 @@ from trials.clients import Answer
 from trials.disk import MISSING, PLANS, Plans
 from trials.nursery import ForkedServer
 
+pytestmark = pytest.mark.file
+
 
 class FailingDisk(ForkedServer):
     """A real server whose disk can be made to fail.

@@ -22,6 +22,8 @@ from tests.webapp import CHUNK
 from trials.clients import Answer
 from trials.serving import ServerProcess
 
+pytestmark = pytest.mark.file
+
 MEBIBYTE = 1 << 20
 LARGE = "/stream?chunks=48"  # 3 MiB
 

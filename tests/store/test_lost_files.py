@@ -11,6 +11,8 @@ from tests.conftest import Start
 from tests.stores import check_sound, prepare, rows
 from trials.serving import ServerProcess
 
+pytestmark = pytest.mark.file
+
 FILES = ["jobs.db", "jobs.db-wal", "jobs.db-shm"]
 ASYNC = {"x-arango-async": "store"}
 

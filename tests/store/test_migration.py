@@ -28,6 +28,8 @@ from tests.stores import (
     timeline,
 )
 
+pytestmark = pytest.mark.file
+
 VERSIONS: Final = Path(__file__).parents[2] / "migrations" / "versions"
 
 JOBS: Final = (

@@ -37,6 +37,8 @@ from tests.stores import (
     taken,
 )
 
+pytestmark = pytest.mark.file
+
 MIB: Final = 1024 * 1024
 LATE: Final = 2**62
 # More pages than a submission takes, and fewer than a step gives back.

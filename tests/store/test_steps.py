@@ -17,6 +17,8 @@ from jobstore.store.steps import Pace, Steps
 from jobstore.store.transaction import Transaction
 from tests.stores import CountingClock, rows
 
+pytestmark = pytest.mark.file
+
 PACE: Final = Pace(seconds=3000, most=500)
 ROWS: Final = 2000
 

@@ -28,6 +28,8 @@ from tests.conftest import Start
 from tests.stock import Stock, stocked
 from tests.stores import check_sound, finished, on_disk, opened, prepare, rows, states, submission
 
+pytestmark = pytest.mark.file
+
 # What opens a store with SQLite.
 COMMANDS = ["list", "history", "check", "purge", "import x", "backup copy.db", "migrate", "show 1"]
 MIXED = "jobs.db-wal beside it belongs to another state of the store"

@@ -17,6 +17,8 @@ from jobstore.store.sqlite.transaction import connection_of
 from jobstore.store.transaction import Batch, Operation, Transaction
 from tests.stores import MISCOUNTED, START, check_sound, prepare, submission
 
+pytestmark = pytest.mark.file
+
 BODY: Final = b"seven b"
 
 

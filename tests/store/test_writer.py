@@ -26,6 +26,8 @@ from jobstore.store.transaction import Operation, Outcome, Transaction
 from tests.loop import turns
 from tests.stores import CountingClock, held_up, rows
 
+pytestmark = pytest.mark.file
+
 
 @dataclass
 class Desk:
