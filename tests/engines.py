@@ -184,6 +184,12 @@ def rows(place: Place, statement: str, *values: object) -> list[Any]:
     return server().of(str(place)).rows(*_in_words(statement, values))
 
 
+def columns(place: Place, table: str) -> list[str]:
+    """Name the columns of a table or view of a store."""
+    description = server().of(str(place)).execute(f"TABLE {table}").description
+    return [column.name for column in description or ()]
+
+
 def execute(place: Place, statement: str, *values: object) -> None:
     """Change a store past all of its code; likewise."""
     server().of(str(place)).execute(*_in_words(statement, values))

@@ -19,8 +19,10 @@ from jobstore.model import clock as real_clock
 from jobstore.model.clock import SECOND, Clock
 from jobstore.model.job import Claim, Dialect, Failure, Order, Submission
 from jobstore.model.message import Body, Headers, Request, Response, chunks
+from jobstore.store.history import History, open_history
+from jobstore.store.postgresql.engine import Connection
 from jobstore.store.sqlite.migrate import migrate
-from tests import engines
+from tests import databases, engines
 from tests.loop import turns
 
 START: Final = 1_800_000_000 * SECOND
@@ -177,6 +179,17 @@ def beside(
 
 
 @asynccontextmanager
+async def reading(path: Path) -> AsyncIterator[History]:
+    """Open a store for reading only, beside its server or without one."""
+    if isinstance(path, engines.Place):
+        async with Connection(path.url, databases.SCHEMA, read_only=True) as reader:
+            yield History(reader)
+        return
+    async with open_history(path) as history:
+        yield history
+
+
+@asynccontextmanager
 async def opened(
     path: Path,
     limits: Limits | None = None,
@@ -227,12 +240,39 @@ def rows(path: Path, statement: str, *values: object) -> list[Any]:
         return connection.execute(statement, values).fetchall()
 
 
+def columns(path: Path, table: str) -> list[str]:
+    """Name the columns of a table or view of a store."""
+    if isinstance(path, engines.Place):
+        return engines.columns(path, table)
+    with closing(sqlite3.connect(path)) as connection:
+        return [column[0] for column in connection.execute(f"SELECT * FROM {table}").description]
+
+
+def copy_job(path: Path, job_id: int, count: int) -> None:
+    """Put so many copies of a job into a store."""
+    names = ", ".join(f'"{name}"' for name in columns(path, "job") if name != "id")
+    execute(
+        path,
+        f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count})"
+        f" INSERT INTO job ({names}) SELECT {names} FROM job, n WHERE id = {job_id}",
+    )
+
+
+def leave_out_ids(path: Path, up_to: int) -> None:
+    """Let the ids of jobs go on after this one."""
+    if isinstance(path, engines.Place):
+        rows(path, "SELECT setval('job_id_seq', ?)", up_to)
+    else:
+        execute(path, "UPDATE sqlite_sequence SET seq = ? WHERE name = 'job'", up_to)
+
+
 def execute(path: Path, statement: str, *values: object) -> None:
     """Change a store past all of its code, while nobody else uses it."""
     if isinstance(path, engines.Place):
         engines.execute(path, statement, *values)
         return
     with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("PRAGMA foreign_keys = ON")
         connection.execute(statement, values)
 
 

@@ -2,9 +2,7 @@
 
 import asyncio
 import json
-import sqlite3
 from base64 import b64encode
-from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ from jobstore import __version__
 from tests.client import GATED, ORDINARY, Client
 from tests.conftest import Serve
 from tests.kinetica import TYPES, Kinetica, answered, refusal
-from tests.stores import held_up, timeline
+from tests.stores import copy_job, execute, held_up, timeline
 from trials.sockets import Connection, connected
 
 CALLS = list(TYPES)
@@ -721,22 +719,11 @@ async def test_of_too_many_jobs_the_newest_are_listed(
     kinetica = Kinetica(Client(http, server.url))
     first = await kinetica.create("/wait/first")
     second = await kinetica.create("/wait/second")
-    copied = [name for _, name, *_ in _rows(store_path, "PRAGMA table_info(job)") if name != "id"]
-    columns = ", ".join(copied)
-    with closing(sqlite3.connect(store_path)) as connection, connection:
-        connection.execute(
-            f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9999)"
-            f" INSERT INTO job ({columns}) SELECT {columns} FROM job, n WHERE id = {second}"
-        )
+    copy_job(store_path, second, 9999)
     shown = await kinetica("/admin/show/jobs")
     assert shown["info"].keys() == {"has_more", "job_tag"}
     assert (len(shown["job_id"]), shown["job_id"][0]) == (10_000, second)
     assert first not in shown["job_id"]
-
-
-def _rows(path: Path, statement: str) -> list[Any]:
-    with closing(sqlite3.connect(path)) as connection:
-        return connection.execute(statement).fetchall()
 
 
 # --- cancel -------------------------------------------------------------------------------------
@@ -985,8 +972,7 @@ async def test_what_goes_wrong_inside_is_no_reason_to_leave_either(
 ) -> None:
     job_id = await ordinary.create("/echo")
     await ordinary.ended(job_id)
-    with closing(sqlite3.connect(store_path)) as connection, connection:
-        connection.execute("UPDATE job SET counters = 'no JSON'")
+    execute(store_path, "UPDATE job SET counters = 'no JSON'")
     assert await ordinary.refused("/get/job", job_id=job_id) == "internal error"
 
 

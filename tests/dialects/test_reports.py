@@ -9,10 +9,10 @@ import pytest
 from aiohttp import ClientSession
 
 from jobstore.model.account import Role
-from jobstore.store.history import open_history
 from tests.accounts import People
 from tests.client import GATED, Client
 from tests.conftest import Serve
+from tests.stores import reading
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ async def test_progress_counters_and_warnings_stand_in_the_history(
         {"cancelled": False},
     )
     await report(client, job_id, {"counters": {"B": 3}, "warnings": ["one was late"]})
-    async with open_history(store_path) as history:
+    async with reading(store_path) as history:
         job = await history.job(job_id)
         timeline = await history.timeline(job_id)
     assert (job.progress, job.counters, job.warnings) == (40, {"A": 1, "B": 3}, 1)

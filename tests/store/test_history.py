@@ -15,7 +15,7 @@ from jobstore.store.history import History, open_history
 from jobstore.store.search import Search
 from jobstore.store.windows import WINDOW
 from tests.stock import Stock, stocking
-from tests.stores import START
+from tests.stores import START, leave_out_ids, reading
 
 LARGE = bytes(range(256)) * 4096  # one MiB, in several chunks
 
@@ -29,7 +29,7 @@ async def stock(store_path: Path) -> AsyncIterator[Stock]:
 @pytest.fixture
 async def history(stock: Stock, store_path: Path) -> AsyncIterator[History]:
     del stock  # it has made the store
-    async with open_history(store_path) as history:
+    async with reading(store_path) as history:
         yield history
 
 
@@ -165,8 +165,7 @@ async def test_ids_that_are_gone_leave_no_hole_in_the_history(
     stock: Stock, history: History, store_path: Path
 ) -> None:
     oldest = await stock.queued()
-    with sqlite3.connect(store_path) as connection:
-        connection.execute("UPDATE sqlite_sequence SET seq = 2 << 40 WHERE name = 'job'")
+    leave_out_ids(store_path, 2 << 40)
     newest = await stock.queued()
     assert await found(history) == [newest, oldest]
 
@@ -223,6 +222,7 @@ async def test_jobs_are_found_by_the_status_of_their_answer(stock: Stock, histor
 # Beside a server, after a crash, and on a bad day
 
 
+@pytest.mark.file
 async def test_a_reader_that_rests_between_two_pages_holds_nobody_up(
     stock: Stock, history: History, store_path: Path
 ) -> None:
@@ -235,6 +235,7 @@ async def test_a_reader_that_rests_between_two_pages_holds_nobody_up(
     assert len(await anext(pages)) == 1
 
 
+@pytest.mark.file
 async def test_what_a_killed_server_left_in_the_wal_is_read(
     stock: Stock, store_path: Path, tmp_path: Path
 ) -> None:
@@ -257,6 +258,7 @@ def test_a_store_that_is_not_there_is_not_made(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.file
 async def test_a_body_in_a_damaged_part_of_the_file_is_said_to_be_damaged(
     store_path: Path,
 ) -> None:

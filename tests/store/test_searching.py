@@ -2,9 +2,7 @@
 
 import asyncio
 import json
-import sqlite3
 from collections.abc import AsyncIterator, Callable
-from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,7 +24,7 @@ from jobstore.store.windows import FIRST, WIDEST, Page
 from jobstore.web import standing
 from tests.loop import turns
 from tests.stock import Stock, stocking
-from tests.stores import START
+from tests.stores import START, copy_job, execute
 
 ENDLESS: Final = Statement(
     text("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n")
@@ -66,14 +64,8 @@ async def stock(store_path: Path) -> AsyncIterator[Stock]:
 async def filled(stock: Stock, store_path: Path, jobs: int, every: int) -> list[int]:
     """Put many jobs of bob's in; each so many-th is alice's, whose ids are given, newest first."""
     await stock.queued(owner="bob")
-    with closing(sqlite3.connect(store_path)) as file, file:
-        names = [name for _, name, *_ in file.execute("PRAGMA table_info(job)") if name != "id"]
-        columns = ", ".join(f'"{name}"' for name in names)
-        file.execute(
-            f"WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < {jobs})"
-            f" INSERT INTO job ({columns}) SELECT {columns} FROM job, n WHERE id = 1"
-        )
-        file.execute("UPDATE job SET owner = 'alice' WHERE id % ? = 0", [every])
+    copy_job(store_path, 1, jobs - 1)
+    execute(store_path, "UPDATE job SET owner = 'alice' WHERE id % ? = 0", every)
     return [job_id for job_id in range(jobs, 0, -1) if job_id % every == 0]
 
 
@@ -120,8 +112,7 @@ async def test_the_latest_run_of_a_definition_is_found_at_first_glance_however_l
     draft = parse({"name": "daily", "path": "/daily", "target": "/work"})
     definition = await stock.store.definitions.create(draft, "bob")
     await filled(stock, store_path, 20 * FIRST, every=10**9)
-    with closing(sqlite3.connect(store_path)) as file, file:
-        file.execute("UPDATE job SET definition = ? WHERE id IN (3, 900)", [definition.id])
+    execute(store_path, "UPDATE job SET definition = ? WHERE id IN (3, 900)", definition.id)
     search = Search(definition=definition.id)
     latest = await stock.store.history.page(search, 1, jobs.LARGEST_ID, spent())
     before = await stock.store.history.page(search, 1, 900, spent())
@@ -134,8 +125,8 @@ async def test_jobs_that_are_purged_between_two_pages_leave_no_gap(
     alices = await filled(stock, store_path, 10 * FIRST, every=97)
     first = await stock.store.history.page(Search(owner="alice"), 100, jobs.LARGEST_ID, spent())
     assert first.searched_to is not None
-    with closing(sqlite3.connect(store_path)) as file, file:
-        file.execute("DELETE FROM job WHERE id > ? AND owner = 'bob'", [first.searched_to - 500])
+    gone = first.searched_to - 500
+    execute(store_path, "DELETE FROM job WHERE id > ? AND owner = 'bob'", gone)
     found = [job.id for job in first.jobs]
     before: int | None = first.searched_to
     while before is not None:

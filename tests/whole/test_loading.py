@@ -14,6 +14,8 @@ import pytest
 from aiohttp import ClientSession
 
 from tests.client import Client
+from tests.databases import Databases
+from tests.engines import named, process
 from tests.peers import Origin, Services
 from tests.stores import prepare
 from trials.serving import ServerProcess
@@ -26,6 +28,9 @@ SPECIAL = {
     "argon2",
     "cramjam",
     "fastavro",
+    "greenlet",
+    "psycopg",
+    "psycopg_binary",
     "pyarrow",
     "pydantic",
     "pydantic_core",
@@ -104,8 +109,9 @@ def test_the_history_takes_the_store_but_no_server(store_path: Path, form: list[
 
 
 def test_the_package_loads_nothing_until_it_is_used() -> None:
-    ours = {name for name in imported("-c", "import jobstore") if name.startswith("jobstore")}
-    assert ours == {"jobstore"}
+    found = imported("-c", "import jobstore")
+    assert {name for name in found if name.startswith("jobstore")} == {"jobstore"}
+    assert found & LARGE == set()
 
 
 # Servers
@@ -131,6 +137,18 @@ async def test_a_service_is_stood_before_without_the_dialects_that_it_does_not_s
     assert "jobstore.targets.upstream" in found
     unneeded = {*SPECIAL, "rich", "jobstore.dialects.kinetica", "jobstore.dialects.datameer"}
     assert found & unneeded == set()
+
+
+async def test_only_a_store_on_postgresql_takes_a_driver_for_it(
+    postgresql: Databases, tmp_path: Path, http: ClientSession
+) -> None:
+    del postgresql  # which only has to be there
+    with named(tmp_path / "jobs.db", "postgresql") as place:
+        server = process(TellingServer, place)()
+        await server.start()
+        await Client(http, server.url).done("/_api/version")
+        await server.terminate()
+    assert server.imports & SPECIAL == {"greenlet", "psycopg", "psycopg_binary"}
 
 
 async def test_what_a_definition_takes_is_loaded_when_the_first_one_is_written(
