@@ -21,6 +21,8 @@ from jobstore.model.job import Claim, Dialect, Failure, Order, Submission
 from jobstore.model.message import Body, Headers, Request, Response, chunks
 from jobstore.store.history import History, open_history
 from jobstore.store.postgresql.engine import Connection
+from jobstore.store.reading import Searcher
+from jobstore.store.sqlite import engine as sqlite
 from jobstore.store.sqlite.migrate import migrate
 from tests import databases, engines
 from tests.loop import turns
@@ -178,11 +180,18 @@ def beside(
     return shared_store(path, limits, clock)
 
 
+def connected(path: Path) -> AbstractAsyncContextManager[Searcher]:
+    """Connect to a store for reading."""
+    if isinstance(path, engines.Place):
+        return Connection(path.url, databases.SCHEMA, read_only=True)
+    return sqlite.reader(path)
+
+
 @asynccontextmanager
 async def reading(path: Path) -> AsyncIterator[History]:
     """Open a store for reading only, beside its server or without one."""
     if isinstance(path, engines.Place):
-        async with Connection(path.url, databases.SCHEMA, read_only=True) as reader:
+        async with connected(path) as reader:
             yield History(reader)
         return
     async with open_history(path) as history:

@@ -17,14 +17,13 @@ from jobstore.model.definition_reader import parse
 from jobstore.store import jobs
 from jobstore.store.budget import Budget, TimeIsUp
 from jobstore.store.expressions import Statement
+from jobstore.store.reading import Searcher
 from jobstore.store.search import Search
-from jobstore.store.sqlite import engine as sqlite
-from jobstore.store.sqlite.engine import Connection
 from jobstore.store.windows import FIRST, WIDEST, Page
 from jobstore.web import standing
 from tests.loop import turns
 from tests.stock import Stock, stocking
-from tests.stores import START, copy_job, execute
+from tests.stores import START, connected, copy_job, execute
 
 ENDLESS: Final = Statement(
     text("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n")
@@ -202,20 +201,20 @@ async def test_who_knows_what_to_read_does_not_wait_for_a_search(stock: Stock) -
 
 
 @pytest.fixture
-async def connection(stock: Stock, store_path: Path) -> AsyncIterator[Connection]:
+async def connection(stock: Stock, store_path: Path) -> AsyncIterator[Searcher]:
     """Give a connection for reading."""
     del stock  # it has made the store
-    async with sqlite.reader(store_path) as connection:
+    async with connected(store_path) as connection:
         yield connection
 
 
-async def test_a_statement_is_stopped_when_its_time_is_over(connection: Connection) -> None:
+async def test_a_statement_is_stopped_when_its_time_is_over(connection: Searcher) -> None:
     with pytest.raises(TimeIsUp):
         await connection.within(0.01, ENDLESS)
     assert await connection.within(None, ONE_ROW) == [(1,)]
 
 
-async def test_a_statement_is_stopped_when_whoever_asked_has_left(connection: Connection) -> None:
+async def test_a_statement_is_stopped_when_whoever_asked_has_left(connection: Searcher) -> None:
     asking = asyncio.create_task(connection.within(None, ENDLESS))
     await asyncio.sleep(0)
     asking.cancel()
@@ -223,7 +222,7 @@ async def test_a_statement_is_stopped_when_whoever_asked_has_left(connection: Co
     assert await connection.rows(ONE_ROW) == [(1,)]
 
 
-async def test_only_the_statement_whose_time_is_over_is_stopped(connection: Connection) -> None:
+async def test_only_the_statement_whose_time_is_over_is_stopped(connection: Searcher) -> None:
     endless = asyncio.create_task(connection.within(None, ENDLESS))
     await asyncio.sleep(0)
     # It is over while this one waits for the other, which goes on.
