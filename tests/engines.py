@@ -68,9 +68,18 @@ class Given:
     url: str
 
 
-def begin_run() -> None:
-    """Prepare for a run, in the first of its processes."""
-    os.environ[_RUN] = tempfile.mkdtemp(prefix="jobstore-test-run-")
+def begin_run(*, needed: bool) -> None:
+    """Prepare for a run, in the first of its processes.
+
+    Args:
+        needed: whether it is an error that there is no PostgreSQL; else its tests are skipped.
+    """
+    run = Path(tempfile.mkdtemp(prefix="jobstore-test-run-"))
+    os.environ[_RUN] = str(run)
+    if needed:
+        (run / "needed").touch()
+    if url := os.environ.pop(GIVEN, ""):  # servers take what is called like this for their own
+        (run / "given").write_text(url)
 
 
 def leave() -> None:
@@ -113,8 +122,8 @@ def _found(run: Path) -> Given | Postgres | None:
 
 def _started(run: Path) -> Given | Postgres:
     """Start a server, or find the one that is there, and tell the other processes."""
-    url = os.environ.get(GIVEN)
-    running = Given(url) if url else Postgres().__enter__()
+    given = run / "given"
+    running = Given(given.read_text()) if given.exists() else Postgres().__enter__()
     (run / "server").write_bytes(pickle.dumps(running))
     databases.make_empty(running.url, _prefix(run))
     return running
@@ -142,7 +151,7 @@ def needed_server() -> Databases:
     try:
         return server()
     except NoPostgres as error:
-        if os.environ.get("CI"):
+        if (Path(os.environ[_RUN]) / "needed").exists():
             raise
         pytest.skip(f"{error}; install PostgreSQL, or set {GIVEN} to the URL of one")
 
