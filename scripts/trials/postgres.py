@@ -52,6 +52,10 @@ class Postgres:
         """Where clients find it."""
         return f"postgresql://postgres@/postgres?host={self.folder}"
 
+    def at(self, database: str) -> str:
+        """Where clients find another one of its databases."""
+        return self.url.replace("/postgres?", f"/{database}?")
+
     @property
     def socket(self) -> Path:
         """The same for who speaks its protocol, or passes it on."""

@@ -1,4 +1,4 @@
-"""The chaos: a round with each fault, and that its rules find what is wrong."""
+"""The chaos: a round with each fault, nodes under faults, and that the rules find what is wrong."""
 
 import asyncio
 import copy
@@ -7,31 +7,37 @@ import shutil
 import sqlite3
 import subprocess
 from collections import Counter
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Final
 
+import psycopg
 import pytest
 
-from tests.conftest import running
+from jobstore.config import load
+from jobstore.server import serving
+from tests import engines
 from tests.depth import DEEP
 from trials.chaos import evidence, worker
 from trials.chaos.chance import seeds, stream
 from trials.chaos.client import Client
 from trials.chaos.customers import Customer
-from trials.chaos.evidence import Execution
+from trials.chaos.evidence import Execution, Place, Shared
 from trials.chaos.faults import FAULTS
 from trials.chaos.ledger import Ledger, Reading
 from trials.chaos.rules import RULES, Terms, violations
 from trials.chaos.submissions import demo_work, submission
+from trials.postgres import NoPostgres, Postgres, programs
 
 ROOT: Final = Path(__file__).parents[2]
 ROUNDS: Final = str(len(FAULTS))
 LIVES: Final = "12" if DEEP else "6"
 ANSWERS: Final = 200
+# Of what a store on PostgreSQL cannot tell a lie: the database lets nobody write it.
+OF_THE_FILE: Final = "the file is sound"
 
 
 @pytest.mark.timeout(3600)  # by far more than it takes where nothing else runs
@@ -48,6 +54,26 @@ def test_a_round_of_each_fault_breaks_no_rule(tmp_path: Path) -> None:
     found = json.loads(totals.read_text())
     assert found["violations"] == []
     assert found["rounds"] == dict.fromkeys(FAULTS, 1), "each fault has its turn"
+
+
+@pytest.mark.timeout(3600)
+def test_faults_of_nodes_and_their_database_break_no_rule(tmp_path: Path) -> None:
+    needs_postgresql()
+    totals = tmp_path / "totals.json"
+    faults = "200" if DEEP else "4"
+    trial = ("--nodes", "2", "--store", "postgresql", "--faults", faults, "--longest", "3600")
+    done = subprocess.run(
+        [ROOT / "scripts" / "chaos", *trial, "--json", totals],
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout
+    found = json.loads(totals.read_text())
+    assert found["violations"] == []
+    assert found["faults"]
+    assert found["jobs"] > 0, "customers asked meanwhile"
 
 
 def test_the_same_seed_makes_the_same_choices() -> None:
@@ -68,12 +94,13 @@ class Case:
 
     Args:
         ledger: what customers were told.
+        store: where the store is.
         executions: what the target was asked to work for.
         log: the server's log.
     """
 
     ledger: Ledger
-    store: Path
+    store: Place
     executions: Counter[Execution]
     log: Path
 
@@ -85,9 +112,17 @@ class Case:
 
     def change(self, statement: str, *values: object) -> None:
         """Change the store behind everybody's back."""
+        if isinstance(self.store, Shared):
+            change_shared(self.store, statement.replace("?", "%s"), values)
+            return
         with closing(sqlite3.connect(self.store, isolation_level=None)) as connection:
             connection.execute("PRAGMA ignore_check_constraints = ON")
             connection.execute(statement, values)
+
+    def miscount(self, table: str, number: str) -> None:
+        """Add one to a number that is kept; nodes keep theirs in slots."""
+        slots = "_slot" if isinstance(self.store, Shared) else ""
+        self.change(f"UPDATE {table}{slots} SET {number} = {number} + 1")
 
     @property
     def read(self) -> int:
@@ -102,22 +137,59 @@ class Case:
         return next(each for each in self.executions if each.method == "POST")
 
 
-@pytest.fixture(scope="module")
-def truth(tmp_path_factory: pytest.TempPathFactory) -> Case:
+def needs_postgresql() -> None:
+    """Skip the test where there is none."""
+    try:
+        programs()
+    except NoPostgres as error:
+        pytest.skip(str(error))
+
+
+def change_shared(store: Shared, statement: str, values: tuple[object, ...]) -> None:
+    """Change a store on PostgreSQL, which would let nobody do so."""
+    with psycopg.connect(store.url, autocommit=True) as link:
+        link.execute(f"SET search_path TO {store.schema}".encode())
+        for check in ("sound_state", "sound_result"):
+            link.execute(f"ALTER TABLE job DROP CONSTRAINT IF EXISTS {check}".encode())
+        link.execute(statement.encode(), values or None)
+
+
+@pytest.fixture(scope="module", params=engines.ENGINES)
+def truth(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Case]:
     """Give a store with jobs that came to every end, and the ledger of its customers."""
     folder = tmp_path_factory.mktemp("truth")
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, emptiness(folder, request.param) as store:
         patch.setenv(worker.RECORD, str(folder / "record"))
-        ledger = asyncio.run(served(folder / "jobs.db"))
-    return Case(ledger, folder / "jobs.db", evidence.recorded(folder / "record"), folder / "log")
+        ledger = asyncio.run(served(store))
+        yield Case(ledger, store, evidence.recorded(folder / "record"), folder / "log")
 
 
-async def served(store: Path) -> Ledger:
+@contextmanager
+def emptiness(folder: Path, engine: str) -> Iterator[Place]:
+    """Give a place where no store is yet."""
+    if engine == "file":
+        yield folder / "jobs.db"
+        return
+    needs_postgresql()
+    with Postgres() as postgres:
+        with psycopg.connect(postgres.url, autocommit=True) as link:
+            link.execute("CREATE DATABASE truth")
+        yield Shared(postgres.at("truth"))
+
+
+async def served(store: Place) -> Ledger:
     """Let a customer ask for anything, and then read all that is left to read."""
     ledger = Ledger()
     left = iter(range(ANSWERS, -1, -1))
-    target = {"app": "trials.chaos.worker:create_app"}
-    async with running(store, target=target, retention={"unfetched": "never"}) as server:
+    sections = {
+        "store": {"url": store.url} if isinstance(store, Shared) else {"path": store},
+        "server": {"port": 0, "dialects": ["kinetica", "datameer"]},
+        "target": {"app": "trials.chaos.worker:create_app"},
+        "retention": {"unfetched": "never"},
+    }
+    async with serving(load(None, sections, environ={})) as server:
         client, customer = Client(server.url), Customer(7, 0, ledger, demo_work)
         await customer.go_on(client, lambda: next(left) > 0)
         await server.executor.drain(30)
@@ -133,8 +205,18 @@ async def served(store: Path) -> Ledger:
 @pytest.fixture
 def case(truth: Case, tmp_path: Path) -> Case:
     """Give a copy of it for one's own lies."""
-    store = Path(shutil.copy(truth.store, tmp_path))
-    return Case(copy.deepcopy(truth.ledger), store, truth.executions.copy(), tmp_path / "log")
+    ledger, executions = copy.deepcopy(truth.ledger), truth.executions.copy()
+    return Case(ledger, copied(truth.store, tmp_path), executions, tmp_path / "log")
+
+
+def copied(store: Place, folder: Path) -> Place:
+    """Copy a store that nobody uses."""
+    if not isinstance(store, Shared):
+        return Path(shutil.copy(store, folder))
+    with psycopg.connect(store.url.replace("/truth?", "/postgres?"), autocommit=True) as link:
+        link.execute("DROP DATABASE IF EXISTS lie")
+        link.execute("CREATE DATABASE lie TEMPLATE truth")
+    return Shared(store.url.replace("/truth?", "/lie?"))
 
 
 def a_lost_job(case: Case) -> None:
@@ -234,10 +316,19 @@ def a_job_that_ended_before_it_began(case: Case) -> None:
 
 
 def a_wrong_counter(case: Case) -> None:
-    case.change("UPDATE counter SET count = count + 1 WHERE state = 'done'")
+    case.miscount("counter", "count")
+
+
+def an_account_that_has_more_than_it_is_said_to(case: Case) -> None:
+    case.miscount("account_usage", "stored")
+
+
+def a_day_on_which_more_was_done_than_is_known(case: Case) -> None:
+    case.miscount("day", "submitted")
 
 
 def a_damaged_file(case: Case) -> None:
+    assert isinstance(case.store, Path)
     ((page,),) = evidence.rows(
         case.store, "SELECT rootpage FROM sqlite_schema WHERE name = 'job_tag'"
     )
@@ -300,8 +391,12 @@ LIES: Final[dict[str, list[Callable[[Case], None]]]] = {
         a_result_that_was_fetched_when_it_had_expired,
         a_job_that_ended_before_it_began,
     ],
-    "counters equal counts": [a_wrong_counter],
-    "the file is sound": [a_damaged_file, a_reference_to_nothing],
+    "counters equal counts": [
+        a_wrong_counter,
+        an_account_that_has_more_than_it_is_said_to,
+        a_day_on_which_more_was_done_than_is_known,
+    ],
+    OF_THE_FILE: [a_damaged_file, a_reference_to_nothing],
     "nothing is left over": [a_body_that_nobody_needs],
     "answers are as documented": [
         an_answer_that_should_never_be_given,
@@ -320,6 +415,8 @@ def test_the_truth_breaks_no_rule(case: Case) -> None:
     [pytest.param(rule, lie, id=lie.__name__) for rule, lies in LIES.items() for lie in lies],
 )
 def test_a_lie_is_found(case: Case, rule: str, lie: Callable[[Case], None]) -> None:
+    if rule == OF_THE_FILE and isinstance(case.store, Shared):
+        pytest.skip("PostgreSQL lets nobody write this")
     lie(case)
     assert rule in case.broken()
 
