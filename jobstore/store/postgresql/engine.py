@@ -109,6 +109,7 @@ class Connection:
             return self._link
         if self._linking is None:
             self._linking = asyncio.create_task(self._connect())
+            self._linking.add_done_callback(_seen)
         return await asyncio.shield(self._linking)
 
     async def _connect(self) -> Link:
@@ -197,6 +198,12 @@ class Connection:
     ) -> None:
         """Close the connection."""
         await self.drop()
+
+
+def _seen(linking: "asyncio.Task[Link]") -> None:
+    """Note why a connection could not be made, though nobody may be left who waits for it."""
+    if not linking.cancelled():
+        linking.exception()
 
 
 @contextmanager
