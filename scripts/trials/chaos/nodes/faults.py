@@ -141,9 +141,10 @@ async def _begun(cluster: Cluster, name: str, chance: Random) -> Coroutine[Any, 
     """Wait until something can be done, and give what does it."""
     if name in OF_DATABASE:
         await cluster.away.acquire()
+        cluster.waits.database = name
         return _to_database(cluster, OF_DATABASE[name], chance)
     node = await _free(cluster, chance)
-    node.struck = True
+    node.struck = name
     return _to_node(cluster, OF_NODE[name], node, chance)
 
 
@@ -151,6 +152,7 @@ async def _to_database(cluster: Cluster, fault: OfDatabase, chance: Random) -> N
     try:
         await fault(cluster, chance)
     finally:
+        cluster.waits.database = ""
         cluster.away.release()
 
 
@@ -158,7 +160,7 @@ async def _to_node(cluster: Cluster, fault: OfNode, node: Node, chance: Random) 
     try:
         await fault(cluster, node, chance)
     finally:
-        node.struck = False
+        node.struck = ""
 
 
 async def _free(cluster: Cluster, chance: Random) -> Node:

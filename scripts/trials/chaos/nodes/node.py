@@ -17,6 +17,8 @@ from trials.chaos.stage import Stage, serve
 
 # How long to rest before the next try to start a node whose database is away.
 _REST_SECONDS: Final = 0.2
+# How many of the longest waits are told.
+_LONGEST: Final = 5
 
 
 @dataclass(slots=True)
@@ -26,19 +28,21 @@ class Waits:
     Args:
         seconds: each wait.
         refused: those for the answer that the store is away.
-        worst: what was asked by the one who waited for the longest time, and what came.
+        longest: the longest ones, with what was asked, what came, and what was done meanwhile.
+        database: what is being done to the database just now, or "".
     """
 
     seconds: list[float] = field(default_factory=list)
     refused: list[float] = field(default_factory=list)
-    worst: tuple[float, str] = (0.0, "nothing")
+    longest: list[tuple[float, str]] = field(default_factory=list)
+    database: str = ""
 
-    def note(self, seconds: float, ask: Ask, answer: Answer) -> None:
+    def note(self, seconds: float, what: str, *, refused: bool) -> None:
         """Note that somebody waited for an answer."""
         self.seconds.append(seconds)
-        if answer.is_for_now:
+        if refused:
             self.refused.append(seconds)
-        self.worst = max(self.worst, (seconds, f"{ask.method} {ask.path}: {answer.status}"))
+        self.longest = sorted([*self.longest, (seconds, what)], reverse=True)[:_LONGEST]
 
 
 @dataclass(slots=True)
@@ -50,7 +54,7 @@ class Node:
         stage: says how it is configured.
         proxy: its way to the database.
         life: its process; None while there is none.
-        struck: whether something is being done to it.
+        struck: what is being done to it, or "".
         frozen: whether its process stands still.
         freezes: how often it did.
     """
@@ -59,7 +63,7 @@ class Node:
     stage: Stage
     proxy: Proxy
     life: Life | None = None
-    struck: bool = False
+    struck: str = ""
     frozen: bool = False
     freezes: int = 0
 
@@ -135,9 +139,13 @@ class NodeClient(Client):
 
     async def ask(self, ask: Ask) -> Answer:
         """Send a request and read its answer to the end."""
-        freezes, began = self._node.freezes + self._node.frozen, monotonic()
+        node, waits = self._node, self._waits
+        began, freezes = monotonic(), None if node.frozen else node.freezes
+        done = f"{node.struck or 'nothing'} and {waits.database or 'nothing'}"
         answer = await super().ask(ask)
         self.refused = answer.is_for_now
-        if freezes == self._node.freezes:
-            self._waits.note(monotonic() - began, ask, answer)
+        if freezes == node.freezes:
+            done += f" to {node.struck or 'nothing'} and {waits.database or 'nothing'}"
+            what = f"{ask.method} {ask.path} at {node.name} ({done}): {answer.status}"
+            waits.note(monotonic() - began, what, refused=self.refused)
         return answer

@@ -134,10 +134,11 @@ async def _quiet(cluster: Cluster) -> float:
 def _broken(cluster: Cluster, found: Evidence, longest: float) -> list[str]:
     stage = cluster.stage
     broken = [*stage.complaints, *map(str, violations(stage.ledger, found, stage.terms))]
-    seconds, what = cluster.waits.worst
-    if seconds > longest:
-        broken.append(f"nobody waits long: somebody waited {seconds:.1f} s for {what}")
-    return broken
+    return broken + [
+        f"nobody waits long: somebody waited {seconds:.1f} s for {what}"
+        for seconds, what in cluster.waits.longest
+        if seconds > longest
+    ]
 
 
 def _keep(stage: Stage, found: Evidence, broken: Sequence[str]) -> None:
