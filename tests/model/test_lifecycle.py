@@ -155,10 +155,14 @@ class UndoneInDatabase(Undone):
     async def _run(self, operation: Operation[T], look: Operation[object]) -> T:
         await self._link.execute("BEGIN")
         try:
-            shared = Shared(self._link, BOOT, NOW, Changes())
-            (value,) = await walk(self._link, [partial(operation, NodeTransaction(shared))])
-            await shared.write_tally()
-            await walk(self._link, [partial(look, NodeTransaction(shared))])
+            async with self._link.pipeline() as pipeline:
+                shared = Shared(self._link, pipeline, BOOT, NOW, Changes())
+                way, looking = (
+                    partial(each, NodeTransaction(shared)) for each in (operation, look)
+                )
+                (value,) = await walk(self._link, pipeline, [way])
+                await shared.write_tally()
+                await walk(self._link, pipeline, [looking])
         finally:
             await self._link.execute("ROLLBACK")
         return cast("T", value)

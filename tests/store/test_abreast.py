@@ -1,0 +1,167 @@
+"""What operations do side by side on PostgreSQL is what they do one after the other.
+
+There is no second set of statements for many: those for one are rewritten. So whatever operations
+do in a batch, all tables are the same afterwards, and everybody is told the same.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from jobstore.model.errors import JobNotFound
+from jobstore.model.job import Claim, Dialect, Failure, Policy, Replay
+from jobstore.model.message import Request
+from jobstore.store import ending, events, jobs, results, schema, submitting
+from jobstore.store.ending import CapturedResponse
+from jobstore.store.own_boot import OwnBoot
+from jobstore.store.postgresql import packing
+from jobstore.store.postgresql.engine import Connection
+from jobstore.store.postgresql.node_writer import NodeWriter
+from jobstore.store.transaction import Operation, Transaction
+from tests.databases import SCHEMA
+from tests.depth import DEEP
+from tests.engines import Place, execute, needed_server, rows
+from tests.stores import StandingClock, submission
+
+BOOT: Final = 1
+# In which turn an operation goes; see `Writer.queue`.
+Turned: TypeAlias = tuple[int, Operation[Any]]
+
+TEXTS: Final = st.text(
+    st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8
+)
+IDS: Final = st.integers(1, 12)
+
+
+def submitted(account: int, path: str, body: bytes, priority: int, timeout: float | None) -> Turned:
+    made = submission("POST", f"/{path}", body=body, priority=priority)
+    policy = Policy(timeout=timeout, replay=None if timeout is None else Replay.ALWAYS)
+    job = replace(made, account=account, dialect=Dialect.NATIVE, policy=policy, owner=path)
+    claimed = BOOT if account else None
+    return 1, lambda tx: submitting.submit(tx, job, body, frozenset(), claimed)
+
+
+def claim_of(job_id: int) -> Claim:
+    request = Request(method="GET", path="/")
+    return Claim(job_id=job_id, attempt=1, boot=BOOT, target="/", request=request)
+
+
+def finished(job_id: int, status: int, body: bytes, reason: str) -> Turned:
+    answer = CapturedResponse(status, reason, (("A", reason),), body)
+    return 1, lambda tx: ending.finish(tx, claim_of(job_id), answer)
+
+
+def failed(job_id: int, detail: str) -> Turned:
+    return 1, lambda tx: ending.fail(tx, claim_of(job_id), Failure.TIMEOUT, detail)
+
+
+def taken(job_id: int) -> Turned:
+    def take(tx: Transaction) -> object:
+        kept = jobs.kept(tx, job_id, None)
+        return (results.take(tx, job_id), kept.status, kept.content, kept.headers)
+
+    return 2, take
+
+
+def noted(job_id: int, detail: str) -> Turned:
+    def note(tx: Transaction) -> None:
+        if tx.execute(jobs.GET_JOB, job_id=job_id).fetchone() is None:
+            raise JobNotFound(job_id)
+        events.note(tx, job_id, "noted", detail)
+
+    return 1, note
+
+
+def operations(*timeouts: float | None) -> st.SearchStrategy[Turned]:
+    """Give operations; jobs with wishes and such without get their ids by two statements."""
+    number, body = st.integers(0, 2), st.binary(max_size=9)
+    limits = st.sampled_from(timeouts)
+    return st.one_of(
+        st.builds(submitted, number, TEXTS, body, st.integers(-3, 3), limits),
+        st.builds(finished, IDS, st.integers(100, 599), body, TEXTS),
+        st.builds(failed, IDS, TEXTS),
+        st.builds(taken, IDS),
+        st.builds(noted, IDS, TEXTS),
+    )
+
+
+async def done(place: Place, batches: Sequence[Sequence[Turned]], *, abreast: bool) -> list[Any]:
+    """Run batches of operations; return what everybody is told, and all tables."""
+    told = []
+    execute(place, "INSERT INTO boot (started_at, pid, version) VALUES (0, 0, '')")
+    async with Connection(place.url, SCHEMA) as connection:
+        writer = NodeWriter(connection, StandingClock(), OwnBoot())
+        for batch in batches:
+            # One after the other, in the order of the turns that they have side by side.
+            order = batch if abreast else sorted(batch, key=lambda each: each[0])
+            posted = {
+                id(each): writer.post(each[1], abreast=each[0] if abreast else 0) for each in order
+            }
+            outcomes = await asyncio.gather(*posted.values(), return_exceptions=True)
+            by_operation = dict(zip(posted, outcomes, strict=True))
+            told += [str(by_operation[id(each)]) for each in batch]
+        await writer.close()
+    return [told, *(sorted(rows(place, f"TABLE {name}"), key=str) for name in _TABLES)]
+
+
+_TABLES: Final = ("counter", "account_usage", "day", *schema.METADATA.tables)
+
+
+@settings(
+    max_examples=400 if DEEP else 40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    batches=st.one_of(
+        st.lists(st.lists(operations(*timeouts), max_size=12), max_size=4)
+        for timeouts in ([None], [0.1, 1e300])
+    )
+)
+def test_what_is_done_side_by_side_is_what_is_done_one_after_the_other(
+    tmp_path: Path, batches: list[list[Turned]]
+) -> None:
+    needed = needed_server()
+    try:
+        one, other = Place(tmp_path / "one"), Place(tmp_path / "other")
+        abreast = asyncio.run(done(one, batches, abreast=True))
+        alone = asyncio.run(done(other, batches, abreast=False))
+        assert abreast == alone
+    finally:
+        needed.release()
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        ("BIGINT", [1, None, -(2**63), 2**63 - 1, True]),
+        ("BIGINT", [7]),
+        ("TEXT", ["", None, "a\\,{}\"'", "ö€😀", " "]),
+        ("BYTEA", [b"", None, bytes(range(256))]),
+        ("DOUBLE PRECISION", [0.1, None, -0.0, 1e308, 3]),
+    ],
+)
+async def test_a_list_that_is_packed_is_the_list_that_the_database_has(
+    tmp_path: Path, kind: str, values: list[Any]
+) -> None:
+    types = {
+        "BIGINT": schema.JOB.c.priority.type,
+        "TEXT": schema.JOB.c.path.type,
+        "BYTEA": schema.CHUNK.c.data.type,
+        "DOUBLE PRECISION": schema.JOB.c.timeout.type,
+    }
+    needed = needed_server()
+    try:
+        async with Connection(Place(tmp_path / "jobs").url, SCHEMA) as connection:
+            link = await connection.link()
+            sent = packing.packed(types[kind], values)
+            cursor = await link.execute(f"SELECT unnest(%s::{kind}[])".encode(), [sent])
+            assert [value for (value,) in await cursor.fetchall()] == values
+    finally:
+        needed.release()
