@@ -245,8 +245,8 @@ class Store:
         came = False
         while not came:
             self._writer.look()
-            came = await self.others.beat()
             await self._refresh()
+            came = await self.others.beat()
         await self._recount()
 
     def tell(self, tell: Tell) -> None:
