@@ -34,6 +34,7 @@ from jobstore.model.errors import (
     StoreFull,
 )
 from jobstore.store.budget import TimeIsUp
+from jobstore.store.codec import writable
 from jobstore.store.expressions import Statement
 from jobstore.store.postgresql import packing
 
@@ -228,8 +229,20 @@ def _break_off(link: Link) -> None:
 async def execute(link: Link, statement: Statement, values: Mapping[str, object]) -> Cursor:
     """Execute a statement with values for its parameters."""
     cursor = psycopg.AsyncRawCursor(link)
-    await cursor.execute(statement.pg_sql, statement.pg_bound(values), prepare=True)
+    try:
+        await cursor.execute(statement.pg_sql, statement.pg_bound(values), prepare=True)
+    except psycopg.DataError as error:
+        if error.sqlstate is not None or (known := _without_nul(values)) == values:
+            raise
+        # It was not sent: no text may have a NUL. What is stored has none either, nor is found by.
+        await cursor.execute(statement.pg_sql, statement.pg_bound(known), prepare=True)
     return cursor
+
+
+def _without_nul(values: Mapping[str, object]) -> dict[str, object]:
+    return {
+        name: writable(value) if isinstance(value, str) else value for name, value in values.items()
+    }
 
 
 async def connect(url: str, schema: str, *, read_only: bool = False, **settings: str) -> Link:
