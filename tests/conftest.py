@@ -48,8 +48,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Prepare for a run, in the first of its processes."""
     if not hasattr(config, "workerinput"):
-        asked = config.getoption("engines")
-        engines.begin_run(needed=asked in {"all", "postgresql"} or "CI" in os.environ)
+        engines.begin_run()
+        needed = config.getoption("engines") in {"all", "postgresql"} or "CI" in os.environ
+        if needed and (missing := engines.missing()) is not None:
+            raise pytest.UsageError(missing)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -69,11 +71,20 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Begin with the files that take longest; within a file, the order stays."""
-    chosen = config.getoption("engines") or "all"
+    chosen = config.getoption("engines") or ("file" if engines.missing() else "all")
     kept = [item for item in items if chosen in {"all", _engine(item)}]
     if len(kept) < len(items):
         config.hook.pytest_deselected(items=[item for item in items if item not in {*kept}])
     items[:] = sorted(kept, key=lambda item: _place(item.path))
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Say what was left out, and why."""
+    missing = engines.missing()
+    if missing is not None and config.getoption("engines") != "file":
+        terminalreporter.write_line(f"not tested on PostgreSQL: {missing}")
 
 
 def _engine(item: pytest.Item) -> str:
@@ -100,7 +111,7 @@ def store_path(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]
 @pytest.fixture(scope="session")
 def postgresql() -> Databases:
     """Give the server of the databases, for what is about that engine only."""
-    return engines.needed_server()
+    return engines.server()
 
 
 @pytest.fixture

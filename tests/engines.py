@@ -23,12 +23,10 @@ from functools import cache, partial
 from pathlib import Path, PosixPath
 from typing import Any, Final, TypeVar
 
-import pytest
-
 from jobstore.live.joining import Database
 from tests import databases
 from tests.databases import SCHEMA, Databases
-from trials.postgres import NoPostgres, Postgres
+from trials.postgres import NoPostgres, Postgres, programs
 from trials.serving import ServerProcess
 
 ENGINES: Final = ("file", "postgresql")
@@ -68,18 +66,22 @@ class Given:
     url: str
 
 
-def begin_run(*, needed: bool) -> None:
-    """Prepare for a run, in the first of its processes.
-
-    Args:
-        needed: whether it is an error that there is no PostgreSQL; else its tests are skipped.
-    """
+def begin_run() -> None:
+    """Prepare for a run, in the first of its processes."""
     run = Path(tempfile.mkdtemp(prefix="jobstore-test-run-"))
     os.environ[_RUN] = str(run)
-    if needed:
-        (run / "needed").touch()
     if url := os.environ.pop(GIVEN, ""):  # servers take what is called like this for their own
         (run / "given").write_text(url)
+
+
+def missing() -> str | None:
+    """Say what to do about it if there is no PostgreSQL."""
+    if not (Path(os.environ[_RUN]) / "given").exists():
+        try:
+            programs()
+        except NoPostgres as error:
+            return f"{error}; install PostgreSQL, or set {GIVEN} to the URL of a server"
+    return None
 
 
 def leave() -> None:
@@ -101,11 +103,7 @@ def end_run() -> None:
 
 @cache
 def server() -> Databases:
-    """Give the server of this run, which is started if it is not there yet.
-
-    Raises:
-        NoPostgres: there is none on this machine.
-    """
+    """Give the server of this run, which is started if it is not there yet."""
     run = Path(os.environ[_RUN])
     with (run / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -139,21 +137,10 @@ def named(path: Path, engine: str) -> Iterator[Path]:
     if engine == "file":
         yield path
         return
-    needed = needed_server()
     try:
         yield Place(path)
     finally:
-        needed.release()
-
-
-def needed_server() -> Databases:
-    """Give the server of this run, or skip the test that needs it."""
-    try:
-        return server()
-    except NoPostgres as error:
-        if (Path(os.environ[_RUN]) / "needed").exists():
-            raise
-        pytest.skip(f"{error}; install PostgreSQL, or set {GIVEN} to the URL of one")
+        server().release()
 
 
 def engine(path: Path) -> str:
