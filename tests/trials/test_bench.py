@@ -58,6 +58,20 @@ SIZES: Final = {
     ],
     "inprocess": ["call of a handler over loopback", "call of a handler in process"],
 }
+_NODES: Final = ("1 node", "2 nodes", "3 nodes")
+NODES: Final = {
+    "nodes-store": [
+        f"the store alone: cycles, 2 clients, {where}" for where in ("a file", *_NODES)
+    ],
+    "nodes": [
+        f"full cycle, long-polling, {where}, 2 connections, 1 KiB" for where in ("a file", *_NODES)
+    ],
+    "nodes-slots": [f"jobs of 100 ms, 16 slots and 24 clients a node, {nodes}" for nodes in _NODES],
+    "nodes-wakeup": [
+        f"from the end of a job of 100 ms to who waits at {where}"
+        for where in ("its node", "another node")
+    ],
+}
 PEERS: Final = {
     "huey": "the peer huey, SQLite with fsync, 2 connections, 1 KiB",
     "saq": "the peer SAQ, Redis with fsync, 2 connections, 1 KiB",
@@ -89,6 +103,14 @@ def test_every_row_is_measured(group: dict[str, list[str]], tmp_path: Path) -> N
     names, lines = measured([*group], tmp_path / "rows.json")
     assert sorted(names) == sorted(name for part in group.values() for name in part)
     assert all(any(line.startswith(name) for line in lines) for name in names)
+
+
+def test_nodes_are_measured_where_there_is_a_postgresql(tmp_path: Path) -> None:
+    names, lines = measured([*NODES], tmp_path / "nodes.json")
+    if not names:
+        assert any("no PostgreSQL found" in line for line in lines)
+    else:
+        assert sorted(names) == sorted(name for part in NODES.values() for name in part)
 
 
 def test_peers_are_measured_or_it_is_said_what_they_lack(tmp_path: Path) -> None:

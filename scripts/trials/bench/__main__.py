@@ -18,13 +18,24 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Final
 
-from trials.bench import backlog, bodies, calls, growth, memory, rates, report, upkeep, words
+from trials.bench import (
+    backlog,
+    bodies,
+    calls,
+    growth,
+    memory,
+    nodes,
+    rates,
+    report,
+    upkeep,
+    words,
+)
 from trials.bench.figures import Row
 from trials.bench.peers import rows as peers
 from trials.bench.plan import Plan
 from trials.bench.report import Report
 
-_PARTS: Final = (rates, growth, backlog, upkeep, bodies, memory, calls, peers)
+_PARTS: Final = (rates, growth, backlog, upkeep, bodies, memory, calls, nodes, peers)
 _KEYS: Final = tuple(key for part in _PARTS for key in part.KEYS)
 
 

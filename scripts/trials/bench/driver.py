@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import cycle, islice
 from select import EPOLLIN, EPOLLOUT, epoll
 from typing import Final
 
@@ -81,8 +82,8 @@ class _Driver:
         self._begin: Callable[[Load], Script] = SCRIPTS[load.script]
         self._connections: dict[int, _Connection] = {}
         self._epoll = stack.enter_context(epoll())
-        for _ in range(load.connections):
-            connection = _Connection(load.port)
+        for port in islice(cycle((load.port, *load.others)), load.connections):
+            connection = _Connection(port)
             stack.enter_context(connection.socket)
             self._epoll.register(connection.socket, EPOLLIN)
             self._connections[connection.socket.fileno()] = connection

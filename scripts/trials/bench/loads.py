@@ -44,6 +44,13 @@ def waiting_cycle() -> Load:
     return replace(cycle(), script="wait", headers="Prefer: wait=30\r\n")
 
 
+def sleeping_cycle(milliseconds: int, size: int) -> Load:
+    """Submit jobs that take their time, and ask for their results once; they are of that size."""
+    path = f"/_admin/sleep?duration={milliseconds / 1000}"
+    request = message("POST", path, body(0), _STORE)
+    return replace(waiting_cycle(), request=request, size=size)
+
+
 def held() -> Load:
     """Submit jobs and wait for their ends, but leave their results where they are."""
     return replace(cycle(), script="hold")

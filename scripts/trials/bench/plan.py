@@ -72,9 +72,9 @@ class Plan:
 
         What it costs the client, for each request, shows whether it was the client that was slow.
         """
-        before = _cpu(pids)
+        before = processor_time(pids)
         outcome = self.drive(load)
-        cpu = _cpu(pids) - before
+        cpu = processor_time(pids) - before
         return Sample(
             outcome.per_second,
             cpu / outcome.operations * 1e6,
@@ -138,6 +138,13 @@ class Yard:
             environment=_environment(**{"log__level": "error", **_SLOTS, **settings}),
         )
 
+    def node(self, url: str, **settings: object) -> Server:
+        """Start jobstore as one of the nodes on a database."""
+        settings = {"log__level": "error", **_SLOTS, **settings, "store__url": url}
+        arguments = ("-m", "jobstore", "serve", "--port", "0")
+        node = serving.serving(*arguments, folder=self.folder, environment=_environment(**settings))
+        return self.stack.enter_context(node)
+
     def says(self, *arguments: str, given: str = "") -> str:
         """Run a command of jobstore to its end, and return what it says."""
         return self.python("-m", "jobstore", *arguments, given=given)
@@ -157,7 +164,7 @@ class Yard:
         return done.stdout
 
 
-def _cpu(pids: Iterable[int]) -> float:
+def processor_time(pids: Iterable[int]) -> float:
     """Add up the processor time of processes and of those that they have started."""
     return sum(process.cpu_seconds(one) for pid in pids for one in (pid, *process.children(pid)))
 

@@ -28,6 +28,7 @@ class Load:
         headers: what its further requests have among their headers.
         size: how long the body has to be that comes in the end.
         port: where the server listens.
+        others: where further nodes do, among which the connections are shared out.
         connections: how many ask at the same time.
         seconds: for how long operations are begun; each connection makes one at least.
     """
@@ -37,12 +38,13 @@ class Load:
     headers: str = ""
     size: int = 0
     port: int = 0
+    others: tuple[int, ...] = ()
     connections: int = 1
     seconds: float = 0.0
 
-    def on(self, port: int) -> "Load":
-        """Ask a server."""
-        return replace(self, port=port)
+    def on(self, port: int, *others: int) -> "Load":
+        """Ask a server, or nodes."""
+        return replace(self, port=port, others=others)
 
     def by(self, connections: int) -> "Load":
         """Let so many ask at the same time."""
