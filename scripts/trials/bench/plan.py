@@ -166,7 +166,14 @@ class Yard:
 
 def processor_time(pids: Iterable[int]) -> float:
     """Add up the processor time of processes and of those that they have started."""
-    return sum(process.cpu_seconds(one) for pid in pids for one in (pid, *process.children(pid)))
+    return sum(_own_time(one) for pid in pids for one in (pid, *process.children(pid)))
+
+
+def _own_time(pid: int) -> float:
+    try:
+        return process.cpu_seconds(pid)
+    except (FileNotFoundError, ProcessLookupError):  # it has ended since it was named
+        return 0.0
 
 
 def _environment(**settings: object) -> dict[str, str]:
