@@ -49,6 +49,7 @@ from jobstore.dialects.native import PROBES, PreferHeader
 from jobstore.live import Store, owned_store
 from jobstore.live.executor import Executor
 from jobstore.live.janitor import Janitor
+from jobstore.live.opening import with_postgresql
 from jobstore.live.scheduler import Scheduler
 from jobstore.model import clock, passwords
 from jobstore.model.errors import CannotListen, ConfigError, NotOpen
@@ -237,7 +238,7 @@ async def serving(config: Config) -> AsyncIterator[Server]:
     async with AsyncExitStack() as applications, AsyncExitStack() as stack:
         refusals = descriptors.listen()
         listening = stack.enter_context(_listening(config.server.host, config.server.port))
-        store = await stack.enter_async_context(_store(config))
+        store = await stack.enter_async_context(_store(config, listening))
         router = Router()
         apis = apis_of(config, store, router, config.dialects, login=config.is_demo)
         headers = (ArangoHeader(), PreferHeader(store))
@@ -271,17 +272,17 @@ async def serving(config: Config) -> AsyncIterator[Server]:
         yield Server(_url(listening), store, executor, config.executor.drain)
 
 
-def _store(config: Config) -> AbstractAsyncContextManager[Store]:
+def _store(config: Config, listening: socket.socket) -> AbstractAsyncContextManager[Store]:
     """Open the file as the one server that owns it, or join the nodes that share a database."""
     section, limits = config.store, store_limits(config)
     if not section.url:
         return owned_store(section.path, limits)
-    from jobstore.live.joining import Database, joined_store  # noqa: PLC0415 - an extra
+    with with_postgresql():
+        from jobstore.live.joining import Database, joined_store  # noqa: PLC0415 - an extra
 
-    return joined_store(
-        Database(url=section.url, schema=section.schema, name=section.name, lease=section.lease),
-        limits,
-    )
+    name = section.name or f"{socket.gethostname()}:{listening.getsockname()[1]}"
+    database = Database(url=section.url, schema=section.schema, name=name, lease=section.lease)
+    return joined_store(database, limits)
 
 
 def _access(config: Config, store: Store, listening: socket.socket, refuse: Refuse) -> Access:

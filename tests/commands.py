@@ -8,13 +8,19 @@ from typing import IO, Any
 from click.testing import CliRunner, Result
 
 from jobstore.cli.commands import cli
+from tests.engines import Place
 
 
 def jobstore(*arguments: object, **options: Any) -> Result:
     """Call a command in this process; whatever it raises is no bug but an exit code."""
-    result = CliRunner().invoke(cli, [str(each) for each in arguments], **options)
+    result = CliRunner().invoke(cli, [written(each) for each in arguments], **options)
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     return result
+
+
+def written(argument: object) -> str:
+    """Write an argument; a store that is in a database is named by its URL."""
+    return argument.url if isinstance(argument, Place) else str(argument)
 
 
 def said(*arguments: object, **options: Any) -> str:
@@ -35,7 +41,7 @@ def start(
     *arguments: object, stdout: IO[bytes] | int = subprocess.PIPE, stderr: int = subprocess.PIPE
 ) -> "subprocess.Popen[bytes]":
     """Start the real command."""
-    command = [sys.executable, "-m", "jobstore", *map(str, arguments)]
+    command = [sys.executable, "-m", "jobstore", *map(written, arguments)]
     return subprocess.Popen(command, stdout=stdout, stderr=stderr)
 
 

@@ -24,6 +24,7 @@ from jobstore.cli.options import (
     within,
 )
 from jobstore.cli.parquet import parquet_file
+from jobstore.cli.places import Place, place_of
 from jobstore.cli.terminal import say, stdout
 from jobstore.cli.wording import JOB_COLUMNS, as_row
 from jobstore.config import Config
@@ -32,7 +33,7 @@ from jobstore.model.clock import iso
 from jobstore.model.job import Job
 from jobstore.model.lifecycle import State
 from jobstore.store import questions
-from jobstore.store.history import History, open_history
+from jobstore.store.history import History
 from jobstore.store.questions import By
 from jobstore.store.search import Search
 
@@ -74,12 +75,12 @@ class _Form:
         return not (self.as_json or self.as_csv or self.parquet)
 
     @contextmanager
-    def writer(self, columns: Columns, store: Path) -> Iterator[RowWriter]:
+    def writer(self, columns: Columns, place: Place) -> Iterator[RowWriter]:
         """Give what writes the rows of an answer for scripts."""
         if self.parquet is None:
             yield JsonLines(columns) if self.as_json else Csv(columns)
             return
-        with parquet_file(self.parquet, store, columns, replace=self.force) as parquet:
+        with parquet_file(self.parquet, place.file, columns, replace=self.force) as parquet:
             yield parquet
 
 
@@ -143,27 +144,27 @@ def history_command(config: Config, /, **asked: Any) -> None:
     if len(kinds) > 1:
         raise click.UsageError("--longest, --stats and --activity exclude each other")
     form = _Form(**{name: asked.pop(name) for name in _Form.__dataclass_fields__})
-    asyncio.run(_answer(config.store.path, form, asked))
+    asyncio.run(_answer(place_of(config), form, asked))
 
 
-async def _answer(store: Path, form: _Form, asked: dict[str, Any]) -> None:
-    async with open_history(store) as history:
-        search = await _search(history, store, asked)
+async def _answer(place: Place, form: _Form, asked: dict[str, Any]) -> None:
+    async with place.history() as history:
+        search = await _search(history, place, asked)
         if asked["stats"]:
             by = By(asked["stats"])
             found = await questions.figures(history, search, by)
-            _write(form, store, figures.of_figures(found, by, form.limit, plain=form.for_people))
+            _write(form, place, figures.of_figures(found, by, form.limit, plain=form.for_people))
         elif asked["activity"]:
             spans = await questions.activity(history, search)
             bars = figures.bars(spans, search, form.zone, clock.now())
-            _write(form, store, figures.of_bars(bars, form.zone, plain=form.for_people))
+            _write(form, place, figures.of_bars(bars, form.zone, plain=form.for_people))
         elif asked["longest"]:
-            await _jobs(history, store, form, search, _longest(history, form, search))
+            await _jobs(history, place, form, search, _longest(history, form, search))
         else:
-            await _jobs(history, store, form, search, _newest(history, form, search))
+            await _jobs(history, place, form, search, _newest(history, form, search))
 
 
-async def _search(history: History, store: Path, asked: dict[str, Any]) -> Search:
+async def _search(history: History, place: Place, asked: dict[str, Any]) -> Search:
     lowest, highest = asked["status"] or (None, None)
     named = asked["definition"]
     since, until = within(asked["span"], asked["since"], asked["until"])
@@ -177,7 +178,7 @@ async def _search(history: History, store: Path, asked: dict[str, Any]) -> Searc
         highest_status=highest,
         running_at=asked["running_at"],
         cancelled_by=asked["cancelled_by"],
-        died=await questions.death(history, store) if asked["interrupted"] else None,
+        died=await place.death(history) if asked["interrupted"] else None,
         since=since,
         until=until,
     )
@@ -197,12 +198,12 @@ async def _longest(history: History, form: _Form, search: Search) -> AsyncIterat
 
 
 async def _jobs(
-    history: History, store: Path, form: _Form, search: Search, pages: AsyncIterator[list[Job]]
+    history: History, place: Place, form: _Form, search: Search, pages: AsyncIterator[list[Job]]
 ) -> None:
     if form.for_people:
         await _write_table(history, form, search, pages)
         return
-    with form.writer(_COLUMNS, store) as writer:
+    with form.writer(_COLUMNS, place) as writer:
         names = await questions.names(history)
         async for jobs in pages:
             by = await questions.askers(history, jobs)
@@ -256,9 +257,9 @@ def _tell_death(search: Search) -> None:
 # --- figures ------------------------------------------------------------------------------------
 
 
-def _write(form: _Form, store: Path, answer: figures.Counted) -> None:
+def _write(form: _Form, place: Place, answer: figures.Counted) -> None:
     if form.for_people:
         answer.print(stdout())
         return
-    with form.writer(answer.columns, store) as writer:
+    with form.writer(answer.columns, place) as writer:
         writer.write(answer.rows)

@@ -3,10 +3,10 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from jobstore.cli.places import place_of
 from jobstore.config import Config
 from jobstore.config.limits import store_limits
-from jobstore.live import Store, shared_store
-from jobstore.store.sqlite.migrate import migrate
+from jobstore.live import Store
 
 
 @asynccontextmanager
@@ -20,8 +20,8 @@ async def beside(config: Config, *, create: bool = False) -> AsyncIterator[Store
     Raises:
         StoreError: it is missing, foreign, of another version, or damaged.
     """
-    path = config.store.path
-    if create and not path.exists():
-        migrate(path)
-    async with shared_store(path, store_limits(config)) as store:
+    place = place_of(config)
+    if create and not place.is_there():
+        place.migrate()
+    async with place.store(store_limits(config)) as store:
         yield store

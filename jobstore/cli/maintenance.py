@@ -7,15 +7,14 @@ import click
 from rich.filesize import decimal
 
 from jobstore.cli.options import FILE, configured, duration, json_option, time
+from jobstore.cli.places import Place, place_of
 from jobstore.cli.plain import tell, write_json
 from jobstore.cli.terminal import progress
 from jobstore.config import Config
-from jobstore.live import shared_store
-from jobstore.live.purging import Purged, purge
+from jobstore.live.purging import Purged
 from jobstore.model.clock import SECOND, iso, now
-from jobstore.store.sqlite.backup import back_up
-from jobstore.store.sqlite.checkup import CheckReport, check
-from jobstore.store.sqlite.replacing import Replaced, put_in_place
+from jobstore.store.checks import CheckReport
+from jobstore.store.sqlite.replacing import Replaced
 
 
 @click.command("restore")
@@ -27,15 +26,15 @@ def restore_command(config: Config, job_id: int, *, as_json: bool) -> None:
 
     What was fetched is kept for a while, see [retention] fetched.
     """
-    asyncio.run(_restore(config.store.path, job_id))
+    asyncio.run(_restore(place_of(config), job_id))
     if as_json:
         write_json({"restored": job_id})
     else:
         click.echo(f"The result of job {job_id} can be fetched again.")
 
 
-async def _restore(path: Path, job_id: int) -> None:
-    async with shared_store(path) as store:
+async def _restore(place: Place, job_id: int) -> None:
+    async with place.store() as store:
         await store.results.restore(job_id)
 
 
@@ -52,7 +51,7 @@ def expire_command(
     Without an option, those that [retention] unfetched lets go, as the server does by itself.
     """
     moment = _moment("unfetched", config.retention.unfetched, before, older_than)
-    expired = asyncio.run(_expire(config.store.path, moment))
+    expired = asyncio.run(_expire(place_of(config), moment))
     if as_json:
         write_json({"expired": expired, "before": iso(moment)})
     else:
@@ -60,8 +59,8 @@ def expire_command(
         click.echo(f"{expired:,} {results} of jobs that ended before {iso(moment)} expired.")
 
 
-async def _expire(path: Path, before: int) -> int:
-    async with shared_store(path) as store:
+async def _expire(place: Place, before: int) -> int:
+    async with place.store() as store:
         with progress() as report:
             report("expiring results", 0, 0)
             return await store.results.expire(before)
@@ -99,20 +98,24 @@ def purge_command(
     Without an option, those that [retention] fetched lets go, as the server does by itself. Where
     no server runs, the file gets as small as it can be.
     """
-    path = config.store.path
+    place = place_of(config)
     moment = _moment("fetched", config.retention.fetched, before, older_than)
     with progress() as report:
         report("purging", 0, 0)
-        purged = asyncio.run(purge(path, moment, rebuild=rebuild))
+        purged = asyncio.run(place.purge(moment, rebuild=rebuild))
     if as_json:
         facts = {"purged": purged.payloads, "given_back": purged.given_back}
         write_json({**facts, "before": iso(moment)})
         return
     payloads = "payload" if purged.payloads == 1 else "payloads"
-    click.echo(f"{purged.payloads:,} {payloads} from before {iso(moment)} purged; {_given(purged)}")
+    click.echo(
+        f"{purged.payloads:,} {payloads} from before {iso(moment)} purged; {_given(place, purged)}"
+    )
 
 
-def _given(purged: Purged) -> str:
+def _given(place: Place, purged: Purged) -> str:
+    if place.file is None:
+        return "autovacuum makes their space free for others."
     if purged.given_back is None:
         return "the server makes the file smaller in a quiet moment."
     return f"{decimal(purged.given_back)} given back."
@@ -126,19 +129,19 @@ def check_command(config: Config, *, as_json: bool) -> None:
 
     The exit code is 1 if there is any. The whole file is read, beside a running server too.
     """
-    path = config.store.path
+    place = place_of(config)
     with progress("checks") as progressed:
         report = asyncio.run(
-            check(path, lambda name, done, of: progressed(f"checking {name}", done, of))
+            place.check(lambda name, done, of: progressed(f"checking {name}", done, of))
         )
     if as_json:
-        write_json(_as_json(path, report), pretty=True)
+        write_json(_as_json(place, report), pretty=True)
     elif report.problems:
-        click.echo(f"{path}: {len(report.problems)} problems")
+        click.echo(f"{place}: {len(report.problems)} problems")
         for problem in report.problems:
             tell(f"  {problem}")
     else:
-        click.echo(f"{path}: ok; {_summary(report)}")
+        click.echo(f"{place}: ok; {_summary(report)}")
         if report.stiff:
             click.echo(
                 "  It never gets smaller by itself; `jobstore purge --rebuild` changes that."
@@ -160,9 +163,9 @@ def _summary(report: CheckReport) -> str:
     return ", ".join(words)
 
 
-def _as_json(path: Path, report: CheckReport) -> dict[str, object]:
+def _as_json(place: Place, report: CheckReport) -> dict[str, object]:
     return {
-        "store": str(path),
+        "store": str(place),
         "ok": not report.problems,
         "problems": report.problems,
         "schema_version": report.schema_version,
@@ -184,19 +187,15 @@ def backup_command(config: Config, file: Path, *, force: bool, as_json: bool) ->
 
     FILE gets its name when the copy is complete and on the disk.
     """
+    place = place_of(config)
     with progress("pages") as report:
         size = asyncio.run(
-            back_up(
-                config.store.path,
-                file,
-                lambda done, pages: report("copying", done, pages),
-                replace=force,
-            )
+            place.back_up(file, lambda done, pages: report("copying", done, pages), replace=force)
         )
     if as_json:
-        write_json({"store": str(config.store.path), "backup": str(file), "size": size})
+        write_json({"store": str(place), "backup": str(file), "size": size})
     else:
-        click.echo(f"{file}: {decimal(size)}, a complete copy of {config.store.path}")
+        click.echo(f"{file}: {decimal(size)}, a complete copy of {place}")
 
 
 @click.command("restore-backup")
@@ -210,23 +209,21 @@ def restore_backup_command(config: Config, file: Path, *, discard: bool, as_json
     What was there is kept under another name, with its log, unless it is to be discarded. Never
     copy a backup over a store by hand: the log of a crashed store would be applied to it.
     """
-    path = config.store.path
+    place = place_of(config)
     with progress("pages") as report:
         replaced = asyncio.run(
-            put_in_place(
-                path, file, lambda done, pages: report("copying", done, pages), discard=discard
-            )
+            place.restore(file, lambda done, pages: report("copying", done, pages), discard=discard)
         )
     if as_json:
         aside = None if replaced.aside is None else str(replaced.aside)
         facts = {"size": replaced.size, "kept": aside, "ids_known": replaced.ids_known}
-        write_json({"store": str(path), "backup": str(file)} | facts)
+        write_json({"store": str(place), "backup": str(file)} | facts)
     else:
-        _tell_replaced(path, file, replaced)
+        _tell_replaced(place, file, replaced)
 
 
-def _tell_replaced(path: Path, file: Path, replaced: Replaced) -> None:
-    click.echo(f"{path}: {decimal(replaced.size)}, a complete copy of {file}")
+def _tell_replaced(place: Place, file: Path, replaced: Replaced) -> None:
+    click.echo(f"{place}: {decimal(replaced.size)}, a complete copy of {file}")
     if replaced.aside is not None:
         click.echo(f"What was there is kept as {replaced.aside.name}")
     if not replaced.ids_known:

@@ -22,6 +22,7 @@ F = TypeVar("F", bound=Callable[..., object])
 
 FILE: Final = click.Path(path_type=Path)
 
+_SCHEMES: Final = ("postgresql://", "postgres://")
 _UTC: Final = ZoneInfo("UTC")
 _ZONE: Final = "jobstore.zone"
 _STATUS: Final = re.compile(r"[1-5](xx|\d\d)", re.IGNORECASE | re.ASCII)
@@ -36,12 +37,17 @@ def files(command: F) -> F:
     )
     store = click.option(
         "--store",
-        "store_file",
-        type=FILE,
-        metavar="FILE",
-        help="The store file; overrides [store].",
+        "store",
+        type=located,
+        metavar="PLACE",
+        help="The store: a file, or the URL of a PostgreSQL database; overrides [store].",
     )
     return config(store(command))
+
+
+def located(value: str) -> dict[str, str | Path]:
+    """Read where a store is: give the key of [store] that says so, and its value."""
+    return {"url": value} if value.startswith(_SCHEMES) else {"path": Path(value)}
 
 
 def configured(command: Callable[Concatenate[Config, P], None]) -> Callable[..., None]:
@@ -50,9 +56,12 @@ def configured(command: Callable[Concatenate[Config, P], None]) -> Callable[...,
     @files
     @functools.wraps(command)
     def with_config(
-        config_file: Path | None, store_file: Path | None, *args: P.args, **kwargs: P.kwargs
+        config_file: Path | None,
+        store: dict[str, str | Path] | None,
+        *args: P.args,
+        **kwargs: P.kwargs,
     ) -> None:
-        command(load(config_file, {"store": {"path": store_file}}), *args, **kwargs)
+        command(load(config_file, {"store": store}), *args, **kwargs)
 
     return with_config
 

@@ -50,12 +50,14 @@ class Parquet:
 
 
 @contextmanager
-def parquet_file(path: Path, store: Path, columns: Columns, *, replace: bool) -> Iterator[Parquet]:
+def parquet_file(
+    path: Path, store: Path | None, columns: Columns, *, replace: bool
+) -> Iterator[Parquet]:
     """Give a Parquet file that gets its name if the context ends well.
 
     Args:
         path: its name.
-        store: the store, which it must not replace.
+        store: the store, which it must not replace, if it is a file.
         columns: what is in a row.
         replace: whether it may replace another file.
 

@@ -9,6 +9,7 @@ from jobstore.cli import content
 from jobstore.cli.formats import JsonLines
 from jobstore.cli.job_table import JobTable
 from jobstore.cli.options import configured, json_option, size
+from jobstore.cli.places import place_of
 from jobstore.cli.plain import Complaint, write_json
 from jobstore.cli.sheet import Part, Sheet
 from jobstore.cli.terminal import say, stdout
@@ -18,7 +19,7 @@ from jobstore.live import SECRET_HEADERS
 from jobstore.model.job import Job
 from jobstore.model.lifecycle import AWAITED
 from jobstore.model.message import REDACTED, Body, Headers, Request, Response
-from jobstore.store.history import History, open_history
+from jobstore.store.history import History
 from jobstore.store.questions import askers
 
 _ROWS: Final = 50
@@ -46,7 +47,7 @@ def list_command(config: Config, limit: int, *, as_json: bool) -> None:
 
 
 async def _list(config: Config, limit: int, *, as_json: bool) -> None:
-    async with open_history(config.store.path) as history:
+    async with place_of(config).history() as history:
         jobs = await history.awaited(limit)
         counters = await history.counters()
     if as_json:
@@ -107,7 +108,7 @@ def show_command(  # noqa: PLR0913 - as many as it has options
 
 
 async def _sheet(config: Config, job_id: int, most: int | None) -> Sheet:
-    async with open_history(config.store.path) as history:
+    async with place_of(config).history() as history:
         job = await history.job(job_id)
         name = None if job.definition is None else await history.definition_name(job.definition)
         return Sheet(
@@ -138,7 +139,7 @@ def _without_secrets(headers: Headers, config: Config) -> Headers:
 
 
 async def _write_body(config: Config, job_id: int, side: Literal["request", "response"]) -> None:
-    async with open_history(config.store.path) as history:
+    async with place_of(config).history() as history:
         job = await history.job(job_id)
         await content.write_raw(await _body(history, job, side))
 

@@ -8,9 +8,9 @@ import click
 from jobstore import __version__
 from jobstore.cli.logs import start_logging
 from jobstore.cli.options import configured, files, json_option
+from jobstore.cli.places import place_of
 from jobstore.cli.plain import tell, write_json
 from jobstore.config import Config, load
-from jobstore.store.sqlite.migrate import migrate
 
 _NEXT: Final = """
 The demo endpoints answer, since no target is configured. In another terminal, try:
@@ -35,7 +35,7 @@ Ctrl-C stops the server; jobs and results stay in the store.
 )
 def serve_command(
     config_file: Path | None,
-    store_file: Path | None,
+    store: dict[str, str | Path] | None,
     *,
     is_open: bool,
     forward_credentials: bool,
@@ -52,7 +52,7 @@ def serve_command(
         raise click.UsageError("--upstream and --app exclude each other")
     overrides: dict[str, Any] = {
         "server": {"host": given["host"], "port": given["port"], "open": is_open or None},
-        "store": {"path": store_file},
+        "store": store,
         "executor": {"forward_credentials": forward_credentials or None},
         "target": [{"prefix": "/", **answers}] if answers else None,
     }
@@ -64,9 +64,10 @@ def _serve(config: Config) -> None:
     from jobstore.server import run  # noqa: PLC0415
 
     start_logging(config.log)
+    place = place_of(config)
 
     def announce(url: str) -> None:
-        tell(f"jobstore {__version__} listens on {url}, its store is {config.store.path}")
+        tell(f"jobstore {__version__} listens on {url}, its store is {place}")
         if not config.target:
             tell(_NEXT.format(url=url))
 
@@ -81,13 +82,13 @@ def migrate_command(config: Config, *, as_json: bool) -> None:
 
     The server does so by itself when it starts.
     """
-    path = config.store.path
-    before, after = migrate(path)
+    place = place_of(config)
+    before, after = place.migrate()
     if as_json:
-        write_json({"store": str(path), "before": before, "after": after})
+        write_json({"store": str(place), "before": before, "after": after})
     elif before == 0:
-        tell(f"{path}: created with schema version {after}")
+        tell(f"{place}: created with schema version {after}")
     elif before == after:
-        tell(f"{path}: schema version {after}, nothing to do")
+        tell(f"{place}: schema version {after}, nothing to do")
     else:
-        tell(f"{path}: migrated from schema version {before} to {after}")
+        tell(f"{place}: migrated from schema version {before} to {after}")

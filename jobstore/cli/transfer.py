@@ -15,14 +15,13 @@ import click
 
 from jobstore.cli.files import export_file
 from jobstore.cli.options import FILE, configured, json_option, range_options, within
+from jobstore.cli.places import Place, place_of
 from jobstore.cli.plain import write_json
 from jobstore.cli.terminal import progress
 from jobstore.config import Config
 from jobstore.live import SECRET_HEADERS
 from jobstore.model.errors import ExportInvalid
 from jobstore.store.exporting import exported
-from jobstore.store.history import open_history
-from jobstore.store.importing import import_history
 from jobstore.store.search import Search
 
 _PIPE: Final = Path("-")
@@ -59,22 +58,24 @@ def export_command(  # noqa: PLR0913 - as many as it has options
     if file.suffix.lower() in _OTHERS:
         raise click.UsageError(f"{file}: only .gz is compressed, or a name without such an ending")
     begin, end = within(span, since, until)
-    jobs = asyncio.run(_export(config, file, Search(since=begin, until=end), force=force))
+    place = place_of(config)
+    hidden = SECRET_HEADERS.union(config.privacy.redact)
+    jobs = asyncio.run(_export(place, hidden, file, Search(since=begin, until=end), force=force))
     if file == _PIPE:
         return
     if as_json:
-        write_json({"store": str(config.store.path), "export": str(file), "jobs": jobs})
+        write_json({"store": str(place), "export": str(file), "jobs": jobs})
     else:
-        click.echo(f"{file}: {_jobs(jobs)} of {config.store.path}")
+        click.echo(f"{file}: {_jobs(jobs)} of {place}")
 
 
-async def _export(config: Config, file: Path, search: Search, *, force: bool) -> int:
-    store = config.store.path
-    hidden = SECRET_HEADERS.union(config.privacy.redact)
+async def _export(
+    place: Place, hidden: frozenset[str], file: Path, search: Search, *, force: bool
+) -> int:
     jobs = 0
     with ExitStack() as stack:
-        async with open_history(store) as history:
-            write = stack.enter_context(_written(file, store, force=force))
+        async with place.history() as history:
+            write = stack.enter_context(_written(file, place.file, force=force))
             report = stack.enter_context(progress("jobs"))
             async for record in exported(history, search, hidden):
                 write(json.dumps(record, separators=(",", ":")).encode() + b"\n")
@@ -85,7 +86,7 @@ async def _export(config: Config, file: Path, search: Search, *, force: bool) ->
 
 
 @contextmanager
-def _written(file: Path, store: Path, *, force: bool) -> Iterator[Callable[[bytes], object]]:
+def _written(file: Path, store: Path | None, *, force: bool) -> Iterator[Callable[[bytes], object]]:
     """Give what writes into a new file, or to the standard output."""
     if file == _PIPE:
         yield sys.stdout.buffer.write
@@ -110,15 +111,15 @@ def import_command(config: Config, file: Path, *, as_json: bool) -> None:
     file is damaged. The server must not run meanwhile. Jobs that had not ended when they were
     exported are left out.
     """
-    path = config.store.path
+    place = place_of(config)
     with progress("jobs") as report, _opened(file) as lines:
-        imported = import_history(path, lines, lambda jobs: report("importing", jobs, 0))
+        jobs, left_out = place.take_in(lines, lambda jobs: report("importing", jobs, 0))
     if as_json:
-        counts = {"jobs": imported.jobs, "left_out": imported.left_out}
-        write_json({"store": str(path), "import": str(file)} | counts)
+        counts = {"jobs": jobs, "left_out": left_out}
+        write_json({"store": str(place), "import": str(file)} | counts)
         return
-    rest = f"; left out {_jobs(imported.left_out)} that had not ended" if imported.left_out else ""
-    click.echo(f"{path}: imported {_jobs(imported.jobs)}{rest}")
+    rest = f"; left out {_jobs(left_out)} that had not ended" if left_out else ""
+    click.echo(f"{place}: imported {_jobs(jobs)}{rest}")
 
 
 @contextmanager

@@ -18,6 +18,9 @@ from jobstore.config.sections import Config
 from jobstore.model.errors import ConfigError
 
 _PREFIX: Final = "JOBSTORE_"
+# Keys of a section that stand for each other: a layer that has one takes away what those below it
+# say of the other.
+_ALTERNATIVES: Final[Mapping[str, tuple[str, ...]]] = {"store": ("path", "url")}
 _NESTED: Final = "__"
 
 # Kubernetes puts these into every container beside a service whose name begins with "jobstore":
@@ -135,10 +138,20 @@ def _merged(layers: tuple[_Layer, ...]) -> dict[str, Any]:
         for name, value in layer.values.items():
             below = merged.get(name)
             if isinstance(below, Mapping) and isinstance(value, Mapping):
-                merged[name] = {**below, **value}
+                merged[name] = {**_but_for_others(name, below, value), **value}
             else:
                 merged[name] = value
     return merged
+
+
+def _but_for_others(
+    section: str, below: Mapping[str, Any], above: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """Give what a lower layer says of a section, but for what a higher one says otherwise."""
+    others = _ALTERNATIVES.get(section, ())
+    if not any(key in above for key in others):
+        return below
+    return {key: value for key, value in below.items() if key not in others}
 
 
 def _told(problem: Problem, layers: tuple[_Layer, ...]) -> str:

@@ -4,7 +4,7 @@ Messages, the nearest valid key and the names in the environment all follow from
 config.example.toml says the same in words, and a test holds the two together.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -80,7 +80,7 @@ class StoreSection:
     path: FileName = _FILE
     max_size: SizeOrUnlimited = 0
     inline_limit: InlineSize = 256 * KIB
-    url: DatabaseUrl = ""
+    url: DatabaseUrl = field(default="", repr=False)  # it may have a password
     schema: SchemaName = "jobstore"
     lease: PositiveDuration = 10.0
     name: NodeName = ""

@@ -5,7 +5,8 @@ import logging
 import os
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from socket import gethostname
 from typing import Any
 
 from jobstore import __version__
@@ -15,6 +16,7 @@ from jobstore.live.submissions import Limits
 from jobstore.model import clock
 from jobstore.model.clock import Clock, ClockWatch
 from jobstore.model.errors import StoreError
+from jobstore.model.lifecycle import State
 from jobstore.store import claiming, recovery
 from jobstore.store.history import History
 from jobstore.store.own_boot import OwnBoot
@@ -22,11 +24,11 @@ from jobstore.store.postgresql import boots
 from jobstore.store.postgresql.database_clock import DatabaseClock
 from jobstore.store.postgresql.engine import Connection
 from jobstore.store.postgresql.keeping import ByItself
-from jobstore.store.postgresql.migrate import migrate
+from jobstore.store.postgresql.migrate import migrate, require
 from jobstore.store.postgresql.node_writer import NodeWriter
 from jobstore.store.postgresql.notices import Notices
 from jobstore.store.postgresql.points import NodePoints
-from jobstore.store.steps import AMONG_OTHERS, Steps
+from jobstore.store.steps import ALONE, AMONG_OTHERS, Steps
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +44,7 @@ class Database:
         lease: for how long a node may be silent until the others take it for dead, in seconds.
     """
 
-    url: str
+    url: str = field(repr=False)
     schema: str = "jobstore"
     name: str = ""
     lease: float = 10.0
@@ -80,8 +82,9 @@ async def joined_store(
         writer = NodeWriter(connection, time, own)
 
         async def begin(targets: str) -> int:
+            who = {"name": database.name, "host": gethostname(), "targets": targets}
             start = {"now": time(), "pid": os.getpid(), "version": __version__}
-            row = await side.row(boots.BEGIN, **start, name=database.name, targets=targets)
+            row = await side.row(boots.BEGIN, **start, **who)
             return int(row[0])
 
         others = [boots.Other(*row) for row in await side.rows(boots.OTHERS)]
@@ -144,3 +147,56 @@ async def _beside(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
+
+
+@asynccontextmanager
+async def shared_database(
+    database: Database,
+    limits: Limits | None = None,
+    clock: Clock | None = None,
+    steady: Clock = clock.steady,
+) -> AsyncIterator[Store]:
+    """Open a store for a single change, beside its nodes or without any.
+
+    It is no node: it runs nothing, and has no lease. Nothing can be written on the connection that
+    reads, and the one that writes is made when something is written first.
+
+    Args:
+        clock: the time, or None for that of the database.
+
+    Raises:
+        StoreError: it is missing, foreign, of another version, or cannot be asked.
+    """
+    url, schema = database.url, database.schema
+    await asyncio.to_thread(require, url, schema)
+    connection, teller = Connection(url, schema), Connection(url, schema)
+    async with Connection(url, schema, read_only=True) as reader:
+        database_clock = DatabaseClock(steady)
+        await database_clock.look(reader)
+        time = clock or database_clock
+        own, points = OwnBoot(shared=True), NodePoints(reader)
+        writer = NodeWriter(connection, time, own)
+        await points.refresh()
+        counters = await reader.rows(claiming.COUNTERS)
+        store = Store(
+            writer,
+            reader,
+            points,
+            limits or Limits(),
+            History(reader),
+            file=ByItself(),
+            steps=Steps(writer, ALONE),  # nobody waits for it
+            boot=own,
+            queued=sum(count for _, state, count in counters if state == State.QUEUED),
+            clock=time,
+            watch=ClockWatch(steady, steady),  # not open for long enough
+        )
+        notices = Notices(schema, teller, teller, own, store.heard)
+        store.tell(notices.tell)
+        try:
+            yield store
+        finally:
+            await writer.close()
+            await notices.close()
+            await connection.drop()
+            await teller.drop()

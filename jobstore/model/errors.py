@@ -13,11 +13,17 @@ JobstoreError
 │   ├── StoreOutdated           it has to be migrated first
 │   ├── StoreDamaged            SQLite finds it malformed
 │   ├── StoreMixed              the log beside it belongs to another file
+│   ├── StoreUnsupported        its server is none that nodes can share a store on
+│   ├── StoreOccupied           it has something in it, where nothing may be
 │   ├── StoreUnsure             a change failed so that it may come back after a crash
 │   └── StoreUnavailable        nothing was changed; a later attempt may succeed
 │       ├── StoreBusy           another process holds its write lock for too long
 │       ├── StoreFull           no room is left for the change
 │       ├── StoreFailing        the disk returns errors
+│       ├── StoreDenied         the database does not let its user do that
+│       ├── StoreReadOnly       the database takes no changes
+│       ├── StoreAway           the database cannot be reached
+│       ├── NodeFenced          the other nodes have taken this one for dead
 │       └── StoreLost           its files were removed or replaced while it was open
 ├── NotAccepting                no job is taken in just now
 │   ├── QueueFull               as many jobs are queued as the configuration allows
@@ -116,10 +122,11 @@ class StoreInUse(StoreError):
 
 
 class StoreForeign(StoreError):
-    """The file is not one of jobstore's."""
+    """The file is not one of jobstore's, or the schema of a database is not."""
 
     def __init__(self, path: Path | str) -> None:
-        super().__init__(path, "this is not a jobstore file; nothing was changed")
+        what = "file" if isinstance(path, Path) else "schema"
+        super().__init__(path, f"this is not a jobstore {what}; nothing was changed")
 
 
 class StoreNewer(StoreError):
@@ -185,6 +192,21 @@ class StoreMixed(StoreError):
         )
 
 
+class StoreUnsupported(StoreError):
+    """The server of a database is none that nodes can share a store on."""
+
+
+class StoreOccupied(StoreError):
+    """A store has something in it, where nothing may be.
+
+    Args:
+        holds: what it has.
+    """
+
+    def __init__(self, path: Path | str, holds: str) -> None:
+        super().__init__(path, f"this store is not empty ({holds}); nothing was changed")
+
+
 class StoreUnavailable(StoreError):
     """The store cannot be used just now, and nothing was changed; a later attempt may succeed."""
 
@@ -232,6 +254,31 @@ class NodeBusy(StoreUnavailable):
 
     def __init__(self, name: str) -> None:
         super().__init__(name, "the database is too slow for what is to be written; try again")
+
+
+class StoreDenied(StoreUnavailable):
+    """The database does not let its user do what was asked for.
+
+    Args:
+        detail: its words for it.
+    """
+
+    def __init__(self, name: str, detail: str) -> None:
+        super().__init__(name, f"the database does not allow that ({detail}); nothing was changed")
+
+
+class StoreReadOnly(StoreUnavailable):
+    """The database takes no changes.
+
+    Args:
+        detail: its words for it.
+    """
+
+    def __init__(self, name: str, detail: str) -> None:
+        super().__init__(
+            name,
+            f"the database is read-only, as a standby is ({detail}); nothing was changed",
+        )
 
 
 class NodeFenced(StoreUnavailable):

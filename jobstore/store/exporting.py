@@ -1,7 +1,6 @@
 """Write history down, for other stores and other tools; see `records` for the lines."""
 
 import json
-import sqlite3
 from base64 import b64encode
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -23,7 +22,7 @@ from jobstore.store.export_lines import FORMAT, DefinitionRecord
 from jobstore.store.expressions import Statement, listed
 from jobstore.store.history import History
 from jobstore.store.search import Search
-from jobstore.store.sequences import last_ids
+from jobstore.store.sequences import LAST
 from jobstore.store.windows import WINDOW
 
 Record: TypeAlias = dict[str, Any]
@@ -101,13 +100,13 @@ async def exported(
     """
     ((origin,),) = await history.rows(ORIGIN)
     head = {"jobstore": "history", "format": FORMAT, "version": __version__}
-    given = await history.call(last_ids)
+    given = dict(await history.rows(LAST))
     yield head | {"origin": origin, "exported_at": clock.now(), "last_ids": given}
     known: set[int] = set()
     jobs = 0
     async for rows in history.parts(_ids(frozenset(search.values)), search, widest=WINDOW):
         for ids in _batches([row[0] for row in rows]):
-            for found in await history.call(_read, ids, hidden):
+            for found in await _read(history, ids, hidden):
                 definition = found.record["definition"]
                 if definition is not None and definition not in known:
                     known.add(definition)
@@ -136,7 +135,7 @@ async def _with_pieces(
         async for piece in _pieces(history, job_id, found.large):
             yield piece
     except BodyGone:
-        (found,) = await history.call(_read, [job_id], hidden)
+        (found,) = await _read(history, [job_id], hidden)
         async for piece in _pieces(history, job_id, found.large):
             yield piece
     yield {"job": found.record}
@@ -158,15 +157,10 @@ def _batches(ids: Sequence[int]) -> Iterator[Sequence[int]]:
         yield ids[start : start + _AT_ONCE]
 
 
-def _read(
-    connection: sqlite3.Connection, ids: Sequence[int], hidden: frozenset[str]
-) -> list[_Found]:
-    """Read jobs and what belongs to them in one transaction; those that are gone are left out."""
-    connection.execute("BEGIN")
-    try:
-        rows = {name: _grouped(connection, each, ids) for name, each in _PARTS.items()}
-    finally:
-        connection.execute("COMMIT")
+async def _read(history: History, ids: Sequence[int], hidden: frozenset[str]) -> list[_Found]:
+    """Read jobs and what belongs to them at one moment; those that are gone are left out."""
+    parts = await history.together([*_PARTS.values()], ids=encode_ids(ids))
+    rows = {name: _grouped(part) for name, part in zip(_PARTS, parts, strict=True)}
     return [
         _found({name: of_jobs.get(job_id, []) for name, of_jobs in rows.items()}, hidden)
         for job_id in ids
@@ -174,14 +168,12 @@ def _read(
     ]
 
 
-def _grouped(
-    connection: sqlite3.Connection, statement: Statement, ids: Sequence[int]
-) -> dict[int, list[Any]]:
-    """Read the rows that belong to each job."""
-    rows: defaultdict[int, list[Any]] = defaultdict(list)
-    for row in connection.execute(statement.sql, statement.bound({"ids": encode_ids(ids)})):
-        rows[row[0]].append(row)
-    return rows
+def _grouped(rows: Sequence[Any]) -> dict[int, list[Any]]:
+    """Give the rows that belong to each job."""
+    grouped: defaultdict[int, list[Any]] = defaultdict(list)
+    for row in rows:
+        grouped[row[0]].append(row)
+    return grouped
 
 
 def _found(parts: dict[str, list[Any]], hidden: frozenset[str]) -> _Found:

@@ -196,6 +196,18 @@ class no_earlier(FunctionElement[int]):  # noqa: N801
     type, inherit_cache = NUMBER, True
 
 
+class without_query(FunctionElement[str]):  # noqa: N801
+    """Give a path as it is up to its query."""
+
+    type, inherit_cache = Text(), True
+
+
+class joined(FunctionElement[str]):  # noqa: N801
+    """Write the numbers of a group beside each other, with commas; null if there are none."""
+
+    type, inherit_cache = Text(), True
+
+
 class _patched(FunctionElement[str]):  # noqa: N801
     """Merge an object of JSON into another."""
 
@@ -224,6 +236,12 @@ _words(
     postgresql="CASE WHEN {0} > {1} THEN {1} ELSE {0} END",  # `least` passes over what is null
 )
 _words(no_earlier, sqlite="{0}", postgresql="greatest({0}, {1})")
+_words(
+    without_query,
+    sqlite="substr({0}, 1, instr({0} || '?', '?') - 1)",
+    postgresql="split_part({0}, '?', 1)",
+)
+_words(joined, sqlite="group_concat({0})", postgresql="string_agg(CAST({0} AS TEXT), ',')")
 _words(_patched, sqlite="json_patch({0}, {1})", postgresql="merged({0}, {1})")
 _MEMBERS: Final = (
     "(SELECT {0} AS value FROM json_array_elements_text(CAST({{0}} AS JSON)) AS member)"

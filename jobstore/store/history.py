@@ -1,12 +1,11 @@
 """Read the store for people: what is kept of a job, and which jobs there are."""
 
-import sqlite3
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+from typing import Any, Final
 
 from sqlalchemy import bindparam, func, select
 
@@ -120,8 +119,6 @@ DURATIONS: Final = Statement(
     .offset(ZERO)
 )
 
-P = ParamSpec("P")
-T = TypeVar("T")
 # From how many earlier runs the duration of the next one is guessed.
 USUAL_RUNS: Final = 10
 
@@ -332,15 +329,9 @@ class History(Windows):
         """Give a large body for reading."""
         return StoredBody(self._reader, spooled)
 
-    async def call(
-        self,
-        function: Callable[Concatenate[sqlite3.Connection, P], T],
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> T:
-        """Run a function with the connection to a file; it has to be a short one."""
-        assert isinstance(self._reader, sqlite.Connection)
-        return await self._reader.call(function, *args, **kwargs)
+    async def together(self, statements: Sequence[Statement], **values: object) -> list[list[Any]]:
+        """Execute statements that find the store as it stands at one moment; give their rows."""
+        return await self._reader.together(statements, **values)
 
     async def rows(self, statement: Statement, **values: object) -> list[Any]:
         """Execute a statement that looks at a bounded number of rows."""

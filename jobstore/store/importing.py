@@ -35,14 +35,15 @@ from jobstore.store.export_lines import (
     PieceRecord,
 )
 from jobstore.store.exporting import ORIGIN
-from jobstore.store.expressions import NO_BYTES, NUMBER, Statement, constant, next_id
+from jobstore.store.expressions import NO_BYTES, NUMBER, Statement, constant
 from jobstore.store.facts import Changes
-from jobstore.store.sequences import raise_ids
+from jobstore.store.sequences import next_id_of, raise_ids
 from jobstore.store.sqlite import engine as sqlite
 from jobstore.store.sqlite import pages
 from jobstore.store.sqlite.committing import commit
 from jobstore.store.sqlite.lock import held, owned
 from jobstore.store.sqlite.transaction import FileTransaction
+from jobstore.store.transaction import Transaction
 
 # How often somebody is told how far it is.
 _TOLD_EACH: Final = 500
@@ -57,12 +58,12 @@ def _put(table: Any, *but: str, **fixed: Any) -> Statement:
 
 _ACCOUNTS: Final = Statement(select(schema.ACCOUNT.c.name, schema.ACCOUNT.c.id))
 _FIND_JOB: Final = Statement(select(_job.id).where(_job.id == bindparam("job_id")))
-_NEXT_JOB: Final = Statement(select(next_id(constant("job"))))
+_NEXT_JOB: Final = next_id_of("job")
 _PUT_JOB: Final = _put(schema.JOB, "boot", "depth", "source")
 _PUT_EVENT: Final = _put(schema.EVENT, "id")
 _PUT_ATTEMPT: Final = _put(schema.ATTEMPT)
 _DROP_BODY: Final = Statement(delete(schema.BODY).where(schema.BODY.c.id == bindparam("body_id")))
-_NEXT_DEFINITION: Final = Statement(select(next_id(constant("definition"))))
+_NEXT_DEFINITION: Final = next_id_of("definition")
 _TAKEN_DEFINITION: Final = Statement(
     select(_definition.id).where(_definition.id == bindparam("definition"))
 )
@@ -119,7 +120,7 @@ def import_history(
         try:
             connection.execute("BEGIN IMMEDIATE")
             tx = FileTransaction(connection, clock.now(), Changes())
-            imported = _Import(tx, progress).run(lines)
+            imported = Import(tx, progress).run(lines)
             tx.write_tally()
             commit(connection, path)
             pages.checkpoint(connection)
@@ -143,14 +144,14 @@ class _Pieces:
     size: int = 0
 
 
-class _Import:
-    """One import, line by line.
+class Import:
+    """One import, line by line, into a file or a database.
 
     Args:
         progress: told how many jobs were read.
     """
 
-    def __init__(self, tx: FileTransaction, progress: Callable[[int], object]) -> None:
+    def __init__(self, tx: Transaction, progress: Callable[[int], object]) -> None:
         self._tx = tx
         self._progress = progress
         self._known_before = 0
@@ -187,7 +188,7 @@ class _Import:
             (next_job,) = self._tx.execute(_NEXT_JOB).fetchone()
             self._known_before = next_job - 1
         (self._next_definition,) = self._tx.execute(_NEXT_DEFINITION).fetchone()
-        raise_ids(self._tx.connection, head.last_ids)
+        raise_ids(self._tx, head.last_ids)
 
     def _take(self, line: Line) -> End | None:
         if [line.definition, line.piece, line.job, line.end].count(None) != 3:  # noqa: PLR2004 - all but one
@@ -221,7 +222,7 @@ class _Import:
             self._jobs += 1
         else:
             self._left_out += 1
-            raise_ids(self._tx.connection, {"job": job.id})  # the head of an old export does not
+            raise_ids(self._tx, {"job": job.id})  # the head of an old export does not
         for pieces in self._pieces.values():  # of a job that changed while it was exported
             self._drop(pieces)
         self._pieces.clear()

@@ -55,11 +55,11 @@ def _claimed(descriptor: int, partial: Path) -> bool:
     return True
 
 
-def check_destination(destination: Path, store: Path, *, replace: bool) -> None:
+def check_destination(destination: Path, store: Path | None, *, replace: bool) -> None:
     """Refuse a name that a new file cannot have.
 
     Args:
-        store: what it must not replace.
+        store: what it must not replace, if that is a file.
         replace: whether it may replace another file.
 
     Raises:
@@ -69,7 +69,7 @@ def check_destination(destination: Path, store: Path, *, replace: bool) -> None:
         raise StoreError(destination, "its folder does not exist")
     if not destination.exists():
         return
-    if store.exists() and destination.samefile(store):
+    if store is not None and store.exists() and destination.samefile(store):
         raise StoreError(destination, "this is the store itself; name another file")
     if not destination.is_file():
         raise StoreError(destination, "this is not a file")

@@ -30,7 +30,7 @@ from jobstore.model.lifecycle import State
 from jobstore.store import jobs, schema
 from jobstore.store import search as search_sql
 from jobstore.store.codec import decode_job, encode_ids
-from jobstore.store.expressions import Statement, constant, listed
+from jobstore.store.expressions import Statement, constant, joined, listed, without_query
 from jobstore.store.guards import JOB_COLUMNS, ONE, ZERO, in_state, limit
 from jobstore.store.history import History
 from jobstore.store.search import Death, Search, asker
@@ -243,10 +243,6 @@ async def names(history: History) -> dict[str | int | None, str]:
 
 
 _ONE: Final = literal_column("1", Integer)
-_question_mark: Final = constant("?")
-_without_query: Final = func.substr(
-    _job.path, _ONE, func.instr(_job.path + _question_mark, _question_mark) - _ONE
-)
 _count: Final = func.count()
 _error: Final = or_(
     in_state(State.FAILED),
@@ -260,11 +256,11 @@ _took: Final = case((in_state(State.DONE, State.FAILED), _job.finished_at - _job
 def _figures(by: By, conditions: frozenset[str]) -> Statement:
     """Sum up a window; how long each attempt took is given as a list, which costs least."""
     columns: dict[By, ColumnElement[Any]] = {
-        By.PATH: _without_query,
+        By.PATH: without_query(_job.path),
         By.DEFINITION: _job.definition,
     }
     key = columns[by].label("key")
-    selected = select(key, _count, _errors, func.group_concat(_took)).group_by(key)
+    selected = select(key, _count, _errors, joined(_took)).group_by(key)
     return Statement(search_sql.in_window(selected, conditions))
 
 

@@ -1,5 +1,6 @@
 """What reads a store, whichever engine it is on."""
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from jobstore.store.expressions import Statement
@@ -13,6 +14,11 @@ class Reader(Protocol):
 
     async def row(self, statement: Statement, **values: object) -> Any:
         """Execute a statement as `rows` does, and give its first row, or None."""
+
+    async def together(
+        self, statements: Sequence[Statement], /, **values: object
+    ) -> list[list[Any]]:
+        """Execute statements that find the store as it stands at one moment; give their rows."""
 
 
 class Searcher(Reader, Protocol):

@@ -37,6 +37,8 @@ BOOT: Final = Table(
     _among_nodes("targets", Text()),
     _among_nodes("delivering", ARRAY(NUMBER)),
     _among_nodes("died"),
+    _among_nodes("host", Text()),
+    _among_nodes("seen_at"),
     sqlite_autoincrement=True,
     sqlite_strict=True,
 )

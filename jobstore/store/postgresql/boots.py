@@ -6,7 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Column, MetaData, Table, bindparam, func, insert, null, select, update
+from sqlalchemy import (
+    Column,
+    MetaData,
+    Table,
+    bindparam,
+    func,
+    insert,
+    literal_column,
+    null,
+    select,
+    text,
+    update,
+)
 
 from jobstore.model.clock import SECOND
 from jobstore.model.job import Replay
@@ -15,11 +27,15 @@ from jobstore.store import events, schema
 from jobstore.store.codec import encode_ids
 from jobstore.store.expressions import NUMBER, Statement, constant, listed, number
 from jobstore.store.facts import Ready
-from jobstore.store.guards import ONE, in_state, job_event, now, own_boot
+from jobstore.store.guards import ONE, in_state, job_event, limit, now, own_boot
 from jobstore.store.transaction import Transaction
 
 # For how long the jobs of a target wait for a node that asks it, when the last one has ended.
 GONE: Final = 600 * SECOND
+# By the one clock that all nodes share.
+CLOCK: Final = literal_column(
+    "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)", NUMBER
+)
 
 _boot: Final = schema.BOOT.c
 _job: Final = schema.JOB.c
@@ -33,11 +49,16 @@ BEGIN: Final = Statement(
         version=bindparam("version"),
         name=bindparam("name"),
         targets=bindparam("targets"),
+        host=bindparam("host"),
+        seen_at=CLOCK,
     )
     .returning(_boot.id)
 )
 FENCE: Final = Statement(
-    update(schema.BOOT).where(_this, _alive).values(batch=number("batch")).returning(_boot.id)
+    update(schema.BOOT)
+    .where(_this, _alive)
+    .values(batch=number("batch"), seen_at=CLOCK)
+    .returning(_boot.id)
 )
 # It waits for the session that broke in its commit, if the server still has it.
 WITNESS: Final = Statement(select(_boot.batch, _boot.ended_at).where(_this).with_for_update())
@@ -65,6 +86,25 @@ SERVED: Final = Statement(
         _boot.id != own_boot, func.coalesce(_boot.ended_at, now) > now - number("gone")
     )
 )
+# The newest starts of nodes, and what time it is there.
+LATEST: Final = Statement(
+    select(
+        _boot.id,
+        _boot.name,
+        _boot.host,
+        _boot.pid,
+        _boot.version,
+        _boot.started_at,
+        _boot.seen_at,
+        _boot.ended_at,
+        _boot.died,
+        CLOCK,
+    )
+    .order_by(_boot.id.desc())
+    .limit(limit)
+)
+# Whoever changes a row of a start waits for the end of the transaction.
+KEEP_OUT: Final = Statement(text("LOCK TABLE boot IN SHARE ROW EXCLUSIVE MODE"))
 CLAIMED: Final = Statement(
     select(_job.id, _job.cancel_asked_at).where(_job.boot == own_boot, in_state(State.RUNNING))
 )

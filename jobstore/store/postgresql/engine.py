@@ -2,9 +2,10 @@
 
 import asyncio
 import os
+import re
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, Final, Self
@@ -25,13 +26,16 @@ from psycopg.errors import (
 )
 
 from jobstore.model.errors import (
+    ConfigError,
     JobstoreError,
     StoreAway,
     StoreBusy,
     StoreDamaged,
+    StoreDenied,
     StoreError,
-    StoreFailing,
     StoreFull,
+    StoreReadOnly,
+    StoreUnsupported,
 )
 from jobstore.store.budget import TimeIsUp
 from jobstore.store.codec import writable
@@ -54,6 +58,24 @@ AWAY: Final = (
     IdleInTransactionSessionTimeout,
 )
 
+# The oldest PostgreSQL that a store is tried on.
+OLDEST: Final = 14
+# Who speaks PostgreSQL's protocol and is none, by what it says of its version.
+_OTHERS: Final = {"CockroachDB": "CockroachDB", "-YB-": "YugabyteDB", "Redshift": "Redshift"}
+# What errors mean for the store, without and with PostgreSQL's words for them.
+_MEANT: Final[Mapping[tuple[type[psycopg.Error], ...], Callable[[str], StoreError]]] = {
+    (QueryCanceled, LockNotAvailable): StoreBusy,
+    (DiskFull,): StoreFull,
+}
+_TOLD: Final[Mapping[type[psycopg.Error], Callable[[str, str], StoreError]]] = {
+    DataCorrupted: StoreDamaged,
+    InsufficientPrivilege: StoreDenied,
+    ReadOnlySqlTransaction: StoreReadOnly,
+}
+# What the driver says before the words of libpq, and these of what one might do.
+_WORDY: Final = re.compile(r"^connection (?:failed|is bad): |\n\t[^\n]*")
+_SECRETS: Final = ("password", "sslpassword")
+
 Link = psycopg.AsyncConnection[tuple[Any, ...]]
 Cursor = psycopg.AsyncRawCursor[tuple[Any, ...]]
 Pipeline = psycopg.AsyncPipeline
@@ -61,10 +83,51 @@ Pipeline = psycopg.AsyncPipeline
 
 def name_of(url: str) -> str:
     """Name a database for people, without its password."""
-    parts = conninfo.conninfo_to_dict(url)
+    parts = parts_of(url)
     host, database = parts.get("host") or "localhost", parts.get("dbname") or parts.get("user")
     port = f":{parts['port']}" if "port" in parts else ""
     return f"postgresql://{host}{port}/{database or ''}"
+
+
+def parts_of(url: str) -> dict[str, str]:
+    """Read the URL of a database.
+
+    Raises:
+        ConfigError: it is none. The words of libpq may repeat it, with the password.
+    """
+    try:
+        parts = conninfo.conninfo_to_dict(url)
+    except psycopg.Error as error:
+        said = str(error).partition('"')[0].rstrip(": ")
+        raise ConfigError(f"the URL of the database cannot be read ({said})") from None
+    return {name: str(value) for name, value in parts.items()}
+
+
+def without_secrets(url: str) -> str:
+    """Write the URL of a database as its programs take it, but for what is secret."""
+    parts = {name: value for name, value in parts_of(url).items() if name not in _SECRETS}
+    return conninfo.make_conninfo("", **parts)
+
+
+def refuse_others(name: str, said: str) -> None:
+    """Refuse a server that only speaks the protocol of PostgreSQL, or is too old.
+
+    Args:
+        name: of the database.
+        said: what it says of its version, as ``SELECT version()`` gives it.
+
+    Raises:
+        StoreUnsupported: it is none that a store is tried on.
+    """
+    expected = f"a store needs PostgreSQL {OLDEST} or newer"
+    for word, product in _OTHERS.items():
+        if word in said:
+            raise StoreUnsupported(name, f"this is {product}, and not PostgreSQL; {expected}")
+    found = re.match(r"(?:PostgreSQL|EnterpriseDB) (\d+)", said)
+    if found is None:
+        raise StoreUnsupported(name, f"this is {said[:60]!r}, and not PostgreSQL; {expected}")
+    if int(found[1]) < OLDEST:
+        raise StoreUnsupported(name, f"this is PostgreSQL {found[1]}; {expected}")
 
 
 class Connection:
@@ -165,6 +228,23 @@ class Connection:
     async def row(self, statement: Statement, **values: object) -> Any:
         """Execute a statement as `rows` does, and give its first row, or None."""
         return next(iter(await self.rows(statement, **values)), None)
+
+    async def together(
+        self, statements: Sequence[Statement], /, **values: object
+    ) -> list[list[Any]]:
+        """Execute statements that find the store as it stands at one moment; give their rows."""
+        try:
+            link = await self.link()
+            await link.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+            cursors = [await execute(link, each, values) for each in statements]
+            rows = [await cursor.fetchall() for cursor in cursors]
+            await link.execute("COMMIT")
+        except BaseException as error:
+            await self.drop()
+            if isinstance(error, psycopg.Error):
+                raise translate(self.name, error) from error
+            raise
+        return rows
 
     async def within(
         self, seconds: float | None, statement: Statement, /, **values: object
@@ -283,17 +363,23 @@ def is_broken(error: psycopg.Error) -> bool:
     return isinstance(error, AWAY) or error.sqlstate is None or error.sqlstate[:2] == "08"
 
 
+@contextmanager
+def translated(url: str) -> Iterator[None]:
+    """Turn the errors of PostgreSQL, and of the way there, into those of the store."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise translate(name_of(url), error) from error
+
+
 def translate(name: str, error: psycopg.Error) -> JobstoreError:
     """Say what an error of PostgreSQL means for the store."""
-    match error:
-        case QueryCanceled() | LockNotAvailable():
-            return StoreBusy(name)
-        case DiskFull():
-            return StoreFull(name)
-        case DataCorrupted():
-            return StoreDamaged(name, _said(error))
-        case InsufficientPrivilege() | ReadOnlySqlTransaction():
-            return StoreFailing(name, _said(error))
+    for kinds, meant in _MEANT.items():
+        if isinstance(error, kinds):
+            return meant(name)
+    for kind, told in _TOLD.items():
+        if isinstance(error, kind):
+            return told(name, _said(error))
     if is_broken(error):
         return StoreAway(name, _said(error))
     return StoreError(name, _said(error))
@@ -301,5 +387,5 @@ def translate(name: str, error: psycopg.Error) -> JobstoreError:
 
 def _said(error: psycopg.Error) -> str:
     """Give PostgreSQL's words for what happened, on one line and without a hint."""
-    said = error.diag.message_primary or str(error)
+    said = error.diag.message_primary or _WORDY.sub("", str(error))
     return " ".join(said.split()) or type(error).__name__

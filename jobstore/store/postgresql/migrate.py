@@ -1,18 +1,25 @@
 """Bring the schema of a database up to date, whichever node comes first."""
 
+from contextlib import closing
 from typing import Any, Final
 
-import psycopg
 from psycopg import sql
 
-from jobstore.model.errors import StoreForeign, StoreNewer, StoreOutdated
-from jobstore.store.postgresql.engine import name_of, translate
+from jobstore.model.errors import StoreForeign, StoreMissing, StoreNewer, StoreOutdated
+from jobstore.store.postgresql.engine import name_of, translated
 from jobstore.store.postgresql.plain import Plain, connect
 from jobstore.store.scripts import scripts
 
 SCHEMA_VERSION: Final = 6
 # Of the lock for which nodes wait that come at the same time: any number that nobody else has.
 _LOCK: Final = 0x6A6F6273  # "jobs"
+
+# All tables and views, whether one may read them or not.
+_TABLES: Final = """
+    SELECT relname FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n
+        ON n.oid = c.relnamespace
+    WHERE nspname = %s AND relkind IN ('r', 'p', 'v')
+"""
 
 
 def migrate(url: str, schema: str) -> tuple[int, int]:
@@ -24,15 +31,7 @@ def migrate(url: str, schema: str) -> tuple[int, int]:
     Raises:
         StoreError: it is foreign or newer, or cannot be written.
     """
-    try:
-        return _migrated(url, schema)
-    except psycopg.Error as error:
-        raise translate(name_of(url), error) from error
-
-
-def _migrated(url: str, schema: str) -> tuple[int, int]:
-    link = connect(url, schema)
-    try:
+    with translated(url), closing(connect(url, schema)) as link:
         link.autocommit = False
         link.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
         before = version_of(link, url, schema)
@@ -40,8 +39,6 @@ def _migrated(url: str, schema: str) -> tuple[int, int]:
             link.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(schema)))
             _upgrade(link)
         link.commit()
-    finally:
-        link.close()
     return before, SCHEMA_VERSION
 
 
@@ -52,32 +49,39 @@ def version_of(link: Plain, url: str, schema: str) -> int:
         StoreForeign: there is another one of that name.
         StoreNewer: it comes from a newer jobstore that this one cannot work with.
     """
-    tables = {
-        name
-        for (name,) in link.execute(
-            "SELECT table_name FROM information_schema.tables WHERE table_schema = %s", (schema,)
-        )
-    }
+    tables = {name for (name,) in link.execute(_TABLES, (schema,))}
     if not tables:
         return 0
     if not {"meta", "boot", "job"} <= tables:
-        raise StoreForeign(name_of(url))
-    row: Any = link.execute("SELECT schema_version, compatible_from FROM meta").fetchone()
+        raise StoreForeign(named(url, schema))
+    # By its whole name: a schema that one may not use is not on the search path.
+    meta = sql.Identifier(schema, "meta")
+    row: Any = link.execute(
+        sql.SQL("SELECT schema_version, compatible_from FROM {}").format(meta)
+    ).fetchone()
     version, compatible_from = row
     if compatible_from > SCHEMA_VERSION:
-        raise StoreNewer(name_of(url), version, SCHEMA_VERSION)
+        raise StoreNewer(named(url, schema), version, SCHEMA_VERSION)
     return int(version)
 
 
-def require(link: Plain, url: str, schema: str) -> None:
+def require(url: str, schema: str) -> None:
     """Ensure that a schema is one that this jobstore can work with.
 
     Raises:
-        StoreError: it is missing, foreign, newer or older.
+        StoreError: it is missing, foreign, newer or older, or cannot be asked.
     """
-    version = version_of(link, url, schema)
+    with translated(url), closing(connect(url, schema)) as link:
+        version = version_of(link, url, schema)
+    if not version:
+        raise StoreMissing(named(url, schema))
     if version < SCHEMA_VERSION:
-        raise StoreOutdated(name_of(url), version, SCHEMA_VERSION)
+        raise StoreOutdated(named(url, schema), version, SCHEMA_VERSION)
+
+
+def named(url: str, schema: str) -> str:
+    """Name a schema and its database for people, without its password."""
+    return f"{name_of(url)}, schema {schema}"
 
 
 def _upgrade(link: Plain) -> None:

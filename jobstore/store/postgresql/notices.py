@@ -77,6 +77,11 @@ class Notices:
         finally:
             self._sending = None
 
+    async def close(self) -> None:
+        """Send what is left."""
+        if self._sending is not None:
+            await asyncio.wait([self._sending])
+
     async def listen(self) -> None:
         """Hear what others tell, until cancelled."""
         while True:

@@ -5,19 +5,77 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from jobstore.store.postgresql.engine import CONNECT_SECONDS
+from jobstore.store.expressions import Statement
+from jobstore.store.facts import Changes
+from jobstore.store.postgresql import packing
+from jobstore.store.postgresql.engine import CONNECT_SECONDS, name_of, refuse_others
+from jobstore.store.postgresql.transaction import tallied
+from jobstore.store.transaction import Transaction
 
 Plain = psycopg.Connection[tuple[Any, ...]]
 
 
-def connect(url: str, schema: str) -> Plain:
+def connect(url: str, schema: str, *, read_only: bool = False) -> Plain:
     """Connect, in autocommit mode.
 
     Args:
         schema: where the tables are.
+        read_only: whether nothing is written.
+
+    Raises:
+        StoreUnsupported: the server is none that a store is tried on.
     """
     link = psycopg.connect(
         url, autocommit=True, connect_timeout=CONNECT_SECONDS, application_name="jobstore"
     )
-    link.execute(sql.SQL("SET search_path TO {}").format(sql.Identifier(schema)))
+    packing.register(link)
+    try:
+        row: Any = link.execute("SELECT version()").fetchone()
+        refuse_others(name_of(url), row[0])
+        link.execute(sql.SQL("SET search_path TO {}").format(sql.Identifier(schema)))
+        if read_only:
+            link.execute("SET default_transaction_read_only TO on")
+    except BaseException:
+        link.close()
+        raise
     return link
+
+
+class PlainTransaction(Transaction):
+    """A transaction of whoever is no node; it is begun and committed by hand.
+
+    Args:
+        link: where it runs.
+    """
+
+    __slots__ = ("link",)
+
+    def __init__(self, link: Plain, now: int) -> None:
+        super().__init__(now, Changes())
+        self.link = link
+
+    def execute(self, statement: Statement, **values: object) -> psycopg.RawCursor[Any]:
+        """Execute a statement with values for its parameters.
+
+        Raises:
+            ValueError: the values cannot be.
+        """
+        cursor = psycopg.RawCursor(self.link)
+        try:
+            bound = statement.pg_bound({"own_boot": 0, **values})
+            cursor.execute(statement.pg_sql, bound, prepare=True)
+        except (psycopg.IntegrityError, psycopg.DataError) as error:
+            raise ValueError(f"that cannot be ({error.diag.message_primary or error})") from error
+        return cursor
+
+    def insert(self, statement: Statement, **values: object) -> int:
+        """Execute an INSERT of one row and return the row's id."""
+        cursor = self.execute(statement, **values)
+        if cursor.description is None:  # its id was given
+            return int(str(values["id"]))
+        return int(next(cursor)[0])
+
+    def write_tally(self) -> None:
+        """Write what was counted, once, as the last thing in the transaction."""
+        for statement, values in tallied(self.tally, slot=0):
+            self.execute(statement, **values)

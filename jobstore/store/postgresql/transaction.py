@@ -1,6 +1,6 @@
 """A transaction of a database, and how what it has counted is written there."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -65,22 +65,31 @@ class Shared:
 
     async def write_tally(self) -> None:
         """Send what was counted, once, as the last thing in the transaction."""
-        tally = self.tally
-        counts = [
-            {"machine": "job" if word in tally.states else "result", "state": word, "count": count}
-            for word, count in tally.counts.items()
-            if count
-        ]
-        usage = [{"account": account, **used} for account, used in tally.usage]
-        days = [{"day": day, **done} for day, done in tally.days]
-        for statement, rows in ((COUNT, counts), (USE, usage), (DO, days)):
-            if rows:
-                lists = {
-                    name: packed(kind.item_type, [row[name] for row in rows])
-                    for name, kind in statement.pg_types.items()
-                    if isinstance(kind, ARRAY)
-                }
-                await execute(self.link, statement, {**lists, "slot": self.slot})
+        for statement, values in tallied(self.tally, self.slot):
+            await execute(self.link, statement, values)
+
+
+def tallied(tally: Tally, slot: int) -> Iterator[tuple[Statement, dict[str, object]]]:
+    """Give the statements that write what was counted, with their values.
+
+    Args:
+        slot: the number of the start whose own numbers are added to.
+    """
+    counts = [
+        {"machine": "job" if word in tally.states else "result", "state": word, "count": count}
+        for word, count in tally.counts.items()
+        if count
+    ]
+    usage = [{"account": account, **used} for account, used in tally.usage]
+    days = [{"day": day, **done} for day, done in tally.days]
+    for statement, rows in ((COUNT, counts), (USE, usage), (DO, days)):
+        if rows:
+            lists = {
+                name: packed(kind.item_type, [row[name] for row in rows])
+                for name, kind in statement.pg_types.items()
+                if isinstance(kind, ARRAY)
+            }
+            yield statement, {**lists, "slot": slot}
 
 
 class NodeTransaction(Transaction):

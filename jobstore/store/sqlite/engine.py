@@ -4,7 +4,7 @@ import asyncio
 import os
 import resource
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
@@ -117,6 +117,12 @@ class Connection(aiosqlite.Connection):
         """Execute a statement as `rows` does, and give its first row, or None."""
         return next(iter(await self.rows(statement, **values)), None)
 
+    async def together(
+        self, statements: Sequence[Statement], /, **values: object
+    ) -> list[list[Any]]:
+        """Execute statements that find the store as it stands at one moment; give their rows."""
+        return await self.call(_fetched_together, statements, values)
+
     async def within(
         self, seconds: float | None, statement: Statement, /, **values: object
     ) -> list[Any]:
@@ -151,6 +157,16 @@ def _fetched(
     connection: sqlite3.Connection, statement: Statement, values: Mapping[str, object]
 ) -> list[Any]:
     return connection.execute(statement.sql, statement.bound(values)).fetchall()
+
+
+def _fetched_together(
+    connection: sqlite3.Connection, statements: Sequence[Statement], values: Mapping[str, object]
+) -> list[list[Any]]:
+    connection.execute("BEGIN")
+    try:
+        return [_fetched(connection, statement, values) for statement in statements]
+    finally:
+        connection.execute("COMMIT")
 
 
 def writer(path: Path, max_size: int = 0) -> Connection:

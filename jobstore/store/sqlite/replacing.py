@@ -17,10 +17,12 @@ from typing import Final
 
 from jobstore.model.clock import iso, now
 from jobstore.model.errors import StoreDamaged, StoreError, StoreForeign
+from jobstore.store.facts import Changes
 from jobstore.store.sequences import last_ids, raise_ids
 from jobstore.store.sqlite import engine as sqlite
 from jobstore.store.sqlite.backup import copy, new_copy
 from jobstore.store.sqlite.lock import StoreFile, alone, beside, held, owned
+from jobstore.store.sqlite.transaction import FileTransaction
 
 # What SQLite would apply to the copy if it stayed.
 _LOGS: Final = ("-wal", "-journal")
@@ -118,7 +120,7 @@ def _prepare(partial: Path, backup: Path, given: Mapping[str, int]) -> None:
         if found != "ok":
             raise StoreDamaged(backup, found)
         with connection:
-            raise_ids(connection, given)
+            raise_ids(FileTransaction(connection, now(), Changes()), given)
 
 
 def _set_aside(file: StoreFile, path: Path, undoing: ExitStack) -> Path | None:

@@ -37,7 +37,9 @@ TABLES = (
         batch BIGINT NOT NULL DEFAULT 0,
         targets TEXT NOT NULL DEFAULT '{{}}',
         delivering BIGINT[] NOT NULL DEFAULT '{{}}',
-        died BIGINT NOT NULL DEFAULT 0
+        died BIGINT NOT NULL DEFAULT 0,
+        host TEXT NOT NULL DEFAULT '',
+        seen_at BIGINT NOT NULL DEFAULT 0
     ) WITH (fillfactor = 20)
     """,
     f"""

@@ -1,0 +1,120 @@
+"""A store in a database that nodes share, for the commands; imported where a URL names one."""
+
+import asyncio
+import shlex
+from collections.abc import Callable, Iterable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NoReturn
+
+from jobstore.cli.places import CheckProgress, CopyProgress
+from jobstore.cli.plain import Complaint
+from jobstore.live import Limits, Store
+from jobstore.live.joining import Database, shared_database
+from jobstore.live.purging import Purged
+from jobstore.model.errors import StoreMissing
+from jobstore.store.checks import CheckReport
+from jobstore.store.history import History
+from jobstore.store.postgresql import nodes
+from jobstore.store.postgresql.checkup import check
+from jobstore.store.postgresql.engine import name_of, without_secrets
+from jobstore.store.postgresql.importing import import_lines
+from jobstore.store.postgresql.migrate import migrate, require
+from jobstore.store.postgresql.opening import open_shared_history
+from jobstore.store.search import Death
+from jobstore.store.sqlite.replacing import Replaced
+from jobstore.store.starts import Start
+
+
+@dataclass(frozen=True, slots=True)
+class InDatabase:
+    """A store in a database; see `jobstore.cli.places.Place`.
+
+    Args:
+        lease: for how long a node may be silent until the others take it for dead, in seconds.
+    """
+
+    url: str = field(repr=False)
+    schema: str
+    lease: float
+
+    def __str__(self) -> str:
+        """Name it for people."""
+        return name_of(self.url)
+
+    @property
+    def file(self) -> None:
+        """It has no file."""
+
+    def is_there(self) -> bool:
+        """Tell whether there is such a schema."""
+        try:
+            require(self.url, self.schema)
+        except StoreMissing:
+            return False
+        return True
+
+    def history(self) -> AbstractAsyncContextManager[History]:
+        """Open it for reading."""
+        return open_shared_history(self.url, self.schema)
+
+    def store(self, limits: Limits | None = None) -> AbstractAsyncContextManager[Store]:
+        """Open it for a single change."""
+        return shared_database(Database(url=self.url, schema=self.schema), limits)
+
+    def migrate(self) -> tuple[int, int]:
+        """Create its schema or bring it up to date."""
+        return migrate(self.url, self.schema)
+
+    async def death(self, history: History) -> Death:
+        """Tell which node was the last one that died."""
+        return await nodes.last_death(history, self.lease)
+
+    async def starts(self, limit: int) -> list[Start]:
+        """List the newest starts of nodes, the newest first."""
+        async with self.history() as history:
+            return await nodes.latest(history, limit, self.lease)
+
+    async def purge(self, before: int, *, rebuild: bool) -> Purged:
+        """Delete payloads."""
+        if rebuild:
+            await asyncio.to_thread(require, self.url, self.schema)
+            self._refuse(
+                "--rebuild is for files",
+                f"psql {self._quoted()} -c 'VACUUM (FULL, ANALYZE)' makes tables as small as they "
+                "can be, and locks each of them meanwhile",
+            )
+        async with self.store() as store:
+            return Purged(payloads=await store.upkeep.purge(before))
+
+    async def check(self, progress: CheckProgress) -> CheckReport:
+        """Look for damage."""
+        async with self.history() as history:
+            return await check(history, progress)
+
+    def take_in(self, lines: Iterable[bytes], progress: Callable[[int], object]) -> tuple[int, int]:
+        """Take exported history in."""
+        imported = import_lines(self.url, self.schema, self.lease, lines, progress)
+        return imported.jobs, imported.left_out
+
+    async def back_up(self, copy: Path, progress: CopyProgress, *, replace: bool) -> int:  # noqa: ARG002
+        """Refuse that: PostgreSQL has a program for it."""
+        self._refuse(
+            "a database is backed up by PostgreSQL's own program",
+            f"pg_dump {self._quoted()} --schema={self.schema} --format=custom "
+            f"--file={shlex.quote(str(copy))}",
+        )
+
+    async def restore(self, backup: Path, progress: CopyProgress, *, discard: bool) -> Replaced:  # noqa: ARG002
+        """Refuse that: PostgreSQL has a program for it."""
+        self._refuse(
+            "a database is restored by PostgreSQL's own program, once the schema is dropped",
+            f"pg_restore --dbname={self._quoted()} {shlex.quote(str(backup))}",
+        )
+
+    def _quoted(self) -> str:
+        return shlex.quote(without_secrets(self.url))
+
+    def _refuse(self, why: str, instead: str) -> NoReturn:
+        raise Complaint(f"{self}: {why}: {instead}")

@@ -1,0 +1,39 @@
+"""Take exported history into a database: all of it in one transaction, or nothing."""
+
+from collections.abc import Callable, Iterable
+from contextlib import closing
+
+from jobstore.model import clock
+from jobstore.store.importing import Import, Imported
+from jobstore.store.postgresql import nodes
+from jobstore.store.postgresql.engine import name_of, translated
+from jobstore.store.postgresql.migrate import require
+from jobstore.store.postgresql.plain import PlainTransaction, connect
+
+
+def import_lines(
+    url: str,
+    schema: str,
+    lease: float,
+    lines: Iterable[bytes],
+    progress: Callable[[int], object] = lambda _: None,
+) -> Imported:
+    """Take exported history in, whole or not at all; no node may run meanwhile.
+
+    Args:
+        schema: where the store's tables are.
+        lease: for how long a node may be silent until the others take it for dead, in seconds.
+        lines: the export's.
+        progress: told how many jobs were read, now and then.
+
+    Raises:
+        ExportInvalid: it is none, is damaged or newer, or has a job whose id is taken.
+        StoreError: a node is alive, or the store cannot be used.
+    """
+    require(url, schema)
+    with translated(url), closing(connect(url, schema)) as link, link.transaction():
+        tx = PlainTransaction(link, clock.now())
+        nodes.keep_out(tx, name_of(url), lease)
+        imported = Import(tx, progress).run(lines)
+        tx.write_tally()
+    return imported

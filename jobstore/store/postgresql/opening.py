@@ -1,0 +1,24 @@
+"""Open a database for reading, beside its nodes or without any."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from jobstore.store.history import History
+from jobstore.store.postgresql.engine import Connection
+from jobstore.store.postgresql.migrate import require
+
+
+@asynccontextmanager
+async def open_shared_history(url: str, schema: str) -> AsyncIterator[History]:
+    """Open a store for reading, on a connection that cannot write.
+
+    Args:
+        schema: where its tables are.
+
+    Raises:
+        StoreError: it is missing, foreign, of another version, or cannot be asked.
+    """
+    await asyncio.to_thread(require, url, schema)
+    async with Connection(url, schema, read_only=True) as reader:
+        yield History(reader)
