@@ -33,6 +33,8 @@ _COMMANDS: Final = {
     "import": ("transfer", "Import exported history."),
     "backup": ("maintenance", "Copy the store, even while the server runs."),
     "restore-backup": ("maintenance", "Replace the store with a backup."),
+    "move": ("moving", "Move a store between a file and a database."),
+    "nodes": ("nodes", "List the servers that share a database."),
     "define": ("defining", "Save a request to run it again and again."),
     "definitions": ("defining", "List definitions, or show one."),
     "run": ("defining", "Run a definition."),
@@ -99,6 +101,6 @@ def _understandable() -> Iterator[None]:
 def cli() -> None:
     """Make any HTTP request a durable job, in one process and one SQLite file.
 
-    All commands but serve work on the store's file, with the server down as well as beside a
-    running one.
+    All commands but serve work on the store itself, with the server down as well as beside a
+    running one. A store may be in a PostgreSQL database as well, which several servers share.
     """

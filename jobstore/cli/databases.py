@@ -1,22 +1,25 @@
 """A store in a database that nodes share, for the commands; imported where a URL names one."""
 
 import asyncio
+import json
 import shlex
 from collections.abc import Callable, Iterable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
 from jobstore.cli.places import CheckProgress, CopyProgress
 from jobstore.cli.plain import Complaint
+from jobstore.config.sections import StoreSection
 from jobstore.live import Limits, Store
 from jobstore.live.joining import Database, shared_database
 from jobstore.live.purging import Purged
 from jobstore.model.errors import StoreMissing
 from jobstore.store.checks import CheckReport
 from jobstore.store.history import History
-from jobstore.store.postgresql import nodes
+from jobstore.store.moving import Destination, Source
+from jobstore.store.postgresql import moving, nodes
 from jobstore.store.postgresql.checkup import check
 from jobstore.store.postgresql.engine import name_of, without_secrets
 from jobstore.store.postgresql.importing import import_lines
@@ -112,6 +115,20 @@ class InDatabase:
             "a database is restored by PostgreSQL's own program, once the schema is dropped",
             f"pg_restore --dbname={self._quoted()} {shlex.quote(str(backup))}",
         )
+
+    def read_whole(self) -> AbstractContextManager[Source]:
+        """Read all of it."""
+        return moving.reading(self.url, self.schema, self.lease)
+
+    def written_whole(self) -> AbstractContextManager[Destination]:
+        """Write all of it."""
+        return moving.writing(self.url, self.schema, self.lease)
+
+    def as_written(self) -> str:
+        """Write it as the configuration says it."""
+        url = f"url = {json.dumps(without_secrets(self.url))}"
+        is_usual = self.schema == StoreSection().schema
+        return url if is_usual else f"{url}\nschema = {json.dumps(self.schema)}"
 
     def _quoted(self) -> str:
         return shlex.quote(without_secrets(self.url))

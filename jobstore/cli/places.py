@@ -1,7 +1,8 @@
 """Where a store is, and what the commands do there: a file, or a database that nodes share."""
 
+import json
 from collections.abc import Callable, Iterable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -13,7 +14,9 @@ from jobstore.live.purging import Purged, purge
 from jobstore.store import questions
 from jobstore.store.checks import CheckReport
 from jobstore.store.history import History, open_history
+from jobstore.store.moving import Destination, Source
 from jobstore.store.search import Death
+from jobstore.store.sqlite import moving
 from jobstore.store.sqlite.backup import back_up
 from jobstore.store.sqlite.checkup import check
 from jobstore.store.sqlite.migrate import migrate
@@ -64,6 +67,15 @@ class Place(Protocol):
 
     async def restore(self, backup: Path, progress: CopyProgress, *, discard: bool) -> Replaced:
         """Put a copy of a backup in the store's place."""
+
+    def read_whole(self) -> AbstractContextManager[Source]:
+        """Read all of the store as it stands at one moment, while nobody else may use it."""
+
+    def written_whole(self) -> AbstractContextManager[Destination]:
+        """Write all of an empty store, which is made first if there is none."""
+
+    def as_written(self) -> str:
+        """Write it as the configuration says it below [store], without any password."""
 
 
 def place_of(config: Config) -> Place:
@@ -139,3 +151,15 @@ class InFile:
     async def restore(self, backup: Path, progress: CopyProgress, *, discard: bool) -> Replaced:
         """Put a copy of a backup in its place."""
         return await put_in_place(self.file, backup, progress, discard=discard)
+
+    def read_whole(self) -> AbstractContextManager[Source]:
+        """Read all of it."""
+        return moving.reading(self.file)
+
+    def written_whole(self) -> AbstractContextManager[Destination]:
+        """Write all of it."""
+        return moving.writing(self.file)
+
+    def as_written(self) -> str:
+        """Write it as the configuration says it."""
+        return f"path = {json.dumps(str(self.file))}"

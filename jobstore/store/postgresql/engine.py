@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, Final, Self
+from urllib.parse import quote, urlencode
 
 import psycopg
 from psycopg import conninfo, sql
@@ -104,9 +105,16 @@ def parts_of(url: str) -> dict[str, str]:
 
 
 def without_secrets(url: str) -> str:
-    """Write the URL of a database as its programs take it, but for what is secret."""
+    """Write the URL of a database anew, but for what is secret."""
     parts = {name: value for name, value in parts_of(url).items() if name not in _SECRETS}
-    return conninfo.make_conninfo("", **parts)
+    user, host, port = (parts.pop(name, "") for name in ("user", "host", "port"))
+    name = quote(parts.pop("dbname", ""), safe="")
+    if "/" in host or "," in host:  # a folder of sockets, or several hosts
+        parts |= {"host": host, **({"port": port} if port else {})}
+        host = port = ""
+    at = f"{quote(user, safe='')}@" if user else ""
+    query = f"?{urlencode(parts, quote_via=quote, safe='/,:')}" if parts else ""
+    return f"postgresql://{at}{host}{f':{port}' if port else ''}/{name}{query}"
 
 
 def refuse_others(name: str, said: str) -> None:

@@ -1,0 +1,72 @@
+"""Move a store between a file and a database."""
+
+from pathlib import Path
+from typing import Final
+
+import click
+
+from jobstore.cli.options import FILE, json_option, located
+from jobstore.cli.places import Place, place_of
+from jobstore.cli.plain import tell, write_json
+from jobstore.cli.terminal import Report, progress
+from jobstore.config import load
+from jobstore.store.moving import Moved, move
+
+# What is told of what was moved.
+_TOLD: Final = {
+    "job": ("job", "jobs"),
+    "response": ("answer", "answers"),
+    "definition": ("definition", "definitions"),
+    "account": ("account", "accounts"),
+}
+
+
+@click.command("move")
+@click.option(
+    "--config", "config_file", type=FILE, metavar="FILE", help="The configuration, in TOML."
+)
+@click.argument("source", metavar="FROM", type=located)
+@click.argument("destination", metavar="TO", type=located)
+@json_option
+def move_command(
+    config_file: Path | None,
+    source: dict[str, str | Path],
+    destination: dict[str, str | Path],
+    *,
+    as_json: bool,
+) -> None:
+    """Move a store from a file into a database, or from a database into a file.
+
+    FROM and TO are a file and the URL of a PostgreSQL database; of the configuration, [store]
+    schema and lease count. No server may use either of them. Everything goes with its id: jobs
+    that wait, results that nobody has fetched, definitions, accounts and history. TO has to be
+    empty, or not there yet; it gets everything or nothing. FROM stays as it is.
+    """
+    if source.keys() == destination.keys():
+        raise click.UsageError(
+            "a store is moved between a file and a database; `jobstore backup` copies a file, "
+            "pg_dump a database"
+        )
+    before = place_of(load(config_file, {"store": source}))
+    after = place_of(load(config_file, {"store": destination}))
+    with progress("rows") as report:
+        moved = _moved(before, after, report)
+    if as_json:
+        write_json({"from": str(before), "to": str(after), "rows": dict(moved.rows)})
+    else:
+        _tell(before, after, moved)
+
+
+def _moved(source: Place, destination: Place, report: Report) -> Moved:
+    with source.read_whole() as rows, destination.written_whole() as empty:
+        return move(rows, empty, lambda name, done, of: report(f"moving {name}", done, of))
+
+
+def _tell(source: Place, destination: Place, moved: Moved) -> None:
+    counts = [f"{moved.rows[name]:,} {_of(name, moved.rows[name])}" for name in _TOLD]
+    tell(f"{destination}: {', '.join(counts)}, all that is in {source}, which stays as it is.")
+    tell(f"Let the configuration say:\n\n[store]\n{destination.as_written()}")
+
+
+def _of(name: str, count: int) -> str:
+    return _TOLD[name][count != 1]

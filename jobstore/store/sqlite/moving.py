@@ -1,0 +1,125 @@
+"""A file as one end of a move: see `jobstore.store.moving`."""
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import Table, bindparam, func, insert, select
+
+from jobstore.model import clock
+from jobstore.model.errors import StoreError, StoreOccupied
+from jobstore.store import schema
+from jobstore.store.expressions import Statement, constant
+from jobstore.store.facts import Changes
+from jobstore.store.moving import EMPTY, Row, filled
+from jobstore.store.sequences import COUNTED, raise_id
+from jobstore.store.sqlite import engine as sqlite
+from jobstore.store.sqlite import pages
+from jobstore.store.sqlite.committing import commit
+from jobstore.store.sqlite.lock import held, owned
+from jobstore.store.sqlite.migrate import migrate
+from jobstore.store.sqlite.transaction import FileTransaction
+
+# The token by which a file knows its log stands among the counters: see `mixture`.
+_TOKEN: Final = constant("mark")
+_GIVEN: Final = "SELECT name, seq FROM sqlite_sequence"
+
+
+@contextmanager
+def reading(path: Path) -> Iterator["FileSource"]:
+    """Read a file as it stands at one moment, while no server may own it.
+
+    Raises:
+        StoreInUse: a server owns it.
+        StoreError: it is missing, foreign, of another version, or damaged.
+    """
+    with held(path):
+        sqlite.require(path)
+    with owned(path), sqlite.translated(path):
+        pragmas = sqlite.READER_PRAGMAS
+        with closing(sqlite.connect(path, sqlite.reading_mode(path), pragmas)) as connection:
+            connection.execute("BEGIN")
+            yield FileSource(connection)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator["FileDestination"]:
+    """Write a file, which is made if there is none; committed as a whole if the context ends well.
+
+    Raises:
+        StoreInUse: a server owns it.
+        StoreOccupied: it is not empty.
+        StoreError: it is foreign, of another version, or cannot be written.
+    """
+    if not path.parent.is_dir():
+        raise StoreError(path, "its folder does not exist")
+    _make(path)
+    with (
+        owned(path),
+        sqlite.translated(path),
+        closing(sqlite.connect(path, "rw", sqlite.WRITER_PRAGMAS)) as connection,
+    ):
+        connection.execute("BEGIN IMMEDIATE")
+        _require_empty(connection, path)
+        yield FileDestination(FileTransaction(connection, clock.now(), Changes()))
+        commit(connection, path)
+        pages.checkpoint(connection)
+
+
+def _make(path: Path) -> None:
+    """Make a store where there is none; one of an earlier version is left alone."""
+    if not path.exists() or not path.stat().st_size:
+        migrate(path)
+    with held(path):
+        sqlite.require(path)
+
+
+def _require_empty(connection: sqlite3.Connection, path: Path) -> None:
+    counts = {table.name: FileSource(connection).count(table) for table in EMPTY}
+    if any(counts.values()):
+        raise StoreOccupied(path, filled(counts))
+
+
+@dataclass(frozen=True, slots=True)
+class FileSource:
+    """A file that is moved, in a transaction that only reads."""
+
+    connection: sqlite3.Connection
+
+    def count(self, table: Table) -> int:
+        """Tell how many rows there are."""
+        statement = Statement(select(func.count()).select_from(table))
+        ((count,),) = self.connection.execute(statement.sql)
+        return int(count)
+
+    def rows(self, table: Table) -> Iterator[Row]:
+        """Give all rows."""
+        columns = select(*table.columns)
+        if table is schema.COUNTER:
+            columns = columns.where(table.c.machine != _TOKEN)
+        return self.connection.execute(Statement(columns).sql)
+
+    def last_ids(self) -> Mapping[str, int]:
+        """Tell the last ids that were given."""
+        return {name: last for name, last in self.connection.execute(_GIVEN) if name in COUNTED}
+
+
+@dataclass(frozen=True, slots=True)
+class FileDestination:
+    """An empty file, in a transaction that is not committed yet."""
+
+    tx: FileTransaction
+
+    def put(self, table: Table, rows: Iterable[Row]) -> None:
+        """Put rows in; of what counts, an empty store has rows already."""
+        values: dict[str, Any] = {each.name: bindparam(each.name) for each in table.columns}
+        put = insert(table).prefix_with("OR REPLACE").values(values)
+        self.tx.connection.executemany(Statement(put).sql, rows)
+
+    def raise_ids(self, last: Mapping[str, int]) -> None:
+        """See that ids up to these are not given any more."""
+        for table, given in last.items():
+            raise_id(self.tx, table, given)
