@@ -15,11 +15,6 @@ class Reader(Protocol):
     async def row(self, statement: Statement, **values: object) -> Any:
         """Execute a statement as `rows` does, and give its first row, or None."""
 
-    async def together(
-        self, statements: Sequence[Statement], /, **values: object
-    ) -> list[list[Any]]:
-        """Execute statements that find the store as it stands at one moment; give their rows."""
-
 
 class Searcher(Reader, Protocol):
     """A connection for statements that may look at many rows."""
@@ -35,6 +30,11 @@ class Searcher(Reader, Protocol):
         Raises:
             TimeIsUp: it was stopped.
         """
+
+    async def together(
+        self, statements: Sequence[Statement], /, **values: object
+    ) -> list[list[Any]]:
+        """Execute statements that find the store as it stands at one moment; give their rows."""
 
 
 class Points(Reader, Protocol):

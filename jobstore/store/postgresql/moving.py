@@ -16,6 +16,7 @@ from jobstore.store.postgresql import nodes
 from jobstore.store.postgresql.engine import translated
 from jobstore.store.postgresql.migrate import migrate, named, require
 from jobstore.store.postgresql.plain import Plain, PlainTransaction, connect
+from jobstore.store.schema import columns as columns_of
 from jobstore.store.sequences import COUNTED, raise_id
 
 # Where each node counts by itself, what was counted before is nobody's.
@@ -105,13 +106,13 @@ class DatabaseSource:
         """Give all rows."""
         columns = [
             sql.SQL(_DIED) if column is schema.BOOT.c.ended_at else sql.Identifier(column.name)
-            for column in table.columns
+            for column in columns_of(table)
         ]
         selected = sql.SQL("COPY (SELECT {} FROM {}) TO STDOUT (FORMAT BINARY)").format(
             sql.SQL(", ").join(columns), sql.Identifier(table.name)
         )
         with self.link.cursor() as cursor, cursor.copy(selected) as copy:
-            copy.set_types([_kind(column) for column in table.columns])
+            copy.set_types([_kind(column) for column in columns_of(table)])
             yield from copy.rows()
 
     def last_ids(self) -> Mapping[str, int]:
@@ -131,11 +132,13 @@ class DatabaseDestination:
     def put(self, table: Table, rows: Iterable[Row]) -> None:
         """Put rows in."""
         if table in _SLOTTED:
-            self._copy(f"{table.name}_slot", [*table.columns, _SLOT], ((*row, 0) for row in rows))
+            self._copy(
+                f"{table.name}_slot", [*columns_of(table), _SLOT], ((*row, 0) for row in rows)
+            )
             return
         if table is schema.REVISION:  # an empty store has these already
             self.tx.link.execute("DELETE FROM revision")
-        self._copy(table.name, [*table.columns], rows)
+        self._copy(table.name, columns_of(table), rows)
 
     def _copy(self, name: str, columns: Sequence[Column[Any]], rows: Iterable[Row]) -> None:
         names = sql.SQL(", ").join(sql.Identifier(column.name) for column in columns)

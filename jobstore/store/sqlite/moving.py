@@ -97,7 +97,7 @@ class FileSource:
 
     def rows(self, table: Table) -> Iterator[Row]:
         """Give all rows."""
-        columns = select(*table.columns)
+        columns = select(*schema.columns(table))
         if table is schema.COUNTER:
             columns = columns.where(table.c.machine != _TOKEN)
         return self.connection.execute(Statement(columns).sql)
@@ -115,7 +115,7 @@ class FileDestination:
 
     def put(self, table: Table, rows: Iterable[Row]) -> None:
         """Put rows in; of what counts, an empty store has rows already."""
-        values: dict[str, Any] = {each.name: bindparam(each.name) for each in table.columns}
+        values: dict[str, Any] = {each.name: bindparam(each.name) for each in schema.columns(table)}
         put = insert(table).prefix_with("OR REPLACE").values(values)
         self.tx.connection.executemany(Statement(put).sql, rows)
 
