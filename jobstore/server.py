@@ -49,10 +49,10 @@ from jobstore.dialects.native import PROBES, PreferHeader
 from jobstore.live import Store, owned_store
 from jobstore.live.executor import Executor
 from jobstore.live.janitor import Janitor
-from jobstore.live.opening import with_postgresql
 from jobstore.live.scheduler import Scheduler
 from jobstore.model import clock, passwords
 from jobstore.model.errors import CannotListen, ConfigError, NotOpen
+from jobstore.store.optional import with_postgresql
 from jobstore.targets import Target
 from jobstore.targets.router import Route, Router
 from jobstore.web import descriptors, late

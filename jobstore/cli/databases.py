@@ -3,14 +3,14 @@
 import asyncio
 import json
 import shlex
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
-from jobstore.cli.places import CheckProgress, CopyProgress
 from jobstore.cli.plain import Complaint
+from jobstore.cli.tending import CheckProgress, CopyProgress, JobProgress
 from jobstore.config.sections import StoreSection
 from jobstore.live import Limits, Store
 from jobstore.live.joining import Database, shared_database
@@ -32,7 +32,7 @@ from jobstore.store.starts import Start
 
 @dataclass(frozen=True, slots=True)
 class InDatabase:
-    """A store in a database; see `jobstore.cli.places.Place`.
+    """A store in a database; see `jobstore.cli.tending.Tended`.
 
     Args:
         lease: for how long a node may be silent until the others take it for dead, in seconds.
@@ -96,7 +96,7 @@ class InDatabase:
         async with self.history() as history:
             return await check(history, progress)
 
-    def take_in(self, lines: Iterable[bytes], progress: Callable[[int], object]) -> tuple[int, int]:
+    def take_in(self, lines: Iterable[bytes], progress: JobProgress) -> tuple[int, int]:
         """Take exported history in."""
         imported = import_lines(self.url, self.schema, self.lease, lines, progress)
         return imported.jobs, imported.left_out

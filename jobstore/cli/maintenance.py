@@ -9,6 +9,7 @@ from rich.filesize import decimal
 from jobstore.cli.options import FILE, configured, duration, json_option, time
 from jobstore.cli.places import Place, place_of
 from jobstore.cli.plain import tell, write_json
+from jobstore.cli.tending import tended
 from jobstore.cli.terminal import progress
 from jobstore.config import Config
 from jobstore.live.purging import Purged
@@ -98,7 +99,7 @@ def purge_command(
     Without an option, those that [retention] fetched lets go, as the server does by itself. Where
     no server runs, the file gets as small as it can be.
     """
-    place = place_of(config)
+    place = tended(config)
     moment = _moment("fetched", config.retention.fetched, before, older_than)
     with progress() as report:
         report("purging", 0, 0)
@@ -129,7 +130,7 @@ def check_command(config: Config, *, as_json: bool) -> None:
 
     The exit code is 1 if there is any. The whole file is read, beside a running server too.
     """
-    place = place_of(config)
+    place = tended(config)
     with progress("checks") as progressed:
         report = asyncio.run(
             place.check(lambda name, done, of: progressed(f"checking {name}", done, of))
@@ -187,7 +188,7 @@ def backup_command(config: Config, file: Path, *, force: bool, as_json: bool) ->
 
     FILE gets its name when the copy is complete and on the disk.
     """
-    place = place_of(config)
+    place = tended(config)
     with progress("pages") as report:
         size = asyncio.run(
             place.back_up(file, lambda done, pages: report("copying", done, pages), replace=force)
@@ -209,7 +210,7 @@ def restore_backup_command(config: Config, file: Path, *, discard: bool, as_json
     What was there is kept under another name, with its log, unless it is to be discarded. Never
     copy a backup over a store by hand: the log of a crashed store would be applied to it.
     """
-    place = place_of(config)
+    place = tended(config)
     with progress("pages") as report:
         replaced = asyncio.run(
             place.restore(file, lambda done, pages: report("copying", done, pages), discard=discard)

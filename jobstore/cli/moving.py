@@ -6,8 +6,8 @@ from typing import Final
 import click
 
 from jobstore.cli.options import FILE, json_option, located
-from jobstore.cli.places import Place, place_of
 from jobstore.cli.plain import tell, write_json
+from jobstore.cli.tending import Tended, tended
 from jobstore.cli.terminal import Report, progress
 from jobstore.config import load
 from jobstore.store.moving import Moved, move
@@ -47,8 +47,8 @@ def move_command(
             "a store is moved between a file and a database; `jobstore backup` copies a file, "
             "pg_dump a database"
         )
-    before = place_of(load(config_file, {"store": source}))
-    after = place_of(load(config_file, {"store": destination}))
+    before = tended(load(config_file, {"store": source}))
+    after = tended(load(config_file, {"store": destination}))
     with progress("rows") as report:
         moved = _moved(before, after, report)
     if as_json:
@@ -57,12 +57,12 @@ def move_command(
         _tell(before, after, moved)
 
 
-def _moved(source: Place, destination: Place, report: Report) -> Moved:
+def _moved(source: Tended, destination: Tended, report: Report) -> Moved:
     with source.read_whole() as rows, destination.written_whole() as empty:
         return move(rows, empty, lambda name, done, of: report(f"moving {name}", done, of))
 
 
-def _tell(source: Place, destination: Place, moved: Moved) -> None:
+def _tell(source: Tended, destination: Tended, moved: Moved) -> None:
     counts = [f"{moved.rows[name]:,} {_of(name, moved.rows[name])}" for name in _TOLD]
     tell(f"{destination}: {', '.join(counts)}, all that is in {source}, which stays as it is.")
     tell(f"Let the configuration say:\n\n[store]\n{destination.as_written()}")

@@ -47,7 +47,13 @@ def files(command: F) -> F:
 
 def located(value: str) -> dict[str, str | Path]:
     """Read where a store is: give the key of [store] that says so, and its value."""
-    return {"url": value} if value.startswith(_SCHEMES) else {"path": Path(value)}
+    if not value.startswith(_SCHEMES):
+        return {"path": Path(value)}
+    # Few commands are given a URL, and this takes a while to load.
+    from jobstore.cli.arguments import hide_passwords  # noqa: PLC0415
+
+    hide_passwords()
+    return {"url": value}
 
 
 def configured(command: Callable[Concatenate[Config, P], None]) -> Callable[..., None]:

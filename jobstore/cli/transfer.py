@@ -17,6 +17,7 @@ from jobstore.cli.files import export_file
 from jobstore.cli.options import FILE, configured, json_option, range_options, within
 from jobstore.cli.places import Place, place_of
 from jobstore.cli.plain import write_json
+from jobstore.cli.tending import tended
 from jobstore.cli.terminal import progress
 from jobstore.config import Config
 from jobstore.live import SECRET_HEADERS
@@ -111,7 +112,7 @@ def import_command(config: Config, file: Path, *, as_json: bool) -> None:
     file is damaged. The server must not run meanwhile. Jobs that had not ended when they were
     exported are left out.
     """
-    place = place_of(config)
+    place = tended(config)
     with progress("jobs") as report, _opened(file) as lines:
         jobs, left_out = place.take_in(lines, lambda jobs: report("importing", jobs, 0))
     if as_json:

@@ -2,17 +2,16 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Final
 
 from jobstore import __version__
 from jobstore.live.store import Store
 from jobstore.live.submissions import Limits
 from jobstore.model import clock
 from jobstore.model.clock import Clock, ClockWatch
-from jobstore.model.errors import ConfigError, StoreError, StoreLost
+from jobstore.model.errors import StoreError, StoreLost
 from jobstore.store import claiming, recovery
 from jobstore.store.history import History
 from jobstore.store.own_boot import OwnBoot
@@ -28,27 +27,6 @@ from jobstore.store.sqlite.transaction import connection_of
 from jobstore.store.sqlite.wal import Wal
 from jobstore.store.steps import AMONG_OTHERS, Pace, Steps
 from jobstore.store.transaction import Transaction
-
-# What a store on PostgreSQL needs besides.
-_EXTRA: Final = frozenset({"psycopg", "greenlet"})
-
-
-@contextmanager
-def with_postgresql() -> Iterator[None]:
-    """Say what is missing, where something is imported that a store on PostgreSQL needs.
-
-    Raises:
-        ConfigError: it is not installed, or has no library to work with.
-    """
-    try:
-        yield
-    except ImportError as error:
-        if (error.name or "psycopg").partition(".")[0] not in _EXTRA:
-            raise
-        raise ConfigError(
-            "a store on PostgreSQL needs what is not installed here: "
-            "pip install 'jobstore[postgresql]'"
-        ) from error
 
 
 @asynccontextmanager

@@ -1,0 +1,27 @@
+"""What a store on PostgreSQL needs besides, and others do without."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from jobstore.model.errors import ConfigError
+
+_EXTRA: Final = frozenset({"psycopg", "greenlet"})
+
+
+@contextmanager
+def with_postgresql() -> Iterator[None]:
+    """Say what is missing, where something is imported that a store on PostgreSQL needs.
+
+    Raises:
+        ConfigError: it is not installed, or has no library to work with.
+    """
+    try:
+        yield
+    except ImportError as error:
+        if (error.name or "psycopg").partition(".")[0] not in _EXTRA:
+            raise
+        raise ConfigError(
+            "a store on PostgreSQL needs what is not installed here: "
+            "pip install 'jobstore[postgresql]'"
+        ) from error
