@@ -89,7 +89,9 @@ class InDatabase:
                 "can be, and locks each of them meanwhile",
             )
         async with self.store() as store:
-            return Purged(payloads=await store.upkeep.purge(before))
+            payloads = await store.upkeep.purge(before)
+            await store.upkeep.sweep()  # but for what nodes receive
+            return Purged(payloads=payloads)
 
     async def check(self, progress: CheckProgress) -> CheckReport:
         """Look for damage."""

@@ -103,6 +103,8 @@ LATEST: Final = Statement(
     .order_by(_boot.id.desc())
     .limit(limit)
 )
+# For how long a batch that has begun already is waited for.
+PATIENTLY: Final = Statement(text("SET LOCAL lock_timeout TO '10s'"))
 # Whoever changes a row of a start waits for the end of the transaction.
 KEEP_OUT: Final = Statement(text("LOCK TABLE boot IN SHARE ROW EXCLUSIVE MODE"))
 CLAIMED: Final = Statement(

@@ -73,6 +73,7 @@ def keep_out(tx: Transaction, name: str, lease: float) -> None:
     Raises:
         StoreError: a node is alive.
     """
+    tx.execute(boots.PATIENTLY)
     tx.execute(boots.KEEP_OUT)
     for row in tx.execute(boots.LATEST, limit=_ENOUGH):
         start = decoded(row, lease)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from math import inf
 
 from jobstore.store.history import History
 from jobstore.store.postgresql.engine import Connection
@@ -20,5 +21,6 @@ async def open_shared_history(url: str, schema: str) -> AsyncIterator[History]:
         StoreError: it is missing, foreign, of another version, or cannot be asked.
     """
     await asyncio.to_thread(require, url, schema)
-    async with Connection(url, schema, read_only=True) as reader:
+    # Whoever looks at everything has the patience for that.
+    async with Connection(url, schema, read_only=True, patience=inf) as reader:
         yield History(reader)
