@@ -35,7 +35,7 @@ from jobstore.model.lifecycle import State
 from jobstore.store import questions
 from jobstore.store.history import History
 from jobstore.store.questions import By
-from jobstore.store.search import Search
+from jobstore.store.search import Death, Search
 
 _ROWS: Final = 50
 _MOST_LONGEST: Final = 10_000
@@ -201,6 +201,8 @@ async def _jobs(
     history: History, place: Place, form: _Form, search: Search, pages: AsyncIterator[list[Job]]
 ) -> None:
     if form.for_people:
+        if search.died is not None:
+            _tell_death(search.died, shared=place.file is None)
         await _write_table(history, form, search, pages)
         return
     with form.writer(_COLUMNS, place) as writer:
@@ -218,8 +220,6 @@ async def _write_table(
     limit = left = form.limit or _ROWS
     askers: dict[int, str] | None = {} if _about_cancelled(search) else None
     table = JobTable(stdout(), form.zone, askers)
-    if search.died is not None:
-        _tell_death(search)
     async for jobs in pages:
         if askers is not None:
             askers |= await questions.askers(history, jobs)
@@ -242,16 +242,16 @@ def _about_cancelled(search: Search) -> bool:
     return search.cancelled_by is not None or search.states == (State.CANCELLED,)
 
 
-def _tell_death(search: Search) -> None:
-    death = search.died
-    if death is None or not death.boot:
+def _tell_death(death: Death, *, shared: bool) -> None:
+    if not death.boot:
         say("No server of this store has died.")
         return
-    again = f"; the next one started {iso(death.restarted_at)}" if death.restarted_at else ""
-    say(
-        f"The server with pid {death.pid}, started {iso(death.started_at)}, was killed or lost "
-        f"power{again}."
-    )
+    who = f"with pid {death.pid}, started {iso(death.started_at)}, was killed or lost power"
+    at = death.restarted_at and iso(death.restarted_at)
+    if shared:  # or it was silent for other reasons, which nobody can tell from here
+        say(f"Node {death.boot} {who}, or was cut off" + (f"; noticed {at}." if at else "."))
+    else:
+        say(f"The server {who}" + (f"; the next one started {at}." if at else "."))
 
 
 # --- figures ------------------------------------------------------------------------------------

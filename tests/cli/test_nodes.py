@@ -3,11 +3,14 @@
 import asyncio
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import ClientSession
 
+from tests.client import Client
 from tests.commands import jobstore, said
 from tests.conftest import Start, started
 from tests.engines import Place, process
@@ -80,3 +83,29 @@ async def test_a_file_has_one_server_at_most(real_server: Start, store_path: Pat
     server = await real_server()
     await server.kill()
     assert await nodes(store_path) == []
+
+
+async def test_what_ran_on_a_node_that_died_is_found(database: Place, http: ClientSession) -> None:
+    async with started(process(ServerProcess, database)) as start:
+        server = await start("--open", "--app", "tests.gates:create_app")
+        client = Client(http, server.url)
+        job_id = await client.submit("/wait/a", "POST")
+        await client.when("a", "started")
+        await server.kill()
+        await once(database, "silent")
+        told = await interrupted(database)
+        assert re.match(r"Node 1 with pid \d+, started \S+, was killed or lost power, or was", told)
+        assert f"\n {job_id}  running" in told
+        await start("--open")
+        await once(database, "died", "alive")
+        while f"\n {job_id}  failed" not in (told := await interrupted(database)):
+            pass
+        assert "cut off; noticed 20" in told
+
+
+async def interrupted(database: Place) -> str:
+    """List the jobs that were running when a node died last."""
+    where = ("--store", database)
+    told = await asyncio.to_thread(jobstore, "history", "--interrupted", *where, env=LEASE)
+    assert (told.exit_code, told.stderr) == (0, "")
+    return told.stdout
