@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from psycopg import IsolationLevel, sql
-from sqlalchemy import REAL, BigInteger, Column, LargeBinary, Table, Text
+from sqlalchemy import BigInteger, Column, Double, LargeBinary, Table, Text
 
 from jobstore.model import clock
 from jobstore.model.errors import StoreMissing, StoreOccupied
@@ -85,7 +85,7 @@ def _kind(column: Column[Any]) -> str:
             return "text"
         case LargeBinary():
             return "bytea"
-        case REAL():
+        case Double():
             return "float8"
     return "int8"
 
