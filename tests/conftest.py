@@ -115,6 +115,15 @@ def postgresql() -> Databases:
 
 
 @pytest.fixture
+def database(postgresql: Databases, tmp_path: Path) -> Iterator[engines.Place]:
+    """Give an empty store in a database."""
+    try:
+        yield engines.Place(tmp_path / "shared.db")
+    finally:
+        postgresql.release()
+
+
+@pytest.fixture
 async def serve(store_path: Path) -> AsyncIterator[Serve]:
     """Give a function that starts a server in this process, on any free port.
 

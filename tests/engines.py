@@ -162,6 +162,8 @@ def process(kind: type[S], path: Path) -> Callable[..., S]:
     url = path.url
 
     class OnDatabase(kind):  # type: ignore[misc, valid-type]
+        arguments: tuple[str, ...]
+
         def __init__(self, *arguments: str) -> None:
             super().__init__(path, *arguments)
             place = self.arguments.index("--store")

@@ -12,7 +12,7 @@ from tests.client import GATED, Client
 from tests.conftest import Serve, Start
 from tests.dialects.test_datameer import DETAILS, KILL, RUN, SEQUENTIAL, details, ended, said
 from tests.dialects.test_definitions import bearer, defined, value, with_accounts
-from tests.live.test_recovery import power_cut, recover, route
+from tests.live.test_recovery import recover, route
 from tests.restarts import Restarting
 from tests.stores import (
     check_sound,
@@ -20,6 +20,7 @@ from tests.stores import (
     next_claim,
     opened,
     orders_of,
+    power_cut,
     rows,
     states,
     submission,

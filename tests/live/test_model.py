@@ -292,8 +292,5 @@ TestStore = StoreMachine.TestCase
 TestStore.settings = LONG
 
 
-@pytest.mark.usefixtures("postgresql")
-class TestDatabase(DatabaseMachine.TestCase):  # type: ignore[misc] - it is made there
-    """A machine as hypothesis lets pytest have it."""
-
-    settings = settings(LONG, max_examples=100 if DEEP else 3)
+TestDatabase = pytest.mark.usefixtures("postgresql")(DatabaseMachine.TestCase)
+TestDatabase.settings = settings(LONG, max_examples=100 if DEEP else 3)

@@ -1,10 +1,9 @@
 """Several nodes on one database are one service: whichever is asked, the answer is the same."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -49,14 +48,6 @@ LARGE = Response(status=200, headers=(), body=bytes(3 * CHUNK_SIZE + 1))
 BOTH = pytest.mark.parametrize("answer", [HELLO, LARGE], ids=["small", "large"])
 # A lease that no test outlasts, and one that is over before anybody could ask.
 LONG, SHORT = 60.0, 0.05
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Place]:
-    """Name a database with an empty store."""
-    with engines.named(tmp_path / "jobs.db", "postgresql") as place:
-        assert isinstance(place, Place)
-        yield place
 
 
 @pytest.fixture
