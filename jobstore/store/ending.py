@@ -317,6 +317,8 @@ def cancel(tx: Transaction, job_id: int, scope: int | None = None, by: str = "")
     Raises:
         JobNotFound: nobody may ask for this job any more.
     """
+    if tx.shared:  # another node may begin it, or queue it again, between the looks at it
+        tx.execute(jobs.LOCK, job_id=job_id)
     if scope is not None:
         jobs.awaited(tx, job_id, scope)
     asker = asked_by(by) if by else None
