@@ -86,6 +86,15 @@ class Customer:
         while await self._take(Ask("PUT", f"/_api/job/{job_id}"), job_id):
             pass
 
+    async def try_to_read(self, client: Client, job_id: int) -> None:
+        """Take a result if it is there.
+
+        Raises:
+            BrokenError: the connection has broken.
+        """
+        self._client = client
+        await self._take(Ask("PUT", f"/_api/job/{job_id}"), job_id)
+
     async def begin_to_read(self, client: Client, job_id: int, after: int) -> None:
         """Take a result, but read only so many bytes of it.
 

@@ -1,7 +1,7 @@
 """Where the trial takes place: a database, nodes, customers who ask any of them, and the ledger."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from random import Random
@@ -32,6 +32,8 @@ _REST_SECONDS: Final = 0.05
 _LATER_SECONDS: Final = 1.0  # where it was told to come again
 # For how long customers wait for an answer; most of them for as long as it takes.
 _PATIENCE: Final = {None: 8, 0.3: 1, 1.0: 1}
+# Of how many jobs whose results nobody has read one is raced for.
+_RECENT: Final = 20
 # How often a customer asks a node although something is being done to it.
 _DARING: Final = 0.3
 
@@ -62,9 +64,23 @@ class Cluster:
 
     async def load(self) -> None:
         """Let customers ask any node for anything, until there is no more service."""
-        await asyncio.gather(
-            *(self._custom(n, each) for n, each in enumerate(self.stage.customers))
-        )
+        customers = enumerate(self.stage.customers)
+        await asyncio.gather(self._race(), *(self._custom(n, each) for n, each in customers))
+
+    async def _race(self) -> None:
+        """Let customers ask all nodes at the same time for one and the same result."""
+        stage = self.stage
+        chance, ledger = stream(stage.seed, "races"), stage.ledger
+        racers = [Customer(stage.seed, -2, stage.ledger, stage.work) for _ in self.nodes]
+        while self.open:
+            unread = [job_id for job_id in ledger.accepted if not ledger.whole[job_id]]
+            job_id = chance.choice(unread[-_RECENT:]) if unread else None
+            async with asyncio.TaskGroup() as racing:
+                for racer, node in zip(racers, self.nodes, strict=True):
+                    if job_id is not None and node.life is not None:
+                        client = NodeClient(node, self.waits, None)
+                        racing.create_task(_tried(client, racer.try_to_read(client, job_id)))
+            await asyncio.sleep(chance.uniform(0, _REST_SECONDS))
 
     async def _custom(self, number: int, customer: Customer) -> None:
         chance = stream(self.stage.seed, "choices", number)
@@ -72,7 +88,7 @@ class Cluster:
             rest = _REST_SECONDS
             if (node := self._chosen(chance)) is not None:
                 client = NodeClient(node, self.waits, chosen(chance, _PATIENCE))
-                await self._ask(customer, client)
+                await _tried(client, customer.go_on(client, lambda: False))
                 rest = _LATER_SECONDS if client.refused else rest
             await asyncio.sleep(chance.uniform(0, rest))
 
@@ -83,13 +99,15 @@ class Cluster:
         asked = living if chance.random() < _DARING or not calm else calm
         return chance.choice(asked) if asked else None
 
-    async def _ask(self, customer: Customer, client: NodeClient) -> None:
-        try:
-            await customer.go_on(client, lambda: False)
-        except BrokenError:  # its node was killed, say; it asks another one next
-            pass
-        finally:
-            client.close()
+
+async def _tried(client: NodeClient, exchange: Awaitable[None]) -> None:
+    """Let a customer ask for something, and hang up."""
+    try:
+        await exchange
+    except BrokenError:  # its node was killed, say; it asks another one next
+        pass
+    finally:
+        client.close()
 
 
 @asynccontextmanager
