@@ -61,7 +61,7 @@ FENCE: Final = Statement(
     .returning(_boot.id)
 )
 # It waits for the session that broke in its commit, if the server still has it.
-WITNESS: Final = Statement(select(_boot.batch, _boot.ended_at).where(_this).with_for_update())
+WITNESS: Final = Statement(select(_boot.batch).where(_this).with_for_update())
 ALIVE: Final = Statement(select(_boot.id, _boot.batch).where(_alive, _boot.id != own_boot))
 # Who has been here all the time, and who is called the same.
 OTHERS: Final = Statement(select(_boot.id, _boot.name, _boot.started_at).where(_alive))

@@ -272,7 +272,7 @@ class NodeWriter(Writer):
         with impatient(link, _BATCH_SECONDS):
             cursor = await execute(link, boots.WITNESS, {"boot": self._boot.number})
             row = await cursor.fetchone()
-        return row is not None and row[0] == self._number and row[1] is None
+        return row is not None and row[0] == self._number
 
     async def _undo(self, link: Link) -> None:
         try:
