@@ -287,7 +287,7 @@ def execute(path: Path, statement: str, *values: object) -> None:
 
 def states(path: Path) -> dict[int, tuple[str, str]]:
     """Read the state and the result of every job."""
-    found = rows(path, "SELECT id, state, result FROM job")
+    found = rows(path, "SELECT id, state, result FROM job ORDER BY id")
     return {job_id: (state, result) for job_id, state, result in found}
 
 

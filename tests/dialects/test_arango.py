@@ -161,6 +161,7 @@ async def test_the_headers_name_has_no_case(demo: Client, name: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["false", "1", "STORE", "True", "", "store,true", "stored", "0"])
+@pytest.mark.file
 async def test_any_other_value_is_answered_at_once(demo: Client, value: str) -> None:
     answer = await demo("GET", "/_api/version", headers={"x-arango-async": value})
     assert (answer.status, json.loads(answer.body)["server"]) == (200, "arango")
@@ -245,6 +246,7 @@ async def test_a_body_that_is_too_large_is_refused(
 @pytest.mark.parametrize(
     "credentials", ["Basic", "Basic !", "Basic \N{SNOWMAN}", "Basic /w==", "Basic eA==", "Bearer x"]
 )
+@pytest.mark.file
 async def test_credentials_that_make_no_sense_are_no_hindrance(
     demo: Client, credentials: str
 ) -> None:
@@ -485,6 +487,7 @@ async def test_a_list_has_the_first_hundred_ids_unless_asked_for_more(
 @pytest.mark.parametrize(
     "count", ["", "-1", "1.5", "abc", "1e3", "%2B1", "1%20", "%D9%A3", "9" * 19, "9" * 5000]
 )
+@pytest.mark.file
 async def test_a_count_that_is_none_is_a_bad_parameter(demo: Client, count: str) -> None:
     for kind in ("pending", "done"):
         assert says(await quoted(demo, "GET", f"{kind}?count={count}"), 400, BAD_PARAMETER)
@@ -712,6 +715,7 @@ async def test_a_stamp_in_the_future_expires_every_result(demo: Client, stamp: s
     + [f"?stamp={text}" for text in ("--1", "1.2.3", ".", "e5", "%20", "1%202", "%D9%A3")]
     + [f"?stamp={text}" for text in ("1e999", "9" * 5000, "1" + "." * 2)],
 )
+@pytest.mark.file
 async def test_a_stamp_that_is_none_is_a_bad_parameter(demo: Client, query: str) -> None:
     job_id = await demo.done("/_api/version")
     assert says(await quoted(demo, "DELETE", f"expired{query}"), 400, BAD_PARAMETER)
@@ -722,6 +726,7 @@ async def test_a_stamp_that_is_none_is_a_bad_parameter(demo: Client, query: str)
 
 
 @pytest.mark.parametrize("manager", MANAGERS)
+@pytest.mark.file
 async def test_without_an_id_it_is_a_bad_parameter(demo: Client, manager: str) -> None:
     for method in ("PUT", "GET", "DELETE"):
         assert says(await demo(method, manager), 400, BAD_PARAMETER)
@@ -730,6 +735,7 @@ async def test_without_an_id_it_is_a_bad_parameter(demo: Client, manager: str) -
 
 
 @pytest.mark.parametrize("call", TOO_MANY_PARTS)
+@pytest.mark.file
 async def test_too_many_parts_are_a_bad_parameter(demo: Client, call: str) -> None:
     job_id = await demo.done("/_api/version")
     method, parts = call.split()
@@ -748,12 +754,14 @@ async def test_a_slash_at_the_end_makes_no_difference(demo: Client) -> None:
 
 
 @pytest.mark.parametrize("text", [*NO_IDS, "all", "expired", "cancel", "DONE", "Pending"])
+@pytest.mark.file
 async def test_asking_for_the_status_of_no_id_is_a_bad_parameter(demo: Client, text: str) -> None:
     await demo.done("/_api/version")
     assert says(await quoted(demo, "GET", text), 400, BAD_PARAMETER)
 
 
 @pytest.mark.parametrize("text", [*NO_IDS, "done", "pending", "cancel"])
+@pytest.mark.file
 async def test_to_fetch_cancel_or_delete_no_id_is_not_found(demo: Client, text: str) -> None:
     job_id = await demo.done("/_api/version")
     for method, path in [("PUT", text), ("PUT", f"{text}/cancel"), ("DELETE", text)]:
@@ -769,6 +777,7 @@ async def test_an_id_that_was_never_handed_out_is_not_found(demo: Client, text: 
 
 
 @pytest.mark.parametrize("path", ["", "/", "/1", "/done", "/all", "/1/cancel", "/1/2/3"])
+@pytest.mark.file
 async def test_other_methods_are_not_supported(demo: Client, path: str) -> None:
     await demo.done("/_api/version")
     for method in ("POST", "PATCH", "OPTIONS", "TRACE", "PROPFIND"):
@@ -781,6 +790,7 @@ async def test_other_methods_are_not_supported(demo: Client, path: str) -> None:
 
 
 @pytest.mark.parametrize("manager", MANAGERS)
+@pytest.mark.file
 async def test_the_job_manager_answers_under_each_of_its_prefixes(
     demo: Client, manager: str
 ) -> None:

@@ -10,6 +10,8 @@ from tests.conftest import Serve
 from tests.whole.test_embedding import GATE, embedded
 from trials.sockets import Connection, connected, message
 
+pytestmark = pytest.mark.file  # the lengths of answers is no affair of the engine
+
 STORE = "x-arango-async: store"
 
 

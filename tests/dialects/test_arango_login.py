@@ -21,6 +21,8 @@ from tests.peers import Services
 from tests.stores import rows
 from trials.clients import Answer
 
+pytestmark = pytest.mark.file  # who logs in is no affair of the engine
+
 LOGIN = "/_open/auth"
 NO_NAMES = [b"", b"{", b"[]", b"{}", b'{"username": "a"}', b'{"username": 1, "password": ""}']
 NO_NAMES += [b'{"username": "\\ud800", "password": ""}', b"NaN", b" " * 100_000]

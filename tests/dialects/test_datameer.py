@@ -337,6 +337,7 @@ async def test_digits_are_a_file_id_and_neither_a_configuration_nor_a_path(demo:
         *("Imports/daily%00", "Imports/daily%0A"),
     ],
 )
+@pytest.mark.file
 async def test_what_is_no_file_is_a_failure(demo: Client, reference: str) -> None:
     await defined(demo)
     answer = await encoded(demo, "GET", f"/api/job-execution/{reference}/status")
@@ -389,6 +390,7 @@ async def test_a_part_of_the_history_can_be_asked_for(demo: Client) -> None:
 
 @pytest.mark.parametrize("name", ["start", "length"])
 @pytest.mark.parametrize("text", ["x", "-1", "1.5", "", "%20", "1e3", "9" * 30, "%D9%A3"])
+@pytest.mark.file
 async def test_a_part_of_the_history_that_cannot_be_read_is_a_failure(
     demo: Client, name: str, text: str
 ) -> None:
@@ -456,6 +458,7 @@ async def test_an_error_says_what_the_target_answered(demo: Client) -> None:
 
 
 @pytest.mark.parametrize("text", NO_IDS)
+@pytest.mark.file
 async def test_what_is_no_execution_is_a_failure(demo: Client, text: str) -> None:
     await ran(demo, "/import")
     for method, path in [("GET", DETAILS), ("POST", KILL), ("DELETE", "/rest/data")]:
@@ -536,6 +539,7 @@ async def test_a_configuration_is_triggered(demo: Client, path: str) -> None:
         *("?configuration=1&configuration=", "?configuration=%D9%A3"),
     ],
 )
+@pytest.mark.file
 async def test_what_is_to_run_has_to_be_said(demo: Client, path: str, query: str) -> None:
     await defined(demo)
     answer = await encoded(demo, "POST", path + query)
@@ -768,6 +772,7 @@ def claimed(method: str, path: str) -> bool:
 
 
 @pytest.mark.parametrize(("path", "method"), CALLS.items())
+@pytest.mark.file
 async def test_a_call_with_another_method_is_the_targets(
     demo: Client, path: str, method: str
 ) -> None:
@@ -778,6 +783,7 @@ async def test_a_call_with_another_method_is_the_targets(
 
 
 @pytest.mark.parametrize(("path", "method"), CALLS.items())
+@pytest.mark.file
 async def test_a_job_may_ask_what_anybody_may(demo: Client, path: str, method: str) -> None:
     assert claimed(method, path)
     assert claimed(method, f"{path}?a=b")
@@ -786,6 +792,7 @@ async def test_a_job_may_ask_what_anybody_may(demo: Client, path: str, method: s
 
 
 @pytest.mark.parametrize(("path", "method"), CALLS.items())
+@pytest.mark.file
 async def test_a_slash_at_the_end_makes_no_difference(demo: Client, path: str, method: str) -> None:
     answers = [await demo(method, each) for each in (path, f"{path.rstrip('/')}/", f"{path}?a")]
     assert len({(answer.status, answer.body) for answer in answers}) == 1
@@ -793,6 +800,7 @@ async def test_a_slash_at_the_end_makes_no_difference(demo: Client, path: str, m
 
 
 @pytest.mark.parametrize("path", OTHERS)
+@pytest.mark.file
 async def test_what_only_looks_like_a_call_is_the_targets(demo: Client, path: str) -> None:
     assert not any(claimed(method, path) for method in ("GET", "POST", "DELETE"))
     answer = await demo("GET", path)

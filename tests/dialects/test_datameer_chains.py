@@ -456,6 +456,7 @@ async def test_parts_belong_to_who_made_the_chain(
 # --- on a store ---------------------------------------------------------------------------------
 
 
+@pytest.mark.file  # a server goes on beside the copy of its file
 async def test_the_end_of_a_part_and_the_release_of_the_next_are_one_step(store_path: Path) -> None:
     names = [f"/{name}" for name in NAMES]
     capacities, routes = dict.fromkeys(names, 1), [route(name) for name in names]

@@ -9,13 +9,12 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession, web
 
-from jobstore.live import owned_store
 from jobstore.model.account import Role
 from jobstore.model.passwords import digest
 from tests.client import GATED, ORDINARY, Client
 from tests.conftest import Serve
 from tests.peers import Services
-from tests.stores import rows
+from tests.stores import owned, rows
 from trials.clients import Answer
 
 DEFINITIONS = "/_jobs/definitions"
@@ -196,6 +195,7 @@ async def test_a_path_may_hold_dots_and_percent_signs_and_is_not_decoded(
         ("replay", ["", "sometimes", "ALWAYS", 1, True]),
     ],
 )
+@pytest.mark.file
 async def test_a_member_that_cannot_be_used_is_named(
     client: Client, member: str, said: list[Any]
 ) -> None:
@@ -242,6 +242,7 @@ async def test_a_body_cannot_be_said_twice(client: Client) -> None:
     "body",
     [b"", b"{", b"\xff\xfe\xfd", b'{"name": }', b"[" * 9_000, b'{"timeout": ' + b"9" * 5000],
 )
+@pytest.mark.file
 async def test_what_is_not_json_is_refused(client: Client, body: bytes) -> None:
     for method, path in [("POST", ""), ("PATCH", f"/{(await defined(client))['id']}")]:
         answer = await client(method, DEFINITIONS + path, data=body)
@@ -249,6 +250,7 @@ async def test_what_is_not_json_is_refused(client: Client, body: bytes) -> None:
 
 
 @pytest.mark.parametrize("said", [[], "text", 7, None, True, [DRAFT]])
+@pytest.mark.file
 async def test_what_is_json_but_no_object_is_refused(client: Client, said: Any) -> None:
     for method, path in [("POST", ""), ("PATCH", f"/{(await defined(client))['id']}")]:
         answer = await client(method, DEFINITIONS + path, data=json.dumps(said))
@@ -364,6 +366,7 @@ async def test_one_definition_is_listed_by_its_path_and_none_if_there_is_none(
 @pytest.mark.parametrize(
     "query", ["limit=x", "limit=-1", "after=1.5", "after=", "limit=" + "9" * 30]
 )
+@pytest.mark.file
 async def test_a_page_that_cannot_be_read_is_refused(client: Client, query: str) -> None:
     answer = await client("GET", f"{DEFINITIONS}?{query}")
     assert (answer.status, problem(answer)) == (
@@ -591,7 +594,7 @@ def bearer(name: str) -> dict[str, str]:
 
 async def with_accounts(store_path: Path) -> None:
     """Make a store with an account of each role, and a second user."""
-    async with owned_store(store_path) as store:
+    async with owned(store_path) as store:
         for name, role in ROLES.items():
             await store.accounts.add(name, Role(role), "no password")
             await store.accounts.add_token(name, "", digest(f"{name}'s token"))

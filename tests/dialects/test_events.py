@@ -225,6 +225,7 @@ async def test_who_has_seen_the_end_is_told_not_to_come_back(client: Client) -> 
 @pytest.mark.parametrize(
     "last", ["", "x", "-1-00000000", "1", "2-", "2-xyz", "9" * 5000, "\N{SNOWMAN}"]
 )
+@pytest.mark.file
 async def test_an_id_that_makes_no_sense_is_none(client: Client, last: str) -> None:
     job_id = await client.done("/let/x")
     assert names(await all_of(client, job_id, last)) == WHOLE

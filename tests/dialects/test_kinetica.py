@@ -152,6 +152,7 @@ async def test_options_that_are_not_known_are_ignored(ordinary: Kinetica) -> Non
 
 
 @pytest.mark.parametrize("tag", NO_TAGS)
+@pytest.mark.file
 async def test_a_tag_with_other_signs_is_none(ordinary: Kinetica, tag: str) -> None:
     calls: dict[str, dict[str, Any]] = {
         "/create/job": {"endpoint": "/echo"},
@@ -236,6 +237,7 @@ def basic(name: str) -> str:
 
 
 @pytest.mark.parametrize("endpoint", NO_ENDPOINTS)
+@pytest.mark.file
 async def test_an_endpoint_has_to_be_a_path(ordinary: Kinetica, endpoint: str) -> None:
     message = await ordinary.refused("/create/job", endpoint=endpoint)
     assert message == "endpoint: expected the path of a call, such as /alter/table"
@@ -251,12 +253,14 @@ async def test_an_endpoint_that_nobody_answers_is_refused(
 
 
 @pytest.mark.parametrize("encoding", ["BINARY", "avro", "xml", "json "])
+@pytest.mark.file
 async def test_an_unknown_encoding_of_a_job_is_refused(ordinary: Kinetica, encoding: str) -> None:
     message = await ordinary.refused("/create/job", endpoint="/echo", request_encoding=encoding)
     assert "request_encoding: expected" in message
 
 
 @pytest.mark.parametrize("data", ["", "hello", "\xff\xff\xff\xff\x0f", "\x80\x80\x80\x20"])
+@pytest.mark.file
 async def test_what_is_not_compressed_cannot_be_decompressed(ordinary: Kinetica, data: str) -> None:
     members = {"endpoint": "/echo", "request_encoding": "snappy", "data": data}
     assert "Snappy: expected" in await ordinary.refused("/create/job", **members)
@@ -456,6 +460,7 @@ async def test_a_tag_that_no_job_has_is_not_found(ordinary: Kinetica) -> None:
 
 
 @pytest.mark.parametrize("job_id", [1.5, "x", "", "1e3", "0x1", [], {}, True, "٣", " 1", 1e3])
+@pytest.mark.file
 async def test_what_is_no_number_is_no_id(ordinary: Kinetica, job_id: object) -> None:
     assert await ordinary.refused("/get/job", job_id=job_id) == "job_id: expected a whole number"
 
@@ -505,6 +510,7 @@ async def test_an_error_without_a_message_has_one_all_the_same(ordinary: Kinetic
         "\x0aERROR",
     ],
 )
+@pytest.mark.file
 async def test_what_only_looks_like_a_wrapper_is_a_record(ordinary: Kinetica, answer: str) -> None:
     described = await ordinary.ended(await ordinary.create("/echo", answer))
     assert (described["job_status"], described["job_response_str"]) == ("DONE", answer)
@@ -815,6 +821,7 @@ async def test_only_so_many_jobs_can_be_cancelled_at_once(gated: Kinetica) -> No
 
 
 @pytest.mark.parametrize("action", ["", None, "CANCEL", "delete", "cancel "])
+@pytest.mark.file
 async def test_there_is_only_one_action(gated: Kinetica, action: str | None) -> None:
     job_id = await gated.create("/wait/it")
     members = {"job_ids": [job_id], "action": action}
@@ -823,6 +830,7 @@ async def test_there_is_only_one_action(gated: Kinetica, action: str | None) -> 
 
 
 @pytest.mark.parametrize("ids", [1, "1", [1, None], [[1]], [1.5], {"1": 1}])
+@pytest.mark.file
 async def test_what_are_no_ids_cannot_be_cancelled(gated: Kinetica, ids: object) -> None:
     message = await gated.refused("/admin/alter/jobs", job_ids=ids, action="cancel")
     assert message == "job_ids: expected an array of whole numbers"
@@ -854,6 +862,7 @@ async def test_the_version_has_the_five_parts_that_the_java_client_reads(
 
 
 @pytest.mark.parametrize("path", CALLS)
+@pytest.mark.file
 async def test_a_slash_behind_a_call_makes_no_difference(ordinary: Kinetica, path: str) -> None:
     members = {"endpoint": "/echo", "job_id": 1, "job_ids": [], "action": "cancel"}
     await ordinary("/create/job", endpoint="/echo")
@@ -876,6 +885,7 @@ async def test_a_slash_behind_a_call_makes_no_difference(ordinary: Kinetica, pat
         ("/create/job", {"endpoint": "/echo", "data_str": 7}),
     ],
 )
+@pytest.mark.file
 async def test_a_small_call_is_answered_at_once_as_it_is_the_long_way(
     serve: Serve, http: ClientSession, call: str, members: Any
 ) -> None:
@@ -912,6 +922,7 @@ HALVES = [
 
 @pytest.mark.parametrize("path", CALLS)
 @pytest.mark.parametrize("body", HALVES)
+@pytest.mark.file
 async def test_halves_of_characters_are_refused_or_ignored(
     ordinary: Kinetica, path: str, body: str
 ) -> None:
@@ -935,6 +946,7 @@ CLIENTS = [
 
 @pytest.mark.parametrize("target", [{"prefix": "/elsewhere", **ORDINARY}, None])
 @pytest.mark.parametrize(("headers", "client"), CLIENTS)
+@pytest.mark.file
 async def test_a_client_that_asks_for_what_nobody_answers_is_told_so_in_its_words(
     serve: Serve, http: ClientSession, target: Any, headers: dict[str, str], *, client: bool
 ) -> None:
@@ -962,6 +974,7 @@ async def test_where_the_dialect_is_off_its_clients_are_strangers(
 
 
 @pytest.mark.parametrize("path", CALLS)
+@pytest.mark.file
 async def test_a_call_with_another_method_is_the_targets(ordinary: Kinetica, path: str) -> None:
     for method in ("GET", "PUT", "DELETE", "PATCH", "OPTIONS"):
         assert (await ordinary.client(method, path)).body == b"404: Not Found"

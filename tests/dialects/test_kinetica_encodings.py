@@ -18,6 +18,8 @@ from tests.kinetica import Kinetica, answered, refusal
 from trials.clients import Answer
 from trials.sockets import connected
 
+pytestmark = pytest.mark.file  # how bodies are written is no affair of the engine
+
 MEBIBYTE = 1 << 20
 
 JSON = "application/json"

@@ -237,6 +237,7 @@ async def test_a_jobs_own_retries_hold(client: Client) -> None:
         ({"retrys": 1}, "did you mean retries?"),
     ],
 )
+@pytest.mark.file
 async def test_what_is_no_job_is_refused_with_what_was_expected(
     client: Client, members: dict[str, Any], expected: str
 ) -> None:
@@ -246,6 +247,7 @@ async def test_what_is_no_job_is_refused_with_what_was_expected(
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"7", b"null", b"\xff", b"[" * 100_000])
+@pytest.mark.file
 async def test_a_body_that_is_no_object_is_refused(client: Client, body: bytes) -> None:
     assert problem(await client("POST", "/_jobs", data=body), 400)
 
@@ -367,6 +369,7 @@ async def test_jobs_are_listed_by_what_is_asked_for(gated: Client) -> None:
         ("cursor=%FF", "cursor: expected what an earlier page gave as next"),
     ],
 )
+@pytest.mark.file
 async def test_a_query_that_makes_no_sense_is_refused(
     client: Client, query: str, expected: str
 ) -> None:
@@ -674,6 +677,7 @@ async def test_a_job_that_is_deleted_while_it_runs_goes_on(gated: Client) -> Non
 
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("job_id", UNKNOWN_IDS)
+@pytest.mark.file
 async def test_a_job_that_does_not_exist_is_not_found(
     client: Client, call: str, job_id: str
 ) -> None:
@@ -682,6 +686,7 @@ async def test_a_job_that_does_not_exist_is_not_found(
 
 
 @pytest.mark.parametrize("call", [*CALLS, "POST /_jobs", "GET /_jobs/statistics"])
+@pytest.mark.file
 async def test_any_other_method_is_not_allowed(client: Client, call: str) -> None:
     method, path = call.format(id=1).split()
     answer = await client("PATCH", path)
@@ -690,6 +695,7 @@ async def test_any_other_method_is_not_allowed(client: Client, call: str) -> Non
 
 
 @pytest.mark.parametrize("path", ["/_jobs/1/other", "/_jobs/", "/_jobs/1/take/2", "/_jobs/1/"])
+@pytest.mark.file
 async def test_a_call_that_does_not_exist_says_so(client: Client, path: str) -> None:
     assert "no such call" in problem(await client("GET", path), 404)
 

@@ -24,6 +24,8 @@ from tests.conftest import Serve, Start
 from tests.depth import DEEP
 from tests.stores import opened
 
+pytestmark = pytest.mark.file  # what is refused is no affair of the engine
+
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 EXAMPLES = 25 if DEEP else 8  # for each call, besides those that are derived from its schema
 LOOKS = "^(list|read|count|describe|follow|show)"

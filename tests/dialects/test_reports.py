@@ -63,6 +63,7 @@ async def test_an_attempt_that_does_not_run_has_nothing_to_report(client: Client
 @pytest.mark.parametrize(
     "said", ["", "{", "[]", '{"progress": 101}', '{"progress": "half"}', '{"percent": 1}']
 )
+@pytest.mark.file
 async def test_what_is_no_report_is_told_what_was_expected(client: Client, said: str) -> None:
     status, problem = await report(client, await begun(client), said)
     assert status == 400

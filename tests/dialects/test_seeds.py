@@ -13,6 +13,8 @@ from aiohttp import ClientSession
 from tests.client import Client
 from tests.conftest import Serve
 
+pytestmark = pytest.mark.file  # what the documentation says is no affair of the engine
+
 FILES = sorted((Path(__file__).parent / "transcripts").glob("*.txt"))
 DOCUMENTED_URL = "http://localhost:8529"
 # The demo says that it is the newer of the two.

@@ -17,6 +17,8 @@ from tests.peers import Services
 from trials.clients import Answer
 from trials.services import answering
 
+pytestmark = pytest.mark.file  # whose a path is is no affair of the engine
+
 # Calls of the dialects, and what a service of its own may have at the same paths.
 DATAMEER = [
     ("GET", "/rest/job-configuration/job-status/1"),

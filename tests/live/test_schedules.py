@@ -784,6 +784,7 @@ async def test_a_schedule_comes_and_goes(serve: Serve, http: ClientSession) -> N
         ([], 'schedule: expected an object such as {"cron": "0 3 * * *"'),
     ],
 )
+@pytest.mark.file
 async def test_what_is_no_schedule_is_refused_with_what_was_expected(
     serve: Serve, http: ClientSession, schedule: object, problem: str
 ) -> None:
@@ -807,6 +808,7 @@ async def test_a_change_that_leaves_no_schedule_is_refused_and_changes_nothing(
 
 
 @pytest.mark.parametrize("fires", ["five", "-1", "", "1.5", "9" * 30])
+@pytest.mark.file
 async def test_a_number_of_fire_times_that_is_none_is_refused(
     serve: Serve, http: ClientSession, fires: str
 ) -> None:

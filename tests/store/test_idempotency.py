@@ -257,6 +257,7 @@ async def test_a_job_as_json_and_its_twin_with_a_header_are_one(client: Client) 
 
 
 @pytest.mark.parametrize("key", ["abc", '"abc"', ' "abc" ', "\tabc"])
+@pytest.mark.file
 async def test_the_quotes_may_be_left_out(client: Client, key: str) -> None:
     assert id_of(await send(client, '"abc"')) == id_of(await send(client, key))
 
@@ -268,6 +269,7 @@ def test_what_is_no_key_is_refused(key: str) -> None:
 
 
 @pytest.mark.parametrize("keys", [['"'], ['""'], ["a", "b"], ["a", "a"], ["x" * 256]])
+@pytest.mark.file
 async def test_nonsense_is_answered_with_a_problem(client: Client, keys: list[str]) -> None:
     headers = CIMultiDict([*PREFER.items(), *(("Idempotency-Key", key) for key in keys)])
     answer = await client("POST", "/echo", headers=headers)
