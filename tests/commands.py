@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import IO, Any
 
+import pytest
 from click.testing import CliRunner, Result
 
 from jobstore.cli.commands import cli
@@ -43,6 +44,13 @@ def start(
     """Start the real command."""
     command = [sys.executable, "-m", "jobstore", *map(written, arguments)]
     return subprocess.Popen(command, stdout=stdout, stderr=stderr)
+
+
+def be_beside(path: Path, patch: pytest.MonkeyPatch) -> None:
+    """Work where commands find a store that nobody names to them."""
+    patch.chdir(path.parent)
+    if isinstance(path, Place):
+        patch.setenv("JOBSTORE_STORE__URL", path.url)
 
 
 def overwrite(path: Path, offset: int, data: bytes) -> None:

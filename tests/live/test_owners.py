@@ -13,7 +13,7 @@ from jobstore.model.clock import SECOND
 from jobstore.model.definition_reader import parse
 from tests.accounts import People
 from tests.client import GATED, Client
-from tests.commands import jobstore, refused, said
+from tests.commands import be_beside, jobstore, refused, said
 from tests.conftest import Serve
 from tests.stock import Stock, stocked
 from tests.stores import prepare, rows
@@ -138,7 +138,6 @@ def test_an_identity_without_an_account_here_has_one_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("how", [("remove", "bob"), ("role", "bob", "reader")])
-@pytest.mark.file
 def test_the_schedules_of_an_account_that_may_not_submit_any_more_are_paused(
     store_path: Path, how: tuple[str, ...]
 ) -> None:
@@ -160,11 +159,10 @@ def test_the_schedules_of_an_account_that_may_not_submit_any_more_are_paused(
 # --- what is imported ---------------------------------------------------------------------------
 
 
-@pytest.mark.file
 def test_what_is_imported_belongs_to_the_account_that_has_the_name_there(
-    store_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)
+    be_beside(store_path, monkeypatch)
 
     async def ended(stock: Stock) -> None:
         for owner in ("bob", "gone"):
@@ -172,7 +170,7 @@ def test_what_is_imported_belongs_to_the_account_that_has_the_name_there(
 
     stocked(store_path, ended, 1_700_000_000 * SECOND)
     said("export", "history.jsonl", "--store", store_path)
-    other = tmp_path / "other.db"
+    other = store_path.parent / "other.db"
     prepare(other)
     for name in ("alice", "bob"):
         jobstore("user", "add", name, "--password-stdin", "--store", other, input="long enough\n")
@@ -217,11 +215,10 @@ async def test_a_path_means_ones_own_definition_or_else_the_only_other_one(meet:
     assert (await boss("GET", status)).status == 200
 
 
-@pytest.mark.file
 def test_a_command_says_which_definitions_a_path_may_mean(
-    store_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)
+    be_beside(store_path, monkeypatch)
     for name in ("alice", "bob"):
         jobstore("user", "add", name, "--password-stdin", input="long enough\n")
         said("define", "--name", "d", "--path", "/d", "--target", "/", "--owner", name)

@@ -5,9 +5,7 @@ import csv
 import io
 import json
 import re
-import sqlite3
 import sys
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +20,19 @@ from jobstore.model.message import Request
 from jobstore.model.retry import AttemptEnded
 from jobstore.store.windows import WIDEST
 from tests.client import Client
-from tests.commands import refused, said
+from tests.commands import be_beside, refused, said
 from tests.conftest import Start
+from tests.engines import engine
 from tests.stock import Stock, stocked
-from tests.stores import rows, states, stopped
+from tests.stores import execute, rows, states, stopped
 
 START = 1_700_000_000 * SECOND  # 2023-11-14T22:13:20Z, a Tuesday
 HOUR = 3600 * SECOND
 
 
 @pytest.fixture(autouse=True)
-def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def _elsewhere(store_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    be_beside(store_path, monkeypatch)
 
 
 def listed(*arguments: object) -> list[int]:
@@ -179,6 +178,7 @@ def test_who_asked_for_a_cancellation_is_known_whether_the_job_ran_or_not(
 # --- what was running when the server died ------------------------------------------------------
 
 
+@pytest.mark.file  # a node that was killed may live, until its lease is over
 async def test_what_was_running_when_the_server_was_killed_is_told_before_and_after_the_next_start(
     store_path: Path,
     http: ClientSession,
@@ -217,11 +217,10 @@ async def three_running(stock: Stock) -> None:
 
 
 def as_killed(path: Path) -> None:
-    """Let the last start of the server look as if nobody had seen its end."""
-    with closing(sqlite3.connect(path)) as file, file:
-        file.execute(
-            "UPDATE boot SET ended_at = NULL, pid = 4242 WHERE id = (SELECT max(id) FROM boot)"
-        )
+    """Let the last start of the server look as if it had ended without a word."""
+    ended = {"file": "ended_at = NULL", "postgresql": "ended_at = ended_at + 10000000, died = 1"}
+    last = "id = (SELECT max(id) FROM boot)"
+    execute(path, f"UPDATE boot SET {ended[engine(path)]}, pid = 4242 WHERE {last}")
 
 
 def test_with_the_server_down_what_still_counts_as_running_was_interrupted(
@@ -230,8 +229,13 @@ def test_with_the_server_down_what_still_counts_as_running_was_interrupted(
     as_killed(stocked(store_path, three_running, START))
     assert listed("--interrupted") == [4, 3, 2]
     first, heads, *_ = said("history", "--interrupted").splitlines()
-    assert first == (
-        "The server with pid 4242, started 2023-11-14T22:13:20.000Z, was killed or lost power."
+    started = "with pid 4242, started 2023-11-14T22:13:20.000Z, was killed or lost power"
+    assert (
+        first
+        == {
+            "file": f"The server {started}.",
+            "postgresql": f"Node 1 {started}, or was cut off; noticed 2023-11-14T22:13:31.000Z.",
+        }[engine(store_path)]
     )
     assert heads.split()[0] == "ID"
 
@@ -336,6 +340,7 @@ def test_what_ran_longest_comes_first_and_what_runs_counts_up_to_now(store_path:
     assert [line.split()[0] for line in table.splitlines()] == ["ID", "2", "There"]
 
 
+@pytest.mark.file  # a database refuses so many at once
 def test_figures_go_through_all_parts_of_the_history(store_path: Path) -> None:
     async def many(stock: Stock) -> None:
         await took(stock, "/first", 7)
@@ -444,6 +449,7 @@ def test_jobs_and_figures_are_given_as_parquet(store_path: Path) -> None:
     assert parquet.read_table("figures.parquet").column("count").to_pylist() == [6]
 
 
+@pytest.mark.file
 def test_a_parquet_file_takes_no_other_files_place_unless_told_so(store_path: Path) -> None:
     stocked(store_path, busy, START)
     Path("taken").write_text("mine")

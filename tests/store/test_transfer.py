@@ -4,9 +4,7 @@ import fcntl
 import gzip
 import json
 import os
-import sqlite3
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +18,12 @@ from jobstore.model.retry import AttemptEnded
 from jobstore.store import schema
 from jobstore.store.bodies import CHUNK_SIZE
 from jobstore.store.export_lines import JobRecord
+from jobstore.store.postgresql.engine import name_of
 from jobstore.store.sqlite.lock import owned
-from tests.commands import jobstore, refused, said
+from tests.commands import be_beside, jobstore, refused, said
+from tests.engines import Place
 from tests.stock import Stock, stocked
-from tests.stores import check_sound, prepare, rows, timeline
+from tests.stores import check_sound, execute, prepare, rows, timeline
 
 START = 1_700_000_000 * SECOND
 LARGE = os.urandom(2 * CHUNK_SIZE + 17)
@@ -45,8 +45,8 @@ EVERYTHING = {
 
 
 @pytest.fixture(autouse=True)
-def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def _elsewhere(store_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    be_beside(store_path, monkeypatch)
 
 
 @pytest.fixture
@@ -80,8 +80,13 @@ async def ended(stock: Stock) -> None:
     await stock.store.results.delete(await stock.done("/e"))
 
 
+def called(path: Path) -> str:
+    """Say what a store is called that nobody has named."""
+    return name_of(path.url) if isinstance(path, Place) else path.name
+
+
 def content(path: Path) -> dict[str, list[Any]]:
-    return {name: rows(path, statement) for name, statement in EVERYTHING.items()}
+    return {name: sorted(rows(path, each), key=repr) for name, each in EVERYTHING.items()}
 
 
 def exported(path: Path, *options: object) -> list[dict[str, Any]]:
@@ -101,7 +106,7 @@ def written(*lines: Any) -> Path:
 @pytest.mark.parametrize("name", ["history.jsonl", "history.jsonl.gz"])
 def test_all_of_it_arrives_as_it_was(store_path: Path, other: Path, name: str) -> None:
     stocked(store_path, ended, START)
-    assert said("export", name) == f"{name}: 5 jobs of jobs.db\n"
+    assert said("export", name) == f"{name}: 5 jobs of {called(store_path)}\n"
     assert said("import", name, "--store", other) == f"{other}: imported 5 jobs\n"
     assert content(other) == content(store_path)
     check_sound(other)
@@ -138,9 +143,7 @@ async def ended_twice(stock: Stock) -> None:
 
 def forgotten(path: Path, job_id: int) -> None:
     """Let a job be no longer in the history."""
-    with closing(sqlite3.connect(path)) as file, file:
-        file.execute("PRAGMA foreign_keys = ON")
-        file.execute("DELETE FROM job WHERE id = ?", [job_id])
+    execute(path, "DELETE FROM job WHERE id = ?", job_id)
 
 
 def next_id(path: Path) -> int:
@@ -275,7 +278,7 @@ def test_history_goes_through_a_pipe(store_path: Path, other: Path) -> None:
 def test_scripts_are_told_how_much_it_was(store_path: Path, other: Path) -> None:
     stocked(store_path, ended, START)
     told = json.loads(said("export", "h.gz", "--json"))
-    assert told == {"store": "jobs.db", "export": "h.gz", "jobs": 5}
+    assert told == {"store": called(store_path), "export": "h.gz", "jobs": 5}
     told = json.loads(said("import", "h.gz", "--json", "--store", other))
     assert told == {"store": str(other), "import": "h.gz", "jobs": 5, "left_out": 0}
 
@@ -356,9 +359,7 @@ def test_what_comes_back_to_its_store_is_not_counted_a_second_time(store_path: P
 def test_a_definition_that_is_there_is_found_again_by_its_uuid(store_path: Path) -> None:
     stocked(store_path, ended, START)
     exported(store_path)
-    with closing(sqlite3.connect(store_path)) as file, file:
-        file.execute("PRAGMA foreign_keys = ON")
-        file.execute("DELETE FROM job")
+    execute(store_path, "DELETE FROM job")
     said("import", "history.jsonl")
     assert rows(store_path, "SELECT count(*) FROM definition") == [(1,)]
     assert rows(store_path, "SELECT deleted_at FROM definition") == [(None,)]
@@ -506,6 +507,7 @@ def test_nothing_is_imported_while_a_server_runs(store_path: Path, other: Path) 
     assert f"the server with pid {os.getpid()} owns this store; stop it first" in told
 
 
+@pytest.mark.file
 def test_files_and_stores_that_cannot_be_used_are_named(store_path: Path, tmp_path: Path) -> None:
     stocked(store_path, ended, START)
     Path("taken").write_text("mine")
