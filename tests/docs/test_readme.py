@@ -38,10 +38,15 @@ BLOCK: Final = re.compile(
 
 
 def blocks(mark: str) -> list[Block]:
-    """Find the blocks under a mark, in their order."""
+    """Find the blocks of the README under a mark, in their order."""
+    return blocks_of(README, mark)
+
+
+def blocks_of(page: str, mark: str) -> list[Block]:
+    """Find the blocks of a page under a mark, in their order."""
     found = [
         Block(match["mark"] or "", match["code"], match["output"])
-        for match in BLOCK.finditer(README)
+        for match in BLOCK.finditer(page)
         if (match["mark"] or "").startswith(mark)
     ]
     assert found, mark
