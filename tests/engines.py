@@ -165,14 +165,11 @@ def process(kind: type[S], path: Path) -> Callable[..., S]:
         arguments: tuple[str, ...]
 
         def __init__(self, *arguments: str) -> None:
-            super().__init__(path, *arguments)
-            place = self.arguments.index("--store")
-            self.arguments = (*self.arguments[:place], *self.arguments[place + 2 :])
+            super().__init__(url, *arguments)
 
         @property
         def environment(self) -> dict[str, str]:
-            here = {"JOBSTORE_STORE__URL": url, "JOBSTORE_STORE__LEASE": _LEASE}
-            return {**super().environment, **here}
+            return {**super().environment, "JOBSTORE_STORE__LEASE": _LEASE}
 
     return OnDatabase
 

@@ -95,7 +95,7 @@ def serving(*arguments: str, folder: Path, **options: Any) -> Iterator[Server]:
             server.process.stdout.close()
 
 
-def jobstore(store: Path, *options: str) -> tuple[str, ...]:
+def jobstore(store: Path | str, *options: str) -> tuple[str, ...]:
     """Write the arguments that serve a store, on any free port."""
     return ("-m", "jobstore", "serve", "--port", "0", "--store", str(store), *options)
 
@@ -122,12 +122,12 @@ class ServerProcess:
     """A server that is started by the real command, and that is watched while others are at work.
 
     Args:
-        store_path: its store.
+        store: its file, or the URL of its database.
         arguments: further arguments of ``jobstore serve``.
     """
 
-    def __init__(self, store_path: Path, *arguments: str) -> None:
-        self.arguments = jobstore(store_path, *arguments)[2:]
+    def __init__(self, store: Path | str, *arguments: str) -> None:
+        self.arguments = jobstore(store, *arguments)[2:]
         self.url = ""
         self._process: Running | None = None
         self._reading: asyncio.Task[None] | None = None

@@ -307,6 +307,7 @@ async def test_a_job_too_large_for_the_store_is_refused(serve: Serve, http: Clie
     assert message == "the request's body is larger than 1024 bytes"
 
 
+@pytest.mark.file
 async def test_a_full_store_takes_no_job_but_is_no_reason_to_leave(
     serve: Serve, http: ClientSession
 ) -> None:
@@ -813,6 +814,7 @@ async def test_an_unknown_tag_cancels_nothing(gated: Kinetica) -> None:
     assert await gated.shown() == [(job_id, "RUNNING")]
 
 
+@pytest.mark.file  # a database takes long for so many, and callers are told to come again
 async def test_only_so_many_jobs_can_be_cancelled_at_once(gated: Kinetica) -> None:
     ids = list(range(1, 10_001))
     assert set(await gated.cancel(*ids)) == {"not found"}
