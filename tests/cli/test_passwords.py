@@ -17,6 +17,7 @@ from jobstore.live.joining import Database
 from jobstore.store.postgresql.engine import without_secrets
 from tests.commands import jobstore, refused, said
 from tests.conftest import started
+from tests.databases import Databases
 from trials.postgres import NoPostgres, Postgres
 from trials.serving import ServerProcess
 
@@ -31,8 +32,9 @@ COMMANDS: Final = (
 
 
 @pytest.fixture(scope="module")
-def guarded() -> Iterator[Postgres]:
+def guarded(postgresql: Databases) -> Iterator[Postgres]:
     """Start a server that asks a role for its password, and lets another one only read."""
+    del postgresql  # where there is none, this is left out as well
     try:
         server = Postgres().__enter__()
     except NoPostgres as error:
