@@ -9,9 +9,10 @@ row of the node's start, and only if that start is not over. That is
 
 So who posted an operation is told after the commit, or that nothing was changed.
 
-**When the database is away**, nobody waits for longer than `PATIENCE`. The batch that found that
-out is refused, and all after it at once, until a new connection was made. Where the connection
-broke in a commit and the witness cannot be asked in time, its callers are told that nobody knows
+**When the database is away**, nobody waits for longer than `PATIENCE`. A batch whose connection
+broke before its commit, or whose commit took no effect, is run again until then. Then it is
+refused, and all after it at once, until a new connection was made. Where the connection broke in a
+commit and the witness cannot be asked in time, its callers are told that nobody knows
 (`StoreUnsure`). The witness is asked before anything else is written, and if the commit took
 effect, its facts are told then: jobs that it has started run. What it has taken for readers is
 given back, since these were told that they have nothing.
@@ -23,7 +24,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from functools import partial
 from itertools import groupby
 from typing import Any, Final
@@ -64,12 +64,12 @@ from jobstore.store.writer import Entry, Writer
 _MEETINGS: Final = 5
 # Two batches that do the same at the same time: the one finds what the other has put there.
 _MET: Final = (SerializationFailure, DeadlockDetected, UniqueViolation)
-# For how long a batch may take until the connection is broken off, in seconds: what is left of
-# `PATIENCE` is for the witness.
-_BATCH_SECONDS: Final = 0.7 * PATIENCE
+# What part of the patience a batch may take until the connection is broken off: the rest is for
+# the witness.
+_OF_BATCH: Final = 0.7
 _PAUSE: Final = 0.2
 # How many operations may wait; a database that is slow must not fill the memory.
-_WAITING: Final = 10_000
+WAITING: Final = 10_000
 
 log = logging.getLogger(__name__)
 
@@ -80,10 +80,14 @@ class NodeWriter(Writer):
     Args:
         connection: the connection; nothing else may write on it.
         boot: this start of the node; where no server runs, there is no lease.
+        patience: for how long anybody waits for a database that is away, in seconds.
     """
 
-    def __init__(self, connection: Connection, clock: Clock, boot: OwnBoot) -> None:
+    def __init__(
+        self, connection: Connection, clock: Clock, boot: OwnBoot, patience: float = PATIENCE
+    ) -> None:
         super().__init__()
+        self._patience = patience
         self._connection = connection
         self._clock = clock
         self._number = 0
@@ -102,7 +106,7 @@ class NodeWriter(Writer):
         abreast: int = 0,
     ) -> None:
         """Queue an operation as any writer does, unless too many wait."""
-        if len(self._waiting) < _WAITING:
+        if len(self._waiting) < WAITING:
             super().queue(operation, told, off_loop=off_loop, abreast=abreast)
         elif told is not None:
             refused = Outcome(error=NodeBusy(self._connection.name))
@@ -129,7 +133,7 @@ class NodeWriter(Writer):
         while self.trouble is not None:
             await asyncio.sleep(_PAUSE)
             try:
-                committed = await self._witness()
+                committed = await self._witness(self._patience)
             except psycopg.Error as error:
                 log.debug("%s", error, extra={"action": "write"})
                 await self._connection.drop()
@@ -154,7 +158,7 @@ class NodeWriter(Writer):
     async def _outcomes(self, batch: Sequence[Entry]) -> Batch:
         if self.trouble is not None:
             return Batch([Outcome(error=self.trouble)] * len(batch))
-        self._patient_until = time.monotonic() + PATIENCE
+        self._patient_until = time.monotonic() + self._patience
         try:
             done = await self._performed(batch)
         except psycopg.Error as error:
@@ -200,15 +204,36 @@ class NodeWriter(Writer):
         return batch
 
     async def _together(self, entries: Sequence[Entry], changes: Changes) -> Batch:
-        for _ in range(_MEETINGS):
-            with suppress(*_MET):  # nothing was changed: once more
+        """Run operations in one transaction; as long as nothing was changed, again and again."""
+        meetings = 0
+        while True:
+            try:
                 return await self._once(entries, changes.copy())
-        return await self._once(entries, changes)
+            except _MET:
+                meetings += 1
+                if meetings > _MEETINGS:
+                    raise
+            except psycopg.Error as error:
+                if not is_broken(error) or self._left < _PAUSE:
+                    raise
+                await asyncio.sleep(_PAUSE)
+
+    @property
+    def _left(self) -> float:
+        """How many seconds are left of the patience."""
+        return self._patient_until - time.monotonic()
+
+    async def _link(self, seconds: float) -> Link:
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._connection.link()
+        except TimeoutError:
+            raise psycopg.OperationalError("it does not answer") from None
 
     async def _once(self, entries: Sequence[Entry], changes: Changes) -> Batch:
-        link = await self._connection.link()
+        link = await self._link(self._left)
         committing = False
-        with impatient(link, _BATCH_SECONDS):
+        with impatient(link, min(_OF_BATCH * self._patience, self._left)):
             try:
                 async with link.pipeline() as pipeline:
                     batch = await self._executed(link, pipeline, entries, changes)
@@ -252,24 +277,26 @@ class NodeWriter(Writer):
         Raises:
             StoreUnsure: nobody can be asked in time.
         """
-        while self._boot.number and time.monotonic() < self._patient_until:
+        while self._boot.number and self._left > 0:
             try:
-                async with asyncio.timeout(self._patient_until - time.monotonic()):
-                    return await self._witness()
-            except (psycopg.Error, TimeoutError):
+                return await self._witness(self._left)
+            except psycopg.Error:
                 await self._connection.drop()
                 await asyncio.sleep(_PAUSE)
         self._unsure = changes
         raise StoreUnsure(self._connection.name, "the database went away", "it is back")
 
-    async def _witness(self) -> bool:
+    async def _witness(self, seconds: float) -> bool:
         """Tell whether the last batch is in the database.
+
+        Args:
+            seconds: for how long to wait.
 
         Raises:
             psycopg.Error: nobody can be asked.
         """
-        link = await self._connection.link()
-        with impatient(link, _BATCH_SECONDS):
+        link = await self._link(seconds)
+        with impatient(link, seconds):
             cursor = await execute(link, boots.WITNESS, {"boot": self._boot.number})
             row = await cursor.fetchone()
         return row is not None and row[0] == self._number

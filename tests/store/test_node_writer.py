@@ -1,0 +1,234 @@
+"""What becomes of a batch when the connection breaks, or the database says nothing.
+
+Between the writer and a real PostgreSQL stands a proxy that knows a COMMIT when it sees one.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from enum import Enum
+
+import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from jobstore.model.errors import NodeBusy, StoreAway, StoreUnsure
+from jobstore.store import results, submitting
+from jobstore.store.facts import Changes, Queued, Taken
+from jobstore.store.own_boot import OwnBoot
+from jobstore.store.postgresql import node_writer
+from jobstore.store.postgresql.engine import Connection
+from jobstore.store.postgresql.node_writer import NodeWriter
+from jobstore.store.transaction import Outcome, Transaction
+from tests.databases import SCHEMA
+from tests.engines import Place, execute, rows
+from tests.stores import START, StandingClock, submission
+from trials.services import listening
+from trials.sockets import hang_up
+
+BOOT = 1
+# How long the writer of a test is patient, in seconds: long for a database on a busy machine.
+PATIENT, IMPATIENT = 60.0, 0.5
+
+
+class At(Enum):
+    """What the proxy does when a COMMIT comes by."""
+
+    PASS = "passes it on"
+    LOSE = "breaks the connection before the database has it"
+    LOSE_ANSWER = "breaks the connection when the database has done it"
+    LOSE_ANSWER_AND_WAY = "does that, and lets nobody through any more"
+
+
+@dataclass
+class Way:
+    """A proxy before a database.
+
+    Args:
+        url: where the database is.
+        at_commit: what it does.
+        open: whether anything is passed on.
+    """
+
+    url: str
+    at_commit: At = At.PASS
+    open: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Pass a connection on."""
+        await self.open.wait()
+        parts = conninfo_to_dict(self.url)
+        host, port = str(parts["host"]), int(parts.get("port") or 5432)
+        if host.startswith("/"):
+            above = await asyncio.open_unix_connection(f"{host}/.s.PGSQL.{port}")
+        else:
+            above = await asyncio.open_connection(host, port)
+        ways = [
+            asyncio.create_task(self._up(reader, above[1])),
+            asyncio.create_task(self._down(above[0], writer)),
+        ]
+        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        for way in ways:
+            way.cancel()
+        await asyncio.wait(ways)
+        for each in (above[1], writer):
+            hang_up(each, reset=True)
+
+    async def _up(self, reader: asyncio.StreamReader, above: asyncio.StreamWriter) -> None:
+        while said := await reader.read(2**16):
+            await self.open.wait()
+            if b"COMMIT\0" in said and self.at_commit is At.LOSE:
+                self.at_commit = At.PASS
+                return
+            above.write(said)
+
+    async def _down(self, above: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while said := await above.read(2**16):
+            await self.open.wait()
+            if b"COMMIT\0" in said and self.at_commit is not At.PASS:  # its tag
+                if self.at_commit is At.LOSE_ANSWER_AND_WAY:
+                    self.open.clear()
+                self.at_commit = At.PASS
+                return
+            writer.write(said)
+
+
+@dataclass
+class Node:
+    """A writer, and what is told of its batches."""
+
+    way: Way
+    writer: NodeWriter
+    told: list[Changes] = field(default_factory=list)
+
+    async def submit(self) -> int:
+        """Put a job in."""
+        return await self.writer.run(submit)
+
+    async def again(self) -> None:
+        """Wait until the database can be written."""
+        while self.writer.look() is not None:  # noqa: ASYNC110 - it is asked, as health is
+            await asyncio.sleep(0)
+
+
+def submit(tx: Transaction) -> int:
+    return submitting.submit(tx, submission(), b"", frozenset(), None).job_id
+
+
+@asynccontextmanager
+async def node(database: Place, patience: float = PATIENT) -> AsyncIterator[Node]:
+    """Write to a database by a proxy, as a node that is alive."""
+    execute(database, "INSERT INTO boot (started_at, pid, version) VALUES (?, 0, '')", START)
+    way = Way(database.url)
+    way.open.set()
+    async with listening(way.talk) as url:
+        port = url.rpartition(":")[2]
+        through = make_conninfo(database.url, host="127.0.0.1", port=port, gssencmode="disable")
+        async with Connection(through, SCHEMA) as connection:
+            writer = NodeWriter(connection, StandingClock(), OwnBoot(BOOT, shared=True), patience)
+            made = Node(way, writer)
+            writer.committed = made.told.append
+            try:
+                yield made
+            finally:
+                way.open.set()
+                await writer.close()
+
+
+def jobs(database: Place) -> list[int]:
+    return [job_id for (job_id,) in rows(database, "SELECT id FROM job ORDER BY id")]
+
+
+async def test_a_commit_that_never_came_is_made_again(database: Place) -> None:
+    async with node(database) as one:
+        one.way.at_commit = At.LOSE
+        job_id = await one.submit()
+        assert jobs(database) == [job_id]
+
+
+async def test_a_commit_whose_answer_got_lost_is_not_made_again(database: Place) -> None:
+    async with node(database) as one:
+        one.way.at_commit = At.LOSE_ANSWER
+        job_id = await one.submit()
+        assert jobs(database) == [job_id]
+        assert [type(fact) for changes in one.told for fact in changes.facts] == [Queued]
+
+
+async def test_a_session_that_was_ended_costs_nobody_anything(database: Place) -> None:
+    async with node(database) as one:
+        await one.submit()
+        others = "pid <> pg_backend_pid() AND datname = current_database()"
+        rows(database, f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}")
+        await one.submit()
+        assert len(jobs(database)) == 2
+
+
+async def test_nobody_waits_for_a_database_that_says_nothing(database: Place) -> None:
+    async with node(database, IMPATIENT) as one:
+        await one.submit()
+        one.way.open.clear()
+        with pytest.raises(StoreAway):
+            await one.submit()
+        with pytest.raises(StoreAway):  # at once
+            await asyncio.wait_for(one.submit(), IMPATIENT / 2)
+        one.way.open.set()
+        await one.again()
+        await one.submit()
+        assert len(jobs(database)) == 2
+
+
+async def test_what_nobody_knew_of_a_commit_is_told_when_it_is_known(database: Place) -> None:
+    async with node(database, IMPATIENT) as one:
+        await one.submit()
+        one.told.clear()
+        one.way.at_commit = At.LOSE_ANSWER_AND_WAY
+        with pytest.raises(StoreUnsure, match="whether it took effect is known only when it is"):
+            await one.submit()
+        assert [fact for changes in one.told for fact in changes.facts] == []
+        one.way.open.set()
+        await one.again()
+        assert len(jobs(database)) == 2
+        assert [type(fact) for changes in one.told for fact in changes.facts] == [Queued]
+
+
+async def test_a_result_is_given_back_whose_reader_was_told_that_nobody_knows(
+    database: Place,
+) -> None:
+    ended = "UPDATE job SET state = 'done', result = 'held', finished_at = ?, status = 200"
+
+    def take(tx: Transaction) -> bool:
+        taken = results.take(tx, 1)
+        tx.tell(Taken(1, object()))
+        return taken
+
+    async with node(database, IMPATIENT) as one:
+        await one.submit()
+        execute(database, ended, START)
+        one.way.at_commit = At.LOSE_ANSWER_AND_WAY
+        with pytest.raises(StoreUnsure):
+            await one.writer.run(take)
+        one.way.open.set()
+        await one.again()
+        await one.writer.drained()
+        assert rows(database, "SELECT result, reader FROM job") == [("held", None)]
+        assert Taken not in {type(fact) for changes in one.told for fact in changes.facts}
+
+
+async def test_more_than_can_be_kept_in_memory_is_refused_at_once(
+    database: Place,
+) -> None:
+    refused: list[Outcome] = []
+
+    def told(outcome: Outcome) -> None:
+        if isinstance(outcome.error, NodeBusy):
+            refused.append(outcome)
+
+    async with node(database) as one:
+        one.way.open.clear()
+        for _ in range(node_writer.WAITING + 3):
+            one.writer.queue(submit, told, abreast=1)
+        await asyncio.sleep(0)
+        assert len(refused) == 3
+        one.way.open.set()
+        with suppress(StoreAway):
+            await one.writer.drained()
