@@ -67,12 +67,13 @@ class Way:
             asyncio.create_task(self._up(reader, above[1])),
             asyncio.create_task(self._down(above[0], writer)),
         ]
-        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-        for way in ways:
-            way.cancel()
-        await asyncio.wait(ways)
-        for each in (above[1], writer):
-            hang_up(each, reset=True)
+        try:
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for way in ways:
+                way.cancel()
+            for each in (above[1], writer):
+                hang_up(each, reset=True)
 
     async def _up(self, reader: asyncio.StreamReader, above: asyncio.StreamWriter) -> None:
         while said := await reader.read(2**16):
