@@ -178,7 +178,7 @@ class NodeWriter(Writer):
         except psycopg.Error as error:
             if is_broken(error) or len(entries) == 1:
                 raise
-        except NodeFenced:
+        except (NodeFenced, StoreUnsure):  # of all of them: what may be done is not done again
             raise
         except Exception as error:  # noqa: BLE001 - it is that of one of them
             if len(entries) == 1:
@@ -196,6 +196,11 @@ class NodeWriter(Writer):
                     batch.outcomes += [refused] * (len(entries) - place)
                     break
                 batch.outcomes.append(refused)
+            except StoreUnsure as error:
+                away = Outcome(error=StoreAway(self._connection.name, "it did not answer"))
+                left = len(entries) - place - 1
+                batch.outcomes += [Outcome(error=error), *[away] * left]
+                break
             except Exception as error:  # noqa: BLE001 - it is its caller's alone
                 batch.outcomes.append(Outcome(error=error))
             else:
