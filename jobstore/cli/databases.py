@@ -21,7 +21,7 @@ from jobstore.store.history import History
 from jobstore.store.moving import Destination, Source
 from jobstore.store.postgresql import moving, nodes
 from jobstore.store.postgresql.checkup import check
-from jobstore.store.postgresql.engine import name_of, without_secrets
+from jobstore.store.postgresql.engine import has_secrets, name_of, without_secrets
 from jobstore.store.postgresql.importing import import_lines
 from jobstore.store.postgresql.migrate import migrate, require
 from jobstore.store.postgresql.opening import open_shared_history
@@ -129,6 +129,8 @@ class InDatabase:
     def as_written(self) -> str:
         """Write it as the configuration says it."""
         url = f"url = {json.dumps(without_secrets(self.url))}"
+        if has_secrets(self.url):
+            url += "  # and the password here, in PGPASSWORD or in a password file"
         is_usual = self.schema == StoreSection().schema
         return url if is_usual else f"{url}\nschema = {json.dumps(self.schema)}"
 

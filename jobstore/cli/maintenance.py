@@ -97,7 +97,8 @@ def purge_command(
     """Drop the payloads of jobs that were fetched or deleted or have expired.
 
     Without an option, those that [retention] fetched lets go, as the server does by itself. Where
-    no server runs, the file gets as small as it can be.
+    no server runs, the file gets as small as it can be; a database makes their space free for
+    others.
     """
     place = tended(config)
     moment = _moment("fetched", config.retention.fetched, before, older_than)
@@ -128,7 +129,8 @@ def _given(place: Place, purged: Purged) -> str:
 def check_command(config: Config, *, as_json: bool) -> None:
     """Look for damage: in the file, and in what belongs together in it.
 
-    The exit code is 1 if there is any. The whole file is read, beside a running server too.
+    The exit code is 1 if there is any. The whole file is read, beside a running server too. Of a
+    database, what belongs together is looked at: the rest is PostgreSQL's own affair.
     """
     place = tended(config)
     with progress("checks") as progressed:
@@ -186,7 +188,8 @@ def _as_json(place: Place, report: CheckReport) -> dict[str, object]:
 def backup_command(config: Config, file: Path, *, force: bool, as_json: bool) -> None:
     """Copy the store to FILE as it stands at one moment, also while the server runs.
 
-    FILE gets its name when the copy is complete and on the disk.
+    FILE gets its name when the copy is complete and on the disk. A database is backed up by
+    pg_dump: the command is told.
     """
     place = tended(config)
     with progress("pages") as report:

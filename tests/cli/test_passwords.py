@@ -45,7 +45,7 @@ def guarded(postgresql: Databases) -> Iterator[Postgres]:
             link.execute(f"CREATE ROLE jobs LOGIN PASSWORD '{SECRET}'".encode())
             link.execute("CREATE ROLE looker LOGIN")
             link.execute("CREATE ROLE nobody_here LOGIN")
-            for name in ("jobs", "standing"):
+            for name in ("jobs", "standing", "moved"):
                 link.execute(f"CREATE DATABASE {name} OWNER jobs".encode())
         server.stop()
         rules = server.folder / "data" / "pg_hba.conf"
@@ -91,6 +91,14 @@ def test_a_password_is_taken_from_where_it_stands_and_never_shown(
             assert "reached" not in output
             told += output
         assert SECRET not in told
+
+
+def test_a_move_tells_that_the_password_has_to_be_written_down_as_well(guarded: Postgres) -> None:
+    said("migrate", "--store", "empty.db")
+    place = url(guarded, SECRET, database="moved")
+    told = said("move", "empty.db", place)
+    assert told.endswith("  # and the password here, in PGPASSWORD or in a password file\n")
+    assert SECRET not in told
 
 
 def test_a_wrong_password_is_a_sentence_and_not_shown_either(

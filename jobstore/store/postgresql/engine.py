@@ -104,6 +104,11 @@ def parts_of(url: str) -> dict[str, str]:
     return {name: str(value) for name, value in parts.items()}
 
 
+def has_secrets(url: str) -> bool:
+    """Tell whether there is anything in the URL of a database that must not be shown."""
+    return not parts_of(url).keys().isdisjoint(_SECRETS)
+
+
 def without_secrets(url: str) -> str:
     """Write the URL of a database anew, but for what is secret."""
     parts = {name: value for name, value in parts_of(url).items() if name not in _SECRETS}
