@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeAlias
 from zoneinfo import ZoneInfo
@@ -12,17 +12,19 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from jobstore.config import Config
+from jobstore.config.limits import store_limits
 from jobstore.config.sections import TargetLimits
 from jobstore.dialects import arango, native
 from jobstore.dialects.arango import ArangoJobs, ArangoLogin
 from jobstore.dialects.arango import login as arango_login
 from jobstore.dialects.native import NativeApi
-from jobstore.live import Store
+from jobstore.live import Store, owned_store
 from jobstore.live.executor import Executor
 from jobstore.live.janitor import Janitor, Retention
 from jobstore.live.scheduler import Scheduler
 from jobstore.model.errors import JobstoreError, StoreError, StoreLost
 from jobstore.model.retry import Retry
+from jobstore.store.optional import with_postgresql
 from jobstore.targets import Target
 from jobstore.targets.inprocess import InProcess
 from jobstore.targets.router import PathClaim, Route, Router
@@ -96,6 +98,26 @@ class Gate(Protocol):
 
 
 Apis: TypeAlias = Sequence[Spoken]
+
+
+def store_of(config: Config, name: str) -> AbstractAsyncContextManager[Store]:
+    """Open the file as the one server that owns it, or join the nodes that share a database.
+
+    Args:
+        name: what the node is called, unless the configuration says.
+
+    Raises:
+        ConfigError: it is in a database, and what that needs is not installed.
+    """
+    section, limits = config.store, store_limits(config)
+    if not section.url:
+        return owned_store(section.path, limits)
+    with with_postgresql():
+        from jobstore.live.joining import Database, joined_store  # noqa: PLC0415 - an extra
+
+    name = section.name or name
+    database = Database(url=section.url, schema=section.schema, name=name, lease=section.lease)
+    return joined_store(database, limits)
 
 
 def apis_of(

@@ -1,6 +1,8 @@
 """jobstore inside another aiohttp application: durable jobs without a server of their own."""
 
 import asyncio
+import os
+import socket
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
@@ -22,13 +24,13 @@ from jobstore.assembly import (
     retention_of,
     route_of,
     served,
+    store_of,
 )
-from jobstore.config import Config, load
-from jobstore.config.limits import store_limits
+from jobstore.config import Config, load, place
 from jobstore.dialects.arango import ArangoHeader
 from jobstore.dialects.native import PROBES, PreferHeader
 from jobstore.http import private
-from jobstore.live import Store, owned_store
+from jobstore.live import Store
 from jobstore.live.executor import Executor
 from jobstore.live.janitor import Janitor
 from jobstore.live.scheduler import Scheduler
@@ -76,7 +78,8 @@ def setup(
 
     Args:
         app: the main application, which has not started yet.
-        store: the store's file; it is created if there is none.
+        store: the store's file, or the URL of the database that several nodes share; it is created
+            if there is none.
         identify: tells who asks for jobs or about them: a ``jobstore.Identity``, or None for
             nobody. A job then takes ``Authorization`` along, for the application's own login.
         open: whether everybody may see and change all jobs. Without this and ``identify``, the
@@ -89,7 +92,7 @@ def setup(
     Raises:
         ConfigError: a section or a key is wrong.
     """
-    merged = {**sections, "store": {"path": store, **sections.get("store", {})}}
+    merged = {**sections, "store": {**place(store), **sections.get("store", {})}}
     if open:
         merged["server"] = {**sections.get("server", {}), "open": True}
     # The application's own login needs the credentials that were sent with a job.
@@ -285,8 +288,8 @@ class Jobs:
     ) -> None:
         config = self._config
         async with AsyncExitStack() as stack:
-            path = config.store.path
-            store = await stack.enter_async_context(owned_store(path, store_limits(config)))
+            name = f"{socket.gethostname()}:{os.getpid()}"
+            store = await stack.enter_async_context(store_of(config, name))
             router = Router()
             self._running = live = await self._assembled(stack, store, router)
             stack.callback(self._end)

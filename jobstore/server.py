@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import (
-    AbstractAsyncContextManager,
     AsyncExitStack,
     asynccontextmanager,
     contextmanager,
@@ -40,19 +39,18 @@ from jobstore.assembly import (
     retention_of,
     route_of,
     running,
+    store_of,
     unanswered_of,
 )
 from jobstore.config import Config, TargetSection
-from jobstore.config.limits import store_limits
 from jobstore.dialects.arango import ArangoHeader
 from jobstore.dialects.native import PROBES, PreferHeader
-from jobstore.live import Store, owned_store
+from jobstore.live import Store
 from jobstore.live.executor import Executor
 from jobstore.live.janitor import Janitor
 from jobstore.live.scheduler import Scheduler
 from jobstore.model import clock, passwords
 from jobstore.model.errors import CannotListen, ConfigError, NotOpen
-from jobstore.store.optional import with_postgresql
 from jobstore.targets import Target
 from jobstore.targets.router import Route, Router
 from jobstore.web import descriptors, late
@@ -238,7 +236,9 @@ async def serving(config: Config) -> AsyncIterator[Server]:
     async with AsyncExitStack() as applications, AsyncExitStack() as stack:
         refusals = descriptors.listen()
         listening = stack.enter_context(_listening(config.server.host, config.server.port))
-        store = await stack.enter_async_context(_store(config, listening))
+        store = await stack.enter_async_context(
+            store_of(config, f"{socket.gethostname()}:{listening.getsockname()[1]}")
+        )
         router = Router()
         apis = apis_of(config, store, router, config.dialects, login=config.is_demo)
         headers = (ArangoHeader(), PreferHeader(store))
@@ -270,19 +270,6 @@ async def serving(config: Config) -> AsyncIterator[Server]:
         stack.callback(store.waits.dismiss)  # before those are waited for who wait for their jobs
         await web.SockSite(runner, listening).start()
         yield Server(_url(listening), store, executor, config.executor.drain)
-
-
-def _store(config: Config, listening: socket.socket) -> AbstractAsyncContextManager[Store]:
-    """Open the file as the one server that owns it, or join the nodes that share a database."""
-    section, limits = config.store, store_limits(config)
-    if not section.url:
-        return owned_store(section.path, limits)
-    with with_postgresql():
-        from jobstore.live.joining import Database, joined_store  # noqa: PLC0415 - an extra
-
-    name = section.name or f"{socket.gethostname()}:{listening.getsockname()[1]}"
-    database = Database(url=section.url, schema=section.schema, name=name, lease=section.lease)
-    return joined_store(database, limits)
 
 
 def _access(config: Config, store: Store, listening: socket.socket, refuse: Refuse) -> Access:

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 import click
 
 from jobstore.cli.ranges import Calendar, check_order
-from jobstore.config import Config, load
+from jobstore.config import Config, load, place
 from jobstore.model import clock
 from jobstore.model.clock import SECOND
 from jobstore.model.kinds import kind_of
@@ -22,7 +22,6 @@ F = TypeVar("F", bound=Callable[..., object])
 
 FILE: Final = click.Path(path_type=Path)
 
-_SCHEMES: Final = ("postgresql://", "postgres://")
 _UTC: Final = ZoneInfo("UTC")
 _ZONE: Final = "jobstore.zone"
 _STATUS: Final = re.compile(r"[1-5](xx|\d\d)", re.IGNORECASE | re.ASCII)
@@ -47,13 +46,13 @@ def files(command: F) -> F:
 
 def located(value: str) -> dict[str, str | Path]:
     """Read where a store is: give the key of [store] that says so, and its value."""
-    if not value.startswith(_SCHEMES):
-        return {"path": Path(value)}
-    # Few commands are given a URL, and this takes a while to load.
-    from jobstore.cli.arguments import hide_passwords  # noqa: PLC0415
+    located = place(value)
+    if "url" in located:
+        # Few commands are given a URL, and this takes a while to load.
+        from jobstore.cli.arguments import hide_passwords  # noqa: PLC0415
 
-    hide_passwords()
-    return {"url": value}
+        hide_passwords()
+    return located
 
 
 def configured(command: Callable[Concatenate[Config, P], None]) -> Callable[..., None]:

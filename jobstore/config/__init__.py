@@ -1,6 +1,6 @@
 """Configuration as one frozen value, checked before anything starts."""
 
-from jobstore.config.loading import load
+from jobstore.config.loading import load, place
 from jobstore.config.sections import DEMO, Config, TargetSection
 
-__all__ = ["DEMO", "Config", "TargetSection", "load"]
+__all__ = ["DEMO", "Config", "TargetSection", "load", "place"]

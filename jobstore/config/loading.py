@@ -22,12 +22,20 @@ _PREFIX: Final = "JOBSTORE_"
 # say of the other.
 _ALTERNATIVES: Final[Mapping[str, tuple[str, ...]]] = {"store": ("path", "url")}
 _NESTED: Final = "__"
+_SCHEMES: Final = ("postgresql://", "postgres://")
 
 # Kubernetes puts these into every container beside a service whose name begins with "jobstore":
 # https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
 _SERVICE_LINK: Final = re.compile(
     rf"{_PREFIX}(\w+_)?(SERVICE_(HOST|PORT)\w*=.*|PORT_\d+_(TCP|UDP|SCTP)\w*=.*|PORT=\w+://.*)"
 )
+
+
+def place(store: str | Path) -> dict[str, str | Path]:
+    """Tell by which key of [store] a file, or the URL of a database, is configured."""
+    if isinstance(store, str) and store.startswith(_SCHEMES):
+        return {"url": store}
+    return {"path": Path(store)}
 
 
 def load(

@@ -52,6 +52,7 @@ from jobstore.model.written import (
 )
 
 _FILE: Final = Path("jobs.db")
+_SHORTEST_LEASE: Final = 1.0
 DEMO: Final = "jobstore.demo:create_app"  # who answers when no target is configured
 
 
@@ -93,6 +94,8 @@ class StoreSection:
         """
         if self.url and self.path is not _FILE:
             raise ValueError("expected a path or a url, and not both")
+        if self.lease < _SHORTEST_LEASE:
+            raise ValueError("expected a lease of at least 1s, so that nobody is dead by accident")
         if self.url and self.max_size:
             raise ValueError("expected no max_size with a url: the database has limits of its own")
 

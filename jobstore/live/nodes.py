@@ -185,8 +185,10 @@ class Nodes:
             log.warning("%d claims got lost on the way", len(lost), extra={"action": "node"})
             # Recovery also ends those that nobody wants any more.
             unwanted = {job_id for job_id in lost if claimed[job_id] is not None}
-            begun = sorted((lost & self._store.abandoned) | unwanted)
+            abandoned = self._store.attempts.abandoned
+            begun = sorted((lost & abandoned) | unwanted)
             await self._writer.run(lambda tx: boots.give_up(tx, begun))
+            abandoned.difference_update(begun)
             await self._writer.run(lambda tx: boots.unclaim(tx, sorted(lost.difference(begun))))
 
     async def _wake(self) -> None:

@@ -223,11 +223,6 @@ class Store:
         """Whose results are on their way to readers of this server."""
         return self._deliveries.readers.keys()
 
-    @property
-    def abandoned(self) -> frozenset[int]:
-        """Whose attempts were begun here, and could not be ended in the store."""
-        return frozenset(self.attempts.abandoned)
-
     def watched(self) -> Collection[int]:
         """Tell for which jobs somebody waits."""
         return self._watchers.jobs

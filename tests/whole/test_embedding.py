@@ -20,6 +20,7 @@ from jobstore.model.lifecycle import State
 from jobstore.model.passwords import hashed
 from jobstore.web.identifying import Identify
 from tests.client import Client
+from tests.engines import Place
 from tests.raw import Front
 from tests.stores import rows, timeline
 from trials.services import answering
@@ -61,7 +62,7 @@ class Embedded:
 
 
 @asynccontextmanager
-async def embedded(store: Path, **options: Any) -> AsyncIterator[Embedded]:
+async def embedded(store: Path | str, **options: Any) -> AsyncIterator[Embedded]:
     """Run an application with jobs of its own, on any free port."""
     app = web.Application(middlewares=options.pop("middlewares", ()))
     app[SEEN] = []
@@ -90,6 +91,13 @@ async def test_a_header_makes_a_job_of_any_of_them(store_path: Path) -> None:
         assert answer.headers["x-arango-async-id"] == str(job_id)
         assert (await it.client("PUT", f"/_api/job/{job_id}")).status == 404
         assert it.app[SEEN] == [str(job_id)]
+
+
+async def test_applications_share_a_database(database: Place) -> None:
+    async with embedded(database.url) as one, embedded(database.url) as other:
+        job_id = await one.client.submit("/greet/you")
+        answer = await other.client.fetched(job_id)
+        assert (answer.status, answer.body) == (200, b"hello you")
 
 
 async def test_its_handlers_report_on_their_jobs(store_path: Path) -> None:
