@@ -22,7 +22,6 @@ from jobstore.store.moving import Destination, Source
 from jobstore.store.postgresql import moving, nodes
 from jobstore.store.postgresql.checkup import check
 from jobstore.store.postgresql.engine import has_secrets, name_of, without_secrets
-from jobstore.store.postgresql.importing import import_lines
 from jobstore.store.postgresql.migrate import migrate, require
 from jobstore.store.postgresql.opening import open_shared_history
 from jobstore.store.search import Death
@@ -100,6 +99,9 @@ class InDatabase:
 
     def take_in(self, lines: Iterable[bytes], progress: JobProgress) -> tuple[int, int]:
         """Take exported history in."""
+        # Only one command needs it, and loading it takes a while.
+        from jobstore.store.postgresql.importing import import_lines  # noqa: PLC0415
+
         imported = import_lines(self.url, self.schema, self.lease, lines, progress)
         return imported.jobs, imported.left_out
 

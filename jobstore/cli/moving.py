@@ -47,8 +47,9 @@ def move_command(
             "a store is moved between a file and a database; `jobstore backup` copies a file, "
             "pg_dump a database"
         )
-    before = tended(load(config_file, {"store": source}))
-    after = tended(load(config_file, {"store": destination}))
+    # Of one and the same configuration, that bound holds for the file alone.
+    before = tended(load(config_file, {"store": {**source, "max_size": 0}}))
+    after = tended(load(config_file, {"store": {**destination, "max_size": 0}}))
     with progress("rows") as report:
         moved = _moved(before, after, report)
     if as_json:

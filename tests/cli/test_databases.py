@@ -112,6 +112,25 @@ def test_reading_commands_say_of_a_database_what_they_say_of_a_file(
         assert (one.exit_code, other.exit_code) == (0, 0), command
 
 
+def test_the_nearest_word_for_where_the_store_is_counts(store_path: Path, database: Place) -> None:
+    stocked(store_path, some_jobs, START)
+    in_file = said("list", "--store", store_path)
+    of_database = "No job can be asked for.\n"
+    Path("url.toml").write_text(f'[store]\nurl = "{database.url}"\n')
+    Path("path.toml").write_text(f'[store]\npath = "{store_path}"\n')
+    Path("both.toml").write_text(f'[store]\npath = "a.db"\nurl = "{database.url}"\n')
+    url = {"JOBSTORE_STORE__URL": database.url}
+    assert said("list", "--config", "url.toml") == of_database
+    assert said("list", env=url) == of_database
+    assert said("list", "--config", "path.toml", env=url) == of_database
+    assert said("list", "--config", "path.toml", "--store", database) == of_database
+    assert said("list", "--config", "url.toml", "--store", store_path) == in_file
+    assert said("list", "--store", store_path, env=url) == in_file
+    assert said("list", "--config", "both.toml", "--store", store_path) == in_file
+    told = refused("list", "--config", "both.toml")
+    assert told == "jobstore: both.toml: [store]: expected a path or a url, and not both\n"
+
+
 def test_an_export_of_a_database_is_that_of_a_file(store_path: Path, database: Place) -> None:
     path, shared = both(store_path, database)
     of_file, of_database = (said("export", "-", "--store", store) for store in (path, shared))

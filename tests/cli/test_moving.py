@@ -13,7 +13,8 @@ from aiohttp import ClientSession
 from jobstore.model import clock
 from jobstore.model.clock import SECOND
 from jobstore.store.moving import TABLES
-from jobstore.store.schema import columns
+from jobstore.store.schema import METADATA, columns
+from jobstore.store.sequences import COUNTED
 from tests import engines, stores
 from tests.accounts import PASSWORD
 from tests.client import Client
@@ -27,7 +28,7 @@ START: Final = 1_700_000_000 * SECOND
 LARGE: Final = bytes(range(256)) * 4096  # one MiB, in several chunks
 SECRET: Final = (("Authorization", "Bearer of-the-target"),)
 # What is counted; a file says so of what there is none of, and has its token there.
-COUNTED: Final = "WHERE machine <> 'mark' AND count <> 0"
+WHAT_COUNTS: Final = "WHERE machine <> 'mark' AND count <> 0"
 # What people and their tools read.
 VIEWS: Final = ("history", "timeline", "attempts", "daily")
 # A table that the move comes to late, which nobody looks at before.
@@ -91,7 +92,7 @@ def contents(store: Path) -> dict[str, list[Any]]:
         names = [column.name for column in columns(table)]
         if isinstance(store, Place) and table.name == "boot":
             names[names.index("ended_at")] = "CASE WHEN died = 1 THEN NULL ELSE ended_at END"
-        which = COUNTED if table.name == "counter" else ""
+        which = WHAT_COUNTS if table.name == "counter" else ""
         rows = stores.rows(store, f"SELECT {', '.join(names)} FROM {table.name} {which}")
         found[table.name] = sorted(rows, key=repr)
     for view in VIEWS:
@@ -118,11 +119,21 @@ def test_everything_goes_into_a_database_and_back(store_path: Path, database: Pl
     assert contents(database) == before, "the source stays as it is"
 
 
+def test_no_table_and_no_sequence_is_forgotten(store_path: Path, database: Place) -> None:
+    assert {*TABLES} == {*METADATA.tables.values()}
+    stores.prepare(store_path)
+    counted = stores.rows(store_path, "SELECT name FROM sqlite_schema WHERE sql LIKE '%AUTOINC%'")
+    assert {name for (name,) in counted} == {*COUNTED}
+    sequences = stores.rows(database, "SELECT relname FROM pg_class WHERE relkind = 'S'")
+    assert {name for (name,) in sequences} == {f"{table}_id_seq" for table in COUNTED}
+
+
 def test_it_is_told_what_was_moved_and_what_to_write_down(
     store_path: Path, database: Place
 ) -> None:
     stocked(store_path, everything, START)
-    told = said("move", store_path, database)
+    Path("jobs.toml").write_text('[store]\npath = "jobs.db"\nmax_size = "1GiB"\n')
+    told = said("move", "--config", "jobs.toml", store_path, database)
     assert "10 jobs, 2 answers, 0 definitions, 0 accounts, all that is in" in told
     assert '[store]\nurl = "postgresql://' in told
     told = said("move", database, "back.db", "--json")

@@ -25,6 +25,8 @@ _SLOTTED: Final = frozenset({schema.COUNTER, schema.ACCOUNT_USAGE, schema.DAY})
 # Of a file, nobody sees the end of a server that died; of a database, other nodes have seen it.
 _DIED: Final = "CASE WHEN died = 1 THEN NULL ELSE ended_at END AS ended_at"
 _BURY: Final = "UPDATE boot SET ended_at = %s, died = 1 WHERE ended_at IS NULL"
+# So that the first plans are made for what is there.
+_PLANNED: Final = "ANALYZE definition, job, request, response, body, chunk, event, attempt"
 _GIVEN: Final = (
     "SELECT coalesce(pg_sequence_last_value(pg_get_serial_sequence(%s, 'id')::regclass), 0)"
 )
@@ -69,7 +71,7 @@ def writing(url: str, schema: str, lease: float) -> Iterator["DatabaseDestinatio
         _require_empty(link, name)
         yield DatabaseDestination(tx)
         link.execute(_BURY, (tx.now,))
-        link.execute("ANALYZE")
+        link.execute(_PLANNED)
 
 
 def _require_empty(link: Plain, name: str) -> None:
