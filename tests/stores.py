@@ -293,7 +293,12 @@ def states(path: Path) -> dict[int, tuple[str, str]]:
 
 def timeline(path: Path, job_id: int) -> list[str]:
     """Read what happened to a job, in order."""
-    found = rows(path, "SELECT event FROM timeline WHERE job_id = ? ORDER BY at", job_id)
+    # What has happened at the same time comes in the order in which a file's view has it.
+    place = (
+        "CASE event WHEN 'submitted' THEN 1 WHEN 'started' THEN 2 WHEN 'fetched' THEN 4"
+        " WHEN 'done' THEN 3 WHEN 'failed' THEN 3 WHEN 'cancelled' THEN 3 ELSE 5 END"
+    )
+    found = rows(path, f"SELECT event FROM timeline WHERE job_id = ? ORDER BY at, {place}", job_id)
     return [event for (event,) in found]
 
 

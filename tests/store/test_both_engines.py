@@ -22,7 +22,7 @@ Stores = dict[str, Path]
 
 # A node has a lease, targets of its own, and bodies and deliveries that are its own.
 ONLY_OF_NODES: Final = {
-    "boot": {"name", "batch", "targets", "delivering", "died"},
+    "boot": {"name", "host", "batch", "seen_at", "targets", "delivering", "died"},
     "body": {"boot"},
     "job": {"reader"},
 }
