@@ -11,7 +11,9 @@ values in the place of its parameters: guards and all else stay what they are.
 **What holds.** The operations go on in the order of their arrival, at each step. Between two steps
 of one, the others have made theirs; so that what an operation decides by what is in memory has to
 be written there before its next statement. In the database, the statements of two operations take
-turns as those of two nodes may.
+turns as those of two nodes may. So nobody goes abreast with an operation on which theirs depends:
+what reads the end of a job goes in a turn of its own, after all ends, and two ends of one attempt
+never come at once.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
