@@ -19,11 +19,12 @@ from jobstore.model import clock as real_clock
 from jobstore.model.clock import SECOND, Clock
 from jobstore.model.job import Claim, Dialect, Failure, Order, Submission
 from jobstore.model.message import Body, Headers, Request, Response, chunks
-from jobstore.store.history import History, open_history
+from jobstore.store.history import History
 from jobstore.store.postgresql.engine import Connection
 from jobstore.store.reading import Searcher
 from jobstore.store.sqlite import engine as sqlite
 from jobstore.store.sqlite.migrate import migrate
+from jobstore.store.sqlite.opening import open_history
 from tests import databases, engines
 from tests.loop import turns
 

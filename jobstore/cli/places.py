@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Optional, Protocol
 
 from jobstore.config import Config
 from jobstore.store import questions
-from jobstore.store.history import History, open_history
+from jobstore.store.history import History
 from jobstore.store.optional import with_postgresql
 from jobstore.store.search import Death
+from jobstore.store.sqlite.lock import is_owned
 from jobstore.store.sqlite.migrate import migrate
+from jobstore.store.sqlite.opening import open_history
 from jobstore.store.sqlite.serving import running
 from jobstore.store.starts import Start
 
@@ -101,7 +103,7 @@ class InFile:
 
     async def death(self, history: History) -> Death:
         """Tell which server was the last one that died."""
-        return await questions.death(history, self.file)
+        return await questions.death(history, runs=is_owned(self.file))
 
     async def starts(self, limit: int) -> list[Start]:
         """Give the start of the server that runs, if any."""

@@ -1,9 +1,7 @@
 """Read the store for people: what is kept of a job, and which jobs there are."""
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import fmean
 from typing import Any, Final
 
@@ -25,8 +23,6 @@ from jobstore.store.codec import (
 )
 from jobstore.store.expressions import Statement, constant, listed
 from jobstore.store.guards import JOB_COLUMNS, ONE, ZERO, in_scope, in_state, limit, with_result
-from jobstore.store.sqlite import engine as sqlite
-from jobstore.store.sqlite.lock import held
 from jobstore.store.windows import Windows
 
 _job: Final = schema.JOB.c
@@ -132,22 +128,6 @@ class Beginning:
 
     headers: Headers
     content: bytes
-
-
-@asynccontextmanager
-async def open_history(path: Path) -> AsyncIterator["History"]:
-    """Open a store for reading, beside its server or without one.
-
-    Args:
-        path: an existing store of this schema version.
-
-    Raises:
-        StoreError: it is missing, foreign, of another version, or damaged.
-    """
-    with held(path):
-        sqlite.require(path)
-        async with sqlite.reader(path) as reader:
-            yield History(reader)
 
 
 class History(Windows):

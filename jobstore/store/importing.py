@@ -6,17 +6,14 @@ given to another job, nor is any other that the store it comes from has ever giv
 """
 
 import json
-import sqlite3
 from base64 import b64decode
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 from pydantic import ValidationError
 from sqlalchemy import Integer, bindparam, delete, insert, literal_column, select
 
-from jobstore.model import clock
 from jobstore.model.account import NOBODY
 from jobstore.model.errors import ExportInvalid
 from jobstore.model.job import succeeded
@@ -36,13 +33,7 @@ from jobstore.store.export_lines import (
 )
 from jobstore.store.exporting import ORIGIN
 from jobstore.store.expressions import NO_BYTES, NUMBER, Statement, constant
-from jobstore.store.facts import Changes
 from jobstore.store.sequences import next_id_of, raise_ids
-from jobstore.store.sqlite import engine as sqlite
-from jobstore.store.sqlite import pages
-from jobstore.store.sqlite.committing import commit
-from jobstore.store.sqlite.lock import held, owned
-from jobstore.store.sqlite.transaction import FileTransaction
 from jobstore.store.transaction import Transaction
 
 # How often somebody is told how far it is.
@@ -98,37 +89,6 @@ class Imported:
     left_out: int
 
 
-def import_history(
-    path: Path, lines: Iterable[bytes], progress: Callable[[int], object] = lambda _: None
-) -> Imported:
-    """Take exported history in, whole or not at all; no server may run meanwhile.
-
-    Args:
-        path: an existing store of this schema version.
-        lines: the export's.
-        progress: told how many jobs were read, now and then.
-
-    Raises:
-        ExportInvalid: it is none, is damaged or newer, or has a job whose id is taken.
-        StoreInUse: a server runs.
-        StoreError: the store cannot be used.
-    """
-    with held(path):
-        sqlite.require(path)
-    with owned(path), sqlite.translated(path):
-        connection = sqlite.connect(path, "rw", sqlite.WRITER_PRAGMAS)
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-            tx = FileTransaction(connection, clock.now(), Changes())
-            imported = Import(tx, progress).run(lines)
-            tx.write_tally()
-            commit(connection, path)
-            pages.checkpoint(connection)
-        finally:
-            connection.close()  # which takes back what was not committed
-    return imported
-
-
 @dataclass(slots=True)
 class _Pieces:
     """A large body that is coming in.
@@ -149,10 +109,17 @@ class Import:
 
     Args:
         progress: told how many jobs were read.
+        broken: what the engine raises where rows are not such as the schema allows.
     """
 
-    def __init__(self, tx: Transaction, progress: Callable[[int], object]) -> None:
+    def __init__(
+        self,
+        tx: Transaction,
+        progress: Callable[[int], object],
+        broken: type[Exception],
+    ) -> None:
         self._tx = tx
+        self._broken = broken
         self._progress = progress
         self._known_before = 0
         self._next_definition = 1
@@ -173,6 +140,9 @@ class Import:
                 raise ExportInvalid(f"line {number} stands after the end")
             try:
                 end = self._take(Line.model_validate(_parsed(text)))
+            except self._broken as error:
+                words = f"that cannot be ({error})"
+                raise ExportInvalid(f"line {number} is damaged: {words}") from error
             except _DAMAGES as error:
                 raise ExportInvalid(f"line {number} is damaged: {_words(error)}") from error
         if end is None:
@@ -333,7 +303,6 @@ _DAMAGES: Final = (
     ValueError,  # also of pydantic, of base64 and of JSON
     TypeError,
     RecursionError,
-    sqlite3.IntegrityError,
 )
 
 
@@ -344,7 +313,5 @@ def _words(error: Exception) -> str:
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"]))
             return f"{place}: {first['msg']}" if place else first["msg"]
-        case sqlite3.IntegrityError():
-            return f"that cannot be ({error})"
         case _:
             return str(error) or type(error).__name__

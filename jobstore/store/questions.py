@@ -9,7 +9,6 @@ from functools import cache
 from heapq import nlargest
 from itertools import chain
 from json import loads
-from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -34,7 +33,6 @@ from jobstore.store.expressions import Statement, constant, joined, listed, with
 from jobstore.store.guards import JOB_COLUMNS, ONE, ZERO, in_state, limit
 from jobstore.store.history import History
 from jobstore.store.search import Death, Search, asker
-from jobstore.store.sqlite.lock import is_owned
 from jobstore.store.windows import WINDOW
 
 _job: Final = schema.JOB.c
@@ -215,14 +213,14 @@ async def definitions_named(history: History, reference: str) -> tuple[int, ...]
     return tuple(found)
 
 
-async def death(history: History, path: Path) -> Death:
+async def death(history: History, *, runs: bool) -> Death:
     """Tell which start of the server was the last one whose end nobody has seen.
 
     Args:
-        path: the store's file, whose lock tells whether a server runs.
+        runs: whether a server runs.
     """
     ((last,),) = await history.rows(LAST_BOOT)
-    over = (last or 0) - is_owned(path)
+    over = (last or 0) - runs
     rows = await history.rows(DIED, over=over)
     if not rows:
         return Death(boot=0, over=over)

@@ -20,8 +20,6 @@ from jobstore.store import events, results, schema
 from jobstore.store.codec import encode_ids
 from jobstore.store.expressions import Statement, constant, listed, lower
 from jobstore.store.guards import ZERO, in_state, limit, now, these_jobs, with_result
-from jobstore.store.sqlite import pages
-from jobstore.store.sqlite.transaction import connection_of
 from jobstore.store.transaction import Transaction
 
 _job: Final = schema.JOB.c
@@ -114,26 +112,3 @@ def redate(tx: Transaction, limit: int) -> int:
         detail = "it had ended by a clock that was more than a day ahead; its times were corrected"
         events.note_all(tx, ids, "redated", detail)
     return len(ids)
-
-
-# --- room in the file -----------------------------------------------------------------------------
-
-
-# How much of a file may be free for what comes next, in pages and as a part of the whole. Measured:
-# where all of it is given back after each purge, storing and purging cost a third more. A round of
-# the janitor frees little, by default the 1440th part of a day's payloads, or an hour's if the
-# rounds are that rare: 4 %.
-_KEPT_PAGES: Final = 256
-_KEPT_PART: Final = 0.05
-
-
-def give_back(tx: Transaction, limit: int, *, wholly: bool) -> int:
-    """Give some of a file's free pages back; return how many.
-
-    Args:
-        limit: how many at most.
-        wholly: whether to keep none for what comes next.
-    """
-    file = connection_of(tx)
-    kept = 0 if wholly else max(_KEPT_PAGES, int(pages.count(file) * _KEPT_PART))
-    return pages.give_back(file, min(limit, pages.free_pages(file) - kept))

@@ -1,6 +1,5 @@
 """Which ids were ever given: they are never given again, whatever becomes of what had them."""
 
-import sqlite3
 from collections.abc import Mapping
 from typing import Final
 
@@ -48,11 +47,6 @@ def next_id_of(table: str) -> Statement:
     """Select the id that the next row of a table will get, which nobody has inserted yet."""
     last = f"pg_sequence_last_value(CAST(pg_get_serial_sequence('{table}', 'id') AS regclass))"
     return Statement(select(next_id(constant(table))), text(f"SELECT coalesce({last}, 0) + 1"))
-
-
-def last_ids(connection: sqlite3.Connection) -> dict[str, int]:
-    """Tell the last id that was given to a job and to a definition, by the table's name."""
-    return dict(connection.execute(LAST.sql, LAST.bound({})).fetchall())
 
 
 def raise_ids(tx: Transaction, last: Mapping[str, int]) -> None:

@@ -14,7 +14,7 @@ from jobstore.config.limits import store_limits
 from jobstore.live import SECRET_HEADERS, owned_store
 from jobstore.model.account import Role
 from jobstore.model.job import Trigger
-from jobstore.store.history import open_history
+from jobstore.store.sqlite.opening import open_history
 from tests.client import Client
 from tests.commands import jobstore, refused, said
 from tests.conftest import Serve, Start, running

@@ -25,6 +25,15 @@ def test_the_floors_are_those_that_the_linter_holds() -> None:
     assert floors == layers[1:]  # without `python -m jobstore`
 
 
+def test_what_the_engines_share_knows_none_of_them_and_no_driver() -> None:
+    ours = r"jobstore\.store\.(?:sqlite|postgresql)"
+    foreign = re.compile(
+        rf"^\s*(?:import|from) (?:sqlite3|aiosqlite|psycopg|greenlet|{ours})\b", re.MULTILINE
+    )
+    shared = (ROOT / "jobstore" / "store").glob("*.py")
+    assert [path.name for path in shared if foreign.search(path.read_text("utf-8"))] == []
+
+
 @pytest.mark.parametrize("place", PLACES)
 def test_each_place_that_is_named_is_there(place: str) -> None:
     assert (ROOT / place).exists() or (ROOT / "jobstore" / place).exists()

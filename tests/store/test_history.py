@@ -11,8 +11,9 @@ from jobstore.model.errors import BodyGone, JobNotFound, StoreDamaged, StoreMiss
 from jobstore.model.job import Job
 from jobstore.model.lifecycle import Result, State
 from jobstore.model.message import chunks
-from jobstore.store.history import History, open_history
+from jobstore.store.history import History
 from jobstore.store.search import Search
+from jobstore.store.sqlite.opening import open_history
 from jobstore.store.windows import WINDOW
 from tests.stock import Stock, stocking
 from tests.stores import START, leave_out_ids, reading

@@ -17,11 +17,11 @@ from aiohttp import ClientSession
 
 from jobstore.live import owned_store, shared_store
 from jobstore.model.errors import StoreInUse
-from jobstore.store.history import open_history
 from jobstore.store.sqlite import mixture, pages
 from jobstore.store.sqlite.backup import back_up
 from jobstore.store.sqlite.lock import held, is_owned, owned, owner
 from jobstore.store.sqlite.migrate import migrate
+from jobstore.store.sqlite.opening import open_history
 from tests.client import Client
 from tests.commands import jobstore, refused, said, start
 from tests.conftest import Start

@@ -18,7 +18,7 @@ from typing import Final
 from jobstore.model.clock import iso, now
 from jobstore.model.errors import StoreDamaged, StoreError, StoreForeign
 from jobstore.store.facts import Changes
-from jobstore.store.sequences import last_ids, raise_ids
+from jobstore.store.sequences import LAST, raise_ids
 from jobstore.store.sqlite import engine as sqlite
 from jobstore.store.sqlite.backup import copy, new_copy
 from jobstore.store.sqlite.lock import StoreFile, alone, beside, held, owned
@@ -108,7 +108,7 @@ def _given(file: StoreFile) -> Mapping[str, int] | None:
             sqlite.translated(file.path),
             closing(sqlite.connect(file.path, "rw", sqlite.READER_PRAGMAS)) as connection,
         ):
-            return last_ids(connection)
+            return dict(connection.execute(LAST.sql, LAST.bound({})).fetchall())
     except StoreError:
         return None
 

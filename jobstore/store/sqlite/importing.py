@@ -1,0 +1,45 @@
+"""Take exported history into a file: all of it in one transaction, or nothing."""
+
+import sqlite3
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from jobstore.model import clock
+from jobstore.store.facts import Changes
+from jobstore.store.importing import Import, Imported
+from jobstore.store.sqlite import engine as sqlite
+from jobstore.store.sqlite import pages
+from jobstore.store.sqlite.committing import commit
+from jobstore.store.sqlite.lock import held, owned
+from jobstore.store.sqlite.transaction import FileTransaction
+
+
+def import_history(
+    path: Path, lines: Iterable[bytes], progress: Callable[[int], object] = lambda _: None
+) -> Imported:
+    """Take exported history in, whole or not at all; no server may run meanwhile.
+
+    Args:
+        path: an existing store of this schema version.
+        lines: the export's.
+        progress: told how many jobs were read, now and then.
+
+    Raises:
+        ExportInvalid: it is none, is damaged or newer, or has a job whose id is taken.
+        StoreInUse: a server runs.
+        StoreError: the store cannot be used.
+    """
+    with held(path):
+        sqlite.require(path)
+    with owned(path), sqlite.translated(path):
+        connection = sqlite.connect(path, "rw", sqlite.WRITER_PRAGMAS)
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            tx = FileTransaction(connection, clock.now(), Changes())
+            imported = Import(tx, progress, sqlite3.IntegrityError).run(lines)
+            tx.write_tally()
+            commit(connection, path)
+            pages.checkpoint(connection)
+        finally:
+            connection.close()  # which takes back what was not committed
+    return imported
