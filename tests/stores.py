@@ -6,12 +6,14 @@ import os
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, contextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 from weakref import WeakKeyDictionary
+
+from psycopg.errors import LockNotAvailable
 
 from jobstore.live import Delivery, Limits, Over, Store, owned_store, shared_store
 from jobstore.live.joining import joined_store
@@ -415,13 +417,12 @@ def power_cut(path: Path, name: str = "cut.db") -> Path:
     return cut
 
 
-@contextmanager
-def held_up(path: Path) -> Iterator[None]:
+@asynccontextmanager
+async def held_up(path: Path) -> AsyncIterator[None]:
     """Hold what each commit begins with, so that the store's commit stays in flight meanwhile."""
     if isinstance(path, engines.Place):
         with engines.connected(path) as link:
-            link.execute("BEGIN")
-            link.execute("SELECT FROM boot FOR UPDATE")
+            await _locked(link)
             yield
             link.execute("ROLLBACK")
         return
@@ -429,6 +430,19 @@ def held_up(path: Path) -> Iterator[None]:
         connection.execute("BEGIN IMMEDIATE")
         yield
         connection.execute("ROLLBACK")
+
+
+async def _locked(link: databases.Link) -> None:
+    """Lock the rows of all starts; a node that has them needs the loop to come to its commit."""
+    while True:
+        link.execute("BEGIN")
+        try:
+            link.execute("SELECT FROM boot FOR UPDATE NOWAIT")
+        except LockNotAvailable:
+            link.execute("ROLLBACK")
+            await turns(1)
+        else:
+            return
 
 
 async def begun(coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:

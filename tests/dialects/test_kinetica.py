@@ -586,11 +586,10 @@ async def test_a_reader_who_leaves_before_the_job_was_taken_leaves_it_to_the_nex
     fetchable: tuple[Kinetica, int], store_path: Path
 ) -> None:
     kinetica, job_id = fetchable
-    with held_up(store_path):
-        async with connected(kinetica.client.url) as reader:
-            await reader.send(asking(job_id))
-            await kinetica.client("GET", f"/_api/job/{job_id}")
-            await reader.leave()
+    async with held_up(store_path), connected(kinetica.client.url) as reader:
+        await reader.send(asking(job_id))
+        await kinetica.client("GET", f"/_api/job/{job_id}")
+        await reader.leave()
     while (described := await kinetica.get(job_id))["running"]:
         pass
     assert described["job_response_str"] == '{"a":1}'

@@ -159,7 +159,7 @@ async def test_a_result_is_not_called_gone_before_it_is_on_the_disk_that_it_is_h
             reader = await begun(_linger(store, job_id, taking := asyncio.Event()))
             stack.callback(reader.cancel)
             await taking.wait()
-            with held_up(store_path):
+            async with held_up(store_path):
                 reader.cancel()
                 await begun(asyncio.sleep(0))
                 reader.cancel()  # as a server does that stops
@@ -290,7 +290,7 @@ async def test_a_reader_who_is_gone_before_the_result_is_taken_gives_it_back(
 ) -> None:
     async with opened(store_path) as store:
         job_id = await finished(store, answer)
-        with held_up(store_path):
+        async with held_up(store_path):
             reader = await begun(taken(store, job_id))
             reader.cancel()
             await begun(asyncio.wait([reader]))
@@ -303,7 +303,7 @@ async def test_a_reader_who_is_gone_while_another_commit_is_in_flight_gives_the_
 ) -> None:
     async with opened(store_path) as store:
         job_id = await finished(store, answer)
-        with held_up(store_path):
+        async with held_up(store_path):
             submitting = await begun(store.submit(submission(target="/other")))
             reader = await begun(taken(store, job_id))
             reader.cancel()

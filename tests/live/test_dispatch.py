@@ -75,7 +75,7 @@ async def test_what_comes_in_while_others_wait_does_not_overtake_them(store_path
         waiting = [await store.submit(submission()) for _ in range(3)]
         orders = orders_of(store, {"/": 1})
         first = await next_claim(orders)
-        with held_up(store_path):
+        async with held_up(store_path):
             ending = await begun(finish(store, first))
             submitting = await begun(store.submit(submission()))
         await ending
@@ -214,7 +214,7 @@ async def test_a_cancel_that_meets_the_claim_follows_it(store_path: Path) -> Non
         first, second = [await store.submit(submission()) for _ in range(2)]
         orders = orders_of(store, {"/": 1})
         claim = await next_claim(orders)
-        with held_up(store_path):
+        async with held_up(store_path):
             ending = await begun(finish(store, claim))
             cancelling = await begun(store.cancel(second))
         await asyncio.gather(ending, cancelling)

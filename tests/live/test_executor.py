@@ -135,7 +135,7 @@ async def test_a_job_that_is_cancelled_as_it_is_claimed_is_not_sent_and_ends_can
     async with opened(store_path) as store, executing(store, target, concurrency=1):
         second = 1 + await store.submit(submission())
         exchange = await target.asked.get()
-        with held_up(store_path):
+        async with held_up(store_path):
             await begun(store.submit(submission()))
             exchange.answer.set_result(Response(status=200))
             cancelling = await begun(store.cancel(second))
@@ -151,7 +151,7 @@ async def test_a_cancel_that_comes_after_the_answer_changes_nothing(store_path: 
     async with opened(store_path) as store, executing(store, target):
         job_id = await store.submit(submission())
         exchange = await target.asked.get()
-        with held_up(store_path):
+        async with held_up(store_path):
             exchange.answer.set_result(Response(status=200, body=b"in time"))
             cancelling = await begun(store.cancel(job_id))
         await cancelling
@@ -208,7 +208,7 @@ async def test_a_drain_lets_what_is_being_claimed_run_as_well(store_path: Path) 
 async def test_a_drain_does_not_start_what_is_not_written_yet(store_path: Path) -> None:
     async with opened(store_path) as store, executing(store, Patient()) as executor:
         await store.submit(submission(target="/nobody"))  # until when nothing else was claimed
-        with held_up(store_path):
+        async with held_up(store_path):
             submitting = await begun(store.submit(submission()))
             store.refuse()
         job_id = await submitting

@@ -177,7 +177,7 @@ async def test_what_ends_a_job_shares_its_commit_with_the_claim_of_the_next(
 
 async def test_jobs_that_are_submitted_at_once_share_a_commit(store_path: Path) -> None:
     async with opened(store_path, clock=CountingClock()) as store:
-        with held_up(store_path):
+        async with held_up(store_path):
             tasks = [await begun(store.submit(submission())) for _ in range(50)]
         ids = await asyncio.gather(*tasks)
     assert len(set(ids)) == 50
@@ -191,7 +191,7 @@ async def test_a_client_that_leaves_before_its_202_leaves_a_whole_job_or_none(
         orders = orders_of(store, {"/": 1})
         await store.submit(submission())
         claim = await next_claim(orders)
-        with held_up(store_path):
+        async with held_up(store_path):
             task = await begun(store.submit(submission()))
             task.cancel()
             await begun(asyncio.wait([task]))
@@ -209,7 +209,7 @@ async def test_a_client_that_leaves_gives_its_slot_to_its_job_and_then_to_the_ne
         first = await store.submit(submission())
         orders = orders_of(store, {"/": 2})
         claims = [await next_claim(orders)]
-        with held_up(store_path):
+        async with held_up(store_path):
             task = await begun(store.submit(submission()))
             task.cancel()
         claims.append(await next_claim(orders))
@@ -274,7 +274,7 @@ async def test_a_fetch_joins_the_commit_of_the_result_that_is_on_its_way(store_p
     async with opened(store_path) as store:
         job_id = await store.submit(submission())
         claim = await next_claim(orders_of(store, {"/": 1}))
-        with held_up(store_path):
+        async with held_up(store_path):
             finishing = await begun(finish(store, claim))
             fetching = await begun(taken(store, job_id))
             assert states(store_path) == {job_id: ("running", "none")}
@@ -318,7 +318,7 @@ async def test_of_a_cancel_and_a_finish_the_first_decides_and_the_job_ends_once(
         job_id = await store.submit(submission())
         claim = await next_claim(orders_of(store, {"/": 1}))
         ends = [stopped(store, claim, "stopped"), finish(store, claim)]
-        with held_up(store_path):
+        async with held_up(store_path):
             tasks = [await begun(end) for end in (ends if cancel_first else reversed(ends))]
         await asyncio.gather(*tasks)
     expected = ("cancelled", "held") if cancel_first else ("done", "held")
@@ -333,7 +333,7 @@ async def test_of_a_delete_and_a_finish_either_order_ends_the_work_and_drops_the
             job_id = await store.submit(submission())
             claim = await next_claim(orders_of(store, {"/": 1}))
             calls = [store.results.delete(job_id), finish(store, claim)]
-            with held_up(store_path):
+            async with held_up(store_path):
                 tasks = [await begun(call) for call in (calls if delete_first else calls[::-1])]
             await asyncio.gather(*tasks)
     assert set(states(store_path).values()) == {("done", "deleted")}

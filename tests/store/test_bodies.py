@@ -207,7 +207,7 @@ async def test_a_client_that_leaves_in_the_middle_of_its_body_leaves_nothing_beh
     store_path: Path,
 ) -> None:
     async with opened(store_path) as store:
-        with held_up(store_path):
+        async with held_up(store_path):
             submitting = await begun(store.submit(submission(body=b"x" * MIB)))
             submitting.cancel()
             await begun(asyncio.wait([submitting]))

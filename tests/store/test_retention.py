@@ -262,7 +262,7 @@ async def test_a_large_body_is_swept_away_a_few_chunks_at_a_time(store_path: Pat
 async def test_what_comes_in_while_everything_is_deleted_is_spared(store_path: Path) -> None:
     async with opened(store_path) as store:
         await many_results(store)
-        with held_up(store_path):
+        async with held_up(store_path):
             deleting = await begun(store.results.delete_all())
             await store.results.pending(1)  # so the id up to which all goes was read as well
             submitting = await begun(store.submit(submission(target="/nobody")))

@@ -123,7 +123,7 @@ async def test_the_file_stops_getting_smaller_when_work_comes_and_goes_on_when_i
                 left.append(free(store_path))
 
         before = free(store_path)
-        with held_up(store_path):
+        async with held_up(store_path):
             shrinking = await begun(store.file.shrink(wholly=True))
             submitting = await begun(submit_some())
         await submitting
@@ -136,7 +136,7 @@ async def test_the_file_stops_getting_smaller_when_work_comes_and_goes_on_when_i
 async def test_what_waits_is_done_before_the_file_begins_to_get_smaller(store_path: Path) -> None:
     async with purged(store_path) as store:
         before = free(store_path)
-        with held_up(store_path):
+        async with held_up(store_path):
             submitting = await begun(store.submit(submission(target="/nobody")))
             shrinking = await begun(store.file.shrink())
         await submitting

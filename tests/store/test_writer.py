@@ -91,7 +91,7 @@ async def test_an_operation_that_comes_alone_is_committed_alone(desk: Desk) -> N
 
 
 async def test_operations_that_come_while_a_commit_is_in_flight_share_the_next(desk: Desk) -> None:
-    with held_up(desk.path):
+    async with held_up(desk.path):
         first = desk.writer.post(write("first"))
         await set_out()
         rest = [desk.writer.post(write(f"word {number}")) for number in range(100)]
@@ -162,7 +162,7 @@ async def test_a_refusal_that_has_changed_nothing_costs_the_others_no_commit(des
     def refuse(_: Transaction) -> None:
         raise JobNotFound(7)
 
-    with held_up(desk.path):
+    async with held_up(desk.path):
         posted: list[asyncio.Future[object]] = [desk.writer.post(write("first"))]
         await set_out()
         posted += [desk.writer.post(write("one")), desk.writer.post(refuse)]
@@ -307,7 +307,7 @@ async def test_only_what_may_take_long_leaves_the_loops_thread(desk: Desk) -> No
 
 
 async def test_the_loop_goes_on_while_another_process_writes(desk: Desk) -> None:
-    with held_up(desk.path):
+    async with held_up(desk.path):
         waiting = desk.writer.post(write("word"))
         await turns(100)
         assert not waiting.done()
@@ -316,7 +316,7 @@ async def test_the_loop_goes_on_while_another_process_writes(desk: Desk) -> None
 
 
 async def test_a_function_between_transactions_waits_for_the_one_that_runs(desk: Desk) -> None:
-    with held_up(desk.path):
+    async with held_up(desk.path):
         posted = desk.writer.post(write("word"))
         await set_out()
         counting = asyncio.create_task(

@@ -313,7 +313,7 @@ async def test_a_job_that_is_cancelled_just_as_it_is_claimed_ends_as_cancelled(
     first = await client.submit("/wait/first")
     second = await client.submit("/wait/second")
     await client.when("first", "started")
-    with held_up(store_path):
+    async with held_up(store_path):
         blocked = asyncio.create_task(client.submit("/wait/third"))
         await client("GET", "/_api/job/pending")
         await client.let("first")

@@ -92,11 +92,10 @@ async def test_a_reader_who_leaves_before_the_result_could_be_taken_leaves_it_to
     expected = (await client("GET", path)).body
     job_id = await client.done(path)
     for _ in range(3):
-        with held_up(store_path):
-            async with connected(client.url) as reader:
-                await reader.send(fetching(job_id))
-                await client("GET", f"/_api/job/{job_id}")
-                await reader.leave()
+        async with held_up(store_path), connected(client.url) as reader:
+            await reader.send(fetching(job_id))
+            await client("GET", f"/_api/job/{job_id}")
+            await reader.leave()
     answer = await fetched_again(client, job_id)
     assert (answer.status, answer.body) == (200, expected)
     assert (await client("PUT", f"/_api/job/{job_id}")).status == 404
@@ -165,7 +164,7 @@ async def test_a_result_that_is_fetched_and_deleted_at_once_goes_one_way(
     client = Client(http, server.url)
     expected = (await client("GET", path)).body
     job_id = await client.done(path)
-    with held_up(store_path):
+    async with held_up(store_path):
         fetch = asyncio.create_task(client("PUT", f"/_api/job/{job_id}"))
         await client("GET", f"/_api/job/{job_id}")
         delete = asyncio.create_task(client("DELETE", f"/_api/job/{job_id}"))

@@ -141,7 +141,7 @@ async def test_of_a_body_that_breaks_off_while_the_store_is_busy_nothing_stays(
 ) -> None:
     server = await serve()
     async with connected(server.url) as client:
-        with held_up(store_path):
+        async with held_up(store_path):
             await client.send(announced(600 * KIBIBYTE) + bytes(300 * KIBIBYTE))
             await Client(http, server.url)("GET", "/_api/job/pending")
             client.writer.write_eof()
@@ -170,13 +170,12 @@ async def test_a_client_that_leaves_before_its_202_may_leave_a_job_that_runs_as_
     client = Client(http, (await serve(target=GATED)).url)
     for name in "abc":
         await client.let(name)
-    with held_up(store_path):
-        async with connected(client.url) as leaving:
-            await leaving.send(
-                b"GET /wait/a HTTP/1.1\r\nHost: localhost\r\nx-arango-async: store\r\n\r\n"
-            )
-            await client("GET", "/_api/job/pending")
-            await leaving.leave()
+    async with held_up(store_path), connected(client.url) as leaving:
+        await leaving.send(
+            b"GET /wait/a HTTP/1.1\r\nHost: localhost\r\nx-arango-async: store\r\n\r\n"
+        )
+        await client("GET", "/_api/job/pending")
+        await leaving.leave()
     assert (await client.fetched(await client.submit("/wait/b"))).body == b"b is done"
     while (await client("GET", "/_api/job/pending")).body != b"[]":
         pass
@@ -192,12 +191,11 @@ async def test_a_client_that_leaves_before_its_202_takes_no_slot_with_it(
     for name in ("gone", "here"):
         await client.let(name)
     for _ in range(3):
-        with held_up(store_path):
-            async with connected(client.url) as leaving:
-                await leaving.send(
-                    b"POST /wait/gone HTTP/1.1\r\nHost: localhost\r\nx-arango-async: true\r\n"
-                    b"Content-Length: 300000\r\n\r\n" + bytes(300_000)
-                )
-                await client("GET", "/_api/job/pending")
-                await leaving.leave()
+        async with held_up(store_path), connected(client.url) as leaving:
+            await leaving.send(
+                b"POST /wait/gone HTTP/1.1\r\nHost: localhost\r\nx-arango-async: true\r\n"
+                b"Content-Length: 300000\r\n\r\n" + bytes(300_000)
+            )
+            await client("GET", "/_api/job/pending")
+            await leaving.leave()
     assert (await client.fetched(await client.submit("/wait/here"))).body == b"here is done"

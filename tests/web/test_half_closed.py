@@ -40,7 +40,7 @@ async def test_a_submission_is_answered_though_its_client_sends_nothing_more(
     serve: Serve, store_path: Path, http: ClientSession, submission: bytes
 ) -> None:
     client = Client(http, (await serve(target=ORDINARY)).url)
-    with held_up(store_path):
+    async with held_up(store_path):
         asking = asyncio.create_task(answered(client, submission))
         await client("GET", "/_api/job/pending")
     status_line = (await asking).split(b"\r\n")[0]
@@ -69,11 +69,10 @@ async def test_a_result_is_not_delivered_to_a_reader_who_is_gone(
     client = Client(http, (await serve(target=ORDINARY)).url)
     expected = (await client("GET", path)).body
     job_id = await client.done(path)
-    with held_up(store_path):
-        async with connected(client.url) as reader:
-            await reader.send(message("PUT", f"/_api/job/{job_id}"))
-            await client("GET", f"/_api/job/{job_id}")
-            await reader.leave()
+    async with held_up(store_path), connected(client.url) as reader:
+        await reader.send(message("PUT", f"/_api/job/{job_id}"))
+        await client("GET", f"/_api/job/{job_id}")
+        await reader.leave()
     answer = await client.told(job_id)
     assert (answer.status, answer.body) == (200, expected)
 
