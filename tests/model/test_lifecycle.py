@@ -33,7 +33,7 @@ from jobstore.model.rotation import Turns
 from jobstore.store import claiming, ending, recovery, results, retention, schema, submitting
 from jobstore.store.expressions import Statement
 from jobstore.store.facts import Changes
-from jobstore.store.postgresql.abreast import walk
+from jobstore.store.postgresql.abreast import Journeys, walk
 from jobstore.store.postgresql.engine import Link, connect
 from jobstore.store.postgresql.transaction import NodeTransaction, Shared
 from jobstore.store.sqlite import engine as sqlite
@@ -156,13 +156,14 @@ class UndoneInDatabase(Undone):
         await self._link.execute("BEGIN")
         try:
             async with self._link.pipeline() as pipeline:
-                shared = Shared(self._link, pipeline, BOOT, NOW, Changes())
+                journeys = Journeys(self._link, pipeline, lambda: None)
+                shared = Shared(journeys, BOOT, NOW, Changes())
                 way, looking = (
                     partial(each, NodeTransaction(shared)) for each in (operation, look)
                 )
-                (value,) = await walk(self._link, pipeline, [way])
+                (value,) = await walk(journeys, [way])
                 await shared.write_tally()
-                await walk(self._link, pipeline, [looking])
+                await walk(journeys, [looking])
         finally:
             await self._link.execute("ROLLBACK")
         return cast("T", value)

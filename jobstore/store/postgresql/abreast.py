@@ -109,11 +109,29 @@ def want(statement: Statement, values: Mapping[str, object]) -> Given:
     return given
 
 
-async def walk(link: Link, pipeline: Pipeline, ways: Sequence[Any]) -> list[Any]:
+@dataclass(frozen=True, slots=True)
+class Journeys:
+    """A connection on which statements are sent together, and their answers waited for together.
+
+    Args:
+        answered: called when the database has answered.
+    """
+
+    link: Link
+    pipeline: Pipeline
+    answered: Callable[[], None]
+
+    async def make(self) -> None:
+        """Wait for the answers to all that was sent."""
+        await self.pipeline.sync()
+        self.answered()
+
+
+async def walk(journeys: Journeys, ways: Sequence[Any]) -> list[Any]:
     """Let functions go side by side to their ends.
 
     Args:
-        pipeline: that of the connection; what else was sent on it goes along.
+        journeys: how; what else was sent goes along with the first one.
         ways: the functions; each calls `want` for its statements.
 
     Returns:
@@ -124,7 +142,7 @@ async def walk(link: Link, pipeline: Pipeline, ways: Sequence[Any]) -> list[Any]
     while going:
         going = [one for one in going if _goes_on(one)]
         if going:
-            await _execute(link, pipeline, going)
+            await _execute(journeys, going)
     return [one.outcome for one in walks]
 
 
@@ -138,14 +156,14 @@ def _goes_on(one: _Walk) -> bool:
     return True
 
 
-async def _execute(link: Link, pipeline: Pipeline, walks: Sequence[_Walk]) -> None:
+async def _execute(journeys: Journeys, walks: Sequence[_Walk]) -> None:
     """Execute what operations want, all of it in one journey."""
     groups: dict[int, list[_Walk]] = {}
     for one in walks:
         assert one.wants is not None
         groups.setdefault(id(one.wants.statement), []).append(one)
-    sent = [(group, await _sent(link, group)) for group in groups.values()]
-    await pipeline.sync()
+    sent = [(group, await _sent(journeys.link, group)) for group in groups.values()]
+    await journeys.make()
     for group, receiving in sent:
         await _receive(group, receiving)
 

@@ -29,8 +29,8 @@ from psycopg.errors import (
 from jobstore.model.errors import (
     ConfigError,
     JobstoreError,
+    NodeBusy,
     StoreAway,
-    StoreBusy,
     StoreDamaged,
     StoreDenied,
     StoreError,
@@ -45,6 +45,8 @@ from jobstore.store.postgresql import packing
 
 # For how long a connection may take to be made, in seconds.
 CONNECT_SECONDS: Final = 4
+# Likewise where nothing has begun yet for which somebody waits.
+_START_SECONDS: Final = 30
 # For how long a database may be silent until it counts as away, in seconds.
 PATIENCE: Final = 5.0
 # What fails within so many seconds has not been waited for.
@@ -65,7 +67,7 @@ OLDEST: Final = 14
 _OTHERS: Final = {"CockroachDB": "CockroachDB", "-YB-": "YugabyteDB", "Redshift": "Redshift"}
 # What errors mean for the store, without and with PostgreSQL's words for them.
 _MEANT: Final[Mapping[tuple[type[psycopg.Error], ...], Callable[[str], StoreError]]] = {
-    (QueryCanceled, LockNotAvailable): StoreBusy,
+    (QueryCanceled, LockNotAvailable): NodeBusy,
     (DiskFull,): StoreFull,
 }
 _TOLD: Final[Mapping[type[psycopg.Error], Callable[[str, str], StoreError]]] = {
@@ -189,9 +191,9 @@ class Connection:
             self._linking.add_done_callback(_seen)
         return await asyncio.shield(self._linking)
 
-    async def _connect(self) -> Link:
+    async def _connect(self, seconds: float = CONNECT_SECONDS) -> Link:
         try:
-            async with asyncio.timeout(CONNECT_SECONDS):
+            async with asyncio.timeout(seconds):
                 self._link = await connect(
                     self._url, self._schema, read_only=self._read_only, **self._settings
                 )
@@ -279,7 +281,7 @@ class Connection:
     async def __aenter__(self) -> Self:
         """Connect."""
         try:
-            await self.link()
+            await self._connect(_START_SECONDS)
         except psycopg.Error as error:
             raise translate(self.name, error) from error
         return self
@@ -301,17 +303,34 @@ def _seen(linking: "asyncio.Task[Link]") -> None:
 
 
 @contextmanager
-def impatient(link: Link, seconds: float) -> Iterator[None]:
-    """Break a connection off when what is done on it takes too long.
+def impatient(link: Link, seconds: float) -> Iterator[Callable[[], None]]:
+    """Break a connection off when nothing is heard on it for too long.
 
     Its socket is shut down, so that whoever waits for an answer is told so: to cancel them would
     send a message to the database, and wait for that.
+
+    Yields:
+        what is to be called when something was heard.
     """
-    timer = asyncio.get_running_loop().call_later(seconds, _break_off, link)
+    patience = _Patience(link, seconds)
     try:
-        yield
+        yield patience.renew
     finally:
-        timer.cancel()
+        patience.timer.cancel()
+
+
+class _Patience:
+    def __init__(self, link: Link, seconds: float) -> None:
+        self._link = link
+        self._seconds = seconds
+        self.timer = self._begin()
+
+    def renew(self) -> None:
+        self.timer.cancel()
+        self.timer = self._begin()
+
+    def _begin(self) -> asyncio.TimerHandle:
+        return asyncio.get_running_loop().call_later(self._seconds, _break_off, self._link)
 
 
 def _break_off(link: Link) -> None:

@@ -23,7 +23,7 @@ given back, since these were told that they have nothing.
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import groupby
 from typing import Any, Final
@@ -44,13 +44,12 @@ from jobstore.store import results
 from jobstore.store.facts import Changes, Taken
 from jobstore.store.own_boot import OwnBoot
 from jobstore.store.postgresql import boots
-from jobstore.store.postgresql.abreast import walk
+from jobstore.store.postgresql.abreast import Journeys, walk
 from jobstore.store.postgresql.engine import (
     PATIENCE,
     Connection,
     Cursor,
     Link,
-    Pipeline,
     execute,
     impatient,
     is_broken,
@@ -67,6 +66,8 @@ _MET: Final = (SerializationFailure, DeadlockDetected, UniqueViolation)
 # What part of the patience a batch may take until the connection is broken off: the rest is for
 # the witness.
 _OF_BATCH: Final = 0.7
+# And what part of it goes by until a batch takes in no further operations.
+_OF_OPERATIONS: Final = 0.3
 _PAUSE: Final = 0.2
 # How many operations may wait; a database that is slow must not fill the memory.
 WAITING: Final = 10_000
@@ -155,6 +156,11 @@ class NodeWriter(Writer):
             because = "the database went away in the middle of it"
             self.queue_until_stored(partial(back, detail=because), _unheard)
 
+    async def _next_batch(self) -> tuple[Batch, Sequence[Entry]]:
+        done, batch = await super()._next_batch()
+        self._waiting[:0] = batch[len(done.outcomes) :]  # what there was no time for
+        return done, batch[: len(done.outcomes)]
+
     async def _outcomes(self, batch: Sequence[Entry]) -> Batch:
         if self.trouble is not None:
             return Batch([Outcome(error=self.trouble)] * len(batch))
@@ -188,6 +194,8 @@ class NodeWriter(Writer):
     async def _each_alone(self, entries: Sequence[Entry]) -> Batch:
         batch = Batch()
         for place, entry in enumerate(entries):
+            if place and self._takes_long:
+                break
             try:
                 alone = await self._together([entry], batch.changes.copy())
             except psycopg.Error as error:
@@ -228,6 +236,11 @@ class NodeWriter(Writer):
         """How many seconds are left of the patience."""
         return self._patient_until - time.monotonic()
 
+    @property
+    def _takes_long(self) -> bool:
+        """Whether what is left of a batch has to wait for the next one."""
+        return self._left < (1 - _OF_OPERATIONS) * self._patience
+
     async def _link(self, seconds: float) -> Link:
         try:
             async with asyncio.timeout(seconds):
@@ -238,13 +251,14 @@ class NodeWriter(Writer):
     async def _once(self, entries: Sequence[Entry], changes: Changes) -> Batch:
         link = await self._link(self._left)
         committing = False
-        with impatient(link, min(_OF_BATCH * self._patience, self._left)):
+        with impatient(link, min(_OF_BATCH * self._patience, self._left)) as answered:
             try:
                 async with link.pipeline() as pipeline:
-                    batch = await self._executed(link, pipeline, entries, changes)
+                    journeys = Journeys(link, pipeline, answered)
+                    batch = await self._executed(journeys, entries, changes)
                     committing = True
                     await link.execute("COMMIT")
-                    await pipeline.sync()
+                    await journeys.make()
             except psycopg.Error as error:
                 await self._undo(link)
                 if not (committing and is_broken(error) and await self._is_committed(changes)):
@@ -255,16 +269,20 @@ class NodeWriter(Writer):
         return batch
 
     async def _executed(
-        self, link: Link, pipeline: Pipeline, entries: Sequence[Entry], changes: Changes
+        self, journeys: Journeys, entries: Sequence[Entry], changes: Changes
     ) -> Batch:
-        """Run operations; what is sent first, and last, waits for what else is on the way."""
-        await link.execute("BEGIN")
-        fence = await self._fence(link)
-        shared = Shared(link, pipeline, self._boot.number, self._clock(), changes)
+        """Run operations; what is sent first, and last, waits for what else is on the way.
+
+        Where they take long, the last ones are left for the next batch.
+        """
+        await journeys.link.execute("BEGIN")
+        fence = await self._fence(journeys.link)
+        shared = Shared(journeys, self._boot.number, self._clock(), changes)
         batch = Batch([], changes)
-        for abreast, some in groupby(entries, key=lambda entry: entry.abreast > 0):
-            for together in [[*some]] if abreast else [[each] for each in some]:
-                batch.outcomes += await _by_turns(shared, together)
+        for together in _groups(entries):
+            if batch.outcomes and self._takes_long:
+                break
+            batch.outcomes += await _by_turns(shared, together)
         if fence is not None and not await fence.fetchone():
             raise NodeFenced(self._connection.name)
         await shared.write_tally()
@@ -282,6 +300,9 @@ class NodeWriter(Writer):
         Raises:
             StoreUnsure: nobody can be asked in time.
         """
+        # However long the batch has taken, the witness has its time.
+        rest = (1 - _OF_BATCH) * self._patience
+        self._patient_until = max(self._patient_until, time.monotonic() + rest)
         while self._boot.number and self._left > 0:
             try:
                 return await self._witness(self._left)
@@ -313,13 +334,20 @@ class NodeWriter(Writer):
             await self._connection.drop()
 
 
+def _groups(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
+    """Give the operations that go abreast together, and each other one alone."""
+    for abreast, some in groupby(entries, key=lambda entry: entry.abreast > 0):
+        group = [*some]
+        yield from [group] if abreast else ([each] for each in group)
+
+
 async def _by_turns(shared: Shared, entries: Sequence[Entry]) -> list[Outcome]:
     """Run operations that go abreast, those of each turn after those of the turns before it."""
     outcomes: dict[int, Outcome] = {}
     for turn in sorted({each.abreast for each in entries}):
         places = [place for place, each in enumerate(entries) if each.abreast == turn]
         ways = [partial(_outcome, shared, entries[place]) for place in places]
-        outcomes |= zip(places, await walk(shared.link, shared.pipeline, ways), strict=True)
+        outcomes |= zip(places, await walk(shared.journeys, ways), strict=True)
     return [outcomes[place] for place in range(len(entries))]
 
 

@@ -10,8 +10,8 @@ from sqlalchemy.types import TypeEngine
 
 from jobstore.store.expressions import NUMBER, Statement, number
 from jobstore.store.facts import Changes, Fact
-from jobstore.store.postgresql.abreast import listing, want
-from jobstore.store.postgresql.engine import Link, Pipeline, execute
+from jobstore.store.postgresql.abreast import Journeys, listing, want
+from jobstore.store.postgresql.engine import execute
 from jobstore.store.postgresql.packing import packed
 from jobstore.store.tally import ON_DAY, USED, Tally
 from jobstore.store.transaction import Rows, Transaction
@@ -46,8 +46,7 @@ class Shared:
     """What the operations of one transaction have in common.
 
     Args:
-        link: where it runs.
-        pipeline: that of the connection.
+        journeys: how it gets to the database.
         slot: the number of the node's start, whose own numbers are added to.
         now: its time, in microseconds since 1970.
         changes: what its batch has changed so far.
@@ -55,8 +54,7 @@ class Shared:
         tally: what it has changed of the numbers that are kept of the jobs.
     """
 
-    link: Link
-    pipeline: Pipeline
+    journeys: Journeys
     slot: int
     now: int
     changes: Changes
@@ -66,7 +64,7 @@ class Shared:
     async def write_tally(self) -> None:
         """Send what was counted, once, as the last thing in the transaction."""
         for statement, values in tallied(self.tally, self.slot):
-            await execute(self.link, statement, values)
+            await execute(self.journeys.link, statement, values)
 
 
 def tallied(tally: Tally, slot: int) -> Iterator[tuple[Statement, dict[str, object]]]:
