@@ -322,7 +322,10 @@ class Store:
         """
         checked(job_id)
         try:
-            return await self._writer.run(lambda tx: ending.cancel(tx, job_id, scope, by))
+            # After the ends and the takings of the same moment: it finds what these have left.
+            return await self._writer.run(
+                lambda tx: ending.cancel(tx, job_id, scope, by), abreast=3
+            )
         except JobNotFound:
             return (await self.results.peek(job_id, scope)).state  # its result may be on its way
 

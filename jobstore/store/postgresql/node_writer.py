@@ -70,7 +70,7 @@ _OF_BATCH: Final = 0.7
 _OF_OPERATIONS: Final = 0.3
 _PAUSE: Final = 0.2
 # How many operations may wait; a database that is slow must not fill the memory.
-WAITING: Final = 10_000
+WAITING: Final = 50_000
 
 log = logging.getLogger(__name__)
 
