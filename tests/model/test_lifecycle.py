@@ -33,8 +33,9 @@ from jobstore.model.rotation import Turns
 from jobstore.store import claiming, ending, recovery, results, retention, schema, submitting
 from jobstore.store.expressions import Statement
 from jobstore.store.facts import Changes
-from jobstore.store.postgresql.abreast import Journeys, walk
+from jobstore.store.postgresql.abreast import walk
 from jobstore.store.postgresql.engine import Link, connect
+from jobstore.store.postgresql.journeys import Journeys
 from jobstore.store.postgresql.transaction import NodeTransaction, Shared
 from jobstore.store.sqlite import engine as sqlite
 from jobstore.store.sqlite.transaction import FileTransaction
@@ -147,6 +148,7 @@ class UndoneInDatabase(Undone):
     def __init__(self, runner: asyncio.Runner, link: Link) -> None:
         self._runner = runner
         self._link = link
+        self._journeys = Journeys(link)
 
     def run(self, operation: Operation[T], look: Operation[object] = lambda _: None) -> T:
         """Do something."""
@@ -155,14 +157,13 @@ class UndoneInDatabase(Undone):
     async def _run(self, operation: Operation[T], look: Operation[object]) -> T:
         await self._link.execute("BEGIN")
         try:
-            async with self._link.pipeline() as pipeline:
-                journeys = Journeys(self._link, pipeline, lambda: None)
+            async with self._journeys.using(lambda: None) as journeys:
                 shared = Shared(journeys, BOOT, NOW, Changes())
                 way, looking = (
                     partial(each, NodeTransaction(shared)) for each in (operation, look)
                 )
                 (value,) = await walk(journeys, [way])
-                await shared.write_tally()
+                shared.send_tally()
                 await walk(journeys, [looking])
         finally:
             await self._link.execute("ROLLBACK")

@@ -40,7 +40,7 @@ from sqlalchemy.sql.visitors import replacement_traverse
 from sqlalchemy.types import NullType, TypeEngine
 
 from jobstore.store.expressions import Statement
-from jobstore.store.postgresql.engine import Cursor, Link, Pipeline, execute
+from jobstore.store.postgresql.journeys import Journeys, Sent
 from jobstore.store.postgresql.packing import packed
 
 _ORDER: Final = "ord"
@@ -94,11 +94,11 @@ class _Walk:
 class _Receiving:
     """What was sent, and how what comes back is shared out."""
 
-    cursors: list[Cursor]
-    share: Callable[["_Receiving", list[list[Any]], int], list[Given]]
+    sent: Sequence[Sent]
+    share: Callable[[Sequence[Sent], int], list[Given]]
 
-    def parts(self, rows: list[list[Any]], count: int) -> list[Given]:
-        return self.share(self, rows, count)
+    def parts(self, count: int) -> list[Given]:
+        return self.share(self.sent, count)
 
 
 def want(statement: Statement, values: Mapping[str, object]) -> Given:
@@ -107,24 +107,6 @@ def want(statement: Statement, values: Mapping[str, object]) -> Given:
     assert hub is not None
     given: Given = hub.switch(Wanted(statement, values))
     return given
-
-
-@dataclass(frozen=True, slots=True)
-class Journeys:
-    """A connection on which statements are sent together, and their answers waited for together.
-
-    Args:
-        answered: called when the database has answered.
-    """
-
-    link: Link
-    pipeline: Pipeline
-    answered: Callable[[], None]
-
-    async def make(self) -> None:
-        """Wait for the answers to all that was sent."""
-        await self.pipeline.sync()
-        self.answered()
 
 
 async def walk(journeys: Journeys, ways: Sequence[Any]) -> list[Any]:
@@ -162,63 +144,58 @@ async def _execute(journeys: Journeys, walks: Sequence[_Walk]) -> None:
     for one in walks:
         assert one.wants is not None
         groups.setdefault(id(one.wants.statement), []).append(one)
-    sent = [(group, await _sent(journeys.link, group)) for group in groups.values()]
+    going = [(group, _sent(journeys, group)) for group in groups.values()]
     await journeys.make()
-    for group, receiving in sent:
-        await _receive(group, receiving)
+    for group, receiving in going:
+        for one, given in zip(group, receiving.parts(len(group)), strict=True):
+            one.given = given
 
 
-async def _receive(group: Sequence[_Walk], receiving: _Receiving) -> None:
-    """Give everybody their part of what a statement has given."""
-    rows = [await cursor.fetchall() if cursor.description else [] for cursor in receiving.cursors]
-    for one, given in zip(group, receiving.parts(rows, len(group)), strict=True):
-        one.given = given
-
-
-async def _sent(link: Link, group: Sequence[_Walk]) -> _Receiving:
+def _sent(journeys: Journeys, group: Sequence[_Walk]) -> _Receiving:
     """Send a statement for all who want it."""
     wanted = [one.wants for one in group if one.wants is not None]
     statement = wanted[0].statement
     if len(wanted) > 1 and not wanted[0].values:
-        return _Receiving([await execute(link, statement, {})], _copies)
+        return _Receiving([journeys.send(statement, {})], _copies)
     many = _many(statement) if len(wanted) > 1 else None
     if many is None:
-        cursors = [await execute(link, statement, each.values) for each in wanted]
-        return _Receiving(cursors, _each)
+        return _Receiving([journeys.send(statement, each.values) for each in wanted], _each)
     lists = {
         name: packed(kind, [each.values[name] for each in wanted])
         for name, kind in many.types.items()
     }
-    return _Receiving(
-        [await execute(link, many.statement, lists)], _ids if many.inserts else _parts
-    )
+    return _Receiving([journeys.send(many.statement, lists)], _ids if many.inserts else _parts)
 
 
-def _each(receiving: _Receiving, rows: list[list[Any]], _: int) -> list[Given]:
+def _each(sent: Sequence[Sent], _: int) -> list[Given]:
     """Give what each has executed for itself."""
-    counts = [cursor.rowcount for cursor in receiving.cursors]
-    return [Given(mine, count) for mine, count in zip(rows, counts, strict=True)]
+    return [Given(_rows(one), one.rowcount) for one in sent]
 
 
-def _copies(receiving: _Receiving, rows: list[list[Any]], count: int) -> list[Given]:
+def _copies(sent: Sequence[Sent], count: int) -> list[Given]:
     """Give everybody the same: there was nothing by which they differ."""
-    return [Given([*rows[0]], receiving.cursors[0].rowcount) for _ in range(count)]
+    return [Given([*_rows(sent[0])], sent[0].rowcount) for _ in range(count)]
 
 
-def _ids(_: _Receiving, rows: list[list[Any]], count: int) -> list[Given]:
+def _ids(sent: Sequence[Sent], count: int) -> list[Given]:
     """Give everybody the id of their row: ids are given out in the order of the rows."""
-    ids = sorted(row[0] for row in rows[0])
+    ids = sorted(row[0] for row in _rows(sent[0]))
     return [Given([(row_id,)], 1) for row_id in ids] or [Given([], 1) for _ in range(count)]
 
 
-def _parts(_: _Receiving, rows: list[list[Any]], count: int) -> list[Given]:
+def _parts(sent: Sequence[Sent], count: int) -> list[Given]:
     """Give everybody the rows that bear their number."""
     given = [Given([], 0) for _ in range(count)]
-    for *row, place in rows[0]:
+    for *row, place in _rows(sent[0]):
         given[place - 1].rows.append(tuple(row))
     for each in given:
         each.rowcount = len(each.rows)
     return given
+
+
+def _rows(sent: Sent) -> list[Any]:
+    assert sent.rows is not None  # it is answered
+    return sent.rows
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,17 +44,17 @@ from jobstore.store import results
 from jobstore.store.facts import Changes, Taken
 from jobstore.store.own_boot import OwnBoot
 from jobstore.store.postgresql import boots
-from jobstore.store.postgresql.abreast import Journeys, walk
+from jobstore.store.postgresql.abreast import walk
 from jobstore.store.postgresql.engine import (
     PATIENCE,
     Connection,
-    Cursor,
     Link,
     execute,
     impatient,
     is_broken,
     translate,
 )
+from jobstore.store.postgresql.journeys import Journeys, Sent
 from jobstore.store.postgresql.transaction import NodeTransaction, Shared
 from jobstore.store.transaction import Batch, Operation, Outcome, Told
 from jobstore.store.writer import Entry, Writer
@@ -97,6 +97,7 @@ class NodeWriter(Writer):
         self._mending: asyncio.Task[None] | None = None
         self._patient_until = 0.0
         self._unsure: Changes | None = None
+        self._journeys: Journeys | None = None
 
     def queue(
         self,
@@ -253,11 +254,10 @@ class NodeWriter(Writer):
         committing = False
         with impatient(link, min(_OF_BATCH * self._patience, self._left)) as answered:
             try:
-                async with link.pipeline() as pipeline:
-                    journeys = Journeys(link, pipeline, answered)
+                async with self._on(link).using(answered) as journeys:
                     batch = await self._executed(journeys, entries, changes)
                     committing = True
-                    await link.execute("COMMIT")
+                    journeys.say(b"COMMIT")
                     await journeys.make()
             except psycopg.Error as error:
                 await self._undo(link)
@@ -275,24 +275,33 @@ class NodeWriter(Writer):
 
         Where they take long, the last ones are left for the next batch.
         """
-        await journeys.link.execute("BEGIN")
-        fence = await self._fence(journeys.link)
+        journeys.say(b"BEGIN")
+        fence = self._fence(journeys)
         shared = Shared(journeys, self._boot.number, self._clock(), changes)
         batch = Batch([], changes)
         for together in _groups(entries):
             if batch.outcomes and self._takes_long:
                 break
             batch.outcomes += await _by_turns(shared, together)
-        if fence is not None and not await fence.fetchone():
-            raise NodeFenced(self._connection.name)
-        await shared.write_tally()
+        if fence is not None:
+            if fence.rows is None:  # none of the operations had a statement
+                await journeys.make()
+            if not fence.rows:
+                raise NodeFenced(self._connection.name)
+        shared.send_tally()
         return batch
 
-    async def _fence(self, link: Link) -> Cursor | None:
+    def _fence(self, journeys: Journeys) -> Sent | None:
         if not self._boot.number:
             return None
         self._number += 1
-        return await execute(link, boots.FENCE, {"boot": self._boot.number, "batch": self._number})
+        return journeys.send(boots.FENCE, {"boot": self._boot.number, "batch": self._number})
+
+    def _on(self, link: Link) -> Journeys:
+        """Give what sends statements on a connection, and knows what is prepared there."""
+        if self._journeys is None or self._journeys.link is not link:
+            self._journeys = Journeys(link)
+        return self._journeys
 
     async def _is_committed(self, changes: Changes) -> bool:
         """Tell whether the commit took effect in which the connection broke.

@@ -10,8 +10,8 @@ from sqlalchemy.types import TypeEngine
 
 from jobstore.store.expressions import NUMBER, Statement, number
 from jobstore.store.facts import Changes, Fact
-from jobstore.store.postgresql.abreast import Journeys, listing, want
-from jobstore.store.postgresql.engine import execute
+from jobstore.store.postgresql.abreast import listing, want
+from jobstore.store.postgresql.journeys import Journeys
 from jobstore.store.postgresql.packing import packed
 from jobstore.store.tally import ON_DAY, USED, Tally
 from jobstore.store.transaction import Rows, Transaction
@@ -61,10 +61,10 @@ class Shared:
     followed: bool | None = None
     tally: Tally = field(default_factory=Tally)
 
-    async def write_tally(self) -> None:
+    def send_tally(self) -> None:
         """Send what was counted, once, as the last thing in the transaction."""
         for statement, values in tallied(self.tally, self.slot):
-            await execute(self.journeys.link, statement, values)
+            self.journeys.send(statement, values)
 
 
 def tallied(tally: Tally, slot: int) -> Iterator[tuple[Statement, dict[str, object]]]:
