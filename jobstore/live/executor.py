@@ -203,6 +203,7 @@ class Executor:
         except StoreError as error:
             over(error)
         except BaseException:
+            self._store.attempts.abandoned.add(claim.job_id)  # it may have been sent
             self._forget(claim, running)
             raise
 
