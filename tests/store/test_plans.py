@@ -59,6 +59,7 @@ ALONG: Final = {
     "history.NEWEST_AWAITED held": _AS_MANY_AS_ASKED_FOR,
     "history.ACTIVE 0": "no more jobs run than there are slots",
     "history.ACTIVE 1": _AS_MANY_AS_ASKED_FOR,
+    "checks.LOOSE": "counts all of what a check is asked for",
     "bodies.LOOSE_CHUNKS": "all of what is found there goes away, and a step has a bound",
     "definitions.DROP": "has the deleted definitions only, each of which people made",
 }
@@ -78,7 +79,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Connectio
 
 def statements() -> dict[str, Statement]:
     """Name every statement of the store; those that come in groups have a key as well."""
-    found = {}
+    found: dict[Statement, str] = {}
     for info in pkgutil.walk_packages(store.__path__, f"{store.__name__}."):
         module = importlib.import_module(info.name)
         room = info.name.removeprefix(f"{store.__name__}.")
@@ -87,8 +88,8 @@ def statements() -> dict[str, Statement]:
         for name, value in vars(module).items():
             for key, one in members(value):
                 if isinstance(one, Statement):
-                    found[f"{room}.{name}{key}"] = one
-    return found
+                    found.setdefault(one, f"{room}.{name}{key}")  # where it is made, not imported
+    return {name: one for one, name in found.items()}
 
 
 def members(value: object) -> list[tuple[str, object]]:

@@ -114,6 +114,8 @@ async def test_an_account_that_is_made_at_one_node_may_submit_at_the_other(
     await people.with_token("root", Role.ADMIN)
     alice = await people.with_token("alice")
     elsewhere = Client(alice.http, nodes.other.url)
+    while (await nodes.other("GET", "/_jobs")).status != 401:  # as long as it knows no account
+        pass
     while (await elsewhere("GET", "/_jobs")).status == 401:
         pass
     job_id = await elsewhere.submit("/wait/a")

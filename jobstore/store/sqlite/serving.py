@@ -4,22 +4,21 @@ from pathlib import Path
 from socket import gethostname
 from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from jobstore.model import clock
 from jobstore.store import schema
 from jobstore.store.expressions import Statement
-from jobstore.store.guards import ONE, ZERO
 from jobstore.store.history import History
 from jobstore.store.sqlite.lock import owner
 from jobstore.store.starts import Start, StartState
 
-_boot = schema.BOOT.c
+_boot: Final = schema.BOOT.c
+_newest: Final = select(func.max(schema.BOOT.alias("start").c.id)).scalar_subquery()
 NEWEST: Final = Statement(
-    select(_boot.id, _boot.pid, _boot.version, _boot.started_at, _boot.ended_at)
-    .order_by(_boot.id.desc())
-    .limit(ONE)
-    .offset(ZERO)
+    select(_boot.id, _boot.pid, _boot.version, _boot.started_at, _boot.ended_at).where(
+        _boot.id == _newest
+    )
 )
 
 
