@@ -14,7 +14,7 @@ from tests.engines import Place
 from trials.serving import ServerProcess
 
 PAGE = (ROOT / "docs" / "several-nodes.md").read_text()
-WRITTEN = "postgresql://jobs@localhost/jobs"
+WRITTEN, MOVED = "postgresql://jobs@localhost/jobs", "postgresql://jobs@localhost/moved"
 
 
 def blocks(mark: str) -> list[Block]:
@@ -23,7 +23,8 @@ def blocks(mark: str) -> list[Block]:
 
 def here(database: Place) -> Callable[[str], str]:
     """Give what puts the URL of a database of these tests in the place of the one on the page."""
-    return lambda code: code.replace(WRITTEN, f"'{database.url}'")
+    url = f"'{database.url}'"
+    return lambda code: code.replace(WRITTEN, url).replace(MOVED, url)
 
 
 @pytest.fixture
