@@ -23,6 +23,8 @@ from jobstore.store.postgresql.engine import Connection
 # PostgreSQL takes 8,000 bytes: https://www.postgresql.org/docs/current/sql-notify.html
 _MOST: Final = 400  # ids in one notice
 _PAUSE: Final = 1.0
+# It is a commit, and nobody has to wait until a hint is on the disk.
+_NOTIFY: Final = "SELECT set_config('synchronous_commit', 'off', true), pg_notify(%s, %s)"
 
 Hear: TypeAlias = Callable[[About, Sequence[int]], Awaitable[None]]
 
@@ -70,7 +72,7 @@ class Notices:
                     words = [self._boot.number, about, *some[start : start + _MOST]]
                     link = await self._telling.link()
                     text = " ".join(map(str, words))
-                    await link.execute("SELECT pg_notify(%s, %s)", (self._channel, text))
+                    await link.execute(_NOTIFY, (self._channel, text))
         except psycopg.Error as error:  # they find out by themselves
             log.debug("%s", error, extra={"action": "notify"})
             self._waiting.clear()
