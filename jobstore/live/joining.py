@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from socket import gethostname
@@ -18,6 +18,7 @@ from jobstore.model.clock import Clock, ClockWatch
 from jobstore.model.errors import StoreError
 from jobstore.model.lifecycle import State
 from jobstore.store import claiming, recovery
+from jobstore.store.about import About
 from jobstore.store.history import History
 from jobstore.store.own_boot import OwnBoot
 from jobstore.store.postgresql import boots
@@ -116,7 +117,14 @@ async def joined_store(
             clock=time,
             look=lambda: database_clock.look(side),
         )
-        notices = Notices(schema, side, listener, own, store.heard)
+
+        async def hear(about: About, ids: Sequence[int]) -> None:
+            if about is About.HERE:
+                nodes.greeted()
+            else:
+                await store.heard(about, ids)
+
+        notices = Notices(schema, side, listener, own, hear=hear, company=nodes.company)
         store.tell(notices.tell)
         try:
             async with _beside(notices.listen(), nodes.tell_deliveries()):
@@ -191,7 +199,7 @@ async def shared_database(
             clock=time,
             watch=ClockWatch(steady, steady),  # not open for long enough
         )
-        notices = Notices(schema, teller, teller, own, store.heard)
+        notices = Notices(schema, teller, teller, own, hear=store.heard)
         store.tell(notices.tell)
         try:
             yield store

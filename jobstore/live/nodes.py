@@ -93,6 +93,7 @@ class Nodes:
         self._listed: list[int] = []
         self._missing: frozenset[int] = frozenset()
         self._seen: dict[int, tuple[int, float]] = {}
+        self._greeted = True  # until it has looked itself
         self._trusted_until = monotonic() + _TRUSTED * lease
 
     # --- what a server asks of it ---------------------------------------------------------------
@@ -117,6 +118,14 @@ class Nodes:
             self._seen.clear()  # who could not be seen was not silent
             raise
         return True
+
+    def company(self) -> bool:
+        """Tell whether there are other nodes, as far as this one knows."""
+        return bool(self._seen) or self._greeted
+
+    def greeted(self) -> None:
+        """Note that another node has come."""
+        self._greeted = True
 
     async def trusted(self) -> None:
         """Wait until this node knows that the others know that it lives."""
@@ -165,6 +174,7 @@ class Nodes:
 
     async def _look(self) -> None:
         """Find out who is silent, and for how long."""
+        self._greeted = False  # whoever comes from now on is seen, or greets
         alive = dict(await self._side.rows(boots.ALIVE, own_boot=self._boot.number))
         now = monotonic()
         self._seen = {boot: (batch, self._since(boot, batch, now)) for boot, batch in alive.items()}

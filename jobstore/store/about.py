@@ -11,3 +11,4 @@ class About(StrEnum):
     CANCEL = "cancel"  # jobs shall be stopped, by their ids
     ACCOUNTS = "accounts"
     SCHEDULES = "schedules"
+    HERE = "here"  # a node that has come

@@ -39,26 +39,32 @@ class Notices:
         listening: where they are heard.
         boot: this start of the node.
         hear: called with what another node has told.
+        company: tells whether there is any.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - it is put together in one place
         self,
         schema: str,
         telling: Connection,
         listening: Connection,
         boot: OwnBoot,
+        *,
         hear: Hear,
+        company: Callable[[], bool] = lambda: True,
     ) -> None:
         self._channel = f"jobstore_{schema}"[:63]
         self._telling = telling
         self._listening = listening
         self._boot = boot
         self._hear = hear
+        self._company = company
         self._waiting: dict[About, dict[int, None]] = {}
         self._sending: asyncio.Task[None] | None = None
 
     def tell(self, about: About, ids: Iterable[int] = ()) -> None:
-        """Tell the other nodes, in a moment."""
+        """Tell the other nodes, in a moment, if there are any."""
+        if about is not About.HERE and not self._company():
+            return
         self._waiting.setdefault(about, {}).update(dict.fromkeys(ids))
         if self._sending is None:
             self._sending = asyncio.create_task(self._send())
@@ -90,6 +96,7 @@ class Notices:
             try:
                 link = await self._listening.link()
                 await link.execute(sql.SQL("LISTEN {}").format(sql.Identifier(self._channel)))
+                self.tell(About.HERE)
                 async for notice in link.notifies():
                     await self._heard(notice.payload)
             except psycopg.Error as error:
