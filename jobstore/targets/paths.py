@@ -59,4 +59,8 @@ def _steps(segment: bytes) -> int:
     """Return how far a segment leads down in any case; it may be several after all."""
     names = [_PARAMETERS.sub(b"", part) for part in _SEPARATOR.split(segment)]
     upwards = names.count(b"..")
-    return -upwards if upwards else int(any(name not in {b"", b"."} for name in names))
+    if upwards:
+        return -upwards
+    # Who cuts parameters off before anything else sees nothing of what follows the first.
+    seen = _SEPARATOR.split(_PARAMETERS.sub(b"", segment))
+    return int(any(name not in {b"", b"."} for name in seen))

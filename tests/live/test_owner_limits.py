@@ -309,7 +309,7 @@ async def test_an_urgent_job_of_a_former_admin_is_tried_again_as_an_ordinary_one
         await boss.ended(made)
         await server.store.accounts.set_role("boss", Role.USER)
         assert (await boss("POST", f"/_jobs/{made}/retry")).status == 202
-    assert rows(store_path, "SELECT priority FROM job") == [(-1,), (0,)]
+    assert rows(store_path, "SELECT priority FROM job ORDER BY id") == [(-1,), (0,)]
 
 
 # --- jobs that make jobs ------------------------------------------------------------------------

@@ -39,6 +39,7 @@ LEAVING = [
     "/public//../priv",
     "/public/./../priv",
     "/public/;/../priv",
+    "/public/;%2f..../../priv",
     "/public/..%00/priv",
     "/public/..%20/priv",
     "/public/..%3fa/priv",
