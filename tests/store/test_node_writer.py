@@ -22,6 +22,7 @@ from jobstore.store.postgresql.node_writer import NodeWriter
 from jobstore.store.transaction import Outcome, Transaction
 from tests.databases import SCHEMA
 from tests.engines import Place, execute, rows
+from tests.loop import turns
 from tests.stores import START, StandingClock, submission
 from trials.services import listening
 from trials.sockets import hang_up
@@ -233,3 +234,16 @@ async def test_more_than_can_be_kept_in_memory_is_refused_at_once(
         one.way.open.set()
         with suppress(StoreAway):
             await one.writer.drained()
+
+
+async def test_a_loop_that_had_no_time_to_listen_takes_no_database_for_away(
+    database: Place,
+) -> None:
+    async with node(database, IMPATIENT) as one:
+        await one.submit()
+        for _ in range(3):
+            submitting = asyncio.create_task(one.submit())
+            await turns(3)
+            rows(database, f"SELECT pg_sleep({4 * IMPATIENT})")  # on this very thread
+            await submitting
+        assert len(jobs(database)) == 4

@@ -49,6 +49,8 @@ CONNECT_SECONDS: Final = 4
 _START_SECONDS: Final = 30
 # For how long a database may be silent until it counts as away, in seconds.
 PATIENCE: Final = 5.0
+# When a timer is so many seconds late, something else has held the loop up.
+_HELD_UP: Final = 0.5
 # What fails within so many seconds has not been waited for.
 _AT_ONCE: Final = 1.0
 # How many statements a session may have prepared: more than there are.
@@ -330,7 +332,14 @@ class _Patience:
         self.timer = self._begin()
 
     def _begin(self) -> asyncio.TimerHandle:
-        return asyncio.get_running_loop().call_later(self._seconds, _break_off, self._link)
+        return asyncio.get_running_loop().call_later(self._seconds, self._end)
+
+    def _end(self) -> None:
+        """Break the connection off, unless it was the loop that had no time to listen."""
+        if asyncio.get_running_loop().time() - self.timer.when() > _HELD_UP:
+            self.timer = self._begin()
+        else:
+            _break_off(self._link)
 
 
 def _break_off(link: Link) -> None:
