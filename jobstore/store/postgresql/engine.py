@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import select
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -45,12 +46,16 @@ from jobstore.store.postgresql import packing
 
 # For how long a connection may take to be made, in seconds.
 CONNECT_SECONDS: Final = 4
+# The shortest time that libpq gives a host.
+_LEAST_SECONDS: Final = 2
 # Likewise where nothing has begun yet for which somebody waits.
 _START_SECONDS: Final = 30
 # For how long a database may be silent until it counts as away, in seconds.
 PATIENCE: Final = 5.0
+# How many seconds the loop has to take what is there already.
+_TO_LISTEN: Final = 0.5
 # When a timer is so many seconds late, something else has held the loop up.
-_HELD_UP: Final = 0.5
+_LATE: Final = 0.1
 # What fails within so many seconds has not been waited for.
 _AT_ONCE: Final = 1.0
 # How many statements a session may have prepared: more than there are.
@@ -331,15 +336,19 @@ class _Patience:
         self.timer.cancel()
         self.timer = self._begin()
 
-    def _begin(self) -> asyncio.TimerHandle:
-        return asyncio.get_running_loop().call_later(self._seconds, self._end)
+    def _begin(self, seconds: float | None = None) -> asyncio.TimerHandle:
+        seconds = self._seconds if seconds is None else seconds
+        return asyncio.get_running_loop().call_later(seconds, self._end)
 
     def _end(self) -> None:
         """Break the connection off, unless it was the loop that had no time to listen."""
-        if asyncio.get_running_loop().time() - self.timer.when() > _HELD_UP:
-            self.timer = self._begin()
-        else:
-            _break_off(self._link)
+        late = asyncio.get_running_loop().time() - self.timer.when()
+        with suppress(OSError, psycopg.Error):
+            waiting, _, _ = select.select([self._link.fileno()], [], [], 0)
+            if waiting or late > _LATE:
+                self.timer = self._begin(_TO_LISTEN)
+            else:
+                _break_off(self._link)
 
 
 def _break_off(link: Link) -> None:
@@ -376,7 +385,7 @@ async def connect(url: str, schema: str, *, read_only: bool = False, **settings:
     link = await psycopg.AsyncConnection.connect(
         url,
         autocommit=True,
-        connect_timeout=CONNECT_SECONDS,
+        connect_timeout=_seconds_a_host(url),
         application_name="jobstore",
         # So that a server that is gone is noticed within a minute.
         keepalives_idle=10,
@@ -397,6 +406,12 @@ async def connect(url: str, schema: str, *, read_only: bool = False, **settings:
     for text in texts:
         await link.execute(text)
     return link
+
+
+def _seconds_a_host(url: str) -> int:
+    """Tell how long each host of several may take; whoever connects has a limit for all of them."""
+    hosts = parts_of(url).get("host", "").count(",") + 1
+    return _START_SECONDS if hosts == 1 else max(_LEAST_SECONDS, CONNECT_SECONDS // hosts)
 
 
 def is_broken(error: psycopg.Error) -> bool:
