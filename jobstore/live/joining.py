@@ -131,6 +131,7 @@ async def joined_store(
                 yield store
         finally:
             await writer.drained()
+            await notices.close()
             boot = own.number
             with suppress(StoreError):  # the others find out by themselves
                 await writer.run(lambda tx: tx.execute(recovery.END_BOOT, boot=boot, now=tx.now))

@@ -211,10 +211,16 @@ class Connection:
             self._linking = None
 
     async def drop(self) -> None:
-        """Forget the connection."""
+        """Forget the connection, and close it when nobody waits for an answer there any more.
+
+        The loop would go on listening to its number, which the next connection gets.
+        """
         link, self._link = self._link, None
         if link is not None:
-            await link.close()
+            if link.lock.locked():
+                _break_off(link)
+            async with link.lock:
+                await link.close()
 
     async def rows(self, statement: Statement, **values: object) -> list[Any]:
         """Execute a statement with values for its parameters, and give all its rows.
