@@ -17,6 +17,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, Final, Self
 
 import psycopg
@@ -29,6 +30,8 @@ from jobstore.store.expressions import Statement
 from jobstore.store.postgresql.engine import Link
 from jobstore.store.postgresql.packing import Packed
 
+# No name is ever given twice: the driver may have dropped all that is prepared, or not.
+_NUMBERS: Final = count()
 _GOOD: Final = frozenset({ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK})
 
 
@@ -98,7 +101,7 @@ class Journeys:
         """Send a statement with values for its parameters."""
         name = self._prepared.get(statement)
         if name is None:
-            name = self._prepared[statement] = b"s%d" % len(self._prepared)
+            name = self._prepared[statement] = b"s%d" % next(_NUMBERS)
             self._libpq.send_prepare(name, statement.pg_sql.encode())
             self._on_its_way(Sent(prepares=statement))
         written = [_written(value) for value in statement.pg_bound(values)]

@@ -337,6 +337,7 @@ class NodeWriter(Writer):
         return row is not None and row[0] == self._number
 
     async def _undo(self, link: Link) -> None:
+        self._journeys = None  # with a rollback, the driver drops what is prepared
         try:
             await link.execute("ROLLBACK")
         except psycopg.Error:
