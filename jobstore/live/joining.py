@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from socket import gethostname
-from typing import Any
+from typing import Any, Final
 
 from jobstore import __version__
 from jobstore.live.nodes import Nodes
@@ -30,6 +30,9 @@ from jobstore.store.postgresql.node_writer import NodeWriter
 from jobstore.store.postgresql.notices import Notices
 from jobstore.store.postgresql.points import NodePoints
 from jobstore.store.steps import ALONE, AMONG_OTHERS, Steps
+
+# For how long a batch may say nothing to its database on a busy machine, in seconds.
+_SHORTEST_SILENCE: Final = 1.0
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +73,7 @@ async def joined_store(
     url, schema = database.url, database.schema
     await asyncio.to_thread(migrate, url, schema)
     async with (
-        Connection(url, schema) as connection,
+        Connection(url, schema, settings=_of_writer(database.lease)) as connection,
         Connection(url, schema, read_only=True) as reader,
         Connection(url, schema, read_only=True) as searcher,
         Connection(url, schema) as side,
@@ -136,6 +139,16 @@ async def joined_store(
             with suppress(StoreError):  # the others find out by themselves
                 await writer.run(lambda tx: tx.execute(recovery.END_BOOT, boot=boot, now=tx.now))
             await writer.close()
+
+
+def _of_writer(lease: float) -> dict[str, str]:
+    """Give the settings of the session that a node writes in.
+
+    A node that freezes in the middle of a batch has its own row locked: until that is undone, the
+    others cannot take it for dead.
+    """
+    silent = max(_SHORTEST_SILENCE, lease / 2)
+    return {"idle_in_transaction_session_timeout": f"{silent * 1000:.0f}ms"}
 
 
 def _greet(others: list[boots.Other], name: str) -> None:

@@ -1,12 +1,15 @@
 """Several nodes on one database are one service: whichever is asked, the answer is the same."""
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from aiohttp import ClientError, ClientSession
 
 from jobstore.live import Limits, OwnerLimits, Store
 from jobstore.live.executor import Executor
@@ -27,6 +30,7 @@ from jobstore.model.message import Response
 from jobstore.store.bodies import CHUNK_SIZE
 from jobstore.targets.router import Route, Router
 from tests import engines
+from tests.client import Client
 from tests.engines import Place
 from tests.live.test_executor import Patient
 from tests.stores import (
@@ -43,6 +47,7 @@ from tests.stores import (
     submission,
     taken,
 )
+from trials.serving import ServerProcess
 
 LARGE = Response(status=200, headers=(), body=bytes(3 * CHUNK_SIZE + 1))
 BOTH = pytest.mark.parametrize("answer", [HELLO, LARGE], ids=["small", "large"])
@@ -321,6 +326,21 @@ async def test_a_tag_is_taken_at_every_node(database: Place, clock: StandingCloc
         assert await other.results.tagged("nightly", asker) in both
 
 
+@pytest.mark.parametrize("jobs", [1, 3])
+async def test_a_text_with_a_nul_in_it_is_kept_whole_and_found_again(
+    database: Place, clock: StandingClock, jobs: int
+) -> None:
+    tags = [f"a\0{number}" for number in range(jobs)]
+    async with node(database, clock) as store:
+        ids = await asyncio.gather(*(store.submit(replace(submission(), tag=tag)) for tag in tags))
+        found = [await store.results.tagged(tag, Identity(name="")) for tag in tags]
+        assert found == ids
+        with pytest.raises(TagTaken):
+            await store.submit(replace(submission(), tag=tags[0]))
+        await store.submit(replace(submission(), tag="a"))
+    assert rows(database, "SELECT tag FROM job WHERE id = 1") == [("a\\x000",)]
+
+
 async def test_the_same_request_at_two_nodes_at_the_same_time_becomes_one_job(
     database: Place, clock: StandingClock
 ) -> None:
@@ -426,6 +446,29 @@ async def test_a_node_that_is_silent_for_a_lease_is_taken_for_dead(
         while rows(database, "SELECT died FROM boot WHERE id = 1") == [(0,)]:
             await other.others.beat()
     assert rows(database, "SELECT died FROM boot ORDER BY id") == [(1,), (0,)]
+
+
+async def test_a_node_that_freezes_in_the_middle_of_a_batch_is_taken_for_dead_as_well(
+    database: Place, clock: StandingClock, http: ClientSession
+) -> None:
+    server = engines.process(ServerProcess, database)()
+    await server.start()
+    with engines.connected(database) as link:
+        link.execute("BEGIN")
+        link.execute("LOCK TABLE job IN SHARE MODE")
+        client = Client(http, server.url)
+        submitting = asyncio.create_task(client.submit("/_api/version"))
+        waits = "SELECT 1 FROM pg_locks WHERE NOT granted"
+        while not await asyncio.to_thread(rows, database, waits):
+            pass
+        os.kill(server.process.pid, signal.SIGSTOP)
+        link.execute("ROLLBACK")
+    async with node(database, clock, lease=SHORT) as other:
+        while rows(database, "SELECT died FROM boot WHERE id = 1") == [(0,)]:
+            await other.others.beat()
+    await server.kill()
+    with pytest.raises(ClientError):
+        await submitting
 
 
 async def test_a_node_that_was_taken_for_dead_writes_nothing_and_begins_anew(

@@ -180,7 +180,7 @@ def undone(
         execute(path, "INSERT INTO boot (started_at, pid, version, ended_at) VALUES (0, 1, '', 1)")
         if isinstance(path, Place):
             with asyncio.Runner() as runner:
-                link = runner.run(connect(path.url, SCHEMA))
+                link = runner.run(connect(path.url, SCHEMA, {}))
                 yield UndoneInDatabase(runner, link)
                 runner.run(link.close())
             return

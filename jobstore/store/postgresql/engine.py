@@ -8,7 +8,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Final, Self
 from urllib.parse import quote, urlencode
 
@@ -40,7 +40,6 @@ from jobstore.model.errors import (
     StoreUnsupported,
 )
 from jobstore.store.budget import TimeIsUp
-from jobstore.store.codec import writable
 from jobstore.store.expressions import Statement
 from jobstore.store.postgresql import packing
 
@@ -174,7 +173,7 @@ class Connection:
         *,
         read_only: bool = False,
         patience: float = PATIENCE,
-        **settings: str,
+        settings: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._url = url
         self._schema = schema
@@ -202,7 +201,7 @@ class Connection:
         try:
             async with asyncio.timeout(seconds):
                 self._link = await connect(
-                    self._url, self._schema, read_only=self._read_only, **self._settings
+                    self._url, self._schema, self._settings, read_only=self._read_only
                 )
                 return self._link
         except TimeoutError:
@@ -365,23 +364,13 @@ def _break_off(link: Link) -> None:
 async def execute(link: Link, statement: Statement, values: Mapping[str, object]) -> Cursor:
     """Execute a statement with values for its parameters."""
     cursor = psycopg.AsyncRawCursor(link)
-    try:
-        await cursor.execute(statement.pg_sql, statement.pg_bound(values), prepare=True)
-    except psycopg.DataError as error:
-        if error.sqlstate is not None or (known := _without_nul(values)) == values:
-            raise
-        # It was not sent: no text may have a NUL. What is stored has none either, nor is found by.
-        await cursor.execute(statement.pg_sql, statement.pg_bound(known), prepare=True)
+    await cursor.execute(statement.pg_sql, statement.pg_bound(values), prepare=True)
     return cursor
 
 
-def _without_nul(values: Mapping[str, object]) -> dict[str, object]:
-    return {
-        name: writable(value) if isinstance(value, str) else value for name, value in values.items()
-    }
-
-
-async def connect(url: str, schema: str, *, read_only: bool = False, **settings: str) -> Link:
+async def connect(
+    url: str, schema: str, settings: Mapping[str, str], *, read_only: bool = False
+) -> Link:
     """Connect, in autocommit mode: transactions are begun by hand.
 
     Args:
@@ -400,6 +389,7 @@ async def connect(url: str, schema: str, *, read_only: bool = False, **settings:
     )
     link.prepared_max = _PREPARED
     packing.register(link)
+    packing.register_texts(link)
     # What a client may choose, a store does not: what is acknowledged is on the disk.
     settings = {"synchronous_commit": "on", **settings}
     if read_only:

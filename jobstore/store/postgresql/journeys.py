@@ -28,7 +28,7 @@ from psycopg.pq.abc import PGresult
 
 from jobstore.store.expressions import Statement
 from jobstore.store.postgresql.engine import Link
-from jobstore.store.postgresql.packing import Packed
+from jobstore.store.postgresql.packing import Packed, text
 
 # No name is ever given twice: the driver may have dropped all that is prepared, or not.
 _NUMBERS: Final = count()
@@ -185,7 +185,7 @@ def _written(value: object) -> tuple[bytes | None, Format]:
         case None:
             return None, Format.TEXT
         case str():
-            return value.encode(), Format.TEXT
+            return text(value), Format.TEXT
         case int():  # also one that is true or false
             return b"%d" % value, Format.TEXT
         case Packed():

@@ -11,6 +11,7 @@ from sqlalchemy import BigInteger, Column, Double, LargeBinary, Table, Text
 from jobstore.model import clock
 from jobstore.model.errors import StoreMissing, StoreOccupied
 from jobstore.store import schema
+from jobstore.store.codec import writable
 from jobstore.store.moving import EMPTY, Row, filled
 from jobstore.store.postgresql import nodes
 from jobstore.store.postgresql.engine import translated
@@ -159,5 +160,5 @@ class DatabaseDestination:
 def _writable(value: Any) -> Any:
     """Escape the one character that a text of PostgreSQL cannot have."""
     if isinstance(value, str) and "\0" in value:
-        return value.replace("\0", "\\x00")
+        return writable(value)
     return value

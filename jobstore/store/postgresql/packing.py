@@ -1,4 +1,7 @@
-"""Lists of values as PostgreSQL has them on the wire, packed in one go.
+"""Values as PostgreSQL has them on the wire: texts, and lists that are packed in one go.
+
+No text of PostgreSQL can have a NUL; what has one is stored with an escape in its place, and looked
+for like that. All ways to the database write their texts here, since the wire would cut them off.
 
 The driver writes a list as text, value by value, each looked through for what has to be escaped;
 measured, that took a third of the time that a batch spent in Python. The form is that of
@@ -10,11 +13,14 @@ from dataclasses import dataclass
 from struct import pack
 from typing import Any, Final
 
-from psycopg.abc import AdaptContext
+from psycopg.abc import AdaptContext, Buffer
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
+from psycopg.types.string import StrDumperUnknown
 from sqlalchemy import Double, LargeBinary, Numeric, Text
 from sqlalchemy.types import TypeEngine
+
+from jobstore.store.codec import writable
 
 _NULL: Final = pack("!i", -1)
 
@@ -42,6 +48,11 @@ class Fractions(Packed):
     """Numbers with fractions."""
 
 
+class _TextDumper(StrDumperUnknown):
+    def dump(self, obj: str) -> Buffer | None:
+        return super().dump(writable(obj) if "\0" in obj else obj)
+
+
 class _PackedDumper(Dumper):
     format = Format.BINARY
 
@@ -65,6 +76,16 @@ class _FractionsDumper(_PackedDumper):
     oid = 1022
 
 
+def text(value: str) -> bytes:
+    """Write a text."""
+    return (writable(value) if "\0" in value else value).encode()
+
+
+def register_texts(context: AdaptContext) -> None:
+    """Let a connection take texts that have a NUL."""
+    context.adapters.register_dumper(str, _TextDumper)
+
+
 def register(context: AdaptContext) -> None:
     """Let a connection take packed lists."""
     for kind, dumper in (
@@ -80,7 +101,7 @@ def packed(kind: TypeEngine[Any], values: Sequence[Any]) -> Packed:
     """Pack values of a type, any of which may be None."""
     match kind:
         case Text():
-            return Texts(_packed(25, values, str.encode))
+            return Texts(_packed(25, values, text))
         case LargeBinary():
             return Blobs(_packed(17, values, bytes))
         case Double() | Numeric():
