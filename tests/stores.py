@@ -22,7 +22,7 @@ from jobstore.model.clock import SECOND, Clock
 from jobstore.model.job import Claim, Dialect, Failure, Order, Submission
 from jobstore.model.message import Body, Headers, Request, Response, chunks
 from jobstore.store.history import History
-from jobstore.store.postgresql.engine import Connection
+from jobstore.store.postgresql.engine import DatabaseConnection
 from jobstore.store.reading import Searcher
 from jobstore.store.sqlite import engine as sqlite
 from jobstore.store.sqlite.migrate import migrate
@@ -186,7 +186,7 @@ def beside(
 def connected(path: Path) -> AbstractAsyncContextManager[Searcher]:
     """Connect to a store for reading."""
     if isinstance(path, engines.Place):
-        return Connection(path.url, databases.SCHEMA, read_only=True)
+        return DatabaseConnection(path.url, databases.SCHEMA, read_only=True)
     return sqlite.reader(path)
 
 

@@ -1,5 +1,6 @@
 """Move a store between a file and a database."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -10,7 +11,7 @@ from jobstore.cli.plain import tell, write_json
 from jobstore.cli.tending import Tended, tended
 from jobstore.cli.terminal import Report, progress
 from jobstore.config import load
-from jobstore.store.moving import Moved, move
+from jobstore.store.moving import move
 
 # What is told of what was moved.
 _TOLD: Final = {
@@ -53,18 +54,18 @@ def move_command(
     with progress("rows") as report:
         moved = _moved(before, after, report)
     if as_json:
-        write_json({"from": str(before), "to": str(after), "rows": dict(moved.rows)})
+        write_json({"from": str(before), "to": str(after), "rows": dict(moved)})
     else:
         _tell(before, after, moved)
 
 
-def _moved(source: Tended, destination: Tended, report: Report) -> Moved:
+def _moved(source: Tended, destination: Tended, report: Report) -> Mapping[str, int]:
     with source.read_whole() as rows, destination.written_whole() as empty:
         return move(rows, empty, lambda name, done, of: report(f"moving {name}", done, of))
 
 
-def _tell(source: Tended, destination: Tended, moved: Moved) -> None:
-    counts = [f"{moved.rows[name]:,} {_of(name, moved.rows[name])}" for name in _TOLD]
+def _tell(source: Tended, destination: Tended, moved: Mapping[str, int]) -> None:
+    counts = [f"{moved[name]:,} {_of(name, moved[name])}" for name in _TOLD]
     tell(f"{destination}: {', '.join(counts)}, all that is in {source}, which stays as it is.")
     tell(f"Let the configuration say:\n\n[store]\n{destination.as_written()}")
 

@@ -22,7 +22,7 @@ from jobstore.store import ending, events
 from jobstore.store.bodies import Bodies, Content
 from jobstore.store.own_boot import OwnBoot
 from jobstore.store.transaction import Operation, Outcome, Transaction
-from jobstore.store.writer import Writer
+from jobstore.store.writer import Turn, Writer
 
 # Hears that the end of an attempt is stored, or what has kept it from that for good.
 Over: TypeAlias = Callable[[Exception | None], None]
@@ -119,7 +119,9 @@ class Attempts:
             operation(tx)
             self._dispatcher.over(tx, claim)
 
-        self._writer.queue_until_stored(end, lambda outcome: over(outcome.error), abreast=1)
+        self._writer.queue_until_stored(
+            end, lambda outcome: over(outcome.error), abreast=Turn.CHANGE
+        )
         # Who fetches the result, and the job that gets the slot, share the commit.
         self._upcoming.ending(claim.job_id)
         self._dispatcher.ending(claim.target)

@@ -40,7 +40,7 @@ from jobstore.store.facts import Answered, Taken
 from jobstore.store.jobs import Kept
 from jobstore.store.own_boot import OwnBoot
 from jobstore.store.transaction import Outcome, Transaction
-from jobstore.store.writer import Writer
+from jobstore.store.writer import Turn, Writer
 
 # Is told of a result that was taken, that there is none yet (None), or what is wrong.
 Handed: TypeAlias = "Callable[[Taking, Delivery | None, Exception | None], None]"
@@ -198,7 +198,7 @@ class Taking:
 
         def queue() -> None:
             # After the ends: it must find all of what they have written, or nothing.
-            self._deliveries.writer.queue(self._take, taken, abreast=2)
+            self._deliveries.writer.queue(self._take, taken, abreast=Turn.TAKE)
 
         self._deliveries.upcoming.when_ended(self._job_id, queue)
 

@@ -171,7 +171,6 @@ class Dispatcher:
     def recount(self, tx: Transaction, queued: int) -> None:
         """Take how many jobs wait from the file, where another process has put some in."""
         tx.changes.queued = queued - self.queued
-        tx.tell(Ready(None))
 
     def _free(self, tx: Transaction, target: str) -> int:
         lane = self._lanes[target]

@@ -23,7 +23,7 @@ from jobstore.store.history import History
 from jobstore.store.own_boot import OwnBoot
 from jobstore.store.postgresql import boots
 from jobstore.store.postgresql.database_clock import DatabaseClock
-from jobstore.store.postgresql.engine import Connection
+from jobstore.store.postgresql.engine import DatabaseConnection
 from jobstore.store.postgresql.keeping import ByItself
 from jobstore.store.postgresql.migrate import migrate, require
 from jobstore.store.postgresql.node_writer import NodeWriter
@@ -73,11 +73,11 @@ async def joined_store(
     url, schema = database.url, database.schema
     await asyncio.to_thread(migrate, url, schema)
     async with (
-        Connection(url, schema, settings=_of_writer(database.lease)) as connection,
-        Connection(url, schema, read_only=True) as reader,
-        Connection(url, schema, read_only=True) as searcher,
-        Connection(url, schema) as side,
-        Connection(url, schema) as listener,
+        DatabaseConnection(url, schema, settings=_of_writer(database.lease)) as connection,
+        DatabaseConnection(url, schema, read_only=True) as reader,
+        DatabaseConnection(url, schema, read_only=True) as searcher,
+        DatabaseConnection(url, schema) as side,
+        DatabaseConnection(url, schema) as listener,
     ):
         database_clock = DatabaseClock(steady)
         await database_clock.look(side)
@@ -191,8 +191,8 @@ async def shared_database(
     """
     url, schema = database.url, database.schema
     await asyncio.to_thread(require, url, schema)
-    connection, teller = Connection(url, schema), Connection(url, schema)
-    async with Connection(url, schema, read_only=True) as reader:
+    connection, teller = DatabaseConnection(url, schema), DatabaseConnection(url, schema)
+    async with DatabaseConnection(url, schema, read_only=True) as reader:
         database_clock = DatabaseClock(steady)
         await database_clock.look(reader)
         time = clock or database_clock

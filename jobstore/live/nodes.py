@@ -41,7 +41,7 @@ from jobstore.model.job import Replay
 from jobstore.store.codec import encode_ids
 from jobstore.store.own_boot import OwnBoot
 from jobstore.store.postgresql import boots
-from jobstore.store.postgresql.engine import Connection
+from jobstore.store.postgresql.engine import DatabaseConnection
 from jobstore.store.transaction import Transaction
 from jobstore.store.writer import Writer
 
@@ -70,7 +70,7 @@ class Nodes:
     def __init__(  # noqa: PLR0913 - it is put together in one place
         self,
         writer: Writer,
-        side: Connection,
+        side: DatabaseConnection,
         boot: OwnBoot,
         *,
         begin: Callable[[str], Awaitable[int]],

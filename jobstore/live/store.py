@@ -52,7 +52,7 @@ from jobstore.store.own_boot import OwnBoot
 from jobstore.store.reading import Points, Reader
 from jobstore.store.steps import STEP, Steps
 from jobstore.store.transaction import Transaction
-from jobstore.store.writer import Writer
+from jobstore.store.writer import Turn, Writer
 
 # Tells other nodes what has happened, and to which jobs.
 Tell: TypeAlias = Callable[[About, Iterable[int]], None]
@@ -270,6 +270,7 @@ class Store:
 
     async def _recount(self) -> None:
         await self._writer.run(lambda tx: self.dispatcher.recount(tx, claiming.count_queued(tx)))
+        self.dispatcher.look_again()
 
     def _notice_accounts(self) -> None:
         """Wake all who wait for something if accounts have changed: they may be let in no more."""
@@ -324,7 +325,7 @@ class Store:
         try:
             # After the ends and the takings of the same moment: it finds what these have left.
             return await self._writer.run(
-                lambda tx: ending.cancel(tx, job_id, scope, by), abreast=3
+                lambda tx: ending.cancel(tx, job_id, scope, by), abreast=Turn.CANCEL
             )
         except JobNotFound:
             return (await self.results.peek(job_id, scope)).state  # its result may be on its way

@@ -22,7 +22,7 @@ from jobstore.store.bodies import Bodies, Content
 from jobstore.store.facts import Started
 from jobstore.store.own_boot import OwnBoot
 from jobstore.store.transaction import Operation, Told, Transaction
-from jobstore.store.writer import Writer
+from jobstore.store.writer import Turn, Writer
 
 # Never stored in clear beyond need, whatever a configuration adds to them.
 SECRET_HEADERS: Final = frozenset({"authorization", "cookie", "proxy-authorization"})
@@ -105,10 +105,8 @@ class Submissions:
         if self._bodies.is_small(body) and len(body) <= limit:
             if summed:
                 summed.update(body)
-            abreast = self._goes_abreast(submission)
-            return await self._writer.run(
-                self._operation(submission, body, summed), abreast=abreast
-            )
+            operation = self._operation(submission, body, summed)
+            return await self._writer.run(operation, abreast=self._turn(submission))
         content = await self._bodies.received(chunks(body), "request", limit, summed)
         try:
             self._admission.check_open()
@@ -163,17 +161,17 @@ class Submissions:
         self._admission.check(submission.account)
         body = submission.request.body
         assert isinstance(body, bytes)
-        abreast = self._goes_abreast(submission)
-        self._writer.queue(self._operation(submission, body, None), told, abreast=abreast)
+        operation = self._operation(submission, body, None)
+        self._writer.queue(operation, told, abreast=self._turn(submission))
 
     def is_small(self, size: int) -> bool:
         """Tell whether the body of a request is taken in as it is."""
         return size <= min(self._limits.inline, self._limits.body)
 
-    def _goes_abreast(self, submission: Submission) -> bool:
-        """Tell whether nothing is looked up for a submission that another one may change."""
+    def _turn(self, submission: Submission) -> Turn:
+        """Let those go alone for which something is looked up that another one may change."""
         ordinary = submission.key is None and submission.tag is None and not submission.waits
-        return ordinary and not self._admission.bounded
+        return Turn.CHANGE if ordinary and not self._admission.bounded else Turn.ALONE
 
     def _operation(
         self,

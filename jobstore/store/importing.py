@@ -108,18 +108,16 @@ class Import:
     """One import, line by line, into a file or a database.
 
     Args:
+        tx: raises ValueError where rows are not such as the schema allows.
         progress: told how many jobs were read.
-        broken: what the engine raises where rows are not such as the schema allows.
     """
 
     def __init__(
         self,
         tx: Transaction,
         progress: Callable[[int], object],
-        broken: type[Exception],
     ) -> None:
         self._tx = tx
-        self._broken = broken
         self._progress = progress
         self._known_before = 0
         self._next_definition = 1
@@ -140,9 +138,6 @@ class Import:
                 raise ExportInvalid(f"line {number} stands after the end")
             try:
                 end = self._take(Line.model_validate(_parsed(text)))
-            except self._broken as error:
-                words = f"that cannot be ({error})"
-                raise ExportInvalid(f"line {number} is damaged: {words}") from error
             except _DAMAGES as error:
                 raise ExportInvalid(f"line {number} is damaged: {_words(error)}") from error
         if end is None:

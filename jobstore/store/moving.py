@@ -12,7 +12,7 @@ which node delivers a result or receives a body, and the token by which a file k
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from sqlalchemy import Table
@@ -76,22 +76,19 @@ class Destination(Protocol):
         """See that ids up to these are not given any more."""
 
 
-@dataclass(frozen=True, slots=True)
-class Moved:
-    """What was moved: how many rows of each table."""
+def move(source: Source, destination: Destination, progress: Progress) -> Mapping[str, int]:
+    """Move everything from one store into another one that is empty.
 
-    rows: Mapping[str, int] = field(default_factory=dict)
-
-
-def move(source: Source, destination: Destination, progress: Progress) -> Moved:
-    """Move everything from one store into another one that is empty."""
+    Returns:
+        how many rows of each table.
+    """
     moved = {}
     for table in TABLES:
         told = _Told(table.name, source.count(table), progress)
         destination.put(table, told.through(source.rows(table)))
         moved[table.name] = told.done
     destination.raise_ids(source.last_ids())
-    return Moved(moved)
+    return moved
 
 
 @dataclass(slots=True)

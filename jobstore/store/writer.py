@@ -30,6 +30,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextvars import Context
 from dataclasses import dataclass
+from enum import IntEnum
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -46,6 +47,18 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
+class Turn(IntEnum):
+    """In which turn an operation of a batch may go side by side with others, where an engine can.
+
+    Those of one turn see all that those of the turns before it have done.
+    """
+
+    ALONE = 0
+    CHANGE = 1  # jobs come in, and end
+    TAKE = 2  # results are looked at, and go to their readers
+    CANCEL = 3
+
+
 @dataclass(slots=True)
 class Entry:
     """An operation that waits for the next transaction; see `Writer.queue`."""
@@ -53,7 +66,7 @@ class Entry:
     operation: Operation[Any]
     told: Told
     off_loop: bool = False
-    abreast: int = 0
+    abreast: Turn = Turn.ALONE
 
 
 class Writer(ABC):
@@ -91,7 +104,7 @@ class Writer(ABC):
         told: Told | None = None,
         *,
         off_loop: bool = False,
-        abreast: int = 0,
+        abreast: Turn = Turn.ALONE,
     ) -> None:
         """Queue an operation for the next transaction.
 
@@ -99,9 +112,8 @@ class Writer(ABC):
             operation: what to do.
             told: called with what became of it, after the commit; None if nobody wants to know.
             off_loop: whether it may take milliseconds, so that it must not run on the loop.
-            abreast: 0, or in which turn it may go side by side with others, statement by statement:
-                those of the second turn see all that those of the first have done. What it decides
-                by what is in memory, it writes there before its next statement.
+            abreast: in which turn it goes, statement by statement. What it decides by what is in
+                memory, it writes there before its next statement.
         """
         self._waiting.append(Entry(operation, told or _unheard, off_loop, abreast))
         if self._busy is None:
@@ -109,7 +121,7 @@ class Writer(ABC):
             self._busy = asyncio.create_task(self._work_off(), context=Context())
 
     def post(
-        self, operation: Operation[T], *, off_loop: bool = False, abreast: int = 0
+        self, operation: Operation[T], *, off_loop: bool = False, abreast: Turn = Turn.ALONE
     ) -> asyncio.Future[T]:
         """Queue an operation as `queue` does; it is done even if nobody waits for the future.
 
@@ -120,7 +132,9 @@ class Writer(ABC):
         self.queue(operation, _into(future), off_loop=off_loop, abreast=abreast)
         return future
 
-    async def run(self, operation: Operation[T], *, off_loop: bool = False, abreast: int = 0) -> T:
+    async def run(
+        self, operation: Operation[T], *, off_loop: bool = False, abreast: Turn = Turn.ALONE
+    ) -> T:
         """Run an operation and return its value once it is committed; see `post`.
 
         Raises:
@@ -134,7 +148,7 @@ class Writer(ABC):
         told: Told,
         *,
         off_loop: bool = False,
-        abreast: int = 0,
+        abreast: Turn = Turn.ALONE,
     ) -> None:
         """Queue an operation that must not get lost: while it cannot be written, try again.
 

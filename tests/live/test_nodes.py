@@ -182,7 +182,7 @@ async def test_a_small_result_that_takes_long_to_deliver_stays_on_its_way_for_ot
         job_id = await finished(one)
         async with one.results.take(job_id):
             while rows(database, "SELECT id FROM boot WHERE ? = ANY(delivering)", job_id) == []:
-                await asyncio.to_thread(rows, database, "SELECT pg_sleep(0.05)")
+                await one.results.held(1)  # which gives it time
             clock.move(60)
             with pytest.raises(BeingDelivered):
                 await taken(other, job_id)
@@ -304,10 +304,10 @@ async def test_a_revoked_account_is_refused_at_every_node(
         await one.accounts.add("alice", Role.USER, "hash")
         assert "alice" in one.accounts.roll().accounts
         while "alice" not in other.accounts.roll().accounts:
-            await asyncio.to_thread(rows, database, "SELECT pg_sleep(0.01)")
+            await other.results.held(1)  # which lets it hear
         await other.accounts.remove("alice")
         while "alice" in one.accounts.roll().accounts:
-            await asyncio.to_thread(rows, database, "SELECT pg_sleep(0.01)")
+            await other.results.held(1)  # which lets it hear
 
 
 # --- what all count together --------------------------------------------------------------------

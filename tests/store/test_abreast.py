@@ -21,9 +21,10 @@ from jobstore.store import ending, events, jobs, results, schema, submitting
 from jobstore.store.ending import CapturedResponse
 from jobstore.store.own_boot import OwnBoot
 from jobstore.store.postgresql import packing
-from jobstore.store.postgresql.engine import Connection
+from jobstore.store.postgresql.engine import DatabaseConnection
 from jobstore.store.postgresql.node_writer import NodeWriter
 from jobstore.store.transaction import Operation, Transaction
+from jobstore.store.writer import Turn
 from tests.databases import SCHEMA, Databases
 from tests.depth import DEEP
 from tests.engines import Place, execute, rows
@@ -40,7 +41,7 @@ class Turned(NamedTuple):
         ends: whether it ends the job.
     """
 
-    turn: int
+    turn: Turn
     operation: Operation[Any]
     of: int = 0
     ends: bool = False
@@ -57,7 +58,7 @@ def submitted(account: int, path: str, body: bytes, priority: int, timeout: floa
     policy = Policy(timeout=timeout, replay=None if timeout is None else Replay.ALWAYS)
     job = replace(made, account=account, dialect=Dialect.NATIVE, policy=policy, owner=path)
     claimed = BOOT if account else None
-    return Turned(1, lambda tx: submitting.submit(tx, job, body, frozenset(), claimed))
+    return Turned(Turn.CHANGE, lambda tx: submitting.submit(tx, job, body, frozenset(), claimed))
 
 
 def claim_of(job_id: int) -> Claim:
@@ -67,13 +68,18 @@ def claim_of(job_id: int) -> Claim:
 
 def finished(job_id: int, status: int, body: bytes, reason: str) -> Turned:
     answer = CapturedResponse(status, reason, (("A", reason),), body)
-    return Turned(1, lambda tx: ending.finish(tx, claim_of(job_id), answer), job_id, ends=True)
+    return Turned(
+        Turn.CHANGE, lambda tx: ending.finish(tx, claim_of(job_id), answer), job_id, ends=True
+    )
 
 
 def failed(job_id: int, detail: str) -> Turned:
     failure = Failure.TIMEOUT
     return Turned(
-        1, lambda tx: ending.fail(tx, claim_of(job_id), failure, detail), job_id, ends=True
+        Turn.CHANGE,
+        lambda tx: ending.fail(tx, claim_of(job_id), failure, detail),
+        job_id,
+        ends=True,
     )
 
 
@@ -82,7 +88,7 @@ def taken(job_id: int) -> Turned:
         kept = jobs.kept(tx, job_id, None)
         return (results.take(tx, job_id), kept.status, kept.content, kept.headers)
 
-    return Turned(2, take, job_id)
+    return Turned(Turn.TAKE, take, job_id)
 
 
 def noted(job_id: int, detail: str) -> Turned:
@@ -91,7 +97,7 @@ def noted(job_id: int, detail: str) -> Turned:
             raise JobNotFound(job_id)
         events.note(tx, job_id, "noted", detail)
 
-    return Turned(1, note, job_id)
+    return Turned(Turn.CHANGE, note, job_id)
 
 
 def operations(*timeouts: float | None) -> st.SearchStrategy[Turned]:
@@ -126,7 +132,7 @@ async def done(place: Place, batches: Sequence[Sequence[Turned]], *, abreast: bo
     """Run batches of operations; return what everybody is told, and all tables."""
     told, there = [], 0
     execute(place, "INSERT INTO boot (started_at, pid, version) VALUES (0, 0, '')")
-    async with Connection(place.url, SCHEMA) as connection:
+    async with DatabaseConnection(place.url, SCHEMA) as connection:
         writer = NodeWriter(connection, StandingClock(), OwnBoot())
         for drawn in batches:
             batch = possible(drawn, there)
@@ -134,7 +140,7 @@ async def done(place: Place, batches: Sequence[Sequence[Turned]], *, abreast: bo
             # One after the other, in the order of the turns that they have side by side.
             order = batch if abreast else sorted(batch, key=lambda each: each.turn)
             posted = {
-                id(each): writer.post(each.operation, abreast=each.turn if abreast else 0)
+                id(each): writer.post(each.operation, abreast=each.turn if abreast else Turn.ALONE)
                 for each in order
             }
             outcomes = await asyncio.gather(*posted.values(), return_exceptions=True)
@@ -192,7 +198,7 @@ async def test_a_list_that_is_packed_is_the_list_that_the_database_has(
         "DOUBLE PRECISION": schema.JOB.c.timeout.type,
     }
     try:
-        async with Connection(Place(tmp_path / "jobs").url, SCHEMA) as connection:
+        async with DatabaseConnection(Place(tmp_path / "jobs").url, SCHEMA) as connection:
             link = await connection.link()
             sent = packing.packed(types[kind], values)
             cursor = await link.execute(f"SELECT unnest(%s::{kind}[])".encode(), [sent])

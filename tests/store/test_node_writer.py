@@ -17,9 +17,10 @@ from jobstore.store import results, submitting
 from jobstore.store.facts import Changes, Queued, Taken
 from jobstore.store.own_boot import OwnBoot
 from jobstore.store.postgresql import node_writer
-from jobstore.store.postgresql.engine import Connection
+from jobstore.store.postgresql.engine import DatabaseConnection
 from jobstore.store.postgresql.node_writer import NodeWriter
 from jobstore.store.transaction import Outcome, Transaction
+from jobstore.store.writer import Turn
 from tests.databases import SCHEMA
 from tests.engines import Place, execute, rows
 from tests.loop import turns
@@ -126,7 +127,7 @@ async def node(database: Place, patience: float = PATIENT) -> AsyncIterator[Node
     async with listening(way.talk) as url:
         port = url.rpartition(":")[2]
         through = make_conninfo(database.url, host="127.0.0.1", port=port, gssencmode="disable")
-        async with Connection(through, SCHEMA) as connection:
+        async with DatabaseConnection(through, SCHEMA) as connection:
             writer = NodeWriter(connection, StandingClock(), OwnBoot(BOOT, shared=True), patience)
             made = Node(way, writer)
             writer.committed = made.told.append
@@ -228,7 +229,7 @@ async def test_more_than_can_be_kept_in_memory_is_refused_at_once(
     async with node(database) as one:
         one.way.open.clear()
         for _ in range(node_writer.WAITING + 3):
-            one.writer.queue(submit, told, abreast=1)
+            one.writer.queue(submit, told, abreast=Turn.CHANGE)
         await asyncio.sleep(0)
         assert len(refused) == 3
         one.way.open.set()

@@ -68,7 +68,7 @@ class Given:
 
 
 @dataclass(slots=True)
-class Wanted:
+class Asked:
     """A statement that an operation wants to have executed."""
 
     statement: Statement
@@ -85,7 +85,7 @@ class _Walk:
 
     place: int
     way: greenlet
-    wants: Wanted | None = None
+    wants: Asked | None = None
     given: Given | None = None
     outcome: Any = field(default=None)
 
@@ -105,7 +105,7 @@ def want(statement: Statement, values: Mapping[str, object]) -> Given:
     """Have a statement executed, in the company of others; called by an operation on its way."""
     hub = getcurrent().parent
     assert hub is not None
-    given: Given = hub.switch(Wanted(statement, values))
+    given: Given = hub.switch(Asked(statement, values))
     return given
 
 

@@ -6,7 +6,7 @@ from sqlalchemy import cast, extract, func, literal_column, select
 
 from jobstore.model.clock import SECOND, Clock
 from jobstore.store.expressions import NUMBER, Statement
-from jobstore.store.postgresql.engine import Connection
+from jobstore.store.postgresql.engine import DatabaseConnection
 
 _LOOK: Final = Statement(
     select(
@@ -39,7 +39,7 @@ class DatabaseClock:
         self._told = self._told if 0 < self._told - told < SECOND else told
         return self._told
 
-    async def look(self, connection: Connection) -> None:
+    async def look(self, connection: DatabaseConnection) -> None:
         """Look at the clock of the database.
 
         Raises:

@@ -6,8 +6,8 @@ import re
 import select
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from types import MappingProxyType, TracebackType
 from typing import Any, Final, Self
 from urllib.parse import quote, urlencode
@@ -151,7 +151,7 @@ def refuse_others(name: str, said: str) -> None:
         raise StoreUnsupported(name, f"this is PostgreSQL {found[1]}; {expected}")
 
 
-class Connection:
+class DatabaseConnection:
     """A connection that is made again when it has broken.
 
     It raises the store's own errors, and none of the driver's. Nobody waits for long: a database
@@ -184,8 +184,11 @@ class Connection:
         self._linking: asyncio.Task[Link] | None = None
         self.name = name_of(url)
 
-    async def link(self) -> Link:
+    async def link(self, seconds: float | None = None) -> Link:
         """Give the connection, which is made if there is none.
+
+        Args:
+            seconds: for how long to wait at most; None for as long as it may take.
 
         Raises:
             psycopg.Error: it cannot be.
@@ -195,17 +198,16 @@ class Connection:
         if self._linking is None:
             self._linking = asyncio.create_task(self._connect())
             self._linking.add_done_callback(_seen)
-        return await asyncio.shield(self._linking)
+        async with _answering(seconds):
+            return await asyncio.shield(self._linking)
 
     async def _connect(self, seconds: float = CONNECT_SECONDS) -> Link:
         try:
-            async with asyncio.timeout(seconds):
+            async with _answering(seconds):
                 self._link = await connect(
                     self._url, self._schema, self._settings, read_only=self._read_only
                 )
                 return self._link
-        except TimeoutError:
-            raise psycopg.OperationalError("it does not answer") from None
         finally:
             self._linking = None
 
@@ -306,6 +308,16 @@ class Connection:
     ) -> None:
         """Close the connection."""
         await self.drop()
+
+
+@asynccontextmanager
+async def _answering(seconds: float | None) -> AsyncIterator[None]:
+    """Wait for a database, and take it for one that is away when the time is over."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        raise psycopg.OperationalError("it does not answer") from None
 
 
 def _seen(linking: "asyncio.Task[Link]") -> None:

@@ -3,8 +3,6 @@
 from collections.abc import Callable, Iterable
 from contextlib import closing
 
-import psycopg
-
 from jobstore.model import clock
 from jobstore.store.importing import Import, Imported
 from jobstore.store.postgresql import nodes
@@ -36,6 +34,6 @@ def import_lines(
     with translated(url), closing(connect(url, schema)) as link, link.transaction():
         tx = PlainTransaction(link, clock.now())
         nodes.keep_out(tx, name_of(url), lease)
-        imported = Import(tx, progress, psycopg.IntegrityError).run(lines)
+        imported = Import(tx, progress).run(lines)
         tx.write_tally()
     return imported

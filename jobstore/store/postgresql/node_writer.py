@@ -47,7 +47,7 @@ from jobstore.store.postgresql import boots
 from jobstore.store.postgresql.abreast import walk
 from jobstore.store.postgresql.engine import (
     PATIENCE,
-    Connection,
+    DatabaseConnection,
     Link,
     execute,
     impatient,
@@ -57,7 +57,7 @@ from jobstore.store.postgresql.engine import (
 from jobstore.store.postgresql.journeys import Journeys, Sent
 from jobstore.store.postgresql.transaction import NodeTransaction, Shared
 from jobstore.store.transaction import Batch, Operation, Outcome, Told
-from jobstore.store.writer import Entry, Writer
+from jobstore.store.writer import Entry, Turn, Writer
 
 # How often a batch is tried again that met another one, before that is an error.
 _MEETINGS: Final = 5
@@ -85,7 +85,11 @@ class NodeWriter(Writer):
     """
 
     def __init__(
-        self, connection: Connection, clock: Clock, boot: OwnBoot, patience: float = PATIENCE
+        self,
+        connection: DatabaseConnection,
+        clock: Clock,
+        boot: OwnBoot,
+        patience: float = PATIENCE,
     ) -> None:
         super().__init__()
         self._patience = patience
@@ -105,7 +109,7 @@ class NodeWriter(Writer):
         told: Told | None = None,
         *,
         off_loop: bool = False,
-        abreast: int = 0,
+        abreast: Turn = Turn.ALONE,
     ) -> None:
         """Queue an operation as any writer does, unless too many wait."""
         if len(self._waiting) < WAITING:
@@ -242,15 +246,8 @@ class NodeWriter(Writer):
         """Whether what is left of a batch has to wait for the next one."""
         return self._left < (1 - _OF_OPERATIONS) * self._patience
 
-    async def _link(self, seconds: float) -> Link:
-        try:
-            async with asyncio.timeout(seconds):
-                return await self._connection.link()
-        except TimeoutError:
-            raise psycopg.OperationalError("it does not answer") from None
-
     async def _once(self, entries: Sequence[Entry], changes: Changes) -> Batch:
-        link = await self._link(self._left)
+        link = await self._connection.link(self._left)
         committing = False
         with impatient(link, min(_OF_BATCH * self._patience, self._left)) as answered:
             try:
@@ -330,7 +327,7 @@ class NodeWriter(Writer):
         Raises:
             psycopg.Error: nobody can be asked.
         """
-        link = await self._link(seconds)
+        link = await self._connection.link(seconds)
         with impatient(link, seconds):
             cursor = await execute(link, boots.WITNESS, {"boot": self._boot.number})
             row = await cursor.fetchone()
@@ -346,7 +343,7 @@ class NodeWriter(Writer):
 
 def _groups(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
     """Give the operations that go abreast together, and each other one alone."""
-    for abreast, some in groupby(entries, key=lambda entry: entry.abreast > 0):
+    for abreast, some in groupby(entries, key=lambda entry: entry.abreast is not Turn.ALONE):
         group = [*some]
         yield from [group] if abreast else ([each] for each in group)
 

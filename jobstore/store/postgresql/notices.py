@@ -18,7 +18,7 @@ from psycopg import sql
 
 from jobstore.store.about import About
 from jobstore.store.own_boot import OwnBoot
-from jobstore.store.postgresql.engine import Connection
+from jobstore.store.postgresql.engine import DatabaseConnection
 
 # PostgreSQL takes 8,000 bytes: https://www.postgresql.org/docs/current/sql-notify.html
 _MOST: Final = 400  # ids in one notice
@@ -45,8 +45,8 @@ class Notices:
     def __init__(  # noqa: PLR0913 - it is put together in one place
         self,
         schema: str,
-        telling: Connection,
-        listening: Connection,
+        telling: DatabaseConnection,
+        listening: DatabaseConnection,
         boot: OwnBoot,
         *,
         hear: Hear,

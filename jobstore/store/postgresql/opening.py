@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from math import inf
 
 from jobstore.store.history import History
-from jobstore.store.postgresql.engine import Connection
+from jobstore.store.postgresql.engine import DatabaseConnection
 from jobstore.store.postgresql.migrate import require
 
 
@@ -22,5 +22,5 @@ async def open_shared_history(url: str, schema: str) -> AsyncIterator[History]:
     """
     await asyncio.to_thread(require, url, schema)
     # Whoever looks at everything has the patience for that.
-    async with Connection(url, schema, read_only=True, patience=inf) as reader:
+    async with DatabaseConnection(url, schema, read_only=True, patience=inf) as reader:
         yield History(reader)

@@ -6,7 +6,7 @@ from sqlalchemy import select
 
 from jobstore.store import accounts, schema
 from jobstore.store.expressions import Statement
-from jobstore.store.postgresql.engine import Connection
+from jobstore.store.postgresql.engine import DatabaseConnection
 
 REVISIONS: Final = Statement(select(schema.REVISION.c.of, schema.REVISION.c.number))
 _KEPT: Final = (accounts.LIST, accounts.LIST_TOKENS)
@@ -23,7 +23,7 @@ class NodePoints:
         connection: a connection for reading.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: DatabaseConnection) -> None:
         self._connection = connection
         self._revisions: dict[str, int] = {}
         self._lists: dict[Statement, list[Any]] = {}

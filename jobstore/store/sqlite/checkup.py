@@ -3,13 +3,15 @@
 import asyncio
 import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from sqlalchemy import text
+
 from jobstore.model.errors import StoreError
 from jobstore.store import claiming
-from jobstore.store.checks import LOGICAL, LOOSE, MOST, CheckReport, jobs_in
+from jobstore.store.checks import LOGICAL, LOOSE, MOST, Check, CheckReport, jobs_in
+from jobstore.store.expressions import Statement
 from jobstore.store.sqlite import engine as sqlite
 from jobstore.store.sqlite import pages
 from jobstore.store.sqlite.engine import Connection
@@ -19,25 +21,14 @@ from jobstore.store.sqlite.lock import held
 _ENOUGH: Final = 20
 
 
-@dataclass(frozen=True, slots=True)
-class _Check:
-    """One kind of problem.
-
-    Args:
-        name: what is looked at.
-        sql: finds it, in one statement, so that a server that writes meanwhile does no harm.
-        sentence: tells it, with a place for each column.
-    """
-
-    name: str
-    sql: str
-    sentence: str
-
-
 _CHECKS: Final = (
-    _Check("integrity", f"PRAGMA integrity_check({MOST + 1})", "{}"),
-    _Check("references", "PRAGMA foreign_key_check", "row {1} of {0} refers to nothing in {2}"),
-    *(_Check(each.name, each.statement.sql, each.sentence) for each in LOGICAL),
+    Check("integrity", Statement(text(f"PRAGMA integrity_check({MOST + 1})")), "{}"),
+    Check(
+        "references",
+        Statement(text("PRAGMA foreign_key_check")),
+        "row {1} of {0} refers to nothing in {2}",
+    ),
+    *LOGICAL,
 )
 _SIZE: Final = """
     SELECT page_count * page_size, freelist_count * page_size
@@ -75,13 +66,12 @@ async def _checked(path: Path, progress: Callable[[str, int, int], object]) -> C
             return await _sound(reader)
 
 
-async def _problems(reader: Connection, check: _Check) -> list[str]:
+async def _problems(reader: Connection, check: Check) -> list[str]:
     try:
-        rows = await _rows(reader, check.sql)
+        rows = await _rows(reader, check.statement.sql)
     except StoreError as error:
         return [f"cannot check the {check.name}: {error.__cause__ or error}"]
-    found = [check.sentence.format(*row) for row in rows if row != ("ok",)]
-    return [*found[:MOST], f"and more {check.name} like this"] if found[MOST:] else found
+    return check.problems([row for row in rows if row != ("ok",)])
 
 
 async def _sound(reader: Connection) -> CheckReport:

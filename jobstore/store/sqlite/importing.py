@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from jobstore.model import clock
+from jobstore.store.expressions import Statement
 from jobstore.store.facts import Changes
 from jobstore.store.importing import Import, Imported
 from jobstore.store.sqlite import engine as sqlite
@@ -35,11 +36,28 @@ def import_history(
         connection = sqlite.connect(path, "rw", sqlite.WRITER_PRAGMAS)
         try:
             connection.execute("BEGIN IMMEDIATE")
-            tx = FileTransaction(connection, clock.now(), Changes())
-            imported = Import(tx, progress, sqlite3.IntegrityError).run(lines)
+            tx = _Importing(connection, clock.now(), Changes())
+            imported = Import(tx, progress).run(lines)
             tx.write_tally()
             commit(connection, path)
             pages.checkpoint(connection)
         finally:
             connection.close()  # which takes back what was not committed
     return imported
+
+
+class _Importing(FileTransaction):
+    """A transaction that says what rows cannot be, as `Import` wants to hear it."""
+
+    __slots__ = ()
+
+    def execute(self, statement: Statement, **values: object) -> sqlite3.Cursor:
+        """Execute a statement with values for its parameters.
+
+        Raises:
+            ValueError: the values cannot be.
+        """
+        try:
+            return super().execute(statement, **values)
+        except sqlite3.IntegrityError as error:
+            raise ValueError(f"that cannot be ({error})") from error
