@@ -115,8 +115,13 @@ def store_of(config: Config, name: str) -> AbstractAsyncContextManager[Store]:
     with with_postgresql():
         from jobstore.live.joining import Database, joined_store  # noqa: PLC0415 - an extra
 
-    name = section.name or name
-    database = Database(url=section.url, schema=section.schema, name=name, lease=section.lease)
+    database = Database(
+        url=section.url,
+        schema=section.schema,
+        name=section.name or name,
+        lease=section.lease,
+        patience=section.patience,
+    )
     return joined_store(database, limits)
 
 

@@ -36,6 +36,8 @@ GIVEN: Final = "JOBSTORE_TEST_POSTGRESQL"
 _RUN: Final = "TESTS_OF_JOBSTORE"
 # After which a server that was killed is missed by the next one. Nobody else looks for it.
 _LEASE: Final = "1s"
+# For how long a database may say nothing on a busy machine, in seconds.
+PATIENCE: Final = 60.0
 _PLACEHOLDER: Final = re.compile(r"%|\?")
 
 S = TypeVar("S", bound=ServerProcess)
@@ -52,7 +54,7 @@ class Place(PosixPath):
     @property
     def database(self) -> Database:
         """The same, for a node."""
-        return Database(url=self.url, schema=SCHEMA)
+        return Database(url=self.url, schema=SCHEMA, patience=PATIENCE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +153,7 @@ def engine(path: Path) -> str:
 def configured(path: Path) -> dict[str, Any]:
     """Say in words of the configuration which store a server shall have."""
     if isinstance(path, Place):
-        return {"url": path.url, "schema": SCHEMA}
+        return {"url": path.url, "schema": SCHEMA, "patience": PATIENCE}
     return {"path": path}
 
 
@@ -169,7 +171,8 @@ def process(kind: type[S], path: Path) -> Callable[..., S]:
 
         @property
         def environment(self) -> dict[str, str]:
-            return {**super().environment, "JOBSTORE_STORE__LEASE": _LEASE}
+            own = {"JOBSTORE_STORE__LEASE": _LEASE, "JOBSTORE_STORE__PATIENCE": f"{PATIENCE:g}s"}
+            return {**super().environment, **own}
 
     return OnDatabase
 

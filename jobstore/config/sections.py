@@ -84,6 +84,7 @@ class StoreSection:
     url: DatabaseUrl = field(default="", repr=False)  # it may have a password
     schema: SchemaName = "jobstore"
     lease: PositiveDuration = 10.0
+    patience: PositiveDuration = 5.0
     name: NodeName = ""
 
     def __post_init__(self) -> None:

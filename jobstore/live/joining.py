@@ -23,7 +23,7 @@ from jobstore.store.history import History
 from jobstore.store.own_boot import OwnBoot
 from jobstore.store.postgresql import boots
 from jobstore.store.postgresql.database_clock import DatabaseClock
-from jobstore.store.postgresql.engine import DatabaseConnection
+from jobstore.store.postgresql.engine import PATIENCE, DatabaseConnection
 from jobstore.store.postgresql.keeping import ByItself
 from jobstore.store.postgresql.migrate import migrate, require
 from jobstore.store.postgresql.node_writer import NodeWriter
@@ -46,12 +46,18 @@ class Database:
         schema: where its tables are.
         name: what this node is called.
         lease: for how long a node may be silent until the others take it for dead, in seconds.
+        patience: for how long anybody waits for a database that does not answer, in seconds.
     """
 
     url: str = field(repr=False)
     schema: str = "jobstore"
     name: str = ""
     lease: float = 10.0
+    patience: float = PATIENCE
+
+    def connection(self, **options: Any) -> DatabaseConnection:
+        """Make what connects to it; see `DatabaseConnection`."""
+        return DatabaseConnection(self.url, self.schema, patience=self.patience, **options)
 
 
 @asynccontextmanager
@@ -70,20 +76,19 @@ async def joined_store(
     Raises:
         StoreError: it is foreign or newer, or cannot be written.
     """
-    url, schema = database.url, database.schema
-    await asyncio.to_thread(migrate, url, schema)
+    await asyncio.to_thread(migrate, database.url, database.schema)
     async with (
-        DatabaseConnection(url, schema, settings=_of_writer(database.lease)) as connection,
-        DatabaseConnection(url, schema, read_only=True) as reader,
-        DatabaseConnection(url, schema, read_only=True) as searcher,
-        DatabaseConnection(url, schema) as side,
-        DatabaseConnection(url, schema) as listener,
+        database.connection(settings=_of_writer(database.lease)) as connection,
+        database.connection(read_only=True) as reader,
+        database.connection(read_only=True) as searcher,
+        database.connection() as side,
+        database.connection() as listener,
     ):
         database_clock = DatabaseClock(steady)
         await database_clock.look(side)
         time = clock or database_clock
         own, points = OwnBoot(shared=True), NodePoints(reader)
-        writer = NodeWriter(connection, time, own)
+        writer = NodeWriter(connection, time, own, database.patience)
 
         async def begin(targets: str) -> int:
             who = {"name": database.name, "host": gethostname(), "targets": targets}
@@ -127,7 +132,7 @@ async def joined_store(
             else:
                 await store.heard(about, ids)
 
-        notices = Notices(schema, side, listener, own, hear=hear, company=nodes.company)
+        notices = Notices(database.schema, side, listener, own, hear=hear, company=nodes.company)
         store.tell(notices.tell)
         try:
             async with _beside(notices.listen(), nodes.tell_deliveries()):
@@ -189,15 +194,14 @@ async def shared_database(
     Raises:
         StoreError: it is missing, foreign, of another version, or cannot be asked.
     """
-    url, schema = database.url, database.schema
-    await asyncio.to_thread(require, url, schema)
-    connection, teller = DatabaseConnection(url, schema), DatabaseConnection(url, schema)
-    async with DatabaseConnection(url, schema, read_only=True) as reader:
+    await asyncio.to_thread(require, database.url, database.schema)
+    connection, teller = database.connection(), database.connection()
+    async with database.connection(read_only=True) as reader:
         database_clock = DatabaseClock(steady)
         await database_clock.look(reader)
         time = clock or database_clock
         own, points = OwnBoot(shared=True), NodePoints(reader)
-        writer = NodeWriter(connection, time, own)
+        writer = NodeWriter(connection, time, own, database.patience)
         await points.refresh()
         counters = await reader.rows(claiming.COUNTERS)
         store = Store(
@@ -213,7 +217,7 @@ async def shared_database(
             clock=time,
             watch=ClockWatch(steady, steady),  # not open for long enough
         )
-        notices = Notices(schema, teller, teller, own, hear=store.heard)
+        notices = Notices(database.schema, teller, teller, own, hear=store.heard)
         store.tell(notices.tell)
         try:
             yield store

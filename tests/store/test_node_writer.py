@@ -4,13 +4,16 @@ Between the writer and a real PostgreSQL stands a proxy that knows a COMMIT when
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from enum import Enum
 
+import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.pq import ConnStatus
 
 from jobstore.model.errors import NodeBusy, StoreAway, StoreUnsure
 from jobstore.store import results, submitting
@@ -18,6 +21,7 @@ from jobstore.store.facts import Changes, Queued, Taken
 from jobstore.store.own_boot import OwnBoot
 from jobstore.store.postgresql import node_writer
 from jobstore.store.postgresql.engine import DatabaseConnection
+from jobstore.store.postgresql.journeys import Journeys
 from jobstore.store.postgresql.node_writer import NodeWriter
 from jobstore.store.transaction import Outcome, Transaction
 from jobstore.store.writer import Turn
@@ -114,12 +118,19 @@ class Node:
             await asyncio.sleep(0)
 
 
-def submit(tx: Transaction) -> int:
-    return submitting.submit(tx, submission(), b"", frozenset(), None).job_id
+def submit(tx: Transaction, body: bytes = b"") -> int:
+    return submitting.submit(tx, submission(body=body), body, frozenset(), None).job_id
+
+
+async def ask(journeys: Journeys) -> None:
+    journeys.say(b"SELECT 1")
+    await journeys.make()
 
 
 @asynccontextmanager
-async def node(database: Place, patience: float = PATIENT) -> AsyncIterator[Node]:
+async def node(
+    database: Place, patience: float = PATIENT, steady: Callable[[], float] = time.monotonic
+) -> AsyncIterator[Node]:
     """Write to a database by a proxy, as a node that is alive."""
     execute(database, "INSERT INTO boot (started_at, pid, version) VALUES (?, 0, '')", START)
     way = Way(database.url)
@@ -128,7 +139,8 @@ async def node(database: Place, patience: float = PATIENT) -> AsyncIterator[Node
         port = url.rpartition(":")[2]
         through = make_conninfo(database.url, host="127.0.0.1", port=port, gssencmode="disable")
         async with DatabaseConnection(through, SCHEMA) as connection:
-            writer = NodeWriter(connection, StandingClock(), OwnBoot(BOOT, shared=True), patience)
+            own = OwnBoot(BOOT, shared=True)
+            writer = NodeWriter(connection, StandingClock(), own, patience, steady)
             made = Node(way, writer)
             writer.committed = made.told.append
             try:
@@ -136,6 +148,11 @@ async def node(database: Place, patience: float = PATIENT) -> AsyncIterator[Node
             finally:
                 way.open.set()
                 await writer.close()
+
+
+def end_sessions(database: Place) -> None:
+    others = "pid <> pg_backend_pid() AND datname = current_database()"
+    rows(database, f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}")
 
 
 def jobs(database: Place) -> list[int]:
@@ -160,9 +177,50 @@ async def test_a_commit_whose_answer_got_lost_is_not_made_again(database: Place)
 async def test_a_session_that_was_ended_costs_nobody_anything(database: Place) -> None:
     async with node(database) as one:
         await one.submit()
-        others = "pid <> pg_backend_pid() AND datname = current_database()"
-        rows(database, f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}")
+        end_sessions(database)
         await one.submit()
+        assert len(jobs(database)) == 2
+
+
+async def test_a_batch_is_tried_once_more_however_long_the_loop_was_held_up(
+    database: Place,
+) -> None:
+    held_up: list[float] = []  # for how many seconds
+
+    def hold_up(tx: Transaction) -> int:
+        job_id = submit(tx)
+        if not held_up:
+            held_up.append(2 * PATIENT)
+            end_sessions(database)  # as PostgreSQL ends those that say nothing in a transaction
+        return job_id
+
+    async with node(database, steady=lambda: sum(held_up)) as one:
+        job_id = await one.writer.run(hold_up)
+        assert jobs(database) == [job_id]
+
+
+async def test_a_connection_is_lost_as_well_if_nobody_waited_on_it_just_then(
+    database: Place,
+) -> None:
+    async with DatabaseConnection(database.url, SCHEMA) as connection:
+        link = await connection.link()
+        async with Journeys(link).using(lambda: None) as journeys:
+            end_sessions(database)
+            while link.pgconn.status == ConnStatus.OK:  # noqa: ASYNC110 - it has no event
+                await asyncio.sleep(0)
+            with pytest.raises(psycopg.OperationalError):
+                await ask(journeys)
+
+
+async def test_a_connection_that_breaks_while_much_is_being_sent_is_lost(database: Place) -> None:
+    async with node(database) as one:
+        await one.submit()
+        one.way.open.clear()
+        submitting = asyncio.create_task(one.writer.run(lambda tx: submit(tx, bytes(2**25))))
+        await turns(100)
+        end_sessions(database)
+        one.way.open.set()
+        await submitting
         assert len(jobs(database)) == 2
 
 

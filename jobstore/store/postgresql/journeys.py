@@ -10,7 +10,8 @@ https://www.postgresql.org/docs/current/libpq-pipeline-mode.html
 **What holds.** In the context of `using` nothing else uses the connection. What was sent is
 answered in order, each part of it up to a `make`. If a statement fails, those after it in the same
 journey are not executed, and `make` raises the error of the first one when all is answered. A
-connection that broke, or on which something is still on the way, is of no use after that.
+connection that broke, whether anybody waited on it just then or not, or on which something is still
+on the way, is of no use after that.
 """
 
 import asyncio
@@ -60,6 +61,7 @@ class Journeys:
     def __init__(self, link: Link) -> None:
         self.link = link
         self._libpq = link.pgconn
+        self._socket = self._libpq.socket  # which a connection that is lost cannot tell
         self._decoding = Transformer(link)
         self._prepared: dict[Statement, bytes] = {}
         self._sent: list[Sent] = []
@@ -76,8 +78,8 @@ class Journeys:
         """
         self._answered = answered
         self._libpq.enter_pipeline_mode()
-        loop, socket = asyncio.get_running_loop(), self._libpq.socket
-        loop.add_reader(socket, self._readable)
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._socket, self._readable)
         try:
             yield self
             if self._sent:
@@ -88,7 +90,8 @@ class Journeys:
                     await self.make()
             raise
         finally:
-            loop.remove_reader(socket)
+            if self._lost is None:
+                loop.remove_reader(self._socket)
             with suppress(psycopg.Error):  # a connection that is lost is not used any more
                 self._libpq.exit_pipeline_mode()
 
@@ -149,34 +152,49 @@ class Journeys:
     async def _result(self) -> PGresult:
         result = await self._next()
         if result is None:
-            raise psycopg.OperationalError("the connection is lost")
+            raise self._lost or psycopg.OperationalError("the connection is lost")
         return result
 
     async def _next(self) -> PGresult | None:
         while self._libpq.is_busy():
-            self._waiter = asyncio.get_running_loop().create_future()
-            await self._waiter
-            if self._lost is not None:
-                raise self._lost
+            await self._stirred()
         return self._libpq.get_result()
 
     async def _flushed(self) -> None:
+        if not self._libpq.flush():
+            return
         loop, socket = asyncio.get_running_loop(), self._libpq.socket
-        while self._libpq.flush():
-            writable: asyncio.Future[None] = loop.create_future()
-            loop.add_writer(socket, _done, writable)
-            try:
-                await writable
-            finally:
-                loop.remove_writer(socket)
+        loop.add_writer(socket, self._wake)
+        try:
+            while self._libpq.flush():
+                await self._stirred()
+        finally:
+            loop.remove_writer(socket)
+
+    async def _stirred(self) -> None:
+        """Wait until something has happened on the connection.
+
+        Raises:
+            psycopg.Error: it is lost, maybe since before anybody waited.
+        """
+        if self._lost is None:
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        if self._lost is not None:
+            raise self._lost
 
     def _readable(self) -> None:
         try:
             self._libpq.consume_input()
         except psycopg.Error as error:
             self._lost = error
-        if self._waiter is not None:
-            _done(self._waiter)
+            # Its number may be another connection's before the context is left.
+            asyncio.get_running_loop().remove_reader(self._socket)
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
 
 def _written(value: object) -> tuple[bytes | None, Format]:
@@ -195,11 +213,6 @@ def _written(value: object) -> tuple[bytes | None, Format]:
         case float():
             return repr(value).encode(), Format.TEXT
     raise TypeError(f"no parameter can be {type(value).__name__}")
-
-
-def _done(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
 
 
 def _nothing() -> None:

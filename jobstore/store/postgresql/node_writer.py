@@ -10,12 +10,13 @@ row of the node's start, and only if that start is not over. That is
 So who posted an operation is told after the commit, or that nothing was changed.
 
 **When the database is away**, nobody waits for longer than `PATIENCE`. A batch whose connection
-broke before its commit, or whose commit took no effect, is run again until then. Then it is
-refused, and all after it at once, until a new connection was made. Where the connection broke in a
-commit and the witness cannot be asked in time, its callers are told that nobody knows
-(`StoreUnsure`). The witness is asked before anything else is written, and if the commit took
-effect, its facts are told then: jobs that it has started run. What it has taken for readers is
-given back, since these were told that they have nothing.
+broke before its commit, or whose commit took no effect, is run again until then, and once in any
+case: the connection may be lost because the loop was held up. Then it is refused, and all after it
+at once, until a new connection was made. Where the connection broke in a commit and the witness
+cannot be asked in time, its callers are told that nobody knows (`StoreUnsure`). The witness is
+asked before anything else is written, and if the commit took effect, its facts are told then: jobs
+that it has started run. What it has taken for readers is given back, since these were told that
+they have nothing.
 
 **What a crash leaves**: all of a batch or nothing, as the database says.
 """
@@ -23,7 +24,7 @@ given back, since these were told that they have nothing.
 import asyncio
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import groupby
 from typing import Any, Final
@@ -82,6 +83,7 @@ class NodeWriter(Writer):
         connection: the connection; nothing else may write on it.
         boot: this start of the node; where no server runs, there is no lease.
         patience: for how long anybody waits for a database that is away, in seconds.
+        steady: a clock for that, in seconds.
     """
 
     def __init__(
@@ -90,9 +92,11 @@ class NodeWriter(Writer):
         clock: Clock,
         boot: OwnBoot,
         patience: float = PATIENCE,
+        steady: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__()
         self._patience = patience
+        self._steady = steady
         self._connection = connection
         self._clock = clock
         self._number = 0
@@ -169,7 +173,7 @@ class NodeWriter(Writer):
     async def _outcomes(self, batch: Sequence[Entry]) -> Batch:
         if self.trouble is not None:
             return Batch([Outcome(error=self.trouble)] * len(batch))
-        self._patient_until = time.monotonic() + self._patience
+        self._patient_until = self._steady() + self._patience
         try:
             done = await self._performed(batch)
         except psycopg.Error as error:
@@ -223,7 +227,7 @@ class NodeWriter(Writer):
 
     async def _together(self, entries: Sequence[Entry], changes: Changes) -> Batch:
         """Run operations in one transaction; as long as nothing was changed, again and again."""
-        meetings = 0
+        meetings = breaks = 0
         while True:
             try:
                 return await self._once(entries, changes.copy())
@@ -232,14 +236,25 @@ class NodeWriter(Writer):
                 if meetings > _MEETINGS:
                     raise
             except psycopg.Error as error:
+                breaks += 1
+                if breaks == 1:  # a connection that broke may be an old one
+                    self._have_time()
                 if not is_broken(error) or self._left < _PAUSE:
                     raise
                 await asyncio.sleep(_PAUSE)
 
+    def _have_time(self) -> None:
+        """See that what is left of the patience is enough, however long the batch has taken.
+
+        It may not have been the database that took long: nothing is read while the loop is held up.
+        """
+        rest = (1 - _OF_BATCH) * self._patience
+        self._patient_until = max(self._patient_until, self._steady() + rest)
+
     @property
     def _left(self) -> float:
         """How many seconds are left of the patience."""
-        return self._patient_until - time.monotonic()
+        return self._patient_until - self._steady()
 
     @property
     def _takes_long(self) -> bool:
@@ -306,9 +321,7 @@ class NodeWriter(Writer):
         Raises:
             StoreUnsure: nobody can be asked in time.
         """
-        # However long the batch has taken, the witness has its time.
-        rest = (1 - _OF_BATCH) * self._patience
-        self._patient_until = max(self._patient_until, time.monotonic() + rest)
+        self._have_time()
         while self._boot.number and self._left > 0:
             try:
                 return await self._witness(self._left)

@@ -24,8 +24,9 @@ _LOOK_SECONDS: Final = 0.02
 # connections leave that came and went. SQLite keeps such descriptors for the next connection, since
 # to close them would drop the locks of the others: https://www.sqlite.org/howtocorrupt.html, 2.2.
 MORE_DESCRIPTORS: Final = 3
-# What a server may have grown by: bodies in flight, and what the allocator keeps for the next ones.
-MORE_MEMORY: Final = 96 * 1024 * 1024
+# What a server may have grown by, however many jobs it has had: bodies in flight, the copies of
+# responses for those who fetch them at once, and what the allocator keeps.
+MORE_MEMORY: Final = 128 * 1024 * 1024
 # A clock that is so much ahead lets everything come due that a round has put off, seconds.
 _FAR_AHEAD: Final = 30 * 86400.0
 # Purge all payloads at once.
