@@ -5,10 +5,11 @@ Between the writer and a real PostgreSQL stands a proxy that knows a COMMIT when
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import TypeVar
 
 import psycopg
 import pytest
@@ -23,6 +24,7 @@ from jobstore.store.postgresql import node_writer
 from jobstore.store.postgresql.engine import DatabaseConnection
 from jobstore.store.postgresql.journeys import Journeys
 from jobstore.store.postgresql.node_writer import NodeWriter
+from jobstore.store.postgresql.points import REVISIONS
 from jobstore.store.transaction import Outcome, Transaction
 from jobstore.store.writer import Turn
 from tests.databases import SCHEMA
@@ -31,6 +33,8 @@ from tests.loop import turns
 from tests.stores import START, StandingClock, submission
 from trials.services import listening
 from trials.sockets import hang_up
+
+T = TypeVar("T")
 
 BOOT = 1
 # How long the writer of a test is patient, in seconds: long for a database on a busy machine.
@@ -122,9 +126,26 @@ def submit(tx: Transaction, body: bytes = b"") -> int:
     return submitting.submit(tx, submission(body=body), body, frozenset(), None).job_id
 
 
+async def again(work: Callable[[], Awaitable[T]]) -> T:
+    """Try until the database is there, as users do."""
+    while True:
+        with suppress(StoreAway):
+            return await work()
+
+
 async def ask(journeys: Journeys) -> None:
     journeys.say(b"SELECT 1")
     await journeys.make()
+
+
+@asynccontextmanager
+async def a_way(database: Place) -> AsyncIterator[tuple[Way, str]]:
+    """Give a proxy before a database, and the URL that leads through it."""
+    way = Way(database.url)
+    way.open.set()
+    async with listening(way.talk) as url:
+        port = url.rpartition(":")[2]
+        yield way, make_conninfo(database.url, host="127.0.0.1", port=port, gssencmode="disable")
 
 
 @asynccontextmanager
@@ -133,21 +154,19 @@ async def node(
 ) -> AsyncIterator[Node]:
     """Write to a database by a proxy, as a node that is alive."""
     execute(database, "INSERT INTO boot (started_at, pid, version) VALUES (?, 0, '')", START)
-    way = Way(database.url)
-    way.open.set()
-    async with listening(way.talk) as url:
-        port = url.rpartition(":")[2]
-        through = make_conninfo(database.url, host="127.0.0.1", port=port, gssencmode="disable")
-        async with DatabaseConnection(through, SCHEMA) as connection:
-            own = OwnBoot(BOOT, shared=True)
-            writer = NodeWriter(connection, StandingClock(), own, patience, steady)
-            made = Node(way, writer)
-            writer.committed = made.told.append
-            try:
-                yield made
-            finally:
-                way.open.set()
-                await writer.close()
+    async with (
+        a_way(database) as (way, through),
+        DatabaseConnection(through, SCHEMA) as connection,
+    ):
+        own = OwnBoot(BOOT, shared=True)
+        writer = NodeWriter(connection, StandingClock(), own, patience, steady)
+        made = Node(way, writer)
+        writer.committed = made.told.append
+        try:
+            yield made
+        finally:
+            way.open.set()
+            await writer.close()
 
 
 def end_sessions(database: Place) -> None:
@@ -236,6 +255,22 @@ async def test_nobody_waits_for_a_database_that_says_nothing(database: Place) ->
         await one.again()
         await one.submit()
         assert len(jobs(database)) == 2
+
+
+async def test_who_reads_waits_no_longer_either(database: Place) -> None:
+    async with (
+        a_way(database) as (way, through),
+        DatabaseConnection(through, SCHEMA, patience=IMPATIENT) as connection,
+    ):
+        await connection.rows(REVISIONS)
+        way.open.clear()
+        with pytest.raises(StoreAway):
+            await connection.rows(REVISIONS)
+        with pytest.raises(StoreAway):
+            await connection.together([REVISIONS])
+        way.open.set()
+        (rows,) = await again(lambda: connection.together([REVISIONS]))
+        assert rows == await again(lambda: connection.rows(REVISIONS))
 
 
 async def test_what_nobody_knew_of_a_commit_is_told_when_it_is_known(database: Place) -> None:

@@ -182,6 +182,7 @@ class DatabaseConnection:
         self._settings = settings
         self._link: Link | None = None
         self._linking: asyncio.Task[Link] | None = None
+        self._waiting: set[Callable[[], None]] = set()
         self.name = name_of(url)
 
     async def link(self, seconds: float | None = None) -> Link:
@@ -229,30 +230,37 @@ class DatabaseConnection:
         Raises:
             StoreError: it failed.
         """
+        began = time.monotonic()
         try:
-            if statement.changes:
-                return await self._rows(statement, values)
-            return await self._rows_once_more(statement, values)
+            return await self._rows(statement, values, began)
+        except psycopg.Error as error:
+            at_once = time.monotonic() - began < _AT_ONCE
+            if statement.changes or not (is_broken(error) and at_once):
+                raise translate(self.name, error) from error
+        try:  # in a new session, since that of before turned out to be over
+            return await self._rows(statement, values, began)
         except psycopg.Error as error:
             raise translate(self.name, error) from error
 
-    async def _rows_once_more(
-        self, statement: Statement, values: Mapping[str, object]
+    async def _rows(
+        self, statement: Statement, values: Mapping[str, object], began: float
     ) -> list[Any]:
-        """Execute a statement in a new session if that of before turns out to be over."""
-        began = time.monotonic()
-        try:
-            return await self._rows(statement, values)
-        except psycopg.Error as error:
-            if not is_broken(error) or time.monotonic() - began > _AT_ONCE:
-                raise
-        return await self._rows(statement, values)
-
-    async def _rows(self, statement: Statement, values: Mapping[str, object]) -> list[Any]:
-        link = await self.link()
-        with impatient(link, self._patience):
+        async with self._impatient(began) as link:
             cursor = await execute(link, statement, values)
             return await cursor.fetchall() if cursor.description else []
+
+    @asynccontextmanager
+    async def _impatient(self, began: float) -> AsyncIterator[Link]:
+        """Give the connection, whose making counts as waiting for the database as well."""
+        link = await self.link(self._patience)
+        with impatient(link, max(began + self._patience - time.monotonic(), _TO_LISTEN)) as heard:
+            self._waiting.add(heard)
+            try:
+                yield link
+            finally:
+                self._waiting.remove(heard)
+        for others in self._waiting:  # who wait for their turn, and not for the database
+            others()
 
     async def row(self, statement: Statement, **values: object) -> Any:
         """Execute a statement as `rows` does, and give its first row, or None."""
@@ -263,11 +271,11 @@ class DatabaseConnection:
     ) -> list[list[Any]]:
         """Execute statements that find the store as it stands at one moment; give their rows."""
         try:
-            link = await self.link()
-            await link.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
-            cursors = [await execute(link, each, values) for each in statements]
-            rows = [await cursor.fetchall() for cursor in cursors]
-            await link.execute("COMMIT")
+            async with self._impatient(time.monotonic()) as link:
+                await link.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+                cursors = [await execute(link, each, values) for each in statements]
+                rows = [await cursor.fetchall() for cursor in cursors]
+                await link.execute("COMMIT")
         except BaseException as error:
             await self.drop()
             if isinstance(error, psycopg.Error):
