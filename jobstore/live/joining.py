@@ -3,10 +3,11 @@
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from socket import gethostname
+from types import MappingProxyType
 from typing import Any, Final
 
 from jobstore import __version__
@@ -31,6 +32,18 @@ from jobstore.store.postgresql.notices import Notices
 from jobstore.store.postgresql.points import NodePoints
 from jobstore.store.steps import ALONE, AMONG_OTHERS, Steps
 
+# All that a node asks for is found by an index, row by row. But PostgreSQL keeps a plan that it has
+# made while a table was small, until somebody analyses that, and reads all of the table with it for
+# so long. So what counts is how many rows are looked at, and not from how many pages they come.
+BY_INDEX: Final = MappingProxyType(
+    {
+        "enable_seqscan": "off",
+        "seq_page_cost": "0",
+        "random_page_cost": "0",
+        "cpu_tuple_cost": "0.1",
+        "jit": "off",  # it would be put to work by what a plan costs that cannot be avoided
+    }
+)
 # For how long a batch may say nothing to its database on a busy machine, in seconds.
 _SHORTEST_SILENCE: Final = 1.0
 
@@ -55,9 +68,17 @@ class Database:
     lease: float = 10.0
     patience: float = PATIENCE
 
-    def connection(self, **options: Any) -> DatabaseConnection:
+    def connection(
+        self, *, read_only: bool = False, settings: Mapping[str, str] = MappingProxyType({})
+    ) -> DatabaseConnection:
         """Make what connects to it; see `DatabaseConnection`."""
-        return DatabaseConnection(self.url, self.schema, patience=self.patience, **options)
+        return DatabaseConnection(
+            self.url,
+            self.schema,
+            read_only=read_only,
+            patience=self.patience,
+            settings={**BY_INDEX, **settings},
+        )
 
 
 @asynccontextmanager

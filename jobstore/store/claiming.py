@@ -15,7 +15,16 @@ from jobstore.store.bodies import Content
 from jobstore.store.codec import decode_headers, decode_policy
 from jobstore.store.expressions import Statement, no_earlier, number, replacing
 from jobstore.store.facts import Due, Ready
-from jobstore.store.guards import ONE, ZERO, in_state, job_event, limit, now, this_job
+from jobstore.store.guards import (
+    ONE,
+    ZERO,
+    in_state,
+    job_event,
+    limit,
+    now,
+    still_in_state,
+    this_job,
+)
 from jobstore.store.transaction import Transaction
 
 _job: Final = schema.JOB.c
@@ -92,7 +101,7 @@ GET_REQUEST: Final = Statement(
         _request.job_id == bindparam("job_id")
     )
 )
-RUNNING_DEPTH: Final = Statement(select(_job.depth).where(this_job, in_state(State.RUNNING)))
+RUNNING_DEPTH: Final = Statement(select(_job.depth).where(this_job, still_in_state(State.RUNNING)))
 
 
 class Known(NamedTuple):

@@ -24,8 +24,8 @@ from jobstore.store.guards import (
     not_elsewhere,
     now,
     own_boot,
+    still_with_result,
     this_job,
-    with_result,
 )
 from jobstore.store.transaction import Transaction
 
@@ -34,7 +34,7 @@ _job: Final = schema.JOB.c
 # A small result is marked as taken when it is on its way already. For so long after that, another
 # node takes for granted that it is still; of those that take longer, the node keeps a list.
 _MOMENT: Final = 3 * SECOND
-_held: Final = with_result(Result.HELD)
+_held: Final = still_with_result(Result.HELD)
 RESERVE: Final = Statement(
     update(schema.JOB).where(this_job, _held, not_elsewhere(_job.reader)).values(reader=own_boot)
 )
@@ -50,7 +50,7 @@ ON_ITS_WAY: Final = Statement(
         or_(
             _held,
             and_(
-                with_result(Result.TAKEN),
+                still_with_result(Result.TAKEN),
                 or_(
                     _job.fetched_at > now - literal_column(str(_MOMENT), NUMBER),
                     _job.id == any_(schema.BOOT.c.delivering),

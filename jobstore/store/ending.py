@@ -18,13 +18,13 @@ from jobstore.store.guards import (
     ONE,
     ZERO,
     ended_by,
-    in_state,
     job_event,
     now,
+    still_in_state,
+    still_with_result,
     these_jobs,
     this_claim,
     this_job,
-    with_result,
 )
 from jobstore.store.search import asked_by
 from jobstore.store.transaction import Transaction
@@ -128,7 +128,9 @@ def fail(tx: Transaction, claim: Claim, failure: Failure, detail: str) -> None:
 
 CANCEL_RUNNING: Final = Statement(
     ended_by(Event.CANCEL)
-    .where(this_claim, in_state(State.RUNNING))  # what is queued again may still name the claim
+    .where(
+        this_claim, still_in_state(State.RUNNING)
+    )  # what is queued again may still name the claim
     .values(detail=bindparam("because"))
 )
 
@@ -180,7 +182,7 @@ def _put_attempts(which: ColumnElement[bool]) -> Statement:
         "detail": bindparam("because"),
     }
     # A cancellation may have been asked for just now: then there will be no next one.
-    running = and_(which, in_state(State.RUNNING), _job.cancel_asked_at.is_(None))
+    running = and_(which, still_in_state(State.RUNNING), _job.cancel_asked_at.is_(None))
     return Statement(
         insert(schema.ATTEMPT).from_select(list(ended), select(*ended.values()).where(running))
     )
@@ -235,9 +237,10 @@ def retry(
 
 
 ANY_FOLLOWER: Final = Statement(
-    select(_job.id).where(_job.follows.is_not(None)).limit(ONE).offset(ZERO)
+    # Sorted, or PostgreSQL might take the index for no better than the whole table.
+    select(_job.id).where(_job.follows.is_not(None)).order_by(_job.follows).limit(ONE).offset(ZERO)
 )
-_followers: Final = and_(in_state(State.QUEUED), _job.follows == bindparam("job_id"))
+_followers: Final = and_(still_in_state(State.QUEUED), _job.follows == bindparam("job_id"))
 RELEASE: Final = Statement(
     update(schema.JOB).where(_followers).values(follows=null()).returning(_job.id, _job.target)
 )
@@ -293,12 +296,12 @@ def break_off(tx: Transaction, *ended: int) -> None:
 
 CANCEL_QUEUED: Final = Statement(
     ended_by(Event.CANCEL)
-    .where(this_job, in_state(State.QUEUED), with_result(Result.NONE))
+    .where(this_job, still_in_state(State.QUEUED), still_with_result(Result.NONE))
     .values(cancel_asked_at=now, detail=bindparam("because"))
 )
 ASK_CANCEL: Final = Statement(
     update(schema.JOB)
-    .where(this_job, in_state(State.RUNNING), with_result(Result.NONE))
+    .where(this_job, still_in_state(State.RUNNING), still_with_result(Result.NONE))
     .values(cancel_asked_at=func.coalesce(_job.cancel_asked_at, now))
     .returning(_job.id)
 )

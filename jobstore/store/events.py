@@ -13,13 +13,13 @@ from jobstore.store import jobs, schema
 from jobstore.store.codec import encode_ids, writable
 from jobstore.store.expressions import Statement, inserting, listed, merged
 from jobstore.store.facts import Changed
-from jobstore.store.guards import ONE, in_state, now, this_claim, this_job
+from jobstore.store.guards import ONE, now, still_in_state, this_claim, this_job
 from jobstore.store.transaction import Transaction
 
 _job: Final = schema.JOB.c
 REPORT: Final = Statement(
     update(schema.JOB)
-    .where(this_claim, in_state(State.RUNNING))
+    .where(this_claim, still_in_state(State.RUNNING))
     .values(
         progress=func.coalesce(bindparam("percent"), _job.progress),
         counters=merged(_job.counters, "counted"),

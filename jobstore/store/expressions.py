@@ -8,6 +8,7 @@ from sqlalchemy import (
     REAL,
     BigInteger,
     BindParameter,
+    Boolean,
     ColumnClause,
     ColumnElement,
     Double,
@@ -169,6 +170,15 @@ class blank(FunctionElement[str]):  # noqa: N801 - as SQL's own are written
     type, inherit_cache = Text(), True
 
 
+class checked(FunctionElement[bool]):  # noqa: N801
+    """Give a condition as it is, in words by which PostgreSQL does not look for rows.
+
+    It neither knows an index for it, nor takes it for true of few.
+    """
+
+    type, inherit_cache = Boolean(), True
+
+
 class next_id(FunctionElement[int]):  # noqa: N801
     """Give the id that the next row of a table will get, in SQLite; or has got, in PostgreSQL.
 
@@ -225,6 +235,7 @@ class _listed_numbers(_listed):  # noqa: N801
 
 
 _words(blank, sqlite="printf('%*s', length({0}), '')", postgresql="repeat(' ', length({0}))")
+_words(checked, sqlite="{0}", postgresql="coalesce({0}, false)")
 _words(
     next_id,
     sqlite="(coalesce((SELECT seq FROM sqlite_sequence WHERE name = {0}), 0) + 1)",

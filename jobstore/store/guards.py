@@ -20,7 +20,7 @@ from sqlalchemy import (
 
 from jobstore.model.lifecycle import JOB, RESULT, Event, Result, State
 from jobstore.store import schema
-from jobstore.store.expressions import constant, listed, no_earlier, number
+from jobstore.store.expressions import checked, constant, listed, no_earlier, number
 
 _job = schema.JOB.c
 now: Final = number("now")
@@ -48,6 +48,20 @@ def with_result(*results: Result) -> ColumnElement[bool]:
     return or_(*(_job.result == constant(result) for result in results))
 
 
+def still_in_state(*states: State) -> ColumnElement[bool]:
+    """Match jobs in one of the states, which are found by something else, such as their ids.
+
+    PostgreSQL would rather go through all of a partial index that its statistics take for nearly
+    empty. Measured, this took a millisecond where 7,000 results were held, and a look by id 0.05.
+    """
+    return or_(*(checked(_job.state == constant(state)) for state in states))
+
+
+def still_with_result(*results: Result) -> ColumnElement[bool]:
+    """Match jobs whose result stands at one of these, as `still_in_state` does."""
+    return or_(*(checked(_job.result == constant(result)) for result in results))
+
+
 def results_after(event: Event) -> ColumnElement[Any]:
     """Give the result after an event, by the result before it."""
     moves: Mapping[Result, Result] = RESULT[event]
@@ -65,12 +79,13 @@ def job_event(event: Event) -> Update:
     """Move jobs on by an event, only from where the lifecycle lets it happen."""
     moves = JOB[event]
     (after,) = set(moves.values())
-    return update(schema.JOB).where(in_state(*moves)).values(state=constant(after))
+    return update(schema.JOB).where(still_in_state(*moves)).values(state=constant(after))
 
 
 def result_event(event: Event) -> Update:
     """Move results on by an event, only from where the lifecycle lets it happen."""
-    return update(schema.JOB).where(with_result(*RESULT[event])).values(result=results_after(event))
+    moved = update(schema.JOB).where(still_with_result(*RESULT[event]))
+    return moved.values(result=results_after(event))
 
 
 def ended_by(event: Event) -> Update:

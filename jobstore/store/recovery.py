@@ -43,7 +43,16 @@ from jobstore.store import ending, events, schema
 from jobstore.store.codec import encode_ids, writable
 from jobstore.store.expressions import Statement, constant
 from jobstore.store.facts import Ended, Ready
-from jobstore.store.guards import ZERO, ended_by, in_state, job_event, limit, now, these_jobs
+from jobstore.store.guards import (
+    ZERO,
+    ended_by,
+    in_state,
+    job_event,
+    limit,
+    now,
+    still_in_state,
+    these_jobs,
+)
 from jobstore.store.transaction import Transaction
 
 _job: Final = schema.JOB.c
@@ -86,7 +95,7 @@ ORPHANS: Final = Statement(_orphans(_job.boot < bindparam("boot")), _orphans(_ov
 RECOVERABLE: Final = _of_orphans(
     lambda over: (
         select(_job.id)
-        .where(these_jobs, in_state(State.RUNNING), _job.cancel_asked_at.is_(None), over)
+        .where(these_jobs, still_in_state(State.RUNNING), _job.cancel_asked_at.is_(None), over)
         .order_by(_job.id)
         .with_for_update()
     )
@@ -117,7 +126,9 @@ def recover(tx: Transaction, ids: Sequence[int], detail: str) -> int:
 def _end_from(
     event: Event, before: State, words: Mapping[str, BindParameter[Any]]
 ) -> Callable[[ColumnElement[bool]], ClauseElement]:
-    return lambda over: ended_by(event).where(these_jobs, in_state(before), over).values(words)
+    return lambda over: (
+        ended_by(event).where(these_jobs, still_in_state(before), over).values(words)
+    )
 
 
 def _end_these(event: Event, **words: BindParameter[Any]) -> Mapping[State, Statement]:

@@ -31,6 +31,7 @@ from jobstore.store.guards import (
     now,
     own_boot,
     result_event,
+    still_with_result,
     these_jobs,
     this_job,
     with_result,
@@ -136,7 +137,7 @@ _WHY_NOT_RESTORABLE: Final = {
 _since_ended: Final = case((in_state(*ENDED), now), else_=null())
 _delete: Final = (
     result_event(Event.DELETE)
-    .where(this_job, with_result(*AWAITED))
+    .where(this_job, still_with_result(*AWAITED))
     .values(purgeable_at=_since_ended)
     .returning(_job.finished_at)  # which says what the result was: none until then
 )

@@ -19,7 +19,7 @@ from jobstore.model.lifecycle import AWAITED, ENDED, Result
 from jobstore.store import events, results, schema
 from jobstore.store.codec import encode_ids
 from jobstore.store.expressions import Statement, constant, listed, lower
-from jobstore.store.guards import ZERO, in_state, limit, now, these_jobs, with_result
+from jobstore.store.guards import ZERO, limit, now, still_in_state, these_jobs, with_result
 from jobstore.store.transaction import Transaction
 
 _job: Final = schema.JOB.c
@@ -62,7 +62,7 @@ BY_AGE: Final = Statement(
 )
 DROP_JOBS: Final = Statement(
     delete(schema.JOB)
-    .where(these_jobs, in_state(*ENDED), _job.result.not_in([constant(r) for r in AWAITED]))
+    .where(these_jobs, still_in_state(*ENDED), _job.result.not_in([constant(r) for r in AWAITED]))
     .returning(_job.account, _job.state, _job.result, _job.stored)
 )
 
