@@ -4,14 +4,14 @@ import json
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import bindparam, func, insert, select, update
+from sqlalchemy import ColumnElement, bindparam, func, insert, select, update
 
 from jobstore.model.errors import JobNotFound
 from jobstore.model.job import Report
 from jobstore.model.lifecycle import State
 from jobstore.store import jobs, schema
 from jobstore.store.codec import encode_ids, writable
-from jobstore.store.expressions import Statement, inserting, listed, merged
+from jobstore.store.expressions import Statement, inserting, listed, merged, no_earlier
 from jobstore.store.facts import Changed
 from jobstore.store.guards import ONE, now, still_in_state, this_claim, this_job
 from jobstore.store.transaction import Transaction
@@ -58,6 +58,12 @@ def report(tx: Transaction, report: Report, boot: int, scope: int | None = None)
     return row[0] is not None
 
 
+def _no_earlier_than_it(job_id: ColumnElement[int]) -> ColumnElement[int]:
+    """Give the time that is bound; among nodes, no earlier one than what was done with the job."""
+    last = func.greatest(_job.submitted_at, _job.started_at, _job.finished_at)
+    return no_earlier(now, select(last).where(_job.id == job_id).scalar_subquery())
+
+
 NOTE: Final = inserting(
     schema.EVENT,
     {
@@ -66,12 +72,18 @@ NOTE: Final = inserting(
         "event": bindparam("event"),
         "detail": bindparam("detail"),
     },
+    at=_no_earlier_than_it(bindparam("job_id")),
 )
 _listed_ids: Final = listed("ids").subquery()
 NOTE_ALL: Final = Statement(
     insert(schema.EVENT).from_select(
         ["job_id", "at", "event", "detail"],
-        select(_listed_ids.c.value, now, bindparam("event"), bindparam("detail")),
+        select(
+            _listed_ids.c.value,
+            _no_earlier_than_it(_listed_ids.c.value),
+            bindparam("event"),
+            bindparam("detail"),
+        ),
     )
 )
 

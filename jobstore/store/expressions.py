@@ -8,7 +8,6 @@ from sqlalchemy import (
     REAL,
     BigInteger,
     BindParameter,
-    Boolean,
     ColumnClause,
     ColumnElement,
     Double,
@@ -100,13 +99,17 @@ class Statement:
         return getattr(self, name)
 
 
-def inserting(table: Table, row: Mapping[str, ColumnElement[Any]]) -> Statement:
+def inserting(
+    table: Table, row: Mapping[str, ColumnElement[Any]], **postgresql: ColumnElement[Any]
+) -> Statement:
     """Insert a row.
 
     Args:
         row: what to put into which column.
+        postgresql: what PostgreSQL puts there, where that is something else.
     """
-    return Statement(insert(table).values(row), row=row)
+    shared = {**row, **postgresql}
+    return Statement(insert(table).values(row), insert(table).values(shared), row=shared)
 
 
 def _compiled(element: ClauseElement, dialect: Dialect) -> SQLCompiler:
@@ -173,10 +176,11 @@ class blank(FunctionElement[str]):  # noqa: N801 - as SQL's own are written
 class checked(FunctionElement[bool]):  # noqa: N801
     """Give a condition as it is, in words by which PostgreSQL does not look for rows.
 
-    It neither knows an index for it, nor takes it for true of few.
+    It neither knows an index for it, nor takes it for true of few. It has no type, since SQLAlchemy
+    would compare one that is true or false with a number for SQLite.
     """
 
-    type, inherit_cache = Boolean(), True
+    inherit_cache = True
 
 
 class next_id(FunctionElement[int]):  # noqa: N801

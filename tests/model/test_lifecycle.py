@@ -162,9 +162,9 @@ class UndoneInDatabase(Undone):
                 way, looking = (
                     partial(each, NodeTransaction(shared)) for each in (operation, look)
                 )
-                (value,) = await walk(journeys, [way])
+                (value,) = await walk(journeys, [way], shared.left)
                 shared.send_tally()
-                await walk(journeys, [looking])
+                await walk(journeys, [looking], shared.left)
         finally:
             await self._link.execute("ROLLBACK")
         return cast("T", value)

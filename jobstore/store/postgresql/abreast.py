@@ -67,6 +67,10 @@ class Given:
         return iter(self.fetchall())
 
 
+# What nobody has asked for.
+NOTHING: Final = Given([], 1)
+
+
 @dataclass(slots=True)
 class Asked:
     """A statement that an operation wants to have executed."""
@@ -85,7 +89,7 @@ class _Walk:
 
     place: int
     way: greenlet
-    wants: Asked | None = None
+    wants: Asked = field(init=False)
     given: Given | None = None
     outcome: Any = field(default=None)
 
@@ -109,12 +113,14 @@ def want(statement: Statement, values: Mapping[str, object]) -> Given:
     return given
 
 
-async def walk(journeys: Journeys, ways: Sequence[Any]) -> list[Any]:
+async def walk(journeys: Journeys, ways: Sequence[Any], left: list[Asked]) -> list[Any]:
     """Let functions go side by side to their ends.
 
     Args:
         journeys: how; what else was sent goes along with the first one.
         ways: the functions; each calls `want` for its statements.
+        left: statements of which they want to know nothing, which they put there. These are sent
+            before the next that is wanted, or go along with whatever is sent next.
 
     Returns:
         what they return.
@@ -123,6 +129,7 @@ async def walk(journeys: Journeys, ways: Sequence[Any]) -> list[Any]:
     going = walks
     while going:
         going = [one for one in going if _goes_on(one)]
+        _send(journeys, left)
         if going:
             await _execute(journeys, going)
     return [one.outcome for one in walks]
@@ -142,18 +149,26 @@ async def _execute(journeys: Journeys, walks: Sequence[_Walk]) -> None:
     """Execute what operations want, all of it in one journey."""
     groups: dict[int, list[_Walk]] = {}
     for one in walks:
-        assert one.wants is not None
         groups.setdefault(id(one.wants.statement), []).append(one)
-    going = [(group, _sent(journeys, group)) for group in groups.values()]
+    going = [(group, _sent(journeys, [one.wants for one in group])) for group in groups.values()]
     await journeys.make()
     for group, receiving in going:
         for one, given in zip(group, receiving.parts(len(group)), strict=True):
             one.given = given
 
 
-def _sent(journeys: Journeys, group: Sequence[_Walk]) -> _Receiving:
+def _send(journeys: Journeys, left: list[Asked]) -> None:
+    """Send statements whose answers nobody wants."""
+    groups: dict[int, list[Asked]] = {}
+    for asked in left:
+        groups.setdefault(id(asked.statement), []).append(asked)
+    for wanted in groups.values():
+        _sent(journeys, wanted)
+    left.clear()
+
+
+def _sent(journeys: Journeys, wanted: Sequence[Asked]) -> _Receiving:
     """Send a statement for all who want it."""
-    wanted = [one.wants for one in group if one.wants is not None]
     statement = wanted[0].statement
     if len(wanted) > 1 and not wanted[0].values:
         return _Receiving([journeys.send(statement, {})], _copies)

@@ -10,7 +10,7 @@ from sqlalchemy.types import TypeEngine
 
 from jobstore.store.expressions import NUMBER, Statement, number
 from jobstore.store.facts import Changes, Fact
-from jobstore.store.postgresql.abreast import listing, want
+from jobstore.store.postgresql.abreast import NOTHING, Asked, listing, want
 from jobstore.store.postgresql.journeys import Journeys
 from jobstore.store.postgresql.packing import packed
 from jobstore.store.tally import ON_DAY, USED, Tally
@@ -52,6 +52,7 @@ class Shared:
         changes: what its batch has changed so far.
         followed: whether any job waits for the success of another; None until somebody has looked.
         tally: what it has changed of the numbers that are kept of the jobs.
+        left: insertions that are sent with whatever comes next.
     """
 
     journeys: Journeys
@@ -60,6 +61,7 @@ class Shared:
     changes: Changes
     followed: bool | None = None
     tally: Tally = field(default_factory=Tally)
+    left: list[Asked] = field(default_factory=list)
 
     def send_tally(self) -> None:
         """Send what was counted, once, as the last thing in the transaction."""
@@ -120,8 +122,11 @@ class NodeTransaction(Transaction):
 
     def execute(self, statement: Statement, **values: object) -> Rows:
         """Execute a statement with values for its parameters."""
-        if "own_boot" in statement.pg_types:
-            values["own_boot"] = self._shared.slot
+        values = self._with_boot(statement, values)
+        if statement.row is not None:  # an insertion: nobody has to wait for it
+            self._shared.left.append(Asked(statement, values))
+            self.effects += 1
+            return NOTHING
         given = want(statement, values)
         if statement.changes:
             self.effects += given.rowcount
@@ -129,8 +134,15 @@ class NodeTransaction(Transaction):
 
     def insert(self, statement: Statement, **values: object) -> int:
         """Execute an INSERT of one row and return the row's id."""
-        row = self.execute(statement, **values).fetchone()  # SQLAlchemy lets it return the id
+        values = self._with_boot(statement, values)
+        row = want(statement, values).fetchone()  # SQLAlchemy lets it return the id
+        self.effects += 1
         return int(row[0])
+
+    def _with_boot(self, statement: Statement, values: dict[str, object]) -> dict[str, object]:
+        if "own_boot" in statement.pg_types:
+            values["own_boot"] = self._shared.slot
+        return values
 
     def tell(self, fact: Fact) -> None:
         """Tell what this transaction changes, for when it is committed."""
