@@ -526,6 +526,18 @@ async def test_the_time_is_that_of_the_database_however_wrong_a_nodes_clock_is(
     assert submitted < 600 * SECOND
 
 
+async def test_nothing_is_dated_before_the_job_that_it_happened_to(
+    database: Place, clock: StandingClock
+) -> None:
+    behind = StandingClock()
+    async with node(database, clock) as one, node(database, behind) as other:
+        clock.move(5)  # as if the batch of the other had begun to wait that long ago
+        job_id = await one.submit(submission())
+        await other.results.delete(job_id)
+    (submitted,) = rows(database, "SELECT submitted_at FROM job")
+    assert rows(database, "SELECT at FROM event WHERE event = 'deleted'") == [submitted]
+
+
 async def test_two_nodes_of_one_name_are_two_nodes(
     database: Place, clock: StandingClock, caplog: pytest.LogCaptureFixture
 ) -> None:
