@@ -288,7 +288,12 @@ def route_of(name: str, target: Target, limits: TargetLimits) -> Route:
 
 
 async def in_process(
-    stack: AsyncExitStack, app: web.Application, grace: float, cleanup: float | None = None
+    stack: AsyncExitStack,
+    app: web.Application,
+    grace: float,
+    cleanup: float | None = None,
+    *,
+    prefix: str = "",
 ) -> InProcess:
     """Start an application up as a target, until the stack is unwound.
 
@@ -297,8 +302,9 @@ async def in_process(
         app: the application.
         grace: how long a cancelled handler may take to stop, in seconds.
         cleanup: how long its cleanup may take, in seconds, or None for as long as it takes.
+        prefix: what is cut off the path of each request.
     """
-    return InProcess(await served(stack, app, cleanup), grace)
+    return InProcess(await served(stack, app, cleanup), grace, prefix)
 
 
 async def served(

@@ -236,7 +236,8 @@ class Jobs:
             return stopped
         if own and request.raw_path in PROBES:
             return await self._own(request)
-        if ours is None and self._identify is not None:  # the application's own business
+        protected = self._identify is None and self._config.server.protect == "all"
+        if ours is None and not protected:  # the application's own business
             return await handler(request)
         return await live.access.middleware(request, ours or handler)
 

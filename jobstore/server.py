@@ -54,11 +54,12 @@ from jobstore.model.errors import CannotListen, ConfigError, NotOpen
 from jobstore.targets import Target
 from jobstore.targets.router import Route, Router
 from jobstore.web import descriptors, late
-from jobstore.web.access import Access
+from jobstore.web.access import PASSING, Access
 from jobstore.web.capture import Capture
 from jobstore.web.door import Door
 from jobstore.web.proxies import Proxies
 from jobstore.web.refusals import Refuse
+from jobstore.web.switchable import end_tunnels
 
 # How long what the application has left behind may take to end, once it is cancelled.
 LEFTOVER_SECONDS: Final = 1.0
@@ -259,7 +260,8 @@ async def serving(config: Config) -> AsyncIterator[Server]:
         )
         browsers = browsers_of(config, access, public=config.server.open)
         own = await answering(stack, apis)
-        door = Door(browsers, access, capture, own, prompt(apis), probes=PROBES)
+        passing = PASSING if config.server.protect == "jobs" else None
+        door = Door(browsers, access, capture, own, prompt(apis), probes=PROBES, passing=passing)
         web_server = door.server(
             **SERVING, limits=config.http.limits, keepalive_timeout=config.server.keep_alive
         )
@@ -267,6 +269,7 @@ async def serving(config: Config) -> AsyncIterator[Server]:
         stack.enter_context(late.reserve())
         runner = web.ServerRunner(web_server, shutdown_timeout=SHUTDOWN_SECONDS)
         await stack.enter_async_context(running(runner))
+        stack.callback(end_tunnels, web_server)
         stack.callback(store.waits.dismiss)  # before those are waited for who wait for their jobs
         await web.SockSite(runner, listening).start()
         yield Server(_url(listening), store, executor, config.executor.drain)
@@ -318,11 +321,16 @@ async def _target(stack: AsyncExitStack, config: Config, section: TargetSection)
         # Its client is of no use to a server whose targets are all in process.
         from jobstore.targets.upstream import Upstream  # noqa: PLC0415
 
-        upstream = Upstream.open(section.upstream, limits=config.http.limits)
+        upstream = Upstream.open(
+            section.upstream,
+            prefix=section.cut,
+            preserve_host=section.keeps_host,
+            limits=config.http.limits,
+        )
         return await stack.enter_async_context(upstream)
     assert section.app is not None
-    grace = config.executor.cancel_grace
-    return await in_process(stack, await _application(section.app), grace, cleanup=grace)
+    app, grace = await _application(section.app), config.executor.cancel_grace
+    return await in_process(stack, app, grace, cleanup=grace, prefix=section.cut)
 
 
 async def _application(name: str) -> web.Application:

@@ -28,6 +28,7 @@ from jobstore.model.written import (
     Factory,
     FileName,
     Flag,
+    FlagOrAuto,
     HeaderNames,
     HeadSize,
     Host,
@@ -42,6 +43,7 @@ from jobstore.model.written import (
     PositiveDuration,
     PositiveDurationOrNever,
     PositiveSize,
+    Protection,
     RateOrUnlimited,
     ReplayRule,
     Retries,
@@ -64,6 +66,7 @@ class ServerSection:
     port: Port = 8529
     open: Flag = False
     dialects: DialectsOrAuto = None
+    protect: Protection = "all"
     keep_alive: PositiveDuration = 75.0
     origins: Origins = ()
     hosts: Hosts = ()
@@ -103,9 +106,10 @@ class StoreSection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaptureSection:
-    """What is taken in; the size is in bytes."""
+    """What is taken in; sizes are in bytes."""
 
     body_limit: PositiveSize = GIB
+    response_limit: PositiveSize = GIB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,10 +205,34 @@ class TargetSection(TargetLimits):
     prefix: BasePath = "/"
     upstream: BaseUrl = None
     app: Factory = None
+    preserve_host: FlagOrAuto = None
+    strip_prefix: Flag = False
 
     def __post_init__(self) -> None:
+        """Refuse what does not fit together.
+
+        Raises:
+            ValueError: it does not.
+        """
         if (self.upstream is None) == (self.app is None):
             raise ValueError("expected either upstream or app, and not both")
+        if self.preserve_host is not None and self.app is not None:
+            raise ValueError("expected preserve_host only with an upstream: an app gets Host as is")
+
+    @property
+    def keeps_host(self) -> bool:
+        """Whether the client's ``Host`` goes on: unless it is said, for what answers all paths.
+
+        Such a service is what clients mean by that name. One that has only some of the paths is
+        mostly somewhere else, and known by a name of its own. What a target does by itself does not
+        depend on what others there are.
+        """
+        return self.prefix == "/" if self.preserve_host is None else self.preserve_host
+
+    @property
+    def cut(self) -> str:
+        """What is cut off the path of each request before it goes on."""
+        return self.prefix.rstrip("/") if self.strip_prefix else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -107,3 +107,17 @@ def current_request(connection: web.RequestHandler) -> web.BaseRequest | None:
 def closes_at(connection: web.RequestHandler) -> float:
     """Tell when a connection is closed that stays idle, in seconds of its loop's clock."""
     return connection._next_keepalive_close_time
+
+
+def take_tail(connection: web.RequestHandler) -> bytes:
+    """Take what a client has sent behind a request for another protocol."""
+    tail = connection._message_tail
+    connection._message_tail = b""
+    return tail
+
+
+def take_early(connection: ResponseHandler) -> bytes:
+    """Take what a service has sent behind its switch to another protocol."""
+    tail = connection._tail
+    connection._tail = b""
+    return tail

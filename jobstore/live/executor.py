@@ -182,6 +182,7 @@ class Executor:
                 claim.owner,
                 account=claim.account,
                 depth=claim.depth,
+                source=claim.source,
             )
         )
         running.task = asyncio.create_task(self._run(claim, running))

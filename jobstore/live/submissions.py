@@ -233,6 +233,7 @@ class Submissions:
             depth=depth,
             policy=submission.policy,
             secrets=put.secrets,
+            source=submission.source,
         )
 
 

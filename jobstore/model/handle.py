@@ -39,6 +39,7 @@ class JobHandle:
         owner: whose job it is.
         account: to which it belongs.
         depth: how many jobs made one another before it.
+        source: the address that the request came from, or None if it came over no network.
     """
 
     __slots__ = (
@@ -51,6 +52,7 @@ class JobHandle:
         "depth",
         "id",
         "owner",
+        "source",
     )
 
     def __init__(  # noqa: PLR0913, PLR0917 - what a handler may know of its job
@@ -61,12 +63,14 @@ class JobHandle:
         owner: str = "",
         account: int = NOBODY,
         depth: int = 0,
+        source: str | None = None,
     ) -> None:
         self.id = job_id
         self.attempt = attempt
         self.owner = owner
         self.account = account
         self.depth = depth
+        self.source = source
         self._reporter = reporter
         self._progress: float | None = None
         self._counters: dict[str, int] = {}

@@ -208,6 +208,7 @@ class Claim:
         policy: how it is made, and when the job is tried again.
         retried: how often it was.
         secrets: whether the store keeps secrets of its request, until it ends.
+        source: the address that it came from, or None if it came over no network.
     """
 
     job_id: int
@@ -221,6 +222,7 @@ class Claim:
     policy: Policy = OF_TARGET
     retried: int = 0
     secrets: bool = True
+    source: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

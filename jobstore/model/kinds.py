@@ -37,6 +37,9 @@ _BASE_URL: Final = re.compile(
     r"(?::[0-9]*)?(?:/[^?#]*)?"
 )
 
+_SOCKET: Final = re.compile(r"unix:/[^\x00-\x1f\x7f]*[^/\x00-\x1f\x7f]")
+_LONGEST_SOCKET: Final = 107  # unix(7): sun_path, with the byte that ends it
+
 T = TypeVar("T")
 N = TypeVar("N", int, float)
 Read: TypeAlias = Callable[[object], T]
@@ -208,11 +211,18 @@ def file_name(value: object) -> Path:
 
 
 def base_url(value: object) -> str:
-    """Read a URL that paths will be appended to, as the HTTP client has it: without a slash."""
+    """Read a URL that paths will be appended to, as the HTTP client has it: without a slash.
+
+    A socket of this machine is written as ``unix:`` and its path.
+    """
     # Only those have a URL that load the client anyway.
     from yarl import URL  # noqa: PLC0415
 
     text = _text(value).strip()
+    if text.startswith("unix:") and _SOCKET.fullmatch(text):
+        if len(text.removeprefix("unix:").encode()) > _LONGEST_SOCKET:
+            raise ValueError
+        return text
     if not _BASE_URL.fullmatch(text):
         raise ValueError
     url = URL(text)
@@ -264,8 +274,8 @@ def list_of(expected: str, read_item: Read[T]) -> Kind[tuple[T, ...]]:
     return Kind(expected, read)
 
 
-def or_auto(of: Kind[tuple[T, ...]]) -> Kind[tuple[T, ...] | None]:
-    """Make a kind of lists that may be left to the program, which is None."""
+def or_auto(of: Kind[T]) -> Kind[T | None]:
+    """Make a kind of values that may be left to the program, which is None."""
     return Kind(
         f'"auto", or {of.expected}',
         lambda value: None if value in ("auto", None) else of.read(value),

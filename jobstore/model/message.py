@@ -31,8 +31,10 @@ HOP_BY_HOP: Final = frozenset(
 
 # The header that tells a service which job its request is for.
 JOB_ID: Final = "Jobstore-Id"
-# What a server tells a service about a job; a client cannot.
-OURS: Final = ("jobstore-id", "jobstore-attempt")
+# By which origin a client has asked, where its own connection does not say so; it stays here.
+FRONT: Final = "Jobstore-Front"
+# What a server tells a service about a job, or keeps with a request; a client cannot.
+OURS: Final = ("jobstore-id", "jobstore-attempt", "jobstore-front")
 REDACTED: Final = "[redacted]"  # stands in the place of a value that is secret
 FINAL: Final = range(200, 600)  # RFC 9110 section 15: what may answer a request for good
 # RFC 9110 sections 15.3.5 and 15.4.5: these answers have no body, whatever was asked.

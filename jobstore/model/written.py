@@ -66,7 +66,9 @@ PositiveSize: TypeAlias = Annotated[int, size(f"{_SIZE}, above 0", 1)]
 # Heads and bodies of these sizes are whole in memory, a head for each connection.
 HeadSize: TypeAlias = Annotated[int, size(f"{_SIZE}, from 1KiB to 16MiB", KIB, 16 * MIB)]
 InlineSize: TypeAlias = Annotated[int, size(f"{_SIZE}, at most 64MiB", 0, 64 * MIB)]
-Flag: TypeAlias = Annotated[bool, Kind("true or false", flag)]
+_FLAG: Final = Kind("true or false", flag)
+Flag: TypeAlias = Annotated[bool, _FLAG]
+FlagOrAuto: TypeAlias = Annotated[bool | None, or_auto(_FLAG)]
 FileName: TypeAlias = Annotated[Path, Kind("a file name", file_name)]
 Host: TypeAlias = Annotated[str, Kind("a host name or an address", like(r"(?s:.+)"))]
 DatabaseUrl: TypeAlias = Annotated[
@@ -95,7 +97,10 @@ BasePath: TypeAlias = Annotated[  # it ends in no slash, unless it is the root
 ]
 BaseUrl: TypeAlias = Annotated[
     str | None,
-    Kind("an http:// or https:// URL without user, query and fragment", base_url),
+    Kind(
+        "an http:// or https:// URL without user, query and fragment, or unix:/PATH/OF/SOCKET",
+        base_url,
+    ),
 ]
 Factory: TypeAlias = Annotated[
     str | None,
@@ -130,6 +135,9 @@ DialectsOrAuto: TypeAlias = Annotated[
 LogLevel: TypeAlias = Annotated[
     Literal["debug", "info", "warning", "error"],
     Kind('"debug", "info", "warning" or "error"', one_of("debug", "info", "warning", "error")),
+]
+Protection: TypeAlias = Annotated[
+    Literal["all", "jobs"], Kind('"all" or "jobs"', one_of("all", "jobs"))
 ]
 LogFormat: TypeAlias = Annotated[
     Literal["text", "json"], Kind('"text" or "json"', one_of("text", "json"))

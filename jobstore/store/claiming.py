@@ -62,6 +62,7 @@ def _claim(which: ColumnElement[bool]) -> Update:
             _job.replay,
             _job.retries,
             _job.retried,
+            _job.source,
         )
     )
 
@@ -219,7 +220,7 @@ def _claimed(tx: Transaction, wanted: Wanted, row: Sequence[Any]) -> Claim:
     """Count a job that was claimed, and make the claim of its row, with its request."""
     job_id, attempt, method, path, _, owner, account, depth, *terms = row
     tx.tally.moved(account, State.QUEUED, State.RUNNING)
-    timeout, replay, retries, retried = terms
+    timeout, replay, retries, retried, source = terms
     known = wanted.known(job_id) or _read_request(tx, wanted, job_id, method, path)
     return Claim(
         job_id=job_id,
@@ -233,6 +234,7 @@ def _claimed(tx: Transaction, wanted: Wanted, row: Sequence[Any]) -> Claim:
         policy=decode_policy(timeout, replay, retries),
         retried=retried,
         secrets=known.secrets,
+        source=source,
     )
 
 

@@ -12,6 +12,7 @@ import socket
 import ssl
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from aiohappyeyeballs import AddrInfoType, start_connection
@@ -31,20 +32,45 @@ _REMEMBERED: Final = 10.0
 # After how long another address of the same host is tried as well, in seconds: RFC 8305 section 5.
 _NEXT_ADDRESS: Final = 0.25
 
+UNIX: Final = "unix:"
 # What `socket.getaddrinfo` gives.
 Addresses: TypeAlias = Sequence[AddrInfoType]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a service is.
+
+    Args:
+        url: its URL; of one behind a socket of this machine, the one that it is called by.
+        path: that socket's, or None.
+    """
+
+    url: URL
+    path: str | None = None
+
+    @classmethod
+    def of(cls, base: str) -> "Place":
+        """Read a URL, or ``unix:`` and the path of a socket."""
+        if base.startswith(UNIX):
+            return cls(URL("http://localhost"), base.removeprefix(UNIX))
+        return cls(URL(base, encoded=True))
+
+    def __str__(self) -> str:
+        return f"{self.url.raw_host}:{self.url.port}" if self.path is None else UNIX + self.path
 
 
 class Connections:
     """All connections to one service.
 
     Args:
-        base: its URL.
+        place: where it is.
         limits: how much the head of an answer may be.
         connect: how long a connection may take to be made, in seconds.
     """
 
-    def __init__(self, base: URL, limits: HeadLimits, connect: float) -> None:
+    def __init__(self, place: Place, limits: HeadLimits, connect: float) -> None:
+        base, self._place = place.url, place
         self._host = base.raw_host or ""
         self._port = base.port or 0
         self._tls = ssl.create_default_context() if base.scheme == "https" else None
@@ -80,13 +106,19 @@ class Connections:
             raise TargetUnreachable("no connection to the target could be made in time") from error
         except (OSError, ValueError) as error:
             self._look_up_again()
-            where = f"{self._host}:{self._port}"
-            raise TargetUnreachable(f"no connection to {where}: {_reason(error)}") from error
+            reason = _reason(error)
+            raise TargetUnreachable(f"no connection to {self._place}: {reason}") from error
         self._open.add(exchange)
         return exchange
 
     async def _made(self) -> Exchange:
-        loop, found = asyncio.get_running_loop(), await self._looked_up()
+        loop = asyncio.get_running_loop()
+        if self._place.path is not None:
+            _, exchange = await loop.create_unix_connection(
+                lambda: Exchange(loop, self._limits), self._place.path
+            )
+            return exchange
+        found = await self._looked_up()
         reached = await start_connection(found, happy_eyeballs_delay=_NEXT_ADDRESS, interleave=1)
         try:
             named = self._host.removesuffix(".") if self._tls else None

@@ -17,6 +17,7 @@ from aiohttp.http import RawResponseMessage
 from aiohttp.http_exceptions import BadHttpMessage, HttpProcessingError, LineTooLong
 
 from jobstore.http import private
+from jobstore.http.tunnel import Side
 from jobstore.model.message import FINAL, HeadLimits
 
 _HEAD_END: Final = re.compile(rb"\r?\n\r?\n")
@@ -46,6 +47,7 @@ class Exchange(ResponseHandler):
         self._head_size = 0
         self._ending = b""
         self._body = EMPTY_PAYLOAD
+        self._side: Side | None = None
 
     @property
     def is_quiet(self) -> bool:
@@ -116,6 +118,9 @@ class Exchange(ResponseHandler):
 
     def data_received(self, data: bytes) -> None:
         """Parse what has come; a head by itself, so that an error behind it does not cost it."""
+        if self._side is not None:
+            self._side.received(data)
+            return
         while data and self._in_head and self._parser is not None and self.exception() is None:
             head, data = self._cut(data)
             self._head_size += len(head)
@@ -133,6 +138,45 @@ class Exchange(ResponseHandler):
         self._ending = b"" if found else seen[1 - _LONGEST_END :]
         end = found.end() - (len(seen) - len(data)) if found else len(data)
         return data[:end], data[end:]
+
+    # --- once another protocol is spoken --------------------------------------------------------
+
+    @property
+    def half_closed(self) -> bool:
+        """Whether the service has stopped sending: without a tunnel, the connection ends then."""
+        return False
+
+    def switch(self, side: Side) -> bytes:
+        """Let a side of a tunnel have all that happens; give what has come already."""
+        self._side = side
+        return private.take_early(self)
+
+    def eof_received(self) -> bool:  # type: ignore[override] # its own base always closes
+        """Pass on that the service sends nothing more, or close the connection."""
+        if self._side is not None:
+            return self._side.end()
+        super().eof_received()
+        return False
+
+    def pause_writing(self) -> None:
+        """Let the client send no more than its service reads."""
+        super().pause_writing()
+        if self._side is not None:
+            self._side.pause()
+
+    def resume_writing(self) -> None:
+        """Let the client go on."""
+        super().resume_writing()
+        if self._side is not None:
+            self._side.resume()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Tell the other side, or who waits for an answer."""
+        if self._side is not None:
+            self._side.lost(exc)
+        super().connection_lost(exc)
+
+    # --- heads ----------------------------------------------------------------------------------
 
     def _refuse(self) -> None:
         if self.transport is not None:

@@ -2,9 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import lru_cache
-from typing import Final, NoReturn, TypeGuard
+from typing import TYPE_CHECKING, Final, NoReturn, TypeGuard
 
 from aiohttp import StreamReader, web
 from aiohttp.helpers import rfc822_formatted_time
@@ -25,7 +27,11 @@ from jobstore.model.message import (
     without_lookalikes,
 )
 from jobstore.targets.answer import Answer
+from jobstore.targets.mount import Mount
 from jobstore.targets.upload import Upload
+
+if TYPE_CHECKING:
+    from jobstore.targets.switching import Switched
 
 log = logging.getLogger(__name__)
 
@@ -48,10 +54,12 @@ class InProcess:
             the access log holds here too.
         grace: how long a cancelled handler may take to stop, in seconds; one that does not is left
             behind, and what it still does is nobody's answer.
+        prefix: what is cut off the path of each request; nothing if the whole path goes on.
     """
 
-    def __init__(self, server: web.Server, grace: float = 10.0) -> None:
+    def __init__(self, server: web.Server, grace: float = 10.0, prefix: str = "") -> None:
         self.grace = grace
+        self.mount = Mount(prefix=prefix) if prefix else None
         self._server = server
         self._protocol = server()
         self._protocol.transport = _Wire()
@@ -67,6 +75,30 @@ class InProcess:
             TargetBroken: if the handler breaks off, on entry or while the body is read.
         """
         return _Call(self, request, handle)
+
+    @asynccontextmanager
+    async def switching(
+        self, request: Request, handle: JobHandle, protocols: str
+    ) -> "AsyncIterator[Response | Switched]":
+        """Call the application with an offer of other protocols; give what comes of it.
+
+        For this it has a socket after all: one whose other end is here.
+
+        Args:
+            request: what to send; its headers are end-to-end already.
+            handle: tells where it comes from.
+            protocols: what is offered, as the value of ``Upgrade``.
+
+        Raises:
+            TargetBroken: it has not answered.
+        """
+        # Loaded when somebody asks: a server whose targets are all in process has no client.
+        from jobstore.targets.socketpair import switching  # noqa: PLC0415
+
+        del handle
+        sent = _mounted(request, self.mount)
+        async with switching(self._server, sent, protocols) as answer:
+            yield _placed(answer, request, self.mount) if isinstance(answer, Response) else answer
 
     async def run(
         self, message: RawRequestMessage, payload: StreamReader, answer: Answer, handle: JobHandle
@@ -125,14 +157,14 @@ class _Call:
 
     async def __aenter__(self) -> Response:
         request, answer = self._request, self._answer
-        upload = Upload(request)
-        run = self._target.run(_message(request), upload.payload, answer, self._handle)
+        upload, sent = Upload(request), _mounted(request, self._target.mount)
+        run = self._target.run(_message(sent), upload.payload, answer, self._handle)
         self._tasks.append(asyncio.create_task(run))
         if upload.pending:
             self._tasks.append(asyncio.create_task(upload.pour(answer.fail)))
         try:
             await answer.begun
-            return answer.response()
+            return _placed(answer.response(), request, self._target.mount)
         except BaseException:
             await self.__aexit__()
             raise
@@ -170,6 +202,17 @@ async def _give(request: web.BaseRequest, response: web.Response, answer: Answer
     await private.prepare(request, response)
     answer.give(response.status, response.reason or "", tuple(headers.items()), body)
     private.mark_sent(response)
+
+
+def _mounted(request: Request, mount: Mount | None) -> Request:
+    return request if mount is None else replace(request, path=mount.path(request.path))
+
+
+def _placed(response: Response, request: Request, mount: Mount | None) -> Response:
+    """Give a response with what it says of places as its client may ask for them."""
+    if mount is None:
+        return response
+    return replace(response, headers=mount.places(response.headers, request))
 
 
 def _message(request: Request) -> RawRequestMessage:

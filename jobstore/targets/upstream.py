@@ -1,54 +1,52 @@
 """Another HTTP service as a target."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from dataclasses import replace
 from typing import Final, Self
 
-from aiohttp import (
-    BasicAuth,
-    ClientError,
-    ClientPayloadError,
-    ServerDisconnectedError,
-    StreamReader,
-)
+from aiohttp import BasicAuth, ClientError, ServerDisconnectedError, StreamReader
 from aiohttp.http import RawResponseMessage
 from aiohttp.http_exceptions import HttpProcessingError
-from yarl import URL
 
 from jobstore.http import heads
-from jobstore.model.errors import TargetBroken, TargetFailed
+from jobstore.model.errors import TargetBroken
 from jobstore.model.handle import JobHandle
 from jobstore.model.message import (
-    FINAL,
     JOB_ID,
     OURS,
     TOKEN,
-    Body,
     Headers,
     HeadLimits,
     Request,
     Response,
-    bodiless,
     body_size,
     chunks,
     end_to_end,
     framed,
     header,
-    own_phrase,
     unsendable,
     without,
     without_lookalikes,
 )
 from jobstore.model.retry import IDEMPOTENT
-from jobstore.targets.connections import Connections
-from jobstore.targets.exchange import Exchange, HeadTooLargeError
+from jobstore.targets.connections import Connections, Place
+from jobstore.targets.exchange import Exchange
+from jobstore.targets.mount import Front, Mount, front_of
+from jobstore.targets.received import failure_of, response_of
+from jobstore.targets.switching import Switched, asked, switch_to
 
-# What a server may take for one of these is not sent on either.
-_NOT_SENT_ON: Final = ("host", *OURS)
-
-# What is undone where a body is read; "identity" is of RFC 2616 and changes nothing.
-_UNDONE: Final[tuple[list[str], ...]] = ([], ["chunked"], ["identity"])
+# What a server may take for one of these is not sent on either: it is said anew.
+_NOT_SENT_ON: Final = (
+    "host",
+    "forwarded",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-forwarded-prefix",
+    *OURS,
+)
 
 # Methods whose requests have no body unless they say so: RFC 9110 section 8.6.
 _WITHOUT_BODY: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "DELETE", "CONNECT"})
@@ -56,46 +54,53 @@ _UNSENDABLE: Final = "the request cannot be sent over HTTP"
 
 _LIMITS: Final = HeadLimits()
 
-# What went wrong, by the first class that fits.
-_BROKEN: Final[tuple[tuple[type[Exception], str], ...]] = (
-    (ServerDisconnectedError, "the target closed the connection without a complete answer"),
-    (HttpProcessingError, "the target's answer is not valid HTTP"),
-    (ClientPayloadError, "the target's answer broke off before its end"),
-    (ClientError, "the connection to the target broke"),
-    (OSError, "the connection to the target broke"),
-)
-
 
 class Upstream:
     """A target that is an HTTP service.
 
     Args:
-        base: the service's URL, to which the path of each request is appended.
+        place: where it is.
         connections: the connections to it.
+        prefix: what is cut off the path of each request; nothing if the whole path goes on.
+        preserve_host: whether it is told by which name it was asked for, in place of its own.
     """
 
-    def __init__(self, base: URL, connections: Connections) -> None:
-        self.connections = connections
-        self._prefix = base.raw_path.rstrip("/")
-        self._host = ("Host", base.host_port_subcomponent or "")
+    def __init__(
+        self, place: Place, connections: Connections, prefix: str = "", *, preserve_host: bool
+    ) -> None:
+        base, self.connections = place.url, connections
+        self._mount = Mount(
+            prefix=prefix, base=base.raw_path.rstrip("/"), origin=str(base.origin())
+        )
+        self._host = base.host_port_subcomponent or ""
+        self._preserve_host = preserve_host
         self._login = BasicAuth.from_url(base)
 
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, base: str, *, connect: float = 10.0, limits: HeadLimits = _LIMITS
+        cls,
+        base: str,
+        *,
+        prefix: str = "",
+        preserve_host: bool = False,
+        connect: float = 10.0,
+        limits: HeadLimits = _LIMITS,
     ) -> AsyncIterator[Self]:
         """Open a target that neither adds anything nor hides anything.
 
         Args:
-            base: the service's URL.
+            base: the service's URL, to which the path of each request is appended, or ``unix:``
+                and the path of its socket.
+            prefix: as for the class.
+            preserve_host: as for the class.
             connect: how long a connection may take to be made, in seconds.
             limits: how much the head of an answer may be.
         """
-        url = URL(base, encoded=True)
-        connections = Connections(url, limits, connect)
+        place = Place.of(base)
+        connections = Connections(place, limits, connect)
         try:
-            yield cls(url, connections)
+            yield cls(place, connections, prefix, preserve_host=preserve_host)
         finally:
             connections.close()
 
@@ -112,16 +117,66 @@ class Upstream:
         """
         return _Sending(self, request, handle)
 
-    def head(self, request: Request, handle: JobHandle) -> bytes:
+    @asynccontextmanager
+    async def switching(
+        self, request: Request, handle: JobHandle, protocols: str
+    ) -> AsyncIterator[Response | Switched]:
+        """Send a request that offers to switch to other protocols; give what comes of it.
+
+        Args:
+            request: what to send; its headers are end-to-end already.
+            handle: tells where it comes from.
+            protocols: what is offered, as the value of ``Upgrade``.
+
+        Raises:
+            TargetUnreachable: if no connection could be made.
+            TargetBroken: on entry or while the body is read, if the answer is none or breaks off.
+        """
+        head = self.head(request, handle, switch_to(protocols))
+        exchange = await self.connections.made()
+        try:
+            answer = await asked(exchange, request, head, protocols)
+            if isinstance(answer, Switched):
+                yield answer
+            else:
+                yield self.received(request, *answer)
+        finally:
+            self.connections.drop(exchange)
+
+    def received(
+        self, request: Request, message: RawResponseMessage, payload: StreamReader
+    ) -> Response:
+        """Take an answer, with what it says of places as its client may ask for them.
+
+        Raises:
+            TargetBroken: it is none that could be passed on.
+        """
+        response = response_of(request.method, message, payload)
+        if "Location" in message.headers or "Content-Location" in message.headers:
+            headers = self._mount.places(response.headers, request)
+            return replace(response, headers=headers)
+        return response
+
+    def head(self, request: Request, handle: JobHandle, extra: Headers = ()) -> bytes:
         """Write the head of a request.
+
+        Args:
+            request: the request.
+            handle: tells which job it is for, and where it comes from.
+            extra: further fields.
 
         Raises:
             TargetBroken: no HTTP message can have it.
         """
-        # Without a slash in between, a path such as "@example.com" would lead to another host.
-        slash = "" if request.path.startswith("/") else "/"
-        path = f"{self._prefix}{slash}{request.path.partition('#')[0]}"
-        fields = (self._host, *outgoing(request, handle), *_framing(request))
+        path = self._mount.path(request.path)
+        asked = header(request.headers, "host") if self._preserve_host else None
+        fields = (
+            ("Host", asked or self._host),
+            *outgoing(request, handle),
+            *self._mount.told,
+            *_framing(request),
+            *extra,
+        )
         if self._login is not None:
             fields = (*without(fields, ("authorization",)), ("Authorization", self._login.encode()))
         if unsendable(fields, path) or " " in path or not TOKEN.fullmatch(request.method):
@@ -168,7 +223,7 @@ class _Sending:
             else:
                 exchange.write(head)
                 self._upload = _Upload(exchange, request)
-            return _response(request.method, *await exchange.answered())
+            return self._upstream.received(request, *await exchange.answered())
         except (ClientError, HttpProcessingError, OSError) as error:
             self._drop()
             if not new and self._may_repeat(error):
@@ -187,7 +242,7 @@ class _Sending:
 
     def _failure(self, error: Exception) -> Exception:
         """Say what went wrong, which may be that the request's own body broke off."""
-        return (self._upload and self._upload.error) or _failure(error)
+        return (self._upload and self._upload.error) or failure_of(error)
 
     async def __aexit__(self, *_: object) -> None:
         if self._upload is not None and not self._upload.task.done():
@@ -239,21 +294,6 @@ class _Upload:
             self.error = error
 
 
-class _Download:
-    """A body on its way in."""
-
-    def __init__(self, size: int | None, reader: StreamReader) -> None:
-        self.size = size
-        self._reader = reader
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        try:
-            async for chunk in self._reader.iter_any():
-                yield chunk
-        except (ClientError, OSError) as exc:
-            raise _failure(exc) from exc
-
-
 def _framing(request: Request) -> Headers:
     """Say how the body of a request ends, where its own headers do not."""
     size = body_size(request.body)
@@ -265,16 +305,31 @@ def _framing(request: Request) -> Headers:
 def outgoing(request: Request, handle: JobHandle) -> Headers:
     """Return the headers of a request that goes on to the next hop.
 
-    ``Host`` becomes the service's own, and travels in ``Forwarded`` (RFC 7239); ``Via`` says who
-    passed the request on (RFC 9110 section 7.6.3). Both are lists, so that a further line appends
-    to one that came in. The job's own headers are never a client's.
+    ``Via`` says who passed the request on (RFC 9110 section 7.6.3); it is a list, so that a further
+    line appends to one that came in. From where a client has asked, and by which name, is said in
+    the words of RFC 7239 and in those that most services read; what the client itself said of that
+    is left out. The job's own headers are never a client's.
     """
     headers = framed(end_to_end(request.headers), request.body)
     headers = without_lookalikes(headers, _NOT_SENT_ON)
-    host = header(request.headers, "host")
-    forwarded = (("Forwarded", f"host={_quoted(host)};proto=http"),) if host else ()
     job = () if handle.id is None else _job(handle.id, handle.attempt)
-    return (*headers, ("Via", "1.1 jobstore"), *forwarded, *job)
+    return (*headers, ("Via", "1.1 jobstore"), *_forwarded(handle.source, front_of(request)), *job)
+
+
+def _forwarded(source: str | None, front: Front) -> Headers:
+    """Say where a request comes from, as far as that is known."""
+    if source is None and front.host is None:
+        return ()
+    node = _quoted(f"[{source}]") if source and ":" in source else source
+    pairs = (("for", node), ("host", front.host and _quoted(front.host)))
+    said = [f"{name}={value}" for name, value in pairs if value]
+    fields = (
+        ("Forwarded", ";".join([*said, f"proto={front.scheme}"])),
+        ("X-Forwarded-For", source),
+        ("X-Forwarded-Host", front.host),
+        ("X-Forwarded-Proto", front.scheme),
+    )
+    return tuple([(name, value) for name, value in fields if value])
 
 
 def _job(job_id: int, attempt: int) -> Headers:
@@ -283,46 +338,3 @@ def _job(job_id: int, attempt: int) -> Headers:
 
 def _quoted(text: str) -> str:
     return '"' + text.replace("\\", r"\\").replace('"', r"\"") + '"'
-
-
-def _response(method: str, message: RawResponseMessage, payload: StreamReader) -> Response:
-    """Take an answer, its body as a whole if all of it has come.
-
-    Raises:
-        TargetBroken: it is none that could be passed on.
-    """
-    if message.code not in FINAL:
-        raise TargetBroken("the target answered with a status that is none")
-    received = tuple(message.headers.items())
-    if problem := unsendable(received, message.reason):
-        raise TargetBroken(f"the head of the target's answer {problem}")
-    if list(_transfer_codings(received)) not in _UNDONE:
-        raise TargetBroken("the target's answer has a transfer coding other than chunked")
-    length = message.headers.get("Content-Length")
-    body: Body
-    if bodiless(method, message.code):
-        body = b""
-    elif length is not None and payload.is_eof():
-        body = payload.read_nowait()
-    else:
-        body = _Download(None if length is None else int(length), payload)
-    return Response(
-        status=message.code,
-        reason=own_phrase(message.code, message.reason),
-        headers=end_to_end(received),
-        body=body,
-    )
-
-
-def _transfer_codings(headers: Headers) -> Iterator[str]:
-    for name, value in headers:
-        if name.lower() == "transfer-encoding":
-            yield from (coding.strip().lower() for coding in value.split(","))
-
-
-def _failure(exc: Exception) -> TargetFailed:
-    """Say in a sentence what happened, and nothing of what URL and headers may give away."""
-    for each in (exc, exc.__cause__):
-        if isinstance(each, HeadTooLargeError):
-            return TargetBroken(each.message)
-    return TargetBroken(next(text for kind, text in _BROKEN if isinstance(exc, kind)))

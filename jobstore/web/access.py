@@ -30,6 +30,8 @@ from jobstore.web.refusals import Refuse
 
 # Two fields, since many clients do not find the second challenge in one: RFC 9110 section 11.6.1.
 _CHALLENGES: Final = ('Basic realm="jobstore", charset="UTF-8"', 'Bearer realm="jobstore"')
+# Whoever sends a request that is passed through without a look at who it is.
+PASSING: Final = Identity(name="")
 # ArangoDB's way to keep a browser from asking for a password itself.
 _OMIT: Final = "X-Omit-WWW-Authenticate"
 
@@ -103,8 +105,12 @@ class Access:
         return await handler(request)
 
     def _admit(self, request: web.Request, identity: Identity) -> None:
-        request[standing.IDENTITY] = identity
+        self.admit(request, identity)
         request[standing.STANDING] = self._standing
+
+    def admit(self, request: web.Request, identity: Identity) -> None:
+        """Let somebody in whose standing is not looked at again."""
+        request[standing.IDENTITY] = identity
         if self.proxies.networks:
             request[standing.PROXIES] = self.proxies
 

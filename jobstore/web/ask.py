@@ -10,7 +10,7 @@ from multidict import CIMultiDictProxy
 
 from jobstore.http import private
 from jobstore.model.account import Identity
-from jobstore.web import answers, wire
+from jobstore.web import answers, fronts, wire
 from jobstore.web.proxies import Proxies
 
 _END: Final = b"\r\n\r\n"
@@ -28,6 +28,10 @@ class Sender(Protocol):
     @property
     def remote(self) -> str | None:
         """The address at its other end."""
+
+    @property
+    def secure(self) -> bool:
+        """Whether it is one by TLS."""
 
     @property
     def gone(self) -> bool:
@@ -111,6 +115,11 @@ class Ask:
     def source(self) -> str | None:
         """The address that it came from, or None if it came over no network."""
         return self.proxies.source(self.remote, self.headers)
+
+    @property
+    def front(self) -> str:
+        """The origin by which it was asked for, where it does not say so itself."""
+        return fronts.told(self.proxies, self.remote, self.headers, secure=self._desk.secure)
 
     @property
     def gone(self) -> bool:

@@ -26,7 +26,17 @@ from jobstore.model.job import Dialect, Submission
 from jobstore.model.message import Headers, Request, end_to_end, loggable, without
 from jobstore.store.transaction import Outcome
 from jobstore.targets.router import Route, Router
-from jobstore.web import answers, intake, refusals, relaying, standing, wire
+from jobstore.targets.switching import Switching
+from jobstore.web import (
+    answers,
+    fronts,
+    intake,
+    refusals,
+    relaying,
+    standing,
+    upgrading,
+    wire,
+)
 from jobstore.web.ask import Ask
 from jobstore.web.parameters import id_of
 from jobstore.web.relaying import Relay
@@ -158,7 +168,7 @@ class Capture:
             not identity.changes
             or idempotency.HEADER in headers
             or not asking.is_plain(headers)
-            or _switches(headers)
+            or upgrading.switches(headers)
             or ask.size > self._body_limit
             or not self._store.submissions.is_small(ask.size)
         ):
@@ -169,7 +179,7 @@ class Capture:
         incoming = Request(
             method=ask.method,
             path=ask.path,
-            headers=self._travelling(route, headers),
+            headers=self._travelling(route, headers, ask.front),
             body=ask.body(),
         )
         submission = wish.submission(incoming, route, identity, ask.source)
@@ -198,7 +208,7 @@ class Capture:
         return await wish.asking.accepted(request, job_id, wanted=wish.wanted)
 
     async def _submission(self, request: web.Request, wish: Wish) -> Submission:
-        if request.method == "CONNECT" or _switches(request.headers):
+        if request.method == "CONNECT" or upgrading.switches(request.headers):
             raise NoJobOfThat
         if (request.content_length or 0) > self._body_limit:
             raise BodyTooLarge(self._body_limit)
@@ -207,16 +217,19 @@ class Capture:
         path, body = intake.path_of(request), await intake.gathered(request)
         identity = standing.changing(request)  # which may not be what it was before the body came
         route = self._router.owner(request.method, path)
-        headers = self._travelling(route, request.headers)
+        headers = self._travelling(route, request.headers, standing.front(request))
         incoming = Request(method=request.method, path=path, headers=headers, body=body)
         return wish.submission(incoming, route, identity, standing.source(request), key)
 
-    def _travelling(self, route: Route, fields: MultiMapping[str]) -> Headers:
+    def _travelling(self, route: Route, fields: MultiMapping[str], front: str) -> Headers:
         """Return the headers that go on to the target; no way of asking for a job does.
 
         Neither does the key under which it is asked for: the target has the job's id.
+
+        Args:
+            front: see `fronts.told`.
         """
-        headers = end_to_end(tuple(fields.items()))
+        headers = fronts.noted(end_to_end(tuple(fields.items())), fields, front)
         for asking in self._async_headers:
             if asking.name in fields:
                 headers = asking.strip(headers)
@@ -236,18 +249,21 @@ class Capture:
         route = self._router.resolve(method, path)
         if route is None or not route.keeps(path):
             return False
-        headers = end_to_end(tuple(ask.headers.items()))
+        headers = fronts.noted(end_to_end(tuple(ask.headers.items())), ask.headers, ask.front)
         if ask.identity.role is not None:  # the credentials are meant for jobstore
             headers = route.travelling(headers)
         incoming = Request(method=method, path=path, headers=headers, body=ask.body())
-        Relay(ask, route.target, incoming, again).begin()
+        Relay(ask, route.target, incoming, JobHandle(source=ask.source), again).begin()
         return True
 
     async def relayed(self, request: web.Request) -> web.StreamResponse:
         """Send a request to its target at once and its answer back, as if nobody stood between."""
         try:
             route, incoming = self._sent_on(request)
-            async with route.target.send(incoming, JobHandle()) as response:
+            handle, offer = JobHandle(source=standing.source(request)), upgrading.offered(request)
+            if offer and isinstance(route.target, Switching):
+                return await upgrading.relay(request, route.target, incoming, handle, offer)
+            async with route.target.send(incoming, handle) as response:
                 standing.confirm(request)
                 return await wire.relay(request, response)
         except (Forbidden, PathLeaves) as error:
@@ -266,6 +282,8 @@ class Capture:
         if request.method not in SAFE:
             standing.changing(request)
         incoming = intake.received(request)
+        front = standing.front(request)
+        incoming = incoming.with_headers(fronts.noted(incoming.headers, request.headers, front))
         route = self._router.owner(incoming.method, incoming.path)
         if request[standing.IDENTITY].role is not None:  # the credentials are meant for jobstore
             incoming = incoming.with_headers(route.travelling(incoming.headers))
@@ -279,8 +297,3 @@ def _refuse(ask: Ask, asking: AsyncHeader, error: JobstoreError) -> None:
 
 def _log_refusal(error: JobstoreError) -> None:
     log.info("no job: %s", loggable(error), extra={"action": "submit"})
-
-
-def _switches(headers: MultiMapping[str]) -> bool:
-    """Tell whether a request is for WebSockets: RFC 6455 section 4.1. Others may be ignored."""
-    return "Upgrade" in headers and "websocket" in headers["Upgrade"].lower()

@@ -30,7 +30,7 @@ from aiohttp.http import HttpVersion11, RawRequestMessage
 
 from jobstore.web import descriptors, wire
 from jobstore.web.ask import Ask, Finishing
-from jobstore.web.parsing import FrontConnection
+from jobstore.web.switchable import SwitchableConnection, with_rest
 
 # The largest message that the desk takes, in bytes.
 LARGEST: Final = 64 * 1024
@@ -45,13 +45,13 @@ class FastPath(Protocol):
         """Take a request on; False leaves it, unchanged, to the long way."""
 
 
-class Desk(FrontConnection):
+class Desk(SwitchableConnection):
     """A client's connection whose small requests are answered without a task.
 
     Args:
         arguments: what aiohttp's own takes.
         door: where requests are taken on.
-        options: what `FrontConnection` takes.
+        options: what `SwitchableConnection` takes.
     """
 
     __slots__ = (
@@ -164,7 +164,7 @@ class Desk(FrontConnection):
                     self._held = message, payload
                     self._timer = self._loop.call_later(_HELD_SECONDS, self._release)
                     return
-        self._hand_on(parsed, data)
+        self._hand_on(with_rest(parsed, data), data)
 
     def _look_at_rest(self, data: bytes) -> None:
         """Look whether the request that is held is whole now."""

@@ -6,6 +6,7 @@ from typing import Any, TypeAlias, cast
 
 from aiohttp import web
 
+from jobstore.model.account import Identity
 from jobstore.model.handle import WORKING_FOR
 from jobstore.model.message import JOB_ID
 from jobstore.targets.router import Claims, PathClaim
@@ -33,6 +34,7 @@ class Door:
         apis: who answers which of our own calls; the first that claims it.
         prompt: who may answer which of them without a task.
         probes: the paths of our own that are answered whoever asks.
+        passing: who sends what is passed through, if whoever does is let in; else None.
     """
 
     def __init__(  # noqa: PLR0913 - it is put together in one place
@@ -44,6 +46,7 @@ class Door:
         prompt: Sequence[tuple[PathClaim, AtOnce]] = (),
         *,
         probes: Collection[str] = (),
+        passing: Identity | None = None,
     ) -> None:
         self._browsers = browsers
         self._access = access
@@ -51,6 +54,7 @@ class Door:
         self._apis = Claims(apis)
         self._prompt = Claims(prompt)
         self._probes = probes
+        self._passing = passing
 
     def server(self, **options: Any) -> DeskServer:
         """Make the server that stands here, with what else it is told."""
@@ -84,11 +88,12 @@ class Door:
     def _relayed_at_once(self, ask: Ask) -> bool:
         if self._apis.find(ask.method, ask.path) is not None:
             return False
-        identity = self._access.known(ask.headers)
+        passing = self._passing
+        identity = passing or self._access.known(ask.headers)
         if identity is None:
             return False
-        ask.identity = identity
-        again = partial(self._access.identify, ask.headers)
+        ask.identity, ask.proxies = identity, self._access.proxies
+        again = (lambda: passing) if passing else partial(self._access.identify, ask.headers)
         return self._capture.relayed_at_once(ask, again)
 
     def answer(self, request: web.Request) -> Awaitable[web.StreamResponse]:
@@ -112,6 +117,9 @@ class Door:
         answer = ours or self._capture.relayed
         if JOB_ID in request.headers:
             answer = partial(self._from_job, answer)
+        if ours is None and self._passing is not None:
+            self._access.admit(request, self._passing)
+            return answer(request)
         return self._access.middleware(request, answer)
 
     async def _from_job(self, answer: Answering, request: web.Request) -> web.StreamResponse:

@@ -22,6 +22,8 @@ _LONGEST_NODE: Final = 100
 _NODE: Final = re.compile(
     r"\[([0-9A-Fa-f:.]+)\](?::[0-9_.A-Za-z-]+)?|([0-9.]+)(?::[0-9]+)?|([0-9A-Fa-f:.]+)"
 )
+_SCHEME: Final = re.compile(r"(?i:https?)")
+_HOST: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]+)(?::[0-9]{1,5})?")
 # Networks that one customer has as a rule: RFC 6177.
 _CUSTOMER: Final = 64
 
@@ -59,6 +61,23 @@ class Proxies:
         ]
         # Where two lists do not agree, the client has written one of them.
         return str(by_lists[0]) if len(set(by_lists)) == 1 else peer
+
+    def front(self, peer: str | None, headers: MultiMapping[str]) -> tuple[str, str]:
+        """Return the scheme and the host by which a client has asked the first of the proxies.
+
+        What none of them says, or who is not trusted, is "". A proxy that knows better replaces
+        what another has said, so that each of them is one value.
+
+        Args:
+            peer: the other end of the connection.
+        """
+        address = _address(peer or "")
+        if address is None or not self._trusts(address):
+            return "", ""
+        forwarded = _pairs(headers.getall("Forwarded", ()))
+        scheme = headers.getall("X-Forwarded-Proto", ()) or [forwarded.get("proto", "")]
+        host = headers.getall("X-Forwarded-Host", ()) or [forwarded.get("host", "")]
+        return _last(scheme, _SCHEME).lower(), _last(host, _HOST)
 
     def _first(self, address: _Address, nodes: Iterator[str]) -> _Address:
         """Go from proxy to proxy, as long as each is trusted to say who asked it."""
@@ -101,6 +120,19 @@ def _address(node: str) -> _Address | None:
 def _listed(fields: Iterable[str]) -> Iterator[str]:
     """Give the elements of a list, the last one first."""
     return reversed(",".join(fields).rsplit(",", _MOST_HOPS))
+
+
+def _last(fields: Sequence[str], pattern: re.Pattern[str]) -> str:
+    """Return the last element of a list if it is what it should be, or else ""."""
+    last = fields[-1].rpartition(",")[2].strip()
+    return last if pattern.fullmatch(last) else ""
+
+
+def _pairs(fields: Iterable[str]) -> dict[str, str]:
+    """Read the last element of ``Forwarded``."""
+    element = ",".join(fields).rpartition(",")[2]
+    pairs = [pair.partition("=") for pair in element.split(";")]
+    return {name.strip().lower(): value.strip(' \t"') for name, _, value in pairs}
 
 
 def _forwarded(fields: Iterable[str]) -> Iterator[str]:

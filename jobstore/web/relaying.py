@@ -38,15 +38,22 @@ class Relay:
         ask: the request.
         target: who will answer it.
         incoming: the request as it goes on.
+        handle: tells where it comes from.
         again: tells who sends it, after it has waited; None if they are let in no more.
     """
 
     def __init__(
-        self, ask: Ask, target: Target, incoming: Request, again: Callable[[], Identity | None]
+        self,
+        ask: Ask,
+        target: Target,
+        incoming: Request,
+        handle: JobHandle,
+        again: Callable[[], Identity | None],
     ) -> None:
         self._ask = ask
         self._target = target
         self._incoming = incoming
+        self._handle = handle
         self._again = again
         self._passed_on: asyncio.Future[Response] | None = None
         self._finished: asyncio.Future[None] | None = None
@@ -59,7 +66,7 @@ class Relay:
 
     async def _run(self) -> None:
         try:
-            async with self._target.send(self._incoming, JobHandle()) as response:
+            async with self._target.send(self._incoming, self._handle) as response:
                 self._confirm()
                 if self._passed_on is None and self._answer(response):
                     return

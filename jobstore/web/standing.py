@@ -12,7 +12,7 @@ from jobstore.model.errors import (
     Forbidden,
     Unauthorized,
 )
-from jobstore.web import refusals
+from jobstore.web import fronts, refusals
 from jobstore.web.proxies import NO_PROXIES, Proxies
 
 IDENTITY: Final = web.RequestKey("jobstore.identity", Identity)
@@ -86,3 +86,9 @@ def source(request: web.BaseRequest) -> str | None:
     """Return the address that a request came from, or None if it came over no network."""
     proxies: Proxies = request.get(PROXIES, NO_PROXIES)
     return proxies.source(request.remote, request.headers)
+
+
+def front(request: web.BaseRequest) -> str:
+    """Return the origin by which a request was asked for, where it does not say so itself."""
+    proxies: Proxies = request.get(PROXIES, NO_PROXIES)
+    return fronts.told(proxies, request.remote, request.headers, secure=request.secure)

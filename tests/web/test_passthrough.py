@@ -184,7 +184,10 @@ async def test_nothing_is_added_to_a_request_but_what_a_proxy_has_to_say(
         "X-Own: 1",
         "x-own: 2",
         "Via: 1.1 jobstore",
-        'Forwarded: host="example.com";proto=http',
+        'Forwarded: for=127.0.0.1;host="example.com";proto=http',
+        "X-Forwarded-For: 127.0.0.1",
+        "X-Forwarded-Host: example.com",
+        "X-Forwarded-Proto: http",
     ]
 
 

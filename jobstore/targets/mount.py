@@ -1,0 +1,120 @@
+"""Where a target stands: which path it is asked for, and what its own places are called in front.
+
+A client asks for ``/api/x``, and its service may know that as ``/x``, or as ``/app/x`` of a host of
+its own. What the service says of its places is written back in the words of who asked: RFC 9110
+sections 8.7 and 10.2.2.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from jobstore.model.message import FRONT, Headers, Request, header
+
+# What names a place in an answer, in lower case.
+_PLACES: Final = frozenset({"location", "content-location"})
+_ABSOLUTE: Final = re.compile(r"(?:(https?):)?//([^/?#\\]*)(.*)", re.IGNORECASE | re.DOTALL)
+_DEFAULT_PORTS: Final[Mapping[str, str]] = {"http": ":80", "https": ":443"}
+
+
+@dataclass(frozen=True, slots=True)
+class Front:
+    """By which name a client has asked.
+
+    Args:
+        scheme: ``http`` or ``https``.
+        host: the host with its port, or None if none was named.
+    """
+
+    scheme: str
+    host: str | None
+
+    @property
+    def origin(self) -> str:
+        """What stands before a path; nothing if that is not known."""
+        return "" if self.host is None else f"{self.scheme}://{self.host}"
+
+
+def front_of(request: Request) -> Front:
+    """Tell by which name a request was sent."""
+    told = header(request.headers, FRONT)
+    if told is None:
+        return Front("http", header(request.headers, "host"))
+    scheme, _, host = told.partition("://")
+    return Front(scheme, host or None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mount:
+    """How paths in front stand for those of a target.
+
+    Args:
+        prefix: what is cut off, such as ``/api``; nothing if the whole path goes on.
+        base: what is put before the rest: the path of the service's own URL, without a last slash.
+        origin: the service's own, such as ``http://127.0.0.1:9000``; nothing in process.
+    """
+
+    prefix: str = ""
+    base: str = ""
+    origin: str = ""
+
+    @property
+    def told(self) -> Headers:
+        """What a service is told of its place."""
+        return (("X-Forwarded-Prefix", self.prefix),) if self.prefix else ()
+
+    def path(self, path: str) -> str:
+        """Return the path to ask for."""
+        path = path.partition("#")[0].removeprefix(self.prefix)
+        # Without a slash in between, a path such as "@example.com" would lead to another host.
+        return f"{self.base}{path}" if path.startswith("/") else f"{self.base}/{path}"
+
+    def places(self, headers: Headers, request: Request) -> Headers:
+        """Return the headers of an answer with its places as its client may ask for them."""
+        front = front_of(request)
+        return tuple(
+            [
+                (name, self._place(value, front) if name.lower() in _PLACES else value)
+                for name, value in headers
+            ]
+        )
+
+    def _place(self, place: str, front: Front) -> str:
+        absolute = _ABSOLUTE.fullmatch(place)
+        if absolute is None:
+            rest = self._back(place) if place.startswith("/") else None
+            return place if rest is None else rest
+        scheme, authority, tail = absolute.groups()
+        origin = f"{scheme or front.scheme}://{authority}"
+        own = _same(origin, self.origin) or (not scheme and _same_authority(origin, self.origin))
+        if not (own or _same_authority(origin, front.origin)):
+            return place
+        rest = self._back(tail)
+        if rest is None:
+            return place
+        return front.origin + rest if own else place[: absolute.start(3)] + rest
+
+    def _back(self, path: str) -> str | None:
+        """Return what a path of the service is in front; None if it cannot be asked for there."""
+        if self.base:
+            if not re.match(r"[/?#]|\Z", path[len(self.base) :]) or not path.startswith(self.base):
+                return None
+            path = path[len(self.base) :]
+        if not path.startswith("/") and (self.base or self.prefix or not path):
+            path = f"/{path}"
+        return f"{self.prefix}{path}"
+
+
+def _same(origin: str, other: str) -> bool:
+    return bool(other) and _written(origin) == _written(other)
+
+
+def _same_authority(origin: str, other: str) -> bool:
+    return bool(other) and _written(origin).split("://")[1] == _written(other).split("://")[1]
+
+
+def _written(origin: str) -> str:
+    """Write an origin in one way."""
+    scheme, _, authority = origin.lower().partition("://")
+    return f"{scheme}://{authority.removesuffix(_DEFAULT_PORTS.get(scheme, ''))}"

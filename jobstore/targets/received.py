@@ -1,0 +1,91 @@
+"""Answers of a service, as they come in over a connection."""
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Final
+
+from aiohttp import ClientError, ClientPayloadError, ServerDisconnectedError, StreamReader
+from aiohttp.http import RawResponseMessage
+from aiohttp.http_exceptions import HttpProcessingError
+
+from jobstore.model.errors import TargetBroken, TargetFailed
+from jobstore.model.message import (
+    FINAL,
+    Body,
+    Headers,
+    Response,
+    bodiless,
+    end_to_end,
+    own_phrase,
+    unsendable,
+)
+from jobstore.targets.exchange import HeadTooLargeError
+
+# What is undone where a body is read; "identity" is of RFC 2616 and changes nothing.
+_UNDONE: Final[tuple[list[str], ...]] = ([], ["chunked"], ["identity"])
+
+# What went wrong, by the first class that fits.
+_BROKEN: Final[tuple[tuple[type[Exception], str], ...]] = (
+    (ServerDisconnectedError, "the target closed the connection without a complete answer"),
+    (HttpProcessingError, "the target's answer is not valid HTTP"),
+    (ClientPayloadError, "the target's answer broke off before its end"),
+    (ClientError, "the connection to the target broke"),
+    (OSError, "the connection to the target broke"),
+)
+
+
+class _Download:
+    """A body on its way in."""
+
+    def __init__(self, size: int | None, reader: StreamReader) -> None:
+        self.size = size
+        self._reader = reader
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            async for chunk in self._reader.iter_any():
+                yield chunk
+        except (ClientError, OSError) as exc:
+            raise failure_of(exc) from exc
+
+
+def response_of(method: str, message: RawResponseMessage, payload: StreamReader) -> Response:
+    """Take an answer, its body as a whole if all of it has come.
+
+    Raises:
+        TargetBroken: it is none that could be passed on.
+    """
+    if message.code not in FINAL:
+        raise TargetBroken("the target answered with a status that is none")
+    received = tuple(message.headers.items())
+    if problem := unsendable(received, message.reason):
+        raise TargetBroken(f"the head of the target's answer {problem}")
+    if list(_transfer_codings(received)) not in _UNDONE:
+        raise TargetBroken("the target's answer has a transfer coding other than chunked")
+    length = message.headers.get("Content-Length")
+    body: Body
+    if bodiless(method, message.code):
+        body = b""
+    elif length is not None and payload.is_eof():
+        body = payload.read_nowait()
+    else:
+        body = _Download(None if length is None else int(length), payload)
+    return Response(
+        status=message.code,
+        reason=own_phrase(message.code, message.reason),
+        headers=end_to_end(received),
+        body=body,
+    )
+
+
+def _transfer_codings(headers: Headers) -> Iterator[str]:
+    for name, value in headers:
+        if name.lower() == "transfer-encoding":
+            yield from (coding.strip().lower() for coding in value.split(","))
+
+
+def failure_of(exc: Exception) -> TargetFailed:
+    """Say in a sentence what happened, and nothing of what URL and headers may give away."""
+    for each in (exc, exc.__cause__):
+        if isinstance(each, HeadTooLargeError):
+            return TargetBroken(each.message)
+    return TargetBroken(next(text for kind, text in _BROKEN if isinstance(exc, kind)))

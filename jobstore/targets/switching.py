@@ -1,0 +1,94 @@
+"""Other protocols than HTTP: a target is asked to switch to one on its connection.
+
+RFC 9110 section 7.8 and, for WebSockets, RFC 6455.
+"""
+
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Protocol, TypeAlias, runtime_checkable
+
+from aiohttp import ClientError, StreamReader
+from aiohttp.http import RawResponseMessage
+from aiohttp.http_exceptions import HttpProcessingError
+
+from jobstore.http.tunnel import End
+from jobstore.model.errors import TargetBroken
+from jobstore.model.handle import JobHandle
+from jobstore.model.message import Headers, Request, Response, end_to_end, own_phrase, unsendable
+from jobstore.targets.exchange import Exchange
+from jobstore.targets.received import failure_of
+
+
+@dataclass(frozen=True, slots=True)
+class Switched:
+    """A target has switched to another protocol.
+
+    Args:
+        reason: the phrase of its answer, or None for the standard one.
+        headers: what its answer said, with which protocol it is.
+        connection: the connection to it.
+    """
+
+    reason: str | None
+    headers: Headers
+    connection: End
+
+
+Offered: TypeAlias = AbstractAsyncContextManager[Response | Switched]
+
+
+@runtime_checkable
+class Switching(Protocol):
+    """A target that may speak other protocols as well."""
+
+    def switching(self, request: Request, handle: JobHandle, protocols: str) -> Offered:
+        """Send a request that offers other protocols; give an answer, or that it has switched.
+
+        Args:
+            request: what to send; its headers are end-to-end already, and it has no body.
+            handle: tells where it comes from.
+            protocols: what is offered, as the value of ``Upgrade``.
+
+        Raises:
+            TargetFailed: on entry, or while the body of an answer is read.
+        """
+
+
+def switch_to(protocols: str) -> Headers:
+    """Give the fields by which other protocols are offered, or chosen."""
+    return (("Connection", "Upgrade"), ("Upgrade", protocols))
+
+
+async def asked(
+    exchange: Exchange, request: Request, head: bytes, protocols: str
+) -> Switched | tuple[RawResponseMessage, StreamReader]:
+    """Send a head that offers other protocols over a new connection, and wait for the answer.
+
+    Raises:
+        TargetBroken: there is none, or it is not one to what was offered.
+    """
+    exchange.expect(request.method)
+    try:
+        exchange.write(head)
+        message, payload = await exchange.answered()
+    except (ClientError, HttpProcessingError, OSError) as error:
+        raise failure_of(error) from error
+    if message.code != HTTPStatus.SWITCHING_PROTOCOLS:
+        return message, payload
+    return _switched(message, exchange, protocols)
+
+
+def _switched(message: RawResponseMessage, exchange: Exchange, protocols: str) -> Switched:
+    received = tuple(message.headers.items())
+    chosen = ", ".join(message.headers.getall("Upgrade", ()))
+    if not chosen or not _names(chosen) <= _names(protocols):
+        raise TargetBroken("the target switched to a protocol that it was not asked for")
+    if problem := unsendable(received, message.reason):
+        raise TargetBroken(f"the head of the target's answer {problem}")
+    headers = (*end_to_end(received), *switch_to(chosen))
+    return Switched(own_phrase(message.code, message.reason), headers, exchange)
+
+
+def _names(protocols: str) -> set[str]:
+    return {each.strip().lower() for each in protocols.split(",")}
