@@ -16,11 +16,18 @@ from pydantic import (
 )
 
 from jobstore.model.job import Policy, Replay
-from jobstore.model.message import HOP_BY_HOP, ORIGIN_FORM, REDACTED, Headers, Request
+from jobstore.model.message import FRONT, HOP_BY_HOP, ORIGIN_FORM, REDACTED, Headers, Request
 from jobstore.model.written import PositiveDuration, Retries
 
 # What sending a request decides by itself, or what asks for a job instead of an answer.
-_NOT_KEPT: Final = HOP_BY_HOP | {"host", "content-length", "expect", "prefer", "x-arango-async"}
+_NOT_KEPT: Final = HOP_BY_HOP | {
+    "host",
+    "content-length",
+    "expect",
+    "prefer",
+    "x-arango-async",
+    FRONT.lower(),
+}
 _LONGEST_TARGET: Final = 8192
 _LONGEST_NAME: Final = 255
 _MOST_MEMBERS: Final = 100

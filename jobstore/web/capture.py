@@ -139,6 +139,7 @@ class Capture:
         self._async_headers = async_headers
         self._body_limit = body_limit
         self._unanswered = unanswered
+        self._said: set[str] = set()  # the targets of which `_say_unsent` has said it
 
     async def parent(self, job_id: str) -> JobHandle | None:
         """Find the running job that a request says to come from: a target may lead back here."""
@@ -179,7 +180,7 @@ class Capture:
         incoming = Request(
             method=ask.method,
             path=ask.path,
-            headers=self._travelling(route, headers, ask.front),
+            headers=self._travelling(route, headers, ask.front, identity),
             body=ask.body(),
         )
         submission = wish.submission(incoming, route, identity, ask.source)
@@ -217,17 +218,20 @@ class Capture:
         path, body = intake.path_of(request), await intake.gathered(request)
         identity = standing.changing(request)  # which may not be what it was before the body came
         route = self._router.owner(request.method, path)
-        headers = self._travelling(route, request.headers, standing.front(request))
+        headers = self._travelling(route, request.headers, standing.front(request), identity)
         incoming = Request(method=request.method, path=path, headers=headers, body=body)
         return wish.submission(incoming, route, identity, standing.source(request), key)
 
-    def _travelling(self, route: Route, fields: MultiMapping[str], front: str) -> Headers:
+    def _travelling(
+        self, route: Route, fields: MultiMapping[str], front: str, identity: Identity
+    ) -> Headers:
         """Return the headers that go on to the target; no way of asking for a job does.
 
         Neither does the key under which it is asked for: the target has the job's id.
 
         Args:
             front: see `fronts.told`.
+            identity: who sends it.
         """
         headers = fronts.noted(end_to_end(tuple(fields.items())), fields, front)
         for asking in self._async_headers:
@@ -235,7 +239,25 @@ class Capture:
                 headers = asking.strip(headers)
         if idempotency.HEADER in fields:
             headers = without(headers, _KEY)
-        return route.travelling(headers) if "Authorization" in fields else headers
+        if "Authorization" not in fields:
+            return headers
+        if identity.role is None:
+            self._say_unsent(route)
+        return route.travelling(headers)
+
+    def _say_unsent(self, route: Route) -> None:
+        """Say once for each target that what a job logs in with stays here.
+
+        Without accounts it cannot be meant for jobstore.
+        """
+        if not (route.credentials or route.claims or route.name in self._said):
+            self._said.add(route.name)
+            log.info(
+                "a job's Authorization is not sent to the target %s: set its forward_credentials"
+                " = true if it has logins of its own",
+                route.name,
+                extra={"action": "submit"},
+            )
 
     def relayed_at_once(self, ask: Ask, again: Callable[[], Identity | None]) -> bool:
         """Send a request that is here on to its target, unless something stands against it.

@@ -435,6 +435,58 @@ def test_a_flag_replaces_all_targets(write: Write) -> None:
     assert (target.prefix, target.upstream, target.app) == ("/", "http://c", None)
 
 
+@pytest.mark.parametrize(
+    ("target", "keeps", "cut"),
+    [
+        ({}, True, ""),
+        ({"preserve_host": "auto"}, True, ""),
+        ({"preserve_host": False, "strip_prefix": True}, False, ""),
+        ({"prefix": "/a"}, False, ""),
+        ({"prefix": "/a", "preserve_host": "yes", "strip_prefix": True}, True, "/a"),
+    ],
+)
+def test_how_a_service_is_asked_is_its_own_affair(
+    target: dict[str, object], *, keeps: bool, cut: str
+) -> None:
+    (read,) = from_flags(target=[{"upstream": "http://a", **target}]).targets
+    assert (read.keeps_host, read.cut) == (keeps, cut)
+
+
+@pytest.mark.parametrize(
+    ("sections", "complaint"),
+    [
+        (
+            {"target": [{"upstream": "http://a", "preserve_host": "perhaps"}]},
+            '[[target]] #1 preserve_host: expected "auto", or true or false',
+        ),
+        (
+            {"target": [{"upstream": "http://a", "strip_prefix": "auto"}]},
+            "[[target]] #1 strip_prefix: expected true or false",
+        ),
+        (
+            {"target": [{"app": "a:a", "preserve_host": True}]},
+            "[[target]] #1: expected preserve_host only with an upstream",
+        ),
+        ({"target": [{"upstream": "http://a", "keep_host": True}]}, "no such key; did you mean "),
+        ({"server": {"protect": "none"}}, '[server] protect: expected "all" or "jobs"'),
+        ({"capture": {"response_limit": 0}}, "[capture] response_limit: expected a size such as"),
+        ({"capture": {"response_limit": "much"}}, "[capture] response_limit: expected a size"),
+    ],
+)
+def test_what_a_sidecar_is_told_has_to_be_understood(
+    sections: dict[str, Any], complaint: str
+) -> None:
+    assert complaint in refusal(overrides=sections)
+
+
+@pytest.mark.parametrize(
+    "upstream",
+    ["unix:", "unix:app.sock", "unix:/", "unix:/run/", "unix:///" + "x" * 120, "unix:/a\nb"],
+)
+def test_a_socket_of_this_machine_is_named_by_its_whole_path(upstream: str) -> None:
+    assert "or unix:/PATH/OF/SOCKET" in refusal(overrides={"target": [{"upstream": upstream}]})
+
+
 @pytest.mark.parametrize("both", [{}, {"upstream": "http://a", "app": "a:a"}])
 def test_a_target_is_either_upstream_or_in_process(both: dict[str, str]) -> None:
     assert refusal(overrides={"target": [both]}) == (
