@@ -9,6 +9,7 @@ def store_limits(config: Config) -> Limits:
     return Limits(
         queue=config.executor.queue_limit,
         body=config.capture.body_limit,
+        answer=config.capture.response_limit,
         inline=config.store.inline_limit,
         size=config.store.max_size,
         secret=SECRET_HEADERS.union(config.privacy.redact),

@@ -14,9 +14,10 @@ from jobstore.live.results import checked
 from jobstore.live.timekeeping import Timekeeping
 from jobstore.live.upcoming import Upcoming
 from jobstore.model.clock import SECOND
+from jobstore.model.errors import AnswerTooLarge, BodyTooLarge
 from jobstore.model.handle import JobHandle
 from jobstore.model.job import Claim, Failure, Report
-from jobstore.model.message import Response, chunks
+from jobstore.model.message import Body, Response, body_size, chunks
 from jobstore.model.retry import AttemptEnded
 from jobstore.store import ending, events
 from jobstore.store.bodies import Bodies, Content
@@ -36,6 +37,7 @@ class Attempts:
         dispatcher: whose slots they hold.
         upcoming: who waits for their ends.
         timekeeping: knows whether the clock was set.
+        limit: the largest body of an answer, in bytes.
 
     Attributes:
         abandoned: the jobs whose ends could not be written.
@@ -49,9 +51,11 @@ class Attempts:
         upcoming: Upcoming,
         timekeeping: Timekeeping,
         boot: OwnBoot,
+        limit: int,
     ) -> None:
         self._writer = writer
         self._bodies = bodies
+        self._limit = limit
         self._dispatcher = dispatcher
         self._upcoming = upcoming
         self._timekeeping = timekeeping
@@ -63,14 +67,23 @@ class Attempts:
         """Read a target's answer to its end; when the attempt is over, `release` it.
 
         Raises:
+            AnswerTooLarge: it is larger than the limit, by its own words or in the end.
             TargetFailed: the answer broke off.
         """
         body = response.body
+        if (body_size(body) or 0) > self._limit:
+            raise AnswerTooLarge(self._limit)
         if self._bodies.is_small(body):
             content: Content = body
         else:
-            content = await self._bodies.received(chunks(body), "response")
+            content = await self._large(body)
         return ending.CapturedResponse(response.status, response.reason, response.headers, content)
+
+    async def _large(self, body: Body) -> Content:
+        try:
+            return await self._bodies.received(chunks(body), "response", self._limit)
+        except BodyTooLarge as error:
+            raise AnswerTooLarge(error.limit) from None
 
     def release(self, capture: ending.CapturedResponse) -> None:
         """Let the body of an answer go away, unless its job has it."""

@@ -14,6 +14,7 @@ from jobstore.live.ticks import Ticks
 from jobstore.model import clock
 from jobstore.model.clock import Clock, iso
 from jobstore.model.errors import (
+    AnswerTooLarge,
     JobstoreError,
     NoTarget,
     PathLeaves,
@@ -36,10 +37,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """No answer could be had."""
+    """No answer could be had.
+
+    Args:
+        failure: of which kind it is.
+        detail: what happened, in a sentence.
+        lasting: whether it would be the same with the next attempt.
+    """
 
     failure: Failure
     detail: str
+    lasting: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +256,8 @@ class Executor:
             raise
         except JobstoreError as error:
             unreachable = isinstance(error, TargetUnreachable)
-            return Failed(Failure.UNREACHABLE if unreachable else Failure.BROKEN, str(error))
+            failure = Failure.UNREACHABLE if unreachable else Failure.BROKEN
+            return Failed(failure, str(error), lasting=isinstance(error, AnswerTooLarge))
         except Exception:
             log.exception("job %d", claim.job_id, extra=_about("attempt", claim))
             return Failed(Failure.BROKEN, "the answer could not be taken in: see the server's log")
@@ -258,6 +267,8 @@ class Executor:
     async def _retried(self, claim: Claim, route: Route | None, outcome: Outcome) -> bool:
         """Queue a job again if it has failed for a passing reason and may be repeated."""
         if route is None or isinstance(outcome, Stopped):
+            return False
+        if isinstance(outcome, Failed) and outcome.lasting:
             return False
         answered = outcome.status if isinstance(outcome, CapturedResponse) else None
         if not is_passing(route.retry, answered):  # as nearly always

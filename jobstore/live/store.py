@@ -152,7 +152,13 @@ class Store:
             boot,
         )
         self.attempts = Attempts(
-            writer, self._bodies, self.dispatcher, self._upcoming, self.timekeeping, boot
+            writer,
+            self._bodies,
+            self.dispatcher,
+            self._upcoming,
+            self.timekeeping,
+            boot,
+            limits.answer,
         )
         self.waits = Waits(self._watchers, self.results, history)
         self.others: Others = Alone(points)

@@ -35,6 +35,7 @@ class Limits:
     Args:
         queue: how many jobs may be queued.
         body: the largest request body, in bytes.
+        answer: the largest body of a target's answer to a job, in bytes.
         inline: the largest body, in bytes, that stands in its message's own row.
         size: the bound on the file's size in bytes, or 0 for none.
         secret: lower-case names of request headers to forget when a job ends.
@@ -44,6 +45,7 @@ class Limits:
 
     queue: int = 100_000
     body: int = 2**30
+    answer: int = 2**30
     inline: int = 256 * 1024
     size: int = 0
     secret: frozenset[str] = SECRET_HEADERS

@@ -64,6 +64,7 @@ JobstoreError
 └── TargetFailed                no answer could be had from the target
     ├── TargetUnreachable
     └── TargetBroken            the answer broke off or broke the protocol
+        └── AnswerTooLarge      the answer's body exceeds the configured limit
 """
 
 from collections.abc import Sequence
@@ -744,3 +745,17 @@ class TargetUnreachable(TargetFailed):
 
 class TargetBroken(TargetFailed):
     """The target's answer broke off or broke the protocol."""
+
+
+class AnswerTooLarge(TargetBroken):
+    """The target's answer has a larger body than is kept of one.
+
+    Args:
+        limit: the limit, in bytes.
+    """
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"the target's answer is larger than {limit} bytes: see [capture] response_limit"
+        )
+        self.limit = limit
