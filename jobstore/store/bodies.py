@@ -100,28 +100,39 @@ Content: TypeAlias = bytes | Spooled
 
 
 class StoredBody:
-    """A large body that is read from the store while it is iterated over.
+    """A large body, or a part of one, that is read from the store while it is iterated over.
 
     Args:
         spooled: which one.
+        start: where the part begins, in bytes.
+        end: where it ends, or None for the end of the whole.
     """
 
-    def __init__(self, reader: Reader, spooled: Spooled) -> None:
+    def __init__(
+        self, reader: Reader, spooled: Spooled, start: int = 0, end: int | None = None
+    ) -> None:
         self._reader = reader
         self._spooled = spooled
+        self._start = start
+        self._end = spooled.size if end is None else end
 
     @property
     def size(self) -> int:
         """The length in bytes."""
-        return self._spooled.size
+        return self._end - self._start
+
+    def part(self, start: int, end: int) -> "StoredBody":
+        """Give a part of it, of which no more is read than the chunks that it lies in."""
+        return StoredBody(self._reader, self._spooled, self._start + start, self._start + end)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Read chunk by chunk, each in a statement of its own, so that no reader pins the WAL."""
-        for seq in range(-(-self.size // CHUNK_SIZE)):
+        for seq in range(self._start // CHUNK_SIZE, -(-self._end // CHUNK_SIZE)):
             row = await self._reader.row(GET_CHUNK, body_id=self._spooled.body_id, seq=seq)
             if row is None:
                 raise BodyGone
-            yield row[0]
+            before = seq * CHUNK_SIZE
+            yield row[0][max(0, self._start - before) : self._end - before]
 
 
 class Bodies:

@@ -39,6 +39,7 @@ _READ: Final = frozenset(
         "cache-control",
         "content-type",
         "idempotency-key",
+        "if-range",
         "jobstore-attempt",
         "last-event-id",
         "prefer",

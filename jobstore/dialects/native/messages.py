@@ -10,7 +10,7 @@ from jobstore.model.errors import NotKept, WrongState
 from jobstore.model.job import Job
 from jobstore.model.lifecycle import ENDED, Result
 from jobstore.model.message import Body, Headers, Response, header, without
-from jobstore.web import standing, wire
+from jobstore.web import ranges, standing
 
 # What says something about a body, and nothing else.
 _OF_A_BODY: Final = frozenset({"content-type", "content-encoding", "content-language"})
@@ -75,4 +75,4 @@ class Messages:
 
 async def _show(request: web.Request, headers: Headers, body: Body) -> web.StreamResponse:
     named = headers if header(headers, "content-type") else (*headers, _UNKNOWN)
-    return await wire.deliver(request, Response(status=200, headers=named, body=body), _HARMLESS)
+    return await ranges.show(request, Response(status=200, headers=named, body=body), _HARMLESS)
