@@ -83,27 +83,35 @@ class Mount:
     def _place(self, place: str, front: Front) -> str:
         absolute = _ABSOLUTE.fullmatch(place)
         if absolute is None:
-            rest = self._back(place) if place.startswith("/") else None
+            rest = self._back(place) if place.startswith("/") and not self._knows(place) else None
             return place if rest is None else rest
         scheme, authority, tail = absolute.groups()
         origin = f"{scheme or front.scheme}://{authority}"
         own = _same(origin, self.origin) or (not scheme and _same_authority(origin, self.origin))
-        if not (own or _same_authority(origin, front.origin)):
+        if not own and (self._knows(tail) or not _same_authority(origin, front.origin)):
             return place
         rest = self._back(tail)
         if rest is None:
             return place
         return front.origin + rest if own else place[: absolute.start(3)] + rest
 
+    def _knows(self, path: str) -> bool:
+        """Tell whether a service has taken to heart what it is told of its place."""
+        return bool(self.prefix) and _below(self.prefix, path)
+
     def _back(self, path: str) -> str | None:
         """Return what a path of the service is in front; None if it cannot be asked for there."""
         if self.base:
-            if not re.match(r"[/?#]|\Z", path[len(self.base) :]) or not path.startswith(self.base):
+            if not _below(self.base, path):
                 return None
             path = path[len(self.base) :]
         if not path.startswith("/") and (self.base or self.prefix or not path):
             path = f"/{path}"
         return f"{self.prefix}{path}"
+
+
+def _below(prefix: str, path: str) -> bool:
+    return path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] in {"", "/", "?", "#"}
 
 
 def _same(origin: str, other: str) -> bool:

@@ -59,7 +59,8 @@ def _wanted(asked: MultiMapping[str], kept: Headers, size: int) -> range | None:
         return None
     first, last, count = match.groups()
     if count is not None:
-        return range(max(0, size - int(count)), size)
+        suffix = int(count)  # of nothing it is all there is, for which there are no words
+        return None if suffix and not size else range(max(0, size - suffix), size)
     if last and int(last) < int(first):  # which is no range: RFC 9110 section 14.1.1
         return None
     return range(int(first), min(size, int(last) + 1) if last else size)

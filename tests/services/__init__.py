@@ -1,0 +1,1 @@
+"""Services as other people write them: each answers the same calls, in its own framework."""
