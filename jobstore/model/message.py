@@ -155,19 +155,25 @@ def without(headers: Headers, names: Collection[str]) -> Headers:
     return tuple([item for item in headers if item[0].lower() not in names])
 
 
-def without_lookalikes(headers: Headers, names: tuple[str, ...]) -> Headers:
+def without_lookalikes(headers: Headers, names: tuple[str, ...] | frozenset[str]) -> Headers:
     """Return the headers without those that a server may take for one of the given names.
 
     Args:
         names: in lower case, with hyphens: ``jobstore-id`` stands for ``Jobstore_Id`` as well.
     """
-    if _initials(names).isdisjoint([name[:1] for name, _ in headers]):  # as most often
-        return headers
-    return tuple([item for item in headers if _PUNCTUATION.sub("-", item[0].lower()) not in names])
+    initials = _initials(names)
+    return tuple(
+        [
+            item
+            for item in headers
+            if item[0][:1] not in initials  # as most often
+            or _PUNCTUATION.sub("-", item[0].lower()) not in names
+        ]
+    )
 
 
 @lru_cache(maxsize=8)
-def _initials(names: tuple[str, ...]) -> frozenset[str]:
+def _initials(names: tuple[str, ...] | frozenset[str]) -> frozenset[str]:
     return frozenset(initial for name in names for initial in (name[0], name[0].upper()))
 
 

@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from jobstore.model.message import FRONT, Headers, Request, header
+from jobstore.model.message import FRONT, Headers, Request
 
 # What names a place in an answer, in lower case.
 _PLACES: Final = frozenset({"location", "content-location"})
 _ABSOLUTE: Final = re.compile(r"(?:(https?):)?//([^/?#\\]*)(.*)", re.IGNORECASE | re.DOTALL)
+_HOST: Final = len("host")
 _DEFAULT_PORTS: Final[Mapping[str, str]] = {"http": ":80", "https": ":443"}
 
 
@@ -25,10 +26,12 @@ class Front:
     Args:
         scheme: ``http`` or ``https``.
         host: the host with its port, or None if none was named.
+        named: the one in ``Host``, which a proxy may have put there.
     """
 
     scheme: str
     host: str | None
+    named: str | None
 
     @property
     def origin(self) -> str:
@@ -38,11 +41,16 @@ class Front:
 
 def front_of(request: Request) -> Front:
     """Tell by which name a request was sent."""
-    told = header(request.headers, FRONT)
+    told = named = None
+    for name, value in request.headers:
+        if len(name) == _HOST and name.lower() == "host":
+            named = value
+        elif name == FRONT:  # as it was noted
+            told = value
     if told is None:
-        return Front("http", header(request.headers, "host"))
+        return Front("http", named, named)
     scheme, _, host = told.partition("://")
-    return Front(scheme, host or None)
+    return Front(scheme, host or None, named)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 from dataclasses import replace
 from typing import Final, Self
 
-from aiohttp import BasicAuth, ClientError, ServerDisconnectedError, StreamReader
+from aiohttp import BasicAuth, ClientError, ServerDisconnectedError, StreamReader, hdrs
 from aiohttp.http import RawResponseMessage
 from aiohttp.http_exceptions import HttpProcessingError
 
@@ -25,7 +25,6 @@ from jobstore.model.message import (
     chunks,
     end_to_end,
     framed,
-    header,
     unsendable,
     without,
     without_lookalikes,
@@ -33,20 +32,13 @@ from jobstore.model.message import (
 from jobstore.model.retry import IDEMPOTENT
 from jobstore.targets.connections import Connections, Place
 from jobstore.targets.exchange import Exchange
+from jobstore.targets.forwarding import FORWARDING, forwarded
 from jobstore.targets.mount import Front, Mount, front_of
 from jobstore.targets.received import failure_of, response_of
 from jobstore.targets.switching import Switched, asked, switch_to
 
 # What a server may take for one of these is not sent on either: it is said anew.
-_NOT_SENT_ON: Final = (
-    "host",
-    "forwarded",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-proto",
-    "x-forwarded-prefix",
-    *OURS,
-)
+_NOT_SENT_ON: Final = frozenset({"host", *FORWARDING, *OURS})
 
 # Methods whose requests have no body unless they say so: RFC 9110 section 8.6.
 _WITHOUT_BODY: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "DELETE", "CONNECT"})
@@ -152,7 +144,7 @@ class Upstream:
             TargetBroken: it is none that could be passed on.
         """
         response = response_of(request.method, message, payload)
-        if "Location" in message.headers or "Content-Location" in message.headers:
+        if hdrs.LOCATION in message.headers or hdrs.CONTENT_LOCATION in message.headers:
             headers = self._mount.places(response.headers, request)
             return replace(response, headers=headers)
         return response
@@ -168,11 +160,11 @@ class Upstream:
         Raises:
             TargetBroken: no HTTP message can have it.
         """
-        path = self._mount.path(request.path)
-        asked = header(request.headers, "host") if self._preserve_host else None
+        path, front = self._mount.path(request.path), front_of(request)
+        named = front.named if self._preserve_host else None
         fields = (
-            ("Host", asked or self._host),
-            *outgoing(request, handle),
+            ("Host", named or self._host),
+            *outgoing(request, handle, front),
             *self._mount.told,
             *_framing(request),
             *extra,
@@ -302,7 +294,7 @@ def _framing(request: Request) -> Headers:
     return () if size or request.method in _WITHOUT_BODY else (("Content-Length", "0"),)
 
 
-def outgoing(request: Request, handle: JobHandle) -> Headers:
+def outgoing(request: Request, handle: JobHandle, front: Front) -> Headers:
     """Return the headers of a request that goes on to the next hop.
 
     ``Via`` says who passed the request on (RFC 9110 section 7.6.3); it is a list, so that a further
@@ -313,28 +305,8 @@ def outgoing(request: Request, handle: JobHandle) -> Headers:
     headers = framed(end_to_end(request.headers), request.body)
     headers = without_lookalikes(headers, _NOT_SENT_ON)
     job = () if handle.id is None else _job(handle.id, handle.attempt)
-    return (*headers, ("Via", "1.1 jobstore"), *_forwarded(handle.source, front_of(request)), *job)
-
-
-def _forwarded(source: str | None, front: Front) -> Headers:
-    """Say where a request comes from, as far as that is known."""
-    if source is None and front.host is None:
-        return ()
-    node = _quoted(f"[{source}]") if source and ":" in source else source
-    pairs = (("for", node), ("host", front.host and _quoted(front.host)))
-    said = [f"{name}={value}" for name, value in pairs if value]
-    fields = (
-        ("Forwarded", ";".join([*said, f"proto={front.scheme}"])),
-        ("X-Forwarded-For", source),
-        ("X-Forwarded-Host", front.host),
-        ("X-Forwarded-Proto", front.scheme),
-    )
-    return tuple([(name, value) for name, value in fields if value])
+    return (*headers, ("Via", "1.1 jobstore"), *forwarded(handle.source, front), *job)
 
 
 def _job(job_id: int, attempt: int) -> Headers:
     return ((JOB_ID, str(job_id)), ("Jobstore-Attempt", str(attempt)))
-
-
-def _quoted(text: str) -> str:
-    return '"' + text.replace("\\", r"\\").replace('"', r"\"") + '"'

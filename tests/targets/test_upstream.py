@@ -10,6 +10,7 @@ from yarl import URL
 from jobstore.model.errors import BodyBroken, TargetBroken, TargetUnreachable
 from jobstore.model.handle import JobHandle
 from jobstore.model.message import Body, Headers, Request, Response, chunks, header
+from jobstore.targets.mount import front_of
 from jobstore.targets.upstream import Upstream, outgoing
 from tests.loop import turns
 from tests.peers import OK, Origin, Services, nobodys_port
@@ -130,9 +131,9 @@ async def test_the_original_host_travels_in_forwarded_in_place_of_what_was_there
 
 def test_a_job_says_its_id_and_attempt_and_a_client_cannot() -> None:
     request = get("/", ("jobstore-id", "666"), ("Jobstore-Attempt", "9"))
-    job = outgoing(request, JobHandle(7, 2))
+    job = outgoing(request, JobHandle(7, 2), front_of(request))
     assert (values(job, "jobstore-id"), values(job, "jobstore-attempt")) == (["7"], ["2"])
-    none = outgoing(request, NO_JOB)
+    none = outgoing(request, NO_JOB, front_of(request))
     assert (values(none, "jobstore-id"), values(none, "jobstore-attempt")) == ([], [])
 
 

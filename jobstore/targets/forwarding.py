@@ -1,0 +1,54 @@
+"""What a service is told of who has asked, in the words of RFC 7239 and in those of most services.
+
+It is said by us alone: what came in of that was heard where the request was, if at all.
+"""
+
+from functools import lru_cache
+from typing import Final
+
+from jobstore.model.message import Headers
+from jobstore.targets.mount import Front
+
+# The fields in which it stands, in lower case; the last is of `jobstore.targets.mount`.
+FORWARDING: Final = (
+    "forwarded",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-forwarded-prefix",
+)
+# RFC 1035 section 2.3.4 allows a name of 255 bytes; a port may follow. Longer ones are nobody's.
+_LONGEST_HOST: Final = 262
+
+
+def forwarded(source: str | None, front: Front) -> Headers:
+    """Say where a request comes from, as far as that is known.
+
+    Args:
+        source: the address of its client.
+        front: by which name it was asked.
+    """
+    scheme, host = front.scheme, front.host
+    if host is not None and len(host) > _LONGEST_HOST:
+        return _fields.__wrapped__(source, scheme, host)
+    return _fields(source, scheme, host)
+
+
+@lru_cache(maxsize=1024)  # most requests come from a few clients, by the same name
+def _fields(source: str | None, scheme: str, host: str | None) -> Headers:
+    if source is None and host is None:
+        return ()
+    node = _quoted(f"[{source}]") if source and ":" in source else source
+    pairs = (("for", node), ("host", host and _quoted(host)))
+    said = [f"{name}={value}" for name, value in pairs if value]
+    fields = (
+        ("Forwarded", ";".join([*said, f"proto={scheme}"])),
+        ("X-Forwarded-For", source),
+        ("X-Forwarded-Host", host),
+        ("X-Forwarded-Proto", scheme),
+    )
+    return tuple([(name, value) for name, value in fields if value])
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", r"\\").replace('"', r"\"") + '"'
