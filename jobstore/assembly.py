@@ -284,6 +284,7 @@ def route_of(name: str, target: Target, limits: TargetLimits) -> Route:
             longest=limits.retry_delay_max,
             statuses=frozenset(limits.retry_statuses),
         ),
+        hold=limits.hold,
     )
 
 

@@ -137,6 +137,7 @@ class TargetLimits:
     retry_delay: PositiveDuration = 1.0
     retry_delay_max: PositiveDuration = 5 * MINUTE
     retry_statuses: Statuses = (429, 502, 503, 504)
+    hold: DurationOrNever = 15 * MINUTE
     forward_credentials: Flag = False
 
     @property

@@ -19,7 +19,7 @@ from jobstore.model.handle import JobHandle
 from jobstore.model.job import Claim, Failure, Report
 from jobstore.model.message import Body, Response, body_size, chunks
 from jobstore.model.retry import AttemptEnded
-from jobstore.store import ending, events
+from jobstore.store import ending, events, holding
 from jobstore.store.bodies import Bodies, Content
 from jobstore.store.own_boot import OwnBoot
 from jobstore.store.transaction import Operation, Outcome, Transaction
@@ -121,6 +121,26 @@ class Attempts:
 
         self._timekeeping.check()
         return await self._writer.post_until_stored(retry)
+
+    async def hold(self, claim: Claim, target: str, ended: AttemptEnded, *, sent: bool) -> bool:
+        """Queue a job again whose target could not be reached.
+
+        Args:
+            target: the one that was asked.
+            ended: what kept it from being reached.
+            sent: whether the request may have been sent all the same.
+
+        Returns:
+            whether it was queued; if not, it has to be ended after all.
+        """
+
+        def hold(tx: Transaction) -> bool:
+            queued = holding.hold(tx, claim, target, ended, sent=sent)
+            if queued:
+                self._dispatcher.over(tx, claim)
+            return queued
+
+        return await self._writer.post_until_stored(hold)
 
     def abandon(self, claim: Claim) -> None:
         """Give up on a job that cannot be ended in the store; the next start recovers it."""

@@ -3,8 +3,13 @@
 The queue itself lies in the file, in an index that gives the next jobs of a target. Kept here is
 how many slots each target has left, whether anything may be waiting for them, and whose turn it
 is. All of that follows from what was committed: `settle`, and what is told before it, change it
-between two batches of the writer. One thing else does: `release`, for an attempt whose end can
-never be written, since the store is lost.
+between two batches of the writer. Two things else do: `release`, for an attempt whose end can
+never be written, since the store is lost; and how many slots a lane has, which operators change at
+any time.
+
+A lane may be closed, since its target is paused or cannot be reached. Then it has no slots at all:
+so nothing that decides whether a job starts has to ask why it should not, and what runs goes on.
+A batch that is under way when a lane is closed, or gets fewer slots, may still start jobs.
 
 So an operation that asks here for a free slot gets the right answer, whichever thread it runs in:
 what is kept here is what the file said when its batch began, and what its batch has done since is
@@ -22,7 +27,7 @@ A crash leaves running jobs without a server; the next start recovers them by it
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
@@ -50,18 +55,20 @@ class _Lane:
     """The slots of one target.
 
     Args:
-        capacity: how many of its jobs may run at once.
+        slots: how many of its jobs may run at once.
         busy: how many run.
         backlog: whether jobs may be waiting in the file.
         claiming: whether a claim is on its way.
         turns: whose jobs wait.
+        capacity: how many slots there are just now: none while the lane is closed.
     """
 
-    capacity: int
+    slots: int
     busy: int = 0
     backlog: bool = True
     claiming: bool = False
     turns: Turns = field(default_factory=Turns)
+    capacity: int = 0
 
 
 class Dispatcher:
@@ -90,30 +97,46 @@ class Dispatcher:
         self._lanes: dict[str, _Lane] = {}
         self._order: Callable[[Order], None]  # once it has begun, before which nothing is claimed
         self._freed = asyncio.Event()
-        self._paused = True
+        self._stopped = True
 
-    def begin(self, capacities: Mapping[str, int], order: Callable[[Order], None]) -> None:
+    def begin(
+        self,
+        capacities: Mapping[str, int],
+        order: Callable[[Order], None],
+        closed: Collection[str] = (),
+    ) -> None:
         """Start claiming.
 
         Args:
             capacities: how many jobs of each target may run at once, by the target's name.
             order: called with each order, between two batches of the writer.
+            closed: the targets of which no job may start.
         """
-        self._lanes = {name: _Lane(capacity) for name, capacity in capacities.items()}
+        self._lanes = {
+            name: _Lane(slots, capacity=0 if name in closed else slots)
+            for name, slots in capacities.items()
+        }
         self._order = order
-        self._paused = False
+        self._stopped = False
         self._refill_all()
 
-    def pause(self) -> None:
+    def resize(self, target: str, slots: int, *, closed: bool) -> None:
+        """Give a target so many slots from now on, or none while its lane is closed."""
+        lane = self._lanes.get(target)
+        if lane is not None:
+            lane.slots, lane.capacity = slots, 0 if closed else slots
+            self._refill(target, lane)
+
+    def stop(self) -> None:
         """Start no further jobs."""
-        self._paused = True
+        self._stopped = True
 
     def slots(self) -> dict[str, tuple[int, int]]:
         """Tell how many slots of each target are busy, and how many it has."""
-        return {name: (lane.busy, lane.capacity) for name, lane in self._lanes.items()}
+        return {name: (lane.busy, lane.slots) for name, lane in self._lanes.items()}
 
     async def idle(self) -> None:
-        """Wait until every slot is free, after a pause: no job runs, and none is about to."""
+        """Wait until every slot is free, once it is stopped: no job runs, and none is about to."""
         with suppress(StoreError):  # what cannot be committed starts nothing
             await self._writer.run(_nothing)
         while any(lane.busy for lane in self._lanes.values()):
@@ -147,7 +170,7 @@ class Dispatcher:
         lane = self._lanes.get(target)
         return (
             lane is not None
-            and not self._paused
+            and not self._stopped
             and not lane.backlog
             and target not in tx.changes.lined_up
             and self._free(tx, target) > 0
@@ -187,7 +210,7 @@ class Dispatcher:
     def _claimed(self, tx: Transaction, target: str) -> None:
         """Claim as many jobs as there are slots."""
         free = self._free(tx, target)
-        if self._paused or free < 1:
+        if self._stopped or free < 1:
             return
         room = self._rooms(tx) if self._bound else None
         claimed = self._claim(tx, target, free, self._lanes[target].turns.copy(), room)
@@ -262,7 +285,7 @@ class Dispatcher:
             self._refill(target, lane)
 
     def _refill(self, target: str, lane: _Lane, ending: int = 0) -> None:
-        if self._paused or lane.claiming or not lane.backlog:
+        if self._stopped or lane.claiming or not lane.backlog:
             return
         if lane.capacity - lane.busy + ending < 1 or not (ending or self._may_claim(lane)):
             return

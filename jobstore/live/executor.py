@@ -10,6 +10,7 @@ from functools import partial
 from typing import Final, TypeAlias
 
 from jobstore.live import Boot, CapturedResponse, Orphan, Over, Store
+from jobstore.live.holding import Holds, Sleep
 from jobstore.live.ticks import Ticks
 from jobstore.model import clock
 from jobstore.model.clock import Clock, iso
@@ -31,6 +32,9 @@ from jobstore.targets.router import Route, Router
 # The shortest time that an attempt may take too long, in seconds, and what part of its time.
 _TICK: Final = 0.01
 _LATE: Final = 1 / 64
+# How long to wait before asking again how the targets stand.
+_AGAIN_SECONDS: Final = 1.0
+_SERVER_ERROR: Final = 500  # the first of the status codes: RFC 9110 section 15.6
 
 log = logging.getLogger(__name__)
 
@@ -43,11 +47,15 @@ class Failed:
         failure: of which kind it is.
         detail: what happened, in a sentence.
         lasting: whether it would be the same with the next attempt.
+        unreached: whether no connection to the target could be made.
+        sent: whether the target may have had the request.
     """
 
     failure: Failure
     detail: str
     lasting: bool = False
+    unreached: bool = False
+    sent: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +133,19 @@ class Executor:
         store: where orders come from and outcomes go to.
         router: the targets.
         max_attempts: how many claims a job may have before it is set aside.
+        steady: a clock that nobody sets.
+        sleep: waits for so many seconds.
     """
 
-    def __init__(
-        self, store: Store, router: Router, max_attempts: int, clock: Clock = clock.now
+    def __init__(  # noqa: PLR0913 - it is put together in one place
+        self,
+        store: Store,
+        router: Router,
+        max_attempts: int,
+        clock: Clock = clock.now,
+        *,
+        steady: Clock = clock.steady,
+        sleep: Sleep = asyncio.sleep,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -136,16 +153,31 @@ class Executor:
         self._max_attempts = max_attempts
         self._running: dict[int, _Running] = {}
         self._limits = Ticks(_TICK, _Running.expire, part=_LATE)
+        self._holds = Holds(store, clock, steady, sleep)
 
     async def run(self) -> None:
         """Follow the store's orders until cancelled."""
         capacities = {route.name: route.concurrency for route in self._router.routes}
         await self._store.others.serve({route.name: route.replay for route in self._router.routes})
+        await self._serve(capacities)
         try:
             self._store.work(capacities, self._follow, self._running.keys())
             await asyncio.Event().wait()  # for ever
         finally:
             await self._abandon()
+
+    async def _serve(self, capacities: Mapping[str, int]) -> None:
+        """Find out which targets are paused, before any job starts."""
+        while True:
+            try:
+                await self._store.targets.serve(capacities)
+            except StoreLost:  # nothing will start
+                return
+            except StoreError as error:
+                log.warning("will try again: %s", error, extra={"action": "serve"})
+                await asyncio.sleep(_AGAIN_SECONDS)
+            else:
+                return
 
     def _follow(self, order: Order) -> None:
         match order:
@@ -173,6 +205,7 @@ class Executor:
 
     async def _abandon(self) -> None:
         """Break off what still runs; its claims stay for the next start to recover."""
+        await self._holds.close()
         tasks = [running.task for running in self._running.values()]
         for task in tasks:
             task.cancel()
@@ -205,7 +238,7 @@ class Executor:
             cancelled = running.handle.cancelled
             outcome = Stopped() if cancelled else await self._attempt(claim, route, running)
             running.stoppable = False
-            if await self._retried(claim, route, outcome):
+            if await self._queued_again(claim, route, outcome):
                 over(None)
             else:
                 self._end(claim, outcome, over)
@@ -249,23 +282,19 @@ class Executor:
                 raise
             for _ in range(running.task.cancelling()):
                 running.task.uncancel()
-            if running.handle.cancelled:
-                return Stopped()
-            return Failed(Failure.TIMEOUT, f"the target did not answer within {seconds:g} s")
+            return Stopped() if running.handle.cancelled else _expired(running.handle, seconds)
         except StoreError:
             raise
         except JobstoreError as error:
-            unreachable = isinstance(error, TargetUnreachable)
-            failure = Failure.UNREACHABLE if unreachable else Failure.BROKEN
-            return Failed(failure, str(error), lasting=isinstance(error, AnswerTooLarge))
+            return _unanswered(error)
         except Exception:
             log.exception("job %d", claim.job_id, extra=_about("attempt", claim))
             return Failed(Failure.BROKEN, "the answer could not be taken in: see the server's log")
         finally:
             limited.discard(running)
 
-    async def _retried(self, claim: Claim, route: Route | None, outcome: Outcome) -> bool:
-        """Queue a job again if it has failed for a passing reason and may be repeated."""
+    async def _queued_again(self, claim: Claim, route: Route | None, outcome: Outcome) -> bool:
+        """Queue a job again if nothing came of this attempt that would not pass."""
         if route is None or isinstance(outcome, Stopped):
             return False
         if isinstance(outcome, Failed) and outcome.lasting:
@@ -273,8 +302,21 @@ class Executor:
         answered = outcome.status if isinstance(outcome, CapturedResponse) else None
         if not is_passing(route.retry, answered):  # as nearly always
             return False
-        if not may_repeat(claim.request.method, claim.policy.replay or route.replay):
-            return False
+        repeatable = may_repeat(claim.request.method, claim.policy.replay or route.replay)
+        if (
+            isinstance(outcome, Failed)
+            and outcome.unreached
+            and (repeatable or not outcome.sent)
+            and self._holds.begin(route, outcome.detail)
+        ):
+            ended = AttemptEnded(failure=outcome.failure, detail=outcome.detail)
+            return await self._store.attempts.hold(claim, route.name, ended, sent=outcome.sent)
+        return repeatable and await self._retried(claim, route, outcome)
+
+    async def _retried(
+        self, claim: Claim, route: Route, outcome: CapturedResponse | Failed
+    ) -> bool:
+        """Queue a job again if it may be repeated as often as this."""
         ended = _ended(outcome)
         seconds = wait_before_next(route.retry, claim, ended, self._clock())
         if seconds is None:
@@ -286,9 +328,14 @@ class Executor:
     def _end(self, claim: Claim, outcome: Outcome, over: Over) -> None:
         match outcome:
             case CapturedResponse():
+                if outcome.status >= _SERVER_ERROR:
+                    words = "job %d: status %d from target %s"
+                    said = (claim.job_id, outcome.status, claim.target)
+                    log.warning(words, *said, extra=_about("finish", claim))
                 self._store.attempts.finish(claim, outcome, over)
             case Failed(failure, detail):
-                log.info("job %d failed: %s", claim.job_id, detail, extra=_about("fail", claim))
+                words = "job %d failed: %s (target %s)"
+                log.warning(words, claim.job_id, detail, claim.target, extra=_about("fail", claim))
                 self._store.attempts.fail(claim, failure, detail, over)
             case Stopped():
                 self._store.attempts.stopped(claim, "cancelled while it ran", over)
@@ -358,6 +405,20 @@ class Executor:
         return self._router.resolve("GET", name) or next(iter(self._router.routes), None)
 
 
+def _expired(handle: JobHandle, seconds: float | None) -> Failed:
+    """Say what was missing when an attempt had taken as long as it may."""
+    if handle.connecting:
+        detail = f"no connection to the target could be made within {seconds:g} s"
+        return Failed(Failure.TIMEOUT, detail, unreached=True, sent=False)
+    return Failed(Failure.TIMEOUT, f"the target did not answer within {seconds:g} s")
+
+
+def _unanswered(error: JobstoreError) -> Failed:
+    if isinstance(error, TargetUnreachable):
+        return Failed(Failure.UNREACHABLE, str(error), unreached=True, sent=error.sent)
+    return Failed(Failure.BROKEN, str(error), lasting=isinstance(error, AnswerTooLarge))
+
+
 def _ended(outcome: CapturedResponse | Failed) -> AttemptEnded:
     match outcome:
         case CapturedResponse():
@@ -382,4 +443,5 @@ def _cause(boot: Boot) -> str:
 
 
 def _about(action: str, claim: Claim) -> dict[str, object]:
-    return {"action": action, "job_id": claim.job_id, "attempt": claim.attempt}
+    about = {"job_id": claim.job_id, "target": claim.target, "attempt": claim.attempt}
+    return {"action": action, **about}

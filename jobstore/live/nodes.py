@@ -225,6 +225,7 @@ class Nodes:
         )
         self._boot.number = await self._begin(self._targets)
         self._store.dispatcher.begin_anew()
+        await self._store.targets.serve_again()
 
 
 def _nothing(_: Transaction) -> None:

@@ -14,6 +14,7 @@ from jobstore.live.results import Results, checked
 from jobstore.live.scheduling import Schedules
 from jobstore.live.submissions import Limits, Submissions
 from jobstore.live.subscribers import Subscribers
+from jobstore.live.target_states import TargetStates
 from jobstore.live.timekeeping import Timekeeping
 from jobstore.live.upcoming import Upcoming
 from jobstore.live.upkeep import Upkeep
@@ -83,6 +84,7 @@ class Store:
         others: who else works on the same store.
         since: from when on somebody has watched for what is due, in microseconds since 1970.
         running: the jobs that run here.
+        targets: how those stand that answer.
         upkeep: what the server does by itself.
     """
 
@@ -140,6 +142,14 @@ class Store:
             clock=clock,
         )
         self.upkeep = Upkeep(writer, reader, self._bodies, steps, boot, clock)
+        self.targets = TargetStates(
+            writer,
+            history,
+            self.dispatcher,
+            lambda: points.revision("targets"),
+            boot,
+            clock,
+        )
         self._due = Alarm(clock)
         self.timekeeping = Timekeeping(writer, watch, self.schedules)
         self.submissions = Submissions(
@@ -206,7 +216,8 @@ class Store:
             running: the jobs that run, at any time.
         """
         self.running = running
-        self.dispatcher.begin(capacities, order)
+        sizes = {name: self.targets.concurrency(name, slots) for name, slots in capacities.items()}
+        self.dispatcher.begin(sizes, order, self.targets.closed)
 
     def slots(self) -> dict[str, tuple[int, int]]:
         """Tell how many jobs of each target run, and how many may, by the target's name."""
@@ -215,7 +226,7 @@ class Store:
     def refuse(self) -> None:
         """Take no new jobs and start none any more."""
         self._admission.open = False
-        self.dispatcher.pause()
+        self.dispatcher.stop()
 
     def trouble(self) -> str | None:
         """Tell in a clause why no job can be taken in just now; None if it can."""
@@ -265,12 +276,13 @@ class Store:
             case About.CANCEL:
                 for job_id in ids:
                     self.dispatcher.cancel(job_id)
-            case About.ACCOUNTS | About.SCHEDULES:
+            case About.ACCOUNTS | About.SCHEDULES | About.TARGETS:
                 await self._refresh()
 
     async def _refresh(self) -> None:
-        """Notice what somebody has changed of accounts and schedules."""
+        """Notice what somebody has changed of accounts, schedules and targets."""
         await self._points.refresh()
+        await self.targets.notice()
         self.schedules.notice()
         self._notice_accounts()
 
@@ -290,9 +302,12 @@ class Store:
         await self.timekeeping.begin()
         while True:
             self.timekeeping.check()
-            if not await self._writer.run(lambda tx: claiming.due(tx, STEP)):
+            if not await self._writer.run(self._come_due):
                 self._due.set(await self._writer.run(claiming.next_due))
                 await self._due.wait()
+
+    def _come_due(self, tx: Transaction) -> int:
+        return claiming.due(tx, STEP, self.targets.held)
 
     def submit(self, submission: Submission) -> Coroutine[Any, Any, int]:
         """Take a job in, as `Submissions.submit` says."""

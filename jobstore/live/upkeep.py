@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from jobstore.model.clock import Clock
 from jobstore.model.job import Replay
-from jobstore.store import definitions, recovery, retention
+from jobstore.store import definitions, holding, recovery, retention
 from jobstore.store.bodies import SWEPT_FIRST, Bodies
 from jobstore.store.own_boot import OwnBoot
 from jobstore.store.reading import Reader
@@ -105,6 +105,25 @@ class Upkeep:
     async def reroute(self, old: str, new: str) -> int:
         """Queue the jobs of a target that is gone for another one; return how many."""
         return await self._steps.all(lambda tx, limit: recovery.reroute(tx, old, new, limit))
+
+    async def give_up(self, target: str, before: int, detail: str) -> list[int]:
+        """End the jobs of a target that nobody reaches, if they have waited since before a time.
+
+        Returns:
+            the ids of those that it has ended.
+        """
+        given_up: list[int] = []
+        values = {"target": target, "before": before, "limit": STEP}
+        while rows := await self._reader.rows(holding.OVERDUE, **values):
+            ids = [job_id for (job_id,) in rows]
+            done = await self._steps.over(
+                ids, lambda tx, some: holding.give_up(tx, target, some, detail)
+            )
+            ended = [job_id for some in done for job_id in some]
+            if not ended:  # another node reaches it
+                break
+            given_up += ended
+        return given_up
 
     async def purge(self, before: int) -> int:
         """Delete payloads unavailable since before a time; return how many."""

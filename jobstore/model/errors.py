@@ -38,7 +38,8 @@ JobstoreError
 ├── JobGone                     what is asked for of a job is no longer kept
 ├── NotKept                     a message of a job is no longer kept, or never was
 ├── WrongState                  the job is not where that could be done with it
-│   └── BeingDelivered          its result is on its way to another reader, and may come back
+│   ├── BeingDelivered          its result is on its way to another reader, and may come back
+│   └── SecretsMissing          it had secrets that another run would lack
 ├── TagTaken                    an unended job of the same owner has the same tag
 ├── SubmissionInvalid           what was given is no job to run
 ├── QueryInvalid                what was asked cannot be understood
@@ -59,20 +60,23 @@ JobstoreError
 ├── DeliveryRefused             a result changed hands while it was on its way to a reader
 ├── NoTarget                    nobody is configured to answer a path
 │   └── PathLeaves              a path leads out of what its target owns
+├── TargetUnknown               there is no target of a name
 ├── CannotListen                the server's address cannot be used
 ├── NotOpen                     without accounts, the server's address may not be used
 └── TargetFailed                no answer could be had from the target
-    ├── TargetUnreachable
+    ├── TargetUnreachable       no connection to it could be made
     └── TargetBroken            the answer broke off or broke the protocol
         └── AnswerTooLarge      the answer's body exceeds the configured limit
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar, Final
 
 # How many of several things a message names.
 _SHOWN: Final = 5
+# How much a message shows of a name that is none.
+_LONGEST_NAME: Final = 80
 
 
 class JobstoreError(Exception):
@@ -492,6 +496,21 @@ class WrongState(JobstoreError):
         self.job_id = job_id
 
 
+class SecretsMissing(WrongState):
+    """A job had secrets that are kept no more, so that another run would lack them.
+
+    Args:
+        names: the headers that had them.
+    """
+
+    def __init__(self, job_id: int, names: Sequence[str]) -> None:
+        super().__init__(
+            job_id,
+            f"was sent with {', '.join(names)}, which is not kept after a job's end: another run "
+            "would lack it; ask for /retry?without_secrets=yes to run it all the same",
+        )
+
+
 class BeingDelivered(WrongState):
     """A job's result is on its way to another reader; if that breaks off, it is held again."""
 
@@ -703,6 +722,20 @@ class PathLeaves(NoTarget):
         )
 
 
+class TargetUnknown(JobstoreError):
+    """There is no target of a name.
+
+    Args:
+        known: the names of those there are.
+    """
+
+    status = 404
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        there = ", ".join(sorted(known)) or "none so far"
+        super().__init__(f"there is no target {name[:_LONGEST_NAME]}; there are: {there}")
+
+
 class CannotListen(JobstoreError):
     """The server's address cannot be used.
 
@@ -740,7 +773,16 @@ class TargetFailed(JobstoreError):
 
 
 class TargetUnreachable(TargetFailed):
-    """No connection to the target could be made."""
+    """No connection to the target could be made.
+
+    Args:
+        sent: whether the target may have had the request all the same: it was written to an earlier
+            connection, which broke.
+    """
+
+    def __init__(self, problem: str, *, sent: bool = False) -> None:
+        super().__init__(problem)
+        self.sent = sent
 
 
 class TargetBroken(TargetFailed):

@@ -40,6 +40,9 @@ class JobHandle:
         account: to which it belongs.
         depth: how many jobs made one another before it.
         source: the address that the request came from, or None if it came over no network.
+
+    Attributes:
+        connecting: whether its request waits for a connection, so that nothing of it was sent.
     """
 
     __slots__ = (
@@ -49,6 +52,7 @@ class JobHandle:
         "_reporter",
         "account",
         "attempt",
+        "connecting",
         "depth",
         "id",
         "owner",
@@ -75,6 +79,7 @@ class JobHandle:
         self._progress: float | None = None
         self._counters: dict[str, int] = {}
         self._cancelled = False
+        self.connecting = False
 
     @property
     def progress(self) -> float | None:

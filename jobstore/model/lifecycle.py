@@ -42,6 +42,8 @@ class Event(StrEnum):
     CANCEL = "cancel"
     RECOVER = "recover"
     RETRY = "retry"
+    HOLD = "hold"  # its target could not be reached, so that nothing was sent
+    GIVE_UP = "give up"
     TAKE = "take"
     GIVE_BACK = "give back"
     RESTORE = "restore"
@@ -56,6 +58,8 @@ JOB: Final[Mapping[Event, Mapping[State, State]]] = {
     Event.CANCEL: {State.QUEUED: State.CANCELLED, State.RUNNING: State.CANCELLED},
     Event.RECOVER: {State.RUNNING: State.QUEUED},
     Event.RETRY: {State.RUNNING: State.QUEUED},
+    Event.HOLD: {State.RUNNING: State.QUEUED},
+    Event.GIVE_UP: {State.QUEUED: State.FAILED},
 }
 
 # A result becomes held by the very event that ends the work, unless it is gone already.
@@ -69,6 +73,7 @@ RESULT: Final[Mapping[Event, Mapping[Result, Result]]] = {
     Event.FINISH: _WORK_ENDS,
     Event.FAIL: _WORK_ENDS,
     Event.CANCEL: _WORK_ENDS,
+    Event.GIVE_UP: _WORK_ENDS,
     Event.TAKE: {Result.HELD: Result.TAKEN},
     Event.GIVE_BACK: {Result.TAKEN: Result.HELD},
     Event.RESTORE: {Result.TAKEN: Result.HELD},

@@ -11,4 +11,5 @@ class About(StrEnum):
     CANCEL = "cancel"  # jobs shall be stopped, by their ids
     ACCOUNTS = "accounts"
     SCHEDULES = "schedules"
+    TARGETS = "targets"
     HERE = "here"  # a node that has come

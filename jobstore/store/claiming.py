@@ -1,6 +1,6 @@
 """Which jobs run next: each function is one step of a transaction."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -304,15 +304,23 @@ DUE: Final = Statement(
         )
     )
     .values(not_before=null())
-    .returning(_job.target)
+    .returning(_job.target, _job.id, _job.submitted_at)
 )
 
 
-def due(tx: Transaction, limit: int) -> int:
-    """Let some of the jobs run whose time has come; return how many."""
-    targets = [target for (target,) in tx.execute(DUE, now=tx.now, limit=limit)]
-    tell_ready(tx, targets)
-    return len(targets)
+def due(tx: Transaction, limit: int, held: Collection[str] = ()) -> int:
+    """Let some of the jobs run whose time has come; return how many.
+
+    Args:
+        held: the targets that cannot be reached. Their jobs wait for them from now on, and not
+            since their submission.
+    """
+    found = tx.execute(DUE, now=tx.now, limit=limit).fetchall()
+    for target, job_id, submitted_at in found:
+        if target in held:
+            tx.execute(DELAY, job_id=job_id, length=tx.now - submitted_at)
+    tell_ready(tx, (row[0] for row in found))
+    return len(found)
 
 
 def move_delayed(tx: Transaction, by: int) -> None:

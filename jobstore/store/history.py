@@ -119,7 +119,15 @@ DURATIONS: Final = Statement(
 USUAL_RUNS: Final = 10
 
 # What has the same time was committed together; this is the order in which it came about.
-_IN_ORDER: Final = ("submitted", "started", "warned", "cancel asked", *ENDED, "fetched")
+_IN_ORDER: Final = (
+    "submitted",
+    "recovered",
+    "started",
+    "warned",
+    "cancel asked",
+    *ENDED,
+    "fetched",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -279,6 +279,44 @@ COUNTER: Final = Table(
     sqlite_with_rowid=False,
 )
 
+TARGET_STATE: Final = Table(
+    "target_state",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("paused_at", NUMBER),
+    Column("paused_by", Text),
+    Column("reason", Text),
+    Column("concurrency", NUMBER),
+    Column("changed_at", NUMBER, nullable=False),
+    sqlite_strict=True,
+    sqlite_with_rowid=False,
+)
+
+SERVED: Final = Table(
+    "served",
+    METADATA,
+    Column("boot", ForeignKey("boot.id"), primary_key=True),
+    Column("target", Text, primary_key=True),
+    Column("concurrency", NUMBER, nullable=False),
+    Column("held_at", NUMBER),
+    Column("held_why", Text),
+    sqlite_strict=True,
+    sqlite_with_rowid=False,
+)
+
+AUDIT: Final = Table(
+    "audit",
+    METADATA,
+    Column("id", NUMBER, primary_key=True),
+    Column("at", NUMBER, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("what", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("detail", Text),
+    sqlite_autoincrement=True,
+    sqlite_strict=True,
+)
+
 # The view is read like a table but is none: it stands in a catalogue of its own.
 TIMELINE: Final = Table(
     "timeline",

@@ -1,7 +1,7 @@
 """Who answers the requests: the only place from which requests leave."""
 
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jobstore.model.handle import JobHandle
 from jobstore.model.message import Request, Response
@@ -21,4 +21,16 @@ class Target(Protocol):
 
         Raises:
             TargetFailed: on entry, or while the body is read.
+        """
+
+
+@runtime_checkable
+class Reachable(Protocol):
+    """A target that may be out of reach, so that nothing can be sent to it."""
+
+    async def reach(self) -> None:
+        """Find out whether it can be reached, and send nothing.
+
+        Raises:
+            TargetUnreachable: it cannot.
         """

@@ -72,6 +72,8 @@ class Route:
         credentials: whether it is told who asks: ``Authorization`` travels only then.
         claims: the calls that it owns, where no one prefix can say it. Such a route goes before
             those that have a prefix, and its name is no path then.
+        hold: for how long its jobs wait while it cannot be reached, in seconds: None is for ever,
+            and with 0 they fail at once.
     """
 
     name: str
@@ -82,6 +84,7 @@ class Route:
     credentials: bool = False
     retry: Retry = field(default_factory=Retry)
     claims: tuple[PathClaim, ...] = ()
+    hold: float | None = 0.0
 
     def keeps(self, path: str) -> bool:
         """Tell whether a path stays below what the route owns, however its target reads it."""

@@ -11,7 +11,7 @@ from aiohttp.http import RawResponseMessage
 from aiohttp.http_exceptions import HttpProcessingError
 
 from jobstore.http import heads
-from jobstore.model.errors import TargetBroken
+from jobstore.model.errors import TargetBroken, TargetUnreachable
 from jobstore.model.handle import JobHandle
 from jobstore.model.message import (
     JOB_ID,
@@ -149,6 +149,14 @@ class Upstream:
             return replace(response, headers=headers)
         return response
 
+    async def reach(self) -> None:
+        """Make a connection, by which nothing is sent; whatever is sent next may use it.
+
+        Raises:
+            TargetUnreachable: none could be made.
+        """
+        self.connections.release(await self.connections.made())
+
     def head(self, request: Request, handle: JobHandle, extra: Headers = ()) -> bytes:
         """Write the head of a request.
 
@@ -195,10 +203,18 @@ class _Sending:
         request, connections = self._request, self._upstream.connections
         head = self._upstream.head(request, self._handle)
         reused = connections.reused()
-        if reused is not None:
-            with suppress(_Stale):
-                return await self._sent(reused, head)
-        return await self._sent(await connections.made(), head, new=True)
+        if reused is None:
+            self._handle.connecting = True
+            made = await connections.made()
+            self._handle.connecting = False
+            return await self._sent(made, head, new=True)
+        with suppress(_Stale):
+            return await self._sent(reused, head)
+        try:
+            made = await connections.made()
+        except TargetUnreachable as error:
+            raise TargetUnreachable(str(error), sent=True) from error
+        return await self._sent(made, head, new=True)
 
     async def _sent(self, exchange: Exchange, head: bytes, *, new: bool = False) -> Response:
         """Send the request over a connection, and take the head of its answer.

@@ -10,6 +10,7 @@ from jobstore.model.clock import iso
 from jobstore.model.errors import JobNotFound
 from jobstore.model.job import Attempt, Job, Moment
 from jobstore.model.message import Headers
+from jobstore.model.target_state import Waits
 from jobstore.web.parameters import id_of
 
 _SHOWN: Final = 40  # of an id that is none
@@ -28,11 +29,16 @@ def job_id(request: web.Request) -> int:
     return number
 
 
-def written(job: Job) -> dict[str, Any]:
-    """Write a job; what is not there is null."""
+def written(job: Job, waits_for: Waits | None = None) -> dict[str, Any]:
+    """Write a job; what is not there is null.
+
+    Args:
+        waits_for: what it waits for, if it has not begun.
+    """
     return {
         "id": job.id,
         "state": job.state,
+        "waits_for": waits_for,
         "result": job.result,
         "dialect": job.dialect,
         "owner": job.owner,
@@ -59,9 +65,12 @@ def written(job: Job) -> dict[str, Any]:
     }
 
 
-def answer(job: Job, status: int = 200, headers: Headers = ()) -> web.Response:
+def answer(
+    job: Job, waits_for: Waits | None, status: int = 200, headers: Headers = ()
+) -> web.Response:
     """Answer with a job."""
-    return web.json_response(written(job), status=status, headers=CIMultiDict(headers))
+    document = written(job, waits_for)
+    return web.json_response(document, status=status, headers=CIMultiDict(headers))
 
 
 def progress(job: Job) -> dict[str, Any]:

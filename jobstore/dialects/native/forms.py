@@ -1,13 +1,22 @@
 """What clients may write in JSON, as pydantic reads it; imported when the first of them does."""
 
 from datetime import datetime
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, ClassVar, Final, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    model_validator,
+)
 
 from jobstore.dialects.native.times import microseconds, zoned
 from jobstore.model import idempotency
 from jobstore.model.clock import SECOND
+from jobstore.model.target_state import TargetChange
 from jobstore.model.written import DAY, Duration
 from jobstore.model.written_request import WrittenRequest
 
@@ -75,6 +84,45 @@ class WrittenJob(WrittenRequest):
         if at - now > _CENTURY:
             raise ValueError(f"not_before: expected {_TIME}")
         return at if at > now else None, None
+
+
+class WrittenTarget(BaseModel):
+    """What operators say of a target; what is left out stays as it is."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    paused: Annotated[StrictBool | None, Field(description="true or false")] = None
+    reason: Annotated[
+        Annotated[str, AfterValidator(_clean)] | None,
+        Field(max_length=500, description="a text of 1 to 500 characters, or null"),
+    ] = None
+    concurrency: Annotated[
+        int | None,
+        BeforeValidator(_number),
+        Field(
+            ge=1,
+            le=_LARGEST_PRIORITY,
+            description="a whole number from 1 on, or null for what the configuration says",
+        ),
+    ] = None
+
+    @model_validator(mode="after")
+    def _check_change(self) -> Self:
+        if self.reason is not None and not self.paused:
+            raise ValueError('reason: expected only with "paused": true')
+        if self.paused is None and "concurrency" not in self.model_fields_set:
+            raise ValueError("expected paused or concurrency")
+        return self
+
+    @property
+    def change(self) -> TargetChange:
+        """The same as a value."""
+        return TargetChange(
+            paused=self.paused,
+            reason=self.reason,
+            sizes="concurrency" in self.model_fields_set,
+            concurrency=self.concurrency,
+        )
 
 
 class WrittenReport(BaseModel):

@@ -15,17 +15,21 @@ from jobstore.model.errors import (
     JobGone,
     JobNotFound,
     JobstoreError,
+    QueryInvalid,
     ResultNotRestorable,
+    SecretsMissing,
     WrongState,
 )
 from jobstore.model.job import Dialect, Job, Submission, Trigger
 from jobstore.model.lifecycle import ENDED, Result, State
-from jobstore.model.message import REDACTED, Request, without
+from jobstore.model.message import REDACTED, Headers, Request, without
 from jobstore.targets.router import Router
 from jobstore.web import answers, prefer, refusals, standing
 from jobstore.web.ask import Ask
 from jobstore.web.taking import take_for
 
+# By this parameter a client says that a retry may lack what was secret.
+_INSISTING: Final = "without_secrets"
 # What nearly all ask who take a result.
 _TAKE: Final = re.compile(r"/_jobs/([1-9][0-9]{0,17})/take")
 
@@ -44,7 +48,10 @@ class JobCalls:
         seconds, job_id = wait_of(request), as_json.job_id(request)
         again = partial(standing.scope_again, request)
         job = await self._store.waits.settled(job_id, seconds or 0, standing.scope(request), again)
-        return as_json.answer(job, headers=(*prefer.applied(seconds), *VARY))
+        return self._answer(job, headers=(*prefer.applied(seconds), *VARY))
+
+    def _answer(self, job: Job, status: int = 200, headers: Headers = ()) -> web.Response:
+        return as_json.answer(job, self._store.targets.waits_for(job), status, headers)
 
     async def timeline(self, request: web.Request) -> web.Response:
         """Tell what happened to a job, in order."""
@@ -86,7 +93,7 @@ class JobCalls:
             answer = await self._store.waits.once_free(job_id, seconds or 0, scope, taking, again)
         except JobNotFound:
             await self._say_why(request)
-        return answer or as_json.answer(await self._seen(request), 202, (*refusals.SOON, *applied))
+        return answer or self._answer(await self._seen(request), 202, (*refusals.SOON, *applied))
 
     def at_once(self, ask: Ask) -> bool:
         """Take on a request for a result; where there is none to give, it goes the long way."""
@@ -120,7 +127,7 @@ class JobCalls:
             await self._store.results.restore(job.id)
         except ResultNotRestorable:
             raise JobGone(job.id, await self._payload_gone(job)) from None
-        return as_json.answer(await self._seen(request))
+        return self._answer(await self._seen(request))
 
     # --- changing what becomes of it ------------------------------------------------------------
 
@@ -134,7 +141,7 @@ class JobCalls:
             await self._say_why(request)
         if found in ENDED:
             raise WrongState(job_id, f"has ended already: it is {found}")
-        return as_json.answer(await self._seen(request), 202 if found is State.RUNNING else 200)
+        return self._answer(await self._seen(request), 202 if found is State.RUNNING else 200)
 
     async def delete(self, request: web.Request) -> web.Response:
         """Delete what is left of a job; its work goes on if it has not ended."""
@@ -147,7 +154,7 @@ class JobCalls:
 
     async def retry(self, request: web.Request) -> web.Response:
         """Make a new job of the request of one that has ended."""
-        asker = standing.changing(request)
+        asker, insists = standing.changing(request), _insists(request)
         job = await self._seen(request)
         if job.state not in ENDED:
             raise WrongState(job.id, f"is {job.state}; it can be tried again when it has ended")
@@ -155,6 +162,8 @@ class JobCalls:
         if kept is None or job.result is Result.DELETED:
             raise JobGone(job.id, await self._payload_gone(job))
         forgotten = sorted({name for name, value in kept.headers if value == REDACTED})
+        if forgotten and not insists:
+            raise SecretsMissing(job.id, forgotten)
         lower = {name.lower() for name in forgotten}
         again = await self._again(job, kept.with_headers(without(kept.headers, lower)))
         if not asker.administers:
@@ -194,3 +203,15 @@ class JobCalls:
 
     async def _payload_gone(self, job: Job) -> str:
         return responses.payload_gone(job, await self._store.history.timeline(job.id))
+
+
+def _insists(request: web.Request) -> bool:
+    """Tell whether a client wants a retry also if it lacks what was secret.
+
+    Raises:
+        QueryInvalid: it says something else.
+    """
+    said = request.query.get(_INSISTING, "no")
+    if said not in {"yes", "no"}:
+        raise QueryInvalid(f"{_INSISTING}: expected yes or no")
+    return said == "yes"

@@ -70,10 +70,10 @@ class Listing:
             return web.json_response({"jobs": [], "next": None, "searched_to": None})
         history, budget = self._store.history, self._budget()
         found = await history.page(page.search, page.limit, page.before, budget)
-        last = found.searched_to
+        last, waits_for = found.searched_to, self._store.targets.waits_for
         return web.json_response(
             {
-                "jobs": [as_json.written(job) for job in found.jobs],
+                "jobs": [as_json.written(job, waits_for(job)) for job in found.jobs],
                 "next": None if last is None else _cursor(page.query, last),
                 "searched_to": last,
             }

@@ -16,6 +16,7 @@ from jobstore.dialects.native.messages import Messages
 from jobstore.dialects.native.problems import no_such_call, refused
 from jobstore.dialects.native.reports import Reports
 from jobstore.dialects.native.submission_calls import SubmissionCalls
+from jobstore.dialects.native.target_calls import TargetCalls
 from jobstore.live import Store
 from jobstore.model.errors import NotAccepting
 from jobstore.targets.router import PathClaim, Router
@@ -39,7 +40,7 @@ class NativeApi:
         jobs, messages = JobCalls(store, router), Messages(store)
         definitions = DefinitionCalls(store, router)
         self.at_once = jobs.at_once
-        listed, shown = definitions.page, definitions.show
+        listed, shown, targets = definitions.page, definitions.show, TargetCalls(store)
         self._calls: Mapping[str, Mapping[str, Call]] = {
             "/_jobs/definitions": {"GET": listed, "HEAD": listed, "POST": definitions.create},
             _DEFINITION: {
@@ -51,6 +52,9 @@ class NativeApi:
             f"{_DEFINITION}/run": {"POST": definitions.run},
             "/_jobs": {"GET": Listing(store).list, "POST": SubmissionCalls(store, router).submit},
             "/_jobs/statistics": {"GET": jobs.statistics},
+            "/_jobs/targets": {"GET": targets.list},
+            "/_jobs/targets/{name}": {"PATCH": targets.change},
+            "/_jobs/audit": {"GET": targets.trail},
             "/_jobs/readyz": {"GET": self._ready},
             "/_jobs/openapi.json": {"GET": self._described},
             _ONE: {"GET": jobs.read, "DELETE": jobs.delete},

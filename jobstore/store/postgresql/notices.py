@@ -106,5 +106,7 @@ class Notices:
 
     async def _heard(self, payload: str) -> None:
         boot, about, *ids = payload.split()
+        if about not in set(About):  # a newer node says what is news to nobody here
+            return
         if int(boot) != self._boot.number:
             await self._hear(About(about), [int(job_id) for job_id in ids])

@@ -1,0 +1,111 @@
+"""Targets over HTTP: how they stand, and what operators say of them.
+
+The name of a target is its prefix, percent-encoded: ``/_jobs/targets/%2Fexports``.
+"""
+
+from typing import Any, Final
+
+from aiohttp import web
+
+from jobstore.dialects.native.problems import json_of
+from jobstore.live import Store
+from jobstore.model.clock import iso
+from jobstore.model.errors import Forbidden, SubmissionInvalid
+from jobstore.model.target_state import TargetChange, TargetSeen
+from jobstore.store.audit import AuditEntry
+from jobstore.web import standing
+from jobstore.web.parameters import count_of
+
+_LARGEST: Final = 64 * 2**10
+_PAGE: Final = 100
+_LARGEST_PAGE: Final = 1000
+
+
+class TargetCalls:
+    """List targets, and change what is kept of them."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def list(self, request: web.Request) -> web.Response:
+        """Tell how all targets stand."""
+        if standing.scope(request) is not None:
+            raise Forbidden("only who may see the jobs of all may look at targets")
+        found = await self._store.targets.seen()
+        return web.json_response({"targets": [written(target) for target in found]})
+
+    async def change(self, request: web.Request) -> web.Response:
+        """Pause a target, let it go on, or change how many of its jobs run at once."""
+        _administering(request)
+        wanted = _change(await json_of(request, _LARGEST))
+        who = _administering(request)  # which may not be what it was before the body came
+        name = request.match_info["name"]
+        await self._store.targets.change(name, wanted, who)
+        found = await self._store.targets.seen()
+        return web.json_response(written(next(each for each in found if each.name == name)))
+
+    async def trail(self, request: web.Request) -> web.Response:
+        """Tell who did what, the newest first."""
+        _administering(request)
+        limit = min(count_of(request.query, "limit", _PAGE), _LARGEST_PAGE)
+        found = await self._store.targets.trail(limit)
+        return web.json_response({"audit": [entry(each) for each in found]})
+
+
+def _administering(request: web.Request) -> str:
+    """Tell who asks for what only operators do.
+
+    Raises:
+        Forbidden: they are none.
+    """
+    identity = standing.changing(request)
+    if not identity.administers:
+        raise Forbidden("only an admin may look after targets")
+    return identity.name or f"somebody at {standing.source(request) or 'this machine'}"
+
+
+def _change(given: object) -> TargetChange:
+    """Read what shall be different.
+
+    Raises:
+        SubmissionInvalid: it cannot be understood; the message says what was expected.
+    """
+    from jobstore.dialects.native.forms import WrittenTarget  # noqa: PLC0415 - see json_of
+    from jobstore.model.written_request import read  # noqa: PLC0415
+
+    try:
+        return read(WrittenTarget, given, "paused, reason or concurrency").change
+    except ValueError as invalid:
+        raise SubmissionInvalid(str(invalid)) from None
+
+
+def written(target: TargetSeen) -> dict[str, Any]:
+    """Write how a target stands; what is not there is null."""
+    state, hold = target.state, target.hold
+    return {
+        "name": target.name,
+        "concurrency": target.concurrency,
+        "concurrency_from": "configuration" if state.concurrency is None else "store",
+        "configured": target.configured,
+        "running": target.running,
+        "waiting": target.waiting,
+        "paused": state.paused_at is not None,
+        "paused_at": None if state.paused_at is None else iso(state.paused_at),
+        "paused_by": state.paused_by,
+        "reason": state.reason,
+        "held": hold is not None,
+        "held_at": None if hold is None else iso(hold.since),
+        "held_why": None if hold is None else hold.why,
+    }
+
+
+def entry(each: AuditEntry) -> dict[str, Any]:
+    """Write an entry of the trail."""
+    return {
+        "id": each.id,
+        "at": iso(each.at),
+        "who": each.who,
+        "what": each.what,
+        "subject": each.subject,
+        "detail": each.detail,
+    }

@@ -1,0 +1,209 @@
+"""The targets at run time: what operators say of them, and whether they can be reached.
+
+What operators say is kept in the store, changes by a command or a call at any server, and counts
+its changes: a server notices within half a second, a node as soon as the others are told. Whether a
+target can be reached is each server's own finding; it is written down for whoever looks, and says
+nothing any more once that server has ended.
+
+Of a target that is paused or cannot be reached no job starts: see `jobstore.live.dispatch`.
+"""
+
+import logging
+from collections.abc import Callable, Collection, Mapping
+
+from jobstore.live.dispatch import Dispatcher
+from jobstore.model.clock import Clock
+from jobstore.model.job import Job
+from jobstore.model.lifecycle import State
+from jobstore.model.target_state import Hold, TargetChange, TargetSeen, TargetState, Waits
+from jobstore.store import audit, target_states
+from jobstore.store.audit import AuditEntry
+from jobstore.store.history import History
+from jobstore.store.own_boot import OwnBoot
+from jobstore.store.transaction import Transaction
+from jobstore.store.writer import Writer
+
+log = logging.getLogger(__name__)
+
+
+class TargetStates:
+    """How the targets of this server stand.
+
+    Args:
+        dispatcher: starts their jobs.
+        revision: tells how often operators have changed something.
+        boot: this start of the server.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - it is put together in one place
+        self,
+        writer: Writer,
+        history: History,
+        dispatcher: Dispatcher,
+        revision: Callable[[], int],
+        boot: OwnBoot,
+        clock: Clock,
+    ) -> None:
+        self._writer = writer
+        self._history = history
+        self._dispatcher = dispatcher
+        self._revision = revision
+        self._boot = boot
+        self._clock = clock
+        self._noticed = -1
+        self._configured: Mapping[str, int] = {}
+        self._states: Mapping[str, TargetState] = {}
+        self._holds: dict[str, Hold] = {}
+
+    # --- what a server does -----------------------------------------------------------------------
+
+    async def serve(self, configured: Mapping[str, int]) -> None:
+        """Say which targets are asked here, and learn what operators have said of them.
+
+        Args:
+            configured: how many of its jobs may run at once, by the target's name.
+        """
+        self._configured = configured
+        await self.notice()
+        await self.serve_again()
+
+    async def serve_again(self) -> None:
+        """Say so once more, as another start of the same node."""
+        boot = self._boot.number
+        await self._writer.run(
+            lambda tx: target_states.serve(tx, boot, self._configured, self._holds)
+        )
+
+    async def notice(self) -> None:
+        """Obey what operators have said since the last look."""
+        revision = self._revision()
+        if revision == self._noticed:
+            return
+        rows = await self._history.rows(target_states.STATES)
+        before, self._states = self._states, {row[0]: target_states.decoded(row) for row in rows}
+        self._noticed = revision
+        for name in self._configured:
+            if before.get(name) != self._states.get(name):
+                self._apply(name)
+                log.info("target %s is %s", name, self._words(name), extra=_about("notice", name))
+
+    def concurrency(self, name: str, configured: int) -> int:
+        """Tell how many jobs of a target may run at once, for which so many are configured."""
+        state = self._states.get(name)
+        own = None if state is None else state.concurrency
+        return configured if own is None else own
+
+    @property
+    def closed(self) -> Collection[str]:
+        """The targets of which no job starts."""
+        return {*self._holds, *(name for name in self._states if self.paused(name))}
+
+    def paused(self, name: str) -> bool:
+        """Tell whether a target is paused."""
+        state = self._states.get(name)
+        return state is not None and state.paused_at is not None
+
+    def _apply(self, name: str) -> None:
+        slots = self.concurrency(name, self._configured[name])
+        self._dispatcher.resize(name, slots, closed=name in self.closed)
+
+    def _words(self, name: str) -> str:
+        state = self._states.get(name)
+        slots = f"{self.concurrency(name, self._configured[name])} at once"
+        if state is None or state.paused_at is None:
+            return f"not paused, {slots}"
+        why = f": {state.reason}" if state.reason else ""
+        return f"paused by {state.paused_by}{why}"
+
+    # --- whether it can be reached ----------------------------------------------------------------
+
+    @property
+    def held(self) -> Mapping[str, Hold]:
+        """The targets that cannot be reached."""
+        return self._holds
+
+    def hold(self, name: str, why: str) -> None:
+        """Start no job of a target that cannot be reached."""
+        before = self._holds.get(name)
+        since = self._clock() if before is None else before.since
+        self._note(name, Hold(since=since, why=why))
+
+    def let_go(self, name: str) -> None:
+        """Start the jobs of a target again that can be reached."""
+        self._note(name, None)
+
+    def _note(self, name: str, hold: Hold | None) -> None:
+        if hold == self._holds.get(name):
+            return
+        if hold is None:
+            del self._holds[name]
+        else:
+            self._holds[name] = hold
+        if name in self._configured:
+            self._apply(name)
+        boot = self._boot.number
+        # Only for those who look: if it cannot be written, nothing else is lost.
+        self._writer.queue(lambda tx: target_states.note_hold(tx, boot, name, hold))
+
+    # --- what is asked and said -------------------------------------------------------------------
+
+    def waits_for(self, job: Job) -> Waits | None:
+        """Tell what a job waits for that has not begun; None if it has."""
+        return waits_for(job, self._states, self._holds)
+
+    async def seen(self, configured: Mapping[str, int] | None = None) -> list[TargetSeen]:
+        """Tell how all targets stand, at all servers of the store.
+
+        Args:
+            configured: how many jobs of each target may run at once, where no server has said so.
+        """
+        found = await self._history.together(target_states.LOOKED_AT)
+        return target_states.seen(found, self._configured if configured is None else configured)
+
+    async def trail(self, limit: int) -> list[AuditEntry]:
+        """Tell what operators did, the newest first, and so many entries at most."""
+        rows = await self._history.rows(audit.ENTRIES, limit=limit)
+        return [AuditEntry(*row) for row in rows]
+
+    async def change(
+        self, name: str, wanted: TargetChange, who: str, known: Collection[str] = ()
+    ) -> None:
+        """Change what is kept of a target, and obey.
+
+        Args:
+            who: who wants that.
+            known: targets that there are, though no server has said so.
+
+        Raises:
+            TargetUnknown: there is no such target.
+        """
+
+        def change(tx: Transaction) -> None:
+            said = {row[0] for row in tx.execute(target_states.SAID)}
+            target_states.change(tx, name, wanted, who, {*said, *known, *self._configured})
+
+        await self._writer.run(change)
+        await self.notice()
+
+
+def waits_for(job: Job, states: Mapping[str, TargetState], held: Collection[str]) -> Waits | None:
+    """Tell what a job waits for that has not begun; None if it has.
+
+    Args:
+        states: what operators have said, by the targets' names.
+        held: the targets that cannot be reached.
+    """
+    if job.state is not State.QUEUED:
+        return None
+    if job.follows is not None:
+        return Waits.JOB
+    if job.not_before is not None:
+        return Waits.TIME
+    state = states.get(job.target)
+    if state is not None and state.paused_at is not None:
+        return Waits.PAUSED
+    return Waits.HELD if job.target in held else Waits.SLOT
+
+
+def _about(action: str, target: str) -> dict[str, object]:
+    return {"action": action, "target": target}

@@ -1,0 +1,227 @@
+"""Targets at run time: each function is one step of a transaction.
+
+`target_state` has what operators have said, and `served` what each start of a server says of the
+targets that it asks; rows of starts that are over say nothing any more.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final
+
+from sqlalchemy import Select, and_, bindparam, delete, exists, func, insert, select, update
+
+from jobstore.model.errors import TargetUnknown
+from jobstore.model.lifecycle import State
+from jobstore.model.target_state import Hold, TargetChange, TargetSeen, TargetState
+from jobstore.store import audit, elsewhere, schema
+from jobstore.store.codec import writable
+from jobstore.store.expressions import Statement, number, replacing
+from jobstore.store.guards import in_state, own_boot
+from jobstore.store.transaction import Transaction
+
+_state: Final = schema.TARGET_STATE.c
+_served: Final = schema.SERVED.c
+_boot: Final = schema.BOOT.c
+_job: Final = schema.JOB.c
+STATES: Final = Statement(
+    select(_state.name, _state.paused_at, _state.paused_by, _state.reason, _state.concurrency)
+)
+STATE: Final = Statement(
+    select(
+        _state.name, _state.paused_at, _state.paused_by, _state.reason, _state.concurrency
+    ).where(_state.name == bindparam("target"))
+)
+PUT_STATE: Final = replacing(schema.TARGET_STATE, "name")
+_this: Final = and_(_served.boot == number("boot"), _served.target == bindparam("target"))
+FORGET_SERVED: Final = Statement(delete(schema.SERVED).where(_served.boot == number("boot")))
+SERVE: Final = Statement(
+    insert(schema.SERVED).values(
+        boot=number("boot"),
+        target=bindparam("target"),
+        concurrency=bindparam("concurrency"),
+        held_at=bindparam("held_at"),
+        held_why=bindparam("held_why"),
+    )
+)
+HOLD: Final = Statement(
+    update(schema.SERVED)
+    .where(_this)
+    .values(held_at=bindparam("held_at"), held_why=bindparam("held_why"))
+)
+
+
+def _said() -> Select[Any]:
+    return select(_served.target, _served.concurrency, _served.held_at, _served.held_why)
+
+
+# A file has one server at a time, and says what the last one said; of nodes, those count that live.
+SAID: Final = Statement(
+    _said().where(_served.boot == select(func.max(_boot.id)).scalar_subquery()),
+    _said().where(
+        _served.boot.in_(select(_boot.id).where(_boot.ended_at.is_(None)).scalar_subquery())
+    ),
+)
+REACHED_ELSEWHERE: Final = Statement(
+    select(_served.boot).where(
+        _served.target == bindparam("target"),
+        _served.held_at.is_(None),
+        _served.boot != own_boot,
+        exists().where(_boot.id == _served.boot, _boot.ended_at.is_(None)),
+    )
+)
+WAITING: Final = Statement(
+    select(_job.target, func.count())
+    .where(in_state(State.QUEUED), _job.follows.is_(None), _job.not_before.is_(None))
+    .group_by(_job.target)
+)
+RUNNING: Final = Statement(
+    select(_job.target, func.count()).where(in_state(State.RUNNING)).group_by(_job.target)
+)
+# The jobs of a target that wait for it, in the order of their submission.
+LOOKED_AT: Final = (STATES, SAID, WAITING, RUNNING)
+
+
+def decoded(row: Sequence[Any]) -> TargetState:
+    """Give what a row says."""
+    name, paused_at, paused_by, reason, concurrency = row
+    return TargetState(
+        name=name,
+        paused_at=paused_at,
+        paused_by=paused_by,
+        reason=reason,
+        concurrency=concurrency,
+    )
+
+
+def seen(found: Sequence[Sequence[Any]], configured: Mapping[str, int]) -> list[TargetSeen]:
+    """Put together what the statements of `LOOKED_AT` have found, one target each.
+
+    Args:
+        configured: how many jobs of each target may run at once as far as whoever looks knows.
+    """
+    states = {row[0]: decoded(row) for row in found[0]}
+    concurrency: dict[str, int] = {}
+    holds: dict[str, list[Hold | None]] = {}
+    for target, slots, held_at, why in found[1]:
+        concurrency[target] = max(slots, concurrency.get(target, 0))
+        hold = None if held_at is None else Hold(since=held_at, why=why or "")
+        holds.setdefault(target, []).append(hold)
+    waiting, running = dict(found[2]), dict(found[3])
+    names = sorted({*states, *concurrency, *waiting, *running, *configured})
+    said = {**configured, **concurrency}
+    return [
+        TargetSeen(
+            name=name,
+            configured=said.get(name),
+            concurrency=_first(states.get(name), said.get(name)),
+            running=running.get(name, 0),
+            waiting=waiting.get(name, 0),
+            state=states.get(name, TargetState(name=name)),
+            hold=_held(holds.get(name, ())),
+        )
+        for name in names
+    ]
+
+
+def _first(state: TargetState | None, configured: int | None) -> int | None:
+    return configured if state is None or state.concurrency is None else state.concurrency
+
+
+def _held(holds: Sequence[Hold | None]) -> Hold | None:
+    """Tell whether nobody reaches a target, and since when."""
+    all_held = [hold for hold in holds if hold is not None]
+    if not all_held or len(all_held) < len(holds):
+        return None
+    return max(all_held, key=lambda hold: hold.since)
+
+
+# --- what operators do ----------------------------------------------------------------------------
+
+
+def change(
+    tx: Transaction, name: str, wanted: TargetChange, who: str, known: Collection[str]
+) -> TargetState:
+    """Change what is kept of a target, and say so in the trail.
+
+    Args:
+        who: who wants that.
+        known: the targets that there are.
+
+    Raises:
+        TargetUnknown: there is no such target; whatever was said of it is kept.
+    """
+    if name not in known:
+        raise TargetUnknown(name, known)
+    if tx.shared:  # two operators at once: the last one wins, and both are in the trail
+        elsewhere.lock(tx, f"target {name}")
+    row = tx.execute(STATE, target=name).fetchone()
+    before = TargetState(name=name) if row is None else decoded(row)
+    after = _changed(before, wanted, who, tx.now)
+    tx.execute(
+        PUT_STATE,
+        name=name,
+        paused_at=after.paused_at,
+        paused_by=after.paused_by,
+        reason=after.reason,
+        concurrency=after.concurrency,
+        changed_at=tx.now,
+    )
+    _note(tx, name, wanted, who)
+    return after
+
+
+def _changed(before: TargetState, wanted: TargetChange, who: str, now: int) -> TargetState:
+    concurrency = wanted.concurrency if wanted.sizes else before.concurrency
+    if wanted.paused is None:
+        kept = (before.paused_at, before.paused_by, before.reason)
+    elif wanted.paused:
+        reason = None if wanted.reason is None else writable(wanted.reason)
+        since = now if before.paused_at is None else before.paused_at
+        kept = (since, writable(who), reason)
+    else:
+        kept = (None, None, None)
+    paused_at, paused_by, reason = kept
+    return TargetState(
+        name=before.name,
+        paused_at=paused_at,
+        paused_by=paused_by,
+        reason=reason,
+        concurrency=concurrency,
+    )
+
+
+def _note(tx: Transaction, name: str, wanted: TargetChange, who: str) -> None:
+    if wanted.paused is not None:
+        audit.note(tx, who, "pause" if wanted.paused else "resume", name, wanted.reason)
+    if wanted.sizes:
+        slots = wanted.concurrency
+        said = "as configured" if slots is None else f"{slots} at once"
+        audit.note(tx, who, "set concurrency", name, said)
+
+
+# --- what servers say -----------------------------------------------------------------------------
+
+
+def serve(
+    tx: Transaction, boot: int, concurrency: Mapping[str, int], holds: Mapping[str, Hold]
+) -> None:
+    """Write down which targets a start of a server asks."""
+    tx.execute(FORGET_SERVED, boot=boot)
+    for target, slots in concurrency.items():
+        held = _of_hold(holds.get(target))
+        tx.execute(SERVE, boot=boot, target=target, concurrency=slots, **held)
+
+
+def note_hold(tx: Transaction, boot: int, target: str, hold: Hold | None) -> None:
+    """Write down that a target cannot be reached, or can again."""
+    tx.execute(HOLD, boot=boot, target=target, **_of_hold(hold))
+
+
+def _of_hold(hold: Hold | None) -> dict[str, object]:
+    if hold is None:
+        return {"held_at": None, "held_why": None}
+    return {"held_at": hold.since, "held_why": writable(hold.why)}
+
+
+def reached_elsewhere(tx: Transaction, target: str) -> bool:
+    """Tell whether another node reaches a target."""
+    return tx.shared and tx.execute(REACHED_ELSEWHERE, target=target).fetchone() is not None
