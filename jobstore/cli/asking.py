@@ -36,11 +36,13 @@ from jobstore.store import questions
 from jobstore.store.history import History
 from jobstore.store.questions import By
 from jobstore.store.search import Death, Search
+from jobstore.store.target_states import waiting_for
 
 _ROWS: Final = 50
 _MOST_LONGEST: Final = 10_000
 # What is said of each job to scripts, besides what stands in its row.
 _COLUMNS: Final[Columns] = dict(JOB_COLUMNS) | {
+    "waits_for": ColumnKind.TEXT,
     "definition_name": ColumnKind.TEXT,
     "cancelled_by": ColumnKind.TEXT,
 }
@@ -110,6 +112,9 @@ class _Form:
 @click.option(
     "--interrupted", is_flag=True, help="Jobs that were running when the last server died."
 )
+@click.option(
+    "--errors", is_flag=True, help="Jobs that have failed, or were answered with an error."
+)
 @click.option("--cancelled-by", type=text, metavar="NAME", help="Jobs cancelled by NAME.")
 @click.option("--longest", is_flag=True, help="The longest runs instead of the newest jobs.")
 @click.option(
@@ -178,6 +183,7 @@ async def _search(history: History, place: Place, asked: dict[str, Any]) -> Sear
         highest_status=highest,
         running_at=asked["running_at"],
         cancelled_by=asked["cancelled_by"],
+        errors=asked["errors"] or None,
         died=await place.death(history) if asked["interrupted"] else None,
         since=since,
         until=until,
@@ -206,11 +212,14 @@ async def _jobs(
         await _write_table(history, form, search, pages)
         return
     with form.writer(_COLUMNS, place) as writer:
-        names = await questions.names(history)
+        names, waits_for = await questions.names(history), await waiting_for(history)
         async for jobs in pages:
             by = await questions.askers(history, jobs)
             writer.write(
-                [[*as_row(job), names.get(job.definition), by.get(job.id)] for job in jobs]
+                [
+                    [*as_row(job), waits_for(job), names.get(job.definition), by.get(job.id)]
+                    for job in jobs
+                ]
             )
 
 
@@ -219,7 +228,7 @@ async def _write_table(
 ) -> None:
     limit = left = form.limit or _ROWS
     askers: dict[int, str] | None = {} if _about_cancelled(search) else None
-    table = JobTable(stdout(), form.zone, askers)
+    table = JobTable(stdout(), form.zone, askers, waits_for=await waiting_for(history))
     async for jobs in pages:
         if askers is not None:
             askers |= await questions.askers(history, jobs)

@@ -13,6 +13,7 @@ from jobstore.cli.wording import age, to_the_second, took
 from jobstore.model import clock
 from jobstore.model.job import Job
 from jobstore.model.lifecycle import Result, State
+from jobstore.model.target_state import Waits
 
 # From this width on there is room for whole times beside the requests.
 _WIDE: Final = 110
@@ -37,6 +38,7 @@ class JobTable:
         zone: in which times are written; None is UTC.
         askers: who asked for the cancellation of each job, by its id; None to leave that out. What
             is added to it is written, too.
+        waits_for: tells what a job waits for that has not begun.
     """
 
     def __init__(
@@ -44,12 +46,17 @@ class JobTable:
         console: Console,
         zone: tzinfo | None = None,
         askers: Mapping[int, str] | None = None,
+        *,
+        waits_for: Callable[[Job], Waits | None] = lambda _: None,
     ) -> None:
         self._zone = zone
         self._askers = {} if askers is None else askers
         self._now = clock.now()
         wide = not console.is_terminal or console.width >= _WIDE
+        self._waits_for = waits_for
         columns: dict[Column, Callable[[Job], Text]] = {
+            **_IDS,
+            _STATE: self._state,
             **_STANDING,
             **({_SUBMITTED: self._submitted} if wide else {_AGE: self._age}),
             _TOOK: self._took,
@@ -62,6 +69,9 @@ class JobTable:
     def write(self, jobs: Sequence[Job]) -> None:
         """Write the next jobs."""
         self._table.write([[cell(job) for cell in self._cells] for job in jobs])
+
+    def _state(self, job: Job) -> Text:
+        return state_text(job, self._waits_for(job))
 
     def _age(self, job: Job) -> Text:
         return Text(age(job.submitted_at, self._now))
@@ -76,11 +86,19 @@ class JobTable:
         return Text(took(job, self._now))
 
 
-def state_text(job: Job) -> Text:
-    """Write a job's state in its colour, with its progress while it runs."""
-    running = job.state is State.RUNNING and job.progress is not None
-    words = f"{job.state} {job.progress:.0f}%" if running else job.state
-    return Text(words, style=STATE_STYLES[job.state])
+def state_text(job: Job, waits_for: Waits | None = None) -> Text:
+    """Write a job's state in its colour, and a word of what is unusual about it.
+
+    Args:
+        waits_for: what it waits for, if it has not begun.
+    """
+    if job.state is State.RUNNING and job.progress is not None:
+        return Text(f"{job.state} {job.progress:.0f}%", STATE_STYLES[job.state])
+    if waits_for in {Waits.PAUSED, Waits.HELD}:
+        return Text(f"{job.state} ({waits_for})", "yellow")
+    if job.state is State.DONE and not job.succeeded:
+        return Text(f"{job.state} (error)", STATE_STYLES[State.FAILED])
+    return Text(job.state, STATE_STYLES[job.state])
 
 
 def status_style(status: int) -> str:
@@ -97,13 +115,15 @@ def _result(job: Job) -> Text:
 
 
 _SUBMITTED: Final = Column("SUBMITTED")
+_STATE: Final = Column("STATE")
 _AGE: Final = Column("AGE", right=True)
 _TOOK: Final = Column("TOOK", right=True)
 _CANCELLED_BY: Final = Column("CANCELLED BY", most=_MOST_OWNER)
 # What each column says of a job: first how it stands, and at last whose it is and what it asks.
-_STANDING: Final[Mapping[Column, Callable[[Job], Text]]] = {
+_IDS: Final[Mapping[Column, Callable[[Job], Text]]] = {
     Column("ID", right=True): lambda job: Text(str(job.id)),
-    Column("STATE"): state_text,
+}
+_STANDING: Final[Mapping[Column, Callable[[Job], Text]]] = {
     Column("STATUS", right=True): _status,
     Column("RESULT"): _result,
 }

@@ -6,7 +6,7 @@ from typing import Final, Literal
 import click
 
 from jobstore.cli import content
-from jobstore.cli.formats import JsonLines
+from jobstore.cli.formats import ColumnKind, Columns, JsonLines
 from jobstore.cli.job_table import JobTable
 from jobstore.cli.options import configured, json_option, size
 from jobstore.cli.places import place_of
@@ -21,10 +21,12 @@ from jobstore.model.lifecycle import AWAITED
 from jobstore.model.message import REDACTED, Body, Headers, Request, Response
 from jobstore.store.history import History
 from jobstore.store.questions import askers
+from jobstore.store.target_states import waiting_for
 
 _ROWS: Final = 50
 _MOST_LISTED: Final = 100_000
 _MOST_OF_BODY: Final = 4096
+_COLUMNS: Final[Columns] = {**JOB_COLUMNS, "waits_for": ColumnKind.TEXT}
 
 
 @click.command("list")
@@ -50,11 +52,12 @@ async def _list(config: Config, limit: int, *, as_json: bool) -> None:
     async with place_of(config).history() as history:
         jobs = await history.awaited(limit)
         counters = await history.counters()
+        waits_for = await waiting_for(history)
     if as_json:
-        JsonLines(JOB_COLUMNS).write([as_row(job) for job in jobs])
+        JsonLines(_COLUMNS).write([[*as_row(job), waits_for(job)] for job in jobs])
         return
     if jobs:
-        JobTable(stdout()).write(jobs)
+        JobTable(stdout(), waits_for=waits_for).write(jobs)
     in_all = max(len(jobs), sum(counters.get(("result", state), 0) for state in AWAITED))
     if not jobs:
         say("No job can be asked for.")
@@ -114,6 +117,7 @@ async def _sheet(config: Config, job_id: int, most: int | None) -> Sheet:
         return Sheet(
             job=job,
             definition=name,
+            waits_for=(await waiting_for(history))(job),
             cancelled_by=(await askers(history, [job])).get(job.id),
             attempts=await history.attempts(job),
             request=await _part(await history.request(job), config, most),

@@ -19,6 +19,7 @@ from jobstore.model.clock import iso
 from jobstore.model.job import Attempt, Job, Moment
 from jobstore.model.lifecycle import Result, State
 from jobstore.model.message import Headers, legible
+from jobstore.model.target_state import Waits
 
 _INDENT: Final = 2
 _OF_ATTEMPTS: Final = (Column(),) * 5
@@ -51,11 +52,13 @@ class Sheet:
 
     Args:
         definition: the name of the definition that it is a run of.
+        waits_for: what it waits for, if it has not begun.
         cancelled_by: who asked for its cancellation, if that is known.
     """
 
     job: Job
     definition: str | None
+    waits_for: Waits | None
     cancelled_by: str | None
     request: Part | None
     response: Part | None
@@ -69,6 +72,7 @@ class Sheet:
             for moment in self.timeline
         ]
         return as_fields(self.job) | {
+            "waits_for": self.waits_for,
             "definition_name": self.definition,
             "cancelled_by": self.cancelled_by,
             "request": self.request and self.request.as_json(in_hex=in_hex),
@@ -83,7 +87,7 @@ class Sheet:
         """Write everything for people."""
         job = self.job
         request_line = Text(printable(f"{job.method} {job.path}"), "bold")
-        job_line = Text.assemble((f"Job {job.id}", "bold"), "  ", state_text(job))
+        job_line = Text.assemble((f"Job {job.id}", "bold"), "  ", state_text(job, self.waits_for))
         write(console, job_line.append("  ").append(request_line))
         facts = _facts(job, self.definition, self.cancelled_by)
         write_facts(console, facts, _INDENT)

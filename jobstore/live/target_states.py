@@ -14,8 +14,14 @@ from collections.abc import Callable, Collection, Mapping
 from jobstore.live.dispatch import Dispatcher
 from jobstore.model.clock import Clock
 from jobstore.model.job import Job
-from jobstore.model.lifecycle import State
-from jobstore.model.target_state import Hold, TargetChange, TargetSeen, TargetState, Waits
+from jobstore.model.target_state import (
+    Hold,
+    TargetChange,
+    TargetSeen,
+    TargetState,
+    Waits,
+    waits_for,
+)
 from jobstore.store import audit, target_states
 from jobstore.store.audit import AuditEntry
 from jobstore.store.history import History
@@ -184,25 +190,6 @@ class TargetStates:
 
         await self._writer.run(change)
         await self.notice()
-
-
-def waits_for(job: Job, states: Mapping[str, TargetState], held: Collection[str]) -> Waits | None:
-    """Tell what a job waits for that has not begun; None if it has.
-
-    Args:
-        states: what operators have said, by the targets' names.
-        held: the targets that cannot be reached.
-    """
-    if job.state is not State.QUEUED:
-        return None
-    if job.follows is not None:
-        return Waits.JOB
-    if job.not_before is not None:
-        return Waits.TIME
-    state = states.get(job.target)
-    if state is not None and state.paused_at is not None:
-        return Waits.PAUSED
-    return Waits.HELD if job.target in held else Waits.SLOT
 
 
 def _about(action: str, target: str) -> dict[str, object]:

@@ -9,7 +9,7 @@ from jobstore.model.account import NOBODY
 from jobstore.model.lifecycle import Result, State
 from jobstore.model.message import Request
 
-_FIRST_ERROR: Final = 400  # of the status codes
+FIRST_ERROR: Final = 400  # of the status codes
 
 
 class Dialect(StrEnum):
@@ -193,7 +193,7 @@ class Job:
 
 def succeeded(status: int | None) -> bool:
     """Tell whether the status code of an answer is that of no error: RFC 9110 section 15."""
-    return status is not None and status < _FIRST_ERROR
+    return status is not None and status < FIRST_ERROR
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,13 @@
 """The words of targets at run time: what operators say of them, and what servers find."""
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
+
+from jobstore.model.clock import iso
+from jobstore.model.job import Job
+from jobstore.model.lifecycle import State
 
 
 class Waits(StrEnum):
@@ -83,3 +89,42 @@ class TargetSeen:
     waiting: int
     state: TargetState
     hold: Hold | None = None
+
+
+def described(target: TargetSeen) -> dict[str, Any]:
+    """Describe how a target stands, in JSON; what is not there is null."""
+    state, hold = target.state, target.hold
+    return {
+        "name": target.name,
+        "concurrency": target.concurrency,
+        "concurrency_from": "configuration" if state.concurrency is None else "store",
+        "configured": target.configured,
+        "running": target.running,
+        "waiting": target.waiting,
+        "paused": state.paused_at is not None,
+        "paused_at": None if state.paused_at is None else iso(state.paused_at),
+        "paused_by": state.paused_by,
+        "reason": state.reason,
+        "held": hold is not None,
+        "held_at": None if hold is None else iso(hold.since),
+        "held_why": None if hold is None else hold.why,
+    }
+
+
+def waits_for(job: Job, states: Mapping[str, TargetState], held: Collection[str]) -> Waits | None:
+    """Tell what a job waits for that has not begun; None if it has.
+
+    Args:
+        states: what operators have said, by the targets' names.
+        held: the targets that cannot be reached.
+    """
+    if job.state is not State.QUEUED:
+        return None
+    if job.follows is not None:
+        return Waits.JOB
+    if job.not_before is not None:
+        return Waits.TIME
+    state = states.get(job.target)
+    if state is not None and state.paused_at is not None:
+        return Waits.PAUSED
+    return Waits.HELD if job.target in held else Waits.SLOT

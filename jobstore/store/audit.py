@@ -4,11 +4,12 @@ What is done to one job stands in that job's own history. Entries are written in
 what they tell, and are never changed.
 """
 
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import asdict, dataclass
+from typing import Any, Final
 
 from sqlalchemy import bindparam, select
 
+from jobstore.model.clock import iso
 from jobstore.store import schema
 from jobstore.store.codec import writable
 from jobstore.store.expressions import Statement, inserting
@@ -53,6 +54,11 @@ class AuditEntry:
     what: str
     subject: str
     detail: str | None
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """The same in JSON."""
+        return {**asdict(self), "at": iso(self.at)}
 
 
 def note(tx: Transaction, who: str, what: str, subject: str, detail: str | None = None) -> None:

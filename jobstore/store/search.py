@@ -14,15 +14,16 @@ from sqlalchemy import (
     bindparam,
     exists,
     func,
+    literal_column,
     or_,
     select,
 )
 
-from jobstore.model.job import Failure, Trigger
+from jobstore.model.job import FIRST_ERROR, Failure, Trigger
 from jobstore.model.lifecycle import Result, State
 from jobstore.store import schema
 from jobstore.store.codec import writable
-from jobstore.store.expressions import Statement, constant, listed, listed_words
+from jobstore.store.expressions import NUMBER, Statement, constant, listed, listed_words
 from jobstore.store.guards import JOB_COLUMNS, ONE, ZERO, in_state, limit
 
 _job: Final = schema.JOB.c
@@ -72,6 +73,7 @@ class Search:
         cancelled_by: who asked for their cancellation.
         died: they were running when this start of the server died, or any that is over left them
             running.
+        errors: they have failed, or were answered with an error.
     """
 
     states: tuple[State, ...] | None = None
@@ -91,6 +93,7 @@ class Search:
     running_at: int | None = None
     cancelled_by: str | None = None
     died: Death | None = None
+    errors: bool | None = None
 
     @property
     def values(self) -> dict[str, Any]:
@@ -203,6 +206,10 @@ _LOOKED_FOR: Final[Mapping[str, ColumnElement[bool]]] = {
     "highest_status": _job.status <= bindparam("highest_status"),
     "definitions": _job.definition.in_(listed("definitions")),
     "running_at": _running_at,
+    "errors": or_(
+        in_state(State.FAILED),
+        and_(in_state(State.DONE), _job.status >= literal_column(str(FIRST_ERROR), NUMBER)),
+    ),
     "died": _running_when_it_died,
     "asker": and_(
         _job.cancel_asked_at.is_not(None), exists().where(_event.job_id == _job.id, _asked)

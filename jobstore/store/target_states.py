@@ -4,23 +4,45 @@
 targets that it asks; rows of starts that are over say nothing any more.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Select, and_, bindparam, delete, exists, func, insert, select, update
+from sqlalchemy import (
+    Select,
+    and_,
+    bindparam,
+    case,
+    delete,
+    exists,
+    func,
+    insert,
+    null,
+    select,
+    update,
+)
 
 from jobstore.model.errors import TargetUnknown
+from jobstore.model.job import Job
 from jobstore.model.lifecycle import State
-from jobstore.model.target_state import Hold, TargetChange, TargetSeen, TargetState
+from jobstore.model.target_state import (
+    Hold,
+    TargetChange,
+    TargetSeen,
+    TargetState,
+    Waits,
+    waits_for,
+)
 from jobstore.store import audit, elsewhere, schema
 from jobstore.store.codec import writable
 from jobstore.store.expressions import Statement, number, replacing
 from jobstore.store.guards import in_state, own_boot
+from jobstore.store.history import History
 from jobstore.store.transaction import Transaction
 
 _state: Final = schema.TARGET_STATE.c
 _served: Final = schema.SERVED.c
 _boot: Final = schema.BOOT.c
+_newer: Final = schema.BOOT.alias("newer").c
 _job: Final = schema.JOB.c
 STATES: Final = Statement(
     select(_state.name, _state.paused_at, _state.paused_by, _state.reason, _state.concurrency)
@@ -50,15 +72,17 @@ HOLD: Final = Statement(
 
 
 def _said() -> Select[Any]:
-    return select(_served.target, _served.concurrency, _served.held_at, _served.held_why)
+    held_at = case((_boot.ended_at.is_(None), _served.held_at), else_=null())
+    return select(_served.target, _served.concurrency, held_at, _served.held_why).join_from(
+        schema.SERVED, schema.BOOT, _boot.id == _served.boot
+    )
 
 
-# A file has one server at a time, and says what the last one said; of nodes, those count that live.
+# A file has one server at a time, and the last one says which targets there are; of nodes, those
+# count that live.
 SAID: Final = Statement(
-    _said().where(_served.boot == select(func.max(_boot.id)).scalar_subquery()),
-    _said().where(
-        _served.boot.in_(select(_boot.id).where(_boot.ended_at.is_(None)).scalar_subquery())
-    ),
+    _said().where(_boot.id == select(func.max(_newer.id)).scalar_subquery()),
+    _said().where(_boot.ended_at.is_(None)),
 )
 REACHED_ELSEWHERE: Final = Statement(
     select(_served.boot).where(
@@ -76,7 +100,7 @@ WAITING: Final = Statement(
 RUNNING: Final = Statement(
     select(_job.target, func.count()).where(in_state(State.RUNNING)).group_by(_job.target)
 )
-# The jobs of a target that wait for it, in the order of their submission.
+# All that there is to see of targets.
 LOOKED_AT: Final = (STATES, SAID, WAITING, RUNNING)
 
 
@@ -225,3 +249,17 @@ def _of_hold(hold: Hold | None) -> dict[str, object]:
 def reached_elsewhere(tx: Transaction, target: str) -> bool:
     """Tell whether another node reaches a target."""
     return tx.shared and tx.execute(REACHED_ELSEWHERE, target=target).fetchone() is not None
+
+
+# --- what jobs wait for ---------------------------------------------------------------------------
+
+
+async def waiting_for(history: History) -> Callable[[Job], Waits | None]:
+    """Give what tells of a job what it waits for, as targets stand now."""
+    states = {row[0]: decoded(row) for row in await history.rows(STATES)}
+    holds: dict[str, list[Hold | None]] = {}
+    for target, _, held_at, why in await history.rows(SAID):
+        hold = None if held_at is None else Hold(since=held_at, why=why or "")
+        holds.setdefault(target, []).append(hold)
+    held = frozenset(target for target, each in holds.items() if _held(each) is not None)
+    return lambda job: waits_for(job, states, held)

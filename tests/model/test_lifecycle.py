@@ -30,7 +30,16 @@ from jobstore.model.lifecycle import (
 from jobstore.model.message import Request
 from jobstore.model.retry import AttemptEnded
 from jobstore.model.rotation import Turns
-from jobstore.store import claiming, ending, recovery, results, retention, schema, submitting
+from jobstore.store import (
+    claiming,
+    ending,
+    holding,
+    recovery,
+    results,
+    retention,
+    schema,
+    submitting,
+)
 from jobstore.store.expressions import Statement
 from jobstore.store.facts import Changes
 from jobstore.store.postgresql.abreast import walk
@@ -233,6 +242,10 @@ HAPPEN: Final[Mapping[Event, Callable[[Transaction, int], object]]] = {
     Event.RETRY: lambda tx, job_id: ending.retry(
         tx, claim_of(job_id), NOW, AttemptEnded(status=503)
     ),
+    Event.HOLD: lambda tx, job_id: holding.hold(
+        tx, claim_of(job_id), "/", AttemptEnded(detail="refused"), sent=False
+    ),
+    Event.GIVE_UP: lambda tx, job_id: holding.give_up(tx, "/", [job_id], "it has waited for 1 s"),
     Event.TAKE: results.take,
     Event.GIVE_BACK: lambda tx, job_id: results.give_back(tx, job_id, 1, "broken"),
     Event.RESTORE: results.restore,

@@ -3,16 +3,14 @@
 The name of a target is its prefix, percent-encoded: ``/_jobs/targets/%2Fexports``.
 """
 
-from typing import Any, Final
+from typing import Final
 
 from aiohttp import web
 
 from jobstore.dialects.native.problems import json_of
 from jobstore.live import Store
-from jobstore.model.clock import iso
 from jobstore.model.errors import Forbidden, SubmissionInvalid
-from jobstore.model.target_state import TargetChange, TargetSeen
-from jobstore.store.audit import AuditEntry
+from jobstore.model.target_state import TargetChange, described
 from jobstore.web import standing
 from jobstore.web.parameters import count_of
 
@@ -32,7 +30,7 @@ class TargetCalls:
         if standing.scope(request) is not None:
             raise Forbidden("only who may see the jobs of all may look at targets")
         found = await self._store.targets.seen()
-        return web.json_response({"targets": [written(target) for target in found]})
+        return web.json_response({"targets": [described(target) for target in found]})
 
     async def change(self, request: web.Request) -> web.Response:
         """Pause a target, let it go on, or change how many of its jobs run at once."""
@@ -42,14 +40,14 @@ class TargetCalls:
         name = request.match_info["name"]
         await self._store.targets.change(name, wanted, who)
         found = await self._store.targets.seen()
-        return web.json_response(written(next(each for each in found if each.name == name)))
+        return web.json_response(described(next(each for each in found if each.name == name)))
 
     async def trail(self, request: web.Request) -> web.Response:
         """Tell who did what, the newest first."""
         _administering(request)
         limit = min(count_of(request.query, "limit", _PAGE), _LARGEST_PAGE)
         found = await self._store.targets.trail(limit)
-        return web.json_response({"audit": [entry(each) for each in found]})
+        return web.json_response({"audit": [each.described for each in found]})
 
 
 def _administering(request: web.Request) -> str:
@@ -77,35 +75,3 @@ def _change(given: object) -> TargetChange:
         return read(WrittenTarget, given, "paused, reason or concurrency").change
     except ValueError as invalid:
         raise SubmissionInvalid(str(invalid)) from None
-
-
-def written(target: TargetSeen) -> dict[str, Any]:
-    """Write how a target stands; what is not there is null."""
-    state, hold = target.state, target.hold
-    return {
-        "name": target.name,
-        "concurrency": target.concurrency,
-        "concurrency_from": "configuration" if state.concurrency is None else "store",
-        "configured": target.configured,
-        "running": target.running,
-        "waiting": target.waiting,
-        "paused": state.paused_at is not None,
-        "paused_at": None if state.paused_at is None else iso(state.paused_at),
-        "paused_by": state.paused_by,
-        "reason": state.reason,
-        "held": hold is not None,
-        "held_at": None if hold is None else iso(hold.since),
-        "held_why": None if hold is None else hold.why,
-    }
-
-
-def entry(each: AuditEntry) -> dict[str, Any]:
-    """Write an entry of the trail."""
-    return {
-        "id": each.id,
-        "at": iso(each.at),
-        "who": each.who,
-        "what": each.what,
-        "subject": each.subject,
-        "detail": each.detail,
-    }
