@@ -97,7 +97,7 @@ class Dispatcher:
         self._lanes: dict[str, _Lane] = {}
         self._order: Callable[[Order], None]  # once it has begun, before which nothing is claimed
         self._freed = asyncio.Event()
-        self._stopped = True
+        self._stopped = False
 
     def begin(
         self,
@@ -117,7 +117,6 @@ class Dispatcher:
             for name, slots in capacities.items()
         }
         self._order = order
-        self._stopped = False
         self._refill_all()
 
     def resize(self, target: str, slots: int, *, closed: bool) -> None:

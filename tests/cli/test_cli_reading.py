@@ -103,7 +103,7 @@ def test_list_gives_scripts_a_line_of_json_for_each_job() -> None:
         "finished_at": None, "fetched_at": None, "cancel_asked_at": None, "status": None,
         "failure": None, "detail": None, "progress": 40.0, "counters": {"IMPORT_RECORDS": 1200},
         "warnings": 0, "tag": None, "once": False, "definition": None, "trigger": None,
-        "follows": None, "retried": 0, "not_before": None,
+        "follows": None, "retried": 0, "not_before": None, "waits_for": None,
     }  # fmt: skip
 
 
@@ -510,7 +510,7 @@ def test_a_terminal_gets_colours_and_lines_that_fit(store_path: Path) -> None:
 
     stocked(store_path, long)
     written = on_terminal(80, "history")
-    assert "\x1b[31mfailed\x1b[0m" in written
+    assert re.search(r"\x1b\[31mfailed *\x1b\[0m", written)
     plain = re.sub(r"\x1b\[[0-9;]*m", "", written).splitlines()
     assert [max(map(len, plain)), plain[2][-1]] == [80, "…"]
     assert "\x1b" not in said("history")

@@ -97,13 +97,9 @@ class WrittenTarget(BaseModel):
         Field(max_length=500, description="a text of 1 to 500 characters, or null"),
     ] = None
     concurrency: Annotated[
-        int | None,
+        Annotated[int, Field(ge=1, le=_LARGEST_PRIORITY)] | None,
         BeforeValidator(_number),
-        Field(
-            ge=1,
-            le=_LARGEST_PRIORITY,
-            description="a whole number from 1 on, or null for what the configuration says",
-        ),
+        Field(description="a whole number from 1 on, or null for what the configuration says"),
     ] = None
 
     @model_validator(mode="after")
