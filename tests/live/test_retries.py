@@ -361,7 +361,7 @@ async def test_a_target_that_cannot_be_reached_is_tried_again(
     serve: Serve, http: ClientSession, store_path: Path, unused_tcp_port: int
 ) -> None:
     section = {"upstream": f"http://127.0.0.1:{unused_tcp_port}", "retries": 2}
-    server = await serve(target={**section, "retry_delay": "1ms"})
+    server = await serve(target={**section, "retry_delay": "1ms", "hold": "0"})
     client = Client(http, server.url)
     assert (await client.fetched(await client.submit("/work"))).status == 502
     assert [each[:3] for each in attempts(store_path)] == [
