@@ -142,14 +142,7 @@ class Store:
             clock=clock,
         )
         self.upkeep = Upkeep(writer, reader, self._bodies, steps, boot, clock)
-        self.targets = TargetStates(
-            writer,
-            history,
-            self.dispatcher,
-            lambda: points.revision("targets"),
-            boot,
-            clock,
-        )
+        self.targets = TargetStates(writer, history, self.dispatcher, points, boot, clock)
         self._due = Alarm(clock)
         self.timekeeping = Timekeeping(writer, watch, self.schedules)
         self.submissions = Submissions(

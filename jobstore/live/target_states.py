@@ -9,7 +9,7 @@ Of a target that is paused or cannot be reached no job starts: see `jobstore.liv
 """
 
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 
 from jobstore.live.dispatch import Dispatcher
 from jobstore.model.clock import Clock
@@ -26,6 +26,7 @@ from jobstore.store import audit, target_states
 from jobstore.store.audit import AuditEntry
 from jobstore.store.history import History
 from jobstore.store.own_boot import OwnBoot
+from jobstore.store.reading import Points
 from jobstore.store.transaction import Transaction
 from jobstore.store.writer import Writer
 
@@ -37,7 +38,7 @@ class TargetStates:
 
     Args:
         dispatcher: starts their jobs.
-        revision: tells how often operators have changed something.
+        points: tells how often operators have changed something.
         boot: this start of the server.
     """
 
@@ -46,14 +47,14 @@ class TargetStates:
         writer: Writer,
         history: History,
         dispatcher: Dispatcher,
-        revision: Callable[[], int],
+        points: Points,
         boot: OwnBoot,
         clock: Clock,
     ) -> None:
         self._writer = writer
         self._history = history
         self._dispatcher = dispatcher
-        self._revision = revision
+        self._points = points
         self._boot = boot
         self._clock = clock
         self._noticed = -1
@@ -82,7 +83,7 @@ class TargetStates:
 
     async def notice(self) -> None:
         """Obey what operators have said since the last look."""
-        revision = self._revision()
+        revision = self._points.revision("targets")
         if revision == self._noticed:
             return
         rows = await self._history.rows(target_states.STATES)
@@ -189,6 +190,7 @@ class TargetStates:
             target_states.change(tx, name, wanted, who, {*said, *known, *self._configured})
 
         await self._writer.run(change)
+        await self._points.refresh()
         await self.notice()
 
 

@@ -108,9 +108,11 @@ async def scene(path: Path, target: Away | None = None, **limits: Any) -> AsyncI
     async with opened(path, clock=clock) as store:
         executor = Executor(store, Router([route]), 3, clock, steady=clock, sleep=pauses.sleep)
         running = await begun(executor.run())
-        yield Scene(store, target, pauses, clock)
-        running.cancel()
-        await asyncio.wait([running])
+        try:
+            yield Scene(store, target, pauses, clock)
+        finally:
+            running.cancel()
+            await asyncio.wait([running])
 
 
 async def held(this: Scene, *jobs: int) -> None:
