@@ -17,6 +17,7 @@ from sqlalchemy import (
     func,
     insert,
     null,
+    or_,
     select,
     update,
 )
@@ -42,7 +43,8 @@ from jobstore.store.transaction import Transaction
 _state: Final = schema.TARGET_STATE.c
 _served: Final = schema.SERVED.c
 _boot: Final = schema.BOOT.c
-_newer: Final = schema.BOOT.alias("newer").c
+_newer: Final = schema.SERVED.alias("newer").c
+_node: Final = schema.BOOT.alias("node").c
 _job: Final = schema.JOB.c
 STATES: Final = Statement(
     select(_state.name, _state.paused_at, _state.paused_by, _state.reason, _state.concurrency)
@@ -79,10 +81,11 @@ def _said() -> Select[Any]:
 
 
 # A file has one server at a time, and the last one says which targets there are; of nodes, those
-# count that live.
+# that live say so, or if there are none, the last one.
+_last: Final = _served.boot == select(func.max(_newer.boot)).scalar_subquery()
+_alive: Final = exists().where(_node.ended_at.is_(None), _node.id == _newer.boot)
 SAID: Final = Statement(
-    _said().where(_boot.id == select(func.max(_newer.id)).scalar_subquery()),
-    _said().where(_boot.ended_at.is_(None)),
+    _said().where(_last), _said().where(or_(_boot.ended_at.is_(None), and_(~_alive, _last)))
 )
 REACHED_ELSEWHERE: Final = Statement(
     select(_served.boot).where(

@@ -15,6 +15,7 @@ from aiohttp import ClientSession
 from jobstore.model.clock import SECOND
 from jobstore.model.errors import StoreUnsupported
 from jobstore.store.postgresql.engine import refuse_others
+from jobstore.store.postgresql.migrate import SCHEMA_VERSION
 from tests import engines, stores
 from tests.accounts import PASSWORD
 from tests.client import Client
@@ -317,11 +318,11 @@ def test_migrate_creates_a_schema_and_says_when_there_is_nothing_to_do(database:
     with closing(engines.connected(database)) as link:
         try:
             assert said("migrate", "--store", database, env=new).endswith(
-                ": created with schema version 6\n"
+                f": created with schema version {SCHEMA_VERSION}\n"
             )
             assert said("migrate", "--store", database, env=new).endswith(", nothing to do\n")
             told = json.loads(said("migrate", "--store", database, "--json", env=new))
-            assert (told["before"], told["after"]) == (6, 6)
+            assert (told["before"], told["after"]) == (SCHEMA_VERSION, SCHEMA_VERSION)
             said("define", *DAILY, "--store", database, env=new)
             assert "/daily" in said("definitions", "--store", database, env=new)
             assert said("definitions", "--store", database) == "There is no definition.\n"
@@ -339,8 +340,8 @@ def test_three_processes_that_migrate_at_once_make_one_schema(
             told = [process.communicate() for process in processes]
             assert [process.returncode for process in processes] == [0, 0, 0], told
             words = sorted(out.decode().rpartition(": ")[2].strip() for out, _ in told)
-            nothing = "schema version 6, nothing to do"
-            assert words == ["created with schema version 6", nothing, nothing]
+            nothing = f"schema version {SCHEMA_VERSION}, nothing to do"
+            assert words == [f"created with schema version {SCHEMA_VERSION}", nothing, nothing]
         finally:
             link.execute("DROP SCHEMA at_once CASCADE")
 
@@ -352,8 +353,11 @@ META = "CREATE TABLE odd.meta AS SELECT 1 AS one, {0} AS schema_version, {0} AS 
     ("tables", "sentence"),
     [
         (["job"], "schema odd: this is not a jobstore schema; nothing was changed"),
-        (["job", "boot", 99], "its schema version is 99, this jobstore knows versions up to 6"),
-        (["job", "boot", 5], "its schema version is 5, this jobstore needs 6"),
+        (
+            ["job", "boot", 99],
+            f"its schema version is 99, this jobstore knows versions up to {SCHEMA_VERSION}",
+        ),
+        (["job", "boot", 5], f"its schema version is 5, this jobstore needs {SCHEMA_VERSION}"),
     ],
 )
 @pytest.mark.parametrize("command", ["list", "user list", "check", "nodes", "run 1", "move a.db"])
