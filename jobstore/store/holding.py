@@ -61,7 +61,8 @@ def hold(tx: Transaction, claim: Claim, target: str, ended: AttemptEnded, *, sen
     if tx.execute(statement, **this, to=target).fetchone() is None:
         return False
     tx.tally.moved(claim.account, State.RUNNING, State.QUEUED)
-    events.note(tx, claim.job_id, "held", ended.detail)
+    detail = f"attempt {claim.attempt}: {ended.detail}" if sent else ended.detail
+    events.note(tx, claim.job_id, "held", detail)
     tx.changes.queued += 1
     tx.tell(Ready(target))
     tx.tell(Changed(claim.job_id))

@@ -12,8 +12,12 @@ Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @asynccontextmanager
-async def listening(talk: Talk) -> AsyncIterator[str]:
-    """Let something speak for itself while the context lasts; give its URL."""
+async def listening(talk: Talk, port: int = 0) -> AsyncIterator[str]:
+    """Let something speak for itself while the context lasts; give its URL.
+
+    Args:
+        port: where, or 0 for any free port.
+    """
     writers: list[asyncio.StreamWriter] = []
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -21,7 +25,7 @@ async def listening(talk: Talk) -> AsyncIterator[str]:
         with suppress(asyncio.IncompleteReadError, ConnectionError):
             await talk(reader, writer)
 
-    server = await asyncio.start_server(connected, "127.0.0.1", 0)
+    server = await asyncio.start_server(connected, "127.0.0.1", port)
     try:
         yield _url(server.sockets[0].getsockname()[1])
     finally:

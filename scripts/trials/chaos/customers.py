@@ -121,6 +121,15 @@ class Customer:
             pass
         return job_id
 
+    async def put_in(self, client: Client, submission: Submission) -> None:
+        """Submit a job.
+
+        Raises:
+            BrokenError: the connection has broken.
+        """
+        self._client = client
+        await self._send(submission)
+
     async def restore(self, client: Client, job_id: int) -> None:
         """Have a result held again, as an operator may.
 

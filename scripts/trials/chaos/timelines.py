@@ -11,7 +11,9 @@ from jobstore.model.lifecycle import Event as Step
 from trials.chaos.evidence import Attempt, Event, Evidence, Job
 
 # How an attempt ends that is not the last one.
-_AGAIN: Final = ("recovered", "retried")
+_AGAIN: Final = ("recovered", "retried", "held")
+# What is said of an attempt that was none, since its target was not reached, begins otherwise.
+_ATTEMPT: Final = "attempt "
 # What is said of a claim that a node has made without learning of it: no attempt has begun.
 _NOT_BEGUN: Final = "it was claimed, and not begun"
 _END: Final[Mapping[str, Step]] = {
@@ -84,23 +86,29 @@ def _told(story: Story) -> str:
 
 def _work_is_legal(story: Story) -> bool:
     job, earlier = story.job, len(story.attempts)
-    again = [event.event for event in story.events if _ended_an_attempt(event)]
-    steps = [step for word in again for step in (Step.CLAIM, _step_of(word))]
+    queued = [event for event in story.events if _queued_again(event)]
+    again = [event for event in queued if event.event != "held" or _counted(event)]
+    steps = [step for event in queued for step in (Step.CLAIM, _step_of(event.event))]
     if job.started_at is not None:
         steps.append(Step.CLAIM)
     if job.state in _END:
-        steps.append(_END[job.state])
+        gave_up = job.state == State.FAILED and job.started_at is None
+        steps.append(Step.GIVE_UP if gave_up else _END[job.state])
     counted = [attempt.number for attempt in story.attempts] == list(range(1, len(again) + 1))
     claims = earlier + (job.started_at is not None)
     return counted and job.attempt == claims and _walked(steps) == job.state
 
 
-def _ended_an_attempt(event: Event) -> bool:
+def _queued_again(event: Event) -> bool:
     return event.event in _AGAIN and event.detail != _NOT_BEGUN
 
 
+def _counted(event: Event) -> bool:
+    return (event.detail or "").startswith(_ATTEMPT)
+
+
 def _step_of(word: str) -> Step:
-    return Step.RECOVER if word == "recovered" else Step.RETRY
+    return {"recovered": Step.RECOVER, "held": Step.HOLD}.get(word, Step.RETRY)
 
 
 def _walked(steps: Iterable[Step]) -> State | None:

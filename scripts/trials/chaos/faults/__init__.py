@@ -11,6 +11,7 @@ from trials.chaos.faults.killing import commits, deliveries, kills, recoveries, 
 from trials.chaos.faults.losing import losses
 from trials.chaos.faults.migrating import migrations
 from trials.chaos.faults.powering import power_cuts
+from trials.chaos.faults.restarting import restarts
 from trials.chaos.faults.stepping import steps
 from trials.chaos.faults.stopping import stops
 from trials.chaos.stage import Stage
@@ -27,6 +28,7 @@ FAULTS: Final[Mapping[str, Fault]] = {
     "sigterm": stops,
     "cut": cuts,
     "upstream": lies,
+    "restart": restarts,
     "full": fillings,
     "sync": failures,
     "lost": losses,
