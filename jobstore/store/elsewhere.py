@@ -106,3 +106,21 @@ def running(tx: Transaction) -> Counter[int]:
     """Count the jobs of each account that run at other nodes; none begins until the commit."""
     lock(tx, "running")
     return Counter(dict(tx.execute(RUNNING)))
+
+
+# --- who reaches a target -------------------------------------------------------------------------
+
+
+_served: Final = schema.SERVED.c
+REACHED: Final = Statement(
+    select(_served.boot).where(
+        _served.target == bindparam("target"),
+        _served.held_at.is_(None),
+        elsewhere(_served.boot),
+    )
+)
+
+
+def reached(tx: Transaction, target: str) -> bool:
+    """Tell whether another node reaches a target."""
+    return tx.shared and tx.execute(REACHED, target=target).fetchone() is not None

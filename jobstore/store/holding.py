@@ -8,7 +8,7 @@ from sqlalchemy import bindparam, exists, null, select
 from jobstore.model.job import Claim, Failure
 from jobstore.model.lifecycle import Event, State
 from jobstore.model.retry import AttemptEnded
-from jobstore.store import ending, events, schema, target_states
+from jobstore.store import elsewhere, ending, events, schema
 from jobstore.store.codec import encode_ids, writable
 from jobstore.store.expressions import Statement
 from jobstore.store.facts import Changed, Ended, Ready
@@ -104,7 +104,7 @@ def give_up(tx: Transaction, target: str, ids: Sequence[int], detail: str) -> li
     Returns:
         the ids of those that it has ended.
     """
-    if target_states.reached_elsewhere(tx, target):
+    if elsewhere.reached(tx, target):
         return []
     failure = Failure.UNREACHABLE
     values = {"status": failure.status, "why": failure, "because": writable(detail)}

@@ -36,7 +36,7 @@ from jobstore.model.target_state import (
 from jobstore.store import audit, elsewhere, schema
 from jobstore.store.codec import writable
 from jobstore.store.expressions import Statement, number, replacing
-from jobstore.store.guards import in_state, own_boot
+from jobstore.store.guards import in_state
 from jobstore.store.history import History
 from jobstore.store.transaction import Transaction
 
@@ -56,7 +56,16 @@ STATE: Final = Statement(
 )
 PUT_STATE: Final = replacing(schema.TARGET_STATE, "name")
 _this: Final = and_(_served.boot == number("boot"), _served.target == bindparam("target"))
-FORGET_SERVED: Final = Statement(delete(schema.SERVED).where(_served.boot == number("boot")))
+# What starts have said that are over, and this one so far.
+FORGET_SERVED: Final = Statement(
+    delete(schema.SERVED).where(_served.boot <= number("boot")),
+    delete(schema.SERVED).where(
+        or_(
+            _served.boot == number("boot"),
+            _served.boot.in_(select(_boot.id).where(_boot.ended_at.is_not(None))),
+        )
+    ),
+)
 SERVE: Final = Statement(
     insert(schema.SERVED).values(
         boot=number("boot"),
@@ -86,14 +95,6 @@ _last: Final = _served.boot == select(func.max(_newer.boot)).scalar_subquery()
 _alive: Final = exists().where(_node.ended_at.is_(None), _node.id == _newer.boot)
 SAID: Final = Statement(
     _said().where(_last), _said().where(or_(_boot.ended_at.is_(None), and_(~_alive, _last)))
-)
-REACHED_ELSEWHERE: Final = Statement(
-    select(_served.boot).where(
-        _served.target == bindparam("target"),
-        _served.held_at.is_(None),
-        _served.boot != own_boot,
-        exists().where(_boot.id == _served.boot, _boot.ended_at.is_(None)),
-    )
 )
 WAITING: Final = Statement(
     select(_job.target, func.count())
@@ -247,11 +248,6 @@ def _of_hold(hold: Hold | None) -> dict[str, object]:
     if hold is None:
         return {"held_at": None, "held_why": None}
     return {"held_at": hold.since, "held_why": writable(hold.why)}
-
-
-def reached_elsewhere(tx: Transaction, target: str) -> bool:
-    """Tell whether another node reaches a target."""
-    return tx.shared and tx.execute(REACHED_ELSEWHERE, target=target).fetchone() is not None
 
 
 # --- what jobs wait for ---------------------------------------------------------------------------

@@ -108,11 +108,13 @@ async def scene(path: Path, target: Away | None = None, **limits: Any) -> AsyncI
     async with opened(path, clock=clock) as store:
         executor = Executor(store, Router([route]), 3, clock, steady=clock, sleep=pauses.sleep)
         running = await begun(executor.run())
+        watching = asyncio.create_task(executor.watch())  # or a node would not trust itself
         try:
             yield Scene(store, target, pauses, clock)
         finally:
+            watching.cancel()
             running.cancel()
-            await asyncio.wait([running])
+            await asyncio.wait([running, watching])
 
 
 async def held(this: Scene, *jobs: int) -> None:

@@ -47,8 +47,12 @@ INDEXED: Final = {
 # Where statements are that no file ever hears.
 AMONG_NODES: Final = ("postgresql", "elsewhere", "rates")
 
-# What does not grow with the jobs: it has a row for each word, account, token, or table.
-SMALL: Final = frozenset({"counter", "revision", "account", "token", "sqlite_sequence"})
+# What does not grow with the jobs: it has a row for each word, account, token, table or target, or
+# for what an operator did.
+SMALL: Final = frozenset(
+    {"counter", "revision", "account", "token", "sqlite_sequence"}
+    | {"target_state", "served", "audit"}
+)
 
 # The statements that go along a whole index of a table that grows, each with the reason.
 _AS_MANY_AS_ASKED_FOR = "ends after as many as were asked for"
@@ -59,13 +63,18 @@ ALONG: Final = {
     "history.NEWEST_AWAITED held": _AS_MANY_AS_ASKED_FOR,
     "history.ACTIVE 0": "no more jobs run than there are slots",
     "history.ACTIVE 1": _AS_MANY_AS_ASKED_FOR,
+    "target_states.WAITING": "counts what waits, for people who look",
+    "target_states.RUNNING": "no more jobs run than there are slots",
     "checks.LOOSE": "counts all of what a check is asked for",
     "bodies.LOOSE_CHUNKS": "all of what is found there goes away, and a step has a bound",
     "definitions.DROP": "has the deleted definitions only, each of which people made",
 }
 
 # The statements that sort, each with the reason.
-SORTING: Final = {"history.TIMELINE": "has the few events of a single job"}
+SORTING: Final = {
+    "history.TIMELINE": "has the few events of a single job",
+    "target_states.RUNNING": "no more jobs run than there are slots",
+}
 
 
 @pytest.fixture(scope="module")
