@@ -5,6 +5,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Protocol, TypeAlias
 from zoneinfo import ZoneInfo
 
@@ -357,7 +358,7 @@ async def background(
     async with asyncio.TaskGroup() as tasks:
         running = [
             tasks.create_task(executor.run()),
-            tasks.create_task(_recover_and_schedule(executor, scheduler)),
+            tasks.create_task(_recover_and_go_on(store, executor, scheduler)),
             tasks.create_task(_persist("watch", executor.watch)),
             tasks.create_task(_persist("come due", store.come_due)),
             tasks.create_task(_persist("keep time", store.timekeeping.run)),
@@ -371,10 +372,13 @@ async def background(
                 task.cancel()
 
 
-async def _recover_and_schedule(executor: Executor, scheduler: Scheduler) -> None:
+async def _recover_and_go_on(store: Store, executor: Executor, scheduler: Scheduler) -> None:
     """Recover what an earlier start left behind; only then it is known which runs go on."""
     await _persist("recover", executor.recover)
-    await _persist("schedule", scheduler.run)
+    operate = partial(store.operations.run, scheduler.target_of)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(_persist("schedule", scheduler.run))
+        tasks.create_task(_persist("operate", operate))
 
 
 async def _persist(action: str, work: Callable[[], Awaitable[object]]) -> None:

@@ -202,13 +202,26 @@ class Results:
         checked(job_id)
 
         def let_go(tx: Transaction) -> None:
-            if (
-                self._deliveries.reader(tx, job_id) or elsewhere.on_its_way(tx, job_id)
-            ) and may_come_back(jobs.visible(tx, job_id, scope)):
-                raise BeingDelivered(job_id)
+            self._require_free(tx, job_id, scope)
             step(tx, job_id, scope)
 
         await self._writer.run(let_go)
+
+    def set_aside(self, tx: Transaction, job_id: int, scope: int | None, because: str) -> None:
+        """Delete a result so that `restore` undoes it until it is purged, in a transaction.
+
+        Raises:
+            BeingDelivered: the result is on its way to a reader.
+            JobNotFound: there is no such job in the history.
+        """
+        self._require_free(tx, job_id, scope)
+        results.set_aside(tx, job_id, scope, because)
+
+    def _require_free(self, tx: Transaction, job_id: int, scope: int | None) -> None:
+        if (
+            self._deliveries.reader(tx, job_id) or elsewhere.on_its_way(tx, job_id)
+        ) and may_come_back(jobs.visible(tx, job_id, scope)):
+            raise BeingDelivered(job_id)
 
     async def delete_all(self, scope: int | None = None) -> int:
         """Delete every result there is; return how many."""

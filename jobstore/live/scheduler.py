@@ -67,7 +67,7 @@ class Scheduler:
         runs, more = 0, True
         while more:
             more, place = False, BEGINNING
-            while fired := await self._store.schedules.fire(self._target, self._since, place):
+            while fired := await self._store.schedules.fire(self.target_of, self._since, place):
                 last = fired[-1].definition
                 place = last.fires_at or 0, last.id
                 runs += sum(len(each.jobs) for each in fired)
@@ -87,7 +87,12 @@ class Scheduler:
                 extra={"action": "fire", "definition": definition.id},
             )
 
-    def _target(self, method: str, path: str) -> str:
+    def target_of(self, method: str, path: str) -> str:
+        """Name the target that answers a request.
+
+        Raises:
+            NoTarget: none does.
+        """
         return self._router.owner(method, path).name
 
     def _told(self, fired: Fired) -> bool:

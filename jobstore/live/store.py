@@ -5,6 +5,7 @@ from typing import Any, TypeAlias
 
 from jobstore.live.admission import Admission
 from jobstore.live.attempts import Attempts
+from jobstore.live.bulk import BulkOperations
 from jobstore.live.delivery import Deliveries
 from jobstore.live.dispatch import Dispatcher
 from jobstore.live.fresh import FreshRequests
@@ -81,6 +82,7 @@ class Store:
         results: what readers ask for.
         waits: those who wait for what becomes of a job.
         timekeeping: what is done when the clock is set.
+        operations: what is done to many jobs at once.
         others: who else works on the same store.
         since: from when on somebody has watched for what is due, in microseconds since 1970.
         running: the jobs that run here.
@@ -162,6 +164,9 @@ class Store:
             self.timekeeping,
             boot,
             limits.answer,
+        )
+        self.operations = BulkOperations(
+            writer, history, steps, self.submissions, self.results, boot
         )
         self.waits = Waits(self._watchers, self.results, history)
         self.others: Others = Alone(points)
@@ -252,6 +257,7 @@ class Store:
             self._writer.look()
             await self._refresh()
             came = await self.others.beat()
+        self.operations.wake()
         await self._recount()
 
     def tell(self, tell: Tell) -> None:

@@ -13,12 +13,12 @@ from jobstore.live.dispatch import Dispatcher
 from jobstore.live.owners import OwnerLimits
 from jobstore.live.timekeeping import Timekeeping
 from jobstore.model import idempotency
-from jobstore.model.errors import BodyTooLarge
+from jobstore.model.errors import BodyTooLarge, KeyReused, MemberRefused, TagTaken
 from jobstore.model.handle import depth_here
 from jobstore.model.job import Claim, Submission
-from jobstore.model.message import body_size, chunks
+from jobstore.model.message import Body, body_size, chunks
 from jobstore.store import keys, revisions, submitting
-from jobstore.store.bodies import Bodies, Content
+from jobstore.store.bodies import Bodies, Content, Spooled
 from jobstore.store.facts import Started
 from jobstore.store.own_boot import OwnBoot
 from jobstore.store.transaction import Operation, Told, Transaction
@@ -149,6 +149,94 @@ class Submissions:
             return ids
 
         return await self._writer.run(submit)
+
+    async def submit_all(self, submissions: Sequence[Submission]) -> list[int]:
+        """Take jobs in with one commit, all of them or none.
+
+        Args:
+            submissions: what to run; their requests' bodies are small ones, and all are of one
+                account.
+
+        Returns:
+            the jobs' ids, once all of them are on the disk; of one whose key is known, that of the
+            job that has it.
+
+        Raises:
+            NotAccepting: the queue is full, or the server drains.
+            OwnerLimit: their owner has submitted as much as one may.
+            TooDeep: they come from a job, which comes from a job, and so on too often.
+            MemberRefused: one of them cannot be taken in.
+            StoreError: they could not be written.
+        """
+        account, depth = submissions[0].account, depth_here()
+        self._admission.check(account, len(submissions))
+        if any(submission.timed for submission in submissions):
+            self._timekeeping.check()
+        keyed = [self._checked(index, each) for index, each in enumerate(submissions)]
+
+        def submit(tx: Transaction) -> list[int]:
+            self._admission.check_room(tx, account, len(submissions))
+            ids = []
+            for index, (submission, key) in enumerate(zip(submissions, keyed, strict=True)):
+                try:
+                    ids.append(self._put_one(tx, submission, key, depth))
+                except (KeyReused, TagTaken) as error:
+                    raise MemberRefused(index, error) from None
+            return ids
+
+        return await self._writer.run(submit, off_loop=True)
+
+    def _checked(self, index: int, submission: Submission) -> idempotency.Keyed | None:
+        """Give the key of one of several submissions, if it has one.
+
+        Raises:
+            MemberRefused: its body is too large.
+        """
+        body = submission.request.body
+        assert isinstance(body, bytes)
+        if len(body) > self._limits.body:
+            raise MemberRefused(index, BodyTooLarge(self._limits.body))
+        if submission.key is None:
+            return None
+        summed = idempotency.digest()
+        summed.update(body)
+        return _keyed(submission, summed)
+
+    def _put_one(
+        self, tx: Transaction, submission: Submission, key: idempotency.Keyed | None, depth: int
+    ) -> int:
+        """Put one of several jobs in, or find the one that has its key."""
+        known = keys.known(tx, submission, key) if key else None
+        if known is not None:
+            return known
+        if submission.tag is not None:
+            submitting.check_tag(tx, submission)
+        body = submission.request.body
+        assert isinstance(body, bytes)
+        job_id = self._put(tx, submission, body, None, depth).job_id
+        if key:
+            keys.keep(tx, submission, key, job_id)
+        return job_id
+
+    def put_again(self, tx: Transaction, submission: Submission, content: Content) -> int:
+        """Queue a job in a transaction that makes many, and return its id.
+
+        Raises:
+            NotAccepting: the queue is full, or the server drains.
+            OwnerLimit: its owner has as much as one may.
+        """
+        self._admission.check_open()
+        self._admission.check_room(tx, submission.account)
+        return self._put(tx, submission, content, None, 0).job_id
+
+    async def copied(self, body: Body) -> Content:
+        """Copy a large body for a job that is put in afterwards."""
+        return await self._bodies.received(chunks(body), "request", self._limits.body)
+
+    def release(self, content: object) -> None:
+        """Let a copied body go, if no job has it."""
+        if isinstance(content, Spooled):
+            self._bodies.release(content)
 
     def queue(self, submission: Submission, told: Told) -> None:
         """Take a job in as `submit` does, but let no task wait for that.

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from jobstore.model.clock import Clock
 from jobstore.model.job import Replay
-from jobstore.store import definitions, holding, recovery, retention
+from jobstore.store import bulk, definitions, holding, recovery, retention
 from jobstore.store.bodies import SWEPT_FIRST, Bodies
 from jobstore.store.own_boot import OwnBoot
 from jobstore.store.reading import Reader
@@ -150,6 +150,7 @@ class Upkeep:
             forgotten += sum(await self._steps.over(ids, retention.forget))
             if before <= rows[-1][1] <= self._clock():
                 break
+        await self._steps.all(lambda tx, limit: bulk.forget(tx, before, limit))
         if forgotten:
             await self._writer.run(lambda tx: tx.execute(definitions.DROP).rowcount)
         return forgotten

@@ -43,6 +43,9 @@ JobstoreError
 ├── TagTaken                    an unended job of the same owner has the same tag
 ├── SubmissionInvalid           what was given is no job to run
 ├── QueryInvalid                what was asked cannot be understood
+├── OperationNotFound           no such operation on many jobs, or none that one may see
+├── OperationChanged            another number of jobs match than was expected
+├── MemberRefused               one of several submissions was refused, and all with it
 ├── KeyInvalid                  what was given is no idempotency key
 ├── KeyReused                   the same key came with another request
 ├── DefinitionNotFound          no such definition, or none that one may see
@@ -542,6 +545,46 @@ class QueryInvalid(JobstoreError):
     status = 400
 
 
+class OperationNotFound(JobstoreError):
+    """There is no such operation on many jobs, or none that whoever asks may see."""
+
+    status = 404
+
+    def __init__(self, operation: object) -> None:
+        super().__init__(f"there is no operation {operation}")
+
+
+class OperationChanged(JobstoreError):
+    """Another number of jobs match than whoever asks has expected.
+
+    Args:
+        expected: how many they expected.
+        count: how many there are.
+    """
+
+    status = 409
+
+    def __init__(self, expected: int, count: int) -> None:
+        super().__init__(
+            f"expect: {expected} jobs were expected to match, and {count} do; nothing was done"
+        )
+        self.count = count
+
+
+class MemberRefused(JobstoreError):
+    """One of several submissions was refused, and so all of them were.
+
+    Args:
+        index: its place among them, from 0.
+        error: why it was refused.
+    """
+
+    def __init__(self, index: int, error: JobstoreError) -> None:
+        super().__init__("\n".join(f"jobs[{index}]: {line}" for line in str(error).splitlines()))
+        self.index = index
+        self.error = error
+
+
 class KeyInvalid(JobstoreError):
     """What was given is no idempotency key."""
 
@@ -666,7 +709,7 @@ class ExportInvalid(JobstoreError):
 
 
 class ResultNotRestorable(JobstoreError):
-    """The result is not one that was fetched and whose payload is still kept.
+    """The result is not one that was fetched or deleted and whose payload is still kept.
 
     Args:
         reason: why not, as a clause.
@@ -675,6 +718,7 @@ class ResultNotRestorable(JobstoreError):
     def __init__(self, job_id: int, reason: str) -> None:
         super().__init__(f"the result of job {job_id} cannot be restored: {reason}")
         self.job_id = job_id
+        self.reason = reason
 
 
 class DeliveryRefused(JobstoreError):

@@ -28,7 +28,7 @@ class Result(StrEnum):
     NONE = "none"  # the work has not ended yet
     HELD = "held"  # kept for the one reader who will fetch it
     TAKEN = "taken"
-    DELETED = "deleted"
+    DELETED = "deleted"  # for good as soon as its payload is purged
     EXPIRED = "expired"
     UNWANTED = "unwanted"  # the submission said that nobody will ask
 
@@ -76,7 +76,7 @@ RESULT: Final[Mapping[Event, Mapping[Result, Result]]] = {
     Event.GIVE_UP: _WORK_ENDS,
     Event.TAKE: {Result.HELD: Result.TAKEN},
     Event.GIVE_BACK: {Result.TAKEN: Result.HELD},
-    Event.RESTORE: {Result.TAKEN: Result.HELD},
+    Event.RESTORE: {Result.TAKEN: Result.HELD, Result.DELETED: Result.HELD},
     Event.DELETE: {
         Result.NONE: Result.DELETED,
         Result.HELD: Result.DELETED,
@@ -86,6 +86,9 @@ RESULT: Final[Mapping[Event, Mapping[Result, Result]]] = {
     },
     Event.EXPIRE: {Result.HELD: Result.EXPIRED},
 }
+
+# What happens to a result only once the work has ended, where the result does not say that.
+AFTER_THE_END: Final = frozenset({Event.RESTORE})
 
 INITIAL_STATES: Final = (State.QUEUED, State.RUNNING)
 INITIAL_RESULTS: Final = (Result.NONE, Result.UNWANTED)

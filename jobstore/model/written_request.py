@@ -191,7 +191,7 @@ def _problem(model: type[BaseModel], place: tuple[int | str, ...], error: Mappin
     if error["type"] == TOLD:
         return str(error["msg"])
     name = str(place[0])[:_LONGEST_NAME]
-    fields = model.model_fields
+    fields = {field.alias or own: field for own, field in model.model_fields.items()}
     if error["type"] == "extra_forbidden":
         nearest = get_close_matches(name, fields, n=1, cutoff=0.0)[0]
         return f"{name}: no such member; did you mean {nearest}?"

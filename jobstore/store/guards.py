@@ -18,7 +18,7 @@ from sqlalchemy import (
     update,
 )
 
-from jobstore.model.lifecycle import JOB, RESULT, Event, Result, State
+from jobstore.model.lifecycle import AFTER_THE_END, ENDED, JOB, RESULT, Event, Result, State
 from jobstore.store import schema
 from jobstore.store.expressions import checked, constant, listed, no_earlier, number
 
@@ -85,6 +85,8 @@ def job_event(event: Event) -> Update:
 def result_event(event: Event) -> Update:
     """Move results on by an event, only from where the lifecycle lets it happen."""
     moved = update(schema.JOB).where(still_with_result(*RESULT[event]))
+    if event in AFTER_THE_END:
+        moved = moved.where(still_in_state(*ENDED))
     return moved.values(result=results_after(event))
 
 

@@ -37,6 +37,8 @@ TABLES: Final = (
     schema.TARGET_STATE,
     schema.SERVED,
     schema.AUDIT,
+    schema.OPERATION,
+    schema.OPERATION_PART,
     schema.DAY,
     schema.ACCOUNT_USAGE,
     schema.COUNTER,

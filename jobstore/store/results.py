@@ -9,15 +9,17 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
+    exists,
     func,
     null,
+    or_,
     select,
     update,
 )
 from sqlalchemy import delete as delete_from
 
 from jobstore.model.errors import JobNotFound, ResultNotRestorable
-from jobstore.model.lifecycle import AWAITED, ENDED, Event, Result
+from jobstore.model.lifecycle import AWAITED, ENDED, Event, Result, State
 from jobstore.store import elsewhere, events, jobs, schema
 from jobstore.store.codec import decode_job, encode_ids
 from jobstore.store.expressions import Statement, constant, listed, no_earlier, number
@@ -97,34 +99,53 @@ def give_back(tx: Transaction, job_id: int, reader: int, detail: str) -> None:
     events.note(tx, job_id, "delivery broken", detail)
 
 
-RESTORE: Final = Statement(
-    _hold_again(Event.RESTORE), _hold_again(Event.RESTORE).values(reader=null())
+def require_own(tx: Transaction, job_id: int, scope: int | None) -> None:
+    """Ensure that whoever asks may see a job, deleted or not.
+
+    Raises:
+        JobNotFound: they may not, or there is none.
+    """
+    row = tx.execute(jobs.GET_JOB, job_id=job_id).fetchone()
+    if row is None or scope not in {None, decode_job(row).account}:
+        raise JobNotFound(job_id)
+
+
+# What has no answer needs none: its reader is told how it failed.
+_answered_or_none: Final = or_(
+    in_state(State.FAILED, State.CANCELLED), exists().where(_response.job_id == _job.id)
 )
+_restored: Final = _hold_again(Event.RESTORE).where(_answered_or_none)
+RESTORE: Final = Statement(_restored, _restored.values(reader=null()))
 
 
-def restore(tx: Transaction, job_id: int) -> None:
-    """Hold a result again that was taken, for another reader.
+def restore(tx: Transaction, job_id: int, because: str | None = None) -> None:
+    """Hold a result again that was taken or deleted, for another reader.
+
+    Args:
+        because: what is noted about it.
 
     Raises:
         JobNotFound: there is no such job.
-        ResultNotRestorable: it was not taken, or its payload is no longer kept.
+        ResultNotRestorable: it was neither, or its payload is no longer kept.
     """
-    if tx.execute(RESTORE, job_id=job_id).fetchone():
-        tx.tally.passed(Result.TAKEN, Result.HELD)
-        events.note(tx, job_id, "restored")
-        tx.tell(Changed(job_id))
-        return
+    if tx.shared:  # another node may purge it between the look and the change
+        tx.execute(jobs.LOCK, job_id=job_id)
     row = tx.execute(jobs.GET_JOB, job_id=job_id).fetchone()
     if row is None:
         raise JobNotFound(job_id)
-    raise ResultNotRestorable(job_id, _WHY_NOT_RESTORABLE[decode_job(row).result])
+    result = decode_job(row).result
+    if not tx.execute(RESTORE, job_id=job_id).fetchone():
+        raise ResultNotRestorable(job_id, _WHY_NOT_RESTORABLE[result])
+    tx.tally.passed(result, Result.HELD)
+    events.note(tx, job_id, "restored", because)
+    tx.tell(Changed(job_id))
 
 
 _WHY_NOT_RESTORABLE: Final = {
     Result.NONE: "the job has not ended yet",
     Result.HELD: "it is held already",
     Result.TAKEN: "its payload has been purged",
-    Result.DELETED: "it was deleted",
+    Result.DELETED: "it was deleted, and its payload is not kept",
     Result.EXPIRED: "it expired",
     Result.UNWANTED: "it was never kept",
 }
@@ -174,6 +195,25 @@ def discard(tx: Transaction, job_id: int, scope: int | None) -> None:
     Raises:
         JobNotFound: there is none.
     """
+    _discard(tx, job_id, scope)
+    drop_responses(tx, [job_id], "deleted")
+
+
+def set_aside(tx: Transaction, job_id: int, scope: int | None, because: str) -> None:
+    """Delete a result as `discard` does, but so that `restore` undoes it until it is purged.
+
+    Args:
+        because: what is noted about it.
+
+    Raises:
+        JobNotFound: there is none.
+    """
+    _discard(tx, job_id, scope)
+    events.note(tx, job_id, "deleted", because)
+    tx.tell(Changed(job_id))
+
+
+def _discard(tx: Transaction, job_id: int, scope: int | None) -> None:
     if tx.shared:  # another node may take it between the look and the deletion
         tx.execute(jobs.LOCK, job_id=job_id)
     job = jobs.visible(tx, job_id, scope)
@@ -181,7 +221,6 @@ def discard(tx: Transaction, job_id: int, scope: int | None) -> None:
         tx.execute(events.NOTE, job_id=job_id, now=job.fetched_at, event="fetched", detail=None)
     tx.execute(DISCARD, job_id=job_id, now=tx.now).fetchone()
     tx.tally.passed(job.result, Result.DELETED)
-    drop_responses(tx, [job_id], "deleted")
 
 
 def _delete_step(awaited: Result) -> Statement:

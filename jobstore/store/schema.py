@@ -250,6 +250,42 @@ IDEMPOTENCY: Final = Table(
     sqlite_with_rowid=False,
 )
 
+OPERATION: Final = Table(
+    "operation",
+    METADATA,
+    Column("id", NUMBER, primary_key=True),
+    Column("action", Text, nullable=False),
+    Column("filter", Text),
+    Column("owner", Text, nullable=False),
+    Column("account", NUMBER, nullable=False),
+    Column("scope", NUMBER),
+    Column("without_secrets", NUMBER, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("created_at", NUMBER, nullable=False),
+    Column("finished_at", NUMBER),
+    Column("stopped_by", Text),
+    Column("total", NUMBER, nullable=False),
+    Column("done", NUMBER, nullable=False),
+    Column("skipped", NUMBER, nullable=False),
+    Column("reasons", Text, nullable=False),
+    Column("waits", Text),
+    Column("part", NUMBER, nullable=False),
+    Column("place", NUMBER, nullable=False),
+    _among_nodes("boot"),
+    sqlite_autoincrement=True,
+    sqlite_strict=True,
+)
+
+OPERATION_PART: Final = Table(
+    "operation_part",
+    METADATA,
+    Column("operation", ForeignKey("operation.id", ondelete="CASCADE"), primary_key=True),
+    Column("part", NUMBER, primary_key=True),
+    Column("ids", Text, nullable=False),
+    sqlite_strict=True,
+    sqlite_with_rowid=False,
+)
+
 DAY: Final = Table(
     "day",
     METADATA,

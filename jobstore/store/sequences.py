@@ -14,7 +14,17 @@ _sequence = table("sqlite_sequence", column("name", Text), column("seq", Integer
 _GIVEN: Final = ("job", "definition")
 
 # All tables whose ids are counted up.
-COUNTED: Final = ("boot", "definition", "job", "body", "event", "account", "token", "audit")
+COUNTED: Final = (
+    "boot",
+    "definition",
+    "job",
+    "body",
+    "event",
+    "account",
+    "token",
+    "audit",
+    "operation",
+)
 # The last ids that were given to jobs and to definitions, if there ever was one.
 LAST: Final = Statement(
     select(_sequence.c.name, _sequence.c.seq).where(

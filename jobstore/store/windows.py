@@ -129,6 +129,13 @@ class Windows:
                 None, statement, **window.bounds, **looked_for, **values, **now
             )
 
+    async def whole(self, statement: Statement, **values: object) -> list[Any]:
+        """Execute a statement that looks at all jobs, as they stand at one moment.
+
+        For as long as that takes, the log cannot be cut back.
+        """
+        return await self._searched(None, statement, **values)
+
     async def _windows(
         self,
         values: Mapping[str, Any],

@@ -150,16 +150,17 @@ def _break_off(transport: asyncio.Transport | None) -> None:
         transport.abort()
 
 
-def problem(status: int, detail: str, headers: Headers = ()) -> web.Response:
+def problem(status: int, detail: str, headers: Headers = (), **members: object) -> web.Response:
     """Make a problem document of an error: RFC 9457.
 
     Args:
         status: the status code.
         detail: what happened, in a sentence for people.
         headers: headers to add.
+        members: what else to say.
     """
     return web.json_response(
-        problem_document(status, detail),
+        {**problem_document(status, detail), **members},
         status=status,
         headers=CIMultiDict(headers),
         content_type="application/problem+json",

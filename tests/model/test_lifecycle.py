@@ -17,6 +17,7 @@ from jobstore.live import CapturedResponse
 from jobstore.model.errors import JobNotFound, ResultNotRestorable
 from jobstore.model.job import Claim, Failure
 from jobstore.model.lifecycle import (
+    AFTER_THE_END,
     AWAITED,
     ENDED,
     INITIAL_RESULTS,
@@ -66,6 +67,8 @@ T = TypeVar("T")
 def after(event: Event, state: State, result: Result) -> Standing:
     """Say where a job stands after an event, by the tables; where it stood if there is no entry."""
     states, results = JOB.get(event, {state: state}), RESULT.get(event, {result: result})
+    if event in AFTER_THE_END and state not in ENDED:
+        return state, result
     if state in states and result in results:
         return states[state], results[result]
     return state, result
@@ -102,11 +105,16 @@ def test_ended_work_never_moves_again() -> None:
 
 
 def test_a_result_that_is_gone_for_good_never_comes_back() -> None:
-    gone = (Result.DELETED, Result.EXPIRED, Result.UNWANTED)
     for event, moves in RESULT.items():
-        for result in gone:
+        for result in (Result.EXPIRED, Result.UNWANTED):
             assert moves.get(result, result) in {result, Result.DELETED}, event
-        assert moves.get(Result.DELETED, Result.DELETED) is Result.DELETED, event
+
+
+def test_only_who_restores_a_deleted_result_brings_it_back() -> None:
+    back = {event for event, moves in RESULT.items() if Result.DELETED in moves}
+    assert {event for event in back if RESULT[event][Result.DELETED] is Result.HELD} == {
+        Event.RESTORE
+    }
 
 
 def test_a_result_is_there_exactly_when_the_work_has_ended() -> None:
@@ -223,7 +231,7 @@ def put(tx: Transaction, state: State, result: Result) -> int:
     if tx.shared and is_taken:
         tx.execute(DELIVER, job_id=job_id, reader=BOOT)
     tx.tally.came(0, state, result, 0, START)
-    if result in {Result.HELD, Result.TAKEN}:
+    if is_ended and result in {Result.HELD, Result.TAKEN, Result.DELETED}:
         tx.execute(ending.PUT_RESPONSE, job_id=job_id, reason=None, headers="[]", content=b"answer")
     return job_id
 

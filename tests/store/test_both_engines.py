@@ -25,6 +25,7 @@ ONLY_OF_NODES: Final = {
     "boot": {"name", "host", "batch", "seen_at", "targets", "delivering", "died"},
     "body": {"boot"},
     "job": {"reader"},
+    "operation": {"boot"},
 }
 # On PostgreSQL each batch writes the row that it would refer to.
 ONLY_OF_FILES: Final = {("boot", "boot", "id", "NO ACTION")}

@@ -1,5 +1,6 @@
 """What clients may write in JSON, as pydantic reads it; imported when the first of them does."""
 
+import json
 from datetime import datetime
 from typing import Annotated, ClassVar, Final, Self
 
@@ -16,6 +17,7 @@ from pydantic import (
 from jobstore.dialects.native.times import microseconds, zoned
 from jobstore.model import idempotency
 from jobstore.model.clock import SECOND
+from jobstore.model.message import Request, header
 from jobstore.model.target_state import TargetChange
 from jobstore.model.written import DAY, Duration
 from jobstore.model.written_request import WrittenRequest
@@ -43,6 +45,9 @@ class WrittenJob(WrittenRequest):
 
     largest: ClassVar[int] = 2**20  # the whole job, as JSON, has to be smaller
 
+    json_body: Annotated[
+        object, Field(alias="json", description="any JSON, which becomes the body")
+    ] = None
     priority: Annotated[
         int,
         BeforeValidator(_number),
@@ -69,6 +74,30 @@ class WrittenJob(WrittenRequest):
         Annotated[str, AfterValidator(idempotency.checked)] | None,
         Field(description="a key of 1 to 255 printable ASCII characters, or null"),
     ] = None
+
+    @model_validator(mode="after")
+    def _check_json(self) -> Self:
+        if self._is_json and (self.body, self.body_base64) != (None, None):
+            raise ValueError("expected either json or body or body_base64, and only one of them")
+        return self
+
+    @property
+    def _is_json(self) -> bool:
+        return "json_body" in self.model_fields_set
+
+    @property
+    def _content(self) -> bytes:
+        if self._is_json:
+            return json.dumps(self.json_body, separators=(",", ":"), allow_nan=False).encode()
+        return super()._content
+
+    @property
+    def request(self) -> Request:
+        """The request itself; what has JSON for its body says so, unless its headers do."""
+        request = super().request
+        if not self._is_json or header(request.headers, "content-type"):
+            return request
+        return request.with_headers((*request.headers, ("Content-Type", "application/json")))
 
     def waits(self, now: int) -> tuple[int | None, int | None]:
         """Tell until when it waits, or for how many microseconds; neither if it does not.

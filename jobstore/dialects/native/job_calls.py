@@ -10,6 +10,7 @@ from aiohttp import web
 from jobstore.dialects.native import as_json, responses
 from jobstore.dialects.native.respond_async import VARY, accepted, wait_of
 from jobstore.live import Delivery, Store
+from jobstore.live.again import forgotten, submission_of
 from jobstore.model.errors import (
     Forbidden,
     JobGone,
@@ -20,9 +21,8 @@ from jobstore.model.errors import (
     SecretsMissing,
     WrongState,
 )
-from jobstore.model.job import Dialect, Job, Submission, Trigger
+from jobstore.model.job import Job
 from jobstore.model.lifecycle import ENDED, Result, State
-from jobstore.model.message import REDACTED, Headers, Request, without
 from jobstore.targets.router import Router
 from jobstore.web import answers, prefer, refusals, standing
 from jobstore.web.ask import Ask
@@ -116,12 +116,12 @@ class JobCalls:
         return True
 
     async def restore(self, request: web.Request) -> web.Response:
-        """Hold a result again that was taken."""
+        """Hold a result again that was taken, or deleted so that it is still kept."""
         standing.changing(request)
         job = await self._seen(request)
         if job.result is Result.HELD:
             raise WrongState(job.id, "has its result still")
-        if job.result is not Result.TAKEN:
+        if job.result not in {Result.TAKEN, Result.DELETED}:
             await self._say_why(request)
         try:
             await self._store.results.restore(job.id)
@@ -161,30 +161,15 @@ class JobCalls:
         kept = await self._store.history.request(job)
         if kept is None or job.result is Result.DELETED:
             raise JobGone(job.id, await self._payload_gone(job))
-        forgotten = sorted({name for name, value in kept.headers if value == REDACTED})
-        if forgotten and not insists:
-            raise SecretsMissing(job.id, forgotten)
-        lower = {name.lower() for name in forgotten}
-        again = await self._again(job, kept.with_headers(without(kept.headers, lower)))
-        if not asker.administers:
-            again = replace(again, priority=max(0, again.priority))
-        again = replace(again, source=standing.source(request))
-        return accepted(await self._store.submit(again), forgotten=forgotten)
-
-    async def _again(self, job: Job, request: Request) -> Submission:
-        """Return what to submit for another run; it is its owner's, whoever asks for it."""
-        return Submission(
-            request=request,
-            target=self._router.owner(request.method, request.path).name,
-            dialect=Dialect.NATIVE,
-            owner=job.owner,
-            account=job.account,
-            wanted=job.result is not Result.UNWANTED,
-            priority=job.priority,
-            definition=job.definition,
-            trigger=None if job.definition is None else Trigger.RESTAPI,
-            policy=await self._store.history.policy(job.id),
-        )
+        missing = forgotten(kept.headers)
+        if missing and not insists:
+            raise SecretsMissing(job.id, missing)
+        target = self._router.owner(kept.method, kept.path).name
+        policy = await self._store.history.policy(job.id)
+        again = submission_of(job, kept, target, policy, administers=asker.administers)
+        new = await self._store.submit(replace(again, source=standing.source(request)))
+        await self._store.operations.note(job.id, new)
+        return accepted(new, forgotten=missing)
 
     # --- saying why not -------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 import json
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import StrEnum
@@ -91,15 +91,33 @@ def page_query(query: MultiMapping[str], scope: int | None) -> PageQuery:
         QueryInvalid: it cannot be understood; the message says what was expected.
     """
     values = {name: _one_of(query, name) for name in sorted(set(query))}
-    filters = {name: value for name, value in values.items() if name in _FILTERS}
+    filters = {name: value for name, value in values.items() if name in FILTERS}
+    search = search_of(filters, scope)
+    own = _digest({"scope": scope, **filters})
+    return PageQuery(search, limit_of(values.get("limit")), _before(values.get("cursor"), own), own)
+
+
+def search_of(filters: Mapping[str, str], scope: int | None) -> Search:
+    """Read filters.
+
+    Args:
+        filters: their values, by their names.
+        scope: whose jobs whoever asks may see, or None for everybody's.
+
+    Raises:
+        QueryInvalid: one of them cannot be understood; the message says what was expected.
+    """
     found: dict[str, Any] = {}
     for name, value in filters.items():
-        found |= _FILTERS[name](name, value)
+        found |= FILTERS[name](name, value)
     if found.get("since", 0) > found.get("until", _LARGEST):
         raise QueryInvalid("until: expected a time that is not before since")
-    search = Search(**found, account=scope)
-    own = _digest({"scope": scope, **filters})
-    return PageQuery(search, _limit(values.get("limit")), _before(values.get("cursor"), own), own)
+    return Search(**found, account=scope)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Give the known name that somebody may have meant."""
+    return get_close_matches(name[:100], known, n=1, cutoff=0.0)[0]
 
 
 def _one_of(query: MultiMapping[str], name: str) -> str:
@@ -108,17 +126,21 @@ def _one_of(query: MultiMapping[str], name: str) -> str:
     Raises:
         QueryInvalid: there is no such parameter, or it has several values.
     """
-    known = (*_FILTERS, "limit", "cursor")
+    known = (*FILTERS, "limit", "cursor")
     if name not in known:
-        nearest = get_close_matches(name[:100], known, n=1, cutoff=0.0)[0]
-        raise QueryInvalid(f"{name[:100]}: no such parameter; did you mean {nearest}?")
+        raise QueryInvalid(f"{name[:100]}: no such parameter; did you mean {nearest(name, known)}?")
     values = query.getall(name)
     if len(values) > 1 and name not in {"state", "result"}:
         raise QueryInvalid(f"{name}: expected one value")
     return ",".join(values)
 
 
-def _limit(text: str | None) -> int:
+def limit_of(text: str | None) -> int:
+    """Read how long a page is.
+
+    Raises:
+        QueryInvalid: that is no length of one.
+    """
     limit = _PAGE if text is None else int(text) if is_count(text) else 0
     if not 1 <= limit <= _LARGEST_PAGE:
         raise QueryInvalid(f"limit: expected a whole number from 1 to {_LARGEST_PAGE}")
@@ -175,7 +197,7 @@ def _time(name: str, text: str) -> dict[str, Any]:
         raise QueryInvalid(f"{name}: expected {expected}") from None
 
 
-_FILTERS: Final[Mapping[str, Callable[[str, str], dict[str, Any]]]] = {
+FILTERS: Final[Mapping[str, Callable[[str, str], dict[str, Any]]]] = {
     "state": _words(State, "states"),
     "result": _words(Result, "results"),
     "owner": _text,

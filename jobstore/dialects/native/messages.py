@@ -56,7 +56,7 @@ class Messages:
         """Give the target's answer to a job, and take nothing away."""
         job = await self._seen(request)
         kept = await self._store.history.response(job)
-        if kept is None:
+        if kept is None or job.result is Result.DELETED:
             raise await self._not_kept(job, "response")
         headers = (*without(kept.headers, _NOT_SHOWN), ("Jobstore-Status", str(kept.status)))
         return await _show(request, headers, kept.body)

@@ -10,7 +10,11 @@ from jobstore.web import documents, late, refusals, room, standing, wire
 NO_JSON: Final = "the body is not valid JSON"
 # What reads the documents that come as JSON. Loading pydantic with it takes a tenth of a second, so
 # that no server does so before the first of them comes.
-_READERS: Final = ("jobstore.dialects.native.forms", "jobstore.model.written_definition")
+_READERS: Final = (
+    "jobstore.dialects.native.forms",
+    "jobstore.dialects.native.bulk_forms",
+    "jobstore.model.written_definition",
+)
 
 
 def refused(_: web.Request, error: JobstoreError) -> web.Response:
@@ -23,11 +27,12 @@ async def no_such_call(_: web.Request) -> web.Response:
     return wire.problem(404, "there is no such call; /_jobs/openapi.json describes those there are")
 
 
-async def json_of(request: web.Request, limit: int) -> object:
+async def json_of(request: web.Request, limit: int, most: int = documents.PIECES) -> object:
     """Read a body as JSON, whatever its content type says.
 
     Args:
         limit: how many bytes it may have.
+        most: how many strings, members and items.
 
     Raises:
         SubmissionInvalid: it is none.
@@ -41,7 +46,7 @@ async def json_of(request: web.Request, limit: int) -> object:
     async with room.whole(request, limit) as body:
         standing.changing(request)  # which its sender may have been when the body began to come
         try:
-            return documents.parse(body)
+            return documents.parse(body, most)
         except documents.Unacceptable as error:
             raise SubmissionInvalid(f"the body is not valid JSON here: {error}") from None
         except ValueError:

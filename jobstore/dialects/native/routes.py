@@ -8,6 +8,7 @@ from typing import Final
 
 from aiohttp import web
 
+from jobstore.dialects.native.bulk_calls import BulkCalls
 from jobstore.dialects.native.definition_calls import DefinitionCalls
 from jobstore.dialects.native.event_stream import Events
 from jobstore.dialects.native.job_calls import JobCalls
@@ -30,6 +31,7 @@ PROBES: Final = frozenset({"/_jobs/readyz"})
 
 _ONE: Final = "/_jobs/{id}"
 _DEFINITION: Final = "/_jobs/definitions/{id}"
+_OPERATION: Final = "/_jobs/operations/{id}"
 
 
 class NativeApi:
@@ -39,6 +41,7 @@ class NativeApi:
         self._store = store
         jobs, messages = JobCalls(store, router), Messages(store)
         definitions = DefinitionCalls(store, router)
+        submissions, operations = SubmissionCalls(store, router), BulkCalls(store)
         self.at_once = jobs.at_once
         listed, shown, targets = definitions.page, definitions.show, TargetCalls(store)
         self._calls: Mapping[str, Mapping[str, Call]] = {
@@ -50,7 +53,10 @@ class NativeApi:
                 "DELETE": definitions.delete,
             },
             f"{_DEFINITION}/run": {"POST": definitions.run},
-            "/_jobs": {"GET": Listing(store).list, "POST": SubmissionCalls(store, router).submit},
+            "/_jobs": {"GET": Listing(store).list, "POST": submissions.submit},
+            "/_jobs/batch": {"POST": submissions.submit_batch},
+            "/_jobs/operations": {"GET": operations.page, "POST": operations.create},
+            _OPERATION: {"GET": operations.show, "DELETE": operations.stop},
             "/_jobs/statistics": {"GET": jobs.statistics},
             "/_jobs/targets": {"GET": targets.list},
             "/_jobs/targets/{name}": {"PATCH": targets.change},

@@ -1,5 +1,7 @@
-"""A job as its client writes it, in JSON."""
+"""Jobs as their clients write them, in JSON."""
 
+import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -11,12 +13,18 @@ from jobstore.live import Store
 from jobstore.model import clock, idempotency
 from jobstore.model.account import Identity
 from jobstore.model.clock import Clock
-from jobstore.model.errors import Forbidden, SubmissionInvalid
+from jobstore.model.errors import Forbidden, MemberRefused, NoTarget, SubmissionInvalid
 from jobstore.model.job import Dialect, Submission
 from jobstore.targets.router import Router
-from jobstore.web import standing
+from jobstore.web import refusals, standing, wire
 
 _LARGEST: Final = 2**20  # as JSON, with all that is in it
+# Of several jobs at once.
+_MOST_JOBS: Final = 1000
+_LARGEST_BATCH: Final = 8 * 2**20
+_MOST_PIECES: Final = 50_000
+# How many of them are read before others have a turn.
+_AT_ONCE: Final = 20
 
 
 class SubmissionCalls:
@@ -41,6 +49,41 @@ class SubmissionCalls:
             self._submission(written, header, identity), source=standing.source(request)
         )
         return accepted(await self._store.submit(submission))
+
+    async def submit_batch(self, request: web.Request) -> web.Response:
+        """Take several jobs in with one commit, all of them or none."""
+        standing.changing(request)
+        if idempotency.HEADER in request.headers:
+            raise SubmissionInvalid(
+                f"{idempotency.HEADER}: expected an idempotency_key in each job"
+            )
+        written = await json_of(request, _LARGEST_BATCH, _MOST_PIECES)
+        identity = standing.changing(request)  # which may not be what it was before the body came
+        source = standing.source(request)
+        try:
+            submissions = []
+            for index, one in enumerate(_members(written)):
+                if not index % _AT_ONCE:
+                    await asyncio.sleep(0)
+                submissions.append(replace(self._member(index, one, identity), source=source))
+            ids = await self._store.submissions.submit_all(submissions)
+        except MemberRefused as refused:
+            status, _ = refusals.answerable(refused.error)
+            fields = refusals.fields(refused.error)
+            return wire.problem(status, str(refused), fields, index=refused.index)
+        jobs = [{"id": job_id, "location": f"/_jobs/{job_id}"} for job_id in ids]
+        return web.json_response({"jobs": jobs}, status=202)
+
+    def _member(self, index: int, written: object, identity: Identity) -> Submission:
+        """Read one of several jobs.
+
+        Raises:
+            MemberRefused: it cannot be taken in.
+        """
+        try:
+            return self._submission(written, None, identity)
+        except (Forbidden, NoTarget, SubmissionInvalid) as error:
+            raise MemberRefused(index, error) from None
 
     def _submission(self, written: object, header: str | None, identity: Identity) -> Submission:
         from jobstore.dialects.native.forms import WrittenJob  # noqa: PLC0415 - see json_of
@@ -68,3 +111,18 @@ class SubmissionCalls:
             delay=delay,
             key=header or job.idempotency_key,
         )
+
+
+def _members(written: object) -> Sequence[object]:
+    """Give the jobs of a batch.
+
+    Raises:
+        SubmissionInvalid: it is none.
+    """
+    expected = f"expected an object with jobs, a list of 1 to {_MOST_JOBS} jobs, and nothing else"
+    jobs = written.get("jobs") if isinstance(written, dict) and len(written) == 1 else None
+    if not isinstance(jobs, list) or not jobs:
+        raise SubmissionInvalid(expected)
+    if len(jobs) > _MOST_JOBS:
+        raise SubmissionInvalid(f"{expected}; these are {len(jobs)}")
+    return jobs

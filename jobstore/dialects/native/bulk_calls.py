@@ -1,0 +1,143 @@
+"""Operations on many jobs: making, watching and stopping them."""
+
+import json
+from typing import Any, Final
+
+from aiohttp import web
+from multidict import MultiMapping
+
+from jobstore.dialects.native.listing import limit_of, nearest
+from jobstore.dialects.native.problems import json_of
+from jobstore.live import Store
+from jobstore.model.account import Identity
+from jobstore.model.bulk import BulkOperation, BulkOrder
+from jobstore.model.clock import iso
+from jobstore.model.errors import OperationChanged, OperationNotFound, QueryInvalid
+from jobstore.store import bulk
+from jobstore.store.bulk import Matched
+from jobstore.store.jobs import LARGEST_ID
+from jobstore.web import standing, wire
+from jobstore.web.parameters import id_of
+
+_LARGEST: Final = 2**16
+_SHOWN: Final = 40  # of an id that is none
+_MEMBERS: Final = "an action, and a filter or ids"
+
+
+class BulkCalls:
+    """Do something to many jobs.
+
+    Args:
+        store: where they are.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._operations = store.operations
+
+    async def create(self, request: web.Request) -> web.Response:
+        """Make an operation, or only count what it would be for."""
+        standing.changing(request)
+        written = await json_of(request, _LARGEST)
+        asker = standing.changing(request)  # which may not be what it was before the body came
+        return await self._create(written, asker)
+
+    async def _create(self, written: object, asker: Identity) -> web.Response:
+        from jobstore.dialects.native.bulk_forms import WrittenOperation  # noqa: PLC0415 - late
+        from jobstore.model.written_request import read  # noqa: PLC0415
+
+        try:
+            wanted = read(WrittenOperation, written, _MEMBERS)
+        except ValueError as invalid:
+            raise QueryInvalid(str(invalid)) from None
+        matched = (
+            bulk.named(wanted.ids)
+            if wanted.ids is not None
+            else await self._operations.match(wanted.action, wanted.search(asker.scope))
+        )
+        order = BulkOrder(
+            action=wanted.action,
+            filter=wanted.filter_as_json,
+            owner=asker.name,
+            account=asker.account,
+            scope=asker.scope,
+            without_secrets=wanted.without_secrets,
+        )
+        if wanted.dry_run:
+            return web.json_response(_counted(order, matched))
+        try:
+            made = await self._operations.make(order, matched, wanted.expect)
+        except OperationChanged as error:
+            return wire.problem(409, str(error), count=error.count)
+        headers = {"Location": f"/_jobs/operations/{made}"}
+        operation = await self._operations.get(made)
+        document = {**_written(operation), "forgotten": matched.secret}
+        return web.json_response(document, status=202, headers=headers)
+
+    async def page(self, request: web.Request) -> web.Response:
+        """List operations, the newest first."""
+        limit, before = _page(request.query)
+        found = await self._operations.page(limit + 1, before, standing.scope(request))
+        shown = found[:limit]
+        return web.json_response(
+            {
+                "operations": [_written(each) for each in shown],
+                "next": shown[-1].id if len(found) > limit else None,
+            }
+        )
+
+    async def show(self, request: web.Request) -> web.Response:
+        """Tell how far an operation is."""
+        found = await self._operations.get(_id(request), standing.scope(request))
+        return web.json_response(_written(found))
+
+    async def stop(self, request: web.Request) -> web.Response:
+        """Stop an operation; what it has done stays done."""
+        asker, operation_id = standing.changing(request), _id(request)
+        await self._operations.stop(operation_id, asker.scope, asker.name)
+        return await self.show(request)
+
+
+def _id(request: web.Request) -> int:
+    text = request.match_info["id"]
+    number = id_of(text)
+    if number is None:
+        raise OperationNotFound(text[:_SHOWN])
+    return number
+
+
+def _page(query: MultiMapping[str]) -> tuple[int, int]:
+    """Read how many operations are asked for, and before which one."""
+    known = ("limit", "before")
+    for name in query:
+        if name not in known:
+            raise QueryInvalid(
+                f"{name[:100]}: no such parameter; did you mean {nearest(name, known)}?"
+            )
+    before = id_of(query.get("before", str(LARGEST_ID)))
+    if before is None:
+        raise QueryInvalid("before: expected the id of an operation")
+    return limit_of(query.get("limit")), before
+
+
+def _counted(order: BulkOrder, matched: Matched) -> dict[str, Any]:
+    return {"action": order.action, "count": matched.count, "forgotten": matched.secret}
+
+
+def _written(operation: BulkOperation) -> dict[str, Any]:
+    order, finished_at = operation.order, operation.finished_at
+    return {
+        "id": operation.id,
+        "action": order.action,
+        "filter": None if order.filter is None else json.loads(order.filter),
+        "owner": order.owner,
+        "state": operation.state,
+        "count": operation.total,
+        "done": operation.done,
+        "skipped": operation.skipped,
+        "reasons": dict(operation.reasons),
+        "waits": operation.waits,
+        "created_at": iso(operation.created_at),
+        "finished_at": None if finished_at is None else iso(finished_at),
+        "stopped_by": operation.stopped_by,
+    }

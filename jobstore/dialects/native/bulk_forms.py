@@ -1,0 +1,95 @@
+"""Operations on many jobs as clients write them; imported when the first of them comes."""
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, model_validator
+
+from jobstore.dialects.native.listing import FILTERS, nearest, search_of
+from jobstore.model.bulk import BulkAction
+from jobstore.model.errors import QueryInvalid
+from jobstore.store.bulk import selects
+from jobstore.store.search import Search
+
+MOST_IDS: Final = 1000
+# The member of a filter that says that all jobs are meant.
+_ALL: Final = "all"
+_FLAG: Final = "true or false"
+
+
+class WrittenOperation(BaseModel):
+    """What is to be done to which jobs; each field's description says what is expected."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    action: Annotated[
+        BulkAction, Field(description='one of "cancel", "retry", "delete" and "restore"')
+    ]
+    filter: Annotated[
+        dict[str, Any] | None,
+        Field(description='an object of filters of GET /_jobs such as {"state": "failed"}'),
+    ] = None
+    ids: Annotated[
+        list[Annotated[StrictInt, Field(gt=0, lt=2**63)]] | None,
+        Field(min_length=1, max_length=MOST_IDS, description=f"a list of 1 to {MOST_IDS} ids"),
+    ] = None
+    dry_run: Annotated[StrictBool, Field(description=_FLAG)] = False
+    expect: Annotated[StrictInt | None, Field(ge=0, description="a whole number, or null")] = None
+    without_secrets: Annotated[StrictBool, Field(description=_FLAG)] = False
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.filter is None) == (self.ids is None):
+            raise ValueError("expected either filter or ids")
+        if self.without_secrets and self.action is not BulkAction.RETRY:
+            raise ValueError("without_secrets: only what is tried again is sent without them")
+        return self
+
+    @property
+    def filter_as_json(self) -> str | None:
+        """The filter as it was written."""
+        return None if self.filter is None else json.dumps(self.filter)
+
+    def search(self, scope: int | None) -> Search:
+        """Give what the filter looks for.
+
+        Args:
+            scope: whose jobs whoever asks may see, or None for everybody's.
+
+        Raises:
+            QueryInvalid: it cannot be understood, or leaves no job out and does not say so.
+        """
+        assert self.filter is not None
+        given = dict(self.filter)
+        everything = given.pop(_ALL, None)
+        if everything not in {None, True} or (everything and given):
+            raise QueryInvalid(f"filter.{_ALL}: expected true, and no other filter beside it")
+        try:
+            search = search_of({name: _text(name, value) for name, value in given.items()}, scope)
+        except QueryInvalid as invalid:
+            raise QueryInvalid(f"filter.{invalid}") from None
+        if not everything and not selects(search):
+            raise QueryInvalid(f'filter: this leaves no job out; {{"{_ALL}": true}} means all jobs')
+        return search
+
+
+def _text(name: str, value: object) -> str:
+    """Write the value of a filter as a query has it."""
+    if name not in FILTERS:
+        raise QueryInvalid(
+            f"{name[:100]}: no such filter; did you mean {nearest(name, (*FILTERS, _ALL))}?"
+        )
+    if isinstance(value, list) and value and name in {"state", "result"}:
+        return ",".join(_text(name, each) for each in value)
+    if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
+        return str(value)
+    raise QueryInvalid(f"{name}: expected text" + _OR.get(name, ""))
+
+
+_OR: Final[Mapping[str, str]] = {
+    "state": " or a list of texts",
+    "result": " or a list of texts",
+    "definition": " or a number",
+    "status": " or a number",
+}

@@ -1,0 +1,119 @@
+"""Make a new job of the request of one that has ended."""
+
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+from jobstore.live.submissions import Submissions
+from jobstore.model.bulk import BulkOperation
+from jobstore.model.errors import NoTarget
+from jobstore.model.job import Dialect, Job, Policy, Submission, Trigger
+from jobstore.model.lifecycle import ENDED, Result
+from jobstore.model.message import REDACTED, Headers, Request, without
+from jobstore.store import bulk, events
+from jobstore.store.bodies import Content
+from jobstore.store.bulk import TRIED_AGAIN, NeedsBody, Repeatable
+from jobstore.store.transaction import Transaction
+
+# Names the target that answers a method and a path.
+TargetOf: TypeAlias = Callable[[str, str], str]
+
+
+def forgotten(headers: Headers) -> list[str]:
+    """Name the headers whose values were secret, and are not kept."""
+    return sorted({name for name, value in headers if value == REDACTED})
+
+
+def submission_of(
+    job: Job, request: Request, target: str, policy: Policy, *, administers: bool
+) -> Submission:
+    """Give what to submit to run a job again; it is its owner's, whoever asks for it.
+
+    Args:
+        request: its request, as it is kept.
+        administers: whether that is somebody to whom nothing is closed.
+    """
+    lower = {name.lower() for name in forgotten(request.headers)}
+    return Submission(
+        request=request.with_headers(without(request.headers, lower)),
+        target=target,
+        dialect=Dialect.NATIVE,
+        owner=job.owner,
+        account=job.account,
+        wanted=job.result is not Result.UNWANTED,
+        priority=job.priority if administers else max(0, job.priority),
+        definition=job.definition,
+        trigger=None if job.definition is None else Trigger.RESTAPI,
+        policy=policy,
+    )
+
+
+class Again:
+    """Make new jobs of many old ones, for an operation.
+
+    Args:
+        copied: the large bodies that were copied already, by the ids of the old jobs; or why one
+            could not be.
+    """
+
+    def __init__(
+        self,
+        submissions: Submissions,
+        target_of: TargetOf,
+        operation: BulkOperation,
+        copied: Mapping[int, Content | str],
+    ) -> None:
+        self._submissions = submissions
+        self._target_of = target_of
+        self._order = operation.order
+        self._number = operation.id
+        self._copied = copied
+
+    def act(self, tx: Transaction, job_id: int) -> str | None:
+        """Make a new job of an old one; tell why not, if that cannot be.
+
+        Raises:
+            NotAccepting: the queue is full, or the server drains.
+            OwnerLimit: its owner has as much as one may.
+            NeedsBody: its body is a large one, which has not been copied yet.
+        """
+        old = bulk.repeatable(tx, job_id)
+        if old is None or self._order.scope not in {None, old.job.account}:
+            return bulk.NO_SUCH_JOB
+        why = _why_not(old) or self._lacking(old.headers or ())
+        if why is not None:
+            return why
+        try:
+            target = self._target_of(old.job.method, old.job.path)
+        except NoTarget:
+            return "no target is configured for its path"
+        content = self._copied.get(job_id) if old.content is None else old.content
+        if content is None:
+            raise NeedsBody(job_id)
+        if isinstance(content, str):
+            return content
+        self._put(tx, old, content, target)
+        return None
+
+    def _lacking(self, headers: Headers) -> str | None:
+        names = [] if self._order.without_secrets else forgotten(headers)
+        if not names:
+            return None
+        return f"had secret headers that are not kept: {', '.join(names)}"
+
+    def _put(self, tx: Transaction, old: Repeatable, content: Content, target: str) -> None:
+        job, body = old.job, content if isinstance(content, bytes) else b""
+        request = Request(method=job.method, path=job.path, headers=old.headers or (), body=body)
+        administers = self._order.scope is None
+        again = submission_of(job, request, target, old.policy, administers=administers)
+        new = self._submissions.put_again(tx, again, content)
+        events.note(tx, job.id, TRIED_AGAIN, f"as job {new}, by operation {self._number}")
+
+
+def _why_not(old: Repeatable) -> str | None:
+    if old.job.state not in ENDED:
+        return f"has not ended yet: it is {old.job.state}"
+    if old.job.result is Result.DELETED:
+        return "was deleted"
+    if old.headers is None:
+        return "its request is no longer kept"
+    return "was tried again already" if old.tried else None

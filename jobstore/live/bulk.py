@@ -1,0 +1,269 @@
+"""Operations on many jobs: they are made at once, and done in steps, so that nobody is stalled."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Final
+
+from jobstore.live.again import Again, TargetOf
+from jobstore.live.results import Results
+from jobstore.live.submissions import Submissions
+from jobstore.model.bulk import BulkAction, BulkOperation, BulkOrder, BulkState
+from jobstore.model.errors import (
+    BeingDelivered,
+    BodyGone,
+    BodyTooLarge,
+    JobNotFound,
+    OperationChanged,
+    OperationNotFound,
+    ResultNotRestorable,
+    StoreError,
+)
+from jobstore.model.lifecycle import ENDED
+from jobstore.store import bulk, ending, events, jobs, results, revisions
+from jobstore.store.bodies import Content
+from jobstore.store.bulk import Act, Matched, Stepped
+from jobstore.store.history import History
+from jobstore.store.own_boot import OwnBoot
+from jobstore.store.search import Search
+from jobstore.store.steps import FIRST, Steps
+from jobstore.store.transaction import Transaction
+from jobstore.store.writer import Writer
+
+# How long to wait before trying again what could not go on.
+_WAIT_SECONDS: Final = 1.0
+
+
+class BulkOperations:
+    """Do something to many jobs.
+
+    Args:
+        writer: makes them.
+        steps: how long work is done.
+        boot: this start of the server.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - it is put together in one place
+        self,
+        writer: Writer,
+        history: History,
+        steps: Steps,
+        submissions: Submissions,
+        results: Results,
+        boot: OwnBoot,
+    ) -> None:
+        self._writer = writer
+        self._history = history
+        self._steps = steps
+        self._submissions = submissions
+        self._results = results
+        self._boot = boot
+        self._woken = asyncio.Event()
+        self._copied: dict[int, dict[int, Content | str]] = {}
+        self._rows: dict[int, int] = {}
+
+    # --- making one, and looking at it ----------------------------------------------------------
+
+    async def match(self, action: BulkAction, search: Search) -> Matched:
+        """Find the jobs to which something can be done, as they stand at one moment."""
+        values = search.values
+        statement = bulk.matching(action, frozenset(values))
+        bounds = {"first": 0, "last": jobs.LARGEST_ID}
+        return bulk.matched(await self._history.whole(statement, **bounds, **values))
+
+    async def make(self, order: BulkOrder, matched: Matched, expect: int | None = None) -> int:
+        """Make an operation, and return its id once it is on the disk; it is done from then on.
+
+        Args:
+            matched: the jobs that it is for.
+            expect: how many these have to be, or None for any number.
+
+        Raises:
+            OperationChanged: there are more or fewer.
+            StoreError: it could not be written.
+        """
+        if expect not in {None, matched.count}:
+            raise OperationChanged(expect or 0, matched.count)
+        operation_id = await self._writer.run(partial(self._make, order, matched), off_loop=True)
+        self.wake()
+        return operation_id
+
+    def _make(self, order: BulkOrder, matched: Matched, tx: Transaction) -> int:
+        if not self._boot.number:
+            tx.execute(revisions.REVISE)  # so that a running server notices
+        return bulk.make(tx, order, matched)
+
+    async def get(self, operation_id: int, scope: int | None = None) -> BulkOperation:
+        """Look at an operation.
+
+        Raises:
+            OperationNotFound: there is none of this id, or it is another one's.
+        """
+        found = []
+        if 0 < operation_id <= jobs.LARGEST_ID:
+            found = await self._history.rows(bulk.GET, operation=operation_id, scope=scope)
+        if not found:
+            raise OperationNotFound(operation_id)
+        return bulk.decoded(found[0])
+
+    async def page(
+        self, limit: int, before: int = jobs.LARGEST_ID, scope: int | None = None
+    ) -> list[BulkOperation]:
+        """List operations, the newest first.
+
+        Args:
+            before: the id of the one that they come after.
+        """
+        rows = await self._history.rows(bulk.PAGE, before=before, scope=scope, limit=limit)
+        return [bulk.decoded(row) for row in rows]
+
+    async def stop(self, operation_id: int, scope: int | None = None, by: str = "") -> None:
+        """Stop an operation, unless it is over.
+
+        Raises:
+            OperationNotFound: there is none of this id, or it is another one's.
+        """
+        if not 0 < operation_id <= jobs.LARGEST_ID:
+            raise OperationNotFound(operation_id)
+        await self._writer.run(lambda tx: bulk.stop(tx, operation_id, scope, by))
+
+    async def note(self, job_id: int, new: int) -> None:
+        """Note at a job that a new one was made of its request, so that no operation does so."""
+
+        def note(tx: Transaction) -> None:
+            if tx.execute(jobs.GET_JOB, job_id=job_id).fetchone() is not None:
+                events.note(tx, job_id, bulk.TRIED_AGAIN, f"as job {new}")
+
+        with suppress(StoreError):  # the new one is there all the same
+            await self._writer.run(note)
+
+    # --- doing it -------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """Look for operations now: another process may have made one."""
+        self._woken.set()
+
+    async def run(self, target_of: TargetOf) -> None:
+        """Do what there is to do, until cancelled.
+
+        Args:
+            target_of: names the targets of the requests that are sent again.
+        """
+        while True:
+            self._woken.clear()
+            unfinished = await self._unfinished()
+            if await self.run_once(unfinished, target_of):
+                continue
+            try:
+                async with asyncio.timeout(_WAIT_SECONDS if unfinished else None):
+                    await self._woken.wait()
+            except TimeoutError:
+                continue
+
+    async def run_once(self, operations: Sequence[int], target_of: TargetOf) -> int:
+        """Do a step of each operation; return how many jobs are behind them now."""
+        return sum([await self._advance(each, target_of) for each in operations])
+
+    async def finish(self, operation_id: int, target_of: TargetOf) -> None:
+        """Do all of an operation that can be done just now, where no server does it."""
+        while await self.run_once([operation_id], target_of):
+            pass
+
+    async def _unfinished(self) -> list[int]:
+        return [row[0] for row in await self._history.rows(bulk.UNFINISHED, **self._own)]
+
+    @property
+    def _own(self) -> dict[str, int]:
+        return {"own_boot": self._boot.number} if self._boot.shared else {}
+
+    async def _advance(self, operation_id: int, target_of: TargetOf) -> int:
+        copied = self._copied.pop(operation_id, {})
+        acting = partial(self._act, target_of, copied)
+
+        def step(tx: Transaction, limit: int) -> Stepped | None:
+            return bulk.step(tx, operation_id, limit, acting)
+
+        try:
+            rows = self._rows.pop(operation_id, FIRST)
+            stepped, rows = await self._steps.one(step, rows)
+        finally:
+            for content in copied.values():
+                self._submissions.release(content)
+        if stepped is None:
+            return 0
+        self._rows[operation_id] = rows
+        if stepped.large is not None:
+            self._copied[operation_id] = {stepped.large: await self._copy(stepped.large)}
+        return stepped.passed + (stepped.large is not None)
+
+    async def _copy(self, job_id: int) -> Content | str:
+        """Copy the body of a request, for the next step; tell why not, if that cannot be."""
+        try:
+            request = await self._history.request(await self._history.job(job_id))
+            if request is not None:
+                return await self._submissions.copied(request.body)
+        except (BodyGone, JobNotFound):
+            pass
+        except BodyTooLarge as error:
+            return str(error)
+        return "its request is no longer kept"
+
+    def _act(
+        self, target_of: TargetOf, copied: Mapping[int, Content | str], operation: BulkOperation
+    ) -> Act:
+        """Give what does an operation to one job."""
+        order = operation.order
+        because = f"by operation {operation.id}"
+        match order.action:
+            case BulkAction.CANCEL:
+                return lambda tx, job_id: _cancel(tx, job_id, order)
+            case BulkAction.RETRY:
+                return Again(self._submissions, target_of, operation, copied).act
+            case BulkAction.DELETE:
+                return lambda tx, job_id: self._delete(tx, job_id, order.scope, because)
+            case BulkAction.RESTORE:
+                return lambda tx, job_id: _restore(tx, job_id, order.scope, because)
+
+    def _delete(self, tx: Transaction, job_id: int, scope: int | None, because: str) -> str | None:
+        try:
+            self._results.set_aside(tx, job_id, scope, because)
+        except BeingDelivered:
+            return "its result is on its way to a reader"
+        except JobNotFound:
+            return bulk.NO_SUCH_JOB
+        return None
+
+
+def is_over(operation: BulkOperation) -> bool:
+    """Tell whether nothing more is done for an operation."""
+    return operation.state is not BulkState.RUNNING
+
+
+def _cancel(tx: Transaction, job_id: int, order: BulkOrder) -> str | None:
+    try:
+        found = ending.cancel(tx, job_id, order.scope, order.owner)
+    except JobNotFound:
+        return _why_not_cancelled(tx, job_id, order.scope)
+    return f"has ended already: it is {found}" if found in ENDED else None
+
+
+def _why_not_cancelled(tx: Transaction, job_id: int, scope: int | None) -> str:
+    try:
+        job = jobs.visible(tx, job_id, scope)
+    except JobNotFound:
+        return bulk.NO_SUCH_JOB
+    if job.state in ENDED:
+        return f"has ended already: it is {job.state}"
+    return "cannot be stopped: its result was discarded"
+
+
+def _restore(tx: Transaction, job_id: int, scope: int | None, because: str) -> str | None:
+    try:
+        results.require_own(tx, job_id, scope)
+        results.restore(tx, job_id, because)
+    except JobNotFound:
+        return bulk.NO_SUCH_JOB
+    except ResultNotRestorable as error:
+        return error.reason
+    return None

@@ -1,0 +1,490 @@
+"""What is done to many jobs: which ones these are, how far it is, and each of its steps.
+
+The ids that an operation is for are written with it, in parts, and `part` and `place` say which of
+them is next. They move on in the very transaction that does something to the jobs before them, so
+that nothing is done twice, whoever goes on with it after a crash.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, Final, TypeAlias
+
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    and_,
+    bindparam,
+    case,
+    delete,
+    exists,
+    func,
+    insert,
+    literal_column,
+    null,
+    or_,
+    select,
+    update,
+)
+
+from jobstore.model.bulk import BulkAction, BulkOperation, BulkOrder, BulkState
+from jobstore.model.errors import NotAccepting, OperationNotFound, OwnerLimit
+from jobstore.model.job import Job, Policy
+from jobstore.model.lifecycle import ENDED, Result, State
+from jobstore.model.message import Headers
+from jobstore.store import schema
+from jobstore.store import search as search_sql
+from jobstore.store.codec import decode_headers, decode_job, decode_policy, writable
+from jobstore.store.expressions import NUMBER, Statement, constant, joined
+from jobstore.store.guards import (
+    JOB_COLUMNS,
+    ONE,
+    ZERO,
+    in_state,
+    limit,
+    not_elsewhere,
+    own_boot,
+    this_job,
+    with_result,
+)
+from jobstore.store.search import Search
+from jobstore.store.transaction import Transaction
+
+_job: Final = schema.JOB.c
+_request: Final = schema.REQUEST.c
+_response: Final = schema.RESPONSE.c
+_event: Final = schema.EVENT.c
+_operation: Final = schema.OPERATION.c
+_part: Final = schema.OPERATION_PART.c
+
+# How many ids there may be between the first and the last one of a part.
+PART: Final = 1024
+# What is noted about a job of whose request a new one was made.
+TRIED_AGAIN: Final = "tried again"
+# Why something is not done to a job that is not there, or that whoever asks may not see.
+NO_SUCH_JOB: Final = "there is no such job"
+
+# Does something to a job; returns why it cannot be done, or None.
+Act: TypeAlias = Callable[[Transaction, int], str | None]
+
+
+# --- which jobs -----------------------------------------------------------------------------------
+
+
+_kept: Final = exists().where(_request.job_id == _job.id)
+TRIED: Final = exists().where(_event.job_id == _job.id, _event.event == constant(TRIED_AGAIN))
+# To which jobs it can be done; whoever does it looks again.
+_POSSIBLE: Final[dict[BulkAction, ColumnElement[bool]]] = {
+    BulkAction.CANCEL: and_(in_state(State.QUEUED, State.RUNNING), with_result(Result.NONE)),
+    BulkAction.RETRY: and_(
+        in_state(*ENDED), _job.result != constant(Result.DELETED), _kept, ~TRIED
+    ),
+    BulkAction.DELETE: _job.result != constant(Result.DELETED),
+    BulkAction.RESTORE: and_(
+        with_result(Result.TAKEN, Result.DELETED),
+        in_state(*ENDED),
+        _job.purgeable_at.is_not(None),
+        or_(
+            in_state(State.FAILED, State.CANCELLED),
+            exists().where(_response.job_id == _job.id),
+        ),
+    ),
+}
+_SECRET: Final = exists().where(_request.job_id == _job.id, _request.secrets.is_not(None))
+
+
+@cache
+def matching(action: BulkAction, conditions: frozenset[str]) -> Statement:
+    """Select the ids of a window that meet conditions, in parts, and how many had secrets."""
+    part = literal_column(f"job.id / {PART}", Integer).label("part")
+    secret = func.count(case((_SECRET, ONE))) if action is BulkAction.RETRY else ZERO
+    columns: tuple[ColumnElement[Any], ...] = (part, joined(_job.id), func.count(), secret)
+    selected = select(*columns).select_from(schema.JOB).where(_POSSIBLE[action]).group_by(part)
+    return Statement(search_sql.in_window(selected, conditions).order_by(part))
+
+
+@dataclass(frozen=True, slots=True)
+class Matched:
+    """The jobs that an operation is for.
+
+    Args:
+        parts: their ids, as JSON.
+        secret: how many of them had headers that are not kept.
+    """
+
+    parts: Sequence[str]
+    count: int
+    secret: int
+
+
+def matched(rows: Sequence[Any]) -> Matched:
+    """Read what `matching` has found."""
+    return Matched(
+        [f"[{ids}]" for _, ids, _, _ in rows],
+        sum(row[2] for row in rows),
+        sum(row[3] for row in rows),
+    )
+
+
+def named(ids: Sequence[int]) -> Matched:
+    """Give jobs that are named by their ids, each of them once."""
+    unique = sorted(set(ids))
+    parts = [json.dumps(unique[at : at + PART]) for at in range(0, len(unique), PART)]
+    return Matched(parts, len(unique), 0)
+
+
+def selects(search: Search) -> bool:
+    """Tell whether a search leaves any job out, whatever the store has."""
+    said = search.values
+    if search.states is not None and {*search.states} >= {*State}:
+        del said["states"]
+    if search.results is not None and {*search.results} >= {*Result}:
+        del said["results"]
+    if search.path in {"", "/"}:
+        del said["path"]
+    return bool(said.keys() - {"account"})
+
+
+# --- making one, and looking at it ----------------------------------------------------------------
+
+
+_MADE: Final = (
+    "action",
+    "filter",
+    "owner",
+    "account",
+    "scope",
+    "without_secrets",
+    "state",
+    "created_at",
+    "finished_at",
+    "total",
+)
+MAKE: Final = Statement(
+    insert(schema.OPERATION).values(
+        **{name: bindparam(name) for name in _MADE},
+        done=ZERO,
+        skipped=ZERO,
+        reasons=constant("{}"),
+        part=ZERO,
+        place=ZERO,
+    )
+)
+PUT_PART: Final = Statement(
+    insert(schema.OPERATION_PART).values(
+        {name: bindparam(name) for name in ("operation", "part", "ids")}
+    )
+)
+
+
+def make(tx: Transaction, order: BulkOrder, jobs: Matched) -> int:
+    """Put an operation in, with the jobs that it is for; return its id."""
+    is_empty = not jobs.count
+    operation_id = tx.insert(
+        MAKE,
+        action=order.action,
+        filter=order.filter and writable(order.filter),
+        owner=writable(order.owner),
+        account=order.account,
+        scope=order.scope,
+        without_secrets=int(order.without_secrets),
+        state=BulkState.DONE if is_empty else BulkState.RUNNING,
+        created_at=tx.now,
+        finished_at=tx.now if is_empty else None,
+        total=jobs.count,
+    )
+    # What waits is cancelled from its end, so that it does not start in the meantime.
+    parts = jobs.parts[::-1] if order.action is BulkAction.CANCEL else jobs.parts
+    for number, ids in enumerate(parts):
+        tx.execute(PUT_PART, operation=operation_id, part=number, ids=ids)
+    return operation_id
+
+
+_SHOWN: Final = (
+    "id",
+    "action",
+    "filter",
+    "owner",
+    "account",
+    "scope",
+    "without_secrets",
+    "state",
+    "created_at",
+    "finished_at",
+    "stopped_by",
+    "total",
+    "done",
+    "skipped",
+    "reasons",
+    "waits",
+)
+_shown: Final = [_operation[name] for name in _SHOWN]
+_scope: Final = bindparam("scope", type_=NUMBER)
+_visible: Final = or_(_scope.is_(None), _operation.account == _scope)
+_this: Final = _operation.id == bindparam("operation")
+_running: Final = _operation.state == constant(BulkState.RUNNING)
+GET: Final = Statement(select(*_shown).where(_this, _visible))
+PAGE: Final = Statement(
+    select(*_shown)
+    .where(_operation.id < bindparam("before"), _visible)
+    .order_by(_operation.id.desc())
+    .limit(limit)
+    .offset(ZERO)
+)
+_unfinished: Final = select(_operation.id).where(_running).order_by(_operation.id)
+UNFINISHED: Final = Statement(_unfinished, _unfinished.where(not_elsewhere(_operation.boot)))
+
+
+def decoded(row: Sequence[Any]) -> BulkOperation:
+    """Read an operation from a row of its table."""
+    values = dict(zip(_SHOWN, row, strict=True))
+    order = BulkOrder(
+        action=BulkAction(values["action"]),
+        filter=values["filter"],
+        owner=values["owner"],
+        account=values["account"],
+        scope=values["scope"],
+        without_secrets=bool(values["without_secrets"]),
+    )
+    of_it = ("id", "created_at", "finished_at", "stopped_by", "total", "done", "skipped", "waits")
+    return BulkOperation(
+        order=order,
+        state=BulkState(values["state"]),
+        reasons=json.loads(values["reasons"]),
+        **{name: values[name] for name in of_it},
+    )
+
+
+STOP: Final = Statement(
+    update(schema.OPERATION)
+    .where(_this, _visible, _running)
+    .values(
+        state=constant(BulkState.STOPPED),
+        finished_at=bindparam("now"),
+        stopped_by=bindparam("by"),
+        waits=null(),
+    )
+)
+DROP_PARTS: Final = Statement(
+    delete(schema.OPERATION_PART).where(_part.operation == bindparam("operation"))
+)
+
+
+def stop(tx: Transaction, operation_id: int, scope: int | None, by: str) -> None:
+    """Stop an operation, unless it is over; what it has done stays done.
+
+    Raises:
+        OperationNotFound: there is none of this id, or it is another one's.
+    """
+    told = {"operation": operation_id, "scope": scope}
+    if tx.execute(STOP, **told, now=tx.now, by=writable(by)).rowcount:
+        tx.execute(DROP_PARTS, operation=operation_id)
+    elif tx.execute(GET, **told).fetchone() is None:
+        raise OperationNotFound(operation_id)
+
+
+FORGET: Final = Statement(
+    delete(schema.OPERATION).where(
+        _operation.id.in_(
+            select(_operation.id)
+            .where(_operation.finished_at < bindparam("before"))
+            .order_by(_operation.id)
+            .limit(limit)
+            .offset(ZERO)
+        )
+    )
+)
+
+
+def forget(tx: Transaction, before: int, limit: int) -> int:
+    """Remove some of the operations that were over before a time; return how many."""
+    return tx.execute(FORGET, before=before, limit=limit).rowcount
+
+
+# --- a request to be sent again -------------------------------------------------------------------
+
+
+REPEATABLE: Final = Statement(
+    select(
+        _job.timeout,
+        _job.replay,
+        _job.retries,
+        _request.headers,
+        _request.content,
+        TRIED,
+        *JOB_COLUMNS,
+    )
+    .select_from(schema.JOB.outerjoin(schema.REQUEST, _request.job_id == _job.id))
+    .where(this_job)
+)
+_BEFORE_JOB: Final = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Repeatable:
+    """A job, and what is kept of its request.
+
+    Args:
+        headers: None if nothing is kept.
+        content: the body; None if it is a large one, which lies elsewhere.
+        tried: whether a new job was made of it already.
+    """
+
+    job: Job
+    policy: Policy
+    headers: Headers | None
+    content: bytes | None
+    tried: bool
+
+
+def repeatable(tx: Transaction, job_id: int) -> Repeatable | None:
+    """Look at a job whose request is to be sent again; None if there is none."""
+    row = tx.execute(REPEATABLE, job_id=job_id).fetchone()
+    if row is None:
+        return None
+    *policy, headers, content, tried = row[:_BEFORE_JOB]
+    kept = None if headers is None else decode_headers(headers)
+    job, said = decode_job(row[_BEFORE_JOB:]), decode_policy(*policy)
+    return Repeatable(job, said, kept, content, bool(tried))
+
+
+# --- its steps ------------------------------------------------------------------------------------
+
+
+_claim: Final = (
+    update(schema.OPERATION)
+    .where(_this, _running)
+    .values(place=_operation.place)  # which locks the row
+    .returning(*_shown, _operation.part, _operation.place)
+)
+CLAIM: Final = Statement(_claim, _claim.where(not_elsewhere(_operation.boot)).values(boot=own_boot))
+GET_PART: Final = Statement(
+    select(_part.ids).where(
+        _part.operation == bindparam("operation"), _part.part == bindparam("number")
+    )
+)
+DROP_PART: Final = Statement(
+    delete(schema.OPERATION_PART).where(
+        _part.operation == bindparam("operation"), _part.part == bindparam("number")
+    )
+)
+GO_ON: Final = Statement(
+    update(schema.OPERATION)
+    .where(_this)
+    .values(
+        {
+            name: bindparam(f"now_{name}")
+            for name in (
+                "state",
+                "finished_at",
+                "done",
+                "skipped",
+                "reasons",
+                "waits",
+                "part",
+                "place",
+            )
+        }
+    )
+)
+
+
+class NeedsBody(Exception):
+    """The request of a job has a large body, which has to be copied first."""
+
+    def __init__(self, job_id: int) -> None:
+        super().__init__(job_id)
+        self.job_id = job_id
+
+
+@dataclass(slots=True)
+class Stepped:
+    """What a step has done.
+
+    Args:
+        done: to how many jobs it was done.
+        reasons: to how many it could not be done, and why.
+        waits: why it did not go on, or None.
+        large: the job whose request has to be copied first, or None.
+    """
+
+    done: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    waits: str | None = None
+    large: int | None = None
+
+    @property
+    def passed(self) -> int:
+        """How many jobs are behind it."""
+        return self.done + self.reasons.total()
+
+
+def step(
+    tx: Transaction, operation_id: int, limit: int, act: Callable[[BulkOperation], Act]
+) -> Stepped | None:
+    """Do an operation to some of its jobs; None if there is nothing to do for this server.
+
+    Args:
+        limit: to how many at most.
+        act: gives what does it to one of them.
+    """
+    row = tx.execute(CLAIM, operation=operation_id).fetchone()
+    if row is None:
+        return None
+    operation, (part, place) = decoded(row[:-2]), row[-2:]
+    ids = _ids_of(tx, operation, part)
+    stepped = _do(tx, ids[place : place + limit], act(operation))
+    _go_on(tx, operation, stepped, part, place, len(ids))
+    return stepped
+
+
+def _do(tx: Transaction, ids: Sequence[int], act: Act) -> Stepped:
+    """Do something to jobs, as far as that can be done just now."""
+    stepped = Stepped()
+    for job_id in ids:
+        try:
+            why = act(tx, job_id)
+        except (NotAccepting, OwnerLimit) as error:
+            stepped.waits = str(error)
+            break
+        except NeedsBody as error:
+            stepped.large = error.job_id
+            break
+        if why is None:
+            stepped.done += 1
+        else:
+            stepped.reasons[why] += 1
+    return stepped
+
+
+def _go_on(  # noqa: PLR0913, PLR0917 - what there is to write
+    tx: Transaction, operation: BulkOperation, stepped: Stepped, part: int, place: int, ids: int
+) -> None:
+    """Write how far an operation is."""
+    place += stepped.passed
+    if place >= ids:
+        tx.execute(DROP_PART, operation=operation.id, number=part)
+        part, place = part + 1, 0
+    done = operation.done + stepped.done
+    skipped = operation.skipped + stepped.reasons.total()
+    is_over = done + skipped >= operation.total
+    tx.execute(
+        GO_ON,
+        operation=operation.id,
+        now_state=BulkState.DONE if is_over else BulkState.RUNNING,
+        now_finished_at=tx.now if is_over else None,
+        now_done=done,
+        now_skipped=skipped,
+        now_reasons=json.dumps(Counter(operation.reasons) + stepped.reasons),
+        now_waits=stepped.waits and writable(stepped.waits),
+        now_part=part,
+        now_place=place,
+    )
+
+
+def _ids_of(tx: Transaction, operation: BulkOperation, part: int) -> list[int]:
+    """Give the ids of a part in the order in which their turn comes."""
+    (text,) = tx.execute(GET_PART, operation=operation.id, number=part).fetchone()
+    return sorted(json.loads(text), reverse=operation.order.action is BulkAction.CANCEL)
