@@ -5,26 +5,23 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, Union
 from zoneinfo import ZoneInfo
 
 import click
 
 from jobstore.cli import figures
+from jobstore.cli.filters import filter_options, query_of, search_of
 from jobstore.cli.formats import ColumnKind, Columns, Csv, JsonLines, RowWriter
 from jobstore.cli.job_table import JobTable
 from jobstore.cli.options import (
     FILE,
-    configured,
     json_option,
-    range_options,
-    status,
-    text,
-    time,
-    within,
+    reaching,
 )
 from jobstore.cli.parquet import parquet_file
 from jobstore.cli.places import Place, place_of
+from jobstore.cli.plain import Complaint
 from jobstore.cli.terminal import say, stdout
 from jobstore.cli.wording import JOB_COLUMNS, as_row
 from jobstore.config import Config
@@ -37,6 +34,9 @@ from jobstore.store.history import History
 from jobstore.store.questions import By
 from jobstore.store.search import Death, Search
 from jobstore.store.target_states import waiting_for
+
+if TYPE_CHECKING:
+    from jobstore.cli.remote import Remote
 
 _ROWS: Final = 50
 _MOST_LONGEST: Final = 10_000
@@ -87,35 +87,8 @@ class _Form:
 
 
 @click.command("history")
-@configured
-@click.option(
-    "--state",
-    "states",
-    type=click.Choice([state.value for state in State]),
-    multiple=True,
-    help="Jobs in this state; may be repeated.",
-)
-@click.option("--owner", type=text, metavar="NAME", help="Jobs of this owner.")
-@click.option("--path", type=text, metavar="PREFIX", help="Jobs whose path starts with this.")
-@click.option(
-    "--definition",
-    type=text,
-    metavar="NAME",
-    help="Runs of a definition: its name, path, uuid or id.",
-)
-@click.option("--tag", type=text, metavar="TAG", help="Jobs with this tag.")
-@click.option("--status", type=status, help="The answer's status: 404, or a class such as 5xx.")
-@range_options
-@click.option(
-    "--running-at", type=time, metavar="TIME", help="Jobs that were running at that moment."
-)
-@click.option(
-    "--interrupted", is_flag=True, help="Jobs that were running when the last server died."
-)
-@click.option(
-    "--errors", is_flag=True, help="Jobs that have failed, or were answered with an error."
-)
-@click.option("--cancelled-by", type=text, metavar="NAME", help="Jobs cancelled by NAME.")
+@reaching
+@filter_options
 @click.option("--longest", is_flag=True, help="The longest runs instead of the newest jobs.")
 @click.option(
     "--stats",
@@ -137,7 +110,7 @@ class _Form:
     "--parquet", type=FILE, metavar="FILE", help="Write a Parquet file: jobstore[parquet]."
 )
 @click.option("--force", is_flag=True, help="Replace that file if it exists.")
-def history_command(config: Config, /, **asked: Any) -> None:
+def history_command(where: Union[Config, "Remote"], /, **asked: Any) -> None:
     """Look through all jobs that are in the store, newest first.
 
     Times are written as 2025-01-31, 2025-01-31T12:00, 2025-01-31T12:00+01:00, 18:00, 'yesterday
@@ -149,12 +122,17 @@ def history_command(config: Config, /, **asked: Any) -> None:
     if len(kinds) > 1:
         raise click.UsageError("--longest, --stats and --activity exclude each other")
     form = _Form(**{name: asked.pop(name) for name in _Form.__dataclass_fields__})
-    asyncio.run(_answer(place_of(config), form, asked))
+    if isinstance(where, Config):
+        asyncio.run(_answer(place_of(where), form, asked))
+    elif kinds:
+        raise Complaint(f"--{kinds[0]}: only a store can be asked for that, and no server by --url")
+    else:
+        _answer_from_afar(where, form, query_of(asked))
 
 
 async def _answer(place: Place, form: _Form, asked: dict[str, Any]) -> None:
     async with place.history() as history:
-        search = await _search(history, place, asked)
+        search = await search_of(history, place, asked)
         if asked["stats"]:
             by = By(asked["stats"])
             found = await questions.figures(history, search, by)
@@ -169,25 +147,31 @@ async def _answer(place: Place, form: _Form, asked: dict[str, Any]) -> None:
             await _jobs(history, place, form, search, _newest(history, form, search))
 
 
-async def _search(history: History, place: Place, asked: dict[str, Any]) -> Search:
-    lowest, highest = asked["status"] or (None, None)
-    named = asked["definition"]
-    since, until = within(asked["span"], asked["since"], asked["until"])
-    return Search(
-        states=tuple(State(state) for state in asked["states"]) or None,
-        owner=asked["owner"],
-        path=asked["path"],
-        tag=asked["tag"],
-        definitions=named and await questions.definitions_named(history, named),
-        lowest_status=lowest,
-        highest_status=highest,
-        running_at=asked["running_at"],
-        cancelled_by=asked["cancelled_by"],
-        errors=asked["errors"] or None,
-        died=await place.death(history) if asked["interrupted"] else None,
-        since=since,
-        until=until,
-    )
+def _answer_from_afar(remote: "Remote", form: _Form, query: dict[str, str]) -> None:
+    """Write the jobs that a server somewhere else lists."""
+    from jobstore.cli.remote_jobs import RemoteJobs  # noqa: PLC0415 - few need it
+
+    if form.parquet is not None:
+        raise Complaint("--parquet: only a store can be written to such a file, not by --url")
+    limit = (form.limit or _ROWS) + 1 if form.for_people else form.limit
+    there = RemoteJobs(remote)
+    pages = there.pages(query, limit)
+    if not form.for_people:
+        columns = {**JOB_COLUMNS, "waits_for": ColumnKind.TEXT}
+        writer = JsonLines(columns) if form.as_json else Csv(columns)
+        for jobs in pages:
+            writer.write([[*as_row(job), there.waits_for(job)] for job in jobs])
+        return
+    limit = left = form.limit or _ROWS
+    table = JobTable(stdout(), form.zone, waits_for=there.waits_for)
+    for jobs in pages:
+        if jobs[:left]:
+            table.write(jobs[:left])
+        left -= len(jobs)
+    if left == limit:
+        say("No matching jobs." if query else "No jobs in the store.")
+    elif left < 0:
+        say(f"There are more than {limit:,}; --limit lists more.")
 
 
 # --- lists of jobs ------------------------------------------------------------------------------

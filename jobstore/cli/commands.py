@@ -22,7 +22,12 @@ _COMMANDS: Final = {
     "list": ("reading", "List jobs whose results can still be fetched."),
     "show": ("reading", "Show one job: request, response and what happened."),
     "history": ("asking", "Search all jobs: lists, statistics, activity."),
-    "restore": ("maintenance", "Make a fetched result available again."),
+    "submit": ("submitting", "Submit a job."),
+    "tail": ("tailing", "Show jobs as they come, or what happens to some."),
+    "cancel": ("verbs", "Cancel jobs."),
+    "retry": ("verbs", "Try ended jobs again, as new ones."),
+    "delete": ("verbs", "Delete results; restore undoes it for a while."),
+    "restore": ("verbs", "Make fetched or deleted results available again."),
     "expire": ("maintenance", "Expire results that were never fetched."),
     "purge": (
         "maintenance",
@@ -91,7 +96,7 @@ def _understandable() -> Iterator[None]:
     except OSError as error:
         discard_output()
         if error.errno == errno.EPIPE:  # whoever reads, such as head, has enough
-            raise click.exceptions.Exit(1) from None
+            raise click.exceptions.Exit(0) from None
         raise Complaint(f"{error.filename or 'output'}: {error.strerror or error}") from error
 
 
@@ -106,5 +111,6 @@ def cli() -> None:
     """Make any HTTP request a durable job, in one process and one SQLite file.
 
     All commands but serve work on the store itself, with the server down as well as beside a
-    running one. A store may be in a PostgreSQL database as well, which several servers share.
+    running one; those that have --url work on a server somewhere else. A store may be in a
+    PostgreSQL database as well, which several servers share.
     """

@@ -36,7 +36,7 @@ def in_flags(
         raise click.UsageError("--time-zone says in which zone --cron is read; give that as well")
     if cron:
         members["schedule"] = {"cron": cron} | ({"time_zone": time_zone} if time_zone else {})
-    return members | {"headers": _headers(header)}
+    return members | {"headers": headers_of(header)}
 
 
 def _body(data: bytes) -> dict[str, str]:
@@ -46,7 +46,12 @@ def _body(data: bytes) -> dict[str, str]:
         return {"body_base64": b64encode(data).decode()}
 
 
-def _headers(fields: Sequence[str]) -> dict[str, list[str]]:
+def headers_of(fields: Sequence[str]) -> dict[str, list[str]]:
+    """Read headers that are written as 'Name: value'.
+
+    Raises:
+        BadParameter: one of them is not.
+    """
     headers: dict[str, list[str]] = {}
     for field in fields:
         name, colon, value = field.partition(":")

@@ -1,4 +1,4 @@
-"""Look after a store: give results back, let them go, look for damage, make copies."""
+"""Look after a store: let results go, look for damage, make copies."""
 
 import asyncio
 from pathlib import Path
@@ -16,27 +16,6 @@ from jobstore.live.purging import Purged
 from jobstore.model.clock import SECOND, iso, now
 from jobstore.store.checks import CheckReport
 from jobstore.store.sqlite.replacing import Replaced
-
-
-@click.command("restore")
-@configured
-@click.argument("job_id", metavar="ID", type=int)
-@json_option
-def restore_command(config: Config, job_id: int, *, as_json: bool) -> None:
-    """Hold a fetched result again, for another reader: the first one got lost, say.
-
-    What was fetched is kept for a while, see [retention] fetched.
-    """
-    asyncio.run(_restore(place_of(config), job_id))
-    if as_json:
-        write_json({"restored": job_id})
-    else:
-        click.echo(f"The result of job {job_id} can be fetched again.")
-
-
-async def _restore(place: Place, job_id: int) -> None:
-    async with place.store() as store:
-        await store.results.restore(job_id)
 
 
 @click.command("expire")

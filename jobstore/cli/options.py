@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Concatenate, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, TypeVar, Union
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 import click
@@ -16,6 +16,9 @@ from jobstore.model import clock
 from jobstore.model.clock import SECOND
 from jobstore.model.kinds import kind_of
 from jobstore.model.written import Duration, SizeOrUnlimited
+
+if TYPE_CHECKING:
+    from jobstore.cli.remote import Remote
 
 P = ParamSpec("P")
 F = TypeVar("F", bound=Callable[..., object])
@@ -69,6 +72,43 @@ def configured(command: Callable[Concatenate[Config, P], None]) -> Callable[...,
         command(load(config_file, {"store": store}), *args, **kwargs)
 
     return with_config
+
+
+def reaching(
+    command: Callable[Concatenate[Union[Config, "Remote"], P], None],
+) -> Callable[..., None]:
+    """Give a command a server somewhere else as its first argument, or else the configuration."""
+
+    @click.option("--url", metavar="URL", help="Ask the server at URL instead of the store.")
+    @click.option(
+        "--token-file",
+        type=FILE,
+        metavar="FILE",
+        help="A file with the token for --url; else it is in JOBSTORE_TOKEN.",
+    )
+    @files
+    @functools.wraps(command)
+    def with_either(
+        config_file: Path | None,
+        store: dict[str, str | Path] | None,
+        url: str | None,
+        token_file: Path | None,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> None:
+        if url is None:
+            if token_file is not None:
+                raise click.UsageError("--token-file goes with --url")
+            command(load(config_file, {"store": store}), *args, **kwargs)
+            return
+        if store is not None or config_file is not None:
+            raise click.UsageError("--url excludes --store and --config")
+        # Few commands ask one, and HTTP takes a while to load.
+        from jobstore.cli.remote import Remote  # noqa: PLC0415
+
+        command(Remote.at(url, token_file), *args, **kwargs)
+
+    return with_either
 
 
 def json_option(command: F) -> F:

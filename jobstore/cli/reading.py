@@ -1,14 +1,16 @@
 """Look at jobs: those that can be asked for, or one in all its parts."""
 
 import asyncio
-from typing import Final, Literal
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, Union
 
 import click
 
 from jobstore.cli import content
 from jobstore.cli.formats import ColumnKind, Columns, JsonLines
 from jobstore.cli.job_table import JobTable
-from jobstore.cli.options import configured, json_option, size
+from jobstore.cli.options import json_option, reaching, size
 from jobstore.cli.places import place_of
 from jobstore.cli.plain import Complaint, write_json
 from jobstore.cli.sheet import Part, Sheet
@@ -19,18 +21,24 @@ from jobstore.live import SECRET_HEADERS
 from jobstore.model.job import Job
 from jobstore.model.lifecycle import AWAITED
 from jobstore.model.message import REDACTED, Body, Headers, Request, Response
+from jobstore.model.target_state import Waits
 from jobstore.store.history import History
 from jobstore.store.questions import askers
 from jobstore.store.target_states import waiting_for
 
+if TYPE_CHECKING:
+    from jobstore.cli.remote import Remote
+    from jobstore.cli.remote_sheets import RemoteSheets
+
 _ROWS: Final = 50
 _MOST_LISTED: Final = 100_000
 _MOST_OF_BODY: Final = 4096
+WaitsFor: TypeAlias = Callable[[Job], Waits | None]
 _COLUMNS: Final[Columns] = {**JOB_COLUMNS, "waits_for": ColumnKind.TEXT}
 
 
 @click.command("list")
-@configured
+@reaching
 @click.option(
     "--limit",
     type=click.IntRange(1, _MOST_LISTED),
@@ -40,33 +48,50 @@ _COLUMNS: Final[Columns] = {**JOB_COLUMNS, "waits_for": ColumnKind.TEXT}
     help="The most jobs to list, newest first.",
 )
 @json_option
-def list_command(config: Config, limit: int, *, as_json: bool) -> None:
+def list_command(where: Union[Config, "Remote"], limit: int, *, as_json: bool) -> None:
     """List the jobs that can still be asked for: pending, or with a result that is held.
 
-    The newest come last. `jobstore history` lists all others too.
+    The newest come first. `jobstore history` lists all others too.
     """
-    asyncio.run(_list(config, limit, as_json=as_json))
-
-
-async def _list(config: Config, limit: int, *, as_json: bool) -> None:
-    async with place_of(config).history() as history:
-        jobs = await history.awaited(limit)
-        counters = await history.counters()
-        waits_for = await waiting_for(history)
+    in_all: int | None
+    if isinstance(where, Config):
+        jobs, in_all, waits_for = asyncio.run(_awaited(where, limit))
+    else:
+        found, waits_for = _awaited_afar(where, limit + 1)
+        jobs, in_all = found[:limit], None if len(found) > limit else len(found)
     if as_json:
         JsonLines(_COLUMNS).write([[*as_row(job), waits_for(job)] for job in jobs])
         return
     if jobs:
         JobTable(stdout(), waits_for=waits_for).write(jobs)
-    in_all = max(len(jobs), sum(counters.get(("result", state), 0) for state in AWAITED))
     if not jobs:
         say("No job can be asked for.")
+    elif in_all is None:
+        say(f"The newest {len(jobs):,} jobs; --limit lists more.")
     elif in_all > len(jobs):
         say(f"The newest {len(jobs):,} of {in_all:,} jobs; --limit lists more.")
 
 
+async def _awaited(config: Config, limit: int) -> tuple[list[Job], int, WaitsFor]:
+    """List jobs, the newest first; tell how many there are in all, and what they wait for."""
+    async with place_of(config).history() as history:
+        jobs = (await history.awaited(limit))[::-1]
+        counters = await history.counters()
+        waits_for = await waiting_for(history)
+    in_all = sum(counters.get(("result", state), 0) for state in AWAITED)
+    return jobs, max(len(jobs), in_all), waits_for
+
+
+def _awaited_afar(remote: "Remote", limit: int) -> tuple[list[Job], WaitsFor]:
+    from jobstore.cli.remote_jobs import RemoteJobs  # noqa: PLC0415 - few need it
+
+    there = RemoteJobs(remote)
+    pages = there.pages({"result": ",".join(AWAITED)}, limit)
+    return [job for page in pages for job in page], there.waits_for
+
+
 @click.command("show")
-@configured
+@reaching
 @click.argument("job_id", metavar="ID", type=int)
 @click.option(
     "--body-limit",
@@ -85,7 +110,7 @@ async def _list(config: Config, limit: int, *, as_json: bool) -> None:
 )
 @json_option
 def show_command(  # noqa: PLR0913 - as many as it has options
-    config: Config,
+    where: Union[Config, "Remote"],
     job_id: int,
     max_body: int | None,
     side: Literal["request", "response"] | None,
@@ -99,15 +124,34 @@ def show_command(  # noqa: PLR0913 - as many as it has options
     """
     if side and (as_json or in_hex):
         raise click.UsageError("--body excludes --json and --hex")
-    if side:
-        asyncio.run(_write_body(config, job_id, side))
+    if side is not None:
+        _write_side(where, job_id, side)
+        return
+    most = _MOST_OF_BODY if max_body is None and not as_json else max_body
+    if isinstance(where, Config):
+        sheet = asyncio.run(_sheet(where, job_id, most))
     else:
-        most = _MOST_OF_BODY if max_body is None and not as_json else max_body
-        sheet = asyncio.run(_sheet(config, job_id, most))
-        if as_json:
-            write_json(sheet.as_json(in_hex=in_hex), pretty=True)
-        else:
-            sheet.print(stdout(), in_hex=in_hex)
+        sheet = _sheets(where).sheet(job_id, most)
+    if as_json:
+        write_json(sheet.as_json(in_hex=in_hex), pretty=True)
+    else:
+        sheet.print(stdout(), in_hex=in_hex)
+
+
+def _write_side(
+    where: Union[Config, "Remote"], job_id: int, side: Literal["request", "response"]
+) -> None:
+    if isinstance(where, Config):
+        asyncio.run(_write_body(where, job_id, side))
+        return
+    sys.stdout.buffer.write(where.body(f"/_jobs/{job_id}/{side}"))
+    sys.stdout.buffer.flush()
+
+
+def _sheets(remote: "Remote") -> "RemoteSheets":
+    from jobstore.cli.remote_sheets import RemoteSheets  # noqa: PLC0415 - few need it
+
+    return RemoteSheets(remote)
 
 
 async def _sheet(config: Config, job_id: int, most: int | None) -> Sheet:

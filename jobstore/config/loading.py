@@ -18,6 +18,8 @@ from jobstore.config.sections import Config
 from jobstore.model.errors import ConfigError
 
 _PREFIX: Final = "JOBSTORE_"
+# What is for commands that ask a server somewhere else, and no key.
+_TOKEN: Final = "JOBSTORE_TOKEN"  # noqa: S105 - its name
 # Keys of a section that stand for each other: a layer that has one takes away what those below it
 # say of the other.
 _ALTERNATIVES: Final[Mapping[str, tuple[str, ...]]] = {"store": ("path", "url")}
@@ -109,6 +111,8 @@ def _names(place: Place) -> Key:
 def _variables(environ: Mapping[str, str]) -> dict[str, Any]:
     tables: dict[str, Any] = {}
     for name, value in environ.items():
+        if name.upper() == _TOKEN:
+            continue
         if name.upper().startswith(_PREFIX) and not _SERVICE_LINK.fullmatch(f"{name}={value}"):
             _put(tables, name[len(_PREFIX) :].lower(), value)
     return tables

@@ -23,6 +23,7 @@ from jobstore.model.errors import (
 )
 from jobstore.model.job import Job
 from jobstore.model.lifecycle import ENDED, Result, State
+from jobstore.model.message import Headers
 from jobstore.targets.router import Router
 from jobstore.web import answers, prefer, refusals, standing
 from jobstore.web.ask import Ask

@@ -1,0 +1,176 @@
+"""Submit a job from the command line, and wait for its result."""
+
+import asyncio
+import sys
+from base64 import b64encode
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Union
+
+import click
+
+from jobstore.cli import content
+from jobstore.cli.beside import beside
+from jobstore.cli.drafts import headers_of
+from jobstore.cli.options import json_option, reaching, text
+from jobstore.cli.places import place_of
+from jobstore.cli.plain import Complaint, tell, write_json
+from jobstore.cli.wording import as_fields, status_line
+from jobstore.config import Config
+from jobstore.model import clock
+from jobstore.model.errors import NoTarget, SubmissionInvalid
+from jobstore.model.job import Dialect, Job, Submission
+from jobstore.model.lifecycle import ENDED
+from jobstore.store.starts import StartState
+from jobstore.targets.router import longest
+
+if TYPE_CHECKING:
+    from jobstore.cli.remote import Remote
+
+# How often it is looked whether a job has ended, in seconds.
+_LOOK_SECONDS: Final = 0.1
+_NODES: Final = 100
+
+
+@click.command("submit")
+@reaching
+@click.argument("method", type=text)
+@click.argument("target", type=text)
+@click.option(
+    "--header", "-H", multiple=True, type=text, metavar="NAME:VALUE", help="A header; repeatable."
+)
+@click.option("--data", "-d", type=text, metavar="TEXT|@FILE", help="The body; @- is stdin.")
+@click.option("--tag", type=text, metavar="TAG", help="A handle by which it is found.")
+@click.option("--priority", type=int, metavar="N", help="Lower runs first; 0 if not given.")
+@click.option("--delay", type=text, metavar="DURATION", help="How long to wait: 30s, 15m.")
+@click.option("--wait", "waits", is_flag=True, help="Wait for its end, and write its answer.")
+@json_option
+def submit_command(
+    where: Union[Config, "Remote"], /, *, waits: bool, as_json: bool, **members: Any
+) -> None:
+    """Submit a job: METHOD and TARGET, a path with its query, such as POST /reports?year=2026.
+
+    A running server begins it at once, else the next one does. With --wait, the answer's body is
+    written as it is, and the exit code is 1 unless it is a success; the result stays where it is,
+    for another reader to fetch.
+    """
+    written = _written(**members)
+    if isinstance(where, Config):
+        asyncio.run(_submit(where, written, waits=waits, as_json=as_json))
+    else:
+        _submit_afar(where, written, waits=waits, as_json=as_json)
+
+
+def _written(
+    *, method: str, target: str, header: tuple[str, ...], data: str | None, **rest: Any
+) -> dict[str, Any]:
+    """Give the job as it is written in JSON."""
+    given = {name: value for name, value in rest.items() if value is not None}
+    document = {"method": method.upper(), "target": target, "headers": headers_of(header), **given}
+    if data is None:
+        return document
+    body = _body(data)
+    try:
+        return {**document, "body": body.decode()}
+    except UnicodeDecodeError:
+        return {**document, "body_base64": b64encode(body).decode()}
+
+
+def _body(data: str) -> bytes:
+    if data == "@-":
+        return sys.stdin.buffer.read()
+    return Path(data[1:]).read_bytes() if data.startswith("@") else data.encode()
+
+
+# --- in a store ---------------------------------------------------------------------------------
+
+
+async def _submit(config: Config, written: dict[str, Any], *, waits: bool, as_json: bool) -> None:
+    async with beside(config, create=True) as store:
+        job_id = await store.submit(_submission(config, written))
+    if not waits:
+        _tell(job_id, written, as_json=as_json)
+        return
+    place = place_of(config)
+    async with place.history() as history:
+        while (job := await history.job(job_id)).state not in ENDED:
+            starts = await place.starts(_NODES)
+            if not any(start.state is StartState.ALIVE for start in starts):
+                raise Complaint(f"job {job_id} is queued, and no server runs that could begin it")
+            await asyncio.sleep(_LOOK_SECONDS)
+        if as_json:
+            write_json(as_fields(job))
+        elif (response := await history.response(job)) is not None:
+            await content.write_raw(response.body)
+    _judge(job)
+
+
+def _submission(config: Config, written: dict[str, Any]) -> Submission:
+    """Read a job, as the API does.
+
+    Raises:
+        SubmissionInvalid: it is none.
+    """
+    # Loading what reads it takes a while.
+    from jobstore.dialects.native.forms import WrittenJob  # noqa: PLC0415
+    from jobstore.model.written_request import read  # noqa: PLC0415
+
+    try:
+        job = read(WrittenJob, written, "a target")
+        not_before, delay = job.waits(clock.now())
+    except ValueError as invalid:
+        raise SubmissionInvalid(str(invalid)) from None
+    path = job.target.partition("?")[0]
+    target = longest((target.prefix for target in config.targets), path)
+    if target is None:
+        raise NoTarget
+    return Submission(
+        request=job.request,
+        target=target,
+        dialect=Dialect.NATIVE,
+        priority=job.priority,
+        tag=job.tag,
+        policy=job.policy,
+        not_before=not_before,
+        delay=delay,
+    )
+
+
+# --- at a server somewhere else -----------------------------------------------------------------
+
+
+def _submit_afar(remote: "Remote", written: dict[str, Any], *, waits: bool, as_json: bool) -> None:
+    from jobstore.cli.remote import LONGEST_WAIT  # noqa: PLC0415
+    from jobstore.cli.remote_jobs import RemoteJobs  # noqa: PLC0415
+
+    job_id = int(remote.ask("POST", "/_jobs", written)["id"])
+    if not waits:
+        _tell(job_id, written, as_json=as_json)
+        return
+    jobs = RemoteJobs(remote)
+    while (job := jobs.one(job_id, wait=LONGEST_WAIT)).state not in ENDED:
+        pass
+    if as_json:
+        write_json(as_fields(job))
+    elif job.failure is None and job.status is not None and job.succeeded:
+        sys.stdout.buffer.write(remote.body(f"/_jobs/{job_id}/response"))
+        sys.stdout.buffer.flush()
+    _judge(job)
+
+
+# --- words --------------------------------------------------------------------------------------
+
+
+def _tell(job_id: int, written: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        write_json({"id": job_id})
+    else:
+        tell(f"Job {job_id} is queued: {written['method']} {written['target']}")
+
+
+def _judge(job: Job) -> None:
+    """Complain of a job that has not succeeded."""
+    if job.succeeded:
+        return
+    if job.detail:
+        raise Complaint(f"job {job.id} is {job.state}: {job.detail}")
+    raise Complaint(f"job {job.id} was answered with {status_line(job.status or 0)}")

@@ -1,0 +1,373 @@
+"""Cancel, retry, delete and restore jobs: one, several, or all that filters match."""
+
+import asyncio
+import getpass
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Protocol, Union
+
+import click
+
+from jobstore.cli import filters
+from jobstore.cli.options import json_option, reaching
+from jobstore.cli.places import Place, place_of
+from jobstore.cli.plain import Complaint, tell, write_json
+from jobstore.cli.terminal import progress
+from jobstore.config import Config
+from jobstore.config.limits import store_limits
+from jobstore.model.bulk import BulkAction, BulkOperation, BulkOrder, BulkState
+from jobstore.model.errors import NoTarget
+from jobstore.store import bulk
+from jobstore.store.search import Search
+from jobstore.store.starts import StartState
+from jobstore.targets.router import longest
+
+if TYPE_CHECKING:
+    from jobstore.cli.remote import Remote
+    from jobstore.live import Store
+
+Where = Union[Config, "Remote"]
+
+# How often it is looked how far an operation is, in seconds.
+_LOOK_SECONDS: Final = 0.1
+# How many nodes are looked at for one that is alive.
+_NODES: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """What people are told of an action.
+
+    Args:
+        question: what is asked before it.
+        done: what has become of the jobs.
+    """
+
+    question: str
+    done: str
+
+
+_WORDS: Final = {
+    BulkAction.CANCEL: _Words("Cancel {}? What runs is stopped.", "cancelled"),
+    BulkAction.RETRY: _Words("Try {} again, each as a new job?", "tried again as a new one"),
+    BulkAction.DELETE: _Words(
+        "Delete the results of {}? `jobstore restore` undoes it until they are purged.", "deleted"
+    ),
+    BulkAction.RESTORE: _Words("Hold the results of {} again?", "restored"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    """What the command line asks for.
+
+    Args:
+        asked: all options that say which jobs are meant.
+        everything: whether all jobs are.
+    """
+
+    action: BulkAction
+    ids: Sequence[int]
+    asked: dict[str, Any]
+    everything: bool
+    without_secrets: bool
+
+    @property
+    def one(self) -> bool:
+        """Whether a single job is named."""
+        return len(self.ids) == 1
+
+
+class _Actor(Protocol):
+    """Where it is done."""
+
+    async def count(self) -> tuple[int, int]:
+        """Tell how many jobs match, and how many of them had secret headers, which are not kept."""
+
+    async def make(self, expect: int) -> int:
+        """Make the operation for so many jobs, and return its id."""
+
+    async def look(self, operation: int) -> dict[str, Any]:
+        """Tell how far it is, as the API says it; do what nobody else does."""
+
+
+def _verb(name: BulkAction, text: str) -> Callable[..., None]:
+    """Make the command of an action."""
+
+    def command(  # noqa: PLR0913 - as many as it has options
+        where: Where,
+        /,
+        ids: tuple[int, ...],
+        *,
+        everything: bool,
+        yes: bool,
+        as_json: bool,
+        without_secrets: bool = False,
+        **asked: Any,
+    ) -> None:
+        named = filters.given(asked)
+        if sum([bool(ids), bool(named), everything]) != 1:
+            raise click.UsageError("expected ids of jobs, or filters, or --all for all jobs")
+        wanted = _Wanted(
+            action=name,
+            ids=ids,
+            asked=asked,
+            everything=everything,
+            without_secrets=without_secrets,
+        )
+        asyncio.run(_run(where, wanted, yes=yes, as_json=as_json))
+
+    command.__doc__ = text
+    command = filters.filter_options(json_option(command))
+    if name is BulkAction.RETRY:
+        command = click.option(
+            "--without-secrets",
+            is_flag=True,
+            help="Also those that had secret headers, which are not kept; without these.",
+        )(command)
+    command = click.option("--yes", "-y", is_flag=True, help="Do not ask; for scripts.")(command)
+    command = click.option("--all", "everything", is_flag=True, help="All jobs.")(command)
+    command = click.argument("ids", metavar="[ID]...", nargs=-1, type=click.IntRange(1, 2**63 - 1))(
+        command
+    )
+    return click.command(name.value)(reaching(command))
+
+
+cancel_command = _verb(
+    BulkAction.CANCEL,
+    """Cancel jobs: those named, or all that match the filters.
+
+    What waits is cancelled, and what runs is stopped; beside a running server, that does it. How
+    many jobs match is told first, and unless a single one is named, you are asked.
+    """,
+)
+retry_command = _verb(
+    BulkAction.RETRY,
+    """Try ended jobs again, each as a new job: those named, or all that match the filters.
+
+    A running server begins them, else the next one does. Those that were tried again already are
+    skipped. Secret headers are not kept: jobs that had some are skipped as well.
+    """,
+)
+delete_command = _verb(
+    BulkAction.DELETE,
+    """Delete results: those of the jobs named, or of all that match the filters.
+
+    What has not ended goes on. `jobstore restore` undoes it until the payloads are purged, see
+    [retention] fetched.
+    """,
+)
+restore_command = _verb(
+    BulkAction.RESTORE,
+    """Hold fetched or deleted results again, for another reader: the first one got lost, say.
+
+    What was fetched or deleted is kept for a while, see [retention] fetched.
+    """,
+)
+
+
+async def _run(where: Where, wanted: _Wanted, *, yes: bool, as_json: bool) -> None:
+    if not isinstance(where, Config):
+        await _act(_AtServer(where, wanted), wanted, yes=yes, as_json=as_json)
+        return
+    place = place_of(where)
+    async with place.store(store_limits(where)) as store:
+        if wanted.one and wanted.action is BulkAction.RESTORE:
+            await _restore_one(store, wanted.ids[0], as_json=as_json)
+            return
+        actor = _InStore(where, place, store, wanted)
+        await _act(actor, wanted, yes=yes, as_json=as_json)
+
+
+async def _restore_one(store: "Store", job_id: int, *, as_json: bool) -> None:
+    await store.results.restore(job_id)
+    if as_json:
+        write_json({"restored": job_id})
+    else:
+        click.echo(f"The result of job {job_id} can be fetched again.")
+
+
+async def _act(actor: _Actor, wanted: _Wanted, *, yes: bool, as_json: bool) -> None:
+    count, forgotten = await actor.count()
+    if not count:
+        _tell_result(
+            {"id": None, "count": 0, "done": 0, "skipped": 0, "reasons": {}},
+            wanted,
+            as_json=as_json,
+        )
+        return
+    if not (yes or wanted.one):
+        _ask(wanted, count, forgotten)
+    operation = await actor.make(count)
+    with progress("jobs") as report:
+        while True:
+            said = await actor.look(operation)
+            report(wanted.action.value, said["done"] + said["skipped"], said["count"])
+            if said["state"] != BulkState.RUNNING:
+                break
+            await asyncio.sleep(_LOOK_SECONDS)
+    _tell_result(said, wanted, as_json=as_json)
+
+
+def _ask(wanted: _Wanted, count: int, forgotten: int) -> None:
+    """Ask whether it is meant.
+
+    Raises:
+        Complaint: nobody can be asked.
+        Exit: it is not.
+    """
+    question = _WORDS[wanted.action].question.format(_jobs(count))
+    if forgotten and not wanted.without_secrets:
+        question += f" {forgotten:,} of them had secret headers and will be skipped."
+    if not sys.stdin.isatty():
+        raise Complaint(f"{question} Nobody is there to be asked; --yes does it.")
+    click.confirm(question, abort=True, err=True)
+
+
+def _tell_result(said: dict[str, Any], wanted: _Wanted, *, as_json: bool) -> None:
+    """Say what was done.
+
+    Raises:
+        Complaint: nothing was.
+    """
+    if as_json:
+        facts = {name: said[name] for name in ("id", "count", "done", "skipped", "reasons")}
+        write_json({"operation": facts.pop("id"), "action": wanted.action, **facts})
+    elif not said["count"]:
+        tell("No matching jobs.")
+    elif said["done"]:
+        done = said["done"]
+        tell(f"{_jobs(done)} {'is' if done == 1 else 'are'} {_WORDS[wanted.action].done}.")
+    reasons = [f"{_jobs(number)} skipped: {why}" for why, number in said["reasons"].items()]
+    if reasons and not said["done"]:
+        raise Complaint("\n".join(reasons) if not as_json else "nothing was done")
+    for line in reasons if not as_json else ():
+        tell(line)
+    if said["done"] + said["skipped"] < said["count"]:
+        raise Complaint(f"operation {said['id']} was stopped before its end")
+
+
+def _jobs(count: int) -> str:
+    return "1 job" if count == 1 else f"{count:,} jobs"
+
+
+# --- in a store ---------------------------------------------------------------------------------
+
+
+class _InStore:
+    """Act on a store, beside its server or without one; see `_Actor`."""
+
+    def __init__(self, config: Config, place: Place, store: "Store", wanted: _Wanted) -> None:
+        self._config = config
+        self._place = place
+        self._store = store
+        self._wanted = wanted
+        self._matched = bulk.named(wanted.ids)
+
+    async def count(self) -> tuple[int, int]:
+        """Tell how many jobs match."""
+        wanted = self._wanted
+        if not wanted.ids:
+            search = Search()
+            if not wanted.everything:
+                search = await filters.search_of(self._store.history, self._place, wanted.asked)
+                if not bulk.selects(search):
+                    raise Complaint("these filters leave no job out; --all means all jobs")
+            self._matched = await self._store.operations.match(wanted.action, search)
+        return self._matched.count, self._matched.secret
+
+    async def make(self, expect: int) -> int:
+        """Make the operation."""
+        return await self._store.operations.make(self._order(), self._matched, expect)
+
+    def _order(self) -> BulkOrder:
+        wanted = self._wanted
+        return BulkOrder(
+            action=wanted.action,
+            filter=None if wanted.ids else _as_json(wanted),
+            owner=_user(),
+            without_secrets=wanted.without_secrets,
+        )
+
+    async def look(self, operation: int) -> dict[str, Any]:
+        """Tell how far it is; do all of it if no server runs."""
+        operations = self._store.operations
+        found = await operations.get(operation)
+        if found.state is BulkState.RUNNING and not await self._served():
+            await operations.finish(operation, self._target_of)
+            found = await operations.get(operation)
+            if found.state is BulkState.RUNNING:
+                raise Complaint(
+                    f"operation {operation} waits: {found.waits}; {_jobs(_left(found))} are left,"
+                    " with which the next server goes on"
+                )
+        return {
+            "id": found.id,
+            "state": found.state,
+            "count": found.total,
+            "done": found.done,
+            "skipped": found.skipped,
+            "reasons": dict(found.reasons),
+        }
+
+    async def _served(self) -> bool:
+        """Tell whether a server runs that does it."""
+        starts = await self._place.starts(_NODES)
+        return any(start.state is StartState.ALIVE for start in starts)
+
+    def _target_of(self, _: str, path: str) -> str:
+        target = longest((target.prefix for target in self._config.targets), path)
+        if target is None:
+            raise NoTarget
+        return target
+
+
+def _left(operation: BulkOperation) -> int:
+    return operation.total - operation.done - operation.skipped
+
+
+def _as_json(wanted: _Wanted) -> str:
+    return json.dumps({"all": True} if wanted.everything else filters.as_written(wanted.asked))
+
+
+def _user() -> str:
+    """Name who calls the command, as far as the system knows."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return ""
+
+
+# --- at a server somewhere else -----------------------------------------------------------------
+
+
+class _AtServer:
+    """Act through the API of a server; see `_Actor`."""
+
+    def __init__(self, remote: "Remote", wanted: _Wanted) -> None:
+        self._remote = remote
+        which: dict[str, Any] = (
+            {"ids": [*wanted.ids]}
+            if wanted.ids
+            else {"filter": {"all": True} if wanted.everything else filters.query_of(wanted.asked)}
+        )
+        self._document = {"action": wanted.action, **which}
+        if wanted.without_secrets:
+            self._document["without_secrets"] = True
+
+    async def count(self) -> tuple[int, int]:
+        """Tell how many jobs match."""
+        said = self._remote.ask("POST", "/_jobs/operations", {**self._document, "dry_run": True})
+        return said["count"], said["forgotten"]
+
+    async def make(self, expect: int) -> int:
+        """Make the operation."""
+        said = self._remote.ask("POST", "/_jobs/operations", {**self._document, "expect": expect})
+        return int(said["id"])
+
+    async def look(self, operation: int) -> dict[str, Any]:
+        """Tell how far it is."""
+        said: dict[str, Any] = self._remote.ask("GET", f"/_jobs/operations/{operation}")
+        return said
