@@ -35,7 +35,7 @@ _MOST: Final = 1000
 
 @click.command("tail")
 @reaching
-@click.argument("ids", metavar="[ID]...", nargs=-1, type=click.IntRange(1, 2**63 - 1))
+@click.argument("ids", metavar="[ID]...", nargs=-1, type=int)
 @filters.filter_options
 @click.option(
     "--limit",

@@ -18,8 +18,9 @@ from jobstore.cli.terminal import progress
 from jobstore.config import Config
 from jobstore.config.limits import store_limits
 from jobstore.model.bulk import BulkAction, BulkOperation, BulkOrder, BulkState
-from jobstore.model.errors import NoTarget
+from jobstore.model.errors import JobNotFound, NoTarget
 from jobstore.store import bulk
+from jobstore.store.jobs import LARGEST_ID
 from jobstore.store.search import Search
 from jobstore.store.starts import StartState
 from jobstore.targets.router import longest
@@ -110,6 +111,9 @@ def _verb(name: BulkAction, text: str) -> Callable[..., None]:
         named = filters.given(asked)
         if sum([bool(ids), bool(named), everything]) != 1:
             raise click.UsageError("expected ids of jobs, or filters, or --all for all jobs")
+        for job_id in ids:
+            if not 0 < job_id <= LARGEST_ID:
+                raise JobNotFound(job_id)
         wanted = _Wanted(
             action=name,
             ids=ids,
@@ -129,9 +133,7 @@ def _verb(name: BulkAction, text: str) -> Callable[..., None]:
         )(command)
     command = click.option("--yes", "-y", is_flag=True, help="Do not ask; for scripts.")(command)
     command = click.option("--all", "everything", is_flag=True, help="All jobs.")(command)
-    command = click.argument("ids", metavar="[ID]...", nargs=-1, type=click.IntRange(1, 2**63 - 1))(
-        command
-    )
+    command = click.argument("ids", metavar="[ID]...", nargs=-1, type=int)(command)
     return click.command(name.value)(reaching(command))
 
 

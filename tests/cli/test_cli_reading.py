@@ -64,10 +64,10 @@ def listed(*arguments: object) -> list[int]:
 
 
 @pytest.mark.usefixtures("_stock")
-def test_list_shows_what_can_be_asked_for_the_newest_last() -> None:
+def test_list_shows_what_can_be_asked_for_the_newest_first() -> None:
     heads, *jobs = rows(said("list"))
     assert heads == ["ID", "STATE", "STATUS", "RESULT", "SUBMITTED", "TOOK", "OWNER", "REQUEST"]
-    assert jobs[0] == [
+    assert jobs[-1] == [
         "1",
         "done",
         "201",
@@ -77,26 +77,26 @@ def test_list_shows_what_can_be_asked_for_the_newest_last() -> None:
         "alice",
         "GET /report?year=2025",
     ]
-    assert [(row[0], row[1], row[-1]) for row in jobs[1:]] == [
-        ("3", "failed", "POST /down"),
-        ("4", "cancelled", "GET /stop"),
-        ("5", "running 40%", "GET /import"),
+    assert [(row[0], row[1], row[-1]) for row in jobs[:-1]] == [
         ("6", "queued", "GET /later"),
+        ("5", "running 40%", "GET /import"),
+        ("4", "cancelled", "GET /stop"),
+        ("3", "failed", "POST /down"),
     ]
 
 
 @pytest.mark.usefixtures("_stock")
 def test_list_says_that_there_are_more_than_it_lists() -> None:
     *jobs, last = said("list", "--limit", 2).splitlines()
-    assert [line.split()[0] for line in jobs] == ["ID", "5", "6"]
+    assert [line.split()[0] for line in jobs] == ["ID", "6", "5"]
     assert last == "The newest 2 of 5 jobs; --limit lists more."
 
 
 @pytest.mark.usefixtures("_stock")
 def test_list_gives_scripts_a_line_of_json_for_each_job() -> None:
     jobs = [json.loads(line) for line in said("list", "--json").splitlines()]
-    assert [job["id"] for job in jobs] == [1, 3, 4, 5, 6]
-    assert jobs[3] == {
+    assert [job["id"] for job in jobs] == [6, 5, 4, 3, 1]
+    assert jobs[1] == {
         "id": 5, "state": "running", "result": "none", "dialect": "arango", "owner": "",
         "target": "/", "method": "GET", "path": "/import", "priority": 0, "attempt": 1,
         "submitted_at": "2023-11-14T22:13:21.000Z", "started_at": "2023-11-14T22:13:21.000Z",

@@ -51,7 +51,7 @@ def change(path: Path, statement: str) -> None:
 @pytest.mark.usefixtures("store")
 def test_restore_holds_a_fetched_result_again() -> None:
     assert said("restore", 2) == "The result of job 2 can be fetched again.\n"
-    assert [row.split()[0] for row in said("list").splitlines()] == ["ID", "1", "2", "3", "4"]
+    assert [row.split()[0] for row in said("list").splitlines()] == ["ID", "4", "3", "2", "1"]
     assert said("show", 2).splitlines()[-1].split()[-1] == "restored"
 
 

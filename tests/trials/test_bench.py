@@ -47,6 +47,7 @@ FILES: Final = {
     "purge": ["purge of 100 payloads"],
     "forget": ["removal of 100 jobs"],
     "expire": ["expiry of 100 results"],
+    "bulk": ["retry of 100 jobs"],
 }
 SIZES: Final = {
     "body": ["plain file of 268,435 bytes, synced", "body of 268,435 bytes"],

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from http.client import HTTPConnection
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from trials.bench import loads, stock
 from trials.bench.figures import Case, Row, Sample, row
@@ -19,12 +19,14 @@ from trials.serving import Server
 # Does the work; returns when it has begun and when it has ended.
 _Work: TypeAlias = Callable[[], tuple[float, float]]
 
-KEYS: Final = ("purge", "forget", "expire")
+KEYS: Final = ("purge", "forget", "expire", "bulk")
 _JOBS: Final = 100_000
 # How long a server has for its start, in seconds.
 _START: Final = 1.5
 # How long one of the rounds is in which somebody writes during the work, in seconds.
 _WINDOW: Final = 0.2
+# How often it is looked how far an operation is, in seconds.
+_LOOK: Final = 0.2
 # For what a server keeps it, and the question whether a job was worked on.
 _CLEANINGS: Final = {
     "purge": ("fetched", "SELECT purgeable_at IS NULL FROM job WHERE id = {}"),
@@ -39,6 +41,7 @@ def rows(plan: Plan) -> Iterator[Row]:
         ("purge", "purge of {:,} payloads", stock.taken, partial(_cleaned, "purge", jobs)),
         ("forget", "removal of {:,} jobs", stock.taken, partial(_cleaned, "forget", jobs)),
         ("expire", "expiry of {:,} results", stock.held, _expired),
+        ("bulk", "retry of {:,} jobs", stock.held, _retried),
     ):
         if plan.wants(key):
             with plan.yard() as yard:
@@ -76,6 +79,31 @@ def _expired(plan: Plan, yard: Yard) -> Sample:
             return begun, time.perf_counter()
 
         return _beside(plan, server, work)
+
+
+def _retried(plan: Plan, yard: Yard) -> Sample:
+    """Ask a server to try all jobs again, which has one slot for them."""
+    _fresh(yard)
+    with yard.serving("again", executor__concurrency=1, executor__queue_limit=10**9) as server:
+
+        def work() -> tuple[float, float]:
+            begun = time.perf_counter()
+            order = {"action": "retry", "filter": {"state": "done", "path": "/echo"}}
+            said = _asked(server, "POST", "/_jobs/operations", order)
+            while said["state"] == "running":
+                time.sleep(_LOOK)
+                said = _asked(server, "GET", f"/_jobs/operations/{said['id']}")
+            assert said["done"] == said["count"], said
+            return begun, time.perf_counter()
+
+        return _beside(plan, server, work)
+
+
+def _asked(server: Server, method: str, path: str, order: object = None) -> dict[str, Any]:
+    with closing(HTTPConnection("127.0.0.1", server.port)) as client:
+        client.request(method, path, json.dumps(order))
+        said: dict[str, Any] = json.load(client.getresponse())
+    return said
 
 
 def _fresh(yard: Yard) -> float:

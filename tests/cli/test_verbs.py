@@ -1,0 +1,362 @@
+"""Every verb on the command line: for one job and for many, on a store and at a server."""
+
+import asyncio
+import json
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from jobstore.model.account import Role
+from jobstore.model.clock import SECOND, now
+from jobstore.model.passwords import digest, new_token
+from tests.commands import be_beside, jobstore, refused, said, start, written
+from tests.conftest import Start
+from tests.engines import ENGINES
+from tests.stock import Stock, stocked
+from tests.stores import check_sound, states
+
+START = 1_700_000_000 * SECOND
+ON_BOTH = pytest.mark.parametrize("store_path", ENGINES, indirect=True)
+
+
+@pytest.fixture
+def store(store_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make a store with six jobs that were submitted long ago."""
+    stocked(store_path, six_jobs, START)
+    be_beside(store_path, monkeypatch)
+    return store_path
+
+
+@pytest.fixture
+def fresh(store_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make a store with six jobs of which a server lets none go so far."""
+    stocked(store_path, six_jobs, now())
+    be_beside(store_path, monkeypatch)
+    return store_path
+
+
+async def six_jobs(stock: Stock) -> None:
+    """Let 1 and 2 be answered, 3 fail, 4 be fetched, and 5 and 6 wait."""
+    await stock.done("/reports/a", status=500)
+    await stock.done("/reports/b", status=200)
+    await stock.failed("/down")
+    await stock.fetch(await stock.done("/fetched"))
+    await stock.queued("/later/a")
+    await stock.queued("/later/b")
+
+
+def asked_on_a_terminal(answer: str, *arguments: object) -> tuple[int, str]:
+    """Call the real command on a terminal; return its exit code and what it writes."""
+    controller, terminal = pty.openpty()
+    command = [sys.executable, "-m", "jobstore", *map(written, arguments)]
+    with subprocess.Popen(command, stdin=terminal, stdout=terminal, stderr=terminal) as process:
+        os.close(terminal)
+        os.write(controller, answer.encode())
+        shown = b""
+        try:
+            while piece := os.read(controller, 4096):
+                shown += piece
+        except OSError:  # the other end is closed
+            pass
+        os.close(controller)
+        return process.wait(), shown.decode()
+
+
+# --- on a store, without a server ---------------------------------------------------------------
+
+
+@ON_BOTH
+def test_what_waits_is_cancelled(store: Path) -> None:
+    assert said("cancel", "--path", "/later", "--yes") == "2 jobs are cancelled.\n"
+    assert [states(store)[job_id] for job_id in (5, 6)] == [("cancelled", "held")] * 2
+    assert said("cancel", "--path", "/later", "--yes") == "No matching jobs.\n"
+    check_sound(store)
+
+
+@ON_BOTH
+def test_what_has_ended_is_tried_again_once(store: Path) -> None:
+    assert said("retry", "--status", "5xx", "--yes") == "2 jobs are tried again as a new one.\n"
+    assert [states(store)[job_id] for job_id in (7, 8)] == [("queued", "none")] * 2
+    assert said("retry", "--status", "5xx", "--yes") == "No matching jobs.\n"
+    assert refused("retry", 1) == "jobstore: 1 job skipped: was tried again already\n"
+    check_sound(store)
+
+
+@ON_BOTH
+def test_what_is_deleted_comes_back(store: Path) -> None:
+    assert said("delete", "--all", "--yes") == "6 jobs are deleted.\n"
+    assert {result for _, result in states(store).values()} == {"deleted"}
+    done = said("restore", "--all", "--yes", "--json")
+    assert json.loads(done) == {
+        "operation": 2, "action": "restore", "count": 4, "done": 4, "skipped": 0, "reasons": {},
+    }  # fmt: skip
+    assert {states(store)[job_id][1] for job_id in (1, 2, 3, 4)} == {"held"}
+    check_sound(store)
+
+
+@pytest.mark.usefixtures("store")
+def test_several_ids_are_counted_and_asked_for_and_a_single_one_is_not() -> None:
+    assert said("delete", 1) == "1 job is deleted.\n"
+    assert "Delete the results of 2 jobs?" in refused("delete", 2, 3)
+    assert said("delete", 1, 2, 99, "--yes").splitlines() == [
+        "1 job is deleted.",
+        "2 jobs skipped: there is no such job",
+    ]
+
+
+@pytest.mark.usefixtures("store")
+def test_nothing_is_done_unless_the_question_is_answered() -> None:
+    complaint = refused("cancel", "--path", "/later")
+    assert complaint == (
+        "jobstore: Cancel 2 jobs? What runs is stopped. Nobody is there to be asked; --yes does"
+        " it.\n"
+    )
+    code, shown = asked_on_a_terminal("n\n", "cancel", "--path", "/later")
+    assert code == 1
+    assert "Cancel 2 jobs? What runs is stopped. [y/N]" in shown
+    code, shown = asked_on_a_terminal("y\n", "cancel", "--path", "/later")
+    assert code == 0
+    assert "2 jobs are cancelled." in shown
+
+
+@pytest.mark.usefixtures("store")
+@pytest.mark.parametrize("verb", ["cancel", "retry", "delete", "restore"])
+def test_which_jobs_are_meant_has_to_be_said_once(verb: str) -> None:
+    for arguments in ((), (1, "--tag", "x"), (1, "--all"), ("--all", "--tag", "x")):
+        assert "expected ids of jobs, or filters, or --all" in refused(verb, *arguments, code=2)
+    assert "--all means all jobs" in refused(verb, "--path", "/", "--yes")
+    assert refused(verb, 0) == "jobstore: no job 0\n"
+    assert refused(verb, 10**30) == f"jobstore: no job {10**30}\n"
+
+
+@pytest.mark.usefixtures("store")
+def test_filters_mean_what_they_mean_to_history() -> None:
+    for filters, ids in (
+        (("--state", "failed"), [3]),
+        (("--since", "2000-01-01", "--path", "/rep"), [2, 1]),
+        (("--range", "2023-11-14..2023-11-14", "--status", "404"), []),
+        (("--running-at", "2000-01-01"), []),
+    ):
+        found = said("history", "--json", *filters).splitlines()
+        assert [json.loads(line)["id"] for line in found] == ids
+        if not ids:
+            assert said("delete", *filters, "--yes") == "No matching jobs.\n"
+        else:
+            done = json.loads(said("delete", *filters, "--yes", "--json"))
+            assert (done["count"], done["done"]) == (len(ids), len(ids))
+
+
+@pytest.mark.usefixtures("store")
+def test_what_finds_no_room_in_the_queue_is_left_to_a_server(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("JOBSTORE_EXECUTOR__QUEUE_LIMIT", "3")
+    result = jobstore("retry", "--all", "--yes")
+    assert result.exit_code == 1
+    assert "operation 1 waits: " in result.stderr
+    assert "3 jobs are left, with which the next server goes on" in result.stderr
+
+
+def test_a_job_is_submitted_as_it_is_written(
+    store_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "body.bin"
+    file.write_bytes(b"\x00\xff")
+    assert said("submit", "post", "/x?a=1", "-H", "X-A: 1", "--data", "héllo") == (
+        "Job 1 is queued: POST /x?a=1\n"
+    )
+    assert json.loads(said("submit", "PUT", "/y", "--data", f"@{file}", "--json")) == {"id": 2}
+    shown = json.loads(said("show", 1, "--json"))
+    assert ["X-A", "1"] in shown["request"]["headers"]
+    assert shown["request"]["body"] == "héllo"
+    del store_path
+    for arguments, complaint in (
+        (("GET", "nowhere"), "target: expected the path"),
+        (("G T", "/"), "method: expected a method"),
+        (("GET", "/", "-H", "nothing"), "is not written as 'Name: value'"),
+        (("GET", "/", "--data", "@nofile"), "nofile: No such file"),
+        (("GET", "/", "--delay", "soon"), "delay: expected a duration"),
+        (("GET", "/", "--wait"), "no server runs that could begin it"),
+    ):
+        result = jobstore("submit", *arguments)
+        assert result.exit_code in {1, 2}
+        assert complaint in result.stderr
+
+
+# --- beside a server ----------------------------------------------------------------------------
+
+
+@ON_BOTH
+async def test_a_running_server_does_what_a_command_asks_for(
+    fresh: Path, real_server: Start
+) -> None:
+    await real_server("--app", "tests.gates:create_app")
+    process = start("cancel", "--path", "/later", "--yes", "--json", "--store", fresh)
+    output, complaint = await _ended(process)
+    assert complaint == b""
+    told = json.loads(output)
+    assert told["done"] + told["skipped"] == told["count"]
+    process = start("submit", "GET", "/let/nobody", "--wait", "--store", fresh)
+    assert await _ended(process) == (b"", b"")
+    process = start("submit", "GET", "/nowhere", "--wait", "--store", fresh)
+    assert b"was answered with 404" in (await _ended(process))[1]
+
+
+async def _ended(process: "subprocess.Popen[bytes]") -> tuple[bytes, bytes]:
+    return await asyncio.to_thread(process.communicate)
+
+
+# --- at a server somewhere else -----------------------------------------------------------------
+
+
+async def test_all_verbs_work_at_a_url(
+    fresh: Path, real_server: Start, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    url = (await real_server("--app", "tests.webapp:create_app")).url
+    monkeypatch.chdir(tmp_path)
+
+    async def local(*arguments: object) -> str:
+        output, complaint = await _ended(start(*arguments))
+        assert complaint == b"", arguments
+        return output.decode()
+
+    async def remote(*arguments: object) -> str:
+        return await local(*arguments, "--url", url)
+
+    assert await remote("submit", "POST", "/upload", "-d", "hi", "--wait")
+    ids = [json.loads(line)["id"] for line in (await remote("list", "--json")).splitlines()]
+    assert ids == sorted(ids, reverse=True)
+    assert (await remote("retry", "--status", "5xx", "--yes")).startswith("2 jobs are")
+    assert (await remote("delete", 2)) == "1 job is deleted.\n"
+    assert (await remote("restore", 2)) == "1 job is restored.\n"
+    shown = json.loads(await remote("show", 2, "--json"))
+    assert (shown["id"], shown["path"], shown["result"]) == (2, "/reports/b", "held")
+    assert [each["event"] for each in shown["timeline"]][-2:] == ["deleted", "restored"]
+    assert "restored: by operation" in await remote("tail", 2)
+    rows = [json.loads(line) for line in (await remote("history", "--json")).splitlines()]
+    same = [json.loads(line) for line in (await local("history", "--json")).splitlines()]
+    names = rows[0].keys() - {"once"}
+    assert [{name: row[name] for name in names} for row in rows] == [
+        {name: row[name] for name in names} for row in same
+    ]
+    assert "/reports/b" in await remote("history", "--path", "/reports/b")
+    for arguments, complaint in (
+        (("history", "--stats"), "--stats: only a store can be asked for that"),
+        (("history", "--interrupted"), "--interrupted: only a store can be asked"),
+        (("history", "--definition", "x"), "expected its id"),
+        (("show", 999), "jobstore: no job 999\n"),
+        (("cancel", "--path", "/"), "Cancel 1 job"),
+        (("submit", "GET", "nowhere"), "target: expected the path"),
+    ):
+        assert complaint in (await _ended(start(*arguments, "--url", url)))[1].decode()
+    check_sound(fresh)
+
+
+async def test_a_token_is_asked_for_and_taken_from_the_environment_or_a_file(
+    store_path: Path, serve: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    del store_path
+    server, token = await serve(), new_token()
+    await server.store.accounts.add("root", Role.ADMIN, "")
+    await server.store.accounts.add_token("root", "", digest(token))
+    _, complaint = await _ended(start("list", "--url", server.url))
+    assert b"not let in: expected a token, in JOBSTORE_TOKEN or by --token-file" in complaint
+    file = tmp_path / "token"
+    file.write_text("wrong\n")
+    _, complaint = await _ended(start("list", "--url", server.url, "--token-file", file))
+    assert b"is not one of its" in complaint
+    file.write_text(f"{token}\n")
+    assert (await _ended(start("list", "--url", server.url, "--token-file", file)))[1] == b""
+    monkeypatch.setenv("JOBSTORE_TOKEN", token)
+    assert (await _ended(start("list", "--url", server.url)))[1] == b""
+    moved = await _ended(start("migrate", "--store", tmp_path / "other.db"))
+    assert moved[1] == b""  # it is no key of the configuration
+
+
+@contextmanager
+def stranger(status: int, *headers: tuple[str, str]) -> Iterator[str]:
+    """Serve something else than a jobstore; give its URL."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            for name, value in headers:
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(b"<p>hello</p>")
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "complaint"),
+    [
+        (200, (), "this is not a jobstore server: it answers with 200"),
+        (404, (), "this is not a jobstore server: it answers with 404"),
+        (302, (("Location", "http://elsewhere/"),), "says to ask http://elsewhere/"),
+        (401, (), "not let in: expected a token"),
+    ],
+)
+def test_what_is_no_jobstore_is_told_so(
+    status: int, headers: tuple[tuple[str, str], ...], complaint: str
+) -> None:
+    with stranger(status, *headers) as url:
+        assert complaint in refused("list", "--url", url)
+
+
+def test_a_url_that_leads_nowhere_is_told_so(tmp_path: Path) -> None:
+    for url, complaint in (
+        ("http://127.0.0.1:1", "http://127.0.0.1:1: cannot be reached: Connection refused"),
+        ("ftp://x", "expected the URL of a server such as"),
+        ("http://", "expected the URL of a server such as"),
+        ("http://x:99999", "expected the URL of a server such as"),
+        ("http://me:secret@x", "expected no user in it"),
+        ("nonsense", "expected the URL of a server such as"),
+    ):
+        assert complaint in refused("list", "--url", url)
+    both = ("list", "--url", "http://x", "--store", "jobs.db")
+    assert "--url excludes --store" in refused(*both, code=2)
+    assert "--token-file goes with --url" in refused("list", "--token-file", "x", code=2)
+    missing = ("list", "--url", "http://x", "--token-file", tmp_path / "none")
+    assert "No such file" in refused(*missing)
+
+
+# --- tail ---------------------------------------------------------------------------------------
+
+
+def test_jobs_are_shown_as_they_come(store: Path) -> None:
+    process = start("tail", "--json", "--limit", 2, "--store", store)
+    assert process.stdout is not None
+    shown = [json.loads(process.stdout.readline())["id"] for _ in range(2)]
+    assert shown == [5, 6]
+    assert jobstore("submit", "GET", "/new").exit_code == 0
+    assert json.loads(process.stdout.readline())["path"] == "/new"
+    process.terminate()
+    process.communicate()
+
+
+@pytest.mark.usefixtures("store")
+def test_what_happens_to_a_job_is_shown_until_its_end() -> None:
+    events = [line.split()[2].rstrip(":") for line in said("tail", 4).splitlines()]
+    assert events[0] == "submitted"
+    assert "fetched" in events
+    assert "exclude each other" in refused("tail", 1, "--tag", "x", code=2)
+    assert refused("tail", 99) == "jobstore: no job 99\n"
