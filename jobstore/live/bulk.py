@@ -27,12 +27,14 @@ from jobstore.store.bulk import Act, Matched, Stepped
 from jobstore.store.history import History
 from jobstore.store.own_boot import OwnBoot
 from jobstore.store.search import Search
-from jobstore.store.steps import FIRST, Steps
+from jobstore.store.steps import Steps
 from jobstore.store.transaction import Transaction
 from jobstore.store.writer import Writer
 
 # How long to wait before trying again what could not go on.
 _WAIT_SECONDS: Final = 1.0
+# How many jobs the first step has. Measured on a busy machine: to try one again takes 0.25 ms.
+_FIRST: Final = 12
 
 
 class BulkOperations:
@@ -185,7 +187,7 @@ class BulkOperations:
             return bulk.step(tx, operation_id, limit, acting)
 
         try:
-            rows = self._rows.pop(operation_id, FIRST)
+            rows = self._rows.pop(operation_id, _FIRST)
             stepped, rows = await self._steps.one(step, rows)
         finally:
             for content in copied.values():

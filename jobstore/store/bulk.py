@@ -290,7 +290,7 @@ FORGET: Final = Statement(
         _operation.id.in_(
             select(_operation.id)
             .where(_operation.finished_at < bindparam("before"))
-            .order_by(_operation.id)
+            .order_by(_operation.finished_at)
             .limit(limit)
             .offset(ZERO)
         )
@@ -353,13 +353,15 @@ def repeatable(tx: Transaction, job_id: int) -> Repeatable | None:
 # --- its steps ------------------------------------------------------------------------------------
 
 
-_claim: Final = (
+_begin_step: Final = (
     update(schema.OPERATION)
     .where(_this, _running)
     .values(place=_operation.place)  # which locks the row
     .returning(*_shown, _operation.part, _operation.place)
 )
-CLAIM: Final = Statement(_claim, _claim.where(not_elsewhere(_operation.boot)).values(boot=own_boot))
+BEGIN_STEP: Final = Statement(
+    _begin_step, _begin_step.where(not_elsewhere(_operation.boot)).values(boot=own_boot)
+)
 GET_PART: Final = Statement(
     select(_part.ids).where(
         _part.operation == bindparam("operation"), _part.part == bindparam("number")
@@ -430,7 +432,7 @@ def step(
         limit: to how many at most.
         act: gives what does it to one of them.
     """
-    row = tx.execute(CLAIM, operation=operation_id).fetchone()
+    row = tx.execute(BEGIN_STEP, operation=operation_id).fetchone()
     if row is None:
         return None
     operation, (part, place) = decoded(row[:-2]), row[-2:]

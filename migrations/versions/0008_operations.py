@@ -46,6 +46,8 @@ STATEMENTS = (
     """,
     # What a server goes on with.
     "CREATE INDEX operation_running ON operation (id) WHERE state = 'running'",
+    # What is forgotten one day.
+    "CREATE INDEX operation_over ON operation (finished_at) WHERE finished_at IS NOT NULL",
 )
 
 

@@ -78,6 +78,9 @@ def full(path: Path, now: int = START) -> Path:
         "INSERT INTO body (side, size) VALUES ('request', 0)",  # its client has gone away
         "INSERT INTO chunk SELECT max(id), 0, x'0001ff' FROM body",
         "INSERT INTO idempotency VALUES (0, 'alice', 'a key', 'print', 3, 17)",
+        "INSERT INTO operation VALUES (1, 'retry', '{}', 'alice', 0, NULL, 0, 'stopped', 5, 6, 'bob',"
+        " 3, 1, 0, '{}', NULL, 0, 1)",
+        "INSERT INTO operation_part VALUES (1, 0, '[1, 2, 3]')",
         "UPDATE sqlite_sequence SET seq = 50 WHERE name = 'job'",
         "UPDATE job SET timeout = 2.5, replay = 'always', retries = 3, depth = 1 WHERE id = 6",
     ):

@@ -42,6 +42,8 @@ INDEXED: Final = {
     "DROP_RESPONSE_BODIES": "body_of_job",
     "LOOSE_CHUNKS": "body_orphan",
     "NEWEST_RUN": "job_of_definition",
+    "UNFINISHED": "operation_running",
+    "FORGET": "operation_over",
 }
 
 # Where statements are that no file ever hears.
@@ -67,6 +69,7 @@ ALONG: Final = {
     "target_states.RUNNING": "no more jobs run than there are slots",
     "checks.LOOSE": "counts all of what a check is asked for",
     "bodies.LOOSE_CHUNKS": "all of what is found there goes away, and a step has a bound",
+    "bulk.UNFINISHED": "has the operations that are not over, each of which somebody made",
     "definitions.DROP": "has the deleted definitions only, each of which people made",
 }
 

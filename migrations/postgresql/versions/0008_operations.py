@@ -46,6 +46,8 @@ STATEMENTS = (
     )
     """,
     "CREATE INDEX operation_running ON operation (id) WHERE state = 'running'",
+    # What is forgotten one day.
+    "CREATE INDEX operation_over ON operation (finished_at) WHERE finished_at IS NOT NULL",
     # Nodes of version 6 can go on beside this one: they do not know these tables.
     "UPDATE meta SET schema_version = 8",
 )
