@@ -40,6 +40,13 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+# One that somebody has stopped, with what was left of it.
+OPERATION = (
+    "INSERT INTO operation"
+    " VALUES (1, 'retry', '{}', 'a', 0, NULL, 0, 'stopped', 5, 6, 'b', 3, 1, 0, '{}', NULL, 0, 1)"
+)
+
+
 async def everything(stock: Stock) -> None:
     """Put jobs in that stand everywhere a job can stand."""
     await stock.done("/held?a=%C3%A4", headers=SECRET, body=LARGE, answer={"body": LARGE[::-1]})
@@ -78,8 +85,7 @@ def full(path: Path, now: int = START) -> Path:
         "INSERT INTO body (side, size) VALUES ('request', 0)",  # its client has gone away
         "INSERT INTO chunk SELECT max(id), 0, x'0001ff' FROM body",
         "INSERT INTO idempotency VALUES (0, 'alice', 'a key', 'print', 3, 17)",
-        "INSERT INTO operation VALUES (1, 'retry', '{}', 'alice', 0, NULL, 0, 'stopped', 5, 6, 'bob',"
-        " 3, 1, 0, '{}', NULL, 0, 1)",
+        OPERATION,
         "INSERT INTO operation_part VALUES (1, 0, '[1, 2, 3]')",
         "UPDATE sqlite_sequence SET seq = 50 WHERE name = 'job'",
         "UPDATE job SET timeout = 2.5, replay = 'always', retries = 3, depth = 1 WHERE id = 6",
