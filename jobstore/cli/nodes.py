@@ -28,14 +28,14 @@ _ROWS: Final = 50
 )
 @json_option
 def nodes_command(config: Config, limit: int, *, as_json: bool) -> None:
-    """List the nodes that share a database, each start of one by itself; the newest come last.
+    """List the nodes that share a database, each start of one by itself; the newest come first.
 
     A node is alive, or silent: then it was not seen for as long as [store] lease says, and the
     others will take it for dead. It has ended when it was stopped, and died when others have seen
     that. A file has one server at most.
     """
     place = place_of(config)
-    starts = asyncio.run(place.starts(limit))[::-1]
+    starts = asyncio.run(place.starts(limit))
     listed: Listed[Start] = Listed(
         heads=("NAME", "NODE", "HOST", "PID", "VERSION", "STARTED", "SEEN", "STATE"),
         row=_row,

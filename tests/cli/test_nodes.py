@@ -20,10 +20,10 @@ LEASE = {"JOBSTORE_STORE__LEASE": "1s"}
 
 
 async def nodes(store: Path) -> list[dict[str, Any]]:
-    """List the starts of nodes as scripts see them."""
+    """List the starts of nodes as scripts see them, but the newest last."""
     told = await asyncio.to_thread(jobstore, "nodes", "--json", "--store", store, env=LEASE)
     assert (told.exit_code, told.stderr) == (0, "")
-    return [json.loads(line) for line in told.stdout.splitlines()]
+    return [json.loads(line) for line in told.stdout.splitlines()][::-1]
 
 
 async def once(store: Path, *states: str) -> list[dict[str, Any]]:
@@ -57,14 +57,14 @@ async def test_nodes_are_listed_with_what_has_become_of_them(
         assert ended["ended_at"] is not None
 
 
-async def test_a_table_tells_people_the_same_the_newest_last(database: Place) -> None:
+async def test_a_table_tells_people_the_same_the_newest_first(database: Place) -> None:
     async with started(process(ServerProcess, database)) as start:
         for _ in range(2):
             assert await (await start()).terminate() == 0
     told = await asyncio.to_thread(said, "nodes", "--store", database)
     heads, *rows = [line.split() for line in told.splitlines()]
     assert heads == ["NAME", "NODE", "HOST", "PID", "VERSION", "STARTED", "SEEN", "STATE"]
-    assert [(row[1], row[-1]) for row in rows] == [("1", "ended"), ("2", "ended")]
+    assert [(row[1], row[-1]) for row in rows] == [("2", "ended"), ("1", "ended")]
     told = await asyncio.to_thread(said, "nodes", "--limit", 1, "--store", database)
     assert [line.split()[1] for line in told.splitlines()] == ["NODE", "2"]
 

@@ -1,0 +1,137 @@
+"""Operations on many jobs, as the store does them."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from jobstore.live import Limits, Store
+from jobstore.model.bulk import BulkAction, BulkOrder, BulkState
+from jobstore.model.errors import NoTarget, OperationChanged, OperationNotFound
+from jobstore.model.lifecycle import State
+from jobstore.store import bulk
+from jobstore.store.search import Search
+from tests.stock import Stock
+from tests.stores import (
+    START,
+    StandingClock,
+    beside,
+    check_sound,
+    opened,
+    owned,
+    rows,
+    states,
+    timeline,
+)
+
+DONE = Search(states=(State.DONE,))
+RETRY = BulkOrder(action=BulkAction.RETRY, owner="alice")
+
+
+def anywhere(_: str, __: str) -> str:
+    return "/"
+
+
+def nowhere(_: str, __: str) -> str:
+    raise NoTarget
+
+
+async def ended(store: Store, count: int, body: bytes = b"") -> list[int]:
+    """Let jobs be submitted and answered."""
+    stock = Stock(store, StandingClock())
+    return [await stock.done("/work", body=body) for _ in range(count)]
+
+
+async def make(store: Store, order: BulkOrder, search: Search = DONE) -> int:
+    operations = store.operations
+    return await operations.make(order, await operations.match(order.action, search))
+
+
+async def test_two_servers_that_work_on_one_operation_do_nothing_twice(store_path: Path) -> None:
+    async with owned(store_path) as one:
+        await ended(one, 40)
+        async with beside(store_path) as other:
+            operation = await make(one, RETRY)
+            tasks = [asyncio.create_task(each.operations.run(anywhere)) for each in (one, other)]
+            while (await one.operations.get(operation)).state is BulkState.RUNNING:
+                pass
+            for task in tasks:
+                task.cancel()
+            found = await one.operations.get(operation)
+    assert (found.done, found.skipped) == (40, 0)
+    assert rows(store_path, "SELECT count(*) FROM job") == [(80,)]
+    check_sound(store_path)
+
+
+async def test_a_step_does_as_much_as_it_may_and_the_next_one_goes_on_there(
+    store_path: Path,
+) -> None:
+    async with opened(store_path) as store:
+        ids = await ended(store, 10)
+        operation = await make(store, BulkOrder(action=BulkAction.DELETE))
+    async with opened(store_path) as store:
+        found = await store.operations.get(operation)
+        assert (found.state, found.done, found.total) == (BulkState.RUNNING, 0, 10)
+        await store.operations.finish(operation, anywhere)
+        found = await store.operations.get(operation)
+        assert (found.state, found.done) == (BulkState.DONE, 10)
+        assert found.finished_at == START
+        assert {states(store_path)[job_id][1] for job_id in ids} == {"deleted"}
+    assert rows(store_path, "SELECT count(*) FROM operation_part") == [(0,)]
+
+
+async def test_ids_may_be_far_apart_and_are_acted_on_in_order(store_path: Path) -> None:
+    named = bulk.named([5000, 1, 2, 2, 900_000])
+    assert (named.parts, named.count) == (["[1, 2, 5000, 900000]"], 4)
+    assert [len(part.split(",")) for part in bulk.named([*range(1, 3000)]).parts] == [
+        bulk.PART, bulk.PART, 2999 - 2 * bulk.PART,
+    ]  # fmt: skip
+    async with opened(store_path) as store:
+        first, second = await ended(store, 2)
+        operation = await store.operations.make(RETRY, bulk.named([second, 900_000, first]))
+        await store.operations.finish(operation, anywhere)
+        found = await store.operations.get(operation)
+        assert (found.done, dict(found.reasons)) == (2, {bulk.NO_SUCH_JOB: 1})
+    assert timeline(store_path, first)[-1] == "tried again"
+
+
+async def test_what_no_target_answers_any_more_is_skipped(store_path: Path) -> None:
+    async with opened(store_path) as store:
+        await ended(store, 2)
+        operation = await make(store, RETRY)
+        await store.operations.finish(operation, nowhere)
+        found = await store.operations.get(operation)
+    assert dict(found.reasons) == {"no target is configured for its path": 2}
+
+
+async def test_a_body_that_is_too_large_by_now_is_skipped(store_path: Path) -> None:
+    async with opened(store_path, Limits(inline=10)) as store:
+        await ended(store, 1, b"x" * 100)
+    async with opened(store_path, Limits(inline=10, body=50)) as store:
+        operation = await make(store, RETRY)
+        await store.operations.finish(operation, anywhere)
+        found = await store.operations.get(operation)
+        assert (found.done, found.skipped) == (0, 1)
+        assert await store.operations.match(BulkAction.RETRY, DONE)
+
+
+async def test_nothing_is_made_for_another_number_of_jobs(store_path: Path) -> None:
+    async with opened(store_path) as store:
+        await ended(store, 2)
+        matched = await store.operations.match(BulkAction.DELETE, DONE)
+        with pytest.raises(OperationChanged):
+            await store.operations.make(RETRY, matched, expect=3)
+        assert await store.operations.page(10) == []
+
+
+async def test_operations_that_are_over_are_forgotten_with_the_history(store_path: Path) -> None:
+    clock = StandingClock()
+    async with opened(store_path, clock=clock) as store:
+        await ended(store, 1)
+        over, going = await make(store, RETRY), await make(store, RETRY)
+        await store.operations.stop(over, by="bob")
+        clock.move(10)
+        await store.upkeep.forget(START + 5)
+        with pytest.raises(OperationNotFound):
+            await store.operations.get(over)
+        assert (await store.operations.get(going)).state is BulkState.RUNNING
