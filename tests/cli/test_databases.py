@@ -185,7 +185,7 @@ def test_commands_change_a_database_as_they_change_a_file(
         assert jobstore("user", "remove", "alice", *where).exit_code == 0
         assert said("expire", "--older-than", "1s", *where).startswith("5 results of jobs")
         assert json.loads(said("purge", "--older-than", "0s", "--json", *where))["purged"] >= 0
-        assert [row.split()[0] for row in said("list", *where).splitlines()] == ["ID", "6", "7"]
+        assert [row.split()[0] for row in said("list", *where).splitlines()] == ["ID", "7", "6"]
 
 
 async def test_what_a_command_changes_is_noticed_by_the_nodes(
