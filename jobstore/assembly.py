@@ -22,8 +22,10 @@ from jobstore.dialects.native import NativeApi
 from jobstore.live import Store, owned_store
 from jobstore.live.executor import Executor
 from jobstore.live.janitor import Janitor, Retention
+from jobstore.live.meters import Meters, Traffic
 from jobstore.live.scheduler import Scheduler
 from jobstore.model.errors import JobstoreError, StoreError, StoreLost
+from jobstore.model.job import Dialect
 from jobstore.model.retry import Retry
 from jobstore.store.optional import with_postgresql
 from jobstore.targets import Target
@@ -32,7 +34,7 @@ from jobstore.targets.router import PathClaim, Route, Router
 from jobstore.web import intake, prefer, refusals
 from jobstore.web.browsers import Browsers
 from jobstore.web.capture import AsyncHeader
-from jobstore.web.door import Answering, AtOnce
+from jobstore.web.door import Answering, AtOnce, Own
 from jobstore.web.origins import Rules
 from jobstore.web.refusals import Refuse
 from jobstore.web.room import ROOM, Room
@@ -74,12 +76,14 @@ class Spoken:
         api: its calls.
         claims: the requests that are for it.
         refuse: what answers those of them whose senders are not let in.
+        traffic: what its requests are counted as.
         at_once: answers some of them at the desk, or None.
     """
 
     api: Api
     claims: tuple[PathClaim, ...]
     refuse: Refuse
+    traffic: Traffic
     at_once: AtOnce | None = None
 
 
@@ -145,10 +149,10 @@ def apis_of(
     known = {"kinetica": _kinetica, "datameer": _datameer}
     jobs, ours = ArangoJobs(store), NativeApi(store, router)
     return [
-        Spoken(jobs, arango.CLAIMS, arango.refused, jobs.at_once),
+        Spoken(jobs, arango.CLAIMS, arango.refused, Traffic.ARANGO, jobs.at_once),
         *([_login(store)] if login else []),
         *(speak(config, store, router) for name, speak in known.items() if name in dialects),
-        Spoken(ours, native.CLAIMS, native.refused, ours.at_once),
+        Spoken(ours, native.CLAIMS, native.refused, Traffic.NATIVE, ours.at_once),
     ]
 
 
@@ -161,14 +165,14 @@ def _kinetica(_: Config, store: Store, router: Router) -> Spoken:
     # Kinetica's clients send nothing but POST.
     claims = (PathClaim(kinetica.OWN_PATHS, frozenset({"POST"})),)
     jobs = kinetica.KineticaJobs(store, router)
-    return Spoken(jobs, claims, kinetica.refused, jobs.at_once)
+    return Spoken(jobs, claims, kinetica.refused, Traffic.KINETICA, jobs.at_once)
 
 
 def _datameer(config: Config, store: Store, router: Router) -> Spoken:
     from jobstore.dialects import datameer  # noqa: PLC0415
 
     api = datameer.DatameerJobs(store, router, ZoneInfo(config.datameer.time_zone))
-    return Spoken(api, datameer.CLAIMS, datameer.refused)
+    return Spoken(api, datameer.CLAIMS, datameer.refused, Traffic.DATAMEER)
 
 
 def unanswered_of(dialects: Collection[str]) -> Callable[[web.Request], web.Response | None]:
@@ -182,7 +186,8 @@ def unanswered_of(dialects: Collection[str]) -> Callable[[web.Request], web.Resp
 
 def _login(store: Store) -> Spoken:
     """Make ArangoDB's login."""
-    return Spoken(ArangoLogin(store.accounts), arango_login.CLAIMS, arango_login.refused)
+    api, claims = ArangoLogin(store.accounts), arango_login.CLAIMS
+    return Spoken(api, claims, arango_login.refused, Traffic.ARANGO)
 
 
 def refusing(apis: Apis, async_headers: Sequence[AsyncHeader]) -> Refuse:
@@ -202,6 +207,24 @@ def refusing(apis: Apis, async_headers: Sequence[AsyncHeader]) -> Refuse:
         return refusals.refused(request, error)
 
     return refuse
+
+
+def measured(
+    config: Config, store: Store, router: Router, apis: Apis, *, front: bool
+) -> Meters | None:
+    """Count what happens from now on, unless the configuration says otherwise.
+
+    Args:
+        router: all targets.
+        front: whether all requests come in at a door of ours.
+    """
+    if not config.metrics.enabled:
+        return None
+    traffic = {Traffic.SUBMIT, Traffic.RELAY, *(spoken.traffic for spoken in apis)}
+    dialects = [each for each in Dialect if Traffic(each) in traffic]
+    counted = [each for each in Traffic if each in traffic] if front else []
+    store.measure(Meters([route.name for route in router.routes], dialects, counted))
+    return store.meters
 
 
 def browsers_of(config: Config, access: Gate, *, public: bool) -> Browsers:
@@ -226,22 +249,27 @@ def application_of(apis: Apis, *middlewares: Middleware) -> web.Application:
     return app
 
 
-async def answering(stack: AsyncExitStack, apis: Apis) -> list[tuple[PathClaim, Answering]]:
+async def answering(stack: AsyncExitStack, apis: Apis) -> list[tuple[PathClaim, Own[Answering]]]:
     """Make what answers our own calls at the front door, until the stack is unwound.
 
     ArangoDB's API is one handler, which needs no router, and is on the way of most jobs.
     """
     server = await served(stack, application_of(apis))
     return [
-        (claim, api.handle if isinstance(api, ArangoJobs) else server.request_handler)
-        for api, claim in ((spoken.api, claim) for spoken in apis for claim in spoken.claims)
+        (claim, Own(spoken.traffic, _handler(spoken.api, server)))
+        for spoken in apis
+        for claim in spoken.claims
     ]
 
 
-def prompt(apis: Apis) -> list[tuple[PathClaim, AtOnce]]:
+def _handler(api: Api, server: web.Server) -> Answering:
+    return api.handle if isinstance(api, ArangoJobs) else server.request_handler
+
+
+def prompt(apis: Apis) -> list[tuple[PathClaim, Own[AtOnce]]]:
     """Make what answers our own calls without a task, as far as it is worth it."""
     return [
-        (claim, spoken.at_once)
+        (claim, Own(spoken.traffic, spoken.at_once))
         for spoken in apis
         if spoken.at_once is not None
         for claim in spoken.claims
@@ -363,6 +391,7 @@ async def background(
             tasks.create_task(_persist("come due", store.come_due)),
             tasks.create_task(_persist("keep time", store.timekeeping.run)),
             tasks.create_task(_persist("clean", janitor.run)),
+            tasks.create_task(_persist("show signs of life", store.pulse.run)),
             tasks.create_task(_persist("checkpoint", store.file.keep_wal_short)),
         ]
         try:

@@ -19,6 +19,7 @@ from jobstore.assembly import (
     application_of,
     background,
     browsers_of,
+    measured,
     own_route,
     refusing,
     retention_of,
@@ -318,6 +319,9 @@ class Jobs:
         own = await own_route(stack, config, apis, access)
         ours = InProcess(_served(self._app), config.executor.cancel_grace)
         router.add(own, route_of("/", ours, config.executor))
+        meters = measured(config, store, router, apis, front=False)
+        if isinstance(access, Access):
+            access.meters = meters
         return _Live(
             store=store,
             browsers=browsers_of(config, access, public=config.server.open),

@@ -33,6 +33,7 @@ from jobstore.assembly import (
     background,
     browsers_of,
     in_process,
+    measured,
     own_route,
     prompt,
     refusing,
@@ -247,6 +248,7 @@ async def serving(config: Config) -> AsyncIterator[Server]:
         stack.push_async_callback(access.close)
         router.add(*[await _route(applications, config, section) for section in config.targets])
         router.add(await own_route(stack, config, apis, access))
+        access.meters = measured(config, store, router, apis, front=True)
         executor = Executor(store, router, config.executor.max_attempts)
         janitor = Janitor(store, retention_of(config), clock.now)
         scheduler = Scheduler(store, router)
@@ -260,8 +262,16 @@ async def serving(config: Config) -> AsyncIterator[Server]:
         )
         browsers = browsers_of(config, access, public=config.server.open)
         own = await answering(stack, apis)
-        passing = PASSING if config.server.protect == "jobs" else None
-        door = Door(browsers, access, capture, own, prompt(apis), probes=PROBES, passing=passing)
+        door = Door(
+            browsers,
+            access,
+            capture,
+            own,
+            prompt(apis),
+            probes=PROBES,
+            passing=PASSING if config.server.protect == "jobs" else None,
+            meters=store.meters,
+        )
         web_server = door.server(
             **SERVING, limits=config.http.limits, keepalive_timeout=config.server.keep_alive
         )

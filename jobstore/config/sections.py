@@ -200,6 +200,13 @@ class LogSection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MetricsSection:
+    """Whether what happens is counted, for Prometheus."""
+
+    enabled: Flag = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TargetSection(TargetLimits):
     """Who answers the paths under a prefix: a service upstream, or an application in process."""
 
@@ -256,6 +263,7 @@ class Config:
     datameer: DatameerSection = DatameerSection()
     privacy: PrivacySection = PrivacySection()
     log: LogSection = LogSection()
+    metrics: MetricsSection = MetricsSection()
     target: tuple[TargetSection, ...] = ()
 
     @property

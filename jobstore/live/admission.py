@@ -24,6 +24,7 @@ class Admission:
 
     Attributes:
         open: whether any job is let in.
+        limit: how many jobs may wait.
     """
 
     def __init__(
@@ -39,7 +40,7 @@ class Admission:
         self.open = True
         self._dispatcher = dispatcher
         self._owners = owners
-        self._queue = queue
+        self.limit = queue
         self._depth = depth
 
     def check(self, account: int, jobs: int = 1) -> None:
@@ -60,8 +61,8 @@ class Admission:
         """Refuse everything while the queue is full or the server drains."""
         if not self.open:
             raise ShuttingDown
-        if self._dispatcher.queued + jobs > self._queue:
-            raise QueueFull(self._queue)
+        if self._dispatcher.queued + jobs > self.limit:
+            raise QueueFull(self.limit)
 
     @property
     def bounded(self) -> bool:
@@ -76,8 +77,8 @@ class Admission:
             NotAccepting: the queue is full.
             OwnerLimit: the account has too many jobs that wait, or too much that is kept.
         """
-        if self._dispatcher.waiting(tx) + jobs > self._queue:
-            raise QueueFull(self._queue)
+        if self._dispatcher.waiting(tx) + jobs > self.limit:
+            raise QueueFull(self.limit)
         self.check_usage(tx, account, jobs)
         if tx.shared and self._owners is not None:
             self._owners.check_rate_of_all(tx, account, jobs)
@@ -93,4 +94,4 @@ class Admission:
 
     def room(self, tx: Transaction) -> int:
         """Tell how many jobs a transaction may take in."""
-        return self._queue - self._dispatcher.waiting(tx) if self.open else 0
+        return self.limit - self._dispatcher.waiting(tx) if self.open else 0

@@ -39,7 +39,7 @@ from jobstore.store import elsewhere
 from jobstore.store.facts import CancelAsked, Changes, Looked, Queued, Ready, Started
 from jobstore.store.own_boot import OwnBoot
 from jobstore.store.transaction import Transaction
-from jobstore.store.writer import Writer
+from jobstore.store.writer import Writer, nothing
 
 # How long to wait before claiming again after the store could not be written.
 _RETRY_SECONDS: Final = 1.0
@@ -137,7 +137,7 @@ class Dispatcher:
     async def idle(self) -> None:
         """Wait until every slot is free, once it is stopped: no job runs, and none is about to."""
         with suppress(StoreError):  # what cannot be committed starts nothing
-            await self._writer.run(_nothing)
+            await self._writer.run(nothing)
         while any(lane.busy for lane in self._lanes.values()):
             self._freed.clear()
             await self._freed.wait()
@@ -313,7 +313,3 @@ class Dispatcher:
         lane = self._lanes[target]
         lane.claiming = False
         self._refill(target, lane)
-
-
-def _nothing(_: Transaction) -> None:
-    """Commit nothing, but after everything that was posted before."""

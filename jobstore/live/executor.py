@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import partial
+from time import monotonic
 from typing import Final, TypeAlias
 
 from jobstore.live import Boot, CapturedResponse, Orphan, Over, Store
 from jobstore.live.holding import Holds, Sleep
+from jobstore.live.meters import CLASSES, Attempted
 from jobstore.live.ticks import Ticks
 from jobstore.model import clock
 from jobstore.model.clock import Clock, iso
@@ -154,6 +156,8 @@ class Executor:
         self._running: dict[int, _Running] = {}
         self._limits = Ticks(_TICK, _Running.expire, part=_LATE)
         self._holds = Holds(store, clock, steady, sleep)
+        if store.meters is not None:
+            store.meters.recovered.update({each.name.lower(): 0 for each in Recovery})
 
     async def run(self) -> None:
         """Follow the store's orders until cancelled."""
@@ -236,7 +240,7 @@ class Executor:
             route = self._router.resolve(claim.request.method, claim.request.path)
             running.stoppable = True
             cancelled = running.handle.cancelled
-            outcome = Stopped() if cancelled else await self._attempt(claim, route, running)
+            outcome = Stopped() if cancelled else await self._measured(claim, route, running)
             running.stoppable = False
             if await self._queued_again(claim, route, outcome):
                 over(None)
@@ -263,6 +267,18 @@ class Executor:
             self._store.attempts.release(running.capture)
         if self._running.get(claim.job_id) is running:  # and not the next attempt
             del self._running[claim.job_id]
+
+    async def _measured(self, claim: Claim, route: Route | None, running: _Running) -> Outcome:
+        """Make the attempt, and count how it has ended."""
+        meters = self._store.meters
+        if meters is None:
+            return await self._attempt(claim, route, running)
+        began = monotonic()
+        outcome = await self._attempt(claim, route, running)
+        how, status = _counted(outcome)
+        took = monotonic() - began
+        meters.attempted(claim.target, how, status, took, claim.request.headers)
+        return outcome
 
     async def _attempt(self, claim: Claim, route: Route | None, running: _Running) -> Outcome:
         """Ask the target and take its answer in."""
@@ -323,7 +339,10 @@ class Executor:
             return False
         detail = f"{ended.detail}; tried again in {seconds:.3g} s"
         log.info("job %d: %s", claim.job_id, detail, extra=_about("retry", claim))
-        return await self._store.attempts.retry(claim, seconds, replace(ended, detail=detail))
+        again = await self._store.attempts.retry(claim, seconds, replace(ended, detail=detail))
+        if again and self._store.meters is not None:
+            self._store.meters.retried(claim.target)
+        return again
 
     def _end(self, claim: Claim, outcome: Outcome, over: Over) -> None:
         match outcome:
@@ -368,7 +387,10 @@ class Executor:
         cause = _cause(boot)
         groups: Mapping[tuple[Recovery, int], list[int]] = defaultdict(list)
         for orphan in orphans:
-            groups[self._decide(orphan, boot), orphan.attempt].append(orphan.job_id)
+            recovery = self._decide(orphan, boot)
+            groups[recovery, orphan.attempt].append(orphan.job_id)
+            if self._store.meters is not None:
+                self._store.meters.interrupted(orphan.target, recovery.name.lower())
         for (recovery, attempt), ids in groups.items():
             detail = f"attempt {attempt} was interrupted: {cause}"
             match recovery:
@@ -417,6 +439,17 @@ def _unanswered(error: JobstoreError) -> Failed:
     if isinstance(error, TargetUnreachable):
         return Failed(Failure.UNREACHABLE, str(error), unreached=True, sent=error.sent)
     return Failed(Failure.BROKEN, str(error), lasting=isinstance(error, AnswerTooLarge))
+
+
+def _counted(outcome: Outcome) -> tuple[Attempted, str]:
+    """Give the words by which an attempt is counted: how it has ended, and its status's class."""
+    match outcome:
+        case CapturedResponse(status=status):
+            return Attempted.ANSWERED, CLASSES[min(max(status // 100 - 2, 0), 3)]
+        case Failed(failure=failure):
+            return Attempted(failure), ""
+        case Stopped():
+            return Attempted.CANCELLED, ""
 
 
 def _ended(outcome: CapturedResponse | Failed) -> AttemptEnded:

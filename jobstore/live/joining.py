@@ -126,7 +126,7 @@ async def joined_store(
             points,
             limits or Limits(),
             History(reader, searcher),
-            file=ByItself(),
+            file=ByItself(reader),
             steps=Steps(writer, AMONG_OTHERS),
             boot=own,
             queued=await writer.run(claiming.count_queued),
@@ -231,7 +231,7 @@ async def shared_database(
             points,
             limits or Limits(),
             History(reader),
-            file=ByItself(),
+            file=ByItself(reader),
             steps=Steps(writer, ALONE),  # nobody waits for it
             boot=own,
             queued=sum(count for _, state, count in counters if state == State.QUEUED),

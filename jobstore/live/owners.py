@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from jobstore.model.clock import SECOND, Clock
-from jobstore.model.errors import OwnerLimit
+from jobstore.model.errors import OwnerLimit, TooFast
 from jobstore.store import rates
 from jobstore.store.transaction import Transaction
 
@@ -113,5 +113,5 @@ class Owners:
         after = max(now, used or now) + cost
         wait = after - now - max(1.0, cost)
         if wait > 0:
-            raise OwnerLimit(f"expected at most {rate:g} jobs a second", math.ceil(wait))
+            raise TooFast(rate, math.ceil(wait))
         return after

@@ -97,6 +97,10 @@ class Scheduler:
 
     def _told(self, fired: Fired) -> bool:
         """Say in the log what is out of the ordinary; tell whether there is more to do at once."""
+        if self._store.meters is not None:
+            decision, runs = fired.decision, len(fired.jobs)
+            skipped = len(decision.skipped) + len(decision.runs) - runs
+            self._store.meters.fired(runs, skipped, missed=decision.missed is not None)
         for problem in _problems(fired):
             definition = fired.definition
             log.warning(

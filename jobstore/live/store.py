@@ -9,8 +9,10 @@ from jobstore.live.bulk import BulkOperations
 from jobstore.live.delivery import Deliveries
 from jobstore.live.dispatch import Dispatcher
 from jobstore.live.fresh import FreshRequests
+from jobstore.live.meters import Meters
 from jobstore.live.others import Alone, Others
 from jobstore.live.owners import Owners
+from jobstore.live.pulse import Pulse
 from jobstore.live.results import Results, checked
 from jobstore.live.scheduling import Schedules
 from jobstore.live.submissions import Limits, Submissions
@@ -22,7 +24,7 @@ from jobstore.live.upkeep import Upkeep
 from jobstore.live.waits import Waits
 from jobstore.live.watchers import Watchers
 from jobstore.model.clock import Alarm, Clock, ClockWatch
-from jobstore.model.errors import JobNotFound
+from jobstore.model.errors import JobNotFound, StoreError
 from jobstore.model.job import Order, Submission
 from jobstore.model.lifecycle import State
 from jobstore.model.rotation import Claimed, Room, Turns
@@ -32,6 +34,7 @@ from jobstore.store.accounts import Accounts, AccountSnapshot
 from jobstore.store.bodies import Bodies
 from jobstore.store.definitions import Definitions
 from jobstore.store.facts import (
+    Accepted,
     Answered,
     Blocked,
     CancelAsked,
@@ -39,8 +42,11 @@ from jobstore.store.facts import (
     Changes,
     Due,
     Ended,
+    Expired,
     Fires,
+    GivenBack,
     Looked,
+    PayloadsGone,
     Queued,
     Ready,
     Started,
@@ -88,6 +94,8 @@ class Store:
         running: the jobs that run here.
         targets: how those stand that answer.
         upkeep: what the server does by itself.
+        meters: what is counted; None if nobody wants to know.
+        pulse: the signs of life of a running server.
     """
 
     def __init__(  # noqa: PLR0913 - it is put together in one place
@@ -172,9 +180,24 @@ class Store:
         self.others: Others = Alone(points)
         self.since = clock()
         self.running: Collection[int] = ()
+        self.meters: Meters | None = None
+        self.pulse = Pulse(writer)
         self._roll: AccountSnapshot | None = None
         self._subscribers = self._hearing(deliveries)
         writer.committed = self._subscribers.committed
+
+    def measure(self, meters: Meters) -> None:
+        """Let somebody count what happens from now on."""
+        self.meters, hears = meters, self._subscribers
+        hears.subscribe(Accepted, meters.accepted)
+        hears.subscribe(Started, meters.started)
+        hears.subscribe(Ended, meters.ended)
+        hears.subscribe(Taken, meters.took)
+        hears.subscribe(GivenBack, meters.gave_back)
+        hears.subscribe(Expired, meters.expire)
+        hears.subscribe(PayloadsGone, meters.purge)
+        self._writer.measured = meters.committed
+        self.submissions.refused = meters.refuse
 
     def _hearing(self, deliveries: Deliveries) -> Subscribers:
         """Say who hears of what."""
@@ -226,12 +249,23 @@ class Store:
         self._admission.open = False
         self.dispatcher.stop()
 
-    def trouble(self) -> str | None:
-        """Tell in a clause why no job can be taken in just now; None if it can."""
-        if not self._admission.open:
-            return "the server is shutting down"
-        error = self._writer.look()
-        return None if error is None else error.problem
+    @property
+    def accepting(self) -> bool:
+        """Whether jobs are taken in, as long as nothing else speaks against it."""
+        return self._admission.open
+
+    def look(self) -> StoreError | None:
+        """Tell why nothing can be written just now, and look after that; None if it can."""
+        return self._writer.look()
+
+    def queue(self) -> tuple[int, int]:
+        """Tell how many jobs are queued, and how many may be."""
+        return self.dispatcher.queued, self._admission.limit
+
+    @property
+    def writer_waiting(self) -> int:
+        """How many operations wait for the next commit."""
+        return self._writer.waiting
 
     @property
     def delivering(self) -> Collection[int]:

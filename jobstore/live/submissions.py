@@ -4,7 +4,7 @@ Whether a job gets a slot is decided in the transaction that stores it, so that 
 written once, as running. What comes with a key that is known already becomes no second job.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -13,7 +13,7 @@ from jobstore.live.dispatch import Dispatcher
 from jobstore.live.owners import OwnerLimits
 from jobstore.live.timekeeping import Timekeeping
 from jobstore.model import idempotency
-from jobstore.model.errors import BodyTooLarge, KeyReused, MemberRefused, TagTaken
+from jobstore.model.errors import BodyTooLarge, JobstoreError, KeyReused, MemberRefused, TagTaken
 from jobstore.model.handle import depth_here
 from jobstore.model.job import Claim, Submission
 from jobstore.model.message import Body, body_size, chunks
@@ -62,6 +62,9 @@ class Submissions:
         admission: what speaks against a submission.
         timekeeping: knows whether the clock was set.
         boot: this start of the server.
+
+    Attributes:
+        refused: told what has kept a job from being taken in.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - it is put together in one place
@@ -81,6 +84,7 @@ class Submissions:
         self._timekeeping = timekeeping
         self._limits = limits
         self._boot = boot
+        self.refused: Callable[[Exception], None] = _unheard
 
     async def submit(self, submission: Submission) -> int:
         """Take a job in.
@@ -101,6 +105,13 @@ class Submissions:
             KeyReused: its key came before, with another request.
             StoreError: it could not be written.
         """
+        try:
+            return await self._submit(submission)
+        except JobstoreError as error:
+            self.refused(error)
+            raise
+
+    async def _submit(self, submission: Submission) -> int:
         self._admission.check(submission.account)
         body, limit = submission.request.body, self._limits.body
         summed = None if submission.key is None else idempotency.digest()
@@ -132,6 +143,13 @@ class Submissions:
             BodyTooLarge: the body of one of the requests exceeds the limit.
             StoreError: they could not be written.
         """
+        try:
+            return await self._submit_chain(submissions)
+        except JobstoreError as error:
+            self.refused(error)
+            raise
+
+    async def _submit_chain(self, submissions: Sequence[Submission]) -> list[int]:
         account, jobs = submissions[0].account, len(submissions)
         self._admission.check(account, jobs)
         if any((body_size(one.request.body) or 0) > self._limits.body for one in submissions):
@@ -246,9 +264,14 @@ class Submissions:
             told: hears the job's id, once the job is on the disk.
 
         Raises:
-            JobstoreError: as `submit`, unless it fails only in the transaction.
+            JobstoreError: as `submit`, unless it fails only in the transaction; then it is for who
+                hears of that to tell `refused`.
         """
-        self._admission.check(submission.account)
+        try:
+            self._admission.check(submission.account)
+        except JobstoreError as error:
+            self.refused(error)
+            raise
         body = submission.request.body
         assert isinstance(body, bytes)
         operation = self._operation(submission, body, None)
@@ -324,7 +347,12 @@ class Submissions:
             policy=submission.policy,
             secrets=put.secrets,
             source=submission.source,
+            waited=0,
         )
+
+
+def _unheard(_: Exception) -> None:
+    """Hear nothing: nobody counts."""
 
 
 def _keyed(submission: Submission, summed: idempotency.Digest | None) -> idempotency.Keyed | None:

@@ -1,7 +1,7 @@
 """Wait for what becomes of a job: its end, or that its result is free for the next reader."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
 from jobstore.live.results import Results
@@ -31,6 +31,10 @@ class Waits:
     def watching(self, job_id: int) -> Watch:
         """Give what is told whenever the job has changed, until its context is left."""
         return self._watchers.watching(job_id)
+
+    def followers(self) -> Mapping[str, int]:
+        """Tell how many wait for news of jobs, by the way in which they do."""
+        return dict(zip(("job", "long_poll"), self._watchers.followers(), strict=True))
 
     def watched(self, job_id: int) -> int:
         """Tell how many wait for what becomes of a job."""

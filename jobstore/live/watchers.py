@@ -58,6 +58,11 @@ class Watch:
         if not of_job:
             del self._others[self._job_id]
 
+    @property
+    def limited(self) -> bool:
+        """Whether there is a time when it is over."""
+        return self._ending is not None
+
     def change(self) -> asyncio.Future[None]:
         """Give a future of the next change, or of one that has not been waited for yet."""
         self._waiting = asyncio.get_running_loop().create_future()
@@ -98,6 +103,11 @@ class Watchers:
         watch = Watch(self._of, job_id, None if seconds is None else self._ending.after(seconds))
         watch.over = self.dismissed
         return watch
+
+    def followers(self) -> tuple[int, int]:
+        """Tell how many follow jobs for as long as they like, and how many for a while only."""
+        patient = [watch.limited for of_job in self._of.values() for watch in of_job]
+        return patient.count(False), patient.count(True)
 
     def count(self, job_id: int) -> int:
         """Tell how many watch a job."""

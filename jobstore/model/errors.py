@@ -29,6 +29,7 @@ JobstoreError
 │   ├── QueueFull               as many jobs are queued as the configuration allows
 │   └── ShuttingDown            the server drains
 ├── OwnerLimit                  an owner has submitted as much as one may
+│   └── TooFast                 and too many jobs of late
 ├── TooDeep                     jobs have made too many jobs one after the other
 ├── NoJobOfThat                 no job can be made of a request for a tunnel or another protocol
 ├── BodyTooLarge                the request's body exceeds the configured limit
@@ -41,6 +42,7 @@ JobstoreError
 │   ├── BeingDelivered          its result is on its way to another reader, and may come back
 │   └── SecretsMissing          it had secrets that another run would lack
 ├── TagTaken                    an unended job of the same owner has the same tag
+├── MetricsOff                  nothing is counted
 ├── SubmissionInvalid           what was given is no job to run
 ├── QueryInvalid                what was asked cannot be understood
 ├── OperationNotFound           no such operation on many jobs, or none that one may see
@@ -375,6 +377,18 @@ class OwnerLimit(JobstoreError):
         self.seconds = seconds
 
 
+class TooFast(OwnerLimit):
+    """An owner has submitted too many jobs of late.
+
+    Args:
+        rate: how many a second one may.
+        seconds: when to try again.
+    """
+
+    def __init__(self, rate: float, seconds: int) -> None:
+        super().__init__(f"expected at most {rate:g} jobs a second", seconds)
+
+
 class TooDeep(JobstoreError):
     """Jobs have made jobs one after the other, as often as may be.
 
@@ -531,6 +545,15 @@ class TagTaken(JobstoreError):
             f"a job with the tag {tag} has not ended yet; wait for its end, or choose another tag"
         )
         self.tag = tag
+
+
+class MetricsOff(JobstoreError):
+    """Nothing is counted, by the configuration."""
+
+    status = 404
+
+    def __init__(self) -> None:
+        super().__init__("metrics are turned off: [metrics] enabled is false")
 
 
 class SubmissionInvalid(JobstoreError):

@@ -209,6 +209,8 @@ class Claim:
         retried: how often it was.
         secrets: whether the store keeps secrets of its request, until it ends.
         source: the address that it came from, or None if it came over no network.
+        waited: for how many microseconds it could have run before this, its first attempt; None
+            for any further one.
     """
 
     job_id: int
@@ -223,6 +225,7 @@ class Claim:
     retried: int = 0
     secrets: bool = True
     source: str | None = None
+    waited: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,7 +29,7 @@ from jobstore.store.transaction import Transaction
 
 _job: Final = schema.JOB.c
 _request: Final = schema.REQUEST.c
-_ready: Final = and_(in_state(State.QUEUED), _job.follows.is_(None), _job.not_before.is_(None))
+READY: Final = and_(in_state(State.QUEUED), _job.follows.is_(None), _job.not_before.is_(None))
 
 
 _last_end: Final = (
@@ -38,6 +38,19 @@ _last_end: Final = (
     .correlate(schema.JOB)
     .scalar_subquery()
 )
+
+
+_wait: Final = func.coalesce(
+    select(schema.DELAY.c.length)
+    .where(schema.DELAY.c.job_id == _job.id)
+    .correlate(schema.JOB)
+    .scalar_subquery(),
+    ZERO,
+)
+# From when on a job could have run, for the first time or again, as far as that is still known: one
+# that was to run at a time that its client has named counts from its submission.
+_since: Final = _job.submitted_at + _wait
+since_last_end: Final = func.coalesce(_last_end, _job.submitted_at) + _wait
 
 
 def _claim(which: ColumnElement[bool]) -> Update:
@@ -63,11 +76,12 @@ def _claim(which: ColumnElement[bool]) -> Update:
             _job.retries,
             _job.retried,
             _job.source,
+            _since,
         )
     )
 
 
-_waiting: Final = and_(_ready, _job.target == bindparam("claimed_target"))
+_waiting: Final = and_(READY, _job.target == bindparam("claimed_target"))
 # The next jobs, where all of them are of one account.
 _next: Final = (
     select(_job.id)
@@ -220,7 +234,7 @@ def _claimed(tx: Transaction, wanted: Wanted, row: Sequence[Any]) -> Claim:
     """Count a job that was claimed, and make the claim of its row, with its request."""
     job_id, attempt, method, path, _, owner, account, depth, *terms = row
     tx.tally.moved(account, State.QUEUED, State.RUNNING)
-    timeout, replay, retries, retried, source = terms
+    timeout, replay, retries, retried, source, since = terms
     known = wanted.known(job_id) or _read_request(tx, wanted, job_id, method, path)
     return Claim(
         job_id=job_id,
@@ -235,6 +249,7 @@ def _claimed(tx: Transaction, wanted: Wanted, row: Sequence[Any]) -> Claim:
         retried=retried,
         secrets=known.secrets,
         source=source,
+        waited=max(0, tx.now - since) if attempt == 1 else None,
     )
 
 

@@ -91,7 +91,7 @@ def finish(tx: Transaction, claim: Claim, capture: CapturedResponse) -> None:
         _hold(tx, claim, capture)
     if claim.secrets:
         tx.execute(FORGET_SECRETS, of_job=claim.job_id)
-    tx.tell(Ended(claim.job_id))
+    tx.tell(Ended(claim.job_id, claim.target, State.DONE, tx.now - row[5]))
     if error:
         break_off(tx, claim.job_id)
     else:
@@ -149,14 +149,13 @@ def _end(
     if claim.secrets:
         tx.execute(FORGET_SECRETS, of_job=claim.job_id)
     if ended:
-        tx.tell(Ended(claim.job_id))
         break_off(tx, claim.job_id)
 
 
 def end(
     tx: Transaction, statement: Statement, before: State, after: State, **values: object
 ) -> list[int]:
-    """Execute a statement that ends jobs without an answer, all from one state, and count them.
+    """Execute a statement that ends jobs without an answer, all from one state; count and tell it.
 
     Returns:
         the ids of those that it has ended.
@@ -164,6 +163,7 @@ def end(
     rows = tx.execute(statement, now=tx.now, **values).fetchall()
     for row in rows:
         tx.tally.ended(row, before, after, tx.now, error=after is State.FAILED)
+        tx.tell(Ended(row[0], row[4], after, tx.now - row[5]))
     return [row[0] for row in rows]
 
 
@@ -287,8 +287,6 @@ def break_off(tx: Transaction, *ended: int) -> None:
     if cancelled:
         tx.execute(FORGET_SECRETS_OF, ids=encode_ids(cancelled))
     tx.changes.queued -= len(cancelled)
-    for each in cancelled:
-        tx.tell(Ended(each))
 
 
 # --- cancellation ---------------------------------------------------------------------------------
@@ -331,7 +329,6 @@ def cancel(tx: Transaction, job_id: int, scope: int | None = None, by: str = "")
         if asker:
             events.note(tx, job_id, "cancel asked", asker)
         tx.changes.queued -= 1
-        tx.tell(Ended(job_id))
         break_off(tx, job_id)
         return State.QUEUED
     if tx.execute(ASK_CANCEL, job_id=job_id, now=tx.now).fetchone():

@@ -11,9 +11,17 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, TypeAlias
 
-from jobstore.model.job import Claim
+from jobstore.model.job import Claim, Dialect
+from jobstore.model.lifecycle import State
 from jobstore.model.message import Headers, Request
 from jobstore.model.rotation import Claimed
+
+
+class Accepted(NamedTuple):
+    """A job has come in."""
+
+    dialect: Dialect
+    target: str
 
 
 class Queued(NamedTuple):
@@ -58,9 +66,16 @@ class Looked(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """A job has ended."""
+    """A job has ended.
+
+    Args:
+        took: how many microseconds have passed since it was submitted.
+    """
 
     job_id: int
+    target: str
+    state: State
+    took: int
 
 
 class Answered(NamedTuple):
@@ -119,8 +134,27 @@ class Taken(NamedTuple):
     reader: object
 
 
+class GivenBack(NamedTuple):
+    """A result is held again: its delivery broke off."""
+
+    job_id: int
+
+
+class Expired(NamedTuple):
+    """Results that nobody has fetched can be fetched no more."""
+
+    jobs: int
+
+
+class PayloadsGone(NamedTuple):
+    """The payloads of jobs were deleted."""
+
+    jobs: int
+
+
 Fact: TypeAlias = (
-    Queued
+    Accepted
+    | Queued
     | Waiting
     | Ready
     | Started
@@ -133,6 +167,9 @@ Fact: TypeAlias = (
     | Fires
     | Blocked
     | Taken
+    | GivenBack
+    | Expired
+    | PayloadsGone
 )
 
 

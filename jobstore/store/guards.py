@@ -93,7 +93,8 @@ def result_event(event: Event) -> Update:
 def ended_by(event: Event) -> Update:
     """End the work of jobs: the result is held, or on its way out if nobody awaits it.
 
-    The statement returns what is counted of each: its id, account and result, and when it started.
+    The statement returns what is counted of each: its id, account and result, and when it started;
+    and what is told of it besides: its target, and when it was submitted.
     """
     return (
         job_event(event)
@@ -103,7 +104,14 @@ def ended_by(event: Event) -> Update:
             purgeable_at=case((_job.result == constant(Result.NONE), null()), else_=now),
             status=bindparam("status"),
         )
-        .returning(_job.id, _job.account, _job.result, _job.started_at)
+        .returning(
+            _job.id,
+            _job.account,
+            _job.result,
+            _job.started_at,
+            _job.target,
+            _job.submitted_at,
+        )
     )
 
 

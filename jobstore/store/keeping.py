@@ -1,8 +1,26 @@
 """What a server does for the place that its store is kept in, whichever engine that is."""
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from jobstore.store.facts import Changes
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How much room a store takes, in bytes; None is what its engine does not know.
+
+    Args:
+        file: its file, or its tables.
+        wal: the log beside the file.
+        free: what is free in the file.
+        disk: what is free on the disk.
+    """
+
+    file: int
+    wal: int | None = None
+    free: int | None = None
+    disk: int | None = None
 
 
 class Keeping(Protocol):
@@ -22,6 +40,12 @@ class Keeping(Protocol):
 
     async def checkpoint(self) -> None:
         """Move the WAL into the file and cut it to nothing, if nothing else is to do."""
+
+    async def sizes(self) -> Sizes:
+        """Tell how much room the store takes."""
+
+    def full(self, sizes: Sizes) -> str | None:
+        """Tell in a clause why the place has no room left; None if it has."""
 
     def written(self, changes: Changes, /) -> None:
         """Note that a batch was committed."""

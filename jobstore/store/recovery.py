@@ -42,7 +42,7 @@ from jobstore.model.lifecycle import JOB, Event, State
 from jobstore.store import ending, events, schema
 from jobstore.store.codec import encode_ids, writable
 from jobstore.store.expressions import Statement, constant
-from jobstore.store.facts import Ended, Ready
+from jobstore.store.facts import Ready
 from jobstore.store.guards import (
     ZERO,
     ended_by,
@@ -169,8 +169,6 @@ def _end_orphans(
         for job_id in ending.end(tx, statement, before, after, ids=listed, **values)
     ]
     tx.execute(ending.FORGET_SECRETS_OF, ids=encode_ids(ended))
-    for job_id in ended:
-        tx.tell(Ended(job_id))
     ending.break_off(tx, *ended)
 
 

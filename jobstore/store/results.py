@@ -23,7 +23,7 @@ from jobstore.model.lifecycle import AWAITED, ENDED, Event, Result, State
 from jobstore.store import elsewhere, events, jobs, schema
 from jobstore.store.codec import decode_job, encode_ids
 from jobstore.store.expressions import Statement, constant, listed, no_earlier, number
-from jobstore.store.facts import Changed
+from jobstore.store.facts import Changed, Expired, GivenBack
 from jobstore.store.guards import (
     ZERO,
     in_scope,
@@ -93,6 +93,7 @@ def give_back(tx: Transaction, job_id: int, reader: int, detail: str) -> None:
     """
     if tx.execute(GIVE_BACK, job_id=job_id, reader=reader).fetchone():
         tx.tally.passed(Result.TAKEN, Result.HELD)
+    tx.tell(GivenBack(job_id))
     if tx.shared:
         elsewhere.let_go(tx, job_id, reader)
         tx.tell(Changed(job_id))  # who waits for it at another node
@@ -298,6 +299,7 @@ def expire_step(tx: Transaction, **values: object) -> list[tuple[int, int]]:
     rows = tx.execute(EXPIRE_STEP, now=tx.now, **values).fetchall()
     tx.tally.passed(Result.HELD, Result.EXPIRED, len(rows))
     drop_responses(tx, [row[0] for row in rows], "expired")
+    tx.tell(Expired(len(rows)))
     return rows
 
 

@@ -19,6 +19,7 @@ from jobstore.model.lifecycle import AWAITED, ENDED, Result
 from jobstore.store import events, results, schema
 from jobstore.store.codec import encode_ids
 from jobstore.store.expressions import Statement, constant, listed, lower
+from jobstore.store.facts import PayloadsGone
 from jobstore.store.guards import ZERO, limit, now, still_in_state, these_jobs, with_result
 from jobstore.store.transaction import Transaction
 
@@ -50,6 +51,7 @@ def purge_step(tx: Transaction, before: int, limit: int) -> int:
         tx.execute(statement, ids=listed)
     for _, account, stored in rows:
         tx.tally.stored(account, -stored)
+    tx.tell(PayloadsGone(len(rows)))
     return len(rows)
 
 

@@ -12,7 +12,7 @@ from jobstore.store import bodies, claiming, elsewhere, schema
 from jobstore.store.bodies import Content
 from jobstore.store.codec import encode_headers, writable
 from jobstore.store.expressions import Statement, inserting
-from jobstore.store.facts import Due, Queued, Waiting
+from jobstore.store.facts import Accepted, Due, Queued, Waiting
 from jobstore.store.guards import ONE, ZERO
 from jobstore.store.transaction import Transaction
 
@@ -151,6 +151,7 @@ def _put_job(  # noqa: PLR0913, PLR0917 - what it takes to make a job
         **wishes,
     )
     tx.tally.came(account, state, result, stored, tx.now)
+    tx.tell(Accepted(submission.dialect, submission.target))
     return job_id
 
 

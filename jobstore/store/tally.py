@@ -98,7 +98,7 @@ class Tally:
             error: whether it has failed, or was answered with an error.
             size: how many bytes of an answer are kept if the result is held.
         """
-        _, account, result, started_at = row
+        _, account, result, started_at, *_ = row
         counts = self._counts
         counts[before] -= 1
         counts[after] += 1

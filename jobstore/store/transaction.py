@@ -101,7 +101,12 @@ Told: TypeAlias = Callable[[Outcome], None]
 
 @dataclass(slots=True)
 class Batch:
-    """What became of operations, one by one, and what they have changed."""
+    """What became of operations, one by one, and what they have changed.
+
+    Args:
+        seconds: how long the commit has taken; None if it was none, or not a single one.
+    """
 
     outcomes: list[Outcome] = field(default_factory=list)
     changes: Changes = field(default_factory=Changes)
+    seconds: float | None = None

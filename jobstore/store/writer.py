@@ -36,7 +36,7 @@ from typing import Any, Final, TypeVar
 
 from jobstore.model.errors import StoreError, StoreLost, StoreUnavailable, StoreUnsure
 from jobstore.store.facts import Changes
-from jobstore.store.transaction import Batch, Operation, Outcome, Told
+from jobstore.store.transaction import Batch, Operation, Outcome, Told, Transaction
 
 # How long to wait before the next try while the store cannot be written.
 RETRY_SECONDS: Final = 0.5
@@ -74,10 +74,13 @@ class Writer(ABC):
 
     Attributes:
         committed: told what each batch has changed, before the next one begins.
+        measured: told how many seconds the commit of a batch has taken, and how many operations
+            were in it; None if nobody wants to know.
     """
 
     def __init__(self) -> None:
         self.committed: Callable[[Changes], None] = _unheard
+        self.measured: Callable[[float, int], None] | None = None
         self._waiting: list[Entry] = []
         self._busy: asyncio.Task[None] | None = None
 
@@ -85,6 +88,11 @@ class Writer(ABC):
     def idle(self) -> bool:
         """Whether no operation waits or runs."""
         return self._busy is None
+
+    @property
+    def waiting(self) -> int:
+        """How many operations wait for the next transaction."""
+        return len(self._waiting)
 
     @abstractmethod
     def look(self) -> StoreError | None:
@@ -195,6 +203,10 @@ class Writer(ABC):
                 await asyncio.sleep(0)  # so that what comes in the same moment is there as well
                 done, batch = await self._next_batch()
                 self.committed(done.changes)
+                if self.measured is not None and done.seconds is not None:
+                    operations = [each for each in batch if each.operation is not nothing]
+                    if operations:
+                        self.measured(done.seconds, len(operations))
                 for entry, outcome in zip(batch, done.outcomes, strict=True):
                     try:
                         entry.told(outcome)
@@ -207,6 +219,10 @@ class Writer(ABC):
     async def _next_batch(self) -> tuple[Batch, Sequence[Entry]]:
         batch, self._waiting = self._waiting, []
         return await self._outcomes(batch), batch
+
+
+def nothing(_: Transaction) -> None:
+    """Commit nothing, but after everything that was posted before, and by the same way."""
 
 
 def _into(future: asyncio.Future[Any]) -> Told:

@@ -10,6 +10,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from multidict import MultiMapping
 
+from jobstore.live.meters import Login, Meters
 from jobstore.model import passwords
 from jobstore.model.account import Account, Identity
 from jobstore.model.errors import (
@@ -47,6 +48,9 @@ class Access:
         refuse: what answers those who are not let in.
         proxies: tell whose address counts.
         clock: what time it is, in seconds from anywhere.
+
+    Attributes:
+        meters: what counts the logins; None if nobody wants to know.
     """
 
     def __init__(
@@ -58,12 +62,13 @@ class Access:
         proxies: Proxies = NO_PROXIES,
         clock: Callable[[], float] = monotonic,
     ) -> None:
+        self.meters: Meters | None = None
         self._accounts = accounts
         self._refuse = refuse
         self._anonymous = anonymous
         self.proxies = proxies
         self._nameless = Identity(name="") if anonymous else None
-        self._logins = Logins(accounts, clock)
+        self._logins = Logins(accounts, clock, self._heard)
         self._roll = AccountSnapshot()
         self._standing = standing.Standing(partial(self._again, self._roll))
 
@@ -74,6 +79,10 @@ class Access:
             return self._anonymous and not self._accounts.roll().accounts
         except StoreError:  # as each request will be told
             return False
+
+    def _heard(self, what: Login) -> None:
+        if self.meters is not None:
+            self.meters.logins[what] += 1
 
     async def close(self) -> None:
         """Give up on the logins that are still held up or being verified."""
@@ -215,7 +224,8 @@ class Access:
         address = self.proxies.client(request.remote or "", request.headers)
         pair = basic_of(authorization)
         if pair is None or not self._accounts.roll().accounts:
-            _log_token(authorization, address)
+            if _log_token(authorization, address):
+                self._heard(Login.REFUSED)
             return None
         await self._logins.verify(authorization, pair, address)
         return self.identify(request.headers)  # the account may have changed in the meantime
@@ -229,10 +239,12 @@ def _identity(account: Account | None) -> Identity | None:
     return Identity(name=account.name, role=account.role, id=account.id) if account else None
 
 
-def _log_token(authorization: str, address: str) -> None:
-    """Log that a token was refused: nobody can guess one, so it is not slowed down."""
-    if authorization.lower().startswith("bearer "):
+def _log_token(authorization: str, address: str) -> bool:
+    """Log that a token was refused, if it is one: nobody can guess it, so it is not slowed down."""
+    is_token = authorization.lower().startswith("bearer ")
+    if is_token:
         log.warning("a token from %s is not known", address, extra={"action": "login"})
+    return is_token
 
 
 async def _answered(response: web.Response) -> web.Response:

@@ -9,11 +9,15 @@ from aiohttp.http import RawRequestMessage
 from multidict import CIMultiDictProxy
 
 from jobstore.http import private
+from jobstore.live.meters import Traffic
 from jobstore.model.account import Identity
 from jobstore.web import answers, fronts, wire
 from jobstore.web.proxies import Proxies
 
 _END: Final = b"\r\n\r\n"
+# Where the status stands in an answer: behind "HTTP/1.1 ".
+_STATUS_AT: Final = 9
+_ZERO: Final = ord("0")
 _BROKEN: Final = "the server failed: see its log"
 
 # Answers a request that was handed on.
@@ -72,6 +76,9 @@ class Ask:
         size: the length of its body in bytes.
         identity: who sends it, once that is known.
         proxies: whose word is taken on where it came from, once that is known.
+        since: when the last of it came, by the loop's clock.
+        traffic: what it is for, once that is known.
+        digit: the first one of its answer's status; 0 while there is none.
     """
 
     __slots__ = (
@@ -79,18 +86,30 @@ class Ask:
         "_leaving",
         "_message",
         "_payload",
+        "digit",
         "headers",
         "identity",
         "method",
         "path",
         "proxies",
+        "since",
         "size",
+        "traffic",
     )
 
     identity: Identity
     proxies: Proxies
 
-    def __init__(self, desk: Sender, message: RawRequestMessage, payload: StreamReader) -> None:
+    def __init__(
+        self,
+        desk: Sender,
+        message: RawRequestMessage,
+        payload: StreamReader,
+        since: float = 0.0,
+    ) -> None:
+        self.since = since
+        self.traffic = Traffic.RELAY
+        self.digit = 0
         self._desk = desk
         self._message = message
         self._payload = payload
@@ -133,6 +152,7 @@ class Ask:
 
     def answer(self, data: bytes) -> None:
         """Answer it with a whole message."""
+        self.digit = data[_STATUS_AT] - _ZERO
         self._desk.send(self._cut(data))
         self._desk.finish(self)
 
@@ -144,6 +164,7 @@ class Ask:
             done: called with what went wrong, or None.
         """
         desk = self._desk
+        self.digit = data[_STATUS_AT] - _ZERO
         if not desk.send(self._cut(data)):
             desk.finish(self)
             done(ConnectionResetError("the client has closed the connection"))

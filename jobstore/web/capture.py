@@ -190,6 +190,7 @@ class Capture:
             if error is None:
                 ask.answer(asking.receipt(outcome.value, wanted=wanted))
             elif isinstance(error, JobstoreError):
+                self._store.submissions.refused(error)
                 _refuse(ask, asking, error)
             else:
                 ask.fail(error)
@@ -202,7 +203,13 @@ class Capture:
 
     async def _submit(self, request: web.Request, wish: Wish) -> web.StreamResponse:
         try:
-            job_id = await self._store.submit(await self._submission(request, wish))
+            submission = await self._submission(request, wish)
+        except JobstoreError as error:
+            self._store.submissions.refused(error)
+            _log_refusal(error)
+            return wish.asking.refused(error)
+        try:
+            job_id = await self._store.submit(submission)
         except JobstoreError as error:
             _log_refusal(error)
             return wish.asking.refused(error)

@@ -28,6 +28,7 @@ from typing import Any, Final, Protocol
 from aiohttp import StreamReader, web
 from aiohttp.http import HttpVersion11, RawRequestMessage
 
+from jobstore.live.meters import Meters
 from jobstore.web import descriptors, wire
 from jobstore.web.ask import Ask, Finishing
 from jobstore.web.switchable import SwitchableConnection, with_rest
@@ -40,6 +41,10 @@ _HELD_SECONDS: Final = 0.05
 
 class FastPath(Protocol):
     """Where requests are taken on."""
+
+    @property
+    def meters(self) -> Meters | None:
+        """What counts the requests; None if nobody wants to know."""
 
     def at_once(self, ask: Ask) -> bool:
         """Take a request on; False leaves it, unchanged, to the long way."""
@@ -60,6 +65,7 @@ class Desk(SwitchableConnection):
         "_flushing",
         "_held",
         "_later",
+        "_meters",
         "_most",
         "_then",
         "_timer",
@@ -69,6 +75,7 @@ class Desk(SwitchableConnection):
     def __init__(self, *arguments: Any, door: FastPath, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._door = door
+        self._meters = door.meters
         self._most = min(LARGEST, self._limits.size)
         self._asked: Ask | None = None
         self._held: tuple[RawRequestMessage, StreamReader] | None = None
@@ -197,7 +204,7 @@ class Desk(SwitchableConnection):
         self._held = self._timer = None
 
     def _take_on(self, message: RawRequestMessage, payload: StreamReader) -> bool:
-        ask = Ask(self, message, payload)
+        ask = Ask(self, message, payload, self._heard_at)
         self._asked, self._request_in_progress = ask, True
         try:
             taken = self._door.at_once(ask)
@@ -263,7 +270,10 @@ class Desk(SwitchableConnection):
         self._give_away(ask)
         if self._parser is not None:
             self._parser.message_consumed()
-        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        now = self._loop.time()
+        self._next_keepalive_close_time = now + self._keepalive_timeout
+        if self._meters is not None and ask.digit:
+            self._meters.answered(ask.traffic, ask.digit, now - ask.since)
         self._go_on()
 
     def pass_on(

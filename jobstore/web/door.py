@@ -2,10 +2,11 @@
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
-from typing import Any, TypeAlias, cast
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar, cast
 
 from aiohttp import web
 
+from jobstore.live.meters import Meters, Traffic
 from jobstore.model.account import Identity
 from jobstore.model.handle import WORKING_FOR
 from jobstore.model.message import JOB_ID
@@ -16,9 +17,18 @@ from jobstore.web.ask import Ask
 from jobstore.web.browsers import Browsers
 from jobstore.web.capture import Capture
 from jobstore.web.desk import Desk, DeskServer
+from jobstore.web.traffic import TRAFFIC, counting
 
+T = TypeVar("T")
 AtOnce: TypeAlias = Callable[[Ask], bool]
 Answering: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Own(NamedTuple, Generic[T]):
+    """What answers calls of ours, and as what they are counted."""
+
+    traffic: Traffic
+    answer: T
 
 
 class Door:
@@ -35,6 +45,7 @@ class Door:
         prompt: who may answer which of them without a task.
         probes: the paths of our own that are answered whoever asks.
         passing: who sends what is passed through, if whoever does is let in; else None.
+        meters: what counts the requests; None if nobody wants to know.
     """
 
     def __init__(  # noqa: PLR0913 - it is put together in one place
@@ -42,11 +53,12 @@ class Door:
         browsers: Browsers,
         access: Access,
         capture: Capture,
-        apis: Sequence[tuple[PathClaim, Answering]],
-        prompt: Sequence[tuple[PathClaim, AtOnce]] = (),
+        apis: Sequence[tuple[PathClaim, Own[Answering]]],
+        prompt: Sequence[tuple[PathClaim, Own[AtOnce]]] = (),
         *,
         probes: Collection[str] = (),
         passing: Identity | None = None,
+        meters: Meters | None = None,
     ) -> None:
         self._browsers = browsers
         self._access = access
@@ -55,9 +67,12 @@ class Door:
         self._prompt = Claims(prompt)
         self._probes = probes
         self._passing = passing
+        self.meters = meters
 
     def server(self, **options: Any) -> DeskServer:
         """Make the server that stands here, with what else it is told."""
+        if self.meters is not None:
+            options |= counting(self.meters)
         return DeskServer(
             self.answer,  # its requests are what the factory makes
             request_factory=intake.incoming,
@@ -82,7 +97,9 @@ class Door:
             return False
         ask.identity, ask.proxies = identity, self._access.proxies
         if own:
-            return own(ask)
+            ask.traffic = own.traffic
+            return own.answer(ask)
+        ask.traffic = Traffic.SUBMIT
         return wish is not None and self._capture.at_once(ask, wish)
 
     def _relayed_at_once(self, ask: Ask) -> bool:
@@ -93,6 +110,7 @@ class Door:
         if identity is None:
             return False
         ask.identity, ask.proxies = identity, self._access.proxies
+        ask.traffic = Traffic.RELAY
         again = (lambda: passing) if passing else partial(self._access.identify, ask.headers)
         return self._capture.relayed_at_once(ask, again)
 
@@ -107,8 +125,13 @@ class Door:
         refused = parsing.refusal(request)
         if refused is not None:
             return _given(refused)
-        own = self._apis.find(request.method, intake.path_of(request))
-        ours = self._capture.submitting(request) or own
+        found = self._apis.find(request.method, intake.path_of(request))
+        own, submitting = found and found.answer, self._capture.submitting(request)
+        if self.meters is not None and (submitting or found):
+            request[TRAFFIC] = (
+                Traffic.SUBMIT if submitting else cast("Own[Answering]", found).traffic
+            )
+        ours = submitting or own
         stopped = self._browsers.met(request, ours=ours is not None)
         if stopped is not None:
             return _given(stopped)

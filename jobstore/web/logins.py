@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
 
+from jobstore.live.meters import Login
 from jobstore.model import passwords
 from jobstore.model.account import Account
 from jobstore.model.errors import TooManyLogins
@@ -68,9 +69,13 @@ class Logins:
     Args:
         accounts: who has one.
         clock: what time it is, in seconds from anywhere.
+        heard: told what became of a login.
     """
 
-    def __init__(self, accounts: Accounts, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, accounts: Accounts, clock: Callable[[], float], heard: Callable[[Login], None]
+    ) -> None:
+        self._heard = heard
         self._accounts = accounts
         self._clock = clock
         self._key = secrets.token_bytes(32)
@@ -167,6 +172,8 @@ class Logins:
         address = login.address
         seconds = self._failures.hold_up(name, login.source)
         about = {"action": "login", "held_up": seconds}
+        if seconds:
+            self._heard(Login.HELD_UP)
         await asyncio.sleep(seconds)
         async with self._verifying.turn(login.source):
             login.begun = True
@@ -175,9 +182,11 @@ class Logins:
             right = await asyncio.to_thread(passwords.verify, kept, password)
         if kept is None or not right:
             self._failures.failed(login.source)
+            self._heard(Login.REFUSED)
             shown = name[:LONGEST_NAME]
             log.warning("login as %r from %s failed", shown, address, extra=about)
             return
+        self._heard(Login.ACCEPTED)
         log.info("login as %r from %s", name, address, extra=about)
         self._failures.forgive(name)
         self._verified[key] = _Verified(name, kept, self._clock() + REMEMBERED_SECONDS)

@@ -7,6 +7,7 @@ from jobstore.live import Store
 from jobstore.live.fresh import FreshAnswers, FreshRequests
 from jobstore.model.errors import JobNotFound
 from jobstore.model.job import Claim
+from jobstore.model.lifecycle import State
 from jobstore.model.message import Request, Response
 from jobstore.model.rotation import Claimed
 from jobstore.store.facts import Answered, Ended, Looked, Queued, Taken
@@ -134,7 +135,7 @@ def test_the_requests_that_came_first_have_the_room() -> None:
     assert [job_id for job_id in range(1, 5) if fresh.get(job_id)] == [1, 2]
     claim = Claim(job_id=1, attempt=1, target="/", request=queued(1).request)
     fresh.looked(Looked("/", Claimed([claim], more=True)))
-    fresh.ended(Ended(2))
+    fresh.ended(Ended(2, "/", State.DONE, 0))
     for job_id in range(5, 9):
         fresh.came(queued(job_id, KIB))
     assert [job_id for job_id in range(1, 9) if fresh.get(job_id)] == [5, 6]

@@ -65,6 +65,7 @@ class Creating:
             if error is None:
                 answer = call.answer(_created(submission, outcome.value))
             elif isinstance(error, JobstoreError):
+                self._store.submissions.refused(error)
                 answer = refused_in(call.encoding, error)
             else:
                 log.error("a job could not be created", exc_info=error, extra={"action": "answer"})

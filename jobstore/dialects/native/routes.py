@@ -8,6 +8,7 @@ from typing import Final
 
 from aiohttp import web
 
+from jobstore.dialects.native import monitoring
 from jobstore.dialects.native.bulk_calls import BulkCalls
 from jobstore.dialects.native.definition_calls import DefinitionCalls
 from jobstore.dialects.native.event_stream import Events
@@ -19,7 +20,6 @@ from jobstore.dialects.native.reports import Reports
 from jobstore.dialects.native.submission_calls import SubmissionCalls
 from jobstore.dialects.native.target_calls import TargetCalls
 from jobstore.live import Store
-from jobstore.model.errors import NotAccepting
 from jobstore.targets.router import PathClaim, Router
 from jobstore.web.edge import Call, add_calls
 
@@ -27,7 +27,7 @@ from jobstore.web.edge import Call, add_calls
 CLAIMS: Final = (PathClaim(re.compile(r"/_jobs(?:[/?]|$)")),)
 
 # What is answered without a login: probes have none, and are told no more than whether it works.
-PROBES: Final = frozenset({"/_jobs/readyz"})
+PROBES: Final = frozenset({monitoring.LIVE, monitoring.READY})
 
 _ONE: Final = "/_jobs/{id}"
 _DEFINITION: Final = "/_jobs/definitions/{id}"
@@ -38,9 +38,8 @@ class NativeApi:
     """Our own words for jobs."""
 
     def __init__(self, store: Store, router: Router) -> None:
-        self._store = store
         jobs, messages = JobCalls(store, router), Messages(store)
-        definitions = DefinitionCalls(store, router)
+        definitions, watched = DefinitionCalls(store, router), monitoring.Monitoring(store)
         submissions, operations = SubmissionCalls(store, router), BulkCalls(store)
         self.at_once = jobs.at_once
         listed, shown, targets = definitions.page, definitions.show, TargetCalls(store)
@@ -61,7 +60,9 @@ class NativeApi:
             "/_jobs/targets": {"GET": targets.list},
             "/_jobs/targets/{name}": {"PATCH": targets.change},
             "/_jobs/audit": {"GET": targets.trail},
-            "/_jobs/readyz": {"GET": self._ready},
+            monitoring.LIVE: {"GET": watched.live, "HEAD": watched.live},
+            monitoring.READY: {"GET": watched.ready, "HEAD": watched.ready},
+            monitoring.METRICS: {"GET": watched.metrics},
             "/_jobs/openapi.json": {"GET": self._described},
             _ONE: {"GET": jobs.read, "DELETE": jobs.delete},
             f"{_ONE}/timeline": {"GET": jobs.timeline},
@@ -80,13 +81,6 @@ class NativeApi:
     def add_routes(self, app: web.Application) -> None:
         """Let an application answer them, and what is none of them below their paths."""
         add_calls(app, self._calls, refused)
-
-    async def _ready(self, _: web.Request) -> web.Response:
-        """Tell whether jobs can be taken in: 200 or 503."""
-        trouble = self._store.trouble()
-        if trouble is not None:
-            raise NotAccepting(trouble)
-        return web.json_response({"ready": True})
 
     async def _described(self, _: web.Request) -> web.Response:
         """Describe the APIs in the words of OpenAPI."""

@@ -1,12 +1,31 @@
 """What a node does for the database that its store is in: nothing, the database does it."""
 
 import asyncio
+from typing import Final
 
+from sqlalchemy import func, select, text
+
+from jobstore.store.expressions import Statement
 from jobstore.store.facts import Changes
+from jobstore.store.keeping import Sizes
+from jobstore.store.reading import Reader
+
+SIZE: Final = Statement(
+    select(func.coalesce(func.sum(func.pg_total_relation_size(text("oid"))), 0))
+    .select_from(text("pg_class"))
+    .where(text("relkind = 'r' AND relnamespace = current_schema()::regnamespace"))
+)
 
 
 class ByItself:
-    """See `jobstore.store.keeping`: PostgreSQL vacuums and checkpoints without being told."""
+    """See `jobstore.store.keeping`: PostgreSQL vacuums and checkpoints without being told.
+
+    Args:
+        reader: asks how large the tables are.
+    """
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
 
     async def shrink(self, *, wholly: bool = False) -> int:  # noqa: ARG002
         """Give nothing back."""
@@ -25,6 +44,15 @@ class ByItself:
 
     async def checkpoint(self) -> None:
         """Move nothing."""
+
+    async def sizes(self) -> Sizes:
+        """Tell how much room the tables take, with their indexes."""
+        (size,) = await self._reader.row(SIZE)
+        return Sizes(int(size))
+
+    def full(self, sizes: Sizes) -> str | None:  # noqa: ARG002
+        """Say nothing: how much room there is, only the database knows."""
+        return None
 
     def written(self, changes: Changes, /) -> None:
         """Note nothing."""

@@ -268,9 +268,10 @@ class NodeWriter(Writer):
             try:
                 async with self._on(link).using(answered) as journeys:
                     batch = await self._executed(journeys, entries, changes)
-                    committing = True
+                    committing, began = True, time.monotonic()
                     journeys.say(b"COMMIT")
                     await journeys.make()
+                    batch.seconds = time.monotonic() - began
             except psycopg.Error as error:
                 await self._undo(link)
                 if not (committing and is_broken(error) and await self._is_committed(changes)):

@@ -20,6 +20,7 @@ import os
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
+from time import monotonic
 from typing import Any, Final
 
 from jobstore.model.errors import JobstoreError, StoreError, StoreUnsure
@@ -44,11 +45,13 @@ class Committer:
 
     Attributes:
         stale: whether a crash could bring back what was refused.
+        seconds: how long the last commit has taken.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self.stale = False
+        self.seconds = 0.0
 
     def together(
         self,
@@ -66,6 +69,7 @@ class Committer:
         begin_patiently(connection)
         batch = self.execute(connection, operations, now, changes)
         self.commit(connection)
+        batch.seconds = self.seconds
         return batch
 
     def execute(
@@ -96,8 +100,10 @@ class Committer:
 
     def commit(self, connection: sqlite3.Connection) -> None:
         """Commit the transaction that has begun, and sync it."""
+        began = monotonic()
         try:
             connection.execute("COMMIT")
+            self.seconds = monotonic() - began
         except sqlite3.Error as error:
             if _may_be_written(error):
                 self.stale = True

@@ -1,10 +1,12 @@
 """What a server does for its file by itself: keep it small, and its log short."""
 
 import asyncio
+import os
 from pathlib import Path
 from typing import Final
 
 from jobstore.store.facts import Changes
+from jobstore.store.keeping import Sizes
 from jobstore.store.sqlite import engine as sqlite
 from jobstore.store.sqlite import mixture, pages
 from jobstore.store.sqlite.file_writer import FileWriter
@@ -24,6 +26,8 @@ WAL_LOOK_SECONDS: Final = 0.02
 # rounds are that rare: 4 %.
 _KEPT_PAGES: Final = 256
 _KEPT_PART: Final = 0.05
+# With less room than that, in bytes, no further jobs are asked for.
+LEAST_ROOM: Final = 2**20
 
 
 def fitting_pace(path: Path) -> Pace:
@@ -37,9 +41,22 @@ class FileUpkeep:
     Args:
         wal: the log beside it.
         steps: how long work is done.
+        reader: looks at it beside the writer.
+        largest: how large it may grow, in bytes; 0 is no bound.
     """
 
-    def __init__(self, writer: FileWriter, path: Path, wal: Wal, steps: Steps) -> None:
+    def __init__(  # noqa: PLR0913 - it is put together in one place
+        self,
+        writer: FileWriter,
+        path: Path,
+        wal: Wal,
+        steps: Steps,
+        *,
+        reader: sqlite.Connection,
+        largest: int = 0,
+    ) -> None:
+        self._reader = reader
+        self._largest = largest
         self._writer = writer
         self._path = path
         self._wal = wal
@@ -118,6 +135,26 @@ class FileUpkeep:
         await self._writer.run(lambda tx: mixture.renew(connection_of(tx)))
         await self._writer.run(lambda tx: mixture.settle(connection_of(tx)))
         self._renewed = pages.written(self._path)
+
+    async def sizes(self) -> Sizes:
+        """Tell how much room the file takes, and how much is left."""
+        disk, wal = os.statvfs(self._path.parent), pages.written(self._path)
+        return Sizes(
+            self._path.stat().st_size,
+            wal=wal[0] if wal else 0,
+            free=await self._reader.call(pages.free_pages) * sqlite.PAGE_SIZE,
+            disk=disk.f_bavail * disk.f_frsize,
+        )
+
+    def full(self, sizes: Sizes) -> str | None:
+        """Tell in a clause why the place has no room left; None if it has."""
+        assert sizes.disk is not None
+        assert sizes.free is not None
+        if sizes.disk < LEAST_ROOM:
+            return "the disk is full"
+        if self._largest and sizes.file - sizes.free + LEAST_ROOM > self._largest:
+            return "the store has grown as large as it may"
+        return None
 
     async def checkpoint(self) -> None:
         """Move the WAL into the file and cut it to nothing, if nothing else is to do."""

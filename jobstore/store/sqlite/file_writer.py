@@ -125,6 +125,7 @@ class FileWriter(Writer):
             return await self._connection.call(self._committer.together, operations, now, changes)
         batch = self._committer.execute(connection, operations, now, changes)
         await self._connection.call(self._committer.commit)
+        batch.seconds = self._committer.seconds
         return batch
 
     async def _sure(self, done: Batch) -> Batch:

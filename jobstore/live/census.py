@@ -1,0 +1,153 @@
+"""What there is just now, for those who watch: in figures that a moment may be old.
+
+Nothing here is asked of the writer, nor counted row by row of what has ended: what stands in the
+table of counters is read, the index of what waits is walked to a bound, and whoever asks again
+within the moment is told the same. A question that takes too long is given up, and what was found
+last is told.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Generic, TypeVar
+
+from jobstore import __version__
+from jobstore.live.store import Store
+from jobstore.model.clock import SECOND, Clock
+from jobstore.model.errors import JobstoreError
+from jobstore.store import waiting
+from jobstore.store.budget import TimeIsUp
+from jobstore.store.codec import encode_ids
+from jobstore.store.expressions import Statement
+from jobstore.store.keeping import Sizes
+from jobstore.store.sqlite import engine as sqlite
+
+# How old figures may be, in seconds.
+COUNTERS_FOR: Final = 1.0
+OTHERS_FOR: Final = 5.0
+# How many of the jobs that wait are counted at most.
+MOST: Final = 100_000
+# How long a question may take, in seconds.
+PATIENCE: Final = 1.0
+
+T = TypeVar("T")
+
+
+def about() -> Mapping[str, str]:
+    """Tell which versions run here: jobstore's, that of the store's schema, and SQLite's."""
+    return {
+        "version": __version__,
+        "schema": str(sqlite.SCHEMA_VERSION),
+        "sqlite": sqlite.LIBRARY_VERSION,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """What waits for a target.
+
+    Args:
+        jobs: how many jobs.
+        oldest: for how many seconds the first of them could have run.
+    """
+
+    jobs: int = 0
+    oldest: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What there is.
+
+    Args:
+        counters: how many jobs and results are in each state, by machine and state.
+        queues: what waits, by the name of its target.
+        overdue: for how many seconds a definition has been due.
+        sizes: how much room the store takes.
+    """
+
+    counters: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    queues: Mapping[str, Queue] = field(default_factory=dict)
+    overdue: float = 0.0
+    sizes: Sizes | None = None
+
+
+class _Kept(Generic[T]):
+    """What was found last, for a while.
+
+    Args:
+        find: finds it.
+        lasting: how long it is told again, in seconds.
+        value: what is told if nothing was ever found.
+    """
+
+    def __init__(self, find: Callable[[], Awaitable[T]], lasting: float, value: T) -> None:
+        self._find = find
+        self._lasting = lasting
+        self._value = value
+        self._until = float("-inf")
+        self._finding: asyncio.Task[None] | None = None
+
+    async def get(self) -> T:
+        """Give it; whoever asks at the same time waits for the same answer."""
+        if asyncio.get_running_loop().time() >= self._until:
+            if self._finding is None:
+                self._finding = asyncio.create_task(self._look())
+            await asyncio.wait({self._finding}, timeout=PATIENCE)
+        return self._value
+
+    async def _look(self) -> None:
+        try:
+            self._value = await self._find()
+            self._until = asyncio.get_running_loop().time() + self._lasting
+        except (JobstoreError, TimeIsUp, OSError):  # the store is in trouble, which readyz says
+            pass
+        finally:
+            self._finding = None
+
+
+class Census:
+    """Find out what there is.
+
+    Args:
+        store: where.
+    """
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._counters = _Kept[Mapping[tuple[str, str], int]](
+            store.history.counters, COUNTERS_FOR, {}
+        )
+        self._queues = _Kept[Mapping[str, Queue]](self._waiting, OTHERS_FOR, {})
+        self._overdue = _Kept(self._late, OTHERS_FOR, 0.0)
+        self._sizes = _Kept[Sizes | None](store.file.sizes, OTHERS_FOR, None)
+
+    async def sizes(self) -> Sizes | None:
+        """Tell how much room the store takes; None if that was never found out."""
+        return await self._sizes.get()
+
+    async def figures(self) -> Figures:
+        """Tell what there is."""
+        counters, queues, overdue, sizes = await asyncio.gather(
+            self._counters.get(), self._queues.get(), self._overdue.get(), self._sizes.get()
+        )
+        return Figures(counters, queues, overdue, sizes)
+
+    async def _waiting(self) -> Mapping[str, Queue]:
+        found = await self._asked(waiting.BY_TARGET, limit=MOST)
+        firsts = encode_ids(first for _, _, first in found)
+        since = dict(await self._asked(waiting.SINCE, ids=firsts)) if found else {}
+        now = self._clock()
+        return {
+            target: Queue(jobs, max(0, now - since.get(target, now)) / SECOND)
+            for target, jobs, _ in found
+        }
+
+    async def _late(self) -> float:
+        now = self._clock()
+        rows = await self._asked(waiting.OVERDUE, now=now)
+        return (now - rows[0][0]) / SECOND if rows else 0.0
+
+    async def _asked(self, statement: Statement, **values: object) -> list[Any]:
+        return await self._store.history.searcher.within(PATIENCE, statement, **values)

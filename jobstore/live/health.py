@@ -1,0 +1,56 @@
+"""Whether a submission would be taken in just now, and what speaks against it.
+
+Targets play no part: one slow service must not take the store out of rotation, and jobs for it may
+wait. Neither does recovery, beside which submissions are taken in.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from jobstore.live.census import Census
+from jobstore.live.store import Store
+from jobstore.model.errors import StoreAway, StoreDenied, StoreError, StoreReadOnly
+
+# For how long the writer may commit nothing, in seconds.
+PATIENCE: Final = 10.0
+# What strangers are told where an error's own words tell more than that: of addresses and users.
+_CLAUSES: Final[Mapping[type[StoreError], str]] = {
+    StoreAway: "the database cannot be reached",
+    StoreDenied: "the database does not allow that",
+    StoreReadOnly: "the database is read-only",
+}
+
+
+class Health:
+    """Tell how a server is.
+
+    Args:
+        census: knows how much room is left.
+        patience: for how long the writer may commit nothing, in seconds.
+    """
+
+    def __init__(self, store: Store, census: Census, patience: float = PATIENCE) -> None:
+        self._store = store
+        self._census = census
+        self._patience = patience
+
+    async def checks(self) -> Mapping[str, str | None]:
+        """Tell of each thing that has to be right what is wrong with it, in a clause; or None."""
+        store, sizes = self._store, await self._census.sizes()
+        queued, limit = store.queue()
+        return {
+            "server": None if store.accepting else "the server is shutting down",
+            "store": _clause(store.look()),
+            "writer": self._writer(),
+            "room": None if sizes is None else store.file.full(sizes),
+            "queue": None if queued < limit else "the queue is full",
+        }
+
+    def _writer(self) -> str | None:
+        if self._store.pulse.silent < self._patience:
+            return None
+        return f"nothing could be committed for {self._store.pulse.silent:.0f} s"
+
+
+def _clause(error: StoreError | None) -> str | None:
+    return None if error is None else _CLAUSES.get(type(error), error.problem)

@@ -1,0 +1,65 @@
+"""Whether this process is alive: that its loop turns, and that its writer commits.
+
+Neither is guessed. The loop shows by how late a timer of it comes; the writer, by an operation that
+changes nothing and goes the way of all others, through its queue and its thread into a commit. A
+disk that hangs, a lock that is never let go and a thread that stands still all keep it from coming
+back.
+"""
+
+import asyncio
+from collections import deque
+from typing import Final
+
+from jobstore.store.transaction import Outcome
+from jobstore.store.writer import Writer, nothing
+
+# How often the loop shows that it turns, and the writer that it commits, in seconds.
+BEAT: Final = 0.25
+WRITER_BEAT: Final = 2.0
+# For how long the worst delay of the loop is remembered.
+REMEMBERED: Final = 15.0
+
+
+class Pulse:
+    """The signs of life of a running server."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self._asked = False
+        self._lags: deque[tuple[float, float]] = deque()
+        self._committed_at = asyncio.get_running_loop().time()
+        self._asked_at = self._committed_at
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        loop = asyncio.get_running_loop()
+        self._committed_at = loop.time()
+        while True:
+            due = loop.time() + BEAT
+            await asyncio.sleep(BEAT)
+            now = loop.time()
+            self._lags.append((now, max(0.0, now - due)))
+            while self._lags[0][0] < now - REMEMBERED:
+                self._lags.popleft()
+            if not self._asked and now >= self._asked_at + WRITER_BEAT:
+                self.ask()
+
+    def ask(self) -> None:
+        """Let the writer show that it commits."""
+        self._asked, self._asked_at = True, asyncio.get_running_loop().time()
+        self._writer.queue(nothing, self._told)
+
+    def _told(self, outcome: Outcome) -> None:
+        self._asked = False
+        if outcome.error is None:
+            self._committed_at = asyncio.get_running_loop().time()
+
+    @property
+    def silent(self) -> float:
+        """For how many seconds the writer has not committed anything that it was asked to."""
+        return asyncio.get_running_loop().time() - self._committed_at
+
+    @property
+    def lag(self) -> float:
+        """By how many seconds the loop was late at worst, of late."""
+        return max((lag for _, lag in self._lags), default=0.0)
