@@ -18,6 +18,7 @@ from jobstore.model.errors import JobstoreError
 # the server, the store and its packages take longer to load than most commands run.
 _COMMANDS: Final = {
     "serve": ("serving", "Run the server."),
+    "ready": ("ready", "Tell whether a server takes jobs in."),
     "migrate": ("serving", "Create a store, or bring its schema up to date."),
     "list": ("reading", "List jobs whose results can still be fetched."),
     "show": ("reading", "Show one job: request, response and what happened."),

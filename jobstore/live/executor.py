@@ -29,6 +29,7 @@ from jobstore.model.handle import JobHandle
 from jobstore.model.job import Abandonment, Cancellation, Claim, Failure, Order, Replay
 from jobstore.model.message import header
 from jobstore.model.retry import AttemptEnded, is_passing, may_repeat, wait_before_next
+from jobstore.model.tracing import trace_of
 from jobstore.targets.router import Route, Router
 
 # The shortest time that an attempt may take too long, in seconds, and what part of its time.
@@ -338,7 +339,8 @@ class Executor:
         if seconds is None:
             return False
         detail = f"{ended.detail}; tried again in {seconds:.3g} s"
-        log.info("job %d: %s", claim.job_id, detail, extra=_about("retry", claim))
+        about = _about("retry", claim, ended.status)
+        log.info("job %d: %s", claim.job_id, detail, extra=about)
         again = await self._store.attempts.retry(claim, seconds, replace(ended, detail=detail))
         if again and self._store.meters is not None:
             self._store.meters.retried(claim.target)
@@ -350,11 +352,12 @@ class Executor:
                 if outcome.status >= _SERVER_ERROR:
                     words = "job %d: status %d from target %s"
                     said = (claim.job_id, outcome.status, claim.target)
-                    log.warning(words, *said, extra=_about("finish", claim))
+                    log.warning(words, *said, extra=_about("finish", claim, outcome.status))
                 self._store.attempts.finish(claim, outcome, over)
             case Failed(failure, detail):
                 words = "job %d failed: %s (target %s)"
-                log.warning(words, claim.job_id, detail, claim.target, extra=_about("fail", claim))
+                about = _about("fail", claim, failure.status)
+                log.warning(words, claim.job_id, detail, claim.target, extra=about)
                 self._store.attempts.fail(claim, failure, detail, over)
             case Stopped():
                 self._store.attempts.stopped(claim, "cancelled while it ran", over)
@@ -475,6 +478,18 @@ def _cause(boot: Boot) -> str:
     return f"{server} was shut down at {iso(boot.ended_at)} before the job ended"
 
 
-def _about(action: str, claim: Claim) -> dict[str, object]:
-    about = {"job_id": claim.job_id, "target": claim.target, "attempt": claim.attempt}
-    return {"action": action, **about}
+def _about(action: str, claim: Claim, status: int | None = None) -> dict[str, object]:
+    """Give what a line of the log says of a job besides its message; what is not known is not said.
+
+    Args:
+        status: that of the answer, or what stands in its place.
+    """
+    about = {
+        "job_id": claim.job_id,
+        "attempt": claim.attempt,
+        "target": claim.target,
+        "owner": claim.owner or None,
+        "status": status,
+        "trace_id": trace_of(claim.request.headers),
+    }
+    return {"action": action, **{name: value for name, value in about.items() if value is not None}}

@@ -1,0 +1,164 @@
+"""What is counted, as Prometheus reads it: names, labels, and what a job adds to them."""
+
+from collections.abc import Mapping
+
+import pytest
+from aiohttp import ClientSession
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
+from prometheus_client.parser import text_string_to_metric_families
+
+from jobstore.model.account import Role
+from jobstore.model.passwords import digest
+from jobstore.server import Server
+from tests.client import GATED, ORDINARY, Client
+from tests.conftest import Serve
+
+STORE = {"x-arango-async": "store"}
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+TRACEPARENT = f"00-{TRACE}-00f067aa0ba902b7-01"
+
+# By a sample's name and its labels.
+Samples = Mapping[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+async def samples(client: Client) -> Samples:
+    """Ask for all that is counted."""
+    answer = await client("GET", "/_jobs/metrics")
+    assert answer.status == 200, answer
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(answer.body.decode())
+        for sample in family.samples
+    }
+
+
+def value(found: Samples, name: str, **labels: str) -> float:
+    """Find one value."""
+    return found[f"jobstore_{name}", frozenset(labels.items())]
+
+
+@pytest.fixture
+async def client(serve: Serve, http: ClientSession) -> Client:
+    """Give a client of a server that has an ordinary application behind it."""
+    return Client(http, (await serve(target=ORDINARY)).url)
+
+
+async def test_a_job_is_counted_on_each_of_its_ways(client: Client) -> None:
+    job_id = await client.done("/echo", "POST", data=b"x")
+    assert (await client("POST", f"/_jobs/{job_id}/take")).status == 200
+    found = await samples(client)
+    expected = {
+        ("submissions_total", ("dialect", "arango"), ("target", "/")): 1,
+        ("attempts_total", ("outcome", "answered"), ("status", "2xx"), ("target", "/")): 1,
+        ("ended_total", ("state", "done"), ("target", "/")): 1,
+        ("wait_seconds_count", ("target", "/")): 1,
+        ("run_seconds_count", ("target", "/")): 1,
+        ("job_seconds_count", ("target", "/")): 1,
+        ("taken_total",): 1,
+        ("given_back_total",): 0,
+        ("jobs", ("state", "done")): 1,
+        ("results", ("result", "taken")): 1,
+        ("http_requests_total", ("api", "submit"), ("status", "2xx")): 1,
+        ("target_running", ("target", "/")): 0,
+        ("target_concurrency", ("target", "/")): 32,
+        ("queue_limit",): 100_000,
+    }
+    assert {(name, *labels): value(found, name, **dict(labels)) for name, *labels in expected} == (
+        expected
+    )
+    assert value(found, "commit_seconds_count") > 1
+    assert value(found, "commit_operations_sum") >= 3
+    assert value(found, "http_requests_total", api="native", status="2xx") >= 1
+
+
+async def test_what_waits_is_told_by_target(serve: Serve, http: ClientSession) -> None:
+    gated = Client(http, (await serve(target=GATED, executor={"concurrency": 1})).url)
+    await gated.submit("/wait/first")
+    await gated.when("first", "started")
+    second, third = await gated.submit("/wait/second"), await gated.submit("/wait/third")
+    found = await samples(gated)
+    assert value(found, "target_running", target="/") == 1
+    assert value(found, "target_queued", target="/") == 2
+    assert value(found, "queue_oldest_seconds", target="/") >= 0
+    assert value(found, "jobs", state="queued") == 2
+    await gated("PUT", f"/_api/job/{third}/cancel")
+    for name in ("first", "second"):
+        await gated.let(name)
+    await gated.ended(second)
+    after = await samples(gated)
+    assert value(after, "ended_total", target="/", state="cancelled") == 1
+    assert value(after, "wait_seconds_count", target="/") == 2
+
+
+async def test_what_goes_wrong_is_counted_by_how(serve: Serve, http: ClientSession) -> None:
+    server = await serve(target=GATED, capture={"body_limit": 10}, executor={"timeout": "50ms"})
+    client = Client(http, server.url)
+    await client.done("/missing")
+    await client.done("/wait/for_ever")
+    answer = await client("POST", "/echo", data=b"x" * 11, headers=STORE)
+    assert answer.status == 413
+    server.store.refuse()
+    assert (await client("POST", "/echo", headers=STORE)).status == 503
+    found = await samples(client)
+    answered = {"target": "/", "outcome": "answered"}
+    assert value(found, "attempts_total", **answered, status="4xx") == 1
+    assert value(found, "attempts_total", target="/", outcome="timeout", status="") == 1
+    assert value(found, "ended_total", target="/", state="failed") == 1
+    assert value(found, "refused_total", reason="too_large") == 1
+    assert value(found, "refused_total", reason="stopping") == 1
+
+
+async def test_the_number_of_lines_is_the_same_whatever_clients_send(client: Client) -> None:
+    await client.done("/echo", "POST", data=b"x")
+    before = await samples(client)
+    for number in range(100):
+        path = f"/echo?{number}" if number % 2 else f"/path{number}"
+        await client(
+            "POST",
+            "/_jobs",
+            json={"target": path, "method": "POST", "tag": f"tag {number}"},
+            headers={"Authorization": f"Basic {number:0>4}"},
+        )
+    assert set(await samples(client)) == set(before)
+
+
+async def test_openmetrics_has_the_trace_of_a_job_as_an_example(client: Client) -> None:
+    await client.done("/echo", "POST", data=b"x", headers={"traceparent": TRACEPARENT})
+    answer = await client(
+        "GET", "/_jobs/metrics", headers={"Accept": "application/openmetrics-text"}
+    )
+    assert answer.headers["Content-Type"].startswith("application/openmetrics-text")
+    assert answer.body.endswith(b"# EOF\n")
+    examples = [
+        sample.exemplar.labels
+        for family in openmetrics(answer.body.decode())
+        for sample in family.samples
+        if sample.exemplar is not None
+    ]
+    assert examples == [{"trace_id": TRACE}]
+
+
+async def test_nothing_is_counted_where_that_is_turned_off(
+    serve: Serve, http: ClientSession
+) -> None:
+    client = Client(http, (await serve(target=ORDINARY, metrics={"enabled": False})).url)
+    await client.done("/echo", "POST", data=b"x")
+    answer = await client("GET", "/_jobs/metrics")
+    assert answer.status == 404
+    assert b"[metrics] enabled is false" in answer.body
+
+
+async def test_who_may_not_see_all_jobs_may_not_see_the_metrics(
+    serve: Serve, http: ClientSession
+) -> None:
+    server: Server = await serve(target=ORDINARY)
+    statuses = []
+    for role in (Role.USER, Role.READER):
+        name = str(role)
+        await server.store.accounts.add(name, role, "a password that nobody guesses")
+        await server.store.accounts.add_token(name, "prometheus", digest(name))
+        headers = {"Authorization": f"Bearer {name}"}
+        answer = await Client(http, server.url)("GET", "/_jobs/metrics", headers=headers)
+        statuses.append(answer.status)
+    assert statuses == [403, 200]
+    assert (await Client(http, server.url)("GET", "/_jobs/metrics")).status == 401
