@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 
 from jobstore.live import Boot, CapturedResponse, Orphan, Over, Store
 from jobstore.live.holding import Holds, Sleep
-from jobstore.live.meters import CLASSES, Attempted
+from jobstore.live.meters import ANSWERED, UNANSWERED, Attempted
 from jobstore.live.ticks import Ticks
 from jobstore.model import clock
 from jobstore.model.clock import Clock, iso
@@ -157,6 +157,7 @@ class Executor:
         self._running: dict[int, _Running] = {}
         self._limits = Ticks(_TICK, _Running.expire, part=_LATE)
         self._holds = Holds(store, clock, steady, sleep)
+        self._meters = store.meters
         if store.meters is not None:
             store.meters.recovered.update({each.name.lower(): 0 for each in Recovery})
 
@@ -241,8 +242,12 @@ class Executor:
             route = self._router.resolve(claim.request.method, claim.request.path)
             running.stoppable = True
             cancelled = running.handle.cancelled
-            outcome = Stopped() if cancelled else await self._measured(claim, route, running)
+            began = monotonic()
+            outcome = Stopped() if cancelled else await self._attempt(claim, route, running)
             running.stoppable = False
+            if self._meters is not None:
+                took, headers = monotonic() - began, claim.request.headers
+                self._meters.attempted(claim.target, _counted(outcome), took, headers)
             if await self._queued_again(claim, route, outcome):
                 over(None)
             else:
@@ -268,18 +273,6 @@ class Executor:
             self._store.attempts.release(running.capture)
         if self._running.get(claim.job_id) is running:  # and not the next attempt
             del self._running[claim.job_id]
-
-    async def _measured(self, claim: Claim, route: Route | None, running: _Running) -> Outcome:
-        """Make the attempt, and count how it has ended."""
-        meters = self._store.meters
-        if meters is None:
-            return await self._attempt(claim, route, running)
-        began = monotonic()
-        outcome = await self._attempt(claim, route, running)
-        how, status = _counted(outcome)
-        took = monotonic() - began
-        meters.attempted(claim.target, how, status, took, claim.request.headers)
-        return outcome
 
     async def _attempt(self, claim: Claim, route: Route | None, running: _Running) -> Outcome:
         """Ask the target and take its answer in."""
@@ -342,8 +335,8 @@ class Executor:
         about = _about("retry", claim, ended.status)
         log.info("job %d: %s", claim.job_id, detail, extra=about)
         again = await self._store.attempts.retry(claim, seconds, replace(ended, detail=detail))
-        if again and self._store.meters is not None:
-            self._store.meters.retried(claim.target)
+        if again and self._meters is not None:
+            self._meters.retried(claim.target)
         return again
 
     def _end(self, claim: Claim, outcome: Outcome, over: Over) -> None:
@@ -392,8 +385,8 @@ class Executor:
         for orphan in orphans:
             recovery = self._decide(orphan, boot)
             groups[recovery, orphan.attempt].append(orphan.job_id)
-            if self._store.meters is not None:
-                self._store.meters.interrupted(orphan.target, recovery.name.lower())
+            if self._meters is not None:
+                self._meters.interrupted(orphan.target, recovery.name.lower())
         for (recovery, attempt), ids in groups.items():
             detail = f"attempt {attempt} was interrupted: {cause}"
             match recovery:
@@ -446,13 +439,10 @@ def _unanswered(error: JobstoreError) -> Failed:
 
 def _counted(outcome: Outcome) -> tuple[Attempted, str]:
     """Give the words by which an attempt is counted: how it has ended, and its status's class."""
-    match outcome:
-        case CapturedResponse(status=status):
-            return Attempted.ANSWERED, CLASSES[min(max(status // 100 - 2, 0), 3)]
-        case Failed(failure=failure):
-            return Attempted(failure), ""
-        case Stopped():
-            return Attempted.CANCELLED, ""
+    if isinstance(outcome, CapturedResponse):
+        return ANSWERED[min(max(outcome.status // 100, 2), 5) - 2]
+    how = outcome.failure if isinstance(outcome, Failed) else Attempted.CANCELLED
+    return UNANSWERED[Attempted(how)]
 
 
 def _ended(outcome: CapturedResponse | Failed) -> AttemptEnded:

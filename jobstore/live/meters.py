@@ -1,15 +1,15 @@
 """What this process has counted since its start, for whoever watches it: `/_jobs/metrics`.
 
 The numbers are plain dictionaries and lists, all of them changed on the loop. What a job adds to
-them was measured as a few microseconds; the objects of a metrics library take several times that.
+them takes about two microseconds; with the objects of a metrics library, it is several times that.
 Their keys are words of enumerations and names of configured targets, never what a client has sent:
 how many there are is decided at the start, where each of them begins at 0.
 """
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from functools import partial
+from time import time
 from typing import Final
 
 from jobstore.model.errors import (
@@ -22,12 +22,21 @@ from jobstore.model.errors import (
     StoreFull,
     TooFast,
 )
-from jobstore.model.histogram import Histogram
+from jobstore.model.histogram import Example, Histogram, Tallies
 from jobstore.model.job import Dialect
 from jobstore.model.lifecycle import ENDED, State
 from jobstore.model.message import Headers
 from jobstore.model.tracing import trace_of
-from jobstore.store.facts import Accepted, Ended, Expired, GivenBack, PayloadsGone, Started, Taken
+from jobstore.store.facts import (
+    Accepted,
+    Changes,
+    Ended,
+    Expired,
+    GivenBack,
+    PayloadsGone,
+    Started,
+    Taken,
+)
 
 # What histograms tell apart, in seconds.
 OF_JOBS: Final = (
@@ -45,12 +54,15 @@ OF_BATCHES: Final = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0)
 
 # A job may end whose target is not configured any more.
 OTHER: Final = "other"
-CLASSES: Final = ("2xx", "3xx", "4xx", "5xx")
 _SECOND: Final = 1e-6  # of microseconds
+# How often an example is looked for, in seconds.
+_LOOK_SECONDS: Final = 0.05
 
 
 class Attempted(StrEnum):
     """How an attempt has ended; the last five are those without an answer."""
+
+    __hash__ = str.__hash__  # in C: members are looked up for each job
 
     ANSWERED = "answered"
     TIMEOUT = "timeout"
@@ -58,6 +70,13 @@ class Attempted(StrEnum):
     BROKEN = "broken"
     INTERRUPTED = "interrupted"
     CANCELLED = "cancelled"
+
+
+# What attempts are counted by: with an answer, by the class of its status, from 2xx on; without.
+ANSWERED: Final = tuple((Attempted.ANSWERED, f"{digit}xx") for digit in range(2, 6))
+UNANSWERED: Final[Mapping[Attempted, tuple[Attempted, str]]] = {
+    each: (each, "") for each in Attempted if each is not Attempted.ANSWERED
+}
 
 
 class Reason(StrEnum):
@@ -74,6 +93,8 @@ class Reason(StrEnum):
 
 class Traffic(StrEnum):
     """What a request was for."""
+
+    __hash__ = str.__hash__  # in C: members are looked up for each job
 
     SUBMIT = "submit"  # a job, by a header
     ARANGO = "arango"
@@ -124,27 +145,35 @@ class TargetMeters:
     __slots__ = ("attempts", "ended", "ran", "retries", "started", "submissions", "took")
 
     def __init__(self, dialects: Iterable[Dialect]) -> None:
-        self.submissions = dict.fromkeys(dialects, 0)
-        answers = [(Attempted.ANSWERED, each) for each in CLASSES]
-        others = [(each, "") for each in Attempted if each is not Attempted.ANSWERED]
-        self.attempts: dict[tuple[Attempted, str], int] = dict.fromkeys([*answers, *others], 0)
-        self.ended: dict[State, int] = {state: 0 for state in State if state in ENDED}
+        self.submissions = Tallies(dialects)
+        self.attempts = Tallies((*ANSWERED, *UNANSWERED.values()))
+        self.ended: Tallies[State] = Tallies(state for state in State if state in ENDED)
         self.retries = 0
-        self.started = Histogram(OF_JOBS)
+        self.started = Histogram(OF_JOBS, _SECOND)
         self.ran = Histogram(OF_JOBS)
-        self.took = Histogram(OF_JOBS)
+        self.took = Histogram(OF_JOBS, _SECOND)
+
+    def fold(self) -> None:
+        """Count what was noted."""
+        for each in (self.submissions, self.attempts, self.ended):
+            each.fold()
+        for histogram in (self.started, self.ran, self.took):
+            histogram.fold()
 
 
-@dataclass(slots=True)
 class RequestMeters:
     """What is counted of requests of one kind.
 
     Attributes:
         answers: how many there were, by the first digit of their status.
+        seconds: how long they have taken.
     """
 
-    answers: dict[int, int] = field(default_factory=lambda: dict.fromkeys(range(1, 6), 0))
-    seconds: Histogram = field(default_factory=lambda: Histogram(OF_REQUESTS))
+    __slots__ = ("answers", "seconds")
+
+    def __init__(self) -> None:
+        self.answers = Tallies(range(1, 6))
+        self.seconds = Histogram(OF_REQUESTS)
 
 
 class Meters:
@@ -153,16 +182,16 @@ class Meters:
     Args:
         targets: the names of the targets.
         dialects: those that jobs may be submitted in.
-        apis: what requests may be for; nothing where another server answers them.
+        traffic: what requests may be for; nothing where another server answers them.
     """
 
     def __init__(
-        self, targets: Iterable[str], dialects: Iterable[Dialect], apis: Collection[Traffic] = ()
+        self, targets: Iterable[str], dialects: Iterable[Dialect], traffic: Iterable[Traffic] = ()
     ) -> None:
         dialects = [*dialects]
         self.targets = {name: TargetMeters(dialects) for name in targets}
         self.others = TargetMeters(())
-        self.requests = {api: RequestMeters() for api in apis}
+        self.requests = {each: RequestMeters() for each in traffic}
         self.refused = dict.fromkeys(Reason, 0)
         self.recovered: dict[str, int] = {}
         self.logins = dict.fromkeys(Login, 0)
@@ -170,44 +199,45 @@ class Meters:
         self.taken = self.given_back = self.expired = self.purged = 0
         self.commits = Histogram(OF_COMMITS)
         self.batches = Histogram(OF_BATCHES)
+        self._looks_at = 0.0
 
-    # --- facts ----------------------------------------------------------------------------------
+    def fold(self) -> None:
+        """Count what was noted; who reads the numbers asks for that, and so does the pulse."""
+        for target in (*self.targets.values(), self.others):
+            target.fold()
+        for each in self.requests.values():
+            each.answers.fold()
+            each.seconds.fold()
+        self.commits.fold()
+        self.batches.fold()
 
-    def accepted(self, fact: Accepted) -> None:
-        """Count a submission."""
-        target = self.targets.get(fact.target)
-        if target is not None and fact.dialect in target.submissions:
-            target.submissions[fact.dialect] += 1
+    def settle(self, changes: Changes) -> None:
+        """Count what a batch has changed."""
+        targets, others = self.targets, self.others
+        for fact in changes.facts:
+            if isinstance(fact, Ended):
+                target = targets.get(fact.target, others)
+                target.ended.add(fact.state)
+                target.took.observe(fact.took)
+            elif isinstance(fact, Started):
+                claim = fact.claim
+                if claim.waited is not None:
+                    targets.get(claim.target, others).started.observe(claim.waited)
+            elif isinstance(fact, Accepted):
+                targets.get(fact.target, others).submissions.add(fact.dialect)
+            elif isinstance(fact, Taken):
+                self.taken += 1
+            elif isinstance(fact, GivenBack | Expired | PayloadsGone):
+                self._settle_rare(fact)
 
-    def started(self, fact: Started) -> None:
-        """Count how long a job has waited."""
-        waited, target = fact.claim.waited, self.targets.get(fact.claim.target)
-        if waited is not None and target is not None:
-            target.started.observe(waited * _SECOND)
-
-    def ended(self, fact: Ended) -> None:
-        """Count the end of a job."""
-        target = self.targets.get(fact.target, self.others)
-        target.ended[fact.state] += 1
-        target.took.observe(max(0, fact.took) * _SECOND)  # the clock may have been put back
-
-    def took(self, _: Taken) -> None:
-        """Count that a result goes to its reader."""
-        self.taken += 1
-
-    def gave_back(self, _: GivenBack) -> None:
-        """Count that a result is held again, since its delivery broke off."""
-        self.given_back += 1
-
-    def expire(self, fact: Expired) -> None:
-        """Count results that were never fetched, and cannot be any more."""
-        self.expired += fact.jobs
-
-    def purge(self, fact: PayloadsGone) -> None:
-        """Count jobs whose payloads were deleted."""
-        self.purged += fact.jobs
-
-    # --- others -----------------------------------------------------------------------------------
+    def _settle_rare(self, fact: GivenBack | Expired | PayloadsGone) -> None:
+        match fact:
+            case GivenBack():
+                self.given_back += 1
+            case Expired(jobs):
+                self.expired += jobs
+            case PayloadsGone(jobs):
+                self.purged += jobs
 
     def committed(self, seconds: float, operations: int) -> None:
         """Count a batch of the writer.
@@ -219,32 +249,42 @@ class Meters:
         self.batches.observe(operations)
 
     def attempted(
-        self, name: str, how: Attempted, status: str, seconds: float, headers: Headers
+        self, name: str, how: tuple[Attempted, str], seconds: float, headers: Headers
     ) -> None:
         """Count an attempt.
 
         Args:
             name: the target's.
-            status: the class of the answer's, or "".
+            how: one of `ANSWERED` or `UNANSWERED`.
             headers: the request's, which may name a trace.
         """
-        target = self.targets.get(name)
-        if target is None:
-            return
-        target.attempts[how, status] += 1
-        ran = target.ran
-        ran.exemplify(ran.observe(seconds), seconds, partial(trace_of, headers))
+        target = self.targets.get(name, self.others)
+        target.attempts.add(how)
+        target.ran.observe(seconds)
+        if (now := time()) >= self._looks_at:
+            self._look_for_example(target.ran, seconds, headers, now)
+
+    def _look_for_example(
+        self, ran: Histogram, seconds: float, headers: Headers, now: float
+    ) -> None:
+        """Keep the trace of an attempt as an example, and look at none for a moment.
+
+        Most of those that come at the same time are as good as any, and to look takes its time.
+        """
+        self._looks_at = now + _LOOK_SECONDS
+        trace = trace_of(headers)
+        if trace is not None:
+            ran.examples[bisect_left(ran.bounds, seconds)] = Example(trace, seconds, now)
 
     def interrupted(self, name: str, decision: str) -> None:
         """Count a job whose attempt an earlier start has left behind, and what becomes of it."""
         self.recovered[decision] = self.recovered.get(decision, 0) + 1
-        if name in self.targets:
-            self.targets[name].attempts[Attempted.INTERRUPTED, ""] += 1
+        target = self.targets.get(name, self.others)
+        target.attempts.add(UNANSWERED[Attempted.INTERRUPTED])
 
     def retried(self, name: str) -> None:
         """Count that a job is tried again."""
-        if name in self.targets:
-            self.targets[name].retries += 1
+        self.targets.get(name, self.others).retries += 1
 
     def fired(self, runs: int, skipped: int, *, missed: bool) -> None:
         """Count what became of the times at which a definition was to run."""
@@ -258,13 +298,3 @@ class Meters:
             if isinstance(error, kind):
                 self.refused[reason] += 1
                 return
-
-    def answered(self, api: Traffic, digit: int, seconds: float) -> None:
-        """Count an answered request.
-
-        Args:
-            digit: the first of its status.
-        """
-        meters = self.requests[api]
-        meters.answers[digit] += 1
-        meters.seconds.observe(seconds)

@@ -8,6 +8,7 @@ back.
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 from jobstore.store.transaction import Outcome
@@ -21,9 +22,14 @@ REMEMBERED: Final = 15.0
 
 
 class Pulse:
-    """The signs of life of a running server."""
+    """The signs of life of a running server.
+
+    Attributes:
+        beating: called at each beat.
+    """
 
     def __init__(self, writer: Writer) -> None:
+        self.beating: Callable[[], None] = _nothing
         self._writer = writer
         self._asked = False
         self._lags: deque[tuple[float, float]] = deque()
@@ -38,6 +44,7 @@ class Pulse:
             due = loop.time() + BEAT
             await asyncio.sleep(BEAT)
             now = loop.time()
+            self.beating()
             self._lags.append((now, max(0.0, now - due)))
             while self._lags[0][0] < now - REMEMBERED:
                 self._lags.popleft()
@@ -63,3 +70,7 @@ class Pulse:
     def lag(self) -> float:
         """By how many seconds the loop was late at worst, of late."""
         return max((lag for _, lag in self._lags), default=0.0)
+
+
+def _nothing() -> None:
+    """Do nothing: nobody counts."""

@@ -34,7 +34,6 @@ from jobstore.store.accounts import Accounts, AccountSnapshot
 from jobstore.store.bodies import Bodies
 from jobstore.store.definitions import Definitions
 from jobstore.store.facts import (
-    Accepted,
     Answered,
     Blocked,
     CancelAsked,
@@ -42,11 +41,8 @@ from jobstore.store.facts import (
     Changes,
     Due,
     Ended,
-    Expired,
     Fires,
-    GivenBack,
     Looked,
-    PayloadsGone,
     Queued,
     Ready,
     Started,
@@ -188,14 +184,9 @@ class Store:
 
     def measure(self, meters: Meters) -> None:
         """Let somebody count what happens from now on."""
-        self.meters, hears = meters, self._subscribers
-        hears.subscribe(Accepted, meters.accepted)
-        hears.subscribe(Started, meters.started)
-        hears.subscribe(Ended, meters.ended)
-        hears.subscribe(Taken, meters.took)
-        hears.subscribe(GivenBack, meters.gave_back)
-        hears.subscribe(Expired, meters.expire)
-        hears.subscribe(PayloadsGone, meters.purge)
+        self.meters = meters
+        self._subscribers.settle(meters.settle)
+        self.pulse.beating = meters.fold
         self._writer.measured = meters.committed
         self.submissions.refused = meters.refuse
 

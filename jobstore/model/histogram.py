@@ -1,13 +1,43 @@
-"""How often a value was in each of some ranges."""
+"""Counting that costs those who are counted next to nothing: they leave a note, and go on.
 
-from bisect import bisect_left
-from collections.abc import Callable, Sequence
+What there is to count happens many times for each job, and between two of its steps. So a value is
+put into a list there, which is one call of C. Later, and for thousands of values at once, the notes
+are sorted in and forgotten (`fold`).
+"""
+
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from time import time
-from typing import Final
+from typing import Generic, TypeVar
 
-# How often each range takes a new example, in seconds.
-_EXAMPLE_SECONDS: Final = 15.0
+K = TypeVar("K", bound=Hashable)
+
+
+class Tallies(Generic[K]):
+    """How often each of some things has happened.
+
+    Args:
+        keys: the things; others are not counted.
+
+    Attributes:
+        add: notes that one has happened.
+        counts: how often each has, when it was folded last.
+    """
+
+    __slots__ = ("_noted", "add", "counts")
+
+    def __init__(self, keys: Iterable[K]) -> None:
+        self.counts = dict.fromkeys(keys, 0)
+        self._noted: list[K] = []
+        self.add: Callable[[K], None] = self._noted.append
+
+    def fold(self) -> None:
+        """Count what was noted."""
+        for key, times in Counter(self._noted).items():
+            if key in self.counts:
+                self.counts[key] += times
+        self._noted.clear()
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,40 +55,43 @@ class Example:
 
 
 class Histogram:
-    """How often a value was in each range.
+    """How often a value was in each of some ranges.
 
     Args:
         bounds: the largest value of each range but the last.
+        unit: what the values are multiplied by; the bounds are not.
 
     Attributes:
-        counts: how often it was in each range.
+        observe: notes a value.
+        counts: how often it was in each range, when it was folded last.
         total: the sum of all values.
         examples: a value of a range, by its place.
     """
 
-    __slots__ = ("bounds", "counts", "examples", "total")
+    __slots__ = ("_noted", "_unit", "bounds", "counts", "examples", "observe", "total")
 
-    def __init__(self, bounds: Sequence[float]) -> None:
+    def __init__(self, bounds: Sequence[float], unit: float = 1.0) -> None:
         self.bounds = bounds
         self.counts = [0] * (len(bounds) + 1)
         self.total = 0.0
         self.examples: dict[int, Example] = {}
+        self._unit = unit
+        self._noted: list[float] = []
+        self.observe: Callable[[float], None] = self._noted.append
 
-    def observe(self, value: float) -> int:
-        """Count a value; return the place of its range."""
-        place = bisect_left(self.bounds, value)
-        self.counts[place] += 1
-        self.total += value
-        return place
-
-    def exemplify(self, place: int, value: float, trace: Callable[[], str | None]) -> None:
-        """Keep a value as the example of its range, if that has had no other one of late.
-
-        Args:
-            trace: finds the trace that it belongs to, which takes a while; None if there is none.
-        """
-        now, example = time(), self.examples.get(place)
-        if example is None or example.at < now - _EXAMPLE_SECONDS:
-            found = trace()
-            if found is not None:
-                self.examples[place] = Example(found, value, now)
+    def fold(self) -> None:
+        """Sort in what was noted; a value below 0, as a clock that was put back makes it, is 0."""
+        noted = self._noted
+        if not noted:
+            return
+        noted.sort()
+        for place in range(bisect_right(noted, 0)):
+            noted[place] = 0.0
+        before = 0
+        for place, bound in enumerate(self.bounds):
+            so_far = bisect_right(noted, bound / self._unit)
+            self.counts[place] += so_far - before
+            before = so_far
+        self.counts[-1] += len(noted) - before
+        self.total += sum(noted) * self._unit
+        noted.clear()

@@ -15,6 +15,8 @@ FIRST_ERROR: Final = 400  # of the status codes
 class Dialect(StrEnum):
     """The API in which a job was submitted."""
 
+    __hash__ = str.__hash__  # in C: members are looked up for each job
+
     ARANGO = "arango"
     KINETICA = "kinetica"
     DATAMEER = "datameer"

@@ -15,6 +15,8 @@ from typing import Final
 class State(StrEnum):
     """Where a job's work stands."""
 
+    __hash__ = str.__hash__  # in C: members are looked up for each job
+
     QUEUED = "queued"
     RUNNING = "running"
     DONE = "done"  # the target answered, whatever the status code
@@ -24,6 +26,8 @@ class State(StrEnum):
 
 class Result(StrEnum):
     """Where a job's result stands."""
+
+    __hash__ = str.__hash__  # in C: members are looked up for each job
 
     NONE = "none"  # the work has not ended yet
     HELD = "held"  # kept for the one reader who will fetch it

@@ -22,13 +22,13 @@ A crash leaves nothing of what is here: what was promised to a client stands in 
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
 from aiohttp import StreamReader, web
 from aiohttp.http import HttpVersion11, RawRequestMessage
 
-from jobstore.live.meters import Meters
+from jobstore.live.meters import RequestMeters, Traffic
 from jobstore.web import descriptors, wire
 from jobstore.web.ask import Ask, Finishing
 from jobstore.web.switchable import SwitchableConnection, with_rest
@@ -43,8 +43,8 @@ class FastPath(Protocol):
     """Where requests are taken on."""
 
     @property
-    def meters(self) -> Meters | None:
-        """What counts the requests; None if nobody wants to know."""
+    def requests(self) -> Mapping[Traffic, RequestMeters]:
+        """What counts the requests; nothing if nobody wants to know."""
 
     def at_once(self, ask: Ask) -> bool:
         """Take a request on; False leaves it, unchanged, to the long way."""
@@ -65,8 +65,8 @@ class Desk(SwitchableConnection):
         "_flushing",
         "_held",
         "_later",
-        "_meters",
         "_most",
+        "_requests",
         "_then",
         "_timer",
         "remote",
@@ -75,7 +75,7 @@ class Desk(SwitchableConnection):
     def __init__(self, *arguments: Any, door: FastPath, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._door = door
-        self._meters = door.meters
+        self._requests = door.requests
         self._most = min(LARGEST, self._limits.size)
         self._asked: Ask | None = None
         self._held: tuple[RawRequestMessage, StreamReader] | None = None
@@ -272,8 +272,10 @@ class Desk(SwitchableConnection):
             self._parser.message_consumed()
         now = self._loop.time()
         self._next_keepalive_close_time = now + self._keepalive_timeout
-        if self._meters is not None and ask.digit:
-            self._meters.answered(ask.traffic, ask.digit, now - ask.since)
+        if ask.digit and self._requests:
+            meters = self._requests[ask.traffic]
+            meters.answers.add(ask.digit)
+            meters.seconds.observe(now - ask.since)
         self._go_on()
 
     def pass_on(

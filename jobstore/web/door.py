@@ -67,12 +67,12 @@ class Door:
         self._prompt = Claims(prompt)
         self._probes = probes
         self._passing = passing
-        self.meters = meters
+        self.requests = {} if meters is None else meters.requests
 
     def server(self, **options: Any) -> DeskServer:
         """Make the server that stands here, with what else it is told."""
-        if self.meters is not None:
-            options |= counting(self.meters)
+        if self.requests:
+            options |= counting(self.requests)
         return DeskServer(
             self.answer,  # its requests are what the factory makes
             request_factory=intake.incoming,
@@ -127,10 +127,9 @@ class Door:
             return _given(refused)
         found = self._apis.find(request.method, intake.path_of(request))
         own, submitting = found and found.answer, self._capture.submitting(request)
-        if self.meters is not None and (submitting or found):
-            request[TRAFFIC] = (
-                Traffic.SUBMIT if submitting else cast("Own[Answering]", found).traffic
-            )
+        if self.requests and (submitting or found):
+            traffic = Traffic.SUBMIT if submitting or not found else found.traffic
+            request[TRAFFIC] = traffic
         ours = submitting or own
         stopped = self._browsers.met(request, ours=ours is not None)
         if stopped is not None:

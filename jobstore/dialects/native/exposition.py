@@ -155,7 +155,7 @@ def _of_work(meters: Meters) -> Iterator[Metric]:
         [
             ((dialect, name), count)
             for name, target in targets.items()
-            for dialect, count in target.submissions.items()
+            for dialect, count in target.submissions.counts.items()
         ],
     )
     refused = [((reason,), count) for reason, count in meters.refused.items()]
@@ -167,7 +167,7 @@ def _of_work(meters: Meters) -> Iterator[Metric]:
         [
             ((name, how, status), count)
             for name, target in targets.items()
-            for (how, status), count in target.attempts.items()
+            for (how, status), count in target.attempts.counts.items()
         ],
     )
     yield _counter(
@@ -177,7 +177,7 @@ def _of_work(meters: Meters) -> Iterator[Metric]:
         [
             ((name, state), count)
             for name, target in [*targets.items(), ("other", meters.others)]
-            for state, count in target.ended.items()
+            for state, count in target.ended.counts.items()
         ],
     )
     retries = [((name,), target.retries) for name, target in targets.items()]
@@ -278,7 +278,7 @@ def _of_edge(snapshot: Snapshot) -> Iterator[Metric]:
             [
                 ((api, f"{digit}xx"), count)
                 for api, meters in requests.items()
-                for digit, count in meters.answers.items()
+                for digit, count in meters.answers.counts.items()
             ],
         )
         text = f"How long requests have taken, from their last byte on. {_HERE}"

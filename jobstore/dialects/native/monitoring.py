@@ -73,6 +73,7 @@ class Monitoring:
         from jobstore.dialects.native.exposition import Slots, Snapshot  # noqa: PLC0415
 
         store, figures = self._store, await self._census.figures()
+        meters.fold()
         snapshot = Snapshot(
             about=about(),
             meters=meters,
