@@ -83,7 +83,7 @@ class Floodgate(logging.StreamHandler[TextIO]):
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
         """Let all go nowhere if nobody reads it any more."""
         if isinstance(sys.exc_info()[1], BrokenPipeError):
-            self.setStream(_NOWHERE)
+            self.stream = _NOWHERE  # `setStream` would flush the broken one
         else:
             super().handleError(record)
 

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import re
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -22,6 +23,7 @@ _PATIENCE: Final = 5.0
 _PAUSE: Final = 0.2
 # The longest answer that is read, in bytes.
 _LONGEST: Final = 64 * 1024
+_PRINTABLE: Final = re.compile("[!-~]+")
 _DURATION: Final = kind_of(Duration)
 # What a server that listens on all addresses is asked by.
 _ANY: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - nothing listens here
@@ -55,11 +57,7 @@ def _url(value: str) -> SplitResult:
         _ = url.port
     except ValueError:
         raise click.BadParameter(f"{expected}, not {value!r}") from None
-    if (
-        url.scheme not in _SCHEMES
-        or not url.hostname
-        or not (value.isascii() and value.isprintable())
-    ):
+    if url.scheme not in _SCHEMES or not url.hostname or not _PRINTABLE.fullmatch(value):
         raise click.BadParameter(f"{expected}, not {value!r}")
     return url
 
