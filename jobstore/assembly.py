@@ -24,7 +24,7 @@ from jobstore.live.executor import Executor
 from jobstore.live.janitor import Janitor, Retention
 from jobstore.live.meters import Meters, Traffic
 from jobstore.live.scheduler import Scheduler
-from jobstore.model.errors import JobstoreError, StoreError, StoreLost
+from jobstore.model.errors import ConfigError, JobstoreError, StoreError, StoreLost
 from jobstore.model.job import Dialect
 from jobstore.model.retry import Retry
 from jobstore.store.optional import with_postgresql
@@ -225,6 +225,27 @@ def measured(
     counted = [each for each in Traffic if each in traffic] if front else []
     store.measure(Meters([route.name for route in router.routes], dialects, counted))
     return store.meters
+
+
+def traced(config: Config, store: Store) -> None:
+    """Make spans from now on, if the configuration wants them.
+
+    Raises:
+        ConfigError: what that needs is not installed.
+    """
+    section = config.tracing
+    if not section.enabled:
+        return
+    try:
+        from jobstore.live.spans import Spans  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] != "opentelemetry":
+            raise
+        raise ConfigError(
+            "[tracing] enabled needs what is not installed here: pip install 'jobstore[otel]'"
+        ) from error
+    spans = Spans(parent=section.relation == "parent", query=section.query)
+    store.spans = store.submissions.spans = spans
 
 
 def browsers_of(config: Config, access: Gate, *, public: bool) -> Browsers:

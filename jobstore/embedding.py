@@ -26,6 +26,7 @@ from jobstore.assembly import (
     route_of,
     served,
     store_of,
+    traced,
 )
 from jobstore.config import Config, load, place
 from jobstore.dialects.arango import ArangoHeader
@@ -319,6 +320,7 @@ class Jobs:
         own = await own_route(stack, config, apis, access)
         ours = InProcess(_served(self._app), config.executor.cancel_grace)
         router.add(own, route_of("/", ours, config.executor))
+        traced(config, store)
         meters = measured(config, store, router, apis, front=False)
         if isinstance(access, Access):
             access.meters = meters

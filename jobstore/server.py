@@ -41,6 +41,7 @@ from jobstore.assembly import (
     route_of,
     running,
     store_of,
+    traced,
     unanswered_of,
 )
 from jobstore.config import Config, TargetSection
@@ -248,6 +249,7 @@ async def serving(config: Config) -> AsyncIterator[Server]:
         stack.push_async_callback(access.close)
         router.add(*[await _route(applications, config, section) for section in config.targets])
         router.add(await own_route(stack, config, apis, access))
+        traced(config, store)
         access.meters = measured(config, store, router, apis, front=True)
         executor = Executor(store, router, config.executor.max_attempts)
         janitor = Janitor(store, retention_of(config), clock.now)

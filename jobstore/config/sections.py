@@ -51,6 +51,7 @@ from jobstore.model.written import (
     SizeOrUnlimited,
     Statuses,
     TimeZone,
+    TraceRelation,
 )
 
 _FILE: Final = Path("jobs.db")
@@ -207,6 +208,15 @@ class MetricsSection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TracingSection:
+    """Whether spans are made, and how those of attempts belong to those of submissions."""
+
+    enabled: Flag = False
+    relation: TraceRelation = "link"
+    query: Flag = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TargetSection(TargetLimits):
     """Who answers the paths under a prefix: a service upstream, or an application in process."""
 
@@ -264,6 +274,7 @@ class Config:
     privacy: PrivacySection = PrivacySection()
     log: LogSection = LogSection()
     metrics: MetricsSection = MetricsSection()
+    tracing: TracingSection = TracingSection()
     target: tuple[TargetSection, ...] = ()
 
     @property

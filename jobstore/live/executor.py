@@ -243,7 +243,8 @@ class Executor:
             running.stoppable = True
             cancelled = running.handle.cancelled
             began = monotonic()
-            outcome = Stopped() if cancelled else await self._attempt(claim, route, running)
+            attempt = self._attempt if self._store.spans is None else self._traced
+            outcome = Stopped() if cancelled else await attempt(claim, route, running)
             running.stoppable = False
             if self._meters is not None:
                 took, headers = monotonic() - began, claim.request.headers
@@ -273,6 +274,20 @@ class Executor:
             self._store.attempts.release(running.capture)
         if self._running.get(claim.job_id) is running:  # and not the next attempt
             del self._running[claim.job_id]
+
+    async def _traced(self, claim: Claim, route: Route | None, running: _Running) -> Outcome:
+        """Make the attempt, and spans of it."""
+        assert self._store.spans is not None
+        with self._store.spans.attempt(claim) as traced:
+            outcome = await self._attempt(traced.claim, route, running)
+            match outcome:
+                case CapturedResponse(status=status):
+                    traced.answered(status)
+                case Failed(failure=failure):
+                    traced.failed(failure)
+                case Stopped():
+                    traced.failed("cancelled")
+            return outcome
 
     async def _attempt(self, claim: Claim, route: Route | None, running: _Running) -> Outcome:
         """Ask the target and take its answer in."""

@@ -1,7 +1,7 @@
 """The store of a running server: everything that a job goes through, durably."""
 
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from jobstore.live.admission import Admission
 from jobstore.live.attempts import Attempts
@@ -58,6 +58,9 @@ from jobstore.store.steps import STEP, Steps
 from jobstore.store.transaction import Transaction
 from jobstore.store.writer import Turn, Writer
 
+if TYPE_CHECKING:
+    from jobstore.live.spans import Spans
+
 # Tells other nodes what has happened, and to which jobs.
 Tell: TypeAlias = Callable[[About, Iterable[int]], None]
 
@@ -91,6 +94,7 @@ class Store:
         targets: how those stand that answer.
         upkeep: what the server does by itself.
         meters: what is counted; None if nobody wants to know.
+        spans: makes spans of what happens; None if nobody wants to know.
         pulse: the signs of life of a running server.
     """
 
@@ -177,6 +181,7 @@ class Store:
         self.since = clock()
         self.running: Collection[int] = ()
         self.meters: Meters | None = None
+        self.spans: Spans | None = None
         self.pulse = Pulse(writer)
         self._roll: AccountSnapshot | None = None
         self._subscribers = self._hearing(deliveries)

@@ -6,7 +6,7 @@ written once, as running. What comes with a key that is known already becomes no
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from jobstore.live.admission import Admission
 from jobstore.live.dispatch import Dispatcher
@@ -21,8 +21,11 @@ from jobstore.store import keys, revisions, submitting
 from jobstore.store.bodies import Bodies, Content, Spooled
 from jobstore.store.facts import Started
 from jobstore.store.own_boot import OwnBoot
-from jobstore.store.transaction import Operation, Told, Transaction
+from jobstore.store.transaction import Operation, Outcome, Told, Transaction
 from jobstore.store.writer import Turn, Writer
+
+if TYPE_CHECKING:
+    from jobstore.live.spans import Spans
 
 # Never stored in clear beyond need, whatever a configuration adds to them.
 SECRET_HEADERS: Final = frozenset({"authorization", "cookie", "proxy-authorization"})
@@ -65,6 +68,7 @@ class Submissions:
 
     Attributes:
         refused: told what has kept a job from being taken in.
+        spans: makes spans of submissions; None if nobody wants to know.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - it is put together in one place
@@ -85,6 +89,7 @@ class Submissions:
         self._limits = limits
         self._boot = boot
         self.refused: Callable[[Exception], None] = _unheard
+        self.spans: Spans | None = None
 
     async def submit(self, submission: Submission) -> int:
         """Take a job in.
@@ -105,6 +110,26 @@ class Submissions:
             KeyReused: its key came before, with another request.
             StoreError: it could not be written.
         """
+        if self.spans is not None:
+            return await self._submit_traced(self.spans, submission)
+        return await self._submit_counted(submission)
+
+    async def _submit_traced(self, spans: "Spans", submission: Submission) -> int:
+        """Make a span of a submission."""
+        job_id: int | None = None
+        failed: Exception | None = None
+        submission, span = spans.send(submission)
+        try:
+            job_id = await self._submit_counted(submission)
+        except Exception as error:
+            failed = error
+            raise
+        else:
+            return job_id
+        finally:
+            spans.sent(span, job_id, failed)
+
+    async def _submit_counted(self, submission: Submission) -> int:
         try:
             return await self._submit(submission)
         except JobstoreError as error:
@@ -272,6 +297,8 @@ class Submissions:
         except JobstoreError as error:
             self.refused(error)
             raise
+        if self.spans is not None:
+            submission, told = _traced(self.spans, submission, told)
         body = submission.request.body
         assert isinstance(body, bytes)
         operation = self._operation(submission, body, None)
@@ -349,6 +376,17 @@ class Submissions:
             source=submission.source,
             waited=0,
         )
+
+
+def _traced(spans: "Spans", submission: Submission, told: Told) -> tuple[Submission, Told]:
+    """Make a span of a submission that no task waits for."""
+    submission, span = spans.send(submission)
+
+    def ended(outcome: Outcome) -> None:
+        spans.sent(span, outcome.value, outcome.error)
+        told(outcome)
+
+    return submission, ended
 
 
 def _unheard(_: Exception) -> None:

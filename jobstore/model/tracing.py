@@ -1,11 +1,14 @@
 """The trace that a request belongs to, as the W3C has it: https://www.w3.org/TR/trace-context/."""
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 from jobstore.model.message import Headers, header
 
 TRACEPARENT: Final = "traceparent"
+# What says where a request stands in a trace: https://www.w3.org/TR/baggage/ has the last one.
+CONTEXT: Final = frozenset({TRACEPARENT, "tracestate", "baggage"})
 # Version, trace, span and flags, and in a later version more. Neither id is all zeros.
 _TRACEPARENT: Final = re.compile(
     r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?"
@@ -17,3 +20,20 @@ def trace_of(headers: Headers) -> str | None:
     value = header(headers, TRACEPARENT)
     match = _TRACEPARENT.fullmatch(value.strip()) if value else None
     return match[1] if match else None
+
+
+def context_of(fields: Iterable[tuple[str, str]]) -> Headers:
+    """Return those of a request's fields that say where it stands in a trace, as they came."""
+    return tuple((name, value) for name, value in fields if name.lower() in CONTEXT)
+
+
+def continued(headers: Headers, asking: Iterable[tuple[str, str]]) -> Headers:
+    """Return the headers of a request that another one has asked for, in the trace of that.
+
+    Args:
+        headers: those that it has by itself; if they name a trace, they stay as they are.
+        asking: the fields of the request that has asked for it.
+    """
+    if any(name.lower() == TRACEPARENT for name, _ in headers):
+        return headers
+    return (*headers, *context_of(asking))

@@ -139,6 +139,9 @@ LogLevel: TypeAlias = Annotated[
 Protection: TypeAlias = Annotated[
     Literal["all", "jobs"], Kind('"all" or "jobs"', one_of("all", "jobs"))
 ]
+TraceRelation: TypeAlias = Annotated[
+    Literal["link", "parent"], Kind('"link" or "parent"', one_of("link", "parent"))
+]
 LogFormat: TypeAlias = Annotated[
     Literal["text", "json"], Kind('"text" or "json"', one_of("text", "json"))
 ]

@@ -16,6 +16,7 @@ from jobstore.model.definition import Definition
 from jobstore.model.errors import JobstoreError
 from jobstore.model.job import Dialect, Submission, Trigger
 from jobstore.model.message import Headers
+from jobstore.model.tracing import continued
 from jobstore.targets.router import Router
 from jobstore.web import standing
 from jobstore.web.refusals import MethodNotAllowed, Refuse
@@ -82,4 +83,13 @@ def run_of(
     identity, asked = standing.changing(request), definition.draft.request
     target = router.owner(asked.method, asked.path).name
     run = definition.run(target, dialect, identity.name, trigger, identity.account)
-    return replace(run, source=standing.source(request))
+    return traced(replace(run, source=standing.source(request)), request)
+
+
+def traced(submission: Submission, request: web.Request) -> Submission:
+    """Let a job that a request describes go on with the trace of that, unless it names another."""
+    headers = submission.request.headers
+    longer = continued(headers, request.headers.items())
+    if longer is headers:
+        return submission
+    return replace(submission, request=submission.request.with_headers(longer))

@@ -220,7 +220,7 @@ def every_key() -> list[tuple[str, str]]:
 
 
 def junk_for_every_key() -> list[tuple[str, str, object]]:
-    flags = {"open", "forward_credentials", "enabled"}  # for which true is no junk
+    flags = {"open", "forward_credentials", "enabled", "query"}  # for which true is no junk
     return [
         (section, key, junk)
         for section, key in every_key()

@@ -20,6 +20,7 @@ from jobstore.model.account import Identity
 from jobstore.model.errors import JobstoreError
 from jobstore.model.job import Dialect, Submission
 from jobstore.model.message import Headers, Request, end_to_end
+from jobstore.model.tracing import context_of
 from jobstore.store.transaction import Outcome
 from jobstore.targets.router import Router
 from jobstore.web import answers, standing
@@ -97,7 +98,8 @@ class Creating:
             raise RequestInvalid("endpoint: expected the path of a call, such as /alter/table")
         route = self._router.owner("POST", endpoint)
         said = (("Content-Type", encoding.value), ("Accept", encoding.value))
-        headers = route.travelling((*said, *_credentials(end_to_end(tuple(fields.items())))))
+        came = end_to_end(tuple(fields.items()))
+        headers = route.travelling((*said, *_credentials(came), *context_of(came)))
         return Submission(
             request=Request(method="POST", path=endpoint, headers=headers, body=body),
             target=route.name,

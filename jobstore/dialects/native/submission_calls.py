@@ -17,6 +17,7 @@ from jobstore.model.errors import Forbidden, MemberRefused, NoTarget, Submission
 from jobstore.model.job import Dialect, Submission
 from jobstore.targets.router import Router
 from jobstore.web import refusals, standing, wire
+from jobstore.web.edge import traced
 
 _LARGEST: Final = 2**20  # as JSON, with all that is in it
 # Of several jobs at once.
@@ -48,7 +49,7 @@ class SubmissionCalls:
         submission = replace(
             self._submission(written, header, identity), source=standing.source(request)
         )
-        return accepted(await self._store.submit(submission))
+        return accepted(await self._store.submit(traced(submission, request)))
 
     async def submit_batch(self, request: web.Request) -> web.Response:
         """Take several jobs in with one commit, all of them or none."""
@@ -65,7 +66,8 @@ class SubmissionCalls:
             for index, one in enumerate(_members(written)):
                 if not index % _AT_ONCE:
                     await asyncio.sleep(0)
-                submissions.append(replace(self._member(index, one, identity), source=source))
+                submission = replace(self._member(index, one, identity), source=source)
+                submissions.append(traced(submission, request))
             ids = await self._store.submissions.submit_all(submissions)
         except MemberRefused as refused:
             status, _ = refusals.answerable(refused.error)
