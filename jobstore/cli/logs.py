@@ -27,7 +27,7 @@ _OWN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"
 def start_logging(section: LogSection) -> None:
     """Log to the standard error as the configuration says."""
     handler = Floodgate()
-    handler.setFormatter(Lines() if section.format == "text" else _Objects())
+    handler.setFormatter(Lines() if section.format == "text" else Objects())
     logging.basicConfig(level=section.level.upper(), handlers=[handler])
     # It tells of each of its plugins; of a migration, the server's own words are enough.
     logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -148,7 +148,7 @@ class Lines(logging.Formatter):
         return iso(int(record.created * SECOND))
 
 
-class _Objects(logging.Formatter):
+class Objects(logging.Formatter):
     """A line of JSON."""
 
     def format(self, record: logging.LogRecord) -> str:

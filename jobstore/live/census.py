@@ -25,7 +25,7 @@ from jobstore.store.sqlite import engine as sqlite
 # How old figures may be, in seconds.
 COUNTERS_FOR: Final = 1.0
 OTHERS_FOR: Final = 5.0
-# How many of the jobs that wait are counted at most.
+# How many of the jobs that wait for a target are counted at most.
 MOST: Final = 100_000
 # How long a question may take, in seconds.
 PATIENCE: Final = 1.0
@@ -135,13 +135,16 @@ class Census:
         return Figures(counters, queues, overdue, sizes)
 
     async def _waiting(self) -> Mapping[str, Queue]:
-        found = await self._asked(waiting.BY_TARGET, limit=MOST)
-        firsts = encode_ids(first for _, _, first in found)
-        since = dict(await self._asked(waiting.SINCE, ids=firsts)) if found else {}
+        found = {
+            target: (await self._asked(waiting.OF_TARGET, claimed_target=target, limit=MOST))[0]
+            for target in self._store.slots()
+        }
+        firsts = [first for _, first in found.values() if first is not None]
+        since = dict(await self._asked(waiting.SINCE, ids=encode_ids(firsts))) if firsts else {}
         now = self._clock()
         return {
             target: Queue(jobs, max(0, now - since.get(target, now)) / SECOND)
-            for target, jobs, _ in found
+            for target, (jobs, _) in found.items()
         }
 
     async def _late(self) -> float:

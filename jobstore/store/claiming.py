@@ -81,11 +81,11 @@ def _claim(which: ColumnElement[bool]) -> Update:
     )
 
 
-_waiting: Final = and_(READY, _job.target == bindparam("claimed_target"))
+WAITING: Final = and_(READY, _job.target == bindparam("claimed_target"))
 # The next jobs, where all of them are of one account.
 _next: Final = (
     select(_job.id)
-    .where(_waiting)
+    .where(WAITING)
     .order_by(_job.account, _job.priority, _job.id)
     .limit(limit)
     .offset(ZERO)
@@ -102,14 +102,14 @@ CLAIM: Final = Statement(_claim(_job.id.in_(_next)), _claim(_job.id.in_(select(_
 CLAIM_ONE: Final = Statement(_claim(this_job))
 NEXT_OF_ACCOUNT: Final = Statement(
     select(_job.id, _job.priority)
-    .where(_waiting, _job.account == bindparam("of_account"))
+    .where(WAITING, _job.account == bindparam("of_account"))
     .order_by(_job.priority, _job.id)
     .limit(ONE)
     .offset(ZERO)
     .with_for_update(skip_locked=True)
 )
 NEXT_WAITING_ACCOUNT: Final = Statement(
-    select(func.min(_job.account)).where(_waiting, _job.account > bindparam("after"))
+    select(func.min(_job.account)).where(WAITING, _job.account > bindparam("after"))
 )
 GET_REQUEST: Final = Statement(
     select(_request.headers, _request.secrets, _request.content).where(

@@ -1,6 +1,7 @@
 """The page about monitoring is held against what a server prints, and so is what deploy/ has."""
 
 import json
+import logging
 import os
 import re
 import shutil
@@ -13,6 +14,9 @@ import pytest
 from aiohttp import ClientSession
 from prometheus_client.parser import text_string_to_metric_families
 
+from jobstore.cli.logs import Objects
+from jobstore.config import load
+from jobstore.dialects.native import PROBES
 from tests.client import ORDINARY
 from tests.conftest import Serve, Start
 from tests.docs.test_readme import ROOT, Shell, as_shown, blocks_of
@@ -139,6 +143,45 @@ def test_each_expression_of_the_dashboard_is_one_of_prometheus(tmp_path: Path) -
             lines += [f"  - record: panel:{number}", f"    expr: {json.dumps(expression)}"]
     (tmp_path / "panels.yml").write_text("\n".join(lines))
     assert "SUCCESS" in promtool("check", "rules", str(tmp_path / "panels.yml"))
+
+
+@needs_promtool
+def test_prometheus_takes_the_configuration_that_is_shown(tmp_path: Path) -> None:
+    (shown,) = re.findall(r"```yaml\n(scrape_configs:\n.*?)```", PAGE, re.DOTALL)
+    token = tmp_path / "jobstore.token"
+    token.write_text("a token")
+    written = shown.replace("/etc/prometheus/jobstore.token", str(token))
+    assert written != shown
+    (tmp_path / "prometheus.yml").write_text(written)
+    assert "SUCCESS" in promtool("check", "config", str(tmp_path / "prometheus.yml"))
+
+
+def test_what_kubernetes_and_load_balancers_ask_needs_no_login() -> None:
+    asked = re.findall(r"(?:path: |httpchk GET )(/\S+?)[,`]", PAGE)
+    assert len(asked) == 3
+    assert {*asked} == PROBES
+
+
+def test_the_configuration_that_is_shown_is_one(tmp_path: Path) -> None:
+    (block,) = blocks_of(PAGE, "tracing")
+    (tmp_path / "jobstore.toml").write_text(block.code)
+    assert load(tmp_path / "jobstore.toml", environ={}).tracing.enabled
+
+
+def test_the_log_line_that_is_shown_has_what_lines_have() -> None:
+    (shown,) = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
+    line = json.loads(shown)
+    record = logging.makeLogRecord(
+        {
+            "name": line["logger"],
+            "levelname": line["level"].upper(),
+            "msg": line["message"],
+            **{name: line[name] for name in list(line)[4:]},
+        }
+    )
+    written = json.loads(Objects().format(record))
+    assert list(written) == list(line)
+    assert {**written, "time": line["time"]} == line
 
 
 async def test_the_probes_answer_as_it_is_shown(server_process: Start, tmp_path: Path) -> None:

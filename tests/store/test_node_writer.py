@@ -18,7 +18,7 @@ from psycopg.pq import ConnStatus
 
 from jobstore.model.errors import NodeBusy, StoreAway, StoreUnsure
 from jobstore.store import results, submitting
-from jobstore.store.facts import Changes, Queued, Taken
+from jobstore.store.facts import Accepted, Changes, Queued, Taken
 from jobstore.store.own_boot import OwnBoot
 from jobstore.store.postgresql import node_writer
 from jobstore.store.postgresql.engine import DatabaseConnection
@@ -190,7 +190,7 @@ async def test_a_commit_whose_answer_got_lost_is_not_made_again(database: Place)
         one.way.at_commit = At.LOSE_ANSWER
         job_id = await one.submit()
         assert jobs(database) == [job_id]
-        assert [type(fact) for changes in one.told for fact in changes.facts] == [Queued]
+        assert [type(fact) for changes in one.told for fact in changes.facts] == [Accepted, Queued]
 
 
 async def test_a_session_that_was_ended_costs_nobody_anything(database: Place) -> None:
@@ -284,7 +284,7 @@ async def test_what_nobody_knew_of_a_commit_is_told_when_it_is_known(database: P
         one.way.open.set()
         await one.again()
         assert len(jobs(database)) == 2
-        assert [type(fact) for changes in one.told for fact in changes.facts] == [Queued]
+        assert [type(fact) for changes in one.told for fact in changes.facts] == [Accepted, Queued]
 
 
 async def test_a_result_is_given_back_whose_reader_was_told_that_nobody_knows(

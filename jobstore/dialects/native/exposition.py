@@ -230,7 +230,7 @@ def _of_targets(snapshot: Snapshot) -> Iterator[Metric]:
         ("paused", "Whether its jobs are held back.", {n: s.paused for n, s in slots.items()}),
         (
             "queued",
-            f"How many jobs wait for a slot, counted to 100,000 in all. {_STORE}",
+            f"How many jobs wait for a slot, counted to 100,000. {_STORE}",
             {name: queues[name].jobs if name in queues else 0 for name in slots},
         ),
     ):
