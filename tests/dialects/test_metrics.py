@@ -1,5 +1,6 @@
 """What is counted, as Prometheus reads it: names, labels, and what a job adds to them."""
 
+import asyncio
 from collections.abc import Mapping
 
 import pytest
@@ -7,7 +8,10 @@ from aiohttp import ClientSession
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
-from jobstore.model.account import Role
+from jobstore.model.account import Role, account_of_name
+from jobstore.model.clock import SECOND
+from jobstore.model.job import Dialect, Submission
+from jobstore.model.message import Request
 from jobstore.model.passwords import digest
 from jobstore.server import Server
 from tests.client import GATED, ORDINARY, Client
@@ -102,18 +106,35 @@ async def test_what_goes_wrong_is_counted_by_how(serve: Serve, http: ClientSessi
     assert value(found, "refused_total", reason="stopping") == 1
 
 
-async def test_the_number_of_lines_is_the_same_whatever_clients_send(client: Client) -> None:
+async def test_the_number_of_lines_is_the_same_for_10_000_paths_owners_and_tags(
+    serve: Serve, http: ClientSession
+) -> None:
+    server = await serve(target=ORDINARY)
+    client = Client(http, server.url)
     await client.done("/echo", "POST", data=b"x")
     before = await samples(client)
-    for number in range(100):
-        path = f"/echo?{number}" if number % 2 else f"/path{number}"
-        await client(
-            "POST",
-            "/_jobs",
-            json={"target": path, "method": "POST", "tag": f"tag {number}"},
-            headers={"Authorization": f"Basic {number:0>4}"},
+    for some in range(0, 10_000, 1000):
+        await asyncio.gather(
+            *(
+                server.store.submit(
+                    Submission(
+                        request=Request(method="GET", path=f"/{n}", headers=(), body=b""),
+                        target="/",
+                        dialect=Dialect.NATIVE,
+                        owner=f"owner {n}",
+                        account=account_of_name(f"owner {n}"),
+                        tag=f"tag {n}",
+                        delay=3600 * SECOND,
+                    )
+                )
+                for n in range(some, some + 1000)
+            )
         )
-    assert set(await samples(client)) == set(before)
+    after = await samples(client)
+    assert set(after) == set(before)
+    assert value(after, "submissions_total", dialect="native", target="/") == 10_000
+    assert value(after, "jobs", state="queued") == 10_000
+    assert value(after, "target_queued", target="/") == 0  # they wait for their time, for no slot
 
 
 async def test_openmetrics_has_the_trace_of_a_job_as_an_example(client: Client) -> None:

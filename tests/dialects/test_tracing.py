@@ -1,6 +1,8 @@
 """Traces: contexts travel as they came, and spans are made where somebody wants them."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -203,3 +205,24 @@ async def test_where_nobody_wants_spans_none_is_made(
         CONTEXT
     )
     assert not spans.get_finished_spans()
+
+
+@pytest.mark.file
+def test_what_spans_need_is_named_where_it_is_not_installed(tmp_path: Path) -> None:
+    without = (
+        "import sys; sys.modules['opentelemetry'] = None; from jobstore.cli import main; main()"
+    )
+    config = tmp_path / "jobstore.toml"
+    config.write_text("[tracing]\nenabled = true\n")
+    options = ("--config", config, "--port", "0", "--store", tmp_path / "jobs.db")
+    done = subprocess.run(
+        [sys.executable, "-c", without, "serve", *options],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "jobstore: [tracing] enabled needs what is not installed here: "
+        "pip install 'jobstore[otel]'\n"
+    )

@@ -29,6 +29,8 @@ SPECIAL = {
     "cramjam",
     "fastavro",
     "greenlet",
+    "opentelemetry",
+    "prometheus_client",
     "psycopg",
     "psycopg_binary",
     "pyarrow",
