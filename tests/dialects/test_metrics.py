@@ -106,6 +106,15 @@ async def test_what_goes_wrong_is_counted_by_how(serve: Serve, http: ClientSessi
     assert value(found, "refused_total", reason="stopping") == 1
 
 
+async def test_what_nobody_answers_for_is_refused_and_counted(
+    serve: Serve, http: ClientSession
+) -> None:
+    client = Client(http, (await serve(target={**ORDINARY, "prefix": "/only"})).url)
+    assert (await client("GET", "/elsewhere", headers=STORE)).status == 404
+    assert (await client("POST", "/_jobs", json={"target": "/elsewhere"})).status == 404
+    assert value(await samples(client), "refused_total", reason="no_target") == 2
+
+
 async def test_the_number_of_lines_is_the_same_for_10_000_paths_owners_and_tags(
     serve: Serve, http: ClientSession
 ) -> None:

@@ -1,5 +1,6 @@
 """The calls for who watches a server: whether it lives, is ready, and what it has counted."""
 
+import asyncio
 from collections.abc import Mapping
 from functools import cached_property
 from http import HTTPStatus
@@ -31,6 +32,7 @@ class Monitoring:
         self._store = store
         self._census = Census(store, clock.now)
         self._health = Health(store, self._census)
+        self._writing = asyncio.Lock()
 
     async def live(self, _: web.Request) -> web.Response:
         """Tell that the server answers."""
@@ -85,7 +87,10 @@ class Monitoring:
             followers=store.waits.followers(),
         )
         accept = ",".join(request.headers.getall("Accept", ()))
-        content_type, text = self._exposition.written(snapshot, accept)
+        # It takes milliseconds, which is too long for the loop. What is counted meanwhile may be in
+        # one number of a histogram and not yet in another, which is in the next scrape.
+        async with self._writing:
+            content_type, text = await asyncio.to_thread(self._exposition.written, snapshot, accept)
         return web.Response(body=text, headers={"Content-Type": content_type})
 
     @cached_property

@@ -46,9 +46,12 @@ class SubmissionCalls:
         header = idempotency.key_of(request.headers.getall(idempotency.HEADER, ()))
         written = await json_of(request, _LARGEST)
         identity = standing.changing(request)  # which may not be what it was before the body came
-        submission = replace(
-            self._submission(written, header, identity), source=standing.source(request)
-        )
+        try:
+            submission = self._submission(written, header, identity)
+        except NoTarget as error:
+            self._store.submissions.refused(error)
+            raise
+        submission = replace(submission, source=standing.source(request))
         return accepted(await self._store.submit(traced(submission, request)))
 
     async def submit_batch(self, request: web.Request) -> web.Response:
