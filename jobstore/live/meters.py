@@ -29,9 +29,11 @@ from jobstore.model.message import Headers
 from jobstore.model.tracing import trace_of
 from jobstore.store.facts import (
     Accepted,
+    Answered,
     Changes,
     Ended,
     Expired,
+    Fact,
     GivenBack,
     PayloadsGone,
     Started,
@@ -214,23 +216,23 @@ class Meters:
     def settle(self, changes: Changes) -> None:
         """Count what a batch has changed."""
         targets, others = self.targets, self.others
-        for fact in changes.facts:
-            if isinstance(fact, Ended):
-                target = targets.get(fact.target, others)
-                target.ended.add(fact.state)
-                target.took.observe(fact.took)
-            elif isinstance(fact, Started):
+        for fact in changes.facts:  # by their very types, which is the quickest way to tell them
+            if type(fact) is Started:
                 claim = fact.claim
                 if claim.waited is not None:
                     targets.get(claim.target, others).started.observe(claim.waited)
-            elif isinstance(fact, Accepted):
+            elif type(fact) is Ended:
+                target = targets.get(fact.target, others)
+                target.ended.add(fact.state)
+                target.took.observe(fact.took)
+            elif type(fact) is Accepted:
                 targets.get(fact.target, others).submissions.add(fact.dialect)
-            elif isinstance(fact, Taken):
+            elif type(fact) is Taken:
                 self.taken += 1
-            elif isinstance(fact, GivenBack | Expired | PayloadsGone):
+            elif type(fact) is not Answered:
                 self._settle_rare(fact)
 
-    def _settle_rare(self, fact: GivenBack | Expired | PayloadsGone) -> None:
+    def _settle_rare(self, fact: Fact) -> None:
         match fact:
             case GivenBack():
                 self.given_back += 1
