@@ -256,9 +256,12 @@ def browsers_of(config: Config, access: Gate, *, public: bool) -> Browsers:
         access: tells whether everybody is let in.
         public: whether the server may be reached from other machines.
     """
-    server = config.server
-    rules = Rules.of(server.origins, (*server.hosts, server.host), public=public)
-    return Browsers(rules, lambda: access.everybody, ASKING)
+    return Browsers(rules_of(config, public=public), lambda: access.everybody, ASKING)
+
+
+def rules_of(config: Config, *, public: bool) -> Rules:
+    """Make the rules about web pages that the configuration asks for; see `browsers_of`."""
+    return Rules.of(config.server.origins, config.server.names, public=public)
 
 
 def application_of(apis: Apis, *middlewares: Middleware) -> web.Application:

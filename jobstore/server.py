@@ -7,11 +7,10 @@ import inspect
 import logging
 import os
 import signal
-import socket
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping, Sequence
 from contextlib import (
     AsyncExitStack,
     asynccontextmanager,
@@ -19,7 +18,6 @@ from contextlib import (
     suppress,
 )
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -39,6 +37,7 @@ from jobstore.assembly import (
     refusing,
     retention_of,
     route_of,
+    rules_of,
     running,
     store_of,
     traced,
@@ -52,10 +51,15 @@ from jobstore.live.executor import Executor
 from jobstore.live.janitor import Janitor
 from jobstore.live.scheduler import Scheduler
 from jobstore.model import clock, passwords
-from jobstore.model.errors import CannotListen, ConfigError, NotOpen
+from jobstore.model.errors import ConfigError, NotOpen
+from jobstore.service.listening import Listener
+from jobstore.service.reloading import Reloading, Reread, on_hangup
+from jobstore.service.sockets import certificates_of, sockets_of
+from jobstore.service.supervising import attended, drain_words, reloaded, starting
+from jobstore.service.systemd import NOBODY, Supervisor
 from jobstore.targets import Target
 from jobstore.targets.router import Route, Router
-from jobstore.web import descriptors, late
+from jobstore.web import admin, descriptors, late
 from jobstore.web.access import PASSING, Access
 from jobstore.web.capture import Capture
 from jobstore.web.door import Door
@@ -67,17 +71,24 @@ from jobstore.web.switchable import end_tunnels
 LEFTOVER_SECONDS: Final = 1.0
 # For how long the loop may not have come to a signal before the next one ends the process.
 UNHEARD_SECONDS: Final = 1.0
+# How long what comes after the jobs may take, as whoever has started the server is told.
+LEAVING_SECONDS: Final = 60.0
 _STOPPING: Final = (signal.SIGTERM, signal.SIGINT)
 
 log = logging.getLogger(__name__)
 
 
-def run(config: Config, ready: Callable[[str], None] | None = None) -> None:
+def run(
+    config: Config,
+    ready: Callable[[Sequence[str]], None] | None = None,
+    reread: Reread | None = None,
+) -> None:
     """Serve until a signal asks to stop.
 
     Args:
         config: what to serve, and where.
-        ready: told the server's URL once it answers.
+        ready: told the server's URLs once it answers.
+        reread: reads the configuration again, when a signal asks for it.
 
     It ends the process itself if something of the application's cannot be ended.
 
@@ -86,7 +97,7 @@ def run(config: Config, ready: Callable[[str], None] | None = None) -> None:
     """
     runner, grace = asyncio.Runner(), config.executor.cancel_grace
     try:
-        runner.run(_run_until_signal(config, ready))
+        runner.run(_run_until_signal(config, ready, reread))
     except BaseException:
         if not runner.get_loop().run_until_complete(_cancelled()):
             runner.close()
@@ -153,16 +164,25 @@ def _settle() -> None:
     gc.freeze()
 
 
-async def _run_until_signal(config: Config, ready: Callable[[str], None] | None) -> None:
-    stop = asyncio.Event()
-    with _signals(stop.set):
-        async with serving(config) as server:
+async def _run_until_signal(
+    config: Config, ready: Callable[[Sequence[str]], None] | None, reread: Reread | None
+) -> None:
+    stop, hangup = asyncio.Event(), asyncio.Event()
+    supervisor = Supervisor(os.environ)
+    with _signals(stop.set), on_hangup(hangup.set):
+        async with AsyncExitStack() as stack:
+            async with starting(supervisor):
+                server = await stack.enter_async_context(serving(config, os.environ, reread))
             _settle()
             if ready:
-                ready(server.url)
-            await stop.wait()
+                ready(server.urls)
+            async with (
+                attended(supervisor, server.store),
+                reloaded(server.reload, hangup, supervisor),
+            ):
+                await stop.wait()
             stop.clear()
-            await server.drain(stop)
+            await server.drain(stop, supervisor)
             _end_within(3 * (config.executor.cancel_grace + SHUTDOWN_SECONDS), 1)
 
 
@@ -204,19 +224,28 @@ class Server:
     """A server that answers.
 
     Args:
-        url: where.
+        urls: where.
         store: its store.
+        reload: reads the configuration again.
     """
 
-    url: str
+    urls: Sequence[str]
     store: Store
     executor: Executor
     drain_seconds: float
+    reload: Reloading
 
-    async def drain(self, hurry: asyncio.Event) -> None:
+    @property
+    def url(self) -> str:
+        """Where it answers first of all."""
+        return self.urls[0]
+
+    async def drain(self, hurry: asyncio.Event, supervisor: Supervisor = NOBODY) -> None:
         """Take no new jobs and let those that run finish, until an event says to hurry."""
-        log.info("draining", extra={"action": "drain"})
         self.store.refuse()
+        words = drain_words(self.store, self.drain_seconds)
+        log.info("draining: %s", words, extra={"action": "drain"})
+        supervisor.stopping(words, self.drain_seconds + LEAVING_SECONDS)
         draining = asyncio.create_task(self.executor.drain(self.drain_seconds))
         hurrying = asyncio.create_task(hurry.wait())
         await asyncio.wait({draining, hurrying}, return_when=asyncio.FIRST_COMPLETED)
@@ -226,11 +255,17 @@ class Server:
 
 
 @asynccontextmanager
-async def serving(config: Config) -> AsyncIterator[Server]:
+async def serving(
+    config: Config,
+    environment: MutableMapping[str, str] | None = None,
+    reread: Reread | None = None,
+) -> AsyncIterator[Server]:
     """Serve while the context lasts.
 
     Args:
         config: what to serve, and where.
+        environment: says which sockets were handed over; None for none.
+        reread: reads the configuration again; None if it cannot be.
 
     Raises:
         JobstoreError: it cannot start.
@@ -238,14 +273,15 @@ async def serving(config: Config) -> AsyncIterator[Server]:
     # What is durable is closed first: an application's own cleanup may take its time, or hang.
     async with AsyncExitStack() as applications, AsyncExitStack() as stack:
         refusals = descriptors.listen()
-        listening = stack.enter_context(_listening(config.server.host, config.server.port))
-        store = await stack.enter_async_context(
-            store_of(config, f"{socket.gethostname()}:{listening.getsockname()[1]}")
+        certificates = certificates_of(config.server)
+        sockets = stack.enter_context(
+            sockets_of(config, {} if environment is None else environment)
         )
+        store = await stack.enter_async_context(store_of(config, sockets.name))
         router = Router()
         apis = apis_of(config, store, router, config.dialects, login=config.is_demo)
         headers = (ArangoHeader(), PreferHeader(store))
-        access = _access(config, store, listening, refusing(apis, headers))
+        access = _access(config, store, sockets.all, refusing(apis, headers))
         stack.push_async_callback(access.close)
         router.add(*[await _route(applications, config, section) for section in config.targets])
         router.add(await own_route(stack, config, apis, access))
@@ -273,51 +309,55 @@ async def serving(config: Config) -> AsyncIterator[Server]:
             probes=PROBES,
             passing=PASSING if config.server.protect == "jobs" else None,
             meters=store.meters,
+            elsewhere=admin.PATHS if sockets.admin else None,
         )
-        web_server = door.server(
-            **SERVING, limits=config.http.limits, keepalive_timeout=config.server.keep_alive
-        )
+        options = {
+            **SERVING,
+            "limits": config.http.limits,
+            "keepalive_timeout": config.server.keep_alive,
+        }
+        web_server = door.server(**options)
         refusals.server = web_server
         stack.enter_context(late.reserve())
-        runner = web.ServerRunner(web_server, shutdown_timeout=SHUTDOWN_SECONDS)
-        await stack.enter_async_context(running(runner))
+        main = await _runner(stack, web_server)
         stack.callback(end_tunnels, web_server)
+        operators = await _runner(stack, admin.AdminDoor(door).server(**options))
         stack.callback(store.waits.dismiss)  # before those are waited for who wait for their jobs
-        await web.SockSite(runner, listening).start()
-        yield Server(_url(listening), store, executor, config.executor.drain)
+        for runner, listeners in ((main, sockets.main), (operators, sockets.admin)):
+            for listener in listeners:
+                secure = certificates.context if listener.secure and certificates else None
+                await web.SockSite(runner, listener.socket, ssl_context=secure).start()
+
+        def trust(config: Config) -> None:
+            browsers.follow(rules_of(config, public=config.server.open))
+            access.proxies = Proxies(config.server.trusted_proxies)
+
+        reloading = Reloading(config, reread, certificates, trust)
+        urls = [each.url for each in sockets.main]
+        yield Server(urls, store, executor, config.executor.drain, reloading)
 
 
-def _access(config: Config, store: Store, listening: socket.socket, refuse: Refuse) -> Access:
+async def _runner(stack: AsyncExitStack, server: web.Server) -> web.ServerRunner:
+    runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN_SECONDS)
+    await stack.enter_async_context(running(runner))
+    return runner
+
+
+def _access(config: Config, store: Store, listeners: Sequence[Listener], refuse: Refuse) -> Access:
     """Decide who is let in.
 
     Raises:
         NotOpen: everybody would be, from anywhere, and nobody has said that they shall.
     """
-    loopback = ip_address(listening.getsockname()[0]).is_loopback
-    anonymous = loopback or config.server.open
+    public = [str(each.address) for each in listeners if not each.is_local]
+    anonymous = not public or config.server.open
     accounts = store.accounts.roll().accounts
     if accounts:
         passwords.prepare()
     elif not anonymous:
-        raise NotOpen(config.server.host)
+        raise NotOpen(public[0])
     proxies = Proxies(config.server.trusted_proxies)
     return Access(store.accounts, anonymous=anonymous, proxies=proxies, refuse=refuse)
-
-
-@contextmanager
-def _listening(host: str, port: int) -> Iterator[socket.socket]:
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listening = socket.create_server(address[:2], family=family, backlog=1024)
-    except OSError as error:
-        raise CannotListen(host, port, os.strerror(error.errno or 0)) from error
-    with listening:
-        yield listening
-
-
-def _url(listening: socket.socket) -> str:
-    host, port, *_ = listening.getsockname()
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 # --- targets ------------------------------------------------------------------------------------

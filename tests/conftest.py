@@ -142,6 +142,8 @@ async def running(store_path: Path, **sections: Any) -> AsyncIterator[Server]:
     """Serve a store in this process while the context lasts."""
     everywhere = {"port": 0, "dialects": ["kinetica", "datameer"]}  # also before a service
     sections = {"store": {}, **sections, "server": {**everywhere, **sections.get("server", {})}}
+    if "listen" in sections["server"]:
+        del sections["server"]["port"]
     if "path" in sections["store"]:
         store_path = Path(sections["store"]["path"])
     prepare(store_path)

@@ -2,9 +2,13 @@
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import IO, Any
 
 import click
+
+from jobstore.cli import discard_output
 
 
 class Complaint(click.ClickException):
@@ -36,6 +40,16 @@ def tell(words: str, *, err: bool = False) -> None:
         err: whether it goes to the standard error.
     """
     click.echo(printable(words, keep="\n"), err=err)
+
+
+@contextmanager
+def suppress_closed() -> Iterator[None]:
+    """Write nothing more to a standard output whose reader, such as head, has enough."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        discard_output()
 
 
 def write_json(value: object, *, pretty: bool = False) -> None:

@@ -1,6 +1,7 @@
 """Run the server, and bring its store up to date."""
 
 import ctypes
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -11,7 +12,7 @@ from jobstore import __version__
 from jobstore.cli.logs import start_logging
 from jobstore.cli.options import configured, files, json_option
 from jobstore.cli.places import place_of
-from jobstore.cli.plain import tell, write_json
+from jobstore.cli.plain import suppress_closed, tell, write_json
 from jobstore.config import Config, load
 
 # M_ARENA_MAX: one heap. M_MMAP_THRESHOLD: blocks that go back to the system by themselves; a read
@@ -62,23 +63,25 @@ def serve_command(
         "executor": {"forward_credentials": forward_credentials or None},
         "target": [{"prefix": "/", **answers}] if answers else None,
     }
-    _serve(load(config_file, overrides))
+    _serve(lambda: load(config_file, overrides))
 
 
-def _serve(config: Config) -> None:
+def _serve(read: Callable[[], Config]) -> None:
     # Only this command needs the web server, and loading it takes a while.
     from jobstore.server import run  # noqa: PLC0415
 
+    config = read()
     start_logging(config.log)
     _return_memory()
     place = place_of(config)
 
-    def announce(url: str) -> None:
-        tell(f"jobstore {__version__} listens on {url}, its store is {place}")
-        if not config.target:
-            tell(_NEXT.format(url=url))
+    def announce(urls: Sequence[str]) -> None:
+        with suppress_closed():
+            tell(f"jobstore {__version__} listens on {' and '.join(urls)}, its store is {place}")
+            if not config.target:
+                tell(_NEXT.format(url=next((url for url in urls if "://" in url), urls[0])))
 
-    run(config, announce)
+    run(config, announce, read)
 
 
 def _return_memory() -> None:

@@ -21,8 +21,11 @@ _PREFIX: Final = "JOBSTORE_"
 # What is for commands that ask a server somewhere else, and no key.
 _TOKEN: Final = "JOBSTORE_TOKEN"  # noqa: S105 - its name
 # Keys of a section that stand for each other: a layer that has one takes away what those below it
-# say of the other.
-_ALTERNATIVES: Final[Mapping[str, tuple[str, ...]]] = {"store": ("path", "url")}
+# say of the others.
+_ALTERNATIVES: Final[Mapping[str, tuple[frozenset[str], ...]]] = {
+    "store": (frozenset({"path"}), frozenset({"url"})),
+    "server": (frozenset({"host", "port"}), frozenset({"listen"})),
+}
 _NESTED: Final = "__"
 _SCHEMES: Final = ("postgresql://", "postgres://")
 
@@ -90,7 +93,7 @@ class _Layer:
         section = self.values.get(str(place[0]))
         if isinstance(section, Mapping) and len(place) > 1 and isinstance(place[1], str):
             return place[1] in section
-        return place[0] in self.values
+        return bool(section) or section == []
 
 
 def _in_file(place: Place) -> str:
@@ -160,9 +163,11 @@ def _but_for_others(
     section: str, below: Mapping[str, Any], above: Mapping[str, Any]
 ) -> Mapping[str, Any]:
     """Give what a lower layer says of a section, but for what a higher one says otherwise."""
-    others = _ALTERNATIVES.get(section, ())
-    if not any(key in above for key in others):
+    groups = _ALTERNATIVES.get(section, ())
+    said = [group for group in groups if not group.isdisjoint(above)]
+    if not said:
         return below
+    others = frozenset().union(*groups).difference(*said)
     return {key: value for key, value in below.items() if key not in others}
 
 

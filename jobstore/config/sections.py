@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
+from jobstore.model.address import Address, TcpAddress
 from jobstore.model.job import Replay
 from jobstore.model.message import HeadLimits
 from jobstore.model.written import (
@@ -17,6 +18,7 @@ from jobstore.model.written import (
     HOUR,
     KIB,
     MINUTE,
+    Addresses,
     BasePath,
     BaseUrl,
     Count,
@@ -27,6 +29,7 @@ from jobstore.model.written import (
     DurationOrNever,
     Factory,
     FileName,
+    FileNameOrNone,
     Flag,
     FlagOrAuto,
     HeaderNames,
@@ -54,6 +57,8 @@ from jobstore.model.written import (
     TraceRelation,
 )
 
+_HOST: Final = "127.0.0.1"
+_PORT: Final = 8529
 _FILE: Final = Path("jobs.db")
 _SHORTEST_LEASE: Final = 1.0
 DEMO: Final = "jobstore.demo:create_app"  # who answers when no target is configured
@@ -61,10 +66,16 @@ DEMO: Final = "jobstore.demo:create_app"  # who answers when no target is config
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSection:
-    """Where the server listens, and whose calls it answers; port 0 takes any free port."""
+    """Where the server listens, and whose calls it answers; port 0 takes any free port.
 
-    host: Host = "127.0.0.1"
-    port: Port = 8529
+    ``addresses`` has the ones in force, of ``listen`` or of ``host`` and ``port``.
+    """
+
+    host: Host = _HOST
+    port: Port = _PORT
+    listen: Addresses = ()
+    tls_certificate: FileNameOrNone = None
+    tls_key: FileNameOrNone = None
     open: Flag = False
     dialects: DialectsOrAuto = None
     protect: Protection = "all"
@@ -72,6 +83,35 @@ class ServerSection:
     origins: Origins = ()
     hosts: Hosts = ()
     trusted_proxies: Networks = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what contradicts itself.
+
+        Raises:
+            ValueError: it does.
+        """
+        if self.listen and (self.host, self.port) != (_HOST, _PORT):
+            raise ValueError("expected listen, or else host and port, and not both")
+        if self.tls_key and not self.tls_certificate:
+            raise ValueError("expected a tls_certificate for the tls_key")
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """Where it listens."""
+        return self.listen or (TcpAddress(self.host, self.port),)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """By which hosts it is asked, as far as the configuration says."""
+        tcp = [each.host for each in self.addresses if isinstance(each, TcpAddress)]
+        return (*self.hosts, *tcp)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdminSection:
+    """Where metrics and health are answered instead, if that is to be apart."""
+
+    listen: Addresses = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -264,6 +304,7 @@ class Config:
     """
 
     server: ServerSection = ServerSection()
+    admin: AdminSection = AdminSection()
     store: StoreSection = StoreSection()
     capture: CaptureSection = CaptureSection()
     http: HttpSection = HttpSection()

@@ -8,6 +8,7 @@ away, before anything else goes wrong.
 
 # ruff: noqa: SLF001 - that is what this module is for
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -87,6 +88,16 @@ def mark_sent(response: web.StreamResponse) -> None:
 async def drain(connection: BaseProtocol) -> None:
     """Wait until a connection has room for more."""
     await connection._drain_helper()
+
+
+def below(transport: asyncio.BaseTransport) -> asyncio.WriteTransport | None:
+    """Give what carries the bytes of a transport that encrypts them; None for any other.
+
+    What stands there is not counted by the transport itself: asyncio keeps that for itself as well.
+    """
+    encrypting = getattr(transport, "_ssl_protocol", None)
+    carrier = getattr(encrypting, "_transport", None)
+    return carrier if isinstance(carrier, asyncio.WriteTransport) else None
 
 
 async def handle(app: Application, request: web.Request) -> web.StreamResponse:

@@ -9,8 +9,10 @@ back.
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
+from jobstore.model.errors import StoreError
 from jobstore.store.transaction import Outcome
 from jobstore.store.writer import Writer, nothing
 
@@ -55,6 +57,14 @@ class Pulse:
         """Let the writer show that it commits."""
         self._asked, self._asked_at = True, asyncio.get_running_loop().time()
         self._writer.queue(nothing, self._told)
+
+    async def beat(self) -> None:
+        """Go through the writer once, with nothing to write.
+
+        It returns whatever the writer says: that there is no room on the disk, it says as well.
+        """
+        with suppress(StoreError):
+            await self._writer.run(nothing)
 
     def _told(self, outcome: Outcome) -> None:
         self._asked = False

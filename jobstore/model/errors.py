@@ -804,17 +804,17 @@ class TargetUnknown(JobstoreError):
 
 
 class CannotListen(JobstoreError):
-    """The server's address cannot be used.
+    """An address of the server cannot be used.
 
     Args:
-        host: where it should have listened.
-        port: on which port.
+        address: where it should have listened.
         problem: why it cannot.
+        advice: what to do about it, if that can be told.
     """
 
-    def __init__(self, host: str, port: int, problem: str) -> None:
+    def __init__(self, address: str, problem: str, advice: str = "") -> None:
         super().__init__(
-            f"cannot listen on {host}:{port}: {problem}; choose another port with --port"
+            f"cannot listen on {address}: {problem}" + (f"; {advice}" if advice else "")
         )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Any, Final, Generic, TypeAlias, TypeVar, get_args
+from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 _CENTURY: Final = 36_500 * 86_400.0  # more is a slip, and a clock cannot be moved by it
@@ -240,8 +240,10 @@ def time_zone(value: object) -> str:
         raise ValueError from None
 
 
-def network(value: object) -> IPv4Network | IPv6Network:
-    """Read an address or a network."""
+def network(value: object) -> IPv4Network | IPv6Network | Literal["unix:"]:
+    """Read an address or a network; ``unix:`` is whoever asks over a socket file."""
+    if value == "unix:":
+        return "unix:"
     if not isinstance(value, int | float):  # such a number is an address to Python
         return ip_network(str(value))
     raise ValueError

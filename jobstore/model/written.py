@@ -9,6 +9,7 @@ from math import ulp
 from pathlib import Path
 from typing import Annotated, Final, Literal, TypeAlias
 
+from jobstore.model.address import Address, read_address
 from jobstore.model.job import Replay
 from jobstore.model.kinds import (
     Kind,
@@ -70,6 +71,17 @@ _FLAG: Final = Kind("true or false", flag)
 Flag: TypeAlias = Annotated[bool, _FLAG]
 FlagOrAuto: TypeAlias = Annotated[bool | None, or_auto(_FLAG)]
 FileName: TypeAlias = Annotated[Path, Kind("a file name", file_name)]
+Addresses: TypeAlias = Annotated[
+    tuple[Address, ...],
+    list_of(
+        'a list of addresses such as "127.0.0.1:8529", "[::1]:8529" or "unix:/run/jobstore.sock"',
+        read_address,
+    ),
+]
+FileNameOrNone: TypeAlias = Annotated[
+    Path | None,
+    Kind("a file name", lambda value: None if value in ("", None) else file_name(value)),
+]
 Host: TypeAlias = Annotated[str, Kind("a host name or an address", like(r"(?s:.+)"))]
 DatabaseUrl: TypeAlias = Annotated[
     str,
@@ -125,7 +137,7 @@ Hosts: TypeAlias = Annotated[
     ),
 ]
 Networks: TypeAlias = Annotated[
-    tuple[IPv4Network | IPv6Network, ...],
+    tuple[IPv4Network | IPv6Network | Literal["unix:"], ...],
     list_of('a list of addresses or networks such as "127.0.0.1" or "10.0.0.0/8"', network),
 ]
 DialectsOrAuto: TypeAlias = Annotated[

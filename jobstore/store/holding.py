@@ -11,7 +11,7 @@ from jobstore.model.retry import AttemptEnded
 from jobstore.store import elsewhere, ending, events, schema
 from jobstore.store.codec import encode_ids, writable
 from jobstore.store.expressions import Statement
-from jobstore.store.facts import Changed, Ended, Ready
+from jobstore.store.facts import Changed, Ready
 from jobstore.store.guards import (
     ONE,
     ZERO,
@@ -112,7 +112,5 @@ def give_up(tx: Transaction, target: str, ids: Sequence[int], detail: str) -> li
     ended = ending.end(tx, GIVE_UP, State.QUEUED, State.FAILED, **which, **values)
     tx.execute(ending.FORGET_SECRETS_OF, ids=encode_ids(ended))
     tx.changes.queued -= len(ended)
-    for job_id in ended:
-        tx.tell(Ended(job_id))
     ending.break_off(tx, *ended)
     return ended

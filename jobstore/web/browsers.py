@@ -33,6 +33,10 @@ class Browsers:
         self._anonymous = anonymous
         self._asking = asking
 
+    def follow(self, rules: Rules) -> None:
+        """Go by other rules from now on."""
+        self._rules = rules
+
     def met(self, request: web.Request, *, ours: bool) -> web.Response | None:
         """Answer a request that must not go on, or a preflight; None if the request goes on.
 

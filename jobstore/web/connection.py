@@ -26,6 +26,7 @@ What is used of aiohttp's own connection stands in `jobstore.http.private`.
 
 import asyncio
 import fcntl
+import select
 import socket
 import struct
 import termios
@@ -33,6 +34,8 @@ from typing import Any, Final
 
 from aiohttp import web
 from aiohttp.http import HttpVersion11
+
+from jobstore.http import private
 
 # How long after the last byte of a request a client that waits for the answer may close its side.
 LATE_SECONDS: Final = 2.0
@@ -54,18 +57,25 @@ class ClientConnection(web.RequestHandler):
     """A connection whose client may stop sending before it has its answers.
 
     Attributes:
-        half_closed: whether it has.
+        half_closed: whether it has; never with TLS, whose layer in asyncio does not allow it.
+        below: what carries the bytes of a connection with TLS; None where there is none.
     """
 
-    __slots__ = ("_half_closed_at", "_heard_at", "_probed", "half_closed")
+    __slots__ = ("_half_closed_at", "_heard_at", "_probed", "below", "half_closed")
 
     def __init__(
         self, manager: web.Server, *, loop: asyncio.AbstractEventLoop, **options: Any
     ) -> None:
         super().__init__(manager, loop=loop, **options)
         self.half_closed = False
+        self.below: asyncio.WriteTransport | None = None
         self._heard_at = self._half_closed_at = loop.time()
         self._probed = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Note what carries the connection, if it is not the transport itself."""
+        super().connection_made(transport)
+        self.below = private.below(transport)
 
     def data_received(self, data: bytes) -> None:
         """Note when something came, and do what aiohttp does with it."""
@@ -75,13 +85,24 @@ class ClientConnection(web.RequestHandler):
     def eof_received(self) -> bool:  # type: ignore[override] # aiohttp's answer is always "close"
         """Tell whether to keep the connection open although the client sends nothing more."""
         now = self._loop.time()
-        if self.idle or now - self._heard_at > LATE_SECONDS:
+        if self.idle or now - self._heard_at > LATE_SECONDS or self.below:
             return False
         if not self.half_closed:
             self.half_closed, self._half_closed_at = True, now
             _probe_by_system(self.transport)
             self._loop.call_soon(self._watch, _SHORTEST_PAUSE)
         return True
+
+    async def encrypted_sent(self) -> None:
+        """Wait until the system has taken what stands encrypted below the transport.
+
+        Raises:
+            ConnectionError: the connection broke before.
+        """
+        while self.below is not None and self.below.get_write_buffer_size():
+            await asyncio.sleep(_SHORTEST_PAUSE)
+            if self.transport is None:
+                raise ConnectionResetError("the client has closed the connection")
 
     async def acknowledged(self) -> None:
         """Wait until the client's system has acknowledged all that was sent.
@@ -169,7 +190,7 @@ class ClientConnection(web.RequestHandler):
 def _probe_by_system(transport: asyncio.Transport | None) -> None:
     """Let the system find out by itself whether a client is gone."""
     connection = transport.get_extra_info("socket") if transport else None
-    if connection is not None:
+    if connection is not None and connection.family != socket.AF_UNIX:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for name, value in _KEEP_ALIVE.items():
             if hasattr(socket, name):
@@ -183,10 +204,19 @@ def _is_gone(transport: asyncio.Transport) -> bool:
         return True
     if connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
         return True
+    if connection.family == socket.AF_UNIX:
+        return _is_hung_up(connection)
     if not hasattr(socket, "TCP_INFO"):
         return False
     state: int = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
     return state == _TCP_CLOSE
+
+
+def _is_hung_up(connection: socket.socket) -> bool:
+    """Tell whether both sides of a socket of this machine are closed, and not only the client's."""
+    waiting = select.poll()
+    waiting.register(connection.fileno(), 0)  # this much is told unasked
+    return any(events & select.POLLHUP for _, events in waiting.poll(0))
 
 
 def _unacknowledged(transport: asyncio.Transport) -> int:

@@ -236,7 +236,9 @@ class Desk(SwitchableConnection):
     def flushed(self) -> bool:
         """Whether all that was sent is the client's system's by now, as far as that can be told."""
         transport = self.transport
-        return not (transport is None or transport.get_write_buffer_size() or self.half_closed)
+        if transport is None or transport.get_write_buffer_size() or self.half_closed:
+            return False
+        return self.below is None or not self.below.get_write_buffer_size()
 
     def send(self, data: bytes) -> bool:
         """Send something; tell whether the client was still there."""

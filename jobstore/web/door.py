@@ -1,8 +1,9 @@
 """The front door: who asks, and whether it is for a job, for an API of ours, or for a target."""
 
+import re
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
-from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar, cast
+from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar, cast
 
 from aiohttp import web
 
@@ -11,7 +12,7 @@ from jobstore.model.account import Identity
 from jobstore.model.handle import WORKING_FOR
 from jobstore.model.message import JOB_ID
 from jobstore.targets.router import Claims, PathClaim
-from jobstore.web import intake, parsing
+from jobstore.web import intake, parsing, wire
 from jobstore.web.access import Access
 from jobstore.web.ask import Ask
 from jobstore.web.browsers import Browsers
@@ -22,6 +23,8 @@ from jobstore.web.traffic import TRAFFIC, counting
 T = TypeVar("T")
 AtOnce: TypeAlias = Callable[[Ask], bool]
 Answering: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_ELSEWHERE: Final = "this is answered at the address that [admin] listen says"
 
 
 class Own(NamedTuple, Generic[T]):
@@ -46,6 +49,7 @@ class Door:
         probes: the paths of our own that are answered whoever asks.
         passing: who sends what is passed through, if whoever does is let in; else None.
         meters: what counts the requests; None if nobody wants to know.
+        elsewhere: the paths that are answered on another port, and not here.
     """
 
     def __init__(  # noqa: PLR0913 - it is put together in one place
@@ -59,6 +63,7 @@ class Door:
         probes: Collection[str] = (),
         passing: Identity | None = None,
         meters: Meters | None = None,
+        elsewhere: re.Pattern[str] | None = None,
     ) -> None:
         self._browsers = browsers
         self._access = access
@@ -68,6 +73,7 @@ class Door:
         self._probes = probes
         self._passing = passing
         self.requests = {} if meters is None else meters.requests
+        self._elsewhere = elsewhere
 
     def server(self, **options: Any) -> DeskServer:
         """Make the server that stands here, with what else it is told."""
@@ -89,6 +95,8 @@ class Door:
         if JOB_ID in headers:
             return False
         wish = self._capture.wish(headers)
+        if self._elsewhere is not None and self._elsewhere.match(ask.path):
+            return False
         own = None if wish else self._prompt.find(ask.method, ask.path)
         if not (wish or own):
             return self._relayed_at_once(ask)
@@ -115,10 +123,16 @@ class Door:
         return self._capture.relayed_at_once(ask, again)
 
     def answer(self, request: web.Request) -> Awaitable[web.StreamResponse]:
-        """Answer a request.
+        """Answer a request, unless it is for another port.
 
         It is no coroutine itself: ten thousand requests may wait at once for their answers.
         """
+        if self._elsewhere is not None and self._elsewhere.match(intake.path_of(request)):
+            return _given(wire.problem(404, _ELSEWHERE))
+        return self.answer_anything(request)
+
+    def answer_anything(self, request: web.Request) -> Awaitable[web.StreamResponse]:
+        """Answer a request, whatever port it is for."""
         then = cast("Desk", request.protocol).taken_over()
         if then is not None:
             return then(request)

@@ -9,13 +9,15 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
-from typing import Final, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from multidict import MultiMapping
 
-Network: TypeAlias = IPv4Network | IPv6Network
+# The last one is whoever asks over a socket file, which has no address.
+Network: TypeAlias = IPv4Network | IPv6Network | Literal["unix:"]
 _Address: TypeAlias = IPv4Address | IPv6Address
 
+_FILES: Final = "unix:"
 _MOST_HOPS: Final = 32
 _LONGEST_NODE: Final = 100
 # An address, with a port after it or not: RFC 7239 section 6.
@@ -40,7 +42,9 @@ class Proxies:
 
     def source(self, peer: str | None, headers: MultiMapping[str]) -> str | None:
         """Return what `client` does; None for a request that came over no network."""
-        return self.client(peer, headers) if self.networks and peer else peer or None
+        if peer is None:
+            return None
+        return (self.client(peer, headers) if self.networks else peer) or None
 
     def client(self, peer: str, headers: MultiMapping[str]) -> str:
         """Return the address that a request comes from.
@@ -49,7 +53,7 @@ class Proxies:
             peer: the other end of the connection.
         """
         address = _address(peer)
-        if address is None or not self._trusts(address):
+        if not self._is_ours(peer):
             return peer
         by_lists = [
             self._first(address, nodes)
@@ -60,7 +64,7 @@ class Proxies:
             if field in headers
         ]
         # Where two lists do not agree, the client has written one of them.
-        return str(by_lists[0]) if len(set(by_lists)) == 1 else peer
+        return str(by_lists[0] or peer) if len(set(by_lists)) == 1 else peer
 
     def front(self, peer: str | None, headers: MultiMapping[str]) -> tuple[str, str]:
         """Return the scheme and the host by which a client has asked the first of the proxies.
@@ -71,15 +75,14 @@ class Proxies:
         Args:
             peer: the other end of the connection.
         """
-        address = _address(peer or "")
-        if address is None or not self._trusts(address):
+        if not self._is_ours(peer or ""):
             return "", ""
         forwarded = _pairs(headers.getall("Forwarded", ()))
         scheme = headers.getall("X-Forwarded-Proto", ()) or [forwarded.get("proto", "")]
         host = headers.getall("X-Forwarded-Host", ()) or [forwarded.get("host", "")]
         return _last(scheme, _SCHEME).lower(), _last(host, _HOST)
 
-    def _first(self, address: _Address, nodes: Iterator[str]) -> _Address:
+    def _first(self, address: _Address | None, nodes: Iterator[str]) -> _Address | None:
         """Go from proxy to proxy, as long as each is trusted to say who asked it."""
         for _, node in zip(range(_MOST_HOPS), nodes, strict=False):
             before = _address(node)
@@ -90,8 +93,13 @@ class Proxies:
                 return address
         return address
 
+    def _is_ours(self, peer: str) -> bool:
+        """Tell whether the word of the other end of a connection is taken."""
+        address = _address(peer)
+        return self._trusts(address) if address else not peer and _FILES in self.networks
+
     def _trusts(self, address: _Address) -> bool:
-        return any(address in network for network in self.networks)
+        return any(network != _FILES and address in network for network in self.networks)
 
 
 NO_PROXIES: Final = Proxies()

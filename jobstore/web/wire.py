@@ -235,5 +235,9 @@ async def handed_over(client: web.RequestHandler) -> None:
             await private.drain(client)
         finally:
             transport.set_write_buffer_limits()
-    if isinstance(client, ClientConnection) and client.half_closed:  # it may as well be gone
+    if not isinstance(client, ClientConnection):
+        return
+    if client.below is not None:
+        await client.encrypted_sent()
+    if client.half_closed:  # it may as well be gone
         await client.acknowledged()

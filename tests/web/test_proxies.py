@@ -56,6 +56,26 @@ def test_the_last_address_that_a_trusted_proxy_was_asked_from_counts(
     assert TRUSTING.client(peer, CIMultiDict(fields)) == client
 
 
+@pytest.mark.parametrize(
+    ("fields", "client"),
+    [
+        ([], ""),
+        ([(XFF, "198.51.100.7")], "198.51.100.7"),
+        ([(XFF, "6.6.6.6, 198.51.100.7")], "198.51.100.7"),
+        ([(XFF, "unknown")], ""),
+        ([(XFF, "198.51.100.7"), ("Forwarded", "for=6.6.6.6")], ""),
+    ],
+)
+def test_who_asks_over_a_socket_file_is_believed_if_that_is_said(
+    fields: list[tuple[str, str]], client: str
+) -> None:
+    headers = CIMultiDict(fields)
+    assert Proxies(["unix:"]).client("", headers) == client
+    assert Proxies(["unix:"]).source("", headers) == (client or None)
+    assert Proxies(["unix:"]).client("127.0.0.1", headers) == "127.0.0.1"
+    assert Proxies([ip_network("127.0.0.0/8")]).client("", headers) == ""
+
+
 def test_without_trusted_proxies_nobody_is_believed() -> None:
     assert Proxies().client("127.0.0.1", CIMultiDict({XFF: "198.51.100.7"})) == "127.0.0.1"
 

@@ -17,6 +17,7 @@ from jobstore.model.errors import (
     JobstoreError,
     NotAccepting,
     QueryInvalid,
+    ShuttingDown,
     StoreBusy,
     StoreDamaged,
     StoreFull,
@@ -33,6 +34,7 @@ JSON: Final = "application/json; charset=utf-8"
 # Error numbers and messages; the others have their status for a number, and words of their own.
 _ERRORS: Final[Mapping[type[JobstoreError], tuple[int, str | None]]] = {
     NotAccepting: (21003, "queue is full"),
+    ShuttingDown: (30, None),
     StoreFull: (1104, "filesystem full"),
     StoreBusy: (18, "lock timeout"),
     StoreUnavailable: (2, "system error"),

@@ -1,0 +1,77 @@
+"""Sockets that were opened by who has started the server, such as systemd: sd_listen_fds(3).
+
+They have the numbers from 3 on. `LISTEN_FDS` says how many there are, `LISTEN_PID` whom they are
+for, and `LISTEN_FDNAMES` what each is called: ``admin`` is for metrics and health.
+"""
+
+import os
+import socket
+from collections.abc import Iterator, MutableMapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+from jobstore.model.errors import CannotListen
+from jobstore.service.listening import Listener
+
+_FIRST: Final = 3
+_MOST: Final = 64
+_ADMIN: Final = "admin"
+_VARIABLES: Final = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
+
+
+@dataclass(frozen=True, slots=True)
+class Inherited:
+    """What was handed over.
+
+    Args:
+        main: the sockets for everything.
+        admin: those for metrics and health.
+    """
+
+    main: list[Listener] = field(default_factory=list)
+    admin: list[Listener] = field(default_factory=list)
+
+
+@contextmanager
+def inherited(environment: MutableMapping[str, str], *, secure: bool) -> Iterator[Inherited]:
+    """Take the sockets over that were handed to this process; close them in the end.
+
+    Args:
+        environment: says which; these variables are removed, so that no child takes them for its.
+        secure: whether ports speak TLS.
+
+    Raises:
+        CannotListen: what was handed over is no socket to listen on.
+    """
+    pid, count, names = (environment.pop(name, "") for name in _VARIABLES)
+    found = Inherited()
+    with ExitStack() as stack:
+        if pid == str(os.getpid()) and count.isdigit():
+            for index, name in enumerate(_named(int(count), names)):
+                listener = Listener(stack.enter_context(_taken(_FIRST + index)), secure)
+                (found.admin if name == _ADMIN else found.main).append(listener)
+        yield found
+
+
+def _named(count: int, names: str) -> list[str]:
+    count, given = min(count, _MOST), names.split(":")
+    return [*given, *[""] * count][:count]
+
+
+def _taken(descriptor: int) -> socket.socket:
+    """Take one over, and see that it is what it should be.
+
+    Raises:
+        CannotListen: it is not.
+    """
+    place = f"descriptor {descriptor}, which was handed over"
+    try:
+        taken = socket.socket(fileno=descriptor)
+    except OSError as error:
+        raise CannotListen(place, "this is no socket") from error
+    taken.set_inheritable(False)
+    accepts = taken.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    if taken.type != socket.SOCK_STREAM or not accepts:
+        raise CannotListen(place, "nobody can connect to it: expected ListenStream= and Accept=no")
+    return taken

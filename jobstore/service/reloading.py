@@ -1,0 +1,131 @@
+"""The configuration, read again while the server runs: what can change at once, and what cannot."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import fields, replace
+from typing import Any, Final, Protocol, TypeAlias
+
+from jobstore.config import Config
+from jobstore.model.errors import ConfigError
+from jobstore.service.certificates import Certificates
+
+Reread: TypeAlias = Callable[[], Config]
+Place: TypeAlias = tuple[str, str]  # section and key
+
+# What can change at once, by section and key.
+_AT_ONCE: Final = frozenset(
+    {
+        ("log", "level"),
+        ("server", "origins"),
+        ("server", "hosts"),
+        ("server", "trusted_proxies"),
+    }
+)
+_TLS: Final = frozenset({("server", "tls_certificate"), ("server", "tls_key")})
+_ACTION: Final = {"action": "reload"}
+
+log = logging.getLogger(__name__)
+
+
+class Trusting(Protocol):
+    """Whatever acts on whom the configuration trusts."""
+
+    def __call__(self, config: Config) -> None:
+        """Take over the origins, hosts and proxies of a configuration."""
+
+
+class Reloading:
+    """Take over what has changed in the configuration, and say what has to wait.
+
+    Args:
+        config: what the server was started with.
+        reread: reads the configuration as the start has; None if there is none to be read.
+        certificates: those in use, if any.
+        trusting: takes over who is trusted.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        reread: Reread | None,
+        certificates: Certificates | None,
+        trusting: Trusting,
+    ) -> None:
+        self._config = config
+        self._reread = reread
+        self._certificates = certificates
+        self._trusting = trusting
+
+    def __call__(self) -> None:
+        """Do it, and log what became of it."""
+        try:
+            config = self._reread() if self._reread else self._config
+        except ConfigError as error:
+            lines = "; ".join(str(error).splitlines())
+            log.error("nothing was reloaded: %s", lines, extra=_ACTION)  # noqa: TRY400 - no traceback
+            return
+        changed, possible = _changed(self._config, config), self._possible(config)
+        waiting, taken = sorted(changed - possible), sorted(changed & possible)
+        self._take_over(_with(self._config, config, taken))
+        names = ", ".join(map(_written, taken)) or "nothing to take over"
+        log.info("the configuration was read again: %s", names, extra=_ACTION)
+        if waiting:
+            names = ", ".join(map(_written, waiting))
+            log.warning("this takes a restart: %s", names, extra=_ACTION)
+
+    def _possible(self, config: Config) -> frozenset[Place]:
+        """Tell what can change at once: TLS only where it was spoken before and shall be still."""
+        goes_on = self._certificates is not None and config.server.tls_certificate is not None
+        return _AT_ONCE | _TLS if goes_on else _AT_ONCE
+
+    def _take_over(self, config: Config) -> None:
+        self._config = config
+        logging.getLogger().setLevel(config.log.level.upper())
+        self._trusting(config)
+        if self._certificates is not None:
+            assert config.server.tls_certificate is not None
+            self._certificates.use(config.server.tls_certificate, config.server.tls_key)
+
+
+def _changed(before: Config, after: Config) -> set[Place]:
+    """List the keys that differ, by section; targets as one."""
+    return {
+        (section.name, key)
+        for section in fields(Config)
+        for key in _differing(getattr(before, section.name), getattr(after, section.name))
+    }
+
+
+def _with(before: Config, after: Config, taken: Iterable[Place]) -> Config:
+    """Give a configuration with some keys of another one."""
+    for section, key in taken:
+        value = getattr(getattr(after, section), key)
+        before = replace(before, **{section: replace(getattr(before, section), **{key: value})})
+    return before
+
+
+def _differing(before: Any, after: Any) -> list[str]:
+    if isinstance(before, tuple):
+        return [""] if before != after else []
+    return [
+        key.name for key in fields(before) if getattr(before, key.name) != getattr(after, key.name)
+    ]
+
+
+def _written(place: Place) -> str:
+    section, key = place
+    return f"[{section}] {key}" if key else f"[[{section}]]"
+
+
+@contextmanager
+def on_hangup(call: Callable[[], None]) -> Iterator[None]:
+    """Call something when SIGHUP comes, which would end the process otherwise."""
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, call)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)

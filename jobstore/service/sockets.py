@@ -1,0 +1,65 @@
+"""All sockets of a server: those that were handed over, or else those that are configured."""
+
+import os
+import socket
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from jobstore.config import Config
+from jobstore.config.sections import ServerSection
+from jobstore.model.address import TcpAddress
+from jobstore.service.certificates import Certificates
+from jobstore.service.inherited import inherited
+from jobstore.service.listening import Listener, listening
+
+
+@dataclass(frozen=True, slots=True)
+class Sockets:
+    """Where a server listens.
+
+    Args:
+        main: for everything.
+        admin: for metrics and health, if that is apart.
+    """
+
+    main: list[Listener]
+    admin: list[Listener]
+
+    @property
+    def all(self) -> list[Listener]:
+        """All of them."""
+        return [*self.main, *self.admin]
+
+    @property
+    def name(self) -> str:
+        """What tells this server from the others: its host, and its port or else its process."""
+        ports = [each.address.port for each in self.main if isinstance(each.address, TcpAddress)]
+        return f"{socket.gethostname()}:{ports[0] if ports else os.getpid()}"
+
+
+def certificates_of(section: ServerSection) -> Certificates | None:
+    """Read the certificate that is configured.
+
+    Raises:
+        ConfigError: it cannot be used.
+    """
+    if section.tls_certificate is None:
+        return None
+    return Certificates(section.tls_certificate, section.tls_key)
+
+
+@contextmanager
+def sockets_of(config: Config, environment: MutableMapping[str, str]) -> Iterator[Sockets]:
+    """Listen while the context lasts: what is handed over stands for what is configured.
+
+    Raises:
+        CannotListen: an address cannot be used.
+    """
+    secure = config.server.tls_certificate is not None
+    with (
+        inherited(environment, secure=secure) as given,
+        listening([] if given.main else config.server.addresses, secure=secure) as main,
+        listening([] if given.admin else config.admin.listen, secure=secure) as admin,
+    ):
+        yield Sockets([*given.main, *main], [*given.admin, *admin])

@@ -1,0 +1,108 @@
+"""What whoever has started a server hears of it while it starts, works and stops."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from jobstore.live import Store
+from jobstore.model import clock
+from jobstore.model.clock import SECOND, iso
+from jobstore.service.systemd import Supervisor
+
+log = logging.getLogger(__name__)
+
+# How often to say what is going on, in seconds, and for how long to be waited for meanwhile.
+_STATUS_SECONDS: Final = 10.0
+_PATIENCE_SECONDS: Final = 60.0
+
+
+@asynccontextmanager
+async def starting(supervisor: Supervisor) -> AsyncIterator[None]:
+    """Ask for patience while the context lasts: a large file may be brought up to date."""
+    async with _meanwhile(supervisor, _ask_for_patience(supervisor)):
+        yield
+
+
+@asynccontextmanager
+async def attended(supervisor: Supervisor, store: Store) -> AsyncIterator[None]:
+    """Tell that the server is ready, and from then on that it works, while the context lasts.
+
+    That it works is not said by a clock, but once the store's writer has gone a round.
+    """
+    supervisor.status(words_of(store))
+    supervisor.ready()
+    async with _meanwhile(supervisor, _attend(supervisor, store)):
+        yield
+
+
+def words_of(store: Store) -> str:
+    """Say in a few words how much there is to do."""
+    return f"{store.dispatcher.queued:,} queued, {len(store.running):,} running"
+
+
+@asynccontextmanager
+async def reloaded(
+    reload: Callable[[], None], asked: asyncio.Event, supervisor: Supervisor
+) -> AsyncIterator[None]:
+    """Read the configuration again whenever that is asked for, while the context lasts."""
+    task = asyncio.create_task(_reload(reload, asked, supervisor))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def _reload(reload: Callable[[], None], asked: asyncio.Event, supervisor: Supervisor) -> None:
+    while await asked.wait():
+        asked.clear()
+        supervisor.reloading()
+        try:
+            reload()
+        except Exception:  # what runs goes on running
+            log.exception("nothing was reloaded", extra={"action": "reload"})
+        supervisor.ready()
+
+
+def drain_words(store: Store, seconds: float) -> str:
+    """Say how many jobs a server that stops waits for, until when, and what becomes of others."""
+    running, queued = len(store.running), store.dispatcher.queued
+    jobs = "1 job runs" if running == 1 else f"{running:,} jobs run"
+    until = iso(clock.now() + int(seconds * SECOND))
+    words = f"{jobs}, for which it waits until {until}" if running else "no job runs"
+    stay = "; 1 that is queued stays" if queued == 1 else f"; {queued:,} that are queued stay"
+    return f"{words}{f'{stay} for the next start' if queued else ''}"
+
+
+@asynccontextmanager
+async def _meanwhile(
+    supervisor: Supervisor, work: Coroutine[Any, Any, None]
+) -> AsyncIterator[None]:
+    """Do something while the context lasts, if anybody listens."""
+    if not supervisor.listens:
+        work.close()
+        yield
+        return
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def _ask_for_patience(supervisor: Supervisor) -> None:
+    while True:
+        supervisor.patience(_PATIENCE_SECONDS)
+        await asyncio.sleep(_PATIENCE_SECONDS / 3)
+
+
+async def _attend(supervisor: Supervisor, store: Store) -> None:
+    while True:
+        await store.pulse.beat()
+        if supervisor.pulse is not None:
+            supervisor.alive()
+        supervisor.status(words_of(store))
+        await asyncio.sleep(min(supervisor.pulse or _STATUS_SECONDS, _STATUS_SECONDS))

@@ -1,0 +1,91 @@
+"""What is told to systemd, or whoever else has started the server: sd_notify(3).
+
+It is one datagram at a time, to the socket that `NOTIFY_SOCKET` names. Where there is none, nothing
+is told. By hand, since what PyPI has for it is either old or needs systemd's library, and the
+protocol is promised to stay as it is.
+"""
+
+import os
+import socket
+import time
+from collections.abc import Mapping
+from typing import Final
+
+_MICROSECONDS: Final = 1_000_000
+# How often to say that all is well, within the time after which systemd takes it for hung.
+_PULSES: Final = 3
+
+
+class Supervisor:
+    """Whoever has started the server and wants to hear how it is.
+
+    Args:
+        environment: says where they listen, and how long they wait for a sign of life.
+    """
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._address = environment.get("NOTIFY_SOCKET", "")
+        self._watched = _seconds(environment)
+
+    @property
+    def listens(self) -> bool:
+        """Whether anybody wants to hear anything."""
+        return self._address[:1] in {"/", "@"}
+
+    @property
+    def pulse(self) -> float | None:
+        """How often to tell that all is well, in seconds; None for never."""
+        return self._watched / _PULSES if self.listens and self._watched else None
+
+    def ready(self) -> None:
+        """Tell that requests are answered."""
+        self._tell("READY=1")
+
+    def reloading(self) -> None:
+        """Tell that the configuration is read again; `ready` ends that."""
+        self._tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+
+    def status(self, words: str) -> None:
+        """Tell in a line what is going on."""
+        self._tell(f"STATUS={' '.join(words.split())}")
+
+    def stopping(self, words: str, seconds: float) -> None:
+        """Tell that the server stops, and how long that may take."""
+        self._tell("STOPPING=1", f"STATUS={words}", _extended(seconds))
+
+    def patience(self, seconds: float) -> None:
+        """Ask to be waited for so much longer."""
+        self._tell(_extended(seconds))
+
+    def alive(self) -> None:
+        """Tell that all is well."""
+        self._tell("WATCHDOG=1")
+
+    def _tell(self, *lines: str) -> None:
+        """Send some lines, unless that fails: who does not hear it is no reason to stop."""
+        if not self.listens:
+            return
+        address = self._address
+        if address.startswith("@"):  # a name that is no file: unix(7)
+            address = "\0" + address[1:]
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as datagrams:
+            datagrams.settimeout(0)
+            try:
+                datagrams.connect(address)
+                datagrams.send("\n".join(lines).encode())
+            except OSError:
+                return
+
+
+def _extended(seconds: float) -> str:
+    return f"EXTEND_TIMEOUT_USEC={int(seconds * _MICROSECONDS)}"
+
+
+def _seconds(environment: Mapping[str, str]) -> float:
+    """Tell after how many seconds of silence the server is taken for hung; 0 is never."""
+    number, pid = environment.get("WATCHDOG_USEC", ""), environment.get("WATCHDOG_PID", "")
+    ours = pid in {"", str(os.getpid())}
+    return int(number) / _MICROSECONDS if ours and number.isdigit() else 0.0
+
+
+NOBODY: Final = Supervisor({})

@@ -1,0 +1,46 @@
+"""A port of its own for metrics, health and what else only operators ask for."""
+
+import re
+from collections.abc import Awaitable
+from typing import Any, Final
+
+from aiohttp import web
+
+from jobstore.web import intake, wire
+from jobstore.web.ask import Ask
+from jobstore.web.desk import DeskServer
+from jobstore.web.door import Door
+
+# What is answered there, and where there is such a port, only there.
+PATHS: Final = re.compile(r"/_jobs/(?:metrics|livez|readyz|ui)(?:[/?]|$)")
+_ONLY: Final = "on this port, only what is for operators is answered: /_jobs/readyz and its like"
+
+
+class AdminDoor:
+    """Answer what is for operators, and nothing else.
+
+    Args:
+        door: answers it.
+    """
+
+    def __init__(self, door: Door) -> None:
+        self._door = door
+        self.requests = door.requests
+
+    def server(self, **options: Any) -> DeskServer:
+        """Make the server that stands here, with what else it is told."""
+        return DeskServer(self.answer, request_factory=intake.incoming, door=self, **options)
+
+    def at_once(self, _: Ask) -> bool:
+        """Leave everything to the long way: nobody asks here a thousand times a second."""
+        return False
+
+    def answer(self, request: web.Request) -> Awaitable[web.StreamResponse]:
+        """Answer a request."""
+        if PATHS.match(intake.path_of(request)):
+            return self._door.answer_anything(request)
+        return _given(wire.problem(404, _ONLY))
+
+
+async def _given(response: web.StreamResponse) -> web.StreamResponse:
+    return response
