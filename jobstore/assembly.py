@@ -116,7 +116,7 @@ def store_of(config: Config, name: str) -> AbstractAsyncContextManager[Store]:
     """
     section, limits = config.store, store_limits(config)
     if not section.url:
-        return owned_store(section.path, limits)
+        return owned_store(section.path, limits, external=section.external)
     with with_postgresql():
         from jobstore.live.joining import Database, joined_store  # noqa: PLC0415 - an extra
 

@@ -57,7 +57,8 @@ def place_of(config: Config) -> Place:
     Raises:
         ConfigError: it is in a database, and what that needs is not installed.
     """
-    return database_of(config) if config.store.url else InFile(config.store.path)
+    section = config.store
+    return database_of(config) if section.url else InFile(section.path, external=section.external)
 
 
 def database_of(config: Config) -> "InDatabase":
@@ -77,6 +78,7 @@ class InFile:
     """A store in a file; see `Place`."""
 
     file: Path
+    external: bool = False
 
     def __str__(self) -> str:
         """Name it for people."""
@@ -95,7 +97,7 @@ class InFile:
         # Whoever only reads does without, and loading it takes a while.
         from jobstore.live import shared_store  # noqa: PLC0415
 
-        return shared_store(self.file, limits)
+        return shared_store(self.file, limits, external=self.external)
 
     def migrate(self) -> tuple[int, int]:
         """Create it or bring it up to date."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Final, TypeAlias, TypeVar
 
 from jobstore.config.sections import Config, ExecutorSection, TargetSection
-from jobstore.model.kinds import ItemsWrong, Kind, kind_of
+from jobstore.model.kinds import CredentialMissing, ItemsWrong, Kind, kind_of
 
 Place: TypeAlias = tuple[str | int, ...]  # section, key; the index of a target or of an item
 Key: TypeAlias = tuple[str, ...]  # section, key
@@ -107,6 +107,8 @@ class Checker:
         except ItemsWrong as wrong:
             for index in wrong.places:
                 self._complain((*place, index), kind.expected)
+        except CredentialMissing as missing:
+            self.problems.append(Problem(place, str(missing)))
         except ValueError:
             self._complain(place, kind.expected)
         return None

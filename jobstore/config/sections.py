@@ -21,6 +21,7 @@ from jobstore.model.written import (
     Addresses,
     BasePath,
     BaseUrl,
+    Checkpoints,
     Count,
     CountOrUnlimited,
     DatabaseUrl,
@@ -130,6 +131,7 @@ class StoreSection:
     lease: PositiveDuration = 10.0
     patience: PositiveDuration = 5.0
     name: NodeName = ""
+    checkpoints: Checkpoints = "self"
 
     def __post_init__(self) -> None:
         """Refuse what is said of a file where there is a database.
@@ -139,10 +141,17 @@ class StoreSection:
         """
         if self.url and self.path is not _FILE:
             raise ValueError("expected a path or a url, and not both")
+        if self.url and self.external:
+            raise ValueError("expected no checkpoints with a url: a database makes its own")
         if self.lease < _SHORTEST_LEASE:
             raise ValueError("expected a lease of at least 1s, so that nobody is dead by accident")
         if self.url and self.max_size:
             raise ValueError("expected no max_size with a url: the database has limits of its own")
+
+    @property
+    def external(self) -> bool:
+        """Whether somebody else moves the WAL into the file."""
+        return self.checkpoints == "external"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,7 @@ from jobstore.store.sqlite.migrate import migrate
 from jobstore.store.sqlite.point_reader import PointReader, point_reading
 from jobstore.store.sqlite.presence import Presence
 from jobstore.store.sqlite.transaction import connection_of
-from jobstore.store.sqlite.wal import Wal
+from jobstore.store.sqlite.wal import ForeignWal, Wal
 from jobstore.store.steps import AMONG_OTHERS, Pace, Steps
 from jobstore.store.transaction import Transaction
 
@@ -35,12 +35,15 @@ async def owned_store(
     limits: Limits | None = None,
     clock: Clock = clock.now,
     steady: Clock = clock.steady,
+    *,
+    external: bool = False,
 ) -> AsyncIterator[Store]:
     """Open a store as the one server that runs its jobs; create or migrate it first.
 
     Args:
         path: the file; its folder must exist.
         steady: a clock that nobody sets, to notice when the other one is.
+        external: whether somebody else moves the WAL into the file, such as Litestream.
 
     Raises:
         StoreError: it is owned, foreign, newer, damaged, or cannot be written.
@@ -52,7 +55,12 @@ async def owned_store(
         await asyncio.to_thread(migrate, path)
         keep_private(path)
         async with (
-            _connections(path, limits.size, clock) as (writer, reader, points, wal),
+            _connections(path, limits.size, clock, external=external) as (
+                writer,
+                reader,
+                points,
+                wal,
+            ),
             sqlite.reader(path) as searcher,
         ):
             searcher.presence = reader.presence
@@ -87,19 +95,23 @@ async def shared_store(
     limits: Limits | None = None,
     clock: Clock = clock.now,
     pace: Pace | None = None,
+    *,
+    external: bool = False,
 ) -> AsyncIterator[Store]:
     """Open a store for a single change, beside its server or without one.
 
     Args:
         path: an existing store of this schema version.
         pace: how long work is done; None to find out whether a server owns the store.
+        external: as in `owned_store`.
 
     Raises:
         StoreError: it is missing, foreign, of another version, or damaged.
     """
     with held(path):
         sqlite.require(path)
-        async with _connections(path, 0, clock) as (writer, reader, points, wal):
+        async with _connections(path, 0, clock, external=external) as opened:
+            writer, reader, points, wal = opened
             queued = await writer.run(claiming.count_queued)
             steps = Steps(writer, pace or fitting_pace(path), wal.keep_short)
             yield Store(
@@ -119,10 +131,10 @@ async def shared_store(
 
 @asynccontextmanager
 async def _connections(
-    path: Path, max_size: int, clock: Clock
+    path: Path, max_size: int, clock: Clock, *, external: bool
 ) -> AsyncIterator[tuple[FileWriter, sqlite.Connection, PointReader, Wal]]:
     async with (
-        sqlite.writer(path, max_size) as connection,
+        sqlite.writer(path, max_size, external=external) as connection,
         sqlite.checkpointer(path) as checkpoints,
         sqlite.reader(path) as reader,
     ):
@@ -130,7 +142,8 @@ async def _connections(
         reader.presence = presence = Presence(path)
         writer = FileWriter(connection, path, clock, presence)
         with point_reading(path, presence, writer.condition) as points:
-            yield writer, reader, points, Wal(writer, path, checkpoints)
+            wal = (ForeignWal if external else Wal)(writer, path, checkpoints)
+            yield writer, reader, points, wal
             await writer.close()
 
 

@@ -4,6 +4,7 @@ A reader takes a value from TOML or JSON, or text as the environment has it, and
 that is meant; it raises ValueError for anything else.
 """
 
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ _FLAGS: Final = {
     **dict.fromkeys(("true", "t", "yes", "y", "on", "1"), True),
     **dict.fromkeys(("false", "f", "no", "n", "off", "0"), False),
 }
+_CREDENTIAL: Final = "credential:"
+_CREDENTIAL_NAME: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 # What no host has in it is of https://url.spec.whatwg.org/#forbidden-host-code-point
 _BASE_URL: Final = re.compile(
     r"(?i:https?)://"
@@ -55,6 +58,10 @@ class ItemsWrong(ValueError):
     def __init__(self, places: list[int]) -> None:
         super().__init__(places)
         self.places = places
+
+
+class CredentialMissing(ValueError):
+    """A value is said to be a credential, and there is none of that name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +215,39 @@ def file_name(value: object) -> Path:
     if not path.name:
         raise ValueError
     return path
+
+
+def or_credential(of: Kind[T]) -> Kind[T]:
+    """Make a kind of values that may be written as ``credential:NAME``, which is where they are.
+
+    https://systemd.io/CREDENTIALS/
+    """
+
+    def read(value: object) -> T:
+        file = credential(value)
+        if file is None:
+            return of.read(value)
+        try:
+            return of.read(file.read_text("utf-8").strip())
+        except OSError as error:
+            raise CredentialMissing(f"cannot read {file}: {error.strerror}") from error
+
+    return Kind(of.expected, read)
+
+
+def credential(value: object) -> Path | None:
+    """Give the file of a credential; None if a value is none."""
+    if not (isinstance(value, str) and value.startswith(_CREDENTIAL)):
+        return None
+    name, folder = value.removeprefix(_CREDENTIAL), os.environ.get("CREDENTIALS_DIRECTORY")
+    if not _CREDENTIAL_NAME.fullmatch(name):
+        raise CredentialMissing(f'expected {_CREDENTIAL} and a name, such as "credential:tls-key"')
+    if not folder:
+        raise CredentialMissing(
+            "there are no credentials: expected LoadCredential= in the unit of systemd, or "
+            "CREDENTIALS_DIRECTORY in the environment"
+        )
+    return Path(folder, name)
 
 
 def base_url(value: object) -> str:

@@ -14,6 +14,7 @@ from jobstore.model.job import Replay
 from jobstore.model.kinds import (
     Kind,
     base_url,
+    credential,
     decimal,
     duration,
     file_name,
@@ -23,6 +24,7 @@ from jobstore.model.kinds import (
     network,
     one_of,
     or_auto,
+    or_credential,
     or_never,
     size,
     time_zone,
@@ -80,14 +82,19 @@ Addresses: TypeAlias = Annotated[
 ]
 FileNameOrNone: TypeAlias = Annotated[
     Path | None,
-    Kind("a file name", lambda value: None if value in ("", None) else file_name(value)),
+    Kind(
+        "a file name",
+        lambda value: None if value in ("", None) else credential(value) or file_name(value),
+    ),
 ]
 Host: TypeAlias = Annotated[str, Kind("a host name or an address", like(r"(?s:.+)"))]
 DatabaseUrl: TypeAlias = Annotated[
     str,
-    Kind(
-        'the URL of a database, such as "postgresql://jobs@db.example.com/jobs"',
-        like(r"(?s:(?:postgres(?:ql)?://.+)?)"),
+    or_credential(
+        Kind(
+            'the URL of a database, such as "postgresql://jobs@db.example.com/jobs"',
+            like(r"(?s:(?:postgres(?:ql)?://.+)?)"),
+        )
     ),
 ]
 SchemaName: TypeAlias = Annotated[
@@ -95,6 +102,9 @@ SchemaName: TypeAlias = Annotated[
 ]
 NodeName: TypeAlias = Annotated[
     str, Kind("a name of at most 100 letters, digits, . : _ and -", like(r"[A-Za-z0-9.:_-]{0,100}"))
+]
+Checkpoints: TypeAlias = Annotated[
+    Literal["self", "external"], Kind('"self" or "external"', one_of("self", "external"))
 ]
 HeaderNames: TypeAlias = Annotated[
     tuple[str, ...],

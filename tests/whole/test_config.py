@@ -558,6 +558,97 @@ def test_an_application_is_a_module_and_a_factory(app: str) -> None:
     )
 
 
+# Addresses
+
+
+def test_several_addresses_stand_in_the_place_of_host_and_port(write: Write) -> None:
+    file = write('[server]\nlisten = ["127.0.0.1:80", "unix:/run/jobs.sock"]')
+    server = load(file, environ={}).server
+    assert [str(each) for each in server.addresses] == ["127.0.0.1:80", "unix:/run/jobs.sock"]
+    assert server.names == ("127.0.0.1",)
+    assert [str(each) for each in from_flags(server={"host": "::1"}).server.addresses] == [
+        "[::1]:8529"
+    ]
+    by_environment = from_env(SERVER__LISTEN="127.0.0.1:80, unix:/run/jobs.sock").server
+    assert by_environment.addresses == server.addresses
+
+
+def test_a_layer_that_names_a_port_takes_away_the_addresses_of_those_below_and_back(
+    write: Write,
+) -> None:
+    file = write('[server]\nlisten = ["127.0.0.1:80"]\nkeep_alive = "5s"')
+    server = load(file, {"server": {"port": 3}}, {}).server
+    assert ([str(each) for each in server.addresses], server.keep_alive) == (["127.0.0.1:3"], 5)
+    file = write('[server]\nhost = "::1"\nport = 80')
+    server = load(file, environ={"JOBSTORE_SERVER__LISTEN": "127.0.0.1:5"}).server
+    assert [str(each) for each in server.addresses] == ["127.0.0.1:5"]
+
+
+def test_both_in_one_layer_and_a_key_without_a_certificate_are_refused(write: Write) -> None:
+    file = write('[server]\nlisten = ["127.0.0.1:80"]\nport = 81')
+    assert refusal(file).endswith("[server]: expected listen, or else host and port, and not both")
+    assert refusal(write('[server]\ntls_key = "key.pem"')).endswith(
+        "[server]: expected a tls_certificate for the tls_key"
+    )
+    assert "#2: expected a list of addresses such as" in refusal(
+        overrides={"admin": {"listen": ["127.0.0.1:80", "80"]}}
+    )
+
+
+def test_checkpoints_are_the_servers_own_or_those_of_somebody_else_and_no_databases() -> None:
+    assert from_flags(store={"checkpoints": "external"}).store.external
+    assert not from_flags().store.external
+    assert 'expected "self" or "external"' in refused_flag("store", "checkpoints", "never")
+    assert "expected no checkpoints with a url" in refusal(
+        overrides={"store": {"url": "postgresql://db/jobs", "checkpoints": "external"}}
+    )
+
+
+# Credentials
+
+
+def test_a_credential_is_read_from_the_folder_that_systemd_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    (tmp_path / "database-url").write_text("postgresql://jobs:secret@db/jobs\n")
+    config = from_flags(
+        store={"url": "credential:database-url"},
+        server={"tls_certificate": "a.pem", "tls_key": "credential:tls-key"},
+    )
+    assert config.store.url == "postgresql://jobs:secret@db/jobs"
+    assert (config.server.tls_certificate, config.server.tls_key) == (
+        Path("a.pem"),
+        tmp_path / "tls-key",
+    )
+
+
+@pytest.mark.parametrize(
+    ("written", "sentence"),
+    [
+        ("credential:missing", "/missing: No such file or directory"),
+        ("credential:", "expected credential: and a name"),
+        ("credential:../etc/passwd", "expected credential: and a name"),
+        ("credential:wrong", "expected the URL of a database"),
+    ],
+)
+def test_a_credential_that_is_none_is_refused_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str, sentence: str
+) -> None:
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    (tmp_path / "wrong").write_text("mysql://db")
+    told = refused_flag("store", "url", written)
+    assert (told.startswith("command line: [store] url: "), sentence in told) == (True, True)
+    assert "mysql" not in told
+
+
+def test_without_a_folder_of_credentials_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    assert "there are no credentials: expected LoadCredential=" in refused_flag(
+        "server", "tls_key", "credential:tls-key"
+    )
+
+
 # The example
 
 

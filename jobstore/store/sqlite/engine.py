@@ -170,16 +170,19 @@ def _fetched_together(
         connection.execute("COMMIT")
 
 
-def writer(path: Path, max_size: int = 0) -> Connection:
+def writer(path: Path, max_size: int = 0, *, external: bool = False) -> Connection:
     """Open the one connection that writes; await it.
 
     Args:
         path: an existing store.
         max_size: the bound on the file's size in bytes, or 0 for none.
+        external: whether somebody else moves the WAL into the file.
     """
     # A backup that has come into use is in rollback mode still, see `mixture`. The last pragma:
     # see `begin_patiently`.
     pragmas = [*WRITER_PRAGMAS, "PRAGMA journal_mode = WAL", "PRAGMA busy_timeout = 0"]
+    if external:
+        pragmas.append("PRAGMA wal_autocheckpoint = 0")
     if max_size:
         pragmas.append(f"PRAGMA max_page_count = {max(1, max_size // PAGE_SIZE)}")
     return Connection(path, "rw", pragmas)

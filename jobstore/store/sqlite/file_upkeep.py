@@ -119,7 +119,7 @@ class FileUpkeep:
             what is in the WAL: its length, and when it was written; None if that is nothing.
         """
         found = pages.written(self._path)
-        if found is None or found != seen or not self._writer.idle:
+        if found is None or found != seen or not (self._writer.idle and self._wal.ours):
             return found
         await self.renew_mark()
         await self.checkpoint()
@@ -158,6 +158,8 @@ class FileUpkeep:
 
     async def checkpoint(self) -> None:
         """Move the WAL into the file and cut it to nothing, if nothing else is to do."""
+        if not self._wal.ours:
+            return
         if self._writer.idle:
             await self._wal.settle()
         if self._writer.idle:

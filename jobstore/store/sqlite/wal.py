@@ -1,5 +1,6 @@
 """The log beside the file, which grows with each commit until it is moved into the file."""
 
+import logging
 from pathlib import Path
 from typing import Final
 
@@ -9,6 +10,10 @@ from jobstore.store.sqlite.pages import move, settle, wal_pages
 
 # How many pages stand in the WAL before they are moved: less than the writer takes for too many.
 _WAL_PAGES: Final = 1000
+# How many pages of a WAL that somebody else should move are too many: 256 MiB.
+_FORGOTTEN_PAGES: Final = 65_536
+
+log = logging.getLogger(__name__)
 
 
 class Wal:
@@ -17,7 +22,12 @@ class Wal:
     Args:
         checkpoints: a connection on which nothing else is done, opened with the store: by its name
             another file might be found later.
+
+    Attributes:
+        ours: whether it is moved into the file here.
     """
+
+    ours = True
 
     def __init__(self, writer: FileWriter, path: Path, checkpoints: Connection) -> None:
         self._writer = writer
@@ -39,3 +49,28 @@ class Wal:
         self._writer.condition.require()
         if not await self._checkpoints.call(settle):
             await self._writer.call(move)
+
+
+class ForeignWal(Wal):
+    """A WAL that somebody else moves into the file, who copies it before, such as Litestream.
+
+    Two who do so are one too many: what is moved and written over before it was copied is missing
+    in the copy, which then has to be begun anew.
+    """
+
+    ours = False
+    _said = False
+
+    async def keep_short(self) -> None:
+        """Say so if nobody seems to move it."""
+        forgotten = wal_pages(self._path) > _FORGOTTEN_PAGES
+        if forgotten and not self._said:
+            log.warning(
+                "the log beside the file has more than 256 MiB: nobody moves it into the file, as "
+                'is expected with [store] checkpoints = "external"',
+                extra={"action": "checkpoint"},
+            )
+        self._said = forgotten
+
+    async def settle(self) -> None:
+        """Leave it to them."""
