@@ -349,7 +349,7 @@ def _access(config: Config, store: Store, listeners: Sequence[Listener], refuse:
     Raises:
         NotOpen: everybody would be, from anywhere, and nobody has said that they shall.
     """
-    public = [str(each.address) for each in listeners if not each.is_local]
+    public = [each.host for each in listeners if not each.is_local]
     anonymous = not public or config.server.open
     accounts = store.accounts.roll().accounts
     if accounts:

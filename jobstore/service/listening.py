@@ -46,6 +46,12 @@ class Listener:
         return TcpAddress(name[0], name[1])
 
     @property
+    def host(self) -> str:
+        """The address alone, without a port."""
+        address = self.address
+        return address.host if isinstance(address, TcpAddress) else str(address)
+
+    @property
     def is_file(self) -> bool:
         """Whether it is a socket of this machine."""
         return self.socket.family == socket.AF_UNIX

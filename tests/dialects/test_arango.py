@@ -316,7 +316,7 @@ async def test_a_server_that_shuts_down_takes_no_job_but_gives_results(
     await server.drain(hurry)
 
     answer = await client("GET", "/_api/version", headers=STORE)
-    assert says(answer, 503, QUEUE_FULL)
+    assert says(answer, 503, {**QUEUE_FULL, "errorMessage": "the server is shutting down"})
     assert int(answer.headers["Retry-After"]) > 0
     assert is_result(await client.fetched(job_id), job_id)
 

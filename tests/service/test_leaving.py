@@ -70,7 +70,7 @@ async def test_who_submits_while_the_server_stops_is_told_so_and_when_to_come_ba
     assert by_header.json() == {
         "error": True,
         "code": 503,
-        "errorNum": 30,
+        "errorNum": 21003,
         "errorMessage": "the server is shutting down",
     }
     preferred = await client("GET", "/wait/c", headers={"Prefer": "respond-async"})

@@ -34,7 +34,7 @@ JSON: Final = "application/json; charset=utf-8"
 # Error numbers and messages; the others have their status for a number, and words of their own.
 _ERRORS: Final[Mapping[type[JobstoreError], tuple[int, str | None]]] = {
     NotAccepting: (21003, "queue is full"),
-    ShuttingDown: (30, None),
+    ShuttingDown: (21003, None),
     StoreFull: (1104, "filesystem full"),
     StoreBusy: (18, "lock timeout"),
     StoreUnavailable: (2, "system error"),

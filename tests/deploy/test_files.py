@@ -1,0 +1,69 @@
+"""The files for deployment are checked by the programs that they are for."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from jobstore.config import load
+from tests.packages import needs
+
+ROOT: Final = Path(__file__).parents[2]
+DEPLOY: Final = ROOT / "deploy"
+BIN: Final = Path(sys.executable).parent
+INSTALLED: Final = "/opt/jobstore/bin/jobstore"
+
+
+def ran(*command: str | Path) -> str:
+    """Run a program that has to succeed; return all that it printed."""
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.fixture
+def units(tmp_path: Path) -> list[Path]:
+    """Give the units, with the command that is installed here."""
+    copies = []
+    for unit in sorted((DEPLOY / "systemd").iterdir()):
+        text = unit.read_text()
+        assert text.count(INSTALLED) == (unit.suffix == ".service")
+        copies.append(tmp_path / unit.name)
+        copies[-1].write_text(text.replace(INSTALLED, str(BIN / "jobstore")))
+    return copies
+
+
+@needs("systemd-analyze", package="systemd")
+def test_systemd_finds_nothing_wrong_with_the_units(units: list[Path]) -> None:
+    assert [unit.name for unit in units] == ["jobstore.service", "jobstore.socket"]
+    assert ran("systemd-analyze", "verify", *units) == ""
+
+
+@needs("systemd-analyze", package="systemd")
+def test_the_service_may_do_little() -> None:
+    service = DEPLOY / "systemd" / "jobstore.service"
+    last = ran("systemd-analyze", "security", "--offline=yes", service).splitlines()[-1]
+    exposure = float(last.partition("jobstore.service: ")[2].split()[0])
+    assert exposure <= 1.5
+
+
+def test_hadolint_finds_nothing_wrong_with_the_dockerfile() -> None:
+    assert ran(BIN / "hadolint", DEPLOY / "Dockerfile") == ""
+
+
+def test_the_compose_file_is_one() -> None:
+    schema = ("--builtin-schema", "vendor.compose-spec")
+    assert "ok" in ran(BIN / "check-jsonschema", *schema, DEPLOY / "compose.yaml")
+
+
+def test_the_image_is_told_nothing_that_the_configuration_does_not_know() -> None:
+    lines = (DEPLOY / "Dockerfile").read_text().replace("\\\n", " ").splitlines()
+    (environment,) = (line for line in lines if line.startswith("ENV "))
+    given = dict(each.split("=", 1) for each in environment.split()[1:])
+    config = load(None, environ=given)
+    assert [str(each) for each in config.server.addresses] == ["0.0.0.0:8529"]
+    assert str(config.store.path) == "/var/lib/jobstore/jobs.db"
+    (probe,) = (line for line in lines if line.startswith("HEALTHCHECK"))
+    assert "http://127.0.0.1:8529/_jobs/readyz" in probe
