@@ -3,12 +3,12 @@
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Iterable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Unpack
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -38,10 +38,11 @@ from jobstore.live.janitor import Janitor
 from jobstore.live.scheduler import Scheduler
 from jobstore.model import clock, passwords
 from jobstore.model.account import NOBODY, account_of_name
-from jobstore.model.errors import ConfigError, SubmissionInvalid
-from jobstore.model.job import Dialect, Job, Submission
+from jobstore.model.coded import FieldsAsWritten, JobOptions, submission
+from jobstore.model.errors import ConfigError, StoreInUse
+from jobstore.model.job import Job
 from jobstore.model.lifecycle import State
-from jobstore.model.message import ORIGIN_FORM, Request, Response, chunks, unsendable
+from jobstore.model.message import Response, chunks
 from jobstore.targets.inprocess import InProcess, current
 from jobstore.targets.router import PathClaim, Router
 from jobstore.web import intake, wire
@@ -55,6 +56,10 @@ from jobstore.web.refusals import Refuse
 # How often to look whether the application has started up.
 _LOOK_SECONDS: Final = 0.01
 
+_ONE_PROCESS: Final = (
+    "one process serves a file: run one worker (gunicorn --workers 1), or let several share a "
+    'database: store="postgresql://..."'
+)
 _NOT_MAIN: Final = (
     "jobstore.setup: expected the main application, the one that add_subapp is called on; jobs can "
     "ask everything below it"
@@ -158,31 +163,33 @@ class Jobs:
         method: str,
         path: str,
         *,
-        headers: Iterable[tuple[str, str]] = (),
-        body: bytes = b"",
-        **options: Any,
+        headers: FieldsAsWritten = (),
+        body: bytes | str = b"",
+        json: object = ...,
+        **options: Unpack[JobOptions],
     ) -> int:
         """Submit a request to the application as a job.
 
         Args:
             method: the method.
             path: the path with query, percent-encoded.
-            body: the content.
-            options: further members of a ``Submission``, such as ``priority`` or ``owner``.
+            headers: names and values: a mapping, or pairs.
+            body: the content; text goes as UTF-8.
+            json: the content as JSON, instead.
+            options: what else there is to say, such as ``owner``, ``delay="2s"`` or ``tag``.
 
         Returns:
             the job's id, once it is on the disk.
 
         Raises:
-            SubmissionInvalid: HTTP has no such request.
+            SubmissionInvalid: HTTP has no such request, or an option is not as expected.
             NotAccepting: the queue is full, or the application shuts down.
             StoreError: it could not be written.
         """
-        request = Request(method=method, path=path, headers=tuple(headers), body=body)
-        _check_sendable(request)
-        options.setdefault("account", self._account(options.get("owner", "")))
-        submission = Submission(request=request, target="/", dialect=Dialect.NATIVE, **options)
-        return await self.store.submit(submission)
+        made = submission(method, path, headers, body, json, options)
+        if "account" not in options:
+            made = replace(made, account=self._account(made.owner))
+        return await self.store.submit(made)
 
     def _account(self, owner: str) -> int:
         """Tell to whom belongs what is submitted for an owner."""
@@ -292,7 +299,7 @@ class Jobs:
         config = self._config
         async with AsyncExitStack() as stack:
             name = f"{socket.gethostname()}:{os.getpid()}"
-            store = await stack.enter_async_context(store_of(config, name))
+            store = await stack.enter_async_context(_alone(store_of(config, name)))
             router = Router()
             self._running = live = await self._assembled(stack, store, router)
             stack.callback(self._end)
@@ -358,16 +365,20 @@ class Jobs:
         return access
 
 
-def _check_sendable(request: Request) -> None:
-    """Refuse a request that no HTTP message could carry.
+@asynccontextmanager
+async def _alone(opening: AbstractAsyncContextManager[Store]) -> AsyncIterator[Store]:
+    """Open a store, and say why it may be in use if it is.
 
     Raises:
-        SubmissionInvalid: it is one.
+        StoreInUse: it is, by another process.
     """
-    if not ORIGIN_FORM.fullmatch(request.path):
-        raise SubmissionInvalid("path: expected one that begins with /, percent-encoded")
-    if problem := unsendable(request.headers, request.method):
-        raise SubmissionInvalid(f"headers: expected fields of HTTP, but one {problem}")
+    async with AsyncExitStack() as stack:
+        try:
+            store = await stack.enter_async_context(opening)
+        except StoreInUse as error:
+            error.args = (f"{error}; {_ONE_PROCESS}",)
+            raise
+        yield store
 
 
 def _served(app: web.Application) -> web.Server:

@@ -6,15 +6,17 @@ earlier attempt has to say changes nothing. However it ends, the end is retried 
 where the store is lost, the attempt is abandoned, and the next start recovers the job.
 """
 
+import asyncio
 from collections.abc import Callable
-from typing import TypeAlias
+from contextlib import suppress
+from typing import TypeAlias, TypeVar
 
 from jobstore.live.dispatch import Dispatcher
 from jobstore.live.results import checked
 from jobstore.live.timekeeping import Timekeeping
 from jobstore.live.upcoming import Upcoming
 from jobstore.model.clock import SECOND
-from jobstore.model.errors import AnswerTooLarge, BodyTooLarge
+from jobstore.model.errors import AnswerTooLarge, BodyTooLarge, JobNotFound
 from jobstore.model.handle import JobHandle
 from jobstore.model.job import Claim, Failure, Report
 from jobstore.model.message import Body, Response, body_size, chunks
@@ -27,6 +29,7 @@ from jobstore.store.writer import Turn, Writer
 
 # Hears that the end of an attempt is stored, or what has kept it from that for good.
 Over: TypeAlias = Callable[[Exception | None], None]
+T = TypeVar("T")
 
 
 class Attempts:
@@ -60,6 +63,7 @@ class Attempts:
         self._upcoming = upcoming
         self._timekeeping = timekeeping
         self._boot = boot
+        self._loop = asyncio.get_running_loop()
         self._reporting: set[JobHandle] = set()
         self.abandoned: set[int] = set()
 
@@ -148,21 +152,35 @@ class Attempts:
         self._dispatcher.release(claim)
 
     def _end(self, claim: Claim, operation: Operation[None], over: Over) -> None:
+        reporting = self._reporting_of(claim) if self._reporting else None
+
         def end(tx: Transaction) -> None:
+            if reporting is not None:  # what it said last may be on its way yet
+                with suppress(JobNotFound):
+                    events.report(tx, reporting.snapshot(), self._boot.number)
             operation(tx)
             self._dispatcher.over(tx, claim)
 
-        self._writer.queue_until_stored(
-            end, lambda outcome: over(outcome.error), abreast=Turn.CHANGE
-        )
+        turn = Turn.CHANGE if reporting is None else Turn.ALONE
+        self._writer.queue_until_stored(end, lambda outcome: over(outcome.error), abreast=turn)
         # Who fetches the result, and the job that gets the slot, share the commit.
         self._upcoming.ending(claim.job_id)
         self._dispatcher.ending(claim.target)
 
+    def _reporting_of(self, claim: Claim) -> JobHandle | None:
+        """Give the handle of an attempt whose last report is being written."""
+        attempt = (claim.job_id, claim.attempt)
+        return next((one for one in self._reporting if (one.id, one.attempt) == attempt), None)
+
     # --- what a handler reports -----------------------------------------------------------------
 
     def reported(self, handle: JobHandle) -> None:
-        """Write down what a handler has reported; many reports may share one writing."""
+        """Write down what a handler has reported; many reports may share one writing.
+
+        It may come from a thread that the handler has put to work.
+        """
+        if self._is_elsewhere(self.reported, handle):
+            return
         if handle not in self._reporting:
             self._reporting.add(handle)
             self._write_report(handle)
@@ -183,7 +201,23 @@ class Attempts:
 
     def warned(self, report: Report) -> None:
         """Write down a handler's warning."""
+        if self._is_elsewhere(self.warned, report):
+            return
         self._writer.queue(lambda tx: events.report(tx, report, self._boot.number))
+
+    def _is_elsewhere(self, call: Callable[[T], None], argument: T) -> bool:
+        """Tell whether this is another thread than the loop's; then it is called there.
+
+        What a thread reports before it ends is there before its handler goes on.
+        """
+        try:
+            if asyncio.get_running_loop() is self._loop:
+                return False
+        except RuntimeError:  # a thread without a loop of its own
+            pass
+        with suppress(RuntimeError):  # all is over already
+            self._loop.call_soon_threadsafe(call, argument)
+        return True
 
     async def report(self, report: Report, scope: int | None = None) -> bool:
         """Write down what is reported of a running job from outside this process.

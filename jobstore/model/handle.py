@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from contextvars import ContextVar
+from threading import Lock
 from typing import Final, Protocol
 
 from jobstore.model.account import NOBODY
@@ -9,6 +10,9 @@ from jobstore.model.job import Report
 
 # The job that this code works for: what it submits has come from there.
 WORKING_FOR: Final[ContextVar["JobHandle | None"]] = ContextVar("jobstore.job", default=None)
+
+
+_COUNTING: Final = Lock()
 
 
 def depth_here() -> int:
@@ -29,6 +33,8 @@ class Reporter(Protocol):
 
 class JobHandle:
     """The running job, as its handler sees it: report on it, and ask whether to go on.
+
+    Threads that the handler has put to work may do so as well.
 
     A request that is answered at once has a handle too: its reports go nowhere.
 
@@ -113,7 +119,8 @@ class JobHandle:
             name: the counter, such as ``IMPORT_RECORDS``.
             amount: what to add.
         """
-        self._counters = {**self._counters, name: self._counters.get(name, 0) + amount}
+        with _COUNTING:  # several threads may work for one job
+            self._counters = {**self._counters, name: self._counters.get(name, 0) + amount}
         if self._reporter:
             self._reporter.reported(self)
 

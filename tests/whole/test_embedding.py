@@ -70,6 +70,7 @@ async def embedded(store: Path | str, **options: Any) -> AsyncIterator[Embedded]
     app.router.add_get("/greet/{name}", greet)
     app.router.add_route("*", "/wait", wait)
     app.router.add_post("/echo", echo)
+    app.router.add_get("/threads", work_in_threads)
     options.setdefault("open", "identify" not in options)
     jobs = jobstore.setup(app, store, **options)
     async with answering(app) as url, ClientSession() as http:
@@ -180,6 +181,61 @@ async def test_a_submission_from_code_may_say_all_that_one_can(store_path: Path)
         assert (job.owner, job.tag, job.trigger, job.priority) == ("cron", "mine", "CLI", 3)
 
 
+async def test_code_may_write_headers_text_and_durations_as_people_do(store_path: Path) -> None:
+    async with embedded(store_path) as it:
+        job_id = await it.jobs.submit(
+            "POST", "/echo", headers={"X-User": "me"}, body="grüße", delay="1ms", timeout="5m"
+        )
+        assert (await it.jobs.ended(job_id)).state is State.DONE
+        answer = await it.jobs.take(job_id)
+        assert answer is not None
+        assert answer.body == "grüße".encode()
+        job_id = await it.jobs.submit("POST", "/echo", headers={"X-User": "me"}, json={"a": [1]})
+        await it.jobs.ended(job_id)
+        answer = await it.jobs.take(job_id)
+        assert answer is not None
+        assert answer.body == b'{"a":[1]}'
+
+
+async def test_a_keyword_that_there_is_not_is_told_at_once(store_path: Path) -> None:
+    async with embedded(store_path) as it:
+        with pytest.raises(SubmissionInvalid, match="did you mean priority"):
+            await it.jobs.submit(  # mypy sees it as well, or would say that it need not look away
+                "GET",
+                "/greet/you",
+                delay="2s",
+                headers={},
+                body="text",
+                priorty=1,  # type: ignore[call-arg]
+            )
+        assert rows(store_path, "SELECT count(*) FROM job") == [(0,)]
+
+
+async def work_in_threads(request: web.Request) -> web.Response:
+    """Report from threads, as code does that blocks."""
+    job = jobstore.current(request)
+
+    def work(share: int) -> None:
+        for _ in range(100):
+            job.count("RECORDS")
+        job.report(share)
+        job.warn(f"part {share}")
+
+    await asyncio.gather(*[asyncio.to_thread(work, share) for share in (25, 50, 75)])
+    await asyncio.to_thread(job.report, 90)
+    return web.Response()
+
+
+async def test_a_handler_may_report_from_threads(store_path: Path) -> None:
+    async with embedded(store_path) as it:
+        job_id = await it.jobs.submit("GET", "/threads")
+        assert (await it.jobs.ended(job_id)).state is State.DONE
+        shown = (await it.client("GET", f"/_jobs/{job_id}")).json()
+        assert (shown["progress"], shown["counters"]) == (90, {"RECORDS": 300})
+        warnings = [event for event in timeline(store_path, job_id) if event == "warned"]
+        assert len(warnings) == 3
+
+
 async def test_code_cancels_a_job(store_path: Path) -> None:
     async with embedded(store_path) as it:
         job_id = await it.jobs.submit("GET", "/wait")
@@ -250,7 +306,7 @@ async def test_a_store_that_cannot_be_used_fails_the_start_of_the_application(
     store_path: Path,
 ) -> None:
     async with embedded(store_path):
-        with pytest.raises(StoreInUse):
+        with pytest.raises(StoreInUse, match=r"run one worker \(gunicorn --workers 1\)"):
             async with embedded(store_path):
                 pass
 

@@ -1,0 +1,274 @@
+"""A job as code writes it: checked at once, with words for what was expected.
+
+What a type checker would refuse is refused here as well, since not everybody runs one.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from difflib import get_close_matches
+from typing import Any, Final, TypeAlias, TypedDict
+
+from jobstore.model import idempotency
+from jobstore.model.clock import SECOND
+from jobstore.model.errors import SubmissionInvalid
+from jobstore.model.job import Dialect, Policy, Replay, Submission, Trigger
+from jobstore.model.kinds import Kind, kind_of
+from jobstore.model.message import ORIGIN_FORM, TOKEN, Headers, Request, header, unsendable
+from jobstore.model.written import Duration, PositiveDuration, ReplayRule, Retries
+
+FieldsAsWritten: TypeAlias = (
+    Mapping[str, str | list[str] | tuple[str, ...]] | Iterable[tuple[str, str]]
+)
+# Seconds, or text such as "2s" or "15m".
+Time: TypeAlias = str | float | timedelta
+
+_LARGEST_PRIORITY: Final = 2**31 - 1
+_LONGEST_NAME: Final = 255
+
+
+class JobOptions(TypedDict, total=False):
+    """What code may say of a job besides its request.
+
+    Attributes:
+        owner: whose it is, by name.
+        priority: lower runs first.
+        tag: a handle, unique among the owner's jobs that have not ended.
+        delay: how long it waits at least.
+        not_before: when it may run, with a time zone; or in microseconds since 1970.
+        timeout: how long an attempt may take.
+        replay: what may be sent again: "idempotent", "always" or "never".
+        retries: how often it is tried again after a passing failure.
+        key: an idempotency key: the same one again is the same job.
+        wanted: whether anybody will ask for the result.
+        follows: the id of the job whose success it waits for.
+        account: to which account it belongs, if that is another than its owner's.
+        policy: timeout, replay and retries in one.
+        trigger: what started it, if it is a run of a definition.
+        definition: the id of that definition.
+        once: whether reading the result takes it, in every dialect.
+        source: the address that it came from.
+    """
+
+    owner: str
+    priority: int
+    tag: str | None
+    delay: Time | None
+    not_before: datetime | int | None
+    timeout: Time | None
+    replay: Replay | str | None
+    retries: int | None
+    key: str | None
+    wanted: bool
+    follows: int | None
+    account: int
+    policy: Policy
+    trigger: Trigger | None
+    definition: int | None
+    once: bool
+    source: str | None
+
+
+def submission(  # noqa: PLR0913, PLR0917 - a request has so many parts
+    method: str,
+    path: str,
+    headers: FieldsAsWritten,
+    body: bytes | str,
+    content: object,
+    options: Mapping[str, Any],
+) -> Submission:
+    """Make a submission of what code has written.
+
+    Args:
+        headers: names and values: a mapping, whose values may be lists, or pairs.
+        body: bytes, or text.
+        content: what is written as JSON instead; ``...`` is nothing.
+        options: those of `JobOptions`.
+
+    Raises:
+        SubmissionInvalid: something is not as expected.
+    """
+    _check_names(options)
+    return Submission(
+        request=_request(method, path, headers, body, content),
+        target="/",
+        dialect=Dialect.NATIVE,
+        **_members(options),
+    )
+
+
+def _check_names(options: Mapping[str, Any]) -> None:
+    known = [*JobOptions.__annotations__, "headers", "body", "json"]
+    for name in options:
+        if name not in known:
+            nearest = get_close_matches(name, known, n=1, cutoff=0.0)[0]
+            raise SubmissionInvalid(f"{name}: no such keyword; did you mean {nearest}?")
+
+
+# --- the request --------------------------------------------------------------------------------
+
+
+def _request(
+    method: str, path: str, headers: FieldsAsWritten, body: bytes | str, content: object
+) -> Request:
+    if not (isinstance(method, str) and TOKEN.fullmatch(method)):
+        raise SubmissionInvalid("method: expected one such as GET or POST")
+    if not (isinstance(path, str) and ORIGIN_FORM.fullmatch(path)):
+        raise SubmissionInvalid("path: expected one that begins with /, percent-encoded")
+    fields = _fields(headers)
+    if problem := unsendable(fields, method):
+        raise SubmissionInvalid(f"headers: expected fields of HTTP, but one {problem}")
+    sent, kind = _content(body, content)
+    if kind and header(fields, "content-type") is None:
+        fields = (*fields, ("Content-Type", kind))
+    return Request(method=method, path=path, headers=fields, body=sent)
+
+
+def _fields(headers: FieldsAsWritten) -> Headers:
+    written: Any = headers  # whatever it is said to be
+    pairs = written.items() if isinstance(written, Mapping) else written
+    try:
+        fields = [
+            (name, each)
+            for name, value in pairs
+            for each in (value if isinstance(value, list | tuple) else [value])
+        ]
+    except (TypeError, ValueError):
+        fields = [(None, None)]
+    if not all(isinstance(part, str) for field in fields for part in field):
+        raise SubmissionInvalid(
+            'headers: expected names and values, such as {"Accept": "text/csv"}, or pairs of them'
+        )
+    return tuple(fields)
+
+
+def _content(body: bytes | str, content: object) -> tuple[bytes, str]:
+    """Give what is sent, and what kind of content it is if that is known."""
+    if content is not ...:
+        if body:
+            raise SubmissionInvalid("expected either body or json, and not both")
+        return _json(content), "application/json"
+    match body:
+        case bytes() | bytearray() | memoryview():
+            return bytes(body), ""
+        case str():
+            return _encoded(body), "text/plain; charset=utf-8" if body else ""
+    raise SubmissionInvalid(
+        f"body: expected bytes or text, not {type(body).__name__}; for JSON, say json="
+    )
+
+
+def _encoded(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise SubmissionInvalid("body: expected text that UTF-8 can have") from None
+
+
+def _json(content: object) -> bytes:
+    try:
+        return json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise SubmissionInvalid(f"json: expected what JSON can have: {error}") from None
+
+
+# --- what is said of it -------------------------------------------------------------------------
+
+
+def _members(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the members of a submission, each checked."""
+    given = {**options}
+    policy = {name: given.pop(name) for name in ("timeout", "replay", "retries") if name in given}
+    members = {name: _READ[name](name, value) for name, value in given.items()}
+    if policy:
+        if "policy" in members:
+            raise SubmissionInvalid("expected either policy, or timeout, replay and retries")
+        read = {name: _READ[name](name, value) for name, value in policy.items()}
+        members["policy"] = Policy(**read)
+    if None not in {members.get("delay"), members.get("not_before")}:
+        raise SubmissionInvalid("expected either delay or not_before, and not both")
+    return members
+
+
+def _refuse(name: str, expected: str) -> SubmissionInvalid:
+    return SubmissionInvalid(f"{name}: expected {expected}")
+
+
+def _one_of_types(expected: str, *types: type) -> Any:
+    def read(name: str, value: object) -> object:
+        wrong_flag = isinstance(value, bool) and bool not in types
+        if wrong_flag or not isinstance(value, types):
+            raise _refuse(name, expected)
+        return value
+
+    return read
+
+
+def _of_kind(kind: Kind[Any]) -> Any:
+    def read(name: str, value: object) -> object:
+        if value is None:
+            return None
+        try:
+            return kind.read(value.total_seconds() if isinstance(value, timedelta) else value)
+        except ValueError:
+            raise _refuse(name, f"{kind.expected}, or None") from None
+
+    return read
+
+
+def _delay(name: str, value: object) -> int | None:
+    seconds = _of_kind(kind_of(Duration))(name, value)
+    return int(seconds * SECOND) or None if seconds is not None else None
+
+
+def _not_before(name: str, value: object) -> int | None:
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        return int(value.timestamp() * SECOND)
+    if value is None or type(value) is int:
+        return value
+    raise _refuse(name, "a datetime with a time zone, or microseconds since 1970, or None")
+
+
+def _priority(name: str, value: object) -> int:
+    if type(value) is int and abs(value) <= _LARGEST_PRIORITY:
+        return value
+    raise _refuse(name, f"a whole number from -{_LARGEST_PRIORITY} to {_LARGEST_PRIORITY}")
+
+
+def _tag(name: str, value: object) -> str | None:
+    if value is None:
+        return None
+    text = value if isinstance(value, str) and value.isprintable() else ""
+    if text.strip() and len(text) <= _LONGEST_NAME:
+        return text
+    raise _refuse(name, f"a handle of 1 to {_LONGEST_NAME} characters, or None")
+
+
+def _key(name: str, value: object) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise _refuse(name, "a key of 1 to 255 printable ASCII characters, or None")
+    return None if value is None else idempotency.checked(value)
+
+
+_ID: Final = _one_of_types("the id of a job, or None", int, type(None))
+_FLAG: Final = _one_of_types("True or False", bool)
+_READ: Final[Mapping[str, Any]] = {
+    "owner": _one_of_types("a name", str),
+    "priority": _priority,
+    "tag": _tag,
+    "delay": _delay,
+    "not_before": _not_before,
+    "timeout": _of_kind(kind_of(PositiveDuration)),
+    "replay": _of_kind(kind_of(ReplayRule)),
+    "retries": _of_kind(kind_of(Retries)),
+    "key": _key,
+    "wanted": _FLAG,
+    "follows": _ID,
+    "account": _one_of_types("the number of an account", int),
+    "policy": _one_of_types("a Policy", Policy),
+    "trigger": _one_of_types("a Trigger, or None", Trigger, type(None)),
+    "definition": _one_of_types("the id of a definition, or None", int, type(None)),
+    "once": _FLAG,
+    "source": _one_of_types("an address, or None", str, type(None)),
+}
+assert _READ.keys() == JobOptions.__annotations__.keys()
