@@ -11,9 +11,17 @@ from jobstore.cli.plain import printable
 Report = Callable[[str, int, int], None]
 
 
+class _Quiet(Console):
+    """A console whose reader may have enough: that is no failure, see `commands`."""
+
+    def on_broken_pipe(self) -> None:
+        """Leave what is to be done to who called the command."""
+        raise  # noqa: PLE0704 - rich calls this while it handles that error
+
+
 def stdout() -> Console:
     """Open the standard output; in a pipe it has no colours."""
-    return Console(highlight=False, markup=False, emoji=False)
+    return _Quiet(highlight=False, markup=False, emoji=False)
 
 
 def write(console: Console, text: Text, indent: int = 0) -> None:

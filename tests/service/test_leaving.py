@@ -49,6 +49,16 @@ async def test_a_reader_of_the_first_line_only_does_not_end_the_server(
         assert await process.wait() == 0
 
 
+async def test_a_reader_of_a_command_who_has_enough_is_no_failure(tmp_path: Path) -> None:
+    shell = f"cd {tmp_path}; {sys.executable} -m jobstore migrate >&2 &&"
+    shell += f"{{ {sys.executable} -m jobstore history; echo $? >&2; }} | true"
+    process = await asyncio.create_subprocess_exec(
+        "bash", "-c", shell, stderr=asyncio.subprocess.PIPE
+    )
+    _, said = await process.communicate()
+    assert said.decode().splitlines()[1:] == ["0"]
+
+
 async def test_who_submits_while_the_server_stops_is_told_so_and_when_to_come_back(
     serve: Serve, http: ClientSession, store_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
