@@ -44,7 +44,7 @@ def front_of(request: Request) -> Front:
     told = named = None
     for name, value in request.headers:
         if len(name) == _HOST and name.lower() == "host":
-            named = value
+            named = value if named is None else named
         elif name == FRONT:  # as it was noted
             told = value
     if told is None:

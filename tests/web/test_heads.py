@@ -105,7 +105,9 @@ async def test_a_host_that_is_no_text_travels_on_quoted(before: Before) -> None:
     origin = Origin(b"HTTP/1.1 200 OK\r\n" + BODY)
     front = await before(origin)
     await say(front.url, b'GET / HTTP/1.1\r\nHost: \xff"\\\r\nConnection: close\r\n\r\n')
-    assert field_of(origin.heads[0], b"Forwarded") == b'host="\xff\\"\\\\";proto=http'
+    quoted = b'for=127.0.0.1;host="\xff\\"\\\\";proto=http'
+    assert field_of(origin.heads[0], b"Forwarded") == quoted
+    assert field_of(origin.heads[0], b"Host") == b'\xff"\\'
 
 
 async def test_each_byte_of_a_header_reaches_a_handler_in_process(serve: Serve) -> None:
