@@ -10,11 +10,15 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession, web
 
+from jobstore.embedding import setup
 from jobstore.model.account import Role
-from tests.accounts import People
+from jobstore.model.passwords import hashed
+from tests.accounts import PASSWORD, People
 from tests.client import Client
 from tests.conftest import Serve, running
 from tests.peers import Services
+from tests.stores import owned
+from trials.services import answering
 from trials.sockets import ask, message
 
 TRUSTED = {"trusted_proxies": ["127.0.0.1"]}
@@ -376,6 +380,21 @@ async def test_with_protect_all_everybody_needs_an_account(serve: Serve, upstrea
         assert (await nobody("GET", "/x")).status == 401
         passed = json.loads((await reader("GET", "/x")).body)
         assert "authorization" not in passed["headers"]
+
+
+async def test_an_application_with_jobs_of_its_own_may_protect_no_more_than_these(
+    tmp_path: Path, http: ClientSession
+) -> None:
+    path = tmp_path / "embedded.db"
+    async with owned(path) as store:
+        await store.accounts.add("alice", Role.USER, hashed(PASSWORD))
+    app = create_app()
+    setup(app, path, server={"protect": "jobs"})
+    async with answering(app) as url:
+        client = Client(http, url)
+        assert (await client("GET", "/x")).status == 200
+        assert (await client("GET", "/_jobs")).status == 401
+        assert (await client("GET", "/x", headers={"x-arango-async": "store"})).status == 401
 
 
 # --- credentials --------------------------------------------------------------------------------
