@@ -88,7 +88,7 @@ class Nodes:
         self._clock = clock
         self._look_at_clock = look
         self._targets = boots.encode_targets({})
-        self._unsaid = False
+        self._unsaid = self._unserved = False
         self._delivering: frozenset[int] = frozenset()
         self._listed: list[int] = []
         self._missing: frozenset[int] = frozenset()
@@ -110,6 +110,9 @@ class Nodes:
         try:
             if self._unsaid:
                 await self._say()
+            if self._unserved:
+                await self._store.targets.serve_again()
+                self._unserved = False
             await self._look_at_clock()
             await self._look()
             await self._compare()
@@ -225,7 +228,7 @@ class Nodes:
         )
         self._boot.number = await self._begin(self._targets)
         self._store.dispatcher.begin_anew()
-        await self._store.targets.serve_again()
+        self._unserved = True
 
 
 def _nothing(_: Transaction) -> None:

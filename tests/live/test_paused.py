@@ -27,7 +27,7 @@ from tests.engines import Place
 from tests.gates import create_app
 from tests.live.test_executor import Patient
 from tests.peers import Services
-from tests.stores import begun, beside, opened, states, submission
+from tests.stores import StandingClock, begun, beside, opened, states, submission
 
 PAUSE: Final = TargetChange(paused=True, reason="db migration")
 RESUME: Final = TargetChange(paused=False)
@@ -277,3 +277,18 @@ async def test_all_nodes_obey_a_pause(
         await Client(http, url).let("a")
         for job_id in jobs:
             assert (await one.store.waits.ended(job_id, 60)).state is State.DONE
+
+
+async def test_a_job_fails_for_waiting_only_if_no_node_reaches_its_target(database: Place) -> None:
+    clock = StandingClock()
+    async with opened(database, clock=clock) as one, beside(database, clock=clock) as other:
+        for node in (one, other):
+            await node.targets.serve({"/": 1})
+        job_id = await one.submit(submission())
+        one.targets.hold("/", "refused")
+        assert await one.upkeep.give_up("/", clock(), "it has waited") == []
+        other.targets.hold("/", "refused")
+        await other.submit(submission("GET", "/later"))  # until when that is written down
+        assert job_id in await one.upkeep.give_up("/", clock(), "it has waited")
+        (seen,) = await one.targets.seen()
+        assert seen.hold is not None
