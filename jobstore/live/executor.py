@@ -176,7 +176,7 @@ class Executor:
         """Find out which targets are paused, before any job starts."""
         while True:
             try:
-                await self._store.targets.serve(capacities)
+                self._store.targets.serve(capacities)
             except StoreLost:  # nothing will start
                 return
             except StoreError as error:

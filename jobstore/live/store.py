@@ -311,7 +311,7 @@ class Store:
     async def _refresh(self) -> None:
         """Notice what somebody has changed of accounts, schedules and targets."""
         await self._points.refresh()
-        await self.targets.notice()
+        self.targets.notice()
         self.schedules.notice()
         self._notice_accounts()
 

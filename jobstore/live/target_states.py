@@ -64,29 +64,32 @@ class TargetStates:
 
     # --- what a server does -----------------------------------------------------------------------
 
-    async def serve(self, configured: Mapping[str, int]) -> None:
-        """Say which targets are asked here, and learn what operators have said of them.
+    def serve(self, configured: Mapping[str, int]) -> None:
+        """Learn what operators have said of targets, and say in a moment which are asked here.
 
         Args:
             configured: how many of its jobs may run at once, by the target's name.
+
+        Raises:
+            StoreError: it cannot be read.
         """
         self._configured = configured
-        await self.notice()
-        await self.serve_again()
+        self.notice()
+        self._writer.queue(self._serve)
 
     async def serve_again(self) -> None:
         """Say so once more, as another start of the same node."""
-        boot = self._boot.number
-        await self._writer.run(
-            lambda tx: target_states.serve(tx, boot, self._configured, self._holds)
-        )
+        await self._writer.run(self._serve)
 
-    async def notice(self) -> None:
+    def _serve(self, tx: Transaction) -> None:
+        target_states.serve(tx, self._boot.number, self._configured, self._holds)
+
+    def notice(self) -> None:
         """Obey what operators have said since the last look."""
         revision = self._points.revision("targets")
         if revision == self._noticed:
             return
-        rows = await self._history.rows(target_states.STATES)
+        rows = self._points.kept(target_states.STATES)
         before, self._states = self._states, {row[0]: target_states.decoded(row) for row in rows}
         self._noticed = revision
         for name in self._configured:
@@ -191,7 +194,7 @@ class TargetStates:
 
         await self._writer.run(change)
         await self._points.refresh()
-        await self.notice()
+        self.notice()
 
 
 def _about(action: str, target: str) -> dict[str, object]:

@@ -44,7 +44,7 @@ class Points(Reader, Protocol):
         """Tell how often something was changed: accounts, schedules, or the queue from outside."""
 
     def kept(self, statement: Statement) -> list[Any]:
-        """Give the rows of a short list that changes rarely: accounts, or their tokens."""
+        """Give the rows of a short list that changes rarely: accounts, tokens, targets."""
 
     async def refresh(self) -> None:
         """Let `revision` and `kept` say what is so by now."""

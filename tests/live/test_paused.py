@@ -283,7 +283,8 @@ async def test_a_job_fails_for_waiting_only_if_no_node_reaches_its_target(databa
     clock = StandingClock()
     async with opened(database, clock=clock) as one, beside(database, clock=clock) as other:
         for node in (one, other):
-            await node.targets.serve({"/": 1})
+            node.targets.serve({"/": 1})
+            await node.targets.serve_again()
         job_id = await one.submit(submission())
         one.targets.hold("/", "refused")
         assert await one.upkeep.give_up("/", clock(), "it has waited") == []

@@ -4,12 +4,16 @@ from typing import Any, Final
 
 from sqlalchemy import select
 
-from jobstore.store import accounts, schema
+from jobstore.store import accounts, schema, target_states
 from jobstore.store.expressions import Statement
 from jobstore.store.postgresql.engine import DatabaseConnection
 
 REVISIONS: Final = Statement(select(schema.REVISION.c.of, schema.REVISION.c.number))
-_KEPT: Final = (accounts.LIST, accounts.LIST_TOKENS)
+# What is kept in memory, by what counts its changes.
+_KEPT: Final = {
+    "accounts": (accounts.LIST, accounts.LIST_TOKENS),
+    "targets": (target_states.STATES,),
+}
 
 
 class NodePoints:
@@ -35,7 +39,7 @@ class NodePoints:
         return self._revisions[of]
 
     def kept(self, statement: Statement) -> list[Any]:
-        """Give the rows of a short list that changes rarely: accounts, or their tokens."""
+        """Give the rows of a short list that changes rarely: accounts, tokens, targets."""
         return self._lists[statement]
 
     async def refresh(self) -> None:
@@ -45,7 +49,8 @@ class NodePoints:
             StoreError: the database cannot be asked; what was known before is still said.
         """
         revisions = dict(await self._connection.rows(REVISIONS))
-        if revisions["accounts"] != self._revisions.get("accounts"):
-            self._lists = {each: await self._connection.rows(each) for each in _KEPT}
+        for of, lists in _KEPT.items():
+            if revisions[of] != self._revisions.get(of):
+                self._lists |= {each: await self._connection.rows(each) for each in lists}
         # Not before: what could not be read must not pass for known.
         self._revisions = revisions

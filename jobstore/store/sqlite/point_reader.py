@@ -46,7 +46,7 @@ class PointReader:
         return int(number)
 
     def kept(self, statement: Statement) -> list[Any]:
-        """Give the rows of a short list that changes rarely: accounts, or their tokens."""
+        """Give the rows of a short list that changes rarely: accounts, tokens, targets."""
         return self._present(statement, {})
 
     async def refresh(self) -> None:
