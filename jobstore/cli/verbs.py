@@ -52,7 +52,7 @@ class _Words:
 
 _WORDS: Final = {
     BulkAction.CANCEL: _Words("Cancel {}? What runs is stopped.", "cancelled"),
-    BulkAction.RETRY: _Words("Try {} again, each as a new job?", "tried again as a new one"),
+    BulkAction.RETRY: _Words("Try {} again, each as a new job?", "tried again"),
     BulkAction.DELETE: _Words(
         "Delete the results of {}? `jobstore restore` undoes it until they are purged.", "deleted"
     ),

@@ -84,7 +84,7 @@ def test_what_waits_is_cancelled(store: Path) -> None:
 
 @ON_BOTH
 def test_what_has_ended_is_tried_again_once(store: Path) -> None:
-    assert said("retry", "--status", "5xx", "--yes") == "2 jobs are tried again as a new one.\n"
+    assert said("retry", "--status", "5xx", "--yes") == "2 jobs are tried again.\n"
     assert [states(store)[job_id] for job_id in (7, 8)] == [("queued", "none")] * 2
     assert said("retry", "--status", "5xx", "--yes") == "No matching jobs.\n"
     assert refused("retry", 1) == "jobstore: 1 job skipped: was tried again already\n"
@@ -343,14 +343,15 @@ def test_a_url_that_leads_nowhere_is_told_so(tmp_path: Path) -> None:
 
 
 def test_jobs_are_shown_as_they_come(store: Path) -> None:
-    process = start("tail", "--json", "--limit", 2, "--store", store)
-    assert process.stdout is not None
-    shown = [json.loads(process.stdout.readline())["id"] for _ in range(2)]
-    assert shown == [5, 6]
-    assert jobstore("submit", "GET", "/new").exit_code == 0
-    assert json.loads(process.stdout.readline())["path"] == "/new"
-    process.terminate()
-    process.communicate()
+    with start("tail", "--json", "--limit", 2, "--store", store) as process:
+        try:
+            assert process.stdout is not None
+            shown = [json.loads(process.stdout.readline())["id"] for _ in range(2)]
+            assert shown == [5, 6]
+            assert jobstore("submit", "GET", "/new").exit_code == 0
+            assert json.loads(process.stdout.readline())["path"] == "/new"
+        finally:
+            process.kill()
 
 
 @pytest.mark.usefixtures("store")
