@@ -73,6 +73,7 @@ LEFTOVER_SECONDS: Final = 1.0
 UNHEARD_SECONDS: Final = 1.0
 # How long what comes after the jobs may take, as whoever has started the server is told.
 LEAVING_SECONDS: Final = 60.0
+_DRAINING: Final = {"action": "drain"}
 _STOPPING: Final = (signal.SIGTERM, signal.SIGINT)
 
 log = logging.getLogger(__name__)
@@ -244,7 +245,8 @@ class Server:
         """Take no new jobs and let those that run finish, until an event says to hurry."""
         self.store.refuse()
         words = drain_words(self.store, self.drain_seconds)
-        log.info("draining: %s", words, extra={"action": "drain"})
+        log.info("draining", extra=_DRAINING)
+        log.info("%s", words, extra=_DRAINING)
         supervisor.stopping(words, self.drain_seconds + LEAVING_SECONDS)
         draining = asyncio.create_task(self.executor.drain(self.drain_seconds))
         hurrying = asyncio.create_task(hurry.wait())
