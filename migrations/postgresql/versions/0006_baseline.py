@@ -7,7 +7,7 @@ are; a test holds the two against each other. What several nodes need besides st
 - ``body.boot`` and ``job.reader`` say which node receives a body, or delivers a large result.
 - Each node counts in rows of its own, its ``slot``, so that no node's commit waits for that of
   another. The views ``counter``, ``account_usage`` and ``day`` add them up.
-- Nothing refers to ``boot``: each batch writes that row, and to look for the version of it that
+- No job refers to ``boot``: each batch writes that row, and to look for the version of it that
   counts was measured as two thirds of what it costs to end a job.
 """
 
