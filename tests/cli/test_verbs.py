@@ -255,7 +255,8 @@ async def test_all_verbs_work_at_a_url(
         (("history", "--interrupted"), "--interrupted: only a store can be asked"),
         (("history", "--definition", "x"), "expected its id"),
         (("show", 999), "jobstore: no job 999\n"),
-        (("cancel", "--path", "/"), "Cancel 1 job"),
+        (("cancel", "--path", "/"), "this leaves no job out"),
+        (("delete", "--path", "/reports"), "Nobody is there to be asked; --yes does it."),
         (("submit", "GET", "nowhere"), "target: expected the path"),
     ):
         assert complaint in (await _ended(start(*arguments, "--url", url)))[1].decode()
