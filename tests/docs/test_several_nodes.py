@@ -9,11 +9,11 @@ import pytest
 
 from jobstore.config import load
 from tests import engines
-from tests.docs.test_readme import ROOT, Block, Shell, as_shown, blocks_of
+from tests.docs.pasting import Block, Shell, as_shown, blocks_of, page
 from tests.engines import Place
 from trials.serving import ServerProcess
 
-PAGE = (ROOT / "docs" / "several-nodes.md").read_text()
+PAGE = page("docs/several-nodes.md")
 WRITTEN, MOVED = "postgresql://jobs@localhost/jobs", "postgresql://jobs@localhost/moved"
 
 

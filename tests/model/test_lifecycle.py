@@ -348,9 +348,9 @@ def test_whatever_happens_to_some_jobs_what_is_kept_of_them_equals_what_is_count
     undone.run(happens, counts)
 
 
-# --- the tables and README.md -------------------------------------------------------------------
+# --- the tables and their page ------------------------------------------------------------------
 
-README: Final = Path(__file__).parents[2] / "README.md"
+PAGE: Final = Path(__file__).parents[2] / "docs" / "explanation" / "life-of-a-job.md"
 
 
 def diagram(initial: tuple[str, ...], table: Mapping[Event, Mapping[Any, Any]]) -> list[str]:
@@ -366,7 +366,7 @@ def diagram(initial: tuple[str, ...], table: Mapping[Event, Mapping[Any, Any]]) 
     return lines + [f"{state} --> [*]" for state in last]
 
 
-def test_the_diagrams_of_the_readme_show_the_tables() -> None:
-    found = re.findall(r"```mermaid\s+stateDiagram-v2\n(.*?)```", README.read_text(), re.DOTALL)
+def test_the_diagrams_of_the_page_show_the_tables() -> None:
+    found = re.findall(r"```mermaid\s+stateDiagram-v2\n(.*?)```", PAGE.read_text(), re.DOTALL)
     shown = [[line.strip() for line in block.splitlines() if "-->" in line] for block in found]
     assert shown == [diagram(INITIAL_STATES, JOB), diagram(INITIAL_RESULTS, RESULT)]

@@ -1,7 +1,8 @@
 """Datameer's calls about jobs: a configuration is a definition, an execution is a job.
 
 The facts stand in Datameer's documentation, "REST API Job Commands", and in clients that are
-public. Where neither says how a call answers, it is our own design, and README says so.
+public. Where neither says how a call answers, it is our own design, and its page in docs/reference/
+says so.
 """
 
 import json

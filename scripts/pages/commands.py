@@ -1,0 +1,41 @@
+"""Every command, from what `--help` prints."""
+
+from collections.abc import Iterator
+from inspect import cleandoc
+
+import click
+
+from jobstore.cli.commands import cli
+from pages.markdown import code, table
+
+
+def commands() -> str:
+    """Write a section for each command: how it is called, what it does, its options."""
+    root = click.Context(cli, info_name="jobstore")
+    return "\n".join(line for name in cli.list_commands(root) for line in _command(root, name))
+
+
+def _command(parent: click.Context, name: str) -> Iterator[str]:
+    assert isinstance(parent.command, click.Group)
+    _, command, _ = parent.command.resolve_command(parent, [name])
+    assert command is not None
+    context = click.Context(command, info_name=name, parent=parent)
+    yield f"{'#' * (_depth(context) + 1)} `{context.command_path}`\n"
+    usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
+    yield f"```text\n{usage}\n```\n"
+    yield cleandoc(command.help or "").replace("\b\n", "") + "\n"
+    yield from table(["Option", "Meaning"], _options(command, context))
+    if isinstance(command, click.Group):
+        for part in command.list_commands(context):
+            yield from _command(context, part)
+
+
+def _depth(context: click.Context) -> int:
+    return 0 if context.parent is None else 1 + _depth(context.parent)
+
+
+def _options(command: click.Command, context: click.Context) -> Iterator[tuple[str, str]]:
+    for parameter in command.get_params(context):
+        record = parameter.get_help_record(context)
+        if record is not None and record[1] and "--help" not in parameter.opts:
+            yield code(record[0]), record[1]
