@@ -25,7 +25,7 @@ class Block:
 
 
 BLOCK: Final = re.compile(
-    r"^(?:<!-- (?P<mark>[^>]+?) -->\n)?```(?:sh|python|toml)\n(?P<code>.*?)^```\n"
+    r"^(?:<!-- (?P<mark>[^>]+?) -->\n)?```(?:sh|python|toml|js)\n(?P<code>.*?)^```\n"
     r"(?:```text\n(?P<output>.*?)^```\n)?",
     re.MULTILINE | re.DOTALL,
 )

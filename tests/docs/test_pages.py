@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from shutil import which
 from typing import Final
 
 import pytest
@@ -198,6 +199,48 @@ async def test_the_client_in_python_runs_as_it_is_shown(shell: Shell, real_serve
     shell.url = (await real_server()).url
     (shell.folder / "client.py").write_text(block.code.replace("http://localhost:8529", shell.url))
     assert await shell.paste("python client.py") == "2.1.0\n"
+
+
+async def test_a_program_in_python_calls_as_it_is_shown(shell: Shell, real_server: Start) -> None:
+    pytest.importorskip("httpx", reason="needs httpx, which comes with what the tests need")
+    (block,) = blocks_of(page("docs/how-to/call-it-from-python.md"), "from Python")
+    shell.url = (await real_server()).url
+    (shell.folder / "client.py").write_text(block.code.replace("http://localhost:8529", shell.url))
+    assert await shell.paste("python client.py") == block.output
+
+
+async def test_a_web_page_calls_as_it_is_shown(
+    shell: Shell, real_server: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = page("docs/how-to/call-it-from-a-browser.md")
+    config, script, preflight = blocks_of(text, "from a browser")
+    monkeypatch.chdir(shell.folder)
+    (shell.folder / "origins.toml").write_text(config.code)
+    shell.url = (await real_server("--config", "origins.toml")).url
+    printed = await shell.paste(preflight.code)
+    assert preflight.output is not None
+    assert as_shown(preflight.output, printed), printed
+    if which("node") is None:
+        pytest.skip("needs node to run the script of the page")
+    (shell.folder / "page.mjs").write_text(script.code.replace("http://localhost:8529", shell.url))
+    assert await shell.paste("node page.mjs") == script.output
+
+
+async def test_a_crontab_submits_as_it_is_shown(shell: Shell, real_server: Start) -> None:
+    crontab, morning = blocks_of(page("docs/how-to/cron-jobs.md"), "from cron")
+    shell.url = (await real_server()).url
+    command = crontab.code.removeprefix("0 3 * * * ").replace("\\%", "%")  # as cron reads it
+    assert await shell.paste(command * 2) == ""
+    printed = await shell.paste(morning.code)
+    assert printed.count("GET /_admin/time") == 1, printed
+
+
+async def test_who_is_woken_up_types_as_it_is_shown(shell: Shell, real_server: Start) -> None:
+    (block,) = blocks_of(page("docs/how-to/incident.md"), "incident")
+    shell.url = (await real_server()).url
+    printed = await shell.paste("set -e\n" + block.code)
+    assert block.output is not None
+    assert as_shown(block.output, printed), printed
 
 
 async def test_what_an_operator_types_runs_as_it_is_shown(shell: Shell, real_server: Start) -> None:
