@@ -22,6 +22,7 @@ html_title = f"jobstore {__version__}"
 html_copy_source = False
 html_show_copyright = False
 nitpicky = True
+smartquotes = False  # what is quoted is often to be typed
 
 
 def fill_in(_: Sphinx, page: str, source: list[str]) -> None:
