@@ -22,10 +22,11 @@ class Block:
     mark: str
     code: str
     output: str | None
+    language: str
 
 
 BLOCK: Final = re.compile(
-    r"^(?:<!-- (?P<mark>[^>]+?) -->\n)?```(?:sh|python|toml|js)\n(?P<code>.*?)^```\n"
+    r"^(?:<!-- (?P<mark>[^>]+?) -->\n)?```(?P<language>sh|python|toml|js)\n(?P<code>.*?)^```\n"
     r"(?:```text\n(?P<output>.*?)^```\n)?",
     re.MULTILINE | re.DOTALL,
 )
@@ -52,7 +53,7 @@ def blocks_of(text: str, mark: str) -> list[Block]:
 def all_blocks(text: str) -> Iterator[Block]:
     """Find the blocks of a page, those without a mark as well."""
     for match in BLOCK.finditer(text):
-        yield Block(match["mark"] or "", match["code"], match["output"])
+        yield Block(match["mark"] or "", match["code"], match["output"], match["language"])
 
 
 def as_shown(shown: str, printed: str) -> bool:
