@@ -17,7 +17,7 @@ from jobstore.model.target_state import Waits
 
 # From this width on there is room for whole times beside the requests.
 _WIDE: Final = 110
-_LEAST_REQUEST: Final = 20
+_LEAST_REQUEST: Final = 12
 _MOST_OWNER: Final = 16
 
 STATE_STYLES: Final = {
