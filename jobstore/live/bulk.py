@@ -27,21 +27,14 @@ from jobstore.store.bulk import Act, Matched, Stepped
 from jobstore.store.history import History
 from jobstore.store.own_boot import OwnBoot
 from jobstore.store.search import Search
-<<<<<<< HEAD
 from jobstore.store.steps import Steps
-=======
-from jobstore.store.steps import FIRST, Steps
->>>>>>> 5935e7d (Do something to many jobs at once: operations, batches, and deletions that can be undone)
 from jobstore.store.transaction import Transaction
 from jobstore.store.writer import Writer
 
 # How long to wait before trying again what could not go on.
 _WAIT_SECONDS: Final = 1.0
-<<<<<<< HEAD
 # How many jobs the first step has. Measured on a busy machine: to try one again takes 0.25 ms.
 _FIRST: Final = 12
-=======
->>>>>>> 5935e7d (Do something to many jobs at once: operations, batches, and deletions that can be undone)
 
 
 class BulkOperations:
@@ -194,11 +187,7 @@ class BulkOperations:
             return bulk.step(tx, operation_id, limit, acting)
 
         try:
-<<<<<<< HEAD
             rows = self._rows.pop(operation_id, _FIRST)
-=======
-            rows = self._rows.pop(operation_id, FIRST)
->>>>>>> 5935e7d (Do something to many jobs at once: operations, batches, and deletions that can be undone)
             stepped, rows = await self._steps.one(step, rows)
         finally:
             for content in copied.values():

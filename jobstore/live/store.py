@@ -176,9 +176,6 @@ class Store:
         self.operations = BulkOperations(
             writer, history, steps, self.submissions, self.results, boot
         )
-        self.operations = BulkOperations(
-            writer, history, steps, self.submissions, self.results, boot
-        )
         self.waits = Waits(self._watchers, self.results, history)
         self.others: Others = Alone(points)
         self.since = clock()

@@ -13,11 +13,7 @@ from jobstore.live.dispatch import Dispatcher
 from jobstore.live.owners import OwnerLimits
 from jobstore.live.timekeeping import Timekeeping
 from jobstore.model import idempotency
-<<<<<<< HEAD
 from jobstore.model.errors import BodyTooLarge, JobstoreError, KeyReused, MemberRefused, TagTaken
-=======
-from jobstore.model.errors import BodyTooLarge, KeyReused, MemberRefused, TagTaken
->>>>>>> 5935e7d (Do something to many jobs at once: operations, batches, and deletions that can be undone)
 from jobstore.model.handle import depth_here
 from jobstore.model.job import Claim, Submission
 from jobstore.model.message import Body, body_size, chunks

@@ -6,11 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from jobstore.model.clock import Clock
 from jobstore.model.job import Replay
-<<<<<<< HEAD
 from jobstore.store import bulk, definitions, holding, recovery, retention
-=======
-from jobstore.store import bulk, definitions, recovery, retention
->>>>>>> 5935e7d (Do something to many jobs at once: operations, batches, and deletions that can be undone)
 from jobstore.store.bodies import SWEPT_FIRST, Bodies
 from jobstore.store.own_boot import OwnBoot
 from jobstore.store.reading import Reader

@@ -290,11 +290,7 @@ FORGET: Final = Statement(
         _operation.id.in_(
             select(_operation.id)
             .where(_operation.finished_at < bindparam("before"))
-<<<<<<< HEAD
             .order_by(_operation.finished_at)
-=======
-            .order_by(_operation.id)
->>>>>>> 5935e7d (Do something to many jobs at once: operations, batches, and deletions that can be undone)
             .limit(limit)
             .offset(ZERO)
         )
@@ -357,23 +353,15 @@ def repeatable(tx: Transaction, job_id: int) -> Repeatable | None:
 # --- its steps ------------------------------------------------------------------------------------
 
 
-<<<<<<< HEAD
 _begin_step: Final = (
-=======
-_claim: Final = (
->>>>>>> 5935e7d (Do something to many jobs at once: operations, batches, and deletions that can be undone)
     update(schema.OPERATION)
     .where(_this, _running)
     .values(place=_operation.place)  # which locks the row
     .returning(*_shown, _operation.part, _operation.place)
 )
-<<<<<<< HEAD
 BEGIN_STEP: Final = Statement(
     _begin_step, _begin_step.where(not_elsewhere(_operation.boot)).values(boot=own_boot)
 )
-=======
-CLAIM: Final = Statement(_claim, _claim.where(not_elsewhere(_operation.boot)).values(boot=own_boot))
->>>>>>> 5935e7d (Do something to many jobs at once: operations, batches, and deletions that can be undone)
 GET_PART: Final = Statement(
     select(_part.ids).where(
         _part.operation == bindparam("operation"), _part.part == bindparam("number")
@@ -444,11 +432,7 @@ def step(
         limit: to how many at most.
         act: gives what does it to one of them.
     """
-<<<<<<< HEAD
     row = tx.execute(BEGIN_STEP, operation=operation_id).fetchone()
-=======
-    row = tx.execute(CLAIM, operation=operation_id).fetchone()
->>>>>>> 5935e7d (Do something to many jobs at once: operations, batches, and deletions that can be undone)
     if row is None:
         return None
     operation, (part, place) = decoded(row[:-2]), row[-2:]

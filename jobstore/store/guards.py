@@ -84,15 +84,9 @@ def job_event(event: Event) -> Update:
 
 def result_event(event: Event) -> Update:
     """Move results on by an event, only from where the lifecycle lets it happen."""
-<<<<<<< HEAD
     moved = update(schema.JOB).where(still_with_result(*RESULT[event]))
     if event in AFTER_THE_END:
         moved = moved.where(still_in_state(*ENDED))
-=======
-    moved = update(schema.JOB).where(with_result(*RESULT[event]))
-    if event in AFTER_THE_END:
-        moved = moved.where(in_state(*ENDED))
->>>>>>> 5935e7d (Do something to many jobs at once: operations, batches, and deletions that can be undone)
     return moved.values(result=results_after(event))
 
 

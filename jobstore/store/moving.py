@@ -34,12 +34,9 @@ TABLES: Final = (
     schema.IDEMPOTENCY,
     schema.ACCOUNT,
     schema.TOKEN,
-<<<<<<< HEAD
     schema.TARGET_STATE,
     schema.SERVED,
     schema.AUDIT,
-=======
->>>>>>> 5935e7d (Do something to many jobs at once: operations, batches, and deletions that can be undone)
     schema.OPERATION,
     schema.OPERATION_PART,
     schema.DAY,

@@ -14,7 +14,6 @@ _sequence = table("sqlite_sequence", column("name", Text), column("seq", Integer
 _GIVEN: Final = ("job", "definition")
 
 # All tables whose ids are counted up.
-<<<<<<< HEAD
 COUNTED: Final = (
     "boot",
     "definition",
@@ -26,9 +25,6 @@ COUNTED: Final = (
     "audit",
     "operation",
 )
-=======
-COUNTED: Final = ("boot", "definition", "job", "body", "event", "account", "token", "operation")
->>>>>>> 5935e7d (Do something to many jobs at once: operations, batches, and deletions that can be undone)
 # The last ids that were given to jobs and to definitions, if there ever was one.
 LAST: Final = Statement(
     select(_sequence.c.name, _sequence.c.seq).where(

@@ -318,11 +318,7 @@ def test_migrate_creates_a_schema_and_says_when_there_is_nothing_to_do(database:
     with closing(engines.connected(database)) as link:
         try:
             assert said("migrate", "--store", database, env=new).endswith(
-<<<<<<< HEAD
                 f": created with schema version {SCHEMA_VERSION}\n"
-=======
-                ": created with schema version 8\n"
->>>>>>> 5935e7d (Do something to many jobs at once: operations, batches, and deletions that can be undone)
             )
             assert said("migrate", "--store", database, env=new).endswith(", nothing to do\n")
             told = json.loads(said("migrate", "--store", database, "--json", env=new))
@@ -344,13 +340,8 @@ def test_three_processes_that_migrate_at_once_make_one_schema(
             told = [process.communicate() for process in processes]
             assert [process.returncode for process in processes] == [0, 0, 0], told
             words = sorted(out.decode().rpartition(": ")[2].strip() for out, _ in told)
-<<<<<<< HEAD
             nothing = f"schema version {SCHEMA_VERSION}, nothing to do"
             assert words == [f"created with schema version {SCHEMA_VERSION}", nothing, nothing]
-=======
-            nothing = "schema version 8, nothing to do"
-            assert words == ["created with schema version 8", nothing, nothing]
->>>>>>> 5935e7d (Do something to many jobs at once: operations, batches, and deletions that can be undone)
         finally:
             link.execute("DROP SCHEMA at_once CASCADE")
 

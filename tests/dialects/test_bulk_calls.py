@@ -275,12 +275,9 @@ async def test_operations_are_listed_newest_first_page_by_page(client: Client) -
         ({"action": "retry", "filter": {"status": "9xx"}}, "filter.status: expected a status"),
         ({"action": "retry", "filter": {"since": "soon"}}, "filter.since: expected a time"),
         ({"action": "retry", "filter": {"all": False}}, "filter.all: expected true"),
-<<<<<<< HEAD
         ({"action": "retry", "filter": {"all": None}}, "filter.all: expected true"),
         ({"action": "retry", "filter": {"all": {}}}, "filter.all: expected true"),
         ({"action": "retry", "filter": {"all": 1}}, "filter.all: expected true"),
-=======
->>>>>>> 5935e7d (Do something to many jobs at once: operations, batches, and deletions that can be undone)
         (
             {"action": "retry", "filter": {"all": True, "tag": "x"}},
             "filter.all: expected true, and",
@@ -308,11 +305,7 @@ async def test_what_is_no_operation_that_one_could_look_at_is_refused(client: Cl
     for word in ("0", "abc", "99", "9" * 30, str(2**63)):
         for method in ("GET", "DELETE"):
             assert "no operation" in problem(await client(method, f"/_jobs/operations/{word}"), 404)
-<<<<<<< HEAD
     for query in ("limit=0", "limit=x", "before=0", f"before={2**63}", "befor=1"):
-=======
-    for query in ("limit=0", "limit=x", "before=0", "befor=1"):
->>>>>>> 5935e7d (Do something to many jobs at once: operations, batches, and deletions that can be undone)
         problem(await client("GET", f"/_jobs/operations?{query}"), 400)
 
 

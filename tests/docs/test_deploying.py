@@ -11,7 +11,7 @@ from aiohttp import ClientSession
 from jobstore.config import load
 from tests.client import Client
 from tests.conftest import Start
-from tests.docs.test_readme import ROOT, Shell, as_shown, blocks_of
+from tests.docs.pasting import ROOT, Shell, as_shown, blocks_of
 from tests.packages import needs
 from tests.peers import nobodys_port
 from trials.services import answering

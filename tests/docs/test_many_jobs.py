@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tests.conftest import Start
-from tests.docs.test_readme import ROOT, Shell, as_shown, blocks_of
+from tests.docs.pasting import ROOT, Shell, as_shown, blocks_of
 
 PAGE = (ROOT / "docs" / "many-jobs.md").read_text()
 

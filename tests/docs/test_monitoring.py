@@ -19,7 +19,7 @@ from jobstore.config import load
 from jobstore.dialects.native import PROBES
 from tests.client import ORDINARY
 from tests.conftest import Serve, Start
-from tests.docs.test_readme import ROOT, Shell, as_shown, blocks_of
+from tests.docs.pasting import ROOT, Shell, as_shown, blocks_of
 
 PAGE: Final = (ROOT / "docs" / "monitoring.md").read_text("utf-8")
 PROMETHEUS: Final = ROOT / "deploy" / "prometheus"

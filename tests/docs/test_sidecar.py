@@ -7,7 +7,7 @@ from pathlib import Path
 
 from jobstore.config import load
 from tests.conftest import Start
-from tests.docs.test_readme import ROOT, Block, Shell, as_shown, blocks_of
+from tests.docs.pasting import ROOT, Block, Shell, as_shown, blocks_of
 from trials.serving import serving
 
 PAGE = (ROOT / "docs" / "sidecar.md").read_text()

@@ -7,7 +7,7 @@ import pytest
 
 from jobstore.config import load
 from tests.conftest import Start
-from tests.docs.test_readme import ROOT, Shell, as_shown, blocks_of
+from tests.docs.pasting import ROOT, Shell, as_shown, blocks_of
 
 PAGE = (ROOT / "docs" / "target-down.md").read_text("utf-8")
 

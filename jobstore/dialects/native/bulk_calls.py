@@ -115,11 +115,7 @@ def _page(query: MultiMapping[str]) -> tuple[int, int]:
                 f"{name[:100]}: no such parameter; did you mean {nearest(name, known)}?"
             )
     before = id_of(query.get("before", str(LARGEST_ID)))
-<<<<<<< HEAD
     if before is None or before > LARGEST_ID:
-=======
-    if before is None:
->>>>>>> 5935e7d (Do something to many jobs at once: operations, batches, and deletions that can be undone)
         raise QueryInvalid("before: expected the id of an operation")
     return limit_of(query.get("limit")), before
 

@@ -62,13 +62,8 @@ class WrittenOperation(BaseModel):
         """
         assert self.filter is not None
         given = dict(self.filter)
-<<<<<<< HEAD
         everything = _ALL in given
         if everything and (given.pop(_ALL) is not True or given):
-=======
-        everything = given.pop(_ALL, None)
-        if everything not in {None, True} or (everything and given):
->>>>>>> 5935e7d (Do something to many jobs at once: operations, batches, and deletions that can be undone)
             raise QueryInvalid(f"filter.{_ALL}: expected true, and no other filter beside it")
         try:
             search = search_of({name: _text(name, value) for name, value in given.items()}, scope)

@@ -10,10 +10,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-<<<<<<< HEAD
     StrictBool,
-=======
->>>>>>> 5935e7d (Do something to many jobs at once: operations, batches, and deletions that can be undone)
     model_validator,
 )
 
@@ -21,10 +18,7 @@ from jobstore.dialects.native.times import microseconds, zoned
 from jobstore.model import idempotency
 from jobstore.model.clock import SECOND
 from jobstore.model.message import Request, header
-<<<<<<< HEAD
 from jobstore.model.target_state import TargetChange
-=======
->>>>>>> 5935e7d (Do something to many jobs at once: operations, batches, and deletions that can be undone)
 from jobstore.model.written import DAY, Duration
 from jobstore.model.written_request import WrittenRequest
 

@@ -23,10 +23,7 @@ from jobstore.model.errors import (
 )
 from jobstore.model.job import Job
 from jobstore.model.lifecycle import ENDED, Result, State
-<<<<<<< HEAD
 from jobstore.model.message import Headers
-=======
->>>>>>> 5935e7d (Do something to many jobs at once: operations, batches, and deletions that can be undone)
 from jobstore.targets.router import Router
 from jobstore.web import answers, prefer, refusals, standing
 from jobstore.web.ask import Ask
@@ -165,22 +162,15 @@ class JobCalls:
         kept = await self._store.history.request(job)
         if kept is None or job.result is Result.DELETED:
             raise JobGone(job.id, await self._payload_gone(job))
-<<<<<<< HEAD
         missing = forgotten(kept.headers)
         if missing and not insists:
             raise SecretsMissing(job.id, missing)
-=======
->>>>>>> 5935e7d (Do something to many jobs at once: operations, batches, and deletions that can be undone)
         target = self._router.owner(kept.method, kept.path).name
         policy = await self._store.history.policy(job.id)
         again = submission_of(job, kept, target, policy, administers=asker.administers)
         new = await self._store.submit(replace(again, source=standing.source(request)))
         await self._store.operations.note(job.id, new)
-<<<<<<< HEAD
         return accepted(new, forgotten=missing)
-=======
-        return accepted(new, forgotten=forgotten(kept.headers))
->>>>>>> 5935e7d (Do something to many jobs at once: operations, batches, and deletions that can be undone)
 
     # --- saying why not -------------------------------------------------------------------------
 

@@ -8,10 +8,7 @@ from typing import Final
 
 from aiohttp import web
 
-<<<<<<< HEAD
 from jobstore.dialects.native import monitoring
-=======
->>>>>>> 5935e7d (Do something to many jobs at once: operations, batches, and deletions that can be undone)
 from jobstore.dialects.native.bulk_calls import BulkCalls
 from jobstore.dialects.native.definition_calls import DefinitionCalls
 from jobstore.dialects.native.event_stream import Events
@@ -42,11 +39,7 @@ class NativeApi:
 
     def __init__(self, store: Store, router: Router) -> None:
         jobs, messages = JobCalls(store, router), Messages(store)
-<<<<<<< HEAD
         definitions, watched = DefinitionCalls(store, router), monitoring.Monitoring(store)
-=======
-        definitions = DefinitionCalls(store, router)
->>>>>>> 5935e7d (Do something to many jobs at once: operations, batches, and deletions that can be undone)
         submissions, operations = SubmissionCalls(store, router), BulkCalls(store)
         self.at_once = jobs.at_once
         listed, shown, targets = definitions.page, definitions.show, TargetCalls(store)

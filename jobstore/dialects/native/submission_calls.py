@@ -17,10 +17,7 @@ from jobstore.model.errors import Forbidden, MemberRefused, NoTarget, Submission
 from jobstore.model.job import Dialect, Submission
 from jobstore.targets.router import Router
 from jobstore.web import refusals, standing, wire
-<<<<<<< HEAD
 from jobstore.web.edge import traced
-=======
->>>>>>> 5935e7d (Do something to many jobs at once: operations, batches, and deletions that can be undone)
 
 _LARGEST: Final = 2**20  # as JSON, with all that is in it
 # Of several jobs at once.
@@ -74,41 +71,6 @@ class SubmissionCalls:
                     await asyncio.sleep(0)
                 submission = replace(self._member(index, one, identity), source=source)
                 submissions.append(traced(submission, request))
-            ids = await self._store.submissions.submit_all(submissions)
-        except MemberRefused as refused:
-            status, _ = refusals.answerable(refused.error)
-            fields = refusals.fields(refused.error)
-            return wire.problem(status, str(refused), fields, index=refused.index)
-        jobs = [{"id": job_id, "location": f"/_jobs/{job_id}"} for job_id in ids]
-        return web.json_response({"jobs": jobs}, status=202)
-
-    def _member(self, index: int, written: object, identity: Identity) -> Submission:
-        """Read one of several jobs.
-
-        Raises:
-            MemberRefused: it cannot be taken in.
-        """
-        try:
-            return self._submission(written, None, identity)
-        except (Forbidden, NoTarget, SubmissionInvalid) as error:
-            raise MemberRefused(index, error) from None
-
-    async def submit_batch(self, request: web.Request) -> web.Response:
-        """Take several jobs in with one commit, all of them or none."""
-        standing.changing(request)
-        if idempotency.HEADER in request.headers:
-            raise SubmissionInvalid(
-                f"{idempotency.HEADER}: expected an idempotency_key in each job"
-            )
-        written = await json_of(request, _LARGEST_BATCH, _MOST_PIECES)
-        identity = standing.changing(request)  # which may not be what it was before the body came
-        source = standing.source(request)
-        try:
-            submissions = []
-            for index, one in enumerate(_members(written)):
-                if not index % _AT_ONCE:
-                    await asyncio.sleep(0)
-                submissions.append(replace(self._member(index, one, identity), source=source))
             ids = await self._store.submissions.submit_all(submissions)
         except MemberRefused as refused:
             status, _ = refusals.answerable(refused.error)

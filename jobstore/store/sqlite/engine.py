@@ -34,10 +34,7 @@ APPLICATION_ID: Final = (
     0x6A_6F_62_73  # "jobs", https://www.sqlite.org/pragma.html#pragma_application_id
 )
 SCHEMA_VERSION: Final = 8
-<<<<<<< HEAD
 LIBRARY_VERSION: Final = sqlite3.sqlite_version
-=======
->>>>>>> 5935e7d (Do something to many jobs at once: operations, batches, and deletions that can be undone)
 PAGE_SIZE: Final = 4096
 _MAGIC: Final = b"SQLite format 3\0"  # https://www.sqlite.org/fileformat.html#the_database_header
 

@@ -3,11 +3,7 @@
 from alembic import op
 
 revision = "0008"
-<<<<<<< HEAD
 down_revision = "0007"
-=======
-down_revision = "0006"
->>>>>>> 5935e7d (Do something to many jobs at once: operations, batches, and deletions that can be undone)
 branch_labels = None
 depends_on = None
 
@@ -50,11 +46,8 @@ STATEMENTS = (
     )
     """,
     "CREATE INDEX operation_running ON operation (id) WHERE state = 'running'",
-<<<<<<< HEAD
     # What is forgotten one day.
     "CREATE INDEX operation_over ON operation (finished_at) WHERE finished_at IS NOT NULL",
-=======
->>>>>>> 5935e7d (Do something to many jobs at once: operations, batches, and deletions that can be undone)
     # Nodes of version 6 can go on beside this one: they do not know these tables.
     "UPDATE meta SET schema_version = 8",
 )
