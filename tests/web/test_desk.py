@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobstore.model.message import HeadLimits
+from jobstore.live.meters import RequestMeters, Traffic
 from jobstore.web import answers
 from jobstore.web.ask import Ask
 from jobstore.web.desk import DeskServer
@@ -42,10 +43,12 @@ class Hand:
     Attributes:
         taken: how many requests it has taken on.
         kept: those that it has not answered yet.
+        requests: what counts them, which is nothing.
     """
 
     taken: int = 0
     kept: "asyncio.Queue[Ask]" = field(default_factory=asyncio.Queue)
+    requests: dict[Traffic, RequestMeters] = field(default_factory=dict)
 
     def at_once(self, ask: Ask) -> bool:
         """Take on a request, unless it is to be refused."""
