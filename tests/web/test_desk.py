@@ -12,8 +12,8 @@ from aiohttp import ClientSession, web
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobstore.model.message import HeadLimits
 from jobstore.live.meters import RequestMeters, Traffic
+from jobstore.model.message import HeadLimits
 from jobstore.web import answers
 from jobstore.web.ask import Ask
 from jobstore.web.desk import DeskServer
