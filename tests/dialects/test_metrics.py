@@ -88,6 +88,12 @@ async def test_what_waits_is_told_by_target(serve: Serve, http: ClientSession) -
     assert value(after, "wait_seconds_count", target="/") == 2
 
 
+async def test_it_is_told_of_which_target_no_job_may_start(client: Client) -> None:
+    assert value(await samples(client), "target_paused", target="/") == 0
+    await client("PATCH", "/_jobs/targets/%2F", json={"paused": True, "reason": "a migration"})
+    assert value(await samples(client), "target_paused", target="/") == 1
+
+
 async def test_what_goes_wrong_is_counted_by_how(serve: Serve, http: ClientSession) -> None:
     server = await serve(target=GATED, capture={"body_limit": 10}, executor={"timeout": "50ms"})
     client = Client(http, server.url)

@@ -41,6 +41,7 @@ class Slots:
     Args:
         busy: how many jobs run.
         all: how many may.
+        paused: whether none may start, since it is paused or cannot be reached.
     """
 
     busy: int

@@ -76,11 +76,14 @@ class Monitoring:
 
         store, figures = self._store, await self._census.figures()
         meters.fold()
+        closed = store.targets.closed
         snapshot = Snapshot(
             about=about(),
             meters=meters,
             figures=figures,
-            targets={name: Slots(*slots) for name, slots in store.slots().items()},
+            targets={
+                name: Slots(*slots, paused=name in closed) for name, slots in store.slots().items()
+            },
             queue_limit=store.queue()[1],
             writer_waiting=store.writer_waiting,
             lag=store.pulse.lag,
