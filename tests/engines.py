@@ -36,7 +36,9 @@ GIVEN: Final = "JOBSTORE_TEST_POSTGRESQL"
 _RUN: Final = "TESTS_OF_JOBSTORE"
 # After which a server that was killed is missed by the next one. Nobody else looks for it.
 _LEASE: Final = "1s"
-# For how long a database may say nothing on a busy machine, in seconds.
+# For how long a database may say nothing on a busy machine, and so may a node, in seconds. At its
+# beats, which are five in that time, a node looks for jobs that others have queued, and claims none
+# of its own at once.
 PATIENCE: Final = 60.0
 _PLACEHOLDER: Final = re.compile(r"%|\?")
 
@@ -54,7 +56,7 @@ class Place(PosixPath):
     @property
     def database(self) -> Database:
         """The same, for a node."""
-        return Database(url=self.url, schema=SCHEMA, patience=PATIENCE)
+        return Database(url=self.url, schema=SCHEMA, lease=PATIENCE, patience=PATIENCE)
 
 
 @dataclass(frozen=True, slots=True)
