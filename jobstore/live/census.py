@@ -7,6 +7,7 @@ last is told.
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
@@ -31,6 +32,7 @@ MOST: Final = 100_000
 PATIENCE: Final = 1.0
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 
 def about() -> Mapping[str, str]:
@@ -102,6 +104,8 @@ class _Kept(Generic[T]):
             self._until = asyncio.get_running_loop().time() + self._lasting
         except (JobstoreError, TimeIsUp, OSError):  # the store is in trouble, which readyz says
             pass
+        except Exception:
+            log.exception("what there is cannot be counted", extra={"action": "count"})
         finally:
             self._finding = None
 

@@ -67,6 +67,7 @@ async def test_a_job_is_counted_on_each_of_its_ways(client: Client) -> None:
     assert value(found, "commit_seconds_count") > 1
     assert value(found, "commit_operations_sum") >= 3
     assert value(found, "http_requests_total", api="native", status="2xx") >= 1
+    assert sum(size for (name, _), size in found.items() if name == "jobstore_store_bytes") > 0
 
 
 async def test_what_waits_is_told_by_target(serve: Serve, http: ClientSession) -> None:

@@ -7,11 +7,12 @@ from sqlalchemy import func, select, text
 
 from jobstore.store.expressions import Statement
 from jobstore.store.facts import Changes
+from jobstore.store.guards import ZERO
 from jobstore.store.keeping import Sizes
 from jobstore.store.reading import Reader
 
 SIZE: Final = Statement(
-    select(func.coalesce(func.sum(func.pg_total_relation_size(text("oid"))), 0))
+    select(func.coalesce(func.sum(func.pg_total_relation_size(text("oid"))), ZERO))
     .select_from(text("pg_class"))
     .where(text("relkind = 'r' AND relnamespace = current_schema()::regnamespace"))
 )
