@@ -25,7 +25,7 @@ The demo endpoints answer, since no target is configured. In another terminal, t
   curl -i -H 'x-arango-async: store' '{url}/_admin/sleep?duration=3'
   curl -i -X PUT {url}/_api/job/1    # the id from the answer: 204 until it is done, then 200, once
 
-Put it before a service of yours:  jobstore serve --upstream http://127.0.0.1:9000
+Put it in front of a service of yours:  jobstore serve --upstream http://127.0.0.1:9000
 Ctrl-C stops the server; jobs and results stay in the store.
 """
 
