@@ -196,20 +196,6 @@ async def test_a_service_reports_as_it_is_shown(shell: Shell, real_server: Start
     assert '"progress": 40' in await shell.paste("curl http://localhost:8529/_jobs/1")
 
 
-async def test_an_exposed_server_is_configured_as_it_is_shown(
-    shell: Shell, real_server: Start, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    accounts, config = blocks_of(page("docs/before-you-expose-it.md"), "expose")
-    monkeypatch.chdir(shell.folder)
-    assert "alice" in await shell.paste("set -e\n" + accounts.code)
-    (shell.folder / "exposed.toml").write_text(config.code)
-    shell.url = (await real_server("--config", "exposed.toml")).url
-    refused = "curl -i -H 'x-arango-async: store' http://localhost:8529/_admin/time"
-    assert "401 Unauthorized" in await shell.paste(refused)
-    asked = refused.replace("curl ", "curl -u 'alice:correct horse' ")
-    assert "202 Accepted" in await shell.paste(asked)
-
-
 def test_the_targets_are_a_configuration() -> None:
     (block,) = blocks_of(page(BEFORE_A_SERVICE), "targets")
     targets = load(None, tomllib.loads(block.code), environ={}).target
