@@ -22,7 +22,7 @@ from jobstore.model.errors import JobNotFound, ResultNotRestorable
 from jobstore.model.lifecycle import AWAITED, ENDED, Event, Result, State
 from jobstore.store import elsewhere, events, jobs, schema
 from jobstore.store.codec import decode_job, encode_ids
-from jobstore.store.expressions import Statement, constant, listed, no_earlier, number
+from jobstore.store.expressions import Statement, checked, constant, listed, no_earlier, number
 from jobstore.store.facts import Changed, Expired, GivenBack
 from jobstore.store.guards import (
     ZERO,
@@ -65,7 +65,7 @@ def take(tx: Transaction, job_id: int) -> bool:
 
 
 # A payload that was purged meanwhile does not come back.
-_still_kept: Final = _job.purgeable_at.is_not(None)
+_still_kept: Final = checked(_job.purgeable_at.is_not(None))
 
 
 def _hold_again(event: Event) -> Update:

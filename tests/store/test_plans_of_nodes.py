@@ -1,4 +1,4 @@
-"""How PostgreSQL finds the rows of a statement, in the worst case: a plan made in an empty store.
+"""How PostgreSQL finds the rows of a statement, by a plan that was made when there were few jobs.
 
 Such a plan is kept until somebody analyses the table, however large that has become by then.
 """
@@ -37,6 +37,12 @@ SMALL: Final = frozenset(
         "token",
     }
 )
+# As many as there are when PostgreSQL analyses a table first by itself.
+FEW: Final = """
+    INSERT INTO job (state, result, dialect, owner, target, method, path, priority, attempt,
+        submitted_at, warnings)
+    SELECT 'queued', 'none', 'arango', '', '/', 'GET', '/', 0, 0, 0, 0 FROM generate_series(1, 60)
+"""
 # What PostgreSQL has no words for, since no node ever executes it.
 OF_FILES: Final = re.compile(r"sqlite_sequence|OnConflict")
 # A look for a job whose id is bound, or stands in the table of values.
@@ -45,7 +51,7 @@ FINDS_BY_ID: Final = re.compile(r"\bjob\.id = (?:\$|anon_1\.)")
 
 @pytest.fixture(scope="module")
 def session(postgresql: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
-    """Give a session, as a node has it, in an empty store."""
+    """Give a session, as a node has it, in a store that was analysed when it was small."""
     del postgresql  # which only has to be there
     with named(tmp_path_factory.mktemp("plans") / "jobs.db", "postgresql") as place:
         assert isinstance(place, Place)
@@ -54,6 +60,8 @@ def session(postgresql: object, tmp_path_factory: pytest.TempPathFactory) -> Ite
             settings = {"search_path": SCHEMA, "plan_cache_mode": "force_generic_plan", **BY_INDEX}
             for name, value in settings.items():
                 link.execute(f"SET {name} TO {value}")
+            link.execute(FEW)
+            link.execute("ANALYZE")
             yield link
 
 

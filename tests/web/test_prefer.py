@@ -253,7 +253,8 @@ async def test_nobody_is_kept_waiting_for_longer_than_an_hour(gated: Client) -> 
 
 async def test_a_job_that_fails_in_time_is_a_problem(serve: Serve, http: ClientSession) -> None:
     target = {"upstream": "http://127.0.0.1:9"}
-    answer = await Client(http, (await serve(target=target)).url)("GET", "/", headers=waiting(60))
+    server = await serve(target=target, executor={"hold": "0"})  # or the job would wait for it
+    answer = await Client(http, server.url)("GET", "/", headers=waiting(60))
     problem = json.loads(answer.body)
     assert (answer.status, problem["status"], problem["title"]) == (502, 502, "Bad Gateway")
     assert answer.headers["Content-Type"] == PROBLEM
