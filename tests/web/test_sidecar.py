@@ -337,7 +337,8 @@ async def serve_other(serve: Serve, socket: Path) -> str:
 async def test_where_nobody_listens_on_the_socket_that_is_said(
     serve: Serve, http: ClientSession, tmp_path: Path
 ) -> None:
-    client = Client(http, (await serve(target={"upstream": f"unix:{tmp_path}/none.sock"})).url)
+    target = {"upstream": f"unix:{tmp_path}/none.sock", "hold": "0"}  # or its jobs would wait
+    client = Client(http, (await serve(target=target)).url)
     answer = await client("GET", "/")
     assert answer.status in {502, 503}
     job_id = await client.done("/")
