@@ -436,7 +436,7 @@ async def test_a_redirection_is_no_error(ordinary: Kinetica) -> None:
 
 
 async def test_a_target_that_does_not_answer_is_an_error(serve: Serve, http: ClientSession) -> None:
-    server = await serve(target={"upstream": "http://127.0.0.1:1"})
+    server = await serve(target={"upstream": "http://127.0.0.1:1", "hold": "0"})
     kinetica = Kinetica(Client(http, server.url))
     job_id = await kinetica.create("/alter/table", "{}")
     described = await kinetica.ended(job_id)

@@ -269,7 +269,7 @@ async def test_a_job_whose_target_is_down_raises_that_it_could_not_be_reached(
 
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
-    server = await serve(target={"upstream": f"http://127.0.0.1:{port}"})
+    server = await serve(target={"upstream": f"http://127.0.0.1:{port}", "hold": "0"})
     with connected(server.url, elsewhere) as db:
         await asyncio.to_thread(talk, db)
 
