@@ -182,7 +182,7 @@ class DatabaseConnection:
         self._settings = settings
         self._link: Link | None = None
         self._linking: asyncio.Task[Link] | None = None
-        self._waiting: set[Callable[[], None]] = set()
+        self._heard_at = 0.0
         self.name = name_of(url)
 
     async def link(self, seconds: float | None = None) -> Link:
@@ -253,14 +253,11 @@ class DatabaseConnection:
     async def _impatient(self, began: float) -> AsyncIterator[Link]:
         """Give the connection, whose making counts as waiting for the database as well."""
         link = await self.link(self._patience)
-        with impatient(link, max(began + self._patience - time.monotonic(), _TO_LISTEN)) as heard:
-            self._waiting.add(heard)
-            try:
-                yield link
-            finally:
-                self._waiting.remove(heard)
-        for others in self._waiting:  # who wait for their turn, and not for the database
-            others()
+        seconds = max(began + self._patience - time.monotonic(), _TO_LISTEN)
+        # Who waits for their turn does not wait for the database.
+        with impatient(link, seconds, lambda: self._heard_at):
+            yield link
+        self._heard_at = time.monotonic()
 
     async def row(self, statement: Statement, **values: object) -> Any:
         """Execute a statement as `rows` does, and give its first row, or None."""
@@ -335,16 +332,23 @@ def _seen(linking: "asyncio.Task[Link]") -> None:
 
 
 @contextmanager
-def impatient(link: Link, seconds: float) -> Iterator[Callable[[], None]]:
+def impatient(
+    link: Link, seconds: float, heard_at: Callable[[], float] = lambda: 0.0
+) -> Iterator[Callable[[], None]]:
     """Break a connection off when nothing is heard on it for too long.
 
     Its socket is shut down, so that whoever waits for an answer is told so: to cancel them would
     send a message to the database, and wait for that.
 
+    Args:
+        link: the connection.
+        seconds: how long it may be silent.
+        heard_at: tells when somebody else has heard something, by the monotonic clock.
+
     Yields:
         what is to be called when something was heard.
     """
-    patience = _Patience(link, seconds)
+    patience = _Patience(link, seconds, heard_at)
     try:
         yield patience.renew
     finally:
@@ -352,9 +356,10 @@ def impatient(link: Link, seconds: float) -> Iterator[Callable[[], None]]:
 
 
 class _Patience:
-    def __init__(self, link: Link, seconds: float) -> None:
+    def __init__(self, link: Link, seconds: float, heard_at: Callable[[], float]) -> None:
         self._link = link
         self._seconds = seconds
+        self._heard_at = heard_at
         self.timer = self._begin()
 
     def renew(self) -> None:
@@ -368,6 +373,10 @@ class _Patience:
     def _end(self) -> None:
         """Break the connection off, unless it was the loop that had no time to listen."""
         late = asyncio.get_running_loop().time() - self.timer.when()
+        silent = time.monotonic() - self._heard_at()
+        if silent < self._seconds:  # somebody else was answered
+            self.timer = self._begin(self._seconds - silent)
+            return
         with suppress(OSError, psycopg.Error):
             waiting, _, _ = select.select([self._link.fileno()], [], [], 0)
             if waiting or late > _LATE:
