@@ -85,7 +85,7 @@ def full(path: Path, now: int = START) -> Path:
         "INSERT INTO body (side, size) VALUES ('request', 0)",  # its client has gone away
         "INSERT INTO chunk SELECT max(id), 0, x'0001ff' FROM body",
         "INSERT INTO idempotency VALUES (0, 'alice', 'a key', 'print', 3, 17)",
-        "INSERT INTO target_state VALUES ('/', 7, 'ada', 'a migration', 2, 8)",
+        "INSERT INTO target_state VALUES ('/elsewhere', 7, 'ada', 'a migration', 2, 8)",
         "INSERT INTO served VALUES (1, '/', 32, 9, 'refused')",
         "INSERT INTO audit (at, who, what, subject, detail) VALUES (7, 'ada', 'pause', '/', 'why')",
         OPERATION,
