@@ -42,8 +42,7 @@ from jobstore.store.codec import encode_ids
 from jobstore.store.own_boot import OwnBoot
 from jobstore.store.postgresql import boots
 from jobstore.store.postgresql.engine import DatabaseConnection
-from jobstore.store.transaction import Transaction
-from jobstore.store.writer import Writer
+from jobstore.store.writer import Writer, nothing
 
 # How often a node shows that it lives, in a lease; and what part of one it trusts in itself.
 _BEATS: Final = 5
@@ -103,7 +102,7 @@ class Nodes:
         await asyncio.sleep(self._lease / _BEATS)
         began = monotonic()
         try:
-            await self._writer.run(_nothing)
+            await self._writer.run(nothing)  # but the number of the batch
         except NodeFenced:
             await self._begin_anew()
         self._trusted_until = began + _TRUSTED * self._lease
@@ -229,7 +228,3 @@ class Nodes:
         self._boot.number = await self._begin(self._targets)
         self._store.dispatcher.begin_anew()
         self._unserved = True
-
-
-def _nothing(_: Transaction) -> None:
-    """Commit nothing but the number of the batch."""

@@ -79,7 +79,7 @@ class Writer(ABC):
     """
 
     def __init__(self) -> None:
-        self.committed: Callable[[Changes], None] = _unheard
+        self.committed: Callable[[Changes], None] = unheard
         self.measured: Callable[[float, int], None] | None = None
         self._waiting: list[Entry] = []
         self._busy: asyncio.Task[None] | None = None
@@ -123,7 +123,7 @@ class Writer(ABC):
             abreast: in which turn it goes, statement by statement. What it decides by what is in
                 memory, it writes there before its next statement.
         """
-        self._waiting.append(Entry(operation, told or _unheard, off_loop, abreast))
+        self._waiting.append(Entry(operation, told or unheard, off_loop, abreast))
         if self._busy is None:
             # In no context: who is told must not seem to be called by whoever came first.
             self._busy = asyncio.create_task(self._work_off(), context=Context())
@@ -239,5 +239,5 @@ def _into(future: asyncio.Future[Any]) -> Told:
     return told
 
 
-def _unheard(_: Changes | Outcome) -> None:
+def unheard(_: Changes | Outcome) -> None:
     """Hear nothing: who only reads, or writes a single time, keeps nothing in memory."""

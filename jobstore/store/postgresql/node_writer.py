@@ -58,7 +58,7 @@ from jobstore.store.postgresql.engine import (
 from jobstore.store.postgresql.journeys import Journeys, Sent
 from jobstore.store.postgresql.transaction import NodeTransaction, Shared
 from jobstore.store.transaction import Batch, Operation, Outcome, Told
-from jobstore.store.writer import Entry, Turn, Writer
+from jobstore.store.writer import Entry, Turn, Writer, unheard
 
 # How often a batch is tried again that met another one, before that is an error.
 _MEETINGS: Final = 5
@@ -163,7 +163,7 @@ class NodeWriter(Writer):
         for fact in taken:
             back = partial(results.give_back, job_id=fact.job_id, reader=self._boot.number)
             because = "the database went away in the middle of it"
-            self.queue_until_stored(partial(back, detail=because), _unheard)
+            self.queue_until_stored(partial(back, detail=because), unheard)
 
     async def _next_batch(self) -> tuple[Batch, Sequence[Entry]]:
         done, batch = await super()._next_batch()
@@ -381,7 +381,3 @@ def _outcome(shared: Shared, entry: Entry) -> Outcome:
         if tx.effects:
             raise
         return Outcome(error=error)
-
-
-def _unheard(_: Outcome) -> None:
-    """Hear nothing of what is tried until it is stored."""
