@@ -104,6 +104,31 @@ class Side:
             asyncio.get_running_loop().call_later(_LOOK_SECONDS, self._look)
 
 
+class Switching(asyncio.BaseProtocol):
+    """What a connection on either side of a tunnel tells the other; it goes before its own base."""
+
+    __slots__ = ()
+    _side: Side | None
+
+    def pause_writing(self) -> None:
+        """Let the other end send no more than this one reads."""
+        super().pause_writing()
+        if self._side is not None:
+            self._side.pause()
+
+    def resume_writing(self) -> None:
+        """Let the other end go on."""
+        super().resume_writing()
+        if self._side is not None:
+            self._side.resume()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Tell the other side, before whoever waits here for an answer."""
+        if self._side is not None:
+            self._side.lost(exc)
+        super().connection_lost(exc)  # type: ignore[arg-type] # aiohttp takes what asyncio gives
+
+
 async def join(one: End, other: End, first: bytes) -> None:
     """Let the bytes of two connections go to one another, until one of them is closed.
 

@@ -17,7 +17,7 @@ from aiohttp.http import RawResponseMessage
 from aiohttp.http_exceptions import BadHttpMessage, HttpProcessingError, LineTooLong
 
 from jobstore.http import private
-from jobstore.http.tunnel import Side
+from jobstore.http.tunnel import Side, Switching
 from jobstore.model.message import FINAL, HeadLimits
 
 _HEAD_END: Final = re.compile(rb"\r?\n\r?\n")
@@ -32,7 +32,7 @@ class HeadTooLargeError(HttpProcessingError):
     """An answer exceeds a limit that is configured; the message names it."""
 
 
-class Exchange(ResponseHandler):
+class Exchange(Switching, ResponseHandler):
     """A connection to a service.
 
     Args:
@@ -157,24 +157,6 @@ class Exchange(ResponseHandler):
             return self._side.end()
         super().eof_received()
         return False
-
-    def pause_writing(self) -> None:
-        """Let the client send no more than its service reads."""
-        super().pause_writing()
-        if self._side is not None:
-            self._side.pause()
-
-    def resume_writing(self) -> None:
-        """Let the client go on."""
-        super().resume_writing()
-        if self._side is not None:
-            self._side.resume()
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        """Tell the other side, or who waits for an answer."""
-        if self._side is not None:
-            self._side.lost(exc)
-        super().connection_lost(exc)
 
     # --- heads ----------------------------------------------------------------------------------
 

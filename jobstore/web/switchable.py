@@ -9,13 +9,13 @@ from typing import Any, Final
 from aiohttp import EMPTY_PAYLOAD, web
 
 from jobstore.http import private
-from jobstore.http.tunnel import Side
+from jobstore.http.tunnel import Side, Switching
 from jobstore.web.parsing import FrontConnection
 
 _HEAD_END: Final = b"\r\n\r\n"
 
 
-class SwitchableConnection(FrontConnection):
+class SwitchableConnection(Switching, FrontConnection):
     """A connection that may become one side of a tunnel.
 
     Args:
@@ -63,24 +63,6 @@ class SwitchableConnection(FrontConnection):
     def eof_received(self) -> bool:  # type: ignore[override] # as its own base has it
         """Pass on that the client sends nothing more."""
         return super().eof_received() if self._side is None else self._side.end()
-
-    def pause_writing(self) -> None:
-        """Let the service send no more than its client reads."""
-        super().pause_writing()
-        if self._side is not None:
-            self._side.pause()
-
-    def resume_writing(self) -> None:
-        """Let the service go on."""
-        super().resume_writing()
-        if self._side is not None:
-            self._side.resume()
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        """Tell the other side."""
-        if self._side is not None:
-            self._side.lost(exc)
-        super().connection_lost(exc)
 
 
 def with_rest(parsed: Any, data: bytes) -> Any:
