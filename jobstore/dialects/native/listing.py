@@ -16,6 +16,7 @@ from multidict import MultiMapping
 from jobstore.dialects.native import as_json
 from jobstore.dialects.native.times import microseconds, zoned
 from jobstore.live import Store
+from jobstore.model.clock import iso
 from jobstore.model.errors import QueryInvalid
 from jobstore.model.job import Trigger
 from jobstore.model.lifecycle import Result, State
@@ -66,16 +67,16 @@ class Listing:
     async def list(self, request: web.Request) -> web.Response:
         """List a page; ``next`` is the cursor of the page behind it, also if nothing is on it."""
         page = page_query(request.query, standing.scope(request))
-        if page.search is None:
-            return web.json_response({"jobs": [], "next": None, "searched_to": None})
         history, budget = self._store.history, self._budget()
         found = await history.page(page.search, page.limit, page.before, budget)
         last, waits_for = found.searched_to, self._store.targets.waits_for
+        at = None if last is None else await history.submitted_to(last)
         return web.json_response(
             {
                 "jobs": [as_json.written(job, waits_for(job)) for job in found.jobs],
                 "next": None if last is None else _cursor(page.query, last),
                 "searched_to": last,
+                "searched_to_time": None if at is None else iso(at),
             }
         )
 
@@ -167,6 +168,15 @@ def _trigger(name: str, text: str) -> dict[str, Any]:
         raise QueryInvalid(f"{name}: expected one of {', '.join(Trigger)}") from None
 
 
+def _yes_or_no(member: str) -> Callable[[str, str], dict[str, Any]]:
+    def filter_of(name: str, text: str) -> dict[str, Any]:
+        if text not in {"yes", "no"}:
+            raise QueryInvalid(f"{name}: expected yes or no")
+        return {member: text == "yes"}
+
+    return filter_of
+
+
 def _text(name: str, text: str) -> dict[str, Any]:
     try:
         text.encode()
@@ -207,6 +217,7 @@ FILTERS: Final[Mapping[str, Callable[[str, str], dict[str, Any]]]] = {
     "trigger": _trigger,
     "tag": _text,
     "status": _status,
+    "error": _yes_or_no("errors"),
     "since": _time,
     "until": _time,
 }
