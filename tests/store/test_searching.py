@@ -152,17 +152,22 @@ async def test_a_search_with_time_looks_at_more_and_more_at_once(
 async def test_what_went_wrong_is_found_at_first_glance_however_long_ago_it_was(
     stock: Stock, store_path: Path
 ) -> None:
-    await filled(stock, store_path, 20 * FIRST, every=10**9)
-    execute(store_path, "UPDATE job SET state = 'failed' WHERE id = 7")
-    execute(store_path, "UPDATE job SET state = 'done', status = 404 WHERE id = 900")
-    execute(store_path, "UPDATE job SET state = 'done', status = 200 WHERE id = 901")
-    history, wrong = stock.store.history, Search(errors=True)
-    latest = await history.page(wrong, 1, jobs.LARGEST_ID, spent())
-    before = await history.page(wrong, 1, 900, spent())
-    assert [job.id for job in (*latest.jobs, *before.jobs)] == [900, 7]
-    assert await history.submitted_to(900) == START
-    (rest,) = await all_pages(stock, Search(errors=False), 10_000, Budget)
-    assert {*range(1, 20 * FIRST + 1)} - {job.id for job in rest.jobs} == {900, 7}
+    wrong = [await stock.failed()]
+    for _ in range(2):
+        copy_job(store_path, await stock.queued(), 10 * FIRST)
+        wrong.append(await stock.done("/gone", status=404))
+    copy_job(store_path, await stock.done(), 10 * FIRST)
+    found, before = [], jobs.LARGEST_ID
+    while len(found) < len(wrong):
+        page = await stock.store.history.page(Search(errors=True), 1, before, spent())
+        (job,) = page.jobs
+        before = page.searched_to or 0
+        found.append(job.id)
+    assert found == wrong[::-1]
+    assert await stock.store.history.submitted_to(found[0]) == START
+    fine = await all_pages(stock, Search(errors=False), 10_000, Budget)
+    assert not {job.id for page in fine for job in page.jobs} & {*wrong}
+
 
 
 # --- over the wire ------------------------------------------------------------------------------
