@@ -151,6 +151,15 @@ NEWEST_RUN: Final = Statement(
     )
 )
 
+# What failed or was answered with an error, in the words of the index of just that.
+_went_wrong: Final = or_(
+    in_state(State.FAILED),
+    and_(in_state(State.DONE), _job.status >= literal_column(str(FIRST_ERROR), NUMBER)),
+)
+NEWEST_WRONG: Final = Statement(
+    select(func.max(_job.id)).where(_went_wrong, _job.id <= bindparam("last"))
+)
+
 
 def _earlier_attempt(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
     """Match jobs with an attempt, before their last one, that meets conditions."""
@@ -206,10 +215,7 @@ _LOOKED_FOR: Final[Mapping[str, ColumnElement[bool]]] = {
     "highest_status": _job.status <= bindparam("highest_status"),
     "definitions": _job.definition.in_(listed("definitions")),
     "running_at": _running_at,
-    "errors": or_(
-        in_state(State.FAILED),
-        and_(in_state(State.DONE), _job.status >= literal_column(str(FIRST_ERROR), NUMBER)),
-    ),
+    "errors": _went_wrong,
     "died": _running_when_it_died,
     "asker": and_(
         _job.cancel_asked_at.is_not(None), exists().where(_event.job_id == _job.id, _asked)

@@ -166,6 +166,8 @@ class Windows:
         if "definition" in values:
             run = values["definition"]
             found = self._searched(budget, search_sql.NEWEST_RUN, last=last, definition=run)
+        elif "errors" in values:
+            found = self._searched(budget, search_sql.NEWEST_WRONG, last=last)
         else:
             found = self._searched(budget, search_sql.NEWEST, last=last)
         ((newest,),) = await found
