@@ -244,6 +244,14 @@ class Access:
         await self._logins.verify(authorization, (name, password), address)
         return self._logins.remembered(self._accounts.roll(), authorization)
 
+    def account(self, name: str) -> Account | None:
+        """Give the account of a name, as it stands now.
+
+        Raises:
+            StoreError: it cannot be told just now.
+        """
+        return self._accounts.roll().accounts.get(name)
+
     def is_secure(self, request: web.BaseRequest) -> bool:
         """Tell whether a client has asked by TLS: us, or a proxy whose word is taken."""
         scheme, _ = self.proxies.front(request.remote, request.headers)
