@@ -8,6 +8,7 @@ from aiohttp import web
 
 from jobstore.model.errors import JobstoreError
 from jobstore.web import room
+from jobstore.web.parameters import id_of
 
 # The values of fields, by their names; of several with one name, the last one counts.
 Fields: TypeAlias = Mapping[str, str]
@@ -54,8 +55,8 @@ def fields_of(body: bytes) -> Fields:
     return dict(pairs)
 
 
-def number_of(fields: Fields, name: str, what: str) -> int:
-    """Read a whole number.
+def id_in(fields: Fields, what: str) -> int:
+    """Read the id of something.
 
     Args:
         what: what it is of, for the message.
@@ -63,7 +64,7 @@ def number_of(fields: Fields, name: str, what: str) -> int:
     Raises:
         FormInvalid: it is none.
     """
-    text = fields.get(name, "").strip()
-    if not (text.isascii() and text.isdecimal() and len(text) <= 18):
-        raise FormInvalid(f"{what}: expected a whole number")
-    return int(text)
+    number = id_of(fields.get("id", ""))
+    if number is None:
+        raise FormInvalid(f"{what}: expected its id")
+    return number
