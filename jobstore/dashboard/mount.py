@@ -12,7 +12,18 @@ from typing import Final
 
 from aiohttp import web
 
-from jobstore.dashboard import access, assets, job, jobs, login, targets
+from jobstore.dashboard import (
+    access,
+    acting,
+    assets,
+    bulk,
+    job,
+    jobs,
+    live,
+    login,
+    operations,
+    targets,
+)
 from jobstore.dashboard.guard import Guard
 from jobstore.dashboard.pages import NoSuchPage, refused, see_other
 from jobstore.dashboard.session import Entrance
@@ -33,6 +44,10 @@ ROUTES: Final[Routes] = (
     *login.ROUTES,
     *access.ROUTES,
     *targets.ROUTES,
+    *acting.ROUTES,
+    *bulk.ROUTES,
+    *operations.ROUTES,
+    *live.ROUTES,
     *job.ROUTES,
 )
 

@@ -23,6 +23,7 @@ from jobstore.store.reading import Searcher
 from jobstore.store.search import Search
 from jobstore.store.windows import FIRST, WIDEST, Page
 from jobstore.web import standing
+from jobstore.web.filters import search_of
 from tests.loop import turns
 from tests.stock import Stock, stocking
 from tests.stores import START, connected, copy_job, execute
@@ -167,7 +168,6 @@ async def test_what_went_wrong_is_found_at_first_glance_however_long_ago_it_was(
     assert await stock.store.history.submitted_to(found[0]) == START
     fine = await all_pages(stock, Search(errors=False), 10_000, Budget)
     assert not {job.id for page in fine for job in page.jobs} & {*wrong}
-
 
 
 # --- over the wire ------------------------------------------------------------------------------
