@@ -124,23 +124,25 @@ def _moved(job: Job, action: BulkAction) -> WrongState:
 
 def _why_not(job: Job, action: BulkAction) -> str:
     """Say why something cannot be done to a job, as the end of a sentence."""
-    match action:
-        case BulkAction.CANCEL if job.state in ENDED:
-            return f"has ended already: it is {job.state}"
-        case BulkAction.CANCEL:
-            return "cannot be stopped: its result was discarded"
-        case BulkAction.DELETE:
-            return "was deleted already"
-        case _ if job.state not in ENDED:
-            return f"has not ended yet: it is {job.state}"
-        case BulkAction.RETRY if job.result is Result.DELETED:
-            return "was deleted: it can be retried once it is restored"
-        case BulkAction.RETRY:
-            return "cannot be retried: its request is no longer kept"
-        case BulkAction.RESTORE if job.result is Result.HELD:
-            return "still has its result"
-        case BulkAction.RESTORE:
-            return "cannot be restored: its result is no longer kept"
+    ended = job.state in ENDED
+    reasons: Mapping[BulkAction, tuple[tuple[bool, str], ...]] = {
+        BulkAction.CANCEL: (
+            (ended, f"has ended already: it is {job.state}"),
+            (True, "cannot be stopped: its result was discarded"),
+        ),
+        BulkAction.RETRY: (
+            (not ended, f"has not ended yet: it is {job.state}"),
+            (job.result is Result.DELETED, "was deleted: it can be retried once it is restored"),
+            (True, "cannot be retried: its request is no longer kept"),
+        ),
+        BulkAction.DELETE: ((True, "was deleted already"),),
+        BulkAction.RESTORE: (
+            (not ended, f"has not ended yet: it is {job.state}"),
+            (job.result is Result.HELD, "still has its result"),
+            (True, "cannot be restored: its result is no longer kept"),
+        ),
+    }
+    return next(why for holds, why in reasons[action] if holds)
 
 
 def _question(job: Job, title: str, button: str, *told: str, danger: bool = False) -> Question:
@@ -224,7 +226,7 @@ async def _ask_delete(_: Visit, job: Job) -> Question:
     told = (
         "Nobody can fetch its result any more. Until that is purged, it can be restored."
         if job.state in ENDED
-        else "Its work goes on, but nobody can fetch its result, nor stop it. This cannot be undone."
+        else "Its work goes on, but nobody can fetch its result or stop it. This cannot be undone."
     )
     return _question(job, "Delete", "Delete it", told, danger=True)
 

@@ -11,7 +11,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from sqlalchemy import text
 
-from jobstore.dialects.native.listing import Listing, search_of
+from jobstore.dialects.native.listing import Listing
 from jobstore.model.account import Identity
 from jobstore.model.clock import iso
 from jobstore.model.definition_reader import parse
