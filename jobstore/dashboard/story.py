@@ -87,9 +87,8 @@ def _stands(known: Known) -> str:
         case State.DONE:
             status = job.status or 0
             error = "" if job.succeeded else "with an error, "
-            return (
-                f"{job.target} answered {error}{status_line(status)}, after {lasting}{_which(job)}."
-            )
+            what = f"{error}{status_line(status)}, after {lasting}{_which(job)}"
+            return f"The target {job.target} answered {what}."
         case State.FAILED:
             return sentence((job.detail or "no answer could be had") + _which(job))
         case State.CANCELLED:
@@ -168,7 +167,7 @@ def _submitted(known: Known) -> str:
     who = f"{job.owner} submitted it" if job.owner else "It was submitted"
     run = ", as a run of a definition" if job.definition is not None else ""
     when = words.relative(job.submitted_at, known.now)
-    return f"{who} {when} by {_DIALECTS[job.dialect]}{run}."
+    return f"{who} {when} through {_DIALECTS[job.dialect]}{run}."
 
 
 def _asked_to_stop(known: Known) -> Iterator[str]:

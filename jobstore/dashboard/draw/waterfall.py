@@ -11,6 +11,7 @@ from typing import Final
 from markupsafe import Markup, escape
 
 from jobstore.dashboard import words
+from jobstore.dashboard.draw.spans import Span, spans
 from jobstore.model.clock import SECOND
 from jobstore.model.job import Attempt, Job, Moment
 from jobstore.model.lifecycle import ENDED, Result, State
@@ -22,7 +23,6 @@ _TOP: Final = 30
 _ROW: Final = 27
 _BAR: Final = 14
 _LETTER: Final = 6.2  # how wide one is, about
-_MOST_ROWS: Final = 14
 _CUT: Final = 20  # times as long as all attempts: then a wait is cut
 _SHORT: Final = SECOND // 100
 _STEPS: Final = tuple(
@@ -35,122 +35,7 @@ _STEPS: Final = tuple(
     )
 )
 _MOST_TICKS: Final = 10
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Span:
-    """A row of the drawing.
-
-    Args:
-        name: what it is.
-        kind: its colour: wait, fail, done, run or cancel.
-        start: when it began, in microseconds since 1970.
-        end: when it ended.
-        label: what is said beside it.
-        attempt: whether it is one.
-    """
-
-    name: str
-    kind: str
-    start: int
-    end: int
-    label: str
-    attempt: bool = False
-
-    @property
-    def length(self) -> int:
-        """How long it is."""
-        return self.end - self.start
-
-
-def spans(
-    job: Job, attempts: Sequence[Attempt], timeline: Sequence[Moment], now: int
-) -> list[Span]:
-    """Tell what a job's time went into, in order.
-
-    Args:
-        now: in microseconds since 1970.
-    """
-    found = [*_spans(job, attempts, timeline, now)]
-    if len(found) <= _MOST_ROWS:
-        return found
-    left_out = found[2 : len(found) - _MOST_ROWS + 3]
-    between = Span(
-        name="…",
-        kind="wait",
-        start=left_out[0].start,
-        end=left_out[-1].end,
-        label=f"{words.plural(sum(each.attempt for each in left_out), 'attempt')} more",
-    )
-    return [*found[:2], between, *found[2 + len(left_out) :]]
-
-
-def _spans(
-    job: Job, attempts: Sequence[Attempt], timeline: Sequence[Moment], now: int
-) -> Iterator[Span]:
-    free = job.submitted_at
-    for attempt in attempts:
-        yield _pause(
-            attempt.number, free, attempt.started_at, timeline, first=free == job.submitted_at
-        )
-        yield _attempt(job, attempt, now)
-        free = attempt.ended_at or now
-    if job.state is State.QUEUED:
-        end = now if job.not_before is None else max(now, job.not_before)
-        number = len(attempts) + 1
-        yield _pause(number, free, end, timeline, first=not attempts)
-    elif not attempts and job.finished_at is not None:
-        yield _pause(1, free, job.finished_at, timeline, first=True)
-
-
-def _pause(number: int, start: int, end: int, timeline: Sequence[Moment], *, first: bool) -> Span:
-    lasting = words.duration(end - start)
-    if first or number == 1:
-        return Span(name="waiting", kind="wait", start=start, end=end, label=lasting)
-    within = [each for each in timeline if start <= each.at <= end]
-    if any(each.event == "held" for each in within):
-        return Span(
-            name="held",
-            kind="wait",
-            start=start,
-            end=end,
-            label=f"{lasting}, its target could not be reached",
-        )
-    if any(each.event == "recovered" for each in within):
-        return Span(
-            name="restart",
-            kind="wait",
-            start=start,
-            end=end,
-            label=f"{lasting}, the server was started again",
-        )
-    return Span(name="backoff", kind="wait", start=start, end=end, label=lasting)
-
-
-def _attempt(job: Job, attempt: Attempt, now: int) -> Span:
-    end = attempt.ended_at or now
-    lasting = words.duration(end - attempt.started_at)
-    last = attempt.number == job.attempt and job.state is not State.QUEUED
-    if attempt.ended_at is None and job.state is State.RUNNING:
-        kind, label = "run", f"has been running for {lasting}"
-    elif last and job.state is State.CANCELLED:
-        kind, label = "cancel", f"cancelled after {lasting}"
-    elif attempt.failure is not None:
-        kind, label = "fail", f"{attempt.failure} after {lasting}"
-    else:
-        good = last and job.succeeded
-        kind, label = (
-            "done" if good else "fail",
-            f"{attempt.status or 'interrupted'} after {lasting}",
-        )
-    return Span(
-        name=f"attempt {attempt.number}",
-        kind=kind,
-        start=attempt.started_at,
-        end=end,
-        label=label,
-        attempt=True,
-    )
+_TICK: Final = 14  # letters that one takes up
 
 
 # --- where a time is ----------------------------------------------------------------------------
@@ -207,7 +92,8 @@ def _apart(ticks: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
     """Leave out the names that would stand over one another."""
     kept = [ticks[0]]
     for tick in ticks[1:]:
-        if tick[1] - kept[-1][1] > 14 * _LETTER:
+        apart = tick[1] - kept[-1][1] > _TICK * _LETTER
+        if apart and words.since_then(tick[0]) != words.since_then(kept[-1][0]):
             kept.append(tick)
     return kept
 
@@ -226,6 +112,8 @@ def waterfall(
     lines = len(rows) + (job.state in ENDED)
     bottom = _TOP + lines * _ROW
     parts = [*_grid(axis, bottom), *_restarts(axis, timeline, rows, bottom)]
+    if job.state is State.QUEUED and now < rows[-1].end:
+        parts.append(_line("now", axis(now), _TOP - 6, axis(now), bottom))
     for index, row in enumerate(rows):
         parts.append(_row(axis, row, _TOP + index * _ROW))
     if job.state in ENDED:
