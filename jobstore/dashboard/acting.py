@@ -68,6 +68,18 @@ async def offers(visit: Visit, job: Job) -> list[Offer]:
     ]
 
 
+def likely(job: Job) -> list[BulkAction]:
+    """Tell what can be done to a job as far as its states tell; whoever does it looks again."""
+    ended, result = job.state in ENDED, job.result
+    holds = {
+        BulkAction.RETRY: ended and result is not Result.DELETED,
+        BulkAction.CANCEL: not ended and result is Result.NONE,
+        BulkAction.RESTORE: ended and result in {Result.TAKEN, Result.DELETED},
+        BulkAction.DELETE: result is not Result.DELETED,
+    }
+    return [action for action, can in holds.items() if can]
+
+
 def can_undo(job: Job, offered: Sequence[Offer], moments: Sequence[Moment]) -> bool:
     """Tell whether a job was deleted a moment ago, and can be restored.
 

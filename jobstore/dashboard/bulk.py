@@ -6,8 +6,9 @@ another one when the answer comes, nothing is done, and the question is asked ag
 """
 
 import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
 
@@ -21,6 +22,7 @@ from jobstore.dashboard.visit import Route, Routes, Visit
 from jobstore.model import clock
 from jobstore.model.bulk import BulkAction, BulkOrder
 from jobstore.model.errors import QueryInvalid
+from jobstore.model.lifecycle import ENDED, Result, State
 from jobstore.store.bulk import Matched
 from jobstore.store.jobs import LARGEST_ID
 from jobstore.store.search import Search
@@ -103,8 +105,32 @@ def _matching(visit: Visit, action: BulkAction) -> Chosen:
     )
 
 
-def _query(filters: dict[str, str]) -> str:
+def _query(filters: Mapping[str, str]) -> str:
     return query.written({**filters}) if filters else ""
+
+
+def offers(visit: Visit, filters: Mapping[str, str]) -> dict[str, Any]:
+    """Give what can be done to jobs of a list, and the query by which all of them are meant."""
+    possible = sensible(filters) if visit.visitor.may_act else []
+    return {"offered": possible, "matching": _query(filters)}
+
+
+def sensible(filters: Mapping[str, str]) -> list[BulkAction]:
+    """Tell what can be done to jobs with such filters, as far as these tell."""
+    states, results = _among(filters, "state", State), _among(filters, "result", Result)
+    ended = not states.isdisjoint(ENDED) and results != {Result.NONE}
+    holds = {
+        BulkAction.RETRY: ended and results != {Result.DELETED},
+        BulkAction.CANCEL: not states <= {*ENDED} and Result.NONE in results,
+        BulkAction.RESTORE: ended and results <= {Result.TAKEN, Result.DELETED},
+        BulkAction.DELETE: results != {Result.DELETED},
+    }
+    return [action for action, can in holds.items() if can]
+
+
+def _among(filters: Mapping[str, str], name: str, words: Iterable[str]) -> set[str]:
+    given = filters.get(name)
+    return {*words} if given is None else {each.strip() for each in given.split(",")}
 
 
 # --- asking -------------------------------------------------------------------------------------
