@@ -66,7 +66,7 @@ async def _listed(visit: Visit, asked: Query) -> web.Response:
     now, history = clock.now(), visit.store.history
     fixed = asked.at(now)
     wanted = fixed.page(visit.scope)
-    found = await history.page(wanted.search, wanted.limit, wanted.before, Budget())
+    found = await history.page(wanted.search, wanted.limit, wanted.before, visit.budget())
     askers = await questions.askers(history, found.jobs)
     older = found.searched_to and fixed.older(wanted.cursor(found.searched_to))
     return render(

@@ -9,6 +9,7 @@ from aiohttp import web
 from jobstore.live import Store
 from jobstore.model.account import Identity
 from jobstore.model.errors import Forbidden
+from jobstore.store.budget import Budget
 from jobstore.targets.router import Router
 from jobstore.web.access import Access
 
@@ -91,12 +92,14 @@ class Visit:
 
     Args:
         access: verifies passwords; None where an application has a login of its own.
+        budget: makes what tells how long a search may take.
     """
 
     request: web.Request
     store: Store
     router: Router
     access: Access | None
+    budget: Callable[[], Budget] = Budget
 
     @property
     def visitor(self) -> Visitor:
