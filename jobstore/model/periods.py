@@ -175,22 +175,21 @@ def end_of(seconds: int, at: int) -> int:
     return -start_of(seconds, -at)
 
 
-def kept_since(since: int, now: int) -> int:
-    """Tell where the first span begins that is kept and has a time."""
-    for seconds, kept in KEPT.items():
-        if since >= now - kept:
-            return start_of(seconds, since)
-    return start_of(DAY, since)
+def shortest_kept(at: int, now: int) -> int:
+    """Tell how long the shortest spans are that are still kept of a time, in seconds."""
+    return next((seconds for seconds, kept in KEPT.items() if at >= now - kept), DAY)
 
 
-def stretches(since: int, until: int) -> Sequence[Stretch]:
+def stretches(since: int, until: int, longest: int = DAY) -> Sequence[Stretch]:
     """Cover a time with as few spans as possible: the longest in the middle.
 
     Args:
         since: where a quarter of an hour begins.
         until: where one ends.
+        longest: how long these may be, in seconds.
     """
-    return [each for each in _covering(LENGTHS, since, until) if each.since < each.until]
+    lengths = [seconds for seconds in LENGTHS if seconds <= longest]
+    return [each for each in _covering(lengths, since, until) if each.since < each.until]
 
 
 def _covering(lengths: Sequence[int], since: int, until: int) -> Iterator[Stretch]:

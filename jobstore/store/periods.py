@@ -288,7 +288,7 @@ def _decoded(row: Sequence[Any]) -> tuple[Key, Work]:
 def decoded(row: Sequence[Any]) -> Work:
     """Read the figures of a row."""
     done, failed, cancelled, errors, waits, runs, longest = row
-    work = Work(done, failed, cancelled, errors, longest=longest)
+    work = Work(int(done), int(failed), int(cancelled), int(errors), longest=longest)
     work.waits.read(waits or "")
     work.runs.read(runs or "")
     return work
