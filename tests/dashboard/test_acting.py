@@ -64,7 +64,9 @@ async def answered(client: Client, path: str, **fields: str) -> Answer:
 
 async def reply(client: Client, asked: str, **fields: str) -> Answer:
     """Send the form of a question."""
-    (action,) = re.findall(r'<form class="panel ask" id="ask" method="post" action="([^"]*)"', asked)
+    (action,) = re.findall(
+        r'<form class="panel ask" id="ask" method="post" action="([^"]*)"', asked
+    )
     kept = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', asked))
     return await send(client, action.replace("../", ""), fields={**kept, **fields})
 
@@ -115,9 +117,10 @@ async def test_only_what_can_be_done_to_a_job_is_offered(gated: Client) -> None:
 
 async def test_what_moved_meanwhile_is_told_in_a_sentence(gated: Client) -> None:
     job_id = await gated.submit("/wait/a")
-    assert f"job {job_id} has not ended yet: it is" in (
-        await look(gated, f"{job_id}/retry", 409)
-    ).lower()
+    assert (
+        f"job {job_id} has not ended yet: it is"
+        in (await look(gated, f"{job_id}/retry", 409)).lower()
+    )
     await gated.when("a", "started")
     await look(gated, f"{job_id}/cancel")
     await gated.let("a")
