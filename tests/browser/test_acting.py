@@ -7,7 +7,7 @@ import re
 import pytest
 import pytest_asyncio
 from aiohttp import ClientSession
-from playwright.async_api import Page, expect
+from playwright.async_api import expect
 
 from jobstore.server import Server
 from tests.browser.conftest import LOOKS, Open, check_axe
@@ -41,7 +41,7 @@ async def state_of(client: Client, job_id: int) -> str:
     return str(json.loads(answer.body)["state"])
 
 
-def row(page: Page, job_id: int) -> str:
+def row(job_id: int) -> str:
     return f"#job-{job_id}"
 
 
@@ -78,17 +78,17 @@ async def test_a_list_follows_what_happens_and_keeps_focus_selection_and_scroll(
     await client.when("0", "started")
     page = await open_page(f"{client.url}/_jobs/ui/", viewport={"width": 1200, "height": 400})
     await listened(server, 1)
-    await page.check(f"{row(page, 3)} td.check input")
-    await page.focus(f"{row(page, 1)} td.id a")
+    await page.check(f"{row(3)} td.check input")
+    await page.focus(f"{row(1)} td.id a")
     scrolled = await page.evaluate("scrollY")
     assert scrolled > 0
     await page.evaluate("document.querySelector('#job-1').mine = true")
     await client.let("0")
-    await expect(page.locator(f"{row(page, 1)} .s")).to_have_text("done")
-    await expect(page.locator(f"{row(page, 2)} .s")).to_have_text("running")
+    await expect(page.locator(f"{row(1)} .s")).to_have_text("done")
+    await expect(page.locator(f"{row(2)} .s")).to_have_text("running")
     assert await page.evaluate("document.querySelector('#job-1').mine")
     assert await page.evaluate("document.activeElement.textContent") == "1"
-    assert await page.is_checked(f"{row(page, 3)} td.check input")
+    assert await page.is_checked(f"{row(3)} td.check input")
     assert await page.inner_text("#picked") == "1 selected"
     assert await page.evaluate("scrollY") == scrolled
     assert await page.inner_text("b[data-count=done]") == "1"
@@ -108,7 +108,7 @@ async def test_a_filtered_list_lets_go_of_what_is_on_it_no_more(
         await client.submit(f"/wait/{name}")
     page = await open_page(f"{client.url}/_jobs/ui/?state=running,queued")
     await listened(server, 1)
-    await page.focus(f"{row(page, 3)} td.id a")
+    await page.focus(f"{row(3)} td.id a")
     for name in "ab":
         await client.let(name)
     await expect(page.locator("tr[data-id]")).to_have_count(1)
@@ -162,7 +162,7 @@ async def test_from_the_list_to_a_retry_with_keys_alone(client: Client, open_pag
     press = page.keyboard.press
     for key in "jjjkx":
         await press(key)
-    assert await page.is_checked(f"{row(page, 2)} td.check input")
+    assert await page.is_checked(f"{row(2)} td.check input")
     await press("x")
     await press("r")
     dialog = page.locator("dialog[open]")
@@ -196,7 +196,7 @@ async def test_two_operators_choose_the_same_jobs(client: Client, open_page: Ope
     first, second = [await open_page(f"{client.url}/_jobs/ui/?status=500") for _ in range(2)]
     for page in (first, second):
         for job_id in (1, 2):
-            await page.check(f"{row(page, job_id)} td.check input")
+            await page.check(f"{row(job_id)} td.check input")
         await expect(page.locator("#selection button[value=cancel]")).to_be_disabled()
         await page.click("#selection button[value=retry]")
         await expect(page.locator("dialog[open] h1")).to_have_text("Retry 2 jobs?")
@@ -221,7 +221,7 @@ async def test_without_a_script_all_of_it_works_as_well(client: Client, open_pag
     await page.click("text=Undo")
     assert page.url.endswith("/3?done=restored")
     await page.goto(f"{client.url}/_jobs/ui/")
-    await page.check(f"{row(page, 2)} td.check input")
+    await page.check(f"{row(2)} td.check input")
     await page.click("#selection >> text=Retry…")
     await page.click("#ask button")
     assert page.url.endswith("/operations/1")

@@ -1,4 +1,4 @@
-"""What open pages are told of changes: by one feed, only while they are open, and only their own."""
+"""What open pages are told of changes: by one feed, and only of what they may show."""
 
 import asyncio
 import json
