@@ -75,8 +75,10 @@ def test_the_next_times_tell_of_a_change_of_the_clock() -> None:
         ("Sat 28 Mar 2026, 02:30", ""),
         (
             "Sun 29 Mar 2026, 03:00",
-            "the clock is put forward by 1 h before it, and leaves its time out:"
-            " it runs right after",
+            (
+                "the clock is put forward by 1 h before it, and leaves its time out:"
+                " it runs right after"
+            ),
         ),
         ("Mon 30 Mar 2026, 02:30", ""),
     ]
