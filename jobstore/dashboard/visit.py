@@ -23,13 +23,13 @@ class Visitor:
     Args:
         identity: who they are.
         everybody: whether everybody is let in, since there are no accounts.
-        session: the digest of the session that they have logged in for; None if each request says
-            by itself who sends it.
+        session: the id of the session that they have logged in for; None if each request says by
+            itself who sends it.
     """
 
     identity: Identity
     everybody: bool = False
-    session: bytes | None = None
+    session: int | None = None
 
     @property
     def name(self) -> str:

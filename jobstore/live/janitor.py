@@ -79,6 +79,7 @@ class Janitor:
             done += await self._store.upkeep.purge(before)
         if (before := self._ago(self._retention.history)) is not None:
             done += await self._store.upkeep.forget(before)
+        done += await self._store.sessions.forget()
         done += await self._store.upkeep.sweep()
         await self._store.file.renew_mark()
         await self._store.file.checkpoint()

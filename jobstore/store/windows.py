@@ -78,6 +78,11 @@ class Windows:
             return Page(jobs, reached if reached > 1 else None)
         return Page(jobs, None)
 
+    async def submitted_to(self, searched_to: int) -> int | None:
+        """Tell when the oldest of the jobs was submitted that a search has looked at."""
+        rows = await self._searched(None, search_sql.SUBMITTED_TO, last=searched_to)
+        return int(rows[0][0]) if rows else None
+
     async def pages(
         self, search: Search, limit: int | None = None, before: int = jobs.LARGEST_ID
     ) -> AsyncIterator[list[Job]]:
@@ -166,6 +171,8 @@ class Windows:
         if "definition" in values:
             run = values["definition"]
             found = self._searched(budget, search_sql.NEWEST_RUN, last=last, definition=run)
+        elif "errors" in values:
+            found = self._searched(budget, search_sql.NEWEST_WRONG, last=last)
         else:
             found = self._searched(budget, search_sql.NEWEST, last=last)
         ((newest,),) = await found
