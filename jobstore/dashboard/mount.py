@@ -12,7 +12,16 @@ from typing import Final
 
 from aiohttp import web
 
-from jobstore.dashboard import access, assets, job, jobs, login, targets
+from jobstore.dashboard import (
+    access,
+    assets,
+    definition,
+    definitions,
+    job,
+    jobs,
+    login,
+    targets,
+)
 from jobstore.dashboard.guard import Guard
 from jobstore.dashboard.pages import NoSuchPage, refused, see_other
 from jobstore.dashboard.session import Entrance
@@ -32,6 +41,8 @@ ROUTES: Final[Routes] = (
     *jobs.ROUTES,
     *login.ROUTES,
     *access.ROUTES,
+    *definitions.ROUTES,
+    *definition.ROUTES,
     *targets.ROUTES,
     *job.ROUTES,
 )

@@ -169,7 +169,6 @@ async def test_what_went_wrong_is_found_at_first_glance_however_long_ago_it_was(
     assert not {job.id for page in fine for job in page.jobs} & {*wrong}
 
 
-
 # --- over the wire ------------------------------------------------------------------------------
 
 
