@@ -14,12 +14,14 @@ from aiohttp import web
 
 from jobstore.dashboard import (
     access,
+    activity,
     assets,
     definition,
     definitions,
     job,
     jobs,
     login,
+    statistics,
     targets,
 )
 from jobstore.dashboard.guard import Guard
@@ -41,6 +43,8 @@ ROUTES: Final[Routes] = (
     *jobs.ROUTES,
     *login.ROUTES,
     *access.ROUTES,
+    *activity.ROUTES,
+    *statistics.ROUTES,
     *definitions.ROUTES,
     *definition.ROUTES,
     *targets.ROUTES,
