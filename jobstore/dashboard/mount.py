@@ -14,13 +14,17 @@ from aiohttp import web
 
 from jobstore.dashboard import (
     access,
+    acting,
     activity,
     assets,
+    bulk,
     definition,
     definitions,
     job,
     jobs,
+    live,
     login,
+    operations,
     statistics,
     targets,
 )
@@ -48,6 +52,10 @@ ROUTES: Final[Routes] = (
     *definitions.ROUTES,
     *definition.ROUTES,
     *targets.ROUTES,
+    *acting.ROUTES,
+    *bulk.ROUTES,
+    *operations.ROUTES,
+    *live.ROUTES,
     *job.ROUTES,
 )
 

@@ -87,10 +87,9 @@ class BulkOperations:
             action for row in rows for action, can in zip(BulkAction, row, strict=True) if can
         )
 
-    async def deleted(self, operation: BulkOperation, scope: int | None = None) -> Matched:
-        """Find the jobs that an operation has deleted, and that can be restored."""
-        search = Search(deleted_because=_because(operation), account=scope)
-        return await self.match(BulkAction.RESTORE, search)
+    def deleted_by(self, operation: BulkOperation, scope: int | None = None) -> Search:
+        """Give what finds the jobs that an operation has deleted."""
+        return Search(deleted_because=_because(operation), account=scope)
 
     async def make(self, order: BulkOrder, matched: Matched, expect: int | None = None) -> int:
         """Make an operation, and return its id once it is on the disk; it is done from then on.

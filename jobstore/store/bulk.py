@@ -133,7 +133,8 @@ def matched(rows: Sequence[Any]) -> Matched:
     """Read what `matching` has found."""
     parts = [f"[{row[1]}]" for row in rows]
     last = max(json.loads(parts[-1])) if parts else 0
-    return Matched(parts, *(sum(row[column] for row in rows) for column in (2, 3, 4)), last)
+    count, secret, running = (sum(row[column] for row in rows) for column in (2, 3, 4))
+    return Matched(parts, count, secret, running, last)
 
 
 def named(ids: Sequence[int]) -> Matched:
