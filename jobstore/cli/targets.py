@@ -1,14 +1,12 @@
 """Targets: how they stand, and what operators say of them."""
 
 import asyncio
-import getpass
-import os
 from collections.abc import Mapping
 from typing import Final
 
 import click
 
-from jobstore.cli.beside import beside
+from jobstore.cli.beside import beside, operator
 from jobstore.cli.options import configured, json_option, text
 from jobstore.cli.places import place_of
 from jobstore.cli.plain import tell, write_json
@@ -105,15 +103,7 @@ def resume_command(config: Config, target: str, *, as_json: bool) -> None:
 async def _change(config: Config, target: str, wanted: TargetChange) -> None:
     known = _configured(config, served=any(seen.configured for seen in await _seen(config)))
     async with beside(config) as store:
-        await store.targets.change(target, wanted, _operator(), known)
-
-
-def _operator() -> str:
-    """Name who runs the command, as far as the system knows."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"user {os.getuid()}"
+        await store.targets.change(target, wanted, operator(), known)
 
 
 @click.command("audit")
@@ -128,7 +118,7 @@ def _operator() -> str:
 )
 @json_option
 def audit_command(config: Config, limit: int, *, as_json: bool) -> None:
-    """List what operators did to targets, and when; the newest come last."""
+    """List what operators did to targets and accounts, and when; the newest come last."""
     listed: Listed[AuditEntry] = Listed(
         heads=("AT", "WHO", "WHAT", "SUBJECT", "DETAIL"),
         row=lambda each: (

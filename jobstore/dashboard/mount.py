@@ -13,9 +13,25 @@ from typing import Final
 
 from aiohttp import web
 
-from jobstore.dashboard import assets, job, jobs
+from jobstore.dashboard import (
+    access,
+    acting,
+    activity,
+    assets,
+    bulk,
+    definition,
+    definitions,
+    job,
+    jobs,
+    live,
+    login,
+    operations,
+    statistics,
+    targets,
+)
 from jobstore.dashboard.guard import Guard
 from jobstore.dashboard.pages import NoSuchPage, refused, see_other
+from jobstore.dashboard.session import Entrance
 from jobstore.dashboard.visit import MOUNT, Route, Routes, Visit
 from jobstore.live import Store
 from jobstore.model.errors import JobstoreError
@@ -31,6 +47,17 @@ CLAIMS: Final = (PathClaim(re.compile(rf"{MOUNT}(?:[/?]|$)")),)
 ROUTES: Final[Routes] = (
     *assets.ROUTES,
     *jobs.ROUTES,
+    *login.ROUTES,
+    *access.ROUTES,
+    *activity.ROUTES,
+    *statistics.ROUTES,
+    *definitions.ROUTES,
+    *definition.ROUTES,
+    *targets.ROUTES,
+    *acting.ROUTES,
+    *bulk.ROUTES,
+    *operations.ROUTES,
+    *live.ROUTES,
     *job.ROUTES,
 )
 
@@ -58,7 +85,8 @@ class Dashboard:
         self._budget = budget
         self._router = router
         self._access = gate if isinstance(gate, Access) else None
-        self._guard = Guard(gate, login=self._access is not None)
+        entrance = Entrance(self._access, store.sessions) if self._access else None
+        self._guard = Guard(gate, entrance)
 
     def add_routes(self, app: web.Application) -> None:
         """Let an application answer with pages, and say where there is none."""

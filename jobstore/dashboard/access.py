@@ -1,0 +1,107 @@
+"""Who may come in: accounts, their tokens and their sessions, for those who administer that."""
+
+from collections import Counter
+from typing import Final
+
+from aiohttp import web
+
+from jobstore.dashboard.deeds import DEEDS, Asked, Deed
+from jobstore.dashboard.forms import Fields, FormInvalid, filled_in
+from jobstore.dashboard.pages import NoSuchPage, render, see_other
+from jobstore.dashboard.visit import Route, Routes, Visit
+from jobstore.model.account import Role
+from jobstore.model.errors import AccountProblem, Forbidden, JobstoreError
+from jobstore.web import standing
+
+_TRAIL: Final = 20
+
+
+def operator(request: web.Request) -> str:
+    """Name who asks for something that only an admin may do.
+
+    Raises:
+        Forbidden: they may not.
+    """
+    identity = standing.changing(request)
+    if not identity.administers:
+        raise Forbidden("only an admin may do this")
+    return identity.name or f"somebody at {standing.source(request) or 'this machine'}"
+
+
+async def show(visit: Visit) -> web.Response:
+    """Show all accounts, tokens and sessions, and what operators did last."""
+    operator(visit.request)
+    store = visit.store
+    tokens, sessions = store.accounts.tokens(), await store.sessions.all()
+    return render(
+        visit.request,
+        "access.html",
+        own_login=visit.access is not None,
+        accounts=[*store.accounts.roll().accounts.values()],
+        tokens=tokens,
+        sessions=sessions,
+        tokens_of=Counter(each.account for each in tokens),
+        sessions_of=Counter(each.account for each in sessions),
+        trail=await store.targets.trail(_TRAIL),
+    )
+
+
+async def tell(visit: Visit) -> web.Response:
+    """Say what will happen, and ask whether it shall."""
+    deed, who = _deed(visit), operator(visit.request)
+    return await _form(visit, deed, dict(visit.request.query), who)
+
+
+async def do(visit: Visit) -> web.Response:
+    """Do it, or say why it cannot be done and ask once more."""
+    deed = _deed(visit)
+    fields = await filled_in(visit.request)
+    who = operator(visit.request)  # who may have become somebody else while the form came
+    try:
+        shown = await deed.do(Asked(store=visit.store, fields=fields, who=who))
+    except (AccountProblem, FormInvalid) as error:
+        return await _form(visit, deed, fields, who, error)
+    if shown is None:
+        return see_other("../access")
+    return render(visit.request, "token.html", token=shown, name=fields["name"])
+
+
+def _deed(visit: Visit) -> Deed:
+    """Find what is asked for.
+
+    Raises:
+        NoSuchPage: there is no such thing.
+        Forbidden: there are no accounts, so that anybody might make themselves an admin.
+    """
+    deed = DEEDS.get(visit.request.match_info["deed"])
+    if deed is None or visit.access is None:
+        raise NoSuchPage
+    if visit.visitor.everybody:
+        raise Forbidden(
+            "the first account is added where the store is: jobstore user add NAME --role admin"
+        )
+    return deed
+
+
+async def _form(
+    visit: Visit, deed: Deed, fields: Fields, who: str, error: JobstoreError | None = None
+) -> web.Response:
+    told = await deed.tell(Asked(store=visit.store, fields=fields, who=who))
+    return render(
+        visit.request,
+        "deed.html",
+        status=200 if error is None else error.status or 409,
+        deed=deed,
+        told=told,
+        said=str(error or ""),
+        filled={name: fields.get(name, "")[:1000] for name in ("name", "role", "label")},
+        roles=[*Role],
+        action=visit.request.match_info["deed"],
+    )
+
+
+ROUTES: Final[Routes] = (
+    Route("GET", "access", show),
+    Route("GET", "access/{deed}", tell),
+    Route("POST", "access/{deed}", do),
+)
