@@ -19,7 +19,7 @@ from jobstore.dashboard.rows import Row, rows
 from jobstore.dashboard.story import Known, status_line, told
 from jobstore.dashboard.visit import Route, Routes, Visit, job_of
 from jobstore.model import clock
-from jobstore.model.errors import JobNotFound, NotKept, QueryInvalid
+from jobstore.model.errors import NotKept, QueryInvalid
 from jobstore.model.job import Job
 from jobstore.model.lifecycle import ENDED, Result, State
 from jobstore.model.message import REDACTED, Headers, Request, Response, header, legible
@@ -28,7 +28,6 @@ from jobstore.store.budget import Budget
 from jobstore.store.jobs import LARGEST_ID
 from jobstore.store.search import Search
 from jobstore.web import ranges
-from jobstore.web.parameters import id_of
 
 _ONE: Final = r"{id:[0-9]+}"
 _SHOWN: Final = 40  # of an id that is none
