@@ -97,7 +97,7 @@ def _role(fields: Fields) -> Role:
 async def _hashed(fields: Fields) -> str:
     """Hash a new password, which has to be typed twice; this takes tens of milliseconds."""
     password = fields.get("password", "")
-    if password != fields.get("again"):
+    if password != fields.get("again", ""):
         raise FormInvalid("password: expected the same one twice")
     return await asyncio.to_thread(passwords.hashed, password)
 
