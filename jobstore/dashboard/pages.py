@@ -66,7 +66,8 @@ def render(
     """
     return web.Response(
         status=status,
-        text=text(request, template, **facts),
+        # What is no text, such as a byte of a head, is written as an escape.
+        body=text(request, template, **facts).encode(errors="backslashreplace"),
         content_type="text/html",
         charset="utf-8",
         headers=_HEADERS,

@@ -11,7 +11,7 @@ from jinja2 import DictLoader, Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from jobstore import __version__
-from jobstore.dashboard import words
+from jobstore.dashboard import query, words
 from jobstore.dashboard.assets import assets
 from jobstore.model import clock
 
@@ -58,6 +58,8 @@ def _environment() -> Environment:
         size=words.size,
         count=words.count,
         plural=words.plural,
+        shown=words.shown,
+        link=query.written,
     )
     made.globals.update(version=__version__, assets=assets().version)
     return made

@@ -13,6 +13,18 @@ _FEW: Final = 10  # so few of a unit are told with a decimal place
 _UNITS: Final = ("bytes", "KiB", "MiB", "GiB", "TiB")
 
 
+def shown(text: str) -> str:
+    """Write somebody's words so that all of them can be seen.
+
+    What has no shape, or would turn others round, is written as an escape; ends of lines and tabs
+    are not.
+    """
+    if text.isprintable():
+        return text
+    kept = "\n\t"
+    return "".join(c if c.isprintable() or c in kept else ascii(c)[1:-1] for c in text)
+
+
 def duration(microseconds: int) -> str:
     """Say how long something took, by its two largest units: 4 ms, 1.3 s, 2 min 04 s, 3 h 10 min.
 
