@@ -7,25 +7,13 @@ from aiohttp import web
 
 from jobstore.dashboard.deeds import DEEDS, Asked, Deed
 from jobstore.dashboard.forms import Fields, FormInvalid, filled_in
+from jobstore.dashboard.operators import operator
 from jobstore.dashboard.pages import NoSuchPage, render, see_other
 from jobstore.dashboard.visit import Route, Routes, Visit
 from jobstore.model.account import Role
 from jobstore.model.errors import AccountProblem, Forbidden, JobstoreError
-from jobstore.web import standing
 
 _TRAIL: Final = 20
-
-
-def operator(request: web.Request) -> str:
-    """Name who asks for something that only an admin may do.
-
-    Raises:
-        Forbidden: they may not.
-    """
-    identity = standing.changing(request)
-    if not identity.administers:
-        raise Forbidden("only an admin may do this")
-    return identity.name or f"somebody at {standing.source(request) or 'this machine'}"
 
 
 async def show(visit: Visit) -> web.Response:
