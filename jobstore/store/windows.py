@@ -78,6 +78,11 @@ class Windows:
             return Page(jobs, reached if reached > 1 else None)
         return Page(jobs, None)
 
+    async def submitted_to(self, searched_to: int) -> int | None:
+        """Tell when the oldest of the jobs was submitted that a search has looked at."""
+        rows = await self._searched(None, search_sql.SUBMITTED_TO, last=searched_to)
+        return int(rows[0][0]) if rows else None
+
     async def pages(
         self, search: Search, limit: int | None = None, before: int = jobs.LARGEST_ID
     ) -> AsyncIterator[list[Job]]:

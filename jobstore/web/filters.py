@@ -142,6 +142,15 @@ def _trigger(name: str, text: str) -> dict[str, Any]:
         raise QueryInvalid(f"{name}: expected one of {', '.join(Trigger)}") from None
 
 
+def _yes_or_no(member: str) -> Callable[[str, str], dict[str, Any]]:
+    def filter_of(name: str, text: str) -> dict[str, Any]:
+        if text not in {"yes", "no"}:
+            raise QueryInvalid(f"{name}: expected yes or no")
+        return {member: text == "yes"}
+
+    return filter_of
+
+
 def _text(name: str, text: str) -> dict[str, Any]:
     try:
         text.encode()
@@ -182,6 +191,7 @@ FILTERS: Final[Mapping[str, Callable[[str, str], dict[str, Any]]]] = {
     "trigger": _trigger,
     "tag": _text,
     "status": _status,
+    "error": _yes_or_no("errors"),
     "since": _time,
     "until": _time,
 }

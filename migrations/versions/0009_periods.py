@@ -1,7 +1,7 @@
 """What jobs did in quarters of an hour, hours and days, and which of them went wrong.
 
-`period` outlives the jobs, as `day` does. Up to the job whose id stands in `revision`, all have been
-counted there when they had ended, but for those in `uncounted`.
+`period` outlives the jobs, as `day` does. Up to the job whose id stands in `revision`, all that had
+ended were counted there; those that had not are in `uncounted`, and are counted later.
 """
 
 from alembic import op

@@ -62,8 +62,8 @@ async def test_an_admin_works_without_scripts_from_login_to_logout(
     page = await open_page(f"{server.url}/_jobs/ui/targets", java_script_enabled=False)
     await log_in(page, "alice")
     await page.get_by_role("link", name="Pause… /", exact=True).click()
-    await page.get_by_label("Reason").fill("db migration")
-    await page.get_by_role("button", name="Pause").click()
+    await page.get_by_label("Why").fill("db migration")
+    await page.get_by_role("button", name="Pause", exact=True).click()
     await page.get_by_text("paused by alice").wait_for()
     await page.get_by_role("button", name="Resume /", exact=True).click()
     assert await page.get_by_text("paused by alice").count() == 0
@@ -92,7 +92,7 @@ async def test_a_session_that_an_admin_ended_is_over_at_the_next_click(
     await log_in(page, "rita")
     await page.get_by_role("link", name="Targets").click()
     assert await page.get_by_role("button", name="Resume").count() == 0
-    assert await page.get_by_role("link", name="Pause").count() == 0
+    assert await page.get_by_role("link", name="Pause", exact=True).count() == 0
     assert await page.get_by_role("link", name="Access").count() == 0
     (session,) = await server.store.sessions.all()
     await server.store.sessions.end(session.id, "alice")

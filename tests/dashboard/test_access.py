@@ -51,7 +51,7 @@ async def test_an_admin_adds_changes_and_removes_accounts_and_it_is_in_the_trail
     server: Server, alice: Visitor, http: ClientSession
 ) -> None:
     added = await done(alice, "add", name="bob", role="user", **NEW)
-    assert (added.status, added.headers["Location"]) == (303, "../access")
+    assert (added.status, added.headers["Location"]) == (303, "../access?done=changed")
     bob = Visitor(http, alice.url)
     assert (await bob.log_in("bob", "another horse")).status == 303
     await done(alice, "role", name="bob", role="reader")

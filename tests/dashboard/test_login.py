@@ -223,7 +223,7 @@ async def test_a_session_that_ended_leads_to_the_login_with_a_sentence(
 
 
 async def test_who_wants_to_change_something_has_to_log_in_first(browser: Visitor) -> None:
-    for page in ("access/add", "targets", "1/cancel"):
+    for page in ("access/add", "targets/pause"):
         answer = await browser.post(page, {})
         assert (answer.status, b"Please log in first" in answer.body) == (401, True)
     script = await browser.post("access/add", {}, Accept="*/*")

@@ -33,10 +33,10 @@ async def alice(server: Server, http: ClientSession) -> Visitor:
 
 async def test_a_target_is_paused_with_a_reason_and_resumed(server: Server, alice: Visitor) -> None:
     form = said(await alice.get("targets/pause?target=/wait"))
-    assert "No job of this target starts until somebody resumes it. 0 jobs that run now" in form
+    assert "What runs now (0 jobs) goes on to its end" in form
     fields = {"target": "/wait", "reason": "<b>db</b> migration"}
     answer = await alice.post("targets/pause", fields)
-    assert (answer.status, answer.headers["Location"]) == (303, "../targets")
+    assert (answer.status, answer.headers["Location"]) == (303, "../targets?done=paused")
     page = await alice.get("targets")
     assert b"&lt;b&gt;db&lt;/b&gt; migration" in page.body
     assert "paused by alice" in said(page)
@@ -79,7 +79,7 @@ async def test_the_page_shows_what_runs_waits_and_went_wrong(
         assert b'<progress class="slots" max="1" value="1"' in page.body
         assert "1 / 1 configured: 2 2 " in said(page)
         words = said(await alice.get("targets/pause?target=/wait"))
-        assert "1 job that runs now will go on to its end; 2 jobs wait" in words
+        assert "(1 job) goes on to its end; what waits (2 jobs) waits on" in words
 
 
 async def test_who_may_not_act_is_shown_no_action_and_refused_each(

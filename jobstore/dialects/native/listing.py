@@ -6,6 +6,7 @@ from aiohttp import web
 
 from jobstore.dialects.native import as_json
 from jobstore.live import Store
+from jobstore.model.clock import iso
 from jobstore.store.budget import Budget
 from jobstore.web import standing
 from jobstore.web.filters import page_query
@@ -25,15 +26,15 @@ class Listing:
     async def list(self, request: web.Request) -> web.Response:
         """List a page; ``next`` is the cursor of the page behind it, also if nothing is on it."""
         page = page_query(request.query, standing.scope(request))
-        if page.search is None:
-            return web.json_response({"jobs": [], "next": None, "searched_to": None})
         history, budget = self._store.history, self._budget()
         found = await history.page(page.search, page.limit, page.before, budget)
         last, waits_for = found.searched_to, self._store.targets.waits_for
+        at = None if last is None else await history.submitted_to(last)
         return web.json_response(
             {
                 "jobs": [as_json.written(job, waits_for(job)) for job in found.jobs],
                 "next": None if last is None else page.cursor(last),
                 "searched_to": last,
+                "searched_to_time": None if at is None else iso(at),
             }
         )
