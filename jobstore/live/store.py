@@ -183,7 +183,7 @@ class Store:
         )
         self.waits = Waits(self._watchers, self.results, history)
         self.changes = ChangeFeed(history.counters)
-        self.others: Others = Alone(points)
+        self.others: Others = Alone(points, boot)
         self.since = clock()
         self.running: Collection[int] = ()
         self.meters: Meters | None = None

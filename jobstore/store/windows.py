@@ -134,6 +134,30 @@ class Windows:
                 None, statement, **window.bounds, **looked_for, **values, **now
             )
 
+    async def recent(
+        self, statement: Statement, search: Search, after: int, budget: Budget
+    ) -> AsyncIterator[list[Any]]:
+        """Execute a statement for the jobs behind an id, part by part, the newest first.
+
+        Args:
+            statement: what `search.in_window` has made for this search.
+            after: the id; 0 for all jobs.
+
+        Yields:
+            the rows of each part, which are not too many to be counted between two turns of a loop.
+
+        Raises:
+            TimeIsUp: the budget does not last.
+        """
+        values = search.values
+        async for window in self._windows(values, FIRST, budget=budget):
+            if window.last <= after:
+                return
+            bounds = {"first": max(window.first, after + 1), "last": window.last}
+            rows = await self._searched(budget, statement, **bounds, **values)
+            window.found, window.size = len(rows) > FIRST, min(window.size, WINDOW)
+            yield rows
+
     async def whole(self, statement: Statement, **values: object) -> list[Any]:
         """Execute a statement that looks at all jobs, as they stand at one moment.
 

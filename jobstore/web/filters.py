@@ -3,7 +3,7 @@
 import json
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import StrEnum
@@ -65,7 +65,7 @@ def page_query(query: MultiMapping[str], scope: int | None) -> PageQuery:
     Raises:
         QueryInvalid: it cannot be understood; the message says what was expected.
     """
-    values = {name: _one_of(query, name) for name in sorted(set(query))}
+    values = values_of(query, (*FILTERS, "limit", "cursor"))
     filters = {name: value for name, value in values.items() if name in FILTERS}
     search = search_of(filters, scope)
     own = _digest({"scope": scope, **filters})
@@ -95,13 +95,20 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return get_close_matches(name[:100], known, n=1, cutoff=0.0)[0]
 
 
-def _one_of(query: MultiMapping[str], name: str) -> str:
-    """Give the value of a parameter; of a filter that takes a list, the values after commas.
+def values_of(query: MultiMapping[str], known: Sequence[str]) -> dict[str, str]:
+    """Give the values of parameters by their names.
+
+    Args:
+        known: the names of those that there are.
 
     Raises:
-        QueryInvalid: there is no such parameter, or it has several values.
+        QueryInvalid: another one is given, or one several times.
     """
-    known = (*FILTERS, "limit", "cursor")
+    return {name: _one_of(query, name, known) for name in sorted(set(query))}
+
+
+def _one_of(query: MultiMapping[str], name: str, known: Sequence[str]) -> str:
+    """Give the value of a parameter; of a filter that takes a list, the values after commas."""
     if name not in known:
         raise QueryInvalid(f"{name[:100]}: no such parameter; did you mean {nearest(name, known)}?")
     values = query.getall(name)
