@@ -12,12 +12,13 @@ from typing import Final
 
 from aiohttp import web
 
-from jobstore.dashboard import access, assets, job, jobs, login, targets
+from jobstore.dashboard import access, assets, job, jobs, login, store, targets
 from jobstore.dashboard.guard import Guard
 from jobstore.dashboard.pages import NoSuchPage, refused, see_other
 from jobstore.dashboard.session import Entrance
 from jobstore.dashboard.visit import MOUNT, Route, Routes, Visit
 from jobstore.live import Store
+from jobstore.live.janitor import Retention
 from jobstore.model.errors import JobstoreError
 from jobstore.targets.router import PathClaim, Router
 from jobstore.web.access import Access
@@ -33,6 +34,7 @@ ROUTES: Final[Routes] = (
     *login.ROUTES,
     *access.ROUTES,
     *targets.ROUTES,
+    *store.ROUTES,
     *job.ROUTES,
 )
 
@@ -46,11 +48,13 @@ class Dashboard:
         store: what they are about.
         router: who answers which request.
         gate: lets those in whom the APIs let in.
+        retention: how long things are kept.
     """
 
-    def __init__(self, store: Store, router: Router, gate: Gate) -> None:
+    def __init__(self, store: Store, router: Router, gate: Gate, retention: Retention) -> None:
         self._store = store
         self._router = router
+        self._retention = retention
         self._access = gate if isinstance(gate, Access) else None
         entrance = Entrance(self._access, store.sessions) if self._access else None
         self._guard = Guard(gate, entrance)
@@ -72,7 +76,11 @@ class Dashboard:
 
         async def answer(request: web.Request) -> web.StreamResponse:
             visit = Visit(
-                request=request, store=self._store, router=self._router, access=self._access
+                request=request,
+                store=self._store,
+                router=self._router,
+                access=self._access,
+                retention=self._retention,
             )
             return await route.handler(visit)
 

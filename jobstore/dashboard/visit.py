@@ -7,6 +7,7 @@ from typing import Final, NamedTuple, TypeAlias
 from aiohttp import web
 
 from jobstore.live import Store
+from jobstore.live.janitor import Retention
 from jobstore.model.account import Identity
 from jobstore.model.errors import Forbidden
 from jobstore.targets.router import Router
@@ -91,12 +92,14 @@ class Visit:
 
     Args:
         access: verifies passwords; None where an application has a login of its own.
+        retention: how long things are kept.
     """
 
     request: web.Request
     store: Store
     router: Router
     access: Access | None
+    retention: Retention
 
     @property
     def visitor(self) -> Visitor:

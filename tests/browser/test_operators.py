@@ -46,6 +46,7 @@ async def test_the_pages_of_operators_are_for_everybody(
         "access/add",
         "access/remove?name=ute",
         "access/token?name=ute",
+        "store",
         "targets",
         "targets/pause?target=/",
         "targets/slots?target=/",
