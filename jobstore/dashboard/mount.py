@@ -7,6 +7,7 @@ first of them that is asked for.
 import logging
 import re
 from collections import defaultdict
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -20,6 +21,7 @@ from jobstore.dashboard.visit import MOUNT, Route, Routes, Visit
 from jobstore.live import Store
 from jobstore.live.janitor import Retention
 from jobstore.model.errors import JobstoreError
+from jobstore.store.budget import Budget
 from jobstore.targets.router import PathClaim, Router
 from jobstore.web.access import Access
 from jobstore.web.edge import Call, add_calls
@@ -49,10 +51,19 @@ class Dashboard:
         router: who answers which request.
         gate: lets those in whom the APIs let in.
         retention: how long things are kept.
+        budget: makes what tells how long a search may take.
     """
 
-    def __init__(self, store: Store, router: Router, gate: Gate, retention: Retention) -> None:
+    def __init__(
+        self,
+        store: Store,
+        router: Router,
+        gate: Gate,
+        retention: Retention,
+        budget: Callable[[], Budget] = Budget,
+    ) -> None:
         self._store = store
+        self._budget = budget
         self._router = router
         self._retention = retention
         self._access = gate if isinstance(gate, Access) else None
@@ -81,6 +92,7 @@ class Dashboard:
                 router=self._router,
                 access=self._access,
                 retention=self._retention,
+                budget=self._budget,
             )
             return await route.handler(visit)
 

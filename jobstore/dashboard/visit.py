@@ -10,6 +10,7 @@ from jobstore.live import Store
 from jobstore.live.janitor import Retention
 from jobstore.model.account import Identity
 from jobstore.model.errors import Forbidden
+from jobstore.store.budget import Budget
 from jobstore.targets.router import Router
 from jobstore.web.access import Access
 
@@ -93,6 +94,7 @@ class Visit:
     Args:
         access: verifies passwords; None where an application has a login of its own.
         retention: how long things are kept.
+        budget: makes what tells how long a search may take.
     """
 
     request: web.Request
@@ -100,6 +102,7 @@ class Visit:
     router: Router
     access: Access | None
     retention: Retention
+    budget: Callable[[], Budget] = Budget
 
     @property
     def visitor(self) -> Visitor:

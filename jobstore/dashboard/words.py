@@ -51,6 +51,14 @@ def _whole(seconds: int) -> str:
     return f"{seconds // _DAY} d {seconds % _DAY // _HOUR} h"
 
 
+def since_then(microseconds: int) -> str:
+    """Write how much later a tick of an axis is: 0, +500 ms, +15 s, +2 min, +1 h 30 min."""
+    if microseconds == 0:
+        return "0"
+    written = duration(microseconds).replace(".0 ", " ")
+    return "+" + written.removesuffix(" 00 s").removesuffix(" 00 min").removesuffix(" 0 h")
+
+
 def roughly(microseconds: int) -> str:
     """Say how long something is or was, by its largest unit: 26 s, 3 min, 20 h, 29 days."""
     seconds = max(microseconds, 0) // SECOND
