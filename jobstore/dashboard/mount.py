@@ -13,7 +13,23 @@ from typing import Final
 
 from aiohttp import web
 
-from jobstore.dashboard import access, assets, job, jobs, login, store, targets
+from jobstore.dashboard import (
+    access,
+    acting,
+    activity,
+    assets,
+    bulk,
+    definition,
+    definitions,
+    job,
+    jobs,
+    live,
+    login,
+    operations,
+    statistics,
+    store,
+    targets,
+)
 from jobstore.dashboard.guard import Guard
 from jobstore.dashboard.pages import NoSuchPage, refused, see_other
 from jobstore.dashboard.session import Entrance
@@ -35,8 +51,16 @@ ROUTES: Final[Routes] = (
     *jobs.ROUTES,
     *login.ROUTES,
     *access.ROUTES,
+    *activity.ROUTES,
+    *statistics.ROUTES,
+    *definitions.ROUTES,
+    *definition.ROUTES,
     *targets.ROUTES,
     *store.ROUTES,
+    *acting.ROUTES,
+    *bulk.ROUTES,
+    *operations.ROUTES,
+    *live.ROUTES,
     *job.ROUTES,
 )
 

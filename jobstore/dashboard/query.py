@@ -16,14 +16,17 @@ from jobstore.model.clock import SECOND, iso
 from jobstore.model.errors import QueryInvalid
 from jobstore.model.kinds import kind_of
 from jobstore.model.written import Duration
+from jobstore.store.jobs import LARGEST_ID
 from jobstore.web.filters import FILTERS, PageQuery, nearest, page_query
 from jobstore.web.parameters import id_of
 
 # How many jobs are shown, unless the URL says.
 LIMIT: Final = "50"
 LINE: Final = "q"
+# Which job is the first one that is shown, however many are newer; the script asks for that.
+TOP: Final = "top"
 # What a form has beside the line, and no URL that it leads to.
-_TIMES: Final = ("since", "until")
+_TIMES: Final = ("since", "until", "running_at")
 _DURATION: Final = kind_of(Duration)
 # A value in quotes may have spaces in it.
 _WORD: Final = re.compile(r'(?:[^\s"]|"[^"]*"?)+')
@@ -86,14 +89,14 @@ class Query:
     def at(self, now: int) -> "Query":
         """Say by the clock what is said by how long ago it was."""
         times = {
-            name: _instant(value, now) if name in _TIMES else value
+            name: instant(value, now) if name in _TIMES else value
             for name, value in self.filters.items()
         }
         return Query(filters=times, others=self.others)
 
     def older(self, cursor: str) -> str:
         """Write the query of the page behind this one."""
-        rest = {name: value for name, value in self.others.items() if name != "cursor"}
+        rest = {name: value for name, value in self.others.items() if name not in {"cursor", TOP}}
         return written({**self.filters, **rest, "cursor": cursor})
 
     def page(self, scope: int | None) -> PageQuery:
@@ -102,7 +105,22 @@ class Query:
         Raises:
             QueryInvalid: it cannot be understood; the message says what was expected.
         """
-        return page_query(MultiDict({"limit": LIMIT, **self.others, **self.filters}), scope)
+        others = {name: value for name, value in self.others.items() if name != TOP}
+        return page_query(MultiDict({"limit": LIMIT, **others, **self.filters}), scope)
+
+    @property
+    def top(self) -> int | None:
+        """The id of the first job that is shown; None if that is the newest one.
+
+        Raises:
+            QueryInvalid: that is no id.
+        """
+        if TOP not in self.others or "cursor" in self.others:
+            return None
+        top = id_of(self.others[TOP])
+        if top is None or top >= LARGEST_ID:
+            raise QueryInvalid(f"{TOP}: expected the id of a job")
+        return top
 
 
 def written(values: Mapping[str, str | None]) -> str:
@@ -153,7 +171,7 @@ def _quoted(value: str) -> str:
     return f'"{value}"' if re.search(r"\s", value) else value
 
 
-def _instant(text: str, now: int) -> str:
+def instant(text: str, now: int) -> str:
     """Write a time as the API reads it, which may be said by how long ago it was."""
     try:
         seconds = _DURATION.read(text)
@@ -173,7 +191,18 @@ def command(filters: Mapping[str, str]) -> str | None:
 
 
 _OPTIONS: Final = frozenset(
-    {"state", "owner", "path", "definition", "tag", "status", "since", "until", "error"}
+    {
+        "state",
+        "owner",
+        "path",
+        "definition",
+        "tag",
+        "status",
+        "since",
+        "until",
+        "running_at",
+        "error",
+    }
 )
 
 
@@ -184,7 +213,7 @@ def _options(name: str, value: str) -> Iterable[str]:
         case "error":
             return ["--errors"] if value == "yes" else []
         case _:
-            return [f"--{name} {_shell(value)}"]
+            return [f"--{name.replace('_', '-')} {_shell(value)}"]
 
 
 def _shell(value: str) -> str:
