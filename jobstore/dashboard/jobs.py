@@ -18,7 +18,7 @@ from jobstore.store.budget import Budget
 from jobstore.store.jobs import LARGEST_ID
 from jobstore.store.search import Search
 from jobstore.store.windows import Page
-from jobstore.web.filters import FILTERS, PageQuery
+from jobstore.web.filters import PageQuery
 
 # How many newer jobs are counted at most.
 MOST_NEWER: Final = 100
@@ -72,7 +72,7 @@ async def _listed(visit: Visit, asked: Query) -> web.Response:
     wanted, top = fixed.page(visit.scope), fixed.top
     if top is not None:
         wanted = replace(wanted, before=top + 1)
-    found = await history.page(wanted.search, wanted.limit, wanted.before, Budget())
+    found = await history.page(wanted.search, wanted.limit, wanted.before, visit.budget())
     askers = await questions.askers(history, found.jobs)
     older = found.searched_to and fixed.older(wanted.cursor(found.searched_to))
     return render(
@@ -111,8 +111,7 @@ async def _searched_to(visit: Visit, found: Page, wanted: PageQuery) -> int | No
     """Tell up to when the list was looked through, if the time for that was up before its end."""
     if found.searched_to is None or len(found.jobs) == wanted.limit:
         return None
-    there = await visit.store.history.page(Search(), 1, found.searched_to + 1, Budget())
-    return there.jobs[0].submitted_at if there.jobs else None
+    return await visit.store.history.submitted_to(found.searched_to)
 
 
 async def _frame(visit: Visit, asked: Query) -> dict[str, Any]:
@@ -156,14 +155,13 @@ async def _tabs(visit: Visit, asked: Query) -> list[Tab]:
             apart=True,
         )
     )
-    if "error" in FILTERS:
-        tabs.append(
-            Tab(
-                name="went wrong",
-                query=asked.but(state=None, result=None, error="yes"),
-                current=error == "yes" and not (state or result),
-            )
+    tabs.append(
+        Tab(
+            name="went wrong",
+            query=asked.but(state=None, result=None, error="yes"),
+            current=error == "yes" and not (state or result),
         )
+    )
     return tabs
 
 

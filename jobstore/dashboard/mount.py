@@ -7,6 +7,7 @@ first of them that is asked for.
 import logging
 import re
 from collections import defaultdict
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -26,6 +27,7 @@ from jobstore.dashboard import (
     login,
     operations,
     statistics,
+    store,
     targets,
 )
 from jobstore.dashboard.guard import Guard
@@ -33,7 +35,9 @@ from jobstore.dashboard.pages import NoSuchPage, refused, see_other
 from jobstore.dashboard.session import Entrance
 from jobstore.dashboard.visit import MOUNT, Route, Routes, Visit
 from jobstore.live import Store
+from jobstore.live.janitor import Retention
 from jobstore.model.errors import JobstoreError
+from jobstore.store.budget import Budget
 from jobstore.targets.router import PathClaim, Router
 from jobstore.web.access import Access
 from jobstore.web.edge import Call, add_calls
@@ -52,6 +56,7 @@ ROUTES: Final[Routes] = (
     *definitions.ROUTES,
     *definition.ROUTES,
     *targets.ROUTES,
+    *store.ROUTES,
     *acting.ROUTES,
     *bulk.ROUTES,
     *operations.ROUTES,
@@ -69,11 +74,22 @@ class Dashboard:
         store: what they are about.
         router: who answers which request.
         gate: lets those in whom the APIs let in.
+        retention: how long things are kept.
+        budget: makes what tells how long a search may take.
     """
 
-    def __init__(self, store: Store, router: Router, gate: Gate) -> None:
+    def __init__(
+        self,
+        store: Store,
+        router: Router,
+        gate: Gate,
+        retention: Retention,
+        budget: Callable[[], Budget] = Budget,
+    ) -> None:
         self._store = store
+        self._budget = budget
         self._router = router
+        self._retention = retention
         self._access = gate if isinstance(gate, Access) else None
         entrance = Entrance(self._access, store.sessions) if self._access else None
         self._guard = Guard(gate, entrance)
@@ -95,7 +111,12 @@ class Dashboard:
 
         async def answer(request: web.Request) -> web.StreamResponse:
             visit = Visit(
-                request=request, store=self._store, router=self._router, access=self._access
+                request=request,
+                store=self._store,
+                router=self._router,
+                access=self._access,
+                retention=self._retention,
+                budget=self._budget,
             )
             return await route.handler(visit)
 

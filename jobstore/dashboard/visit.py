@@ -7,9 +7,11 @@ from typing import Final, NamedTuple, TypeAlias
 from aiohttp import web
 
 from jobstore.live import Store
+from jobstore.live.janitor import Retention
 from jobstore.model.account import Identity
 from jobstore.model.errors import Forbidden, JobNotFound
 from jobstore.model.job import Job
+from jobstore.store.budget import Budget
 from jobstore.targets.router import Router
 from jobstore.web.access import Access
 from jobstore.web.parameters import id_of
@@ -94,12 +96,16 @@ class Visit:
 
     Args:
         access: verifies passwords; None where an application has a login of its own.
+        retention: how long things are kept.
+        budget: makes what tells how long a search may take.
     """
 
     request: web.Request
     store: Store
     router: Router
     access: Access | None
+    retention: Retention
+    budget: Callable[[], Budget] = Budget
 
     @property
     def visitor(self) -> Visitor:

@@ -158,7 +158,7 @@ async def test_what_went_wrong_is_found_at_first_glance_however_long_ago_it_was(
         copy_job(store_path, await stock.queued(), 10 * FIRST)
         wrong.append(await stock.done("/gone", status=404))
     copy_job(store_path, await stock.done(), 10 * FIRST)
-    found, before = [], jobs.LARGEST_ID
+    found, before = list[int](), jobs.LARGEST_ID
     while len(found) < len(wrong):
         page = await stock.store.history.page(Search(errors=True), 1, before, spent())
         (job,) = page.jobs
