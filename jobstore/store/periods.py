@@ -45,8 +45,9 @@ NAMES: Final = 500
 REST: Final = "*"
 # How many characters of a name are kept.
 _LONGEST: Final = 200
-# How many rows one step writes, about; of how many jobs at most; how many of these are read at once.
-_ROWS: Final = 100
+# How many rows one step writes, about; of how many jobs they are at most; and how many of these
+# are read at once.
+_ROWS: Final = 64
 _JOBS: Final = 50_000
 _PART: Final = 250
 # For how long nodes leave a job alone, in microseconds.
