@@ -445,14 +445,6 @@ async def _locked(link: databases.Link) -> None:
             return
 
 
-async def serving_jobs(store: Store, run: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-    """Start an executor, and let it come to where it has slots and has looked for jobs."""
-    running = asyncio.create_task(run)
-    while not store.slots() and not running.done():  # noqa: ASYNC110 - the loop has other work
-        await asyncio.sleep(0)
-    return running
-
-
 async def begun(coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
     """Start something and let it come as far as it can without waiting for the disk."""
     task = asyncio.create_task(coroutine)

@@ -15,7 +15,7 @@ from jobstore.model.job import Failure, Job
 from jobstore.model.lifecycle import State
 from jobstore.model.message import Request, Response
 from jobstore.targets.router import Route, Router
-from tests.stores import begun, held_up, opened, serving_jobs, states, submission, taken
+from tests.stores import begun, held_up, opened, states, submission, taken
 
 
 @dataclass(eq=False)
@@ -48,7 +48,8 @@ async def executing(store: Store, target: Patient, **limits: Any) -> AsyncIterat
     """Run a store's jobs on a target while the context lasts."""
     route = Route(name="/", target=target, **{"concurrency": 2, **limits})
     executor = Executor(store, Router([route]), max_attempts=3)
-    running = await serving_jobs(store, executor.run())
+    running = asyncio.create_task(executor.run())
+    await executor.begun.wait()
     yield executor
     running.cancel()
     await asyncio.wait([running])

@@ -27,7 +27,7 @@ from tests.engines import Place
 from tests.gates import create_app
 from tests.live.test_executor import Patient
 from tests.peers import Services
-from tests.stores import StandingClock, beside, opened, serving_jobs, states, submission
+from tests.stores import StandingClock, beside, opened, states, submission
 
 PAUSE: Final = TargetChange(paused=True, reason="db migration")
 RESUME: Final = TargetChange(paused=False)
@@ -37,7 +37,9 @@ RESUME: Final = TargetChange(paused=False)
 async def executing(store: Store, target: Patient, concurrency: int = 2) -> AsyncIterator[None]:
     """Run a store's jobs on a target while the context lasts."""
     route = Route(name="/", target=target, concurrency=concurrency)
-    task = await serving_jobs(store, Executor(store, Router([route]), max_attempts=3).run())
+    executor = Executor(store, Router([route]), max_attempts=3)
+    task = asyncio.create_task(executor.run())
+    await executor.begun.wait()
     try:
         yield
     finally:
