@@ -122,6 +122,7 @@ async def test_what_nobody_answers_for_is_refused_and_counted(
     assert value(await samples(client), "refused_total", reason="no_target") == 2
 
 
+@pytest.mark.file  # what is counted is counted before the store
 async def test_the_number_of_lines_is_the_same_for_10_000_paths_owners_and_tags(
     serve: Serve, http: ClientSession
 ) -> None:
