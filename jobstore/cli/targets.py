@@ -4,12 +4,11 @@ import asyncio
 import getpass
 import os
 from collections.abc import Mapping
-from typing import Final
 
 import click
 
 from jobstore.cli.beside import beside
-from jobstore.cli.options import configured, json_option, text
+from jobstore.cli.options import configured, json_option, limited, text
 from jobstore.cli.places import place_of
 from jobstore.cli.plain import tell, write_json
 from jobstore.cli.table import Listed
@@ -18,8 +17,6 @@ from jobstore.config import Config
 from jobstore.model.target_state import TargetChange, TargetSeen, described
 from jobstore.store import audit, target_states
 from jobstore.store.audit import AuditEntry
-
-_ROWS: Final = 50
 
 
 @click.command("targets")
@@ -118,17 +115,10 @@ def _operator() -> str:
 
 @click.command("audit")
 @configured
-@click.option(
-    "--limit",
-    type=click.IntRange(1, 10_000),
-    default=_ROWS,
-    show_default=True,
-    metavar="N",
-    help="The most entries to list, newest first.",
-)
+@limited("entries")
 @json_option
 def audit_command(config: Config, limit: int, *, as_json: bool) -> None:
-    """List what operators did to targets, and when; the newest come last."""
+    """List what operators did to targets, and when; the newest come first."""
     listed: Listed[AuditEntry] = Listed(
         heads=("AT", "WHO", "WHAT", "SUBJECT", "DETAIL"),
         row=lambda each: (
@@ -141,7 +131,7 @@ def audit_command(config: Config, limit: int, *, as_json: bool) -> None:
         fields=lambda each: each.described,
         none="Nothing was done so far.",
     )
-    listed.write(asyncio.run(_trail(config, limit))[::-1], as_json=as_json)
+    listed.write(asyncio.run(_trail(config, limit)), as_json=as_json)
 
 
 async def _trail(config: Config, limit: int) -> list[AuditEntry]:

@@ -253,7 +253,7 @@ async def test_commands_pause_and_resume_a_target_with_the_server_up_and_down(
     found = {each["name"]: each for each in map(json.loads, lines)}
     assert (found["/"]["paused"], found["/"]["waiting"]) == (False, 1)
     trail = (await asyncio.to_thread(said, "audit", *here)).splitlines()
-    assert [line.split()[2:4] for line in trail[1:]] == [["pause", "/"], ["resume", "/"]]
+    assert [line.split()[2:4] for line in trail[1:]] == [["resume", "/"], ["pause", "/"]]
     async with running(store_path) as server:
         assert (await server.store.waits.ended(1, 60)).state is State.DONE
 
