@@ -251,7 +251,10 @@ async def test_all_verbs_work_at_a_url(
     ]
     assert "/reports/b" in await remote("history", "--path", "/reports/b")
     for arguments, complaint in (
-        (("history", "--stats"), "--stats: only a store can be asked for that"),
+        (
+            ("history", "--stats"),
+            "statistics are made of the store itself",
+        ),
         (("history", "--interrupted"), "--interrupted: only a store can be asked"),
         (("history", "--definition", "x"), "expected its id"),
         (("show", 999), "jobstore: no job 999\n"),
