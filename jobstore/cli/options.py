@@ -1,6 +1,8 @@
 """What the commands have in common: the configuration, and how values are written."""
 
 import functools
+import getpass
+import os
 import re
 from collections.abc import Callable
 from difflib import get_close_matches
@@ -25,6 +27,7 @@ F = TypeVar("F", bound=Callable[..., object])
 
 FILE: Final = click.Path(path_type=Path)
 
+_ROWS: Final = 50
 _UTC: Final = ZoneInfo("UTC")
 _ZONE: Final = "jobstore.zone"
 _STATUS: Final = re.compile(r"[1-5](xx|\d\d)", re.IGNORECASE | re.ASCII)
@@ -114,6 +117,26 @@ def reaching(
 def json_option(command: F) -> F:
     """Give a command the option to write for scripts."""
     return click.option("--json", "as_json", is_flag=True, help="Write JSON, for scripts.")(command)
+
+
+def limited(things: str, most: int = 10_000) -> Callable[[F], F]:
+    """Give a command that lists things the option to say how many; lists begin with the newest."""
+    return click.option(
+        "--limit",
+        type=click.IntRange(1, most),
+        default=_ROWS,
+        show_default=True,
+        metavar="N",
+        help=f"The most {things} to list, newest first.",
+    )
+
+
+def caller() -> str:
+    """Name who calls the command, as far as the system knows."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"user {os.getuid()}"
 
 
 def text(value: str) -> str:
