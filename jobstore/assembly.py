@@ -147,7 +147,7 @@ def apis_of(
         login: whether ArangoDB's login is wanted, which a service would answer itself.
     """
     known = {"kinetica": _kinetica, "datameer": _datameer}
-    jobs, ours = ArangoJobs(store), NativeApi(store, router)
+    jobs, ours = ArangoJobs(store), NativeApi(store, router, retention_of(config))
     return [
         Spoken(jobs, arango.CLAIMS, arango.refused, Traffic.ARANGO, jobs.at_once),
         *([_login(store)] if login else []),

@@ -255,9 +255,10 @@ class Jobs:
         return await private.handle(self._live.front, request.clone())
 
     async def dismiss(self, _: web.Application) -> None:
-        """Wake all who wait for the end of a job: the application shuts down."""
+        """Wake all who wait for jobs to change: the application shuts down."""
         if self._running is not None:
             self._running.store.waits.dismiss()
+            self._running.store.changes.dismiss()
 
     async def lifetime(self, app: web.Application) -> AsyncIterator[None]:
         """Run jobs from the start of an application to its end.

@@ -325,6 +325,7 @@ async def serving(
         main = await _runner(stack, web_server)
         stack.callback(end_tunnels, web_server)
         operators = await _runner(stack, admin.AdminDoor(door).server(**options))
+        stack.callback(store.changes.dismiss)
         stack.callback(store.waits.dismiss)  # before those are waited for who wait for their jobs
         for runner, listeners in ((main, sockets.main), (operators, sockets.admin)):
             for listener in listeners:

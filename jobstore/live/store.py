@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from jobstore.live.admission import Admission
 from jobstore.live.attempts import Attempts
 from jobstore.live.bulk import BulkOperations
+from jobstore.live.changes import ChangeFeed
 from jobstore.live.delivery import Deliveries
 from jobstore.live.dispatch import Dispatcher
 from jobstore.live.fresh import FreshRequests
@@ -86,6 +87,7 @@ class Store:
         schedules: when those run by themselves.
         results: what readers ask for.
         waits: those who wait for what becomes of a job.
+        changes: tells whoever looks at many jobs what changes.
         timekeeping: what is done when the clock is set.
         operations: what is done to many jobs at once.
         others: who else works on the same store.
@@ -177,7 +179,8 @@ class Store:
             writer, history, steps, self.submissions, self.results, boot
         )
         self.waits = Waits(self._watchers, self.results, history)
-        self.others: Others = Alone(points)
+        self.changes = ChangeFeed(history.counters)
+        self.others: Others = Alone(points, boot)
         self.since = clock()
         self.running: Collection[int] = ()
         self.meters: Meters | None = None
@@ -215,6 +218,7 @@ class Store:
         subscribers.subscribe(Blocked, self.schedules.blocked)
         subscribers.settle(dispatcher.settle)
         subscribers.settle(self.file.written)
+        subscribers.settle(self.changes.settle)
         return subscribers
 
     # --- submit and run -------------------------------------------------------------------------
@@ -288,6 +292,7 @@ class Store:
             await self._refresh()
             came = await self.others.beat()
         self.operations.wake()
+        self.changes.note(more=not self._boot.shared)  # nodes tell one another
         await self._recount()
 
     def tell(self, tell: Tell) -> None:
@@ -300,7 +305,9 @@ class Store:
             case About.CHANGED:
                 for job_id in ids:
                     self._watchers.tell(job_id)
+                self.changes.note(ids, more=False)
             case About.READY:
+                self.changes.note(more=True)
                 self.dispatcher.look_again()
             case About.CANCEL:
                 for job_id in ids:

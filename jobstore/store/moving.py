@@ -40,6 +40,8 @@ TABLES: Final = (
     schema.OPERATION,
     schema.OPERATION_PART,
     schema.DAY,
+    schema.PERIOD,
+    schema.UNCOUNTED,
     schema.ACCOUNT_USAGE,
     schema.COUNTER,
     schema.REVISION,

@@ -305,6 +305,32 @@ DAY: Final = Table(
     sqlite_strict=True,
 )
 
+PERIOD: Final = Table(
+    "period",
+    METADATA,
+    Column("seconds", NUMBER, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("start", NUMBER, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("done", NUMBER, nullable=False),
+    Column("failed", NUMBER, nullable=False),
+    Column("cancelled", NUMBER, nullable=False),
+    Column("errors", NUMBER, nullable=False),
+    Column("waits", Text, nullable=False),
+    Column("runs", Text, nullable=False),
+    Column("longest_us", NUMBER, nullable=False),
+    sqlite_strict=True,
+    sqlite_with_rowid=False,
+)
+
+UNCOUNTED: Final = Table(
+    "uncounted",
+    METADATA,
+    Column("job_id", NUMBER, primary_key=True),
+    sqlite_strict=True,
+    sqlite_with_rowid=False,
+)
+
 COUNTER: Final = Table(
     "counter",
     METADATA,

@@ -73,7 +73,7 @@ class Search:
         cancelled_by: who asked for their cancellation.
         died: they were running when this start of the server died, or any that is over left them
             running.
-        errors: they have failed, or were answered with an error.
+        errors: whether they have failed or were answered with an error.
     """
 
     states: tuple[State, ...] | None = None
@@ -103,6 +103,8 @@ class Search:
         given["results"] = json.dumps(self.results) if self.results else None
         given["definitions"] = json.dumps(self.definitions) if self.definitions else None
         cancelled_by = given.pop("cancelled_by")
+        if self.errors is False:
+            given |= {"errors": None, "no_errors": True}
         given["asker"] = None if cancelled_by is None else asked_by(cancelled_by)
         found = {name: value for name, value in given.items() if value is not None}
         return found | (_of_death(self.died) if self.died else {})
@@ -143,12 +145,30 @@ WINDOW: Final = Statement(
     select(func.min(_window.c.id), func.max(_window.c.submitted_at)).select_from(_window)
 )
 
+# When the oldest of the jobs up to an id was submitted.
+SUBMITTED_TO: Final = Statement(
+    select(_job.submitted_at)
+    .where(_job.id >= bindparam("last"))
+    .order_by(_job.id)
+    .limit(ONE)
+    .offset(ZERO)
+)
+
 NEWEST: Final = Statement(select(func.max(_job.id)).where(_job.id <= bindparam("last")))
 # The runs of a definition have an index of their own, and may be far from one another.
 NEWEST_RUN: Final = Statement(
     select(func.max(_job.id)).where(
         _job.definition == bindparam("definition"), _job.id <= bindparam("last")
     )
+)
+
+# What failed or was answered with an error, in the words of the index of just that.
+_went_wrong: Final = or_(
+    in_state(State.FAILED),
+    and_(in_state(State.DONE), _job.status >= literal_column(str(FIRST_ERROR), NUMBER)),
+)
+NEWEST_WRONG: Final = Statement(
+    select(func.max(_job.id)).where(_went_wrong, _job.id <= bindparam("last"))
 )
 
 
@@ -206,9 +226,13 @@ _LOOKED_FOR: Final[Mapping[str, ColumnElement[bool]]] = {
     "highest_status": _job.status <= bindparam("highest_status"),
     "definitions": _job.definition.in_(listed("definitions")),
     "running_at": _running_at,
-    "errors": or_(
-        in_state(State.FAILED),
-        and_(in_state(State.DONE), _job.status >= literal_column(str(FIRST_ERROR), NUMBER)),
+    "errors": _went_wrong,
+    "no_errors": and_(
+        _job.state != constant(State.FAILED),
+        or_(
+            _job.state != constant(State.DONE),
+            func.coalesce(_job.status, ZERO) < literal_column(str(FIRST_ERROR), NUMBER),
+        ),
     ),
     "died": _running_when_it_died,
     "asker": and_(

@@ -90,6 +90,8 @@ def full(path: Path, now: int = START) -> Path:
         "INSERT INTO audit (at, who, what, subject, detail) VALUES (7, 'ada', 'pause', '/', 'why')",
         OPERATION,
         "INSERT INTO operation_part VALUES (1, 0, '[1, 2, 3]')",
+        "INSERT INTO period VALUES (900, 'route', 0, 'GET /', 1, 0, 0, 0, '3,1', '9,1', 5000)",
+        "INSERT INTO uncounted VALUES (6)",
         "UPDATE sqlite_sequence SET seq = 50 WHERE name = 'job'",
         "UPDATE job SET timeout = 2.5, replay = 'always', retries = 3, depth = 1 WHERE id = 6",
     ):

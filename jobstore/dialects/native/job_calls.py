@@ -76,11 +76,7 @@ class JobCalls:
             name: {"running": busy, "concurrency": slots}
             for name, (busy, slots) in self._store.slots().items()
         }
-        counted = {
-            "jobs": {state: counters.get(("job", state), 0) for state in State},
-            "results": {result: counters.get(("result", result), 0) for result in Result},
-        }
-        return web.json_response({**counted, "targets": targets})
+        return web.json_response({**as_json.counted(counters), "targets": targets})
 
     # --- taking ---------------------------------------------------------------------------------
 

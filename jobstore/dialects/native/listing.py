@@ -3,7 +3,7 @@
 import json
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import StrEnum
@@ -16,6 +16,7 @@ from multidict import MultiMapping
 from jobstore.dialects.native import as_json
 from jobstore.dialects.native.times import microseconds, zoned
 from jobstore.live import Store
+from jobstore.model.clock import iso
 from jobstore.model.errors import QueryInvalid
 from jobstore.model.job import Trigger
 from jobstore.model.lifecycle import Result, State
@@ -66,16 +67,16 @@ class Listing:
     async def list(self, request: web.Request) -> web.Response:
         """List a page; ``next`` is the cursor of the page behind it, also if nothing is on it."""
         page = page_query(request.query, standing.scope(request))
-        if page.search is None:
-            return web.json_response({"jobs": [], "next": None, "searched_to": None})
         history, budget = self._store.history, self._budget()
         found = await history.page(page.search, page.limit, page.before, budget)
         last, waits_for = found.searched_to, self._store.targets.waits_for
+        at = None if last is None else await history.submitted_to(last)
         return web.json_response(
             {
                 "jobs": [as_json.written(job, waits_for(job)) for job in found.jobs],
                 "next": None if last is None else _cursor(page.query, last),
                 "searched_to": last,
+                "searched_to_time": None if at is None else iso(at),
             }
         )
 
@@ -90,7 +91,7 @@ def page_query(query: MultiMapping[str], scope: int | None) -> PageQuery:
     Raises:
         QueryInvalid: it cannot be understood; the message says what was expected.
     """
-    values = {name: _one_of(query, name) for name in sorted(set(query))}
+    values = values_of(query, (*FILTERS, "limit", "cursor"))
     filters = {name: value for name, value in values.items() if name in FILTERS}
     search = search_of(filters, scope)
     own = _digest({"scope": scope, **filters})
@@ -120,13 +121,20 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return get_close_matches(name[:100], known, n=1, cutoff=0.0)[0]
 
 
-def _one_of(query: MultiMapping[str], name: str) -> str:
-    """Give the value of a parameter; of a filter that takes a list, the values after commas.
+def values_of(query: MultiMapping[str], known: Sequence[str]) -> dict[str, str]:
+    """Give the values of parameters by their names.
+
+    Args:
+        known: the names of those that there are.
 
     Raises:
-        QueryInvalid: there is no such parameter, or it has several values.
+        QueryInvalid: another one is given, or one several times.
     """
-    known = (*FILTERS, "limit", "cursor")
+    return {name: _one_of(query, name, known) for name in sorted(set(query))}
+
+
+def _one_of(query: MultiMapping[str], name: str, known: Sequence[str]) -> str:
+    """Give the value of a parameter; of a filter that takes a list, the values after commas."""
     if name not in known:
         raise QueryInvalid(f"{name[:100]}: no such parameter; did you mean {nearest(name, known)}?")
     values = query.getall(name)
@@ -165,6 +173,15 @@ def _trigger(name: str, text: str) -> dict[str, Any]:
         return {"trigger": Trigger(text)}
     except ValueError:
         raise QueryInvalid(f"{name}: expected one of {', '.join(Trigger)}") from None
+
+
+def _yes_or_no(member: str) -> Callable[[str, str], dict[str, Any]]:
+    def filter_of(name: str, text: str) -> dict[str, Any]:
+        if text not in {"yes", "no"}:
+            raise QueryInvalid(f"{name}: expected yes or no")
+        return {member: text == "yes"}
+
+    return filter_of
 
 
 def _text(name: str, text: str) -> dict[str, Any]:
@@ -207,6 +224,7 @@ FILTERS: Final[Mapping[str, Callable[[str, str], dict[str, Any]]]] = {
     "trigger": _trigger,
     "tag": _text,
     "status": _status,
+    "error": _yes_or_no("errors"),
     "since": _time,
     "until": _time,
 }
