@@ -5,7 +5,6 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from jobstore.dialects.native.listing import FILTERS, values_of
 from jobstore.live import Store
 from jobstore.model import clock
 from jobstore.model.clock import SECOND, Clock, iso
@@ -25,6 +24,7 @@ from jobstore.store.budget import Budget
 from jobstore.store.overview import Asked, Overview, overview
 from jobstore.store.starts import Start
 from jobstore.web import standing
+from jobstore.web.filters import FILTERS, values_of
 from jobstore.web.parameters import is_count
 
 # What is told if nobody says since when, in seconds.

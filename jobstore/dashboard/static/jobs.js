@@ -1,0 +1,1 @@
+// What makes pages live. Every page works without it.
