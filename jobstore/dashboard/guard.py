@@ -6,15 +6,17 @@ that a script makes.
 """
 
 from http import HTTPStatus
-from urllib.parse import quote
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from jobstore.dashboard.pages import error_page, here, see_other, up
+from jobstore.dashboard.login import form_again, login_of
+from jobstore.dashboard.pages import error_page, see_other
+from jobstore.dashboard.session import Entrance
 from jobstore.dashboard.visit import VISITOR, Visitor
 from jobstore.model.errors import Unauthorized
-from jobstore.web import standing
+from jobstore.web import cookies, standing
+from jobstore.web.capture import SAFE
 from jobstore.web.gate import Gate
 
 
@@ -23,15 +25,29 @@ class Guard:
 
     Args:
         gate: lets those in whom the APIs let in, by what each request has with it.
-        login: whether there is a page to log in on: an application may have a login of its own.
+        entrance: lets those in who have logged in; None where an application has a login of its
+            own.
     """
 
-    def __init__(self, gate: Gate, *, login: bool) -> None:
+    def __init__(self, gate: Gate, entrance: Entrance | None) -> None:
         self._gate = gate
-        self._login = login
+        self._entrance = entrance
 
     async def enter(self, request: web.Request, then: Handler) -> web.StreamResponse:
-        """Answer a request if its sender may come in, or say how they can."""
+        """Answer a request if its sender may come in, or say how they can.
+
+        Raises:
+            Forbidden: it may be a page of somebody else's that asks for a change.
+            AccountsUnavailable: it cannot be told just now who has a session.
+        """
+        session = await self._entrance.admit(request) if self._entrance else None
+        if session is not None:
+            identity = request[standing.IDENTITY]
+            request[VISITOR] = Visitor(identity=identity, session=session.id)
+            return await then(request)
+        return await self._enter_without(request, then)
+
+    async def _enter_without(self, request: web.Request, then: Handler) -> web.StreamResponse:
         entered = False
 
         async def inside(request: web.Request) -> web.StreamResponse:
@@ -48,11 +64,9 @@ class Guard:
         return Visitor(identity=request[standing.IDENTITY], everybody=self._gate.everybody)
 
     def _turned_away(self, request: web.Request) -> web.Response:
-        if self._login and _is_browser(request):
-            return see_other(f"{up(request)}login?next={quote(here(request), safe='')}")
-        return error_page(request, HTTPStatus.UNAUTHORIZED, str(Unauthorized()))
-
-
-def _is_browser(request: web.Request) -> bool:
-    """Tell whether whoever asks shows pages to somebody, and asks for one."""
-    return request.method in {"GET", "HEAD"} and "text/html" in request.headers.get("Accept", "")
+        if self._entrance is None or "text/html" not in request.headers.get("Accept", ""):
+            return error_page(request, HTTPStatus.UNAUTHORIZED, str(Unauthorized()))
+        if request.method in SAFE:
+            return see_other(login_of(request))
+        ended = cookies.session_of(request.headers) is not None
+        return form_again(request, ended=ended)

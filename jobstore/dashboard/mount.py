@@ -13,11 +13,13 @@ from typing import Final
 
 from aiohttp import web
 
-from jobstore.dashboard import assets, job, jobs
+from jobstore.dashboard import access, assets, job, jobs, login, store, targets
 from jobstore.dashboard.guard import Guard
 from jobstore.dashboard.pages import NoSuchPage, refused, see_other
+from jobstore.dashboard.session import Entrance
 from jobstore.dashboard.visit import MOUNT, Route, Routes, Visit
 from jobstore.live import Store
+from jobstore.live.janitor import Retention
 from jobstore.model.errors import JobstoreError
 from jobstore.store.budget import Budget
 from jobstore.targets.router import PathClaim, Router
@@ -31,6 +33,10 @@ CLAIMS: Final = (PathClaim(re.compile(rf"{MOUNT}(?:[/?]|$)")),)
 ROUTES: Final[Routes] = (
     *assets.ROUTES,
     *jobs.ROUTES,
+    *login.ROUTES,
+    *access.ROUTES,
+    *targets.ROUTES,
+    *store.ROUTES,
     *job.ROUTES,
 )
 
@@ -44,6 +50,7 @@ class Dashboard:
         store: what they are about.
         router: who answers which request.
         gate: lets those in whom the APIs let in.
+        retention: how long things are kept.
         budget: makes what tells how long a search may take.
     """
 
@@ -52,13 +59,16 @@ class Dashboard:
         store: Store,
         router: Router,
         gate: Gate,
+        retention: Retention,
         budget: Callable[[], Budget] = Budget,
     ) -> None:
         self._store = store
         self._budget = budget
         self._router = router
+        self._retention = retention
         self._access = gate if isinstance(gate, Access) else None
-        self._guard = Guard(gate, login=self._access is not None)
+        entrance = Entrance(self._access, store.sessions) if self._access else None
+        self._guard = Guard(gate, entrance)
 
     def add_routes(self, app: web.Application) -> None:
         """Let an application answer with pages, and say where there is none."""
@@ -81,6 +91,7 @@ class Dashboard:
                 store=self._store,
                 router=self._router,
                 access=self._access,
+                retention=self._retention,
                 budget=self._budget,
             )
             return await route.handler(visit)

@@ -8,6 +8,7 @@ from typing import Any, Final
 from aiohttp import web
 from multidict import CIMultiDict
 
+from jobstore.dashboard import notes
 from jobstore.dashboard.visit import MOUNT, VISITOR
 from jobstore.model.errors import JobstoreError
 from jobstore.web import late, refusals
@@ -79,7 +80,11 @@ def text(request: web.Request, template: str, **facts: object) -> str:
     late.load(_TEMPLATES)
     from jobstore.dashboard.templating import TEMPLATES  # noqa: PLC0415 - it is loaded now
 
-    shared: dict[str, Any] = {"up": up(request), "visitor": request.get(VISITOR)}
+    shared: dict[str, Any] = {
+        "up": up(request),
+        "visitor": request.get(VISITOR),
+        "said": notes.said(request),
+    }
     return TEMPLATES[template].render(shared, **facts)
 
 

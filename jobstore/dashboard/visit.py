@@ -7,6 +7,7 @@ from typing import Final, NamedTuple, TypeAlias
 from aiohttp import web
 
 from jobstore.live import Store
+from jobstore.live.janitor import Retention
 from jobstore.model.account import Identity
 from jobstore.model.errors import Forbidden
 from jobstore.store.budget import Budget
@@ -24,13 +25,13 @@ class Visitor:
     Args:
         identity: who they are.
         everybody: whether everybody is let in, since there are no accounts.
-        session: the digest of the session that they have logged in for; None if each request says
-            by itself who sends it.
+        session: the id of the session that they have logged in for; None if each request says by
+            itself who sends it.
     """
 
     identity: Identity
     everybody: bool = False
-    session: bytes | None = None
+    session: int | None = None
 
     @property
     def name(self) -> str:
@@ -92,6 +93,7 @@ class Visit:
 
     Args:
         access: verifies passwords; None where an application has a login of its own.
+        retention: how long things are kept.
         budget: makes what tells how long a search may take.
     """
 
@@ -99,6 +101,7 @@ class Visit:
     store: Store
     router: Router
     access: Access | None
+    retention: Retention
     budget: Callable[[], Budget] = Budget
 
     @property
