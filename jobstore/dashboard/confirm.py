@@ -44,11 +44,11 @@ class Question:
     Args:
         title: what it is about, such as ``Cancel job 12``.
         told: what will happen and the worst that can, a paragraph each.
-        button: what is written on what does it.
+        button: what is written on what does it; nothing if there is nothing to be done.
         back: the page to go to instead, by its path below the mount.
         section: the name of the entry in the navigation that it belongs to.
         danger: whether it takes something away.
-        kept: fields that nobody sees, by name.
+        kept: what is sent back as it is, by name.
         inputs: those to be filled in.
         wrong: why it was not done when it was tried.
     """
@@ -64,18 +64,21 @@ class Question:
     wrong: str = ""
 
 
-def ask(visit: Visit, question: Question, status: int = 200) -> web.Response:
+def ask(
+    visit: Visit, question: Question, status: int = 200, *, action: str | None = None
+) -> web.Response:
     """Ask a question.
 
     Args:
         status: 409 if what it was asked about is not what it was.
+        action: where the answer goes, by its path below the mount, if not where it was asked.
     """
     return render(
         visit.request,
         "confirm.html",
         status=status,
         question=question,
-        action=here(visit.request),
+        action=here(visit.request) if action is None else action,
     )
 
 

@@ -10,15 +10,16 @@ from typing import Any, Final
 from aiohttp import web
 
 from jobstore.dashboard import bodies
+from jobstore.dashboard.acting import can_undo, offers
 from jobstore.dashboard.bodies import Look, Shown
 from jobstore.dashboard.draw.waterfall import waterfall
 from jobstore.dashboard.pages import HARDENED, render
 from jobstore.dashboard.query import written
 from jobstore.dashboard.rows import Row, rows
 from jobstore.dashboard.story import Known, status_line, told
-from jobstore.dashboard.visit import Route, Routes, Visit
+from jobstore.dashboard.visit import Route, Routes, Visit, job_of
 from jobstore.model import clock
-from jobstore.model.errors import JobNotFound, NotKept, QueryInvalid
+from jobstore.model.errors import NotKept, QueryInvalid
 from jobstore.model.job import Job
 from jobstore.model.lifecycle import ENDED, Result, State
 from jobstore.model.message import REDACTED, Headers, Request, Response, header, legible
@@ -27,7 +28,6 @@ from jobstore.store.budget import Budget
 from jobstore.store.jobs import LARGEST_ID
 from jobstore.store.search import Search
 from jobstore.web import ranges
-from jobstore.web.parameters import id_of
 
 _ONE: Final = r"{id:[0-9]+}"
 _SHOWN: Final = 40  # of an id that is none
@@ -70,23 +70,11 @@ class Message:
     missing: str = ""
 
 
-async def seen(visit: Visit) -> Job:
-    """Look at the job that a page is about.
-
-    Raises:
-        JobNotFound: whoever asks may see none of this id.
-    """
-    text = visit.request.match_info["id"]
-    number = id_of(text)
-    if number is None:
-        raise JobNotFound(text[:_SHOWN])
-    return await visit.store.history.job(number, visit.scope)
-
-
 async def show(visit: Visit) -> web.Response:
     """Show a job."""
-    job, look = await seen(visit), _look(visit.request)
+    job, look = await job_of(visit), _look(visit.request)
     known = await _known(visit, job)
+    offered = await offers(visit, job)
     return render(
         visit.request,
         "job.html",
@@ -101,6 +89,8 @@ async def show(visit: Visit) -> web.Response:
         messages=await _messages(visit, job, look),
         policy=await visit.store.history.policy(job.id),
         asker=known.asker,
+        offers=offered,
+        undo=can_undo(job, offered, known.timeline),
         **await _related(visit, job, known.now),
     )
 
@@ -223,7 +213,7 @@ def _why_no_response(job: Job) -> str:
 
 async def give(visit: Visit) -> web.StreamResponse:
     """Give the body of a message as a file; it may be anything, so no browser is to show it."""
-    job, which = await seen(visit), visit.request.match_info["which"]
+    job, which = await job_of(visit), visit.request.match_info["which"]
     asked, answered = await kept(visit, job)
     message = asked if which == "request" else answered
     if message is None:

@@ -1,11 +1,11 @@
 """The list of jobs: what its URL says, the newest first."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from aiohttp import web
 
-from jobstore.dashboard import query
+from jobstore.dashboard import bulk, query
 from jobstore.dashboard.pages import render, see_other, up
 from jobstore.dashboard.query import LINE, Query
 from jobstore.dashboard.rows import rows
@@ -14,8 +14,13 @@ from jobstore.model import clock
 from jobstore.model.errors import QueryInvalid
 from jobstore.model.lifecycle import Result, State
 from jobstore.store import questions
+from jobstore.store.jobs import LARGEST_ID
+from jobstore.store.search import Search
 from jobstore.store.windows import Page
 from jobstore.web.filters import PageQuery
+
+# How many newer jobs are counted at most.
+MOST_NEWER: Final = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +68,9 @@ def _followed(visit: Visit, asked: Query) -> web.Response:
 async def _listed(visit: Visit, asked: Query) -> web.Response:
     now, history = clock.now(), visit.store.history
     fixed = asked.at(now)
-    wanted = fixed.page(visit.scope)
+    wanted, top = fixed.page(visit.scope), fixed.top
+    if top is not None:
+        wanted = replace(wanted, before=top + 1)
     found = await history.page(wanted.search, wanted.limit, wanted.before, visit.budget())
     askers = await questions.askers(history, found.jobs)
     older = found.searched_to and fixed.older(wanted.cursor(found.searched_to))
@@ -77,10 +84,26 @@ async def _listed(visit: Visit, asked: Query) -> web.Response:
         older=older,
         searched_to=await _searched_to(visit, found, wanted),
         first="cursor" not in asked.others,
+        top=_top(asked, found),
+        newer=0 if top is None else await _newer(visit, wanted.search, top),
+        **bulk.offers(visit, asked.filters),
         newest=asked.but(),
         api="GET /_jobs" + query.written(fixed.filters).removeprefix("./"),
         command=query.command(fixed.filters),
     )
+
+
+def _top(asked: Query, found: Page) -> int | None:
+    """Give the id of the first job that is shown; None if those before it are no matter here."""
+    if "cursor" in asked.others:
+        return None
+    return asked.top or next((job.id for job in found.jobs), None)
+
+
+async def _newer(visit: Visit, search: Search, top: int) -> int:
+    """Count the jobs that are newer than those that are shown, up to a bound."""
+    found = await visit.store.history.page(search, MOST_NEWER, LARGEST_ID, visit.budget())
+    return sum(job.id > top for job in found.jobs)
 
 
 async def _searched_to(visit: Visit, found: Page, wanted: PageQuery) -> int | None:

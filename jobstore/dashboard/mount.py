@@ -13,7 +13,19 @@ from typing import Final
 
 from aiohttp import web
 
-from jobstore.dashboard import access, assets, job, jobs, login, store, targets
+from jobstore.dashboard import (
+    access,
+    acting,
+    assets,
+    bulk,
+    job,
+    jobs,
+    live,
+    login,
+    operations,
+    store,
+    targets,
+)
 from jobstore.dashboard.guard import Guard
 from jobstore.dashboard.pages import NoSuchPage, refused, see_other
 from jobstore.dashboard.session import Entrance
@@ -37,6 +49,10 @@ ROUTES: Final[Routes] = (
     *access.ROUTES,
     *targets.ROUTES,
     *store.ROUTES,
+    *acting.ROUTES,
+    *bulk.ROUTES,
+    *operations.ROUTES,
+    *live.ROUTES,
     *job.ROUTES,
 )
 

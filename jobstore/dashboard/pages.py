@@ -84,6 +84,7 @@ def text(request: web.Request, template: str, **facts: object) -> str:
         "up": up(request),
         "visitor": request.get(VISITOR),
         "said": notes.said(request),
+        "here": here(request),
     }
     return TEMPLATES[template].render(shared, **facts)
 

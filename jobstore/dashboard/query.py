@@ -16,12 +16,15 @@ from jobstore.model.clock import SECOND, iso
 from jobstore.model.errors import QueryInvalid
 from jobstore.model.kinds import kind_of
 from jobstore.model.written import Duration
+from jobstore.store.jobs import LARGEST_ID
 from jobstore.web.filters import FILTERS, PageQuery, nearest, page_query
 from jobstore.web.parameters import id_of
 
 # How many jobs are shown, unless the URL says.
 LIMIT: Final = "50"
 LINE: Final = "q"
+# Which job is the first one that is shown, however many are newer; the script asks for that.
+TOP: Final = "top"
 # What a form has beside the line, and no URL that it leads to.
 _TIMES: Final = ("since", "until")
 _DURATION: Final = kind_of(Duration)
@@ -93,7 +96,7 @@ class Query:
 
     def older(self, cursor: str) -> str:
         """Write the query of the page behind this one."""
-        rest = {name: value for name, value in self.others.items() if name != "cursor"}
+        rest = {name: value for name, value in self.others.items() if name not in {"cursor", TOP}}
         return written({**self.filters, **rest, "cursor": cursor})
 
     def page(self, scope: int | None) -> PageQuery:
@@ -102,7 +105,22 @@ class Query:
         Raises:
             QueryInvalid: it cannot be understood; the message says what was expected.
         """
-        return page_query(MultiDict({"limit": LIMIT, **self.others, **self.filters}), scope)
+        others = {name: value for name, value in self.others.items() if name != TOP}
+        return page_query(MultiDict({"limit": LIMIT, **others, **self.filters}), scope)
+
+    @property
+    def top(self) -> int | None:
+        """The id of the first job that is shown; None if that is the newest one.
+
+        Raises:
+            QueryInvalid: that is no id.
+        """
+        if TOP not in self.others or "cursor" in self.others:
+            return None
+        top = id_of(self.others[TOP])
+        if top is None or top >= LARGEST_ID:
+            raise QueryInvalid(f"{TOP}: expected the id of a job")
+        return top
 
 
 def written(values: Mapping[str, str | None]) -> str:

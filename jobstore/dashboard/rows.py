@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from jobstore.dashboard import words
+from jobstore.dashboard.acting import likely
 from jobstore.model.clock import SECOND
 from jobstore.model.job import Job
 from jobstore.model.lifecycle import Result, State
@@ -54,6 +55,11 @@ class Row:
     def query(self) -> str:
         """The query, with its question mark."""
         return self.job.path[len(self.path) :]
+
+    @property
+    def can(self) -> str:
+        """What can be done to it as far as its states tell, as words between spaces."""
+        return " ".join(likely(self.job))
 
     @property
     def result(self) -> str:

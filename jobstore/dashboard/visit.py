@@ -9,13 +9,16 @@ from aiohttp import web
 from jobstore.live import Store
 from jobstore.live.janitor import Retention
 from jobstore.model.account import Identity
-from jobstore.model.errors import Forbidden
+from jobstore.model.errors import Forbidden, JobNotFound
+from jobstore.model.job import Job
 from jobstore.store.budget import Budget
 from jobstore.targets.router import Router
 from jobstore.web.access import Access
+from jobstore.web.parameters import id_of
 
 # Below this path the pages are; no page knows by which path a browser has reached it.
 MOUNT: Final = "/_jobs/ui"
+_SHOWN: Final = 40  # of an id that is none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +116,19 @@ class Visit:
     def scope(self) -> int | None:
         """Whose jobs they may see, or None for everybody's."""
         return self.visitor.identity.scope
+
+
+async def job_of(visit: Visit) -> Job:
+    """Look at the job that a page is about, by the id in its path.
+
+    Raises:
+        JobNotFound: whoever asks may see none of this id.
+    """
+    text = visit.request.match_info["id"]
+    number = id_of(text)
+    if number is None:
+        raise JobNotFound(text[:_SHOWN])
+    return await visit.store.history.job(number, visit.scope)
 
 
 Handler: TypeAlias = Callable[[Visit], Awaitable[web.StreamResponse]]

@@ -334,6 +334,7 @@ class Store:
         roll = self.accounts.roll()
         if self._roll is not None and roll is not self._roll:
             self._watchers.tell_all()
+            self.changes.note(more=True)
         self._roll = roll
 
     async def come_due(self) -> None:
