@@ -80,6 +80,7 @@ class Janitor:
         counted = await self._store.upkeep.count()
         if (before := self._ago(self._retention.history)) is not None:
             done += await self._store.upkeep.forget(min(before, counted))
+        done += await self._store.sessions.forget()
         done += await self._store.upkeep.sweep()
         await self._store.file.renew_mark()
         await self._store.file.checkpoint()

@@ -55,6 +55,7 @@ from jobstore.store.jobs import LARGEST_ID
 from jobstore.store.keeping import Keeping
 from jobstore.store.own_boot import OwnBoot
 from jobstore.store.reading import Points, Reader
+from jobstore.store.sessions import Sessions
 from jobstore.store.steps import STEP, Steps
 from jobstore.store.transaction import Transaction
 from jobstore.store.writer import Turn, Writer
@@ -81,6 +82,7 @@ class Store:
 
     Attributes:
         accounts: who may ask.
+        sessions: who came in by a password, and has not left yet.
         attempts: what runs, and how it ends.
         definitions: the requests that are kept to be run again.
         submissions: takes jobs in.
@@ -116,6 +118,7 @@ class Store:
         watch: ClockWatch,
     ) -> None:
         self.accounts = Accounts(points, writer)
+        self.sessions = Sessions(points, writer, clock)
         self.history = history
         self.file = file
         self._writer = writer
@@ -331,6 +334,7 @@ class Store:
         roll = self.accounts.roll()
         if self._roll is not None and roll is not self._roll:
             self._watchers.tell_all()
+            self.changes.note(more=True)
         self._roll = roll
 
     async def come_due(self) -> None:

@@ -153,6 +153,20 @@ TOKEN: Final = Table(
     sqlite_strict=True,
 )
 
+SESSION: Final = Table(
+    "session",
+    METADATA,
+    Column("id", NUMBER, primary_key=True),
+    Column("digest", Text, nullable=False, unique=True),
+    Column("account", ForeignKey("account.name", ondelete="CASCADE"), nullable=False),
+    Column("created_at", NUMBER, nullable=False),
+    Column("seen_at", NUMBER, nullable=False),
+    Column("until", NUMBER, nullable=False),
+    Column("label", Text, nullable=False),
+    sqlite_autoincrement=True,
+    sqlite_strict=True,
+)
+
 REVISION: Final = Table(
     "revision",
     METADATA,

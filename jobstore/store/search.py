@@ -22,7 +22,7 @@ from sqlalchemy import (
 from jobstore.model.job import FIRST_ERROR, Failure, Trigger
 from jobstore.model.lifecycle import Result, State
 from jobstore.store import schema
-from jobstore.store.codec import writable
+from jobstore.store.codec import encode_ids, writable
 from jobstore.store.expressions import NUMBER, Statement, constant, listed, listed_words
 from jobstore.store.guards import JOB_COLUMNS, ONE, ZERO, in_state, limit
 
@@ -74,6 +74,8 @@ class Search:
         died: they were running when this start of the server died, or any that is over left them
             running.
         errors: whether they have failed or were answered with an error.
+        ids: these.
+        deleted_because: what is noted about their deletion.
     """
 
     states: tuple[State, ...] | None = None
@@ -94,6 +96,8 @@ class Search:
     cancelled_by: str | None = None
     died: Death | None = None
     errors: bool | None = None
+    ids: tuple[int, ...] | None = None
+    deleted_because: str | None = None
 
     @property
     def values(self) -> dict[str, Any]:
@@ -102,6 +106,7 @@ class Search:
         given["states"] = json.dumps(self.states) if self.states else None
         given["results"] = json.dumps(self.results) if self.results else None
         given["definitions"] = json.dumps(self.definitions) if self.definitions else None
+        given["ids"] = None if self.ids is None else encode_ids(self.ids)
         cancelled_by = given.pop("cancelled_by")
         if self.errors is False:
             given |= {"errors": None, "no_errors": True}
@@ -207,6 +212,7 @@ _running_when_it_died: Final = or_(
 )
 
 CANCEL_ASKED: Final = "cancel asked"
+DELETED: Final = "deleted"
 
 _asked: Final = and_(_event.event == constant(CANCEL_ASKED), _event.detail == bindparam("asker"))
 
@@ -235,6 +241,12 @@ _LOOKED_FOR: Final[Mapping[str, ColumnElement[bool]]] = {
         ),
     ),
     "died": _running_when_it_died,
+    "ids": _job.id.in_(listed("ids")),
+    "deleted_because": _job.id.in_(
+        select(_event.job_id).where(
+            _event.event == constant(DELETED), _event.detail == bindparam("deleted_because")
+        )
+    ),
     "asker": and_(
         _job.cancel_asked_at.is_not(None), exists().where(_event.job_id == _job.id, _asked)
     ),

@@ -11,7 +11,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from sqlalchemy import text
 
-from jobstore.dialects.native.listing import Listing, search_of
+from jobstore.dialects.native.listing import Listing
 from jobstore.model.account import Identity
 from jobstore.model.clock import iso
 from jobstore.model.definition_reader import parse
@@ -23,6 +23,7 @@ from jobstore.store.reading import Searcher
 from jobstore.store.search import Search
 from jobstore.store.windows import FIRST, WIDEST, Page
 from jobstore.web import standing
+from jobstore.web.filters import search_of
 from tests.loop import turns
 from tests.stock import Stock, stocking
 from tests.stores import START, connected, copy_job, execute
@@ -157,7 +158,7 @@ async def test_what_went_wrong_is_found_at_first_glance_however_long_ago_it_was(
         copy_job(store_path, await stock.queued(), 10 * FIRST)
         wrong.append(await stock.done("/gone", status=404))
     copy_job(store_path, await stock.done(), 10 * FIRST)
-    found, before = [], jobs.LARGEST_ID
+    found, before = list[int](), jobs.LARGEST_ID
     while len(found) < len(wrong):
         page = await stock.store.history.page(Search(errors=True), 1, before, spent())
         (job,) = page.jobs
