@@ -217,7 +217,8 @@ async def _retry(visit: Visit, job: Job, fields: Fields) -> web.Response:
         raise _moved(job, BulkAction.RETRY)
     missing = forgotten(kept.headers)
     if missing and fields.get(WITHOUT) != "yes":
-        wrong = f"{str(SecretsMissing(job.id, missing)).partition(';')[0].capitalize()}."
+        why = str(SecretsMissing(job.id, missing)).partition(";")[0]
+        wrong = f"Nothing was done: {why}."
         return ask(visit, replace(await _ask_retry(visit, job), wrong=wrong), 409)
     target = visit.router.owner(kept.method, kept.path).name
     new = await submit_again(
