@@ -27,6 +27,7 @@ from jobstore.dashboard import (
     login,
     operations,
     statistics,
+    store,
     targets,
 )
 from jobstore.dashboard.guard import Guard
@@ -34,6 +35,7 @@ from jobstore.dashboard.pages import NoSuchPage, refused, see_other
 from jobstore.dashboard.session import Entrance
 from jobstore.dashboard.visit import MOUNT, Route, Routes, Visit
 from jobstore.live import Store
+from jobstore.live.janitor import Retention
 from jobstore.model.errors import JobstoreError
 from jobstore.store.budget import Budget
 from jobstore.targets.router import PathClaim, Router
@@ -54,6 +56,7 @@ ROUTES: Final[Routes] = (
     *definitions.ROUTES,
     *definition.ROUTES,
     *targets.ROUTES,
+    *store.ROUTES,
     *acting.ROUTES,
     *bulk.ROUTES,
     *operations.ROUTES,
@@ -71,6 +74,7 @@ class Dashboard:
         store: what they are about.
         router: who answers which request.
         gate: lets those in whom the APIs let in.
+        retention: how long things are kept.
         budget: makes what tells how long a search may take.
     """
 
@@ -79,11 +83,13 @@ class Dashboard:
         store: Store,
         router: Router,
         gate: Gate,
+        retention: Retention,
         budget: Callable[[], Budget] = Budget,
     ) -> None:
         self._store = store
         self._budget = budget
         self._router = router
+        self._retention = retention
         self._access = gate if isinstance(gate, Access) else None
         entrance = Entrance(self._access, store.sessions) if self._access else None
         self._guard = Guard(gate, entrance)
@@ -109,6 +115,7 @@ class Dashboard:
                 store=self._store,
                 router=self._router,
                 access=self._access,
+                retention=self._retention,
                 budget=self._budget,
             )
             return await route.handler(visit)

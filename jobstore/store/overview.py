@@ -20,7 +20,7 @@ from jobstore.model.periods import Kind, Stretch, Work, start_of, stretches
 from jobstore.store import periods, schema
 from jobstore.store import search as search_sql
 from jobstore.store.budget import Budget, TimeIsUp
-from jobstore.store.expressions import Statement, joined, listed_words
+from jobstore.store.expressions import Statement, constant, joined, listed_words
 from jobstore.store.guards import in_state
 from jobstore.store.history import History
 from jobstore.store.periods import Counts, Key
@@ -41,8 +41,8 @@ SUMS: Final = Statement(
         func.sum(_period.failed),
         func.sum(_period.cancelled),
         func.sum(_period.errors),
-        joined(_period.waits),
-        joined(_period.runs),
+        joined(func.nullif(_period.waits, constant(""))),
+        joined(func.nullif(_period.runs, constant(""))),
         func.max(_period.longest_us),
     )
     .where(*_spans)
@@ -134,7 +134,8 @@ async def overview(history: History, asked: Asked, most: int, budget: Budget) ->
 
 async def _counted(history: History, asked: Asked) -> Overview:
     seen = Overview()
-    for stretch in stretches(asked.since, asked.until):
+    built = await periods.built(history.searcher)
+    for stretch in stretches(asked.since, asked.until, built):
         for name, *row in await _of(history, SUMS, asked, stretch):
             seen.works[name].merge(periods.decoded(row))
     return seen
@@ -144,7 +145,8 @@ async def _add_spans(
     history: History, asked: Asked, seen: Overview, names: Collection[str]
 ) -> None:
     statement = LONG_SERIES if asked.durations else SERIES
-    for stretch in stretches(asked.since, asked.until, longest=asked.seconds):
+    built = await periods.built(history.searcher)
+    for stretch in stretches(asked.since, asked.until, built, asked.seconds):
         rows = await _of(history, statement, asked, stretch, names=dumps([*names]))
         for name, start, done, failed, cancelled, errors, *durations in rows:
             ended = Work(done, failed, cancelled, errors)
@@ -184,8 +186,7 @@ async def _recent(history: History, asked: Asked, last: int, budget: Budget) -> 
     after = last if asked.scope is None else 0
     try:
         async for rows in history.recent(statement, search, after, budget):
-            for key, work in periods.counted(rows, [asked.kind]).items():
-                found.setdefault(key, Work()).merge(work)
+            periods.add(found, periods.counted(rows, [asked.kind]))
     except TimeIsUp:
         return found, False
     return found, True

@@ -65,8 +65,8 @@ function morphChildren(old, fresh) {
 // --- fetching what has changed: one request at a time, with pauses -------------------------------
 
 const PAUSE = 1000;
-const regions = () => all('[data-live]');
-const region = regions()[0];
+
+const region = one('[data-live]');
 let busy = false;
 let wanted = false;
 let looked = performance.now();
@@ -93,7 +93,7 @@ async function refresh() {
 
 function show(page) {
   const focused = document.activeElement;
-  for (const each of regions()) {
+  for (const each of all('[data-live], [data-fresh]')) {
     const fresh = page.getElementById(each.id);
     if (fresh) morph(each, fresh);
   }
