@@ -155,7 +155,7 @@ def pages_of(config: Config, store: Store, router: Router, gate: Gate) -> Apis:
     """
     if not config.dashboard.enabled:
         return []
-    dashboard = Dashboard(store, router, gate)
+    dashboard = Dashboard(store, router, gate, retention_of(config))
     return [Spoken(dashboard, mount.CLAIMS, pages.refused, Traffic.DASHBOARD, guarded=True)]
 
 
@@ -424,6 +424,7 @@ async def background(
             tasks.create_task(_persist("checkpoint", store.file.keep_wal_short)),
         ]
         try:
+            await executor.begun.wait()  # who asks about a target must find it
             yield
         finally:
             for task in running:

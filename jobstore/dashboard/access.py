@@ -1,31 +1,23 @@
 """Who may come in: accounts, their tokens and their sessions, for those who administer that."""
 
 from collections import Counter
+from dataclasses import replace
+from http import HTTPStatus
 from typing import Final
 
 from aiohttp import web
 
+from jobstore.dashboard.confirm import ask, done
 from jobstore.dashboard.deeds import DEEDS, Asked, Deed
-from jobstore.dashboard.forms import Fields, FormInvalid, filled_in
-from jobstore.dashboard.pages import NoSuchPage, render, see_other
+from jobstore.dashboard.forms import FormInvalid, filled_in
+from jobstore.dashboard.login import sentence
+from jobstore.dashboard.notes import Done
+from jobstore.dashboard.operators import operator
+from jobstore.dashboard.pages import NoSuchPage, render
 from jobstore.dashboard.visit import Route, Routes, Visit
-from jobstore.model.account import Role
 from jobstore.model.errors import AccountProblem, Forbidden, JobstoreError
-from jobstore.web import standing
 
 _TRAIL: Final = 20
-
-
-def operator(request: web.Request) -> str:
-    """Name who asks for something that only an admin may do.
-
-    Raises:
-        Forbidden: they may not.
-    """
-    identity = standing.changing(request)
-    if not identity.administers:
-        raise Forbidden("only an admin may do this")
-    return identity.name or f"somebody at {standing.source(request) or 'this machine'}"
 
 
 async def show(visit: Visit) -> web.Response:
@@ -49,21 +41,32 @@ async def show(visit: Visit) -> web.Response:
 async def tell(visit: Visit) -> web.Response:
     """Say what will happen, and ask whether it shall."""
     deed, who = _deed(visit), operator(visit.request)
-    return await _form(visit, deed, dict(visit.request.query), who)
+    return await _ask(visit, deed, Asked(store=visit.store, fields=visit.request.query, who=who))
 
 
 async def do(visit: Visit) -> web.Response:
     """Do it, or say why it cannot be done and ask once more."""
     deed = _deed(visit)
+    operator(visit.request)
     fields = await filled_in(visit.request)
     who = operator(visit.request)  # who may have become somebody else while the form came
+    asked = Asked(store=visit.store, fields=fields, who=who)
     try:
-        shown = await deed.do(Asked(store=visit.store, fields=fields, who=who))
+        shown = await deed.do(asked)
     except (AccountProblem, FormInvalid) as error:
-        return await _form(visit, deed, fields, who, error)
+        return await _ask(visit, deed, asked, error)
     if shown is None:
-        return see_other("../access")
+        return done(visit, Done.CHANGED, "access")
     return render(visit.request, "token.html", token=shown, name=fields["name"])
+
+
+async def _ask(
+    visit: Visit, deed: Deed, asked: Asked, error: JobstoreError | None = None
+) -> web.Response:
+    question = replace(await deed.question(asked), back="access", section="Access")
+    if error is None:
+        return ask(visit, question)
+    return ask(visit, replace(question, wrong=sentence(error)), error.status or HTTPStatus.CONFLICT)
 
 
 def _deed(visit: Visit) -> Deed:
@@ -81,23 +84,6 @@ def _deed(visit: Visit) -> Deed:
             "the first account is added where the store is: jobstore user add NAME --role admin"
         )
     return deed
-
-
-async def _form(
-    visit: Visit, deed: Deed, fields: Fields, who: str, error: JobstoreError | None = None
-) -> web.Response:
-    told = await deed.tell(Asked(store=visit.store, fields=fields, who=who))
-    return render(
-        visit.request,
-        "deed.html",
-        status=200 if error is None else error.status or 409,
-        deed=deed,
-        told=told,
-        said=str(error or ""),
-        filled={name: fields.get(name, "")[:1000] for name in ("name", "role", "label")},
-        roles=[*Role],
-        action=visit.request.match_info["deed"],
-    )
 
 
 ROUTES: Final[Routes] = (

@@ -23,9 +23,10 @@ class Input:
     """Something that has to be filled in, or may be.
 
     Args:
-        kind: what HTML calls its type: ``text``, ``number`` or ``checkbox``.
+        kind: what HTML calls its type: ``text``, ``number``, ``password`` or ``checkbox``.
         value: what is in it at first; of a checkbox, what is sent if it is ticked.
         required: whether nothing is done without it.
+        options: what can be chosen, if it is one of a few words.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Input:
     kind: str = "text"
     value: str = ""
     required: bool = False
+    options: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -72,7 +72,7 @@ async def show(visit: Visit) -> web.Response:
     if entrance.access.everybody or await entrance.known(request):
         return see_other(next_page(asked))
     ended = cookies.session_of(request.headers) is not None
-    return _form(request, _Typed(asked), said=_ENDED if ended else "")
+    return _form(request, _Typed(asked), wrong=_ENDED if ended else "")
 
 
 async def submit(visit: Visit) -> web.Response:
@@ -84,7 +84,9 @@ async def submit(visit: Visit) -> web.Response:
         return await _let_in(entrance, request, typed, fields.get("password", ""))
     except (AccountProblem, TooManyLogins, StoreError) as error:
         told = AccountsUnavailable() if isinstance(error, StoreError) else error
-        page = _form(request, typed, said=sentence(told), status=told.status or HTTPStatus.CONFLICT)
+        page = _form(
+            request, typed, wrong=sentence(told), status=told.status or HTTPStatus.CONFLICT
+        )
         page.headers.extend(refusals.fields(told))
         return page
 
@@ -97,7 +99,7 @@ async def _let_in(
         return response
     account = await entrance.access.log_in(request, typed.name, password)
     if account is None:
-        return _form(request, typed, said=_WRONG, status=HTTPStatus.FORBIDDEN)
+        return _form(request, typed, wrong=_WRONG, status=HTTPStatus.FORBIDDEN)
     await entrance.begin(request, account, response)
     return response
 
@@ -115,8 +117,8 @@ def form_again(request: web.Request, *, ended: bool) -> web.Response:
     Args:
         ended: whether they had logged in before.
     """
-    said = _UNCHANGED if ended else _STRANGER
-    return _form(request, _Typed(), said=said, status=HTTPStatus.UNAUTHORIZED)
+    wrong = _UNCHANGED if ended else _STRANGER
+    return _form(request, _Typed(), wrong=wrong, status=HTTPStatus.UNAUTHORIZED)
 
 
 def _entrance(visit: Visit) -> Entrance:
@@ -130,8 +132,8 @@ def _entrance(visit: Visit) -> Entrance:
     return Entrance(visit.access, visit.store.sessions)
 
 
-def _form(request: web.Request, typed: _Typed, *, said: str, status: int = 200) -> web.Response:
-    words = {"asked": typed.asked[:_LONGEST], "name": typed.name[:_LONGEST], "said": said}
+def _form(request: web.Request, typed: _Typed, *, wrong: str, status: int = 200) -> web.Response:
+    words = {"asked": typed.asked[:_LONGEST], "name": typed.name[:_LONGEST], "wrong": wrong}
     return render(request, "login.html", status=status, **words)
 
 

@@ -16,13 +16,18 @@ from aiohttp import web
 from jobstore.dashboard import (
     access,
     acting,
+    activity,
     assets,
     bulk,
+    definition,
+    definitions,
     job,
     jobs,
     live,
     login,
     operations,
+    statistics,
+    store,
     targets,
 )
 from jobstore.dashboard.guard import Guard
@@ -30,6 +35,7 @@ from jobstore.dashboard.pages import NoSuchPage, refused, see_other
 from jobstore.dashboard.session import Entrance
 from jobstore.dashboard.visit import MOUNT, Route, Routes, Visit
 from jobstore.live import Store
+from jobstore.live.janitor import Retention
 from jobstore.model.errors import JobstoreError
 from jobstore.store.budget import Budget
 from jobstore.targets.router import PathClaim, Router
@@ -45,7 +51,12 @@ ROUTES: Final[Routes] = (
     *jobs.ROUTES,
     *login.ROUTES,
     *access.ROUTES,
+    *activity.ROUTES,
+    *statistics.ROUTES,
+    *definitions.ROUTES,
+    *definition.ROUTES,
     *targets.ROUTES,
+    *store.ROUTES,
     *acting.ROUTES,
     *bulk.ROUTES,
     *operations.ROUTES,
@@ -63,6 +74,7 @@ class Dashboard:
         store: what they are about.
         router: who answers which request.
         gate: lets those in whom the APIs let in.
+        retention: how long things are kept.
         budget: makes what tells how long a search may take.
     """
 
@@ -71,11 +83,13 @@ class Dashboard:
         store: Store,
         router: Router,
         gate: Gate,
+        retention: Retention,
         budget: Callable[[], Budget] = Budget,
     ) -> None:
         self._store = store
         self._budget = budget
         self._router = router
+        self._retention = retention
         self._access = gate if isinstance(gate, Access) else None
         entrance = Entrance(self._access, store.sessions) if self._access else None
         self._guard = Guard(gate, entrance)
@@ -101,6 +115,7 @@ class Dashboard:
                 store=self._store,
                 router=self._router,
                 access=self._access,
+                retention=self._retention,
                 budget=self._budget,
             )
             return await route.handler(visit)

@@ -26,7 +26,7 @@ LINE: Final = "q"
 # Which job is the first one that is shown, however many are newer; the script asks for that.
 TOP: Final = "top"
 # What a form has beside the line, and no URL that it leads to.
-_TIMES: Final = ("since", "until")
+_TIMES: Final = ("since", "until", "running_at")
 _DURATION: Final = kind_of(Duration)
 # A value in quotes may have spaces in it.
 _WORD: Final = re.compile(r'(?:[^\s"]|"[^"]*"?)+')
@@ -89,7 +89,7 @@ class Query:
     def at(self, now: int) -> "Query":
         """Say by the clock what is said by how long ago it was."""
         times = {
-            name: _instant(value, now) if name in _TIMES else value
+            name: instant(value, now) if name in _TIMES else value
             for name, value in self.filters.items()
         }
         return Query(filters=times, others=self.others)
@@ -171,7 +171,7 @@ def _quoted(value: str) -> str:
     return f'"{value}"' if re.search(r"\s", value) else value
 
 
-def _instant(text: str, now: int) -> str:
+def instant(text: str, now: int) -> str:
     """Write a time as the API reads it, which may be said by how long ago it was."""
     try:
         seconds = _DURATION.read(text)
@@ -191,7 +191,18 @@ def command(filters: Mapping[str, str]) -> str | None:
 
 
 _OPTIONS: Final = frozenset(
-    {"state", "owner", "path", "definition", "tag", "status", "since", "until", "error"}
+    {
+        "state",
+        "owner",
+        "path",
+        "definition",
+        "tag",
+        "status",
+        "since",
+        "until",
+        "running_at",
+        "error",
+    }
 )
 
 
@@ -202,7 +213,7 @@ def _options(name: str, value: str) -> Iterable[str]:
         case "error":
             return ["--errors"] if value == "yes" else []
         case _:
-            return [f"--{name} {_shell(value)}"]
+            return [f"--{name.replace('_', '-')} {_shell(value)}"]
 
 
 def _shell(value: str) -> str:

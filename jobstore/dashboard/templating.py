@@ -53,11 +53,13 @@ def _environment() -> Environment:
         when=when,
         at_time=at_time,
         day=words.day,
+        hour=words.hour,
         duration=words.duration,
         roughly=words.roughly,
         size=words.size,
         count=words.count,
         plural=words.plural,
+        share=words.share,
         shown=words.shown,
         link=query.written,
     )

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple, TypeAlias
 from aiohttp import web
 
 from jobstore.live import Store
+from jobstore.live.janitor import Retention
 from jobstore.model.account import Identity
 from jobstore.model.errors import Forbidden, JobNotFound
 from jobstore.model.job import Job
@@ -95,6 +96,7 @@ class Visit:
 
     Args:
         access: verifies passwords; None where an application has a login of its own.
+        retention: how long things are kept.
         budget: makes what tells how long a search may take.
     """
 
@@ -102,6 +104,7 @@ class Visit:
     store: Store
     router: Router
     access: Access | None
+    retention: Retention
     budget: Callable[[], Budget] = Budget
 
     @property

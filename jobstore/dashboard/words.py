@@ -103,6 +103,12 @@ def day(at: int) -> str:
     return f"{then.day} {then:%b %Y}"
 
 
+def hour(at: int) -> str:
+    """Write the hour of a time, with its day if it is the first of one: 23:00, 29 Nov 00:00."""
+    then = moment(at)
+    return f"{then:%H:%M}" if then.hour else f"{then.day} {then:%b %H:%M}"
+
+
 def size(count: int) -> str:
     """Say how many bytes there are: 1 byte, 233 bytes, 64 KiB, 6.1 GiB."""
     if count == 1:
@@ -122,3 +128,11 @@ def count(number: int) -> str:
 def plural(number: int, one: str, many: str | None = None) -> str:
     """Say how many there are of something: 1 job, 41 jobs."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def share(part: int, whole: int) -> str:
+    """Say how much of something that is: 0 %, 0.2 %, 1.0 %, 31 %."""
+    percent = 100 * part / whole if whole else 0.0
+    if part and percent < 0.1:  # noqa: PLR2004 - less than is told
+        return "under 0.1 %"
+    return f"{percent:.1f} %" if 0 < percent < _FEW else f"{percent:.0f} %"

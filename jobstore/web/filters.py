@@ -201,6 +201,7 @@ FILTERS: Final[Mapping[str, Callable[[str, str], dict[str, Any]]]] = {
     "error": _yes_or_no("errors"),
     "since": _time,
     "until": _time,
+    "running_at": _time,
 }
 
 # --- cursors ------------------------------------------------------------------------------------

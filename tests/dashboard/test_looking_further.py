@@ -8,6 +8,7 @@ from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestServer
 
 from jobstore.dashboard.mount import Dashboard
+from jobstore.live.janitor import Retention
 from jobstore.store.budget import Budget
 from jobstore.store.windows import FIRST
 from jobstore.targets.router import Router
@@ -26,7 +27,9 @@ async def test_it_looks_further_until_all_is_searched(
         copy_job(store_path, other, 4 * FIRST)
         gate = Access(stock.store.accounts, anonymous=True)
         app = web.Application()
-        Dashboard(stock.store, Router(), gate, lambda: Budget(seconds=0.0)).add_routes(app)
+        kept = Retention(unfetched=None, fetched=None, history=None, interval=60.0)
+        pages = Dashboard(stock.store, Router(), gate, kept, lambda: Budget(seconds=0.0))
+        pages.add_routes(app)
         async with TestServer(app) as server:
             client = Client(http, str(server.make_url("")).rstrip("/"))
             query, looks = "?owner=shop", 0

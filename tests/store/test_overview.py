@@ -106,6 +106,7 @@ async def test_a_budget_that_does_not_last_leaves_the_oldest_out_and_says_so(
     stock: Stock, store_path: Path
 ) -> None:
     copy_job(store_path, await stock.done("/a"), 999)
+    stock.clock.move(1)
     found = await seen(stock, budget=spent())
     assert not found.complete
     assert found.works.get("GET /a") is None
@@ -138,7 +139,8 @@ async def test_what_was_too_much_to_be_told_apart_is_no_name(
 def test_a_time_is_covered_by_the_longest_spans_that_fit() -> None:
     quarter = QUARTER * SECOND
     since, until = MORNING + 3 * quarter, MORNING + DAY * SECOND * 2 + 5 * quarter
-    found = [(each.seconds, each.since, each.until) for each in stretches(since, until)]
+    built = {HOUR: until, DAY: until}
+    found = [(each.seconds, each.since, each.until) for each in stretches(since, until, built)]
     hour, day = MORNING + HOUR * SECOND, MORNING + DAY * SECOND
     assert found == [
         (QUARTER, since, hour),
@@ -147,8 +149,11 @@ def test_a_time_is_covered_by_the_longest_spans_that_fit() -> None:
         (HOUR, MORNING + DAY * SECOND * 2, until - quarter),
         (QUARTER, until - quarter, until),
     ]
-    assert list(stretches(since, since)) == []
-    assert {each.seconds for each in stretches(since, until, longest=HOUR)} == {QUARTER, HOUR}
+    assert list(stretches(since, since, built)) == []
+    lengths = [each.seconds for each in stretches(since, until, built, HOUR)]
+    assert lengths == [QUARTER, HOUR, QUARTER]
+    (last,) = (each for each in stretches(since, until, {HOUR: day, DAY: 0}) if each.until > day)
+    assert (last.seconds, last.since) == (QUARTER, day)
 
 
 @pytest.mark.file

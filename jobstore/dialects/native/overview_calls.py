@@ -1,6 +1,6 @@
 """What jobs came to, for who looks at all of them: by time, and by what they have in common."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from aiohttp import web
@@ -9,35 +9,18 @@ from jobstore.live import Store
 from jobstore.model import clock
 from jobstore.model.clock import SECOND, Clock, iso
 from jobstore.model.errors import QueryInvalid
-from jobstore.model.periods import (
-    DAY,
-    HOUR,
-    QUARTER,
-    Kind,
-    Work,
-    end_of,
-    shortest_kept,
-    start_of,
-)
+from jobstore.model.periods import Kind, Work, start_of
 from jobstore.store import periods, questions
 from jobstore.store.budget import Budget
 from jobstore.store.overview import Asked, Overview, overview
 from jobstore.store.starts import Start
-from jobstore.web import standing
-from jobstore.web.filters import FILTERS, values_of
+from jobstore.web import overviews, standing
+from jobstore.web.filters import values_of
+from jobstore.web.overviews import WORDS
 from jobstore.web.parameters import is_count
 
-# What is told if nobody says since when, in seconds.
-_LATELY: Final = DAY
-# How many spans are told at most.
-MOST_SPANS: Final = 3000
-# Up to this, in seconds, statistics have a series by the hour.
-_BY_HOUR: Final = 8 * DAY
 _NAMES: Final = 50
 _STARTS: Final = 200
-_LENGTHS: Final[Mapping[str, int]] = {"quarter": QUARTER, "hour": HOUR, "day": DAY}
-_WORDS: Final = {seconds: word for word, seconds in _LENGTHS.items()}
-_KINDS: Final = tuple(kind.value for kind in Kind if kind is not Kind.ALL)
 _TO_MS: Final = 1000
 
 Answer = Callable[[web.Request], Awaitable[web.Response]]
@@ -66,15 +49,12 @@ class OverviewCalls:
     async def activity(self, request: web.Request) -> web.Response:
         """Tell how jobs ended that were submitted in one span after the other, and of restarts."""
         query = values_of(request.query, ("since", "until", "by"))
-        by = query.get("by", "hour")
-        if by not in _LENGTHS:
-            raise QueryInvalid(f"by: expected one of {', '.join(_LENGTHS)}")
-        asked = self._asked(query, Kind.ALL, _LENGTHS[by], standing.scope(request))
+        asked = overviews.activity(query, standing.scope(request), self._clock())
         found = await overview(self._store.history, asked, 1, self._budget())
         spans = found.spans.get("", {})
         return web.json_response(
             {
-                "by": _WORDS[asked.seconds],
+                "by": WORDS[asked.seconds],
                 **_range(asked, found),
                 "bars": [{"start": iso(at), **_ends(spans[at])} for at in sorted(spans)],
                 "restarts": await self._restarts(asked),
@@ -86,10 +66,8 @@ class OverviewCalls:
         if not request.query:
             return await self._counting(request)
         query = values_of(request.query, ("by", "since", "until", "limit"))
-        if query.get("by") not in _KINDS:
-            raise QueryInvalid(f"by: expected one of {', '.join(_KINDS)}")
         limit = _limit(query.get("limit"))
-        asked = self._asked(query, Kind(query["by"]), HOUR, standing.scope(request))
+        asked = overviews.statistics(query, standing.scope(request), self._clock())
         found = await overview(self._store.history, asked, limit, self._budget())
         named = await self._names(asked)
         starts = range(start_of(asked.seconds, asked.since), asked.until, asked.seconds * SECOND)
@@ -98,7 +76,7 @@ class OverviewCalls:
             {
                 "by": asked.kind,
                 **_range(asked, found),
-                "step": _WORDS[asked.seconds],
+                "step": WORDS[asked.seconds],
                 "starts": [iso(at) for at in starts],
                 "names": len(found.works) - (rest is not None),
                 "statistics": [
@@ -113,27 +91,6 @@ class OverviewCalls:
                 "others": None if rest is None else _figures(rest),
             }
         )
-
-    # --- what is asked --------------------------------------------------------------------------
-
-    def _asked(
-        self, query: Mapping[str, str], kind: Kind, seconds: int, scope: int | None
-    ) -> Asked:
-        now = self._clock()
-        latest = end_of(QUARTER, now + 1)
-        until = min(_time(query, "until", latest), latest)
-        since = max(0, _time(query, "since", min(until, now) - _LATELY * SECOND))
-        if "until" in query and since > _time(query, "until", latest):
-            raise QueryInvalid("until: expected a time that is not before since")
-        since = min(since, until)
-        if kind is not Kind.ALL and until - since > _BY_HOUR * SECOND:
-            seconds = DAY
-        first, last = shortest_kept(since, now), shortest_kept(until, now)
-        seconds = max(seconds, first)
-        if until - since > MOST_SPANS * seconds * SECOND:
-            spans = f"{MOST_SPANS} {_WORDS[seconds]}s"
-            raise QueryInvalid(f"since: expected a time that is no more than {spans} before until")
-        return Asked(kind, start_of(first, since), end_of(last, until), seconds, scope)
 
     async def _names(self, asked: Asked) -> Callable[[str], dict[str, Any]]:
         """Give what adds to the id of a definition how it is called."""
@@ -165,12 +122,6 @@ def start_described(start: Start) -> dict[str, Any]:
         "ended_at": None if start.ended_at is None else iso(start.ended_at),
         "state": start.state,
     }
-
-
-def _time(query: Mapping[str, str], name: str, otherwise: int) -> int:
-    if name not in query:
-        return otherwise
-    return int(FILTERS[name](name, query[name])[name])
 
 
 def _limit(text: str | None) -> int:

@@ -1,8 +1,6 @@
-"""What there is to know of the store itself: where it is, how large, and what goes when."""
+"""What there is to know of the store itself, over HTTP."""
 
-import asyncio
 from dataclasses import asdict
-from typing import Final
 
 from aiohttp import web
 
@@ -10,18 +8,13 @@ from jobstore import __version__
 from jobstore.dialects.native import as_json
 from jobstore.dialects.native.overview_calls import start_described
 from jobstore.live import Store
-from jobstore.live.census import PATIENCE, about
+from jobstore.live.census import about
 from jobstore.live.janitor import Retention
+from jobstore.live.store_facts import COUNTED_TO, store_facts
 from jobstore.model import clock
-from jobstore.model.clock import SECOND, Clock
+from jobstore.model.clock import Clock
 from jobstore.model.errors import Forbidden
-from jobstore.model.periods import DAY
-from jobstore.store import retention as soon
-from jobstore.store.budget import TimeIsUp
-from jobstore.store.expressions import Statement
 from jobstore.web import standing
-
-_STARTS: Final = 20
 
 
 class StoreCalls:
@@ -40,40 +33,21 @@ class StoreCalls:
         """Tell what there is to know."""
         if standing.scope(request) is not None:
             raise Forbidden("only who may see the jobs of all may look at the store")
-        store, kept = self._store, self._retention
-        sizes, counters, starts, expiring, purging = await asyncio.gather(
-            store.file.sizes(),
-            store.history.counters(),
-            store.others.starts(_STARTS),
-            self._within_a_day(soon.EXPIRING, kept.unfetched),
-            self._within_a_day(soon.PURGING, kept.fetched),
-        )
+        facts = await store_facts(self._store, self._retention, self._clock)
         return web.json_response(
             {
-                "engine": store.file.engine,
-                "place": store.file.place,
+                "engine": facts.engine,
+                "place": facts.place,
                 "version": __version__,
                 "schema": int(about()["schema"]),
-                "sizes": asdict(sizes),
-                **as_json.counted(counters),
-                "retention": asdict(kept),
+                "sizes": asdict(facts.sizes),
+                **as_json.counted(facts.counters),
+                "retention": asdict(self._retention),
                 "within_a_day": {
-                    "expiring": expiring,
-                    "purging": purging,
-                    "counted_to": soon.COUNTED,
+                    "expiring": facts.expiring,
+                    "purging": facts.purging,
+                    "counted_to": COUNTED_TO,
                 },
-                "starts": [start_described(each) for each in starts],
+                "starts": [start_described(each) for each in facts.starts],
             }
         )
-
-    async def _within_a_day(self, statement: Statement, kept: float | None) -> int | None:
-        """Count what goes within a day, up to a bound; None if it takes too long to find out."""
-        if kept is None:
-            return 0
-        before = self._clock() + int((DAY - kept) * SECOND)
-        asked = self._store.history.searcher.within
-        try:
-            ((count,),) = await asked(PATIENCE, statement, before=before, limit=soon.COUNTED)
-        except TimeIsUp:
-            return None
-        return int(count)
