@@ -50,11 +50,11 @@ INDEXED: Final = {
 # Where statements are that no file ever hears.
 AMONG_NODES: Final = ("postgresql", "elsewhere", "rates")
 
-# What does not grow with the jobs: it has a row for each word, account, token, session, table or
-# target, or for what an operator did.
+# What does not grow with the jobs: it has a row for each word, account, token, table or target, or
+# for what an operator did.
 SMALL: Final = frozenset(
     {"counter", "revision", "account", "token", "sqlite_sequence"}
-    | {"target_state", "served", "audit", "session"}
+    | {"target_state", "served", "audit"}
 )
 
 # The statements that go along a whole index of a table that grows, each with the reason.
@@ -79,8 +79,6 @@ SORTING: Final = {
     "history.TIMELINE": "has the few events of a single job",
     "overview.SUMS": "adds up names, of which each span has a bounded number",
     "target_states.RUNNING": "no more jobs run than there are slots",
-    "sessions.END_SURPLUS": "an account has a bounded number of sessions",
-    "sessions.LIST": "has the sessions of people, for those who administer",
 }
 
 

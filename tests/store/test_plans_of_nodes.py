@@ -36,7 +36,6 @@ SMALL: Final = frozenset(
         "target_state",
         "token",
     }
-    | {"session"}
 )
 # As many as there are when PostgreSQL analyses a table first by itself.
 FEW: Final = """

@@ -237,7 +237,7 @@ document.addEventListener('keydown', (event) => {
   KEYS[event.key]();
 });
 one('#help')?.addEventListener('click', KEYS['?']);
-
+one('#keys button')?.addEventListener('click', () => one('#keys').close());
 document.addEventListener('click', ({ target }) => {
   if (!target.matches('[data-copy]')) return;
   const code = target.previousElementSibling;
