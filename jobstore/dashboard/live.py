@@ -64,7 +64,7 @@ async def _require_session(visit: Visit) -> None:
     secret = cookies.session_of(visit.request.headers)
     if visit.visitor.session is None or secret is None:
         return
-    if await visit.store.sessions.known(secret) is None:
+    if not await visit.store.sessions.lasts(secret):
         raise standing.Revoked
 
 
