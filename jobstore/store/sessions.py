@@ -90,7 +90,7 @@ END: Final = Statement(
 LIST: Final = Statement(
     select(*schema.SESSION.columns).where(~_over).order_by(_session.seen_at.desc(), _session.id)
 )
-FORGET: Final = Statement(delete(schema.SESSION).where(_over))
+END_OVER: Final = Statement(delete(schema.SESSION).where(_over))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,7 +180,7 @@ class Sessions:
     async def forget(self) -> int:
         """Remove the sessions that are over; return how many."""
         return await self._writer.run(
-            lambda tx: tx.execute(FORGET, now=tx.now, longest=LONGEST).rowcount
+            lambda tx: tx.execute(END_OVER, now=tx.now, longest=LONGEST).rowcount
         )
 
 
