@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from jobstore.dashboard import bulk, query
+from jobstore.dashboard import activity, bulk, query
 from jobstore.dashboard.pages import render, see_other, up
 from jobstore.dashboard.query import LINE, Query
 from jobstore.dashboard.rows import rows
@@ -79,6 +79,7 @@ async def _listed(visit: Visit, asked: Query) -> web.Response:
         "jobs.html",
         **await _frame(visit, asked),
         rows=rows(found.jobs, now, visit.store.targets.waits_for, askers),
+        activity=await activity.strip(visit, asked.filters, now),
         line="",
         error=None,
         older=older,
