@@ -87,16 +87,17 @@ KINDS: Final = (
 )
 
 
-def lines(definitions: Sequence[Mapping[str, Any]], now: int) -> Iterator[str]:
+def lines(definitions: Sequence[Mapping[str, Any]], now: int, share: float = 1) -> Iterator[str]:
     """Write the lines of an export.
 
     Args:
         definitions: those that have runs, as the API tells of them.
         now: the time up to which there are jobs, in microseconds since 1970.
+        share: how many there are of the usual number.
     """
     chance = random.Random(_SEED)
     jobs = sorted(
-        [*_ordinary(chance, now), *_runs(chance, definitions, now)],
+        [*_ordinary(chance, now, share), *_runs(chance, definitions, now)],
         key=lambda job: job["submitted_at"],
     )
     last = {"job": len(jobs), "definition": 1000}
@@ -118,12 +119,12 @@ def _definition(described: Mapping[str, Any], now: int) -> Mapping[str, Any]:
 # --- jobs -----------------------------------------------------------------------------------------
 
 
-def _ordinary(chance: random.Random, now: int) -> Iterator[dict[str, Any]]:
+def _ordinary(chance: random.Random, now: int, share: float) -> Iterator[dict[str, Any]]:
     for hours in range(1, _KEPT // HOUR):
         noon = 0.45 + 0.55 * math.sin((now - hours * HOUR) % DAY / DAY * 2 * math.pi - 1.9)
         rate = (_LAST_DAY if hours < 25 else _EARLIER) * max(0.3, noon + 0.3)  # noqa: PLR2004
-        for _ in range(int(rate * chance.uniform(0.9, 1.1))):
-            more = 6 if hours in _BURST else 1
+        more = 8 if hours in _BURST else 1
+        for _ in range(int(share * rate * chance.uniform(0.9, 1.1) * math.sqrt(more))):
             shares = [each.share * (more if "export" in each.path else 1) for each in KINDS]
             kind = chance.choices(KINDS, shares)[0]
             yield _job(chance, kind, now - hours * HOUR + chance.randrange(HOUR), hours, now)

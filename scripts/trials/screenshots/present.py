@@ -68,7 +68,13 @@ async def live(http: ClientSession, url: str) -> None:
     await _ended(http, url)
     for wanted in (*_RUNNING, *_RUNNING[2:]):
         await _submit(http, url, wanted)
-    again = {"target": "/v1/summaries?lang=fr", "method": "POST", "retries": 5, "tag": "fr"}
+    again: dict[str, Any] = {
+        "target": "/v1/summaries?lang=fr",
+        "method": "POST",
+        "retries": 5,
+        "tag": "fr",
+    }
+    again["replay"] = "always"
     async with http.post(f"{url}/_jobs", json=again | {"headers": {"X-Status": "503"}}) as answer:
         answer.raise_for_status()
 
