@@ -222,44 +222,4 @@ def _at(found: Overview, name: str, at: int) -> Work:
     return found.spans[name].get(at) or Work() if name in found.spans else Work()
 
 
-# --- above the list of jobs -----------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Strip:
-    """The jobs of a time, above their list.
-
-    Args:
-        more: where there is more to see of it.
-    """
-
-    total: Work
-    drawing: Svg
-    more: str
-
-
-async def strip(visit: Visit, filters: Mapping[str, str], now: int) -> Strip | None:
-    """Draw the jobs of the time that a list is about.
-
-    There is nothing to draw if it is about other jobs than all of that time, or if a script asks
-    for what is new on it: it would be drawn for each of them, whenever a job ends.
-    """
-    narrowed = not set(filters) <= {*_TIMES}
-    script = "text/html" not in visit.request.headers.get("Accept", "")
-    if narrowed or script or visit.scope is not None:
-        return None
-    asked = _asked(filters, None, now)
-    found = await overview(visit.store.history, asked, 1, visit.budget())
-    shown = spans(asked, found, up(visit.request))
-    total = found.works.get("", Work())
-    if not total.count:
-        return None
-    times = {name: filters.get(name) for name in _TIMES}
-    return Strip(
-        total=total,
-        drawing=draw(shown, await _restarts(visit, asked)),
-        more="activity" + written(times).removeprefix("./"),
-    )
-
-
 ROUTES: Final[Routes] = (Route("GET", "activity", show),)

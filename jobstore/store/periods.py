@@ -19,14 +19,13 @@ looks whether anybody else has counted meanwhile.
 short spans go one day; what they had is in the longer ones.
 """
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise, takewhile
-from json import dumps
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final
 
-from sqlalchemy import bindparam, delete, func, insert, select, text, update
+from sqlalchemy import bindparam, delete, func, insert, select, update
 
 from jobstore.model.clock import SECOND
 from jobstore.model.lifecycle import ENDED
@@ -36,13 +35,21 @@ from jobstore.store import schema
 from jobstore.store.codec import encode_ids
 from jobstore.store.expressions import Statement, constant, listed, number
 from jobstore.store.guards import ZERO, limit
+from jobstore.store.period_rows import (
+    LAST_START,
+    NAMES,
+    REST,
+    Counts,
+    Key,
+    add,
+    decoded_row,
+    of_all,
+    put,
+    write,
+)
 from jobstore.store.reading import Reader
 from jobstore.store.transaction import Transaction
 
-# How many names a span tells apart, of each kind.
-NAMES: Final = 500
-# Under which it has all the others.
-REST: Final = "*"
 # How many characters of a name are kept.
 _LONGEST: Final = 200
 # How many rows one step writes, about; of how many jobs they are at most; and how many of these
@@ -103,13 +110,9 @@ FIRST_START: Final = Statement(
         _period.seconds == bindparam("seconds"), _period.kind == bindparam("kind")
     )
 )
-_of_all: Final = _period.kind == constant(Kind.ALL)
-LAST_START: Final = Statement(
-    select(func.max(_period.start)).where(_period.seconds == bindparam("seconds"), _of_all)
-)
 NEXT_START: Final = Statement(
     select(func.min(_period.start)).where(
-        _period.seconds == bindparam("seconds"), _of_all, _period.start >= bindparam("since")
+        _period.seconds == bindparam("seconds"), of_all, _period.start >= bindparam("since")
     )
 )
 _between: Final = (
@@ -121,7 +124,7 @@ BETWEEN: Final = Statement(
     select(*schema.PERIOD.columns).where(_period.kind == bindparam("kind"), *_between)
 )
 COUNT_BETWEEN: Final = Statement(
-    select(func.sum(_period.done + _period.failed + _period.cancelled)).where(_of_all, *_between)
+    select(func.sum(_period.done + _period.failed + _period.cancelled)).where(of_all, *_between)
 )
 DROP: Final = Statement(
     delete(schema.PERIOD).where(
@@ -130,79 +133,6 @@ DROP: Final = Statement(
         _period.start == bindparam("start"),
     )
 )
-
-_KEY: Final = ("seconds", "kind", "start", "name")
-_COLUMNS: Final = tuple(column.name for column in schema.PERIOD.columns)
-_NUMBERS: Final = frozenset(_COLUMNS) - {"kind", "name", "waits", "runs"}
-
-
-def _member(place: int, name: str, engine: str) -> str:
-    if engine == "sqlite":
-        return f"json_extract(member.value, '$[{place}]')"
-    found = f"(member.value ->> {place})"
-    return f"CAST({found} AS BIGINT)" if name in _NUMBERS else found
-
-
-def _members(names: Sequence[str], engine: str) -> list[str]:
-    return [_member(place, name, engine) for place, name in enumerate(names)]
-
-
-_FROM: Final = {
-    "sqlite": "json_each(:members) AS member",
-    "postgresql": "json_array_elements(CAST(:members AS JSON)) AS member(value)",
-}
-
-
-def _both(write: Any) -> Statement:
-    """Make a statement about a list of rows that is bound as one parameter, as JSON text."""
-    return Statement(text(write("sqlite")), text(write("postgresql")))
-
-
-def _finding(engine: str) -> str:
-    same = zip(_KEY, _members(_KEY, engine), strict=True)
-    matching = " AND ".join(f"period.{name} = {value}" for name, value in same)
-    columns = ", ".join(f"period.{name}" for name in _COLUMNS)
-    return f"SELECT {columns} FROM {_FROM[engine]} CROSS JOIN period WHERE {matching}"  # noqa: S608
-
-
-def _naming(engine: str) -> str:
-    key = _KEY[:3]
-    values = _members(key, engine)
-    matching = " AND ".join(f"{name} = {value}" for name, value in zip(key, values, strict=True))
-    count = f"(SELECT count(*) FROM period WHERE {matching})"  # noqa: S608 - ours
-    return f"SELECT {', '.join(values)}, {count} FROM {_FROM[engine]}"  # noqa: S608 - ours
-
-
-def _putting(engine: str) -> str:
-    columns, values = ", ".join(_COLUMNS), ", ".join(_members(_COLUMNS, engine))
-    new = ", ".join(f"{name} = excluded.{name}" for name in _COLUMNS if name not in _KEY)
-    return (
-        f"INSERT INTO period ({columns}) SELECT {values} FROM {_FROM[engine]} WHERE true"  # noqa: S608
-        f" ON CONFLICT ({', '.join(_KEY)}) DO UPDATE SET {new}"
-    )
-
-
-FIND: Final = _both(_finding)
-NAMES_IN: Final = _both(_naming)
-PUT: Final = _both(_putting)
-
-
-class Key(NamedTuple):
-    """Which figures of which span.
-
-    Args:
-        seconds: how long the span is.
-        start: when it begins, in microseconds since 1970.
-        name: what they are told apart by, or "" of all.
-    """
-
-    seconds: int
-    kind: str
-    start: int
-    name: str
-
-
-Counts: TypeAlias = dict[Key, Work]
 
 
 @dataclass(slots=True)
@@ -266,7 +196,7 @@ def count(tx: Transaction, found: Gathered) -> bool:
     ((after,),) = tx.execute(LAST_COUNTED).fetchall()
     if after != found.after:
         return False
-    _put(tx, found.ended)
+    put(tx, found.ended)
     if found.left:
         tx.execute(LEAVE, ids=encode_ids(found.left))
     tx.execute(COUNTED, last=found.last)
@@ -279,7 +209,7 @@ def count_left(tx: Transaction, ids: Sequence[int]) -> int:
     listed = encode_ids(ids)
     left = {*tx.ids(NOT_LEFT, ids=listed)}
     rows = [row[1:] for row in tx.execute(THESE, ids=listed) if row[0] in left]
-    _put(tx, counted(row for row in rows if row[0] in ENDED))
+    put(tx, counted(row for row in rows if row[0] in ENDED))
     return len(left)
 
 
@@ -292,12 +222,6 @@ def drop(tx: Transaction, _: int) -> int:
             if start is not None and start < start_of(seconds, tx.now - kept):
                 return tx.execute(DROP, **values, start=start).rowcount
     return 0
-
-
-def add(counts: Counts, more: Counts) -> None:
-    """Add figures to others."""
-    for key, work in more.items():
-        counts.setdefault(key, Work()).merge(work)
 
 
 def counted(rows: Iterable[Sequence[Any]], kinds: Iterable[Kind] = tuple(Kind)) -> Counts:
@@ -326,52 +250,6 @@ _NAME: Final[Mapping[Kind, Any]] = {
     Kind.OWNER: lambda _, __, ___, owner, ____: owner,
     Kind.TARGET: lambda *of_job: of_job[-1],
 }
-
-# --- how it is written down -----------------------------------------------------------------------
-
-
-def _put(tx: Transaction, quarters: Counts) -> None:
-    """Add figures to those of their quarters, and of the hours and days that are there."""
-    if not quarters:
-        return
-    new: Counts = {}
-    add(new, quarters)  # which stay as they are, should this be done a second time
-    for seconds in LENGTHS[1:]:
-        ((last,),) = tx.execute(LAST_START, seconds=seconds).fetchall()
-        for key, work in quarters.items():
-            start = start_of(seconds, key.start)
-            if last is not None and start <= last:
-                add(new, {key._replace(seconds=seconds, start=start): work})
-    rests = {key._replace(name=REST) for key in new}
-    known = dict(map(_decoded, tx.execute(FIND, members=dumps([*{*new, *rests}]))))
-    new = _bounded(tx, new, known)
-    for key, work in new.items():
-        if key in known:
-            work.merge(known[key])
-    _write(tx, new)
-
-
-def _write(tx: Transaction, works: Counts) -> None:
-    tx.execute(PUT, members=dumps([_encoded(key, work) for key, work in works.items()]))
-
-
-def _bounded(tx: Transaction, new: Counts, known: Counts) -> Counts:
-    """Put together what would be one name too many of a span."""
-    unknown = Counter(key[:3] for key in new if key not in known)
-    if not unknown:
-        return new
-    room = {
-        tuple(span): NAMES - count
-        for *span, count in tx.execute(NAMES_IN, members=dumps([*unknown]))
-    }
-    bounded: Counts = defaultdict(Work)
-    for key, work in new.items():
-        if key not in known:
-            room[key[:3]] -= 1
-        full = key not in known and room[key[:3]] < 0
-        bounded[key._replace(name=REST) if full else key].merge(work)
-    return bounded
-
 
 # --- longer spans ---------------------------------------------------------------------------------
 
@@ -408,7 +286,7 @@ async def _merged(reader: Reader, seconds: int, stretch: Stretch) -> Counts:
     for kind in Kind:
         values = {"seconds": seconds, "since": stretch.since, "until": stretch.until}
         for row in await reader.rows(BETWEEN, kind=kind.value, **values):
-            key, work = _decoded(row)
+            key, work = decoded_row(row)
             works[key._replace(seconds=stretch.seconds, start=stretch.since)].merge(work)
     # Those of the most jobs keep their names.
     for kind in Kind:
@@ -427,26 +305,5 @@ def put_built(tx: Transaction, span: Built) -> bool:
     made = sum(work.count for key, work in span.works.items() if key.kind == Kind.ALL)
     if int(count or 0) != made:
         return False
-    _write(tx, span.works)
+    write(tx, span.works)
     return True
-
-
-# --- rows -----------------------------------------------------------------------------------------
-
-
-def _encoded(key: Key, work: Work) -> list[object]:
-    ends = (work.done, work.failed, work.cancelled, work.errors)
-    return [*key, *ends, work.waits.written(), work.runs.written(), work.longest]
-
-
-def _decoded(row: Sequence[Any]) -> tuple[Key, Work]:
-    return Key(*row[:4]), decoded(row[4:])
-
-
-def decoded(row: Sequence[Any]) -> Work:
-    """Read the figures of a row."""
-    done, failed, cancelled, errors, waits, runs, longest = row
-    work = Work(int(done), int(failed), int(cancelled), int(errors), longest=longest)
-    work.waits.read(waits or "")
-    work.runs.read(runs or "")
-    return work

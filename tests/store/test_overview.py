@@ -17,7 +17,7 @@ from jobstore.model.periods import (
     start_of,
     stretches,
 )
-from jobstore.store import periods
+from jobstore.store import period_rows
 from jobstore.store.budget import Budget
 from jobstore.store.overview import Asked, Overview, overview
 from tests.stock import Stock, stocking
@@ -128,11 +128,11 @@ async def test_what_was_too_much_to_be_told_apart_is_no_name(
     await stock.done(owner="alice")
     stock.clock.move(61)
     await stock.store.upkeep.count()
-    execute(store_path, "UPDATE period SET name = ? WHERE kind = 'owner'", periods.REST)
+    execute(store_path, "UPDATE period SET name = ? WHERE kind = 'owner'", period_rows.REST)
     await stock.done(owner="bob")
     found = await seen(stock, Kind.OWNER)
     assert found.most(10) == ["bob"]
-    assert found.works[periods.REST].count == 1
+    assert found.works[period_rows.REST].count == 1
 
 
 @pytest.mark.file

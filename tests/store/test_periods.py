@@ -10,7 +10,7 @@ import pytest
 from jobstore.live.janitor import Janitor, Retention
 from jobstore.model.clock import SECOND
 from jobstore.model.periods import DAY, HOUR, KEPT, QUARTER
-from jobstore.store import periods
+from jobstore.store import period_rows
 from tests.commands import said
 from tests.stock import Stock, stocked, stocking
 from tests.stores import START, beside, copy_job, execute, rows
@@ -154,8 +154,8 @@ async def test_a_span_tells_so_many_names_apart_and_has_the_others_together(
         await stock.done(owner=owner)
     await count(stock)
     found = counted(store_path, "owner")
-    assert len(found) == periods.NAMES + 1
-    assert found["first"] == found[periods.REST] == (2, 0, 0, 0)
+    assert len(found) == period_rows.NAMES + 1
+    assert found["first"] == found[period_rows.REST] == (2, 0, 0, 0)
     stock.clock.move(2 * DAY)
     await count(stock)
     assert counted(store_path, "owner", DAY) == counted(store_path, "owner", HOUR) == found
