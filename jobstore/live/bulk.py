@@ -68,11 +68,10 @@ class BulkOperations:
     # --- making one, and looking at it ----------------------------------------------------------
 
     async def match(self, action: BulkAction, search: Search) -> Matched:
-        """Find the jobs to which something can be done, as they stand at one moment."""
+        """Find the jobs to which something can be done, each as it stands when it is looked at."""
         values = search.values
         statement = bulk.matching(action, frozenset(values))
-        bounds = {"first": 0, "last": jobs.LARGEST_ID}
-        return bulk.matched(await self._history.whole(statement, **bounds, **values))
+        return bulk.matched(await self._history.all(statement, **values))
 
     async def make(self, order: BulkOrder, matched: Matched, expect: int | None = None) -> int:
         """Make an operation, and return its id once it is on the disk; it is done from then on.

@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Final, TypeAlias
 
 from sqlalchemy import (
@@ -121,8 +123,11 @@ class Matched:
 
 def matched(rows: Sequence[Any]) -> Matched:
     """Read what `matching` has found."""
+    parts = groupby(
+        rows, key=itemgetter(0)
+    )  # which may have begun in one window and end in another
     return Matched(
-        [f"[{ids}]" for _, ids, _, _ in rows],
+        [f"[{','.join(row[1] for row in part)}]" for _, part in parts],
         sum(row[2] for row in rows),
         sum(row[3] for row in rows),
     )
