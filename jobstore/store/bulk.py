@@ -123,9 +123,8 @@ class Matched:
 
 def matched(rows: Sequence[Any]) -> Matched:
     """Read what `matching` has found."""
-    parts = groupby(
-        rows, key=itemgetter(0)
-    )  # which may have begun in one window and end in another
+    # A part may begin in one window and end in the next.
+    parts = groupby(rows, key=itemgetter(0))
     return Matched(
         [f"[{','.join(row[1] for row in part)}]" for _, part in parts],
         sum(row[2] for row in rows),
