@@ -21,9 +21,10 @@ from jobstore.model.errors import (
     StoreError,
 )
 from jobstore.model.lifecycle import ENDED
-from jobstore.store import bulk, ending, events, jobs, results, revisions
+from jobstore.store import bulk, bulk_steps, ending, events, jobs, results, revisions
 from jobstore.store.bodies import Content
-from jobstore.store.bulk import Act, Matched, Stepped
+from jobstore.store.bulk import Matched
+from jobstore.store.bulk_steps import Act, Stepped
 from jobstore.store.history import History
 from jobstore.store.own_boot import OwnBoot
 from jobstore.store.search import Search
@@ -183,7 +184,7 @@ class BulkOperations:
         acting = partial(self._act, target_of, copied)
 
         def step(tx: Transaction, limit: int) -> Stepped | None:
-            return bulk.step(tx, operation_id, limit, acting)
+            return bulk_steps.step(tx, operation_id, limit, acting)
 
         try:
             rows = self._rows.pop(operation_id, _FIRST)
