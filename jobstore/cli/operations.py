@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final, Union
 
 import click
 
-from jobstore.cli.beside import beside
-from jobstore.cli.options import caller, json_option, limited, reaching
+from jobstore.cli.beside import beside, operator
+from jobstore.cli.options import json_option, limited, reaching
 from jobstore.cli.places import place_of
 from jobstore.cli.plain import tell, write_json
 from jobstore.cli.table import Listed
@@ -101,7 +101,7 @@ def stop_command(where: Where, operation: int, *, as_json: bool) -> None:
 
 async def _stop(config: Config, operation: int) -> None:
     async with beside(config) as store:
-        await store.operations.stop(operation, by=caller())
+        await store.operations.stop(operation, by=operator())
 
 
 def _get(where: Where, operation: int) -> _Described:

@@ -1,8 +1,6 @@
 """What the commands have in common: the configuration, and how values are written."""
 
 import functools
-import getpass
-import os
 import re
 from collections.abc import Callable
 from difflib import get_close_matches
@@ -129,14 +127,6 @@ def limited(things: str, most: int = 10_000) -> Callable[[F], F]:
         metavar="N",
         help=f"The most {things} to list, newest first.",
     )
-
-
-def caller() -> str:
-    """Name who calls the command, as far as the system knows."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"user {os.getuid()}"
 
 
 def text(value: str) -> str:

@@ -7,8 +7,8 @@ from urllib.parse import quote
 
 import click
 
-from jobstore.cli.beside import beside
-from jobstore.cli.options import caller, json_option, limited, reaching, text
+from jobstore.cli.beside import beside, operator
+from jobstore.cli.options import json_option, limited, reaching, text
 from jobstore.cli.places import place_of
 from jobstore.cli.plain import tell, write_json
 from jobstore.cli.table import Listed
@@ -172,7 +172,7 @@ async def _change_here(config: Config, target: str, wanted: TargetChange) -> Non
     found = await _seen_here(config)
     known = _configured(config, served=any(seen["configured"] for seen in found))
     async with beside(config) as store:
-        await store.targets.change(target, wanted, caller(), known)
+        await store.targets.change(target, wanted, operator(), known)
 
 
 def _as_json(wanted: TargetChange) -> Mapping[str, object]:
@@ -187,7 +187,7 @@ def _as_json(wanted: TargetChange) -> Mapping[str, object]:
 @limited("entries")
 @json_option
 def audit_command(where: Where, limit: int, *, as_json: bool) -> None:
-    """List what operators did to targets, and when; the newest come first."""
+    """List what operators did to targets and accounts, and when; the newest come first."""
     listed: Listed[_Described] = Listed(
         heads=("AT", "WHO", "WHAT", "SUBJECT", "DETAIL"),
         row=lambda each: (

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Union
 import click
 
 from jobstore.cli import filters
-from jobstore.cli.options import caller, json_option, reaching
+from jobstore.cli.beside import operator
+from jobstore.cli.options import json_option, reaching
 from jobstore.cli.places import Place, place_of
 from jobstore.cli.plain import Complaint, tell, write_json
 from jobstore.cli.terminal import progress
@@ -288,7 +289,7 @@ class _InStore:
         return BulkOrder(
             action=wanted.action,
             filter=None if wanted.ids else _as_json(wanted),
-            owner=caller(),
+            owner=operator(),
             without_secrets=wanted.without_secrets,
         )
 

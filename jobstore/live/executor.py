@@ -98,6 +98,9 @@ class Executor:
         max_attempts: how many claims a job may have before it is set aside.
         steady: a clock that nobody sets.
         sleep: waits for so many seconds.
+
+    Attributes:
+        begun: set once the targets are known to the store, or could not be told to it.
     """
 
     def __init__(  # noqa: PLR0913 - it is put together in one place
@@ -114,6 +117,7 @@ class Executor:
         self._clock = clock
         self._router = router
         self._recovering = Recovering(store, router, max_attempts)
+        self.begun = asyncio.Event()
         self._running: dict[int, _Running] = {}
         self._limits = Ticks(_TICK, _Running.expire, part=_LATE)
         self._holds = Holds(store, clock, steady, sleep)
@@ -126,6 +130,7 @@ class Executor:
         await self._serve(capacities)
         try:
             self._store.work(capacities, self._follow, self._running.keys())
+            self.begun.set()
             await asyncio.Event().wait()  # for ever
         finally:
             await self._abandon()
@@ -139,6 +144,7 @@ class Executor:
                 return
             except StoreError as error:
                 log.warning("will try again: %s", error, extra={"action": "serve"})
+                self.begun.set()
                 await asyncio.sleep(_AGAIN_SECONDS)
             else:
                 return

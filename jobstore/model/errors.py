@@ -45,6 +45,7 @@ JobstoreError
 │   └── SecretsMissing          it had secrets that another run would lack
 ├── TagTaken                    an unended job of the same owner has the same tag
 ├── MetricsOff                  nothing is counted
+├── TooManyListeners            as many follow all changes as may at once
 ├── SubmissionInvalid           what was given is no job to run
 ├── QueryInvalid                what was asked cannot be understood
 ├── OperationNotFound           no such operation on many jobs, or none that one may see
@@ -563,6 +564,19 @@ class MetricsOff(JobstoreError):
 
     def __init__(self) -> None:
         super().__init__("metrics are turned off: [metrics] enabled is false")
+
+
+class TooManyListeners(JobstoreError):
+    """As many follow all changes as may at once.
+
+    Args:
+        listeners: how many that is.
+    """
+
+    status = 503
+
+    def __init__(self, listeners: int) -> None:
+        super().__init__(f"{listeners} follow all changes already; no more may at once")
 
 
 class SubmissionInvalid(JobstoreError):

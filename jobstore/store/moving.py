@@ -8,7 +8,8 @@ to that in its own way.
 **What is carried over.** All tables, in an order in which each row finds what it refers to; numbers
 that are kept of the jobs as they are, and not counted anew, since days outlive their jobs; and the
 last ids that were given, so that none is given again. What only running servers need stays behind:
-which node delivers a result or receives a body, and the token by which a file knows its log.
+which node delivers a result or receives a body, and the token by which a file knows its log. So do
+sessions: people log in again at the new store, and those who cannot were never to come along.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -40,10 +41,14 @@ TABLES: Final = (
     schema.OPERATION,
     schema.OPERATION_PART,
     schema.DAY,
+    schema.PERIOD,
+    schema.UNCOUNTED,
     schema.ACCOUNT_USAGE,
     schema.COUNTER,
     schema.REVISION,
 )
+# What stays behind.
+LEFT: Final = (schema.SESSION,)
 # What an empty store has: no row of these.
 EMPTY: Final = tuple(
     table

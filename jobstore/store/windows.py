@@ -78,6 +78,11 @@ class Windows:
             return Page(jobs, reached if reached > 1 else None)
         return Page(jobs, None)
 
+    async def submitted_to(self, searched_to: int) -> int | None:
+        """Tell when the oldest of the jobs was submitted that a search has looked at."""
+        rows = await self._searched(None, search_sql.SUBMITTED_TO, last=searched_to)
+        return int(rows[0][0]) if rows else None
+
     async def pages(
         self, search: Search, limit: int | None = None, before: int = jobs.LARGEST_ID
     ) -> AsyncIterator[list[Job]]:
@@ -129,7 +134,38 @@ class Windows:
                 None, statement, **window.bounds, **looked_for, **values, **now
             )
 
-    async def all(self, statement: Statement, *, size: int = WINDOW, **values: object) -> list[Any]:
+    async def recent(
+        self, statement: Statement, search: Search, after: int, budget: Budget
+    ) -> AsyncIterator[list[Any]]:
+        """Execute a statement for the jobs behind an id, part by part, the newest first.
+
+        Args:
+            statement: what `search.in_window` has made for this search.
+            after: the id; 0 for all jobs.
+
+        Yields:
+            the rows of each part, which are not too many to be counted between two turns of a loop.
+
+        Raises:
+            TimeIsUp: the budget does not last.
+        """
+        values = search.values
+        async for window in self._windows(values, FIRST, budget=budget):
+            if window.last <= after:
+                return
+            bounds = {"first": max(window.first, after + 1), "last": window.last}
+            rows = await self._searched(budget, statement, **bounds, **values)
+            window.found, window.size = len(rows) > FIRST, min(window.size, WINDOW)
+            yield rows
+
+    async def all(
+        self,
+        statement: Statement,
+        *,
+        up_to: int = jobs.LARGEST_ID,
+        size: int = WINDOW,
+        **values: object,
+    ) -> list[Any]:
         """Execute a statement for all jobs, so many at a time, whatever their times say.
 
         Each job is looked at once. To look at 100,000 with one statement would keep whoever writes
@@ -137,11 +173,12 @@ class Windows:
 
         Args:
             statement: what `search.in_window` has made.
+            up_to: the highest id that is looked at.
 
         Returns:
             its rows, those of the oldest jobs first.
         """
-        parts, last = list[list[Any]](), jobs.LARGEST_ID
+        parts, last = list[list[Any]](), up_to
         while True:
             ((first, _),) = await self._searched(None, search_sql.WINDOW, last=last, limit=size)
             if first is None:
@@ -179,6 +216,8 @@ class Windows:
         if "definition" in values:
             run = values["definition"]
             found = self._searched(budget, search_sql.NEWEST_RUN, last=last, definition=run)
+        elif "errors" in values:
+            found = self._searched(budget, search_sql.NEWEST_WRONG, last=last)
         else:
             found = self._searched(budget, search_sql.NEWEST, last=last)
         ((newest,),) = await found

@@ -813,6 +813,7 @@ async def test_an_unknown_tag_cancels_nothing(gated: Kinetica) -> None:
     assert await gated.shown() == [(job_id, "RUNNING")]
 
 
+@pytest.mark.file
 async def test_only_so_many_jobs_can_be_cancelled_at_once(gated: Kinetica) -> None:
     ids = list(range(1, 10_001))
     assert set(await gated.cancel(*ids)) == {"not found"}

@@ -160,6 +160,7 @@ async def test_a_target_that_is_away_and_not_held_is_an_attempt(
     assert value(found, "attempts_total", target="/", outcome="unreachable", status="") == 1
 
 
+@pytest.mark.file  # what is counted is counted before the store
 async def test_the_number_of_lines_is_the_same_for_10_000_paths_owners_and_tags(
     serve: Serve, http: ClientSession
 ) -> None:

@@ -27,7 +27,7 @@ from tests.engines import Place
 from tests.gates import create_app
 from tests.live.test_executor import Patient
 from tests.peers import Services
-from tests.stores import StandingClock, begun, beside, opened, states, submission
+from tests.stores import StandingClock, beside, opened, states, submission
 
 PAUSE: Final = TargetChange(paused=True, reason="db migration")
 RESUME: Final = TargetChange(paused=False)
@@ -37,9 +37,9 @@ RESUME: Final = TargetChange(paused=False)
 async def executing(store: Store, target: Patient, concurrency: int = 2) -> AsyncIterator[None]:
     """Run a store's jobs on a target while the context lasts."""
     route = Route(name="/", target=target, concurrency=concurrency)
-    task = await begun(Executor(store, Router([route]), max_attempts=3).run())
-    while not store.slots():  # noqa: ASYNC110 - until it has begun
-        await asyncio.sleep(0)
+    executor = Executor(store, Router([route]), max_attempts=3)
+    task = asyncio.create_task(executor.run())
+    await executor.begun.wait()
     try:
         yield
     finally:

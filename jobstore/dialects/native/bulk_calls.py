@@ -5,7 +5,6 @@ from typing import Any, Final
 from aiohttp import web
 from multidict import MultiMapping
 
-from jobstore.dialects.native.listing import limit_of, nearest
 from jobstore.dialects.native.problems import json_of
 from jobstore.live import Store
 from jobstore.model.account import Identity
@@ -15,6 +14,7 @@ from jobstore.store import bulk
 from jobstore.store.bulk import Matched
 from jobstore.store.jobs import LARGEST_ID
 from jobstore.web import standing, wire
+from jobstore.web.filters import limit_of, nearest
 from jobstore.web.parameters import id_of
 
 _LARGEST: Final = 2**16

@@ -34,7 +34,7 @@ from jobstore.store.sqlite.stopping import Stoppable
 APPLICATION_ID: Final = (
     0x6A_6F_62_73  # "jobs", https://www.sqlite.org/pragma.html#pragma_application_id
 )
-SCHEMA_VERSION: Final = 8
+SCHEMA_VERSION: Final = 10
 LIBRARY_VERSION: Final = sqlite3.sqlite_version
 PAGE_SIZE: Final = 4096
 _MAGIC: Final = b"SQLite format 3\0"  # https://www.sqlite.org/fileformat.html#the_database_header
