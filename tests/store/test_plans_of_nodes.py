@@ -35,6 +35,7 @@ SMALL: Final = frozenset(
         "served",
         "target_state",
         "token",
+        "session",
     }
 )
 # As many as there are when PostgreSQL analyses a table first by itself.
