@@ -424,6 +424,7 @@ async def background(
             tasks.create_task(_persist("checkpoint", store.file.keep_wal_short)),
         ]
         try:
+            await executor.begun.wait()  # who asks about a target must find it
             yield
         finally:
             for task in running:

@@ -54,8 +54,9 @@ from jobstore.live.janitor import Janitor
 from jobstore.live.scheduler import Scheduler
 from jobstore.model import clock, passwords
 from jobstore.model.errors import ConfigError, NotOpen
+from jobstore.service.hangup import on_hangup
 from jobstore.service.listening import Listener
-from jobstore.service.reloading import Reloading, Reread, on_hangup
+from jobstore.service.reloading import Reloading, Reread
 from jobstore.service.sockets import certificates_of, sockets_of
 from jobstore.service.supervising import attended, drain_words, reloaded, starting
 from jobstore.service.systemd import NOBODY, Supervisor
@@ -172,7 +173,7 @@ async def _run_until_signal(
 ) -> None:
     stop, hangup = asyncio.Event(), asyncio.Event()
     supervisor = Supervisor(os.environ)
-    with _signals(stop.set), on_hangup(hangup.set):
+    with _signals(stop.set), on_hangup(asyncio.get_running_loop(), hangup.set):
         async with AsyncExitStack() as stack:
             async with starting(supervisor):
                 server = await stack.enter_async_context(serving(config, os.environ, reread))

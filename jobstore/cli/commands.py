@@ -29,6 +29,7 @@ _COMMANDS: Final = {
     "retry": ("verbs", "Try ended jobs again, as new ones."),
     "delete": ("verbs", "Delete results; restore undoes it for a while."),
     "restore": ("verbs", "Make fetched or deleted results available again."),
+    "operations": ("operations", "List what is done to many jobs, or stop it."),
     "expire": ("maintenance", "Expire results that were never fetched."),
     "purge": (
         "maintenance",

@@ -19,7 +19,6 @@ from jobstore.model import clock
 from jobstore.model.clock import SECOND, iso
 from jobstore.model.errors import QueryInvalid
 from jobstore.model.periods import Kind, Work, end_of, start_of
-from jobstore.store.budget import Budget
 from jobstore.store.overview import Asked, Overview, overview
 from jobstore.store.starts import Start, StartState
 from jobstore.web import overviews
@@ -126,8 +125,8 @@ async def _page(
     visit: Visit, asked: Asked, given: Mapping[str, str | None], error: str | None = None
 ) -> web.Response:
     history = visit.store.history
-    found = await overview(history, asked, 1, Budget())
-    by_target = await overview(history, replace(asked, kind=Kind.TARGET), _TARGETS, Budget())
+    found = await overview(history, asked, 1, visit.budget())
+    by_target = await overview(history, replace(asked, kind=Kind.TARGET), _TARGETS, visit.budget())
     shown, restarts = spans(asked, found, up(visit.request)), await _restarts(visit, asked)
     return render(
         visit.request,

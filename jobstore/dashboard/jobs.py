@@ -15,7 +15,6 @@ from jobstore.model import clock
 from jobstore.model.errors import QueryInvalid
 from jobstore.model.lifecycle import Result, State
 from jobstore.store import questions
-from jobstore.store.budget import Budget
 from jobstore.store.jobs import LARGEST_ID
 from jobstore.store.search import Search
 from jobstore.store.windows import Page
@@ -106,7 +105,7 @@ def _top(asked: Query, found: Page) -> int | None:
 
 async def _newer(visit: Visit, search: Search, top: int) -> int:
     """Count the jobs that are newer than those that are shown, up to a bound."""
-    found = await visit.store.history.page(search, MOST_NEWER, LARGEST_ID, Budget())
+    found = await visit.store.history.page(search, MOST_NEWER, LARGEST_ID, visit.budget())
     return sum(job.id > top for job in found.jobs)
 
 

@@ -17,7 +17,9 @@ from jobstore.web import cookies, standing
 
 # How long a browser may leave what was sent to it lying before it is dropped.
 _STALLED_SECONDS: Final = 30.0
-_PING_SECONDS: Final = 15.0
+# A browser that has closed its side may be reading still, as far as its system tells; only what
+# is sent to it shows whether it does.
+_PING_SECONDS: Final = 5.0
 
 
 async def feed(visit: Visit) -> web.StreamResponse:

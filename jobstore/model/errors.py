@@ -19,6 +19,7 @@ JobstoreError
 │   └── StoreUnavailable        nothing was changed; a later attempt may succeed
 │       ├── StoreBusy           another process holds its write lock for too long
 │       ├── StoreFull           no room is left for the change
+│       │   └── StoreAtLimit    since it is as large as the configuration allows
 │       ├── StoreFailing        the disk returns errors
 │       ├── StoreDenied         the database does not let its user do that
 │       ├── StoreReadOnly       the database takes no changes
@@ -27,6 +28,7 @@ JobstoreError
 │       └── StoreLost           its files were removed or replaced while it was open
 ├── NotAccepting                no job is taken in just now
 │   ├── QueueFull               as many jobs are queued as the configuration allows
+│   ├── NoRoom                  too many large requests are in memory at once
 │   └── ShuttingDown            the server drains
 ├── OwnerLimit                  an owner has submitted as much as one may
 │   └── TooFast                 and too many jobs of late
@@ -234,8 +236,15 @@ class StoreBusy(StoreUnavailable):
 class StoreFull(StoreUnavailable):
     """No room is left for the change, on the disk or under the configured size."""
 
+    def __init__(self, path: Path | str, why: str = "") -> None:
+        super().__init__(path, f"no room is left to write{why}")
+
+
+class StoreAtLimit(StoreFull):
+    """The store is as large as the configuration allows, while the disk has room."""
+
     def __init__(self, path: Path | str) -> None:
-        super().__init__(path, "no room is left to write")
+        super().__init__(path, ": it is as large as [store] max_size allows")
 
 
 class StoreFailing(StoreUnavailable):

@@ -33,9 +33,9 @@ SMALL: Final = frozenset(
         "meta",
         "revision",
         "served",
+        "session",
         "target_state",
         "token",
-        "session",
     }
 )
 # As many as there are when PostgreSQL analyses a table first by itself.

@@ -26,6 +26,7 @@ from jobstore.model.message import Headers
 from jobstore.targets.router import Router
 from jobstore.web import answers, prefer, refusals, standing
 from jobstore.web.ask import Ask
+from jobstore.web.edge import owner_of
 from jobstore.web.taking import take_for
 
 # By this parameter a client says that a retry may lack what was secret.
@@ -160,7 +161,7 @@ class JobCalls:
         missing = forgotten(kept.headers)
         if missing and not insists:
             raise SecretsMissing(job.id, missing)
-        target = self._router.owner(kept.method, kept.path).name
+        target = owner_of(self._store, self._router, kept.method, kept.path).name
         source = standing.source(request)
         new = await submit_again(
             self._store, job, kept, target, administers=asker.administers, source=source

@@ -14,6 +14,7 @@ import aiosqlite
 
 from jobstore.model.errors import (
     JobstoreError,
+    StoreAtLimit,
     StoreBusy,
     StoreDamaged,
     StoreError,
@@ -313,8 +314,8 @@ def translate(path: Path, error: sqlite3.Error | OSError) -> JobstoreError:
     match primary_code(error):
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
             return StoreBusy(path)
-        case sqlite3.SQLITE_FULL:
-            return StoreFull(path)
+        case sqlite3.SQLITE_FULL:  # of the disk, or by max_page_count: sqlite.org/rescode.html#full
+            return StoreFull(path) if _is_full(path) else StoreAtLimit(path)
         case sqlite3.SQLITE_IOERR:
             return StoreFull(path) if _is_full(path) else StoreFailing(path, _named(error))
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
