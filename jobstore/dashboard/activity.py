@@ -52,6 +52,11 @@ class Span:
     running: str
 
     @property
+    def name(self) -> str:
+        """When it begins, for people."""
+        return f"{words.moment(self.since):%a %d %b %H:%M}"
+
+    @property
     def bar(self) -> Bar:
         """What is drawn of it."""
         work = self.work
@@ -63,7 +68,7 @@ class Span:
             fine=max(0, work.done + work.failed - work.errors),
             wrong=work.errors,
             cancelled=work.cancelled,
-            label=f"{words.absolute(self.since)}: {ended}",
+            label=f"{self.name}: {ended}",
             href=self.jobs,
         )
 
@@ -160,11 +165,16 @@ def spans(asked: Asked, found: Overview, up: str) -> Sequence[Span]:
             since=at,
             until=at + length,
             work=works.get(at) or Work(),
-            jobs=up + written({"since": iso(at), "until": iso(at + length)}),
-            running=up + written({"running_at": iso(at)}),
+            jobs=up + written({"since": _short(at), "until": _short(at + length)}),
+            running=up + written({"running_at": _short(at)}),
         )
         for at in range(start_of(asked.seconds, asked.since), asked.until, length)
     ]
+
+
+def _short(at: int) -> str:
+    """Write a time that is a whole minute; there are many of them on the page."""
+    return f"{words.moment(at):%Y-%m-%dT%H:%MZ}"
 
 
 def draw(shown: Sequence[Span], restarts: Sequence[Restart] = ()) -> Svg:

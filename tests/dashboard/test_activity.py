@@ -31,9 +31,13 @@ async def some(client: Client) -> None:
 
 
 async def page(client: Client, path: str, status: int = 200) -> str:
-    answer = await client("GET", f"/_jobs/ui/{path}")
-    assert answer.status == status, answer
-    return answer.body.decode()
+    """Look at a page, until there was the time for all of it."""
+    text = "Some are missing"
+    while "Some are missing" in text:
+        answer = await client("GET", f"/_jobs/ui/{path}")
+        assert answer.status == status, answer
+        text = answer.body.decode()
+    return text
 
 
 async def listed(client: Client, link: str) -> int:
@@ -50,11 +54,11 @@ async def test_activity_is_drawn_and_told_as_a_table(client: Client) -> None:
     label = r'aria-label="5 jobs from [^"]* to [^"]*, 1 went wrong"'
     assert re.search(rf'<svg class="chart" [^>]*{label}', text)
     assert re.search(r'aria-label="jobs of each target, one lane each: /: 5"', text)
-    cells = re.findall(r'<td class="num">(\d+)</td>', text)
+    cells = re.findall(r"<td>(\d+)</td>", text)
     assert [sum(int(each) for each in cells[place::5]) for place in range(5)] == [5, 4, 0, 1, 1]
-    bars = re.findall(r'<a href="(\./\?since=[^"]*)" aria-label="[^"]* went wrong, ', text)
+    bars = re.findall(r'<a href="(\./\?since=[^"]*)"><title>[^<]* went wrong, ', text)
     assert bars
-    assert all(f'<td><a href="{bar}">jobs</a>' in text for bar in bars)
+    assert all(f'<th scope="row"><a href="{bar}">' in text for bar in bars)
     for since in RANGES:
         assert "5 jobs" in await page(client, f"activity?since={since}")
     for by in ("quarter", "hour"):
@@ -64,7 +68,7 @@ async def test_activity_is_drawn_and_told_as_a_table(client: Client) -> None:
 async def test_links_lead_to_the_jobs(client: Client) -> None:
     await some(client)
     text = await page(client, "activity?by=hour")
-    lists = re.findall(r'<td><a href="([^"]*)">jobs</a> · <a href="([^"]*)">running then', text)
+    lists = re.findall(r'row"><a href="([^"]*)">.*?<a href="([^"]*)">running then', text)
     assert sum([await listed(client, jobs) for jobs, _ in lists]) == 5
     assert [await listed(client, running) for _, running in lists] == [0] * len(lists)
     figures = await page(client, "statistics")

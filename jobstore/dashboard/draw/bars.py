@@ -114,7 +114,7 @@ def _bar(frame: _Frame, bar: Bar) -> Svg:
     if bar.href is None:
         return element("g", *pieces)
     hit = element("rect", class_="hit", x=x, width=end - x, y=_TOP, height=_BASE - _TOP)
-    return element("a", *pieces, hit, href=bar.href, aria_label=bar.label)
+    return element("a", *pieces, hit, href=bar.href)
 
 
 def _times(frame: _Frame) -> Iterator[Svg]:

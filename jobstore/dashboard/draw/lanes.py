@@ -52,21 +52,18 @@ def _lane(lane: Lane, top: int) -> Iterator[Svg]:
     yield name if lane.href is None else element("a", name, href=lane.href)
     yield element("path", class_="grid", d=f"M{_LEFT} {base}H{_WIDTH}")
     most, width = max(lane.counts, default=0), (_WIDTH - _LEFT) / max(1, len(lane.counts))
-    outlines: dict[str, list[str]] = {"b-run": [], "b-fail": []}
-    for place, (number, wrong) in enumerate(zip(lane.counts, lane.wrong, strict=True)):
-        x = _LEFT + place * width
-        outlines["b-run"] += _outline(x, base, width, number, most)
-        outlines["b-fail"] += _outline(x, base, width, wrong, most)
-    for tone, outline in outlines.items():
-        if outline:
-            yield element("path", class_=tone, d="".join(outline))
+    for tone, counts in (("s-run", lane.counts), ("s-fail", lane.wrong)):
+        strokes = "".join(
+            f"M{_LEFT + (place + 0.5) * width:.1f} {base}v-{_height(number, most):.0f}"
+            for place, number in enumerate(counts)
+            if number
+        )
+        if strokes:
+            yield element("path", class_=tone, d=strokes, stroke_width=max(1.0, width - 1))
 
 
-def _outline(x: float, base: int, width: float, number: int, most: int) -> Iterator[str]:
-    if number:
-        height = max(_LEAST, (_LANE - 8) * number / most)
-        across = max(1.0, width - 1)
-        yield f"M{x:.1f} {base}h{across:.1f}v-{height:.1f}h-{across:.1f}z"
+def _height(number: int, most: int) -> float:
+    return max(_LEAST, (_LANE - 8) * number / most)
 
 
 def _times(since: int, until: int, height: int) -> Iterator[Svg]:
