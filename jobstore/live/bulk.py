@@ -78,6 +78,8 @@ class BulkOperations:
         """
         values = search.values
         statement = bulk.matching(action, frozenset(values))
+        if search.names:
+            return bulk.matched(await self._history.whole(statement, last, **values))
         return bulk.matched(await self._history.all(statement, up_to=last, **values))
 
     async def possible(self, job_id: int) -> frozenset[BulkAction]:

@@ -158,6 +158,15 @@ class Windows:
             window.found, window.size = len(rows) > FIRST, min(window.size, WINDOW)
             yield rows
 
+    async def whole(self, statement: Statement, up_to: int, **values: object) -> list[Any]:
+        """Execute a statement at once that looks at few jobs, wherever in the history they are.
+
+        Args:
+            statement: what `search.in_window` has made.
+            up_to: the highest id that is looked at.
+        """
+        return await self._searched(None, statement, first=0, last=up_to, **values)
+
     async def all(
         self,
         statement: Statement,
