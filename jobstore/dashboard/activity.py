@@ -19,7 +19,6 @@ from jobstore.model import clock
 from jobstore.model.clock import SECOND, iso
 from jobstore.model.errors import QueryInvalid
 from jobstore.model.periods import Kind, Work, end_of, start_of
-from jobstore.store.budget import Budget
 from jobstore.store.overview import Asked, Overview, overview
 from jobstore.store.starts import Start, StartState
 from jobstore.web import overviews
@@ -126,9 +125,9 @@ async def _page(
     visit: Visit, asked: Asked, given: Mapping[str, str | None], error: str | None = None
 ) -> web.Response:
     history = visit.store.history
-    found = await overview(history, asked, 1, Budget())
-    by_target = await overview(history, replace(asked, kind=Kind.TARGET), _TARGETS, Budget())
-    shown, restarts = spans(asked, found, up(visit.request)), await _restarts(visit, asked)
+    found = await overview(history, asked, 1, visit.budget())
+    by_target = await overview(history, replace(asked, kind=Kind.TARGET), _TARGETS, visit.budget())
+    shown, restarts = spans(asked, found, up(visit.request)), await restarts_of(visit, asked)
     return render(
         visit.request,
         "activity.html",
@@ -181,7 +180,7 @@ def draw(shown: Sequence[Span], restarts: Sequence[Restart] = ()) -> Svg:
     return bars([span.bar for span in shown], label, marks)
 
 
-async def _restarts(visit: Visit, asked: Asked) -> Sequence[Restart]:
+async def restarts_of(visit: Visit, asked: Asked) -> Sequence[Restart]:
     """List the starts of servers in a time, the newest first, for who may see all jobs."""
     if asked.scope is not None:
         return []

@@ -20,7 +20,6 @@ from jobstore.model.errors import QueryInvalid
 from jobstore.model.periods import Kind, Work, start_of
 from jobstore.model.route import ANY
 from jobstore.store import period_rows, questions
-from jobstore.store.budget import Budget
 from jobstore.store.overview import Asked, Overview, overview
 from jobstore.web import overviews
 from jobstore.web.filters import values_of
@@ -90,7 +89,7 @@ async def show(visit: Visit) -> web.Response:
         asked, error = _asked(visit, now), None
     except QueryInvalid as invalid:
         asked, error = _default(visit, now), str(invalid)
-    found = await overview(visit.store.history, asked, _MOST, Budget())
+    found = await overview(visit.store.history, asked, _MOST, visit.budget())
     starts = _starts(asked)
     rows = await _rows(visit, asked, found, starts)
     rest = found.works.get(period_rows.REST)
@@ -117,7 +116,7 @@ async def show(visit: Visit) -> web.Response:
 async def give_csv(visit: Visit) -> web.Response:
     """Give all of them as CSV, for spreadsheets: RFC 4180."""
     asked = replace(_asked(visit, clock.now()), durations=False)
-    found = await overview(visit.store.history, asked, period_rows.NAMES, Budget())
+    found = await overview(visit.store.history, asked, period_rows.NAMES, visit.budget())
     named = await _names(visit, asked)
     text = io.StringIO()
     writer = csv.writer(text)

@@ -209,7 +209,7 @@ async def test_who_may_do_what(serve: Serve, http: ClientSession) -> None:
         await page(bob, f"definitions/{nightly}", 404)
         assert (await post(bob, f"definitions/{nightly}/run"))[0] == 404
         for path in ("definitions", f"definitions/{nightly}"):
-            assert 'method="post"' not in (await page(reader, path))
+            assert 'method="post"' not in await page(reader, path)
         for action in ("", "/run", "/pause", "/resume", "/delete"):
             assert (await post(reader, f"definitions/{nightly}{action}"))[0] == 403
         await page(reader, f"definitions/{nightly}/delete", 403)

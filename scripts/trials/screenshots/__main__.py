@@ -39,7 +39,7 @@ async def main() -> None:
     parser.add_argument("--folder", type=Path, default=_STATIC)
     options = parser.parse_args()
     await asyncio.to_thread(options.folder.mkdir, parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(prefix="sales-") as folder:
         await _take(Path(folder), options.pages, options.folder)
 
 

@@ -13,7 +13,7 @@ def create_app() -> web.Application:
 
 
 async def answer(request: web.Request) -> web.Response:
-    """Answer as the query says, by ``seconds`` and ``status``."""
-    await asyncio.sleep(float(request.query.get("seconds", "0")))
-    status = int(request.query.get("status", "200"))
+    """Answer as the header fields ``X-Seconds`` and ``X-Status`` say."""
+    await asyncio.sleep(float(request.headers.get("X-Seconds", "0")))
+    status = int(request.headers.get("X-Status", "200"))
     return web.json_response({"path": request.path, "rows": 412, "ok": status < 400}, status=status)  # noqa: PLR2004

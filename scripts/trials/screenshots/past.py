@@ -22,7 +22,7 @@ _SEED: Final = 14
 _LAST_DAY: Final = 150
 _EARLIER: Final = 12
 _KEPT: Final = 30 * DAY
-_BURST: Final = range(3, 5)  # hours ago: then most exports failed
+_BURST: Final = range(4, 6)  # hours ago: then there were more exports, of which most failed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,16 +87,17 @@ KINDS: Final = (
 )
 
 
-def lines(definitions: Sequence[Mapping[str, Any]], now: int) -> Iterator[str]:
+def lines(definitions: Sequence[Mapping[str, Any]], now: int, share: float = 1) -> Iterator[str]:
     """Write the lines of an export.
 
     Args:
         definitions: those that have runs, as the API tells of them.
         now: the time up to which there are jobs, in microseconds since 1970.
+        share: how many there are of the usual number.
     """
     chance = random.Random(_SEED)
     jobs = sorted(
-        [*_ordinary(chance, now), *_runs(chance, definitions, now)],
+        [*_ordinary(chance, now, share), *_runs(chance, definitions, now)],
         key=lambda job: job["submitted_at"],
     )
     last = {"job": len(jobs), "definition": 1000}
@@ -118,12 +119,14 @@ def _definition(described: Mapping[str, Any], now: int) -> Mapping[str, Any]:
 # --- jobs -----------------------------------------------------------------------------------------
 
 
-def _ordinary(chance: random.Random, now: int) -> Iterator[dict[str, Any]]:
+def _ordinary(chance: random.Random, now: int, share: float) -> Iterator[dict[str, Any]]:
     for hours in range(1, _KEPT // HOUR):
         noon = 0.45 + 0.55 * math.sin((now - hours * HOUR) % DAY / DAY * 2 * math.pi - 1.9)
         rate = (_LAST_DAY if hours < 25 else _EARLIER) * max(0.3, noon + 0.3)  # noqa: PLR2004
-        for _ in range(int(rate * chance.uniform(0.9, 1.1))):
-            kind = chance.choices(KINDS, [each.share for each in KINDS])[0]
+        more = 8 if hours in _BURST else 1
+        for _ in range(int(share * rate * chance.uniform(0.9, 1.1) * math.sqrt(more))):
+            shares = [each.share * (more if "export" in each.path else 1) for each in KINDS]
+            kind = chance.choices(KINDS, shares)[0]
             yield _job(chance, kind, now - hours * HOUR + chance.randrange(HOUR), hours, now)
 
 
@@ -205,9 +208,11 @@ def _message(body: object, kind: str = "application/json") -> dict[str, Any]:
 def _empty(path: str, kind: Kind) -> dict[str, Any]:
     order = {"month": "2026-10", "format": "xlsx", "columns": ["order_id", "total", "vat"]}
     asked = order | {"notify": None, "max_rows": 9007199254740993}
-    nothing = ("fetched_at", "cancel_asked_at", "purgeable_at", "failure", "detail", "progress")
-    nothing += ("counters", "timeout", "replay", "tag", "definition", "trigger", "follows")
-    nothing += ("retries", "not_before", "response")
+    nothing = (
+        *("fetched_at", "cancel_asked_at", "purgeable_at", "failure", "detail", "progress"),
+        *("counters", "timeout", "replay", "tag", "definition", "trigger", "follows"),
+        *("retries", "not_before", "response"),
+    )
     whole = dict.fromkeys(("priority", "warnings", "once", "retried"), 0)
     return {
         **dict.fromkeys(nothing),

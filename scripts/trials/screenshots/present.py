@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from aiohttp import ClientSession, encode_basic_auth
 
@@ -35,18 +35,19 @@ DEFINITIONS: Final[Sequence[Mapping[str, Any]]] = (
     },
     {"name": "Rebuild thumbnails", "path": "/Thumbnails/rebuild", "target": "/thumbnails/rebuild"},
 )
-# By how much longer than the others: they still run when the pictures are taken.
-_RUNNING: Final = (
-    ("GET", "/reports/revenue?region=emea&granularity=day&seconds=900", "dashboards"),
-    ("POST", "/v1/summaries?lang=de&seconds=900", "alice"),
-    ("POST", "/exports/orders?month=2026-11&format=xlsx&seconds=900", "shop"),
+# A request: the method, the path, whose it is, and how it is answered; see `app`.
+_Wanted: TypeAlias = tuple[str, str, str, Mapping[str, str]]
+_RUNNING: Final[Sequence[_Wanted]] = (
+    ("GET", "/reports/revenue?region=emea&granularity=day", "dashboards", {"X-Seconds": "900"}),
+    ("POST", "/v1/summaries?lang=de", "alice", {"X-Seconds": "900"}),
+    ("POST", "/exports/orders?month=2026-11&format=xlsx", "shop", {"X-Seconds": "900"}),
 )
-_ENDING: Final = (
-    ("POST", "/v1/embeddings?seconds=0.3", "etl"),
-    ("PUT", "/thumbnails/81277?seconds=0.1", "shop"),
-    ("POST", "/v1/embeddings?seconds=0.2", "etl"),
-    ("GET", "/reports/revenue?region=apac&seconds=0.4&status=422", "dashboards"),
-    ("PUT", "/thumbnails/81278?seconds=0.1", "shop"),
+_ENDING: Final[Sequence[_Wanted]] = (
+    ("POST", "/v1/embeddings", "etl", {"X-Seconds": "0.3"}),
+    ("PUT", "/thumbnails/81277", "shop", {"X-Seconds": "0.1"}),
+    ("POST", "/v1/embeddings", "etl", {"X-Seconds": "0.2"}),
+    ("GET", "/reports/revenue?region=apac", "dashboards", {"X-Status": "422"}),
+    ("PUT", "/thumbnails/81278", "shop", {"X-Seconds": "0.1"}),
 )
 
 
@@ -62,19 +63,27 @@ async def define(http: ClientSession, url: str) -> list[Mapping[str, Any]]:
 
 async def live(http: ClientSession, url: str) -> None:
     """Submit jobs: some that end, some that run on, and some that have to wait for those."""
-    for method, path, owner in _ENDING:
-        await _submit(http, url, method, path, owner)
+    for wanted in _ENDING:
+        await _submit(http, url, wanted)
     await _ended(http, url)
-    for method, path, owner in (*_RUNNING, *_RUNNING[2:]):
-        await _submit(http, url, method, path, owner)
-    retried = {"target": "/exports/orders?month=2026-09&status=503", "method": "POST", "retries": 5}
-    async with http.post(f"{url}/_jobs", json=retried | {"tag": "orders-2026-09"}) as answer:
+    for wanted in (*_RUNNING, *_RUNNING[2:]):
+        await _submit(http, url, wanted)
+    again: dict[str, Any] = {
+        "target": "/v1/summaries?lang=fr",
+        "method": "POST",
+        "retries": 5,
+        "tag": "fr",
+    }
+    again["replay"] = "always"
+    async with http.post(f"{url}/_jobs", json=again | {"headers": {"X-Status": "503"}}) as answer:
         answer.raise_for_status()
 
 
-async def _submit(http: ClientSession, url: str, method: str, path: str, owner: str) -> None:
+async def _submit(http: ClientSession, url: str, wanted: _Wanted) -> None:
     """Submit a job on behalf of its owner."""
+    method, path, owner, answered = wanted
     headers = {
+        **answered,
         "x-arango-async": "store",
         "Content-Type": "application/json",
         "Authorization": encode_basic_auth(owner, PASSWORD),

@@ -1,0 +1,94 @@
+"""Activity, statistics and definitions in a browser, of a store that has a past."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from aiohttp import ClientSession
+
+from jobstore.model import clock
+from tests.browser.conftest import LOOKS, Open, check_axe
+from tests.client import Client
+from tests.commands import jobstore
+from tests.conftest import Serve
+from tests.stores import prepare
+from trials.screenshots.past import lines
+
+DEFINITION = {
+    "name": "Nightly <i>import</i>",
+    "path": "/Imports/nightly",
+    "target": "/import?records=10&seconds=0",
+    "headers": {"Accept": "text/csv"},
+    "schedule": {"cron": "0 3 * * *", "time_zone": "Europe/Berlin"},
+}
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def client(tmp_path: Path, store_path: Path, serve: Serve, http: ClientSession) -> Client:
+    """Give a client of a server that has some hundred jobs, and a definition with a run."""
+    export = tmp_path / "past.jsonl"
+    export.write_text("\n".join(lines([], clock.now(), share=0.1)) + "\n")
+    prepare(store_path)
+    ran = await asyncio.to_thread(jobstore, "import", export, "--store", store_path)
+    assert ran.exit_code == 0, ran.output
+    client = Client(http, (await serve()).url)
+    made = await client("POST", "/_jobs/definitions", json=DEFINITION)
+    assert json.loads(made.body)["id"] == 1001
+    return client
+
+
+@pytest.mark.parametrize("look", LOOKS)
+async def test_the_pages_are_for_everybody(client: Client, open_page: Open, look: str) -> None:
+    page = await open_page(f"{client.url}/_jobs/ui/activity", **LOOKS[look])
+    assert await page.locator("svg.chart a").count() > 50
+    await check_axe(page)
+    for path in ("", "activity?since=7d", "statistics", "definitions", "definitions/1001"):
+        await page.goto(f"{client.url}/_jobs/ui/{path}")
+        await page.evaluate(
+            "document.querySelectorAll('details').forEach(each => each.open = true)"
+        )
+        await check_axe(page)
+    await page.fill("input[name=cron]", "now and then")
+    await page.click("text=Change it")
+    assert "schedule.cron: expected the five fields" in await page.inner_text("#cron-told")
+    await check_axe(page)
+
+
+async def test_without_a_script_a_definition_is_run_paused_and_changed(
+    client: Client, open_page: Open
+) -> None:
+    page = await open_page(f"{client.url}/_jobs/ui/definitions", java_script_enabled=False)
+    assert "every day at 03:00 Europe/Berlin" in await page.inner_text("tbody")
+    await page.click("button:has-text('Pause')")
+    assert await page.inner_text("[role=status]") == "Paused."
+    assert "paused" in await page.inner_text("tbody")
+    await page.click("tbody th a")
+    assert await page.inner_text("h1") == DEFINITION["name"]
+    await page.fill("input[name=cron]", "30 4 * * MON")
+    await page.fill("textarea[name=headers]", "Accept: text/plain\nX-Tag: a")
+    await page.click("text=Change it")
+    assert "every Monday at 04:30 Europe/Berlin" in await page.inner_text("main")
+    await page.click("button:has-text('Resume')")
+    assert await page.inner_text("[role=status]") == "Resumed."
+    await page.click("button:has-text('Run now')")
+    assert await page.inner_text("[role=status]") == "Started."
+    assert "/import" in await page.inner_text("h1")
+    await page.go_back()
+    await page.click("text=Delete…")
+    await page.click("button:has-text('Delete the definition')")
+    assert "No definitions yet" in await page.inner_text("main")
+
+
+async def test_a_bar_leads_to_its_jobs(client: Client, open_page: Open) -> None:
+    page = await open_page(f"{client.url}/_jobs/ui/activity?by=hour")
+    bar = page.locator("svg.chart a").first
+    label = await bar.get_attribute("aria-label") or ""
+    await bar.click()
+    assert await page.locator("tbody#rows tr").count() == int(label.split(": ")[1].split(" ")[0])
+    await page.goto(f"{client.url}/_jobs/ui/activity")
+    await page.fill("input[name=running_at]", "2h")
+    await page.click("text=List the jobs")
+    assert "running_at" in await page.inner_text("form[role=search]")
+    assert await page.locator("#q-error").count() == 0
