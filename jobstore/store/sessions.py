@@ -87,9 +87,7 @@ END: Final = Statement(
     .where(_session.id == number("number"))
     .returning(_session.account, _session.label)
 )
-LIST: Final = Statement(
-    select(*schema.SESSION.columns).where(~_over).order_by(_session.seen_at.desc(), _session.id)
-)
+LIST: Final = Statement(select(*schema.SESSION.columns).where(~_over))
 END_OVER: Final = Statement(delete(schema.SESSION).where(_over))
 
 
@@ -163,7 +161,8 @@ class Sessions:
     async def all(self) -> Sequence[Session]:
         """List all sessions that last, the one used last first."""
         values = {"now": self._clock(), "longest": LONGEST}
-        return [_decoded(row) for row in await self._points.rows(LIST, **values)]
+        found = [_decoded(row) for row in await self._points.rows(LIST, **values)]
+        return sorted(found, key=lambda each: (-each.seen_at, each.id))
 
     async def end(self, session: int, who: str) -> str:
         """End somebody's session; return whose.
