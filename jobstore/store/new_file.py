@@ -11,9 +11,7 @@ from jobstore.store.ownership import give
 
 
 @contextmanager
-def new_file(
-    destination: Path, what: str, *, like: os.stat_result | None = None
-) -> Iterator[Path]:
+def new_file(destination: Path, what: str, *, like: os.stat_result | None = None) -> Iterator[Path]:
     """Give a new file beside a destination that takes its place if the context ends well.
 
     Only its owner may read it: it holds what the store holds.
