@@ -15,6 +15,7 @@ import click
 from jobstore.cli.options import FILE
 from jobstore.cli.plain import Complaint, printable, tell
 from jobstore.config import load
+from jobstore.model.address import TcpAddress
 from jobstore.model.kinds import kind_of
 from jobstore.model.written import Duration
 
@@ -88,11 +89,13 @@ def ready_command(config_file: Path | None, url: SplitResult | None, wait: float
 
 
 def _configured(file: Path | None) -> SplitResult:
-    server = load(file).server
-    host = _ANY.get(server.host, server.host)
-    return urlsplit(
-        f"http://[{host}]:{server.port}" if ":" in host else f"http://{host}:{server.port}"
-    )
+    config = load(file)
+    addresses = config.admin.listen or config.server.addresses
+    tcp = next((each for each in addresses if isinstance(each, TcpAddress)), None)
+    if tcp is None:
+        raise Complaint("the server listens on no port: expected --url")
+    host = _ANY.get(tcp.host, tcp.host)
+    return urlsplit(f"http://[{host}]:{tcp.port}" if ":" in host else f"http://{host}:{tcp.port}")
 
 
 def _trouble(url: SplitResult, patience: float) -> str | None:

@@ -24,9 +24,18 @@ async def test_without_a_url_the_configured_server_is_asked(
 ) -> None:
     server = await server_process()
     config = tmp_path / "jobstore.toml"
-    config.write_text(f'[server]\nhost = "0.0.0.0"\nport = {server.url.rpartition(":")[2]}\n')
-    told = await asyncio.to_thread(said, "ready", "--config", config)
-    assert told == f"{server.url} is ready\n"
+    port = server.url.rpartition(":")[2]
+    for where in (
+        f'[server]\nhost = "0.0.0.0"\nport = {port}\n',
+        f'[server]\nlisten = ["unix:/x.sock", "0.0.0.0:{port}"]\n',
+        f'[admin]\nlisten = "127.0.0.1:{port}"\n',
+    ):
+        config.write_text(where)
+        told = await asyncio.to_thread(said, "ready", "--config", config)
+        assert told == f"{server.url} is ready\n"
+    config.write_text('[server]\nlisten = "unix:/x.sock"\n')
+    told = await asyncio.to_thread(refused, "ready", "--config", config)
+    assert "the server listens on no port: expected --url" in told
 
 
 async def test_a_server_that_freezes_is_not_ready(server_process: Start) -> None:
