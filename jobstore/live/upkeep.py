@@ -148,14 +148,14 @@ class Upkeep:
         """
         before = self._clock() - (periods.UNSETTLED if self._boot.shared else 0)
         now = self._clock()
-        while found := await periods.gather(self._reader, before, now):
+        while found := await self._steps.beside(periods.gather(self._reader, before, now)):
             await self._steps.one(partial(_counted, found), STEP)
         after = 0
         while rows := await self._reader.rows(periods.LEFT, after=after, limit=STEP):
             after = rows[-1][0]
             ids = [job_id for job_id, state in rows if state is None or state in ENDED]
             await self._steps.over(ids, periods.count_left)
-        while span := await periods.build(self._reader, before):
+        while span := await self._steps.beside(periods.build(self._reader, before)):
             written, _ = await self._steps.one(partial(_built, span), STEP)
             if not written:  # another node counts, and builds it
                 break

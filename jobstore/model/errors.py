@@ -319,6 +319,13 @@ class StoreLost(StoreUnavailable):
         super().__init__(path, f"{problem} while the store was open; nothing is written any more")
 
 
+class StoreClosed(StoreLost):
+    """Something was to be written after the server had closed its store, since it ends."""
+
+    def __init__(self) -> None:
+        StoreUnavailable.__init__(self, "the store", "closed, since the server ends")
+
+
 class StoreUnsure(StoreError):
     """A change could not be committed, nor could its traces be removed from the disk.
 

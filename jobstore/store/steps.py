@@ -117,6 +117,13 @@ class Steps:
             all_done.append(done)
         return all_done
 
+    async def beside(self, reading: Awaitable[T]) -> T:
+        """Wait for what is read beside the writer, and rest after it as after a step."""
+        began = self._timer()
+        found = await reading
+        await asyncio.sleep(self._pace.rest * (self._timer() - began))
+        return found
+
     async def one(self, step: Step[T], rows: int) -> tuple[T, int]:
         """Do one step.
 

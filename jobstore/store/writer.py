@@ -9,10 +9,10 @@ alone: the batch is undone, and each of its operations is run again in a transac
 refusal that has changed nothing and told nothing costs the others nothing.
 
 **Who may call.** `queue`, `post`, `run` and their likes `until_stored`: anybody on the loop, at any
-time until `close`. An operation is a plain function of its transaction; it awaits nothing, calls
-nothing of this class, and has no effect but on the transaction, since it may run twice. Who is told
-by a call may queue the next operation there and then, but must not take long: the others wait to be
-told.
+time; after `close` all is refused, since the connection may be gone already. An operation is a
+plain function of its transaction; it awaits nothing, calls nothing of this class, and has no effect
+but on the transaction, since it may run twice. Who is told by a call may queue the next operation
+there and then, but must not take long: the others wait to be told.
 
 **When it commits.** There is no linger and no timer: an operation that comes alone is committed at
 once, and the more come at the same time, the more of them share one sync of the disk.
@@ -34,7 +34,13 @@ from enum import IntEnum
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from jobstore.model.errors import StoreError, StoreLost, StoreUnavailable, StoreUnsure
+from jobstore.model.errors import (
+    StoreClosed,
+    StoreError,
+    StoreLost,
+    StoreUnavailable,
+    StoreUnsure,
+)
 from jobstore.store.facts import Changes
 from jobstore.store.transaction import Batch, Operation, Outcome, Told, Transaction
 
@@ -83,6 +89,7 @@ class Writer(ABC):
         self.measured: Callable[[float, int], None] | None = None
         self._waiting: list[Entry] = []
         self._busy: asyncio.Task[None] | None = None
+        self._closed = False
 
     @property
     def idle(self) -> bool:
@@ -123,6 +130,10 @@ class Writer(ABC):
             abreast: in which turn it goes, statement by statement. What it decides by what is in
                 memory, it writes there before its next statement.
         """
+        if self._closed:  # its connection must not be touched any more
+            refused = Outcome(error=StoreClosed())
+            asyncio.get_running_loop().call_soon(told or unheard, refused)
+            return
         self._waiting.append(Entry(operation, told or unheard, off_loop, abreast))
         if self._busy is None:
             # In no context: who is told must not seem to be called by whoever came first.
@@ -194,8 +205,9 @@ class Writer(ABC):
             await asyncio.shield(self._busy)
 
     async def close(self) -> None:
-        """Finish what was posted."""
+        """Finish what was posted; what is posted from now on is refused."""
         await self.drained()
+        self._closed = True
 
     async def _work_off(self) -> None:
         try:

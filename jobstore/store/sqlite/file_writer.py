@@ -23,7 +23,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from jobstore.model.clock import Clock
-from jobstore.model.errors import StoreError, StoreFailing, StoreLost, StoreUnsure
+from jobstore.model.errors import (
+    StoreClosed,
+    StoreError,
+    StoreFailing,
+    StoreLost,
+    StoreUnsure,
+)
 from jobstore.store.facts import Changes
 from jobstore.store.sqlite import pages
 from jobstore.store.sqlite.committing import Committer
@@ -66,12 +72,14 @@ class FileWriter(Writer):
             StoreError: it failed, or the store is not there any more.
         """
         async with self._turn:
+            if self._closed:
+                raise StoreClosed
             self.condition.require()
             return await self._connection.call(function)
 
     async def close(self) -> None:
         """Finish what was posted, and bring a lost store into safety as far as that goes."""
-        await self.drained()
+        await super().close()
         if self._mending is not None:
             if not self.condition.lost:
                 self._mending.cancel()
