@@ -132,7 +132,7 @@ async def _page(
     history = visit.store.history
     found = await overview(history, asked, 1, visit.budget())
     by_target = await overview(history, replace(asked, kind=Kind.TARGET), _TARGETS, visit.budget())
-    shown, restarts = spans(asked, found, up(visit.request)), await _restarts(visit, asked)
+    shown, restarts = spans(asked, found, up(visit.request)), await restarts_of(visit, asked)
     return render(
         visit.request,
         "activity.html",
@@ -190,7 +190,7 @@ def draw(shown: Sequence[Span], restarts: Sequence[Restart] = ()) -> Svg:
     return bars([span.bar for span in shown], label, marks)
 
 
-async def _restarts(visit: Visit, asked: Asked) -> Sequence[Restart]:
+async def restarts_of(visit: Visit, asked: Asked) -> Sequence[Restart]:
     """List the starts of servers in a time, the newest first, for who may see all jobs."""
     if asked.scope is not None:
         return []

@@ -48,9 +48,11 @@ async def lately(visit: Visit, filters: Mapping[str, str], now: int) -> Lately |
         now: in microseconds since 1970.
 
     Returns:
-        None if that is not told of such a list, or there is nothing to tell.
+        None if that is not told of such a list, or there is nothing to tell, or a script asks for
+        what is new on it: it would be drawn for each of them, whenever a job ends.
     """
-    if not _TIMES.issuperset(filters):
+    script = "text/html" not in visit.request.headers.get("Accept", "")
+    if script or not _TIMES.issuperset(filters):
         return None
     asked = overviews.activity({**filters, "by": "day"}, visit.scope, now)
     fitting = [
@@ -70,6 +72,6 @@ async def lately(visit: Visit, filters: Mapping[str, str], now: int) -> Lately |
         since=asked.since,
         until=asked.until,
         total=total,
-        drawing=activity.draw(shown),
+        drawing=activity.draw(shown, await activity.restarts_of(visit, asked)),
         complete=found.complete,
     )

@@ -10,9 +10,11 @@ from jobstore.model.errors import NoTarget
 from jobstore.model.job import Dialect, Job, Policy, Submission, Trigger
 from jobstore.model.lifecycle import ENDED, Result
 from jobstore.model.message import REDACTED, Headers, Request, without
-from jobstore.store import bulk, events
+from jobstore.store import bulk, events, repeating
 from jobstore.store.bodies import Content
-from jobstore.store.bulk import TRIED_AGAIN, NeedsBody, Repeatable
+from jobstore.store.bulk import TRIED_AGAIN
+from jobstore.store.bulk_steps import NeedsBody
+from jobstore.store.repeating import Repeatable
 from jobstore.store.transaction import Transaction
 
 if TYPE_CHECKING:
@@ -103,7 +105,7 @@ class Again:
             OwnerLimit: its owner has as much as one may.
             NeedsBody: its body is a large one, which has not been copied yet.
         """
-        old = bulk.repeatable(tx, job_id)
+        old = repeating.repeatable(tx, job_id)
         if old is None or self._order.scope not in {None, old.job.account}:
             return bulk.NO_SUCH_JOB
         why = _why_not(old) or self._lacking(old.headers or ())

@@ -21,9 +21,10 @@ from jobstore.model.errors import (
     StoreError,
 )
 from jobstore.model.lifecycle import ENDED
-from jobstore.store import bulk, ending, events, jobs, results, revisions
+from jobstore.store import bulk, bulk_steps, ending, events, jobs, results, revisions
 from jobstore.store.bodies import Content
-from jobstore.store.bulk import Act, Matched, Stepped
+from jobstore.store.bulk import Matched
+from jobstore.store.bulk_steps import Act, Stepped
 from jobstore.store.history import History
 from jobstore.store.own_boot import OwnBoot
 from jobstore.store.search import Search
@@ -70,15 +71,14 @@ class BulkOperations:
     async def match(
         self, action: BulkAction, search: Search, last: int = jobs.LARGEST_ID
     ) -> Matched:
-        """Find the jobs to which something can be done, as they stand at one moment.
+        """Find the jobs to which something can be done, each as it stands when it is looked at.
 
         Args:
             last: the highest id that is looked at.
         """
         values = search.values
         statement = bulk.matching(action, frozenset(values))
-        bounds = {"first": 0, "last": last}
-        return bulk.matched(await self._history.whole(statement, **bounds, **values))
+        return bulk.matched(await self._history.all(statement, up_to=last, **values))
 
     async def possible(self, job_id: int) -> frozenset[BulkAction]:
         """Tell what can be done to a job as it stands."""
@@ -201,7 +201,7 @@ class BulkOperations:
         acting = partial(self._act, target_of, copied)
 
         def step(tx: Transaction, limit: int) -> Stepped | None:
-            return bulk.step(tx, operation_id, limit, acting)
+            return bulk_steps.step(tx, operation_id, limit, acting)
 
         try:
             rows = self._rows.pop(operation_id, _FIRST)

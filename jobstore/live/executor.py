@@ -2,34 +2,39 @@
 
 import asyncio
 import logging
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from enum import Enum, StrEnum, auto
+from enum import Enum, auto
 from functools import partial
 from time import monotonic
-from typing import Final, TypeAlias
+from typing import Final
 
-from jobstore.live import Boot, CapturedResponse, Orphan, Over, Store
+from jobstore.live import CapturedResponse, Over, Store
 from jobstore.live.holding import Holds, Sleep
-from jobstore.live.meters import ANSWERED, UNANSWERED, Attempted
+from jobstore.live.outcomes import (
+    Failed,
+    Outcome,
+    Stopped,
+    as_attempt,
+    counted,
+    expired,
+    said_of,
+    unanswered,
+)
+from jobstore.live.recovering import Recovering
 from jobstore.live.ticks import Ticks
 from jobstore.model import clock
-from jobstore.model.clock import Clock, iso
+from jobstore.model.clock import Clock
 from jobstore.model.errors import (
-    AnswerTooLarge,
     JobstoreError,
     NoTarget,
     PathLeaves,
     StoreError,
     StoreLost,
-    TargetUnreachable,
 )
 from jobstore.model.handle import JobHandle
-from jobstore.model.job import Abandonment, Cancellation, Claim, Failure, Order, Replay
-from jobstore.model.message import header
+from jobstore.model.job import Abandonment, Cancellation, Claim, Failure, Order
 from jobstore.model.retry import AttemptEnded, is_passing, may_repeat, wait_before_next
-from jobstore.model.tracing import trace_of
 from jobstore.targets.router import Route, Router
 
 # The shortest time that an attempt may take too long, in seconds, and what part of its time.
@@ -42,65 +47,12 @@ _SERVER_ERROR: Final = 500  # the first of the status codes: RFC 9110 section 15
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """No answer could be had.
-
-    Args:
-        failure: of which kind it is.
-        detail: what happened, in a sentence.
-        lasting: whether it would be the same with the next attempt.
-        unreached: whether no connection to the target could be made.
-        sent: whether the target may have had the request.
-    """
-
-    failure: Failure
-    detail: str
-    lasting: bool = False
-    unreached: bool = False
-    sent: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Stopped:
-    """The job was cancelled while it ran."""
-
-
-Outcome: TypeAlias = CapturedResponse | Failed | Stopped
-
-
 class _Again(Enum):
     """Whether a job is queued again after its request was to be sent."""
 
     NO = auto()
     TRIED = auto()  # this was an attempt
     HELD = auto()  # this was none: the request was never sent
-
-
-class Recovery(StrEnum):
-    """What becomes of a job that was running when its server went away."""
-
-    RUN_AGAIN = "run again"
-    INTERRUPT = "interrupt"
-    SET_ASIDE = "set aside"
-    CANCEL = "cancel"
-
-
-def decide(orphan: Orphan, replay: Replay, max_attempts: int) -> Recovery:
-    """Decide what becomes of an orphaned job.
-
-    Args:
-        orphan: the job and its last attempt.
-        replay: what its target allows to be sent again.
-        max_attempts: how many claims a job may have in all.
-    """
-    if orphan.cancel_asked_at is not None:
-        return Recovery.CANCEL
-    if not may_repeat(orphan.method, replay):
-        return Recovery.INTERRUPT
-    if orphan.attempt - orphan.retried >= max_attempts:
-        return Recovery.SET_ASIDE
-    return Recovery.RUN_AGAIN
 
 
 @dataclass(slots=True, eq=False)
@@ -164,14 +116,12 @@ class Executor:
         self._store = store
         self._clock = clock
         self._router = router
-        self._max_attempts = max_attempts
+        self._recovering = Recovering(store, router, max_attempts)
         self.begun = asyncio.Event()
         self._running: dict[int, _Running] = {}
         self._limits = Ticks(_TICK, _Running.expire, part=_LATE)
         self._holds = Holds(store, clock, steady, sleep)
         self._meters = store.meters
-        if store.meters is not None:
-            store.meters.recovered.update({each.name.lower(): 0 for each in Recovery})
 
     async def run(self) -> None:
         """Follow the store's orders until cancelled."""
@@ -232,6 +182,16 @@ class Executor:
         if tasks:
             await asyncio.wait(tasks)
 
+    async def recover(self) -> int:
+        """Decide about every job that an earlier start of the server left running; see there."""
+        return await self._recovering.recover()
+
+    async def watch(self) -> None:
+        """Run what other processes put in, until cancelled."""
+        while True:
+            await self._store.noticed()
+            await self.recover()
+
     # --- one attempt ----------------------------------------------------------------------------
 
     def _start(self, claim: Claim) -> None:
@@ -263,7 +223,7 @@ class Executor:
             seconds = monotonic() - began
             again = await self._queued_again(claim, route, outcome)
             if self._meters is not None and again is not _Again.HELD:
-                how, headers = _counted(outcome), claim.request.headers
+                how, headers = counted(outcome), claim.request.headers
                 self._meters.attempted(claim.target, how, seconds, headers)
             if again is _Again.NO:
                 self._end(claim, outcome, over)
@@ -281,7 +241,7 @@ class Executor:
             # The job stays claimed; the next start finds it and recovers it.
             lost = isinstance(error, StoreLost)  # that has been said as an error already
             level = logging.WARNING if lost else logging.ERROR
-            log.log(level, "job %d: %s", claim.job_id, error, extra=_about("end", claim))
+            log.log(level, "job %d: %s", claim.job_id, error, extra=said_of("end", claim))
             self._store.attempts.abandon(claim)
         self._forget(claim, running)
 
@@ -323,13 +283,13 @@ class Executor:
                 raise
             for _ in range(running.task.cancelling()):
                 running.task.uncancel()
-            return Stopped() if running.handle.cancelled else _expired(running.handle, seconds)
+            return Stopped() if running.handle.cancelled else expired(running.handle, seconds)
         except StoreError:
             raise
         except JobstoreError as error:
-            return _unanswered(error)
+            return unanswered(error)
         except Exception:
-            log.exception("job %d", claim.job_id, extra=_about("attempt", claim))
+            log.exception("job %d", claim.job_id, extra=said_of("attempt", claim))
             return Failed(Failure.BROKEN, "the answer could not be taken in: see the server's log")
         finally:
             limited.discard(running)
@@ -362,12 +322,12 @@ class Executor:
         self, claim: Claim, route: Route, outcome: CapturedResponse | Failed
     ) -> bool:
         """Queue a job again if it may be repeated as often as this."""
-        ended = _ended(outcome)
+        ended = as_attempt(outcome)
         seconds = wait_before_next(route.retry, claim, ended, self._clock())
         if seconds is None:
             return False
         detail = f"{ended.detail}; tried again in {seconds:.3g} s"
-        about = _about("retry", claim, ended.status)
+        about = said_of("retry", claim, ended.status)
         log.info("job %d: %s", claim.job_id, detail, extra=about)
         again = await self._store.attempts.retry(claim, seconds, replace(ended, detail=detail))
         if again and self._meters is not None:
@@ -380,141 +340,12 @@ class Executor:
                 if outcome.status >= _SERVER_ERROR:
                     words = "job %d: status %d from target %s"
                     said = (claim.job_id, outcome.status, claim.target)
-                    log.warning(words, *said, extra=_about("finish", claim, outcome.status))
+                    log.warning(words, *said, extra=said_of("finish", claim, outcome.status))
                 self._store.attempts.finish(claim, outcome, over)
             case Failed(failure, detail):
                 words = "job %d failed: %s (target %s)"
-                about = _about("fail", claim, failure.status)
+                about = said_of("fail", claim, failure.status)
                 log.warning(words, claim.job_id, detail, claim.target, extra=about)
                 self._store.attempts.fail(claim, failure, detail, over)
             case Stopped():
                 self._store.attempts.stopped(claim, "cancelled while it ran", over)
-
-    # --- recovery -------------------------------------------------------------------------------
-
-    async def recover(self) -> int:
-        """Decide about every job that an earlier start of the server left running.
-
-        Returns:
-            how many there were.
-        """
-        recovered = 0
-        while orphans := await self._store.upkeep.orphans():
-            for boot in {orphan.boot for orphan in orphans}:
-                await self._recover([orphan for orphan in orphans if orphan.boot == boot])
-            recovered += len(orphans)
-        await self._reroute()
-        return recovered
-
-    async def watch(self) -> None:
-        """Run what other processes put in, until cancelled."""
-        while True:
-            await self._store.noticed()
-            await self.recover()
-
-    async def _recover(self, orphans: list[Orphan]) -> None:
-        """Recover jobs that were claimed by one and the same start of the server."""
-        boot = await self._store.upkeep.boot_of(orphans[0])
-        cause = _cause(boot)
-        groups: Mapping[tuple[Recovery, int], list[int]] = defaultdict(list)
-        for orphan in orphans:
-            recovery = self._decide(orphan, boot)
-            groups[recovery, orphan.attempt].append(orphan.job_id)
-            if self._meters is not None:
-                self._meters.interrupted(orphan.target, recovery.name.lower())
-        for (recovery, attempt), ids in groups.items():
-            detail = f"attempt {attempt} was interrupted: {cause}"
-            match recovery:
-                case Recovery.RUN_AGAIN:
-                    await self._store.upkeep.recover(ids, detail)
-                case Recovery.INTERRUPT:
-                    await self._store.upkeep.fail_orphans(
-                        ids, f"{detail}; it may not be sent again"
-                    )
-                case Recovery.SET_ASIDE:
-                    await self._store.upkeep.fail_orphans(
-                        ids, f"{detail}; that was the last one allowed"
-                    )
-                case Recovery.CANCEL:
-                    await self._store.upkeep.cancel_orphans(ids, f"cancelled; {detail}")
-            log.info("%s: %s %d jobs", detail, recovery, len(ids), extra={"action": "recover"})
-
-    def _decide(self, orphan: Orphan, boot: Boot) -> Recovery:
-        route = self._router.resolve(orphan.method, orphan.path)
-        # The node that has run it may have had other targets than this one.
-        replay = orphan.replay or boot.replays.get(orphan.target)
-        replay = replay or (route.replay if route else Replay.NEVER)
-        return decide(orphan, replay, self._max_attempts)
-
-    async def _reroute(self) -> None:
-        """Queue what waits for a target that is no longer configured with who owns its path now."""
-        names = {route.name for route in self._router.routes} | await self._store.others.served()
-        for gone in await self._store.upkeep.queued_targets():
-            fallback = self._fallback(gone)
-            if gone not in names and fallback is not None:
-                await self._store.upkeep.reroute(gone, fallback.name)
-
-    def _fallback(self, name: str) -> Route | None:
-        return self._router.resolve("GET", name) or next(iter(self._router.routes), None)
-
-
-def _expired(handle: JobHandle, seconds: float | None) -> Failed:
-    """Say what was missing when an attempt had taken as long as it may."""
-    if handle.connecting:
-        detail = f"no connection to the target could be made within {seconds:g} s"
-        return Failed(Failure.TIMEOUT, detail, unreached=True, sent=False)
-    return Failed(Failure.TIMEOUT, f"the target did not answer within {seconds:g} s")
-
-
-def _unanswered(error: JobstoreError) -> Failed:
-    if isinstance(error, TargetUnreachable):
-        return Failed(Failure.UNREACHABLE, str(error), unreached=True, sent=error.sent)
-    return Failed(Failure.BROKEN, str(error), lasting=isinstance(error, AnswerTooLarge))
-
-
-def _counted(outcome: Outcome) -> tuple[Attempted, str]:
-    """Give the words by which an attempt is counted: how it has ended, and its status's class."""
-    if isinstance(outcome, CapturedResponse):
-        return ANSWERED[min(max(outcome.status // 100, 2), 5) - 2]
-    how = outcome.failure if isinstance(outcome, Failed) else Attempted.CANCELLED
-    return UNANSWERED[Attempted(how)]
-
-
-def _ended(outcome: CapturedResponse | Failed) -> AttemptEnded:
-    match outcome:
-        case CapturedResponse():
-            retry_after = header(outcome.headers, "retry-after")
-            detail = f"status {outcome.status}"
-            date = header(outcome.headers, "date")
-            return AttemptEnded(
-                status=outcome.status, detail=detail, retry_after=retry_after, date=date
-            )
-        case Failed(failure, detail):
-            return AttemptEnded(failure=failure, detail=detail)
-
-
-def _cause(boot: Boot) -> str:
-    """Say truthfully what ended an earlier start of the server."""
-    server = f"the server with pid {boot.pid}, started {iso(boot.started_at)},"
-    if boot.ended_at is None:
-        return f"{server} was killed or lost power"
-    if boot.died:
-        return f"{server} was silent and taken for dead at {iso(boot.ended_at)}"
-    return f"{server} was shut down at {iso(boot.ended_at)} before the job ended"
-
-
-def _about(action: str, claim: Claim, status: int | None = None) -> dict[str, object]:
-    """Give what a line of the log says of a job besides its message; what is not known is not said.
-
-    Args:
-        status: that of the answer, or what stands in its place.
-    """
-    about = {
-        "job_id": claim.job_id,
-        "attempt": claim.attempt,
-        "target": claim.target,
-        "owner": claim.owner or None,
-        "status": status,
-        "trace_id": trace_of(claim.request.headers),
-    }
-    return {"action": action, **{name: value for name, value in about.items() if value is not None}}

@@ -211,6 +211,13 @@ class Submissions:
             MemberRefused: one of them cannot be taken in.
             StoreError: they could not be written.
         """
+        try:
+            return await self._submit_all(submissions)
+        except JobstoreError as error:
+            self.refused(error.error if isinstance(error, MemberRefused) else error)
+            raise
+
+    async def _submit_all(self, submissions: Sequence[Submission]) -> list[int]:
         account, depth = submissions[0].account, depth_here()
         self._admission.check(account, len(submissions))
         if any(submission.timed for submission in submissions):

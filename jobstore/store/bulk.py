@@ -1,4 +1,4 @@
-"""What is done to many jobs: which ones these are, how far it is, and each of its steps.
+"""What is done to many jobs: which ones these are, and how far it is; `bulk_steps` does it.
 
 The ids that an operation is for are written with it, in parts, and `part` and `place` say which of
 them is next. They move on in the very transaction that does something to the jobs before them, so
@@ -6,11 +6,12 @@ that nothing is done twice, whoever goes on with it after a crash.
 """
 
 import json
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
-from typing import Any, Final, TypeAlias
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, Final
 
 from sqlalchemy import (
     ColumnElement,
@@ -30,22 +31,18 @@ from sqlalchemy import (
 )
 
 from jobstore.model.bulk import BulkAction, BulkOperation, BulkOrder, BulkState
-from jobstore.model.errors import NotAccepting, OperationNotFound, OwnerLimit
-from jobstore.model.job import Job, Policy
+from jobstore.model.errors import OperationNotFound
 from jobstore.model.lifecycle import ENDED, Result, State
-from jobstore.model.message import Headers
 from jobstore.store import schema
 from jobstore.store import search as search_sql
-from jobstore.store.codec import decode_headers, decode_job, decode_policy, writable
+from jobstore.store.codec import writable
 from jobstore.store.expressions import NUMBER, Statement, constant, joined
 from jobstore.store.guards import (
-    JOB_COLUMNS,
     ONE,
     ZERO,
     in_state,
     limit,
     not_elsewhere,
-    own_boot,
     this_job,
     with_result,
 )
@@ -65,10 +62,6 @@ PART: Final = 1024
 TRIED_AGAIN: Final = "tried again"
 # Why something is not done to a job that is not there, or that whoever asks may not see.
 NO_SUCH_JOB: Final = "there is no such job"
-
-# Does something to a job; returns why it cannot be done, or None.
-Act: TypeAlias = Callable[[Transaction, int], str | None]
-
 
 # --- which jobs -----------------------------------------------------------------------------------
 
@@ -131,7 +124,9 @@ class Matched:
 
 def matched(rows: Sequence[Any]) -> Matched:
     """Read what `matching` has found."""
-    parts = [f"[{row[1]}]" for row in rows]
+    # A part may begin in one window and end in the next.
+    groups = groupby(rows, key=itemgetter(0))
+    parts = [f"[{','.join(row[1] for row in part)}]" for _, part in groups]
     last = max(json.loads(parts[-1])) if parts else 0
     count, secret, running = (sum(row[column] for row in rows) for column in (2, 3, 4))
     return Matched(parts, count, secret, running, last)
@@ -239,20 +234,20 @@ _SHOWN: Final = (
     "reasons",
     "waits",
 )
-_shown: Final = [_operation[name] for name in _SHOWN]
+shown: Final = [_operation[name] for name in _SHOWN]
 _scope: Final = bindparam("scope", type_=NUMBER)
 _visible: Final = or_(_scope.is_(None), _operation.account == _scope)
-_this: Final = _operation.id == bindparam("operation")
-_running: Final = _operation.state == constant(BulkState.RUNNING)
-GET: Final = Statement(select(*_shown).where(_this, _visible))
+this_operation: Final = _operation.id == bindparam("operation")
+is_running: Final = _operation.state == constant(BulkState.RUNNING)
+GET: Final = Statement(select(*shown).where(this_operation, _visible))
 PAGE: Final = Statement(
-    select(*_shown)
+    select(*shown)
     .where(_operation.id < bindparam("before"), _visible)
     .order_by(_operation.id.desc())
     .limit(limit)
     .offset(ZERO)
 )
-_unfinished: Final = select(_operation.id).where(_running).order_by(_operation.id)
+_unfinished: Final = select(_operation.id).where(is_running).order_by(_operation.id)
 UNFINISHED: Final = Statement(_unfinished, _unfinished.where(not_elsewhere(_operation.boot)))
 
 
@@ -278,7 +273,7 @@ def decoded(row: Sequence[Any]) -> BulkOperation:
 
 STOP: Final = Statement(
     update(schema.OPERATION)
-    .where(_this, _visible, _running)
+    .where(this_operation, _visible, is_running)
     .values(
         state=constant(BulkState.STOPPED),
         finished_at=bindparam("now"),
@@ -320,192 +315,3 @@ FORGET: Final = Statement(
 def forget(tx: Transaction, before: int, limit: int) -> int:
     """Remove some of the operations that were over before a time; return how many."""
     return tx.execute(FORGET, before=before, limit=limit).rowcount
-
-
-# --- a request to be sent again -------------------------------------------------------------------
-
-
-REPEATABLE: Final = Statement(
-    select(
-        _job.timeout,
-        _job.replay,
-        _job.retries,
-        _request.headers,
-        _request.content,
-        TRIED,
-        *JOB_COLUMNS,
-    )
-    .select_from(schema.JOB.outerjoin(schema.REQUEST, _request.job_id == _job.id))
-    .where(this_job)
-)
-_BEFORE_JOB: Final = 6
-
-
-@dataclass(frozen=True, slots=True)
-class Repeatable:
-    """A job, and what is kept of its request.
-
-    Args:
-        headers: None if nothing is kept.
-        content: the body; None if it is a large one, which lies elsewhere.
-        tried: whether a new job was made of it already.
-    """
-
-    job: Job
-    policy: Policy
-    headers: Headers | None
-    content: bytes | None
-    tried: bool
-
-
-def repeatable(tx: Transaction, job_id: int) -> Repeatable | None:
-    """Look at a job whose request is to be sent again; None if there is none."""
-    row = tx.execute(REPEATABLE, job_id=job_id).fetchone()
-    if row is None:
-        return None
-    *policy, headers, content, tried = row[:_BEFORE_JOB]
-    kept = None if headers is None else decode_headers(headers)
-    job, said = decode_job(row[_BEFORE_JOB:]), decode_policy(*policy)
-    return Repeatable(job, said, kept, content, bool(tried))
-
-
-# --- its steps ------------------------------------------------------------------------------------
-
-
-_begin_step: Final = (
-    update(schema.OPERATION)
-    .where(_this, _running)
-    .values(place=_operation.place)  # which locks the row
-    .returning(*_shown, _operation.part, _operation.place)
-)
-BEGIN_STEP: Final = Statement(
-    _begin_step, _begin_step.where(not_elsewhere(_operation.boot)).values(boot=own_boot)
-)
-GET_PART: Final = Statement(
-    select(_part.ids).where(
-        _part.operation == bindparam("operation"), _part.part == bindparam("number")
-    )
-)
-DROP_PART: Final = Statement(
-    delete(schema.OPERATION_PART).where(
-        _part.operation == bindparam("operation"), _part.part == bindparam("number")
-    )
-)
-GO_ON: Final = Statement(
-    update(schema.OPERATION)
-    .where(_this)
-    .values(
-        {
-            name: bindparam(f"now_{name}")
-            for name in (
-                "state",
-                "finished_at",
-                "done",
-                "skipped",
-                "reasons",
-                "waits",
-                "part",
-                "place",
-            )
-        }
-    )
-)
-
-
-class NeedsBody(Exception):
-    """The request of a job has a large body, which has to be copied first."""
-
-    def __init__(self, job_id: int) -> None:
-        super().__init__(job_id)
-        self.job_id = job_id
-
-
-@dataclass(slots=True)
-class Stepped:
-    """What a step has done.
-
-    Args:
-        done: to how many jobs it was done.
-        reasons: to how many it could not be done, and why.
-        waits: why it did not go on, or None.
-        large: the job whose request has to be copied first, or None.
-    """
-
-    done: int = 0
-    reasons: Counter[str] = field(default_factory=Counter)
-    waits: str | None = None
-    large: int | None = None
-
-    @property
-    def passed(self) -> int:
-        """How many jobs are behind it."""
-        return self.done + self.reasons.total()
-
-
-def step(
-    tx: Transaction, operation_id: int, limit: int, act: Callable[[BulkOperation], Act]
-) -> Stepped | None:
-    """Do an operation to some of its jobs; None if there is nothing to do for this server.
-
-    Args:
-        limit: to how many at most.
-        act: gives what does it to one of them.
-    """
-    row = tx.execute(BEGIN_STEP, operation=operation_id).fetchone()
-    if row is None:
-        return None
-    operation, (part, place) = decoded(row[:-2]), row[-2:]
-    ids = _ids_of(tx, operation, part)
-    stepped = _do(tx, ids[place : place + limit], act(operation))
-    _go_on(tx, operation, stepped, part, place, len(ids))
-    return stepped
-
-
-def _do(tx: Transaction, ids: Sequence[int], act: Act) -> Stepped:
-    """Do something to jobs, as far as that can be done just now."""
-    stepped = Stepped()
-    for job_id in ids:
-        try:
-            why = act(tx, job_id)
-        except (NotAccepting, OwnerLimit) as error:
-            stepped.waits = str(error)
-            break
-        except NeedsBody as error:
-            stepped.large = error.job_id
-            break
-        if why is None:
-            stepped.done += 1
-        else:
-            stepped.reasons[why] += 1
-    return stepped
-
-
-def _go_on(  # noqa: PLR0913, PLR0917 - what there is to write
-    tx: Transaction, operation: BulkOperation, stepped: Stepped, part: int, place: int, ids: int
-) -> None:
-    """Write how far an operation is."""
-    place += stepped.passed
-    if place >= ids:
-        tx.execute(DROP_PART, operation=operation.id, number=part)
-        part, place = part + 1, 0
-    done = operation.done + stepped.done
-    skipped = operation.skipped + stepped.reasons.total()
-    is_over = done + skipped >= operation.total
-    tx.execute(
-        GO_ON,
-        operation=operation.id,
-        now_state=BulkState.DONE if is_over else BulkState.RUNNING,
-        now_finished_at=tx.now if is_over else None,
-        now_done=done,
-        now_skipped=skipped,
-        now_reasons=json.dumps(Counter(operation.reasons) + stepped.reasons),
-        now_waits=stepped.waits and writable(stepped.waits),
-        now_part=part,
-        now_place=place,
-    )
-
-
-def _ids_of(tx: Transaction, operation: BulkOperation, part: int) -> list[int]:
-    """Give the ids of a part in the order in which their turn comes."""
-    (text,) = tx.execute(GET_PART, operation=operation.id, number=part).fetchone()
-    return sorted(json.loads(text), reverse=operation.order.action is BulkAction.CANCEL)

@@ -6,7 +6,7 @@ at a time, so that a running job with an earlier number belongs to nobody: no ti
 work that still goes on is ever taken for dead. Its attempt may have been sent, or not; nobody can
 know.
 
-**What is decided.** `jobstore.live.executor.decide` says it from the job alone. One whose
+**What is decided.** `jobstore.live.recovering.decide` says it from the job alone. One whose
 cancellation was asked for is cancelled. One that may be sent again by RFC 9110, section 9.2.2, or
 because its target or its client says so, is queued again, unless it was interrupted too often: a
 job that brings the server down must not do so for ever. Any other fails as interrupted, and its

@@ -87,10 +87,8 @@ END: Final = Statement(
     .where(_session.id == number("number"))
     .returning(_session.account, _session.label)
 )
-LIST: Final = Statement(
-    select(*schema.SESSION.columns).where(~_over).order_by(_session.seen_at.desc(), _session.id)
-)
-FORGET: Final = Statement(delete(schema.SESSION).where(_over))
+LIST: Final = Statement(select(*schema.SESSION.columns).where(~_over))
+END_OVER: Final = Statement(delete(schema.SESSION).where(_over))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,7 +161,8 @@ class Sessions:
     async def all(self) -> Sequence[Session]:
         """List all sessions that last, the one used last first."""
         values = {"now": self._clock(), "longest": LONGEST}
-        return [_decoded(row) for row in await self._points.rows(LIST, **values)]
+        found = [_decoded(row) for row in await self._points.rows(LIST, **values)]
+        return sorted(found, key=lambda each: (-each.seen_at, each.id))
 
     async def end(self, session: int, who: str) -> str:
         """End somebody's session; return whose.
@@ -180,7 +179,7 @@ class Sessions:
     async def forget(self) -> int:
         """Remove the sessions that are over; return how many."""
         return await self._writer.run(
-            lambda tx: tx.execute(FORGET, now=tx.now, longest=LONGEST).rowcount
+            lambda tx: tx.execute(END_OVER, now=tx.now, longest=LONGEST).rowcount
         )
 
 

@@ -19,6 +19,8 @@ STEP: Final = 500
 # How many rows the first step of some work touches, unless these are large; and any step at least.
 FIRST: Final = 64
 _LEAST: Final = 4
+# For how many turns of the loop a step waits until the writer has begun what was posted before.
+_TURNS: Final = 3
 # The largest change from one step to the next, and the smallest.
 _FASTER: Final = 2.0
 _SLOWER: Final = 0.1
@@ -125,6 +127,10 @@ class Steps:
             what it did, and how many rows the next one may touch.
         """
         began = self._timer()
+        for _ in range(_TURNS):  # who has come meanwhile need not wait for another step
+            if not self._writer.waiting:
+                break
+            await asyncio.sleep(0)
 
         def timed(tx: Transaction) -> tuple[T, float]:
             began = self._timer()

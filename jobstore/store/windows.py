@@ -158,12 +158,33 @@ class Windows:
             window.found, window.size = len(rows) > FIRST, min(window.size, WINDOW)
             yield rows
 
-    async def whole(self, statement: Statement, **values: object) -> list[Any]:
-        """Execute a statement that looks at all jobs, as they stand at one moment.
+    async def all(
+        self,
+        statement: Statement,
+        *,
+        up_to: int = jobs.LARGEST_ID,
+        size: int = WINDOW,
+        **values: object,
+    ) -> list[Any]:
+        """Execute a statement for all jobs, so many at a time, whatever their times say.
 
-        For as long as that takes, the log cannot be cut back.
+        Each job is looked at once. To look at 100,000 with one statement would keep whoever writes
+        waiting now and then for all of the 0.2 s that this takes.
+
+        Args:
+            statement: what `search.in_window` has made.
+            up_to: the highest id that is looked at.
+
+        Returns:
+            its rows, those of the oldest jobs first.
         """
-        return await self._searched(None, statement, **values)
+        parts, last = list[list[Any]](), up_to
+        while True:
+            ((first, _),) = await self._searched(None, search_sql.WINDOW, last=last, limit=size)
+            if first is None:
+                return [row for part in reversed(parts) for row in part]
+            parts.append(await self._searched(None, statement, first=first, last=last, **values))
+            last = first - 1
 
     async def _windows(
         self,

@@ -19,6 +19,8 @@ STATEMENTS = (
         label TEXT NOT NULL
     ) STRICT
     """,
+    # Those of one account, of which it has so many at most.
+    "CREATE INDEX session_of_account ON session (account, seen_at)",
     # Whoever changes a password wants everybody out who came in by the old one.
     """
     CREATE TRIGGER account_sessions AFTER UPDATE OF password, role ON account BEGIN

@@ -108,6 +108,8 @@ async def test_what_goes_wrong_is_counted_by_how(serve: Serve, http: ClientSessi
     await client.done("/wait/for_ever")
     answer = await client("POST", "/echo", data=b"x" * 11, headers=STORE)
     assert answer.status == 413
+    large = [{"target": "/echo", "body": "x" * 11}]
+    assert (await client("POST", "/_jobs/batch", json={"jobs": large})).status == 413
     server.store.refuse()
     assert (await client("POST", "/echo", headers=STORE)).status == 503
     found = await samples(client)
@@ -115,7 +117,7 @@ async def test_what_goes_wrong_is_counted_by_how(serve: Serve, http: ClientSessi
     assert value(found, "attempts_total", **answered, status="4xx") == 1
     assert value(found, "attempts_total", target="/", outcome="timeout", status="") == 1
     assert value(found, "ended_total", target="/", state="failed") == 1
-    assert value(found, "refused_total", reason="too_large") == 1
+    assert value(found, "refused_total", reason="too_large") == 2
     assert value(found, "refused_total", reason="stopping") == 1
 
 

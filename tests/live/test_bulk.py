@@ -1,6 +1,7 @@
 """Operations on many jobs, as the store does them."""
 
 import asyncio
+import json
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,22 @@ async def test_a_body_that_is_too_large_by_now_is_skipped(store_path: Path) -> N
         found = await store.operations.get(operation)
         assert (found.done, found.skipped) == (0, 1)
         assert await store.operations.match(BulkAction.RETRY, DONE)
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+async def test_the_history_is_looked_through_in_parts_and_each_job_is_found_once(
+    store_path: Path, size: int
+) -> None:
+    async with opened(store_path) as store:
+        stock = Stock(store, StandingClock())
+        ids = await ended(store, 3)
+        await stock.queued("/work")
+        await stock.failed("/work")
+        ids += await ended(store, 3)
+        statement = bulk.matching(BulkAction.RETRY, frozenset(DONE.values))
+        found = bulk.matched(await store.history.all(statement, size=size, **DONE.values))
+        assert (found.count, found.secret) == (6, 0)
+        assert [sorted(json.loads(part)) for part in found.parts] == [ids]
 
 
 async def test_nothing_is_made_for_another_number_of_jobs(store_path: Path) -> None:

@@ -11,7 +11,8 @@ import pytest
 from aiohttp import ClientSession
 
 from jobstore.live import Orphan, Store
-from jobstore.live.executor import Executor, Recovery, decide
+from jobstore.live.executor import Executor
+from jobstore.live.recovering import Recovery, decide
 from jobstore.model.job import Failure, Replay, Submission
 from jobstore.model.lifecycle import State
 from jobstore.store.steps import STEP

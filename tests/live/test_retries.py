@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobstore.live import Orphan
-from jobstore.live.executor import Recovery, decide
+from jobstore.live.recovering import Recovery, decide
 from jobstore.model.clock import SECOND
 from jobstore.model.job import Claim, Failure, Policy, Replay
 from jobstore.model.message import Request

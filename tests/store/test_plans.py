@@ -44,16 +44,17 @@ INDEXED: Final = {
     "NEWEST_RUN": "job_of_definition",
     "NEWEST_WRONG": "job_bad",
     "UNFINISHED": "operation_running",
+    "END_SURPLUS": "session_of_account",
     "FORGET": "operation_over",
 }
 
 # Where statements are that no file ever hears.
 AMONG_NODES: Final = ("postgresql", "elsewhere", "rates")
 
-# What does not grow with the jobs: it has a row for each word, account, token, table or target, or
-# for what an operator did.
+# What does not grow with the jobs: it has a row for each word, account, token, session, table or
+# target, or for what an operator did.
 SMALL: Final = frozenset(
-    {"counter", "revision", "account", "token", "sqlite_sequence"}
+    {"counter", "revision", "account", "token", "session", "sqlite_sequence"}
     | {"target_state", "served", "audit"}
 )
 

@@ -21,6 +21,11 @@ RATES: Final = {
     "submit": ["durable submit, 2 connections, " + size for size in ("no body", "1 KiB", "64 KiB")],
     "cycle": ["full cycle, polling, 2 connections, 1 KiB"],
     "longpoll": ["full cycle, long-polling, 2 connections, 1 KiB"],
+    "metrics": [
+        f"{what} {how} metrics, 2 connections, 1 KiB"
+        for what in ("durable submit", "full cycle")
+        for how in ("without", "with")
+    ],
 }
 WAYS: Final = {
     "upstream": ["cycle through an upstream, polling, 2 connections, 1 KiB"],
@@ -59,6 +64,11 @@ SIZES: Final = {
         "memory of jobstore under load, 2 connections",
     ],
     "inprocess": ["call of a handler over loopback", "call of a handler in process"],
+    "upgrade": [
+        f"frames of {size} KiB through {what}"
+        for size in (64, 1)
+        for what in ("a bare relay", "jobstore")
+    ],
 }
 _NODES: Final = ("1 node", "2 nodes", "3 nodes")
 NODES: Final = {

@@ -5,6 +5,7 @@ import sys
 import venv
 from pathlib import Path
 from typing import Final
+from urllib.parse import urljoin
 from urllib.request import urlopen
 
 import pytest
@@ -58,7 +59,7 @@ def test_an_installed_jobstore_serves(jobstore: Path, tmp_path: Path) -> None:
     ) as server:
         with urlopen(f"{server.url}/_jobs/ui/") as page:  # noqa: S310 - our own
             (sheet,) = re.findall(r'href="([^"]+\.css)"', page.read().decode())
-        with urlopen(f"{server.url}/_jobs/ui/{sheet}") as style:  # noqa: S310
+        with urlopen(urljoin(f"{server.url}/_jobs/ui/", sheet)) as style:  # noqa: S310
             assert style.headers["Content-Type"] == "text/css; charset=utf-8"
         assert server.stop() == 0
     assert (tmp_path / "jobs.db").exists()

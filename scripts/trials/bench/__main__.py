@@ -28,6 +28,7 @@ from trials.bench import (
     nodes,
     rates,
     report,
+    upgrades,
     upkeep,
     words,
 )
@@ -36,7 +37,19 @@ from trials.bench.peers import rows as peers
 from trials.bench.plan import Plan
 from trials.bench.report import Report
 
-_PARTS: Final = (rates, dashboards, growth, backlog, upkeep, bodies, memory, calls, nodes, peers)
+_PARTS: Final = (
+    rates,
+    dashboards,
+    growth,
+    backlog,
+    upkeep,
+    bodies,
+    memory,
+    calls,
+    upgrades,
+    nodes,
+    peers,
+)
 _KEYS: Final = tuple(key for part in _PARTS for key in part.KEYS)
 
 

@@ -34,7 +34,8 @@ _WAYS: Final = (
     "definitions",
 )
 _PASSING: Final = ("passthrough",)
-KEYS: Final = (*_CELLS, *_CYCLES, *_WAYS, *_PASSING)
+_METRICS: Final = ("metrics",)
+KEYS: Final = (*_CELLS, *_CYCLES, *_WAYS, *_PASSING, *_METRICS)
 
 
 def rows(plan: Plan) -> Iterator[Row]:
@@ -49,6 +50,8 @@ def rows(plan: Plan) -> Iterator[Row]:
         yield from _group(plan, _WAYS, _ways)
     if plan.wants(*_PASSING):
         yield from _group(plan, _PASSING, _passing)
+    if plan.wants(*_METRICS):
+        yield from _group(plan, _METRICS, _counting)
 
 
 def _group(
@@ -167,3 +170,24 @@ def _passing(plan: Plan, yard: Yard) -> Iterator[Case]:
         yield base
         passing = label("pass-through", connections, size)
         yield rate(plan, through, "passthrough", passing, load).to(base)
+
+
+def _counting(plan: Plan, yard: Yard) -> Iterator[Case]:
+    """Measure what it costs that all is counted for Prometheus."""
+    off = {"metrics__enabled": "false"}
+    queue = {"executor__concurrency": 1, "executor__queue_limit": 10**9}
+    for what, load, settings in (
+        ("durable submit", loads.submit(), queue),
+        ("full cycle", loads.waiting_cycle(), {}),
+    ):
+        name = what.split()[-1]
+        silent = yard.jobstore(f"{name}-off", **settings, **off)
+        counting = yard.jobstore(f"{name}-on", **settings)
+        if settings:  # as for `_queue`: the one slot is taken for good
+            for server in (silent, counting):
+                plan.drive(loads.sleeper("GET").on(server.port))
+        by = load.by(plan.most)
+        base = rate(plan, silent, "metrics", label(f"{what} without metrics", plan.most), by)
+        yield base
+        with_metrics = label(f"{what} with metrics", plan.most)
+        yield rate(plan, counting, "metrics", with_metrics, by).to(base)

@@ -1,0 +1,126 @@
+"""What becomes of the jobs that an earlier start left running; why: `jobstore.store.recovery`."""
+
+import logging
+from collections import defaultdict
+from collections.abc import Mapping
+from enum import StrEnum
+
+from jobstore.live import Boot, Orphan, Store
+from jobstore.model.clock import iso
+from jobstore.model.job import Replay
+from jobstore.model.retry import may_repeat
+from jobstore.targets.router import Route, Router
+
+log = logging.getLogger(__name__)
+
+
+class Recovery(StrEnum):
+    """What becomes of a job that was running when its server went away."""
+
+    RUN_AGAIN = "run again"
+    INTERRUPT = "interrupt"
+    SET_ASIDE = "set aside"
+    CANCEL = "cancel"
+
+
+def decide(orphan: Orphan, replay: Replay, max_attempts: int) -> Recovery:
+    """Decide what becomes of an orphaned job.
+
+    Args:
+        orphan: the job and its last attempt.
+        replay: what its target allows to be sent again.
+        max_attempts: how many claims a job may have in all.
+    """
+    if orphan.cancel_asked_at is not None:
+        return Recovery.CANCEL
+    if not may_repeat(orphan.method, replay):
+        return Recovery.INTERRUPT
+    if orphan.attempt - orphan.retried >= max_attempts:
+        return Recovery.SET_ASIDE
+    return Recovery.RUN_AGAIN
+
+
+class Recovering:
+    """Decide about the jobs that others have left behind.
+
+    Args:
+        router: the targets.
+        max_attempts: how many claims a job may have before it is set aside.
+    """
+
+    def __init__(self, store: Store, router: Router, max_attempts: int) -> None:
+        self._store = store
+        self._router = router
+        self._max_attempts = max_attempts
+        self._meters = store.meters
+        if store.meters is not None:
+            store.meters.recovered.update({each.name.lower(): 0 for each in Recovery})
+
+    async def recover(self) -> int:
+        """Decide about every job that an earlier start of the server left running.
+
+        Returns:
+            how many there were.
+        """
+        recovered = 0
+        while orphans := await self._store.upkeep.orphans():
+            for boot in {orphan.boot for orphan in orphans}:
+                await self._recover([orphan for orphan in orphans if orphan.boot == boot])
+            recovered += len(orphans)
+        await self._reroute()
+        return recovered
+
+    async def _recover(self, orphans: list[Orphan]) -> None:
+        """Recover jobs that were claimed by one and the same start of the server."""
+        boot = await self._store.upkeep.boot_of(orphans[0])
+        cause = _cause(boot)
+        groups: Mapping[tuple[Recovery, int], list[int]] = defaultdict(list)
+        for orphan in orphans:
+            recovery = self._decide(orphan, boot)
+            groups[recovery, orphan.attempt].append(orphan.job_id)
+            if self._meters is not None:
+                self._meters.interrupted(orphan.target, recovery.name.lower())
+        for (recovery, attempt), ids in groups.items():
+            detail = f"attempt {attempt} was interrupted: {cause}"
+            match recovery:
+                case Recovery.RUN_AGAIN:
+                    await self._store.upkeep.recover(ids, detail)
+                case Recovery.INTERRUPT:
+                    await self._store.upkeep.fail_orphans(
+                        ids, f"{detail}; it may not be sent again"
+                    )
+                case Recovery.SET_ASIDE:
+                    await self._store.upkeep.fail_orphans(
+                        ids, f"{detail}; that was the last one allowed"
+                    )
+                case Recovery.CANCEL:
+                    await self._store.upkeep.cancel_orphans(ids, f"cancelled; {detail}")
+            log.info("%s: %s %d jobs", detail, recovery, len(ids), extra={"action": "recover"})
+
+    def _decide(self, orphan: Orphan, boot: Boot) -> Recovery:
+        route = self._router.resolve(orphan.method, orphan.path)
+        # The node that has run it may have had other targets than this one.
+        replay = orphan.replay or boot.replays.get(orphan.target)
+        replay = replay or (route.replay if route else Replay.NEVER)
+        return decide(orphan, replay, self._max_attempts)
+
+    async def _reroute(self) -> None:
+        """Queue what waits for a target that is no longer configured with who owns its path now."""
+        names = {route.name for route in self._router.routes} | await self._store.others.served()
+        for gone in await self._store.upkeep.queued_targets():
+            fallback = self._fallback(gone)
+            if gone not in names and fallback is not None:
+                await self._store.upkeep.reroute(gone, fallback.name)
+
+    def _fallback(self, name: str) -> Route | None:
+        return self._router.resolve("GET", name) or next(iter(self._router.routes), None)
+
+
+def _cause(boot: Boot) -> str:
+    """Say truthfully what ended an earlier start of the server."""
+    server = f"the server with pid {boot.pid}, started {iso(boot.started_at)},"
+    if boot.ended_at is None:
+        return f"{server} was killed or lost power"
+    if boot.died:
+        return f"{server} was silent and taken for dead at {iso(boot.ended_at)}"
+    return f"{server} was shut down at {iso(boot.ended_at)} before the job ended"

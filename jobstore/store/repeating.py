@@ -1,0 +1,61 @@
+"""A job whose request is to be sent again, as a new one."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import select
+
+from jobstore.model.job import Job, Policy
+from jobstore.model.message import Headers
+from jobstore.store import schema
+from jobstore.store.bulk import TRIED
+from jobstore.store.codec import decode_headers, decode_job, decode_policy
+from jobstore.store.expressions import Statement
+from jobstore.store.guards import JOB_COLUMNS, this_job
+from jobstore.store.transaction import Transaction
+
+_job: Final = schema.JOB.c
+_request: Final = schema.REQUEST.c
+
+REPEATABLE: Final = Statement(
+    select(
+        _job.timeout,
+        _job.replay,
+        _job.retries,
+        _request.headers,
+        _request.content,
+        TRIED,
+        *JOB_COLUMNS,
+    )
+    .select_from(schema.JOB.outerjoin(schema.REQUEST, _request.job_id == _job.id))
+    .where(this_job)
+)
+_BEFORE_JOB: Final = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Repeatable:
+    """A job, and what is kept of its request.
+
+    Args:
+        headers: None if nothing is kept.
+        content: the body; None if it is a large one, which lies elsewhere.
+        tried: whether a new job was made of it already.
+    """
+
+    job: Job
+    policy: Policy
+    headers: Headers | None
+    content: bytes | None
+    tried: bool
+
+
+def repeatable(tx: Transaction, job_id: int) -> Repeatable | None:
+    """Look at a job whose request is to be sent again; None if there is none."""
+    row = tx.execute(REPEATABLE, job_id=job_id).fetchone()
+    if row is None:
+        return None
+    *policy, headers, content, tried = row[:_BEFORE_JOB]
+    kept = None if headers is None else decode_headers(headers)
+    job, said = decode_job(row[_BEFORE_JOB:]), decode_policy(*policy)
+    return Repeatable(job, said, kept, content, bool(tried))
