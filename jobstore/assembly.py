@@ -242,7 +242,7 @@ def traced(config: Config, store: Store) -> None:
         if (error.name or "").partition(".")[0] != "opentelemetry":
             raise
         raise ConfigError(
-            "[tracing] enabled needs what is not installed here: pip install 'jobstore[otel]'"
+            "[tracing] enabled needs a package that is not installed: pip install 'jobstore[otel]'"
         ) from error
     spans = Spans(parent=section.relation == "parent", query=section.query)
     store.spans = store.submissions.spans = spans
@@ -385,7 +385,7 @@ async def running(runner: web.BaseRunner, cleanup: float | None = None) -> Async
             if not limit.expired():
                 raise
             log.warning(
-                "an application's cleanup has not ended after %g s; it is broken off",
+                "the application's cleanup has not ended after %g s; it was interrupted",
                 cleanup,
                 extra={"action": "stop"},
             )

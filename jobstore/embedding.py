@@ -57,14 +57,14 @@ from jobstore.web.refusals import Refuse
 _LOOK_SECONDS: Final = 0.01
 
 _ONE_PROCESS: Final = (
-    "one process serves a file: run one worker (gunicorn --workers 1), or let several share a "
+    "a file has one process: run one worker (gunicorn --workers 1), or let several share a "
     'database: store="postgresql://..."'
 )
 _NOT_MAIN: Final = (
     "jobstore.setup: expected the main application, the one that add_subapp is called on; jobs can "
-    "ask everything below it"
+    "reach everything below it"
 )
-_TOO_LATE: Final = "jobstore.setup: expected an application that is not frozen yet"
+_TOO_LATE: Final = "jobstore.setup: expected an application that has not started yet"
 
 
 def setup(
@@ -155,7 +155,7 @@ class Jobs:
     @property
     def _live(self) -> _Live:
         if self._running is None:
-            raise RuntimeError("the application has not started up, or is cleaned up already")
+            raise RuntimeError("the application has not started, or has already been cleaned up")
         return self._running
 
     async def submit(
@@ -356,8 +356,8 @@ class Jobs:
         elif not anonymous:
             raise ConfigError(
                 "jobstore.setup: everybody could see and change all jobs: pass identify=, which "
-                "tells who sends a request, or add an account with `jobstore user add NAME`, or "
-                "pass open=True if that is what you want"
+                "tells who sends a request, add an account with `jobstore user add NAME`, or "
+                "pass open=True to allow this"
             )
         proxies = Proxies(self._config.server.trusted_proxies)
         access = Access(store.accounts, anonymous=anonymous, proxies=proxies, refuse=refuse)

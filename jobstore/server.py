@@ -107,7 +107,7 @@ def run(
     left = runner.get_loop().run_until_complete(_cancelled())
     if left:
         log.warning(
-            "%d tasks of the application do not end; they are left behind",
+            "%d tasks of the application do not end; the server stops without waiting for them",
             left,
             extra={"action": "stop"},
         )
@@ -137,7 +137,8 @@ def _end_within(seconds: float, code: int) -> None:
 
     def end() -> None:
         log.warning(
-            "the application has threads or tasks that do not end; they are left behind",
+            "the application has threads or tasks that do not end; the server stops without "
+            "waiting for them",
             extra={"action": "stop"},
         )
         _end_now(code)
@@ -412,5 +413,5 @@ async def _application(name: str) -> web.Application:
         problem = f"{type(error).__name__}: {error}"
         raise ConfigError(f"cannot load the application {name}: {problem}") from error
     if not isinstance(app, web.Application):
-        raise ConfigError(f"{name} makes {type(app).__name__}, expected an aiohttp Application")
+        raise ConfigError(f"{name} returns {type(app).__name__}; expected an aiohttp Application")
     return app

@@ -70,7 +70,7 @@ class _Form:
 
     def __post_init__(self) -> None:
         if self.as_json + self.as_csv + (self.parquet is not None) > 1:
-            raise click.UsageError("--json, --csv and --parquet exclude each other")
+            raise click.UsageError("--json, --csv and --parquet cannot be used together")
 
     @property
     def for_people(self) -> bool:
@@ -107,20 +107,20 @@ class _Form:
 @json_option
 @click.option("--csv", "as_csv", is_flag=True, help="Write CSV, for spreadsheets.")
 @click.option(
-    "--parquet", type=FILE, metavar="FILE", help="Write a Parquet file: jobstore[parquet]."
+    "--parquet", type=FILE, metavar="FILE", help="Write a Parquet file; needs jobstore[parquet]."
 )
 @click.option("--force", is_flag=True, help="Replace that file if it exists.")
 def history_command(where: Union[Config, "Remote"], /, **asked: Any) -> None:
-    """Look through all jobs that are in the store, newest first.
+    """Search all jobs in the store, newest first.
 
-    Times are written as 2025-01-31, 2025-01-31T12:00, 2025-01-31T12:00+01:00, 18:00, 'yesterday
-    18:00', and are in UTC unless they or --zone say otherwise; or as how long ago it was: 90s, 15m,
-    24h, 7d. Ranges are written as today, yesterday, 2025-01-31, 2025-01, 'since yesterday 18:00',
-    'last 7 days', 2025-01-01..2025-01-31 with both days included.
+    Write a time as 2025-01-31, 2025-01-31T12:00, 2025-01-31T12:00+01:00, 18:00, 'yesterday 18:00',
+    in UTC unless it has an offset or --zone names a zone, or as how long ago it was: 90s, 15m, 24h,
+    7d. Write a range as today, yesterday, 2025-01-31, 2025-01, 'since yesterday 18:00', 'last 7
+    days', 2025-01-01..2025-01-31 (both days included).
     """
     kinds = [name for name in ("longest", "stats", "activity") if asked[name]]
     if len(kinds) > 1:
-        raise click.UsageError("--longest, --stats and --activity exclude each other")
+        raise click.UsageError("--longest, --stats and --activity cannot be used together")
     form = _Form(**{name: asked.pop(name) for name in _Form.__dataclass_fields__})
     if isinstance(where, Config):
         asyncio.run(_answer(place_of(where), form, asked))

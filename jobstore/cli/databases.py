@@ -84,8 +84,8 @@ class InDatabase:
             await asyncio.to_thread(require, self.url, self.schema)
             self._refuse(
                 "--rebuild is for files",
-                f"psql {self._quoted()} -c 'VACUUM (FULL, ANALYZE)' makes tables as small as they "
-                "can be, and locks each of them meanwhile",
+                f"psql {self._quoted()} -c 'VACUUM (FULL, ANALYZE)' shrinks the tables, and locks "
+                "each of them meanwhile",
             )
         async with self.store() as store:
             payloads = await store.upkeep.purge(before)
@@ -108,7 +108,7 @@ class InDatabase:
     async def back_up(self, copy: Path, progress: CopyProgress, *, replace: bool) -> int:  # noqa: ARG002
         """Refuse that: PostgreSQL has a program for it."""
         self._refuse(
-            "a database is backed up by PostgreSQL's own program",
+            "back up a database with PostgreSQL's own program",
             f"pg_dump {self._quoted()} --schema={self.schema} --format=custom "
             f"--file={shlex.quote(str(copy))}",
         )
@@ -116,7 +116,7 @@ class InDatabase:
     async def restore(self, backup: Path, progress: CopyProgress, *, discard: bool) -> Replaced:  # noqa: ARG002
         """Refuse that: PostgreSQL has a program for it."""
         self._refuse(
-            "a database is restored by PostgreSQL's own program, once the schema is dropped",
+            "restore a database with PostgreSQL's own program, after dropping the schema",
             f"pg_restore --dbname={self._quoted()} {shlex.quote(str(backup))}",
         )
 

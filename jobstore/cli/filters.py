@@ -81,7 +81,7 @@ def filter_options(command: F) -> F:
             click.option(
                 "--errors",
                 is_flag=True,
-                help="Jobs that have failed, or were answered with an error.",
+                help="Jobs that failed, or were answered with status 400 or above.",
             ),
             click.option(
                 "--cancelled-by", type=text, metavar="NAME", help="Jobs cancelled by NAME."

@@ -42,7 +42,7 @@ def _seconds(value: str) -> float:
     try:
         return float(_DURATION.read(value))
     except ValueError:
-        raise click.BadParameter(f"{value!r} is no duration such as 500ms, 30s or 2m.") from None
+        raise click.BadParameter(f"{value!r} is not a duration such as 500ms, 30s or 2m.") from None
 
 
 def _url(value: str) -> SplitResult:
@@ -64,15 +64,20 @@ def _url(value: str) -> SplitResult:
 
 @click.command("ready")
 @click.option("--config", "config_file", type=FILE, metavar="FILE", help="The configuration.")
-@click.option("--url", type=_url, metavar="URL", help="The server; else the one configured.")
 @click.option(
-    "--wait", type=_seconds, default="0", metavar="TIME", help="For how long to wait for it: 60s."
+    "--url", type=_url, metavar="URL", help="The server; default: the one in the configuration."
+)
+@click.option(
+    "--wait",
+    type=_seconds,
+    default="0",
+    metavar="TIME",
+    help="How long to wait until it is ready: 60s.",
 )
 def ready_command(config_file: Path | None, url: SplitResult | None, wait: float) -> None:
-    """Tell whether a server takes jobs in: exit code 0 if it does, 1 if not.
+    """Check whether a server accepts jobs: exit code 0 if it does, 1 if not.
 
-    It is the server that the configuration describes, or the one at a URL. Nobody has to log in
-    for that.
+    The server is the one in the configuration, or the one at --url. No login is needed.
     """
     url = url or _configured(config_file)
     end = time.monotonic() + wait

@@ -131,11 +131,13 @@ class Remote:
                     got.read(),
                 )
         except ssl.SSLError as error:
-            raise Complaint(f"{self.url}: no safe connection: {error.reason or error}") from None
+            raise Complaint(f"{self.url}: TLS failed: {error.reason or error}") from None
         except (TimeoutError, socket.gaierror, OSError) as error:
             raise Complaint(f"{self.url}: cannot be reached: {_words(error)}") from None
         except http.client.HTTPException:
-            raise Complaint(f"{self.url}: this is not a jobstore server: no HTTP") from None
+            raise Complaint(
+                f"{self.url}: this is not a jobstore server: it does not speak HTTP"
+            ) from None
 
     def _connection(self) -> http.client.HTTPConnection:
         assert self.parts.hostname is not None
@@ -150,16 +152,16 @@ class Remote:
         """Say in a sentence why a server has not done what it was asked."""
         if answer.status == _UNAUTHORIZED:
             given = (
-                f"the token in {TOKEN} or --token-file is not one of its"
+                f"the token in {TOKEN} or --token-file is not valid there"
                 if self.token
                 else (f"expected a token, in {TOKEN} or by --token-file")
             )
-            return f"{self.url}: not let in: {given}; `jobstore user token` makes one"
+            return f"{self.url}: not authorized: {given}; `jobstore user token` creates one"
         detail = said.get("detail") if isinstance(said, dict) else None
         if isinstance(detail, str) and "status" in (said if isinstance(said, dict) else {}):
             return detail
         if location := answer.headers.get("location"):
-            return f"{self.url}: answers with {answer.status}, and says to ask {location}"
+            return f"{self.url}: redirects with {answer.status} to {location}; use that URL"
         return f"{self.url}: this is not a jobstore server: it answers with {answer.status}"
 
 

@@ -26,10 +26,10 @@ _ROWS: Final = 50
 @configured
 @json_option
 def targets_command(config: Config, *, as_json: bool) -> None:
-    """List the targets: how many of their jobs run and wait, and why none is started.
+    """List the targets: how many of their jobs run and wait, and why none starts.
 
-    A target is held while it cannot be reached: its jobs wait. It is paused from `jobstore pause`
-    to `jobstore resume`. Where its concurrency is set for the time being, a star says so.
+    A target is held while it cannot be reached, and paused between `jobstore pause` and `jobstore
+    resume`: its jobs wait. A star marks a concurrency that an operator has set.
     """
     found = asyncio.run(_seen(config))
     listed: Listed[TargetSeen] = Listed(
@@ -74,13 +74,13 @@ def _words(target: TargetSeen) -> str:
 @click.command("pause")
 @configured
 @click.argument("target", type=text)
-@click.option("--reason", type=text, metavar="TEXT", help="Why, for whoever wonders.")
+@click.option("--reason", type=text, metavar="TEXT", help="The reason, shown to other operators.")
 @json_option
 def pause_command(config: Config, target: str, reason: str | None, *, as_json: bool) -> None:
-    """Start no more jobs of TARGET, which is named by its prefix, until it is resumed.
+    """Start no more jobs of TARGET, named by its prefix, until it is resumed.
 
-    Jobs are taken in and wait; those that run go on. With the server down, the next one obeys. A
-    target that is paused already gets the new reason.
+    New jobs are accepted and wait; running ones go on. If the server is down, the pause holds from
+    its next start. A target that is already paused gets the new reason.
     """
     asyncio.run(_change(config, target, TargetChange(paused=True, reason=reason)))
     if as_json:
@@ -128,7 +128,7 @@ def _operator() -> str:
 )
 @json_option
 def audit_command(config: Config, limit: int, *, as_json: bool) -> None:
-    """List what operators did to targets, and when; the newest come last."""
+    """List what operators did to targets, and when; the newest last."""
     listed: Listed[AuditEntry] = Listed(
         heads=("AT", "WHO", "WHAT", "SUBJECT", "DETAIL"),
         row=lambda each: (
@@ -139,7 +139,7 @@ def audit_command(config: Config, limit: int, *, as_json: bool) -> None:
             each.detail or "",
         ),
         fields=lambda each: each.described,
-        none="Nothing was done so far.",
+        none="No entries yet.",
     )
     listed.write(asyncio.run(_trail(config, limit))[::-1], as_json=as_json)
 

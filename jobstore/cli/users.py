@@ -37,8 +37,8 @@ def _password_option(command: F) -> F:
 def user_command() -> None:
     """Manage accounts and their tokens.
 
-    Without any account everybody may who reaches it. From the first one on, each request needs a
-    name and a password, or a token. A running server notices every change at once.
+    Without any account, everybody who can reach the server may do everything. Once there is one,
+    every request needs a name and password, or a token. A running server notices changes at once.
     """
 
 
@@ -50,8 +50,8 @@ def user_command() -> None:
     type=_ROLES,
     default=Role.USER.value,
     show_default=True,
-    help="A user has jobs of their own; an admin sees and changes those of all; a reader sees "
-    "those of all and changes none.",
+    help="A user sees and changes their own jobs; an admin, everybody's; a reader sees "
+    "everybody's and changes nothing.",
 )
 @_password_option
 @json_option
@@ -60,14 +60,14 @@ def add_command(
 ) -> None:
     """Add an account, and create the store if there is none yet.
 
-    The password is asked for; only its hash is kept.
+    You are asked for the password; only its hash is kept.
     """
     passwords.check_name(name)
     kept = passwords.hashed(_password(from_stdin=password_stdin))
     _, accounts = _changed(config, lambda them: them.add(name, Role(role), kept), create=True)
-    words = f"Account {name} is added, as {role}."
+    words = f"Account {name} was added, as {role}."
     if len(accounts) == 1:
-        words += " From now on, each request needs the credentials of an account."
+        words += " From now on, every request needs credentials."
     _tell({"account": name, "role": role}, words, as_json=as_json)
     _warn(accounts, "yet")
 
@@ -81,7 +81,7 @@ def passwd_command(config: Config, name: str, *, password_stdin: bool, as_json: 
     """Change the password of an account; its tokens stay as they are."""
     kept = passwords.hashed(_password(from_stdin=password_stdin))
     _changed(config, lambda them: them.set_password(name, kept))
-    _tell({"account": name}, f"The password of {name} is changed.", as_json=as_json)
+    _tell({"account": name}, f"The password of {name} was changed.", as_json=as_json)
 
 
 @user_command.command("role")
@@ -90,11 +90,11 @@ def passwd_command(config: Config, name: str, *, password_stdin: bool, as_json: 
 @click.argument("role", type=_ROLES)
 @json_option
 def role_command(config: Config, name: str, role: str, *, as_json: bool) -> None:
-    """Change what an account is for."""
+    """Change the role of an account."""
     paused, accounts = _changed(config, lambda them: them.set_role(name, Role(role)))
     _tell({"account": name, "role": role}, f"The role of {name} is {role}.", as_json=as_json)
     _warn_of_paused(paused)
-    _warn(accounts, "any more")
+    _warn(accounts, "now")
 
 
 @user_command.command("remove")
@@ -104,13 +104,13 @@ def role_command(config: Config, name: str, role: str, *, as_json: bool) -> None
 def remove_command(config: Config, name: str, *, as_json: bool) -> None:
     """Remove an account and its tokens; its jobs and definitions stay.
 
-    Only admins and readers see them from then on, whoever gets the name next. Its schedules are
-    paused.
+    From then on only admins and readers see them, even if somebody else gets the name. Its
+    schedules are paused.
     """
     paused, accounts = _changed(config, lambda them: them.remove(name))
-    _tell({"removed": name}, f"Account {name} is removed; its jobs stay.", as_json=as_json)
+    _tell({"removed": name}, f"Account {name} was removed; its jobs stay.", as_json=as_json)
     _warn_of_paused(paused)
-    _warn(accounts, "any more")
+    _warn(accounts, "now")
 
 
 @user_command.command("list")
@@ -135,9 +135,9 @@ def accounts_command(config: Config, *, as_json: bool) -> None:
 @click.option("--label", type=text, default="", metavar="TEXT", help="What it is for.")
 @json_option
 def token_command(config: Config, name: str, label: str, *, as_json: bool) -> None:
-    """Make a token, with which a program asks on behalf of an account.
+    """Create a token, with which a program acts for an account.
 
-    It is written to the standard output and nowhere else: the store keeps its hash only.
+    It is written to the standard output only; the store keeps its hash.
     """
     token = passwords.new_token()
     number = _asked(config, lambda them: them.add_token(name, label, passwords.digest(token)))
@@ -147,9 +147,9 @@ def token_command(config: Config, name: str, label: str, *, as_json: bool) -> No
     click.echo(token)
     sys.stdout.flush()
     click.echo(
-        f"Token {number} of {name}, which cannot be shown again; a request has it in a header:\n"
+        f"Token {number} of {name}; it cannot be shown again. Send it in a header:\n"
         "  Authorization: Bearer TOKEN\n"
-        f"`jobstore user revoke {number}` makes it useless.",
+        f"`jobstore user revoke {number}` revokes it.",
         err=True,
     )
 
@@ -158,7 +158,7 @@ def token_command(config: Config, name: str, label: str, *, as_json: bool) -> No
 @configured
 @json_option
 def tokens_command(config: Config, *, as_json: bool) -> None:
-    """List the tokens of all accounts, but not what they are."""
+    """List the tokens of all accounts; their values are not kept."""
     _, tokens = _all(config)
     _TOKENS.write(tokens, as_json=as_json)
 
@@ -168,9 +168,9 @@ def tokens_command(config: Config, *, as_json: bool) -> None:
 @click.argument("token", metavar="ID", type=int)
 @json_option
 def revoke_command(config: Config, token: int, *, as_json: bool) -> None:
-    """Make a token useless."""
+    """Revoke a token."""
     _changed(config, lambda them: them.revoke_token(token))
-    _tell({"revoked": token}, f"Token {token} is revoked.", as_json=as_json)
+    _tell({"revoked": token}, f"Token {token} was revoked.", as_json=as_json)
 
 
 # --- the store ----------------------------------------------------------------------------------
@@ -235,7 +235,7 @@ def _tell(fields: Mapping[str, object], words: str, *, as_json: bool) -> None:
 def _warn_of_paused(schedules: int) -> None:
     if schedules:
         words = "its schedule is" if schedules == 1 else f"its {schedules} schedules are"
-        click.echo(f"jobstore: {words} paused; an admin can let them run again", err=True)
+        click.echo(f"jobstore: {words} paused; an admin can resume them", err=True)
 
 
 def _warn(accounts: Mapping[str, Account], since: str) -> None:
@@ -243,12 +243,12 @@ def _warn(accounts: Mapping[str, Account], since: str) -> None:
     roles = {account.role for account in accounts.values()}
     if not accounts:
         warning = (
-            "no account is left: the server lets everybody in if it listens on this machine only, "
-            "or with --open; else nobody"
+            "no account is left: on loopback addresses, or with --open, everybody may do "
+            "everything; otherwise the server does not start"
         )
     elif Role.ADMIN not in roles:
         what = "change" if Role.READER in roles else "see"
-        warning = f"no account is an admin {since}: nobody can {what} the jobs of others"
+        warning = f"no account is an admin {since}: nobody can {what} other people's jobs"
     else:
         return
     click.echo(f"jobstore: {warning}", err=True)

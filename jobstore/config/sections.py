@@ -142,11 +142,13 @@ class StoreSection:
         if self.url and self.path is not _FILE:
             raise ValueError("expected a path or a url, and not both")
         if self.url and self.external:
-            raise ValueError("expected no checkpoints with a url: a database makes its own")
+            raise ValueError("expected no checkpoints with a url: they are for files")
         if self.lease < _SHORTEST_LEASE:
-            raise ValueError("expected a lease of at least 1s, so that nobody is dead by accident")
+            raise ValueError(
+                "expected a lease of at least 1s; with less, a healthy node could be declared dead"
+            )
         if self.url and self.max_size:
-            raise ValueError("expected no max_size with a url: the database has limits of its own")
+            raise ValueError("expected no max_size with a url: limit the database itself")
 
     @property
     def external(self) -> bool:
@@ -284,7 +286,9 @@ class TargetSection(TargetLimits):
         if (self.upstream is None) == (self.app is None):
             raise ValueError("expected either upstream or app, and not both")
         if self.preserve_host is not None and self.app is not None:
-            raise ValueError("expected preserve_host only with an upstream: an app gets Host as is")
+            raise ValueError(
+                "expected preserve_host only with an upstream: an app always gets the client's Host"
+            )
 
     @property
     def keeps_host(self) -> bool:

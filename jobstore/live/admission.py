@@ -47,7 +47,7 @@ class Admission:
         """Refuse what need not even be read.
 
         Raises:
-            NotAccepting: the queue is full, or the server drains.
+            NotAccepting: the queue is full, or the server is shutting down.
             OwnerLimit: the account has submitted too many lately.
             TooDeep: they come from a job, which comes from a job, and so on too often.
         """

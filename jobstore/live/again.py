@@ -72,7 +72,7 @@ class Again:
         """Make a new job of an old one; tell why not, if that cannot be.
 
         Raises:
-            NotAccepting: the queue is full, or the server drains.
+            NotAccepting: the queue is full, or the server is shutting down.
             OwnerLimit: its owner has as much as one may.
             NeedsBody: its body is a large one, which has not been copied yet.
         """
@@ -116,4 +116,4 @@ def _why_not(old: Repeatable) -> str | None:
         return "was deleted"
     if old.headers is None:
         return "its request is no longer kept"
-    return "was tried again already" if old.tried else None
+    return "was already run again" if old.tried else None

@@ -247,7 +247,7 @@ def _cancel(tx: Transaction, job_id: int, order: BulkOrder) -> str | None:
         found = ending.cancel(tx, job_id, order.scope, order.owner)
     except JobNotFound:
         return _why_not_cancelled(tx, job_id, order.scope)
-    return f"has ended already: it is {found}" if found in ENDED else None
+    return f"has already ended: it is {found}" if found in ENDED else None
 
 
 def _why_not_cancelled(tx: Transaction, job_id: int, scope: int | None) -> str:
@@ -256,7 +256,7 @@ def _why_not_cancelled(tx: Transaction, job_id: int, scope: int | None) -> str:
     except JobNotFound:
         return bulk.NO_SUCH_JOB
     if job.state in ENDED:
-        return f"has ended already: it is {job.state}"
+        return f"has already ended: it is {job.state}"
     return "cannot be stopped: its result was discarded"
 
 

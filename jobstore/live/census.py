@@ -105,7 +105,7 @@ class _Kept(Generic[T]):
         except (JobstoreError, TimeIsUp, OSError):  # the store is in trouble, which readyz says
             pass
         except Exception:
-            log.exception("what there is cannot be counted", extra={"action": "count"})
+            log.exception("cannot count the jobs for the metrics", extra={"action": "count"})
         finally:
             self._finding = None
 

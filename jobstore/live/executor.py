@@ -203,7 +203,7 @@ class Executor:
                 await self._store.idle()
         except TimeoutError:
             log.warning(
-                "%d jobs still run after %g s; the next start recovers them",
+                "%d jobs are still running after %g s; the next start will recover them",
                 len(self._running),
                 seconds,
                 extra={"action": "drain"},
@@ -314,7 +314,7 @@ class Executor:
             return _unanswered(error)
         except Exception:
             log.exception("job %d", claim.job_id, extra=_about("attempt", claim))
-            return Failed(Failure.BROKEN, "the answer could not be taken in: see the server's log")
+            return Failed(Failure.BROKEN, "the response could not be stored: see the server's log")
         finally:
             limited.discard(running)
 
@@ -346,7 +346,7 @@ class Executor:
         seconds = wait_before_next(route.retry, claim, ended, self._clock())
         if seconds is None:
             return False
-        detail = f"{ended.detail}; tried again in {seconds:.3g} s"
+        detail = f"{ended.detail}; retrying in {seconds:.3g} s"
         about = _about("retry", claim, ended.status)
         log.info("job %d: %s", claim.job_id, detail, extra=about)
         again = await self._store.attempts.retry(claim, seconds, replace(ended, detail=detail))
@@ -409,12 +409,10 @@ class Executor:
                     await self._store.upkeep.recover(ids, detail)
                 case Recovery.INTERRUPT:
                     await self._store.upkeep.fail_orphans(
-                        ids, f"{detail}; it may not be sent again"
+                        ids, f"{detail}; it must not be sent again"
                     )
                 case Recovery.SET_ASIDE:
-                    await self._store.upkeep.fail_orphans(
-                        ids, f"{detail}; that was the last one allowed"
-                    )
+                    await self._store.upkeep.fail_orphans(ids, f"{detail}; no attempts are left")
                 case Recovery.CANCEL:
                     await self._store.upkeep.cancel_orphans(ids, f"cancelled; {detail}")
             log.info("%s: %s %d jobs", detail, recovery, len(ids), extra={"action": "recover"})
@@ -475,11 +473,11 @@ def _ended(outcome: CapturedResponse | Failed) -> AttemptEnded:
 
 def _cause(boot: Boot) -> str:
     """Say truthfully what ended an earlier start of the server."""
-    server = f"the server with pid {boot.pid}, started {iso(boot.started_at)},"
+    server = f"the server with process id {boot.pid}, started {iso(boot.started_at)},"
     if boot.ended_at is None:
         return f"{server} was killed or lost power"
     if boot.died:
-        return f"{server} was silent and taken for dead at {iso(boot.ended_at)}"
+        return f"{server} was silent and declared dead at {iso(boot.ended_at)}"
     return f"{server} was shut down at {iso(boot.ended_at)} before the job ended"
 
 

@@ -49,7 +49,7 @@ class Health:
     def _writer(self) -> str | None:
         if self._store.pulse.silent < self._patience:
             return None
-        return f"nothing could be committed for {self._store.pulse.silent:.0f} s"
+        return f"no commit for {self._store.pulse.silent:.0f} s"
 
 
 def _clause(error: StoreError | None) -> str | None:

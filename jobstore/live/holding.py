@@ -88,10 +88,10 @@ class Holds:
         watched = _Watched(route, route.target.reach, now, now, why)
         self._store.targets.hold(route.name, why)
         log.warning(
-            "target %s cannot be reached: %s; its jobs wait for it, %s",
+            "target %s cannot be reached: %s; its jobs wait %s",
             route.name,
             why,
-            "however long it takes" if route.hold is None else f"each for {route.hold:g} s at most",
+            "until it can be" if route.hold is None else f"for up to {route.hold:g} s each",
             extra=_about("hold", route),
         )
         watched.task = asyncio.create_task(self._watch(watched))
@@ -158,7 +158,7 @@ class Holds:
             return
         seems_older = self._store.timekeeping.exaggeration(hold)
         before = self._clock() - int(hold * SECOND) - seems_older
-        detail = f"{watched.why}; it has waited for {hold:g} s"
+        detail = f"{watched.why}; the job waited for {hold:g} s"
         for job_id in await self._store.upkeep.give_up(target, before, detail):
             log.warning(
                 "job %d failed: %s (target %s)",

@@ -181,7 +181,8 @@ def _greet(others: list[boots.Other], name: str) -> None:
     """Warn of another node that is called the same, and may be this one's last start."""
     for other in others:
         if name and other.name == name:
-            words = "node %d is called %s as well; if it is gone, the others find out in a lease"
+            words = "node %d has the name %s too; if it is gone, it will be declared dead within "
+            "a lease"
             log.warning(words, other.boot, name, extra={"action": "node"})
 
 

@@ -194,7 +194,11 @@ class Nodes:
         missing = frozenset(claimed) - running - frozenset(self._store.running)
         lost, self._missing = missing & self._missing, missing
         if lost and boot == self._boot.number:
-            log.warning("%d claims got lost on the way", len(lost), extra={"action": "node"})
+            log.warning(
+                "%d claims were lost before they reached this node",
+                len(lost),
+                extra={"action": "node"},
+            )
             # Recovery also ends those that nobody wants any more.
             unwanted = {job_id for job_id in lost if claimed[job_id] is not None}
             abandoned = self._store.attempts.abandoned
@@ -219,11 +223,11 @@ class Nodes:
             lambda tx: tx.execute(boots.DIED, boot=boot, batch=batch, now=tx.now).rowcount
         )
         if ended:
-            log.warning("node %d is silent, and taken for dead", boot, extra={"action": "node"})
+            log.warning("node %d is silent and was declared dead", boot, extra={"action": "node"})
 
     async def _begin_anew(self) -> None:
         log.error(
-            "the other nodes have taken this one for dead; it begins anew", extra={"action": "node"}
+            "the other nodes declared this one dead; it is starting again", extra={"action": "node"}
         )
         self._boot.number = await self._begin(self._targets)
         self._store.dispatcher.begin_anew()

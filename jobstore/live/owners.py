@@ -70,10 +70,12 @@ class Owners:
         """
         limits = self._limits
         if limits.queued and queued + jobs > limits.queued:
-            raise OwnerLimit(f"{queued} of your jobs wait, of at most {limits.queued}", _UNTIL_RUN)
+            raise OwnerLimit(
+                f"{queued} of your jobs are waiting; the limit is {limits.queued}", _UNTIL_RUN
+            )
         if limits.stored and stored >= limits.stored:
-            kept = f"{stored} bytes of your requests and results are kept"
-            raise OwnerLimit(f"{kept}, of at most {limits.stored}", _UNTIL_GONE)
+            kept = f"{stored} bytes of your requests and results are stored"
+            raise OwnerLimit(f"{kept}; the limit is {limits.stored}", _UNTIL_GONE)
 
     def check_rate(self, account: int, jobs: int) -> None:
         """Refuse jobs of an owner who submits too many a second, though those may come at once.

@@ -175,7 +175,7 @@ class Schedules:
             what was done, in the order of the walk; nothing is left if that is nothing.
 
         Raises:
-            NotAccepting: the queue is full, or the server drains; what is due stays due.
+            NotAccepting: the queue is full, or the server is shutting down; what is due stays due.
             StoreError: it could not be written; likewise.
         """
         order = _Order(target_of, since, place)
@@ -184,7 +184,7 @@ class Schedules:
     def _fire(self, tx: Transaction, order: _Order) -> list[Fired]:
         due, room = schedules.due(tx, order.place), self._admission.room(tx)
         if due and room < 1:
-            raise NotAccepting("the queue is full, or the server drains")
+            raise NotAccepting("the queue is full, or the server is shutting down")
         fired: list[Fired] = []
         left = min(room, schedules.AT_ONCE)
         for definition in due:

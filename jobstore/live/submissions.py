@@ -102,7 +102,7 @@ class Submissions:
             same key, that is the job that it became then.
 
         Raises:
-            NotAccepting: the queue is full, or the server drains.
+            NotAccepting: the queue is full, or the server is shutting down.
             OwnerLimit: its owner has submitted as much as one may.
             TooDeep: it comes from a job, which comes from a job, and so on too often.
             BodyTooLarge: the request's body exceeds the limit.
@@ -162,7 +162,7 @@ class Submissions:
             the jobs' ids, once all of them are on the disk.
 
         Raises:
-            NotAccepting: the queue is full, or the server drains.
+            NotAccepting: the queue is full, or the server is shutting down.
             OwnerLimit: their owner has submitted as much as one may.
             TooDeep: they come from a job, which comes from a job, and so on too often.
             BodyTooLarge: the body of one of the requests exceeds the limit.
@@ -205,7 +205,7 @@ class Submissions:
             job that has it.
 
         Raises:
-            NotAccepting: the queue is full, or the server drains.
+            NotAccepting: the queue is full, or the server is shutting down.
             OwnerLimit: their owner has submitted as much as one may.
             TooDeep: they come from a job, which comes from a job, and so on too often.
             MemberRefused: one of them cannot be taken in.
@@ -265,7 +265,7 @@ class Submissions:
         """Queue a job in a transaction that makes many, and return its id.
 
         Raises:
-            NotAccepting: the queue is full, or the server drains.
+            NotAccepting: the queue is full, or the server is shutting down.
             OwnerLimit: its owner has as much as one may.
         """
         self._admission.check_open()

@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 from jobstore.store.facts import Changes
 
 F = TypeVar("F")
-_NOT_TOLD: Final = "a subscriber failed, and may not know of a change"
+_NOT_TOLD: Final = "a component failed to process a change; see the traceback"
 
 log = logging.getLogger(__name__)
 

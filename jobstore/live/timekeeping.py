@@ -49,7 +49,7 @@ class Timekeeping:
         if not by:
             return
         log.warning(
-            "the clock was put %s by %.1f s",
+            "the clock was set %s by %.1f s",
             "forward" if by > 0 else "back",
             abs(by) / SECOND,
             extra={"action": "clock", "seconds": by / SECOND},

@@ -112,12 +112,12 @@ def _request(
     method: str, path: str, headers: FieldsAsWritten, body: bytes | str, content: object
 ) -> Request:
     if not (isinstance(method, str) and TOKEN.fullmatch(method)):
-        raise SubmissionInvalid("method: expected one such as GET or POST")
+        raise SubmissionInvalid("method: expected a method such as GET or POST")
     if not (isinstance(path, str) and ORIGIN_FORM.fullmatch(path)):
-        raise SubmissionInvalid("path: expected one that begins with /, percent-encoded")
+        raise SubmissionInvalid("path: expected a percent-encoded path that begins with /")
     fields = _fields(headers)
     if problem := unsendable(fields, method):
-        raise SubmissionInvalid(f"headers: expected fields of HTTP, but one {problem}")
+        raise SubmissionInvalid(f"headers: expected valid HTTP fields, but one {problem}")
     sent, kind = _content(body, content)
     if kind and header(fields, "content-type") is None:
         fields = (*fields, ("Content-Type", kind))
@@ -154,7 +154,7 @@ def _content(body: bytes | str, content: object) -> tuple[bytes, str]:
         case str():
             return _encoded(body), "text/plain; charset=utf-8" if body else ""
     raise SubmissionInvalid(
-        f"body: expected bytes or text, not {type(body).__name__}; for JSON, say json="
+        f"body: expected bytes or text, not {type(body).__name__}; for JSON, use json="
     )
 
 
@@ -162,14 +162,16 @@ def _encoded(text: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError:
-        raise SubmissionInvalid("body: expected text that UTF-8 can have") from None
+        raise SubmissionInvalid("body: expected text that can be encoded as UTF-8") from None
 
 
 def _json(content: object) -> bytes:
     try:
         return json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
     except (TypeError, ValueError, RecursionError) as error:
-        raise SubmissionInvalid(f"json: expected what JSON can have: {error}") from None
+        raise SubmissionInvalid(
+            f"json: expected a value that JSON can represent: {error}"
+        ) from None
 
 
 # --- what is said of it -------------------------------------------------------------------------

@@ -92,7 +92,7 @@ def checked_cron(text: str) -> str:
         ValueError: it is none, or one that never fires; the message says which.
     """
     if cron.read(text).never:
-        raise ValueError(f"{text} never fires: there is no such day")
+        raise ValueError(f"{text} never fires: no month has such a day")
     return " ".join(text.split())
 
 
@@ -127,7 +127,7 @@ def _read(schedule: Schedule) -> tuple[cron.Cron, ZoneInfo]:
     try:
         zone = ZoneInfo(schedule.time_zone)
     except (OSError, ValueError, ZoneInfoNotFoundError):  # a KeyError
-        raise ValueError(f"the time zone {schedule.time_zone} is not known here") from None
+        raise ValueError(f"unknown time zone {schedule.time_zone}") from None
     return cron.read(schedule.cron), zone
 
 

@@ -54,7 +54,7 @@ class Certificates:
         try:
             self._current = self._read()
         except ConfigError as error:
-            log.warning("%s; the certificate from before stays", error, extra=_ACTION)
+            log.warning("%s; the earlier certificate stays in use", error, extra=_ACTION)
             return False
         else:
             log.info("a new certificate from %s is in use", self._certificate, extra=_ACTION)
@@ -89,7 +89,7 @@ class Certificates:
     def _problem(self, error: ssl.SSLError) -> str:
         both = " and ".join(map(str, self._files))
         if error.reason in {"KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH"}:
-            return f"TLS: {both}: the certificate and the key do not belong together"
+            return f"TLS: {both}: the certificate and the key do not match"
         return f"TLS: {both}: expected a certificate and its key in PEM ({error.reason or error})"
 
 

@@ -65,13 +65,15 @@ def _taken(descriptor: int) -> socket.socket:
     Raises:
         CannotListen: it is not.
     """
-    place = f"descriptor {descriptor}, which was handed over"
+    place = f"descriptor {descriptor}, passed by systemd"
     try:
         taken = socket.socket(fileno=descriptor)
     except OSError as error:
-        raise CannotListen(place, "this is no socket") from error
+        raise CannotListen(place, "this is not a socket") from error
     taken.set_inheritable(False)
     accepts = taken.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
     if taken.type != socket.SOCK_STREAM or not accepts:
-        raise CannotListen(place, "nobody can connect to it: expected ListenStream= and Accept=no")
+        raise CannotListen(
+            place, "clients cannot connect to it: expected ListenStream= and Accept=no"
+        )
     return taken

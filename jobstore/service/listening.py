@@ -102,7 +102,7 @@ def _port(address: TcpAddress) -> socket.socket:
         advice = "give an address of this machine, such as 127.0.0.1"
         raise CannotListen(str(address), problem, advice) from error
     except UnicodeError as error:
-        raise CannotListen(str(address), "this is no name of a host") from error
+        raise CannotListen(str(address), "this is not a valid host name") from error
     except OSError as error:
         taken = error.errno == errno.EADDRINUSE
         advice = "choose another port with --port" if taken else ""
@@ -164,9 +164,9 @@ def _clear(path: Path) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(found.st_mode):
-        raise _InTheWayError("something is there that is no socket")
+        raise _InTheWayError("the path exists and is not a socket")
     if _is_live(path):
-        raise _InTheWayError("another server listens there")
+        raise _InTheWayError("another server is listening there")
     path.unlink()
 
 

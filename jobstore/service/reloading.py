@@ -65,16 +65,16 @@ class Reloading:
             config = self._reread() if self._reread else self._config
         except ConfigError as error:
             lines = "; ".join(str(error).splitlines())
-            log.error("nothing was reloaded: %s", lines, extra=_ACTION)  # noqa: TRY400 - no traceback
+            log.error("the configuration was not reloaded: %s", lines, extra=_ACTION)  # noqa: TRY400 - no traceback
             return
         changed, possible = _changed(self._config, config), self._possible(config)
         waiting, taken = sorted(changed - possible), sorted(changed & possible)
         self._take_over(_with(self._config, config, taken))
-        names = ", ".join(map(_written, taken)) or "nothing to take over"
-        log.info("the configuration was read again: %s", names, extra=_ACTION)
+        names = ", ".join(map(_written, taken)) or "nothing changed"
+        log.info("the configuration was reloaded: %s", names, extra=_ACTION)
         if waiting:
             names = ", ".join(map(_written, waiting))
-            log.warning("this takes a restart: %s", names, extra=_ACTION)
+            log.warning("these changes need a restart: %s", names, extra=_ACTION)
 
     def _possible(self, config: Config) -> frozenset[Place]:
         """Tell what can change at once: TLS only where it was spoken before and shall be still."""

@@ -62,17 +62,17 @@ async def _reload(reload: Callable[[], None], asked: asyncio.Event, supervisor: 
         try:
             reload()
         except Exception:  # what runs goes on running
-            log.exception("nothing was reloaded", extra={"action": "reload"})
+            log.exception("the configuration was not reloaded", extra={"action": "reload"})
         supervisor.ready()
 
 
 def drain_words(store: Store, seconds: float) -> str:
     """Say how many jobs a server that stops waits for, until when, and what becomes of others."""
     running, queued = len(store.running), store.dispatcher.queued
-    jobs = "1 job runs" if running == 1 else f"{running:,} jobs run"
+    jobs = "1 job is running" if running == 1 else f"{running:,} jobs are running"
     until = iso(clock.now() + int(seconds * SECOND))
-    words = f"{jobs}, for which it waits until {until}" if running else "no job runs"
-    stay = "; 1 that is queued stays" if queued == 1 else f"; {queued:,} that are queued stay"
+    words = f"{jobs}; waiting for them until {until}" if running else "no jobs are running"
+    stay = "; 1 queued job stays" if queued == 1 else f"; {queued:,} queued jobs stay"
     return f"{words}{f'{stay} for the next start' if queued else ''}"
 
 

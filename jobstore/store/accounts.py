@@ -195,7 +195,7 @@ class Accounts:
 
 def _add(tx: Transaction, name: str, role: Role, password: str) -> None:
     if tx.execute(FIND, account=name).fetchone():
-        raise AccountProblem(f"there is an account {name} already")
+        raise AccountProblem(f"the account {name} already exists")
     tx.execute(ADD, account=name, role=role, password=password, now=tx.now)
 
 

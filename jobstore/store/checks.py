@@ -57,7 +57,7 @@ class Check:
     def problems(self, rows: Sequence[Any]) -> list[str]:
         """Tell what the statement has found."""
         found = [self.sentence.format(*row) for row in rows]
-        return [*found[:MOST], f"and more {self.name} like this"] if found[MOST:] else found
+        return [*found[:MOST], f"and more such {self.name}"] if found[MOST:] else found
 
 
 def _without_request() -> Select[Any]:
@@ -171,7 +171,7 @@ LOGICAL: Final = (
     Check(
         "usage",
         Statement(_misused()),
-        "account {} is said to have {} queued jobs and {} bytes, but it has {} and {}",
+        "the counters of account {} say {} queued jobs and {} bytes, but there are {} and {}",
     ),
 )
 # How many bodies belong to no job.

@@ -135,7 +135,7 @@ class Import:
         end: End | None = None
         for number, text in numbered:
             if end is not None:
-                raise ExportInvalid(f"line {number} stands after the end")
+                raise ExportInvalid(f"line {number} comes after the end")
             try:
                 end = self._take(Line.model_validate(_parsed(text)))
             except _DAMAGES as error:
@@ -196,7 +196,7 @@ class Import:
 
     def _put_job(self, job: JobRecord) -> None:
         if self._tx.execute(_FIND_JOB, job_id=job.id).fetchone():
-            raise ExportInvalid(f"there is a job {job.id} already")
+            raise ExportInvalid(f"job {job.id} already exists")
         row = {name: getattr(job, name) for name in JobRecord.model_fields if name in _job}
         row["stored"] = sum(kept.size for kept in (job.request, job.response) if kept)
         row["account"] = self._account(job.owner)

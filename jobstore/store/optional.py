@@ -22,6 +22,6 @@ def with_postgresql() -> Iterator[None]:
         if (error.name or "psycopg").partition(".")[0] not in _EXTRA:
             raise
         raise ConfigError(
-            "a store on PostgreSQL needs what is not installed here: "
-            "pip install 'jobstore[postgresql]'"
+            "a store on PostgreSQL needs a package that is not installed: pip install "
+            "'jobstore[postgresql]'"
         ) from error

@@ -211,7 +211,7 @@ class Writer(ABC):
                     try:
                         entry.told(outcome)
                     except Exception:
-                        log.exception("the outcome may be lost", extra={"action": "tell"})
+                        log.exception("an outcome could not be reported", extra={"action": "tell"})
                 self._mend()
         finally:
             self._busy = None

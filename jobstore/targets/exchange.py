@@ -193,5 +193,5 @@ class Exchange(Switching, ResponseHandler):
 
 def _too_large(problem: str, limit: str) -> HeadTooLargeError:
     return HeadTooLargeError(
-        message=f"the head of the target's answer {problem}: see [http] {limit}"
+        message=f"the head of the target's response {problem}: see [http] {limit}"
     )

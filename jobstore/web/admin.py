@@ -13,7 +13,7 @@ from jobstore.web.door import Door
 
 # What is answered there, and where there is such a port, only there.
 PATHS: Final = re.compile(r"/_jobs/(?:metrics|livez|readyz|ui)(?:[/?]|$)")
-_ONLY: Final = "on this port, only what is for operators is answered: /_jobs/readyz and its like"
+_ONLY: Final = "this address serves only health and metrics, such as /_jobs/readyz"
 
 
 class AdminDoor:

@@ -18,7 +18,7 @@ _END: Final = b"\r\n\r\n"
 # Where the status stands in an answer: behind "HTTP/1.1 ".
 _STATUS_AT: Final = 9
 _ZERO: Final = ord("0")
-_BROKEN: Final = "the server failed: see its log"
+_BROKEN: Final = "the server failed; see its log"
 
 # Answers a request that was handed on.
 Finishing: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]

@@ -260,8 +260,8 @@ class Capture:
         if not (route.credentials or route.claims or route.name in self._said):
             self._said.add(route.name)
             log.info(
-                "a job's Authorization is not sent to the target %s: set its forward_credentials"
-                " = true if it has logins of its own",
+                "the Authorization header of jobs is not sent to the target %s; set "
+                "forward_credentials = true if it checks logins itself",
                 route.name,
                 extra={"action": "submit"},
             )

@@ -60,7 +60,7 @@ class FrugalServer(web.Server):
         closed = [*self._idle(), *self._slow()][:many]
         for handler in closed:
             handler.force_close()
-        self._say(f"descriptors run short: closed {len(closed)} connections that only waited")
+        self._say(f"few file descriptors are left: closed {len(closed)} idle connections")
 
     def refused(self, error: object) -> None:
         """Note that a connection could not be accepted."""

@@ -24,7 +24,7 @@ T = TypeVar("T")
 AtOnce: TypeAlias = Callable[[Ask], bool]
 Answering: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-_ELSEWHERE: Final = "this is answered at the address that [admin] listen says"
+_ELSEWHERE: Final = "this is answered only at the addresses in [admin] listen"
 
 
 class Own(NamedTuple, Generic[T]):

@@ -76,11 +76,11 @@ class OriginDecision:
 FINE: Final = OriginDecision()
 _MISDIRECTED: Final = OriginDecision(
     421,
-    "without accounts, this server answers only to names that are surely its own: "
-    "ask for it as localhost, or add the name to [server] hosts",
+    "without accounts, this server answers only to its own names: use localhost, or add the name "
+    "to [server] hosts",
 )
 _FOREIGN: Final = OriginDecision(
-    403, "a page of another origin may not ask: add its origin to [server] origins"
+    403, "pages of other origins are refused: add this one to [server] origins"
 )
 
 

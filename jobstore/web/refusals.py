@@ -29,7 +29,7 @@ class Internal(JobstoreError):
     status = 500
 
     def __init__(self) -> None:
-        super().__init__("internal error; the server's log says more")
+        super().__init__("internal error; see the server's log")
 
 
 class MethodNotAllowed(JobstoreError):

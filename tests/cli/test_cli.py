@@ -213,7 +213,7 @@ def test_migrate_makes_no_folders() -> None:
 
 def test_serve_takes_one_target_only() -> None:
     told = refused("serve", "--upstream", "http://127.0.0.1:1", "--app", "a:b", code=2)
-    assert "--upstream and --app exclude each other" in told
+    assert "--upstream and --app cannot be used together" in told
 
 
 @pytest.mark.parametrize("upstream", ["", "127.0.0.1:9000", "ftp://127.0.0.1"])

@@ -148,9 +148,15 @@ def test_define_says_what_is_no_definition(
     [
         ((), "expected FILE, or at least --name, --path and --target"),
         (("--owner", "ann"), "expected FILE, or at least"),
-        (("them.toml", "--name", "x"), "FILE and the flags of a definition exclude each other"),
-        ((*DAILY, "--header", "X-Tag"), "'X-Tag' is not written as 'Name: value'."),
-        ((*DAILY, "--body", "a", "--body-file", "b"), "--body and --body-file exclude each other"),
+        (
+            ("them.toml", "--name", "x"),
+            "FILE and the flags of a definition cannot be used together",
+        ),
+        ((*DAILY, "--header", "X-Tag"), "'X-Tag' is not a header: expected 'Name: value'."),
+        (
+            (*DAILY, "--body", "a", "--body-file", "b"),
+            "--body and --body-file cannot be used together",
+        ),
         ((*DAILY, "--replay", "often"), "'often' is not one of"),
         ((*DAILY, "--name", "\udcff"), "this is not UTF-8."),
     ],

@@ -169,7 +169,7 @@ def test_history_counts_back_from_now(store_path: Path) -> None:
         ("--until -1h", "'-1h' is neither"),
         ("--limit 0", "0 is not in the range x>=1."),
         ("--limit many", "'many' is not a valid integer"),
-        ("--json --csv", "--json, --csv and --parquet exclude each other"),
+        ("--json --csv", "--json, --csv and --parquet cannot be used together"),
         ("5", "Got unexpected extra argument (5)"),
     ],
 )

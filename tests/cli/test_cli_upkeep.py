@@ -116,7 +116,7 @@ def test_expire_does_what_the_configuration_says_unless_told_otherwise() -> None
         ("--older-than 7", "'7' is no duration"),
         ("--older-than 2023-11-14", "'2023-11-14' is no duration"),
         ("--before never", "'never' is neither a time"),
-        ("--before 1d --older-than 1d", "--before and --older-than exclude each other"),
+        ("--before 1d --older-than 1d", "--before and --older-than cannot be used together"),
     ],
 )
 def test_expire_refuses(options: str, complaint: str) -> None:
@@ -342,7 +342,7 @@ def test_a_backup_for_which_there_is_no_room_says_so_and_leaves_nothing_behind(
     command = f"ulimit -f 1000; exec {sys.executable} -m jobstore backup copy.db"
     ran = subprocess.run(["sh", "-c", command], capture_output=True, check=False)
     assert (ran.returncode, ran.stdout) == (1, b"")
-    assert ran.stderr == b"jobstore: copy.db: no room is left to write\n"
+    assert ran.stderr == b"jobstore: copy.db: there is no space left to write\n"
     assert list(store.parent.glob("copy.db*")) == []
 
 

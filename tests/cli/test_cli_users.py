@@ -72,8 +72,7 @@ def test_add_makes_the_store_on_a_fresh_machine(store_path: Path) -> None:
     assert not store_path.exists()
     told = add("alice")
     assert told == (
-        "Account alice is added, as admin. From now on, each request needs the credentials of an "
-        "account.\n"
+        "Account alice is added, as admin. From now on, every request needs credentials.\n"
     )
     assert said("migrate").endswith(", nothing to do\n")
 

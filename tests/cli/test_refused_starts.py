@@ -168,4 +168,4 @@ def test_a_flag_that_does_not_exist_is_wrong_usage(refused: Refused, store_path:
     code, complaint = refused("--store", store_path, "--prot", "80")
     assert (code, "--port" in complaint) == (2, True)
     code, complaint = refused("--upstream", "http://127.0.0.1:1", "--app", "a:b")
-    assert (code, "exclude each other" in complaint) == (2, True)
+    assert (code, "cannot be used together" in complaint) == (2, True)

@@ -91,7 +91,7 @@ async def test_what_was_tried_again_already_is_not_once_more(client: Client) -> 
     for job_id in (4, 5):
         await settled(client, job_id)
     said = await made(client, action="retry", ids=[first, second])
-    assert said["reasons"] == {"was tried again already": 2}
+    assert said["reasons"] == {"was already run again": 2}
 
 
 async def test_nothing_is_done_if_another_number_matches_than_was_expected(client: Client) -> None:
@@ -112,7 +112,7 @@ async def test_what_waits_is_cancelled_and_what_runs_is_stopped(gated: Client) -
     assert value(await gated("GET", f"/_jobs/{ids[2]}"))["cancel_asked_at"]
     again = await made(gated, action="cancel", ids=[ids[0], 99])
     assert again["reasons"] == {
-        "has ended already: it is cancelled": 1,
+        "has already ended: it is cancelled": 1,
         "there is no such job": 1,
     }
 

@@ -326,7 +326,7 @@ async def test_a_job_is_tried_again_until_its_target_answers_and_each_attempt_is
     answer = await both.client.fetched(await both.client.submit("/work"))
     assert (answer.status, answer.body) == (200, b"good")
     assert both.service.attempts == ["1", "2", "3", "4"]
-    broke = "the target's answer broke off before its end"
+    broke = "the target's response broke off before its end"
     assert attempts(store_path) == [
         (1, 503, None, "status 503"),
         (2, None, "broken", broke),

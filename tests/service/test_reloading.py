@@ -81,7 +81,7 @@ async def test_a_server_without_a_configuration_goes_on_as_it_is(
 ) -> None:
     server = await server_process()
     server.process.send_signal(signal.SIGHUP)
-    await server.logged("nothing to take over")
+    await server.logged("nothing changed")
     assert (await Client(http, server.url)("GET", "/_api/version")).status == 200
 
 

@@ -428,7 +428,7 @@ async def test_no_backup_takes_the_place_of_a_store_that_a_server_owns(
     told = await asyncio.to_thread(refused, "restore-backup", "backup.db")
     assert f"the server with pid {server.process.pid} owns this store" in told
     force = ("backup", store_path, "--store", "backup.db", "--force")
-    assert "a server owns this store" in await asyncio.to_thread(refused, *force)
+    assert "a server is using this store; stop it first" in await asyncio.to_thread(refused, *force)
 
 
 def test_no_backup_takes_the_place_of_a_store_that_somebody_reads(store_path: Path) -> None:

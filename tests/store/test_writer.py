@@ -357,7 +357,7 @@ async def test_what_must_not_get_lost_is_written_as_soon_as_there_is_room(
     await desk.limit(1000)
     await insisting
     assert desk.words() == [LONG]
-    assert "no room is left to write; trying again" in caplog.text
+    assert "there is no space left to write; trying again" in caplog.text
 
 
 async def test_what_must_not_get_lost_but_is_wrong_is_not_tried_again(desk: Desk) -> None:

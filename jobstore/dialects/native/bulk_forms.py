@@ -43,7 +43,7 @@ class WrittenOperation(BaseModel):
         if (self.filter is None) == (self.ids is None):
             raise ValueError("expected either filter or ids")
         if self.without_secrets and self.action is not BulkAction.RETRY:
-            raise ValueError("without_secrets: only what is tried again is sent without them")
+            raise ValueError("without_secrets: expected only with the action retry")
         return self
 
     @property
@@ -70,7 +70,9 @@ class WrittenOperation(BaseModel):
         except QueryInvalid as invalid:
             raise QueryInvalid(f"filter.{invalid}") from None
         if not everything and not selects(search):
-            raise QueryInvalid(f'filter: this leaves no job out; {{"{_ALL}": true}} means all jobs')
+            raise QueryInvalid(
+                f'filter: this matches every job; say {{"{_ALL}": true}} if you mean all jobs'
+            )
         return search
 
 

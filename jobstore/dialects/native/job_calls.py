@@ -69,7 +69,7 @@ class JobCalls:
     async def statistics(self, request: web.Request) -> web.Response:
         """Tell how many jobs stand where."""
         if standing.scope(request) is not None:
-            raise Forbidden("only who may see the jobs of all may count them")
+            raise Forbidden("statistics are for admins and readers")
         counters = await self._store.history.counters()
         targets = {
             name: {"running": busy, "concurrency": slots}
@@ -121,7 +121,7 @@ class JobCalls:
         standing.changing(request)
         job = await self._seen(request)
         if job.result is Result.HELD:
-            raise WrongState(job.id, "has its result still")
+            raise WrongState(job.id, "still has its result")
         if job.result not in {Result.TAKEN, Result.DELETED}:
             await self._say_why(request)
         try:
@@ -141,7 +141,7 @@ class JobCalls:
         except JobNotFound:
             await self._say_why(request)
         if found in ENDED:
-            raise WrongState(job_id, f"has ended already: it is {found}")
+            raise WrongState(job_id, f"has already ended: it is {found}")
         return self._answer(await self._seen(request), 202 if found is State.RUNNING else 200)
 
     async def delete(self, request: web.Request) -> web.Response:
@@ -158,7 +158,7 @@ class JobCalls:
         asker, insists = standing.changing(request), _insists(request)
         job = await self._seen(request)
         if job.state not in ENDED:
-            raise WrongState(job.id, f"is {job.state}; it can be tried again when it has ended")
+            raise WrongState(job.id, f"is {job.state}; it can be run again when it has ended")
         kept = await self._store.history.request(job)
         if kept is None or job.result is Result.DELETED:
             raise JobGone(job.id, await self._payload_gone(job))

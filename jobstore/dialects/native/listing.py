@@ -232,7 +232,7 @@ def _before(cursor: str | None, query: str) -> int:
         return _LARGEST
     own, last = _decoded(cursor)
     if own != query:
-        raise QueryInvalid("cursor: this is one of another query; repeat the query that gave it")
+        raise QueryInvalid("cursor: it belongs to another query; repeat the query that gave it")
     return last
 
 
@@ -243,5 +243,5 @@ def _decoded(cursor: str) -> tuple[str, int]:
         text = ""
     match = re.fullmatch(r"([0-9a-f]{16})\.([0-9]{1,18})", text)
     if not match:
-        raise QueryInvalid("cursor: expected what an earlier page gave as next")
+        raise QueryInvalid("cursor: expected the next of an earlier page")
     return match[1], int(match[2])

@@ -105,7 +105,7 @@ class Monitoring:
 
 def _see_all(request: web.Request) -> None:
     if standing.scope(request) is not None:
-        raise Forbidden("only who may see the jobs of all may see what is counted of them")
+        raise Forbidden("metrics are for admins and readers")
 
 
 def _wants_text(request: web.Request) -> bool:

@@ -50,7 +50,9 @@ def _report(request: web.Request, written: object) -> Report:
     """
     attempt = request.headers.get("Jobstore-Attempt", "")
     if not re.fullmatch("[0-9]{1,9}", attempt):
-        raise SubmissionInvalid("expected the header Jobstore-Attempt as it came with the request")
+        raise SubmissionInvalid(
+            "expected the header Jobstore-Attempt with the value that the request had"
+        )
     from jobstore.dialects.native.forms import WrittenReport  # noqa: PLC0415 - see json_of
 
     try:

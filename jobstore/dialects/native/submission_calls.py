@@ -102,7 +102,7 @@ class SubmissionCalls:
         if job.priority < 0 and not identity.administers:
             raise Forbidden("priority: expected 0 or more; lower ones are for admins")
         if None not in {header, job.idempotency_key} and header != job.idempotency_key:
-            raise SubmissionInvalid("idempotency_key: the header Idempotency-Key is another one")
+            raise SubmissionInvalid("idempotency_key: it differs from the header Idempotency-Key")
         return Submission(
             request=job.request,
             target=self._router.owner(job.method, job.target).name,

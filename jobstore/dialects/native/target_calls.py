@@ -28,7 +28,7 @@ class TargetCalls:
     async def list(self, request: web.Request) -> web.Response:
         """Tell how all targets stand."""
         if standing.scope(request) is not None:
-            raise Forbidden("only who may see the jobs of all may look at targets")
+            raise Forbidden("targets are for admins and readers")
         found = await self._store.targets.seen()
         return web.json_response({"targets": [described(target) for target in found]})
 
@@ -58,7 +58,7 @@ def _administering(request: web.Request) -> str:
     """
     identity = standing.changing(request)
     if not identity.administers:
-        raise Forbidden("only an admin may look after targets")
+        raise Forbidden("only an admin may change targets")
     return identity.name or f"somebody at {standing.source(request) or 'this machine'}"
 
 

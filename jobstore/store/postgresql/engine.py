@@ -108,7 +108,7 @@ def parts_of(url: str) -> dict[str, str]:
         parts = conninfo.conninfo_to_dict(url)
     except psycopg.Error as error:
         said = str(error).partition('"')[0].rstrip(": ")
-        raise ConfigError(f"the URL of the database cannot be read ({said})") from None
+        raise ConfigError(f"the URL of the database is invalid ({said})") from None
     return {name: str(value) for name, value in parts.items()}
 
 

@@ -65,7 +65,9 @@ class PlainTransaction(Transaction):
             bound = statement.pg_bound({"own_boot": 0, **values})
             cursor.execute(statement.pg_sql, bound, prepare=True)
         except (psycopg.IntegrityError, psycopg.DataError) as error:
-            raise ValueError(f"that cannot be ({error.diag.message_primary or error})") from error
+            raise ValueError(
+                f"these values are not allowed ({error.diag.message_primary or error})"
+            ) from error
         return cursor
 
     def insert(self, statement: Statement, **values: object) -> int:

@@ -46,7 +46,7 @@ async def back_up(
 
 def _check_unused(destination: Path) -> None:
     if is_owned(destination):
-        raise StoreError(destination, "a server owns this store")
+        raise StoreError(destination, "a server is using this store; stop it first")
     for ending in ("-wal", "-journal"):
         log = beside(destination, ending)
         # SQLite would take it for a part of the copy, and apply it.

@@ -60,4 +60,4 @@ class _Importing(FileTransaction):
         try:
             return super().execute(statement, **values)
         except sqlite3.IntegrityError as error:
-            raise ValueError(f"that cannot be ({error})") from error
+            raise ValueError(f"these values are not allowed ({error})") from error

@@ -136,7 +136,7 @@ def alone(file: StoreFile) -> Iterator[None]:
     except BlockingIOError as error:
         _, _, pid = _lock(file.descriptor, fcntl.F_OFD_GETLK, fcntl.F_WRLCK, *_SQLITES)
         who = f"the process {pid}" if pid > 0 else "another process"
-        raise StoreError(file.path, f"{who} has it open; let it end first") from error
+        raise StoreError(file.path, f"{who} has it open; wait until it ends") from error
     try:
         yield
     finally:
@@ -187,9 +187,14 @@ def keep_private(path: Path) -> None:
         for log_file in filter(_is_file, (beside(path, ending) for ending in _LOGS)):
             log_file.chmod(0o600)
     except OSError as error:
-        log.warning("%s: everybody may read it (mode %o; %s)", path, mode, error.strerror)
+        log.warning(
+            "%s: everybody can read it (mode %o), and that could not be changed (%s)",
+            path,
+            mode,
+            error.strerror,
+        )
     else:
-        log.warning("%s: everybody could read it (mode %o), now its owner only", path, mode)
+        log.warning("%s: everybody could read it (mode %o); now only its owner can", path, mode)
 
 
 def _is_file(path: Path) -> bool:
@@ -324,7 +329,7 @@ def _announced(path: Path) -> Iterator[None]:
     try:
         descriptor = os.open(lock_file(path), flags, 0o600)
     except OSError as error:
-        log.warning("%s: cannot write the pid into it (%s)", lock_file(path), error.strerror)
+        log.warning("%s: cannot write the process id to it (%s)", lock_file(path), error.strerror)
         yield
         return
     try:

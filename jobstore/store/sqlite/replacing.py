@@ -138,7 +138,7 @@ def _set_aside(file: StoreFile, path: Path, undoing: ExitStack) -> Path | None:
             undoing.callback(kept.rename, log)
         beside(path, "-shm").unlink(missing_ok=True)
     except OSError as error:
-        raise StoreError(path, f"cannot set it aside ({error.strerror})") from error
+        raise StoreError(path, f"cannot rename it ({error.strerror})") from error
     return aside
 
 

@@ -66,8 +66,8 @@ class ForeignWal(Wal):
         forgotten = wal_pages(self._path) > _FORGOTTEN_PAGES
         if forgotten and not self._said:
             log.warning(
-                "the log beside the file has more than 256 MiB: nobody moves it into the file, as "
-                'is expected with [store] checkpoints = "external"',
+                "the write-ahead log is larger than 256 MiB: no other program checkpoints it, as "
+                '[store] checkpoints = "external" expects',
                 extra={"action": "checkpoint"},
             )
         self._said = forgotten
