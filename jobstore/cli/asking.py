@@ -125,7 +125,7 @@ def history_command(where: Union[Config, "Remote"], /, **asked: Any) -> None:
     if isinstance(where, Config):
         asyncio.run(_answer(place_of(where), form, asked))
     elif kinds:
-        raise Complaint(f"--{kinds[0]}: only a store can be asked for that, and no server by --url")
+        raise Complaint(f"--{kinds[0]}: this works on a store only, not with --url")
     else:
         _answer_from_afar(where, form, query_of(asked))
 
@@ -152,7 +152,7 @@ def _answer_from_afar(remote: "Remote", form: _Form, query: dict[str, str]) -> N
     from jobstore.cli.remote_jobs import RemoteJobs  # noqa: PLC0415 - few need it
 
     if form.parquet is not None:
-        raise Complaint("--parquet: only a store can be written to such a file, not by --url")
+        raise Complaint("--parquet: this works on a store only, not with --url")
     limit = (form.limit or _ROWS) + 1 if form.for_people else form.limit
     there = RemoteJobs(remote)
     pages = there.pages(query, limit)

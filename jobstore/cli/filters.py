@@ -128,10 +128,10 @@ def query_of(asked: Mapping[str, Any]) -> dict[str, str]:
     """
     for name, flag in _LOCAL.items():
         if asked[name]:
-            raise Complaint(f"{flag}: only a store can be asked for that, and no server by --url")
+            raise Complaint(f"{flag}: this works on a store only, not with --url")
     named = asked["definition"]
     if named is not None and not named.isdigit():
-        raise Complaint("--definition: expected its id; by --url, no other name is known")
+        raise Complaint("--definition: expected an id; with --url, names are not looked up")
     return as_written(asked)
 
 

@@ -38,8 +38,8 @@ CLAIMS: Final = (
 )
 
 _NO_TOKENS: Final = (
-    "this server hands out no JSON Web Tokens: send HTTP Basic, or as a bearer token what "
-    "`jobstore user token NAME` gives"
+    "this server does not issue JSON Web Tokens: use HTTP Basic, or a bearer token from "
+    "`jobstore user token NAME`"
 )
 _LIFETIME: Final = 30 * DAY  # pyArango asks for another one half a day before a token ends
 _LARGEST: Final = 64 * 1024
