@@ -28,26 +28,28 @@ _LONGEST_NAME: Final = 255
 
 
 class JobOptions(TypedDict, total=False):
-    """What code may say of a job besides its request.
+    """What code may say about a job besides its request.
 
     Attributes:
-        owner: whose it is, by name.
-        priority: lower runs first.
-        tag: a handle, unique among the owner's jobs that have not ended.
-        delay: how long it waits at least.
-        not_before: when it may run, with a time zone; or in microseconds since 1970.
-        timeout: how long an attempt may take.
-        replay: what may be sent again: "idempotent", "always" or "never".
-        retries: how often it is tried again after a passing failure.
-        key: an idempotency key: the same one again is the same job.
-        wanted: whether anybody will ask for the result.
-        follows: the id of the job whose success it waits for.
-        account: to which account it belongs, if that is another than its owner's.
-        policy: timeout, replay and retries in one.
+        owner: the name of its owner.
+        priority: lower numbers run first; 0 if not given.
+        tag: a name to find it by, unique among the owner's jobs that have not ended.
+        delay: how long to wait before it runs: seconds, ``"2s"`` or a timedelta.
+        not_before: the earliest time to run: a datetime with a time zone, or microseconds since
+            1970.
+        timeout: how long an attempt may take: seconds, ``"5m"`` or a timedelta.
+        replay: what runs again after an interruption: ``"idempotent"``, ``"always"`` or
+            ``"never"``.
+        retries: how often to retry it after a temporary failure.
+        key: an idempotency key; a second submission with the same key returns the same job.
+        wanted: whether to keep the result; True if not given.
+        follows: the id of a job that has to succeed first.
+        account: the id of the account it belongs to, if not the owner's.
+        policy: timeout, replay and retries as one value.
         trigger: what started it, if it is a run of a definition.
         definition: the id of that definition.
-        once: whether reading the result takes it, in every dialect.
-        source: the address that it came from.
+        once: whether reading the result takes it, in every API.
+        source: the address that it was submitted from.
     """
 
     owner: str

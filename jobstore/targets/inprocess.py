@@ -40,7 +40,10 @@ _HANDLE: Final = web.RequestKey("jobstore.handle", JobHandle)
 
 
 def current(request: web.BaseRequest) -> JobHandle:
-    """Return the job that a request is for; if it is for none, a handle that reports nowhere."""
+    """Return the job that a request belongs to.
+
+    For an ordinary request, the handle has the id None, and its reports are ignored.
+    """
     if _HANDLE not in request:
         request[_HANDLE] = JobHandle()
     return request[_HANDLE]
