@@ -19,8 +19,8 @@ MESSAGES: Final[dict[str, tuple[Advised, ...]]] = {
         (
             errors.QueueFull(100_000),
             (
-                "Submit again later. Raise `[executor] queue_limit`, or find out what holds the jobs "
-                "up: `jobstore targets`."
+                "Submit again later. Raise `[executor] queue_limit`, or find out with "
+                "`jobstore targets` what the jobs wait for."
             ),
         ),
         (

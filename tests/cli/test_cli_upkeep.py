@@ -112,10 +112,10 @@ def test_expire_does_what_the_configuration_says_unless_told_otherwise() -> None
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ("--older-than soon", "'soon' is no duration such as 90s, 15m, 24h or 7d."),
-        ("--older-than 7", "'7' is no duration"),
-        ("--older-than 2023-11-14", "'2023-11-14' is no duration"),
-        ("--before never", "'never' is neither a time"),
+        ("--older-than soon", "'soon' is not a duration such as 90s, 15m, 24h or 7d."),
+        ("--older-than 7", "'7' is not a duration"),
+        ("--older-than 2023-11-14", "'2023-11-14' is not a duration"),
+        ("--before never", "'never' is not a status a time"),
         ("--before 1d --older-than 1d", "--before and --older-than cannot be used together"),
     ],
 )
@@ -167,11 +167,11 @@ def problems(path: Path) -> list[str]:
         ),
         (
             "UPDATE account_usage SET queued = 7",
-            "account 0 is said to have 7 queued jobs and 2097161 bytes, but it has 1 and 2097161",
+            "the counters of account 0 say 7 queued jobs and 2097161 bytes, but there are 1 and 2097161",
         ),
         (  # as a foreign program may, which does not count
             "UPDATE job SET account = 7 WHERE id = 4",
-            "account 7 is said to have 0 queued jobs and 0 bytes, but it has 1 and 0",
+            "the counters of account 7 say 0 queued jobs and 0 bytes, but there are 1 and 0",
         ),
         (
             "UPDATE job SET state = 'cancelled', finished_at = 1, result = 'deleted' WHERE id = 4",

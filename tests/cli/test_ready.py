@@ -64,8 +64,8 @@ def test_where_nobody_listens_nobody_is_ready() -> None:
         (("--url", "http://"), "expected a URL such as http://127.0.0.1:8529"),
         (("--url", "http://localhost:x"), "expected a URL such as http://127.0.0.1:8529"),
         (("--url", "http://local host"), "expected a URL such as http://127.0.0.1:8529"),
-        (("--wait", "soon"), "'soon' is no duration such as 500ms, 30s or 2m."),
-        (("--wait", "-1"), "'-1' is no duration such as 500ms, 30s or 2m."),
+        (("--wait", "soon"), "'soon' is not a duration such as 500ms, 30s or 2m."),
+        (("--wait", "-1"), "'-1' is not a duration such as 500ms, 30s or 2m."),
     ],
 )
 def test_what_cannot_be_understood_is_said(arguments: tuple[str, ...], problem: str) -> None:

@@ -133,7 +133,7 @@ def test_a_range_says_when_jobs_were_submitted_in_any_zone(store_path: Path) -> 
         (["--zone", ""], "there is no time zone ''"),
         (["--zone", "../../etc/passwd"], "there is no time zone"),
         (["--zone", "Europe"], "there is no time zone 'Europe'"),
-        (["--running-at", "soon"], "'soon' is neither a time such as"),
+        (["--running-at", "soon"], "'soon' is not a status a time such as"),
         (["--longest", "--activity"], "--longest, --stats and --activity cannot be used together"),
         (["--stats=owner"], "'owner' is not one of 'path', 'definition'."),
         (["--csv", "--parquet", "x"], "--json, --csv and --parquet cannot be used together"),
