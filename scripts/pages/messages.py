@@ -176,7 +176,7 @@ MESSAGES: Final[dict[str, tuple[Advised, ...]]] = {
         (errors.StoreOutdated(_FILE, 7, 8), "Run the command as the message says."),
         (
             errors.StoreDamaged(_FILE, "malformed"),
-            "Stop the server, then [restore a backup](../how-to/operate.md#restore-a-backup).",
+            "Stop the server, then [restore a backup](../how-to/back-up.md#restore).",
         ),
         (
             errors.StoreMixed(_FILE, "jobs.db-wal"),

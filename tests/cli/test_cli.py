@@ -246,7 +246,9 @@ def test_a_store_that_is_served_is_told_by_its_servers_pid(
 ) -> None:
     assert serving.stdout is not None
     assert b"listens on http://127.0.0.1:" in serving.stdout.readline()
-    assert f"the server with pid {serving.pid} owns this store" in refused("serve", "--port", 0)
+    assert f"the server with process id {serving.pid} is using this store" in refused(
+        "serve", "--port", 0
+    )
 
 
 def test_every_other_command_works_beside_a_server(serving: "subprocess.Popen[bytes]") -> None:

@@ -130,7 +130,7 @@ def test_a_body_may_come_from_a_file(content: bytes, member: str, value: str) ->
         ((*DAILY, "--method", "get"), "method: expected a method such as GET or POST"),
         ((*DAILY, "--timeout", "soon"), "timeout: expected a duration such as 500ms"),
         ((*DAILY, "--header", "a b: c"), "headers: expected an object such as"),
-        ((*DAILY, "--header", "Host: a"), "headers: Host is not the writer's to say"),
+        ((*DAILY, "--header", "Host: a"), "headers: Host is set by jobstore"),
         ((*DAILY, "--header", "X-Key: [redacted]"), "headers: X-Key is [redacted]"),
     ],
 )
@@ -215,10 +215,10 @@ def test_each_problem_of_a_file_is_told_with_its_place_and_nothing_is_created(
     [
         ("", "them.toml: name: expected a name"),
         ("[", "them.toml: expected TOML: "),
-        ("definition = []", "them.toml: expected one definition, or tables [[definition]] only"),
-        ("definition = 1", "them.toml: expected one definition, or tables [[definition]] only"),
-        ("[definition]", "them.toml: expected one definition, or tables [[definition]] only"),
-        ('name = "x"\n' + TWO, "them.toml: expected one definition, or tables [[definition]] only"),
+        ("definition = []", "them.toml: expected one definition, or only [[definition]] tables"),
+        ("definition = 1", "them.toml: expected one definition, or only [[definition]] tables"),
+        ("[definition]", "them.toml: expected one definition, or only [[definition]] tables"),
+        ('name = "x"\n' + TWO, "them.toml: expected one definition, or only [[definition]] tables"),
         ("definition = [1]", "them.toml: [[definition]] #1: expected an object with name, path"),
         (TWO + TWO, "them.toml: the path /Imports/daily occurs 2 times"),
     ],
@@ -243,7 +243,7 @@ def test_if_one_path_is_taken_none_is_created() -> None:
     said("define", *DAILY[:2], "--path", "/Imports/weekly", "--target", "/a")
     write(TWO)
     told = refused("define", "them.toml")
-    assert told == "jobstore: there is a definition with the path /Imports/weekly already\n"
+    assert told == "jobstore: a definition with the path /Imports/weekly already exists\n"
     assert paths() == ["/Imports/weekly"]
 
 
@@ -272,7 +272,7 @@ def test_replace_creates_what_is_not_there_yet() -> None:
 def test_without_replace_a_path_that_is_taken_is_refused() -> None:
     said("define", *DAILY)
     told = refused("define", *DAILY)
-    assert told == "jobstore: there is a definition with the path /Imports/daily already\n"
+    assert told == "jobstore: a definition with the path /Imports/daily already exists\n"
 
 
 def test_replace_gives_a_definition_to_nobody_else() -> None:

@@ -115,7 +115,7 @@ def test_expire_does_what_the_configuration_says_unless_told_otherwise() -> None
         ("--older-than soon", "'soon' is not a duration such as 90s, 15m, 24h or 7d."),
         ("--older-than 7", "'7' is not a duration"),
         ("--older-than 2023-11-14", "'2023-11-14' is not a duration"),
-        ("--before never", "'never' is not a status a time"),
+        ("--before never", "'never' is neither a time"),
         ("--before 1d --older-than 1d", "--before and --older-than cannot be used together"),
     ],
 )
@@ -167,7 +167,7 @@ def problems(path: Path) -> list[str]:
         ),
         (
             "UPDATE account_usage SET queued = 7",
-            "the counters of account 0 say 7 queued jobs and 2097161 bytes, but there are 1 and 2097161",
+            "the counters of account 0 say 7 queued jobs and 2097161 bytes, but there are 1",
         ),
         (  # as a foreign program may, which does not count
             "UPDATE job SET account = 7 WHERE id = 4",
@@ -198,7 +198,7 @@ def test_check_tells_ten_problems_of_a_kind_and_that_there_are_more(store_path: 
 
     change(stocked(store_path, many), "DELETE FROM request")
     found = problems(store_path)
-    assert (len(found), found[-1]) == (11, "and more requests like this")
+    assert (len(found), found[-1]) == (11, "and more such requests")
 
 
 def test_check_goes_on_where_the_file_is_damaged(store: Path) -> None:

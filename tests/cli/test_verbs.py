@@ -76,7 +76,7 @@ def asked_on_a_terminal(answer: str, *arguments: object) -> tuple[int, str]:
 
 @ON_BOTH
 def test_what_waits_is_cancelled(store: Path) -> None:
-    assert said("cancel", "--path", "/later", "--yes") == "2 jobs are cancelled.\n"
+    assert said("cancel", "--path", "/later", "--yes") == "2 jobs were cancelled.\n"
     assert [states(store)[job_id] for job_id in (5, 6)] == [("cancelled", "held")] * 2
     assert said("cancel", "--path", "/later", "--yes") == "No matching jobs.\n"
     check_sound(store)
@@ -93,7 +93,7 @@ def test_what_has_ended_is_tried_again_once(store: Path) -> None:
 
 @ON_BOTH
 def test_what_is_deleted_comes_back(store: Path) -> None:
-    assert said("delete", "--all", "--yes") == "6 jobs are deleted.\n"
+    assert said("delete", "--all", "--yes") == "6 jobs were deleted.\n"
     assert {result for _, result in states(store).values()} == {"deleted"}
     done = said("restore", "--all", "--yes", "--json")
     assert json.loads(done) == {
@@ -117,15 +117,15 @@ def test_several_ids_are_counted_and_asked_for_and_a_single_one_is_not() -> None
 def test_nothing_is_done_unless_the_question_is_answered() -> None:
     complaint = refused("cancel", "--path", "/later")
     assert complaint == (
-        "jobstore: Cancel 2 jobs? What runs is stopped. There is no terminal to ask on; --yes "
+        "jobstore: Cancel 2 jobs? Running ones are stopped. There is no terminal to ask on; --yes "
         "confirms.\n"
     )
     code, shown = asked_on_a_terminal("n\n", "cancel", "--path", "/later")
     assert code == 1
-    assert "Cancel 2 jobs? What runs is stopped. [y/N]" in shown
+    assert "Cancel 2 jobs? Running ones are stopped. [y/N]" in shown
     code, shown = asked_on_a_terminal("y\n", "cancel", "--path", "/later")
     assert code == 0
-    assert "2 jobs are cancelled." in shown
+    assert "2 jobs were cancelled." in shown
 
 
 @pytest.mark.usefixtures("store")
@@ -133,7 +133,7 @@ def test_nothing_is_done_unless_the_question_is_answered() -> None:
 def test_which_jobs_are_meant_has_to_be_said_once(verb: str) -> None:
     for arguments in ((), (1, "--tag", "x"), (1, "--all"), ("--all", "--tag", "x")):
         assert "expected ids of jobs, or filters, or --all" in refused(verb, *arguments, code=2)
-    assert "--all means all jobs" in refused(verb, "--path", "/", "--yes")
+    assert "say --all if you mean all jobs" in refused(verb, "--path", "/", "--yes")
     assert refused(verb, 0) == "jobstore: no job 0\n"
     assert refused(verb, 10**30) == f"jobstore: no job {10**30}\n"
 
@@ -183,10 +183,10 @@ def test_a_job_is_submitted_as_it_is_written(
     for arguments, complaint in (
         (("GET", "nowhere"), "target: expected the path"),
         (("G T", "/"), "method: expected a method"),
-        (("GET", "/", "-H", "nothing"), "is not written as 'Name: value'"),
+        (("GET", "/", "-H", "nothing"), "is not a header: expected 'Name: value'"),
         (("GET", "/", "--data", "@nofile"), "nofile: No such file"),
         (("GET", "/", "--delay", "soon"), "delay: expected a duration"),
-        (("GET", "/", "--wait"), "no server runs that could begin it"),
+        (("GET", "/", "--wait"), "no server is running to start it"),
     ):
         result = jobstore("submit", *arguments)
         assert result.exit_code in {1, 2}
@@ -253,9 +253,9 @@ async def test_all_verbs_work_at_a_url(
     for arguments, complaint in (
         (("history", "--stats"), "--stats: only a store can be asked for that"),
         (("history", "--interrupted"), "--interrupted: only a store can be asked"),
-        (("history", "--definition", "x"), "expected its id"),
+        (("history", "--definition", "x"), "expected an id"),
         (("show", 999), "jobstore: no job 999\n"),
-        (("cancel", "--path", "/"), "this leaves no job out"),
+        (("cancel", "--path", "/"), "this matches every job"),
         (("delete", "--path", "/reports"), "There is no terminal to ask on; --yes confirms."),
         (("submit", "GET", "nowhere"), "target: expected the path"),
     ):
@@ -271,7 +271,7 @@ async def test_a_token_is_asked_for_and_taken_from_the_environment_or_a_file(
     await server.store.accounts.add("root", Role.ADMIN, "")
     await server.store.accounts.add_token("root", "", digest(token))
     _, complaint = await _ended(start("list", "--url", server.url))
-    assert b"not let in: expected a token, in JOBSTORE_TOKEN or by --token-file" in complaint
+    assert b"not authorized: expected a token, in JOBSTORE_TOKEN or by --token-file" in complaint
     file = tmp_path / "token"
     file.write_text("wrong\n")
     _, complaint = await _ended(start("list", "--url", server.url, "--token-file", file))
@@ -312,8 +312,8 @@ def stranger(status: int, *headers: tuple[str, str]) -> Iterator[str]:
     [
         (200, (), "this is not a jobstore server: it answers with 200"),
         (404, (), "this is not a jobstore server: it answers with 404"),
-        (302, (("Location", "http://elsewhere/"),), "says to ask http://elsewhere/"),
-        (401, (), "not let in: expected a token"),
+        (302, (("Location", "http://elsewhere/"),), "to http://elsewhere/; use that URL"),
+        (401, (), "not authorized: expected a token"),
     ],
 )
 def test_what_is_no_jobstore_is_told_so(
@@ -334,7 +334,7 @@ def test_a_url_that_leads_nowhere_is_told_so(tmp_path: Path) -> None:
     ):
         assert complaint in refused("list", "--url", url)
     both = ("list", "--url", "http://x", "--store", "jobs.db")
-    assert "--url excludes --store" in refused(*both, code=2)
+    assert "--url cannot be used with --store" in refused(*both, code=2)
     assert "--token-file needs --url" in refused("list", "--token-file", "x", code=2)
     missing = ("list", "--url", "http://x", "--token-file", tmp_path / "none")
     assert "No such file" in refused(*missing)

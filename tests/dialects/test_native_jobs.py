@@ -208,7 +208,7 @@ async def test_a_jobs_own_retries_hold(client: Client) -> None:
         ({"method": "CONNECT"}, "method: expected a method"),
         ({"headers": {"a b": "c"}}, "headers: expected an object"),
         ({"headers": {"a": "b\r\nc"}}, "headers: expected an object"),
-        ({"headers": {"Host": "x"}}, "Host is not the writer's to say"),
+        ({"headers": {"Host": "x"}}, "Host is set by jobstore"),
         ({"headers": {"Prefer": "x"}}, "Prefer is not the writer's to say"),
         ({"headers": {"Cookie": "[redacted]"}}, "Cookie is [redacted]"),
         ({"body": 1}, "body: expected a string"),
@@ -753,7 +753,7 @@ async def test_a_reader_may_look_and_change_nothing(guarded: Server, http: Clien
     await client("GET", "/greet/world", headers=wanted)
     for call in [*CHANGING, "POST /_jobs"]:
         method, path = call.format(id=1).split()
-        assert "a reader may look" in problem(await client(method, path, **holding("rea")), 403)
+        assert "a reader may see" in problem(await client(method, path, **holding("rea")), 403)
     assert value(await client("GET", "/_jobs/1", **holding("rea")))["owner"] == "uma"
 
 

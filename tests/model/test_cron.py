@@ -210,7 +210,7 @@ def test_an_expression_is_refused_exactly_if_there_is_no_day_that_it_means(
     if any(matches(asked, day) for day in all_days):
         assert checked_cron(expression) == expression
     else:
-        with pytest.raises(ValueError, match="never fires: there is no such day"):
+        with pytest.raises(ValueError, match="never fires: no month has such a day"):
             checked_cron(expression)
 
 

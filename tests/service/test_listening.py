@@ -207,7 +207,7 @@ async def test_what_is_for_operators_has_a_port_of_its_own_if_that_is_said(
         for other in ("/_jobs", "/greet/a", "/_api/job/pending"):
             refused = await admin("GET", other)
             assert refused.status == 404
-            assert "on this port" in refused.json()["detail"]
+            assert "this address serves only health" in refused.json()["detail"]
         refused = await admin("GET", "/greet/a", headers={"x-arango-async": "store"})
         assert refused.status == 404
 

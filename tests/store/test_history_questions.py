@@ -133,7 +133,7 @@ def test_a_range_says_when_jobs_were_submitted_in_any_zone(store_path: Path) -> 
         (["--zone", ""], "there is no time zone ''"),
         (["--zone", "../../etc/passwd"], "there is no time zone"),
         (["--zone", "Europe"], "there is no time zone 'Europe'"),
-        (["--running-at", "soon"], "'soon' is not a status a time such as"),
+        (["--running-at", "soon"], "'soon' is neither a time such as"),
         (["--longest", "--activity"], "--longest, --stats and --activity cannot be used together"),
         (["--stats=owner"], "'owner' is not one of 'path', 'definition'."),
         (["--csv", "--parquet", "x"], "--json, --csv and --parquet cannot be used together"),
@@ -482,7 +482,7 @@ def test_show_tells_every_attempt_and_what_a_job_has_to_do_with_others(store_pat
         made = await stock.store.definitions.create(draft("nightly", "/d/nightly"), "root")
         claim = await stock.running("/a", definition=made.id, trigger=Trigger.CLI, tag="mine")
         stock.clock.move(2)
-        ended = AttemptEnded(status=503, detail="status 503; tried again in 1 s")
+        ended = AttemptEnded(status=503, detail="status 503; retrying in 1 s")
         await stock.store.attempts.retry(claim, 1, ended)
         await stock.queued("/b", follows=await stock.queued("/c"), not_before=START + HOUR)
 
@@ -497,7 +497,7 @@ def test_show_tells_every_attempt_and_what_a_job_has_to_do_with_others(store_pat
     shown = [re.split(r"\s{2,}", line.strip()) for line in said("show", 1).splitlines()]
     assert ["Definition", "nightly (1), started by CLI"] in shown
     assert ["Tag", "mine"] in shown
-    first = ["1", "2023-11-14T22:13:20.000Z", "2s", "status 503", "status 503; tried again in 1 s"]
+    first = ["1", "2023-11-14T22:13:20.000Z", "2s", "status 503", "status 503; retrying in 1 s"]
     assert first in shown
     assert ["2", "2023-11-14T22:14:20.000Z", "0s", "status 200"] in shown
     found = json.loads(said("show", 1, "--json"))
@@ -522,4 +522,4 @@ def test_show_writes_a_body_in_hexadecimal_up_to_a_size(store_path: Path) -> Non
         b'{"a"'.hex(), "hex", True,
     )  # fmt: skip
     assert "'much' is no size such as" in refused("show", 1, "--body-limit", "much", code=2)
-    assert "--body excludes" in refused("show", 1, "--body", "request", "--hex", code=2)
+    assert "--body cannot be used with" in refused("show", 1, "--body", "request", "--hex", code=2)
