@@ -1,4 +1,4 @@
-"""What a server and an application with jobs of its own are both made of."""
+"""Builds what a server and an application with jobs have in common."""
 
 import asyncio
 import logging

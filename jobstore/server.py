@@ -1,4 +1,4 @@
-"""The roof: configuration, store, targets, executor and web application become one server."""
+"""The standalone server: configuration, store, targets, executor and web application together."""
 
 import asyncio
 import gc

@@ -1,4 +1,4 @@
-"""Open the store for a change, beside its server or without one."""
+"""Open a store for a change, with or without a running server."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

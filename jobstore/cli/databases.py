@@ -1,4 +1,4 @@
-"""A store in a database that nodes share, for the commands; imported where a URL names one."""
+"""Stores in a database, for the commands; imported only if a URL names one."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Definitions: put them in, look at them, run them, delete them."""
+"""Definitions: save, show, run and delete them."""
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence

@@ -1,4 +1,4 @@
-"""Look after a store: let results go, look for damage, make copies."""
+"""Look after a store: expire, purge, check, back up and restore."""
 
 import asyncio
 from pathlib import Path

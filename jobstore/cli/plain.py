@@ -1,4 +1,4 @@
-"""Messages and JSON: what is written as it is, without the package that draws for people."""
+"""Messages and JSON: plain output, without the package that draws tables."""
 
 import json
 import sys

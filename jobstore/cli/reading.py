@@ -1,4 +1,4 @@
-"""Look at jobs: those that can be asked for, or one in all its parts."""
+"""Look at jobs: a list of those with results, or one in detail."""
 
 import asyncio
 import sys

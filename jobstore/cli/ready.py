@@ -1,4 +1,4 @@
-"""Ask a server whether it takes jobs in: for scripts, and for images that have no curl."""
+"""Check whether a server accepts jobs: for scripts, and for images without curl."""
 
 import http.client
 import json

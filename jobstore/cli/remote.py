@@ -1,4 +1,4 @@
-"""A server somewhere else, asked through its API.
+"""A server on another machine, used through its API.
 
     remote = Remote.at("http://jobs.example.com:8529", token)
     remote.ask("POST", "/_jobs/5/cancel")

@@ -1,4 +1,4 @@
-"""Jobs of a server somewhere else, as its API writes them."""
+"""Jobs of a server on another machine, as its API writes them."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field

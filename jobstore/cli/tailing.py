@@ -1,4 +1,4 @@
-"""Show jobs as they come, or what happens to some of them."""
+"""Follow new jobs, or the events of some jobs."""
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Targets: how they stand, and what operators say of them."""
+"""Targets: their state, and what operators set."""
 
 import asyncio
 import getpass

@@ -1,4 +1,4 @@
-"""What is done for a store as a whole, in a file or in a database."""
+"""Maintenance of a store as a whole, in a file or in a database."""
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager

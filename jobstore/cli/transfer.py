@@ -1,4 +1,4 @@
-"""Move history from one store to another, as lines of JSON."""
+"""Export and import of history, as lines of JSON."""
 
 import asyncio
 import gzip

@@ -1,4 +1,4 @@
-"""Accounts: who may ask the server, what they may see, and the tokens of their programs."""
+"""Accounts and tokens, and what they may do."""
 
 import asyncio
 import sys

@@ -1,4 +1,4 @@
-"""Cancel, retry, delete and restore jobs: one, several, or all that filters match."""
+"""Cancel, retry, delete and restore jobs: one, several, or all that match filters."""
 
 import asyncio
 import getpass

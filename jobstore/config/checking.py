@@ -1,4 +1,4 @@
-"""Read tables into sections of the configuration, and find all that is wrong with them at once."""
+"""Read tables into sections of the configuration, and report all mistakes at once."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields

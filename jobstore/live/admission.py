@@ -1,7 +1,7 @@
-"""What speaks against a submission: a full queue, a server that stops, an owner with too much.
+"""Why a submission is refused: a full queue, a server that is stopping, an owner at a limit.
 
-What can be told at once is refused at once, before a body is read; what has to be exact is asked
-again in the transaction, where everything that came before is counted.
+What can be decided at once is refused at once, before a body is read. What has to be exact is
+decided again in the transaction, which counts everything that came before.
 """
 
 from jobstore.live.dispatch import Dispatcher

@@ -1,9 +1,9 @@
 """Attempts at jobs: what their handlers report, and how each of them ends.
 
-An attempt holds a slot from the transaction that starts it to the one that ends it, and is fenced
-by its claim: the number of the boot and of the attempt stand in each statement, so that what an
-earlier attempt has to say changes nothing. However it ends, the end is retried until it is stored;
-where the store is lost, the attempt is abandoned, and the next start recovers the job.
+An attempt holds a slot from the transaction that starts it to the one that ends it. It is fenced
+by its claim: each statement names the boot and the number of the attempt, so late reports of an
+earlier attempt change nothing. The end of an attempt is retried until it is stored. If the store
+is lost, the attempt is abandoned, and the next start recovers the job.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Operations on many jobs: they are made at once, and done in steps, so that nobody is stalled."""
+"""Operations on many jobs: created at once, and carried out in steps, so that nobody is delayed."""
 
 import asyncio
 from collections.abc import Mapping, Sequence

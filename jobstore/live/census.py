@@ -1,9 +1,8 @@
-"""What there is just now, for those who watch: in figures that a moment may be old.
+"""Current figures for monitoring, which may be a moment old.
 
-Nothing here is asked of the writer, nor counted row by row of what has ended: what stands in the
-table of counters is read, the index of what waits is walked to a bound, and whoever asks again
-within the moment is told the same. A question that takes too long is given up, and what was found
-last is told.
+Nothing here goes through the writer or counts rows of ended jobs: totals are read from the table of
+counters, and the index of waiting jobs is walked up to a limit. Callers within the same moment get
+the same figures. A query that takes too long is stopped, and the last figures are used.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
-"""Whether a submission would be taken in just now, and what speaks against it.
+"""Whether a submission would be accepted now, and if not, why.
 
-Targets play no part: one slow service must not take the store out of rotation, and jobs for it may
-wait. Neither does recovery, beside which submissions are taken in.
+Targets are not checked: one slow service is no reason to take the store out of rotation, since its
+jobs can wait. Neither is recovery, during which submissions are accepted.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Keep the store from growing: what nobody may ask for any more goes, a few rows at a time."""
+"""Keep the store from growing: delete what can no longer be asked for, a few rows at a time."""
 
 import asyncio
 import logging

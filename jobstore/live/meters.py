@@ -1,9 +1,9 @@
-"""What this process has counted since its start, for whoever watches it: `/_jobs/metrics`.
+"""What this process has counted since its start, for `/_jobs/metrics`.
 
-The numbers are plain dictionaries and lists, all of them changed on the loop. What a job adds to
-them takes about two microseconds; with the objects of a metrics library, it is several times that.
-Their keys are words of enumerations and names of configured targets, never what a client has sent:
-how many there are is decided at the start, where each of them begins at 0.
+The numbers are plain dictionaries and lists, changed only on the loop. Counting a job takes about
+two microseconds; with the objects of a metrics library it takes several times that. The keys come
+from enumerations and from the names of configured targets, never from clients: all of them exist
+from the start, with the value 0.
 """
 
 from bisect import bisect_left

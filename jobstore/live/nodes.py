@@ -1,30 +1,30 @@
-"""One node among several: it shows that it lives, and looks after those that do not.
+"""One node among several: it shows that it is alive, and recovers the jobs of those that died.
 
-**What shows that a node lives.** Each batch of its writer writes a number into the row of its
-start. A node with nothing to write posts an empty batch at each beat, five times in a lease. The
-others watch that number: if it stands still for a whole lease *by their own steady clock*, while
-they could read it, they take the node for dead and end its start. No clocks are compared, and after
-the database was away, everybody begins to count anew.
+**Signs of life.** Each batch of a node's writer writes a number into the row of its start. A node
+with nothing to write posts an empty batch at each beat, five times per lease. The others watch
+that number: if it does not change for a whole lease *by their own monotonic clock*, while they
+could read it, they declare the node dead and end its start. No clocks are compared, and after the
+database was unreachable, everybody starts counting again.
 
-**What becomes of a node that was taken for dead.** Its next batch is refused (`NodeFenced`), so
-that nothing of it can ever be committed again. It abandons what it runs, which is somebody else's
-by now, and begins anew, with another number, in the same process. In doubt it does nothing: a node
-that has not written for most of its lease starts no attempt until it has.
+**A node that was declared dead.** Its next batch is refused (`NodeFenced`), so nothing of it can
+ever be committed again. It abandons what it runs, which now belongs to others, and starts again
+with another number, in the same process. When in doubt it does nothing: a node that has not
+written for most of its lease starts no attempt until it has.
 
-**What a crash leaves.** A start that is not over, with its claims, the bodies that it received and
-the results that it delivered. All of that is somebody's until the others end that start, at the
-latest a lease after they have seen the last sign of it.
+**After a crash.** What is left is a start that has not ended, with its claims, the bodies that it
+was receiving and the results that it was delivering. The others end that start, at the latest one
+lease after they saw the last sign of life.
 
-**Who recovers.** Any node, at each beat: the jobs of all starts that are over, by guarded
-statements, so that it does not matter how many nodes do so at the same time.
+**Who recovers.** Any node, at each beat: the jobs of all starts that have ended, by guarded
+statements, so it does not matter how many nodes do so at the same time.
 
-**What gets lost on the way.** A claim that was committed while its answer was lost would run
-nowhere. So each node compares what it runs with what the database says that it does. What is
-missing at two beats in a row is queued again if it was never begun, and recovered as if the node
-had died if it was.
+**Lost claims.** If a claim was committed but its answer was lost, its jobs would run nowhere. So
+each node compares what it runs with what the database says it runs. A job that is missing at two
+beats in a row is queued again if it was never started; otherwise it is recovered as if the node
+had died.
 
-**What the others are told.** Notices are hints: see `jobstore.store.postgresql.notices`. Whatever
-they would say is found at a beat as well.
+**Notices** are hints only: see `jobstore.store.postgresql.notices`. Whatever they announce is also
+found at the next beat.
 """
 
 import asyncio

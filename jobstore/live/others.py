@@ -1,4 +1,4 @@
-"""Others who work on the same store, as a running server sees them."""
+"""Other processes that work on the same store, as a running server sees them."""
 
 import asyncio
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What one owner may have, so that nobody takes all there is."""
+"""Limits of single owners, so that nobody uses up everything."""
 
 import math
 from collections import OrderedDict

@@ -1,9 +1,8 @@
-"""Whether this process is alive: that its loop turns, and that its writer commits.
+"""Whether this process is alive: its event loop turns, and its writer commits.
 
-Neither is guessed. The loop shows by how late a timer of it comes; the writer, by an operation that
-changes nothing and goes the way of all others, through its queue and its thread into a commit. A
-disk that hangs, a lock that is never let go and a thread that stands still all keep it from coming
-back.
+Neither is guessed. The loop is measured by the delay of a timer; the writer by an empty operation
+that takes the same path as all others, through the queue and the thread into a commit. A hanging
+disk, a lock that is not released, or a thread that is stuck all keep it from completing.
 """
 
 import asyncio

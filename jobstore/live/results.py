@@ -1,4 +1,4 @@
-"""Results: what readers ask for, one way or another, and what becomes of it then."""
+"""Results: how readers ask for them, and what happens to them then."""
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager

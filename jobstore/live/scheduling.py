@@ -1,8 +1,9 @@
-"""Schedules in the store: what is due becomes jobs, each fire time once.
+"""Schedules in the store: each due fire time becomes a job, exactly once.
 
-Fire times are computed off the event loop, in the writer's thread: a schedule that is years behind
-may take 20 ms. One that cannot be computed any more, since its zone has left the machine or a row
-was written by hand, runs at the time that it was given last; then it is paused, and others go on.
+Fire times are computed in the writer's thread and not on the event loop: a schedule that is years
+behind may take 20 ms. If the next time cannot be computed, because the time zone has disappeared
+from the machine or a row was edited by hand, the definition runs at its last computed time and is
+then paused; others are not affected.
 """
 
 import logging

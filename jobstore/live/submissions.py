@@ -1,7 +1,7 @@
-"""Take jobs in: the request to the disk, and the job into the queue or, with a free slot, to work.
+"""Accept jobs: store the request, and queue the job or, if there is a free slot, start it.
 
-Whether a job gets a slot is decided in the transaction that stores it, so that most jobs are
-written once, as running. What comes with a key that is known already becomes no second job.
+The transaction that stores a job also decides whether it gets a slot, so most jobs are written
+once, already running. A submission with a known idempotency key creates no second job.
 """
 
 from collections.abc import Callable, Sequence

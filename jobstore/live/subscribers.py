@@ -1,4 +1,4 @@
-"""The one place that hears of what was committed, and hands each fact to those who need it."""
+"""The one place that receives committed facts, and passes each one to those who need it."""
 
 import logging
 from collections.abc import Callable, Sequence

@@ -1,11 +1,10 @@
-"""The targets at run time: what operators say of them, and whether they can be reached.
+"""Targets at run time: what operators have set, and whether they can be reached.
 
-What operators say is kept in the store, changes by a command or a call at any server, and counts
-its changes: a server notices within half a second, a node as soon as the others are told. Whether a
-target can be reached is each server's own finding; it is written down for whoever looks, and says
-nothing any more once that server has ended.
+Operators' settings are kept in the store with a revision number: a server notices a change within
+half a second, a node as soon as it is notified. Whether a target can be reached is found out by
+each server for itself; it is stored for display, and is ignored once that server has ended.
 
-Of a target that is paused or cannot be reached no job starts: see `jobstore.live.dispatch`.
+No job starts for a target that is paused or cannot be reached: see `jobstore.live.dispatch`.
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""Notice when the clock is set, and correct what was reckoned from it, as `clock` says."""
+"""Notice when the clock is set, and correct what was computed from it, as `clock` describes."""
 
 import asyncio
 import logging

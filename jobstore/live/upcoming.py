@@ -1,4 +1,4 @@
-"""Which jobs may end any moment: whoever asks for their results had better wait than ask again."""
+"""Which jobs may end any moment: clients that ask for their results should wait, not poll."""
 
 import asyncio
 from collections import defaultdict

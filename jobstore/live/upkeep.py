@@ -1,4 +1,4 @@
-"""What a server does in its store by itself: recover, and clean up."""
+"""What a server does in its store on its own: recover, and clean up."""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Wait for what becomes of a job: its end, or that its result is free for the next reader."""
+"""Wait for a job to end, or for its result to become available to the next reader."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping

@@ -1,4 +1,4 @@
-"""Who wants to be told when a job changes."""
+"""Who is waiting for a change of a job."""
 
 import asyncio
 from collections import defaultdict

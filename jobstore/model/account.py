@@ -1,4 +1,4 @@
-"""The words of accounts: who asks, and what they may see and do."""
+"""The vocabulary of accounts: who sends a request, and what they may see and do."""
 
 from dataclasses import dataclass
 from enum import StrEnum

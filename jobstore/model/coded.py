@@ -1,6 +1,6 @@
-"""A job as code writes it: checked at once, with words for what was expected.
+"""Jobs as code describes them: checked at once, with messages that say what was expected.
 
-What a type checker would refuse is refused here as well, since not everybody runs one.
+Whatever a type checker would refuse is refused here too, since not everybody runs one.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""The words of job definitions: requests that are kept under a name, to be run again and again."""
+"""The vocabulary of definitions: requests with a name, to be run again and again."""
 
 import re
 import unicodedata

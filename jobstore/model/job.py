@@ -1,4 +1,4 @@
-"""The words of a job: values without behaviour of their own."""
+"""The vocabulary of jobs: values without behaviour."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""When work is tried again that failed for a passing reason: decisions, no doing."""
+"""When to retry work that failed for a temporary reason: decisions only."""
 
 import random
 from collections.abc import Callable

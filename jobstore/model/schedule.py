@@ -1,7 +1,7 @@
-"""When definitions run by themselves: cron expressions in time zones; decisions, no doing.
+"""When definitions run by themselves: cron expressions in time zones; decisions only.
 
-What an expression means is written down in `cron`, and in `walltime` where clocks are put forward
-and back.
+The meaning of an expression is described in `cron`, and in `walltime` for days on which clocks are
+put forward or back.
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""The words of targets at run time: what operators say of them, and what servers find."""
+"""The vocabulary of targets at run time: what operators set, and what servers find out."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass

@@ -1,8 +1,8 @@
-"""The server's certificate: read anew when its files change, without a connection being lost.
+"""The server's certificate: reloaded when its files change, without losing a connection.
 
-Each handshake looks at the files first, which costs two calls of the system in some milliseconds of
-cryptography. What fits is taken from then on; what does not, such as a certificate whose key has
-not been written yet, is said once, and the one before stays.
+Each handshake checks the files first, which costs two system calls next to milliseconds of
+cryptography. A valid pair is used from then on. An invalid one, such as a certificate whose key has
+not been written yet, is logged once, and the earlier pair stays in use.
 """
 
 import logging

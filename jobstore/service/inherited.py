@@ -1,7 +1,7 @@
-"""Sockets that were opened by who has started the server, such as systemd: sd_listen_fds(3).
+"""Sockets passed by whatever started the server, such as systemd: sd_listen_fds(3).
 
-They have the numbers from 3 on. `LISTEN_FDS` says how many there are, `LISTEN_PID` whom they are
-for, and `LISTEN_FDNAMES` what each is called: ``admin`` is for metrics and health.
+They have the numbers from 3 on. `LISTEN_FDS` says how many there are, `LISTEN_PID` which process
+they are for, and `LISTEN_FDNAMES` their names: ``admin`` is for metrics and health.
 """
 
 import os

@@ -1,7 +1,7 @@
-"""The sockets on which a server listens: opened here, or handed over by who has started it.
+"""The sockets on which a server listens: opened here, or passed by whatever started it.
 
-A socket file outlives its server where that is killed. What stands in the way of a new one is
-looked at under a lock on its folder, so that of two servers that start at once one is refused.
+A socket file remains when its server is killed. An existing file is examined under a lock on its
+folder, so that of two servers that start at the same time one is refused.
 """
 
 import errno

@@ -1,4 +1,4 @@
-"""The configuration, read again while the server runs: what can change at once, and what cannot."""
+"""Reload the configuration while the server runs: what changes at once, what needs a restart."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""All sockets of a server: those that were handed over, or else those that are configured."""
+"""All sockets of a server: those that were passed to it, or else those that are configured."""
 
 import os
 import socket

@@ -1,4 +1,4 @@
-"""What whoever has started a server hears of it while it starts, works and stops."""
+"""What a service manager learns while the server starts, works and stops."""
 
 import asyncio
 import logging

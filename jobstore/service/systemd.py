@@ -1,8 +1,8 @@
-"""What is told to systemd, or whoever else has started the server: sd_notify(3).
+"""Messages to systemd or another service manager: sd_notify(3).
 
-It is one datagram at a time, to the socket that `NOTIFY_SOCKET` names. Where there is none, nothing
-is told. By hand, since what PyPI has for it is either old or needs systemd's library, and the
-protocol is promised to stay as it is.
+Each message is one datagram to the socket in `NOTIFY_SOCKET`. Without that variable, nothing is
+sent. Written by hand, since packages for it are either old or need systemd's library, and the
+protocol is guaranteed to stay stable.
 """
 
 import os

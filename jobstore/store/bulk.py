@@ -1,8 +1,8 @@
-"""What is done to many jobs: which ones these are, how far it is, and each of its steps.
+"""Operations on many jobs: which jobs, how far each operation is, and each of its steps.
 
-The ids that an operation is for are written with it, in parts, and `part` and `place` say which of
-them is next. They move on in the very transaction that does something to the jobs before them, so
-that nothing is done twice, whoever goes on with it after a crash.
+The ids of its jobs are stored with an operation, in parts, and `part` and `place` point to the next
+one. They advance in the same transaction that changes the jobs before them, so nothing is done
+twice, whoever continues after a crash.
 """
 
 import json

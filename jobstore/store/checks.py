@@ -1,4 +1,4 @@
-"""What belongs together in a store, whichever engine it is on; and what a look at it has found."""
+"""Consistency checks of a store, for both engines, and what they have found."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

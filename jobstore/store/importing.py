@@ -1,8 +1,8 @@
-"""Take exported history in: all of it in one transaction, or nothing.
+"""Import exported history: all of it in one transaction, or nothing.
 
-Ids are kept, so that whatever names a job still does; where one is taken, nothing is imported. What
-had not ended when it was exported is left out: it would be run a second time here. Its id is not
-given to another job, nor is any other that the store it comes from has ever given.
+Ids are kept, so that references to jobs stay valid; if one is already in use, nothing is imported.
+Jobs that had not ended when they were exported are left out, since they would run a second time
+here. Their ids are not given to other jobs, nor is any other id that the original store gave out.
 """
 
 import json

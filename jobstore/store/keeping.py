@@ -1,4 +1,4 @@
-"""What a server does for the place that its store is kept in, whichever engine that is."""
+"""What a server does for the file or database that its store is in, for both engines."""
 
 from dataclasses import dataclass
 from typing import Protocol

@@ -1,14 +1,13 @@
-"""Move a whole store to another engine: every row with its id, and what was given out of ids.
+"""Move a whole store to another engine: every row with its id, and the ids that were given out.
 
-**What holds.** The source is read as it stands at one moment, and stays as it is. The target is
-written in one transaction, so that it is a store with everything in it, or still an empty one,
-wherever a crash or a signal ends the move. Nobody may use either of them meanwhile: each side sees
-to that in its own way.
+**Invariants.** The source is read as of one moment, and is not changed. The destination is written
+in one transaction, so it is either a complete store or still an empty one, wherever a crash or a
+signal ends the move. Nobody may be using either of them: each engine ensures that in its own way.
 
-**What is carried over.** All tables, in an order in which each row finds what it refers to; numbers
-that are kept of the jobs as they are, and not counted anew, since days outlive their jobs; and the
-last ids that were given, so that none is given again. What only running servers need stays behind:
-which node delivers a result or receives a body, and the token by which a file knows its log.
+**What is moved.** All tables, in an order in which each row finds the rows that it refers to;
+counters as they are, not counted again, since days outlive their jobs; and the last ids that were
+given out, so that none is used again. State of running servers is left behind: which node delivers
+a result or receives a body, and the token that ties a file to its log.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -1,7 +1,7 @@
 """Targets at run time: each function is one step of a transaction.
 
-`target_state` has what operators have said, and `served` what each start of a server says of the
-targets that it asks; rows of starts that are over say nothing any more.
+`target_state` has what operators have set, and `served` what each start of a server reports about
+its targets; rows of starts that have ended are ignored.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence

@@ -1,8 +1,8 @@
-"""Connections to a service, each used again only while nothing is left on it.
+"""Connections to a service, each reused only if nothing unread is left on it.
 
-What a service says without having been asked is the answer to no request, and would pass for that
-to the next one: RFC 9112 section 9.2. So a connection on which anything has come since its last
-answer ended is closed, and so is one whose answer, or request, was not sent to its end.
+Anything that a service sends without having been asked would be mistaken for the answer to the next
+request: RFC 9112 section 9.2. So a connection is closed if anything arrived after its last answer
+ended, or if an answer or a request was not sent completely.
 """
 
 import asyncio

@@ -1,10 +1,10 @@
-"""One connection to a service: what is sent, where an answer ends, and how long its head may be.
+"""One connection to a service: sending a request, finding the end of the answer, limiting its head.
 
-aiohttp parses all that has come in one go, and an error in what follows an answer costs the answer
-itself. Here an answer whose end has come is an answer, whatever comes after it: RFC 9112 section
-6.3. The connection is not used again then.
+aiohttp parses everything that arrives at once, and an error in what follows an answer would cost
+the answer itself. Here an answer whose end has arrived is complete, whatever comes after it: RFC
+9112 section 6.3. The connection is not used again then.
 
-The tests that answer byte by byte say if a release of aiohttp changes how it reads.
+Tests that answer byte by byte notice if a release of aiohttp changes how it reads.
 """
 
 import asyncio

@@ -1,8 +1,8 @@
-"""Where a target stands: which path it is asked for, and what its own places are called in front.
+"""How paths and locations are mapped between a target and its clients.
 
 A client asks for ``/api/x``, and its service may know that as ``/x``, or as ``/app/x`` of a host of
-its own. What the service says of its places is written back in the words of who asked: RFC 9110
-sections 8.7 and 10.2.2.
+its own. Locations in the responses of the service are rewritten for the client: RFC 9110 sections
+8.7 and 10.2.2.
 """
 
 import re

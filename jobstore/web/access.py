@@ -1,4 +1,4 @@
-"""Who asks: HTTP Basic and bearer tokens, before anything else looks at a request."""
+"""Authentication: HTTP Basic and bearer tokens, before anything else looks at a request."""
 
 import logging
 from collections.abc import Awaitable, Callable

@@ -1,7 +1,7 @@
-"""What stands between web pages and our own APIs: strangers' pages are refused, trusted ones heard.
+"""Requests of web pages: those of other origins are refused, unless they are configured.
 
-Only what is ours is guarded: our APIs, and requests for jobs. A request that is passed through has
-its own target's rules.
+Only our own APIs and requests for jobs are protected. A request that passes through follows the
+rules of its target.
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""Where requests come in: with an async header they become jobs, without one they go through."""
+"""Where requests come in: with an async header they become jobs, otherwise they pass through."""
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence

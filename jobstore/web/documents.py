@@ -1,7 +1,7 @@
-"""JSON that strangers wrote: what is read here can be stored, sent again, and taken apart at once.
+"""JSON from clients, checked so that it can be stored, sent again and parsed without blocking.
 
-Parsing holds the interpreter, whichever thread it runs in, and makes up to thirty times as much of
-what was sent: ``{},{},...`` of 57 MiB takes 1.6 GiB. The pieces are counted first, which costs
+Parsing holds the interpreter, whichever thread it runs in, and may use thirty times the memory of
+the document: ``{},{},...`` of 57 MiB takes 1.6 GiB. So the items are counted first, which costs
 about as much as copying the document.
 """
 

@@ -1,4 +1,4 @@
-"""The front door: who asks, and whether it is for a job, for an API of ours, or for a target."""
+"""The front door: who sends a request, and whether it is for a job, an API of ours, or a target."""
 
 import re
 from collections.abc import Awaitable, Callable, Collection, Sequence

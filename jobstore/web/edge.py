@@ -1,8 +1,8 @@
-"""The edge kit: what every dialect is made of.
+"""The edge kit: what every dialect is built from.
 
 A dialect is a table of calls by path and method, a table of words for the states of a job, one
-function that writes an error in its words, and handlers that read, ask the store once and answer.
-What a handler raises of our own errors carries its status; the dialect only writes it.
+function that writes an error in its words, and handlers that read, call the store once and answer.
+Our own errors carry their status; the dialect only writes it.
 """
 
 from collections.abc import Awaitable, Callable, Mapping

@@ -1,4 +1,4 @@
-"""Who asks, inside another application: it says so itself, by whatever login it has."""
+"""Authentication inside another application, which says itself who sends a request."""
 
 import inspect
 from collections.abc import Awaitable, Callable

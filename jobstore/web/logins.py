@@ -1,4 +1,4 @@
-"""Passwords are verified: few at a time, once for all who send the same, and then remembered."""
+"""Password verification: a few at a time, once for identical credentials, and then remembered."""
 
 import asyncio
 import logging

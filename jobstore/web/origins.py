@@ -1,13 +1,13 @@
-"""Which web pages may ask, and by which names: a decision from a request's headers alone.
+"""Which web pages and host names may be used: a decision from the headers of a request alone.
 
-A browser lets any page send requests to any server that it reaches, a local one too, and it says in
-two headers that no page can forge where the page comes from: ``Origin`` (RFC 6454, and the Fetch
-standard, https://fetch.spec.whatwg.org/#origin-header) and ``Sec-Fetch-Site``
+A browser lets any page send requests to any server that it can reach, even a local one. Two headers
+that no page can forge say where the page comes from: ``Origin`` (RFC 6454, and the Fetch standard,
+https://fetch.spec.whatwg.org/#origin-header) and ``Sec-Fetch-Site``
 (https://w3c.github.io/webappsec-fetch-metadata/). Programs other than browsers send neither.
 
-A page whose own name was made to point at this server (DNS rebinding) is of the same origin to its
-browser, but it gives that name away as ``Host``: without accounts only names are taken that nobody
-else can give to a server.
+If the name of a page was made to point at this server (DNS rebinding), its browser considers it
+the same origin, but the name shows up as ``Host``: without accounts, only names are accepted that
+nobody else can give to a server.
 """
 
 import re

@@ -1,6 +1,6 @@
-"""What is no request that can be served here: one plain answer, and one line in the log.
+"""Requests that cannot be served here: one plain answer, and one line in the log.
 
-aiohttp's own answers and log entries repeat what they could not read, passwords included.
+aiohttp's own answers and log entries repeat what they could not read, including passwords.
 """
 
 import logging

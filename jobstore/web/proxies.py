@@ -1,8 +1,8 @@
-"""Whose address counts behind proxies that are trusted: that of whoever asked the first of them.
+"""Client addresses behind trusted proxies.
 
-Each proxy appends the address that it was asked from, to ``X-Forwarded-For`` or to ``Forwarded``
-(RFC 7239), and passes on whatever a client has put before it. So only the end of the list is known
-to be true, as far as the proxies that wrote it are trusted.
+Each proxy appends the address of its client to ``X-Forwarded-For`` or ``Forwarded`` (RFC 7239), and
+passes on whatever a client has written there. So only the end of the list is reliable, as far as
+the proxies that wrote it are trusted.
 """
 
 import re

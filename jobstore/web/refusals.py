@@ -1,4 +1,4 @@
-"""Errors on their way to a client: what all dialects do with them, and words where none has any."""
+"""Errors on their way to a client: what all dialects share, and words for those that have none."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence

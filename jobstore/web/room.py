@@ -1,8 +1,8 @@
-"""Memory for what has to be whole at once: so much for all requests together, and no more.
+"""Memory for messages that have to be whole: one limit for all requests together.
 
-A request may take a little without asking. What is beyond that is taken from one room for all.
-Where that is full, a request waits for a moment, during which no more of it is read, and is then
-refused: who holds the room may be slow on purpose.
+A request may use a little without asking. Anything beyond that is taken from a shared amount. If
+that is used up, a request waits for a moment, during which no more of it is read, and is then
+refused: those who use the memory may be slow on purpose.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Who asks, and on what ground they were let in: it is looked at again after a wait."""
+"""Who sends a request, and why they were accepted: checked again after a wait."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Turns: so many at a time, and no source has to wait for all that another one has piled up."""
+"""Turns: a limited number at a time, and no source waits for all that another one has queued."""
 
 import asyncio
 from collections import OrderedDict, deque

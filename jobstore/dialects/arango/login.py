@@ -1,8 +1,8 @@
 """ArangoDB's login: a JSON Web Token (RFC 7519) for a name and a password.
 
-It is there for the demo alone: before a service, such a call is the service's. Without accounts a
-token names its holder and proves nothing, as a password does. With accounts there is none to have:
-HTTP Basic and jobstore's own tokens are what is accepted, and the answer says so.
+It exists for the demo only: in front of a service, this call belongs to the service. Without
+accounts a token names its holder and proves nothing, just as a password does. With accounts there
+is no token to get: HTTP Basic and jobstore's own tokens are accepted, and the answer says so.
 """
 
 import hmac

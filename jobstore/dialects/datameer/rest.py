@@ -1,8 +1,8 @@
 """Datameer's calls about jobs: a configuration is a definition, an execution is a job.
 
-The facts stand in Datameer's documentation, "REST API Job Commands", and in clients that are
-public. Where neither says how a call answers, it is our own design, and its page in docs/reference/
-says so.
+The facts are from Datameer's documentation, "REST API Job Commands", and from public clients. Where
+neither shows how a call answers, the answer is our own design, and its page in docs/reference/ says
+so.
 """
 
 import json

@@ -1,6 +1,6 @@
-"""Datameer's words for what is known of a job: pure functions from values to JSON.
+"""Datameer's words for the state of a job: pure functions from values to JSON.
 
-The facts stand in Datameer's documentation, "REST API Job Commands". Its two generations of calls
+The facts are from Datameer's documentation, "REST API Job Commands". Its two generations of calls
 spell one status differently and write times in different forms.
 """
 

@@ -1,4 +1,4 @@
-"""What Kinetica's clients are told when something goes wrong, or where nobody answers them."""
+"""What Kinetica's clients are told if something fails, or if no target answers them."""
 
 from collections.abc import Mapping
 from typing import Final

@@ -1,4 +1,4 @@
-"""What stands around every call: its record comes in, its answer goes out, each in bounded room."""
+"""What surrounds every call: read its record, write its answer, both within limits."""
 
 import asyncio
 import logging

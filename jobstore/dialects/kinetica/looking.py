@@ -1,4 +1,4 @@
-"""``/get/job``: how a job stands, and what came of it."""
+"""``/get/job``: the state of a job, and its result."""
 
 from aiohttp import web
 

@@ -1,4 +1,4 @@
-"""How a job stands, and what came of it, in Kinetica's words."""
+"""The state and the result of a job, in Kinetica's words."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

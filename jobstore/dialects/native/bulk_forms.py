@@ -1,4 +1,4 @@
-"""Operations on many jobs as clients write them; imported when the first of them comes."""
+"""Operations on many jobs as clients describe them; imported at the first of them."""
 
 import json
 from collections.abc import Mapping

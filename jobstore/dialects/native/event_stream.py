@@ -1,4 +1,4 @@
-"""What happens to a job while it happens: server-sent events.
+"""The events of a job as they happen: server-sent events.
 
 https://html.spec.whatwg.org/multipage/server-sent-events.html
 """

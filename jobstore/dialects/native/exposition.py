@@ -1,7 +1,7 @@
-"""Figures in the words of Prometheus: which metric there is, what it is called, and what it means.
+"""Metrics for Prometheus: which there are, what they are called, and what they mean.
 
-The library only writes them down: what it is given is counted elsewhere, see `jobstore.live.meters`
-and `jobstore.live.census`. It is loaded when somebody asks for the first time.
+The library only writes them; they are counted elsewhere, see `jobstore.live.meters` and
+`jobstore.live.census`. It is loaded at the first request.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping

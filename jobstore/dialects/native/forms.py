@@ -1,4 +1,4 @@
-"""What clients may write in JSON, as pydantic reads it; imported when the first of them does."""
+"""Documents that clients send, as pydantic models; imported at the first of them."""
 
 import json
 from datetime import datetime

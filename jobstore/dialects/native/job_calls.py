@@ -1,4 +1,4 @@
-"""One job: how it stands, its result for one reader, and what shall become of it."""
+"""One job: its state, its result for one reader, and changes to it."""
 
 import re
 from dataclasses import replace

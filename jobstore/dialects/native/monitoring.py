@@ -1,4 +1,4 @@
-"""The calls for who watches a server: whether it lives, is ready, and what it has counted."""
+"""Calls for monitoring: is the server alive, is it ready, what has it counted."""
 
 import asyncio
 from collections.abc import Mapping

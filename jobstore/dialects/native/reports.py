@@ -1,7 +1,7 @@
-"""How a service upstream reports on the job it works for.
+"""How a service reports on the job that it works on.
 
-``POST /_jobs/{id}/report`` takes what a handler in process says through its handle: the id is what
-came in as ``Jobstore-Id``, and ``Jobstore-Attempt`` is sent back as it came.
+``POST /_jobs/{id}/report`` accepts what a handler in process reports through its handle: the id is
+the value of ``Jobstore-Id``, and ``Jobstore-Attempt`` is sent back unchanged.
 """
 
 import re

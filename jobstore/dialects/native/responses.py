@@ -1,4 +1,4 @@
-"""Results on their way to a reader, and what there is to say when there is none to give."""
+"""Results on their way to a reader, and the answer if there is none to give."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Targets over HTTP: how they stand, and what operators say of them.
+"""Targets over HTTP: their state, and what operators set.
 
 The name of a target is its prefix, percent-encoded: ``/_jobs/targets/%2Fexports``.
 """

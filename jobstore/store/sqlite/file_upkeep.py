@@ -1,4 +1,4 @@
-"""What a server does for its file by itself: keep it small, and its log short."""
+"""What a server does for its file on its own: keep it small, and its log short."""
 
 import asyncio
 import os

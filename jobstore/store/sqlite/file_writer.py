@@ -1,18 +1,18 @@
-"""The writer of a file: how a batch is run there, and what goes wrong with it.
+"""The writer of a file: how a batch is executed there, and how failures are handled.
 
-There is one writer per process, and it alone writes on its connection. `call` is for what runs
-between two transactions and is short; any task may call it.
+There is one writer per process, and only it writes on its connection. `call` is for short work
+between two transactions; any task may call it.
 
-**Threads.** Statements take microseconds and run right here, on the loop; only what may take long
-goes to the connection's own thread: the commit, which waits for the disk, and operations that say
-so (`off_loop`). In that thread each statement would have to wait for Python's lock, which the loop
-gives away rarely while it is busy: measured, 230 us an operation instead of 12. While the thread
-works, the loop touches the connection for nothing.
+**Threads.** Statements take microseconds and run on the loop; only what may take long goes to the
+connection's own thread: the commit, which waits for the disk, and operations that say so
+(`off_loop`). In that thread each statement would have to wait for Python's lock, which a busy loop
+rarely releases: measured, 230 us per operation instead of 12. While the thread works, the loop does
+not touch the connection.
 
-**What goes wrong.** A disk that is full or fails refuses the batch, and the next one is tried as
-usual; `committing` says how what was refused is kept from coming back. If it cannot be known
-whether a batch is on the disk, its callers are told so (`StoreUnsure`), and nothing is written
-until that is settled. A store that is gone from under the writer is lost for good (`StoreLost`).
+**Failures.** A full or failing disk refuses the batch, and the next one is tried as usual;
+`committing` explains how refused changes are kept from coming back. If it cannot be known whether a
+batch is on the disk, its callers get `StoreUnsure`, and nothing is written until that is settled. A
+store whose files have disappeared is lost until the next start (`StoreLost`).
 """
 
 import asyncio

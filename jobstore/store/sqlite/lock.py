@@ -1,20 +1,20 @@
-"""Which file a store is, and which process owns it: told by the file itself, by whatever name.
+"""Which file a store is, and which process owns it: decided by the file itself, whatever its name.
 
-A server owns the *file*, not a name of it: it holds a lock on the store's own inode, which a
-symlink, a hard link or a bind mount leads to as well, and which nobody can remove. The lock is an
+A server owns the *file*, not a name of it: it holds a lock on the store's own inode, which is the
+same through a symlink, a hard link or a bind mount, and which nobody can remove. The lock is an
 open file description lock (fcntl(2)) on bytes far beyond the end of any database. It conflicts
-with none of those that SQLite takes, goes with the process however that ends, and is asked about
-without being taken. It is 1 + pid bytes long, so the kernel tells whoever asks whose it is.
+with none of SQLite's locks, disappears with the process however that ends, and can be examined
+without being taken. It is 1 + pid bytes long, so the kernel tells whose it is.
 
-``jobs.db.lock`` beside the store carries the owner's pid for people, and flock(2), by which
-earlier versions of jobstore keep away from each other. Nothing depends on it otherwise: it may be
-removed, and what lies there under its name, a link or somebody's file, stays as it is.
+``jobs.db.lock`` beside the store contains the owner's process id for people, and a flock(2) lock,
+by which earlier versions of jobstore keep away from each other. Nothing else depends on it: it may
+be removed, and anything else under its name, a link or somebody's file, is left as it is.
 
 SQLite's own locks are those of POSIX: **closing any descriptor of a file drops all the locks that
 the process has on it** (https://www.sqlite.org/howtocorrupt.html, section 2.2), whereupon another
-process may remove the log of a running server. So whoever opens a store with SQLite does so within
-`held` or `owned`, and what is opened here is closed only when nothing in this process holds that
-file any more. That makes the one table of this module global: these locks are the process's.
+process may remove the log of a running server. So a store is opened with SQLite only within `held`
+or `owned`, and what is opened here is closed only when nothing in this process has that file open
+any more. That makes the one table of this module global: these locks belong to the process.
 
 SQLite keeps its log beside the *name* by which it opened a file, once symlinks are resolved. By a
 second name, another hard link or the mount point of a single file, it would not see the log and

@@ -1,6 +1,6 @@
-"""What SQLite does with the pages of a file: its WAL, its free room, and copies of the whole.
+"""How SQLite uses the pages of a file: the WAL, free space, and copies of the whole.
 
-Another database would do all of this by itself.
+A database server would do all of this by itself.
 """
 
 import os

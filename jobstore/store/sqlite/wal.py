@@ -1,4 +1,4 @@
-"""The log beside the file, which grows with each commit until it is moved into the file."""
+"""The write-ahead log, which grows with each commit until it is checkpointed into the file."""
 
 import logging
 from pathlib import Path
