@@ -239,7 +239,7 @@ def _tell_death(death: Death, *, shared: bool) -> None:
     if not death.boot:
         say("No server of this store has died.")
         return
-    who = f"with pid {death.pid}, started {iso(death.started_at)}, was killed or lost power"
+    who = f"with process id {death.pid}, started {iso(death.started_at)}, was killed or lost power"
     at = death.restarted_at and iso(death.restarted_at)
     if shared:  # or it was silent for other reasons, which nobody can tell from here
         say(f"Node {death.boot} {who}, or was cut off" + (f"; noticed {at}." if at else "."))

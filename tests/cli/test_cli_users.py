@@ -96,7 +96,7 @@ def test_add_says_what_nobody_can_do_without_an_admin() -> None:
     assert jobstore(*command, input=PASSWORD).stderr == NO_ADMIN
     add("carol", "reader")
     told = jobstore("user", "role", "bob", "user").stderr
-    assert told.endswith("no account is an admin any more: nobody can change the jobs of others\n")
+    assert told.endswith("no account is an admin now: nobody can change other people's jobs\n")
     assert "From now on" not in add("alice", "admin")
     assert jobstore("user", "role", "bob", "reader").stderr == ""
 

@@ -184,7 +184,7 @@ async def test_nobody_may_use_the_source_meanwhile(
     async with started(engines.process(ForkedServer, database)) as begin:
         node = await begin()
         told = await asyncio.to_thread(refused, "move", database, "new.db")
-        assert f"(pid {node.process.pid} on " in told
+        assert f"(process id {node.process.pid} on " in told
         assert told.endswith(" is alive; stop all nodes first\n")
         await server.terminate()
         told = await asyncio.to_thread(refused, "move", store_path, database)

@@ -236,7 +236,7 @@ async def test_all_verbs_work_at_a_url(
     assert await remote("submit", "POST", "/upload", "-d", "hi", "--wait")
     ids = [json.loads(line)["id"] for line in (await remote("list", "--json")).splitlines()]
     assert ids == sorted(ids, reverse=True)
-    assert (await remote("retry", "--status", "5xx", "--yes")).startswith("2 jobs are")
+    assert (await remote("retry", "--status", "5xx", "--yes")).startswith("2 jobs were")
     assert (await remote("delete", 2)) == "1 job was deleted.\n"
     assert (await remote("restore", 2)) == "1 job was restored.\n"
     shown = json.loads(await remote("show", 2, "--json"))

@@ -154,7 +154,7 @@ async def test_a_killed_server_is_named_as_killed(store_path: Path) -> None:
         await recover(store)
         detail = (await store.results.peek(1)).detail
     assert detail == (
-        f"attempt 1 was interrupted: the server with pid {os.getpid()}, "
+        f"attempt 1 was interrupted: the server with process id {os.getpid()}, "
         f"started 2027-01-15T08:00:00.000Z, {KILLED[engine(cut)]}; it must not be sent again"
     )
 
@@ -366,7 +366,7 @@ async def test_a_post_that_ran_when_the_server_was_killed_is_fetched_as_interrup
     assert answer.headers["Content-Type"] == "application/json; charset=utf-8"
     problem = json.loads(answer.body)
     assert problem["status"] == 503
-    assert f"the server with pid {pid}," in problem["detail"]
+    assert f"the server with process id {pid}," in problem["detail"]
     assert KILLED[engine(store_path)].partition(" at ")[0] in problem["detail"]
     assert (await gated.client("GET", "/started")).body == b"[]", "it was not sent again"
     check_sound(store_path)

@@ -202,7 +202,7 @@ async def test_what_was_running_when_the_server_was_killed_is_told_before_and_af
     await client.ended(unrepeatable)
     assert await asyncio.to_thread(listed, "--interrupted") == interrupted
     words = await asyncio.to_thread(said, "history", "--interrupted")
-    assert f"The server with pid {pid}, started 2" in words
+    assert f"The server with process id {pid}, started 2" in words
     assert "was killed or lost power; the next one started 2" in words
     assert states(store_path)[repeatable][0] == "running"
 
@@ -229,7 +229,7 @@ def test_with_the_server_down_what_still_counts_as_running_was_interrupted(
     as_killed(stocked(store_path, three_running, START))
     assert listed("--interrupted") == [4, 3, 2]
     first, heads, *_ = said("history", "--interrupted").splitlines()
-    started = "with pid 4242, started 2023-11-14T22:13:20.000Z, was killed or lost power"
+    started = "with process id 4242, started 2023-11-14T22:13:20.000Z, was killed or lost power"
     assert (
         first
         == {

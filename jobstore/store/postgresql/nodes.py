@@ -79,5 +79,7 @@ def keep_out(tx: Transaction, name: str, lease: float) -> None:
         start = decoded(row, lease)
         if start.state is StartState.ALIVE:
             node = start.name or f"node {start.boot}"
-            problem = f"{node} (pid {start.pid} on {start.host}) is alive; stop all nodes first"
+            problem = (
+                f"{node} (process id {start.pid} on {start.host}) is alive; stop all nodes first"
+            )
             raise StoreError(name, problem)

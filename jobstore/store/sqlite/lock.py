@@ -373,7 +373,11 @@ def _refuse_second_name(file: StoreFile) -> None:
         return
     with _guard:
         pid = _owner(file.descriptor)
-    by = f"the server with pid {pid} owns it" if pid and pid != os.getpid() else "nothing was done"
+    by = (
+        f"the server with process id {pid} is using it"
+        if pid and pid != os.getpid()
+        else "nothing was done"
+    )
     raise StoreError(file.path, f"{problem}, since SQLite keeps a log beside each name; {by}")
 
 
