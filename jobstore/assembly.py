@@ -75,7 +75,7 @@ class Spoken:
     Args:
         api: its calls.
         claims: the requests that are for it.
-        refuse: what answers those of them whose senders are not let in.
+        refuse: answers those whose senders are refused.
         traffic: what its requests are counted as.
         at_once: answers some of them at the desk, or None.
     """
@@ -88,11 +88,11 @@ class Spoken:
 
 
 class Gate(Protocol):
-    """Who is let in."""
+    """Who has access."""
 
     @property
     def everybody(self) -> bool:
-        """Whether everybody is let in just now."""
+        """Whether everybody has access at the moment."""
 
     def middleware(self, request: web.Request, handler: Handler) -> Awaitable[web.StreamResponse]:
         """Find out who sends a request, and turn strangers away."""
@@ -191,7 +191,7 @@ def _login(store: Store) -> Spoken:
 
 
 def refusing(apis: Apis, async_headers: Sequence[AsyncHeader]) -> Refuse:
-    """Make what answers those who are not let in: in the words of what they have asked for."""
+    """Make the function that refuses: in the words of the API that was called."""
     by_claim = [(claim, spoken.refuse) for spoken in apis for claim in spoken.claims]
     # A login to the service behind jobstore is refused as well, and deserves to be told why.
     by_claim += [(claim, arango_login.refused) for claim in arango_login.CLAIMS]
@@ -253,7 +253,7 @@ def browsers_of(config: Config, access: Gate, *, public: bool) -> Browsers:
 
     Args:
         config: names the origins and the hosts that are trusted.
-        access: tells whether everybody is let in.
+        access: tells whether everybody has access.
         public: whether the server may be reached from other machines.
     """
     return Browsers(rules_of(config, public=public), lambda: access.everybody, ASKING)

@@ -347,7 +347,7 @@ async def _runner(stack: AsyncExitStack, server: web.Server) -> web.ServerRunner
 
 
 def _access(config: Config, store: Store, listeners: Sequence[Listener], refuse: Refuse) -> Access:
-    """Decide who is let in.
+    """Decide who has access.
 
     Raises:
         NotOpen: everybody would be, from anywhere, and nobody has said that they shall.

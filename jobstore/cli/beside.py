@@ -14,7 +14,7 @@ async def beside(config: Config, *, create: bool = False) -> AsyncIterator[Store
     """Open the configured store for a single change.
 
     Args:
-        config: where it is, and what it takes in.
+        config: where it is, and what it accepts.
         create: whether to make it if there is none yet.
 
     Raises:

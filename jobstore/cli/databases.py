@@ -34,7 +34,7 @@ class InDatabase:
     """A store in a database; see `jobstore.cli.tending.Tended`.
 
     Args:
-        lease: for how long a node may be silent until the others take it for dead, in seconds.
+        lease: for how long a node may be silent until the others declare it dead, in seconds.
     """
 
     url: str = field(repr=False)

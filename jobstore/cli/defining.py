@@ -240,7 +240,7 @@ def _owner_of(path: str, config: Config) -> str:
     """Name the target that owns a path; a running server finds its own APIs by itself.
 
     Raises:
-        NoTarget: there is none.
+        NoTarget: it does not exist.
     """
     target = longest((target.prefix for target in config.targets), path)
     if target is None:
@@ -252,7 +252,7 @@ async def _find(store: Store, reference: str) -> Definition:
     """Find a definition by its id, its uuid or its path.
 
     Raises:
-        DefinitionNotFound: there is none.
+        DefinitionNotFound: it does not exist.
         DefinitionAmbiguous: several owners have one at this path.
     """
     if reference.startswith("/"):

@@ -65,7 +65,7 @@ def in_file(file: Path) -> list[Draft]:
     """Read all definitions of a file.
 
     Raises:
-        DefinitionInvalid: one of them is none, or they are none together.
+        DefinitionInvalid: one of them is invalid, or they are together.
     """
     try:
         document = tomllib.loads(file.read_text("utf-8-sig"))

@@ -213,7 +213,7 @@ def span(value: str) -> tuple[int | None, int | None]:
     """Read a range of times; give when it begins and before when it ends.
 
     Raises:
-        BadParameter: it is none, or it ends before it begins.
+        BadParameter: it is invalid, or ends before it begins.
     """
     try:
         return _calendar().span(value)
@@ -236,7 +236,7 @@ def duration(value: str) -> int:
     """Read an age; give the moment that long ago, in microseconds since 1970.
 
     Raises:
-        BadParameter: it is none.
+        BadParameter: it is invalid.
     """
     microseconds = _ago(value)
     if microseconds is None:
@@ -260,7 +260,7 @@ def size(value: str) -> int:
     """Read a size; give it in bytes.
 
     Raises:
-        BadParameter: it is none.
+        BadParameter: it is invalid.
     """
     try:
         return int(_SIZE.read(value))

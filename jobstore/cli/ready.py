@@ -37,7 +37,7 @@ def _seconds(value: str) -> float:
     """Read a duration.
 
     Raises:
-        BadParameter: it is none.
+        BadParameter: it is invalid.
     """
     try:
         return float(_DURATION.read(value))
@@ -49,7 +49,7 @@ def _url(value: str) -> SplitResult:
     """Read the URL of a server.
 
     Raises:
-        BadParameter: it is none.
+        BadParameter: it is invalid.
     """
     expected = "expected a URL such as http://127.0.0.1:8529"
     try:

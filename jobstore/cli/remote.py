@@ -91,7 +91,7 @@ class Remote:
         """Get a body as it is.
 
         Raises:
-            Complaint: it could not be had; the message says why.
+            Complaint: it is not available; the message says why.
         """
         answer = self.send("GET", path)
         if answer.status >= _LEAST_ERROR:

@@ -108,7 +108,7 @@ def _submission(config: Config, written: dict[str, Any]) -> Submission:
     """Read a job, as the API does.
 
     Raises:
-        SubmissionInvalid: it is none.
+        SubmissionInvalid: it is invalid.
     """
     # Loading what reads it takes a while.
     from jobstore.dialects.native.forms import WrittenJob  # noqa: PLC0415

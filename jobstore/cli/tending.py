@@ -43,7 +43,7 @@ class Tended(Place, Protocol):
         """Read all of the store as it stands at one moment, while nobody else may use it."""
 
     def written_whole(self) -> AbstractContextManager[Destination]:
-        """Write all of an empty store, which is made first if there is none."""
+        """Write all of an empty store, created first if necessary."""
 
 
 def tended(config: Config) -> Tended:

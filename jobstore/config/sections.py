@@ -158,7 +158,7 @@ class StoreSection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaptureSection:
-    """What is taken in; sizes are in bytes."""
+    """Limits on what is accepted, in bytes."""
 
     body_limit: PositiveSize = GIB
     response_limit: PositiveSize = GIB

@@ -166,7 +166,7 @@ async def list_collections(_request: web.Request) -> web.Response:
 
 
 async def create_collection(request: web.Request) -> web.Response:
-    """Answer as if a collection had been made, if its name could be had in ArangoDB."""
+    """Answer as if a collection had been made, if ArangoDB would allow its name."""
     wish = await _json_object(request)
     name, system = wish.get("name"), wish.get("isSystem") is True
     if not is_collection_name(name, system=system):

@@ -13,14 +13,14 @@ from jobstore.store.transaction import Transaction
 
 
 class Admission:
-    """Let jobs in, or say why not.
+    """Accept jobs, or say why not.
 
     Args:
         dispatcher: knows how many jobs wait.
         owners: what one owner may have; None for a command, which is run by who has the file.
         queue: how many jobs may wait.
         depth: how many jobs may make one another, one after the other.
-        shared: whether other nodes let jobs in as well.
+        shared: whether other nodes accept jobs too.
 
     Attributes:
         open: whether any job is let in.

@@ -26,7 +26,7 @@ def forgotten(headers: Headers) -> list[str]:
 def submission_of(
     job: Job, request: Request, target: str, policy: Policy, *, administers: bool
 ) -> Submission:
-    """Give what to submit to run a job again; it is its owner's, whoever asks for it.
+    """Give what to submit to run a job again; it is its owner's, whoever requests it.
 
     Args:
         request: its request, as it is kept.
@@ -73,7 +73,7 @@ class Again:
 
         Raises:
             NotAccepting: the queue is full, or the server is shutting down.
-            OwnerLimit: its owner has as much as one may.
+            OwnerLimit: its owner has reached a limit.
             NeedsBody: its body is a large one, which has not been copied yet.
         """
         old = bulk.repeatable(tx, job_id)

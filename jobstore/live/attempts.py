@@ -106,7 +106,7 @@ class Attempts:
         self._end(claim, lambda tx: ending.stopped(tx, claim, detail), over)
 
     async def retry(self, claim: Claim, seconds: float, ended: AttemptEnded) -> bool:
-        """Queue a job again whose attempt has failed for a passing reason.
+        """Queue a job again whose attempt has failed for a temporary reason.
 
         Args:
             seconds: how long to wait before the next one.

@@ -100,7 +100,7 @@ class BulkOperations:
         """Look at an operation.
 
         Raises:
-            OperationNotFound: there is none of this id, or it is another one's.
+            OperationNotFound: there is none with this id, or it belongs to somebody else.
         """
         found = []
         if 0 < operation_id <= jobs.LARGEST_ID:
@@ -124,7 +124,7 @@ class BulkOperations:
         """Stop an operation, unless it is over.
 
         Raises:
-            OperationNotFound: there is none of this id, or it is another one's.
+            OperationNotFound: there is none with this id, or it belongs to somebody else.
         """
         if not 0 < operation_id <= jobs.LARGEST_ID:
             raise OperationNotFound(operation_id)
@@ -168,7 +168,7 @@ class BulkOperations:
         return sum([await self._advance(each, target_of) for each in operations])
 
     async def finish(self, operation_id: int, target_of: TargetOf) -> None:
-        """Do all of an operation that can be done just now, where no server does it."""
+        """Do all of an operation that can be done at the moment, where no server does it."""
         while await self.run_once([operation_id], target_of):
             pass
 

@@ -90,7 +90,7 @@ class _Kept(Generic[T]):
         self._finding: asyncio.Task[None] | None = None
 
     async def get(self) -> T:
-        """Give it; whoever asks at the same time waits for the same answer."""
+        """Give it; callers at the same time get the same answer."""
         if asyncio.get_running_loop().time() >= self._until:
             if self._finding is None:
                 self._finding = asyncio.create_task(self._look())

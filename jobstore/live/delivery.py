@@ -93,7 +93,7 @@ class Deliveries:
         over: told of each job whose result is not on its way any more.
 
     Attributes:
-        readers: who is given which job's result just now, until it is delivered or held again.
+        readers: who is given which job's result at the moment, until it is delivered or held again.
         fresh: the answers that came last.
     """
 
@@ -317,7 +317,7 @@ class Taking:
         tx.tell(Taken(self._job_id, self))
 
     def _refuse(self, tx: Transaction) -> NoReturn:
-        """Say why the result cannot be had while another reader has it."""
+        """Say that the result is not available while another reader has it."""
         job = jobs.visible(tx, self._job_id, self._scope)
         if may_come_back(job):
             raise BeingDelivered(job.id)

@@ -60,7 +60,7 @@ class _Lane:
         backlog: whether jobs may be waiting in the file.
         claiming: whether a claim is on its way.
         turns: whose jobs wait.
-        capacity: how many slots there are just now: none while the lane is closed.
+        capacity: how many slots there are at the moment: none while the lane is closed.
     """
 
     slots: int
@@ -276,7 +276,7 @@ class Dispatcher:
         self._refill_all()
 
     def ending(self, target: str) -> None:
-        """Let the next job share the commit of the end of one, which was posted just now."""
+        """Let the next job share the commit of the end of one, which has just been posted."""
         self._refill(target, self._lanes[target], ending=1)
 
     def _refill_all(self) -> None:

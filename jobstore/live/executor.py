@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """No answer could be had.
+    """The target did not answer.
 
     Args:
         failure: of which kind it is.

@@ -58,7 +58,7 @@ class Database:
         url: of the database.
         schema: where its tables are.
         name: what this node is called.
-        lease: for how long a node may be silent until the others take it for dead, in seconds.
+        lease: for how long a node may be silent until the others declare it dead, in seconds.
         patience: for how long anybody waits for a database that does not answer, in seconds.
     """
 

@@ -41,7 +41,7 @@ class Reading:
 class Results:
     """What is kept for readers; each method returns when what it did is on the disk.
 
-    Where a method takes a scope, that is whose jobs whoever asks may see, or None for all.
+    Where a method takes a scope, it limits what the caller may see; None means everything.
 
     Args:
         lister: a connection for reading lists.
@@ -79,7 +79,7 @@ class Results:
         """Look at a job whose result may still be asked for; one on its way counts as held.
 
         Raises:
-            JobNotFound: there is none.
+            JobNotFound: it does not exist.
         """
         row = await self._points.row(jobs.GET_JOB, job_id=checked(job_id))
         job = jobs.if_visible(job_id, row, scope)
@@ -90,7 +90,7 @@ class Results:
         raise JobNotFound(job_id)
 
     async def on_its_way(self, job_id: int) -> bool:
-        """Tell whether a job's result is on its way to a reader just now."""
+        """Tell whether a job's result is on its way to a reader at the moment."""
         if job_id in self._deliveries.readers or not self._boot.shared:
             return job_id in self._deliveries.readers
         asked = {"job_id": job_id, "now": self._clock(), "own_boot": self._boot.number}
@@ -101,7 +101,7 @@ class Results:
 
         Raises:
             BeingDelivered: the result is on its way to a reader, and can be looked at no more.
-            JobNotFound: there is none.
+            JobNotFound: it does not exist.
         """
         await self._upcoming.ended(checked(job_id))
         try:
@@ -187,7 +187,7 @@ class Results:
         await self._let_go(job_id, scope, results.delete)
 
     async def discard(self, job_id: int, scope: int | None = None) -> None:
-        """Delete what is left of a job, whoever may have had its result.
+        """Delete what is left of a job, whoever has read its result.
 
         Raises:
             BeingDelivered: the result is on its way to a reader.
@@ -198,7 +198,7 @@ class Results:
     async def _let_go(
         self, job_id: int, scope: int | None, step: Callable[[Transaction, int, int | None], None]
     ) -> None:
-        """Delete something of a job, unless it goes to its reader just now."""
+        """Delete something of a job, unless it goes to its reader at the moment."""
         checked(job_id)
 
         def let_go(tx: Transaction) -> None:

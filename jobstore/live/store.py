@@ -68,7 +68,7 @@ Tell: TypeAlias = Callable[[About, Iterable[int]], None]
 class Store:
     """Jobs in a file; each method returns when what it did is on the disk.
 
-    Where a method takes a scope, that is whose jobs whoever asks may see, or None for all.
+    Where a method takes a scope, it limits what the caller may see; None means everything.
 
     Args:
         history: the same store, for people.
@@ -247,11 +247,11 @@ class Store:
 
     @property
     def accepting(self) -> bool:
-        """Whether jobs are taken in, as long as nothing else speaks against it."""
+        """Whether jobs are accepted, unless something else prevents it."""
         return self._admission.open
 
     def look(self) -> StoreError | None:
-        """Tell why nothing can be written just now, and look after that; None if it can."""
+        """Tell why nothing can be written at the moment, and look after that; None if it can."""
         return self._writer.look()
 
     def queue(self) -> tuple[int, int]:
@@ -320,7 +320,7 @@ class Store:
         self.dispatcher.look_again()
 
     def _notice_accounts(self) -> None:
-        """Wake all who wait for something if accounts have changed: they may be let in no more."""
+        """Wake all waiters if accounts have changed: their access may be revoked."""
         roll = self.accounts.roll()
         if self._roll is not None and roll is not self._roll:
             self._watchers.tell_all()

@@ -33,7 +33,7 @@ SECRET_HEADERS: Final = frozenset({"authorization", "cookie", "proxy-authorizati
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What a store takes in.
+    """What a store accepts.
 
     Args:
         queue: how many jobs may be queued.
@@ -57,17 +57,17 @@ class Limits:
 
 
 class Submissions:
-    """Take jobs in.
+    """Accept jobs.
 
     Args:
         bodies: where large requests go.
         dispatcher: gives out slots.
-        admission: what speaks against a submission.
+        admission: whether a submission is refused.
         timekeeping: knows whether the clock was set.
         boot: this start of the server.
 
     Attributes:
-        refused: told what has kept a job from being taken in.
+        refused: told why a job was not accepted.
         spans: makes spans of submissions; None if nobody wants to know.
     """
 
@@ -266,7 +266,7 @@ class Submissions:
 
         Raises:
             NotAccepting: the queue is full, or the server is shutting down.
-            OwnerLimit: its owner has as much as one may.
+            OwnerLimit: its owner has reached a limit.
         """
         self._admission.check_open()
         self._admission.check_room(tx, submission.account)

@@ -108,7 +108,7 @@ def normal_path(value: str) -> str:
     """Write a definition's path in the one way in which it is compared.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is invalid.
     """
     path = unicodedata.normalize("NFC", value)
     parts = path.split("/")[1:]

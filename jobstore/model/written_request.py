@@ -169,7 +169,7 @@ def read(model: type[W], written: object, members: str) -> W:
     Args:
         model: what it should be.
         written: what JSON or TOML gave.
-        members: what an object has to have, for the message if it is none.
+        members: what an object has to have, for the message if it is invalid.
 
     Raises:
         ValueError: it is something else; each line of the message is one problem.

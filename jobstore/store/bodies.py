@@ -53,7 +53,7 @@ _loose_chunks: Final = (
     .limit(limit)
     .offset(ZERO)
 )
-# What another node receives just now is not loose.
+# What another node receives at the moment is not loose.
 LOOSE_CHUNKS: Final = Statement(_loose_chunks, _loose_chunks.where(not_elsewhere(_body.boot)))
 SWEEP_CHUNKS: Final = Statement(
     delete(schema.CHUNK).where(

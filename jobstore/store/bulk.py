@@ -276,7 +276,7 @@ def stop(tx: Transaction, operation_id: int, scope: int | None, by: str) -> None
     """Stop an operation, unless it is over; what it has done stays done.
 
     Raises:
-        OperationNotFound: there is none of this id, or it is another one's.
+        OperationNotFound: there is none with this id, or it belongs to somebody else.
     """
     told = {"operation": operation_id, "scope": scope}
     if tx.execute(STOP, **told, now=tx.now, by=writable(by)).rowcount:
@@ -443,7 +443,7 @@ def step(
 
 
 def _do(tx: Transaction, ids: Sequence[int], act: Act) -> Stepped:
-    """Do something to jobs, as far as that can be done just now."""
+    """Do something to jobs, as far as that can be done at the moment."""
     stepped = Stepped()
     for job_id in ids:
         try:

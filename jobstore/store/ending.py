@@ -181,7 +181,7 @@ def _put_attempts(which: ColumnElement[bool]) -> Statement:
         "failure": bindparam("why"),
         "detail": bindparam("because"),
     }
-    # A cancellation may have been asked for just now: then there will be no next one.
+    # A cancellation may just have been requested: then there will be no next one.
     running = and_(which, still_in_state(State.RUNNING), _job.cancel_asked_at.is_(None))
     return Statement(
         insert(schema.ATTEMPT).from_select(list(ended), select(*ended.values()).where(running))
@@ -209,7 +209,7 @@ def retry(
     again_at: int,
     ended: AttemptEnded,
 ) -> bool:
-    """Queue a job again whose attempt has failed for a passing reason.
+    """Queue a job again whose attempt has failed for a temporary reason.
 
     Args:
         again_at: when it may run again.

@@ -163,7 +163,7 @@ class History(Windows):
             scope: the account whose it has to be, or None for anybody's.
 
         Raises:
-            JobNotFound: there is none.
+            JobNotFound: it does not exist.
         """
         return jobs.if_visible(job_id, await self._job(job_id), scope)
 

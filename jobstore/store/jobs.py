@@ -35,7 +35,7 @@ def awaited(tx: Transaction, job_id: int, scope: int | None = None) -> Job:
         scope: the account whose it has to be, or None for anybody's.
 
     Raises:
-        JobNotFound: there is none.
+        JobNotFound: it does not exist.
     """
     return if_awaited(job_id, tx.execute(GET_JOB, job_id=job_id).fetchone(), scope)
 
@@ -44,7 +44,7 @@ def visible(tx: Transaction, job_id: int, scope: int | None) -> Job:
     """Get a job that stands in the history of whoever asks.
 
     Raises:
-        JobNotFound: there is none.
+        JobNotFound: it does not exist.
     """
     return if_visible(job_id, tx.execute(GET_JOB, job_id=job_id).fetchone(), scope)
 
@@ -147,7 +147,7 @@ def kept(tx: Transaction, job_id: int, scope: int | None) -> Kept:
         scope: the account whose it has to be, or None for anybody's.
 
     Raises:
-        JobNotFound: there is none.
+        JobNotFound: it does not exist.
     """
     row = tx.execute(GET_KEPT, job_id=job_id).fetchone()
     job = _awaited(job_id, row and row[RESPONSE_COLUMNS:], scope)

@@ -213,5 +213,5 @@ def _get_boot(died: ColumnElement[int], targets: ColumnElement[str]) -> ClauseEl
     return select(*columns).where(_boot.id == bindparam("boot"))
 
 
-# Only among several nodes, one is taken for dead by others, and they may have different targets.
+# Only among several nodes, one is declared dead by others, and they may have different targets.
 GET_BOOT: Final = Statement(_get_boot(ZERO, constant("{}")), _get_boot(_boot.died, _boot.targets))

@@ -32,7 +32,7 @@ PURGEABLE: Final = Statement(
     .order_by(_job.purgeable_at)
     .limit(limit)
     .offset(ZERO)
-    .with_for_update(skip_locked=True)  # another node may hold their results again just now
+    .with_for_update(skip_locked=True)  # another node may hold their results again at the moment
 )
 PURGE: Final = Statement(
     update(schema.JOB).where(these_jobs).values(purgeable_at=null(), stored=ZERO)

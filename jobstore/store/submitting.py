@@ -189,7 +189,7 @@ def _line_up(
         tx.tell(Queued(job_id, target, account, priority, submission.request, secrets))
 
 
-# --- what speaks against a submission -------------------------------------------------------------
+# --- whether a submission is refused -------------------------------------------------------------
 
 
 USAGE: Final = Statement(

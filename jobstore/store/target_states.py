@@ -124,7 +124,7 @@ def seen(found: Sequence[Sequence[Any]], configured: Mapping[str, int]) -> list[
     """Put together what the statements of `LOOKED_AT` have found, one target each.
 
     Args:
-        configured: how many jobs of each target may run at once as far as whoever looks knows.
+        configured: how many jobs of each target may run at once as far as the reader knows.
     """
     states = {row[0]: decoded(row) for row in found[0]}
     concurrency: dict[str, int] = {}

@@ -97,7 +97,7 @@ class Writer(ABC):
 
     @abstractmethod
     def look(self) -> StoreError | None:
-        """Tell why nothing can be written just now, and look after that; None if it can."""
+        """Tell why nothing can be written at the moment, and look after that; None if it can."""
 
     @abstractmethod
     def _mend(self) -> None:

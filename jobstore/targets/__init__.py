@@ -17,7 +17,7 @@ class Target(Protocol):
 
         Args:
             request: what to send; its headers are end-to-end already.
-            handle: the job that the request is for; a handle without id if it is none.
+            handle: the job that the request is for; a handle without id if it is invalid.
 
         Raises:
             TargetFailed: on entry, or while the body is read.

@@ -84,7 +84,7 @@ class Exchange(Switching, ResponseHandler):
         self.transport.write(data)
 
     def break_off(self) -> None:
-        """Close the connection, which whoever waits for the answer is told by it."""
+        """Close the connection, which tells those who wait for the answer."""
         if self.transport is not None:
             self.transport.close()
 
@@ -98,7 +98,7 @@ class Exchange(Switching, ResponseHandler):
             await private.drain(self)
 
     async def answered(self) -> tuple[RawResponseMessage, StreamReader]:
-        """Wait for the head of the answer; what is said before it is none.
+        """Wait for the head of the answer; what is said before it is invalid.
 
         Raises:
             ClientError: the connection broke.

@@ -52,7 +52,7 @@ def response_of(method: str, message: RawResponseMessage, payload: StreamReader)
     """Take an answer, its body as a whole if all of it has come.
 
     Raises:
-        TargetBroken: it is none that could be passed on.
+        TargetBroken: it cannot be passed on.
     """
     if message.code not in FINAL:
         raise TargetBroken("the target answered with an invalid status")

@@ -68,7 +68,7 @@ class Route:
         concurrency: how many of its jobs may run at once.
         timeout: how long an attempt may take, in seconds, or None for as long as it likes.
         replay: what may be sent again after an attempt was interrupted.
-        retry: how often it is asked again after an attempt has failed for a passing reason.
+        retry: how often it is asked again after an attempt has failed for a temporary reason.
         credentials: whether it is told who asks: ``Authorization`` travels only then.
         claims: the calls that it owns, where no one prefix can say it. Such a route goes before
             those that have a prefix, and its name is no path then.
@@ -140,7 +140,7 @@ class Router:
         """Return the route that owns a request; see `resolve`.
 
         Raises:
-            NoTarget: there is none.
+            NoTarget: it does not exist.
             PathLeaves: there is, but the path may lead out of what that route owns.
         """
         route = self.resolve(method, path)

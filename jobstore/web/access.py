@@ -40,12 +40,12 @@ log = logging.getLogger(__name__)
 
 
 class Access:
-    """Let those in who have an account; without any account, everybody.
+    """Admit requests with an account; without any account, all requests.
 
     Args:
-        accounts: who has one.
-        anonymous: whether everybody is let in while there is no account at all.
-        refuse: what answers those who are not let in.
+        accounts: who has an account.
+        anonymous: whether everybody has access while there are no accounts.
+        refuse: answers those who are refused.
         proxies: tell whose address counts.
         clock: what time it is, in seconds from anywhere.
 
@@ -74,7 +74,7 @@ class Access:
 
     @property
     def everybody(self) -> bool:
-        """Whether everybody is let in just now."""
+        """Whether everybody has access at the moment."""
         try:
             return self._anonymous and not self._accounts.roll().accounts
         except StoreError:  # as each request will be told
@@ -137,7 +137,7 @@ class Access:
         return await handler(request)
 
     def _refused(self, request: web.Request, error: JobstoreError) -> web.Response:
-        """Answer that it cannot be told who asks, or not just now."""
+        """Answer that it cannot be told who asks, or not at the moment."""
         if not isinstance(error, Unauthorized):
             log.warning("%s", error, extra={"action": "login"})
         if isinstance(error, StoreError):  # strangers are not told which file it is
@@ -176,7 +176,7 @@ class Access:
         """Tell who sends a request as far as that takes no time: it may be a stranger yet.
 
         Raises:
-            StoreError: it cannot be told just now.
+            StoreError: it cannot be told at the moment.
         """
         roll = self._accounts.roll()
         if roll is not self._roll:
@@ -195,10 +195,10 @@ class Access:
         return None
 
     def _again(self, then: AccountSnapshot, request: web.Request) -> Identity | None:
-        """Tell who sends a request that was let in before, as their account is now.
+        """Return the sender of an earlier request, as their account is now.
 
         Args:
-            then: the accounts by which they were let in.
+            then: the accounts by which they got access.
         """
         roll, identity = self._accounts.roll(), request[standing.IDENTITY]
         if roll is then:  # as nearly always

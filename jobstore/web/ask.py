@@ -78,7 +78,7 @@ class Ask:
         proxies: whose word is taken on where it came from, once that is known.
         since: when the last of it came, by the loop's clock.
         traffic: what it is for, once that is known.
-        digit: the first one of its answer's status; 0 while there is none.
+        digit: the first one of its answer's status; 0 while it does not exist.
     """
 
     __slots__ = (

@@ -24,7 +24,7 @@ class Browsers:
 
     Args:
         rules: which pages may ask, and under which names this server is reached.
-        anonymous: tells whether whoever asks needs no account just now.
+        anonymous: tells whether callers need no account at the moment.
         asking: the headers that ask for a job, in lower case.
     """
 

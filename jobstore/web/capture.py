@@ -80,15 +80,15 @@ class AsyncHeader(Protocol):
         """Answer that the job is on the disk, or with its result."""
 
     def refused(self, error: JobstoreError) -> web.Response:
-        """Answer that nothing was taken in."""
+        """Answer that nothing was accepted."""
 
 
 class Wish(NamedTuple):
-    """That a request shall be a job.
+    """A request's wish to become a job.
 
     Args:
-        asking: by whose way that is asked for.
-        wanted: whether its result is wanted.
+        asking: by which header.
+        wanted: whether its result is kept.
     """
 
     asking: AsyncHeader
@@ -270,7 +270,7 @@ class Capture:
         """Send a request that is here on to its target, unless something stands against it.
 
         Args:
-            again: tells who sends it, after it has waited; None if they are let in no more.
+            again: tells who sends it, after it has waited; None if their access was revoked.
         """
         method, path = ask.method, ask.path
         if method in _NOT_AT_ONCE or not (method in SAFE or ask.identity.changes):

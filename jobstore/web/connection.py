@@ -58,7 +58,7 @@ class ClientConnection(web.RequestHandler):
 
     Attributes:
         half_closed: whether it has; never with TLS, whose layer in asyncio does not allow it.
-        below: what carries the bytes of a connection with TLS; None where there is none.
+        below: what carries the bytes of a connection with TLS; None where it does not exist.
     """
 
     __slots__ = ("_half_closed_at", "_heard_at", "_probed", "below", "half_closed")

@@ -117,7 +117,7 @@ class Refusals:
     """What becomes of connections that the event loop could not accept.
 
     Attributes:
-        server: is told of them; None while there is none.
+        server: is told of them; None while it does not exist.
     """
 
     def __init__(self) -> None:

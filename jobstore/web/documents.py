@@ -39,7 +39,7 @@ def parse(body: bytes, most: int = PIECES) -> object:
     Raises:
         TooManyPieces: it falls into more.
         Unstorable: it has what cannot be stored or sent.
-        ValueError: it is none.
+        ValueError: it is invalid.
     """
     if _piece_count(body, most) > most:
         raise TooManyPieces(f"expected at most {most} members and items")

@@ -42,7 +42,7 @@ class Door:
 
     Args:
         browsers: which web pages may ask.
-        access: who is let in.
+        access: who has access.
         capture: makes jobs of requests, and sends on what is for a target.
         apis: who answers which of our own calls; the first that claims it.
         prompt: who may answer which of them without a task.

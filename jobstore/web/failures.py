@@ -27,7 +27,7 @@ class _Count:
 
     Args:
         count: how many.
-        until: how long they are held against whoever comes next.
+        until: how long they delay the next login.
     """
 
     count: int
@@ -60,7 +60,7 @@ class Failures:
         self._add("address", address)
 
     def forgive(self, name: str) -> None:
-        """Hold nothing against a name any more: its owner has come.
+        """Reset the failures of a name: its owner has logged in.
 
         Not so its address: whoever has one account could go on guessing those of others.
         """

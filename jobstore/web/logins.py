@@ -67,7 +67,7 @@ class Logins:
     """Verify passwords.
 
     Args:
-        accounts: who has one.
+        accounts: who has an account.
         clock: what time it is, in seconds from anywhere.
         heard: told what became of a login.
     """
@@ -149,10 +149,10 @@ class Logins:
         return login
 
     def _make_place(self, source: str) -> None:
-        """Give up on a login of the source that has the most, if there are too many in all.
+        """Drop a login of the source with the most, if there are too many.
 
         Raises:
-            TooManyLogins: this source has the most, or as many as one may have.
+            TooManyLogins: this source has the most, or has reached its limit.
         """
         logins = self._pending.values()
         counts = Counter(login.source for login in logins)

@@ -115,7 +115,7 @@ class Rules:
 
         Args:
             authority: the one in its target, if that is a whole URL.
-            anonymous: whether whoever asks needs no account.
+            anonymous: whether callers need no account.
         """
         if anonymous and not self._reached(headers, authority):
             return _MISDIRECTED
@@ -179,7 +179,7 @@ class Rules:
 
 
 def host_of(authority: str) -> str | None:
-    """Return the host of a ``Host`` header in one way of writing it; None if it is none."""
+    """Return the host of a ``Host`` header in one way of writing it; None if it is invalid."""
     return _split(authority)[0] if len(authority) <= _LONGEST_AUTHORITY else None
 
 

@@ -72,7 +72,7 @@ def fields(error: JobstoreError) -> Headers:
 
 
 def retry_after(error: JobstoreError) -> Headers:
-    """Give the field that says when to try again, for what cannot be had just now."""
+    """Give the field that says when to try again, for what is not available at the moment."""
     if error.status not in _LATER:
         return ()
     return (("Retry-After", str(error.seconds)),) if isinstance(error, OwnerLimit) else SOON
@@ -97,7 +97,7 @@ def shared_refusal(
 
 
 def refused(_: web.Request, error: JobstoreError) -> web.Response:
-    """Answer that whoever sends a request is not let in, where no dialect has words for it.
+    """Refuse the sender of a request, if no dialect has words for it.
 
     Credentials are asked for in words that most clients read.
     """

@@ -39,7 +39,7 @@ class Relay:
         target: who will answer it.
         incoming: the request as it goes on.
         handle: tells where it comes from.
-        again: tells who sends it, after it has waited; None if they are let in no more.
+        again: tells who sends it, after it has waited; None if their access was revoked.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Relay:
         """Look again who sends the request, before they get anything.
 
         Raises:
-            Revoked: they are let in no more.
+            Revoked: their access was revoked.
         """
         if self._again() is None:
             raise standing.Revoked

@@ -65,7 +65,7 @@ async def taken(request: web.Request, size: int) -> AsyncIterator[None]:
     """Keep room for what is made of a request while the context lasts.
 
     Raises:
-        NoRoom: there is none just now.
+        NoRoom: there is none at the moment.
     """
     room, beyond = request.app[ROOM], max(0, min(size, _FOR_ONE) - _FREE)
     await room.take(beyond)

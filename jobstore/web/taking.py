@@ -1,6 +1,6 @@
 """Results for requests at the desk: a small one is written from there, once it was taken.
 
-The dialect says how a result is written, and what happens to a request if there is none.
+The dialect says how a result is written, and what happens to a request if it does not exist.
 """
 
 from collections.abc import Callable

@@ -51,7 +51,7 @@ class ArangoLogin:
     """Hand out tokens while there are no accounts.
 
     Args:
-        accounts: who has one.
+        accounts: who has an account.
     """
 
     def __init__(self, accounts: Accounts, clock: Clock = now) -> None:

@@ -190,7 +190,7 @@ class DatameerJobs:
         """Find a definition as the second generation refers to it.
 
         Raises:
-            NoFile: there is none.
+            NoFile: it does not exist.
         """
         find, scope = self._store.definitions.find, asker.scope
         try:
@@ -251,7 +251,7 @@ class ExecutionRefused(JobstoreError):
 
 
 class NoFile(JobstoreError):
-    """There is no such file, or none that whoever asks may see."""
+    """There is no such file, or the caller may not see it."""
 
     status = 404
 

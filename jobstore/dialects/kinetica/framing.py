@@ -127,7 +127,7 @@ async def room_for(request: web.Request, response: Response | None) -> AsyncIter
     """Keep room for an answer that is put together in memory; give the size of what is in it.
 
     Raises:
-        NoRoom: there is none just now.
+        NoRoom: there is none at the moment.
     """
     size = (body_size(response.body) or 0) if response else 0
     async with room.taken(request, size * _WIDE):

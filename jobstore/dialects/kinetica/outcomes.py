@@ -27,10 +27,10 @@ _SHOWN_QUERY: Final = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Outcome:
-    """What came of a job.
+    """The outcome of a job.
 
     Args:
-        word: Kinetica's word for how it stands.
+        word: Kinetica's word for its state.
         record: what the endpoint answered, if all went well.
         error: what went wrong, if something did.
     """
@@ -59,7 +59,7 @@ def word(job: Job) -> str:
 
 
 def job_record(job: Job, asked: Headers, response: Response | None, body: bytes) -> Record:
-    """Describe a job to whoever asks for it.
+    """Describe a job to its client.
 
     Args:
         asked: the headers of its request.

@@ -55,7 +55,7 @@ class WrittenOperation(BaseModel):
         """Give what the filter looks for.
 
         Args:
-            scope: whose jobs whoever asks may see, or None for everybody's.
+            scope: whose jobs the caller may see, or None for everybody's.
 
         Raises:
             QueryInvalid: it cannot be understood, or leaves no job out and does not say so.

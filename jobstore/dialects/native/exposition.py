@@ -100,7 +100,7 @@ class Exposition:
         """Write a snapshot down.
 
         Args:
-            accept: the forms that whoever asks can read, as an Accept header has them.
+            accept: the formats that the client accepts, as an Accept header has them.
 
         Returns:
             the form's content type, and the text.

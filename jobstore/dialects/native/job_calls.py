@@ -178,7 +178,7 @@ class JobCalls:
         """Look at the job that a request is about.
 
         Raises:
-            JobNotFound: whoever asks may see none of this id.
+            JobNotFound: there is none with this id that the caller may see.
         """
         return await self._store.history.job(as_json.job_id(request), standing.scope(request))
 

@@ -85,7 +85,7 @@ def page_query(query: MultiMapping[str], scope: int | None) -> PageQuery:
 
     Args:
         query: the request's.
-        scope: whose jobs whoever asks may see, or None for everybody's.
+        scope: whose jobs the caller may see, or None for everybody's.
 
     Raises:
         QueryInvalid: it cannot be understood; the message says what was expected.
@@ -102,7 +102,7 @@ def search_of(filters: Mapping[str, str], scope: int | None) -> Search:
 
     Args:
         filters: their values, by their names.
-        scope: whose jobs whoever asks may see, or None for everybody's.
+        scope: whose jobs the caller may see, or None for everybody's.
 
     Raises:
         QueryInvalid: one of them cannot be understood; the message says what was expected.

@@ -39,7 +39,7 @@ class Monitoring:
         return web.Response(text="ok\n")
 
     async def ready(self, request: web.Request) -> web.Response:
-        """Tell whether jobs can be taken in: 200, or 503 with what speaks against it.
+        """Say whether jobs are accepted: 200, or 503 with the reason why not.
 
         With ``?verbose``, which needs the login of somebody who may see all jobs, each check is
         told.

@@ -83,7 +83,7 @@ class SubmissionCalls:
         """Read one of several jobs.
 
         Raises:
-            MemberRefused: it cannot be taken in.
+            MemberRefused: it is refused.
         """
         try:
             return self._submission(written, None, identity)
@@ -122,7 +122,7 @@ def _members(written: object) -> Sequence[object]:
     """Give the jobs of a batch.
 
     Raises:
-        SubmissionInvalid: it is none.
+        SubmissionInvalid: it is invalid.
     """
     expected = f"expected an object with jobs, a list of 1 to {_MOST_JOBS} jobs, and nothing else"
     jobs = written.get("jobs") if isinstance(written, dict) and len(written) == 1 else None

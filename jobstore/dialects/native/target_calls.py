@@ -51,10 +51,10 @@ class TargetCalls:
 
 
 def _administering(request: web.Request) -> str:
-    """Tell who asks for what only operators do.
+    """Return the operator who sends a request.
 
     Raises:
-        Forbidden: they are none.
+        Forbidden: they are not an operator.
     """
     identity = standing.changing(request)
     if not identity.administers:
@@ -63,7 +63,7 @@ def _administering(request: web.Request) -> str:
 
 
 def _change(given: object) -> TargetChange:
-    """Read what shall be different.
+    """Read the changes.
 
     Raises:
         SubmissionInvalid: it cannot be understood; the message says what was expected.

@@ -102,7 +102,7 @@ def parts_of(url: str) -> dict[str, str]:
     """Read the URL of a database.
 
     Raises:
-        ConfigError: it is none. The words of libpq may repeat it, with the password.
+        ConfigError: it is invalid. The words of libpq may repeat it, with the password.
     """
     try:
         parts = conninfo.conninfo_to_dict(url)
@@ -138,7 +138,7 @@ def refuse_others(name: str, said: str) -> None:
         said: what it says of its version, as ``SELECT version()`` gives it.
 
     Raises:
-        StoreUnsupported: it is none that a store is tried on.
+        StoreUnsupported: it is not one that stores are tested on.
     """
     expected = f"a store needs PostgreSQL {OLDEST} or newer"
     for word, product in _OTHERS.items():
@@ -186,7 +186,7 @@ class DatabaseConnection:
         self.name = name_of(url)
 
     async def link(self, seconds: float | None = None) -> Link:
-        """Give the connection, which is made if there is none.
+        """Give the connection, which is made if it does not exist.
 
         Args:
             seconds: for how long to wait at most; None for as long as it may take.
@@ -337,7 +337,7 @@ def impatient(
 ) -> Iterator[Callable[[], None]]:
     """Break a connection off when nothing is heard on it for too long.
 
-    Its socket is shut down, so that whoever waits for an answer is told so: to cancel them would
+    Its socket is shut down, so that those who wait for an answer learn of it: to cancel them would
     send a message to the database, and wait for that.
 
     Args:
@@ -434,7 +434,7 @@ async def connect(
 
 
 def _seconds_a_host(url: str) -> int:
-    """Tell how long each host of several may take; whoever connects has a limit for all of them."""
+    """Tell how long each host of several may take; the caller has a limit for all of them."""
     hosts = parts_of(url).get("host", "").count(",") + 1
     return _START_SECONDS if hosts == 1 else max(_LEAST_SECONDS, CONNECT_SECONDS // hosts)
 

@@ -39,7 +39,7 @@ def reading(url: str, schema: str, lease: float) -> Iterator["DatabaseSource"]:
 
     Args:
         schema: where the store's tables are.
-        lease: for how long a node may be silent until the others take it for dead, in seconds.
+        lease: for how long a node may be silent until the others declare it dead, in seconds.
 
     Raises:
         StoreError: a node is alive, or the store is missing, foreign or of another version.

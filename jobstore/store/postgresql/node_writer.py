@@ -123,7 +123,7 @@ class NodeWriter(Writer):
             asyncio.get_running_loop().call_soon(told, refused)
 
     def look(self) -> StoreError | None:
-        """Tell why nothing can be written just now, and look after that; None if it can."""
+        """Tell why nothing can be written at the moment, and look after that; None if it can."""
         self._mend()
         return self.trouble
 

@@ -19,7 +19,7 @@ async def latest(history: History, limit: int, lease: float) -> list[Start]:
     """List the newest starts of nodes, the newest first.
 
     Args:
-        lease: for how long a node may be silent until the others take it for dead, in seconds.
+        lease: for how long a node may be silent until the others declare it dead, in seconds.
     """
     return [decoded(row, lease) for row in await history.rows(boots.LATEST, limit=limit)]
 

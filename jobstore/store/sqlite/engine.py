@@ -345,7 +345,7 @@ def _named(error: sqlite3.Error) -> str:
 
 
 def begin(connection: sqlite3.Connection) -> bool:
-    """Begin to write, if that can be had at once.
+    """Begin to write, if that is possible at once.
 
     Returns:
         whether it could; if not, another process writes.

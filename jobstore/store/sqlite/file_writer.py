@@ -78,7 +78,7 @@ class FileWriter(Writer):
             await asyncio.wait([self._mending])
 
     def look(self) -> StoreError | None:
-        """Tell why nothing can be written just now, and look after that; None if it can."""
+        """Tell why nothing can be written at the moment, and look after that; None if it can."""
         with suppress(StoreLost):
             self.condition.require()
         self._mend()
@@ -121,7 +121,7 @@ class FileWriter(Writer):
         self, operations: Sequence[Operation[Any]], now: int, *, off_loop: bool
     ) -> Batch:
         connection, changes = self._connection.here, Changes()
-        if off_loop or not begin(connection):  # since another process writes just now
+        if off_loop or not begin(connection):  # since another process writes at the moment
             return await self._connection.call(self._committer.together, operations, now, changes)
         batch = self._committer.execute(connection, operations, now, changes)
         await self._connection.call(self._committer.commit)

@@ -90,7 +90,7 @@ def held(path: Path, *, create: bool = False) -> Iterator[StoreFile]:
     """Hold a store's file while SQLite has it open: enter this first and leave it last.
 
     Args:
-        create: whether to make an empty file if there is none.
+        create: whether to make an empty file if it does not exist.
 
     Raises:
         StoreMissing: there is no such file.
@@ -106,7 +106,7 @@ def owned(path: Path, *, create: bool = False, any_name: bool = False) -> Iterat
     """Hold a store's file, and own it, while the context lasts.
 
     Args:
-        create: whether to make an empty file if there is none.
+        create: whether to make an empty file if it does not exist.
         any_name: whether to take it though it goes by more than one name; then SQLite must not
             open it.
 
@@ -144,12 +144,12 @@ def alone(file: StoreFile) -> Iterator[None]:
 
 
 def is_owned(path: Path) -> bool:
-    """Tell whether a server owns a store just now, this process or another one."""
+    """Tell whether a server owns a store at the moment, this process or another one."""
     return owner(path) is not None
 
 
 def owner(path: Path) -> int | None:
-    """Give the process id of the server that owns a store just now; None if there is none."""
+    """Give the process id of the server that owns a store at the moment; None if there is none."""
     try:
         with _opened(path) as descriptor:
             return _owner(descriptor)
