@@ -95,7 +95,7 @@ class Gate(Protocol):
         """Whether everybody has access at the moment."""
 
     def middleware(self, request: web.Request, handler: Handler) -> Awaitable[web.StreamResponse]:
-        """Find out who sends a request, and turn strangers away."""
+        """Find out who sends a request, and refuse strangers."""
 
     @property
     def on_behalf(self) -> Middleware:

@@ -158,7 +158,7 @@ def _end_now(code: int) -> NoReturn:
 
 
 def _settle() -> None:
-    """Tell the garbage collector that what is here now is here to stay.
+    """Tell the garbage collector that the current objects live long.
 
     It would go through all of it again and again; measured, a sixth of a job's whole cost.
     """

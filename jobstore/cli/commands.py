@@ -83,7 +83,7 @@ class _Commands(click.Group):
 
 @contextmanager
 def _understandable() -> Iterator[None]:
-    """Turn whatever can go wrong through no fault of ours into a message and an exit code."""
+    """Turn expected errors into a message and an exit code."""
     try:
         yield
     except KeyboardInterrupt:

@@ -93,12 +93,12 @@ class InDatabase:
             return Purged(payloads=payloads)
 
     async def check(self, progress: CheckProgress) -> CheckReport:
-        """Look for damage."""
+        """Check for damage."""
         async with self.history() as history:
             return await check(history, progress)
 
     def take_in(self, lines: Iterable[bytes], progress: JobProgress) -> tuple[int, int]:
-        """Take exported history in."""
+        """Import exported history."""
         # Only one command needs it, and loading it takes a while.
         from jobstore.store.postgresql.importing import import_lines  # noqa: PLC0415
 
@@ -106,7 +106,7 @@ class InDatabase:
         return imported.jobs, imported.left_out
 
     async def back_up(self, copy: Path, progress: CopyProgress, *, replace: bool) -> int:  # noqa: ARG002
-        """Refuse that: PostgreSQL has a program for it."""
+        """Refuse: PostgreSQL has a program for it."""
         self._refuse(
             "back up a database with PostgreSQL's own program",
             f"pg_dump {self._quoted()} --schema={self.schema} --format=custom "
@@ -114,7 +114,7 @@ class InDatabase:
         )
 
     async def restore(self, backup: Path, progress: CopyProgress, *, discard: bool) -> Replaced:  # noqa: ARG002
-        """Refuse that: PostgreSQL has a program for it."""
+        """Refuse: PostgreSQL has a program for it."""
         self._refuse(
             "restore a database with PostgreSQL's own program, after dropping the schema",
             f"pg_restore --dbname={self._quoted()} {shlex.quote(str(backup))}",

@@ -327,7 +327,7 @@ def _request(definition: Definition) -> str:
 
 
 def _warn_of_stranger(store: Store, owner: str | None) -> None:
-    """Say it if nobody has the account of an owner that was given: a slip would hide it."""
+    """Warn if an owner has no account: after a typo, nobody would see the definition."""
     accounts = store.accounts.roll().accounts
     if owner and accounts and owner not in accounts:
         tell(f"jobstore: there is no account {owner}: of users, nobody can see it", err=True)

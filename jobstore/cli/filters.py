@@ -121,7 +121,7 @@ async def search_of(history: History, place: Place, asked: Mapping[str, Any]) ->
 
 
 def query_of(asked: Mapping[str, Any]) -> dict[str, str]:
-    """Give what the options look for at a server somewhere else, by the names of its filters.
+    """Give what the options look for at a server on another machine, by the names of its filters.
 
     Raises:
         Complaint: it cannot be asked for that.

@@ -81,7 +81,7 @@ class Floodgate(logging.StreamHandler[TextIO]):
             super().emit(flood.last)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
-        """Let all go nowhere if nobody reads it any more."""
+        """Discard everything if nobody reads it any more."""
         if isinstance(sys.exc_info()[1], BrokenPipeError):
             self.stream = _NOWHERE  # `setStream` would flush the broken one
         else:

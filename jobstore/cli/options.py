@@ -77,7 +77,7 @@ def configured(command: Callable[Concatenate[Config, P], None]) -> Callable[...,
 def reaching(
     command: Callable[Concatenate[Union[Config, "Remote"], P], None],
 ) -> Callable[..., None]:
-    """Give a command a server somewhere else as its first argument, or else the configuration."""
+    """Give a command a remote server as its first argument, or else the configuration."""
 
     @click.option("--url", metavar="URL", help="Ask the server at URL instead of the store.")
     @click.option(

@@ -170,7 +170,7 @@ class _InStore:
 
 
 class _AtServer:
-    """A server somewhere else; see `_Source`."""
+    """A server on another machine; see `_Source`."""
 
     def __init__(self, jobs: "RemoteJobs", query: Mapping[str, object]) -> None:
         self._jobs = jobs

@@ -48,7 +48,7 @@ async def _seen(config: Config) -> list[TargetSeen]:
 
 
 def _configured(config: Config, *, served: bool) -> Mapping[str, int]:
-    """Tell which targets are configured here; the demo is only one if no server says otherwise."""
+    """Return the targets that are configured here; the demo only if no server has others."""
     targets = config.target if served else config.targets
     return {target.prefix: target.concurrency for target in targets}
 
@@ -61,7 +61,7 @@ def _row(target: TargetSeen) -> tuple[object, ...]:
 
 
 def _words(target: TargetSeen) -> str:
-    """Say why no job of a target is started, if none is."""
+    """Say why no job of a target starts, if none does."""
     state, hold, words = target.state, target.hold, []
     if state.paused_at is not None:
         why = f": {state.reason}" if state.reason else ""
@@ -109,7 +109,7 @@ async def _change(config: Config, target: str, wanted: TargetChange) -> None:
 
 
 def _operator() -> str:
-    """Name who runs the command, as far as the system knows."""
+    """Return the user who runs the command, as far as the system knows."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

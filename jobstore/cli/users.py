@@ -206,7 +206,7 @@ def _all(config: Config) -> tuple[Sequence[Account], Sequence[Token]]:
 
 
 def _password(*, from_stdin: bool) -> str:
-    """Get a new password, never by an argument: those are for all to see.
+    """Get a new password, never from an argument, which everybody can see.
 
     Raises:
         Complaint: what was read is no text.
@@ -239,7 +239,7 @@ def _warn_of_paused(schedules: int) -> None:
 
 
 def _warn(accounts: Mapping[str, Account], since: str) -> None:
-    """Say beside the output what whoever administers the server may not have thought of."""
+    """Warn of consequences that an administrator may not expect."""
     roles = {account.role for account in accounts.values()}
     if not accounts:
         warning = (

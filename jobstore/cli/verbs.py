@@ -39,7 +39,7 @@ _NODES: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class _Words:
-    """What people are told of an action.
+    """The words for an action.
 
     Args:
         question: what is asked before it.
@@ -62,7 +62,7 @@ _WORDS: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Wanted:
-    """What the command line asks for.
+    """The arguments of the command.
 
     Args:
         asked: all options that say which jobs are meant.
@@ -82,7 +82,7 @@ class _Wanted:
 
 
 class _Actor(Protocol):
-    """Where it is done."""
+    """Where the action is carried out."""
 
     async def count(self) -> tuple[int, int]:
         """Tell how many jobs match, and how many of them had secret headers, which are not kept."""
@@ -91,7 +91,7 @@ class _Actor(Protocol):
         """Make the operation for so many jobs, and return its id."""
 
     async def look(self, operation: int) -> dict[str, Any]:
-        """Tell how far it is, as the API says it; do what nobody else does."""
+        """Return its progress, as in the API; do the work if no server does."""
 
 
 def _verb(name: BulkAction, text: str) -> Callable[..., None]:
@@ -214,7 +214,7 @@ async def _act(actor: _Actor, wanted: _Wanted, *, yes: bool, as_json: bool) -> N
 
 
 def _ask(wanted: _Wanted, count: int, forgotten: int) -> None:
-    """Ask whether it is meant.
+    """Ask for confirmation.
 
     Raises:
         Complaint: nobody can be asked.
@@ -229,7 +229,7 @@ def _ask(wanted: _Wanted, count: int, forgotten: int) -> None:
 
 
 def _tell_result(said: dict[str, Any], wanted: _Wanted, *, as_json: bool) -> None:
-    """Say what was done.
+    """Report what was done.
 
     Raises:
         Complaint: nothing was.
@@ -294,7 +294,7 @@ class _InStore:
         )
 
     async def look(self, operation: int) -> dict[str, Any]:
-        """Tell how far it is; do all of it if no server runs."""
+        """Return its progress; do all of it if no server runs."""
         operations = self._store.operations
         found = await operations.get(operation)
         if found.state is BulkState.RUNNING and not await self._served():
@@ -335,7 +335,7 @@ def _as_json(wanted: _Wanted) -> str:
 
 
 def _user() -> str:
-    """Name who calls the command, as far as the system knows."""
+    """Return the user who runs the command, as far as the system knows."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):
@@ -370,6 +370,6 @@ class _AtServer:
         return int(said["id"])
 
     async def look(self, operation: int) -> dict[str, Any]:
-        """Tell how far it is."""
+        """Return its progress."""
         said: dict[str, Any] = self._remote.ask("GET", f"/_jobs/operations/{operation}")
         return said

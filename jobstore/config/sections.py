@@ -67,7 +67,7 @@ DEMO: Final = "jobstore.demo:create_app"  # who answers when no target is config
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSection:
-    """Where the server listens, and whose calls it answers; port 0 takes any free port.
+    """Where the server listens, and which APIs it answers; port 0 takes any free port.
 
     ``addresses`` has the ones in force, of ``listen`` or of ``host`` and ``port``.
     """
@@ -103,14 +103,14 @@ class ServerSection:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """By which hosts it is asked, as far as the configuration says."""
+        """The host names of the server, as far as they are configured."""
         tcp = [each.host for each in self.addresses if isinstance(each, TcpAddress)]
         return (*self.hosts, *tcp)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdminSection:
-    """Where metrics and health are answered instead, if that is to be apart."""
+    """Separate addresses for metrics and health."""
 
     listen: Addresses = ()
 
@@ -134,7 +134,7 @@ class StoreSection:
     checkpoints: Checkpoints = "self"
 
     def __post_init__(self) -> None:
-        """Refuse what is said of a file where there is a database.
+        """Refuse keys about files if there is a database.
 
         Raises:
             ValueError: both are named.
@@ -152,7 +152,7 @@ class StoreSection:
 
     @property
     def external(self) -> bool:
-        """Whether somebody else moves the WAL into the file."""
+        """Whether another program checkpoints the WAL."""
         return self.checkpoints == "external"
 
 
@@ -180,7 +180,7 @@ class HttpSection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetLimits:
-    """What holds for each target by itself; a timeout is in seconds, None is to wait for ever."""
+    """The settings of each target; a timeout is in seconds, None is no limit."""
 
     concurrency: Count = 32
     timeout: PositiveDurationOrNever = HOUR
@@ -210,7 +210,7 @@ class ExecutorSection(TargetLimits):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitsSection:
-    """What one owner may have, 0 being no bound; and how deep jobs may make jobs."""
+    """The limits of one owner, 0 being no limit; and the longest chain of jobs."""
 
     queued: CountOrUnlimited = 0
     running: CountOrUnlimited = 0
@@ -221,7 +221,7 @@ class LimitsSection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetentionSection:
-    """How long things are kept, in seconds; None is for ever."""
+    """Retention times, in seconds; None is for ever."""
 
     unfetched: PositiveDurationOrNever = 30 * DAY
     fetched: DurationOrNever = DAY
@@ -269,7 +269,7 @@ class TracingSection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetSection(TargetLimits):
-    """Who answers the paths under a prefix: a service upstream, or an application in process."""
+    """A target: the service or application that answers the paths under a prefix."""
 
     prefix: BasePath = "/"
     upstream: BaseUrl = None

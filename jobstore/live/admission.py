@@ -44,7 +44,7 @@ class Admission:
         self._depth = depth
 
     def check(self, account: int, jobs: int = 1) -> None:
-        """Refuse what need not even be read.
+        """Refuse what can be refused unread.
 
         Raises:
             NotAccepting: the queue is full, or the server is shutting down.
@@ -66,12 +66,12 @@ class Admission:
 
     @property
     def bounded(self) -> bool:
-        """Whether it is looked up how much an account has, or has submitted at other nodes."""
+        """Whether the usage of an account has to be looked up."""
         owners = self._owners
         return owners is not None and (owners.bounded or (self._shared and owners.rated))
 
     def check_room(self, tx: Transaction, account: int, jobs: int = 1) -> None:
-        """Refuse what is too much by now.
+        """Refuse what exceeds a limit by now.
 
         Raises:
             NotAccepting: the queue is full.
@@ -84,7 +84,7 @@ class Admission:
             self._owners.check_rate_of_all(tx, account, jobs)
 
     def check_usage(self, tx: Transaction, account: int, jobs: int) -> None:
-        """Refuse what is too much for one owner.
+        """Refuse what exceeds the limits of an owner.
 
         Raises:
             OwnerLimit: the account has too many jobs that wait, or too much that is kept.
@@ -93,5 +93,5 @@ class Admission:
             self._owners.check_usage(*submitting.usage(tx, account), jobs)
 
     def room(self, tx: Transaction) -> int:
-        """Tell how many jobs a transaction may take in."""
+        """Tell how many jobs a transaction may accept."""
         return self.limit - self._dispatcher.waiting(tx) if self.open else 0

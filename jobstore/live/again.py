@@ -19,14 +19,14 @@ TargetOf: TypeAlias = Callable[[str, str], str]
 
 
 def forgotten(headers: Headers) -> list[str]:
-    """Name the headers whose values were secret, and are not kept."""
+    """Name the secret headers, whose values are not kept."""
     return sorted({name for name, value in headers if value == REDACTED})
 
 
 def submission_of(
     job: Job, request: Request, target: str, policy: Policy, *, administers: bool
 ) -> Submission:
-    """Give what to submit to run a job again; it is its owner's, whoever requests it.
+    """Make the submission that runs a job again; it belongs to the same owner.
 
     Args:
         request: its request, as it is kept.
@@ -48,7 +48,7 @@ def submission_of(
 
 
 class Again:
-    """Make new jobs of many old ones, for an operation.
+    """Make new jobs from many old ones, for an operation.
 
     Args:
         copied: the large bodies that were copied already, by the ids of the old jobs; or why one
@@ -69,7 +69,7 @@ class Again:
         self._copied = copied
 
     def act(self, tx: Transaction, job_id: int) -> str | None:
-        """Make a new job of an old one; tell why not, if that cannot be.
+        """Make a new job from an old one, or return why not.
 
         Raises:
             NotAccepting: the queue is full, or the server is shutting down.

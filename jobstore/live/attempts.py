@@ -90,7 +90,7 @@ class Attempts:
             raise AnswerTooLarge(error.limit) from None
 
     def release(self, capture: ending.CapturedResponse) -> None:
-        """Let the body of an answer go away, unless its job has it."""
+        """Release the body of a response, unless its job has adopted it."""
         self._bodies.release(capture.content)
 
     def finish(self, claim: Claim, capture: ending.CapturedResponse, over: Over) -> None:
@@ -147,7 +147,7 @@ class Attempts:
         return await self._writer.post_until_stored(hold)
 
     def abandon(self, claim: Claim) -> None:
-        """Give up on a job that cannot be ended in the store; the next start recovers it."""
+        """Abandon a job whose end cannot be stored; the next start recovers it."""
         self.abandoned.add(claim.job_id)
         self._dispatcher.release(claim)
 
@@ -175,7 +175,7 @@ class Attempts:
     # --- what a handler reports -----------------------------------------------------------------
 
     def reported(self, handle: JobHandle) -> None:
-        """Write down what a handler has reported; many reports may share one writing.
+        """Store what a handler reported; many reports may share one write.
 
         It may come from a thread that the handler has put to work.
         """
@@ -200,7 +200,7 @@ class Attempts:
         self._writer.queue(report, written)
 
     def warned(self, report: Report) -> None:
-        """Write down a handler's warning."""
+        """Store a handler's warning."""
         if self._is_elsewhere(self.warned, report):
             return
         self._writer.queue(lambda tx: events.report(tx, report, self._boot.number))
@@ -220,7 +220,7 @@ class Attempts:
         return True
 
     async def report(self, report: Report, scope: int | None = None) -> bool:
-        """Write down what is reported of a running job from outside this process.
+        """Store a report on a running job from outside this process.
 
         Returns:
             whether somebody asked for the job's cancellation.

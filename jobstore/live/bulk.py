@@ -38,7 +38,7 @@ _FIRST: Final = 12
 
 
 class BulkOperations:
-    """Do something to many jobs.
+    """Change many jobs.
 
     Args:
         writer: makes them.
@@ -68,7 +68,7 @@ class BulkOperations:
     # --- making one, and looking at it ----------------------------------------------------------
 
     async def match(self, action: BulkAction, search: Search) -> Matched:
-        """Find the jobs to which something can be done, as they stand at one moment."""
+        """Find the jobs to which something can be done, as of one moment."""
         values = search.values
         statement = bulk.matching(action, frozenset(values))
         bounds = {"first": 0, "last": jobs.LARGEST_ID}
@@ -131,7 +131,7 @@ class BulkOperations:
         await self._writer.run(lambda tx: bulk.stop(tx, operation_id, scope, by))
 
     async def note(self, job_id: int, new: int) -> None:
-        """Note at a job that a new one was made of its request, so that no operation does so."""
+        """Note that a job was retried, so that no operation repeats that."""
 
         def note(tx: Transaction) -> None:
             if tx.execute(jobs.GET_JOB, job_id=job_id).fetchone() is not None:
@@ -147,7 +147,7 @@ class BulkOperations:
         self._woken.set()
 
     async def run(self, target_of: TargetOf) -> None:
-        """Do what there is to do, until cancelled.
+        """Carry out operations, until cancelled.
 
         Args:
             target_of: names the targets of the requests that are sent again.
@@ -168,7 +168,7 @@ class BulkOperations:
         return sum([await self._advance(each, target_of) for each in operations])
 
     async def finish(self, operation_id: int, target_of: TargetOf) -> None:
-        """Do all of an operation that can be done at the moment, where no server does it."""
+        """Carry out an operation as far as possible, if no server does."""
         while await self.run_once([operation_id], target_of):
             pass
 
@@ -200,7 +200,7 @@ class BulkOperations:
         return stepped.passed + (stepped.large is not None)
 
     async def _copy(self, job_id: int) -> Content | str:
-        """Copy the body of a request, for the next step; tell why not, if that cannot be."""
+        """Copy the body of a request for the next step, or return why not."""
         try:
             request = await self._history.request(await self._history.job(job_id))
             if request is not None:
@@ -214,7 +214,7 @@ class BulkOperations:
     def _act(
         self, target_of: TargetOf, copied: Mapping[int, Content | str], operation: BulkOperation
     ) -> Act:
-        """Give what does an operation to one job."""
+        """Return the function that applies an operation to one job."""
         order = operation.order
         because = f"by operation {operation.id}"
         match order.action:

@@ -58,7 +58,7 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What there is.
+    """The current figures.
 
     Args:
         counters: how many jobs and results are in each state, by machine and state.
@@ -74,7 +74,7 @@ class Figures:
 
 
 class _Kept(Generic[T]):
-    """What was found last, for a while.
+    """The last figures, for a while.
 
     Args:
         find: finds it.
@@ -110,7 +110,7 @@ class _Kept(Generic[T]):
 
 
 class Census:
-    """Find out what there is.
+    """Collect the current figures.
 
     Args:
         store: where.
@@ -131,7 +131,7 @@ class Census:
         return await self._sizes.get()
 
     async def figures(self) -> Figures:
-        """Tell what there is."""
+        """Return the current figures."""
         counters, queues, overdue, sizes = await asyncio.gather(
             self._counters.get(), self._queues.get(), self._overdue.get(), self._sizes.get()
         )

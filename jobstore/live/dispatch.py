@@ -72,7 +72,7 @@ class _Lane:
 
 
 class Dispatcher:
-    """Give the executor its orders, never more claims than there are slots.
+    """Give the executor its orders, never more claims than free slots.
 
     Args:
         writer: where claims are made.
@@ -120,7 +120,7 @@ class Dispatcher:
         self._refill_all()
 
     def resize(self, target: str, slots: int, *, closed: bool) -> None:
-        """Give a target so many slots from now on, or none while its lane is closed."""
+        """Set the number of slots of a target; none while its lane is closed."""
         lane = self._lanes.get(target)
         if lane is not None:
             lane.slots, lane.capacity = slots, 0 if closed else slots
@@ -143,13 +143,13 @@ class Dispatcher:
             await self._freed.wait()
 
     def look_again(self) -> None:
-        """Claim what may wait in the store, though nobody here has put it there."""
+        """Claim jobs that another process may have put into the store."""
         for lane in self._lanes.values():
             lane.backlog, lane.turns.complete = True, False
         self._refill_all()
 
     def begin_anew(self) -> None:
-        """Forget what runs: it is not this process's any more."""
+        """Forget what runs: it no longer belongs to this process."""
         self._running.clear()
         for lane in self._lanes.values():
             lane.busy, lane.backlog, lane.turns = 0, True, Turns()
@@ -191,7 +191,7 @@ class Dispatcher:
             tx.changes.running[account] += slots
 
     def recount(self, tx: Transaction, queued: int) -> None:
-        """Take how many jobs wait from the file, where another process has put some in."""
+        """Read the number of waiting jobs from the store, where another process has added some."""
         tx.changes.queued = queued - self.queued
 
     def _free(self, tx: Transaction, target: str) -> int:
@@ -228,7 +228,7 @@ class Dispatcher:
             lane.turns.came(fact.account, fact.priority)
 
     def ready(self, fact: Ready) -> None:
-        """Note that jobs may wait in the file, whosever they are."""
+        """Note that jobs may be waiting in the store."""
         for target, lane in self._lanes.items():
             if fact.target in {None, target}:
                 lane.backlog = True
@@ -301,7 +301,7 @@ class Dispatcher:
         return any(self._running[account] < self._bound for account in lane.turns.waiting)
 
     def _done(self, target: str, error: Exception | None) -> None:
-        """Go on, or try again later: the jobs are still queued."""
+        """Continue, or try again later: the jobs are still queued."""
         if error is None:
             self._go_on(target)
             return

@@ -70,7 +70,7 @@ Outcome: TypeAlias = CapturedResponse | Failed | Stopped
 
 
 class Recovery(StrEnum):
-    """What becomes of a job that was running when its server went away."""
+    """What happens to a job whose server died while it ran."""
 
     RUN_AGAIN = "run again"
     INTERRUPT = "interrupt"
@@ -79,7 +79,7 @@ class Recovery(StrEnum):
 
 
 def decide(orphan: Orphan, replay: Replay, max_attempts: int) -> Recovery:
-    """Decide what becomes of an orphaned job.
+    """Decide what happens to an orphaned job.
 
     Args:
         orphan: the job and its last attempt.
@@ -210,7 +210,7 @@ class Executor:
             )
 
     async def _abandon(self) -> None:
-        """Break off what still runs; its claims stay for the next start to recover."""
+        """Interrupt running attempts; the next start recovers their claims."""
         await self._holds.close()
         tasks = [running.task for running in self._running.values()]
         for task in tasks:
@@ -290,7 +290,7 @@ class Executor:
             return outcome
 
     async def _attempt(self, claim: Claim, route: Route | None, running: _Running) -> Outcome:
-        """Ask the target and take its answer in."""
+        """Ask the target and store its response."""
         if route is None or not route.keeps(claim.request.path):
             problem = PathLeaves() if route else NoTarget()
             return Failed(Failure.UNREACHABLE, str(problem))
@@ -387,7 +387,7 @@ class Executor:
         return recovered
 
     async def watch(self) -> None:
-        """Run what other processes put in, until cancelled."""
+        """Run jobs that other processes submit, until cancelled."""
         while True:
             await self._store.noticed()
             await self.recover()
@@ -425,7 +425,7 @@ class Executor:
         return decide(orphan, replay, self._max_attempts)
 
     async def _reroute(self) -> None:
-        """Queue what waits for a target that is no longer configured with who owns its path now."""
+        """Move jobs of a removed target to the target that owns their path now."""
         names = {route.name for route in self._router.routes} | await self._store.others.served()
         for gone in await self._store.upkeep.queued_targets():
             fallback = self._fallback(gone)
@@ -437,7 +437,7 @@ class Executor:
 
 
 def _expired(handle: JobHandle, seconds: float | None) -> Failed:
-    """Say what was missing when an attempt had taken as long as it may."""
+    """Say what was missing when an attempt timed out."""
     if handle.connecting:
         detail = f"no connection to the target could be made within {seconds:g} s"
         return Failed(Failure.TIMEOUT, detail, unreached=True, sent=False)
@@ -472,7 +472,7 @@ def _ended(outcome: CapturedResponse | Failed) -> AttemptEnded:
 
 
 def _cause(boot: Boot) -> str:
-    """Say truthfully what ended an earlier start of the server."""
+    """Say what ended an earlier start of the server, as far as it is known."""
     server = f"the server with process id {boot.pid}, started {iso(boot.started_at)},"
     if boot.ended_at is None:
         return f"{server} was killed or lost power"

@@ -22,7 +22,7 @@ _CLAUSES: Final[Mapping[type[StoreError], str]] = {
 
 
 class Health:
-    """Tell how a server is.
+    """Report the state of a server.
 
     Args:
         census: knows how much room is left.
@@ -35,7 +35,7 @@ class Health:
         self._patience = patience
 
     async def checks(self) -> Mapping[str, str | None]:
-        """Tell of each thing that has to be right what is wrong with it, in a clause; or None."""
+        """Return for each check what is wrong, as a clause, or None."""
         store, sizes = self._store, await self._census.sizes()
         queued, limit = store.queue()
         return {

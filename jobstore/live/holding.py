@@ -60,7 +60,7 @@ class _Watched:
 
 
 class Holds:
-    """Look for the targets of a store that cannot be reached.
+    """Check the targets of a store that cannot be reached.
 
     Args:
         steady: a clock that nobody sets.
@@ -99,7 +99,7 @@ class Holds:
         return True
 
     async def close(self) -> None:
-        """Look for no target any more."""
+        """Stop checking."""
         tasks = [watched.task for watched in self._watched.values()]
         for task in tasks:
             task.cancel()
@@ -107,7 +107,7 @@ class Holds:
             await asyncio.wait(tasks)
 
     async def _watch(self, watched: _Watched) -> None:
-        """Look for a target until it is back."""
+        """Check a target until it is back."""
         pause = FIRST_PAUSE
         while True:
             left = self._left(watched)
@@ -152,7 +152,7 @@ class Holds:
         return watched.route.hold - (self._steady() - watched.since) / SECOND
 
     async def _give_up(self, watched: _Watched) -> None:
-        """Let the jobs fail that have waited for too long."""
+        """Fail the jobs that have waited too long."""
         hold, target = watched.route.hold, watched.route.name
         if hold is None or self._left(watched) > 0:
             return

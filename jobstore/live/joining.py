@@ -178,7 +178,7 @@ def _of_writer(lease: float) -> dict[str, str]:
 
 
 def _greet(others: list[boots.Other], name: str) -> None:
-    """Warn of another node that is called the same, and may be this one's last start."""
+    """Warn of another node with the same name, which may be an earlier start of this one."""
     for other in others:
         if name and other.name == name:
             words = "node %d has the name %s too; if it is gone, it will be declared dead within "

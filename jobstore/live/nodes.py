@@ -98,7 +98,7 @@ class Nodes:
     # --- what a server asks of it ---------------------------------------------------------------
 
     async def beat(self) -> bool:
-        """Wait a little, show that this node lives, and look after the others."""
+        """Wait a little, show that this node is alive, and check the others."""
         await asyncio.sleep(self._lease / _BEATS)
         began = monotonic()
         try:
@@ -130,19 +130,19 @@ class Nodes:
         self._greeted = True
 
     async def trusted(self) -> None:
-        """Wait until this node knows that the others know that it lives."""
+        """Wait until the others have certainly seen this node alive."""
         while monotonic() > self._trusted_until:  # noqa: ASYNC110 - it ends as time passes
             await asyncio.sleep(self._lease / _BEATS / 4)
 
     async def serve(self, targets: Mapping[str, Replay]) -> None:
-        """Say which targets are asked here, and what each allows to be sent again."""
+        """Announce which targets are served here, and what each allows to be repeated."""
         self._targets = boots.encode_targets(targets)
         self._unsaid = True
         with suppress(StoreError):  # then it is said at the next beat
             await self._say()
 
     async def served(self) -> frozenset[str]:
-        """Name the targets that other nodes ask, or have asked until a moment ago."""
+        """Name the targets that other nodes serve, or served until a moment ago."""
         asked = {"now": self._clock(), "gone": boots.GONE, "own_boot": self._boot.number}
         return boots.served(await self._side.rows(boots.SERVED, **asked))
 
@@ -155,7 +155,7 @@ class Nodes:
         return True
 
     async def tell_deliveries(self) -> None:
-        """Tell the others which small results are on their way for long, until cancelled."""
+        """Tell the others which small deliveries take long, until cancelled."""
         while True:
             await asyncio.sleep(_DELIVERY_SECONDS)
             now = frozenset(self._store.delivering)
@@ -175,7 +175,7 @@ class Nodes:
         self._unsaid = False
 
     async def _look(self) -> None:
-        """Find out who is silent, and for how long."""
+        """Find out which nodes are silent, and for how long."""
         self._greeted = False  # whoever comes from now on is seen, or greets
         alive = dict(await self._side.rows(boots.ALIVE, own_boot=self._boot.number))
         now = monotonic()
@@ -185,7 +185,7 @@ class Nodes:
                 await self._end(boot, batch)
 
     async def _compare(self) -> None:
-        """Stop what somebody asked to be stopped at another node, and find what got lost."""
+        """Stop jobs whose cancellation was requested at another node, and find lost claims."""
         boot, running = self._boot.number, frozenset(self._store.running)
         claimed = dict(await self._side.rows(boots.CLAIMED, own_boot=boot))
         for job_id, cancel_asked_at in claimed.items():
@@ -208,7 +208,7 @@ class Nodes:
             await self._writer.run(lambda tx: boots.unclaim(tx, sorted(lost.difference(begun))))
 
     async def _wake(self) -> None:
-        """Wake who waits for a job that has ended elsewhere, should no notice have come."""
+        """Wake waiters of jobs that have ended elsewhere, in case a notice was lost."""
         if watched := self._store.watched():
             for (job_id,) in await self._side.rows(boots.ENDED, ids=encode_ids(watched)):
                 self._store.wake(job_id)
@@ -218,7 +218,7 @@ class Nodes:
         return since if before == batch else now
 
     async def _end(self, boot: int, batch: int) -> None:
-        """End the start of a node that was silent for too long, unless it has said something."""
+        """End the start of a node that was silent for too long, unless it has written meanwhile."""
         ended = await self._writer.run(
             lambda tx: tx.execute(boots.DIED, boot=boot, batch=batch, now=tx.now).rowcount
         )

@@ -19,7 +19,7 @@ _UNTIL_GONE: Final = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnerLimits:
-    """What one owner may have; 0 is no bound.
+    """The limits of one owner; 0 is no limit.
 
     Args:
         queued: how many jobs may wait, for whatever.
@@ -35,7 +35,7 @@ class OwnerLimits:
 
 
 class Owners:
-    """Refuse what is more than one owner may have.
+    """Refuse what exceeds the limits of one owner.
 
     Args:
         limits: how much that is.

@@ -53,7 +53,7 @@ class Pulse:
                 self.ask()
 
     def ask(self) -> None:
-        """Let the writer show that it commits."""
+        """Check that the writer commits."""
         self._asked, self._asked_at = True, asyncio.get_running_loop().time()
         self._writer.queue(nothing, self._told)
 
@@ -72,14 +72,14 @@ class Pulse:
 
     @property
     def silent(self) -> float:
-        """For how many seconds the writer has not committed anything that it was asked to."""
+        """How many seconds the writer has failed to commit anything."""
         return asyncio.get_running_loop().time() - self._committed_at
 
     @property
     def lag(self) -> float:
-        """By how many seconds the loop was late at worst, of late."""
+        """The longest recent delay of the event loop, in seconds."""
         return max((lag for _, lag in self._lags), default=0.0)
 
 
 def _nothing() -> None:
-    """Do nothing: nobody counts."""
+    """Do nothing: nothing is counted."""

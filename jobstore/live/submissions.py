@@ -92,7 +92,7 @@ class Submissions:
         self.spans: Spans | None = None
 
     async def submit(self, submission: Submission) -> int:
-        """Take a job in.
+        """Accept a job.
 
         Args:
             submission: what to run; its request's body is read here.
@@ -153,7 +153,7 @@ class Submissions:
             self._bodies.release(content)
 
     async def submit_chain(self, submissions: Sequence[Submission]) -> list[int]:
-        """Take jobs in of which each waits for the success of the one before it.
+        """Accept jobs each of which waits for the success of the one before.
 
         Args:
             submissions: what to run, in this order; their requests' bodies are small ones.
@@ -194,7 +194,7 @@ class Submissions:
         return await self._writer.run(submit)
 
     async def submit_all(self, submissions: Sequence[Submission]) -> list[int]:
-        """Take jobs in with one commit, all of them or none.
+        """Accept jobs in one commit, all of them or none.
 
         Args:
             submissions: what to run; their requests' bodies are small ones, and all are of one
@@ -277,12 +277,12 @@ class Submissions:
         return await self._bodies.received(chunks(body), "request", self._limits.body)
 
     def release(self, content: object) -> None:
-        """Let a copied body go, if no job has it."""
+        """Release a copied body, if no job has adopted it."""
         if isinstance(content, Spooled):
             self._bodies.release(content)
 
     def queue(self, submission: Submission, told: Told) -> None:
-        """Take a job in as `submit` does, but let no task wait for that.
+        """Accept a job as `submit` does, without a task that waits.
 
         Args:
             submission: what to run, without a key; its request's body is a small one.
@@ -305,11 +305,11 @@ class Submissions:
         self._writer.queue(operation, told, abreast=self._turn(submission))
 
     def is_small(self, size: int) -> bool:
-        """Tell whether the body of a request is taken in as it is."""
+        """Tell whether the body of a request is stored as it is."""
         return size <= min(self._limits.inline, self._limits.body)
 
     def _turn(self, submission: Submission) -> Turn:
-        """Let those go alone for which something is looked up that another one may change."""
+        """Run those alone that read something another one may change."""
         ordinary = submission.key is None and submission.tag is None and not submission.waits
         return Turn.CHANGE if ordinary and not self._admission.bounded else Turn.ALONE
 
@@ -390,7 +390,7 @@ def _traced(spans: "Spans", submission: Submission, told: Told) -> tuple[Submiss
 
 
 def _unheard(_: Exception) -> None:
-    """Hear nothing: nobody counts."""
+    """Ignore it: nothing is counted."""
 
 
 def _keyed(submission: Submission, summed: idempotency.Digest | None) -> idempotency.Keyed | None:

@@ -90,7 +90,7 @@ class Upkeep:
         await self._steps.over(ids, lambda tx, some: recovery.fail_orphans(tx, some, detail))
 
     async def cancel_orphans(self, ids: Sequence[int], detail: str) -> None:
-        """End orphaned jobs whose cancellation was asked for."""
+        """End orphaned jobs whose cancellation was requested."""
         await self._steps.over(ids, lambda tx, some: recovery.cancel_orphans(tx, some, detail))
 
     async def queued_targets(self) -> list[str]:
@@ -130,7 +130,7 @@ class Upkeep:
         return await self._steps.all(lambda tx, limit: retention.purge_step(tx, before, limit))
 
     async def redate(self) -> int:
-        """Take times that lie more than a day ahead for now: the clock had been wrong.
+        """Replace times more than a day in the future by now: the clock had been wrong.
 
         Returns:
             how many jobs had such times.

@@ -41,7 +41,7 @@ class Replay(StrEnum):
 
 
 class Failure(StrEnum):
-    """Why no answer could be had from a target."""
+    """Why a target did not answer."""
 
     UNREACHABLE = "unreachable"
     TIMEOUT = "timeout"
@@ -83,7 +83,7 @@ OF_TARGET: Final = Policy()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """A request that shall become a job.
+    """A request that is to become a job.
 
     Args:
         request: what to send, as it was received.
@@ -262,14 +262,14 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Cancellation:
-    """Somebody asked that a running job be stopped."""
+    """The cancellation of a running job was requested."""
 
     job_id: int
 
 
 @dataclass(frozen=True, slots=True)
 class Abandonment:
-    """All that runs is somebody else's by now, and nobody wants to hear of its end."""
+    """Everything that runs now belongs to others, and its end is ignored."""
 
 
 Order: TypeAlias = Claim | Cancellation | Abandonment

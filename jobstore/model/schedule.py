@@ -24,7 +24,7 @@ _SOME_DAY: Final = 1_767_225_600 * SECOND  # 2026-01-01
 
 
 class CatchUp(StrEnum):
-    """What becomes of fire times that have passed without a run.
+    """What happens to missed fire times.
 
     They pass while the server is down, while the machine sleeps, while the queue is full, or while
     a run has to wait for an earlier one.
@@ -36,7 +36,7 @@ class CatchUp(StrEnum):
 
 
 class Overlap(StrEnum):
-    """What becomes of a fire time at which an earlier run of the definition has not ended."""
+    """What happens to a fire time while an earlier run has not ended."""
 
     SKIP = "skip"  # it passes without a run
     QUEUE = "queue"  # its run starts when the earlier one has ended

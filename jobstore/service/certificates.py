@@ -42,12 +42,12 @@ class Certificates:
         self.context.sni_callback = self._greeted  # called whether a name is asked for or not
 
     def use(self, certificate: Path, key: Path | None) -> bool:
-        """Use what stands in these files from now on, as `refresh` does."""
+        """Use these files from now on, as `refresh` does."""
         self._certificate, self._key = certificate, key
         return self.refresh()
 
     def refresh(self) -> bool:
-        """Read the files again if they have changed; tell whether all is well with them."""
+        """Reload the files if they have changed; tell whether they are valid."""
         seen = self._look()
         if seen == self._seen:
             return True

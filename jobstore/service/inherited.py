@@ -22,7 +22,7 @@ _VARIABLES: Final = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
 
 @dataclass(frozen=True, slots=True)
 class Inherited:
-    """What was handed over.
+    """The sockets that were passed.
 
     Args:
         main: the sockets for everything.
@@ -35,7 +35,7 @@ class Inherited:
 
 @contextmanager
 def inherited(environment: MutableMapping[str, str], *, secure: bool) -> Iterator[Inherited]:
-    """Take the sockets over that were handed to this process; close them in the end.
+    """Use the sockets that were passed to this process; close them in the end.
 
     Args:
         environment: says which; these variables are removed, so that no child takes them for its.
@@ -60,7 +60,7 @@ def _named(count: int, names: str) -> list[str]:
 
 
 def _taken(descriptor: int) -> socket.socket:
-    """Take one over, and see that it is what it should be.
+    """Use one socket, and ensure that it is what it should be.
 
     Raises:
         CannotListen: it is not.

@@ -58,7 +58,7 @@ class Listener:
 
     @property
     def url(self) -> str:
-        """Where it is asked: a URL, or ``unix:`` and the path."""
+        """Its URL, or ``unix:`` and the path."""
         scheme = "" if self.is_file else ("https://" if self.secure else "http://")
         return f"{scheme}{self.address}"
 
@@ -133,7 +133,7 @@ def _socket_file(address: SocketFile) -> Iterator[socket.socket]:
 
 
 class _InTheWayError(Exception):
-    """Something is there already, and it is not ours to remove."""
+    """The path exists, and must not be removed."""
 
 
 def _check(path: Path) -> None:

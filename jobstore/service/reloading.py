@@ -31,14 +31,14 @@ log = logging.getLogger(__name__)
 
 
 class Trusting(Protocol):
-    """Whatever acts on whom the configuration trusts."""
+    """Anything that depends on what the configuration trusts."""
 
     def __call__(self, config: Config) -> None:
-        """Take over the origins, hosts and proxies of a configuration."""
+        """Apply the origins, hosts and proxies of a configuration."""
 
 
 class Reloading:
-    """Take over what has changed in the configuration, and say what has to wait.
+    """Apply the changes of the configuration, and name those that need a restart.
 
     Args:
         config: what the server was started with.
@@ -60,7 +60,7 @@ class Reloading:
         self._trusting = trusting
 
     def __call__(self) -> None:
-        """Do it, and log what became of it."""
+        """Reload, and log the outcome."""
         try:
             config = self._reread() if self._reread else self._config
         except ConfigError as error:

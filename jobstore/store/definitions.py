@@ -117,7 +117,7 @@ _NAMES: Final = tuple(column.name for column in COLUMNS)
 
 
 class Definitions:
-    """Keep definitions; each method returns when what it did is on the disk.
+    """The definitions of a store; each method returns once its change is on the disk.
 
     Where a method takes a scope, that is whose definitions whoever asks may see, or None for all.
 

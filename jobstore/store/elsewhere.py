@@ -80,7 +80,7 @@ def let_go(tx: Transaction, job_id: int, reader: int) -> None:
 
 
 def on_its_way(tx: Transaction, job_id: int) -> bool:
-    """Tell whether another node gives a result to its reader at the moment."""
+    """Tell whether another node is delivering a result."""
     return tx.shared and tx.execute(ON_ITS_WAY, job_id=job_id, now=tx.now).fetchone() is not None
 
 

@@ -104,7 +104,7 @@ class Changed(NamedTuple):
 
 
 class CancelAsked(NamedTuple):
-    """The cancellation of a running job was asked for."""
+    """The cancellation of a running job was requested."""
 
     job_id: int
 

@@ -129,7 +129,7 @@ class Import:
         self._left_out = 0
 
     def run(self, lines: Iterable[bytes]) -> Imported:
-        """Take all lines in."""
+        """Import all lines."""
         numbered = enumerate(lines, 1)
         self._begin(_head(numbered))
         end: End | None = None
@@ -147,7 +147,7 @@ class Import:
         return Imported(self._jobs, self._left_out)
 
     def _begin(self, head: Head) -> None:
-        """Find out which jobs were here before: those that this store gave their ids."""
+        """Find out which jobs were here before: those whose ids this store gave out."""
         (origin,) = self._tx.execute(ORIGIN).fetchone()
         if origin is not None and origin == head.origin:
             (next_job,) = self._tx.execute(_NEXT_JOB).fetchone()

@@ -29,7 +29,7 @@ LOCK: Final = Statement(select(JOB_COLUMNS[0]).where(this_job).with_for_update()
 
 
 def awaited(tx: Transaction, job_id: int, scope: int | None = None) -> Job:
-    """Get a job whose result somebody may still ask for.
+    """Get a job whose result is available.
 
     Args:
         scope: the account whose it has to be, or None for anybody's.
@@ -41,7 +41,7 @@ def awaited(tx: Transaction, job_id: int, scope: int | None = None) -> Job:
 
 
 def visible(tx: Transaction, job_id: int, scope: int | None) -> Job:
-    """Get a job that stands in the history of whoever asks.
+    """Get a job that the caller may see in the history.
 
     Raises:
         JobNotFound: it does not exist.
@@ -50,7 +50,7 @@ def visible(tx: Transaction, job_id: int, scope: int | None) -> Job:
 
 
 def if_awaited(job_id: int, row: Sequence[Any] | None, scope: int | None = None) -> Job:
-    """Give the job in a row that was looked up, if somebody may still ask for its result.
+    """Return the job in a row, if its result is available.
 
     Raises:
         JobNotFound: there is no row, or nobody may.
@@ -66,7 +66,7 @@ def _awaited(job_id: int, row: Sequence[Any] | None, scope: int | None) -> Seque
 
 
 def if_visible(job_id: int, row: Sequence[Any] | None, scope: int | None = None) -> Job:
-    """Give the job in a row that was looked up, if it stands in the history of whoever asks.
+    """Return the job in a row, if the caller may see it in the history.
 
     Raises:
         JobNotFound: there is no row, it was deleted, or it is another one's.
@@ -141,7 +141,7 @@ class Kept:
 
 
 def kept(tx: Transaction, job_id: int, scope: int | None) -> Kept:
-    """Get a job whose result somebody may still ask for, with what is kept of its response.
+    """Get a job whose result is available, with its stored response.
 
     Args:
         scope: the account whose it has to be, or None for anybody's.

@@ -27,7 +27,7 @@ class Keeping(Protocol):
     """Keep a store's place in order; what an engine does by itself is nothing here."""
 
     async def shrink(self, *, wholly: bool = False) -> int:
-        """Give back what is free in the file; return how many bytes."""
+        """Return free space of the file to the disk; return how many bytes."""
 
     async def keep_wal_short(self) -> None:
         """Move what is in the WAL into the file beside the writer, until cancelled."""

@@ -58,7 +58,7 @@ Row = Sequence[Any]
 
 
 class Source(Protocol):
-    """A store that is moved, as it stands at one moment."""
+    """A store that is moved, as of one moment."""
 
     def count(self, table: Table) -> int:
         """Tell how many rows there are."""
@@ -77,7 +77,7 @@ class Destination(Protocol):
         """Put rows in."""
 
     def raise_ids(self, last: Mapping[str, int]) -> None:
-        """See that ids up to these are not given any more."""
+        """Ensure that ids up to these are not used again."""
 
 
 def move(source: Source, destination: Destination, progress: Progress) -> Mapping[str, int]:

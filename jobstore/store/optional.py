@@ -11,7 +11,7 @@ _EXTRA: Final = frozenset({"psycopg", "greenlet"})
 
 @contextmanager
 def with_postgresql() -> Iterator[None]:
-    """Say what is missing, where something is imported that a store on PostgreSQL needs.
+    """Name the missing package, if an import for PostgreSQL fails.
 
     Raises:
         ConfigError: it is not installed, or has no library to work with.

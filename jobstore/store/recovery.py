@@ -149,7 +149,7 @@ CANCEL_ORPHANS: Final = _end_these(Event.CANCEL, detail=bindparam("because"))
 
 
 def cancel_orphans(tx: Transaction, ids: Sequence[int], detail: str) -> None:
-    """End orphaned jobs whose cancellation was asked for."""
+    """End orphaned jobs whose cancellation was requested."""
     values = {"status": CANCELLED_STATUS, "because": writable(detail)}
     _end_orphans(tx, CANCEL_ORPHANS, State.CANCELLED, ids, **values)
 

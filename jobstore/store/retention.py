@@ -85,7 +85,7 @@ _FAR_AHEAD: Final = 24 * 3600 * SECOND
 
 
 def _redate(future: ColumnElement[bool], order: ColumnElement[Any]) -> Statement:
-    """Take times that lie far ahead for now; both searches have an index."""
+    """Replace times in the far future by now; both searches have an index."""
     names = ("submitted_at", "started_at", "finished_at", "fetched_at", "purgeable_at")
     found = select(_job.id).where(future).order_by(order.desc()).limit(limit).offset(ZERO)
     return Statement(
@@ -104,7 +104,7 @@ REDATE: Final = (
 
 
 def redate(tx: Transaction, limit: int) -> int:
-    """Take the times of some ended jobs for now that lie far ahead; return of how many."""
+    """Replace times of ended jobs in the far future by now; return how many."""
     ids = [
         job_id
         for statement in REDATE

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 
 class StartState(StrEnum):
-    """What is known of whoever made a start."""
+    """The state of a start's process."""
 
     ALIVE = "alive"
     SILENT = "silent"  # it was not seen for a whole lease, and nobody has ended its start so far

@@ -99,7 +99,7 @@ class Steps:
         ids: Sequence[int],
         operation: Callable[[Transaction, Sequence[int]], T],
     ) -> list[T]:
-        """Do something to many jobs.
+        """Change many jobs.
 
         Args:
             ids: which ones.

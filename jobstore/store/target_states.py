@@ -168,7 +168,7 @@ def _held(holds: Sequence[Hold | None]) -> Hold | None:
 def change(
     tx: Transaction, name: str, wanted: TargetChange, who: str, known: Collection[str]
 ) -> TargetState:
-    """Change what is kept of a target, and say so in the trail.
+    """Change the settings of a target, and add an entry to the audit trail.
 
     Args:
         who: who wants that.

@@ -83,7 +83,7 @@ Operation: TypeAlias = Callable[[Transaction], T]
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of an operation: its value, or its error in the store's words.
+    """The outcome of an operation: its value, or its error.
 
     Args:
         committing: whether the error is that of the commit, so that the operation may be found in
@@ -101,7 +101,7 @@ Told: TypeAlias = Callable[[Outcome], None]
 
 @dataclass(slots=True)
 class Batch:
-    """What became of operations, one by one, and what they have changed.
+    """The outcomes of operations, one by one, and what they have changed.
 
     Args:
         seconds: how long the commit has taken; None if it was none, or not a single one.

@@ -130,7 +130,7 @@ class Windows:
             )
 
     async def whole(self, statement: Statement, **values: object) -> list[Any]:
-        """Execute a statement that looks at all jobs, as they stand at one moment.
+        """Execute a statement that looks at all jobs, as of one moment.
 
         For as long as that takes, the log cannot be cut back.
         """

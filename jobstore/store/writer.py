@@ -97,11 +97,11 @@ class Writer(ABC):
 
     @abstractmethod
     def look(self) -> StoreError | None:
-        """Tell why nothing can be written at the moment, and look after that; None if it can."""
+        """Return why nothing can be written, and start to repair that; None if all is well."""
 
     @abstractmethod
     def _mend(self) -> None:
-        """See, in the background, to a store in trouble."""
+        """Repair a store in trouble, in the background."""
 
     @abstractmethod
     async def _outcomes(self, batch: Sequence[Entry]) -> Batch:
@@ -241,4 +241,4 @@ def _into(future: asyncio.Future[Any]) -> Told:
 
 
 def unheard(_: Changes | Outcome) -> None:
-    """Hear nothing: who only reads, or writes a single time, keeps nothing in memory."""
+    """Ignore it: a reader, or a single writer, keeps nothing in memory."""

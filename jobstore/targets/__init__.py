@@ -26,7 +26,7 @@ class Target(Protocol):
 
 @runtime_checkable
 class Reachable(Protocol):
-    """A target that may be out of reach, so that nothing can be sent to it."""
+    """A target that may be unreachable."""
 
     async def reach(self) -> None:
         """Find out whether it can be reached, and send nothing.

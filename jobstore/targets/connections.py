@@ -144,7 +144,7 @@ class Connections:
             return self._addresses
 
     def _look_up_again(self) -> None:
-        """Trust no address any more that could not be reached."""
+        """Forget an address that could not be reached."""
         if self._known_until < math.inf:  # and it is no address itself
             self._known_until = 0.0
 
@@ -159,7 +159,7 @@ class Connections:
             self._sweeping = loop.call_later(IDLE_SECONDS, self._sweep)
 
     def drop(self, exchange: Exchange) -> None:
-        """Close a connection that is of no more use."""
+        """Close a connection that cannot be reused."""
         exchange.close()
         self._open.discard(exchange)
 

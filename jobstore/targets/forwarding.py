@@ -22,7 +22,7 @@ _LONGEST_HOST: Final = 262
 
 
 def forwarded(source: str | None, front: Front) -> Headers:
-    """Say where a request comes from, as far as that is known.
+    """Return the headers that say where a request comes from.
 
     Args:
         source: the address of its client.

@@ -37,7 +37,7 @@ class PathClaim:
 
 
 class Claims(Generic[T]):
-    """Who answers which calls; what is no such call, as most, is told by a single look.
+    """Which calls have their own handler; most requests are ruled out by a single match.
 
     Args:
         owners: the claims, each with who makes it; the first that covers a call has it.
@@ -49,7 +49,7 @@ class Claims(Generic[T]):
         self._any = re.compile("|".join(f"(?:{pattern})" for pattern in patterns) or r"(?!)")
 
     def find(self, method: str, path: str) -> T | None:
-        """Return who answers a request, or None."""
+        """Return the handler of a request, or None."""
         if self._any.match(path) is None:
             return None
         for claim, owner in self._owners:

@@ -85,12 +85,12 @@ class Access:
             self.meters.logins[what] += 1
 
     async def close(self) -> None:
-        """Give up on the logins that are still held up or being verified."""
+        """Abandon the logins that are delayed or being verified."""
         await self._logins.close()
 
     @web.middleware
     def middleware(self, request: web.Request, handler: Handler) -> Awaitable[web.StreamResponse]:
-        """Find out who sends a request, and turn strangers away.
+        """Find out who sends a request, and refuse strangers.
 
         It is no coroutine itself: most requests are known at once, and ten thousand may wait.
         """
@@ -118,7 +118,7 @@ class Access:
         request[standing.STANDING] = self._standing
 
     def admit(self, request: web.Request, identity: Identity) -> None:
-        """Let somebody in whose standing is not looked at again."""
+        """Admit a sender whose access is not checked again."""
         request[standing.IDENTITY] = identity
         if self.proxies.networks:
             request[standing.PROXIES] = self.proxies
@@ -137,7 +137,7 @@ class Access:
         return await handler(request)
 
     def _refused(self, request: web.Request, error: JobstoreError) -> web.Response:
-        """Answer that it cannot be told who asks, or not at the moment."""
+        """Answer that the sender cannot be identified, or not at the moment."""
         if not isinstance(error, Unauthorized):
             log.warning("%s", error, extra={"action": "login"})
         if isinstance(error, StoreError):  # strangers are not told which file it is
@@ -154,7 +154,7 @@ class Access:
     # --- who it is ------------------------------------------------------------------------------
 
     def _named(self, roll: AccountSnapshot, name: str) -> Identity | None:
-        """Tell who somebody is whose name is known to be theirs, or needs no proof."""
+        """Return the identity of a sender whose name is proven, or needs no proof."""
         if roll.accounts:
             return _identity(roll.accounts.get(name))
         return Identity(name=name) if self._anonymous else None
@@ -166,14 +166,14 @@ class Access:
         return None if gone else identity
 
     def known(self, headers: MultiMapping[str]) -> Identity | None:
-        """Tell who sends a request, if that can be told at once and without anybody's refusal."""
+        """Return the sender of a request, if that is possible at once and without a refusal."""
         try:
             return self.identify(headers)
         except StoreError:
             return None
 
     def identify(self, headers: MultiMapping[str]) -> Identity | None:
-        """Tell who sends a request as far as that takes no time: it may be a stranger yet.
+        """Return the sender of a request as far as that takes no time; it may be a stranger.
 
         Raises:
             StoreError: it cannot be told at the moment.

@@ -39,11 +39,11 @@ class Sender(Protocol):
 
     @property
     def gone(self) -> bool:
-        """Whether nobody is there any more to be answered."""
+        """Whether the client is gone."""
 
     @property
     def flushed(self) -> bool:
-        """Whether all that was sent is the client's system's by now, as far as that is known."""
+        """Whether the client's system has received everything, as far as that is known."""
 
     def send(self, data: bytes) -> bool:
         """Send something; tell whether the client was still there."""
@@ -142,7 +142,7 @@ class Ask:
 
     @property
     def gone(self) -> bool:
-        """Whether nobody is there any more to be answered."""
+        """Whether the client is gone."""
         return self._desk.gone
 
     def fail(self, error: BaseException) -> None:
@@ -157,7 +157,7 @@ class Ask:
         self._desk.finish(self)
 
     def hand_over(self, data: bytes, done: Callable[[Exception | None], None]) -> None:
-        """Answer it, and tell whether all of it was handed over to its client's system.
+        """Answer it, and tell whether all of it was passed to the client's system.
 
         Args:
             data: a whole message.

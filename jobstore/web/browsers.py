@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 class Browsers:
-    """Meet the requests that web pages may have sent.
+    """Check the requests that web pages may have sent.
 
     Args:
         rules: which pages may ask, and under which names this server is reached.
@@ -34,7 +34,7 @@ class Browsers:
         self._asking = asking
 
     def follow(self, rules: Rules) -> None:
-        """Go by other rules from now on."""
+        """Use other rules from now on."""
         self._rules = rules
 
     def met(self, request: web.Request, *, ours: bool) -> web.Response | None:

@@ -172,7 +172,7 @@ class ClientConnection(web.RequestHandler):
             self.force_close()
 
     def _probe(self) -> bool:
-        """Send something that only a client that is gone minds; tell whether that was done."""
+        """Send something that only a client that is gone reacts to; tell whether it was sent."""
         request = self._current_request
         if (
             self._probed
@@ -188,7 +188,7 @@ class ClientConnection(web.RequestHandler):
 
 
 def _probe_by_system(transport: asyncio.Transport | None) -> None:
-    """Let the system find out by itself whether a client is gone."""
+    """Let the system find out whether a client is gone."""
     connection = transport.get_extra_info("socket") if transport else None
     if connection is not None and connection.family != socket.AF_UNIX:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

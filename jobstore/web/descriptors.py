@@ -114,7 +114,7 @@ def _is_closed(context: Mapping[str, Any]) -> bool:
 
 
 class Refusals:
-    """What becomes of connections that the event loop could not accept.
+    """Handle connections that the event loop could not accept.
 
     Attributes:
         server: is told of them; None while it does not exist.

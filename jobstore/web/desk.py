@@ -39,7 +39,7 @@ _HELD_SECONDS: Final = 0.05
 
 
 class FastPath(Protocol):
-    """Where requests are taken on."""
+    """Where requests are accepted."""
 
     @property
     def requests(self) -> Mapping[Traffic, RequestMeters]:
@@ -85,7 +85,7 @@ class Desk(SwitchableConnection):
         self.remote: str | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Note who is at the other end."""
+        """Note the address of the other end."""
         super().connection_made(transport)
         peer = transport.get_extra_info("peername")
         self.remote = str(peer[0]) if isinstance(peer, list | tuple) else peer
@@ -228,12 +228,12 @@ class Desk(SwitchableConnection):
 
     @property
     def gone(self) -> bool:
-        """Whether nobody is there any more to be answered."""
+        """Whether the client is gone."""
         return self.transport is None or self.transport.is_closing()
 
     @property
     def flushed(self) -> bool:
-        """Whether all that was sent is the client's system's by now, as far as that can be told."""
+        """Whether the client's system has received everything, as far as that is known."""
         transport = self.transport
         if transport is None or transport.get_write_buffer_size() or self.half_closed:
             return False
@@ -248,7 +248,7 @@ class Desk(SwitchableConnection):
         return not transport.is_closing()
 
     def when_flushed(self, ask: Ask, done: Callable[[Exception | None], None]) -> None:
-        """Call something once an answer is its client's, or with what has kept it from that."""
+        """Call something once a response has arrived, or with the reason why it did not."""
         self._flushing = self._loop.create_task(self._flush(ask, done))
 
     async def _flush(self, ask: Ask, done: Callable[[Exception | None], None]) -> None:

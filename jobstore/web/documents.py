@@ -18,11 +18,11 @@ _SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 class Unacceptable(ValueError):
-    """A document may be JSON, but is not taken; the message says what was expected."""
+    """A document is refused, though it may be JSON; the message says what was expected."""
 
 
 class TooManyPieces(Unacceptable):
-    """It falls into too many pieces."""
+    """It has too many members and items."""
 
 
 class Unstorable(Unacceptable):

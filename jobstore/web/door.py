@@ -28,14 +28,14 @@ _ELSEWHERE: Final = "this is answered only at the addresses in [admin] listen"
 
 
 class Own(NamedTuple, Generic[T]):
-    """What answers calls of ours, and as what they are counted."""
+    """The handler of our calls, and how they are counted."""
 
     traffic: Traffic
     answer: T
 
 
 class Door:
-    """Answer every request that comes in over a socket.
+    """Answer every request that arrives on a socket.
 
     It stands before aiohttp's own router and middlewares, since most requests need neither: they
     cost more than the whole way to the store.
@@ -76,7 +76,7 @@ class Door:
         self._elsewhere = elsewhere
 
     def server(self, **options: Any) -> DeskServer:
-        """Make the server that stands here, with what else it is told."""
+        """Make the server, with these arguments."""
         if self.requests:
             options |= counting(self.requests)
         return DeskServer(
@@ -87,7 +87,7 @@ class Door:
         )
 
     def at_once(self, ask: Ask) -> bool:
-        """Take on a request if nothing stands against it.
+        """Accept a request, unless it has to be refused.
 
         What `answer` would refuse, or has to look at for longer, is left to it.
         """

@@ -75,7 +75,7 @@ def reply(
 def run_of(
     definition: Definition, router: Router, request: web.Request, dialect: Dialect, trigger: Trigger
 ) -> Submission:
-    """Make what to submit to run a definition, for who sends a request.
+    """Make the submission that runs a definition, for the sender of a request.
 
     Raises:
         Forbidden: they may change nothing.
@@ -88,7 +88,7 @@ def run_of(
 
 
 def traced(submission: Submission, request: web.Request) -> Submission:
-    """Let a job that a request describes go on with the trace of that, unless it names another."""
+    """Let a job continue the trace of the request that describes it, unless it names another."""
     headers = submission.request.headers
     longer = continued(headers, request.headers.items())
     if longer is headers:

@@ -46,7 +46,7 @@ class Failures:
         self._counts: OrderedDict[tuple[str, str], _Count] = OrderedDict()
 
     def hold_up(self, name: str, address: str) -> float:
-        """Tell for how many seconds to hold up a login.
+        """Return by how many seconds to delay a login.
 
         It counts against its name until it is forgiven, so that it does not help to send many
         guesses at once.
@@ -81,6 +81,6 @@ class Failures:
 
 
 def cut(remembered: OrderedDict[K, V], size: int) -> None:
-    """Forget the oldest, so that strangers cannot fill the memory."""
+    """Forget the oldest, so that clients cannot fill the memory."""
     while len(remembered) > size:
         remembered.popitem(last=False)

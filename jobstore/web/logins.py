@@ -85,7 +85,7 @@ class Logins:
         self._verifying = FairTurns(VERIFIERS)
 
     async def close(self) -> None:
-        """Give up on the logins that are still held up or being verified."""
+        """Abandon the logins that are delayed or being verified."""
         tasks = [login.task for login in self._pending.values() if login.task]
         for task in tasks:
             task.cancel()

@@ -60,7 +60,7 @@ _EXPOSED: Final = (
 
 @dataclass(frozen=True, slots=True)
 class OriginDecision:
-    """What becomes of a request.
+    """What happens to a request.
 
     Args:
         status: the status to refuse it with, or 0 if it may go on.

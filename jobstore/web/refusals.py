@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 class Internal(JobstoreError):
-    """Something went wrong that no client should meet; the log says what."""
+    """An internal error; the log has the details."""
 
     status = 500
 
@@ -47,14 +47,14 @@ class MethodNotAllowed(JobstoreError):
 
 
 def answerable(error: JobstoreError) -> tuple[int, JobstoreError]:
-    """Return what a client is told of an error, and by which status."""
+    """Return the message and the status of an error, for a client."""
     if error.status is not None:
         return error.status, error
     return Internal.status, unexpected(error)
 
 
 def unexpected(error: JobstoreError) -> Internal:
-    """Log an error that no client should meet, and return what they are told instead."""
+    """Log an internal error, and return what the client is told instead."""
     log.error("%s", error, extra={"action": "answer"})
     return Internal()
 

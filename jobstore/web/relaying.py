@@ -79,7 +79,7 @@ class Relay:
             self._failed(error)
 
     def _confirm(self) -> None:
-        """Look again who sends the request, before they get anything.
+        """Check the sender of a request again, before sending anything.
 
         Raises:
             Revoked: their access was revoked.

@@ -26,7 +26,7 @@ _PATIENCE: Final = 5.0
 
 
 class Room:
-    """So many bytes for all."""
+    """A number of bytes for all requests together."""
 
     def __init__(self, size: int = _SIZE) -> None:
         self._left = size

@@ -44,7 +44,7 @@ class Revoked(web.HTTPUnauthorized):
 
 
 def confirm(request: web.Request) -> None:
-    """Look again who sends a request that has waited for something, before it gets anything.
+    """Check the sender of a request that has waited again, before sending anything.
 
     Where no `STANDING` says how they got access, there is nothing to look at.
 
@@ -61,7 +61,7 @@ def confirm(request: web.Request) -> None:
 
 
 def scope_again(request: web.Request) -> int | None:
-    """Look again who sends a request, and return whose jobs they may see now; see `confirm`."""
+    """Check the sender of a request again, and return whose jobs they may see; see `confirm`."""
     confirm(request)
     return scope(request)
 

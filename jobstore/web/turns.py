@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 
 class FairTurns:
-    """Let in so many at a time; of those who wait, one of each source after the other.
+    """Admit a limited number at a time; those who wait take turns by source.
 
     Args:
         slots: how many at a time.

@@ -238,7 +238,7 @@ class DatameerJobs:
 
 
 class ExecutionRefused(JobstoreError):
-    """What is asked for cannot be done to an execution as things stand.
+    """The state of an execution does not allow what was asked for.
 
     Args:
         problem: why not, as the end of a sentence that begins with the execution.

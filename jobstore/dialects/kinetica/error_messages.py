@@ -89,7 +89,7 @@ def refused_in(encoding: Encoding, error: JobstoreError) -> web.Response:
 
 
 def no_such_endpoint(request: web.BaseRequest) -> web.Response | None:
-    """Refuse a call that nobody answers; None if it is not one of Kinetica's clients that asks."""
+    """Refuse a call that no target answers; None if the client is not one of Kinetica's."""
     if not _is_client(request):
         return None
     return refusal(_encoding(request), f"unknown endpoint {request.path[:200]}")

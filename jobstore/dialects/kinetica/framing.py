@@ -73,7 +73,7 @@ class Endpoint:
             return False
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        """Answer a request, or raise one of our own errors: to 500, a client would go away."""
+        """Answer a request, or raise one of our own errors: a client would give up after a 500."""
         try:
             return await self._answer(request, _encoding(request))
         # Of the others nobody is there to be answered, or not any more.

@@ -41,7 +41,7 @@ class _Outcome:
 
 
 def word(job: Job) -> str:
-    """Return Kinetica's word for how a job stands, as far as its answer's status code tells.
+    """Return Kinetica's word for the state of a job, as far as the status of its response tells.
 
     A job is cancelled from when that was asked for, as it is documented, and waits as it runs.
     """
@@ -81,7 +81,7 @@ def job_record(job: Job, asked: Headers, response: Response | None, body: bytes)
 
 
 def not_yet(job: Job) -> Record:
-    """Describe a job that has ended, and whose result may be there again in a moment."""
+    """Describe a job that has ended, whose result may be available again in a moment."""
     return job_record(replace(job, state=State.RUNNING), (), None, b"")
 
 

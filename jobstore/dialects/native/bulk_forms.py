@@ -19,7 +19,7 @@ _FLAG: Final = "true or false"
 
 
 class WrittenOperation(BaseModel):
-    """What is to be done to which jobs; each field's description says what is expected."""
+    """An operation and its jobs; the description of each field says what is expected."""
 
     model_config = ConfigDict(extra="forbid")
 

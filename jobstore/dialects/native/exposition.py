@@ -51,7 +51,7 @@ class Slots:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """All that is told at one moment.
+    """All figures of one moment.
 
     Args:
         about: what is known of this server, by label.

@@ -45,7 +45,7 @@ class JobCalls:
     # --- looking --------------------------------------------------------------------------------
 
     async def read(self, request: web.Request) -> web.Response:
-        """Tell how a job stands; with ``Prefer: wait=N``, once it has ended."""
+        """Return a job; with ``Prefer: wait=N``, once it has ended."""
         seconds, job_id = wait_of(request), as_json.job_id(request)
         again = partial(standing.scope_again, request)
         job = await self._store.waits.settled(job_id, seconds or 0, standing.scope(request), again)
@@ -55,19 +55,19 @@ class JobCalls:
         return as_json.answer(job, self._store.targets.waits_for(job), status, headers)
 
     async def timeline(self, request: web.Request) -> web.Response:
-        """Tell what happened to a job, in order."""
+        """List the events of a job, in order."""
         job = await self._seen(request)
         moments = await self._store.history.timeline(job.id)
         return web.json_response({"id": job.id, "timeline": as_json.moments(moments)})
 
     async def attempts(self, request: web.Request) -> web.Response:
-        """Tell about each attempt at a job, in order."""
+        """List the attempts at a job, in order."""
         job = await self._seen(request)
         attempts = await self._store.history.attempts(job)
         return web.json_response({"id": job.id, "attempts": as_json.attempts(attempts)})
 
     async def statistics(self, request: web.Request) -> web.Response:
-        """Tell how many jobs stand where."""
+        """Return how many jobs are in each state."""
         if standing.scope(request) is not None:
             raise Forbidden("statistics are for admins and readers")
         counters = await self._store.history.counters()
@@ -117,7 +117,7 @@ class JobCalls:
         return True
 
     async def restore(self, request: web.Request) -> web.Response:
-        """Hold a result again that was taken, or deleted so that it is still kept."""
+        """Hold a result again that was taken, or deleted but still kept."""
         standing.changing(request)
         job = await self._seen(request)
         if job.result is Result.HELD:
@@ -183,7 +183,7 @@ class JobCalls:
         return await self._store.history.job(as_json.job_id(request), standing.scope(request))
 
     async def _say_why(self, request: web.Request) -> None:
-        """Raise what says why a job's result cannot be asked for."""
+        """Raise the reason why a job's result is not available."""
         job = await self._seen(request)
         raise responses.gone(job, await self._store.history.timeline(job.id))
 
@@ -192,7 +192,7 @@ class JobCalls:
 
 
 def _insists(request: web.Request) -> bool:
-    """Tell whether a client wants a retry also if it lacks what was secret.
+    """Tell whether a client wants a retry even without the secret headers.
 
     Raises:
         QueryInvalid: it says something else.

@@ -29,7 +29,7 @@ class Reports:
         self._store = store
 
     async def report(self, request: web.Request) -> web.Response:
-        """Write a report down, and tell whether the job's cancellation was asked for."""
+        """Store a report, and tell whether the job's cancellation was requested."""
         standing.changing(request)
         try:
             written = await json_of(request, _LARGEST)

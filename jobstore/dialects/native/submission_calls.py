@@ -29,7 +29,7 @@ _AT_ONCE: Final = 20
 
 
 class SubmissionCalls:
-    """Take jobs in that are written as JSON.
+    """Accept jobs that are described in JSON.
 
     Args:
         store: where they go.
@@ -41,7 +41,7 @@ class SubmissionCalls:
         self._clock = clock
 
     async def submit(self, request: web.Request) -> web.Response:
-        """Take a job in."""
+        """Accept a job."""
         standing.changing(request)
         header = idempotency.key_of(request.headers.getall(idempotency.HEADER, ()))
         written = await json_of(request, _LARGEST)
@@ -55,7 +55,7 @@ class SubmissionCalls:
         return accepted(await self._store.submit(traced(submission, request)))
 
     async def submit_batch(self, request: web.Request) -> web.Response:
-        """Take several jobs in with one commit, all of them or none."""
+        """Accept several jobs in one commit, all of them or none."""
         standing.changing(request)
         if idempotency.HEADER in request.headers:
             raise SubmissionInvalid(

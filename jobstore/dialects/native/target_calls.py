@@ -20,13 +20,13 @@ _LARGEST_PAGE: Final = 1000
 
 
 class TargetCalls:
-    """List targets, and change what is kept of them."""
+    """List targets, and change their settings."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     async def list(self, request: web.Request) -> web.Response:
-        """Tell how all targets stand."""
+        """Return the state of all targets."""
         if standing.scope(request) is not None:
             raise Forbidden("targets are for admins and readers")
         found = await self._store.targets.seen()
@@ -43,7 +43,7 @@ class TargetCalls:
         return web.json_response(described(next(each for each in found if each.name == name)))
 
     async def trail(self, request: web.Request) -> web.Response:
-        """Tell who did what, the newest first."""
+        """Return who did what, the newest first."""
         _administering(request)
         limit = min(count_of(request.query, "limit", _PAGE), _LARGEST_PAGE)
         found = await self._store.targets.trail(limit)

@@ -266,7 +266,7 @@ class DatabaseConnection:
     async def together(
         self, statements: Sequence[Statement], /, **values: object
     ) -> list[list[Any]]:
-        """Execute statements that find the store as it stands at one moment; give their rows."""
+        """Execute statements that find the store as of one moment; give their rows."""
         try:
             async with self._impatient(time.monotonic()) as link:
                 await link.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
@@ -317,7 +317,7 @@ class DatabaseConnection:
 
 @asynccontextmanager
 async def _answering(seconds: float | None) -> AsyncIterator[None]:
-    """Wait for a database, and take it for one that is away when the time is over."""
+    """Wait for a database, and treat it as unreachable when the time is over."""
     try:
         async with asyncio.timeout(seconds):
             yield
@@ -326,7 +326,7 @@ async def _answering(seconds: float | None) -> AsyncIterator[None]:
 
 
 def _seen(linking: "asyncio.Task[Link]") -> None:
-    """Note why a connection could not be made, though nobody may be left who waits for it."""
+    """Note why a connection could not be made, even if nobody waits for it any more."""
     if not linking.cancelled():
         linking.exception()
 
@@ -335,7 +335,7 @@ def _seen(linking: "asyncio.Task[Link]") -> None:
 def impatient(
     link: Link, seconds: float, heard_at: Callable[[], float] = lambda: 0.0
 ) -> Iterator[Callable[[], None]]:
-    """Break a connection off when nothing is heard on it for too long.
+    """Close a connection on which nothing was received for too long.
 
     Its socket is shut down, so that those who wait for an answer learn of it: to cancel them would
     send a message to the database, and wait for that.
@@ -371,7 +371,7 @@ class _Patience:
         return asyncio.get_running_loop().call_later(seconds, self._end)
 
     def _end(self) -> None:
-        """Break the connection off, unless it was the loop that had no time to listen."""
+        """Close the connection, unless the loop had no time to read."""
         late = asyncio.get_running_loop().time() - self.timer.when()
         silent = time.monotonic() - self._heard_at()
         if silent < self._seconds:  # somebody else was answered

@@ -123,7 +123,7 @@ class NodeWriter(Writer):
             asyncio.get_running_loop().call_soon(told, refused)
 
     def look(self) -> StoreError | None:
-        """Tell why nothing can be written at the moment, and look after that; None if it can."""
+        """Return why nothing can be written, and start to repair that; None if all is well."""
         self._mend()
         return self.trouble
 
@@ -156,7 +156,7 @@ class NodeWriter(Writer):
         self._mending = None
 
     def _tell_late(self, changes: Changes) -> None:
-        """Tell what a batch has changed of which nobody knew that it was committed."""
+        """Pass on the facts of a batch that turned out to be committed."""
         taken = [fact for fact in changes.facts if isinstance(fact, Taken)]
         changes.facts[:] = [fact for fact in changes.facts if not isinstance(fact, Taken)]
         self.committed(changes)
@@ -244,7 +244,7 @@ class NodeWriter(Writer):
                 await asyncio.sleep(_PAUSE)
 
     def _have_time(self) -> None:
-        """See that what is left of the patience is enough, however long the batch has taken.
+        """Ensure that enough patience is left, however long the batch has taken.
 
         It may not have been the database that took long: nothing is read while the loop is held up.
         """

@@ -20,7 +20,7 @@ class _Stopped(Exception):
 async def back_up(
     path: Path, destination: Path, progress: Callable[[int, int], object], *, replace: bool = False
 ) -> int:
-    """Copy a store as it stands at one moment, beside its server or without one.
+    """Copy a store as of one moment, beside its server or without one.
 
     Args:
         path: an existing store of this schema version.

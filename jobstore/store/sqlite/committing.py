@@ -141,7 +141,7 @@ class Committer:
         return error
 
     def overwrite(self, connection: sqlite3.Connection) -> None:
-        """Ensure that a crash brings nothing back that was refused.
+        """Ensure that a crash cannot bring back a refused change.
 
         Raises:
             StoreUnsure: the disk does not take it.

@@ -121,7 +121,7 @@ class Connection(aiosqlite.Connection):
     async def together(
         self, statements: Sequence[Statement], /, **values: object
     ) -> list[list[Any]]:
-        """Execute statements that find the store as it stands at one moment; give their rows."""
+        """Execute statements that find the store as of one moment; give their rows."""
         return await self.call(_fetched_together, statements, values)
 
     async def within(

@@ -65,7 +65,7 @@ class FileUpkeep:
         self._written = asyncio.Event()
 
     async def shrink(self, *, wholly: bool = False) -> int:
-        """Give back what is free in the file, a little at a time, while nobody asks for anything.
+        """Return free space of the file to the disk, a little at a time, while the server is idle.
 
         Args:
             wholly: whether to keep nothing of it for what comes next.

@@ -70,7 +70,7 @@ class FileWriter(Writer):
             return await self._connection.call(function)
 
     async def close(self) -> None:
-        """Finish what was posted, and bring a lost store into safety as far as that goes."""
+        """Finish what was posted, and save what can be saved of a lost store."""
         await self.drained()
         if self._mending is not None:
             if not self.condition.lost:
@@ -78,7 +78,7 @@ class FileWriter(Writer):
             await asyncio.wait([self._mending])
 
     def look(self) -> StoreError | None:
-        """Tell why nothing can be written at the moment, and look after that; None if it can."""
+        """Return why nothing can be written, and start to repair that; None if all is well."""
         with suppress(StoreLost):
             self.condition.require()
         self._mend()
@@ -142,7 +142,7 @@ class FileWriter(Writer):
         return done
 
     async def _overwrite(self) -> None:
-        """Ensure that a crash brings nothing back that was refused.
+        """Ensure that a crash cannot bring back a refused change.
 
         Raises:
             StoreUnsure: the disk does not take it.
@@ -152,12 +152,12 @@ class FileWriter(Writer):
     # --- while nothing can be written -----------------------------------------------------------
 
     def _mend(self) -> None:
-        """See, in the background, to a store in trouble."""
+        """Repair a store in trouble, in the background."""
         if self.condition.trouble is not None and self._mending is None:
             self._mending = asyncio.create_task(self._mended())
 
     async def _mended(self) -> None:
-        """Try to write until that works; what is lost is brought into safety once."""
+        """Try to write until that works; save what can be saved of a lost store once."""
         while not self.condition.lost and self.condition.trouble is not None:
             await asyncio.sleep(RETRY_SECONDS)
             with suppress(StoreError):
@@ -169,7 +169,7 @@ class FileWriter(Writer):
             self._mending = None
 
     async def _rescue(self) -> None:
-        """Move what was acknowledged from the WAL into the file, if both are still ours.
+        """Checkpoint what was acknowledged, if both files are still ours.
 
         Where only a name was removed, or the file was moved, it then has everything in it.
         """

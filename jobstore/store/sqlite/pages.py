@@ -132,7 +132,7 @@ def rebuild(connection: sqlite3.Connection) -> None:
 def backup(
     source: sqlite3.Connection, destination: Path, progress: Callable[[int, int], object]
 ) -> None:
-    """Copy a store into another file as it stands at one moment.
+    """Copy a store into another file as of one moment.
 
     The read transaction around the copy keeps later commits out of it, so that a busy server does
     not make it start over.
