@@ -10,11 +10,13 @@ from typing import Any, Final, Protocol, TypeAlias
 from zoneinfo import ZoneInfo
 
 from aiohttp import web
-from aiohttp.typedefs import Handler, Middleware
+from aiohttp.typedefs import Middleware
 
 from jobstore.config import Config
 from jobstore.config.limits import store_limits
 from jobstore.config.sections import TargetLimits
+from jobstore.dashboard import mount, pages
+from jobstore.dashboard.mount import Dashboard
 from jobstore.dialects import arango, native
 from jobstore.dialects.arango import ArangoJobs, ArangoLogin
 from jobstore.dialects.arango import login as arango_login
@@ -35,6 +37,7 @@ from jobstore.web import intake, prefer, refusals
 from jobstore.web.browsers import Browsers
 from jobstore.web.capture import AsyncHeader
 from jobstore.web.door import Answering, AtOnce, Own
+from jobstore.web.gate import Gate
 from jobstore.web.origins import Rules
 from jobstore.web.refusals import Refuse
 from jobstore.web.room import ROOM, Room
@@ -78,6 +81,7 @@ class Spoken:
         refuse: answers those whose senders are refused.
         traffic: what its requests are counted as.
         at_once: answers some of them at the desk, or None.
+        guarded: whether it finds out by itself who asks.
     """
 
     api: Api
@@ -85,21 +89,7 @@ class Spoken:
     refuse: Refuse
     traffic: Traffic
     at_once: AtOnce | None = None
-
-
-class Gate(Protocol):
-    """Who has access."""
-
-    @property
-    def everybody(self) -> bool:
-        """Whether everybody has access at the moment."""
-
-    def middleware(self, request: web.Request, handler: Handler) -> Awaitable[web.StreamResponse]:
-        """Find out who sends a request, and refuse strangers."""
-
-    @property
-    def on_behalf(self) -> Middleware:
-        """What lets a job ask on behalf of its owner."""
+    guarded: bool = False
 
 
 Apis: TypeAlias = Sequence[Spoken]
@@ -147,13 +137,26 @@ def apis_of(
         login: whether ArangoDB's login is wanted, which a service would answer itself.
     """
     known = {"kinetica": _kinetica, "datameer": _datameer}
-    jobs, ours = ArangoJobs(store), NativeApi(store, router)
+    jobs, ours = ArangoJobs(store), NativeApi(store, router, retention_of(config))
     return [
         Spoken(jobs, arango.CLAIMS, arango.refused, Traffic.ARANGO, jobs.at_once),
         *([_login(store)] if login else []),
         *(speak(config, store, router) for name, speak in known.items() if name in dialects),
         Spoken(ours, native.CLAIMS, native.refused, Traffic.NATIVE, ours.at_once),
     ]
+
+
+def pages_of(config: Config, store: Store, router: Router, gate: Gate) -> Apis:
+    """Make the dashboard, unless the configuration says otherwise; no job can ask for its pages.
+
+    Args:
+        router: who answers which request.
+        gate: who has access.
+    """
+    if not config.dashboard.enabled:
+        return []
+    dashboard = Dashboard(store, router, gate, retention_of(config))
+    return [Spoken(dashboard, mount.CLAIMS, pages.refused, Traffic.DASHBOARD, guarded=True)]
 
 
 # Most services have clients of neither: these two are loaded only where they are spoken.
@@ -190,9 +193,11 @@ def _login(store: Store) -> Spoken:
     return Spoken(api, claims, arango_login.refused, Traffic.ARANGO)
 
 
-def refusing(apis: Apis, async_headers: Sequence[AsyncHeader]) -> Refuse:
+def refusing(config: Config, apis: Apis, async_headers: Sequence[AsyncHeader]) -> Refuse:
     """Make the function that refuses: in the words of the API that was called."""
-    by_claim = [(claim, spoken.refuse) for spoken in apis for claim in spoken.claims]
+    shown = mount.CLAIMS if config.dashboard.enabled else ()
+    by_claim: list[tuple[PathClaim, Refuse]] = [(claim, pages.refused) for claim in shown]
+    by_claim += [(claim, spoken.refuse) for spoken in apis for claim in spoken.claims]
     # A login to the service behind jobstore is refused as well, and deserves to be told why.
     by_claim += [(claim, arango_login.refused) for claim in arango_login.CLAIMS]
 
@@ -280,7 +285,7 @@ async def answering(stack: AsyncExitStack, apis: Apis) -> list[tuple[PathClaim, 
     """
     server = await served(stack, application_of(apis))
     return [
-        (claim, Own(spoken.traffic, _handler(spoken.api, server)))
+        (claim, Own(spoken.traffic, _handler(spoken.api, server), spoken.guarded))
         for spoken in apis
         for claim in spoken.claims
     ]
@@ -419,6 +424,7 @@ async def background(
             tasks.create_task(_persist("checkpoint", store.file.keep_wal_short)),
         ]
         try:
+            await executor.begun.wait()  # who asks about a target must find it
             yield
         finally:
             for task in running:

@@ -14,13 +14,13 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from jobstore.assembly import (
-    Gate,
     apis_of,
     application_of,
     background,
     browsers_of,
     measured,
     own_route,
+    pages_of,
     refusing,
     retention_of,
     route_of,
@@ -49,6 +49,7 @@ from jobstore.web import intake, wire
 from jobstore.web.access import Access
 from jobstore.web.browsers import Browsers
 from jobstore.web.capture import Capture
+from jobstore.web.gate import Gate
 from jobstore.web.identifying import Identify, Identifying
 from jobstore.web.proxies import Proxies
 from jobstore.web.refusals import Refuse
@@ -122,6 +123,7 @@ class _Live:
     Args:
         front: answers jobstore's own calls.
         claims: the calls that are for it.
+        pages: those of them that find out by themselves who asks.
     """
 
     store: Store
@@ -131,6 +133,11 @@ class _Live:
     executor: Executor
     front: web.Application
     claims: tuple[PathClaim, ...]
+    pages: tuple[PathClaim, ...]
+
+    def guards(self, method: str, path: str) -> bool:
+        """Tell whether what answers a call finds out by itself who asks."""
+        return any(claim.covers(method, path) for claim in self.pages)
 
 
 class Jobs:
@@ -242,11 +249,13 @@ class Jobs:
         live = self._live
         path = intake.path_of(request)
         own = any(claim.covers(request.method, path) for claim in live.claims)
-        ours = live.capture.submitting(request) or (self._own if own else None)
+        submitting = live.capture.submitting(request)
+        ours = submitting or (self._own if own else None)
         stopped = live.browsers.met(request, ours=ours is not None)
         if stopped is not None:
             return stopped
-        if own and request.raw_path in PROBES:
+        guarded = not submitting and live.guards(request.method, path)
+        if own and (guarded or request.raw_path in PROBES):
             return await self._own(request)
         protected = self._identify is None and self._config.server.protect == "all"
         if ours is None and not protected:  # the application's own business
@@ -258,9 +267,10 @@ class Jobs:
         return await private.handle(self._live.front, request.clone())
 
     async def dismiss(self, _: web.Application) -> None:
-        """Wake all waiters, since the application is shutting down."""
+        """Wake all who wait for jobs to change: the application shuts down."""
         if self._running is not None:
             self._running.store.waits.dismiss()
+            self._running.store.changes.dismiss()
 
     async def lifetime(self, app: web.Application) -> AsyncIterator[None]:
         """Run jobs from the start of an application to its end.
@@ -323,8 +333,9 @@ class Jobs:
         # The application may have such paths itself, so that "auto" is none here.
         apis = apis_of(config, store, router, config.server.dialects or ())
         headers = (ArangoHeader(), PreferHeader(store))
-        access = self._access(stack, store, refusing(apis, headers))
-        front = application_of(apis)
+        access = self._access(stack, store, refusing(config, apis, headers))
+        pages = pages_of(config, store, router, access)
+        front = application_of([*pages, *apis])
         front.on_response_prepare.append(wire.before_head)
         await served(stack, front)
         own = await own_route(stack, config, apis, access)
@@ -342,6 +353,7 @@ class Jobs:
             executor=Executor(store, router, config.executor.max_attempts),
             front=front,
             claims=own.claims,
+            pages=tuple(claim for each in pages for claim in each.claims),
         )
 
     def _access(self, stack: AsyncExitStack, store: Store, refuse: Refuse) -> Gate:

@@ -33,6 +33,7 @@ from jobstore.assembly import (
     in_process,
     measured,
     own_route,
+    pages_of,
     prompt,
     refusing,
     retention_of,
@@ -44,6 +45,7 @@ from jobstore.assembly import (
     unanswered_of,
 )
 from jobstore.config import Config, TargetSection
+from jobstore.dashboard.visit import MOUNT
 from jobstore.dialects.arango import ArangoHeader
 from jobstore.dialects.native import PROBES, PreferHeader
 from jobstore.live import Store
@@ -52,8 +54,9 @@ from jobstore.live.janitor import Janitor
 from jobstore.live.scheduler import Scheduler
 from jobstore.model import clock, passwords
 from jobstore.model.errors import ConfigError, NotOpen
+from jobstore.service.hangup import on_hangup
 from jobstore.service.listening import Listener
-from jobstore.service.reloading import Reloading, Reread, on_hangup
+from jobstore.service.reloading import Reloading, Reread
 from jobstore.service.sockets import certificates_of, sockets_of
 from jobstore.service.supervising import attended, drain_words, reloaded, starting
 from jobstore.service.systemd import NOBODY, Supervisor
@@ -81,14 +84,14 @@ log = logging.getLogger(__name__)
 
 def run(
     config: Config,
-    ready: Callable[[Sequence[str]], None] | None = None,
+    ready: "Callable[[Server], None] | None" = None,
     reread: Reread | None = None,
 ) -> None:
     """Serve until a signal asks to stop.
 
     Args:
         config: what to serve, and where.
-        ready: told the server's URLs once it answers.
+        ready: told of the server once it answers.
         reread: reads the configuration again, when a signal asks for it.
 
     It ends the process itself if something of the application's cannot be ended.
@@ -167,17 +170,17 @@ def _settle() -> None:
 
 
 async def _run_until_signal(
-    config: Config, ready: Callable[[Sequence[str]], None] | None, reread: Reread | None
+    config: Config, ready: "Callable[[Server], None] | None", reread: Reread | None
 ) -> None:
     stop, hangup = asyncio.Event(), asyncio.Event()
     supervisor = Supervisor(os.environ)
-    with _signals(stop.set), on_hangup(hangup.set):
+    with _signals(stop.set), on_hangup(asyncio.get_running_loop(), hangup.set):
         async with AsyncExitStack() as stack:
             async with starting(supervisor):
                 server = await stack.enter_async_context(serving(config, os.environ, reread))
             _settle()
             if ready:
-                ready(server.urls)
+                ready(server)
             async with (
                 attended(supervisor, server.store),
                 reloaded(server.reload, hangup, supervisor),
@@ -229,6 +232,7 @@ class Server:
         urls: where.
         store: its store.
         reload: reads the configuration again.
+        dashboard: where it has pages for people, if anywhere.
     """
 
     urls: Sequence[str]
@@ -236,6 +240,7 @@ class Server:
     executor: Executor
     drain_seconds: float
     reload: Reloading
+    dashboard: str | None = None
 
     @property
     def url(self) -> str:
@@ -284,12 +289,13 @@ async def serving(
         router = Router()
         apis = apis_of(config, store, router, config.dialects, login=config.is_demo)
         headers = (ArangoHeader(), PreferHeader(store))
-        access = _access(config, store, sockets.all, refusing(apis, headers))
+        access = _access(config, store, sockets.all, refusing(config, apis, headers))
         stack.push_async_callback(access.close)
+        pages = pages_of(config, store, router, access)
         router.add(*[await _route(applications, config, section) for section in config.targets])
         router.add(await own_route(stack, config, apis, access))
         traced(config, store)
-        access.meters = measured(config, store, router, apis, front=True)
+        access.meters = measured(config, store, router, [*pages, *apis], front=True)
         executor = Executor(store, router, config.executor.max_attempts)
         janitor = Janitor(store, retention_of(config), clock.now)
         scheduler = Scheduler(store, router)
@@ -302,7 +308,7 @@ async def serving(
             unanswered=unanswered_of(config.dialects),
         )
         browsers = browsers_of(config, access, public=config.server.open)
-        own = await answering(stack, apis)
+        own = await answering(stack, [*pages, *apis])
         door = Door(
             browsers,
             access,
@@ -325,6 +331,7 @@ async def serving(
         main = await _runner(stack, web_server)
         stack.callback(end_tunnels, web_server)
         operators = await _runner(stack, admin.AdminDoor(door).server(**options))
+        stack.callback(store.changes.dismiss)
         stack.callback(store.waits.dismiss)  # before those are waited for who wait for their jobs
         for runner, listeners in ((main, sockets.main), (operators, sockets.admin)):
             for listener in listeners:
@@ -337,7 +344,14 @@ async def serving(
 
         reloading = Reloading(config, reread, certificates, trust)
         urls = [each.url for each in sockets.main]
-        yield Server(urls, store, executor, config.executor.drain, reloading)
+        dashboard = _dashboard(sockets.admin or sockets.main) if pages else None
+        yield Server(urls, store, executor, config.executor.drain, reloading, dashboard)
+
+
+def _dashboard(listeners: Sequence[Listener]) -> str:
+    """Say where the dashboard is, for a browser if it can be."""
+    urls = [each.url for each in listeners]
+    return next((url for url in urls if "://" in url), urls[0]) + f"{MOUNT}/"
 
 
 async def _runner(stack: AsyncExitStack, server: web.Server) -> web.ServerRunner:

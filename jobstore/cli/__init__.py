@@ -8,6 +8,8 @@ import signal
 import sys
 from typing import Final, NoReturn
 
+from jobstore.service.hangup import remember_hangup
+
 INTERRUPTED: Final = 130  # 128 and the number of SIGINT, as shells count
 
 
@@ -16,6 +18,8 @@ def main() -> None:
     _collect_less()
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)
+    if sys.argv[1:2] == ["serve"]:  # which takes a while to load, and reads its configuration
+        remember_hangup()
     try:
         # Loading takes a while, in which somebody may press Ctrl-C already.
         from jobstore.cli.commands import cli  # noqa: PLC0415

@@ -39,6 +39,10 @@ if TYPE_CHECKING:
     from jobstore.cli.remote import Remote
 
 _ROWS: Final = 50
+_NOT_BY_URL: Final = (
+    "--{}: whoever asks a server by --url gets lists of jobs, whatever their role; statistics are"
+    " made of the store itself, by the same command with --store or --config in place of --url"
+)
 _MOST_LONGEST: Final = 10_000
 # What is said of each job to scripts, besides what stands in its row.
 _COLUMNS: Final[Columns] = dict(JOB_COLUMNS) | {
@@ -125,7 +129,7 @@ def history_command(where: Union[Config, "Remote"], /, **asked: Any) -> None:
     if isinstance(where, Config):
         asyncio.run(_answer(place_of(where), form, asked))
     elif kinds:
-        raise Complaint(f"--{kinds[0]}: this works on a store only, not with --url")
+        raise Complaint(_NOT_BY_URL.format(kinds[0]))
     else:
         _answer_from_afar(where, form, query_of(asked))
 

@@ -1,5 +1,7 @@
-"""Open a store for a change, with or without a running server."""
+"""Open the store for a change, beside its server or without one, and say who wants that."""
 
+import getpass
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -25,3 +27,11 @@ async def beside(config: Config, *, create: bool = False) -> AsyncIterator[Store
         place.migrate()
     async with place.store(store_limits(config)) as store:
         yield store
+
+
+def operator() -> str:
+    """Return the user who runs the command, as far as the system knows."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"user {os.getuid()}"

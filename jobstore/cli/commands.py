@@ -29,6 +29,7 @@ _COMMANDS: Final = {
     "retry": ("verbs", "Run ended jobs again, as new jobs."),
     "delete": ("verbs", "Delete results; restore undoes it for a while."),
     "restore": ("verbs", "Make fetched or deleted results available again."),
+    "operations": ("operations", "List what is done to many jobs, or stop it."),
     "expire": ("maintenance", "Expire results that were never fetched."),
     "purge": (
         "maintenance",
@@ -43,7 +44,7 @@ _COMMANDS: Final = {
     "targets": ("targets", "List the targets, and whether their jobs run."),
     "pause": ("targets", "Start no more jobs of a target."),
     "resume": ("targets", "Let the jobs of a paused target run again."),
-    "audit": ("targets", "List what operators did to targets."),
+    "audit": ("targets", "List what operators did to targets and accounts."),
     "nodes": ("nodes", "List the servers that share a database."),
     "define": ("defining", "Save a request to run it again and again."),
     "definitions": ("defining", "List definitions, or show one."),

@@ -35,7 +35,6 @@ NAMES: Final = (
 _LOCAL: Final = {
     "running_at": "--running-at",
     "interrupted": "--interrupted",
-    "errors": "--errors",
     "cancelled_by": "--cancelled-by",
 }
 _PLAIN: Final = ("owner", "path", "tag")
@@ -151,4 +150,6 @@ def as_written(asked: Mapping[str, Any]) -> dict[str, str]:
             words[name] = iso(at)
     if asked["cancelled_by"] is not None:
         words["cancelled_by"] = asked["cancelled_by"]
-    return words | {name: "true" for name in ("interrupted", "errors") if asked[name]}
+    if asked["errors"]:
+        words["error"] = "yes"
+    return words | ({"interrupted": "true"} if asked["interrupted"] else {})

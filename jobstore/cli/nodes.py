@@ -1,11 +1,10 @@
 """Show which servers share the store."""
 
 import asyncio
-from typing import Final
 
 import click
 
-from jobstore.cli.options import configured, json_option
+from jobstore.cli.options import configured, json_option, limited
 from jobstore.cli.places import place_of
 from jobstore.cli.table import Listed
 from jobstore.cli.wording import to_the_second
@@ -13,19 +12,10 @@ from jobstore.config import Config
 from jobstore.model.clock import iso
 from jobstore.store.starts import Start
 
-_ROWS: Final = 50
-
 
 @click.command("nodes")
 @configured
-@click.option(
-    "--limit",
-    type=click.IntRange(1, 10_000),
-    default=_ROWS,
-    show_default=True,
-    metavar="N",
-    help="The most starts of nodes to list, newest first.",
-)
+@limited("starts of nodes")
 @json_option
 def nodes_command(config: Config, limit: int, *, as_json: bool) -> None:
     """List the nodes that share a database, with a row for each start; the newest first.

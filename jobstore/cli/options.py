@@ -25,6 +25,7 @@ F = TypeVar("F", bound=Callable[..., object])
 
 FILE: Final = click.Path(path_type=Path)
 
+_ROWS: Final = 50
 _UTC: Final = ZoneInfo("UTC")
 _ZONE: Final = "jobstore.zone"
 _STATUS: Final = re.compile(r"[1-5](xx|\d\d)", re.IGNORECASE | re.ASCII)
@@ -114,6 +115,18 @@ def reaching(
 def json_option(command: F) -> F:
     """Give a command the option to write for scripts."""
     return click.option("--json", "as_json", is_flag=True, help="Write JSON, for scripts.")(command)
+
+
+def limited(things: str, most: int = 10_000) -> Callable[[F], F]:
+    """Give a command that lists things the option to say how many; lists begin with the newest."""
+    return click.option(
+        "--limit",
+        type=click.IntRange(1, most),
+        default=_ROWS,
+        show_default=True,
+        metavar="N",
+        help=f"The most {things} to list, newest first.",
+    )
 
 
 def text(value: str) -> str:

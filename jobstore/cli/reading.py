@@ -10,7 +10,7 @@ import click
 from jobstore.cli import content
 from jobstore.cli.formats import ColumnKind, Columns, JsonLines
 from jobstore.cli.job_table import JobTable
-from jobstore.cli.options import json_option, reaching, size
+from jobstore.cli.options import json_option, limited, reaching, size
 from jobstore.cli.places import place_of
 from jobstore.cli.plain import Complaint, write_json
 from jobstore.cli.sheet import Part, Sheet
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from jobstore.cli.remote import Remote
     from jobstore.cli.remote_sheets import RemoteSheets
 
-_ROWS: Final = 50
 _MOST_LISTED: Final = 100_000
 _MOST_OF_BODY: Final = 4096
 WaitsFor: TypeAlias = Callable[[Job], Waits | None]
@@ -39,14 +38,7 @@ _COLUMNS: Final[Columns] = {**JOB_COLUMNS, "waits_for": ColumnKind.TEXT}
 
 @click.command("list")
 @reaching
-@click.option(
-    "--limit",
-    type=click.IntRange(1, _MOST_LISTED),
-    default=_ROWS,
-    show_default=True,
-    metavar="N",
-    help="The most jobs to list, newest first.",
-)
+@limited("jobs", _MOST_LISTED)
 @json_option
 def list_command(where: Union[Config, "Remote"], limit: int, *, as_json: bool) -> None:
     """List the jobs whose results can still be fetched, and those that have not ended.

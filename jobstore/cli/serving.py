@@ -1,7 +1,7 @@
 """Run the server, and bring its store up to date."""
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -72,16 +72,19 @@ def serve_command(
 
 def _serve(read: Callable[[], Config]) -> None:
     # Only this command needs the web server, and loading it takes a while.
-    from jobstore.server import run  # noqa: PLC0415
+    from jobstore.server import Server, run  # noqa: PLC0415
 
     config = read()
     start_logging(config.log)
     _return_memory()
     place = place_of(config)
 
-    def announce(urls: Sequence[str]) -> None:
+    def announce(server: Server) -> None:
+        urls = server.urls
         with suppress_closed():
             tell(f"jobstore {__version__} listens on {' and '.join(urls)}, its store is {place}")
+            if server.dashboard:
+                tell(f"See what happens, and mend it: {server.dashboard}")
             if not config.target:
                 tell(_NEXT.format(url=next((url for url in urls if "://" in url), urls[0])))
 

@@ -1,50 +1,94 @@
 """Targets: their state, and what operators set."""
 
 import asyncio
-import getpass
-import os
 from collections.abc import Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final, Union
+from urllib.parse import quote
 
 import click
 
-from jobstore.cli.beside import beside
-from jobstore.cli.options import configured, json_option, text
+from jobstore.cli.beside import beside, operator
+from jobstore.cli.options import json_option, limited, reaching, text
 from jobstore.cli.places import place_of
 from jobstore.cli.plain import tell, write_json
 from jobstore.cli.table import Listed
-from jobstore.cli.wording import to_the_second
 from jobstore.config import Config
-from jobstore.model.target_state import TargetChange, TargetSeen, described
+from jobstore.model.errors import TargetUnknown
+from jobstore.model.target_state import TargetChange, described
 from jobstore.store import audit, target_states
 from jobstore.store.audit import AuditEntry
 
-_ROWS: Final = 50
+if TYPE_CHECKING:
+    from jobstore.cli.remote import Remote
+
+Where = Union[Config, "Remote"]
+# A target as the API describes it.
+_Described = Mapping[str, Any]
+
+_CONFIGURED: Final = "configured"
+_MOST_AT_ONCE: Final = 2**31 - 1
+_CALLS: Final = "/_jobs/targets"
+
+
+def _concurrency(value: str) -> TargetChange:
+    """Read how many jobs of a target shall run at once.
+
+    Raises:
+        BadParameter: it is no such number.
+    """
+    if value == _CONFIGURED:
+        return TargetChange(sizes=True)
+    if not (value.isascii() and value.isdigit() and 0 < int(value[:11]) <= _MOST_AT_ONCE):
+        raise click.BadParameter(f"expected a whole number from 1 on, or {_CONFIGURED}.")
+    return TargetChange(sizes=True, concurrency=int(value))
 
 
 @click.command("targets")
-@configured
+@reaching
+@click.argument("name", required=False, type=text)
+@click.option(
+    "--concurrency",
+    "change",
+    type=_concurrency,
+    metavar="N",
+    help=f"How many jobs of NAME run at once from now on; '{_CONFIGURED}' undoes that.",
+)
 @json_option
-def targets_command(config: Config, *, as_json: bool) -> None:
-    """List the targets: how many of their jobs run and wait, and why none starts.
+def targets_command(
+    where: Where, name: str | None, change: TargetChange | None, *, as_json: bool
+) -> None:
+    """List the targets, or NAME alone: how many jobs run and wait, and why none is started.
 
-    A target is held while it cannot be reached, and paused between `jobstore pause` and `jobstore
-    resume`: its jobs wait. A star marks a concurrency that an operator has set.
+    A target is named by its prefix. It is held while it cannot be reached: its jobs wait. It is
+    paused from `jobstore pause` to `jobstore resume`. Where its concurrency is set for the time
+    being, a star says so.
     """
-    found = asyncio.run(_seen(config))
-    listed: Listed[TargetSeen] = Listed(
-        heads=("TARGET", "RUNNING", "CONCURRENCY", "WAITING", "STATE"),
-        row=_row,
-        fields=described,
-        none="There is no target.",
-    )
-    listed.write(found, as_json=as_json)
+    if change is not None:
+        if name is None:
+            raise click.UsageError("--concurrency: expected the NAME of a target")
+        _change(where, name, change)
+    found = _seen(where)
+    if name is not None:
+        known = [each["name"] for each in found]
+        if name not in known:
+            raise TargetUnknown(name, known)
+        found = [each for each in found if each["name"] == name]
+    _LISTED.write(found, as_json=as_json)
 
 
-async def _seen(config: Config) -> list[TargetSeen]:
+def _seen(where: Where) -> list[_Described]:
+    """Describe the targets."""
+    if not isinstance(where, Config):
+        found: list[_Described] = where.ask("GET", _CALLS)["targets"]
+        return found
+    return asyncio.run(_seen_here(where))
+
+
+async def _seen_here(config: Config) -> list[_Described]:
     async with place_of(config).history() as history:
         found = await history.together(target_states.LOOKED_AT)
-    return target_states.seen(found, _configured(config, served=bool(found[1])))
+    seen = target_states.seen(found, _configured(config, served=bool(found[1])))
+    return [described(target) for target in seen]
 
 
 def _configured(config: Config, *, served: bool) -> Mapping[str, int]:
@@ -53,36 +97,51 @@ def _configured(config: Config, *, served: bool) -> Mapping[str, int]:
     return {target.prefix: target.concurrency for target in targets}
 
 
-def _row(target: TargetSeen) -> tuple[object, ...]:
-    slots = "" if target.concurrency is None else str(target.concurrency)
-    if target.state.concurrency is not None:
-        slots += f"* (configured: {target.configured})" if target.configured else "*"
-    return (target.name, target.running, slots, target.waiting, _words(target))
+def _row(target: _Described) -> tuple[object, ...]:
+    slots = "" if target["concurrency"] is None else str(target["concurrency"])
+    if target["concurrency_from"] == "store":
+        configured = target["configured"]
+        slots += f"* (configured: {configured})" if configured else "*"
+    return (target["name"], target["running"], slots, target["waiting"], _words(target))
 
 
-def _words(target: TargetSeen) -> str:
+def _words(target: _Described) -> str:
     """Say why no job of a target starts, if none does."""
-    state, hold, words = target.state, target.hold, []
-    if state.paused_at is not None:
-        why = f": {state.reason}" if state.reason else ""
-        words.append(f"paused by {state.paused_by} since {to_the_second(state.paused_at)}{why}")
-    if hold is not None:
-        words.append(f"held since {to_the_second(hold.since)}: {hold.why}")
+    words = []
+    if target["paused"]:
+        why = f": {target['reason']}" if target["reason"] else ""
+        since = _to_the_second(target["paused_at"])
+        words.append(f"paused by {target['paused_by']} since {since}{why}")
+    if target["held"]:
+        words.append(f"held since {_to_the_second(target['held_at'])}: {target['held_why']}")
     return "; ".join(words) or "open"
 
 
+def _to_the_second(moment: str) -> str:
+    """Leave the fractions of a second out of a moment in ISO 8601."""
+    return f"{moment[:19]}Z"
+
+
+_LISTED: Final[Listed[_Described]] = Listed(
+    heads=("TARGET", "RUNNING", "CONCURRENCY", "WAITING", "STATE"),
+    row=_row,
+    fields=lambda target: target,
+    none="There is no target.",
+)
+
+
 @click.command("pause")
-@configured
+@reaching
 @click.argument("target", type=text)
 @click.option("--reason", type=text, metavar="TEXT", help="The reason, shown to other operators.")
 @json_option
-def pause_command(config: Config, target: str, reason: str | None, *, as_json: bool) -> None:
+def pause_command(where: Where, target: str, reason: str | None, *, as_json: bool) -> None:
     """Start no more jobs of TARGET, named by its prefix, until it is resumed.
 
     New jobs are accepted and wait; running ones go on. If the server is down, the pause holds from
     its next start. A target that is already paused gets the new reason.
     """
-    asyncio.run(_change(config, target, TargetChange(paused=True, reason=reason)))
+    _change(where, target, TargetChange(paused=True, reason=reason))
     if as_json:
         write_json({"paused": target, "reason": reason})
     else:
@@ -90,60 +149,66 @@ def pause_command(config: Config, target: str, reason: str | None, *, as_json: b
 
 
 @click.command("resume")
-@configured
+@reaching
 @click.argument("target", type=text)
 @json_option
-def resume_command(config: Config, target: str, *, as_json: bool) -> None:
+def resume_command(where: Where, target: str, *, as_json: bool) -> None:
     """Let the jobs of a paused TARGET run again."""
-    asyncio.run(_change(config, target, TargetChange(paused=False)))
+    _change(where, target, TargetChange(paused=False))
     if as_json:
         write_json({"resumed": target})
     else:
         tell(f"{target} is not paused: its jobs run.")
 
 
-async def _change(config: Config, target: str, wanted: TargetChange) -> None:
-    known = _configured(config, served=any(seen.configured for seen in await _seen(config)))
+def _change(where: Where, target: str, wanted: TargetChange) -> None:
+    if isinstance(where, Config):
+        asyncio.run(_change_here(where, target, wanted))
+    else:
+        where.ask("PATCH", f"{_CALLS}/{quote(target, safe='')}", _as_json(wanted))
+
+
+async def _change_here(config: Config, target: str, wanted: TargetChange) -> None:
+    found = await _seen_here(config)
+    known = _configured(config, served=any(seen["configured"] for seen in found))
     async with beside(config) as store:
-        await store.targets.change(target, wanted, _operator(), known)
+        await store.targets.change(target, wanted, operator(), known)
 
 
-def _operator() -> str:
-    """Return the user who runs the command, as far as the system knows."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"user {os.getuid()}"
+def _as_json(wanted: TargetChange) -> Mapping[str, object]:
+    """Write a change as the API has it."""
+    written: dict[str, object] = {"paused": wanted.paused, "reason": wanted.reason}
+    said = {name: value for name, value in written.items() if value is not None}
+    return {**said, "concurrency": wanted.concurrency} if wanted.sizes else said
 
 
 @click.command("audit")
-@configured
-@click.option(
-    "--limit",
-    type=click.IntRange(1, 10_000),
-    default=_ROWS,
-    show_default=True,
-    metavar="N",
-    help="The most entries to list, newest first.",
-)
+@reaching
+@limited("entries")
 @json_option
-def audit_command(config: Config, limit: int, *, as_json: bool) -> None:
-    """List what operators did to targets, and when; the newest last."""
-    listed: Listed[AuditEntry] = Listed(
+def audit_command(where: Where, limit: int, *, as_json: bool) -> None:
+    """List what operators did to targets and accounts, and when; the newest come first."""
+    listed: Listed[_Described] = Listed(
         heads=("AT", "WHO", "WHAT", "SUBJECT", "DETAIL"),
         row=lambda each: (
-            to_the_second(each.at),
-            each.who,
-            each.what,
-            each.subject,
-            each.detail or "",
+            _to_the_second(each["at"]),
+            each["who"],
+            each["what"],
+            each["subject"],
+            each["detail"] or "",
         ),
-        fields=lambda each: each.described,
+        fields=lambda each: each,
         none="No entries yet.",
     )
-    listed.write(asyncio.run(_trail(config, limit))[::-1], as_json=as_json)
+    found = (
+        asyncio.run(_trail(where, limit))
+        if isinstance(where, Config)
+        else where.ask("GET", "/_jobs/audit", query={"limit": limit})["audit"]
+    )
+    listed.write(found, as_json=as_json)
 
 
-async def _trail(config: Config, limit: int) -> list[AuditEntry]:
+async def _trail(config: Config, limit: int) -> list[_Described]:
     async with place_of(config).history() as history:
-        return [AuditEntry(*row) for row in await history.rows(audit.ENTRIES, limit=limit)]
+        rows = await history.rows(audit.ENTRIES, limit=limit)
+    return [AuditEntry(*row).described for row in rows]

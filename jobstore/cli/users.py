@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 
 import click
 
-from jobstore.cli.beside import beside
+from jobstore.cli.beside import beside, operator
 from jobstore.cli.options import configured, json_option, text
 from jobstore.cli.plain import Complaint, write_json
 from jobstore.cli.table import Listed
@@ -64,7 +64,9 @@ def add_command(
     """
     passwords.check_name(name)
     kept = passwords.hashed(_password(from_stdin=password_stdin))
-    _, accounts = _changed(config, lambda them: them.add(name, Role(role), kept), create=True)
+    _, accounts = _changed(
+        config, lambda them: them.add(name, Role(role), kept, operator()), create=True
+    )
     words = f"Account {name} was added, as {role}."
     if len(accounts) == 1:
         words += " From now on, every request needs credentials."
@@ -80,7 +82,7 @@ def add_command(
 def passwd_command(config: Config, name: str, *, password_stdin: bool, as_json: bool) -> None:
     """Change the password of an account; its tokens stay as they are."""
     kept = passwords.hashed(_password(from_stdin=password_stdin))
-    _changed(config, lambda them: them.set_password(name, kept))
+    _changed(config, lambda them: them.set_password(name, kept, operator()))
     _tell({"account": name}, f"The password of {name} was changed.", as_json=as_json)
 
 
@@ -91,7 +93,7 @@ def passwd_command(config: Config, name: str, *, password_stdin: bool, as_json: 
 @json_option
 def role_command(config: Config, name: str, role: str, *, as_json: bool) -> None:
     """Change the role of an account."""
-    paused, accounts = _changed(config, lambda them: them.set_role(name, Role(role)))
+    paused, accounts = _changed(config, lambda them: them.set_role(name, Role(role), operator()))
     _tell({"account": name, "role": role}, f"The role of {name} is {role}.", as_json=as_json)
     _warn_of_paused(paused)
     _warn(accounts, "now")
@@ -107,7 +109,7 @@ def remove_command(config: Config, name: str, *, as_json: bool) -> None:
     From then on only admins and readers see them, even if somebody else gets the name. Its
     schedules are paused.
     """
-    paused, accounts = _changed(config, lambda them: them.remove(name))
+    paused, accounts = _changed(config, lambda them: them.remove(name, operator()))
     _tell({"removed": name}, f"Account {name} was removed; its jobs stay.", as_json=as_json)
     _warn_of_paused(paused)
     _warn(accounts, "now")
@@ -140,7 +142,8 @@ def token_command(config: Config, name: str, label: str, *, as_json: bool) -> No
     It is written to the standard output only; the store keeps its hash.
     """
     token = passwords.new_token()
-    number = _asked(config, lambda them: them.add_token(name, label, passwords.digest(token)))
+    kept = passwords.digest(token)
+    number = _asked(config, lambda them: them.add_token(name, label, kept, operator()))
     if as_json:
         write_json({"id": number, "account": name, "label": label, "token": token})
         return
@@ -169,7 +172,7 @@ def tokens_command(config: Config, *, as_json: bool) -> None:
 @json_option
 def revoke_command(config: Config, token: int, *, as_json: bool) -> None:
     """Revoke a token."""
-    _changed(config, lambda them: them.revoke_token(token))
+    _changed(config, lambda them: them.revoke_token(token, operator()))
     _tell({"revoked": token}, f"Token {token} was revoked.", as_json=as_json)
 
 

@@ -1,7 +1,6 @@
 """Cancel, retry, delete and restore jobs: one, several, or all that match filters."""
 
 import asyncio
-import getpass
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -11,13 +10,14 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Union
 import click
 
 from jobstore.cli import filters
+from jobstore.cli.beside import operator
 from jobstore.cli.options import json_option, reaching
 from jobstore.cli.places import Place, place_of
 from jobstore.cli.plain import Complaint, tell, write_json
 from jobstore.cli.terminal import progress
 from jobstore.config import Config
 from jobstore.config.limits import store_limits
-from jobstore.model.bulk import BulkAction, BulkOperation, BulkOrder, BulkState
+from jobstore.model.bulk import BulkAction, BulkOperation, BulkOrder, BulkState, described
 from jobstore.model.errors import JobNotFound, NoTarget
 from jobstore.store import bulk
 from jobstore.store.jobs import LARGEST_ID
@@ -289,7 +289,7 @@ class _InStore:
         return BulkOrder(
             action=wanted.action,
             filter=None if wanted.ids else _as_json(wanted),
-            owner=_user(),
+            owner=operator(),
             without_secrets=wanted.without_secrets,
         )
 
@@ -305,14 +305,7 @@ class _InStore:
                     f"operation {operation} waits: {found.waits}; {_jobs(_left(found))} are left,"
                     " which the next server will do"
                 )
-        return {
-            "id": found.id,
-            "state": found.state,
-            "count": found.total,
-            "done": found.done,
-            "skipped": found.skipped,
-            "reasons": dict(found.reasons),
-        }
+        return described(found)
 
     async def _served(self) -> bool:
         """Tell whether a server runs that does it."""
@@ -332,14 +325,6 @@ def _left(operation: BulkOperation) -> int:
 
 def _as_json(wanted: _Wanted) -> str:
     return json.dumps({"all": True} if wanted.everything else filters.as_written(wanted.asked))
-
-
-def _user() -> str:
-    """Return the user who runs the command, as far as the system knows."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return ""
 
 
 # --- at a server somewhere else -----------------------------------------------------------------

@@ -110,9 +110,16 @@ class ServerSection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdminSection:
-    """Separate addresses for metrics and health."""
+    """Where metrics, health and the dashboard are answered instead, if that is to be apart."""
 
     listen: Addresses = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DashboardSection:
+    """Whether there are pages for people."""
+
+    enabled: Flag = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -318,6 +325,7 @@ class Config:
 
     server: ServerSection = ServerSection()
     admin: AdminSection = AdminSection()
+    dashboard: DashboardSection = DashboardSection()
     store: StoreSection = StoreSection()
     capture: CaptureSection = CaptureSection()
     http: HttpSection = HttpSection()

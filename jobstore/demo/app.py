@@ -47,6 +47,8 @@ This is the demo of jobstore. It answers some calls of ArangoDB, such as /_api/v
   curl -i -H 'x-arango-async: store' 'http://localhost:8529/_admin/sleep?duration=3'
   curl -i -X PUT http://localhost:8529/_api/job/1
 
+What happened to all of them, in a browser: http://localhost:8529/_jobs/ui/
+
 """
 
 _OF_A_DATABASE: Final = re.compile(r"/_db/([^/]*)")

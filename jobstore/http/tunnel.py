@@ -12,8 +12,9 @@ of a connection whose other end has stopped sending is asked now and then.
 import asyncio
 import select
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
 # How often a connection is looked at whose other end has stopped sending, in seconds.
 _LOOK_SECONDS: Final = 1.0
@@ -93,6 +94,10 @@ class Side:
         self.own.close()
         self.other.close()
 
+    def leave(self) -> None:
+        """Close both connections, since the server goes away."""
+        self.close()
+
     def _look(self) -> None:
         """Close if the end that stopped sending is gone."""
         if self.over.done():
@@ -129,21 +134,34 @@ class Switching(asyncio.BaseProtocol):
         super().connection_lost(exc)  # type: ignore[arg-type] # aiohttp takes what asyncio gives
 
 
-async def join(one: End, other: End, first: bytes) -> None:
+MakeSides: TypeAlias = Callable[
+    [asyncio.Transport, asyncio.Transport, "asyncio.Future[None]"], tuple[Side, Side]
+]
+
+
+def plain_sides(
+    one: asyncio.Transport, other: asyncio.Transport, over: "asyncio.Future[None]"
+) -> tuple[Side, Side]:
+    """Make the sides of a tunnel of which nothing is known."""
+    return Side(one, other, over), Side(other, one, over)
+
+
+async def join(one: End, other: End, first: bytes, make: MakeSides = plain_sides) -> None:
     """Let the bytes of two connections go to one another, until one of them is closed.
 
     Args:
         one: a connection.
         other: another one.
         first: what is sent on the first one before anything else.
+        make: makes the sides of the tunnel.
 
     Raises:
         ConnectionError: one of them is gone already.
     """
-    sides = _sides(one.transport, other.transport)
+    sides = _sides(one.transport, other.transport, make)
     ends = (one, other)
     early = [end.switch(side) for end, side in zip(ends, sides, strict=True)]
-    sides[1].received(first)
+    sides[0].own.write(first)
     for end, side, data in zip(ends, sides, early, strict=True):
         side.mirror.resume()
         if data:
@@ -153,11 +171,13 @@ async def join(one: End, other: End, first: bytes) -> None:
     await sides[0].over
 
 
-def _sides(one: asyncio.Transport | None, other: asyncio.Transport | None) -> tuple[Side, Side]:
+def _sides(
+    one: asyncio.Transport | None, other: asyncio.Transport | None, make: MakeSides
+) -> tuple[Side, Side]:
     if one is None or one.is_closing() or other is None or other.is_closing():
         raise ConnectionResetError("a connection was closed before it could be joined to another")
     over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    sides = Side(one, other, over), Side(other, one, over)
+    sides = make(one, other, over)
     for side, mirror in zip(sides, sides[::-1], strict=True):
         side.mirror = mirror
         _probe(side.own)

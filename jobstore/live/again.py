@@ -1,7 +1,8 @@
 """Make a new job of the request of one that has ended."""
 
 from collections.abc import Callable, Mapping
-from typing import TypeAlias
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeAlias
 
 from jobstore.live.submissions import Submissions
 from jobstore.model.bulk import BulkOperation
@@ -13,6 +14,9 @@ from jobstore.store import bulk, events
 from jobstore.store.bodies import Content
 from jobstore.store.bulk import TRIED_AGAIN, NeedsBody, Repeatable
 from jobstore.store.transaction import Transaction
+
+if TYPE_CHECKING:
+    from jobstore.live.store import Store
 
 # Names the target that answers a method and a path.
 TargetOf: TypeAlias = Callable[[str, str], str]
@@ -45,6 +49,29 @@ def submission_of(
         trigger=None if job.definition is None else Trigger.RESTAPI,
         policy=policy,
     )
+
+
+async def submit_again(  # noqa: PLR0913 - what another job needs
+    store: "Store",
+    job: Job,
+    request: Request,
+    target: str,
+    *,
+    administers: bool,
+    source: str | None,
+) -> int:
+    """Make a new job of one that has ended, and note that at the old one; return the new one's id.
+
+    Args:
+        request: its request, as it is kept.
+        administers: whether somebody to whom nothing is closed asks for it.
+        source: the address that they ask from, or None if that is over no network.
+    """
+    policy = await store.history.policy(job.id)
+    again = submission_of(job, request, target, policy, administers=administers)
+    new = await store.submit(replace(again, source=source))
+    await store.operations.note(job.id, new)
+    return new
 
 
 class Again:

@@ -67,12 +67,29 @@ class BulkOperations:
 
     # --- making one, and looking at it ----------------------------------------------------------
 
-    async def match(self, action: BulkAction, search: Search) -> Matched:
-        """Find the jobs to which something can be done, as of one moment."""
+    async def match(
+        self, action: BulkAction, search: Search, last: int = jobs.LARGEST_ID
+    ) -> Matched:
+        """Find the jobs to which something can be done, as of one moment.
+
+        Args:
+            last: the highest id that is looked at.
+        """
         values = search.values
         statement = bulk.matching(action, frozenset(values))
-        bounds = {"first": 0, "last": jobs.LARGEST_ID}
+        bounds = {"first": 0, "last": last}
         return bulk.matched(await self._history.whole(statement, **bounds, **values))
+
+    async def possible(self, job_id: int) -> frozenset[BulkAction]:
+        """Tell what can be done to a job as it stands."""
+        rows = await self._history.rows(bulk.POSSIBLE, job_id=job_id)
+        return frozenset(
+            action for row in rows for action, can in zip(BulkAction, row, strict=True) if can
+        )
+
+    def deleted_by(self, operation: BulkOperation, scope: int | None = None) -> Search:
+        """Give what finds the jobs that an operation has deleted."""
+        return Search(deleted_because=_because(operation), account=scope)
 
     async def make(self, order: BulkOrder, matched: Matched, expect: int | None = None) -> int:
         """Make an operation, and return its id once it is on the disk; it is done from then on.
@@ -216,7 +233,7 @@ class BulkOperations:
     ) -> Act:
         """Return the function that applies an operation to one job."""
         order = operation.order
-        because = f"by operation {operation.id}"
+        because = _because(operation)
         match order.action:
             case BulkAction.CANCEL:
                 return lambda tx, job_id: _cancel(tx, job_id, order)
@@ -235,6 +252,11 @@ class BulkOperations:
         except JobNotFound:
             return bulk.NO_SUCH_JOB
         return None
+
+
+def _because(operation: BulkOperation) -> str:
+    """Write what is noted about a job that an operation has changed."""
+    return f"by operation {operation.id}"
 
 
 def is_over(operation: BulkOperation) -> bool:

@@ -5,7 +5,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
+from enum import Enum, StrEnum, auto
 from functools import partial
 from time import monotonic
 from typing import Final, TypeAlias
@@ -67,6 +67,14 @@ class Stopped:
 
 
 Outcome: TypeAlias = CapturedResponse | Failed | Stopped
+
+
+class _Again(Enum):
+    """Whether a job is queued again after its request was to be sent."""
+
+    NO = auto()
+    TRIED = auto()  # this was an attempt
+    HELD = auto()  # this was none: the request was never sent
 
 
 class Recovery(StrEnum):
@@ -138,6 +146,9 @@ class Executor:
         max_attempts: how many claims a job may have before it is set aside.
         steady: a clock that nobody sets.
         sleep: waits for so many seconds.
+
+    Attributes:
+        begun: set once the targets are known to the store, or could not be told to it.
     """
 
     def __init__(  # noqa: PLR0913 - it is put together in one place
@@ -154,6 +165,7 @@ class Executor:
         self._clock = clock
         self._router = router
         self._max_attempts = max_attempts
+        self.begun = asyncio.Event()
         self._running: dict[int, _Running] = {}
         self._limits = Ticks(_TICK, _Running.expire, part=_LATE)
         self._holds = Holds(store, clock, steady, sleep)
@@ -168,6 +180,7 @@ class Executor:
         await self._serve(capacities)
         try:
             self._store.work(capacities, self._follow, self._running.keys())
+            self.begun.set()
             await asyncio.Event().wait()  # for ever
         finally:
             await self._abandon()
@@ -181,6 +194,7 @@ class Executor:
                 return
             except StoreError as error:
                 log.warning("will try again: %s", error, extra={"action": "serve"})
+                self.begun.set()
                 await asyncio.sleep(_AGAIN_SECONDS)
             else:
                 return
@@ -246,13 +260,15 @@ class Executor:
             attempt = self._attempt if self._store.spans is None else self._traced
             outcome = Stopped() if cancelled else await attempt(claim, route, running)
             running.stoppable = False
-            if self._meters is not None:
-                took, headers = monotonic() - began, claim.request.headers
-                self._meters.attempted(claim.target, _counted(outcome), took, headers)
-            if await self._queued_again(claim, route, outcome):
-                over(None)
-            else:
+            seconds = monotonic() - began
+            again = await self._queued_again(claim, route, outcome)
+            if self._meters is not None and again is not _Again.HELD:
+                how, headers = _counted(outcome), claim.request.headers
+                self._meters.attempted(claim.target, how, seconds, headers)
+            if again is _Again.NO:
                 self._end(claim, outcome, over)
+            else:
+                over(None)
         except StoreError as error:
             over(error)
         except BaseException:
@@ -318,15 +334,15 @@ class Executor:
         finally:
             limited.discard(running)
 
-    async def _queued_again(self, claim: Claim, route: Route | None, outcome: Outcome) -> bool:
+    async def _queued_again(self, claim: Claim, route: Route | None, outcome: Outcome) -> _Again:
         """Queue a job again if nothing came of this attempt that would not pass."""
         if route is None or isinstance(outcome, Stopped):
-            return False
+            return _Again.NO
         if isinstance(outcome, Failed) and outcome.lasting:
-            return False
+            return _Again.NO
         answered = outcome.status if isinstance(outcome, CapturedResponse) else None
         if not is_passing(route.retry, answered):  # as nearly always
-            return False
+            return _Again.NO
         repeatable = may_repeat(claim.request.method, claim.policy.replay or route.replay)
         if (
             isinstance(outcome, Failed)
@@ -335,8 +351,12 @@ class Executor:
             and self._holds.begin(route, outcome.detail)
         ):
             ended = AttemptEnded(failure=outcome.failure, detail=outcome.detail)
-            return await self._store.attempts.hold(claim, route.name, ended, sent=outcome.sent)
-        return repeatable and await self._retried(claim, route, outcome)
+            held = await self._store.attempts.hold(claim, route.name, ended, sent=outcome.sent)
+            if not held:
+                return _Again.NO
+            return _Again.TRIED if outcome.sent else _Again.HELD
+        tried = repeatable and await self._retried(claim, route, outcome)
+        return _Again.TRIED if tried else _Again.NO
 
     async def _retried(
         self, claim: Claim, route: Route, outcome: CapturedResponse | Failed

@@ -77,8 +77,10 @@ class Janitor:
             done += await self._store.results.expire(before)
         if (before := self._ago(self._retention.fetched)) is not None:
             done += await self._store.upkeep.purge(before)
+        counted = await self._store.upkeep.count()
         if (before := self._ago(self._retention.history)) is not None:
-            done += await self._store.upkeep.forget(before)
+            done += await self._store.upkeep.forget(min(before, counted))
+        done += await self._store.sessions.forget()
         done += await self._store.upkeep.sweep()
         await self._store.file.renew_mark()
         await self._store.file.checkpoint()

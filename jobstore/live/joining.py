@@ -26,7 +26,7 @@ from jobstore.store.postgresql import boots
 from jobstore.store.postgresql.database_clock import DatabaseClock
 from jobstore.store.postgresql.engine import PATIENCE, DatabaseConnection
 from jobstore.store.postgresql.keeping import ByItself
-from jobstore.store.postgresql.migrate import migrate, require
+from jobstore.store.postgresql.migrate import migrate, named, require
 from jobstore.store.postgresql.node_writer import NodeWriter
 from jobstore.store.postgresql.notices import Notices
 from jobstore.store.postgresql.points import NodePoints
@@ -126,7 +126,7 @@ async def joined_store(
             points,
             limits or Limits(),
             History(reader, searcher),
-            file=ByItself(reader),
+            file=ByItself(reader, named(database.url, database.schema)),
             steps=Steps(writer, AMONG_OTHERS),
             boot=own,
             queued=await writer.run(claiming.count_queued),
@@ -232,7 +232,7 @@ async def shared_database(
             points,
             limits or Limits(),
             History(reader),
-            file=ByItself(reader),
+            file=ByItself(reader, named(database.url, database.schema)),
             steps=Steps(writer, ALONE),  # nobody waits for it
             boot=own,
             queued=sum(count for _, state, count in counters if state == State.QUEUED),

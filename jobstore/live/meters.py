@@ -103,6 +103,7 @@ class Traffic(StrEnum):
     KINETICA = "kinetica"
     DATAMEER = "datameer"
     NATIVE = "native"
+    DASHBOARD = "dashboard"
     RELAY = "relay"  # whatever passes through
 
 

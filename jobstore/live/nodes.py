@@ -42,6 +42,8 @@ from jobstore.store.codec import encode_ids
 from jobstore.store.own_boot import OwnBoot
 from jobstore.store.postgresql import boots
 from jobstore.store.postgresql.engine import DatabaseConnection
+from jobstore.store.postgresql.nodes import latest
+from jobstore.store.starts import Start
 from jobstore.store.writer import Writer, nothing
 
 # How often a node shows that it lives, in a lease; and what part of one it trusts in itself.
@@ -153,6 +155,10 @@ class Nodes:
             return False
         await self._side.rows(boots.FOLD)
         return True
+
+    async def starts(self, limit: int) -> list[Start]:
+        """List the newest starts of all nodes."""
+        return await latest(self._store.history, limit, self._lease)
 
     async def tell_deliveries(self) -> None:
         """Tell the others which small deliveries take long, until cancelled."""

@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from typing import Final, Protocol
 
 from jobstore.model.job import Replay
+from jobstore.store.own_boot import OwnBoot
 from jobstore.store.reading import Points
+from jobstore.store.starts import STARTS, Start, of_file
 
 # How long it may take until a job is noticed that another process put in.
 NOTICE_SECONDS: Final = 0.5
@@ -33,16 +35,21 @@ class Others(Protocol):
             interval: how often somebody has to, in seconds.
         """
 
+    async def starts(self, limit: int) -> list[Start]:
+        """List the newest starts of servers, the newest first."""
+
 
 class Alone:
     """See `Others`: a file has one server, beside which only commands put jobs in.
 
     Args:
         points: looks at the row that they change.
+        boot: this start of the server.
     """
 
-    def __init__(self, points: Points) -> None:
+    def __init__(self, points: Points, boot: OwnBoot) -> None:
         self._points = points
+        self._boot = boot
         self._noticed = points.revision("queue")
 
     async def beat(self) -> bool:
@@ -68,3 +75,9 @@ class Alone:
     async def turn(self, interval: float) -> bool:  # noqa: ARG002
         """Take each turn."""
         return True
+
+    async def starts(self, limit: int) -> list[Start]:
+        """List the newest starts of this server."""
+        last = self._boot.number
+        rows = await self._points.rows(STARTS, last=last, limit=limit)
+        return [of_file(row, last) for row in rows]

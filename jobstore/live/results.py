@@ -207,6 +207,19 @@ class Results:
 
         await self._writer.run(let_go)
 
+    async def put_aside(self, job_id: int, scope: int | None, because: str) -> None:
+        """Delete a result as `discard` does, but so that `restore` undoes it until it is purged.
+
+        Args:
+            because: what is noted about it.
+
+        Raises:
+            BeingDelivered: the result is on its way to a reader.
+            JobNotFound: there is no such job in the history.
+        """
+        checked(job_id)
+        await self._writer.run(lambda tx: self.set_aside(tx, job_id, scope, because))
+
     def set_aside(self, tx: Transaction, job_id: int, scope: int | None, because: str) -> None:
         """Delete a result so that `restore` undoes it until it is purged, in a transaction.
 

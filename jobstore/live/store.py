@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from jobstore.live.admission import Admission
 from jobstore.live.attempts import Attempts
 from jobstore.live.bulk import BulkOperations
+from jobstore.live.changes import ChangeFeed
 from jobstore.live.delivery import Deliveries
 from jobstore.live.dispatch import Dispatcher
 from jobstore.live.fresh import FreshRequests
@@ -54,6 +55,7 @@ from jobstore.store.jobs import LARGEST_ID
 from jobstore.store.keeping import Keeping
 from jobstore.store.own_boot import OwnBoot
 from jobstore.store.reading import Points, Reader
+from jobstore.store.sessions import Sessions
 from jobstore.store.steps import STEP, Steps
 from jobstore.store.transaction import Transaction
 from jobstore.store.writer import Turn, Writer
@@ -80,12 +82,14 @@ class Store:
 
     Attributes:
         accounts: who may ask.
+        sessions: who came in by a password, and has not left yet.
         attempts: what runs, and how it ends.
         definitions: the requests that are kept to be run again.
         submissions: takes jobs in.
         schedules: when those run by themselves.
         results: what readers ask for.
         waits: those who wait for what becomes of a job.
+        changes: tells whoever looks at many jobs what changes.
         timekeeping: what is done when the clock is set.
         operations: what is done to many jobs at once.
         others: who else works on the same store.
@@ -114,6 +118,7 @@ class Store:
         watch: ClockWatch,
     ) -> None:
         self.accounts = Accounts(points, writer)
+        self.sessions = Sessions(points, writer, clock)
         self.history = history
         self.file = file
         self._writer = writer
@@ -177,7 +182,8 @@ class Store:
             writer, history, steps, self.submissions, self.results, boot
         )
         self.waits = Waits(self._watchers, self.results, history)
-        self.others: Others = Alone(points)
+        self.changes = ChangeFeed(history.counters)
+        self.others: Others = Alone(points, boot)
         self.since = clock()
         self.running: Collection[int] = ()
         self.meters: Meters | None = None
@@ -215,6 +221,7 @@ class Store:
         subscribers.subscribe(Blocked, self.schedules.blocked)
         subscribers.settle(dispatcher.settle)
         subscribers.settle(self.file.written)
+        subscribers.settle(self.changes.settle)
         return subscribers
 
     # --- submit and run -------------------------------------------------------------------------
@@ -288,6 +295,7 @@ class Store:
             await self._refresh()
             came = await self.others.beat()
         self.operations.wake()
+        self.changes.note(more=not self._boot.shared)  # nodes tell one another
         await self._recount()
 
     def tell(self, tell: Tell) -> None:
@@ -300,7 +308,9 @@ class Store:
             case About.CHANGED:
                 for job_id in ids:
                     self._watchers.tell(job_id)
+                self.changes.note(ids, more=False)
             case About.READY:
+                self.changes.note(more=True)
                 self.dispatcher.look_again()
             case About.CANCEL:
                 for job_id in ids:
@@ -324,6 +334,7 @@ class Store:
         roll = self.accounts.roll()
         if self._roll is not None and roll is not self._roll:
             self._watchers.tell_all()
+            self.changes.note(more=True)
         self._roll = roll
 
     async def come_due(self) -> None:

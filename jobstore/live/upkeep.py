@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 
 from jobstore.model.clock import Clock
 from jobstore.model.job import Replay
-from jobstore.store import bulk, definitions, holding, recovery, retention
+from jobstore.model.lifecycle import ENDED
+from jobstore.store import bulk, definitions, holding, periods, recovery, retention
 from jobstore.store.bodies import SWEPT_FIRST, Bodies
 from jobstore.store.own_boot import OwnBoot
 from jobstore.store.reading import Reader
@@ -136,6 +137,22 @@ class Upkeep:
             how many jobs had such times.
         """
         return await self._steps.all(retention.redate)
+
+    async def count(self) -> int:
+        """Count what jobs came to, see `jobstore.store.periods`.
+
+        Returns:
+            a time; all jobs were counted that had ended before it.
+        """
+        before = self._clock() - (periods.UNSETTLED if self._boot.shared else 0)
+        await self._steps.all(lambda tx, limit: periods.count(tx, before, limit))
+        after = 0
+        while rows := await self._reader.rows(periods.LEFT, after=after, limit=STEP):
+            after = rows[-1][0]
+            ids = [job_id for job_id, state in rows if state is None or state in ENDED]
+            await self._steps.over(ids, periods.count_left)
+        await self._steps.all(periods.drop)
+        return before
 
     async def forget(self, before: int) -> int:
         """Remove jobs from the history that ended before a time; return how many.

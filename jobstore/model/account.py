@@ -99,3 +99,22 @@ class Token:
     account: str
     label: str
     created_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """Somebody who came in by their password; times are in microseconds since 1970.
+
+    Args:
+        account: whose it is.
+        seen_at: when it was used last, within minutes.
+        until: when it ends, unless it is used before.
+        label: what tells it from others, such as the name of a browser.
+    """
+
+    id: int
+    account: str
+    created_at: int
+    seen_at: int
+    until: int
+    label: str

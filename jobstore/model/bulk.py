@@ -1,8 +1,12 @@
 """The vocabulary of operations on many jobs: values without behaviour."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
+
+from jobstore.model.clock import iso
 
 
 class BulkAction(StrEnum):
@@ -67,3 +71,23 @@ class BulkOperation:
     skipped: int
     reasons: Mapping[str, int]
     waits: str | None
+
+
+def described(operation: BulkOperation) -> dict[str, Any]:
+    """Describe how far an operation is, in JSON."""
+    order, finished_at = operation.order, operation.finished_at
+    return {
+        "id": operation.id,
+        "action": order.action,
+        "filter": None if order.filter is None else json.loads(order.filter),
+        "owner": order.owner,
+        "state": operation.state,
+        "count": operation.total,
+        "done": operation.done,
+        "skipped": operation.skipped,
+        "reasons": dict(operation.reasons),
+        "waits": operation.waits,
+        "created_at": iso(operation.created_at),
+        "finished_at": None if finished_at is None else iso(finished_at),
+        "stopped_by": operation.stopped_by,
+    }

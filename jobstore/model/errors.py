@@ -20,6 +20,7 @@ JobstoreError
 │   └── StoreUnavailable        nothing was changed; a later attempt may succeed
 │       ├── StoreBusy           another process holds the write lock
 │       ├── StoreFull           no space is left for the change
+│       │   └── StoreAtLimit    since it is as large as the configuration allows
 │       ├── StoreFailing        the disk returns errors
 │       ├── StoreDenied         the database user lacks a permission
 │       ├── StoreReadOnly       the database is read-only
@@ -28,6 +29,7 @@ JobstoreError
 │       └── StoreLost           its files were removed or replaced while it was open
 ├── NotAccepting                no jobs are accepted at the moment
 │   ├── QueueFull               as many jobs are queued as the configuration allows
+│   ├── NoRoom                  too many large requests are in memory at once
 │   └── ShuttingDown            the server is shutting down
 ├── OwnerLimit                  an owner has reached a limit
 │   └── TooFast                 or submits too many jobs per second
@@ -44,6 +46,7 @@ JobstoreError
 │   └── SecretsMissing          its secrets were not kept for another run
 ├── TagTaken                    a job of the same owner that has not ended has the tag
 ├── MetricsOff                  metrics are turned off
+├── TooManyListeners            as many follow all changes as may at once
 ├── SubmissionInvalid           the submission is invalid
 ├── QueryInvalid                the query is invalid
 ├── OperationNotFound           no such bulk operation, or not visible
@@ -234,8 +237,15 @@ class StoreBusy(StoreUnavailable):
 class StoreFull(StoreUnavailable):
     """No space is left for the change, on the disk or under the configured size."""
 
+    def __init__(self, path: Path | str, why: str = "") -> None:
+        super().__init__(path, f"there is no space left to write{why}")
+
+
+class StoreAtLimit(StoreFull):
+    """The store is as large as the configuration allows, while the disk has room."""
+
     def __init__(self, path: Path | str) -> None:
-        super().__init__(path, "there is no space left to write")
+        super().__init__(path, ": it is as large as [store] max_size allows")
 
 
 class StoreFailing(StoreUnavailable):
@@ -557,6 +567,19 @@ class MetricsOff(JobstoreError):
 
     def __init__(self) -> None:
         super().__init__("metrics are turned off; set [metrics] enabled = true")
+
+
+class TooManyListeners(JobstoreError):
+    """As many follow all changes as may at once.
+
+    Args:
+        listeners: how many that is.
+    """
+
+    status = 503
+
+    def __init__(self, listeners: int) -> None:
+        super().__init__(f"{listeners} follow all changes already; no more may at once")
 
 
 class SubmissionInvalid(JobstoreError):

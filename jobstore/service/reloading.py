@@ -1,10 +1,7 @@
 """Reload the configuration while the server runs: what changes at once, what needs a restart."""
 
-import asyncio
 import logging
-import signal
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import fields, replace
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -118,14 +115,3 @@ def _differing(before: Any, after: Any) -> list[str]:
 def _written(place: Place) -> str:
     section, key = place
     return f"[{section}] {key}" if key else f"[[{section}]]"
-
-
-@contextmanager
-def on_hangup(call: Callable[[], None]) -> Iterator[None]:
-    """Call something when SIGHUP comes, which would end the process otherwise."""
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGHUP, call)
-    try:
-        yield
-    finally:
-        loop.remove_signal_handler(signal.SIGHUP)

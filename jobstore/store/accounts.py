@@ -9,7 +9,7 @@ from sqlalchemy import bindparam, delete, insert, select, update
 
 from jobstore.model.account import NOBODY, Account, Role, Token
 from jobstore.model.errors import AccountProblem
-from jobstore.store import jobs, schedules, schema
+from jobstore.store import audit, elsewhere, jobs, schedules, schema
 from jobstore.store.expressions import Statement
 from jobstore.store.guards import now
 from jobstore.store.reading import Points
@@ -52,6 +52,7 @@ LIST: Final = Statement(
     ).order_by(_account.name)
 )
 FIND: Final = Statement(select(_account.id).where(_this))
+ADMINS: Final = Statement(select(_account.id).where(_account.role == bindparam("role")))
 ADD_TOKEN: Final = Statement(
     insert(schema.TOKEN).values(
         account=bindparam("account"),
@@ -61,7 +62,9 @@ ADD_TOKEN: Final = Statement(
     )
 )
 REVOKE_TOKEN: Final = Statement(
-    delete(schema.TOKEN).where(_token.id == bindparam("token")).returning(_token.id)
+    delete(schema.TOKEN)
+    .where(_token.id == bindparam("token"))
+    .returning(_token.account, _token.label)
 )
 LIST_TOKENS: Final = Statement(
     select(_token.id, _token.account, _token.label, _token.created_at, _token.digest).order_by(
@@ -133,64 +136,147 @@ class Accounts:
         self._checked = -NOTICE_SECONDS  # what was done here is seen at once
         return value
 
-    async def add(self, name: str, role: Role, password: str) -> None:
+    async def add(
+        self, name: str, role: Role, password: str, by: str = "", *, with_admin: bool = False
+    ) -> None:
         """Add an account.
 
         Args:
             name: what its owner will give as user name.
             role: what it is for.
             password: the password's hash.
+            by: who wants that, for the trail; "" leaves no trace there.
+            with_admin: whether it is refused where no account would be an admin.
 
         Raises:
-            AccountProblem: there is one of this name.
+            AccountProblem: there is one of this name, or there is no admin.
         """
-        await self._change(lambda tx: _add(tx, name, role, password))
 
-    async def set_password(self, name: str, password: str) -> None:
-        """Replace the hash of an account's password.
+        def add(tx: Transaction) -> None:
+            _add(tx, name, role, password)
+            _note(tx, by, "add account", name, role)
+            _require_admin(tx, wanted=with_admin)
+
+        await self._change(add)
+
+    async def set_password(self, name: str, password: str, by: str = "") -> None:
+        """Replace the hash of an account's password, which ends its sessions.
+
+        Args:
+            by: as `add` has it.
 
         Raises:
             AccountProblem: there is no such account.
         """
-        await self._change(lambda tx: _set(tx, SET_PASSWORD, name, password=password))
 
-    async def set_role(self, name: str, role: Role) -> int:
-        """Change what an account is for; the schedules of one that may not submit are paused.
+        def set_password(tx: Transaction) -> None:
+            _set(tx, SET_PASSWORD, name, password=password)
+            _note(tx, by, "set password", name)
+
+        await self._change(set_password)
+
+    async def set_role(
+        self, name: str, role: Role, by: str = "", *, with_admin: bool = False
+    ) -> int:
+        """Change what an account is for, which ends its sessions.
+
+        The schedules of one that may not submit are paused.
+
+        Args:
+            by: as `add` has it.
+            with_admin: as `add` has it.
 
         Returns:
             how many schedules were paused.
 
         Raises:
-            AccountProblem: there is no such account.
+            AccountProblem: there is no such account, or there would be no admin.
         """
-        return await self._change(lambda tx: _set_role(tx, name, role))
 
-    async def remove(self, name: str) -> int:
-        """Remove an account and its tokens; its jobs stay, and its schedules are paused.
+        def set_role(tx: Transaction) -> int:
+            paused = _set_role(tx, name, role)
+            _note(tx, by, "set role", name, role)
+            _require_admin(tx, wanted=with_admin)
+            return paused
+
+        return await self._change(set_role)
+
+    async def remove(self, name: str, by: str = "", *, with_admin: bool = False) -> int:
+        """Remove an account, its tokens and its sessions; its jobs stay.
+
+        Its schedules are paused.
+
+        Args:
+            by: as `add` has it.
+            with_admin: as `add` has it.
 
         Returns:
             how many schedules were paused.
 
         Raises:
-            AccountProblem: there is no such account.
+            AccountProblem: there is no such account, or there would be no admin.
         """
-        return await self._change(lambda tx: _remove(tx, name))
 
-    async def add_token(self, name: str, label: str, digest: str) -> int:
+        def remove(tx: Transaction) -> int:
+            paused = _remove(tx, name)
+            _note(tx, by, "remove account", name)
+            _require_admin(tx, wanted=with_admin)
+            return paused
+
+        return await self._change(remove)
+
+    async def add_token(self, name: str, label: str, digest: str, by: str = "") -> int:
         """Add a token to an account; return the token's id.
 
+        Args:
+            by: as `add` has it.
+
         Raises:
             AccountProblem: there is no such account.
         """
-        return await self._change(lambda tx: _add_token(tx, name, label, digest))
 
-    async def revoke_token(self, token: int) -> None:
-        """Remove a token.
+        def add_token(tx: Transaction) -> int:
+            token = _add_token(tx, name, label, digest)
+            _note(tx, by, "add token", name, _named(token, label))
+            return token
+
+        return await self._change(add_token)
+
+    async def revoke_token(self, token: int, by: str = "") -> str:
+        """Remove a token; return whose it was.
+
+        Args:
+            by: as `add` has it.
 
         Raises:
             AccountProblem: there is no such token.
         """
-        await self._change(lambda tx: _revoke(tx, token))
+
+        def revoke(tx: Transaction) -> str:
+            account, label = _revoke(tx, token)
+            _note(tx, by, "revoke token", account, _named(token, label))
+            return account
+
+        return await self._change(revoke)
+
+
+def _note(tx: Transaction, by: str, what: str, account: str, detail: str | None = None) -> None:
+    if by:
+        audit.note(tx, by, what, account, detail)
+
+
+def _named(token: int, label: str) -> str:
+    return f"token {token}: {label}" if label else f"token {token}"
+
+
+def _require_admin(tx: Transaction, *, wanted: bool) -> None:
+    """Refuse what would leave nobody who could change it again."""
+    if not wanted:
+        return
+    if tx.shared:  # of two admins, each may be taking the other's role at the moment
+        elsewhere.lock(tx, "admins")
+    if not tx.execute(ADMINS, role=Role.ADMIN).fetchone():
+        raise AccountProblem("at least one account has to be an admin: make another one that first")
 
 
 def _add(tx: Transaction, name: str, role: Role, password: str) -> None:
@@ -227,10 +313,12 @@ def _add_token(tx: Transaction, name: str, label: str, digest: str) -> int:
     return tx.insert(ADD_TOKEN, account=name, label=label, digest=digest, now=tx.now)
 
 
-def _revoke(tx: Transaction, token: int) -> None:
+def _revoke(tx: Transaction, token: int) -> tuple[str, str]:
     known = 0 < token <= jobs.LARGEST_ID
-    if not known or not tx.execute(REVOKE_TOKEN, token=token).fetchone():
+    row = tx.execute(REVOKE_TOKEN, token=token).fetchone() if known else None
+    if row is None:
         raise AccountProblem(f"there is no token {token}")
+    return row[0], row[1]
 
 
 def _decoded(row: Any) -> Account:

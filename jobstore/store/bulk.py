@@ -93,14 +93,20 @@ _POSSIBLE: Final[dict[BulkAction, ColumnElement[bool]]] = {
     ),
 }
 _SECRET: Final = exists().where(_request.job_id == _job.id, _request.secrets.is_not(None))
+_RUNNING: Final = in_state(State.RUNNING)
 
 
 @cache
 def matching(action: BulkAction, conditions: frozenset[str]) -> Statement:
-    """Select the ids of a window that meet conditions, in parts, and how many had secrets."""
+    """Select the ids of a window that meet conditions, in parts.
+
+    With them come how many had secrets, and how many of those that have not ended run.
+    """
     part = literal_column(f"job.id / {PART}", Integer).label("part")
     secret = func.count(case((_SECRET, ONE))) if action is BulkAction.RETRY else ZERO
-    columns: tuple[ColumnElement[Any], ...] = (part, joined(_job.id), func.count(), secret)
+    unended = action in {BulkAction.CANCEL, BulkAction.DELETE}
+    running = func.count(case((_RUNNING, ONE))) if unended else ZERO
+    columns: tuple[ColumnElement[Any], ...] = (part, joined(_job.id), func.count(), secret, running)
     selected = select(*columns).select_from(schema.JOB).where(_POSSIBLE[action]).group_by(part)
     return Statement(search_sql.in_window(selected, conditions).order_by(part))
 
@@ -112,20 +118,23 @@ class Matched:
     Args:
         parts: their ids, as JSON.
         secret: how many of them had headers that are not kept.
+        running: how many of them run.
+        last: the highest of their ids, or 0.
     """
 
     parts: Sequence[str]
     count: int
     secret: int
+    running: int = 0
+    last: int = 0
 
 
 def matched(rows: Sequence[Any]) -> Matched:
     """Read what `matching` has found."""
-    return Matched(
-        [f"[{ids}]" for _, ids, _, _ in rows],
-        sum(row[2] for row in rows),
-        sum(row[3] for row in rows),
-    )
+    parts = [f"[{row[1]}]" for row in rows]
+    last = max(json.loads(parts[-1])) if parts else 0
+    count, secret, running = (sum(row[column] for row in rows) for column in (2, 3, 4))
+    return Matched(parts, count, secret, running, last)
 
 
 def named(ids: Sequence[int]) -> Matched:
@@ -145,6 +154,16 @@ def selects(search: Search) -> bool:
     if search.path in {"", "/"}:
         del said["path"]
     return bool(said.keys() - {"account"})
+
+
+# To one job it may be done as often as somebody wants.
+_SINGLE: Final = {
+    **_POSSIBLE,
+    BulkAction.RETRY: and_(in_state(*ENDED), _job.result != constant(Result.DELETED), _kept),
+}
+POSSIBLE: Final = Statement(
+    select(*(case((_SINGLE[action], ONE), else_=ZERO) for action in BulkAction)).where(this_job)
+)
 
 
 # --- making one, and looking at it ----------------------------------------------------------------

@@ -61,6 +61,11 @@ SOURCES: Final = Statement(
     select(_job.id, _job.source).where(_job.id.in_(listed("ids")), _job.source.is_not(None))
 )
 
+# Which of some jobs are somebody's.
+AMONG: Final = Statement(
+    select(_job.id).where(_job.id.in_(listed("ids")), _job.account == bindparam("account"))
+)
+
 # How the requests of jobs begin, but for large ones.
 BEGINNINGS: Final = Statement(
     select(
@@ -227,6 +232,11 @@ class History(Windows):
     async def sources(self, ids: Collection[int]) -> dict[int, str]:
         """Tell the addresses that jobs came from, by id, as far as they are known."""
         return dict(await self._rows(SOURCES, ids=encode_ids(ids)))
+
+    async def among(self, ids: Collection[int], account: int) -> list[int]:
+        """Tell which of some jobs belong to an account."""
+        rows = await self._rows(AMONG, ids=encode_ids(ids), account=account) if ids else ()
+        return sorted(row[0] for row in rows)
 
     async def beginnings(self, ids: Collection[int], size: int) -> dict[int, Beginning]:
         """Read how requests begin, by id, as far as they are kept and no large ones.

@@ -19,8 +19,9 @@ from jobstore.model.errors import ExportInvalid
 from jobstore.model.job import succeeded
 from jobstore.model.lifecycle import ENDED, State
 from jobstore.model.message import REDACTED
-from jobstore.store import bodies, ending, schema, submitting
+from jobstore.store import bodies, ending, periods, schema, submitting
 from jobstore.store.bodies import CHUNK_SIZE
+from jobstore.store.codec import encode_ids
 from jobstore.store.export_lines import (
     FORMAT,
     DefinitionRecord,
@@ -120,6 +121,7 @@ class Import:
         self._tx = tx
         self._progress = progress
         self._known_before = 0
+        ((self._counted_to,),) = tx.execute(periods.LAST_COUNTED).fetchall()
         self._next_definition = 1
         self._definitions: dict[int, DefinitionRecord] = {}
         self._our_definitions: dict[int, int] = {}
@@ -256,6 +258,8 @@ class Import:
         ran_here = job.id <= self._known_before
         submitted_at = None if ran_here else job.submitted_at
         self._tx.tally.came(account, job.state, job.result, stored, submitted_at)
+        if job.id <= self._counted_to and not ran_here:  # else it is counted in its turn, or was
+            self._tx.execute(periods.LEAVE, ids=encode_ids([job.id]))
         if job.finished_at is not None and not ran_here:
             badly = job.state == State.DONE and not succeeded(job.status or 0)
             error = badly or job.state == State.FAILED

@@ -26,6 +26,14 @@ class Sizes:
 class Keeping(Protocol):
     """Keep a store's place in order; what an engine does by itself is nothing here."""
 
+    @property
+    def engine(self) -> str:
+        """Which engine the store is on, and in which version."""
+
+    @property
+    def place(self) -> str:
+        """Where it is, for people, without any password."""
+
     async def shrink(self, *, wholly: bool = False) -> int:
         """Return free space of the file to the disk; return how many bytes."""
 

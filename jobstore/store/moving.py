@@ -4,10 +4,11 @@
 in one transaction, so it is either a complete store or still an empty one, wherever a crash or a
 signal ends the move. Nobody may be using either of them: each engine ensures that in its own way.
 
-**What is moved.** All tables, in an order in which each row finds the rows that it refers to;
-counters as they are, not counted again, since days outlive their jobs; and the last ids that were
-given out, so that none is used again. State of running servers is left behind: which node delivers
-a result or receives a body, and the token that ties a file to its log.
+**What is carried over.** All tables, in an order in which each row finds what it refers to; numbers
+that are kept of the jobs as they are, and not counted anew, since days outlive their jobs; and the
+last ids that were given, so that none is given again. What only running servers need stays behind:
+which node delivers a result or receives a body, and the token by which a file knows its log. So do
+sessions: people log in again at the new store, and those who cannot were never to come along.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -39,10 +40,14 @@ TABLES: Final = (
     schema.OPERATION,
     schema.OPERATION_PART,
     schema.DAY,
+    schema.PERIOD,
+    schema.UNCOUNTED,
     schema.ACCOUNT_USAGE,
     schema.COUNTER,
     schema.REVISION,
 )
+# What stays behind.
+LEFT: Final = (schema.SESSION,)
 # What an empty store has: no row of these.
 EMPTY: Final = tuple(
     table

@@ -6,9 +6,12 @@ from typing import Any, Final
 from sqlalchemy import (
     BindParameter,
     ColumnElement,
+    Integer,
     and_,
     bindparam,
     delete,
+    func,
+    literal_column,
     null,
     select,
     update,
@@ -76,6 +79,21 @@ def forget(tx: Transaction, ids: Sequence[int]) -> int:
         tx.tally.gone(*row)
     return len(rows)
 
+
+# --- what will be done soon ---------------------------------------------------------------------
+
+# How many jobs are counted at most.
+COUNTED: Final = 100_000
+_ONE: Final = literal_column("1", Integer)
+
+
+def _counted(*which: ColumnElement[bool]) -> Statement:
+    found = select(_ONE).select_from(schema.JOB).where(*which).limit(limit).offset(ZERO).subquery()
+    return Statement(select(func.count()).select_from(found))
+
+
+EXPIRING: Final = _counted(with_result(Result.HELD), _job.finished_at < bindparam("before"))
+PURGING: Final = _counted(_job.purgeable_at.is_not(None), _job.purgeable_at < bindparam("before"))
 
 # --- times that cannot be right -------------------------------------------------------------------
 

@@ -153,6 +153,20 @@ TOKEN: Final = Table(
     sqlite_strict=True,
 )
 
+SESSION: Final = Table(
+    "session",
+    METADATA,
+    Column("id", NUMBER, primary_key=True),
+    Column("digest", Text, nullable=False, unique=True),
+    Column("account", ForeignKey("account.name", ondelete="CASCADE"), nullable=False),
+    Column("created_at", NUMBER, nullable=False),
+    Column("seen_at", NUMBER, nullable=False),
+    Column("until", NUMBER, nullable=False),
+    Column("label", Text, nullable=False),
+    sqlite_autoincrement=True,
+    sqlite_strict=True,
+)
+
 REVISION: Final = Table(
     "revision",
     METADATA,
@@ -303,6 +317,32 @@ DAY: Final = Table(
         )
     ),
     sqlite_strict=True,
+)
+
+PERIOD: Final = Table(
+    "period",
+    METADATA,
+    Column("seconds", NUMBER, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("start", NUMBER, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("done", NUMBER, nullable=False),
+    Column("failed", NUMBER, nullable=False),
+    Column("cancelled", NUMBER, nullable=False),
+    Column("errors", NUMBER, nullable=False),
+    Column("waits", Text, nullable=False),
+    Column("runs", Text, nullable=False),
+    Column("longest_us", NUMBER, nullable=False),
+    sqlite_strict=True,
+    sqlite_with_rowid=False,
+)
+
+UNCOUNTED: Final = Table(
+    "uncounted",
+    METADATA,
+    Column("job_id", NUMBER, primary_key=True),
+    sqlite_strict=True,
+    sqlite_with_rowid=False,
 )
 
 COUNTER: Final = Table(

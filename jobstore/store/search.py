@@ -22,7 +22,7 @@ from sqlalchemy import (
 from jobstore.model.job import FIRST_ERROR, Failure, Trigger
 from jobstore.model.lifecycle import Result, State
 from jobstore.store import schema
-from jobstore.store.codec import writable
+from jobstore.store.codec import encode_ids, writable
 from jobstore.store.expressions import NUMBER, Statement, constant, listed, listed_words
 from jobstore.store.guards import JOB_COLUMNS, ONE, ZERO, in_state, limit
 
@@ -73,7 +73,9 @@ class Search:
         cancelled_by: who asked for their cancellation.
         died: they were running when this start of the server died, or any that is over left them
             running.
-        errors: they have failed, or were answered with an error.
+        errors: whether they have failed or were answered with an error.
+        ids: these.
+        deleted_because: what is noted about their deletion.
     """
 
     states: tuple[State, ...] | None = None
@@ -94,6 +96,8 @@ class Search:
     cancelled_by: str | None = None
     died: Death | None = None
     errors: bool | None = None
+    ids: tuple[int, ...] | None = None
+    deleted_because: str | None = None
 
     @property
     def values(self) -> dict[str, Any]:
@@ -102,7 +106,10 @@ class Search:
         given["states"] = json.dumps(self.states) if self.states else None
         given["results"] = json.dumps(self.results) if self.results else None
         given["definitions"] = json.dumps(self.definitions) if self.definitions else None
+        given["ids"] = None if self.ids is None else encode_ids(self.ids)
         cancelled_by = given.pop("cancelled_by")
+        if self.errors is False:
+            given |= {"errors": None, "no_errors": True}
         given["asker"] = None if cancelled_by is None else asked_by(cancelled_by)
         found = {name: value for name, value in given.items() if value is not None}
         return found | (_of_death(self.died) if self.died else {})
@@ -143,12 +150,30 @@ WINDOW: Final = Statement(
     select(func.min(_window.c.id), func.max(_window.c.submitted_at)).select_from(_window)
 )
 
+# When the oldest of the jobs up to an id was submitted.
+SUBMITTED_TO: Final = Statement(
+    select(_job.submitted_at)
+    .where(_job.id >= bindparam("last"))
+    .order_by(_job.id)
+    .limit(ONE)
+    .offset(ZERO)
+)
+
 NEWEST: Final = Statement(select(func.max(_job.id)).where(_job.id <= bindparam("last")))
 # The runs of a definition have an index of their own, and may be far from one another.
 NEWEST_RUN: Final = Statement(
     select(func.max(_job.id)).where(
         _job.definition == bindparam("definition"), _job.id <= bindparam("last")
     )
+)
+
+# What failed or was answered with an error, in the words of the index of just that.
+_went_wrong: Final = or_(
+    in_state(State.FAILED),
+    and_(in_state(State.DONE), _job.status >= literal_column(str(FIRST_ERROR), NUMBER)),
+)
+NEWEST_WRONG: Final = Statement(
+    select(func.max(_job.id)).where(_went_wrong, _job.id <= bindparam("last"))
 )
 
 
@@ -187,6 +212,7 @@ _running_when_it_died: Final = or_(
 )
 
 CANCEL_ASKED: Final = "cancel asked"
+DELETED: Final = "deleted"
 
 _asked: Final = and_(_event.event == constant(CANCEL_ASKED), _event.detail == bindparam("asker"))
 
@@ -206,11 +232,21 @@ _LOOKED_FOR: Final[Mapping[str, ColumnElement[bool]]] = {
     "highest_status": _job.status <= bindparam("highest_status"),
     "definitions": _job.definition.in_(listed("definitions")),
     "running_at": _running_at,
-    "errors": or_(
-        in_state(State.FAILED),
-        and_(in_state(State.DONE), _job.status >= literal_column(str(FIRST_ERROR), NUMBER)),
+    "errors": _went_wrong,
+    "no_errors": and_(
+        _job.state != constant(State.FAILED),
+        or_(
+            _job.state != constant(State.DONE),
+            func.coalesce(_job.status, ZERO) < literal_column(str(FIRST_ERROR), NUMBER),
+        ),
     ),
     "died": _running_when_it_died,
+    "ids": _job.id.in_(listed("ids")),
+    "deleted_because": _job.id.in_(
+        select(_event.job_id).where(
+            _event.event == constant(DELETED), _event.detail == bindparam("deleted_because")
+        )
+    ),
     "asker": and_(
         _job.cancel_asked_at.is_not(None), exists().where(_event.job_id == _job.id, _asked)
     ),

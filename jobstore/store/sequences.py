@@ -22,6 +22,7 @@ COUNTED: Final = (
     "event",
     "account",
     "token",
+    "session",
     "audit",
     "operation",
 )

@@ -1,7 +1,26 @@
 """Starts of servers, as people and programs look at them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any, Final
+
+from sqlalchemy import bindparam, select
+
+from jobstore.store import schema
+from jobstore.store.expressions import Statement
+from jobstore.store.guards import ZERO, limit
+
+_boot: Final = schema.BOOT.c
+
+# The newest starts of the one server of a file.
+STARTS: Final = Statement(
+    select(_boot.id, _boot.pid, _boot.version, _boot.started_at, _boot.ended_at)
+    .where(_boot.id <= bindparam("last"))
+    .order_by(_boot.id.desc())
+    .limit(limit)
+    .offset(ZERO)
+)
 
 
 class StartState(StrEnum):
@@ -35,3 +54,27 @@ class Start:
     seen_at: int | None
     ended_at: int | None
     state: StartState
+
+
+def of_file(row: Sequence[Any], last: int) -> Start:
+    """Give the start in a row of `STARTS`.
+
+    Args:
+        last: the number of the start of the server that runs.
+    """
+    boot, pid, version, started_at, ended_at = row
+    if ended_at is not None:
+        state = StartState.ENDED
+    else:
+        state = StartState.ALIVE if boot == last else StartState.DIED
+    return Start(
+        boot=boot,
+        name="",
+        host="",
+        pid=pid,
+        version=version,
+        started_at=started_at,
+        seen_at=None,
+        ended_at=ended_at,
+        state=state,
+    )

@@ -78,6 +78,11 @@ class Windows:
             return Page(jobs, reached if reached > 1 else None)
         return Page(jobs, None)
 
+    async def submitted_to(self, searched_to: int) -> int | None:
+        """Tell when the oldest of the jobs was submitted that a search has looked at."""
+        rows = await self._searched(None, search_sql.SUBMITTED_TO, last=searched_to)
+        return int(rows[0][0]) if rows else None
+
     async def pages(
         self, search: Search, limit: int | None = None, before: int = jobs.LARGEST_ID
     ) -> AsyncIterator[list[Job]]:
@@ -129,6 +134,30 @@ class Windows:
                 None, statement, **window.bounds, **looked_for, **values, **now
             )
 
+    async def recent(
+        self, statement: Statement, search: Search, after: int, budget: Budget
+    ) -> AsyncIterator[list[Any]]:
+        """Execute a statement for the jobs behind an id, part by part, the newest first.
+
+        Args:
+            statement: what `search.in_window` has made for this search.
+            after: the id; 0 for all jobs.
+
+        Yields:
+            the rows of each part, which are not too many to be counted between two turns of a loop.
+
+        Raises:
+            TimeIsUp: the budget does not last.
+        """
+        values = search.values
+        async for window in self._windows(values, FIRST, budget=budget):
+            if window.last <= after:
+                return
+            bounds = {"first": max(window.first, after + 1), "last": window.last}
+            rows = await self._searched(budget, statement, **bounds, **values)
+            window.found, window.size = len(rows) > FIRST, min(window.size, WINDOW)
+            yield rows
+
     async def whole(self, statement: Statement, **values: object) -> list[Any]:
         """Execute a statement that looks at all jobs, as of one moment.
 
@@ -166,6 +195,8 @@ class Windows:
         if "definition" in values:
             run = values["definition"]
             found = self._searched(budget, search_sql.NEWEST_RUN, last=last, definition=run)
+        elif "errors" in values:
+            found = self._searched(budget, search_sql.NEWEST_WRONG, last=last)
         else:
             found = self._searched(budget, search_sql.NEWEST, last=last)
         ((newest,),) = await found

@@ -15,7 +15,15 @@ from aiohttp.http_exceptions import HttpProcessingError
 from jobstore.http.tunnel import End
 from jobstore.model.errors import TargetBroken
 from jobstore.model.handle import JobHandle
-from jobstore.model.message import Headers, Request, Response, end_to_end, own_phrase, unsendable
+from jobstore.model.message import (
+    Headers,
+    Request,
+    Response,
+    end_to_end,
+    header,
+    own_phrase,
+    unsendable,
+)
 from jobstore.targets.exchange import Exchange
 from jobstore.targets.received import failure_of
 
@@ -33,6 +41,11 @@ class Switched:
     reason: str | None
     headers: Headers
     connection: End
+
+    @property
+    def is_websocket(self) -> bool:
+        """Whether that protocol is WebSockets."""
+        return (header(self.headers, "upgrade") or "").lower() == "websocket"
 
 
 Offered: TypeAlias = AbstractAsyncContextManager[Response | Switched]

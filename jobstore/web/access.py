@@ -230,6 +230,33 @@ class Access:
         await self._logins.verify(authorization, pair, address)
         return self.identify(request.headers)  # the account may have changed in the meantime
 
+    async def log_in(self, request: web.Request, name: str, password: str) -> Account | None:
+        """Verify what somebody has typed in; return their account, or None if it is wrong.
+
+        It takes as long, is held up and is told as a login by HTTP Basic.
+
+        Raises:
+            TooManyLogins: too many others wait already.
+            StoreError: it cannot be told at the moment who has an account.
+        """
+        address = self.proxies.client(request.remote or "", request.headers)
+        authorization = f"Form {name}\0{password}"  # under which it is remembered
+        await self._logins.verify(authorization, (name, password), address)
+        return self._logins.remembered(self._accounts.roll(), authorization)
+
+    def account(self, name: str) -> Account | None:
+        """Give the account of a name, as it stands now.
+
+        Raises:
+            StoreError: it cannot be told at the moment.
+        """
+        return self._accounts.roll().accounts.get(name)
+
+    def is_secure(self, request: web.BaseRequest) -> bool:
+        """Tell whether a client has asked by TLS: us, or a proxy whose word is taken."""
+        scheme, _ = self.proxies.front(request.remote, request.headers)
+        return scheme == "https" if scheme else request.secure
+
 
 def _holder(roll: AccountSnapshot, token: str) -> Identity | None:
     return _identity(roll.accounts.get(roll.holders.get(passwords.digest(token), "")))

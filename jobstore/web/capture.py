@@ -29,6 +29,7 @@ from jobstore.targets.router import Route, Router
 from jobstore.targets.switching import Switching
 from jobstore.web import (
     answers,
+    cookies,
     fronts,
     intake,
     refusals,
@@ -240,7 +241,7 @@ class Capture:
             front: see `fronts.told`.
             identity: who sends it.
         """
-        headers = fronts.noted(end_to_end(tuple(fields.items())), fields, front)
+        headers = _going_on(fields, front)
         for asking in self._async_headers:
             if asking.name in fields:
                 headers = asking.strip(headers)
@@ -278,7 +279,7 @@ class Capture:
         route = self._router.resolve(method, path)
         if route is None or not route.keeps(path):
             return False
-        headers = fronts.noted(end_to_end(tuple(ask.headers.items())), ask.headers, ask.front)
+        headers = _going_on(ask.headers, ask.front)
         if ask.identity.role is not None:  # the credentials are meant for jobstore
             headers = route.travelling(headers)
         incoming = Request(method=method, path=path, headers=headers, body=ask.body())
@@ -310,13 +311,22 @@ class Capture:
         """
         if request.method not in SAFE:
             standing.changing(request)
-        incoming = intake.received(request)
-        front = standing.front(request)
-        incoming = incoming.with_headers(fronts.noted(incoming.headers, request.headers, front))
+        headers = _going_on(request.headers, standing.front(request))
+        incoming = intake.received(request, headers)
         route = self._router.owner(incoming.method, incoming.path)
         if request[standing.IDENTITY].role is not None:  # the credentials are meant for jobstore
             incoming = incoming.with_headers(route.travelling(incoming.headers))
         return route, incoming
+
+
+def _going_on(fields: MultiMapping[str], front: str) -> Headers:
+    """Return what goes on of the headers of any request.
+
+    Args:
+        front: see `fronts.told`.
+    """
+    headers = fronts.noted(end_to_end(tuple(fields.items())), fields, front)
+    return cookies.without_session(headers, fields)
 
 
 def _refuse(ask: Ask, asking: AsyncHeader, error: JobstoreError) -> None:

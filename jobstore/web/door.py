@@ -28,10 +28,15 @@ _ELSEWHERE: Final = "this is answered only at the addresses in [admin] listen"
 
 
 class Own(NamedTuple, Generic[T]):
-    """The handler of our calls, and how they are counted."""
+    """The handler of our calls, and how they are counted.
+
+    Args:
+        guarded: whether it finds out by itself who asks.
+    """
 
     traffic: Traffic
     answer: T
+    guarded: bool = False
 
 
 class Door:
@@ -153,8 +158,10 @@ class Door:
         answer = ours or self._capture.relayed
         if JOB_ID in request.headers:
             answer = partial(self._from_job, answer)
-        if ours is None and self._passing is not None:
-            self._access.admit(request, self._passing)
+        passing = self._passing if ours is None else None
+        if passing is not None:
+            self._access.admit(request, passing)
+        if passing is not None or (found and found.guarded and not submitting):
             return answer(request)
         return self._access.middleware(request, answer)
 

@@ -12,12 +12,13 @@ from typing import TypeAlias
 from aiohttp import web
 from multidict import CIMultiDict
 
+from jobstore.live import Store
 from jobstore.model.definition import Definition
-from jobstore.model.errors import JobstoreError
+from jobstore.model.errors import JobstoreError, NoTarget
 from jobstore.model.job import Dialect, Submission, Trigger
 from jobstore.model.message import Headers
 from jobstore.model.tracing import continued
-from jobstore.targets.router import Router
+from jobstore.targets.router import Route, Router
 from jobstore.web import standing
 from jobstore.web.refusals import MethodNotAllowed, Refuse
 
@@ -72,8 +73,26 @@ def reply(
     return web.Response(status=status, body=body, headers=fields)
 
 
-def run_of(
-    definition: Definition, router: Router, request: web.Request, dialect: Dialect, trigger: Trigger
+def owner_of(store: Store, router: Router, method: str, path: str) -> Route:
+    """Find who is to answer the request of a job; that nobody is counts as a refusal.
+
+    Raises:
+        NoTarget: nobody answers it.
+    """
+    try:
+        return router.owner(method, path)
+    except NoTarget as error:
+        store.submissions.refused(error)
+        raise
+
+
+def run_of(  # noqa: PLR0913, PLR0917 - all that a run is made of
+    definition: Definition,
+    store: Store,
+    router: Router,
+    request: web.Request,
+    dialect: Dialect,
+    trigger: Trigger,
 ) -> Submission:
     """Make the submission that runs a definition, for the sender of a request.
 
@@ -82,7 +101,7 @@ def run_of(
         NoTarget: nobody answers what it asks for.
     """
     identity, asked = standing.changing(request), definition.draft.request
-    target = router.owner(asked.method, asked.path).name
+    target = owner_of(store, router, asked.method, asked.path).name
     run = definition.run(target, dialect, identity.name, trigger, identity.account)
     return traced(replace(run, source=standing.source(request)), request)
 

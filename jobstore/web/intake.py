@@ -16,8 +16,8 @@ from jobstore.model.errors import (
 )
 from jobstore.model.message import (
     Body,
+    Headers,
     Request,
-    end_to_end,
 )
 from jobstore.web import standing, wire
 
@@ -134,15 +134,16 @@ def authority_of(request: web.BaseRequest) -> str | None:
     return _BEFORE_PATH.split(rest, maxsplit=1)[0] if separator else None
 
 
-def received(request: web.BaseRequest) -> Request:
+def received(request: web.BaseRequest, headers: Headers) -> Request:
     """Read a request that came in over a socket; its body streams if it has one.
 
-    Of the headers those stay that travel on.
+    Args:
+        headers: those of its headers that travel on.
     """
     return Request(
         method=request.method,
         path=path_of(request),
-        headers=end_to_end(tuple(request.headers.items())),
+        headers=headers,
         body=_Body(request) if request.body_exists else b"",
     )
 

@@ -51,7 +51,7 @@ class SwitchableConnection(Switching, FrontConnection):
     def end_tunnel(self) -> None:
         """Close the tunnel that this is a side of, if it is one, once what has come is sent on."""
         if self._side is not None:
-            self._side.close()
+            self._side.leave()
 
     def data_received(self, data: bytes) -> None:
         """Pass on what has come, or parse it."""

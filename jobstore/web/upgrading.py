@@ -12,7 +12,7 @@ from aiohttp import web
 from aiohttp.http import HttpVersion11
 from multidict import MultiMapping
 
-from jobstore.http import heads, private, tunnel
+from jobstore.http import frames, heads, private, tunnel
 from jobstore.model.handle import JobHandle
 from jobstore.model.message import Request, Response, phrase_of
 from jobstore.targets.switching import Switched, Switching
@@ -91,7 +91,8 @@ async def _join(request: web.Request, answer: Switched) -> web.StreamResponse:
     reason = phrase_of(status) if answer.reason is None else answer.reason
     head = heads.encoded(f"HTTP/1.1 {status:d} {reason}", answer.headers)
     request.writer.output_size = len(head)  # it is no use any more to ask the client to go on
-    await tunnel.join(connection, answer.connection, head)
+    make = frames.websocket_sides if answer.is_websocket else tunnel.plain_sides
+    await tunnel.join(connection, answer.connection, head, make)
     response = web.StreamResponse(status=status)
     response.force_close()
     private.mark_sent(response)

@@ -12,7 +12,7 @@ from aiohttp import ClientSession
 
 from jobstore.model import clock
 from jobstore.model.clock import SECOND
-from jobstore.store.moving import TABLES
+from jobstore.store.moving import LEFT, TABLES
 from jobstore.store.schema import METADATA, columns
 from jobstore.store.sequences import COUNTED
 from tests import engines, stores
@@ -90,6 +90,8 @@ def full(path: Path, now: int = START) -> Path:
         "INSERT INTO audit (at, who, what, subject, detail) VALUES (7, 'ada', 'pause', '/', 'why')",
         OPERATION,
         "INSERT INTO operation_part VALUES (1, 0, '[1, 2, 3]')",
+        "INSERT INTO period VALUES (900, 'route', 0, 'GET /', 1, 0, 0, 0, '3,1', '9,1', 5000)",
+        "INSERT INTO uncounted VALUES (6)",
         "UPDATE sqlite_sequence SET seq = 50 WHERE name = 'job'",
         "UPDATE job SET timeout = 2.5, replay = 'always', retries = 3, depth = 1 WHERE id = 6",
     ):
@@ -132,7 +134,7 @@ def test_everything_goes_into_a_database_and_back(store_path: Path, database: Pl
 
 
 def test_no_table_and_no_sequence_is_forgotten(store_path: Path, database: Place) -> None:
-    assert {*TABLES} == {*METADATA.tables.values()}
+    assert {*TABLES, *LEFT} == {*METADATA.tables.values()}
     stores.prepare(store_path)
     counted = stores.rows(store_path, "SELECT name FROM sqlite_schema WHERE sql LIKE '%AUTOINC%'")
     assert {name for (name,) in counted} == {*COUNTED}

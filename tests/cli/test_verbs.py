@@ -251,7 +251,10 @@ async def test_all_verbs_work_at_a_url(
     ]
     assert "/reports/b" in await remote("history", "--path", "/reports/b")
     for arguments, complaint in (
-        (("history", "--stats"), "--stats: only a store can be asked for that"),
+        (
+            ("history", "--stats"),
+            "statistics are made of the store itself",
+        ),
         (("history", "--interrupted"), "--interrupted: only a store can be asked"),
         (("history", "--definition", "x"), "expected an id"),
         (("show", 999), "jobstore: no job 999\n"),
@@ -338,6 +341,67 @@ def test_a_url_that_leads_nowhere_is_told_so(tmp_path: Path) -> None:
     assert "--token-file needs --url" in refused("list", "--token-file", "x", code=2)
     missing = ("list", "--url", "http://x", "--token-file", tmp_path / "none")
     assert "No such file" in refused(*missing)
+
+
+# --- operations ---------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("store")
+def test_operations_are_listed_looked_at_and_stopped(tmp_path: Path) -> None:
+    assert said("operations", "list") == "There is no operation.\n"
+    said("delete", 1, 99, "--yes")
+    config = tmp_path / "small.toml"
+    config.write_text("[executor]\nqueue_limit = 2\n")
+    waits = refused(
+        "retry", "--path", "/reports", "--yes", "--config", config, "--store", "jobs.db"
+    )
+    assert "operation 2 waits: the queue is full: 2 jobs are waiting" in waits
+    head, second, first = said("operations", "list").splitlines()
+    assert head.split()[:3] == ["ID", "ACTION", "JOBS"]
+    assert "waits: the queue is full" in second
+    assert first.split()[:6] == ["1", "delete", "2", "1", "1", "done"]
+    assert said("operations", "show", 1).splitlines() == [
+        "Operation 1: delete, done",
+        "1 done and 1 skipped of 2 jobs",
+        "1 skipped: there is no such job",
+    ]
+    stopped = said("operations", "stop", 2).splitlines()
+    assert stopped[0].startswith('Operation 2: retry {"path": "/reports"}, stopped by ')
+    assert json.loads(said("operations", "show", 2, "--json"))["state"] == "stopped"
+    assert said("operations", "stop", 1).startswith("Operation 1: delete, done\n"), "it was over"
+    assert said("operations", "list", "--limit", 1).splitlines()[1].startswith(" 2")
+    for unknown in (3, 0, 2**70):
+        words = f"jobstore: there is no operation {unknown}\n"
+        assert refused("operations", "show", unknown) == words
+    assert refused("operations", "stop", 3) == "jobstore: there is no operation 3\n"
+
+
+async def test_operations_and_targets_are_asked_of_a_server_as_well(
+    server_process: Start, fresh: Path
+) -> None:
+    url = (await server_process()).url
+
+    def ask() -> None:
+        at, here = ("--url", url), ("--store", fresh)
+        said("delete", 1, "--yes", *at)
+        said("delete", 2, "--yes", *at)
+        assert said("operations", "list", "--json", *at) == said(
+            "operations", "list", "--json", *here
+        )
+        assert said("operations", "show", 1, *at) == said("operations", "show", 1, *here)
+        assert said("operations", "stop", 1, *at).startswith("Operation 1: delete, done")
+        assert refused("operations", "show", 9, *at) == "jobstore: there is no operation 9\n"
+        said("pause", "/", "--reason", "by url", *at)
+        assert "by url" in said("targets", "/", *at)
+        assert "* (configured: 32)" in said("targets", "/", "--concurrency", 3, *at)
+        assert said("targets", "--json", *at) == said("targets", "--json", *here)
+        said("resume", "/", *at)
+        assert "there is no target /no" in refused("targets", "/no", "--concurrency", 3, *at)
+        trail = said("audit", *at).splitlines()
+        assert trail == said("audit", *here).splitlines()
+        assert [line.split()[-1] for line in trail[1:]] == ["/", "once", "url"]
+
+    await asyncio.to_thread(ask)
 
 
 # --- tail ---------------------------------------------------------------------------------------

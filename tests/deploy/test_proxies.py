@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from aiohttp import ClientSession
+from aiohttp import ClientSession, WSMsgType
 
 from jobstore.model.account import Role
 from tests.accounts import People
 from tests.client import GATED, ORDINARY, Client
-from tests.conftest import Serve
+from tests.conftest import running
 from tests.packages import needs
 from tests.peers import Services, nobodys_port
+from tests.sockets_app import CLOSE_CODES, create_app
 from trials.sockets import connected, message
 
 DEPLOY: Final = Path(__file__).parents[2] / "deploy"
@@ -113,25 +114,28 @@ def answers(port: int) -> bool:
 class Site:
     """A server behind a proxy, and clients on both ways."""
 
-    def __init__(self, configure: Configure, serve: Serve, folder: Path) -> None:
+    def __init__(self, configure: Configure, store: Path, folder: Path) -> None:
         self._configure = configure
-        self._serve = serve
+        self._store = store
         self._folder = folder
         self.stack = AsyncExitStack()
+        self.serving = AsyncExitStack()
 
     async def open(self, **sections: object) -> str:
         """Start both; give the proxy's URL."""
         path = self._folder / "jobs.sock"
         server = {"listen": ["127.0.0.1:0", f"unix:{path}"], "trusted_proxies": ["unix:"]}
-        self.server = await self._serve(server={**server, "hosts": [NAME]}, **sections)
+        self.server = await self.serving.enter_async_context(
+            running(self._store, server={**server, "hosts": [NAME]}, **sections)
+        )
         proxying_ = proxying(self._configure, self._folder / "proxy", path)
         return await self.stack.enter_async_context(proxying_)
 
 
 @pytest.fixture
-async def site(configure: Configure, serve: Serve, tmp_path: Path) -> AsyncIterator[Site]:
-    site = Site(configure, serve, tmp_path)
-    async with site.stack:
+async def site(configure: Configure, store_path: Path, tmp_path: Path) -> AsyncIterator[Site]:
+    site = Site(configure, store_path, tmp_path)
+    async with site.serving, site.stack:
         yield site
 
 
@@ -222,6 +226,30 @@ async def test_what_is_for_operators_is_not_shown_outside(
     for path in ("/_jobs/readyz", "/_jobs/metrics", "/_jobs/livez"):
         assert (await client("GET", path)).status == 404
     assert (await Client(http, site.server.url)("GET", "/_jobs/readyz")).status == 200
+
+
+async def test_a_websocket_goes_through_and_hears_that_the_server_goes_away(
+    site: Site, services: Services, named: ClientSession
+) -> None:
+    app = create_app()
+    url = await site.open(target={"upstream": await services.application(app)})
+    async with named.ws_connect(f"{url}/echo", protocols=("chat",), max_msg_size=0) as chat:
+        assert chat.protocol == "chat"
+        large = os.urandom(3_000_000)
+        await chat.send_bytes(large)
+        assert await chat.receive_bytes() == large
+        await chat.send_str("bye")
+        last = await chat.receive()
+        assert (last.type, last.data, last.extra) == (WSMsgType.CLOSE, 4000, "as you wish")
+    async with named.ws_connect(f"{url}/echo") as chat:
+        for number in range(20):
+            await chat.send_str(str(number))
+            assert await chat.receive_str() == str(number)
+        stopping = asyncio.create_task(site.serving.aclose())
+        last = await chat.receive()
+        assert (last.type, last.data) == (WSMsgType.CLOSE, 1001)
+        await stopping
+    assert app[CLOSE_CODES][1:] == [1001]
 
 
 async def test_a_client_who_leaves_ends_what_was_done_for_it(

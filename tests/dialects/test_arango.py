@@ -4,11 +4,14 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
+from typing import cast
 
 import pytest
 from aiohttp import ClientSession
 from yarl import URL
 
+from jobstore.dialects.arango.replies import refusal
+from jobstore.model.errors import NoRoom
 from jobstore.model.job import Dialect, Submission
 from jobstore.model.message import Request
 from jobstore.server import Server
@@ -303,6 +306,12 @@ async def test_a_full_queue_is_a_503_to_try_again(
         await client.let(name)
     await client.ended(taken[-1])
     assert (await client("POST", "/wait/four", headers=wish)).status == 202
+
+
+def test_too_many_large_requests_at_once_are_no_full_queue() -> None:
+    assert json.loads(cast("bytes", refusal(NoRoom()).body)) == {
+        **QUEUE_FULL, "errorMessage": "too many large requests at once; try again"
+    }  # fmt: skip
 
 
 async def test_a_server_that_shuts_down_takes_no_job_but_gives_results(

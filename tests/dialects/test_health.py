@@ -60,6 +60,7 @@ async def test_a_full_queue_is_not_ready_until_it_has_room(
     server = await serve(target=GATED, executor={"concurrency": 1, "queue_limit": 1})
     client = Client(http, server.url)
     await client.submit("/wait/first")
+    await client.when("first", "started")
     second = await client.submit("/wait/second")
     told = json.loads((await client("GET", "/_jobs/readyz")).body)
     assert told["reasons"] == {"queue": "the queue is full"}

@@ -315,7 +315,7 @@ async def test_a_full_store_takes_no_job_but_is_no_reason_to_leave(
     kinetica = Kinetica(Client(http, server.url))
     members = {"endpoint": "/echo", "request_encoding": "json", "data_str": "x" * 1_000_000}
     message = await kinetica.refused("/create/job", **members)
-    assert message == "nothing can be written just now: no room is left"
+    assert message == "nothing can be written just now: the store is as large as it may get"
 
 
 # --- look ---------------------------------------------------------------------------------------
@@ -813,6 +813,7 @@ async def test_an_unknown_tag_cancels_nothing(gated: Kinetica) -> None:
     assert await gated.shown() == [(job_id, "RUNNING")]
 
 
+@pytest.mark.file
 async def test_only_so_many_jobs_can_be_cancelled_at_once(gated: Kinetica) -> None:
     ids = list(range(1, 10_001))
     assert set(await gated.cancel(*ids)) == {"not found"}

@@ -1,6 +1,7 @@
 """What is counted, as Prometheus reads it: names, labels, and what a job adds to them."""
 
 import asyncio
+import json
 from collections.abc import Mapping
 
 import pytest
@@ -13,10 +14,15 @@ from jobstore.model.clock import SECOND
 from jobstore.model.job import Dialect, Submission
 from jobstore.model.message import Request
 from jobstore.model.passwords import digest
+from jobstore.model.target_state import Waits
 from jobstore.server import Server
 from tests.client import GATED, ORDINARY, Client
 from tests.conftest import Serve
+from tests.kinetica import Kinetica
+from tests.peers import nobodys_port
 
+DEFINITIONS = "/_jobs/definitions"
+DRAFT = {"name": "x", "path": "/x", "target": "/elsewhere"}
 STORE = {"x-arango-async": "store"}
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 TRACEPARENT = f"00-{TRACE}-00f067aa0ba902b7-01"
@@ -119,9 +125,40 @@ async def test_what_nobody_answers_for_is_refused_and_counted(
     client = Client(http, (await serve(target={**ORDINARY, "prefix": "/only"})).url)
     assert (await client("GET", "/elsewhere", headers=STORE)).status == 404
     assert (await client("POST", "/_jobs", json={"target": "/elsewhere"})).status == 404
-    assert value(await samples(client), "refused_total", reason="no_target") == 2
+    refused = await Kinetica(client).refused("/create/job", endpoint="/elsewhere")
+    assert "no target" in refused
+    made = await client("POST", DEFINITIONS, json=DRAFT)
+    run = json.loads(made.body)["id"]
+    assert (await client("POST", f"{DEFINITIONS}/{run}/run")).status == 404
+    assert value(await samples(client), "refused_total", reason="no_target") == 4
 
 
+async def test_what_waits_for_a_target_that_is_held_is_no_attempt(
+    serve: Serve, http: ClientSession
+) -> None:
+    away = {"upstream": f"http://127.0.0.1:{nobodys_port()}"}
+    server = await serve(target=away)
+    client, store = Client(http, server.url), server.store
+    job_id = int(await client.submit("/echo"))
+    with store.waits.watching(job_id) as watch:
+        while store.targets.waits_for(await store.history.job(job_id)) is not Waits.HELD:
+            await watch.change()
+    found = await samples(client)
+    assert value(found, "target_paused", target="/") == 1
+    assert value(found, "attempts_total", target="/", outcome="unreachable", status="") == 0
+
+
+async def test_a_target_that_is_away_and_not_held_is_an_attempt(
+    serve: Serve, http: ClientSession
+) -> None:
+    away = {"upstream": f"http://127.0.0.1:{nobodys_port()}", "hold": "0"}
+    client = Client(http, (await serve(target=away)).url)
+    await client.done("/echo")
+    found = await samples(client)
+    assert value(found, "attempts_total", target="/", outcome="unreachable", status="") == 1
+
+
+@pytest.mark.file  # what is counted is counted before the store
 async def test_the_number_of_lines_is_the_same_for_10_000_paths_owners_and_tags(
     serve: Serve, http: ClientSession
 ) -> None:

@@ -48,7 +48,8 @@ async def executing(store: Store, target: Patient, **limits: Any) -> AsyncIterat
     """Run a store's jobs on a target while the context lasts."""
     route = Route(name="/", target=target, **{"concurrency": 2, **limits})
     executor = Executor(store, Router([route]), max_attempts=3)
-    running = await begun(executor.run())
+    running = asyncio.create_task(executor.run())
+    await executor.begun.wait()
     yield executor
     running.cancel()
     await asyncio.wait([running])
@@ -209,8 +210,10 @@ async def test_a_drain_does_not_start_what_is_not_written_yet(store_path: Path) 
     async with opened(store_path) as store, executing(store, Patient()) as executor:
         await store.submit(submission(target="/nobody"))  # until when nothing else was claimed
         async with held_up(store_path):
+            before = await begun(store.submit(submission(target="/nobody")))  # what is written
             submitting = await begun(store.submit(submission()))
             store.refuse()
+        await before
         job_id = await submitting
         await executor.drain(60)
     assert states(store_path)[job_id] == ("queued", "none")

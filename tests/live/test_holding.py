@@ -25,7 +25,7 @@ from jobstore.targets.router import Route, Router
 from tests.client import Client
 from tests.conftest import Serve
 from tests.peers import OK, Services, nobodys_port
-from tests.stores import StandingClock, begun, opened, rows, states, submission, timeline
+from tests.stores import StandingClock, opened, rows, states, submission, timeline
 from trials.sockets import read_head
 
 REFUSED: Final = "no connection to 127.0.0.1:9: Connection refused"
@@ -107,7 +107,8 @@ async def scene(path: Path, target: Away | None = None, **limits: Any) -> AsyncI
     route = Route(name="/", target=target, **{"concurrency": 4, "hold": 15 * MINUTE, **limits})
     async with opened(path, clock=clock) as store:
         executor = Executor(store, Router([route]), 3, clock, steady=clock, sleep=pauses.sleep)
-        running = await begun(executor.run())
+        running = asyncio.create_task(executor.run())
+        await executor.begun.wait()
         watching = asyncio.create_task(executor.watch())  # or a node would not trust itself
         try:
             yield Scene(store, target, pauses, clock)

@@ -48,21 +48,29 @@ class Known:
         state: where its work stands.
         result: where its result stands.
         asked: whether its cancellation was asked for while it ran.
+        has_answer: whether there is something that a reader can be given.
     """
 
     method: str
     state: str = "queued"
     result: str = "none"
     asked: bool = False
+    has_answer: bool = False
 
     @property
     def asked_for(self) -> bool:
         """Whether somebody may still ask for its result."""
         return self.result in {"none", "held"}
 
+    @property
+    def is_restorable(self) -> bool:
+        """Whether an operator may have its result held again."""
+        return self.has_answer and self.result in {"taken", "deleted"}
+
     def end(self, state: str) -> None:
-        """End its work."""
+        """End its work; what fails or is cancelled needs no target's answer."""
         self.state = state
+        self.has_answer = state != "done" or self.result == "none"
         self.result = "held" if self.result == "none" else self.result
 
 
@@ -203,11 +211,14 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def restore(self, data: st.DataObject) -> None:
-        """Give a taken result back."""
+        """Hold a result again that was taken or deleted."""
         job_id, known = self._any(data)
-        with suppress(ResultNotRestorable):
+        try:
             self.run(self.store.results.restore(job_id))
-            assert known.result == "taken"
+        except ResultNotRestorable:
+            assert not known.is_restorable
+        else:
+            assert known.is_restorable
             known.result = "held"
 
     @rule(data=st.data())

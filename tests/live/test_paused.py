@@ -27,7 +27,7 @@ from tests.engines import Place
 from tests.gates import create_app
 from tests.live.test_executor import Patient
 from tests.peers import Services
-from tests.stores import StandingClock, begun, beside, opened, states, submission
+from tests.stores import StandingClock, beside, opened, states, submission
 
 PAUSE: Final = TargetChange(paused=True, reason="db migration")
 RESUME: Final = TargetChange(paused=False)
@@ -37,9 +37,9 @@ RESUME: Final = TargetChange(paused=False)
 async def executing(store: Store, target: Patient, concurrency: int = 2) -> AsyncIterator[None]:
     """Run a store's jobs on a target while the context lasts."""
     route = Route(name="/", target=target, concurrency=concurrency)
-    task = await begun(Executor(store, Router([route]), max_attempts=3).run())
-    while not store.slots():  # noqa: ASYNC110 - until it has begun
-        await asyncio.sleep(0)
+    executor = Executor(store, Router([route]), max_attempts=3)
+    task = asyncio.create_task(executor.run())
+    await executor.begun.wait()
     try:
         yield
     finally:
@@ -228,6 +228,11 @@ async def test_only_admins_change_targets_and_users_do_not_even_see_them(serve: 
 # --- by command -----------------------------------------------------------------------------------
 
 
+def of_target(*arguments: object) -> list[dict[str, Any]]:
+    """Call the command about one target, and read what it tells scripts."""
+    return [json.loads(line) for line in said("targets", "/", "--json", *arguments).splitlines()]
+
+
 async def test_commands_pause_and_resume_a_target_with_the_server_up_and_down(
     store_path: Path,
 ) -> None:
@@ -249,11 +254,22 @@ async def test_commands_pause_and_resume_a_target_with_the_server_up_and_down(
     assert wrong == "jobstore: there is no target /nobody; there are: /, /_api/job\n"
     told = await asyncio.to_thread(said, "resume", "/", "--json", *here)
     assert json.loads(told) == {"resumed": "/"}
+    assert " 3* (configured: 32) " in await asyncio.to_thread(
+        said, "targets", "/", "--concurrency", 3, *here
+    )
+    (seen,) = await asyncio.to_thread(of_target, "--concurrency", "configured", *here)
+    assert (seen["concurrency"], seen["concurrency_from"]) == (32, "configuration")
+    wrong = await asyncio.to_thread(refused, "targets", "/", "--concurrency", "0", *here, code=2)
+    assert "expected a whole number from 1 on, or configured." in wrong
+    wrong = await asyncio.to_thread(refused, "targets", "--concurrency", "1", *here, code=2)
+    assert "expected the NAME of a target" in wrong
+    assert "there is no target /no" in await asyncio.to_thread(refused, "targets", "/no", *here)
     lines = (await asyncio.to_thread(said, "targets", "--json", *here)).splitlines()
     found = {each["name"]: each for each in map(json.loads, lines)}
     assert (found["/"]["paused"], found["/"]["waiting"]) == (False, 1)
     trail = (await asyncio.to_thread(said, "audit", *here)).splitlines()
-    assert [line.split()[2:4] for line in trail[1:]] == [["pause", "/"], ["resume", "/"]]
+    assert [line.split()[5:] for line in trail[1:3]] == [["as", "configured"], ["3", "at", "once"]]
+    assert [line.split()[2:4] for line in trail[3:]] == [["resume", "/"], ["pause", "/"]]
     async with running(store_path) as server:
         assert (await server.store.waits.ended(1, 60)).state is State.DONE
 

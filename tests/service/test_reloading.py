@@ -1,6 +1,8 @@
 """SIGHUP: what can change at once does, what cannot is named, and nothing ends the server."""
 
 # ruff: noqa: ASYNC240 - a test writes small files
+import asyncio
+import os
 import signal
 from pathlib import Path
 
@@ -10,6 +12,8 @@ from aiohttp import ClientSession
 from tests.certificates import certified, needs_openssl
 from tests.client import Client
 from tests.conftest import Start
+from tests.engines import process
+from trials.serving import ServerProcess
 
 FOREIGN = {"Origin": "https://app.example.com", "Sec-Fetch-Site": "cross-site"}
 
@@ -59,6 +63,23 @@ async def test_the_level_of_the_log_can_change(server_process: Start, config: Pa
     assert not any("the configuration was reloaded" in line for line in server.output)
     assert await server.terminate() == 0
     assert not any("draining" in line for line in server.output)
+
+
+async def test_a_hangup_while_the_server_starts_is_remembered(
+    store_path: Path, config: Path
+) -> None:
+    config.unlink()
+    os.mkfifo(config)
+    server = process(ServerProcess, store_path)("--config", str(config))
+    starting = asyncio.create_task(server.start())
+    with await asyncio.to_thread(config.open, "w"):  # by now the server reads it
+        new = config.with_suffix(".new")
+        new.write_text('[server]\norigins = ["https://app.example.com"]\n')
+        new.replace(config)
+        server.process.send_signal(signal.SIGHUP)
+    await starting
+    await server.logged("the configuration was reloaded: [server] origins")
+    assert await server.terminate() == 0
 
 
 async def test_a_configuration_that_cannot_be_used_changes_nothing(

@@ -44,10 +44,13 @@ async def test_a_submission_that_does_not_fit_is_refused_for_now_and_nothing_sta
     client = Client(http, server.url)
     arango = await offered(client, 8 * MEBIBYTE)
     assert (arango.status, arango.headers["Retry-After"]) == (503, "1")
-    assert b'"errorNum":1104' in arango.body
+    said = json.loads(arango.body)
+    assert (said["errorNum"], said["errorMessage"]) == (1104, "the store is as large as it may get")
     native = await offered(client, 8 * MEBIBYTE, Prefer="respond-async")
     assert (native.status, native.headers["Retry-After"]) == (503, "1")
-    assert b"there is no space left to write" in native.body
+    assert (
+        b"there is no space left to write: it is as large as [store] max_size allows" in native.body
+    )
     await server.store.upkeep.sweep()
     assert rows(store_path, "SELECT (SELECT count(*) FROM job), count(*) FROM body") == [(0, 0)]
     small = await client.submit("/echo", "POST", data=b"small")

@@ -26,7 +26,7 @@ from jobstore.store.postgresql.journeys import Journeys
 from jobstore.store.postgresql.node_writer import NodeWriter
 from jobstore.store.postgresql.points import REVISIONS
 from jobstore.store.transaction import Outcome, Transaction
-from jobstore.store.writer import Turn
+from jobstore.store.writer import Turn, nothing
 from tests.databases import SCHEMA
 from tests.engines import Place, execute, rows
 from tests.loop import turns
@@ -322,7 +322,7 @@ async def test_more_than_can_be_kept_in_memory_is_refused_at_once(
     async with node(database) as one:
         one.way.open.clear()
         for _ in range(node_writer.WAITING + 3):
-            one.writer.queue(submit, told, abreast=Turn.CHANGE)
+            one.writer.queue(nothing, told, abreast=Turn.CHANGE)
         await asyncio.sleep(0)
         assert len(refused) == 3
         one.way.open.set()

@@ -42,6 +42,7 @@ INDEXED: Final = {
     "DROP_RESPONSE_BODIES": "body_of_job",
     "LOOSE_CHUNKS": "body_orphan",
     "NEWEST_RUN": "job_of_definition",
+    "NEWEST_WRONG": "job_bad",
     "UNFINISHED": "operation_running",
     "FORGET": "operation_over",
 }

@@ -13,7 +13,9 @@ from sqlalchemy import text
 
 from jobstore.dialects.native.listing import Listing
 from jobstore.model.account import Identity
+from jobstore.model.clock import iso
 from jobstore.model.definition_reader import parse
+from jobstore.model.errors import QueryInvalid
 from jobstore.store import jobs
 from jobstore.store.budget import Budget, TimeIsUp
 from jobstore.store.expressions import Statement
@@ -21,6 +23,7 @@ from jobstore.store.reading import Searcher
 from jobstore.store.search import Search
 from jobstore.store.windows import FIRST, WIDEST, Page
 from jobstore.web import standing
+from jobstore.web.filters import search_of
 from tests.loop import turns
 from tests.stock import Stock, stocking
 from tests.stores import START, connected, copy_job, execute
@@ -147,6 +150,26 @@ async def test_a_search_with_time_looks_at_more_and_more_at_once(
     assert looks.now < 3.0
 
 
+async def test_what_went_wrong_is_found_at_first_glance_however_long_ago_it_was(
+    stock: Stock, store_path: Path
+) -> None:
+    wrong = [await stock.failed()]
+    for _ in range(2):
+        copy_job(store_path, await stock.queued(), 10 * FIRST)
+        wrong.append(await stock.done("/gone", status=404))
+    copy_job(store_path, await stock.done(), 10 * FIRST)
+    found, before = list[int](), jobs.LARGEST_ID
+    while len(found) < len(wrong):
+        page = await stock.store.history.page(Search(errors=True), 1, before, spent())
+        (job,) = page.jobs
+        before = page.searched_to or 0
+        found.append(job.id)
+    assert found == wrong[::-1]
+    assert await stock.store.history.submitted_to(found[0]) == START
+    fine = await all_pages(stock, Search(errors=False), 10_000, Budget)
+    assert not {job.id for page in fine for job in page.jobs} & {*wrong}
+
+
 # --- over the wire ------------------------------------------------------------------------------
 
 
@@ -182,6 +205,18 @@ async def test_a_page_may_be_empty_and_still_have_a_next_one(
         None,
     ]
     assert pages[2]["jobs"] == []
+    assert {page["searched_to_time"] for page in pages[:-1]} == {iso(START)}
+
+
+async def test_what_went_wrong_is_a_filter_with_two_values(
+    stock: Stock, listing: TestClient[web.Request, web.Application]
+) -> None:
+    failed, done = await stock.failed(), await stock.done()
+    for word, expected in (("yes", [failed]), ("no", [done])):
+        answer = await listing.get("/_jobs", params={"error": word})
+        assert [job["id"] for job in (await answer.json())["jobs"]] == expected
+    with pytest.raises(QueryInvalid, match="error: expected yes or no"):
+        search_of({"error": "maybe"}, None)
 
 
 # --- nobody waits -------------------------------------------------------------------------------

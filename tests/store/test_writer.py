@@ -12,6 +12,7 @@ import pytest
 from jobstore.live.subscribers import Subscribers
 from jobstore.model.errors import (
     JobNotFound,
+    StoreAtLimit,
     StoreBusy,
     StoreDamaged,
     StoreError,
@@ -357,7 +358,7 @@ async def test_what_must_not_get_lost_is_written_as_soon_as_there_is_room(
     await desk.limit(1000)
     await insisting
     assert desk.words() == [LONG]
-    assert "there is no space left to write; trying again" in caplog.text
+    assert "it is as large as [store] max_size allows; trying again" in caplog.text
 
 
 async def test_what_must_not_get_lost_but_is_wrong_is_not_tried_again(desk: Desk) -> None:
@@ -369,7 +370,7 @@ async def test_what_must_not_get_lost_but_is_wrong_is_not_tried_again(desk: Desk
 @pytest.mark.parametrize(
     ("code", "kind"),
     [
-        (sqlite3.SQLITE_FULL, StoreFull),
+        (sqlite3.SQLITE_FULL, StoreAtLimit),
         (sqlite3.SQLITE_IOERR_WRITE, StoreFailing),
         (sqlite3.SQLITE_IOERR_FSYNC, StoreFailing),
         (sqlite3.SQLITE_BUSY, StoreBusy),

@@ -274,8 +274,9 @@ async def test_where_nobody_answers_that_is_said(serve: Serve, tmp_path: Path) -
 class Talk:
     """A service that switches, and then does what a test tells it to."""
 
-    def __init__(self, early: bytes = b"") -> None:
+    def __init__(self, early: bytes = b"", switched: bytes = SWITCHED) -> None:
         self.early = early
+        self.switched = switched
         self.joined: asyncio.Future[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = (
             asyncio.get_running_loop().create_future()
         )
@@ -284,7 +285,7 @@ class Talk:
     async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Switch to another protocol with the first request."""
         await reader.readuntil(b"\r\n\r\n")
-        writer.write(SWITCHED + self.early)
+        writer.write(self.switched + self.early)
         self.joined.set_result((reader, writer))
         await self.over.wait()
 
@@ -425,6 +426,45 @@ async def test_a_server_that_stops_closes_both_ends_at_once(
             assert await client.reader.readexactly(10) == b"last words"
             await stack.aclose()
             assert (await client.rest(), await reader.read()) == (b"", b"")
+
+
+async def test_both_ends_of_a_websocket_hear_that_the_server_goes_away(
+    store_path: Path, services: Services, http: ClientSession
+) -> None:
+    app = create_app()
+    upstream = await services.application(app)
+    async with AsyncExitStack() as stack:
+        server = await stack.enter_async_context(running(store_path, target={"upstream": upstream}))
+        async with http.ws_connect(f"{server.url}/echo") as socket:
+            await socket.send_bytes(bytes(300_000))
+            assert await socket.receive_bytes() == bytes(300_000)
+            stopping = asyncio.create_task(stack.aclose())
+            last = await socket.receive()
+            assert (last.type, last.data) == (WSMsgType.CLOSE, 1001)
+            await stopping
+    await app[ENDED].wait()
+    assert app[CLOSE_CODES] == [1001]
+
+
+async def test_in_the_middle_of_a_frame_nothing_is_put_between(
+    store_path: Path, services: Services
+) -> None:
+    service = Talk(switched=SWITCHED.replace(b"chat/1", b"websocket"))
+    upstream = await services.listen(service.talk)
+    async with AsyncExitStack() as stack:
+        server = await stack.enter_async_context(running(store_path, target={"upstream": upstream}))
+        async with connected(server.url) as client:
+            await client.send(CHAT.replace(b"chat/1", b"websocket") + b"\r\n")
+            await client.head()
+            reader, writer = await service.joined
+            writer.write(b"\x82\x05he")
+            assert await client.reader.readexactly(4) == b"\x82\x05he"
+            await stack.aclose()
+            assert await client.rest() == b""
+            to_service = await reader.read()
+            mask, masked = to_service[2:6], to_service[6:]
+            assert to_service[:2] == b"\x88\x82"
+            assert bytes(a ^ b for a, b in zip(masked, mask, strict=False)) == b"\x03\xe9"
 
 
 async def test_a_websocket_of_an_application_with_jobs_of_its_own_is_its_own(

@@ -29,6 +29,7 @@ SPECIAL = {
     "cramjam",
     "fastavro",
     "greenlet",
+    "jinja2",
     "opentelemetry",
     "prometheus_client",
     "psycopg",

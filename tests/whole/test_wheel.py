@@ -1,11 +1,13 @@
 import email
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tarfile
 from pathlib import Path
 from typing import Final
+from urllib.request import urlopen
 from zipfile import ZipFile
 
 import pytest
@@ -140,5 +142,9 @@ def test_an_installed_jobstore_serves(jobstore: Path, tmp_path: Path) -> None:
     with serving(
         "serve", "--port", "0", program=jobstore, folder=tmp_path, environment=COMPILING
     ) as server:
+        with urlopen(f"{server.url}/_jobs/ui/") as page:  # noqa: S310 - our own
+            (sheet,) = re.findall(r'href="([^"]+\.css)"', page.read().decode())
+        with urlopen(f"{server.url}/_jobs/ui/{sheet}") as style:  # noqa: S310
+            assert style.headers["Content-Type"] == "text/css; charset=utf-8"
         assert server.stop() == 0
     assert (tmp_path / "jobs.db").exists()

@@ -17,7 +17,8 @@ from jobstore.model.errors import (
     JobstoreError,
     NotAccepting,
     QueryInvalid,
-    ShuttingDown,
+    QueueFull,
+    StoreAtLimit,
     StoreBusy,
     StoreDamaged,
     StoreFull,
@@ -33,9 +34,10 @@ JSON: Final = "application/json; charset=utf-8"
 
 # Error numbers and messages; the others have their status for a number, and words of their own.
 _ERRORS: Final[Mapping[type[JobstoreError], tuple[int, str | None]]] = {
-    NotAccepting: (21003, "queue is full"),
-    ShuttingDown: (21003, None),
+    QueueFull: (21003, "queue is full"),
+    NotAccepting: (21003, None),
     StoreFull: (1104, "filesystem full"),
+    StoreAtLimit: (1104, "the store is as large as it may get"),
     StoreBusy: (18, "lock timeout"),
     StoreUnavailable: (2, "system error"),
     StoreDamaged: (2, "system error"),

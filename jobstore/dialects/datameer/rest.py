@@ -216,6 +216,7 @@ class DatameerJobs:
         found = {text: await self._configuration(text, scope) for text in dict.fromkeys(texts)}
         run = partial(
             edge.run_of,
+            store=self._store,
             router=self._router,
             request=request,
             dialect=Dialect.DATAMEER,

@@ -17,7 +17,7 @@ from jobstore.dialects.kinetica.request import KineticaCall
 from jobstore.live import Store
 from jobstore.model import clock
 from jobstore.model.account import Identity
-from jobstore.model.errors import JobstoreError
+from jobstore.model.errors import JobstoreError, NoTarget
 from jobstore.model.job import Dialect, Submission
 from jobstore.model.message import Headers, Request, end_to_end
 from jobstore.model.tracing import context_of
@@ -51,7 +51,11 @@ class Creating:
             compressed = call.asked["data"]
             payload = Encoding.AVRO, await asyncio.to_thread(encodings.decompress, compressed)
         identity, source = standing.changing(request), standing.source(request)
-        submission = self._submission(call, payload, request.headers, identity, source)
+        try:
+            submission = self._submission(call, payload, request.headers, identity, source)
+        except NoTarget as error:
+            self._store.submissions.refused(error)
+            raise
         return call.answer(_created(submission, await self._store.submit(submission)))
 
     def at_once(self, ask: Ask, call: KineticaCall) -> bool:

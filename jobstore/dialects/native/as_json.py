@@ -1,6 +1,6 @@
 """Jobs and their moments as JSON, and ids as they stand in paths."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from aiohttp import web
@@ -9,6 +9,7 @@ from multidict import CIMultiDict
 from jobstore.model.clock import iso
 from jobstore.model.errors import JobNotFound
 from jobstore.model.job import Attempt, Job, Moment
+from jobstore.model.lifecycle import Result, State
 from jobstore.model.message import Headers
 from jobstore.model.target_state import Waits
 from jobstore.web.parameters import id_of
@@ -76,6 +77,14 @@ def answer(
 def progress(job: Job) -> dict[str, Any]:
     """Write what a job's handler has reported."""
     return {"progress": job.progress, "counters": dict(job.counters), "warnings": job.warnings}
+
+
+def counted(counters: Mapping[tuple[str, str], int]) -> dict[str, Any]:
+    """Write how many jobs and results are in each state."""
+    return {
+        "jobs": {state: counters.get(("job", state), 0) for state in State},
+        "results": {result: counters.get(("result", result), 0) for result in Result},
+    }
 
 
 def moments(timeline: Sequence[Moment]) -> list[dict[str, Any]]:

@@ -1,22 +1,20 @@
 """Operations on many jobs: making, watching and stopping them."""
 
-import json
 from typing import Any, Final
 
 from aiohttp import web
 from multidict import MultiMapping
 
-from jobstore.dialects.native.listing import limit_of, nearest
 from jobstore.dialects.native.problems import json_of
 from jobstore.live import Store
 from jobstore.model.account import Identity
-from jobstore.model.bulk import BulkOperation, BulkOrder
-from jobstore.model.clock import iso
+from jobstore.model.bulk import BulkOrder, described
 from jobstore.model.errors import OperationChanged, OperationNotFound, QueryInvalid
 from jobstore.store import bulk
 from jobstore.store.bulk import Matched
 from jobstore.store.jobs import LARGEST_ID
 from jobstore.web import standing, wire
+from jobstore.web.filters import limit_of, nearest
 from jobstore.web.parameters import id_of
 
 _LARGEST: Final = 2**16
@@ -71,7 +69,7 @@ class BulkCalls:
             return wire.problem(409, str(error), count=error.count)
         headers = {"Location": f"/_jobs/operations/{made}"}
         operation = await self._operations.get(made)
-        document = {**_written(operation), "forgotten": matched.secret}
+        document = {**described(operation), "forgotten": matched.secret}
         return web.json_response(document, status=202, headers=headers)
 
     async def page(self, request: web.Request) -> web.Response:
@@ -81,7 +79,7 @@ class BulkCalls:
         shown = found[:limit]
         return web.json_response(
             {
-                "operations": [_written(each) for each in shown],
+                "operations": [described(each) for each in shown],
                 "next": shown[-1].id if len(found) > limit else None,
             }
         )
@@ -89,7 +87,7 @@ class BulkCalls:
     async def show(self, request: web.Request) -> web.Response:
         """Return the progress of an operation."""
         found = await self._operations.get(_id(request), standing.scope(request))
-        return web.json_response(_written(found))
+        return web.json_response(described(found))
 
     async def stop(self, request: web.Request) -> web.Response:
         """Stop an operation; what it has done stays done."""
@@ -122,22 +120,3 @@ def _page(query: MultiMapping[str]) -> tuple[int, int]:
 
 def _counted(order: BulkOrder, matched: Matched) -> dict[str, Any]:
     return {"action": order.action, "count": matched.count, "forgotten": matched.secret}
-
-
-def _written(operation: BulkOperation) -> dict[str, Any]:
-    order, finished_at = operation.order, operation.finished_at
-    return {
-        "id": operation.id,
-        "action": order.action,
-        "filter": None if order.filter is None else json.loads(order.filter),
-        "owner": order.owner,
-        "state": operation.state,
-        "count": operation.total,
-        "done": operation.done,
-        "skipped": operation.skipped,
-        "reasons": dict(operation.reasons),
-        "waits": operation.waits,
-        "created_at": iso(operation.created_at),
-        "finished_at": None if finished_at is None else iso(finished_at),
-        "stopped_by": operation.stopped_by,
-    }

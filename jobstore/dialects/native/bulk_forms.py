@@ -6,11 +6,11 @@ from typing import Annotated, Any, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, model_validator
 
-from jobstore.dialects.native.listing import FILTERS, nearest, search_of
 from jobstore.model.bulk import BulkAction
 from jobstore.model.errors import QueryInvalid
 from jobstore.store.bulk import selects
 from jobstore.store.search import Search
+from jobstore.web.filters import FILTERS, nearest, search_of
 
 MOST_IDS: Final = 1000
 # The member of a filter that says that all jobs are meant.

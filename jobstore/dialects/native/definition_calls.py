@@ -89,7 +89,7 @@ class DefinitionCalls:
     async def run(self, request: web.Request) -> web.Response:
         """Run a definition."""
         found = await self._found(request, standing.changing(request).scope)
-        run = run_of(found, self._router, request, Dialect.NATIVE, Trigger.RESTAPI)
+        run = run_of(found, self._store, self._router, request, Dialect.NATIVE, Trigger.RESTAPI)
         return accepted(await self._store.submit(run))
 
     async def _found(self, request: web.Request, scope: int | None) -> Definition:

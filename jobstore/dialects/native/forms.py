@@ -14,13 +14,13 @@ from pydantic import (
     model_validator,
 )
 
-from jobstore.dialects.native.times import microseconds, zoned
 from jobstore.model import idempotency
 from jobstore.model.clock import SECOND
 from jobstore.model.message import Request, header
 from jobstore.model.target_state import TargetChange
 from jobstore.model.written import DAY, Duration
 from jobstore.model.written_request import WrittenRequest
+from jobstore.web.times import microseconds, zoned
 
 _CENTURY: Final = int(36_500 * DAY) * SECOND
 _LARGEST_PRIORITY: Final = 2**31 - 1

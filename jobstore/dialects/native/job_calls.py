@@ -1,7 +1,6 @@
 """One job: its state, its result for one reader, and changes to it."""
 
 import re
-from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -10,7 +9,7 @@ from aiohttp import web
 from jobstore.dialects.native import as_json, responses
 from jobstore.dialects.native.respond_async import VARY, accepted, wait_of
 from jobstore.live import Delivery, Store
-from jobstore.live.again import forgotten, submission_of
+from jobstore.live.again import forgotten, submit_again
 from jobstore.model.errors import (
     Forbidden,
     JobGone,
@@ -27,6 +26,7 @@ from jobstore.model.message import Headers
 from jobstore.targets.router import Router
 from jobstore.web import answers, prefer, refusals, standing
 from jobstore.web.ask import Ask
+from jobstore.web.edge import owner_of
 from jobstore.web.taking import take_for
 
 # By this parameter a client says that a retry may lack what was secret.
@@ -75,11 +75,7 @@ class JobCalls:
             name: {"running": busy, "concurrency": slots}
             for name, (busy, slots) in self._store.slots().items()
         }
-        counted = {
-            "jobs": {state: counters.get(("job", state), 0) for state in State},
-            "results": {result: counters.get(("result", result), 0) for result in Result},
-        }
-        return web.json_response({**counted, "targets": targets})
+        return web.json_response({**as_json.counted(counters), "targets": targets})
 
     # --- taking ---------------------------------------------------------------------------------
 
@@ -165,11 +161,11 @@ class JobCalls:
         missing = forgotten(kept.headers)
         if missing and not insists:
             raise SecretsMissing(job.id, missing)
-        target = self._router.owner(kept.method, kept.path).name
-        policy = await self._store.history.policy(job.id)
-        again = submission_of(job, kept, target, policy, administers=asker.administers)
-        new = await self._store.submit(replace(again, source=standing.source(request)))
-        await self._store.operations.note(job.id, new)
+        target = owner_of(self._store, self._router, kept.method, kept.path).name
+        source = standing.source(request)
+        new = await submit_again(
+            self._store, job, kept, target, administers=asker.administers, source=source
+        )
         return accepted(new, forgotten=missing)
 
     # --- saying why not -------------------------------------------------------------------------

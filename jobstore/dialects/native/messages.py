@@ -1,6 +1,6 @@
 """The request and the response of a job, for those who look without taking the result."""
 
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
 
@@ -10,6 +10,7 @@ from jobstore.model.errors import NotKept, WrongState
 from jobstore.model.job import Job
 from jobstore.model.lifecycle import ENDED, Result
 from jobstore.model.message import Body, Headers, Response, header, without
+from jobstore.store.messages import Head, request_head, response_head
 from jobstore.web import ranges, standing
 
 # What says something about a body, and nothing else.
@@ -52,6 +53,21 @@ class Messages:
         headers = tuple((name, value) for name, value in kept.headers if name.lower() in _OF_A_BODY)
         return await _show(request, headers, kept.body)
 
+    async def heads(self, request: web.Request) -> web.Response:
+        """Tell what is kept of both messages besides their bodies; nothing secret is shown."""
+        job, history = await self._seen(request), self._store.history
+        deleted = job.result is Result.DELETED
+        asked = None if deleted else await request_head(history, job)
+        answered = None if deleted else await response_head(history, job)
+        return web.json_response(
+            {
+                "id": job.id,
+                "request": asked and {"method": job.method, "path": job.path, **_head(asked)},
+                "response": answered
+                and {"status": job.status, "reason": answered.reason, **_head(answered)},
+            }
+        )
+
     async def response(self, request: web.Request) -> web.StreamResponse:
         """Give the target's answer to a job, and take nothing away."""
         job = await self._seen(request)
@@ -71,6 +87,15 @@ class Messages:
             return NotKept(job.id, what, f"there was no answer: {job.detail}")
         moments = await self._store.history.timeline(job.id)
         return NotKept(job.id, what, responses.payload_gone(job, moments))
+
+
+def _head(head: Head) -> dict[str, Any]:
+    return {
+        "headers": [
+            {"name": name, "value": value, "secret": value is None} for name, value in head.fields
+        ],
+        "size": head.size,
+    }
 
 
 async def _show(request: web.Request, headers: Headers, body: Body) -> web.StreamResponse:

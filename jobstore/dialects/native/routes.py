@@ -15,11 +15,14 @@ from jobstore.dialects.native.event_stream import Events
 from jobstore.dialects.native.job_calls import JobCalls
 from jobstore.dialects.native.listing import Listing
 from jobstore.dialects.native.messages import Messages
+from jobstore.dialects.native.overview_calls import OverviewCalls
 from jobstore.dialects.native.problems import no_such_call, refused
 from jobstore.dialects.native.reports import Reports
+from jobstore.dialects.native.store_calls import StoreCalls
 from jobstore.dialects.native.submission_calls import SubmissionCalls
 from jobstore.dialects.native.target_calls import TargetCalls
 from jobstore.live import Store
+from jobstore.live.janitor import Retention
 from jobstore.targets.router import PathClaim, Router
 from jobstore.web.edge import Call, add_calls
 
@@ -37,10 +40,11 @@ _OPERATION: Final = "/_jobs/operations/{id}"
 class NativeApi:
     """Our own words for jobs."""
 
-    def __init__(self, store: Store, router: Router) -> None:
+    def __init__(self, store: Store, router: Router, retention: Retention) -> None:
         jobs, messages = JobCalls(store, router), Messages(store)
         definitions, watched = DefinitionCalls(store, router), monitoring.Monitoring(store)
         submissions, operations = SubmissionCalls(store, router), BulkCalls(store)
+        overviews = OverviewCalls(store, jobs.statistics)
         self.at_once = jobs.at_once
         listed, shown, targets = definitions.page, definitions.show, TargetCalls(store)
         self._calls: Mapping[str, Mapping[str, Call]] = {
@@ -56,7 +60,9 @@ class NativeApi:
             "/_jobs/batch": {"POST": submissions.submit_batch},
             "/_jobs/operations": {"GET": operations.page, "POST": operations.create},
             _OPERATION: {"GET": operations.show, "DELETE": operations.stop},
-            "/_jobs/statistics": {"GET": jobs.statistics},
+            "/_jobs/activity": {"GET": overviews.activity},
+            "/_jobs/statistics": {"GET": overviews.statistics},
+            "/_jobs/store": {"GET": StoreCalls(store, retention).show},
             "/_jobs/targets": {"GET": targets.list},
             "/_jobs/targets/{name}": {"PATCH": targets.change},
             "/_jobs/audit": {"GET": targets.trail},
@@ -68,6 +74,7 @@ class NativeApi:
             f"{_ONE}/timeline": {"GET": jobs.timeline},
             f"{_ONE}/attempts": {"GET": jobs.attempts},
             f"{_ONE}/events": {"GET": Events(store).follow},
+            f"{_ONE}/messages": {"GET": messages.heads},
             f"{_ONE}/request": {"GET": messages.request, "HEAD": messages.request},
             f"{_ONE}/response": {"GET": messages.response, "HEAD": messages.response},
             f"{_ONE}/take": {"POST": jobs.take},

@@ -17,7 +17,7 @@ from jobstore.model.errors import Forbidden, MemberRefused, NoTarget, Submission
 from jobstore.model.job import Dialect, Submission
 from jobstore.targets.router import Router
 from jobstore.web import refusals, standing, wire
-from jobstore.web.edge import traced
+from jobstore.web.edge import owner_of, traced
 
 _LARGEST: Final = 2**20  # as JSON, with all that is in it
 # Of several jobs at once.
@@ -46,11 +46,7 @@ class SubmissionCalls:
         header = idempotency.key_of(request.headers.getall(idempotency.HEADER, ()))
         written = await json_of(request, _LARGEST)
         identity = standing.changing(request)  # which may not be what it was before the body came
-        try:
-            submission = self._submission(written, header, identity)
-        except NoTarget as error:
-            self._store.submissions.refused(error)
-            raise
+        submission = self._submission(written, header, identity)
         submission = replace(submission, source=standing.source(request))
         return accepted(await self._store.submit(traced(submission, request)))
 
@@ -105,7 +101,7 @@ class SubmissionCalls:
             raise SubmissionInvalid("idempotency_key: it differs from the header Idempotency-Key")
         return Submission(
             request=job.request,
-            target=self._router.owner(job.method, job.target).name,
+            target=owner_of(self._store, self._router, job.method, job.target).name,
             dialect=Dialect.NATIVE,
             owner=identity.name,
             account=identity.account,

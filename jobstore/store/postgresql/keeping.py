@@ -23,10 +23,14 @@ class ByItself:
 
     Args:
         reader: asks how large the tables are.
+        place: where they are, for people.
     """
 
-    def __init__(self, reader: Reader) -> None:
+    engine = "PostgreSQL"
+
+    def __init__(self, reader: Reader, place: str) -> None:
         self._reader = reader
+        self.place = place
 
     async def shrink(self, *, wholly: bool = False) -> int:  # noqa: ARG002
         """Give nothing back."""

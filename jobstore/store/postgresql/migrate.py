@@ -10,7 +10,7 @@ from jobstore.store.postgresql.engine import name_of, translated
 from jobstore.store.postgresql.plain import Plain, connect
 from jobstore.store.scripts import scripts
 
-SCHEMA_VERSION: Final = 8
+SCHEMA_VERSION: Final = 10
 # Of the lock for which nodes wait that come at the same time: any number that nobody else has.
 _LOCK: Final = 0x6A6F6273  # "jobs"
 

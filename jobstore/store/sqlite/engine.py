@@ -14,6 +14,7 @@ import aiosqlite
 
 from jobstore.model.errors import (
     JobstoreError,
+    StoreAtLimit,
     StoreBusy,
     StoreDamaged,
     StoreError,
@@ -33,7 +34,7 @@ from jobstore.store.sqlite.stopping import Stoppable
 APPLICATION_ID: Final = (
     0x6A_6F_62_73  # "jobs", https://www.sqlite.org/pragma.html#pragma_application_id
 )
-SCHEMA_VERSION: Final = 8
+SCHEMA_VERSION: Final = 10
 LIBRARY_VERSION: Final = sqlite3.sqlite_version
 PAGE_SIZE: Final = 4096
 _MAGIC: Final = b"SQLite format 3\0"  # https://www.sqlite.org/fileformat.html#the_database_header
@@ -313,8 +314,8 @@ def translate(path: Path, error: sqlite3.Error | OSError) -> JobstoreError:
     match primary_code(error):
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
             return StoreBusy(path)
-        case sqlite3.SQLITE_FULL:
-            return StoreFull(path)
+        case sqlite3.SQLITE_FULL:  # of the disk, or by max_page_count: sqlite.org/rescode.html#full
+            return StoreFull(path) if _is_full(path) else StoreAtLimit(path)
         case sqlite3.SQLITE_IOERR:
             return StoreFull(path) if _is_full(path) else StoreFailing(path, _named(error))
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:

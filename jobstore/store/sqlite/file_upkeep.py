@@ -64,6 +64,16 @@ class FileUpkeep:
         self._renewed: tuple[int, int] | None = None
         self._written = asyncio.Event()
 
+    @property
+    def engine(self) -> str:
+        """Tell the version of SQLite."""
+        return f"SQLite {sqlite.LIBRARY_VERSION}"
+
+    @property
+    def place(self) -> str:
+        """Name the file."""
+        return str(self._path.resolve())
+
     async def shrink(self, *, wholly: bool = False) -> int:
         """Return free space of the file to the disk, a little at a time, while the server is idle.
 

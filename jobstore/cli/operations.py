@@ -1,0 +1,139 @@
+"""Operations on many jobs: list them, look at one, stop one."""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, Union
+
+import click
+
+from jobstore.cli.beside import beside, operator
+from jobstore.cli.options import json_option, limited, reaching
+from jobstore.cli.places import place_of
+from jobstore.cli.plain import tell, write_json
+from jobstore.cli.table import Listed
+from jobstore.config import Config
+from jobstore.model.bulk import BulkState, described
+from jobstore.model.errors import OperationNotFound
+from jobstore.store import bulk
+from jobstore.store.jobs import LARGEST_ID
+
+if TYPE_CHECKING:
+    from jobstore.cli.remote import Remote
+
+Where = Union[Config, "Remote"]
+# An operation as the API describes it.
+_Described = Mapping[str, Any]
+
+_CALLS: Final = "/_jobs/operations"
+_PAGE: Final = 100
+
+
+@click.group("operations")
+def operations_command() -> None:
+    """List what is done to many jobs, look at one such operation, or stop it.
+
+    They are made by `jobstore cancel`, `retry`, `delete` and `restore`, and over HTTP.
+    """
+
+
+@operations_command.command("list")
+@reaching
+@limited("operations")
+@json_option
+def list_command(where: Where, limit: int, *, as_json: bool) -> None:
+    """List operations, the newest first."""
+    found = asyncio.run(_page(where, limit)) if isinstance(where, Config) else _pages(where, limit)
+    listed: Listed[_Described] = Listed(
+        heads=("ID", "ACTION", "JOBS", "DONE", "SKIPPED", "STATE", "CREATED", "OWNER"),
+        row=lambda each: (
+            *(each[name] for name in ("id", "action", "count", "done", "skipped")),
+            _state(each),
+            f"{each['created_at'][:19]}Z",
+            each["owner"],
+        ),
+        fields=lambda each: each,
+        none="There is no operation.",
+    )
+    listed.write(found, as_json=as_json)
+
+
+async def _page(config: Config, limit: int) -> list[_Described]:
+    async with place_of(config).history() as history:
+        rows = await history.rows(bulk.PAGE, before=LARGEST_ID, scope=None, limit=limit)
+    return [described(bulk.decoded(row)) for row in rows]
+
+
+def _pages(remote: "Remote", limit: int) -> list[_Described]:
+    found: list[_Described] = []
+    before: Mapping[str, object] = {}
+    while len(found) < limit:
+        query = {"limit": min(_PAGE, limit - len(found)), **before}
+        page = remote.ask("GET", _CALLS, query=query)
+        found += page["operations"]
+        if page["next"] is None:
+            break
+        before = {"before": page["next"]}
+    return found
+
+
+@operations_command.command("show")
+@reaching
+@click.argument("operation", metavar="ID", type=int)
+@json_option
+def show_command(where: Where, operation: int, *, as_json: bool) -> None:
+    """Show how far an operation is, and why jobs were skipped."""
+    _tell(_get(where, operation), as_json=as_json)
+
+
+@operations_command.command("stop")
+@reaching
+@click.argument("operation", metavar="ID", type=int)
+@json_option
+def stop_command(where: Where, operation: int, *, as_json: bool) -> None:
+    """Stop an operation, unless it is over; what it has done stays done."""
+    if isinstance(where, Config):
+        asyncio.run(_stop(where, operation))
+    else:
+        where.ask("DELETE", f"{_CALLS}/{operation}")
+    _tell(_get(where, operation), as_json=as_json)
+
+
+async def _stop(config: Config, operation: int) -> None:
+    async with beside(config) as store:
+        await store.operations.stop(operation, by=operator())
+
+
+def _get(where: Where, operation: int) -> _Described:
+    if isinstance(where, Config):
+        return asyncio.run(_found(where, operation))
+    found: _Described = where.ask("GET", f"{_CALLS}/{operation}")
+    return found
+
+
+async def _found(config: Config, operation: int) -> _Described:
+    rows = []
+    if 0 < operation <= LARGEST_ID:
+        async with place_of(config).history() as history:
+            rows = await history.rows(bulk.GET, operation=operation, scope=None)
+    if not rows:
+        raise OperationNotFound(operation)
+    return described(bulk.decoded(rows[0]))
+
+
+def _tell(operation: _Described, *, as_json: bool) -> None:
+    if as_json:
+        write_json(operation)
+        return
+    which = "" if operation["filter"] is None else f" {json.dumps(operation['filter'])}"
+    tell(f"Operation {operation['id']}: {operation['action']}{which}, {_state(operation)}")
+    done, skipped = operation["done"], operation["skipped"]
+    tell(f"{done:,} done and {skipped:,} skipped of {operation['count']:,} jobs")
+    for reason, number in operation["reasons"].items():
+        tell(f"{number:,} skipped: {reason}")
+
+
+def _state(operation: _Described) -> str:
+    if operation["state"] == BulkState.STOPPED and operation["stopped_by"]:
+        return f"stopped by {operation['stopped_by']}"
+    return f"waits: {operation['waits']}" if operation["waits"] else str(operation["state"])

@@ -1,0 +1,226 @@
+"""Activity: how many jobs there were, span by span, how they ended, and when servers started."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from types import MappingProxyType
+from typing import Final
+
+from aiohttp import web
+
+from jobstore.dashboard import words
+from jobstore.dashboard.draw.bars import Bar, Mark, bars
+from jobstore.dashboard.draw.lanes import Lane, lanes
+from jobstore.dashboard.draw.svg import Svg
+from jobstore.dashboard.pages import render, up
+from jobstore.dashboard.query import instant, written
+from jobstore.dashboard.visit import Route, Routes, Visit
+from jobstore.model import clock
+from jobstore.model.clock import SECOND, iso
+from jobstore.model.errors import QueryInvalid
+from jobstore.model.periods import Kind, Work, end_of, start_of
+from jobstore.store.budget import Budget
+from jobstore.store.overview import Asked, Overview, overview
+from jobstore.store.starts import Start, StartState
+from jobstore.web import overviews
+from jobstore.web.filters import values_of
+
+# Times up to now, as they are written and said.
+RANGES: Final[Mapping[str, str]] = MappingProxyType(
+    {"1h": "1 h", "24h": "24 h", "7d": "7 days", "30d": "30 days"}
+)
+_TIMES: Final = ("since", "until")
+_LONGEST: Final = 100
+# How many spans are drawn at most: each of them is a link.
+_MOST: Final = 200
+_TARGETS: Final = 8
+_STARTS: Final = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """A span of time; times in microseconds since 1970.
+
+    Args:
+        jobs: where the list of its jobs is.
+        running: where that of what was running when it began is.
+    """
+
+    since: int
+    until: int
+    work: Work
+    jobs: str
+    running: str
+
+    @property
+    def bar(self) -> Bar:
+        """What is drawn of it."""
+        work = self.work
+        ended = f"{words.plural(work.count, 'job')}, {work.errors:,} went wrong, "
+        ended += f"{work.cancelled:,} cancelled"
+        return Bar(
+            since=self.since,
+            until=self.until,
+            fine=max(0, work.done + work.failed - work.errors),
+            wrong=work.errors,
+            cancelled=work.cancelled,
+            label=f"{words.absolute(self.since)}: {ended}",
+            href=self.jobs,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restart:
+    """A start of a server after another one.
+
+    Args:
+        died: whether the earlier one had not ended in an orderly way.
+        running: where the list of what was running before is.
+    """
+
+    start: Start
+    died: bool
+    running: str
+
+
+async def show(visit: Visit) -> web.Response:
+    """Show the jobs of some time."""
+    now = clock.now()
+    given = {name: visit.request.query.get(name, "")[:_LONGEST] or None for name in _TIMES}
+    try:
+        query = values_of(visit.request.query, (*_TIMES, "by", "done"))
+        asked = _asked(query, visit.scope, now)
+    except QueryInvalid as invalid:
+        asked, error = _asked({}, visit.scope, now), str(invalid)
+        return await _page(visit, asked, given, error)
+    return await _page(visit, asked, given)
+
+
+def _asked(query: Mapping[str, str], scope: int | None, now: int) -> Asked:
+    """Read what is asked for; spans are as long as they have to be if nobody says how long.
+
+    Raises:
+        QueryInvalid: it cannot be understood; the message says what was expected.
+    """
+    times = {name: instant(query.get(name) or "24h", now) for name in ("since",)}
+    if query.get("until"):
+        times["until"] = instant(query["until"], now)
+    fitting = fitting_spans(overviews.activity(times, scope, now))
+    by = query.get("by") or fitting[0]
+    asked = overviews.activity({**times, "by": by}, scope, now)
+    if by not in fitting and overviews.WORDS[asked.seconds] == by:
+        raise QueryInvalid(f"by: expected {' or '.join(fitting)} for so long a time")
+    return asked
+
+
+def fitting_spans(asked: Asked) -> Sequence[str]:
+    """Name the lengths of spans of which a time has not too many, the shortest first."""
+    length = asked.until - asked.since
+    fitting = [
+        word for word, seconds in overviews.LENGTHS.items() if length <= _MOST * seconds * SECOND
+    ]
+    return fitting or [*overviews.LENGTHS][-1:]
+
+
+async def _page(
+    visit: Visit, asked: Asked, given: Mapping[str, str | None], error: str | None = None
+) -> web.Response:
+    history = visit.store.history
+    found = await overview(history, asked, 1, Budget())
+    by_target = await overview(history, replace(asked, kind=Kind.TARGET), _TARGETS, Budget())
+    shown, restarts = spans(asked, found, up(visit.request)), await _restarts(visit, asked)
+    return render(
+        visit.request,
+        "activity.html",
+        status=200 if error is None else 400,
+        error=error,
+        asked=asked,
+        given=given,
+        ranges=RANGES,
+        chosen=given["since"] or "24h",
+        by=overviews.WORDS[asked.seconds],
+        fitting=fitting_spans(asked),
+        total=found.works.get("", Work()),
+        complete=found.complete and by_target.complete,
+        spans=[span for span in shown if span.work.count],
+        drawing=draw(shown, restarts) if shown else "",
+        restarts=restarts,
+        targets=_lanes(asked, by_target, up(visit.request)),
+    )
+
+
+def spans(asked: Asked, found: Overview, up: str) -> Sequence[Span]:
+    """Give the spans of a time, in order, with what came of their jobs.
+
+    Args:
+        up: what leads to the list.
+    """
+    length, works = asked.seconds * SECOND, found.spans.get("", {})
+    return [
+        Span(
+            since=at,
+            until=at + length,
+            work=works.get(at) or Work(),
+            jobs=up + written({"since": iso(at), "until": iso(at + length)}),
+            running=up + written({"running_at": iso(at)}),
+        )
+        for at in range(start_of(asked.seconds, asked.since), asked.until, length)
+    ]
+
+
+def draw(shown: Sequence[Span], restarts: Sequence[Restart] = ()) -> Svg:
+    """Draw spans as bars."""
+    total = sum(span.work.count for span in shown)
+    wrong = sum(span.work.errors for span in shown)
+    since, until = words.absolute(shown[0].since), words.absolute(shown[-1].until)
+    label = f"{words.plural(total, 'job')} from {since} to {until}, {wrong:,} went wrong"
+    marks = [
+        Mark(at=each.start.started_at, label=f"restart {words.moment(each.start.started_at):%H:%M}")
+        for each in reversed(restarts)
+    ]
+    return bars([span.bar for span in shown], label, marks)
+
+
+async def _restarts(visit: Visit, asked: Asked) -> Sequence[Restart]:
+    """List the starts of servers in a time, the newest first, for who may see all jobs."""
+    if asked.scope is not None:
+        return []
+    starts = await visit.store.others.starts(_STARTS)
+    return [
+        Restart(
+            start=start,
+            died=earlier.state is StartState.DIED,
+            running=up(visit.request)
+            + written({"running_at": iso(start.started_at - SECOND // 1000)}),
+        )
+        for start, earlier in pairwise(starts)
+        if asked.since <= start.started_at < asked.until
+    ]
+
+
+def _lanes(asked: Asked, found: Overview, up: str) -> Svg | str:
+    """Draw what the targets of most jobs had to do."""
+    names = found.most(_TARGETS)
+    if not names:
+        return ""
+    length = asked.seconds * SECOND
+    first, last = start_of(asked.seconds, asked.since), end_of(asked.seconds, asked.until)
+    times = range(first, last, length)
+    drawn = [
+        Lane(
+            name=name,
+            counts=[_at(found, name, at).count for at in times],
+            wrong=[_at(found, name, at).errors for at in times],
+            href=up + written({"target": name, "since": iso(first), "until": iso(last)}),
+        )
+        for name in names
+    ]
+    counts = ", ".join(f"{name}: {words.count(found.works[name].count)}" for name in names)
+    return lanes(drawn, first, last, f"jobs of each target, one lane each: {counts}")
+
+
+def _at(found: Overview, name: str, at: int) -> Work:
+    return found.spans[name].get(at) or Work() if name in found.spans else Work()
+
+
+ROUTES: Final[Routes] = (Route("GET", "activity", show),)

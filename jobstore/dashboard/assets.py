@@ -1,0 +1,62 @@
+"""The files that pages need besides: they come with the package, and stay the same for ever.
+
+Their path has a digest of what is in them, so that a browser asks for each of them once.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from hashlib import blake2b
+from importlib import resources
+from types import MappingProxyType
+from typing import Final
+
+from aiohttp import web
+
+from jobstore.dashboard.pages import HARDENED, NoSuchPage
+from jobstore.dashboard.visit import Route, Routes, Visit
+
+# All that is given away, whatever else lies in that folder.
+_TYPES: Final[Mapping[str, str]] = MappingProxyType(
+    {"jobs.css": "text/css", "jobs.js": "text/javascript", "icon.svg": "image/svg+xml"}
+)
+_FOR_EVER: Final = "public, max-age=31536000, immutable"  # a year: RFC 8246, RFC 9111
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assets:
+    """The files.
+
+    Args:
+        version: changes with what is in them.
+        contents: by name.
+    """
+
+    version: str
+    contents: Mapping[str, bytes]
+
+
+@cache
+def assets() -> Assets:
+    """Read them, once."""
+    folder = resources.files("jobstore.dashboard") / "static"
+    contents = {name: (folder / name).read_bytes() for name in _TYPES}
+    version = blake2b(b"\0".join(contents.values()), digest_size=6).hexdigest()
+    return Assets(version=version, contents=MappingProxyType(contents))
+
+
+async def give(visit: Visit) -> web.Response:
+    """Give one of them."""
+    asked, found = visit.request.match_info, assets()
+    content = found.contents.get(asked["file"])
+    if content is None or asked["version"] != found.version:
+        raise NoSuchPage
+    return web.Response(
+        body=content,
+        content_type=_TYPES[asked["file"]],
+        charset="utf-8",
+        headers={**HARDENED, "Cache-Control": _FOR_EVER},
+    )
+
+
+ROUTES: Final[Routes] = (Route("GET", "static/{version}/{file}", give, strangers=True),)

@@ -1,0 +1,280 @@
+"""What an admin may do to accounts, tokens and sessions, and what is said of it before.
+
+Each is a question, found by GET, which changes nothing, and a function that does it.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from jobstore.dashboard.confirm import Input, Question
+from jobstore.dashboard.forms import Fields, FormInvalid, id_in
+from jobstore.live import Store
+from jobstore.model import passwords
+from jobstore.model.account import Account, Role
+from jobstore.model.errors import JobstoreError
+
+_LONGEST: Final = 200
+_PASSWORDS: Final = (
+    Input(name="password", label="Password", kind="password", required=True),
+    Input(name="again", label="The same again", kind="password", required=True),
+)
+
+
+class NotThere(JobstoreError):
+    """What something should be done to is gone, or never was."""
+
+    status = 404
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What shall be done, by whom.
+
+    Args:
+        fields: what was filled in.
+        who: who asks for it, for the trail.
+    """
+
+    store: Store
+    fields: Fields
+    who: str
+
+    @property
+    def account(self) -> Account:
+        """The account that it shall be done to.
+
+        Raises:
+            NotThere: there is none of that name.
+        """
+        name = self.fields.get("name", "")
+        account = self.store.accounts.roll().accounts.get(name)
+        if account is None:
+            raise NotThere(f"there is no account {name[:64]!r}")
+        return account
+
+    @property
+    def role(self) -> Role:
+        """The role that was chosen.
+
+        Raises:
+            FormInvalid: it is invalid.
+        """
+        try:
+            return Role(self.fields.get("role", ""))
+        except ValueError:
+            raise FormInvalid(f"role: expected one of {', '.join(Role)}") from None
+
+    async def password(self) -> str:
+        """Hash the password that was typed, twice; this takes tens of milliseconds.
+
+        Raises:
+            FormInvalid: the second one is another.
+            AccountProblem: it is too short or too long.
+        """
+        password = self.fields.get("password", "")
+        if password != self.fields.get("again", ""):
+            raise FormInvalid("password: expected the same one twice")
+        return await asyncio.to_thread(passwords.hashed, password)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deed:
+    """Something that an admin may do.
+
+    Args:
+        question: says what will happen.
+        do: does it; returns what has to be shown once, if anything.
+    """
+
+    question: Callable[[Asked], Awaitable[Question]]
+    do: Callable[[Asked], Awaitable[str | None]]
+
+
+# --- accounts -------------------------------------------------------------------------------------
+
+
+async def _whether_to_add(asked: Asked) -> Question:
+    name = Input(
+        name="name", label="Name", value=asked.fields.get("name", "")[:_LONGEST], required=True
+    )
+    return Question(
+        title="Add an account",
+        told=(
+            (
+                "A user has jobs of their own; a reader sees the jobs of all and changes nothing; "
+                "an admin sees and changes everything."
+            ),
+        ),
+        button="Add the account",
+        inputs=(name, _roles(asked.fields.get("role") or Role.USER), *_PASSWORDS),
+    )
+
+
+async def _add(asked: Asked) -> None:
+    name, role = asked.fields.get("name", "").strip(), asked.role
+    passwords.check_name(name)
+    await asked.store.accounts.add(name, role, await asked.password(), asked.who)
+
+
+async def _whether_to_set_role(asked: Asked) -> Question:
+    account = asked.account
+    return Question(
+        title=f"Change the role of {account.name}",
+        told=(
+            (
+                f"{account.name} is {_article(account.role)} now. Their sessions end, so that they "
+                "have to log in again; their tokens go on with the new role."
+            ),
+            "The schedules of an account that becomes a reader are paused.",
+        ),
+        button="Change the role",
+        kept={"name": account.name},
+        inputs=(_roles(asked.fields.get("role") or account.role),),
+    )
+
+
+async def _set_role(asked: Asked) -> None:
+    name = asked.account.name
+    await asked.store.accounts.set_role(name, asked.role, asked.who, with_admin=True)
+
+
+async def _whether_to_set_password(asked: Asked) -> Question:
+    account = asked.account
+    return Question(
+        title=f"Set the password of {account.name}",
+        told=(
+            (
+                "The old password works no more, and the sessions that began with it end. Tokens "
+                "stay as they are."
+            ),
+        ),
+        button="Set the password",
+        kept={"name": account.name},
+        inputs=_PASSWORDS,
+    )
+
+
+async def _set_password(asked: Asked) -> None:
+    name = asked.account.name
+    await asked.store.accounts.set_password(name, await asked.password(), asked.who)
+
+
+async def _whether_to_remove(asked: Asked) -> Question:
+    name, store = asked.account.name, asked.store
+    tokens = sum(each.account == name for each in store.accounts.tokens())
+    sessions = sum(each.account == name for each in await store.sessions.all())
+    return Question(
+        title=f"Remove the account {name}",
+        told=(
+            (
+                f"{name} is let in no more: {_many(tokens, 'token')} and "
+                f"{_many(sessions, 'session')} end with the account, and its schedules are paused."
+            ),
+            (
+                "Its jobs and definitions stay. Only admins and readers see them from then on, "
+                "whoever gets the name next. This cannot be undone."
+            ),
+        ),
+        button="Remove the account",
+        danger=True,
+        kept={"name": name},
+    )
+
+
+async def _remove(asked: Asked) -> None:
+    await asked.store.accounts.remove(asked.account.name, asked.who, with_admin=True)
+
+
+# --- tokens and sessions --------------------------------------------------------------------------
+
+
+async def _whether_to_make_token(asked: Asked) -> Question:
+    name = asked.account.name
+    return Question(
+        title=f"Make a token for {name}",
+        told=(
+            (
+                f"With it a program asks on behalf of {name}, until the token is revoked. It is "
+                "shown once, on the next page, and kept nowhere."
+            ),
+        ),
+        button="Make the token",
+        kept={"name": name},
+        inputs=(Input(name="label", label="What it is for"),),
+    )
+
+
+async def _make_token(asked: Asked) -> str:
+    token, label = passwords.new_token(), asked.fields.get("label", "").strip()[:_LONGEST]
+    kept = passwords.digest(token)
+    await asked.store.accounts.add_token(asked.account.name, label, kept, asked.who)
+    return token
+
+
+async def _whether_to_revoke(asked: Asked) -> Question:
+    number = id_in(asked.fields, "token")
+    token = next((each for each in asked.store.accounts.tokens() if each.id == number), None)
+    if token is None:
+        raise NotThere(f"there is no token {number}: it was revoked already")
+    label = f" ({token.label})" if token.label else ""
+    return Question(
+        title=f"Revoke token {number}",
+        told=(
+            f"Programs that use this token of {token.account}{label} are let in no more, at once.",
+            "This cannot be undone; a new token can be made.",
+        ),
+        button="Revoke the token",
+        danger=True,
+        kept={"id": str(number)},
+    )
+
+
+async def _revoke(asked: Asked) -> None:
+    await asked.store.accounts.revoke_token(id_in(asked.fields, "token"), asked.who)
+
+
+async def _whether_to_end(asked: Asked) -> Question:
+    number = id_in(asked.fields, "session")
+    found = [each for each in await asked.store.sessions.all() if each.id == number]
+    if not found:
+        raise NotThere(f"there is no session {number}: it has ended already")
+    session = found[0]
+    return Question(
+        title=f"End a session of {session.account}",
+        told=(
+            f"{session.account} has to log in again at {session.label}.",
+            "Their password stays as it is: set another one to keep somebody out.",
+        ),
+        button="End the session",
+        danger=True,
+        kept={"id": str(number)},
+    )
+
+
+async def _end(asked: Asked) -> None:
+    await asked.store.sessions.end(id_in(asked.fields, "session"), asked.who)
+
+
+DEEDS: Final[Mapping[str, Deed]] = {
+    "add": Deed(question=_whether_to_add, do=_add),
+    "role": Deed(question=_whether_to_set_role, do=_set_role),
+    "password": Deed(question=_whether_to_set_password, do=_set_password),
+    "remove": Deed(question=_whether_to_remove, do=_remove),
+    "token": Deed(question=_whether_to_make_token, do=_make_token),
+    "revoke": Deed(question=_whether_to_revoke, do=_revoke),
+    "end": Deed(question=_whether_to_end, do=_end),
+}
+
+
+def _roles(chosen: str) -> Input:
+    return Input(name="role", label="Role", value=chosen, options=[*Role])
+
+
+def _article(role: Role) -> str:
+    return f"an {role}" if role is Role.ADMIN else f"a {role}"
+
+
+def _many(count: int, word: str) -> str:
+    return f"{count} {word}{'' if count == 1 else 's'}"

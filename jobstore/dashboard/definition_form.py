@@ -1,0 +1,153 @@
+"""What a definition says as the fields of a form, and back.
+
+The fields are the members that ``PATCH /_jobs/definitions/{id}`` takes, as text: what is left
+empty is null there, and so are the errors.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Final
+
+from jobstore.dashboard.forms import Fields
+from jobstore.model.definition import Draft
+from jobstore.model.errors import DefinitionInvalid, JobstoreError
+from jobstore.model.job import Replay
+from jobstore.model.message import REDACTED
+from jobstore.model.schedule import CatchUp, Overlap, Schedule
+
+HEADERS: Final = "headers"
+BODY: Final = "body"
+# What is chosen from, by the name of the field.
+CHOICES: Final[Mapping[str, Sequence[str]]] = MappingProxyType(
+    {"replay": tuple(Replay), "catch_up": tuple(CatchUp), "overlap": tuple(Overlap)}
+)
+_PLAIN: Final = ("name", "path", "method", "target", "timeout", "replay")
+_SCHEDULE: Final = ("cron", "time_zone", "catch_up", "overlap")
+# A form takes 64 KiB, in which a byte of a body may take three.
+_LARGEST_BODY: Final = 16 * 2**10
+
+
+def written(draft: Draft, secret: frozenset[str]) -> Fields:
+    """Write a definition as fields.
+
+    Args:
+        secret: lower-case names of headers whose values are not shown.
+    """
+    policy, schedule = draft.policy, draft.schedule or Schedule(cron="")
+    return {
+        "name": draft.name,
+        "path": draft.path,
+        "method": draft.request.method,
+        "target": draft.request.path,
+        "timeout": "" if policy.timeout is None else f"{policy.timeout:g}s",
+        "replay": policy.replay or "",
+        "retries": "" if policy.retries is None else str(policy.retries),
+        "cron": schedule.cron,
+        "time_zone": schedule.time_zone,
+        "catch_up": schedule.catch_up,
+        "overlap": schedule.overlap,
+        HEADERS: _headers(draft, secret),
+        BODY: shown_body(draft) or "" if is_editable(draft) else "",
+    }
+
+
+def changes(draft: Draft, fields: Fields, secret: frozenset[str]) -> Mapping[str, Any]:
+    """Read what shall be different, as the members of a PATCH.
+
+    Raises:
+        DefinitionInvalid: the headers cannot be read.
+    """
+    members: dict[str, Any] = {
+        name: fields[name].strip() or None for name in _PLAIN if name in fields
+    }
+    if "retries" in fields:
+        members["retries"] = _number(fields["retries"].strip())
+    if "cron" in fields:
+        members["schedule"] = _schedule(fields)
+    if HEADERS in fields and _lines(fields[HEADERS]) != _lines(_headers(draft, secret)):
+        members[HEADERS] = _read_headers(draft, fields[HEADERS], secret)
+    if BODY in fields and is_editable(draft):
+        body = _unix(fields[BODY])
+        if body != _unix(shown_body(draft) or ""):
+            members[BODY] = body or None
+    return members
+
+
+def problems(error: JobstoreError) -> Mapping[str, str]:
+    """Tell what is wrong with which field, by its name; what is of none, by nothing."""
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for line in str(error).splitlines():
+        name, colon, _ = line.removeprefix("schedule.").partition(": ")
+        known = colon and name in {*_PLAIN, *_SCHEDULE, "retries", HEADERS, BODY}
+        found[name if known else ""].append(line)
+    return {name: "; ".join(lines) for name, lines in found.items()}
+
+
+def shown_body(draft: Draft) -> str | None:
+    """Give its body as text; None if it is invalid."""
+    body = draft.request.body
+    assert isinstance(body, bytes)
+    try:
+        return body.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def is_editable(draft: Draft) -> bool:
+    """Tell whether its body is text, and short enough for a form."""
+    body = draft.request.body
+    assert isinstance(body, bytes)
+    return len(body) <= _LARGEST_BODY and shown_body(draft) is not None
+
+
+def _number(text: str) -> int | str | None:
+    """Read a number; what is none is left for the error to tell of."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else text or None  # noqa: PLR2004
+
+
+def _schedule(fields: Fields) -> Mapping[str, str | None] | None:
+    if not fields["cron"].strip():
+        return None
+    return {name: fields.get(name, "").strip() or None for name in _SCHEDULE}
+
+
+# --- headers and text -----------------------------------------------------------------------------
+
+
+def _headers(draft: Draft, secret: frozenset[str]) -> str:
+    return "\n".join(
+        f"{name}: {REDACTED if name.lower() in secret else value}"
+        for name, value in draft.request.headers
+    )
+
+
+def _read_headers(
+    draft: Draft, text: str, secret: frozenset[str]
+) -> Mapping[str, str | Sequence[str]]:
+    """Read lines of headers; a secret that was not written anew is what it was.
+
+    Raises:
+        DefinitionInvalid: a line is none.
+    """
+    kept: defaultdict[str, list[str]] = defaultdict(list)
+    for name, value in draft.request.headers:
+        kept[name.lower()].append(value)
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for line in _lines(text):
+        name, colon, value = (part.strip() for part in line.partition(":"))
+        if not colon or not name:
+            raise DefinitionInvalid("headers: expected a line such as Accept: text/csv for each")
+        own = kept[name.lower()]
+        hidden = value == REDACTED and name.lower() in secret and own
+        found[name].append(own.pop(0) if hidden else value)
+    return {name: values[0] if len(values) == 1 else values for name, values in found.items()}
+
+
+def _lines(text: str) -> list[str]:
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def _unix(text: str) -> str:
+    """Write the ends of lines as most bodies have them: a browser sends them in its own way."""
+    return text.replace("\r\n", "\n")

@@ -1,0 +1,144 @@
+"""Jobs over time as bars, stacked by how they ended."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from jobstore.dashboard.draw import axes
+from jobstore.dashboard.draw.svg import Svg, drawing, element
+from jobstore.dashboard.words import count
+
+_WIDTH: Final = 1200
+_LEFT: Final = 48  # of which so much is for the numbers
+_TOP: Final = 16
+_BASE: Final = 116
+_HEIGHT: Final = 140
+_LEAST: Final = 2  # how high what there is but a little of is shown
+_ROOM: Final = 60  # for a label
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bar:
+    """The jobs of a span of time.
+
+    Args:
+        since: when it begins, in microseconds since 1970.
+        until: when it ends.
+        fine: how many were done, and not answered with an error.
+        wrong: how many failed or were answered with an error.
+        cancelled: how many were cancelled.
+        label: what it says in words.
+        href: where it leads, or None.
+    """
+
+    since: int
+    until: int
+    fine: int
+    wrong: int
+    cancelled: int
+    label: str
+    href: str | None = None
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return self.fine + self.wrong + self.cancelled
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """Something that happened at a moment, in microseconds since 1970."""
+
+    at: int
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    since: int
+    until: int
+    most: int
+
+    def x(self, at: int) -> float:
+        return _LEFT + (_WIDTH - _LEFT) * (at - self.since) / max(1, self.until - self.since)
+
+    def height(self, number: int) -> float:
+        return max(_LEAST, (_BASE - _TOP) * number / self.most) if number else 0
+
+
+def bars(of: Sequence[Bar], label: str, marks: Sequence[Mark] = ()) -> Svg:
+    """Draw bars.
+
+    What went wrong is on top, and has a small triangle under the bar besides, so that neither its
+    colour nor its height is all that tells of it.
+
+    Args:
+        of: in order of time; there has to be one.
+        label: what the drawing says in words.
+        marks: drawn as dashed lines.
+    """
+    frame = _Frame(of[0].since, of[-1].until, axes.round_up(max(each.count for each in of)))
+    inside = [
+        *_grid(frame),
+        *(_bar(frame, each) for each in of if each.count),
+        element("path", class_="base", d=f"M{_LEFT} {_BASE}H{_WIDTH}"),
+        *_times(frame),
+        *_marks(frame, marks),
+    ]
+    return drawing(_WIDTH, _HEIGHT, label, *inside)
+
+
+def _grid(frame: _Frame) -> Iterator[Svg]:
+    for number in (0, frame.most // 2, frame.most):
+        y = _BASE - frame.height(number)
+        if number:
+            yield element("path", class_="grid", d=f"M{_LEFT} {y:.1f}H{_WIDTH}")
+        yield element("text", count(number), x=_LEFT - 8, y=y + 4, text_anchor="end")
+
+
+def _bar(frame: _Frame, bar: Bar) -> Svg:
+    x, end = frame.x(bar.since), frame.x(bar.until)
+    gap = 1 if end - x > 4 else 0  # noqa: PLR2004 - pixels
+    across = {"x": x + gap / 2, "width": max(1.0, end - x - gap)}
+    pieces = [element("title", bar.label)]
+    y: float = _BASE
+    for number, tone in ((bar.fine, "done"), (bar.cancelled, "cancel"), (bar.wrong, "fail")):
+        if number:
+            height = frame.height(number)
+            y -= height
+            pieces.append(element("rect", class_=f"b-{tone}", **across, y=y, height=height))
+    if bar.wrong:
+        middle = (x + end) / 2
+        shape = f"M{middle:.1f} {_BASE + 2}l3 5h-6z"
+        pieces.append(element("path", class_="b-fail", d=shape))
+    if bar.href is None:
+        return element("g", *pieces)
+    hit = element("rect", class_="hit", x=x, width=end - x, y=_TOP, height=_BASE - _TOP)
+    return element("a", *pieces, hit, href=bar.href, aria_label=bar.label)
+
+
+def _times(frame: _Frame) -> Iterator[Svg]:
+    for at, text in axes.times(frame.since, frame.until):
+        x = frame.x(at)
+        if _LEFT + _ROOM / 4 <= x <= _WIDTH - _ROOM / 2:
+            yield element("text", text, x=x, y=_BASE + 20, text_anchor="middle")
+
+
+def _marks(frame: _Frame, marks: Sequence[Mark]) -> Iterator[Svg]:
+    free = 0.0  # from where on there is room for the next label
+    for mark in marks:
+        if not frame.since <= mark.at <= frame.until:
+            continue
+        x = frame.x(mark.at)
+        yield element("path", element("title", mark.label), class_="death", d=f"M{x:.1f} 4V{_BASE}")
+        if x >= free:
+            near_end = x > _WIDTH - 2 * _ROOM
+            yield element(
+                "text",
+                mark.label,
+                class_="lab-fail",
+                x=x - 4 if near_end else x + 4,
+                y=12,
+                text_anchor="end" if near_end else None,
+            )
+            free = x + 2 * _ROOM

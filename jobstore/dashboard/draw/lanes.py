@@ -1,0 +1,76 @@
+"""What went on at several places at a time: a lane for each, with a bar for each span of time."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from jobstore.dashboard.draw import axes
+from jobstore.dashboard.draw.svg import Svg, drawing, element
+
+_WIDTH: Final = 1200
+_LEFT: Final = 160  # of which so much is for the names
+_LANE: Final = 30
+_ROOM: Final = 60
+_LONGEST: Final = 22  # characters of a name
+_LEAST: Final = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lane:
+    """A place.
+
+    Args:
+        name: what it is called.
+        counts: how many there were in each span of time, the same spans for all lanes.
+        wrong: how many of them went wrong.
+        href: where it leads, or None.
+    """
+
+    name: str
+    counts: Sequence[int]
+    wrong: Sequence[int]
+    href: str | None = None
+
+
+def lanes(of: Sequence[Lane], since: int, until: int, label: str) -> Svg:
+    """Draw lanes, each on a scale of its own.
+
+    Args:
+        since: where the first span begins, in microseconds since 1970.
+        until: where the last one ends.
+        label: what the drawing says in words.
+    """
+    height = len(of) * _LANE
+    drawn = [piece for place, lane in enumerate(of) for piece in _lane(lane, place * _LANE)]
+    return drawing(_WIDTH, height + 20, label, *drawn, *_times(since, until, height))
+
+
+def _lane(lane: Lane, top: int) -> Iterator[Svg]:
+    base = top + _LANE - 2
+    shown = lane.name if len(lane.name) <= _LONGEST else lane.name[: _LONGEST - 1] + "…"
+    name = element("text", shown, x=_LEFT - 8, y=base - 6, text_anchor="end", class_="lab")
+    yield name if lane.href is None else element("a", name, href=lane.href)
+    yield element("path", class_="grid", d=f"M{_LEFT} {base}H{_WIDTH}")
+    most, width = max(lane.counts, default=0), (_WIDTH - _LEFT) / max(1, len(lane.counts))
+    outlines: dict[str, list[str]] = {"b-run": [], "b-fail": []}
+    for place, (number, wrong) in enumerate(zip(lane.counts, lane.wrong, strict=True)):
+        x = _LEFT + place * width
+        outlines["b-run"] += _outline(x, base, width, number, most)
+        outlines["b-fail"] += _outline(x, base, width, wrong, most)
+    for tone, outline in outlines.items():
+        if outline:
+            yield element("path", class_=tone, d="".join(outline))
+
+
+def _outline(x: float, base: int, width: float, number: int, most: int) -> Iterator[str]:
+    if number:
+        height = max(_LEAST, (_LANE - 8) * number / most)
+        across = max(1.0, width - 1)
+        yield f"M{x:.1f} {base}h{across:.1f}v-{height:.1f}h-{across:.1f}z"
+
+
+def _times(since: int, until: int, height: int) -> Iterator[Svg]:
+    for at, text in axes.times(since, until):
+        x = _LEFT + (_WIDTH - _LEFT) * (at - since) / max(1, until - since)
+        if _LEFT + _ROOM / 4 <= x <= _WIDTH - _ROOM / 2:
+            yield element("text", text, x=x, y=height + 16, text_anchor="middle")

@@ -1,0 +1,116 @@
+"""What a job's time went into, as spans that follow one another."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from jobstore.dashboard import words
+from jobstore.model.job import Attempt, Job, Moment
+from jobstore.model.lifecycle import State
+
+_MOST_ROWS: Final = 14
+# What a pause is called in which something happened, and what is said of it.
+_PAUSES: Final[Mapping[str, tuple[str, str]]] = {
+    "held": ("held", ", its target could not be reached"),
+    "recovered": ("restart", ", the server was started again"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """A row of the drawing.
+
+    Args:
+        name: what it is.
+        kind: its colour: wait, fail, done, run or cancel.
+        start: when it began, in microseconds since 1970.
+        end: when it ended.
+        label: what is said beside it.
+        attempt: whether it is one.
+    """
+
+    name: str
+    kind: str
+    start: int
+    end: int
+    label: str
+    attempt: bool = False
+
+    @property
+    def length(self) -> int:
+        """How long it is."""
+        return self.end - self.start
+
+
+def spans(
+    job: Job, attempts: Sequence[Attempt], timeline: Sequence[Moment], now: int
+) -> list[Span]:
+    """Tell what a job's time went into, in order.
+
+    Args:
+        now: in microseconds since 1970.
+    """
+    found = [*_spans(job, attempts, timeline, now)]
+    if len(found) <= _MOST_ROWS:
+        return found
+    left_out = found[2 : len(found) - _MOST_ROWS + 3]
+    between = Span(
+        name="…",
+        kind="wait",
+        start=left_out[0].start,
+        end=left_out[-1].end,
+        label=f"{words.plural(sum(each.attempt for each in left_out), 'attempt')} more",
+    )
+    return [*found[:2], between, *found[2 + len(left_out) :]]
+
+
+def _spans(
+    job: Job, attempts: Sequence[Attempt], timeline: Sequence[Moment], now: int
+) -> Iterator[Span]:
+    free = job.submitted_at
+    for attempt in attempts:
+        yield _pause(free, attempt.started_at, timeline, first=attempt is attempts[0])
+        yield _attempt(job, attempt, now)
+        free = attempt.ended_at or now
+    if job.state is State.QUEUED:
+        end = now if job.not_before is None else max(now, job.not_before)
+        yield _pause(free, end, timeline, first=not attempts)
+    elif not attempts and job.finished_at is not None:
+        yield _pause(free, job.finished_at, timeline, first=True)
+
+
+def _pause(start: int, end: int, timeline: Sequence[Moment], *, first: bool) -> Span:
+    """Say what was waited for: what the history tells of that time, or else the next attempt."""
+    name, why = "waiting" if first else "backoff", ""
+    within = {each.event for each in timeline if start <= each.at <= end}
+    for event, (named, because) in _PAUSES.items():
+        if event in within:
+            name, why = named, because
+    label = words.duration(end - start) + why
+    return Span(name=name, kind="wait", start=start, end=end, label=label)
+
+
+def _attempt(job: Job, attempt: Attempt, now: int) -> Span:
+    end = attempt.ended_at or now
+    kind, became = _became(job, attempt)
+    return Span(
+        name=f"attempt {attempt.number}",
+        kind=kind,
+        start=attempt.started_at,
+        end=end,
+        label=f"{became} {words.duration(end - attempt.started_at)}",
+        attempt=True,
+    )
+
+
+def _became(job: Job, attempt: Attempt) -> tuple[str, str]:
+    """Give the colour of an attempt, and what became of it."""
+    last = attempt.number == job.attempt and job.state is not State.QUEUED
+    if attempt.ended_at is None:
+        return "run", "has been running for"
+    if last and job.state is State.CANCELLED:
+        return "cancel", "cancelled after"
+    if attempt.failure is not None:
+        return "fail", f"{attempt.failure} after"
+    answered = f"{attempt.status or 'interrupted'} after"
+    return "done" if last and job.succeeded else "fail", answered

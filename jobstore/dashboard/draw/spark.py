@@ -1,0 +1,67 @@
+"""The latest runs of something as a row of small bars: how long each took, and how it ended."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from jobstore.dashboard.draw.svg import Svg, drawing, element
+
+_STEP: Final = 6
+_HEIGHT: Final = 24
+_ROOM: Final = 5  # above the bars, for what tells those that went wrong
+_LEAST: Final = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A run.
+
+    Args:
+        took: for how many microseconds; None if it has not begun.
+        tone: what became of it: done, fail, cancel, run or wait.
+        label: what it says in words.
+        href: where it leads, or None.
+    """
+
+    took: int | None
+    tone: str
+    label: str
+    href: str | None = None
+
+
+def sparkline(runs: Sequence[Run], label: str, places: int = 30) -> Svg:
+    """Draw runs, the latest one on the right.
+
+    One that went wrong has a dot above it, and one that has not ended is an outline.
+
+    Args:
+        runs: in order of time, no more of them than there are places.
+        label: what the drawing says in words.
+    """
+    longest = max((run.took or 0 for run in runs), default=0)
+    first = places - len(runs)
+    width = places * _STEP
+    base = element("path", class_="base", d=f"M0 {_HEIGHT - 0.5}H{width}")
+    drawn = [_run(run, (first + place) * _STEP, longest) for place, run in enumerate(runs)]
+    return drawing(width, _HEIGHT, label, base, *drawn, class_="spark")
+
+
+def _run(run: Run, x: int, longest: int) -> Svg:
+    share = math.sqrt((run.took or 0) / longest) if longest else 0
+    height = max(_LEAST, (_HEIGHT - _ROOM - 1) * share)
+    y = _HEIGHT - 1 - height
+    pieces = [element("title", run.label)]
+    if run.tone in {"run", "wait"}:
+        shape = {"x": x + 1.5, "y": y + 0.5, "width": _STEP - 3, "height": height - 1}
+        pieces.append(element("rect", class_=f"o-{run.tone}", **shape))
+    else:
+        shape = {"x": x + 1, "y": y, "width": _STEP - 2, "height": height}
+        pieces.append(element("rect", class_=f"b-{run.tone}", **shape))
+    if run.tone == "fail":
+        pieces.append(element("circle", class_="b-fail", cx=x + _STEP / 2, cy=y - 3, r=1.5))
+    if run.href is None:
+        return element("g", *pieces)
+    hit = element("rect", class_="hit", x=x, y=0, width=_STEP, height=_HEIGHT)
+    # By the keyboard there is the list, which has them all: thirty stops a row would be in the way.
+    return element("a", *pieces, hit, href=run.href, tabindex=-1, aria_label=run.label)

@@ -1,0 +1,241 @@
+"""One job: what happened to it, its request and its answer, and how to come by them elsewhere.
+
+Looking takes nothing away: a result stays held for who is to fetch it.
+"""
+
+from dataclasses import dataclass
+from mimetypes import guess_extension
+from typing import Any, Final
+
+from aiohttp import web
+
+from jobstore.dashboard import bodies
+from jobstore.dashboard.acting import can_undo, offers
+from jobstore.dashboard.bodies import Look, Shown
+from jobstore.dashboard.draw.waterfall import waterfall
+from jobstore.dashboard.pages import HARDENED, render
+from jobstore.dashboard.query import written
+from jobstore.dashboard.rows import Row, rows
+from jobstore.dashboard.story import Known, status_line, told
+from jobstore.dashboard.visit import Route, Routes, Visit, job_of
+from jobstore.model import clock
+from jobstore.model.errors import NotKept, QueryInvalid
+from jobstore.model.job import Job
+from jobstore.model.lifecycle import ENDED, Result, State
+from jobstore.model.message import REDACTED, Headers, Request, Response, header, legible
+from jobstore.store import questions
+from jobstore.store.budget import Budget
+from jobstore.store.jobs import LARGEST_ID
+from jobstore.store.search import Search
+from jobstore.web import ranges
+
+_ONE: Final = r"{id:[0-9]+}"
+_SHOWN: Final = 40  # of an id that is none
+# How many jobs like it are shown, and for how long they are looked for, in seconds.
+_LIKE_IT: Final = 6
+_LOOK_SECONDS: Final = 0.005
+# What is said of a job in its history, by the colour of its dot.
+_TONES: Final = {
+    "started": "run",
+    "done": "done",
+    "failed": "fail",
+    "retried": "fail",
+    "held": "wait",
+    "recovered": "fail",
+    "delivery broken": "fail",
+    "cancelled": "cancel",
+    "cancel asked": "cancel",
+    "warned": "cancel",
+    "fetched": "done",
+}
+_UNKNOWN: Final = ("Content-Type", "application/octet-stream")  # RFC 9110 section 8.3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """A request or a response on the page.
+
+    Args:
+        name: which of them.
+        status: the response's, with its phrase.
+        fields: its headers, and whether each was secret.
+        body: what is shown of its body; None if nothing is kept of the message.
+        missing: why nothing is.
+    """
+
+    name: str
+    status: str = ""
+    fields: tuple[tuple[str, str, bool], ...] = ()
+    body: Shown | None = None
+    missing: str = ""
+
+
+async def show(visit: Visit) -> web.Response:
+    """Show a job."""
+    job, look = await job_of(visit), _look(visit.request)
+    known = await _known(visit, job)
+    offered = await offers(visit, job)
+    return render(
+        visit.request,
+        "job.html",
+        job=job,
+        look=look,
+        looks=list(Look),
+        story=told(known),
+        drawing=waterfall(job, known.attempts, known.timeline, known.now),
+        timeline=[(each, _TONES.get(each.event, "wait")) for each in known.timeline],
+        lasted=(job.finished_at or known.now) - job.submitted_at,
+        ended=job.state in ENDED,
+        messages=await _messages(visit, job, look),
+        policy=await visit.store.history.policy(job.id),
+        asker=known.asker,
+        offers=offered,
+        undo=can_undo(job, offered, known.timeline),
+        **await _related(visit, job, known.now),
+    )
+
+
+def _look(request: web.Request) -> Look:
+    """Read how bodies shall be looked at.
+
+    Raises:
+        QueryInvalid: in no way that there is.
+    """
+    try:
+        return Look(request.query.get("body", Look.PRETTY))
+    except ValueError:
+        raise QueryInvalid(f"body: expected one of {', '.join(Look)}") from None
+
+
+async def _known(visit: Visit, job: Job) -> Known:
+    history = visit.store.history
+    askers = await questions.askers(history, [job])
+    return Known(
+        job=job,
+        attempts=await history.attempts(job),
+        timeline=await history.timeline(job.id),
+        waits=visit.store.targets.waits_for(job),
+        asker=askers.get(job.id),
+        now=clock.now(),
+    )
+
+
+# --- what it has to do with others --------------------------------------------------------------
+
+
+async def _related(visit: Visit, job: Job, now: int) -> dict[str, Any]:
+    named = job.definition is not None
+    definition = await visit.store.history.definition_name(job.definition or 0) if named else None
+    path = job.path.partition("?")[0]
+    return {
+        "definition": definition,
+        "path": path,
+        "like_it": await _like_it(visit, job, path, now),
+        "same_path": written({"path": path}),
+    }
+
+
+async def _like_it(visit: Visit, job: Job, path: str, now: int) -> list[Row]:
+    """Find the last jobs of the same path, as far as that takes no time worth mentioning."""
+    search = Search(path=path, account=visit.scope)
+    found = await visit.store.history.page(search, _LIKE_IT + 1, LARGEST_ID, Budget(_LOOK_SECONDS))
+    same = [
+        each for each in found.jobs if each.id != job.id and each.path.partition("?")[0] == path
+    ]
+    return rows(same[:_LIKE_IT], now, visit.store.targets.waits_for, {})
+
+
+# --- its messages -------------------------------------------------------------------------------
+
+
+async def _messages(visit: Visit, job: Job, look: Look) -> tuple[Message, Message]:
+    asked, answered = await kept(visit, job)
+    return (
+        Message(name="request", missing=_why_no_request(job))
+        if asked is None
+        else Message(
+            name="request",
+            fields=_fields(asked.headers),
+            body=await bodies.look_at(asked.body, asked.headers, look),
+        ),
+        Message(name="response", missing=_why_no_response(job), status=_status(job))
+        if answered is None
+        else Message(
+            name="response",
+            status=_status(job, answered.reason),
+            fields=_fields(answered.headers),
+            body=await bodies.look_at(answered.body, answered.headers, look),
+        ),
+    )
+
+
+async def kept(visit: Visit, job: Job) -> tuple[Request | None, Response | None]:
+    """Read what is kept of a job's messages, and may still be seen."""
+    if job.result is Result.DELETED:
+        return None, None
+    history = visit.store.history
+    return await history.request(job), await history.response(job)
+
+
+def _fields(headers: Headers) -> tuple[tuple[str, str, bool], ...]:
+    return tuple((legible(name), legible(value), value == REDACTED) for name, value in headers)
+
+
+def _status(job: Job, reason: str | None = None) -> str:
+    if job.status is None:
+        return ""
+    return f"{job.status} {legible(reason)}" if reason else status_line(job.status)
+
+
+def _why_no_request(job: Job) -> str:
+    return "It was deleted." if job.result is Result.DELETED else "It is no longer kept."
+
+
+def _why_no_response(job: Job) -> str:
+    """Say why there is no answer to show."""
+    if job.state not in ENDED:
+        return "There is none yet."
+    match job.result:
+        case Result.DELETED:
+            return "It was deleted."
+        case Result.UNWANTED:
+            return "It was not kept: the job was submitted without that."
+        case Result.EXPIRED:
+            return "It is no longer kept: nobody fetched it in time."
+        case Result.TAKEN if job.state is State.DONE:
+            return "It is no longer kept: it was fetched."
+        case _:
+            return (
+                f"The target gave none: {job.detail or 'no answer could be had'}. Who fetches "
+                f"the result gets {status_line(job.status or 503)}, and in words that reason."
+            )
+
+
+async def give(visit: Visit) -> web.StreamResponse:
+    """Give the body of a message as a file; it may be anything, so no browser is to show it."""
+    job, which = await job_of(visit), visit.request.match_info["which"]
+    asked, answered = await kept(visit, job)
+    message = asked if which == "request" else answered
+    if message is None:
+        why = _why_no_request(job) if which == "request" else _why_no_response(job)
+        raise NotKept(job.id, which, why.rstrip("."))
+    kind = header(message.headers, "content-type")
+    name = f"job-{job.id}-{which}{_ending(kind)}"
+    headers = (("Content-Type", kind) if kind else _UNKNOWN,)
+    extra = (
+        *HARDENED.items(),
+        ("Cache-Control", "no-store"),
+        ("Content-Disposition", f'attachment; filename="{name}"'),
+    )
+    response = Response(status=200, headers=headers, body=message.body)
+    return await ranges.show(visit.request, response, extra)
+
+
+def _ending(kind: str | None) -> str:
+    return guess_extension((kind or "").partition(";")[0].strip()) or ".bin"
+
+
+ROUTES: Final[Routes] = (
+    Route("GET", _ONE, show),
+    Route("GET", _ONE + "/{which:request|response}", give),
+)

@@ -1,0 +1,167 @@
+"""The list of jobs: what its URL says, the newest first."""
+
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from aiohttp import web
+
+from jobstore.dashboard import bulk, query
+from jobstore.dashboard.pages import render, see_other, up
+from jobstore.dashboard.query import LINE, Query
+from jobstore.dashboard.rows import rows
+from jobstore.dashboard.visit import Route, Routes, Visit
+from jobstore.model import clock
+from jobstore.model.errors import QueryInvalid
+from jobstore.model.lifecycle import Result, State
+from jobstore.store import questions
+from jobstore.store.jobs import LARGEST_ID
+from jobstore.store.search import Search
+from jobstore.store.windows import Page
+from jobstore.web.filters import PageQuery
+
+# How many newer jobs are counted at most.
+MOST_NEWER: Final = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tab:
+    """A list that is a click away.
+
+    Args:
+        query: its query.
+        count: how many jobs there are on it, if that is known without counting.
+        current: whether it is the one that is shown.
+        apart: whether it stands apart from those before.
+    """
+
+    name: str
+    query: str
+    count: int | None = None
+    current: bool = False
+    apart: bool = False
+
+
+async def show(visit: Visit) -> web.StreamResponse:
+    """Show a page of the list, or go to where a line leads."""
+    asked = Query.of(visit.request.query)
+    try:
+        if LINE in asked.others:
+            return _followed(visit, asked)
+        return await _listed(visit, asked)
+    except QueryInvalid as invalid:
+        facts = await _frame(visit, asked)
+        line = asked.others.get(LINE, query.line(asked.filters))
+        return render(
+            visit.request, "jobs.html", status=400, **facts, rows=[], line=line, error=str(invalid)
+        )
+
+
+def _followed(visit: Visit, asked: Query) -> web.Response:
+    """Go to where a line leads: to a job, or to the list that it describes."""
+    text = asked.others[LINE]
+    job = query.job_named(text)
+    if job is not None:
+        return see_other(f"{up(visit.request)}{job}")
+    return see_other(asked.but(**query.line_of(text)))
+
+
+async def _listed(visit: Visit, asked: Query) -> web.Response:
+    now, history = clock.now(), visit.store.history
+    fixed = asked.at(now)
+    wanted, top = fixed.page(visit.scope), fixed.top
+    if top is not None:
+        wanted = replace(wanted, before=top + 1)
+    found = await history.page(wanted.search, wanted.limit, wanted.before, visit.budget())
+    askers = await questions.askers(history, found.jobs)
+    older = found.searched_to and fixed.older(wanted.cursor(found.searched_to))
+    return render(
+        visit.request,
+        "jobs.html",
+        **await _frame(visit, asked),
+        rows=rows(found.jobs, now, visit.store.targets.waits_for, askers),
+        line="",
+        error=None,
+        older=older,
+        searched_to=await _searched_to(visit, found, wanted),
+        first="cursor" not in asked.others,
+        top=_top(asked, found),
+        newer=0 if top is None else await _newer(visit, wanted.search, top),
+        **bulk.offers(visit, asked.filters),
+        newest=asked.but(),
+        api="GET /_jobs" + query.written(fixed.filters).removeprefix("./"),
+        command=query.command(fixed.filters),
+    )
+
+
+def _top(asked: Query, found: Page) -> int | None:
+    """Give the id of the first job that is shown; None if those before it are no matter here."""
+    if "cursor" in asked.others:
+        return None
+    return asked.top or next((job.id for job in found.jobs), None)
+
+
+async def _newer(visit: Visit, search: Search, top: int) -> int:
+    """Count the jobs that are newer than those that are shown, up to a bound."""
+    found = await visit.store.history.page(search, MOST_NEWER, LARGEST_ID, visit.budget())
+    return sum(job.id > top for job in found.jobs)
+
+
+async def _searched_to(visit: Visit, found: Page, wanted: PageQuery) -> int | None:
+    """Tell up to when the list was looked through, if the time for that was up before its end."""
+    if found.searched_to is None or len(found.jobs) == wanted.limit:
+        return None
+    return await visit.store.history.submitted_to(found.searched_to)
+
+
+async def _frame(visit: Visit, asked: Query) -> dict[str, Any]:
+    """Give what stands above each list."""
+    return {"chips": asked.chips, "filters": asked.filters, "tabs": await _tabs(visit, asked)}
+
+
+async def _tabs(visit: Visit, asked: Query) -> list[Tab]:
+    """Name the lists of all states; how many there are is known of all jobs, and only of them."""
+    narrowed = any(name not in {"state", "result", "error"} for name in asked.filters)
+    known = visit.visitor.sees_all and not narrowed
+    counters = await visit.store.history.counters() if known else {}
+    state, result, error = (asked.filters.get(name) for name in ("state", "result", "error"))
+    alone = {"result": None, "error": None}
+    counts = {each: counters.get(("job", each), 0) if known else None for each in State}
+    everything = sum(filter(None, counts.values())) if known else None
+    tabs = [
+        Tab(
+            name="all",
+            query=asked.but(state=None, **alone),
+            count=everything,
+            current=not (state or result or error),
+        )
+    ]
+    tabs += [
+        Tab(
+            name=each,
+            query=asked.but(state=each, **alone),
+            count=counts[each],
+            current=state == each and not (result or error),
+        )
+        for each in State
+    ]
+    held = counters.get(("result", Result.HELD), 0) if known else None
+    tabs.append(
+        Tab(
+            name="result held",
+            query=asked.but(state=None, result=Result.HELD, error=None),
+            count=held,
+            current=result == Result.HELD and not (state or error),
+            apart=True,
+        )
+    )
+    tabs.append(
+        Tab(
+            name="went wrong",
+            query=asked.but(state=None, result=None, error="yes"),
+            current=error == "yes" and not (state or result),
+        )
+    )
+    return tabs
+
+
+ROUTES: Final[Routes] = (Route("GET", "", show),)

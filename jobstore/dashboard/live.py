@@ -1,0 +1,71 @@
+"""What pages are told while they are open: server-sent events, from one feed for all of them.
+
+https://html.spec.whatwg.org/multipage/server-sent-events.html
+"""
+
+import json
+from contextlib import suppress
+from typing import Any, Final
+
+from aiohttp import web
+from aiohttp_sse import EventSourceResponse, sse_response
+
+from jobstore.dashboard.visit import Route, Routes, Visit
+from jobstore.live.changes import Change
+from jobstore.model.errors import StoreError
+from jobstore.web import cookies, standing
+
+# How long a browser may leave what was sent to it lying before it is dropped.
+_STALLED_SECONDS: Final = 30.0
+_PING_SECONDS: Final = 15.0
+
+
+async def feed(visit: Visit) -> web.StreamResponse:
+    """Tell a page which jobs change, and how many there are of each kind, as long as it is open.
+
+    Raises:
+        TooManyListeners: as many pages as may be told are open already.
+    """
+    with visit.store.changes.listening() as listener:
+        async with sse_response(
+            visit.request, send_timeout=_STALLED_SECONDS, ping_interval=_PING_SECONDS
+        ) as stream:
+            # Then the page is closed, or whoever has it may see it no more.
+            with suppress(ConnectionError, TimeoutError, StoreError, standing.Revoked):
+                async for change in listener:
+                    await _send(visit, stream, change)
+    return stream
+
+
+async def _send(visit: Visit, stream: EventSourceResponse, change: Change) -> None:
+    """Send what somebody may know of a change.
+
+    Raises:
+        Revoked: they may be told nothing any more.
+    """
+    scope = standing.scope_again(visit.request)
+    await _require_session(visit)
+    told = change.described if scope is None else await _of(visit, change, scope)
+    await stream.send(json.dumps(told), event="jobs")
+
+
+async def _of(visit: Visit, change: Change, scope: int) -> dict[str, Any]:
+    """Tell only of jobs that are somebody's own."""
+    own = await visit.store.history.among(change.changed, scope)
+    return {"counters": {}, "changed": own, "more": change.more}
+
+
+async def _require_session(visit: Visit) -> None:
+    """Ensure that the session lasts by which somebody came in.
+
+    Raises:
+        Revoked: it does not.
+    """
+    secret = cookies.session_of(visit.request.headers)
+    if visit.visitor.session is None or secret is None:
+        return
+    if await visit.store.sessions.known(secret) is None:
+        raise standing.Revoked
+
+
+ROUTES: Final[Routes] = (Route("GET", "feed", feed),)

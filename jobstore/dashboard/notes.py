@@ -1,0 +1,44 @@
+"""What was done a moment ago, as the query of the next page says it: a word, never a sentence."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final
+
+from aiohttp import web
+
+DONE: Final = "done"
+
+
+class Done(StrEnum):
+    """What somebody has done."""
+
+    CANCELLED = "cancelled"
+    CANCEL_ASKED = "cancel-asked"
+    RETRIED = "retried"
+    DELETED = "deleted"
+    RESTORED = "restored"
+    STOPPED = "stopped"
+    STARTED = "started"
+    PAUSED = "paused"
+    RESUMED = "resumed"
+    CHANGED = "changed"
+
+
+_SENTENCES: Final[Mapping[Done, str]] = {
+    Done.CANCELLED: "Cancelled.",
+    Done.CANCEL_ASKED: "Asked to stop; it says so here when it has.",
+    Done.RETRIED: "This is the new job.",
+    Done.DELETED: "Deleted.",
+    Done.RESTORED: "Restored: its result can be fetched again.",
+    Done.STOPPED: "Stopped; what it had done stays done.",
+    Done.STARTED: "Started.",
+    Done.PAUSED: "Paused.",
+    Done.RESUMED: "Resumed.",
+    Done.CHANGED: "Changed.",
+}
+
+
+def said(request: web.Request) -> str:
+    """Give the sentence for what was done before a page was asked for; nothing for other words."""
+    word = request.query.get(DONE, "")
+    return _SENTENCES[Done(word)] if word in {*Done} else ""

@@ -1,0 +1,186 @@
+"""Operations on many jobs: how far they are, what could not be done, and how to undo them."""
+
+import json
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import web
+
+from jobstore.dashboard import bulk, query, words
+from jobstore.dashboard.bulk import Chosen
+from jobstore.dashboard.confirm import Question, ask, done
+from jobstore.dashboard.forms import filled_in
+from jobstore.dashboard.notes import Done
+from jobstore.dashboard.pages import render
+from jobstore.dashboard.visit import Route, Routes, Visit
+from jobstore.model.bulk import BulkAction, BulkOperation, BulkState
+from jobstore.model.errors import OperationNotFound, QueryInvalid
+from jobstore.store.jobs import LARGEST_ID
+from jobstore.web import standing
+from jobstore.web.parameters import id_of
+
+_PAGE: Final = 50
+_SHOWN: Final = 40  # of an id that is none
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """An operation, as pages tell it.
+
+    Args:
+        title: what it does to how many jobs.
+        which: which jobs these are.
+        list: the query of the list of these; None if there is no such list.
+        undoable: whether there is something that could be undone.
+    """
+
+    operation: BulkOperation
+    title: str
+    which: str
+    list: str | None
+    undoable: bool
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it goes on."""
+        return self.operation.state is BulkState.RUNNING
+
+    @property
+    def behind(self) -> int:
+        """How many jobs are behind it."""
+        return self.operation.done + self.operation.skipped
+
+
+def _line(operation: BulkOperation) -> Line:
+    order, which, found = operation.order, "selected jobs", None
+    filters = json.loads(order.filter) if order.filter else {}
+    if "all" in filters:
+        which, found = "all jobs", "./"
+    elif "operation" in filters:
+        which = f"jobs of operation {filters['operation']}"
+    elif filters:
+        given = {name: _text(value) for name, value in filters.items()}
+        which, found = query.line(given), query.written({**given})
+    undoable = order.action is BulkAction.DELETE and operation.done > 0
+    return Line(
+        operation=operation,
+        title=f"{order.action.capitalize()} {words.plural(operation.total, 'job')}",
+        which=which,
+        list=found,
+        undoable=undoable and operation.state is not BulkState.RUNNING,
+    )
+
+
+def _text(value: object) -> str:
+    """Write the value of a filter as a query has it; an API's client may have given a list."""
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+async def page(visit: Visit) -> web.Response:
+    """List operations, the newest first."""
+    before = _before(visit)
+    found = await visit.store.operations.page(_PAGE + 1, before, visit.scope)
+    shown = found[:_PAGE]
+    older = shown[-1].id if len(found) > _PAGE else None
+    return render(
+        visit.request, "operations.html", lines=[_line(each) for each in shown], older=older
+    )
+
+
+def _before(visit: Visit) -> int:
+    text = visit.request.query.get("before")
+    before = LARGEST_ID if text is None else id_of(text)
+    if before is None or before > LARGEST_ID:
+        raise QueryInvalid("before: expected the id of an operation")
+    return before
+
+
+async def _sought(visit: Visit) -> BulkOperation:
+    """Look at the operation that a page is about.
+
+    Raises:
+        OperationNotFound: there is none with this id that the caller may see.
+    """
+    text = visit.request.match_info["id"]
+    number = id_of(text)
+    if number is None:
+        raise OperationNotFound(text[:_SHOWN])
+    return await visit.store.operations.get(number, visit.scope)
+
+
+async def show(visit: Visit) -> web.Response:
+    """Show how far an operation is."""
+    return render(visit.request, "operation.html", line=_line(await _sought(visit)))
+
+
+# --- stopping -----------------------------------------------------------------------------------
+
+
+async def tell_stop(visit: Visit) -> web.Response:
+    """Ask whether an operation shall be stopped."""
+    visit.visitor.acting()
+    return _ask_stop(visit, await _sought(visit))
+
+
+def _ask_stop(visit: Visit, operation: BulkOperation) -> web.Response:
+    is_over = operation.state is not BulkState.RUNNING
+    left = operation.total - operation.done - operation.skipped
+    told = f"What it has done stays done. It leaves the other {words.plural(left, 'job')} alone."
+    question = Question(
+        title=f"Stop operation {operation.id}?",
+        told=(told,) if not is_over else (),
+        button="" if is_over else "Stop it",
+        back=f"operations/{operation.id}",
+        danger=True,
+        wrong=f"It is over already: it is {operation.state}." if is_over else "",
+    )
+    return ask(visit, question, 409 if is_over else 200)
+
+
+async def stop(visit: Visit) -> web.Response:
+    """Stop an operation, unless it is over."""
+    visit.visitor.acting()
+    await filled_in(visit.request)
+    asker = standing.changing(visit.request)
+    operation = await _sought(visit)
+    if operation.state is not BulkState.RUNNING:
+        return _ask_stop(visit, operation)
+    await visit.store.operations.stop(operation.id, asker.scope, asker.name)
+    return done(visit, Done.STOPPED, f"operations/{operation.id}")
+
+
+# --- undoing ------------------------------------------------------------------------------------
+
+
+async def tell_undo(visit: Visit) -> web.Response:
+    """Ask whether what an operation has deleted shall be restored."""
+    visit.visitor.acting()
+    return await bulk.tell(visit, BulkAction.RESTORE, await _deleted(visit))
+
+
+async def undo(visit: Visit) -> web.Response:
+    """Restore what an operation has deleted, by another one."""
+    visit.visitor.acting()
+    return await bulk.do(visit, BulkAction.RESTORE, await _deleted(visit))
+
+
+async def _deleted(visit: Visit) -> Chosen:
+    operation = await _sought(visit)
+    return Chosen(
+        search=visit.store.operations.deleted_by(operation, visit.scope),
+        words=f"that operation {operation.id} has deleted",
+        path=f"operations/{operation.id}/undo",
+        back=f"operations/{operation.id}",
+        filter=json.dumps({"operation": operation.id}),
+    )
+
+
+_ONE: Final = "operations/{id:[0-9]+}"
+ROUTES: Final[Routes] = (
+    Route("GET", "operations", page),
+    Route("GET", _ONE, show),
+    Route("GET", f"{_ONE}/stop", tell_stop),
+    Route("POST", f"{_ONE}/stop", stop),
+    Route("GET", f"{_ONE}/undo", tell_undo),
+    Route("POST", f"{_ONE}/undo", undo),
+)

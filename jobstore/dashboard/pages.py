@@ -1,0 +1,113 @@
+"""Pages on their way out: what is said becomes HTML, under the headers that all pages have."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from types import MappingProxyType
+from typing import Any, Final
+
+from aiohttp import web
+from multidict import CIMultiDict
+
+from jobstore.dashboard import notes
+from jobstore.dashboard.visit import MOUNT, VISITOR
+from jobstore.model.errors import JobstoreError
+from jobstore.web import late, refusals
+
+# A page has what comes from this server, and nothing that stands in it as text is run.
+POLICY: Final = "; ".join(
+    [
+        "default-src 'none'",
+        *(f"{what}-src 'self'" for what in ("script", "style", "img", "connect")),
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+    ]
+)
+HARDENED: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "Content-Security-Policy": POLICY,
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "same-origin",
+        "Cross-Origin-Opener-Policy": "same-origin",
+    }
+)
+_HEADERS: Final[Mapping[str, str]] = MappingProxyType({**HARDENED, "Cache-Control": "no-store"})
+# Jinja2, with all templates: it takes a while to load, which a server without visitors need not.
+_TEMPLATES: Final = "jobstore.dashboard.templating"
+
+
+class NoSuchPage(JobstoreError):
+    """The dashboard has nothing at that path."""
+
+    status = 404
+
+    def __init__(self) -> None:
+        super().__init__("there is no such page")
+
+
+def up(request: web.Request) -> str:
+    """Give what leads from a page to where all of them are: the only way that a page knows."""
+    below = request.path.removeprefix(f"{MOUNT}/")
+    return "../" * below.count("/") or "./"
+
+
+def here(request: web.Request) -> str:
+    """Tell which page was asked for, from where all of them are."""
+    return request.raw_path.removeprefix(MOUNT).lstrip("/")
+
+
+def render(
+    request: web.Request, template: str, *, status: int = 200, **facts: object
+) -> web.Response:
+    """Make a page.
+
+    Args:
+        template: the name of its file.
+        facts: what it says, by the names that the template has for it.
+    """
+    return web.Response(
+        status=status,
+        # What is no text, such as a byte of a head, is written as an escape.
+        body=text(request, template, **facts).encode(errors="backslashreplace"),
+        content_type="text/html",
+        charset="utf-8",
+        headers=_HEADERS,
+    )
+
+
+def text(request: web.Request, template: str, **facts: object) -> str:
+    """Write a page, or a piece of one; see `render`."""
+    late.load(_TEMPLATES)
+    from jobstore.dashboard.templating import TEMPLATES  # noqa: PLC0415 - it is loaded now
+
+    shared: dict[str, Any] = {
+        "up": up(request),
+        "visitor": request.get(VISITOR),
+        "said": notes.said(request),
+        "here": here(request),
+    }
+    return TEMPLATES[template].render(shared, **facts)
+
+
+def see_other(location: str) -> web.Response:
+    """Send a browser on to another page, by a path from where it is."""
+    return web.Response(status=303, headers={**_HEADERS, "Location": location})
+
+
+def refused(request: web.Request, error: JobstoreError) -> web.Response:
+    """Make a page that says why there is no other."""
+    status, told = refusals.answerable(error)
+    return error_page(request, status, str(told), CIMultiDict(refusals.fields(told)))
+
+
+def error_page(
+    request: web.Request,
+    status: int,
+    detail: str,
+    headers: Mapping[str, str] = MappingProxyType({}),
+) -> web.Response:
+    """Make a page that says in a sentence what is wrong."""
+    title = HTTPStatus(status).phrase
+    page = render(request, "error.html", status=status, title=title, detail=detail)
+    page.headers.update(headers)
+    return page

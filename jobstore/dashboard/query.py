@@ -1,0 +1,220 @@
+"""What the list of jobs is asked for: by its URL, or by a line of ``qualifier:value``.
+
+A line is only another way to write a URL, which it leads to; the URL says what is shown.
+"""
+
+import re
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import quote, urlencode
+
+from multidict import MultiDict, MultiMapping
+
+from jobstore.model.clock import SECOND, iso
+from jobstore.model.errors import QueryInvalid
+from jobstore.model.kinds import kind_of
+from jobstore.model.written import Duration
+from jobstore.store.jobs import LARGEST_ID
+from jobstore.web.filters import FILTERS, PageQuery, nearest, page_query
+from jobstore.web.parameters import id_of
+
+# How many jobs are shown, unless the URL says.
+LIMIT: Final = "50"
+LINE: Final = "q"
+# Which job is the first one that is shown, however many are newer; the script asks for that.
+TOP: Final = "top"
+# What a form has beside the line, and no URL that it leads to.
+_TIMES: Final = ("since", "until", "running_at")
+_DURATION: Final = kind_of(Duration)
+# A value in quotes may have spaces in it.
+_WORD: Final = re.compile(r'(?:[^\s"]|"[^"]*"?)+')
+_UNREADABLE: Final = (
+    "expected qualifier:value, such as owner:shop, a path such as /exports, or the id of a job"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chip:
+    """A filter that is in force.
+
+    Args:
+        without: the query of the same list without it.
+    """
+
+    name: str
+    value: str
+    without: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """What a list is asked for, as its URL says it.
+
+    Args:
+        filters: the values of filters, by their names.
+        others: what else it says, such as how many jobs are on a page.
+    """
+
+    filters: Mapping[str, str]
+    others: Mapping[str, str]
+
+    @classmethod
+    def of(cls, query: MultiMapping[str]) -> "Query":
+        """Read a URL's; what nobody knows is among the others, and refused when it is asked for."""
+        values = {name: ",".join(query.getall(name)) for name in dict.fromkeys(query)}
+        filters = {name: value for name, value in values.items() if name in FILTERS}
+        return cls(
+            filters=filters,
+            others={name: value for name, value in values.items() if name not in filters},
+        )
+
+    @property
+    def chips(self) -> list[Chip]:
+        """The filters, for people."""
+        return [
+            Chip(name=name, value=value, without=self.but(**{name: None}))
+            for name, value in self.filters.items()
+        ]
+
+    def but(self, **changed: str | None) -> str:
+        """Write the query of the first page of another list.
+
+        Args:
+            changed: the filters that differ; None is none at all.
+        """
+        return written({**self.filters, **changed})
+
+    def at(self, now: int) -> "Query":
+        """Say by the clock what is said by how long ago it was."""
+        times = {
+            name: instant(value, now) if name in _TIMES else value
+            for name, value in self.filters.items()
+        }
+        return Query(filters=times, others=self.others)
+
+    def older(self, cursor: str) -> str:
+        """Write the query of the page behind this one."""
+        rest = {name: value for name, value in self.others.items() if name not in {"cursor", TOP}}
+        return written({**self.filters, **rest, "cursor": cursor})
+
+    def page(self, scope: int | None) -> PageQuery:
+        """Give which jobs are on the page.
+
+        Raises:
+            QueryInvalid: it cannot be understood; the message says what was expected.
+        """
+        others = {name: value for name, value in self.others.items() if name != TOP}
+        return page_query(MultiDict({"limit": LIMIT, **others, **self.filters}), scope)
+
+    @property
+    def top(self) -> int | None:
+        """The id of the first job that is shown; None if that is the newest one.
+
+        Raises:
+            QueryInvalid: that is no id.
+        """
+        if TOP not in self.others or "cursor" in self.others:
+            return None
+        top = id_of(self.others[TOP])
+        if top is None or top >= LARGEST_ID:
+            raise QueryInvalid(f"{TOP}: expected the id of a job")
+        return top
+
+
+def written(values: Mapping[str, str | None]) -> str:
+    """Write a query; what is None is left out."""
+    given = {name: value for name, value in values.items() if value is not None}
+    return "?" + urlencode(given, safe="/:,", quote_via=quote, errors="replace") if given else "./"
+
+
+def line_of(text: str) -> dict[str, str]:
+    """Read a line of ``qualifier:value``.
+
+    Raises:
+        QueryInvalid: it cannot be understood; the message says what was expected.
+    """
+    found: dict[str, str] = {}
+    for word in _WORD.findall(text):
+        name, value = _read(word)
+        if name in found and name in {"state", "result"}:
+            value = f"{found[name]},{value}"
+        elif name in found:
+            raise QueryInvalid(f"{name}: expected one value")
+        found[name] = value
+    return found
+
+
+def job_named(text: str) -> int | None:
+    """Read the id of a job, as ``#123`` or a bare number; None if the line says anything else."""
+    return id_of(text.strip().removeprefix("#"))
+
+
+def _read(word: str) -> tuple[str, str]:
+    if word.startswith("/"):
+        return "path", word.replace('"', "")
+    name, colon, value = word.partition(":")
+    if not colon or not name:
+        raise QueryInvalid(f"{word[:100]}: {_UNREADABLE}")
+    if name not in FILTERS:
+        raise QueryInvalid(f"{name[:100]}: no such filter; did you mean {nearest(name, FILTERS)}?")
+    return name, value.replace('"', "")
+
+
+def line(filters: Mapping[str, str]) -> str:
+    """Write filters as a line."""
+    return " ".join(f"{name}:{_quoted(value)}" for name, value in filters.items())
+
+
+def _quoted(value: str) -> str:
+    return f'"{value}"' if re.search(r"\s", value) else value
+
+
+def instant(text: str, now: int) -> str:
+    """Write a time as the API reads it, which may be said by how long ago it was."""
+    try:
+        seconds = _DURATION.read(text)
+    except ValueError:
+        return text
+    return iso(now - int(seconds * SECOND))
+
+
+def command(filters: Mapping[str, str]) -> str | None:
+    """Write the command that prints the same list; None if it does not know one of the filters."""
+    options: list[str] = []
+    for name, value in filters.items():
+        if name not in _OPTIONS:
+            return None
+        options += _options(name, value)
+    return " ".join(["jobstore history", *options])
+
+
+_OPTIONS: Final = frozenset(
+    {
+        "state",
+        "owner",
+        "path",
+        "definition",
+        "tag",
+        "status",
+        "since",
+        "until",
+        "running_at",
+        "error",
+    }
+)
+
+
+def _options(name: str, value: str) -> Iterable[str]:
+    match name:
+        case "state":
+            return [f"--state {each.strip()}" for each in value.split(",")]
+        case "error":
+            return ["--errors"] if value == "yes" else []
+        case _:
+            return [f"--{name.replace('_', '-')} {_shell(value)}"]
+
+
+def _shell(value: str) -> str:
+    return shlex.quote(value)

@@ -1,0 +1,147 @@
+"""Jobs as the rows of a list."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from jobstore.dashboard import words
+from jobstore.dashboard.acting import likely
+from jobstore.model.clock import SECOND
+from jobstore.model.job import Job
+from jobstore.model.lifecycle import Result, State
+from jobstore.model.target_state import Waits
+
+# A bar is that long, in pixels, for a job that took as many microseconds or more. They differ by
+# powers of ten, and so do the bars: one for each second would show either nothing or the longest.
+BAR: Final = 80
+_SHORTEST: Final = SECOND // 1000
+_LONGEST: Final = 3600 * SECOND
+
+_WAITING: Final[Mapping[Waits, str]] = {
+    Waits.SLOT: "waits for a slot",
+    Waits.TIME: "waits for its time",
+    Waits.JOB: "waits for another job",
+    Waits.PAUSED: "waits: its target is paused",
+    Waits.HELD: "waits: its target cannot be reached",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A job in a list.
+
+    Args:
+        took: for how many microseconds it ran, or runs; None if it has not begun.
+        bar: the length of the bar that shows that, in pixels.
+        tone: what the bar's colour says: done, fail, cancel or run.
+        note: what is out of the ordinary about it, in a few words, or nothing.
+        wrong: whether that is what went wrong.
+    """
+
+    job: Job
+    took: int | None
+    bar: int
+    tone: str
+    note: str
+    wrong: bool
+
+    @property
+    def path(self) -> str:
+        """The path of its request, without a query."""
+        return self.job.path.partition("?")[0]
+
+    @property
+    def query(self) -> str:
+        """The query, with its question mark."""
+        return self.job.path[len(self.path) :]
+
+    @property
+    def can(self) -> str:
+        """What can be done to it as far as its states tell, as words between spaces."""
+        return " ".join(likely(self.job))
+
+    @property
+    def result(self) -> str:
+        """Where its result stands; nothing before there may be any."""
+        return "" if self.job.result is Result.NONE else self.job.result
+
+
+def rows(
+    jobs: Sequence[Job],
+    now: int,
+    waits_for: Callable[[Job], Waits | None],
+    askers: Mapping[int, str],
+) -> list[Row]:
+    """Make rows of jobs.
+
+    Args:
+        now: in microseconds since 1970.
+        waits_for: tells what a job waits for that has not begun.
+        askers: who asked for the cancellation of which job.
+    """
+    return [_row(job, now, waits_for(job), askers.get(job.id)) for job in jobs]
+
+
+def _row(job: Job, now: int, waits: Waits | None, asker: str | None) -> Row:
+    took = took_of(job, now)
+    return Row(
+        job=job,
+        took=took,
+        bar=0 if took is None else bar_of(took),
+        tone=tone_of(job),
+        note=_note(job, now, waits, asker),
+        wrong=job.state is State.FAILED,
+    )
+
+
+def took_of(job: Job, now: int) -> int | None:
+    """Tell for how many microseconds the last attempt at a job ran, or runs."""
+    if job.started_at is None or job.state is State.QUEUED:
+        return None
+    return max(0, (job.finished_at or now) - job.started_at)
+
+
+def bar_of(took: int) -> int:
+    """Give the length of the bar for a duration."""
+    share = math.log(max(took, _SHORTEST) / _SHORTEST) / math.log(_LONGEST / _SHORTEST)
+    return max(2, round(BAR * min(share, 1)))
+
+
+def tone_of(job: Job) -> str:
+    """Name the colour of what became of a job."""
+    match job.state:
+        case State.DONE:
+            return "done" if job.succeeded else "fail"
+        case State.FAILED:
+            return "fail"
+        case State.CANCELLED:
+            return "cancel"
+        case State.RUNNING:
+            return "run"
+        case State.QUEUED:
+            return "wait"
+
+
+def _note(job: Job, now: int, waits: Waits | None, asker: str | None) -> str:
+    match job.state:
+        case State.QUEUED:
+            return waiting(job, now, waits)
+        case State.RUNNING:
+            return "is being cancelled" if job.cancel_asked_at is not None else ""
+        case State.FAILED:
+            return job.detail or ""
+        case State.CANCELLED:
+            return f"by {asker}" if asker else job.detail or ""
+        case State.DONE:
+            return ""
+
+
+def waiting(job: Job, now: int, waits: Waits | None) -> str:
+    """Say what a job waits for, in a few words."""
+    if job.follows is not None:
+        return f"waits for job {job.follows}"
+    if waits is Waits.TIME and job.not_before is not None:
+        again = "again " if job.retried else "runs "
+        return again + words.relative(job.not_before, now)
+    return _WAITING.get(waits, "") if waits is not None else ""

@@ -1,0 +1,77 @@
+"""The latest runs of a definition: drawn, and summed up."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median_low
+from typing import Final
+
+from jobstore.dashboard import words
+from jobstore.dashboard.draw.spark import Run, sparkline
+from jobstore.dashboard.draw.svg import Svg
+from jobstore.dashboard.rows import tone_of, took_of
+from jobstore.live import Store
+from jobstore.model.job import Job
+from jobstore.model.lifecycle import ENDED
+
+# How many runs are drawn.
+SHOWN: Final = 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runs:
+    """The latest runs of a definition.
+
+    Args:
+        jobs: the newest first.
+        now: in microseconds since 1970.
+    """
+
+    jobs: Sequence[Job]
+    now: int
+
+    @property
+    def drawn(self) -> Svg:
+        """The runs as a row of bars."""
+        return sparkline([self._run(job) for job in reversed(self.jobs)], self.told, SHOWN)
+
+    @property
+    def half(self) -> int | None:
+        """How long half of those that have ended took at most, in microseconds."""
+        took = [took_of(job, self.now) for job in self.jobs if job.state in ENDED]
+        known = [each for each in took if each is not None]
+        return median_low(known) if known else None
+
+    @property
+    def last_ended(self) -> Job | None:
+        """The newest run that has ended."""
+        return next((job for job in self.jobs if job.state in ENDED), None)
+
+    @property
+    def told(self) -> str:
+        """What became of them, in words."""
+        if not self.jobs:
+            return "no runs"
+        counts = Counter(_ended(job) for job in self.jobs)
+        ends = ", ".join(f"{number} {end}" for end, number in counts.most_common())
+        half = "" if self.half is None else f"; half took {words.duration(self.half)} at most"
+        return f"the last {words.plural(len(self.jobs), 'run')}: {ends}{half}"
+
+    def took(self, job: Job) -> int | None:
+        """Tell for how many microseconds a run has gone on; None if it has not begun."""
+        return took_of(job, self.now)
+
+    def _run(self, job: Job) -> Run:
+        took = took_of(job, self.now)
+        after = "" if took is None else f" after {words.duration(took)}"
+        label = f"{words.absolute(job.submitted_at)}: {_ended(job)}{after}"
+        return Run(took=took, tone=tone_of(job), label=label)
+
+
+async def runs_of(store: Store, definition: int, now: int) -> Runs:
+    """Look at the latest runs of a definition, which whoever asks may see."""
+    return Runs(jobs=await store.history.runs(definition, SHOWN), now=now)
+
+
+def _ended(job: Job) -> str:
+    return str(job.state) if tone_of(job) != "fail" or job.failure else f"answered {job.status}"

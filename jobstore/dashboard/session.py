@@ -1,0 +1,144 @@
+"""Sessions of people with browsers: how they begin and end, and what their cookie is good for.
+
+A browser sends its cookie with every request that a page makes, whoever's page it is. Which pages
+may ask is decided where every request comes in (`jobstore.web.origins`), by headers that browsers
+send and no page can forge. Beyond that, nothing is changed by a cookie for a client that says
+nothing of where it comes from: browsers do say so.
+"""
+
+import re
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from aiohttp import web
+
+from jobstore.model.account import Account, Identity, Session
+from jobstore.model.errors import AccountsUnavailable, Forbidden, StoreError
+from jobstore.store.sessions import Known, Sessions
+from jobstore.web import cookies, standing
+from jobstore.web.access import Access
+from jobstore.web.capture import SAFE
+
+_SAID: Final = ("Sec-Fetch-Site", "Origin")
+_LONGEST_AGENT: Final = 1000
+
+# What a browser calls itself, by what is in its ``User-Agent``; the first one that fits. Those that
+# are made of others name these as well.
+_BROWSERS: Final = (
+    ("Edge", re.compile(r"\bEdgA?/(\d+)")),
+    ("Opera", re.compile(r"\bOPR/(\d+)")),
+    ("Firefox", re.compile(r"\b(?:Firefox|FxiOS)/(\d+)")),
+    ("Chrome", re.compile(r"\b(?:Chrome|CriOS|HeadlessChrome)/(\d+)")),
+    ("Safari", re.compile(r"\bVersion/(\d+)[.\d]* (?:Mobile/\S+ )?Safari/")),
+)
+_SYSTEMS: Final = (
+    ("iPhone", "iPhone"),
+    ("iPad", "iPad"),
+    ("Android", "Android"),
+    ("Windows", "Windows"),
+    ("Macintosh", "macOS"),
+    ("CrOS", "ChromeOS"),
+    ("Linux", "Linux"),
+)
+_PRODUCT: Final = re.compile(r"[!-.0-~]{1,40}")
+
+
+@dataclass(frozen=True, slots=True)
+class Entrance:
+    """Where those come in who have logged in with a browser.
+
+    Args:
+        access: knows all accounts.
+        sessions: knows all sessions.
+    """
+
+    access: Access
+    sessions: Sessions
+
+    async def admit(self, request: web.Request) -> Session | None:
+        """Let somebody in by the cookie of their session; None if they have none that lasts.
+
+        Raises:
+            Forbidden: it may be a page of somebody else's that asks for a change.
+            AccountsUnavailable: it cannot be told at the moment who has a session.
+        """
+        known = await self.known(request)
+        if known is None:
+            return None
+        _require_page(request)
+        self.access.admit(request, known.identity)
+        account = self.access.account(known.identity.name)
+        request[standing.STANDING] = standing.Standing(partial(self._again, account))
+        return known.session
+
+    async def known(self, request: web.Request) -> Known | None:
+        """Tell whose session a request shows.
+
+        Raises:
+            AccountsUnavailable: it cannot be told at the moment.
+        """
+        secret = cookies.session_of(request.headers)
+        if secret is None or "Authorization" in request.headers:
+            return None
+        try:
+            return await self.sessions.known(secret)
+        except StoreError:
+            raise AccountsUnavailable from None
+
+    def _again(self, then: Account | None, request: web.Request) -> Identity | None:
+        """Tell who sends a request that has waited, if their account is what it was."""
+        identity = request[standing.IDENTITY]
+        return identity if then and self.access.account(identity.name) == then else None
+
+    async def begin(self, request: web.Request, account: Account, response: web.Response) -> None:
+        """Begin a session, and let the browser know it by the response.
+
+        Raises:
+            AccountProblem: the account was changed at the moment.
+        """
+        source = self.access.proxies.source(request.remote, request.headers)
+        label = described(request.headers.get("User-Agent", ""), source)
+        secret = await self.sessions.begin(account.name, account.password, label)
+        cookies.give(response, secret, secure=self.access.is_secure(request))
+
+    async def end(self, request: web.Request, response: web.Response) -> None:
+        """End the session that a request shows, and let the browser forget it."""
+        _require_page(request)
+        secret = cookies.session_of(request.headers)
+        if secret is not None:
+            await self.sessions.close(secret)
+            cookies.take_back(response, secure=self.access.is_secure(request))
+
+
+def _require_page(request: web.Request) -> None:
+    """Ensure that what a request changes was asked for on one of our pages.
+
+    Raises:
+        Forbidden: its client does not say where it comes from.
+    """
+    if request.method not in SAFE and not any(name in request.headers for name in _SAID):
+        raise Forbidden(
+            "a session changes nothing for a client that does not say which page has asked: "
+            "use a browser of these years, or a token"
+        )
+
+
+def described(agent: str, source: str | None) -> str:
+    """Say in a few words which browser somebody has, and where.
+
+    >>> described("Mozilla/5.0 (X11; Linux x86_64; rv:131.0) Gecko/20100101 Firefox/131.0", None)
+    'Firefox 131 on Linux'
+    >>> described("curl/8.1", "10.0.0.7")
+    'curl, 10.0.0.7'
+    """
+    agent = agent[:_LONGEST_AGENT]
+    found = ((name, pattern.search(agent)) for name, pattern in _BROWSERS)
+    browser = next((f"{name} {match[1]}" for name, match in found if match), _product(agent))
+    system = next((f" on {name}" for word, name in _SYSTEMS if word in agent), "")
+    return f"{browser}{system}{f', {source}' if source else ''}"
+
+
+def _product(agent: str) -> str:
+    match = _PRODUCT.match(agent)
+    return match[0] if match else "unknown browser"

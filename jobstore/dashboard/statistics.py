@@ -1,0 +1,205 @@
+"""Statistics: how often jobs of each route, definition, owner or target ran, and how long."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Final
+
+from aiohttp import web
+
+from jobstore.dashboard.draw.heat import LEGEND, heat, shade
+from jobstore.dashboard.draw.svg import Svg
+from jobstore.dashboard.pages import HARDENED, render, up
+from jobstore.dashboard.query import instant, written
+from jobstore.dashboard.visit import Route, Routes, Visit
+from jobstore.model import clock
+from jobstore.model.clock import SECOND, iso
+from jobstore.model.errors import QueryInvalid
+from jobstore.model.periods import Kind, Work, start_of
+from jobstore.model.route import ANY
+from jobstore.store import periods, questions
+from jobstore.store.budget import Budget
+from jobstore.store.overview import Asked, Overview, overview
+from jobstore.web import overviews
+from jobstore.web.filters import values_of
+
+RANGES: Final[Mapping[str, str]] = MappingProxyType(
+    {"24h": "24 h", "7d": "7 days", "30d": "30 days"}
+)
+_MOST: Final = 50
+_MIDDLE: Final = 50
+_NEARLY_ALL: Final = 95
+_COLUMNS: Final = (
+    *("name", "count", "done", "failed", "cancelled", "errors"),
+    *("p50_ms", "p95_ms", "max_ms"),
+)
+# With these a spreadsheet takes text for a formula, see
+# https://owasp.org/www-community/attacks/CSV_Injection
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """What came of the jobs of one name.
+
+    Args:
+        name: what it is called.
+        works: what came of those of each span.
+        jobs: where the list of them is; None if they have nothing in common to look for.
+    """
+
+    name: str
+    work: Work
+    works: Sequence[Work]
+    jobs: str | None = None
+
+    @property
+    def half(self) -> int | None:
+        """How long half of them took at most, in microseconds."""
+        return self.work.took_at_most(_MIDDLE)
+
+    @property
+    def most(self) -> int | None:
+        """How long 95 of 100 of them took at most."""
+        return self.work.took_at_most(_NEARLY_ALL)
+
+    @property
+    def longest(self) -> int | None:
+        """How long the longest took."""
+        return self.work.longest if self.work.runs.counts else None
+
+    @property
+    def halves(self) -> Sequence[int | None]:
+        """How long half of those of each span took at most."""
+        return [work.took_at_most(_MIDDLE) for work in self.works]
+
+    @property
+    def drawn(self) -> Svg:
+        """That as cells."""
+        known = [each for each in self.halves if each is not None]
+        slow = LEGEND[shade(max(known))] if known else "nothing ran"
+        return heat(self.halves, f"{self.name}: half took, where it was slowest: {slow}")
+
+
+async def show(visit: Visit) -> web.Response:
+    """Show them as a page."""
+    given, now = dict(visit.request.query), clock.now()
+    try:
+        asked, error = _asked(visit, now), None
+    except QueryInvalid as invalid:
+        asked, error = _default(visit, now), str(invalid)
+    found = await overview(visit.store.history, asked, _MOST, Budget())
+    starts = _starts(asked)
+    rows = await _rows(visit, asked, found, starts)
+    rest = found.works.get(periods.REST)
+    return render(
+        visit.request,
+        "statistics.html",
+        status=200 if error is None else 400,
+        error=error,
+        asked=asked,
+        kinds=overviews.KINDS,
+        ranges=RANGES,
+        chosen=given.get("since") or "24h",
+        step=overviews.WORDS[asked.seconds],
+        starts=starts,
+        rows=rows,
+        names=len(found.works) - (rest is not None),
+        rest=rest and Row(name="", work=rest, works=()),
+        complete=found.complete,
+        legend=LEGEND,
+        csv=written({"by": asked.kind, "since": given.get("since") if error is None else None}),
+    )
+
+
+async def give_csv(visit: Visit) -> web.Response:
+    """Give all of them as CSV, for spreadsheets: RFC 4180."""
+    asked = replace(_asked(visit, clock.now()), durations=False)
+    found = await overview(visit.store.history, asked, periods.NAMES, Budget())
+    named = await _names(visit, asked)
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(_COLUMNS)
+    for name in [*found.most(periods.NAMES), *({periods.REST} & {*found.works})]:
+        writer.writerow([_harmless(named.get(name, name)), *_figures(found.works[name])])
+    return web.Response(
+        text=text.getvalue(),
+        content_type="text/csv",
+        charset="utf-8",
+        headers={
+            **HARDENED,
+            "Cache-Control": "no-store",
+            "Content-Disposition": f'attachment; filename="jobs-by-{asked.kind}.csv"',
+        },
+    )
+
+
+def _asked(visit: Visit, now: int) -> Asked:
+    """Read what is asked for.
+
+    Raises:
+        QueryInvalid: it cannot be understood; the message says what was expected.
+    """
+    query = values_of(visit.request.query, ("by", "since"))
+    by, since = query.get("by") or Kind.ROUTE, query.get("since") or "24h"
+    values = {"by": by, "since": instant(since, now)}
+    return replace(overviews.statistics(values, visit.scope, now), durations=True)
+
+
+def _default(visit: Visit, now: int) -> Asked:
+    return replace(overviews.statistics({"by": Kind.ROUTE}, visit.scope, now), durations=True)
+
+
+def _starts(asked: Asked) -> Sequence[int]:
+    return range(start_of(asked.seconds, asked.since), asked.until, asked.seconds * SECOND)
+
+
+async def _rows(
+    visit: Visit, asked: Asked, found: Overview, starts: Sequence[int]
+) -> Sequence[Row]:
+    named = await _names(visit, asked)
+    return [
+        Row(
+            name=named.get(name, name),
+            work=found.works[name],
+            works=[found.spans[name].get(at) or Work() for at in starts],
+            jobs=up(visit.request)
+            + written({**_filter(asked.kind, name), "since": iso(asked.since)}),
+        )
+        for name in found.most(_MOST)
+    ]
+
+
+async def _names(visit: Visit, asked: Asked) -> Mapping[str, str]:
+    """Give what definitions are called, by their ids as text."""
+    if asked.kind is not Kind.DEFINITION:
+        return {}
+    names = await questions.names(visit.store.history)
+    return {str(number): name for number, name in names.items()}
+
+
+def _filter(kind: Kind, name: str) -> Mapping[str, str]:
+    """Give the filter that finds the jobs of a name, or as near to it as there is one."""
+    if kind is not Kind.ROUTE:
+        return {str(kind): name}
+    path = name.partition(" ")[2]
+    return {"path": path.partition(ANY)[0]}
+
+
+def _figures(work: Work) -> Sequence[object]:
+    row = Row(name="", work=work, works=())
+    took = [None if each is None else each / 1000 for each in (row.half, row.most, row.longest)]
+    return [work.count, work.done, work.failed, work.cancelled, work.errors, *took]
+
+
+def _harmless(name: str) -> str:
+    """Write a name so that no spreadsheet takes it for a formula."""
+    return f"'{name}" if name.startswith(_FORMULA) else name
+
+
+ROUTES: Final[Routes] = (
+    Route("GET", "statistics", show),
+    Route("GET", "statistics.csv", give_csv),
+)

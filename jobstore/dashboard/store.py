@@ -1,0 +1,113 @@
+"""The store itself: where it is, how large, what goes when, and who works on it."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import web
+
+from jobstore import __version__
+from jobstore.dashboard import words
+from jobstore.dashboard.pages import render
+from jobstore.dashboard.visit import Route, Routes, Visit
+from jobstore.live.census import Census, about
+from jobstore.live.health import Health
+from jobstore.live.janitor import Retention
+from jobstore.live.store_facts import COUNTED_TO, StoreFacts, store_facts
+from jobstore.model import clock
+from jobstore.model.clock import SECOND
+from jobstore.model.lifecycle import Result, State
+from jobstore.store.starts import Start, StartState
+
+# A log beside the file that is longer than this in bytes is not being cut.
+_LONG_LOG: Final = 256 * 2**20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warned:
+    """Something that an operator should look at.
+
+    Args:
+        bad: whether no submission is taken in meanwhile.
+    """
+
+    words: str
+    bad: bool = False
+
+
+async def show(visit: Visit) -> web.Response:
+    """Show what there is to know."""
+    visit.visitor.seeing_all()
+    store = visit.store
+    facts = await store_facts(store, visit.retention, clock.now)
+    checks = await Health(store, Census(store, clock.now)).checks()
+    wrong = [Warned(words=clause, bad=True) for clause in checks.values() if clause]
+    return render(
+        visit.request,
+        "store.html",
+        facts=facts,
+        schema=about()["schema"],
+        running=__version__,
+        warnings=[*wrong, *warnings(facts)],
+        jobs=[(state, facts.counters.get(("job", state), 0)) for state in State],
+        results=[
+            (result, facts.counters.get(("result", result), 0))
+            for result in Result
+            if result is not Result.NONE
+        ],
+        retention=retention_words(visit.retention, facts),
+        shared=any(start.name for start in facts.starts),
+    )
+
+
+def warnings(facts: StoreFacts) -> Iterator[Warned]:
+    """Say what is not as it should be, though everything works."""
+    log = facts.sizes.wal
+    if log is not None and log > _LONG_LOG:
+        yield Warned(
+            words=f"the log beside the file has {words.size(log)}: a program that reads the file "
+            "for long keeps it from being cut, or nobody makes checkpoints"
+        )
+    for start in facts.starts:
+        if start.state is StartState.SILENT:
+            yield Warned(words=f"node {start.name} was not seen for a while: its jobs wait for it")
+    versions = sorted({each.version for each in _alive(facts.starts)})
+    if len(versions) > 1:
+        yield Warned(words=f"nodes of several versions work on the store: {', '.join(versions)}")
+
+
+def _alive(starts: Sequence[Start]) -> Iterator[Start]:
+    return (start for start in starts if start.state is StartState.ALIVE)
+
+
+def retention_words(retention: Retention, facts: StoreFacts) -> list[str]:
+    """Say how long things are kept, and what goes within a day."""
+    expiring, purging = _many(facts.expiring, "result"), _many(facts.purging, "job")
+    return [
+        "A result that nobody fetches is kept for ever."
+        if retention.unfetched is None
+        else f"A result that nobody fetches expires {_after(retention.unfetched)} its job has "
+        f"ended: {expiring} within a day.",
+        "The headers and bodies of a job are kept as long as the job."
+        if retention.fetched is None
+        else f"The headers and bodies of a job go {_after(retention.fetched)} its result was "
+        f"fetched, deleted or has expired: those of {purging} within a day.",
+        "What happened to jobs is kept for ever."
+        if retention.history is None
+        else f"A job is forgotten {_after(retention.history)} its end, unless its result can be "
+        "fetched; what jobs came to in each quarter of an hour, hour and day is kept.",
+    ]
+
+
+def _after(seconds: float) -> str:
+    return f"{words.roughly(int(seconds * SECOND))} after" if seconds else "as soon as"
+
+
+def _many(count: int | None, word: str) -> str:
+    if count is None:
+        return f"more {word}s than can be counted in a moment"
+    more = " or more" if count >= COUNTED_TO else ""
+    return f"{count:,}{more} {word}{'' if count == 1 else 's'}"
+
+
+ROUTES: Final[Routes] = (Route("GET", "store", show),)

@@ -1,0 +1,198 @@
+"""What happened to a job, in sentences: how it stands and why, and what was before and after."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from itertools import groupby
+from typing import Final
+
+from jobstore.dashboard import words
+from jobstore.dashboard.rows import took_of, waiting
+from jobstore.model.job import Attempt, Dialect, Job, Moment
+from jobstore.model.lifecycle import Result, State
+from jobstore.model.target_state import Waits
+
+_PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
+_DIALECTS: Final[Mapping[Dialect, str]] = {
+    Dialect.ARANGO: "ArangoDB's API",
+    Dialect.KINETICA: "Kinetica's API",
+    Dialect.DATAMEER: "Datameer's API",
+    Dialect.NATIVE: "jobstore's own API",
+}
+_ORDINALS: Final = ("first", "second", "third", "fourth", "fifth", "sixth")
+_MOST_TOLD: Final = 3  # of the earlier attempts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """A job, with what else is known of it.
+
+    Args:
+        waits: what it waits for, if it has not begun.
+        asker: who asked for its cancellation.
+        now: in microseconds since 1970.
+    """
+
+    job: Job
+    attempts: Sequence[Attempt]
+    timeline: Sequence[Moment]
+    waits: Waits | None
+    asker: str | None
+    now: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Story:
+    """Sentences about a job.
+
+    Args:
+        first: how it stands, and why.
+        more: the others, in order.
+    """
+
+    first: str
+    more: Sequence[str]
+
+
+def told(known: Known) -> Story:
+    """Tell what happened to a job."""
+    more = [*_earlier(known), _submitted(known), *_asked_to_stop(known), *_after(known)]
+    return Story(first=_stands(known), more=more)
+
+
+def status_line(status: int) -> str:
+    """Write a status code with its phrase."""
+    return f"{status} {_PHRASES.get(status, '')}".strip()
+
+
+def sentence(text: str) -> str:
+    """Make a sentence of words that are not one yet."""
+    text = text.strip().rstrip(".")
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+# --- how it stands ------------------------------------------------------------------------------
+
+
+def _stands(known: Known) -> str:
+    job = known.job
+    took = took_of(job, known.now)
+    lasting = "" if took is None else words.duration(took)
+    match job.state:
+        case State.QUEUED:
+            return _waits(known)
+        case State.RUNNING:
+            progress = "" if job.progress is None else f" and is {job.progress:g} % done"
+            return f"It has been running for {lasting}{_which(job)}{progress}."
+        case State.DONE:
+            status = job.status or 0
+            error = "" if job.succeeded else "with an error, "
+            what = f"{error}{status_line(status)}, after {lasting}{_which(job)}"
+            return f"The target {job.target} answered {what}."
+        case State.FAILED:
+            return sentence((job.detail or "no answer could be had") + _which(job))
+        case State.CANCELLED:
+            by = f" by {known.asker}" if known.asker else ""
+            ran = f" after it had run for {lasting}" if lasting else " before it ran"
+            return _unless_said(job, f"Cancelled{by}{ran}.")
+
+
+def _unless_said(job: Job, otherwise: str) -> str:
+    """Say why a job was cancelled that nobody asked to."""
+    return sentence(job.detail) if job.detail and job.cancel_asked_at is None else otherwise
+
+
+def _waits(known: Known) -> str:
+    job = known.job
+    what = waiting(job, known.now, known.waits)
+    if job.follows is not None:
+        return f"It waits until job {job.follows} has succeeded."
+    if known.waits is Waits.TIME:
+        again = "It will be tried again" if job.retried else "It will run"
+        return f"{again} {words.relative(job.not_before or known.now, known.now)}."
+    if known.waits in {Waits.PAUSED, Waits.HELD}:
+        why = "is paused" if known.waits is Waits.PAUSED else "cannot be reached"
+        return f"It waits, since its target {job.target} {why}."
+    return f"It {what or 'waits'} of {job.target}." if known.waits is Waits.SLOT else "It waits."
+
+
+def _which(job: Job) -> str:
+    """Say at which attempt that was, if it was not the only one."""
+    return f", at the {_ordinal(job.attempt)} attempt" if job.attempt > 1 else ""
+
+
+def _ordinal(number: int) -> str:
+    if number <= len(_ORDINALS):
+        return _ORDINALS[number - 1]
+    ending = "th" if number % 100 // 10 == 1 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"
+
+
+# --- before and after ---------------------------------------------------------------------------
+
+
+def _earlier(known: Known) -> Iterator[str]:
+    """Tell what became of earlier attempts, the latest first."""
+    job = known.job
+    ended = [each for each in known.attempts if each.ended_at is not None]
+    earlier = ended if job.state is State.QUEUED else ended[:-1]
+    if job.state is State.RUNNING:
+        earlier = ended
+    alike = [list(each) for _, each in groupby(reversed(earlier), key=_became)]
+    for attempts in alike[:_MOST_TOLD]:
+        yield _said_of(attempts)
+    left = sum(map(len, alike[_MOST_TOLD:]))
+    if left:
+        yield f"{words.plural(left, 'attempt')} before that failed as well."
+
+
+def _said_of(attempts: Sequence[Attempt]) -> str:
+    """Say what became of attempts that ended alike, the latest first."""
+    last, first = attempts[0].number, attempts[-1].number
+    why = _became(attempts[0])
+    if why.startswith("attempt "):  # it says itself which one it was
+        return sentence(why)
+    which = f"Attempt {last}" if last == first else f"Attempts {first} to {last}"
+    return f"{which}: {why}."
+
+
+def _became(attempt: Attempt) -> str:
+    if attempt.failure is None and attempt.status is not None:
+        return f"answered {status_line(attempt.status)}"
+    return (attempt.detail or attempt.failure or "interrupted").rstrip(".")
+
+
+def _submitted(known: Known) -> str:
+    job = known.job
+    who = f"{job.owner} submitted it" if job.owner else "It was submitted"
+    run = ", as a run of a definition" if job.definition is not None else ""
+    when = words.relative(job.submitted_at, known.now)
+    return f"{who} {when} through {_DIALECTS[job.dialect]}{run}."
+
+
+def _asked_to_stop(known: Known) -> Iterator[str]:
+    asked = known.job.cancel_asked_at
+    if asked is not None and known.job.state is State.RUNNING:
+        who = known.asker or "Somebody"
+        yield f"{who} asked for its cancellation {words.relative(asked, known.now)}."
+
+
+def _after(known: Known) -> Iterator[str]:
+    """Tell what became of the result."""
+    job, now = known.job, known.now
+    match job.result:
+        case Result.NONE:
+            return
+        case Result.HELD:
+            lasting = words.roughly(now - (job.finished_at or now))
+            what = f"The result, a {job.status}," if job.status is not None else "The result"
+            yield f"{what} has been held for {lasting}: nobody has fetched it."
+        case Result.TAKEN:
+            fetched = f" {words.relative(job.fetched_at, now)}" if job.fetched_at else ""
+            yield f"Its result was fetched{fetched}."
+        case Result.DELETED:
+            yield "Its result was deleted."
+        case Result.EXPIRED:
+            yield "Its result has expired: nobody fetched it in time."
+        case Result.UNWANTED:
+            yield "Its result is for nobody: it was submitted without keeping that."

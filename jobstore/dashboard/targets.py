@@ -1,0 +1,217 @@
+"""Targets: how they stand, why no job of theirs starts, and what operators say of that."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from http import HTTPStatus
+from typing import Final
+
+from aiohttp import web
+
+from jobstore.dashboard import words
+from jobstore.dashboard.confirm import Input, Question, ask, done
+from jobstore.dashboard.forms import Fields, FormInvalid, filled_in
+from jobstore.dashboard.login import sentence
+from jobstore.dashboard.notes import Done
+from jobstore.dashboard.operators import operator
+from jobstore.dashboard.pages import NoSuchPage, render
+from jobstore.dashboard.visit import Route, Routes, Visit
+from jobstore.live.census import Census, Queue
+from jobstore.model import clock
+from jobstore.model.errors import TargetUnknown
+from jobstore.model.job import Job
+from jobstore.model.target_state import TargetChange, TargetSeen
+from jobstore.store.budget import Budget
+from jobstore.store.jobs import LARGEST_ID
+from jobstore.store.search import Search
+from jobstore.web.parameters import id_of
+
+# How many of the errors of a target are shown, and for how long they are looked for, in seconds.
+_ERRORS: Final = 3
+_ERRORS_SECONDS: Final = 0.05
+_TRAIL: Final = 10
+_LONGEST: Final = 500
+_MOST_SLOTS: Final = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """A target as the page shows it.
+
+    Args:
+        queue: what waits for a slot of it, as far as it was counted.
+        errors: the last jobs that went wrong.
+    """
+
+    target: TargetSeen
+    queue: Queue
+    errors: Sequence[Job]
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        return self.target.name
+
+    @property
+    def oldest(self) -> int:
+        """For how long the first of those that wait could have run, in microseconds."""
+        return int(self.queue.oldest * clock.SECOND)
+
+
+async def show(visit: Visit) -> web.Response:
+    """Show all targets."""
+    visit.visitor.seeing_all()
+    store = visit.store
+    seen, figures = await asyncio.gather(store.targets.seen(), Census(store, clock.now).figures())
+    lines = [await _line(visit, target, figures.queues) for target in seen]
+    return render(
+        visit.request,
+        "targets.html",
+        lines=lines,
+        trail=await store.targets.trail(_TRAIL),
+    )
+
+
+async def _line(visit: Visit, target: TargetSeen, queues: Mapping[str, Queue]) -> Line:
+    wrong = Search(target=target.name, errors=True)
+    page = await visit.store.history.page(wrong, _ERRORS, LARGEST_ID, Budget(_ERRORS_SECONDS))
+    queue = queues.get(target.name, Queue(target.waiting))
+    return Line(target=target, queue=queue, errors=page.jobs)
+
+
+# --- what is said of them -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deed:
+    """Something that an admin may do to a target.
+
+    Args:
+        question: says what will happen.
+        change: reads what was filled in.
+        word: what is said when it is done.
+    """
+
+    question: Callable[[TargetSeen, Fields], Question]
+    change: Callable[[Fields], TargetChange]
+    word: Done
+
+
+def _whether_to_pause(target: TargetSeen, fields: Fields) -> Question:
+    running, waiting = (words.plural(each, "job") for each in (target.running, target.waiting))
+    starts = "No job of this target starts until somebody resumes it, at any server of this store."
+    return Question(
+        title=f"Pause {target.name}",
+        told=(
+            f"{starts} New jobs are taken in, and wait.",
+            f"What runs now ({running}) goes on to its end; what waits ({waiting}) waits on.",
+        ),
+        button="Pause",
+        danger=True,
+        inputs=(Input(name="reason", label="Why", value=fields.get("reason", "")[:_LONGEST]),),
+    )
+
+
+def _pause(fields: Fields) -> TargetChange:
+    reason = fields.get("reason", "").strip()
+    if len(reason) > _LONGEST:
+        raise FormInvalid(f"reason: expected {_LONGEST} characters at most")
+    return TargetChange(paused=True, reason=reason or None)
+
+
+def _whether_to_resume(target: TargetSeen, _: Fields) -> Question:
+    waiting = words.plural(target.waiting, "job")
+    return Question(
+        title=f"Resume {target.name}",
+        told=(f"What waits for it ({waiting}) starts as slots get free.",),
+        button="Resume",
+    )
+
+
+def _resume(_: Fields) -> TargetChange:
+    return TargetChange(paused=False)
+
+
+def _whether_to_size(target: TargetSeen, fields: Fields) -> Question:
+    own, configured = target.state.concurrency, target.configured
+    value = fields.get("slots", "")[:_LONGEST] or str(own or "")
+    return Question(
+        title=f"Slots of {target.name}",
+        told=(
+            (
+                "So many of its jobs may run at once at each server, in place of what the "
+                f"configuration says{'' if configured is None else f': {configured:,}'}. Nothing "
+                "in the field means: as configured."
+            ),
+            "Fewer slots stop nothing that runs.",
+        ),
+        button="Set the slots",
+        inputs=(Input(name="slots", label="Slots", kind="number", value=value),),
+    )
+
+
+def _size(fields: Fields) -> TargetChange:
+    text = fields.get("slots", "").strip()
+    if not text:
+        return TargetChange(sizes=True)
+    slots = id_of(text)
+    if slots is None or slots > _MOST_SLOTS:
+        raise FormInvalid("slots: expected a whole number from 1 on, or nothing")
+    return TargetChange(sizes=True, concurrency=slots)
+
+
+DEEDS: Final[Mapping[str, Deed]] = {
+    "pause": Deed(question=_whether_to_pause, change=_pause, word=Done.PAUSED),
+    "resume": Deed(question=_whether_to_resume, change=_resume, word=Done.RESUMED),
+    "slots": Deed(question=_whether_to_size, change=_size, word=Done.CHANGED),
+}
+
+
+async def tell(visit: Visit) -> web.Response:
+    """Say what will happen to a target, and ask whether it shall."""
+    operator(visit.request)
+    return await _ask(visit, _deed(visit), visit.request.query)
+
+
+async def do(visit: Visit) -> web.Response:
+    """Do it, or say why it cannot be done and ask once more."""
+    deed = _deed(visit)
+    operator(visit.request)
+    fields = await filled_in(visit.request)
+    who = operator(visit.request)  # who may have become somebody else while the form came
+    try:
+        await visit.store.targets.change(fields.get("target", ""), deed.change(fields), who)
+    except FormInvalid as error:
+        return await _ask(visit, deed, fields, error)
+    return done(visit, deed.word, "targets")
+
+
+def _deed(visit: Visit) -> Deed:
+    deed = DEEDS.get(visit.request.match_info["deed"])
+    if deed is None:
+        raise NoSuchPage
+    return deed
+
+
+async def _ask(
+    visit: Visit, deed: Deed, fields: Fields, error: FormInvalid | None = None
+) -> web.Response:
+    seen, name = await visit.store.targets.seen(), fields.get("target", "")
+    target = next((each for each in seen if each.name == name), None)
+    if target is None:
+        raise TargetUnknown(name, [each.name for each in seen])
+    question = replace(
+        deed.question(target, fields),
+        back="targets",
+        section="Targets",
+        kept={"target": name},
+        wrong="" if error is None else sentence(error),
+    )
+    return ask(visit, question, HTTPStatus.OK if error is None else HTTPStatus.BAD_REQUEST)
+
+
+ROUTES: Final[Routes] = (
+    Route("GET", "targets", show),
+    Route("GET", "targets/{deed}", tell),
+    Route("POST", "targets/{deed}", do),
+)

@@ -1,0 +1,75 @@
+"""The templates, ready to be filled in; loaded by `pages` when the first page is asked for.
+
+All of them are read and compiled at once: later, the server may have no file descriptor left.
+"""
+
+from collections.abc import Mapping
+from importlib import resources
+from typing import Final
+
+from jinja2 import DictLoader, Environment, StrictUndefined, Template
+from markupsafe import Markup
+
+from jobstore import __version__
+from jobstore.dashboard import query, words
+from jobstore.dashboard.assets import assets
+from jobstore.model import clock
+
+_TIME: Final = Markup('<time datetime="{machine}" title="{absolute}">{shown}</time>')
+
+
+def ago(at: int) -> Markup:
+    """Write when something was or will be from now, with the time itself for who points at it."""
+    return _time(at, words.relative(at, clock.now()))
+
+
+def when(at: int) -> Markup:
+    """Write a time with its day."""
+    return _time(at, words.absolute(at))
+
+
+def at_time(at: int) -> Markup:
+    """Write a time of some day that is known."""
+    return _time(at, words.time_of_day(at))
+
+
+def _time(at: int, shown: str) -> Markup:
+    return _TIME.format(machine=words.machine(at), absolute=words.absolute(at), shown=shown)
+
+
+def _environment() -> Environment:
+    folder = resources.files("jobstore.dashboard") / "templates"
+    files = {each.name: each.read_text("utf-8") for each in folder.iterdir()}
+    made = Environment(
+        loader=DictLoader({name: text for name, text in files.items() if name.endswith(".html")}),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    made.filters.update(
+        ago=ago,
+        when=when,
+        at_time=at_time,
+        day=words.day,
+        hour=words.hour,
+        duration=words.duration,
+        roughly=words.roughly,
+        size=words.size,
+        count=words.count,
+        plural=words.plural,
+        share=words.share,
+        shown=words.shown,
+        link=query.written,
+    )
+    made.globals.update(version=__version__, assets=assets().version)
+    return made
+
+
+def _templates() -> Mapping[str, Template]:
+    environment = _environment()
+    return {name: environment.get_template(name) for name in environment.list_templates()}
+
+
+TEMPLATES: Final = _templates()

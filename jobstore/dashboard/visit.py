@@ -1,0 +1,151 @@
+"""Somebody who looks at a page, and what a page is made with."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final, NamedTuple, TypeAlias
+
+from aiohttp import web
+
+from jobstore.live import Store
+from jobstore.live.janitor import Retention
+from jobstore.model.account import Identity
+from jobstore.model.errors import Forbidden, JobNotFound
+from jobstore.model.job import Job
+from jobstore.store.budget import Budget
+from jobstore.targets.router import Router
+from jobstore.web.access import Access
+from jobstore.web.parameters import id_of
+
+# Below this path the pages are; no page knows by which path a browser has reached it.
+MOUNT: Final = "/_jobs/ui"
+_SHOWN: Final = 40  # of an id that is none
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visitor:
+    """Who looks at a page.
+
+    Args:
+        identity: who they are.
+        everybody: whether everybody is let in, since there are no accounts.
+        session: the id of the session that they have logged in for; None if each request says by
+            itself who sends it.
+    """
+
+    identity: Identity
+    everybody: bool = False
+    session: int | None = None
+
+    @property
+    def name(self) -> str:
+        """What they are called; nothing if they need no name."""
+        return self.identity.name
+
+    @property
+    def may_act(self) -> bool:
+        """Whether they may change anything."""
+        return self.identity.changes
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether they see the jobs of all."""
+        return self.identity.scope is None
+
+    @property
+    def administers(self) -> bool:
+        """Whether nothing is closed to them."""
+        return self.identity.administers
+
+    def acting(self) -> Identity:
+        """Return who they are, to change something.
+
+        Raises:
+            Forbidden: they may not.
+        """
+        if not self.may_act:
+            raise Forbidden
+        return self.identity
+
+    def seeing_all(self) -> Identity:
+        """Return who they are, to see what concerns the jobs of all.
+
+        Raises:
+            Forbidden: they may not.
+        """
+        if not self.sees_all:
+            raise Forbidden("only who may see the jobs of all may see this page")
+        return self.identity
+
+    def administering(self) -> Identity:
+        """Return who they are, to do what only an admin may.
+
+        Raises:
+            Forbidden: they are not an operator.
+        """
+        if not self.administers:
+            raise Forbidden("only an admin may do this")
+        return self.identity
+
+
+VISITOR: Final = web.RequestKey("jobstore.dashboard.visitor", Visitor)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visit:
+    """A request for a page, with all that is there to answer it.
+
+    Args:
+        access: verifies passwords; None where an application has a login of its own.
+        retention: how long things are kept.
+        budget: makes what tells how long a search may take.
+    """
+
+    request: web.Request
+    store: Store
+    router: Router
+    access: Access | None
+    retention: Retention
+    budget: Callable[[], Budget] = Budget
+
+    @property
+    def visitor(self) -> Visitor:
+        """Who it comes from; a page that strangers may see has nobody to ask for."""
+        return self.request[VISITOR]
+
+    @property
+    def scope(self) -> int | None:
+        """Whose jobs they may see, or None for everybody's."""
+        return self.visitor.identity.scope
+
+
+async def job_of(visit: Visit) -> Job:
+    """Look at the job that a page is about, by the id in its path.
+
+    Raises:
+        JobNotFound: there is none with this id that the caller may see.
+    """
+    text = visit.request.match_info["id"]
+    number = id_of(text)
+    if number is None:
+        raise JobNotFound(text[:_SHOWN])
+    return await visit.store.history.job(number, visit.scope)
+
+
+Handler: TypeAlias = Callable[[Visit], Awaitable[web.StreamResponse]]
+
+
+class Route(NamedTuple):
+    """A page, or what is done by a form on one.
+
+    Args:
+        path: below the mount and without a slash before it, in aiohttp's way of writing one.
+        strangers: whether it is there for those who have not logged in.
+    """
+
+    method: str
+    path: str
+    handler: Handler
+    strangers: bool = False
+
+
+Routes: TypeAlias = tuple[Route, ...]

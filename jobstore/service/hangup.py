@@ -1,0 +1,39 @@
+"""SIGHUP, which would end the process: remembered while it starts, and called for afterwards."""
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # it takes longer to load than a process that starts may be without this
+    from asyncio import AbstractEventLoop
+
+
+class EarlyHangup:
+    """A handler of SIGHUP that only remembers that it has come."""
+
+    def __init__(self) -> None:
+        self.came = False
+
+    def __call__(self, _: int, __: object) -> None:
+        """Remember it."""
+        self.came = True
+
+
+def remember_hangup() -> None:
+    """Let SIGHUP end the process no longer; who listens afterwards hears of it."""
+    signal.signal(signal.SIGHUP, EarlyHangup())
+
+
+@contextmanager
+def on_hangup(loop: "AbstractEventLoop", call: Callable[[], None]) -> Iterator[None]:
+    """Call something when SIGHUP comes while the context lasts, or if it has come already."""
+    before = signal.getsignal(signal.SIGHUP)
+    loop.add_signal_handler(signal.SIGHUP, call)
+    if isinstance(before, EarlyHangup) and before.came:
+        call()
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
+        signal.signal(signal.SIGHUP, before)

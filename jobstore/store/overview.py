@@ -1,0 +1,191 @@
+"""What jobs came to, as it was counted, with what was submitted since, which is looked at anew.
+
+What was counted is read span by span, see `jobstore.store.periods`. What has come after that is
+read job by job, the newest first, for no longer than a budget; if that does not last, whatever is
+told says so. Whoever may see the jobs of one account only is told what is found of these in that
+time, since nothing is counted by accounts.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from functools import cache
+from json import dumps
+from typing import Any, Final
+
+from sqlalchemy import bindparam, func, select
+
+from jobstore.model.lifecycle import ENDED
+from jobstore.model.periods import Kind, Stretch, Work, start_of, stretches
+from jobstore.store import periods, schema
+from jobstore.store import search as search_sql
+from jobstore.store.budget import Budget, TimeIsUp
+from jobstore.store.expressions import Statement, joined, listed_words
+from jobstore.store.guards import in_state
+from jobstore.store.history import History
+from jobstore.store.periods import Counts, Key
+from jobstore.store.search import Search
+
+_period: Final = schema.PERIOD.c
+
+_spans: Final = (
+    _period.seconds == bindparam("seconds"),
+    _period.kind == bindparam("kind"),
+    _period.start >= bindparam("since"),
+    _period.start < bindparam("until"),
+)
+SUMS: Final = Statement(
+    select(
+        _period.name,
+        func.sum(_period.done),
+        func.sum(_period.failed),
+        func.sum(_period.cancelled),
+        func.sum(_period.errors),
+        joined(_period.waits),
+        joined(_period.runs),
+        func.max(_period.longest_us),
+    )
+    .where(*_spans)
+    .group_by(_period.name)
+)
+_ends: Final = (
+    _period.name,
+    _period.start,
+    _period.done,
+    _period.failed,
+    _period.cancelled,
+    _period.errors,
+)
+_named: Final = (*_spans, _period.name.in_(listed_words("names")))
+SERIES: Final = Statement(select(*_ends).where(*_named))
+# With how long the jobs of each span took, which takes ten times as long to read.
+LONG_SERIES: Final = Statement(select(*_ends, _period.runs, _period.longest_us).where(*_named))
+# How often it is read again if the janitor has counted more meanwhile.
+_TRIES: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What jobs are asked for, and by whom; times in microseconds since 1970.
+
+    Args:
+        kind: what they are told apart by.
+        since: submitted in the quarter of an hour that has this time, or later.
+        until: submitted before the end of the one that has this.
+        scope: the account whose they have to be, or None for all jobs.
+        seconds: how long the spans are in which they are told, one after the other.
+        durations: whether to tell of each span how long its jobs took.
+    """
+
+    kind: Kind
+    since: int
+    until: int
+    seconds: int
+    scope: int | None = None
+    durations: bool = False
+
+
+@dataclass(slots=True)
+class Overview:
+    """What came of jobs.
+
+    Args:
+        works: by their names.
+        spans: likewise, by the starts of the spans in which they were submitted.
+        complete: whether nothing is missing.
+    """
+
+    works: dict[str, Work] = field(default_factory=lambda: defaultdict(Work))
+    spans: dict[str, dict[int, Work]] = field(
+        default_factory=lambda: defaultdict(lambda: defaultdict(Work))
+    )
+    complete: bool = True
+
+    def most(self, count: int) -> list[str]:
+        """Give the names of most jobs, those of the most first; the rest is none of them."""
+        named = (name for name in self.works if name != periods.REST)
+        return sorted(named, key=lambda name: (-self.works[name].count, name))[:count]
+
+
+async def overview(history: History, asked: Asked, most: int, budget: Budget) -> Overview:
+    """Tell what came of jobs.
+
+    Args:
+        most: of how many names to tell the spans.
+        budget: how long to look at jobs that were not counted yet.
+    """
+    seen, recent = Overview(), dict[Key, Work]()
+    budget.begin()
+    for _ in range(_TRIES):
+        ((last,),) = await history.rows(periods.COUNTED_TO)
+        if asked.scope is None:
+            seen = await _counted(history, asked)
+        recent, seen.complete = await _recent(history, asked, last, budget)
+        if await history.rows(periods.COUNTED_TO) == [(last,)]:
+            break
+    for key, work in recent.items():
+        seen.works[key.name].merge(work)
+    if asked.scope is None:
+        await _add_spans(history, asked, seen, seen.most(most))
+    for key, work in recent.items():
+        seen.spans[key.name][start_of(asked.seconds, key.start)].merge(work)
+    return seen
+
+
+async def _counted(history: History, asked: Asked) -> Overview:
+    seen = Overview()
+    for stretch in stretches(asked.since, asked.until):
+        for name, *row in await _of(history, SUMS, asked, stretch):
+            seen.works[name].merge(periods.decoded(row))
+    return seen
+
+
+async def _add_spans(
+    history: History, asked: Asked, seen: Overview, names: Collection[str]
+) -> None:
+    statement = LONG_SERIES if asked.durations else SERIES
+    for stretch in stretches(asked.since, asked.until, longest=asked.seconds):
+        rows = await _of(history, statement, asked, stretch, names=dumps([*names]))
+        for name, start, done, failed, cancelled, errors, *durations in rows:
+            ended = Work(done, failed, cancelled, errors)
+            if durations:
+                ended.runs.read(durations[0] or "")
+                ended.longest = durations[1]
+            seen.spans[name][start_of(asked.seconds, start)].merge(ended)
+
+
+async def _of(
+    history: History, statement: Statement, asked: Asked, stretch: Stretch, **values: object
+) -> list[Any]:
+    return await history.searcher.rows(
+        statement,
+        seconds=stretch.seconds,
+        kind=asked.kind.value,
+        since=stretch.since,
+        until=stretch.until,
+        **values,
+    )
+
+
+# --- what was not counted yet -------------------------------------------------------------------
+
+
+@cache
+def _ended(conditions: frozenset[str]) -> Statement:
+    selected = select(*periods.JOB_FIELDS).where(in_state(*ENDED))
+    return Statement(search_sql.in_window(selected, conditions))
+
+
+async def _recent(history: History, asked: Asked, last: int, budget: Budget) -> tuple[Counts, bool]:
+    """Count the jobs behind an id; tell whether the budget has lasted for all of them."""
+    search = Search(since=asked.since, until=asked.until, account=asked.scope)
+    statement = _ended(frozenset(search.values))
+    found: Counts = {}
+    after = last if asked.scope is None else 0
+    try:
+        async for rows in history.recent(statement, search, after, budget):
+            for key, work in periods.counted(rows, [asked.kind]).items():
+                found.setdefault(key, Work()).merge(work)
+    except TimeIsUp:
+        return found, False
+    return found, True

@@ -1,0 +1,22 @@
+"""What decides who has access, whatever it goes by."""
+
+from collections.abc import Awaitable
+from typing import Protocol
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+
+class Gate(Protocol):
+    """Who has access."""
+
+    @property
+    def everybody(self) -> bool:
+        """Whether everybody has access at the moment."""
+
+    def middleware(self, request: web.Request, handler: Handler) -> Awaitable[web.StreamResponse]:
+        """Find out who sends a request, and refuse strangers."""
+
+    @property
+    def on_behalf(self) -> Middleware:
+        """What lets a job ask on behalf of its owner."""

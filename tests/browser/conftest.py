@@ -1,0 +1,118 @@
+"""A real browser before a real server: Debian's Chromium, driven by Playwright.
+
+All that is asynchronous here runs on one event loop for the whole run, since the browser does.
+"""
+
+import os
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import pytest_asyncio
+from aiohttp import ClientSession
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright
+
+from jobstore.server import Server
+from tests.conftest import Serve, running
+from trials.clients import client
+
+CHROMIUM: Final = shutil.which("chromium")
+MISSING: Final = "no Chromium: apt-get install chromium"
+# Its own sandbox cannot be set up by root, as whom containers run their tests.
+ARGUMENTS: Final = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage")
+# How long a page may take to be as a test expects it, in milliseconds.
+PATIENCE: Final = 10_000
+# What is held against a page: WCAG 2.2 at level AA, by
+# https://github.com/dequelabs/axe-core/blob/develop/doc/API.md#axe-core-tags
+RULES: Final = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice")
+DESK: Final = {"width": 1440, "height": 900}
+LOOKS: Final[dict[str, dict[str, Any]]] = {
+    "light": {"color_scheme": "light", "viewport": DESK},
+    "dark": {"color_scheme": "dark", "viewport": DESK},
+    "mobile": {"color_scheme": "light", "viewport": {"width": 390, "height": 844}},
+}
+
+Open = Callable[..., Awaitable[Page]]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let what is tested here share the browser's loop."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    """Give the browser; where there is none, skip what needs one, but not in CI."""
+    if CHROMIUM is None:
+        if "CI" in os.environ:
+            pytest.fail(MISSING)
+        pytest.skip(MISSING)
+    async with async_playwright() as playwright:
+        started = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield started
+        await started.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def open_page(browser: Browser) -> AsyncIterator[Open]:
+    """Give a function that opens a page in a profile of its own.
+
+    Its arguments are the page's URL and how the profile differs, such as ``color_scheme``. A test
+    fails in which a page says anything on the console, or breaks its policy.
+    """
+    said: list[str] = []
+    async with AsyncExitStack() as stack:
+
+        async def open_page(url: str, **differing: Any) -> Page:
+            options = {"viewport": DESK, "reduced_motion": "reduce", **differing}
+            context = await browser.new_context(**options)
+            stack.push_async_callback(context.close)
+            page = await context.new_page()
+            page.set_default_timeout(PATIENCE)
+            page.on("console", lambda message: said.extend(_said(message, page.url)))
+            page.on("pageerror", lambda error: said.append(str(error)))
+            await page.goto(url)
+            return page
+
+        yield open_page
+    assert said == []
+
+
+def _said(message: ConsoleMessage, url: str) -> list[str]:
+    """Write what a page says, but for the browser's own remark that it is a page about an error."""
+    if message.text.startswith("Failed to load resource") and message.location["url"] == url:
+        return []
+    return [f"{message.type}: {message.text} ({message.location})"]
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def serve(store_path: Path) -> AsyncIterator[Serve]:
+    """Give a function that starts a server in this process; see the one of all tests."""
+    async with AsyncExitStack() as stack:
+
+        async def start(**sections: Any) -> Server:
+            return await stack.enter_async_context(running(store_path, **sections))
+
+        yield start
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def http() -> AsyncIterator[ClientSession]:
+    """Give an HTTP client that changes nothing on its own account."""
+    async with client() as session:
+        yield session
+
+
+async def check_axe(page: Page) -> None:
+    """Hold a page against WCAG 2.2 AA, and against what is good practice besides."""
+    found = await Axe().run(page, options={"runOnly": list(RULES), "resultTypes": ["violations"]})
+    assert found.violations_count == 0, found.generate_report()
+    overflows = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    assert await page.evaluate(overflows) <= 0, "the page is wider than the window"

@@ -1,0 +1,103 @@
+"""What operators do in a browser: log in, look after targets and accounts, and leave."""
+
+import pytest
+from playwright.async_api import Page
+
+from jobstore.model.account import Role
+from jobstore.model.passwords import hashed
+from jobstore.server import Server
+from tests.accounts import PASSWORD
+from tests.browser.conftest import LOOKS, Open, check_axe
+from tests.client import ORDINARY
+from tests.conftest import Serve
+
+
+async def log_in(page: Page, name: str, password: str = PASSWORD) -> None:
+    """Fill the form in, and send it."""
+    await page.get_by_label("Name").fill(name)
+    await page.get_by_label("Password").fill(password)
+    await page.get_by_role("button", name="Log in").click()
+
+
+async def peopled(serve: Serve) -> Server:
+    """Start a server at which an admin, a user and a reader have accounts."""
+    server = await serve(target=ORDINARY)
+    kept = hashed(PASSWORD)
+    for name, role in (("alice", Role.ADMIN), ("ute", Role.USER), ("rita", Role.READER)):
+        await server.store.accounts.add(name, role, kept)
+    return server
+
+
+@pytest.mark.parametrize("look", LOOKS)
+async def test_the_pages_of_operators_are_for_everybody(
+    serve: Serve, open_page: Open, look: str
+) -> None:
+    server = await peopled(serve)
+    await server.store.accounts.add_token("ute", "nightly import of the warehouse", "digest")
+    page = await open_page(f"{server.url}/_jobs/ui/access", **LOOKS[look])
+    await log_in(page, "alice", "wrong horse")
+    assert "no account of that name" in await page.get_by_role("alert").inner_text()
+    await check_axe(page)
+    await page.get_by_label("Password").fill(PASSWORD)
+    await page.keyboard.press("Enter")
+    await page.wait_for_url("**/access")
+    await check_axe(page)
+    for path in (
+        "access/add",
+        "access/remove?name=ute",
+        "access/token?name=ute",
+        "store",
+        "targets",
+        "targets/pause?target=/",
+        "targets/slots?target=/",
+    ):
+        await page.goto(f"{server.url}/_jobs/ui/{path}")
+        assert await page.get_by_role("heading", level=1).count() == 1
+        await check_axe(page)
+
+
+async def test_an_admin_works_without_scripts_from_login_to_logout(
+    serve: Serve, open_page: Open
+) -> None:
+    server = await peopled(serve)
+    page = await open_page(f"{server.url}/_jobs/ui/targets", java_script_enabled=False)
+    await log_in(page, "alice")
+    await page.get_by_role("link", name="Pause… /", exact=True).click()
+    await page.get_by_label("Why").fill("db migration")
+    await page.get_by_role("button", name="Pause", exact=True).click()
+    await page.get_by_text("paused by alice").wait_for()
+    await page.get_by_role("button", name="Resume /", exact=True).click()
+    assert await page.get_by_text("paused by alice").count() == 0
+
+    await page.get_by_role("link", name="Access").click()
+    await page.get_by_role("link", name="New token… of ute").click()
+    await page.get_by_label("What it is for").fill("cron")
+    await page.get_by_role("button", name="Make the token").click()
+    await page.get_by_text("Authorization: Bearer jobstore_").wait_for()
+    await page.get_by_role("link", name="I have it").click()
+    await page.get_by_role("link", name="Remove… of rita").click()
+    await page.get_by_role("button", name="Remove the account").click()
+    await page.get_by_role("cell", name="remove account").wait_for()
+    assert await page.get_by_role("rowheader", name="rita").count() == 0
+    await page.get_by_role("button", name="Log out").click()
+    await page.wait_for_url("**/login")
+    await page.goto(f"{server.url}/_jobs/ui/access")
+    await page.wait_for_url("**/login?next=access")
+
+
+async def test_a_session_that_an_admin_ended_is_over_at_the_next_click(
+    serve: Serve, open_page: Open
+) -> None:
+    server = await peopled(serve)
+    page = await open_page(f"{server.url}/_jobs/ui/")
+    await log_in(page, "rita")
+    await page.get_by_role("link", name="Targets").click()
+    assert await page.get_by_role("button", name="Resume").count() == 0
+    assert await page.get_by_role("link", name="Pause", exact=True).count() == 0
+    assert await page.get_by_role("link", name="Access").count() == 0
+    (session,) = await server.store.sessions.all()
+    await server.store.sessions.end(session.id, "alice")
+    await page.get_by_role("link", name="Jobs", exact=True).click()
+    await page.get_by_text("Your session has ended").wait_for()
+    await log_in(page, "rita")
+    await page.get_by_role("button", name="Log out").wait_for()

@@ -1,0 +1,150 @@
+"""Activity and statistics: what jobs came to, by time and by what they have in common."""
+
+import csv
+import io
+import re
+from contextlib import AsyncExitStack
+from html import unescape
+from pathlib import Path
+
+import pytest
+from aiohttp import ClientSession
+
+from jobstore.dashboard.activity import RANGES
+from jobstore.model.account import Role
+from tests.accounts import People
+from tests.client import ORDINARY, Client
+from tests.conftest import Serve, running
+
+
+@pytest.fixture
+async def client(serve: Serve, http: ClientSession) -> Client:
+    return Client(http, (await serve(target=ORDINARY)).url)
+
+
+async def some(client: Client) -> None:
+    """Let five jobs end: three well, one answered badly, and one cancelled."""
+    for path in ("/greet/alice", "/greet/17", "/greet/18", "/status/500"):
+        await client.done(path)
+    waiting = await client("POST", "/_jobs", json={"target": "/greet/bob", "delay": "1h"})
+    assert (await client("POST", waiting.headers["Location"] + "/cancel")).status == 200
+
+
+async def page(client: Client, path: str, status: int = 200) -> str:
+    answer = await client("GET", f"/_jobs/ui/{path}")
+    assert answer.status == status, answer
+    return answer.body.decode()
+
+
+async def listed(client: Client, link: str) -> int:
+    """Follow a link to the list, and count its jobs."""
+    text = await page(client, unescape(link).removeprefix("./"))
+    return text.count('<tr id="job-')
+
+
+async def test_activity_is_drawn_and_told_as_a_table(client: Client) -> None:
+    assert "have ended." in await page(client, "activity")
+    await some(client)
+    text = await page(client, "activity")
+    assert "5 jobs · 20 % went wrong" in text
+    label = r'aria-label="5 jobs from [^"]* to [^"]*, 1 went wrong"'
+    assert re.search(rf'<svg class="chart" [^>]*{label}', text)
+    assert re.search(r'aria-label="jobs of each target, one lane each: /: 5"', text)
+    cells = re.findall(r'<td class="num">(\d+)</td>', text)
+    assert [sum(int(each) for each in cells[place::5]) for place in range(5)] == [5, 4, 0, 1, 1]
+    bars = re.findall(r'<a href="(\./\?since=[^"]*)" aria-label="[^"]* went wrong, ', text)
+    assert bars
+    assert all(f'<td><a href="{bar}">jobs</a>' in text for bar in bars)
+    for since in RANGES:
+        assert "5 jobs" in await page(client, f"activity?since={since}")
+    for by in ("quarter", "hour"):
+        assert f'aria-current="true">by {by}</a>' in await page(client, f"activity?by={by}")
+
+
+async def test_links_lead_to_the_jobs(client: Client) -> None:
+    await some(client)
+    text = await page(client, "activity?by=hour")
+    lists = re.findall(r'<td><a href="([^"]*)">jobs</a> · <a href="([^"]*)">running then', text)
+    assert sum([await listed(client, jobs) for jobs, _ in lists]) == 5
+    assert [await listed(client, running) for _, running in lists] == [0] * len(lists)
+    figures = await page(client, "statistics")
+    routes = re.findall(r'<th scope="row" class="long"><a href="([^"]*)">([^<]*)</a>', figures)
+    assert {name: await listed(client, link) for link, name in routes} == {
+        "GET /greet/{}": 4,
+        "GET /greet/alice": 1,
+        "GET /greet/bob": 1,
+        "GET /status/{}": 1,
+    }
+
+
+async def test_what_cannot_be_read_is_said(client: Client) -> None:
+    for query, sentence in {
+        "since=yesterday": "since: expected a time with its zone such as 2026-11-01T18:00:00Z",
+        "by=minute": "by: expected one of quarter, hour, day",
+        "since=30d&by=quarter": "by: expected day for so long a time",
+        "until=2026-01-01T00:00:00Z": "until: expected a time that is not before since",
+        "sinec=1h": "sinec: no such parameter; did you mean since?",
+    }.items():
+        assert sentence in await page(client, f"activity?{query}", 400)
+
+
+async def test_a_restart_is_marked(store_path: Path, http: ClientSession) -> None:
+    async with running(store_path, target=ORDINARY) as server:
+        client = Client(http, server.url)
+        await some(client)
+        assert "None in this time." in await page(client, "activity")
+    async with running(store_path, target=ORDINARY) as server:
+        text = await page(Client(http, server.url), "activity")
+    assert re.search(r'<path class="death" d="[^"]*"><title>restart \d\d:\d\d</title></path>', text)
+    assert '<td data-head="After">an orderly end</td>' in text
+
+
+async def test_statistics_tell_of_each_name(client: Client) -> None:
+    await some(client)
+    await client.done("/greet/carol", headers={"x-jobstore-owner": "carol"})
+    text = await page(client, "statistics")
+    assert re.search(r'<td data-head="Went wrong" class="num bad">100 %</td>', text)
+    assert re.search(r'<svg class="heat"[^>]*aria-label="GET /status/{}: half took', text)
+    for by in ("definition", "owner", "target"):
+        assert f"Jobs by {by}" in await page(client, f"statistics?by={by}&since=7d")
+    assert "by: expected one of" in await page(client, "statistics?by=colour", 400)
+
+
+async def test_csv_has_the_same_figures(client: Client) -> None:
+    await some(client)
+    text = await page(client, "statistics?by=target")
+    (link,) = re.findall(r'<a class="btn" href="\./(statistics\.csv[^"]*)">CSV</a>', text)
+    answer = await client("GET", f"/_jobs/ui/{unescape(link)}")
+    assert answer.headers["Content-Type"] == "text/csv; charset=utf-8"
+    assert answer.headers["Content-Disposition"] == 'attachment; filename="jobs-by-target.csv"'
+    (row,) = csv.DictReader(io.StringIO(answer.body.decode()))
+    assert {name: row[name] for name in row if "ms" not in name} == {
+        "name": "/",
+        "count": "5",
+        "done": "4",
+        "failed": "0",
+        "cancelled": "1",
+        "errors": "1",
+    }
+    assert float(row["p50_ms"]) <= float(row["p95_ms"]) <= float(row["max_ms"])
+
+
+async def test_a_user_sees_what_is_theirs(serve: Serve, http: ClientSession) -> None:
+    server = await serve(target=ORDINARY)
+    async with AsyncExitStack() as stack:
+        people = People(server, stack)
+        alice = await people.with_token("alice")
+        bob = await people.with_token("bob")
+        rita = await people.with_token("rita", Role.READER)
+        await some(alice)
+        assert "5 jobs" in await page(rita, "activity")
+        assert "5 jobs" in await page(alice, "activity")
+        assert "0 jobs" in await page(bob, "activity")
+        assert "Restarts" in await page(rita, "activity")
+        assert "Restarts" not in await page(alice, "activity")
+        text = await page(alice, "statistics")
+        assert "your own jobs only" in text
+        assert "GET /status/{}" in text
+        assert "GET /status/{}" not in await page(bob, "statistics")
+        assert b"GET /status" not in (await bob("GET", "/_jobs/ui/statistics.csv")).body
+    assert (await Client(http, server.url)("GET", "/_jobs/ui/activity")).status == 401

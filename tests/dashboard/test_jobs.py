@@ -1,0 +1,181 @@
+"""The list of jobs: what its URL says, as the API has it, and by a line of words as well."""
+
+import re
+from contextlib import AsyncExitStack
+from html import unescape
+from pathlib import Path
+
+import pytest
+from aiohttp import ClientSession
+
+from jobstore.dashboard.query import line_of
+from jobstore.model.account import Role
+from jobstore.model.errors import QueryInvalid
+from jobstore.server import Server
+from tests.accounts import People, basic
+from tests.client import ORDINARY, Client
+from tests.conftest import Serve
+from trials.clients import Answer
+
+UI = "/_jobs/ui/"
+
+
+@pytest.fixture
+async def server(serve: Serve) -> Server:
+    """Give a server with an ordinary application, and nothing behind one of its paths."""
+    nobody = {"prefix": "/nobody", "upstream": "http://127.0.0.1:9", "hold": "0"}
+    return await serve(target=[ORDINARY, nobody])
+
+
+@pytest.fixture
+async def client(server: Server, http: ClientSession) -> Client:
+    return Client(http, server.url)
+
+
+def ids(answer: Answer) -> list[int]:
+    """Read which jobs are on a page, in order."""
+    assert answer.status == 200, answer
+    return [int(found) for found in re.findall(rb'<tr id="job-(\d+)"', answer.body)]
+
+
+def words(answer: Answer) -> str:
+    """Read a page as somebody does who sees it."""
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", answer.body.decode())).split())
+
+
+def tabs(answer: Answer) -> dict[str, str]:
+    """Read the tabs, and how many jobs each of them says it has."""
+    found = re.findall(r'<li[^>]*><a href="([^"]*)"[^>]*>(.*?)</a>', answer.body.decode())
+    assert found
+    return {re.sub(r"<[^>]+>", "", shown): unescape(link) for link, shown in found}
+
+
+async def test_it_shows_how_each_job_stands(client: Client) -> None:
+    done = await client.done("/greet/you?and=me", headers={"Authorization": basic("shop")})
+    failed = await client.done("/nobody/there")
+    error = await client.done("/status/422")
+    page = await client("GET", UI)
+    assert ids(page) == [error, failed, done]
+    rows = re.split(r'<tr id="job-\d+"', page.body.decode())[1:]
+    shown = [" ".join(unescape(re.sub(r"<[^>]+>", " ", row)).split()) for row in rows]
+    assert re.search(r"done with an error .*GET /status/422 .* 422 held", shown[0])
+    assert re.search(
+        r"failed .*GET /nobody/there no connection to 127.0.0.1:9.* 502 held", shown[1]
+    )
+    assert re.search(r"done .*GET /greet/you ?\?and=me shop / .* ago .* 200 held", shown[2])
+
+
+async def test_tabs_have_the_kept_counts_and_lead_to_the_same_filters(client: Client) -> None:
+    await client.done("/greet/you")
+    await client.done("/nobody/there")
+    found = tabs(await client("GET", f"{UI}?state=failed"))
+    assert found["all 2"] == "./"
+    assert (found["done 1"], found["failed 1"]) == ("?state=done", "?state=failed")
+    assert (found["queued 0"], found["result held 2"]) == ("?state=queued", "?result=held")
+    narrowed = tabs(await client("GET", f"{UI}?path=/greet"))
+    assert narrowed["done"] == "?path=/greet&state=done"  # nothing is counted for it
+
+
+async def test_filters_are_those_of_the_api(client: Client) -> None:
+    shop = await client.done("/greet/a", headers={"Authorization": basic("shop")})
+    other = await client.done("/greet/b")
+    bad = await client.done("/status/500")
+    for query, expected in {
+        "owner=shop": [shop],
+        "path=/greet": [other, shop],
+        "status=5xx": [bad],
+        "state=done&status=200": [other, shop],
+        "state=failed,cancelled": [],
+        "since=24h": [bad, other, shop],
+        "until=24h": [],
+        "since=2001-01-01T00:00:00Z&path=/status": [bad],
+    }.items():
+        assert ids(await client("GET", f"{UI}?{query}")) == expected, query
+    page = words(await client("GET", f"{UI}?state=done&owner=shop"))
+    assert "GET /_jobs?state=done&owner=shop" in page
+    assert "jobstore history --state done --owner shop" in page
+
+
+async def test_a_line_is_another_way_to_write_the_url(client: Client) -> None:
+    job = await client.done("/greet/you")
+    for line, place in {
+        "state:failed owner:shop": "?state=failed&owner=shop",
+        "/greet status:2xx": "?path=/greet&status=2xx",
+        'tag:"two words" state:done state:failed': "?tag=two%20words&state=done,failed",
+        "": "./",
+        f"#{job}": f"./{job}",
+        f" {job} ": f"./{job}",
+    }.items():
+        answer = await client("GET", UI, params={"q": line})
+        assert (answer.status, answer.headers["Location"]) == (303, place), line
+    more = await client("GET", UI, params={"q": "status:2xx", "owner": "shop"})
+    assert more.headers["Location"] == "?owner=shop&status=2xx"
+
+
+@pytest.mark.parametrize(
+    ("query", "sentence"),
+    [
+        ("state=lost", "state: expected one or more of queued, running, done, failed, cancelled"),
+        ("colour=red", "colour: no such parameter; did you mean"),
+        ("since=noon", "since: expected a time with its zone such as"),
+        ("cursor=abc", "cursor: expected the next of an earlier page"),
+        ("q=bananas", "bananas: expected qualifier:value, such as owner:shop"),
+        ("q=colour:red", "colour: no such filter; did you mean"),
+        ("q=owner:a+owner:b", "owner: expected one value"),
+        ("q=<script>:1", "<script>: no such filter"),
+    ],
+)
+async def test_what_cannot_be_read_is_said_beside_the_field(
+    client: Client, query: str, sentence: str
+) -> None:
+    answer = await client("GET", f"{UI}?{query}")
+    assert answer.status == 400
+    (said,) = re.findall(r'id="q-error" role="alert">([^<]*)<', answer.body.decode())
+    assert unescape(said).startswith(sentence)
+    assert b'aria-invalid="true"' in answer.body
+
+
+async def test_older_jobs_are_a_link_away(client: Client) -> None:
+    made = [await client.done("/greet/you") for _ in range(3)]
+    first = await client("GET", f"{UI}?limit=2&path=/greet&since=24h")
+    assert ids(first) == [made[2], made[1]]
+    (older,) = re.findall(rb'rel="next" href="([^"]*)"', first.body)
+    second = await client("GET", UI + unescape(older.decode()))
+    assert ids(second) == [made[0]]
+    assert b'rel="next"' not in second.body
+
+
+async def test_an_empty_list_says_why(client: Client) -> None:
+    assert "No jobs yet. A request becomes one by a header" in words(await client("GET", UI))
+    assert "No matching jobs." in words(await client("GET", f"{UI}?owner=nobody"))
+
+
+async def test_each_sees_what_is_theirs(server: Server) -> None:
+    async with AsyncExitStack() as stack:
+        people = People(server, stack)
+        alice = await people.with_token("alice")
+        bob = await people.with_token("bob")
+        admin = await people.with_token("root", Role.ADMIN)
+        reader = await people.with_token("eve", Role.READER)
+        hers, his = await alice.done("/greet/a"), await bob.done("/greet/b")
+        page = await alice("GET", UI)
+        assert ids(page) == [hers]
+        assert "all" in tabs(page)  # the counts are those of all, and nothing for her
+        assert not re.search(rb'href="\./(targets|store|access)"', page.body)
+        assert (await alice("GET", f"{UI}{his}")).status == 404
+        assert ids(await admin("GET", UI)) == [his, hers]
+        seen = await reader("GET", UI)
+        assert ids(seen) == [his, hers]
+        assert b'type="checkbox"' in page.body
+        assert b'type="checkbox"' not in seen.body
+
+
+def test_a_word_without_an_end_is_still_a_word() -> None:
+    assert line_of('path:"/a b') == {"path": "/a b"}
+    with pytest.raises(QueryInvalid):
+        line_of(":value")
+
+
+def test_the_pages_weigh_little() -> None:
+    folder = Path(__file__).parents[2] / "jobstore" / "dashboard" / "static"
+    assert sum(each.stat().st_size for each in folder.iterdir()) < 60_000

@@ -1,0 +1,106 @@
+"""Targets on a page: how they stand, and what an admin says of them there."""
+
+import asyncio
+
+import pytest
+from aiohttp import ClientSession
+
+from jobstore.model.account import Role
+from jobstore.server import Server
+from tests.accounts import basic
+from tests.client import Client
+from tests.conftest import Serve
+from tests.dashboard.test_access import entries, said
+from tests.dashboard.visitors import Visitor, visitor
+from trials.clients import client
+
+TARGETS = [
+    {"prefix": "/wait", "app": "tests.gates:create_app", "concurrency": 2},
+    {"prefix": "/", "app": "tests.webapp:create_app"},
+]
+
+
+@pytest.fixture
+async def server(serve: Serve) -> Server:
+    return await serve(target=TARGETS)
+
+
+@pytest.fixture
+async def alice(server: Server, http: ClientSession) -> Visitor:
+    """Give an admin's browser."""
+    return await visitor(server, http, "alice", Role.ADMIN)
+
+
+async def test_a_target_is_paused_with_a_reason_and_resumed(server: Server, alice: Visitor) -> None:
+    form = said(await alice.get("targets/pause?target=/wait"))
+    assert "What runs now (0 jobs) goes on to its end" in form
+    fields = {"target": "/wait", "reason": "<b>db</b> migration"}
+    answer = await alice.post("targets/pause", fields)
+    assert (answer.status, answer.headers["Location"]) == (303, "../targets?done=paused")
+    page = await alice.get("targets")
+    assert b"&lt;b&gt;db&lt;/b&gt; migration" in page.body
+    assert "paused by alice" in said(page)
+    assert server.store.targets.paused("/wait")
+    await alice.post("targets/resume", {"target": "/wait"})
+    assert "paused by" not in said(await alice.get("targets"))
+    assert await entries(server) == [("alice", "pause", "/wait"), ("alice", "resume", "/wait")]
+
+
+async def test_slots_are_changed_and_given_back_to_the_configuration(
+    server: Server, alice: Visitor
+) -> None:
+    assert "0 / 2" in said(await alice.get("targets"))
+    await alice.post("targets/slots", {"target": "/wait", "slots": "7"})
+    assert "0 / 7 configured: 2" in said(await alice.get("targets"))
+    assert b'value="7"' in (await alice.get("targets/slots?target=/wait")).body
+    for wrong in ("0", "-1", "seven", "9" * 12, "9" * 50, "1.5", "<b>"):
+        refused = await alice.post("targets/slots", {"target": "/wait", "slots": wrong})
+        assert refused.status == 400
+        assert "Slots: expected a whole number from 1 on, or nothing." in said(refused)
+    await alice.post("targets/slots", {"target": "/wait", "slots": ""})
+    assert "0 / 2" in said(await alice.get("targets"))
+    assert server.store.slots()["/wait"] == (0, 2)
+
+
+async def test_the_page_shows_what_runs_waits_and_went_wrong(
+    server: Server, alice: Visitor
+) -> None:
+    async with client({"Authorization": basic("alice")}) as http:
+        program = Client(http, server.url)
+        await program.done("/unhandled")
+        wrong = await program.done("/status/503")
+        await alice.post("targets/slots", {"target": "/wait", "slots": "1"})
+        for name in ("a", "b", "c"):
+            await program.submit(f"/wait/{name}")
+        while server.store.slots()["/wait"][0] < 1:  # noqa: ASYNC110 - until it has begun
+            await asyncio.sleep(0)
+        page = await alice.get("targets")
+        assert f'<a href="./{wrong}">{wrong}</a> 503' in page.body.decode()
+        assert b'<progress class="slots" max="1" value="1"' in page.body
+        assert "1 / 1 configured: 2 2 " in said(page)
+        words = said(await alice.get("targets/pause?target=/wait"))
+        assert "(1 job) goes on to its end; what waits (2 jobs) waits on" in words
+
+
+async def test_who_may_not_act_is_shown_no_action_and_refused_each(
+    server: Server, alice: Visitor, http: ClientSession
+) -> None:
+    reader = await visitor(server, http, "rita", Role.READER)
+    page = await reader.get("targets")
+    assert page.status == 200
+    assert b"targets/pause" not in page.body
+    user = await visitor(server, http, "ute", Role.USER)
+    assert (await user.get("targets")).status == 403
+    assert b'href="./targets"' not in (await user.get()).body
+    for somebody in (reader, user):
+        for deed in ("pause", "resume", "slots"):
+            assert (await somebody.get(f"targets/{deed}?target=/")).status == 403
+            assert (await somebody.post(f"targets/{deed}", {"target": "/"})).status == 403
+    assert await entries(server) == []
+    for answer in (
+        await alice.get("targets/pause?target=/none"),
+        await alice.post("targets/pause", {"target": "/none"}),
+        await alice.get("targets/explode?target=/"),
+        await alice.post("targets/explode", {"target": "/"}),
+    ):
+        assert answer.status == 404
