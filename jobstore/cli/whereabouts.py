@@ -198,7 +198,7 @@ def _parts(url: str) -> SplitResult:
     except ValueError:
         raise ValueError(_problem(url)) from None
     if parts.username is not None:
-        raise ValueError("expected no user in it: a token says who asks")
+        raise ValueError("expected a URL without a user; use a token instead")
     whole = parts.scheme in {"http", "https"} and parts.hostname and _PRINTABLE.fullmatch(url)
     if not whole or parts.query or parts.fragment:
         raise ValueError(_problem(url))

@@ -239,7 +239,7 @@ async def _whether_to_end(asked: Asked) -> Question:
     number = id_in(asked.fields, "session")
     found = [each for each in await asked.store.sessions.all() if each.id == number]
     if not found:
-        raise NotThere(f"there is no session {number}: it has ended already")
+        raise NotThere(f"there is no session {number}: it has already ended")
     session = found[0]
     return Question(
         title=f"End a session of {session.account}",

@@ -32,7 +32,7 @@ async def filled_in(request: web.Request) -> Fields:
         BodyTooLarge: it is larger than any of ours.
     """
     if request.content_type != _TYPE:
-        raise FormInvalid("expected what a browser sends of a form")
+        raise FormInvalid("expected a form as a browser sends it")
     async with room.whole(request, _LARGEST) as body:
         return fields_of(body)
 
@@ -51,7 +51,7 @@ def fields_of(body: bytes) -> Fields:
             errors="strict",
         )
     except ValueError:
-        raise FormInvalid("expected what a browser sends of a form") from None
+        raise FormInvalid("expected a form as a browser sends it") from None
     return dict(pairs)
 
 

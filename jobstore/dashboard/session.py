@@ -119,8 +119,8 @@ def _require_page(request: web.Request) -> None:
     """
     if request.method not in SAFE and not any(name in request.headers for name in _SAID):
         raise Forbidden(
-            "a session changes nothing for a client that does not say which page has asked: "
-            "use a browser of these years, or a token"
+            "a session can change something only if the browser says which page sent the "
+            "request: use a current browser, or a token"
         )
 
 

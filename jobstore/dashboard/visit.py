@@ -73,7 +73,7 @@ class Visitor:
             Forbidden: they may not.
         """
         if not self.sees_all:
-            raise Forbidden("only who may see the jobs of all may see this page")
+            raise Forbidden("this page is for admins and readers")
         return self.identity
 
     def administering(self) -> Identity:

@@ -46,7 +46,7 @@ JobstoreError
 │   └── SecretsMissing          its secrets were not kept for another run
 ├── TagTaken                    a job of the same owner that has not ended has the tag
 ├── MetricsOff                  metrics are turned off
-├── TooManyListeners            as many follow all changes as may at once
+├── TooManyListeners            too many clients follow all changes
 ├── SubmissionInvalid           the submission is invalid
 ├── QueryInvalid                the query is invalid
 ├── OperationNotFound           no such bulk operation, or not visible
@@ -570,7 +570,7 @@ class MetricsOff(JobstoreError):
 
 
 class TooManyListeners(JobstoreError):
-    """As many follow all changes as may at once.
+    """As many clients follow all changes as are allowed at once.
 
     Args:
         listeners: how many that is.
@@ -579,7 +579,9 @@ class TooManyListeners(JobstoreError):
     status = 503
 
     def __init__(self, listeners: int) -> None:
-        super().__init__(f"{listeners} follow all changes already; no more may at once")
+        super().__init__(
+            f"{listeners} clients are already following all changes, the most allowed; try again later"
+        )
 
 
 class SubmissionInvalid(JobstoreError):

@@ -276,7 +276,9 @@ def _require_admin(tx: Transaction, *, wanted: bool) -> None:
     if tx.shared:  # of two admins, each may be taking the other's role at the moment
         elsewhere.lock(tx, "admins")
     if not tx.execute(ADMINS, role=Role.ADMIN).fetchone():
-        raise AccountProblem("at least one account has to be an admin: make another one that first")
+        raise AccountProblem(
+            "at least one account has to be an admin: make another account an admin first"
+        )
 
 
 def _add(tx: Transaction, name: str, role: Role, password: str) -> None:

@@ -87,7 +87,7 @@ class Answer(AbstractStreamWriter):
         self._end()
 
     def fail(self, error: Exception) -> None:
-        """Break the response off, unless it has ended already."""
+        """Break the response off, unless it has already ended."""
         if not self._ended:
             self._error = error
             if self._pipe:

@@ -117,6 +117,10 @@ MESSAGES: Final[dict[str, tuple[Advised, ...]]] = {
             errors.OperationChanged(7, 1),
             "Look at the jobs again, and send the new number as `expect`.",
         ),
+        (
+            errors.TooManyListeners(100),
+            "Close dashboards that nobody looks at, and follow single jobs instead.",
+        ),
         (errors.MetricsOff(), "Set the key as the message says, and restart."),
     ),
     "Definitions": (
@@ -200,6 +204,10 @@ MESSAGES: Final[dict[str, tuple[Advised, ...]]] = {
                 "Free some space: see [when the disk is "
                 "full](../how-to/operate.md#when-the-disk-is-full)."
             ),
+        ),
+        (
+            errors.StoreAtLimit(_FILE),
+            "Raise `[store] max_size`, or run `jobstore purge --older-than 1h`.",
         ),
         (errors.StoreFailing(_FILE, "disk I/O error"), "Check the disk and the system's log."),
         (
