@@ -51,17 +51,17 @@ def _concurrency(value: str) -> TargetChange:
     "change",
     type=_concurrency,
     metavar="N",
-    help=f"How many jobs of NAME run at once from now on; '{_CONFIGURED}' undoes that.",
+    help=f"How many jobs of NAME may run at once; '{_CONFIGURED}' returns to the configured number.",
 )
 @json_option
 def targets_command(
     where: Where, name: str | None, change: TargetChange | None, *, as_json: bool
 ) -> None:
-    """List the targets, or NAME alone: how many jobs run and wait, and why none is started.
+    """List the targets, or NAME alone: how many of their jobs run and wait, and why none starts.
 
-    A target is named by its prefix. It is held while it cannot be reached: its jobs wait. It is
-    paused from `jobstore pause` to `jobstore resume`. Where its concurrency is set for the time
-    being, a star says so.
+    A target is named by its prefix. It is held while it cannot be reached, and paused between
+    `jobstore pause` and `jobstore resume`: its jobs wait. A star marks a concurrency that an
+    operator has set.
     """
     if change is not None:
         if name is None:
@@ -187,7 +187,7 @@ def _as_json(wanted: TargetChange) -> Mapping[str, object]:
 @limited("entries")
 @json_option
 def audit_command(where: Where, limit: int, *, as_json: bool) -> None:
-    """List what operators did to targets and accounts, and when; the newest come first."""
+    """List what operators did to targets and accounts, and when; the newest first."""
     listed: Listed[_Described] = Listed(
         heads=("AT", "WHO", "WHAT", "SUBJECT", "DETAIL"),
         row=lambda each: (

@@ -580,7 +580,8 @@ class TooManyListeners(JobstoreError):
 
     def __init__(self, listeners: int) -> None:
         super().__init__(
-            f"{listeners} clients are already following all changes, the most allowed; try again later"
+            f"{listeners} clients are already following all changes, the most allowed; "
+            "try again later"
         )
 
 
