@@ -29,7 +29,7 @@ _COMMANDS: Final = {
     "retry": ("verbs", "Run ended jobs again, as new jobs."),
     "delete": ("verbs", "Delete results; restore undoes it for a while."),
     "restore": ("verbs", "Make fetched or deleted results available again."),
-    "operations": ("operations", "List what is done to many jobs, or stop it."),
+    "operations": ("operations", "List, show or stop operations on many jobs."),
     "expire": ("maintenance", "Expire results that were never fetched."),
     "purge": (
         "maintenance",

@@ -51,7 +51,7 @@ def _concurrency(value: str) -> TargetChange:
     "change",
     type=_concurrency,
     metavar="N",
-    help=f"How many jobs of NAME may run at once; '{_CONFIGURED}' returns to the configured number.",
+    help=f"How many jobs of NAME may run at once; '{_CONFIGURED}' resets it.",
 )
 @json_option
 def targets_command(
