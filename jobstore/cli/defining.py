@@ -163,7 +163,7 @@ def definitions_command(config: Config, reference: str | None, *, as_json: bool)
             _request(each),
         ),
         fields=partial(described, secret=store_limits(config).secret),
-        none="There is no definition.",
+        none="There are no definitions.",
     )
     listed.write(asyncio.run(_all(config)), as_json=as_json)
 

@@ -126,7 +126,7 @@ _LISTED: Final[Listed[_Described]] = Listed(
     heads=("TARGET", "RUNNING", "CONCURRENCY", "WAITING", "STATE"),
     row=_row,
     fields=lambda target: target,
-    none="There is no target.",
+    none="There are no targets.",
 )
 
 

@@ -126,7 +126,7 @@ def accounts_command(config: Config, *, as_json: bool) -> None:
         heads=("NAME", "ROLE", "TOKENS", "CREATED"),
         row=lambda each: (each.name, each.role, held[each.name], to_the_second(each.created_at)),
         fields=lambda each: _account_fields(each, held[each.name]),
-        none="There is no account.",
+        none="There are no accounts.",
     )
     listed.write(accounts, as_json=as_json)
 
@@ -280,5 +280,5 @@ _TOKENS: Final[Listed[Token]] = Listed(
     heads=("ID", "ACCOUNT", "CREATED", "LABEL"),
     row=lambda each: (each.id, each.account, to_the_second(each.created_at), each.label),
     fields=_token_fields,
-    none="There is no token.",
+    none="There are no tokens.",
 )

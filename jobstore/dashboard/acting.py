@@ -147,7 +147,7 @@ def _why_not(job: Job, action: BulkAction) -> str:
             (job.result is Result.DELETED, "was deleted: it can be retried once it is restored"),
             (True, "cannot be retried: its request is no longer kept"),
         ),
-        BulkAction.DELETE: ((True, "was deleted already"),),
+        BulkAction.DELETE: ((True, "was already deleted"),),
         BulkAction.RESTORE: (
             (not ended, f"has not ended yet: it is {job.state}"),
             (job.result is Result.HELD, "still has its result"),

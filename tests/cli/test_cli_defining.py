@@ -299,7 +299,7 @@ def test_definitions_are_listed() -> None:
 
 def test_it_is_said_that_there_is_no_definition() -> None:
     said("migrate")
-    assert said("definitions") == "There is no definition.\n"
+    assert said("definitions") == "There are no definitions.\n"
     assert said("definitions", "--json") == ""
 
 

@@ -263,8 +263,8 @@ def test_list_tells_scripts_the_same_and_no_hash() -> None:
 
 def test_list_says_that_there_is_none() -> None:
     said("migrate")
-    assert said("user", "list") == "There is no account.\n"
-    assert said("user", "tokens") == "There is no token.\n"
+    assert said("user", "list") == "There are no accounts.\n"
+    assert said("user", "tokens") == "There are no tokens.\n"
     assert said("user", "list", "--json") == said("user", "tokens", "--json") == ""
 
 

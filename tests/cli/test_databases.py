@@ -325,7 +325,7 @@ def test_migrate_creates_a_schema_and_says_when_there_is_nothing_to_do(database:
             assert (told["before"], told["after"]) == (SCHEMA_VERSION, SCHEMA_VERSION)
             said("define", *DAILY, "--store", database, env=new)
             assert "/daily" in said("definitions", "--store", database, env=new)
-            assert said("definitions", "--store", database) == "There is no definition.\n"
+            assert said("definitions", "--store", database) == "There are no definitions.\n"
         finally:
             link.execute("DROP SCHEMA jobs_of_mine CASCADE")
 
