@@ -84,7 +84,7 @@ def _serve(read: Callable[[], Config]) -> None:
         with suppress_closed():
             tell(f"jobstore {__version__} listens on {' and '.join(urls)}, its store is {place}")
             if server.dashboard:
-                tell(f"See what happens, and mend it: {server.dashboard}")
+                tell(f"The dashboard: {server.dashboard}")
             if not config.target:
                 tell(_NEXT.format(url=next((url for url in urls if "://" in url), urls[0])))
 
