@@ -332,7 +332,7 @@ def test_a_url_that_leads_nowhere_is_told_so(tmp_path: Path) -> None:
         ("ftp://x", "expected the URL of a server such as"),
         ("http://", "expected the URL of a server such as"),
         ("http://x:99999", "expected the URL of a server such as"),
-        ("http://me:secret@x", "expected no user in it"),
+        ("http://me:secret@x", "expected a URL without a user"),
         ("nonsense", "expected the URL of a server such as"),
     ):
         assert complaint in refused("list", "--url", url)

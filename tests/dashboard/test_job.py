@@ -79,7 +79,7 @@ async def test_looking_takes_nothing_away(client: Client) -> None:
     job = await client.done("/echo", "POST", data=b'{"a": 1}', headers=JSON)
     for query in ("", "?body=raw", "?body=hex"):
         page = await client("GET", f"{UI}{job}{query}")
-        assert "Looking takes nothing away: the result is still held" in words(page)
+        assert "Looking does not fetch the result: it is still held" in words(page)
     assert (await client("GET", f"{UI}{job}/response")).body == b'{"a": 1}'
     assert (await client.fetched(job)).body == b'{"a": 1}'
 
