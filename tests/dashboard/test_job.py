@@ -189,7 +189,7 @@ async def test_what_is_gone_is_said_to_be(client: Client) -> None:
     assert page.count("It was deleted.") == 2
     missing = await client("GET", f"{UI}{job}/response")
     assert missing.status == 404
-    assert b"No response of job" in missing.body
+    assert b"The response of job" in missing.body
     failed = await client.done("/nobody/there")
     told = words(await client("GET", f"{UI}{failed}"))
     assert "The target gave none: no connection to 127.0.0.1:9" in told

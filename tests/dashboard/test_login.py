@@ -294,7 +294,7 @@ async def test_without_accounts_and_in_an_application_there_is_nothing_to_log_in
         carol = Visitor(http, str(server.make_url(MOUNT)))
         assert (await carol.get("login")).status == 404
         access = await carol.get("access")
-        assert b"The application around decides who may come in" in access.body
+        assert b"The application decides who has access" in access.body
         assert (await carol.get("access/add")).status == 404
 
 
