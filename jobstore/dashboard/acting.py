@@ -25,6 +25,7 @@ from jobstore.model.lifecycle import ENDED, Result, State
 from jobstore.store.search import DELETED
 from jobstore.web import standing
 from jobstore.web.capture import SAFE
+from jobstore.web.edge import owner_of
 
 # For how long a deletion is offered to be undone where it was done.
 UNDO: Final = 600 * SECOND
@@ -220,7 +221,7 @@ async def _retry(visit: Visit, job: Job, fields: Fields) -> web.Response:
         why = str(SecretsMissing(job.id, missing)).partition(";")[0]
         wrong = f"Nothing was done: {why}."
         return ask(visit, replace(await _ask_retry(visit, job), wrong=wrong), 409)
-    target = visit.router.owner(kept.method, kept.path).name
+    target = owner_of(visit.store, visit.router, kept.method, kept.path).name
     new = await submit_again(
         visit.store,
         job,

@@ -220,7 +220,7 @@ def question(action: BulkAction, chosen: Chosen, matched: Matched) -> Question:
     if not number:
         return Question(
             title=f"Nothing to {action}",
-            told=(f"There are no jobs {chosen.words} that {_COULD[action]}.",),
+            told=(f"None of the jobs {chosen.words} {_COULD[action]}.",),
             button="",
             back=chosen.back,
         )

@@ -55,7 +55,9 @@ async def run(visit: Visit) -> web.Response:
     """Run it now, and show the job."""
     visit.visitor.acting()
     found = await _found(visit)
-    submission = run_of(found, visit.router, visit.request, Dialect.NATIVE, Trigger.RESTAPI)
+    submission = run_of(
+        found, visit.store, visit.router, visit.request, Dialect.NATIVE, Trigger.RESTAPI
+    )
     job_id = await visit.store.submit(submission)
     return done(visit, Done.STARTED, str(job_id))
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from jobstore.dashboard import bulk, query
+from jobstore.dashboard.lately import lately
 from jobstore.dashboard.pages import render, see_other, up
 from jobstore.dashboard.query import LINE, Query
 from jobstore.dashboard.rows import rows
@@ -74,6 +75,7 @@ async def _listed(visit: Visit, asked: Query) -> web.Response:
     found = await history.page(wanted.search, wanted.limit, wanted.before, visit.budget())
     askers = await questions.askers(history, found.jobs)
     older = found.searched_to and fixed.older(wanted.cursor(found.searched_to))
+    first = "cursor" not in asked.others
     return render(
         visit.request,
         "jobs.html",
@@ -83,7 +85,8 @@ async def _listed(visit: Visit, asked: Query) -> web.Response:
         error=None,
         older=older,
         searched_to=await _searched_to(visit, found, wanted),
-        first="cursor" not in asked.others,
+        first=first,
+        lately=await lately(visit, fixed.filters, now) if first else None,
         top=_top(asked, found),
         newer=0 if top is None else await _newer(visit, wanted.search, top),
         **bulk.offers(visit, asked.filters),

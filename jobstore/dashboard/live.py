@@ -17,7 +17,9 @@ from jobstore.web import cookies, standing
 
 # How long a browser may leave what was sent to it lying before it is dropped.
 _STALLED_SECONDS: Final = 30.0
-_PING_SECONDS: Final = 15.0
+# A browser that has closed its side may be reading still, as far as its system tells; only what
+# is sent to it shows whether it does.
+_PING_SECONDS: Final = 5.0
 
 
 async def feed(visit: Visit) -> web.StreamResponse:
@@ -64,7 +66,7 @@ async def _require_session(visit: Visit) -> None:
     secret = cookies.session_of(visit.request.headers)
     if visit.visitor.session is None or secret is None:
         return
-    if await visit.store.sessions.known(secret) is None:
+    if not await visit.store.sessions.lasts(secret):
         raise standing.Revoked
 
 

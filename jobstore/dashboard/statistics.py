@@ -19,7 +19,7 @@ from jobstore.model.clock import SECOND, iso
 from jobstore.model.errors import QueryInvalid
 from jobstore.model.periods import Kind, Work, start_of
 from jobstore.model.route import ANY
-from jobstore.store import periods, questions
+from jobstore.store import period_rows, questions
 from jobstore.store.budget import Budget
 from jobstore.store.overview import Asked, Overview, overview
 from jobstore.web import overviews
@@ -93,7 +93,7 @@ async def show(visit: Visit) -> web.Response:
     found = await overview(visit.store.history, asked, _MOST, Budget())
     starts = _starts(asked)
     rows = await _rows(visit, asked, found, starts)
-    rest = found.works.get(periods.REST)
+    rest = found.works.get(period_rows.REST)
     return render(
         visit.request,
         "statistics.html",
@@ -117,12 +117,12 @@ async def show(visit: Visit) -> web.Response:
 async def give_csv(visit: Visit) -> web.Response:
     """Give all of them as CSV, for spreadsheets: RFC 4180."""
     asked = replace(_asked(visit, clock.now()), durations=False)
-    found = await overview(visit.store.history, asked, periods.NAMES, Budget())
+    found = await overview(visit.store.history, asked, period_rows.NAMES, Budget())
     named = await _names(visit, asked)
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(_COLUMNS)
-    for name in [*found.most(periods.NAMES), *({periods.REST} & {*found.works})]:
+    for name in [*found.most(period_rows.NAMES), *({period_rows.REST} & {*found.works})]:
         writer.writerow([_harmless(named.get(name, name)), *_figures(found.works[name])])
     return web.Response(
         text=text.getvalue(),

@@ -68,7 +68,7 @@ async def show(visit: Visit) -> web.Response:
         visit.request,
         "targets.html",
         lines=lines,
-        trail=await store.targets.trail(_TRAIL),
+        trail=await store.targets.trail(_TRAIL) if visit.visitor.administers else (),
     )
 
 

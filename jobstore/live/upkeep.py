@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from jobstore.model.clock import Clock
 from jobstore.model.job import Replay
@@ -12,6 +13,7 @@ from jobstore.store.bodies import SWEPT_FIRST, Bodies
 from jobstore.store.own_boot import OwnBoot
 from jobstore.store.reading import Reader
 from jobstore.store.steps import STEP, Steps
+from jobstore.store.transaction import Transaction
 from jobstore.store.writer import Writer
 
 
@@ -145,12 +147,18 @@ class Upkeep:
             a time; all jobs were counted that had ended before it.
         """
         before = self._clock() - (periods.UNSETTLED if self._boot.shared else 0)
-        await self._steps.all(lambda tx, limit: periods.count(tx, before, limit))
+        now = self._clock()
+        while found := await periods.gather(self._reader, before, now):
+            await self._steps.one(partial(_counted, found), STEP)
         after = 0
         while rows := await self._reader.rows(periods.LEFT, after=after, limit=STEP):
             after = rows[-1][0]
             ids = [job_id for job_id, state in rows if state is None or state in ENDED]
             await self._steps.over(ids, periods.count_left)
+        while span := await periods.build(self._reader, before):
+            written, _ = await self._steps.one(partial(_built, span), STEP)
+            if not written:  # another node counts, and builds it
+                break
         await self._steps.all(periods.drop)
         return before
 
@@ -175,3 +183,11 @@ class Upkeep:
     async def sweep(self) -> int:
         """Delete the bodies that belong to no job; return how many rows went away."""
         return await self._steps.all(self._bodies.sweep, SWEPT_FIRST)
+
+
+def _counted(found: periods.Gathered, tx: Transaction, _: int) -> bool:
+    return periods.count(tx, found)
+
+
+def _built(span: periods.Built, tx: Transaction, _: int) -> bool:
+    return periods.put_built(tx, span)

@@ -7,16 +7,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from jobstore.model.errors import StoreError
+from jobstore.store.ownership import give
 
 
 @contextmanager
-def new_file(destination: Path, what: str) -> Iterator[Path]:
+def new_file(destination: Path, what: str, *, like: os.stat_result | None = None) -> Iterator[Path]:
     """Give a new file beside a destination that takes its place if the context ends well.
 
     Only its owner may read it: it holds what the store holds.
 
     Args:
         what: what is written, in a word.
+        like: whose owner it has to have, even if root writes it.
 
     Raises:
         StoreError: it cannot be written, or another process writes it.
@@ -26,6 +28,8 @@ def new_file(destination: Path, what: str) -> Iterator[Path]:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         descriptor = os.open(partial, flags, 0o600)
         os.fchmod(descriptor, 0o600)
+        if like is not None:
+            give(descriptor, like)
     try:
         with writing(destination):
             if not _claimed(descriptor, partial):

@@ -17,13 +17,13 @@ from sqlalchemy import bindparam, func, select
 
 from jobstore.model.lifecycle import ENDED
 from jobstore.model.periods import Kind, Stretch, Work, start_of, stretches
-from jobstore.store import periods, schema
+from jobstore.store import period_rows, periods, schema
 from jobstore.store import search as search_sql
 from jobstore.store.budget import Budget, TimeIsUp
-from jobstore.store.expressions import Statement, joined, listed_words
+from jobstore.store.expressions import Statement, constant, joined, listed_words
 from jobstore.store.guards import in_state
 from jobstore.store.history import History
-from jobstore.store.periods import Counts, Key
+from jobstore.store.period_rows import Counts
 from jobstore.store.search import Search
 
 _period: Final = schema.PERIOD.c
@@ -41,8 +41,8 @@ SUMS: Final = Statement(
         func.sum(_period.failed),
         func.sum(_period.cancelled),
         func.sum(_period.errors),
-        joined(_period.waits),
-        joined(_period.runs),
+        joined(func.nullif(_period.waits, constant(""))),
+        joined(func.nullif(_period.runs, constant(""))),
         func.max(_period.longest_us),
     )
     .where(*_spans)
@@ -103,7 +103,7 @@ class Overview:
 
     def most(self, count: int) -> list[str]:
         """Give the names of most jobs, those of the most first; the rest is none of them."""
-        named = (name for name in self.works if name != periods.REST)
+        named = (name for name in self.works if name != period_rows.REST)
         return sorted(named, key=lambda name: (-self.works[name].count, name))[:count]
 
 
@@ -114,15 +114,20 @@ async def overview(history: History, asked: Asked, most: int, budget: Budget) ->
         most: of how many names to tell the spans.
         budget: how long to look at jobs that were not counted yet.
     """
-    seen, recent = Overview(), dict[Key, Work]()
+    seen = Overview()
     budget.begin()
     for _ in range(_TRIES):
         ((last,),) = await history.rows(periods.COUNTED_TO)
-        if asked.scope is None:
-            seen = await _counted(history, asked)
-        recent, seen.complete = await _recent(history, asked, last, budget)
+        seen = await _seen(history, asked, last, most, budget)
         if await history.rows(periods.COUNTED_TO) == [(last,)]:
             break
+    return seen
+
+
+async def _seen(history: History, asked: Asked, last: int, most: int, budget: Budget) -> Overview:
+    """Tell what came of jobs, those up to an id as they were counted."""
+    seen = Overview() if asked.scope is not None else await _counted(history, asked)
+    recent, seen.complete = await _recent(history, asked, last, budget)
     for key, work in recent.items():
         seen.works[key.name].merge(work)
     if asked.scope is None:
@@ -134,9 +139,10 @@ async def overview(history: History, asked: Asked, most: int, budget: Budget) ->
 
 async def _counted(history: History, asked: Asked) -> Overview:
     seen = Overview()
-    for stretch in stretches(asked.since, asked.until):
+    built = await periods.built(history.searcher)
+    for stretch in stretches(asked.since, asked.until, built):
         for name, *row in await _of(history, SUMS, asked, stretch):
-            seen.works[name].merge(periods.decoded(row))
+            seen.works[name].merge(period_rows.decoded(row))
     return seen
 
 
@@ -144,7 +150,8 @@ async def _add_spans(
     history: History, asked: Asked, seen: Overview, names: Collection[str]
 ) -> None:
     statement = LONG_SERIES if asked.durations else SERIES
-    for stretch in stretches(asked.since, asked.until, longest=asked.seconds):
+    built = await periods.built(history.searcher)
+    for stretch in stretches(asked.since, asked.until, built, asked.seconds):
         rows = await _of(history, statement, asked, stretch, names=dumps([*names]))
         for name, start, done, failed, cancelled, errors, *durations in rows:
             ended = Work(done, failed, cancelled, errors)
@@ -184,8 +191,7 @@ async def _recent(history: History, asked: Asked, last: int, budget: Budget) -> 
     after = last if asked.scope is None else 0
     try:
         async for rows in history.recent(statement, search, after, budget):
-            for key, work in periods.counted(rows, [asked.kind]).items():
-                found.setdefault(key, Work()).merge(work)
+            period_rows.add(found, periods.counted(rows, [asked.kind]))
     except TimeIsUp:
         return found, False
     return found, True

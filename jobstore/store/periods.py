@@ -1,43 +1,62 @@
 """Count what jobs came to in quarters of an hour, hours and days, beside all other work.
 
-**What is counted.** Each job once, when it has ended, in the spans in which it was submitted: with
-all jobs, and with those of its route, definition, owner and target. A span tells so many names
-apart, and has all others together under `REST`.
+**What is counted.** Each job once, when it has ended, in the quarter of an hour in which it was
+submitted: with all jobs, and with those of its route, definition, owner and target. A span tells so
+many names apart, and has all others together under `REST`. Hours are made of their quarters when
+these are over, and days of their hours; what is counted later is added to all of them.
 
 **How far it is.** Ids are in order of submission. Up to the id in the table `revision`, all jobs
 were counted that had ended by then; the others are in the table `uncounted`, and are counted once
 they have. Both change in the transaction that counts, so that no crash lets a job be counted twice,
 or not at all. Where several nodes put jobs in, a job may come to be seen after one with a higher
-id; so they leave the jobs of the last minute alone.
+id; so they leave the jobs of the last minute alone. Spans of a length are there up to the last one
+that has a row of all jobs, which is written with all of its others.
+
+**Who works.** Jobs are read and added up beside the writer, which only gets rows to write; it then
+looks whether anybody else has counted meanwhile.
 
 **What outlives what.** Spans outlive the jobs, so these are counted before any is forgotten. The
 short spans go one day; what they had is in the longer ones.
 """
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import takewhile
-from json import dumps
-from typing import Any, Final, NamedTuple, TypeAlias
+from dataclasses import dataclass, field
+from itertools import pairwise, takewhile
+from typing import Any, Final
 
-from sqlalchemy import bindparam, delete, func, insert, select, text, update
+from sqlalchemy import bindparam, delete, func, insert, select, update
 
 from jobstore.model.clock import SECOND
 from jobstore.model.lifecycle import ENDED
-from jobstore.model.periods import KEPT, LENGTHS, QUARTER, Ended, Kind, Work, start_of
+from jobstore.model.periods import KEPT, LENGTHS, QUARTER, Ended, Kind, Stretch, Work, start_of
 from jobstore.model.route import route_of
 from jobstore.store import schema
 from jobstore.store.codec import encode_ids
 from jobstore.store.expressions import Statement, constant, listed, number
 from jobstore.store.guards import ZERO, limit
+from jobstore.store.period_rows import (
+    LAST_START,
+    NAMES,
+    REST,
+    Counts,
+    Key,
+    add,
+    decoded_row,
+    of_all,
+    put,
+    write,
+)
+from jobstore.store.reading import Reader
 from jobstore.store.transaction import Transaction
 
-# How many names a span tells apart, of each kind.
-NAMES: Final = 500
-# Under which it has all the others.
-REST: Final = "*"
 # How many characters of a name are kept.
 _LONGEST: Final = 200
+# How many rows one step writes, about; of how many jobs they are at most; and how many of these
+# are read at once.
+_ROWS: Final = 64
+_JOBS: Final = 50_000
+_PART: Final = 250
 # For how long nodes leave a job alone, in microseconds.
 UNSETTLED: Final = 60 * SECOND
 
@@ -91,6 +110,22 @@ FIRST_START: Final = Statement(
         _period.seconds == bindparam("seconds"), _period.kind == bindparam("kind")
     )
 )
+NEXT_START: Final = Statement(
+    select(func.min(_period.start)).where(
+        _period.seconds == bindparam("seconds"), of_all, _period.start >= bindparam("since")
+    )
+)
+_between: Final = (
+    _period.seconds == bindparam("seconds"),
+    _period.start >= bindparam("since"),
+    _period.start < bindparam("until"),
+)
+BETWEEN: Final = Statement(
+    select(*schema.PERIOD.columns).where(_period.kind == bindparam("kind"), *_between)
+)
+COUNT_BETWEEN: Final = Statement(
+    select(func.sum(_period.done + _period.failed + _period.cancelled)).where(of_all, *_between)
+)
 DROP: Final = Statement(
     delete(schema.PERIOD).where(
         _period.seconds == bindparam("seconds"),
@@ -99,104 +134,82 @@ DROP: Final = Statement(
     )
 )
 
-_KEY: Final = ("seconds", "kind", "start", "name")
-_COLUMNS: Final = tuple(column.name for column in schema.PERIOD.columns)
-_NUMBERS: Final = frozenset(_COLUMNS) - {"kind", "name", "waits", "runs"}
 
-
-def _member(place: int, name: str, engine: str) -> str:
-    if engine == "sqlite":
-        return f"json_extract(member.value, '$[{place}]')"
-    found = f"(member.value ->> {place})"
-    return f"CAST({found} AS BIGINT)" if name in _NUMBERS else found
-
-
-def _members(names: Sequence[str], engine: str) -> list[str]:
-    return [_member(place, name, engine) for place, name in enumerate(names)]
-
-
-_FROM: Final = {
-    "sqlite": "json_each(:members) AS member",
-    "postgresql": "json_array_elements(CAST(:members AS JSON)) AS member(value)",
-}
-
-
-def _both(write: Any) -> Statement:
-    """Make a statement about a list of rows that is bound as one parameter, as JSON text."""
-    return Statement(text(write("sqlite")), text(write("postgresql")))
-
-
-def _finding(engine: str) -> str:
-    same = zip(_KEY, _members(_KEY, engine), strict=True)
-    matching = " AND ".join(f"period.{name} = {value}" for name, value in same)
-    columns = ", ".join(f"period.{name}" for name in _COLUMNS)
-    return f"SELECT {columns} FROM {_FROM[engine]} CROSS JOIN period WHERE {matching}"  # noqa: S608
-
-
-def _naming(engine: str) -> str:
-    key = _KEY[:3]
-    values = _members(key, engine)
-    matching = " AND ".join(f"{name} = {value}" for name, value in zip(key, values, strict=True))
-    count = f"(SELECT count(*) FROM period WHERE {matching})"  # noqa: S608 - ours
-    return f"SELECT {', '.join(values)}, {count} FROM {_FROM[engine]}"  # noqa: S608 - ours
-
-
-def _putting(engine: str) -> str:
-    columns, values = ", ".join(_COLUMNS), ", ".join(_members(_COLUMNS, engine))
-    new = ", ".join(f"{name} = excluded.{name}" for name in _COLUMNS if name not in _KEY)
-    return (
-        f"INSERT INTO period ({columns}) SELECT {values} FROM {_FROM[engine]} WHERE true"  # noqa: S608
-        f" ON CONFLICT ({', '.join(_KEY)}) DO UPDATE SET {new}"
-    )
-
-
-FIND: Final = _both(_finding)
-NAMES_IN: Final = _both(_naming)
-PUT: Final = _both(_putting)
-
-
-class Key(NamedTuple):
-    """Which figures of which span.
+@dataclass(slots=True)
+class Gathered:
+    """Jobs that are counted together.
 
     Args:
-        seconds: how long the span is.
-        start: when it begins, in microseconds since 1970.
-        name: what they are told apart by, or "" of all.
+        after: up to which id all were counted before.
+        last: and up to which they are then.
+        ended: what came of those that have ended.
+        left: the ids of the others.
+    """
+
+    after: int
+    last: int
+    ended: Counts = field(default_factory=lambda: defaultdict(Work))
+    left: list[int] = field(default_factory=list)
+
+    @property
+    def enough(self) -> bool:
+        """Whether there is as much as can be written in one step."""
+        return len(self.ended) >= _ROWS or self.last - self.after >= _JOBS
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A span that was made of shorter ones.
+
+    Args:
+        seconds: how long these are.
+        stretch: the span.
+        works: its figures.
     """
 
     seconds: int
-    kind: str
-    start: int
-    name: str
+    stretch: Stretch
+    works: Counts
 
-
-Counts: TypeAlias = dict[Key, Work]
 
 # --- how it is counted ----------------------------------------------------------------------------
 
 
-def count(tx: Transaction, before: int, limit: int) -> int:
-    """Count some of the jobs that were submitted before a time; return how many were passed."""
+async def gather(reader: Reader, before: int, now: int) -> Gathered | None:
+    """Add up the next jobs that were submitted before a time; None if all were counted."""
+    (after,) = await reader.row(COUNTED_TO)
+    found = Gathered(after, after)
+    while not found.enough:
+        rows = await reader.rows(NEXT, after=found.last, limit=_PART)
+        # What was submitted in the future says nothing about what comes after it.
+        passed = [*takewhile(lambda row: not before <= row[3] <= now, rows)]
+        if not passed:
+            break
+        add(found.ended, counted(row[1:] for row in passed if row[1] in ENDED))
+        found.left += [row[0] for row in passed if row[1] not in ENDED]
+        found.last = passed[-1][0]
+    return found if found.last > after else None
+
+
+def count(tx: Transaction, found: Gathered) -> bool:
+    """Count what was added up; tell whether nobody else has done so meanwhile."""
     ((after,),) = tx.execute(LAST_COUNTED).fetchall()
-    found = tx.execute(NEXT, after=after, limit=limit).fetchall()
-    # What was submitted in the future says nothing about what comes after it.
-    rows = [*takewhile(lambda row: not before <= row[3] <= tx.now, found)]
-    if not rows:
-        return 0
-    _put(tx, counted(row[1:] for row in rows if row[1] in ENDED))
-    left = [row[0] for row in rows if row[1] not in ENDED]
-    if left:
-        tx.execute(LEAVE, ids=encode_ids(left))
-    tx.execute(COUNTED, last=rows[-1][0])
-    return len(rows)
+    if after != found.after:
+        return False
+    put(tx, found.ended)
+    if found.left:
+        tx.execute(LEAVE, ids=encode_ids(found.left))
+    tx.execute(COUNTED, last=found.last)
+    return True
 
 
 def count_left(tx: Transaction, ids: Sequence[int]) -> int:
     """Count jobs that were left because they had not ended, and have; return how many."""
+    tx.execute(LAST_COUNTED)  # so that nobody builds spans meanwhile
     listed = encode_ids(ids)
     left = {*tx.ids(NOT_LEFT, ids=listed)}
     rows = [row[1:] for row in tx.execute(THESE, ids=listed) if row[0] in left]
-    _put(tx, counted(row for row in rows if row[0] in ENDED))
+    put(tx, counted(row for row in rows if row[0] in ENDED))
     return len(left)
 
 
@@ -238,57 +251,59 @@ _NAME: Final[Mapping[Kind, Any]] = {
     Kind.TARGET: lambda *of_job: of_job[-1],
 }
 
-# --- how it is written down -----------------------------------------------------------------------
+# --- longer spans ---------------------------------------------------------------------------------
 
 
-def _put(tx: Transaction, quarters: Counts) -> None:
-    """Add figures to those of their quarters, hours and days."""
-    if not quarters:
-        return
-    new: Counts = defaultdict(Work)
-    for key, work in quarters.items():
-        for seconds in LENGTHS:
-            new[key._replace(seconds=seconds, start=start_of(seconds, key.start))].merge(work)
-    rests = {key._replace(name=REST) for key in new}
-    known = dict(map(_decoded, tx.execute(FIND, members=dumps([*{*new, *rests}]))))
-    new = _bounded(tx, new, known)
-    for key, work in new.items():
-        if key in known:
-            work.merge(known[key])
-    tx.execute(PUT, members=dumps([_encoded(key, work) for key, work in new.items()]))
+async def built(reader: Reader) -> dict[int, int]:
+    """Tell up to when there are longer spans, in microseconds since 1970, by their length."""
+    found = {}
+    for seconds in LENGTHS[1:]:
+        (last,) = await reader.row(LAST_START, seconds=seconds)
+        found[seconds] = 0 if last is None else last + seconds * SECOND
+    return found
 
 
-def _bounded(tx: Transaction, new: Counts, known: Counts) -> Counts:
-    """Put together what would be one name too many of a span."""
-    unknown = Counter(key[:3] for key in new if key not in known)
-    if not unknown:
-        return new
-    room = {
-        tuple(span): NAMES - count
-        for *span, count in tx.execute(NAMES_IN, members=dumps([*unknown]))
-    }
-    bounded: Counts = defaultdict(Work)
-    for key, work in new.items():
-        if key not in known:
-            room[key[:3]] -= 1
-        full = key not in known and room[key[:3]] < 0
-        bounded[key._replace(name=REST) if full else key].merge(work)
-    return bounded
+async def build(reader: Reader, before: int) -> Built | None:
+    """Make the next longer span that has ended before a time; None if there is none.
+
+    Args:
+        before: all jobs that were submitted before were counted or left.
+    """
+    ends = await built(reader)
+    for seconds, longer in pairwise(LENGTHS):
+        (first,) = await reader.row(NEXT_START, seconds=seconds, since=ends[longer])
+        if first is None:
+            continue
+        start = start_of(longer, first)
+        stretch = Stretch(longer, start, start + longer * SECOND)
+        if stretch.until <= before:
+            return Built(seconds, stretch, await _merged(reader, seconds, stretch))
+    return None
 
 
-def _encoded(key: Key, work: Work) -> list[object]:
-    ends = (work.done, work.failed, work.cancelled, work.errors)
-    return [*key, *ends, work.waits.written(), work.runs.written(), work.longest]
+async def _merged(reader: Reader, seconds: int, stretch: Stretch) -> Counts:
+    works: Counts = defaultdict(Work)
+    for kind in Kind:
+        values = {"seconds": seconds, "since": stretch.since, "until": stretch.until}
+        for row in await reader.rows(BETWEEN, kind=kind.value, **values):
+            key, work = decoded_row(row)
+            works[key._replace(seconds=stretch.seconds, start=stretch.since)].merge(work)
+    # Those of the most jobs keep their names.
+    for kind in Kind:
+        named = [key for key in works if key.kind == kind and key.name != REST]
+        named.sort(key=lambda key: -works[key].count)
+        for key in named[NAMES:]:
+            works[key._replace(name=REST)].merge(works.pop(key))
+    return works
 
 
-def _decoded(row: Sequence[Any]) -> tuple[Key, Work]:
-    return Key(*row[:4]), decoded(row[4:])
-
-
-def decoded(row: Sequence[Any]) -> Work:
-    """Read the figures of a row."""
-    done, failed, cancelled, errors, waits, runs, longest = row
-    work = Work(int(done), int(failed), int(cancelled), int(errors), longest=longest)
-    work.waits.read(waits or "")
-    work.runs.read(runs or "")
-    return work
+def put_built(tx: Transaction, span: Built) -> bool:
+    """Write a longer span; tell whether nothing was counted in it since it was made."""
+    tx.execute(LAST_COUNTED)
+    values = {"seconds": span.seconds, "since": span.stretch.since, "until": span.stretch.until}
+    ((count,),) = tx.execute(COUNT_BETWEEN, **values).fetchall()
+    made = sum(work.count for key, work in span.works.items() if key.kind == Kind.ALL)
+    if int(count or 0) != made:
+        return False
+    write(tx, span.works)
+    return True

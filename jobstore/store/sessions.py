@@ -90,7 +90,7 @@ END: Final = Statement(
 LIST: Final = Statement(
     select(*schema.SESSION.columns).where(~_over).order_by(_session.seen_at.desc(), _session.id)
 )
-FORGET: Final = Statement(delete(schema.SESSION).where(_over))
+END_OVER: Final = Statement(delete(schema.SESSION).where(_over))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +137,7 @@ class Sessions:
     async def known(self, secret: str) -> Known | None:
         """Tell whose session a secret is of, if it is one that lasts; it is used thereby."""
         moment, key = self._clock(), digest(secret)
-        row = await self._points.row(FIND, session=key, now=moment, longest=LONGEST)
+        row = await self._found(key, moment)
         if row is None:
             return None
         account, role, *columns = row
@@ -147,6 +147,13 @@ class Sessions:
             self._writer.queue(lambda tx: _see(tx, key, session.created_at))
         identity = Identity(name=session.account, role=Role(role), id=account)
         return Known(session=session, identity=identity)
+
+    async def lasts(self, secret: str) -> bool:
+        """Tell whether a session lasts, which is not used thereby: nobody may be at the page."""
+        return await self._found(digest(secret), self._clock()) is not None
+
+    async def _found(self, key: str, moment: int) -> Any:
+        return await self._points.row(FIND, session=key, now=moment, longest=LONGEST)
 
     async def close(self, secret: str) -> None:
         """End the session of a secret: its owner leaves."""
@@ -173,7 +180,7 @@ class Sessions:
     async def forget(self) -> int:
         """Remove the sessions that are over; return how many."""
         return await self._writer.run(
-            lambda tx: tx.execute(FORGET, now=tx.now, longest=LONGEST).rowcount
+            lambda tx: tx.execute(END_OVER, now=tx.now, longest=LONGEST).rowcount
         )
 
 

@@ -25,7 +25,7 @@ MISSING: Final = "no Chromium: apt-get install chromium"
 # Its own sandbox cannot be set up by root, as whom containers run their tests.
 ARGUMENTS: Final = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage")
 # How long a page may take to be as a test expects it, in milliseconds.
-PATIENCE: Final = 10_000
+PATIENCE: Final = 60_000
 # What is held against a page: WCAG 2.2 at level AA, by
 # https://github.com/dequelabs/axe-core/blob/develop/doc/API.md#axe-core-tags
 RULES: Final = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice")

@@ -112,15 +112,16 @@ async def test_nothing_that_a_client_sends_is_run(client: Client, open_page: Ope
 async def stripping(http: ClientSession, behind: str, prefix: str) -> AsyncIterator[str]:
     """Serve a proxy that has a server below a prefix, of which that server does not know."""
 
-    async def relay(request: web.Request) -> web.Response:
+    async def relay(request: web.Request) -> web.StreamResponse:
         path = request.raw_path.removeprefix(prefix)
         async with http.get(behind + path, allow_redirects=False) as answer:
-            kept = {
-                name: answer.headers[name]
-                for name in ("Location", "Content-Type")
-                if name in answer.headers
-            }
-            return web.Response(status=answer.status, body=await answer.read(), headers=kept)
+            names = ("Location", "Content-Type")
+            kept = {name: answer.headers[name] for name in names if name in answer.headers}
+            response = web.StreamResponse(status=answer.status, headers=kept)
+            await response.prepare(request)
+            async for chunk in answer.content.iter_any():
+                await response.write(chunk)
+            return response
 
     app = web.Application()
     app.router.add_get(prefix + "/{tail:.*}", relay)
@@ -151,3 +152,4 @@ async def test_behind_a_proxy_that_strips_a_prefix_every_link_stays_below_it(
                     seen.add(bare)
                     pages.append(bare)
         assert len(seen) == 6
+        await page.close()  # before the proxy ends, over which it hears what happens

@@ -101,3 +101,24 @@ async def test_a_session_that_an_admin_ended_is_over_at_the_next_click(
     await page.get_by_text("Your session has ended").wait_for()
     await log_in(page, "rita")
     await page.get_by_role("button", name="Log out").wait_for()
+
+
+async def test_a_dialog_asks_before_an_account_is_added(serve: Serve, open_page: Open) -> None:
+    server = await peopled(serve)
+    page = await open_page(f"{server.url}/_jobs/ui/access")
+    await log_in(page, "alice")
+    await page.get_by_role("link", name="Add an account…").click()
+    dialog = page.get_by_role("dialog", name="Add an account")
+    await check_axe(page)
+    await dialog.get_by_label("Name").fill("bob")
+    await dialog.get_by_label("Role").select_option("reader")
+    await dialog.get_by_label("Password").fill(PASSWORD)
+    await dialog.get_by_label("Repeat the password").fill("another one")
+    await dialog.get_by_role("button", name="Add the account").click()
+    assert "the same one twice" in await page.get_by_role("alert").inner_text()
+    assert await page.get_by_label("Name").input_value() == "bob"
+    await page.get_by_label("Password").fill(PASSWORD)
+    await page.get_by_label("Repeat the password").fill(PASSWORD)
+    await page.get_by_role("button", name="Add the account").click()
+    await page.get_by_role("rowheader", name="bob").wait_for()
+    await page.get_by_text("Changed.", exact=True).wait_for()

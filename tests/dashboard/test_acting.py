@@ -64,9 +64,8 @@ async def answered(client: Client, path: str, **fields: str) -> Answer:
 
 async def reply(client: Client, asked: str, **fields: str) -> Answer:
     """Send the form of a question."""
-    (action,) = re.findall(
-        r'<form class="panel ask" id="ask" method="post" action="([^"]*)"', asked
-    )
+    form = r'<form class="panel ask" id="ask" method="post" action="([^"]*)"'
+    (action,) = re.findall(form, asked)
     kept = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', asked))
     return await send(client, action.replace("../", ""), fields={**kept, **fields})
 

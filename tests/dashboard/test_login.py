@@ -118,7 +118,10 @@ async def test_a_form_that_is_none_is_refused_in_a_sentence(browser: Visitor) ->
         answer = await Client(browser.http, browser.url)(
             "POST", "login", data=body, headers={**OURS, "Content-Type": kind}
         )
-        assert (answer.status, b"Expected what a browser sends" in answer.body) == (400, True)
+        assert (answer.status, b"Expected a form as a browser sends it" in answer.body) == (
+            400,
+            True,
+        )
     large = await browser.post("login", {"name": "x" * 70_000})
     assert large.status == 413
 
@@ -180,6 +183,26 @@ async def test_a_page_of_somebody_else_changes_nothing_by_a_session(browser: Vis
     ours = {"Sec-Fetch-Site": "", "Origin": browser.url.removesuffix(MOUNT)}
     assert (await browser.post("access/add", fields, **ours)).status == 303
     assert b"eve" in (await browser.get("access")).body
+
+
+async def test_a_user_sees_their_own_jobs_and_a_reader_those_of_all(
+    serve: Serve, http: ClientSession
+) -> None:
+    server = await serve(target=ORDINARY)
+    users = {name: await visitor(server, http, name, Role.USER) for name in ("ute", "uwe")}
+    rita = await visitor(server, http, "rita", Role.READER)
+    async with AsyncExitStack() as stack:
+        people = People(server, stack)
+        done = {name: await (await people.client(basic(name))).done("/echo") for name in users}
+    for name, other in (("ute", "uwe"), ("uwe", "ute")):
+        listed = (await users[name].get()).body.decode()
+        assert f'id="job-{done[name]}"' in listed
+        assert f'id="job-{done[other]}"' not in listed
+        assert (await users[name].get(str(done[name]))).status == 200
+        assert (await users[name].get(str(done[other]))).status == 404
+    listed = (await rita.get()).body.decode()
+    assert all(f'id="job-{each}"' in listed for each in done.values())
+    assert 'method="post"' not in listed.replace('method="post" action="./logout"', "")
 
 
 async def test_basic_credentials_are_good_for_pages_as_well(browser: Visitor) -> None:

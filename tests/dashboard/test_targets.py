@@ -89,6 +89,7 @@ async def test_who_may_not_act_is_shown_no_action_and_refused_each(
     page = await reader.get("targets")
     assert page.status == 200
     assert b"targets/pause" not in page.body
+    assert b"What operators did last" not in page.body
     user = await visitor(server, http, "ute", Role.USER)
     assert (await user.get("targets")).status == 403
     assert b'href="./targets"' not in (await user.get()).body

@@ -17,7 +17,7 @@ from jobstore.model.periods import (
     start_of,
     stretches,
 )
-from jobstore.store import periods
+from jobstore.store import period_rows
 from jobstore.store.budget import Budget
 from jobstore.store.overview import Asked, Overview, overview
 from tests.stock import Stock, stocking
@@ -106,6 +106,7 @@ async def test_a_budget_that_does_not_last_leaves_the_oldest_out_and_says_so(
     stock: Stock, store_path: Path
 ) -> None:
     copy_job(store_path, await stock.done("/a"), 999)
+    stock.clock.move(1)
     found = await seen(stock, budget=spent())
     assert not found.complete
     assert found.works.get("GET /a") is None
@@ -127,18 +128,19 @@ async def test_what_was_too_much_to_be_told_apart_is_no_name(
     await stock.done(owner="alice")
     stock.clock.move(61)
     await stock.store.upkeep.count()
-    execute(store_path, "UPDATE period SET name = ? WHERE kind = 'owner'", periods.REST)
+    execute(store_path, "UPDATE period SET name = ? WHERE kind = 'owner'", period_rows.REST)
     await stock.done(owner="bob")
     found = await seen(stock, Kind.OWNER)
     assert found.most(10) == ["bob"]
-    assert found.works[periods.REST].count == 1
+    assert found.works[period_rows.REST].count == 1
 
 
 @pytest.mark.file
 def test_a_time_is_covered_by_the_longest_spans_that_fit() -> None:
     quarter = QUARTER * SECOND
     since, until = MORNING + 3 * quarter, MORNING + DAY * SECOND * 2 + 5 * quarter
-    found = [(each.seconds, each.since, each.until) for each in stretches(since, until)]
+    built = {HOUR: until, DAY: until}
+    found = [(each.seconds, each.since, each.until) for each in stretches(since, until, built)]
     hour, day = MORNING + HOUR * SECOND, MORNING + DAY * SECOND
     assert found == [
         (QUARTER, since, hour),
@@ -147,8 +149,11 @@ def test_a_time_is_covered_by_the_longest_spans_that_fit() -> None:
         (HOUR, MORNING + DAY * SECOND * 2, until - quarter),
         (QUARTER, until - quarter, until),
     ]
-    assert list(stretches(since, since)) == []
-    assert {each.seconds for each in stretches(since, until, longest=HOUR)} == {QUARTER, HOUR}
+    assert list(stretches(since, since, built)) == []
+    lengths = [each.seconds for each in stretches(since, until, built, HOUR)]
+    assert lengths == [QUARTER, HOUR, QUARTER]
+    (last,) = (each for each in stretches(since, until, {HOUR: day, DAY: 0}) if each.until > day)
+    assert (last.seconds, last.since) == (QUARTER, day)
 
 
 @pytest.mark.file

@@ -10,7 +10,7 @@ import pytest
 from jobstore.live.janitor import Janitor, Retention
 from jobstore.model.clock import SECOND
 from jobstore.model.periods import DAY, HOUR, KEPT, QUARTER
-from jobstore.store import periods
+from jobstore.store import period_rows
 from tests.commands import said
 from tests.stock import Stock, stocked, stocking
 from tests.stores import START, beside, copy_job, execute, rows
@@ -61,6 +61,9 @@ async def test_jobs_are_told_apart_in_quarters_hours_and_days(
 ) -> None:
     await various(stock)
     await count(stock)
+    assert counted(store_path, "all", HOUR) == {}, "it is not over"
+    stock.clock.move(2 * DAY)
+    await count(stock)
     for seconds in (QUARTER, HOUR, DAY):
         assert counted(store_path, "all", seconds) == {"": (3, 1, 1, 2)}
         assert counted(store_path, "owner", seconds) == {
@@ -99,7 +102,9 @@ async def test_each_job_is_counted_once_and_when_it_has_ended(
     for _ in range(2):
         await count(stock)
         assert counted(store_path) == {"": (3, 0, 0, 0)}
-    # In the quarter in which it was submitted.
+    # In the quarter, and the hour, in which it was submitted.
+    hours = rows(store_path, "SELECT done FROM period WHERE kind = 'all' AND seconds = 3600")
+    assert hours == [(2,)]
     assert rows(store_path, "SELECT done FROM period WHERE kind = 'all' AND seconds = 900"
                 " ORDER BY start") == [(2,), (1,)]  # fmt: skip
     assert rows(store_path, "SELECT job_id FROM uncounted") == [(2,)]
@@ -149,9 +154,11 @@ async def test_a_span_tells_so_many_names_apart_and_has_the_others_together(
         await stock.done(owner=owner)
     await count(stock)
     found = counted(store_path, "owner")
-    assert len(found) == periods.NAMES + 1
-    assert found["first"] == found[periods.REST] == (2, 0, 0, 0)
-    assert counted(store_path, "owner", DAY)["late"] == (1, 0, 0, 0)
+    assert len(found) == period_rows.NAMES + 1
+    assert found["first"] == found[period_rows.REST] == (2, 0, 0, 0)
+    stock.clock.move(2 * DAY)
+    await count(stock)
+    assert counted(store_path, "owner", DAY) == counted(store_path, "owner", HOUR) == found
 
 
 async def test_short_spans_go_one_day_and_long_ones_stay(stock: Stock, store_path: Path) -> None:

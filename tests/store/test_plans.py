@@ -53,7 +53,7 @@ AMONG_NODES: Final = ("postgresql", "elsewhere", "rates")
 # What does not grow with the jobs: it has a row for each word, account, token, table or target, or
 # for what an operator did.
 SMALL: Final = frozenset(
-    {"counter", "revision", "account", "token", "sqlite_sequence"}
+    {"counter", "revision", "account", "token", "session", "sqlite_sequence"}
     | {"target_state", "served", "audit"}
 )
 
@@ -77,6 +77,9 @@ ALONG: Final = {
 # The statements that sort, each with the reason.
 SORTING: Final = {
     "history.TIMELINE": "has the few events of a single job",
+    "sessions.END_SURPLUS": "an account has no more sessions than it may",
+    "sessions.LIST": "has as many sessions as accounts may have",
+    "overview.SUMS": "adds up names, of which each span has a bounded number",
     "target_states.RUNNING": "no more jobs run than there are slots",
 }
 

@@ -33,6 +33,7 @@ SMALL: Final = frozenset(
         "meta",
         "revision",
         "served",
+        "session",
         "target_state",
         "token",
     }

@@ -53,8 +53,10 @@ async def test_a_session_ends_when_it_is_not_used_and_after_a_week_at_the_latest
         unused, used = await came_in(store), await came_in(store, "bob")
         half = IDLE // SECOND // 2
         for _ in range(2):
+            assert await store.sessions.lasts(unused)
             clock.move(half)
             assert await whose(store, used) == "bob"
+        assert not await store.sessions.lasts(unused)
         assert await whose(store, unused) is None
         assert [each.account for each in await store.sessions.all()] == ["bob"]
         assert await store.sessions.forget() == 1

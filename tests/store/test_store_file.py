@@ -570,3 +570,20 @@ def test_reading_commands_need_no_room_to_write_for_a_backup(store_path: Path) -
     before = sorted(Path().iterdir())
     assert jobstore("history", "--store", "backup.db").exit_code == 0
     assert sorted(Path().iterdir()) == before
+
+
+# --- whose it is --------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files for others")
+def test_what_root_makes_belongs_to_whom_the_store_belongs(tmp_path: Path) -> None:
+    (home := tmp_path / "service").mkdir()
+    os.chown(home, 65534, 65533)
+    store = home / "jobs.db"
+    stocked(store, two_jobs)  # by root, where nothing was
+    said("backup", "backup.db", "--store", store)
+    os.chown(store, 65534, 65532)
+    said("restore-backup", "backup.db", "--store", store)
+    ours, theirs = Path("backup.db").stat(), store.stat()
+    assert (ours.st_uid, theirs.st_uid, theirs.st_gid) == (0, 65534, 65532)
+    assert {each.stat().st_uid for each in home.iterdir()} == {65534}

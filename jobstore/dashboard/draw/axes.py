@@ -21,6 +21,7 @@ _STEPS: Final = (
     12 * _HOUR,
     DAY,
     2 * DAY,
+    4 * DAY,
     7 * DAY,
     28 * DAY,
     364 * DAY,

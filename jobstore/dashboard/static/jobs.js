@@ -1,46 +1,39 @@
 // What makes pages live. Every page works without it.
-
 const one = (selector, root = document) => root.querySelector(selector);
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+const parsed = async (answer) => new DOMParser().parseFromString(await answer.text(), 'text/html');
 const memory = {
   get(name) { try { return localStorage.getItem(`jobstore-${name}`); } catch { return null; } },
-  set(name, value) { try { localStorage.setItem(`jobstore-${name}`, value); } catch { /* for this page, then */ } },
+  set(name, value) { try { localStorage.setItem(`jobstore-${name}`, value); } catch { /* then not */ } },
 };
-const parsed = async (answer) => new DOMParser().parseFromString(await answer.text(), 'text/html');
 
-// --- what somebody likes ------------------------------------------------------------------------
+// --- the theme that somebody likes
 
 const THEMES = ['auto', 'light', 'dark'];
 const theme = one('#theme');
-
-function wear(name) {
-  if (name === 'auto') delete document.documentElement.dataset.theme;
-  else document.documentElement.dataset.theme = name;
-  if (theme) theme.textContent = `Theme: ${name}`;
+const worn = () => Math.max(0, THEMES.indexOf(memory.get('theme')));
+function wear() {
+  document.documentElement.dataset.theme = THEMES[worn()];
+  if (theme) theme.textContent = `Theme: ${THEMES[worn()]}`;
 }
-let worn = THEMES.includes(memory.get('theme')) ? memory.get('theme') : 'auto';
-wear(worn);
-theme?.toggleAttribute('hidden');
-theme?.addEventListener('click', () => {
-  worn = THEMES[(THEMES.indexOf(worn) + 1) % THEMES.length];
-  memory.set('theme', worn);
-  wear(worn);
-});
+theme?.addEventListener('click', () => { memory.set('theme', THEMES[(worn() + 1) % THEMES.length]); wear(); });
+wear();
 
-// --- a piece of a page becomes what it is by now, and nothing that stays is touched -------------
+// --- a piece of a page becomes what it is by now, and what stays is not touched
 
 const OURS = new Set(['open', 'disabled', 'data-selected']);
-const keyOf = (node) => (node.nodeType === Node.ELEMENT_NODE ? node.dataset.key || node.id : '');
+// By the attribute, since a form with a field of that name has another id.
+const keyOf = (node) => node.dataset?.key ?? node.getAttribute?.('id');
 
 function morph(old, fresh) {
   if (old.isEqualNode(fresh)) return;
-  if (old.nodeName !== fresh.nodeName) { old.replaceWith(fresh); return; }
-  if (old.nodeType !== Node.ELEMENT_NODE) { old.data = fresh.data; return; }
-  for (const { name, value } of [...fresh.attributes]) {
-    if (!OURS.has(name) && old.getAttribute(name) !== value) old.setAttribute(name, value);
-  }
-  for (const { name } of [...old.attributes]) {
-    if (!OURS.has(name) && !fresh.hasAttribute(name)) old.removeAttribute(name);
+  if (old.nodeName !== fresh.nodeName) return void old.replaceWith(fresh);
+  if (old.nodeType !== Node.ELEMENT_NODE) return void (old.data = fresh.data);
+  for (const { name } of [...old.attributes, ...fresh.attributes]) {
+    const value = fresh.getAttribute(name);
+    if (OURS.has(name) || value === old.getAttribute(name)) continue;
+    if (value === null) old.removeAttribute(name);
+    else old.setAttribute(name, value);
   }
   morphChildren(old, fresh);
 }
@@ -53,42 +46,34 @@ function morphChildren(old, fresh) {
   for (const each of [...fresh.childNodes]) {
     const key = keyOf(each);
     const match = key ? keyed.get(key) : at && !keyOf(at) && at.nodeName === each.nodeName && at;
-    if (!match) { old.insertBefore(each, at); continue; }
-    while (at && at !== match && !staying.has(keyOf(at))) drop();
-    if (at === match) at = match.nextSibling;
-    else old.insertBefore(match, at);
-    morph(match, each);
+    while (match && at && at !== match && !staying.has(keyOf(at))) drop();
+    if (match && match === at) at = at.nextSibling;
+    else old.insertBefore(match || each, at);
+    if (match) morph(match, each);
   }
   while (at) drop();
 }
 
-// --- fetching what has changed: one request at a time, with pauses -------------------------------
+// --- fetching what has changed: one request at a time, and with pauses
 
 const PAUSE = 1000;
-
+const SELDOM = 5000;
 const region = one('[data-live]');
-let busy = false;
-let wanted = false;
-let looked = performance.now();
+let [busy, wanted, looked] = [false, false, performance.now()];
 
-function here() {
+async function refresh() {
+  wanted = true;
+  if (!region || document.hidden || busy) return;
   const url = new URL(location.href);
   url.searchParams.delete('done');
   if (region.dataset.top) url.searchParams.set('top', region.dataset.top);
-  return url;
-}
-
-async function refresh() {
-  if (!region || document.hidden) return;
-  if (busy) { wanted = true; return; }
-  busy = true;
-  wanted = false;
-  looked = performance.now();
+  [busy, wanted, looked] = [true, false, performance.now()];
   try {
-    const answer = await fetch(here());
+    const answer = await fetch(url);
     if (answer.ok && !answer.redirected) show(await parsed(answer));
   } catch { /* the feed says when the server is there again */ }
-  setTimeout(() => { busy = false; if (wanted) refresh(); }, Math.max(PAUSE, 10 * (performance.now() - looked)));
+  const pause = Math.max(PAUSE, 10 * (performance.now() - looked));
+  setTimeout(() => { busy = false; if (wanted) refresh(); }, pause);
 }
 
 function show(page) {
@@ -103,13 +88,10 @@ function show(page) {
   pick();
 }
 
-// --- being told of changes -----------------------------------------------------------------------
+// --- being told of changes: not while nobody looks
 
 const indicator = one('#live');
-const refreshLink = indicator?.firstElementChild;
-const SELDOM = 5000;
 let source;
-
 function connect() {
   if (!indicator || source || document.hidden || memory.get('live') === 'off') return;
   source = new EventSource(indicator.dataset.feed);
@@ -117,34 +99,26 @@ function connect() {
   source.addEventListener('jobs', (event) => hear(JSON.parse(event.data)));
   source.addEventListener('error', () => {
     indicate(false);
-    if (source?.readyState !== EventSource.CLOSED) return; // the browser tries again by itself
+    if (source?.readyState !== EventSource.CLOSED) return; // it tries again by itself
     source = undefined;
     setTimeout(connect, 30_000);
   });
 }
 
-function disconnect() {
-  source?.close();
-  source = undefined;
-}
-
-const toggle = document.createElement('button');
-toggle.type = 'button';
-toggle.className = 'ghost';
-toggle.addEventListener('click', () => {
-  memory.set('live', memory.get('live') === 'off' ? 'on' : 'off');
-  disconnect();
-  indicate(false);
-  connect();
-  if (source) refresh();
-});
+function disconnect() { source?.close(); source = undefined; }
 
 function indicate(live) {
-  toggle.textContent = live ? '● live' : '○ not live';
-  toggle.title = memory.get('live') === 'off' ? 'Show changes as they happen' : 'Stop showing changes';
-  indicator.replaceChildren(...(live ? [toggle] : [toggle, refreshLink]));
+  one('button', indicator).textContent = live ? '● live' : '○ not live';
+  one('a', indicator).hidden = live;
 }
 
+indicator?.firstElementChild.addEventListener('click', () => {
+  memory.set('live', source ? 'off' : 'on');
+  if (source) disconnect();
+  else refresh();
+  indicate(false);
+  connect();
+});
 document.addEventListener('visibilitychange', () => {
   if (document.hidden) disconnect();
   else { connect(); refresh(); }
@@ -157,58 +131,54 @@ function hear({ counters, changed, more }) {
   if (counters.jobs) count(counters);
   if (!region) return;
   const { live, id, top } = region.dataset;
+  const list = live === 'jobs';
   const open = region.hasAttribute('data-open') || one('.s-running, .s-queued', region);
-  const shown = live === 'jobs' ? changed.some((each) => document.getElementById(`job-${each}`))
-    : live === 'job' ? changed.includes(Number(id)) : open;
-  const ahead = live === 'jobs' && !(counters.jobs && total) && changed.some((each) => each > (top ?? 0));
-  const empty = live === 'jobs' && !one('tr[data-id]', region) && !one('[rel=next]', region);
-  const maybe = ahead || (more && open) || live === 'any' || (empty && changed.length);
+  const shown = list ? changed.some((each) => document.getElementById(`job-${each}`))
+    : live === 'job' ? changed.includes(Number(id)) : live === 'operation' && open;
+  const empty = list && !top && !location.search.includes('cursor=');
+  const newer = list && top && !(total && counters.jobs) && changed.some((each) => each > top);
+  const maybe = newer || live === 'any' || (more && open) || (empty && (more || changed.length));
   if (shown || (maybe && performance.now() - looked > SELDOM)) refresh();
 }
 
-// Where the numbers of all jobs are shown, they say how many are newer than what is shown.
-const newer = one('#newer');
+// Where the number of all jobs is shown, it says how many are newer than those that are.
 const total = one('.tabs [aria-current] b[data-count="all"]');
 const base = Number(total?.textContent.replaceAll(',', ''));
 
 function count({ jobs, results }) {
   const sum = Object.values(jobs).reduce((a, b) => a + b, 0);
-  for (const each of all('b[data-count]')) {
-    const name = each.dataset.count;
-    const number = name === 'all' ? sum : name === 'result held' ? results.held : jobs[name];
-    each.textContent = number.toLocaleString('en-US');
-  }
-  if (newer && total && sum > base && region.dataset.top) {
-    newer.firstElementChild.textContent = `${(sum - base).toLocaleString('en-US')} newer`;
-    newer.hidden = false;
+  const numbers = { ...jobs, all: sum, 'result held': results.held };
+  for (const each of all('b[data-count]')) each.textContent = numbers[each.dataset.count].toLocaleString('en-US');
+  if (total && sum > base && region?.dataset.top) {
+    one('#newer').hidden = false;
+    one('#newer a').textContent = `${(sum - base).toLocaleString('en-US')} newer`;
   }
   if (region?.dataset.live === 'jobs') announce(`${jobs.running} running, ${jobs.queued} queued, ${jobs.failed} failed`);
 }
 
 const QUIET = 10_000;
-const news = one('#news');
 let said = -QUIET;
-
 function announce(text) {
-  if (!news || news.textContent === text || performance.now() - said < QUIET) return;
+  const news = one('#news');
+  if (news.textContent === text || performance.now() - said < QUIET) return;
   said = performance.now();
   news.textContent = text;
 }
 
-// --- questions: a dialog over the page instead of a page -----------------------------------------
+// --- questions: a dialog over the page instead of a page
 
 async function ask(url, opener) {
   const answer = await fetch(url).catch(() => null);
   const form = answer && !answer.redirected ? one('form.ask', await parsed(answer)) : null;
-  if (!form) { location.assign(url); return; }
+  if (!form) return location.assign(url);
   form.action = new URL(form.getAttribute('action'), answer.url);
   const dialog = document.createElement('dialog');
   dialog.setAttribute('aria-labelledby', 'ask-title');
   dialog.append(form);
   document.body.append(dialog);
-  dialog.addEventListener('close', () => { dialog.remove(); opener?.focus(); });
+  dialog.addEventListener('close', () => { dialog.remove(); opener.focus(); });
   one('[data-close]', dialog).addEventListener('click', (event) => { event.preventDefault(); dialog.close(); });
-  dialog.showModal();
+  return dialog.showModal();
 }
 
 document.addEventListener('click', (event) => {
@@ -225,68 +195,56 @@ document.addEventListener('submit', (event) => {
   ask(url, event.submitter);
 });
 
-// --- selecting -----------------------------------------------------------------------------------
+// --- selecting, keys, copying
 
 function pick() {
   const picked = all('td.check input:checked').map((each) => each.closest('tr'));
   for (const row of all('tr[data-id]')) row.toggleAttribute('data-selected', picked.includes(row));
-  for (const button of all('#selection button')) {
-    button.disabled = !picked.some((row) => row.dataset.can.split(' ').includes(button.value));
+  for (const each of all('#selection button')) {
+    each.disabled = !picked.some((row) => row.dataset.can.split(' ').includes(each.value));
   }
-  const told = one('#picked');
-  if (told) told.textContent = `${picked.length} selected`;
+  if (one('#picked')) one('#picked').textContent = `${picked.length} selected`;
 }
 document.addEventListener('change', (event) => { if (event.target.matches('td.check input')) pick(); });
 pick();
 
-// --- keys ----------------------------------------------------------------------------------------
-
-const current = () => document.activeElement?.closest('tr[data-id]');
-
+const current = () => document.activeElement.closest('tr[data-id]');
 function step(by) {
-  const rows = all('tr[data-id]');
-  const at = rows.indexOf(current());
-  one('td.id a', rows[at < 0 ? 0 : Math.min(Math.max(at + by, 0), rows.length - 1)] ?? document)?.focus();
+  const links = all('tr[data-id] td.id a');
+  const at = links.findIndex((each) => current()?.contains(each));
+  links[at < 0 ? 0 : Math.min(Math.max(at + by, 0), links.length - 1)]?.focus();
 }
 
 function retry() {
-  const [button, row] = [one('#selection button[value=retry]:enabled'), current()];
-  if (button || !row) (button ?? one('a[data-ask][data-action=retry]'))?.click();
-  else if (row.dataset.can.split(' ').includes('retry')) ask(`${one('td.id a', row).href}/retry`, one('td.id a', row));
+  const link = current() && one('td.id a', current());
+  const known = one('#selection button[value=retry]:enabled') ?? one('a[data-ask][data-action=retry]');
+  if (known) known.click();
+  else if (current()?.dataset.can?.split(' ').includes('retry')) ask(`${link.href}/retry`, link);
 }
 
-const keys = one('#keys');
 const KEYS = {
   '/': () => one('#q')?.focus(),
   j: () => step(1),
   k: () => step(-1),
-  x: () => current() && one('td.check input', current())?.click(),
+  x: () => one('tr[data-id]:focus-within td.check input')?.click(),
   r: retry,
-  '?': () => keys?.showModal(),
+  '?': () => one('#keys')?.showModal(),
 };
 document.addEventListener('keydown', (event) => {
   const typing = event.target.matches('input:not([type=checkbox]), textarea, select');
-  const act = KEYS[event.key];
-  if (!act || typing || event.ctrlKey || event.metaKey || event.altKey || one('dialog[open]')) return;
+  if (!Object.hasOwn(KEYS, event.key) || typing || event.ctrlKey || event.metaKey || event.altKey || one('dialog[open]')) return;
   event.preventDefault();
-  act();
+  KEYS[event.key]();
 });
-one('#help')?.toggleAttribute('hidden');
 one('#help')?.addEventListener('click', KEYS['?']);
 
-// --- copying -------------------------------------------------------------------------------------
-
-async function copy(code) {
-  if (navigator.clipboard) return navigator.clipboard.writeText(code.textContent);
+document.addEventListener('click', ({ target }) => {
+  if (!target.matches('[data-copy]')) return;
+  const code = target.previousElementSibling;
   getSelection().selectAllChildren(code); // without TLS, browsers have no other way
-  return document.execCommand('copy');
-}
-for (const code of all('.cmd > code')) {
-  const button = document.createElement('button');
-  button.type = 'button';
-  button.textContent = 'Copy';
-  button.addEventListener('click', async () => { await copy(code); button.textContent = 'Copied'; });
-  code.after(button);
-}
+  if (navigator.clipboard) navigator.clipboard.writeText(code.textContent);
+  else document.execCommand('copy');
+  target.textContent = 'Copied';
+});
 
 connect();

@@ -10,7 +10,7 @@ from jobstore.model import clock
 from jobstore.model.clock import SECOND, Clock, iso
 from jobstore.model.errors import QueryInvalid
 from jobstore.model.periods import Kind, Work, start_of
-from jobstore.store import periods, questions
+from jobstore.store import period_rows, questions
 from jobstore.store.budget import Budget
 from jobstore.store.overview import Asked, Overview, overview
 from jobstore.store.starts import Start
@@ -71,7 +71,7 @@ class OverviewCalls:
         found = await overview(self._store.history, asked, limit, self._budget())
         named = await self._names(asked)
         starts = range(start_of(asked.seconds, asked.since), asked.until, asked.seconds * SECOND)
-        rest = found.works.get(periods.REST)
+        rest = found.works.get(period_rows.REST)
         return web.json_response(
             {
                 "by": asked.kind,
@@ -126,8 +126,8 @@ def start_described(start: Start) -> dict[str, Any]:
 
 def _limit(text: str | None) -> int:
     limit = _NAMES if text is None else int(text) if is_count(text) else 0
-    if not 1 <= limit <= periods.NAMES:
-        raise QueryInvalid(f"limit: expected a whole number from 1 to {periods.NAMES}")
+    if not 1 <= limit <= period_rows.NAMES:
+        raise QueryInvalid(f"limit: expected a whole number from 1 to {period_rows.NAMES}")
     return limit
 
 

@@ -1,6 +1,7 @@
 """Copy a store into another file, whole or not at all."""
 
 import asyncio
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -55,9 +56,9 @@ def _check_unused(destination: Path) -> None:
 
 
 @contextmanager
-def new_copy(destination: Path) -> Iterator[Path]:
+def new_copy(destination: Path, *, like: os.stat_result | None = None) -> Iterator[Path]:
     """Give a new file that takes a destination's place if the context ends well; see `new_file`."""
-    with new_file(destination, "backup") as partial:
+    with new_file(destination, "backup", like=like) as partial:
         try:
             yield partial
         except BaseException:

@@ -35,6 +35,7 @@ from stat import S_IMODE, S_ISREG
 from typing import Final
 
 from jobstore.model.errors import StoreError, StoreInUse, StoreMissing
+from jobstore.store.ownership import give
 
 # Where the owner's lock begins. The largest database ends at 2**48:
 # https://www.sqlite.org/limits.html
@@ -223,13 +224,15 @@ def _held(path: Path, flags: int, *, create: bool) -> Iterator[StoreFile]:
 
 
 def _create(path: Path) -> None:
+    real = beside(path, "")
     try:
-        descriptor = os.open(
-            os.path.realpath(path), os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600
-        )
+        descriptor = os.open(real, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except FileExistsError:
         return
-    os.close(descriptor)
+    try:
+        give(descriptor, real.parent.stat())
+    finally:
+        os.close(descriptor)
 
 
 def _enter(path: Path, flags: int) -> tuple[int, tuple[int, int]]:
@@ -355,9 +358,7 @@ def _write_pid(descriptor: int, path: Path) -> None:
         raise StoreInUse(path, int(os.pread(descriptor, 32, 0) or b"0") or None) from error
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-    if os.geteuid() == 0:  # so that the store's own user can write it later, as SQLite does it
-        store = path.stat()
-        os.fchown(descriptor, store.st_uid, store.st_gid)
+    give(descriptor, path.stat())
 
 
 # --- names --------------------------------------------------------------------------------------

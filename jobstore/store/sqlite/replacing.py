@@ -86,7 +86,7 @@ async def _put(
     path = beside(file.path, "")
     given = await asyncio.to_thread(_given, file)
     with ExitStack() as undoing:
-        with alone(file), new_copy(path) as partial:
+        with alone(file), new_copy(path, like=os.fstat(file.descriptor)) as partial:
             await copy(backup, path, partial, progress)
             await asyncio.to_thread(_prepare, partial, backup, given or {})
             aside = _set_aside(file, path, undoing)

@@ -22,6 +22,7 @@ from trials.bench import (
     backlog,
     bodies,
     calls,
+    dashboards,
     growth,
     memory,
     nodes,
@@ -35,7 +36,7 @@ from trials.bench.peers import rows as peers
 from trials.bench.plan import Plan
 from trials.bench.report import Report
 
-_PARTS: Final = (rates, growth, backlog, upkeep, bodies, memory, calls, nodes, peers)
+_PARTS: Final = (rates, dashboards, growth, backlog, upkeep, bodies, memory, calls, nodes, peers)
 _KEYS: Final = tuple(key for part in _PARTS for key in part.KEYS)
 
 

@@ -94,7 +94,7 @@ def lines(definitions: Sequence[Mapping[str, Any]], now: int) -> Iterator[str]:
         definitions: those that have runs, as the API tells of them.
         now: the time up to which there are jobs, in microseconds since 1970.
     """
-    chance = random.Random(_SEED)  # noqa: S311 - a picture is no secret
+    chance = random.Random(_SEED)
     jobs = sorted(
         [*_ordinary(chance, now), *_runs(chance, definitions, now)],
         key=lambda job: job["submitted_at"],
@@ -176,9 +176,11 @@ def _job(chance: random.Random, kind: Kind, at: int, hours: int, now: int) -> di
 def _attempts(at: int) -> list[dict[str, Any]]:
     """Make the attempts before the last one at a job that failed."""
     first, second = at + 4_100_000, at + 6_300_000 + 53_500_000
+    spans = (at, first), (first + 2_200_000, second)
+    answered = {"status": 503, "failure": None, "detail": "503 Service Unavailable"}
     return [
-        {"number": 1, "started_at": at, "ended_at": first, "status": 503},
-        {"number": 2, "started_at": first + 2_200_000, "ended_at": second, "status": 503},
+        {"number": number, "started_at": start, "ended_at": end, **answered}
+        for number, (start, end) in enumerate(spans, 1)
     ]
 
 

@@ -1,0 +1,249 @@
+"""Acting on jobs in a browser, and pages that change by themselves."""
+
+import asyncio
+import json
+import re
+
+import pytest
+import pytest_asyncio
+from aiohttp import ClientSession
+from playwright.async_api import expect
+
+from jobstore.server import Server
+from tests.browser.conftest import LOOKS, Open, check_axe
+from tests.client import GATED, ORDINARY, Client
+from tests.conftest import Serve
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def server(serve: Serve) -> Server:
+    """Give a server that does one piece of work at a time, each behind a gate."""
+    status = {"prefix": "/status", **ORDINARY}
+    return await serve(target=[GATED, status], executor={"concurrency": 1, "cancel_grace": "1h"})
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def client(server: Server, http: ClientSession) -> Client:
+    """Give a client of that server."""
+    return Client(http, server.url)
+
+
+async def listened(server: Server, number: int) -> None:
+    """Wait until so many pages are told of changes."""
+    async with asyncio.timeout(10):
+        while server.store.changes.listeners != number:  # noqa: ASYNC110 - nobody is told of it
+            await asyncio.sleep(0)
+
+
+async def state_of(client: Client, job_id: int) -> str:
+    """Wait until a job has ended, and tell how."""
+    answer = await client("GET", f"/_jobs/{job_id}", headers={"Prefer": "wait=60"})
+    return str(json.loads(answer.body)["state"])
+
+
+def row(job_id: int) -> str:
+    return f"#job-{job_id}"
+
+
+@pytest.mark.parametrize("look", LOOKS)
+async def test_questions_and_operations_are_for_everybody(
+    client: Client, open_page: Open, look: str
+) -> None:
+    ids = [await client.done("/status/500") for _ in range(2)]
+    page = await open_page(f"{client.url}/_jobs/ui/{ids[0]}/delete", **LOOKS[look])
+    await check_axe(page)
+    for path in (f"selected/retry?id={ids[0]}", f"selected/cancel?id={ids[0]}", "operations"):
+        await page.goto(f"{client.url}/_jobs/ui/{path}")
+        await check_axe(page)
+    await page.goto(f"{client.url}/_jobs/ui/matching/retry?status=500")
+    await page.click("#ask button")
+    await page.wait_for_url("**/operations/1")
+    await expect(page.locator(".story")).to_contain_text("Over: done to 2 jobs.")
+    await check_axe(page)
+    await page.goto(f"{client.url}/_jobs/ui/")
+    await page.click("#help")
+    await check_axe(page)
+    await page.keyboard.press("Escape")
+    await page.locator("td.check input").first.check()
+    await page.click("#selection button[value=retry]")
+    await page.wait_for_selector("dialog[open] #ask-title")
+    await check_axe(page)
+
+
+async def test_a_list_follows_what_happens_and_keeps_focus_selection_and_scroll(
+    server: Server, client: Client, open_page: Open
+) -> None:
+    for number in range(30):
+        await client.submit(f"/wait/{number}")
+    await client.when("0", "started")
+    page = await open_page(f"{client.url}/_jobs/ui/", viewport={"width": 1200, "height": 400})
+    await listened(server, 1)
+    await page.check(f"{row(3)} td.check input")
+    await page.focus(f"{row(1)} td.id a")
+    scrolled = await page.evaluate("scrollY")
+    assert scrolled > 0
+    await page.evaluate("document.querySelector('#job-1').mine = true")
+    await client.let("0")
+    await expect(page.locator(f"{row(1)} .s")).to_have_text("done")
+    await expect(page.locator(f"{row(2)} .s")).to_have_text("running")
+    assert await page.evaluate("document.querySelector('#job-1').mine")
+    assert await page.evaluate("document.activeElement.textContent") == "1"
+    assert await page.is_checked(f"{row(3)} td.check input")
+    assert await page.inner_text("#picked") == "1 selected"
+    assert await page.evaluate("scrollY") == scrolled
+    assert await page.inner_text("b[data-count=done]") == "1"
+    await client.submit("/wait/late")
+    await expect(page.locator("#newer")).to_have_text("1 newer")
+    assert await page.locator("tr[data-id]").count() == 30
+    await page.click("#newer a")
+    await expect(page.locator("tr[data-id]").first).to_have_id("job-31")
+    await client("POST", "/_jobs/operations", data='{"action": "cancel", "filter": {"all": true}}')
+    await client.let("1")
+
+
+async def test_a_filtered_list_lets_go_of_what_is_on_it_no_more(
+    server: Server, client: Client, open_page: Open
+) -> None:
+    for name in "abc":
+        await client.submit(f"/wait/{name}")
+    page = await open_page(f"{client.url}/_jobs/ui/?state=running,queued")
+    await listened(server, 1)
+    await page.focus(f"{row(3)} td.id a")
+    for name in "ab":
+        await client.let(name)
+    await expect(page.locator("tr[data-id]")).to_have_count(1)
+    assert await page.evaluate("document.activeElement.textContent") == "3"
+    await client.let("c")
+    await expect(page.locator("tr[data-id]")).to_have_count(0)
+
+
+async def test_a_job_grows_on_its_page(server: Server, client: Client, open_page: Open) -> None:
+    job_id = await client.submit("/wait/a")
+    await client.when("a", "started")
+    page = await open_page(f"{client.url}/_jobs/ui/{job_id}")
+    await listened(server, 1)
+    await page.focus("[data-action=delete]")
+    await client.let("a")
+    await expect(page.locator("h1").locator("xpath=preceding-sibling::span")).to_have_text("done")
+    assert re.match(rf"{job_id} done", await page.title())
+    assert await page.evaluate("document.activeElement.textContent") == "Delete…"
+    await expect(page.locator("[data-action=cancel]")).to_have_count(0)
+    await expect(page.locator("#news")).to_have_text(f"Job {job_id} is done")
+
+
+async def test_a_hidden_page_is_told_nothing(
+    server: Server, client: Client, open_page: Open
+) -> None:
+    page = await open_page(f"{client.url}/_jobs/ui/")
+    await listened(server, 1)
+    hide = "Object.defineProperty(document, 'hidden', {value: %s, configurable: true});"
+    hide += "document.dispatchEvent(new Event('visibilitychange'))"
+    await page.evaluate(hide % "true")
+    await client.done("/status/200")
+    await listened(server, 0)
+    await page.evaluate(hide % "false")
+    await listened(server, 1)
+    await expect(page.locator("tr[data-id]")).to_have_count(1)
+    await page.click("#live button")
+    await client.done("/status/200")
+    await listened(server, 0)
+    assert await page.is_visible("#live >> text=Refresh")
+    await page.click("#live >> text=Refresh")
+    await expect(page.locator("tr[data-id]")).to_have_count(2)
+    assert server.store.changes.listeners == 0
+    await page.click("#live button")
+    await listened(server, 1)
+
+
+async def test_from_the_list_to_a_retry_with_keys_alone(client: Client, open_page: Open) -> None:
+    for _ in range(3):
+        await client.done("/status/500")
+    page = await open_page(f"{client.url}/_jobs/ui/")
+    press = page.keyboard.press
+    for key in "jjjkx":
+        await press(key)
+    assert await page.is_checked(f"{row(2)} td.check input")
+    await press("x")
+    await press("r")
+    dialog = page.locator("dialog[open]")
+    await expect(dialog.locator("h1")).to_have_text("Retry job 2?")
+    for _ in range(4):  # the focus does not leave it for the page
+        await press("Tab")
+        assert await page.evaluate(
+            "document.activeElement === document.body || !!document.activeElement.closest('dialog')"
+        )
+    await press("Escape")
+    await expect(dialog).to_have_count(0)
+    assert await page.evaluate("document.activeElement.textContent") == "2"
+    await press("r")
+    await expect(dialog.locator("h1")).to_have_text("Retry job 2?")
+    await press("Enter")
+    await page.wait_for_url("**/ui/4?done=retried")
+    assert await page.inner_text(".said") == "This is the new job."
+    await page.goto(f"{client.url}/_jobs/ui/")
+    await press("/")
+    await page.keyboard.type("rjkx?")
+    assert await page.input_value("#q") == "rjkx?"
+    await page.focus("h1")
+    await page.evaluate("document.activeElement.blur()")
+    await press("?")
+    await expect(page.locator("#keys")).to_be_visible()
+
+
+async def test_two_operators_choose_the_same_jobs(client: Client, open_page: Open) -> None:
+    for _ in range(3):
+        await client.done("/status/500")
+    first, second = [await open_page(f"{client.url}/_jobs/ui/?status=500") for _ in range(2)]
+    for page in (first, second):
+        for job_id in (1, 2):
+            await page.check(f"{row(job_id)} td.check input")
+        await expect(page.locator("#selection button[value=cancel]")).to_be_disabled()
+        await page.click("#selection button[value=retry]")
+        await expect(page.locator("dialog[open] h1")).to_have_text("Retry 2 jobs?")
+    await first.click("dialog[open] button")
+    await first.wait_for_url("**/operations/1")
+    await expect(first.locator(".story")).to_contain_text("Over: done to 2 jobs.")
+    await second.click("dialog[open] button")
+    await expect(second.locator("h1")).to_have_text("Nothing to retry")
+    await expect(second.locator("[role=alert]")).to_contain_text("there were 2 when you were asked")
+
+
+async def test_without_a_script_all_of_it_works_as_well(client: Client, open_page: Open) -> None:
+    for _ in range(2):
+        await client.done("/status/500")
+    page = await open_page(f"{client.url}/_jobs/ui/1", java_script_enabled=False)
+    await page.click("text=Retry as a new job…")
+    await page.click("text=Retry it")
+    assert page.url.endswith("/3?done=retried")
+    assert await state_of(client, 3) == "done"
+    await page.click("text=Delete…")
+    await page.click("#ask button")
+    await page.click("text=Undo")
+    assert page.url.endswith("/3?done=restored")
+    await page.goto(f"{client.url}/_jobs/ui/")
+    await page.check(f"{row(2)} td.check input")
+    await page.click("#selection >> text=Retry…")
+    await page.click("#ask button")
+    assert page.url.endswith("/operations/1")
+    await page.goto(f"{client.url}/_jobs/ui/?status=500")
+    await page.click("text=All that match")
+    await page.click("#every >> text=Delete…")
+    await page.click("#ask button")
+    assert page.url.endswith("/operations/2")
+    while json.loads((await client("GET", "/_jobs/operations/2")).body)["state"] == "running":
+        pass
+    await page.goto(f"{client.url}/_jobs/ui/operations/2")
+    await page.click("text=Undo…")
+    await page.click("#ask button")
+    assert page.url.endswith("/operations/3")
+
+
+async def test_a_theme_is_chosen_once(client: Client, open_page: Open) -> None:
+    page = await open_page(f"{client.url}/_jobs/ui/", color_scheme="light")
+    shown = "getComputedStyle(document.body).backgroundColor"
+    light = await page.evaluate(shown)
+    await page.click("#theme")
+    await page.click("#theme")
+    assert await page.inner_text("#theme") == "Theme: dark"
+    await page.reload()
+    assert await page.evaluate(shown) != light
