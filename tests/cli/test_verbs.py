@@ -255,7 +255,7 @@ async def test_all_verbs_work_at_a_url(
             ("history", "--stats"),
             "statistics are made of the store itself",
         ),
-        (("history", "--interrupted"), "--interrupted: only a store can be asked"),
+        (("history", "--interrupted"), "--interrupted: this works on a store only"),
         (("history", "--definition", "x"), "expected an id"),
         (("show", 999), "jobstore: no job 999\n"),
         (("cancel", "--path", "/"), "this matches every job"),
