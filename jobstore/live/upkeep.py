@@ -1,4 +1,4 @@
-"""What a server does in its store by itself: recover, and clean up."""
+"""What a server does in its store on its own: recover, and clean up."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -93,7 +93,7 @@ class Upkeep:
         await self._steps.over(ids, lambda tx, some: recovery.fail_orphans(tx, some, detail))
 
     async def cancel_orphans(self, ids: Sequence[int], detail: str) -> None:
-        """End orphaned jobs whose cancellation was asked for."""
+        """End orphaned jobs whose cancellation was requested."""
         await self._steps.over(ids, lambda tx, some: recovery.cancel_orphans(tx, some, detail))
 
     async def queued_targets(self) -> list[str]:
@@ -133,7 +133,7 @@ class Upkeep:
         return await self._steps.all(lambda tx, limit: retention.purge_step(tx, before, limit))
 
     async def redate(self) -> int:
-        """Take times that lie more than a day ahead for now: the clock had been wrong.
+        """Replace times more than a day in the future by now: the clock had been wrong.
 
         Returns:
             how many jobs had such times.
