@@ -12,22 +12,29 @@ from aiohttp import ClientSession
 
 from jobstore.dashboard.activity import RANGES
 from jobstore.model.account import Role
-from tests.accounts import People
+from jobstore.server import Server
+from tests.accounts import People, basic
 from tests.client import ORDINARY, Client
 from tests.conftest import Serve, running
 
 
 @pytest.fixture
-async def client(serve: Serve, http: ClientSession) -> Client:
-    return Client(http, (await serve(target=ORDINARY)).url)
+async def server(serve: Serve) -> Server:
+    return await serve(target=ORDINARY)
 
 
-async def some(client: Client) -> None:
-    """Let five jobs end: three well, one answered badly, and one cancelled."""
+@pytest.fixture
+def client(server: Server, http: ClientSession) -> Client:
+    return Client(http, server.url)
+
+
+async def some(server: Server, client: Client) -> None:
+    """Let five jobs end and be counted: three well, one answered badly, and one cancelled."""
     for path in ("/greet/alice", "/greet/17", "/greet/18", "/status/500"):
         await client.done(path)
     waiting = await client("POST", "/_jobs", json={"target": "/greet/bob", "delay": "1h"})
     assert (await client("POST", waiting.headers["Location"] + "/cancel")).status == 200
+    await server.store.upkeep.count()
 
 
 async def page(client: Client, path: str, status: int = 200) -> str:
@@ -46,9 +53,9 @@ async def listed(client: Client, link: str) -> int:
     return text.count('<tr id="job-')
 
 
-async def test_activity_is_drawn_and_told_as_a_table(client: Client) -> None:
+async def test_activity_is_drawn_and_told_as_a_table(server: Server, client: Client) -> None:
     assert "have ended." in await page(client, "activity")
-    await some(client)
+    await some(server, client)
     text = await page(client, "activity")
     assert "5 jobs · 20 % went wrong" in text
     label = r'aria-label="5 jobs from [^"]* to [^"]*, 1 went wrong"'
@@ -65,8 +72,8 @@ async def test_activity_is_drawn_and_told_as_a_table(client: Client) -> None:
         assert f'aria-current="true">by {by}</a>' in await page(client, f"activity?by={by}")
 
 
-async def test_links_lead_to_the_jobs(client: Client) -> None:
-    await some(client)
+async def test_links_lead_to_the_jobs(server: Server, client: Client) -> None:
+    await some(server, client)
     text = await page(client, "activity?by=hour")
     lists = re.findall(r'row"><a href="([^"]*)">.*?<a href="([^"]*)">running then', text)
     assert sum([await listed(client, jobs) for jobs, _ in lists]) == 5
@@ -95,7 +102,7 @@ async def test_what_cannot_be_read_is_said(client: Client) -> None:
 async def test_a_restart_is_marked(store_path: Path, http: ClientSession) -> None:
     async with running(store_path, target=ORDINARY) as server:
         client = Client(http, server.url)
-        await some(client)
+        await some(server, client)
         assert "None in this time." in await page(client, "activity")
     async with running(store_path, target=ORDINARY) as server:
         text = await page(Client(http, server.url), "activity")
@@ -103,8 +110,8 @@ async def test_a_restart_is_marked(store_path: Path, http: ClientSession) -> Non
     assert '<td data-head="After">an orderly end</td>' in text
 
 
-async def test_statistics_tell_of_each_name(client: Client) -> None:
-    await some(client)
+async def test_statistics_tell_of_each_name(server: Server, client: Client) -> None:
+    await some(server, client)
     await client.done("/greet/carol", headers={"x-jobstore-owner": "carol"})
     text = await page(client, "statistics")
     assert re.search(r'<td data-head="Went wrong" class="num bad">100 %</td>', text)
@@ -114,8 +121,8 @@ async def test_statistics_tell_of_each_name(client: Client) -> None:
     assert "by: expected one of" in await page(client, "statistics?by=colour", 400)
 
 
-async def test_csv_has_the_same_figures(client: Client) -> None:
-    await some(client)
+async def test_csv_has_the_same_figures(server: Server, client: Client) -> None:
+    await some(server, client)
     text = await page(client, "statistics?by=target")
     (link,) = re.findall(r'<a class="btn" href="\./(statistics\.csv[^"]*)">CSV</a>', text)
     answer = await client("GET", f"/_jobs/ui/{unescape(link)}")
@@ -130,17 +137,19 @@ async def test_csv_has_the_same_figures(client: Client) -> None:
         "cancelled": "1",
         "errors": "1",
     }
+    await client.done("/greet/you", headers={"Authorization": basic("=1+1")})
+    by_owner = await client("GET", "/_jobs/ui/statistics.csv?by=owner")
+    assert b"\r\n'=1+1,1,1,0,0,0," in by_owner.body  # no formula
     assert float(row["p50_ms"]) <= float(row["p95_ms"]) <= float(row["max_ms"])
 
 
-async def test_a_user_sees_what_is_theirs(serve: Serve, http: ClientSession) -> None:
-    server = await serve(target=ORDINARY)
+async def test_a_user_sees_what_is_theirs(server: Server, http: ClientSession) -> None:
     async with AsyncExitStack() as stack:
         people = People(server, stack)
         alice = await people.with_token("alice")
         bob = await people.with_token("bob")
         rita = await people.with_token("rita", Role.READER)
-        await some(alice)
+        await some(server, alice)
         assert "5 jobs" in await page(rita, "activity")
         assert "5 jobs" in await page(alice, "activity")
         assert "0 jobs" in await page(bob, "activity")
