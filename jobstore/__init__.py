@@ -1,29 +1,78 @@
-"""A persistent job store for HTTP: any request becomes a durable job."""
+"""A persistent job store for HTTP: any request becomes a durable job.
 
-from typing import TYPE_CHECKING, Any
+What stands in ``__all__`` is public and changes by the rules of Semantic Versioning; everything
+else may change with any release.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from jobstore.embedding import setup
+    from jobstore.embedding import Jobs, setup
     from jobstore.model.account import Identity, Role
+    from jobstore.model.errors import (
+        BeingDelivered,
+        ConfigError,
+        JobNotFound,
+        JobstoreError,
+        NotAccepting,
+        StoreError,
+        SubmissionInvalid,
+    )
+    from jobstore.model.handle import JobHandle
+    from jobstore.model.job import Job
+    from jobstore.model.lifecycle import State
+    from jobstore.model.message import Response
     from jobstore.targets.inprocess import current
 
-__version__ = "0.1.0"
-__all__ = ["Identity", "Role", "current", "setup"]
+__version__ = "0.2.0"
+__all__ = [
+    "BeingDelivered",
+    "ConfigError",
+    "Identity",
+    "Job",
+    "JobHandle",
+    "JobNotFound",
+    "Jobs",
+    "JobstoreError",
+    "NotAccepting",
+    "Response",
+    "Role",
+    "State",
+    "StoreError",
+    "SubmissionInvalid",
+    "current",
+    "setup",
+]
+
+_ERRORS: Final = "jobstore.model.errors"
+_MODULES: Final = {
+    "BeingDelivered": _ERRORS,
+    "ConfigError": _ERRORS,
+    "Identity": "jobstore.model.account",
+    "Job": "jobstore.model.job",
+    "JobHandle": "jobstore.model.handle",
+    "JobNotFound": _ERRORS,
+    "Jobs": "jobstore.embedding",
+    "JobstoreError": _ERRORS,
+    "NotAccepting": _ERRORS,
+    "Response": "jobstore.model.message",
+    "Role": "jobstore.model.account",
+    "State": "jobstore.model.lifecycle",
+    "StoreError": _ERRORS,
+    "SubmissionInvalid": _ERRORS,
+    "current": "jobstore.targets.inprocess",
+    "setup": "jobstore.embedding",
+}
 
 
 def __getattr__(name: str) -> Any:
     """Import what applications use only when they do: it loads the web server, and takes long."""
-    match name:
-        case "Identity" | "Role":
-            from jobstore.model import account  # noqa: PLC0415
-
-            return getattr(account, name)
-        case "setup":
-            from jobstore.embedding import setup  # noqa: PLC0415
-
-            return setup
-        case "current":
-            from jobstore.targets.inprocess import current  # noqa: PLC0415
-
-            return current
+    if name in _MODULES:
+        return getattr(importlib.import_module(_MODULES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """List what is public, before any of it is imported."""
+    return [*__all__, "__version__"]

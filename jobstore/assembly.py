@@ -1,4 +1,4 @@
-"""What a server and an application with jobs of its own are both made of."""
+"""Builds what a server and an application with jobs have in common."""
 
 import asyncio
 import logging
@@ -78,7 +78,7 @@ class Spoken:
     Args:
         api: its calls.
         claims: the requests that are for it.
-        refuse: what answers those of them whose senders are not let in.
+        refuse: answers those whose senders are refused.
         traffic: what its requests are counted as.
         at_once: answers some of them at the desk, or None.
         guarded: whether it finds out by itself who asks.
@@ -151,7 +151,7 @@ def pages_of(config: Config, store: Store, router: Router, gate: Gate) -> Apis:
 
     Args:
         router: who answers which request.
-        gate: who is let in.
+        gate: who has access.
     """
     if not config.dashboard.enabled:
         return []
@@ -194,7 +194,7 @@ def _login(store: Store) -> Spoken:
 
 
 def refusing(config: Config, apis: Apis, async_headers: Sequence[AsyncHeader]) -> Refuse:
-    """Make what answers those who are not let in: in the words of what they have asked for."""
+    """Make the function that refuses: in the words of the API that was called."""
     shown = mount.CLAIMS if config.dashboard.enabled else ()
     by_claim: list[tuple[PathClaim, Refuse]] = [(claim, pages.refused) for claim in shown]
     by_claim += [(claim, spoken.refuse) for spoken in apis for claim in spoken.claims]
@@ -247,7 +247,7 @@ def traced(config: Config, store: Store) -> None:
         if (error.name or "").partition(".")[0] != "opentelemetry":
             raise
         raise ConfigError(
-            "[tracing] enabled needs what is not installed here: pip install 'jobstore[otel]'"
+            "[tracing] enabled needs a package that is not installed: pip install 'jobstore[otel]'"
         ) from error
     spans = Spans(parent=section.relation == "parent", query=section.query)
     store.spans = store.submissions.spans = spans
@@ -258,7 +258,7 @@ def browsers_of(config: Config, access: Gate, *, public: bool) -> Browsers:
 
     Args:
         config: names the origins and the hosts that are trusted.
-        access: tells whether everybody is let in.
+        access: tells whether everybody has access.
         public: whether the server may be reached from other machines.
     """
     return Browsers(rules_of(config, public=public), lambda: access.everybody, ASKING)
@@ -390,7 +390,7 @@ async def running(runner: web.BaseRunner, cleanup: float | None = None) -> Async
             if not limit.expired():
                 raise
             log.warning(
-                "an application's cleanup has not ended after %g s; it is broken off",
+                "the application's cleanup has not ended after %g s; it was interrupted",
                 cleanup,
                 extra={"action": "stop"},
             )

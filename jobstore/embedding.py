@@ -1,4 +1,4 @@
-"""jobstore inside another aiohttp application: durable jobs without a server of their own."""
+"""Durable jobs inside another aiohttp application, without a separate server."""
 
 import asyncio
 import os
@@ -58,14 +58,14 @@ from jobstore.web.refusals import Refuse
 _LOOK_SECONDS: Final = 0.01
 
 _ONE_PROCESS: Final = (
-    "one process serves a file: run one worker (gunicorn --workers 1), or let several share a "
+    "a file has one process: run one worker (gunicorn --workers 1), or let several share a "
     'database: store="postgresql://..."'
 )
 _NOT_MAIN: Final = (
     "jobstore.setup: expected the main application, the one that add_subapp is called on; jobs can "
-    "ask everything below it"
+    "reach everything below it"
 )
-_TOO_LATE: Final = "jobstore.setup: expected an application that is not frozen yet"
+_TOO_LATE: Final = "jobstore.setup: expected an application that has not started yet"
 
 
 def setup(
@@ -76,29 +76,30 @@ def setup(
     open: bool = False,  # noqa: A002 - as in the configuration
     **sections: Any,
 ) -> "Jobs":
-    """Give an application durable jobs: by header, over the APIs, and from its own code.
+    """Give an aiohttp application durable jobs: by header, over the APIs, and from its own code.
 
     The APIs are ArangoDB's and jobstore's own, and those that ``server={"dialects": [...]}`` names.
 
-    The store is opened when the application starts up; jobs run once it has. What the application
-    answers can be asked for as a job, and jobstore's own paths are added to it, behind all its
-    middlewares. A job's request goes through them as well: ``current`` tells it from others.
+    The store is opened when the application starts, and jobs run from then on. Every request that
+    the application answers can be made a job, and jobstore's own paths are added to it, behind all
+    its middlewares. The request of a job passes through the middlewares as well; ``current`` tells
+    it from others.
 
     Args:
         app: the main application, which has not started yet.
-        store: the store's file, or the URL of the database that several nodes share; it is created
-            if there is none.
-        identify: tells who asks for jobs or about them: a ``jobstore.Identity``, or None for
-            nobody. A job then takes ``Authorization`` along, for the application's own login.
-        open: whether everybody may see and change all jobs. Without this and ``identify``, the
-            store has to have accounts when the application starts up.
+        store: the store's file, or the URL of a database that several nodes share. It is created
+            if it does not exist.
+        identify: a function or coroutine function that returns who sent a request, or None for a
+            stranger. Jobs then keep ``Authorization`` until they end, for the application's login.
+        open: True lets everybody see and change all jobs. Without ``open`` and ``identify``, the
+            store must have accounts when the application starts.
         sections: sections of the configuration, as in its file: ``executor={"concurrency": 4}``.
 
     Returns:
-        what submits jobs without HTTP.
+        an object that submits jobs, waits for them and takes their results, without HTTP.
 
     Raises:
-        ConfigError: a section or a key is wrong.
+        ConfigError: a section or a key is wrong, or the application cannot have jobs.
     """
     merged = {**sections, "store": {**place(store), **sections.get("store", {})}}
     if open:
@@ -117,7 +118,7 @@ def setup(
 
 @dataclass(frozen=True, slots=True)
 class _Live:
-    """What there is while the application runs.
+    """The parts of jobstore while the application runs.
 
     Args:
         front: answers jobstore's own calls.
@@ -140,12 +141,10 @@ class _Live:
 
 
 class Jobs:
-    """The jobs of an application, while it runs; ``setup`` makes one.
+    """The jobs of an application, while it runs; ``setup`` returns it.
 
     Args:
-        app: the application.
-        config: what holds for its jobs.
-        identify: tells who asks; None leaves that to the store's accounts.
+        identify: tells who sent a request; None leaves that to the store's accounts.
     """
 
     def __init__(self, app: web.Application, config: Config, identify: Identify | None) -> None:
@@ -156,13 +155,13 @@ class Jobs:
 
     @property
     def store(self) -> Store:
-        """Where the jobs are, with all that can be done to them."""
+        """The store of the running application."""
         return self._live.store
 
     @property
     def _live(self) -> _Live:
         if self._running is None:
-            raise RuntimeError("the application has not started up, or is cleaned up already")
+            raise RuntimeError("the application has not started, or has already been cleaned up")
         return self._running
 
     async def submit(
@@ -178,20 +177,21 @@ class Jobs:
         """Submit a request to the application as a job.
 
         Args:
-            method: the method.
-            path: the path with query, percent-encoded.
-            headers: names and values: a mapping, or pairs.
-            body: the content; text goes as UTF-8.
-            json: the content as JSON, instead.
-            options: what else there is to say, such as ``owner``, ``delay="2s"`` or ``tag``.
+            method: the method, such as ``"POST"``.
+            path: the path and query, percent-encoded.
+            headers: a mapping of names to values, or pairs of them.
+            body: the content; text is sent as UTF-8.
+            json: a value to send as JSON, instead of ``body``.
+            options: more about the job, such as ``owner``, ``delay="2s"`` or ``tag``; all of them
+                are listed below.
 
         Returns:
-            the job's id, once it is on the disk.
+            the job's id, as soon as the job is on the disk.
 
         Raises:
-            SubmissionInvalid: HTTP has no such request, or an option is not as expected.
-            NotAccepting: the queue is full, or the application shuts down.
-            StoreError: it could not be written.
+            SubmissionInvalid: the request is not valid HTTP, or an option is invalid.
+            NotAccepting: the queue is full, or the application is shutting down.
+            StoreError: the job could not be stored.
         """
         made = submission(method, path, headers, body, json, options)
         if "account" not in options:
@@ -199,27 +199,30 @@ class Jobs:
         return await self.store.submit(made)
 
     def _account(self, owner: str) -> int:
-        """Tell to whom belongs what is submitted for an owner."""
+        """Return the account that jobs of an owner belong to."""
         if self._identify is not None:
             return account_of_name(owner) if owner else NOBODY
         return self.store.accounts.id_of(owner)
 
     async def ended(self, job_id: int, seconds: float = 3600.0) -> Job:
-        """Wait until a job has ended, but not for longer than so many seconds; return it.
+        """Wait until a job has ended, or until the time is over, and return the job.
+
+        Args:
+            seconds: how long to wait.
 
         Raises:
-            JobNotFound: there is none whose result can still be asked for.
+            JobNotFound: there is no such job, or its result is gone.
         """
         return await self.store.waits.ended(job_id, seconds)
 
     async def take(self, job_id: int) -> Response | None:
-        """Take the application's answer to a job: once, and wholly into memory.
+        """Fetch the result of a job, whole, into memory. A result can be fetched once.
 
         Returns:
-            the answer; None if the job has not ended yet, has failed or was cancelled.
+            the application's response; None if the job has not ended, has failed or was cancelled.
 
         Raises:
-            BeingDelivered: it is just being delivered to somebody else, and may come back.
+            BeingDelivered: it is being delivered to another reader; try again.
             JobNotFound: there is no such job, or its result is gone.
         """
         async with self.store.results.take(job_id) as delivery:
@@ -229,10 +232,10 @@ class Jobs:
             return replace(delivery.response, body=body)
 
     async def cancel(self, job_id: int) -> State:
-        """Cancel a queued job, stop a running one; return the state that it was found in.
+        """Cancel a queued job or stop a running one, and return the state it was in before.
 
         Raises:
-            JobNotFound: nobody may ask for this job any more.
+            JobNotFound: there is no such job, or its result is gone.
         """
         return await self.store.cancel(job_id)
 
@@ -273,7 +276,7 @@ class Jobs:
         """Run jobs from the start of an application to its end.
 
         Raises:
-            ConfigError: it is no main application, or nobody has said who may ask for jobs.
+            ConfigError: it is not the main application, or it is open to everybody unasked.
         """
         self._stand_last(app)
         opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -354,10 +357,10 @@ class Jobs:
         )
 
     def _access(self, stack: AsyncExitStack, store: Store, refuse: Refuse) -> Gate:
-        """Decide who is let in.
+        """Choose how requests are authenticated.
 
         Raises:
-            ConfigError: everybody would be, and nobody has said that they shall.
+            ConfigError: everybody would have access, and ``open`` was not given.
         """
         if self._identify is not None:
             return Identifying(self._identify)
@@ -368,8 +371,8 @@ class Jobs:
         elif not anonymous:
             raise ConfigError(
                 "jobstore.setup: everybody could see and change all jobs: pass identify=, which "
-                "tells who sends a request, or add an account with `jobstore user add NAME`, or "
-                "pass open=True if that is what you want"
+                "tells who sends a request, add an account with `jobstore user add NAME`, or "
+                "pass open=True to allow this"
             )
         proxies = Proxies(self._config.server.trusted_proxies)
         access = Access(store.accounts, anonymous=anonymous, proxies=proxies, refuse=refuse)

@@ -1,4 +1,4 @@
-"""The roof: configuration, store, targets, executor and web application become one server."""
+"""The standalone server: configuration, store, targets, executor and web application together."""
 
 import asyncio
 import gc
@@ -110,7 +110,7 @@ def run(
     left = runner.get_loop().run_until_complete(_cancelled())
     if left:
         log.warning(
-            "%d tasks of the application do not end; they are left behind",
+            "%d tasks of the application do not end; the server stops without waiting for them",
             left,
             extra={"action": "stop"},
         )
@@ -140,7 +140,8 @@ def _end_within(seconds: float, code: int) -> None:
 
     def end() -> None:
         log.warning(
-            "the application has threads or tasks that do not end; they are left behind",
+            "the application has threads or tasks that do not end; the server stops without "
+            "waiting for them",
             extra={"action": "stop"},
         )
         _end_now(code)
@@ -160,7 +161,7 @@ def _end_now(code: int) -> NoReturn:
 
 
 def _settle() -> None:
-    """Tell the garbage collector that what is here now is here to stay.
+    """Tell the garbage collector that the current objects live long.
 
     It would go through all of it again and again; measured, a sixth of a job's whole cost.
     """
@@ -360,7 +361,7 @@ async def _runner(stack: AsyncExitStack, server: web.Server) -> web.ServerRunner
 
 
 def _access(config: Config, store: Store, listeners: Sequence[Listener], refuse: Refuse) -> Access:
-    """Decide who is let in.
+    """Decide who has access.
 
     Raises:
         NotOpen: everybody would be, from anywhere, and nobody has said that they shall.
@@ -426,5 +427,5 @@ async def _application(name: str) -> web.Application:
         problem = f"{type(error).__name__}: {error}"
         raise ConfigError(f"cannot load the application {name}: {problem}") from error
     if not isinstance(app, web.Application):
-        raise ConfigError(f"{name} makes {type(app).__name__}, expected an aiohttp Application")
+        raise ConfigError(f"{name} returns {type(app).__name__}; expected an aiohttp Application")
     return app

@@ -32,7 +32,7 @@ def main() -> None:
 
 
 def _collect_less() -> None:
-    """Let the garbage collector look less often at what is here to stay.
+    """Let the garbage collector look less often at long-lived objects.
 
     Loading makes tens of thousands of objects, and hardly any of them is garbage. To look through
     them, time and again while they come and once more before the interpreter ends, was measured as
@@ -43,7 +43,7 @@ def _collect_less() -> None:
 
 
 def discard_output() -> None:
-    """Let everything that is still written to the standard output go nowhere.
+    """Discard everything else that is written to the standard output.
 
     So no write blocks or fails any more, the interpreter's last flush included:
     https://docs.python.org/3/library/signal.html#note-on-sigpipe
@@ -58,7 +58,7 @@ def discard_output() -> None:
 
 
 def _interrupt(_: int, __: object) -> NoReturn:
-    """Break off whatever is being done, as Python's own handler does.
+    """Interrupt the program, as Python's own handler does.
 
     With that one, asyncio would put one of its own in its place, which only cancels the task: a
     write that waits for a full pipe would go on waiting. So would one on the way out.

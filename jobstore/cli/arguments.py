@@ -1,4 +1,4 @@
-"""What other users of the machine see of this process's arguments, in ``ps``."""
+"""What other users of the machine see of this process's arguments in ``ps``."""
 
 import ctypes
 import re

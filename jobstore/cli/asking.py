@@ -74,7 +74,7 @@ class _Form:
 
     def __post_init__(self) -> None:
         if self.as_json + self.as_csv + (self.parquet is not None) > 1:
-            raise click.UsageError("--json, --csv and --parquet exclude each other")
+            raise click.UsageError("--json, --csv and --parquet cannot be used together")
 
     @property
     def for_people(self) -> bool:
@@ -111,20 +111,20 @@ class _Form:
 @json_option
 @click.option("--csv", "as_csv", is_flag=True, help="Write CSV, for spreadsheets.")
 @click.option(
-    "--parquet", type=FILE, metavar="FILE", help="Write a Parquet file: jobstore[parquet]."
+    "--parquet", type=FILE, metavar="FILE", help="Write a Parquet file; needs jobstore[parquet]."
 )
 @click.option("--force", is_flag=True, help="Replace that file if it exists.")
 def history_command(where: Union[Config, "Remote"], /, **asked: Any) -> None:
-    """Look through all jobs that are in the store, newest first.
+    """Search all jobs in the store, newest first.
 
-    Times are written as 2025-01-31, 2025-01-31T12:00, 2025-01-31T12:00+01:00, 18:00, 'yesterday
-    18:00', and are in UTC unless they or --zone say otherwise; or as how long ago it was: 90s, 15m,
-    24h, 7d. Ranges are written as today, yesterday, 2025-01-31, 2025-01, 'since yesterday 18:00',
-    'last 7 days', 2025-01-01..2025-01-31 with both days included.
+    Write a time as 2025-01-31, 2025-01-31T12:00, 2025-01-31T12:00+01:00, 18:00, 'yesterday 18:00',
+    in UTC unless it has an offset or --zone names a zone, or as how long ago it was: 90s, 15m, 24h,
+    7d. Write a range as today, yesterday, 2025-01-31, 2025-01, 'since yesterday 18:00', 'last 7
+    days', 2025-01-01..2025-01-31 (both days included).
     """
     kinds = [name for name in ("longest", "stats", "activity") if asked[name]]
     if len(kinds) > 1:
-        raise click.UsageError("--longest, --stats and --activity exclude each other")
+        raise click.UsageError("--longest, --stats and --activity cannot be used together")
     form = _Form(**{name: asked.pop(name) for name in _Form.__dataclass_fields__})
     if isinstance(where, Config):
         asyncio.run(_answer(place_of(where), form, asked))
@@ -152,11 +152,11 @@ async def _answer(place: Place, form: _Form, asked: dict[str, Any]) -> None:
 
 
 def _answer_from_afar(remote: "Remote", form: _Form, query: dict[str, str]) -> None:
-    """Write the jobs that a server somewhere else lists."""
+    """Write the jobs that a server on another machine lists."""
     from jobstore.cli.remote_jobs import RemoteJobs  # noqa: PLC0415 - few need it
 
     if form.parquet is not None:
-        raise Complaint("--parquet: only a store can be written to such a file, not by --url")
+        raise Complaint("--parquet: this works on a store only, not with --url")
     limit = (form.limit or _ROWS) + 1 if form.for_people else form.limit
     there = RemoteJobs(remote)
     pages = there.pages(query, limit)
@@ -243,7 +243,7 @@ def _tell_death(death: Death, *, shared: bool) -> None:
     if not death.boot:
         say("No server of this store has died.")
         return
-    who = f"with pid {death.pid}, started {iso(death.started_at)}, was killed or lost power"
+    who = f"with process id {death.pid}, started {iso(death.started_at)}, was killed or lost power"
     at = death.restarted_at and iso(death.restarted_at)
     if shared:  # or it was silent for other reasons, which nobody can tell from here
         say(f"Node {death.boot} {who}, or was cut off" + (f"; noticed {at}." if at else "."))

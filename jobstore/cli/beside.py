@@ -16,7 +16,7 @@ async def beside(config: Config, *, create: bool = False) -> AsyncIterator[Store
     """Open the configured store for a single change.
 
     Args:
-        config: where it is, and what it takes in.
+        config: where it is, and what it accepts.
         create: whether to make it if there is none yet.
 
     Raises:
@@ -30,7 +30,7 @@ async def beside(config: Config, *, create: bool = False) -> AsyncIterator[Store
 
 
 def operator() -> str:
-    """Name who runs the command, as far as the system knows."""
+    """Return the user who runs the command, as far as the system knows."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

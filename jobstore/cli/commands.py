@@ -18,18 +18,18 @@ from jobstore.model.errors import JobstoreError
 # the server, the store and its packages take longer to load than most commands run.
 _COMMANDS: Final = {
     "serve": ("serving", "Run the server."),
-    "ready": ("ready", "Tell whether a server takes jobs in."),
-    "migrate": ("serving", "Create a store, or bring its schema up to date."),
+    "ready": ("ready", "Check whether a server accepts jobs."),
+    "migrate": ("serving", "Create a store, or upgrade its schema."),
     "list": ("reading", "List jobs whose results can still be fetched."),
-    "show": ("reading", "Show one job: request, response and what happened."),
+    "show": ("reading", "Show one job: request, response and timeline."),
     "history": ("asking", "Search all jobs: lists, statistics, activity."),
     "submit": ("submitting", "Submit a job."),
-    "tail": ("tailing", "Show jobs as they come, or what happens to some."),
+    "tail": ("tailing", "Follow new jobs, or the events of some jobs."),
     "cancel": ("verbs", "Cancel jobs."),
-    "retry": ("verbs", "Try ended jobs again, as new ones."),
+    "retry": ("verbs", "Run ended jobs again, as new jobs."),
     "delete": ("verbs", "Delete results; restore undoes it for a while."),
     "restore": ("verbs", "Make fetched or deleted results available again."),
-    "operations": ("operations", "List what is done to many jobs, or stop it."),
+    "operations": ("operations", "List, show or stop operations on many jobs."),
     "expire": ("maintenance", "Expire results that were never fetched."),
     "purge": (
         "maintenance",
@@ -84,7 +84,7 @@ class _Commands(click.Group):
 
 @contextmanager
 def _understandable() -> Iterator[None]:
-    """Turn whatever can go wrong through no fault of ours into a message and an exit code."""
+    """Turn expected errors into a message and an exit code."""
     try:
         yield
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""A store in a database that nodes share, for the commands; imported where a URL names one."""
+"""Stores in a database, for the commands; imported only if a URL names one."""
 
 import asyncio
 import json
@@ -34,7 +34,7 @@ class InDatabase:
     """A store in a database; see `jobstore.cli.tending.Tended`.
 
     Args:
-        lease: for how long a node may be silent until the others take it for dead, in seconds.
+        lease: for how long a node may be silent until the others declare it dead, in seconds.
     """
 
     url: str = field(repr=False)
@@ -84,8 +84,8 @@ class InDatabase:
             await asyncio.to_thread(require, self.url, self.schema)
             self._refuse(
                 "--rebuild is for files",
-                f"psql {self._quoted()} -c 'VACUUM (FULL, ANALYZE)' makes tables as small as they "
-                "can be, and locks each of them meanwhile",
+                f"psql {self._quoted()} -c 'VACUUM (FULL, ANALYZE)' shrinks the tables, and locks "
+                "each of them meanwhile",
             )
         async with self.store() as store:
             payloads = await store.upkeep.purge(before)
@@ -93,12 +93,12 @@ class InDatabase:
             return Purged(payloads=payloads)
 
     async def check(self, progress: CheckProgress) -> CheckReport:
-        """Look for damage."""
+        """Check for damage."""
         async with self.history() as history:
             return await check(history, progress)
 
     def take_in(self, lines: Iterable[bytes], progress: JobProgress) -> tuple[int, int]:
-        """Take exported history in."""
+        """Import exported history."""
         # Only one command needs it, and loading it takes a while.
         from jobstore.store.postgresql.importing import import_lines  # noqa: PLC0415
 
@@ -106,17 +106,17 @@ class InDatabase:
         return imported.jobs, imported.left_out
 
     async def back_up(self, copy: Path, progress: CopyProgress, *, replace: bool) -> int:  # noqa: ARG002
-        """Refuse that: PostgreSQL has a program for it."""
+        """Refuse: PostgreSQL has a program for it."""
         self._refuse(
-            "a database is backed up by PostgreSQL's own program",
+            "back up a database with PostgreSQL's own program",
             f"pg_dump {self._quoted()} --schema={self.schema} --format=custom "
             f"--file={shlex.quote(str(copy))}",
         )
 
     async def restore(self, backup: Path, progress: CopyProgress, *, discard: bool) -> Replaced:  # noqa: ARG002
-        """Refuse that: PostgreSQL has a program for it."""
+        """Refuse: PostgreSQL has a program for it."""
         self._refuse(
-            "a database is restored by PostgreSQL's own program, once the schema is dropped",
+            "restore a database with PostgreSQL's own program, after dropping the schema",
             f"pg_restore --dbname={self._quoted()} {shlex.quote(str(backup))}",
         )
 

@@ -1,4 +1,4 @@
-"""Definitions: put them in, look at them, run them, delete them."""
+"""Definitions: save, show, run and delete them."""
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
@@ -48,21 +48,21 @@ def _one(flag: str, help_: str, **options: Any) -> Callable[[F], F]:
 @configured
 @click.argument("file", type=FILE, required=False)
 @_one("--name", "What people call it.")
-@_one("--path", "Where it stands among the others, such as /Imports/daily.")
+@_one("--path", "Its path among the definitions, such as /Imports/daily.")
 @_one("--method", "The method of its request; GET if not given.")
-@_one("--target", "The path with query that its request asks, percent-encoded.")
+@_one("--target", "The path and query to request, percent-encoded.")
 @_one("--header", "A header of its request; may be repeated.", multiple=True, metavar="FIELD")
 @_one("--body", "The body of its request.")
 @_one("--body-file", "A file with the body of its request.", type=FILE, metavar="FILE")
-@_one("--timeout", "How long a run may take, such as 30s; else what its target says.")
+@_one("--timeout", "How long a run may take, such as 30s; default: its target's.")
 @_one(
     "--replay",
-    "What runs again after an interruption; else what its target says.",
+    "What runs again after an interruption; default: its target's.",
     type=click.Choice([replay.value for replay in Replay]),
 )
-@_one("--retries", "How often a run that failed for a passing reason is tried again.", type=int)
-@_one("--cron", "When it runs by itself, such as '0 3 * * *'; a FILE can say more of that.")
-@_one("--time-zone", "The IANA zone in which --cron is read; UTC if not given.")
+@_one("--retries", "How often to retry a run that failed for a temporary reason.", type=int)
+@_one("--cron", "A schedule, such as '0 3 * * *'; a FILE can give more details.")
+@_one("--time-zone", "The IANA time zone of --cron; UTC if not given.")
 @click.option("--owner", type=text, metavar="NAME", help="The owner of the definition.")
 @click.option("--replace", is_flag=True, help="Change the definition at this path.")
 @json_option
@@ -76,16 +76,16 @@ def define_command(
     as_json: bool,
     **members: Any,
 ) -> None:
-    """Put a definition in: a request that is kept under a name, to be run again and again.
+    """Save a definition: a request with a name, to be run again and again.
 
-    It is given by flags, or by FILE, in TOML with members of the same names and a table of
-    headers; any number of them as tables [[definition]]. The store is created if there is none.
+    Describe it with flags or in FILE: TOML with keys of the same names and a table of headers, or
+    several [[definition]] tables. The store is created if there is none.
 
     A FIELD is written as 'Name: value'. A changed definition keeps its id, its uuid and its owner.
     """
     given = {name: value for name, value in members.items() if value not in (None, ())}
     if file and given:
-        raise click.UsageError("FILE and the flags of a definition exclude each other")
+        raise click.UsageError("FILE and the flags of a definition cannot be used together")
     if not file and not given:
         raise click.UsageError("expected FILE, or at least --name, --path and --target")
     drafts = in_file(file) if file else [parse(in_flags(**given))]
@@ -163,7 +163,7 @@ def definitions_command(config: Config, reference: str | None, *, as_json: bool)
             _request(each),
         ),
         fields=partial(described, secret=store_limits(config).secret),
-        none="There is no definition.",
+        none="There are no definitions.",
     )
     listed.write(asyncio.run(_all(config)), as_json=as_json)
 
@@ -185,7 +185,7 @@ async def _found(config: Config, reference: str) -> Definition:
 def undefine_command(config: Config, reference: str, *, as_json: bool) -> None:
     """Delete a definition: REFERENCE is its id, its uuid or its path.
 
-    Runs of it go on, and stay in the history.
+    Its runs go on and stay in the history.
     """
     definition = asyncio.run(_undefine(config, reference))
     if as_json:
@@ -214,7 +214,7 @@ async def _undefine(config: Config, reference: str) -> Definition:
 def run_command(config: Config, reference: str, owner: str | None, *, as_json: bool) -> None:
     """Run a definition: REFERENCE is its id, its uuid or its path.
 
-    The job is put into the queue. A running server begins it at once, else the next one does.
+    A running server starts the job at once; otherwise it waits for the next start.
     """
     definition, job_id = asyncio.run(_run(config, reference, owner))
     if as_json:
@@ -240,7 +240,7 @@ def _owner_of(path: str, config: Config) -> str:
     """Name the target that owns a path; a running server finds its own APIs by itself.
 
     Raises:
-        NoTarget: there is none.
+        NoTarget: it does not exist.
     """
     target = longest((target.prefix for target in config.targets), path)
     if target is None:
@@ -252,7 +252,7 @@ async def _find(store: Store, reference: str) -> Definition:
     """Find a definition by its id, its uuid or its path.
 
     Raises:
-        DefinitionNotFound: there is none.
+        DefinitionNotFound: it does not exist.
         DefinitionAmbiguous: several owners have one at this path.
     """
     if reference.startswith("/"):
@@ -327,7 +327,7 @@ def _request(definition: Definition) -> str:
 
 
 def _warn_of_stranger(store: Store, owner: str | None) -> None:
-    """Say it if nobody has the account of an owner that was given: a slip would hide it."""
+    """Warn if an owner has no account: after a typo, nobody would see the definition."""
     accounts = store.accounts.roll().accounts
     if owner and accounts and owner not in accounts:
         tell(f"jobstore: there is no account {owner}: of users, nobody can see it", err=True)

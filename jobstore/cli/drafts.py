@@ -30,10 +30,10 @@ def in_flags(
     """
     if body_file:
         if "body" in members:
-            raise click.UsageError("--body and --body-file exclude each other")
+            raise click.UsageError("--body and --body-file cannot be used together")
         members |= _body(body_file.read_bytes())
     if time_zone and not cron:
-        raise click.UsageError("--time-zone says in which zone --cron is read; give that as well")
+        raise click.UsageError("--time-zone is for --cron; give that as well")
     if cron:
         members["schedule"] = {"cron": cron} | ({"time_zone": time_zone} if time_zone else {})
     return members | {"headers": headers_of(header)}
@@ -56,7 +56,7 @@ def headers_of(fields: Sequence[str]) -> dict[str, list[str]]:
     for field in fields:
         name, colon, value = field.partition(":")
         if not colon:
-            raise click.BadParameter(f"{name!r} is not written as 'Name: value'.")
+            raise click.BadParameter(f"{name!r} is not a header: expected 'Name: value'.")
         headers.setdefault(name.strip(), []).append(value.strip())
     return headers
 
@@ -65,7 +65,7 @@ def in_file(file: Path) -> list[Draft]:
     """Read all definitions of a file.
 
     Raises:
-        DefinitionInvalid: one of them is none, or they are none together.
+        DefinitionInvalid: one of them is invalid, or they are together.
     """
     try:
         document = tomllib.loads(file.read_text("utf-8-sig"))
@@ -73,7 +73,7 @@ def in_file(file: Path) -> list[Draft]:
         raise DefinitionInvalid(f"{file}: expected TOML: {error}") from None
     tables = document.get(_TABLE, [document])
     if not isinstance(tables, list) or not tables or (_TABLE in document and len(document) > 1):
-        raise DefinitionInvalid(f"{file}: expected one definition, or tables [[{_TABLE}]] only")
+        raise DefinitionInvalid(f"{file}: expected one definition, or only [[{_TABLE}]] tables")
     problems: list[str] = []
     drafts = [
         draft

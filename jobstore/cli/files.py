@@ -1,4 +1,4 @@
-"""New files: whole or not there at all."""
+"""New files that appear whole or not at all."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -80,7 +80,7 @@ def filter_options(command: F) -> F:
             click.option(
                 "--errors",
                 is_flag=True,
-                help="Jobs that have failed, or were answered with an error.",
+                help="Jobs that failed, or were answered with status 400 or above.",
             ),
             click.option(
                 "--cancelled-by", type=text, metavar="NAME", help="Jobs cancelled by NAME."
@@ -120,17 +120,17 @@ async def search_of(history: History, place: Place, asked: Mapping[str, Any]) ->
 
 
 def query_of(asked: Mapping[str, Any]) -> dict[str, str]:
-    """Give what the options look for at a server somewhere else, by the names of its filters.
+    """Give what the options look for at a server on another machine, by the names of its filters.
 
     Raises:
         Complaint: it cannot be asked for that.
     """
     for name, flag in _LOCAL.items():
         if asked[name]:
-            raise Complaint(f"{flag}: only a store can be asked for that, and no server by --url")
+            raise Complaint(f"{flag}: this works on a store only, not with --url")
     named = asked["definition"]
     if named is not None and not named.isdigit():
-        raise Complaint("--definition: expected its id; by --url, no other name is known")
+        raise Complaint("--definition: expected an id; with --url, names are not looked up")
     return as_written(asked)
 
 

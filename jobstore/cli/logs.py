@@ -81,7 +81,7 @@ class Floodgate(logging.StreamHandler[TextIO]):
             super().emit(flood.last)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
-        """Let all go nowhere if nobody reads it any more."""
+        """Discard everything if nobody reads it any more."""
         if isinstance(sys.exc_info()[1], BrokenPipeError):
             self.stream = _NOWHERE  # `setStream` would flush the broken one
         else:
@@ -135,7 +135,7 @@ class Lines(logging.Formatter):
         """Write the message on one line, whoever's words it repeats."""
         record.message = loggable(record.message, _LONGEST)
         if left_out := getattr(record, "left_out", 0):
-            record.message += f" ({left_out} more like it were left out)"
+            record.message += f" ({left_out} similar lines were left out)"
         return super().formatMessage(record)
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name

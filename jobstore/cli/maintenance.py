@@ -1,4 +1,4 @@
-"""Look after a store: let results go, look for damage, make copies."""
+"""Look after a store: expire, purge, check, back up and restore."""
 
 import asyncio
 from pathlib import Path
@@ -26,9 +26,9 @@ from jobstore.store.sqlite.replacing import Replaced
 def expire_command(
     config: Config, before: int | None, older_than: int | None, *, as_json: bool
 ) -> None:
-    """Expire the results that nobody has fetched.
+    """Expire results that nobody has fetched.
 
-    Without an option, those that [retention] unfetched lets go, as the server does by itself.
+    Without an option, those older than [retention] unfetched, as the server does by itself.
     """
     moment = _moment("unfetched", config.retention.unfetched, before, older_than)
     expired = asyncio.run(_expire(place_of(config), moment))
@@ -49,7 +49,7 @@ async def _expire(place: Place, before: int) -> int:
 def _moment(name: str, kept: float | None, before: int | None, older_than: int | None) -> int:
     """Choose the moment that options give, or else the configuration."""
     if before is not None and older_than is not None:
-        raise click.UsageError("--before and --older-than exclude each other")
+        raise click.UsageError("--before and --older-than cannot be used together")
     moment = older_than if before is None else before
     if moment is not None:
         return moment
@@ -73,11 +73,10 @@ def _moment(name: str, kept: float | None, before: int | None, older_than: int |
 def purge_command(
     config: Config, before: int | None, older_than: int | None, *, rebuild: bool, as_json: bool
 ) -> None:
-    """Drop the payloads of jobs that were fetched or deleted or have expired.
+    """Delete the payloads of results that were fetched or deleted, or have expired.
 
-    Without an option, those that [retention] fetched lets go, as the server does by itself. Where
-    no server runs, the file gets as small as it can be; a database makes their space free for
-    others.
+    Without an option, those older than [retention] fetched, as the server does by itself. If no
+    server is running, the file shrinks as far as possible; a database reuses the space.
     """
     place = tended(config)
     moment = _moment("fetched", config.retention.fetched, before, older_than)
@@ -106,10 +105,10 @@ def _given(place: Place, purged: Purged) -> str:
 @configured
 @json_option
 def check_command(config: Config, *, as_json: bool) -> None:
-    """Look for damage: in the file, and in what belongs together in it.
+    """Check the store for damage.
 
-    The exit code is 1 if there is any. The whole file is read, beside a running server too. Of a
-    database, what belongs together is looked at: the rest is PostgreSQL's own affair.
+    The exit code is 1 if there is any. The whole file is read; the server may be running. In a
+    database, only references and counters are checked: PostgreSQL checks its own files.
     """
     place = tended(config)
     with progress("checks") as progressed:
@@ -165,10 +164,10 @@ def _as_json(place: Place, report: CheckReport) -> dict[str, object]:
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 @json_option
 def backup_command(config: Config, file: Path, *, force: bool, as_json: bool) -> None:
-    """Copy the store to FILE as it stands at one moment, also while the server runs.
+    """Copy the store to FILE, consistent at one moment; the server may be running.
 
-    FILE gets its name when the copy is complete and on the disk. A database is backed up by
-    pg_dump: the command is told.
+    FILE appears only when the copy is complete and synced. Back up a database with pg_dump; this
+    command prints how.
     """
     place = tended(config)
     with progress("pages") as report:
@@ -187,10 +186,10 @@ def backup_command(config: Config, file: Path, *, force: bool, as_json: bool) ->
 @click.option("--discard", is_flag=True, help="Delete the old store instead of keeping it.")
 @json_option
 def restore_backup_command(config: Config, file: Path, *, discard: bool, as_json: bool) -> None:
-    """Put a copy of FILE, a backup, in the store's place; no server may run.
+    """Replace the store with a copy of the backup FILE; no server may be running.
 
-    What was there is kept under another name, with its log, unless it is to be discarded. Never
-    copy a backup over a store by hand: the log of a crashed store would be applied to it.
+    The old store is kept under another name, unless you say --discard. Never copy a backup over a
+    store by hand: SQLite would apply the log of the old store to it.
     """
     place = tended(config)
     with progress("pages") as report:

@@ -38,15 +38,14 @@ def move_command(
 ) -> None:
     """Move a store from a file into a database, or from a database into a file.
 
-    FROM and TO are a file and the URL of a PostgreSQL database; of the configuration, [store]
-    schema and lease count. No server may use either of them. Everything goes with its id: jobs
-    that wait, results that nobody has fetched, definitions, accounts and history. TO has to be
-    empty, or not there yet; it gets everything or nothing. FROM stays as it is.
+    FROM and TO are a file and the URL of a PostgreSQL database; [store] schema and lease are read
+    from the configuration. No server may be using either of them. Queued jobs, unfetched results,
+    definitions, accounts and history are all moved, and keep their ids. TO has to be empty or new,
+    and gets everything or nothing. FROM is not changed.
     """
     if source.keys() == destination.keys():
         raise click.UsageError(
-            "a store is moved between a file and a database; `jobstore backup` copies a file, "
-            "pg_dump a database"
+            "expected a file and a database; `jobstore backup` copies a file, pg_dump a database"
         )
     # Of one and the same configuration, that bound holds for the file alone.
     before = tended(load(config_file, {"store": {**source, "max_size": 0}}))

@@ -18,11 +18,11 @@ from jobstore.store.starts import Start
 @limited("starts of nodes")
 @json_option
 def nodes_command(config: Config, limit: int, *, as_json: bool) -> None:
-    """List the nodes that share a database, each start of one by itself; the newest come first.
+    """List the nodes that share a database, with a row for each start; the newest first.
 
-    A node is alive, or silent: then it was not seen for as long as [store] lease says, and the
-    others will take it for dead. It has ended when it was stopped, and died when others have seen
-    that. A file has one server at most.
+    A node is alive; silent, if it was not heard of for [store] lease, so that the others will
+    declare it dead; ended, if it was stopped; or died, if the others declared it dead. A file has
+    at most one server.
     """
     place = place_of(config)
     starts = asyncio.run(place.starts(limit))

@@ -31,9 +31,9 @@ _PAGE: Final = 100
 
 @click.group("operations")
 def operations_command() -> None:
-    """List what is done to many jobs, look at one such operation, or stop it.
+    """List, show or stop operations on many jobs.
 
-    They are made by `jobstore cancel`, `retry`, `delete` and `restore`, and over HTTP.
+    They are created by `jobstore cancel`, `retry`, `delete` and `restore`, and over HTTP.
     """
 
 
@@ -82,7 +82,7 @@ def _pages(remote: "Remote", limit: int) -> list[_Described]:
 @click.argument("operation", metavar="ID", type=int)
 @json_option
 def show_command(where: Where, operation: int, *, as_json: bool) -> None:
-    """Show how far an operation is, and why jobs were skipped."""
+    """Show the progress of an operation, and why jobs were skipped."""
     _tell(_get(where, operation), as_json=as_json)
 
 
@@ -91,7 +91,7 @@ def show_command(where: Where, operation: int, *, as_json: bool) -> None:
 @click.argument("operation", metavar="ID", type=int)
 @json_option
 def stop_command(where: Where, operation: int, *, as_json: bool) -> None:
-    """Stop an operation, unless it is over; what it has done stays done."""
+    """Stop an operation that has not ended; what it has done stays done."""
     if isinstance(where, Config):
         asyncio.run(_stop(where, operation))
     else:

@@ -78,14 +78,14 @@ def configured(command: Callable[Concatenate[Config, P], None]) -> Callable[...,
 def reaching(
     command: Callable[Concatenate[Union[Config, "Remote"], P], None],
 ) -> Callable[..., None]:
-    """Give a command a server somewhere else as its first argument, or else the configuration."""
+    """Give a command a remote server as its first argument, or else the configuration."""
 
     @click.option("--url", metavar="URL", help="Ask the server at URL instead of the store.")
     @click.option(
         "--token-file",
         type=FILE,
         metavar="FILE",
-        help="A file with the token for --url; else it is in JOBSTORE_TOKEN.",
+        help="A file with the token for --url; default: the one in JOBSTORE_TOKEN.",
     )
     @files
     @functools.wraps(command)
@@ -99,11 +99,11 @@ def reaching(
     ) -> None:
         if url is None:
             if token_file is not None:
-                raise click.UsageError("--token-file goes with --url")
+                raise click.UsageError("--token-file needs --url")
             command(load(config_file, {"store": store}), *args, **kwargs)
             return
         if store is not None or config_file is not None:
-            raise click.UsageError("--url excludes --store and --config")
+            raise click.UsageError("--url cannot be used with --store or --config")
         # Few commands ask one, and HTTP takes a while to load.
         from jobstore.cli.remote import Remote  # noqa: PLC0415
 
@@ -201,7 +201,7 @@ def within(
         UsageError: it was said twice, or the end is before the beginning.
     """
     if span is not None and (since, until) != (None, None):
-        raise click.UsageError("--range excludes --since and --until")
+        raise click.UsageError("--range cannot be used with --since or --until")
     since, until = span or (since, until)
     try:
         check_order(since, until)
@@ -226,7 +226,7 @@ def span(value: str) -> tuple[int | None, int | None]:
     """Read a range of times; give when it begins and before when it ends.
 
     Raises:
-        BadParameter: it is none, or it ends before it begins.
+        BadParameter: it is invalid, or ends before it begins.
     """
     try:
         return _calendar().span(value)
@@ -249,11 +249,11 @@ def duration(value: str) -> int:
     """Read an age; give the moment that long ago, in microseconds since 1970.
 
     Raises:
-        BadParameter: it is none.
+        BadParameter: it is invalid.
     """
     microseconds = _ago(value)
     if microseconds is None:
-        raise click.BadParameter(f"{value!r} is no duration such as 90s, 15m, 24h or 7d.")
+        raise click.BadParameter(f"{value!r} is not a duration such as 90s, 15m, 24h or 7d.")
     return microseconds
 
 
@@ -264,7 +264,7 @@ def status(value: str) -> tuple[int, int]:
         BadParameter: it is neither.
     """
     if not _STATUS.fullmatch(value):
-        raise click.BadParameter(f"{value!r} is neither a status such as 404 nor one such as 5xx.")
+        raise click.BadParameter(f"{value!r} is not a status such as 404, nor a class such as 5xx.")
     lower = value.lower()
     return int(lower.replace("x", "0")), int(lower.replace("x", "9"))
 
@@ -273,12 +273,12 @@ def size(value: str) -> int:
     """Read a size; give it in bytes.
 
     Raises:
-        BadParameter: it is none.
+        BadParameter: it is invalid.
     """
     try:
         return int(_SIZE.read(value))
     except ValueError:
-        raise click.BadParameter(f"{value!r} is no size such as 4096, 64KiB or 1MiB.") from None
+        raise click.BadParameter(f"{value!r} is not a size such as 4096, 64KiB or 1MiB.") from None
 
 
 def _ago(value: str) -> int | None:

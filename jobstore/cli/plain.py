@@ -1,4 +1,4 @@
-"""Messages and JSON: what is written as it is, without the package that draws for people."""
+"""Messages and JSON: plain output, without the package that draws tables."""
 
 import json
 import sys
@@ -12,7 +12,7 @@ from jobstore.cli import discard_output
 
 
 class Complaint(click.ClickException):
-    """Something cannot be done, and the user is told so."""
+    """An error for the user."""
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Write the message, each line of it with the program's name."""
@@ -21,7 +21,7 @@ class Complaint(click.ClickException):
 
 
 def printable(text: str, keep: str = "") -> str:
-    """Escape what a terminal would obey instead of show: it comes from strangers.
+    """Escape control characters of a terminal in text from clients.
 
     Args:
         text: any text.
@@ -33,7 +33,7 @@ def printable(text: str, keep: str = "") -> str:
 
 
 def tell(words: str, *, err: bool = False) -> None:
-    """Write a line for people, whoever named what stands in it.
+    """Write a line for people, safe for a terminal.
 
     Args:
         words: the line, or several.

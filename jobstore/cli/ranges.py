@@ -87,7 +87,7 @@ class Calendar:
         """Read a range; give when it begins and before when it ends, or None for no bound.
 
         Raises:
-            ValueError: it is none, or it ends before it begins.
+            ValueError: it is invalid, or ends before it begins.
         """
         try:
             return self._span(text, _simple(text))

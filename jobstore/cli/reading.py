@@ -1,4 +1,4 @@
-"""Look at jobs: those that can be asked for, or one in all its parts."""
+"""Look at jobs: a list of those with results, or one in detail."""
 
 import asyncio
 import sys
@@ -41,9 +41,9 @@ _COLUMNS: Final[Columns] = {**JOB_COLUMNS, "waits_for": ColumnKind.TEXT}
 @limited("jobs", _MOST_LISTED)
 @json_option
 def list_command(where: Union[Config, "Remote"], limit: int, *, as_json: bool) -> None:
-    """List the jobs that can still be asked for: pending, or with a result that is held.
+    """List the jobs whose results can still be fetched, and those that have not ended.
 
-    The newest come first. `jobstore history` lists all others too.
+    The newest come first. `jobstore history` lists all jobs.
     """
     in_all: int | None
     if isinstance(where, Config):
@@ -110,12 +110,12 @@ def show_command(  # noqa: PLR0913 - as many as it has options
     in_hex: bool,
     as_json: bool,
 ) -> None:
-    """Show one job: its request, its response, its attempts, and what happened to it.
+    """Show one job: its request, response, attempts and timeline.
 
     Secret headers are never shown. Looking at a result does not fetch it.
     """
     if side and (as_json or in_hex):
-        raise click.UsageError("--body excludes --json and --hex")
+        raise click.UsageError("--body cannot be used with --json or --hex")
     if side is not None:
         _write_side(where, job_id, side)
         return

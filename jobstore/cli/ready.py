@@ -1,4 +1,4 @@
-"""Ask a server whether it takes jobs in: for scripts, and for images that have no curl."""
+"""Check whether a server accepts jobs: for scripts, and for images without curl."""
 
 import time
 from http import HTTPStatus
@@ -26,19 +26,19 @@ def _seconds(value: str) -> float:
     """Read a duration.
 
     Raises:
-        BadParameter: it is none.
+        BadParameter: it is invalid.
     """
     try:
         return float(_DURATION.read(value))
     except ValueError:
-        raise click.BadParameter(f"{value!r} is no duration such as 500ms, 30s or 2m.") from None
+        raise click.BadParameter(f"{value!r} is not a duration such as 500ms, 30s or 2m.") from None
 
 
 def _place(value: str) -> Whereabouts:
     """Read the URL of a server.
 
     Raises:
-        BadParameter: it is none.
+        BadParameter: it is invalid.
     """
     try:
         return Whereabouts.named(value)
@@ -49,16 +49,23 @@ def _place(value: str) -> Whereabouts:
 @click.command("ready")
 @click.option("--config", "config_file", type=FILE, metavar="FILE", help="The configuration.")
 @click.option(
-    "--url", "place", type=_place, metavar="URL", help="The server; else the one configured."
+    "--url",
+    "place",
+    type=_place,
+    metavar="URL",
+    help="The server; default: the one in the configuration.",
 )
 @click.option(
-    "--wait", type=_seconds, default="0", metavar="TIME", help="For how long to wait for it: 60s."
+    "--wait",
+    type=_seconds,
+    default="0",
+    metavar="TIME",
+    help="How long to wait until it is ready: 60s.",
 )
 def ready_command(config_file: Path | None, place: Whereabouts | None, wait: float) -> None:
-    """Tell whether a server takes jobs in: exit code 0 if it does, 1 if not.
+    """Check whether a server accepts jobs: exit code 0 if it does, 1 if not.
 
-    It is the server that the configuration describes, or the one at a URL. Nobody has to log in
-    for that.
+    The server is the one in the configuration, or the one at --url. No login is needed.
     """
     place = place or Whereabouts.probed(load(config_file))
     end = time.monotonic() + wait

@@ -1,4 +1,4 @@
-"""A server somewhere else, asked through its API.
+"""A server on another machine, used through its API.
 
     remote = Remote.at("http://jobs.example.com:8529", token)
     remote.ask("POST", "/_jobs/5/cancel")
@@ -84,7 +84,7 @@ class Remote:
         """Get a body as it is.
 
         Raises:
-            Complaint: it could not be had; the message says why.
+            Complaint: it is not available; the message says why.
         """
         answer = self.send("GET", path)
         if answer.status >= _LEAST_ERROR:
@@ -123,16 +123,16 @@ class Remote:
         """Say in a sentence why a server has not done what it was asked."""
         if answer.status == _UNAUTHORIZED:
             given = (
-                f"the token in {TOKEN} or --token-file is not one of its"
+                f"the token in {TOKEN} or --token-file is not valid there"
                 if self.token
                 else (f"expected a token, in {TOKEN} or by --token-file")
             )
-            return f"{self.url}: not let in: {given}; `jobstore user token` makes one"
+            return f"{self.url}: not authorized: {given}; `jobstore user token` creates one"
         detail = said.get("detail") if isinstance(said, dict) else None
         if isinstance(detail, str) and "status" in (said if isinstance(said, dict) else {}):
             return detail
         if location := answer.headers.get("location"):
-            return f"{self.url}: answers with {answer.status}, and says to ask {location}"
+            return f"{self.url}: redirects with {answer.status} to {location}; use that URL"
         return f"{self.url}: this is not a jobstore server: it answers with {answer.status}"
 
 

@@ -1,4 +1,4 @@
-"""Jobs of a server somewhere else, as its API writes them."""
+"""Jobs of a server on another machine, as its API writes them."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -68,7 +68,7 @@ class RemoteJobs:
         return job
 
     def timeline(self, job_id: int) -> list[Moment]:
-        """Tell what happened to a job, in order."""
+        """List the events of a job, in order."""
         said = self.remote.ask("GET", f"/_jobs/{job_id}/timeline")["timeline"]
         return [
             Moment(job_id=job_id, at=moment(each["at"]), event=each["event"], detail=each["detail"])

@@ -1,4 +1,4 @@
-"""One job of a server somewhere else, on a sheet."""
+"""One job of a server on another machine, in detail."""
 
 from dataclasses import dataclass
 from http import HTTPStatus

@@ -33,9 +33,13 @@ Ctrl-C stops the server; jobs and results stay in the store.
 @click.command("serve")
 @files
 @click.option("--host", metavar="H", help="The address to listen on.")
-@click.option("--port", type=click.IntRange(0, 65_535), metavar="P", help="The port; 0 for any.")
-@click.option("--upstream", metavar="URL", help="The one service that answers all requests.")
-@click.option("--app", metavar="MODULE:FACTORY", help="The aiohttp application that answers them.")
+@click.option(
+    "--port", type=click.IntRange(0, 65_535), metavar="P", help="The port; 0 for any free one."
+)
+@click.option("--upstream", metavar="URL", help="The service that answers all requests.")
+@click.option(
+    "--app", metavar="MODULE:FACTORY", help="The aiohttp application that answers all requests."
+)
 @click.option("--open", "is_open", is_flag=True, help="Serve everyone while there are no accounts.")
 @click.option(
     "--forward-credentials", is_flag=True, help="Forward the Authorization header to targets."
@@ -48,15 +52,15 @@ def serve_command(
     forward_credentials: bool,
     **given: Any,
 ) -> None:
-    """Run the server until SIGTERM or Ctrl-C.
+    """Run the server until it gets SIGTERM or Ctrl-C.
 
-    It creates the store, or brings its schema up to date, by itself. Without a target, neither
-    here nor in the configuration, the demo endpoints answer.
+    The store is created, or its schema upgraded, when the server starts. Without a target, here or
+    in the configuration, the demo endpoints answer.
     """
     kinds = ("upstream", "app")
     answers = {kind: given[kind] for kind in kinds if given[kind] is not None}
     if len(answers) > 1:
-        raise click.UsageError("--upstream and --app exclude each other")
+        raise click.UsageError("--upstream and --app cannot be used together")
     overrides: dict[str, Any] = {
         "server": {"host": given["host"], "port": given["port"], "open": is_open or None},
         "store": store,
@@ -80,7 +84,7 @@ def _serve(read: Callable[[], Config]) -> None:
         with suppress_closed():
             tell(f"jobstore {__version__} listens on {' and '.join(urls)}, its store is {place}")
             if server.dashboard:
-                tell(f"See what happens, and mend it: {server.dashboard}")
+                tell(f"The dashboard: {server.dashboard}")
             if not config.target:
                 tell(_NEXT.format(url=next((url for url in urls if "://" in url), urls[0])))
 
@@ -106,7 +110,7 @@ def _return_memory() -> None:
 @configured
 @json_option
 def migrate_command(config: Config, *, as_json: bool) -> None:
-    """Create the store, or bring its schema up to date.
+    """Create the store, or upgrade its schema.
 
     The server does so by itself when it starts.
     """

@@ -39,19 +39,19 @@ _NODES: Final = 100
     "--header", "-H", multiple=True, type=text, metavar="NAME:VALUE", help="A header; repeatable."
 )
 @click.option("--data", "-d", type=text, metavar="TEXT|@FILE", help="The body; @- is stdin.")
-@click.option("--tag", type=text, metavar="TAG", help="A handle by which it is found.")
-@click.option("--priority", type=int, metavar="N", help="Lower runs first; 0 if not given.")
+@click.option("--tag", type=text, metavar="TAG", help="A name to find the job by.")
+@click.option("--priority", type=int, metavar="N", help="Lower numbers run first; 0 if not given.")
 @click.option("--delay", type=text, metavar="DURATION", help="How long to wait: 30s, 15m.")
-@click.option("--wait", "waits", is_flag=True, help="Wait for its end, and write its answer.")
+@click.option("--wait", "waits", is_flag=True, help="Wait for the answer and print it.")
 @json_option
 def submit_command(
     where: Union[Config, "Remote"], /, *, waits: bool, as_json: bool, **members: Any
 ) -> None:
     """Submit a job: METHOD and TARGET, a path with its query, such as POST /reports?year=2026.
 
-    A running server begins it at once, else the next one does. With --wait, the answer's body is
-    written as it is, and the exit code is 1 unless it is a success; the result stays where it is,
-    for another reader to fetch.
+    A running server starts it at once; otherwise it waits for the next start. With --wait, the body
+    of the answer is written to the standard output, and the exit code is 1 if the answer is an
+    error. The result can still be fetched afterwards.
     """
     written = _written(**members)
     if isinstance(where, Config):
@@ -95,7 +95,7 @@ async def _submit(config: Config, written: dict[str, Any], *, waits: bool, as_js
         while (job := await history.job(job_id)).state not in ENDED:
             starts = await place.starts(_NODES)
             if not any(start.state is StartState.ALIVE for start in starts):
-                raise Complaint(f"job {job_id} is queued, and no server runs that could begin it")
+                raise Complaint(f"job {job_id} is queued, but no server is running to start it")
             await asyncio.sleep(_LOOK_SECONDS)
         if as_json:
             write_json(as_fields(job))
@@ -108,7 +108,7 @@ def _submission(config: Config, written: dict[str, Any]) -> Submission:
     """Read a job, as the API does.
 
     Raises:
-        SubmissionInvalid: it is none.
+        SubmissionInvalid: it is invalid.
     """
     # Loading what reads it takes a while.
     from jobstore.dialects.native.forms import WrittenJob  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""Show jobs as they come, or what happens to some of them."""
+"""Follow new jobs, or the events of some jobs."""
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
@@ -43,7 +43,7 @@ _MOST: Final = 1000
     default=_ROWS,
     show_default=True,
     metavar="N",
-    help="How many of the jobs that are there already to show first.",
+    help="How many earlier jobs to show first.",
 )
 @json_option
 def tail_command(
@@ -60,7 +60,7 @@ def tail_command(
     With ids, show what happens to these jobs, until all of them have ended.
     """
     if ids and filters.given(asked):
-        raise click.UsageError("ids and filters exclude each other")
+        raise click.UsageError("ids and filters cannot be used together")
     asyncio.run(_tail(where, ids, limit, asked, as_json=as_json))
 
 
@@ -170,7 +170,7 @@ class _InStore:
 
 
 class _AtServer:
-    """A server somewhere else; see `_Source`."""
+    """A server on another machine; see `_Source`."""
 
     def __init__(self, jobs: "RemoteJobs", query: Mapping[str, object]) -> None:
         self._jobs = jobs

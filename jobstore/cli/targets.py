@@ -1,4 +1,4 @@
-"""Targets: how they stand, and what operators say of them."""
+"""Targets: their state, and what operators set."""
 
 import asyncio
 from collections.abc import Mapping
@@ -51,17 +51,17 @@ def _concurrency(value: str) -> TargetChange:
     "change",
     type=_concurrency,
     metavar="N",
-    help=f"How many jobs of NAME run at once from now on; '{_CONFIGURED}' undoes that.",
+    help=f"How many jobs of NAME may run at once; '{_CONFIGURED}' resets it.",
 )
 @json_option
 def targets_command(
     where: Where, name: str | None, change: TargetChange | None, *, as_json: bool
 ) -> None:
-    """List the targets, or NAME alone: how many jobs run and wait, and why none is started.
+    """List the targets, or NAME alone: how many of their jobs run and wait, and why none starts.
 
-    A target is named by its prefix. It is held while it cannot be reached: its jobs wait. It is
-    paused from `jobstore pause` to `jobstore resume`. Where its concurrency is set for the time
-    being, a star says so.
+    A target is named by its prefix. It is held while it cannot be reached, and paused between
+    `jobstore pause` and `jobstore resume`: its jobs wait. A star marks a concurrency that an
+    operator has set.
     """
     if change is not None:
         if name is None:
@@ -92,7 +92,7 @@ async def _seen_here(config: Config) -> list[_Described]:
 
 
 def _configured(config: Config, *, served: bool) -> Mapping[str, int]:
-    """Tell which targets are configured here; the demo is only one if no server says otherwise."""
+    """Return the targets that are configured here; the demo only if no server has others."""
     targets = config.target if served else config.targets
     return {target.prefix: target.concurrency for target in targets}
 
@@ -106,7 +106,7 @@ def _row(target: _Described) -> tuple[object, ...]:
 
 
 def _words(target: _Described) -> str:
-    """Say why no job of a target is started, if none is."""
+    """Say why no job of a target starts, if none does."""
     words = []
     if target["paused"]:
         why = f": {target['reason']}" if target["reason"] else ""
@@ -126,20 +126,20 @@ _LISTED: Final[Listed[_Described]] = Listed(
     heads=("TARGET", "RUNNING", "CONCURRENCY", "WAITING", "STATE"),
     row=_row,
     fields=lambda target: target,
-    none="There is no target.",
+    none="There are no targets.",
 )
 
 
 @click.command("pause")
 @reaching
 @click.argument("target", type=text)
-@click.option("--reason", type=text, metavar="TEXT", help="Why, for whoever wonders.")
+@click.option("--reason", type=text, metavar="TEXT", help="The reason, shown to other operators.")
 @json_option
 def pause_command(where: Where, target: str, reason: str | None, *, as_json: bool) -> None:
-    """Start no more jobs of TARGET, which is named by its prefix, until it is resumed.
+    """Start no more jobs of TARGET, named by its prefix, until it is resumed.
 
-    Jobs are taken in and wait; those that run go on. With the server down, the next one obeys. A
-    target that is paused already gets the new reason.
+    New jobs are accepted and wait; running ones go on. If the server is down, the pause holds from
+    its next start. A target that is already paused gets the new reason.
     """
     _change(where, target, TargetChange(paused=True, reason=reason))
     if as_json:
@@ -187,7 +187,7 @@ def _as_json(wanted: TargetChange) -> Mapping[str, object]:
 @limited("entries")
 @json_option
 def audit_command(where: Where, limit: int, *, as_json: bool) -> None:
-    """List what operators did to targets and accounts, and when; the newest come first."""
+    """List what operators did to targets and accounts, and when; the newest first."""
     listed: Listed[_Described] = Listed(
         heads=("AT", "WHO", "WHAT", "SUBJECT", "DETAIL"),
         row=lambda each: (
@@ -198,7 +198,7 @@ def audit_command(where: Where, limit: int, *, as_json: bool) -> None:
             each["detail"] or "",
         ),
         fields=lambda each: each,
-        none="Nothing was done so far.",
+        none="No entries yet.",
     )
     found = (
         asyncio.run(_trail(where, limit))

@@ -1,4 +1,4 @@
-"""What is done for a store as a whole, in a file or in a database."""
+"""Maintenance of a store as a whole, in a file or in a database."""
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
@@ -28,10 +28,10 @@ class Tended(Place, Protocol):
         """Delete payloads unavailable since before a time, and free their space."""
 
     async def check(self, progress: CheckProgress) -> CheckReport:
-        """Look for damage."""
+        """Check for damage."""
 
     def take_in(self, lines: Iterable[bytes], progress: JobProgress) -> tuple[int, int]:
-        """Take exported history in; return how many jobs were imported, and left out."""
+        """Import exported history; return how many jobs were imported, and left out."""
 
     async def back_up(self, copy: Path, progress: CopyProgress, *, replace: bool) -> int:
         """Copy the store to a file; return its size."""
@@ -40,10 +40,10 @@ class Tended(Place, Protocol):
         """Put a copy of a backup in the store's place."""
 
     def read_whole(self) -> AbstractContextManager[Source]:
-        """Read all of the store as it stands at one moment, while nobody else may use it."""
+        """Read all of the store as of one moment, while nobody else may use it."""
 
     def written_whole(self) -> AbstractContextManager[Destination]:
-        """Write all of an empty store, which is made first if there is none."""
+        """Write all of an empty store, created first if necessary."""
 
 
 def tended(config: Config) -> Tended:
@@ -64,11 +64,11 @@ class TendedFile(InFile):
         return await purge(self.file, before, rebuild=rebuild)
 
     async def check(self, progress: CheckProgress) -> CheckReport:
-        """Look for damage."""
+        """Check for damage."""
         return await check(self.file, progress)
 
     def take_in(self, lines: Iterable[bytes], progress: JobProgress) -> tuple[int, int]:
-        """Take exported history in."""
+        """Import exported history."""
         # Only one command needs it, and loading it takes a while.
         from jobstore.store.sqlite.importing import import_history  # noqa: PLC0415
 

@@ -12,10 +12,10 @@ Report = Callable[[str, int, int], None]
 
 
 class _Quiet(Console):
-    """A console whose reader may have enough: that is no failure, see `commands`."""
+    """A console whose reader may stop early, which is no failure: see `commands`."""
 
     def on_broken_pipe(self) -> None:
-        """Leave what is to be done to who called the command."""
+        """Leave handling to the caller."""
         raise  # noqa: PLE0704 - rich calls this while it handles that error
 
 

@@ -1,4 +1,4 @@
-"""Move history from one store to another, as lines of JSON."""
+"""Export and import of history, as lines of JSON."""
 
 import asyncio
 import gzip
@@ -50,14 +50,16 @@ def export_command(  # noqa: PLR0913 - as many as it has options
     as_json: bool,
     zone: object,
 ) -> None:
-    """Write history into FILE, with requests, responses and events, also while the server runs.
+    """Export jobs to FILE, with requests, responses and events; the server may be running.
 
-    FILE has a line of JSON for each job; it is compressed if its name ends in .gz, and - is the
-    standard output. Without a range, all jobs go into it. Secret headers never do.
+    FILE gets one line of JSON per job. It is compressed if its name ends in .gz; - is the standard
+    output. Without a range, all jobs are exported. Secret headers never are.
     """
     del zone  # the range was read with it
     if file.suffix.lower() in _OTHERS:
-        raise click.UsageError(f"{file}: only .gz is compressed, or a name without such an ending")
+        raise click.UsageError(
+            f"{file}: the only compression is .gz; choose a name with that ending or without any"
+        )
     begin, end = within(span, since, until)
     place = place_of(config)
     hidden = SECRET_HEADERS.union(config.privacy.redact)
@@ -106,11 +108,10 @@ def _written(file: Path, store: Path | None, *, force: bool) -> Iterator[Callabl
 @click.argument("file", type=FILE)
 @json_option
 def import_command(config: Config, file: Path, *, as_json: bool) -> None:
-    """Take history in that `jobstore export` wrote into FILE; - is the standard input.
+    """Import jobs that `jobstore export` wrote to FILE; - is the standard input.
 
-    All of it is taken in, or nothing: not if the id of one of its jobs is taken, and not if the
-    file is damaged. The server must not run meanwhile. Jobs that had not ended when they were
-    exported are left out.
+    Either all jobs are imported or none: none if the id of one is already in use, or if the file is
+    damaged. No server may be running. Jobs that had not ended when they were exported are left out.
     """
     place = tended(config)
     with progress("jobs") as report, _opened(file) as lines:

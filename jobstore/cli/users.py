@@ -1,4 +1,4 @@
-"""Accounts: who may ask the server, what they may see, and the tokens of their programs."""
+"""Accounts and tokens, and what they may do."""
 
 import asyncio
 import sys
@@ -37,8 +37,8 @@ def _password_option(command: F) -> F:
 def user_command() -> None:
     """Manage accounts and their tokens.
 
-    Without any account everybody may who reaches it. From the first one on, each request needs a
-    name and a password, or a token. A running server notices every change at once.
+    Without any account, everybody who can reach the server may do everything. Once there is one,
+    every request needs a name and password, or a token. A running server notices changes at once.
     """
 
 
@@ -50,8 +50,8 @@ def user_command() -> None:
     type=_ROLES,
     default=Role.USER.value,
     show_default=True,
-    help="A user has jobs of their own; an admin sees and changes those of all; a reader sees "
-    "those of all and changes none.",
+    help="A user sees and changes their own jobs; an admin, everybody's; a reader sees "
+    "everybody's and changes nothing.",
 )
 @_password_option
 @json_option
@@ -60,16 +60,16 @@ def add_command(
 ) -> None:
     """Add an account, and create the store if there is none yet.
 
-    The password is asked for; only its hash is kept.
+    You are asked for the password; only its hash is kept.
     """
     passwords.check_name(name)
     kept = passwords.hashed(_password(from_stdin=password_stdin))
     _, accounts = _changed(
         config, lambda them: them.add(name, Role(role), kept, operator()), create=True
     )
-    words = f"Account {name} is added, as {role}."
+    words = f"Account {name} was added, as {role}."
     if len(accounts) == 1:
-        words += " From now on, each request needs the credentials of an account."
+        words += " From now on, every request needs credentials."
     _tell({"account": name, "role": role}, words, as_json=as_json)
     _warn(accounts, "yet")
 
@@ -83,7 +83,7 @@ def passwd_command(config: Config, name: str, *, password_stdin: bool, as_json: 
     """Change the password of an account; its tokens stay as they are."""
     kept = passwords.hashed(_password(from_stdin=password_stdin))
     _changed(config, lambda them: them.set_password(name, kept, operator()))
-    _tell({"account": name}, f"The password of {name} is changed.", as_json=as_json)
+    _tell({"account": name}, f"The password of {name} was changed.", as_json=as_json)
 
 
 @user_command.command("role")
@@ -92,11 +92,11 @@ def passwd_command(config: Config, name: str, *, password_stdin: bool, as_json: 
 @click.argument("role", type=_ROLES)
 @json_option
 def role_command(config: Config, name: str, role: str, *, as_json: bool) -> None:
-    """Change what an account is for."""
+    """Change the role of an account."""
     paused, accounts = _changed(config, lambda them: them.set_role(name, Role(role), operator()))
     _tell({"account": name, "role": role}, f"The role of {name} is {role}.", as_json=as_json)
     _warn_of_paused(paused)
-    _warn(accounts, "any more")
+    _warn(accounts, "now")
 
 
 @user_command.command("remove")
@@ -106,13 +106,13 @@ def role_command(config: Config, name: str, role: str, *, as_json: bool) -> None
 def remove_command(config: Config, name: str, *, as_json: bool) -> None:
     """Remove an account and its tokens; its jobs and definitions stay.
 
-    Only admins and readers see them from then on, whoever gets the name next. Its schedules are
-    paused.
+    From then on only admins and readers see them, even if somebody else gets the name. Its
+    schedules are paused.
     """
     paused, accounts = _changed(config, lambda them: them.remove(name, operator()))
-    _tell({"removed": name}, f"Account {name} is removed; its jobs stay.", as_json=as_json)
+    _tell({"removed": name}, f"Account {name} was removed; its jobs stay.", as_json=as_json)
     _warn_of_paused(paused)
-    _warn(accounts, "any more")
+    _warn(accounts, "now")
 
 
 @user_command.command("list")
@@ -126,7 +126,7 @@ def accounts_command(config: Config, *, as_json: bool) -> None:
         heads=("NAME", "ROLE", "TOKENS", "CREATED"),
         row=lambda each: (each.name, each.role, held[each.name], to_the_second(each.created_at)),
         fields=lambda each: _account_fields(each, held[each.name]),
-        none="There is no account.",
+        none="There are no accounts.",
     )
     listed.write(accounts, as_json=as_json)
 
@@ -137,9 +137,9 @@ def accounts_command(config: Config, *, as_json: bool) -> None:
 @click.option("--label", type=text, default="", metavar="TEXT", help="What it is for.")
 @json_option
 def token_command(config: Config, name: str, label: str, *, as_json: bool) -> None:
-    """Make a token, with which a program asks on behalf of an account.
+    """Create a token, with which a program acts for an account.
 
-    It is written to the standard output and nowhere else: the store keeps its hash only.
+    It is written to the standard output only; the store keeps its hash.
     """
     token = passwords.new_token()
     kept = passwords.digest(token)
@@ -150,9 +150,9 @@ def token_command(config: Config, name: str, label: str, *, as_json: bool) -> No
     click.echo(token)
     sys.stdout.flush()
     click.echo(
-        f"Token {number} of {name}, which cannot be shown again; a request has it in a header:\n"
+        f"Token {number} of {name}; it cannot be shown again. Send it in a header:\n"
         "  Authorization: Bearer TOKEN\n"
-        f"`jobstore user revoke {number}` makes it useless.",
+        f"`jobstore user revoke {number}` revokes it.",
         err=True,
     )
 
@@ -161,7 +161,7 @@ def token_command(config: Config, name: str, label: str, *, as_json: bool) -> No
 @configured
 @json_option
 def tokens_command(config: Config, *, as_json: bool) -> None:
-    """List the tokens of all accounts, but not what they are."""
+    """List the tokens of all accounts; their values are not kept."""
     _, tokens = _all(config)
     _TOKENS.write(tokens, as_json=as_json)
 
@@ -171,9 +171,9 @@ def tokens_command(config: Config, *, as_json: bool) -> None:
 @click.argument("token", metavar="ID", type=int)
 @json_option
 def revoke_command(config: Config, token: int, *, as_json: bool) -> None:
-    """Make a token useless."""
+    """Revoke a token."""
     _changed(config, lambda them: them.revoke_token(token, operator()))
-    _tell({"revoked": token}, f"Token {token} is revoked.", as_json=as_json)
+    _tell({"revoked": token}, f"Token {token} was revoked.", as_json=as_json)
 
 
 # --- the store ----------------------------------------------------------------------------------
@@ -209,7 +209,7 @@ def _all(config: Config) -> tuple[Sequence[Account], Sequence[Token]]:
 
 
 def _password(*, from_stdin: bool) -> str:
-    """Get a new password, never by an argument: those are for all to see.
+    """Get a new password, never from an argument, which everybody can see.
 
     Raises:
         Complaint: what was read is no text.
@@ -238,20 +238,20 @@ def _tell(fields: Mapping[str, object], words: str, *, as_json: bool) -> None:
 def _warn_of_paused(schedules: int) -> None:
     if schedules:
         words = "its schedule is" if schedules == 1 else f"its {schedules} schedules are"
-        click.echo(f"jobstore: {words} paused; an admin can let them run again", err=True)
+        click.echo(f"jobstore: {words} paused; an admin can resume them", err=True)
 
 
 def _warn(accounts: Mapping[str, Account], since: str) -> None:
-    """Say beside the output what whoever administers the server may not have thought of."""
+    """Warn of consequences that an administrator may not expect."""
     roles = {account.role for account in accounts.values()}
     if not accounts:
         warning = (
-            "no account is left: the server lets everybody in if it listens on this machine only, "
-            "or with --open; else nobody"
+            "no account is left: on loopback addresses, or with --open, everybody may do "
+            "everything; otherwise the server does not start"
         )
     elif Role.ADMIN not in roles:
         what = "change" if Role.READER in roles else "see"
-        warning = f"no account is an admin {since}: nobody can {what} the jobs of others"
+        warning = f"no account is an admin {since}: nobody can {what} other people's jobs"
     else:
         return
     click.echo(f"jobstore: {warning}", err=True)
@@ -280,5 +280,5 @@ _TOKENS: Final[Listed[Token]] = Listed(
     heads=("ID", "ACCOUNT", "CREATED", "LABEL"),
     row=lambda each: (each.id, each.account, to_the_second(each.created_at), each.label),
     fields=_token_fields,
-    none="There is no token.",
+    none="There are no tokens.",
 )

@@ -1,4 +1,4 @@
-"""Cancel, retry, delete and restore jobs: one, several, or all that filters match."""
+"""Cancel, retry, delete and restore jobs: one, several, or all that match filters."""
 
 import asyncio
 import json
@@ -39,7 +39,7 @@ _NODES: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class _Words:
-    """What people are told of an action.
+    """The words for an action.
 
     Args:
         question: what is asked before it.
@@ -51,18 +51,18 @@ class _Words:
 
 
 _WORDS: Final = {
-    BulkAction.CANCEL: _Words("Cancel {}? What runs is stopped.", "cancelled"),
-    BulkAction.RETRY: _Words("Try {} again, each as a new job?", "tried again"),
+    BulkAction.CANCEL: _Words("Cancel {}? Running ones are stopped.", "cancelled"),
+    BulkAction.RETRY: _Words("Run {} again, each as a new job?", "run again"),
     BulkAction.DELETE: _Words(
         "Delete the results of {}? `jobstore restore` undoes it until they are purged.", "deleted"
     ),
-    BulkAction.RESTORE: _Words("Hold the results of {} again?", "restored"),
+    BulkAction.RESTORE: _Words("Make the results of {} available again?", "restored"),
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Wanted:
-    """What the command line asks for.
+    """The arguments of the command.
 
     Args:
         asked: all options that say which jobs are meant.
@@ -82,7 +82,7 @@ class _Wanted:
 
 
 class _Actor(Protocol):
-    """Where it is done."""
+    """Where the action is carried out."""
 
     async def count(self) -> tuple[int, int]:
         """Tell how many jobs match, and how many of them had secret headers, which are not kept."""
@@ -91,7 +91,7 @@ class _Actor(Protocol):
         """Make the operation for so many jobs, and return its id."""
 
     async def look(self, operation: int) -> dict[str, Any]:
-        """Tell how far it is, as the API says it; do what nobody else does."""
+        """Return its progress, as in the API; do the work if no server does."""
 
 
 def _verb(name: BulkAction, text: str) -> Callable[..., None]:
@@ -129,7 +129,7 @@ def _verb(name: BulkAction, text: str) -> Callable[..., None]:
         command = click.option(
             "--without-secrets",
             is_flag=True,
-            help="Also those that had secret headers, which are not kept; without these.",
+            help="Include jobs that had secret headers, and send them without.",
         )(command)
     command = click.option("--yes", "-y", is_flag=True, help="Do not ask; for scripts.")(command)
     command = click.option("--all", "everything", is_flag=True, help="All jobs.")(command)
@@ -141,31 +141,31 @@ cancel_command = _verb(
     BulkAction.CANCEL,
     """Cancel jobs: those named, or all that match the filters.
 
-    What waits is cancelled, and what runs is stopped; beside a running server, that does it. How
-    many jobs match is told first, and unless a single one is named, you are asked.
+    Queued jobs are cancelled and running ones are stopped. The number of matching jobs is shown
+    first, and you are asked to confirm unless you name a single job.
     """,
 )
 retry_command = _verb(
     BulkAction.RETRY,
-    """Try ended jobs again, each as a new job: those named, or all that match the filters.
+    """Run ended jobs again, each as a new job: those named, or all that match the filters.
 
-    A running server begins them, else the next one does. Those that were tried again already are
-    skipped. Secret headers are not kept: jobs that had some are skipped as well.
+    A running server starts them at once; otherwise they wait for the next start. Jobs that were
+    already run again are skipped, and so are jobs with secret headers, which are not kept.
     """,
 )
 delete_command = _verb(
     BulkAction.DELETE,
     """Delete results: those of the jobs named, or of all that match the filters.
 
-    What has not ended goes on. `jobstore restore` undoes it until the payloads are purged, see
-    [retention] fetched.
+    Jobs that have not ended go on. `jobstore restore` undoes this until the payloads are purged;
+    see [retention] fetched.
     """,
 )
 restore_command = _verb(
     BulkAction.RESTORE,
-    """Hold fetched or deleted results again, for another reader: the first one got lost, say.
+    """Make fetched or deleted results available again, for example if a reader lost one.
 
-    What was fetched or deleted is kept for a while, see [retention] fetched.
+    They can be restored until they are purged; see [retention] fetched.
     """,
 )
 
@@ -214,7 +214,7 @@ async def _act(actor: _Actor, wanted: _Wanted, *, yes: bool, as_json: bool) -> N
 
 
 def _ask(wanted: _Wanted, count: int, forgotten: int) -> None:
-    """Ask whether it is meant.
+    """Ask for confirmation.
 
     Raises:
         Complaint: nobody can be asked.
@@ -224,12 +224,12 @@ def _ask(wanted: _Wanted, count: int, forgotten: int) -> None:
     if forgotten and not wanted.without_secrets:
         question += f" {forgotten:,} of them had secret headers and will be skipped."
     if not sys.stdin.isatty():
-        raise Complaint(f"{question} Nobody is there to be asked; --yes does it.")
+        raise Complaint(f"{question} There is no terminal to ask on; --yes confirms.")
     click.confirm(question, abort=True, err=True)
 
 
 def _tell_result(said: dict[str, Any], wanted: _Wanted, *, as_json: bool) -> None:
-    """Say what was done.
+    """Report what was done.
 
     Raises:
         Complaint: nothing was.
@@ -241,14 +241,14 @@ def _tell_result(said: dict[str, Any], wanted: _Wanted, *, as_json: bool) -> Non
         tell("No matching jobs.")
     elif said["done"]:
         done = said["done"]
-        tell(f"{_jobs(done)} {'is' if done == 1 else 'are'} {_WORDS[wanted.action].done}.")
+        tell(f"{_jobs(done)} {'was' if done == 1 else 'were'} {_WORDS[wanted.action].done}.")
     reasons = [f"{_jobs(number)} skipped: {why}" for why, number in said["reasons"].items()]
     if reasons and not said["done"]:
         raise Complaint("\n".join(reasons) if not as_json else "nothing was done")
     for line in reasons if not as_json else ():
         tell(line)
     if said["done"] + said["skipped"] < said["count"]:
-        raise Complaint(f"operation {said['id']} was stopped before its end")
+        raise Complaint(f"operation {said['id']} was stopped before it was complete")
 
 
 def _jobs(count: int) -> str:
@@ -276,7 +276,7 @@ class _InStore:
             if not wanted.everything:
                 search = await filters.search_of(self._store.history, self._place, wanted.asked)
                 if not bulk.selects(search):
-                    raise Complaint("these filters leave no job out; --all means all jobs")
+                    raise Complaint("these filters match every job; say --all if you mean all jobs")
             self._matched = await self._store.operations.match(wanted.action, search)
         return self._matched.count, self._matched.secret
 
@@ -294,7 +294,7 @@ class _InStore:
         )
 
     async def look(self, operation: int) -> dict[str, Any]:
-        """Tell how far it is; do all of it if no server runs."""
+        """Return its progress; do all of it if no server runs."""
         operations = self._store.operations
         found = await operations.get(operation)
         if found.state is BulkState.RUNNING and not await self._served():
@@ -303,7 +303,7 @@ class _InStore:
             if found.state is BulkState.RUNNING:
                 raise Complaint(
                     f"operation {operation} waits: {found.waits}; {_jobs(_left(found))} are left,"
-                    " with which the next server goes on"
+                    " which the next server will do"
                 )
         return described(found)
 
@@ -355,6 +355,6 @@ class _AtServer:
         return int(said["id"])
 
     async def look(self, operation: int) -> dict[str, Any]:
-        """Tell how far it is."""
+        """Return its progress."""
         said: dict[str, Any] = self._remote.ask("GET", f"/_jobs/operations/{operation}")
         return said

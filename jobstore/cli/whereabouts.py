@@ -159,7 +159,7 @@ class Whereabouts:
                 return RemoteAnswer(got.status, got.reason, fields, got.read(longest))
         except ssl.SSLError as error:
             reason = getattr(error, "verify_message", None) or error.reason or error
-            raise Unanswered(f"no safe connection: {reason}") from None
+            raise Unanswered(f"TLS failed: {reason}") from None
         except TimeoutError:
             raise Unanswered(f"no answer within {patience:g} s") from None
         except OSError as error:
@@ -198,7 +198,7 @@ def _parts(url: str) -> SplitResult:
     except ValueError:
         raise ValueError(_problem(url)) from None
     if parts.username is not None:
-        raise ValueError("expected no user in it: a token says who asks")
+        raise ValueError("expected a URL without a user; use a token instead")
     whole = parts.scheme in {"http", "https"} and parts.hostname and _PRINTABLE.fullmatch(url)
     if not whole or parts.query or parts.fragment:
         raise ValueError(_problem(url))

@@ -1,4 +1,4 @@
-"""What there is to say about a job, in words and figures."""
+"""How a job is described in words and figures."""
 
 from collections.abc import Mapping
 from dataclasses import fields

@@ -1,4 +1,4 @@
-"""Read tables into sections of the configuration, and find all that is wrong with them at once."""
+"""Read tables into sections of the configuration, and report all mistakes at once."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -18,7 +18,7 @@ S = TypeVar("S")
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something that is wrong.
+    """A mistake in the configuration.
 
     Args:
         place: where it stands.

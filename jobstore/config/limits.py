@@ -1,4 +1,4 @@
-"""What a store takes in, as it is configured; apart, since the configuration loads no store."""
+"""What a store accepts, as configured; kept apart, since the configuration loads no store."""
 
 from jobstore.config.sections import Config
 from jobstore.live import SECRET_HEADERS, Limits, OwnerLimits

@@ -18,7 +18,7 @@ from jobstore.config.sections import Config
 from jobstore.model.errors import ConfigError
 
 _PREFIX: Final = "JOBSTORE_"
-# What is for commands that ask a server somewhere else, and no key.
+# What is for commands that ask a server on another machine, and no key.
 _TOKEN: Final = "JOBSTORE_TOKEN"  # noqa: S105 - its name
 # Keys of a section that stand for each other: a layer that has one takes away what those below it
 # say of the others.
@@ -172,7 +172,7 @@ def _but_for_others(
 
 
 def _told(problem: Problem, layers: tuple[_Layer, ...]) -> str:
-    """Say where something wrong stands, and what was expected there."""
+    """Say where a mistake is, and what was expected there."""
     place = problem.place
     layer = next(layer for layer in layers if layer.holds(place))
     complaint = problem.complaint

@@ -67,7 +67,7 @@ DEMO: Final = "jobstore.demo:create_app"  # who answers when no target is config
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSection:
-    """Where the server listens, and whose calls it answers; port 0 takes any free port.
+    """Where the server listens, and which APIs it answers; port 0 takes any free port.
 
     ``addresses`` has the ones in force, of ``listen`` or of ``host`` and ``port``.
     """
@@ -103,7 +103,7 @@ class ServerSection:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """By which hosts it is asked, as far as the configuration says."""
+        """The host names of the server, as far as they are configured."""
         tcp = [each.host for each in self.addresses if isinstance(each, TcpAddress)]
         return (*self.hosts, *tcp)
 
@@ -141,7 +141,7 @@ class StoreSection:
     checkpoints: Checkpoints = "self"
 
     def __post_init__(self) -> None:
-        """Refuse what is said of a file where there is a database.
+        """Refuse keys about files if there is a database.
 
         Raises:
             ValueError: both are named.
@@ -149,21 +149,23 @@ class StoreSection:
         if self.url and self.path is not _FILE:
             raise ValueError("expected a path or a url, and not both")
         if self.url and self.external:
-            raise ValueError("expected no checkpoints with a url: a database makes its own")
+            raise ValueError("expected no checkpoints with a url: they are for files")
         if self.lease < _SHORTEST_LEASE:
-            raise ValueError("expected a lease of at least 1s, so that nobody is dead by accident")
+            raise ValueError(
+                "expected a lease of at least 1s; with less, a healthy node could be declared dead"
+            )
         if self.url and self.max_size:
-            raise ValueError("expected no max_size with a url: the database has limits of its own")
+            raise ValueError("expected no max_size with a url: limit the database itself")
 
     @property
     def external(self) -> bool:
-        """Whether somebody else moves the WAL into the file."""
+        """Whether another program checkpoints the WAL."""
         return self.checkpoints == "external"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaptureSection:
-    """What is taken in; sizes are in bytes."""
+    """Limits on what is accepted, in bytes."""
 
     body_limit: PositiveSize = GIB
     response_limit: PositiveSize = GIB
@@ -185,7 +187,7 @@ class HttpSection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetLimits:
-    """What holds for each target by itself; a timeout is in seconds, None is to wait for ever."""
+    """The settings of each target; a timeout is in seconds, None is no limit."""
 
     concurrency: Count = 32
     timeout: PositiveDurationOrNever = HOUR
@@ -215,7 +217,7 @@ class ExecutorSection(TargetLimits):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitsSection:
-    """What one owner may have, 0 being no bound; and how deep jobs may make jobs."""
+    """The limits of one owner, 0 being no limit; and the longest chain of jobs."""
 
     queued: CountOrUnlimited = 0
     running: CountOrUnlimited = 0
@@ -226,7 +228,7 @@ class LimitsSection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetentionSection:
-    """How long things are kept, in seconds; None is for ever."""
+    """Retention times, in seconds; None is for ever."""
 
     unfetched: PositiveDurationOrNever = 30 * DAY
     fetched: DurationOrNever = DAY
@@ -274,7 +276,7 @@ class TracingSection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetSection(TargetLimits):
-    """Who answers the paths under a prefix: a service upstream, or an application in process."""
+    """A target: the service or application that answers the paths under a prefix."""
 
     prefix: BasePath = "/"
     upstream: BaseUrl = None
@@ -291,7 +293,9 @@ class TargetSection(TargetLimits):
         if (self.upstream is None) == (self.app is None):
             raise ValueError("expected either upstream or app, and not both")
         if self.preserve_host is not None and self.app is not None:
-            raise ValueError("expected preserve_host only with an upstream: an app gets Host as is")
+            raise ValueError(
+                "expected preserve_host only with an upstream: an app always gets the client's Host"
+            )
 
     @property
     def keeps_host(self) -> bool:

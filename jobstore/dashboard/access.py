@@ -81,7 +81,7 @@ def _deed(visit: Visit) -> Deed:
         raise NoSuchPage
     if visit.visitor.everybody:
         raise Forbidden(
-            "the first account is added where the store is: jobstore user add NAME --role admin"
+            "add the first account on the machine of the store: jobstore user add NAME --role admin"
         )
     return deed
 

@@ -140,7 +140,7 @@ def _why_not(job: Job, action: BulkAction) -> str:
     ended = job.state in ENDED
     reasons: Mapping[BulkAction, tuple[tuple[bool, str], ...]] = {
         BulkAction.CANCEL: (
-            (ended, f"has ended already: it is {job.state}"),
+            (ended, f"has already ended: it is {job.state}"),
             (True, "cannot be stopped: its result was discarded"),
         ),
         BulkAction.RETRY: (
@@ -148,7 +148,7 @@ def _why_not(job: Job, action: BulkAction) -> str:
             (job.result is Result.DELETED, "was deleted: it can be retried once it is restored"),
             (True, "cannot be retried: its request is no longer kept"),
         ),
-        BulkAction.DELETE: ((True, "was deleted already"),),
+        BulkAction.DELETE: ((True, "was already deleted"),),
         BulkAction.RESTORE: (
             (not ended, f"has not ended yet: it is {job.state}"),
             (job.result is Result.HELD, "still has its result"),
@@ -186,7 +186,7 @@ async def _cancel(visit: Visit, job: Job, _: Fields) -> web.Response:
     asker = standing.changing(visit.request)
     found = await visit.store.cancel(job.id, asker.scope, asker.name)
     if found in ENDED:
-        raise WrongState(job.id, f"has ended already: it is {found}")
+        raise WrongState(job.id, f"has already ended: it is {found}")
     word = Done.CANCEL_ASKED if found is State.RUNNING else Done.CANCELLED
     return done(visit, word, str(job.id))
 

@@ -18,7 +18,7 @@ from jobstore.model.errors import JobstoreError
 _LONGEST: Final = 200
 _PASSWORDS: Final = (
     Input(name="password", label="Password", kind="password", required=True),
-    Input(name="again", label="The same again", kind="password", required=True),
+    Input(name="again", label="Repeat the password", kind="password", required=True),
 )
 
 
@@ -59,7 +59,7 @@ class Asked:
         """The role that was chosen.
 
         Raises:
-            FormInvalid: it is none.
+            FormInvalid: it is invalid.
         """
         try:
             return Role(self.fields.get("role", ""))
@@ -217,7 +217,7 @@ async def _whether_to_revoke(asked: Asked) -> Question:
     number = id_in(asked.fields, "token")
     token = next((each for each in asked.store.accounts.tokens() if each.id == number), None)
     if token is None:
-        raise NotThere(f"there is no token {number}: it was revoked already")
+        raise NotThere(f"there is no token {number}; it was already revoked")
     label = f" ({token.label})" if token.label else ""
     return Question(
         title=f"Revoke token {number}",
@@ -239,7 +239,7 @@ async def _whether_to_end(asked: Asked) -> Question:
     number = id_in(asked.fields, "session")
     found = [each for each in await asked.store.sessions.all() if each.id == number]
     if not found:
-        raise NotThere(f"there is no session {number}: it has ended already")
+        raise NotThere(f"there is no session {number}; it has already ended")
     session = found[0]
     return Question(
         title=f"End a session of {session.account}",

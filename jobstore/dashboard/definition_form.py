@@ -85,7 +85,7 @@ def problems(error: JobstoreError) -> Mapping[str, str]:
 
 
 def shown_body(draft: Draft) -> str | None:
-    """Give its body as text; None if it is none."""
+    """Give its body as text; None if it is invalid."""
     body = draft.request.body
     assert isinstance(body, bytes)
     try:

@@ -28,11 +28,11 @@ async def filled_in(request: web.Request) -> Fields:
     """Read the fields of a form that was sent.
 
     Raises:
-        FormInvalid: it is none.
+        FormInvalid: it is invalid.
         BodyTooLarge: it is larger than any of ours.
     """
     if request.content_type != _TYPE:
-        raise FormInvalid("expected what a browser sends of a form")
+        raise FormInvalid("expected a form as a browser sends it")
     async with room.whole(request, _LARGEST) as body:
         return fields_of(body)
 
@@ -41,7 +41,7 @@ def fields_of(body: bytes) -> Fields:
     """Read the fields of a form.
 
     Raises:
-        FormInvalid: they are none.
+        FormInvalid: they are not an operator.
     """
     try:
         pairs = parse_qsl(
@@ -51,7 +51,7 @@ def fields_of(body: bytes) -> Fields:
             errors="strict",
         )
     except ValueError:
-        raise FormInvalid("expected what a browser sends of a form") from None
+        raise FormInvalid("expected a form as a browser sends it") from None
     return dict(pairs)
 
 
@@ -62,7 +62,7 @@ def id_in(fields: Fields, what: str) -> int:
         what: what it is of, for the message.
 
     Raises:
-        FormInvalid: it is none.
+        FormInvalid: it is invalid.
     """
     number = id_of(fields.get("id", ""))
     if number is None:

@@ -38,7 +38,7 @@ class Guard:
 
         Raises:
             Forbidden: it may be a page of somebody else's that asks for a change.
-            AccountsUnavailable: it cannot be told just now who has a session.
+            AccountsUnavailable: it cannot be told at the moment who has a session.
         """
         session = await self._entrance.admit(request) if self._entrance else None
         if session is not None:

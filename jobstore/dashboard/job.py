@@ -206,7 +206,7 @@ def _why_no_response(job: Job) -> str:
             return "It is no longer kept: it was fetched."
         case _:
             return (
-                f"The target gave none: {job.detail or 'no answer could be had'}. Who fetches "
+                f"The target gave none: {job.detail or 'the target did not answer'}. Who fetches "
                 f"the result gets {status_line(job.status or 503)}, and in words that reason."
             )
 

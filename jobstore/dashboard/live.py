@@ -48,12 +48,15 @@ async def _send(visit: Visit, stream: EventSourceResponse, change: Change) -> No
     scope = standing.scope_again(visit.request)
     await _require_session(visit)
     told = change.described if scope is None else await _of(visit, change, scope)
-    await stream.send(json.dumps(told), event="jobs")
+    if told is not None:
+        await stream.send(json.dumps(told), event="jobs")
 
 
-async def _of(visit: Visit, change: Change, scope: int) -> dict[str, Any]:
-    """Tell only of jobs that are somebody's own."""
+async def _of(visit: Visit, change: Change, scope: int) -> dict[str, Any] | None:
+    """Tell only of jobs that are somebody's own; None if none of these has changed."""
     own = await visit.store.history.among(change.changed, scope)
+    if not own and not change.more:
+        return None
     return {"counters": {}, "changed": own, "more": change.more}
 
 

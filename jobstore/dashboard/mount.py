@@ -95,7 +95,7 @@ class Dashboard:
         self._guard = Guard(gate, entrance)
 
     def add_routes(self, app: web.Application) -> None:
-        """Let an application answer with pages, and say where there is none."""
+        """Let an application answer with pages, and say where it does not exist."""
         calls: defaultdict[str, dict[str, Call]] = defaultdict(dict)
         for route in ROUTES:
             calls[f"{MOUNT}/{route.path}"][route.method] = self._answering(route)

@@ -99,7 +99,7 @@ async def _sought(visit: Visit) -> BulkOperation:
     """Look at the operation that a page is about.
 
     Raises:
-        OperationNotFound: whoever asks may see none of this id.
+        OperationNotFound: there is none with this id that the caller may see.
     """
     text = visit.request.match_info["id"]
     number = id_of(text)

@@ -61,7 +61,7 @@ class Entrance:
 
         Raises:
             Forbidden: it may be a page of somebody else's that asks for a change.
-            AccountsUnavailable: it cannot be told just now who has a session.
+            AccountsUnavailable: it cannot be told at the moment who has a session.
         """
         known = await self.known(request)
         if known is None:
@@ -76,7 +76,7 @@ class Entrance:
         """Tell whose session a request shows.
 
         Raises:
-            AccountsUnavailable: it cannot be told just now.
+            AccountsUnavailable: it cannot be told at the moment.
         """
         secret = cookies.session_of(request.headers)
         if secret is None or "Authorization" in request.headers:
@@ -95,7 +95,7 @@ class Entrance:
         """Begin a session, and let the browser know it by the response.
 
         Raises:
-            AccountProblem: the account was changed just now.
+            AccountProblem: the account was changed at the moment.
         """
         source = self.access.proxies.source(request.remote, request.headers)
         label = described(request.headers.get("User-Agent", ""), source)
@@ -119,8 +119,8 @@ def _require_page(request: web.Request) -> None:
     """
     if request.method not in SAFE and not any(name in request.headers for name in _SAID):
         raise Forbidden(
-            "a session changes nothing for a client that does not say which page has asked: "
-            "use a browser of these years, or a token"
+            "a session can change something only if the browser says which page sent the "
+            "request: use a current browser, or a token"
         )
 
 

@@ -90,7 +90,7 @@ def _stands(known: Known) -> str:
             what = f"{error}{status_line(status)}, after {lasting}{_which(job)}"
             return f"The target {job.target} answered {what}."
         case State.FAILED:
-            return sentence((job.detail or "no answer could be had") + _which(job))
+            return sentence((job.detail or "the target did not answer") + _which(job))
         case State.CANCELLED:
             by = f" by {known.asker}" if known.asker else ""
             ran = f" after it had run for {lasting}" if lasting else " before it ran"
@@ -108,7 +108,7 @@ def _waits(known: Known) -> str:
     if job.follows is not None:
         return f"It waits until job {job.follows} has succeeded."
     if known.waits is Waits.TIME:
-        again = "It will be tried again" if job.retried else "It will run"
+        again = "It will be retried" if job.retried else "It will run"
         return f"{again} {words.relative(job.not_before or known.now, known.now)}."
     if known.waits in {Waits.PAUSED, Waits.HELD}:
         why = "is paused" if known.waits is Waits.PAUSED else "cannot be reached"

@@ -73,14 +73,14 @@ class Visitor:
             Forbidden: they may not.
         """
         if not self.sees_all:
-            raise Forbidden("only who may see the jobs of all may see this page")
+            raise Forbidden("this page is for admins and readers")
         return self.identity
 
     def administering(self) -> Identity:
         """Return who they are, to do what only an admin may.
 
         Raises:
-            Forbidden: they are none.
+            Forbidden: they are not an operator.
         """
         if not self.administers:
             raise Forbidden("only an admin may do this")
@@ -122,7 +122,7 @@ async def job_of(visit: Visit) -> Job:
     """Look at the job that a page is about, by the id in its path.
 
     Raises:
-        JobNotFound: whoever asks may see none of this id.
+        JobNotFound: there is none with this id that the caller may see.
     """
     text = visit.request.match_info["id"]
     number = id_of(text)

@@ -131,7 +131,7 @@ def _check_database(request: web.Request) -> None:
 
 
 async def welcome(_request: web.Request) -> web.Response:
-    """Say what this is to whoever opens it in a browser."""
+    """Explain the demo to people who open it in a browser."""
     return web.Response(text=WELCOME)
 
 
@@ -141,12 +141,12 @@ async def list_databases(_request: web.Request) -> web.Response:
 
 
 async def list_rights(_request: web.Request) -> web.Response:
-    """Tell what a user may do with which database, as pyArango asks when it connects."""
+    """Return the permissions of a user, which pyArango reads when it connects."""
     return _answer({"error": False, "code": 200, "result": {DATABASE: "rw"}})
 
 
 async def version(_request: web.Request) -> web.Response:
-    """Say what this passes itself off as."""
+    """Return the version that the demo claims to be."""
     return _answer({"server": "arango", "version": API_VERSION})
 
 
@@ -168,7 +168,7 @@ async def list_collections(_request: web.Request) -> web.Response:
 
 
 async def create_collection(request: web.Request) -> web.Response:
-    """Answer as if a collection had been made, if its name could be had in ArangoDB."""
+    """Answer as if a collection had been made, if ArangoDB would allow its name."""
     wish = await _json_object(request)
     name, system = wish.get("name"), wish.get("isSystem") is True
     if not is_collection_name(name, system=system):

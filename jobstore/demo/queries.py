@@ -1,4 +1,4 @@
-"""What little the demo understands of a query: how long it takes, and what it returns."""
+"""The little that the demo understands of a query: how long it takes, and what it returns."""
 
 import json
 import re

@@ -1,1 +1,1 @@
-"""The APIs that clients know already: each translates, and strangers they are to one another."""
+"""The APIs that clients already know: each one translates, and none imports another."""

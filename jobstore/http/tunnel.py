@@ -99,7 +99,7 @@ class Side:
         self.close()
 
     def _look(self) -> None:
-        """Break off if whoever has stopped sending is gone."""
+        """Close if the end that stopped sending is gone."""
         if self.over.done():
             return
         if _is_gone(self.own):
@@ -128,7 +128,7 @@ class Switching(asyncio.BaseProtocol):
             self._side.resume()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Tell the other side, before whoever waits here for an answer."""
+        """Tell the other side, before those who wait here for an answer."""
         if self._side is not None:
             self._side.lost(exc)
         super().connection_lost(exc)  # type: ignore[arg-type] # aiohttp takes what asyncio gives

@@ -1,4 +1,4 @@
-"""What a running server holds in memory beside the store: who runs, who waits, who reads."""
+"""What a running server keeps in memory: running jobs, waiting clients, readers."""
 
 from jobstore.live.attempts import Over
 from jobstore.live.delivery import Delivery, Taking

@@ -1,7 +1,7 @@
-"""What speaks against a submission: a full queue, a server that stops, an owner with too much.
+"""Why a submission is refused: a full queue, a server that is stopping, an owner at a limit.
 
-What can be told at once is refused at once, before a body is read; what has to be exact is asked
-again in the transaction, where everything that came before is counted.
+What can be decided at once is refused at once, before a body is read. What has to be exact is
+decided again in the transaction, which counts everything that came before.
 """
 
 from jobstore.live.dispatch import Dispatcher
@@ -13,14 +13,14 @@ from jobstore.store.transaction import Transaction
 
 
 class Admission:
-    """Let jobs in, or say why not.
+    """Accept jobs, or say why not.
 
     Args:
         dispatcher: knows how many jobs wait.
         owners: what one owner may have; None for a command, which is run by who has the file.
         queue: how many jobs may wait.
         depth: how many jobs may make one another, one after the other.
-        shared: whether other nodes let jobs in as well.
+        shared: whether other nodes accept jobs too.
 
     Attributes:
         open: whether any job is let in.
@@ -44,10 +44,10 @@ class Admission:
         self._depth = depth
 
     def check(self, account: int, jobs: int = 1) -> None:
-        """Refuse what need not even be read.
+        """Refuse what can be refused unread.
 
         Raises:
-            NotAccepting: the queue is full, or the server drains.
+            NotAccepting: the queue is full, or the server is shutting down.
             OwnerLimit: the account has submitted too many lately.
             TooDeep: they come from a job, which comes from a job, and so on too often.
         """
@@ -66,12 +66,12 @@ class Admission:
 
     @property
     def bounded(self) -> bool:
-        """Whether it is looked up how much an account has, or has submitted at other nodes."""
+        """Whether the usage of an account has to be looked up."""
         owners = self._owners
         return owners is not None and (owners.bounded or (self._shared and owners.rated))
 
     def check_room(self, tx: Transaction, account: int, jobs: int = 1) -> None:
-        """Refuse what is too much by now.
+        """Refuse what exceeds a limit by now.
 
         Raises:
             NotAccepting: the queue is full.
@@ -84,7 +84,7 @@ class Admission:
             self._owners.check_rate_of_all(tx, account, jobs)
 
     def check_usage(self, tx: Transaction, account: int, jobs: int) -> None:
-        """Refuse what is too much for one owner.
+        """Refuse what exceeds the limits of an owner.
 
         Raises:
             OwnerLimit: the account has too many jobs that wait, or too much that is kept.
@@ -93,5 +93,5 @@ class Admission:
             self._owners.check_usage(*submitting.usage(tx, account), jobs)
 
     def room(self, tx: Transaction) -> int:
-        """Tell how many jobs a transaction may take in."""
+        """Tell how many jobs a transaction may accept."""
         return self.limit - self._dispatcher.waiting(tx) if self.open else 0

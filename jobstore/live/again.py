@@ -25,14 +25,14 @@ TargetOf: TypeAlias = Callable[[str, str], str]
 
 
 def forgotten(headers: Headers) -> list[str]:
-    """Name the headers whose values were secret, and are not kept."""
+    """Name the secret headers, whose values are not kept."""
     return sorted({name for name, value in headers if value == REDACTED})
 
 
 def submission_of(
     job: Job, request: Request, target: str, policy: Policy, *, administers: bool
 ) -> Submission:
-    """Give what to submit to run a job again; it is its owner's, whoever asks for it.
+    """Make the submission that runs a job again; it belongs to the same owner.
 
     Args:
         request: its request, as it is kept.
@@ -77,7 +77,7 @@ async def submit_again(  # noqa: PLR0913 - what another job needs
 
 
 class Again:
-    """Make new jobs of many old ones, for an operation.
+    """Make new jobs from many old ones, for an operation.
 
     Args:
         copied: the large bodies that were copied already, by the ids of the old jobs; or why one
@@ -98,11 +98,11 @@ class Again:
         self._copied = copied
 
     def act(self, tx: Transaction, job_id: int) -> str | None:
-        """Make a new job of an old one; tell why not, if that cannot be.
+        """Make a new job from an old one, or return why not.
 
         Raises:
-            NotAccepting: the queue is full, or the server drains.
-            OwnerLimit: its owner has as much as one may.
+            NotAccepting: the queue is full, or the server is shutting down.
+            OwnerLimit: its owner has reached a limit.
             NeedsBody: its body is a large one, which has not been copied yet.
         """
         old = repeating.repeatable(tx, job_id)
@@ -145,4 +145,4 @@ def _why_not(old: Repeatable) -> str | None:
         return "was deleted"
     if old.headers is None:
         return "its request is no longer kept"
-    return "was tried again already" if old.tried else None
+    return "was already run again" if old.tried else None

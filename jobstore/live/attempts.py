@@ -1,9 +1,9 @@
 """Attempts at jobs: what their handlers report, and how each of them ends.
 
-An attempt holds a slot from the transaction that starts it to the one that ends it, and is fenced
-by its claim: the number of the boot and of the attempt stand in each statement, so that what an
-earlier attempt has to say changes nothing. However it ends, the end is retried until it is stored;
-where the store is lost, the attempt is abandoned, and the next start recovers the job.
+An attempt holds a slot from the transaction that starts it to the one that ends it. It is fenced
+by its claim: each statement names the boot and the number of the attempt, so late reports of an
+earlier attempt change nothing. The end of an attempt is retried until it is stored. If the store
+is lost, the attempt is abandoned, and the next start recovers the job.
 """
 
 import asyncio
@@ -90,7 +90,7 @@ class Attempts:
             raise AnswerTooLarge(error.limit) from None
 
     def release(self, capture: ending.CapturedResponse) -> None:
-        """Let the body of an answer go away, unless its job has it."""
+        """Release the body of a response, unless its job has adopted it."""
         self._bodies.release(capture.content)
 
     def finish(self, claim: Claim, capture: ending.CapturedResponse, over: Over) -> None:
@@ -106,7 +106,7 @@ class Attempts:
         self._end(claim, lambda tx: ending.stopped(tx, claim, detail), over)
 
     async def retry(self, claim: Claim, seconds: float, ended: AttemptEnded) -> bool:
-        """Queue a job again whose attempt has failed for a passing reason.
+        """Queue a job again whose attempt has failed for a temporary reason.
 
         Args:
             seconds: how long to wait before the next one.
@@ -147,7 +147,7 @@ class Attempts:
         return await self._writer.post_until_stored(hold)
 
     def abandon(self, claim: Claim) -> None:
-        """Give up on a job that cannot be ended in the store; the next start recovers it."""
+        """Abandon a job whose end cannot be stored; the next start recovers it."""
         self.abandoned.add(claim.job_id)
         self._dispatcher.release(claim)
 
@@ -175,7 +175,7 @@ class Attempts:
     # --- what a handler reports -----------------------------------------------------------------
 
     def reported(self, handle: JobHandle) -> None:
-        """Write down what a handler has reported; many reports may share one writing.
+        """Store what a handler reported; many reports may share one write.
 
         It may come from a thread that the handler has put to work.
         """
@@ -200,7 +200,7 @@ class Attempts:
         self._writer.queue(report, written)
 
     def warned(self, report: Report) -> None:
-        """Write down a handler's warning."""
+        """Store a handler's warning."""
         if self._is_elsewhere(self.warned, report):
             return
         self._writer.queue(lambda tx: events.report(tx, report, self._boot.number))
@@ -220,7 +220,7 @@ class Attempts:
         return True
 
     async def report(self, report: Report, scope: int | None = None) -> bool:
-        """Write down what is reported of a running job from outside this process.
+        """Store a report on a running job from outside this process.
 
         Returns:
             whether somebody asked for the job's cancellation.

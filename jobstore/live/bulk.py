@@ -1,4 +1,4 @@
-"""Operations on many jobs: they are made at once, and done in steps, so that nobody is stalled."""
+"""Operations on many jobs: created at once, and carried out in steps, so that nobody is delayed."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -39,7 +39,7 @@ _FIRST: Final = 12
 
 
 class BulkOperations:
-    """Do something to many jobs.
+    """Change many jobs.
 
     Args:
         writer: makes them.
@@ -78,6 +78,8 @@ class BulkOperations:
         """
         values = search.values
         statement = bulk.matching(action, frozenset(values))
+        if search.names:
+            return bulk.matched(await self._history.whole(statement, last, **values))
         return bulk.matched(await self._history.all(statement, up_to=last, **values))
 
     async def possible(self, job_id: int) -> frozenset[BulkAction]:
@@ -117,7 +119,7 @@ class BulkOperations:
         """Look at an operation.
 
         Raises:
-            OperationNotFound: there is none of this id, or it is another one's.
+            OperationNotFound: there is none with this id, or it belongs to somebody else.
         """
         found = []
         if 0 < operation_id <= jobs.LARGEST_ID:
@@ -141,14 +143,14 @@ class BulkOperations:
         """Stop an operation, unless it is over.
 
         Raises:
-            OperationNotFound: there is none of this id, or it is another one's.
+            OperationNotFound: there is none with this id, or it belongs to somebody else.
         """
         if not 0 < operation_id <= jobs.LARGEST_ID:
             raise OperationNotFound(operation_id)
         await self._writer.run(lambda tx: bulk.stop(tx, operation_id, scope, by))
 
     async def note(self, job_id: int, new: int) -> None:
-        """Note at a job that a new one was made of its request, so that no operation does so."""
+        """Note that a job was retried, so that no operation repeats that."""
 
         def note(tx: Transaction) -> None:
             if tx.execute(jobs.GET_JOB, job_id=job_id).fetchone() is not None:
@@ -164,7 +166,7 @@ class BulkOperations:
         self._woken.set()
 
     async def run(self, target_of: TargetOf) -> None:
-        """Do what there is to do, until cancelled.
+        """Carry out operations, until cancelled.
 
         Args:
             target_of: names the targets of the requests that are sent again.
@@ -185,7 +187,7 @@ class BulkOperations:
         return sum([await self._advance(each, target_of) for each in operations])
 
     async def finish(self, operation_id: int, target_of: TargetOf) -> None:
-        """Do all of an operation that can be done just now, where no server does it."""
+        """Carry out an operation as far as possible, if no server does."""
         while await self.run_once([operation_id], target_of):
             pass
 
@@ -217,7 +219,7 @@ class BulkOperations:
         return stepped.passed + (stepped.large is not None)
 
     async def _copy(self, job_id: int) -> Content | str:
-        """Copy the body of a request, for the next step; tell why not, if that cannot be."""
+        """Copy the body of a request for the next step, or return why not."""
         try:
             request = await self._history.request(await self._history.job(job_id))
             if request is not None:
@@ -231,7 +233,7 @@ class BulkOperations:
     def _act(
         self, target_of: TargetOf, copied: Mapping[int, Content | str], operation: BulkOperation
     ) -> Act:
-        """Give what does an operation to one job."""
+        """Return the function that applies an operation to one job."""
         order = operation.order
         because = _because(operation)
         match order.action:
@@ -269,7 +271,7 @@ def _cancel(tx: Transaction, job_id: int, order: BulkOrder) -> str | None:
         found = ending.cancel(tx, job_id, order.scope, order.owner)
     except JobNotFound:
         return _why_not_cancelled(tx, job_id, order.scope)
-    return f"has ended already: it is {found}" if found in ENDED else None
+    return f"has already ended: it is {found}" if found in ENDED else None
 
 
 def _why_not_cancelled(tx: Transaction, job_id: int, scope: int | None) -> str:
@@ -278,7 +280,7 @@ def _why_not_cancelled(tx: Transaction, job_id: int, scope: int | None) -> str:
     except JobNotFound:
         return bulk.NO_SUCH_JOB
     if job.state in ENDED:
-        return f"has ended already: it is {job.state}"
+        return f"has already ended: it is {job.state}"
     return "cannot be stopped: its result was discarded"
 
 

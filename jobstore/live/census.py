@@ -1,9 +1,8 @@
-"""What there is just now, for those who watch: in figures that a moment may be old.
+"""Current figures for monitoring, which may be a moment old.
 
-Nothing here is asked of the writer, nor counted row by row of what has ended: what stands in the
-table of counters is read, the index of what waits is walked to a bound, and whoever asks again
-within the moment is told the same. A question that takes too long is given up, and what was found
-last is told.
+Nothing here goes through the writer or counts rows of ended jobs: totals are read from the table of
+counters, and the index of waiting jobs is walked up to a limit. Callers within the same moment get
+the same figures. A query that takes too long is stopped, and the last figures are used.
 """
 
 import asyncio
@@ -59,7 +58,7 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What there is.
+    """The current figures.
 
     Args:
         counters: how many jobs and results are in each state, by machine and state.
@@ -75,7 +74,7 @@ class Figures:
 
 
 class _Kept(Generic[T]):
-    """What was found last, for a while.
+    """The last figures, for a while.
 
     Args:
         find: finds it.
@@ -91,7 +90,7 @@ class _Kept(Generic[T]):
         self._finding: asyncio.Task[None] | None = None
 
     async def get(self) -> T:
-        """Give it; whoever asks at the same time waits for the same answer."""
+        """Give it; callers at the same time get the same answer."""
         if asyncio.get_running_loop().time() >= self._until:
             if self._finding is None:
                 self._finding = asyncio.create_task(self._look())
@@ -105,13 +104,13 @@ class _Kept(Generic[T]):
         except (JobstoreError, TimeIsUp, OSError):  # the store is in trouble, which readyz says
             pass
         except Exception:
-            log.exception("what there is cannot be counted", extra={"action": "count"})
+            log.exception("cannot count the jobs for the metrics", extra={"action": "count"})
         finally:
             self._finding = None
 
 
 class Census:
-    """Find out what there is.
+    """Collect the current figures.
 
     Args:
         store: where.
@@ -132,7 +131,7 @@ class Census:
         return await self._sizes.get()
 
     async def figures(self) -> Figures:
-        """Tell what there is."""
+        """Return the current figures."""
         counters, queues, overdue, sizes = await asyncio.gather(
             self._counters.get(), self._queues.get(), self._overdue.get(), self._sizes.get()
         )

@@ -1,26 +1,27 @@
-"""Fetch once: a held result goes to exactly one reader, or back.
+"""Fetch once: a held result goes to exactly one reader, or is held again.
 
-**On its way.** From the moment in which a reader takes a result until it has all of it, or until
-the disk says that the result is held again, the result is on its way. Whatever the file says
-meanwhile, nobody else is told that it is gone: they are told to ask again, since it may come back.
-`Deliveries.readers` lists these results; an entry is made when the transaction of `Taking` is
-committed, and removed when the delivery is over or the giving back is on the disk.
+**In delivery.** A result is in delivery from the moment a reader takes it until the reader has all
+of it, or until the store says that it is held again. Meanwhile, whatever the store says, no other
+reader is told that it is gone: they are told to ask again, because the delivery may fail.
+`Deliveries.readers` lists these results. An entry is added when the transaction of `Taking` is
+committed, and removed when the delivery is complete or the give-back is on the disk.
 
-**Small and large.** A small result is marked as taken on the disk before its first byte leaves. A
-large one is only reserved, in memory, while it is read, and is marked on the disk before its last
-chunk leaves. So a reader who has all of a result has the only one, whatever happens next.
+**Small and large results.** A small result is marked as taken on the disk before its first byte is
+sent. A large one is only reserved in memory while it is read, and is marked on the disk before its
+last chunk is sent. Either way, a reader who has the whole result is the only one to get it.
 
-**When a reader goes away.** Its result is given back, and that is retried until it is stored. That
-holds from the moment of the commit: a reader who was gone before it learned of it is found when it
-is told. Whether the last bytes have arrived is for the connection to say; one that broke
-in the middle of the answer has not got it.
+**When a reader goes away,** its result is given back, and that is retried until it is stored. This
+covers the time from the commit on: a reader who left before it heard of the commit is noticed when
+it is told. Whether the last bytes arrived is decided by the connection; if it broke in the middle
+of the response, they did not.
 
-**What a crash leaves.** A small result that was marked as taken stays taken, though its reader may
-not have got it: `jobstore restore` holds it again. A large one that was not read to its end is
-held. Nothing is ever given to two readers.
+**After a crash.** A small result that was marked as taken stays taken, even if its reader did not
+get it; `jobstore restore` makes it available again. A large one that was not read to its end is
+held. No result is ever given to two readers.
 
-**Who may call.** Any task may take; of several, the first to come into a transaction gets it, and
-the others are told `BeingDelivered`. Deleting and expiring leave alone what is on its way.
+**Who may call.** Any task may take a result. Of several, the first one whose transaction is
+executed gets it, and the others get `BeingDelivered`. Deleting and expiring skip results that are
+in delivery.
 """
 
 import asyncio
@@ -92,7 +93,7 @@ class Deliveries:
         over: told of each job whose result is not on its way any more.
 
     Attributes:
-        readers: who is given which job's result just now, until it is delivered or held again.
+        readers: who is given which job's result at the moment, until it is delivered or held again.
         fresh: the answers that came last.
     """
 
@@ -316,7 +317,7 @@ class Taking:
         tx.tell(Taken(self._job_id, self))
 
     def _refuse(self, tx: Transaction) -> NoReturn:
-        """Say why the result cannot be had while another reader has it."""
+        """Say that the result is not available while another reader has it."""
         job = jobs.visible(tx, self._job_id, self._scope)
         if may_come_back(job):
             raise BeingDelivered(job.id)

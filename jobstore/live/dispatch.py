@@ -1,27 +1,27 @@
-"""Which job runs next: slots of each target, claims for free ones, orders for the executor.
+"""Which job runs next: the slots of each target, claims for free slots, orders for the executor.
 
-The queue itself lies in the file, in an index that gives the next jobs of a target. Kept here is
-how many slots each target has left, whether anything may be waiting for them, and whose turn it
-is. All of that follows from what was committed: `settle`, and what is told before it, change it
-between two batches of the writer. Two things else do: `release`, for an attempt whose end can
-never be written, since the store is lost; and how many slots a lane has, which operators change at
-any time.
+The queue itself is in the store, as an index that yields the next jobs of a target. This module
+keeps in memory how many slots each target has left, whether jobs may be waiting for them, and
+whose turn it is. All of that follows from what was committed: `settle`, and the facts that it is
+given, change it between two batches of the writer. There are two exceptions: `release`, for an
+attempt whose end can never be stored because the store is lost, and the number of slots of a lane,
+which operators may change at any time.
 
-A lane may be closed, since its target is paused or cannot be reached. Then it has no slots at all:
-so nothing that decides whether a job starts has to ask why it should not, and what runs goes on.
-A batch that is under way when a lane is closed, or gets fewer slots, may still start jobs.
+A lane can be closed because its target is paused or cannot be reached. It then has no slots at
+all, so no code that starts jobs has to know the reason; running jobs go on. A batch that is in
+flight when a lane is closed, or loses slots, may still start jobs.
 
-So an operation that asks here for a free slot gets the right answer, whichever thread it runs in:
-what is kept here is what the file said when its batch began, and what its batch has done since is
-in the transaction. A slot is taken by the very transaction that makes a job running, and is free
-again by the one that ends the attempt; if that fails, nothing has to be taken back.
+An operation that asks for a free slot gets the right answer in whichever thread it runs: memory
+reflects the store at the start of the batch, and the transaction knows what the batch has done
+since. A slot is taken by the transaction that makes a job running, and freed by the one that ends
+the attempt; if that transaction fails, nothing has to be undone here.
 
 A claim is posted whenever a slot and a job may meet: after a batch that freed a slot or queued a
 job, and together with the end of a job, so that both share a commit. It claims as many jobs as
-there are slots when its turn comes. One claim of a target is under way at a time. If it cannot be
-committed, the jobs are still queued, and it is made again a second later.
+there are free slots when it is executed. Each target has at most one claim in flight. If it cannot
+be committed, the jobs are still queued, and it is repeated a second later.
 
-A crash leaves running jobs without a server; the next start recovers them by its boot number.
+A crash leaves running jobs without a server; the next start recovers them by their boot number.
 """
 
 import asyncio
@@ -60,7 +60,7 @@ class _Lane:
         backlog: whether jobs may be waiting in the file.
         claiming: whether a claim is on its way.
         turns: whose jobs wait.
-        capacity: how many slots there are just now: none while the lane is closed.
+        capacity: how many slots there are at the moment: none while the lane is closed.
     """
 
     slots: int
@@ -72,7 +72,7 @@ class _Lane:
 
 
 class Dispatcher:
-    """Give the executor its orders, never more claims than there are slots.
+    """Give the executor its orders, never more claims than free slots.
 
     Args:
         writer: where claims are made.
@@ -120,7 +120,7 @@ class Dispatcher:
         self._refill_all()
 
     def resize(self, target: str, slots: int, *, closed: bool) -> None:
-        """Give a target so many slots from now on, or none while its lane is closed."""
+        """Set the number of slots of a target; none while its lane is closed."""
         lane = self._lanes.get(target)
         if lane is not None:
             lane.slots, lane.capacity = slots, 0 if closed else slots
@@ -143,13 +143,13 @@ class Dispatcher:
             await self._freed.wait()
 
     def look_again(self) -> None:
-        """Claim what may wait in the store, though nobody here has put it there."""
+        """Claim jobs that another process may have put into the store."""
         for lane in self._lanes.values():
             lane.backlog, lane.turns.complete = True, False
         self._refill_all()
 
     def begin_anew(self) -> None:
-        """Forget what runs: it is not this process's any more."""
+        """Forget what runs: it no longer belongs to this process."""
         self._running.clear()
         for lane in self._lanes.values():
             lane.busy, lane.backlog, lane.turns = 0, True, Turns()
@@ -191,7 +191,7 @@ class Dispatcher:
             tx.changes.running[account] += slots
 
     def recount(self, tx: Transaction, queued: int) -> None:
-        """Take how many jobs wait from the file, where another process has put some in."""
+        """Read the number of waiting jobs from the store, where another process has added some."""
         tx.changes.queued = queued - self.queued
 
     def _free(self, tx: Transaction, target: str) -> int:
@@ -228,7 +228,7 @@ class Dispatcher:
             lane.turns.came(fact.account, fact.priority)
 
     def ready(self, fact: Ready) -> None:
-        """Note that jobs may wait in the file, whosever they are."""
+        """Note that jobs may be waiting in the store."""
         for target, lane in self._lanes.items():
             if fact.target in {None, target}:
                 lane.backlog = True
@@ -276,7 +276,7 @@ class Dispatcher:
         self._refill_all()
 
     def ending(self, target: str) -> None:
-        """Let the next job share the commit of the end of one, which was posted just now."""
+        """Let the next job share the commit of the end of one, which has just been posted."""
         self._refill(target, self._lanes[target], ending=1)
 
     def _refill_all(self) -> None:
@@ -301,7 +301,7 @@ class Dispatcher:
         return any(self._running[account] < self._bound for account in lane.turns.waiting)
 
     def _done(self, target: str, error: Exception | None) -> None:
-        """Go on, or try again later: the jobs are still queued."""
+        """Continue, or try again later: the jobs are still queued."""
         if error is None:
             self._go_on(target)
             return

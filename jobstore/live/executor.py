@@ -167,14 +167,14 @@ class Executor:
                 await self._store.idle()
         except TimeoutError:
             log.warning(
-                "%d jobs still run after %g s; the next start recovers them",
+                "%d jobs are still running after %g s; the next start will recover them",
                 len(self._running),
                 seconds,
                 extra={"action": "drain"},
             )
 
     async def _abandon(self) -> None:
-        """Break off what still runs; its claims stay for the next start to recover."""
+        """Interrupt running attempts; the next start recovers their claims."""
         await self._holds.close()
         tasks = [running.task for running in self._running.values()]
         for task in tasks:
@@ -266,7 +266,7 @@ class Executor:
             return outcome
 
     async def _attempt(self, claim: Claim, route: Route | None, running: _Running) -> Outcome:
-        """Ask the target and take its answer in."""
+        """Ask the target and store its response."""
         if route is None or not route.keeps(claim.request.path):
             problem = PathLeaves() if route else NoTarget()
             return Failed(Failure.UNREACHABLE, str(problem))

@@ -1,9 +1,9 @@
-"""Copies in memory of what was written a moment ago and is asked for next.
+"""Copies in memory of what was just written and will be read next.
 
-A request is read again when its job gets a slot, and an answer when somebody takes it. Neither ever
-changes, and both stand in the file; whether a job may run, and whether a result may be taken, is
-decided there alone, by guarded statements. So a copy may be out of date, but it is never wrong; it
-saves a reading, and nothing is lost with it.
+A request is read when its job gets a slot, and a response when a reader takes it. Neither ever
+changes, and both are in the store. Whether a job may run, and whether a result may be taken, is
+decided in the store alone, by guarded statements. So a copy may be out of date, but never wrong: it
+saves a read, and losing it costs nothing.
 """
 
 from typing import Final

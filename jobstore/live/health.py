@@ -1,7 +1,7 @@
-"""Whether a submission would be taken in just now, and what speaks against it.
+"""Whether a submission would be accepted now, and if not, why.
 
-Targets play no part: one slow service must not take the store out of rotation, and jobs for it may
-wait. Neither does recovery, beside which submissions are taken in.
+Targets are not checked: one slow service is no reason to take the store out of rotation, since its
+jobs can wait. Neither is recovery, during which submissions are accepted.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ _CLAUSES: Final[Mapping[type[StoreError], str]] = {
 
 
 class Health:
-    """Tell how a server is.
+    """Report the state of a server.
 
     Args:
         census: knows how much room is left.
@@ -35,7 +35,7 @@ class Health:
         self._patience = patience
 
     async def checks(self) -> Mapping[str, str | None]:
-        """Tell of each thing that has to be right what is wrong with it, in a clause; or None."""
+        """Return for each check what is wrong, as a clause, or None."""
         store, sizes = self._store, await self._census.sizes()
         queued, limit = store.queue()
         return {
@@ -49,7 +49,7 @@ class Health:
     def _writer(self) -> str | None:
         if self._store.pulse.silent < self._patience:
             return None
-        return f"nothing could be committed for {self._store.pulse.silent:.0f} s"
+        return f"no commit for {self._store.pulse.silent:.0f} s"
 
 
 def _clause(error: StoreError | None) -> str | None:

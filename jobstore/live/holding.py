@@ -1,22 +1,22 @@
-"""Targets that cannot be reached: their jobs wait, and somebody looks whether they are back.
+"""Targets that cannot be reached: their jobs wait, and the server checks whether they are back.
 
-**When a hold begins.** An attempt finds that no connection to its target can be made: by a refused
-connection, a name that has no address, a TLS handshake that fails, or a connection that takes too
-long. Nothing of its request was sent, so that it was no attempt: the job is queued again, and has
-the same number of attempts left. From then on, no job of the target starts. What was sent and then
-broke off is an attempt as any other; such a target is not held for that.
+**When a hold begins.** An attempt finds that no connection to its target can be made: the
+connection is refused, the name has no address, the TLS handshake fails, or it takes too long.
+Nothing of the request was sent, so this does not count as an attempt: the job is queued again with
+the same number of attempts left. From then on, no job of the target starts. If a connection breaks
+after something was sent, that is an ordinary attempt, and the target is not held.
 
-**How it is looked for.** By a connection that carries nothing, a second after the hold began, then
-after two seconds, four, and so on up to thirty. No queued job is used for that: each look would
-write its job twice, would show it as running to whoever waits for it, and would need one that
-waits. What is looked for is just what was missing, a connection; it is then used by the next job.
+**How the target is checked.** By opening an empty connection: one second after the hold began,
+then after two, four, and so on up to thirty. No queued job is used for this: each check would
+write the job twice, would show it as running to those who wait for it, and would need a queued job
+in the first place. The next job uses the connection that the check has opened.
 
-**When it ends.** As soon as a connection was made. Or not at all: jobs that have waited for as long
-as the target's ``hold`` says fail as unreachable, each for itself. They wait since the hold began,
-or since they were submitted, or came due, if that was later. While an operator has paused the
-target, none fails. The target goes on being held, and looked for.
+**When it ends.** As soon as a connection could be made. Until then, each job that has waited for
+the target's ``hold`` fails as unreachable. The wait is counted from the start of the hold, or from
+when the job was submitted or became due, if that was later. While an operator has paused the
+target, no job fails. The target remains held, and is checked on.
 
-**What a crash leaves.** Nothing: the next start finds out by itself, by its first attempt.
+**After a crash** nothing is left: the next start notices by its first attempt.
 """
 
 import asyncio
@@ -60,7 +60,7 @@ class _Watched:
 
 
 class Holds:
-    """Look for the targets of a store that cannot be reached.
+    """Check the targets of a store that cannot be reached.
 
     Args:
         steady: a clock that nobody sets.
@@ -88,10 +88,10 @@ class Holds:
         watched = _Watched(route, route.target.reach, now, now, why)
         self._store.targets.hold(route.name, why)
         log.warning(
-            "target %s cannot be reached: %s; its jobs wait for it, %s",
+            "target %s cannot be reached: %s; its jobs wait %s",
             route.name,
             why,
-            "however long it takes" if route.hold is None else f"each for {route.hold:g} s at most",
+            "until it can be" if route.hold is None else f"for up to {route.hold:g} s each",
             extra=_about("hold", route),
         )
         watched.task = asyncio.create_task(self._watch(watched))
@@ -99,7 +99,7 @@ class Holds:
         return True
 
     async def close(self) -> None:
-        """Look for no target any more."""
+        """Stop checking."""
         tasks = [watched.task for watched in self._watched.values()]
         for task in tasks:
             task.cancel()
@@ -107,7 +107,7 @@ class Holds:
             await asyncio.wait(tasks)
 
     async def _watch(self, watched: _Watched) -> None:
-        """Look for a target until it is back."""
+        """Check a target until it is back."""
         pause = FIRST_PAUSE
         while True:
             left = self._left(watched)
@@ -152,13 +152,13 @@ class Holds:
         return watched.route.hold - (self._steady() - watched.since) / SECOND
 
     async def _give_up(self, watched: _Watched) -> None:
-        """Let the jobs fail that have waited for too long."""
+        """Fail the jobs that have waited too long."""
         hold, target = watched.route.hold, watched.route.name
         if hold is None or self._left(watched) > 0:
             return
         seems_older = self._store.timekeeping.exaggeration(hold)
         before = self._clock() - int(hold * SECOND) - seems_older
-        detail = f"{watched.why}; it has waited for {hold:g} s"
+        detail = f"{watched.why}; the job waited for {hold:g} s"
         for job_id in await self._store.upkeep.give_up(target, before, detail):
             log.warning(
                 "job %d failed: %s (target %s)",

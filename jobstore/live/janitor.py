@@ -1,4 +1,4 @@
-"""Keep the store from growing: what nobody may ask for any more goes, a few rows at a time."""
+"""Keep the store from growing: delete what can no longer be asked for, a few rows at a time."""
 
 import asyncio
 import logging
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retention:
-    """How long things are kept, in seconds; None is for ever.
+    """Retention times, in seconds; None is for ever.
 
     Args:
         unfetched: a result that nobody fetched, from the end of its job.
@@ -34,7 +34,7 @@ class Retention:
 
 
 class Janitor:
-    """Work off what retention asks for.
+    """Carry out retention.
 
     Args:
         store: where to clean.
@@ -68,7 +68,7 @@ class Janitor:
             await asyncio.sleep(IDLE_SECONDS)
 
     async def run_once(self) -> int:
-        """Do one round; return how many rows went or changed.
+        """Do one round; return how many rows were deleted or changed.
 
         The room that this makes in the file is given back between two rounds.
         """
@@ -94,7 +94,7 @@ class Janitor:
 
 
 async def _trying(action: str, work: Callable[[], Awaitable[object]]) -> None:
-    """Do what the next round will do again if the store fails now."""
+    """Do something that the next round repeats if the store fails now."""
     try:
         await work()
     except StoreLost as error:  # which has been said

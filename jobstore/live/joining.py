@@ -58,7 +58,7 @@ class Database:
         url: of the database.
         schema: where its tables are.
         name: what this node is called.
-        lease: for how long a node may be silent until the others take it for dead, in seconds.
+        lease: for how long a node may be silent until the others declare it dead, in seconds.
         patience: for how long anybody waits for a database that does not answer, in seconds.
     """
 
@@ -178,10 +178,11 @@ def _of_writer(lease: float) -> dict[str, str]:
 
 
 def _greet(others: list[boots.Other], name: str) -> None:
-    """Warn of another node that is called the same, and may be this one's last start."""
+    """Warn of another node with the same name, which may be an earlier start of this one."""
     for other in others:
         if name and other.name == name:
-            words = "node %d is called %s as well; if it is gone, the others find out in a lease"
+            words = "node %d has the name %s too; if it is gone, it will be declared dead within "
+            "a lease"
             log.warning(words, other.boot, name, extra={"action": "node"})
 
 

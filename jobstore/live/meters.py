@@ -1,9 +1,9 @@
-"""What this process has counted since its start, for whoever watches it: `/_jobs/metrics`.
+"""What this process has counted since its start, for `/_jobs/metrics`.
 
-The numbers are plain dictionaries and lists, all of them changed on the loop. What a job adds to
-them takes about two microseconds; with the objects of a metrics library, it is several times that.
-Their keys are words of enumerations and names of configured targets, never what a client has sent:
-how many there are is decided at the start, where each of them begins at 0.
+The numbers are plain dictionaries and lists, changed only on the loop. Counting a job takes about
+two microseconds; with the objects of a metrics library it takes several times that. The keys come
+from enumerations and from the names of configured targets, never from clients: all of them exist
+from the start, with the value 0.
 """
 
 from bisect import bisect_left
@@ -62,7 +62,7 @@ _LOOK_SECONDS: Final = 0.05
 
 
 class Attempted(StrEnum):
-    """How an attempt has ended; the last five are those without an answer."""
+    """How an attempt has ended; the last five had no answer."""
 
     __hash__ = str.__hash__  # in C: members are looked up for each job
 
@@ -108,7 +108,7 @@ class Traffic(StrEnum):
 
 
 class Login(StrEnum):
-    """What became of a password or a token."""
+    """The outcome of a login."""
 
     ACCEPTED = "accepted"
     REFUSED = "refused"
@@ -116,7 +116,7 @@ class Login(StrEnum):
 
 
 class Fire(StrEnum):
-    """What became of a time at which a definition was to run."""
+    """The outcome of a due fire time."""
 
     RUN = "run"
     SKIPPED = "skipped"
@@ -205,7 +205,7 @@ class Meters:
         self._looks_at = 0.0
 
     def fold(self) -> None:
-        """Count what was noted; who reads the numbers asks for that, and so does the pulse."""
+        """Sort in what was noted, before the numbers are read and at each pulse."""
         for target in (*self.targets.values(), self.others):
             target.fold()
         for each in self.requests.values():
@@ -280,17 +280,17 @@ class Meters:
             ran.examples[bisect_left(ran.bounds, seconds)] = Example(trace, seconds, now)
 
     def interrupted(self, name: str, decision: str) -> None:
-        """Count a job whose attempt an earlier start has left behind, and what becomes of it."""
+        """Count a job that an earlier start left behind, and the decision about it."""
         self.recovered[decision] = self.recovered.get(decision, 0) + 1
         target = self.targets.get(name, self.others)
         target.attempts.add(UNANSWERED[Attempted.INTERRUPTED])
 
     def retried(self, name: str) -> None:
-        """Count that a job is tried again."""
+        """Count a retry."""
         self.targets.get(name, self.others).retries += 1
 
     def fired(self, runs: int, skipped: int, *, missed: bool) -> None:
-        """Count what became of the times at which a definition was to run."""
+        """Count the outcomes of due fire times."""
         self.fires[Fire.RUN] += runs
         self.fires[Fire.SKIPPED] += skipped
         self.fires[Fire.MISSED] += missed

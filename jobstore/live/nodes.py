@@ -1,30 +1,30 @@
-"""One node among several: it shows that it lives, and looks after those that do not.
+"""One node among several: it shows that it is alive, and recovers the jobs of those that died.
 
-**What shows that a node lives.** Each batch of its writer writes a number into the row of its
-start. A node with nothing to write posts an empty batch at each beat, five times in a lease. The
-others watch that number: if it stands still for a whole lease *by their own steady clock*, while
-they could read it, they take the node for dead and end its start. No clocks are compared, and after
-the database was away, everybody begins to count anew.
+**Signs of life.** Each batch of a node's writer writes a number into the row of its start. A node
+with nothing to write posts an empty batch at each beat, five times per lease. The others watch
+that number: if it does not change for a whole lease *by their own monotonic clock*, while they
+could read it, they declare the node dead and end its start. No clocks are compared, and after the
+database was unreachable, everybody starts counting again.
 
-**What becomes of a node that was taken for dead.** Its next batch is refused (`NodeFenced`), so
-that nothing of it can ever be committed again. It abandons what it runs, which is somebody else's
-by now, and begins anew, with another number, in the same process. In doubt it does nothing: a node
-that has not written for most of its lease starts no attempt until it has.
+**A node that was declared dead.** Its next batch is refused (`NodeFenced`), so nothing of it can
+ever be committed again. It abandons what it runs, which now belongs to others, and starts again
+with another number, in the same process. When in doubt it does nothing: a node that has not
+written for most of its lease starts no attempt until it has.
 
-**What a crash leaves.** A start that is not over, with its claims, the bodies that it received and
-the results that it delivered. All of that is somebody's until the others end that start, at the
-latest a lease after they have seen the last sign of it.
+**After a crash.** What is left is a start that has not ended, with its claims, the bodies that it
+was receiving and the results that it was delivering. The others end that start, at the latest one
+lease after they saw the last sign of life.
 
-**Who recovers.** Any node, at each beat: the jobs of all starts that are over, by guarded
-statements, so that it does not matter how many nodes do so at the same time.
+**Who recovers.** Any node, at each beat: the jobs of all starts that have ended, by guarded
+statements, so it does not matter how many nodes do so at the same time.
 
-**What gets lost on the way.** A claim that was committed while its answer was lost would run
-nowhere. So each node compares what it runs with what the database says that it does. What is
-missing at two beats in a row is queued again if it was never begun, and recovered as if the node
-had died if it was.
+**Lost claims.** If a claim was committed but its answer was lost, its jobs would run nowhere. So
+each node compares what it runs with what the database says it runs. A job that is missing at two
+beats in a row is queued again if it was never started; otherwise it is recovered as if the node
+had died.
 
-**What the others are told.** Notices are hints: see `jobstore.store.postgresql.notices`. Whatever
-they would say is found at a beat as well.
+**Notices** are hints only: see `jobstore.store.postgresql.notices`. Whatever they announce is also
+found at the next beat.
 """
 
 import asyncio
@@ -100,7 +100,7 @@ class Nodes:
     # --- what a server asks of it ---------------------------------------------------------------
 
     async def beat(self) -> bool:
-        """Wait a little, show that this node lives, and look after the others."""
+        """Wait a little, show that this node is alive, and check the others."""
         await asyncio.sleep(self._lease / _BEATS)
         began = monotonic()
         try:
@@ -132,19 +132,19 @@ class Nodes:
         self._greeted = True
 
     async def trusted(self) -> None:
-        """Wait until this node knows that the others know that it lives."""
+        """Wait until the others have certainly seen this node alive."""
         while monotonic() > self._trusted_until:  # noqa: ASYNC110 - it ends as time passes
             await asyncio.sleep(self._lease / _BEATS / 4)
 
     async def serve(self, targets: Mapping[str, Replay]) -> None:
-        """Say which targets are asked here, and what each allows to be sent again."""
+        """Announce which targets are served here, and what each allows to be repeated."""
         self._targets = boots.encode_targets(targets)
         self._unsaid = True
         with suppress(StoreError):  # then it is said at the next beat
             await self._say()
 
     async def served(self) -> frozenset[str]:
-        """Name the targets that other nodes ask, or have asked until a moment ago."""
+        """Name the targets that other nodes serve, or served until a moment ago."""
         asked = {"now": self._clock(), "gone": boots.GONE, "own_boot": self._boot.number}
         return boots.served(await self._side.rows(boots.SERVED, **asked))
 
@@ -161,7 +161,7 @@ class Nodes:
         return await latest(self._store.history, limit, self._lease)
 
     async def tell_deliveries(self) -> None:
-        """Tell the others which small results are on their way for long, until cancelled."""
+        """Tell the others which small deliveries take long, until cancelled."""
         while True:
             await asyncio.sleep(_DELIVERY_SECONDS)
             now = frozenset(self._store.delivering)
@@ -181,7 +181,7 @@ class Nodes:
         self._unsaid = False
 
     async def _look(self) -> None:
-        """Find out who is silent, and for how long."""
+        """Find out which nodes are silent, and for how long."""
         self._greeted = False  # whoever comes from now on is seen, or greets
         alive = dict(await self._side.rows(boots.ALIVE, own_boot=self._boot.number))
         now = monotonic()
@@ -191,7 +191,7 @@ class Nodes:
                 await self._end(boot, batch)
 
     async def _compare(self) -> None:
-        """Stop what somebody asked to be stopped at another node, and find what got lost."""
+        """Stop jobs whose cancellation was requested at another node, and find lost claims."""
         boot, running = self._boot.number, frozenset(self._store.running)
         claimed = dict(await self._side.rows(boots.CLAIMED, own_boot=boot))
         for job_id, cancel_asked_at in claimed.items():
@@ -200,7 +200,11 @@ class Nodes:
         missing = frozenset(claimed) - running - frozenset(self._store.running)
         lost, self._missing = missing & self._missing, missing
         if lost and boot == self._boot.number:
-            log.warning("%d claims got lost on the way", len(lost), extra={"action": "node"})
+            log.warning(
+                "%d claims were lost before they reached this node",
+                len(lost),
+                extra={"action": "node"},
+            )
             # Recovery also ends those that nobody wants any more.
             unwanted = {job_id for job_id in lost if claimed[job_id] is not None}
             abandoned = self._store.attempts.abandoned
@@ -210,7 +214,7 @@ class Nodes:
             await self._writer.run(lambda tx: boots.unclaim(tx, sorted(lost.difference(begun))))
 
     async def _wake(self) -> None:
-        """Wake who waits for a job that has ended elsewhere, should no notice have come."""
+        """Wake waiters of jobs that have ended elsewhere, in case a notice was lost."""
         if watched := self._store.watched():
             for (job_id,) in await self._side.rows(boots.ENDED, ids=encode_ids(watched)):
                 self._store.wake(job_id)
@@ -220,16 +224,16 @@ class Nodes:
         return since if before == batch else now
 
     async def _end(self, boot: int, batch: int) -> None:
-        """End the start of a node that was silent for too long, unless it has said something."""
+        """End the start of a node that was silent for too long, unless it has written meanwhile."""
         ended = await self._writer.run(
             lambda tx: tx.execute(boots.DIED, boot=boot, batch=batch, now=tx.now).rowcount
         )
         if ended:
-            log.warning("node %d is silent, and taken for dead", boot, extra={"action": "node"})
+            log.warning("node %d is silent and was declared dead", boot, extra={"action": "node"})
 
     async def _begin_anew(self) -> None:
         log.error(
-            "the other nodes have taken this one for dead; it begins anew", extra={"action": "node"}
+            "the other nodes declared this one dead; it is starting again", extra={"action": "node"}
         )
         self._boot.number = await self._begin(self._targets)
         self._store.dispatcher.begin_anew()

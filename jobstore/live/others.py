@@ -1,4 +1,4 @@
-"""Others who work on the same store, as a running server sees them."""
+"""Other processes that work on the same store, as a running server sees them."""
 
 import asyncio
 from collections.abc import Mapping
@@ -14,16 +14,16 @@ NOTICE_SECONDS: Final = 0.5
 
 
 class Others(Protocol):
-    """What a server has to know of others, and they of it."""
+    """What a server and the others have to know about each other."""
 
     async def beat(self) -> bool:
         """Wait a little, and look after the others; tell whether they may have put jobs in."""
 
     async def trusted(self) -> None:
-        """Wait until what is claimed here is certainly nobody else's."""
+        """Wait until claims made here are certainly valid."""
 
     async def serve(self, targets: Mapping[str, Replay]) -> None:
-        """Say which targets are asked here, and what each allows to be sent again."""
+        """Announce which targets are served here, and what each allows to be repeated."""
 
     async def served(self) -> frozenset[str]:
         """Name the targets that others ask."""

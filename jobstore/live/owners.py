@@ -1,4 +1,4 @@
-"""What one owner may have, so that nobody takes all there is."""
+"""Limits of single owners, so that nobody uses up everything."""
 
 import math
 from collections import OrderedDict
@@ -19,7 +19,7 @@ _UNTIL_GONE: Final = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnerLimits:
-    """What one owner may have; 0 is no bound.
+    """The limits of one owner; 0 is no limit.
 
     Args:
         queued: how many jobs may wait, for whatever.
@@ -35,7 +35,7 @@ class OwnerLimits:
 
 
 class Owners:
-    """Refuse what is more than one owner may have.
+    """Refuse what exceeds the limits of one owner.
 
     Args:
         limits: how much that is.
@@ -70,10 +70,12 @@ class Owners:
         """
         limits = self._limits
         if limits.queued and queued + jobs > limits.queued:
-            raise OwnerLimit(f"{queued} of your jobs wait, of at most {limits.queued}", _UNTIL_RUN)
+            raise OwnerLimit(
+                f"{queued} of your jobs are waiting; the limit is {limits.queued}", _UNTIL_RUN
+            )
         if limits.stored and stored >= limits.stored:
-            kept = f"{stored} bytes of your requests and results are kept"
-            raise OwnerLimit(f"{kept}, of at most {limits.stored}", _UNTIL_GONE)
+            kept = f"{stored} bytes of your requests and results are stored"
+            raise OwnerLimit(f"{kept}; the limit is {limits.stored}", _UNTIL_GONE)
 
     def check_rate(self, account: int, jobs: int) -> None:
         """Refuse jobs of an owner who submits too many a second, though those may come at once.

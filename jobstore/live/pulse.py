@@ -1,9 +1,8 @@
-"""Whether this process is alive: that its loop turns, and that its writer commits.
+"""Whether this process is alive: its event loop turns, and its writer commits.
 
-Neither is guessed. The loop shows by how late a timer of it comes; the writer, by an operation that
-changes nothing and goes the way of all others, through its queue and its thread into a commit. A
-disk that hangs, a lock that is never let go and a thread that stands still all keep it from coming
-back.
+Neither is guessed. The loop is measured by the delay of a timer; the writer by an empty operation
+that takes the same path as all others, through the queue and the thread into a commit. A hanging
+disk, a lock that is not released, or a thread that is stuck all keep it from completing.
 """
 
 import asyncio
@@ -54,7 +53,7 @@ class Pulse:
                 self.ask()
 
     def ask(self) -> None:
-        """Let the writer show that it commits."""
+        """Check that the writer commits."""
         self._asked, self._asked_at = True, asyncio.get_running_loop().time()
         self._writer.queue(nothing, self._told)
 
@@ -73,14 +72,14 @@ class Pulse:
 
     @property
     def silent(self) -> float:
-        """For how many seconds the writer has not committed anything that it was asked to."""
+        """How many seconds the writer has failed to commit anything."""
         return asyncio.get_running_loop().time() - self._committed_at
 
     @property
     def lag(self) -> float:
-        """By how many seconds the loop was late at worst, of late."""
+        """The longest recent delay of the event loop, in seconds."""
         return max((lag for _, lag in self._lags), default=0.0)
 
 
 def _nothing() -> None:
-    """Do nothing: nobody counts."""
+    """Do nothing: nothing is counted."""

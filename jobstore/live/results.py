@@ -1,4 +1,4 @@
-"""Results: what readers ask for, one way or another, and what becomes of it then."""
+"""Results: how readers ask for them, and what happens to them then."""
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -26,7 +26,7 @@ from jobstore.store.writer import Writer
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A job, and what its target answered, for who looks without taking.
+    """A job and its response, for reading without taking it.
 
     Args:
         request_headers: what is kept of its request's headers.
@@ -39,9 +39,9 @@ class Reading:
 
 
 class Results:
-    """What is kept for readers; each method returns when what it did is on the disk.
+    """Results for readers; each method returns once its change is on the disk.
 
-    Where a method takes a scope, that is whose jobs whoever asks may see, or None for all.
+    Where a method takes a scope, it limits what the caller may see; None means everything.
 
     Args:
         lister: a connection for reading lists.
@@ -76,10 +76,10 @@ class Results:
         self._clock = clock
 
     async def peek(self, job_id: int, scope: int | None = None) -> Job:
-        """Look at a job whose result may still be asked for; one on its way counts as held.
+        """Look at a job whose result is available; one in delivery counts as held.
 
         Raises:
-            JobNotFound: there is none.
+            JobNotFound: it does not exist.
         """
         row = await self._points.row(jobs.GET_JOB, job_id=checked(job_id))
         job = jobs.if_visible(job_id, row, scope)
@@ -90,18 +90,18 @@ class Results:
         raise JobNotFound(job_id)
 
     async def on_its_way(self, job_id: int) -> bool:
-        """Tell whether a job's result is on its way to a reader just now."""
+        """Tell whether a job's result is being delivered."""
         if job_id in self._deliveries.readers or not self._boot.shared:
             return job_id in self._deliveries.readers
         asked = {"job_id": job_id, "now": self._clock(), "own_boot": self._boot.number}
         return await self._points.row(elsewhere.ON_ITS_WAY, **asked) is not None
 
     async def read(self, job_id: int, scope: int | None = None) -> Reading:
-        """Look at a job whose result may still be asked for, and at the result; take nothing.
+        """Look at a job and its result without taking it.
 
         Raises:
             BeingDelivered: the result is on its way to a reader, and can be looked at no more.
-            JobNotFound: there is none.
+            JobNotFound: it does not exist.
         """
         await self._upcoming.ended(checked(job_id))
         try:
@@ -111,7 +111,7 @@ class Results:
             raise BeingDelivered(job_id) from None
 
     def look(self, job_id: int, scope: int | None, told: Told) -> None:
-        """Look at a job as `read` does, but let no task wait for that.
+        """Look at a job as `read` does, without a task that waits.
 
         Args:
             told: hears the `Reading`; JobNotFound also where the result is on its way to a reader.
@@ -134,7 +134,7 @@ class Results:
         return Reading(job, jobs.request_headers(tx, job_id), response)
 
     async def tagged(self, tag: str, asker: Identity) -> int:
-        """Find the newest job with a tag; those of who asks come before those of others.
+        """Find the newest job with a tag; the caller's own come first.
 
         Raises:
             JobNotFound: there is none, or its result may not be asked for any more.
@@ -187,7 +187,7 @@ class Results:
         await self._let_go(job_id, scope, results.delete)
 
     async def discard(self, job_id: int, scope: int | None = None) -> None:
-        """Delete what is left of a job, whoever may have had its result.
+        """Delete what is left of a job, whoever has read its result.
 
         Raises:
             BeingDelivered: the result is on its way to a reader.
@@ -198,7 +198,7 @@ class Results:
     async def _let_go(
         self, job_id: int, scope: int | None, step: Callable[[Transaction, int, int | None], None]
     ) -> None:
-        """Delete something of a job, unless it goes to its reader just now."""
+        """Delete something of a job, unless its result is being delivered."""
         checked(job_id)
 
         def let_go(tx: Transaction) -> None:

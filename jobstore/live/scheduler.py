@@ -58,7 +58,7 @@ class Scheduler:
         """Submit what is due by now; return how many runs that were.
 
         Raises:
-            NotAccepting: the queue is full, or the server drains; what is due stays due.
+            NotAccepting: the queue is full, or the server is shutting down; what is due stays due.
             StoreError: the store cannot be written; likewise.
         """
         await self._reconsider()
@@ -79,7 +79,7 @@ class Scheduler:
             definition, before = moved.definition, moved.definition.fires_at
             assert before is not None
             log.warning(
-                "definition %d (%s): fires at %s and not at %s, by what the clock says now",
+                "definition %d (%s): now fires at %s instead of %s, since the clock was set",
                 definition.id,
                 definition.draft.name,
                 iso(moved.fires_at),

@@ -1,8 +1,9 @@
-"""Schedules in the store: what is due becomes jobs, each fire time once.
+"""Schedules in the store: each due fire time becomes a job, exactly once.
 
-Fire times are computed off the event loop, in the writer's thread: a schedule that is years behind
-may take 20 ms. One that cannot be computed any more, since its zone has left the machine or a row
-was written by hand, runs at the time that it was given last; then it is paused, and others go on.
+Fire times are computed in the writer's thread and not on the event loop: a schedule that is years
+behind may take 20 ms. If the next time cannot be computed, because the time zone has disappeared
+from the machine or a row was edited by hand, the definition runs at its last computed time and is
+then paused; others are not affected.
 """
 
 import logging
@@ -175,7 +176,7 @@ class Schedules:
             what was done, in the order of the walk; nothing is left if that is nothing.
 
         Raises:
-            NotAccepting: the queue is full, or the server drains; what is due stays due.
+            NotAccepting: the queue is full, or the server is shutting down; what is due stays due.
             StoreError: it could not be written; likewise.
         """
         order = _Order(target_of, since, place)
@@ -184,7 +185,7 @@ class Schedules:
     def _fire(self, tx: Transaction, order: _Order) -> list[Fired]:
         due, room = schedules.due(tx, order.place), self._admission.room(tx)
         if due and room < 1:
-            raise NotAccepting("the queue is full, or the server drains")
+            raise NotAccepting("the queue is full, or the server is shutting down")
         fired: list[Fired] = []
         left = min(room, schedules.AT_ONCE)
         for definition in due:

@@ -68,9 +68,9 @@ Tell: TypeAlias = Callable[[About, Iterable[int]], None]
 
 
 class Store:
-    """Jobs in a file; each method returns when what it did is on the disk.
+    """The jobs of a store; each method returns once its change is on the disk.
 
-    Where a method takes a scope, that is whose jobs whoever asks may see, or None for all.
+    Where a method takes a scope, it limits what the caller may see; None means everything.
 
     Args:
         history: the same store, for people.
@@ -194,7 +194,7 @@ class Store:
         writer.committed = self._subscribers.committed
 
     def measure(self, meters: Meters) -> None:
-        """Let somebody count what happens from now on."""
+        """Count what happens from now on."""
         self.meters = meters
         self._subscribers.settle(meters.settle)
         self.pulse.beating = meters.fold
@@ -202,7 +202,7 @@ class Store:
         self.submissions.refused = meters.refuse
 
     def _hearing(self, deliveries: Deliveries) -> Subscribers:
-        """Say who hears of what."""
+        """Connect the subscribers."""
         dispatcher, upcoming, watchers = self.dispatcher, self._upcoming, self._watchers
         requests, fresh = self._requests, deliveries.fresh
         subscribers = Subscribers()
@@ -248,17 +248,17 @@ class Store:
         return self.dispatcher.slots()
 
     def refuse(self) -> None:
-        """Take no new jobs and start none any more."""
+        """Accept and start no more jobs."""
         self._admission.open = False
         self.dispatcher.stop()
 
     @property
     def accepting(self) -> bool:
-        """Whether jobs are taken in, as long as nothing else speaks against it."""
+        """Whether jobs are accepted, unless something else prevents it."""
         return self._admission.open
 
     def look(self) -> StoreError | None:
-        """Tell why nothing can be written just now, and look after that; None if it can."""
+        """Return why nothing can be written, and start to repair that; None if all is well."""
         return self._writer.look()
 
     def queue(self) -> tuple[int, int]:
@@ -299,7 +299,7 @@ class Store:
         await self._recount()
 
     def tell(self, tell: Tell) -> None:
-        """Let other nodes be told of what happens here."""
+        """Notify other nodes of what happens here."""
         self._subscribers.settle(lambda changes: _told(changes, tell))
 
     async def heard(self, about: About, ids: Sequence[int]) -> None:
@@ -330,7 +330,7 @@ class Store:
         self.dispatcher.look_again()
 
     def _notice_accounts(self) -> None:
-        """Wake all who wait for something if accounts have changed: they may be let in no more."""
+        """Wake all waiters if accounts have changed: their access may be revoked."""
         roll = self.accounts.roll()
         if self._roll is not None and roll is not self._roll:
             self._watchers.tell_all()
@@ -350,7 +350,7 @@ class Store:
         return claiming.due(tx, STEP, self.targets.held)
 
     def submit(self, submission: Submission) -> Coroutine[Any, Any, int]:
-        """Take a job in, as `Submissions.submit` says."""
+        """Accept a job, as `Submissions.submit` describes."""
         return self.submissions.submit(submission)
 
     async def running_depth(self, job_id: int) -> int | None:
@@ -393,7 +393,7 @@ class Store:
 
 
 def _told(changes: Changes, tell: Tell) -> None:
-    """Tell other nodes what a batch has changed, as far as it concerns them."""
+    """Notify other nodes of what a batch has changed, as far as it concerns them."""
     changed = [fact.job_id for fact in changes.facts if isinstance(fact, Ended | Changed | Taken)]
     if changed:
         tell(About.CHANGED, changed)

@@ -1,7 +1,7 @@
-"""Take jobs in: the request to the disk, and the job into the queue or, with a free slot, to work.
+"""Accept jobs: store the request, and queue the job or, if there is a free slot, start it.
 
-Whether a job gets a slot is decided in the transaction that stores it, so that most jobs are
-written once, as running. What comes with a key that is known already becomes no second job.
+The transaction that stores a job also decides whether it gets a slot, so most jobs are written
+once, already running. A submission with a known idempotency key creates no second job.
 """
 
 from collections.abc import Callable, Sequence
@@ -33,7 +33,7 @@ SECRET_HEADERS: Final = frozenset({"authorization", "cookie", "proxy-authorizati
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What a store takes in.
+    """What a store accepts.
 
     Args:
         queue: how many jobs may be queued.
@@ -57,17 +57,17 @@ class Limits:
 
 
 class Submissions:
-    """Take jobs in.
+    """Accept jobs.
 
     Args:
         bodies: where large requests go.
         dispatcher: gives out slots.
-        admission: what speaks against a submission.
+        admission: whether a submission is refused.
         timekeeping: knows whether the clock was set.
         boot: this start of the server.
 
     Attributes:
-        refused: told what has kept a job from being taken in.
+        refused: told why a job was not accepted.
         spans: makes spans of submissions; None if nobody wants to know.
     """
 
@@ -92,7 +92,7 @@ class Submissions:
         self.spans: Spans | None = None
 
     async def submit(self, submission: Submission) -> int:
-        """Take a job in.
+        """Accept a job.
 
         Args:
             submission: what to run; its request's body is read here.
@@ -102,7 +102,7 @@ class Submissions:
             same key, that is the job that it became then.
 
         Raises:
-            NotAccepting: the queue is full, or the server drains.
+            NotAccepting: the queue is full, or the server is shutting down.
             OwnerLimit: its owner has submitted as much as one may.
             TooDeep: it comes from a job, which comes from a job, and so on too often.
             BodyTooLarge: the request's body exceeds the limit.
@@ -153,7 +153,7 @@ class Submissions:
             self._bodies.release(content)
 
     async def submit_chain(self, submissions: Sequence[Submission]) -> list[int]:
-        """Take jobs in of which each waits for the success of the one before it.
+        """Accept jobs each of which waits for the success of the one before.
 
         Args:
             submissions: what to run, in this order; their requests' bodies are small ones.
@@ -162,7 +162,7 @@ class Submissions:
             the jobs' ids, once all of them are on the disk.
 
         Raises:
-            NotAccepting: the queue is full, or the server drains.
+            NotAccepting: the queue is full, or the server is shutting down.
             OwnerLimit: their owner has submitted as much as one may.
             TooDeep: they come from a job, which comes from a job, and so on too often.
             BodyTooLarge: the body of one of the requests exceeds the limit.
@@ -194,7 +194,7 @@ class Submissions:
         return await self._writer.run(submit)
 
     async def submit_all(self, submissions: Sequence[Submission]) -> list[int]:
-        """Take jobs in with one commit, all of them or none.
+        """Accept jobs in one commit, all of them or none.
 
         Args:
             submissions: what to run; their requests' bodies are small ones, and all are of one
@@ -205,7 +205,7 @@ class Submissions:
             job that has it.
 
         Raises:
-            NotAccepting: the queue is full, or the server drains.
+            NotAccepting: the queue is full, or the server is shutting down.
             OwnerLimit: their owner has submitted as much as one may.
             TooDeep: they come from a job, which comes from a job, and so on too often.
             MemberRefused: one of them cannot be taken in.
@@ -272,8 +272,8 @@ class Submissions:
         """Queue a job in a transaction that makes many, and return its id.
 
         Raises:
-            NotAccepting: the queue is full, or the server drains.
-            OwnerLimit: its owner has as much as one may.
+            NotAccepting: the queue is full, or the server is shutting down.
+            OwnerLimit: its owner has reached a limit.
         """
         self._admission.check_open()
         self._admission.check_room(tx, submission.account)
@@ -284,12 +284,12 @@ class Submissions:
         return await self._bodies.received(chunks(body), "request", self._limits.body)
 
     def release(self, content: object) -> None:
-        """Let a copied body go, if no job has it."""
+        """Release a copied body, if no job has adopted it."""
         if isinstance(content, Spooled):
             self._bodies.release(content)
 
     def queue(self, submission: Submission, told: Told) -> None:
-        """Take a job in as `submit` does, but let no task wait for that.
+        """Accept a job as `submit` does, without a task that waits.
 
         Args:
             submission: what to run, without a key; its request's body is a small one.
@@ -312,11 +312,11 @@ class Submissions:
         self._writer.queue(operation, told, abreast=self._turn(submission))
 
     def is_small(self, size: int) -> bool:
-        """Tell whether the body of a request is taken in as it is."""
+        """Tell whether the body of a request is stored as it is."""
         return size <= min(self._limits.inline, self._limits.body)
 
     def _turn(self, submission: Submission) -> Turn:
-        """Let those go alone for which something is looked up that another one may change."""
+        """Run those alone that read something another one may change."""
         ordinary = submission.key is None and submission.tag is None and not submission.waits
         return Turn.CHANGE if ordinary and not self._admission.bounded else Turn.ALONE
 
@@ -397,7 +397,7 @@ def _traced(spans: "Spans", submission: Submission, told: Told) -> tuple[Submiss
 
 
 def _unheard(_: Exception) -> None:
-    """Hear nothing: nobody counts."""
+    """Ignore it: nothing is counted."""
 
 
 def _keyed(submission: Submission, summed: idempotency.Digest | None) -> idempotency.Keyed | None:

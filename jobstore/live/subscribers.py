@@ -1,4 +1,4 @@
-"""The one place that hears of what was committed, and hands each fact to those who need it."""
+"""The one place that receives committed facts, and passes each one to those who need it."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -7,13 +7,13 @@ from typing import Any, Final, TypeVar
 from jobstore.store.facts import Changes
 
 F = TypeVar("F")
-_NOT_TOLD: Final = "a subscriber failed, and may not know of a change"
+_NOT_TOLD: Final = "a component failed to process a change; see the traceback"
 
 log = logging.getLogger(__name__)
 
 
 class Subscribers:
-    """Hand facts on, in the order in which they were told; one who fails hurts none of the others.
+    """Pass facts on in their order; a subscriber that fails does not affect the others.
 
     It is called between two batches of the writer, so that the next one finds all of them told.
     """
@@ -23,15 +23,15 @@ class Subscribers:
         self._settling: Final[list[Callable[[Changes], None]]] = []
 
     def subscribe(self, kind: type[F], *hear: Callable[[F], None]) -> None:
-        """Let facts of a kind be heard."""
+        """Subscribe to facts of a kind."""
         self._of[kind] = (*self._of.get(kind, ()), *hear)
 
     def settle(self, hear: Callable[[Changes], None]) -> None:
-        """Let somebody hear of a batch as a whole, after all of its facts."""
+        """Subscribe to whole batches, after all of their facts."""
         self._settling.append(hear)
 
     def committed(self, changes: Changes) -> None:
-        """Hand on what a batch has changed."""
+        """Pass on the facts of a batch."""
         for fact in changes.facts:
             for hear in self._of.get(type(fact), ()):
                 try:

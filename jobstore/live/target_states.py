@@ -1,11 +1,10 @@
-"""The targets at run time: what operators say of them, and whether they can be reached.
+"""Targets at run time: what operators have set, and whether they can be reached.
 
-What operators say is kept in the store, changes by a command or a call at any server, and counts
-its changes: a server notices within half a second, a node as soon as the others are told. Whether a
-target can be reached is each server's own finding; it is written down for whoever looks, and says
-nothing any more once that server has ended.
+Operators' settings are kept in the store with a revision number: a server notices a change within
+half a second, a node as soon as it is notified. Whether a target can be reached is found out by
+each server for itself; it is stored for display, and is ignored once that server has ended.
 
-Of a target that is paused or cannot be reached no job starts: see `jobstore.live.dispatch`.
+No job starts for a target that is paused or cannot be reached: see `jobstore.live.dispatch`.
 """
 
 import logging
@@ -34,7 +33,7 @@ log = logging.getLogger(__name__)
 
 
 class TargetStates:
-    """How the targets of this server stand.
+    """The state of this server's targets.
 
     Args:
         dispatcher: starts their jobs.
@@ -65,7 +64,7 @@ class TargetStates:
     # --- what a server does -----------------------------------------------------------------------
 
     def serve(self, configured: Mapping[str, int]) -> None:
-        """Learn what operators have said of targets, and say in a moment which are asked here.
+        """Read the settings of the targets, and announce which targets are served here.
 
         Args:
             configured: how many of its jobs may run at once, by the target's name.
@@ -78,14 +77,14 @@ class TargetStates:
         self._writer.queue(self._serve)
 
     async def serve_again(self) -> None:
-        """Say so once more, as another start of the same node."""
+        """Announce them again, as another start of the same node."""
         await self._writer.run(self._serve)
 
     def _serve(self, tx: Transaction) -> None:
         target_states.serve(tx, self._boot.number, self._configured, self._holds)
 
     def notice(self) -> None:
-        """Obey what operators have said since the last look."""
+        """Apply the settings that changed since the last look."""
         revision = self._points.revision("targets")
         if revision == self._noticed:
             return
@@ -162,7 +161,7 @@ class TargetStates:
         return waits_for(job, self._states, self._holds)
 
     async def seen(self, configured: Mapping[str, int] | None = None) -> list[TargetSeen]:
-        """Tell how all targets stand, at all servers of the store.
+        """Return the state of all targets, at all servers of the store.
 
         Args:
             configured: how many jobs of each target may run at once, where no server has said so.
@@ -171,14 +170,14 @@ class TargetStates:
         return target_states.seen(found, self._configured if configured is None else configured)
 
     async def trail(self, limit: int) -> list[AuditEntry]:
-        """Tell what operators did, the newest first, and so many entries at most."""
+        """Return what operators did, the newest first, up to a number of entries."""
         rows = await self._history.rows(audit.ENTRIES, limit=limit)
         return [AuditEntry(*row) for row in rows]
 
     async def change(
         self, name: str, wanted: TargetChange, who: str, known: Collection[str] = ()
     ) -> None:
-        """Change what is kept of a target, and obey.
+        """Change the settings of a target, and apply them.
 
         Args:
             who: who wants that.

@@ -1,7 +1,7 @@
-"""Timers that are shared: what is due at about the same time is told of by one of them.
+"""Shared timers: everything that is due at about the same time is woken by one of them.
 
-A timer of the loop's own costs several microseconds to make and to cancel, and nearly all of them
-are cancelled. What waits here costs an entry in a set.
+A timer of the event loop costs several microseconds to create and to cancel, and nearly all of them
+are cancelled. An entry here costs one item in a set.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Notice when the clock is set, and correct what was reckoned from it, as `clock` says."""
+"""Notice when the clock is set, and correct what was computed from it, as `clock` describes."""
 
 import asyncio
 import logging
@@ -49,7 +49,7 @@ class Timekeeping:
         if not by:
             return
         log.warning(
-            "the clock was put %s by %.1f s",
+            "the clock was set %s by %.1f s",
             "forward" if by > 0 else "back",
             abs(by) / SECOND,
             extra={"action": "clock", "seconds": by / SECOND},

@@ -1,4 +1,4 @@
-"""Which jobs may end any moment: whoever asks for their results had better wait than ask again."""
+"""Which jobs may end any moment: clients that ask for their results should wait, not poll."""
 
 import asyncio
 from collections import defaultdict
@@ -18,7 +18,7 @@ _TICK: Final = 0.005
 
 
 class Upcoming:
-    """The jobs that came or began a moment ago, and those who wait for their results.
+    """Jobs that arrived or started a moment ago, and those who wait for their results.
 
     There are never more of them than can come within that moment.
     """
@@ -66,7 +66,7 @@ class Upcoming:
         self._patience.after(left).add(job_id)
 
     def _end(self, job_id: int) -> None:
-        """Let nobody wait any longer for a job that began so long ago."""
+        """Wake waiters of jobs that started too long ago."""
         for call in self._waiting.pop(job_id, ()):
             call()
 

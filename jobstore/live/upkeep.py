@@ -1,4 +1,4 @@
-"""What a server does in its store by itself: recover, and clean up."""
+"""What a server does in its store on its own: recover, and clean up."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -93,7 +93,7 @@ class Upkeep:
         await self._steps.over(ids, lambda tx, some: recovery.fail_orphans(tx, some, detail))
 
     async def cancel_orphans(self, ids: Sequence[int], detail: str) -> None:
-        """End orphaned jobs whose cancellation was asked for."""
+        """End orphaned jobs whose cancellation was requested."""
         await self._steps.over(ids, lambda tx, some: recovery.cancel_orphans(tx, some, detail))
 
     async def queued_targets(self) -> list[str]:
@@ -133,7 +133,7 @@ class Upkeep:
         return await self._steps.all(lambda tx, limit: retention.purge_step(tx, before, limit))
 
     async def redate(self) -> int:
-        """Take times that lie more than a day ahead for now: the clock had been wrong.
+        """Replace times more than a day in the future by now: the clock had been wrong.
 
         Returns:
             how many jobs had such times.
@@ -148,14 +148,14 @@ class Upkeep:
         """
         before = self._clock() - (periods.UNSETTLED if self._boot.shared else 0)
         now = self._clock()
-        while found := await periods.gather(self._reader, before, now):
+        while found := await self._steps.beside(periods.gather(self._reader, before, now)):
             await self._steps.one(partial(_counted, found), STEP)
         after = 0
         while rows := await self._reader.rows(periods.LEFT, after=after, limit=STEP):
             after = rows[-1][0]
             ids = [job_id for job_id, state in rows if state is None or state in ENDED]
             await self._steps.over(ids, periods.count_left)
-        while span := await periods.build(self._reader, before):
+        while span := await self._steps.beside(periods.build(self._reader, before)):
             written, _ = await self._steps.one(partial(_built, span), STEP)
             if not written:  # another node counts, and builds it
                 break

@@ -1,4 +1,4 @@
-"""Wait for what becomes of a job: its end, or that its result is free for the next reader."""
+"""Wait for a job to end, or for its result to become available to the next reader."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class Waits:
-    """Those who wait for something to happen to a job.
+    """Waiters for changes of a job.
 
     Args:
         watchers: whoever has to be woken.
@@ -37,7 +37,7 @@ class Waits:
         return dict(zip(("job", "long_poll"), self._watchers.followers(), strict=True))
 
     def watched(self, job_id: int) -> int:
-        """Tell how many wait for what becomes of a job."""
+        """Return how many wait for a job."""
         return self._watchers.count(job_id)
 
     def ended(
@@ -104,7 +104,7 @@ class Waits:
         scope: int | None = None,
         again: Callable[[], int | None] | None = None,
     ) -> Awaitable[Job]:
-        """Wait as `ended` does, whoever may still ask for the result.
+        """Wait as `ended` does, even if the result is gone.
 
         Raises:
             JobNotFound: there is no such job in the history.
@@ -138,5 +138,5 @@ class Waits:
 
 
 async def _never(_: int) -> bool:
-    """Tell that no reader is in the way."""
+    """Report that no reader has the result."""
     return False

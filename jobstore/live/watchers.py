@@ -1,4 +1,4 @@
-"""Who wants to be told when a job changes."""
+"""Who is waiting for a change of a job."""
 
 import asyncio
 from collections import defaultdict
@@ -13,7 +13,7 @@ _TICK: Final = 0.25  # seconds that one may wait longer, so that many share a ti
 
 
 class Watch:
-    """One who waits for something to happen to a job, while the context lasts.
+    """A waiter for changes of a job, while the context lasts.
 
     Ten thousand may wait at once, so that each is kept small.
 
@@ -83,7 +83,7 @@ class Watch:
 
 
 class Watchers:
-    """Tell those who wait that something has happened to their job, and nobody else.
+    """Wake those who wait for a job when it changes.
 
     Attributes:
         dismissed: whether nobody shall wait any more.
@@ -119,7 +119,7 @@ class Watchers:
         return self._of.keys()
 
     def dismiss(self) -> None:
-        """Say that nobody shall wait any more."""
+        """Wake all waiters for good."""
         self.dismissed = True
         for watch in [watch for of_job in self._of.values() for watch in of_job]:
             watch.end()

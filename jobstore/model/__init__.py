@@ -1,1 +1,1 @@
-"""The words: values, tables and decisions, without input or output."""
+"""The vocabulary: values, tables and decisions, without input or output."""

@@ -1,4 +1,4 @@
-"""The words of accounts: who asks, and what they may see and do."""
+"""The vocabulary of accounts: who sends a request, and what they may see and do."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -10,11 +10,11 @@ NOBODY: Final = 0
 
 
 class Role(StrEnum):
-    """What an account is for."""
+    """What an account may do."""
 
-    ADMIN = "admin"  # sees and changes the jobs of all
-    USER = "user"  # sees and changes their own
-    READER = "reader"  # sees the jobs of all and changes nothing: for monitoring
+    ADMIN = "admin"  # sees and changes everybody's jobs
+    USER = "user"  # sees and changes their own jobs
+    READER = "reader"  # sees everybody's jobs and changes nothing, for monitoring
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,9 +22,10 @@ class Identity:
     """Who sent a request.
 
     Args:
-        name: the name of their account, or the one they gave if there are no accounts at all.
-        role: their account's, or None if there are no accounts: then nothing is hidden.
-        id: that of their account in the store, or None if somebody else vouches for the name.
+        name: the name of their account, or the name they gave if there are no accounts.
+        role: the role of their account; None if there are no accounts. From ``identify``, None
+            means a user.
+        id: the id of their account in the store; None for names that an application vouches for.
     """
 
     name: str
@@ -33,9 +34,9 @@ class Identity:
 
     @property
     def account(self) -> int:
-        """The account to which belongs what they submit.
+        """The id of the account that their jobs belong to.
 
-        A name may be given to somebody else, an account's id never is.
+        A name may be given to somebody else later, an id never is.
         """
         if self.id is not None:
             return self.id
@@ -43,17 +44,17 @@ class Identity:
 
     @property
     def scope(self) -> int | None:
-        """The account whose jobs they may see: their own, or None for everybody's."""
+        """The account whose jobs they may see, or None for everybody's."""
         return self.account if self.role is Role.USER else None
 
     @property
     def administers(self) -> bool:
-        """Whether nothing is closed to them: an admin, or anybody where there are no accounts."""
+        """Whether they may do everything: an admin, or anybody if there are no accounts."""
         return self.role in {None, Role.ADMIN}
 
     @property
     def changes(self) -> bool:
-        """Whether they may submit, take, cancel and delete."""
+        """Whether they may submit, fetch, cancel and delete."""
         return self.role is not Role.READER
 
 

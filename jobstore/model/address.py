@@ -40,7 +40,7 @@ def read_address(value: object) -> Address:
     """Read an address: ``HOST:PORT``, ``[IPV6]:PORT`` or ``unix:PATH``.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is invalid.
     """
     text = value.strip() if isinstance(value, str) else ""
     if text.startswith(_FILE):

@@ -1,4 +1,4 @@
-"""The words of what is done to many jobs at once: values without behaviour of their own."""
+"""The vocabulary of operations on many jobs: values without behaviour."""
 
 import json
 from collections.abc import Mapping

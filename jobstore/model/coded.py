@@ -1,6 +1,6 @@
-"""A job as code writes it: checked at once, with words for what was expected.
+"""Jobs as code describes them: checked at once, with messages that say what was expected.
 
-What a type checker would refuse is refused here as well, since not everybody runs one.
+Whatever a type checker would refuse is refused here too, since not everybody runs one.
 """
 
 import json
@@ -28,26 +28,28 @@ _LONGEST_NAME: Final = 255
 
 
 class JobOptions(TypedDict, total=False):
-    """What code may say of a job besides its request.
+    """What code may say about a job besides its request.
 
     Attributes:
-        owner: whose it is, by name.
-        priority: lower runs first.
-        tag: a handle, unique among the owner's jobs that have not ended.
-        delay: how long it waits at least.
-        not_before: when it may run, with a time zone; or in microseconds since 1970.
-        timeout: how long an attempt may take.
-        replay: what may be sent again: "idempotent", "always" or "never".
-        retries: how often it is tried again after a passing failure.
-        key: an idempotency key: the same one again is the same job.
-        wanted: whether anybody will ask for the result.
-        follows: the id of the job whose success it waits for.
-        account: to which account it belongs, if that is another than its owner's.
-        policy: timeout, replay and retries in one.
+        owner: the name of its owner.
+        priority: lower numbers run first; 0 if not given.
+        tag: a name to find it by, unique among the owner's jobs that have not ended.
+        delay: how long to wait before it runs: seconds, ``"2s"`` or a timedelta.
+        not_before: the earliest time to run: a datetime with a time zone, or microseconds since
+            1970.
+        timeout: how long an attempt may take: seconds, ``"5m"`` or a timedelta.
+        replay: what runs again after an interruption: ``"idempotent"``, ``"always"`` or
+            ``"never"``.
+        retries: how often to retry it after a temporary failure.
+        key: an idempotency key; a second submission with the same key returns the same job.
+        wanted: whether to keep the result; True if not given.
+        follows: the id of a job that has to succeed first.
+        account: the id of the account it belongs to, if not the owner's.
+        policy: timeout, replay and retries as one value.
         trigger: what started it, if it is a run of a definition.
         definition: the id of that definition.
-        once: whether reading the result takes it, in every dialect.
-        source: the address that it came from.
+        once: whether reading the result takes it, in every API.
+        source: the address that it was submitted from.
     """
 
     owner: str
@@ -112,12 +114,12 @@ def _request(
     method: str, path: str, headers: FieldsAsWritten, body: bytes | str, content: object
 ) -> Request:
     if not (isinstance(method, str) and TOKEN.fullmatch(method)):
-        raise SubmissionInvalid("method: expected one such as GET or POST")
+        raise SubmissionInvalid("method: expected a method such as GET or POST")
     if not (isinstance(path, str) and ORIGIN_FORM.fullmatch(path)):
-        raise SubmissionInvalid("path: expected one that begins with /, percent-encoded")
+        raise SubmissionInvalid("path: expected a percent-encoded path that begins with /")
     fields = _fields(headers)
     if problem := unsendable(fields, method):
-        raise SubmissionInvalid(f"headers: expected fields of HTTP, but one {problem}")
+        raise SubmissionInvalid(f"headers: expected valid HTTP fields, but one {problem}")
     sent, kind = _content(body, content)
     if kind and header(fields, "content-type") is None:
         fields = (*fields, ("Content-Type", kind))
@@ -154,7 +156,7 @@ def _content(body: bytes | str, content: object) -> tuple[bytes, str]:
         case str():
             return _encoded(body), "text/plain; charset=utf-8" if body else ""
     raise SubmissionInvalid(
-        f"body: expected bytes or text, not {type(body).__name__}; for JSON, say json="
+        f"body: expected bytes or text, not {type(body).__name__}; for JSON, use json="
     )
 
 
@@ -162,14 +164,16 @@ def _encoded(text: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError:
-        raise SubmissionInvalid("body: expected text that UTF-8 can have") from None
+        raise SubmissionInvalid("body: expected text that can be encoded as UTF-8") from None
 
 
 def _json(content: object) -> bytes:
     try:
         return json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
     except (TypeError, ValueError, RecursionError) as error:
-        raise SubmissionInvalid(f"json: expected what JSON can have: {error}") from None
+        raise SubmissionInvalid(
+            f"json: expected a value that JSON can represent: {error}"
+        ) from None
 
 
 # --- what is said of it -------------------------------------------------------------------------

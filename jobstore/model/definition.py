@@ -1,4 +1,4 @@
-"""The words of job definitions: requests that are kept under a name, to be run again and again."""
+"""The vocabulary of definitions: requests with a name, to be run again and again."""
 
 import re
 import unicodedata
@@ -108,7 +108,7 @@ def normal_path(value: str) -> str:
     """Write a definition's path in the one way in which it is compared.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is invalid.
     """
     path = unicodedata.normalize("NFC", value)
     parts = path.split("/")[1:]

@@ -1,80 +1,81 @@
 """What can go wrong, as data.
 
-Each kind of error that a client can meet carries the HTTP status that it is answered with, in every
-dialect; what has none is a fault of ours, and its words are for the log.
+Each kind of error that a client can get carries the HTTP status of the answer, the same in every
+dialect. A kind without a status never reaches a client: its words are for the log or the command
+line.
 
 JobstoreError
 ├── ConfigError                 the configuration cannot be used
 ├── StoreError                  the store file cannot be used
 │   ├── StoreMissing            there is no such file
-│   ├── StoreInUse              another server owns it
+│   ├── StoreInUse              another server is using it
 │   ├── StoreForeign            it is not a jobstore file
 │   ├── StoreNewer              it comes from a newer jobstore
-│   ├── StoreOutdated           it has to be migrated first
+│   ├── StoreOutdated           it has to be upgraded first
 │   ├── StoreDamaged            SQLite finds it malformed
 │   ├── StoreMixed              the log beside it belongs to another file
-│   ├── StoreUnsupported        its server is none that nodes can share a store on
-│   ├── StoreOccupied           it has something in it, where nothing may be
-│   ├── StoreUnsure             a change failed so that it may come back after a crash
+│   ├── StoreUnsupported        its server is not one that nodes can share
+│   ├── StoreOccupied           it is not empty
+│   ├── StoreUnsure             a failed change may come back after a crash
 │   └── StoreUnavailable        nothing was changed; a later attempt may succeed
-│       ├── StoreBusy           another process holds its write lock for too long
-│       ├── StoreFull           no room is left for the change
+│       ├── StoreBusy           another process holds the write lock
+│       ├── StoreFull           no space is left for the change
 │       │   └── StoreAtLimit    since it is as large as the configuration allows
 │       ├── StoreFailing        the disk returns errors
-│       ├── StoreDenied         the database does not let its user do that
-│       ├── StoreReadOnly       the database takes no changes
+│       ├── StoreDenied         the database user lacks a permission
+│       ├── StoreReadOnly       the database is read-only
 │       ├── StoreAway           the database cannot be reached
-│       ├── NodeFenced          the other nodes have taken this one for dead
+│       ├── NodeFenced          the other nodes declared this one dead
 │       └── StoreLost           its files were removed or replaced while it was open
-├── NotAccepting                no job is taken in just now
+├── NotAccepting                no jobs are accepted at the moment
 │   ├── QueueFull               as many jobs are queued as the configuration allows
 │   ├── NoRoom                  too many large requests are in memory at once
-│   └── ShuttingDown            the server drains
-├── OwnerLimit                  an owner has submitted as much as one may
-│   └── TooFast                 and too many jobs of late
-├── TooDeep                     jobs have made too many jobs one after the other
-├── NoJobOfThat                 no job can be made of a request for a tunnel or another protocol
+│   └── ShuttingDown            the server is shutting down
+├── OwnerLimit                  an owner has reached a limit
+│   └── TooFast                 or submits too many jobs per second
+├── TooDeep                     the chain of jobs that submit jobs is too long
+├── NoJobOfThat                 a tunnel or another protocol cannot become a job
 ├── BodyTooLarge                the request's body exceeds the configured limit
 ├── BodyBroken                  the request's body ended before its announced end
 ├── BodyGone                    a stored body was purged while it was read
-├── JobNotFound                 no such job, or none whose result can still be asked for
-├── JobGone                     what is asked for of a job is no longer kept
-├── NotKept                     a message of a job is no longer kept, or never was
-├── WrongState                  the job is not where that could be done with it
-│   ├── BeingDelivered          its result is on its way to another reader, and may come back
-│   └── SecretsMissing          it had secrets that another run would lack
-├── TagTaken                    an unended job of the same owner has the same tag
-├── MetricsOff                  nothing is counted
-├── TooManyListeners            as many follow all changes as may at once
-├── SubmissionInvalid           what was given is no job to run
-├── QueryInvalid                what was asked cannot be understood
-├── OperationNotFound           no such operation on many jobs, or none that one may see
-├── OperationChanged            another number of jobs match than was expected
-├── MemberRefused               one of several submissions was refused, and all with it
-├── KeyInvalid                  what was given is no idempotency key
-├── KeyReused                   the same key came with another request
-├── DefinitionNotFound          no such definition, or none that one may see
-├── DefinitionExists            another definition of the same owner has the same path
+├── JobNotFound                 no such job, or its result is gone
+├── JobGone                     what was asked for is no longer kept
+├── NotKept                     a message of a job is not kept
+├── WrongState                  the job's state does not allow that
+│   ├── BeingDelivered          its result is on its way to another reader
+│   └── SecretsMissing          its secrets were not kept for another run
+├── TagTaken                    a job of the same owner that has not ended has the tag
+├── MetricsOff                  metrics are turned off
+├── TooManyListeners            too many clients follow all changes
+├── SubmissionInvalid           the submission is invalid
+├── QueryInvalid                the query is invalid
+├── OperationNotFound           no such bulk operation, or not visible
+├── OperationChanged            the number of matching jobs has changed
+├── MemberRefused               one submission of a batch was refused
+├── KeyInvalid                  the idempotency key is invalid
+├── KeyReused                   the key was used for another request
+├── DefinitionNotFound          no such definition, or not visible
+├── DefinitionExists            the owner has a definition with the path
 ├── DefinitionAmbiguous         several owners have a definition at a path
-├── DefinitionInvalid           what was given is no definition
-├── AccountProblem              an account cannot be made, changed or found
-├── Unauthorized                whoever asks has not proven to have an account
-├── AccountsUnavailable         it cannot be told just now who has one
-├── TooManyLogins               too many passwords wait to be verified
-├── Forbidden                   the account that asks may not do that
-├── ExportInvalid               what should be imported cannot be
-├── AnswerUnsendable            no HTTP message can have what was kept of an answer
-├── ResultNotRestorable         the result is not one that was fetched and kept
-├── DeliveryRefused             a result changed hands while it was on its way to a reader
-├── NoTarget                    nobody is configured to answer a path
-│   └── PathLeaves              a path leads out of what its target owns
-├── TargetUnknown               there is no target of a name
-├── CannotListen                the server's address cannot be used
-├── NotOpen                     without accounts, the server's address may not be used
-└── TargetFailed                no answer could be had from the target
+├── DefinitionInvalid           the definition is invalid
+├── AccountProblem              an account cannot be created, changed or found
+├── Unauthorized                the credentials are missing or wrong
+├── AccountsUnavailable         the accounts cannot be read at the moment
+├── TooManyLogins               too many logins at once
+├── Forbidden                   the account is not allowed to do that
+├── ExportInvalid               the export cannot be imported
+├── AnswerUnsendable            a stored response cannot be sent over HTTP
+├── ResultNotRestorable         the result cannot be restored
+├── DeliveryRefused             the result went away while it was being delivered
+├── NoTarget                    no target is configured for the path
+│   └── PathLeaves              the path leaves its target's prefix
+├── TargetUnknown               there is no target with the name
+├── CannotListen                the server cannot listen on its address
+├── NotOpen                     without accounts, the address is not allowed
+└── TargetFailed                the target did not answer
     ├── TargetUnreachable       no connection to it could be made
-    └── TargetBroken            the answer broke off or broke the protocol
-        └── AnswerTooLarge      the answer's body exceeds the configured limit
+    └── TargetBroken            the response broke off or was not valid HTTP
+        └── AnswerTooLarge      the response's body exceeds the configured limit
 """
 
 from collections.abc import Iterable, Sequence
@@ -91,7 +92,7 @@ class JobstoreError(Exception):
     """Base of every error that jobstore raises on purpose.
 
     Attributes:
-        status: the HTTP status that it is answered with; None if no client should meet it.
+        status: the HTTP status of the answer; None if it never reaches a client.
     """
 
     status: ClassVar[int | None] = None
@@ -122,15 +123,15 @@ class StoreMissing(StoreError):
 
 
 class StoreInUse(StoreError):
-    """Another server owns the file.
+    """Another server is using the file.
 
     Args:
         pid: the owner's process id, or None if it did not leave one.
     """
 
     def __init__(self, path: Path | str, pid: int | None) -> None:
-        owner = f"the server with pid {pid}" if pid else "another server"
-        super().__init__(path, f"{owner} owns this store; stop it first or name another file")
+        owner = f"the server with process id {pid}" if pid else "another server"
+        super().__init__(path, f"{owner} is using this store; stop it first, or name another file")
         self.pid = pid
 
 
@@ -161,7 +162,7 @@ class StoreNewer(StoreError):
 
 
 class StoreOutdated(StoreError):
-    """The file comes from an older jobstore and has to be migrated first.
+    """The file comes from an older jobstore and has to be upgraded first.
 
     Args:
         found: the file's schema version.
@@ -185,7 +186,7 @@ class StoreDamaged(StoreError):
         super().__init__(
             path,
             f"the file is damaged ({detail}); "
-            "`jobstore check` says how badly, a backup is the way back",
+            "`jobstore check` shows how badly; restore a backup with `jobstore restore-backup`",
         )
 
 
@@ -199,21 +200,21 @@ class StoreMixed(StoreError):
     def __init__(self, path: Path | str, log: str) -> None:
         super().__init__(
             path,
-            f"{log} beside it belongs to another state of the store, such as one that crashed "
-            "before a backup was copied here; `jobstore restore-backup FILE` puts a backup in "
-            "place and keeps the rest; nothing was changed",
+            f"{log} beside it belongs to another state of the store, for example from before a "
+            "backup was copied over it; use `jobstore restore-backup FILE`, which keeps the old "
+            "files; nothing was changed",
         )
 
 
 class StoreUnsupported(StoreError):
-    """The server of a database is none that nodes can share a store on."""
+    """The database server is not one that nodes can share."""
 
 
 class StoreOccupied(StoreError):
-    """A store has something in it, where nothing may be.
+    """A store is not empty.
 
     Args:
-        holds: what it has.
+        holds: what it contains.
     """
 
     def __init__(self, path: Path | str, holds: str) -> None:
@@ -221,23 +222,23 @@ class StoreOccupied(StoreError):
 
 
 class StoreUnavailable(StoreError):
-    """The store cannot be used just now, and nothing was changed; a later attempt may succeed."""
+    """The store cannot be used at the moment; nothing was changed. A later attempt may succeed."""
 
     status = 503
 
 
 class StoreBusy(StoreUnavailable):
-    """Another process holds the file's write lock for longer than can be waited for."""
+    """Another process holds the file's write lock for too long."""
 
     def __init__(self, path: Path | str) -> None:
         super().__init__(path, "another process is writing to this store; try again")
 
 
 class StoreFull(StoreUnavailable):
-    """No room is left for the change, on the disk or under the configured size."""
+    """No space is left for the change, on the disk or under the configured size."""
 
     def __init__(self, path: Path | str, why: str = "") -> None:
-        super().__init__(path, f"no room is left to write{why}")
+        super().__init__(path, f"there is no space left to write{why}")
 
 
 class StoreAtLimit(StoreFull):
@@ -251,7 +252,7 @@ class StoreFailing(StoreUnavailable):
     """The disk returned an error.
 
     Args:
-        detail: SQLite's words for it.
+        detail: SQLite's message.
     """
 
     def __init__(self, path: Path | str, detail: str) -> None:
@@ -262,7 +263,7 @@ class StoreAway(StoreUnavailable):
     """The database cannot be reached.
 
     Args:
-        detail: its words for it, or those of the connection.
+        detail: the message of the database or the connection.
     """
 
     def __init__(self, name: str, detail: str) -> None:
@@ -270,17 +271,17 @@ class StoreAway(StoreUnavailable):
 
 
 class NodeBusy(StoreUnavailable):
-    """More waits to be written than can be kept in memory."""
+    """More operations wait to be written than can be kept in memory."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(name, "the database is too slow for what is to be written; try again")
+        super().__init__(name, "the database is too slow for the load; try again later")
 
 
 class StoreDenied(StoreUnavailable):
-    """The database does not let its user do what was asked for.
+    """The database user lacks a permission.
 
     Args:
-        detail: its words for it.
+        detail: the message of the database.
     """
 
     def __init__(self, name: str, detail: str) -> None:
@@ -288,10 +289,10 @@ class StoreDenied(StoreUnavailable):
 
 
 class StoreReadOnly(StoreUnavailable):
-    """The database takes no changes.
+    """The database is read-only.
 
     Args:
-        detail: its words for it.
+        detail: the message of the database.
     """
 
     def __init__(self, name: str, detail: str) -> None:
@@ -302,10 +303,10 @@ class StoreReadOnly(StoreUnavailable):
 
 
 class NodeFenced(StoreUnavailable):
-    """The other nodes have taken this one for dead: what it still wanted to write is refused."""
+    """The other nodes declared this one dead: whatever it still tries to write is refused."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(name, "the other nodes have taken this one for dead; it begins anew")
+        super().__init__(name, "the other nodes declared this one dead; it is starting again")
 
 
 class StoreLost(StoreUnavailable):
@@ -316,17 +317,26 @@ class StoreLost(StoreUnavailable):
     """
 
     def __init__(self, path: Path | str, problem: str) -> None:
-        super().__init__(path, f"{problem} while the store was open; nothing is written any more")
+        super().__init__(
+            path, f"{problem} while the store was open; no more is written: restart the server"
+        )
+
+
+class StoreClosed(StoreLost):
+    """Something was to be written after the server had closed its store, since it ends."""
+
+    def __init__(self) -> None:
+        StoreUnavailable.__init__(self, "the store", "closed, since the server ends")
 
 
 class StoreUnsure(StoreError):
-    """A change could not be committed, nor could its traces be removed from the disk.
+    """A change could not be committed, and could not be removed from the disk either.
 
     The running server goes on without it, but after a crash the change may be found in the file.
 
     Args:
         what: what failed.
-        again: what has to be so until anybody knows more.
+        again: when the outcome will be known.
     """
 
     status = 500
@@ -339,13 +349,13 @@ class StoreUnsure(StoreError):
     ) -> None:
         super().__init__(
             path,
-            f"{what} in the middle of this change; whether it took effect is known "
-            f"only when {again}",
+            f"{what} in the middle of this change; whether it took effect will be known when "
+            f"{again}",
         )
 
 
 class NotAccepting(JobstoreError):
-    """No job is taken in just now; a later attempt may succeed."""
+    """No jobs are accepted at the moment; a later attempt may succeed."""
 
     status = 503
 
@@ -359,24 +369,24 @@ class QueueFull(NotAccepting):
 
 
 class ShuttingDown(NotAccepting):
-    """The server drains and takes no new jobs."""
+    """The server is shutting down and takes no new jobs."""
 
     def __init__(self) -> None:
         super().__init__("the server is shutting down")
 
 
 class NoRoom(NotAccepting):
-    """Too much of what has to be whole in memory is being read or answered at the same time."""
+    """Too many large messages are being read or answered at the same time."""
 
     def __init__(self) -> None:
         super().__init__("too many large requests at once; try again")
 
 
 class OwnerLimit(JobstoreError):
-    """An owner has submitted as much as one may; a later attempt may succeed.
+    """An owner has reached a limit; a later attempt may succeed.
 
     Args:
-        bound: what holds, as a sentence.
+        bound: the limit, as a sentence.
         seconds: when to try again.
     """
 
@@ -388,38 +398,38 @@ class OwnerLimit(JobstoreError):
 
 
 class TooFast(OwnerLimit):
-    """An owner has submitted too many jobs of late.
+    """An owner submits too many jobs per second.
 
     Args:
-        rate: how many a second one may.
+        rate: how many per second are allowed.
         seconds: when to try again.
     """
 
     def __init__(self, rate: float, seconds: int) -> None:
-        super().__init__(f"expected at most {rate:g} jobs a second", seconds)
+        super().__init__(f"expected at most {rate:g} jobs per second", seconds)
 
 
 class TooDeep(JobstoreError):
-    """Jobs have made jobs one after the other, as often as may be.
+    """The chain of jobs that submit jobs is too long.
 
     Args:
-        limit: how often.
+        limit: the longest chain allowed.
     """
 
     status = 508
 
     def __init__(self, limit: int) -> None:
-        super().__init__(f"jobs may make jobs {limit} times one after the other")
+        super().__init__(f"expected a chain of at most {limit} jobs that submit jobs")
 
 
 class NoJobOfThat(JobstoreError):
-    """No job can be made of a request for a tunnel or another protocol."""
+    """A request for a tunnel or another protocol cannot become a job."""
 
     status = 501
 
     def __init__(self) -> None:
         super().__init__(
-            "CONNECT and WebSockets last as long as their connection: no job can be made of them"
+            "CONNECT and WebSockets cannot become jobs: they last as long as their connection"
         )
 
 
@@ -447,7 +457,7 @@ class BodyBroken(JobstoreError):
 
 
 class BodyStalled(BodyBroken):
-    """Nothing more of the request's body arrives.
+    """The request's body has stopped arriving.
 
     Args:
         seconds: for how long nothing has.
@@ -463,11 +473,11 @@ class BodyGone(JobstoreError):
     """A stored body was purged while it was read."""
 
     def __init__(self) -> None:
-        super().__init__("the body was purged while it was read")
+        super().__init__("the body was purged while it was being read")
 
 
 class JobNotFound(JobstoreError):
-    """No such job, or none whose result can still be asked for.
+    """No such job, or its result can no longer be fetched.
 
     Args:
         reference: its id, or its tag.
@@ -481,7 +491,7 @@ class JobNotFound(JobstoreError):
 
 
 class JobGone(JobstoreError):
-    """What is asked for of a job is no longer kept.
+    """What was asked for is no longer kept.
 
     Args:
         reason: what became of it and when, as the end of a sentence that begins with the job.
@@ -495,7 +505,7 @@ class JobGone(JobstoreError):
 
 
 class NotKept(JobstoreError):
-    """A message of a job is no longer kept, or never was.
+    """A message of a job is not kept.
 
     Args:
         message: which one: its request or its response.
@@ -505,15 +515,15 @@ class NotKept(JobstoreError):
     status = 404
 
     def __init__(self, job_id: int, message: str, reason: str) -> None:
-        super().__init__(f"no {message} of job {job_id} is kept: {reason}")
+        super().__init__(f"the {message} of job {job_id} is not kept: {reason}")
         self.job_id = job_id
 
 
 class WrongState(JobstoreError):
-    """A job is not where that could be done with it which was asked for.
+    """The state of a job does not allow what was asked for.
 
     Args:
-        problem: where it is, as the end of a sentence that begins with the job.
+        problem: its state, as the end of a sentence that begins with the job.
     """
 
     status = 409
@@ -524,29 +534,29 @@ class WrongState(JobstoreError):
 
 
 class SecretsMissing(WrongState):
-    """A job had secrets that are kept no more, so that another run would lack them.
+    """A job had secret headers that are no longer kept, so another run would lack them.
 
     Args:
-        names: the headers that had them.
+        names: the headers.
     """
 
     def __init__(self, job_id: int, names: Sequence[str]) -> None:
         super().__init__(
             job_id,
-            f"was sent with {', '.join(names)}, which is not kept after a job's end: another run "
-            "would lack it; ask for /retry?without_secrets=yes to run it all the same",
+            f"was sent with {', '.join(names)}, which is not kept after the job ends; use "
+            "/retry?without_secrets=yes to run it without",
         )
 
 
 class BeingDelivered(WrongState):
-    """A job's result is on its way to another reader; if that breaks off, it is held again."""
+    """A job's result is on its way to another reader; if the delivery fails, it is held again."""
 
     def __init__(self, job_id: int) -> None:
-        super().__init__(job_id, "is just being delivered to another reader")
+        super().__init__(job_id, "is being delivered to another reader; try again")
 
 
 class TagTaken(JobstoreError):
-    """An unended job of the same owner has the same tag."""
+    """A job of the same owner that has not ended has the same tag."""
 
     status = 409
 
@@ -558,16 +568,16 @@ class TagTaken(JobstoreError):
 
 
 class MetricsOff(JobstoreError):
-    """Nothing is counted, by the configuration."""
+    """Metrics are turned off in the configuration."""
 
     status = 404
 
     def __init__(self) -> None:
-        super().__init__("metrics are turned off: [metrics] enabled is false")
+        super().__init__("metrics are turned off; set [metrics] enabled = true")
 
 
 class TooManyListeners(JobstoreError):
-    """As many follow all changes as may at once.
+    """As many clients follow all changes as are allowed at once.
 
     Args:
         listeners: how many that is.
@@ -576,23 +586,26 @@ class TooManyListeners(JobstoreError):
     status = 503
 
     def __init__(self, listeners: int) -> None:
-        super().__init__(f"{listeners} follow all changes already; no more may at once")
+        super().__init__(
+            f"{listeners} clients are already following all changes, the most allowed; "
+            "try again later"
+        )
 
 
 class SubmissionInvalid(JobstoreError):
-    """What was given is no job to run; each line of the message is one problem."""
+    """The submission is invalid; each line of the message is one problem."""
 
     status = 400
 
 
 class QueryInvalid(JobstoreError):
-    """What was asked cannot be understood; the message says what was expected."""
+    """The query is invalid; the message says what was expected."""
 
     status = 400
 
 
 class OperationNotFound(JobstoreError):
-    """There is no such operation on many jobs, or none that whoever asks may see."""
+    """There is no such bulk operation, or the account may not see it."""
 
     status = 404
 
@@ -601,24 +614,22 @@ class OperationNotFound(JobstoreError):
 
 
 class OperationChanged(JobstoreError):
-    """Another number of jobs match than whoever asks has expected.
+    """The number of matching jobs is not the expected one.
 
     Args:
-        expected: how many they expected.
+        expected: how many were expected.
         count: how many there are.
     """
 
     status = 409
 
     def __init__(self, expected: int, count: int) -> None:
-        super().__init__(
-            f"expect: {expected} jobs were expected to match, and {count} do; nothing was done"
-        )
+        super().__init__(f"expected {expected} jobs to match, but {count} do; nothing was done")
         self.count = count
 
 
 class MemberRefused(JobstoreError):
-    """One of several submissions was refused, and so all of them were.
+    """One submission of a batch was refused, and so the whole batch was.
 
     Args:
         index: its place among them, from 0.
@@ -632,7 +643,7 @@ class MemberRefused(JobstoreError):
 
 
 class KeyInvalid(JobstoreError):
-    """What was given is no idempotency key."""
+    """The idempotency key is invalid."""
 
     status = 400
 
@@ -641,23 +652,23 @@ class KeyInvalid(JobstoreError):
 
 
 class KeyReused(JobstoreError):
-    """An idempotency key came before, with another request."""
+    """The idempotency key was used before, for another request."""
 
     status = 422
 
     def __init__(self, key: str) -> None:
         super().__init__(
-            f'the idempotency key "{key}" was used for another request already; '
-            "take a new key for a new request"
+            f'the idempotency key "{key}" was already used for another request; '
+            "use a new key for a new request"
         )
         self.key = key
 
 
 class DefinitionNotFound(JobstoreError):
-    """No such definition, or none that whoever asks may see.
+    """No such definition, or the account may not see it.
 
     Args:
-        reference: what it was asked for by.
+        reference: its id, uuid or path, as given.
     """
 
     status = 404
@@ -673,7 +684,7 @@ class DefinitionExists(JobstoreError):
     status = 409
 
     def __init__(self, path: str) -> None:
-        super().__init__(f"there is a definition with the path {path} already")
+        super().__init__(f"a definition with the path {path} already exists")
         self.path = path
 
 
@@ -689,22 +700,24 @@ class DefinitionAmbiguous(JobstoreError):
     def __init__(self, path: str, found: Sequence[tuple[int, str]]) -> None:
         shown = ", ".join(f"{number} of {owner or 'nobody'}" for number, owner in found[:_SHOWN])
         more = ", ..." if len(found) > _SHOWN else ""
-        super().__init__(f"several definitions are at {path}; name one by its id: {shown}{more}")
+        super().__init__(
+            f"several definitions have the path {path}; name one by its id: {shown}{more}"
+        )
         self.path = path
 
 
 class DefinitionInvalid(JobstoreError):
-    """What was given is no definition; each line of the message is one problem."""
+    """The definition is invalid; each line of the message is one problem."""
 
     status = 400
 
 
 class AccountProblem(JobstoreError):
-    """An account or a token cannot be made, changed or found; the message says why."""
+    """An account or a token cannot be created, changed or found; the message says why."""
 
 
 class Unauthorized(JobstoreError):
-    """Whoever asks has not proven to have an account."""
+    """The credentials are missing or wrong."""
 
     status = 401
 
@@ -713,16 +726,16 @@ class Unauthorized(JobstoreError):
 
 
 class AccountsUnavailable(JobstoreError):
-    """It cannot be told just now who has an account."""
+    """The accounts cannot be read at the moment."""
 
     status = 503
 
     def __init__(self) -> None:
-        super().__init__("the accounts cannot be read just now; try again")
+        super().__init__("the accounts cannot be read at the moment; try again")
 
 
 class TooManyLogins(JobstoreError):
-    """Too many passwords wait to be verified."""
+    """Too many passwords are waiting to be verified."""
 
     status = 429
 
@@ -731,20 +744,20 @@ class TooManyLogins(JobstoreError):
 
 
 class Forbidden(JobstoreError):
-    """The account that asks may not do that.
+    """The account is not allowed to do that.
 
     Args:
-        why: what it may do instead.
+        why: what is not allowed.
     """
 
     status = 403
 
-    def __init__(self, why: str = "a reader may look at jobs, but not change anything") -> None:
+    def __init__(self, why: str = "a reader may see jobs, but not change anything") -> None:
         super().__init__(why)
 
 
 class ExportInvalid(JobstoreError):
-    """What should be imported cannot be, and nothing of it was.
+    """The export cannot be imported, and nothing of it was.
 
     Args:
         problem: what is wrong with it, as a clause.
@@ -755,7 +768,7 @@ class ExportInvalid(JobstoreError):
 
 
 class ResultNotRestorable(JobstoreError):
-    """The result is not one that was fetched or deleted and whose payload is still kept.
+    """The result was not fetched or deleted, or its payload is no longer kept.
 
     Args:
         reason: why not, as a clause.
@@ -771,12 +784,14 @@ class DeliveryRefused(JobstoreError):
     """A result was deleted or expired while it was on its way to a reader."""
 
     def __init__(self, job_id: int) -> None:
-        super().__init__(f"the result of job {job_id} went away while it was being delivered")
+        super().__init__(
+            f"the result of job {job_id} was deleted or expired while it was being delivered"
+        )
         self.job_id = job_id
 
 
 class AnswerUnsendable(JobstoreError):
-    """No HTTP message can have what was kept of an answer: an earlier version took it in.
+    """A response stored by an earlier version cannot be sent over HTTP.
 
     Args:
         problem: why not, as the end of a sentence.
@@ -786,13 +801,13 @@ class AnswerUnsendable(JobstoreError):
 
     def __init__(self, problem: str) -> None:
         super().__init__(
-            f"the target's answer is kept, but cannot be sent over HTTP: its head {problem}; "
+            f"the target's response is kept, but cannot be sent over HTTP: its head {problem}; "
             "`jobstore show ID --body response` writes its body"
         )
 
 
 class NoTarget(JobstoreError):
-    """Nobody is configured to answer a path."""
+    """No target is configured for the path."""
 
     status = 404
 
@@ -801,38 +816,38 @@ class NoTarget(JobstoreError):
 
 
 class PathLeaves(NoTarget):
-    """A path leads out of what its target owns."""
+    """The path leaves its target's prefix."""
 
     status = 400
 
     def __init__(self) -> None:
         super().__init__(
-            "expected a path that stays below its target's prefix, "
-            "however its dots, slashes and escapes are read"
+            "expected a path below its target's prefix, however its dots, slashes and escapes "
+            "are read"
         )
 
 
 class TargetUnknown(JobstoreError):
-    """There is no target of a name.
+    """There is no target with the name.
 
     Args:
-        known: the names of those there are.
+        known: the names of the existing targets.
     """
 
     status = 404
 
     def __init__(self, name: str, known: Iterable[str]) -> None:
-        there = ", ".join(sorted(known)) or "none so far"
-        super().__init__(f"there is no target {name[:_LONGEST_NAME]}; there are: {there}")
+        there = ", ".join(sorted(known)) or "none yet"
+        super().__init__(f"there is no target {name[:_LONGEST_NAME]}; the targets are: {there}")
 
 
 class CannotListen(JobstoreError):
-    """An address of the server cannot be used.
+    """The server cannot listen on an address.
 
     Args:
         address: where it should have listened.
-        problem: why it cannot.
-        advice: what to do about it, if that can be told.
+        problem: why not.
+        advice: what to do about it, if known.
     """
 
     def __init__(self, address: str, problem: str, advice: str = "") -> None:
@@ -842,7 +857,7 @@ class CannotListen(JobstoreError):
 
 
 class NotOpen(JobstoreError):
-    """Without accounts, the server's address may not be used.
+    """Without accounts, the server may not listen on the address.
 
     Args:
         host: where it should have listened.
@@ -850,14 +865,14 @@ class NotOpen(JobstoreError):
 
     def __init__(self, host: str) -> None:
         super().__init__(
-            f"refusing to listen on {host}: there is no account yet, so that everybody who reaches "
-            "it could see and change everything; add one with `jobstore user add NAME`, or say "
-            "--open if that is what you want"
+            f"refusing to listen on {host}: without accounts, everybody who can reach it could "
+            "see and change everything; add an account with `jobstore user add NAME`, or use "
+            "--open to allow this"
         )
 
 
 class TargetFailed(JobstoreError):
-    """No answer could be had from the target."""
+    """The target did not answer."""
 
     status = 502
 
@@ -866,8 +881,8 @@ class TargetUnreachable(TargetFailed):
     """No connection to the target could be made.
 
     Args:
-        sent: whether the target may have had the request all the same: it was written to an earlier
-            connection, which broke.
+        sent: whether the target may have received the request anyway: it was written to an earlier
+        connection, which broke.
     """
 
     def __init__(self, problem: str, *, sent: bool = False) -> None:
@@ -876,11 +891,11 @@ class TargetUnreachable(TargetFailed):
 
 
 class TargetBroken(TargetFailed):
-    """The target's answer broke off or broke the protocol."""
+    """The target's response broke off or was not valid HTTP."""
 
 
 class AnswerTooLarge(TargetBroken):
-    """The target's answer has a larger body than is kept of one.
+    """The body of the target's response exceeds the configured limit.
 
     Args:
         limit: the limit, in bytes.
@@ -888,6 +903,7 @@ class AnswerTooLarge(TargetBroken):
 
     def __init__(self, limit: int) -> None:
         super().__init__(
-            f"the target's answer is larger than {limit} bytes: see [capture] response_limit"
+            f"the target's response is larger than {limit} bytes, the limit in [capture] "
+            "response_limit"
         )
         self.limit = limit

@@ -1,4 +1,4 @@
-"""What a handler sees of the job it works for."""
+"""The handle of a running job, for its handler."""
 
 from collections.abc import Mapping
 from contextvars import ContextVar
@@ -16,7 +16,7 @@ _COUNTING: Final = Lock()
 
 
 def depth_here() -> int:
-    """Tell how many jobs made one another before one that is submitted here and now."""
+    """Return how many jobs led to one that is submitted here."""
     job = WORKING_FOR.get()
     return 0 if job is None or job.id is None else job.depth + 1
 
@@ -32,22 +32,17 @@ class Reporter(Protocol):
 
 
 class JobHandle:
-    """The running job, as its handler sees it: report on it, and ask whether to go on.
+    """The running job, as its handler sees it: report progress, and ask whether to go on.
 
-    Threads that the handler has put to work may do so as well.
-
-    A request that is answered at once has a handle too: its reports go nowhere.
-
-    Args:
-        id: the job's id, or None if the request is no job.
-        attempt: which attempt at the job this is, from 1.
-        reporter: where reports go.
-        owner: whose job it is.
-        account: to which it belongs.
-        depth: how many jobs made one another before it.
-        source: the address that the request came from, or None if it came over no network.
+    It may also be used from threads that the handler waits for.
 
     Attributes:
+        id: the job's id, or None if the request is not a job.
+        attempt: the number of this attempt, from 1.
+        owner: the name of the job's owner.
+        account: the account that the job belongs to.
+        depth: how many jobs led to this one, each of which submitted the next.
+        source: the address that the job was submitted from, or None.
         connecting: whether its request waits for a connection, so that nothing of it was sent.
     """
 
@@ -89,7 +84,7 @@ class JobHandle:
 
     @property
     def progress(self) -> float | None:
-        """The percentage reported last, or None."""
+        """The last reported percentage, or None."""
         return self._progress
 
     @property
@@ -99,14 +94,14 @@ class JobHandle:
 
     @property
     def cancelled(self) -> bool:
-        """Whether somebody asked for the job's cancellation."""
+        """Whether the cancellation of the job was requested: stop soon, and return."""
         return self._cancelled
 
     def report(self, progress: float) -> None:
-        """Report how far the work is.
+        """Report progress.
 
         Args:
-            progress: percent, 0 to 100; a value outside is taken as the nearest one inside.
+            progress: percent, 0 to 100; other values are clamped.
         """
         self._progress = min(100.0, max(0.0, float(progress)))
         if self._reporter:
@@ -125,13 +120,13 @@ class JobHandle:
             self._reporter.reported(self)
 
     def warn(self, message: str) -> None:
-        """Report something that the reader of the history should know."""
+        """Add a warning to the job's history."""
         if self._reporter and self.id is not None:
             warning = Report(job_id=self.id, attempt=self.attempt, warnings=(message,))
             self._reporter.warned(warning)
 
     def snapshot(self) -> Report:
-        """Say what has been reported so far of progress and counters."""
+        """Return the progress and counters reported so far."""
         assert self.id is not None
         return Report(
             job_id=self.id,
@@ -141,5 +136,5 @@ class JobHandle:
         )
 
     def cancel(self) -> None:
-        """Note that somebody asked for the job's cancellation."""
+        """Note that the cancellation of the job was requested."""
         self._cancelled = True

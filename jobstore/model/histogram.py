@@ -1,8 +1,7 @@
-"""Counting that costs those who are counted next to nothing: they leave a note, and go on.
+"""Counting at almost no cost: values are put on a list, and sorted into buckets later.
 
-What there is to count happens many times for each job, and between two of its steps. So a value is
-put into a list there, which is one call of C. Later, and for thousands of values at once, the notes
-are sorted in and forgotten (`fold`).
+What is counted happens many times per job, between two of its steps. So a value is appended to a
+list, which is one call in C. Later, thousands of values at once are sorted in (`fold`).
 """
 
 from bisect import bisect_right

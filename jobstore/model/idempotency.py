@@ -1,7 +1,7 @@
-"""Idempotency keys: a request that is sent twice under the same key is one job.
+"""Idempotency keys: a request that is sent twice with the same key is one job.
 
 draft-ietf-httpapi-idempotency-key-header, "The Idempotency-Key HTTP Header Field": the field is a
-quoted string (RFC 8941 section 3.3.3). Many clients leave the quotes out, so that is read as well.
+quoted string (RFC 8941 section 3.3.3). Many clients leave the quotes out, so that is accepted too.
 """
 
 import re

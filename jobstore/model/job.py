@@ -1,4 +1,4 @@
-"""The words of a job: values without behaviour of their own."""
+"""The vocabulary of jobs: values without behaviour."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -41,7 +41,7 @@ class Replay(StrEnum):
 
 
 class Failure(StrEnum):
-    """Why no answer could be had from a target."""
+    """Why a target did not answer."""
 
     UNREACHABLE = "unreachable"
     TIMEOUT = "timeout"
@@ -83,7 +83,7 @@ OF_TARGET: Final = Policy()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """A request that shall become a job.
+    """A request that is to become a job.
 
     Args:
         request: what to send, as it was received.
@@ -139,17 +139,29 @@ class Job:
     """A job as it stands in the store; times are in microseconds since 1970, UTC.
 
     Args:
-        account: to which it belongs; the owner's name is for people.
+        state: the state of the work.
+        result: the state of the result: none, held, taken, deleted, expired or unwanted.
+        dialect: the API that it was submitted by.
+        owner: the name of its owner, for people; ``account`` decides who may see it.
+        target: the prefix of the target that it is for.
+        path: the path and query of its request.
+        priority: lower numbers run first.
+        attempt: how often it was started.
+        cancel_asked_at: when its cancellation was requested.
         status: the status code of its response, once it has ended.
-        failure: why it failed, and a sentence about it, if it did.
-        cancel_asked_at: when somebody asked for its cancellation.
+        failure: the kind of failure, if it failed.
+        detail: a sentence about the failure or the cancellation.
         progress: percent, 0 to 100, as its handler reported it.
         counters: numbers that its handler reported, by name.
         warnings: how many warnings its handler reported.
-        follows: the job whose success it waits for, while it does; later, the one whose end
-            cancelled it.
-        retried: how often it was tried again after it had failed for a passing reason.
-        not_before: when it may run, while it waits for that.
+        tag: the name that its submitter gave it.
+        once: whether reading the result takes it, in every API.
+        definition: the id of the definition that it is a run of.
+        trigger: what started that run.
+        follows: the job that has to succeed first; later, the one whose end cancelled it.
+        retried: how often it was retried after a temporary failure.
+        not_before: the earliest time to run, while it waits for that.
+        account: the id of the account that it belongs to.
     """
 
     id: int
@@ -184,7 +196,7 @@ class Job:
 
     @property
     def waits(self) -> bool:
-        """Whether it cannot run before another job has succeeded."""
+        """Whether another job has to succeed before it can run."""
         return self.state is State.QUEUED and self.follows is not None
 
     @property
@@ -250,14 +262,14 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Cancellation:
-    """Somebody asked that a running job be stopped."""
+    """The cancellation of a running job was requested."""
 
     job_id: int
 
 
 @dataclass(frozen=True, slots=True)
 class Abandonment:
-    """All that runs is somebody else's by now, and nobody wants to hear of its end."""
+    """Everything that runs now belongs to others, and its end is ignored."""
 
 
 Order: TypeAlias = Claim | Cancellation | Abandonment

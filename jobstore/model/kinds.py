@@ -1,7 +1,7 @@
 """Kinds of values as people write them, each with a reader and words for what it expects.
 
-A reader takes a value from TOML or JSON, or text as the environment has it, and gives the value
-that is meant; it raises ValueError for anything else.
+A reader takes a value from TOML or JSON, or text from the environment, and returns the value that
+is meant; it raises ValueError for anything else.
 """
 
 import os

@@ -13,7 +13,7 @@ from typing import Final
 
 
 class State(StrEnum):
-    """Where a job's work stands."""
+    """The state of a job's work."""
 
     __hash__ = str.__hash__  # in C: members are looked up for each job
 
@@ -25,7 +25,7 @@ class State(StrEnum):
 
 
 class Result(StrEnum):
-    """Where a job's result stands."""
+    """The state of a job's result."""
 
     __hash__ = str.__hash__  # in C: members are looked up for each job
 

@@ -1,4 +1,4 @@
-"""When work is tried again that failed for a passing reason: decisions, no doing."""
+"""When to retry work that failed for a temporary reason: decisions only."""
 
 import random
 from collections.abc import Callable
@@ -60,7 +60,7 @@ def may_repeat(method: str, replay: Replay) -> bool:
 
 
 def is_passing(policy: Retry, status: int | None) -> bool:
-    """Tell whether an attempt may have failed for a passing reason.
+    """Tell whether an attempt may have failed for a temporary reason.
 
     Args:
         status: that of its answer, or None if there was none.
@@ -118,7 +118,7 @@ def asked_to_wait(retry_after: str | None, now: int, date: str | None = None) ->
 
 
 def _seconds(text: str) -> float | None:
-    """Read a date of HTTP's as seconds since 1970; None if it is none."""
+    """Read a date of HTTP's as seconds since 1970; None if it is invalid."""
     try:
         moment = parsedate_to_datetime(text)
         if moment.tzinfo is None:  # asctime's form of a date, which is in UTC as all others are

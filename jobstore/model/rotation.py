@@ -1,8 +1,8 @@
 """Whose turn it is: owners whose jobs wait for the same target take turns within a priority.
 
-The queue lies in the file. What is known here of each account is only a bound: none of its jobs
-that wait for the target has a lower priority. The file is asked before anything is claimed, and
-corrects the bound. Without it each claim would have to look at the first job of every account.
+The queue is in the store. What is kept here for each account is only a bound: none of its waiting
+jobs for the target has a lower priority. The store is asked before anything is claimed, and
+corrects the bound. Without it, each claim would have to look at the first job of every account.
 """
 
 from collections.abc import Callable, Collection, Mapping

@@ -1,7 +1,7 @@
-"""When definitions run by themselves: cron expressions in time zones; decisions, no doing.
+"""When definitions run by themselves: cron expressions in time zones; decisions only.
 
-What an expression means is written down in `cron`, and in `walltime` where clocks are put forward
-and back.
+The meaning of an expression is described in `cron`, and in `walltime` for days on which clocks are
+put forward or back.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,7 +24,7 @@ _SOME_DAY: Final = 1_767_225_600 * SECOND  # 2026-01-01
 
 
 class CatchUp(StrEnum):
-    """What becomes of fire times that have passed without a run.
+    """What happens to missed fire times.
 
     They pass while the server is down, while the machine sleeps, while the queue is full, or while
     a run has to wait for an earlier one.
@@ -36,7 +36,7 @@ class CatchUp(StrEnum):
 
 
 class Overlap(StrEnum):
-    """What becomes of a fire time at which an earlier run of the definition has not ended."""
+    """What happens to a fire time while an earlier run has not ended."""
 
     SKIP = "skip"  # it passes without a run
     QUEUE = "queue"  # its run starts when the earlier one has ended
@@ -92,7 +92,7 @@ def checked_cron(text: str) -> str:
         ValueError: it is none, or one that never fires; the message says which.
     """
     if cron.read(text).never:
-        raise ValueError(f"{text} never fires: there is no such day")
+        raise ValueError(f"{text} never fires: no month has such a day")
     return " ".join(text.split())
 
 
@@ -127,7 +127,7 @@ def _read(schedule: Schedule) -> tuple[cron.Cron, ZoneInfo]:
     try:
         zone = ZoneInfo(schedule.time_zone)
     except (OSError, ValueError, ZoneInfoNotFoundError):  # a KeyError
-        raise ValueError(f"the time zone {schedule.time_zone} is not known here") from None
+        raise ValueError(f"unknown time zone {schedule.time_zone}") from None
     return cron.read(schedule.cron), zone
 
 

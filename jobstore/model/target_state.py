@@ -1,4 +1,4 @@
-"""The words of targets at run time: what operators say of them, and what servers find."""
+"""The vocabulary of targets at run time: what operators set, and what servers find out."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class Waits(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetState:
-    """What operators have said of a target, and is kept; times in microseconds since 1970.
+    """The stored settings of a target; times in microseconds since 1970.
 
     Args:
         name: the path that it owns with everything below it.
@@ -41,7 +41,7 @@ class TargetState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetChange:
-    """What shall be different of a target.
+    """A change of a target.
 
     Args:
         paused: whether it shall be paused, or None to leave that.
@@ -71,7 +71,7 @@ class Hold:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetSeen:
-    """A target as it stands, for whoever looks.
+    """The state of a target, for display.
 
     Args:
         concurrency: how many of its jobs may run at once.
@@ -92,7 +92,7 @@ class TargetSeen:
 
 
 def described(target: TargetSeen) -> dict[str, Any]:
-    """Describe how a target stands, in JSON; what is not there is null."""
+    """Describe the state of a target in JSON; missing values are null."""
     state, hold = target.state, target.hold
     return {
         "name": target.name,

@@ -1,7 +1,7 @@
 """How values are written: durations, sizes, names and URLs, as types with their kinds.
 
 The configuration is read with these alone. pydantic's models, which read what clients send, have
-fields of these types as well, and so read them in the same way.
+fields of the same types, so both read values in the same way.
 """
 
 from ipaddress import IPv4Network, IPv6Network

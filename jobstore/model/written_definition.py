@@ -1,6 +1,6 @@
 """Definitions as people write them, in JSON or TOML.
 
-`definition_reader` imports this when it is called: reading takes pydantic, and keeping does not.
+`definition_reader` imports this only when it is called: reading needs pydantic, storing does not.
 """
 
 from collections.abc import Mapping

@@ -126,9 +126,11 @@ class WrittenRequest(BaseModel):
             raise ValueError("expected either body or body_base64, and not both")
         for name, value in self.headers.items():
             if name.lower() in _NOT_KEPT:
-                raise ValueError(f"headers: {name} is not the writer's to say; leave it out")
+                raise ValueError(f"headers: {name} is set by jobstore; leave it out")
             if REDACTED in value:
-                raise ValueError(f"headers: {name} is {REDACTED}; give its value, or no headers")
+                raise ValueError(
+                    f"headers: {name} is {REDACTED}; give its value, or leave the headers out"
+                )
         if len(self._content) > self.largest:
             raise ValueError(f"body: expected at most {self.largest} bytes")
         return self
@@ -167,7 +169,7 @@ def read(model: type[W], written: object, members: str) -> W:
     Args:
         model: what it should be.
         written: what JSON or TOML gave.
-        members: what an object has to have, for the message if it is none.
+        members: what an object has to have, for the message if it is invalid.
 
     Raises:
         ValueError: it is something else; each line of the message is one problem.

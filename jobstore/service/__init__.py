@@ -1,1 +1,1 @@
-"""What an operator and their system ask of a server's process: sockets, TLS, signals, systemd."""
+"""What an operator and a service manager need of the process: sockets, TLS, signals, systemd."""

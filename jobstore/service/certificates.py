@@ -1,8 +1,8 @@
-"""The server's certificate: read anew when its files change, without a connection being lost.
+"""The server's certificate: reloaded when its files change, without losing a connection.
 
-Each handshake looks at the files first, which costs two calls of the system in some milliseconds of
-cryptography. What fits is taken from then on; what does not, such as a certificate whose key has
-not been written yet, is said once, and the one before stays.
+Each handshake checks the files first, which costs two system calls next to milliseconds of
+cryptography. A valid pair is used from then on. An invalid one, such as a certificate whose key has
+not been written yet, is logged once, and the earlier pair stays in use.
 """
 
 import logging
@@ -42,19 +42,19 @@ class Certificates:
         self.context.sni_callback = self._greeted  # called whether a name is asked for or not
 
     def use(self, certificate: Path, key: Path | None) -> bool:
-        """Use what stands in these files from now on, as `refresh` does."""
+        """Use these files from now on, as `refresh` does."""
         self._certificate, self._key = certificate, key
         return self.refresh()
 
     def refresh(self) -> bool:
-        """Read the files again if they have changed; tell whether all is well with them."""
+        """Reload the files if they have changed; tell whether they are valid."""
         seen = self._look()
         if seen == self._seen:
             return True
         try:
             self._current = self._read()
         except ConfigError as error:
-            log.warning("%s; the certificate from before stays", error, extra=_ACTION)
+            log.warning("%s; the earlier certificate stays in use", error, extra=_ACTION)
             return False
         else:
             log.info("a new certificate from %s is in use", self._certificate, extra=_ACTION)
@@ -89,7 +89,7 @@ class Certificates:
     def _problem(self, error: ssl.SSLError) -> str:
         both = " and ".join(map(str, self._files))
         if error.reason in {"KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH"}:
-            return f"TLS: {both}: the certificate and the key do not belong together"
+            return f"TLS: {both}: the certificate and the key do not match"
         return f"TLS: {both}: expected a certificate and its key in PEM ({error.reason or error})"
 
 

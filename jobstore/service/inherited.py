@@ -1,7 +1,7 @@
-"""Sockets that were opened by who has started the server, such as systemd: sd_listen_fds(3).
+"""Sockets passed by whatever started the server, such as systemd: sd_listen_fds(3).
 
-They have the numbers from 3 on. `LISTEN_FDS` says how many there are, `LISTEN_PID` whom they are
-for, and `LISTEN_FDNAMES` what each is called: ``admin`` is for metrics and health.
+They have the numbers from 3 on. `LISTEN_FDS` says how many there are, `LISTEN_PID` which process
+they are for, and `LISTEN_FDNAMES` their names: ``admin`` is for metrics and health.
 """
 
 import os
@@ -22,7 +22,7 @@ _VARIABLES: Final = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
 
 @dataclass(frozen=True, slots=True)
 class Inherited:
-    """What was handed over.
+    """The sockets that were passed.
 
     Args:
         main: the sockets for everything.
@@ -35,7 +35,7 @@ class Inherited:
 
 @contextmanager
 def inherited(environment: MutableMapping[str, str], *, secure: bool) -> Iterator[Inherited]:
-    """Take the sockets over that were handed to this process; close them in the end.
+    """Use the sockets that were passed to this process; close them in the end.
 
     Args:
         environment: says which; these variables are removed, so that no child takes them for its.
@@ -60,18 +60,20 @@ def _named(count: int, names: str) -> list[str]:
 
 
 def _taken(descriptor: int) -> socket.socket:
-    """Take one over, and see that it is what it should be.
+    """Use one socket, and ensure that it is what it should be.
 
     Raises:
         CannotListen: it is not.
     """
-    place = f"descriptor {descriptor}, which was handed over"
+    place = f"descriptor {descriptor}, passed by systemd"
     try:
         taken = socket.socket(fileno=descriptor)
     except OSError as error:
-        raise CannotListen(place, "this is no socket") from error
+        raise CannotListen(place, "this is not a socket") from error
     taken.set_inheritable(False)
     accepts = taken.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
     if taken.type != socket.SOCK_STREAM or not accepts:
-        raise CannotListen(place, "nobody can connect to it: expected ListenStream= and Accept=no")
+        raise CannotListen(
+            place, "clients cannot connect to it: expected ListenStream= and Accept=no"
+        )
     return taken

@@ -1,7 +1,7 @@
-"""The sockets on which a server listens: opened here, or handed over by who has started it.
+"""The sockets on which a server listens: opened here, or passed by whatever started it.
 
-A socket file outlives its server where that is killed. What stands in the way of a new one is
-looked at under a lock on its folder, so that of two servers that start at once one is refused.
+A socket file remains when its server is killed. An existing file is examined under a lock on its
+folder, so that of two servers that start at the same time one is refused.
 """
 
 import errno
@@ -58,7 +58,7 @@ class Listener:
 
     @property
     def url(self) -> str:
-        """Where it is asked: a URL, or ``unix:`` and the path."""
+        """Its URL, or ``unix:`` and the path."""
         scheme = "" if self.is_file else ("https://" if self.secure else "http://")
         return f"{scheme}{self.address}"
 
@@ -102,7 +102,7 @@ def _port(address: TcpAddress) -> socket.socket:
         advice = "give an address of this machine, such as 127.0.0.1"
         raise CannotListen(str(address), problem, advice) from error
     except UnicodeError as error:
-        raise CannotListen(str(address), "this is no name of a host") from error
+        raise CannotListen(str(address), "this is not a valid host name") from error
     except OSError as error:
         taken = error.errno == errno.EADDRINUSE
         advice = "choose another port with --port" if taken else ""
@@ -133,7 +133,7 @@ def _socket_file(address: SocketFile) -> Iterator[socket.socket]:
 
 
 class _InTheWayError(Exception):
-    """Something is there already, and it is not ours to remove."""
+    """The path exists, and must not be removed."""
 
 
 def _check(path: Path) -> None:
@@ -164,9 +164,9 @@ def _clear(path: Path) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(found.st_mode):
-        raise _InTheWayError("something is there that is no socket")
+        raise _InTheWayError("the path exists and is not a socket")
     if _is_live(path):
-        raise _InTheWayError("another server listens there")
+        raise _InTheWayError("another server is listening there")
     path.unlink()
 
 

@@ -1,4 +1,4 @@
-"""The configuration, read again while the server runs: what can change at once, and what cannot."""
+"""Reload the configuration while the server runs: what changes at once, what needs a restart."""
 
 import logging
 from collections.abc import Callable, Iterable
@@ -28,14 +28,14 @@ log = logging.getLogger(__name__)
 
 
 class Trusting(Protocol):
-    """Whatever acts on whom the configuration trusts."""
+    """Anything that depends on what the configuration trusts."""
 
     def __call__(self, config: Config) -> None:
-        """Take over the origins, hosts and proxies of a configuration."""
+        """Apply the origins, hosts and proxies of a configuration."""
 
 
 class Reloading:
-    """Take over what has changed in the configuration, and say what has to wait.
+    """Apply the changes of the configuration, and name those that need a restart.
 
     Args:
         config: what the server was started with.
@@ -57,21 +57,21 @@ class Reloading:
         self._trusting = trusting
 
     def __call__(self) -> None:
-        """Do it, and log what became of it."""
+        """Reload, and log the outcome."""
         try:
             config = self._reread() if self._reread else self._config
         except ConfigError as error:
             lines = "; ".join(str(error).splitlines())
-            log.error("nothing was reloaded: %s", lines, extra=_ACTION)  # noqa: TRY400 - no traceback
+            log.error("the configuration was not reloaded: %s", lines, extra=_ACTION)  # noqa: TRY400 - no traceback
             return
         changed, possible = _changed(self._config, config), self._possible(config)
         waiting, taken = sorted(changed - possible), sorted(changed & possible)
         self._take_over(_with(self._config, config, taken))
-        names = ", ".join(map(_written, taken)) or "nothing to take over"
-        log.info("the configuration was read again: %s", names, extra=_ACTION)
+        names = ", ".join(map(_written, taken)) or "nothing changed"
+        log.info("the configuration was reloaded: %s", names, extra=_ACTION)
         if waiting:
             names = ", ".join(map(_written, waiting))
-            log.warning("this takes a restart: %s", names, extra=_ACTION)
+            log.warning("these changes need a restart: %s", names, extra=_ACTION)
 
     def _possible(self, config: Config) -> frozenset[Place]:
         """Tell what can change at once: TLS only where it was spoken before and shall be still."""

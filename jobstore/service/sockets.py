@@ -1,4 +1,4 @@
-"""All sockets of a server: those that were handed over, or else those that are configured."""
+"""All sockets of a server: those that were passed to it, or else those that are configured."""
 
 import os
 import socket
@@ -33,7 +33,7 @@ class Sockets:
 
     @property
     def name(self) -> str:
-        """What tells this server from the others: its host, and its port or else its process."""
+        """The name of this server: its host, and its port or process id."""
         ports = [each.address.port for each in self.main if isinstance(each.address, TcpAddress)]
         return f"{socket.gethostname()}:{ports[0] if ports else os.getpid()}"
 
@@ -51,7 +51,7 @@ def certificates_of(section: ServerSection) -> Certificates | None:
 
 @contextmanager
 def sockets_of(config: Config, environment: MutableMapping[str, str]) -> Iterator[Sockets]:
-    """Listen while the context lasts: what is handed over stands for what is configured.
+    """Listen while the context lasts: sockets that were passed replace the configured ones.
 
     Raises:
         CannotListen: an address cannot be used.

@@ -1,4 +1,4 @@
-"""What whoever has started a server hears of it while it starts, works and stops."""
+"""What a service manager learns while the server starts, works and stops."""
 
 import asyncio
 import logging
@@ -20,7 +20,7 @@ _PATIENCE_SECONDS: Final = 60.0
 
 @asynccontextmanager
 async def starting(supervisor: Supervisor) -> AsyncIterator[None]:
-    """Ask for patience while the context lasts: a large file may be brought up to date."""
+    """Ask for more time while the context lasts: a large file may have to be upgraded."""
     async with _meanwhile(supervisor, _ask_for_patience(supervisor)):
         yield
 
@@ -38,7 +38,7 @@ async def attended(supervisor: Supervisor, store: Store) -> AsyncIterator[None]:
 
 
 def words_of(store: Store) -> str:
-    """Say in a few words how much there is to do."""
+    """Describe in a few words how much work there is."""
     return f"{store.dispatcher.queued:,} queued, {len(store.running):,} running"
 
 
@@ -46,7 +46,7 @@ def words_of(store: Store) -> str:
 async def reloaded(
     reload: Callable[[], None], asked: asyncio.Event, supervisor: Supervisor
 ) -> AsyncIterator[None]:
-    """Read the configuration again whenever that is asked for, while the context lasts."""
+    """Reload the configuration on request, while the context lasts."""
     task = asyncio.create_task(_reload(reload, asked, supervisor))
     try:
         yield
@@ -62,17 +62,17 @@ async def _reload(reload: Callable[[], None], asked: asyncio.Event, supervisor: 
         try:
             reload()
         except Exception:  # what runs goes on running
-            log.exception("nothing was reloaded", extra={"action": "reload"})
+            log.exception("the configuration was not reloaded", extra={"action": "reload"})
         supervisor.ready()
 
 
 def drain_words(store: Store, seconds: float) -> str:
-    """Say how many jobs a server that stops waits for, until when, and what becomes of others."""
+    """Say which jobs a stopping server waits for, until when, and what happens to others."""
     running, queued = len(store.running), store.dispatcher.queued
-    jobs = "1 job runs" if running == 1 else f"{running:,} jobs run"
+    jobs = "1 job is running" if running == 1 else f"{running:,} jobs are running"
     until = iso(clock.now() + int(seconds * SECOND))
-    words = f"{jobs}, for which it waits until {until}" if running else "no job runs"
-    stay = "; 1 that is queued stays" if queued == 1 else f"; {queued:,} that are queued stay"
+    words = f"{jobs}; waiting for them until {until}" if running else "no jobs are running"
+    stay = "; 1 queued job stays" if queued == 1 else f"; {queued:,} queued jobs stay"
     return f"{words}{f'{stay} for the next start' if queued else ''}"
 
 
@@ -80,7 +80,7 @@ def drain_words(store: Store, seconds: float) -> str:
 async def _meanwhile(
     supervisor: Supervisor, work: Coroutine[Any, Any, None]
 ) -> AsyncIterator[None]:
-    """Do something while the context lasts, if anybody listens."""
+    """Do something while the context lasts, if there is a service manager."""
     if not supervisor.listens:
         work.close()
         yield

@@ -1,8 +1,8 @@
-"""What is told to systemd, or whoever else has started the server: sd_notify(3).
+"""Messages to systemd or another service manager: sd_notify(3).
 
-It is one datagram at a time, to the socket that `NOTIFY_SOCKET` names. Where there is none, nothing
-is told. By hand, since what PyPI has for it is either old or needs systemd's library, and the
-protocol is promised to stay as it is.
+Each message is one datagram to the socket in `NOTIFY_SOCKET`. Without that variable, nothing is
+sent. Written by hand, since packages for it are either old or need systemd's library, and the
+protocol is guaranteed to stay stable.
 """
 
 import os
@@ -17,7 +17,7 @@ _PULSES: Final = 3
 
 
 class Supervisor:
-    """Whoever has started the server and wants to hear how it is.
+    """The service manager that started the server.
 
     Args:
         environment: says where they listen, and how long they wait for a sign of life.
@@ -29,12 +29,12 @@ class Supervisor:
 
     @property
     def listens(self) -> bool:
-        """Whether anybody wants to hear anything."""
+        """Whether there is a service manager."""
         return self._address[:1] in {"/", "@"}
 
     @property
     def pulse(self) -> float | None:
-        """How often to tell that all is well, in seconds; None for never."""
+        """How often to send a sign of life, in seconds; None for never."""
         return self._watched / _PULSES if self.listens and self._watched else None
 
     def ready(self) -> None:
@@ -42,11 +42,11 @@ class Supervisor:
         self._tell("READY=1")
 
     def reloading(self) -> None:
-        """Tell that the configuration is read again; `ready` ends that."""
+        """Report that the configuration is being reloaded; `ready` ends that."""
         self._tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def status(self, words: str) -> None:
-        """Tell in a line what is going on."""
+        """Send a line of status."""
         self._tell(f"STATUS={' '.join(words.split())}")
 
     def stopping(self, words: str, seconds: float) -> None:
@@ -54,15 +54,15 @@ class Supervisor:
         self._tell("STOPPING=1", f"STATUS={words}", _extended(seconds))
 
     def patience(self, seconds: float) -> None:
-        """Ask to be waited for so much longer."""
+        """Ask for more time."""
         self._tell(_extended(seconds))
 
     def alive(self) -> None:
-        """Tell that all is well."""
+        """Send a sign of life."""
         self._tell("WATCHDOG=1")
 
     def _tell(self, *lines: str) -> None:
-        """Send some lines, unless that fails: who does not hear it is no reason to stop."""
+        """Send some lines; a failure is ignored."""
         if not self.listens:
             return
         address = self._address
@@ -82,7 +82,7 @@ def _extended(seconds: float) -> str:
 
 
 def _seconds(environment: Mapping[str, str]) -> float:
-    """Tell after how many seconds of silence the server is taken for hung; 0 is never."""
+    """Return after how many silent seconds the server counts as hung; 0 is never."""
     number, pid = environment.get("WATCHDOG_USEC", ""), environment.get("WATCHDOG_PID", "")
     ours = pid in {"", str(os.getpid())}
     return int(number) / _MICROSECONDS if ours and number.isdigit() else 0.0

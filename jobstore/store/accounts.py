@@ -273,15 +273,17 @@ def _require_admin(tx: Transaction, *, wanted: bool) -> None:
     """Refuse what would leave nobody who could change it again."""
     if not wanted:
         return
-    if tx.shared:  # of two admins, each may be taking the other's role just now
+    if tx.shared:  # of two admins, each may be taking the other's role at the moment
         elsewhere.lock(tx, "admins")
     if not tx.execute(ADMINS, role=Role.ADMIN).fetchone():
-        raise AccountProblem("at least one account has to be an admin: make another one that first")
+        raise AccountProblem(
+            "at least one account has to be an admin: make another account an admin first"
+        )
 
 
 def _add(tx: Transaction, name: str, role: Role, password: str) -> None:
     if tx.execute(FIND, account=name).fetchone():
-        raise AccountProblem(f"there is an account {name} already")
+        raise AccountProblem(f"the account {name} already exists")
     tx.execute(ADD, account=name, role=role, password=password, now=tx.now)
 
 

@@ -1,7 +1,7 @@
-"""Who did what, and when: the trail of what operators do to more than a single job.
+"""The audit trail: what operators did to more than a single job, and when.
 
-What is done to one job stands in that job's own history. Entries are written in the transaction of
-what they tell, and are never changed.
+What is done to one job is in that job's own history. Entries are written in the same transaction as
+the change, and are never modified.
 """
 
 from dataclasses import asdict, dataclass

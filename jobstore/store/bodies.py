@@ -53,7 +53,7 @@ _loose_chunks: Final = (
     .limit(limit)
     .offset(ZERO)
 )
-# What another node receives just now is not loose.
+# What another node receives at the moment is not loose.
 LOOSE_CHUNKS: Final = Statement(_loose_chunks, _loose_chunks.where(not_elsewhere(_body.boot)))
 SWEEP_CHUNKS: Final = Statement(
     delete(schema.CHUNK).where(
@@ -136,7 +136,7 @@ class StoredBody:
 
 
 class Bodies:
-    """Take bodies in, small ones as they are and large ones in chunks.
+    """Receive bodies, small ones whole and large ones in chunks.
 
     Args:
         inline_limit: the largest size, in bytes, that stands in a message's own row.
@@ -167,7 +167,7 @@ class Bodies:
         limit: int | None = None,
         summed: Digest | None = None,
     ) -> Content:
-        """Take a body in, for a job to adopt; after that, or if none will, `release` it.
+        """Receive a body for a job to adopt; after that, or if none does, `release` it.
 
         Args:
             body: its pieces.
@@ -204,7 +204,7 @@ class Bodies:
             raise
 
     def release(self, content: Content) -> None:
-        """Let a body that was received go away, unless a job has adopted it."""
+        """Release a received body, unless a job has adopted it."""
         if isinstance(content, Spooled) and content.opened is not None:
             self._open.discard(content.opened)
 

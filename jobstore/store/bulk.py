@@ -1,8 +1,8 @@
 """What is done to many jobs: which ones these are, and how far it is; `bulk_steps` does it.
 
-The ids that an operation is for are written with it, in parts, and `part` and `place` say which of
-them is next. They move on in the very transaction that does something to the jobs before them, so
-that nothing is done twice, whoever goes on with it after a crash.
+The ids of its jobs are stored with an operation, in parts, and `part` and `place` point to the next
+one. They advance in the same transaction that changes the jobs before them, so nothing is done
+twice, whoever continues after a crash.
 """
 
 import json
@@ -290,7 +290,7 @@ def stop(tx: Transaction, operation_id: int, scope: int | None, by: str) -> None
     """Stop an operation, unless it is over; what it has done stays done.
 
     Raises:
-        OperationNotFound: there is none of this id, or it is another one's.
+        OperationNotFound: there is none with this id, or it belongs to somebody else.
     """
     told = {"operation": operation_id, "scope": scope}
     if tx.execute(STOP, **told, now=tx.now, by=writable(by)).rowcount:

@@ -1,4 +1,4 @@
-"""What belongs together in a store, whichever engine it is on; and what a look at it has found."""
+"""Consistency checks of a store, for both engines, and what they have found."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -57,7 +57,7 @@ class Check:
     def problems(self, rows: Sequence[Any]) -> list[str]:
         """Tell what the statement has found."""
         found = [self.sentence.format(*row) for row in rows]
-        return [*found[:MOST], f"and more {self.name} like this"] if found[MOST:] else found
+        return [*found[:MOST], f"and more such {self.name}"] if found[MOST:] else found
 
 
 def _without_request() -> Select[Any]:
@@ -171,7 +171,7 @@ LOGICAL: Final = (
     Check(
         "usage",
         Statement(_misused()),
-        "account {} is said to have {} queued jobs and {} bytes, but it has {} and {}",
+        "the counters of account {} say {} queued jobs and {} bytes, but there are {} and {}",
     ),
 )
 # How many bodies belong to no job.

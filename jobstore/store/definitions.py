@@ -117,7 +117,7 @@ _NAMES: Final = tuple(column.name for column in COLUMNS)
 
 
 class Definitions:
-    """Keep definitions; each method returns when what it did is on the disk.
+    """The definitions of a store; each method returns once its change is on the disk.
 
     Where a method takes a scope, that is whose definitions whoever asks may see, or None for all.
 
@@ -158,7 +158,7 @@ class Definitions:
             scope: whose it has to be.
 
         Raises:
-            DefinitionNotFound: there is none.
+            DefinitionNotFound: it does not exist.
         """
         known = not isinstance(value, int) or 0 < value <= jobs.LARGEST_ID
         row = await self._reader.row(FIND[key], value=value, scope=scope) if known else None
@@ -174,7 +174,7 @@ class Definitions:
             own: the account whose definition is meant, if it has one there.
 
         Raises:
-            DefinitionNotFound: there is none.
+            DefinitionNotFound: it does not exist.
             DefinitionAmbiguous: several others have one there.
         """
         if scope in {None, own}:
@@ -213,7 +213,7 @@ class Definitions:
         """Delete a definition; its runs go on, and stay in the history.
 
         Raises:
-            DefinitionNotFound: there is none.
+            DefinitionNotFound: it does not exist.
         """
         known = 0 < definition <= jobs.LARGEST_ID
         if not known or not await self._writer.run(lambda tx: _delete(tx, definition, scope)):

@@ -1,11 +1,11 @@
-"""What other nodes do just now, for whoever must not do the same.
+"""What other nodes are doing at the moment, where two must not do the same.
 
-**Results on their way.** A node marks each result that it takes, or delivers in pieces, with the
-number of its start. That holds for as long as the start is not over: what a dead node had in hand
-is free again.
+**Results in delivery.** A node marks each result that it takes, or delivers in pieces, with the
+number of its start. The mark counts as long as that start has not ended: results that a dead node
+was delivering are free again.
 
-**What two nodes must not decide at the same time** is decided under a lock that is held until the
-commit: `lock` waits for it.
+**Decisions that two nodes must not make at the same time** are made under a lock that is held until
+the commit: `lock` waits for it.
 """
 
 from collections import Counter
@@ -80,7 +80,7 @@ def let_go(tx: Transaction, job_id: int, reader: int) -> None:
 
 
 def on_its_way(tx: Transaction, job_id: int) -> bool:
-    """Tell whether another node gives a result to its reader just now."""
+    """Tell whether another node is delivering a result."""
     return tx.shared and tx.execute(ON_ITS_WAY, job_id=job_id, now=tx.now).fetchone() is not None
 
 

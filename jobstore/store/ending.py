@@ -136,7 +136,7 @@ CANCEL_RUNNING: Final = Statement(
 
 
 def stopped(tx: Transaction, claim: Claim, detail: str) -> None:
-    """End a job whose cancellation was asked for and has taken effect; see `finish`."""
+    """End a job whose cancellation has taken effect; see `finish`."""
     values = {"status": CANCELLED_STATUS, "because": writable(detail)}
     _end(tx, CANCEL_RUNNING, State.CANCELLED, claim, **values)
 
@@ -171,7 +171,7 @@ def end(
 
 
 def _put_attempts(which: ColumnElement[bool]) -> Statement:
-    """Keep what there is to say about attempts before the next ones take their place."""
+    """Keep the data of attempts before the next ones replace it."""
     ended = {
         "job_id": _job.id,
         "number": _job.attempt,
@@ -181,7 +181,7 @@ def _put_attempts(which: ColumnElement[bool]) -> Statement:
         "failure": bindparam("why"),
         "detail": bindparam("because"),
     }
-    # A cancellation may have been asked for just now: then there will be no next one.
+    # A cancellation may just have been requested: then there will be no next one.
     running = and_(which, still_in_state(State.RUNNING), _job.cancel_asked_at.is_(None))
     return Statement(
         insert(schema.ATTEMPT).from_select(list(ended), select(*ended.values()).where(running))
@@ -209,7 +209,7 @@ def retry(
     again_at: int,
     ended: AttemptEnded,
 ) -> bool:
-    """Queue a job again whose attempt has failed for a passing reason.
+    """Queue a job again whose attempt has failed for a temporary reason.
 
     Args:
         again_at: when it may run again.
@@ -257,7 +257,7 @@ def _followed(tx: Transaction) -> bool:
 
 
 def _release(tx: Transaction, job_id: int) -> None:
-    """Let those run that waited for a job: it has succeeded."""
+    """Release the jobs that waited for a job, which has succeeded."""
     rows = tx.execute(RELEASE, job_id=job_id).fetchall() if _followed(tx) else ()
     if rows:
         events.note_all(tx, [row[0] for row in rows], "released", f"job {job_id} has succeeded")
@@ -270,7 +270,7 @@ def _cancel_queued(tx: Transaction, statement: Statement, job_id: int, because: 
 
 
 def break_off(tx: Transaction, *ended: int) -> None:
-    """Cancel those that waited for jobs which did not succeed, and whoever waited for them."""
+    """Cancel the jobs that waited for unsuccessful ones, and those that waited for them."""
     if not _followed(tx):
         return
     cancelled: list[int] = []

@@ -30,7 +30,7 @@ WARN: Final = Statement(update(schema.JOB).where(this_job).values(warnings=_job.
 
 
 def report(tx: Transaction, report: Report, boot: int, scope: int | None = None) -> bool:
-    """Write down what a running job's handler reports.
+    """Store the report of a running job's handler.
 
     Returns:
         whether somebody asked for the job's cancellation.

@@ -76,7 +76,7 @@ def _ids(conditions: frozenset[str]) -> Statement:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """A job with what belongs to it, all as it stood at one moment.
+    """A job with what belongs to it, all as of one moment.
 
     Args:
         record: what goes into the export.

@@ -1,10 +1,10 @@
-"""What a batch of operations has changed, for those who keep something of it in memory.
+"""What a batch of operations has changed, for those parts that keep some of it in memory.
 
-An operation changes rows, and tells facts about that: what now waits, runs, ended. Once the batch
-is committed its facts go to one place, see `jobstore.live.subscribers`, and only then the next
-batch begins. So whatever is kept in memory is what the file says whenever a batch begins, and an
-operation that needs to know how things stand adds to that what the batch has changed so far, which
-is kept here as well. If the batch fails, its changes are forgotten, as its rows are.
+An operation changes rows and reports facts about that: which jobs now wait, run or have ended.
+Once the batch is committed, its facts go to one place, see `jobstore.live.subscribers`, and only
+then does the next batch start. So memory agrees with the store whenever a batch starts. An
+operation that needs the current state adds what its batch has changed so far, which is kept here as
+well. If the batch fails, its facts are dropped together with its rows.
 """
 
 from collections import Counter
@@ -104,7 +104,7 @@ class Changed(NamedTuple):
 
 
 class CancelAsked(NamedTuple):
-    """The cancellation of a running job was asked for."""
+    """The cancellation of a running job was requested."""
 
     job_id: int
 

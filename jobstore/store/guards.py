@@ -1,4 +1,4 @@
-"""What statements about jobs are made of; the guards come from the tables of the lifecycle."""
+"""Building blocks for statements about jobs; the guards come from the tables of the lifecycle."""
 
 from collections.abc import Mapping
 from typing import Any, Final

@@ -144,7 +144,7 @@ class Beginning:
 
 
 class History(Windows):
-    """All that is kept of all jobs, whoever may still ask for them."""
+    """Everything that is kept of all jobs, even if their results are gone."""
 
     async def job(self, job_id: int, scope: int | None = None) -> Job:
         """Look at a job.
@@ -168,7 +168,7 @@ class History(Windows):
             scope: the account whose it has to be, or None for anybody's.
 
         Raises:
-            JobNotFound: there is none.
+            JobNotFound: it does not exist.
         """
         return jobs.if_visible(job_id, await self._job(job_id), scope)
 
@@ -210,7 +210,7 @@ class History(Windows):
     async def awaited(
         self, limit: int, scope: int | None = None, results: Collection[Result] = AWAITED
     ) -> list[Job]:
-        """List the jobs that can still be asked for.
+        """List the jobs whose results are available.
 
         Args:
             limit: how many of them; the newest ones are listed.
@@ -306,7 +306,7 @@ class History(Windows):
         return decode_policy(*(await self._row(POLICY, job_id=job_id) or (None, None, None)))
 
     async def timeline(self, job_id: int) -> list[Moment]:
-        """Tell what happened to a job, in order."""
+        """List the events of a job, in order."""
         moments = [
             Moment(job_id=of_job, at=at, event=event, detail=detail)
             for of_job, at, event, detail in await self._rows(TIMELINE, job_id=job_id)
@@ -328,7 +328,7 @@ class History(Windows):
         return StoredBody(self._reader, spooled)
 
     async def together(self, statements: Sequence[Statement], **values: object) -> list[list[Any]]:
-        """Execute statements that find the store as it stands at one moment; give their rows."""
+        """Execute statements that find the store as of one moment; give their rows."""
         return await self._reader.together(statements, **values)
 
     async def rows(self, statement: Statement, **values: object) -> list[Any]:

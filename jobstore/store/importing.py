@@ -1,8 +1,8 @@
-"""Take exported history in: all of it in one transaction, or nothing.
+"""Import exported history: all of it in one transaction, or nothing.
 
-Ids are kept, so that whatever names a job still does; where one is taken, nothing is imported. What
-had not ended when it was exported is left out: it would be run a second time here. Its id is not
-given to another job, nor is any other that the store it comes from has ever given.
+Ids are kept, so that references to jobs stay valid; if one is already in use, nothing is imported.
+Jobs that had not ended when they were exported are left out, since they would run a second time
+here. Their ids are not given to other jobs, nor is any other id that the original store gave out.
 """
 
 import json
@@ -131,13 +131,13 @@ class Import:
         self._left_out = 0
 
     def run(self, lines: Iterable[bytes]) -> Imported:
-        """Take all lines in."""
+        """Import all lines."""
         numbered = enumerate(lines, 1)
         self._begin(_head(numbered))
         end: End | None = None
         for number, text in numbered:
             if end is not None:
-                raise ExportInvalid(f"line {number} stands after the end")
+                raise ExportInvalid(f"line {number} comes after the end")
             try:
                 end = self._take(Line.model_validate(_parsed(text)))
             except _DAMAGES as error:
@@ -149,7 +149,7 @@ class Import:
         return Imported(self._jobs, self._left_out)
 
     def _begin(self, head: Head) -> None:
-        """Find out which jobs were here before: those that this store gave their ids."""
+        """Find out which jobs were here before: those whose ids this store gave out."""
         (origin,) = self._tx.execute(ORIGIN).fetchone()
         if origin is not None and origin == head.origin:
             (next_job,) = self._tx.execute(_NEXT_JOB).fetchone()
@@ -198,7 +198,7 @@ class Import:
 
     def _put_job(self, job: JobRecord) -> None:
         if self._tx.execute(_FIND_JOB, job_id=job.id).fetchone():
-            raise ExportInvalid(f"there is a job {job.id} already")
+            raise ExportInvalid(f"job {job.id} already exists")
         row = {name: getattr(job, name) for name in JobRecord.model_fields if name in _job}
         row["stored"] = sum(kept.size for kept in (job.request, job.response) if kept)
         row["account"] = self._account(job.owner)

@@ -29,28 +29,28 @@ LOCK: Final = Statement(select(JOB_COLUMNS[0]).where(this_job).with_for_update()
 
 
 def awaited(tx: Transaction, job_id: int, scope: int | None = None) -> Job:
-    """Get a job whose result somebody may still ask for.
+    """Get a job whose result is available.
 
     Args:
         scope: the account whose it has to be, or None for anybody's.
 
     Raises:
-        JobNotFound: there is none.
+        JobNotFound: it does not exist.
     """
     return if_awaited(job_id, tx.execute(GET_JOB, job_id=job_id).fetchone(), scope)
 
 
 def visible(tx: Transaction, job_id: int, scope: int | None) -> Job:
-    """Get a job that stands in the history of whoever asks.
+    """Get a job that the caller may see in the history.
 
     Raises:
-        JobNotFound: there is none.
+        JobNotFound: it does not exist.
     """
     return if_visible(job_id, tx.execute(GET_JOB, job_id=job_id).fetchone(), scope)
 
 
 def if_awaited(job_id: int, row: Sequence[Any] | None, scope: int | None = None) -> Job:
-    """Give the job in a row that was looked up, if somebody may still ask for its result.
+    """Return the job in a row, if its result is available.
 
     Raises:
         JobNotFound: there is no row, or nobody may.
@@ -66,7 +66,7 @@ def _awaited(job_id: int, row: Sequence[Any] | None, scope: int | None) -> Seque
 
 
 def if_visible(job_id: int, row: Sequence[Any] | None, scope: int | None = None) -> Job:
-    """Give the job in a row that was looked up, if it stands in the history of whoever asks.
+    """Return the job in a row, if the caller may see it in the history.
 
     Raises:
         JobNotFound: there is no row, it was deleted, or it is another one's.
@@ -141,13 +141,13 @@ class Kept:
 
 
 def kept(tx: Transaction, job_id: int, scope: int | None) -> Kept:
-    """Get a job whose result somebody may still ask for, with what is kept of its response.
+    """Get a job whose result is available, with its stored response.
 
     Args:
         scope: the account whose it has to be, or None for anybody's.
 
     Raises:
-        JobNotFound: there is none.
+        JobNotFound: it does not exist.
     """
     row = tx.execute(GET_KEPT, job_id=job_id).fetchone()
     job = _awaited(job_id, row and row[RESPONSE_COLUMNS:], scope)

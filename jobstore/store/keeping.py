@@ -1,4 +1,4 @@
-"""What a server does for the place that its store is kept in, whichever engine that is."""
+"""What a server does for the file or database that its store is in, for both engines."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -35,7 +35,7 @@ class Keeping(Protocol):
         """Where it is, for people, without any password."""
 
     async def shrink(self, *, wholly: bool = False) -> int:
-        """Give back what is free in the file; return how many bytes."""
+        """Return free space of the file to the disk; return how many bytes."""
 
     async def keep_wal_short(self) -> None:
         """Move what is in the WAL into the file beside the writer, until cancelled."""

@@ -1,4 +1,4 @@
-"""Which job was submitted under which idempotency key; a key is forgotten with its job."""
+"""Which job was submitted with which idempotency key; a key is deleted with its job."""
 
 from typing import Final
 

@@ -1,9 +1,8 @@
-"""Move a whole store to another engine: every row with its id, and what was given out of ids.
+"""Move a whole store to another engine: every row with its id, and the ids that were given out.
 
-**What holds.** The source is read as it stands at one moment, and stays as it is. The target is
-written in one transaction, so that it is a store with everything in it, or still an empty one,
-wherever a crash or a signal ends the move. Nobody may use either of them meanwhile: each side sees
-to that in its own way.
+**Invariants.** The source is read as of one moment, and is not changed. The destination is written
+in one transaction, so it is either a complete store or still an empty one, wherever a crash or a
+signal ends the move. Nobody may be using either of them: each engine ensures that in its own way.
 
 **What is carried over.** All tables, in an order in which each row finds what it refers to; numbers
 that are kept of the jobs as they are, and not counted anew, since days outlive their jobs; and the
@@ -64,7 +63,7 @@ Row = Sequence[Any]
 
 
 class Source(Protocol):
-    """A store that is moved, as it stands at one moment."""
+    """A store that is moved, as of one moment."""
 
     def count(self, table: Table) -> int:
         """Tell how many rows there are."""
@@ -83,7 +82,7 @@ class Destination(Protocol):
         """Put rows in."""
 
     def raise_ids(self, last: Mapping[str, int]) -> None:
-        """See that ids up to these are not given any more."""
+        """Ensure that ids up to these are not used again."""
 
 
 def move(source: Source, destination: Destination, progress: Progress) -> Mapping[str, int]:

@@ -11,7 +11,7 @@ _EXTRA: Final = frozenset({"psycopg", "greenlet"})
 
 @contextmanager
 def with_postgresql() -> Iterator[None]:
-    """Say what is missing, where something is imported that a store on PostgreSQL needs.
+    """Name the missing package, if an import for PostgreSQL fails.
 
     Raises:
         ConfigError: it is not installed, or has no library to work with.
@@ -22,6 +22,6 @@ def with_postgresql() -> Iterator[None]:
         if (error.name or "psycopg").partition(".")[0] not in _EXTRA:
             raise
         raise ConfigError(
-            "a store on PostgreSQL needs what is not installed here: "
-            "pip install 'jobstore[postgresql]'"
+            "a store on PostgreSQL needs a package that is not installed: pip install "
+            "'jobstore[postgresql]'"
         ) from error

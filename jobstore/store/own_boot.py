@@ -7,8 +7,8 @@ from dataclasses import dataclass
 class OwnBoot:
     """The number of this start of the server, which stands in each claim that it makes.
 
-    A file has one for as long as it is open. A node that the others have taken for dead begins
-    anew, with another number: what it had claimed before is not its own any more.
+    A file has one for as long as it is open. A node that the others have declared dead starts
+    again, with another number: what it had claimed before is not its own any more.
 
     Attributes:
         number: 0 where no server runs.

@@ -201,7 +201,7 @@ async def definitions_named(history: History, reference: str) -> tuple[int, ...]
     """Find definitions by name, path, uuid or id, whether they were deleted or not.
 
     Raises:
-        DefinitionNotFound: there is none.
+        DefinitionNotFound: it does not exist.
     """
     found: list[int] = []
     after = 0

@@ -1,6 +1,6 @@
-"""How much owners have submitted lately, where several nodes have to know it.
+"""How many jobs owners have submitted lately, if several nodes have to know it.
 
-A server on its own has that in memory: see `jobstore.live.owners`.
+A single server keeps that in memory: see `jobstore.live.owners`.
 """
 
 from typing import Final

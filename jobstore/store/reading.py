@@ -34,7 +34,7 @@ class Searcher(Reader, Protocol):
     async def together(
         self, statements: Sequence[Statement], /, **values: object
     ) -> list[list[Any]]:
-        """Execute statements that find the store as it stands at one moment; give their rows."""
+        """Execute statements that find the store as of one moment; give their rows."""
 
 
 class Points(Reader, Protocol):

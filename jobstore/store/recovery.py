@@ -1,23 +1,22 @@
-"""What becomes of jobs that an earlier start of the server left running, and where they go.
+"""Recover the jobs that an earlier start of the server left running.
 
-**How they are known.** Each start of a server has a row in `boot`, with a number that no other one
-ever gets, and each running job has the number of the start that claimed it. A store has one owner
-at a time, so that a running job with an earlier number belongs to nobody: no timer guesses, and no
-work that still goes on is ever taken for dead. Its attempt may have been sent, or not; nobody can
-know.
+**How they are found.** Each start of a server has a row in `boot`, with a number that is never
+used again, and each running job has the number of the start that claimed it. A store has one owner
+at a time, so a running job with an earlier number belongs to nobody. No timer guesses, and work
+that is still going on is never mistaken for dead. Whether the attempt was sent cannot be known.
 
-**What is decided.** `jobstore.live.recovering.decide` says it from the job alone. One whose
-cancellation was asked for is cancelled. One that may be sent again by RFC 9110, section 9.2.2, or
-because its target or its client says so, is queued again, unless it was interrupted too often: a
-job that brings the server down must not do so for ever. Any other fails as interrupted, and its
+**What is decided.** `jobstore.live.recovering.decide` decides from the job alone. If its
+cancellation was requested, it is cancelled. If it may be sent again, by RFC 9110 section 9.2.2 or
+because its target or client allows it, it is queued again, unless it was interrupted too often: a
+job that crashes the server must not do so for ever. Any other job fails as interrupted, and its
 response says so.
 
-**When.** At each start, before schedules run, and while the server takes requests already. Each
-step changes some jobs in one transaction, and says so in their histories; if the server dies in
-the middle, the next start finds what is left.
+**When.** At each start, before schedules run, while the server already accepts requests. Each step
+changes some jobs in one transaction and records it in their histories. If the server dies in the
+middle, the next start finds what is left.
 
-**The fence.** Whatever an earlier attempt might still say is not heard: the end of an attempt names
-its boot and its number, and recovery changes them.
+**Fencing.** Late results of an earlier attempt are ignored: the end of an attempt names its boot
+and its number, and recovery changes both.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -150,7 +149,7 @@ CANCEL_ORPHANS: Final = _end_these(Event.CANCEL, detail=bindparam("because"))
 
 
 def cancel_orphans(tx: Transaction, ids: Sequence[int], detail: str) -> None:
-    """End orphaned jobs whose cancellation was asked for."""
+    """End orphaned jobs whose cancellation was requested."""
     values = {"status": CANCELLED_STATUS, "because": writable(detail)}
     _end_orphans(tx, CANCEL_ORPHANS, State.CANCELLED, ids, **values)
 
@@ -214,5 +213,5 @@ def _get_boot(died: ColumnElement[int], targets: ColumnElement[str]) -> ClauseEl
     return select(*columns).where(_boot.id == bindparam("boot"))
 
 
-# Only among several nodes, one is taken for dead by others, and they may have different targets.
+# Only among several nodes, one is declared dead by others, and they may have different targets.
 GET_BOOT: Final = Statement(_get_boot(ZERO, constant("{}")), _get_boot(_boot.died, _boot.targets))

@@ -101,10 +101,10 @@ def give_back(tx: Transaction, job_id: int, reader: int, detail: str) -> None:
 
 
 def require_own(tx: Transaction, job_id: int, scope: int | None) -> None:
-    """Ensure that whoever asks may see a job, deleted or not.
+    """Ensure that the caller may see a job, deleted or not.
 
     Raises:
-        JobNotFound: they may not, or there is none.
+        JobNotFound: they may not, or it does not exist.
     """
     row = tx.execute(jobs.GET_JOB, job_id=job_id).fetchone()
     if row is None or scope not in {None, decode_job(row).account}:
@@ -191,10 +191,10 @@ DISCARD: Final = Statement(
 
 
 def discard(tx: Transaction, job_id: int, scope: int | None) -> None:
-    """Delete what is left of a job that stands in the history, whoever may have had its result.
+    """Delete what is left of a job that stands in the history, whoever has read its result.
 
     Raises:
-        JobNotFound: there is none.
+        JobNotFound: it does not exist.
     """
     _discard(tx, job_id, scope)
     drop_responses(tx, [job_id], "deleted")
@@ -207,7 +207,7 @@ def set_aside(tx: Transaction, job_id: int, scope: int | None, because: str) -> 
         because: what is noted about it.
 
     Raises:
-        JobNotFound: there is none.
+        JobNotFound: it does not exist.
     """
     _discard(tx, job_id, scope)
     events.note(tx, job_id, "deleted", because)

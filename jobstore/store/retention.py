@@ -35,7 +35,7 @@ PURGEABLE: Final = Statement(
     .order_by(_job.purgeable_at)
     .limit(limit)
     .offset(ZERO)
-    .with_for_update(skip_locked=True)  # another node may hold their results again just now
+    .with_for_update(skip_locked=True)  # another node may hold their results again at the moment
 )
 PURGE: Final = Statement(
     update(schema.JOB).where(these_jobs).values(purgeable_at=null(), stored=ZERO)
@@ -103,7 +103,7 @@ _FAR_AHEAD: Final = 24 * 3600 * SECOND
 
 
 def _redate(future: ColumnElement[bool], order: ColumnElement[Any]) -> Statement:
-    """Take times that lie far ahead for now; both searches have an index."""
+    """Replace times in the far future by now; both searches have an index."""
     names = ("submitted_at", "started_at", "finished_at", "fetched_at", "purgeable_at")
     found = select(_job.id).where(future).order_by(order.desc()).limit(limit).offset(ZERO)
     return Statement(
@@ -122,7 +122,7 @@ REDATE: Final = (
 
 
 def redate(tx: Transaction, limit: int) -> int:
-    """Take the times of some ended jobs for now that lie far ahead; return of how many."""
+    """Replace times of ended jobs in the far future by now; return how many."""
     ids = [
         job_id
         for statement in REDATE

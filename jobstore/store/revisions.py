@@ -1,4 +1,4 @@
-"""How often something was changed, by which one process notices what another has done."""
+"""Revision numbers, by which one process notices what another one has changed."""
 
 from typing import Final
 

@@ -133,7 +133,7 @@ def _understood(tx: Transaction, row: Sequence[Any]) -> Definition | None:
     except ValueError as senseless:
         tx.execute(PAUSE, definition=row_id(row))
         log.warning(
-            "definition %d is paused, since its row says nothing sensible: %s",
+            "definition %d was paused: its stored schedule is invalid: %s",
             row_id(row),
             senseless,
             extra={"action": "fire", "definition": row_id(row)},

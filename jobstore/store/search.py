@@ -100,6 +100,11 @@ class Search:
     deleted_because: str | None = None
 
     @property
+    def names(self) -> bool:
+        """Whether it is known which jobs may be found, before any of them is looked at."""
+        return self.ids is not None or self.deleted_because is not None
+
+    @property
     def values(self) -> dict[str, Any]:
         """What is looked for, by the names of the statement's parameters."""
         given = {field.name: getattr(self, field.name) for field in fields(self)}

@@ -61,12 +61,12 @@ def next_id_of(table: str) -> Statement:
 
 
 def raise_ids(tx: Transaction, last: Mapping[str, int]) -> None:
-    """See that ids up to these are not given any more; other names are passed over."""
+    """Ensure that ids up to these are not used again; other names are ignored."""
     for name in _GIVEN:
         raise_id(tx, name, last.get(name, 0))
 
 
 def raise_id(tx: Transaction, table: str, last: int) -> None:
-    """See that ids of a table up to this one are not given any more."""
+    """Ensure that ids of a table up to this one are not used again."""
     if tx.execute(_RAISE, of=table, last=last).rowcount == 0:
         tx.execute(_PUT, of=table, last=last)

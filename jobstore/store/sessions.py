@@ -190,7 +190,7 @@ def digest(secret: str) -> str:
 
 def _begin(tx: Transaction, key: str, account: str, password: str, label: str) -> None:
     if tx.execute(SAME, account=account, password=password).fetchone() is None:
-        raise AccountProblem(f"the account {account} was changed just now: log in again")
+        raise AccountProblem(f"the account {account} has just been changed: log in again")
     values = {"session": key, "account": account, "label": label}
     tx.insert(OPEN, now=tx.now, ends=tx.now + IDLE, **values)
     tx.execute(END_SURPLUS, account=account, most=MOST)
@@ -206,7 +206,7 @@ def _end(tx: Transaction, session: int, who: str) -> str:
     known = 0 < session <= jobs.LARGEST_ID
     row = tx.execute(END, number=session).fetchone() if known else None
     if row is None:
-        raise AccountProblem(f"there is no session {session}: it has ended already")
+        raise AccountProblem(f"there is no session {session}: it has already ended")
     account, label = row
     audit.note(tx, who, "end session", account, f"session {session}: {label}")
     return str(account)

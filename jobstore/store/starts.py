@@ -24,7 +24,7 @@ STARTS: Final = Statement(
 
 
 class StartState(StrEnum):
-    """What is known of whoever made a start."""
+    """The state of a start's process."""
 
     ALIVE = "alive"
     SILENT = "silent"  # it was not seen for a whole lease, and nobody has ended its start so far
@@ -42,7 +42,7 @@ class Start:
         host: the machine that it runs on.
         started_at: by its own clock, in microseconds since 1970.
         seen_at: when it was seen last, in microseconds since 1970; None if nobody can tell.
-        ended_at: when it ended, or was taken for dead, or None.
+        ended_at: when it ended, or was declared dead, or None.
     """
 
     boot: int

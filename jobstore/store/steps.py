@@ -1,8 +1,8 @@
-"""Long work in bounded steps, between which everybody else has their turn.
+"""Long work in bounded steps, so that others get their turn in between.
 
-How long a step takes depends on the disk, on the processor, and on what lies in the rows; so it is
-timed, and the next one touches as many rows as fit. Measured: to purge 500 small jobs takes 2 ms,
-to forget as many takes 7.
+How long a step takes depends on the disk, the processor and the rows. So each step is timed, and
+the next one touches as many rows as fit into the time. Measured: purging 500 small jobs takes 2 ms,
+deleting as many takes 7.
 """
 
 import asyncio
@@ -101,7 +101,7 @@ class Steps:
         ids: Sequence[int],
         operation: Callable[[Transaction, Sequence[int]], T],
     ) -> list[T]:
-        """Do something to many jobs.
+        """Change many jobs.
 
         Args:
             ids: which ones.
@@ -116,6 +116,13 @@ class Steps:
             done, rows = await self.one(_of(some, operation), rows)
             all_done.append(done)
         return all_done
+
+    async def beside(self, reading: Awaitable[T]) -> T:
+        """Wait for what is read beside the writer, and rest after it as after a step."""
+        began = self._timer()
+        found = await reading
+        await asyncio.sleep(self._pace.rest * (self._timer() - began))
+        return found
 
     async def one(self, step: Step[T], rows: int) -> tuple[T, int]:
         """Do one step.

@@ -189,7 +189,7 @@ def _line_up(
         tx.tell(Queued(job_id, target, account, priority, submission.request, secrets))
 
 
-# --- what speaks against a submission -------------------------------------------------------------
+# --- whether a submission is refused -------------------------------------------------------------
 
 
 USAGE: Final = Statement(
@@ -226,7 +226,7 @@ def check_tag(tx: Transaction, submission: Submission) -> None:
     """Ensure that no unended job of the same owner has a submission's tag.
 
     Of the jobs with one tag only the newest can go on, since this is asked before each. One whose
-    cancellation was asked for counts as ended: its client is told so already.
+    cancellation was requested counts as ended: its client is told so already.
 
     Raises:
         TagTaken: one has it.

@@ -1,24 +1,24 @@
-"""What is counted of the jobs, so that nobody has to go through them: said once, written once.
+"""Counters of jobs, so that nobody has to count rows: reported once, written once.
 
 Three tables keep numbers: `counter` has how many jobs and results are in each state,
-`account_usage` how many jobs of each account are queued and how many bytes are kept of its bodies,
-and `day` what was done on each day in UTC, which outlives the jobs.
+`account_usage` how many jobs of each account are queued and how many bytes of bodies are stored,
+and `day` what happened on each day in UTC, which outlives the jobs.
 
-**Who counts.** Whoever puts jobs in, moves them on or deletes them tells the tally of the
-transaction right after the statement that does it. Where a job stood before is known from the guard
-of that statement, which names one state; from what the statement returns; or, where several states
-are possible and that is rare, from a look before it. Triggers did this, and took a third of the
-time that SQLite spent on a job.
+**Who counts.** Code that inserts, changes or deletes jobs reports it to the tally of the
+transaction right after the statement. The earlier state of a job is known from the guard of that
+statement, if it names one state; from what the statement returns; or, in rare cases where several
+states are possible, from a read before it. Triggers did this before, and took a third of the time
+that SQLite spent on a job.
 
 **When it is written.** Once for all operations of a transaction, in that transaction, before its
-commit: rows and numbers are in the file together or not at all. Each transaction has a tally of its
-own, so that what is undone was never counted. Whoever reads these tables in a transaction adds what
-its tally has.
+commit: rows and counters are stored together or not at all. Each transaction has a tally of its
+own, so whatever is rolled back was never counted. A reader of these tables inside a transaction
+adds what its tally has.
 
-**What it cannot see.** A foreign program that adds, deletes or changes rows of the table `job`
-leaves the numbers as they were, which triggers would have kept right. The jobs are not hurt by
-that, but the bounds and figures that are made of the numbers are wrong from then on. `jobstore
-check` says which; it cannot say so of days, since these outlive what they have counted.
+**What it cannot see.** If another program inserts, deletes or changes rows of the table `job`, the
+counters do not follow, as triggers would have. The jobs are not harmed, but limits and figures
+based on the counters are wrong from then on. `jobstore check` finds such differences, except for
+days, which outlive what they counted.
 """
 
 from collections import defaultdict

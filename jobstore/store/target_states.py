@@ -1,7 +1,7 @@
 """Targets at run time: each function is one step of a transaction.
 
-`target_state` has what operators have said, and `served` what each start of a server says of the
-targets that it asks; rows of starts that are over say nothing any more.
+`target_state` has what operators have set, and `served` what each start of a server reports about
+its targets; rows of starts that have ended are ignored.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -124,7 +124,7 @@ def seen(found: Sequence[Sequence[Any]], configured: Mapping[str, int]) -> list[
     """Put together what the statements of `LOOKED_AT` have found, one target each.
 
     Args:
-        configured: how many jobs of each target may run at once as far as whoever looks knows.
+        configured: how many jobs of each target may run at once as far as the reader knows.
     """
     states = {row[0]: decoded(row) for row in found[0]}
     concurrency: dict[str, int] = {}
@@ -168,7 +168,7 @@ def _held(holds: Sequence[Hold | None]) -> Hold | None:
 def change(
     tx: Transaction, name: str, wanted: TargetChange, who: str, known: Collection[str]
 ) -> TargetState:
-    """Change what is kept of a target, and say so in the trail.
+    """Change the settings of a target, and add an entry to the audit trail.
 
     Args:
         who: who wants that.

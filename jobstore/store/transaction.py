@@ -1,8 +1,8 @@
-"""The seam: what an operation may do to the store, and what it tells of that.
+"""The seam: what an operation may do to the store, and which facts it reports.
 
-An operation is a function of a transaction. It may run a second time, in a transaction of its own,
-if another one of its batch fails; so it has no effect but on the transaction. What depends on its
-success is told as facts, which count only once it is committed.
+An operation is a function of a transaction. If another operation of its batch fails, it may run a
+second time, in a transaction of its own, so it must have no effect outside the transaction. What
+depends on its success is reported as facts, which count only once they are committed.
 """
 
 from abc import ABC, abstractmethod
@@ -83,7 +83,7 @@ Operation: TypeAlias = Callable[[Transaction], T]
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of an operation: its value, or its error in the store's words.
+    """The outcome of an operation: its value, or its error.
 
     Args:
         committing: whether the error is that of the commit, so that the operation may be found in
@@ -101,7 +101,7 @@ Told: TypeAlias = Callable[[Outcome], None]
 
 @dataclass(slots=True)
 class Batch:
-    """What became of operations, one by one, and what they have changed.
+    """The outcomes of operations, one by one, and what they have changed.
 
     Args:
         seconds: how long the commit has taken; None if it was none, or not a single one.

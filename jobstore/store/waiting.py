@@ -1,7 +1,7 @@
-"""What waits for its turn, in figures for those who watch: it is looked at beside the writer.
+"""Figures about waiting jobs for monitoring, read beside the writer.
 
-How many jobs wait is not kept by target. So the index of those that wait is walked, which has none
-of the others, and no further than a bound.
+The number of waiting jobs is not kept per target. So the index of waiting jobs, which contains no
+others, is walked up to a limit.
 """
 
 from typing import Final

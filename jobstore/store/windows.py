@@ -1,7 +1,7 @@
-"""Go through the history, the newest jobs first, a bounded number of them with each statement.
+"""Walk through the history, the newest jobs first, a bounded number of jobs per statement.
 
-A statement that looks at many rows is a read transaction, and while one lasts, the log cannot be
-cut back; so the history is read window by window, each of so many jobs, found or not.
+A statement that looks at many rows is a long read transaction, and while it lasts the log cannot be
+truncated. So the history is read in windows of a fixed number of jobs, whether they match or not.
 """
 
 from collections.abc import AsyncIterator, Mapping
@@ -157,6 +157,15 @@ class Windows:
             rows = await self._searched(budget, statement, **bounds, **values)
             window.found, window.size = len(rows) > FIRST, min(window.size, WINDOW)
             yield rows
+
+    async def whole(self, statement: Statement, up_to: int, **values: object) -> list[Any]:
+        """Execute a statement at once that looks at few jobs, wherever in the history they are.
+
+        Args:
+            statement: what `search.in_window` has made.
+            up_to: the highest id that is looked at.
+        """
+        return await self._searched(None, statement, first=0, last=up_to, **values)
 
     async def all(
         self,

@@ -1,27 +1,28 @@
 """The one writer of a process: operations collect while a commit is in flight, then share the next.
 
-**What holds.** The order of arrival is the order of execution, so that of two operations on one job
-the first decides. A batch is one transaction: who posted its operations is told after the commit
-and the sync, never before. Its facts are handed on first, in the same step of the loop, and only
-then does the next batch begin. So whoever hears of an operation finds everybody else told, and an
-operation finds in memory what the store said when its batch began. An operation that fails fails
-alone: the batch is undone, and each of its operations is run again in a transaction of its own. A
-refusal that has changed nothing and told nothing costs the others nothing.
+**Invariants.** Operations are executed in the order in which they arrive, so of two operations on
+the same job the first one decides. A batch of operations is one transaction. Callers get their
+result after the commit and its sync, never before. The facts of the batch are passed on first, in
+the same step of the event loop, and only then does the next batch start. So when a caller resumes,
+every subscriber already knows about the change, and when an operation runs, memory reflects the
+state of the store at the start of its batch. A failing operation fails alone: the batch is rolled
+back, and each of its operations runs again in a transaction of its own. An operation that is
+refused without having changed anything costs the others nothing.
 
-**Who may call.** `queue`, `post`, `run` and their likes `until_stored`: anybody on the loop, at any
-time until `close`. An operation is a plain function of its transaction; it awaits nothing, calls
-nothing of this class, and has no effect but on the transaction, since it may run twice. Who is told
-by a call may queue the next operation there and then, but must not take long: the others wait to be
-told.
+**Who may call what.** Any task on the loop may call `queue`, `post`, `run` and their variants
+`until_stored`, at any time; after `close` everything is refused, since the connection may be gone.
+An operation is a plain function of its transaction. It may run twice, so it must not await, must
+not call this class, and must have no effect outside the transaction. Code that resumes after an
+operation may queue the next one at once, but must not take long: others are waiting to resume.
 
-**When it commits.** There is no linger and no timer: an operation that comes alone is committed at
-once, and the more come at the same time, the more of them share one sync of the disk.
+**When it commits.** There is no timer and no artificial delay: a single operation is committed at
+once, and the more operations arrive together, the more of them share one sync of the disk.
 
-**What a crash leaves.** Either all of a batch or nothing of it, and of what was acknowledged,
-everything. A batch that was committed but not yet acknowledged is there as well: its callers never
-heard of it, and find it when they ask.
+**After a crash.** Either all of a batch is in the store or nothing of it, and everything that was
+acknowledged is. A batch that was committed but not yet acknowledged is in the store as well; its
+callers never heard of it and find it when they ask.
 
-How a batch is run, and what goes wrong with it, is for each engine to say.
+How a batch is executed, and how its failures are handled, depends on the engine.
 """
 
 import asyncio
@@ -34,7 +35,13 @@ from enum import IntEnum
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from jobstore.model.errors import StoreError, StoreLost, StoreUnavailable, StoreUnsure
+from jobstore.model.errors import (
+    StoreClosed,
+    StoreError,
+    StoreLost,
+    StoreUnavailable,
+    StoreUnsure,
+)
 from jobstore.store.facts import Changes
 from jobstore.store.transaction import Batch, Operation, Outcome, Told, Transaction
 
@@ -83,6 +90,7 @@ class Writer(ABC):
         self.measured: Callable[[float, int], None] | None = None
         self._waiting: list[Entry] = []
         self._busy: asyncio.Task[None] | None = None
+        self._closed = False
 
     @property
     def idle(self) -> bool:
@@ -96,11 +104,11 @@ class Writer(ABC):
 
     @abstractmethod
     def look(self) -> StoreError | None:
-        """Tell why nothing can be written just now, and look after that; None if it can."""
+        """Return why nothing can be written, and start to repair that; None if all is well."""
 
     @abstractmethod
     def _mend(self) -> None:
-        """See, in the background, to a store in trouble."""
+        """Repair a store in trouble, in the background."""
 
     @abstractmethod
     async def _outcomes(self, batch: Sequence[Entry]) -> Batch:
@@ -123,6 +131,10 @@ class Writer(ABC):
             abreast: in which turn it goes, statement by statement. What it decides by what is in
                 memory, it writes there before its next statement.
         """
+        if self._closed:  # its connection must not be touched any more
+            refused = Outcome(error=StoreClosed())
+            asyncio.get_running_loop().call_soon(told or unheard, refused)
+            return
         self._waiting.append(Entry(operation, told or unheard, off_loop, abreast))
         if self._busy is None:
             # In no context: who is told must not seem to be called by whoever came first.
@@ -194,8 +206,9 @@ class Writer(ABC):
             await asyncio.shield(self._busy)
 
     async def close(self) -> None:
-        """Finish what was posted."""
+        """Finish what was posted; what is posted from now on is refused."""
         await self.drained()
+        self._closed = True
 
     async def _work_off(self) -> None:
         try:
@@ -211,7 +224,7 @@ class Writer(ABC):
                     try:
                         entry.told(outcome)
                     except Exception:
-                        log.exception("the outcome may be lost", extra={"action": "tell"})
+                        log.exception("an outcome could not be reported", extra={"action": "tell"})
                 self._mend()
         finally:
             self._busy = None
@@ -240,4 +253,4 @@ def _into(future: asyncio.Future[Any]) -> Told:
 
 
 def unheard(_: Changes | Outcome) -> None:
-    """Hear nothing: who only reads, or writes a single time, keeps nothing in memory."""
+    """Ignore it: a reader, or a single writer, keeps nothing in memory."""

@@ -17,7 +17,7 @@ class Target(Protocol):
 
         Args:
             request: what to send; its headers are end-to-end already.
-            handle: the job that the request is for; a handle without id if it is none.
+            handle: the job that the request is for; a handle without id if it is invalid.
 
         Raises:
             TargetFailed: on entry, or while the body is read.
@@ -26,7 +26,7 @@ class Target(Protocol):
 
 @runtime_checkable
 class Reachable(Protocol):
-    """A target that may be out of reach, so that nothing can be sent to it."""
+    """A target that may be unreachable."""
 
     async def reach(self) -> None:
         """Find out whether it can be reached, and send nothing.

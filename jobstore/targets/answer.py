@@ -61,7 +61,7 @@ class Answer(AbstractStreamWriter):
         if self._error:
             raise self._error
         if self._status not in FINAL:  # it is 0 where a response object was used a second time
-            raise TargetBroken("the handler gave no final answer")
+            raise TargetBroken("the handler sent no final response")
         reason = own_phrase(self._status, self._reason)
         return Response(
             status=self._status, reason=reason, headers=self._headers, body=self._body()
@@ -87,7 +87,7 @@ class Answer(AbstractStreamWriter):
         self._end()
 
     def fail(self, error: Exception) -> None:
-        """Break the response off, unless it has ended already."""
+        """Break the response off, unless it has already ended."""
         if not self._ended:
             self._error = error
             if self._pipe:
@@ -115,7 +115,7 @@ class Answer(AbstractStreamWriter):
             TargetBroken: its head cannot be sent.
         """
         if problem := unsendable(headers, reason):
-            raise TargetBroken(f"the head of the answer {problem}")
+            raise TargetBroken(f"the head of the response {problem}")
         self._status, self._reason, self._headers = status, reason, end_to_end(headers)
         self._whole = self._accept(body)
 
@@ -123,7 +123,7 @@ class Answer(AbstractStreamWriter):
         """Note the head of the response; until it is sent, another may replace it."""
         items = tuple(headers.items())
         if problem := unsendable(items, status_line):
-            raise TargetBroken(f"the head of the answer {problem}")
+            raise TargetBroken(f"the head of the response {problem}")
         _, status, self._reason = status_line.split(" ", 2)
         self._status = int(status)
         self._headers = end_to_end(items)

@@ -1,8 +1,8 @@
-"""Connections to a service, each used again only while nothing is left on it.
+"""Connections to a service, each reused only if nothing unread is left on it.
 
-What a service says without having been asked is the answer to no request, and would pass for that
-to the next one: RFC 9112 section 9.2. So a connection on which anything has come since its last
-answer ended is closed, and so is one whose answer, or request, was not sent to its end.
+Anything that a service sends without having been asked would be mistaken for the answer to the next
+request: RFC 9112 section 9.2. So a connection is closed if anything arrived after its last answer
+ended, or if an answer or a request was not sent completely.
 """
 
 import asyncio
@@ -144,7 +144,7 @@ class Connections:
             return self._addresses
 
     def _look_up_again(self) -> None:
-        """Trust no address any more that could not be reached."""
+        """Forget an address that could not be reached."""
         if self._known_until < math.inf:  # and it is no address itself
             self._known_until = 0.0
 
@@ -159,7 +159,7 @@ class Connections:
             self._sweeping = loop.call_later(IDLE_SECONDS, self._sweep)
 
     def drop(self, exchange: Exchange) -> None:
-        """Close a connection that is of no more use."""
+        """Close a connection that cannot be reused."""
         exchange.close()
         self._open.discard(exchange)
 

@@ -1,10 +1,10 @@
-"""One connection to a service: what is sent, where an answer ends, and how long its head may be.
+"""One connection to a service: sending a request, finding the end of the answer, limiting its head.
 
-aiohttp parses all that has come in one go, and an error in what follows an answer costs the answer
-itself. Here an answer whose end has come is an answer, whatever comes after it: RFC 9112 section
-6.3. The connection is not used again then.
+aiohttp parses everything that arrives at once, and an error in what follows an answer would cost
+the answer itself. Here an answer whose end has arrived is complete, whatever comes after it: RFC
+9112 section 6.3. The connection is not used again then.
 
-The tests that answer byte by byte say if a release of aiohttp changes how it reads.
+Tests that answer byte by byte notice if a release of aiohttp changes how it reads.
 """
 
 import asyncio
@@ -84,7 +84,7 @@ class Exchange(Switching, ResponseHandler):
         self.transport.write(data)
 
     def break_off(self) -> None:
-        """Close the connection, which whoever waits for the answer is told by it."""
+        """Close the connection, which tells those who wait for the answer."""
         if self.transport is not None:
             self.transport.close()
 
@@ -98,7 +98,7 @@ class Exchange(Switching, ResponseHandler):
             await private.drain(self)
 
     async def answered(self) -> tuple[RawResponseMessage, StreamReader]:
-        """Wait for the head of the answer; what is said before it is none.
+        """Wait for the head of the answer; what is said before it is invalid.
 
         Raises:
             ClientError: the connection broke.
@@ -193,5 +193,5 @@ class Exchange(Switching, ResponseHandler):
 
 def _too_large(problem: str, limit: str) -> HeadTooLargeError:
     return HeadTooLargeError(
-        message=f"the head of the target's answer {problem}: see [http] {limit}"
+        message=f"the head of the target's response {problem}: see [http] {limit}"
     )

@@ -1,6 +1,6 @@
-"""What a service is told of who has asked, in the words of RFC 7239 and in those of most services.
+"""What a service learns about its client, in the words of RFC 7239 and of most frameworks.
 
-It is said by us alone: what came in of that was heard where the request was, if at all.
+Only jobstore writes these headers: those of the client were evaluated when the request came in.
 """
 
 from functools import lru_cache
@@ -22,7 +22,7 @@ _LONGEST_HOST: Final = 262
 
 
 def forwarded(source: str | None, front: Front) -> Headers:
-    """Say where a request comes from, as far as that is known.
+    """Return the headers that say where a request comes from.
 
     Args:
         source: the address of its client.

@@ -40,7 +40,10 @@ _HANDLE: Final = web.RequestKey("jobstore.handle", JobHandle)
 
 
 def current(request: web.BaseRequest) -> JobHandle:
-    """Return the job that a request is for; if it is for none, a handle that reports nowhere."""
+    """Return the job that a request belongs to.
+
+    For an ordinary request, the handle has the id None, and its reports are ignored.
+    """
     if _HANDLE not in request:
         request[_HANDLE] = JobHandle()
     return request[_HANDLE]
@@ -116,9 +119,9 @@ class InProcess:
         except TargetBroken as error:
             answer.fail(error)
         except ConnectionError:  # too late for an error page; aiohttp has logged what happened
-            answer.fail(TargetBroken("the handler failed in the middle of its answer"))
+            answer.fail(TargetBroken("the handler failed in the middle of its response"))
         except BaseException:
-            answer.fail(TargetBroken("the handler broke off its answer"))
+            answer.fail(TargetBroken("the handler broke off its response"))
             raise
 
     async def _respond(self, request: web.BaseRequest, answer: Answer) -> None:
@@ -245,7 +248,7 @@ async def _stop(tasks: Sequence[asyncio.Task[None]], grace: float) -> None:
         task.cancel()
     _, stubborn = await asyncio.wait(tasks, timeout=grace)
     if stubborn:
-        log.warning("a handler goes on %g s after its cancellation", grace)
+        log.warning("a handler is still running %g s after it was cancelled", grace)
 
 
 class _Wire(asyncio.Transport):

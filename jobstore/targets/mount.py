@@ -1,8 +1,8 @@
-"""Where a target stands: which path it is asked for, and what its own places are called in front.
+"""How paths and locations are mapped between a target and its clients.
 
 A client asks for ``/api/x``, and its service may know that as ``/x``, or as ``/app/x`` of a host of
-its own. What the service says of its places is written back in the words of who asked: RFC 9110
-sections 8.7 and 10.2.2.
+its own. Locations in the responses of the service are rewritten for the client: RFC 9110 sections
+8.7 and 10.2.2.
 """
 
 import re
@@ -21,7 +21,7 @@ _DEFAULT_PORTS: Final[Mapping[str, str]] = {"http": ":80", "https": ":443"}
 
 @dataclass(frozen=True, slots=True)
 class Front:
-    """By which name a client has asked.
+    """The name by which a client reached the server.
 
     Args:
         scheme: ``http`` or ``https``.
@@ -40,7 +40,7 @@ class Front:
 
 
 def front_of(request: Request) -> Front:
-    """Tell by which name a request was sent."""
+    """Return the name by which a client reached the server."""
     told = named = None
     for name, value in request.headers:
         if len(name) == _HOST and name.lower() == "host":
@@ -69,7 +69,7 @@ class Mount:
 
     @property
     def told(self) -> Headers:
-        """What a service is told of its place."""
+        """The prefix that a service is told."""
         return (("X-Forwarded-Prefix", self.prefix),) if self.prefix else ()
 
     def path(self, path: str) -> str:
@@ -104,11 +104,11 @@ class Mount:
         return front.origin + rest if own else place[: absolute.start(3)] + rest
 
     def _knows(self, path: str) -> bool:
-        """Tell whether a service has taken to heart what it is told of its place."""
+        """Tell whether a service has used what it was told of its prefix."""
         return bool(self.prefix) and _below(self.prefix, path)
 
     def _back(self, path: str) -> str | None:
-        """Return what a path of the service is in front; None if it cannot be asked for there."""
+        """Return the path in front for a path of the service; None if there is none."""
         if self.base:
             if not _below(self.base, path):
                 return None

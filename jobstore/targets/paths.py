@@ -1,9 +1,9 @@
-"""Whether a path stays where it belongs, however the server behind reads it.
+"""Whether a path stays below a prefix, however the server behind it reads the path.
 
-A path is sent on byte for byte, and servers differ in what they make of one: they resolve dot
-segments before or after they undo escapes, undo escapes once or twice, cut parameters off
-(``..;x``), take a backslash for a slash, or merge slashes. So every way of reading a segment that
-leads upwards counts as such, and only what certainly leads downwards counts as that.
+A path is sent on byte for byte, and servers interpret it differently: they resolve dot segments
+before or after decoding escapes, decode escapes once or twice, remove parameters (``..;x``), treat
+a backslash as a slash, or merge slashes. So a segment that may lead upwards in any reading counts
+as upwards, and only one that leads downwards in every reading counts as downwards.
 """
 
 import re

@@ -28,7 +28,7 @@ class _Source(BaseProtocol):
 
 
 class _Flow(_Source):
-    """One that is held up and let go."""
+    """Something whose reading can be paused and resumed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -36,11 +36,11 @@ class _Flow(_Source):
         self.room.set()
 
     def pause_reading(self) -> None:
-        """Hold the source up."""
+        """Pause the source."""
         self.room.clear()
 
     def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: ARG002, FBT001, FBT002 - aiohttp's signature
-        """Let the source go on."""
+        """Resume the source."""
         self.room.set()
 
 

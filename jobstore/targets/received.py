@@ -25,9 +25,9 @@ _UNDONE: Final[tuple[list[str], ...]] = ([], ["chunked"], ["identity"])
 
 # What went wrong, by the first class that fits.
 _BROKEN: Final[tuple[tuple[type[Exception], str], ...]] = (
-    (ServerDisconnectedError, "the target closed the connection without a complete answer"),
-    (HttpProcessingError, "the target's answer is not valid HTTP"),
-    (ClientPayloadError, "the target's answer broke off before its end"),
+    (ServerDisconnectedError, "the target closed the connection before its response was complete"),
+    (HttpProcessingError, "the target's response is not valid HTTP"),
+    (ClientPayloadError, "the target's response broke off before its end"),
     (ClientError, "the connection to the target broke"),
     (OSError, "the connection to the target broke"),
 )
@@ -52,15 +52,15 @@ def response_of(method: str, message: RawResponseMessage, payload: StreamReader)
     """Take an answer, its body as a whole if all of it has come.
 
     Raises:
-        TargetBroken: it is none that could be passed on.
+        TargetBroken: it cannot be passed on.
     """
     if message.code not in FINAL:
-        raise TargetBroken("the target answered with a status that is none")
+        raise TargetBroken("the target answered with an invalid status")
     received = tuple(message.headers.items())
     if problem := unsendable(received, message.reason):
-        raise TargetBroken(f"the head of the target's answer {problem}")
+        raise TargetBroken(f"the head of the target's response {problem}")
     if list(_transfer_codings(received)) not in _UNDONE:
-        raise TargetBroken("the target's answer has a transfer coding other than chunked")
+        raise TargetBroken("the target's response has a transfer coding other than chunked")
     length = message.headers.get("Content-Length")
     body: Body
     if bodiless(method, message.code):

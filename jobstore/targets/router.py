@@ -37,7 +37,7 @@ class PathClaim:
 
 
 class Claims(Generic[T]):
-    """Who answers which calls; what is no such call, as most, is told by a single look.
+    """Which calls have their own handler; most requests are ruled out by a single match.
 
     Args:
         owners: the claims, each with who makes it; the first that covers a call has it.
@@ -49,7 +49,7 @@ class Claims(Generic[T]):
         self._any = re.compile("|".join(f"(?:{pattern})" for pattern in patterns) or r"(?!)")
 
     def find(self, method: str, path: str) -> T | None:
-        """Return who answers a request, or None."""
+        """Return the handler of a request, or None."""
         if self._any.match(path) is None:
             return None
         for claim, owner in self._owners:
@@ -68,7 +68,7 @@ class Route:
         concurrency: how many of its jobs may run at once.
         timeout: how long an attempt may take, in seconds, or None for as long as it likes.
         replay: what may be sent again after an attempt was interrupted.
-        retry: how often it is asked again after an attempt has failed for a passing reason.
+        retry: how often it is asked again after an attempt has failed for a temporary reason.
         credentials: whether it is told who asks: ``Authorization`` travels only then.
         claims: the calls that it owns, where no one prefix can say it. Such a route goes before
             those that have a prefix, and its name is no path then.
@@ -140,7 +140,7 @@ class Router:
         """Return the route that owns a request; see `resolve`.
 
         Raises:
-            NoTarget: there is none.
+            NoTarget: it does not exist.
             PathLeaves: there is, but the path may lead out of what that route owns.
         """
         route = self.resolve(method, path)

@@ -96,9 +96,9 @@ def _switched(message: RawResponseMessage, exchange: Exchange, protocols: str) -
     received = tuple(message.headers.items())
     chosen = ", ".join(message.headers.getall("Upgrade", ()))
     if not chosen or not _names(chosen) <= _names(protocols):
-        raise TargetBroken("the target switched to a protocol that it was not asked for")
+        raise TargetBroken("the target switched to a protocol that was not requested")
     if problem := unsendable(received, message.reason):
-        raise TargetBroken(f"the head of the target's answer {problem}")
+        raise TargetBroken(f"the head of the target's response {problem}")
     headers = (*end_to_end(received), *switch_to(chosen))
     return Switched(own_phrase(message.code, message.reason), headers, exchange)
 

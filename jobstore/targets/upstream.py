@@ -105,7 +105,8 @@ class Upstream:
 
         Raises:
             TargetUnreachable: if no connection could be made.
-            TargetBroken: on entry or while the body is read, if the answer is none or breaks off.
+            TargetBroken: on entry or while the body is read, if the answer is invalid or breaks
+                off.
         """
         return _Sending(self, request, handle)
 
@@ -122,7 +123,8 @@ class Upstream:
 
         Raises:
             TargetUnreachable: if no connection could be made.
-            TargetBroken: on entry or while the body is read, if the answer is none or breaks off.
+            TargetBroken: on entry or while the body is read, if the answer is invalid or breaks
+                off.
         """
         head = self.head(request, handle, switch_to(protocols))
         exchange = await self.connections.made()
@@ -141,7 +143,7 @@ class Upstream:
         """Take an answer, with what it says of places as its client may ask for them.
 
         Raises:
-            TargetBroken: it is none that could be passed on.
+            TargetBroken: it cannot be passed on.
         """
         response = response_of(request.method, message, payload)
         if hdrs.LOCATION in message.headers or hdrs.CONTENT_LOCATION in message.headers:

@@ -1,4 +1,4 @@
-"""Who asks: HTTP Basic and bearer tokens, before anything else looks at a request."""
+"""Authentication: HTTP Basic and bearer tokens, before anything else looks at a request."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -40,12 +40,12 @@ log = logging.getLogger(__name__)
 
 
 class Access:
-    """Let those in who have an account; without any account, everybody.
+    """Admit requests with an account; without any account, all requests.
 
     Args:
-        accounts: who has one.
-        anonymous: whether everybody is let in while there is no account at all.
-        refuse: what answers those who are not let in.
+        accounts: who has an account.
+        anonymous: whether everybody has access while there are no accounts.
+        refuse: answers those who are refused.
         proxies: tell whose address counts.
         clock: what time it is, in seconds from anywhere.
 
@@ -74,7 +74,7 @@ class Access:
 
     @property
     def everybody(self) -> bool:
-        """Whether everybody is let in just now."""
+        """Whether everybody has access at the moment."""
         try:
             return self._anonymous and not self._accounts.roll().accounts
         except StoreError:  # as each request will be told
@@ -85,12 +85,12 @@ class Access:
             self.meters.logins[what] += 1
 
     async def close(self) -> None:
-        """Give up on the logins that are still held up or being verified."""
+        """Abandon the logins that are delayed or being verified."""
         await self._logins.close()
 
     @web.middleware
     def middleware(self, request: web.Request, handler: Handler) -> Awaitable[web.StreamResponse]:
-        """Find out who sends a request, and turn strangers away.
+        """Find out who sends a request, and refuse strangers.
 
         It is no coroutine itself: most requests are known at once, and ten thousand may wait.
         """
@@ -118,7 +118,7 @@ class Access:
         request[standing.STANDING] = self._standing
 
     def admit(self, request: web.Request, identity: Identity) -> None:
-        """Let somebody in whose standing is not looked at again."""
+        """Admit a sender whose access is not checked again."""
         request[standing.IDENTITY] = identity
         if self.proxies.networks:
             request[standing.PROXIES] = self.proxies
@@ -137,7 +137,7 @@ class Access:
         return await handler(request)
 
     def _refused(self, request: web.Request, error: JobstoreError) -> web.Response:
-        """Answer that it cannot be told who asks, or not just now."""
+        """Answer that the sender cannot be identified, or not at the moment."""
         if not isinstance(error, Unauthorized):
             log.warning("%s", error, extra={"action": "login"})
         if isinstance(error, StoreError):  # strangers are not told which file it is
@@ -154,7 +154,7 @@ class Access:
     # --- who it is ------------------------------------------------------------------------------
 
     def _named(self, roll: AccountSnapshot, name: str) -> Identity | None:
-        """Tell who somebody is whose name is known to be theirs, or needs no proof."""
+        """Return the identity of a sender whose name is proven, or needs no proof."""
         if roll.accounts:
             return _identity(roll.accounts.get(name))
         return Identity(name=name) if self._anonymous else None
@@ -166,17 +166,17 @@ class Access:
         return None if gone else identity
 
     def known(self, headers: MultiMapping[str]) -> Identity | None:
-        """Tell who sends a request, if that can be told at once and without anybody's refusal."""
+        """Return the sender of a request, if that is possible at once and without a refusal."""
         try:
             return self.identify(headers)
         except StoreError:
             return None
 
     def identify(self, headers: MultiMapping[str]) -> Identity | None:
-        """Tell who sends a request as far as that takes no time: it may be a stranger yet.
+        """Return the sender of a request as far as that takes no time; it may be a stranger.
 
         Raises:
-            StoreError: it cannot be told just now.
+            StoreError: it cannot be told at the moment.
         """
         roll = self._accounts.roll()
         if roll is not self._roll:
@@ -195,10 +195,10 @@ class Access:
         return None
 
     def _again(self, then: AccountSnapshot, request: web.Request) -> Identity | None:
-        """Tell who sends a request that was let in before, as their account is now.
+        """Return the sender of an earlier request, as their account is now.
 
         Args:
-            then: the accounts by which they were let in.
+            then: the accounts by which they got access.
         """
         roll, identity = self._accounts.roll(), request[standing.IDENTITY]
         if roll is then:  # as nearly always
@@ -237,7 +237,7 @@ class Access:
 
         Raises:
             TooManyLogins: too many others wait already.
-            StoreError: it cannot be told just now who has an account.
+            StoreError: it cannot be told at the moment who has an account.
         """
         address = self.proxies.client(request.remote or "", request.headers)
         authorization = f"Form {name}\0{password}"  # under which it is remembered
@@ -248,7 +248,7 @@ class Access:
         """Give the account of a name, as it stands now.
 
         Raises:
-            StoreError: it cannot be told just now.
+            StoreError: it cannot be told at the moment.
         """
         return self._accounts.roll().accounts.get(name)
 

@@ -13,11 +13,11 @@ from jobstore.web.door import Door
 
 # What is answered there, and where there is such a port, only there.
 PATHS: Final = re.compile(r"/_jobs/(?:metrics|livez|readyz|ui)(?:[/?]|$)")
-_ONLY: Final = "on this port, only what is for operators is answered: /_jobs/readyz and its like"
+_ONLY: Final = "this address serves only health and metrics, such as /_jobs/readyz"
 
 
 class AdminDoor:
-    """Answer what is for operators, and nothing else.
+    """Answer metrics and health, and nothing else.
 
     Args:
         door: answers it.
@@ -28,11 +28,11 @@ class AdminDoor:
         self.requests = door.requests
 
     def server(self, **options: Any) -> DeskServer:
-        """Make the server that stands here, with what else it is told."""
+        """Make the server, with these arguments."""
         return DeskServer(self.answer, request_factory=intake.incoming, door=self, **options)
 
     def at_once(self, _: Ask) -> bool:
-        """Leave everything to the long way: nobody asks here a thousand times a second."""
+        """Leave everything to the long way: this is not called often."""
         return False
 
     def answer(self, request: web.Request) -> Awaitable[web.StreamResponse]:

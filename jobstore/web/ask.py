@@ -18,7 +18,7 @@ _END: Final = b"\r\n\r\n"
 # Where the status stands in an answer: behind "HTTP/1.1 ".
 _STATUS_AT: Final = 9
 _ZERO: Final = ord("0")
-_BROKEN: Final = "the server failed: see its log"
+_BROKEN: Final = "the server failed; see its log"
 
 # Answers a request that was handed on.
 Finishing: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -39,11 +39,11 @@ class Sender(Protocol):
 
     @property
     def gone(self) -> bool:
-        """Whether nobody is there any more to be answered."""
+        """Whether the client is gone."""
 
     @property
     def flushed(self) -> bool:
-        """Whether all that was sent is the client's system's by now, as far as that is known."""
+        """Whether the client's system has received everything, as far as that is known."""
 
     def send(self, data: bytes) -> bool:
         """Send something; tell whether the client was still there."""
@@ -78,7 +78,7 @@ class Ask:
         proxies: whose word is taken on where it came from, once that is known.
         since: when the last of it came, by the loop's clock.
         traffic: what it is for, once that is known.
-        digit: the first one of its answer's status; 0 while there is none.
+        digit: the first one of its answer's status; 0 while it does not exist.
     """
 
     __slots__ = (
@@ -142,7 +142,7 @@ class Ask:
 
     @property
     def gone(self) -> bool:
-        """Whether nobody is there any more to be answered."""
+        """Whether the client is gone."""
         return self._desk.gone
 
     def fail(self, error: BaseException) -> None:
@@ -157,7 +157,7 @@ class Ask:
         self._desk.finish(self)
 
     def hand_over(self, data: bytes, done: Callable[[Exception | None], None]) -> None:
-        """Answer it, and tell whether all of it was handed over to its client's system.
+        """Answer it, and tell whether all of it was passed to the client's system.
 
         Args:
             data: a whole message.

@@ -1,7 +1,7 @@
-"""What stands between web pages and our own APIs: strangers' pages are refused, trusted ones heard.
+"""Requests of web pages: those of other origins are refused, unless they are configured.
 
-Only what is ours is guarded: our APIs, and requests for jobs. A request that is passed through has
-its own target's rules.
+Only our own APIs and requests for jobs are protected. A request that passes through follows the
+rules of its target.
 """
 
 import logging
@@ -20,11 +20,11 @@ log = logging.getLogger(__name__)
 
 
 class Browsers:
-    """Meet the requests that web pages may have sent.
+    """Check the requests that web pages may have sent.
 
     Args:
         rules: which pages may ask, and under which names this server is reached.
-        anonymous: tells whether whoever asks needs no account just now.
+        anonymous: tells whether callers need no account at the moment.
         asking: the headers that ask for a job, in lower case.
     """
 
@@ -34,7 +34,7 @@ class Browsers:
         self._asking = asking
 
     def follow(self, rules: Rules) -> None:
-        """Go by other rules from now on."""
+        """Use other rules from now on."""
         self._rules = rules
 
     def met(self, request: web.Request, *, ours: bool) -> web.Response | None:

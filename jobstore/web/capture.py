@@ -1,4 +1,4 @@
-"""Where requests come in: with an async header they become jobs, without one they go through."""
+"""Where requests come in: with an async header they become jobs, otherwise they pass through."""
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
@@ -57,7 +57,7 @@ class AsyncHeader(Protocol):
 
     @property
     def dialect(self) -> Dialect:
-        """The dialect whose way of asking it is."""
+        """The dialect that the header belongs to."""
 
     @property
     def name(self) -> str:
@@ -81,15 +81,15 @@ class AsyncHeader(Protocol):
         """Answer that the job is on the disk, or with its result."""
 
     def refused(self, error: JobstoreError) -> web.Response:
-        """Answer that nothing was taken in."""
+        """Answer that nothing was accepted."""
 
 
 class Wish(NamedTuple):
-    """That a request shall be a job.
+    """A request's wish to become a job.
 
     Args:
-        asking: by whose way that is asked for.
-        wanted: whether its result is wanted.
+        asking: by which header.
+        wanted: whether its result is kept.
     """
 
     asking: AsyncHeader
@@ -117,7 +117,7 @@ class Wish(NamedTuple):
 
 
 class Capture:
-    """Take requests in, or send them on.
+    """Accept requests as jobs, or pass them on.
 
     Args:
         store: where jobs go.
@@ -143,7 +143,7 @@ class Capture:
         self._said: set[str] = set()  # the targets of which `_say_unsent` has said it
 
     async def parent(self, job_id: str) -> JobHandle | None:
-        """Find the running job that a request says to come from: a target may lead back here."""
+        """Find the running job that sent a request: a target may lead back here."""
         number = id_of(job_id)
         if number is None:
             return None
@@ -151,19 +151,19 @@ class Capture:
         return None if depth is None else JobHandle(number, depth=depth)
 
     def submitting(self, request: web.Request) -> Submitting | None:
-        """Give what makes a job of a request that asks for it; None if it does not."""
+        """Return the function that makes a job of a request, or None if it asks for none."""
         wish = self.wish(request.headers)
         return None if wish is None else partial(self._submit, wish=wish)
 
     def wish(self, headers: MultiMapping[str]) -> Wish | None:
-        """Tell by whose way a job is asked for; None if none is."""
+        """Return the header by which a job is asked for, or None."""
         for asking in self._async_headers:
             if asking.name in headers and (wanted := asking.asks(headers)) is not None:
                 return Wish(asking, wanted)
         return None
 
     def at_once(self, ask: Ask, wish: Wish) -> bool:
-        """Make a job of a request that is here, unless something stands against it."""
+        """Make a job of a complete request, unless it has to be refused."""
         asking, wanted = wish
         headers, identity = ask.headers, ask.identity
         if (
@@ -254,24 +254,24 @@ class Capture:
         return route.travelling(headers)
 
     def _say_unsent(self, route: Route) -> None:
-        """Say once for each target that what a job logs in with stays here.
+        """Log once for each target that the credentials of jobs are not forwarded.
 
         Without accounts it cannot be meant for jobstore.
         """
         if not (route.credentials or route.claims or route.name in self._said):
             self._said.add(route.name)
             log.info(
-                "a job's Authorization is not sent to the target %s: set its forward_credentials"
-                " = true if it has logins of its own",
+                "the Authorization header of jobs is not sent to the target %s; set "
+                "forward_credentials = true if it checks logins itself",
                 route.name,
                 extra={"action": "submit"},
             )
 
     def relayed_at_once(self, ask: Ask, again: Callable[[], Identity | None]) -> bool:
-        """Send a request that is here on to its target, unless something stands against it.
+        """Send a complete request to its target, unless it has to be refused.
 
         Args:
-            again: tells who sends it, after it has waited; None if they are let in no more.
+            again: tells who sends it, after it has waited; None if their access was revoked.
         """
         method, path = ask.method, ask.path
         if method in _NOT_AT_ONCE or not (method in SAFE or ask.identity.changes):
@@ -287,7 +287,7 @@ class Capture:
         return True
 
     async def relayed(self, request: web.Request) -> web.StreamResponse:
-        """Send a request to its target at once and its answer back, as if nobody stood between."""
+        """Pass a request to its target and the response back, unchanged."""
         try:
             route, incoming = self._sent_on(request)
             handle, offer = JobHandle(source=standing.source(request)), upgrading.offered(request)
@@ -304,7 +304,7 @@ class Capture:
             return relaying.refusal(error)
 
     def _sent_on(self, request: web.Request) -> tuple[Route, Request]:
-        """Return a request as it goes on, and where to.
+        """Return a request as it is passed on, and its target.
 
         Raises:
             Forbidden: it may change something, and its sender may not.

@@ -1,27 +1,27 @@
-"""A client's connection, at the server's end: aiohttp's, but a client may stop sending first.
+"""A client's connection at the server's end: aiohttp's, but a client may stop sending first.
 
-On the wire, a client that has said all it has to say and waits for its answer,
-``shutdown(SHUT_WR)``, looks like one that is gone, ``close()``: either way the server reads an end
-of file. aiohttp takes both for gone, so that the first one never gets its answer. Here the end of
-file means:
+A client that has sent its whole request and waits for the answer may close its sending side,
+``shutdown(SHUT_WR)``. On the wire this looks like a client that is gone, ``close()``: in both cases
+the server reads an end of file. aiohttp treats both as gone, so the former never gets its answer.
+Here the end of file means:
 
-- No request is being answered: the connection is closed.
-- It comes in the middle of a body: that body is broken, which its client is told.
-- It comes long after the last byte of a request: nobody who waits for an answer closes then. The
-  client is gone, as aiohttp has it.
-- Else the requests that came before are answered, and then the connection is closed.
+- If no request is being answered, the connection is closed.
+- In the middle of a body, that body is broken, and the client is told so.
+- Long after the last byte of a request, the client is gone, as in aiohttp: nobody who waits for an
+  answer closes then.
+- Otherwise the earlier requests are answered, and then the connection is closed.
 
-In the last case, whether anybody still listens is seen only by sending something: to a client that
-is gone, its system answers with a reset. So if no answer has begun after a moment, a "100 Continue"
-is sent once, which every client of HTTP/1.1 has to pass over: RFC 9110 section 15.2. Where an
-answer has begun, its next byte tells. If there is none, and for HTTP/1.0, the system's own
-keep-alive probes do, within about a minute.
+In the last case, only sending something shows whether the client still listens: the system of a
+client that is gone answers with a reset. So if no answer has begun after a moment, one "100
+Continue" is sent, which every HTTP/1.1 client has to ignore: RFC 9110 section 15.2. If an answer
+has begun, its next byte shows it. Otherwise, and for HTTP/1.0, the system's keep-alive probes do,
+within about a minute.
 
-A reset is not reported by asyncio's transport once it has read the end of file, so that the socket
-is asked now and then. What is delivered to such a client counts only when its system has
-acknowledged it: `acknowledged`.
+asyncio's transport does not report a reset once it has read the end of file, so the socket is asked
+now and then. Something counts as delivered to such a client only when its system has acknowledged
+it: `acknowledged`.
 
-What is used of aiohttp's own connection stands in `jobstore.http.private`.
+What is used of aiohttp's own connection is listed in `jobstore.http.private`.
 """
 
 import asyncio
@@ -58,7 +58,7 @@ class ClientConnection(web.RequestHandler):
 
     Attributes:
         half_closed: whether it has; never with TLS, whose layer in asyncio does not allow it.
-        below: what carries the bytes of a connection with TLS; None where there is none.
+        below: what carries the bytes of a connection with TLS; None where it does not exist.
     """
 
     __slots__ = ("_half_closed_at", "_heard_at", "_probed", "below", "half_closed")
@@ -172,7 +172,7 @@ class ClientConnection(web.RequestHandler):
             self.force_close()
 
     def _probe(self) -> bool:
-        """Send something that only a client that is gone minds; tell whether that was done."""
+        """Send something that only a client that is gone reacts to; tell whether it was sent."""
         request = self._current_request
         if (
             self._probed
@@ -188,7 +188,7 @@ class ClientConnection(web.RequestHandler):
 
 
 def _probe_by_system(transport: asyncio.Transport | None) -> None:
-    """Let the system find out by itself whether a client is gone."""
+    """Let the system find out whether a client is gone."""
     connection = transport.get_extra_info("socket") if transport else None
     if connection is not None and connection.family != socket.AF_UNIX:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

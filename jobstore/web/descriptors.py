@@ -1,11 +1,11 @@
-"""Serve others while descriptors run short: who only keeps a connection open gives it up first.
+"""Keep serving when file descriptors run short: idle connections are closed first.
 
-A kernel gives the lowest free number to a new socket, so that the number itself tells how many
-descriptors are in use. When few are left, connections are closed that wait for a request, the
-longest waiting first; then those whose request's body arrives most slowly. One that waits for its
-answer is never closed.
+A kernel gives the lowest free number to a new socket, so the number itself shows how many
+descriptors are in use. When few are left, connections that wait for a request are closed, the
+longest waiting first; then those whose request body arrives most slowly. A connection that waits
+for its answer is never closed.
 
-asyncio stops accepting for a second when no descriptor is left, but up to then it tries, and logs,
+asyncio stops accepting for a second when no descriptor is left, but until then it tries, and logs,
 as often as the backlog is long.
 """
 
@@ -60,7 +60,7 @@ class FrugalServer(web.Server):
         closed = [*self._idle(), *self._slow()][:many]
         for handler in closed:
             handler.force_close()
-        self._say(f"descriptors run short: closed {len(closed)} connections that only waited")
+        self._say(f"few file descriptors are left: closed {len(closed)} idle connections")
 
     def refused(self, error: object) -> None:
         """Note that a connection could not be accepted."""
@@ -114,10 +114,10 @@ def _is_closed(context: Mapping[str, Any]) -> bool:
 
 
 class Refusals:
-    """What becomes of connections that the event loop could not accept.
+    """Handle connections that the event loop could not accept.
 
     Attributes:
-        server: is told of them; None while there is none.
+        server: is told of them; None while it does not exist.
     """
 
     def __init__(self) -> None:

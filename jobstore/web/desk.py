@@ -1,24 +1,23 @@
-"""The desk: small requests that need nobody's patience are answered without a task.
+"""The desk: small requests that can be answered at once are answered without a task.
 
-aiohttp's way from a socket to a handler and back costs several times what most of our answers cost:
-two tasks, a request, a response and a writer for each. Here aiohttp's own parser parses, and a
-message that is whole, small and plain is offered to the door, `Door.at_once`. What the door takes
-on is answered by one write; anything else goes on to aiohttp's handler, as it was parsed.
+aiohttp's path from a socket to a handler and back costs several times as much as most of our
+answers: two tasks, a request, a response and a writer each. Here aiohttp's own parser parses, and
+a message that is complete, small and plain is offered to the door, `Door.at_once`. If the door
+accepts it, the answer is a single write; everything else is passed to aiohttp's handler as parsed.
 
-- At any moment a connection is in one of three hands: nobody's (it waits for a request), the desk's
-  (`_asked`, or `_held` while the rest of a small body is awaited), or that of aiohttp's handler.
-  The desk takes something on only out of nobody's hands, so that answers keep the order of their
-  requests.
-- While the desk has a request, what else its client sends is kept unparsed in `_later`, and reading
-  pauses. It is parsed once the answer has been written.
-- Whoever has taken a request on ends it by exactly one of `Ask.answer`, `Ask.hand_over` and
-  `Ask.pass_on`, at once or any time later, also when its client is gone: to tell that is cheap.
-- A body that comes in a second piece is waited for here only for a moment: then the message goes on
-  to aiohttp's handler, which knows how long a body may take.
-- What the door refuses to take on has not been changed; its refusal is written by the long way,
-  so that each rule, and the words for it, stand in one place.
+- At any moment a connection is in one of three states: idle (waiting for a request), at the desk
+  (`_asked`, or `_held` while the rest of a small body is awaited), or with aiohttp's handler. The
+  desk accepts a request only on an idle connection, so answers keep the order of the requests.
+- While the desk has a request, further input is kept unparsed in `_later`, and reading pauses. It
+  is parsed once the answer has been written.
+- Whoever has accepted a request ends it by exactly one of `Ask.answer`, `Ask.hand_over` and
+  `Ask.pass_on`, at once or later, even if its client is gone: calling them then costs nothing.
+- If a body arrives in two pieces, the desk waits for the rest only briefly; then aiohttp's handler
+  takes over, which knows how long a body may take.
+- A request that the door does not accept is unchanged. Refusals are written by aiohttp's handler,
+  so that each rule and its words exist in one place.
 
-A crash leaves nothing of what is here: what was promised to a client stands in the store.
+A crash loses nothing here: every promise made to a client is in the store.
 """
 
 import asyncio
@@ -40,7 +39,7 @@ _HELD_SECONDS: Final = 0.05
 
 
 class FastPath(Protocol):
-    """Where requests are taken on."""
+    """Where requests are accepted."""
 
     @property
     def requests(self) -> Mapping[Traffic, RequestMeters]:
@@ -86,7 +85,7 @@ class Desk(SwitchableConnection):
         self.remote: str | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Note who is at the other end."""
+        """Note the address of the other end."""
         super().connection_made(transport)
         peer = transport.get_extra_info("peername")
         self.remote = str(peer[0]) if isinstance(peer, list | tuple) else peer
@@ -229,12 +228,12 @@ class Desk(SwitchableConnection):
 
     @property
     def gone(self) -> bool:
-        """Whether nobody is there any more to be answered."""
+        """Whether the client is gone."""
         return self.transport is None or self.transport.is_closing()
 
     @property
     def flushed(self) -> bool:
-        """Whether all that was sent is the client's system's by now, as far as that can be told."""
+        """Whether the client's system has received everything, as far as that is known."""
         transport = self.transport
         if transport is None or transport.get_write_buffer_size() or self.half_closed:
             return False
@@ -249,7 +248,7 @@ class Desk(SwitchableConnection):
         return not transport.is_closing()
 
     def when_flushed(self, ask: Ask, done: Callable[[Exception | None], None]) -> None:
-        """Call something once an answer is its client's, or with what has kept it from that."""
+        """Call something once a response has arrived, or with the reason why it did not."""
         self._flushing = self._loop.create_task(self._flush(ask, done))
 
     async def _flush(self, ask: Ask, done: Callable[[Exception | None], None]) -> None:

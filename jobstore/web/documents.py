@@ -1,7 +1,7 @@
-"""JSON that strangers wrote: what is read here can be stored, sent again, and taken apart at once.
+"""JSON from clients, checked so that it can be stored, sent again and parsed without blocking.
 
-Parsing holds the interpreter, whichever thread it runs in, and makes up to thirty times as much of
-what was sent: ``{},{},...`` of 57 MiB takes 1.6 GiB. The pieces are counted first, which costs
+Parsing holds the interpreter, whichever thread it runs in, and may use thirty times the memory of
+the document: ``{},{},...`` of 57 MiB takes 1.6 GiB. So the items are counted first, which costs
 about as much as copying the document.
 """
 
@@ -18,11 +18,11 @@ _SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 class Unacceptable(ValueError):
-    """A document may be JSON, but is not taken; the message says what was expected."""
+    """A document is refused, though it may be JSON; the message says what was expected."""
 
 
 class TooManyPieces(Unacceptable):
-    """It falls into too many pieces."""
+    """It has too many members and items."""
 
 
 class Unstorable(Unacceptable):
@@ -39,7 +39,7 @@ def parse(body: bytes, most: int = PIECES) -> object:
     Raises:
         TooManyPieces: it falls into more.
         Unstorable: it has what cannot be stored or sent.
-        ValueError: it is none.
+        ValueError: it is invalid.
     """
     if _piece_count(body, most) > most:
         raise TooManyPieces(f"expected at most {most} members and items")

@@ -1,4 +1,4 @@
-"""The front door: who asks, and whether it is for a job, for an API of ours, or for a target."""
+"""The front door: who sends a request, and whether it is for a job, an API of ours, or a target."""
 
 import re
 from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -24,11 +24,11 @@ T = TypeVar("T")
 AtOnce: TypeAlias = Callable[[Ask], bool]
 Answering: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-_ELSEWHERE: Final = "this is answered at the address that [admin] listen says"
+_ELSEWHERE: Final = "this is answered only at the addresses in [admin] listen"
 
 
 class Own(NamedTuple, Generic[T]):
-    """What answers calls of ours, and as what they are counted.
+    """The handler of our calls, and how they are counted.
 
     Args:
         guarded: whether it finds out by itself who asks.
@@ -40,14 +40,14 @@ class Own(NamedTuple, Generic[T]):
 
 
 class Door:
-    """Answer every request that comes in over a socket.
+    """Answer every request that arrives on a socket.
 
     It stands before aiohttp's own router and middlewares, since most requests need neither: they
     cost more than the whole way to the store.
 
     Args:
         browsers: which web pages may ask.
-        access: who is let in.
+        access: who has access.
         capture: makes jobs of requests, and sends on what is for a target.
         apis: who answers which of our own calls; the first that claims it.
         prompt: who may answer which of them without a task.
@@ -81,7 +81,7 @@ class Door:
         self._elsewhere = elsewhere
 
     def server(self, **options: Any) -> DeskServer:
-        """Make the server that stands here, with what else it is told."""
+        """Make the server, with these arguments."""
         if self.requests:
             options |= counting(self.requests)
         return DeskServer(
@@ -92,7 +92,7 @@ class Door:
         )
 
     def at_once(self, ask: Ask) -> bool:
-        """Take on a request if nothing stands against it.
+        """Accept a request, unless it has to be refused.
 
         What `answer` would refuse, or has to look at for longer, is left to it.
         """

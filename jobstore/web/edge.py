@@ -1,8 +1,8 @@
-"""The edge kit: what every dialect is made of.
+"""The edge kit: what every dialect is built from.
 
 A dialect is a table of calls by path and method, a table of words for the states of a job, one
-function that writes an error in its words, and handlers that read, ask the store once and answer.
-What a handler raises of our own errors carries its status; the dialect only writes it.
+function that writes an error in its words, and handlers that read, call the store once and answer.
+Our own errors carry their status; the dialect only writes it.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -94,7 +94,7 @@ def run_of(  # noqa: PLR0913, PLR0917 - all that a run is made of
     dialect: Dialect,
     trigger: Trigger,
 ) -> Submission:
-    """Make what to submit to run a definition, for who sends a request.
+    """Make the submission that runs a definition, for the sender of a request.
 
     Raises:
         Forbidden: they may change nothing.
@@ -107,7 +107,7 @@ def run_of(  # noqa: PLR0913, PLR0917 - all that a run is made of
 
 
 def traced(submission: Submission, request: web.Request) -> Submission:
-    """Let a job that a request describes go on with the trace of that, unless it names another."""
+    """Let a job continue the trace of the request that describes it, unless it names another."""
     headers = submission.request.headers
     longer = continued(headers, request.headers.items())
     if longer is headers:

@@ -27,7 +27,7 @@ class _Count:
 
     Args:
         count: how many.
-        until: how long they are held against whoever comes next.
+        until: how long they delay the next login.
     """
 
     count: int
@@ -46,7 +46,7 @@ class Failures:
         self._counts: OrderedDict[tuple[str, str], _Count] = OrderedDict()
 
     def hold_up(self, name: str, address: str) -> float:
-        """Tell for how many seconds to hold up a login.
+        """Return by how many seconds to delay a login.
 
         It counts against its name until it is forgiven, so that it does not help to send many
         guesses at once.
@@ -60,7 +60,7 @@ class Failures:
         self._add("address", address)
 
     def forgive(self, name: str) -> None:
-        """Hold nothing against a name any more: its owner has come.
+        """Reset the failures of a name: its owner has logged in.
 
         Not so its address: whoever has one account could go on guessing those of others.
         """
@@ -81,6 +81,6 @@ class Failures:
 
 
 def cut(remembered: OrderedDict[K, V], size: int) -> None:
-    """Forget the oldest, so that strangers cannot fill the memory."""
+    """Forget the oldest, so that clients cannot fill the memory."""
     while len(remembered) > size:
         remembered.popitem(last=False)

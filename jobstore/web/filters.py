@@ -60,7 +60,7 @@ def page_query(query: MultiMapping[str], scope: int | None) -> PageQuery:
 
     Args:
         query: the request's.
-        scope: whose jobs whoever asks may see, or None for everybody's.
+        scope: whose jobs the caller may see, or None for everybody's.
 
     Raises:
         QueryInvalid: it cannot be understood; the message says what was expected.
@@ -77,7 +77,7 @@ def search_of(filters: Mapping[str, str], scope: int | None) -> Search:
 
     Args:
         filters: their values, by their names.
-        scope: whose jobs whoever asks may see, or None for everybody's.
+        scope: whose jobs the caller may see, or None for everybody's.
 
     Raises:
         QueryInvalid: one of them cannot be understood; the message says what was expected.
@@ -221,7 +221,7 @@ def _before(cursor: str | None, query: str) -> int:
         return _LARGEST
     own, last = _decoded(cursor)
     if own != query:
-        raise QueryInvalid("cursor: this is one of another query; repeat the query that gave it")
+        raise QueryInvalid("cursor: it belongs to another query; repeat the query that gave it")
     return last
 
 
@@ -232,5 +232,5 @@ def _decoded(cursor: str) -> tuple[str, int]:
         text = ""
     match = re.fullmatch(r"([0-9a-f]{16})\.([0-9]{1,18})", text)
     if not match:
-        raise QueryInvalid("cursor: expected what an earlier page gave as next")
+        raise QueryInvalid("cursor: expected the next of an earlier page")
     return match[1], int(match[2])

@@ -1,7 +1,7 @@
-"""By which origin a client has asked: noted with its request where only its connection tells.
+"""The origin by which a client reached the server, noted with its request.
 
-It is known from a connection by TLS, and from a proxy that is trusted. What goes on to a service,
-now or as a job, is told from the note; see `jobstore.targets.mount`.
+It follows from the connection, by TLS, or from a trusted proxy. Requests to a service, now or as a
+job, are made from the note; see `jobstore.targets.mount`.
 """
 
 from multidict import MultiMapping

@@ -1,4 +1,4 @@
-"""What decides who is let in, whatever it goes by."""
+"""What decides who has access, whatever it goes by."""
 
 from collections.abc import Awaitable
 from typing import Protocol
@@ -8,14 +8,14 @@ from aiohttp.typedefs import Handler, Middleware
 
 
 class Gate(Protocol):
-    """Who is let in."""
+    """Who has access."""
 
     @property
     def everybody(self) -> bool:
-        """Whether everybody is let in just now."""
+        """Whether everybody has access at the moment."""
 
     def middleware(self, request: web.Request, handler: Handler) -> Awaitable[web.StreamResponse]:
-        """Find out who sends a request, and turn strangers away."""
+        """Find out who sends a request, and refuse strangers."""
 
     @property
     def on_behalf(self) -> Middleware:

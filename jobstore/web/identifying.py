@@ -1,4 +1,4 @@
-"""Who asks, inside another application: it says so itself, by whatever login it has."""
+"""Authentication inside another application, which says itself who sends a request."""
 
 import inspect
 from collections.abc import Awaitable, Callable
@@ -17,7 +17,7 @@ Identify: TypeAlias = Callable[[web.Request], Awaitable[Identity | None] | Ident
 
 
 class Identifying:
-    """Let those in whom the application knows; the store's accounts play no part.
+    """Admit those whom the application identifies; the store's accounts are not used.
 
     Args:
         identify: tells who sends a request, or None if they may not ask for jobs. Someone without
@@ -32,7 +32,7 @@ class Identifying:
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Find out who sends a request, and turn strangers away."""
+        """Find out who sends a request, and refuse strangers."""
         found = self._identify(request)
         identity = await found if inspect.isawaitable(found) else found
         if identity is None:

@@ -1,9 +1,9 @@
 """Load a module late: in a running server, for the first client that needs it.
 
-The server may have no file descriptor left just then, and some packages can never be loaded any
-more if that fails halfway. So a server keeps a few in reserve: it allows itself fewer than the
-system does, and as many as that while it loads. That is done on the event loop, which accepts no
-connection meanwhile.
+The server may have no file descriptor left at that moment, and some packages can never be loaded
+again after a failed attempt. So a server keeps a few in reserve: it normally allows itself fewer
+than the system does, and all of them while it loads. Loading happens on the event loop, which
+accepts no connection meanwhile.
 """
 
 import sys

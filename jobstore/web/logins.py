@@ -1,4 +1,4 @@
-"""Passwords are verified: few at a time, once for all who send the same, and then remembered."""
+"""Password verification: a few at a time, once for identical credentials, and then remembered."""
 
 import asyncio
 import logging
@@ -67,7 +67,7 @@ class Logins:
     """Verify passwords.
 
     Args:
-        accounts: who has one.
+        accounts: who has an account.
         clock: what time it is, in seconds from anywhere.
         heard: told what became of a login.
     """
@@ -85,7 +85,7 @@ class Logins:
         self._verifying = FairTurns(VERIFIERS)
 
     async def close(self) -> None:
-        """Give up on the logins that are still held up or being verified."""
+        """Abandon the logins that are delayed or being verified."""
         tasks = [login.task for login in self._pending.values() if login.task]
         for task in tasks:
             task.cancel()
@@ -149,10 +149,10 @@ class Logins:
         return login
 
     def _make_place(self, source: str) -> None:
-        """Give up on a login of the source that has the most, if there are too many in all.
+        """Drop a login of the source with the most, if there are too many.
 
         Raises:
-            TooManyLogins: this source has the most, or as many as one may have.
+            TooManyLogins: this source has the most, or has reached its limit.
         """
         logins = self._pending.values()
         counts = Counter(login.source for login in logins)

@@ -1,13 +1,13 @@
-"""Which web pages may ask, and by which names: a decision from a request's headers alone.
+"""Which web pages and host names may be used: a decision from the headers of a request alone.
 
-A browser lets any page send requests to any server that it reaches, a local one too, and it says in
-two headers that no page can forge where the page comes from: ``Origin`` (RFC 6454, and the Fetch
-standard, https://fetch.spec.whatwg.org/#origin-header) and ``Sec-Fetch-Site``
+A browser lets any page send requests to any server that it can reach, even a local one. Two headers
+that no page can forge say where the page comes from: ``Origin`` (RFC 6454, and the Fetch standard,
+https://fetch.spec.whatwg.org/#origin-header) and ``Sec-Fetch-Site``
 (https://w3c.github.io/webappsec-fetch-metadata/). Programs other than browsers send neither.
 
-A page whose own name was made to point at this server (DNS rebinding) is of the same origin to its
-browser, but it gives that name away as ``Host``: without accounts only names are taken that nobody
-else can give to a server.
+If the name of a page was made to point at this server (DNS rebinding), its browser considers it
+the same origin, but the name shows up as ``Host``: without accounts, only names are accepted that
+nobody else can give to a server.
 """
 
 import re
@@ -60,7 +60,7 @@ _EXPOSED: Final = (
 
 @dataclass(frozen=True, slots=True)
 class OriginDecision:
-    """What becomes of a request.
+    """What happens to a request.
 
     Args:
         status: the status to refuse it with, or 0 if it may go on.
@@ -76,11 +76,11 @@ class OriginDecision:
 FINE: Final = OriginDecision()
 _MISDIRECTED: Final = OriginDecision(
     421,
-    "without accounts, this server answers only to names that are surely its own: "
-    "ask for it as localhost, or add the name to [server] hosts",
+    "without accounts, this server answers only to its own names: use localhost, or add the name "
+    "to [server] hosts",
 )
 _FOREIGN: Final = OriginDecision(
-    403, "a page of another origin may not ask: add its origin to [server] origins"
+    403, "pages of other origins are refused: add this one to [server] origins"
 )
 
 
@@ -115,7 +115,7 @@ class Rules:
 
         Args:
             authority: the one in its target, if that is a whole URL.
-            anonymous: whether whoever asks needs no account.
+            anonymous: whether callers need no account.
         """
         if anonymous and not self._reached(headers, authority):
             return _MISDIRECTED
@@ -179,7 +179,7 @@ class Rules:
 
 
 def host_of(authority: str) -> str | None:
-    """Return the host of a ``Host`` header in one way of writing it; None if it is none."""
+    """Return the host of a ``Host`` header in one way of writing it; None if it is invalid."""
     return _split(authority)[0] if len(authority) <= _LONGEST_AUTHORITY else None
 
 

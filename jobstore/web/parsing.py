@@ -1,6 +1,6 @@
-"""What is no request that can be served here: one plain answer, and one line in the log.
+"""Requests that cannot be served here: one plain answer, and one line in the log.
 
-aiohttp's own answers and log entries repeat what they could not read, passwords included.
+aiohttp's own answers and log entries repeat what they could not read, including passwords.
 """
 
 import logging
@@ -27,7 +27,7 @@ from jobstore.web import wire
 from jobstore.web.connection import ClientConnection
 
 _SPOKEN: Final = (HttpVersion11, HttpVersion10)
-_ONLY: Final = "expected HTTP/1.1: no other version is spoken here"
+_ONLY: Final = "expected HTTP/1.1; other versions are not supported"
 
 
 class _HeadTooLongError(BadHttpMessage):
@@ -39,7 +39,7 @@ _REFUSALS: Final[tuple[tuple[type[HttpProcessingError], str, int, str], ...]] = 
     (_HeadTooLongError, "", 431, "expected a head of at most {0.size} bytes"),
     (LineTooLong, "", 431, "expected request line and fields of at most {0.field_size} bytes each"),
     (BadHttpMethod, "HTTPS", 400, "expected plain HTTP, not TLS"),
-    (BadHttpMethod, "", 400, "expected a request of HTTP/1.1, with one of its methods"),
+    (BadHttpMethod, "", 400, "expected an HTTP/1.1 request with a valid method"),
     (BadStatusLine, "HTTP version", 505, _ONLY),
     (BadStatusLine, "", 400, "expected a request line such as GET / HTTP/1.1"),
     (InvalidURLError, "", 400, "expected a path, percent-encoded, in the request line"),
@@ -137,13 +137,13 @@ def refusal(request: web.Request) -> web.StreamResponse | None:
     if version not in _SPOKEN:
         return _refused(request, 505, _ONLY)
     if request.method == "CONNECT":
-        return _refused(request, 501, "no tunnels are made here: CONNECT is not served")
+        return _refused(request, 501, "CONNECT is not supported")
     coding = headers.get(hdrs.TRANSFER_ENCODING)
     if coding is not None and (coding.lower() != "chunked" or version is HttpVersion10):
-        return _refused(request, 501, "expected no transfer coding but chunked, in HTTP/1.1")
+        return _refused(request, 501, "expected no transfer coding except chunked, in HTTP/1.1")
     expected = headers.get(hdrs.EXPECT)
     if expected is not None and expected.lower() != "100-continue":
-        return _refused(request, 417, "expected no Expect but 100-continue")
+        return _refused(request, 417, "expected no Expect except 100-continue")
     return _of_target(request)
 
 

@@ -1,8 +1,8 @@
-"""Whose address counts behind proxies that are trusted: that of whoever asked the first of them.
+"""Client addresses behind trusted proxies.
 
-Each proxy appends the address that it was asked from, to ``X-Forwarded-For`` or to ``Forwarded``
-(RFC 7239), and passes on whatever a client has put before it. So only the end of the list is known
-to be true, as far as the proxies that wrote it are trusted.
+Each proxy appends the address of its client to ``X-Forwarded-For`` or ``Forwarded`` (RFC 7239), and
+passes on whatever a client has written there. So only the end of the list is reliable, as far as
+the proxies that wrote it are trusted.
 """
 
 import re
@@ -32,7 +32,7 @@ _CUSTOMER: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class Proxies:
-    """The proxies whose word is taken.
+    """The trusted proxies.
 
     Args:
         networks: where they are.
@@ -83,7 +83,7 @@ class Proxies:
         return _last(scheme, _SCHEME).lower(), _last(host, _HOST)
 
     def _first(self, address: _Address | None, nodes: Iterator[str]) -> _Address | None:
-        """Go from proxy to proxy, as long as each is trusted to say who asked it."""
+        """Go from proxy to proxy, as long as each one is trusted."""
         for _, node in zip(range(_MOST_HOPS), nodes, strict=False):
             before = _address(node)
             if before is None:
@@ -94,7 +94,7 @@ class Proxies:
         return address
 
     def _is_ours(self, peer: str) -> bool:
-        """Tell whether the word of the other end of a connection is taken."""
+        """Tell whether the other end of a connection is trusted."""
         address = _address(peer)
         return self._trusts(address) if address else not peer and _FILES in self.networks
 

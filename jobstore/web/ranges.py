@@ -1,6 +1,6 @@
-"""A part of what is kept, for who asks for no more: RFC 9110 section 14.
+"""Byte ranges of stored bodies: RFC 9110 section 14.
 
-One range of bytes is given at a time. Who asks for several, or in words that are none, gets all.
+One range is served at a time. A request for several, or an invalid one, gets the whole body.
 """
 
 import re

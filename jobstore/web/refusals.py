@@ -1,4 +1,4 @@
-"""Errors on their way to a client: what all dialects do with them, and words where none has any."""
+"""Errors on their way to a client: what all dialects share, and words for those that have none."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -24,12 +24,12 @@ log = logging.getLogger(__name__)
 
 
 class Internal(JobstoreError):
-    """Something went wrong that no client should meet; the log says what."""
+    """An internal error; the log has the details."""
 
     status = 500
 
     def __init__(self) -> None:
-        super().__init__("internal error; the server's log says more")
+        super().__init__("internal error; see the server's log")
 
 
 class MethodNotAllowed(JobstoreError):
@@ -47,14 +47,14 @@ class MethodNotAllowed(JobstoreError):
 
 
 def answerable(error: JobstoreError) -> tuple[int, JobstoreError]:
-    """Return what a client is told of an error, and by which status."""
+    """Return the message and the status of an error, for a client."""
     if error.status is not None:
         return error.status, error
     return Internal.status, unexpected(error)
 
 
 def unexpected(error: JobstoreError) -> Internal:
-    """Log an error that no client should meet, and return what they are told instead."""
+    """Log an internal error, and return what the client is told instead."""
     log.error("%s", error, extra={"action": "answer"})
     return Internal()
 
@@ -72,7 +72,7 @@ def fields(error: JobstoreError) -> Headers:
 
 
 def retry_after(error: JobstoreError) -> Headers:
-    """Give the field that says when to try again, for what cannot be had just now."""
+    """Give the field that says when to try again, for what is not available at the moment."""
     if error.status not in _LATER:
         return ()
     return (("Retry-After", str(error.seconds)),) if isinstance(error, OwnerLimit) else SOON
@@ -97,7 +97,7 @@ def shared_refusal(
 
 
 def refused(_: web.Request, error: JobstoreError) -> web.Response:
-    """Answer that whoever sends a request is not let in, where no dialect has words for it.
+    """Refuse the sender of a request, if no dialect has words for it.
 
     Credentials are asked for in words that most clients read.
     """

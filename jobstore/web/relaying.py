@@ -1,11 +1,11 @@
-"""Requests that pass through: sent on to their target at once, and its answer sent back.
+"""Requests that pass through: sent to their target at once, and the response sent back.
 
-A small request is taken on at the desk, and its target is asked there. An answer that comes as a
-whole is written from there too. Any other goes the long way: the desk hands the request on with
-what has to be done with it (`Relay.finish`), so that streaming, leaving clients and broken answers
-are dealt with in one place. So does a request whose client has closed its side while it waits,
-since there it is looked after. The exchange with the target is held open by one task all the while,
-and ends with it; a client that is gone cancels that.
+A small request is accepted at the desk, and its target is asked from there. A response that arrives
+as a whole is written from there too. For any other, the desk passes the request on together with
+what remains to be done (`Relay.finish`), so that streaming, disappearing clients and broken
+responses are handled in one place. The same happens to a request whose client closes its sending
+side while it waits. One task keeps the exchange with the target open all the while, and ends with
+it; if the client goes away, that task is cancelled.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ class Relay:
         target: who will answer it.
         incoming: the request as it goes on.
         handle: tells where it comes from.
-        again: tells who sends it, after it has waited; None if they are let in no more.
+        again: tells who sends it, after it has waited; None if their access was revoked.
     """
 
     def __init__(
@@ -79,10 +79,10 @@ class Relay:
             self._failed(error)
 
     def _confirm(self) -> None:
-        """Look again who sends the request, before they get anything.
+        """Check the sender of a request again, before sending anything.
 
         Raises:
-            Revoked: they are let in no more.
+            Revoked: their access was revoked.
         """
         if self._again() is None:
             raise standing.Revoked

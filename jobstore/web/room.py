@@ -1,8 +1,8 @@
-"""Memory for what has to be whole at once: so much for all requests together, and no more.
+"""Memory for messages that have to be whole: one limit for all requests together.
 
-A request may take a little without asking. What is beyond that is taken from one room for all.
-Where that is full, a request waits for a moment, during which no more of it is read, and is then
-refused: who holds the room may be slow on purpose.
+A request may use a little without asking. Anything beyond that is taken from a shared amount. If
+that is used up, a request waits for a moment, during which no more of it is read, and is then
+refused: those who use the memory may be slow on purpose.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ _PATIENCE: Final = 5.0
 
 
 class Room:
-    """So many bytes for all."""
+    """A number of bytes for all requests together."""
 
     def __init__(self, size: int = _SIZE) -> None:
         self._left = size
@@ -65,7 +65,7 @@ async def taken(request: web.Request, size: int) -> AsyncIterator[None]:
     """Keep room for what is made of a request while the context lasts.
 
     Raises:
-        NoRoom: there is none just now.
+        NoRoom: there is none at the moment.
     """
     room, beyond = request.app[ROOM], max(0, min(size, _FOR_ONE) - _FREE)
     await room.take(beyond)

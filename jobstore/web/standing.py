@@ -1,4 +1,4 @@
-"""Who asks, and on what ground they were let in: it is looked at again after a wait."""
+"""Who sends a request, and why they were accepted: checked again after a wait."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,10 +22,11 @@ PROXIES: Final = web.RequestKey("jobstore.proxies", Proxies)
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """On what ground somebody was let in.
+    """How a sender got access.
 
     Args:
-        again: tells who sends a request as their account is now; None if they are let in no more.
+        again: returns the sender of a request, as their account is now; None if their access was
+            revoked.
     """
 
     again: Callable[[web.Request], Identity | None]
@@ -35,7 +36,7 @@ STANDING: Final = web.RequestKey("jobstore.standing", Standing)
 
 
 class Revoked(web.HTTPUnauthorized):
-    """Whoever sent a request was let in, and would not be any more; aiohttp answers with it."""
+    """The access of a sender was revoked meanwhile; aiohttp answers with it."""
 
     def __init__(self) -> None:
         answer = refusals.shared_refusal(HTTPStatus.UNAUTHORIZED, str(Unauthorized()))
@@ -43,9 +44,9 @@ class Revoked(web.HTTPUnauthorized):
 
 
 def confirm(request: web.Request) -> None:
-    """Look again who sends a request that has waited for something, before it gets anything.
+    """Check the sender of a request that has waited again, before sending anything.
 
-    Where no `STANDING` says on what ground they were let in, there is nothing to look at.
+    Where no `STANDING` says how they got access, there is nothing to look at.
 
     Raises:
         Revoked: their account is gone, or their token, or it has another password.
@@ -60,7 +61,7 @@ def confirm(request: web.Request) -> None:
 
 
 def scope_again(request: web.Request) -> int | None:
-    """Look again who sends a request, and return whose jobs they may see now; see `confirm`."""
+    """Check the sender of a request again, and return whose jobs they may see; see `confirm`."""
     confirm(request)
     return scope(request)
 

@@ -1,7 +1,6 @@
 """Results for requests at the desk: a small one is written from there, once it was taken.
 
-Who speaks a dialect says how a result is written, and what becomes of a request for which there is
-none to give.
+The dialect says how a result is written, and what happens to a request if it does not exist.
 """
 
 from collections.abc import Callable

@@ -10,7 +10,7 @@ def zoned(value: object) -> datetime:
     """Read a time in ISO 8601, which has to say in which zone it is.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is invalid.
     """
     if not isinstance(value, str) or not re.match("[0-9]{4}-", value):
         raise ValueError

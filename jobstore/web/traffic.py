@@ -1,4 +1,4 @@
-"""What is counted of requests: what they were for, how they were answered, and how long it took."""
+"""Metrics of requests: which API they were for, how they were answered, and how long they took."""
 
 import logging
 from collections.abc import Mapping

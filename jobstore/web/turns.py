@@ -1,4 +1,4 @@
-"""Turns: so many at a time, and no source has to wait for all that another one has piled up."""
+"""Turns: a limited number at a time, and no source waits for all that another one has queued."""
 
 import asyncio
 from collections import OrderedDict, deque
@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 
 class FairTurns:
-    """Let in so many at a time; of those who wait, one of each source after the other.
+    """Admit a limited number at a time; those who wait take turns by source.
 
     Args:
         slots: how many at a time.

@@ -74,7 +74,7 @@ async def relay(
 
     Raises:
         ConnectionError: the connection broke before the two were joined.
-        Revoked: its sender is let in no more.
+        Revoked: its sender's access was revoked.
         TargetFailed: the target gave no answer.
     """
     async with target.switching(incoming, handle, offer) as answer:

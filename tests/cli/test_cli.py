@@ -213,7 +213,7 @@ def test_migrate_makes_no_folders() -> None:
 
 def test_serve_takes_one_target_only() -> None:
     told = refused("serve", "--upstream", "http://127.0.0.1:1", "--app", "a:b", code=2)
-    assert "--upstream and --app exclude each other" in told
+    assert "--upstream and --app cannot be used together" in told
 
 
 @pytest.mark.parametrize("upstream", ["", "127.0.0.1:9000", "ftp://127.0.0.1"])
@@ -246,7 +246,9 @@ def test_a_store_that_is_served_is_told_by_its_servers_pid(
 ) -> None:
     assert serving.stdout is not None
     assert b"listens on http://127.0.0.1:" in serving.stdout.readline()
-    assert f"the server with pid {serving.pid} owns this store" in refused("serve", "--port", 0)
+    assert f"the server with process id {serving.pid} is using this store" in refused(
+        "serve", "--port", 0
+    )
 
 
 def test_every_other_command_works_beside_a_server(serving: "subprocess.Popen[bytes]") -> None:

@@ -130,7 +130,7 @@ def test_a_body_may_come_from_a_file(content: bytes, member: str, value: str) ->
         ((*DAILY, "--method", "get"), "method: expected a method such as GET or POST"),
         ((*DAILY, "--timeout", "soon"), "timeout: expected a duration such as 500ms"),
         ((*DAILY, "--header", "a b: c"), "headers: expected an object such as"),
-        ((*DAILY, "--header", "Host: a"), "headers: Host is not the writer's to say"),
+        ((*DAILY, "--header", "Host: a"), "headers: Host is set by jobstore"),
         ((*DAILY, "--header", "X-Key: [redacted]"), "headers: X-Key is [redacted]"),
     ],
 )
@@ -148,9 +148,15 @@ def test_define_says_what_is_no_definition(
     [
         ((), "expected FILE, or at least --name, --path and --target"),
         (("--owner", "ann"), "expected FILE, or at least"),
-        (("them.toml", "--name", "x"), "FILE and the flags of a definition exclude each other"),
-        ((*DAILY, "--header", "X-Tag"), "'X-Tag' is not written as 'Name: value'."),
-        ((*DAILY, "--body", "a", "--body-file", "b"), "--body and --body-file exclude each other"),
+        (
+            ("them.toml", "--name", "x"),
+            "FILE and the flags of a definition cannot be used together",
+        ),
+        ((*DAILY, "--header", "X-Tag"), "'X-Tag' is not a header: expected 'Name: value'."),
+        (
+            (*DAILY, "--body", "a", "--body-file", "b"),
+            "--body and --body-file cannot be used together",
+        ),
         ((*DAILY, "--replay", "often"), "'often' is not one of"),
         ((*DAILY, "--name", "\udcff"), "this is not UTF-8."),
     ],
@@ -209,10 +215,10 @@ def test_each_problem_of_a_file_is_told_with_its_place_and_nothing_is_created(
     [
         ("", "them.toml: name: expected a name"),
         ("[", "them.toml: expected TOML: "),
-        ("definition = []", "them.toml: expected one definition, or tables [[definition]] only"),
-        ("definition = 1", "them.toml: expected one definition, or tables [[definition]] only"),
-        ("[definition]", "them.toml: expected one definition, or tables [[definition]] only"),
-        ('name = "x"\n' + TWO, "them.toml: expected one definition, or tables [[definition]] only"),
+        ("definition = []", "them.toml: expected one definition, or only [[definition]] tables"),
+        ("definition = 1", "them.toml: expected one definition, or only [[definition]] tables"),
+        ("[definition]", "them.toml: expected one definition, or only [[definition]] tables"),
+        ('name = "x"\n' + TWO, "them.toml: expected one definition, or only [[definition]] tables"),
         ("definition = [1]", "them.toml: [[definition]] #1: expected an object with name, path"),
         (TWO + TWO, "them.toml: the path /Imports/daily occurs 2 times"),
     ],
@@ -237,7 +243,7 @@ def test_if_one_path_is_taken_none_is_created() -> None:
     said("define", *DAILY[:2], "--path", "/Imports/weekly", "--target", "/a")
     write(TWO)
     told = refused("define", "them.toml")
-    assert told == "jobstore: there is a definition with the path /Imports/weekly already\n"
+    assert told == "jobstore: a definition with the path /Imports/weekly already exists\n"
     assert paths() == ["/Imports/weekly"]
 
 
@@ -266,7 +272,7 @@ def test_replace_creates_what_is_not_there_yet() -> None:
 def test_without_replace_a_path_that_is_taken_is_refused() -> None:
     said("define", *DAILY)
     told = refused("define", *DAILY)
-    assert told == "jobstore: there is a definition with the path /Imports/daily already\n"
+    assert told == "jobstore: a definition with the path /Imports/daily already exists\n"
 
 
 def test_replace_gives_a_definition_to_nobody_else() -> None:
@@ -293,7 +299,7 @@ def test_definitions_are_listed() -> None:
 
 def test_it_is_said_that_there_is_no_definition() -> None:
     said("migrate")
-    assert said("definitions") == "There is no definition.\n"
+    assert said("definitions") == "There are no definitions.\n"
     assert said("definitions", "--json") == ""
 
 

@@ -112,11 +112,11 @@ def test_expire_does_what_the_configuration_says_unless_told_otherwise() -> None
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ("--older-than soon", "'soon' is no duration such as 90s, 15m, 24h or 7d."),
-        ("--older-than 7", "'7' is no duration"),
-        ("--older-than 2023-11-14", "'2023-11-14' is no duration"),
+        ("--older-than soon", "'soon' is not a duration such as 90s, 15m, 24h or 7d."),
+        ("--older-than 7", "'7' is not a duration"),
+        ("--older-than 2023-11-14", "'2023-11-14' is not a duration"),
         ("--before never", "'never' is neither a time"),
-        ("--before 1d --older-than 1d", "--before and --older-than exclude each other"),
+        ("--before 1d --older-than 1d", "--before and --older-than cannot be used together"),
     ],
 )
 def test_expire_refuses(options: str, complaint: str) -> None:
@@ -167,11 +167,11 @@ def problems(path: Path) -> list[str]:
         ),
         (
             "UPDATE account_usage SET queued = 7",
-            "account 0 is said to have 7 queued jobs and 2097161 bytes, but it has 1 and 2097161",
+            "the counters of account 0 say 7 queued jobs and 2097161 bytes, but there are 1",
         ),
         (  # as a foreign program may, which does not count
             "UPDATE job SET account = 7 WHERE id = 4",
-            "account 7 is said to have 0 queued jobs and 0 bytes, but it has 1 and 0",
+            "the counters of account 7 say 0 queued jobs and 0 bytes, but there are 1 and 0",
         ),
         (
             "UPDATE job SET state = 'cancelled', finished_at = 1, result = 'deleted' WHERE id = 4",
@@ -198,7 +198,7 @@ def test_check_tells_ten_problems_of_a_kind_and_that_there_are_more(store_path: 
 
     change(stocked(store_path, many), "DELETE FROM request")
     found = problems(store_path)
-    assert (len(found), found[-1]) == (11, "and more requests like this")
+    assert (len(found), found[-1]) == (11, "and more such requests")
 
 
 def test_check_goes_on_where_the_file_is_damaged(store: Path) -> None:
@@ -342,7 +342,7 @@ def test_a_backup_for_which_there_is_no_room_says_so_and_leaves_nothing_behind(
     command = f"ulimit -f 1000; exec {sys.executable} -m jobstore backup copy.db"
     ran = subprocess.run(["sh", "-c", command], capture_output=True, check=False)
     assert (ran.returncode, ran.stdout) == (1, b"")
-    assert ran.stderr == b"jobstore: copy.db: no room is left to write\n"
+    assert ran.stderr == b"jobstore: copy.db: there is no space left to write\n"
     assert list(store.parent.glob("copy.db*")) == []
 
 

@@ -17,7 +17,7 @@ from tests.commands import jobstore, refused, said
 from tests.conftest import Serve, Start
 from tests.stores import on_disk, rows
 
-NO_ADMIN = "jobstore: no account is an admin yet: nobody can see the jobs of others\n"
+NO_ADMIN = "jobstore: no account is an admin yet: nobody can see other people's jobs\n"
 COMMANDS = ["passwd a --password-stdin", "role a user", "remove a", "list", "token a", "tokens"]
 
 
@@ -72,8 +72,7 @@ def test_add_makes_the_store_on_a_fresh_machine(store_path: Path) -> None:
     assert not store_path.exists()
     told = add("alice")
     assert told == (
-        "Account alice is added, as admin. From now on, each request needs the credentials of an "
-        "account.\n"
+        "Account alice was added, as admin. From now on, every request needs credentials.\n"
     )
     assert said("migrate").endswith(", nothing to do\n")
 
@@ -97,7 +96,7 @@ def test_add_says_what_nobody_can_do_without_an_admin() -> None:
     assert jobstore(*command, input=PASSWORD).stderr == NO_ADMIN
     add("carol", "reader")
     told = jobstore("user", "role", "bob", "user").stderr
-    assert told.endswith("no account is an admin any more: nobody can change the jobs of others\n")
+    assert told.endswith("no account is an admin now: nobody can change other people's jobs\n")
     assert "From now on" not in add("alice", "admin")
     assert jobstore("user", "role", "bob", "reader").stderr == ""
 
@@ -142,7 +141,7 @@ def test_add_refuses_a_name_that_is_taken(store_path: Path) -> None:
     add("alice")
     before = kept(store_path, "alice")
     told = refused("user", "add", "alice", "--password-stdin", input="another one")
-    assert told == "jobstore: there is an account alice already\n"
+    assert told == "jobstore: the account alice already exists\n"
     assert kept(store_path, "alice") == before
 
 
@@ -205,7 +204,7 @@ def test_at_a_terminal_two_different_passwords_are_none(store_path: Path) -> Non
 def test_passwd_replaces_the_password(store_path: Path) -> None:
     add("alice")
     told = said("user", "passwd", "alice", "--password-stdin", input="battery staple\n")
-    assert told == "The password of alice is changed.\n"
+    assert told == "The password of alice was changed.\n"
     _, password = kept(store_path, "alice")
     assert (verify(password, "battery staple"), verify(password, PASSWORD)) == (True, False)
 
@@ -221,14 +220,14 @@ def test_remove_takes_the_tokens_with_it(store_path: Path) -> None:
     add("admin")
     add("alice", "user")
     jobstore("user", "token", "alice")
-    assert said("user", "remove", "alice") == "Account alice is removed; its jobs stay.\n"
+    assert said("user", "remove", "alice") == "Account alice was removed; its jobs stay.\n"
     assert list(described()) == ["admin"]
     assert rows(store_path, "SELECT * FROM token") == []
 
 
 def test_remove_says_what_it_means_that_no_account_is_left() -> None:
     add("alice")
-    assert "no account is left: the server lets everybody in" in (
+    assert "no account is left: on loopback addresses" in (
         jobstore("user", "remove", "alice").stderr
     )
 
@@ -264,8 +263,8 @@ def test_list_tells_scripts_the_same_and_no_hash() -> None:
 
 def test_list_says_that_there_is_none() -> None:
     said("migrate")
-    assert said("user", "list") == "There is no account.\n"
-    assert said("user", "tokens") == "There is no token.\n"
+    assert said("user", "list") == "There are no accounts.\n"
+    assert said("user", "tokens") == "There are no tokens.\n"
     assert said("user", "list", "--json") == said("user", "tokens", "--json") == ""
 
 
@@ -312,7 +311,7 @@ def test_a_token_needs_an_account() -> None:
 def test_revoke_takes_a_token_away_and_its_id_is_not_given_again() -> None:
     add("alice")
     jobstore("user", "token", "alice")
-    assert said("user", "revoke", 1) == "Token 1 is revoked.\n"
+    assert said("user", "revoke", 1) == "Token 1 was revoked.\n"
     assert refused("user", "revoke", 1) == "jobstore: there is no token 1\n"
     assert json.loads(said("user", "token", "alice", "--json"))["id"] == 2
 

@@ -164,7 +164,7 @@ def test_a_database_takes_an_export_of_a_file_in(store_path: Path, database: Pla
     assert told.endswith(": imported 5 jobs; left out 1 job that had not ended\n")
     assert json.loads(said("check", "--json", *where))["ok"]
     assert said("show", 1, *where) == said("show", 1, "--store", store_path)
-    assert "there is a job 5 already" in refused("import", "all.jsonl", *where)
+    assert "job 5 already exists" in refused("import", "all.jsonl", *where)
     said("define", *DAILY, *where)
     assert json.loads(said("run", "/daily", "--json", *where))["id"] == 7
 
@@ -181,7 +181,7 @@ def test_commands_change_a_database_as_they_change_a_file(
         assert jobstore("user", "role", "alice", "reader", *where).exit_code == 0
         token = said("user", "token", "alice", "--json", *where)
         assert json.loads(token)["id"] == 1
-        assert said("user", "revoke", 1, *where) == "Token 1 is revoked.\n"
+        assert said("user", "revoke", 1, *where) == "Token 1 was revoked.\n"
         assert jobstore("user", "remove", "alice", *where).exit_code == 0
         assert said("expire", "--older-than", "1s", *where).startswith("5 results of jobs")
         assert json.loads(said("purge", "--older-than", "0s", "--json", *where))["purged"] >= 0
@@ -239,7 +239,7 @@ def test_check_finds_nothing_wrong_with_a_sound_database(database: Place) -> Non
         ),
         (
             "UPDATE account_usage_slot SET queued = queued + 1",
-            "account 0 is said to have 2 queued jobs and",
+            "the counters of account 0 say 2 queued jobs and",
         ),
         (
             "SELECT setval('job_id_seq', 3)",
@@ -325,7 +325,7 @@ def test_migrate_creates_a_schema_and_says_when_there_is_nothing_to_do(database:
             assert (told["before"], told["after"]) == (SCHEMA_VERSION, SCHEMA_VERSION)
             said("define", *DAILY, "--store", database, env=new)
             assert "/daily" in said("definitions", "--store", database, env=new)
-            assert said("definitions", "--store", database) == "There is no definition.\n"
+            assert said("definitions", "--store", database) == "There are no definitions.\n"
         finally:
             link.execute("DROP SCHEMA jobs_of_mine CASCADE")
 

@@ -101,7 +101,7 @@ def test_a_line_says_how_many_like_it_were_left_out(
     if form == "json":
         assert json.loads(line)["left_out"] == 7
     else:
-        assert line.endswith("again (7 more like it were left out)\n")
+        assert line.endswith("again (7 similar lines were left out)\n")
 
 
 def lines_about(server: Any, job_id: int) -> list[dict[str, Any]]:

@@ -182,11 +182,11 @@ async def test_nobody_may_use_the_source_meanwhile(
 ) -> None:
     server = await real_server()
     told = await asyncio.to_thread(refused, "move", store_path, database)
-    assert f"the server with pid {server.process.pid} owns this store" in told
+    assert f"the server with process id {server.process.pid} is using this store" in told
     async with started(engines.process(ForkedServer, database)) as begin:
         node = await begin()
         told = await asyncio.to_thread(refused, "move", database, "new.db")
-        assert f"(pid {node.process.pid} on " in told
+        assert f"(process id {node.process.pid} on " in told
         assert told.endswith(" is alive; stop all nodes first\n")
         await server.terminate()
         told = await asyncio.to_thread(refused, "move", store_path, database)
@@ -207,8 +207,8 @@ def test_the_destination_has_to_be_empty(store_path: Path, database: Place) -> N
 @pytest.mark.parametrize(
     ("source", "destination", "sentence"),
     [
-        ("a.db", "b.db", "a store is moved between a file and a database"),
-        ("postgresql://a/b", "postgresql://c/d", "a store is moved between a file and a database"),
+        ("a.db", "b.db", "expected a file and a database"),
+        ("postgresql://a/b", "postgresql://c/d", "expected a file and a database"),
     ],
 )
 def test_a_store_is_not_moved_within_an_engine(

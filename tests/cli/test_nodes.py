@@ -94,7 +94,9 @@ async def test_what_ran_on_a_node_that_died_is_found(database: Place, http: Clie
         await server.kill()
         await once(database, "silent")
         told = await interrupted(database)
-        assert re.match(r"Node 1 with pid \d+, started \S+, was killed or lost power, or was", told)
+        assert re.match(
+            r"Node 1 with process id \d+, started \S+, was killed or lost power, or was", told
+        )
         assert f"\n {job_id}  running" in told
         await start("--open")
         await once(database, "died", "alive")

@@ -266,6 +266,6 @@ def test_what_is_not_installed_is_named(package: str, command: str) -> None:
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
-        "jobstore: a store on PostgreSQL needs what is not installed here: "
-        "pip install 'jobstore[postgresql]'\n"
+        "jobstore: a store on PostgreSQL needs a package that is not installed: pip install "
+        "'jobstore[postgresql]'\n"
     )

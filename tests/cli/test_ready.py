@@ -88,7 +88,7 @@ async def test_the_configured_certificate_is_trusted_and_no_other(
     url = f"https://127.0.0.1:{port}"
     assert await asked("--config", config(ours.certificate)) == f"{url} is ready\n"
     said = await asyncio.to_thread(refused, "ready", "--config", config(others.certificate))
-    assert said == f"jobstore: {url} is not ready: no safe connection: self-signed certificate\n"
+    assert said == f"jobstore: {url} is not ready: TLS failed: self-signed certificate\n"
     said = await asyncio.to_thread(refused, "ready", "--config", config(ours.key))
     assert said == f"jobstore: TLS: {ours.key}: expected a certificate in PEM\n"
     said = await asyncio.to_thread(refused, "ready", "--config", config(tmp_path / "none.pem"))
@@ -136,8 +136,8 @@ def test_where_nobody_listens_nobody_is_ready() -> None:
         (("--url", "http://localhost:x"), "expected the URL of a server such as"),
         (("--url", "http://local host"), "expected the URL of a server such as"),
         (("--url", "unix:"), "such as http://127.0.0.1:8529 or unix:/run/jobstore.sock"),
-        (("--wait", "soon"), "'soon' is no duration such as 500ms, 30s or 2m."),
-        (("--wait", "-1"), "'-1' is no duration such as 500ms, 30s or 2m."),
+        (("--wait", "soon"), "'soon' is not a duration such as 500ms, 30s or 2m."),
+        (("--wait", "-1"), "'-1' is not a duration such as 500ms, 30s or 2m."),
     ],
 )
 def test_what_cannot_be_understood_is_said(arguments: tuple[str, ...], problem: str) -> None:

@@ -111,7 +111,10 @@ async def test_a_second_server_on_the_same_file_is_told_the_firsts_pid_and_distu
     client = Client(http, first.url)
     job_id = await client.done("/_api/version")
     code, complaint = refused("--store", store_path, "--port", 0)
-    assert (code, f"the server with pid {first.process.pid} owns this store" in complaint) == (
+    assert (
+        code,
+        f"the server with process id {first.process.pid} is using this store" in complaint,
+    ) == (
         1,
         True,
     )
@@ -152,7 +155,7 @@ def test_an_address_that_cannot_be_used_is_refused_before_the_store_is_made(
         ('[log]\nlevel = "loud"\n', '[log] level: expected "debug", "info", "warning" or "error"'),
         ("[server\n", "expected TOML"),
         ('[[target]]\napp = "no.such.module:app"\n', "cannot load the application no.such.module"),
-        ('[[target]]\napp = "os:getcwd"\n', "os:getcwd makes str, expected an aiohttp Applicati"),
+        ('[[target]]\napp = "os:getcwd"\n', "os:getcwd returns str; expected an aiohttp Applicati"),
     ],
 )
 def test_a_configuration_that_cannot_be_used_is_refused_by_file_and_key(
@@ -168,4 +171,4 @@ def test_a_flag_that_does_not_exist_is_wrong_usage(refused: Refused, store_path:
     code, complaint = refused("--store", store_path, "--prot", "80")
     assert (code, "--port" in complaint) == (2, True)
     code, complaint = refused("--upstream", "http://127.0.0.1:1", "--app", "a:b")
-    assert (code, "exclude each other" in complaint) == (2, True)
+    assert (code, "cannot be used together" in complaint) == (2, True)

@@ -76,7 +76,7 @@ def asked_on_a_terminal(answer: str, *arguments: object) -> tuple[int, str]:
 
 @ON_BOTH
 def test_what_waits_is_cancelled(store: Path) -> None:
-    assert said("cancel", "--path", "/later", "--yes") == "2 jobs are cancelled.\n"
+    assert said("cancel", "--path", "/later", "--yes") == "2 jobs were cancelled.\n"
     assert [states(store)[job_id] for job_id in (5, 6)] == [("cancelled", "held")] * 2
     assert said("cancel", "--path", "/later", "--yes") == "No matching jobs.\n"
     check_sound(store)
@@ -84,16 +84,16 @@ def test_what_waits_is_cancelled(store: Path) -> None:
 
 @ON_BOTH
 def test_what_has_ended_is_tried_again_once(store: Path) -> None:
-    assert said("retry", "--status", "5xx", "--yes") == "2 jobs are tried again.\n"
+    assert said("retry", "--status", "5xx", "--yes") == "2 jobs were run again.\n"
     assert [states(store)[job_id] for job_id in (7, 8)] == [("queued", "none")] * 2
     assert said("retry", "--status", "5xx", "--yes") == "No matching jobs.\n"
-    assert refused("retry", 1) == "jobstore: 1 job skipped: was tried again already\n"
+    assert refused("retry", 1) == "jobstore: 1 job skipped: was already run again\n"
     check_sound(store)
 
 
 @ON_BOTH
 def test_what_is_deleted_comes_back(store: Path) -> None:
-    assert said("delete", "--all", "--yes") == "6 jobs are deleted.\n"
+    assert said("delete", "--all", "--yes") == "6 jobs were deleted.\n"
     assert {result for _, result in states(store).values()} == {"deleted"}
     done = said("restore", "--all", "--yes", "--json")
     assert json.loads(done) == {
@@ -105,10 +105,10 @@ def test_what_is_deleted_comes_back(store: Path) -> None:
 
 @pytest.mark.usefixtures("store")
 def test_several_ids_are_counted_and_asked_for_and_a_single_one_is_not() -> None:
-    assert said("delete", 1) == "1 job is deleted.\n"
+    assert said("delete", 1) == "1 job was deleted.\n"
     assert "Delete the results of 2 jobs?" in refused("delete", 2, 3)
     assert said("delete", 1, 2, 99, "--yes").splitlines() == [
-        "1 job is deleted.",
+        "1 job was deleted.",
         "2 jobs skipped: there is no such job",
     ]
 
@@ -117,15 +117,15 @@ def test_several_ids_are_counted_and_asked_for_and_a_single_one_is_not() -> None
 def test_nothing_is_done_unless_the_question_is_answered() -> None:
     complaint = refused("cancel", "--path", "/later")
     assert complaint == (
-        "jobstore: Cancel 2 jobs? What runs is stopped. Nobody is there to be asked; --yes does"
-        " it.\n"
+        "jobstore: Cancel 2 jobs? Running ones are stopped. There is no terminal to ask on; --yes "
+        "confirms.\n"
     )
     code, shown = asked_on_a_terminal("n\n", "cancel", "--path", "/later")
     assert code == 1
-    assert "Cancel 2 jobs? What runs is stopped. [y/N]" in shown
+    assert "Cancel 2 jobs? Running ones are stopped. [y/N]" in shown
     code, shown = asked_on_a_terminal("y\n", "cancel", "--path", "/later")
     assert code == 0
-    assert "2 jobs are cancelled." in shown
+    assert "2 jobs were cancelled." in shown
 
 
 @pytest.mark.usefixtures("store")
@@ -133,7 +133,7 @@ def test_nothing_is_done_unless_the_question_is_answered() -> None:
 def test_which_jobs_are_meant_has_to_be_said_once(verb: str) -> None:
     for arguments in ((), (1, "--tag", "x"), (1, "--all"), ("--all", "--tag", "x")):
         assert "expected ids of jobs, or filters, or --all" in refused(verb, *arguments, code=2)
-    assert "--all means all jobs" in refused(verb, "--path", "/", "--yes")
+    assert "say --all if you mean all jobs" in refused(verb, "--path", "/", "--yes")
     assert refused(verb, 0) == "jobstore: no job 0\n"
     assert refused(verb, 10**30) == f"jobstore: no job {10**30}\n"
 
@@ -163,7 +163,7 @@ def test_what_finds_no_room_in_the_queue_is_left_to_a_server(
     result = jobstore("retry", "--all", "--yes")
     assert result.exit_code == 1
     assert "operation 1 waits: " in result.stderr
-    assert "3 jobs are left, with which the next server goes on" in result.stderr
+    assert "3 jobs are left, which the next server will do" in result.stderr
 
 
 def test_a_job_is_submitted_as_it_is_written(
@@ -183,10 +183,10 @@ def test_a_job_is_submitted_as_it_is_written(
     for arguments, complaint in (
         (("GET", "nowhere"), "target: expected the path"),
         (("G T", "/"), "method: expected a method"),
-        (("GET", "/", "-H", "nothing"), "is not written as 'Name: value'"),
+        (("GET", "/", "-H", "nothing"), "is not a header: expected 'Name: value'"),
         (("GET", "/", "--data", "@nofile"), "nofile: No such file"),
         (("GET", "/", "--delay", "soon"), "delay: expected a duration"),
-        (("GET", "/", "--wait"), "no server runs that could begin it"),
+        (("GET", "/", "--wait"), "no server is running to start it"),
     ):
         result = jobstore("submit", *arguments)
         assert result.exit_code in {1, 2}
@@ -236,9 +236,9 @@ async def test_all_verbs_work_at_a_url(
     assert await remote("submit", "POST", "/upload", "-d", "hi", "--wait")
     ids = [json.loads(line)["id"] for line in (await remote("list", "--json")).splitlines()]
     assert ids == sorted(ids, reverse=True)
-    assert (await remote("retry", "--status", "5xx", "--yes")).startswith("2 jobs are")
-    assert (await remote("delete", 2)) == "1 job is deleted.\n"
-    assert (await remote("restore", 2)) == "1 job is restored.\n"
+    assert (await remote("retry", "--status", "5xx", "--yes")).startswith("2 jobs were")
+    assert (await remote("delete", 2)) == "1 job was deleted.\n"
+    assert (await remote("restore", 2)) == "1 job was restored.\n"
     shown = json.loads(await remote("show", 2, "--json"))
     assert (shown["id"], shown["path"], shown["result"]) == (2, "/reports/b", "held")
     assert [each["event"] for each in shown["timeline"]][-2:] == ["deleted", "restored"]
@@ -255,11 +255,11 @@ async def test_all_verbs_work_at_a_url(
             ("history", "--stats"),
             "statistics are made of the store itself",
         ),
-        (("history", "--interrupted"), "--interrupted: only a store can be asked"),
-        (("history", "--definition", "x"), "expected its id"),
+        (("history", "--interrupted"), "--interrupted: this works on a store only"),
+        (("history", "--definition", "x"), "expected an id"),
         (("show", 999), "jobstore: no job 999\n"),
-        (("cancel", "--path", "/"), "this leaves no job out"),
-        (("delete", "--path", "/reports"), "Nobody is there to be asked; --yes does it."),
+        (("cancel", "--path", "/"), "this matches every job"),
+        (("delete", "--path", "/reports"), "There is no terminal to ask on; --yes confirms."),
         (("submit", "GET", "nowhere"), "target: expected the path"),
     ):
         assert complaint in (await _ended(start(*arguments, "--url", url)))[1].decode()
@@ -274,11 +274,11 @@ async def test_a_token_is_asked_for_and_taken_from_the_environment_or_a_file(
     await server.store.accounts.add("root", Role.ADMIN, "")
     await server.store.accounts.add_token("root", "", digest(token))
     _, complaint = await _ended(start("list", "--url", server.url))
-    assert b"not let in: expected a token, in JOBSTORE_TOKEN or by --token-file" in complaint
+    assert b"not authorized: expected a token, in JOBSTORE_TOKEN or by --token-file" in complaint
     file = tmp_path / "token"
     file.write_text("wrong\n")
     _, complaint = await _ended(start("list", "--url", server.url, "--token-file", file))
-    assert b"is not one of its" in complaint
+    assert b"is not valid there" in complaint
     file.write_text(f"{token}\n")
     assert (await _ended(start("list", "--url", server.url, "--token-file", file)))[1] == b""
     monkeypatch.setenv("JOBSTORE_TOKEN", token)
@@ -315,8 +315,8 @@ def stranger(status: int, *headers: tuple[str, str]) -> Iterator[str]:
     [
         (200, (), "this is not a jobstore server: it answers with 200"),
         (404, (), "this is not a jobstore server: it answers with 404"),
-        (302, (("Location", "http://elsewhere/"),), "says to ask http://elsewhere/"),
-        (401, (), "not let in: expected a token"),
+        (302, (("Location", "http://elsewhere/"),), "to http://elsewhere/; use that URL"),
+        (401, (), "not authorized: expected a token"),
     ],
 )
 def test_what_is_no_jobstore_is_told_so(
@@ -332,13 +332,13 @@ def test_a_url_that_leads_nowhere_is_told_so(tmp_path: Path) -> None:
         ("ftp://x", "expected the URL of a server such as"),
         ("http://", "expected the URL of a server such as"),
         ("http://x:99999", "expected the URL of a server such as"),
-        ("http://me:secret@x", "expected no user in it"),
+        ("http://me:secret@x", "expected a URL without a user"),
         ("nonsense", "expected the URL of a server such as"),
     ):
         assert complaint in refused("list", "--url", url)
     both = ("list", "--url", "http://x", "--store", "jobs.db")
-    assert "--url excludes --store" in refused(*both, code=2)
-    assert "--token-file goes with --url" in refused("list", "--token-file", "x", code=2)
+    assert "--url cannot be used with --store" in refused(*both, code=2)
+    assert "--token-file needs --url" in refused("list", "--token-file", "x", code=2)
     missing = ("list", "--url", "http://x", "--token-file", tmp_path / "none")
     assert "No such file" in refused(*missing)
 
@@ -424,5 +424,5 @@ def test_what_happens_to_a_job_is_shown_until_its_end() -> None:
     events = [line.split()[2].rstrip(":") for line in said("tail", 4).splitlines()]
     assert events[0] == "submitted"
     assert "fetched" in events
-    assert "exclude each other" in refused("tail", 1, "--tag", "x", code=2)
+    assert "cannot be used together" in refused("tail", 1, "--tag", "x", code=2)
     assert refused("tail", 99) == "jobstore: no job 99\n"

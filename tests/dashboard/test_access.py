@@ -125,7 +125,7 @@ async def test_the_last_admin_stays_one(server: Server, alice: Visitor) -> None:
 WRONG = [
     ("add", {"name": "b:b", "role": "user", **NEW}, "cannot be the name of an account"),
     ("add", {"name": "", "role": "user", **NEW}, "cannot be the name of an account"),
-    ("add", {"name": "alice", "role": "user", **NEW}, "There is an account alice already."),
+    ("add", {"name": "alice", "role": "user", **NEW}, "The account alice already exists."),
     ("add", {"name": "bob", "role": "king", **NEW}, "expected one of admin, user, reader"),
     ("add", {"name": "bob", "role": "user", **NEW, "again": "x"}, "the same one twice"),
     ("add", {"name": "bob", "role": "user"}, "8 to 1024 characters"),
@@ -169,5 +169,5 @@ async def test_nobody_makes_themselves_an_admin_where_there_are_no_accounts(
     fields = {"name": "eve", "role": "admin", "password": PASSWORD, "again": PASSWORD}
     refused = await anybody.post("access/add", fields, **OURS)
     assert refused.status == 403
-    assert "The first account is added where the store is" in said(refused)
+    assert "Add the first account on the machine of the store" in said(refused)
     assert server.store.accounts.roll().accounts == {}

@@ -125,7 +125,7 @@ async def test_what_moved_meanwhile_is_told_in_a_sentence(gated: Client) -> None
     await gated.let("a")
     await ended(gated, job_id)
     late = page(await send(gated, f"{job_id}/cancel"), 409)
-    assert f"Job {job_id} has ended already: it is done." in late
+    assert f"Job {job_id} has already ended: it is done." in late
     assert f"Job {job_id} still has its result." in await look(gated, f"{job_id}/restore", 409)
     assert "No job 99." in page(await send(gated, "99/cancel"), 404)
 
@@ -155,7 +155,7 @@ async def test_a_deletion_is_undone_with_one_button(client: Client) -> None:
     assert offered(shown) == ["restore"]
     assert f'<form method="post" action="./{job_id}/restore"><button>Undo</button>' in shown
     assert (await client("GET", f"/_api/job/{job_id}")).status == 404
-    assert f"Job {job_id} was deleted already." in page(await send(client, f"{job_id}/delete"), 409)
+    assert f"Job {job_id} was already deleted." in page(await send(client, f"{job_id}/delete"), 409)
     assert await led(client, f"{job_id}/restore") == f"../{job_id}?done=restored"
     assert (await client.fetched(job_id)).status == 200
     again = await look(client, f"{job_id}/restore")

@@ -153,7 +153,7 @@ async def test_what_is_wrong_is_said_beside_the_field(client: Client) -> None:
     assert status == 400
     assert 'value="0 3 30 2 *" autocomplete' in text
     for name, sentence in {
-        "cron": "schedule.cron: 0 3 30 2 * never fires: there is no such day",
+        "cron": "schedule.cron: 0 3 30 2 * never fires: no month has such a day",
         "timeout": "timeout: expected a duration such as 500ms, 30s, 15m or 24h, or null",
         "retries": "retries: expected a whole number from 0 to 1000, or null",
         "name": "name: expected a name of 1 to 255 characters",
@@ -161,7 +161,7 @@ async def test_what_is_wrong_is_said_beside_the_field(client: Client) -> None:
         assert f'<span class="error" id="{name}-told">{sentence}</span>' in text
     status, text = await post(client, f"definitions/{nightly}", **(filled | {"path": "/echo"}))
     assert status == 409
-    assert "there is a definition with the path /echo already" in text
+    assert "a definition with the path /echo already exists" in text
     status, text = await post(client, f"definitions/{nightly}", **(filled | {"headers": "Accept"}))
     assert status == 400
     assert "headers: expected a line such as Accept: text/csv for each" in text
@@ -223,7 +223,7 @@ async def test_a_body_that_is_no_text_stays_what_it_is(client: Client) -> None:
     written = {**ON_REQUEST, "body_base64": "/wD/"}
     binary = await define(client, written)
     text = await page(client, f"definitions/{binary}")
-    assert "Its body, 3 bytes, is no text or too long for this form." in text
+    assert "Its body, 3 bytes, is not text, or too long for this form." in text
     assert (await post(client, f"definitions/{binary}", **(form(text) | {"name": "B"})))[0] == 303
     assert (await said(client, binary))["body_base64"] == "/wD/"
 

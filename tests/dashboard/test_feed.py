@@ -11,7 +11,7 @@ from aiohttp import ClientResponse, ClientSession
 from jobstore.live.changes import LISTENERS
 from jobstore.model.account import Role
 from jobstore.server import Server
-from tests.accounts import People
+from tests.accounts import PASSWORD, People
 from tests.client import ORDINARY, Client
 from tests.conftest import Serve
 
@@ -70,11 +70,11 @@ async def test_a_user_is_told_of_their_own_jobs_and_nobody_is_told_who_is_remove
         alice, bob = await people.with_token("alice"), await people.with_token("bob")
         eve = await people.with_token("eve", Role.READER)
         async with following(alice) as own, following(eve) as everything:
-            assert (await told(own))["counters"] == {}
             theirs = await bob.done("/greet/bob")
             await told_of(everything, theirs)
             mine = await alice.done("/greet/alice")
-            assert (await told_of(own, mine))["changed"] == [mine]
+            message = await told_of(own, mine)
+            assert (message["counters"], message["changed"]) == ({}, [mine])
             await server.store.accounts.remove("alice")
             while await own.content.readline():
                 pass
@@ -82,6 +82,28 @@ async def test_a_user_is_told_of_their_own_jobs_and_nobody_is_told_who_is_remove
         anybody = await people.client()
         answer = await anybody("GET", "/_jobs/ui/feed")
         assert answer.status == 401
+
+
+async def test_it_ends_with_the_session_of_who_has_the_page_open(
+    serve: Serve, http: ClientSession
+) -> None:
+    server = await serve(target=ORDINARY)
+    async with AsyncExitStack() as stack:
+        alice = await People(server, stack).with_token("alice")
+        client = Client(http, server.url)
+        login = {"name": "alice", "password": PASSWORD}
+        entered = await client(
+            "POST", "/_jobs/ui/login", data=login, headers={"Sec-Fetch-Site": "same-origin"}
+        )
+        assert entered.status == 303, entered
+        cookie = {"Cookie": entered.headers["Set-Cookie"].partition(";")[0]}
+        async with http.get(f"{server.url}/_jobs/ui/feed", headers=cookie) as answer:
+            await told_of(answer, await alice.done("/greet/alice"))
+            (session,) = await server.store.sessions.all()
+            await server.store.sessions.end(session.id, "root")
+            await alice.done("/greet/alice")
+            while await answer.content.readline():
+                pass
 
 
 async def test_so_many_are_told_and_no_more(serve: Serve, http: ClientSession) -> None:

@@ -79,7 +79,7 @@ async def test_looking_takes_nothing_away(client: Client) -> None:
     job = await client.done("/echo", "POST", data=b'{"a": 1}', headers=JSON)
     for query in ("", "?body=raw", "?body=hex"):
         page = await client("GET", f"{UI}{job}{query}")
-        assert "Looking takes nothing away: the result is still held" in words(page)
+        assert "Looking does not fetch the result: it is still held" in words(page)
     assert (await client("GET", f"{UI}{job}/response")).body == b'{"a": 1}'
     assert (await client.fetched(job)).body == b'{"a": 1}'
 
@@ -189,7 +189,7 @@ async def test_what_is_gone_is_said_to_be(client: Client) -> None:
     assert page.count("It was deleted.") == 2
     missing = await client("GET", f"{UI}{job}/response")
     assert missing.status == 404
-    assert b"No response of job" in missing.body
+    assert b"The response of job" in missing.body
     failed = await client.done("/nobody/there")
     told = words(await client("GET", f"{UI}{failed}"))
     assert "The target gave none: no connection to 127.0.0.1:9" in told

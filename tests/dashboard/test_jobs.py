@@ -118,7 +118,7 @@ async def test_a_line_is_another_way_to_write_the_url(client: Client) -> None:
         ("state=lost", "state: expected one or more of queued, running, done, failed, cancelled"),
         ("colour=red", "colour: no such parameter; did you mean"),
         ("since=noon", "since: expected a time with its zone such as"),
-        ("cursor=abc", "cursor: expected what an earlier page gave as next"),
+        ("cursor=abc", "cursor: expected the next of an earlier page"),
         ("q=bananas", "bananas: expected qualifier:value, such as owner:shop"),
         ("q=colour:red", "colour: no such filter; did you mean"),
         ("q=owner:a+owner:b", "owner: expected one value"),

@@ -118,7 +118,10 @@ async def test_a_form_that_is_none_is_refused_in_a_sentence(browser: Visitor) ->
         answer = await Client(browser.http, browser.url)(
             "POST", "login", data=body, headers={**OURS, "Content-Type": kind}
         )
-        assert (answer.status, b"Expected what a browser sends" in answer.body) == (400, True)
+        assert (answer.status, b"Expected a form as a browser sends it" in answer.body) == (
+            400,
+            True,
+        )
     large = await browser.post("login", {"name": "x" * 70_000})
     assert large.status == 413
 
@@ -314,7 +317,7 @@ async def test_without_accounts_and_in_an_application_there_is_nothing_to_log_in
         carol = Visitor(http, str(server.make_url(MOUNT)))
         assert (await carol.get("login")).status == 404
         access = await carol.get("access")
-        assert b"The application around decides who may come in" in access.body
+        assert b"The application decides who has access" in access.body
         assert (await carol.get("access/add")).status == 404
 
 

@@ -77,7 +77,7 @@ async def test_what_speaks_against_submissions_is_the_first_thing_said(
     alice = await visitor(server, http, "alice", Role.ADMIN)
     server.store.refuse()
     words = said(await alice.get("store"))
-    assert words.startswith("Store The server is shutting down. No submission is taken in")
+    assert words.startswith("Store The server is shutting down. No submissions are accepted")
 
 
 def test_retention_is_told_in_words_with_what_goes_next() -> None:

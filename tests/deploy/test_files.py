@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+import yaml
 
 from jobstore.config import load
 from tests.packages import needs
@@ -64,6 +65,26 @@ def test_the_image_is_told_nothing_that_the_configuration_does_not_know() -> Non
     given = dict(each.split("=", 1) for each in environment.split()[1:])
     config = load(None, environ=given)
     assert [str(each) for each in config.server.addresses] == ["0.0.0.0:8529"]
-    assert str(config.store.path) == "/var/lib/jobstore/jobs.db"
+    assert str(config.store.path) == "jobs.db"
+    assert {"WORKDIR /var/lib/jobstore", "VOLUME /var/lib/jobstore"} <= set(lines)
+    database = {"JOBSTORE_STORE__URL": "postgresql://jobs:secret@db/jobs"}
+    assert load(None, environ={**given, **database}).store.url == database["JOBSTORE_STORE__URL"]
     (probe,) = (line for line in lines if line.startswith("HEALTHCHECK"))
     assert probe.endswith('CMD ["jobstore", "ready"]')
+
+
+def test_compose_tells_jobstore_who_moves_the_log() -> None:
+    services = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
+    variable = services["jobstore"]["environment"]["JOBSTORE_STORE__CHECKPOINTS"]
+    assert variable == "${JOBSTORE_CHECKPOINTS:-self}"
+    given = {"JOBSTORE_STORE__CHECKPOINTS": "external"}
+    assert load(None, environ=given).store.external
+    assert services["litestream"]["environment"] == ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"]
+
+
+def test_what_the_package_is_made_of_gets_into_the_image() -> None:
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    taken = {line[1:] for line in lines if line.startswith("!")}
+    assert "*" in lines
+    assert all((ROOT / each).exists() for each in taken)
+    assert {"jobstore", "migrations", "pyproject.toml", "README.md", "LICENSE"} <= taken

@@ -91,13 +91,13 @@ async def test_what_was_tried_again_already_is_not_once_more(client: Client) -> 
     for job_id in (4, 5):
         await settled(client, job_id)
     said = await made(client, action="retry", ids=[first, second])
-    assert said["reasons"] == {"was tried again already": 2}
+    assert said["reasons"] == {"was already run again": 2}
 
 
 async def test_nothing_is_done_if_another_number_matches_than_was_expected(client: Client) -> None:
     await failed(client, 2)
     answer = await asked(client, action="retry", filter={"status": 500}, expect=1)
-    assert "1 jobs were expected to match, and 2 do" in problem(answer, 409)
+    assert "expected 1 jobs to match, but 2 do" in problem(answer, 409)
     assert json.loads(answer.body)["count"] == 2
     assert value(await client("GET", "/_jobs/operations"))["operations"] == []
 
@@ -112,7 +112,7 @@ async def test_what_waits_is_cancelled_and_what_runs_is_stopped(gated: Client) -
     assert value(await gated("GET", f"/_jobs/{ids[2]}"))["cancel_asked_at"]
     again = await made(gated, action="cancel", ids=[ids[0], 99])
     assert again["reasons"] == {
-        "has ended already: it is cancelled": 1,
+        "has already ended: it is cancelled": 1,
         "there is no such job": 1,
     }
 
@@ -292,7 +292,10 @@ async def test_operations_are_listed_newest_first_page_by_page(client: Client) -
             {"action": "retry", "ids": [1], "dryrun": True},
             "dryrun: no such member; did you mean dr",
         ),
-        ({"action": "cancel", "ids": [1], "without_secrets": True}, "only what is tried again"),
+        (
+            {"action": "cancel", "ids": [1], "without_secrets": True},
+            "expected only with the action retry",
+        ),
     ],
 )
 async def test_what_is_no_operation_is_refused_with_what_was_expected(

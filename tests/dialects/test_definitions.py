@@ -159,7 +159,7 @@ async def test_two_definitions_cannot_have_the_same_path(client: Client) -> None
     answer = await client("POST", DEFINITIONS, json={**DRAFT, "name": "another"})
     assert (answer.status, problem(answer)) == (
         409,
-        "there is a definition with the path /Imports/daily already",
+        "a definition with the path /Imports/daily already exists",
     )
     assert await listed(client) == ["/Imports/daily"]
 

@@ -208,7 +208,7 @@ async def test_a_jobs_own_retries_hold(client: Client) -> None:
         ({"method": "CONNECT"}, "method: expected a method"),
         ({"headers": {"a b": "c"}}, "headers: expected an object"),
         ({"headers": {"a": "b\r\nc"}}, "headers: expected an object"),
-        ({"headers": {"Host": "x"}}, "Host is not the writer's to say"),
+        ({"headers": {"Host": "x"}}, "Host is set by jobstore"),
         ({"headers": {"Prefer": "x"}}, "Prefer is not the writer's to say"),
         ({"headers": {"Cookie": "[redacted]"}}, "Cookie is [redacted]"),
         ({"body": 1}, "body: expected a string"),
@@ -364,9 +364,9 @@ async def test_jobs_are_listed_by_what_is_asked_for(gated: Client) -> None:
         ("limit=1&limit=2", "limit: expected one value"),
         ("path=/a&path=/b", "path: expected one value"),
         ("stat=done", "stat: no such parameter; did you mean state?"),
-        ("cursor=x", "cursor: expected what an earlier page gave as next"),
-        ("cursor=", "cursor: expected what an earlier page gave as next"),
-        ("cursor=%FF", "cursor: expected what an earlier page gave as next"),
+        ("cursor=x", "cursor: expected the next of an earlier page"),
+        ("cursor=", "cursor: expected the next of an earlier page"),
+        ("cursor=%FF", "cursor: expected the next of an earlier page"),
     ],
 )
 @pytest.mark.file
@@ -557,7 +557,7 @@ async def test_one_of_many_readers_gets_the_result(gated: Client) -> None:
 
 async def test_a_result_that_was_taken_can_be_held_again(client: Client) -> None:
     job_id = await done(client, target="/greet/world")
-    assert "has its result still" in problem(await client("POST", f"/_jobs/{job_id}/restore"), 409)
+    assert "still has its result" in problem(await client("POST", f"/_jobs/{job_id}/restore"), 409)
     first = await taken(client, job_id)
     restored = value(await client("POST", f"/_jobs/{job_id}/restore"))
     assert (restored["result"], restored["fetched_at"]) == ("held", None)
@@ -602,7 +602,7 @@ async def test_a_running_job_is_asked_to_stop(gated: Client) -> None:
 
 async def test_what_has_ended_cannot_be_cancelled(client: Client) -> None:
     job_id = await done(client, target="/greet/world")
-    assert "has ended already: it is done" in problem(
+    assert "has already ended: it is done" in problem(
         await client("POST", f"/_jobs/{job_id}/cancel"), 409
     )
     await taken(client, job_id)
@@ -753,7 +753,7 @@ async def test_a_reader_may_look_and_change_nothing(guarded: Server, http: Clien
     await client("GET", "/greet/world", headers=wanted)
     for call in [*CHANGING, "POST /_jobs"]:
         method, path = call.format(id=1).split()
-        assert "a reader may look" in problem(await client(method, path, **holding("rea")), 403)
+        assert "a reader may see" in problem(await client(method, path, **holding("rea")), 403)
     assert value(await client("GET", "/_jobs/1", **holding("rea")))["owner"] == "uma"
 
 

@@ -125,7 +125,9 @@ async def test_who_sees_their_own_jobs_only_is_told_of_these(serve: Serve) -> No
             assert bool(found["restarts"]) == (who is reader)
             found = await told(who, "/_jobs/statistics?by=target")
             assert found["statistics"][0]["count"] == count
-        assert "may look at the store" in problem(await bob("GET", "/_jobs/store"), 403)
+        assert "the store is for admins and readers" in problem(
+            await bob("GET", "/_jobs/store"), 403
+        )
         assert (await told(reader, "/_jobs/store"))["jobs"]["done"] == 5
         answer = await bob("GET", "/_jobs/1/messages")
         assert "no job 1" in problem(answer, 404)

@@ -223,6 +223,6 @@ def test_what_spans_need_is_named_where_it_is_not_installed(tmp_path: Path) -> N
     )
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
-        "jobstore: [tracing] enabled needs what is not installed here: "
-        "pip install 'jobstore[otel]'\n"
+        "jobstore: [tracing] enabled needs a package that is not installed: pip install "
+        "'jobstore[otel]'\n"
     )

@@ -1,4 +1,4 @@
-"""The page that says where things stand is held against the code."""
+"""The map of the code is compared with the code."""
 
 import re
 import tomllib

@@ -15,6 +15,7 @@ import pytest
 
 from jobstore.config import load
 from jobstore.model.clock import SECOND, now
+from pages import man
 from tests.conftest import Start
 from tests.docs.pasting import (
     NOT_PASTED,
@@ -262,6 +263,30 @@ async def test_what_an_operator_types_runs_as_it_is_shown(shell: Shell, real_ser
     assert "jobs.backup: ok" in printed
     assert "0 payloads from before" in printed
     assert "('fetched', None)" in await shell.paste(look.code)
+
+
+def test_a_backup_is_made_and_restored_as_it_is_shown(tmp_path: Path) -> None:
+    stocked(tmp_path / "jobs.db", prepared, now() - 3600 * SECOND)
+    shell = Shell(tmp_path)
+    for name, mark in (("back-up", "back up"), ("upgrade", "upgrade")):
+        for block in blocks_of(page(f"docs/how-to/{name}.md"), mark):
+            printed = asyncio.run(shell.paste("set -e\n" + block.code))
+            assert block.output is None or as_shown(block.output, printed), printed
+    assert [*tmp_path.glob("jobs.db.replaced-*")] != []
+    assert "GET /long" in asyncio.run(shell.paste("jobstore history --store trial.db"))
+
+
+def test_the_shell_completes_once_it_is_told_as_shown(shell: Shell) -> None:
+    (block,) = blocks_of(page("docs/how-to/command-line.md"), "completion")
+    assert "jobstore" in asyncio.run(shell.paste(f"{block.code}complete -p jobstore"))
+
+
+def test_the_manual_page_is_the_one_that_the_commands_make() -> None:
+    (block,) = blocks_of(page("docs/how-to/command-line.md"), "manual")
+    assert block.code == "man jobstore\n"
+    assert man.FILE.name == "jobstore.1"
+    told = "it is made by: PYTHONPATH=.:scripts .venv/bin/python -m pages.man"
+    assert man.FILE.read_text("utf-8") == man.man(), told
 
 
 def scripts() -> dict[str, str]:

@@ -152,3 +152,37 @@ async def test_operations_that_are_over_are_forgotten_with_the_history(store_pat
         with pytest.raises(OperationNotFound):
             await store.operations.get(over)
         assert (await store.operations.get(going)).state is BulkState.RUNNING
+
+
+async def test_what_was_counted_can_be_frozen_and_what_was_deleted_be_found_again(
+    store_path: Path,
+) -> None:
+    async with owned(store_path) as store:
+        operations, stock = store.operations, Stock(store, StandingClock())
+        ids = [await stock.done("/work") for _ in range(3)]
+        waiting = await stock.queued()
+        matched = await operations.match(BulkAction.CANCEL, Search())
+        assert (matched.count, matched.running, matched.last) == (1, 0, waiting)
+        named = Search(ids=(ids[0], ids[2], waiting, 99))
+        matched = await operations.match(BulkAction.RETRY, named)
+        assert (matched.count, matched.last) == (2, ids[2])
+        matched = await operations.match(BulkAction.RETRY, Search(), ids[1])
+        assert (matched.count, matched.last) == (2, ids[1])
+        assert (await operations.match(BulkAction.RETRY, Search(ids=()))).count == 0
+        done = await operations.possible(ids[0])
+        assert done == {BulkAction.RETRY, BulkAction.DELETE}
+        assert await operations.possible(waiting) == {BulkAction.CANCEL, BulkAction.DELETE}
+        assert await operations.possible(99) == frozenset()
+        deletion = BulkOrder(action=BulkAction.DELETE)
+        number = await make(store, deletion, Search(ids=(ids[0], ids[1])))
+        await operations.finish(number, anywhere)
+        await store.results.put_aside(ids[2], None, "by alice")
+        deleted = operations.deleted_by(await operations.get(number))
+        assert (await operations.match(BulkAction.RESTORE, deleted)).count == 2
+        await store.results.restore(ids[1])
+        assert (await operations.match(BulkAction.RESTORE, deleted)).parts == [f"[{ids[0]}]"]
+        assert await operations.possible(ids[2]) == {BulkAction.RESTORE}
+        assert await store.history.among(ids, 0) == ids
+        assert await store.history.among(ids, 1) == []
+    said = rows(store_path, "SELECT detail FROM event WHERE event = 'deleted' ORDER BY id")
+    assert said == [("by operation 1",), ("by operation 1",), ("by alice",)]

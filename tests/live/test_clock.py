@@ -156,7 +156,7 @@ async def test_a_clock_that_is_put_right_while_the_server_is_down_silences_no_sc
     async with kept(store_path, clock) as store:
         await runs_each_minute(store, clock)
     moved = "fires at 2027-01-15T08:01:00.000Z and not at 2027-01-15T10:01:00.000Z"
-    assert f"definition 1 (number 0): {moved}, by what the clock says now" in caplog.text
+    assert f"definition 1 (number 0): {moved}, since the clock was set" in caplog.text
 
 
 async def test_who_waits_for_a_schedule_is_woken_when_the_clock_is_set(

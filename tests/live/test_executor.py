@@ -239,6 +239,6 @@ async def test_what_still_runs_after_the_drain_stays_claimed_for_the_next_start(
         exchange = await target.asked.get()
         store.refuse()
         await executor.drain(0)
-        assert "1 jobs still run after 0 s" in caplog.text
+        assert "1 jobs are still running after 0 s" in caplog.text
     assert exchange.answer.cancelled()
     assert states(store_path) == {job_id: ("running", "none")}

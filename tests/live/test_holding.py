@@ -216,7 +216,7 @@ async def test_a_job_fails_as_unreachable_when_it_has_waited_for_as_long_as_it_m
         await pass_by(this, 25)
         job = await this.store.waits.ended(old, 60)
         assert (job.state, job.failure, job.status) == ("failed", Failure.UNREACHABLE, 502)
-        assert job.detail == f"{REFUSED}; it has waited for 40 s"
+        assert job.detail == f"{REFUSED}; the job waited for 40 s"
         assert states(store_path)[young] == ("queued", "none"), "it came later"
         await pass_by(this, 30)
         assert (await this.store.waits.ended(young, 60)).state is State.FAILED

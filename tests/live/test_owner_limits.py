@@ -207,7 +207,7 @@ async def test_an_owner_has_no_more_jobs_waiting_than_may_in_whatever_dialect(
         }
         for _ in range(2):
             assert (await alice("POST", "/_jobs", json=LATER)).status == 202
-        sentence = "2 of your jobs wait, of at most 2"
+        sentence = "2 of your jobs are waiting; the limit is 2"
         for member, path, options in (
             ("errorMessage", "/a", {"headers": {"x-arango-async": "store"}}),
             ("detail", "/a", {"headers": {"Prefer": "respond-async, wait=5"}}),
@@ -238,7 +238,7 @@ async def test_a_schedule_is_skipped_whose_owner_has_too_many_jobs_waiting(
         clock.move(60)
         fired = await store.schedules.fire(lambda *_: "/", 0, BEGINNING)
     assert [len(each.jobs) for each in fired] == [0, 1]
-    assert [each.refused for each in fired] == ["1 of your jobs wait, of at most 1", None]
+    assert [each.refused for each in fired] == ["1 of your jobs are waiting; the limit is 1", None]
     assert rows(store_path, "SELECT count(*) FROM definition WHERE fires_at > ?", clock.now) == [
         (2,)
     ]
@@ -365,5 +365,5 @@ async def test_what_a_handler_submits_by_itself_is_deeper_than_its_job(store_pat
         await jobs.submit("GET", "/again")
         for job_id in (1, 2):
             await jobs.ended(job_id)
-    assert told == ["jobs may make jobs 1 times one after the other"]
+    assert told == ["expected a chain of at most 1 jobs that submit jobs"]
     assert rows(store_path, "SELECT depth FROM job") == [(0,), (1,)]

@@ -91,7 +91,7 @@ def test_a_job_that_was_asked_to_stop_has_stopped(method: str, replay: Replay) -
 # What the history calls a server that has ended without a word; only a file has one at a time.
 KILLED: Final = {
     "file": "was killed or lost power",
-    "postgresql": "was silent and taken for dead at 2027-01-15T08:00:00.000Z",
+    "postgresql": "was silent and declared dead at 2027-01-15T08:00:00.000Z",
 }
 
 
@@ -139,7 +139,7 @@ async def test_what_may_not_run_again_has_failed_and_the_failure_can_be_fetched(
     assert delivery
     assert (delivery.job.state, delivery.job.status) == (State.FAILED, 503)
     assert delivery.job.failure is Failure.INTERRUPTED
-    assert "it may not be sent again" in str(delivery.job.detail)
+    assert "it must not be sent again" in str(delivery.job.detail)
 
 
 async def test_the_rule_of_the_target_decides_what_may_run_again(store_path: Path) -> None:
@@ -155,8 +155,8 @@ async def test_a_killed_server_is_named_as_killed(store_path: Path) -> None:
         await recover(store)
         detail = (await store.results.peek(1)).detail
     assert detail == (
-        f"attempt 1 was interrupted: the server with pid {os.getpid()}, "
-        f"started 2027-01-15T08:00:00.000Z, {KILLED[engine(cut)]}; it may not be sent again"
+        f"attempt 1 was interrupted: the server with process id {os.getpid()}, "
+        f"started 2027-01-15T08:00:00.000Z, {KILLED[engine(cut)]}; it must not be sent again"
     )
 
 
@@ -199,7 +199,7 @@ async def test_a_job_that_was_interrupted_too_often_is_set_aside(store_path: Pat
     assert states(store_path) == {1: ("failed", "held")}
     (detail,) = rows(store_path, "SELECT detail FROM job")[0]
     assert detail.startswith("attempt 3 was interrupted")
-    assert detail.endswith("that was the last one allowed")
+    assert detail.endswith("no attempts are left")
     assert timeline(store_path, 1).count("recovered") == 2
 
 
@@ -367,7 +367,7 @@ async def test_a_post_that_ran_when_the_server_was_killed_is_fetched_as_interrup
     assert answer.headers["Content-Type"] == "application/json; charset=utf-8"
     problem = json.loads(answer.body)
     assert problem["status"] == 503
-    assert f"the server with pid {pid}," in problem["detail"]
+    assert f"the server with process id {pid}," in problem["detail"]
     assert KILLED[engine(store_path)].partition(" at ")[0] in problem["detail"]
     assert (await gated.client("GET", "/started")).body == b"[]", "it was not sent again"
     check_sound(store_path)
@@ -426,7 +426,7 @@ async def test_a_job_that_kills_its_server_is_set_aside_and_the_others_run(
     client = Client(http, server.url)
     answer = await client.fetched(poison)
     assert answer.status == 503
-    assert "that was the last one allowed" in json.loads(answer.body)["detail"]
+    assert "no attempts are left" in json.loads(answer.body)["detail"]
     assert (await client.fetched(await client.submit("/live"))).body == b"alive"
     assert timeline(store_path, poison).count("recovered") == 2
     check_sound(store_path)

@@ -39,7 +39,7 @@ async def test_a_job_whose_answer_is_too_large_fails_at_once_and_says_so(
     job = json.loads((await client("GET", f"/_jobs/{job_id}")).body)
     assert (job["state"], job["attempt"]) == ("failed", 1)
     assert job["detail"] == (
-        f"the target's answer is larger than {LIMIT} bytes: see [capture] response_limit"
+        f"the target's response is larger than {LIMIT} bytes, the limit in [capture] response_limit"
     )
     assert rows(store_path, "SELECT job_id FROM body WHERE job_id IS NOT NULL") == []
     check_sound(store_path)

@@ -326,7 +326,7 @@ async def test_a_job_is_tried_again_until_its_target_answers_and_each_attempt_is
     answer = await both.client.fetched(await both.client.submit("/work"))
     assert (answer.status, answer.body) == (200, b"good")
     assert both.service.attempts == ["1", "2", "3", "4"]
-    broke = "the target's answer broke off before its end"
+    broke = "the target's response broke off before its end"
     assert attempts(store_path) == [
         (1, 503, None, "status 503"),
         (2, None, "broken", broke),
@@ -336,8 +336,8 @@ async def test_a_job_is_tried_again_until_its_target_answers_and_each_attempt_is
     again = ["started", "retried"] * 3
     assert timeline(store_path, 1) == ["submitted", *again, "started", "done", "fetched"]
     told = rows(store_path, "SELECT detail FROM event WHERE event = 'retried' ORDER BY id")
-    assert told[0][0].startswith("attempt 1: status 503; tried again in 0.00")
-    assert told[1][0].startswith(f"attempt 2: {broke}; tried again in 0.00")
+    assert told[0][0].startswith("attempt 1: status 503; retrying in 0.00")
+    assert told[1][0].startswith(f"attempt 2: {broke}; retrying in 0.00")
 
 
 async def test_attempts_have_their_times_in_order(before: Before, store_path: Path) -> None:

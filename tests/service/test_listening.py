@@ -101,10 +101,10 @@ def in_the_way(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]
 @pytest.mark.parametrize(
     ("in_the_way", "sentence"),
     [
-        ("file", "something is there that is no socket; remove it, or choose another path"),
-        ("link", "something is there that is no socket"),
-        ("folder", "something is there that is no socket"),
-        ("live", "another server listens there"),
+        ("file", "the path exists and is not a socket; remove it, or choose another path"),
+        ("link", "the path exists and is not a socket"),
+        ("folder", "the path exists and is not a socket"),
+        ("live", "another server is listening there"),
     ],
     indirect=["in_the_way"],
 )
@@ -124,7 +124,7 @@ def test_what_is_not_the_servers_own_is_left_alone(in_the_way: Path, sentence: s
         (SocketFile(Path("/no/such/folder/jobs.sock")), "its folder does not exist"),
         (SocketFile(Path("/", "x" * 150)), "expected a path of at most 107 bytes"),
         (TcpAddress("no such host", 80), "cannot listen on no such host:80: "),
-        (TcpAddress("x" * 300, 80), "this is no name of a host"),
+        (TcpAddress("x" * 300, 80), "this is not a valid host name"),
         (TcpAddress("192.0.2.1", 0), "Cannot assign requested address"),
     ],
 )
@@ -207,7 +207,7 @@ async def test_what_is_for_operators_has_a_port_of_its_own_if_that_is_said(
         for other in ("/_jobs", "/greet/a", "/_api/job/pending"):
             refused = await admin("GET", other)
             assert refused.status == 404
-            assert "on this port" in refused.json()["detail"]
+            assert "this address serves only health" in refused.json()["detail"]
         refused = await admin("GET", "/greet/a", headers={"x-arango-async": "store"})
         assert refused.status == 404
 

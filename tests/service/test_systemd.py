@@ -228,7 +228,7 @@ def test_what_nobody_can_connect_to_is_refused() -> None:
             said = handed_over(wrong, code=code)
             assert "descriptor 3, which was handed over: nobody can connect to it" in said
     with Path(__file__).open() as file:
-        assert "this is no socket" in handed_over(file, code=code)  # type: ignore[arg-type]
+        assert "this is not a socket" in handed_over(file, code=code)  # type: ignore[arg-type]
 
 
 def test_what_was_handed_to_another_process_is_left_alone() -> None:

@@ -125,8 +125,8 @@ async def test_a_certificate_that_does_not_fit_its_key_is_not_taken_and_that_is_
             for _ in range(3):
                 assert (await Client(http, server.url)("GET", "/greet/a")).status == 200
     (warning,) = caplog.messages
-    assert "the certificate and the key do not belong together" in warning
-    assert "the certificate from before stays" in warning
+    assert "the certificate and the key do not match" in warning
+    assert "the earlier certificate stays in use" in warning
 
 
 async def test_a_certificate_that_is_gone_stays_in_use(serve: Serve, first: Certified) -> None:
@@ -162,7 +162,7 @@ def test_what_is_no_certificate_with_its_key_is_refused_in_a_sentence(
     text = tmp_path / "text.pem"
     text.write_text("Dear diary")
     missing = tmp_path / "missing.pem"
-    assert "do not belong together" in refused(first.certificate, second.key)
+    assert "do not match" in refused(first.certificate, second.key)
     assert "expected a certificate and its key in PEM" in refused(text, first.key)
     assert "expected a certificate and its key in PEM" in refused(first.certificate, None)
     assert f"cannot read {missing}: No such file" in refused(missing, first.key)

@@ -48,7 +48,9 @@ async def test_a_submission_that_does_not_fit_is_refused_for_now_and_nothing_sta
     assert (said["errorNum"], said["errorMessage"]) == (1104, "the store is as large as it may get")
     native = await offered(client, 8 * MEBIBYTE, Prefer="respond-async")
     assert (native.status, native.headers["Retry-After"]) == (503, "1")
-    assert b"no room is left to write: it is as large as [store] max_size allows" in native.body
+    assert (
+        b"there is no space left to write: it is as large as [store] max_size allows" in native.body
+    )
     await server.store.upkeep.sweep()
     assert rows(store_path, "SELECT (SELECT count(*) FROM job), count(*) FROM body") == [(0, 0)]
     small = await client.submit("/echo", "POST", data=b"small")
@@ -209,7 +211,7 @@ async def test_on_a_full_disk_nothing_is_lost_and_with_room_again_all_goes_on(
         accepted.append(int(answer.headers["x-arango-async-id"]))
     assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
     service.may.set()
-    while not server.says("no room is left to write; trying again"):
+    while not server.says("there is no space left to write; trying again"):
         assert (await client("GET", f"/_api/job/{running}")).status == 204
     assert (await client("GET", "/_api/version")).status == 200
     asked = {held: (await client("PUT", f"/_api/job/{held}")).status for held in accepted[:5]}

@@ -127,16 +127,16 @@ def test_a_range_says_when_jobs_were_submitted_in_any_zone(store_path: Path) -> 
         (["--range", "2023-11-15..2023-11-14"], "the range ends before it begins."),
         (["--since", "2023-11-15", "--until", "2023-11-14"], "the range ends before it begins."),
         (["--range", "soon"], "'soon' is no range of times such as today, yesterday,"),
-        (["--range", "today", "--since", "1h"], "--range excludes --since and --until"),
+        (["--range", "today", "--since", "1h"], "--range cannot be used with --since or --until"),
         (["--zone", "Europe/Bärlin"], "there is no time zone 'Europe/Bärlin'; expected a name"),
         (["--zone", "Europe/Berlim"], "did you mean Europe/Berlin?"),
         (["--zone", ""], "there is no time zone ''"),
         (["--zone", "../../etc/passwd"], "there is no time zone"),
         (["--zone", "Europe"], "there is no time zone 'Europe'"),
         (["--running-at", "soon"], "'soon' is neither a time such as"),
-        (["--longest", "--activity"], "--longest, --stats and --activity exclude each other"),
+        (["--longest", "--activity"], "--longest, --stats and --activity cannot be used together"),
         (["--stats=owner"], "'owner' is not one of 'path', 'definition'."),
-        (["--csv", "--parquet", "x"], "--json, --csv and --parquet exclude each other"),
+        (["--csv", "--parquet", "x"], "--json, --csv and --parquet cannot be used together"),
     ],
 )
 def test_what_cannot_be_asked_is_refused(
@@ -202,7 +202,7 @@ async def test_what_was_running_when_the_server_was_killed_is_told_before_and_af
     await client.ended(unrepeatable)
     assert await asyncio.to_thread(listed, "--interrupted") == interrupted
     words = await asyncio.to_thread(said, "history", "--interrupted")
-    assert f"The server with pid {pid}, started 2" in words
+    assert f"The server with process id {pid}, started 2" in words
     assert "was killed or lost power; the next one started 2" in words
     assert states(store_path)[repeatable][0] == "running"
 
@@ -229,7 +229,7 @@ def test_with_the_server_down_what_still_counts_as_running_was_interrupted(
     as_killed(stocked(store_path, three_running, START))
     assert listed("--interrupted") == [4, 3, 2]
     first, heads, *_ = said("history", "--interrupted").splitlines()
-    started = "with pid 4242, started 2023-11-14T22:13:20.000Z, was killed or lost power"
+    started = "with process id 4242, started 2023-11-14T22:13:20.000Z, was killed or lost power"
     assert (
         first
         == {
@@ -482,7 +482,7 @@ def test_show_tells_every_attempt_and_what_a_job_has_to_do_with_others(store_pat
         made = await stock.store.definitions.create(draft("nightly", "/d/nightly"), "root")
         claim = await stock.running("/a", definition=made.id, trigger=Trigger.CLI, tag="mine")
         stock.clock.move(2)
-        ended = AttemptEnded(status=503, detail="status 503; tried again in 1 s")
+        ended = AttemptEnded(status=503, detail="status 503; retrying in 1 s")
         await stock.store.attempts.retry(claim, 1, ended)
         await stock.queued("/b", follows=await stock.queued("/c"), not_before=START + HOUR)
 
@@ -497,7 +497,7 @@ def test_show_tells_every_attempt_and_what_a_job_has_to_do_with_others(store_pat
     shown = [re.split(r"\s{2,}", line.strip()) for line in said("show", 1).splitlines()]
     assert ["Definition", "nightly (1), started by CLI"] in shown
     assert ["Tag", "mine"] in shown
-    first = ["1", "2023-11-14T22:13:20.000Z", "2s", "status 503", "status 503; tried again in 1 s"]
+    first = ["1", "2023-11-14T22:13:20.000Z", "2s", "status 503", "status 503; retrying in 1 s"]
     assert first in shown
     assert ["2", "2023-11-14T22:14:20.000Z", "0s", "status 200"] in shown
     found = json.loads(said("show", 1, "--json"))
@@ -522,4 +522,4 @@ def test_show_writes_a_body_in_hexadecimal_up_to_a_size(store_path: Path) -> Non
         b'{"a"'.hex(), "hex", True,
     )  # fmt: skip
     assert "'much' is no size such as" in refused("show", 1, "--body-limit", "much", code=2)
-    assert "--body excludes" in refused("show", 1, "--body", "request", "--hex", code=2)
+    assert "--body cannot be used with" in refused("show", 1, "--body", "request", "--hex", code=2)

@@ -189,7 +189,7 @@ async def test_another_request_under_the_same_key_is_refused(
     problem = json.loads(answer.body)
     assert (answer.status, problem["status"]) == (422, 422)
     assert answer.headers["Content-Type"].startswith("application/problem+json")
-    assert '"k" was used for another request' in problem["detail"]
+    assert '"k" was already used for another request' in problem["detail"]
     assert await count(client) == 1
 
 

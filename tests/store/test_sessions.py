@@ -137,7 +137,7 @@ async def test_leaving_ends_one_session_and_so_does_an_admin_which_is_in_the_tra
         assert await store.sessions.end(2, "root") == "ada"
         assert [await whose(store, each) for each in (second, third)] == [None, "ada"]
         for gone in (1, 2, 0, -1, 2**70):
-            with pytest.raises(AccountProblem, match="ended already"):
+            with pytest.raises(AccountProblem, match="already ended"):
                 await store.sessions.end(gone, "root")
         (entry,) = await store.targets.trail(5)
         assert (entry.who, entry.what, entry.subject) == ("root", "end session", "ada")

@@ -288,7 +288,7 @@ def test_beside_a_server_purge_leaves_the_file_and_what_is_being_received_to_it(
         told = said("purge", "--store", store, "--before", "2100-01-01")
         assert told.endswith("purged; the server makes the file smaller in a quiet moment.\n")
         assert rows(store, "SELECT count(*) FROM body WHERE side = 'request'") == [(1,)]
-        assert "owns this store" in refused("purge", "--store", store, "--rebuild")
+        assert "is using this store" in refused("purge", "--store", store, "--rebuild")
     assert rows(store, "SELECT job_id FROM response") == [(2,)]
 
 

@@ -107,7 +107,10 @@ async def test_a_second_server_is_refused_with_the_pid_of_the_first_by_whatever_
         process = start("serve", "--store", other, "--port", 0)
         _, complaint = process.communicate()
         assert process.returncode == 1
-        assert f"the server with pid {first.process.pid} owns this store" in complaint.decode()
+        assert (
+            f"the server with process id {first.process.pid} is using this store"
+            in complaint.decode()
+        )
     client = Client(http, first.url)
     assert (await client.fetched(await client.done("/_api/version"))).status == 200
 
@@ -185,7 +188,7 @@ def test_a_server_of_an_earlier_version_keeps_the_store(store_path: Path) -> Non
         with pytest.raises(StoreInUse) as told, owned(store_path):
             pass
         assert told.value.pid == 4711
-        assert "pid 4711 owns this store" in refused("migrate")
+        assert "process id 4711 is using this store" in refused("migrate")
 
 
 async def test_what_is_opened_in_the_servers_process_leaves_sqlites_locks_alone(
@@ -426,9 +429,9 @@ async def test_no_backup_takes_the_place_of_a_store_that_a_server_owns(
     server = await server_process()
     await asyncio.to_thread(said, "backup", "backup.db")
     told = await asyncio.to_thread(refused, "restore-backup", "backup.db")
-    assert f"the server with pid {server.process.pid} owns this store" in told
+    assert f"the server with process id {server.process.pid} is using this store" in told
     force = ("backup", store_path, "--store", "backup.db", "--force")
-    assert "a server owns this store" in await asyncio.to_thread(refused, *force)
+    assert "a server is using this store; stop it first" in await asyncio.to_thread(refused, *force)
 
 
 def test_no_backup_takes_the_place_of_a_store_that_somebody_reads(store_path: Path) -> None:

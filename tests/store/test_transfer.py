@@ -454,8 +454,8 @@ DAMAGES: dict[str, tuple[Callable[[list[Any]], object], str]] = {
     "a missing job": (_without("job"), "it should have 5 jobs"),
     "a missing definition": (_without("definition"), "there is no definition 1 above"),
     "a missing piece": (_without("piece"), "a piece of a body is missing before it"),
-    "a job twice": (lambda records: records.insert(2, records[1]), "there is a job 5 already"),
-    "a line after the end": (lambda records: records.append(records[1]), "stands after the end"),
+    "a job twice": (lambda records: records.insert(2, records[1]), "job 5 already exists"),
+    "a line after the end": (lambda records: records.append(records[1]), "comes after the end"),
     "another word": (lambda records: records.insert(1, {"note": 1}), "note: Extra inputs are not"),
     "no record": (lambda records: records.insert(1, 7), "line 2 is damaged: Input should be"),
     "two records": (lambda records: records[1].update(records[-1]), "expected one of definition"),
@@ -504,7 +504,7 @@ def test_nothing_is_imported_while_a_server_runs(store_path: Path, other: Path) 
     exported(store_path)
     with owned(other):
         told = nothing_was_imported(other, "history.jsonl")
-    assert f"the server with pid {os.getpid()} owns this store; stop it first" in told
+    assert f"the server with process id {os.getpid()} is using this store; stop it first" in told
 
 
 @pytest.mark.file
@@ -515,7 +515,7 @@ def test_files_and_stores_that_cannot_be_used_are_named(store_path: Path, tmp_pa
     assert "this is the store itself" in refused("export", store_path, "--force")
     assert "its folder does not exist" in refused("export", "no/where")
     assert "this is not a file" in refused("export", tmp_path, "--force")
-    assert "only .gz is compressed" in refused("export", "history.zst", code=2)
+    assert "the only compression is .gz" in refused("export", "history.zst", code=2)
     assert "No such file" in refused("import", "none")
     assert "no such store" in refused("import", "taken", "--store", "none.db")
     assert Path("taken").read_text() == "mine"

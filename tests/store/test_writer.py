@@ -14,6 +14,7 @@ from jobstore.model.errors import (
     JobNotFound,
     StoreAtLimit,
     StoreBusy,
+    StoreClosed,
     StoreDamaged,
     StoreError,
     StoreFailing,
@@ -259,7 +260,7 @@ async def test_a_subscriber_that_fails_hurts_none_of_the_others(
     first, second = await desk.writer.run(tell("1")), await desk.writer.run(tell("22"))
     assert first < second
     assert heard == [Changed(1), 1, Changed(2), 1]
-    assert caplog.text.count("a subscriber failed") == 4
+    assert caplog.text.count("a component failed") == 4
 
 
 async def test_a_clock_that_fails_refuses_what_comes_and_stops_nothing(desk: Desk) -> None:
@@ -365,6 +366,21 @@ async def test_what_must_not_get_lost_but_is_wrong_is_not_tried_again(desk: Desk
     await desk.writer.run(write("word"))
     with pytest.raises(StoreError, match="UNIQUE"):
         await desk.writer.post_until_stored(write("word"))
+
+
+async def test_a_closed_writer_refuses_what_comes_and_touches_its_connection_no_more(
+    desk: Desk,
+) -> None:
+    last = desk.writer.post(write("last"))
+    await desk.writer.close()
+    assert last.done()
+    commits = desk.commits()
+    for late in (desk.writer.run(write("late")), desk.writer.call(sqlite3.Connection.commit)):
+        with pytest.raises(StoreClosed, match=r"^the store: closed, since the server ends$"):
+            await late
+    with pytest.raises(StoreClosed):  # and is not tried again
+        await desk.writer.post_until_stored(write("late"))
+    assert (desk.words(), desk.commits()) == (["last"], commits)
 
 
 @pytest.mark.parametrize(

@@ -23,9 +23,9 @@ HALF = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf"
 HALF_OF_A_LARGE_ONE = b"HTTP/1.1 200 OK\r\nContent-Length: 9000000\r\n\r\n" + bytes(2 * MEBIBYTE)
 HALF_IN_CHUNKS = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\na\r\n0123456789\r\na\r\n0"
 
-BROKE_OFF = "the target's answer broke off before its end"
-NO_ANSWER = "the target closed the connection without a complete answer"
-NO_HTTP = "the target's answer is not valid HTTP"
+BROKE_OFF = "the target's response broke off before its end"
+NO_ANSWER = "the target closed the connection before its response was complete"
+NO_HTTP = "the target's response is not valid HTTP"
 RESET = "the connection to the target broke"
 
 Before = Callable[..., Awaitable[Client]]

@@ -351,7 +351,7 @@ async def test_what_is_closed_as_a_request_comes_is_asked_again_only_what_may_be
         assert (await ask(target, request))[1] == b"ok"
         assert len(asked) == 3
     else:
-        with pytest.raises(TargetBroken, match="without a complete answer"):
+        with pytest.raises(TargetBroken, match="before its response was complete"):
             await ask(target, request)
         assert len(asked) == 2
 

@@ -27,6 +27,12 @@ RATES: Final = {
         for how in ("without", "with")
     ],
 }
+LOOKING: Final = {
+    "dashboards": [
+        "cycle, nobody looks, 2 connections, 1 KiB",
+        "cycle, 50 pages open, 2 connections, 1 KiB",
+    ]
+}
 WAYS: Final = {
     "upstream": ["cycle through an upstream, polling, 2 connections, 1 KiB"],
     "upstream-longpoll": ["cycle through an upstream, long-polling, 2 connections, 1 KiB"],
@@ -110,7 +116,7 @@ def measured(keys: Sequence[str], output: Path) -> tuple[list[str], list[str]]:
     return [row["name"] for row in rows], lines
 
 
-@pytest.mark.parametrize("group", [RATES, WAYS, FILES, SIZES], ids="-".join)
+@pytest.mark.parametrize("group", [RATES, LOOKING, WAYS, FILES, SIZES], ids="-".join)
 def test_every_row_is_measured(group: dict[str, list[str]], tmp_path: Path) -> None:
     names, lines = measured([*group], tmp_path / "rows.json")
     assert sorted(names) == sorted(name for part in group.values() for name in part)

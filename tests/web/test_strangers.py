@@ -103,7 +103,7 @@ async def test_that_accounts_cannot_be_read_is_told_in_the_words_of_the_call(
         connection.execute("ALTER TABLE lost RENAME TO token")
     status, found, document = said(answer)
     assert (status, found, answer.headers["Retry-After"]) == (503, content_type, "1")
-    assert document[word] == "the accounts cannot be read just now; try again"
+    assert document[word] == "the accounts cannot be read at the moment; try again"
 
 
 async def test_that_too_many_log_in_is_told_in_the_words_of_the_call(guarded: People) -> None:

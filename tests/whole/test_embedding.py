@@ -318,7 +318,7 @@ def test_a_wrong_key_is_told_at_once() -> None:
 
 async def test_nothing_can_be_submitted_before_the_application_runs(store_path: Path) -> None:
     jobs = jobstore.setup(web.Application(), store_path)
-    with pytest.raises(RuntimeError, match="has not started up"):
+    with pytest.raises(RuntimeError, match="has not started"):
         await jobs.submit("GET", "/")
 
 

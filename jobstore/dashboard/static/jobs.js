@@ -56,8 +56,7 @@ function morphChildren(old, fresh) {
 
 // --- fetching what has changed: one request at a time, and with pauses
 
-const PAUSE = 1000;
-const SELDOM = 5000;
+const [PAUSE, SELDOM, RARELY] = [1000, 5000, 10_000];
 const region = one('[data-live]');
 let [busy, wanted, looked] = [false, false, performance.now()];
 
@@ -138,7 +137,7 @@ function hear({ counters, changed, more }) {
   const empty = list && !top && !location.search.includes('cursor=');
   const newer = list && top && !(total && counters.jobs) && changed.some((each) => each > top);
   const maybe = newer || live === 'any' || (more && open) || (empty && (more || changed.length));
-  if (shown || (maybe && performance.now() - looked > SELDOM)) refresh();
+  if (shown || (maybe && performance.now() - looked > RARELY)) refresh();
 }
 
 // Where the number of all jobs is shown, it says how many are newer than those that are.
@@ -237,7 +236,7 @@ document.addEventListener('keydown', (event) => {
   KEYS[event.key]();
 });
 one('#help')?.addEventListener('click', KEYS['?']);
-
+one('#keys button')?.addEventListener('click', () => one('#keys').close());
 document.addEventListener('click', ({ target }) => {
   if (!target.matches('[data-copy]')) return;
   const code = target.previousElementSibling;

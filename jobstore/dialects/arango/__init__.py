@@ -1,6 +1,6 @@
 """ArangoDB's jobs: ``x-arango-async`` on any request, and ``/_api/job`` to ask for the result.
 
-The facts stand in ArangoDB's documentation, "Managing Async Results via HTTP", and in the tests
+The facts are from ArangoDB's documentation, "Managing Async Results via HTTP", and from the tests
 and sources that its versions 1.4 to 3.12 share; error numbers are those of ArangoDB's errors.dat.
 """
 

@@ -1,4 +1,4 @@
-"""``x-arango-async``: any request becomes a job by it."""
+"""``x-arango-async``: turns any request into a job."""
 
 from collections.abc import Mapping
 from typing import Final

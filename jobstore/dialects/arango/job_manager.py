@@ -213,7 +213,7 @@ def _result(delivery: Delivery) -> tuple[Response, Headers]:
 
 
 def _stand_in(delivery: Delivery) -> Response:
-    """Make the response of a job that has none: it was cancelled, or no answer could be had."""
+    """Make the response of a job that has none: it was cancelled, or the target did not answer."""
     job = delivery.job
     if job.state is State.CANCELLED:
         return _kept(JSON, 410, error_body(410, _CANCELED, "canceled request"))

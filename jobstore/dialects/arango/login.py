@@ -1,8 +1,8 @@
 """ArangoDB's login: a JSON Web Token (RFC 7519) for a name and a password.
 
-It is there for the demo alone: before a service, such a call is the service's. Without accounts a
-token names its holder and proves nothing, as a password does. With accounts there is none to have:
-HTTP Basic and jobstore's own tokens are what is accepted, and the answer says so.
+It exists for the demo only: in front of a service, this call belongs to the service. Without
+accounts a token names its holder and proves nothing, just as a password does. With accounts there
+is no token to get: HTTP Basic and jobstore's own tokens are accepted, and the answer says so.
 """
 
 import hmac
@@ -38,8 +38,8 @@ CLAIMS: Final = (
 )
 
 _NO_TOKENS: Final = (
-    "this server hands out no JSON Web Tokens: send HTTP Basic, or as a bearer token what "
-    "`jobstore user token NAME` gives"
+    "this server does not issue JSON Web Tokens: use HTTP Basic, or a bearer token from "
+    "`jobstore user token NAME`"
 )
 _LIFETIME: Final = 30 * DAY  # pyArango asks for another one half a day before a token ends
 _LARGEST: Final = 64 * 1024
@@ -51,7 +51,7 @@ class ArangoLogin:
     """Hand out tokens while there are no accounts.
 
     Args:
-        accounts: who has one.
+        accounts: who has an account.
     """
 
     def __init__(self, accounts: Accounts, clock: Clock = now) -> None:

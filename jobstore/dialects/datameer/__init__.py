@@ -1,4 +1,4 @@
-"""Datameer's jobs: what is asked about configurations and executions, and what starts them."""
+"""Datameer's jobs: calls about configurations and executions, and calls that start them."""
 
 from jobstore.dialects.datameer.rest import CLAIMS, DatameerJobs, refused
 

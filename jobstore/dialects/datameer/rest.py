@@ -1,8 +1,8 @@
 """Datameer's calls about jobs: a configuration is a definition, an execution is a job.
 
-The facts stand in Datameer's documentation, "REST API Job Commands", and in clients that are
-public. Where neither says how a call answers, it is our own design, and its page in docs/reference/
-says so.
+The facts are from Datameer's documentation, "REST API Job Commands", and from public clients. Where
+neither shows how a call answers, the answer is our own design, and its page in docs/reference/ says
+so.
 """
 
 import json
@@ -190,7 +190,7 @@ class DatameerJobs:
         """Find a definition as the second generation refers to it.
 
         Raises:
-            NoFile: there is none.
+            NoFile: it does not exist.
         """
         find, scope = self._store.definitions.find, asker.scope
         try:
@@ -239,7 +239,7 @@ class DatameerJobs:
 
 
 class ExecutionRefused(JobstoreError):
-    """What is asked for cannot be done to an execution as things stand.
+    """The state of an execution does not allow what was asked for.
 
     Args:
         problem: why not, as the end of a sentence that begins with the execution.
@@ -252,7 +252,7 @@ class ExecutionRefused(JobstoreError):
 
 
 class NoFile(JobstoreError):
-    """There is no such file, or none that whoever asks may see."""
+    """There is no such file, or the caller may not see it."""
 
     status = 404
 

@@ -1,6 +1,6 @@
-"""Datameer's words for what is known of a job: pure functions from values to JSON.
+"""Datameer's words for the state of a job: pure functions from values to JSON.
 
-The facts stand in Datameer's documentation, "REST API Job Commands". Its two generations of calls
+The facts are from Datameer's documentation, "REST API Job Commands". Its two generations of calls
 spell one status differently and write times in different forms.
 """
 
@@ -26,7 +26,7 @@ CENTURY: Final = 36_500 * 86_400.0  # seconds; more is a guess from next to no p
 
 
 def status(job: Job, warned: str = _WARNED) -> str:
-    """Say where a job stands.
+    """Return the state of a job.
 
     Args:
         warned: the word for one that has succeeded, but not without warnings.
@@ -47,7 +47,7 @@ def status(job: Job, warned: str = _WARNED) -> str:
 
 
 def status_v2(job: Job) -> str:
-    """Say where a job stands, as the second generation spells it."""
+    """Return the state of a job, as the second generation spells it."""
     return status(job, _WARNED_V2)
 
 
@@ -120,12 +120,12 @@ def status_of(
 
 
 def triggered(job_id: int, user: str) -> dict[str, Any]:
-    """Write the answer to who has started a run."""
+    """Write the answer to a trigger."""
     return {"status": "success", "job-execution-id": job_id, **_started_by(user)}
 
 
 def sequence(ids: list[int], user: str) -> dict[str, Any]:
-    """Write the answer to who has started several runs, one after the other."""
+    """Write the answer to a sequential trigger."""
     return {"status": "success", "job-execution-ids": ids, **_started_by(user)}
 
 
@@ -135,7 +135,7 @@ def failure(reason: str) -> dict[str, str]:
 
 
 def seconds_left(elapsed: float, usual: float | None, progress: float | None) -> float:
-    """Guess how long a running job may still take.
+    """Estimate how long a running job may still take.
 
     Args:
         elapsed: how long it has taken already, in seconds.

@@ -1,7 +1,7 @@
-"""Kinetica's jobs: any call is run in the background, and asked for by its id or its tag.
+"""Kinetica's jobs: any call runs in the background, and is found by its id or its tag.
 
-The facts stand in Kinetica's documentation of ``/create/job``, ``/get/job``, ``/admin/alter/jobs``
-and ``/admin/show/jobs``, and in what its clients of version 7.2 send and read.
+The facts are from Kinetica's documentation of ``/create/job``, ``/get/job``, ``/admin/alter/jobs``
+and ``/admin/show/jobs``, and from what its clients of version 7.2 send and read.
 """
 
 from jobstore.dialects.kinetica.endpoints import OWN_PATHS, KineticaJobs

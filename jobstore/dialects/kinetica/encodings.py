@@ -1,7 +1,7 @@
-"""Records as bytes and bytes as records: JSON, Avro binary, and that compressed with Snappy.
+"""Records as bytes and bytes as records: JSON, Avro binary, and Avro compressed with Snappy.
 
-Whatever lengths and counts a client claims, no more is read than it has sent, and no more is made
-of it than a bound allows.
+Whatever lengths and counts a client claims, no more is read than it has sent, and no more memory is
+used than a limit allows.
 """
 
 import json

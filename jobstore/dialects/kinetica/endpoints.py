@@ -81,7 +81,7 @@ class KineticaJobs:
         edge.add_calls(app, calls, refused)
 
     def at_once(self, ask: Ask) -> bool:
-        """Take on a small call for a job, or for what came of one."""
+        """Accept a small call for a job, or for its result."""
         endpoint = self._endpoints.get(ask.path)
         return endpoint is not None and endpoint.at_once(ask)
 
@@ -132,7 +132,7 @@ class KineticaJobs:
         return await self._store.results.tagged(tag, asker)
 
     async def _cancel(self, job_id: int, asker: Identity) -> str:
-        """Cancel a job, and say what that came to."""
+        """Cancel a job, and describe the outcome."""
         try:
             found = await self._store.cancel(job_id, asker.scope, asker.name)
         except JobNotFound:

@@ -1,4 +1,4 @@
-"""What Kinetica's clients are told when something goes wrong, or where nobody answers them."""
+"""What Kinetica's clients are told if something fails, or if no target answers them."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -91,7 +91,7 @@ def refused_in(encoding: Encoding, error: JobstoreError) -> web.Response:
 
 
 def no_such_endpoint(request: web.BaseRequest) -> web.Response | None:
-    """Refuse a call that nobody answers; None if it is not one of Kinetica's clients that asks."""
+    """Refuse a call that no target answers; None if the client is not one of Kinetica's."""
     if not _is_client(request):
         return None
     return refusal(_encoding(request), f"unknown endpoint {request.path[:200]}")

@@ -1,4 +1,4 @@
-"""What stands around every call: its record comes in, its answer goes out, each in bounded room."""
+"""What surrounds every call: read its record, write its answer, both within limits."""
 
 import asyncio
 import logging
@@ -73,7 +73,7 @@ class Endpoint:
             return False
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        """Answer a request, or raise one of our own errors: to 500, a client would go away."""
+        """Answer a request, or raise one of our own errors: a client would give up after a 500."""
         try:
             return await self._answer(request, _encoding(request))
         # Of the others nobody is there to be answered, or not any more.
@@ -127,7 +127,7 @@ async def room_for(request: web.Request, response: Response | None) -> AsyncIter
     """Keep room for an answer that is put together in memory; give the size of what is in it.
 
     Raises:
-        NoRoom: there is none just now.
+        NoRoom: there is none at the moment.
     """
     size = (body_size(response.body) or 0) if response else 0
     async with room.taken(request, size * _WIDE):

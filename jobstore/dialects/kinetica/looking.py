@@ -1,4 +1,4 @@
-"""``/get/job``: how a job stands, and what came of it."""
+"""``/get/job``: the state of a job, and its result."""
 
 from aiohttp import web
 
@@ -74,7 +74,7 @@ class Looking:
     async def _take(
         self, request: web.Request, call: KineticaCall, reading: Reading
     ) -> web.StreamResponse:
-        """Answer with a job that nobody can ask for again, once the answer has arrived."""
+        """Answer with a job that is gone once the answer has arrived."""
         scope, job = standing.changing(request).scope, reading.job
         async with self._store.results.take(job.id, scope) as delivery:
             assert delivery is not None  # it has ended
@@ -87,7 +87,7 @@ class Looking:
 
 
 def _takes(reading: Reading, identity: Identity) -> bool:
-    """Tell whether nobody can ask again for a job that somebody looks at."""
+    """Tell whether looking at a job takes it away."""
     return reading.job.once and reading.job.result is Result.HELD and identity.changes
 
 
@@ -106,7 +106,7 @@ def _described_at_once(call: KineticaCall, reading: Reading) -> web.Response | N
 
 
 def _check_size(job: Job, response: Response | None) -> None:
-    """Ensure that an answer can be had in one piece.
+    """Ensure that an answer fits in one piece.
 
     Raises:
         RequestInvalid: it is too large for that.

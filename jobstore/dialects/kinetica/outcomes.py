@@ -1,4 +1,4 @@
-"""How a job stands, and what came of it, in Kinetica's words."""
+"""The state and the result of a job, in Kinetica's words."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,10 +27,10 @@ _SHOWN_QUERY: Final = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Outcome:
-    """What came of a job.
+    """The outcome of a job.
 
     Args:
-        word: Kinetica's word for how it stands.
+        word: Kinetica's word for its state.
         record: what the endpoint answered, if all went well.
         error: what went wrong, if something did.
     """
@@ -41,7 +41,7 @@ class _Outcome:
 
 
 def word(job: Job) -> str:
-    """Return Kinetica's word for how a job stands, as far as its answer's status code tells.
+    """Return Kinetica's word for the state of a job, as far as the status of its response tells.
 
     A job is cancelled from when that was asked for, as it is documented, and waits as it runs.
     """
@@ -59,7 +59,7 @@ def word(job: Job) -> str:
 
 
 def job_record(job: Job, asked: Headers, response: Response | None, body: bytes) -> Record:
-    """Describe a job to whoever asks for it.
+    """Describe a job to its client.
 
     Args:
         asked: the headers of its request.
@@ -81,7 +81,7 @@ def job_record(job: Job, asked: Headers, response: Response | None, body: bytes)
 
 
 def not_yet(job: Job) -> Record:
-    """Describe a job that has ended, and whose result may be there again in a moment."""
+    """Describe a job that has ended, whose result may be available again in a moment."""
     return job_record(replace(job, state=State.RUNNING), (), None, b"")
 
 

@@ -78,7 +78,7 @@ def refusal(
     status: int = 400,
     headers: Headers = (),
 ) -> web.Response:
-    """Answer that nothing came of a request.
+    """Answer that a request failed.
 
     Args:
         encoding: how the request came in.

@@ -1,4 +1,4 @@
-"""Our own words: jobs as JSON under ``/_jobs``, and the standard's way of asking for one."""
+"""jobstore's own API: jobs as JSON under ``/_jobs``, and the standard header to ask for one."""
 
 from jobstore.dialects.native.problems import refused
 from jobstore.dialects.native.respond_async import PreferHeader

@@ -23,7 +23,7 @@ _MEMBERS: Final = "an action, and a filter or ids"
 
 
 class BulkCalls:
-    """Do something to many jobs.
+    """Change many jobs.
 
     Args:
         store: where they are.
@@ -34,7 +34,7 @@ class BulkCalls:
         self._operations = store.operations
 
     async def create(self, request: web.Request) -> web.Response:
-        """Make an operation, or only count what it would be for."""
+        """Create an operation, or only count its jobs."""
         standing.changing(request)
         written = await json_of(request, _LARGEST)
         asker = standing.changing(request)  # which may not be what it was before the body came
@@ -85,7 +85,7 @@ class BulkCalls:
         )
 
     async def show(self, request: web.Request) -> web.Response:
-        """Tell how far an operation is."""
+        """Return the progress of an operation."""
         found = await self._operations.get(_id(request), standing.scope(request))
         return web.json_response(described(found))
 

@@ -1,4 +1,4 @@
-"""Operations on many jobs as clients write them; imported when the first of them comes."""
+"""Operations on many jobs as clients describe them; imported at the first of them."""
 
 import json
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ _FLAG: Final = "true or false"
 
 
 class WrittenOperation(BaseModel):
-    """What is to be done to which jobs; each field's description says what is expected."""
+    """An operation and its jobs; the description of each field says what is expected."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -43,7 +43,7 @@ class WrittenOperation(BaseModel):
         if (self.filter is None) == (self.ids is None):
             raise ValueError("expected either filter or ids")
         if self.without_secrets and self.action is not BulkAction.RETRY:
-            raise ValueError("without_secrets: only what is tried again is sent without them")
+            raise ValueError("without_secrets: expected only with the action retry")
         return self
 
     @property
@@ -55,7 +55,7 @@ class WrittenOperation(BaseModel):
         """Give what the filter looks for.
 
         Args:
-            scope: whose jobs whoever asks may see, or None for everybody's.
+            scope: whose jobs the caller may see, or None for everybody's.
 
         Raises:
             QueryInvalid: it cannot be understood, or leaves no job out and does not say so.
@@ -70,7 +70,9 @@ class WrittenOperation(BaseModel):
         except QueryInvalid as invalid:
             raise QueryInvalid(f"filter.{invalid}") from None
         if not everything and not selects(search):
-            raise QueryInvalid(f'filter: this leaves no job out; {{"{_ALL}": true}} means all jobs')
+            raise QueryInvalid(
+                f'filter: this matches every job; say {{"{_ALL}": true}} if you mean all jobs'
+            )
         return search
 
 

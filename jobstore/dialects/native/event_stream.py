@@ -1,4 +1,4 @@
-"""What happens to a job while it happens: server-sent events.
+"""The events of a job as they happen: server-sent events.
 
 https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
@@ -30,7 +30,7 @@ _NOTHING: Final = "0" * 8
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What a reader has got already; written down, it is the id of the last event.
+    """What a reader has seen; as text, it is the id of the last event.
 
     Args:
         moments: how many moments of the timeline, which only grows until the job has ended.
@@ -104,7 +104,7 @@ async def _send(stream: EventSourceResponse, event: str, data: dict[str, Any], s
 
 
 def until_end(moments: Iterable[Moment]) -> Iterator[Moment]:
-    """Give the moments up to that of a job's end; what becomes of the result is another story."""
+    """Return the events up to a job's end, without those of its result."""
     for each in moments:
         yield each
         if each.event in ENDED:
@@ -119,6 +119,6 @@ def _told(job: Job) -> str:
 
 
 def _seen(last_event_id: str) -> _Seen:
-    """Read what a reader has got already; what cannot be read is nothing."""
+    """Read what a reader has seen; anything unreadable means nothing."""
     match = _SEEN.fullmatch(last_event_id)
     return _Seen(int(match[1]), match[2]) if match else _Seen()

@@ -1,7 +1,7 @@
-"""Figures in the words of Prometheus: which metric there is, what it is called, and what it means.
+"""Metrics for Prometheus: which there are, what they are called, and what they mean.
 
-The library only writes them down: what it is given is counted elsewhere, see `jobstore.live.meters`
-and `jobstore.live.census`. It is loaded when somebody asks for the first time.
+The library only writes them; they are counted elsewhere, see `jobstore.live.meters` and
+`jobstore.live.census`. It is loaded at the first request.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -51,7 +51,7 @@ class Slots:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """All that is told at one moment.
+    """All figures of one moment.
 
     Args:
         about: what is known of this server, by label.
@@ -100,7 +100,7 @@ class Exposition:
         """Write a snapshot down.
 
         Args:
-            accept: the forms that whoever asks can read, as an Accept header has them.
+            accept: the formats that the client accepts, as an Accept header has them.
 
         Returns:
             the form's content type, and the text.

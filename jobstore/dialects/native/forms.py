@@ -1,4 +1,4 @@
-"""What clients may write in JSON, as pydantic reads it; imported when the first of them does."""
+"""Documents that clients send, as pydantic models; imported at the first of them."""
 
 import json
 from datetime import datetime
@@ -116,7 +116,7 @@ class WrittenJob(WrittenRequest):
 
 
 class WrittenTarget(BaseModel):
-    """What operators say of a target; what is left out stays as it is."""
+    """A change of a target; members that are left out stay as they are."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -151,7 +151,7 @@ class WrittenTarget(BaseModel):
 
 
 class WrittenReport(BaseModel):
-    """What a service upstream says of its job."""
+    """The report of an upstream service on its job."""
 
     model_config = ConfigDict(extra="forbid")
 

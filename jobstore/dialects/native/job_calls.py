@@ -1,4 +1,4 @@
-"""One job: how it stands, its result for one reader, and what shall become of it."""
+"""One job: its state, its result for one reader, and changes to it."""
 
 import re
 from functools import partial
@@ -45,7 +45,7 @@ class JobCalls:
     # --- looking --------------------------------------------------------------------------------
 
     async def read(self, request: web.Request) -> web.Response:
-        """Tell how a job stands; with ``Prefer: wait=N``, once it has ended."""
+        """Return a job; with ``Prefer: wait=N``, once it has ended."""
         seconds, job_id = wait_of(request), as_json.job_id(request)
         again = partial(standing.scope_again, request)
         job = await self._store.waits.settled(job_id, seconds or 0, standing.scope(request), again)
@@ -55,21 +55,21 @@ class JobCalls:
         return as_json.answer(job, self._store.targets.waits_for(job), status, headers)
 
     async def timeline(self, request: web.Request) -> web.Response:
-        """Tell what happened to a job, in order."""
+        """List the events of a job, in order."""
         job = await self._seen(request)
         moments = await self._store.history.timeline(job.id)
         return web.json_response({"id": job.id, "timeline": as_json.moments(moments)})
 
     async def attempts(self, request: web.Request) -> web.Response:
-        """Tell about each attempt at a job, in order."""
+        """List the attempts at a job, in order."""
         job = await self._seen(request)
         attempts = await self._store.history.attempts(job)
         return web.json_response({"id": job.id, "attempts": as_json.attempts(attempts)})
 
     async def statistics(self, request: web.Request) -> web.Response:
-        """Tell how many jobs stand where."""
+        """Return how many jobs are in each state."""
         if standing.scope(request) is not None:
-            raise Forbidden("only who may see the jobs of all may count them")
+            raise Forbidden("statistics are for admins and readers")
         counters = await self._store.history.counters()
         targets = {
             name: {"running": busy, "concurrency": slots}
@@ -113,11 +113,11 @@ class JobCalls:
         return True
 
     async def restore(self, request: web.Request) -> web.Response:
-        """Hold a result again that was taken, or deleted so that it is still kept."""
+        """Hold a result again that was taken, or deleted but still kept."""
         standing.changing(request)
         job = await self._seen(request)
         if job.result is Result.HELD:
-            raise WrongState(job.id, "has its result still")
+            raise WrongState(job.id, "still has its result")
         if job.result not in {Result.TAKEN, Result.DELETED}:
             await self._say_why(request)
         try:
@@ -137,7 +137,7 @@ class JobCalls:
         except JobNotFound:
             await self._say_why(request)
         if found in ENDED:
-            raise WrongState(job_id, f"has ended already: it is {found}")
+            raise WrongState(job_id, f"has already ended: it is {found}")
         return self._answer(await self._seen(request), 202 if found is State.RUNNING else 200)
 
     async def delete(self, request: web.Request) -> web.Response:
@@ -154,7 +154,7 @@ class JobCalls:
         asker, insists = standing.changing(request), _insists(request)
         job = await self._seen(request)
         if job.state not in ENDED:
-            raise WrongState(job.id, f"is {job.state}; it can be tried again when it has ended")
+            raise WrongState(job.id, f"is {job.state}; it can be run again when it has ended")
         kept = await self._store.history.request(job)
         if kept is None or job.result is Result.DELETED:
             raise JobGone(job.id, await self._payload_gone(job))
@@ -174,12 +174,12 @@ class JobCalls:
         """Look at the job that a request is about.
 
         Raises:
-            JobNotFound: whoever asks may see none of this id.
+            JobNotFound: there is none with this id that the caller may see.
         """
         return await self._store.history.job(as_json.job_id(request), standing.scope(request))
 
     async def _say_why(self, request: web.Request) -> None:
-        """Raise what says why a job's result cannot be asked for."""
+        """Raise the reason why a job's result is not available."""
         job = await self._seen(request)
         raise responses.gone(job, await self._store.history.timeline(job.id))
 
@@ -188,7 +188,7 @@ class JobCalls:
 
 
 def _insists(request: web.Request) -> bool:
-    """Tell whether a client wants a retry also if it lacks what was secret.
+    """Tell whether a client wants a retry even without the secret headers.
 
     Raises:
         QueryInvalid: it says something else.

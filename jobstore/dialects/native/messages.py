@@ -1,4 +1,4 @@
-"""The two messages of a job, for who looks at them without taking the result."""
+"""The request and the response of a job, for those who look without taking the result."""
 
 from typing import Any, Final
 

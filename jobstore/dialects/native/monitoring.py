@@ -1,4 +1,4 @@
-"""The calls for who watches a server: whether it lives, is ready, and what it has counted."""
+"""Calls for monitoring: is the server alive, is it ready, what has it counted."""
 
 import asyncio
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ _EXPOSITION: Final = "jobstore.dialects.native.exposition"
 
 
 class Monitoring:
-    """Tell how a server is."""
+    """Report the state of a server."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -35,11 +35,11 @@ class Monitoring:
         self._writing = asyncio.Lock()
 
     async def live(self, _: web.Request) -> web.Response:
-        """Tell that the server answers."""
+        """Answer that the server is alive."""
         return web.Response(text="ok\n")
 
     async def ready(self, request: web.Request) -> web.Response:
-        """Tell whether jobs can be taken in: 200, or 503 with what speaks against it.
+        """Say whether jobs are accepted: 200, or 503 with the reason why not.
 
         With ``?verbose``, which needs the login of somebody who may see all jobs, each check is
         told.
@@ -66,7 +66,7 @@ class Monitoring:
         )
 
     async def metrics(self, request: web.Request) -> web.Response:
-        """Tell Prometheus what was counted, in one of its two forms of text."""
+        """Answer with the metrics, in one of Prometheus's two text formats."""
         _see_all(request)
         meters = self._store.meters
         if meters is None:
@@ -105,7 +105,7 @@ class Monitoring:
 
 def _see_all(request: web.Request) -> None:
     if standing.scope(request) is not None:
-        raise Forbidden("only who may see the jobs of all may see what is counted of them")
+        raise Forbidden("metrics are for admins and readers")
 
 
 def _wants_text(request: web.Request) -> bool:
@@ -115,7 +115,7 @@ def _wants_text(request: web.Request) -> bool:
 
 
 def _in_lines(told: Mapping[str, str | None], wrong: Mapping[str, str]) -> web.Response:
-    """Write checks as Kubernetes does; what is right is not named unless somebody wants to know."""
+    """Write checks as Kubernetes does; passed ones only if asked for."""
     lines = [f"[-] {name}: {clause}" if clause else f"[+] {name}" for name, clause in told.items()]
     text = "\n".join([*lines, "not ready" if wrong else "ready", ""])
     if not wrong:

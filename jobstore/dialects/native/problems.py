@@ -35,7 +35,7 @@ async def json_of(request: web.Request, limit: int, most: int = documents.PIECES
         most: how many strings, members and items.
 
     Raises:
-        SubmissionInvalid: it is none.
+        SubmissionInvalid: it is invalid.
         BodyTooLarge: it is too large.
         BodyBroken: it ended before its announced end, or stopped arriving.
         NoRoom: too many are being read at the same time.

@@ -1,7 +1,7 @@
-"""How a service upstream reports on the job it works for.
+"""How a service reports on the job that it works on.
 
-``POST /_jobs/{id}/report`` takes what a handler in process says through its handle: the id is what
-came in as ``Jobstore-Id``, and ``Jobstore-Attempt`` is sent back as it came.
+``POST /_jobs/{id}/report`` accepts what a handler in process reports through its handle: the id is
+the value of ``Jobstore-Id``, and ``Jobstore-Attempt`` is sent back unchanged.
 """
 
 import re
@@ -29,7 +29,7 @@ class Reports:
         self._store = store
 
     async def report(self, request: web.Request) -> web.Response:
-        """Write a report down, and tell whether the job's cancellation was asked for."""
+        """Store a report, and tell whether the job's cancellation was requested."""
         standing.changing(request)
         try:
             written = await json_of(request, _LARGEST)
@@ -50,7 +50,9 @@ def _report(request: web.Request, written: object) -> Report:
     """
     attempt = request.headers.get("Jobstore-Attempt", "")
     if not re.fullmatch("[0-9]{1,9}", attempt):
-        raise SubmissionInvalid("expected the header Jobstore-Attempt as it came with the request")
+        raise SubmissionInvalid(
+            "expected the header Jobstore-Attempt with the value that the request had"
+        )
     from jobstore.dialects.native.forms import WrittenReport  # noqa: PLC0415 - see json_of
 
     try:

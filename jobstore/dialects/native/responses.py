@@ -1,4 +1,4 @@
-"""Results on their way to a reader, and what there is to say when there is none to give."""
+"""Results on their way to a reader, and the answer if there is none to give."""
 
 import json
 from dataclasses import replace
@@ -29,7 +29,7 @@ async def take_result(
     Raises:
         Forbidden: who asks may take nothing.
         JobNotFound: there is no such result for them.
-        BeingDelivered: another reader has it just now.
+        BeingDelivered: another reader has it at the moment.
         ConnectionError: the connection broke before the last byte was handed over.
     """
     async with store.results.take(job_id, standing.changing(request).scope) as delivery:
@@ -53,7 +53,7 @@ def result_of(delivery: Delivery) -> tuple[Response, Headers]:
 
 
 def _stand_in(job: Job) -> Response:
-    """Make the response of a job that has none: it was cancelled, or no answer could be had."""
+    """Make the response of a job that has none: it was cancelled, or the target did not answer."""
     cancelled = job.state is State.CANCELLED
     status = job.status or 503
     detail = "the job was cancelled" if cancelled else job.detail or "no answer could be had"

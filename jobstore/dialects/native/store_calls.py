@@ -32,7 +32,7 @@ class StoreCalls:
     async def show(self, request: web.Request) -> web.Response:
         """Tell what there is to know."""
         if standing.scope(request) is not None:
-            raise Forbidden("only who may see the jobs of all may look at the store")
+            raise Forbidden("the store is for admins and readers")
         facts = await store_facts(self._store, self._retention, self._clock)
         return web.json_response(
             {

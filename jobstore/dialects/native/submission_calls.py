@@ -29,7 +29,7 @@ _AT_ONCE: Final = 20
 
 
 class SubmissionCalls:
-    """Take jobs in that are written as JSON.
+    """Accept jobs that are described in JSON.
 
     Args:
         store: where they go.
@@ -41,7 +41,7 @@ class SubmissionCalls:
         self._clock = clock
 
     async def submit(self, request: web.Request) -> web.Response:
-        """Take a job in."""
+        """Accept a job."""
         standing.changing(request)
         header = idempotency.key_of(request.headers.getall(idempotency.HEADER, ()))
         written = await json_of(request, _LARGEST)
@@ -51,7 +51,7 @@ class SubmissionCalls:
         return accepted(await self._store.submit(traced(submission, request)))
 
     async def submit_batch(self, request: web.Request) -> web.Response:
-        """Take several jobs in with one commit, all of them or none."""
+        """Accept several jobs in one commit, all of them or none."""
         standing.changing(request)
         if idempotency.HEADER in request.headers:
             raise SubmissionInvalid(
@@ -79,7 +79,7 @@ class SubmissionCalls:
         """Read one of several jobs.
 
         Raises:
-            MemberRefused: it cannot be taken in.
+            MemberRefused: it is refused.
         """
         try:
             return self._submission(written, None, identity)
@@ -98,7 +98,7 @@ class SubmissionCalls:
         if job.priority < 0 and not identity.administers:
             raise Forbidden("priority: expected 0 or more; lower ones are for admins")
         if None not in {header, job.idempotency_key} and header != job.idempotency_key:
-            raise SubmissionInvalid("idempotency_key: the header Idempotency-Key is another one")
+            raise SubmissionInvalid("idempotency_key: it differs from the header Idempotency-Key")
         return Submission(
             request=job.request,
             target=owner_of(self._store, self._router, job.method, job.target).name,
@@ -118,7 +118,7 @@ def _members(written: object) -> Sequence[object]:
     """Give the jobs of a batch.
 
     Raises:
-        SubmissionInvalid: it is none.
+        SubmissionInvalid: it is invalid.
     """
     expected = f"expected an object with jobs, a list of 1 to {_MOST_JOBS} jobs, and nothing else"
     jobs = written.get("jobs") if isinstance(written, dict) and len(written) == 1 else None

@@ -1,4 +1,4 @@
-"""Targets over HTTP: how they stand, and what operators say of them.
+"""Targets over HTTP: their state, and what operators set.
 
 The name of a target is its prefix, percent-encoded: ``/_jobs/targets/%2Fexports``.
 """
@@ -20,15 +20,15 @@ _LARGEST_PAGE: Final = 1000
 
 
 class TargetCalls:
-    """List targets, and change what is kept of them."""
+    """List targets, and change their settings."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     async def list(self, request: web.Request) -> web.Response:
-        """Tell how all targets stand."""
+        """Return the state of all targets."""
         if standing.scope(request) is not None:
-            raise Forbidden("only who may see the jobs of all may look at targets")
+            raise Forbidden("targets are for admins and readers")
         found = await self._store.targets.seen()
         return web.json_response({"targets": [described(target) for target in found]})
 
@@ -43,7 +43,7 @@ class TargetCalls:
         return web.json_response(described(next(each for each in found if each.name == name)))
 
     async def trail(self, request: web.Request) -> web.Response:
-        """Tell who did what, the newest first."""
+        """Return who did what, the newest first."""
         _administering(request)
         limit = min(count_of(request.query, "limit", _PAGE), _LARGEST_PAGE)
         found = await self._store.targets.trail(limit)
@@ -51,19 +51,19 @@ class TargetCalls:
 
 
 def _administering(request: web.Request) -> str:
-    """Tell who asks for what only operators do.
+    """Return the operator who sends a request.
 
     Raises:
-        Forbidden: they are none.
+        Forbidden: they are not an operator.
     """
     identity = standing.changing(request)
     if not identity.administers:
-        raise Forbidden("only an admin may look after targets")
+        raise Forbidden("only an admin may change targets")
     return identity.name or f"somebody at {standing.source(request) or 'this machine'}"
 
 
 def _change(given: object) -> TargetChange:
-    """Read what shall be different.
+    """Read the changes.
 
     Raises:
         SubmissionInvalid: it cannot be understood; the message says what was expected.

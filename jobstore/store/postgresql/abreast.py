@@ -106,7 +106,7 @@ class _Receiving:
 
 
 def want(statement: Statement, values: Mapping[str, object]) -> Given:
-    """Have a statement executed, in the company of others; called by an operation on its way."""
+    """Have a statement executed together with others; called by an operation."""
     hub = getcurrent().parent
     assert hub is not None
     given: Given = hub.switch(Asked(statement, values))
@@ -158,7 +158,7 @@ async def _execute(journeys: Journeys, walks: Sequence[_Walk]) -> None:
 
 
 def _send(journeys: Journeys, left: list[Asked]) -> None:
-    """Send statements whose answers nobody wants."""
+    """Send statements whose answers are ignored."""
     groups: dict[int, list[Asked]] = {}
     for asked in left:
         groups.setdefault(id(asked.statement), []).append(asked)
@@ -188,7 +188,7 @@ def _each(sent: Sequence[Sent], _: int) -> list[Given]:
 
 
 def _copies(sent: Sequence[Sent], count: int) -> list[Given]:
-    """Give everybody the same: there was nothing by which they differ."""
+    """Give all of them the same: they had no parameters."""
     return [Given([*_rows(sent[0])], sent[0].rowcount) for _ in range(count)]
 
 

@@ -1,4 +1,4 @@
-"""Find out what is wrong with a store in a database: what PostgreSQL does not see to by itself."""
+"""Check a store in a database: what PostgreSQL does not check by itself."""
 
 from collections.abc import Callable
 from typing import Final

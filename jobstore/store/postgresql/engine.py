@@ -102,13 +102,13 @@ def parts_of(url: str) -> dict[str, str]:
     """Read the URL of a database.
 
     Raises:
-        ConfigError: it is none. The words of libpq may repeat it, with the password.
+        ConfigError: it is invalid. The words of libpq may repeat it, with the password.
     """
     try:
         parts = conninfo.conninfo_to_dict(url)
     except psycopg.Error as error:
         said = str(error).partition('"')[0].rstrip(": ")
-        raise ConfigError(f"the URL of the database cannot be read ({said})") from None
+        raise ConfigError(f"the URL of the database is invalid ({said})") from None
     return {name: str(value) for name, value in parts.items()}
 
 
@@ -138,7 +138,7 @@ def refuse_others(name: str, said: str) -> None:
         said: what it says of its version, as ``SELECT version()`` gives it.
 
     Raises:
-        StoreUnsupported: it is none that a store is tried on.
+        StoreUnsupported: it is not one that stores are tested on.
     """
     expected = f"a store needs PostgreSQL {OLDEST} or newer"
     for word, product in _OTHERS.items():
@@ -186,7 +186,7 @@ class DatabaseConnection:
         self.name = name_of(url)
 
     async def link(self, seconds: float | None = None) -> Link:
-        """Give the connection, which is made if there is none.
+        """Give the connection, which is made if it does not exist.
 
         Args:
             seconds: for how long to wait at most; None for as long as it may take.
@@ -266,7 +266,7 @@ class DatabaseConnection:
     async def together(
         self, statements: Sequence[Statement], /, **values: object
     ) -> list[list[Any]]:
-        """Execute statements that find the store as it stands at one moment; give their rows."""
+        """Execute statements that find the store as of one moment; give their rows."""
         try:
             async with self._impatient(time.monotonic()) as link:
                 await link.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
@@ -317,7 +317,7 @@ class DatabaseConnection:
 
 @asynccontextmanager
 async def _answering(seconds: float | None) -> AsyncIterator[None]:
-    """Wait for a database, and take it for one that is away when the time is over."""
+    """Wait for a database, and treat it as unreachable when the time is over."""
     try:
         async with asyncio.timeout(seconds):
             yield
@@ -326,7 +326,7 @@ async def _answering(seconds: float | None) -> AsyncIterator[None]:
 
 
 def _seen(linking: "asyncio.Task[Link]") -> None:
-    """Note why a connection could not be made, though nobody may be left who waits for it."""
+    """Note why a connection could not be made, even if nobody waits for it any more."""
     if not linking.cancelled():
         linking.exception()
 
@@ -335,9 +335,9 @@ def _seen(linking: "asyncio.Task[Link]") -> None:
 def impatient(
     link: Link, seconds: float, heard_at: Callable[[], float] = lambda: 0.0
 ) -> Iterator[Callable[[], None]]:
-    """Break a connection off when nothing is heard on it for too long.
+    """Close a connection on which nothing was received for too long.
 
-    Its socket is shut down, so that whoever waits for an answer is told so: to cancel them would
+    Its socket is shut down, so that those who wait for an answer learn of it: to cancel them would
     send a message to the database, and wait for that.
 
     Args:
@@ -371,7 +371,7 @@ class _Patience:
         return asyncio.get_running_loop().call_later(seconds, self._end)
 
     def _end(self) -> None:
-        """Break the connection off, unless it was the loop that had no time to listen."""
+        """Close the connection, unless the loop had no time to read."""
         late = asyncio.get_running_loop().time() - self.timer.when()
         silent = time.monotonic() - self._heard_at()
         if silent < self._seconds:  # somebody else was answered
@@ -434,7 +434,7 @@ async def connect(
 
 
 def _seconds_a_host(url: str) -> int:
-    """Tell how long each host of several may take; whoever connects has a limit for all of them."""
+    """Tell how long each host of several may take; the caller has a limit for all of them."""
     hosts = parts_of(url).get("host", "").count(",") + 1
     return _START_SECONDS if hosts == 1 else max(_LEAST_SECONDS, CONNECT_SECONDS // hosts)
 

@@ -18,16 +18,16 @@ def import_lines(
     lines: Iterable[bytes],
     progress: Callable[[int], object] = lambda _: None,
 ) -> Imported:
-    """Take exported history in, whole or not at all; no node may run meanwhile.
+    """Import exported history, whole or not at all; no node may be running.
 
     Args:
         schema: where the store's tables are.
-        lease: for how long a node may be silent until the others take it for dead, in seconds.
+        lease: for how long a node may be silent until the others declare it dead, in seconds.
         lines: the export's.
         progress: told how many jobs were read, now and then.
 
     Raises:
-        ExportInvalid: it is none, is damaged or newer, or has a job whose id is taken.
+        ExportInvalid: it is invalid, damaged or newer, or has a job whose id is taken.
         StoreError: a node is alive, or the store cannot be used.
     """
     require(url, schema)

@@ -1,4 +1,4 @@
-"""What a node does for the database that its store is in: nothing, the database does it."""
+"""What a node does for the database of its store: nothing, the database does it."""
 
 import asyncio
 from typing import Final

@@ -35,11 +35,11 @@ _GIVEN: Final = (
 
 @contextmanager
 def reading(url: str, schema: str, lease: float) -> Iterator["DatabaseSource"]:
-    """Read a database as it stands at one moment, while no node may use it.
+    """Read a database as of one moment, while no node may use it.
 
     Args:
         schema: where the store's tables are.
-        lease: for how long a node may be silent until the others take it for dead, in seconds.
+        lease: for how long a node may be silent until the others declare it dead, in seconds.
 
     Raises:
         StoreError: a node is alive, or the store is missing, foreign or of another version.
@@ -152,7 +152,7 @@ class DatabaseDestination:
                 copy.write_row([_writable(value) for value in row])
 
     def raise_ids(self, last: Mapping[str, int]) -> None:
-        """See that ids up to these are not given any more."""
+        """Ensure that ids up to these are not used again."""
         for table, given in last.items():
             raise_id(self.tx, table, given)
 

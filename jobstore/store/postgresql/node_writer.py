@@ -1,24 +1,24 @@
-"""The writer of a node: how a batch is run there, and what goes wrong with it.
+"""The writer of a node: how a batch is executed there, and how failures are handled.
 
 A batch is one transaction on the writer's own connection. It begins by writing its number into the
-row of the node's start, and only if that start is not over. That is
+row of the node's start, and only if that start has not ended. That number is
 
 - the *fence*: a node that was declared dead never commits again;
-- the *lease*: the others see the number move, and know that the node lives;
-- the *witness*: if the connection breaks in the commit, the number tells whether it took effect.
+- the *lease*: the others see the number change, and know that the node is alive;
+- the *witness*: if the connection breaks during the commit, the number tells whether it succeeded.
 
-So who posted an operation is told after the commit, or that nothing was changed.
+So a caller gets its result after the commit, or learns that nothing was changed.
 
-**When the database is away**, nobody waits for longer than `PATIENCE`. A batch whose connection
-broke before its commit, or whose commit took no effect, is run again until then, and once in any
-case: the connection may be lost because the loop was held up. Then it is refused, and all after it
-at once, until a new connection was made. Where the connection broke in a commit and the witness
-cannot be asked in time, its callers are told that nobody knows (`StoreUnsure`). The witness is
-asked before anything else is written, and if the commit took effect, its facts are told then: jobs
-that it has started run. What it has taken for readers is given back, since these were told that
-they have nothing.
+**When the database cannot be reached**, nobody waits longer than `PATIENCE`. A batch whose
+connection broke before its commit, or whose commit did not take effect, is retried until then, and
+at least once: the connection may have been lost because the loop was delayed. Then it is refused,
+and so are all later ones, at once, until there is a new connection. If the connection broke during
+a commit and the witness cannot be asked in time, the callers learn that the outcome is unknown
+(`StoreUnsure`). The witness is asked before anything else is written. If the commit did take
+effect, its facts are passed on then, and the jobs that it started run. Results that it took for
+readers are given back, since those readers were told that they had failed.
 
-**What a crash leaves**: all of a batch or nothing, as the database says.
+**After a crash**, either all of a batch is in the database or nothing.
 """
 
 import asyncio
@@ -123,7 +123,7 @@ class NodeWriter(Writer):
             asyncio.get_running_loop().call_soon(told, refused)
 
     def look(self) -> StoreError | None:
-        """Tell why nothing can be written just now, and look after that; None if it can."""
+        """Return why nothing can be written, and start to repair that; None if all is well."""
         self._mend()
         return self.trouble
 
@@ -156,7 +156,7 @@ class NodeWriter(Writer):
         self._mending = None
 
     def _tell_late(self, changes: Changes) -> None:
-        """Tell what a batch has changed of which nobody knew that it was committed."""
+        """Pass on the facts of a batch that turned out to be committed."""
         taken = [fact for fact in changes.facts if isinstance(fact, Taken)]
         changes.facts[:] = [fact for fact in changes.facts if not isinstance(fact, Taken)]
         self.committed(changes)
@@ -244,7 +244,7 @@ class NodeWriter(Writer):
                 await asyncio.sleep(_PAUSE)
 
     def _have_time(self) -> None:
-        """See that what is left of the patience is enough, however long the batch has taken.
+        """Ensure that enough patience is left, however long the batch has taken.
 
         It may not have been the database that took long: nothing is read while the loop is held up.
         """

@@ -19,7 +19,7 @@ async def latest(history: History, limit: int, lease: float) -> list[Start]:
     """List the newest starts of nodes, the newest first.
 
     Args:
-        lease: for how long a node may be silent until the others take it for dead, in seconds.
+        lease: for how long a node may be silent until the others declare it dead, in seconds.
     """
     return [decoded(row, lease) for row in await history.rows(boots.LATEST, limit=limit)]
 
@@ -79,5 +79,7 @@ def keep_out(tx: Transaction, name: str, lease: float) -> None:
         start = decoded(row, lease)
         if start.state is StartState.ALIVE:
             node = start.name or f"node {start.boot}"
-            problem = f"{node} (pid {start.pid} on {start.host}) is alive; stop all nodes first"
+            problem = (
+                f"{node} (process id {start.pid} on {start.host}) is alive; stop all nodes first"
+            )
             raise StoreError(name, problem)

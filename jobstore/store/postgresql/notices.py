@@ -1,11 +1,11 @@
-"""What nodes tell one another, so that nobody has to look for it: by LISTEN and NOTIFY.
+"""Notifications between nodes, by LISTEN and NOTIFY, so that nobody has to poll.
 
 A notice is a hint and nothing more. It is sent after the commit, at most one at a time, from a
-connection of its own, and none of it is promised to arrive: a node that hears nothing finds out by
-itself at its next beat. So nothing waits for a notice, and a lost one costs only time.
+connection of its own, and it may get lost: a node that misses it finds out at its next beat. So
+nothing waits for a notice, and a lost one only costs time.
 
-A notice names the start of the node that sends it, which does not listen to itself; then what it is
-about, and whose.
+A notice names the start of the node that sends it, which ignores its own; then its subject, and
+whose it is.
 """
 
 import asyncio

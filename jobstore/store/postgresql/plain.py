@@ -23,7 +23,7 @@ def connect(url: str, schema: str, *, read_only: bool = False) -> Plain:
         read_only: whether nothing is written.
 
     Raises:
-        StoreUnsupported: the server is none that a store is tried on.
+        StoreUnsupported: the server is not one that stores are tested on.
     """
     link = psycopg.connect(
         url, autocommit=True, connect_timeout=CONNECT_SECONDS, application_name="jobstore"
@@ -42,7 +42,7 @@ def connect(url: str, schema: str, *, read_only: bool = False) -> Plain:
 
 
 class PlainTransaction(Transaction):
-    """A transaction of whoever is no node; it is begun and committed by hand.
+    """A transaction outside of a node; it is begun and committed explicitly.
 
     Args:
         link: where it runs.
@@ -65,7 +65,9 @@ class PlainTransaction(Transaction):
             bound = statement.pg_bound({"own_boot": 0, **values})
             cursor.execute(statement.pg_sql, bound, prepare=True)
         except (psycopg.IntegrityError, psycopg.DataError) as error:
-            raise ValueError(f"that cannot be ({error.diag.message_primary or error})") from error
+            raise ValueError(
+                f"these values are not allowed ({error.diag.message_primary or error})"
+            ) from error
         return cursor
 
     def insert(self, statement: Statement, **values: object) -> int:

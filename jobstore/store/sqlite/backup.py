@@ -21,7 +21,7 @@ class _Stopped(Exception):
 async def back_up(
     path: Path, destination: Path, progress: Callable[[int, int], object], *, replace: bool = False
 ) -> int:
-    """Copy a store as it stands at one moment, beside its server or without one.
+    """Copy a store as of one moment, beside its server or without one.
 
     Args:
         path: an existing store of this schema version.
@@ -47,7 +47,7 @@ async def back_up(
 
 def _check_unused(destination: Path) -> None:
     if is_owned(destination):
-        raise StoreError(destination, "a server owns this store")
+        raise StoreError(destination, "a server is using this store; stop it first")
     for ending in ("-wal", "-journal"):
         log = beside(destination, ending)
         # SQLite would take it for a part of the copy, and apply it.

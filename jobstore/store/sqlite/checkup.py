@@ -1,4 +1,4 @@
-"""Find out what is wrong with a file: what SQLite can tell, and what only jobstore knows."""
+"""Check a file: what SQLite can find, and what only jobstore knows."""
 
 import asyncio
 import sqlite3

@@ -1,17 +1,17 @@
-"""Run operations in transactions, such that what was refused has not happened.
+"""Run operations in transactions, such that a refused change can never come back.
 
-A commit appends frames to the WAL, syncs them, and only then tells the other connections of them.
-If the sync fails, SQLite forgets the frames, but they stand in the file all the same: a crash right
-then, and the recovery that follows it finds a whole transaction. The caller was told that nothing
-was changed, and the job runs.
+A commit appends frames to the WAL, syncs them, and only then makes them visible to other
+connections. If the sync fails, SQLite forgets the frames, but they are still in the file: after a
+crash at that moment, recovery would find a complete transaction. The caller was told that nothing
+changed, yet the job would run.
 
-So a commit that fails in a way that may leave a whole transaction in the file makes the WAL
-*stale*. A later commit mends that: it is written from the place of the first forgotten frame on,
-and the checksum of each frame covers all that came before it, so that recovery reads no further
-than the later commit. That one is made without content (``overwrite``), before anyone is told of
-the failure; what others commit meanwhile does not count, since a transaction that changes nothing
-writes no frame. If the disk refuses that as well, the callers are told that the outcome is not
-known (``StoreUnsure``), and nothing is written until the overwriting succeeds.
+So a commit that fails in a way that may leave a complete transaction in the file makes the WAL
+*stale*. A later commit repairs that: it is written from the first forgotten frame on, and the
+checksum of each frame covers everything before it, so recovery reads no further than the later
+commit. That commit is made without content (``overwrite``), before anyone is told of the failure;
+commits of others in between do not count, since a transaction that changes nothing writes no frame.
+If the disk refuses that as well, the callers learn that the outcome is unknown (``StoreUnsure``),
+and nothing is written until the overwriting succeeds.
 
 https://www.sqlite.org/fileformat2.html#the_write_ahead_log
 """
@@ -141,7 +141,7 @@ class Committer:
         return error
 
     def overwrite(self, connection: sqlite3.Connection) -> None:
-        """Ensure that a crash brings nothing back that was refused.
+        """Ensure that a crash cannot bring back a refused change.
 
         Raises:
             StoreUnsure: the disk does not take it.

@@ -1,7 +1,7 @@
-"""Whether a store can be written, for those who have to know: the log, probes, the writer itself.
+"""Whether a store can be written: for the log, for health checks, and for the writer itself.
 
 *Troubled* is a store whose disk has failed: it is tried again until something was committed. *Lost*
-is one whose files were removed or replaced: it stays lost until the server is started again, since
+is one whose files were removed or replaced: it stays lost until the server is restarted, since
 nobody knows what others have done to the files meanwhile.
 """
 

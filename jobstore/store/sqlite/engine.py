@@ -122,7 +122,7 @@ class Connection(aiosqlite.Connection):
     async def together(
         self, statements: Sequence[Statement], /, **values: object
     ) -> list[list[Any]]:
-        """Execute statements that find the store as it stands at one moment; give their rows."""
+        """Execute statements that find the store as of one moment; give their rows."""
         return await self.call(_fetched_together, statements, values)
 
     async def within(
@@ -346,7 +346,7 @@ def _named(error: sqlite3.Error) -> str:
 
 
 def begin(connection: sqlite3.Connection) -> bool:
-    """Begin to write, if that can be had at once.
+    """Begin to write, if that is possible at once.
 
     Returns:
         whether it could; if not, another process writes.

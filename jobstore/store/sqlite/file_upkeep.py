@@ -1,4 +1,4 @@
-"""What a server does for its file by itself: keep it small, and its log short."""
+"""What a server does for its file on its own: keep it small, and its log short."""
 
 import asyncio
 import os
@@ -75,7 +75,7 @@ class FileUpkeep:
         return str(self._path.resolve())
 
     async def shrink(self, *, wholly: bool = False) -> int:
-        """Give back what is free in the file, a little at a time, while nobody asks for anything.
+        """Return free space of the file to the disk, a little at a time, while the server is idle.
 
         Args:
             wholly: whether to keep nothing of it for what comes next.

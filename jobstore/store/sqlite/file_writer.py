@@ -1,18 +1,18 @@
-"""The writer of a file: how a batch is run there, and what goes wrong with it.
+"""The writer of a file: how a batch is executed there, and how failures are handled.
 
-There is one writer per process, and it alone writes on its connection. `call` is for what runs
-between two transactions and is short; any task may call it.
+There is one writer per process, and only it writes on its connection. `call` is for short work
+between two transactions; any task may call it.
 
-**Threads.** Statements take microseconds and run right here, on the loop; only what may take long
-goes to the connection's own thread: the commit, which waits for the disk, and operations that say
-so (`off_loop`). In that thread each statement would have to wait for Python's lock, which the loop
-gives away rarely while it is busy: measured, 230 us an operation instead of 12. While the thread
-works, the loop touches the connection for nothing.
+**Threads.** Statements take microseconds and run on the loop; only what may take long goes to the
+connection's own thread: the commit, which waits for the disk, and operations that say so
+(`off_loop`). In that thread each statement would have to wait for Python's lock, which a busy loop
+rarely releases: measured, 230 us per operation instead of 12. While the thread works, the loop does
+not touch the connection.
 
-**What goes wrong.** A disk that is full or fails refuses the batch, and the next one is tried as
-usual; `committing` says how what was refused is kept from coming back. If it cannot be known
-whether a batch is on the disk, its callers are told so (`StoreUnsure`), and nothing is written
-until that is settled. A store that is gone from under the writer is lost for good (`StoreLost`).
+**Failures.** A full or failing disk refuses the batch, and the next one is tried as usual;
+`committing` explains how refused changes are kept from coming back. If it cannot be known whether a
+batch is on the disk, its callers get `StoreUnsure`, and nothing is written until that is settled. A
+store whose files have disappeared is lost until the next start (`StoreLost`).
 """
 
 import asyncio
@@ -23,7 +23,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from jobstore.model.clock import Clock
-from jobstore.model.errors import StoreError, StoreFailing, StoreLost, StoreUnsure
+from jobstore.model.errors import (
+    StoreClosed,
+    StoreError,
+    StoreFailing,
+    StoreLost,
+    StoreUnsure,
+)
 from jobstore.store.facts import Changes
 from jobstore.store.sqlite import pages
 from jobstore.store.sqlite.committing import Committer
@@ -66,19 +72,21 @@ class FileWriter(Writer):
             StoreError: it failed, or the store is not there any more.
         """
         async with self._turn:
+            if self._closed:
+                raise StoreClosed
             self.condition.require()
             return await self._connection.call(function)
 
     async def close(self) -> None:
-        """Finish what was posted, and bring a lost store into safety as far as that goes."""
-        await self.drained()
+        """Finish what was posted, and save what can be saved of a lost store."""
+        await super().close()
         if self._mending is not None:
             if not self.condition.lost:
                 self._mending.cancel()
             await asyncio.wait([self._mending])
 
     def look(self) -> StoreError | None:
-        """Tell why nothing can be written just now, and look after that; None if it can."""
+        """Return why nothing can be written, and start to repair that; None if all is well."""
         with suppress(StoreLost):
             self.condition.require()
         self._mend()
@@ -121,7 +129,7 @@ class FileWriter(Writer):
         self, operations: Sequence[Operation[Any]], now: int, *, off_loop: bool
     ) -> Batch:
         connection, changes = self._connection.here, Changes()
-        if off_loop or not begin(connection):  # since another process writes just now
+        if off_loop or not begin(connection):  # since another process writes at the moment
             return await self._connection.call(self._committer.together, operations, now, changes)
         batch = self._committer.execute(connection, operations, now, changes)
         await self._connection.call(self._committer.commit)
@@ -142,7 +150,7 @@ class FileWriter(Writer):
         return done
 
     async def _overwrite(self) -> None:
-        """Ensure that a crash brings nothing back that was refused.
+        """Ensure that a crash cannot bring back a refused change.
 
         Raises:
             StoreUnsure: the disk does not take it.
@@ -152,12 +160,12 @@ class FileWriter(Writer):
     # --- while nothing can be written -----------------------------------------------------------
 
     def _mend(self) -> None:
-        """See, in the background, to a store in trouble."""
+        """Repair a store in trouble, in the background."""
         if self.condition.trouble is not None and self._mending is None:
             self._mending = asyncio.create_task(self._mended())
 
     async def _mended(self) -> None:
-        """Try to write until that works; what is lost is brought into safety once."""
+        """Try to write until that works; save what can be saved of a lost store once."""
         while not self.condition.lost and self.condition.trouble is not None:
             await asyncio.sleep(RETRY_SECONDS)
             with suppress(StoreError):
@@ -169,7 +177,7 @@ class FileWriter(Writer):
             self._mending = None
 
     async def _rescue(self) -> None:
-        """Move what was acknowledged from the WAL into the file, if both are still ours.
+        """Checkpoint what was acknowledged, if both files are still ours.
 
         Where only a name was removed, or the file was moved, it then has everything in it.
         """

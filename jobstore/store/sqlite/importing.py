@@ -18,7 +18,7 @@ from jobstore.store.sqlite.transaction import FileTransaction
 def import_history(
     path: Path, lines: Iterable[bytes], progress: Callable[[int], object] = lambda _: None
 ) -> Imported:
-    """Take exported history in, whole or not at all; no server may run meanwhile.
+    """Import exported history, whole or not at all; no server may be running.
 
     Args:
         path: an existing store of this schema version.
@@ -26,7 +26,7 @@ def import_history(
         progress: told how many jobs were read, now and then.
 
     Raises:
-        ExportInvalid: it is none, is damaged or newer, or has a job whose id is taken.
+        ExportInvalid: it is invalid, damaged or newer, or has a job whose id is taken.
         StoreInUse: a server runs.
         StoreError: the store cannot be used.
     """
@@ -60,4 +60,4 @@ class _Importing(FileTransaction):
         try:
             return super().execute(statement, **values)
         except sqlite3.IntegrityError as error:
-            raise ValueError(f"that cannot be ({error})") from error
+            raise ValueError(f"these values are not allowed ({error})") from error

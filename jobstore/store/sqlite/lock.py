@@ -1,20 +1,20 @@
-"""Which file a store is, and which process owns it: told by the file itself, by whatever name.
+"""Which file a store is, and which process owns it: decided by the file itself, whatever its name.
 
-A server owns the *file*, not a name of it: it holds a lock on the store's own inode, which a
-symlink, a hard link or a bind mount leads to as well, and which nobody can remove. The lock is an
+A server owns the *file*, not a name of it: it holds a lock on the store's own inode, which is the
+same through a symlink, a hard link or a bind mount, and which nobody can remove. The lock is an
 open file description lock (fcntl(2)) on bytes far beyond the end of any database. It conflicts
-with none of those that SQLite takes, goes with the process however that ends, and is asked about
-without being taken. It is 1 + pid bytes long, so the kernel tells whoever asks whose it is.
+with none of SQLite's locks, disappears with the process however that ends, and can be examined
+without being taken. It is 1 + pid bytes long, so the kernel tells whose it is.
 
-``jobs.db.lock`` beside the store carries the owner's pid for people, and flock(2), by which
-earlier versions of jobstore keep away from each other. Nothing depends on it otherwise: it may be
-removed, and what lies there under its name, a link or somebody's file, stays as it is.
+``jobs.db.lock`` beside the store contains the owner's process id for people, and a flock(2) lock,
+by which earlier versions of jobstore keep away from each other. Nothing else depends on it: it may
+be removed, and anything else under its name, a link or somebody's file, is left as it is.
 
 SQLite's own locks are those of POSIX: **closing any descriptor of a file drops all the locks that
 the process has on it** (https://www.sqlite.org/howtocorrupt.html, section 2.2), whereupon another
-process may remove the log of a running server. So whoever opens a store with SQLite does so within
-`held` or `owned`, and what is opened here is closed only when nothing in this process holds that
-file any more. That makes the one table of this module global: these locks are the process's.
+process may remove the log of a running server. So a store is opened with SQLite only within `held`
+or `owned`, and what is opened here is closed only when nothing in this process has that file open
+any more. That makes the one table of this module global: these locks belong to the process.
 
 SQLite keeps its log beside the *name* by which it opened a file, once symlinks are resolved. By a
 second name, another hard link or the mount point of a single file, it would not see the log and
@@ -91,7 +91,7 @@ def held(path: Path, *, create: bool = False) -> Iterator[StoreFile]:
     """Hold a store's file while SQLite has it open: enter this first and leave it last.
 
     Args:
-        create: whether to make an empty file if there is none.
+        create: whether to make an empty file if it does not exist.
 
     Raises:
         StoreMissing: there is no such file.
@@ -107,7 +107,7 @@ def owned(path: Path, *, create: bool = False, any_name: bool = False) -> Iterat
     """Hold a store's file, and own it, while the context lasts.
 
     Args:
-        create: whether to make an empty file if there is none.
+        create: whether to make an empty file if it does not exist.
         any_name: whether to take it though it goes by more than one name; then SQLite must not
             open it.
 
@@ -137,7 +137,7 @@ def alone(file: StoreFile) -> Iterator[None]:
     except BlockingIOError as error:
         _, _, pid = _lock(file.descriptor, fcntl.F_OFD_GETLK, fcntl.F_WRLCK, *_SQLITES)
         who = f"the process {pid}" if pid > 0 else "another process"
-        raise StoreError(file.path, f"{who} has it open; let it end first") from error
+        raise StoreError(file.path, f"{who} has it open; wait until it ends") from error
     try:
         yield
     finally:
@@ -145,12 +145,12 @@ def alone(file: StoreFile) -> Iterator[None]:
 
 
 def is_owned(path: Path) -> bool:
-    """Tell whether a server owns a store just now, this process or another one."""
+    """Tell whether a server owns a store at the moment, this process or another one."""
     return owner(path) is not None
 
 
 def owner(path: Path) -> int | None:
-    """Give the process id of the server that owns a store just now; None if there is none."""
+    """Give the process id of the server that owns a store at the moment; None if there is none."""
     try:
         with _opened(path) as descriptor:
             return _owner(descriptor)
@@ -188,9 +188,14 @@ def keep_private(path: Path) -> None:
         for log_file in filter(_is_file, (beside(path, ending) for ending in _LOGS)):
             log_file.chmod(0o600)
     except OSError as error:
-        log.warning("%s: everybody may read it (mode %o; %s)", path, mode, error.strerror)
+        log.warning(
+            "%s: everybody can read it (mode %o), and that could not be changed (%s)",
+            path,
+            mode,
+            error.strerror,
+        )
     else:
-        log.warning("%s: everybody could read it (mode %o), now its owner only", path, mode)
+        log.warning("%s: everybody could read it (mode %o); now only its owner can", path, mode)
 
 
 def _is_file(path: Path) -> bool:
@@ -327,7 +332,7 @@ def _announced(path: Path) -> Iterator[None]:
     try:
         descriptor = os.open(lock_file(path), flags, 0o600)
     except OSError as error:
-        log.warning("%s: cannot write the pid into it (%s)", lock_file(path), error.strerror)
+        log.warning("%s: cannot write the process id to it (%s)", lock_file(path), error.strerror)
         yield
         return
     try:
@@ -369,7 +374,11 @@ def _refuse_second_name(file: StoreFile) -> None:
         return
     with _guard:
         pid = _owner(file.descriptor)
-    by = f"the server with pid {pid} owns it" if pid and pid != os.getpid() else "nothing was done"
+    by = (
+        f"the server with process id {pid} is using it"
+        if pid and pid != os.getpid()
+        else "nothing was done"
+    )
     raise StoreError(file.path, f"{problem}, since SQLite keeps a log beside each name; {by}")
 
 

@@ -44,7 +44,7 @@ def migrate(path: Path) -> tuple[int, int]:
 
 
 def _unused(path: Path, version: int) -> AbstractContextManager[object]:
-    """See that no server of an earlier version has a store whose schema is to be changed."""
+    """Ensure that no server of an earlier version uses a store whose schema is to be changed."""
     mine = owner(path) == os.getpid()
     return nullcontext() if mine or not version else owned(path)
 

@@ -82,7 +82,7 @@ def settle(connection: sqlite3.Connection) -> None:
 
 
 def check(path: Path) -> None:
-    """See that the log beside a store is its own; one that is in use is.
+    """Ensure that the log beside a store is its own; one that is in use is.
 
     Raises:
         StoreMixed: it belongs to another file, or to another state of this one.

@@ -30,7 +30,7 @@ _GIVEN: Final = "SELECT name, seq FROM sqlite_sequence"
 
 @contextmanager
 def reading(path: Path) -> Iterator["FileSource"]:
-    """Read a file as it stands at one moment, while no server may own it.
+    """Read a file as of one moment, while no server may own it.
 
     Raises:
         StoreInUse: a server owns it.
@@ -120,6 +120,6 @@ class FileDestination:
         self.tx.connection.executemany(Statement(put).sql, rows)
 
     def raise_ids(self, last: Mapping[str, int]) -> None:
-        """See that ids up to these are not given any more."""
+        """Ensure that ids up to these are not used again."""
         for table, given in last.items():
             raise_id(self.tx, table, given)

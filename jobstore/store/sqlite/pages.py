@@ -1,6 +1,6 @@
-"""What SQLite does with the pages of a file: its WAL, its free room, and copies of the whole.
+"""How SQLite uses the pages of a file: the WAL, free space, and copies of the whole.
 
-Another database would do all of this by itself.
+A database server would do all of this by itself.
 """
 
 import os
@@ -132,7 +132,7 @@ def rebuild(connection: sqlite3.Connection) -> None:
 def backup(
     source: sqlite3.Connection, destination: Path, progress: Callable[[int, int], object]
 ) -> None:
-    """Copy a store into another file as it stands at one moment.
+    """Copy a store into another file as of one moment.
 
     The read transaction around the copy keeps later commits out of it, so that a busy server does
     not make it start over.

@@ -1,8 +1,8 @@
 """Whether a store's files are still where they were when it was opened.
 
-SQLite goes on with the files that it has open, whatever becomes of their names: after ``rm``,
+SQLite goes on using the files that it has open, whatever happens to their names: after ``rm``,
 ``mv`` or ``cp`` over them, everything that a server acknowledges would be gone at its next start.
-So whoever writes compares device and inode of all three files before and after each transaction.
+So the writer compares device and inode of all three files before and after each transaction.
 """
 
 import os

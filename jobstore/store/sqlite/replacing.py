@@ -114,7 +114,7 @@ def _given(file: StoreFile) -> Mapping[str, int] | None:
 
 
 def _prepare(partial: Path, backup: Path, given: Mapping[str, int]) -> None:
-    """See that a copy is sound, and bring it to the disk."""
+    """Ensure that a copy is sound, and sync it."""
     with sqlite.translated(backup), closing(sqlite3.connect(partial)) as connection:
         ((found,),) = connection.execute("PRAGMA integrity_check(1)").fetchall()
         if found != "ok":
@@ -138,7 +138,7 @@ def _set_aside(file: StoreFile, path: Path, undoing: ExitStack) -> Path | None:
             undoing.callback(kept.rename, log)
         beside(path, "-shm").unlink(missing_ok=True)
     except OSError as error:
-        raise StoreError(path, f"cannot set it aside ({error.strerror})") from error
+        raise StoreError(path, f"cannot rename it ({error.strerror})") from error
     return aside
 
 

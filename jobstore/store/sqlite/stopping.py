@@ -1,4 +1,4 @@
-"""Statements that are stopped when their time is over, or nobody waits for them any more."""
+"""Statements that are stopped when their time is over, or when nobody waits for them any more."""
 
 import sqlite3
 from typing import Any, Final

@@ -1,4 +1,4 @@
-"""The log beside the file, which grows with each commit until it is moved into the file."""
+"""The write-ahead log, which grows with each commit until it is checkpointed into the file."""
 
 import logging
 from pathlib import Path
@@ -52,7 +52,7 @@ class Wal:
 
 
 class ForeignWal(Wal):
-    """A WAL that somebody else moves into the file, who copies it before, such as Litestream.
+    """A WAL that another program copies and checkpoints, such as Litestream.
 
     Two who do so are one too many: what is moved and written over before it was copied is missing
     in the copy, which then has to be begun anew.
@@ -62,12 +62,12 @@ class ForeignWal(Wal):
     _said = False
 
     async def keep_short(self) -> None:
-        """Say so if nobody seems to move it."""
+        """Warn if no other program seems to checkpoint it."""
         forgotten = wal_pages(self._path) > _FORGOTTEN_PAGES
         if forgotten and not self._said:
             log.warning(
-                "the log beside the file has more than 256 MiB: nobody moves it into the file, as "
-                'is expected with [store] checkpoints = "external"',
+                "the write-ahead log is larger than 256 MiB: no other program checkpoints it, as "
+                '[store] checkpoints = "external" expects',
                 extra={"action": "checkpoint"},
             )
         self._said = forgotten
