@@ -27,7 +27,9 @@ from jobstore.web.filters import values_of
 RANGES: Final[Mapping[str, str]] = MappingProxyType(
     {"24h": "24 h", "7d": "7 days", "30d": "30 days"}
 )
+# How many names are shown at most, and how many cells: each takes some time to add up.
 _MOST: Final = 50
+_MOST_CELLS: Final = 5000
 _MIDDLE: Final = 50
 _NEARLY_ALL: Final = 95
 _COLUMNS: Final = (
@@ -89,9 +91,10 @@ async def show(visit: Visit) -> web.Response:
         asked, error = _asked(visit, now), None
     except QueryInvalid as invalid:
         asked, error = _default(visit, now), str(invalid)
-    found = await overview(visit.store.history, asked, _MOST, visit.budget())
     starts = _starts(asked)
-    rows = await _rows(visit, asked, found, starts)
+    most = min(_MOST, _MOST_CELLS // max(1, len(starts)))
+    found = await overview(visit.store.history, asked, most, visit.budget())
+    rows = await _rows(visit, asked, found, found.most(most))
     rest = found.works.get(period_rows.REST)
     return render(
         visit.request,
@@ -155,10 +158,8 @@ def _starts(asked: Asked) -> Sequence[int]:
     return range(start_of(asked.seconds, asked.since), asked.until, asked.seconds * SECOND)
 
 
-async def _rows(
-    visit: Visit, asked: Asked, found: Overview, starts: Sequence[int]
-) -> Sequence[Row]:
-    named = await _names(visit, asked)
+async def _rows(visit: Visit, asked: Asked, found: Overview, names: Sequence[str]) -> Sequence[Row]:
+    named, starts = await _names(visit, asked), _starts(asked)
     return [
         Row(
             name=named.get(name, name),
@@ -167,7 +168,7 @@ async def _rows(
             jobs=up(visit.request)
             + written({**_filter(asked.kind, name), "since": iso(asked.since)}),
         )
-        for name in found.most(_MOST)
+        for name in names
     ]
 
 

@@ -77,6 +77,10 @@ class Durations:
     def read(self, written: str) -> None:
         """Count what was written down, also of several that have a comma in between."""
         counts, numbers = self.counts, loads(f"[{written}]")
+        once = dict(zip(numbers[::2], numbers[1::2], strict=True))
+        if not counts and 2 * len(once) == len(numbers):  # which takes a third of the time
+            counts.update(once)
+            return
         for place in range(0, len(numbers), 2):
             counts[numbers[place]] += numbers[place + 1]
 

@@ -158,7 +158,9 @@ async def _add_spans(
             if durations:
                 ended.runs.read(durations[0] or "")
                 ended.longest = durations[1]
-            seen.spans[name][start_of(asked.seconds, start)].merge(ended)
+            known = seen.spans[name].setdefault(start_of(asked.seconds, start), ended)
+            if known is not ended:
+                known.merge(ended)
 
 
 async def _of(
