@@ -115,7 +115,6 @@ async def overview(history: History, asked: Asked, most: int, budget: Budget) ->
         budget: how long to look at jobs that were not counted yet.
     """
     seen = Overview()
-    budget.begin()
     for _ in range(_TRIES):
         ((last,),) = await history.rows(periods.COUNTED_TO)
         seen = await _seen(history, asked, last, most, budget)
@@ -194,6 +193,7 @@ async def _recent(history: History, asked: Asked, last: int, budget: Budget) -> 
     try:
         async for rows in history.recent(statement, search, after, budget):
             period_rows.add(found, periods.counted(rows, [asked.kind]))
+            budget.begin()  # the first few jobs are looked at in any case
     except TimeIsUp:
         return found, False
     return found, True

@@ -109,7 +109,7 @@ async def test_a_budget_that_does_not_last_leaves_the_oldest_out_and_says_so(
     stock.clock.move(1)
     found = await seen(stock, budget=spent())
     assert not found.complete
-    assert found.works.get("GET /a") is None
+    assert 0 < found.works["GET /a"].count < 1000
     assert (await seen(stock)).works["GET /a"].count == 1000
 
 
