@@ -326,7 +326,7 @@ class StoreClosed(StoreLost):
     """Something was to be written after the server had closed its store, since it ends."""
 
     def __init__(self) -> None:
-        StoreUnavailable.__init__(self, "the store", "closed, since the server ends")
+        StoreUnavailable.__init__(self, "the store", "it is closed, since the server is stopping")
 
 
 class StoreUnsure(StoreError):

@@ -214,6 +214,7 @@ MESSAGES: Final[dict[str, tuple[Advised, ...]]] = {
             errors.StoreLost(_FILE, "jobs.db-wal was removed"),
             "Put the files back, and restart the server.",
         ),
+        (errors.StoreClosed(), "Wait until the server is back, then ask again."),
         (
             errors.StoreUnsure(_FILE),
             (
