@@ -187,7 +187,7 @@ class Executor:
         return await self._recovering.recover()
 
     async def watch(self) -> None:
-        """Run what other processes put in, until cancelled."""
+        """Run jobs that other processes submit, until cancelled."""
         while True:
             await self._store.noticed()
             await self.recover()
@@ -290,7 +290,7 @@ class Executor:
             return unanswered(error)
         except Exception:
             log.exception("job %d", claim.job_id, extra=said_of("attempt", claim))
-            return Failed(Failure.BROKEN, "the answer could not be taken in: see the server's log")
+            return Failed(Failure.BROKEN, "the response could not be stored: see the server's log")
         finally:
             limited.discard(running)
 
@@ -326,7 +326,7 @@ class Executor:
         seconds = wait_before_next(route.retry, claim, ended, self._clock())
         if seconds is None:
             return False
-        detail = f"{ended.detail}; tried again in {seconds:.3g} s"
+        detail = f"{ended.detail}; retrying in {seconds:.3g} s"
         about = said_of("retry", claim, ended.status)
         log.info("job %d: %s", claim.job_id, detail, extra=about)
         again = await self._store.attempts.retry(claim, seconds, replace(ended, detail=detail))

@@ -15,7 +15,7 @@ from jobstore.model.tracing import trace_of
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """No answer could be had.
+    """The target did not answer.
 
     Args:
         failure: of which kind it is.
@@ -41,7 +41,7 @@ Outcome: TypeAlias = CapturedResponse | Failed | Stopped
 
 
 def expired(handle: JobHandle, seconds: float | None) -> Failed:
-    """Say what was missing when an attempt had taken as long as it may."""
+    """Say what was missing when an attempt timed out."""
     if handle.connecting:
         detail = f"no connection to the target could be made within {seconds:g} s"
         return Failed(Failure.TIMEOUT, detail, unreached=True, sent=False)

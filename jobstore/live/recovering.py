@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 class Recovery(StrEnum):
-    """What becomes of a job that was running when its server went away."""
+    """What happens to a job whose server died while it ran."""
 
     RUN_AGAIN = "run again"
     INTERRUPT = "interrupt"
@@ -24,7 +24,7 @@ class Recovery(StrEnum):
 
 
 def decide(orphan: Orphan, replay: Replay, max_attempts: int) -> Recovery:
-    """Decide what becomes of an orphaned job.
+    """Decide what happens to an orphaned job.
 
     Args:
         orphan: the job and its last attempt.
@@ -87,11 +87,11 @@ class Recovering:
                     await self._store.upkeep.recover(ids, detail)
                 case Recovery.INTERRUPT:
                     await self._store.upkeep.fail_orphans(
-                        ids, f"{detail}; it may not be sent again"
+                        ids, f"{detail}; it must not be sent again"
                     )
                 case Recovery.SET_ASIDE:
                     await self._store.upkeep.fail_orphans(
-                        ids, f"{detail}; that was the last one allowed"
+                        ids, f"{detail}; no attempts are left"
                     )
                 case Recovery.CANCEL:
                     await self._store.upkeep.cancel_orphans(ids, f"cancelled; {detail}")
@@ -105,7 +105,7 @@ class Recovering:
         return decide(orphan, replay, self._max_attempts)
 
     async def _reroute(self) -> None:
-        """Queue what waits for a target that is no longer configured with who owns its path now."""
+        """Move jobs of a removed target to the target that owns their path now."""
         names = {route.name for route in self._router.routes} | await self._store.others.served()
         for gone in await self._store.upkeep.queued_targets():
             fallback = self._fallback(gone)
@@ -118,9 +118,9 @@ class Recovering:
 
 def _cause(boot: Boot) -> str:
     """Say truthfully what ended an earlier start of the server."""
-    server = f"the server with pid {boot.pid}, started {iso(boot.started_at)},"
+    server = f"the server with process id {boot.pid}, started {iso(boot.started_at)},"
     if boot.ended_at is None:
         return f"{server} was killed or lost power"
     if boot.died:
-        return f"{server} was silent and taken for dead at {iso(boot.ended_at)}"
+        return f"{server} was silent and declared dead at {iso(boot.ended_at)}"
     return f"{server} was shut down at {iso(boot.ended_at)} before the job ended"

@@ -114,7 +114,7 @@ def step(
 
 
 def _do(tx: Transaction, ids: Sequence[int], act: Act) -> Stepped:
-    """Do something to jobs, as far as that can be done just now."""
+    """Change jobs, as far as their states allow."""
     stepped = Stepped()
     for job_id in ids:
         try:

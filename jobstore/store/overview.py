@@ -1,13 +1,14 @@
 """What jobs came to, as it was counted, with what was submitted since, which is looked at anew.
 
 What was counted is read span by span, see `jobstore.store.periods`. What has come after that is
-read job by job, the newest first, for no longer than a budget; if that does not last, whatever is
-told says so. Whoever may see the jobs of one account only is told what is found of these in that
-time, since nothing is counted by accounts.
+read job by job, the newest first, for no longer than a budget; then what had not ended when it was
+to be counted, and has since. If the budget does not last, whatever is told says so. Whoever may see
+the jobs of one account only is told what is found of these in that time, since nothing is counted
+by accounts.
 """
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from json import dumps
@@ -21,12 +22,14 @@ from jobstore.store import period_rows, periods, schema
 from jobstore.store import search as search_sql
 from jobstore.store.budget import Budget, TimeIsUp
 from jobstore.store.expressions import Statement, constant, joined, listed_words
-from jobstore.store.guards import in_state
+from jobstore.store.guards import ZERO, in_state, limit
 from jobstore.store.history import History
 from jobstore.store.period_rows import Counts
 from jobstore.store.search import Search
 
 _period: Final = schema.PERIOD.c
+_job: Final = schema.JOB.c
+_late: Final = schema.UNCOUNTED.c
 
 _spans: Final = (
     _period.seconds == bindparam("seconds"),
@@ -60,6 +63,16 @@ _named: Final = (*_spans, _period.name.in_(listed_words("names")))
 SERIES: Final = Statement(select(*_ends).where(*_named))
 # With how long the jobs of each span took, which takes ten times as long to read.
 LONG_SERIES: Final = Statement(select(*_ends, _period.runs, _period.longest_us).where(*_named))
+# The jobs that had not ended when those around them were counted, a part at a time.
+LATE: Final = Statement(
+    select(_late.job_id, *periods.JOB_FIELDS)
+    .join_from(schema.UNCOUNTED, schema.JOB, _job.id == _late.job_id)
+    .where(_late.job_id > bindparam("after"))
+    .order_by(_late.job_id)
+    .limit(limit)
+    .offset(ZERO)
+)
+_PART: Final = 250
 # How often it is read again if the janitor has counted more meanwhile.
 _TRIES: Final = 3
 
@@ -185,7 +198,11 @@ def _ended(conditions: frozenset[str]) -> Statement:
 
 
 async def _recent(history: History, asked: Asked, last: int, budget: Budget) -> tuple[Counts, bool]:
-    """Count the jobs behind an id; tell whether the budget has lasted for all of them."""
+    """Count the jobs behind an id, and those before it that have ended since these were counted.
+
+    Returns:
+        what was found, and whether the budget has lasted for all of it.
+    """
     search = Search(since=asked.since, until=asked.until, account=asked.scope)
     statement = _ended(frozenset(search.values))
     found: Counts = {}
@@ -194,6 +211,28 @@ async def _recent(history: History, asked: Asked, last: int, budget: Budget) -> 
         async for rows in history.recent(statement, search, after, budget):
             period_rows.add(found, periods.counted(rows, [asked.kind]))
             budget.begin()  # the first few jobs are looked at in any case
+        if asked.scope is None:
+            async for rows in _ended_late(history, asked, budget):
+                period_rows.add(found, periods.counted(rows, [asked.kind]))
     except TimeIsUp:
         return found, False
     return found, True
+
+
+async def _ended_late(
+    history: History, asked: Asked, budget: Budget
+) -> AsyncIterator[list[Sequence[Any]]]:
+    """Give the jobs that have ended since those around them were counted.
+
+    Raises:
+        TimeIsUp: the budget does not last.
+    """
+    after = 0
+    while rows := await history.searcher.rows(LATE, after=after, limit=_PART):
+        after = rows[-1][0]
+        yield [
+            fields
+            for _, *fields in rows
+            if fields[0] in ENDED and asked.since <= fields[2] < asked.until
+        ]
+        budget.left()

@@ -102,6 +102,22 @@ async def test_what_came_since_is_added_to_what_was_counted(stock: Stock) -> Non
     assert found.spans["GET /a"][MORNING].count == 2
 
 
+async def test_a_job_that_ends_after_its_time_was_counted_is_told_at_once(stock: Stock) -> None:
+    claim = await stock.running("/slow")
+    await stock.queued("/waits")
+    stock.clock.move(61)
+    await stock.store.upkeep.count()
+    assert not (await seen(stock)).works
+    await stock.finish(claim, status=500)
+    for _ in range(2):
+        found = await seen(stock)
+        assert {name: (w.count, w.errors) for name, w in found.works.items()} == {
+            "GET /slow": (1, 1)
+        }
+        assert found.spans["GET /slow"][MORNING].errors == 1
+        await stock.store.upkeep.count()
+
+
 async def test_a_budget_that_does_not_last_leaves_the_oldest_out_and_says_so(
     stock: Stock, store_path: Path
 ) -> None:

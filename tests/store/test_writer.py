@@ -376,7 +376,9 @@ async def test_a_closed_writer_refuses_what_comes_and_touches_its_connection_no_
     assert last.done()
     commits = desk.commits()
     for late in (desk.writer.run(write("late")), desk.writer.call(sqlite3.Connection.commit)):
-        with pytest.raises(StoreClosed, match=r"^the store: it is closed, since the server is stopping$"):
+        with pytest.raises(
+            StoreClosed, match=r"^the store: it is closed, since the server is stopping$"
+        ):
             await late
     with pytest.raises(StoreClosed):  # and is not tried again
         await desk.writer.post_until_stored(write("late"))
