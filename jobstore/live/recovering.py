@@ -90,9 +90,7 @@ class Recovering:
                         ids, f"{detail}; it must not be sent again"
                     )
                 case Recovery.SET_ASIDE:
-                    await self._store.upkeep.fail_orphans(
-                        ids, f"{detail}; no attempts are left"
-                    )
+                    await self._store.upkeep.fail_orphans(ids, f"{detail}; no attempts are left")
                 case Recovery.CANCEL:
                     await self._store.upkeep.cancel_orphans(ids, f"cancelled; {detail}")
             log.info("%s: %s %d jobs", detail, recovery, len(ids), extra={"action": "recover"})
