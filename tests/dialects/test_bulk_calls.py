@@ -160,7 +160,7 @@ async def test_a_filter_that_leaves_no_job_out_has_to_say_so(client: Client) -> 
     states = ["queued", "running", "done", "failed", "cancelled"]
     for everything in ({}, {"path": "/"}, {"state": states}, {"path": "", "state": states}):
         said = await refused(client, action="delete", filter=everything)
-        assert said == 'filter: this leaves no job out; {"all": true} means all jobs'
+        assert said == 'filter: this matches every job; say {"all": true} if you mean all jobs'
     assert (await made(client, action="delete", filter={"all": True}))["done"] == 2
 
 

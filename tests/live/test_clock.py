@@ -114,7 +114,7 @@ async def test_that_a_clock_was_set_stands_in_the_log(
         put(store, clock, -5400)
         put(store, clock, 90)
     said = [record.getMessage() for record in caplog.records]
-    assert said == ["the clock was put back by 5400.0 s", "the clock was put forward by 90.0 s"]
+    assert said == ["the clock was set back by 5400.0 s", "the clock was set forward by 90.0 s"]
 
 
 # --- schedules ----------------------------------------------------------------------------------
@@ -396,7 +396,7 @@ async def test_a_server_whose_clock_is_put_back_runs_what_waits_after_as_long_as
         assert await server.terminate() == 0
     finally:
         await server.kill()
-    assert "the clock was put back by 3600.0 s" in "".join(server.output)
+    assert "the clock was set back by 3600.0 s" in "".join(server.output)
 
 
 # --- what is kept -------------------------------------------------------------------------------

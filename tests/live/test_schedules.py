@@ -369,7 +369,7 @@ async def test_a_definition_whose_row_makes_no_sense_is_paused_and_the_others_go
         clock.move(3600)
         assert await scheduler(store, clock).run_once() == 2
         assert await scheduler(store, clock).run_once() == 0
-    assert "definition 2 is paused, since its row says nothing sensible: 'perhaps'" in caplog.text
+    assert "definition 2 was paused: its stored schedule is invalid: 'perhaps'" in caplog.text
     assert rows(store_path, "SELECT id FROM definition WHERE fires_at IS NOT NULL") == [(1,), (25,)]
 
 

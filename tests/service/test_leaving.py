@@ -72,8 +72,8 @@ async def test_who_submits_while_the_server_stops_is_told_so_and_when_to_come_ba
         while (await client("GET", "/_jobs/readyz")).status == 200:
             pass
     assert any(
-        line.startswith("1 job runs, for which it waits until ")
-        and line.endswith("; 1 that is queued stays for the next start")
+        line.startswith("1 job is running; waiting for them until ")
+        and line.endswith("; 1 queued job stays for the next start")
         for line in caplog.messages
     )
     by_header = await client("GET", "/wait/c", headers={"x-arango-async": "store"})
@@ -101,7 +101,7 @@ async def test_a_second_signal_ends_the_wait(
     job_id = await client.submit("/wait/a", "POST")
     await client.when("a", "started")
     server.process.send_signal(signal.SIGTERM)
-    await server.logged("1 job runs, for which it waits until")
+    await server.logged("1 job is running; waiting for them until")
     server.process.send_signal(signal.SIGTERM)
     assert await server.process.wait() == 0
     assert states(store_path) == {job_id: ("running", "none")}

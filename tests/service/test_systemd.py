@@ -89,7 +89,7 @@ async def test_a_server_says_that_it_is_ready_what_it_does_and_that_it_stops(
     assert await ear.hear("READY=1")
     server.process.send_signal(signal.SIGTERM)
     assert await ear.hear("STOPPING=1")
-    while "1 job runs, for which it waits until" not in await ear.hear("STATUS"):
+    while "1 job is running; waiting for them until" not in await ear.hear("STATUS"):
         pass
     assert await ear.hear("EXTEND_TIMEOUT_USEC") == "EXTEND_TIMEOUT_USEC=80000000"
     await gates.let("a")
@@ -226,7 +226,7 @@ def test_what_nobody_can_connect_to_is_refused() -> None:
     with socket.socket() as unbound, socket.socket(type=socket.SOCK_DGRAM) as datagrams:
         for wrong in (unbound, datagrams):
             said = handed_over(wrong, code=code)
-            assert "descriptor 3, which was handed over: nobody can connect to it" in said
+            assert "descriptor 3, passed by systemd: clients cannot connect to it" in said
     with Path(__file__).open() as file:
         assert "this is not a socket" in handed_over(file, code=code)  # type: ignore[arg-type]
 

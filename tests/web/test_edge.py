@@ -83,7 +83,7 @@ async def test_what_no_client_should_meet_is_logged_and_not_told(
     with caplog.at_level(logging.ERROR):
         answer = await (await aiohttp_client(app)).get("/broken")
     assert (answer.status, "7" in await answer.text()) == (500, False)
-    assert "the result of job 7 went away" in caplog.text
+    assert "the result of job 7 was deleted or expired" in caplog.text
 
 
 @pytest.mark.parametrize(

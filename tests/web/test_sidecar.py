@@ -201,7 +201,7 @@ async def test_nobody_can_write_down_by_which_name_a_job_was_asked_for(
     headers = {"Jobstore-Front": "https://evil.example"}
     answer = await client("POST", "/_jobs", json={"target": "/x", "headers": headers})
     assert answer.status == 400
-    assert b"headers: Jobstore-Front is not the writer's to say" in answer.body
+    assert b"headers: Jobstore-Front is set by jobstore; leave it out" in answer.body
 
 
 async def test_a_job_tells_it_after_a_restart_as_well(

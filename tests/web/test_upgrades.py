@@ -229,9 +229,9 @@ async def test_what_was_sent_behind_the_offer_is_passed_on_if_it_is_taken(
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
-        (SWITCHED.replace(b"chat/1", b"irc"), b"switched to a protocol that it was not asked for"),
-        (b"HTTP/1.1 101 S\r\n\r\n", b"switched to a protocol that it was not asked for"),
-        (SWITCHED[:-2] + b"X: " + b"x" * 5000 + b"\r\n\r\n", b"the head of the target's answer"),
+        (SWITCHED.replace(b"chat/1", b"irc"), b"switched to a protocol that was not requested"),
+        (b"HTTP/1.1 101 S\r\n\r\n", b"switched to a protocol that was not requested"),
+        (SWITCHED[:-2] + b"X: " + b"x" * 5000 + b"\r\n\r\n", b"the head of the target's response"),
         (SWITCHED[:40], b"closed the connection before its response was complete"),
         (b"HTTP/1.1 099 No\r\n\r\n", b""),
     ],
