@@ -167,7 +167,10 @@ def problems(path: Path) -> list[str]:
         ),
         (
             "UPDATE account_usage SET queued = 7",
-            "the counters of account 0 say 7 queued jobs and 2097161 bytes, but there are 1",
+            (
+                "the counters of account 0 say 7 queued jobs and 2097161 bytes, "
+                "but there are 1 and 2097161"
+            ),
         ),
         (  # as a foreign program may, which does not count
             "UPDATE job SET account = 7 WHERE id = 4",

@@ -215,7 +215,7 @@ async def test_nothing_is_counted_where_that_is_turned_off(
     await client.done("/echo", "POST", data=b"x")
     answer = await client("GET", "/_jobs/metrics")
     assert answer.status == 404
-    assert b"[metrics] enabled is false" in answer.body
+    assert b"set [metrics] enabled = true" in answer.body
 
 
 async def test_who_may_not_see_all_jobs_may_not_see_the_metrics(

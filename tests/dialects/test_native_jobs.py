@@ -209,7 +209,7 @@ async def test_a_jobs_own_retries_hold(client: Client) -> None:
         ({"headers": {"a b": "c"}}, "headers: expected an object"),
         ({"headers": {"a": "b\r\nc"}}, "headers: expected an object"),
         ({"headers": {"Host": "x"}}, "Host is set by jobstore"),
-        ({"headers": {"Prefer": "x"}}, "Prefer is not the writer's to say"),
+        ({"headers": {"Prefer": "x"}}, "Prefer is set by jobstore; leave it out"),
         ({"headers": {"Cookie": "[redacted]"}}, "Cookie is [redacted]"),
         ({"body": 1}, "body: expected a string"),
         ({"body_base64": "!"}, "body_base64: expected bytes in base64"),

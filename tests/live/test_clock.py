@@ -155,7 +155,7 @@ async def test_a_clock_that_is_put_right_while_the_server_is_down_silences_no_sc
         await run_with_a_wrong_clock(store, clock, 2 * HOUR)
     async with kept(store_path, clock) as store:
         await runs_each_minute(store, clock)
-    moved = "fires at 2027-01-15T08:01:00.000Z and not at 2027-01-15T10:01:00.000Z"
+    moved = "now fires at 2027-01-15T08:01:00.000Z instead of 2027-01-15T10:01:00.000Z"
     assert f"definition 1 (number 0): {moved}, since the clock was set" in caplog.text
 
 

@@ -188,7 +188,7 @@ async def test_one_line_of_the_log_says_that_a_hold_begins_and_one_that_it_ends(
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
         (
             "WARNING",
-            f"target / cannot be reached: {REFUSED}; its jobs wait for it, each for 900 s at most",
+            f"target / cannot be reached: {REFUSED}; its jobs wait for up to 900 s each",
         ),
         ("INFO", "target / can be reached again, after 3 s"),
     ]

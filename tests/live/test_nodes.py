@@ -359,7 +359,7 @@ async def test_an_owner_may_submit_so_many_a_second_at_all_nodes_together(
         for store in (one, other) * 2:
             await store.submit(submission())
         for store in (one, other):
-            with pytest.raises(OwnerLimit, match="at most 4 jobs a second"):
+            with pytest.raises(OwnerLimit, match="at most 4 jobs per second"):
                 await store.submit(submission())
 
 
@@ -543,4 +543,4 @@ async def test_two_nodes_of_one_name_are_two_nodes(
 ) -> None:
     async with node(database, clock, name="a"), node(database, clock, name="a"):
         assert rows(database, "SELECT name FROM boot") == [("a",), ("a",)]
-    assert "node 1 is called a as well" in caplog.text
+    assert "node 1 has the name a too" in caplog.text

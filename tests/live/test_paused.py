@@ -134,7 +134,7 @@ async def test_of_two_operators_the_last_one_wins_and_both_are_in_the_trail(
 
 async def test_of_a_target_that_is_not_there_those_are_told_that_are(store_path: Path) -> None:
     async with opened(store_path) as store, executing(store, Patient()):
-        with pytest.raises(TargetUnknown, match=r"there is no target /no; there are: /$"):
+        with pytest.raises(TargetUnknown, match=r"there is no target /no; the targets are: /$"):
             await store.targets.change("/no", PAUSE, "ada")
         assert await store.targets.trail(9) == []
 
@@ -204,7 +204,7 @@ async def test_a_change_that_makes_no_sense_is_refused_and_told_what_was_expecte
     status, answer = await patched(client, "/nobody", {"paused": True})
     assert (status, answer["detail"]) == (
         404,
-        "there is no target /nobody; there are: /, /_api/job",
+        "there is no target /nobody; the targets are: /, /_api/job",
     )
 
 
@@ -251,7 +251,7 @@ async def test_commands_pause_and_resume_a_target_with_the_server_up_and_down(
     (line,) = (await asyncio.to_thread(said, "list", "--json", *here)).splitlines()
     assert json.loads(line)["waits_for"] == "paused"
     wrong = await asyncio.to_thread(refused, "pause", "/nobody", *here)
-    assert wrong == "jobstore: there is no target /nobody; there are: /, /_api/job\n"
+    assert wrong == "jobstore: there is no target /nobody; the targets are: /, /_api/job\n"
     told = await asyncio.to_thread(said, "resume", "/", "--json", *here)
     assert json.loads(told) == {"resumed": "/"}
     assert " 3* (configured: 32) " in await asyncio.to_thread(

@@ -139,9 +139,9 @@ async def test_each_address_has_to_be_a_local_one_unless_there_are_accounts(
     serve: Serve, tmp_path: Path
 ) -> None:
     listen = [f"unix:{tmp_path / 'jobs.sock'}", "0.0.0.0:0"]
-    with pytest.raises(NotOpen, match=r"refusing to listen on 0\.0\.0\.0: there"):
+    with pytest.raises(NotOpen, match=r"refusing to listen on 0\.0\.0\.0: without accounts"):
         await serve(server={"listen": listen})
-    with pytest.raises(NotOpen, match=r"refusing to listen on 0\.0\.0\.0: there"):
+    with pytest.raises(NotOpen, match=r"refusing to listen on 0\.0\.0\.0: without accounts"):
         await serve(admin={"listen": ["0.0.0.0:0"]})
 
 

@@ -521,5 +521,5 @@ def test_show_writes_a_body_in_hexadecimal_up_to_a_size(store_path: Path) -> Non
     assert (found["body"], found["body_encoding"], found["body_truncated"]) == (
         b'{"a"'.hex(), "hex", True,
     )  # fmt: skip
-    assert "'much' is no size such as" in refused("show", 1, "--body-limit", "much", code=2)
+    assert "'much' is not a size such as" in refused("show", 1, "--body-limit", "much", code=2)
     assert "--body cannot be used with" in refused("show", 1, "--body", "request", "--hex", code=2)

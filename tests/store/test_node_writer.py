@@ -278,7 +278,7 @@ async def test_what_nobody_knew_of_a_commit_is_told_when_it_is_known(database: P
         await one.submit()
         one.told.clear()
         one.way.at_commit = At.LOSE_ANSWER_AND_WAY
-        with pytest.raises(StoreUnsure, match="whether it took effect is known only when it is"):
+        with pytest.raises(StoreUnsure, match="whether it took effect will be known when it is"):
             await one.submit()
         assert [fact for changes in one.told for fact in changes.facts] == []
         one.way.open.set()

@@ -385,7 +385,7 @@ def test_where_an_id_is_taken_nothing_is_imported(store_path: Path, other: Path)
 
     stocked(other, three, START)
     told = nothing_was_imported(other, "history.jsonl")
-    assert told == "jobstore: there is a job 3 already; nothing was imported\n"
+    assert told == "jobstore: job 3 already exists; nothing was imported\n"
 
 
 @pytest.mark.parametrize(
@@ -460,7 +460,10 @@ DAMAGES: dict[str, tuple[Callable[[list[Any]], object], str]] = {
     "no record": (lambda records: records.insert(1, 7), "line 2 is damaged: Input should be"),
     "two records": (lambda records: records[1].update(records[-1]), "expected one of definition"),
     "an unknown state": (_with(state="lost"), "line 2 is damaged: job.state: Input should be"),
-    "a state against its times": (_with(finished_at=None), "these values are not allowed (CHECK constraint"),
+    "a state against its times": (
+        _with(finished_at=None),
+        "these values are not allowed (CHECK constraint",
+    ),
     "an id that is none": (_with(id=0), "job.id: Input should be greater than 0"),
     "an id that is too large": (_with(id=2**63), "job.id: Input should be less than"),
     "a time that is text": (_with(submitted_at="now"), "job.submitted_at: Input should be"),
