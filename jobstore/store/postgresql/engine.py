@@ -53,6 +53,9 @@ _START_SECONDS: Final = 30
 PATIENCE: Final = 5.0
 # How many seconds the loop has to take what is there already.
 _TO_LISTEN: Final = 0.5
+# How often it is asked to stop a statement that goes on, and for how long each time, in seconds.
+_ASK_AGAIN: Final = 0.1
+_ASK_SECONDS: Final = 1.0
 # When a timer is so many seconds late, something else has held the loop up.
 _LATE: Final = 0.1
 # What fails within so many seconds has not been waited for.
@@ -235,7 +238,9 @@ class DatabaseConnection:
             return await self._rows(statement, values, began)
         except psycopg.Error as error:
             at_once = time.monotonic() - began < _AT_ONCE
-            if statement.changes or not (is_broken(error) and at_once):
+            # One that was meant for the statement before may have stopped this one.
+            passing = (is_broken(error) and at_once) or isinstance(error, QueryCanceled)
+            if statement.changes or not passing:
                 raise translate(self.name, error) from error
         try:  # in a new session, since that of before turned out to be over
             return await self._rows(statement, values, began)
@@ -293,9 +298,30 @@ class DatabaseConnection:
         """
         try:
             async with asyncio.timeout(seconds):
-                return await self.rows(statement, **values)
+                with self._stopped():
+                    return await self.rows(statement, **values)
         except TimeoutError:
             raise TimeIsUp from None
+
+    @contextmanager
+    def _stopped(self) -> Iterator[None]:
+        """Ensure that the statement of a task that is cancelled ends.
+
+        The driver asks the database once to stop. That is lost on a statement which is only being
+        prepared, and begins after it.
+        """
+        insisting = asyncio.create_task(self._insist(asyncio.current_task()))
+        try:
+            yield
+        finally:
+            insisting.cancel()
+
+    async def _insist(self, task: "asyncio.Task[Any] | None") -> None:
+        while task is not None:
+            await asyncio.sleep(_ASK_AGAIN)
+            if task.cancelling() and self._link is not None:
+                with suppress(psycopg.Error):
+                    await self._link.cancel_safe(timeout=_ASK_SECONDS)
 
     async def __aenter__(self) -> Self:
         """Connect."""
