@@ -116,7 +116,9 @@ async def test_another_certificate_can_be_named(
     server = await server_process("--config", str(config))
     config.write_text(section.format(second))
     server.process.send_signal(signal.SIGHUP)
-    await server.logged("read again: [server] tls_certificate, [server] tls_key")
+    await server.logged(
+        "the configuration was reloaded: [server] tls_certificate, [server] tls_key"
+    )
     await server.logged(f"a new certificate from {second.certificate} is in use")
     config.write_text("")
     server.process.send_signal(signal.SIGHUP)
