@@ -119,11 +119,7 @@ def _asked(query: Mapping[str, str], scope: int | None, now: int) -> Asked:
 
 def fitting_spans(asked: Asked) -> Sequence[str]:
     """Name the lengths of spans of which a time has not too many, the shortest first."""
-    length = asked.until - asked.since
-    fitting = [
-        word for word, seconds in overviews.LENGTHS.items() if length <= _MOST * seconds * SECOND
-    ]
-    return fitting or [*overviews.LENGTHS][-1:]
+    return overviews.fitting(asked, _MOST) or [*overviews.LENGTHS][-1:]
 
 
 async def _page(

@@ -237,10 +237,10 @@ async def _revoke(asked: Asked) -> None:
 
 async def _whether_to_end(asked: Asked) -> Question:
     number = id_in(asked.fields, "session")
-    found = [each for each in await asked.store.sessions.all() if each.id == number]
-    if not found:
+    found = await asked.store.sessions.all()
+    session = next((each for each in found if each.id == number), None)
+    if session is None:
         raise NotThere(f"there is no session {number}; it has already ended")
-    session = found[0]
     return Question(
         title=f"End a session of {session.account}",
         told=(

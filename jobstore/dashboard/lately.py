@@ -8,7 +8,6 @@ from jobstore.dashboard import activity
 from jobstore.dashboard.draw.svg import Svg
 from jobstore.dashboard.pages import up
 from jobstore.dashboard.visit import Visit
-from jobstore.model.clock import SECOND
 from jobstore.model.periods import Work
 from jobstore.store.budget import Budget
 from jobstore.store.overview import overview
@@ -55,11 +54,7 @@ async def lately(visit: Visit, filters: Mapping[str, str], now: int) -> Lately |
     if script or not _TIMES.issuperset(filters):
         return None
     asked = overviews.activity({**filters, "by": "day"}, visit.scope, now)
-    fitting = [
-        word
-        for word, seconds in overviews.LENGTHS.items()
-        if asked.until - asked.since <= _MOST_BARS * seconds * SECOND
-    ]
+    fitting = overviews.fitting(asked, _MOST_BARS)
     if not fitting:
         return None
     asked = overviews.activity({**filters, "by": fitting[0]}, visit.scope, now)

@@ -76,16 +76,6 @@ class Visitor:
             raise Forbidden("this page is for admins and readers")
         return self.identity
 
-    def administering(self) -> Identity:
-        """Return who they are, to do what only an admin may.
-
-        Raises:
-            Forbidden: they are not an operator.
-        """
-        if not self.administers:
-            raise Forbidden("only an admin may do this")
-        return self.identity
-
 
 VISITOR: Final = web.RequestKey("jobstore.dashboard.visitor", Visitor)
 

@@ -37,6 +37,12 @@ def activity(query: Mapping[str, str], scope: int | None, now: int) -> Asked:
     return _asked(query, Kind.ALL, LENGTHS[by], scope, now)
 
 
+def fitting(asked: Asked, most: int) -> list[str]:
+    """Name the lengths of spans of which a time has at most so many, the shortest first."""
+    length = asked.until - asked.since
+    return [word for word, seconds in LENGTHS.items() if length <= most * seconds * SECOND]
+
+
 def statistics(query: Mapping[str, str], scope: int | None, now: int) -> Asked:
     """Read for which time it is asked how often jobs of each name ran, and how long.
 
