@@ -27,7 +27,7 @@ from typing import Any, Final
 
 from sqlalchemy import bindparam, delete, func, insert, select, update
 
-from jobstore.model.clock import SECOND
+from jobstore.model.clock import SECOND, Clock
 from jobstore.model.lifecycle import ENDED
 from jobstore.model.periods import KEPT, LENGTHS, QUARTER, Ended, Kind, Stretch, Work, start_of
 from jobstore.model.route import route_of
@@ -175,13 +175,15 @@ class Built:
 # --- how it is counted ----------------------------------------------------------------------------
 
 
-async def gather(reader: Reader, before: int, now: int) -> Gathered | None:
+async def gather(reader: Reader, before: int, clock: Clock) -> Gathered | None:
     """Add up the next jobs that were submitted before a time; None if all were counted."""
     (after,) = await reader.row(COUNTED_TO)
     found = Gathered(after, after)
     while not found.enough:
         rows = await reader.rows(NEXT, after=found.last, limit=_PART)
-        # What was submitted in the future says nothing about what comes after it.
+        # What was submitted in the future says nothing about what comes after it. What came just
+        # now is not of the future, or a round would go on for as long as jobs come.
+        now = clock()
         passed = [*takewhile(lambda row: not before <= row[3] <= now, rows)]
         if not passed:
             break
