@@ -183,14 +183,18 @@ async def gather(reader: Reader, before: int, clock: Clock) -> Gathered | None:
         rows = await reader.rows(NEXT, after=found.last, limit=_PART)
         # What was submitted in the future says nothing about what comes after it. What came just
         # now is not of the future, or a round would go on for as long as jobs come.
-        now = clock()
-        passed = [*takewhile(lambda row: not before <= row[3] <= now, rows)]
+        passed = _before(range(before, clock() + 1), rows)
         if not passed:
             break
         add(found.ended, counted(row[1:] for row in passed if row[1] in ENDED))
         found.left += [row[0] for row in passed if row[1] not in ENDED]
         found.last = passed[-1][0]
     return found if found.last > after else None
+
+
+def _before(times: range, rows: Sequence[Any]) -> Sequence[Any]:
+    """Give the jobs before the first that was submitted at one of some times."""
+    return [*takewhile(lambda row: row[3] not in times, rows)]
 
 
 def count(tx: Transaction, found: Gathered) -> bool:
