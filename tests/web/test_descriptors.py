@@ -52,6 +52,7 @@ from jobstore.web import late
 sys.path.append("{}")
 with late.reserve():
     asyncio.run(late.loaded("late_module"))
+assert sys.getswitchinterval() == 0.005
 """
 MANY = ["sh", "-c", 'ulimit -S -n "$(ulimit -H -n)" && exec "$@"', "sh"]
 
@@ -107,9 +108,10 @@ def test_only_who_needs_it_waits_for_what_is_loaded_late_while_descriptors_are_l
     tmp_path: Path, limited: list[str], where: bytes
 ) -> None:
     (tmp_path / "late_module.py").write_text(
-        "import threading\n"
+        "import sys, threading\n"
         "is_loop = threading.current_thread() is threading.main_thread()\n"
-        "print('on the loop' if is_loop else 'beside')"
+        "print('on the loop' if is_loop else 'beside')\n"
+        "assert is_loop or sys.getswitchinterval() < 0.005"
     )
     command = [*limited, sys.executable, "-c", LOADING.format(tmp_path)]
     assert subprocess.run(command, capture_output=True, check=True).stdout == where
