@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import bindparam, literal_column, null, select
+from sqlalchemy import Text, bindparam, literal_column, null, select
 
 from jobstore.store import schema
 from jobstore.store.expressions import Statement
@@ -13,7 +13,7 @@ from jobstore.store.guards import ZERO, limit
 
 _boot: Final = schema.BOOT.c
 
-_NAMELESS: Final = literal_column("''")
+_NAMELESS: Final = literal_column("''", Text)
 
 # The newest starts of the one server of a file, in the columns that `started` reads.
 STARTS: Final = Statement(
