@@ -135,7 +135,7 @@ class Submission:
         return self.timed or self.follows is not None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen()
 class Job:
     """A job as it stands in the store; times are in microseconds since 1970, UTC.
 
