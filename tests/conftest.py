@@ -12,7 +12,7 @@ from aiohttp import ClientSession
 
 from jobstore.config import load
 from jobstore.server import Server, serving
-from tests import engines
+from tests import cheap, engines
 from tests.databases import Databases
 from tests.peers import Services
 from tests.stores import prepare
@@ -169,7 +169,7 @@ async def services() -> AsyncIterator[Services]:
 @pytest.fixture(scope="session")
 def nursery() -> Path | None:
     """Have what servers are forked off; give what lets their disks fail, unless it is missing."""
-    return open_nursery("pytest", "tests.gates")
+    return open_nursery("pytest", cheap.__name__, "tests.gates")
 
 
 @pytest.fixture
