@@ -25,7 +25,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # These have the files that take longest: begun last, one of them would be waited for alone.
-LONGEST = ("trials", "test_openapi", "docs", "whole", "web", "store", "dialects", "live")
+LONGEST = ("trials", "test_openapi", "docs", "browser", "whole", "web", "store", "dialects", "live")
 
 # What lies here is about a store, whatever engine it is on.
 ON_BOTH: Final = ("store", "dialects", "live", "model")
