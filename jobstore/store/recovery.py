@@ -14,9 +14,8 @@ job that crashes the server must not do so for ever. Any other job fails as inte
 response says so.
 
 **When.** At each start, before schedules run, while the server already accepts requests; a node
-also does so at each beat. Each step
-changes some jobs in one transaction and records it in their histories. If the server dies in the
-middle, the next start finds what is left.
+also does so at each beat. Each step changes some jobs in one transaction and records it in their
+histories. If the server dies in the middle, the next start finds what is left.
 
 **Fencing.** Late results of an earlier attempt are ignored: the end of an attempt names its boot
 and its number, and recovery changes both.
