@@ -6,14 +6,14 @@ from html import unescape
 from io import BytesIO
 
 import pytest
-from aiohttp import ClientSession
+from aiohttp import ClientSession, web
 
 from jobstore.model.job import Dialect, Submission
 from jobstore.model.message import Request
 from jobstore.server import Server
 from tests.accounts import basic
 from tests.client import ORDINARY, Client
-from tests.conftest import Serve
+from tests.conftest import Serve, Services
 from trials.clients import Answer
 
 UI = "/_jobs/ui/"
@@ -73,6 +73,23 @@ async def test_the_latest_error_comes_first(client: Client) -> None:
         story(tried),
     )
     assert re.search(r"waiting .*attempt 1 503 after .*backoff .*attempt 3 503 after", words(tried))
+
+
+async def test_a_pause_says_that_its_target_asked_for_it(
+    serve: Serve, services: Services, http: ClientSession
+) -> None:
+    async def busy(_: web.Request) -> web.Response:
+        return web.Response(status=503, headers={"Retry-After": "1800"})
+
+    app = web.Application()
+    app.router.add_get("/report", busy)
+    target = {"upstream": await services.application(app), "retries": 3}
+    client = Client(http, (await serve(target=target)).url)
+    job = await client.submit("/report")
+    while (page := await client("GET", f"{UI}{job}")).body.count(b"retrying in") == 0:
+        pass
+    assert re.search(r"backoff 3?[0-9] min [0-9]+ s \(Retry-After: 1800 s\)", words(page))
+    assert "status 503; retrying in 1800 s (Retry-After: 1800 s)" in words(page)
 
 
 async def test_looking_takes_nothing_away(client: Client) -> None:
