@@ -26,6 +26,7 @@ from jobstore.model.message import REDACTED, Headers, Request, Response, header,
 from jobstore.store import questions
 from jobstore.store.budget import Budget
 from jobstore.store.jobs import LARGEST_ID
+from jobstore.store.kin import kin
 from jobstore.store.search import Search
 from jobstore.web import ranges
 
@@ -47,6 +48,8 @@ _TONES: Final = {
     "cancel asked": "cancel",
     "warned": "cancel",
     "fetched": "done",
+    "followed by": "done",
+    "released": "done",
 }
 _UNKNOWN: Final = ("Content-Type", "application/octet-stream")  # RFC 9110 section 8.3
 
@@ -89,6 +92,7 @@ async def show(visit: Visit) -> web.Response:
         messages=await _messages(visit, job, look),
         policy=await visit.store.history.policy(job.id),
         asker=known.asker,
+        kin=await kin(visit.store.history, job, known.timeline, visit.scope),
         offers=offered,
         undo=can_undo(job, offered, known.timeline),
         **await _related(visit, job, known.now),

@@ -153,8 +153,8 @@ class BulkOperations:
         """Note that a job was retried, so that no operation repeats that."""
 
         def note(tx: Transaction) -> None:
-            if tx.execute(jobs.GET_JOB, job_id=job_id).fetchone() is not None:
-                events.note(tx, job_id, bulk.TRIED_AGAIN, f"as job {new}")
+            if all(tx.execute(jobs.GET_JOB, job_id=each).fetchone() for each in (job_id, new)):
+                events.note_retry(tx, job_id, new)
 
         with suppress(StoreError):  # the new one is there all the same
             await self._writer.run(note)

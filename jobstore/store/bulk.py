@@ -36,6 +36,7 @@ from jobstore.model.lifecycle import ENDED, Result, State
 from jobstore.store import schema
 from jobstore.store import search as search_sql
 from jobstore.store.codec import writable
+from jobstore.store.events import TRIED_AGAIN
 from jobstore.store.expressions import NUMBER, Statement, constant, joined
 from jobstore.store.guards import (
     ONE,
@@ -58,8 +59,6 @@ _part: Final = schema.OPERATION_PART.c
 
 # How many ids there may be between the first and the last one of a part.
 PART: Final = 1024
-# What is noted about a job of whose request a new one was made.
-TRIED_AGAIN: Final = "tried again"
 # Why something is not done to a job that is not there, or that whoever asks may not see.
 NO_SUCH_JOB: Final = "there is no such job"
 

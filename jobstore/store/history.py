@@ -66,6 +66,8 @@ AMONG: Final = Statement(
     select(_job.id).where(_job.id.in_(listed("ids")), _job.account == bindparam("account"))
 )
 
+THOSE: Final = Statement(select(*JOB_COLUMNS).where(_job.id.in_(listed("ids")), in_scope))
+
 # How the requests of jobs begin, but for large ones.
 BEGINNINGS: Final = Statement(
     select(
@@ -228,6 +230,15 @@ class History(Windows):
         # A job whose work ended between the two statements is in both of them.
         found = {job.id: job for job in jobs}
         return [found[job_id] for job_id in sorted(found)[-limit:]]
+
+    async def those(self, ids: Collection[int], scope: int | None = None) -> list[Job]:
+        """Look at jobs by their ids, as far as they are in the history.
+
+        Args:
+            scope: the account whose they have to be, or None for anybody's.
+        """
+        found = await self._rows(THOSE, ids=encode_ids(ids), scope=scope) if ids else ()
+        return [decode_job(row) for row in found]
 
     async def sources(self, ids: Collection[int]) -> dict[int, str]:
         """Tell the addresses that jobs came from, by id, as far as they are known."""

@@ -4,6 +4,7 @@ import json
 import re
 from html import unescape
 from io import BytesIO
+from pathlib import Path
 
 import pytest
 from aiohttp import ClientSession, web
@@ -12,8 +13,9 @@ from jobstore.model.job import Dialect, Submission
 from jobstore.model.message import Request
 from jobstore.server import Server
 from tests.accounts import basic
-from tests.client import ORDINARY, Client
+from tests.client import GATED, ORDINARY, Client
 from tests.conftest import Serve, Services
+from tests.stores import execute
 from trials.clients import Answer
 
 UI = "/_jobs/ui/"
@@ -216,6 +218,85 @@ async def test_what_is_gone_is_said_to_be(client: Client) -> None:
     wrong = await client("GET", f"{UI}{job}?body=upside-down")
     assert wrong.status == 400
     assert b"expected one of pretty, raw, hex" in wrong.body
+
+
+def kin(answer: Answer) -> dict[str, str]:
+    """Read which jobs a page names among its facts, by what they have to do with its own."""
+    facts = re.findall(r'<dt>([^<]*)</dt><dd class="kin">(.*?)</dd>', answer.body.decode(), re.S)
+    return {what: " ".join(re.sub(r"<[^>]+>", " ", jobs).split()) for what, jobs in facts}
+
+
+async def test_a_retry_and_what_it_was_made_from_lead_to_one_another(client: Client) -> None:
+    first = await client.done("/status/404")
+    second = json.loads((await client("POST", f"/_jobs/{first}/retry")).body)["id"]
+    await client("GET", f"/_jobs/{second}", headers={"Prefer": "wait=60"})
+    operation = json.dumps({"action": "retry", "ids": [second]})
+    assert (await client("POST", "/_jobs/operations", data=operation)).status == 202
+    while (await client("GET", f"/_jobs/{second + 1}")).status == 404:
+        pass
+    pages = [await client("GET", f"{UI}{each}") for each in (first, second, second + 1)]
+    assert kin(pages[0]) == {"Retried as": f"job {second} done with an error"}
+    assert kin(pages[1])["Retry of"] == f"job {first} done with an error"
+    assert kin(pages[1])["Retried as"].startswith(f"job {second + 1} ")
+    assert kin(pages[2]) == {"Retry of": f"job {second} done with an error"}
+    assert f'<a href="./{first}">job {first}</a>' in pages[1].body.decode()
+    assert f"retry of job {second}, by operation 1" in words(pages[2])
+
+
+async def test_a_chain_is_followed_in_both_directions_before_and_after_its_release(
+    serve: Serve, http: ClientSession
+) -> None:
+    server = await serve(target=GATED, executor={"concurrency": 1})
+    client = Client(http, server.url)
+    members = [
+        Submission(
+            request=Request(method="GET", path=f"/wait/{name}"), target="/", dialect=Dialect.NATIVE
+        )
+        for name in "abc"
+    ]
+    first, second, third = await server.store.submissions.submit_chain(members)
+    await client.when("a", "started")
+    assert kin(await client("GET", f"{UI}{first}")) == {"Followed by": f"job {second} queued"}
+    await client.let("a")
+    await client.when("b", "started")
+    assert kin(await client("GET", f"{UI}{first}")) == {"Followed by": f"job {second} running"}
+    assert kin(await client("GET", f"{UI}{second}")) == {
+        "Follows": f"job {first} done",
+        "Followed by": f"job {third} queued",
+    }
+    await client("DELETE", f"/_api/job/{first}")
+    await client("PUT", f"/_api/job/{second}/cancel")
+    await client("GET", f"/_jobs/{third}", headers={"Prefer": "wait=60"})
+    assert kin(await client("GET", f"{UI}{second}"))["Followed by"] == f"job {third} cancelled"
+
+
+async def test_the_run_before_and_the_run_after_are_named(client: Client) -> None:
+    for name in ("nightly", "hourly"):
+        definition = {"name": name, "path": f"/{name}", "target": "/greet/you"}
+        assert (await client("POST", "/_jobs/definitions", json=definition)).status == 201
+    runs: list[int] = []
+    for definition in (1, 2, 1, 1):
+        answer = await client("POST", f"/_jobs/definitions/{definition}/run")
+        runs.append(json.loads(answer.body)["id"])
+        await client("GET", f"/_jobs/{runs[-1]}", headers={"Prefer": "wait=60"})
+    assert [kin(await client("GET", f"{UI}{each}")) for each in runs] == [
+        {"Run after": f"job {runs[2]} done"},
+        {},
+        {"Run before": f"job {runs[0]} done", "Run after": f"job {runs[3]} done"},
+        {"Run before": f"job {runs[2]} done"},
+    ]
+
+
+async def test_a_job_that_is_no_longer_there_is_named_without_a_link(
+    client: Client, store_path: Path
+) -> None:
+    first = await client.done("/greet/you")
+    second = json.loads((await client("POST", f"/_jobs/{first}/retry")).body)["id"]
+    await client("GET", f"/_jobs/{second}", headers={"Prefer": "wait=60"})
+    execute(store_path, "DELETE FROM job WHERE id = ?", first)
+    page = await client("GET", f"{UI}{second}")
+    assert kin(page) == {"Retry of": f"job {first} not in the history"}
+    assert f'href="./{first}"' not in page.body.decode()
 
 
 async def test_it_leads_to_what_it_has_to_do_with(server: Server, client: Client) -> None:
