@@ -13,9 +13,8 @@ from jobstore.dashboard import bodies
 from jobstore.dashboard.acting import can_undo, offers
 from jobstore.dashboard.bodies import Look, Shown
 from jobstore.dashboard.draw.waterfall import waterfall
+from jobstore.dashboard.like import like_it
 from jobstore.dashboard.pages import HARDENED, render
-from jobstore.dashboard.query import written
-from jobstore.dashboard.rows import Row, rows
 from jobstore.dashboard.story import Known, status_line, told
 from jobstore.dashboard.visit import Route, Routes, Visit, job_of
 from jobstore.model import clock
@@ -24,17 +23,11 @@ from jobstore.model.job import Job
 from jobstore.model.lifecycle import ENDED, Result, State
 from jobstore.model.message import REDACTED, Headers, Request, Response, header, legible
 from jobstore.store import questions
-from jobstore.store.budget import Budget
-from jobstore.store.jobs import LARGEST_ID
 from jobstore.store.kin import kin
-from jobstore.store.search import Search
 from jobstore.web import ranges
 
 _ONE: Final = r"{id:[0-9]+}"
 _SHOWN: Final = 40  # of an id that is none
-# How many jobs like it are shown, and for how long they are looked for, in seconds.
-_LIKE_IT: Final = 6
-_LOOK_SECONDS: Final = 0.005
 # What is said of a job in its history, by the colour of its dot.
 _TONES: Final = {
     "started": "run",
@@ -92,10 +85,9 @@ async def show(visit: Visit) -> web.Response:
         messages=await _messages(visit, job, look),
         policy=await visit.store.history.policy(job.id),
         asker=known.asker,
-        kin=await kin(visit.store.history, job, known.timeline, visit.scope),
         offers=offered,
         undo=can_undo(job, offered, known.timeline),
-        **await _related(visit, job, known.now),
+        **await _related(visit, known),
     )
 
 
@@ -127,26 +119,16 @@ async def _known(visit: Visit, job: Job) -> Known:
 # --- what it has to do with others --------------------------------------------------------------
 
 
-async def _related(visit: Visit, job: Job, now: int) -> dict[str, Any]:
+async def _related(visit: Visit, known: Known) -> dict[str, Any]:
+    job = known.job
     named = job.definition is not None
     definition = await visit.store.history.definition_name(job.definition or 0) if named else None
-    path = job.path.partition("?")[0]
     return {
         "definition": definition,
-        "path": path,
-        "like_it": await _like_it(visit, job, path, now),
-        "same_path": written({"path": path}),
+        "path": job.path.partition("?")[0],
+        "like": await like_it(visit, job, known.now),
+        "kin": await kin(visit.store.history, job, known.timeline, visit.scope),
     }
-
-
-async def _like_it(visit: Visit, job: Job, path: str, now: int) -> list[Row]:
-    """Find the last jobs of the same path, as far as that takes no time worth mentioning."""
-    search = Search(path=path, account=visit.scope)
-    found = await visit.store.history.page(search, _LIKE_IT + 1, LARGEST_ID, Budget(_LOOK_SECONDS))
-    same = [
-        each for each in found.jobs if each.id != job.id and each.path.partition("?")[0] == path
-    ]
-    return rows(same[:_LIKE_IT], now, visit.store.targets.waits_for, {})
 
 
 # --- its messages -------------------------------------------------------------------------------

@@ -107,7 +107,7 @@ _run: Final = _job.definition == bindparam("definition")
 # Newest first. What was deleted is no longer shown.
 RUNS: Final = Statement(
     select(*JOB_COLUMNS)
-    .where(_run, _job.result != constant(Result.DELETED), in_scope)
+    .where(_run, _job.id < bindparam("before"), _job.result != constant(Result.DELETED), in_scope)
     .order_by(_job.id.desc())
     .limit(limit)
     .offset(bindparam("start"))
@@ -180,7 +180,13 @@ class History(Windows):
         return await self._row(jobs.GET_JOB, job_id=job_id)
 
     async def runs(
-        self, definition: int, length: int, start: int = 0, scope: int | None = None
+        self,
+        definition: int,
+        length: int,
+        start: int = 0,
+        scope: int | None = None,
+        *,
+        before: int = jobs.LARGEST_ID,
     ) -> list[Job]:
         """List the runs of a definition, the newest first.
 
@@ -189,9 +195,11 @@ class History(Windows):
             length: how many at most.
             start: how many of the newest to leave out.
             scope: whose, or None for anybody's.
+            before: the id of the job that they come after.
         """
         values = {"definition": definition, "limit": length, "start": start, "scope": scope}
-        return [decode_job(row) for row in await self._searched(None, RUNS, **values)]
+        rows = await self._searched(None, RUNS, **values, before=before)
+        return [decode_job(row) for row in rows]
 
     async def usual_duration(self, job: Job) -> float | None:
         """Tell how long the latest runs of a job's definition took on average before it.

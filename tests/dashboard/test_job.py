@@ -14,7 +14,8 @@ from jobstore.model.message import Request
 from jobstore.server import Server
 from tests.accounts import basic
 from tests.client import GATED, ORDINARY, Client
-from tests.conftest import Serve, Services
+from tests.conftest import Serve
+from tests.peers import Services
 from tests.stores import execute
 from trials.clients import Answer
 
@@ -222,7 +223,9 @@ async def test_what_is_gone_is_said_to_be(client: Client) -> None:
 
 def kin(answer: Answer) -> dict[str, str]:
     """Read which jobs a page names among its facts, by what they have to do with its own."""
-    facts = re.findall(r'<dt>([^<]*)</dt><dd class="kin">(.*?)</dd>', answer.body.decode(), re.S)
+    facts = re.findall(
+        r'<dt>([^<]*)</dt><dd class="kin">(.*?)</dd>', answer.body.decode(), re.DOTALL
+    )
     return {what: " ".join(re.sub(r"<[^>]+>", " ", jobs).split()) for what, jobs in facts}
 
 
@@ -272,8 +275,8 @@ async def test_a_chain_is_followed_in_both_directions_before_and_after_its_relea
 
 async def test_the_run_before_and_the_run_after_are_named(client: Client) -> None:
     for name in ("nightly", "hourly"):
-        definition = {"name": name, "path": f"/{name}", "target": "/greet/you"}
-        assert (await client("POST", "/_jobs/definitions", json=definition)).status == 201
+        written = {"name": name, "path": f"/{name}", "target": "/greet/you"}
+        assert (await client("POST", "/_jobs/definitions", json=written)).status == 201
     runs: list[int] = []
     for definition in (1, 2, 1, 1):
         answer = await client("POST", f"/_jobs/definitions/{definition}/run")
@@ -297,6 +300,60 @@ async def test_a_job_that_is_no_longer_there_is_named_without_a_link(
     page = await client("GET", f"{UI}{second}")
     assert kin(page) == {"Retry of": f"job {first} not in the history"}
     assert f'href="./{first}"' not in page.body.decode()
+
+
+def drawn(answer: Answer) -> str:
+    """Give the drawing of the jobs like the one of a page."""
+    (found,) = re.findall(
+        r'aria-labelledby="like">(<svg.*?</svg>)', answer.body.decode(), re.DOTALL
+    )
+    return unescape(found)
+
+
+async def test_jobs_of_its_route_are_drawn_with_what_became_of_them(client: Client) -> None:
+    wrong = await client.done("/status/500")
+    jobs = [await client.done(f"/status/{status}") for status in (201, 202, 204)]
+    await client.done("/status/200", "POST")
+    page = await client("GET", f"{UI}{jobs[1]}")
+    assert "GET /status/{} the last 4 · 1 went wrong · half took" in words(page)
+    links = re.findall(
+        r'<a href="\./(\d+)" tabindex="-1" aria-label="(\d+), .*?: (.*?) after', drawn(page)
+    )
+    assert links == [
+        (str(jobs[2]), str(jobs[2]), "done"),
+        (str(jobs[0]), str(jobs[0]), "done"),
+        (str(wrong), str(wrong), "answered 500"),
+    ]
+    assert drawn(page).count('class="x-fail"') == 1
+    assert re.search(rf'<g><title>{jobs[1]}, .*?class="me"', drawn(page))
+    assert re.findall(r">(p\d\d) ", drawn(page)) == ["p95", "p50"]
+    assert re.findall(r'<td class="id num mono"><a href="\./(\d+)"', page.body.decode()) == [
+        str(each) for each in (jobs[2], jobs[0], wrong)
+    ]
+
+
+async def test_an_older_job_is_drawn_with_those_before_it(client: Client) -> None:
+    jobs = [await client.done("/greet/you") for _ in range(53)]
+    first = await client("GET", f"{UI}{jobs[1]}")
+    assert "2 up to this one · 0 went wrong" in words(first)
+    assert 'class="me"' in drawn(first)
+    last = await client("GET", f"{UI}{jobs[-1]}")
+    assert "the last 50 · 0 went wrong" in words(last)
+    assert "43 more" in words(last)
+
+
+async def test_runs_of_a_definition_are_drawn_however_many_jobs_are_between(
+    client: Client,
+) -> None:
+    written = {"name": "nightly", "path": "/nightly", "target": "/greet/you"}
+    assert (await client("POST", "/_jobs/definitions", json=written)).status == 201
+    for _ in range(2):
+        run = json.loads((await client("POST", "/_jobs/definitions/1/run")).body)["id"]
+        await client("GET", f"/_jobs/{run}", headers={"Prefer": "wait=60"})
+        await client.done("/greet/you")
+    page = await client("GET", f"{UI}{run}")
+    assert "the last 2 · 0 went wrong" in words(page)
+    assert 'href="./?definition=1">All runs</a>' in page.body.decode()
 
 
 async def test_it_leads_to_what_it_has_to_do_with(server: Server, client: Client) -> None:
