@@ -56,6 +56,7 @@ class Question:
         kept: what is sent back as it is, by name.
         inputs: those to be filled in.
         wrong: why it was not done when it was tried.
+        login: the account that a password is of, for browsers that keep passwords.
     """
 
     title: str
@@ -67,6 +68,7 @@ class Question:
     kept: Mapping[str, str] = field(default_factory=dict)
     inputs: Sequence[Input] = ()
     wrong: str = ""
+    login: str = ""
 
 
 def ask(

@@ -35,7 +35,7 @@ _INPUTS: Final = (
 async def tell(visit: Visit) -> web.Response:
     """Ask for the current password and a new one."""
     _access(visit)
-    return ask(visit, _question())
+    return ask(visit, _question(visit))
 
 
 async def change(visit: Visit) -> web.Response:
@@ -44,16 +44,16 @@ async def change(visit: Visit) -> web.Response:
     standing.confirm(visit.request)  # who may have been let out while the form came
     kept, wrong = await _new(fields)
     if wrong:
-        return ask(visit, _question(wrong), HTTPStatus.BAD_REQUEST)
+        return ask(visit, _question(visit, wrong), HTTPStatus.BAD_REQUEST)
     name = visit.visitor.name
     try:
         account = await access.log_in(visit.request, name, fields.get("current", ""))
     except TooManyLogins as error:
-        page = ask(visit, replace(_question(), wrong=sentence(error)), error.status or 429)
+        page = ask(visit, replace(_question(visit), wrong=sentence(error)), error.status or 429)
         page.headers.extend(refusals.fields(error))
         return page
     if account is None:
-        return ask(visit, _question({"current": _NOT_CURRENT}), HTTPStatus.FORBIDDEN)
+        return ask(visit, _question(visit, {"current": _NOT_CURRENT}), HTTPStatus.FORBIDDEN)
     await visit.store.accounts.set_password(name, kept, name, was=account.password)
     response = done(visit, Done.PASSWORD, "access")
     await _stay(visit, access, name, response)
@@ -89,13 +89,14 @@ async def _stay(visit: Visit, access: Access, name: str, response: web.Response)
         await Entrance(access, visit.store.sessions).begin(visit.request, account, response)
 
 
-def _question(wrong: Mapping[str, str] = _NOTHING) -> Question:
+def _question(visit: Visit, wrong: Mapping[str, str] = _NOTHING) -> Question:
     return Question(
         title="Change your password",
         told=("Your other sessions end, at every browser. Your tokens stay as they are.",),
         button="Change the password",
         back="access",
         section="Access",
+        login=visit.visitor.name,
         inputs=[
             replace(each, kind="password", required=True, wrong=wrong.get(each.name, ""))
             for each in _INPUTS
