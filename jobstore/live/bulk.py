@@ -93,6 +93,10 @@ class BulkOperations:
         """Give what finds the jobs that an operation has deleted."""
         return Search(deleted_because=_because(operation), account=scope)
 
+    def cancelled_by(self, operation: BulkOperation, scope: int | None = None) -> Search:
+        """Give what finds the jobs that an operation has cancelled."""
+        return Search(cancelled_in=operation.id, account=scope)
+
     async def make(self, order: BulkOrder, matched: Matched, expect: int | None = None) -> int:
         """Make an operation, and return its id once it is on the disk; it is done from then on.
 

@@ -1,8 +1,9 @@
 """What is done to many jobs: which ones these are, and how far it is; `bulk_steps` does it.
 
 The ids of its jobs are stored with an operation, in parts, and `part` and `place` point to the next
-one. They advance in the same transaction that changes the jobs before them, so nothing is done
-twice, whoever continues after a crash.
+one. Those of jobs that it has cancelled stay there: they can be retried, as just these. They
+advance in the same transaction that changes the jobs before them, so nothing is done twice, whoever
+continues after a crash.
 """
 
 import json
@@ -279,9 +280,17 @@ STOP: Final = Statement(
         stopped_by=bindparam("by"),
         waits=null(),
     )
+    .returning(_operation.action, _operation.part, _operation.place)
 )
 DROP_PARTS: Final = Statement(
-    delete(schema.OPERATION_PART).where(_part.operation == bindparam("operation"))
+    delete(schema.OPERATION_PART).where(
+        _part.operation == bindparam("operation"), _part.part >= bindparam("from_part")
+    )
+)
+PART_FROM: Final = Statement(
+    select(_part.ids).where(
+        _part.operation == bindparam("operation"), _part.part == bindparam("from_part")
+    )
 )
 
 
@@ -292,10 +301,28 @@ def stop(tx: Transaction, operation_id: int, scope: int | None, by: str) -> None
         OperationNotFound: there is none with this id, or it belongs to somebody else.
     """
     told = {"operation": operation_id, "scope": scope}
-    if tx.execute(STOP, **told, now=tx.now, by=writable(by)).rowcount:
-        tx.execute(DROP_PARTS, operation=operation_id)
+    row = tx.execute(STOP, **told, now=tx.now, by=writable(by)).fetchone()
+    if row is not None:
+        _drop_rest(tx, operation_id, *row)
     elif tx.execute(GET, **told).fetchone() is None:
         raise OperationNotFound(operation_id)
+
+
+def _drop_rest(tx: Transaction, operation_id: int, action: str, part: int, place: int) -> None:
+    """Drop the ids of jobs that a stopped operation has not come to."""
+    this = {"operation": operation_id, "from_part": part}
+    row = (
+        tx.execute(PART_FROM, **this).fetchone() if place and action == BulkAction.CANCEL else None
+    )
+    tx.execute(DROP_PARTS, **this)
+    if row is not None:
+        passed = in_turn(BulkAction.CANCEL, row[0])[:place]
+        tx.execute(PUT_PART, operation=operation_id, part=part, ids=json.dumps(passed))
+
+
+def in_turn(action: BulkAction, ids: str) -> list[int]:
+    """Give the ids of a part in the order in which their turn comes."""
+    return sorted(json.loads(ids), reverse=action is BulkAction.CANCEL)
 
 
 FORGET: Final = Statement(

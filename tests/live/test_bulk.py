@@ -81,6 +81,32 @@ async def test_a_step_does_as_much_as_it_may_and_the_next_one_goes_on_there(
     assert rows(store_path, "SELECT count(*) FROM operation_part") == [(0,)]
 
 
+CANCEL = BulkOrder(action=BulkAction.CANCEL, owner="alice")
+QUEUED = Search(states=(State.QUEUED,))
+
+
+async def test_what_an_operation_has_cancelled_is_known_and_nothing_that_it_skipped_or_left(
+    store_path: Path,
+) -> None:
+    async with opened(store_path) as store:
+        stock = Stock(store, StandingClock())
+        ids = [await stock.queued("/work") for _ in range(40)]
+        operations = store.operations
+        operation = await make(store, CANCEL, QUEUED)
+        await store.cancel(ids[-3])
+        await operations.run_once([operation], anywhere)
+        passed = await operations.get(operation)
+        await operations.stop(operation)
+        for each in ids:
+            await store.cancel(each)
+        search = operations.cancelled_by(passed)
+        found = await operations.match(BulkAction.RETRY, search)
+        assert 0 < passed.done < 39
+        assert (found.count, passed.skipped) == (passed.done, 1)
+        reached = {*ids[-passed.done - 1 :]} - {ids[-3]}
+        assert {each for part in found.parts for each in json.loads(part)} == reached
+
+
 async def test_ids_may_be_far_apart_and_are_acted_on_in_order(store_path: Path) -> None:
     named = bulk.named([5000, 1, 2, 2, 900_000])
     assert (named.parts, named.count) == (["[1, 2, 5000, 900000]"], 4)
