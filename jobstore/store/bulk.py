@@ -1,9 +1,9 @@
 """What is done to many jobs: which ones these are, and how far it is; `bulk_steps` does it.
 
 The ids of its jobs are stored with an operation, in parts, and `part` and `place` point to the next
-one. Those of jobs that it has cancelled stay there: they can be retried, as just these. They
-advance in the same transaction that changes the jobs before them, so nothing is done twice, whoever
-continues after a crash.
+one. They advance in the same transaction that changes the jobs before them, so nothing is done
+twice, whoever continues after a crash. The ids of jobs that it has cancelled stay: they can be
+retried, as just these.
 """
 
 import json
