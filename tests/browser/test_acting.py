@@ -70,28 +70,6 @@ async def test_questions_and_operations_are_for_everybody(
     await check_axe(page)
 
 
-async def test_what_was_cancelled_at_once_is_retried_without_a_script(
-    client: Client, open_page: Open
-) -> None:
-    for name in "abc":
-        await client.submit(f"/wait/{name}")
-    await client.when("a", "started")
-    page = await open_page(
-        f"{client.url}/_jobs/ui/matching/cancel?state=queued", java_script_enabled=False
-    )
-    await page.click("#ask button")
-    while await page.get_by_role("link", name="Retry these…").count() == 0:
-        await page.reload()
-    await check_axe(page)
-    await page.get_by_role("link", name="Retry these…").click()
-    await expect(page.locator("h1")).to_have_text("Retry 2 jobs?")
-    await page.get_by_role("button", name="Retry 2 jobs").click()
-    await expect(page.locator("h1")).to_have_text("Retry 2 jobs")
-    await page.goto(f"{client.url}/_jobs/ui/2")
-    await page.get_by_role("link", name="job 4").or_(page.get_by_role("link", name="job 5")).click()
-    await page.get_by_role("link", name="job 2").wait_for()
-
-
 @pytest.mark.parametrize("look", LOOKS)
 async def test_jobs_like_one_and_those_beside_it_are_for_everybody(
     client: Client, open_page: Open, look: str
