@@ -15,8 +15,8 @@ from jobstore.dashboard.bodies import Look, Shown
 from jobstore.dashboard.draw.waterfall import waterfall
 from jobstore.dashboard.like import like_it
 from jobstore.dashboard.pages import HARDENED, render
-from jobstore.dashboard.story import Known, status_line, told
-from jobstore.dashboard.visit import Route, Routes, Visit, job_of
+from jobstore.dashboard.story import KnownJob, status_line, told
+from jobstore.dashboard.visit import PageRoute, Routes, Visit, job_of
 from jobstore.model import clock
 from jobstore.model.errors import NotKept, QueryInvalid
 from jobstore.model.job import Job
@@ -103,10 +103,10 @@ def _look(request: web.Request) -> Look:
         raise QueryInvalid(f"body: expected one of {', '.join(Look)}") from None
 
 
-async def _known(visit: Visit, job: Job) -> Known:
+async def _known(visit: Visit, job: Job) -> KnownJob:
     history = visit.store.history
     askers = await questions.askers(history, [job])
-    return Known(
+    return KnownJob(
         job=job,
         attempts=await history.attempts(job),
         timeline=await history.timeline(job.id),
@@ -119,7 +119,7 @@ async def _known(visit: Visit, job: Job) -> Known:
 # --- what it has to do with others --------------------------------------------------------------
 
 
-async def _related(visit: Visit, known: Known) -> dict[str, Any]:
+async def _related(visit: Visit, known: KnownJob) -> dict[str, Any]:
     job = known.job
     named = job.definition is not None
     definition = await visit.store.history.definition_name(job.definition or 0) if named else None
@@ -222,6 +222,6 @@ def _ending(kind: str | None) -> str:
 
 
 ROUTES: Final[Routes] = (
-    Route("GET", _ONE, show),
-    Route("GET", _ONE + "/{which:request|response}", give),
+    PageRoute("GET", _ONE, show),
+    PageRoute("GET", _ONE + "/{which:request|response}", give),
 )

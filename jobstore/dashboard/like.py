@@ -10,14 +10,14 @@ from jobstore.dashboard.draw.dots import Dot, dots
 from jobstore.dashboard.draw.svg import Svg
 from jobstore.dashboard.pages import up
 from jobstore.dashboard.query import written
-from jobstore.dashboard.rows import Row, rows, tone_of, took_of
+from jobstore.dashboard.rows import JobRow, rows, tone_of, took_of
 from jobstore.dashboard.runs import label_of
 from jobstore.dashboard.visit import Visit
 from jobstore.model.job import Job
 from jobstore.model.lifecycle import State
 from jobstore.model.route import ANY, route_of
 from jobstore.store.alike import alike
-from jobstore.store.questions import Figures
+from jobstore.store.questions import JobFigures
 
 # How many jobs are drawn, and how many of them are in the table that is open at first.
 _DRAWN: Final = 50
@@ -40,17 +40,17 @@ class LikeIt:
 
     name: str
     all: str
-    others: Sequence[Row]
+    others: Sequence[JobRow]
     told: str
     drawing: Svg | None
 
     @property
-    def first(self) -> Sequence[Row]:
+    def first(self) -> Sequence[JobRow]:
         """Those that are listed at once."""
         return self.others[:_LISTED]
 
     @property
-    def rest(self) -> Sequence[Row]:
+    def rest(self) -> Sequence[JobRow]:
         """The others."""
         return self.others[_LISTED:]
 
@@ -93,7 +93,7 @@ def _told(jobs: Sequence[Job], now: int, *, latest: bool) -> str:
 def _percentiles(jobs: Sequence[Job], now: int) -> list[int | None]:
     ended = [job for job in jobs if job.state in {State.DONE, State.FAILED}]
     took = array("q", (each for job in ended if (each := took_of(job, now)) is not None))
-    return Figures(None, took=took).percentiles(_MIDDLE, _NEARLY_ALL)
+    return JobFigures(None, took=took).percentiles(_MIDDLE, _NEARLY_ALL)
 
 
 def _drawn(visit: Visit, jobs: Sequence[Job], this: Job, now: int) -> Svg | None:

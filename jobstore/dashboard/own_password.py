@@ -15,7 +15,7 @@ from jobstore.dashboard.login import sentence
 from jobstore.dashboard.notes import Done
 from jobstore.dashboard.pages import NoSuchPage
 from jobstore.dashboard.session import Entrance
-from jobstore.dashboard.visit import Route, Routes, Visit
+from jobstore.dashboard.visit import PageRoute, Routes, Visit
 from jobstore.model import passwords
 from jobstore.model.account import Account
 from jobstore.model.errors import AccountProblem, TooManyLogins
@@ -105,6 +105,6 @@ def _question(visit: Visit, wrong: Mapping[str, str] = _NOTHING) -> Question:
 
 
 ROUTES: Final[Routes] = (
-    Route("GET", "own-password", tell),
-    Route("POST", "own-password", change),
+    PageRoute("GET", "own-password", tell),
+    PageRoute("POST", "own-password", change),
 )

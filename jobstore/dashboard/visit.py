@@ -129,7 +129,7 @@ async def job_of(visit: Visit) -> Job:
 Handler: TypeAlias = Callable[[Visit], Awaitable[web.StreamResponse]]
 
 
-class Route(NamedTuple):
+class PageRoute(NamedTuple):
     """A page, or what is done by a form on one.
 
     Args:
@@ -143,4 +143,4 @@ class Route(NamedTuple):
     strangers: bool = False
 
 
-Routes: TypeAlias = tuple[Route, ...]
+Routes: TypeAlias = tuple[PageRoute, ...]
