@@ -62,15 +62,19 @@ class Runs:
         return took_of(job, self.now)
 
     def _run(self, job: Job) -> Run:
-        took = took_of(job, self.now)
-        after = "" if took is None else f" after {words.duration(took)}"
-        label = f"{words.absolute(job.submitted_at)}: {_ended(job)}{after}"
-        return Run(took=took, tone=tone_of(job), label=label)
+        return Run(took=took_of(job, self.now), tone=tone_of(job), label=label_of(job, self.now))
 
 
 async def runs_of(store: Store, definition: int, now: int) -> Runs:
     """Look at the latest runs of a definition, which whoever asks may see."""
     return Runs(jobs=await store.history.runs(definition, SHOWN), now=now)
+
+
+def label_of(job: Job, now: int) -> str:
+    """Say of a job when it was submitted, how it ended and after what time."""
+    took = took_of(job, now)
+    after = "" if took is None else f" after {words.duration(took)}"
+    return f"{words.absolute(job.submitted_at)}: {_ended(job)}{after}"
 
 
 def _ended(job: Job) -> str:

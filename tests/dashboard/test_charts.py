@@ -55,10 +55,10 @@ DRAWINGS = {
         [
             Dot(at=MIDNIGHT + HOUR, took=2 * SECOND, tone="done", label="well", href="./1"),
             Dot(at=MIDNIGHT + 2 * HOUR, took=9 * SECOND, tone="fail", label="badly", this=True),
+            Dot(at=MIDNIGHT + 4 * HOUR, took=2 * SECOND, tone="cancel", label="not", href="./3"),
         ],
-        MIDNIGHT,
-        MIDNIGHT + 4 * HOUR,
-        "2 jobs",
+        "3 jobs",
+        [("p95", 9 * SECOND), ("p50", 9 * SECOND)],
     ),
     "lanes": lanes(
         [
