@@ -371,7 +371,7 @@ async def test_who_waited_for_the_batch_before_has_only_the_rest_of_their_patien
 
     async with node(database, LONG, late) as one:
 
-        def take_long(tx: Transaction) -> None:
+        def take_long(_: Transaction) -> None:
             one.writer.queue(submit, told.set_result)
             late.by += 0.9 * LONG
 

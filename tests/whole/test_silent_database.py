@@ -2,25 +2,27 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from aiohttp import ClientSession
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import conninfo_to_dict
 
-from jobstore.config.loading import load
+from jobstore.config import load
 from jobstore.server import serving
 from tests.client import ORDINARY, Client
 from tests.databases import SCHEMA
-from tests.engines import Place, prepare
+from tests.engines import Place
+from tests.stores import prepare
 from trials.chaos.proxy import Proxy, listening
 
 PATIENCE = 1.0
 # In which several waits that add up do not go, though the machine may be busy.
 LONGEST = 30.0
 # What a client asks for, with the id of a job that has ended.
-ASKED = {
+ASKED: dict[str, tuple[str, str, dict[str, Any]]] = {
     "submit": ("POST", "/echo", {"headers": {"x-arango-async": "store"}}),
-    "submit natively": ("POST", "/_jobs", {"json": {"target": "default", "path": "/echo"}}),
+    "submit natively": ("POST", "/_jobs", {"json": {"method": "GET", "path": "/echo"}}),
     "fetch": ("PUT", "/_api/job/{id}", {}),
     "take": ("POST", "/_jobs/{id}/take", {}),
     "poll": ("PUT", "/_api/job/{id}", {"headers": {"Prefer": "wait=1"}}),
@@ -30,7 +32,7 @@ ASKED = {
     "cancel": ("PUT", "/_api/job/{id}/cancel", {}),
     "operation": ("POST", "/_jobs/operations", {"json": {"action": "delete", "ids": [1]}}),
     "page": ("GET", "/_jobs/ui/", {}),
-    "page of a job": ("GET", "/_jobs/ui/jobs/{id}", {}),
+    "page of a job": ("GET", "/_jobs/ui/{id}", {}),
 }
 
 
@@ -38,7 +40,7 @@ ASKED = {
 async def way(database: Place) -> AsyncIterator[Proxy]:
     """Give a proxy before a database."""
     parts = conninfo_to_dict(database.url)
-    made = Proxy(1, "way", f"unix:{parts['host']}/.s.PGSQL.{parts['port']}", cutting=False)
+    made = Proxy(1, "way", f"unix:{parts['host']}/.s.PGSQL.{parts.get('port') or 5432}", cutting=False)
     async with listening(made):
         yield made
 
@@ -47,8 +49,9 @@ async def way(database: Place) -> AsyncIterator[Proxy]:
 async def test_a_client_is_told_to_come_again(
     database: Place, way: Proxy, http: ClientSession, asked: str
 ) -> None:
-    port = way.url.rpartition(":")[2]
-    through = make_conninfo(database.url, host="127.0.0.1", port=port, gssencmode="disable")
+    parts = conninfo_to_dict(database.url)
+    address = way.url.removeprefix("http://")
+    through = f"postgresql://{parts['user']}@{address}/{parts['dbname']}?gssencmode=disable"
     prepare(database)
     async with serving(load(None, sections(through), environ={})) as server:
         client = Client(http, server.url)
@@ -61,7 +64,7 @@ async def test_a_client_is_told_to_come_again(
         assert "Retry-After" in answer.headers
 
 
-def sections(url: str) -> dict[str, dict[str, object]]:
+def sections(url: str) -> dict[str, Any]:
     """Configure a node of a database that is reached by a URL."""
     store = {"url": url, "schema": SCHEMA, "patience": PATIENCE}
     return {"store": store, "target": ORDINARY, "server": {"port": 0}}
