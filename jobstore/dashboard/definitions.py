@@ -7,7 +7,7 @@ from aiohttp import web
 
 from jobstore.dashboard.pages import render
 from jobstore.dashboard.runs import Runs, runs_of
-from jobstore.dashboard.visit import Route, Routes, Visit
+from jobstore.dashboard.visit import PageRoute, Routes, Visit
 from jobstore.model import clock
 from jobstore.model.definition import Definition
 from jobstore.model.schedule_words import in_words
@@ -18,7 +18,7 @@ _PAGE: Final = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class DefinitionRow:
     """A definition in the list."""
 
     definition: Definition
@@ -42,7 +42,7 @@ async def show(visit: Visit) -> web.Response:
     after, now = count_of(visit.request.query, "after", 0), clock.now()
     found = await visit.store.definitions.page(after, _PAGE + 1, visit.scope)
     rows = [
-        Row(definition=each, runs=await runs_of(visit.store, each.id, now))
+        DefinitionRow(definition=each, runs=await runs_of(visit.store, each.id, now))
         for each in found[:_PAGE]
     ]
     return render(
@@ -55,4 +55,4 @@ async def show(visit: Visit) -> web.Response:
     )
 
 
-ROUTES: Final[Routes] = (Route("GET", "definitions", show),)
+ROUTES: Final[Routes] = (PageRoute("GET", "definitions", show),)

@@ -15,7 +15,7 @@ from jobstore.dashboard.login import sentence
 from jobstore.dashboard.notes import Done
 from jobstore.dashboard.operators import operator
 from jobstore.dashboard.pages import NoSuchPage, render
-from jobstore.dashboard.visit import Route, Routes, Visit
+from jobstore.dashboard.visit import PageRoute, Routes, Visit
 from jobstore.live.census import Census, Queue
 from jobstore.model import clock
 from jobstore.model.errors import TargetUnknown
@@ -35,7 +35,7 @@ _MOST_SLOTS: Final = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class TargetRow:
     """A target as the page shows it.
 
     Args:
@@ -72,18 +72,18 @@ async def show(visit: Visit) -> web.Response:
     )
 
 
-async def _line(visit: Visit, target: TargetSeen, queues: Mapping[str, Queue]) -> Line:
+async def _line(visit: Visit, target: TargetSeen, queues: Mapping[str, Queue]) -> TargetRow:
     wrong = Search(target=target.name, errors=True)
     page = await visit.store.history.page(wrong, _ERRORS, LARGEST_ID, Budget(_ERRORS_SECONDS))
     queue = queues.get(target.name, Queue(target.waiting))
-    return Line(target=target, queue=queue, errors=page.jobs)
+    return TargetRow(target=target, queue=queue, errors=page.jobs)
 
 
 # --- what is said of them -------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Deed:
+class TargetAction:
     """Something that an admin may do to a target.
 
     Args:
@@ -160,10 +160,10 @@ def _size(fields: Fields) -> TargetChange:
     return TargetChange(sizes=True, concurrency=slots)
 
 
-DEEDS: Final[Mapping[str, Deed]] = {
-    "pause": Deed(question=_whether_to_pause, change=_pause, word=Done.PAUSED),
-    "resume": Deed(question=_whether_to_resume, change=_resume, word=Done.RESUMED),
-    "slots": Deed(question=_whether_to_size, change=_size, word=Done.CHANGED),
+DEEDS: Final[Mapping[str, TargetAction]] = {
+    "pause": TargetAction(question=_whether_to_pause, change=_pause, word=Done.PAUSED),
+    "resume": TargetAction(question=_whether_to_resume, change=_resume, word=Done.RESUMED),
+    "slots": TargetAction(question=_whether_to_size, change=_size, word=Done.CHANGED),
 }
 
 
@@ -186,7 +186,7 @@ async def do(visit: Visit) -> web.Response:
     return done(visit, deed.word, "targets")
 
 
-def _deed(visit: Visit) -> Deed:
+def _deed(visit: Visit) -> TargetAction:
     deed = DEEDS.get(visit.request.match_info["deed"])
     if deed is None:
         raise NoSuchPage
@@ -194,7 +194,7 @@ def _deed(visit: Visit) -> Deed:
 
 
 async def _ask(
-    visit: Visit, deed: Deed, fields: Fields, error: FormInvalid | None = None
+    visit: Visit, deed: TargetAction, fields: Fields, error: FormInvalid | None = None
 ) -> web.Response:
     seen, name = await visit.store.targets.seen(), fields.get("target", "")
     target = next((each for each in seen if each.name == name), None)
@@ -211,7 +211,7 @@ async def _ask(
 
 
 ROUTES: Final[Routes] = (
-    Route("GET", "targets", show),
-    Route("GET", "targets/{deed}", tell),
-    Route("POST", "targets/{deed}", do),
+    PageRoute("GET", "targets", show),
+    PageRoute("GET", "targets/{deed}", tell),
+    PageRoute("POST", "targets/{deed}", do),
 )

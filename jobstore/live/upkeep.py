@@ -147,8 +147,8 @@ class Upkeep:
             a time; all jobs were counted that had ended before it.
         """
         before = self._clock() - (periods.UNSETTLED if self._boot.shared else 0)
-        now = self._clock()
-        while found := await self._steps.beside(periods.gather(self._reader, before, now)):
+        gather = partial(periods.gather, self._reader, before, self._clock)
+        while found := await self._steps.beside(gather()):
             await self._steps.one(partial(_counted, found), STEP)
         after = 0
         while rows := await self._reader.rows(periods.LEFT, after=after, limit=STEP):

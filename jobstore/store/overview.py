@@ -17,7 +17,7 @@ from typing import Any, Final
 from sqlalchemy import bindparam, func, select
 
 from jobstore.model.lifecycle import ENDED
-from jobstore.model.periods import Kind, Stretch, Work, start_of, stretches
+from jobstore.model.periods import Dimension, Stretch, Work, start_of, stretches
 from jobstore.store import period_rows, periods, schema
 from jobstore.store import search as search_sql
 from jobstore.store.budget import Budget, TimeIsUp
@@ -78,7 +78,7 @@ _TRIES: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class OverviewQuery:
     """What jobs are asked for, and by whom; times in microseconds since 1970.
 
     Args:
@@ -90,7 +90,7 @@ class Asked:
         durations: whether to tell of each span how long its jobs took.
     """
 
-    kind: Kind
+    kind: Dimension
     since: int
     until: int
     seconds: int
@@ -120,7 +120,7 @@ class Overview:
         return sorted(named, key=lambda name: (-self.works[name].count, name))[:count]
 
 
-async def overview(history: History, asked: Asked, most: int, budget: Budget) -> Overview:
+async def overview(history: History, asked: OverviewQuery, most: int, budget: Budget) -> Overview:
     """Tell what came of jobs.
 
     Args:
@@ -136,7 +136,9 @@ async def overview(history: History, asked: Asked, most: int, budget: Budget) ->
     return seen
 
 
-async def _seen(history: History, asked: Asked, last: int, most: int, budget: Budget) -> Overview:
+async def _seen(
+    history: History, asked: OverviewQuery, last: int, most: int, budget: Budget
+) -> Overview:
     """Tell what came of jobs, those up to an id as they were counted."""
     seen = Overview() if asked.scope is not None else await _counted(history, asked)
     recent, seen.complete = await _recent(history, asked, last, budget)
@@ -149,7 +151,7 @@ async def _seen(history: History, asked: Asked, last: int, most: int, budget: Bu
     return seen
 
 
-async def _counted(history: History, asked: Asked) -> Overview:
+async def _counted(history: History, asked: OverviewQuery) -> Overview:
     seen = Overview()
     built = await periods.built(history.searcher)
     for stretch in stretches(asked.since, asked.until, built):
@@ -159,7 +161,7 @@ async def _counted(history: History, asked: Asked) -> Overview:
 
 
 async def _add_spans(
-    history: History, asked: Asked, seen: Overview, names: Collection[str]
+    history: History, asked: OverviewQuery, seen: Overview, names: Collection[str]
 ) -> None:
     statement = LONG_SERIES if asked.durations else SERIES
     built = await periods.built(history.searcher)
@@ -176,7 +178,7 @@ async def _add_spans(
 
 
 async def _of(
-    history: History, statement: Statement, asked: Asked, stretch: Stretch, **values: object
+    history: History, statement: Statement, asked: OverviewQuery, stretch: Stretch, **values: object
 ) -> list[Any]:
     return await history.searcher.rows(
         statement,
@@ -197,7 +199,9 @@ def _ended(conditions: frozenset[str]) -> Statement:
     return Statement(search_sql.in_window(selected, conditions))
 
 
-async def _recent(history: History, asked: Asked, last: int, budget: Budget) -> tuple[Counts, bool]:
+async def _recent(
+    history: History, asked: OverviewQuery, last: int, budget: Budget
+) -> tuple[Counts, bool]:
     """Count the jobs behind an id, and those before it that have ended since these were counted.
 
     Returns:
@@ -220,7 +224,7 @@ async def _recent(history: History, asked: Asked, last: int, budget: Budget) -> 
 
 
 async def _ended_late(
-    history: History, asked: Asked, budget: Budget
+    history: History, asked: OverviewQuery, budget: Budget
 ) -> AsyncIterator[list[Sequence[Any]]]:
     """Give the jobs that have ended since those around them were counted.
 

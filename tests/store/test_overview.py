@@ -11,15 +11,15 @@ from jobstore.model.periods import (
     DAY,
     HOUR,
     QUARTER,
+    Dimension,
     Durations,
-    Kind,
     end_of,
     start_of,
     stretches,
 )
 from jobstore.store import period_rows
 from jobstore.store.budget import Budget
-from jobstore.store.overview import Asked, Overview, overview
+from jobstore.store.overview import Overview, OverviewQuery, overview
 from tests.stock import Stock, stocking
 from tests.store.test_searching import spent
 from tests.stores import START, copy_job, execute
@@ -37,7 +37,7 @@ async def stock(store_path: Path) -> AsyncIterator[Stock]:
 
 async def seen(  # noqa: PLR0913 - what may be asked
     stock: Stock,
-    kind: Kind = Kind.ROUTE,
+    kind: Dimension = Dimension.ROUTE,
     *,
     since: int = MORNING,
     seconds: int = HOUR,
@@ -46,7 +46,7 @@ async def seen(  # noqa: PLR0913 - what may be asked
 ) -> Overview:
     """Tell what came of the jobs up to now."""
     until = end_of(QUARTER, stock.clock.now + 1)
-    asked = Asked(kind, since, until, seconds, scope)
+    asked = OverviewQuery(kind, since, until, seconds, scope)
     return await overview(stock.store.history, asked, 10, budget or Budget(seconds=3600.0))
 
 
@@ -146,7 +146,7 @@ async def test_what_was_too_much_to_be_told_apart_is_no_name(
     await stock.store.upkeep.count()
     execute(store_path, "UPDATE period SET name = ? WHERE kind = 'owner'", period_rows.REST)
     await stock.done(owner="bob")
-    found = await seen(stock, Kind.OWNER)
+    found = await seen(stock, Dimension.OWNER)
     assert found.most(10) == ["bob"]
     assert found.works[period_rows.REST].count == 1
 

@@ -139,6 +139,21 @@ async def test_two_who_count_at_once_count_nothing_twice(stock: Stock, store_pat
     assert counted(store_path) == {"": (1000, 0, 0, 0)}
 
 
+async def test_a_round_ends_though_jobs_come_all_the_time(stock: Stock, store_path: Path) -> None:
+    async def come() -> None:
+        for _ in range(50):
+            stock.clock.move(0.001)
+            await stock.queued("/next")
+
+    await stock.done("/before")
+    stock.clock.move(LATER)
+    coming = asyncio.create_task(come())
+    await stock.store.upkeep.count()
+    await coming
+    assert counted(store_path) == {"": (1, 0, 0, 0)}
+    assert rows(store_path, "SELECT count(*) FROM uncounted") == [(0,)]
+
+
 async def test_a_span_tells_so_many_names_apart_and_has_the_others_together(
     stock: Stock, store_path: Path
 ) -> None:

@@ -22,7 +22,7 @@ LONGEST = 30.0
 # What a client asks for, with the id of a job that has ended.
 ASKED: dict[str, tuple[str, str, dict[str, Any]]] = {
     "submit": ("POST", "/echo", {"headers": {"x-arango-async": "store"}}),
-    "submit natively": ("POST", "/_jobs", {"json": {"method": "GET", "path": "/echo"}}),
+    "submit natively": ("POST", "/_jobs", {"json": {"path": "/echo"}}),
     "fetch": ("PUT", "/_api/job/{id}", {}),
     "take": ("POST", "/_jobs/{id}/take", {}),
     "poll": ("PUT", "/_api/job/{id}", {"headers": {"Prefer": "wait=1"}}),
@@ -40,7 +40,8 @@ ASKED: dict[str, tuple[str, str, dict[str, Any]]] = {
 async def way(database: Place) -> AsyncIterator[Proxy]:
     """Give a proxy before a database."""
     parts = conninfo_to_dict(database.url)
-    made = Proxy(1, "way", f"unix:{parts['host']}/.s.PGSQL.{parts.get('port') or 5432}", cutting=False)
+    socket = f"{parts['host']}/.s.PGSQL.{parts.get('port') or 5432}"
+    made = Proxy(1, "way", f"unix:{socket}", cutting=False)
     async with listening(made):
         yield made
 
