@@ -22,7 +22,7 @@ LONGEST = 30.0
 # What a client asks for, with the id of a job that has ended.
 ASKED: dict[str, tuple[str, str, dict[str, Any]]] = {
     "submit": ("POST", "/echo", {"headers": {"x-arango-async": "store"}}),
-    "submit natively": ("POST", "/_jobs", {"json": {"path": "/echo"}}),
+    "submit natively": ("POST", "/_jobs", {"json": {"target": "/echo"}}),
     "fetch": ("PUT", "/_api/job/{id}", {}),
     "take": ("POST", "/_jobs/{id}/take", {}),
     "poll": ("PUT", "/_api/job/{id}", {"headers": {"Prefer": "wait=1"}}),
