@@ -45,7 +45,7 @@ from jobstore.model.errors import (
 )
 from jobstore.store.facts import Changes
 from jobstore.store.transaction import Batch, Operation, Outcome, Told, Transaction
-from jobstore.store.waits import Waits
+from jobstore.store.waited import Waits
 
 # How long to wait before the next try while the store cannot be written.
 RETRY_SECONDS: Final = 0.5

@@ -19,7 +19,7 @@ from psycopg.pq import ConnStatus
 from sqlalchemy import Double, bindparam, func, select
 
 from jobstore.model.errors import NodeBusy, StoreAway, StoreUnsure
-from jobstore.store import results, submitting, waits
+from jobstore.store import results, submitting, waited
 from jobstore.store.expressions import Statement
 from jobstore.store.facts import Accepted, Changes, Queued, Taken
 from jobstore.store.own_boot import OwnBoot
@@ -422,8 +422,8 @@ async def test_what_a_request_has_waited_counts_for_what_it_asks_next(database: 
 
 def waited(seconds: float) -> None:
     """Be a request that has waited for so long a moment ago."""
-    waits.begin()
-    request = waits.of_request()
+    waited.begin()
+    request = waited.of_request()
     assert request is not None
     request.note_all(seconds)
 
@@ -432,7 +432,7 @@ async def test_an_answer_in_time_restores_the_patience_of_a_request(database: Pl
     async with DatabaseConnection(database.url, SCHEMA) as connection:
         waited(LONG)
         await connection.rows(REVISIONS)
-        request = waits.of_request()
+        request = waited.of_request()
         assert request is not None
         assert request.before(time.monotonic()) == 0
 

@@ -42,7 +42,7 @@ from jobstore.model.errors import (
 from jobstore.store.budget import TimeIsUp
 from jobstore.store.expressions import Statement
 from jobstore.store.postgresql import packing
-from jobstore.store.waits import waiting
+from jobstore.store.waited import waiting
 
 # For how long a connection may take to be made, in seconds.
 CONNECT_SECONDS: Final = 4

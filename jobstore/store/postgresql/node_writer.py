@@ -43,7 +43,7 @@ from jobstore.model.errors import (
     StoreError,
     StoreUnsure,
 )
-from jobstore.store import results, waits
+from jobstore.store import results, waited
 from jobstore.store.facts import Changes, Taken
 from jobstore.store.own_boot import OwnBoot
 from jobstore.store.postgresql import boots
@@ -131,7 +131,7 @@ class NodeWriter(Writer):
             asyncio.get_running_loop().call_soon(told, refused)
 
     def _note_arrival(self, entry: Entry) -> None:
-        entry.came, entry.waits = self._steady(), waits.of_request()
+        entry.came, entry.waits = self._steady(), waited.of_request()
         if entry.waits is not None:
             entry.came -= entry.waits.before(time.monotonic())
 
@@ -205,7 +205,7 @@ class NodeWriter(Writer):
 
     def _note_waits(self, batch: Sequence[Entry]) -> None:
         now = self._steady()
-        if now - self._came < waits.PROMPT:  # as nearly always
+        if now - self._came < waited.PROMPT:  # as nearly always
             return
         for entry in batch:
             if entry.waits is not None:
