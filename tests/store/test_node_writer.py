@@ -420,7 +420,7 @@ async def test_what_a_request_has_waited_counts_for_what_it_asks_next(database: 
         way.open.set()
 
 
-def waited(seconds: float) -> None:
+def having_waited(seconds: float) -> None:
     """Be a request that has waited for so long a moment ago."""
     waited.begin()
     request = waited.of_request()
