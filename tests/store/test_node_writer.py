@@ -411,10 +411,10 @@ async def test_what_a_request_has_waited_counts_for_what_it_asks_next(database: 
         way.open.clear()
         one.way.open.clear()
         for ask in (partial(connection.rows, REVISIONS), partial(connection.together, [REVISIONS])):
-            waited(LONG)
+            having_waited(LONG)
             with pytest.raises(StoreAway):
                 await asyncio.wait_for(ask(), LONG / 2)
-        waited(LONG)
+        having_waited(LONG)
         with pytest.raises(StoreAway):
             await asyncio.wait_for(one.submit(), LONG / 2)
         way.open.set()
@@ -430,7 +430,7 @@ def having_waited(seconds: float) -> None:
 
 async def test_an_answer_in_time_restores_the_patience_of_a_request(database: Place) -> None:
     async with DatabaseConnection(database.url, SCHEMA) as connection:
-        waited(LONG)
+        having_waited(LONG)
         await connection.rows(REVISIONS)
         request = waited.of_request()
         assert request is not None
