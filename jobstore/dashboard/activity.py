@@ -1,7 +1,7 @@
 """Activity: how many jobs there were, span by span, how they ended, and when servers started."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from types import MappingProxyType
 from typing import Final
@@ -19,7 +19,7 @@ from jobstore.model import clock
 from jobstore.model.clock import SECOND, iso
 from jobstore.model.errors import QueryInvalid
 from jobstore.model.periods import Kind, Work, end_of, start_of
-from jobstore.store.overview import Asked, Overview, overview
+from jobstore.store.overview import Asked, Overview, by_kinds
 from jobstore.store.starts import Start, StartState
 from jobstore.web import overviews
 from jobstore.web.filters import values_of
@@ -125,9 +125,9 @@ def fitting_spans(asked: Asked) -> Sequence[str]:
 async def _page(
     visit: Visit, asked: Asked, given: Mapping[str, str | None], error: str | None = None
 ) -> web.Response:
-    history = visit.store.history
-    found = await overview(history, asked, 1, visit.budget())
-    by_target = await overview(history, replace(asked, kind=Kind.TARGET), _TARGETS, visit.budget())
+    most = {Kind.ALL: 1, Kind.TARGET: _TARGETS}
+    seen = await by_kinds(visit.store.history, asked, most, visit.budget())
+    found, by_target = seen[Kind.ALL], seen[Kind.TARGET]
     shown, restarts = spans(asked, found, up(visit.request)), await restarts_of(visit, asked)
     return render(
         visit.request,
@@ -141,7 +141,7 @@ async def _page(
         by=overviews.WORDS[asked.seconds],
         fitting=fitting_spans(asked),
         total=found.works.get("", Work()),
-        complete=found.complete and by_target.complete,
+        complete=found.complete,
         spans=[span for span in shown if span.work.count],
         drawing=draw(shown, restarts) if shown else "",
         restarts=restarts,

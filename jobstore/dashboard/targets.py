@@ -16,7 +16,7 @@ from jobstore.dashboard.notes import Done
 from jobstore.dashboard.operators import operator
 from jobstore.dashboard.pages import NoSuchPage, render
 from jobstore.dashboard.visit import Route, Routes, Visit
-from jobstore.live.census import Census, Queue
+from jobstore.live.census import Queue
 from jobstore.model import clock
 from jobstore.model.errors import TargetUnknown
 from jobstore.model.job import Job
@@ -62,8 +62,8 @@ async def show(visit: Visit) -> web.Response:
     """Show all targets."""
     visit.visitor.seeing_all()
     store = visit.store
-    seen, figures = await asyncio.gather(store.targets.seen(), Census(store, clock.now).figures())
-    lines = [await _line(visit, target, figures.queues) for target in seen]
+    seen, queues = await asyncio.gather(store.targets.seen(), store.census.queues())
+    lines = [await _line(visit, target, queues) for target in seen]
     return render(
         visit.request,
         "targets.html",

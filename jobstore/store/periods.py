@@ -234,13 +234,18 @@ def counted(rows: Iterable[Sequence[Any]], kinds: Iterable[Kind] = tuple(Kind)) 
     wanted = [(kind.value, _NAME[kind]) for kind in kinds]
     found: Counts = defaultdict(Work)
     for row in rows:
-        job = Ended(*row[:6])
+        job = ended_of(row)
         start = start_of(QUARTER, job.submitted_at)
         for kind, name_of in wanted:
             name = name_of(*row[6:])
             if name is not None:
                 found[Key(QUARTER, kind, start, name[:_LONGEST])].add(job)
     return found
+
+
+def ended_of(row: Sequence[Any]) -> Ended:
+    """Read `JOB_FIELDS` of a job, as far as it counts; one that has not ended has no end."""
+    return Ended(*row[:6])
 
 
 _NAME: Final[Mapping[Kind, Any]] = {
