@@ -52,11 +52,11 @@ from jobstore.store.transaction import Transaction
 
 # How many characters of a name are kept.
 _LONGEST: Final = 200
-# How many rows one step writes, about; of how many jobs they are at most; and how many of these
-# are read at once.
-_ROWS: Final = 64
+# Of how many jobs one step writes the rows at most, and how many of these are read at once, at most
+# and at least.
 _JOBS: Final = 50_000
 _PART: Final = 250
+_FEW: Final = 16
 # For how long nodes leave a job alone, in microseconds.
 UNSETTLED: Final = 60 * SECOND
 
@@ -152,9 +152,9 @@ class Gathered:
     left: list[int] = field(default_factory=list)
 
     @property
-    def enough(self) -> bool:
-        """Whether there is as much as can be written in one step."""
-        return len(self.ended) >= _ROWS or self.last - self.after >= _JOBS
+    def rows(self) -> int:
+        """How many rows will be written, about: those of longer spans come to it."""
+        return len(self.ended) + len(self.left)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,12 +175,17 @@ class Built:
 # --- how it is counted ----------------------------------------------------------------------------
 
 
-async def gather(reader: Reader, before: int, now: int) -> Gathered | None:
-    """Add up the next jobs that were submitted before a time; None if all were counted."""
+async def gather(reader: Reader, before: int, now: int, most: int) -> Gathered | None:
+    """Add up the next jobs that were submitted before a time; None if all were counted.
+
+    Args:
+        most: how many rows there may be to write before no more jobs are read.
+    """
     (after,) = await reader.row(COUNTED_TO)
     found = Gathered(after, after)
-    while not found.enough:
-        rows = await reader.rows(NEXT, after=found.last, limit=_PART)
+    while found.rows < most and found.last - after < _JOBS:
+        part = min(_PART, max(_FEW, most - found.rows))
+        rows = await reader.rows(NEXT, after=found.last, limit=part)
         # What was submitted in the future says nothing about what comes after it.
         passed = [*takewhile(lambda row: not before <= row[3] <= now, rows)]
         if not passed:
