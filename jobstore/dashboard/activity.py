@@ -32,6 +32,8 @@ _TIMES: Final = ("since", "until")
 _LONGEST: Final = 100
 # How many spans are drawn at most: each of them is a link.
 _MOST: Final = 200
+# Of more, the table says no more than it has to: the page shall be small.
+_FEW: Final = 100
 _TARGETS: Final = 8
 _STARTS: Final = 100
 
@@ -143,6 +145,7 @@ async def _page(
         total=found.works.get("", Work()),
         complete=found.complete,
         spans=[span for span in shown if span.work.count],
+        few=len(shown) <= _FEW,
         drawing=draw(shown, restarts) if shown else "",
         restarts=restarts,
         targets=_lanes(asked, by_target, up(visit.request)),
@@ -161,8 +164,8 @@ def spans(asked: Asked, found: Overview, up: str) -> Sequence[Span]:
             since=at,
             until=at + length,
             work=works.get(at) or Work(),
-            jobs=up + written({"since": _short(at), "until": _short(at + length)}),
-            running=up + written({"running_at": _short(at)}),
+            jobs=f"{up}?since={_short(at)}&until={_short(at + length)}",
+            running=f"{up}?running_at={_short(at)}",
         )
         for at in range(start_of(asked.seconds, asked.since), asked.until, length)
     ]

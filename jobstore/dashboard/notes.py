@@ -22,6 +22,7 @@ class Done(StrEnum):
     PAUSED = "paused"
     RESUMED = "resumed"
     CHANGED = "changed"
+    CREATED = "created"
 
 
 _SENTENCES: Final[Mapping[Done, str]] = {
@@ -35,6 +36,7 @@ _SENTENCES: Final[Mapping[Done, str]] = {
     Done.PAUSED: "Paused.",
     Done.RESUMED: "Resumed.",
     Done.CHANGED: "Changed.",
+    Done.CREATED: "Created.",
 }
 
 
