@@ -15,7 +15,7 @@ from jobstore.dashboard.forms import filled_in
 from jobstore.dashboard.notes import Done
 from jobstore.dashboard.pages import render, up
 from jobstore.dashboard.runs import Runs, runs_of
-from jobstore.dashboard.visit import Route, Routes, Visit
+from jobstore.dashboard.visit import PageRoute, Routes, Visit
 from jobstore.model import clock
 from jobstore.model.definition import Definition
 from jobstore.model.errors import DefinitionExists, DefinitionInvalid
@@ -30,7 +30,7 @@ _CHECK: Final = "check"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class DefinitionRow:
     """A definition in the list."""
 
     definition: Definition
@@ -83,7 +83,7 @@ async def _page(
     definitions = visit.store.definitions
     found = await definitions.page(after, _PAGE + 1, visit.scope)
     rows = [
-        Row(definition=each, runs=await runs_of(visit.store, each.id, now))
+        DefinitionRow(definition=each, runs=await runs_of(visit.store, each.id, now))
         for each in found[:_PAGE]
     ]
     strip, schedule = await strip_of(definitions, visit.scope, now), form.schedule_of(filled)
@@ -108,6 +108,6 @@ async def _page(
 
 
 ROUTES: Final[Routes] = (
-    Route("GET", "definitions", show),
-    Route("POST", "definitions", create),
+    PageRoute("GET", "definitions", show),
+    PageRoute("POST", "definitions", create),
 )

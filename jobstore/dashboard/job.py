@@ -15,9 +15,9 @@ from jobstore.dashboard.bodies import Look, Shown
 from jobstore.dashboard.draw.waterfall import waterfall
 from jobstore.dashboard.pages import HARDENED, render
 from jobstore.dashboard.query import written
-from jobstore.dashboard.rows import Row, rows
-from jobstore.dashboard.story import Known, status_line, told
-from jobstore.dashboard.visit import Route, Routes, Visit, job_of
+from jobstore.dashboard.rows import JobRow, rows
+from jobstore.dashboard.story import KnownJob, status_line, told
+from jobstore.dashboard.visit import PageRoute, Routes, Visit, job_of
 from jobstore.model import clock
 from jobstore.model.errors import NotKept, QueryInvalid
 from jobstore.model.job import Job
@@ -107,10 +107,10 @@ def _look(request: web.Request) -> Look:
         raise QueryInvalid(f"body: expected one of {', '.join(Look)}") from None
 
 
-async def _known(visit: Visit, job: Job) -> Known:
+async def _known(visit: Visit, job: Job) -> KnownJob:
     history = visit.store.history
     askers = await questions.askers(history, [job])
-    return Known(
+    return KnownJob(
         job=job,
         attempts=await history.attempts(job),
         timeline=await history.timeline(job.id),
@@ -135,7 +135,7 @@ async def _related(visit: Visit, job: Job, now: int) -> dict[str, Any]:
     }
 
 
-async def _like_it(visit: Visit, job: Job, path: str, now: int) -> list[Row]:
+async def _like_it(visit: Visit, job: Job, path: str, now: int) -> list[JobRow]:
     """Find the last jobs of the same path, as far as that takes no time worth mentioning."""
     search = Search(path=path, account=visit.scope)
     found = await visit.store.history.page(search, _LIKE_IT + 1, LARGEST_ID, Budget(_LOOK_SECONDS))
@@ -236,6 +236,6 @@ def _ending(kind: str | None) -> str:
 
 
 ROUTES: Final[Routes] = (
-    Route("GET", _ONE, show),
-    Route("GET", _ONE + "/{which:request|response}", give),
+    PageRoute("GET", _ONE, show),
+    PageRoute("GET", _ONE + "/{which:request|response}", give),
 )

@@ -33,7 +33,7 @@ from jobstore.dashboard import (
 from jobstore.dashboard.guard import Guard
 from jobstore.dashboard.pages import NoSuchPage, refused, see_other
 from jobstore.dashboard.session import Entrance
-from jobstore.dashboard.visit import MOUNT, Route, Routes, Visit
+from jobstore.dashboard.visit import MOUNT, PageRoute, Routes, Visit
 from jobstore.live import Store
 from jobstore.live.janitor import Retention
 from jobstore.model.errors import JobstoreError
@@ -106,7 +106,7 @@ class Dashboard:
         calls[MOUNT + r"/{tail:[\s\S]*}"] = {"*": self._answering(_NOWHERE)}
         add_calls(app, calls, refused)
 
-    def _answering(self, route: Route) -> Call:
+    def _answering(self, route: PageRoute) -> Call:
         """Make what answers a request for a page, whatever goes wrong with it."""
 
         async def answer(request: web.Request) -> web.StreamResponse:
@@ -150,4 +150,4 @@ async def _nowhere(_: Visit) -> web.Response:
     raise NoSuchPage
 
 
-_NOWHERE: Final = Route("*", "", _nowhere)
+_NOWHERE: Final = PageRoute("*", "", _nowhere)

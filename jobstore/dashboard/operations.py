@@ -12,7 +12,7 @@ from jobstore.dashboard.confirm import Question, ask, done
 from jobstore.dashboard.forms import filled_in
 from jobstore.dashboard.notes import Done
 from jobstore.dashboard.pages import render
-from jobstore.dashboard.visit import Route, Routes, Visit
+from jobstore.dashboard.visit import PageRoute, Routes, Visit
 from jobstore.model.bulk import BulkAction, BulkOperation, BulkState
 from jobstore.model.errors import OperationNotFound, QueryInvalid
 from jobstore.store.jobs import LARGEST_ID
@@ -24,7 +24,7 @@ _SHOWN: Final = 40  # of an id that is none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class OperationRow:
     """An operation, as pages tell it.
 
     Args:
@@ -51,7 +51,7 @@ class Line:
         return self.operation.done + self.operation.skipped
 
 
-def _line(operation: BulkOperation) -> Line:
+def _line(operation: BulkOperation) -> OperationRow:
     order, which, found = operation.order, "selected jobs", None
     filters = json.loads(order.filter) if order.filter else {}
     if "all" in filters:
@@ -62,7 +62,7 @@ def _line(operation: BulkOperation) -> Line:
         given = {name: _text(value) for name, value in filters.items()}
         which, found = query.line(given), query.written({**given})
     undoable = order.action is BulkAction.DELETE and operation.done > 0
-    return Line(
+    return OperationRow(
         operation=operation,
         title=f"{order.action.capitalize()} {words.plural(operation.total, 'job')}",
         which=which,
@@ -177,10 +177,10 @@ async def _deleted(visit: Visit) -> Chosen:
 
 _ONE: Final = "operations/{id:[0-9]+}"
 ROUTES: Final[Routes] = (
-    Route("GET", "operations", page),
-    Route("GET", _ONE, show),
-    Route("GET", f"{_ONE}/stop", tell_stop),
-    Route("POST", f"{_ONE}/stop", stop),
-    Route("GET", f"{_ONE}/undo", tell_undo),
-    Route("POST", f"{_ONE}/undo", undo),
+    PageRoute("GET", "operations", page),
+    PageRoute("GET", _ONE, show),
+    PageRoute("GET", f"{_ONE}/stop", tell_stop),
+    PageRoute("POST", f"{_ONE}/stop", stop),
+    PageRoute("GET", f"{_ONE}/undo", tell_undo),
+    PageRoute("POST", f"{_ONE}/undo", undo),
 )

@@ -13,14 +13,14 @@ from jobstore.dashboard.draw.heat import LEGEND, heat, shade
 from jobstore.dashboard.draw.svg import Svg
 from jobstore.dashboard.pages import HARDENED, render, up
 from jobstore.dashboard.query import instant, written
-from jobstore.dashboard.visit import Route, Routes, Visit
+from jobstore.dashboard.visit import PageRoute, Routes, Visit
 from jobstore.model import clock
 from jobstore.model.clock import SECOND, iso
 from jobstore.model.errors import QueryInvalid
-from jobstore.model.periods import Kind, Work, start_of
+from jobstore.model.periods import Dimension, Work, start_of
 from jobstore.model.route import ANY
 from jobstore.store import period_rows, questions
-from jobstore.store.overview import Asked, Overview, overview
+from jobstore.store.overview import Overview, OverviewQuery, overview
 from jobstore.web import overviews
 from jobstore.web.filters import values_of
 
@@ -45,7 +45,7 @@ _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class StatisticsRow:
     """What came of the jobs of one name.
 
     Args:
@@ -114,7 +114,7 @@ async def show(visit: Visit) -> web.Response:
         together=together,
         rows=rows,
         names=len(found.works) - (rest is not None),
-        rest=rest and Row(name="", work=rest),
+        rest=rest and StatisticsRow(name="", work=rest),
         complete=found.complete,
         legend=LEGEND,
         csv=written({"by": asked.kind, "since": given.get("since") if error is None else None}),
@@ -143,30 +143,32 @@ async def give_csv(visit: Visit) -> web.Response:
     )
 
 
-def _asked(visit: Visit, now: int) -> Asked:
+def _asked(visit: Visit, now: int) -> OverviewQuery:
     """Read what is asked for.
 
     Raises:
         QueryInvalid: it cannot be understood; the message says what was expected.
     """
     query = values_of(visit.request.query, ("by", "since"))
-    by, since = query.get("by") or Kind.ROUTE, query.get("since") or "24h"
+    by, since = query.get("by") or Dimension.ROUTE, query.get("since") or "24h"
     values = {"by": by, "since": instant(since, now)}
     return replace(overviews.statistics(values, visit.scope, now), durations=True)
 
 
-def _default(visit: Visit, now: int) -> Asked:
-    return replace(overviews.statistics({"by": Kind.ROUTE}, visit.scope, now), durations=True)
+def _default(visit: Visit, now: int) -> OverviewQuery:
+    return replace(overviews.statistics({"by": Dimension.ROUTE}, visit.scope, now), durations=True)
 
 
-def _starts(asked: Asked) -> Sequence[int]:
+def _starts(asked: OverviewQuery) -> Sequence[int]:
     return range(start_of(asked.seconds, asked.since), asked.until, asked.seconds * SECOND)
 
 
-async def _rows(visit: Visit, asked: Asked, found: Overview, names: Sequence[str]) -> Sequence[Row]:
+async def _rows(
+    visit: Visit, asked: OverviewQuery, found: Overview, names: Sequence[str]
+) -> Sequence[StatisticsRow]:
     named, starts = await _names(visit, asked), _starts(asked)
     return [
-        Row(
+        StatisticsRow(
             name=named.get(name, name),
             work=found.works[name],
             halves=[_half(found, name, at) for at in starts],
@@ -182,24 +184,24 @@ def _half(found: Overview, name: str, at: int) -> int | None:
     return None if work is None else work.took_at_most(_MIDDLE)
 
 
-async def _names(visit: Visit, asked: Asked) -> Mapping[str, str]:
+async def _names(visit: Visit, asked: OverviewQuery) -> Mapping[str, str]:
     """Give what definitions are called, by their ids as text."""
-    if asked.kind is not Kind.DEFINITION:
+    if asked.kind is not Dimension.DEFINITION:
         return {}
     names = await questions.names(visit.store.history)
     return {str(number): name for number, name in names.items()}
 
 
-def _filter(kind: Kind, name: str) -> Mapping[str, str]:
+def _filter(kind: Dimension, name: str) -> Mapping[str, str]:
     """Give the filter that finds the jobs of a name, or as near to it as there is one."""
-    if kind is not Kind.ROUTE:
+    if kind is not Dimension.ROUTE:
         return {str(kind): name}
     path = name.partition(" ")[2]
     return {"path": path.partition(ANY)[0]}
 
 
 def _figures(work: Work) -> Sequence[object]:
-    row = Row(name="", work=work)
+    row = StatisticsRow(name="", work=work)
     took = [None if each is None else each / 1000 for each in (row.half, row.most, row.longest)]
     return [work.count, work.done, work.failed, work.cancelled, work.errors, *took]
 
@@ -210,6 +212,6 @@ def _harmless(name: str) -> str:
 
 
 ROUTES: Final[Routes] = (
-    Route("GET", "statistics", show),
-    Route("GET", "statistics.csv", give_csv),
+    PageRoute("GET", "statistics", show),
+    PageRoute("GET", "statistics.csv", give_csv),
 )

@@ -9,7 +9,7 @@ from aiohttp import web
 from jobstore import __version__
 from jobstore.dashboard import words
 from jobstore.dashboard.pages import render
-from jobstore.dashboard.visit import Route, Routes, Visit
+from jobstore.dashboard.visit import PageRoute, Routes, Visit
 from jobstore.live.census import about
 from jobstore.live.health import Health
 from jobstore.live.janitor import Retention
@@ -110,4 +110,4 @@ def _many(count: int | None, word: str) -> str:
     return f"{count:,}{more} {word}{'' if count == 1 else 's'}"
 
 
-ROUTES: Final[Routes] = (Route("GET", "store", show),)
+ROUTES: Final[Routes] = (PageRoute("GET", "store", show),)

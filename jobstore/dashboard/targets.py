@@ -16,7 +16,7 @@ from jobstore.dashboard.notes import Done
 from jobstore.dashboard.operators import operator
 from jobstore.dashboard.pages import NoSuchPage, render
 from jobstore.dashboard.trends import Trend, trends
-from jobstore.dashboard.visit import Route, Routes, Visit
+from jobstore.dashboard.visit import PageRoute, Routes, Visit
 from jobstore.live.census import Queue
 from jobstore.model import clock
 from jobstore.model.errors import TargetUnknown
@@ -37,7 +37,7 @@ _MOST_SLOTS: Final = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class TargetRow:
     """A target as the page shows it.
 
     Args:
@@ -70,7 +70,7 @@ async def show(visit: Visit) -> web.Response:
     found = await trends(store, [target.name for target in seen], clock.now())
     seconds = _ERRORS_SECONDS / max(1, len(seen))
     lines = [
-        Line(
+        TargetRow(
             target=target,
             queue=queues.get(target.name, Queue(target.waiting)),
             errors=await _errors(visit, target.name, seconds),
@@ -96,7 +96,7 @@ async def _errors(visit: Visit, target: str, seconds: float) -> Sequence[Job]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Deed:
+class TargetAction:
     """Something that an admin may do to a target.
 
     Args:
@@ -173,10 +173,10 @@ def _size(fields: Fields) -> TargetChange:
     return TargetChange(sizes=True, concurrency=slots)
 
 
-DEEDS: Final[Mapping[str, Deed]] = {
-    "pause": Deed(question=_whether_to_pause, change=_pause, word=Done.PAUSED),
-    "resume": Deed(question=_whether_to_resume, change=_resume, word=Done.RESUMED),
-    "slots": Deed(question=_whether_to_size, change=_size, word=Done.CHANGED),
+DEEDS: Final[Mapping[str, TargetAction]] = {
+    "pause": TargetAction(question=_whether_to_pause, change=_pause, word=Done.PAUSED),
+    "resume": TargetAction(question=_whether_to_resume, change=_resume, word=Done.RESUMED),
+    "slots": TargetAction(question=_whether_to_size, change=_size, word=Done.CHANGED),
 }
 
 
@@ -199,7 +199,7 @@ async def do(visit: Visit) -> web.Response:
     return done(visit, deed.word, "targets")
 
 
-def _deed(visit: Visit) -> Deed:
+def _deed(visit: Visit) -> TargetAction:
     deed = DEEDS.get(visit.request.match_info["deed"])
     if deed is None:
         raise NoSuchPage
@@ -207,7 +207,7 @@ def _deed(visit: Visit) -> Deed:
 
 
 async def _ask(
-    visit: Visit, deed: Deed, fields: Fields, error: FormInvalid | None = None
+    visit: Visit, deed: TargetAction, fields: Fields, error: FormInvalid | None = None
 ) -> web.Response:
     seen, name = await visit.store.targets.seen(), fields.get("target", "")
     target = next((each for each in seen if each.name == name), None)
@@ -224,7 +224,7 @@ async def _ask(
 
 
 ROUTES: Final[Routes] = (
-    Route("GET", "targets", show),
-    Route("GET", "targets/{deed}", tell),
-    Route("POST", "targets/{deed}", do),
+    PageRoute("GET", "targets", show),
+    PageRoute("GET", "targets/{deed}", tell),
+    PageRoute("POST", "targets/{deed}", do),
 )

@@ -9,7 +9,7 @@ from jobstore.dashboard.draw.svg import Svg
 from jobstore.dashboard.draw.trend import Point, trend
 from jobstore.live import Store
 from jobstore.model.clock import SECOND
-from jobstore.model.periods import Kind, Work, start_of
+from jobstore.model.periods import Dimension, Work, start_of
 from jobstore.store.budget import Budget
 from jobstore.store.overview import overview
 from jobstore.web import overviews
@@ -56,7 +56,7 @@ async def trends(store: Store, names: Collection[str], now: int) -> Mapping[str,
     Args:
         now: in microseconds since 1970.
     """
-    asked = replace(overviews.statistics({"by": Kind.TARGET}, None, now), durations=True)
+    asked = replace(overviews.statistics({"by": Dimension.TARGET}, None, now), durations=True)
     found = await overview(store.history, asked, len(names), Budget(_SECONDS))
     starts = range(start_of(asked.seconds, asked.since), asked.until, asked.seconds * SECOND)
     return {

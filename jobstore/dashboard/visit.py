@@ -124,7 +124,7 @@ async def job_of(visit: Visit) -> Job:
 Handler: TypeAlias = Callable[[Visit], Awaitable[web.StreamResponse]]
 
 
-class Route(NamedTuple):
+class PageRoute(NamedTuple):
     """A page, or what is done by a form on one.
 
     Args:
@@ -138,4 +138,4 @@ class Route(NamedTuple):
     strangers: bool = False
 
 
-Routes: TypeAlias = tuple[Route, ...]
+Routes: TypeAlias = tuple[PageRoute, ...]

@@ -57,7 +57,7 @@ class Queue:
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class CurrentFigures:
     """The current figures.
 
     Args:
@@ -139,12 +139,12 @@ class Census:
         """Tell how much room the store takes; None if that was never found out."""
         return await self._sizes.get()
 
-    async def figures(self) -> Figures:
+    async def figures(self) -> CurrentFigures:
         """Return the current figures."""
         counters, queues, overdue, sizes = await asyncio.gather(
             self.counters(), self.queues(), self._overdue.get(), self.sizes()
         )
-        return Figures(counters, queues, overdue, sizes)
+        return CurrentFigures(counters, queues, overdue, sizes)
 
     async def _waiting(self) -> Mapping[str, Queue]:
         found = {

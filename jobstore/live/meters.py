@@ -115,7 +115,7 @@ class Login(StrEnum):
     HELD_UP = "held_up"
 
 
-class Fire(StrEnum):
+class FireOutcome(StrEnum):
     """The outcome of a due fire time."""
 
     RUN = "run"
@@ -198,7 +198,7 @@ class Meters:
         self.refused = dict.fromkeys(Reason, 0)
         self.recovered: dict[str, int] = {}
         self.logins = dict.fromkeys(Login, 0)
-        self.fires = dict.fromkeys(Fire, 0)
+        self.fires = dict.fromkeys(FireOutcome, 0)
         self.taken = self.given_back = self.expired = self.purged = 0
         self.commits = Histogram(OF_COMMITS)
         self.batches = Histogram(OF_BATCHES)
@@ -291,9 +291,9 @@ class Meters:
 
     def fired(self, runs: int, skipped: int, *, missed: bool) -> None:
         """Count the outcomes of due fire times."""
-        self.fires[Fire.RUN] += runs
-        self.fires[Fire.SKIPPED] += skipped
-        self.fires[Fire.MISSED] += missed
+        self.fires[FireOutcome.RUN] += runs
+        self.fires[FireOutcome.SKIPPED] += skipped
+        self.fires[FireOutcome.MISSED] += missed
 
     def refuse(self, error: Exception | None) -> None:
         """Count a refusal, if it is one of a submission."""

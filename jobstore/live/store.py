@@ -23,7 +23,7 @@ from jobstore.live.target_states import TargetStates
 from jobstore.live.timekeeping import Timekeeping
 from jobstore.live.upcoming import Upcoming
 from jobstore.live.upkeep import Upkeep
-from jobstore.live.waits import Waits
+from jobstore.live.waits import Waiters
 from jobstore.live.watchers import Watchers
 from jobstore.model.clock import Alarm, Clock, ClockWatch
 from jobstore.model.errors import JobNotFound, StoreError
@@ -183,7 +183,7 @@ class Store:
         self.operations = BulkOperations(
             writer, history, steps, self.submissions, self.results, boot
         )
-        self.waits = Waits(self._watchers, self.results, history)
+        self.waits = Waiters(self._watchers, self.results, history)
         self.changes = ChangeFeed(history.counters)
         self.census = Census(history, file, self.slots, clock)
         self.others: Others = Alone(points, boot)

@@ -17,7 +17,7 @@ from typing import Any, Final
 from sqlalchemy import bindparam, func, select
 
 from jobstore.model.lifecycle import ENDED
-from jobstore.model.periods import Ended, Kind, Stretch, Work, start_of, stretches
+from jobstore.model.periods import Dimension, EndedJob, Stretch, Work, start_of, stretches
 from jobstore.store import period_rows, periods, schema
 from jobstore.store import search as search_sql
 from jobstore.store.budget import Budget, TimeIsUp
@@ -78,7 +78,7 @@ _TRIES: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class OverviewQuery:
     """What jobs are asked for, and by whom; times in microseconds since 1970.
 
     Args:
@@ -90,7 +90,7 @@ class Asked:
         durations: whether to tell of each span how long its jobs took.
     """
 
-    kind: Kind
+    kind: Dimension
     since: int
     until: int
     seconds: int
@@ -120,7 +120,7 @@ class Overview:
         return sorted(named, key=lambda name: (-self.works[name].count, name))[:count]
 
 
-async def overview(history: History, asked: Asked, most: int, budget: Budget) -> Overview:
+async def overview(history: History, asked: OverviewQuery, most: int, budget: Budget) -> Overview:
     """Tell what came of jobs.
 
     Args:
@@ -131,8 +131,8 @@ async def overview(history: History, asked: Asked, most: int, budget: Budget) ->
 
 
 async def by_kinds(
-    history: History, asked: Asked, most: Mapping[Kind, int], budget: Budget
-) -> Mapping[Kind, Overview]:
+    history: History, asked: OverviewQuery, most: Mapping[Dimension, int], budget: Budget
+) -> Mapping[Dimension, Overview]:
     """Tell what came of the same jobs by several kinds; those not counted yet are read once.
 
     Args:
@@ -140,7 +140,7 @@ async def by_kinds(
         most: the kinds, and of how many names of each to tell the spans.
         budget: how long to look at jobs that were not counted yet.
     """
-    seen: Mapping[Kind, Overview] = {}
+    seen: Mapping[Dimension, Overview] = {}
     for _ in range(_TRIES):
         ((last,),) = await history.rows(periods.COUNTED_TO)
         seen = await _seen(history, asked, last, most, budget)
@@ -150,24 +150,24 @@ async def by_kinds(
 
 
 async def _seen(
-    history: History, asked: Asked, last: int, most: Mapping[Kind, int], budget: Budget
-) -> Mapping[Kind, Overview]:
+    history: History, asked: OverviewQuery, last: int, most: Mapping[Dimension, int], budget: Budget
+) -> Mapping[Dimension, Overview]:
     """Tell what came of jobs, those up to an id as they were counted."""
     by_kind = {kind: replace(asked, kind=kind) for kind in most}
     seen = {kind: await _counted(history, each) for kind, each in by_kind.items()}
     recent, complete = await _recent(history, asked, [*most], last, budget)
     for key, work in recent.items():
-        seen[Kind(key.kind)].works[key.name].merge(work)
+        seen[Dimension(key.kind)].works[key.name].merge(work)
     for kind, each in by_kind.items():
         seen[kind].complete = complete
         await _add_spans(history, each, seen[kind], seen[kind].most(most[kind]))
     for key, work in recent.items():
-        spans = seen[Kind(key.kind)].spans[key.name]
+        spans = seen[Dimension(key.kind)].spans[key.name]
         spans[start_of(asked.seconds, key.start)].merge(work)
     return seen
 
 
-async def _counted(history: History, asked: Asked) -> Overview:
+async def _counted(history: History, asked: OverviewQuery) -> Overview:
     seen = Overview()
     if asked.scope is not None:  # nothing is counted by accounts
         return seen
@@ -179,7 +179,7 @@ async def _counted(history: History, asked: Asked) -> Overview:
 
 
 async def _add_spans(
-    history: History, asked: Asked, seen: Overview, names: Collection[str]
+    history: History, asked: OverviewQuery, seen: Overview, names: Collection[str]
 ) -> None:
     if asked.scope is not None:
         return
@@ -198,7 +198,7 @@ async def _add_spans(
 
 
 async def _of(
-    history: History, statement: Statement, asked: Asked, stretch: Stretch, **values: object
+    history: History, statement: Statement, asked: OverviewQuery, stretch: Stretch, **values: object
 ) -> list[Any]:
     return await history.searcher.rows(
         statement,
@@ -220,7 +220,7 @@ def _ended(conditions: frozenset[str]) -> Statement:
 
 
 async def _recent(
-    history: History, asked: Asked, kinds: Sequence[Kind], last: int, budget: Budget
+    history: History, asked: OverviewQuery, kinds: Sequence[Dimension], last: int, budget: Budget
 ) -> tuple[Counts, bool]:
     """Count the jobs behind an id, and those before it that have ended since these were counted.
 
@@ -244,7 +244,7 @@ async def _recent(
 
 
 async def _ended_late(
-    history: History, asked: Asked, budget: Budget
+    history: History, asked: OverviewQuery, budget: Budget
 ) -> AsyncIterator[list[Sequence[Any]]]:
     """Give the jobs that have ended since those around them were counted.
 
@@ -258,5 +258,5 @@ async def _ended_late(
         budget.left()
 
 
-def _is_asked_for(job: Ended, asked: Asked) -> bool:
+def _is_asked_for(job: EndedJob, asked: OverviewQuery) -> bool:
     return job.state in ENDED and asked.since <= job.submitted_at < asked.until

@@ -29,7 +29,16 @@ from sqlalchemy import bindparam, delete, func, insert, select, update
 
 from jobstore.model.clock import SECOND
 from jobstore.model.lifecycle import ENDED
-from jobstore.model.periods import KEPT, LENGTHS, QUARTER, Ended, Kind, Stretch, Work, start_of
+from jobstore.model.periods import (
+    KEPT,
+    LENGTHS,
+    QUARTER,
+    Dimension,
+    EndedJob,
+    Stretch,
+    Work,
+    start_of,
+)
 from jobstore.model.route import route_of
 from jobstore.store import schema
 from jobstore.store.codec import encode_ids
@@ -40,7 +49,7 @@ from jobstore.store.period_rows import (
     NAMES,
     REST,
     Counts,
-    Key,
+    PeriodKey,
     add,
     decoded_row,
     of_all,
@@ -221,7 +230,7 @@ def count_left(tx: Transaction, ids: Sequence[int]) -> int:
 def drop(tx: Transaction, _: int) -> int:
     """Drop one of the spans that are not kept any longer; return how many rows it had."""
     for seconds, kept in KEPT.items():
-        for kind in Kind:
+        for kind in Dimension:
             values = {"seconds": seconds, "kind": kind.value}
             ((start,),) = tx.execute(FIRST_START, **values).fetchall()
             if start is not None and start < start_of(seconds, tx.now - kept):
@@ -229,7 +238,7 @@ def drop(tx: Transaction, _: int) -> int:
     return 0
 
 
-def counted(rows: Iterable[Sequence[Any]], kinds: Iterable[Kind] = tuple(Kind)) -> Counts:
+def counted(rows: Iterable[Sequence[Any]], kinds: Iterable[Dimension] = tuple(Dimension)) -> Counts:
     """Count jobs that have ended, in quarters of an hour.
 
     Args:
@@ -244,21 +253,21 @@ def counted(rows: Iterable[Sequence[Any]], kinds: Iterable[Kind] = tuple(Kind)) 
         for kind, name_of in wanted:
             name = name_of(*row[6:])
             if name is not None:
-                found[Key(QUARTER, kind, start, name[:_LONGEST])].add(job)
+                found[PeriodKey(QUARTER, kind, start, name[:_LONGEST])].add(job)
     return found
 
 
-def ended_of(row: Sequence[Any]) -> Ended:
+def ended_of(row: Sequence[Any]) -> EndedJob:
     """Read `JOB_FIELDS` of a job, as far as it counts; one that has not ended has no end."""
-    return Ended(*row[:6])
+    return EndedJob(*row[:6])
 
 
-_NAME: Final[Mapping[Kind, Any]] = {
-    Kind.ALL: lambda *_: "",
-    Kind.ROUTE: lambda method, path, *_: f"{method} {route_of(path)}",
-    Kind.DEFINITION: lambda _, __, definition, *___: definition and str(definition),
-    Kind.OWNER: lambda _, __, ___, owner, ____: owner,
-    Kind.TARGET: lambda *of_job: of_job[-1],
+_NAME: Final[Mapping[Dimension, Any]] = {
+    Dimension.ALL: lambda *_: "",
+    Dimension.ROUTE: lambda method, path, *_: f"{method} {route_of(path)}",
+    Dimension.DEFINITION: lambda _, __, definition, *___: definition and str(definition),
+    Dimension.OWNER: lambda _, __, ___, owner, ____: owner,
+    Dimension.TARGET: lambda *of_job: of_job[-1],
 }
 
 # --- longer spans ---------------------------------------------------------------------------------
@@ -293,13 +302,13 @@ async def build(reader: Reader, before: int) -> Built | None:
 
 async def _merged(reader: Reader, seconds: int, stretch: Stretch) -> Counts:
     works: Counts = defaultdict(Work)
-    for kind in Kind:
+    for kind in Dimension:
         values = {"seconds": seconds, "since": stretch.since, "until": stretch.until}
         for row in await reader.rows(BETWEEN, kind=kind.value, **values):
             key, work = decoded_row(row)
             works[key._replace(seconds=stretch.seconds, start=stretch.since)].merge(work)
     # Those of the most jobs keep their names.
-    for kind in Kind:
+    for kind in Dimension:
         named = [key for key in works if key.kind == kind and key.name != REST]
         named.sort(key=lambda key: -works[key].count)
         for key in named[NAMES:]:
@@ -312,7 +321,7 @@ def put_built(tx: Transaction, span: Built) -> bool:
     tx.execute(LAST_COUNTED)
     values = {"seconds": span.seconds, "since": span.stretch.since, "until": span.stretch.until}
     ((count,),) = tx.execute(COUNT_BETWEEN, **values).fetchall()
-    made = sum(work.count for key, work in span.works.items() if key.kind == Kind.ALL)
+    made = sum(work.count for key, work in span.works.items() if key.kind == Dimension.ALL)
     if int(count or 0) != made:
         return False
     write(tx, span.works)

@@ -74,6 +74,7 @@ class Counted:
         self.asked = 0
 
     async def sizes(self) -> Sizes:
+        """Tell how much room the store takes."""
         self.asked += 1
         return await self._file.sizes()
 

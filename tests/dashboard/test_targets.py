@@ -76,7 +76,7 @@ async def test_the_page_shows_what_runs_waits_and_went_wrong(
         while server.store.slots()["/wait"][0] < 1:  # noqa: ASYNC110 - until it has begun
             await asyncio.sleep(0)
         page = await alice.get("targets")
-        label = r'aria-label="2 jobs in the last 24 h: 100 % went wrong, most of them at [^"]*; half '
+        label = r'aria-label="2 jobs in the last 24 h: 100 % went wrong, most of them at [^"]*; '
         assert re.search(label, page.body.decode())
         assert b'<path class="t-half"' in page.body
         assert 'aria-label="no jobs in the last 24 h"' in page.body.decode()

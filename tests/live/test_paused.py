@@ -17,8 +17,8 @@ from jobstore.model.account import Role
 from jobstore.model.errors import TargetUnknown
 from jobstore.model.lifecycle import State
 from jobstore.model.message import Response
-from jobstore.model.target_state import TargetChange, Waits
-from jobstore.targets.router import Route, Router
+from jobstore.model.target_state import TargetChange, WaitReason
+from jobstore.targets.router import Router, TargetRoute
 from tests.accounts import People
 from tests.client import Client
 from tests.commands import refused, said
@@ -36,7 +36,7 @@ RESUME: Final = TargetChange(paused=False)
 @asynccontextmanager
 async def executing(store: Store, target: Patient, concurrency: int = 2) -> AsyncIterator[None]:
     """Run a store's jobs on a target while the context lasts."""
-    route = Route(name="/", target=target, concurrency=concurrency)
+    route = TargetRoute(name="/", target=target, concurrency=concurrency)
     executor = Executor(store, Router([route]), max_attempts=3)
     task = asyncio.create_task(executor.run())
     await executor.begun.wait()
@@ -60,7 +60,7 @@ async def test_a_paused_target_takes_jobs_in_and_starts_none_and_what_runs_goes_
         await store.targets.change("/", PAUSE, "ada")
         waiting = await store.submit(submission())
         job = await store.history.job(waiting)
-        assert (job.state, store.targets.waits_for(job)) == (State.QUEUED, Waits.PAUSED)
+        assert (job.state, store.targets.waits_for(job)) == (State.QUEUED, WaitReason.PAUSED)
         exchange.answer.set_result(Response(status=200))
         assert (await store.waits.ended(first, 60)).state is State.DONE
         assert target.asked.empty()

@@ -17,7 +17,7 @@ _PAUSES: Final[Mapping[str, tuple[str, str]]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Span:
+class SpanRow:
     """A row of the drawing.
 
     Args:
@@ -44,7 +44,7 @@ class Span:
 
 def spans(
     job: Job, attempts: Sequence[Attempt], timeline: Sequence[Moment], now: int
-) -> list[Span]:
+) -> list[SpanRow]:
     """Tell what a job's time went into, in order.
 
     Args:
@@ -54,7 +54,7 @@ def spans(
     if len(found) <= _MOST_ROWS:
         return found
     left_out = found[2 : len(found) - _MOST_ROWS + 3]
-    between = Span(
+    between = SpanRow(
         name="…",
         kind="wait",
         start=left_out[0].start,
@@ -66,7 +66,7 @@ def spans(
 
 def _spans(
     job: Job, attempts: Sequence[Attempt], timeline: Sequence[Moment], now: int
-) -> Iterator[Span]:
+) -> Iterator[SpanRow]:
     free = job.submitted_at
     for attempt in attempts:
         yield _pause(free, attempt.started_at, timeline, first=attempt is attempts[0])
@@ -79,7 +79,7 @@ def _spans(
         yield _pause(free, job.finished_at, timeline, first=True)
 
 
-def _pause(start: int, end: int, timeline: Sequence[Moment], *, first: bool) -> Span:
+def _pause(start: int, end: int, timeline: Sequence[Moment], *, first: bool) -> SpanRow:
     """Say what was waited for: what the history tells of that time, or else the next attempt."""
     name, why = "waiting" if first else "backoff", ""
     within = {each.event for each in timeline if start <= each.at <= end}
@@ -87,13 +87,13 @@ def _pause(start: int, end: int, timeline: Sequence[Moment], *, first: bool) -> 
         if event in within:
             name, why = named, because
     label = words.duration(end - start) + why
-    return Span(name=name, kind="wait", start=start, end=end, label=label)
+    return SpanRow(name=name, kind="wait", start=start, end=end, label=label)
 
 
-def _attempt(job: Job, attempt: Attempt, now: int) -> Span:
+def _attempt(job: Job, attempt: Attempt, now: int) -> SpanRow:
     end = attempt.ended_at or now
     kind, became = _became(job, attempt)
-    return Span(
+    return SpanRow(
         name=f"attempt {attempt.number}",
         kind=kind,
         start=attempt.started_at,

@@ -1,4 +1,4 @@
-"""How long jobs took from hour to hour, and which share went wrong: two lines, and strokes below."""
+"""How long jobs took from hour to hour, and which share went wrong: lines, and strokes below."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence

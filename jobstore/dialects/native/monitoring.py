@@ -72,7 +72,7 @@ class Monitoring:
         late.load(_EXPOSITION)
         from jobstore.dialects.native.exposition import Slots, Snapshot  # noqa: PLC0415
 
-        store, figures = self._store, await store.census.figures()
+        store, figures = self._store, await self._store.census.figures()
         meters.fold()
         closed = store.targets.closed
         snapshot = Snapshot(

@@ -34,6 +34,14 @@ _CONFIG: Final = f'[log]\nlevel = "error"\n\n[retention]\n{_KEPT}\n' + "".join(
     f'[[target]]\nprefix = "{prefix}"\napp = "jobstore.demo:create_app"\n\n'
     for prefix in ("/", "/v1", "/exports", "/reports")
 )
+_OF_COPY: Final = {
+    "id": "(id - 1) * :each + n + 1",
+    "path": f"iif(definition IS NULL, '/team-' || (n % {_TEAMS}), '') || path",
+    "owner": f"owner || '-' || (n % {_TEAMS})",
+    "result": "CASE n WHEN 0 THEN result ELSE 'expired' END",
+    "purgeable_at": "CASE n WHEN 0 THEN purgeable_at END",
+    "fetched_at": "CASE n WHEN 0 THEN fetched_at END",
+}
 # Everything that is derived from jobs is made anew.
 _COUNTERS: Final = """
     UPDATE revision SET number = 0 WHERE of = 'counted';
@@ -123,21 +131,9 @@ def _copy(connection: sqlite3.Connection, each: int) -> None:
 
 def _copied(column: str) -> str:
     """Write what a copy has in a column."""
-    match column:
-        case "id":
-            return f"({column} - 1) * :each + n + 1"
-        case "path":
-            return f"CASE WHEN definition IS NULL THEN '/team-' || (n % {_TEAMS}) ELSE '' END || path"
-        case "owner":
-            return f"owner || '-' || (n % {_TEAMS})"
-        case "result":
-            return "CASE n WHEN 0 THEN result ELSE 'expired' END"
-        case "purgeable_at" | "fetched_at":
-            return f"CASE n WHEN 0 THEN {column} END"
-        case _ if column.endswith("_at"):
-            return f"{column} + n * {_PACE}"
-        case _:
-            return f'"{column}"'
+    if column.endswith("_at"):
+        return _OF_COPY.get(column, f"{column} + n * {_PACE}")
+    return _OF_COPY.get(column, f'"{column}"')
 
 
 if __name__ == "__main__":
