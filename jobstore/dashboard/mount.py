@@ -31,7 +31,7 @@ from jobstore.dashboard import (
     targets,
 )
 from jobstore.dashboard.guard import Guard
-from jobstore.dashboard.pages import NoSuchPage, refused, see_other
+from jobstore.dashboard.pages import NoSuchPage, ready, refused, see_other
 from jobstore.dashboard.session import Entrance
 from jobstore.dashboard.visit import MOUNT, PageRoute, Routes, Visit
 from jobstore.live import Store
@@ -129,6 +129,7 @@ def _told(call: Call) -> Call:
 
     async def answer(request: web.Request) -> web.StreamResponse:
         try:
+            await ready()
             return await call(request)
         except JobstoreError as error:
             return refused(request, error)

@@ -28,14 +28,12 @@ from jobstore.store.bulk_steps import Act, Stepped
 from jobstore.store.history import History
 from jobstore.store.own_boot import OwnBoot
 from jobstore.store.search import Search
-from jobstore.store.steps import Steps
+from jobstore.store.steps import IsOver, Steps
 from jobstore.store.transaction import Transaction
 from jobstore.store.writer import Writer
 
 # How long to wait before trying again what could not go on.
 _WAIT_SECONDS: Final = 1.0
-# How many jobs the first step has. Measured on a busy machine: to try one again takes 0.25 ms.
-_FIRST: Final = 12
 
 
 class BulkOperations:
@@ -64,7 +62,6 @@ class BulkOperations:
         self._boot = boot
         self._woken = asyncio.Event()
         self._copied: dict[int, dict[int, Content | str]] = {}
-        self._rows: dict[int, int] = {}
 
     # --- making one, and looking at it ----------------------------------------------------------
 
@@ -202,18 +199,16 @@ class BulkOperations:
         copied = self._copied.pop(operation_id, {})
         acting = partial(self._act, target_of, copied)
 
-        def step(tx: Transaction, limit: int) -> Stepped | None:
-            return bulk_steps.step(tx, operation_id, limit, acting)
+        def step(tx: Transaction, is_over: IsOver) -> Stepped | None:
+            return bulk_steps.step(tx, operation_id, is_over, acting)
 
         try:
-            rows = self._rows.pop(operation_id, _FIRST)
-            stepped, rows = await self._steps.one(step, rows)
+            stepped = await self._steps.within(step)
         finally:
             for content in copied.values():
                 self._submissions.release(content)
         if stepped is None:
             return 0
-        self._rows[operation_id] = rows
         if stepped.large is not None:
             self._copied[operation_id] = {stepped.large: await self._copy(stepped.large)}
         return stepped.passed + (stepped.large is not None)

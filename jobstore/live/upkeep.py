@@ -147,8 +147,8 @@ class Upkeep:
             a time; all jobs were counted that had ended before it.
         """
         before = self._clock() - (periods.UNSETTLED if self._boot.shared else 0)
-        now, size = self._clock(), FIRST
-        while found := await self._steps.beside(periods.gather(self._reader, before, now, size)):
+        gather, size = partial(periods.gather, self._reader, before, self._clock), FIRST
+        while found := await self._steps.beside(gather(size)):
             _, size = await self._steps.one(partial(_counted, found), found.rows)
         after = 0
         while rows := await self._reader.rows(periods.LEFT, after=after, limit=STEP):

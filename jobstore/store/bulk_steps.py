@@ -15,6 +15,7 @@ from jobstore.store.bulk import decoded, is_running, shown, this_operation
 from jobstore.store.codec import writable
 from jobstore.store.expressions import Statement
 from jobstore.store.guards import not_elsewhere, own_boot
+from jobstore.store.steps import IsOver
 from jobstore.store.transaction import Transaction
 
 _operation: Final = schema.OPERATION.c
@@ -95,12 +96,12 @@ class Stepped:
 
 
 def step(
-    tx: Transaction, operation_id: int, limit: int, act: Callable[[BulkOperation], Act]
+    tx: Transaction, operation_id: int, is_over: IsOver, act: Callable[[BulkOperation], Act]
 ) -> Stepped | None:
     """Do an operation to some of its jobs; None if there is nothing to do for this server.
 
     Args:
-        limit: to how many at most.
+        is_over: tells after each job whether that is enough.
         act: gives what does it to one of them.
     """
     row = tx.execute(BEGIN_STEP, operation=operation_id).fetchone()
@@ -108,13 +109,13 @@ def step(
         return None
     operation, (part, place) = decoded(row[:-2]), row[-2:]
     ids = _ids_of(tx, operation, part)
-    stepped = _do(tx, ids[place : place + limit], act(operation))
+    stepped = _do(tx, ids[place:], is_over, act(operation))
     _go_on(tx, operation, stepped, part, place, len(ids))
     return stepped
 
 
-def _do(tx: Transaction, ids: Sequence[int], act: Act) -> Stepped:
-    """Change jobs, as far as their states allow."""
+def _do(tx: Transaction, ids: Sequence[int], is_over: IsOver, act: Act) -> Stepped:
+    """Change jobs, as far as their states and the time allow."""
     stepped = Stepped()
     for job_id in ids:
         try:
@@ -129,6 +130,8 @@ def _do(tx: Transaction, ids: Sequence[int], act: Act) -> Stepped:
             stepped.done += 1
         else:
             stepped.reasons[why] += 1
+        if is_over():
+            break
     return stepped
 
 

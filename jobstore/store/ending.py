@@ -1,10 +1,10 @@
 """How the work of jobs ends: each function is one step of a transaction."""
 
-from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy import ColumnElement, and_, bindparam, case, func, insert, null, select, update
 
+from jobstore.model.frozen import frozen
 from jobstore.model.job import CANCELLED_STATUS, Claim, Failure, succeeded
 from jobstore.model.lifecycle import Event, Result, State
 from jobstore.model.message import Headers
@@ -33,7 +33,7 @@ _job: Final = schema.JOB.c
 _request: Final = schema.REQUEST.c
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class CapturedResponse:
     """A response as it is put into the store."""
 

@@ -173,7 +173,7 @@ class blank(FunctionElement[str]):  # noqa: N801 - as SQL's own are written
     type, inherit_cache = Text(), True
 
 
-class checked(FunctionElement[bool]):  # noqa: N801
+class checked(FunctionElement[bool]):  # noqa: N801 - as SQL writes it
     """Give a condition as it is, in words by which PostgreSQL does not look for rows.
 
     It neither knows an index for it, nor takes it for true of few. It has no type, since SQLAlchemy
@@ -183,7 +183,7 @@ class checked(FunctionElement[bool]):  # noqa: N801
     inherit_cache = True
 
 
-class next_id(FunctionElement[int]):  # noqa: N801
+class next_id(FunctionElement[int]):  # noqa: N801 - as SQL writes it
     """Give the id that the next row of a table will get, in SQLite; or has got, in PostgreSQL.
 
     Where a row is inserted, both are that row's own.
@@ -194,13 +194,13 @@ class next_id(FunctionElement[int]):  # noqa: N801
     type, inherit_cache = NUMBER, True
 
 
-class lower(FunctionElement[int]):  # noqa: N801
+class lower(FunctionElement[int]):  # noqa: N801 - as SQL writes it
     """Give the lower of two numbers, or null if there is none in the first place."""
 
     type, inherit_cache = NUMBER, True
 
 
-class no_earlier(FunctionElement[int]):  # noqa: N801
+class no_earlier(FunctionElement[int]):  # noqa: N801 - as SQL writes it
     """Give the time that is bound; in PostgreSQL, no earlier one than another.
 
     A batch begins with a look at the clock. What it changes may have been put there since, by a
@@ -210,31 +210,31 @@ class no_earlier(FunctionElement[int]):  # noqa: N801
     type, inherit_cache = NUMBER, True
 
 
-class without_query(FunctionElement[str]):  # noqa: N801
+class without_query(FunctionElement[str]):  # noqa: N801 - as SQL writes it
     """Give a path as it is up to its query."""
 
     type, inherit_cache = Text(), True
 
 
-class joined(FunctionElement[str]):  # noqa: N801
+class joined(FunctionElement[str]):  # noqa: N801 - as SQL writes it
     """Write the numbers of a group beside each other, with commas; null if there are none."""
 
     type, inherit_cache = Text(), True
 
 
-class _patched(FunctionElement[str]):  # noqa: N801
+class _patched(FunctionElement[str]):  # noqa: N801 - as SQL writes it
     """Merge an object of JSON into another."""
 
     type, inherit_cache = Text(), True
 
 
-class _listed(FunctionElement[Any]):  # noqa: N801
+class _listed(FunctionElement[Any]):  # noqa: N801 - as SQL writes it
     """The members of a list of JSON, in a column ``value``."""
 
     inherit_cache = True
 
 
-class _listed_numbers(_listed):  # noqa: N801
+class _listed_numbers(_listed):  # noqa: N801 - as SQL writes it
     inherit_cache = True
 
 

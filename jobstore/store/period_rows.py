@@ -55,7 +55,7 @@ def _finding(engine: str) -> str:
     same = zip(_KEY, _members(_KEY, engine), strict=True)
     matching = " AND ".join(f"period.{name} = {value}" for name, value in same)
     columns = ", ".join(f"period.{name}" for name in _COLUMNS)
-    return f"SELECT {columns} FROM {_FROM[engine]} CROSS JOIN period WHERE {matching}"  # noqa: S608
+    return f"SELECT {columns} FROM {_FROM[engine]} CROSS JOIN period WHERE {matching}"  # noqa: S608 - the names are ours
 
 
 def _naming(engine: str) -> str:
@@ -70,7 +70,7 @@ def _putting(engine: str) -> str:
     columns, values = ", ".join(_COLUMNS), ", ".join(_members(_COLUMNS, engine))
     new = ", ".join(f"{name} = excluded.{name}" for name in _COLUMNS if name not in _KEY)
     return (
-        f"INSERT INTO period ({columns}) SELECT {values} FROM {_FROM[engine]} WHERE true"  # noqa: S608
+        f"INSERT INTO period ({columns}) SELECT {values} FROM {_FROM[engine]} WHERE true"  # noqa: S608 - the names are ours
         f" ON CONFLICT ({', '.join(_KEY)}) DO UPDATE SET {new}"
     )
 

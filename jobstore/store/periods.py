@@ -27,7 +27,7 @@ from typing import Any, Final
 
 from sqlalchemy import bindparam, delete, func, insert, select, update
 
-from jobstore.model.clock import SECOND
+from jobstore.model.clock import SECOND, Clock
 from jobstore.model.lifecycle import ENDED
 from jobstore.model.periods import (
     KEPT,
@@ -184,7 +184,7 @@ class Built:
 # --- how it is counted ----------------------------------------------------------------------------
 
 
-async def gather(reader: Reader, before: int, now: int, most: int) -> Gathered | None:
+async def gather(reader: Reader, before: int, clock: Clock, most: int) -> Gathered | None:
     """Add up the next jobs that were submitted before a time; None if all were counted.
 
     Args:
@@ -195,14 +195,20 @@ async def gather(reader: Reader, before: int, now: int, most: int) -> Gathered |
     while found.rows < most and found.last - after < _JOBS:
         part = min(_PART, max(_FEW, most - found.rows))
         rows = await reader.rows(NEXT, after=found.last, limit=part)
-        # What was submitted in the future says nothing about what comes after it.
-        passed = [*takewhile(lambda row: not before <= row[3] <= now, rows)]
+        # What was submitted in the future says nothing about what comes after it. What came just
+        # now is not of the future, or a round would go on for as long as jobs come.
+        passed = _before(range(before, clock() + 1), rows)
         if not passed:
             break
         add(found.ended, counted(row[1:] for row in passed if row[1] in ENDED))
         found.left += [row[0] for row in passed if row[1] not in ENDED]
         found.last = passed[-1][0]
     return found if found.last > after else None
+
+
+def _before(times: range, rows: Sequence[Any]) -> Sequence[Any]:
+    """Give the jobs before the first that was submitted at one of some times."""
+    return [*takewhile(lambda row: row[3] not in times, rows)]
 
 
 def count(tx: Transaction, found: Gathered) -> bool:

@@ -139,7 +139,7 @@ async def test_a_step_writes_about_as_many_rows_as_it_is_told(
     stock.clock.move(LATER)
     now, reader = stock.clock.now, stock.store.history.searcher
     for most in (4, 64, 256):
-        found = await periods.gather(reader, now, now, most)
+        found = await periods.gather(reader, now, stock.clock, most)
         assert found is not None
         assert most <= found.rows < most + 20
         assert found.last + 3 == found.rows, "each has an owner of its own, and all share the rest"
@@ -151,6 +151,21 @@ async def test_two_who_count_at_once_count_nothing_twice(stock: Stock, store_pat
     async with beside(store_path, clock=stock.clock) as other:
         await asyncio.gather(stock.store.upkeep.count(), other.upkeep.count())
     assert counted(store_path) == {"": (1000, 0, 0, 0)}
+
+
+async def test_a_round_ends_though_jobs_come_all_the_time(stock: Stock, store_path: Path) -> None:
+    async def come() -> None:
+        for _ in range(50):
+            stock.clock.move(0.001)
+            await stock.queued("/next")
+
+    await stock.done("/before")
+    stock.clock.move(LATER)
+    coming = asyncio.create_task(come())
+    await stock.store.upkeep.count()
+    await coming
+    assert counted(store_path) == {"": (1, 0, 0, 0)}
+    assert rows(store_path, "SELECT count(*) FROM uncounted") == [(0,)]
 
 
 async def test_a_span_tells_so_many_names_apart_and_has_the_others_together(

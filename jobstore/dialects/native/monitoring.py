@@ -69,7 +69,7 @@ class Monitoring:
         meters = self._store.meters
         if meters is None:
             raise MetricsOff
-        late.load(_EXPOSITION)
+        await late.loaded(_EXPOSITION)
         from jobstore.dialects.native.exposition import Slots, Snapshot  # noqa: PLC0415
 
         store, figures = self._store, await self._store.census.figures()

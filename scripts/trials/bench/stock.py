@@ -9,12 +9,15 @@ from typing import Final
 
 from trials.bench import loads
 from trials.bench.plan import Plan, Yard
+from trials.bench.questions import await_true
 from trials.bench.scripts import Load
 
 # The tables that have a row for each job, and which of their columns names it.
 _TABLES: Final = {"job": "id", "request": "job_id", "response": "job_id"}
 # Copies were made one after the other: so many within a microsecond.
 _PACE: Final = 1000
+# Whether a server has counted so many jobs for its figures.
+_COUNTED: Final = "SELECT number >= {} FROM revision WHERE of = 'counted'"
 
 
 def taken(plan: Plan, yard: Yard, name: str, count: int) -> None:
@@ -32,6 +35,9 @@ def _ended(plan: Plan, yard: Yard, name: str, load: Load, count: int) -> None:
         plan.drive(load.on(server.port))
     with copying(yard.file(name)) as connection:
         _copy(connection, 1, count - 1)
+    with yard.serving(name):  # which counts them, as it would while it is measured
+        await_true(yard.file(name), _COUNTED.format(count))
+    _empty_wal(yard.file(name))
 
 
 def waiting(plan: Plan, yard: Yard, name: str, queued: int, running: int) -> None:
@@ -58,6 +64,13 @@ def copying(path: Path) -> Iterator[sqlite3.Connection]:
         yield connection
         connection.execute("COMMIT")
         connection.execute("PRAGMA journal_mode = WAL")
+    sync(path)
+
+
+def _empty_wal(path: Path) -> None:
+    """Have all in the file itself, so that it can be copied alone."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     sync(path)
 
 
