@@ -23,6 +23,7 @@ class Done(StrEnum):
     RESUMED = "resumed"
     CHANGED = "changed"
     PASSWORD = "password"  # noqa: S105 - a word
+    CREATED = "created"
 
 
 _SENTENCES: Final[Mapping[Done, str]] = {
@@ -37,6 +38,7 @@ _SENTENCES: Final[Mapping[Done, str]] = {
     Done.RESUMED: "Resumed.",
     Done.CHANGED: "Changed.",
     Done.PASSWORD: "Your password is changed, and your other sessions have ended.",
+    Done.CREATED: "Created.",
 }
 
 

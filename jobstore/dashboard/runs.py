@@ -7,7 +7,7 @@ from statistics import median_low
 from typing import Final
 
 from jobstore.dashboard import words
-from jobstore.dashboard.draw.spark import Run, sparkline
+from jobstore.dashboard.draw.spark import Run, outlined, sparkline
 from jobstore.dashboard.draw.svg import Svg
 from jobstore.dashboard.rows import tone_of, took_of
 from jobstore.live import Store
@@ -34,6 +34,11 @@ class Runs:
     def drawn(self) -> Svg:
         """The runs as a row of bars."""
         return sparkline([self._run(job) for job in reversed(self.jobs)], self.told, SHOWN)
+
+    @property
+    def outlined(self) -> Svg:
+        """The same for a list of many: the runs have no words of their own."""
+        return outlined([self._run(job) for job in reversed(self.jobs)], self.told, SHOWN)
 
     @property
     def half(self) -> int | None:
