@@ -32,7 +32,7 @@ from jobstore.model.retry import Retry
 from jobstore.store.optional import with_postgresql
 from jobstore.targets import Target
 from jobstore.targets.inprocess import InProcess
-from jobstore.targets.router import PathClaim, Route, Router
+from jobstore.targets.router import PathClaim, Router, TargetRoute
 from jobstore.web import intake, prefer, refusals
 from jobstore.web.browsers import Browsers
 from jobstore.web.capture import AsyncHeader
@@ -310,10 +310,10 @@ async def own_route(
     config: Config,
     apis: Apis,
     access: Gate,
-) -> Route:
+) -> TargetRoute:
     """Make a target of our own APIs, for jobs that ask them."""
     own = application_of(apis, access.on_behalf)
-    return Route(
+    return TargetRoute(
         name="/_api/job",
         target=await in_process(stack, own, config.executor.cancel_grace),
         concurrency=OWN_CONCURRENCY,
@@ -321,7 +321,7 @@ async def own_route(
     )
 
 
-def route_of(name: str, target: Target, limits: TargetLimits) -> Route:
+def route_of(name: str, target: Target, limits: TargetLimits) -> TargetRoute:
     """Make the route of a target, with what holds for it.
 
     Args:
@@ -329,7 +329,7 @@ def route_of(name: str, target: Target, limits: TargetLimits) -> Route:
         target: who answers there.
         limits: what the configuration says of it.
     """
-    return Route(
+    return TargetRoute(
         name=name,
         target=target,
         concurrency=limits.concurrency,

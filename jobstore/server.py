@@ -55,13 +55,13 @@ from jobstore.live.scheduler import Scheduler
 from jobstore.model import clock, passwords
 from jobstore.model.errors import ConfigError, NotOpen
 from jobstore.service.hangup import on_hangup
-from jobstore.service.listening import Listener
+from jobstore.service.listening import ListeningSocket
 from jobstore.service.reloading import Reloading, Reread
 from jobstore.service.sockets import certificates_of, sockets_of
 from jobstore.service.supervising import attended, drain_words, reloaded, starting
 from jobstore.service.systemd import NOBODY, Supervisor
 from jobstore.targets import Target
-from jobstore.targets.router import Route, Router
+from jobstore.targets.router import Router, TargetRoute
 from jobstore.web import admin, descriptors, late
 from jobstore.web.access import PASSING, Access
 from jobstore.web.capture import Capture
@@ -348,7 +348,7 @@ async def serving(
         yield Server(urls, store, executor, config.executor.drain, reloading, dashboard)
 
 
-def _dashboard(listeners: Sequence[Listener]) -> str:
+def _dashboard(listeners: Sequence[ListeningSocket]) -> str:
     """Say where the dashboard is, for a browser if it can be."""
     urls = [each.url for each in listeners]
     return next((url for url in urls if "://" in url), urls[0]) + f"{MOUNT}/"
@@ -360,7 +360,9 @@ async def _runner(stack: AsyncExitStack, server: web.Server) -> web.ServerRunner
     return runner
 
 
-def _access(config: Config, store: Store, listeners: Sequence[Listener], refuse: Refuse) -> Access:
+def _access(
+    config: Config, store: Store, listeners: Sequence[ListeningSocket], refuse: Refuse
+) -> Access:
     """Decide who has access.
 
     Raises:
@@ -380,7 +382,7 @@ def _access(config: Config, store: Store, listeners: Sequence[Listener], refuse:
 # --- targets ------------------------------------------------------------------------------------
 
 
-async def _route(stack: AsyncExitStack, config: Config, section: TargetSection) -> Route:
+async def _route(stack: AsyncExitStack, config: Config, section: TargetSection) -> TargetRoute:
     target = await _target(stack, config, section)
     return route_of(section.prefix, target, section)
 

@@ -12,7 +12,7 @@ from aiohttp import ClientSession
 
 from jobstore.config import load
 from jobstore.server import Server, serving
-from tests import engines
+from tests import cheap, engines
 from tests.databases import Databases
 from tests.peers import Services
 from tests.stores import prepare
@@ -25,7 +25,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # These have the files that take longest: begun last, one of them would be waited for alone.
-LONGEST = ("trials", "test_openapi", "docs", "whole", "web", "store", "dialects", "live")
+LONGEST = ("trials", "test_openapi", "docs", "browser", "whole", "web", "store", "dialects", "live")
 
 # What lies here is about a store, whatever engine it is on.
 ON_BOTH: Final = ("store", "dialects", "live", "model")
@@ -169,7 +169,7 @@ async def services() -> AsyncIterator[Services]:
 @pytest.fixture(scope="session")
 def nursery() -> Path | None:
     """Have what servers are forked off; give what lets their disks fail, unless it is missing."""
-    return open_nursery("pytest", "tests.gates")
+    return open_nursery("pytest", cheap.__name__, "tests.gates")
 
 
 @pytest.fixture

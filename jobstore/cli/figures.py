@@ -15,7 +15,7 @@ from jobstore.cli.table import Column, Table
 from jobstore.cli.terminal import say
 from jobstore.cli.wording import lasting
 from jobstore.model.clock import SECOND
-from jobstore.store.questions import By, Figures, Span
+from jobstore.store.questions import By, JobFigures, QuarterHour
 from jobstore.store.search import Search
 
 _ROWS: Final = 50
@@ -56,7 +56,7 @@ class Counted:
 # --- how often and how long ---------------------------------------------------------------------
 
 
-def of_figures(found: Sequence[Figures], by: By, limit: int | None, *, plain: bool) -> Counted:
+def of_figures(found: Sequence[JobFigures], by: By, limit: int | None, *, plain: bool) -> Counted:
     """Write how often and how long jobs ran.
 
     Args:
@@ -91,7 +91,7 @@ def of_figures(found: Sequence[Figures], by: By, limit: int | None, *, plain: bo
     return Counted(columns=columns, rows=rows, shown=shown, cells=cells, note=_more(found, most))
 
 
-def _more(found: Sequence[Figures], most: int) -> str | None:
+def _more(found: Sequence[JobFigures], most: int) -> str | None:
     if not found:
         return "No matching jobs."
     return f"There are {len(found):,}; --limit shows more." if len(found) > most else None
@@ -101,7 +101,7 @@ def _more(found: Sequence[Figures], most: int) -> str | None:
 
 
 @dataclass(slots=True)
-class Bar:
+class Bucket:
     """What was submitted in an hour or on a day.
 
     Args:
@@ -115,7 +115,7 @@ class Bar:
     errors: int = 0
 
 
-def bars(spans: Sequence[Span], search: Search, zone: tzinfo, now: int) -> list[Bar]:
+def bars(spans: Sequence[QuarterHour], search: Search, zone: tzinfo, now: int) -> list[Bucket]:
     """Sum activity up by the hours or the days of a zone, those without any included.
 
     Args:
@@ -132,16 +132,16 @@ def bars(spans: Sequence[Span], search: Search, zone: tzinfo, now: int) -> list[
         last = max(last, min(now, now if search.until is None else search.until - 1))
     hourly = last - first <= _SHORT
     start_of = _hour_of if hourly else _day_of
-    found = {start: Bar(start, hourly) for start in _starts(first, last, start_of, zone)}
+    found = {start: Bucket(start, hourly) for start in _starts(first, last, start_of, zone)}
     for span in spans:
         start = start_of(span.start, zone)
-        bar = found.setdefault(start, Bar(start, hourly))
+        bar = found.setdefault(start, Bucket(start, hourly))
         bar.count += span.count
         bar.errors += span.errors
     return [found[start] for start in sorted(found)]
 
 
-def of_bars(found: Sequence[Bar], zone: tzinfo, *, plain: bool) -> Counted:
+def of_bars(found: Sequence[Bucket], zone: tzinfo, *, plain: bool) -> Counted:
     """Write how much was going on when.
 
     Args:
@@ -196,7 +196,7 @@ def _local(moment: int, zone: tzinfo) -> datetime:
     return datetime.fromtimestamp(moment // SECOND, zone)
 
 
-def _when(bar: Bar, zone: tzinfo) -> str:
+def _when(bar: Bucket, zone: tzinfo) -> str:
     local = _local(bar.start, zone)
     return local.strftime("%a %Y-%m-%d %H:%M" if bar.hourly else "%a %Y-%m-%d")
 

@@ -13,7 +13,7 @@ from jobstore.cli.wording import age, to_the_second, took
 from jobstore.model import clock
 from jobstore.model.job import Job
 from jobstore.model.lifecycle import Result, State
-from jobstore.model.target_state import Waits
+from jobstore.model.target_state import WaitReason
 
 # From this width on there is room for whole times beside the requests.
 _WIDE: Final = 110
@@ -47,7 +47,7 @@ class JobTable:
         zone: tzinfo | None = None,
         askers: Mapping[int, str] | None = None,
         *,
-        waits_for: Callable[[Job], Waits | None] = lambda _: None,
+        waits_for: Callable[[Job], WaitReason | None] = lambda _: None,
     ) -> None:
         self._zone = zone
         self._askers = {} if askers is None else askers
@@ -86,7 +86,7 @@ class JobTable:
         return Text(took(job, self._now))
 
 
-def state_text(job: Job, waits_for: Waits | None = None) -> Text:
+def state_text(job: Job, waits_for: WaitReason | None = None) -> Text:
     """Write a job's state in its colour, and a word of what is unusual about it.
 
     Args:
@@ -94,7 +94,7 @@ def state_text(job: Job, waits_for: Waits | None = None) -> Text:
     """
     if job.state is State.RUNNING and job.progress is not None:
         return Text(f"{job.state} {job.progress:.0f}%", STATE_STYLES[job.state])
-    if waits_for in {Waits.PAUSED, Waits.HELD}:
+    if waits_for in {WaitReason.PAUSED, WaitReason.HELD}:
         return Text(f"{job.state} ({waits_for})", "yellow")
     if job.state is State.DONE and not job.succeeded:
         return Text(f"{job.state} (error)", STATE_STYLES[State.FAILED])

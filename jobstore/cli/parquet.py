@@ -67,7 +67,7 @@ def parquet_file(
     """
     try:
         import pyarrow as pa  # noqa: PLC0415 - an extra
-        from pyarrow.parquet import ParquetWriter  # noqa: PLC0415
+        from pyarrow.parquet import ParquetWriter  # noqa: PLC0415 - a fast start
     except ImportError:
         raise Complaint(
             "--parquet needs the package pyarrow: pip install 'jobstore[parquet]'"

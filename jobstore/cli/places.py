@@ -95,7 +95,7 @@ class InFile:
     def store(self, limits: Optional["Limits"] = None) -> AbstractAsyncContextManager["Store"]:
         """Open it for a single change."""
         # Whoever only reads does without, and loading it takes a while.
-        from jobstore.live import shared_store  # noqa: PLC0415
+        from jobstore.live import shared_store  # noqa: PLC0415 - a fast start
 
         return shared_store(self.file, limits, external=self.external)
 

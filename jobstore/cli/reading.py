@@ -21,7 +21,7 @@ from jobstore.live import SECRET_HEADERS
 from jobstore.model.job import Job
 from jobstore.model.lifecycle import AWAITED
 from jobstore.model.message import REDACTED, Body, Headers, Request, Response
-from jobstore.model.target_state import Waits
+from jobstore.model.target_state import WaitReason
 from jobstore.store.history import History
 from jobstore.store.questions import askers
 from jobstore.store.target_states import waiting_for
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _MOST_LISTED: Final = 100_000
 _MOST_OF_BODY: Final = 4096
-WaitsFor: TypeAlias = Callable[[Job], Waits | None]
+WaitsFor: TypeAlias = Callable[[Job], WaitReason | None]
 _COLUMNS: Final[Columns] = {**JOB_COLUMNS, "waits_for": ColumnKind.TEXT}
 
 

@@ -9,7 +9,7 @@ from jobstore.cli.remote import Remote
 from jobstore.model.clock import SECOND
 from jobstore.model.job import Attempt, Dialect, Failure, Job, Moment, Trigger
 from jobstore.model.lifecycle import Result, State
-from jobstore.model.target_state import Waits
+from jobstore.model.target_state import WaitReason
 
 _PAGE: Final = 500
 _WORDS: Final = {"state": State, "result": Result, "dialect": Dialect}
@@ -26,9 +26,9 @@ class RemoteJobs:
     """
 
     remote: Remote
-    _waits: dict[int, Waits] = field(default_factory=dict, init=False)
+    _waits: dict[int, WaitReason] = field(default_factory=dict, init=False)
 
-    def waits_for(self, job: Job) -> Waits | None:
+    def waits_for(self, job: Job) -> WaitReason | None:
         """Tell what a job that was asked for waits for, if it has not begun."""
         return self._waits.get(job.id)
 
@@ -64,7 +64,7 @@ class RemoteJobs:
     def _told(self, said: Mapping[str, Any]) -> Job:
         job = job_of(said)
         if said.get("waits_for") is not None:
-            self._waits[job.id] = Waits(said["waits_for"])
+            self._waits[job.id] = WaitReason(said["waits_for"])
         return job
 
     def timeline(self, job_id: int) -> list[Moment]:

@@ -72,7 +72,7 @@ def serve_command(
 
 def _serve(read: Callable[[], Config]) -> None:
     # Only this command needs the web server, and loading it takes a while.
-    from jobstore.server import Server, run  # noqa: PLC0415
+    from jobstore.server import Server, run  # noqa: PLC0415 - a fast start
 
     config = read()
     start_logging(config.log)

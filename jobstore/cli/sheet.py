@@ -19,7 +19,7 @@ from jobstore.model.clock import iso
 from jobstore.model.job import Attempt, Job, Moment
 from jobstore.model.lifecycle import Result, State
 from jobstore.model.message import Headers, legible
-from jobstore.model.target_state import Waits
+from jobstore.model.target_state import WaitReason
 
 _INDENT: Final = 2
 _OF_ATTEMPTS: Final = (Column(),) * 5
@@ -58,7 +58,7 @@ class Sheet:
 
     job: Job
     definition: str | None
-    waits_for: Waits | None
+    waits_for: WaitReason | None
     cancelled_by: str | None
     request: Part | None
     response: Part | None

@@ -111,8 +111,8 @@ def _submission(config: Config, written: dict[str, Any]) -> Submission:
         SubmissionInvalid: it is invalid.
     """
     # Loading what reads it takes a while.
-    from jobstore.dialects.native.forms import WrittenJob  # noqa: PLC0415
-    from jobstore.model.written_request import read  # noqa: PLC0415
+    from jobstore.dialects.native.forms import WrittenJob  # noqa: PLC0415 - a fast start
+    from jobstore.model.written_request import read  # noqa: PLC0415 - a fast start
 
     try:
         job = read(WrittenJob, written, "a target")
@@ -139,8 +139,8 @@ def _submission(config: Config, written: dict[str, Any]) -> Submission:
 
 
 def _submit_afar(remote: "Remote", written: dict[str, Any], *, waits: bool, as_json: bool) -> None:
-    from jobstore.cli.remote import LONGEST_WAIT  # noqa: PLC0415
-    from jobstore.cli.remote_jobs import RemoteJobs  # noqa: PLC0415
+    from jobstore.cli.remote import LONGEST_WAIT  # noqa: PLC0415 - a fast start
+    from jobstore.cli.remote_jobs import RemoteJobs  # noqa: PLC0415 - a fast start
 
     job_id = int(remote.ask("POST", "/_jobs", written)["id"])
     if not waits:

@@ -76,12 +76,12 @@ async def _tail(
         from jobstore.cli.remote_jobs import RemoteJobs  # noqa: PLC0415 - few need it
 
         query = {} if ids else filters.query_of(asked)
-        await _follow(_AtServer(RemoteJobs(where), query), ids, limit, as_json=as_json)
+        await _follow(_ServerSource(RemoteJobs(where), query), ids, limit, as_json=as_json)
         return
     place = place_of(where)
     async with place.history() as history:
         search = Search() if ids else await filters.search_of(history, place, asked)
-        await _follow(_InStore(history, search), ids, limit, as_json=as_json)
+        await _follow(_StoreSource(history, search), ids, limit, as_json=as_json)
 
 
 class _Source(Protocol):
@@ -144,7 +144,7 @@ def _write_moment(moment: Moment, *, as_json: bool) -> None:
         tell(f"{at}  {moment.job_id}  {moment.event}{detail}")
 
 
-class _InStore:
+class _StoreSource:
     """A store; see `_Source`."""
 
     def __init__(self, history: History, search: Search) -> None:
@@ -169,7 +169,7 @@ class _InStore:
         return job, await self._history.timeline(job_id)
 
 
-class _AtServer:
+class _ServerSource:
     """A server on another machine; see `_Source`."""
 
     def __init__(self, jobs: "RemoteJobs", query: Mapping[str, object]) -> None:

@@ -172,14 +172,14 @@ restore_command = _verb(
 
 async def _run(where: Where, wanted: _Wanted, *, yes: bool, as_json: bool) -> None:
     if not isinstance(where, Config):
-        await _act(_AtServer(where, wanted), wanted, yes=yes, as_json=as_json)
+        await _act(_ServerActor(where, wanted), wanted, yes=yes, as_json=as_json)
         return
     place = place_of(where)
     async with place.store(store_limits(where)) as store:
         if wanted.one and wanted.action is BulkAction.RESTORE:
             await _restore_one(store, wanted.ids[0], as_json=as_json)
             return
-        actor = _InStore(where, place, store, wanted)
+        actor = _StoreActor(where, place, store, wanted)
         await _act(actor, wanted, yes=yes, as_json=as_json)
 
 
@@ -258,7 +258,7 @@ def _jobs(count: int) -> str:
 # --- in a store ---------------------------------------------------------------------------------
 
 
-class _InStore:
+class _StoreActor:
     """Act on a store, beside its server or without one; see `_Actor`."""
 
     def __init__(self, config: Config, place: Place, store: "Store", wanted: _Wanted) -> None:
@@ -330,7 +330,7 @@ def _as_json(wanted: _Wanted) -> str:
 # --- at a server somewhere else -----------------------------------------------------------------
 
 
-class _AtServer:
+class _ServerActor:
     """Act through the API of a server; see `_Actor`."""
 
     def __init__(self, remote: "Remote", wanted: _Wanted) -> None:

@@ -8,20 +8,22 @@ from typing import Final
 from aiohttp import web
 
 from jobstore.dashboard.confirm import ask, done
-from jobstore.dashboard.deeds import DEEDS, Asked, Deed
+from jobstore.dashboard.deeds import DEEDS, Deed, DeedRequest
 from jobstore.dashboard.forms import FormInvalid, filled_in
 from jobstore.dashboard.login import sentence
 from jobstore.dashboard.notes import Done
 from jobstore.dashboard.operators import operator
 from jobstore.dashboard.pages import NoSuchPage, render
-from jobstore.dashboard.visit import Route, Routes, Visit
+from jobstore.dashboard.visit import PageRoute, Routes, Visit
 from jobstore.model.errors import AccountProblem, Forbidden, JobstoreError
 
 _TRAIL: Final = 20
 
 
 async def show(visit: Visit) -> web.Response:
-    """Show all accounts, tokens and sessions, and what operators did last."""
+    """Show all accounts, tokens and sessions, and what operators did last; to others, their own."""
+    if visit.visitor.has_account and not visit.visitor.administers:
+        return render(visit.request, "access.html", own_login=True)
     operator(visit.request)
     store = visit.store
     tokens, sessions = store.accounts.tokens(), await store.sessions.all()
@@ -41,7 +43,9 @@ async def show(visit: Visit) -> web.Response:
 async def tell(visit: Visit) -> web.Response:
     """Say what will happen, and ask whether it shall."""
     deed, who = _deed(visit), operator(visit.request)
-    return await _ask(visit, deed, Asked(store=visit.store, fields=visit.request.query, who=who))
+    return await _ask(
+        visit, deed, DeedRequest(store=visit.store, fields=visit.request.query, who=who)
+    )
 
 
 async def do(visit: Visit) -> web.Response:
@@ -50,7 +54,7 @@ async def do(visit: Visit) -> web.Response:
     operator(visit.request)
     fields = await filled_in(visit.request)
     who = operator(visit.request)  # who may have become somebody else while the form came
-    asked = Asked(store=visit.store, fields=fields, who=who)
+    asked = DeedRequest(store=visit.store, fields=fields, who=who)
     try:
         shown = await deed.do(asked)
     except (AccountProblem, FormInvalid) as error:
@@ -61,7 +65,7 @@ async def do(visit: Visit) -> web.Response:
 
 
 async def _ask(
-    visit: Visit, deed: Deed, asked: Asked, error: JobstoreError | None = None
+    visit: Visit, deed: Deed, asked: DeedRequest, error: JobstoreError | None = None
 ) -> web.Response:
     question = replace(await deed.question(asked), back="access", section="Access")
     if error is None:
@@ -87,7 +91,7 @@ def _deed(visit: Visit) -> Deed:
 
 
 ROUTES: Final[Routes] = (
-    Route("GET", "access", show),
-    Route("GET", "access/{deed}", tell),
-    Route("POST", "access/{deed}", do),
+    PageRoute("GET", "access", show),
+    PageRoute("GET", "access/{deed}", tell),
+    PageRoute("POST", "access/{deed}", do),
 )

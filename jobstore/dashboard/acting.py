@@ -9,7 +9,7 @@ from aiohttp import web
 from jobstore.dashboard.confirm import Input, Question, ask, done
 from jobstore.dashboard.forms import Fields, filled_in
 from jobstore.dashboard.notes import Done
-from jobstore.dashboard.visit import Route, Routes, Visit, job_of
+from jobstore.dashboard.visit import PageRoute, Routes, Visit, job_of
 from jobstore.live.again import forgotten, submit_again
 from jobstore.model import clock
 from jobstore.model.bulk import BulkAction
@@ -277,4 +277,4 @@ _DEEDS: Final[Mapping[BulkAction, Callable[[Visit, Job, Fields], Awaitable[web.R
     BulkAction.RESTORE: _restore,
 }
 _PATH: Final = r"{id:[0-9]+}/{action:cancel|retry|delete|restore}"
-ROUTES: Final[Routes] = (Route("GET", _PATH, tell), Route("POST", _PATH, do))
+ROUTES: Final[Routes] = (PageRoute("GET", _PATH, tell), PageRoute("POST", _PATH, do))

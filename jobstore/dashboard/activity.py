@@ -1,7 +1,7 @@
 """Activity: how many jobs there were, span by span, how they ended, and when servers started."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from types import MappingProxyType
 from typing import Final
@@ -14,12 +14,12 @@ from jobstore.dashboard.draw.lanes import Lane, lanes
 from jobstore.dashboard.draw.svg import Svg
 from jobstore.dashboard.pages import render, up
 from jobstore.dashboard.query import instant, written
-from jobstore.dashboard.visit import Route, Routes, Visit
+from jobstore.dashboard.visit import PageRoute, Routes, Visit
 from jobstore.model import clock
 from jobstore.model.clock import SECOND, iso
 from jobstore.model.errors import QueryInvalid
-from jobstore.model.periods import Kind, Work, end_of, start_of
-from jobstore.store.overview import Asked, Overview, overview
+from jobstore.model.periods import Dimension, Work, end_of, start_of
+from jobstore.store.overview import Overview, OverviewQuery, by_kinds
 from jobstore.store.starts import Start, StartState
 from jobstore.web import overviews
 from jobstore.web.filters import values_of
@@ -32,12 +32,14 @@ _TIMES: Final = ("since", "until")
 _LONGEST: Final = 100
 # How many spans are drawn at most: each of them is a link.
 _MOST: Final = 200
+# Of more, the table says no more than it has to: the page shall be small.
+_FEW: Final = 100
 _TARGETS: Final = 8
 _STARTS: Final = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Span:
+class TimeSpan:
     """A span of time; times in microseconds since 1970.
 
     Args:
@@ -100,7 +102,7 @@ async def show(visit: Visit) -> web.Response:
     return await _page(visit, asked, given)
 
 
-def _asked(query: Mapping[str, str], scope: int | None, now: int) -> Asked:
+def _asked(query: Mapping[str, str], scope: int | None, now: int) -> OverviewQuery:
     """Read what is asked for; spans are as long as they have to be if nobody says how long.
 
     Raises:
@@ -117,17 +119,17 @@ def _asked(query: Mapping[str, str], scope: int | None, now: int) -> Asked:
     return asked
 
 
-def fitting_spans(asked: Asked) -> Sequence[str]:
+def fitting_spans(asked: OverviewQuery) -> Sequence[str]:
     """Name the lengths of spans of which a time has not too many, the shortest first."""
     return overviews.fitting(asked, _MOST) or [*overviews.LENGTHS][-1:]
 
 
 async def _page(
-    visit: Visit, asked: Asked, given: Mapping[str, str | None], error: str | None = None
+    visit: Visit, asked: OverviewQuery, given: Mapping[str, str | None], error: str | None = None
 ) -> web.Response:
-    history = visit.store.history
-    found = await overview(history, asked, 1, visit.budget())
-    by_target = await overview(history, replace(asked, kind=Kind.TARGET), _TARGETS, visit.budget())
+    most = {Dimension.ALL: 1, Dimension.TARGET: _TARGETS}
+    seen = await by_kinds(visit.store.history, asked, most, visit.budget())
+    found, by_target = seen[Dimension.ALL], seen[Dimension.TARGET]
     shown, restarts = spans(asked, found, up(visit.request)), await restarts_of(visit, asked)
     return render(
         visit.request,
@@ -141,15 +143,16 @@ async def _page(
         by=overviews.WORDS[asked.seconds],
         fitting=fitting_spans(asked),
         total=found.works.get("", Work()),
-        complete=found.complete and by_target.complete,
+        complete=found.complete,
         spans=[span for span in shown if span.work.count],
+        few=len(shown) <= _FEW,
         drawing=draw(shown, restarts) if shown else "",
         restarts=restarts,
         targets=_lanes(asked, by_target, up(visit.request)),
     )
 
 
-def spans(asked: Asked, found: Overview, up: str) -> Sequence[Span]:
+def spans(asked: OverviewQuery, found: Overview, up: str) -> Sequence[TimeSpan]:
     """Give the spans of a time, in order, with what came of their jobs.
 
     Args:
@@ -157,12 +160,12 @@ def spans(asked: Asked, found: Overview, up: str) -> Sequence[Span]:
     """
     length, works = asked.seconds * SECOND, found.spans.get("", {})
     return [
-        Span(
+        TimeSpan(
             since=at,
             until=at + length,
             work=works.get(at) or Work(),
-            jobs=up + written({"since": _short(at), "until": _short(at + length)}),
-            running=up + written({"running_at": _short(at)}),
+            jobs=f"{up}?since={_short(at)}&until={_short(at + length)}",
+            running=f"{up}?running_at={_short(at)}",
         )
         for at in range(start_of(asked.seconds, asked.since), asked.until, length)
     ]
@@ -173,7 +176,7 @@ def _short(at: int) -> str:
     return f"{words.moment(at):%Y-%m-%dT%H:%MZ}"
 
 
-def draw(shown: Sequence[Span], restarts: Sequence[Restart] = ()) -> Svg:
+def draw(shown: Sequence[TimeSpan], restarts: Sequence[Restart] = ()) -> Svg:
     """Draw spans as bars."""
     total = sum(span.work.count for span in shown)
     wrong = sum(span.work.errors for span in shown)
@@ -186,7 +189,7 @@ def draw(shown: Sequence[Span], restarts: Sequence[Restart] = ()) -> Svg:
     return bars([span.bar for span in shown], label, marks)
 
 
-async def restarts_of(visit: Visit, asked: Asked) -> Sequence[Restart]:
+async def restarts_of(visit: Visit, asked: OverviewQuery) -> Sequence[Restart]:
     """List the starts of servers in a time, the newest first, for who may see all jobs."""
     if asked.scope is not None:
         return []
@@ -203,7 +206,7 @@ async def restarts_of(visit: Visit, asked: Asked) -> Sequence[Restart]:
     ]
 
 
-def _lanes(asked: Asked, found: Overview, up: str) -> Svg | str:
+def _lanes(asked: OverviewQuery, found: Overview, up: str) -> Svg | str:
     """Draw what the targets of most jobs had to do."""
     names = found.most(_TARGETS)
     if not names:
@@ -228,4 +231,4 @@ def _at(found: Overview, name: str, at: int) -> Work:
     return found.spans[name].get(at) or Work() if name in found.spans else Work()
 
 
-ROUTES: Final[Routes] = (Route("GET", "activity", show),)
+ROUTES: Final[Routes] = (PageRoute("GET", "activity", show),)

@@ -14,7 +14,7 @@ from typing import Final
 from aiohttp import web
 
 from jobstore.dashboard.pages import HARDENED, NoSuchPage
-from jobstore.dashboard.visit import Route, Routes, Visit
+from jobstore.dashboard.visit import PageRoute, Routes, Visit
 
 # All that is given away, whatever else lies in that folder.
 _TYPES: Final[Mapping[str, str]] = MappingProxyType(
@@ -59,4 +59,4 @@ async def give(visit: Visit) -> web.Response:
     )
 
 
-ROUTES: Final[Routes] = (Route("GET", "static/{version}/{file}", give, strangers=True),)
+ROUTES: Final[Routes] = (PageRoute("GET", "static/{version}/{file}", give, strangers=True),)

@@ -18,7 +18,7 @@ from jobstore.dashboard.confirm import Input, Question, ask
 from jobstore.dashboard.forms import Fields, FormInvalid, filled_in
 from jobstore.dashboard.pages import see_other, up
 from jobstore.dashboard.query import Query
-from jobstore.dashboard.visit import Route, Routes, Visit
+from jobstore.dashboard.visit import PageRoute, Routes, Visit
 from jobstore.model import clock
 from jobstore.model.bulk import BulkAction, BulkOrder
 from jobstore.model.errors import QueryInvalid
@@ -289,8 +289,8 @@ def _typed(number: int) -> tuple[Input, ...]:
 
 _ACTION: Final = "{action:cancel|retry|delete|restore}"
 ROUTES: Final[Routes] = (
-    Route("GET", f"selected/{_ACTION}", tell_selected),
-    Route("POST", f"selected/{_ACTION}", do_selected),
-    Route("GET", f"matching/{_ACTION}", tell_matching),
-    Route("POST", f"matching/{_ACTION}", do_matching),
+    PageRoute("GET", f"selected/{_ACTION}", tell_selected),
+    PageRoute("POST", f"selected/{_ACTION}", do_selected),
+    PageRoute("GET", f"matching/{_ACTION}", tell_matching),
+    PageRoute("POST", f"matching/{_ACTION}", do_matching),
 )

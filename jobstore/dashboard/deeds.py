@@ -29,7 +29,7 @@ class NotThere(JobstoreError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class DeedRequest:
     """What shall be done, by whom.
 
     Args:
@@ -88,14 +88,14 @@ class Deed:
         do: does it; returns what has to be shown once, if anything.
     """
 
-    question: Callable[[Asked], Awaitable[Question]]
-    do: Callable[[Asked], Awaitable[str | None]]
+    question: Callable[[DeedRequest], Awaitable[Question]]
+    do: Callable[[DeedRequest], Awaitable[str | None]]
 
 
 # --- accounts -------------------------------------------------------------------------------------
 
 
-async def _whether_to_add(asked: Asked) -> Question:
+async def _whether_to_add(asked: DeedRequest) -> Question:
     name = Input(
         name="name", label="Name", value=asked.fields.get("name", "")[:_LONGEST], required=True
     )
@@ -112,13 +112,13 @@ async def _whether_to_add(asked: Asked) -> Question:
     )
 
 
-async def _add(asked: Asked) -> None:
+async def _add(asked: DeedRequest) -> None:
     name, role = asked.fields.get("name", "").strip(), asked.role
     passwords.check_name(name)
     await asked.store.accounts.add(name, role, await asked.password(), asked.who)
 
 
-async def _whether_to_set_role(asked: Asked) -> Question:
+async def _whether_to_set_role(asked: DeedRequest) -> Question:
     account = asked.account
     return Question(
         title=f"Change the role of {account.name}",
@@ -135,12 +135,12 @@ async def _whether_to_set_role(asked: Asked) -> Question:
     )
 
 
-async def _set_role(asked: Asked) -> None:
+async def _set_role(asked: DeedRequest) -> None:
     name = asked.account.name
     await asked.store.accounts.set_role(name, asked.role, asked.who, with_admin=True)
 
 
-async def _whether_to_set_password(asked: Asked) -> Question:
+async def _whether_to_set_password(asked: DeedRequest) -> Question:
     account = asked.account
     return Question(
         title=f"Set the password of {account.name}",
@@ -156,12 +156,12 @@ async def _whether_to_set_password(asked: Asked) -> Question:
     )
 
 
-async def _set_password(asked: Asked) -> None:
+async def _set_password(asked: DeedRequest) -> None:
     name = asked.account.name
     await asked.store.accounts.set_password(name, await asked.password(), asked.who)
 
 
-async def _whether_to_remove(asked: Asked) -> Question:
+async def _whether_to_remove(asked: DeedRequest) -> Question:
     name, store = asked.account.name, asked.store
     tokens = sum(each.account == name for each in store.accounts.tokens())
     sessions = sum(each.account == name for each in await store.sessions.all())
@@ -183,14 +183,14 @@ async def _whether_to_remove(asked: Asked) -> Question:
     )
 
 
-async def _remove(asked: Asked) -> None:
+async def _remove(asked: DeedRequest) -> None:
     await asked.store.accounts.remove(asked.account.name, asked.who, with_admin=True)
 
 
 # --- tokens and sessions --------------------------------------------------------------------------
 
 
-async def _whether_to_make_token(asked: Asked) -> Question:
+async def _whether_to_make_token(asked: DeedRequest) -> Question:
     name = asked.account.name
     return Question(
         title=f"Make a token for {name}",
@@ -206,14 +206,14 @@ async def _whether_to_make_token(asked: Asked) -> Question:
     )
 
 
-async def _make_token(asked: Asked) -> str:
+async def _make_token(asked: DeedRequest) -> str:
     token, label = passwords.new_token(), asked.fields.get("label", "").strip()[:_LONGEST]
     kept = passwords.digest(token)
     await asked.store.accounts.add_token(asked.account.name, label, kept, asked.who)
     return token
 
 
-async def _whether_to_revoke(asked: Asked) -> Question:
+async def _whether_to_revoke(asked: DeedRequest) -> Question:
     number = id_in(asked.fields, "token")
     token = next((each for each in asked.store.accounts.tokens() if each.id == number), None)
     if token is None:
@@ -231,11 +231,11 @@ async def _whether_to_revoke(asked: Asked) -> Question:
     )
 
 
-async def _revoke(asked: Asked) -> None:
+async def _revoke(asked: DeedRequest) -> None:
     await asked.store.accounts.revoke_token(id_in(asked.fields, "token"), asked.who)
 
 
-async def _whether_to_end(asked: Asked) -> Question:
+async def _whether_to_end(asked: DeedRequest) -> Question:
     number = id_in(asked.fields, "session")
     found = await asked.store.sessions.all()
     session = next((each for each in found if each.id == number), None)
@@ -253,7 +253,7 @@ async def _whether_to_end(asked: Asked) -> Question:
     )
 
 
-async def _end(asked: Asked) -> None:
+async def _end(asked: DeedRequest) -> None:
     await asked.store.sessions.end(id_in(asked.fields, "session"), asked.who)
 
 

@@ -9,19 +9,19 @@ from aiohttp import web
 
 from jobstore.dashboard import definition_form as form
 from jobstore.dashboard.confirm import Question, ask, done
-from jobstore.dashboard.definitions import Row
+from jobstore.dashboard.definitions import DefinitionRow
 from jobstore.dashboard.forms import filled_in
 from jobstore.dashboard.notes import Done
 from jobstore.dashboard.pages import render
 from jobstore.dashboard.runs import runs_of
-from jobstore.dashboard.visit import Route, Routes, Visit
+from jobstore.dashboard.visit import PageRoute, Routes, Visit
 from jobstore.model import clock
 from jobstore.model.definition import Definition, key_of
 from jobstore.model.definition_reader import change
 from jobstore.model.errors import DefinitionExists, DefinitionInvalid
 from jobstore.model.job import Dialect, Trigger
 from jobstore.model.schedule import Schedule, next_fires
-from jobstore.model.schedule_words import CATCH_UP, OVERLAP, Fire, told
+from jobstore.model.schedule_words import CATCH_UP, OVERLAP, FireTime, told
 from jobstore.web.edge import run_of
 
 _FIRES: Final = 5
@@ -135,7 +135,7 @@ async def _page(
         status=status,
         definition=found,
         draft=found.draft,
-        row=Row(definition=found, runs=runs),
+        row=DefinitionRow(definition=found, runs=runs),
         runs=runs,
         now=now,
         fires=[] if schedule is None else _fires(schedule, now),
@@ -143,14 +143,14 @@ async def _page(
         overlap=schedule and OVERLAP[schedule.overlap],
         headers=filled[form.HEADERS].splitlines(),
         content=form.shown_body(found.draft),
-        editable=form.is_editable(found.draft),
+        large=None if form.is_editable(found.draft) else len(form.body_of(found.draft)),
         choices=form.CHOICES,
         filled=filled,
         wrong=wrong or {},
     )
 
 
-def _fires(schedule: Schedule, now: int) -> list[Fire]:
+def _fires(schedule: Schedule, now: int) -> list[FireTime]:
     """Tell when it runs next; one that is paused tells when it would."""
     times = next_fires(replace(schedule, paused=False), now, _FIRES)
     return told(schedule, times, now)
@@ -158,11 +158,11 @@ def _fires(schedule: Schedule, now: int) -> list[Fire]:
 
 _ONE: Final = "definitions/{id}"
 ROUTES: Final[Routes] = (
-    Route("GET", _ONE, show),
-    Route("POST", _ONE, change_it),
-    Route("POST", f"{_ONE}/run", run),
-    Route("POST", f"{_ONE}/pause", pause),
-    Route("POST", f"{_ONE}/resume", resume),
-    Route("GET", f"{_ONE}/delete", ask_delete),
-    Route("POST", f"{_ONE}/delete", delete),
+    PageRoute("GET", _ONE, show),
+    PageRoute("POST", _ONE, change_it),
+    PageRoute("POST", f"{_ONE}/run", run),
+    PageRoute("POST", f"{_ONE}/pause", pause),
+    PageRoute("POST", f"{_ONE}/resume", resume),
+    PageRoute("GET", f"{_ONE}/delete", ask_delete),
+    PageRoute("POST", f"{_ONE}/delete", delete),
 )

@@ -10,7 +10,7 @@ from jobstore.dashboard.lately import lately
 from jobstore.dashboard.pages import render, see_other, up
 from jobstore.dashboard.query import LINE, Query
 from jobstore.dashboard.rows import rows
-from jobstore.dashboard.visit import Route, Routes, Visit
+from jobstore.dashboard.visit import PageRoute, Routes, Visit
 from jobstore.model import clock
 from jobstore.model.errors import QueryInvalid
 from jobstore.model.lifecycle import Result, State
@@ -167,4 +167,4 @@ async def _tabs(visit: Visit, asked: Query) -> list[Tab]:
     return tabs
 
 
-ROUTES: Final[Routes] = (Route("GET", "", show),)
+ROUTES: Final[Routes] = (PageRoute("GET", "", show),)

@@ -10,7 +10,7 @@ from typing import Any, Final
 from aiohttp import web
 from aiohttp_sse import EventSourceResponse, sse_response
 
-from jobstore.dashboard.visit import Route, Routes, Visit
+from jobstore.dashboard.visit import PageRoute, Routes, Visit
 from jobstore.live.changes import Change
 from jobstore.model.errors import StoreError
 from jobstore.web import cookies, standing
@@ -73,4 +73,4 @@ async def _require_session(visit: Visit) -> None:
         raise standing.Revoked
 
 
-ROUTES: Final[Routes] = (Route("GET", "feed", feed),)
+ROUTES: Final[Routes] = (PageRoute("GET", "feed", feed),)

@@ -11,7 +11,7 @@ from aiohttp import web
 from jobstore.dashboard.forms import filled_in
 from jobstore.dashboard.pages import NoSuchPage, here, render, see_other, up
 from jobstore.dashboard.session import Entrance
-from jobstore.dashboard.visit import Route, Routes, Visit
+from jobstore.dashboard.visit import PageRoute, Routes, Visit
 from jobstore.model.errors import (
     AccountProblem,
     AccountsUnavailable,
@@ -144,7 +144,7 @@ def sentence(error: JobstoreError) -> str:
 
 
 ROUTES: Final[Routes] = (
-    Route("GET", "login", show, strangers=True),
-    Route("POST", "login", submit, strangers=True),
-    Route("POST", "logout", leave, strangers=True),
+    PageRoute("GET", "login", show, strangers=True),
+    PageRoute("POST", "login", submit, strangers=True),
+    PageRoute("POST", "logout", leave, strangers=True),
 )

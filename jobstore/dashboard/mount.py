@@ -26,14 +26,15 @@ from jobstore.dashboard import (
     live,
     login,
     operations,
+    own_password,
     statistics,
     store,
     targets,
 )
 from jobstore.dashboard.guard import Guard
-from jobstore.dashboard.pages import NoSuchPage, refused, see_other
+from jobstore.dashboard.pages import NoSuchPage, ready, refused, see_other
 from jobstore.dashboard.session import Entrance
-from jobstore.dashboard.visit import MOUNT, Route, Routes, Visit
+from jobstore.dashboard.visit import MOUNT, PageRoute, Routes, Visit
 from jobstore.live import Store
 from jobstore.live.janitor import Retention
 from jobstore.model.errors import JobstoreError
@@ -51,6 +52,7 @@ ROUTES: Final[Routes] = (
     *jobs.ROUTES,
     *login.ROUTES,
     *access.ROUTES,
+    *own_password.ROUTES,
     *activity.ROUTES,
     *statistics.ROUTES,
     *definitions.ROUTES,
@@ -106,7 +108,7 @@ class Dashboard:
         calls[MOUNT + r"/{tail:[\s\S]*}"] = {"*": self._answering(_NOWHERE)}
         add_calls(app, calls, refused)
 
-    def _answering(self, route: Route) -> Call:
+    def _answering(self, route: PageRoute) -> Call:
         """Make what answers a request for a page, whatever goes wrong with it."""
 
         async def answer(request: web.Request) -> web.StreamResponse:
@@ -129,6 +131,7 @@ def _told(call: Call) -> Call:
 
     async def answer(request: web.Request) -> web.StreamResponse:
         try:
+            await ready()
             return await call(request)
         except JobstoreError as error:
             return refused(request, error)
@@ -150,4 +153,4 @@ async def _nowhere(_: Visit) -> web.Response:
     raise NoSuchPage
 
 
-_NOWHERE: Final = Route("*", "", _nowhere)
+_NOWHERE: Final = PageRoute("*", "", _nowhere)

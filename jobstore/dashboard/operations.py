@@ -12,7 +12,7 @@ from jobstore.dashboard.confirm import Question, ask, done
 from jobstore.dashboard.forms import filled_in
 from jobstore.dashboard.notes import Done
 from jobstore.dashboard.pages import render
-from jobstore.dashboard.visit import Route, Routes, Visit
+from jobstore.dashboard.visit import PageRoute, Routes, Visit
 from jobstore.model.bulk import BulkAction, BulkOperation, BulkState
 from jobstore.model.errors import OperationNotFound, QueryInvalid
 from jobstore.store.jobs import LARGEST_ID
@@ -24,7 +24,7 @@ _SHOWN: Final = 40  # of an id that is none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class OperationRow:
     """An operation, as pages tell it.
 
     Args:
@@ -32,6 +32,7 @@ class Line:
         which: which jobs these are.
         list: the query of the list of these; None if there is no such list.
         undoable: whether there is something that could be undone.
+        retriable: whether there is something that it has cancelled, and that could be retried.
     """
 
     operation: BulkOperation
@@ -39,6 +40,7 @@ class Line:
     which: str
     list: str | None
     undoable: bool
+    retriable: bool
 
     @property
     def is_running(self) -> bool:
@@ -51,7 +53,7 @@ class Line:
         return self.operation.done + self.operation.skipped
 
 
-def _line(operation: BulkOperation) -> Line:
+def _line(operation: BulkOperation) -> OperationRow:
     order, which, found = operation.order, "selected jobs", None
     filters = json.loads(order.filter) if order.filter else {}
     if "all" in filters:
@@ -61,13 +63,14 @@ def _line(operation: BulkOperation) -> Line:
     elif filters:
         given = {name: _text(value) for name, value in filters.items()}
         which, found = query.line(given), query.written({**given})
-    undoable = order.action is BulkAction.DELETE and operation.done > 0
-    return Line(
+    has_done = operation.done > 0 and operation.state is not BulkState.RUNNING
+    return OperationRow(
         operation=operation,
         title=f"{order.action.capitalize()} {words.plural(operation.total, 'job')}",
         which=which,
         list=found,
-        undoable=undoable and operation.state is not BulkState.RUNNING,
+        undoable=has_done and order.action is BulkAction.DELETE,
+        retriable=has_done and order.action is BulkAction.CANCEL,
     )
 
 
@@ -175,12 +178,40 @@ async def _deleted(visit: Visit) -> Chosen:
     )
 
 
+# --- retrying -----------------------------------------------------------------------------------
+
+
+async def tell_retry(visit: Visit) -> web.Response:
+    """Ask whether what an operation has cancelled shall be retried."""
+    visit.visitor.acting()
+    return await bulk.tell(visit, BulkAction.RETRY, await _cancelled(visit))
+
+
+async def retry(visit: Visit) -> web.Response:
+    """Retry what an operation has cancelled, by another one."""
+    visit.visitor.acting()
+    return await bulk.do(visit, BulkAction.RETRY, await _cancelled(visit))
+
+
+async def _cancelled(visit: Visit) -> Chosen:
+    operation = await _sought(visit)
+    return Chosen(
+        search=visit.store.operations.cancelled_by(operation, visit.scope),
+        words=f"that operation {operation.id} has cancelled",
+        path=f"operations/{operation.id}/retry",
+        back=f"operations/{operation.id}",
+        filter=json.dumps({"operation": operation.id}),
+    )
+
+
 _ONE: Final = "operations/{id:[0-9]+}"
 ROUTES: Final[Routes] = (
-    Route("GET", "operations", page),
-    Route("GET", _ONE, show),
-    Route("GET", f"{_ONE}/stop", tell_stop),
-    Route("POST", f"{_ONE}/stop", stop),
-    Route("GET", f"{_ONE}/undo", tell_undo),
-    Route("POST", f"{_ONE}/undo", undo),
+    PageRoute("GET", "operations", page),
+    PageRoute("GET", _ONE, show),
+    PageRoute("GET", f"{_ONE}/stop", tell_stop),
+    PageRoute("POST", f"{_ONE}/stop", stop),
+    PageRoute("GET", f"{_ONE}/undo", tell_undo),
+    PageRoute("POST", f"{_ONE}/undo", undo),
+    PageRoute("GET", f"{_ONE}/retry", tell_retry),
+    PageRoute("POST", f"{_ONE}/retry", retry),
 )

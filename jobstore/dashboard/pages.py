@@ -56,6 +56,11 @@ def here(request: web.Request) -> str:
     return request.raw_path.removeprefix(MOUNT).lstrip("/")
 
 
+async def ready() -> None:
+    """Have the templates, which every page needs."""
+    await late.loaded(_TEMPLATES)
+
+
 def render(
     request: web.Request, template: str, *, status: int = 200, **facts: object
 ) -> web.Response:
@@ -77,8 +82,7 @@ def render(
 
 def text(request: web.Request, template: str, **facts: object) -> str:
     """Write a page, or a piece of one; see `render`."""
-    late.load(_TEMPLATES)
-    from jobstore.dashboard.templating import TEMPLATES  # noqa: PLC0415 - it is loaded now
+    from jobstore.dashboard.templating import TEMPLATES  # noqa: PLC0415 - see `ready`
 
     shared: dict[str, Any] = {
         "up": up(request),

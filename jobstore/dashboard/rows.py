@@ -10,7 +10,7 @@ from jobstore.dashboard.acting import likely
 from jobstore.model.clock import SECOND
 from jobstore.model.job import Job
 from jobstore.model.lifecycle import Result, State
-from jobstore.model.target_state import Waits
+from jobstore.model.target_state import WaitReason
 
 # A bar is that long, in pixels, for a job that took as many microseconds or more. They differ by
 # powers of ten, and so do the bars: one for each second would show either nothing or the longest.
@@ -18,17 +18,17 @@ BAR: Final = 80
 _SHORTEST: Final = SECOND // 1000
 _LONGEST: Final = 3600 * SECOND
 
-_WAITING: Final[Mapping[Waits, str]] = {
-    Waits.SLOT: "waits for a slot",
-    Waits.TIME: "waits for its time",
-    Waits.JOB: "waits for another job",
-    Waits.PAUSED: "waits: its target is paused",
-    Waits.HELD: "waits: its target cannot be reached",
+_WAITING: Final[Mapping[WaitReason, str]] = {
+    WaitReason.SLOT: "waits for a slot",
+    WaitReason.TIME: "waits for its time",
+    WaitReason.JOB: "waits for another job",
+    WaitReason.PAUSED: "waits: its target is paused",
+    WaitReason.HELD: "waits: its target cannot be reached",
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class JobRow:
     """A job in a list.
 
     Args:
@@ -70,9 +70,9 @@ class Row:
 def rows(
     jobs: Sequence[Job],
     now: int,
-    waits_for: Callable[[Job], Waits | None],
+    waits_for: Callable[[Job], WaitReason | None],
     askers: Mapping[int, str],
-) -> list[Row]:
+) -> list[JobRow]:
     """Make rows of jobs.
 
     Args:
@@ -83,9 +83,9 @@ def rows(
     return [_row(job, now, waits_for(job), askers.get(job.id)) for job in jobs]
 
 
-def _row(job: Job, now: int, waits: Waits | None, asker: str | None) -> Row:
+def _row(job: Job, now: int, waits: WaitReason | None, asker: str | None) -> JobRow:
     took = took_of(job, now)
-    return Row(
+    return JobRow(
         job=job,
         took=took,
         bar=0 if took is None else bar_of(took),
@@ -123,7 +123,7 @@ def tone_of(job: Job) -> str:
             return "wait"
 
 
-def _note(job: Job, now: int, waits: Waits | None, asker: str | None) -> str:
+def _note(job: Job, now: int, waits: WaitReason | None, asker: str | None) -> str:
     match job.state:
         case State.QUEUED:
             return waiting(job, now, waits)
@@ -137,11 +137,11 @@ def _note(job: Job, now: int, waits: Waits | None, asker: str | None) -> str:
             return ""
 
 
-def waiting(job: Job, now: int, waits: Waits | None) -> str:
+def waiting(job: Job, now: int, waits: WaitReason | None) -> str:
     """Say what a job waits for, in a few words."""
     if job.follows is not None:
         return f"waits for job {job.follows}"
-    if waits is Waits.TIME and job.not_before is not None:
+    if waits is WaitReason.TIME and job.not_before is not None:
         again = "again " if job.retried else "runs "
         return again + words.relative(job.not_before, now)
     return _WAITING.get(waits, "") if waits is not None else ""

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from jobstore.model.account import Account, Identity, Session
 from jobstore.model.errors import AccountsUnavailable, Forbidden, StoreError
-from jobstore.store.sessions import Known, Sessions
+from jobstore.store.sessions import ActiveSession, Sessions
 from jobstore.web import cookies, standing
 from jobstore.web.access import Access
 from jobstore.web.capture import SAFE
@@ -72,7 +72,7 @@ class Entrance:
         request[standing.STANDING] = standing.Standing(partial(self._again, account))
         return known.session
 
-    async def known(self, request: web.Request) -> Known | None:
+    async def known(self, request: web.Request) -> ActiveSession | None:
         """Tell whose session a request shows.
 
         Raises:

@@ -13,14 +13,14 @@ from jobstore.dashboard.draw.heat import LEGEND, heat, shade
 from jobstore.dashboard.draw.svg import Svg
 from jobstore.dashboard.pages import HARDENED, render, up
 from jobstore.dashboard.query import instant, written
-from jobstore.dashboard.visit import Route, Routes, Visit
+from jobstore.dashboard.visit import PageRoute, Routes, Visit
 from jobstore.model import clock
 from jobstore.model.clock import SECOND, iso
 from jobstore.model.errors import QueryInvalid
-from jobstore.model.periods import Kind, Work, start_of
+from jobstore.model.periods import Dimension, Work, start_of
 from jobstore.model.route import ANY
 from jobstore.store import period_rows, questions
-from jobstore.store.overview import Asked, Overview, overview
+from jobstore.store.overview import Overview, OverviewQuery, overview
 from jobstore.web import overviews
 from jobstore.web.filters import values_of
 
@@ -30,6 +30,9 @@ RANGES: Final[Mapping[str, str]] = MappingProxyType(
 # How many names are shown at most, and how many cells: each takes some time to add up.
 _MOST: Final = 50
 _MOST_CELLS: Final = 5000
+# How many columns the table has at most; of more hours, it has the slowest of each day.
+_MOST_COLUMNS: Final = 48
+_DAY: Final = 24
 _MIDDLE: Final = 50
 _NEARLY_ALL: Final = 95
 _COLUMNS: Final = (
@@ -42,18 +45,18 @@ _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class StatisticsRow:
     """What came of the jobs of one name.
 
     Args:
         name: what it is called.
-        works: what came of those of each span.
+        halves: how long half of those of each span took at most, in microseconds.
         jobs: where the list of them is; None if they have nothing in common to look for.
     """
 
     name: str
     work: Work
-    works: Sequence[Work]
+    halves: Sequence[int | None] = ()
     jobs: str | None = None
 
     @property
@@ -71,10 +74,10 @@ class Row:
         """How long the longest took."""
         return self.work.longest if self.work.runs.counts else None
 
-    @property
-    def halves(self) -> Sequence[int | None]:
-        """How long half of those of each span took at most."""
-        return [work.took_at_most(_MIDDLE) for work in self.works]
+    def slowest(self, count: int) -> Sequence[int | None]:
+        """Give the longest of these of so many spans that follow one another, again and again."""
+        parts = (self.halves[place : place + count] for place in range(0, len(self.halves), count))
+        return [max((each for each in part if each is not None), default=None) for part in parts]
 
     @property
     def drawn(self) -> Svg:
@@ -93,6 +96,7 @@ async def show(visit: Visit) -> web.Response:
         asked, error = _default(visit, now), str(invalid)
     starts = _starts(asked)
     most = min(_MOST, _MOST_CELLS // max(1, len(starts)))
+    together = _DAY if len(starts) > _MOST_COLUMNS else 1
     found = await overview(visit.store.history, asked, most, visit.budget())
     rows = await _rows(visit, asked, found, found.most(most))
     rest = found.works.get(period_rows.REST)
@@ -106,10 +110,11 @@ async def show(visit: Visit) -> web.Response:
         ranges=RANGES,
         chosen=given.get("since") or "24h",
         step=overviews.WORDS[asked.seconds],
-        starts=starts,
+        starts=starts[::together],
+        together=together,
         rows=rows,
         names=len(found.works) - (rest is not None),
-        rest=rest and Row(name="", work=rest, works=()),
+        rest=rest and StatisticsRow(name="", work=rest),
         complete=found.complete,
         legend=LEGEND,
         csv=written({"by": asked.kind, "since": given.get("since") if error is None else None}),
@@ -138,33 +143,35 @@ async def give_csv(visit: Visit) -> web.Response:
     )
 
 
-def _asked(visit: Visit, now: int) -> Asked:
+def _asked(visit: Visit, now: int) -> OverviewQuery:
     """Read what is asked for.
 
     Raises:
         QueryInvalid: it cannot be understood; the message says what was expected.
     """
     query = values_of(visit.request.query, ("by", "since"))
-    by, since = query.get("by") or Kind.ROUTE, query.get("since") or "24h"
+    by, since = query.get("by") or Dimension.ROUTE, query.get("since") or "24h"
     values = {"by": by, "since": instant(since, now)}
     return replace(overviews.statistics(values, visit.scope, now), durations=True)
 
 
-def _default(visit: Visit, now: int) -> Asked:
-    return replace(overviews.statistics({"by": Kind.ROUTE}, visit.scope, now), durations=True)
+def _default(visit: Visit, now: int) -> OverviewQuery:
+    return replace(overviews.statistics({"by": Dimension.ROUTE}, visit.scope, now), durations=True)
 
 
-def _starts(asked: Asked) -> Sequence[int]:
+def _starts(asked: OverviewQuery) -> Sequence[int]:
     return range(start_of(asked.seconds, asked.since), asked.until, asked.seconds * SECOND)
 
 
-async def _rows(visit: Visit, asked: Asked, found: Overview, names: Sequence[str]) -> Sequence[Row]:
+async def _rows(
+    visit: Visit, asked: OverviewQuery, found: Overview, names: Sequence[str]
+) -> Sequence[StatisticsRow]:
     named, starts = await _names(visit, asked), _starts(asked)
     return [
-        Row(
+        StatisticsRow(
             name=named.get(name, name),
             work=found.works[name],
-            works=[found.spans[name].get(at) or Work() for at in starts],
+            halves=[_half(found, name, at) for at in starts],
             jobs=up(visit.request)
             + written({**_filter(asked.kind, name), "since": iso(asked.since)}),
         )
@@ -172,24 +179,29 @@ async def _rows(visit: Visit, asked: Asked, found: Overview, names: Sequence[str
     ]
 
 
-async def _names(visit: Visit, asked: Asked) -> Mapping[str, str]:
+def _half(found: Overview, name: str, at: int) -> int | None:
+    work = found.spans[name].get(at)
+    return None if work is None else work.took_at_most(_MIDDLE)
+
+
+async def _names(visit: Visit, asked: OverviewQuery) -> Mapping[str, str]:
     """Give what definitions are called, by their ids as text."""
-    if asked.kind is not Kind.DEFINITION:
+    if asked.kind is not Dimension.DEFINITION:
         return {}
     names = await questions.names(visit.store.history)
     return {str(number): name for number, name in names.items()}
 
 
-def _filter(kind: Kind, name: str) -> Mapping[str, str]:
+def _filter(kind: Dimension, name: str) -> Mapping[str, str]:
     """Give the filter that finds the jobs of a name, or as near to it as there is one."""
-    if kind is not Kind.ROUTE:
+    if kind is not Dimension.ROUTE:
         return {str(kind): name}
     path = name.partition(" ")[2]
     return {"path": path.partition(ANY)[0]}
 
 
 def _figures(work: Work) -> Sequence[object]:
-    row = Row(name="", work=work, works=())
+    row = StatisticsRow(name="", work=work)
     took = [None if each is None else each / 1000 for each in (row.half, row.most, row.longest)]
     return [work.count, work.done, work.failed, work.cancelled, work.errors, *took]
 
@@ -200,6 +212,6 @@ def _harmless(name: str) -> str:
 
 
 ROUTES: Final[Routes] = (
-    Route("GET", "statistics", show),
-    Route("GET", "statistics.csv", give_csv),
+    PageRoute("GET", "statistics", show),
+    PageRoute("GET", "statistics.csv", give_csv),
 )

@@ -10,7 +10,7 @@ from jobstore.dashboard import words
 from jobstore.dashboard.rows import took_of, waiting
 from jobstore.model.job import Attempt, Dialect, Job, Moment
 from jobstore.model.lifecycle import Result, State
-from jobstore.model.target_state import Waits
+from jobstore.model.target_state import WaitReason
 
 _PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
 _DIALECTS: Final[Mapping[Dialect, str]] = {
@@ -24,7 +24,7 @@ _MOST_TOLD: Final = 3  # of the earlier attempts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
+class KnownJob:
     """A job, with what else is known of it.
 
     Args:
@@ -36,7 +36,7 @@ class Known:
     job: Job
     attempts: Sequence[Attempt]
     timeline: Sequence[Moment]
-    waits: Waits | None
+    waits: WaitReason | None
     asker: str | None
     now: int
 
@@ -54,7 +54,7 @@ class Story:
     more: Sequence[str]
 
 
-def told(known: Known) -> Story:
+def told(known: KnownJob) -> Story:
     """Tell what happened to a job."""
     more = [*_earlier(known), _submitted(known), *_asked_to_stop(known), *_after(known)]
     return Story(first=_stands(known), more=more)
@@ -74,7 +74,7 @@ def sentence(text: str) -> str:
 # --- how it stands ------------------------------------------------------------------------------
 
 
-def _stands(known: Known) -> str:
+def _stands(known: KnownJob) -> str:
     job = known.job
     took = took_of(job, known.now)
     lasting = "" if took is None else words.duration(took)
@@ -102,18 +102,20 @@ def _unless_said(job: Job, otherwise: str) -> str:
     return sentence(job.detail) if job.detail and job.cancel_asked_at is None else otherwise
 
 
-def _waits(known: Known) -> str:
+def _waits(known: KnownJob) -> str:
     job = known.job
     what = waiting(job, known.now, known.waits)
     if job.follows is not None:
         return f"It waits until job {job.follows} has succeeded."
-    if known.waits is Waits.TIME:
+    if known.waits is WaitReason.TIME:
         again = "It will be retried" if job.retried else "It will run"
         return f"{again} {words.relative(job.not_before or known.now, known.now)}."
-    if known.waits in {Waits.PAUSED, Waits.HELD}:
-        why = "is paused" if known.waits is Waits.PAUSED else "cannot be reached"
+    if known.waits in {WaitReason.PAUSED, WaitReason.HELD}:
+        why = "is paused" if known.waits is WaitReason.PAUSED else "cannot be reached"
         return f"It waits, since its target {job.target} {why}."
-    return f"It {what or 'waits'} of {job.target}." if known.waits is Waits.SLOT else "It waits."
+    return (
+        f"It {what or 'waits'} of {job.target}." if known.waits is WaitReason.SLOT else "It waits."
+    )
 
 
 def _which(job: Job) -> str:
@@ -131,7 +133,7 @@ def _ordinal(number: int) -> str:
 # --- before and after ---------------------------------------------------------------------------
 
 
-def _earlier(known: Known) -> Iterator[str]:
+def _earlier(known: KnownJob) -> Iterator[str]:
     """Tell what became of earlier attempts, the latest first."""
     job = known.job
     ended = [each for each in known.attempts if each.ended_at is not None]
@@ -162,7 +164,7 @@ def _became(attempt: Attempt) -> str:
     return (attempt.detail or attempt.failure or "interrupted").rstrip(".")
 
 
-def _submitted(known: Known) -> str:
+def _submitted(known: KnownJob) -> str:
     job = known.job
     who = f"{job.owner} submitted it" if job.owner else "It was submitted"
     run = ", as a run of a definition" if job.definition is not None else ""
@@ -170,14 +172,14 @@ def _submitted(known: Known) -> str:
     return f"{who} {when} through {_DIALECTS[job.dialect]}{run}."
 
 
-def _asked_to_stop(known: Known) -> Iterator[str]:
+def _asked_to_stop(known: KnownJob) -> Iterator[str]:
     asked = known.job.cancel_asked_at
     if asked is not None and known.job.state is State.RUNNING:
         who = known.asker or "Somebody"
         yield f"{who} asked for its cancellation {words.relative(asked, known.now)}."
 
 
-def _after(known: Known) -> Iterator[str]:
+def _after(known: KnownJob) -> Iterator[str]:
     """Tell what became of the result."""
     job, now = known.job, known.now
     match job.result:

@@ -56,6 +56,11 @@ class Visitor:
         """Whether nothing is closed to them."""
         return self.identity.administers
 
+    @property
+    def has_account(self) -> bool:
+        """Whether they have an account of the store, with a password that they may change."""
+        return self.identity.id is not None
+
     def acting(self) -> Identity:
         """Return who they are, to change something.
 
@@ -124,7 +129,7 @@ async def job_of(visit: Visit) -> Job:
 Handler: TypeAlias = Callable[[Visit], Awaitable[web.StreamResponse]]
 
 
-class Route(NamedTuple):
+class PageRoute(NamedTuple):
     """A page, or what is done by a form on one.
 
     Args:
@@ -138,4 +143,4 @@ class Route(NamedTuple):
     strangers: bool = False
 
 
-Routes: TypeAlias = tuple[Route, ...]
+Routes: TypeAlias = tuple[PageRoute, ...]

@@ -23,7 +23,7 @@ _GONE: Final = select.POLLHUP | select.POLLERR | select.POLLNVAL
 _KEEP_ALIVE: Final = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
 
 
-class End(Protocol):
+class TunnelSide(Protocol):
     """A connection that can become a side of a tunnel."""
 
     transport: asyncio.Transport | None
@@ -109,7 +109,7 @@ class Side:
             asyncio.get_running_loop().call_later(_LOOK_SECONDS, self._look)
 
 
-class Switching(asyncio.BaseProtocol):
+class TunnelProtocol(asyncio.BaseProtocol):
     """What a connection on either side of a tunnel tells the other; it goes before its own base."""
 
     __slots__ = ()
@@ -146,7 +146,9 @@ def plain_sides(
     return Side(one, other, over), Side(other, one, over)
 
 
-async def join(one: End, other: End, first: bytes, make: MakeSides = plain_sides) -> None:
+async def join(
+    one: TunnelSide, other: TunnelSide, first: bytes, make: MakeSides = plain_sides
+) -> None:
     """Let the bytes of two connections go to one another, until one of them is closed.
 
     Args:

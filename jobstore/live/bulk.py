@@ -28,14 +28,12 @@ from jobstore.store.bulk_steps import Act, Stepped
 from jobstore.store.history import History
 from jobstore.store.own_boot import OwnBoot
 from jobstore.store.search import Search
-from jobstore.store.steps import Steps
+from jobstore.store.steps import IsOver, Steps
 from jobstore.store.transaction import Transaction
 from jobstore.store.writer import Writer
 
 # How long to wait before trying again what could not go on.
 _WAIT_SECONDS: Final = 1.0
-# How many jobs the first step has. Measured on a busy machine: to try one again takes 0.25 ms.
-_FIRST: Final = 12
 
 
 class BulkOperations:
@@ -64,7 +62,6 @@ class BulkOperations:
         self._boot = boot
         self._woken = asyncio.Event()
         self._copied: dict[int, dict[int, Content | str]] = {}
-        self._rows: dict[int, int] = {}
 
     # --- making one, and looking at it ----------------------------------------------------------
 
@@ -92,6 +89,10 @@ class BulkOperations:
     def deleted_by(self, operation: BulkOperation, scope: int | None = None) -> Search:
         """Give what finds the jobs that an operation has deleted."""
         return Search(deleted_because=_because(operation), account=scope)
+
+    def cancelled_by(self, operation: BulkOperation, scope: int | None = None) -> Search:
+        """Give what finds the jobs that an operation has cancelled."""
+        return Search(cancelled_in=operation.id, account=scope)
 
     async def make(self, order: BulkOrder, matched: Matched, expect: int | None = None) -> int:
         """Make an operation, and return its id once it is on the disk; it is done from then on.
@@ -153,8 +154,8 @@ class BulkOperations:
         """Note that a job was retried, so that no operation repeats that."""
 
         def note(tx: Transaction) -> None:
-            if tx.execute(jobs.GET_JOB, job_id=job_id).fetchone() is not None:
-                events.note(tx, job_id, bulk.TRIED_AGAIN, f"as job {new}")
+            if all(tx.execute(jobs.GET_JOB, job_id=each).fetchone() for each in (job_id, new)):
+                events.note_retry(tx, job_id, new)
 
         with suppress(StoreError):  # the new one is there all the same
             await self._writer.run(note)
@@ -202,18 +203,16 @@ class BulkOperations:
         copied = self._copied.pop(operation_id, {})
         acting = partial(self._act, target_of, copied)
 
-        def step(tx: Transaction, limit: int) -> Stepped | None:
-            return bulk_steps.step(tx, operation_id, limit, acting)
+        def step(tx: Transaction, is_over: IsOver) -> Stepped | None:
+            return bulk_steps.step(tx, operation_id, is_over, acting)
 
         try:
-            rows = self._rows.pop(operation_id, _FIRST)
-            stepped, rows = await self._steps.one(step, rows)
+            stepped = await self._steps.within(step)
         finally:
             for content in copied.values():
                 self._submissions.release(content)
         if stepped is None:
             return 0
-        self._rows[operation_id] = rows
         if stepped.large is not None:
             self._copied[operation_id] = {stepped.large: await self._copy(stepped.large)}
         return stepped.passed + (stepped.large is not None)

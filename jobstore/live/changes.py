@@ -79,7 +79,7 @@ class Change:
         return {"counters": self.counters, "changed": self.changed, "more": self.more}
 
 
-class Listener:
+class ChangeListener:
     """One who is told of all changes while its context lasts; iterating waits for the next.
 
     The first message comes at once, and has the counters as they are. The iteration ends when the
@@ -142,16 +142,16 @@ class ChangeFeed:
     def __init__(self, counters: Callable[[], Awaitable[Counters]], tick: float = TICK) -> None:
         self._counters = counters
         self._tick = tick
-        self._listeners: set[Listener] = set()
+        self._listeners: set[ChangeListener] = set()
         self._ids: set[int] = set()
         self._more = self._greeting = False
         self._noted = asyncio.Event()
         self._telling: asyncio.Task[None] | None = None
         self.over = False
 
-    def listening(self) -> Listener:
+    def listening(self) -> ChangeListener:
         """Give what is told of changes while its context lasts."""
-        return Listener(self)
+        return ChangeListener(self)
 
     @property
     def listeners(self) -> int:
@@ -160,7 +160,7 @@ class ChangeFeed:
 
     # --- who listens ----------------------------------------------------------------------------
 
-    def add(self, listener: Listener) -> None:
+    def add(self, listener: ChangeListener) -> None:
         """Let somebody listen.
 
         Raises:
@@ -174,7 +174,7 @@ class ChangeFeed:
         if self._telling is None:
             self._telling = asyncio.create_task(self._tell())
 
-    def remove(self, listener: Listener) -> None:
+    def remove(self, listener: ChangeListener) -> None:
         """Tell somebody nothing any more."""
         self._listeners.discard(listener)
         if not self._listeners and self._telling is not None:

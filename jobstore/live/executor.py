@@ -34,8 +34,14 @@ from jobstore.model.errors import (
 )
 from jobstore.model.handle import JobHandle
 from jobstore.model.job import Abandonment, Cancellation, Claim, Failure, Order
-from jobstore.model.retry import AttemptEnded, is_passing, may_repeat, wait_before_next
-from jobstore.targets.router import Route, Router
+from jobstore.model.retry import (
+    AttemptEnded,
+    is_passing,
+    may_repeat,
+    told_of_wait,
+    wait_before_next,
+)
+from jobstore.targets.router import Router, TargetRoute
 
 # The shortest time that an attempt may take too long, in seconds, and what part of its time.
 _TICK: Final = 0.01
@@ -251,7 +257,7 @@ class Executor:
         if self._running.get(claim.job_id) is running:  # and not the next attempt
             del self._running[claim.job_id]
 
-    async def _traced(self, claim: Claim, route: Route | None, running: _Running) -> Outcome:
+    async def _traced(self, claim: Claim, route: TargetRoute | None, running: _Running) -> Outcome:
         """Make the attempt, and spans of it."""
         assert self._store.spans is not None
         with self._store.spans.attempt(claim) as traced:
@@ -265,7 +271,7 @@ class Executor:
                     traced.failed("cancelled")
             return outcome
 
-    async def _attempt(self, claim: Claim, route: Route | None, running: _Running) -> Outcome:
+    async def _attempt(self, claim: Claim, route: TargetRoute | None, running: _Running) -> Outcome:
         """Ask the target and store its response."""
         if route is None or not route.keeps(claim.request.path):
             problem = PathLeaves() if route else NoTarget()
@@ -294,7 +300,9 @@ class Executor:
         finally:
             limited.discard(running)
 
-    async def _queued_again(self, claim: Claim, route: Route | None, outcome: Outcome) -> _Again:
+    async def _queued_again(
+        self, claim: Claim, route: TargetRoute | None, outcome: Outcome
+    ) -> _Again:
         """Queue a job again if nothing came of this attempt that would not pass."""
         if route is None or isinstance(outcome, Stopped):
             return _Again.NO
@@ -319,14 +327,15 @@ class Executor:
         return _Again.TRIED if tried else _Again.NO
 
     async def _retried(
-        self, claim: Claim, route: Route, outcome: CapturedResponse | Failed
+        self, claim: Claim, route: TargetRoute, outcome: CapturedResponse | Failed
     ) -> bool:
         """Queue a job again if it may be repeated as often as this."""
         ended = as_attempt(outcome)
-        seconds = wait_before_next(route.retry, claim, ended, self._clock())
+        now = self._clock()
+        seconds = wait_before_next(route.retry, claim, ended, now)
         if seconds is None:
             return False
-        detail = f"{ended.detail}; retrying in {seconds:.3g} s"
+        detail = f"{ended.detail}; {told_of_wait(seconds, ended, now)}"
         about = said_of("retry", claim, ended.status)
         log.info("job %d: %s", claim.job_id, detail, extra=about)
         again = await self._store.attempts.retry(claim, seconds, replace(ended, detail=detail))

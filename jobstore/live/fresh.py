@@ -8,7 +8,7 @@ saves a read, and losing it costs nothing.
 
 from typing import Final
 
-from jobstore.store.claiming import Known
+from jobstore.store.claiming import KnownRequest
 from jobstore.store.facts import Answered, Changed, Ended, Looked, Queued, Taken
 
 # How many bytes are kept at most of either kind, each with what it costs besides its body.
@@ -58,9 +58,9 @@ class FreshRequests:
     def __init__(self, room: int = _ROOM) -> None:
         self._room = room
         self._size = 0
-        self._of: dict[int, Known] = {}
+        self._of: dict[int, KnownRequest] = {}
 
-    def get(self, job_id: int) -> Known | None:
+    def get(self, job_id: int) -> KnownRequest | None:
         """Give a job's request, if it is here."""
         return self._of.get(job_id)
 
@@ -68,7 +68,7 @@ class FreshRequests:
         """Keep a request whose body is a small one, if there is room."""
         body = fact.request.body
         if isinstance(body, bytes) and self._size + _EACH + len(body) <= self._room:
-            self._of[fact.job_id] = Known(fact.request, fact.secrets)
+            self._of[fact.job_id] = KnownRequest(fact.request, fact.secrets)
             self._size += _EACH + len(body)
 
     def looked(self, fact: Looked) -> None:

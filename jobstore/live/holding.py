@@ -29,7 +29,7 @@ from jobstore.live.store import Store
 from jobstore.model.clock import SECOND, Clock
 from jobstore.model.errors import StoreError, TargetUnreachable
 from jobstore.targets import Reachable
-from jobstore.targets.router import Route
+from jobstore.targets.router import TargetRoute
 
 # Between two looks at a target, in seconds: at first, and at most.
 FIRST_PAUSE: Final = 1.0
@@ -51,7 +51,7 @@ class _Watched:
         task: looks for it.
     """
 
-    route: Route
+    route: TargetRoute
     reach: Callable[[], Awaitable[None]]
     began: int
     since: int
@@ -74,7 +74,7 @@ class Holds:
         self._sleep = sleep
         self._watched: dict[str, _Watched] = {}
 
-    def begin(self, route: Route, why: str) -> bool:
+    def begin(self, route: TargetRoute, why: str) -> bool:
         """Hold a target, unless it is held already.
 
         Returns:
@@ -169,5 +169,5 @@ class Holds:
             )
 
 
-def _about(action: str, route: Route) -> dict[str, object]:
+def _about(action: str, route: TargetRoute) -> dict[str, object]:
     return {"action": action, "target": route.name}

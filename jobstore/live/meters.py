@@ -29,7 +29,6 @@ from jobstore.model.message import Headers
 from jobstore.model.tracing import trace_of
 from jobstore.store.facts import (
     Accepted,
-    Answered,
     Changes,
     Ended,
     Expired,
@@ -54,6 +53,8 @@ OF_REQUESTS: Final = (
 # And in operations.
 OF_BATCHES: Final = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0)
 
+# What is counted now and then: a call for each of the other facts would cost more than to count.
+_RARE: Final = frozenset({GivenBack, Expired, PayloadsGone})
 # A job may end whose target is not configured any more.
 OTHER: Final = "other"
 _SECOND: Final = 1e-6  # of microseconds
@@ -115,7 +116,7 @@ class Login(StrEnum):
     HELD_UP = "held_up"
 
 
-class Fire(StrEnum):
+class FireOutcome(StrEnum):
     """The outcome of a due fire time."""
 
     RUN = "run"
@@ -198,7 +199,7 @@ class Meters:
         self.refused = dict.fromkeys(Reason, 0)
         self.recovered: dict[str, int] = {}
         self.logins = dict.fromkeys(Login, 0)
-        self.fires = dict.fromkeys(Fire, 0)
+        self.fires = dict.fromkeys(FireOutcome, 0)
         self.taken = self.given_back = self.expired = self.purged = 0
         self.commits = Histogram(OF_COMMITS)
         self.batches = Histogram(OF_BATCHES)
@@ -230,7 +231,7 @@ class Meters:
                 targets.get(fact.target, others).submissions.add(fact.dialect)
             elif type(fact) is Taken:
                 self.taken += 1
-            elif type(fact) is not Answered:
+            elif type(fact) in _RARE:
                 self._settle_rare(fact)
 
     def _settle_rare(self, fact: Fact) -> None:
@@ -291,9 +292,9 @@ class Meters:
 
     def fired(self, runs: int, skipped: int, *, missed: bool) -> None:
         """Count the outcomes of due fire times."""
-        self.fires[Fire.RUN] += runs
-        self.fires[Fire.SKIPPED] += skipped
-        self.fires[Fire.MISSED] += missed
+        self.fires[FireOutcome.RUN] += runs
+        self.fires[FireOutcome.SKIPPED] += skipped
+        self.fires[FireOutcome.MISSED] += missed
 
     def refuse(self, error: Exception | None) -> None:
         """Count a refusal, if it is one of a submission."""

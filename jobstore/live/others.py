@@ -72,7 +72,7 @@ class Alone:
         """Name nothing."""
         return frozenset()
 
-    async def turn(self, interval: float) -> bool:  # noqa: ARG002
+    async def turn(self, interval: float) -> bool:  # noqa: ARG002 - the interface has it
         """Take each turn."""
         return True
 

@@ -9,7 +9,7 @@ from jobstore.live import Boot, Orphan, Store
 from jobstore.model.clock import iso
 from jobstore.model.job import Replay
 from jobstore.model.retry import may_repeat
-from jobstore.targets.router import Route, Router
+from jobstore.targets.router import Router, TargetRoute
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +110,7 @@ class Recovering:
             if gone not in names and fallback is not None:
                 await self._store.upkeep.reroute(gone, fallback.name)
 
-    def _fallback(self, name: str) -> Route | None:
+    def _fallback(self, name: str) -> TargetRoute | None:
         return self._router.resolve("GET", name) or next(iter(self._router.routes), None)
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from jobstore.live.admission import Admission
 from jobstore.live.attempts import Attempts
 from jobstore.live.bulk import BulkOperations
+from jobstore.live.census import Census
 from jobstore.live.changes import ChangeFeed
 from jobstore.live.delivery import Deliveries
 from jobstore.live.dispatch import Dispatcher
@@ -22,7 +23,7 @@ from jobstore.live.target_states import TargetStates
 from jobstore.live.timekeeping import Timekeeping
 from jobstore.live.upcoming import Upcoming
 from jobstore.live.upkeep import Upkeep
-from jobstore.live.waits import Waits
+from jobstore.live.waits import Waiters
 from jobstore.live.watchers import Watchers
 from jobstore.model.clock import Alarm, Clock, ClockWatch
 from jobstore.model.errors import JobNotFound, StoreError
@@ -90,6 +91,7 @@ class Store:
         results: what readers ask for.
         waits: those who wait for what becomes of a job.
         changes: tells whoever looks at many jobs what changes.
+        census: current figures, the same for all who ask at about the same time.
         timekeeping: what is done when the clock is set.
         operations: what is done to many jobs at once.
         others: who else works on the same store.
@@ -181,8 +183,9 @@ class Store:
         self.operations = BulkOperations(
             writer, history, steps, self.submissions, self.results, boot
         )
-        self.waits = Waits(self._watchers, self.results, history)
+        self.waits = Waiters(self._watchers, self.results, history)
         self.changes = ChangeFeed(history.counters)
+        self.census = Census(history, file, self.slots, clock)
         self.others: Others = Alone(points, boot)
         self.since = clock()
         self.running: Collection[int] = ()

@@ -18,7 +18,7 @@ from jobstore.model.target_state import (
     TargetChange,
     TargetSeen,
     TargetState,
-    Waits,
+    WaitReason,
     waits_for,
 )
 from jobstore.store import audit, target_states
@@ -156,7 +156,7 @@ class TargetStates:
 
     # --- what is asked and said -------------------------------------------------------------------
 
-    def waits_for(self, job: Job) -> Waits | None:
+    def waits_for(self, job: Job) -> WaitReason | None:
         """Tell what a job waits for that has not begun; None if it has."""
         return waits_for(job, self._states, self._holds)
 

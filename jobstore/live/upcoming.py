@@ -3,17 +3,17 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable
+from itertools import takewhile
 from time import monotonic
 from typing import Final
 
-from jobstore.live.ticks import Ticks
 from jobstore.store.facts import Queued, Started, Waiting
 
 # How long after its submission or its start a job counts as one of them. A client who asks in
 # vain asks again, which costs more than most jobs do: measured, 64 connections that poll on a busy
 # machine send 3.1 requests for each job with 0.03 s, 2.4 with 0.06 s, 2.1 with this.
 PATIENCE_SECONDS: Final = 0.1
-# Whose patience ends within the same one of these is woken by the same timer.
+# Those whose moment is over within the same one of these are woken together.
 _TICK: Final = 0.005
 
 
@@ -26,7 +26,7 @@ class Upcoming:
     def __init__(self) -> None:
         self._since: dict[int, float] = {}  # in the order of these times
         self._waiting: defaultdict[int, list[Callable[[], None]]] = defaultdict(list)
-        self._patience = Ticks(_TICK, self._end)
+        self._timed = False  # whether somebody looks when the moment of the first is over
 
     def came(self, fact: Queued | Waiting) -> None:
         """Note that a job has come."""
@@ -37,13 +37,13 @@ class Upcoming:
         self._began(fact.claim.job_id)
 
     def _began(self, job_id: int) -> None:
-        now = monotonic()
         self._since.pop(job_id, None)
-        self._since[job_id] = now
-        self._forget(now - PATIENCE_SECONDS)
+        self._since[job_id] = monotonic()
+        if not self._timed:
+            self._look_after(PATIENCE_SECONDS)
 
     def ending(self, job_id: int) -> None:
-        """Note that the end of a job is on its way to the disk."""
+        """Note that the end of a job is on its way to the disk, or not to be waited for."""
         self._since.pop(job_id, None)
         for call in self._waiting.pop(job_id, ()):
             call()
@@ -57,24 +57,21 @@ class Upcoming:
 
     def when_ended(self, job_id: int, call: Callable[[], None]) -> None:
         """Call something when `ended` would return, which may be at once."""
-        since = self._since.get(job_id)
-        if since is None:
-            call()
-            return
-        self._waiting[job_id].append(call)
-        left = since + PATIENCE_SECONDS - monotonic()
-        self._patience.after(left).add(job_id)
-
-    def _end(self, job_id: int) -> None:
-        """Wake waiters of jobs that started too long ago."""
-        for call in self._waiting.pop(job_id, ()):
+        if job_id in self._since:
+            self._waiting[job_id].append(call)
+        else:
             call()
 
-    def _forget(self, before: float) -> None:
-        old = []
-        for job_id, since in self._since.items():
-            if since >= before:
-                break
-            old.append(job_id)
-        for job_id in old:
-            del self._since[job_id]
+    def _look_after(self, seconds: float) -> None:
+        self._timed = True
+        asyncio.get_running_loop().call_later(seconds, self._look)
+
+    def _look(self) -> None:
+        """Forget the jobs that began too long ago, and wake who waits for them."""
+        self._timed = False
+        before = monotonic() - PATIENCE_SECONDS
+        for job_id, _ in [*takewhile(lambda job: job[1] < before, self._since.items())]:
+            self.ending(job_id)
+        if self._since and not self._timed:
+            first = next(iter(self._since.values()))
+            self._look_after(max(first - before, _TICK))

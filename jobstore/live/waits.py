@@ -14,7 +14,7 @@ from jobstore.store.history import History
 T = TypeVar("T")
 
 
-class Waits:
+class Waiters:
     """Waiters for changes of a job.
 
     Args:

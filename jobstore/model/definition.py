@@ -16,7 +16,7 @@ from jobstore.model.schedule import Schedule
 _LONGEST_PATH: Final = 1024
 
 
-class Key(StrEnum):
+class DefinitionKey(StrEnum):
     """What a definition can be found by."""
 
     ID = "id"
@@ -25,11 +25,11 @@ class Key(StrEnum):
     PATH = "path"
 
 
-def key_of(reference: str) -> tuple[Key, int | str]:
+def key_of(reference: str) -> tuple[DefinitionKey, int | str]:
     """Tell what a definition is referred to by: its id, or its uuid."""
     if re.fullmatch("[0-9]{1,19}", reference):
-        return Key.ID, int(reference)
-    return Key.UUID, reference.lower()
+        return DefinitionKey.ID, int(reference)
+    return DefinitionKey.UUID, reference.lower()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,11 +22,14 @@ JobstoreError
 │       ├── StoreFull           no space is left for the change
 │       │   └── StoreAtLimit    since it is as large as the configuration allows
 │       ├── StoreFailing        the disk returns errors
+│       ├── NodeBusy            more operations wait than can be kept in memory
 │       ├── StoreDenied         the database user lacks a permission
 │       ├── StoreReadOnly       the database is read-only
 │       ├── StoreAway           the database cannot be reached
 │       ├── NodeFenced          the other nodes declared this one dead
-│       └── StoreLost           its files were removed or replaced while it was open
+│       └── StoreLost           nothing more is written until the next start
+│           ├── StoreReplaced   since its files were removed or replaced while it was open
+│           └── StoreClosed     since the server is stopping
 ├── NotAccepting                no jobs are accepted at the moment
 │   ├── QueueFull               as many jobs are queued as the configuration allows
 │   ├── NoRoom                  too many large requests are in memory at once
@@ -37,6 +40,7 @@ JobstoreError
 ├── NoJobOfThat                 a tunnel or another protocol cannot become a job
 ├── BodyTooLarge                the request's body exceeds the configured limit
 ├── BodyBroken                  the request's body ended before its announced end
+│   └── BodyStalled             or has stopped arriving
 ├── BodyGone                    a stored body was purged while it was read
 ├── JobNotFound                 no such job, or its result is gone
 ├── JobGone                     what was asked for is no longer kept
@@ -310,6 +314,10 @@ class NodeFenced(StoreUnavailable):
 
 
 class StoreLost(StoreUnavailable):
+    """Nothing more is written to the store until the server is started again."""
+
+
+class StoreReplaced(StoreLost):
     """The store's files were removed or replaced while it was open.
 
     Args:
@@ -326,7 +334,7 @@ class StoreClosed(StoreLost):
     """Something was to be written after the server had closed its store, since it ends."""
 
     def __init__(self) -> None:
-        StoreUnavailable.__init__(self, "the store", "it is closed, since the server is stopping")
+        super().__init__("the store", "it is closed, since the server is stopping")
 
 
 class StoreUnsure(StoreError):

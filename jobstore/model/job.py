@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Final, TypeAlias
 
 from jobstore.model.account import NOBODY
+from jobstore.model.frozen import frozen
 from jobstore.model.lifecycle import Result, State
 from jobstore.model.message import Request
 
@@ -81,7 +82,7 @@ class Policy:
 OF_TARGET: Final = Policy()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen()
 class Submission:
     """A request that is to become a job.
 
@@ -134,7 +135,7 @@ class Submission:
         return self.timed or self.follows is not None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen()
 class Job:
     """A job as it stands in the store; times are in microseconds since 1970, UTC.
 
@@ -210,7 +211,7 @@ def succeeded(status: int | None) -> bool:
     return status is not None and status < FIRST_ERROR
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen()
 class Claim:
     """The right to run a job once: a fence against every other attempt at it.
 

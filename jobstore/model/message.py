@@ -12,6 +12,8 @@ from http import HTTPStatus
 from itertools import chain
 from typing import Final, Protocol, Self, TypeAlias, runtime_checkable
 
+from jobstore.model.frozen import frozen
+
 Headers: TypeAlias = tuple[tuple[str, str], ...]
 
 # RFC 9110 section 7.6.1: these belong to one connection, not to the message.
@@ -103,7 +105,7 @@ class HeadLimits:
     size: int = 128 * 1024
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen()
 class Request:
     """A request as it was received, or as it will be sent.
 
@@ -124,7 +126,7 @@ class Request:
         return replace(self, headers=tuple(headers))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen()
 class Response:
     """A response as the target gave it.
 

@@ -28,7 +28,7 @@ KEPT: Final = {QUARTER: 40 * DAY * SECOND, HOUR: 400 * DAY * SECOND}
 _RANGES: Final = 4  # to each doubling
 
 
-class Kind(StrEnum):
+class Dimension(StrEnum):
     """What figures are told apart by."""
 
     ALL = "all"  # all jobs together
@@ -109,7 +109,7 @@ class Work:
         """How many jobs there are."""
         return self.done + self.failed + self.cancelled
 
-    def add(self, job: "Ended") -> None:
+    def add(self, job: "EndedJob") -> None:
         """Count a job."""
         self.done += job.state == State.DONE
         self.failed += job.state == State.FAILED
@@ -140,7 +140,7 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class EndedJob:
     """A job that has ended, as far as it counts; times in microseconds since 1970."""
 
     state: str

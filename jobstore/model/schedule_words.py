@@ -48,7 +48,7 @@ OVERLAP: Final[Mapping[Overlap, str]] = MappingProxyType(
 )
 
 
-class Fire(NamedTuple):
+class FireTime(NamedTuple):
     """A time at which a schedule fires.
 
     Args:
@@ -184,7 +184,7 @@ def _listed(words: Iterator[str] | Collection[str]) -> str:
 # --- the next times -------------------------------------------------------------------------------
 
 
-def told(schedule: Schedule, times: Sequence[int], now: int) -> list[Fire]:
+def told(schedule: Schedule, times: Sequence[int], now: int) -> list[FireTime]:
     """Tell of each fire time what a clock shows there, and whether the clock is changed before it.
 
     Args:
@@ -198,7 +198,7 @@ def told(schedule: Schedule, times: Sequence[int], now: int) -> list[Fire]:
     for at in times:
         shown = _shown(at, zone)
         remark = _remark(expression, before, shown)
-        found.append(Fire(at, f"{shown:%a} {shown.day} {shown:%b %Y, %H:%M}", remark))
+        found.append(FireTime(at, f"{shown:%a} {shown.day} {shown:%b %Y, %H:%M}", remark))
         before = shown
     return found
 

@@ -10,7 +10,7 @@ from jobstore.model.job import Job
 from jobstore.model.lifecycle import State
 
 
-class Waits(StrEnum):
+class WaitReason(StrEnum):
     """What a queued job waits for."""
 
     SLOT = "slot"  # of its target
@@ -111,7 +111,9 @@ def described(target: TargetSeen) -> dict[str, Any]:
     }
 
 
-def waits_for(job: Job, states: Mapping[str, TargetState], held: Collection[str]) -> Waits | None:
+def waits_for(
+    job: Job, states: Mapping[str, TargetState], held: Collection[str]
+) -> WaitReason | None:
     """Tell what a job waits for that has not begun; None if it has.
 
     Args:
@@ -121,10 +123,10 @@ def waits_for(job: Job, states: Mapping[str, TargetState], held: Collection[str]
     if job.state is not State.QUEUED:
         return None
     if job.follows is not None:
-        return Waits.JOB
+        return WaitReason.JOB
     if job.not_before is not None:
-        return Waits.TIME
+        return WaitReason.TIME
     state = states.get(job.target)
     if state is not None and state.paused_at is not None:
-        return Waits.PAUSED
-    return Waits.HELD if job.target in held else Waits.SLOT
+        return WaitReason.PAUSED
+    return WaitReason.HELD if job.target in held else WaitReason.SLOT

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from jobstore.model.errors import CannotListen
-from jobstore.service.listening import Listener
+from jobstore.service.listening import ListeningSocket
 
 _FIRST: Final = 3
 _MOST: Final = 64
@@ -29,8 +29,8 @@ class Inherited:
         admin: those for metrics and health.
     """
 
-    main: list[Listener] = field(default_factory=list)
-    admin: list[Listener] = field(default_factory=list)
+    main: list[ListeningSocket] = field(default_factory=list)
+    admin: list[ListeningSocket] = field(default_factory=list)
 
 
 @contextmanager
@@ -49,7 +49,7 @@ def inherited(environment: MutableMapping[str, str], *, secure: bool) -> Iterato
     with ExitStack() as stack:
         if pid == str(os.getpid()) and count.isdigit():
             for index, name in enumerate(_named(int(count), names)):
-                listener = Listener(stack.enter_context(_taken(_FIRST + index)), secure)
+                listener = ListeningSocket(stack.enter_context(_taken(_FIRST + index)), secure)
                 (found.admin if name == _ADMIN else found.main).append(listener)
         yield found
 

@@ -26,7 +26,7 @@ _LONGEST_PATH: Final = 107  # bytes: sockaddr_un of unix(7), which needs one mor
 
 
 @dataclass(frozen=True, slots=True)
-class Listener:
+class ListeningSocket:
     """A socket on which a server listens.
 
     Args:
@@ -69,7 +69,7 @@ class Listener:
 
 
 @contextmanager
-def listening(addresses: Sequence[Address], *, secure: bool) -> Iterator[list[Listener]]:
+def listening(addresses: Sequence[Address], *, secure: bool) -> Iterator[list[ListeningSocket]]:
     """Listen while the context lasts.
 
     Args:
@@ -83,12 +83,12 @@ def listening(addresses: Sequence[Address], *, secure: bool) -> Iterator[list[Li
         yield [_listener(stack, address, secure=secure) for address in addresses]
 
 
-def _listener(stack: ExitStack, address: Address, *, secure: bool) -> Listener:
+def _listener(stack: ExitStack, address: Address, *, secure: bool) -> ListeningSocket:
     match address:
         case TcpAddress():
-            return Listener(stack.enter_context(_port(address)), secure)
+            return ListeningSocket(stack.enter_context(_port(address)), secure)
         case SocketFile():
-            return Listener(stack.enter_context(_socket_file(address)))
+            return ListeningSocket(stack.enter_context(_socket_file(address)))
 
 
 def _port(address: TcpAddress) -> socket.socket:

@@ -11,7 +11,7 @@ from jobstore.config.sections import ServerSection
 from jobstore.model.address import TcpAddress
 from jobstore.service.certificates import Certificates
 from jobstore.service.inherited import inherited
-from jobstore.service.listening import Listener, listening
+from jobstore.service.listening import ListeningSocket, listening
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +23,11 @@ class Sockets:
         admin: for metrics and health, if that is apart.
     """
 
-    main: list[Listener]
-    admin: list[Listener]
+    main: list[ListeningSocket]
+    admin: list[ListeningSocket]
 
     @property
-    def all(self) -> list[Listener]:
+    def all(self) -> list[ListeningSocket]:
         """All of them."""
         return [*self.main, *self.admin]
 

@@ -71,7 +71,7 @@ _Write: TypeAlias = Callable[[Operation[int]], Awaitable[int]]
 
 
 @dataclass(slots=True, eq=False)
-class _Open:
+class _OpenBody:
     """A body that is being written, or waits for its job to adopt it.
 
     Args:
@@ -93,7 +93,7 @@ class Spooled:
 
     body_id: int
     size: int
-    opened: _Open | None = field(default=None, compare=False, repr=False)
+    opened: _OpenBody | None = field(default=None, compare=False, repr=False)
 
 
 Content: TypeAlias = bytes | Spooled
@@ -146,7 +146,7 @@ class Bodies:
         self._writer = writer
         self._reader = reader
         self._inline_limit = inline_limit
-        self._open: set[_Open] = set()
+        self._open: set[_OpenBody] = set()
 
     def body(self, content: Content) -> Body:
         """Give a body of either kind for reading."""
@@ -194,7 +194,7 @@ class Bodies:
             self._writer.post_until_stored if side == "response" else self._writer.post,
             off_loop=True,
         )
-        opened = _Open()
+        opened = _OpenBody()
         self._open.add(opened)
         try:
             body_id = await write(lambda tx: _begin(tx, side, opened))
@@ -264,7 +264,7 @@ async def _summed(body: AsyncIterator[bytes], summed: Digest) -> AsyncIterator[b
         yield piece
 
 
-def _begin(tx: Transaction, side: Side, opened: _Open) -> int:
+def _begin(tx: Transaction, side: Side, opened: _OpenBody) -> int:
     opened.body_id = tx.insert(OPEN_BODY, side=side)
     return opened.body_id
 

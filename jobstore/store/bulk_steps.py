@@ -11,10 +11,11 @@ from sqlalchemy import bindparam, delete, select, update
 from jobstore.model.bulk import BulkAction, BulkOperation, BulkState
 from jobstore.model.errors import NotAccepting, OwnerLimit
 from jobstore.store import schema
-from jobstore.store.bulk import decoded, is_running, shown, this_operation
+from jobstore.store.bulk import decoded, in_turn, is_running, shown, this_operation
 from jobstore.store.codec import writable
 from jobstore.store.expressions import Statement
 from jobstore.store.guards import not_elsewhere, own_boot
+from jobstore.store.steps import IsOver
 from jobstore.store.transaction import Transaction
 
 _operation: Final = schema.OPERATION.c
@@ -42,6 +43,11 @@ DROP_PART: Final = Statement(
     delete(schema.OPERATION_PART).where(
         _part.operation == bindparam("operation"), _part.part == bindparam("number")
     )
+)
+KEEP_IN_PART: Final = Statement(
+    update(schema.OPERATION_PART)
+    .where(_part.operation == bindparam("of_operation"), _part.part == bindparam("number"))
+    .values(ids=bindparam("now_ids"))
 )
 GO_ON: Final = Statement(
     update(schema.OPERATION)
@@ -79,12 +85,14 @@ class Stepped:
     Args:
         done: to how many jobs it was done.
         reasons: to how many it could not be done, and why.
+        skipped: which ones these are.
         waits: why it did not go on, or None.
         large: the job whose request has to be copied first, or None.
     """
 
     done: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
+    skipped: list[int] = field(default_factory=list)
     waits: str | None = None
     large: int | None = None
 
@@ -95,12 +103,12 @@ class Stepped:
 
 
 def step(
-    tx: Transaction, operation_id: int, limit: int, act: Callable[[BulkOperation], Act]
+    tx: Transaction, operation_id: int, is_over: IsOver, act: Callable[[BulkOperation], Act]
 ) -> Stepped | None:
     """Do an operation to some of its jobs; None if there is nothing to do for this server.
 
     Args:
-        limit: to how many at most.
+        is_over: tells after each job whether that is enough.
         act: gives what does it to one of them.
     """
     row = tx.execute(BEGIN_STEP, operation=operation_id).fetchone()
@@ -108,13 +116,13 @@ def step(
         return None
     operation, (part, place) = decoded(row[:-2]), row[-2:]
     ids = _ids_of(tx, operation, part)
-    stepped = _do(tx, ids[place : place + limit], act(operation))
+    stepped = _do(tx, ids[place:], is_over, act(operation))
     _go_on(tx, operation, stepped, part, place, len(ids))
     return stepped
 
 
-def _do(tx: Transaction, ids: Sequence[int], act: Act) -> Stepped:
-    """Change jobs, as far as their states allow."""
+def _do(tx: Transaction, ids: Sequence[int], is_over: IsOver, act: Act) -> Stepped:
+    """Change jobs, as far as their states and the time allow."""
     stepped = Stepped()
     for job_id in ids:
         try:
@@ -128,7 +136,10 @@ def _do(tx: Transaction, ids: Sequence[int], act: Act) -> Stepped:
         if why is None:
             stepped.done += 1
         else:
+            stepped.skipped.append(job_id)
             stepped.reasons[why] += 1
+        if is_over():
+            break
     return stepped
 
 
@@ -137,8 +148,12 @@ def _go_on(  # noqa: PLR0913, PLR0917 - what there is to write
 ) -> None:
     """Write how far an operation is."""
     place += stepped.passed
-    if place >= ids:
+    is_passed = place >= ids
+    if operation.order.action is BulkAction.CANCEL:  # what it has cancelled can be retried
+        place -= _leave_out(tx, operation, stepped.skipped, part)
+    elif is_passed:
         tx.execute(DROP_PART, operation=operation.id, number=part)
+    if is_passed:
         part, place = part + 1, 0
     done = operation.done + stepped.done
     skipped = operation.skipped + stepped.reasons.total()
@@ -157,7 +172,15 @@ def _go_on(  # noqa: PLR0913, PLR0917 - what there is to write
     )
 
 
+def _leave_out(tx: Transaction, operation: BulkOperation, skipped: Sequence[int], part: int) -> int:
+    """Take the jobs out of a part that were skipped; return how many there were."""
+    if skipped:
+        left = sorted({*_ids_of(tx, operation, part)} - {*skipped})
+        values = {"of_operation": operation.id, "number": part}
+        tx.execute(KEEP_IN_PART, **values, now_ids=json.dumps(left))
+    return len(skipped)
+
+
 def _ids_of(tx: Transaction, operation: BulkOperation, part: int) -> list[int]:
-    """Give the ids of a part in the order in which their turn comes."""
     (text,) = tx.execute(GET_PART, operation=operation.id, number=part).fetchone()
-    return sorted(json.loads(text), reverse=operation.order.action is BulkAction.CANCEL)
+    return in_turn(operation.order.action, text)

@@ -119,7 +119,7 @@ GET_REQUEST: Final = Statement(
 RUNNING_DEPTH: Final = Statement(select(_job.depth).where(this_job, still_in_state(State.RUNNING)))
 
 
-class Known(NamedTuple):
+class KnownRequest(NamedTuple):
     """The request of a job, and whether the store keeps secrets of it, until the job ends."""
 
     request: Request
@@ -142,7 +142,7 @@ class Wanted:
     boot: int
     limit: int
     body: Callable[[Content], Body]
-    known: Callable[[int], Known | None]
+    known: Callable[[int], KnownRequest | None]
 
 
 def claim(tx: Transaction, wanted: Wanted, turns: Turns, room: Room | None) -> Claimed:
@@ -253,7 +253,9 @@ def _claimed(tx: Transaction, wanted: Wanted, row: Sequence[Any]) -> Claim:
     )
 
 
-def _read_request(tx: Transaction, wanted: Wanted, job_id: int, method: str, path: str) -> Known:
+def _read_request(
+    tx: Transaction, wanted: Wanted, job_id: int, method: str, path: str
+) -> KnownRequest:
     headers, secrets, content = tx.execute(GET_REQUEST, job_id=job_id).fetchone()
     if content is None:
         content = bodies.find_body(tx, job_id, "request")
@@ -263,7 +265,7 @@ def _read_request(tx: Transaction, wanted: Wanted, job_id: int, method: str, pat
         headers=decode_headers(headers, secrets),
         body=wanted.body(content),
     )
-    return Known(request, secrets is not None)
+    return KnownRequest(request, secrets is not None)
 
 
 # --- how many wait --------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 
 from jobstore.model.account import NOBODY
-from jobstore.model.definition import Definition, Draft, Key
+from jobstore.model.definition import Definition, DefinitionKey, Draft
 from jobstore.model.errors import DefinitionAmbiguous, DefinitionExists, DefinitionNotFound
 from jobstore.model.message import Request
 from jobstore.model.schedule import CatchUp, Overlap, Schedule, next_fire
@@ -68,11 +68,11 @@ CREATE: Final = Statement(
         | {"file_id": _file_id, "created_at": now, "changed_at": now}
     )
 )
-FIND: Final[Mapping[Key, Statement]] = {
+FIND: Final[Mapping[DefinitionKey, Statement]] = {
     key: Statement(
         select(*COLUMNS).where(_definition[key] == bindparam("value"), _current, _in_scope)
     )
-    for key in Key
+    for key in DefinitionKey
 }
 AT: Final = Statement(
     select(*COLUMNS).where(
@@ -149,7 +149,9 @@ class Definitions:
         own = {"uuid": str(uuid4()), "owner": owner, "account": account}
         return _changed(tx, tx.insert(CREATE, **written, **own, now=tx.now))
 
-    async def find(self, key: Key, value: int | str, scope: int | None = None) -> Definition:
+    async def find(
+        self, key: DefinitionKey, value: int | str, scope: int | None = None
+    ) -> Definition:
         """Find a definition.
 
         Args:
@@ -190,7 +192,7 @@ class Definitions:
 
     async def all_at(self, path: str, scope: int | None = None) -> list[Definition]:
         """List the definitions at a path, one of each account at most."""
-        rows = await self._reader.rows(FIND[Key.PATH], value=path, scope=scope)
+        rows = await self._reader.rows(FIND[DefinitionKey.PATH], value=path, scope=scope)
         return [decoded(row) for row in rows]
 
     async def change(self, definition: Definition, draft: Draft) -> Definition:
@@ -262,7 +264,7 @@ def _changed(tx: Transaction, definition: int) -> Definition:
 
 
 def _found(tx: Transaction, definition: int) -> Definition:
-    row = tx.execute(FIND[Key.ID], value=definition, scope=None).fetchone()
+    row = tx.execute(FIND[DefinitionKey.ID], value=definition, scope=None).fetchone()
     if row is None:
         raise DefinitionNotFound(definition)
     return decoded(row)

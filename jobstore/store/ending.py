@@ -1,10 +1,10 @@
 """How the work of jobs ends: each function is one step of a transaction."""
 
-from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy import ColumnElement, and_, bindparam, case, func, insert, null, select, update
 
+from jobstore.model.frozen import frozen
 from jobstore.model.job import CANCELLED_STATUS, Claim, Failure, succeeded
 from jobstore.model.lifecycle import Event, Result, State
 from jobstore.model.message import Headers
@@ -33,7 +33,7 @@ _job: Final = schema.JOB.c
 _request: Final = schema.REQUEST.c
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class CapturedResponse:
     """A response as it is put into the store."""
 
@@ -260,7 +260,7 @@ def _release(tx: Transaction, job_id: int) -> None:
     """Release the jobs that waited for a job, which has succeeded."""
     rows = tx.execute(RELEASE, job_id=job_id).fetchall() if _followed(tx) else ()
     if rows:
-        events.note_all(tx, [row[0] for row in rows], "released", f"job {job_id} has succeeded")
+        events.note_release(tx, job_id, [row[0] for row in rows])
         claiming.tell_ready(tx, (row[1] for row in rows))
 
 

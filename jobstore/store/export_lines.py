@@ -1,8 +1,8 @@
 """The lines of an export, which are an interface: they outlive the store that wrote them.
 
-The first line is a `Head`, the last one an `End`; between them stand `Line`s. A job stands below
-the definition that it is a run of, and below the pieces of its large bodies. Times are in
-microseconds since 1970.
+The first line is an `ExportHeader`, the last one an `ExportTrailer`; between them stand
+`ExportLine`s. A job stands below the definition that it is a run of, and below the pieces of its
+large bodies. Times are in microseconds since 1970.
 """
 
 from typing import Annotated, Any, Final, Literal, TypeAlias
@@ -34,7 +34,7 @@ class _Record(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
-class Head(BaseModel):
+class ExportHeader(BaseModel):
     """What an export begins with.
 
     Args:
@@ -161,7 +161,7 @@ class JobRecord(_Record):
     attempts: list[AttemptRecord]
 
 
-class End(_Record):
+class ExportTrailer(_Record):
     """What an export ends with.
 
     Args:
@@ -171,10 +171,10 @@ class End(_Record):
     jobs: Annotated[int, Field(ge=0)]
 
 
-class Line(_Record):
+class ExportLine(_Record):
     """Any line but the first; it has one of these."""
 
     definition: DefinitionRecord | None = None
     piece: PieceRecord | None = None
     job: JobRecord | None = None
-    end: End | None = None
+    end: ExportTrailer | None = None

@@ -173,7 +173,7 @@ class blank(FunctionElement[str]):  # noqa: N801 - as SQL's own are written
     type, inherit_cache = Text(), True
 
 
-class checked(FunctionElement[bool]):  # noqa: N801
+class checked(FunctionElement[bool]):  # noqa: N801 - as SQL writes it
     """Give a condition as it is, in words by which PostgreSQL does not look for rows.
 
     It neither knows an index for it, nor takes it for true of few. It has no type, since SQLAlchemy
@@ -183,7 +183,7 @@ class checked(FunctionElement[bool]):  # noqa: N801
     inherit_cache = True
 
 
-class next_id(FunctionElement[int]):  # noqa: N801
+class next_id(FunctionElement[int]):  # noqa: N801 - as SQL writes it
     """Give the id that the next row of a table will get, in SQLite; or has got, in PostgreSQL.
 
     Where a row is inserted, both are that row's own.
@@ -194,13 +194,13 @@ class next_id(FunctionElement[int]):  # noqa: N801
     type, inherit_cache = NUMBER, True
 
 
-class lower(FunctionElement[int]):  # noqa: N801
+class lower(FunctionElement[int]):  # noqa: N801 - as SQL writes it
     """Give the lower of two numbers, or null if there is none in the first place."""
 
     type, inherit_cache = NUMBER, True
 
 
-class no_earlier(FunctionElement[int]):  # noqa: N801
+class no_earlier(FunctionElement[int]):  # noqa: N801 - as SQL writes it
     """Give the time that is bound; in PostgreSQL, no earlier one than another.
 
     A batch begins with a look at the clock. What it changes may have been put there since, by a
@@ -210,32 +210,38 @@ class no_earlier(FunctionElement[int]):  # noqa: N801
     type, inherit_cache = NUMBER, True
 
 
-class without_query(FunctionElement[str]):  # noqa: N801
+class without_query(FunctionElement[str]):  # noqa: N801 - as SQL writes it
     """Give a path as it is up to its query."""
 
     type, inherit_cache = Text(), True
 
 
-class joined(FunctionElement[str]):  # noqa: N801
+class joined(FunctionElement[str]):  # noqa: N801 - as SQL writes it
     """Write the numbers of a group beside each other, with commas; null if there are none."""
 
     type, inherit_cache = Text(), True
 
 
-class _patched(FunctionElement[str]):  # noqa: N801
+class _patched(FunctionElement[str]):  # noqa: N801 - as SQL writes it
     """Merge an object of JSON into another."""
 
     type, inherit_cache = Text(), True
 
 
-class _listed(FunctionElement[Any]):  # noqa: N801
+class _listed(FunctionElement[Any]):  # noqa: N801 - as SQL writes it
     """The members of a list of JSON, in a column ``value``."""
 
     inherit_cache = True
 
 
-class _listed_numbers(_listed):  # noqa: N801
+class _listed_numbers(_listed):  # noqa: N801 - as SQL writes it
     inherit_cache = True
+
+
+class in_parts(FunctionElement[int]):  # noqa: N801
+    """Select the ids that are stored with an operation on many jobs."""
+
+    type, inherit_cache = NUMBER, True
 
 
 _words(blank, sqlite="printf('%*s', length({0}), '')", postgresql="repeat(' ', length({0}))")
@@ -258,6 +264,12 @@ _words(
 )
 _words(joined, sqlite="group_concat({0})", postgresql="string_agg(CAST({0} AS TEXT), ',')")
 _words(_patched, sqlite="json_patch({0}, {1})", postgresql="merged({0}, {1})")
+_words(
+    in_parts,
+    sqlite="(SELECT value FROM operation_part, json_each(ids) WHERE operation = {0})",
+    postgresql="(SELECT CAST(member AS BIGINT) FROM operation_part,"
+    " json_array_elements_text(CAST(ids AS JSON)) AS member WHERE operation = {0})",
+)
 _MEMBERS: Final = (
     "(SELECT {0} AS value FROM json_array_elements_text(CAST({{0}} AS JSON)) AS member)"
 )

@@ -25,10 +25,10 @@ from jobstore.store.codec import encode_ids
 from jobstore.store.export_lines import (
     FORMAT,
     DefinitionRecord,
-    End,
-    Head,
+    ExportHeader,
+    ExportLine,
+    ExportTrailer,
     JobRecord,
-    Line,
     MessageRecord,
     PieceRecord,
 )
@@ -134,12 +134,12 @@ class Import:
         """Import all lines."""
         numbered = enumerate(lines, 1)
         self._begin(_head(numbered))
-        end: End | None = None
+        end: ExportTrailer | None = None
         for number, text in numbered:
             if end is not None:
                 raise ExportInvalid(f"line {number} comes after the end")
             try:
-                end = self._take(Line.model_validate(_parsed(text)))
+                end = self._take(ExportLine.model_validate(_parsed(text)))
             except _DAMAGES as error:
                 raise ExportInvalid(f"line {number} is damaged: {_words(error)}") from error
         if end is None:
@@ -148,7 +148,7 @@ class Import:
             raise ExportInvalid(f"it should have {end.jobs} jobs")
         return Imported(self._jobs, self._left_out)
 
-    def _begin(self, head: Head) -> None:
+    def _begin(self, head: ExportHeader) -> None:
         """Find out which jobs were here before: those whose ids this store gave out."""
         (origin,) = self._tx.execute(ORIGIN).fetchone()
         if origin is not None and origin == head.origin:
@@ -157,7 +157,7 @@ class Import:
         (self._next_definition,) = self._tx.execute(_NEXT_DEFINITION).fetchone()
         raise_ids(self._tx, head.last_ids)
 
-    def _take(self, line: Line) -> End | None:
+    def _take(self, line: ExportLine) -> ExportTrailer | None:
         if [line.definition, line.piece, line.job, line.end].count(None) != 3:  # noqa: PLR2004 - all but one
             raise ValueError("expected one of definition, piece, job and end")
         if line.definition is not None:
@@ -270,7 +270,7 @@ class Import:
             self._tx.execute(_DROP_BODY, body_id=pieces.body_id)
 
 
-def _head(numbered: Iterator[tuple[int, bytes]]) -> Head:
+def _head(numbered: Iterator[tuple[int, bytes]]) -> ExportHeader:
     _, text = next(numbered, (1, b""))
     foreign = "this is no export of jobstore's history"
     try:
@@ -284,7 +284,7 @@ def _head(numbered: Iterator[tuple[int, bytes]]) -> Head:
         known = f"this jobstore knows versions up to {FORMAT}; install a newer jobstore"
         raise ExportInvalid(f"the version of its format is {version}, {known}")
     try:
-        return Head.model_validate(found)
+        return ExportHeader.model_validate(found)
     except ValidationError as error:
         raise ExportInvalid(f"line 1 is damaged: {_words(error)}") from error
 

@@ -33,7 +33,7 @@ Fields: TypeAlias = tuple[tuple[str, str | None], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class MessageHead:
     """What is kept of a message besides its body.
 
     Args:
@@ -46,16 +46,16 @@ class Head:
     reason: str | None = None
 
 
-async def request_head(history: History, job: Job) -> Head | None:
+async def request_head(history: History, job: Job) -> MessageHead | None:
     """Read the head of a job's request; None if it is no longer kept."""
     rows = await history.rows(REQUEST_HEAD, job_id=job.id)
     if not rows:
         return None
     ((kept, size),) = rows
-    return Head(_fields(kept), await _size(history, job, "request", size))
+    return MessageHead(_fields(kept), await _size(history, job, "request", size))
 
 
-async def response_head(history: History, job: Job) -> Head | None:
+async def response_head(history: History, job: Job) -> MessageHead | None:
     """Read the head of the target's answer; None if there was none, or it is no longer kept."""
     rows = await history.rows(RESPONSE_HEAD, job_id=job.id)
     if not rows:
@@ -64,7 +64,7 @@ async def response_head(history: History, job: Job) -> Head | None:
     fields = tuple(
         (name, None if name.lower() in _SECRET else value) for name, value in _fields(kept)
     )
-    return Head(fields, await _size(history, job, "response", size), decode_reason(reason))
+    return MessageHead(fields, await _size(history, job, "response", size), decode_reason(reason))
 
 
 def _fields(kept: str) -> Fields:

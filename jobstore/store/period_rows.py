@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from sqlalchemy import bindparam, func, select, text
 
-from jobstore.model.periods import LENGTHS, Kind, Work, start_of
+from jobstore.model.periods import LENGTHS, Dimension, Work, start_of
 from jobstore.store import schema
 from jobstore.store.expressions import Statement, constant
 from jobstore.store.transaction import Transaction
@@ -19,7 +19,7 @@ REST: Final = "*"
 
 _period: Final = schema.PERIOD.c
 
-of_all: Final = _period.kind == constant(Kind.ALL)
+of_all: Final = _period.kind == constant(Dimension.ALL)
 LAST_START: Final = Statement(
     select(func.max(_period.start)).where(_period.seconds == bindparam("seconds"), of_all)
 )
@@ -55,7 +55,7 @@ def _finding(engine: str) -> str:
     same = zip(_KEY, _members(_KEY, engine), strict=True)
     matching = " AND ".join(f"period.{name} = {value}" for name, value in same)
     columns = ", ".join(f"period.{name}" for name in _COLUMNS)
-    return f"SELECT {columns} FROM {_FROM[engine]} CROSS JOIN period WHERE {matching}"  # noqa: S608
+    return f"SELECT {columns} FROM {_FROM[engine]} CROSS JOIN period WHERE {matching}"  # noqa: S608 - the names are ours
 
 
 def _naming(engine: str) -> str:
@@ -70,7 +70,7 @@ def _putting(engine: str) -> str:
     columns, values = ", ".join(_COLUMNS), ", ".join(_members(_COLUMNS, engine))
     new = ", ".join(f"{name} = excluded.{name}" for name in _COLUMNS if name not in _KEY)
     return (
-        f"INSERT INTO period ({columns}) SELECT {values} FROM {_FROM[engine]} WHERE true"  # noqa: S608
+        f"INSERT INTO period ({columns}) SELECT {values} FROM {_FROM[engine]} WHERE true"  # noqa: S608 - the names are ours
         f" ON CONFLICT ({', '.join(_KEY)}) DO UPDATE SET {new}"
     )
 
@@ -80,7 +80,7 @@ NAMES_IN: Final = _both(_naming)
 PUT: Final = _both(_putting)
 
 
-class Key(NamedTuple):
+class PeriodKey(NamedTuple):
     """Which figures of which span.
 
     Args:
@@ -95,7 +95,7 @@ class Key(NamedTuple):
     name: str
 
 
-Counts: TypeAlias = dict[Key, Work]
+Counts: TypeAlias = dict[PeriodKey, Work]
 
 
 def add(counts: Counts, more: Counts) -> None:
@@ -154,14 +154,14 @@ def _bounded(tx: Transaction, new: Counts, known: Counts) -> Counts:
 # --- rows -----------------------------------------------------------------------------------------
 
 
-def _encoded(key: Key, work: Work) -> list[object]:
+def _encoded(key: PeriodKey, work: Work) -> list[object]:
     ends = (work.done, work.failed, work.cancelled, work.errors)
     return [*key, *ends, work.waits.written(), work.runs.written(), work.longest]
 
 
-def decoded_row(row: Sequence[Any]) -> tuple[Key, Work]:
+def decoded_row(row: Sequence[Any]) -> tuple[PeriodKey, Work]:
     """Read a row."""
-    return Key(*row[:4]), decoded(row[4:])
+    return PeriodKey(*row[:4]), decoded(row[4:])
 
 
 def decoded(row: Sequence[Any]) -> Work:

@@ -27,9 +27,18 @@ from typing import Any, Final
 
 from sqlalchemy import bindparam, delete, func, insert, select, update
 
-from jobstore.model.clock import SECOND
+from jobstore.model.clock import SECOND, Clock
 from jobstore.model.lifecycle import ENDED
-from jobstore.model.periods import KEPT, LENGTHS, QUARTER, Ended, Kind, Stretch, Work, start_of
+from jobstore.model.periods import (
+    KEPT,
+    LENGTHS,
+    QUARTER,
+    Dimension,
+    EndedJob,
+    Stretch,
+    Work,
+    start_of,
+)
 from jobstore.model.route import route_of
 from jobstore.store import schema
 from jobstore.store.codec import encode_ids
@@ -40,7 +49,7 @@ from jobstore.store.period_rows import (
     NAMES,
     REST,
     Counts,
-    Key,
+    PeriodKey,
     add,
     decoded_row,
     of_all,
@@ -52,11 +61,11 @@ from jobstore.store.transaction import Transaction
 
 # How many characters of a name are kept.
 _LONGEST: Final = 200
-# How many rows one step writes, about; of how many jobs they are at most; and how many of these
-# are read at once.
-_ROWS: Final = 64
+# Of how many jobs one step writes the rows at most, and how many of these are read at once, at most
+# and at least.
 _JOBS: Final = 50_000
 _PART: Final = 250
+_FEW: Final = 16
 # For how long nodes leave a job alone, in microseconds.
 UNSETTLED: Final = 60 * SECOND
 
@@ -152,9 +161,9 @@ class Gathered:
     left: list[int] = field(default_factory=list)
 
     @property
-    def enough(self) -> bool:
-        """Whether there is as much as can be written in one step."""
-        return len(self.ended) >= _ROWS or self.last - self.after >= _JOBS
+    def rows(self) -> int:
+        """How many rows will be written, about: those of longer spans come to it."""
+        return len(self.ended) + len(self.left)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,20 +184,31 @@ class Built:
 # --- how it is counted ----------------------------------------------------------------------------
 
 
-async def gather(reader: Reader, before: int, now: int) -> Gathered | None:
-    """Add up the next jobs that were submitted before a time; None if all were counted."""
+async def gather(reader: Reader, before: int, clock: Clock, most: int) -> Gathered | None:
+    """Add up the next jobs that were submitted before a time; None if all were counted.
+
+    Args:
+        most: how many rows there may be to write before no more jobs are read.
+    """
     (after,) = await reader.row(COUNTED_TO)
     found = Gathered(after, after)
-    while not found.enough:
-        rows = await reader.rows(NEXT, after=found.last, limit=_PART)
-        # What was submitted in the future says nothing about what comes after it.
-        passed = [*takewhile(lambda row: not before <= row[3] <= now, rows)]
+    while found.rows < most and found.last - after < _JOBS:
+        part = min(_PART, max(_FEW, most - found.rows))
+        rows = await reader.rows(NEXT, after=found.last, limit=part)
+        # What was submitted in the future says nothing about what comes after it. What came just
+        # now is not of the future, or a round would go on for as long as jobs come.
+        passed = _before(range(before, clock() + 1), rows)
         if not passed:
             break
         add(found.ended, counted(row[1:] for row in passed if row[1] in ENDED))
         found.left += [row[0] for row in passed if row[1] not in ENDED]
         found.last = passed[-1][0]
     return found if found.last > after else None
+
+
+def _before(times: range, rows: Sequence[Any]) -> Sequence[Any]:
+    """Give the jobs before the first that was submitted at one of some times."""
+    return [*takewhile(lambda row: row[3] not in times, rows)]
 
 
 def count(tx: Transaction, found: Gathered) -> bool:
@@ -216,7 +236,7 @@ def count_left(tx: Transaction, ids: Sequence[int]) -> int:
 def drop(tx: Transaction, _: int) -> int:
     """Drop one of the spans that are not kept any longer; return how many rows it had."""
     for seconds, kept in KEPT.items():
-        for kind in Kind:
+        for kind in Dimension:
             values = {"seconds": seconds, "kind": kind.value}
             ((start,),) = tx.execute(FIRST_START, **values).fetchall()
             if start is not None and start < start_of(seconds, tx.now - kept):
@@ -224,7 +244,7 @@ def drop(tx: Transaction, _: int) -> int:
     return 0
 
 
-def counted(rows: Iterable[Sequence[Any]], kinds: Iterable[Kind] = tuple(Kind)) -> Counts:
+def counted(rows: Iterable[Sequence[Any]], kinds: Iterable[Dimension] = tuple(Dimension)) -> Counts:
     """Count jobs that have ended, in quarters of an hour.
 
     Args:
@@ -234,21 +254,26 @@ def counted(rows: Iterable[Sequence[Any]], kinds: Iterable[Kind] = tuple(Kind)) 
     wanted = [(kind.value, _NAME[kind]) for kind in kinds]
     found: Counts = defaultdict(Work)
     for row in rows:
-        job = Ended(*row[:6])
+        job = ended_of(row)
         start = start_of(QUARTER, job.submitted_at)
         for kind, name_of in wanted:
             name = name_of(*row[6:])
             if name is not None:
-                found[Key(QUARTER, kind, start, name[:_LONGEST])].add(job)
+                found[PeriodKey(QUARTER, kind, start, name[:_LONGEST])].add(job)
     return found
 
 
-_NAME: Final[Mapping[Kind, Any]] = {
-    Kind.ALL: lambda *_: "",
-    Kind.ROUTE: lambda method, path, *_: f"{method} {route_of(path)}",
-    Kind.DEFINITION: lambda _, __, definition, *___: definition and str(definition),
-    Kind.OWNER: lambda _, __, ___, owner, ____: owner,
-    Kind.TARGET: lambda *of_job: of_job[-1],
+def ended_of(row: Sequence[Any]) -> EndedJob:
+    """Read `JOB_FIELDS` of a job, as far as it counts; one that has not ended has no end."""
+    return EndedJob(*row[:6])
+
+
+_NAME: Final[Mapping[Dimension, Any]] = {
+    Dimension.ALL: lambda *_: "",
+    Dimension.ROUTE: lambda method, path, *_: f"{method} {route_of(path)}",
+    Dimension.DEFINITION: lambda _, __, definition, *___: definition and str(definition),
+    Dimension.OWNER: lambda _, __, ___, owner, ____: owner,
+    Dimension.TARGET: lambda *of_job: of_job[-1],
 }
 
 # --- longer spans ---------------------------------------------------------------------------------
@@ -283,13 +308,13 @@ async def build(reader: Reader, before: int) -> Built | None:
 
 async def _merged(reader: Reader, seconds: int, stretch: Stretch) -> Counts:
     works: Counts = defaultdict(Work)
-    for kind in Kind:
+    for kind in Dimension:
         values = {"seconds": seconds, "since": stretch.since, "until": stretch.until}
         for row in await reader.rows(BETWEEN, kind=kind.value, **values):
             key, work = decoded_row(row)
             works[key._replace(seconds=stretch.seconds, start=stretch.since)].merge(work)
     # Those of the most jobs keep their names.
-    for kind in Kind:
+    for kind in Dimension:
         named = [key for key in works if key.kind == kind and key.name != REST]
         named.sort(key=lambda key: -works[key].count)
         for key in named[NAMES:]:
@@ -302,7 +327,7 @@ def put_built(tx: Transaction, span: Built) -> bool:
     tx.execute(LAST_COUNTED)
     values = {"seconds": span.seconds, "since": span.stretch.since, "until": span.stretch.until}
     ((count,),) = tx.execute(COUNT_BETWEEN, **values).fetchall()
-    made = sum(work.count for key, work in span.works.items() if key.kind == Kind.ALL)
+    made = sum(work.count for key, work in span.works.items() if key.kind == Dimension.ALL)
     if int(count or 0) != made:
         return False
     write(tx, span.works)

@@ -103,7 +103,7 @@ class By(StrEnum):
 
 
 @dataclass(slots=True)
-class Figures:
+class JobFigures:
     """What many jobs have in common, in figures.
 
     Args:
@@ -127,7 +127,7 @@ class Figures:
 
 
 @dataclass(slots=True)
-class Span:
+class QuarterHour:
     """What was submitted in a quarter of an hour.
 
     Args:
@@ -141,13 +141,13 @@ class Span:
     errors: int = 0
 
 
-async def figures(history: History, search: Search, by: By) -> list[Figures]:
+async def figures(history: History, search: Search, by: By) -> list[JobFigures]:
     """Tell how often and how long jobs ran, the most frequent ones first.
 
     Args:
         by: what they are told apart by.
     """
-    found: defaultdict[str | int | None, Figures] = defaultdict(lambda: Figures(None))
+    found: defaultdict[str | int | None, JobFigures] = defaultdict(lambda: JobFigures(None))
     statement = _figures(by, frozenset(search.values))
     async for rows in history.parts(statement, search):
         for key, count, errors, took in rows:
@@ -162,12 +162,12 @@ async def figures(history: History, search: Search, by: By) -> list[Figures]:
     return sorted(found.values(), key=lambda figures: (-figures.count, figures.name or ""))
 
 
-async def activity(history: History, search: Search) -> list[Span]:
+async def activity(history: History, search: Search) -> list[QuarterHour]:
     """Tell how much was submitted in each quarter of an hour in which there was anything."""
-    found: dict[int, Span] = {}
+    found: dict[int, QuarterHour] = {}
     async for rows in history.parts(_activity(frozenset(search.values)), search):
         for number, count, errors in rows:
-            span = found.setdefault(number, Span(number * QUARTER))
+            span = found.setdefault(number, QuarterHour(number * QUARTER))
             span.count += count
             span.errors += errors
     return [found[number] for number in sorted(found)]

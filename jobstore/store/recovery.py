@@ -1,9 +1,11 @@
 """Recover the jobs that an earlier start of the server left running.
 
 **How they are found.** Each start of a server has a row in `boot`, with a number that is never
-used again, and each running job has the number of the start that claimed it. A store has one owner
-at a time, so a running job with an earlier number belongs to nobody. No timer guesses, and work
-that is still going on is never mistaken for dead. Whether the attempt was sent cannot be known.
+used again, and each running job has the number of the start that claimed it. A file has one owner
+at a time, so a running job with an earlier number belongs to nobody, and no timer guesses. In a
+database that nodes share, it belongs to nobody once the start that claimed it has ended; a start
+that died is ended by the others when its lease is over, and can commit nothing from then on (see
+`jobstore.live.nodes`). Whether the attempt was sent cannot be known.
 
 **What is decided.** `jobstore.live.recovering.decide` decides from the job alone. If its
 cancellation was requested, it is cancelled. If it may be sent again, by RFC 9110 section 9.2.2 or
@@ -11,9 +13,9 @@ because its target or client allows it, it is queued again, unless it was interr
 job that crashes the server must not do so for ever. Any other job fails as interrupted, and its
 response says so.
 
-**When.** At each start, before schedules run, while the server already accepts requests. Each step
-changes some jobs in one transaction and records it in their histories. If the server dies in the
-middle, the next start finds what is left.
+**When.** At each start, before schedules run, while the server already accepts requests; a node
+also does so at each beat. Each step changes some jobs in one transaction and records it in their
+histories. If the server dies in the middle, the next start finds what is left.
 
 **Fencing.** Late results of an earlier attempt are ignored: the end of an attempt names its boot
 and its number, and recovery changes both.

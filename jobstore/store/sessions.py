@@ -92,7 +92,7 @@ END_OVER: Final = Statement(delete(schema.SESSION).where(_over))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
+class ActiveSession:
     """A session that lasts, and whose it is.
 
     Args:
@@ -132,7 +132,7 @@ class Sessions:
         await self._writer.run(lambda tx: _begin(tx, digest(secret), account, password, kept))
         return secret
 
-    async def known(self, secret: str) -> Known | None:
+    async def known(self, secret: str) -> ActiveSession | None:
         """Tell whose session a secret is of, if it is one that lasts; it is used thereby."""
         moment, key = self._clock(), digest(secret)
         row = await self._found(key, moment)
@@ -144,7 +144,7 @@ class Sessions:
             # If it cannot be written, whoever came in may look at pages all the same.
             self._writer.queue(lambda tx: _see(tx, key, session.created_at))
         identity = Identity(name=session.account, role=Role(role), id=account)
-        return Known(session=session, identity=identity)
+        return ActiveSession(session=session, identity=identity)
 
     async def lasts(self, secret: str) -> bool:
         """Tell whether a session lasts, which is not used thereby: nobody may be at the page."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import Text, bindparam, literal_column, null, select
 
 from jobstore.store import schema
 from jobstore.store.expressions import Statement
@@ -13,9 +13,20 @@ from jobstore.store.guards import ZERO, limit
 
 _boot: Final = schema.BOOT.c
 
-# The newest starts of the one server of a file.
+_NAMELESS: Final = literal_column("''", Text)
+
+# The newest starts of the one server of a file, in the columns that `started` reads.
 STARTS: Final = Statement(
-    select(_boot.id, _boot.pid, _boot.version, _boot.started_at, _boot.ended_at)
+    select(
+        _boot.id,
+        _NAMELESS,
+        _NAMELESS,
+        _boot.pid,
+        _boot.version,
+        _boot.started_at,
+        null(),
+        _boot.ended_at,
+    )
     .where(_boot.id <= bindparam("last"))
     .order_by(_boot.id.desc())
     .limit(limit)
@@ -62,19 +73,22 @@ def of_file(row: Sequence[Any], last: int) -> Start:
     Args:
         last: the number of the start of the server that runs.
     """
-    boot, pid, version, started_at, ended_at = row
-    if ended_at is not None:
-        state = StartState.ENDED
-    else:
-        state = StartState.ALIVE if boot == last else StartState.DIED
+    if row[-1] is not None:
+        return started(row, StartState.ENDED)
+    return started(row, StartState.ALIVE if row[0] == last else StartState.DIED)
+
+
+def started(row: Sequence[Any], state: StartState) -> Start:
+    """Give the start in a row of its columns, with either engine."""
+    boot, name, host, pid, version, started_at, seen_at, ended_at = row
     return Start(
         boot=boot,
-        name="",
-        host="",
+        name=name,
+        host=host,
         pid=pid,
         version=version,
         started_at=started_at,
-        seen_at=None,
+        seen_at=seen_at or None,
         ended_at=ended_at,
         state=state,
     )

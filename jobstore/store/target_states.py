@@ -30,7 +30,7 @@ from jobstore.model.target_state import (
     TargetChange,
     TargetSeen,
     TargetState,
-    Waits,
+    WaitReason,
     waits_for,
 )
 from jobstore.store import audit, elsewhere, schema
@@ -253,7 +253,7 @@ def _of_hold(hold: Hold | None) -> dict[str, object]:
 # --- what jobs wait for ---------------------------------------------------------------------------
 
 
-async def waiting_for(history: History) -> Callable[[Job], Waits | None]:
+async def waiting_for(history: History) -> Callable[[Job], WaitReason | None]:
     """Give what tells of a job what it waits for, as targets stand now."""
     states = {row[0]: decoded(row) for row in await history.rows(STATES)}
     holds: dict[str, list[Hold | None]] = {}

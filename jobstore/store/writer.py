@@ -9,11 +9,12 @@ state of the store at the start of its batch. A failing operation fails alone: t
 back, and each of its operations runs again in a transaction of its own. An operation that is
 refused without having changed anything costs the others nothing.
 
-**Who may call what.** Any task on the loop may call `queue`, `post`, `run` and their variants
-`until_stored`, at any time; after `close` everything is refused, since the connection may be gone.
-An operation is a plain function of its transaction. It may run twice, so it must not await, must
-not call this class, and must have no effect outside the transaction. Code that resumes after an
-operation may queue the next one at once, but must not take long: others are waiting to resume.
+**Who may call what.** Any task on the loop may call `queue`, `post`, `run` and the variants that
+try again, such as `post_until_stored`, at any time; after `close` everything is refused, since the
+connection may be gone. An operation is a plain function of its transaction. It may run twice, so it
+must not await, must not call this class, and must have no effect outside the transaction. Code that
+resumes after an operation may queue the next one at once, but must not take long: others are
+waiting to resume.
 
 **When it commits.** There is no timer and no artificial delay: a single operation is committed at
 once, and the more operations arrive together, the more of them share one sync of the disk.
@@ -44,6 +45,7 @@ from jobstore.model.errors import (
 )
 from jobstore.store.facts import Changes
 from jobstore.store.transaction import Batch, Operation, Outcome, Told, Transaction
+from jobstore.store.waited import Waits
 
 # How long to wait before the next try while the store cannot be written.
 RETRY_SECONDS: Final = 0.5
@@ -68,12 +70,19 @@ class Turn(IntEnum):
 
 @dataclass(slots=True)
 class Entry:
-    """An operation that waits for the next transaction; see `Writer.queue`."""
+    """An operation that waits for the next transaction; see `Writer.queue`.
+
+    Args:
+        came: when somebody began to wait for it, where an engine limits that.
+        waits: those of the request for which it is done; None if it is for none.
+    """
 
     operation: Operation[Any]
     told: Told
     off_loop: bool = False
     abreast: Turn = Turn.ALONE
+    came: float = 0.0
+    waits: Waits | None = None
 
 
 class Writer(ABC):

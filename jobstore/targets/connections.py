@@ -38,7 +38,7 @@ Addresses: TypeAlias = Sequence[AddrInfoType]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ServiceAddress:
     """Where a service is.
 
     Args:
@@ -50,7 +50,7 @@ class Place:
     path: str | None = None
 
     @classmethod
-    def of(cls, base: str) -> "Place":
+    def of(cls, base: str) -> "ServiceAddress":
         """Read a URL, or ``unix:`` and the path of a socket."""
         if base.startswith(UNIX):
             return cls(URL("http://localhost"), base.removeprefix(UNIX))
@@ -69,7 +69,7 @@ class Connections:
         connect: how long a connection may take to be made, in seconds.
     """
 
-    def __init__(self, place: Place, limits: HeadLimits, connect: float) -> None:
+    def __init__(self, place: ServiceAddress, limits: HeadLimits, connect: float) -> None:
         base, self._place = place.url, place
         self._host = base.raw_host or ""
         self._port = base.port or 0

@@ -17,7 +17,7 @@ from aiohttp.http import RawResponseMessage
 from aiohttp.http_exceptions import BadHttpMessage, HttpProcessingError, LineTooLong
 
 from jobstore.http import private
-from jobstore.http.tunnel import Side, Switching
+from jobstore.http.tunnel import Side, TunnelProtocol
 from jobstore.model.message import FINAL, HeadLimits
 
 _HEAD_END: Final = re.compile(rb"\r?\n\r?\n")
@@ -32,7 +32,7 @@ class HeadTooLargeError(HttpProcessingError):
     """An answer exceeds a limit that is configured; the message names it."""
 
 
-class Exchange(Switching, ResponseHandler):
+class Exchange(TunnelProtocol, ResponseHandler):
     """A connection to a service.
 
     Args:

@@ -9,7 +9,7 @@ from aiohttp.base_protocol import BaseProtocol
 BOUND: Final = 256 * 1024  # bytes that may wait for their reader before the source has to wait
 
 
-class _Source(BaseProtocol):
+class _ReadFlow(BaseProtocol):
     """What a StreamReader expects of its connection."""
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class _Source(BaseProtocol):
         """Do nothing: nothing more will come."""
 
 
-class _Flow(_Source):
+class _Flow(_ReadFlow):
     """Something whose reading can be paused and resumed."""
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class _Flow(_Source):
 
 def whole(body: bytes) -> StreamReader:
     """Give a body that is here for reading."""
-    reader = StreamReader(_Source(), max(BOUND, len(body)))
+    reader = StreamReader(_ReadFlow(), max(BOUND, len(body)))
     reader.feed_data(body)
     reader.feed_eof()
     return reader

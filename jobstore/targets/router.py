@@ -59,7 +59,7 @@ class Claims(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Route:
+class TargetRoute:
     """A target, the paths that it owns, and how it may be used.
 
     Args:
@@ -102,13 +102,13 @@ class Router:
         routes: all routes, in any order.
     """
 
-    def __init__(self, routes: Iterable[Route] = ()) -> None:
-        self._routes: tuple[Route, ...] = ()
-        self._claims: Claims[Route] = Claims(())
-        self._prefixes: tuple[tuple[re.Pattern[str], Route], ...] = ()
+    def __init__(self, routes: Iterable[TargetRoute] = ()) -> None:
+        self._routes: tuple[TargetRoute, ...] = ()
+        self._claims: Claims[TargetRoute] = Claims(())
+        self._prefixes: tuple[tuple[re.Pattern[str], TargetRoute], ...] = ()
         self.add(*routes)
 
-    def add(self, *routes: Route) -> None:
+    def add(self, *routes: TargetRoute) -> None:
         """Let further routes be asked as well."""
         self._routes = tuple(sorted((*self._routes, *routes), key=_precedence))
         self._claims = Claims((claim, route) for route in self._routes for claim in route.claims)
@@ -117,11 +117,11 @@ class Router:
         )
 
     @property
-    def routes(self) -> tuple[Route, ...]:
+    def routes(self) -> tuple[TargetRoute, ...]:
         """The routes, in the order in which they are asked."""
         return self._routes
 
-    def resolve(self, method: str, path: str) -> Route | None:
+    def resolve(self, method: str, path: str) -> TargetRoute | None:
         """Return the route that owns a request, or None.
 
         Args:
@@ -136,7 +136,7 @@ class Router:
                 return prefixed
         return None
 
-    def owner(self, method: str, path: str) -> Route:
+    def owner(self, method: str, path: str) -> TargetRoute:
         """Return the route that owns a request; see `resolve`.
 
         Raises:
@@ -151,7 +151,7 @@ class Router:
         return route
 
 
-def _precedence(route: Route) -> tuple[bool, int]:
+def _precedence(route: TargetRoute) -> tuple[bool, int]:
     return not route.claims, -len(route.name)
 
 

@@ -12,7 +12,7 @@ from aiohttp import ClientError, StreamReader
 from aiohttp.http import RawResponseMessage
 from aiohttp.http_exceptions import HttpProcessingError
 
-from jobstore.http.tunnel import End
+from jobstore.http.tunnel import TunnelSide
 from jobstore.model.errors import TargetBroken
 from jobstore.model.handle import JobHandle
 from jobstore.model.message import (
@@ -40,7 +40,7 @@ class Switched:
 
     reason: str | None
     headers: Headers
-    connection: End
+    connection: TunnelSide
 
     @property
     def is_websocket(self) -> bool:
@@ -52,7 +52,7 @@ Offered: TypeAlias = AbstractAsyncContextManager[Response | Switched]
 
 
 @runtime_checkable
-class Switching(Protocol):
+class SwitchingTarget(Protocol):
     """A target that may speak other protocols as well."""
 
     def switching(self, request: Request, handle: JobHandle, protocols: str) -> Offered:

@@ -30,7 +30,7 @@ from jobstore.model.message import (
     without_lookalikes,
 )
 from jobstore.model.retry import IDEMPOTENT
-from jobstore.targets.connections import Connections, Place
+from jobstore.targets.connections import Connections, ServiceAddress
 from jobstore.targets.exchange import Exchange
 from jobstore.targets.forwarding import FORWARDING, forwarded
 from jobstore.targets.mount import Front, Mount, front_of
@@ -58,7 +58,12 @@ class Upstream:
     """
 
     def __init__(
-        self, place: Place, connections: Connections, prefix: str = "", *, preserve_host: bool
+        self,
+        place: ServiceAddress,
+        connections: Connections,
+        prefix: str = "",
+        *,
+        preserve_host: bool,
     ) -> None:
         base, self.connections = place.url, connections
         self._mount = Mount(
@@ -89,7 +94,7 @@ class Upstream:
             connect: how long a connection may take to be made, in seconds.
             limits: how much the head of an answer may be.
         """
-        place = Place.of(base)
+        place = ServiceAddress.of(base)
         connections = Connections(place, limits, connect)
         try:
             yield cls(place, connections, prefix, preserve_host=preserve_host)

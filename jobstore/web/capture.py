@@ -25,8 +25,8 @@ from jobstore.model.handle import JobHandle
 from jobstore.model.job import Dialect, Submission
 from jobstore.model.message import Headers, Request, end_to_end, loggable, without
 from jobstore.store.transaction import Outcome
-from jobstore.targets.router import Route, Router
-from jobstore.targets.switching import Switching
+from jobstore.targets.router import Router, TargetRoute
+from jobstore.targets.switching import SwitchingTarget
 from jobstore.web import (
     answers,
     cookies,
@@ -98,7 +98,7 @@ class Wish(NamedTuple):
     def submission(
         self,
         incoming: Request,
-        route: Route,
+        route: TargetRoute,
         identity: Identity,
         source: str | None,
         key: str | None = None,
@@ -231,7 +231,7 @@ class Capture:
         return wish.submission(incoming, route, identity, standing.source(request), key)
 
     def _travelling(
-        self, route: Route, fields: MultiMapping[str], front: str, identity: Identity
+        self, route: TargetRoute, fields: MultiMapping[str], front: str, identity: Identity
     ) -> Headers:
         """Return the headers that go on to the target; no way of asking for a job does.
 
@@ -253,7 +253,7 @@ class Capture:
             self._say_unsent(route)
         return route.travelling(headers)
 
-    def _say_unsent(self, route: Route) -> None:
+    def _say_unsent(self, route: TargetRoute) -> None:
         """Log once for each target that the credentials of jobs are not forwarded.
 
         Without accounts it cannot be meant for jobstore.
@@ -291,7 +291,7 @@ class Capture:
         try:
             route, incoming = self._sent_on(request)
             handle, offer = JobHandle(source=standing.source(request)), upgrading.offered(request)
-            if offer and isinstance(route.target, Switching):
+            if offer and isinstance(route.target, SwitchingTarget):
                 return await upgrading.relay(request, route.target, incoming, handle, offer)
             async with route.target.send(incoming, handle) as response:
                 standing.confirm(request)
@@ -303,7 +303,7 @@ class Capture:
         except (BodyBroken, TargetFailed) as error:
             return relaying.refusal(error)
 
-    def _sent_on(self, request: web.Request) -> tuple[Route, Request]:
+    def _sent_on(self, request: web.Request) -> tuple[TargetRoute, Request]:
         """Return a request as it is passed on, and its target.
 
         Raises:

@@ -18,7 +18,7 @@ from jobstore.model.errors import JobstoreError, NoTarget
 from jobstore.model.job import Dialect, Submission, Trigger
 from jobstore.model.message import Headers
 from jobstore.model.tracing import continued
-from jobstore.targets.router import Route, Router
+from jobstore.targets.router import Router, TargetRoute
 from jobstore.web import standing
 from jobstore.web.refusals import MethodNotAllowed, Refuse
 
@@ -73,7 +73,7 @@ def reply(
     return web.Response(status=status, body=body, headers=fields)
 
 
-def owner_of(store: Store, router: Router, method: str, path: str) -> Route:
+def owner_of(store: Store, router: Router, method: str, path: str) -> TargetRoute:
     """Find who is to answer the request of a job; that nobody is counts as a refusal.
 
     Raises:

@@ -9,13 +9,13 @@ from typing import Any, Final
 from aiohttp import EMPTY_PAYLOAD, web
 
 from jobstore.http import private
-from jobstore.http.tunnel import Side, Switching
+from jobstore.http.tunnel import Side, TunnelProtocol
 from jobstore.web.parsing import FrontConnection
 
 _HEAD_END: Final = b"\r\n\r\n"
 
 
-class SwitchableConnection(Switching, FrontConnection):
+class SwitchableConnection(TunnelProtocol, FrontConnection):
     """A connection that may become one side of a tunnel.
 
     Args:

@@ -15,7 +15,7 @@ from multidict import MultiMapping
 from jobstore.http import frames, heads, private, tunnel
 from jobstore.model.handle import JobHandle
 from jobstore.model.message import Request, Response, phrase_of
-from jobstore.targets.switching import Switched, Switching
+from jobstore.targets.switching import Switched, SwitchingTarget
 from jobstore.web import standing, wire
 from jobstore.web.switchable import SwitchableConnection
 
@@ -61,7 +61,7 @@ def offered(request: web.BaseRequest) -> str:
 
 
 async def relay(
-    request: web.Request, target: Switching, incoming: Request, handle: JobHandle, offer: str
+    request: web.Request, target: SwitchingTarget, incoming: Request, handle: JobHandle, offer: str
 ) -> web.StreamResponse:
     """Ask a target to switch to another protocol; join the connections if it does.
 

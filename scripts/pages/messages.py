@@ -211,7 +211,7 @@ MESSAGES: Final[dict[str, tuple[Advised, ...]]] = {
         ),
         (errors.StoreFailing(_FILE, "disk I/O error"), "Check the disk and the system's log."),
         (
-            errors.StoreLost(_FILE, "jobs.db-wal was removed"),
+            errors.StoreReplaced(_FILE, "jobs.db-wal was removed"),
             "Put the files back, and restart the server.",
         ),
         (errors.StoreClosed(), "Wait until the server is back, then ask again."),

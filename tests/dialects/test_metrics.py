@@ -14,7 +14,7 @@ from jobstore.model.clock import SECOND
 from jobstore.model.job import Dialect, Submission
 from jobstore.model.message import Request
 from jobstore.model.passwords import digest
-from jobstore.model.target_state import Waits
+from jobstore.model.target_state import WaitReason
 from jobstore.server import Server
 from tests.client import GATED, ORDINARY, Client
 from tests.conftest import Serve
@@ -143,7 +143,7 @@ async def test_what_waits_for_a_target_that_is_held_is_no_attempt(
     client, store = Client(http, server.url), server.store
     job_id = int(await client.submit("/echo"))
     with store.waits.watching(job_id) as watch:
-        while store.targets.waits_for(await store.history.job(job_id)) is not Waits.HELD:
+        while store.targets.waits_for(await store.history.job(job_id)) is not WaitReason.HELD:
             await watch.change()
     found = await samples(client)
     assert value(found, "target_paused", target="/") == 1

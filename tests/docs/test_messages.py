@@ -20,6 +20,7 @@ ADVISED: Final = [each for subject in MESSAGES.values() for each in subject]
 ABSTRACT: Final = {
     errors.StoreError,
     errors.StoreUnavailable,
+    errors.StoreLost,
     errors.NotAccepting,
     errors.TargetFailed,
 }
@@ -54,6 +55,17 @@ def test_the_sentences_are_the_listed_ones() -> None:
 
 def test_each_kind_of_error_has_its_words_and_advice() -> None:
     assert {type(error) for error, _ in ADVISED} == {*kinds()} - ABSTRACT
+
+
+def test_the_drawn_tree_has_each_kind_below_its_base() -> None:
+    drawn: list[tuple[str, str]] = []
+    above = ["JobstoreError"]
+    for line in (errors.__doc__ or "").splitlines():
+        if branch := re.match(r"([│ ]*)[├└]── (\w+)", line):
+            depth = len(branch[1]) // 4 + 1
+            above[depth:] = [branch[2]]
+            drawn.append((branch[2], above[depth - 1]))
+    assert sorted(drawn) == sorted((kind.__name__, kind.__mro__[1].__name__) for kind in kinds())
 
 
 def told(text: str) -> bool:

@@ -14,7 +14,7 @@ from jobstore.model.handle import JobHandle
 from jobstore.model.job import Failure, Job
 from jobstore.model.lifecycle import State
 from jobstore.model.message import Request, Response
-from jobstore.targets.router import Route, Router
+from jobstore.targets.router import Router, TargetRoute
 from tests.stores import begun, held_up, opened, states, submission, taken
 
 
@@ -46,7 +46,7 @@ class Patient:
 @asynccontextmanager
 async def executing(store: Store, target: Patient, **limits: Any) -> AsyncIterator[Executor]:
     """Run a store's jobs on a target while the context lasts."""
-    route = Route(name="/", target=target, **{"concurrency": 2, **limits})
+    route = TargetRoute(name="/", target=target, **{"concurrency": 2, **limits})
     executor = Executor(store, Router([route]), max_attempts=3)
     running = asyncio.create_task(executor.run())
     await executor.begun.wait()

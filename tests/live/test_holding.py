@@ -20,8 +20,8 @@ from jobstore.model.job import Failure, Replay
 from jobstore.model.lifecycle import State
 from jobstore.model.message import Request, Response
 from jobstore.model.retry import Retry
-from jobstore.model.target_state import TargetChange, Waits
-from jobstore.targets.router import Route, Router
+from jobstore.model.target_state import TargetChange, WaitReason
+from jobstore.targets.router import Router, TargetRoute
 from tests.client import Client
 from tests.conftest import Serve
 from tests.peers import OK, Services, nobodys_port
@@ -104,7 +104,9 @@ async def scene(path: Path, target: Away | None = None, **limits: Any) -> AsyncI
     """Run the jobs of a store on a target that is away."""
     target, clock = target or Away(), StandingClock()
     pauses = Pauses(clock)
-    route = Route(name="/", target=target, **{"concurrency": 4, "hold": 15 * MINUTE, **limits})
+    route = TargetRoute(
+        name="/", target=target, **{"concurrency": 4, "hold": 15 * MINUTE, **limits}
+    )
     async with opened(path, clock=clock) as store:
         executor = Executor(store, Router([route]), 3, clock, steady=clock, sleep=pauses.sleep)
         running = asyncio.create_task(executor.run())
@@ -136,7 +138,7 @@ async def test_a_request_that_was_never_sent_is_no_attempt(store_path: Path) -> 
         await held(this, job_id)
         job = await this.store.history.job(job_id)
         assert (job.state, job.attempt, job.retried, job.started_at) == ("queued", 0, 0, None)
-        assert this.store.targets.waits_for(job) is Waits.HELD
+        assert this.store.targets.waits_for(job) is WaitReason.HELD
         this.target.error = None
         await this.pauses.end()
         job = await this.store.waits.ended(job_id, 60)
@@ -245,7 +247,7 @@ async def test_while_an_operator_has_paused_a_target_nobody_gives_up(store_path:
         await held(this, job_id)
         await this.store.targets.change("/", TargetChange(paused=True), "ada")
         job = await this.store.history.job(job_id)
-        assert this.store.targets.waits_for(job) is Waits.PAUSED
+        assert this.store.targets.waits_for(job) is WaitReason.PAUSED
         await pass_by(this, 120)
         assert states(store_path)[job_id] == ("queued", "none")
         await this.store.targets.change("/", TargetChange(paused=False), "ada")

@@ -28,7 +28,7 @@ from jobstore.model.job import Cancellation, Replay
 from jobstore.model.lifecycle import Result, State
 from jobstore.model.message import Response
 from jobstore.store.bodies import CHUNK_SIZE
-from jobstore.targets.router import Route, Router
+from jobstore.targets.router import Router, TargetRoute
 from tests import engines
 from tests.client import Client
 from tests.engines import Place
@@ -409,7 +409,7 @@ async def test_what_dead_nodes_have_counted_is_put_together(
 
 def executor(store: Store, *names: str) -> Executor:
     """Give what recovers the jobs of a store, at a node that asks some targets."""
-    routes = [Route(name=name, target=Patient(), concurrency=1) for name in names]
+    routes = [TargetRoute(name=name, target=Patient(), concurrency=1) for name in names]
     return Executor(store, Router(routes), max_attempts=3)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -17,8 +18,8 @@ from jobstore.model.account import Role
 from jobstore.model.errors import TargetUnknown
 from jobstore.model.lifecycle import State
 from jobstore.model.message import Response
-from jobstore.model.target_state import TargetChange, Waits
-from jobstore.targets.router import Route, Router
+from jobstore.model.target_state import TargetChange, WaitReason
+from jobstore.targets.router import Router, TargetRoute
 from tests.accounts import People
 from tests.client import Client
 from tests.commands import refused, said
@@ -36,7 +37,7 @@ RESUME: Final = TargetChange(paused=False)
 @asynccontextmanager
 async def executing(store: Store, target: Patient, concurrency: int = 2) -> AsyncIterator[None]:
     """Run a store's jobs on a target while the context lasts."""
-    route = Route(name="/", target=target, concurrency=concurrency)
+    route = TargetRoute(name="/", target=target, concurrency=concurrency)
     executor = Executor(store, Router([route]), max_attempts=3)
     task = asyncio.create_task(executor.run())
     await executor.begun.wait()
@@ -45,6 +46,36 @@ async def executing(store: Store, target: Patient, concurrency: int = 2) -> Asyn
     finally:
         task.cancel()
         await asyncio.wait([task])
+
+
+class Noticing(logging.Handler):
+    """Hears in the log when a server, or a node, has noticed what was said of a target."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self._loop = asyncio.get_running_loop()
+        self._heard = asyncio.Event()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Hear that something was noticed, on whatever thread."""
+        if getattr(record, "action", "") == "notice":
+            self._loop.call_soon_threadsafe(self._heard.set)
+
+    async def paused(self, store: Store, name: str = "/") -> None:
+        """Wait until a server knows that a target is paused."""
+        while not store.targets.paused(name):
+            await self._heard.wait()
+            self._heard.clear()
+
+
+@pytest.fixture
+async def heard(caplog: pytest.LogCaptureFixture) -> AsyncIterator[Noticing]:
+    """Give what hears that servers of this process notice something."""
+    handler, logger = Noticing(), logging.getLogger("jobstore.live.target_states")
+    with caplog.at_level(logging.INFO, logger.name):
+        logger.addHandler(handler)
+        yield handler
+        logger.removeHandler(handler)
 
 
 # --- at one server --------------------------------------------------------------------------------
@@ -60,7 +91,7 @@ async def test_a_paused_target_takes_jobs_in_and_starts_none_and_what_runs_goes_
         await store.targets.change("/", PAUSE, "ada")
         waiting = await store.submit(submission())
         job = await store.history.job(waiting)
-        assert (job.state, store.targets.waits_for(job)) == (State.QUEUED, Waits.PAUSED)
+        assert (job.state, store.targets.waits_for(job)) == (State.QUEUED, WaitReason.PAUSED)
         exchange.answer.set_result(Response(status=200))
         assert (await store.waits.ended(first, 60)).state is State.DONE
         assert target.asked.empty()
@@ -83,14 +114,15 @@ async def test_a_target_that_was_paused_while_no_server_ran_is_paused_from_the_s
         assert (await target.asked.get()).handle.id == job_id
 
 
-async def test_a_server_notices_what_is_said_of_a_target_beside_it(store_path: Path) -> None:
+async def test_a_server_notices_what_is_said_of_a_target_beside_it(
+    store_path: Path, heard: Noticing
+) -> None:
     target = Patient()
     async with opened(store_path) as store, executing(store, target):
         noticing = asyncio.create_task(store.noticed())
         async with beside(store_path) as other:
             await other.targets.change("/", PAUSE, "ada")
-            while not store.targets.paused("/"):  # noqa: ASYNC110 - it polls
-                await asyncio.sleep(0.01)
+            await heard.paused(store)
             job_id = await store.submit(submission())
             assert states(store_path)[job_id] == ("queued", "none")
             await other.targets.change("/", RESUME, "ada")
@@ -234,15 +266,14 @@ def of_target(*arguments: object) -> list[dict[str, Any]]:
 
 
 async def test_commands_pause_and_resume_a_target_with_the_server_up_and_down(
-    store_path: Path,
+    store_path: Path, heard: Noticing
 ) -> None:
     here = ("--store", store_path)
     async with running(store_path) as server, AsyncExitStack() as stack:
         client = await People(server, stack).client()
         told = await asyncio.to_thread(said, "pause", "/", "--reason", "db migration", *here)
         assert told == "/ is paused: its jobs wait. `jobstore resume /` lets them run.\n"
-        while not server.store.targets.paused("/"):  # noqa: ASYNC110 - it polls
-            await asyncio.sleep(0.01)
+        await heard.paused(server.store)
         await client.submit("/echo")
         assert "queued (paused)" in await asyncio.to_thread(said, "list", *here)
     table = await asyncio.to_thread(said, "targets", *here)
@@ -278,15 +309,14 @@ async def test_commands_pause_and_resume_a_target_with_the_server_up_and_down(
 
 
 async def test_all_nodes_obey_a_pause(
-    database: Place, services: Services, http: ClientSession
+    database: Place, services: Services, http: ClientSession, heard: Noticing
 ) -> None:
     url = await services.application(create_app())
     section = {"target": {"upstream": url}, "store": {"lease": "1s"}}
     async with running(database, **section) as one, running(database, **section) as other:
         first, second = Client(http, one.url), Client(http, other.url)
         await patched(first, "/", {"paused": True, "reason": "db migration"})
-        while not other.store.targets.paused("/"):  # noqa: ASYNC110 - it is told
-            await asyncio.sleep(0.01)
+        await heard.paused(other.store)
         jobs = [await each.submit("/wait/a") for each in (first, second)]
         assert {states(database)[job_id][0] for job_id in jobs} == {"queued"}
         await patched(second, "/", {"paused": False})

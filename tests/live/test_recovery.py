@@ -16,7 +16,7 @@ from jobstore.live.recovering import Recovery, decide
 from jobstore.model.job import Failure, Replay, Submission
 from jobstore.model.lifecycle import State
 from jobstore.store.steps import STEP
-from jobstore.targets.router import Route, Router
+from jobstore.targets.router import Router, TargetRoute
 from tests.client import Client
 from tests.conftest import Start, running
 from tests.engines import engine
@@ -108,9 +108,9 @@ async def claimed(path: Path, *submissions: Submission) -> Path:
         return power_cut(path)
 
 
-async def recover(store: Store, *routes: Route, **rule: Any) -> int:
+async def recover(store: Store, *routes: TargetRoute, **rule: Any) -> int:
     """Recover a store as a server does at its start."""
-    routes = routes or (Route(name="/", target=Patient(), concurrency=9, **rule),)
+    routes = routes or (TargetRoute(name="/", target=Patient(), concurrency=9, **rule),)
     return await Executor(store, Router(routes), max_attempts=3).recover()
 
 
@@ -284,8 +284,8 @@ async def test_any_number_of_jobs_is_recovered(store_path: Path) -> None:
 # --- a target that is no longer configured ------------------------------------------------------
 
 
-def route(name: str) -> Route:
-    return Route(name=name, target=Patient(), concurrency=9)
+def route(name: str) -> TargetRoute:
+    return TargetRoute(name=name, target=Patient(), concurrency=9)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from jobstore.model.definition_reader import change, parse
 from jobstore.model.errors import NotAccepting
 from jobstore.model.job import Claim, Dialect, Trigger
 from jobstore.store.schedules import BEGINNING
-from jobstore.targets.router import Route, Router
+from jobstore.targets.router import Router, TargetRoute
 from tests.client import GATED, Client
 from tests.conftest import Serve, Start, running
 from tests.live.test_executor import Patient
@@ -49,7 +49,9 @@ def clock() -> StandingClock:
 
 def scheduler(store: Store, clock: StandingClock, target: str = "/") -> Scheduler:
     """Begin to watch the schedules of a store whose jobs go to one target."""
-    return Scheduler(store, Router([Route(name=target, target=Patient(), concurrency=1)]), clock)
+    return Scheduler(
+        store, Router([TargetRoute(name=target, target=Patient(), concurrency=1)]), clock
+    )
 
 
 async def defined(store: Store, cron: str = "0 * * * *", **schedule: Any) -> Definition:

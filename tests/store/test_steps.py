@@ -13,7 +13,7 @@ from jobstore.store.sqlite.file_writer import FileWriter
 from jobstore.store.sqlite.lock import owned
 from jobstore.store.sqlite.transaction import connection_of
 from jobstore.store.sqlite.wal import Wal
-from jobstore.store.steps import Pace, Steps
+from jobstore.store.steps import IsOver, Pace, Steps
 from jobstore.store.transaction import Transaction
 from tests.stores import CountingClock, rows
 
@@ -117,6 +117,23 @@ async def test_where_no_server_runs_nobody_waits_for_a_step_and_it_may_be_a_larg
 ) -> None:
     with owner(store_path):
         assert await sizes(writer, store_path, fitting_pace(store_path), cost=0) == found
+
+
+async def test_a_step_that_looks_at_the_time_is_told_when_its_own_is_over(
+    writer: FileWriter,
+) -> None:
+    doing = Work(cost=1000)
+
+    def step(tx: Transaction, is_over: IsOver) -> int:
+        done = doing.step(tx, 1)
+        while not is_over():
+            done += doing.step(tx, 1)
+        return done
+
+    steps = Steps(writer, PACE, timer=doing.timer)
+    assert [await steps.within(step) for _ in range(3)] == [3, 3, 3]
+    doing.cost = 10_000
+    assert await steps.within(step) == 1
 
 
 async def test_many_jobs_are_worked_on_some_at_a_time_and_each_of_them_once(

@@ -5,7 +5,7 @@ import pytest
 
 from jobstore.model.handle import JobHandle
 from jobstore.model.message import Request, Response
-from jobstore.targets.router import PathClaim, Route, Router
+from jobstore.targets.router import PathClaim, Router, TargetRoute
 
 
 class Nowhere:
@@ -16,8 +16,8 @@ class Nowhere:
         raise NotImplementedError
 
 
-def route(name: str, *claims: PathClaim) -> Route:
-    return Route(name=name, target=Nowhere(), concurrency=1, claims=claims)
+def route(name: str, *claims: PathClaim) -> TargetRoute:
+    return TargetRoute(name=name, target=Nowhere(), concurrency=1, claims=claims)
 
 
 OWN = route(

@@ -45,6 +45,17 @@ with late.reserve():
     late.load("late_module")
 """
 
+LOADING = """
+import asyncio, sys
+from jobstore.web import late
+
+sys.path.append("{}")
+with late.reserve():
+    asyncio.run(late.loaded("late_module"))
+assert sys.getswitchinterval() == 0.005
+"""
+MANY = ["sh", "-c", 'ulimit -S -n "$(ulimit -H -n)" && exec "$@"', "sh"]
+
 
 class ShortServer(ServerProcess):
     """A real server that may have few descriptors."""
@@ -90,6 +101,20 @@ def test_what_is_loaded_late_is_loaded_though_no_descriptor_is_left(tmp_path: Pa
     (tmp_path / "late_too.py").write_text("print('loaded')")
     command = [*FEW, sys.executable, "-c", TAKING_ALL.format(tmp_path)]
     assert subprocess.run(command, capture_output=True, check=True).stdout == b"loaded\n"
+
+
+@pytest.mark.parametrize(("limited", "where"), [(MANY, b"beside\n"), (FEW, b"on the loop\n")])
+def test_only_who_needs_it_waits_for_what_is_loaded_late_while_descriptors_are_left(
+    tmp_path: Path, limited: list[str], where: bytes
+) -> None:
+    (tmp_path / "late_module.py").write_text(
+        "import sys, threading\n"
+        "is_loop = threading.current_thread() is threading.main_thread()\n"
+        "print('on the loop' if is_loop else 'beside')\n"
+        "assert is_loop or sys.getswitchinterval() < 0.005"
+    )
+    command = [*limited, sys.executable, "-c", LOADING.format(tmp_path)]
+    assert subprocess.run(command, capture_output=True, check=True).stdout == where
 
 
 @pytest.mark.parametrize("sent", [b"", OUTCOMES["half a head"], OUTCOMES["kept alive"]])

@@ -11,7 +11,7 @@ from typing import Final
 from markupsafe import Markup, escape
 
 from jobstore.dashboard import words
-from jobstore.dashboard.draw.spans import Span, spans
+from jobstore.dashboard.draw.spans import SpanRow, spans
 from jobstore.model.clock import SECOND
 from jobstore.model.job import Attempt, Job, Moment
 from jobstore.model.lifecycle import ENDED, Result, State
@@ -51,10 +51,10 @@ class Axis:
     """
 
     knots: Sequence[tuple[int, float]]
-    cuts: Sequence[Span]
+    cuts: Sequence[SpanRow]
 
     @classmethod
-    def of(cls, rows: Sequence[Span]) -> "Axis":
+    def of(cls, rows: Sequence[SpanRow]) -> "Axis":
         """Lay one out for rows that follow one another."""
         runs = sum(row.length for row in rows if row.attempt)
         most = _CUT * max(runs, _SHORT) if runs else None
@@ -131,7 +131,7 @@ def _grid(axis: Axis, bottom: int) -> Iterator[Markup]:
 
 
 def _restarts(
-    axis: Axis, timeline: Sequence[Moment], rows: Sequence[Span], bottom: int
+    axis: Axis, timeline: Sequence[Moment], rows: Sequence[SpanRow], bottom: int
 ) -> Iterator[Markup]:
     for moment in timeline:
         if moment.event == "recovered" and moment.at <= rows[-1].end:
@@ -139,7 +139,7 @@ def _restarts(
             yield _line("death", x, _TOP - 6, x, bottom)
 
 
-def _row(axis: Axis, row: Span, top: float) -> Markup:
+def _row(axis: Axis, row: SpanRow, top: float) -> Markup:
     x, end = axis(row.start), axis(row.end)
     width = max(end - x, 2.0)
     middle = top + _BAR / 2 + 4

@@ -18,7 +18,7 @@ from jobstore.dialects.datameer import words
 from jobstore.live import Store
 from jobstore.model.account import Identity
 from jobstore.model.clock import SECOND, Clock, now
-from jobstore.model.definition import Definition, Key, normal_path
+from jobstore.model.definition import Definition, DefinitionKey, normal_path
 from jobstore.model.errors import (
     DefinitionNotFound,
     JobNotFound,
@@ -184,7 +184,7 @@ class DatameerJobs:
         number = id_of(text)
         if number is None:
             raise DefinitionNotFound(text)
-        return await self._store.definitions.find(Key.ID, number, scope)
+        return await self._store.definitions.find(DefinitionKey.ID, number, scope)
 
     async def _file(self, reference: str, asker: Identity) -> Definition:
         """Find a definition as the second generation refers to it.
@@ -195,9 +195,9 @@ class DatameerJobs:
         find, scope = self._store.definitions.find, asker.scope
         try:
             if _NUMBER.fullmatch(reference):
-                return await find(Key.FILE_ID, number_of(reference), scope)
+                return await find(DefinitionKey.FILE_ID, number_of(reference), scope)
             if _UUID.fullmatch(reference):
-                return await find(Key.UUID, reference.lower(), scope)
+                return await find(DefinitionKey.UUID, reference.lower(), scope)
             path = normal_path("/" + reference.lstrip("/"))
             return await self._store.definitions.at(path, scope, asker.account)
         except (DefinitionNotFound, ValueError):

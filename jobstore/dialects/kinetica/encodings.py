@@ -123,13 +123,12 @@ def _wrapper(encoding: Encoding, *members: object) -> bytes:
 # --- JSON ---------------------------------------------------------------------------------------
 
 
-def _json(record: Record) -> str:
-    return json.dumps(record, separators=(",", ":"), default=_characters)
-
-
 def _characters(value: bytes) -> str:
     """Write bytes as text, with one character for each."""
     return value.decode("latin-1")
+
+
+_json: Final = json.JSONEncoder(separators=(",", ":"), default=_characters).encode
 
 
 def _from_json(form: Form, body: bytes) -> Record:

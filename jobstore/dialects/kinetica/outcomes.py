@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from http import HTTPStatus
 from typing import Any, Final, assert_never
 
 from jobstore.dialects.kinetica.encodings import Encoding, first_string, from_avro, media_type
@@ -11,7 +10,7 @@ from jobstore.dialects.kinetica.request import TAG
 from jobstore.model.clock import SECOND
 from jobstore.model.job import Job
 from jobstore.model.lifecycle import State
-from jobstore.model.message import Headers, Response, header
+from jobstore.model.message import Headers, Response, header, phrase_of
 from jobstore.store.history import Beginning
 from jobstore.web import documents
 
@@ -168,19 +167,18 @@ def _outcome(job: Job, response: Response | None, body: bytes) -> _Outcome:
     if job.state is not State.DONE:
         return _Outcome(word=word(job))
     assert response is not None  # an answer is kept as long as it can be asked for
-    said = _said(response, body)
     wrapper = _wrapper(body)
-    if wrapper is not None:
-        return _unwrapped(wrapper, said)
-    if job.succeeded:
+    if wrapper is not None and wrapper["status"] == "OK":
+        return _Outcome(word=_DONE, record=wrapper["data_str"].encode() or wrapper["data"])
+    if wrapper is None and job.succeeded:
         return _Outcome(word=_DONE, record=body)
-    return _Outcome(word=_ERROR, error=said)
+    message = wrapper["message"] if wrapper else ""
+    return _Outcome(word=_ERROR, error=message or _said(response, body))
 
 
 def _said(response: Response, body: bytes) -> str:
     """Say what an answer was, for people."""
-    phrases = {status.value: status.phrase for status in HTTPStatus}
-    reason = response.reason or phrases.get(response.status, "")
+    reason = response.reason or phrase_of(response.status)
     # No character has more than four bytes.
     beginning = body[: 4 * _BEGINNING].decode(errors="replace")[:_BEGINNING]
     shown = "".join(sign if sign.isprintable() else " " for sign in beginning).strip()
@@ -189,12 +187,6 @@ def _said(response: Response, body: bytes) -> str:
 
 
 # --- answers that are Kinetica's own ------------------------------------------------------------
-
-
-def _unwrapped(wrapper: Record, said: str) -> _Outcome:
-    if wrapper["status"] == "OK":
-        return _Outcome(word=_DONE, record=wrapper["data_str"].encode() or wrapper["data"])
-    return _Outcome(word=_ERROR, error=wrapper["message"] or said)
 
 
 def _wrapper(body: bytes) -> Record | None:

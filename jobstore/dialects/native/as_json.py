@@ -11,7 +11,7 @@ from jobstore.model.errors import JobNotFound
 from jobstore.model.job import Attempt, Job, Moment
 from jobstore.model.lifecycle import Result, State
 from jobstore.model.message import Headers
-from jobstore.model.target_state import Waits
+from jobstore.model.target_state import WaitReason
 from jobstore.web.parameters import id_of
 
 _SHOWN: Final = 40  # of an id that is none
@@ -30,7 +30,7 @@ def job_id(request: web.Request) -> int:
     return number
 
 
-def written(job: Job, waits_for: Waits | None = None) -> dict[str, Any]:
+def written(job: Job, waits_for: WaitReason | None = None) -> dict[str, Any]:
     """Write a job; what is not there is null.
 
     Args:
@@ -67,7 +67,7 @@ def written(job: Job, waits_for: Waits | None = None) -> dict[str, Any]:
 
 
 def answer(
-    job: Job, waits_for: Waits | None, status: int = 200, headers: Headers = ()
+    job: Job, waits_for: WaitReason | None, status: int = 200, headers: Headers = ()
 ) -> web.Response:
     """Answer with a job."""
     document = written(job, waits_for)

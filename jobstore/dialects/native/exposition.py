@@ -21,7 +21,7 @@ from prometheus_client.core import (
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.utils import floatToGoString
 
-from jobstore.live.census import Figures
+from jobstore.live.census import CurrentFigures
 from jobstore.live.meters import Meters, TargetMeters
 from jobstore.model.histogram import Histogram
 from jobstore.model.lifecycle import Result, State
@@ -66,7 +66,7 @@ class Snapshot:
 
     about: Mapping[str, str]
     meters: Meters
-    figures: Figures
+    figures: CurrentFigures
     targets: Mapping[str, Slots]
     queue_limit: int
     writer_waiting: int

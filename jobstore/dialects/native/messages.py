@@ -10,7 +10,7 @@ from jobstore.model.errors import NotKept, WrongState
 from jobstore.model.job import Job
 from jobstore.model.lifecycle import ENDED, Result
 from jobstore.model.message import Body, Headers, Response, header, without
-from jobstore.store.messages import Head, request_head, response_head
+from jobstore.store.messages import MessageHead, request_head, response_head
 from jobstore.web import ranges, standing
 
 # What says something about a body, and nothing else.
@@ -89,7 +89,7 @@ class Messages:
         return NotKept(job.id, what, responses.payload_gone(job, moments))
 
 
-def _head(head: Head) -> dict[str, Any]:
+def _head(head: MessageHead) -> dict[str, Any]:
     return {
         "headers": [
             {"name": name, "value": value, "secret": value is None} for name, value in head.fields

@@ -9,10 +9,10 @@ from jobstore.live import Store
 from jobstore.model import clock
 from jobstore.model.clock import SECOND, Clock, iso
 from jobstore.model.errors import QueryInvalid
-from jobstore.model.periods import Kind, Work, start_of
+from jobstore.model.periods import Dimension, Work, start_of
 from jobstore.store import period_rows, questions
 from jobstore.store.budget import Budget
-from jobstore.store.overview import Asked, Overview, overview
+from jobstore.store.overview import Overview, OverviewQuery, overview
 from jobstore.store.starts import Start
 from jobstore.web import overviews, standing
 from jobstore.web.filters import values_of
@@ -92,14 +92,14 @@ class OverviewCalls:
             }
         )
 
-    async def _names(self, asked: Asked) -> Callable[[str], dict[str, Any]]:
+    async def _names(self, asked: OverviewQuery) -> Callable[[str], dict[str, Any]]:
         """Give what adds to the id of a definition how it is called."""
-        if asked.kind is not Kind.DEFINITION:
+        if asked.kind is not Dimension.DEFINITION:
             return lambda _: {}
         names = await questions.names(self._store.history)
         return lambda name: {"definition": int(name), "name": names.get(int(name), name)}
 
-    async def _restarts(self, asked: Asked) -> list[dict[str, Any]]:
+    async def _restarts(self, asked: OverviewQuery) -> list[dict[str, Any]]:
         """List the starts of servers in that time, for who may see all jobs."""
         if asked.scope is not None:
             return []
@@ -134,7 +134,7 @@ def _limit(text: str | None) -> int:
 # --- what is told -------------------------------------------------------------------------------
 
 
-def _range(asked: Asked, found: Overview) -> dict[str, Any]:
+def _range(asked: OverviewQuery, found: Overview) -> dict[str, Any]:
     return {
         "since": iso(asked.since),
         "until": iso(asked.until),

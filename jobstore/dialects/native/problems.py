@@ -41,8 +41,7 @@ async def json_of(request: web.Request, limit: int, most: int = documents.PIECES
         NoRoom: too many are being read at the same time.
         Forbidden: its sender may change nothing, or not any more.
     """
-    for reader in _READERS:
-        late.load(reader)
+    await late.loaded(*_READERS)
     async with room.whole(request, limit) as body:
         standing.changing(request)  # which its sender may have been when the body began to come
         try:

@@ -72,7 +72,7 @@ NOTHING: Final = Given([], 1)
 
 
 @dataclass(slots=True)
-class Asked:
+class PendingStatement:
     """A statement that an operation wants to have executed."""
 
     statement: Statement
@@ -89,7 +89,7 @@ class _Walk:
 
     place: int
     way: greenlet
-    wants: Asked = field(init=False)
+    wants: PendingStatement = field(init=False)
     given: Given | None = None
     outcome: Any = field(default=None)
 
@@ -109,11 +109,11 @@ def want(statement: Statement, values: Mapping[str, object]) -> Given:
     """Have a statement executed together with others; called by an operation."""
     hub = getcurrent().parent
     assert hub is not None
-    given: Given = hub.switch(Asked(statement, values))
+    given: Given = hub.switch(PendingStatement(statement, values))
     return given
 
 
-async def walk(journeys: Journeys, ways: Sequence[Any], left: list[Asked]) -> list[Any]:
+async def walk(journeys: Journeys, ways: Sequence[Any], left: list[PendingStatement]) -> list[Any]:
     """Let functions go side by side to their ends.
 
     Args:
@@ -157,9 +157,9 @@ async def _execute(journeys: Journeys, walks: Sequence[_Walk]) -> None:
             one.given = given
 
 
-def _send(journeys: Journeys, left: list[Asked]) -> None:
+def _send(journeys: Journeys, left: list[PendingStatement]) -> None:
     """Send statements whose answers are ignored."""
-    groups: dict[int, list[Asked]] = {}
+    groups: dict[int, list[PendingStatement]] = {}
     for asked in left:
         groups.setdefault(id(asked.statement), []).append(asked)
     for wanted in groups.values():
@@ -167,7 +167,7 @@ def _send(journeys: Journeys, left: list[Asked]) -> None:
     left.clear()
 
 
-def _sent(journeys: Journeys, wanted: Sequence[Asked]) -> _Receiving:
+def _sent(journeys: Journeys, wanted: Sequence[PendingStatement]) -> _Receiving:
     """Send a statement for all who want it."""
     statement = wanted[0].statement
     if len(wanted) > 1 and not wanted[0].values:

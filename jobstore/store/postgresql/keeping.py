@@ -32,7 +32,7 @@ class ByItself:
         self._reader = reader
         self.place = place
 
-    async def shrink(self, *, wholly: bool = False) -> int:  # noqa: ARG002
+    async def shrink(self, *, wholly: bool = False) -> int:  # noqa: ARG002 - the interface has it
         """Give nothing back."""
         return 0
 
@@ -40,7 +40,7 @@ class ByItself:
         """Wait until cancelled."""
         await asyncio.Event().wait()
 
-    async def cut_wal(self, seen: tuple[int, int] | None = None) -> tuple[int, int] | None:  # noqa: ARG002
+    async def cut_wal(self, seen: tuple[int, int] | None = None) -> tuple[int, int] | None:  # noqa: ARG002 - the interface has it
         """Cut nothing."""
         return None
 
@@ -55,7 +55,7 @@ class ByItself:
         (size,) = await self._reader.row(SIZE)
         return Sizes(int(size))
 
-    def full(self, sizes: Sizes) -> str | None:  # noqa: ARG002
+    def full(self, sizes: Sizes) -> str | None:  # noqa: ARG002 - the interface has it
         """Say nothing: how much room there is, only the database knows."""
         return None
 

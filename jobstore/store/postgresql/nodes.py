@@ -8,7 +8,7 @@ from jobstore.model.errors import StoreError
 from jobstore.store.history import History
 from jobstore.store.postgresql import boots
 from jobstore.store.search import Death
-from jobstore.store.starts import Start, StartState
+from jobstore.store.starts import Start, StartState, started
 from jobstore.store.transaction import Transaction
 
 _ENOUGH: Final = 10_000
@@ -26,23 +26,12 @@ async def latest(history: History, limit: int, lease: float) -> list[Start]:
 
 def decoded(row: Sequence[Any], lease: float) -> Start:
     """Give the start in a row of `boots.LATEST`; a node shows within each lease that it lives."""
-    boot, name, host, pid, version, started_at, seen_at, ended_at, died, now = row
+    *start, died, now = row
+    seen_at, ended_at = start[-2:]
     if ended_at is not None:
-        state = StartState.DIED if died else StartState.ENDED
-    else:
-        silent = now - seen_at > lease * SECOND
-        state = StartState.SILENT if silent else StartState.ALIVE
-    return Start(
-        boot=boot,
-        name=name,
-        host=host,
-        pid=pid,
-        version=version,
-        started_at=started_at,
-        seen_at=seen_at or None,
-        ended_at=ended_at,
-        state=state,
-    )
+        return started(start, StartState.DIED if died else StartState.ENDED)
+    silent = now - seen_at > lease * SECOND
+    return started(start, StartState.SILENT if silent else StartState.ALIVE)
 
 
 async def last_death(history: History, lease: float) -> Death:

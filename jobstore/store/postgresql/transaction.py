@@ -10,7 +10,7 @@ from sqlalchemy.types import TypeEngine
 
 from jobstore.store.expressions import NUMBER, Statement, number
 from jobstore.store.facts import Changes, Fact
-from jobstore.store.postgresql.abreast import NOTHING, Asked, listing, want
+from jobstore.store.postgresql.abreast import NOTHING, PendingStatement, listing, want
 from jobstore.store.postgresql.journeys import Journeys
 from jobstore.store.postgresql.packing import packed
 from jobstore.store.tally import ON_DAY, USED, Tally
@@ -61,7 +61,7 @@ class Shared:
     changes: Changes
     followed: bool | None = None
     tally: Tally = field(default_factory=Tally)
-    left: list[Asked] = field(default_factory=list)
+    left: list[PendingStatement] = field(default_factory=list)
 
     def send_tally(self) -> None:
         """Send what was counted, once, as the last thing in the transaction."""
@@ -124,7 +124,7 @@ class NodeTransaction(Transaction):
         """Execute a statement with values for its parameters."""
         values = self._with_boot(statement, values)
         if statement.row is not None:  # an insertion: nobody has to wait for it
-            self._shared.left.append(Asked(statement, values))
+            self._shared.left.append(PendingStatement(statement, values))
             self.effects += 1
             return NOTHING
         given = want(statement, values)

@@ -12,7 +12,7 @@ not touch the connection.
 **Failures.** A full or failing disk refuses the batch, and the next one is tried as usual;
 `committing` explains how refused changes are kept from coming back. If it cannot be known whether a
 batch is on the disk, its callers get `StoreUnsure`, and nothing is written until that is settled. A
-store whose files have disappeared is lost until the next start (`StoreLost`).
+store whose files have disappeared is lost until the next start (`StoreReplaced`).
 """
 
 import asyncio

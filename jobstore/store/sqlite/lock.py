@@ -52,7 +52,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class _Open:
+class _OpenFile:
     """What this process has open of one file."""
 
     descriptors: list[int] = field(default_factory=list)
@@ -60,7 +60,7 @@ class _Open:
     owned: bool = False
 
 
-_files: Final[dict[tuple[int, int], _Open]] = {}  # by device and inode
+_files: Final[dict[tuple[int, int], _OpenFile]] = {}  # by device and inode
 _guard: Final = threading.Lock()
 
 
@@ -240,7 +240,7 @@ def _enter(path: Path, flags: int) -> tuple[int, tuple[int, int]]:
         known = _files.get(_identity(path.stat()))
         if known is None or flags != os.O_RDONLY:
             descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK)
-            known = _files.setdefault(_identity(os.fstat(descriptor)), _Open())
+            known = _files.setdefault(_identity(os.fstat(descriptor)), _OpenFile())
             known.descriptors.append(descriptor)
         known.users += 1
         return known.descriptors[-1], _identity(os.fstat(known.descriptors[-1]))

@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from jobstore.model.errors import StoreLost
+from jobstore.model.errors import StoreReplaced
 from jobstore.store.sqlite.lock import beside
 
 # What a name that leads to no file is told by.
@@ -32,7 +32,7 @@ class Presence:
         """Ensure that each name still leads to the file that it led to.
 
         Raises:
-            StoreLost: one of them does not.
+            StoreReplaced: one of them does not.
         """
         for name, device, inode in self._known:
             try:
@@ -40,7 +40,7 @@ class Presence:
             except OSError:
                 found = None
             if found is None or found.st_ino != inode or found.st_dev != device:
-                raise StoreLost(self.path, _problem(name, removed=found is None))
+                raise StoreReplaced(self.path, _problem(name, removed=found is None))
 
     @property
     def replaced(self) -> bool:

@@ -9,12 +9,15 @@ from typing import Final
 
 from trials.bench import loads
 from trials.bench.plan import Plan, Yard
+from trials.bench.questions import await_true
 from trials.bench.scripts import Load
 
 # The tables that have a row for each job, and which of their columns names it.
 _TABLES: Final = {"job": "id", "request": "job_id", "response": "job_id"}
 # Copies were made one after the other: so many within a microsecond.
 _PACE: Final = 1000
+# Whether a server has counted so many jobs for its figures.
+_COUNTED: Final = "SELECT number >= {} FROM revision WHERE of = 'counted'"
 
 
 def taken(plan: Plan, yard: Yard, name: str, count: int) -> None:
@@ -30,8 +33,11 @@ def held(plan: Plan, yard: Yard, name: str, count: int) -> None:
 def _ended(plan: Plan, yard: Yard, name: str, load: Load, count: int) -> None:
     with yard.serving(name) as server:
         plan.drive(load.on(server.port))
-    with _copying(yard.file(name)) as connection:
+    with copying(yard.file(name)) as connection:
         _copy(connection, 1, count - 1)
+    with yard.serving(name):  # which counts them, as it would while it is measured
+        await_true(yard.file(name), _COUNTED.format(count))
+    _empty_wal(yard.file(name))
 
 
 def waiting(plan: Plan, yard: Yard, name: str, queued: int, running: int) -> None:
@@ -42,14 +48,14 @@ def waiting(plan: Plan, yard: Yard, name: str, queued: int, running: int) -> Non
     with yard.serving(name, executor__concurrency=2) as server:
         for load in (loads.sleeper("POST"), loads.sleeper("PUT"), loads.submit()):
             plan.drive(load.on(server.port))
-    with _copying(yard.file(name)) as connection:
+    with copying(yard.file(name)) as connection:
         connection.execute("UPDATE job SET path = '/echo'")
         for job, count in ((3, queued), (1, running // 2), (2, running // 2)):
             _copy(connection, job, count - 1)
 
 
 @contextmanager
-def _copying(path: Path) -> Iterator[sqlite3.Connection]:
+def copying(path: Path) -> Iterator[sqlite3.Connection]:
     """Open a file that no server owns, for writing much of it at once."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode = OFF")
@@ -58,6 +64,13 @@ def _copying(path: Path) -> Iterator[sqlite3.Connection]:
         yield connection
         connection.execute("COMMIT")
         connection.execute("PRAGMA journal_mode = WAL")
+    sync(path)
+
+
+def _empty_wal(path: Path) -> None:
+    """Have all in the file itself, so that it can be copied alone."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     sync(path)
 
 

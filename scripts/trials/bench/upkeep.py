@@ -117,28 +117,28 @@ def _fresh(yard: Yard) -> float:
 
 
 def _beside(plan: Plan, server: Server, work: _Work) -> Sample:
-    """Submit one job after the other, before the work and during it.
+    """Submit one job after the other, before the work, during it, and for as long after it.
 
-    The longest wait of all is often that of another program for the disk; what is usual is the
-    median of the longest waits in short rounds.
+    The longest wait of all is often that of another program for the disk, and the longer one looks,
+    the longer it is. What is usual is the median of the longest waits in short rounds.
     """
-    load = loads.submit().on(server.port)
-    rounds = max(1, round(plan.seconds / _WINDOW))
-    quiet = [plan.drive(load.lasting(_WINDOW)).worst for _ in range(rounds)]
+    load = loads.submit().on(server.port).lasting(_WINDOW)
+    without = [plan.drive(load).worst for _ in range(max(1, round(plan.seconds / _WINDOW)))]
     stalls: list[tuple[float, float]] = []
     with ThreadPoolExecutor(1) as pool:
         working = pool.submit(work)
         over = False
         while not over:
             over = working.done()  # and then once more, so that the last one ends after the work
-            outcome = plan.drive(load.lasting(_WINDOW))
+            outcome = plan.drive(load)
             stalls.append((time.perf_counter(), outcome.worst))
         begun, ended = working.result()
     during = [worst for at, worst in stalls if at > begun]
+    without += [plan.drive(load).worst for _ in range(len(during) - len(without))]
     more = {
         "worst_stall_ms": max(during),
-        "worst_before_ms": max(quiet),
+        "worst_without_ms": max(without),
         "usual_stall_ms": median(during),
-        "usual_before_ms": median(quiet),
+        "usual_without_ms": median(without),
     }
     return Sample(ended - begun, more=more)
