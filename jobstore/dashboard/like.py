@@ -86,7 +86,7 @@ def _told(jobs: Sequence[Job], now: int, *, latest: bool) -> str:
     half, most = _percentiles(jobs, now)
     if half is None or most is None:
         return f"{which} · {wrong} went wrong"
-    took = f"half took {words.duration(half)} at most, 95 % {words.duration(most)}"
+    took = f"median {words.duration(half)}, 95 % within {words.duration(most)}"
     return f"{which} · {wrong} went wrong · {took}"
 
 

@@ -59,7 +59,7 @@ class Runs:
             return "no runs"
         counts = Counter(_ended(job) for job in self.jobs)
         ends = ", ".join(f"{number} {end}" for end, number in counts.most_common())
-        half = "" if self.half is None else f"; half took {words.duration(self.half)} at most"
+        half = "" if self.half is None else f"; median {words.duration(self.half)}"
         return f"the last {words.plural(len(self.jobs), 'run')}: {ends}{half}"
 
     def took(self, job: Job) -> int | None:

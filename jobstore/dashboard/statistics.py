@@ -84,7 +84,7 @@ class StatisticsRow:
         """That as cells."""
         known = [each for each in self.halves if each is not None]
         slow = LEGEND[shade(max(known))] if known else "nothing ran"
-        return heat(self.halves, f"{self.name}: half took, where it was slowest: {slow}")
+        return heat(self.halves, f"{self.name}: median, slowest: {slow}")
 
 
 async def show(visit: Visit) -> web.Response:

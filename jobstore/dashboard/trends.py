@@ -80,4 +80,4 @@ def _took(work: Work) -> str:
     half, most = work.took_at_most(_HALF), work.took_at_most(_MOST)
     if half is None or most is None:
         return ""
-    return f"; half took {words.duration(half)} at most, 95 % {words.duration(most)}"
+    return f"; median {words.duration(half)}, 95 % within {words.duration(most)}"

@@ -80,7 +80,7 @@ async def test_the_list_says_when_they_run_and_how_they_ended(client: Client) ->
     assert "Nightly &lt;b&gt;import&lt;/b&gt;" in text
     assert "every day at 02:30 Europe/Berlin" in text
     assert "on request" in text
-    assert 'aria-label="the last 1 run: 1 done; half took ' in text
+    assert 'aria-label="the last 1 run: 1 done; median ' in text
     assert 'aria-label="no runs"' in text
     assert f'action="./definitions/{nightly}/pause"' in text
     assert f'action="./definitions/{echo}/pause"' not in text

@@ -315,7 +315,7 @@ async def test_jobs_of_its_route_are_drawn_with_what_became_of_them(client: Clie
     jobs = [await client.done(f"/status/{status}") for status in (201, 202, 204)]
     await client.done("/status/200", "POST")
     page = await client("GET", f"{UI}{jobs[1]}")
-    assert "GET /status/{} the last 4 · 1 went wrong · half took" in words(page)
+    assert "GET /status/{} the last 4 · 1 went wrong · median" in words(page)
     links = re.findall(
         r'<a href="\./(\d+)" tabindex="-1" aria-label="(\d+), .*?: (.*?) after', drawn(page)
     )
