@@ -120,6 +120,12 @@ def test_what_is_but_a_little_can_be_seen() -> None:
     assert re.search(r'<path class="b-fail" d="M[^z]*v2h[^z]*zM[^z]*l3 5h-6z"/>', drawn)
 
 
+def test_a_week_of_lanes_by_the_hour_takes_few_bytes_for_each_stroke() -> None:
+    counts = [1 + hour % 90 for hour in range(168)]
+    of = [Lane(name=f"/{each}", counts=counts, wrong=counts) for each in range(20)]
+    assert len(lanes(of, MIDNIGHT, MIDNIGHT + 7 * DAY, "20 targets")) < 13 * 20 * 2 * 168
+
+
 def test_a_duration_has_a_shade_that_the_legend_tells() -> None:
     assert len(LEGEND) == len(SHADES) + 1
     found = [shade(took) for took in (0, SECOND // 10, SECOND, 10 * SECOND, 60 * SECOND, HOUR)]

@@ -53,17 +53,24 @@ def _lane(lane: Lane, top: int) -> Iterator[Svg]:
     yield element("path", class_="grid", d=f"M{_LEFT} {base}H{_WIDTH}")
     most, width = max(lane.counts, default=0), (_WIDTH - _LEFT) / max(1, len(lane.counts))
     for tone, counts in (("s-run", lane.counts), ("s-fail", lane.wrong)):
-        strokes = "".join(
-            f"M{_LEFT + (place + 0.5) * width:.1f} {base}v-{_height(number, most):.0f}"
-            for place, number in enumerate(counts)
-            if number
-        )
+        strokes = _strokes(counts, most, width, base)
         if strokes:
             yield element("path", class_=tone, d=strokes, stroke_width=max(1.0, width - 1))
 
 
-def _height(number: int, most: int) -> float:
-    return max(_LEAST, (_LANE - 8) * number / most)
+def _strokes(counts: Sequence[int], most: int, width: float, base: int) -> str:
+    # Relative moves, as a page of seven days by the hour holds thousands of them.
+    strokes, x, up = f"M0 {base}", 0, 0  # x in tenths
+    for place, number in enumerate(counts):
+        if number:
+            to, height = round((_LEFT + (place + 0.5) * width) * 10), _height(number, most)
+            strokes += f"m{(to - x) / 10:g} {up}v-{height}"
+            x, up = to, height
+    return strokes if x else ""
+
+
+def _height(number: int, most: int) -> int:
+    return round(max(_LEAST, (_LANE - 8) * number / most))
 
 
 def _times(since: int, until: int, height: int) -> Iterator[Svg]:
