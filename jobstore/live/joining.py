@@ -11,9 +11,9 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from jobstore import __version__
+from jobstore.live.limits import Limits
 from jobstore.live.nodes import Nodes
 from jobstore.live.store import Store
-from jobstore.live.submissions import Limits
 from jobstore.model import clock
 from jobstore.model.clock import Clock, ClockWatch
 from jobstore.model.errors import StoreError

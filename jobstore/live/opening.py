@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from jobstore import __version__
+from jobstore.live.limits import Limits
 from jobstore.live.store import Store
-from jobstore.live.submissions import Limits
 from jobstore.model import clock
 from jobstore.model.clock import Clock, ClockWatch
 from jobstore.model.errors import StoreError, StoreLost
