@@ -16,7 +16,6 @@ from aiohttp.typedefs import Handler
 from jobstore.assembly import (
     apis_of,
     application_of,
-    background,
     browsers_of,
     measured,
     own_route,
@@ -33,6 +32,7 @@ from jobstore.dialects.arango import ArangoHeader
 from jobstore.dialects.native import PROBES, PreferHeader
 from jobstore.http import private
 from jobstore.live import Store
+from jobstore.live.background import background
 from jobstore.live.executor import Executor
 from jobstore.live.janitor import Janitor
 from jobstore.live.scheduler import Scheduler

@@ -28,7 +28,6 @@ from jobstore.assembly import (
     SHUTDOWN_SECONDS,
     answering,
     apis_of,
-    background,
     browsers_of,
     in_process,
     measured,
@@ -49,6 +48,7 @@ from jobstore.dashboard.visit import MOUNT
 from jobstore.dialects.arango import ArangoHeader
 from jobstore.dialects.native import PROBES, PreferHeader
 from jobstore.live import Store
+from jobstore.live.background import background
 from jobstore.live.executor import Executor
 from jobstore.live.janitor import Janitor
 from jobstore.live.scheduler import Scheduler
