@@ -1,11 +1,9 @@
 """Builds what a server and an application with jobs have in common."""
 
-import asyncio
-import logging
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 from zoneinfo import ZoneInfo
 
 from aiohttp import web
@@ -28,7 +26,6 @@ from jobstore.model.job import Dialect
 from jobstore.model.retry import Retry
 from jobstore.store.optional import with_postgresql
 from jobstore.targets import Target
-from jobstore.targets.inprocess import InProcess
 from jobstore.targets.router import PathClaim, Router, TargetRoute
 from jobstore.web import intake, prefer, refusals
 from jobstore.web.browsers import Browsers
@@ -38,25 +35,12 @@ from jobstore.web.gate import Gate
 from jobstore.web.origins import Rules
 from jobstore.web.refusals import Refuse
 from jobstore.web.room import ROOM, Room
+from jobstore.web.runners import in_process, served
 
 # The headers that ask for a job, in lower case.
 ASKING: Final = frozenset({arango.ASYNC, prefer.HEADER.lower()})
 # How many of jobstore's own calls may run as jobs at once, such as a job that lists jobs.
 OWN_CONCURRENCY: Final = 64
-# How long a request that is being answered may take once the server stops.
-SHUTDOWN_SECONDS: Final = 5.0
-# What aiohttp's servers are told.
-SERVING: Final[Mapping[str, Any]] = {
-    "access_log": None,
-    # A reader who is gone is noticed at once, and what was for them is held again.
-    "handler_cancellation": True,
-    # Bodies are kept and sent on as they came.
-    "auto_decompress": False,
-    # In bytes; up to three times as much of a body that nobody reads yet is in memory.
-    "read_bufsize": 2**16,
-}
-
-log = logging.getLogger(__name__)
 
 
 class Api(Protocol):
@@ -339,56 +323,6 @@ def route_of(name: str, target: Target, limits: TargetLimits) -> TargetRoute:
         ),
         hold=limits.hold,
     )
-
-
-async def in_process(
-    stack: AsyncExitStack,
-    app: web.Application,
-    grace: float,
-    cleanup: float | None = None,
-    *,
-    prefix: str = "",
-) -> InProcess:
-    """Start an application up as a target, until the stack is unwound.
-
-    Args:
-        stack: what ends it.
-        app: the application.
-        grace: how long a cancelled handler may take to stop, in seconds.
-        cleanup: how long its cleanup may take, in seconds, or None for as long as it takes.
-        prefix: what is cut off the path of each request.
-    """
-    return InProcess(await served(stack, app, cleanup), grace, prefix)
-
-
-async def served(
-    stack: AsyncExitStack, app: web.Application, cleanup: float | None = None
-) -> web.Server:
-    """Start an application up, and give what answers its requests, until the stack is unwound."""
-    runner = web.AppRunner(app, shutdown_timeout=SHUTDOWN_SECONDS, **SERVING)
-    await stack.enter_async_context(running(runner, cleanup))
-    assert runner.server is not None
-    return runner.server
-
-
-@asynccontextmanager
-async def running(runner: web.BaseRunner, cleanup: float | None = None) -> AsyncIterator[None]:
-    """Set a runner up, and clean it up at the end, for so many seconds at most."""
-    await runner.setup()
-    try:
-        yield
-    finally:
-        try:
-            async with asyncio.timeout(cleanup) as limit:
-                await runner.cleanup()
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            log.warning(
-                "the application's cleanup has not ended after %g s; it was interrupted",
-                cleanup,
-                extra={"action": "stop"},
-            )
 
 
 def retention_of(config: Config) -> Retention:

@@ -23,7 +23,6 @@ from jobstore.assembly import (
     refusing,
     retention_of,
     route_of,
-    served,
     store_of,
     traced,
 )
@@ -53,6 +52,7 @@ from jobstore.web.gate import Gate
 from jobstore.web.identifying import Identify, Identifying
 from jobstore.web.proxies import Proxies
 from jobstore.web.refusals import Refuse
+from jobstore.web.runners import served
 
 # How often to look whether the application has started up.
 _LOOK_SECONDS: Final = 0.01

@@ -24,12 +24,9 @@ from typing import Any, Final, NoReturn
 from aiohttp import web
 
 from jobstore.assembly import (
-    SERVING,
-    SHUTDOWN_SECONDS,
     answering,
     apis_of,
     browsers_of,
-    in_process,
     measured,
     own_route,
     pages_of,
@@ -38,7 +35,6 @@ from jobstore.assembly import (
     retention_of,
     route_of,
     rules_of,
-    running,
     store_of,
     traced,
     unanswered_of,
@@ -68,6 +64,7 @@ from jobstore.web.capture import Capture
 from jobstore.web.door import Door
 from jobstore.web.proxies import Proxies
 from jobstore.web.refusals import Refuse
+from jobstore.web.runners import SERVING, SHUTDOWN_SECONDS, in_process, running
 from jobstore.web.switchable import end_tunnels
 
 # How long what the application has left behind may take to end, once it is cancelled.
