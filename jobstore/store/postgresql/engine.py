@@ -1,8 +1,7 @@
-"""Connections to PostgreSQL, and what its errors mean for a store."""
+"""Connections to PostgreSQL."""
 
 import asyncio
 import os
-import re
 import select
 import socket
 import time
@@ -10,38 +9,16 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from types import MappingProxyType, TracebackType
 from typing import Any, Final, Self
-from urllib.parse import quote, urlencode
 
 import psycopg
-from psycopg import conninfo, sql
-from psycopg.errors import (
-    AdminShutdown,
-    CannotConnectNow,
-    CrashShutdown,
-    DataCorrupted,
-    DiskFull,
-    IdleInTransactionSessionTimeout,
-    InsufficientPrivilege,
-    LockNotAvailable,
-    QueryCanceled,
-    ReadOnlySqlTransaction,
-)
+from psycopg import sql
+from psycopg.errors import QueryCanceled
 
-from jobstore.model.errors import (
-    ConfigError,
-    JobstoreError,
-    NodeBusy,
-    StoreAway,
-    StoreDamaged,
-    StoreDenied,
-    StoreError,
-    StoreFull,
-    StoreReadOnly,
-    StoreUnsupported,
-)
 from jobstore.store.budget import TimeIsUp
 from jobstore.store.expressions import Statement
 from jobstore.store.postgresql import packing
+from jobstore.store.postgresql.database_url import name_of, parts_of
+from jobstore.store.postgresql.translation import is_broken, translate
 
 # For how long a connection may take to be made, in seconds.
 CONNECT_SECONDS: Final = 4
@@ -62,96 +39,10 @@ _LATE: Final = 0.1
 _AT_ONCE: Final = 1.0
 # How many statements a session may have prepared: more than there are.
 _PREPARED: Final = 1_000
-# What a database says that is about to go away, or has not come yet; the next try may succeed.
-AWAY: Final = (
-    AdminShutdown,
-    CannotConnectNow,
-    CrashShutdown,
-    IdleInTransactionSessionTimeout,
-)
-
-# The oldest PostgreSQL that a store is tried on.
-OLDEST: Final = 14
-# Who speaks PostgreSQL's protocol and is none, by what it says of its version.
-_OTHERS: Final = {"CockroachDB": "CockroachDB", "-YB-": "YugabyteDB", "Redshift": "Redshift"}
-# What errors mean for the store, without and with PostgreSQL's words for them.
-_MEANT: Final[Mapping[tuple[type[psycopg.Error], ...], Callable[[str], StoreError]]] = {
-    (QueryCanceled, LockNotAvailable): NodeBusy,
-    (DiskFull,): StoreFull,
-}
-_TOLD: Final[Mapping[type[psycopg.Error], Callable[[str, str], StoreError]]] = {
-    DataCorrupted: StoreDamaged,
-    InsufficientPrivilege: StoreDenied,
-    ReadOnlySqlTransaction: StoreReadOnly,
-}
-# What the driver says before the words of libpq, and these of what one might do.
-_WORDY: Final = re.compile(r"^connection (?:failed|is bad): |\n\t[^\n]*")
-_SECRETS: Final = ("password", "sslpassword")
 
 Link = psycopg.AsyncConnection[tuple[Any, ...]]
 Cursor = psycopg.AsyncRawCursor[tuple[Any, ...]]
 Pipeline = psycopg.AsyncPipeline
-
-
-def name_of(url: str) -> str:
-    """Name a database for people, without its password."""
-    parts = parts_of(url)
-    host, database = parts.get("host") or "localhost", parts.get("dbname") or parts.get("user")
-    port = f":{parts['port']}" if "port" in parts else ""
-    return f"postgresql://{host}{port}/{database or ''}"
-
-
-def parts_of(url: str) -> dict[str, str]:
-    """Read the URL of a database.
-
-    Raises:
-        ConfigError: it is invalid. The words of libpq may repeat it, with the password.
-    """
-    try:
-        parts = conninfo.conninfo_to_dict(url)
-    except psycopg.Error as error:
-        said = str(error).partition('"')[0].rstrip(": ")
-        raise ConfigError(f"the URL of the database is invalid ({said})") from None
-    return {name: str(value) for name, value in parts.items()}
-
-
-def has_secrets(url: str) -> bool:
-    """Tell whether there is anything in the URL of a database that must not be shown."""
-    return not parts_of(url).keys().isdisjoint(_SECRETS)
-
-
-def without_secrets(url: str) -> str:
-    """Write the URL of a database anew, but for what is secret."""
-    parts = {name: value for name, value in parts_of(url).items() if name not in _SECRETS}
-    user, host, port = (parts.pop(name, "") for name in ("user", "host", "port"))
-    name = quote(parts.pop("dbname", ""), safe="")
-    if "/" in host or "," in host:  # a folder of sockets, or several hosts
-        parts |= {"host": host, **({"port": port} if port else {})}
-        host = port = ""
-    at = f"{quote(user, safe='')}@" if user else ""
-    query = f"?{urlencode(parts, quote_via=quote, safe='/,:')}" if parts else ""
-    return f"postgresql://{at}{host}{f':{port}' if port else ''}/{name}{query}"
-
-
-def refuse_others(name: str, said: str) -> None:
-    """Refuse a server that only speaks the protocol of PostgreSQL, or is too old.
-
-    Args:
-        name: of the database.
-        said: what it says of its version, as ``SELECT version()`` gives it.
-
-    Raises:
-        StoreUnsupported: it is not one that stores are tested on.
-    """
-    expected = f"a store needs PostgreSQL {OLDEST} or newer"
-    for word, product in _OTHERS.items():
-        if word in said:
-            raise StoreUnsupported(name, f"this is {product}, and not PostgreSQL; {expected}")
-    found = re.match(r"(?:PostgreSQL|EnterpriseDB) (\d+)", said)
-    if found is None:
-        raise StoreUnsupported(name, f"this is {said[:60]!r}, and not PostgreSQL; {expected}")
-    if int(found[1]) < OLDEST:
-        raise StoreUnsupported(name, f"this is PostgreSQL {found[1]}; {expected}")
 
 
 class DatabaseConnection:
@@ -463,36 +354,3 @@ def _seconds_a_host(url: str) -> int:
     """Tell how long each host of several may take; the caller has a limit for all of them."""
     hosts = parts_of(url).get("host", "").count(",") + 1
     return _START_SECONDS if hosts == 1 else max(_LEAST_SECONDS, CONNECT_SECONDS // hosts)
-
-
-def is_broken(error: psycopg.Error) -> bool:
-    """Tell whether an error is that of the connection, so that nothing is known of its session."""
-    return isinstance(error, AWAY) or error.sqlstate is None or error.sqlstate[:2] == "08"
-
-
-@contextmanager
-def translated(url: str) -> Iterator[None]:
-    """Turn the errors of PostgreSQL, and of the way there, into those of the store."""
-    try:
-        yield
-    except psycopg.Error as error:
-        raise translate(name_of(url), error) from error
-
-
-def translate(name: str, error: psycopg.Error) -> JobstoreError:
-    """Say what an error of PostgreSQL means for the store."""
-    for kinds, meant in _MEANT.items():
-        if isinstance(error, kinds):
-            return meant(name)
-    for kind, told in _TOLD.items():
-        if isinstance(error, kind):
-            return told(name, _said(error))
-    if is_broken(error):
-        return StoreAway(name, _said(error))
-    return StoreError(name, _said(error))
-
-
-def _said(error: psycopg.Error) -> str:
-    """Give PostgreSQL's words for what happened, on one line and without a hint."""
-    said = error.diag.message_primary or _WORDY.sub("", str(error))
-    return " ".join(said.split()) or type(error).__name__

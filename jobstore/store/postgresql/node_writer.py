@@ -52,11 +52,10 @@ from jobstore.store.postgresql.engine import (
     Link,
     execute,
     impatient,
-    is_broken,
-    translate,
 )
 from jobstore.store.postgresql.journeys import Journeys, Sent
 from jobstore.store.postgresql.transaction import NodeTransaction, Shared
+from jobstore.store.postgresql.translation import is_broken, translate
 from jobstore.store.transaction import Batch, Operation, Outcome, Told
 from jobstore.store.writer import Entry, Turn, Writer, unheard
 
