@@ -13,20 +13,10 @@ from typing import Any, Final, Unpack
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from jobstore.assembly import (
-    apis_of,
-    application_of,
-    browsers_of,
-    measured,
-    own_route,
-    pages_of,
-    refusing,
-    retention_of,
-    route_of,
-    store_of,
-    traced,
-)
+from jobstore.apis import apis_of, application_of, own_route, pages_of, refusing
+from jobstore.assembly import browsers_of, measured, route_of, store_of, traced
 from jobstore.config import Config, load, place
+from jobstore.config.retention import retention_of
 from jobstore.dialects.arango import ArangoHeader
 from jobstore.dialects.native import PROBES, PreferHeader
 from jobstore.http import private

@@ -11,23 +11,18 @@ from typing import Final
 
 from aiohttp import web
 
-from jobstore.assembly import (
+from jobstore.apis import (
     answering,
     apis_of,
-    browsers_of,
-    measured,
     own_route,
     pages_of,
     prompt,
     refusing,
-    retention_of,
-    route_of,
-    rules_of,
-    store_of,
-    traced,
     unanswered_of,
 )
+from jobstore.assembly import browsers_of, measured, route_of, rules_of, store_of, traced
 from jobstore.config import Config, TargetSection
+from jobstore.config.retention import retention_of
 from jobstore.dashboard.visit import MOUNT
 from jobstore.dialects.arango import ArangoHeader
 from jobstore.dialects.native import PROBES, PreferHeader
