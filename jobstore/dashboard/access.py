@@ -21,7 +21,9 @@ _TRAIL: Final = 20
 
 
 async def show(visit: Visit) -> web.Response:
-    """Show all accounts, tokens and sessions, and what operators did last."""
+    """Show all accounts, tokens and sessions, and what operators did last; to others, their own."""
+    if visit.visitor.has_account and not visit.visitor.administers:
+        return render(visit.request, "access.html", own_login=True)
     operator(visit.request)
     store = visit.store
     tokens, sessions = store.accounts.tokens(), await store.sessions.all()

@@ -1,7 +1,7 @@
 """Activity: how many jobs there were, span by span, how they ended, and when servers started."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from types import MappingProxyType
 from typing import Final
@@ -19,7 +19,7 @@ from jobstore.model import clock
 from jobstore.model.clock import SECOND, iso
 from jobstore.model.errors import QueryInvalid
 from jobstore.model.periods import Dimension, Work, end_of, start_of
-from jobstore.store.overview import Overview, OverviewQuery, overview
+from jobstore.store.overview import Overview, OverviewQuery, by_kinds
 from jobstore.store.starts import Start, StartState
 from jobstore.web import overviews
 from jobstore.web.filters import values_of
@@ -32,6 +32,8 @@ _TIMES: Final = ("since", "until")
 _LONGEST: Final = 100
 # How many spans are drawn at most: each of them is a link.
 _MOST: Final = 200
+# Of more, the table says no more than it has to: the page shall be small.
+_FEW: Final = 100
 _TARGETS: Final = 8
 _STARTS: Final = 100
 
@@ -125,11 +127,9 @@ def fitting_spans(asked: OverviewQuery) -> Sequence[str]:
 async def _page(
     visit: Visit, asked: OverviewQuery, given: Mapping[str, str | None], error: str | None = None
 ) -> web.Response:
-    history = visit.store.history
-    found = await overview(history, asked, 1, visit.budget())
-    by_target = await overview(
-        history, replace(asked, kind=Dimension.TARGET), _TARGETS, visit.budget()
-    )
+    most = {Dimension.ALL: 1, Dimension.TARGET: _TARGETS}
+    seen = await by_kinds(visit.store.history, asked, most, visit.budget())
+    found, by_target = seen[Dimension.ALL], seen[Dimension.TARGET]
     shown, restarts = spans(asked, found, up(visit.request)), await restarts_of(visit, asked)
     return render(
         visit.request,
@@ -143,8 +143,9 @@ async def _page(
         by=overviews.WORDS[asked.seconds],
         fitting=fitting_spans(asked),
         total=found.works.get("", Work()),
-        complete=found.complete and by_target.complete,
+        complete=found.complete,
         spans=[span for span in shown if span.work.count],
+        few=len(shown) <= _FEW,
         drawing=draw(shown, restarts) if shown else "",
         restarts=restarts,
         targets=_lanes(asked, by_target, up(visit.request)),
@@ -163,8 +164,8 @@ def spans(asked: OverviewQuery, found: Overview, up: str) -> Sequence[TimeSpan]:
             since=at,
             until=at + length,
             work=works.get(at) or Work(),
-            jobs=up + written({"since": _short(at), "until": _short(at + length)}),
-            running=up + written({"running_at": _short(at)}),
+            jobs=f"{up}?since={_short(at)}&until={_short(at + length)}",
+            running=f"{up}?running_at={_short(at)}",
         )
         for at in range(start_of(asked.seconds, asked.since), asked.until, length)
     ]

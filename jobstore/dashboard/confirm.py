@@ -27,6 +27,9 @@ class Input:
         value: what is in it at first; of a checkbox, what is sent if it is ticked.
         required: whether nothing is done without it.
         options: what can be chosen, if it is one of a few words.
+        autocomplete: what a browser may fill in, in HTML's word for it; nothing of its own, or a
+            new password, if that is not said.
+        wrong: what is wrong with what was filled in.
     """
 
     name: str
@@ -35,6 +38,8 @@ class Input:
     value: str = ""
     required: bool = False
     options: Sequence[str] = ()
+    autocomplete: str = ""
+    wrong: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +56,7 @@ class Question:
         kept: what is sent back as it is, by name.
         inputs: those to be filled in.
         wrong: why it was not done when it was tried.
+        login: the account that a password is of, for browsers that keep passwords.
     """
 
     title: str
@@ -62,6 +68,7 @@ class Question:
     kept: Mapping[str, str] = field(default_factory=dict)
     inputs: Sequence[Input] = ()
     wrong: str = ""
+    login: str = ""
 
 
 def ask(

@@ -143,7 +143,7 @@ async def _page(
         overlap=schedule and OVERLAP[schedule.overlap],
         headers=filled[form.HEADERS].splitlines(),
         content=form.shown_body(found.draft),
-        editable=form.is_editable(found.draft),
+        large=None if form.is_editable(found.draft) else len(form.body_of(found.draft)),
         choices=form.CHOICES,
         filled=filled,
         wrong=wrong or {},

@@ -11,9 +11,10 @@ from typing import Any, Final
 
 from jobstore.dashboard.forms import Fields
 from jobstore.model.definition import Draft
+from jobstore.model.definition_reader import change, parse
 from jobstore.model.errors import DefinitionInvalid, JobstoreError
 from jobstore.model.job import Replay
-from jobstore.model.message import REDACTED
+from jobstore.model.message import REDACTED, Request
 from jobstore.model.schedule import CatchUp, Overlap, Schedule
 
 HEADERS: Final = "headers"
@@ -26,6 +27,8 @@ _PLAIN: Final = ("name", "path", "method", "target", "timeout", "replay")
 _SCHEDULE: Final = ("cron", "time_zone", "catch_up", "overlap")
 # A form takes 64 KiB, in which a byte of a body may take three.
 _LARGEST_BODY: Final = 16 * 2**10
+_SOME: Final = Draft(name="-", path="/-", request=Request(method="GET", path="/"))
+_EMPTY: Final = Draft(name="", path="", request=Request(method="GET", path=""))
 
 
 def written(draft: Draft, secret: frozenset[str]) -> Fields:
@@ -74,6 +77,30 @@ def changes(draft: Draft, fields: Fields, secret: frozenset[str]) -> Mapping[str
     return members
 
 
+def blank() -> Fields:
+    """Give the fields of a form that nobody has filled in."""
+    return written(_EMPTY, frozenset())
+
+
+def created(fields: Fields, secret: frozenset[str]) -> Draft:
+    """Read a definition that is new.
+
+    Raises:
+        DefinitionInvalid: it is none; the message says what was expected of which field.
+    """
+    members = changes(_EMPTY, {**blank(), **fields}, secret)
+    return parse(_given(members))
+
+
+def schedule_of(fields: Fields) -> Schedule | None:
+    """Read when it runs by itself; None if it does not, or that cannot be read."""
+    members = _schedule(fields)
+    try:
+        return change(_SOME, {"schedule": members}).schedule if members else None
+    except DefinitionInvalid:
+        return None
+
+
 def problems(error: JobstoreError) -> Mapping[str, str]:
     """Tell what is wrong with which field, by its name; what is of none, by nothing."""
     found: defaultdict[str, list[str]] = defaultdict(list)
@@ -86,19 +113,26 @@ def problems(error: JobstoreError) -> Mapping[str, str]:
 
 def shown_body(draft: Draft) -> str | None:
     """Give its body as text; None if it is invalid."""
-    body = draft.request.body
-    assert isinstance(body, bytes)
     try:
-        return body.decode()
+        return body_of(draft).decode()
     except UnicodeDecodeError:
         return None
 
 
 def is_editable(draft: Draft) -> bool:
     """Tell whether its body is text, and short enough for a form."""
+    return len(body_of(draft)) <= _LARGEST_BODY and shown_body(draft) is not None
+
+
+def body_of(draft: Draft) -> bytes:
+    """Give its body."""
     body = draft.request.body
     assert isinstance(body, bytes)
-    return len(body) <= _LARGEST_BODY and shown_body(draft) is not None
+    return body
+
+
+def _given(members: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {name: value for name, value in members.items() if value is not None}
 
 
 def _number(text: str) -> int | str | None:

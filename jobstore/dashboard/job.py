@@ -13,9 +13,8 @@ from jobstore.dashboard import bodies
 from jobstore.dashboard.acting import can_undo, offers
 from jobstore.dashboard.bodies import Look, Shown
 from jobstore.dashboard.draw.waterfall import waterfall
+from jobstore.dashboard.like import like_it
 from jobstore.dashboard.pages import HARDENED, render
-from jobstore.dashboard.query import written
-from jobstore.dashboard.rows import JobRow, rows
 from jobstore.dashboard.story import KnownJob, status_line, told
 from jobstore.dashboard.visit import PageRoute, Routes, Visit, job_of
 from jobstore.model import clock
@@ -24,16 +23,11 @@ from jobstore.model.job import Job
 from jobstore.model.lifecycle import ENDED, Result, State
 from jobstore.model.message import REDACTED, Headers, Request, Response, header, legible
 from jobstore.store import questions
-from jobstore.store.budget import Budget
-from jobstore.store.jobs import LARGEST_ID
-from jobstore.store.search import Search
+from jobstore.store.kin import kin
 from jobstore.web import ranges
 
 _ONE: Final = r"{id:[0-9]+}"
 _SHOWN: Final = 40  # of an id that is none
-# How many jobs like it are shown, and for how long they are looked for, in seconds.
-_LIKE_IT: Final = 6
-_LOOK_SECONDS: Final = 0.005
 # What is said of a job in its history, by the colour of its dot.
 _TONES: Final = {
     "started": "run",
@@ -47,6 +41,8 @@ _TONES: Final = {
     "cancel asked": "cancel",
     "warned": "cancel",
     "fetched": "done",
+    "followed by": "done",
+    "released": "done",
 }
 _UNKNOWN: Final = ("Content-Type", "application/octet-stream")  # RFC 9110 section 8.3
 
@@ -91,7 +87,7 @@ async def show(visit: Visit) -> web.Response:
         asker=known.asker,
         offers=offered,
         undo=can_undo(job, offered, known.timeline),
-        **await _related(visit, job, known.now),
+        **await _related(visit, known),
     )
 
 
@@ -123,26 +119,16 @@ async def _known(visit: Visit, job: Job) -> KnownJob:
 # --- what it has to do with others --------------------------------------------------------------
 
 
-async def _related(visit: Visit, job: Job, now: int) -> dict[str, Any]:
+async def _related(visit: Visit, known: KnownJob) -> dict[str, Any]:
+    job = known.job
     named = job.definition is not None
     definition = await visit.store.history.definition_name(job.definition or 0) if named else None
-    path = job.path.partition("?")[0]
     return {
         "definition": definition,
-        "path": path,
-        "like_it": await _like_it(visit, job, path, now),
-        "same_path": written({"path": path}),
+        "path": job.path.partition("?")[0],
+        "like": await like_it(visit, job, known.now),
+        "kin": await kin(visit.store.history, job, known.timeline, visit.scope),
     }
-
-
-async def _like_it(visit: Visit, job: Job, path: str, now: int) -> list[JobRow]:
-    """Find the last jobs of the same path, as far as that takes no time worth mentioning."""
-    search = Search(path=path, account=visit.scope)
-    found = await visit.store.history.page(search, _LIKE_IT + 1, LARGEST_ID, Budget(_LOOK_SECONDS))
-    same = [
-        each for each in found.jobs if each.id != job.id and each.path.partition("?")[0] == path
-    ]
-    return rows(same[:_LIKE_IT], now, visit.store.targets.waits_for, {})
 
 
 # --- its messages -------------------------------------------------------------------------------

@@ -22,6 +22,8 @@ class Done(StrEnum):
     PAUSED = "paused"
     RESUMED = "resumed"
     CHANGED = "changed"
+    PASSWORD = "password"  # noqa: S105 - a word
+    CREATED = "created"
 
 
 _SENTENCES: Final[Mapping[Done, str]] = {
@@ -35,6 +37,8 @@ _SENTENCES: Final[Mapping[Done, str]] = {
     Done.PAUSED: "Paused.",
     Done.RESUMED: "Resumed.",
     Done.CHANGED: "Changed.",
+    Done.PASSWORD: "Your password is changed, and your other sessions have ended.",
+    Done.CREATED: "Created.",
 }
 
 

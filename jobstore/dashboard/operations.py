@@ -32,6 +32,7 @@ class OperationRow:
         which: which jobs these are.
         list: the query of the list of these; None if there is no such list.
         undoable: whether there is something that could be undone.
+        retriable: whether there is something that it has cancelled, and that could be retried.
     """
 
     operation: BulkOperation
@@ -39,6 +40,7 @@ class OperationRow:
     which: str
     list: str | None
     undoable: bool
+    retriable: bool
 
     @property
     def is_running(self) -> bool:
@@ -61,13 +63,14 @@ def _line(operation: BulkOperation) -> OperationRow:
     elif filters:
         given = {name: _text(value) for name, value in filters.items()}
         which, found = query.line(given), query.written({**given})
-    undoable = order.action is BulkAction.DELETE and operation.done > 0
+    has_done = operation.done > 0 and operation.state is not BulkState.RUNNING
     return OperationRow(
         operation=operation,
         title=f"{order.action.capitalize()} {words.plural(operation.total, 'job')}",
         which=which,
         list=found,
-        undoable=undoable and operation.state is not BulkState.RUNNING,
+        undoable=has_done and order.action is BulkAction.DELETE,
+        retriable=has_done and order.action is BulkAction.CANCEL,
     )
 
 
@@ -175,6 +178,32 @@ async def _deleted(visit: Visit) -> Chosen:
     )
 
 
+# --- retrying -----------------------------------------------------------------------------------
+
+
+async def tell_retry(visit: Visit) -> web.Response:
+    """Ask whether what an operation has cancelled shall be retried."""
+    visit.visitor.acting()
+    return await bulk.tell(visit, BulkAction.RETRY, await _cancelled(visit))
+
+
+async def retry(visit: Visit) -> web.Response:
+    """Retry what an operation has cancelled, by another one."""
+    visit.visitor.acting()
+    return await bulk.do(visit, BulkAction.RETRY, await _cancelled(visit))
+
+
+async def _cancelled(visit: Visit) -> Chosen:
+    operation = await _sought(visit)
+    return Chosen(
+        search=visit.store.operations.cancelled_by(operation, visit.scope),
+        words=f"that operation {operation.id} has cancelled",
+        path=f"operations/{operation.id}/retry",
+        back=f"operations/{operation.id}",
+        filter=json.dumps({"operation": operation.id}),
+    )
+
+
 _ONE: Final = "operations/{id:[0-9]+}"
 ROUTES: Final[Routes] = (
     PageRoute("GET", "operations", page),
@@ -183,4 +212,6 @@ ROUTES: Final[Routes] = (
     PageRoute("POST", f"{_ONE}/stop", stop),
     PageRoute("GET", f"{_ONE}/undo", tell_undo),
     PageRoute("POST", f"{_ONE}/undo", undo),
+    PageRoute("GET", f"{_ONE}/retry", tell_retry),
+    PageRoute("POST", f"{_ONE}/retry", retry),
 )

@@ -7,7 +7,7 @@ from statistics import median_low
 from typing import Final
 
 from jobstore.dashboard import words
-from jobstore.dashboard.draw.spark import Run, sparkline
+from jobstore.dashboard.draw.spark import Run, outlined, sparkline
 from jobstore.dashboard.draw.svg import Svg
 from jobstore.dashboard.rows import tone_of, took_of
 from jobstore.live import Store
@@ -36,6 +36,11 @@ class Runs:
         return sparkline([self._run(job) for job in reversed(self.jobs)], self.told, SHOWN)
 
     @property
+    def outlined(self) -> Svg:
+        """The same for a list of many: the runs have no words of their own."""
+        return outlined([self._run(job) for job in reversed(self.jobs)], self.told, SHOWN)
+
+    @property
     def half(self) -> int | None:
         """How long half of those that have ended took at most, in microseconds."""
         took = [took_of(job, self.now) for job in self.jobs if job.state in ENDED]
@@ -54,7 +59,7 @@ class Runs:
             return "no runs"
         counts = Counter(_ended(job) for job in self.jobs)
         ends = ", ".join(f"{number} {end}" for end, number in counts.most_common())
-        half = "" if self.half is None else f"; half took {words.duration(self.half)} at most"
+        half = "" if self.half is None else f"; median {words.duration(self.half)}"
         return f"the last {words.plural(len(self.jobs), 'run')}: {ends}{half}"
 
     def took(self, job: Job) -> int | None:
@@ -62,15 +67,19 @@ class Runs:
         return took_of(job, self.now)
 
     def _run(self, job: Job) -> Run:
-        took = took_of(job, self.now)
-        after = "" if took is None else f" after {words.duration(took)}"
-        label = f"{words.absolute(job.submitted_at)}: {_ended(job)}{after}"
-        return Run(took=took, tone=tone_of(job), label=label)
+        return Run(took=took_of(job, self.now), tone=tone_of(job), label=label_of(job, self.now))
 
 
 async def runs_of(store: Store, definition: int, now: int) -> Runs:
     """Look at the latest runs of a definition, which whoever asks may see."""
     return Runs(jobs=await store.history.runs(definition, SHOWN), now=now)
+
+
+def label_of(job: Job, now: int) -> str:
+    """Say of a job when it was submitted, how it ended and after what time."""
+    took = took_of(job, now)
+    after = "" if took is None else f" after {words.duration(took)}"
+    return f"{words.absolute(job.submitted_at)}: {_ended(job)}{after}"
 
 
 def _ended(job: Job) -> str:

@@ -30,6 +30,9 @@ RANGES: Final[Mapping[str, str]] = MappingProxyType(
 # How many names are shown at most, and how many cells: each takes some time to add up.
 _MOST: Final = 50
 _MOST_CELLS: Final = 5000
+# How many columns the table has at most; of more hours, it has the slowest of each day.
+_MOST_COLUMNS: Final = 48
+_DAY: Final = 24
 _MIDDLE: Final = 50
 _NEARLY_ALL: Final = 95
 _COLUMNS: Final = (
@@ -47,13 +50,13 @@ class StatisticsRow:
 
     Args:
         name: what it is called.
-        works: what came of those of each span.
+        halves: how long half of those of each span took at most, in microseconds.
         jobs: where the list of them is; None if they have nothing in common to look for.
     """
 
     name: str
     work: Work
-    works: Sequence[Work]
+    halves: Sequence[int | None] = ()
     jobs: str | None = None
 
     @property
@@ -71,17 +74,17 @@ class StatisticsRow:
         """How long the longest took."""
         return self.work.longest if self.work.runs.counts else None
 
-    @property
-    def halves(self) -> Sequence[int | None]:
-        """How long half of those of each span took at most."""
-        return [work.took_at_most(_MIDDLE) for work in self.works]
+    def slowest(self, count: int) -> Sequence[int | None]:
+        """Give the longest of these of so many spans that follow one another, again and again."""
+        parts = (self.halves[place : place + count] for place in range(0, len(self.halves), count))
+        return [max((each for each in part if each is not None), default=None) for part in parts]
 
     @property
     def drawn(self) -> Svg:
         """That as cells."""
         known = [each for each in self.halves if each is not None]
         slow = LEGEND[shade(max(known))] if known else "nothing ran"
-        return heat(self.halves, f"{self.name}: half took, where it was slowest: {slow}")
+        return heat(self.halves, f"{self.name}: median, slowest: {slow}")
 
 
 async def show(visit: Visit) -> web.Response:
@@ -93,6 +96,7 @@ async def show(visit: Visit) -> web.Response:
         asked, error = _default(visit, now), str(invalid)
     starts = _starts(asked)
     most = min(_MOST, _MOST_CELLS // max(1, len(starts)))
+    together = _DAY if len(starts) > _MOST_COLUMNS else 1
     found = await overview(visit.store.history, asked, most, visit.budget())
     rows = await _rows(visit, asked, found, found.most(most))
     rest = found.works.get(period_rows.REST)
@@ -106,10 +110,11 @@ async def show(visit: Visit) -> web.Response:
         ranges=RANGES,
         chosen=given.get("since") or "24h",
         step=overviews.WORDS[asked.seconds],
-        starts=starts,
+        starts=starts[::together],
+        together=together,
         rows=rows,
         names=len(found.works) - (rest is not None),
-        rest=rest and StatisticsRow(name="", work=rest, works=()),
+        rest=rest and StatisticsRow(name="", work=rest),
         complete=found.complete,
         legend=LEGEND,
         csv=written({"by": asked.kind, "since": given.get("since") if error is None else None}),
@@ -166,12 +171,17 @@ async def _rows(
         StatisticsRow(
             name=named.get(name, name),
             work=found.works[name],
-            works=[found.spans[name].get(at) or Work() for at in starts],
+            halves=[_half(found, name, at) for at in starts],
             jobs=up(visit.request)
             + written({**_filter(asked.kind, name), "since": iso(asked.since)}),
         )
         for name in names
     ]
+
+
+def _half(found: Overview, name: str, at: int) -> int | None:
+    work = found.spans[name].get(at)
+    return None if work is None else work.took_at_most(_MIDDLE)
 
 
 async def _names(visit: Visit, asked: OverviewQuery) -> Mapping[str, str]:
@@ -191,7 +201,7 @@ def _filter(kind: Dimension, name: str) -> Mapping[str, str]:
 
 
 def _figures(work: Work) -> Sequence[object]:
-    row = StatisticsRow(name="", work=work, works=())
+    row = StatisticsRow(name="", work=work)
     took = [None if each is None else each / 1000 for each in (row.half, row.most, row.longest)]
     return [work.count, work.done, work.failed, work.cancelled, work.errors, *took]
 

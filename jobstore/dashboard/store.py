@@ -10,7 +10,7 @@ from jobstore import __version__
 from jobstore.dashboard import words
 from jobstore.dashboard.pages import render
 from jobstore.dashboard.visit import PageRoute, Routes, Visit
-from jobstore.live.census import Census, about
+from jobstore.live.census import about
 from jobstore.live.health import Health
 from jobstore.live.janitor import Retention
 from jobstore.live.store_facts import COUNTED_TO, StoreFacts, store_facts
@@ -40,7 +40,7 @@ async def show(visit: Visit) -> web.Response:
     visit.visitor.seeing_all()
     store = visit.store
     facts = await store_facts(store, visit.retention, clock.now)
-    checks = await Health(store, Census(store, clock.now)).checks()
+    checks = await Health(store).checks()
     wrong = [Warned(words=clause, bad=True) for clause in checks.values() if clause]
     return render(
         visit.request,

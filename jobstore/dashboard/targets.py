@@ -15,8 +15,9 @@ from jobstore.dashboard.login import sentence
 from jobstore.dashboard.notes import Done
 from jobstore.dashboard.operators import operator
 from jobstore.dashboard.pages import NoSuchPage, render
+from jobstore.dashboard.trends import Trend, trends
 from jobstore.dashboard.visit import PageRoute, Routes, Visit
-from jobstore.live.census import Census, Queue
+from jobstore.live.census import Queue
 from jobstore.model import clock
 from jobstore.model.errors import TargetUnknown
 from jobstore.model.job import Job
@@ -26,9 +27,10 @@ from jobstore.store.jobs import LARGEST_ID
 from jobstore.store.search import Search
 from jobstore.web.parameters import id_of
 
-# How many of the errors of a target are shown, and for how long they are looked for, in seconds.
+# How many of the errors of a target are shown, and for how long those of all are looked for, in
+# seconds.
 _ERRORS: Final = 3
-_ERRORS_SECONDS: Final = 0.05
+_ERRORS_SECONDS: Final = 0.02
 _TRAIL: Final = 10
 _LONGEST: Final = 500
 _MOST_SLOTS: Final = 2**31 - 1
@@ -41,11 +43,13 @@ class TargetRow:
     Args:
         queue: what waits for a slot of it, as far as it was counted.
         errors: the last jobs that went wrong.
+        trend: what came of its jobs in the last day.
     """
 
     target: TargetSeen
     queue: Queue
     errors: Sequence[Job]
+    trend: Trend
 
     @property
     def name(self) -> str:
@@ -62,8 +66,18 @@ async def show(visit: Visit) -> web.Response:
     """Show all targets."""
     visit.visitor.seeing_all()
     store = visit.store
-    seen, figures = await asyncio.gather(store.targets.seen(), Census(store, clock.now).figures())
-    lines = [await _line(visit, target, figures.queues) for target in seen]
+    seen, queues = await asyncio.gather(store.targets.seen(), store.census.queues())
+    found = await trends(store, [target.name for target in seen], clock.now())
+    seconds = _ERRORS_SECONDS / max(1, len(seen))
+    lines = [
+        TargetRow(
+            target=target,
+            queue=queues.get(target.name, Queue(target.waiting)),
+            errors=await _errors(visit, target.name, seconds),
+            trend=found[target.name],
+        )
+        for target in seen
+    ]
     return render(
         visit.request,
         "targets.html",
@@ -72,11 +86,10 @@ async def show(visit: Visit) -> web.Response:
     )
 
 
-async def _line(visit: Visit, target: TargetSeen, queues: Mapping[str, Queue]) -> TargetRow:
-    wrong = Search(target=target.name, errors=True)
-    page = await visit.store.history.page(wrong, _ERRORS, LARGEST_ID, Budget(_ERRORS_SECONDS))
-    queue = queues.get(target.name, Queue(target.waiting))
-    return TargetRow(target=target, queue=queue, errors=page.jobs)
+async def _errors(visit: Visit, target: str, seconds: float) -> Sequence[Job]:
+    """Look for the last jobs of a target that went wrong, for no longer than so many seconds."""
+    wrong = Search(target=target, errors=True)
+    return (await visit.store.history.page(wrong, _ERRORS, LARGEST_ID, Budget(seconds))).jobs
 
 
 # --- what is said of them -------------------------------------------------------------------------

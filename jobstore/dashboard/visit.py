@@ -56,6 +56,11 @@ class Visitor:
         """Whether nothing is closed to them."""
         return self.identity.administers
 
+    @property
+    def has_account(self) -> bool:
+        """Whether they have an account of the store, with a password that they may change."""
+        return self.identity.id is not None
+
     def acting(self) -> Identity:
         """Return who they are, to change something.
 

@@ -12,7 +12,6 @@ from jobstore.model.lifecycle import ENDED, Result
 from jobstore.model.message import REDACTED, Headers, Request, without
 from jobstore.store import bulk, events, repeating
 from jobstore.store.bodies import Content
-from jobstore.store.bulk import TRIED_AGAIN
 from jobstore.store.bulk_steps import NeedsBody
 from jobstore.store.repeating import Repeatable
 from jobstore.store.transaction import Transaction
@@ -135,7 +134,7 @@ class Again:
         administers = self._order.scope is None
         again = submission_of(job, request, target, old.policy, administers=administers)
         new = self._submissions.put_again(tx, again, content)
-        events.note(tx, job.id, TRIED_AGAIN, f"as job {new}, by operation {self._number}")
+        events.note_retry(tx, job.id, new, self._number)
 
 
 def _why_not(old: Repeatable) -> str | None:

@@ -90,6 +90,10 @@ class BulkOperations:
         """Give what finds the jobs that an operation has deleted."""
         return Search(deleted_because=_because(operation), account=scope)
 
+    def cancelled_by(self, operation: BulkOperation, scope: int | None = None) -> Search:
+        """Give what finds the jobs that an operation has cancelled."""
+        return Search(cancelled_in=operation.id, account=scope)
+
     async def make(self, order: BulkOrder, matched: Matched, expect: int | None = None) -> int:
         """Make an operation, and return its id once it is on the disk; it is done from then on.
 
@@ -150,8 +154,8 @@ class BulkOperations:
         """Note that a job was retried, so that no operation repeats that."""
 
         def note(tx: Transaction) -> None:
-            if tx.execute(jobs.GET_JOB, job_id=job_id).fetchone() is not None:
-                events.note(tx, job_id, bulk.TRIED_AGAIN, f"as job {new}")
+            if all(tx.execute(jobs.GET_JOB, job_id=each).fetchone() for each in (job_id, new)):
+                events.note_retry(tx, job_id, new)
 
         with suppress(StoreError):  # the new one is there all the same
             await self._writer.run(note)

@@ -7,19 +7,19 @@ the same figures. A query that takes too long is stopped, and the last figures a
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
 
 from jobstore import __version__
-from jobstore.live.store import Store
 from jobstore.model.clock import SECOND, Clock
 from jobstore.model.errors import JobstoreError
 from jobstore.store import waiting
 from jobstore.store.budget import TimeIsUp
 from jobstore.store.codec import encode_ids
 from jobstore.store.expressions import Statement
-from jobstore.store.keeping import Sizes
+from jobstore.store.history import History
+from jobstore.store.keeping import Keeping, Sizes
 from jobstore.store.sqlite import engine as sqlite
 
 # How old figures may be, in seconds.
@@ -110,21 +110,30 @@ class _Kept(Generic[T]):
 
 
 class Census:
-    """Collect the current figures.
+    """Collect the current figures, once for all who ask: a store has one census.
 
     Args:
-        store: where.
+        targets: names those that jobs may wait for here.
     """
 
-    def __init__(self, store: Store, clock: Clock) -> None:
-        self._store = store
+    def __init__(
+        self, history: History, file: Keeping, targets: Callable[[], Iterable[str]], clock: Clock
+    ) -> None:
+        self._searcher = history.searcher
+        self._targets = targets
         self._clock = clock
-        self._counters = _Kept[Mapping[tuple[str, str], int]](
-            store.history.counters, COUNTERS_FOR, {}
-        )
+        self._counters = _Kept[Mapping[tuple[str, str], int]](history.counters, COUNTERS_FOR, {})
         self._queues = _Kept[Mapping[str, Queue]](self._waiting, OTHERS_FOR, {})
         self._overdue = _Kept(self._late, OTHERS_FOR, 0.0)
-        self._sizes = _Kept[Sizes | None](store.file.sizes, OTHERS_FOR, None)
+        self._sizes = _Kept[Sizes | None](file.sizes, OTHERS_FOR, None)
+
+    async def counters(self) -> Mapping[tuple[str, str], int]:
+        """Tell how many jobs and results are in each state, by machine and state."""
+        return await self._counters.get()
+
+    async def queues(self) -> Mapping[str, Queue]:
+        """Tell what waits, by the name of its target."""
+        return await self._queues.get()
 
     async def sizes(self) -> Sizes | None:
         """Tell how much room the store takes; None if that was never found out."""
@@ -133,14 +142,14 @@ class Census:
     async def figures(self) -> CurrentFigures:
         """Return the current figures."""
         counters, queues, overdue, sizes = await asyncio.gather(
-            self._counters.get(), self._queues.get(), self._overdue.get(), self._sizes.get()
+            self.counters(), self.queues(), self._overdue.get(), self.sizes()
         )
         return CurrentFigures(counters, queues, overdue, sizes)
 
     async def _waiting(self) -> Mapping[str, Queue]:
         found = {
             target: (await self._asked(waiting.OF_TARGET, claimed_target=target, limit=MOST))[0]
-            for target in self._store.slots()
+            for target in self._targets()
         }
         firsts = [first for _, first in found.values() if first is not None]
         since = dict(await self._asked(waiting.SINCE, ids=encode_ids(firsts))) if firsts else {}
@@ -156,4 +165,4 @@ class Census:
         return (now - rows[0][0]) / SECOND if rows else 0.0
 
     async def _asked(self, statement: Statement, **values: object) -> list[Any]:
-        return await self._store.history.searcher.within(PATIENCE, statement, **values)
+        return await self._searcher.within(PATIENCE, statement, **values)

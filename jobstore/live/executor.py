@@ -34,7 +34,13 @@ from jobstore.model.errors import (
 )
 from jobstore.model.handle import JobHandle
 from jobstore.model.job import Abandonment, Cancellation, Claim, Failure, Order
-from jobstore.model.retry import AttemptEnded, is_passing, may_repeat, wait_before_next
+from jobstore.model.retry import (
+    AttemptEnded,
+    is_passing,
+    may_repeat,
+    told_of_wait,
+    wait_before_next,
+)
 from jobstore.targets.router import Router, TargetRoute
 
 # The shortest time that an attempt may take too long, in seconds, and what part of its time.
@@ -325,10 +331,11 @@ class Executor:
     ) -> bool:
         """Queue a job again if it may be repeated as often as this."""
         ended = as_attempt(outcome)
-        seconds = wait_before_next(route.retry, claim, ended, self._clock())
+        now = self._clock()
+        seconds = wait_before_next(route.retry, claim, ended, now)
         if seconds is None:
             return False
-        detail = f"{ended.detail}; retrying in {seconds:.3g} s"
+        detail = f"{ended.detail}; {told_of_wait(seconds, ended, now)}"
         about = said_of("retry", claim, ended.status)
         log.info("job %d: %s", claim.job_id, detail, extra=about)
         again = await self._store.attempts.retry(claim, seconds, replace(ended, detail=detail))

@@ -7,7 +7,6 @@ jobs can wait. Neither is recovery, during which submissions are accepted.
 from collections.abc import Mapping
 from typing import Final
 
-from jobstore.live.census import Census
 from jobstore.live.store import Store
 from jobstore.model.errors import StoreAway, StoreDenied, StoreError, StoreReadOnly
 
@@ -25,18 +24,16 @@ class Health:
     """Report the state of a server.
 
     Args:
-        census: knows how much room is left.
         patience: for how long the writer may commit nothing, in seconds.
     """
 
-    def __init__(self, store: Store, census: Census, patience: float = PATIENCE) -> None:
+    def __init__(self, store: Store, patience: float = PATIENCE) -> None:
         self._store = store
-        self._census = census
         self._patience = patience
 
     async def checks(self) -> Mapping[str, str | None]:
         """Return for each check what is wrong, as a clause, or None."""
-        store, sizes = self._store, await self._census.sizes()
+        store, sizes = self._store, await self._store.census.sizes()
         queued, limit = store.queue()
         return {
             "server": None if store.accepting else "the server is shutting down",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from jobstore.live.admission import Admission
 from jobstore.live.attempts import Attempts
 from jobstore.live.bulk import BulkOperations
+from jobstore.live.census import Census
 from jobstore.live.changes import ChangeFeed
 from jobstore.live.delivery import Deliveries
 from jobstore.live.dispatch import Dispatcher
@@ -91,6 +92,7 @@ class Store:
         results: what readers ask for.
         waits: those who wait for what becomes of a job.
         changes: tells whoever looks at many jobs what changes.
+        census: current figures, the same for all who ask at about the same time.
         timekeeping: what is done when the clock is set.
         operations: what is done to many jobs at once.
         others: who else works on the same store.
@@ -184,6 +186,7 @@ class Store:
         )
         self.waits = Waiters(self._watchers, self.results, history)
         self.changes = ChangeFeed(history.counters)
+        self.census = Census(history, file, self.slots, clock)
         self.others: Others = Alone(points, boot)
         self.since = clock()
         self.running: Collection[int] = ()

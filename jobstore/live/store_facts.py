@@ -46,8 +46,8 @@ class StoreFacts:
 async def store_facts(store: Store, retention: Retention, clock: Clock) -> StoreFacts:
     """Find out what there is to know."""
     sizes, counters, starts, expiring, purging = await asyncio.gather(
-        store.file.sizes(),
-        store.history.counters(),
+        store.census.sizes(),
+        store.census.counters(),
         store.others.starts(STARTS),
         _within_a_day(store, soon.EXPIRING, retention.unfetched, clock()),
         _within_a_day(store, soon.PURGING, retention.fetched, clock()),
@@ -55,8 +55,9 @@ async def store_facts(store: Store, retention: Retention, clock: Clock) -> Store
     return StoreFacts(
         engine=store.file.engine,
         place=store.file.place,
-        sizes=sizes,
-        counters=counters,
+        # What the census could not find out in time is waited for, or its error told.
+        sizes=sizes or await store.file.sizes(),
+        counters=counters or await store.history.counters(),
         starts=starts,
         expiring=expiring,
         purging=purging,

@@ -7,6 +7,7 @@ are cancelled. An entry here costs one item in a set.
 import asyncio
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -36,8 +37,7 @@ class Ticks(Generic[T]):
         loop = asyncio.get_running_loop()
         length = self._least
         if self._part:
-            _, exponent = math.frexp(seconds * self._part)
-            length = max(length, math.ldexp(0.5, exponent))  # few lengths, so that many share one
+            length = max(length, _rounded(seconds * self._part))
         tick = length, math.ceil((loop.time() + seconds) / length)
         due = self._due.get(tick)
         if due is None:
@@ -49,3 +49,10 @@ class Ticks(Generic[T]):
         due = self._due.pop(tick)
         while due:
             self._over(due.pop())
+
+
+@lru_cache  # nearly all wait for as long as others
+def _rounded(seconds: float) -> float:
+    """Round down to a power of two: few lengths, so that many share a timer."""
+    _, exponent = math.frexp(seconds)
+    return math.ldexp(0.5, exponent)

@@ -12,7 +12,7 @@ from jobstore.store import bulk, definitions, holding, periods, recovery, retent
 from jobstore.store.bodies import SWEPT_FIRST, Bodies
 from jobstore.store.own_boot import OwnBoot
 from jobstore.store.reading import Reader
-from jobstore.store.steps import STEP, Steps
+from jobstore.store.steps import FIRST, STEP, Steps
 from jobstore.store.transaction import Transaction
 from jobstore.store.writer import Writer
 
@@ -147,9 +147,9 @@ class Upkeep:
             a time; all jobs were counted that had ended before it.
         """
         before = self._clock() - (periods.UNSETTLED if self._boot.shared else 0)
-        gather = partial(periods.gather, self._reader, before, self._clock)
-        while found := await self._steps.beside(gather()):
-            await self._steps.one(partial(_counted, found), STEP)
+        gather, size = partial(periods.gather, self._reader, before, self._clock), FIRST
+        while found := await self._steps.beside(gather(size)):
+            _, size = await self._steps.one(partial(_counted, found), found.rows)
         after = 0
         while rows := await self._reader.rows(periods.LEFT, after=after, limit=STEP):
             after = rows[-1][0]

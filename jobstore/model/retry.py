@@ -16,6 +16,8 @@ IDEMPOTENT: Final = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE
 PASSING: Final = frozenset({429, 502, 503, 504})
 # However long a target asks to be left alone.
 LONGEST_WAIT: Final = 24 * 3600.0
+_ASKED: Final = "Retry-After: "
+_MANY: Final = 100  # seconds, which are written without a fraction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +96,37 @@ def wait_before_next(
     backoff = min(policy.longest, policy.delay * float(2 ** min(claim.retried, 32)))
     asked = asked_to_wait(ended.retry_after, now, ended.date)
     return max(backoff * (0.5 + chance() / 2), min(asked, LONGEST_WAIT))
+
+
+def told_of_wait(seconds: float, ended: AttemptEnded, now: int) -> str:
+    """Say after what time a job is tried again, and that its target asked for it, if it did.
+
+    Args:
+        seconds: as `wait_before_next` decided at the same moment.
+        now: microseconds since 1970.
+    """
+    told = f"retrying in {brief(seconds)}"
+    asked = asked_to_wait(ended.retry_after, now, ended.date)
+    return f"{told} ({_ASKED}{brief(asked)})" if 0 < seconds <= asked else told
+
+
+def asked_for(detail: str | None) -> str:
+    """Read from what was told of a wait what its target asked for; nothing if it did not.
+
+    >>> asked_for("status 503; retrying in 30 s (Retry-After: 30 s)")
+    'Retry-After: 30 s'
+    """
+    _, found, rest = (detail or "").rpartition(f"({_ASKED}")
+    return f"{_ASKED}{rest.removesuffix(')')}" if found else ""
+
+
+def brief(seconds: float) -> str:
+    """Write some seconds without more digits than anybody reads.
+
+    >>> [brief(each) for each in (0.01234, 2.0, 86_400.0)]
+    ['0.0123 s', '2 s', '86400 s']
+    """
+    return f"{seconds:.3g} s" if seconds < _MANY else f"{seconds:.0f} s"
 
 
 def asked_to_wait(retry_after: str | None, now: int, date: str | None = None) -> float:

@@ -8,6 +8,7 @@ from typing import Final
 ANY: Final = "{}"
 # Of a route; what is longer is cut.
 _LONGEST: Final = 200
+CUT: Final = "..."
 
 # A segment that is a number, a UUID, a digest, or a random word as tokens and ids are written in
 # Base64: one of some length with digits and capitals, as words that people choose seldom are.
@@ -30,4 +31,4 @@ def route_of(path: str) -> str:
         path: with its query or without.
     """
     route = _OF_A_THING.sub(ANY, path.partition("?")[0])
-    return route if len(route) <= _LONGEST else route[:_LONGEST] + "..."
+    return route if len(route) <= _LONGEST else route[:_LONGEST] + CUT

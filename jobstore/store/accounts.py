@@ -34,6 +34,12 @@ SET_PASSWORD: Final = Statement(
     .values(password=bindparam("password"), changed_at=now)
     .returning(_account.id)
 )
+CHANGE_PASSWORD: Final = Statement(
+    update(schema.ACCOUNT)
+    .where(_this, _account.password == bindparam("was"))
+    .values(password=bindparam("password"), changed_at=now)
+    .returning(_account.id)
+)
 SET_ROLE: Final = Statement(
     update(schema.ACCOUNT)
     .where(_this)
@@ -159,18 +165,21 @@ class Accounts:
 
         await self._change(add)
 
-    async def set_password(self, name: str, password: str, by: str = "") -> None:
+    async def set_password(
+        self, name: str, password: str, by: str = "", *, was: str | None = None
+    ) -> None:
         """Replace the hash of an account's password, which ends its sessions.
 
         Args:
             by: as `add` has it.
+            was: the hash that is replaced, or None for whichever it is.
 
         Raises:
-            AccountProblem: there is no such account.
+            AccountProblem: there is no such account, or it has another password by now.
         """
 
         def set_password(tx: Transaction) -> None:
-            _set(tx, SET_PASSWORD, name, password=password)
+            _set_password(tx, name, password, was)
             _note(tx, by, "set password", name)
 
         await self._change(set_password)
@@ -292,6 +301,15 @@ def _set(tx: Transaction, statement: Statement, name: str, **values: object) -> 
     if row is None:
         raise AccountProblem(f"there is no account {name}")
     return int(row[0])
+
+
+def _set_password(tx: Transaction, name: str, password: str, was: str | None) -> None:
+    if was is None:
+        _set(tx, SET_PASSWORD, name, password=password)
+        return
+    values = {"account": name, "password": password, "was": was}
+    if tx.execute(CHANGE_PASSWORD, now=tx.now, **values).fetchone() is None:
+        raise AccountProblem(f"the account {name} has just been changed: log in again")
 
 
 def _set_role(tx: Transaction, name: str, role: Role) -> int:

@@ -2,7 +2,8 @@
 
 The ids of its jobs are stored with an operation, in parts, and `part` and `place` point to the next
 one. They advance in the same transaction that changes the jobs before them, so nothing is done
-twice, whoever continues after a crash.
+twice, whoever continues after a crash. The ids of jobs that it has cancelled stay: they can be
+retried, as just these.
 """
 
 import json
@@ -36,6 +37,7 @@ from jobstore.model.lifecycle import ENDED, Result, State
 from jobstore.store import schema
 from jobstore.store import search as search_sql
 from jobstore.store.codec import writable
+from jobstore.store.events import TRIED_AGAIN
 from jobstore.store.expressions import NUMBER, Statement, constant, joined
 from jobstore.store.guards import (
     ONE,
@@ -58,8 +60,6 @@ _part: Final = schema.OPERATION_PART.c
 
 # How many ids there may be between the first and the last one of a part.
 PART: Final = 1024
-# What is noted about a job of whose request a new one was made.
-TRIED_AGAIN: Final = "tried again"
 # Why something is not done to a job that is not there, or that whoever asks may not see.
 NO_SUCH_JOB: Final = "there is no such job"
 
@@ -280,9 +280,17 @@ STOP: Final = Statement(
         stopped_by=bindparam("by"),
         waits=null(),
     )
+    .returning(_operation.action, _operation.part, _operation.place)
 )
 DROP_PARTS: Final = Statement(
-    delete(schema.OPERATION_PART).where(_part.operation == bindparam("operation"))
+    delete(schema.OPERATION_PART).where(
+        _part.operation == bindparam("operation"), _part.part >= bindparam("from_part")
+    )
+)
+PART_FROM: Final = Statement(
+    select(_part.ids).where(
+        _part.operation == bindparam("operation"), _part.part == bindparam("from_part")
+    )
 )
 
 
@@ -293,10 +301,28 @@ def stop(tx: Transaction, operation_id: int, scope: int | None, by: str) -> None
         OperationNotFound: there is none with this id, or it belongs to somebody else.
     """
     told = {"operation": operation_id, "scope": scope}
-    if tx.execute(STOP, **told, now=tx.now, by=writable(by)).rowcount:
-        tx.execute(DROP_PARTS, operation=operation_id)
+    row = tx.execute(STOP, **told, now=tx.now, by=writable(by)).fetchone()
+    if row is not None:
+        _drop_rest(tx, operation_id, *row)
     elif tx.execute(GET, **told).fetchone() is None:
         raise OperationNotFound(operation_id)
+
+
+def _drop_rest(tx: Transaction, operation_id: int, action: str, part: int, place: int) -> None:
+    """Drop the ids of jobs that a stopped operation has not come to."""
+    this = {"operation": operation_id, "from_part": part}
+    row = (
+        tx.execute(PART_FROM, **this).fetchone() if place and action == BulkAction.CANCEL else None
+    )
+    tx.execute(DROP_PARTS, **this)
+    if row is not None:
+        passed = in_turn(BulkAction.CANCEL, row[0])[:place]
+        tx.execute(PUT_PART, operation=operation_id, part=part, ids=json.dumps(passed))
+
+
+def in_turn(action: BulkAction, ids: str) -> list[int]:
+    """Give the ids of a part in the order in which their turn comes."""
+    return sorted(json.loads(ids), reverse=action is BulkAction.CANCEL)
 
 
 FORGET: Final = Statement(

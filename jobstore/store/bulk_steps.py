@@ -11,7 +11,7 @@ from sqlalchemy import bindparam, delete, select, update
 from jobstore.model.bulk import BulkAction, BulkOperation, BulkState
 from jobstore.model.errors import NotAccepting, OwnerLimit
 from jobstore.store import schema
-from jobstore.store.bulk import decoded, is_running, shown, this_operation
+from jobstore.store.bulk import decoded, in_turn, is_running, shown, this_operation
 from jobstore.store.codec import writable
 from jobstore.store.expressions import Statement
 from jobstore.store.guards import not_elsewhere, own_boot
@@ -43,6 +43,11 @@ DROP_PART: Final = Statement(
     delete(schema.OPERATION_PART).where(
         _part.operation == bindparam("operation"), _part.part == bindparam("number")
     )
+)
+KEEP_IN_PART: Final = Statement(
+    update(schema.OPERATION_PART)
+    .where(_part.operation == bindparam("of_operation"), _part.part == bindparam("number"))
+    .values(ids=bindparam("now_ids"))
 )
 GO_ON: Final = Statement(
     update(schema.OPERATION)
@@ -80,12 +85,14 @@ class Stepped:
     Args:
         done: to how many jobs it was done.
         reasons: to how many it could not be done, and why.
+        skipped: which ones these are.
         waits: why it did not go on, or None.
         large: the job whose request has to be copied first, or None.
     """
 
     done: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
+    skipped: list[int] = field(default_factory=list)
     waits: str | None = None
     large: int | None = None
 
@@ -129,6 +136,7 @@ def _do(tx: Transaction, ids: Sequence[int], is_over: IsOver, act: Act) -> Stepp
         if why is None:
             stepped.done += 1
         else:
+            stepped.skipped.append(job_id)
             stepped.reasons[why] += 1
         if is_over():
             break
@@ -140,8 +148,12 @@ def _go_on(  # noqa: PLR0913, PLR0917 - what there is to write
 ) -> None:
     """Write how far an operation is."""
     place += stepped.passed
-    if place >= ids:
+    is_passed = place >= ids
+    if operation.order.action is BulkAction.CANCEL:  # what it has cancelled can be retried
+        place -= _leave_out(tx, operation, stepped.skipped, part)
+    elif is_passed:
         tx.execute(DROP_PART, operation=operation.id, number=part)
+    if is_passed:
         part, place = part + 1, 0
     done = operation.done + stepped.done
     skipped = operation.skipped + stepped.reasons.total()
@@ -160,7 +172,15 @@ def _go_on(  # noqa: PLR0913, PLR0917 - what there is to write
     )
 
 
+def _leave_out(tx: Transaction, operation: BulkOperation, skipped: Sequence[int], part: int) -> int:
+    """Take the jobs out of a part that were skipped; return how many there were."""
+    if skipped:
+        left = sorted({*_ids_of(tx, operation, part)} - {*skipped})
+        values = {"of_operation": operation.id, "number": part}
+        tx.execute(KEEP_IN_PART, **values, now_ids=json.dumps(left))
+    return len(skipped)
+
+
 def _ids_of(tx: Transaction, operation: BulkOperation, part: int) -> list[int]:
-    """Give the ids of a part in the order in which their turn comes."""
     (text,) = tx.execute(GET_PART, operation=operation.id, number=part).fetchone()
-    return sorted(json.loads(text), reverse=operation.order.action is BulkAction.CANCEL)
+    return in_turn(operation.order.action, text)

@@ -260,7 +260,7 @@ def _release(tx: Transaction, job_id: int) -> None:
     """Release the jobs that waited for a job, which has succeeded."""
     rows = tx.execute(RELEASE, job_id=job_id).fetchall() if _followed(tx) else ()
     if rows:
-        events.note_all(tx, [row[0] for row in rows], "released", f"job {job_id} has succeeded")
+        events.note_release(tx, job_id, [row[0] for row in rows])
         claiming.tell_ready(tx, (row[1] for row in rows))
 
 

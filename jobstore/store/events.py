@@ -17,6 +17,13 @@ from jobstore.store.guards import ONE, now, still_in_state, this_claim, this_job
 from jobstore.store.transaction import Transaction
 
 _job: Final = schema.JOB.c
+# What is noted about a job of whose request a new one was made, and about the new one.
+TRIED_AGAIN: Final = "tried again"
+RETRY_OF: Final = "retry of"
+# What is noted about a job for whose success others have waited, and about these.
+FOLLOWED_BY: Final = "followed by"
+RELEASED: Final = "released"
+_NAMED: Final = 20  # jobs in one entry
 REPORT: Final = Statement(
     update(schema.JOB)
     .where(this_claim, still_in_state(State.RUNNING))
@@ -97,3 +104,26 @@ def note(tx: Transaction, job_id: int, event: str, detail: str | None = None) ->
 def note_all(tx: Transaction, ids: Sequence[int], event: str, detail: str) -> None:
     """Add the same event to the history of many jobs."""
     tx.execute(NOTE_ALL, ids=encode_ids(ids), now=tx.now, event=event, detail=detail)
+
+
+# --- which jobs have to do with each other --------------------------------------------------------
+
+
+def note_retry(tx: Transaction, job_id: int, new: int, operation: int | None = None) -> None:
+    """Note at a job that its request was sent again, and at the new job whose that was.
+
+    Args:
+        operation: the one on many jobs that did it, if one did.
+    """
+    by = "" if operation is None else f", by operation {operation}"
+    note(tx, job_id, TRIED_AGAIN, f"as job {new}{by}")
+    note(tx, new, RETRY_OF, f"job {job_id}{by}")
+
+
+def note_release(tx: Transaction, job_id: int, followers: Sequence[int]) -> None:
+    """Note at jobs that the one they waited for has succeeded, and at that one which they are."""
+    note_all(tx, followers, RELEASED, f"job {job_id} has succeeded")
+    named, more = sorted(followers)[:_NAMED], len(followers) - _NAMED
+    rest = f" and {more} more" if more > 0 else ""
+    jobs = f"job{'s' if len(followers) > 1 else ''} {', '.join(map(str, named))}{rest}"
+    note(tx, job_id, FOLLOWED_BY, jobs)

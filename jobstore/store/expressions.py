@@ -238,6 +238,12 @@ class _listed_numbers(_listed):  # noqa: N801 - as SQL writes it
     inherit_cache = True
 
 
+class in_parts(FunctionElement[int]):  # noqa: N801
+    """Select the ids that are stored with an operation on many jobs."""
+
+    type, inherit_cache = NUMBER, True
+
+
 _words(blank, sqlite="printf('%*s', length({0}), '')", postgresql="repeat(' ', length({0}))")
 _words(checked, sqlite="{0}", postgresql="coalesce({0}, false)")
 _words(
@@ -258,6 +264,12 @@ _words(
 )
 _words(joined, sqlite="group_concat({0})", postgresql="string_agg(CAST({0} AS TEXT), ',')")
 _words(_patched, sqlite="json_patch({0}, {1})", postgresql="merged({0}, {1})")
+_words(
+    in_parts,
+    sqlite="(SELECT value FROM operation_part, json_each(ids) WHERE operation = {0})",
+    postgresql="(SELECT CAST(member AS BIGINT) FROM operation_part,"
+    " json_array_elements_text(CAST(ids AS JSON)) AS member WHERE operation = {0})",
+)
 _MEMBERS: Final = (
     "(SELECT {0} AS value FROM json_array_elements_text(CAST({{0}} AS JSON)) AS member)"
 )

@@ -66,6 +66,8 @@ AMONG: Final = Statement(
     select(_job.id).where(_job.id.in_(listed("ids")), _job.account == bindparam("account"))
 )
 
+THOSE: Final = Statement(select(*JOB_COLUMNS).where(_job.id.in_(listed("ids")), in_scope))
+
 # How the requests of jobs begin, but for large ones.
 BEGINNINGS: Final = Statement(
     select(
@@ -105,7 +107,7 @@ _run: Final = _job.definition == bindparam("definition")
 # Newest first. What was deleted is no longer shown.
 RUNS: Final = Statement(
     select(*JOB_COLUMNS)
-    .where(_run, _job.result != constant(Result.DELETED), in_scope)
+    .where(_run, _job.id < bindparam("before"), _job.result != constant(Result.DELETED), in_scope)
     .order_by(_job.id.desc())
     .limit(limit)
     .offset(bindparam("start"))
@@ -178,7 +180,13 @@ class History(Windows):
         return await self._row(jobs.GET_JOB, job_id=job_id)
 
     async def runs(
-        self, definition: int, length: int, start: int = 0, scope: int | None = None
+        self,
+        definition: int,
+        length: int,
+        start: int = 0,
+        scope: int | None = None,
+        *,
+        before: int = jobs.LARGEST_ID,
     ) -> list[Job]:
         """List the runs of a definition, the newest first.
 
@@ -187,9 +195,11 @@ class History(Windows):
             length: how many at most.
             start: how many of the newest to leave out.
             scope: whose, or None for anybody's.
+            before: the id of the job that they come after.
         """
         values = {"definition": definition, "limit": length, "start": start, "scope": scope}
-        return [decode_job(row) for row in await self._searched(None, RUNS, **values)]
+        rows = await self._searched(None, RUNS, **values, before=before)
+        return [decode_job(row) for row in rows]
 
     async def usual_duration(self, job: Job) -> float | None:
         """Tell how long the latest runs of a job's definition took on average before it.
@@ -228,6 +238,15 @@ class History(Windows):
         # A job whose work ended between the two statements is in both of them.
         found = {job.id: job for job in jobs}
         return [found[job_id] for job_id in sorted(found)[-limit:]]
+
+    async def those(self, ids: Collection[int], scope: int | None = None) -> list[Job]:
+        """Look at jobs by their ids, as far as they are in the history.
+
+        Args:
+            scope: the account whose they have to be, or None for anybody's.
+        """
+        found = await self._rows(THOSE, ids=encode_ids(ids), scope=scope) if ids else ()
+        return [decode_job(row) for row in found]
 
     async def sources(self, ids: Collection[int]) -> dict[int, str]:
         """Tell the addresses that jobs came from, by id, as far as they are known."""

@@ -8,8 +8,8 @@ by accounts.
 """
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 from json import dumps
 from typing import Any, Final
@@ -17,7 +17,7 @@ from typing import Any, Final
 from sqlalchemy import bindparam, func, select
 
 from jobstore.model.lifecycle import ENDED
-from jobstore.model.periods import Dimension, Stretch, Work, start_of, stretches
+from jobstore.model.periods import Dimension, EndedJob, Stretch, Work, start_of, stretches
 from jobstore.store import period_rows, periods, schema
 from jobstore.store import search as search_sql
 from jobstore.store.budget import Budget, TimeIsUp
@@ -127,7 +127,20 @@ async def overview(history: History, asked: OverviewQuery, most: int, budget: Bu
         most: of how many names to tell the spans.
         budget: how long to look at jobs that were not counted yet.
     """
-    seen = Overview()
+    return (await by_kinds(history, asked, {asked.kind: most}, budget))[asked.kind]
+
+
+async def by_kinds(
+    history: History, asked: OverviewQuery, most: Mapping[Dimension, int], budget: Budget
+) -> Mapping[Dimension, Overview]:
+    """Tell what came of the same jobs by several kinds; those not counted yet are read once.
+
+    Args:
+        asked: whose kind does not matter.
+        most: the kinds, and of how many names of each to tell the spans.
+        budget: how long to look at jobs that were not counted yet.
+    """
+    seen: Mapping[Dimension, Overview] = {}
     for _ in range(_TRIES):
         ((last,),) = await history.rows(periods.COUNTED_TO)
         seen = await _seen(history, asked, last, most, budget)
@@ -137,22 +150,27 @@ async def overview(history: History, asked: OverviewQuery, most: int, budget: Bu
 
 
 async def _seen(
-    history: History, asked: OverviewQuery, last: int, most: int, budget: Budget
-) -> Overview:
+    history: History, asked: OverviewQuery, last: int, most: Mapping[Dimension, int], budget: Budget
+) -> Mapping[Dimension, Overview]:
     """Tell what came of jobs, those up to an id as they were counted."""
-    seen = Overview() if asked.scope is not None else await _counted(history, asked)
-    recent, seen.complete = await _recent(history, asked, last, budget)
+    by_kind = {kind: replace(asked, kind=kind) for kind in most}
+    seen = {kind: await _counted(history, each) for kind, each in by_kind.items()}
+    recent, complete = await _recent(history, asked, [*most], last, budget)
     for key, work in recent.items():
-        seen.works[key.name].merge(work)
-    if asked.scope is None:
-        await _add_spans(history, asked, seen, seen.most(most))
+        seen[Dimension(key.kind)].works[key.name].merge(work)
+    for kind, each in by_kind.items():
+        seen[kind].complete = complete
+        await _add_spans(history, each, seen[kind], seen[kind].most(most[kind]))
     for key, work in recent.items():
-        seen.spans[key.name][start_of(asked.seconds, key.start)].merge(work)
+        spans = seen[Dimension(key.kind)].spans[key.name]
+        spans[start_of(asked.seconds, key.start)].merge(work)
     return seen
 
 
 async def _counted(history: History, asked: OverviewQuery) -> Overview:
     seen = Overview()
+    if asked.scope is not None:  # nothing is counted by accounts
+        return seen
     built = await periods.built(history.searcher)
     for stretch in stretches(asked.since, asked.until, built):
         for name, *row in await _of(history, SUMS, asked, stretch):
@@ -163,6 +181,8 @@ async def _counted(history: History, asked: OverviewQuery) -> Overview:
 async def _add_spans(
     history: History, asked: OverviewQuery, seen: Overview, names: Collection[str]
 ) -> None:
+    if asked.scope is not None:
+        return
     statement = LONG_SERIES if asked.durations else SERIES
     built = await periods.built(history.searcher)
     for stretch in stretches(asked.since, asked.until, built, asked.seconds):
@@ -200,7 +220,7 @@ def _ended(conditions: frozenset[str]) -> Statement:
 
 
 async def _recent(
-    history: History, asked: OverviewQuery, last: int, budget: Budget
+    history: History, asked: OverviewQuery, kinds: Sequence[Dimension], last: int, budget: Budget
 ) -> tuple[Counts, bool]:
     """Count the jobs behind an id, and those before it that have ended since these were counted.
 
@@ -213,11 +233,11 @@ async def _recent(
     after = last if asked.scope is None else 0
     try:
         async for rows in history.recent(statement, search, after, budget):
-            period_rows.add(found, periods.counted(rows, [asked.kind]))
+            period_rows.add(found, periods.counted(rows, kinds))
             budget.begin()  # the first few jobs are looked at in any case
         if asked.scope is None:
             async for rows in _ended_late(history, asked, budget):
-                period_rows.add(found, periods.counted(rows, [asked.kind]))
+                period_rows.add(found, periods.counted(rows, kinds))
     except TimeIsUp:
         return found, False
     return found, True
@@ -234,9 +254,9 @@ async def _ended_late(
     after = 0
     while rows := await history.searcher.rows(LATE, after=after, limit=_PART):
         after = rows[-1][0]
-        yield [
-            fields
-            for _, *fields in rows
-            if fields[0] in ENDED and asked.since <= fields[2] < asked.until
-        ]
+        yield [fields for _, *fields in rows if _is_asked_for(periods.ended_of(fields), asked)]
         budget.left()
+
+
+def _is_asked_for(job: EndedJob, asked: OverviewQuery) -> bool:
+    return job.state in ENDED and asked.since <= job.submitted_at < asked.until

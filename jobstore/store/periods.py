@@ -61,11 +61,11 @@ from jobstore.store.transaction import Transaction
 
 # How many characters of a name are kept.
 _LONGEST: Final = 200
-# How many rows one step writes, about; of how many jobs they are at most; and how many of these
-# are read at once.
-_ROWS: Final = 64
+# Of how many jobs one step writes the rows at most, and how many of these are read at once, at most
+# and at least.
 _JOBS: Final = 50_000
 _PART: Final = 250
+_FEW: Final = 16
 # For how long nodes leave a job alone, in microseconds.
 UNSETTLED: Final = 60 * SECOND
 
@@ -161,9 +161,9 @@ class Gathered:
     left: list[int] = field(default_factory=list)
 
     @property
-    def enough(self) -> bool:
-        """Whether there is as much as can be written in one step."""
-        return len(self.ended) >= _ROWS or self.last - self.after >= _JOBS
+    def rows(self) -> int:
+        """How many rows will be written, about: those of longer spans come to it."""
+        return len(self.ended) + len(self.left)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,12 +184,17 @@ class Built:
 # --- how it is counted ----------------------------------------------------------------------------
 
 
-async def gather(reader: Reader, before: int, clock: Clock) -> Gathered | None:
-    """Add up the next jobs that were submitted before a time; None if all were counted."""
+async def gather(reader: Reader, before: int, clock: Clock, most: int) -> Gathered | None:
+    """Add up the next jobs that were submitted before a time; None if all were counted.
+
+    Args:
+        most: how many rows there may be to write before no more jobs are read.
+    """
     (after,) = await reader.row(COUNTED_TO)
     found = Gathered(after, after)
-    while not found.enough:
-        rows = await reader.rows(NEXT, after=found.last, limit=_PART)
+    while found.rows < most and found.last - after < _JOBS:
+        part = min(_PART, max(_FEW, most - found.rows))
+        rows = await reader.rows(NEXT, after=found.last, limit=part)
         # What was submitted in the future says nothing about what comes after it. What came just
         # now is not of the future, or a round would go on for as long as jobs come.
         passed = _before(range(before, clock() + 1), rows)
@@ -249,13 +254,18 @@ def counted(rows: Iterable[Sequence[Any]], kinds: Iterable[Dimension] = tuple(Di
     wanted = [(kind.value, _NAME[kind]) for kind in kinds]
     found: Counts = defaultdict(Work)
     for row in rows:
-        job = EndedJob(*row[:6])
+        job = ended_of(row)
         start = start_of(QUARTER, job.submitted_at)
         for kind, name_of in wanted:
             name = name_of(*row[6:])
             if name is not None:
                 found[PeriodKey(QUARTER, kind, start, name[:_LONGEST])].add(job)
     return found
+
+
+def ended_of(row: Sequence[Any]) -> EndedJob:
+    """Read `JOB_FIELDS` of a job, as far as it counts; one that has not ended has no end."""
+    return EndedJob(*row[:6])
 
 
 _NAME: Final[Mapping[Dimension, Any]] = {

@@ -23,7 +23,15 @@ from jobstore.model.job import FIRST_ERROR, Failure, Trigger
 from jobstore.model.lifecycle import Result, State
 from jobstore.store import schema
 from jobstore.store.codec import encode_ids, writable
-from jobstore.store.expressions import NUMBER, Statement, constant, listed, listed_words
+from jobstore.store.expressions import (
+    NUMBER,
+    Statement,
+    constant,
+    in_parts,
+    listed,
+    listed_words,
+    number,
+)
 from jobstore.store.guards import JOB_COLUMNS, ONE, ZERO, in_state, limit
 
 _job: Final = schema.JOB.c
@@ -76,6 +84,7 @@ class Search:
         errors: whether they have failed or were answered with an error.
         ids: these.
         deleted_because: what is noted about their deletion.
+        cancelled_in: the operation on many jobs that has cancelled them.
     """
 
     states: tuple[State, ...] | None = None
@@ -98,11 +107,13 @@ class Search:
     errors: bool | None = None
     ids: tuple[int, ...] | None = None
     deleted_because: str | None = None
+    cancelled_in: int | None = None
 
     @property
     def names(self) -> bool:
         """Whether it is known which jobs may be found, before any of them is looked at."""
-        return self.ids is not None or self.deleted_because is not None
+        given = (self.ids, self.deleted_because, self.cancelled_in)
+        return any(each is not None for each in given)
 
     @property
     def values(self) -> dict[str, Any]:
@@ -251,6 +262,10 @@ _LOOKED_FOR: Final[Mapping[str, ColumnElement[bool]]] = {
         select(_event.job_id).where(
             _event.event == constant(DELETED), _event.detail == bindparam("deleted_because")
         )
+    ),
+    "cancelled_in": and_(
+        in_state(State.CANCELLED),
+        _job.id.op("IN", is_comparison=True)(in_parts(number("cancelled_in"))),
     ),
     "asker": and_(
         _job.cancel_asked_at.is_not(None), exists().where(_event.job_id == _job.id, _asked)

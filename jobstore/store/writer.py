@@ -45,6 +45,7 @@ from jobstore.model.errors import (
 )
 from jobstore.store.facts import Changes
 from jobstore.store.transaction import Batch, Operation, Outcome, Told, Transaction
+from jobstore.store.waited import Waits
 
 # How long to wait before the next try while the store cannot be written.
 RETRY_SECONDS: Final = 0.5
@@ -69,12 +70,19 @@ class Turn(IntEnum):
 
 @dataclass(slots=True)
 class Entry:
-    """An operation that waits for the next transaction; see `Writer.queue`."""
+    """An operation that waits for the next transaction; see `Writer.queue`.
+
+    Args:
+        came: when somebody began to wait for it, where an engine limits that.
+        waits: those of the request for which it is done; None if it is for none.
+    """
 
     operation: Operation[Any]
     told: Told
     off_loop: bool = False
     abreast: Turn = Turn.ALONE
+    came: float = 0.0
+    waits: Waits | None = None
 
 
 class Writer(ABC):

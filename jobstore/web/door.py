@@ -11,6 +11,7 @@ from jobstore.live.meters import Meters, Traffic
 from jobstore.model.account import Identity
 from jobstore.model.handle import WORKING_FOR
 from jobstore.model.message import JOB_ID
+from jobstore.store import waited
 from jobstore.targets.router import Claims, PathClaim
 from jobstore.web import intake, parsing, wire
 from jobstore.web.access import Access
@@ -96,6 +97,7 @@ class Door:
 
         What `answer` would refuse, or has to look at for longer, is left to it.
         """
+        waited.begin()
         headers = ask.headers
         if JOB_ID in headers:
             return False
@@ -138,6 +140,7 @@ class Door:
 
     def answer_anything(self, request: web.Request) -> Awaitable[web.StreamResponse]:
         """Answer a request, whatever port it is for."""
+        waited.begin()
         then = cast("Desk", request.protocol).taken_over()
         if then is not None:
             return then(request)

@@ -70,6 +70,23 @@ async def test_questions_and_operations_are_for_everybody(
     await check_axe(page)
 
 
+@pytest.mark.parametrize("look", LOOKS)
+async def test_jobs_like_one_and_those_beside_it_are_for_everybody(
+    client: Client, open_page: Open, look: str
+) -> None:
+    for status in (200, 500, 404, 200, 503, 200, 200, 200):
+        await client.done(f"/status/{status}")
+    await client("POST", "/_jobs/3/retry")
+    await state_of(client, 9)
+    page = await open_page(f"{client.url}/_jobs/ui/3", **LOOKS[look])
+    await check_axe(page)
+    assert await page.locator("svg a").count() == 8
+    await page.click("details.more summary")
+    await check_axe(page)
+    await page.locator("svg a[href='./5']").click()
+    await page.wait_for_url("**/ui/5")
+
+
 async def test_a_list_follows_what_happens_and_keeps_focus_selection_and_scroll(
     server: Server, client: Client, open_page: Open
 ) -> None:

@@ -94,13 +94,41 @@ async def test_a_session_that_an_admin_ended_is_over_at_the_next_click(
     await page.get_by_role("link", name="Targets").click()
     assert await page.get_by_role("button", name="Resume").count() == 0
     assert await page.get_by_role("link", name="Pause", exact=True).count() == 0
-    assert await page.get_by_role("link", name="Access").count() == 0
     (session,) = await server.store.sessions.all()
     await server.store.sessions.end(session.id, "alice")
     await page.get_by_role("link", name="Jobs", exact=True).click()
     await page.get_by_text("Your session has ended").wait_for()
     await log_in(page, "rita")
     await page.get_by_role("button", name="Log out").wait_for()
+
+
+@pytest.mark.parametrize("look", LOOKS)
+async def test_a_reader_changes_their_own_password(
+    serve: Serve, open_page: Open, look: str
+) -> None:
+    server = await peopled(serve)
+    page = await open_page(f"{server.url}/_jobs/ui/access", **LOOKS[look])
+    await log_in(page, "rita")
+    await check_axe(page)
+    assert await page.get_by_role("link", name="of alice").count() == 0
+    await page.get_by_role("link", name="Change your password…").click()
+    dialog = page.get_by_role("dialog", name="Change your password")
+    await check_axe(page)
+    for label, typed in (
+        ("Current password", "wrong horse"),
+        ("New password", "another horse"),
+        ("Repeat the new password", "another horse"),
+    ):
+        await dialog.get_by_label(label, exact=True).fill(typed)
+    await dialog.get_by_role("button", name="Change the password").click()
+    assert "not your current password" in await page.get_by_role("alert").inner_text()
+    await check_axe(page)
+    await page.get_by_label("Current password").fill(PASSWORD)
+    await page.get_by_label("New password", exact=True).fill("another horse")
+    await page.get_by_label("Repeat the new password").fill("another horse")
+    await page.get_by_role("button", name="Change the password").click()
+    await page.get_by_text("Your password is changed").wait_for()
+    await check_axe(page)
 
 
 async def test_a_dialog_asks_before_an_account_is_added(serve: Serve, open_page: Open) -> None:

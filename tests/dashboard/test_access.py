@@ -6,6 +6,7 @@ import pytest
 from aiohttp import ClientSession
 
 from jobstore.model.account import Role
+from jobstore.model.errors import AccountProblem
 from jobstore.server import Server
 from tests.accounts import PASSWORD
 from tests.client import Client
@@ -150,14 +151,80 @@ async def test_others_neither_see_the_page_nor_do_anything_there(
 ) -> None:
     for role in (Role.USER, Role.READER):
         somebody = await visitor(server, http, role, role)
-        assert b'href="./access"' not in (await somebody.get()).body
-        assert (await somebody.get("access")).status == 403
+        page = said(await somebody.get("access"))
+        assert f"You are logged in as {role}, with the role {role}." in page
+        assert "alice" not in page
         for deed in ("add", "role", "password", "remove", "token", "revoke", "end"):
             fields = {"name": "alice", "role": "user", "id": "1", "label": "", **NEW}
             assert (await somebody.get(f"access/{deed}?name=alice&id=1")).status == 403
             assert (await somebody.post(f"access/{deed}", fields)).status == 403
     assert await entries(server) == []
     assert (await alice.get("access/nothing")).status == 404
+
+
+CHANGED = {"current": PASSWORD, **NEW}
+
+
+@pytest.mark.parametrize("role", Role)
+async def test_everybody_changes_their_own_password_and_only_this_session_goes_on(
+    server: Server, http: ClientSession, role: Role
+) -> None:
+    here = await visitor(server, http, "bob", role)
+    elsewhere = Visitor(http, here.url)
+    await elsewhere.log_in("bob")
+    before = here.cookies["jobstore_session"].value
+    assert b'href="./own-password"' in (await here.get("access")).body
+    assert "Your other sessions end" in said(await here.get("own-password"))
+    answer = await here.post("own-password", CHANGED)
+    assert (answer.status, answer.headers["Location"]) == (303, "./access?done=password")
+    assert here.cookies["jobstore_session"].value != before
+    assert "Your password is changed" in said(await here.get("access?done=password"))
+    assert (await elsewhere.get()).status == 303
+    assert (await elsewhere.log_in("bob")).status == 403
+    assert (await elsewhere.log_in("bob", "another horse")).status == 303
+    assert await entries(server) == [("bob", "set password", "bob")]
+
+
+WRONG_OWN = [
+    ({**CHANGED, "current": "wrong horse"}, 403, "current", "not your current password"),
+    ({**NEW}, 403, "current", "not your current password"),
+    ({**CHANGED, "again": "x"}, 400, "again", "not the same as the new password"),
+    ({**CHANGED, "password": "x", "again": "x"}, 400, "password", "8 to 1024 characters"),
+]
+
+
+@pytest.mark.parametrize(("fields", "status", "name", "words"), WRONG_OWN)
+async def test_what_is_wrong_with_a_change_of_ones_password_stands_beside_the_field(  # noqa: PLR0913, PLR0917 - a case
+    server: Server, alice: Visitor, fields: dict[str, str], status: int, name: str, words: str
+) -> None:
+    answer = await alice.post("own-password", fields)
+    page = answer.body.decode()
+    assert answer.status == status
+    assert re.findall(r'aria-invalid="true" aria-describedby="(\w+)-told"', page) == [name]
+    assert re.search(rf'<span class="error" id="{name}-told" role="alert">[^<]*{words}', page)
+    assert "horse" not in page
+    assert await entries(server) == []
+    assert (await alice.log_in("alice")).status == 303
+
+
+async def test_a_password_that_somebody_else_has_just_set_is_not_replaced(server: Server) -> None:
+    await account(server, "bob", Role.USER)
+    accounts = server.store.accounts
+    verified = accounts.roll().accounts["bob"].password
+    await accounts.set_password("bob", "of an admin")
+    with pytest.raises(AccountProblem, match="the account bob has just been changed"):
+        await accounts.set_password("bob", "of bob", "bob", was=verified)
+    assert accounts.roll().accounts["bob"].password == "of an admin"
+    assert await entries(server) == []
+
+
+async def test_who_has_no_password_here_has_none_to_change(
+    server: Server, http: ClientSession
+) -> None:
+    anybody = Visitor(http, f"{server.url}{MOUNT}")
+    assert (await anybody.get("own-password")).status == 404
+    assert (await anybody.post("own-password", CHANGED)).status == 404
+    assert b"own-password" not in (await anybody.get("access")).body
 
 
 async def test_nobody_makes_themselves_an_admin_where_there_are_no_accounts(

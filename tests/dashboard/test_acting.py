@@ -292,6 +292,32 @@ async def test_an_operation_is_stopped_and_a_deletion_of_many_is_undone(client: 
     assert "It is over already" in page(await send(client, "operations/2/stop"), 409)
 
 
+async def test_what_was_cancelled_at_once_is_retried_as_just_these(gated: Client) -> None:
+    ids = [await gated.submit(f"/wait/{name}") for name in "abcde"]
+    await gated.when("a", "started")
+    await led(gated, f"{ids[1]}/cancel")  # by somebody else, and for good
+    which = "&".join(f"id={each}" for each in ids[1:4])
+    stale = await look(gated, f"selected/cancel?{which}")
+    await reply(gated, stale)
+    assert (await over(gated, 1))["done"] == 2
+    await led(gated, f"{ids[4]}/cancel")
+    shown = await look(gated, "operations/1")
+    assert '<a class="btn" href="../operations/1/retry" data-ask>Retry these…</a>' in shown
+    asked = await look(gated, "operations/1/retry")
+    assert "Retry 2 jobs?" in asked
+    assert "These are all 2 jobs that operation 1 has cancelled and can be retried." in asked
+    await led(gated, f"{ids[2]}/retry")  # somebody else was quicker
+    refused = page(await reply(gated, asked), 409)
+    assert "there were 2 when you were asked, and now there are 1" in refused
+    assert (await reply(gated, refused)).headers["Location"] == "../../operations/2"
+    assert (await over(gated, 2))["done"] == 1
+    again = await job(gated, 7)
+    assert (again["path"], again["state"]) == ("/wait/d", "queued")
+    assert "jobs of operation 1" in await look(gated, "operations/2")
+    assert "Retry these…" not in await look(gated, "operations/2")
+    assert "Nothing to retry" in await look(gated, "operations/1/retry")
+
+
 async def test_what_cannot_be_read_is_told(client: Client) -> None:
     for path, told in (
         ("selected/retry", "Expected 1 to 1000 selected jobs."),

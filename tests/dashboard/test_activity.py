@@ -115,7 +115,7 @@ async def test_statistics_tell_of_each_name(server: Server, client: Client) -> N
     await client.done("/greet/carol", headers={"x-jobstore-owner": "carol"})
     text = await page(client, "statistics")
     assert re.search(r'<td data-head="Went wrong" class="num bad">100 %</td>', text)
-    assert re.search(r'<svg class="heat"[^>]*aria-label="GET /status/{}: half took', text)
+    assert re.search(r'<svg class="heat"[^>]*aria-label="GET /status/{}: median', text)
     for by in ("definition", "owner", "target"):
         assert f"Jobs by {by}" in await page(client, f"statistics?by={by}&since=7d")
     assert "by: expected one of" in await page(client, "statistics?by=colour", 400)

@@ -11,8 +11,9 @@ from jobstore.dashboard.draw.bars import Bar, Mark, bars
 from jobstore.dashboard.draw.dots import Dot, dots
 from jobstore.dashboard.draw.heat import LEGEND, SHADES, heat, shade
 from jobstore.dashboard.draw.lanes import Lane, lanes
-from jobstore.dashboard.draw.spark import Run, sparkline
+from jobstore.dashboard.draw.spark import Run, outlined, sparkline
 from jobstore.dashboard.draw.svg import Svg, drawing, element
+from jobstore.dashboard.draw.trend import Point, trend
 from jobstore.model.clock import SECOND
 from tests.stores import START
 
@@ -50,15 +51,34 @@ DRAWINGS = {
         "5 runs",
         places=8,
     ),
+    "outlined": outlined(
+        [
+            Run(took=SECOND, tone="done", label="1 s"),
+            Run(took=4 * SECOND, tone="fail", label="4 s"),
+            Run(took=SECOND, tone="done", label="1 s"),
+            Run(took=None, tone="wait", label="waits"),
+        ],
+        "4 runs",
+        places=8,
+    ),
+    "trend": trend(
+        [
+            Point(half=SECOND, most=4 * SECOND, wrong=0),
+            Point(half=2 * SECOND, most=8 * SECOND, wrong=0.5),
+            Point(half=None, most=None, wrong=1),
+            Point(half=SECOND, most=SECOND, wrong=0.001),
+        ],
+        "4 hours",
+    ),
     "heat": heat([None, SECOND // 20, SECOND, SECOND, 700 * SECOND], "5 hours"),
     "dots": dots(
         [
             Dot(at=MIDNIGHT + HOUR, took=2 * SECOND, tone="done", label="well", href="./1"),
             Dot(at=MIDNIGHT + 2 * HOUR, took=9 * SECOND, tone="fail", label="badly", this=True),
+            Dot(at=MIDNIGHT + 4 * HOUR, took=2 * SECOND, tone="cancel", label="not", href="./3"),
         ],
-        MIDNIGHT,
-        MIDNIGHT + 4 * HOUR,
-        "2 jobs",
+        "3 jobs",
+        [("p95", 9 * SECOND), ("p50", 9 * SECOND)],
     ),
     "lanes": lanes(
         [
@@ -96,8 +116,8 @@ def test_text_in_a_drawing_is_text() -> None:
 
 def test_what_is_but_a_little_can_be_seen() -> None:
     drawn = bars([Bar(since=0, until=HOUR, fine=100_000, wrong=1, cancelled=0, label="")], "")
-    assert re.search(r'<rect class="b-fail" [^>]*height="2"/>', drawn)
-    assert '<path class="b-fail" d="M' in drawn  # the triangle beneath
+    # Its box, and the triangle beneath.
+    assert re.search(r'<path class="b-fail" d="M[^z]*v2h[^z]*zM[^z]*l3 5h-6z"/>', drawn)
 
 
 def test_a_duration_has_a_shade_that_the_legend_tells() -> None:

@@ -80,7 +80,7 @@ async def test_the_list_says_when_they_run_and_how_they_ended(client: Client) ->
     assert "Nightly &lt;b&gt;import&lt;/b&gt;" in text
     assert "every day at 02:30 Europe/Berlin" in text
     assert "on request" in text
-    assert 'aria-label="the last 1 run: 1 done; half took ' in text
+    assert 'aria-label="the last 1 run: 1 done; median ' in text
     assert 'aria-label="no runs"' in text
     assert f'action="./definitions/{nightly}/pause"' in text
     assert f'action="./definitions/{echo}/pause"' not in text
@@ -142,6 +142,55 @@ async def test_a_form_changes_what_it_says_and_nothing_else(
     assert (kept.schedule.cron, kept.schedule.time_zone) == ("0 4 * * 1", "Europe/Berlin")
     await post(client, f"definitions/{nightly}", **(filled | new | {"cron": ""}))
     assert (await said(client, nightly))["schedule"] is None
+
+
+async def test_a_form_creates_one_without_any_script(client: Client) -> None:
+    filled = form(await page(client, "definitions"))
+    assert (filled["name"], filled["method"], filled["time_zone"]) == ("", "GET", "UTC")
+    filled |= {"name": "Nightly", "path": "/Imports/nightly", "target": "/import?records=1"}
+    filled |= {"method": "POST", "headers": "Accept: text/csv", "body": "one\r\ntwo"}
+    filled |= {"timeout": "15m", "retries": "2", "cron": "30 2 * * *"}
+    status, text = await post(client, "definitions", **filled, check="1")
+    assert status == 200
+    assert "It would run every day at 02:30 UTC, for the first time" in text
+    assert form(text)["cron"] == "30 2 * * *"
+    assert "Nothing was created yet." in text
+    await page(client, "definitions/1", 404)
+    assert await post(client, "definitions", **filled) == (303, "./definitions/1?done=created")
+    assert "Created." in await page(client, "definitions/1?done=created")
+    made = await said(client, 1)
+    assert (made["name"], made["path"], made["method"]) == ("Nightly", "/Imports/nightly", "POST")
+    assert (made["headers"], made["body"]) == ({"Accept": "text/csv"}, "one\ntwo")
+    assert (made["retries"], made["schedule"]["cron"]) == (2, "30 2 * * *")
+    status, text = await post(client, "definitions", **filled)
+    assert status == 409
+    assert "Nothing was created. a definition with the path /Imports/nightly already" in text
+
+
+async def test_what_cannot_be_created_is_said_beside_the_field(client: Client) -> None:
+    wrong = {"name": " ", "path": "/a", "target": "/a", "cron": "61 * * * *", "retries": "x"}
+    status, text = await post(client, "definitions", **wrong)
+    assert status == 400
+    assert '<details class="create" open>' in text
+    assert form(text)["cron"] == "61 * * * *"
+    for name in ("name", "cron", "retries"):
+        assert f'<span class="error" id="{name}-told">' in text
+    assert "Nothing was created." in text
+    await page(client, "definitions/1", 404)
+
+
+async def test_the_next_day_of_all_schedules_is_drawn_and_told(client: Client) -> None:
+    assert "The next 24 hours" not in await page(client, "definitions")
+    for number in range(3):
+        schedule = {"cron": "0 3 * * *"}
+        await define(client, {**ON_REQUEST, "path": f"/{number}", "schedule": schedule})
+    paused = {"cron": "* * * * *", "paused": True}
+    await define(client, {**ON_REQUEST, "schedule": paused})
+    text = await page(client, "definitions")
+    told = "3 runs of 3 definitions in the next 24 h, most of them from 03:00 on: 3 within 15 min"
+    assert f'aria-label="{told}"' in text
+    assert text.count('class="lab">Echo</text>') == 3
+    assert re.search(r"0[23]:\d\d</th><td[^>]*>3</td><td[^>]*>Echo, Echo, Echo</td>", text)
 
 
 async def test_what_is_wrong_is_said_beside_the_field(client: Client) -> None:
@@ -210,6 +259,10 @@ async def test_who_may_do_what(serve: Serve, http: ClientSession) -> None:
         assert (await post(bob, f"definitions/{nightly}/run"))[0] == 404
         for path in ("definitions", f"definitions/{nightly}"):
             assert 'method="post"' not in await page(reader, path)
+        assert (await post(reader, "definitions", name="x", path="/x", target="/x"))[0] == 403
+        assert "Create a definition" not in await page(reader, "definitions")
+        assert (await post(bob, "definitions", name="x", path="/x", target="/x"))[0] == 303
+        assert "Nightly" not in await page(bob, "definitions")
         for action in ("", "/run", "/pause", "/resume", "/delete"):
             assert (await post(reader, f"definitions/{nightly}{action}"))[0] == 403
         await page(reader, f"definitions/{nightly}/delete", 403)
@@ -229,9 +282,9 @@ async def test_a_body_that_is_no_text_stays_what_it_is(client: Client) -> None:
 
 
 async def test_a_long_list_has_pages(client: Client) -> None:
-    for number in range(51):
+    for number in range(26):
         await define(client, {**ON_REQUEST, "path": f"/echo/{number}", "name": f"No. {number}"})
     text = await page(client, "definitions")
     (following,) = re.findall(r'rel="next" href="\./(definitions\?after=\d+)"', text)
-    assert re.findall(r">(No\. \d+)</a>", await page(client, following)) == ["No. 50"]
+    assert re.findall(r">(No\. \d+)</a>", await page(client, following)) == ["No. 25"]
     await page(client, "definitions?after=x", 400)

@@ -4,16 +4,19 @@ import json
 import re
 from html import unescape
 from io import BytesIO
+from pathlib import Path
 
 import pytest
-from aiohttp import ClientSession
+from aiohttp import ClientSession, web
 
 from jobstore.model.job import Dialect, Submission
 from jobstore.model.message import Request
 from jobstore.server import Server
 from tests.accounts import basic
-from tests.client import ORDINARY, Client
+from tests.client import GATED, ORDINARY, Client
 from tests.conftest import Serve
+from tests.peers import Services
+from tests.stores import execute
 from trials.clients import Answer
 
 UI = "/_jobs/ui/"
@@ -73,6 +76,23 @@ async def test_the_latest_error_comes_first(client: Client) -> None:
         story(tried),
     )
     assert re.search(r"waiting .*attempt 1 503 after .*backoff .*attempt 3 503 after", words(tried))
+
+
+async def test_a_pause_says_that_its_target_asked_for_it(
+    serve: Serve, services: Services, http: ClientSession
+) -> None:
+    async def busy(_: web.Request) -> web.Response:
+        return web.Response(status=503, headers={"Retry-After": "1800"})
+
+    app = web.Application()
+    app.router.add_get("/report", busy)
+    target = {"upstream": await services.application(app), "retries": 3}
+    client = Client(http, (await serve(target=target)).url)
+    job = await client.submit("/report")
+    while (page := await client("GET", f"{UI}{job}")).body.count(b"backoff") == 0:
+        pass
+    assert re.search(r"backoff 3?[0-9] min [0-9]+ s \(Retry-After: 1800 s\)", words(page))
+    assert "status 503; retrying in 1800 s (Retry-After: 1800 s)" in words(page)
 
 
 async def test_looking_takes_nothing_away(client: Client) -> None:
@@ -199,6 +219,141 @@ async def test_what_is_gone_is_said_to_be(client: Client) -> None:
     wrong = await client("GET", f"{UI}{job}?body=upside-down")
     assert wrong.status == 400
     assert b"expected one of pretty, raw, hex" in wrong.body
+
+
+def kin(answer: Answer) -> dict[str, str]:
+    """Read which jobs a page names among its facts, by what they have to do with its own."""
+    facts = re.findall(
+        r'<dt>([^<]*)</dt><dd class="kin">(.*?)</dd>', answer.body.decode(), re.DOTALL
+    )
+    return {what: " ".join(re.sub(r"<[^>]+>", " ", jobs).split()) for what, jobs in facts}
+
+
+async def test_a_retry_and_what_it_was_made_from_lead_to_one_another(client: Client) -> None:
+    first = await client.done("/status/404")
+    second = json.loads((await client("POST", f"/_jobs/{first}/retry")).body)["id"]
+    await client("GET", f"/_jobs/{second}", headers={"Prefer": "wait=60"})
+    operation = json.dumps({"action": "retry", "ids": [second]})
+    assert (await client("POST", "/_jobs/operations", data=operation)).status == 202
+    while (await client("GET", f"/_jobs/{second + 1}")).status == 404:
+        pass
+    pages = [await client("GET", f"{UI}{each}") for each in (first, second, second + 1)]
+    assert kin(pages[0]) == {"Retried as": f"job {second} done with an error"}
+    assert kin(pages[1])["Retry of"] == f"job {first} done with an error"
+    assert kin(pages[1])["Retried as"].startswith(f"job {second + 1} ")
+    assert kin(pages[2]) == {"Retry of": f"job {second} done with an error"}
+    assert f'<a href="./{first}">job {first}</a>' in pages[1].body.decode()
+    assert f"retry of job {second}, by operation 1" in words(pages[2])
+
+
+async def test_a_chain_is_followed_in_both_directions_before_and_after_its_release(
+    serve: Serve, http: ClientSession
+) -> None:
+    server = await serve(target=GATED, executor={"concurrency": 1})
+    client = Client(http, server.url)
+    members = [
+        Submission(
+            request=Request(method="GET", path=f"/wait/{name}"), target="/", dialect=Dialect.NATIVE
+        )
+        for name in "abc"
+    ]
+    first, second, third = await server.store.submissions.submit_chain(members)
+    await client.when("a", "started")
+    assert kin(await client("GET", f"{UI}{first}")) == {"Followed by": f"job {second} queued"}
+    await client.let("a")
+    await client.when("b", "started")
+    assert kin(await client("GET", f"{UI}{first}")) == {"Followed by": f"job {second} running"}
+    assert kin(await client("GET", f"{UI}{second}")) == {
+        "Follows": f"job {first} done",
+        "Followed by": f"job {third} queued",
+    }
+    await client("DELETE", f"/_api/job/{first}")
+    await client("PUT", f"/_api/job/{second}/cancel")
+    await client("GET", f"/_jobs/{third}", headers={"Prefer": "wait=60"})
+    assert kin(await client("GET", f"{UI}{second}"))["Followed by"] == f"job {third} cancelled"
+
+
+async def test_the_run_before_and_the_run_after_are_named(client: Client) -> None:
+    for name in ("nightly", "hourly"):
+        written = {"name": name, "path": f"/{name}", "target": "/greet/you"}
+        assert (await client("POST", "/_jobs/definitions", json=written)).status == 201
+    runs: list[int] = []
+    for definition in (1, 2, 1, 1):
+        answer = await client("POST", f"/_jobs/definitions/{definition}/run")
+        runs.append(json.loads(answer.body)["id"])
+        await client("GET", f"/_jobs/{runs[-1]}", headers={"Prefer": "wait=60"})
+    assert [kin(await client("GET", f"{UI}{each}")) for each in runs] == [
+        {"Run after": f"job {runs[2]} done"},
+        {},
+        {"Run before": f"job {runs[0]} done", "Run after": f"job {runs[3]} done"},
+        {"Run before": f"job {runs[2]} done"},
+    ]
+
+
+async def test_a_job_that_is_no_longer_there_is_named_without_a_link(
+    client: Client, store_path: Path
+) -> None:
+    first = await client.done("/greet/you")
+    second = json.loads((await client("POST", f"/_jobs/{first}/retry")).body)["id"]
+    await client("GET", f"/_jobs/{second}", headers={"Prefer": "wait=60"})
+    execute(store_path, "DELETE FROM job WHERE id = ?", first)
+    page = await client("GET", f"{UI}{second}")
+    assert kin(page) == {"Retry of": f"job {first} not in the history"}
+    assert f'href="./{first}"' not in page.body.decode()
+
+
+def drawn(answer: Answer) -> str:
+    """Give the drawing of the jobs like the one of a page."""
+    (found,) = re.findall(
+        r'aria-labelledby="like">(<svg.*?</svg>)', answer.body.decode(), re.DOTALL
+    )
+    return unescape(found)
+
+
+async def test_jobs_of_its_route_are_drawn_with_what_became_of_them(client: Client) -> None:
+    wrong = await client.done("/status/500")
+    jobs = [await client.done(f"/status/{status}") for status in (201, 202, 204)]
+    await client.done("/status/200", "POST")
+    page = await client("GET", f"{UI}{jobs[1]}")
+    assert "GET /status/{} the last 4 · 1 went wrong · median" in words(page)
+    links = re.findall(
+        r'<a href="\./(\d+)" tabindex="-1" aria-label="(\d+), .*?: (.*?) after', drawn(page)
+    )
+    assert links == [
+        (str(jobs[2]), str(jobs[2]), "done"),
+        (str(jobs[0]), str(jobs[0]), "done"),
+        (str(wrong), str(wrong), "answered 500"),
+    ]
+    assert drawn(page).count('class="x-fail"') == 1
+    assert re.search(rf'<g><title>{jobs[1]}, .*?class="me"', drawn(page))
+    assert re.findall(r">(p\d\d) ", drawn(page)) == ["p95", "p50"]
+    assert re.findall(r'<td class="id num mono"><a href="\./(\d+)"', page.body.decode()) == [
+        str(each) for each in (jobs[2], jobs[0], wrong)
+    ]
+
+
+async def test_an_older_job_is_drawn_with_those_before_it(client: Client) -> None:
+    jobs = [await client.done("/greet/you") for _ in range(53)]
+    first = await client("GET", f"{UI}{jobs[1]}")
+    assert "2 up to this one · 0 went wrong" in words(first)
+    assert 'class="me"' in drawn(first)
+    last = await client("GET", f"{UI}{jobs[-1]}")
+    assert "the last 50 · 0 went wrong" in words(last)
+    assert "43 more" in words(last)
+
+
+async def test_runs_of_a_definition_are_drawn_however_many_jobs_are_between(
+    client: Client,
+) -> None:
+    written = {"name": "nightly", "path": "/nightly", "target": "/greet/you"}
+    assert (await client("POST", "/_jobs/definitions", json=written)).status == 201
+    for _ in range(2):
+        run = json.loads((await client("POST", "/_jobs/definitions/1/run")).body)["id"]
+        await client("GET", f"/_jobs/{run}", headers={"Prefer": "wait=60"})
+        await client.done("/greet/you")
+    page = await client("GET", f"{UI}{run}")
+    assert "the last 2 · 0 went wrong" in words(page)
+    assert 'href="./?definition=1">All runs</a>' in page.body.decode()
 
 
 async def test_it_leads_to_what_it_has_to_do_with(server: Server, client: Client) -> None:

@@ -175,7 +175,7 @@ async def test_each_sees_what_is_theirs(server: Server) -> None:
         page = await alice("GET", UI)
         assert ids(page) == [hers]
         assert "all" in tabs(page)  # the counts are those of all, and nothing for her
-        assert not re.search(rb'href="\./(targets|store|access)"', page.body)
+        assert not re.search(rb'href="\./(targets|store)"', page.body)
         assert (await alice("GET", f"{UI}{his}")).status == 404
         assert ids(await admin("GET", UI)) == [his, hers]
         seen = await reader("GET", UI)

@@ -1,16 +1,19 @@
 """The store on a page: where it is, how large, what goes when, and who works on it."""
 
+import asyncio
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from aiohttp import ClientSession
 
 from jobstore.dashboard.store import retention_words, warnings
+from jobstore.live.census import Census
 from jobstore.live.janitor import Retention
 from jobstore.live.store_facts import COUNTED_TO, StoreFacts
+from jobstore.model import clock
 from jobstore.model.account import Role
-from jobstore.store.keeping import Sizes
+from jobstore.store.keeping import Keeping, Sizes
 from jobstore.store.starts import Start, StartState
 from tests.accounts import basic
 from tests.client import ORDINARY, Client
@@ -61,6 +64,35 @@ async def test_the_page_says_what_there_is_to_know(serve: Serve, http: ClientSes
     assert "alive" in words
     assert b'class="warnings"' not in page.body
     assert ("jobstore backup FILE" in words) == (server.store.file.engine.startswith("SQLite"))
+
+
+class Counted:
+    """What is done for a store's place, with how often its sizes were asked for."""
+
+    def __init__(self, file: Keeping) -> None:
+        self._file = file
+        self.asked = 0
+
+    async def sizes(self) -> Sizes:
+        """Tell how much room the store takes."""
+        self.asked += 1
+        return await self._file.sizes()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
+async def test_the_sizes_are_looked_at_once_for_all_who_look(
+    serve: Serve, http: ClientSession
+) -> None:
+    server = await serve()
+    store, file = server.store, Counted(server.store.file)
+    store.census = Census(store.history, file, store.slots, clock.now)
+    visitors = [await visitor(server, http, name, Role.READER) for name in ("rita", "ruth")]
+    pages = [each.get(page) for each in visitors for page in ("store", "targets")]
+    calls = [Client(http, server.url)("GET", path) for path in ("/_jobs/readyz", "/_jobs/livez")]
+    assert {answer.status for answer in await asyncio.gather(*pages, *calls)} == {200}
+    assert file.asked == 1
 
 
 async def test_only_who_sees_all_jobs_sees_the_page(serve: Serve, http: ClientSession) -> None:

@@ -1,6 +1,7 @@
 """Targets on a page: how they stand, and what an admin says of them there."""
 
 import asyncio
+import re
 
 import pytest
 from aiohttp import ClientSession
@@ -75,6 +76,10 @@ async def test_the_page_shows_what_runs_waits_and_went_wrong(
         while server.store.slots()["/wait"][0] < 1:  # noqa: ASYNC110 - until it has begun
             await asyncio.sleep(0)
         page = await alice.get("targets")
+        label = r'aria-label="2 jobs in the last 24 h: 100 % went wrong, most of them at [^"]*; '
+        assert re.search(label, page.body.decode())
+        assert b'<path class="t-half"' in page.body
+        assert 'aria-label="no jobs in the last 24 h"' in page.body.decode()
         assert f'<a href="./{wrong}">{wrong}</a> 503' in page.body.decode()
         assert b'<progress class="slots" max="1" value="1"' in page.body
         assert "1 / 1 configured: 2 2 " in said(page)

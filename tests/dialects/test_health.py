@@ -11,9 +11,7 @@ import pytest
 from aiohttp import ClientSession
 
 from jobstore.live import Limits
-from jobstore.live.census import Census
 from jobstore.live.health import Health
-from jobstore.model import clock
 from jobstore.model.account import Role
 from jobstore.model.passwords import digest
 from tests.client import GATED, ORDINARY, Client
@@ -98,7 +96,7 @@ async def test_strangers_are_told_no_more_than_that(serve: Serve, http: ClientSe
 @pytest.mark.file
 async def test_a_writer_that_commits_nothing_shows(store_path: Path) -> None:
     async with owned(store_path) as store:
-        health = Health(store, Census(store, clock.now), patience=0.2)
+        health = Health(store, patience=0.2)
         assert (await health.checks())["writer"] is None
         watching = asyncio.create_task(store.pulse.run())
         with closing(sqlite3.connect(store_path, isolation_level=None)) as foreign:
@@ -120,5 +118,5 @@ async def test_a_disk_without_room_is_not_ready(store_path: Path) -> None:
         assert store.file.full(sizes) is None
         assert store.file.full(replace(sizes, disk=1000)) == "the disk is full"
     async with owned(store_path, Limits(size=sizes.file + 1000)) as store:
-        checks = await Health(store, Census(store, clock.now)).checks()
+        checks = await Health(store).checks()
         assert checks["room"] == "the store has grown as large as it may"

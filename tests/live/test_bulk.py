@@ -82,6 +82,32 @@ async def test_a_step_does_as_much_as_it_may_and_the_next_one_goes_on_there(
     assert rows(store_path, "SELECT count(*) FROM operation_part") == [(0,)]
 
 
+CANCEL = BulkOrder(action=BulkAction.CANCEL, owner="alice")
+QUEUED = Search(states=(State.QUEUED,))
+
+
+@pytest.mark.file
+async def test_what_an_operation_has_cancelled_is_known_and_nothing_that_it_skipped_or_left(
+    store_path: Path,
+) -> None:
+    async with opened(store_path) as store:
+        stock = Stock(store, StandingClock())
+        ids = [await stock.queued("/work") for _ in range(6)]
+        operation = await make(store, CANCEL, QUEUED)
+        await store.cancel(ids[-2])
+    async with shared_store(store_path, pace=Pace(seconds=0, most=1)) as store:
+        operations = store.operations
+        for _ in range(3):
+            await operations.run_once([operation], anywhere)
+        await operations.stop(operation)
+        for each in ids:
+            await store.cancel(each)
+        stopped = await operations.get(operation)
+        assert (stopped.done, stopped.skipped) == (2, 1)
+        found = await operations.match(BulkAction.RETRY, operations.cancelled_by(stopped))
+        assert [json.loads(part) for part in found.parts] == [[ids[-3], ids[-1]]]
+
+
 @pytest.mark.file
 @pytest.mark.parametrize("action", [BulkAction.DELETE, BulkAction.RETRY])
 async def test_where_a_single_job_takes_all_the_time_a_step_does_one_and_says_so(

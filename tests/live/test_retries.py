@@ -26,6 +26,7 @@ from jobstore.model.retry import (
     Retry,
     asked_to_wait,
     may_repeat,
+    told_of_wait,
     wait_before_next,
 )
 from tests.client import Client
@@ -199,6 +200,24 @@ def test_a_target_is_left_alone_for_as_long_as_it_asks_but_not_for_ever(
     now = EXAMPLE + (24 * 3600 - 60) * SECOND
     ended = AttemptEnded(status=503, retry_after=asked)
     assert wait_before_next(POLICY, claim(), ended, now, lambda: 1.0) == seconds
+
+
+@pytest.mark.parametrize(
+    ("field", "seconds", "told"),
+    [
+        ("30", 30.0, "retrying in 30 s (Retry-After: 30 s)"),
+        ("172800", LONGEST_WAIT, "retrying in 86400 s (Retry-After: 172800 s)"),
+        ("1", 2.0, "retrying in 2 s"),
+        ("soon", 2.0, "retrying in 2 s"),
+        (None, 2.0, "retrying in 2 s"),
+    ],
+)
+def test_a_wait_is_told_with_what_its_target_asked_for_if_that_made_it_so_long(
+    field: str | None, seconds: float, told: str
+) -> None:
+    ended = AttemptEnded(status=503, retry_after=field)
+    assert wait_before_next(POLICY, claim(), ended, EXAMPLE, lambda: 1.0) == seconds
+    assert told_of_wait(seconds, ended, EXAMPLE) == told
 
 
 @pytest.mark.parametrize(

@@ -9,15 +9,18 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 from typing import TypeVar
 
 import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import ConnStatus
+from sqlalchemy import Double, bindparam, func, select
 
 from jobstore.model.errors import NodeBusy, StoreAway, StoreUnsure
-from jobstore.store import results, submitting
+from jobstore.store import results, submitting, waited
+from jobstore.store.expressions import Statement
 from jobstore.store.facts import Accepted, Changes, Queued, Taken
 from jobstore.store.own_boot import OwnBoot
 from jobstore.store.postgresql import node_writer
@@ -39,6 +42,9 @@ T = TypeVar("T")
 BOOT = 1
 # How long the writer of a test is patient, in seconds: long for a database on a busy machine.
 PATIENT, IMPATIENT = 60.0, 0.5
+# Longer than a test may take, but for a tenth of it.
+LONG = 20.0
+SLOW = Statement(select(func.pg_sleep(bindparam("seconds", type_=Double()))))
 
 
 class At(Enum):
@@ -341,3 +347,107 @@ async def test_a_loop_that_had_no_time_to_listen_takes_no_database_for_away(
             rows(database, f"SELECT pg_sleep({4 * IMPATIENT})")  # on this very thread
             await submitting
         assert len(jobs(database)) == 4
+
+
+@dataclass
+class Late:
+    """A clock that goes as any does, and can be set forward.
+
+    Args:
+        by: how far it was, in seconds.
+    """
+
+    by: float = 0.0
+
+    def __call__(self) -> float:
+        """Tell the time, in seconds."""
+        return time.monotonic() + self.by
+
+
+async def test_who_waited_for_the_batch_before_has_only_the_rest_of_their_patience(
+    database: Place,
+) -> None:
+    late = Late()
+
+    async with node(database, LONG, late) as one:
+
+        def take_long(_: Transaction) -> None:
+            one.writer.queue(submit, told.set_result)
+            late.by += 0.9 * LONG
+
+        def silence(_: Changes) -> None:
+            one.way.open.clear()
+
+        told: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        one.writer.committed = silence
+        await one.writer.run(take_long)
+        outcome = await asyncio.wait_for(told, LONG / 2)
+        assert isinstance(outcome.error, StoreAway)
+
+
+async def test_a_database_that_answered_late_may_not_be_silent_for_long(database: Place) -> None:
+    late = Late()
+
+    async with node(database, LONG, late) as one:
+        await one.submit()
+
+        def take_long(tx: Transaction) -> None:
+            late.by += 0.9 * LONG
+            submit(tx)
+            one.way.open.clear()
+
+        with pytest.raises(StoreUnsure):
+            await asyncio.wait_for(one.writer.run(take_long), LONG / 2)
+
+
+async def test_what_a_request_has_waited_counts_for_what_it_asks_next(database: Place) -> None:
+    async with (
+        a_way(database) as (way, through),
+        DatabaseConnection(through, SCHEMA, patience=LONG) as connection,
+        node(database, LONG) as one,
+    ):
+        await connection.rows(REVISIONS)
+        await one.submit()
+        way.open.clear()
+        one.way.open.clear()
+        for ask in (partial(connection.rows, REVISIONS), partial(connection.together, [REVISIONS])):
+            having_waited(LONG)
+            with pytest.raises(StoreAway):
+                await asyncio.wait_for(ask(), LONG / 2)
+        having_waited(LONG)
+        with pytest.raises(StoreAway):
+            await asyncio.wait_for(one.submit(), LONG / 2)
+        way.open.set()
+
+
+def having_waited(seconds: float) -> None:
+    """Be a request that has waited for so long a moment ago."""
+    waited.begin()
+    request = waited.of_request()
+    assert request is not None
+    request.note_all(seconds)
+
+
+async def test_an_answer_in_time_restores_the_patience_of_a_request(database: Place) -> None:
+    async with DatabaseConnection(database.url, SCHEMA) as connection:
+        having_waited(LONG)
+        await connection.rows(REVISIONS)
+        request = waited.of_request()
+        assert request is not None
+        assert request.before(time.monotonic()) == 0
+
+
+async def test_who_waits_in_line_has_no_patience_anew_when_the_line_moves(database: Place) -> None:
+    patience = 4.0
+    async with (
+        a_way(database) as (way, through),
+        DatabaseConnection(through, SCHEMA, patience=patience) as connection,
+    ):
+        first = asyncio.create_task(connection.rows(SLOW, seconds=0.8 * patience))
+        await turns(3)
+        second = asyncio.create_task(connection.rows(SLOW, seconds=60))
+        await first
+        way.open.clear()
+        with pytest.raises(StoreAway):
+            await asyncio.wait_for(second, 0.6 * patience)
+        way.open.set()

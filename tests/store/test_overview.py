@@ -1,8 +1,8 @@
 """What jobs came to is told alike, whether they were counted already, in part, or not at all."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -19,7 +19,10 @@ from jobstore.model.periods import (
 )
 from jobstore.store import period_rows
 from jobstore.store.budget import Budget
-from jobstore.store.overview import Overview, OverviewQuery, overview
+from jobstore.store.expressions import Statement
+from jobstore.store.history import History
+from jobstore.store.overview import LATE, Overview, OverviewQuery, by_kinds, overview
+from jobstore.store.reading import Searcher
 from tests.stock import Stock, stocking
 from tests.store.test_searching import spent
 from tests.stores import START, copy_job, execute
@@ -85,6 +88,60 @@ async def test_it_is_the_same_before_and_after_it_was_counted(stock: Stock) -> N
         for since in (MORNING + HOUR * SECOND, MORNING + 3 * QUARTER * SECOND):
             part = await seen(stock, seconds=seconds, since=since)
             assert sum(work.count for work in part.works.values()) < 59
+
+
+class Noting:
+    """A searcher that notes which statements it executes."""
+
+    def __init__(self, searcher: Searcher) -> None:
+        self._searcher = searcher
+        self.executed: list[Statement] = []
+
+    async def rows(self, statement: Statement, **values: object) -> list[Any]:
+        """Give all rows."""
+        self.executed.append(statement)
+        return await self._searcher.rows(statement, **values)
+
+    async def row(self, statement: Statement, **values: object) -> Any:
+        """Give the first row."""
+        self.executed.append(statement)
+        return await self._searcher.row(statement, **values)
+
+    async def within(
+        self, seconds: float | None, statement: Statement, /, **values: object
+    ) -> list[Any]:
+        """Give all rows, unless it takes too long."""
+        self.executed.append(statement)
+        return await self._searcher.within(seconds, statement, **values)
+
+    async def together(
+        self, statements: Sequence[Statement], /, **values: object
+    ) -> list[list[Any]]:
+        """Give the rows of several."""
+        self.executed += statements
+        return await self._searcher.together(statements, **values)
+
+
+async def test_several_kinds_are_told_from_one_reading_of_what_was_not_counted(
+    stock: Stock,
+) -> None:
+    await two_days(stock)
+    claim = await stock.running("/slow")
+    await stock.store.upkeep.count()
+    await stock.finish(claim)
+    await stock.done("/a", status=404)
+    until = end_of(QUARTER, stock.clock.now + 1)
+    asked, readings = OverviewQuery(Dimension.ALL, MORNING, until, HOUR), []
+    for kinds in ((Dimension.ALL,), (Dimension.ALL, Dimension.ROUTE, Dimension.TARGET)):
+        searcher = Noting(stock.store.history.searcher)
+        history = History(searcher, searcher)
+        found = await by_kinds(history, asked, dict.fromkeys(kinds, 10), Budget(seconds=3600.0))
+        for kind in kinds:
+            assert figures(found[kind]) == figures(await seen(stock, kind))
+        assert sum(work.count for work in found[Dimension.ALL].works.values()) == 61
+        readings.append([each for each in searcher.executed if "job.path" in each.sql])
+    assert LATE in readings[0]
+    assert readings[0] == readings[1]
 
 
 async def test_what_came_since_is_added_to_what_was_counted(stock: Stock) -> None:

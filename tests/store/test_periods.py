@@ -10,7 +10,7 @@ import pytest
 from jobstore.live.janitor import Janitor, Retention
 from jobstore.model.clock import SECOND
 from jobstore.model.periods import DAY, HOUR, KEPT, QUARTER
-from jobstore.store import period_rows
+from jobstore.store import period_rows, periods
 from tests.commands import said
 from tests.stock import Stock, stocked, stocking
 from tests.stores import START, beside, copy_job, execute, rows
@@ -129,6 +129,20 @@ async def test_a_long_stop_is_caught_up_in_many_steps(stock: Stock, store_path: 
     await count(stock)
     assert counted(store_path) == {"": (3000, 0, 0, 0)}
     assert rows(store_path, "SELECT number FROM revision WHERE of = 'counted'") == [(3000,)]
+
+
+async def test_a_step_writes_about_as_many_rows_as_it_is_told(
+    stock: Stock, store_path: Path
+) -> None:
+    copy_job(store_path, await stock.done("/a"), 999)
+    execute(store_path, "UPDATE job SET owner = 'owner ' || id")
+    stock.clock.move(LATER)
+    now, reader = stock.clock.now, stock.store.history.searcher
+    for most in (4, 64, 256):
+        found = await periods.gather(reader, now, stock.clock, most)
+        assert found is not None
+        assert most <= found.rows < most + 20
+        assert found.last + 3 == found.rows, "each has an owner of its own, and all share the rest"
 
 
 async def test_two_who_count_at_once_count_nothing_twice(stock: Stock, store_path: Path) -> None:

@@ -80,7 +80,8 @@ def bars(of: Sequence[Bar], label: str, marks: Sequence[Mark] = ()) -> Svg:
     frame = _Frame(of[0].since, of[-1].until, axes.round_up(max(each.count for each in of)))
     inside = [
         *_grid(frame),
-        *(_bar(frame, each) for each in of if each.count),
+        *_shapes(frame, of),
+        *(_words(frame, each) for each in of if each.count),
         element("path", class_="base", d=f"M{_LEFT} {_BASE}H{_WIDTH}"),
         *_times(frame),
         *_marks(frame, marks),
@@ -96,25 +97,37 @@ def _grid(frame: _Frame) -> Iterator[Svg]:
         yield element("text", count(number), x=_LEFT - 8, y=y + 4, text_anchor="end")
 
 
-def _bar(frame: _Frame, bar: Bar) -> Svg:
-    x, end = frame.x(bar.since), frame.x(bar.until)
-    gap = 1 if end - x > 4 else 0  # noqa: PLR2004 - pixels
-    across = {"x": x + gap / 2, "width": max(1.0, end - x - gap)}
-    pieces = [element("title", bar.label)]
-    y: float = _BASE
-    for number, tone in ((bar.fine, "done"), (bar.cancelled, "cancel"), (bar.wrong, "fail")):
-        if number:
-            height = frame.height(number)
-            y -= height
-            pieces.append(element("rect", class_=f"b-{tone}", **across, y=y, height=height))
-    if bar.wrong:
-        middle = (x + end) / 2
-        shape = f"M{middle:.1f} {_BASE + 2}l3 5h-6z"
-        pieces.append(element("path", class_="b-fail", d=shape))
+def _shapes(frame: _Frame, of: Sequence[Bar]) -> Iterator[Svg]:
+    """Draw what there is to see of bars, that of each colour as one path."""
+    paths: dict[str, list[str]] = {"done": [], "cancel": [], "fail": []}
+    for bar in of:
+        x, end = frame.x(bar.since), frame.x(bar.until)
+        gap = 1 if end - x > 4 else 0  # noqa: PLR2004 - pixels
+        width, y = max(1.0, end - x - gap), float(_BASE)
+        for number, tone in ((bar.fine, "done"), (bar.cancelled, "cancel"), (bar.wrong, "fail")):
+            if number:
+                height = frame.height(number)
+                y -= height
+                paths[tone].append(_box(x + gap / 2, y, width, height))
+        if bar.wrong:
+            paths["fail"].append(f"M{(x + end) / 2:.1f} {_BASE + 2}l3 5h-6z")
+    for tone, shapes in paths.items():
+        if shapes:
+            yield element("path", class_=f"b-{tone}", d="".join(shapes))
+
+
+def _words(frame: _Frame, bar: Bar) -> Svg:
+    """Say what a bar says to who points at it, and lead to where it leads."""
+    x, width = frame.x(bar.since), frame.x(bar.until) - frame.x(bar.since)
+    hit = element("path", class_="hit", d=_box(x, _TOP, width, _BASE - _TOP))
+    title = element("title", bar.label)
     if bar.href is None:
-        return element("g", *pieces)
-    hit = element("rect", class_="hit", x=x, width=end - x, y=_TOP, height=_BASE - _TOP)
-    return element("a", *pieces, hit, href=bar.href)
+        return element("g", title, hit)
+    return element("a", title, hit, href=bar.href)
+
+
+def _box(x: float, y: float, width: float, height: float) -> str:
+    return f"M{x:.1f} {y:.1f}h{width:.1f}v{height:.1f}h-{width:.1f}z".replace(".0", "")
 
 
 def _times(frame: _Frame) -> Iterator[Svg]:

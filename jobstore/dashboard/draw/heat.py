@@ -38,9 +38,9 @@ def heat(cells: Sequence[int | None], label: str) -> Svg:
 
 
 def _cell(place: int, width: float) -> str:
-    """Outline a cell."""
+    """Draw a cell as a stroke, which is as wide as a cell is high."""
     gap = 1 if width > 4 else 0  # noqa: PLR2004 - pixels
-    return f"M{_number(place * width)} 0h{_number(width - gap)}v{_HEIGHT}h-{_number(width - gap)}z"
+    return f"M{_number(place * width)} {_HEIGHT // 2}h{_number(width - gap)}"
 
 
 def _number(value: float) -> str:

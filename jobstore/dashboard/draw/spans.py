@@ -7,6 +7,7 @@ from typing import Final
 from jobstore.dashboard import words
 from jobstore.model.job import Attempt, Job, Moment
 from jobstore.model.lifecycle import State
+from jobstore.model.retry import asked_for
 
 _MOST_ROWS: Final = 14
 # What a pause is called in which something happened, and what is said of it.
@@ -67,27 +68,33 @@ def spans(
 def _spans(
     job: Job, attempts: Sequence[Attempt], timeline: Sequence[Moment], now: int
 ) -> Iterator[SpanRow]:
-    free = job.submitted_at
+    free, before = job.submitted_at, None
     for attempt in attempts:
-        yield _pause(free, attempt.started_at, timeline, first=attempt is attempts[0])
+        yield _pause(free, attempt.started_at, timeline, before)
         yield _attempt(job, attempt, now)
-        free = attempt.ended_at or now
+        free, before = attempt.ended_at or now, attempt
     if job.state is State.QUEUED:
         end = now if job.not_before is None else max(now, job.not_before)
-        yield _pause(free, end, timeline, first=not attempts)
+        yield _pause(free, end, timeline, before)
     elif not attempts and job.finished_at is not None:
-        yield _pause(free, job.finished_at, timeline, first=True)
+        yield _pause(free, job.finished_at, timeline, before)
 
 
-def _pause(start: int, end: int, timeline: Sequence[Moment], *, first: bool) -> SpanRow:
+def _pause(start: int, end: int, timeline: Sequence[Moment], before: Attempt | None) -> SpanRow:
     """Say what was waited for: what the history tells of that time, or else the next attempt."""
-    name, why = "waiting" if first else "backoff", ""
+    name, why = ("waiting", "") if before is None else ("backoff", _asked(before))
     within = {each.event for each in timeline if start <= each.at <= end}
     for event, (named, because) in _PAUSES.items():
         if event in within:
             name, why = named, because
     label = words.duration(end - start) + why
     return SpanRow(name=name, kind="wait", start=start, end=end, label=label)
+
+
+def _asked(attempt: Attempt) -> str:
+    """Say that the target of an attempt asked for the pause after it, if it did."""
+    asked = asked_for(attempt.detail)
+    return f" ({asked})" if asked else ""
 
 
 def _attempt(job: Job, attempt: Attempt, now: int) -> SpanRow:

@@ -11,6 +11,7 @@ _STEP: Final = 6
 _HEIGHT: Final = 24
 _ROOM: Final = 5  # above the bars, for what tells those that went wrong
 _LEAST: Final = 2
+_UNDER_WAY: Final = frozenset({"run", "wait"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,12 +48,31 @@ def sparkline(runs: Sequence[Run], label: str, places: int = 30) -> Svg:
     return drawing(width, _HEIGHT, label, base, *drawn, class_="spark")
 
 
-def _run(run: Run, x: int, longest: int) -> Svg:
+def outlined(runs: Sequence[Run], label: str, places: int = 30) -> Svg:
+    """Draw runs as `sparkline` does, those of a tone as one path: a list has hundreds of them."""
+    longest, first = max((run.took or 0 for run in runs), default=0), places - len(runs)
+    paths = {"base": f"M0 {_HEIGHT - 0.5}H{places * _STEP}"}
+    for place, run in enumerate(runs):
+        x, height = (first + place) * _STEP + 1, round(_high(run, longest))
+        class_ = f"{'o' if run.tone in _UNDER_WAY else 'b'}-{run.tone}"
+        shape = f"M{x} {_HEIGHT - 1}v-{height}h{_STEP - 2}v{height}z"
+        if run.tone == "fail":
+            shape += f"m0-{height + 4}h{_STEP - 2}v2h-{_STEP - 2}z"
+        paths[class_] = paths.get(class_, "") + shape
+    drawn = [element("path", class_=class_, d=path) for class_, path in paths.items()]
+    return drawing(places * _STEP, _HEIGHT, label, *drawn, class_="spark")
+
+
+def _high(run: Run, longest: int) -> float:
     share = math.sqrt((run.took or 0) / longest) if longest else 0
-    height = max(_LEAST, (_HEIGHT - _ROOM - 1) * share)
+    return max(_LEAST, (_HEIGHT - _ROOM - 1) * share)
+
+
+def _run(run: Run, x: int, longest: int) -> Svg:
+    height = _high(run, longest)
     y = _HEIGHT - 1 - height
     pieces = [element("title", run.label)]
-    if run.tone in {"run", "wait"}:
+    if run.tone in _UNDER_WAY:
         shape = {"x": x + 1.5, "y": y + 0.5, "width": _STEP - 3, "height": height - 1}
         pieces.append(element("rect", class_=f"o-{run.tone}", **shape))
     else:

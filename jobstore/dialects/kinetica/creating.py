@@ -68,14 +68,14 @@ class Creating:
         def told(outcome: Outcome) -> None:
             error = outcome.error
             if error is None:
-                answer = call.answer(_created(submission, outcome.value))
+                answer = call.written(_created(submission, outcome.value))
             elif isinstance(error, JobstoreError):
                 self._store.submissions.refused(error)
-                answer = refused_in(call.encoding, error)
+                answer = answers.of(refused_in(call.encoding, error))
             else:
                 log.error("a job could not be created", exc_info=error, extra={"action": "answer"})
-                answer = refused_in(call.encoding, Internal())
-            ask.answer(answers.of(answer))
+                answer = answers.of(refused_in(call.encoding, Internal()))
+            ask.answer(answer)
 
         self._store.submissions.queue(submission, told)
         return True

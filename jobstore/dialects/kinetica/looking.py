@@ -14,7 +14,7 @@ from jobstore.model.job import Job
 from jobstore.model.lifecycle import Result
 from jobstore.model.message import Headers, Response, body_size, chunks
 from jobstore.store.transaction import Outcome
-from jobstore.web import answers, standing, wire
+from jobstore.web import standing, wire
 from jobstore.web.ask import Ask
 
 
@@ -48,7 +48,7 @@ class Looking:
             if answer is None:
                 ask.pass_on()
             else:
-                ask.answer(answers.of(answer))
+                ask.answer(answer)
 
         self._store.results.look(call.asked["job_id"], ask.identity.scope, told)
         return True
@@ -91,7 +91,7 @@ def _takes(reading: Reading, identity: Identity) -> bool:
     return reading.job.once and reading.job.result is Result.HELD and identity.changes
 
 
-def _described_at_once(call: KineticaCall, reading: Reading) -> web.Response | None:
+def _described_at_once(call: KineticaCall, reading: Reading) -> bytes | None:
     """Describe a job whose answer is small; None if it is not, or something goes wrong."""
     body = reading.response.body if reading.response else b""
     if not isinstance(body, bytes) or len(body) > LONG_WORK:
@@ -100,7 +100,7 @@ def _described_at_once(call: KineticaCall, reading: Reading) -> web.Response | N
         described = outcomes.job_record(
             reading.job, reading.request_headers, reading.response, body
         )
-        return call.answer(described)
+        return call.written(described)
     except Exception:  # noqa: BLE001 - it is raised again where all of them are logged
         return None
 

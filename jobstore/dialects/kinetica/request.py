@@ -11,6 +11,7 @@ from jobstore.dialects.kinetica import encodings
 from jobstore.dialects.kinetica.encodings import Encoding
 from jobstore.dialects.kinetica.records import Form, Record, RequestInvalid
 from jobstore.model.message import Headers, Response
+from jobstore.web import answers
 from jobstore.web.edge import reply
 
 # What a tag looks like.
@@ -62,14 +63,22 @@ class KineticaCall:
 
     def answer(self, record: Record) -> web.Response:
         """Answer with a record."""
-        body = encodings.wrapped(self.encoding, self.form, record)
-        return reply(200, self.encoding.answer, body)
+        return reply(200, self.encoding.answer, self._wrapped(record))
+
+    def written(self, record: Record) -> bytes:
+        """Write the same answer for a request at the desk."""
+        return answers.own(200, self._headers, self._wrapped(record))
 
     def kept(self, record: Record) -> Response:
         """Make the same answer as one that has to arrive."""
-        body = encodings.wrapped(self.encoding, self.form, record)
-        headers = (("Content-Type", self.encoding.answer),)
-        return Response(status=200, headers=headers, body=body)
+        return Response(status=200, headers=self._headers, body=self._wrapped(record))
+
+    @property
+    def _headers(self) -> Headers:
+        return (("Content-Type", self.encoding.answer),)
+
+    def _wrapped(self, record: Record) -> bytes:
+        return encodings.wrapped(self.encoding, self.form, record)
 
 
 def refusal(

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 
 from jobstore.live import Store
-from jobstore.live.census import Census, about
+from jobstore.live.census import about
 from jobstore.live.health import Health
-from jobstore.model import clock
 from jobstore.model.errors import Forbidden, MetricsOff
 from jobstore.web import late, refusals, standing, wire
 
@@ -30,8 +29,7 @@ class Monitoring:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._census = Census(store, clock.now)
-        self._health = Health(store, self._census)
+        self._health = Health(store)
         self._writing = asyncio.Lock()
 
     async def live(self, _: web.Request) -> web.Response:
@@ -74,7 +72,7 @@ class Monitoring:
         await late.loaded(_EXPOSITION)
         from jobstore.dialects.native.exposition import Slots, Snapshot  # noqa: PLC0415
 
-        store, figures = self._store, await self._census.figures()
+        store, figures = self._store, await self._store.census.figures()
         meters.fold()
         closed = store.targets.closed
         snapshot = Snapshot(

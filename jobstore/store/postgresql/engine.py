@@ -19,6 +19,7 @@ from jobstore.store.expressions import Statement
 from jobstore.store.postgresql import packing
 from jobstore.store.postgresql.database_url import name_of, parts_of
 from jobstore.store.postgresql.translation import is_broken, translate
+from jobstore.store.waited import waiting
 
 # For how long a connection may take to be made, in seconds.
 CONNECT_SECONDS: Final = 4
@@ -124,7 +125,12 @@ class DatabaseConnection:
         Raises:
             StoreError: it failed.
         """
-        began = time.monotonic()
+        with waiting() as began:
+            return await self._rows_or_error(statement, values, began)
+
+    async def _rows_or_error(
+        self, statement: Statement, values: Mapping[str, object], began: float
+    ) -> list[Any]:
         try:
             return await self._rows(statement, values, began)
         except psycopg.Error as error:
@@ -148,10 +154,14 @@ class DatabaseConnection:
     @asynccontextmanager
     async def _impatient(self, began: float) -> AsyncIterator[Link]:
         """Give the connection, whose making counts as waiting for the database as well."""
-        link = await self.link(self._patience)
-        seconds = max(began + self._patience - time.monotonic(), _TO_LISTEN)
+
+        def left() -> float:
+            return max(began + self._patience - time.monotonic(), least)
+
+        least = min(_TO_LISTEN, self._patience)
+        link = await self.link(left())
         # Who waits for their turn does not wait for the database.
-        with impatient(link, seconds, lambda: self._heard_at):
+        with impatient(link, left, lambda: self._heard_at):
             yield link
         self._heard_at = time.monotonic()
 
@@ -164,16 +174,22 @@ class DatabaseConnection:
     ) -> list[list[Any]]:
         """Execute statements that find the store as of one moment; give their rows."""
         try:
-            async with self._impatient(time.monotonic()) as link:
-                await link.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
-                cursors = [await execute(link, each, values) for each in statements]
-                rows = [await cursor.fetchall() for cursor in cursors]
-                await link.execute("COMMIT")
+            with waiting() as began:
+                return await self._at_one_moment(statements, values, began)
         except BaseException as error:
             await self.drop()
             if isinstance(error, psycopg.Error):
                 raise translate(self.name, error) from error
             raise
+
+    async def _at_one_moment(
+        self, statements: Sequence[Statement], values: Mapping[str, object], began: float
+    ) -> list[list[Any]]:
+        async with self._impatient(began) as link:
+            await link.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+            cursors = [await execute(link, each, values) for each in statements]
+            rows = [await cursor.fetchall() for cursor in cursors]
+            await link.execute("COMMIT")
         return rows
 
     async def within(
@@ -250,8 +266,8 @@ def _seen(linking: "asyncio.Task[Link]") -> None:
 
 @contextmanager
 def impatient(
-    link: Link, seconds: float, heard_at: Callable[[], float] = lambda: 0.0
-) -> Iterator[Callable[[], None]]:
+    link: Link, seconds: Callable[[], float], heard_at: Callable[[], float] = lambda: 0.0
+) -> Iterator["Patience"]:
     """Close a connection on which nothing was received for too long.
 
     Its socket is shut down, so that those who wait for an answer learn of it: to cancel them would
@@ -259,46 +275,54 @@ def impatient(
 
     Args:
         link: the connection.
-        seconds: how long it may be silent.
+        seconds: tells how long it may be silent from now on.
         heard_at: tells when somebody else has heard something, by the monotonic clock.
-
-    Yields:
-        what is to be called when something was heard.
     """
-    patience = _Patience(link, seconds, heard_at)
+    patience = Patience(link, seconds, heard_at)
     try:
-        yield patience.renew
+        yield patience
     finally:
         patience.timer.cancel()
 
 
-class _Patience:
-    def __init__(self, link: Link, seconds: float, heard_at: Callable[[], float]) -> None:
+class Patience:
+    """That of one who waits for answers on a connection; see `impatient`.
+
+    Attributes:
+        is_over: whether the connection was closed, since the database was silent.
+    """
+
+    def __init__(
+        self, link: Link, seconds: Callable[[], float], heard_at: Callable[[], float]
+    ) -> None:
+        self.is_over = False
         self._link = link
         self._seconds = seconds
         self._heard_at = heard_at
         self.timer = self._begin()
 
     def renew(self) -> None:
+        """Wait anew, since something was heard."""
         self.timer.cancel()
         self.timer = self._begin()
 
     def _begin(self, seconds: float | None = None) -> asyncio.TimerHandle:
-        seconds = self._seconds if seconds is None else seconds
+        seconds = self._seconds() if seconds is None else seconds
         return asyncio.get_running_loop().call_later(seconds, self._end)
 
     def _end(self) -> None:
         """Close the connection, unless the loop had no time to read."""
         late = asyncio.get_running_loop().time() - self.timer.when()
         silent = time.monotonic() - self._heard_at()
-        if silent < self._seconds:  # somebody else was answered
-            self.timer = self._begin(self._seconds - silent)
+        if silent < (most := self._seconds()):  # somebody else was answered
+            self.timer = self._begin(most - silent)
             return
         with suppress(OSError, psycopg.Error):
             waiting, _, _ = select.select([self._link.fileno()], [], [], 0)
             if waiting or late > _LATE:
                 self.timer = self._begin(_TO_LISTEN)
             else:
+                self.is_over = True
                 _break_off(self._link)
 
 

@@ -9,7 +9,9 @@ row of the node's start, and only if that start has not ended. That number is
 
 So a caller gets its result after the commit, or learns that nothing was changed.
 
-**When the database cannot be reached**, nobody waits longer than `PATIENCE`. A batch whose
+**When the database cannot be reached**, nobody waits much longer than `PATIENCE`, counted
+from the arrival of the oldest operation in a batch, and with what its request has waited for
+directly before. A batch whose
 connection broke before its commit, or whose commit did not take effect, is retried until then, and
 at least once: the connection may have been lost because the loop was delayed. Then it is refused,
 and so are all later ones, at once, until there is a new connection. If the connection broke during
@@ -41,7 +43,7 @@ from jobstore.model.errors import (
     StoreError,
     StoreUnsure,
 )
-from jobstore.store import results
+from jobstore.store import results, waited
 from jobstore.store.facts import Changes, Taken
 from jobstore.store.own_boot import OwnBoot
 from jobstore.store.postgresql import boots
@@ -68,6 +70,8 @@ _MET: Final = (SerializationFailure, DeadlockDetected, UniqueViolation)
 _OF_BATCH: Final = 0.7
 # And what part of it goes by until a batch takes in no further operations.
 _OF_OPERATIONS: Final = 0.3
+# What part of it any batch gets, however long its operations have waited for the one before.
+_AT_LEAST: Final = 0.1
 _PAUSE: Final = 0.2
 # How many operations may wait; a database that is slow must not fill the memory.
 WAITING: Final = 50_000
@@ -102,7 +106,8 @@ class NodeWriter(Writer):
         self._boot = boot
         self.trouble: StoreError | None = None
         self._mending: asyncio.Task[None] | None = None
-        self._patient_until = 0.0
+        self._came = self._began = self._patient_until = 0.0
+        self._gave_up = False  # the last connection, since the database was silent
         self._unsure: Changes | None = None
         self._journeys: Journeys | None = None
 
@@ -116,10 +121,18 @@ class NodeWriter(Writer):
     ) -> None:
         """Queue an operation as any writer does, unless too many wait."""
         if len(self._waiting) < WAITING:
+            before = len(self._waiting)
             super().queue(operation, told, off_loop=off_loop, abreast=abreast)
+            for entry in self._waiting[before:]:
+                self._note_arrival(entry)
         elif told is not None:
             refused = Outcome(error=NodeBusy(self._connection.name))
             asyncio.get_running_loop().call_soon(told, refused)
+
+    def _note_arrival(self, entry: Entry) -> None:
+        entry.came, entry.waits = self._steady(), waited.of_request()
+        if entry.waits is not None:
+            entry.came -= entry.waits.before(time.monotonic())
 
     def look(self) -> StoreError | None:
         """Return why nothing can be written, and start to repair that; None if all is well."""
@@ -172,7 +185,10 @@ class NodeWriter(Writer):
     async def _outcomes(self, batch: Sequence[Entry]) -> Batch:
         if self.trouble is not None:
             return Batch([Outcome(error=self.trouble)] * len(batch))
-        self._patient_until = self._steady() + self._patience
+        self._began = self._steady()
+        self._came = min(each.came for each in batch)
+        least = self._began + _AT_LEAST * self._patience
+        self._patient_until = max(self._came + self._patience, least)
         try:
             done = await self._performed(batch)
         except psycopg.Error as error:
@@ -183,7 +199,16 @@ class NodeWriter(Writer):
             if isinstance(outcome.error, StoreAway | StoreUnsure) and self.trouble is None:
                 log.error("%s", outcome.error, extra={"action": "write"})
                 self.trouble = StoreAway(self._connection.name, "it did not answer")
+        self._note_waits(batch[: len(done.outcomes)])
         return done
+
+    def _note_waits(self, batch: Sequence[Entry]) -> None:
+        now = self._steady()
+        if now - self._came < waited.PROMPT:  # as nearly always
+            return
+        for entry in batch:
+            if entry.waits is not None:
+                entry.waits.note_all(now - entry.came)
 
     async def _performed(self, entries: Sequence[Entry]) -> Batch:
         """Run operations in one transaction; if that fails, each in one of its own."""
@@ -236,7 +261,8 @@ class NodeWriter(Writer):
                     raise
             except psycopg.Error as error:
                 breaks += 1
-                if breaks == 1:  # a connection that broke may be an old one
+                # A connection that broke by itself may be an old one.
+                if breaks == 1 and not self._gave_up:
                     self._have_time()
                 if not is_broken(error) or self._left < _PAUSE:
                     raise
@@ -258,20 +284,27 @@ class NodeWriter(Writer):
     @property
     def _takes_long(self) -> bool:
         """Whether what is left of a batch has to wait for the next one."""
-        return self._left < (1 - _OF_OPERATIONS) * self._patience
+        return self._steady() - self._began > _OF_OPERATIONS * self._patience
+
+    def _silence(self) -> float:
+        """Tell for how many seconds the database may say nothing from now on."""
+        most = _OF_BATCH * self._patience
+        rest = self._left - (self._patience - most)
+        return max(min(most, rest), _AT_LEAST * self._patience)
 
     async def _once(self, entries: Sequence[Entry], changes: Changes) -> Batch:
         link = await self._connection.link(self._left)
-        committing = False
-        with impatient(link, min(_OF_BATCH * self._patience, self._left)) as answered:
+        committing = self._gave_up = False
+        with impatient(link, self._silence) as patience:
             try:
-                async with self._on(link).using(answered) as journeys:
+                async with self._on(link).using(patience.renew) as journeys:
                     batch = await self._executed(journeys, entries, changes)
                     committing, began = True, time.monotonic()
                     journeys.say(b"COMMIT")
                     await journeys.make()
                     batch.seconds = time.monotonic() - began
             except psycopg.Error as error:
+                self._gave_up = patience.is_over
                 await self._undo(link)
                 if not (committing and is_broken(error) and await self._is_committed(changes)):
                     raise
@@ -321,7 +354,8 @@ class NodeWriter(Writer):
         Raises:
             StoreUnsure: nobody can be asked in time.
         """
-        self._have_time()
+        if not self._gave_up:
+            self._have_time()
         while self._boot.number and self._left > 0:
             try:
                 return await self._witness(self._left)
@@ -341,7 +375,7 @@ class NodeWriter(Writer):
             psycopg.Error: nobody can be asked.
         """
         link = await self._connection.link(seconds)
-        with impatient(link, seconds):
+        with impatient(link, lambda: seconds):
             cursor = await execute(link, boots.WITNESS, {"boot": self._boot.number})
             row = await cursor.fetchone()
         return row is not None and row[0] == self._number

@@ -18,8 +18,11 @@ def ask(path: Path, question: str) -> float:
         return float(connection.execute(question).fetchone()[0])
 
 
-def await_true(path: Path, question: str) -> float:
+def await_true(path: Path, question: str, patience: float = _PATIENCE) -> float:
     """Wait until a question is answered with yes; return when that was.
+
+    Args:
+        patience: how long it may take, in seconds.
 
     Raises:
         TimeoutError: that takes too long.
@@ -28,7 +31,7 @@ def await_true(path: Path, question: str) -> float:
     with closing(_reading(path)) as connection:
         while not connection.execute(question).fetchone()[0]:
             time.sleep(_LOOK)
-            if time.perf_counter() > start + _PATIENCE:
+            if time.perf_counter() > start + patience:
                 raise TimeoutError(question)
     return time.perf_counter()
 

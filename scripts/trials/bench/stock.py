@@ -33,7 +33,7 @@ def held(plan: Plan, yard: Yard, name: str, count: int) -> None:
 def _ended(plan: Plan, yard: Yard, name: str, load: Load, count: int) -> None:
     with yard.serving(name) as server:
         plan.drive(load.on(server.port))
-    with _copying(yard.file(name)) as connection:
+    with copying(yard.file(name)) as connection:
         _copy(connection, 1, count - 1)
     with yard.serving(name):  # which counts them, as it would while it is measured
         await_true(yard.file(name), _COUNTED.format(count))
@@ -48,14 +48,14 @@ def waiting(plan: Plan, yard: Yard, name: str, queued: int, running: int) -> Non
     with yard.serving(name, executor__concurrency=2) as server:
         for load in (loads.sleeper("POST"), loads.sleeper("PUT"), loads.submit()):
             plan.drive(load.on(server.port))
-    with _copying(yard.file(name)) as connection:
+    with copying(yard.file(name)) as connection:
         connection.execute("UPDATE job SET path = '/echo'")
         for job, count in ((3, queued), (1, running // 2), (2, running // 2)):
             _copy(connection, job, count - 1)
 
 
 @contextmanager
-def _copying(path: Path) -> Iterator[sqlite3.Connection]:
+def copying(path: Path) -> Iterator[sqlite3.Connection]:
     """Open a file that no server owns, for writing much of it at once."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode = OFF")

@@ -1,0 +1,108 @@
+"""Which jobs another has to do with: what it was made from, what waited for it, and other runs.
+
+A job's own history names most of them, in words that `events` writes. The rest is found by two
+indexes: the jobs that wait for it, and the runs of its definition on either side of it.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import bindparam, func, select
+
+from jobstore.model.job import Job, Moment
+from jobstore.store import schema
+from jobstore.store.events import FOLLOWED_BY, RELEASED, RETRY_OF, TRIED_AGAIN
+from jobstore.store.expressions import Statement
+from jobstore.store.guards import ZERO, limit
+from jobstore.store.history import History
+from jobstore.store.search import NEWEST_RUN
+
+_job: Final = schema.JOB.c
+_MOST: Final = 6  # jobs that have the same to do with another
+_NAMED: Final = re.compile(r"\bjobs? (\d+(?:, \d+)*)")
+
+# The jobs that wait for another, or were cancelled since it did not succeed.
+FOLLOWERS: Final = Statement(
+    select(_job.id)
+    .where(_job.follows == bindparam("followed"))
+    .order_by(_job.follows, _job.id)
+    .limit(limit)
+    .offset(ZERO)
+)
+NEXT_RUN: Final = Statement(
+    select(func.min(_job.id)).where(
+        _job.definition == bindparam("definition"), _job.id > bindparam("after")
+    )
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kin:
+    """Jobs that have the same to do with another.
+
+    Args:
+        what: that, as a heading.
+        jobs: those that are still there, by their ids; None in the place of others.
+        more: how many there are besides.
+    """
+
+    what: str
+    jobs: dict[int, Job | None]
+    more: int = 0
+
+
+async def kin(
+    history: History, job: Job, timeline: Sequence[Moment], scope: int | None
+) -> list[Kin]:
+    """Find the jobs that came before and after another.
+
+    Args:
+        scope: the account whose they have to be, or None for anybody's.
+    """
+    named = [(what, sorted({*ids})) for what, ids in await _named(history, job, timeline) if ids]
+    shown = {each for _, ids in named for each in ids[-_MOST:]}
+    there = {each.id: each for each in await history.those(shown, scope)}
+    return [
+        Kin(
+            what=what,
+            jobs={each: there.get(each) for each in ids[-_MOST:]},
+            more=len(ids[:-_MOST]),
+        )
+        for what, ids in named
+    ]
+
+
+async def _named(
+    history: History, job: Job, timeline: Sequence[Moment]
+) -> list[tuple[str, list[int]]]:
+    waiting = await history.rows(FOLLOWERS, followed=job.id, limit=_MOST)
+    before, after = await _runs(history, job)
+    follows = [] if job.follows is None else [job.follows]
+    return [
+        ("Retry of", [*_told(timeline, RETRY_OF)]),
+        ("Retried as", [*_told(timeline, TRIED_AGAIN)]),
+        ("Follows", [*follows, *_told(timeline, RELEASED)]),
+        ("Followed by", [*_told(timeline, FOLLOWED_BY), *(row[0] for row in waiting)]),
+        ("Run before", before),
+        ("Run after", after),
+    ]
+
+
+def _told(timeline: Sequence[Moment], event: str) -> Iterator[int]:
+    """Give the ids that a job's history names where it tells of an event."""
+    for moment in timeline:
+        found = _NAMED.search(moment.detail or "") if moment.event == event else None
+        if found:
+            yield from map(int, found[1].split(", "))
+
+
+async def _runs(history: History, job: Job) -> tuple[list[int], list[int]]:
+    """Give the runs of a job's definition before and after it, if it is a run."""
+    if job.definition is None:
+        return [], []
+    this = {"definition": job.definition}
+    before = await history.rows(NEWEST_RUN, last=job.id - 1, **this)
+    after = await history.rows(NEXT_RUN, after=job.id, **this)
+    return [row[0] for row in before if row[0]], [row[0] for row in after if row[0]]
