@@ -24,11 +24,12 @@ from jobstore.store.history import History
 from jobstore.store.own_boot import OwnBoot
 from jobstore.store.postgresql import boots
 from jobstore.store.postgresql.database_clock import DatabaseClock
-from jobstore.store.postgresql.engine import PATIENCE, DatabaseConnection
+from jobstore.store.postgresql.engine import DatabaseConnection
 from jobstore.store.postgresql.keeping import ByItself
 from jobstore.store.postgresql.migrate import migrate, named, require
 from jobstore.store.postgresql.node_writer import NodeWriter
 from jobstore.store.postgresql.notices import Notices
+from jobstore.store.postgresql.patience import PATIENCE
 from jobstore.store.postgresql.points import NodePoints
 from jobstore.store.steps import ALONE, AMONG_OTHERS, Steps
 
