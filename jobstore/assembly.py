@@ -1,98 +1,28 @@
 """Builds what a server and an application with jobs have in common."""
 
-import asyncio
-import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
-from functools import partial
-from typing import Any, Final, Protocol, TypeAlias
-from zoneinfo import ZoneInfo
+from contextlib import AbstractAsyncContextManager
+from typing import Final
 
-from aiohttp import web
-from aiohttp.typedefs import Middleware
-
+from jobstore.apis import Apis
 from jobstore.config import Config
 from jobstore.config.limits import store_limits
 from jobstore.config.sections import TargetLimits
-from jobstore.dashboard import mount, pages
-from jobstore.dashboard.mount import Dashboard
-from jobstore.dialects import arango, native
-from jobstore.dialects.arango import ArangoJobs, ArangoLogin
-from jobstore.dialects.arango import login as arango_login
-from jobstore.dialects.native import NativeApi
+from jobstore.dialects import arango
 from jobstore.live import Store, owned_store
-from jobstore.live.executor import Executor
-from jobstore.live.janitor import Janitor, Retention
 from jobstore.live.meters import Meters, Traffic
-from jobstore.live.scheduler import Scheduler
-from jobstore.model.errors import ConfigError, JobstoreError, StoreError, StoreLost
+from jobstore.model.errors import ConfigError
 from jobstore.model.job import Dialect
 from jobstore.model.retry import Retry
 from jobstore.store.optional import with_postgresql
 from jobstore.targets import Target
-from jobstore.targets.inprocess import InProcess
-from jobstore.targets.router import PathClaim, Router, TargetRoute
-from jobstore.web import intake, prefer, refusals
+from jobstore.targets.router import Router, TargetRoute
+from jobstore.web import prefer
 from jobstore.web.browsers import Browsers
-from jobstore.web.capture import AsyncHeader
-from jobstore.web.door import Answering, AtOnce, Own
 from jobstore.web.gate import Gate
 from jobstore.web.origins import Rules
-from jobstore.web.refusals import Refuse
-from jobstore.web.room import ROOM, Room
 
 # The headers that ask for a job, in lower case.
 ASKING: Final = frozenset({arango.ASYNC, prefer.HEADER.lower()})
-# How many of jobstore's own calls may run as jobs at once, such as a job that lists jobs.
-OWN_CONCURRENCY: Final = 64
-# How long a request that is being answered may take once the server stops.
-SHUTDOWN_SECONDS: Final = 5.0
-# What aiohttp's servers are told.
-SERVING: Final[Mapping[str, Any]] = {
-    "access_log": None,
-    # A reader who is gone is noticed at once, and what was for them is held again.
-    "handler_cancellation": True,
-    # Bodies are kept and sent on as they came.
-    "auto_decompress": False,
-    # In bytes; up to three times as much of a body that nobody reads yet is in memory.
-    "read_bufsize": 2**16,
-}
-# How long to wait before trying again what is done in the background, if the store fails.
-RETRY_SECONDS: Final = 1.0
-
-log = logging.getLogger(__name__)
-
-
-class Api(Protocol):
-    """The calls of one dialect."""
-
-    def add_routes(self, app: web.Application) -> None:
-        """Let an application answer them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Spoken:
-    """An API that is wanted.
-
-    Args:
-        api: its calls.
-        claims: the requests that are for it.
-        refuse: answers those whose senders are refused.
-        traffic: what its requests are counted as.
-        at_once: answers some of them at the desk, or None.
-        guarded: whether it finds out by itself who asks.
-    """
-
-    api: Api
-    claims: tuple[PathClaim, ...]
-    refuse: Refuse
-    traffic: Traffic
-    at_once: AtOnce | None = None
-    guarded: bool = False
-
-
-Apis: TypeAlias = Sequence[Spoken]
 
 
 def store_of(config: Config, name: str) -> AbstractAsyncContextManager[Store]:
@@ -118,100 +48,6 @@ def store_of(config: Config, name: str) -> AbstractAsyncContextManager[Store]:
         patience=section.patience,
     )
     return joined_store(database, limits)
-
-
-def apis_of(
-    config: Config,
-    store: Store,
-    router: Router,
-    dialects: Collection[str],
-    *,
-    login: bool = False,
-) -> Apis:
-    """Make the APIs that are wanted.
-
-    Args:
-        config: how they answer.
-        router: who answers which request.
-        dialects: which of them are wanted, besides ArangoDB's and our own.
-        login: whether ArangoDB's login is wanted, which a service would answer itself.
-    """
-    known = {"kinetica": _kinetica, "datameer": _datameer}
-    jobs, ours = ArangoJobs(store), NativeApi(store, router, retention_of(config))
-    return [
-        Spoken(jobs, arango.CLAIMS, arango.refused, Traffic.ARANGO, jobs.at_once),
-        *([_login(store)] if login else []),
-        *(speak(config, store, router) for name, speak in known.items() if name in dialects),
-        Spoken(ours, native.CLAIMS, native.refused, Traffic.NATIVE, ours.at_once),
-    ]
-
-
-def pages_of(config: Config, store: Store, router: Router, gate: Gate) -> Apis:
-    """Make the dashboard, unless the configuration says otherwise; no job can ask for its pages.
-
-    Args:
-        router: who answers which request.
-        gate: who has access.
-    """
-    if not config.dashboard.enabled:
-        return []
-    dashboard = Dashboard(store, router, gate, retention_of(config))
-    return [Spoken(dashboard, mount.CLAIMS, pages.refused, Traffic.DASHBOARD, guarded=True)]
-
-
-# Most services have clients of neither: these two are loaded only where they are spoken.
-
-
-def _kinetica(_: Config, store: Store, router: Router) -> Spoken:
-    from jobstore.dialects import kinetica  # noqa: PLC0415
-
-    # Kinetica's clients send nothing but POST.
-    claims = (PathClaim(kinetica.OWN_PATHS, frozenset({"POST"})),)
-    jobs = kinetica.KineticaJobs(store, router)
-    return Spoken(jobs, claims, kinetica.refused, Traffic.KINETICA, jobs.at_once)
-
-
-def _datameer(config: Config, store: Store, router: Router) -> Spoken:
-    from jobstore.dialects import datameer  # noqa: PLC0415
-
-    api = datameer.DatameerJobs(store, router, ZoneInfo(config.datameer.time_zone))
-    return Spoken(api, datameer.CLAIMS, datameer.refused, Traffic.DATAMEER)
-
-
-def unanswered_of(dialects: Collection[str]) -> Callable[[web.Request], web.Response | None]:
-    """Make what answers the clients of a dialect where no target does; others it gives None."""
-    if "kinetica" in dialects:
-        from jobstore.dialects import kinetica  # noqa: PLC0415 - as above
-
-        return kinetica.no_such_endpoint
-    return lambda _: None
-
-
-def _login(store: Store) -> Spoken:
-    """Make ArangoDB's login."""
-    api, claims = ArangoLogin(store.accounts), arango_login.CLAIMS
-    return Spoken(api, claims, arango_login.refused, Traffic.ARANGO)
-
-
-def refusing(config: Config, apis: Apis, async_headers: Sequence[AsyncHeader]) -> Refuse:
-    """Make the function that refuses: in the words of the API that was called."""
-    shown = mount.CLAIMS if config.dashboard.enabled else ()
-    by_claim: list[tuple[PathClaim, Refuse]] = [(claim, pages.refused) for claim in shown]
-    by_claim += [(claim, spoken.refuse) for spoken in apis for claim in spoken.claims]
-    # A login to the service behind jobstore is refused as well, and deserves to be told why.
-    by_claim += [(claim, arango_login.refused) for claim in arango_login.CLAIMS]
-
-    def refuse(request: web.Request, error: JobstoreError) -> web.Response:
-        for asking in async_headers:
-            if asking.asks(request.headers) is not None:
-                return asking.refused(error)
-        path = intake.path_of(request)
-        for claim, answer in by_claim:
-            if claim.covers(request.method, path):
-                return answer(request, error)
-        return refusals.refused(request, error)
-
-    return refuse
 
 
 def measured(
@@ -269,58 +105,6 @@ def rules_of(config: Config, *, public: bool) -> Rules:
     return Rules.of(config.server.origins, config.server.names, public=public)
 
 
-def application_of(apis: Apis, *middlewares: Middleware) -> web.Application:
-    """Make an application of APIs."""
-    app = web.Application(middlewares=middlewares)
-    app[ROOM] = Room()
-    for spoken in apis:
-        spoken.api.add_routes(app)
-    return app
-
-
-async def answering(stack: AsyncExitStack, apis: Apis) -> list[tuple[PathClaim, Own[Answering]]]:
-    """Make what answers our own calls at the front door, until the stack is unwound.
-
-    ArangoDB's API is one handler, which needs no router, and is on the way of most jobs.
-    """
-    server = await served(stack, application_of(apis))
-    return [
-        (claim, Own(spoken.traffic, _handler(spoken.api, server), spoken.guarded))
-        for spoken in apis
-        for claim in spoken.claims
-    ]
-
-
-def _handler(api: Api, server: web.Server) -> Answering:
-    return api.handle if isinstance(api, ArangoJobs) else server.request_handler
-
-
-def prompt(apis: Apis) -> list[tuple[PathClaim, Own[AtOnce]]]:
-    """Make what answers our own calls without a task, as far as it is worth it."""
-    return [
-        (claim, Own(spoken.traffic, spoken.at_once))
-        for spoken in apis
-        if spoken.at_once is not None
-        for claim in spoken.claims
-    ]
-
-
-async def own_route(
-    stack: AsyncExitStack,
-    config: Config,
-    apis: Apis,
-    access: Gate,
-) -> TargetRoute:
-    """Make a target of our own APIs, for jobs that ask them."""
-    own = application_of(apis, access.on_behalf)
-    return TargetRoute(
-        name="/_api/job",
-        target=await in_process(stack, own, config.executor.cancel_grace),
-        concurrency=OWN_CONCURRENCY,
-        claims=tuple(claim for spoken in apis for claim in spoken.claims),
-    )
-
-
 def route_of(name: str, target: Target, limits: TargetLimits) -> TargetRoute:
     """Make the route of a target, with what holds for it.
 
@@ -344,116 +128,3 @@ def route_of(name: str, target: Target, limits: TargetLimits) -> TargetRoute:
         ),
         hold=limits.hold,
     )
-
-
-async def in_process(
-    stack: AsyncExitStack,
-    app: web.Application,
-    grace: float,
-    cleanup: float | None = None,
-    *,
-    prefix: str = "",
-) -> InProcess:
-    """Start an application up as a target, until the stack is unwound.
-
-    Args:
-        stack: what ends it.
-        app: the application.
-        grace: how long a cancelled handler may take to stop, in seconds.
-        cleanup: how long its cleanup may take, in seconds, or None for as long as it takes.
-        prefix: what is cut off the path of each request.
-    """
-    return InProcess(await served(stack, app, cleanup), grace, prefix)
-
-
-async def served(
-    stack: AsyncExitStack, app: web.Application, cleanup: float | None = None
-) -> web.Server:
-    """Start an application up, and give what answers its requests, until the stack is unwound."""
-    runner = web.AppRunner(app, shutdown_timeout=SHUTDOWN_SECONDS, **SERVING)
-    await stack.enter_async_context(running(runner, cleanup))
-    assert runner.server is not None
-    return runner.server
-
-
-@asynccontextmanager
-async def running(runner: web.BaseRunner, cleanup: float | None = None) -> AsyncIterator[None]:
-    """Set a runner up, and clean it up at the end, for so many seconds at most."""
-    await runner.setup()
-    try:
-        yield
-    finally:
-        try:
-            async with asyncio.timeout(cleanup) as limit:
-                await runner.cleanup()
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            log.warning(
-                "the application's cleanup has not ended after %g s; it was interrupted",
-                cleanup,
-                extra={"action": "stop"},
-            )
-
-
-def retention_of(config: Config) -> Retention:
-    """Read from the configuration how long things are kept."""
-    section = config.retention
-    return Retention(
-        unfetched=section.unfetched,
-        fetched=section.fetched,
-        history=section.history,
-        interval=section.interval,
-    )
-
-
-@asynccontextmanager
-async def background(
-    store: Store, executor: Executor, scheduler: Scheduler, janitor: Janitor
-) -> AsyncIterator[None]:
-    """Recover, run and clean while the context lasts."""
-    async with asyncio.TaskGroup() as tasks:
-        running = [
-            tasks.create_task(executor.run()),
-            tasks.create_task(_recover_and_go_on(store, executor, scheduler)),
-            tasks.create_task(_persist("watch", executor.watch)),
-            tasks.create_task(_persist("come due", store.come_due)),
-            tasks.create_task(_persist("keep time", store.timekeeping.run)),
-            tasks.create_task(_persist("clean", janitor.run)),
-            tasks.create_task(_persist("show signs of life", store.pulse.run)),
-            tasks.create_task(_persist("checkpoint", store.file.keep_wal_short)),
-        ]
-        try:
-            await executor.begun.wait()  # who asks about a target must find it
-            yield
-        finally:
-            for task in running:
-                task.cancel()
-
-
-async def _recover_and_go_on(store: Store, executor: Executor, scheduler: Scheduler) -> None:
-    """Recover what an earlier start left behind; only then it is known which runs go on."""
-    await _persist("recover", executor.recover)
-    operate = partial(store.operations.run, scheduler.target_of)
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(_persist("schedule", scheduler.run))
-        tasks.create_task(_persist("operate", operate))
-
-
-async def _persist(action: str, work: Callable[[], Awaitable[object]]) -> None:
-    """Do what the server does by itself, and do not give up on it if it fails.
-
-    What is wrong with one of these loops must not end the others, nor the server.
-    """
-    while True:
-        try:
-            await work()
-        except StoreLost:  # it has been said, and there is nothing more to do
-            return
-        except StoreError as error:
-            log.warning("will try again: %s", error, extra={"action": action})
-        except Exception:
-            log.exception("will try again", extra={"action": action})
-        else:
-            return
-        await asyncio.sleep(RETRY_SECONDS)

@@ -13,26 +13,15 @@ from typing import Any, Final, Unpack
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from jobstore.assembly import (
-    apis_of,
-    application_of,
-    background,
-    browsers_of,
-    measured,
-    own_route,
-    pages_of,
-    refusing,
-    retention_of,
-    route_of,
-    served,
-    store_of,
-    traced,
-)
+from jobstore.apis import apis_of, application_of, own_route, pages_of, refusing
+from jobstore.assembly import browsers_of, measured, route_of, store_of, traced
 from jobstore.config import Config, load, place
+from jobstore.config.retention import retention_of
 from jobstore.dialects.arango import ArangoHeader
 from jobstore.dialects.native import PROBES, PreferHeader
 from jobstore.http import private
 from jobstore.live import Store
+from jobstore.live.background import background
 from jobstore.live.executor import Executor
 from jobstore.live.janitor import Janitor
 from jobstore.live.scheduler import Scheduler
@@ -53,6 +42,7 @@ from jobstore.web.gate import Gate
 from jobstore.web.identifying import Identify, Identifying
 from jobstore.web.proxies import Proxies
 from jobstore.web.refusals import Refuse
+from jobstore.web.runners import served
 
 # How often to look whether the application has started up.
 _LOOK_SECONDS: Final = 0.01

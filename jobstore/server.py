@@ -2,65 +2,46 @@
 
 import asyncio
 import gc
-import importlib
-import inspect
 import logging
 import os
-import signal
-import sys
-import threading
-import time
-from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping, Sequence
-from contextlib import (
-    AsyncExitStack,
-    asynccontextmanager,
-    contextmanager,
-    suppress,
-)
+from collections.abc import AsyncIterator, Callable, MutableMapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Final
 
 from aiohttp import web
 
-from jobstore.assembly import (
-    SERVING,
-    SHUTDOWN_SECONDS,
+from jobstore.apis import (
     answering,
     apis_of,
-    background,
-    browsers_of,
-    in_process,
-    measured,
     own_route,
     pages_of,
     prompt,
     refusing,
-    retention_of,
-    route_of,
-    rules_of,
-    running,
-    store_of,
-    traced,
     unanswered_of,
 )
+from jobstore.assembly import browsers_of, measured, route_of, rules_of, store_of, traced
 from jobstore.config import Config, TargetSection
+from jobstore.config.retention import retention_of
 from jobstore.dashboard.visit import MOUNT
 from jobstore.dialects.arango import ArangoHeader
 from jobstore.dialects.native import PROBES, PreferHeader
 from jobstore.live import Store
+from jobstore.live.background import background
 from jobstore.live.executor import Executor
 from jobstore.live.janitor import Janitor
 from jobstore.live.scheduler import Scheduler
 from jobstore.model import clock, passwords
-from jobstore.model.errors import ConfigError, NotOpen
+from jobstore.model.errors import NotOpen
 from jobstore.service.hangup import on_hangup
 from jobstore.service.listening import ListeningSocket
 from jobstore.service.reloading import Reloading, Reread
 from jobstore.service.sockets import certificates_of, sockets_of
+from jobstore.service.stopping import cancelled, end_now, end_within, on_stop
 from jobstore.service.supervising import attended, drain_words, reloaded, starting
 from jobstore.service.systemd import NOBODY, Supervisor
 from jobstore.targets import Target
+from jobstore.targets.loading import application_named
 from jobstore.targets.router import Router, TargetRoute
 from jobstore.web import admin, descriptors, late
 from jobstore.web.access import PASSING, Access
@@ -68,16 +49,12 @@ from jobstore.web.capture import Capture
 from jobstore.web.door import Door
 from jobstore.web.proxies import Proxies
 from jobstore.web.refusals import Refuse
+from jobstore.web.runners import SERVING, SHUTDOWN_SECONDS, in_process, running
 from jobstore.web.switchable import end_tunnels
 
-# How long what the application has left behind may take to end, once it is cancelled.
-LEFTOVER_SECONDS: Final = 1.0
-# For how long the loop may not have come to a signal before the next one ends the process.
-UNHEARD_SECONDS: Final = 1.0
 # How long what comes after the jobs may take, as whoever has started the server is told.
 LEAVING_SECONDS: Final = 60.0
 _DRAINING: Final = {"action": "drain"}
-_STOPPING: Final = (signal.SIGTERM, signal.SIGINT)
 
 log = logging.getLogger(__name__)
 
@@ -103,61 +80,19 @@ def run(
     try:
         runner.run(_run_until_signal(config, ready, reread))
     except BaseException:
-        if not runner.get_loop().run_until_complete(_cancelled()):
+        if not runner.get_loop().run_until_complete(cancelled()):
             runner.close()
         raise
-    _end_within(max(grace, SHUTDOWN_SECONDS), 0)
-    left = runner.get_loop().run_until_complete(_cancelled())
+    end_within(max(grace, SHUTDOWN_SECONDS), 0)
+    left = runner.get_loop().run_until_complete(cancelled())
     if left:
         log.warning(
             "%d tasks of the application do not end; the server stops without waiting for them",
             left,
             extra={"action": "stop"},
         )
-        _end_now(0)
+        end_now(0)
     runner.close()
-
-
-async def _cancelled() -> int:
-    """Cancel all tasks that the application has left; return how many do not end.
-
-    Its handlers have had their time already, and so has its cleanup.
-    """
-    left = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in left:
-        task.cancel()
-    if not left:
-        return 0
-    _, stubborn = await asyncio.wait(left, timeout=LEFTOVER_SECONDS)
-    return len(stubborn)
-
-
-def _end_within(seconds: float, code: int) -> None:
-    """End the process if it has not ended by itself in so many seconds.
-
-    Python waits without end for threads, such as one that a handler has put to work.
-    """
-
-    def end() -> None:
-        log.warning(
-            "the application has threads or tasks that do not end; the server stops without "
-            "waiting for them",
-            extra={"action": "stop"},
-        )
-        _end_now(code)
-
-    timer = threading.Timer(seconds, end)
-    timer.daemon = True
-    timer.start()
-
-
-def _end_now(code: int) -> NoReturn:
-    """End the process, whatever still runs in it; the store is closed already."""
-    logging.shutdown()
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):
-            stream.flush()
-    os._exit(code)
 
 
 def _settle() -> None:
@@ -174,7 +109,7 @@ async def _run_until_signal(
 ) -> None:
     stop, hangup = asyncio.Event(), asyncio.Event()
     supervisor = Supervisor(os.environ)
-    with _signals(stop.set), on_hangup(asyncio.get_running_loop(), hangup.set):
+    with on_stop(stop.set), on_hangup(asyncio.get_running_loop(), hangup.set):
         async with AsyncExitStack() as stack:
             async with starting(supervisor):
                 server = await stack.enter_async_context(serving(config, os.environ, reread))
@@ -188,40 +123,7 @@ async def _run_until_signal(
                 await stop.wait()
             stop.clear()
             await server.drain(stop, supervisor)
-            _end_within(3 * (config.executor.cancel_grace + SHUTDOWN_SECONDS), 1)
-
-
-@contextmanager
-def _signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Call something on the loop at the first signal to stop, and at each further one.
-
-    A handler may keep the loop busy, so that it never comes to that. Then the next signal, after a
-    moment, ends the process as if nobody had listened.
-    """
-    loop = asyncio.get_running_loop()
-    since: float | None = None
-
-    def taken() -> None:
-        nonlocal since
-        since = None
-        stop()
-
-    def received(number: int, _: object) -> None:
-        nonlocal since
-        now = time.monotonic()
-        if since is None:
-            since = now
-            loop.call_soon_threadsafe(taken)
-        elif now - since > UNHEARD_SECONDS:
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
-
-    before = {number: signal.signal(number, received) for number in _STOPPING}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+            end_within(3 * (config.executor.cancel_grace + SHUTDOWN_SECONDS), 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -400,34 +302,5 @@ async def _target(stack: AsyncExitStack, config: Config, section: TargetSection)
         )
         return await stack.enter_async_context(upstream)
     assert section.app is not None
-    app, grace = await _application(section.app), config.executor.cancel_grace
+    app, grace = await application_named(section.app), config.executor.cancel_grace
     return await in_process(stack, app, grace, cleanup=grace, prefix=section.cut)
-
-
-async def _application(name: str) -> web.Application:
-    """Import an application's factory and call it.
-
-    Args:
-        name: ``MODULE:FACTORY``; the current folder is searched as well.
-
-    Raises:
-        ConfigError: there is no such factory, or what it makes is no application.
-    """
-    module_name, _, factory_name = name.partition(":")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        app: Any = importlib.import_module(module_name)
-        for part in factory_name.split("."):
-            app = getattr(app, part)
-        if callable(app):
-            app = app()
-        if inspect.isawaitable(app):
-            app = await app
-    except Exception as error:
-        problem = f"{type(error).__name__}: {error}"
-        raise ConfigError(f"cannot load the application {name}: {problem}") from error
-    if not isinstance(app, web.Application):
-        raise ConfigError(f"{name} returns {type(app).__name__}; expected an aiohttp Application")
-    return app

@@ -21,7 +21,7 @@ from jobstore.store.history import History
 from jobstore.store.moving import Destination, Source
 from jobstore.store.postgresql import moving, nodes
 from jobstore.store.postgresql.checkup import check
-from jobstore.store.postgresql.engine import has_secrets, name_of, without_secrets
+from jobstore.store.postgresql.database_url import has_secrets, name_of, without_secrets
 from jobstore.store.postgresql.migrate import migrate, require
 from jobstore.store.postgresql.opening import open_shared_history
 from jobstore.store.search import Death

@@ -14,11 +14,14 @@ from jobstore.cli.beside import operator
 from jobstore.cli.options import json_option, reaching
 from jobstore.cli.places import Place, place_of
 from jobstore.cli.plain import Complaint, tell, write_json
+from jobstore.cli.remote_jobs import RemoteJobs
 from jobstore.cli.terminal import progress
 from jobstore.config import Config
 from jobstore.config.limits import store_limits
 from jobstore.model.bulk import BulkAction, BulkOperation, BulkOrder, BulkState, described
 from jobstore.model.errors import JobNotFound, NoTarget
+from jobstore.model.job import Failure, Job, Replay
+from jobstore.model.retry import may_repeat
 from jobstore.store import bulk
 from jobstore.store.jobs import LARGEST_ID
 from jobstore.store.search import Search
@@ -86,6 +89,9 @@ class _Actor(Protocol):
 
     async def count(self) -> tuple[int, int]:
         """Tell how many jobs match, and how many of them had secret headers, which are not kept."""
+
+    async def job(self, job_id: int) -> Job:
+        """Look at a job."""
 
     async def make(self, expect: int) -> int:
         """Make the operation for so many jobs, and return its id."""
@@ -200,8 +206,11 @@ async def _act(actor: _Actor, wanted: _Wanted, *, yes: bool, as_json: bool) -> N
             as_json=as_json,
         )
         return
-    if not (yes or wanted.one):
-        _ask(wanted, count, forgotten)
+    if not yes:
+        question = (
+            await _doubt(actor, wanted) if wanted.one else _question(wanted, count, forgotten)
+        )
+        _ask(question)
     operation = await actor.make(count)
     with progress("jobs") as report:
         while True:
@@ -213,16 +222,35 @@ async def _act(actor: _Actor, wanted: _Wanted, *, yes: bool, as_json: bool) -> N
     _tell_result(said, wanted, as_json=as_json)
 
 
-def _ask(wanted: _Wanted, count: int, forgotten: int) -> None:
-    """Ask for confirmation.
+async def _doubt(actor: _Actor, wanted: _Wanted) -> str | None:
+    """Say what has to be confirmed for a single job; None if nothing has."""
+    if wanted.action is not BulkAction.RETRY:
+        return None
+    job = await actor.job(wanted.ids[0])
+    if job.failure is not Failure.INTERRUPTED or may_repeat(job.method, Replay.IDEMPOTENT):
+        return None
+    return (
+        f"Job {job.id} was interrupted, and its {job.method} may have taken effect. "
+        "Run it again, although it may then take effect twice?"
+    )
 
-    Raises:
-        Complaint: nobody can be asked.
-        Exit: it is not.
-    """
+
+def _question(wanted: _Wanted, count: int, forgotten: int) -> str:
     question = _WORDS[wanted.action].question.format(_jobs(count))
     if forgotten and not wanted.without_secrets:
         question += f" {forgotten:,} of them had secret headers and will be skipped."
+    return question
+
+
+def _ask(question: str | None) -> None:
+    """Ask for confirmation, if there is a question.
+
+    Raises:
+        Complaint: nobody can be asked.
+        Abort: the answer is no.
+    """
+    if question is None:
+        return
     if not sys.stdin.isatty():
         raise Complaint(f"{question} There is no terminal to ask on; --yes confirms.")
     click.confirm(question, abort=True, err=True)
@@ -279,6 +307,10 @@ class _StoreActor:
                     raise Complaint("these filters match every job; say --all if you mean all jobs")
             self._matched = await self._store.operations.match(wanted.action, search)
         return self._matched.count, self._matched.secret
+
+    async def job(self, job_id: int) -> Job:
+        """Look at a job."""
+        return await self._store.history.job(job_id)
 
     async def make(self, expect: int) -> int:
         """Make the operation."""
@@ -348,6 +380,10 @@ class _ServerActor:
         """Tell how many jobs match."""
         said = self._remote.ask("POST", "/_jobs/operations", {**self._document, "dry_run": True})
         return said["count"], said["forgotten"]
+
+    async def job(self, job_id: int) -> Job:
+        """Look at a job."""
+        return RemoteJobs(self._remote).one(job_id)
 
     async def make(self, expect: int) -> int:
         """Make the operation."""

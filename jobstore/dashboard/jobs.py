@@ -138,6 +138,13 @@ async def _tabs(visit: Visit, asked: Query) -> list[Tab]:
             current=not (state or result or error),
         )
     ]
+    tabs.append(
+        Tab(
+            name="went wrong",
+            query=asked.but(state=None, result=None, error="yes"),
+            current=error == "yes" and not (state or result),
+        )
+    )
     tabs += [
         Tab(
             name=each,
@@ -155,13 +162,6 @@ async def _tabs(visit: Visit, asked: Query) -> list[Tab]:
             count=held,
             current=result == Result.HELD and not (state or error),
             apart=True,
-        )
-    )
-    tabs.append(
-        Tab(
-            name="went wrong",
-            query=asked.but(state=None, result=None, error="yes"),
-            current=error == "yes" and not (state or result),
         )
     )
     return tabs

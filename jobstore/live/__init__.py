@@ -2,11 +2,11 @@
 
 from jobstore.live.attempts import Over
 from jobstore.live.delivery import Delivery, Taking
+from jobstore.live.limits import SECRET_HEADERS, Limits
 from jobstore.live.opening import owned_store, shared_store
 from jobstore.live.owners import OwnerLimits
 from jobstore.live.results import Reading
 from jobstore.live.store import Store
-from jobstore.live.submissions import SECRET_HEADERS, Limits
 from jobstore.live.upkeep import Boot, Orphan
 from jobstore.store.ending import CapturedResponse
 

@@ -359,5 +359,7 @@ class _HandedOver:
 
 
 def _cause(error: BaseException) -> str:
-    name = type(error).__name__
-    return f"{name}: {error}" if str(error) else name
+    """Return why a delivery broke off, in words for the history."""
+    if isinstance(error, asyncio.CancelledError | ConnectionError):
+        return "the reader's connection broke"
+    return str(error) or type(error).__name__

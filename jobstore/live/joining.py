@@ -11,9 +11,9 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from jobstore import __version__
+from jobstore.live.limits import Limits
 from jobstore.live.nodes import Nodes
 from jobstore.live.store import Store
-from jobstore.live.submissions import Limits
 from jobstore.model import clock
 from jobstore.model.clock import Clock, ClockWatch
 from jobstore.model.errors import StoreError
@@ -24,11 +24,12 @@ from jobstore.store.history import History
 from jobstore.store.own_boot import OwnBoot
 from jobstore.store.postgresql import boots
 from jobstore.store.postgresql.database_clock import DatabaseClock
-from jobstore.store.postgresql.engine import PATIENCE, DatabaseConnection
+from jobstore.store.postgresql.engine import DatabaseConnection
 from jobstore.store.postgresql.keeping import ByItself
 from jobstore.store.postgresql.migrate import migrate, named, require
 from jobstore.store.postgresql.node_writer import NodeWriter
 from jobstore.store.postgresql.notices import Notices
+from jobstore.store.postgresql.patience import PATIENCE
 from jobstore.store.postgresql.points import NodePoints
 from jobstore.store.steps import ALONE, AMONG_OTHERS, Steps
 

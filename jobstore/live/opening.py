@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from jobstore import __version__
+from jobstore.live.limits import Limits
 from jobstore.live.store import Store
-from jobstore.live.submissions import Limits
 from jobstore.model import clock
 from jobstore.model.clock import Clock, ClockWatch
 from jobstore.model.errors import StoreError, StoreLost
@@ -19,10 +19,11 @@ from jobstore.store.sqlite import engine as sqlite
 from jobstore.store.sqlite import mixture
 from jobstore.store.sqlite.file_upkeep import FileUpkeep, fitting_pace
 from jobstore.store.sqlite.file_writer import FileWriter
-from jobstore.store.sqlite.lock import held, keep_private, owned
+from jobstore.store.sqlite.lock import held, owned
 from jobstore.store.sqlite.migrate import migrate
 from jobstore.store.sqlite.point_reader import PointReader, point_reading
 from jobstore.store.sqlite.presence import Presence
+from jobstore.store.sqlite.privacy import keep_private
 from jobstore.store.sqlite.transaction import connection_of
 from jobstore.store.sqlite.wal import ForeignWal, Wal
 from jobstore.store.steps import AMONG_OTHERS, Pace, Steps

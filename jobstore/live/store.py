@@ -11,13 +11,14 @@ from jobstore.live.changes import ChangeFeed
 from jobstore.live.delivery import Deliveries
 from jobstore.live.dispatch import Dispatcher
 from jobstore.live.fresh import FreshRequests
+from jobstore.live.limits import Limits
 from jobstore.live.meters import Meters
 from jobstore.live.others import Alone, Others
 from jobstore.live.owners import Owners
 from jobstore.live.pulse import Pulse
 from jobstore.live.results import Results, checked
 from jobstore.live.scheduling import Schedules
-from jobstore.live.submissions import Limits, Submissions
+from jobstore.live.submissions import Submissions
 from jobstore.live.subscribers import Subscribers
 from jobstore.live.target_states import TargetStates
 from jobstore.live.timekeeping import Timekeeping

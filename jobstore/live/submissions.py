@@ -5,12 +5,12 @@ once, already running. A submission with a known idempotency key creates no seco
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from jobstore.live.admission import Admission
 from jobstore.live.dispatch import Dispatcher
-from jobstore.live.owners import OwnerLimits
+from jobstore.live.limits import Limits
 from jobstore.live.timekeeping import Timekeeping
 from jobstore.model import idempotency
 from jobstore.model.errors import BodyTooLarge, JobstoreError, KeyReused, MemberRefused, TagTaken
@@ -26,34 +26,6 @@ from jobstore.store.writer import Turn, Writer
 
 if TYPE_CHECKING:
     from jobstore.live.spans import Spans
-
-# Never stored in clear beyond need, whatever a configuration adds to them.
-SECRET_HEADERS: Final = frozenset({"authorization", "cookie", "proxy-authorization"})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What a store accepts.
-
-    Args:
-        queue: how many jobs may be queued.
-        body: the largest request body, in bytes.
-        answer: the largest body of a target's answer to a job, in bytes.
-        inline: the largest body, in bytes, that stands in its message's own row.
-        size: the bound on the file's size in bytes, or 0 for none.
-        secret: lower-case names of request headers to forget when a job ends.
-        owner: what one owner may have.
-        depth: how many jobs may make one another, one after the other.
-    """
-
-    queue: int = 100_000
-    body: int = 2**30
-    answer: int = 2**30
-    inline: int = 256 * 1024
-    size: int = 0
-    secret: frozenset[str] = SECRET_HEADERS
-    owner: OwnerLimits = field(default_factory=OwnerLimits)
-    depth: int = 8
 
 
 class Submissions:

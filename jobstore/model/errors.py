@@ -874,8 +874,8 @@ class NotOpen(JobstoreError):
     def __init__(self, host: str) -> None:
         super().__init__(
             f"refusing to listen on {host}: without accounts, everybody who can reach it could "
-            "see and change everything; add an account with `jobstore user add NAME`, or use "
-            "--open to allow this"
+            "see and change everything; add an account with `jobstore user add NAME --role admin`, "
+            "or use --open to allow this"
         )
 
 

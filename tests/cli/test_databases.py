@@ -14,8 +14,8 @@ from aiohttp import ClientSession
 
 from jobstore.model.clock import SECOND
 from jobstore.model.errors import StoreUnsupported
-from jobstore.store.postgresql.engine import refuse_others
 from jobstore.store.postgresql.migrate import SCHEMA_VERSION
+from jobstore.store.postgresql.supported import refuse_others
 from tests import engines, stores
 from tests.accounts import PASSWORD
 from tests.client import Client

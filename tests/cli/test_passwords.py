@@ -14,7 +14,7 @@ import pytest
 from jobstore.config import load
 from jobstore.config.sections import StoreSection
 from jobstore.live.joining import Database
-from jobstore.store.postgresql.engine import without_secrets
+from jobstore.store.postgresql.database_url import without_secrets
 from tests.commands import jobstore, refused, said
 from tests.conftest import started
 from tests.databases import Databases

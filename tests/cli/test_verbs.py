@@ -17,12 +17,13 @@ import pytest
 
 from jobstore.model.account import Role
 from jobstore.model.clock import SECOND, now
+from jobstore.model.job import Failure
 from jobstore.model.passwords import digest, new_token
 from tests.commands import be_beside, jobstore, refused, said, start, written
 from tests.conftest import Start
 from tests.engines import ENGINES
 from tests.stock import Stock, stocked
-from tests.stores import check_sound, states
+from tests.stores import check_sound, fail, states
 
 START = 1_700_000_000 * SECOND
 ON_BOTH = pytest.mark.parametrize("store_path", ENGINES, indirect=True)
@@ -89,6 +90,20 @@ def test_what_has_ended_is_tried_again_once(store: Path) -> None:
     assert said("retry", "--status", "5xx", "--yes") == "No matching jobs.\n"
     assert refused("retry", 1) == "jobstore: 1 job skipped: was already run again\n"
     check_sound(store)
+
+
+@pytest.mark.parametrize(("method", "asked"), [("POST", True), ("PUT", False)])
+def test_what_may_take_effect_twice_is_confirmed(store: Path, method: str, asked: bool) -> None:
+    async def interrupted(stock: Stock) -> None:
+        claim = await stock.running("/pay", method=method)
+        await fail(stock.store, claim, Failure.INTERRUPTED, "the server stopped")
+
+    stocked(store, interrupted, now())
+    if asked:
+        assert "Job 7 was interrupted, and its POST may have taken effect" in refused("retry", 7)
+        assert 8 not in states(store)
+    assert said("retry", 7, *(["--yes"] if asked else [])) == "1 job was run again.\n"
+    assert states(store)[8] == ("queued", "none")
 
 
 @ON_BOTH

@@ -238,10 +238,10 @@ async def test_a_retry_and_what_it_was_made_from_lead_to_one_another(client: Cli
     while (await client("GET", f"/_jobs/{second + 1}")).status == 404:
         pass
     pages = [await client("GET", f"{UI}{each}") for each in (first, second, second + 1)]
-    assert kin(pages[0]) == {"Retried as": f"job {second} done with an error"}
-    assert kin(pages[1])["Retry of"] == f"job {first} done with an error"
+    assert kin(pages[0]) == {"Retried as": f"job {second} error 404"}
+    assert kin(pages[1])["Retry of"] == f"job {first} error 404"
     assert kin(pages[1])["Retried as"].startswith(f"job {second + 1} ")
-    assert kin(pages[2]) == {"Retry of": f"job {second} done with an error"}
+    assert kin(pages[2]) == {"Retry of": f"job {second} error 404"}
     assert f'<a href="./{first}">job {first}</a>' in pages[1].body.decode()
     assert f"retry of job {second}, by operation 1" in words(pages[2])
 

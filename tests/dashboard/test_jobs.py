@@ -58,7 +58,7 @@ async def test_it_shows_how_each_job_stands(client: Client) -> None:
     assert ids(page) == [error, failed, done]
     rows = re.split(r'<tr id="job-\d+"', page.body.decode())[1:]
     shown = [" ".join(unescape(re.sub(r"<[^>]+>", " ", row)).split()) for row in rows]
-    assert re.search(r"done with an error .*GET /status/422 .* 422 held", shown[0])
+    assert re.search(r"error 422 .*GET /status/422 .* 422 held", shown[0])
     assert re.search(
         r"failed .*GET /nobody/there no connection to 127.0.0.1:9.* 502 held", shown[1]
     )

@@ -12,7 +12,7 @@ import pytest
 from aiohttp import ClientSession
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from jobstore.assembly import apis_of, application_of
+from jobstore.apis import apis_of, application_of
 from jobstore.config import load
 from jobstore.dialects.native.routes import openapi
 from jobstore.model.job import Dialect, Trigger

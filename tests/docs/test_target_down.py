@@ -32,6 +32,19 @@ async def test_a_target_that_is_down_looks_as_it_is_shown(
             assert as_shown(block.output, printed), f"{block.code}\n{printed}"
 
 
+async def test_what_has_failed_is_run_again_as_it_is_shown(
+    tmp_path: Path, real_server: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    nobody = '[executor]\nhold = "0"\n[[target]]\nupstream = "http://127.0.0.1:9"\n'
+    (tmp_path / "down.toml").write_text(nobody)
+    shell = Shell(tmp_path, (await real_server("--config", "down.toml")).url)
+    (again,) = blocks_of(PAGE, "down: again")
+    failed = await shell.paste("jobstore submit GET /exports --wait")
+    assert "job 1 is failed" in failed
+    assert await shell.paste(f"{again.code.rstrip()} --yes") == "1 job was run again.\n"
+
+
 def test_the_configurations_are_some() -> None:
     first, last = (
         load(None, tomllib.loads(block.code), environ={})

@@ -18,7 +18,7 @@ from jobstore.model.retry import AttemptEnded
 from jobstore.store import schema
 from jobstore.store.bodies import CHUNK_SIZE
 from jobstore.store.export_lines import JobRecord
-from jobstore.store.postgresql.engine import name_of
+from jobstore.store.postgresql.database_url import name_of
 from jobstore.store.sqlite.lock import owned
 from tests.commands import be_beside, jobstore, refused, said
 from tests.engines import Place

@@ -12,7 +12,7 @@ from aiohttp import ClientError, ClientSession
 from jobstore.live import shared_store
 from tests.client import ORDINARY, Client
 from tests.conftest import Serve
-from tests.stores import check_sound, held_up, states, timeline
+from tests.stores import check_sound, held_up, rows, states, timeline
 from tests.webapp import CHUNK
 from trials.clients import Answer
 from trials.sockets import Connection, connected, message
@@ -119,6 +119,8 @@ async def test_a_delivery_that_broke_off_can_be_seen_in_the_history(
         "delivery broken",
         "fetched",
     ]
+    details = rows(store_path, "SELECT detail FROM event WHERE event = 'delivery broken'")
+    assert details == [("the reader's connection broke",)]
 
 
 # --- all at once --------------------------------------------------------------------------------

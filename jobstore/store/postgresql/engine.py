@@ -1,158 +1,28 @@
-"""Connections to PostgreSQL, and what its errors mean for a store."""
+"""Connections to PostgreSQL."""
 
 import asyncio
-import os
-import re
-import select
-import socket
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from types import MappingProxyType, TracebackType
 from typing import Any, Final, Self
-from urllib.parse import quote, urlencode
 
 import psycopg
-from psycopg import conninfo, sql
-from psycopg.errors import (
-    AdminShutdown,
-    CannotConnectNow,
-    CrashShutdown,
-    DataCorrupted,
-    DiskFull,
-    IdleInTransactionSessionTimeout,
-    InsufficientPrivilege,
-    LockNotAvailable,
-    QueryCanceled,
-    ReadOnlySqlTransaction,
-)
+from psycopg.errors import QueryCanceled
 
-from jobstore.model.errors import (
-    ConfigError,
-    JobstoreError,
-    NodeBusy,
-    StoreAway,
-    StoreDamaged,
-    StoreDenied,
-    StoreError,
-    StoreFull,
-    StoreReadOnly,
-    StoreUnsupported,
-)
 from jobstore.store.budget import TimeIsUp
 from jobstore.store.expressions import Statement
-from jobstore.store.postgresql import packing
+from jobstore.store.postgresql.database_url import name_of
+from jobstore.store.postgresql.links import CONNECT_SECONDS, START_SECONDS, Link, connect, execute
+from jobstore.store.postgresql.patience import PATIENCE, TO_LISTEN, break_off, impatient
+from jobstore.store.postgresql.translation import is_broken, translate
 from jobstore.store.waited import waiting
 
-# For how long a connection may take to be made, in seconds.
-CONNECT_SECONDS: Final = 4
-# The shortest time that libpq gives a host.
-_LEAST_SECONDS: Final = 2
-# Likewise where nothing has begun yet for which somebody waits.
-_START_SECONDS: Final = 30
-# For how long a database may be silent until it counts as away, in seconds.
-PATIENCE: Final = 5.0
-# How many seconds the loop has to take what is there already.
-_TO_LISTEN: Final = 0.5
 # How often it is asked to stop a statement that goes on, and for how long each time, in seconds.
 _ASK_AGAIN: Final = 0.1
 _ASK_SECONDS: Final = 1.0
-# When a timer is so many seconds late, something else has held the loop up.
-_LATE: Final = 0.1
 # What fails within so many seconds has not been waited for.
 _AT_ONCE: Final = 1.0
-# How many statements a session may have prepared: more than there are.
-_PREPARED: Final = 1_000
-# What a database says that is about to go away, or has not come yet; the next try may succeed.
-AWAY: Final = (
-    AdminShutdown,
-    CannotConnectNow,
-    CrashShutdown,
-    IdleInTransactionSessionTimeout,
-)
-
-# The oldest PostgreSQL that a store is tried on.
-OLDEST: Final = 14
-# Who speaks PostgreSQL's protocol and is none, by what it says of its version.
-_OTHERS: Final = {"CockroachDB": "CockroachDB", "-YB-": "YugabyteDB", "Redshift": "Redshift"}
-# What errors mean for the store, without and with PostgreSQL's words for them.
-_MEANT: Final[Mapping[tuple[type[psycopg.Error], ...], Callable[[str], StoreError]]] = {
-    (QueryCanceled, LockNotAvailable): NodeBusy,
-    (DiskFull,): StoreFull,
-}
-_TOLD: Final[Mapping[type[psycopg.Error], Callable[[str, str], StoreError]]] = {
-    DataCorrupted: StoreDamaged,
-    InsufficientPrivilege: StoreDenied,
-    ReadOnlySqlTransaction: StoreReadOnly,
-}
-# What the driver says before the words of libpq, and these of what one might do.
-_WORDY: Final = re.compile(r"^connection (?:failed|is bad): |\n\t[^\n]*")
-_SECRETS: Final = ("password", "sslpassword")
-
-Link = psycopg.AsyncConnection[tuple[Any, ...]]
-Cursor = psycopg.AsyncRawCursor[tuple[Any, ...]]
-Pipeline = psycopg.AsyncPipeline
-
-
-def name_of(url: str) -> str:
-    """Name a database for people, without its password."""
-    parts = parts_of(url)
-    host, database = parts.get("host") or "localhost", parts.get("dbname") or parts.get("user")
-    port = f":{parts['port']}" if "port" in parts else ""
-    return f"postgresql://{host}{port}/{database or ''}"
-
-
-def parts_of(url: str) -> dict[str, str]:
-    """Read the URL of a database.
-
-    Raises:
-        ConfigError: it is invalid. The words of libpq may repeat it, with the password.
-    """
-    try:
-        parts = conninfo.conninfo_to_dict(url)
-    except psycopg.Error as error:
-        said = str(error).partition('"')[0].rstrip(": ")
-        raise ConfigError(f"the URL of the database is invalid ({said})") from None
-    return {name: str(value) for name, value in parts.items()}
-
-
-def has_secrets(url: str) -> bool:
-    """Tell whether there is anything in the URL of a database that must not be shown."""
-    return not parts_of(url).keys().isdisjoint(_SECRETS)
-
-
-def without_secrets(url: str) -> str:
-    """Write the URL of a database anew, but for what is secret."""
-    parts = {name: value for name, value in parts_of(url).items() if name not in _SECRETS}
-    user, host, port = (parts.pop(name, "") for name in ("user", "host", "port"))
-    name = quote(parts.pop("dbname", ""), safe="")
-    if "/" in host or "," in host:  # a folder of sockets, or several hosts
-        parts |= {"host": host, **({"port": port} if port else {})}
-        host = port = ""
-    at = f"{quote(user, safe='')}@" if user else ""
-    query = f"?{urlencode(parts, quote_via=quote, safe='/,:')}" if parts else ""
-    return f"postgresql://{at}{host}{f':{port}' if port else ''}/{name}{query}"
-
-
-def refuse_others(name: str, said: str) -> None:
-    """Refuse a server that only speaks the protocol of PostgreSQL, or is too old.
-
-    Args:
-        name: of the database.
-        said: what it says of its version, as ``SELECT version()`` gives it.
-
-    Raises:
-        StoreUnsupported: it is not one that stores are tested on.
-    """
-    expected = f"a store needs PostgreSQL {OLDEST} or newer"
-    for word, product in _OTHERS.items():
-        if word in said:
-            raise StoreUnsupported(name, f"this is {product}, and not PostgreSQL; {expected}")
-    found = re.match(r"(?:PostgreSQL|EnterpriseDB) (\d+)", said)
-    if found is None:
-        raise StoreUnsupported(name, f"this is {said[:60]!r}, and not PostgreSQL; {expected}")
-    if int(found[1]) < OLDEST:
-        raise StoreUnsupported(name, f"this is PostgreSQL {found[1]}; {expected}")
 
 
 class DatabaseConnection:
@@ -224,7 +94,7 @@ class DatabaseConnection:
         link, self._link = self._link, None
         if link is not None:
             if link.lock.locked():
-                _break_off(link)
+                break_off(link)
             async with link.lock:
                 await link.close()
 
@@ -267,7 +137,7 @@ class DatabaseConnection:
         def left() -> float:
             return max(began + self._patience - time.monotonic(), least)
 
-        least = min(_TO_LISTEN, self._patience)
+        least = min(TO_LISTEN, self._patience)
         link = await self.link(left())
         # Who waits for their turn does not wait for the database.
         with impatient(link, left, lambda: self._heard_at):
@@ -342,7 +212,7 @@ class DatabaseConnection:
     async def __aenter__(self) -> Self:
         """Connect."""
         try:
-            await self._connect(_START_SECONDS)
+            await self._connect(START_SECONDS)
         except psycopg.Error as error:
             raise translate(self.name, error) from error
         return self
@@ -371,152 +241,3 @@ def _seen(linking: "asyncio.Task[Link]") -> None:
     """Note why a connection could not be made, even if nobody waits for it any more."""
     if not linking.cancelled():
         linking.exception()
-
-
-@contextmanager
-def impatient(
-    link: Link, seconds: Callable[[], float], heard_at: Callable[[], float] = lambda: 0.0
-) -> Iterator["Patience"]:
-    """Close a connection on which nothing was received for too long.
-
-    Its socket is shut down, so that those who wait for an answer learn of it: to cancel them would
-    send a message to the database, and wait for that.
-
-    Args:
-        link: the connection.
-        seconds: tells how long it may be silent from now on.
-        heard_at: tells when somebody else has heard something, by the monotonic clock.
-    """
-    patience = Patience(link, seconds, heard_at)
-    try:
-        yield patience
-    finally:
-        patience.timer.cancel()
-
-
-class Patience:
-    """That of one who waits for answers on a connection; see `impatient`.
-
-    Attributes:
-        is_over: whether the connection was closed, since the database was silent.
-    """
-
-    def __init__(
-        self, link: Link, seconds: Callable[[], float], heard_at: Callable[[], float]
-    ) -> None:
-        self.is_over = False
-        self._link = link
-        self._seconds = seconds
-        self._heard_at = heard_at
-        self.timer = self._begin()
-
-    def renew(self) -> None:
-        """Wait anew, since something was heard."""
-        self.timer.cancel()
-        self.timer = self._begin()
-
-    def _begin(self, seconds: float | None = None) -> asyncio.TimerHandle:
-        seconds = self._seconds() if seconds is None else seconds
-        return asyncio.get_running_loop().call_later(seconds, self._end)
-
-    def _end(self) -> None:
-        """Close the connection, unless the loop had no time to read."""
-        late = asyncio.get_running_loop().time() - self.timer.when()
-        silent = time.monotonic() - self._heard_at()
-        if silent < (most := self._seconds()):  # somebody else was answered
-            self.timer = self._begin(most - silent)
-            return
-        with suppress(OSError, psycopg.Error):
-            waiting, _, _ = select.select([self._link.fileno()], [], [], 0)
-            if waiting or late > _LATE:
-                self.timer = self._begin(_TO_LISTEN)
-            else:
-                self.is_over = True
-                _break_off(self._link)
-
-
-def _break_off(link: Link) -> None:
-    with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(link.fileno())) as end:
-        end.shutdown(socket.SHUT_RDWR)
-
-
-async def execute(link: Link, statement: Statement, values: Mapping[str, object]) -> Cursor:
-    """Execute a statement with values for its parameters."""
-    cursor = psycopg.AsyncRawCursor(link)
-    await cursor.execute(statement.pg_sql, statement.pg_bound(values), prepare=True)
-    return cursor
-
-
-async def connect(
-    url: str, schema: str, settings: Mapping[str, str], *, read_only: bool = False
-) -> Link:
-    """Connect, in autocommit mode: transactions are begun by hand.
-
-    Args:
-        schema: where the tables are.
-        settings: of the session, by their names.
-    """
-    link = await psycopg.AsyncConnection.connect(
-        url,
-        autocommit=True,
-        connect_timeout=_seconds_a_host(url),
-        application_name="jobstore",
-        # So that a server that is gone is noticed within a minute.
-        keepalives_idle=10,
-        keepalives_interval=10,
-        keepalives_count=3,
-    )
-    link.prepared_max = _PREPARED
-    packing.register(link)
-    packing.register_texts(link)
-    # What a client may choose, a store does not: what is acknowledged is on the disk.
-    settings = {"synchronous_commit": "on", **settings}
-    if read_only:
-        settings["default_transaction_read_only"] = "on"
-    texts = [sql.SQL("SET search_path TO {}").format(sql.Identifier(schema))]
-    texts += [
-        sql.SQL("SET {} TO {}").format(sql.Identifier(name), sql.Literal(value))
-        for name, value in settings.items()
-    ]
-    for text in texts:
-        await link.execute(text)
-    return link
-
-
-def _seconds_a_host(url: str) -> int:
-    """Tell how long each host of several may take; the caller has a limit for all of them."""
-    hosts = parts_of(url).get("host", "").count(",") + 1
-    return _START_SECONDS if hosts == 1 else max(_LEAST_SECONDS, CONNECT_SECONDS // hosts)
-
-
-def is_broken(error: psycopg.Error) -> bool:
-    """Tell whether an error is that of the connection, so that nothing is known of its session."""
-    return isinstance(error, AWAY) or error.sqlstate is None or error.sqlstate[:2] == "08"
-
-
-@contextmanager
-def translated(url: str) -> Iterator[None]:
-    """Turn the errors of PostgreSQL, and of the way there, into those of the store."""
-    try:
-        yield
-    except psycopg.Error as error:
-        raise translate(name_of(url), error) from error
-
-
-def translate(name: str, error: psycopg.Error) -> JobstoreError:
-    """Say what an error of PostgreSQL means for the store."""
-    for kinds, meant in _MEANT.items():
-        if isinstance(error, kinds):
-            return meant(name)
-    for kind, told in _TOLD.items():
-        if isinstance(error, kind):
-            return told(name, _said(error))
-    if is_broken(error):
-        return StoreAway(name, _said(error))
-    return StoreError(name, _said(error))
-
-
-def _said(error: psycopg.Error) -> str:
-    """Give PostgreSQL's words for what happened, on one line and without a hint."""
-    said = error.diag.message_primary or _WORDY.sub("", str(error))
-    return " ".join(said.split()) or type(error).__name__

@@ -6,9 +6,10 @@ from contextlib import closing
 from jobstore.model import clock
 from jobstore.store.importing import Import, Imported
 from jobstore.store.postgresql import nodes
-from jobstore.store.postgresql.engine import name_of, translated
+from jobstore.store.postgresql.database_url import name_of
 from jobstore.store.postgresql.migrate import require
 from jobstore.store.postgresql.plain import PlainTransaction, connect
+from jobstore.store.postgresql.translation import translated
 
 
 def import_lines(

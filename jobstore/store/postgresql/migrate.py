@@ -6,8 +6,9 @@ from typing import Any, Final
 from psycopg import sql
 
 from jobstore.model.errors import StoreForeign, StoreMissing, StoreNewer, StoreOutdated
-from jobstore.store.postgresql.engine import name_of, translated
+from jobstore.store.postgresql.database_url import name_of
 from jobstore.store.postgresql.plain import Plain, connect
+from jobstore.store.postgresql.translation import translated
 from jobstore.store.scripts import scripts
 
 SCHEMA_VERSION: Final = 10

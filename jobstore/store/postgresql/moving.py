@@ -14,9 +14,9 @@ from jobstore.store import schema
 from jobstore.store.codec import writable
 from jobstore.store.moving import EMPTY, Row, filled
 from jobstore.store.postgresql import nodes
-from jobstore.store.postgresql.engine import translated
 from jobstore.store.postgresql.migrate import migrate, named, require
 from jobstore.store.postgresql.plain import Plain, PlainTransaction, connect
+from jobstore.store.postgresql.translation import translated
 from jobstore.store.schema import columns as columns_of
 from jobstore.store.sequences import COUNTED, raise_id
 

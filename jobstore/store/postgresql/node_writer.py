@@ -48,17 +48,12 @@ from jobstore.store.facts import Changes, Taken
 from jobstore.store.own_boot import OwnBoot
 from jobstore.store.postgresql import boots
 from jobstore.store.postgresql.abreast import walk
-from jobstore.store.postgresql.engine import (
-    PATIENCE,
-    DatabaseConnection,
-    Link,
-    execute,
-    impatient,
-    is_broken,
-    translate,
-)
+from jobstore.store.postgresql.engine import DatabaseConnection
 from jobstore.store.postgresql.journeys import Journeys, Sent
+from jobstore.store.postgresql.links import Link, execute
+from jobstore.store.postgresql.patience import PATIENCE, impatient
 from jobstore.store.postgresql.transaction import NodeTransaction, Shared
+from jobstore.store.postgresql.translation import is_broken, translate
 from jobstore.store.transaction import Batch, Operation, Outcome, Told
 from jobstore.store.writer import Entry, Turn, Writer, unheard
 

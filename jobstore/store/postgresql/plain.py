@@ -8,7 +8,9 @@ from psycopg import sql
 from jobstore.store.expressions import Statement
 from jobstore.store.facts import Changes
 from jobstore.store.postgresql import packing
-from jobstore.store.postgresql.engine import CONNECT_SECONDS, name_of, refuse_others
+from jobstore.store.postgresql.database_url import name_of
+from jobstore.store.postgresql.links import CONNECT_SECONDS
+from jobstore.store.postgresql.supported import refuse_others
 from jobstore.store.postgresql.transaction import tallied
 from jobstore.store.transaction import Transaction
 

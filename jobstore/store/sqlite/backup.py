@@ -11,7 +11,8 @@ from jobstore.model.errors import StoreError, StoreFull
 from jobstore.store.new_file import check_destination, new_file, writing
 from jobstore.store.sqlite import engine as sqlite
 from jobstore.store.sqlite import pages
-from jobstore.store.sqlite.lock import beside, held, is_owned
+from jobstore.store.sqlite.lock import held, is_owned
+from jobstore.store.sqlite.names import beside
 
 
 class _Stopped(Exception):

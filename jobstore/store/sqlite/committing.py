@@ -26,7 +26,7 @@ from typing import Any, Final
 from jobstore.model.errors import JobstoreError, StoreError, StoreUnsure
 from jobstore.store.facts import Changes
 from jobstore.store.sqlite.engine import begin_patiently, primary_code, translate
-from jobstore.store.sqlite.lock import beside
+from jobstore.store.sqlite.names import beside
 from jobstore.store.sqlite.transaction import FileTransaction
 from jobstore.store.transaction import Batch, Operation, Outcome
 

@@ -27,7 +27,8 @@ from jobstore.model.errors import (
 )
 from jobstore.store.expressions import Statement
 from jobstore.store.sqlite import mixture
-from jobstore.store.sqlite.lock import beginning, beside
+from jobstore.store.sqlite.lock import beginning
+from jobstore.store.sqlite.names import beside
 from jobstore.store.sqlite.presence import Presence
 from jobstore.store.sqlite.stopping import Stoppable
 

@@ -22,20 +22,19 @@ damage the store. Such a store is refused before SQLite opens it.
 """
 
 import fcntl
-import logging
 import os
-import re
 import struct
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from stat import S_IMODE, S_ISREG
 from typing import Final
 
 from jobstore.model.errors import StoreError, StoreInUse, StoreMissing
 from jobstore.store.ownership import give
+from jobstore.store.sqlite.announcing import announced
+from jobstore.store.sqlite.names import beside, is_mounted
 
 # Where the owner's lock begins. The largest database ends at 2**48:
 # https://www.sqlite.org/limits.html
@@ -44,11 +43,6 @@ _OWNERS: Final = 1 << 62
 _SQLITES: Final = (0x4000_0000, 512)
 # struct flock: type, whence, start, length, pid.
 _FLOCK: Final = "hhqqi4x"
-_PIDS: Final = re.compile(rb"\d{0,20}\n?")
-_OTHERS: Final = 0o007
-_LOGS: Final = ("-wal", "-shm", "-journal", ".lock")
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -121,7 +115,7 @@ def owned(path: Path, *, create: bool = False, any_name: bool = False) -> Iterat
         stack.enter_context(_locked(file))
         if not any_name:
             _refuse_second_name(file)
-        stack.enter_context(_announced(path))
+        stack.enter_context(announced(path))
         yield file
 
 
@@ -162,44 +156,6 @@ def beginning(path: Path, size: int) -> bytes:
     """Read the first bytes of a store's file."""
     with _opened(path) as descriptor:
         return os.pread(descriptor, size, 0)
-
-
-def beside(path: Path, ending: str) -> Path:
-    """Name a file that belongs to a store, where SQLite puts its own: beside the real file."""
-    real = Path(os.path.realpath(path))
-    return real.with_name(real.name + ending)
-
-
-def lock_file(path: Path) -> Path:
-    """Name the file that tells people the owner's pid."""
-    return beside(path, ".lock")
-
-
-def keep_private(path: Path) -> None:
-    """Let nobody else read a store that everybody may read, as earlier versions made theirs.
-
-    Where others may not, a group may: somebody has chosen that.
-    """
-    mode = S_IMODE(path.stat().st_mode)
-    if not mode & _OTHERS:
-        return
-    try:
-        path.chmod(0o600)
-        for log_file in filter(_is_file, (beside(path, ending) for ending in _LOGS)):
-            log_file.chmod(0o600)
-    except OSError as error:
-        log.warning(
-            "%s: everybody can read it (mode %o), and that could not be changed (%s)",
-            path,
-            mode,
-            error.strerror,
-        )
-    else:
-        log.warning("%s: everybody could read it (mode %o); now only its owner can", path, mode)
-
-
-def _is_file(path: Path) -> bool:
-    return path.is_file() and not path.is_symlink()
 
 
 # --- descriptors --------------------------------------------------------------------------------
@@ -318,49 +274,6 @@ def _lock(
     return found, found_length, pid
 
 
-# --- the file for people ------------------------------------------------------------------------
-
-
-@contextmanager
-def _announced(path: Path) -> Iterator[None]:
-    """Write the owner's pid beside a store, and keep servers of earlier versions away.
-
-    Raises:
-        StoreInUse: such a server owns it.
-    """
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-    try:
-        descriptor = os.open(lock_file(path), flags, 0o600)
-    except OSError as error:
-        log.warning("%s: cannot write the process id to it (%s)", lock_file(path), error.strerror)
-        yield
-        return
-    try:
-        if _is_ours(descriptor):
-            _write_pid(descriptor, path)
-        else:
-            log.warning("%s: not ours, left as it is", lock_file(path))
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _is_ours(descriptor: int) -> bool:
-    return S_ISREG(os.fstat(descriptor).st_mode) and bool(
-        _PIDS.fullmatch(os.pread(descriptor, 32, 0))
-    )
-
-
-def _write_pid(descriptor: int, path: Path) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise StoreInUse(path, int(os.pread(descriptor, 32, 0) or b"0") or None) from error
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-    give(descriptor, path.stat())
-
-
 # --- names --------------------------------------------------------------------------------------
 
 
@@ -368,7 +281,7 @@ def _refuse_second_name(file: StoreFile) -> None:
     names = os.fstat(file.descriptor).st_nlink
     if names > 1:
         problem = f"the file has {names} names (hard links); remove all but the store's own"
-    elif _is_mounted(file.path):
+    elif is_mounted(file.path):
         problem = "the file is mounted by itself; mount its folder instead"
     else:
         return
@@ -380,14 +293,3 @@ def _refuse_second_name(file: StoreFile) -> None:
         else "nothing was done"
     )
     raise StoreError(file.path, f"{problem}, since SQLite keeps a log beside each name; {by}")
-
-
-def _is_mounted(path: Path) -> bool:
-    """Tell whether a file is a mount point; proc(5) describes where that stands."""
-    try:
-        mounts = Path("/proc/self/mountinfo").read_bytes()
-    except OSError:
-        return False
-    real = os.fsencode(os.path.realpath(path))
-    escaped = re.sub(rb"[\\ \t\n]", lambda found: b"\\%03o" % ord(found[0]), real)
-    return any(line.split()[4] == escaped for line in mounts.splitlines())

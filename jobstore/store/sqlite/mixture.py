@@ -45,7 +45,8 @@ from urllib.parse import quote
 from zlib import crc32
 
 from jobstore.model.errors import StoreMixed
-from jobstore.store.sqlite.lock import beginning, beside, owner
+from jobstore.store.sqlite.lock import beginning, owner
+from jobstore.store.sqlite.names import beside
 
 _HEADER: Final = 32
 _FRAME: Final = 24

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from jobstore.store.sqlite.engine import translated
-from jobstore.store.sqlite.lock import beside
+from jobstore.store.sqlite.names import beside
 
 # How often in a row `settle` tries to come to the end of a WAL that others write on.
 _SETTLE_TRIES: Final = 4

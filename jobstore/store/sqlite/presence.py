@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from jobstore.model.errors import StoreReplaced
-from jobstore.store.sqlite.lock import beside
+from jobstore.store.sqlite.names import beside
 
 # What a name that leads to no file is told by.
 _NONE: Final = (-1, -1)

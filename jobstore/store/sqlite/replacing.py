@@ -21,7 +21,8 @@ from jobstore.store.facts import Changes
 from jobstore.store.sequences import LAST, raise_ids
 from jobstore.store.sqlite import engine as sqlite
 from jobstore.store.sqlite.backup import copy, new_copy
-from jobstore.store.sqlite.lock import StoreFile, alone, beside, held, owned
+from jobstore.store.sqlite.lock import StoreFile, alone, held, owned
+from jobstore.store.sqlite.names import beside
 from jobstore.store.sqlite.transaction import FileTransaction
 
 # What SQLite would apply to the copy if it stayed.

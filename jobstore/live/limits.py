@@ -1,0 +1,34 @@
+"""The limits of a store: what it is given when it is opened."""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from jobstore.live.owners import OwnerLimits
+
+# Never stored in clear beyond need, whatever a configuration adds to them.
+SECRET_HEADERS: Final = frozenset({"authorization", "cookie", "proxy-authorization"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a store accepts.
+
+    Args:
+        queue: how many jobs may be queued.
+        body: the largest request body, in bytes.
+        answer: the largest body of a target's answer to a job, in bytes.
+        inline: the largest body, in bytes, that stands in its message's own row.
+        size: the bound on the file's size in bytes, or 0 for none.
+        secret: lower-case names of request headers to forget when a job ends.
+        owner: what one owner may have.
+        depth: how many jobs may make one another, one after the other.
+    """
+
+    queue: int = 100_000
+    body: int = 2**30
+    answer: int = 2**30
+    inline: int = 256 * 1024
+    size: int = 0
+    secret: frozenset[str] = SECRET_HEADERS
+    owner: OwnerLimits = field(default_factory=OwnerLimits)
+    depth: int = 8
