@@ -1,7 +1,7 @@
 """A persistent job store for HTTP: any request becomes a durable job.
 
-What stands in ``__all__`` is public and changes by the rules of Semantic Versioning; everything
-else may change with any release.
+The names in ``__all__`` are public and follow Semantic Versioning; everything else may change in
+any release.
 """
 
 import importlib
@@ -67,12 +67,12 @@ _MODULES: Final = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import what applications use only when they do: it loads the web server, and takes long."""
+    """Import a public name when it is first used: that loads the web server, which takes long."""
     if name in _MODULES:
         return getattr(importlib.import_module(_MODULES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    """List what is public, before any of it is imported."""
+    """Return the public names, before they are imported."""
     return [*__all__, "__version__"]

@@ -1,4 +1,4 @@
-"""Let ``python -m jobstore`` be the command ``jobstore``."""
+"""Make ``python -m jobstore`` the same as the command ``jobstore``."""
 
 from jobstore.cli import main
 

@@ -37,20 +37,20 @@ class Api(Protocol):
     """The calls of one dialect."""
 
     def add_routes(self, app: web.Application) -> None:
-        """Let an application answer them."""
+        """Add the calls to an application."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spoken:
-    """An API that is wanted.
+    """An API that the server answers.
 
     Args:
         api: its calls.
         claims: the requests that are for it.
-        refuse: answers those whose senders are refused.
-        traffic: what its requests are counted as.
+        refuse: answers requests of refused senders.
+        traffic: how its requests are counted.
         at_once: answers some of them at the desk, or None.
-        guarded: whether it finds out by itself who asks.
+        guarded: whether it checks by itself who asks.
     """
 
     api: Api
@@ -72,13 +72,13 @@ def apis_of(
     *,
     login: bool = False,
 ) -> Apis:
-    """Make the APIs that are wanted.
+    """Create the APIs that the server answers.
 
     Args:
         config: how they answer.
-        router: who answers which request.
-        dialects: which of them are wanted, besides ArangoDB's and our own.
-        login: whether ArangoDB's login is wanted, which a service would answer itself.
+        router: the targets.
+        dialects: which dialects to answer, besides ArangoDB's and our own.
+        login: whether to answer ArangoDB's login; a service may have its own.
     """
     known = {"kinetica": _kinetica, "datameer": _datameer}
     jobs, ours = ArangoJobs(store), NativeApi(store, router, retention_of(config))
@@ -91,11 +91,11 @@ def apis_of(
 
 
 def pages_of(config: Config, store: Store, router: Router, gate: Gate) -> Apis:
-    """Make the dashboard, unless the configuration says otherwise; no job can ask for its pages.
+    """Create the dashboard, unless it is turned off; jobs cannot request its pages.
 
     Args:
-        router: who answers which request.
-        gate: who has access.
+        router: the targets.
+        gate: decides who has access.
     """
     if not config.dashboard.enabled:
         return []
@@ -123,7 +123,7 @@ def _datameer(config: Config, store: Store, router: Router) -> Spoken:
 
 
 def unanswered_of(dialects: Collection[str]) -> Callable[[web.Request], web.Response | None]:
-    """Make what answers the clients of a dialect where no target does; others it gives None."""
+    """Return a function that answers clients of a dialect when no target does; None for others."""
     if "kinetica" in dialects:
         from jobstore.dialects import kinetica  # noqa: PLC0415 - as above
 
@@ -132,13 +132,13 @@ def unanswered_of(dialects: Collection[str]) -> Callable[[web.Request], web.Resp
 
 
 def _login(store: Store) -> Spoken:
-    """Make ArangoDB's login."""
+    """Create ArangoDB's login."""
     api, claims = ArangoLogin(store.accounts), arango_login.CLAIMS
     return Spoken(api, claims, arango_login.refused, Traffic.ARANGO)
 
 
 def refusing(config: Config, apis: Apis, async_headers: Sequence[AsyncHeader]) -> Refuse:
-    """Make the function that refuses: in the words of the API that was called."""
+    """Return a function that refuses a request, in the form of the API that was called."""
     shown = mount.CLAIMS if config.dashboard.enabled else ()
     by_claim: list[tuple[PathClaim, Refuse]] = [(claim, pages.refused) for claim in shown]
     by_claim += [(claim, spoken.refuse) for spoken in apis for claim in spoken.claims]
@@ -159,7 +159,7 @@ def refusing(config: Config, apis: Apis, async_headers: Sequence[AsyncHeader]) -
 
 
 def application_of(apis: Apis, *middlewares: Middleware) -> web.Application:
-    """Make an application of APIs."""
+    """Create an application of APIs."""
     app = web.Application(middlewares=middlewares)
     app[ROOM] = Room()
     for spoken in apis:
@@ -168,9 +168,9 @@ def application_of(apis: Apis, *middlewares: Middleware) -> web.Application:
 
 
 async def answering(stack: AsyncExitStack, apis: Apis) -> list[tuple[PathClaim, Own[Answering]]]:
-    """Make what answers our own calls at the front door, until the stack is unwound.
+    """Return the handler of our own calls at the front door, until the stack is unwound.
 
-    ArangoDB's API is one handler, which needs no router, and is on the way of most jobs.
+    ArangoDB's API is a single handler without a router: most jobs use it.
     """
     server = await served(stack, application_of(apis))
     return [
@@ -185,7 +185,7 @@ def _handler(api: Api, server: web.Server) -> Answering:
 
 
 def prompt(apis: Apis) -> list[tuple[PathClaim, Own[AtOnce]]]:
-    """Make what answers our own calls without a task, as far as it is worth it."""
+    """Return what answers our own calls without a task, where that is worthwhile."""
     return [
         (claim, Own(spoken.traffic, spoken.at_once))
         for spoken in apis
@@ -200,7 +200,7 @@ async def own_route(
     apis: Apis,
     access: Gate,
 ) -> TargetRoute:
-    """Make a target of our own APIs, for jobs that ask them."""
+    """Create a route to our own APIs, for jobs that call them."""
     own = application_of(apis, access.on_behalf)
     return TargetRoute(
         name="/_api/job",

@@ -29,10 +29,10 @@ def store_of(config: Config, name: str) -> AbstractAsyncContextManager[Store]:
     """Open the file as the one server that owns it, or join the nodes that share a database.
 
     Args:
-        name: what the node is called, unless the configuration says.
+        name: the node's name, unless it is configured.
 
     Raises:
-        ConfigError: it is in a database, and what that needs is not installed.
+        ConfigError: it is in a database, and the driver is not installed.
     """
     section, limits = config.store, store_limits(config)
     if not section.url:
@@ -53,11 +53,11 @@ def store_of(config: Config, name: str) -> AbstractAsyncContextManager[Store]:
 def measured(
     config: Config, store: Store, router: Router, apis: Apis, *, front: bool
 ) -> Meters | None:
-    """Count what happens from now on, unless the configuration says otherwise.
+    """Start metrics, unless they are turned off.
 
     Args:
         router: all targets.
-        front: whether all requests come in at a door of ours.
+        front: whether all requests arrive at our own front door.
     """
     if not config.metrics.enabled:
         return None
@@ -69,10 +69,10 @@ def measured(
 
 
 def traced(config: Config, store: Store) -> None:
-    """Make spans from now on, if the configuration wants them.
+    """Start tracing, if it is configured.
 
     Raises:
-        ConfigError: what that needs is not installed.
+        ConfigError: the packages for it are not installed.
     """
     section = config.tracing
     if not section.enabled:
@@ -90,28 +90,28 @@ def traced(config: Config, store: Store) -> None:
 
 
 def browsers_of(config: Config, access: Gate, *, public: bool) -> Browsers:
-    """Make what decides which web pages may ask.
+    """Create the check of requests from web pages.
 
     Args:
-        config: names the origins and the hosts that are trusted.
-        access: tells whether everybody has access.
+        config: names trusted origins and hosts.
+        access: knows whether everybody has access.
         public: whether the server may be reached from other machines.
     """
     return Browsers(rules_of(config, public=public), lambda: access.everybody, ASKING)
 
 
 def rules_of(config: Config, *, public: bool) -> Rules:
-    """Make the rules about web pages that the configuration asks for; see `browsers_of`."""
+    """Return the configured rules about web pages; see `browsers_of`."""
     return Rules.of(config.server.origins, config.server.names, public=public)
 
 
 def route_of(name: str, target: Target, limits: TargetLimits) -> TargetRoute:
-    """Make the route of a target, with what holds for it.
+    """Create the route of a target with its settings.
 
     Args:
-        name: the path that it owns with everything below it.
-        target: who answers there.
-        limits: what the configuration says of it.
+        name: its prefix.
+        target: answers its requests.
+        limits: its configured settings.
     """
     return TargetRoute(
         name=name,

@@ -113,7 +113,7 @@ class _Live:
     Args:
         front: answers jobstore's own calls.
         claims: the calls that are for it.
-        pages: those of them that find out by themselves who asks.
+        pages: those of them that check by themselves who asks.
     """
 
     store: Store
@@ -126,7 +126,7 @@ class _Live:
     pages: tuple[PathClaim, ...]
 
     def guards(self, method: str, path: str) -> bool:
-        """Tell whether what answers a call finds out by itself who asks."""
+        """Return whether the handler of a call checks by itself who asks."""
         return any(claim.covers(method, path) for claim in self.pages)
 
 
@@ -134,7 +134,7 @@ class Jobs:
     """The jobs of an application, while it runs; ``setup`` returns it.
 
     Args:
-        identify: tells who sent a request; None leaves that to the store's accounts.
+        identify: returns the sender of a request; None to use the store's accounts.
     """
 
     def __init__(self, app: web.Application, config: Config, identify: Identify | None) -> None:
@@ -233,7 +233,7 @@ class Jobs:
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Make jobs of requests that ask for it, and answer jobstore's own paths."""
+        """Turn requests that ask for it into jobs, and answer jobstore's own paths."""
         if current(request).id is not None:  # it comes from a job
             return await handler(request)
         live = self._live
@@ -257,16 +257,17 @@ class Jobs:
         return await private.handle(self._live.front, request.clone())
 
     async def dismiss(self, _: web.Application) -> None:
-        """Wake all who wait for jobs to change: the application shuts down."""
+        """Wake all waiters: the application is shutting down."""
         if self._running is not None:
             self._running.store.waits.dismiss()
             self._running.store.changes.dismiss()
 
     async def lifetime(self, app: web.Application) -> AsyncIterator[None]:
-        """Run jobs from the start of an application to its end.
+        """Run jobs from the application's start to its end.
 
         Raises:
-            ConfigError: it is not the main application, or it is open to everybody unasked.
+            ConfigError: it is not the main application, or it would be open to everybody without
+                ``open``.
         """
         self._stand_last(app)
         opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -281,10 +282,10 @@ class Jobs:
         await living
 
     def _stand_last(self, app: web.Application) -> None:
-        """Go behind the application's own middlewares, whenever they were added.
+        """Move behind the application's own middlewares, whenever they were added.
 
         Raises:
-            ConfigError: that is too late.
+            ConfigError: it is too late for that.
         """
         middlewares = app.middlewares
         if middlewares.frozen and not app.frozen:  # add_subapp freezes that much
@@ -372,10 +373,10 @@ class Jobs:
 
 @asynccontextmanager
 async def _alone(opening: AbstractAsyncContextManager[Store]) -> AsyncIterator[Store]:
-    """Open a store, and say why it may be in use if it is.
+    """Open a store; if it is in use, explain why that may be.
 
     Raises:
-        StoreInUse: it is, by another process.
+        StoreInUse: another process is using it.
     """
     async with AsyncExitStack() as stack:
         try:
@@ -387,9 +388,9 @@ async def _alone(opening: AbstractAsyncContextManager[Store]) -> AsyncIterator[S
 
 
 def _served(app: web.Application) -> web.Server:
-    """Give an application's requests to it as its runner does.
+    """Return a server that handles the application's requests as its runner does.
 
-    The runner's own server cannot be had here: it is made when the application has started up.
+    The runner's own server does not exist yet: it is created after the application has started up.
     """
     return web.Server(
         partial(private.handle, app),
@@ -400,6 +401,6 @@ def _served(app: web.Application) -> web.Server:
 
 
 async def _started(app: web.Application, closing: asyncio.Event) -> None:
-    """Wait until an application has started up: jobs may need what it opens then."""
+    """Wait until an application has started up: jobs may need what it opens during startup."""
     while not (app.frozen or closing.is_set()):  # noqa: ASYNC110 - nobody tells
         await asyncio.sleep(_LOOK_SECONDS)

@@ -68,10 +68,10 @@ def run(
 
     Args:
         config: what to serve, and where.
-        ready: told of the server once it answers.
+        ready: called with the server once it answers.
         reread: reads the configuration again, when a signal asks for it.
 
-    It ends the process itself if something of the application's cannot be ended.
+    It ends the process itself if a part of the application cannot be stopped.
 
     Raises:
         JobstoreError: it cannot start.
@@ -96,9 +96,9 @@ def run(
 
 
 def _settle() -> None:
-    """Tell the garbage collector that the current objects live long.
+    """Exclude the current objects from garbage collection.
 
-    It would go through all of it again and again; measured, a sixth of a job's whole cost.
+    It would scan them again and again; measured, a sixth of a job's whole cost.
     """
     gc.collect(0)  # what is older has been looked through while it was loaded
     gc.freeze()
@@ -128,13 +128,13 @@ async def _run_until_signal(
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server that answers.
+    """A running server.
 
     Args:
-        urls: where.
+        urls: where it answers.
         store: its store.
         reload: reads the configuration again.
-        dashboard: where it has pages for people, if anywhere.
+        dashboard: the URL of its dashboard, if it has one.
     """
 
     urls: Sequence[str]
@@ -146,11 +146,11 @@ class Server:
 
     @property
     def url(self) -> str:
-        """Where it answers first of all."""
+        """Its first URL."""
         return self.urls[0]
 
     async def drain(self, hurry: asyncio.Event, supervisor: Supervisor = NOBODY) -> None:
-        """Take no new jobs and let those that run finish, until an event says to hurry."""
+        """Accept no new jobs and let running ones finish, until an event says to hurry."""
         self.store.refuse()
         words = drain_words(self.store, self.drain_seconds)
         log.info("draining", extra=_DRAINING)
@@ -174,8 +174,8 @@ async def serving(
 
     Args:
         config: what to serve, and where.
-        environment: says which sockets were handed over; None for none.
-        reread: reads the configuration again; None if it cannot be.
+        environment: names passed sockets; None for none.
+        reread: reads the configuration again; None if that is not possible.
 
     Raises:
         JobstoreError: it cannot start.
@@ -251,7 +251,7 @@ async def serving(
 
 
 def _dashboard(listeners: Sequence[ListeningSocket]) -> str:
-    """Say where the dashboard is, for a browser if it can be."""
+    """Return the dashboard's URL, if possible one that a browser can open."""
     urls = [each.url for each in listeners]
     return next((url for url in urls if "://" in url), urls[0]) + f"{MOUNT}/"
 
@@ -265,10 +265,10 @@ async def _runner(stack: AsyncExitStack, server: web.Server) -> web.ServerRunner
 def _access(
     config: Config, store: Store, listeners: Sequence[ListeningSocket], refuse: Refuse
 ) -> Access:
-    """Decide who has access.
+    """Create the access check.
 
     Raises:
-        NotOpen: everybody would be, from anywhere, and nobody has said that they shall.
+        NotOpen: everybody would have access from anywhere, without ``--open``.
     """
     public = [each.host for each in listeners if not each.is_local]
     anonymous = not public or config.server.open

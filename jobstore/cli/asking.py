@@ -82,7 +82,7 @@ class _Form:
 
     @contextmanager
     def writer(self, columns: Columns, place: Place) -> Iterator[RowWriter]:
-        """Give what writes the rows of an answer for scripts."""
+        """Yield what writes the rows of an answer for scripts."""
         if self.parquet is None:
             yield JsonLines(columns) if self.as_json else Csv(columns)
             return

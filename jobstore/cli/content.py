@@ -57,7 +57,7 @@ async def write_raw(body: Body) -> None:
 
 
 def as_json(part: Excerpt, *, in_hex: bool = False) -> dict[str, Any]:
-    """Give a body for JSON: as text if it is some, in base64 if not, or in hexadecimal."""
+    """Return a body for JSON: as text if it is some, in base64 if not, or in hexadecimal."""
     text = None if in_hex else _as_text(part)
     binary = part.data.hex() if in_hex else b64encode(part.data).decode()
     return {

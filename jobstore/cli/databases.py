@@ -34,7 +34,7 @@ class InDatabase:
     """A store in a database; see `jobstore.cli.tending.Tended`.
 
     Args:
-        lease: for how long a node may be silent until the others declare it dead, in seconds.
+        lease: how long a node may be silent before the others declare it dead, in seconds.
     """
 
     url: str = field(repr=False)
@@ -50,7 +50,7 @@ class InDatabase:
         """It has no file."""
 
     def is_there(self) -> bool:
-        """Tell whether there is such a schema."""
+        """Return whether there is such a schema."""
         try:
             require(self.url, self.schema)
         except StoreMissing:
@@ -70,7 +70,7 @@ class InDatabase:
         return migrate(self.url, self.schema)
 
     async def death(self, history: History) -> Death:
-        """Tell which node was the last one that died."""
+        """Return which node was the last one that died."""
         return await nodes.last_death(history, self.lease)
 
     async def starts(self, limit: int) -> list[Start]:

@@ -23,7 +23,7 @@ def in_flags(
     time_zone: str | None = None,
     **members: Any,
 ) -> dict[str, Any]:
-    """Give what flags say as a file would say it.
+    """Return what flags say as a file would say it.
 
     Raises:
         UsageError: they say two things at once, or something that no header is.
@@ -93,7 +93,7 @@ def _places(file: Path, tables: list[Any], *, numbered: bool) -> Iterator[tuple[
 
 
 def _parsed(place: str, table: object, problems: list[str]) -> Iterator[Draft]:
-    """Give a draft, or else put down what is wrong with it."""
+    """Yield a draft, or else put down what is wrong with it."""
     try:
         yield parse(table)
     except DefinitionInvalid as invalid:

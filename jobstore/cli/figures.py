@@ -182,7 +182,7 @@ def _starts(
 
 
 def _hour_of(moment: int, zone: tzinfo) -> int:
-    """Tell when an hour of a zone began; in some zones that is half past."""
+    """Return when an hour of a zone began; in some zones that is half past."""
     local = _local(moment, zone)
     return moment - (local.minute * 60 + local.second) * SECOND - moment % SECOND
 

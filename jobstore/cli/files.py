@@ -10,7 +10,7 @@ from jobstore.store.new_file import check_destination, new_file
 
 @contextmanager
 def export_file(path: Path, store: Path | None, *, replace: bool) -> Iterator[IO[bytes]]:
-    """Give a file that gets its name if the context ends well; only its owner may read it.
+    """Yield a file that gets its name if the context ends well; only its owner may read it.
 
     Args:
         store: the store, which it must not replace, if it is a file.

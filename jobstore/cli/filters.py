@@ -92,13 +92,13 @@ def filter_options(command: F) -> F:
 
 
 def given(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """Give those of a command's options that say which jobs are meant."""
+    """Return those of a command's options that say which jobs are meant."""
     found = {name: asked[name] for name in NAMES}
     return {name: value for name, value in found.items() if value not in (None, (), False)}
 
 
 async def search_of(history: History, place: Place, asked: Mapping[str, Any]) -> Search:
-    """Give what the options look for in a store."""
+    """Return what the options look for in a store."""
     lowest, highest = asked["status"] or (None, None)
     named = asked["definition"]
     since, until = within(asked["span"], asked["since"], asked["until"])
@@ -120,7 +120,7 @@ async def search_of(history: History, place: Place, asked: Mapping[str, Any]) ->
 
 
 def query_of(asked: Mapping[str, Any]) -> dict[str, str]:
-    """Give what the options look for at a server on another machine, by the names of its filters.
+    """Return what the options look for at a server on another machine, by the names of its filters.
 
     Raises:
         Complaint: it cannot be asked for that.

@@ -76,7 +76,7 @@ class Csv:
 
 
 def as_object(columns: Columns, row: Row) -> dict[str, Any]:
-    """Give a row as JSON has it."""
+    """Return a row as JSON has it."""
     return {
         name: _written(kind, value)
         for (name, kind), value in zip(columns.items(), row, strict=True)

@@ -115,7 +115,7 @@ class _Flood:
         self.left_out = 0
 
     def lets_through(self, now: float) -> bool:
-        """Tell whether a line may be written now; count it if not."""
+        """Return whether a line may be written now; count it if not."""
         self._left = min(_AT_ONCE, self._left + max(0.0, now - self._since))
         self._since = now
         if self._left < 1:

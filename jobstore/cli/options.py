@@ -118,7 +118,7 @@ def json_option(command: F) -> F:
 
 
 def limited(things: str, most: int = 10_000) -> Callable[[F], F]:
-    """Give a command that lists things the option to say how many; lists begin with the newest."""
+    """Give a command that lists things the option to say how many; the newest come first."""
     return click.option(
         "--limit",
         type=click.IntRange(1, most),
@@ -195,7 +195,7 @@ def range_options(command: F) -> F:
 def within(
     span: tuple[int | None, int | None] | None, since: int | None, until: int | None
 ) -> tuple[int | None, int | None]:
-    """Tell from when to when jobs have to have been submitted.
+    """Return from when to when jobs have to have been submitted.
 
     Raises:
         UsageError: it was said twice, or the end is before the beginning.

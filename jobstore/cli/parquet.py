@@ -53,7 +53,7 @@ class Parquet:
 def parquet_file(
     path: Path, store: Path | None, columns: Columns, *, replace: bool
 ) -> Iterator[Parquet]:
-    """Give a Parquet file that gets its name if the context ends well.
+    """Yield a Parquet file that gets its name if the context ends well.
 
     Args:
         path: its name.

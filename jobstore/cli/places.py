@@ -30,7 +30,7 @@ class Place(Protocol):
         """Its file, if it is one, which nothing else must replace."""
 
     def is_there(self) -> bool:
-        """Tell whether there is something already."""
+        """Return whether there is something already."""
 
     def history(self) -> AbstractAsyncContextManager[History]:
         """Open the store for reading."""
@@ -42,7 +42,7 @@ class Place(Protocol):
         """Create the store or bring it up to date; return the versions before and after."""
 
     async def death(self, history: History) -> Death:
-        """Tell which server was the last one that died."""
+        """Return which server was the last one that died."""
 
     async def starts(self, limit: int) -> list[Start]:
         """List the newest starts of nodes, the newest first; of a file, the one server's."""
@@ -52,7 +52,7 @@ class Place(Protocol):
 
 
 def place_of(config: Config) -> Place:
-    """Give the place of the configured store.
+    """Return the place of the configured store.
 
     Raises:
         ConfigError: it is in a database, and what that needs is not installed.
@@ -62,7 +62,7 @@ def place_of(config: Config) -> Place:
 
 
 def database_of(config: Config) -> "InDatabase":
-    """Give the place of a configured store that is in a database.
+    """Return the place of a configured store that is in a database.
 
     Raises:
         ConfigError: what that needs is not installed.
@@ -85,7 +85,7 @@ class InFile:
         return str(self.file)
 
     def is_there(self) -> bool:
-        """Tell whether there is such a file."""
+        """Return whether there is such a file."""
         return self.file.exists()
 
     def history(self) -> AbstractAsyncContextManager[History]:
@@ -104,11 +104,11 @@ class InFile:
         return migrate(self.file)
 
     async def death(self, history: History) -> Death:
-        """Tell which server was the last one that died."""
+        """Return which server was the last one that died."""
         return await questions.death(history, runs=is_owned(self.file))
 
     async def starts(self, limit: int) -> list[Start]:
-        """Give the start of the server that runs, if any."""
+        """Return the start of the server that runs, if any."""
         async with self.history() as history:
             return (await running(history, self.file))[:limit]
 

@@ -91,7 +91,7 @@ def _trouble(place: Whereabouts, patience: float) -> str | None:
 
 
 def _why(answer: RemoteAnswer) -> str:
-    """Give the words of an answer, or its status where it has none."""
+    """Return the words of an answer, or its status where it has none."""
     try:
         return str(answer.document["detail"])
     except (LookupError, TypeError):

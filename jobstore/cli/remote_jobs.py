@@ -29,7 +29,7 @@ class RemoteJobs:
     _waits: dict[int, WaitReason] = field(default_factory=dict, init=False)
 
     def waits_for(self, job: Job) -> WaitReason | None:
-        """Tell what a job that was asked for waits for, if it has not begun."""
+        """Return what a job that was asked for waits for, if it has not begun."""
         return self._waits.get(job.id)
 
     def one(self, job_id: int, wait: int | None = None) -> Job:

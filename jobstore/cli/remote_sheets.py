@@ -26,7 +26,7 @@ class RemoteSheets:
     remote: Remote
 
     def sheet(self, job_id: int, most: int | None) -> Sheet:
-        """Give all that is told of a job.
+        """Return all that is told of a job.
 
         Args:
             most: how many bytes of a body are shown, or None for all.
@@ -56,6 +56,6 @@ class RemoteSheets:
 
 
 def _canceller(timeline: list[Moment]) -> str | None:
-    """Tell who asked for a cancellation; the last one who did."""
+    """Return who asked for a cancellation; the last one who did."""
     asked = [each.detail for each in timeline if each.event == CANCEL_ASKED and each.detail]
     return asker(asked[-1]) if asked else None

@@ -41,7 +41,7 @@ class Part:
     reason: str | None = None
 
     def as_json(self, *, in_hex: bool) -> dict[str, Any]:
-        """Give everything but the start line for JSON."""
+        """Return everything but the start line for JSON."""
         headers = [(legible(name), legible(value)) for name, value in self.headers]
         return {"headers": headers} | content.as_json(self.body, in_hex=in_hex)
 
@@ -66,7 +66,7 @@ class Sheet:
     timeline: Sequence[Moment]
 
     def as_json(self, *, in_hex: bool = False) -> dict[str, Any]:
-        """Give everything for JSON."""
+        """Return everything for JSON."""
         timeline = [
             {"at": iso(moment.at), "event": moment.event, "detail": moment.detail}
             for moment in self.timeline

@@ -63,7 +63,7 @@ def submit_command(
 def _written(
     *, method: str, target: str, header: tuple[str, ...], data: str | None, **rest: Any
 ) -> dict[str, Any]:
-    """Give the job as it is written in JSON."""
+    """Return the job as it is written in JSON."""
     given = {name: value for name, value in rest.items() if value is not None}
     document = {"method": method.upper(), "target": target, "headers": headers_of(header), **given}
     if data is None:

@@ -47,7 +47,7 @@ class Tended(Place, Protocol):
 
 
 def tended(config: Config) -> Tended:
-    """Give the place of the configured store.
+    """Return the place of the configured store.
 
     Raises:
         ConfigError: it is in a database, and what that needs is not installed.

@@ -90,7 +90,7 @@ async def _export(
 
 @contextmanager
 def _written(file: Path, store: Path | None, *, force: bool) -> Iterator[Callable[[bytes], object]]:
-    """Give what writes into a new file, or to the standard output."""
+    """Yield what writes into a new file, or to the standard output."""
     if file == _PIPE:
         yield sys.stdout.buffer.write
         sys.stdout.buffer.flush()

@@ -88,7 +88,7 @@ class _Actor(Protocol):
     """Where the action is carried out."""
 
     async def count(self) -> tuple[int, int]:
-        """Tell how many jobs match, and how many of them had secret headers, which are not kept."""
+        """Return how many jobs match, and how many had secret headers, which are not kept."""
 
     async def job(self, job_id: int) -> Job:
         """Look at a job."""
@@ -297,7 +297,7 @@ class _StoreActor:
         self._matched = bulk.named(wanted.ids)
 
     async def count(self) -> tuple[int, int]:
-        """Tell how many jobs match."""
+        """Return how many jobs match."""
         wanted = self._wanted
         if not wanted.ids:
             search = Search()
@@ -340,7 +340,7 @@ class _StoreActor:
         return described(found)
 
     async def _served(self) -> bool:
-        """Tell whether a server runs that does it."""
+        """Return whether a server runs that does it."""
         starts = await self._place.starts(_NODES)
         return any(start.state is StartState.ALIVE for start in starts)
 
@@ -377,7 +377,7 @@ class _ServerActor:
             self._document["without_secrets"] = True
 
     async def count(self) -> tuple[int, int]:
-        """Tell how many jobs match."""
+        """Return how many jobs match."""
         said = self._remote.ask("POST", "/_jobs/operations", {**self._document, "dry_run": True})
         return said["count"], said["forgotten"]
 

@@ -45,12 +45,12 @@ _PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
 
 
 def as_row(job: Job) -> list[Any]:
-    """Give a job as a row of `JOB_COLUMNS`."""
+    """Return a job as a row of `JOB_COLUMNS`."""
     return [getattr(job, name) for name in JOB_COLUMNS]
 
 
 def as_fields(job: Job) -> dict[str, Any]:
-    """Give a job's fields as JSON has them, times in ISO 8601."""
+    """Return a job's fields as JSON has them, times in ISO 8601."""
     return as_object(JOB_COLUMNS, as_row(job))
 
 

@@ -21,9 +21,9 @@ class Problem:
     """A mistake in the configuration.
 
     Args:
-        place: where it stands.
-        complaint: what was expected there; None if there is no such place.
-        value: what stands there.
+        place: its section and key.
+        complaint: what was expected there; None if there is no such key.
+        value: the given value.
     """
 
     place: Place
@@ -42,7 +42,7 @@ class Checker:
         self.problems: list[Problem] = []
 
     def config(self, tables: Mapping[str, Any]) -> Config:
-        """Read all sections; what is wrong has its default."""
+        """Read all sections; invalid ones keep their defaults."""
         given = {
             name: self._section(section, tables[name], (name,))
             for name, section in SECTIONS.items()
@@ -72,7 +72,7 @@ class Checker:
     def _section(
         self, section: type[S], table: object, place: Place, shared: Mapping[str, Any] = _NOTHING
     ) -> S | None:
-        """Read a section; None if something is wrong with it.
+        """Read a section; None if it is invalid.
 
         Args:
             shared: values for keys that the table does not have.
@@ -125,12 +125,12 @@ class Checker:
 
 
 def _kinds(section: Any) -> dict[str, Kind[Any]]:
-    """Give the keys of a section, each with how its value is written."""
+    """Return the keys of a section, each with its kind of value."""
     return {key.name: kind_of(key.type) for key in fields(section)}
 
 
 def _keys() -> dict[Key, str]:
-    """List all sections and keys, each with what is expected there."""
+    """Return all sections and keys, each with its kind of value."""
     keys: dict[Key, str] = {}
     for name, section in SECTIONS.items():
         keys[(name,)] = "tables headed [[target]]" if name == _TARGET else "a table"

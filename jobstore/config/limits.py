@@ -1,11 +1,11 @@
-"""What a store accepts, as configured; kept apart, since the configuration loads no store."""
+"""The configured limits of the store; a separate module, so that configuration loads no store."""
 
 from jobstore.config.sections import Config
 from jobstore.live import SECRET_HEADERS, Limits, OwnerLimits
 
 
 def store_limits(config: Config) -> Limits:
-    """Return the limits of the store, for its server and for the commands beside it."""
+    """Return the limits of the store, for its server and for commands."""
     return Limits(
         queue=config.executor.queue_limit,
         body=config.capture.body_limit,

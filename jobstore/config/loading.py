@@ -37,7 +37,7 @@ _SERVICE_LINK: Final = re.compile(
 
 
 def place(store: str | Path) -> dict[str, str | Path]:
-    """Tell by which key of [store] a file, or the URL of a database, is configured."""
+    """Return the key of [store] for a file, or for the URL of a database."""
     if isinstance(store, str) and store.startswith(_SCHEMES):
         return {"url": store}
     return {"path": Path(store)}
@@ -76,11 +76,11 @@ def load(
 
 @dataclass(frozen=True, slots=True)
 class _Layer:
-    """One origin of values.
+    """One source of values.
 
     Args:
-        origin: what a message about a value from here begins with.
-        write: writes a place as it is written here.
+        origin: how a message about a value from here begins.
+        write: returns how a key is written here.
         values: by section and key.
     """
 
@@ -89,7 +89,7 @@ class _Layer:
     values: Mapping[str, Any]
 
     def holds(self, place: Place) -> bool:
-        """Tell whether this layer has a value at the place."""
+        """Return whether this layer has a value at the place."""
         section = self.values.get(str(place[0]))
         if isinstance(section, Mapping) and len(place) > 1 and isinstance(place[1], str):
             return place[1] in section
@@ -162,7 +162,7 @@ def _merged(layers: tuple[_Layer, ...]) -> dict[str, Any]:
 def _but_for_others(
     section: str, below: Mapping[str, Any], above: Mapping[str, Any]
 ) -> Mapping[str, Any]:
-    """Give what a lower layer says of a section, but for what a higher one says otherwise."""
+    """Return a lower layer's values of a section, without those that a higher layer replaces."""
     groups = _ALTERNATIVES.get(section, ())
     said = [group for group in groups if not group.isdisjoint(above)]
     if not said:
@@ -172,7 +172,7 @@ def _but_for_others(
 
 
 def _told(problem: Problem, layers: tuple[_Layer, ...]) -> str:
-    """Say where a mistake is, and what was expected there."""
+    """Return a message that says where a mistake is, and what was expected there."""
     place = problem.place
     layer = next(layer for layer in layers if layer.holds(place))
     complaint = problem.complaint
@@ -185,6 +185,6 @@ def _told(problem: Problem, layers: tuple[_Layer, ...]) -> str:
 
 
 def _nearest(key: Key, depth: int) -> Key:
-    """Find the valid key, or with a depth of 1 the section, that is written most alike."""
+    """Return the most similar valid key, or with a depth of 1 the most similar section."""
     valid = {".".join(names): names for names in KEYS if len(names) == depth}
     return valid[get_close_matches(".".join(key), valid, n=1, cutoff=0.0)[0]]

@@ -5,7 +5,7 @@ from jobstore.live.janitor import Retention
 
 
 def retention_of(config: Config) -> Retention:
-    """Read from the configuration how long things are kept."""
+    """Return the configured retention."""
     section = config.retention
     return Retention(
         unfetched=section.unfetched,

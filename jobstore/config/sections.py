@@ -1,7 +1,7 @@
 """The configuration's sections: each key is declared here once, with its type and its default.
 
-Messages, the nearest valid key and the names in the environment all follow from this declaration;
-config.example.toml says the same in words, and a test holds the two together.
+Messages, suggestions for misspelt keys, and the names of environment variables all follow from this
+declaration; config.example.toml describes it in words, and a test compares the two.
 """
 
 from dataclasses import dataclass, field, fields
@@ -69,7 +69,7 @@ DEMO: Final = "jobstore.demo:create_app"  # who answers when no target is config
 class ServerSection:
     """Where the server listens, and which APIs it answers; port 0 takes any free port.
 
-    ``addresses`` has the ones in force, of ``listen`` or of ``host`` and ``port``.
+    ``addresses`` has the effective ones, from ``listen`` or from ``host`` and ``port``.
     """
 
     host: Host = _HOST
@@ -86,10 +86,10 @@ class ServerSection:
     trusted_proxies: Networks = ()
 
     def __post_init__(self) -> None:
-        """Refuse what contradicts itself.
+        """Refuse contradictory settings.
 
         Raises:
-            ValueError: it does.
+            ValueError: they contradict each other.
         """
         if self.listen and (self.host, self.port) != (_HOST, _PORT):
             raise ValueError("expected listen, or else host and port, and not both")
@@ -103,21 +103,21 @@ class ServerSection:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The host names of the server, as far as they are configured."""
+        """The configured host names of the server."""
         tcp = [each.host for each in self.addresses if isinstance(each, TcpAddress)]
         return (*self.hosts, *tcp)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdminSection:
-    """Where metrics, health and the dashboard are answered instead, if that is to be apart."""
+    """A separate address for metrics, health checks and the dashboard."""
 
     listen: Addresses = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DashboardSection:
-    """Whether there are pages for people."""
+    """Whether the dashboard is available."""
 
     enabled: Flag = True
 
@@ -126,8 +126,9 @@ class DashboardSection:
 class StoreSection:
     """The store's file, or the database that nodes share.
 
-    Sizes are in bytes, and a ``max_size`` of 0 is no limit. A ``url`` of "" is none, and so is a
-    ``name``, for which the node's host and port stand then.
+    Sizes are in bytes; a ``max_size`` of 0 means no limit. A ``url`` of "" means a file; a ``name``
+    of ""
+    means the node's host and port.
     """
 
     path: FileName = _FILE
@@ -141,10 +142,10 @@ class StoreSection:
     checkpoints: Checkpoints = "self"
 
     def __post_init__(self) -> None:
-        """Refuse keys about files if there is a database.
+        """Refuse keys about a file if there is a database.
 
         Raises:
-            ValueError: both are named.
+            ValueError: both are given.
         """
         if self.url and self.path is not _FILE:
             raise ValueError("expected a path or a url, and not both")
@@ -173,7 +174,7 @@ class CaptureSection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpSection:
-    """How much the head of a request, or of an answer, may be; sizes are in bytes."""
+    """Limits for the heads of requests and answers; sizes are in bytes."""
 
     field_size: HeadSize = 64 * KIB
     fields: Count = 1000
@@ -181,13 +182,13 @@ class HttpSection:
 
     @property
     def limits(self) -> HeadLimits:
-        """The same as a value."""
+        """Return the change as a value."""
         return HeadLimits(field_size=self.field_size, fields=self.fields, size=self.head_size)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetLimits:
-    """The settings of each target; a timeout is in seconds, None is no limit."""
+    """The settings of each target; a timeout is in seconds, None means no limit."""
 
     concurrency: Count = 32
     timeout: PositiveDurationOrNever = HOUR
@@ -217,7 +218,7 @@ class ExecutorSection(TargetLimits):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitsSection:
-    """The limits of one owner, 0 being no limit; and the longest chain of jobs."""
+    """The limits of one owner, where 0 means no limit, and the longest chain of jobs."""
 
     queued: CountOrUnlimited = 0
     running: CountOrUnlimited = 0
@@ -228,7 +229,7 @@ class LimitsSection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetentionSection:
-    """Retention times, in seconds; None is for ever."""
+    """Retention times, in seconds; None means for ever."""
 
     unfetched: PositiveDurationOrNever = 30 * DAY
     fetched: DurationOrNever = DAY
@@ -245,14 +246,14 @@ class DatameerSection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrivacySection:
-    """Which headers are secret, in lower case, besides those that always are."""
+    """Additional secret headers, in lower case."""
 
     redact: HeaderNames = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogSection:
-    """What is logged, and in which form."""
+    """What is logged, and in which format."""
 
     level: LogLevel = "info"
     format: LogFormat = "text"
@@ -260,14 +261,14 @@ class LogSection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricsSection:
-    """Whether what happens is counted, for Prometheus."""
+    """Whether metrics for Prometheus are collected."""
 
     enabled: Flag = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TracingSection:
-    """Whether spans are made, and how those of attempts belong to those of submissions."""
+    """Whether tracing spans are made, and how attempts are related to submissions."""
 
     enabled: Flag = False
     relation: TraceRelation = "link"
@@ -285,10 +286,10 @@ class TargetSection(TargetLimits):
     strip_prefix: Flag = False
 
     def __post_init__(self) -> None:
-        """Refuse what does not fit together.
+        """Refuse contradictory settings.
 
         Raises:
-            ValueError: it does not.
+            ValueError: they contradict each other.
         """
         if (self.upstream is None) == (self.app is None):
             raise ValueError("expected either upstream or app, and not both")
@@ -299,28 +300,28 @@ class TargetSection(TargetLimits):
 
     @property
     def keeps_host(self) -> bool:
-        """Whether the client's ``Host`` goes on: unless it is said, for what answers all paths.
+        """Whether the client's ``Host`` is passed on; by default, for the target of all paths.
 
-        Such a service is what clients mean by that name. One that has only some of the paths is
-        mostly somewhere else, and known by a name of its own. What a target does by itself does not
-        depend on what others there are.
+        That is the service that clients mean by the name. A service for only some of the paths is
+        usually elsewhere, with a name of its own. The default for a target does not depend on other
+        targets.
         """
         return self.prefix == "/" if self.preserve_host is None else self.preserve_host
 
     @property
     def cut(self) -> str:
-        """What is cut off the path of each request before it goes on."""
+        """The prefix to remove from each path."""
         return self.prefix.rstrip("/") if self.strip_prefix else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """All that can be configured, checked.
+    """The whole configuration, checked.
 
     Attributes:
-        target: the targets that were written, each with its own limits or else the executor's;
-            ``targets`` has those in force.
-        server: how it was written; ``dialects`` has those in force.
+        target: the configured targets, each with its own limits or else the executor's;
+            ``targets`` has the effective ones.
+        server: the section as configured; ``dialects`` has the effective dialects.
     """
 
     server: ServerSection = ServerSection()
@@ -341,12 +342,12 @@ class Config:
 
     @property
     def targets(self) -> tuple[TargetSection, ...]:
-        """The targets in force: the demo, if none was written."""
+        """The effective targets: the demo, if none is configured."""
         return self.target or (TargetSection(app=DEMO, **self.executor.shared),)
 
     @property
     def dialects(self) -> tuple[str, ...]:
-        """The dialects in force: unless it is said, all of them for the demo, and else none.
+        """The effective dialects; by default, all of them for the demo, and otherwise none.
 
         A service may have paths of its own that look like theirs.
         """
@@ -356,5 +357,5 @@ class Config:
 
     @property
     def is_demo(self) -> bool:
-        """Whether nothing but the demo answers."""
+        """Whether the demo is the only target."""
         return all(target.app == DEMO for target in self.targets)

@@ -1,4 +1,4 @@
-"""Who may come in: accounts, their tokens and their sessions, for those who administer that."""
+"""The Access page: accounts, tokens and sessions, for admins."""
 
 from collections import Counter
 from dataclasses import replace
@@ -41,7 +41,7 @@ async def show(visit: Visit) -> web.Response:
 
 
 async def tell(visit: Visit) -> web.Response:
-    """Say what will happen, and ask whether it shall."""
+    """Ask for confirmation."""
     deed, who = _deed(visit), operator(visit.request)
     return await _ask(
         visit, deed, DeedRequest(store=visit.store, fields=visit.request.query, who=who)
@@ -49,7 +49,7 @@ async def tell(visit: Visit) -> web.Response:
 
 
 async def do(visit: Visit) -> web.Response:
-    """Do it, or say why it cannot be done and ask once more."""
+    """Do it, or say why it cannot be done and ask again."""
     deed = _deed(visit)
     operator(visit.request)
     fields = await filled_in(visit.request)
@@ -74,11 +74,11 @@ async def _ask(
 
 
 def _deed(visit: Visit) -> Deed:
-    """Find what is asked for.
+    """Return the action that is asked for.
 
     Raises:
-        NoSuchPage: there is no such thing.
-        Forbidden: there are no accounts, so that anybody might make themselves an admin.
+        NoSuchPage: there is no such action.
+        Forbidden: there are no accounts, so anybody could become an admin.
     """
     deed = DEEDS.get(visit.request.match_info["deed"])
     if deed is None or visit.access is None:

@@ -1,4 +1,4 @@
-"""What can be done to one job: offered only where it can be, and asked before it is done."""
+"""Actions on one job: offered only where possible, and confirmed before they are done."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -43,12 +43,12 @@ _DANGEROUS: Final = frozenset({BulkAction.CANCEL, BulkAction.DELETE})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
-    """Something that can be done.
+    """An offered action.
 
     Args:
-        label: what the link to its question says.
-        path: where that is, below the mount.
-        danger: whether it takes something away.
+        label: the text of the link to its question.
+        path: the question's path below the mount.
+        danger: whether it is destructive.
     """
 
     action: BulkAction
@@ -58,7 +58,7 @@ class Offer:
 
 
 async def offers(visit: Visit, job: Job) -> list[Offer]:
-    """List what can be done to a job by whoever looks at it."""
+    """Return the actions that the visitor may apply to a job."""
     if not visit.visitor.may_act:
         return []
     possible = await visit.store.operations.possible(job.id)
@@ -70,7 +70,7 @@ async def offers(visit: Visit, job: Job) -> list[Offer]:
 
 
 def likely(job: Job) -> list[BulkAction]:
-    """Tell what can be done to a job as far as its states tell; whoever does it looks again."""
+    """Return the actions that a job's states allow; they are checked again when done."""
     ended, result = job.state in ENDED, job.result
     holds = {
         BulkAction.RETRY: ended and result is not Result.DELETED,
@@ -82,7 +82,7 @@ def likely(job: Job) -> list[BulkAction]:
 
 
 def can_undo(job: Job, offered: Sequence[Offer], moments: Sequence[Moment]) -> bool:
-    """Tell whether a job was deleted a moment ago, and can be restored.
+    """Return whether a job was deleted a moment ago, and can be restored.
 
     Args:
         moments: its timeline.
@@ -97,7 +97,7 @@ def can_undo(job: Job, offered: Sequence[Offer], moments: Sequence[Moment]) -> b
 
 
 async def tell(visit: Visit) -> web.Response:
-    """Say what will happen, and ask whether it shall."""
+    """Ask for confirmation."""
     visit.visitor.acting()
     job, action = await job_of(visit), _action(visit)
     await _require(visit, job, action)
@@ -105,7 +105,7 @@ async def tell(visit: Visit) -> web.Response:
 
 
 async def do(visit: Visit) -> web.Response:
-    """Do it, or say why it cannot be done any more."""
+    """Do it, or say why it can no longer be done."""
     visit.visitor.acting()
     fields = await filled_in(visit.request)
     standing.changing(visit.request)  # who may have become a reader while the form came
@@ -122,7 +122,7 @@ def _action(visit: Visit) -> BulkAction:
 
 
 async def _require(visit: Visit, job: Job, action: BulkAction) -> None:
-    """Ensure that something can be done to a job as it stands.
+    """Ensure that an action can be applied to a job now.
 
     Raises:
         WrongState: it cannot.
@@ -136,7 +136,7 @@ def _moved(job: Job, action: BulkAction) -> WrongState:
 
 
 def _why_not(job: Job, action: BulkAction) -> str:
-    """Say why something cannot be done to a job, as the end of a sentence."""
+    """Return why an action cannot be applied to a job, as the end of a sentence."""
     ended = job.state in ENDED
     reasons: Mapping[BulkAction, tuple[tuple[bool, str], ...]] = {
         BulkAction.CANCEL: (

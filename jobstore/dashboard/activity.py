@@ -40,11 +40,11 @@ _STARTS: Final = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimeSpan:
-    """A span of time; times in microseconds since 1970.
+    """A time span; times in microseconds since 1970.
 
     Args:
-        jobs: where the list of its jobs is.
-        running: where that of what was running when it began is.
+        jobs: the link to its jobs.
+        running: the link to what was running at its beginning.
     """
 
     since: int
@@ -55,12 +55,12 @@ class TimeSpan:
 
     @property
     def name(self) -> str:
-        """When it begins, for people."""
+        """Its beginning, for people."""
         return f"{words.moment(self.since):%a %d %b %H:%M}"
 
     @property
     def bar(self) -> Bar:
-        """What is drawn of it."""
+        """Its bar in the drawing."""
         work = self.work
         ended = f"{words.plural(work.count, 'job')}, {work.errors:,} went wrong, "
         ended += f"{work.cancelled:,} cancelled"
@@ -77,11 +77,11 @@ class TimeSpan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restart:
-    """A start of a server after another one.
+    """A restart of a server.
 
     Args:
-        died: whether the earlier one had not ended in an orderly way.
-        running: where the list of what was running before is.
+        died: whether the server before it died.
+        running: the link to what was running before.
     """
 
     start: Start
@@ -90,7 +90,7 @@ class Restart:
 
 
 async def show(visit: Visit) -> web.Response:
-    """Show the jobs of some time."""
+    """Show the activity of a time range."""
     now = clock.now()
     given = {name: visit.request.query.get(name, "")[:_LONGEST] or None for name in _TIMES}
     try:
@@ -103,7 +103,7 @@ async def show(visit: Visit) -> web.Response:
 
 
 def _asked(query: Mapping[str, str], scope: int | None, now: int) -> OverviewQuery:
-    """Read what is asked for; spans are as long as they have to be if nobody says how long.
+    """Read the time range and span length; the length defaults to one that fits.
 
     Raises:
         QueryInvalid: it cannot be understood; the message says what was expected.
@@ -153,10 +153,10 @@ async def _page(
 
 
 def spans(asked: OverviewQuery, found: Overview, up: str) -> Sequence[TimeSpan]:
-    """Give the spans of a time, in order, with what came of their jobs.
+    """Return the spans of a time range, in order, with figures about their jobs.
 
     Args:
-        up: what leads to the list.
+        up: the relative path to the list.
     """
     length, works = asked.seconds * SECOND, found.spans.get("", {})
     return [
@@ -172,7 +172,7 @@ def spans(asked: OverviewQuery, found: Overview, up: str) -> Sequence[TimeSpan]:
 
 
 def _short(at: int) -> str:
-    """Write a time that is a whole minute; there are many of them on the page."""
+    """Write a time in whole minutes, briefly: the page has many of them."""
     return f"{words.moment(at):%Y-%m-%dT%H:%MZ}"
 
 
@@ -190,7 +190,7 @@ def draw(shown: Sequence[TimeSpan], restarts: Sequence[Restart] = ()) -> Svg:
 
 
 async def restarts_of(visit: Visit, asked: OverviewQuery) -> Sequence[Restart]:
-    """List the starts of servers in a time, the newest first, for who may see all jobs."""
+    """Return the restarts in a time range, the newest first, if the visitor may see all jobs."""
     if asked.scope is not None:
         return []
     starts = await visit.store.others.starts(_STARTS)
@@ -207,7 +207,7 @@ async def restarts_of(visit: Visit, asked: OverviewQuery) -> Sequence[Restart]:
 
 
 def _lanes(asked: OverviewQuery, found: Overview, up: str) -> Svg | str:
-    """Draw what the targets of most jobs had to do."""
+    """Draw the load of the busiest targets."""
     names = found.most(_TARGETS)
     if not names:
         return ""

@@ -1,6 +1,6 @@
-"""The files that pages need besides: they come with the package, and stay the same for ever.
+"""The pages' static files, which are part of the package.
 
-Their path has a digest of what is in them, so that a browser asks for each of them once.
+Their path contains a hash of their content, so browsers cache each of them for ever.
 """
 
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ class Assets:
     """The files.
 
     Args:
-        version: changes with what is in them.
+        version: a hash of their content.
         contents: by name.
     """
 
@@ -46,7 +46,7 @@ def assets() -> Assets:
 
 
 async def give(visit: Visit) -> web.Response:
-    """Give one of them."""
+    """Answer with one of them."""
     asked, found = visit.request.match_info, assets()
     content = found.contents.get(asked["file"])
     if content is None or asked["version"] != found.version:

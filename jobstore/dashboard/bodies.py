@@ -1,4 +1,4 @@
-"""A look at a body: laid out, as it came, or byte by byte, and never more than a page can carry."""
+"""Bodies on a page: pretty, raw or as hex, and never more than a page can hold."""
 
 import codecs
 from collections.abc import Iterable, Iterator
@@ -25,7 +25,7 @@ _SPAN: Final = Markup('<span class="j-{kind}">{text}</span>')
 
 
 class Look(StrEnum):
-    """How a body is looked at."""
+    """How a body is shown."""
 
     PRETTY = "pretty"
     RAW = "raw"
@@ -37,10 +37,10 @@ class Shown:
     """A body on a page.
 
     Args:
-        text: what stands there.
-        size: how many bytes the body has.
-        note: what is to be said about that: how much of it this is, or why it looks like this.
-        bytes: whether it is written byte by byte.
+        text: the shown text.
+        size: the length of the body in bytes.
+        note: how much of the body is shown, or why it looks like this.
+        bytes: whether it is shown as hex.
     """
 
     text: Markup
@@ -50,7 +50,7 @@ class Shown:
 
 
 async def look_at(body: Body, headers: Headers, look: Look) -> Shown:
-    """Read the beginning of a body, and write it."""
+    """Read the beginning of a body, and return how to show it."""
     size = body_size(body) or 0
     return _shown(await _beginning(body), size, headers, look)
 
@@ -82,7 +82,7 @@ def _shown(data: bytes, size: int, headers: Headers, look: Look) -> Shown:
 
 
 def _text(data: bytes, *, whole: bool) -> str | None:
-    """Read bytes as UTF-8; a character that is cut in two at the end is left out."""
+    """Decode bytes as UTF-8; a character cut off at the end is left out."""
     if b"\0" in data:
         return None
     try:
@@ -97,10 +97,10 @@ def _why_bytes(headers: Headers) -> str:
 
 
 def _note(why: str, shown: int, size: int) -> str:
-    """Say how much of a body is shown.
+    """Describe how much of a body is shown.
 
     Args:
-        shown: how many bytes; 0 if that cannot be said.
+        shown: how many bytes; 0 if unknown.
     """
     if shown == size:
         part = ""
@@ -112,7 +112,7 @@ def _note(why: str, shown: int, size: int) -> str:
 
 
 def _plain(text: str) -> tuple[Markup, int]:
-    """Write text as it is; give also how many characters of it that are."""
+    """Return text unchanged up to the limit, and its number of characters."""
     used = len(text)
     written = escape(words.shown(text))
     while len(written) > _MOST_WRITTEN:
@@ -127,7 +127,7 @@ def _coloured(pieces: Iterable[Piece]) -> Iterator[Markup]:
 
 
 def _limited(pieces: Iterable[Markup]) -> tuple[Markup, bool]:
-    """Put pieces together, up to as much as a page can carry; tell whether any are left."""
+    """Join pieces up to the limit of a page; return whether any are left."""
     written, length = list[Markup](), 0
     for piece in pieces:
         length += len(piece)

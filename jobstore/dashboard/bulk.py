@@ -1,8 +1,9 @@
-"""What is done to many jobs: to those that are selected, or to all that match what is shown.
+"""Actions on many jobs: on the selected ones, or on all that match the list's filters.
 
-What is asked about is frozen: the count is exact, times that depend on the clock stand in the
-form's own query as they were then, and jobs that came later are left alone. If the number is
-another one when the answer comes, nothing is done, and the question is asked again.
+The question is frozen: its count is exact, relative times are stored in the form as absolute
+ones, and later jobs are not touched. If the count has changed when the form is submitted, nothing
+is
+done, and the question is asked again.
 """
 
 import json
@@ -37,16 +38,16 @@ _SHOWN: Final = 40  # of an id that is none
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chosen:
-    """The jobs that something shall be done to.
+    """The jobs to act on.
 
     Args:
         search: finds them.
-        words: which ones these are, as the rest of a sentence that begins with a number of jobs.
-        others: why it cannot be done to the others, if some were selected.
-        path: where the question about them is, with all that it depends on; below the mount.
+        words: describes them, as the rest of a sentence that begins with a number of jobs.
+        others: why the action is not possible for other selected jobs.
+        path: the question's path below the mount, with everything it depends on.
         back: the page that they were chosen on.
-        filter: what an operation notes of that, as JSON; None if they were named by their ids.
-        named: how many were.
+        filter: the filter to store with the operation, as JSON; None if they were given by id.
+        named: how many ids were given.
     """
 
     search: Search
@@ -64,7 +65,7 @@ def _selected(visit: Visit, action: BulkAction) -> Chosen:
     """Read which jobs are selected.
 
     Raises:
-        QueryInvalid: none are, or too many, or something is no job's id.
+        QueryInvalid: none are, or too many, or an id is invalid.
     """
     given = [*dict.fromkeys(visit.request.query.getall("id", []))]
     ids = [number for text in given if (number := _id(text)) is not None]
@@ -87,7 +88,7 @@ def _id(text: str) -> int | None:
 
 
 def _matching(visit: Visit, action: BulkAction) -> Chosen:
-    """Read which jobs are on the list that is shown, as it is now.
+    """Read which jobs match the shown list's filters.
 
     Raises:
         QueryInvalid: it cannot be understood; the message says what was expected.
@@ -110,13 +111,13 @@ def _query(filters: Mapping[str, str]) -> str:
 
 
 def offers(visit: Visit, filters: Mapping[str, str]) -> dict[str, Any]:
-    """Give what can be done to jobs of a list, and the query by which all of them are meant."""
+    """Return the actions for jobs of a list, and the query that matches all of them."""
     possible = sensible(filters) if visit.visitor.may_act else []
     return {"offered": possible, "matching": _query(filters)}
 
 
 def sensible(filters: Mapping[str, str]) -> list[BulkAction]:
-    """Tell what can be done to jobs with such filters, as far as these tell."""
+    """Return the actions that make sense for jobs with such filters."""
     states, results = _among(filters, "state", State), _among(filters, "result", Result)
     ended = not states.isdisjoint(ENDED) and results != {Result.NONE}
     holds = {
@@ -137,25 +138,25 @@ def _among(filters: Mapping[str, str], name: str, words: Iterable[str]) -> set[s
 
 
 async def tell_selected(visit: Visit) -> web.Response:
-    """Say what will happen to the jobs that are selected."""
+    """Ask for confirmation of an action on the selected jobs."""
     visit.visitor.acting()
     return await tell(visit, _action(visit), _selected(visit, _action(visit)))
 
 
 async def do_selected(visit: Visit) -> web.Response:
-    """Do it to the jobs that were selected."""
+    """Act on the selected jobs."""
     visit.visitor.acting()
     return await do(visit, _action(visit), _selected(visit, _action(visit)))
 
 
 async def tell_matching(visit: Visit) -> web.Response:
-    """Say what will happen to all jobs that match."""
+    """Ask for confirmation of an action on all matching jobs."""
     visit.visitor.acting()
     return await tell(visit, _action(visit), _matching(visit, _action(visit)))
 
 
 async def do_matching(visit: Visit) -> web.Response:
-    """Do it to all jobs that matched."""
+    """Act on all matching jobs."""
     visit.visitor.acting()
     return await do(visit, _action(visit), _matching(visit, _action(visit)))
 
@@ -171,7 +172,7 @@ async def tell(visit: Visit, action: BulkAction, chosen: Chosen) -> web.Response
 
 
 async def do(visit: Visit, action: BulkAction, chosen: Chosen) -> web.Response:
-    """Make an operation, if the jobs that it is for are as many as was said."""
+    """Create the operation, if the number of jobs is still the same."""
     fields = await filled_in(visit.request)
     asker = standing.changing(visit.request)  # who may have changed while the form came
     operations = visit.store.operations
@@ -196,7 +197,7 @@ async def do(visit: Visit, action: BulkAction, chosen: Chosen) -> web.Response:
 
 
 async def _again(visit: Visit, action: BulkAction, chosen: Chosen, expected: int) -> web.Response:
-    """Ask once more: the jobs are not as many as was said."""
+    """Ask again: the number of jobs has changed."""
     matched = await visit.store.operations.match(action, chosen.search)
     wrong = f"Nothing was done: there were {words.count(expected)} when you were asked, and now "
     wrong += f"there are {words.count(matched.count)}."
@@ -215,7 +216,7 @@ def _number(fields: Fields, name: str) -> int:
 
 
 def question(action: BulkAction, chosen: Chosen, matched: Matched) -> Question:
-    """Say what will happen to how many jobs."""
+    """Return the question, with the number of jobs."""
     number, verb = matched.count, action.capitalize()
     if not number:
         return Question(
@@ -255,7 +256,7 @@ _CAN: Final = {action: said.partition(":")[0] for action, said in _COULD.items()
 
 
 def _worst(action: BulkAction, matched: Matched) -> list[str]:
-    """Say what will happen, and the worst that can."""
+    """Describe what will happen, and the worst case."""
     running, queued = matched.running, matched.count - matched.running
     match action:
         case BulkAction.CANCEL:

@@ -1,11 +1,12 @@
-"""Questions: a page says what will happen, and its form does it.
+"""Questions: a page that says what will happen, with a form that does it.
 
-Whoever offers an action links to its question: ``<a href="…" data-ask>Cancel…</a>``. That is a
-page of its own, found by GET, which changes nothing; its form comes back to the same path by POST.
-Where the script runs, it shows the form in a dialog over the page that has the link instead; for
-that, a question needs nothing but this module.
+A page that offers an action links to its question: ``<a href="…" data-ask>Cancel…</a>``. The
+question
+is a page of its own, requested by GET, which changes nothing; its form is sent to the same path by
+POST. With JavaScript, the form is shown in a dialog over the page instead, without any further
+code.
 
-After it was done, a page may say so: `done` leads to it with a word of `Done` in its query.
+Afterwards, a page can confirm it: `done` redirects to the page with a word of `Done` in its query.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,13 +21,13 @@ from jobstore.dashboard.visit import Visit
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Input:
-    """Something that has to be filled in, or may be.
+    """A field of a form.
 
     Args:
-        kind: what HTML calls its type: ``text``, ``number``, ``password`` or ``checkbox``.
-        value: what is in it at first; of a checkbox, what is sent if it is ticked.
-        required: whether nothing is done without it.
-        options: what can be chosen, if it is one of a few words.
+        kind: its HTML type: ``text``, ``number``, ``password`` or ``checkbox``.
+        value: its initial value; for a checkbox, the value if ticked.
+        required: whether it must be filled in.
+        options: the choices, if it is a selection.
         autocomplete: what a browser may fill in, in HTML's word for it; nothing of its own, or a
             new password, if that is not said.
         wrong: what is wrong with what was filled in.
@@ -44,18 +45,18 @@ class Input:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """What is asked before something is done.
+    """A question before an action.
 
     Args:
-        title: what it is about, such as ``Cancel job 12``.
-        told: what will happen and the worst that can, a paragraph each.
-        button: what is written on what does it; nothing if there is nothing to be done.
-        back: the page to go to instead, by its path below the mount.
-        section: the name of the entry in the navigation that it belongs to.
-        danger: whether it takes something away.
-        kept: what is sent back as it is, by name.
-        inputs: those to be filled in.
-        wrong: why it was not done when it was tried.
+        title: its title, such as ``Cancel job 12``.
+        told: what will happen, and the worst case, a paragraph each.
+        button: the text of the button; "" if there is nothing to do.
+        back: the page to return to, as a path below the mount.
+        section: its entry in the navigation.
+        danger: whether the action is destructive.
+        kept: hidden fields, by name.
+        inputs: the fields to fill in.
+        wrong: why the action failed when it was tried.
         login: the account that a password is of, for browsers that keep passwords.
     """
 
@@ -77,8 +78,8 @@ def ask(
     """Ask a question.
 
     Args:
-        status: 409 if what it was asked about is not what it was.
-        action: where the answer goes, by its path below the mount, if not where it was asked.
+        status: 409 if the jobs or settings have changed.
+        action: the form's path below the mount, if not the question's own.
     """
     return render(
         visit.request,
@@ -90,7 +91,7 @@ def ask(
 
 
 def done(visit: Visit, word: Done, page: str) -> web.Response:
-    """Lead to a page that says what was done.
+    """Redirect to a page that says what was done.
 
     Args:
         page: its path below the mount, without a query.

@@ -1,6 +1,6 @@
-"""What an admin may do to accounts, tokens and sessions, and what is said of it before.
+"""What an admin may do to accounts, tokens and sessions, with the questions before.
 
-Each is a question, found by GET, which changes nothing, and a function that does it.
+Each action is a question, requested by GET, which changes nothing, and a function that does it.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ _PASSWORDS: Final = (
 
 
 class NotThere(JobstoreError):
-    """What something should be done to is gone, or never was."""
+    """The object of an action does not exist."""
 
     status = 404
 
@@ -43,10 +43,10 @@ class DeedRequest:
 
     @property
     def account(self) -> Account:
-        """The account that it shall be done to.
+        """Return the account to act on.
 
         Raises:
-            NotThere: there is none of that name.
+            NotThere: it does not exist.
         """
         name = self.fields.get("name", "")
         account = self.store.accounts.roll().accounts.get(name)
@@ -56,7 +56,7 @@ class DeedRequest:
 
     @property
     def role(self) -> Role:
-        """The role that was chosen.
+        """Return the chosen role.
 
         Raises:
             FormInvalid: it is invalid.
@@ -67,10 +67,10 @@ class DeedRequest:
             raise FormInvalid(f"role: expected one of {', '.join(Role)}") from None
 
     async def password(self) -> str:
-        """Hash the password that was typed, twice; this takes tens of milliseconds.
+        """Hash the password that was entered twice; this takes tens of milliseconds.
 
         Raises:
-            FormInvalid: the second one is another.
+            FormInvalid: the two differ.
             AccountProblem: it is too short or too long.
         """
         password = self.fields.get("password", "")
@@ -81,7 +81,7 @@ class DeedRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deed:
-    """Something that an admin may do.
+    """An action of an admin.
 
     Args:
         question: says what will happen.

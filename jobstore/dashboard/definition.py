@@ -1,4 +1,4 @@
-"""One definition: what it says, when it runs, what its runs came to, and what can be done to it."""
+"""The page of one definition: its contents, schedule and runs, and actions on it."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -36,7 +36,7 @@ async def show(visit: Visit) -> web.Response:
 
 
 async def change_it(visit: Visit) -> web.Response:
-    """Let it say something else, or say what of it cannot be."""
+    """Change it, or show what is invalid."""
     visit.visitor.acting()
     found, fields = await _found(visit), await filled_in(visit.request)
     secret = visit.store.definitions.secret
@@ -63,12 +63,12 @@ async def run(visit: Visit) -> web.Response:
 
 
 async def pause(visit: Visit) -> web.Response:
-    """Let it run by itself no more, for the time being."""
+    """Pause its schedule."""
     return await _set_paused(visit, Done.PAUSED, paused=True)
 
 
 async def resume(visit: Visit) -> web.Response:
-    """Let it run by itself again, from now on."""
+    """Resume its schedule."""
     return await _set_paused(visit, Done.RESUMED, paused=False)
 
 
@@ -85,7 +85,7 @@ async def _set_paused(visit: Visit, word: Done, *, paused: bool) -> web.Response
 
 
 async def ask_delete(visit: Visit) -> web.Response:
-    """Ask whether it shall be deleted."""
+    """Ask for confirmation of its deletion."""
     visit.visitor.acting()
     found = await _found(visit)
     question = Question(
@@ -151,7 +151,7 @@ async def _page(
 
 
 def _fires(schedule: Schedule, now: int) -> list[FireTime]:
-    """Tell when it runs next; one that is paused tells when it would."""
+    """Return its next fire times; for a paused one, when it would run."""
     times = next_fires(replace(schedule, paused=False), now, _FIRES)
     return told(schedule, times, now)
 

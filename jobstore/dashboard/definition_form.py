@@ -1,7 +1,8 @@
-"""What a definition says as the fields of a form, and back.
+"""Convert a definition to the fields of a form, and back.
 
-The fields are the members that ``PATCH /_jobs/definitions/{id}`` takes, as text: what is left
-empty is null there, and so are the errors.
+The fields are the members of ``PATCH /_jobs/definitions/{id}``, as text; empty ones are sent as
+null.
+Errors are reported for the same names.
 """
 
 from collections import defaultdict
@@ -56,7 +57,7 @@ def written(draft: Draft, secret: frozenset[str]) -> Fields:
 
 
 def changes(draft: Draft, fields: Fields, secret: frozenset[str]) -> Mapping[str, Any]:
-    """Read what shall be different, as the members of a PATCH.
+    """Read the changes, as the members of a PATCH.
 
     Raises:
         DefinitionInvalid: the headers cannot be read.
@@ -78,7 +79,7 @@ def changes(draft: Draft, fields: Fields, secret: frozenset[str]) -> Mapping[str
 
 
 def blank() -> Fields:
-    """Give the fields of a form that nobody has filled in."""
+    """Return the fields of a form that nobody has filled in."""
     return written(_EMPTY, frozenset())
 
 
@@ -102,7 +103,7 @@ def schedule_of(fields: Fields) -> Schedule | None:
 
 
 def problems(error: JobstoreError) -> Mapping[str, str]:
-    """Tell what is wrong with which field, by its name; what is of none, by nothing."""
+    """Return the problems by field; those of no field by ""."""
     found: defaultdict[str, list[str]] = defaultdict(list)
     for line in str(error).splitlines():
         name, colon, _ = line.removeprefix("schedule.").partition(": ")
@@ -112,7 +113,7 @@ def problems(error: JobstoreError) -> Mapping[str, str]:
 
 
 def shown_body(draft: Draft) -> str | None:
-    """Give its body as text; None if it is invalid."""
+    """Return its body as text; None if it is not text."""
     try:
         return body_of(draft).decode()
     except UnicodeDecodeError:
@@ -120,12 +121,12 @@ def shown_body(draft: Draft) -> str | None:
 
 
 def is_editable(draft: Draft) -> bool:
-    """Tell whether its body is text, and short enough for a form."""
+    """Return whether its body is text, and short enough for a form."""
     return len(body_of(draft)) <= _LARGEST_BODY and shown_body(draft) is not None
 
 
 def body_of(draft: Draft) -> bytes:
-    """Give its body."""
+    """Return its body."""
     body = draft.request.body
     assert isinstance(body, bytes)
     return body
@@ -136,7 +137,7 @@ def _given(members: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _number(text: str) -> int | str | None:
-    """Read a number; what is none is left for the error to tell of."""
+    """Read a number; anything else is left unchanged, to be reported as an error."""
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else text or None  # noqa: PLR2004
 
 
@@ -159,10 +160,10 @@ def _headers(draft: Draft, secret: frozenset[str]) -> str:
 def _read_headers(
     draft: Draft, text: str, secret: frozenset[str]
 ) -> Mapping[str, str | Sequence[str]]:
-    """Read lines of headers; a secret that was not written anew is what it was.
+    """Read lines of headers; a hidden secret keeps its value unless it is entered again.
 
     Raises:
-        DefinitionInvalid: a line is none.
+        DefinitionInvalid: a line is invalid.
     """
     kept: defaultdict[str, list[str]] = defaultdict(list)
     for name, value in draft.request.headers:
@@ -183,5 +184,5 @@ def _lines(text: str) -> list[str]:
 
 
 def _unix(text: str) -> str:
-    """Write the ends of lines as most bodies have them: a browser sends them in its own way."""
+    """Convert line ends to single line feeds: browsers send CR LF."""
     return text.replace("\r\n", "\n")

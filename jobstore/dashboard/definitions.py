@@ -38,19 +38,19 @@ class DefinitionRow:
 
     @property
     def paused(self) -> bool:
-        """Whether it does not run by itself for the time being."""
+        """Whether its schedule is paused."""
         schedule = self.definition.draft.schedule
         return schedule is not None and schedule.paused
 
     @property
     def schedule(self) -> str | None:
-        """When it runs by itself, in words; None if it never does."""
+        """Its schedule in words; None if it has none."""
         schedule = self.definition.draft.schedule
         return None if schedule is None else in_words(schedule)
 
 
 async def show(visit: Visit) -> web.Response:
-    """Show a page of them, in the order in which they were made."""
+    """Show a page of them, in the order of their creation."""
     return await _page(visit, form.blank())
 
 

@@ -54,7 +54,7 @@ class Strip:
 
     @property
     def hours(self) -> Iterator[tuple[int, int, Sequence[Definition]]]:
-        """Give each hour in which something fires, how often, and which definitions do."""
+        """Yield each hour in which something fires, how often, and which definitions do."""
         for place in range(0, _QUARTERS, _IN_HOUR):
             part = slice(place, place + _IN_HOUR)
             if runs := sum(self.together[part]):
@@ -90,7 +90,7 @@ class Strip:
 
 
 async def strip_of(definitions: Definitions, scope: int | None, now: int) -> Strip | None:
-    """Tell when the definitions fire that whoever asks may see; None if none does.
+    """Return when the definitions fire that whoever asks may see; None if none does.
 
     Args:
         now: in microseconds since 1970.

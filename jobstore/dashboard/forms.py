@@ -1,4 +1,4 @@
-"""What people fill in, as browsers send it: https://url.spec.whatwg.org/#urlencoded-parsing."""
+"""Forms as browsers send them: https://url.spec.whatwg.org/#urlencoded-parsing."""
 
 from collections.abc import Mapping
 from typing import Final, TypeAlias
@@ -19,17 +19,17 @@ _TYPE: Final = "application/x-www-form-urlencoded"
 
 
 class FormInvalid(JobstoreError):
-    """A form is not filled in as it has to be; the message says what was expected."""
+    """A form is invalid; the message says what was expected."""
 
     status = 400
 
 
 async def filled_in(request: web.Request) -> Fields:
-    """Read the fields of a form that was sent.
+    """Read the fields of a submitted form.
 
     Raises:
         FormInvalid: it is invalid.
-        BodyTooLarge: it is larger than any of ours.
+        BodyTooLarge: it is too large.
     """
     if request.content_type != _TYPE:
         raise FormInvalid("expected a form as a browser sends it")

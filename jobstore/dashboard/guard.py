@@ -1,7 +1,7 @@
-"""Who may come in: those whom the APIs let in as well, and who have logged in with a browser.
+"""Access to pages: for everybody whom the APIs accept, and for browsers that have logged in.
 
-A browser that is let in by nothing is sent to the login. It is never asked for a password by a
-challenge: its own dialog cannot be logged out of, and would come up over the page for any request
+Other browsers are sent to the login page. They never get a challenge for HTTP
+authentication: one cannot log out of the browser's own dialog, and it would appear for any request
 that a script makes.
 """
 
@@ -21,12 +21,12 @@ from jobstore.web.gate import Gate
 
 
 class Guard:
-    """Let visitors in.
+    """Decide who may see pages.
 
     Args:
-        gate: lets those in whom the APIs let in, by what each request has with it.
-        entrance: lets those in who have logged in; None where an application has a login of its
-            own.
+        gate: accepts those whom the APIs accept, by the credentials of each request.
+        entrance: accepts those who have logged in; None if the application has its own
+            login.
     """
 
     def __init__(self, gate: Gate, entrance: Entrance | None) -> None:
@@ -34,11 +34,11 @@ class Guard:
         self._entrance = entrance
 
     async def enter(self, request: web.Request, then: Handler) -> web.StreamResponse:
-        """Answer a request if its sender may come in, or say how they can.
+        """Answer a request if its sender has access; otherwise send them to the login.
 
         Raises:
-            Forbidden: it may be a page of somebody else's that asks for a change.
-            AccountsUnavailable: it cannot be told at the moment who has a session.
+            Forbidden: the change may have been requested by a foreign page.
+            AccountsUnavailable: sessions cannot be read at the moment.
         """
         session = await self._entrance.admit(request) if self._entrance else None
         if session is not None:

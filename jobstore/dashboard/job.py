@@ -1,6 +1,6 @@
-"""One job: what happened to it, its request and its answer, and how to come by them elsewhere.
+"""The page of one job: what happened to it, its messages, and how to get them elsewhere.
 
-Looking takes nothing away: a result stays held for who is to fetch it.
+Looking does not take the result: it stays held for its reader.
 """
 
 from dataclasses import dataclass
@@ -92,10 +92,10 @@ async def show(visit: Visit) -> web.Response:
 
 
 def _look(request: web.Request) -> Look:
-    """Read how bodies shall be looked at.
+    """Read how to show bodies.
 
     Raises:
-        QueryInvalid: in no way that there is.
+        QueryInvalid: it is unknown.
     """
     try:
         return Look(request.query.get("body", Look.PRETTY))
@@ -198,7 +198,7 @@ def _why_no_response(job: Job) -> str:
 
 
 async def give(visit: Visit) -> web.StreamResponse:
-    """Give the body of a message as a file; it may be anything, so no browser is to show it."""
+    """Answer with a body as a file; browsers must not display it, since it may be anything."""
     job, which = await job_of(visit), visit.request.match_info["which"]
     asked, answered = await kept(visit, job)
     message = asked if which == "request" else answered

@@ -1,4 +1,4 @@
-"""The list of jobs: what its URL says, the newest first."""
+"""The list of jobs that match the URL's filters, the newest first."""
 
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -26,13 +26,13 @@ MOST_NEWER: Final = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tab:
-    """A list that is a click away.
+    """A tab above the list.
 
     Args:
         query: its query.
-        count: how many jobs there are on it, if that is known without counting.
-        current: whether it is the one that is shown.
-        apart: whether it stands apart from those before.
+        count: its number of jobs, if known without counting.
+        current: whether it is shown now.
+        apart: whether there is a gap before it.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Tab:
 
 
 async def show(visit: Visit) -> web.StreamResponse:
-    """Show a page of the list, or go to where a line leads."""
+    """Show a page of the list, or redirect to what a typed filter means."""
     asked = Query.of(visit.request.query)
     try:
         if LINE in asked.others:
@@ -58,7 +58,7 @@ async def show(visit: Visit) -> web.StreamResponse:
 
 
 def _followed(visit: Visit, asked: Query) -> web.Response:
-    """Go to where a line leads: to a job, or to the list that it describes."""
+    """Redirect to the job or list that a typed filter means."""
     text = asked.others[LINE]
     job = query.job_named(text)
     if job is not None:
@@ -97,32 +97,32 @@ async def _listed(visit: Visit, asked: Query) -> web.Response:
 
 
 def _top(asked: Query, found: Page) -> int | None:
-    """Give the id of the first job that is shown; None if those before it are no matter here."""
+    """Return the id of the first shown job; None if newer ones do not matter here."""
     if "cursor" in asked.others:
         return None
     return asked.top or next((job.id for job in found.jobs), None)
 
 
 async def _newer(visit: Visit, search: Search, top: int) -> int:
-    """Count the jobs that are newer than those that are shown, up to a bound."""
+    """Count the jobs that are newer than the shown ones, up to a limit."""
     found = await visit.store.history.page(search, MOST_NEWER, LARGEST_ID, visit.budget())
     return sum(job.id > top for job in found.jobs)
 
 
 async def _searched_to(visit: Visit, found: Page, wanted: PageQuery) -> int | None:
-    """Tell up to when the list was looked through, if the time for that was up before its end."""
+    """Return up to when the list was searched, if the budget ended before the list."""
     if found.searched_to is None or len(found.jobs) == wanted.limit:
         return None
     return await visit.store.history.submitted_to(found.searched_to)
 
 
 async def _frame(visit: Visit, asked: Query) -> dict[str, Any]:
-    """Give what stands above each list."""
+    """Return what is shown above each list."""
     return {"chips": asked.chips, "filters": asked.filters, "tabs": await _tabs(visit, asked)}
 
 
 async def _tabs(visit: Visit, asked: Query) -> list[Tab]:
-    """Name the lists of all states; how many there are is known of all jobs, and only of them."""
+    """Return a tab for each state; counts are known only for all jobs together."""
     narrowed = any(name not in {"state", "result", "error"} for name in asked.filters)
     known = visit.visitor.sees_all and not narrowed
     counters = await visit.store.history.counters() if known else {}

@@ -1,4 +1,4 @@
-"""JSON laid out for reading, from its text: no number is ever read, so that none is changed."""
+"""Pretty JSON made from its text: numbers are never parsed, so none is changed."""
 
 import json
 import re
@@ -28,7 +28,7 @@ class Piece(NamedTuple):
     """A piece of the text.
 
     Args:
-        kind: what it is: key, string, number or word; nothing for all that has no colour.
+        kind: key, string, number or word; "" for everything without a colour.
     """
 
     kind: str
@@ -36,7 +36,7 @@ class Piece(NamedTuple):
 
 
 def is_json(text: str) -> bool:
-    """Tell whether a text is that of an object or an array in JSON."""
+    """Return whether a text is a JSON object or array."""
     if text.lstrip()[:1] not in {"{", "["}:
         return False
     try:
@@ -47,14 +47,14 @@ def is_json(text: str) -> bool:
 
 
 def looks_like_json(text: str) -> bool:
-    """Tell whether a text is the beginning of an object or an array in JSON, as far as it goes."""
+    """Return whether a text is the beginning of a JSON object or array."""
     return re.match(r'\s*(?:\{\s*["}]|\[\s*["\[\]{tfn0-9-])', text) is not None
 
 
 def laid_out(text: str) -> Iterator[Piece]:
-    """Lay JSON out, a line for each member and item; where it ends in between, the rest follows.
+    """Format JSON with a line for each member and item, as far as the text goes.
 
-    A short array of nothing but values stays on one line, and so does what is empty.
+    Short arrays of plain values, and empty ones, stay on one line.
     """
     at, depth, flat, opened = 0, 0, 0, False
     while match := _TOKEN.match(text, at):

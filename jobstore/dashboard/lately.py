@@ -1,4 +1,4 @@
-"""How many jobs there were lately, and how they ended: bars above the list, each a link."""
+"""The bars above the list: how many recent jobs there were, and how they ended; each is a link."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,12 +23,12 @@ _SECONDS: Final = 0.02
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lately:
-    """What came of the jobs of a list.
+    """Recent jobs of a list.
 
     Args:
-        since: from when on, in microseconds since 1970.
-        until: up to when.
-        total: of all of them together.
+        since: the beginning, in microseconds since 1970.
+        until: the end.
+        total: the figures of all of them.
         complete: whether none is missing.
     """
 
@@ -40,15 +40,15 @@ class Lately:
 
 
 async def lately(visit: Visit, filters: Mapping[str, str], now: int) -> Lately | None:
-    """Tell what came of the jobs of a list, of the last day unless it says of when.
+    """Return the bars of a list, for the last day unless it has times of its own.
 
     Args:
         filters: the list's, with its times as the API has them.
         now: in microseconds since 1970.
 
     Returns:
-        None if that is not told of such a list, or there is nothing to tell, or a script asks for
-        what is new on it: it would be drawn for each of them, whenever a job ends.
+        None if such a list has no bars, or is empty, or if the script asks for new rows: the bars
+        would be drawn for each viewer whenever a job ends.
     """
     script = "text/html" not in visit.request.headers.get("Accept", "")
     if script or not _TIMES.issuperset(filters):

@@ -1,4 +1,4 @@
-"""What pages are told while they are open: server-sent events, from one feed for all of them.
+"""Live updates of open pages: server-sent events, from one feed for all of them.
 
 https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
@@ -23,10 +23,10 @@ _PING_SECONDS: Final = 5.0
 
 
 async def feed(visit: Visit) -> web.StreamResponse:
-    """Tell a page which jobs change, and how many there are of each kind, as long as it is open.
+    """Send a page which jobs change, and the counts, as long as it is open.
 
     Raises:
-        TooManyListeners: as many pages as may be told are open already.
+        TooManyListeners: too many pages are open.
     """
     with visit.store.changes.listening() as listener:
         async with sse_response(
@@ -40,10 +40,10 @@ async def feed(visit: Visit) -> web.StreamResponse:
 
 
 async def _send(visit: Visit, stream: EventSourceResponse, change: Change) -> None:
-    """Send what somebody may know of a change.
+    """Send the part of a change that the visitor may see.
 
     Raises:
-        Revoked: they may be told nothing any more.
+        Revoked: their access was revoked.
     """
     scope = standing.scope_again(visit.request)
     await _require_session(visit)
@@ -53,7 +53,7 @@ async def _send(visit: Visit, stream: EventSourceResponse, change: Change) -> No
 
 
 async def _of(visit: Visit, change: Change, scope: int) -> dict[str, Any] | None:
-    """Tell only of jobs that are somebody's own; None if none of these has changed."""
+    """Return a change restricted to the visitor's own jobs; None if none of these changed."""
     own = await visit.store.history.among(change.changed, scope)
     if not own and not change.more:
         return None
@@ -61,10 +61,10 @@ async def _of(visit: Visit, change: Change, scope: int) -> dict[str, Any] | None
 
 
 async def _require_session(visit: Visit) -> None:
-    """Ensure that the session lasts by which somebody came in.
+    """Ensure that the visitor's session is still valid.
 
     Raises:
-        Revoked: it does not.
+        Revoked: it is not.
     """
     secret = cookies.session_of(visit.request.headers)
     if visit.visitor.session is None or secret is None:

@@ -1,4 +1,4 @@
-"""The way in for people with browsers, and the way out."""
+"""Login and logout of browsers."""
 
 import re
 from dataclasses import dataclass
@@ -35,13 +35,13 @@ _STRANGER: Final = "Please log in first: nothing was changed."
 
 
 def login_of(request: web.Request) -> str:
-    """Give the way to the login, from which one comes back to the page that was asked for."""
+    """Return the path to the login page, which leads back to the requested page."""
     page = here(request)
     return f"{up(request)}login" + (f"?next={quote(page, safe='')}" if page else "")
 
 
 def next_page(asked: str) -> str:
-    """Give the way from the login to a page; to the first one if it leads anywhere else.
+    """Return the path from the login to a page; to the first page if it leads elsewhere.
 
     >>> [next_page(each) for each in ("42?body=hex", "", "//evil.example", "..%2f", "%2e%2E/x")]
     ['./42?body=hex', './', './', './', './']
@@ -54,11 +54,11 @@ def next_page(asked: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Typed:
-    """What a form has in it that is filled in again.
+    """The fields of the form that are kept when it is shown again.
 
     Args:
-        asked: the page that was asked for.
-        name: what was given as name.
+        asked: the requested page.
+        name: the entered name.
     """
 
     asked: str = ""
@@ -66,7 +66,7 @@ class _Typed:
 
 
 async def show(visit: Visit) -> web.Response:
-    """Ask for a name and a password, unless whoever looks is in already."""
+    """Show the login form, unless the visitor has access already."""
     request, entrance = visit.request, _entrance(visit)
     asked = request.query.get("next", "")
     if entrance.access.everybody or await entrance.known(request):
@@ -76,7 +76,7 @@ async def show(visit: Visit) -> web.Response:
 
 
 async def submit(visit: Visit) -> web.Response:
-    """Let somebody in who has typed in their password, or ask once more."""
+    """Log somebody in by their password, or ask again."""
     request, entrance = visit.request, _entrance(visit)
     fields = await filled_in(request)
     typed = _Typed(fields.get("next", ""), fields.get("name", "").strip())
@@ -105,27 +105,27 @@ async def _let_in(
 
 
 async def leave(visit: Visit) -> web.Response:
-    """Let somebody out."""
+    """Log somebody out."""
     response = see_other("./login")
     await _entrance(visit).end(visit.request, response)
     return response
 
 
 def form_again(request: web.Request, *, ended: bool) -> web.Response:
-    """Ask somebody to log in who wanted to change something.
+    """Ask somebody to log in before a change.
 
     Args:
-        ended: whether they had logged in before.
+        ended: whether they were logged in before.
     """
     wrong = _UNCHANGED if ended else _STRANGER
     return _form(request, _Typed(), wrong=wrong, status=HTTPStatus.UNAUTHORIZED)
 
 
 def _entrance(visit: Visit) -> Entrance:
-    """Give what lets people in.
+    """Return what logs people in.
 
     Raises:
-        NoSuchPage: the application around has a login of its own.
+        NoSuchPage: the application has its own login.
     """
     if visit.access is None:
         raise NoSuchPage

@@ -1,7 +1,7 @@
-"""Where the dashboard is, and what an application needs to have it.
+"""The dashboard as a part of an application.
 
-Nothing here, nor in what is imported from here, loads what makes pages: `pages` does so for the
-first of them that is asked for.
+Nothing here, and nothing imported here, loads the template engine: `pages` does so when the
+first page is requested.
 """
 
 import logging
@@ -76,7 +76,7 @@ class Dashboard:
         store: what they are about.
         router: who answers which request.
         gate: lets those in whom the APIs let in.
-        retention: how long things are kept.
+        retention: the retention times.
         budget: makes what tells how long a search may take.
     """
 
@@ -97,7 +97,7 @@ class Dashboard:
         self._guard = Guard(gate, entrance)
 
     def add_routes(self, app: web.Application) -> None:
-        """Let an application answer with pages, and say where it does not exist."""
+        """Add the pages to an application, and an error page for unknown paths."""
         calls: defaultdict[str, dict[str, Call]] = defaultdict(dict)
         for route in ROUTES:
             calls[f"{MOUNT}/{route.path}"][route.method] = self._answering(route)
@@ -109,7 +109,7 @@ class Dashboard:
         add_calls(app, calls, refused)
 
     def _answering(self, route: PageRoute) -> Call:
-        """Make what answers a request for a page, whatever goes wrong with it."""
+        """Return a handler that answers a request for a page, also if it fails."""
 
         async def answer(request: web.Request) -> web.StreamResponse:
             visit = Visit(
@@ -127,7 +127,7 @@ class Dashboard:
 
 
 def _told(call: Call) -> Call:
-    """Say on a page what went wrong; a mistake of ours stands in the log, and nowhere else."""
+    """Answer with an error page; internal errors are only logged."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
         try:
@@ -145,7 +145,7 @@ def _told(call: Call) -> Call:
 
 
 async def _down(request: web.Request) -> web.Response:
-    """Lead to where relative links are right: below the path."""
+    """Redirect to the path with a slash at its end, where relative links are right."""
     return see_other(f"ui/{'?' if request.query_string else ''}{request.rel_url.raw_query_string}")
 
 

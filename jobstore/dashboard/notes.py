@@ -1,4 +1,4 @@
-"""What was done a moment ago, as the query of the next page says it: a word, never a sentence."""
+"""What was just done, as a word in the query of the next page, never a sentence."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -10,7 +10,7 @@ DONE: Final = "done"
 
 
 class Done(StrEnum):
-    """What somebody has done."""
+    """What was done."""
 
     CANCELLED = "cancelled"
     CANCEL_ASKED = "cancel-asked"
@@ -43,6 +43,6 @@ _SENTENCES: Final[Mapping[Done, str]] = {
 
 
 def said(request: web.Request) -> str:
-    """Give the sentence for what was done before a page was asked for; nothing for other words."""
+    """Return the sentence for what was just done; "" for unknown words."""
     word = request.query.get(DONE, "")
     return _SENTENCES[Done(word)] if word in {*Done} else ""

@@ -1,4 +1,4 @@
-"""Operations on many jobs: how far they are, what could not be done, and how to undo them."""
+"""Operations on many jobs: their progress, what was skipped, and how to undo them."""
 
 import json
 from dataclasses import dataclass
@@ -25,13 +25,13 @@ _SHOWN: Final = 40  # of an id that is none
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperationRow:
-    """An operation, as pages tell it.
+    """An operation on a page.
 
     Args:
         title: what it does to how many jobs.
-        which: which jobs these are.
-        list: the query of the list of these; None if there is no such list.
-        undoable: whether there is something that could be undone.
+        which: describes the jobs.
+        list: the query that lists them; None if there is no such list.
+        undoable: whether it can be undone.
         retriable: whether there is something that it has cancelled, and that could be retried.
     """
 
@@ -44,12 +44,12 @@ class OperationRow:
 
     @property
     def is_running(self) -> bool:
-        """Whether it goes on."""
+        """Whether it is running."""
         return self.operation.state is BulkState.RUNNING
 
     @property
     def behind(self) -> int:
-        """How many jobs are behind it."""
+        """How many jobs have been processed."""
         return self.operation.done + self.operation.skipped
 
 
@@ -75,7 +75,7 @@ def _line(operation: BulkOperation) -> OperationRow:
 
 
 def _text(value: object) -> str:
-    """Write the value of a filter as a query has it; an API's client may have given a list."""
+    """Return the value of a filter as in a query; clients of the API may have given a list."""
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
@@ -99,7 +99,7 @@ def _before(visit: Visit) -> int:
 
 
 async def _sought(visit: Visit) -> BulkOperation:
-    """Look at the operation that a page is about.
+    """Return the operation that a page is about.
 
     Raises:
         OperationNotFound: there is none with this id that the caller may see.
@@ -112,7 +112,7 @@ async def _sought(visit: Visit) -> BulkOperation:
 
 
 async def show(visit: Visit) -> web.Response:
-    """Show how far an operation is."""
+    """Show the progress of an operation."""
     return render(visit.request, "operation.html", line=_line(await _sought(visit)))
 
 
@@ -120,7 +120,7 @@ async def show(visit: Visit) -> web.Response:
 
 
 async def tell_stop(visit: Visit) -> web.Response:
-    """Ask whether an operation shall be stopped."""
+    """Ask for confirmation to stop an operation."""
     visit.visitor.acting()
     return _ask_stop(visit, await _sought(visit))
 
@@ -141,7 +141,7 @@ def _ask_stop(visit: Visit, operation: BulkOperation) -> web.Response:
 
 
 async def stop(visit: Visit) -> web.Response:
-    """Stop an operation, unless it is over."""
+    """Stop an operation, unless it has ended."""
     visit.visitor.acting()
     await filled_in(visit.request)
     asker = standing.changing(visit.request)
@@ -156,13 +156,13 @@ async def stop(visit: Visit) -> web.Response:
 
 
 async def tell_undo(visit: Visit) -> web.Response:
-    """Ask whether what an operation has deleted shall be restored."""
+    """Ask for confirmation to restore what an operation deleted."""
     visit.visitor.acting()
     return await bulk.tell(visit, BulkAction.RESTORE, await _deleted(visit))
 
 
 async def undo(visit: Visit) -> web.Response:
-    """Restore what an operation has deleted, by another one."""
+    """Restore what an operation deleted, by another operation."""
     visit.visitor.acting()
     return await bulk.do(visit, BulkAction.RESTORE, await _deleted(visit))
 

@@ -1,4 +1,4 @@
-"""What only operators do: who they are, for the trail."""
+"""Who an operator is, for the audit log."""
 
 from aiohttp import web
 
@@ -7,10 +7,10 @@ from jobstore.web import standing
 
 
 def operator(request: web.Request) -> str:
-    """Name who asks for something that only an admin may do.
+    """Return the name of an admin who asks for something.
 
     Raises:
-        Forbidden: they may not.
+        Forbidden: they are not an admin.
     """
     identity = standing.changing(request)
     if not identity.administers:

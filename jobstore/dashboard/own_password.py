@@ -61,7 +61,7 @@ async def change(visit: Visit) -> web.Response:
 
 
 def _access(visit: Visit) -> Access:
-    """Give what verifies the password of whoever looks at the page.
+    """Return what verifies the password of whoever looks at the page.
 
     Raises:
         NoSuchPage: they have none here.

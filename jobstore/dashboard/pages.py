@@ -1,4 +1,4 @@
-"""Pages on their way out: what is said becomes HTML, under the headers that all pages have."""
+"""Render pages as HTML, with the headers that all pages have."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -46,13 +46,13 @@ class NoSuchPage(JobstoreError):
 
 
 def up(request: web.Request) -> str:
-    """Give what leads from a page to where all of them are: the only way that a page knows."""
+    """Return the relative path from a page to the dashboard's root."""
     below = request.path.removeprefix(f"{MOUNT}/")
     return "../" * below.count("/") or "./"
 
 
 def here(request: web.Request) -> str:
-    """Tell which page was asked for, from where all of them are."""
+    """Return the path of the requested page, relative to the dashboard's root."""
     return request.raw_path.removeprefix(MOUNT).lstrip("/")
 
 
@@ -64,11 +64,11 @@ async def ready() -> None:
 def render(
     request: web.Request, template: str, *, status: int = 200, **facts: object
 ) -> web.Response:
-    """Make a page.
+    """Render a page.
 
     Args:
         template: the name of its file.
-        facts: what it says, by the names that the template has for it.
+        facts: the values for the template, by name.
     """
     return web.Response(
         status=status,
@@ -81,7 +81,7 @@ def render(
 
 
 def text(request: web.Request, template: str, **facts: object) -> str:
-    """Write a page, or a piece of one; see `render`."""
+    """Return a page or a part of one as text; see `render`."""
     from jobstore.dashboard.templating import TEMPLATES  # noqa: PLC0415 - see `ready`
 
     shared: dict[str, Any] = {
@@ -94,12 +94,12 @@ def text(request: web.Request, template: str, **facts: object) -> str:
 
 
 def see_other(location: str) -> web.Response:
-    """Send a browser on to another page, by a path from where it is."""
+    """Redirect a browser to another page by a relative path."""
     return web.Response(status=303, headers={**_HEADERS, "Location": location})
 
 
 def refused(request: web.Request, error: JobstoreError) -> web.Response:
-    """Make a page that says why there is no other."""
+    """Answer with an error as a page."""
     status, told = refusals.answerable(error)
     return error_page(request, status, str(told), CIMultiDict(refusals.fields(told)))
 
@@ -110,7 +110,7 @@ def error_page(
     detail: str,
     headers: Mapping[str, str] = MappingProxyType({}),
 ) -> web.Response:
-    """Make a page that says in a sentence what is wrong."""
+    """Return a page with an error message."""
     title = HTTPStatus(status).phrase
     page = render(request, "error.html", status=status, title=title, detail=detail)
     page.headers.update(headers)

@@ -1,6 +1,6 @@
-"""What the list of jobs is asked for: by its URL, or by a line of ``qualifier:value``.
+"""The filters of the list of jobs: in its URL, or as a line of ``qualifier:value``.
 
-A line is only another way to write a URL, which it leads to; the URL says what is shown.
+A line is another way to write a URL, to which it redirects; the URL determines what is shown.
 """
 
 import re
@@ -37,10 +37,10 @@ _UNREADABLE: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chip:
-    """A filter that is in force.
+    """An active filter.
 
     Args:
-        without: the query of the same list without it.
+        without: the query of the list without it.
     """
 
     name: str
@@ -50,11 +50,11 @@ class Chip:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """What a list is asked for, as its URL says it.
+    """The query of a list.
 
     Args:
-        filters: the values of filters, by their names.
-        others: what else it says, such as how many jobs are on a page.
+        filters: the values of filters, by name.
+        others: other parameters, such as how many jobs are on a page.
     """
 
     filters: Mapping[str, str]
@@ -62,7 +62,7 @@ class Query:
 
     @classmethod
     def of(cls, query: MultiMapping[str]) -> "Query":
-        """Read a URL's; what nobody knows is among the others, and refused when it is asked for."""
+        """Read the query of a URL; unknown parameters are kept, and refused by the search."""
         values = {name: ",".join(query.getall(name)) for name in dict.fromkeys(query)}
         filters = {name: value for name, value in values.items() if name in FILTERS}
         return cls(
@@ -79,15 +79,15 @@ class Query:
         ]
 
     def but(self, **changed: str | None) -> str:
-        """Write the query of the first page of another list.
+        """Return the query of the first page of a list with other filters.
 
         Args:
-            changed: the filters that differ; None is none at all.
+            changed: the filters that differ; None removes one.
         """
         return written({**self.filters, **changed})
 
     def at(self, now: int) -> "Query":
-        """Say by the clock what is said by how long ago it was."""
+        """Convert relative times to absolute ones."""
         times = {
             name: instant(value, now) if name in _TIMES else value
             for name, value in self.filters.items()
@@ -95,12 +95,12 @@ class Query:
         return Query(filters=times, others=self.others)
 
     def older(self, cursor: str) -> str:
-        """Write the query of the page behind this one."""
+        """Return the query of the page after this one."""
         rest = {name: value for name, value in self.others.items() if name not in {"cursor", TOP}}
         return written({**self.filters, **rest, "cursor": cursor})
 
     def page(self, scope: int | None) -> PageQuery:
-        """Give which jobs are on the page.
+        """Return the search of the page.
 
         Raises:
             QueryInvalid: it cannot be understood; the message says what was expected.
@@ -110,10 +110,10 @@ class Query:
 
     @property
     def top(self) -> int | None:
-        """The id of the first job that is shown; None if that is the newest one.
+        """The id of the first shown job; None if that is the newest one.
 
         Raises:
-            QueryInvalid: that is no id.
+            QueryInvalid: it is not an id.
         """
         if TOP not in self.others or "cursor" in self.others:
             return None
@@ -124,7 +124,7 @@ class Query:
 
 
 def written(values: Mapping[str, str | None]) -> str:
-    """Write a query; what is None is left out."""
+    """Return a query string; values that are None are left out."""
     given = {name: value for name, value in values.items() if value is not None}
     return "?" + urlencode(given, safe="/:,", quote_via=quote, errors="replace") if given else "./"
 
@@ -163,7 +163,7 @@ def _read(word: str) -> tuple[str, str]:
 
 
 def line(filters: Mapping[str, str]) -> str:
-    """Write filters as a line."""
+    """Return filters as a line."""
     return " ".join(f"{name}:{_quoted(value)}" for name, value in filters.items())
 
 
@@ -172,7 +172,7 @@ def _quoted(value: str) -> str:
 
 
 def instant(text: str, now: int) -> str:
-    """Write a time as the API reads it, which may be said by how long ago it was."""
+    """Return a time in the form of the API, given as a time or as how long ago it was."""
     try:
         seconds = _DURATION.read(text)
     except ValueError:
@@ -181,7 +181,7 @@ def instant(text: str, now: int) -> str:
 
 
 def command(filters: Mapping[str, str]) -> str | None:
-    """Write the command that prints the same list; None if it does not know one of the filters."""
+    """Return the command that prints the same list; None if it lacks one of the filters."""
     options: list[str] = []
     for name, value in filters.items():
         if name not in _OPTIONS:

@@ -32,11 +32,11 @@ class JobRow:
     """A job in a list.
 
     Args:
-        took: for how many microseconds it ran, or runs; None if it has not begun.
-        bar: the length of the bar that shows that, in pixels.
-        tone: what the bar's colour says: done, fail, cancel or run.
-        note: what is out of the ordinary about it, in a few words, or nothing.
-        wrong: whether that is what went wrong.
+        took: how long it ran or has been running, in microseconds; None if it has not begun.
+        bar: the length of the bar for that, in pixels.
+        tone: the bar's colour: done, fail, cancel or run.
+        note: what is unusual about it, in a few words, or "".
+        wrong: whether the note says what went wrong.
     """
 
     job: Job
@@ -58,12 +58,12 @@ class JobRow:
 
     @property
     def can(self) -> str:
-        """What can be done to it as far as its states tell, as words between spaces."""
+        """The actions that its states allow, separated by spaces."""
         return " ".join(likely(self.job))
 
     @property
     def result(self) -> str:
-        """Where its result stands; nothing before there may be any."""
+        """The state of its result; "" before there can be one."""
         return "" if self.job.result is Result.NONE else self.job.result
 
 
@@ -73,12 +73,12 @@ def rows(
     waits_for: Callable[[Job], WaitReason | None],
     askers: Mapping[int, str],
 ) -> list[JobRow]:
-    """Make rows of jobs.
+    """Return jobs as rows.
 
     Args:
         now: in microseconds since 1970.
-        waits_for: tells what a job waits for that has not begun.
-        askers: who asked for the cancellation of which job.
+        waits_for: returns what a queued job waits for.
+        askers: who requested the cancellation of which job.
     """
     return [_row(job, now, waits_for(job), askers.get(job.id)) for job in jobs]
 
@@ -96,20 +96,20 @@ def _row(job: Job, now: int, waits: WaitReason | None, asker: str | None) -> Job
 
 
 def took_of(job: Job, now: int) -> int | None:
-    """Tell for how many microseconds the last attempt at a job ran, or runs."""
+    """Return how long the last attempt at a job ran or has been running, in microseconds."""
     if job.started_at is None or job.state is State.QUEUED:
         return None
     return max(0, (job.finished_at or now) - job.started_at)
 
 
 def bar_of(took: int) -> int:
-    """Give the length of the bar for a duration."""
+    """Return the length of the bar for a duration."""
     share = math.log(max(took, _SHORTEST) / _SHORTEST) / math.log(_LONGEST / _SHORTEST)
     return max(2, round(BAR * min(share, 1)))
 
 
 def tone_of(job: Job) -> str:
-    """Name the colour of what became of a job."""
+    """Return the colour of a job's outcome."""
     match job.state:
         case State.DONE:
             return "done" if job.succeeded else "fail"
@@ -138,7 +138,7 @@ def _note(job: Job, now: int, waits: WaitReason | None, asker: str | None) -> st
 
 
 def waiting(job: Job, now: int, waits: WaitReason | None) -> str:
-    """Say what a job waits for, in a few words."""
+    """Return what a job waits for, in a few words."""
     if job.follows is not None:
         return f"waits for job {job.follows}"
     if waits is WaitReason.TIME and job.not_before is not None:

@@ -1,4 +1,4 @@
-"""The latest runs of a definition: drawn, and summed up."""
+"""The latest runs of a definition, as a drawing and in words."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -42,7 +42,7 @@ class Runs:
 
     @property
     def half(self) -> int | None:
-        """How long half of those that have ended took at most, in microseconds."""
+        """The median duration of the ended runs, in microseconds."""
         took = [took_of(job, self.now) for job in self.jobs if job.state in ENDED]
         known = [each for each in took if each is not None]
         return median_low(known) if known else None
@@ -54,7 +54,7 @@ class Runs:
 
     @property
     def told(self) -> str:
-        """What became of them, in words."""
+        """Their outcomes, in words."""
         if not self.jobs:
             return "no runs"
         counts = Counter(_ended(job) for job in self.jobs)
@@ -63,7 +63,7 @@ class Runs:
         return f"the last {words.plural(len(self.jobs), 'run')}: {ends}{half}"
 
     def took(self, job: Job) -> int | None:
-        """Tell for how many microseconds a run has gone on; None if it has not begun."""
+        """Return how long a run took, or has taken so far, in microseconds; None before that."""
         return took_of(job, self.now)
 
     def _run(self, job: Job) -> Run:
@@ -71,7 +71,7 @@ class Runs:
 
 
 async def runs_of(store: Store, definition: int, now: int) -> Runs:
-    """Look at the latest runs of a definition, which whoever asks may see."""
+    """Return the latest runs of a definition that the visitor may see."""
     return Runs(jobs=await store.history.runs(definition, SHOWN), now=now)
 
 

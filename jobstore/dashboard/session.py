@@ -1,9 +1,9 @@
-"""Sessions of people with browsers: how they begin and end, and what their cookie is good for.
+"""Browser sessions: how they begin and end, and what their cookie allows.
 
-A browser sends its cookie with every request that a page makes, whoever's page it is. Which pages
-may ask is decided where every request comes in (`jobstore.web.origins`), by headers that browsers
-send and no page can forge. Beyond that, nothing is changed by a cookie for a client that says
-nothing of where it comes from: browsers do say so.
+A browser sends its cookie with every request, whichever page makes it. Which pages are allowed is
+decided at the front door (`jobstore.web.origins`), by headers that browsers
+send and pages cannot forge. In addition, a request with a cookie may change something only if it
+says which page it comes from: browsers always do.
 """
 
 import re
@@ -46,7 +46,7 @@ _PRODUCT: Final = re.compile(r"[!-.0-~]{1,40}")
 
 @dataclass(frozen=True, slots=True)
 class Entrance:
-    """Where those come in who have logged in with a browser.
+    """Access for browsers that have logged in.
 
     Args:
         access: knows all accounts.
@@ -57,11 +57,11 @@ class Entrance:
     sessions: Sessions
 
     async def admit(self, request: web.Request) -> Session | None:
-        """Let somebody in by the cookie of their session; None if they have none that lasts.
+        """Return the identity of a request's session; None without a valid session.
 
         Raises:
-            Forbidden: it may be a page of somebody else's that asks for a change.
-            AccountsUnavailable: it cannot be told at the moment who has a session.
+            Forbidden: the change may have been requested by a foreign page.
+            AccountsUnavailable: sessions cannot be read at the moment.
         """
         known = await self.known(request)
         if known is None:
@@ -73,10 +73,10 @@ class Entrance:
         return known.session
 
     async def known(self, request: web.Request) -> ActiveSession | None:
-        """Tell whose session a request shows.
+        """Return the session of a request, if valid.
 
         Raises:
-            AccountsUnavailable: it cannot be told at the moment.
+            AccountsUnavailable: sessions cannot be read at the moment.
         """
         secret = cookies.session_of(request.headers)
         if secret is None or "Authorization" in request.headers:
@@ -87,15 +87,15 @@ class Entrance:
             raise AccountsUnavailable from None
 
     def _again(self, then: Account | None, request: web.Request) -> Identity | None:
-        """Tell who sends a request that has waited, if their account is what it was."""
+        """Return the sender of a request that has waited, if their account has not changed."""
         identity = request[standing.IDENTITY]
         return identity if then and self.access.account(identity.name) == then else None
 
     async def begin(self, request: web.Request, account: Account, response: web.Response) -> None:
-        """Begin a session, and let the browser know it by the response.
+        """Begin a session, and set its cookie in the response.
 
         Raises:
-            AccountProblem: the account was changed at the moment.
+            AccountProblem: the account has just been changed.
         """
         source = self.access.proxies.source(request.remote, request.headers)
         label = described(request.headers.get("User-Agent", ""), source)
@@ -103,7 +103,7 @@ class Entrance:
         cookies.give(response, secret, secure=self.access.is_secure(request))
 
     async def end(self, request: web.Request, response: web.Response) -> None:
-        """End the session that a request shows, and let the browser forget it."""
+        """End the session of a request, and delete its cookie."""
         _require_page(request)
         secret = cookies.session_of(request.headers)
         if secret is not None:
@@ -112,7 +112,7 @@ class Entrance:
 
 
 def _require_page(request: web.Request) -> None:
-    """Ensure that what a request changes was asked for on one of our pages.
+    """Ensure that a changing request comes from one of our pages.
 
     Raises:
         Forbidden: its client does not say where it comes from.
@@ -125,7 +125,7 @@ def _require_page(request: web.Request) -> None:
 
 
 def described(agent: str, source: str | None) -> str:
-    """Say in a few words which browser somebody has, and where.
+    """Describe a browser and its address in a few words.
 
     >>> described("Mozilla/5.0 (X11; Linux x86_64; rv:131.0) Gecko/20100101 Firefox/131.0", None)
     'Firefox 131 on Linux'

@@ -1,4 +1,4 @@
-"""Statistics: how often jobs of each route, definition, owner or target ran, and how long."""
+"""Statistics: how many jobs of each route, definition, owner or target ran, and how long."""
 
 import csv
 import io
@@ -61,27 +61,27 @@ class StatisticsRow:
 
     @property
     def half(self) -> int | None:
-        """How long half of them took at most, in microseconds."""
+        """The median duration, in microseconds."""
         return self.work.took_at_most(_MIDDLE)
 
     @property
     def most(self) -> int | None:
-        """How long 95 of 100 of them took at most."""
+        """The 95th percentile of the durations."""
         return self.work.took_at_most(_NEARLY_ALL)
 
     @property
     def longest(self) -> int | None:
-        """How long the longest took."""
+        """The longest duration."""
         return self.work.longest if self.work.runs.counts else None
 
     def slowest(self, count: int) -> Sequence[int | None]:
-        """Give the longest of these of so many spans that follow one another, again and again."""
+        """Return the longest of these of so many spans that follow one another, again and again."""
         parts = (self.halves[place : place + count] for place in range(0, len(self.halves), count))
         return [max((each for each in part if each is not None), default=None) for part in parts]
 
     @property
     def drawn(self) -> Svg:
-        """That as cells."""
+        """The medians as a row of cells."""
         known = [each for each in self.halves if each is not None]
         slow = LEGEND[shade(max(known))] if known else "nothing ran"
         return heat(self.halves, f"{self.name}: median, slowest: {slow}")
@@ -122,7 +122,7 @@ async def show(visit: Visit) -> web.Response:
 
 
 async def give_csv(visit: Visit) -> web.Response:
-    """Give all of them as CSV, for spreadsheets: RFC 4180."""
+    """Answer with all of them as CSV: RFC 4180."""
     asked = replace(_asked(visit, clock.now()), durations=False)
     found = await overview(visit.store.history, asked, period_rows.NAMES, visit.budget())
     named = await _names(visit, asked)
@@ -185,7 +185,7 @@ def _half(found: Overview, name: str, at: int) -> int | None:
 
 
 async def _names(visit: Visit, asked: OverviewQuery) -> Mapping[str, str]:
-    """Give what definitions are called, by their ids as text."""
+    """Return the names of definitions, by id as text."""
     if asked.kind is not Dimension.DEFINITION:
         return {}
     names = await questions.names(visit.store.history)
@@ -193,7 +193,7 @@ async def _names(visit: Visit, asked: OverviewQuery) -> Mapping[str, str]:
 
 
 def _filter(kind: Dimension, name: str) -> Mapping[str, str]:
-    """Give the filter that finds the jobs of a name, or as near to it as there is one."""
+    """Return the filter for the jobs of a name, or the nearest one."""
     if kind is not Dimension.ROUTE:
         return {str(kind): name}
     path = name.partition(" ")[2]
@@ -207,7 +207,7 @@ def _figures(work: Work) -> Sequence[object]:
 
 
 def _harmless(name: str) -> str:
-    """Write a name so that no spreadsheet takes it for a formula."""
+    """Return a name that no spreadsheet takes for a formula."""
     return f"'{name}" if name.startswith(_FORMULA) else name
 
 

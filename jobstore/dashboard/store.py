@@ -1,4 +1,4 @@
-"""The store itself: where it is, how large, what goes when, and who works on it."""
+"""The Store page: where the store is, its size, what will be deleted when, and its servers."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -25,10 +25,10 @@ _LONG_LOG: Final = 256 * 2**20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Warned:
-    """Something that an operator should look at.
+    """A warning for operators.
 
     Args:
-        bad: whether no submission is taken in meanwhile.
+        bad: whether submissions are refused meanwhile.
     """
 
     words: str
@@ -36,7 +36,7 @@ class Warned:
 
 
 async def show(visit: Visit) -> web.Response:
-    """Show what there is to know."""
+    """Show the facts about the store."""
     visit.visitor.seeing_all()
     store = visit.store
     facts = await store_facts(store, visit.retention, clock.now)
@@ -61,7 +61,7 @@ async def show(visit: Visit) -> web.Response:
 
 
 def warnings(facts: StoreFacts) -> Iterator[Warned]:
-    """Say what is not as it should be, though everything works."""
+    """Return what operators should look at, even if everything works."""
     log = facts.sizes.wal
     if log is not None and log > _LONG_LOG:
         yield Warned(
@@ -81,7 +81,7 @@ def _alive(starts: Sequence[Start]) -> Iterator[Start]:
 
 
 def retention_words(retention: Retention, facts: StoreFacts) -> list[str]:
-    """Say how long things are kept, and what goes within a day."""
+    """Describe the retention times, and what will be deleted within a day."""
     expiring, purging = _many(facts.expiring, "result"), _many(facts.purging, "job")
     return [
         "A result that nobody fetches is kept for ever."

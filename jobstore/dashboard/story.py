@@ -1,4 +1,4 @@
-"""What happened to a job, in sentences: how it stands and why, and what was before and after."""
+"""What happened to a job, in sentences: its state and why, and what came before and after."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,11 +25,11 @@ _MOST_TOLD: Final = 3  # of the earlier attempts
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownJob:
-    """A job, with what else is known of it.
+    """A job, with related facts.
 
     Args:
-        waits: what it waits for, if it has not begun.
-        asker: who asked for its cancellation.
+        waits: what it waits for, if it is queued.
+        asker: who requested its cancellation.
         now: in microseconds since 1970.
     """
 
@@ -46,8 +46,8 @@ class Story:
     """Sentences about a job.
 
     Args:
-        first: how it stands, and why.
-        more: the others, in order.
+        first: its state, and why.
+        more: the other sentences, in order.
     """
 
     first: str
@@ -55,18 +55,18 @@ class Story:
 
 
 def told(known: KnownJob) -> Story:
-    """Tell what happened to a job."""
+    """Return what happened to a job."""
     more = [*_earlier(known), _submitted(known), *_asked_to_stop(known), *_after(known)]
     return Story(first=_stands(known), more=more)
 
 
 def status_line(status: int) -> str:
-    """Write a status code with its phrase."""
+    """Return a status code with its phrase."""
     return f"{status} {_PHRASES.get(status, '')}".strip()
 
 
 def sentence(text: str) -> str:
-    """Make a sentence of words that are not one yet."""
+    """Return words as a sentence, with a capital letter and a full stop."""
     text = text.strip().rstrip(".")
     return f"{text[:1].upper()}{text[1:]}."
 
@@ -98,7 +98,7 @@ def _stands(known: KnownJob) -> str:
 
 
 def _unless_said(job: Job, otherwise: str) -> str:
-    """Say why a job was cancelled that nobody asked to."""
+    """Return why a job was cancelled, unless somebody requested it."""
     return sentence(job.detail) if job.detail and job.cancel_asked_at is None else otherwise
 
 
@@ -119,7 +119,7 @@ def _waits(known: KnownJob) -> str:
 
 
 def _which(job: Job) -> str:
-    """Say at which attempt that was, if it was not the only one."""
+    """Return which attempt it was, if there were several."""
     return f", at the {_ordinal(job.attempt)} attempt" if job.attempt > 1 else ""
 
 
@@ -134,7 +134,7 @@ def _ordinal(number: int) -> str:
 
 
 def _earlier(known: KnownJob) -> Iterator[str]:
-    """Tell what became of earlier attempts, the latest first."""
+    """Describe the earlier attempts, the latest first."""
     job = known.job
     ended = [each for each in known.attempts if each.ended_at is not None]
     earlier = ended if job.state is State.QUEUED else ended[:-1]
@@ -149,7 +149,7 @@ def _earlier(known: KnownJob) -> Iterator[str]:
 
 
 def _said_of(attempts: Sequence[Attempt]) -> str:
-    """Say what became of attempts that ended alike, the latest first."""
+    """Describe attempts that ended alike, the latest first."""
     last, first = attempts[0].number, attempts[-1].number
     why = _became(attempts[0])
     if why.startswith("attempt "):  # it says itself which one it was
@@ -180,7 +180,7 @@ def _asked_to_stop(known: KnownJob) -> Iterator[str]:
 
 
 def _after(known: KnownJob) -> Iterator[str]:
-    """Tell what became of the result."""
+    """Describe what happened to the result."""
     job, now = known.job, known.now
     match job.result:
         case Result.NONE:

@@ -1,4 +1,4 @@
-"""Targets: how they stand, why no job of theirs starts, and what operators say of that."""
+"""The Targets page: their state, why no job starts, and what operators have set."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -38,11 +38,11 @@ _MOST_SLOTS: Final = 2**31 - 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetRow:
-    """A target as the page shows it.
+    """A target on the page.
 
     Args:
-        queue: what waits for a slot of it, as far as it was counted.
-        errors: the last jobs that went wrong.
+        queue: its queue, as far as it was counted.
+        errors: its last jobs that went wrong.
         trend: what came of its jobs in the last day.
     """
 
@@ -58,7 +58,7 @@ class TargetRow:
 
     @property
     def oldest(self) -> int:
-        """For how long the first of those that wait could have run, in microseconds."""
+        """How long the oldest waiting job has been ready, in microseconds."""
         return int(self.queue.oldest * clock.SECOND)
 
 
@@ -97,12 +97,12 @@ async def _errors(visit: Visit, target: str, seconds: float) -> Sequence[Job]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetAction:
-    """Something that an admin may do to a target.
+    """An action of an admin on a target.
 
     Args:
         question: says what will happen.
-        change: reads what was filled in.
-        word: what is said when it is done.
+        change: reads the form.
+        word: the word for what was done.
     """
 
     question: Callable[[TargetSeen, Fields], Question]
@@ -181,13 +181,13 @@ DEEDS: Final[Mapping[str, TargetAction]] = {
 
 
 async def tell(visit: Visit) -> web.Response:
-    """Say what will happen to a target, and ask whether it shall."""
+    """Ask for confirmation of an action on a target."""
     operator(visit.request)
     return await _ask(visit, _deed(visit), visit.request.query)
 
 
 async def do(visit: Visit) -> web.Response:
-    """Do it, or say why it cannot be done and ask once more."""
+    """Do it, or say why it cannot be done and ask again."""
     deed = _deed(visit)
     operator(visit.request)
     fields = await filled_in(visit.request)

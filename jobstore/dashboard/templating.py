@@ -1,4 +1,4 @@
-"""The templates, ready to be filled in; loaded by `pages` when the first page is asked for.
+"""The templates; loaded by `pages` when the first page is requested.
 
 All of them are read and compiled at once: later, the server may have no file descriptor left.
 """
@@ -19,7 +19,7 @@ _TIME: Final = Markup('<time datetime="{machine}" title="{absolute}">{shown}</ti
 
 
 def ago(at: int) -> Markup:
-    """Write when something was or will be from now, with the time itself for who points at it."""
+    """Return a relative time, with the absolute time as a tooltip."""
     return _time(at, words.relative(at, clock.now()))
 
 
@@ -29,7 +29,7 @@ def when(at: int) -> Markup:
 
 
 def at_time(at: int) -> Markup:
-    """Write a time of some day that is known."""
+    """Write the time of day, where the day is known."""
     return _time(at, words.time_of_day(at))
 
 

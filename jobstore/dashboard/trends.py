@@ -51,7 +51,7 @@ class Trend:
 
 
 async def trends(store: Store, names: Collection[str], now: int) -> Mapping[str, Trend]:
-    """Tell what came of the jobs of each target.
+    """Return what came of the jobs of each target.
 
     Args:
         now: in microseconds since 1970.

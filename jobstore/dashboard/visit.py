@@ -1,4 +1,4 @@
-"""Somebody who looks at a page, and what a page is made with."""
+"""Visitors of pages, and what a page needs to answer them."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -23,13 +23,12 @@ _SHOWN: Final = 40  # of an id that is none
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Visitor:
-    """Who looks at a page.
+    """The visitor of a page.
 
     Args:
         identity: who they are.
-        everybody: whether everybody is let in, since there are no accounts.
-        session: the id of the session that they have logged in for; None if each request says by
-            itself who sends it.
+        everybody: whether everybody has access, since there are no accounts.
+        session: the id of their session; None if their requests carry credentials of their own.
     """
 
     identity: Identity
@@ -38,7 +37,7 @@ class Visitor:
 
     @property
     def name(self) -> str:
-        """What they are called; nothing if they need no name."""
+        """Their name; "" if they have none."""
         return self.identity.name
 
     @property
@@ -48,12 +47,12 @@ class Visitor:
 
     @property
     def sees_all(self) -> bool:
-        """Whether they see the jobs of all."""
+        """Whether they see everybody's jobs."""
         return self.identity.scope is None
 
     @property
     def administers(self) -> bool:
-        """Whether nothing is closed to them."""
+        """Whether they may do everything."""
         return self.identity.administers
 
     @property
@@ -62,20 +61,20 @@ class Visitor:
         return self.identity.id is not None
 
     def acting(self) -> Identity:
-        """Return who they are, to change something.
+        """Return their identity for a change.
 
         Raises:
-            Forbidden: they may not.
+            Forbidden: they may not change anything.
         """
         if not self.may_act:
             raise Forbidden
         return self.identity
 
     def seeing_all(self) -> Identity:
-        """Return who they are, to see what concerns the jobs of all.
+        """Return their identity for a page about everybody's jobs.
 
         Raises:
-            Forbidden: they may not.
+            Forbidden: they may not see it.
         """
         if not self.sees_all:
             raise Forbidden("this page is for admins and readers")
@@ -91,7 +90,7 @@ class Visit:
 
     Args:
         access: verifies passwords; None where an application has a login of its own.
-        retention: how long things are kept.
+        retention: the retention times.
         budget: makes what tells how long a search may take.
     """
 
@@ -104,7 +103,7 @@ class Visit:
 
     @property
     def visitor(self) -> Visitor:
-        """Who it comes from; a page that strangers may see has nobody to ask for."""
+        """Its sender; not for pages that are available without a login."""
         return self.request[VISITOR]
 
     @property
@@ -114,7 +113,7 @@ class Visit:
 
 
 async def job_of(visit: Visit) -> Job:
-    """Look at the job that a page is about, by the id in its path.
+    """Return the job that a page is about, by the id in its path.
 
     Raises:
         JobNotFound: there is none with this id that the caller may see.
@@ -130,11 +129,11 @@ Handler: TypeAlias = Callable[[Visit], Awaitable[web.StreamResponse]]
 
 
 class PageRoute(NamedTuple):
-    """A page, or what is done by a form on one.
+    """A page, or an action of a form.
 
     Args:
-        path: below the mount and without a slash before it, in aiohttp's way of writing one.
-        strangers: whether it is there for those who have not logged in.
+        path: its path pattern below the mount, without a slash at its beginning.
+        strangers: whether it is available without a login.
     """
 
     method: str

@@ -14,10 +14,11 @@ _UNITS: Final = ("bytes", "KiB", "MiB", "GiB", "TiB")
 
 
 def shown(text: str) -> str:
-    """Write somebody's words so that all of them can be seen.
+    """Return text with invisible characters escaped.
 
-    What has no shape, or would turn others round, is written as an escape; ends of lines and tabs
-    are not.
+    Characters without a shape, or that change the writing direction, become escapes; line ends and
+    tabs
+    do not.
     """
     if text.isprintable():
         return text
@@ -78,7 +79,7 @@ def relative(at: int, now: int) -> str:
 
 
 def moment(at: int) -> datetime:
-    """Give a time as one of Python's."""
+    """Return a time as one of Python's."""
     return datetime.fromtimestamp(at // SECOND, UTC).replace(microsecond=at % SECOND)
 
 

@@ -1,4 +1,4 @@
-"""The built-in demo: an ordinary aiohttp application, to try the examples of the API at once."""
+"""The built-in demo: an ordinary aiohttp application, to try the API's examples at once."""
 
 from jobstore.demo.app import create_app
 

@@ -1,6 +1,6 @@
-"""Its endpoints.
+"""The demo's endpoints.
 
-The demo answers like an ArangoDB 2.1 that has nothing in it but the database ``_system``, and keeps
+The demo answers like an ArangoDB 2.1 that contains only the database ``_system``, and stores
 nothing. Two endpoints are its own:
 ``/echo`` for bodies of any size, ``/import`` for work with progress, counters and warnings.
 """
@@ -62,7 +62,7 @@ _answer: Final = partial(
 
 
 class ArangoError(Exception):
-    """The request cannot be answered as it was meant.
+    """The request cannot be answered as intended.
 
     Args:
         status: the status code to answer with.
@@ -76,7 +76,7 @@ class ArangoError(Exception):
         self.number = number
 
     def response(self) -> web.Response:
-        """Give the answer that tells a client of ArangoDB about the error."""
+        """Return the error as an answer for clients of ArangoDB."""
         body = {
             "error": True,
             "code": self.status,
@@ -124,7 +124,7 @@ async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamRe
 
 
 def _check_database(request: web.Request) -> None:
-    """Refuse what is asked of another database than the one that there is."""
+    """Refuse requests for other databases than the only one."""
     found = _OF_A_DATABASE.match(request.path)
     if found and found[1] != DATABASE:
         raise ArangoError(404, DATABASE_NOT_FOUND, "database not found")
@@ -151,7 +151,7 @@ async def version(_request: web.Request) -> web.Response:
 
 
 async def time(_request: web.Request) -> web.Response:
-    """Tell the time, in seconds since 1970."""
+    """Return the time, in seconds since 1970."""
     return _answer({"time": now() / SECOND, "error": False, "code": 200})
 
 
@@ -163,12 +163,12 @@ async def sleep(request: web.Request) -> web.Response:
 
 
 async def list_collections(_request: web.Request) -> web.Response:
-    """List no collections, since none are kept."""
+    """Return an empty list of collections: none are stored."""
     return _answer({"error": False, "code": 200, "result": []})
 
 
 async def create_collection(request: web.Request) -> web.Response:
-    """Answer as if a collection had been made, if ArangoDB would allow its name."""
+    """Answer as if a collection had been created, if ArangoDB would allow its name."""
     wish = await _json_object(request)
     name, system = wish.get("name"), wish.get("isSystem") is True
     if not is_collection_name(name, system=system):
@@ -178,10 +178,10 @@ async def create_collection(request: web.Request) -> web.Response:
 
 
 def is_collection_name(name: object, *, system: bool = False) -> bool:
-    """Tell whether a collection may have this name, by ArangoDB's traditional naming rules.
+    """Return whether a collection may have this name, by ArangoDB's traditional naming rules.
 
     Args:
-        name: what the client sent as the name.
+        name: the name that the client sent.
         system: whether it is for a system collection; those may begin with an underscore.
     """
     pattern = _SYSTEM_NAME if system else _NAME
@@ -189,7 +189,7 @@ def is_collection_name(name: object, *, system: bool = False) -> bool:
 
 
 async def run_query(request: web.Request) -> web.Response:
-    """Take the time that a query would take, and answer with what little is understood of it."""
+    """Take the time that a query would take, and answer with what the demo understands of it."""
     query = (await _json_object(request)).get("query")
     if not isinstance(query, str) or not query.strip():
         raise ArangoError(400, QUERY_EMPTY, "query is empty")
@@ -200,7 +200,7 @@ async def run_query(request: web.Request) -> web.Response:
 
 
 async def echo(request: web.Request) -> web.StreamResponse:
-    """Give the request's body and content type back as they are, a large one while it comes in."""
+    """Return the request's body and content type unchanged; stream a large body."""
     content_type = request.headers.get(hdrs.CONTENT_TYPE)
     kept = {} if content_type is None else {hdrs.CONTENT_TYPE: content_type}
     if _is_small(request):
@@ -218,7 +218,7 @@ async def echo(request: web.Request) -> web.StreamResponse:
 
 
 def _is_small(request: web.Request) -> bool:
-    """Tell whether a request's body is short, and given back by the same number of bytes."""
+    """Return whether a request's body is short, and has the same length in the answer."""
     size = request.content_length
     return (
         size is not None
@@ -229,10 +229,10 @@ def _is_small(request: web.Request) -> bool:
 
 
 async def import_records(request: web.Request) -> web.Response:
-    """Work for some seconds at the import of some records, and report on it.
+    """Pretend to import records for some seconds, and report progress.
 
-    Query parameters: ``records`` to import, ``seconds`` to take, ``warnings``, each for one more
-    record that is dropped, and ``fail=true`` to fail when all that is done.
+    Query parameters: ``records`` to import, ``seconds`` to take, ``warnings``, each for one
+    dropped record, and ``fail=true`` to fail at the end.
     """
     records = _whole(request, "records", MOST_RECORDS)
     warnings = _whole(request, "warnings", MOST_WARNINGS)
@@ -264,7 +264,7 @@ async def _slow_to_notice(seconds: float) -> None:
     """Sleep on for a moment when cancelled.
 
     ArangoDB's documentation shows a cancelled query that is still listed as pending: it notices
-    its cancellation only when it comes to the next row.
+    its cancellation only at its next row.
     """
     sleeping = asyncio.create_task(asyncio.sleep(seconds))
     try:
@@ -278,7 +278,7 @@ async def _slow_to_notice(seconds: float) -> None:
 async def _work(
     job: JobHandle, seconds: float, rest: Callable[[float], Awaitable[None]] = asyncio.sleep
 ) -> AsyncIterator[Fraction]:
-    """Take some seconds in steps; after each, yield the share done so far and report it."""
+    """Take some seconds in steps; after each, report and yield the share done so far."""
     steps = max(1, math.ceil(min(seconds / STEP, MOST_STEPS)))
     for step in range(1, steps + 1):
         await rest(seconds / steps)
@@ -287,7 +287,7 @@ async def _work(
 
 
 async def _json_object(request: web.Request) -> dict[str, Any]:
-    """Read the body as a JSON object, whatever its content type: curl sends it as a form."""
+    """Read the body as a JSON object, whatever its content type: curl says it is a form."""
     try:
         value = documents.parse(await request.read())
     except ValueError:

@@ -1,4 +1,4 @@
-"""The little that the demo understands of a query: how long it takes, and what it returns."""
+"""What the demo understands of a query: how long it takes, and what it returns."""
 
 import json
 import re
@@ -17,9 +17,9 @@ _LAST_RETURN: Final = re.compile(r".*\bRETURN\b(?P<value>.*)", re.DOTALL | re.IG
 def query_seconds(query: str) -> float:
     """Return how many seconds a query's calls of ``sleep`` take.
 
-    Understood are ``sleep(x)`` with a number and ``FOR v IN a..b`` with whole numbers: a call
-    happens once for every row that the ranges before it make. All else takes no time and drops no
-    row; in particular nothing is known of filters, subqueries, comments and quotation marks.
+    It understands ``sleep(x)`` with a number and ``FOR v IN a..b`` with whole numbers: a call
+    happens once for every row of the ranges before it. Everything else takes no time and removes no
+    row; in particular, filters, subqueries, comments and quotation marks are ignored.
     """
     rows, seconds = 1.0, 0.0
     for found in _TIMED.finditer(query):
@@ -32,7 +32,7 @@ def query_seconds(query: str) -> float:
 
 
 def query_result(query: str) -> list[Any]:
-    """Return the one row of a query that ends in ``RETURN`` and a JSON literal, else no row."""
+    """Return the single row of a query that ends in ``RETURN`` and a JSON literal, else no row."""
     found = _LAST_RETURN.match(query)
     if found is None:
         return []

@@ -1,1 +1,1 @@
-"""HTTP as aiohttp speaks it, for both of its ends: what comes in here, and what goes out."""
+"""HTTP as aiohttp implements it, for both ends: incoming and outgoing."""

@@ -1,10 +1,12 @@
-"""WebSockets whose connections are joined: told why they end when the server does.
+"""WebSockets through a tunnel: both ends get a close frame when the server stops.
 
-Nothing of a message is looked at or changed. Of each direction it is only known where its frames
-begin, so that a close frame can be put between two of them: RFC 6455 sections 5.2 and 5.5.1. Of a
-large frame, or of one by itself, that costs nothing that shows. A direction that has dozens of
-frames in what is read at once is no longer followed, since that would slow it down; it ends without
-a word then, and so does one that ends in the middle of a frame.
+Messages are neither read nor changed. In each direction, only the beginnings of frames are tracked,
+so
+that a close frame can be sent between two of them: RFC 6455 sections 5.2 and 5.5.1. For large or
+single
+frames the cost is not measurable. A direction with dozens of frames in a single read is no longer
+tracked, since that would slow it down; it is closed without a close frame, and so is one that is in
+the middle of a frame.
 """
 
 import asyncio
@@ -30,7 +32,7 @@ _MOST_FRAMES: Final = 32
 
 
 class Frames:
-    """Where the frames of one direction begin.
+    """Tracks where the frames of one direction begin.
 
     Attributes:
         closed: whether a close frame has passed.
@@ -50,7 +52,7 @@ class Frames:
         return not (self._lost or self._left or self._head)
 
     def passed(self, data: bytes) -> None:
-        """Follow what has passed."""
+        """Track the bytes that have passed."""
         if len(data) <= self._left:  # as nearly all of what is large
             self._left -= len(data)
         elif not self._lost:
@@ -75,7 +77,7 @@ class Frames:
 
 
 def _end_of_frame(data: bytes, at: int) -> int | None:
-    """Tell where the frame ends that begins at a place; None if its head is not complete."""
+    """Return the end of the frame that begins at an offset; None if its head is incomplete."""
     if at + 2 > len(data):
         return None
     said = data[at + 1]
@@ -91,13 +93,13 @@ def _end_of_frame(data: bytes, at: int) -> int | None:
 
 @dataclass(slots=True, eq=False)
 class WebSocketSide(Side):
-    """A side of a tunnel through which a WebSocket goes.
+    """One side of a tunnel with a WebSocket.
 
     Args:
-        masked: whether what is written to this side has to be masked, as it is for a service.
-        frames: those that have come from this side.
-        leaving: whether this side was told that the server goes away.
-        gone: whether its connection is.
+        masked: whether frames sent to this side have to be masked, as those to a service.
+        frames: the frames received from this side.
+        leaving: whether this side was sent a close frame because the server stops.
+        gone: whether its connection is closed.
     """
 
     masked: bool = False
@@ -107,7 +109,7 @@ class WebSocketSide(Side):
     mirror: "WebSocketSide" = field(init=False)
 
     def received(self, data: bytes) -> None:
-        """Pass on what has come, unless the other side was told that nothing more does."""
+        """Pass data on, unless the other side was sent a close frame."""
         self.frames.passed(data)
         if not self.leaving:
             Side.received(self, data)
@@ -115,17 +117,17 @@ class WebSocketSide(Side):
             self.own.close()
 
     def end(self) -> bool:
-        """Pass on that nothing more comes, unless there is nobody to hear it."""
+        """Pass on the end of the data, unless the other side is gone."""
         return False if self.leaving else Side.end(self)
 
     def lost(self, error: BaseException | None) -> None:
-        """Close the other connection, too, unless it is about to be closed anyway."""
+        """Close the other connection too, unless it is being closed anyway."""
         self.gone = True
         if not self.leaving or self.mirror.gone:
             Side.lost(self, error)
 
     def leave(self) -> None:
-        """Tell both ends that the server goes away, and close when they have answered."""
+        """Send both ends a close frame, since the server stops; close when they have answered."""
         if self.leaving:
             return
         for side in (self, self.mirror):
@@ -134,7 +136,7 @@ class WebSocketSide(Side):
         asyncio.get_running_loop().call_later(GOODBYE_SECONDS, self.close)
 
     def say_goodbye(self) -> None:
-        """Send a close frame where a frame may begin; close at once where none may."""
+        """Send a close frame if a frame may begin now; otherwise close at once."""
         to_here = self.mirror.frames
         if not to_here.between or to_here.closed or self.ended:
             self.own.close()
@@ -145,7 +147,7 @@ class WebSocketSide(Side):
 def websocket_sides(
     client: asyncio.Transport, service: asyncio.Transport, over: "asyncio.Future[None]"
 ) -> tuple[Side, Side]:
-    """Make the sides of a tunnel through which a WebSocket goes."""
+    """Create the sides of a tunnel with a WebSocket."""
     return (
         WebSocketSide(client, service, over),
         WebSocketSide(service, client, over, masked=True),
@@ -153,7 +155,7 @@ def websocket_sides(
 
 
 def _goodbye(*, masked: bool) -> bytes:
-    """Write a close frame; the payload of a client's is masked: RFC 6455 section 5.3."""
+    """Return a close frame; one from a client is masked: RFC 6455 section 5.3."""
     size = len(_GOING_AWAY)
     if not masked:
         return bytes((_CLOSE, size)) + _GOING_AWAY

@@ -1,10 +1,11 @@
-r"""Heads of HTTP messages as bytes, on the way out.
+r"""Heads of outgoing HTTP messages as bytes.
 
-aiohttp reads a byte that is no UTF-8 as a lone surrogate, and leaves lone surrogates out when it
-writes: ``filename="\xe4.txt"`` would come out as ``filename=".txt"``. What comes from elsewhere
-and goes on is written here instead, wherever it has such a byte. Nothing else changes.
+aiohttp reads a byte that is not UTF-8 as a lone surrogate, and drops lone surrogates when it
+writes: ``filename="\xe4.txt"`` would become ``filename=".txt"``. Heads with such bytes that are
+    passed
+on are written here instead. Nothing else changes.
 
-The tests that compare bytes say if a release of aiohttp changes how it writes.
+The tests that compare bytes fail if a release of aiohttp changes how it writes.
 """
 
 import asyncio
@@ -31,7 +32,7 @@ class HeadWriter(StreamWriter):
     """A writer that keeps the bytes of a head."""
 
     async def write_headers(self, status_line: str, headers: "CIMultiDict[str]") -> None:
-        """Hold the head back until the first of the body goes out, as aiohttp does.
+        """Hold the head back until the body begins, as aiohttp does.
 
         Raises:
             ValueError: it cannot be written as one head.
@@ -43,7 +44,7 @@ class HeadWriter(StreamWriter):
 
 
 def encoded(first: str, fields: Iterable[tuple[str, str]]) -> bytes:
-    """Write a head: its first line, its fields, and the empty line."""
+    """Return a head: its first line, its fields, and the empty line."""
     lines = [first, *[f"{name}: {value}" for name, value in fields]]
     return ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8", "surrogateescape")
 
@@ -52,7 +53,7 @@ def check(headers: Headers, reason: str | None) -> None:
     """Ensure that a head can be sent.
 
     Raises:
-        AnswerUnsendable: it is no head of HTTP.
+        AnswerUnsendable: it is not a valid HTTP head.
     """
     if _is_odd(headers, reason) and (problem := unsendable(headers, reason)):
         raise AnswerUnsendable(problem)
@@ -63,10 +64,10 @@ def _is_odd(headers: Headers, reason: str | None) -> bool:
 
 
 def fit(request: web.BaseRequest, headers: Headers, reason: str) -> None:
-    """Ensure that a request is answered with a head byte for byte, or not at all.
+    """Ensure that a request's answer keeps the bytes of its head, or is refused.
 
     Raises:
-        AnswerUnsendable: it is no head of HTTP.
+        AnswerUnsendable: it is not a valid HTTP head.
     """
     if _is_odd(headers, reason):
         if problem := unsendable(headers, reason):

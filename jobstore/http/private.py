@@ -1,9 +1,9 @@
-"""All that jobstore uses of aiohttp and aiohttp keeps for itself, in one place.
+"""Everything private that jobstore uses of aiohttp, in one place.
 
-What is done to an object of aiohttp's is a function here. What a subclass of ours inherits is
-listed in `INHERITED`, by the class that it is inherited from. A test compares both with the release
-that is installed, and with what our modules really use: so it says which name a release has taken
-away, before anything else goes wrong.
+Each use of a private attribute is a function here. Private names that our subclasses inherit are
+listed in `INHERITED`, by base class. A test compares both with the installed release and with what
+our modules use. So if a release removes a name, that test says which one before anything else
+fails.
 """
 
 # ruff: noqa: SLF001 - that is what this module is for
@@ -51,27 +51,27 @@ INHERITED: Final[Mapping[type, frozenset[str]]] = {
 
 
 def unread(payload: StreamReader) -> bytes:
-    """Look at what has come of a body; it stays there for who reads it."""
+    """Return what has arrived of a body, without consuming it."""
     return b"".join(payload._buffer)
 
 
 def version_of(request: web.BaseRequest) -> HttpVersion:
-    """Tell a request's version without its being remembered: it may have to be another."""
+    """Return a request's version without caching it: it may still be changed."""
     return request._version
 
 
 def set_version(request: web.BaseRequest, version: HttpVersion) -> None:
-    """Let a request be answered as if it had a version."""
+    """Set the version by which a request is answered."""
     request._version = version
 
 
 def set_writer(request: web.BaseRequest, writer: AbstractStreamWriter) -> None:
-    """Let the answer to a request be written by something else."""
+    """Replace the writer of a request's answer."""
     request._payload_writer = writer
 
 
 def finish(request: web.BaseRequest) -> None:
-    """Release what a request holds, as aiohttp does once its handler has returned."""
+    """Release a request's resources, as aiohttp does once its handler has returned."""
     request._finish()
 
 
@@ -81,7 +81,7 @@ async def prepare(request: web.BaseRequest, response: web.StreamResponse) -> Non
 
 
 def mark_sent(response: web.StreamResponse) -> None:
-    """Note that a response was sent: it cannot be a second time."""
+    """Mark a response as sent, so that it cannot be sent again."""
     response._eof_sent = True
 
 
@@ -91,9 +91,9 @@ async def drain(connection: BaseProtocol) -> None:
 
 
 def below(transport: asyncio.BaseTransport) -> asyncio.WriteTransport | None:
-    """Give what carries the bytes of a transport that encrypts them; None for any other.
+    """Return the transport below a TLS transport; None for any other.
 
-    What stands there is not counted by the transport itself: asyncio keeps that for itself as well.
+    The data buffered there is not counted by the TLS transport; this is private to asyncio.
     """
     encrypting = getattr(transport, "_ssl_protocol", None)
     carrier = getattr(encrypting, "_transport", None)
@@ -106,29 +106,29 @@ async def handle(app: Application, request: web.Request) -> web.StreamResponse:
 
 
 def request_factory_of(app: Application) -> Any:
-    """Give what makes the requests to an application."""
+    """Return the factory of an application's requests."""
     return app._make_request
 
 
 def current_request(connection: web.RequestHandler) -> web.BaseRequest | None:
-    """Give the request whose handler runs on a connection."""
+    """Return the request whose handler runs on a connection."""
     return connection._current_request
 
 
 def closes_at(connection: web.RequestHandler) -> float:
-    """Tell when a connection is closed that stays idle, in seconds of its loop's clock."""
+    """Return when an idle connection is closed, in seconds of its loop's clock."""
     return connection._next_keepalive_close_time
 
 
 def take_tail(connection: web.RequestHandler) -> bytes:
-    """Take what a client has sent behind a request for another protocol."""
+    """Take the data that a client sent behind a request for another protocol."""
     tail = connection._message_tail
     connection._message_tail = b""
     return tail
 
 
 def take_early(connection: ResponseHandler) -> bytes:
-    """Take what a service has sent behind its switch to another protocol."""
+    """Take the data that a service sent behind its switch to another protocol."""
     tail = connection._tail
     connection._tail = b""
     return tail

@@ -1,12 +1,12 @@
-"""Two connections whose bytes go to one another: what remains of HTTP once a protocol was switched.
+"""A tunnel: two connections whose bytes are exchanged after a switch to another protocol.
 
-What comes on one connection is written to the other as it is, and costs no other copy than these
-two. A connection that has no room for more stops the reading from the other. The end of one
-direction is passed on as such, and the other direction goes on: RFC 9293 section 3.6. When both
+What arrives on one connection is written to the other unchanged, with no more copies than these
+two. If one connection cannot take more, reading from the other is paused. The end of one
+direction is passed on, and the other direction continues: RFC 9293 section 3.6. When both
 have ended, both connections are closed; when one breaks, so does the other.
 
-A reset is not reported by asyncio's transport once it has read the end of file, so that the socket
-of a connection whose other end has stopped sending is asked now and then.
+asyncio's transport does not report a reset once it has read the end of file, so the socket
+of a connection whose peer has stopped sending is checked now and then.
 """
 
 import asyncio
@@ -29,22 +29,22 @@ class TunnelSide(Protocol):
     transport: asyncio.Transport | None
 
     def switch(self, side: "Side") -> bytes:
-        """Let a side have all that happens from now on; give what has come already."""
+        """Hand all further events over to a side; return the data received so far."""
 
     @property
     def half_closed(self) -> bool:
-        """Whether its other end has stopped sending already."""
+        """Whether its peer has stopped sending already."""
 
 
 @dataclass(slots=True, eq=False)
 class Side:
-    """What the protocol of one connection tells, and what is done with the other one for it.
+    """One side of a tunnel: handles the events of one connection by acting on the other.
 
     Args:
         own: the connection's transport.
-        other: that of the other one.
-        over: done when the tunnel is over.
-        ended: whether the other end has stopped sending.
+        other: the other connection's transport.
+        over: done when the tunnel has ended.
+        ended: whether the peer has stopped sending.
     """
 
     own: asyncio.Transport
@@ -54,14 +54,14 @@ class Side:
     mirror: "Side" = field(init=False)
 
     def received(self, data: bytes) -> None:
-        """Pass on what has come."""
+        """Pass data on."""
         if not self.other.is_closing():
             self.other.write(data)
 
     def end(self) -> bool:
-        """Pass on that nothing more comes; tell whether the connection stays open.
+        """Pass on the end of the data; return whether the connection stays open.
 
-        TLS has no such end in asyncio: there, the other connection is closed.
+        asyncio's TLS cannot close one direction: there, the other connection is closed.
         """
         self.ended = True
         if self.mirror.ended or not (self.other.can_write_eof() and self.own.can_write_eof()):
@@ -73,7 +73,7 @@ class Side:
         return True
 
     def lost(self, error: BaseException | None) -> None:
-        """Close the other connection, too; break it off if this one was."""
+        """Close the other connection too, or break it off if this one was broken off."""
         if error is None:
             self.other.close()
         else:
@@ -82,24 +82,24 @@ class Side:
             self.over.set_result(None)
 
     def pause(self) -> None:
-        """Let nothing more come for this connection."""
+        """Pause reading for this connection."""
         _flow(self.other, paused=True)
 
     def resume(self) -> None:
-        """Let more come for this connection."""
+        """Resume reading for this connection."""
         _flow(self.other, paused=False)
 
     def close(self) -> None:
-        """Close both connections, once all that was passed on is sent."""
+        """Close both connections once everything passed on is sent."""
         self.own.close()
         self.other.close()
 
     def leave(self) -> None:
-        """Close both connections, since the server goes away."""
+        """Close both connections, since the server stops."""
         self.close()
 
     def _look(self) -> None:
-        """Close if the end that stopped sending is gone."""
+        """Close if the peer that stopped sending is gone."""
         if self.over.done():
             return
         if _is_gone(self.own):
@@ -110,25 +110,25 @@ class Side:
 
 
 class TunnelProtocol(asyncio.BaseProtocol):
-    """What a connection on either side of a tunnel tells the other; it goes before its own base."""
+    """A base for connections that can become a side of a tunnel; listed before the other base."""
 
     __slots__ = ()
     _side: Side | None
 
     def pause_writing(self) -> None:
-        """Let the other end send no more than this one reads."""
+        """Pause the other end, so that it sends no more than this one reads."""
         super().pause_writing()
         if self._side is not None:
             self._side.pause()
 
     def resume_writing(self) -> None:
-        """Let the other end go on."""
+        """Resume the other end."""
         super().resume_writing()
         if self._side is not None:
             self._side.resume()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Tell the other side, before those who wait here for an answer."""
+        """Notify the other side, before those who wait here for an answer."""
         if self._side is not None:
             self._side.lost(exc)
         super().connection_lost(exc)  # type: ignore[arg-type] # aiohttp takes what asyncio gives
@@ -142,20 +142,20 @@ MakeSides: TypeAlias = Callable[
 def plain_sides(
     one: asyncio.Transport, other: asyncio.Transport, over: "asyncio.Future[None]"
 ) -> tuple[Side, Side]:
-    """Make the sides of a tunnel of which nothing is known."""
+    """Create the sides of a tunnel for any protocol."""
     return Side(one, other, over), Side(other, one, over)
 
 
 async def join(
     one: TunnelSide, other: TunnelSide, first: bytes, make: MakeSides = plain_sides
 ) -> None:
-    """Let the bytes of two connections go to one another, until one of them is closed.
+    """Join two connections by a tunnel, until one of them is closed.
 
     Args:
         one: a connection.
         other: another one.
-        first: what is sent on the first one before anything else.
-        make: makes the sides of the tunnel.
+        first: the data to send on the first one before anything else.
+        make: creates the sides of the tunnel.
 
     Raises:
         ConnectionError: one of them is gone already.
@@ -196,7 +196,7 @@ def _flow(transport: asyncio.Transport, *, paused: bool) -> None:
 
 
 def _probe(transport: asyncio.Transport) -> None:
-    """Let the system find out by itself whether a silent peer is gone."""
+    """Turn on the system's keep-alive probes, which find out whether a silent peer is gone."""
     connection = transport.get_extra_info("socket")
     if connection is not None and connection.family in {socket.AF_INET, socket.AF_INET6}:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -206,7 +206,7 @@ def _probe(transport: asyncio.Transport) -> None:
 
 
 def _is_gone(transport: asyncio.Transport) -> bool:
-    """Tell whether the peer's system has reset a connection, or nobody is there any more."""
+    """Return whether the peer has reset a connection or is gone."""
     connection = transport.get_extra_info("socket")
     if connection is None or connection.fileno() < 0:
         return True

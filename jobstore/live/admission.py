@@ -17,14 +17,14 @@ class Admission:
 
     Args:
         dispatcher: knows how many jobs wait.
-        owners: what one owner may have; None for a command, which is run by who has the file.
-        queue: how many jobs may wait.
-        depth: how many jobs may make one another, one after the other.
+        owners: the limits of one owner; None for commands, which run with access to the file.
+        queue: how many jobs may be queued.
+        depth: the longest chain of jobs that submit jobs.
         shared: whether other nodes accept jobs too.
 
     Attributes:
-        open: whether any job is let in.
-        limit: how many jobs may wait.
+        open: whether any jobs are accepted.
+        limit: how many jobs may be queued.
     """
 
     def __init__(
@@ -44,12 +44,12 @@ class Admission:
         self._depth = depth
 
     def check(self, account: int, jobs: int = 1) -> None:
-        """Refuse what can be refused unread.
+        """Refuse what can be refused before its body is read.
 
         Raises:
             NotAccepting: the queue is full, or the server is shutting down.
-            OwnerLimit: the account has submitted too many lately.
-            TooDeep: they come from a job, which comes from a job, and so on too often.
+            OwnerLimit: the account has submitted too many jobs lately.
+            TooDeep: the chain of jobs that submit jobs is too long.
         """
         self.check_open(jobs)
         if depth_here() > self._depth:
@@ -66,16 +66,16 @@ class Admission:
 
     @property
     def bounded(self) -> bool:
-        """Whether the usage of an account has to be looked up."""
+        """Whether an account's usage has to be read."""
         owners = self._owners
         return owners is not None and (owners.bounded or (self._shared and owners.rated))
 
     def check_room(self, tx: Transaction, account: int, jobs: int = 1) -> None:
-        """Refuse what exceeds a limit by now.
+        """Refuse jobs that exceed a limit now.
 
         Raises:
             NotAccepting: the queue is full.
-            OwnerLimit: the account has too many jobs that wait, or too much that is kept.
+            OwnerLimit: the account has too many queued jobs, or too many bytes stored.
         """
         if self._dispatcher.waiting(tx) + jobs > self.limit:
             raise QueueFull(self.limit)
@@ -87,11 +87,11 @@ class Admission:
         """Refuse what exceeds the limits of an owner.
 
         Raises:
-            OwnerLimit: the account has too many jobs that wait, or too much that is kept.
+            OwnerLimit: the account has too many queued jobs, or too many bytes stored.
         """
         if self._owners is not None and self._owners.bounded:
             self._owners.check_usage(*submitting.usage(tx, account), jobs)
 
     def room(self, tx: Transaction) -> int:
-        """Tell how many jobs a transaction may accept."""
+        """Return how many jobs a transaction may accept."""
         return self.limit - self._dispatcher.waiting(tx) if self.open else 0

@@ -1,4 +1,4 @@
-"""Make a new job of the request of one that has ended."""
+"""Run the request of an ended job again, as a new job."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -24,18 +24,18 @@ TargetOf: TypeAlias = Callable[[str, str], str]
 
 
 def forgotten(headers: Headers) -> list[str]:
-    """Name the secret headers, whose values are not kept."""
+    """Return the names of secret headers whose values are no longer kept."""
     return sorted({name for name, value in headers if value == REDACTED})
 
 
 def submission_of(
     job: Job, request: Request, target: str, policy: Policy, *, administers: bool
 ) -> Submission:
-    """Make the submission that runs a job again; it belongs to the same owner.
+    """Create the submission that runs a job again, for the same owner.
 
     Args:
-        request: its request, as it is kept.
-        administers: whether that is somebody to whom nothing is closed.
+        request: its stored request.
+        administers: whether an admin asks for it.
     """
     lower = {name.lower() for name in forgotten(request.headers)}
     return Submission(
@@ -61,12 +61,12 @@ async def submit_again(  # noqa: PLR0913 - what another job needs
     administers: bool,
     source: str | None,
 ) -> int:
-    """Make a new job of one that has ended, and note that at the old one; return the new one's id.
+    """Submit an ended job again, note that at the old job, and return the new job's id.
 
     Args:
-        request: its request, as it is kept.
-        administers: whether somebody to whom nothing is closed asks for it.
-        source: the address that they ask from, or None if that is over no network.
+        request: its stored request.
+        administers: whether an admin asks for it.
+        source: the address of the client that asks, or None if it did not come over a network.
     """
     policy = await store.history.policy(job.id)
     again = submission_of(job, request, target, policy, administers=administers)
@@ -76,11 +76,10 @@ async def submit_again(  # noqa: PLR0913 - what another job needs
 
 
 class Again:
-    """Make new jobs from many old ones, for an operation.
+    """Submit many ended jobs again, for an operation.
 
     Args:
-        copied: the large bodies that were copied already, by the ids of the old jobs; or why one
-            could not be.
+        copied: large bodies copied so far, by the old job's id; or why one could not be copied.
     """
 
     def __init__(
@@ -97,12 +96,12 @@ class Again:
         self._copied = copied
 
     def act(self, tx: Transaction, job_id: int) -> str | None:
-        """Make a new job from an old one, or return why not.
+        """Submit one job again, or return why that is not possible.
 
         Raises:
             NotAccepting: the queue is full, or the server is shutting down.
             OwnerLimit: its owner has reached a limit.
-            NeedsBody: its body is a large one, which has not been copied yet.
+            NeedsBody: its body is large and has to be copied first.
         """
         old = repeating.repeatable(tx, job_id)
         if old is None or self._order.scope not in {None, old.job.account}:

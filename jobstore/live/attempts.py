@@ -33,12 +33,12 @@ T = TypeVar("T")
 
 
 class Attempts:
-    """The attempts that run.
+    """The running attempts.
 
     Args:
-        bodies: where large answers go.
-        dispatcher: whose slots they hold.
-        upcoming: who waits for their ends.
+        bodies: stores large answers.
+        dispatcher: owns the slots that they hold.
+        upcoming: knows who waits for their ends.
         timekeeping: knows whether the clock was set.
         limit: the largest body of an answer, in bytes.
 
@@ -68,10 +68,10 @@ class Attempts:
         self.abandoned: set[int] = set()
 
     async def captured(self, response: Response) -> ending.CapturedResponse:
-        """Read a target's answer to its end; when the attempt is over, `release` it.
+        """Read a target's answer to its end; `release` it when the attempt is over.
 
         Raises:
-            AnswerTooLarge: it is larger than the limit, by its own words or in the end.
+            AnswerTooLarge: it is larger than the limit.
             TargetFailed: the answer broke off.
         """
         body = response.body
@@ -110,10 +110,10 @@ class Attempts:
 
         Args:
             seconds: how long to wait before the next one.
-            ended: how it has ended.
+            ended: how the attempt ended.
 
         Returns:
-            whether it was queued; if not, it has to be ended after all.
+            whether it was queued; if not, the job has to be ended instead.
         """
 
         def retry(tx: Transaction) -> bool:
@@ -130,12 +130,12 @@ class Attempts:
         """Queue a job again whose target could not be reached.
 
         Args:
-            target: the one that was asked.
-            ended: what kept it from being reached.
-            sent: whether the request may have been sent all the same.
+            target: the target's name.
+            ended: why it could not be reached.
+            sent: whether the request may have been sent anyway.
 
         Returns:
-            whether it was queued; if not, it has to be ended after all.
+            whether it was queued; if not, the job has to be ended instead.
         """
 
         def hold(tx: Transaction) -> bool:
@@ -168,7 +168,7 @@ class Attempts:
         self._dispatcher.ending(claim.target)
 
     def _reporting_of(self, claim: Claim) -> JobHandle | None:
-        """Give the handle of an attempt whose last report is being written."""
+        """Return the handle of an attempt whose last report is being written."""
         attempt = (claim.job_id, claim.attempt)
         return next((one for one in self._reporting if (one.id, one.attempt) == attempt), None)
 
@@ -177,7 +177,7 @@ class Attempts:
     def reported(self, handle: JobHandle) -> None:
         """Store what a handler reported; many reports may share one write.
 
-        It may come from a thread that the handler has put to work.
+        It may be called from a thread of the handler.
         """
         if self._is_elsewhere(self.reported, handle):
             return
@@ -206,9 +206,9 @@ class Attempts:
         self._writer.queue(lambda tx: events.report(tx, report, self._boot.number))
 
     def _is_elsewhere(self, call: Callable[[T], None], argument: T) -> bool:
-        """Tell whether this is another thread than the loop's; then it is called there.
+        """Return whether this is not the loop's thread; if so, have the call made on the loop.
 
-        What a thread reports before it ends is there before its handler goes on.
+        What a thread reports before it ends arrives before its handler continues.
         """
         try:
             if asyncio.get_running_loop() is self._loop:
@@ -223,10 +223,10 @@ class Attempts:
         """Store a report on a running job from outside this process.
 
         Returns:
-            whether somebody asked for the job's cancellation.
+            whether the job's cancellation was requested.
 
         Raises:
-            JobNotFound: this attempt at the job does not run, or not any more.
+            JobNotFound: this attempt at the job is not running.
         """
         checked(report.job_id)
         return await self._writer.run(

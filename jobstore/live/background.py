@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 async def background(
     store: Store, executor: Executor, scheduler: Scheduler, janitor: Janitor
 ) -> AsyncIterator[None]:
-    """Recover, run and clean while the context lasts."""
+    """Recover, run jobs and clean up while the context lasts."""
     async with asyncio.TaskGroup() as tasks:
         running = [
             tasks.create_task(executor.run()),
@@ -44,7 +44,7 @@ async def background(
 
 
 async def _recover_and_go_on(store: Store, executor: Executor, scheduler: Scheduler) -> None:
-    """Recover what an earlier start left behind; only then it is known which runs go on."""
+    """Recover what an earlier start left behind; then schedules may start, as they depend on it."""
     await _persist("recover", executor.recover)
     operate = partial(store.operations.run, scheduler.target_of)
     async with asyncio.TaskGroup() as tasks:
@@ -53,9 +53,9 @@ async def _recover_and_go_on(store: Store, executor: Executor, scheduler: Schedu
 
 
 async def _persist(action: str, work: Callable[[], Awaitable[object]]) -> None:
-    """Do what the server does by itself, and do not give up on it if it fails.
+    """Run a background loop, and start it again if it fails.
 
-    What is wrong with one of these loops must not end the others, nor the server.
+    An error in one of these loops must not end the others, nor the server.
     """
     while True:
         try:

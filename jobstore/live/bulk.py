@@ -40,8 +40,8 @@ class BulkOperations:
     """Change many jobs.
 
     Args:
-        writer: makes them.
-        steps: how long work is done.
+        writer: stores them.
+        steps: how long each step may take.
         boot: this start of the server.
     """
 
@@ -68,10 +68,10 @@ class BulkOperations:
     async def match(
         self, action: BulkAction, search: Search, last: int = jobs.LARGEST_ID
     ) -> Matched:
-        """Find the jobs to which something can be done, each as it stands when it is looked at.
+        """Find the jobs that an action can be applied to, each as it is when it is looked at.
 
         Args:
-            last: the highest id that is looked at.
+            last: the highest id to look at.
         """
         values = search.values
         statement = bulk.matching(action, frozenset(values))
@@ -80,25 +80,25 @@ class BulkOperations:
         return bulk.matched(await self._history.all(statement, up_to=last, **values))
 
     async def possible(self, job_id: int) -> frozenset[BulkAction]:
-        """Tell what can be done to a job as it stands."""
+        """Return which actions are possible for a job in its present state."""
         rows = await self._history.rows(bulk.POSSIBLE, job_id=job_id)
         return frozenset(
             action for row in rows for action, can in zip(BulkAction, row, strict=True) if can
         )
 
     def deleted_by(self, operation: BulkOperation, scope: int | None = None) -> Search:
-        """Give what finds the jobs that an operation has deleted."""
+        """Return the search that finds the jobs that an operation deleted."""
         return Search(deleted_because=_because(operation), account=scope)
 
     def cancelled_by(self, operation: BulkOperation, scope: int | None = None) -> Search:
-        """Give what finds the jobs that an operation has cancelled."""
+        """Return what finds the jobs that an operation has cancelled."""
         return Search(cancelled_in=operation.id, account=scope)
 
     async def make(self, order: BulkOrder, matched: Matched, expect: int | None = None) -> int:
-        """Make an operation, and return its id once it is on the disk; it is done from then on.
+        """Create an operation, and return its id once it is on the disk; then it is carried out.
 
         Args:
-            matched: the jobs that it is for.
+            matched: the jobs to change.
             expect: how many these have to be, or None for any number.
 
         Raises:
@@ -117,10 +117,10 @@ class BulkOperations:
         return bulk.make(tx, order, matched)
 
     async def get(self, operation_id: int, scope: int | None = None) -> BulkOperation:
-        """Look at an operation.
+        """Return an operation.
 
         Raises:
-            OperationNotFound: there is none with this id, or it belongs to somebody else.
+            OperationNotFound: there is none with this id, or it belongs to another account.
         """
         found = []
         if 0 < operation_id <= jobs.LARGEST_ID:
@@ -135,23 +135,23 @@ class BulkOperations:
         """List operations, the newest first.
 
         Args:
-            before: the id of the one that they come after.
+            before: list only operations with a smaller id.
         """
         rows = await self._history.rows(bulk.PAGE, before=before, scope=scope, limit=limit)
         return [bulk.decoded(row) for row in rows]
 
     async def stop(self, operation_id: int, scope: int | None = None, by: str = "") -> None:
-        """Stop an operation, unless it is over.
+        """Stop an operation, unless it has ended.
 
         Raises:
-            OperationNotFound: there is none with this id, or it belongs to somebody else.
+            OperationNotFound: there is none with this id, or it belongs to another account.
         """
         if not 0 < operation_id <= jobs.LARGEST_ID:
             raise OperationNotFound(operation_id)
         await self._writer.run(lambda tx: bulk.stop(tx, operation_id, scope, by))
 
     async def note(self, job_id: int, new: int) -> None:
-        """Note that a job was retried, so that no operation repeats that."""
+        """Note that a job was retried, so that no operation retries it again."""
 
         def note(tx: Transaction) -> None:
             if all(tx.execute(jobs.GET_JOB, job_id=each).fetchone() for each in (job_id, new)):
@@ -163,14 +163,14 @@ class BulkOperations:
     # --- doing it -------------------------------------------------------------------------------
 
     def wake(self) -> None:
-        """Look for operations now: another process may have made one."""
+        """Look for operations now: another process may have created one."""
         self._woken.set()
 
     async def run(self, target_of: TargetOf) -> None:
         """Carry out operations, until cancelled.
 
         Args:
-            target_of: names the targets of the requests that are sent again.
+            target_of: returns the name of the target for a request.
         """
         while True:
             self._woken.clear()
@@ -184,11 +184,11 @@ class BulkOperations:
                 continue
 
     async def run_once(self, operations: Sequence[int], target_of: TargetOf) -> int:
-        """Do a step of each operation; return how many jobs are behind them now."""
+        """Do a step of each operation; return how many jobs were processed."""
         return sum([await self._advance(each, target_of) for each in operations])
 
     async def finish(self, operation_id: int, target_of: TargetOf) -> None:
-        """Carry out an operation as far as possible, if no server does."""
+        """Carry out an operation as far as possible, if no server is running."""
         while await self.run_once([operation_id], target_of):
             pass
 
@@ -256,12 +256,12 @@ class BulkOperations:
 
 
 def _because(operation: BulkOperation) -> str:
-    """Write what is noted about a job that an operation has changed."""
+    """Return the note for the history of a job that an operation changed."""
     return f"by operation {operation.id}"
 
 
 def is_over(operation: BulkOperation) -> bool:
-    """Tell whether nothing more is done for an operation."""
+    """Return whether an operation has ended."""
     return operation.state is not BulkState.RUNNING
 
 

@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 
 def about() -> Mapping[str, str]:
-    """Tell which versions run here: jobstore's, that of the store's schema, and SQLite's."""
+    """Return the versions of jobstore, the store's schema, and SQLite."""
     return {
         "version": __version__,
         "schema": str(sqlite.SCHEMA_VERSION),
@@ -49,7 +49,7 @@ class Queue:
 
     Args:
         jobs: how many jobs.
-        oldest: for how many seconds the first of them could have run.
+        oldest: how many seconds the first of them has been ready to run.
     """
 
     jobs: int = 0
@@ -62,8 +62,8 @@ class CurrentFigures:
 
     Args:
         counters: how many jobs and results are in each state, by machine and state.
-        queues: what waits, by the name of its target.
-        overdue: for how many seconds a definition has been due.
+        queues: the queue of each target, by its name.
+        overdue: how many seconds the most overdue definition has been due.
         sizes: how much room the store takes.
     """
 
@@ -90,7 +90,7 @@ class _Kept(Generic[T]):
         self._finding: asyncio.Task[None] | None = None
 
     async def get(self) -> T:
-        """Give it; callers at the same time get the same answer."""
+        """Return it; callers at the same time get the same answer."""
         if asyncio.get_running_loop().time() >= self._until:
             if self._finding is None:
                 self._finding = asyncio.create_task(self._look())
@@ -128,15 +128,15 @@ class Census:
         self._sizes = _Kept[Sizes | None](file.sizes, OTHERS_FOR, None)
 
     async def counters(self) -> Mapping[tuple[str, str], int]:
-        """Tell how many jobs and results are in each state, by machine and state."""
+        """Return how many jobs and results are in each state, by machine and state."""
         return await self._counters.get()
 
     async def queues(self) -> Mapping[str, Queue]:
-        """Tell what waits, by the name of its target."""
+        """Return what waits, by the name of its target."""
         return await self._queues.get()
 
     async def sizes(self) -> Sizes | None:
-        """Tell how much room the store takes; None if that was never found out."""
+        """Return how much room the store takes; None if that was never found out."""
         return await self._sizes.get()
 
     async def figures(self) -> CurrentFigures:

@@ -110,7 +110,7 @@ class ChangeListener:
         self._feed.remove(self)
 
     async def __aiter__(self) -> AsyncIterator[Change]:
-        """Give the changes, each when it is known."""
+        """Yield the changes, each when it is known."""
         while not self._feed.over:
             await self._news.wait()
             self._news.clear()
@@ -150,7 +150,7 @@ class ChangeFeed:
         self.over = False
 
     def listening(self) -> ChangeListener:
-        """Give what is told of changes while its context lasts."""
+        """Return what is told of changes while its context lasts."""
         return ChangeListener(self)
 
     @property
@@ -229,7 +229,7 @@ class ChangeFeed:
             await asyncio.sleep(self._tick)
 
     async def _news(self, known: Mapping[str, Mapping[str, int]]) -> Change:
-        """Give what was noted since the last message, with the counters as they are by now."""
+        """Return what was noted since the last message, with the counters as they are by now."""
         ids, more = sorted(self._ids)[-MOST_IDS:], self._more or len(self._ids) > MOST_IDS
         self._ids, self._more = set(), False
         try:

@@ -51,7 +51,7 @@ _MAY_COME_BACK: Final = frozenset({Result.HELD, Result.TAKEN})
 
 
 def may_come_back(job: Job) -> bool:
-    """Tell whether the result of a job is kept still, if it is on its way to a reader."""
+    """Return whether the result of a job is kept still, if it is on its way to a reader."""
     return job.result in _MAY_COME_BACK
 
 
@@ -114,7 +114,7 @@ class Deliveries:
         self.fresh = FreshAnswers()
 
     def reader(self, tx: Transaction, job_id: int) -> object | None:
-        """Give the reader who is given a job's result, as far as a transaction has come."""
+        """Return the reader who is given a job's result, as far as a transaction has come."""
         return tx.changes.readers.get(job_id) or self.readers.get(job_id)
 
     def reserved(self, tx: Transaction) -> list[int]:
@@ -222,10 +222,10 @@ class Taking:
         return self._handover is not None and not self._handover.taken
 
     def over(self, error: Exception | None = None) -> None:
-        """End what `begin` has begun: the result was handed over, or is held again.
+        """End what `begin` began: the result was handed over, or is held again.
 
         Args:
-            error: what has kept it from being handed over, or None.
+            error: why it could not be handed over, or None.
         """
         if error is None:
             self._release()
@@ -238,10 +238,10 @@ class Taking:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Give the result back unless it was handed over.
+        """Hold the result again unless it was handed over.
 
         Raises:
-            DeliveryRefused: it was not, or not wholly, read.
+            DeliveryRefused: it was not read to its end.
         """
         if self._handover is None:
             return
@@ -256,7 +256,7 @@ class Taking:
                 await asyncio.shield(self._give_back(_cause(error)))
 
     def _give_back(self, because: str) -> "asyncio.Future[None]":
-        """Hold the result again; until that is on the disk, it is still on its way."""
+        """Hold the result again; it counts as being delivered until that is on the disk."""
         job_id, boot = self._job_id, self._boot
         given = self._deliveries.writer.post_until_stored(
             lambda tx: results.give_back(tx, job_id, boot, because)
@@ -300,7 +300,7 @@ class Taking:
             raise
 
     def _taken_fresh(self, tx: Transaction) -> Answered | None:
-        """Take an answer that is in memory; None if it is not, or may not be taken as it is."""
+        """Take an answer from memory; None if it is not there, or cannot be taken from there."""
         job_id = self._job_id
         answer = tx.changes.answers.get(job_id) or self._deliveries.fresh.get(job_id)
         if answer is None or self._scope not in {None, answer.account} or self._gone():
@@ -317,7 +317,7 @@ class Taking:
         tx.tell(Taken(self._job_id, self))
 
     def _refuse(self, tx: Transaction) -> NoReturn:
-        """Say that the result is not available while another reader has it."""
+        """Refuse: the result is not available while another reader has it."""
         job = jobs.visible(tx, self._job_id, self._scope)
         if may_come_back(job):
             raise BeingDelivered(job.id)

@@ -57,9 +57,9 @@ class _Lane:
     Args:
         slots: how many of its jobs may run at once.
         busy: how many run.
-        backlog: whether jobs may be waiting in the file.
-        claiming: whether a claim is on its way.
-        turns: whose jobs wait.
+        backlog: whether jobs may be waiting in the store.
+        claiming: whether a claim is in flight.
+        turns: the accounts whose jobs wait.
         capacity: how many slots there are at the moment: none while the lane is closed.
     """
 
@@ -75,14 +75,14 @@ class Dispatcher:
     """Give the executor its orders, never more claims than free slots.
 
     Args:
-        writer: where claims are made.
-        claim: claims up to so many jobs of a target.
-        queued: how many jobs wait already.
-        boot: this start of the server; what others have claimed has no slot here.
-        bound: how many jobs of one account may run at once; 0 is no bound.
+        writer: makes the claims.
+        claim: claims up to a number of jobs of a target.
+        queued: how many jobs are queued already.
+        boot: this start of the server; claims of others hold no slot here.
+        bound: how many jobs of one account may run at once; 0 means no limit.
 
     Attributes:
-        queued: how many jobs wait.
+        queued: how many jobs are queued.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class Dispatcher:
         self._refill_all()
 
     def resize(self, target: str, slots: int, *, closed: bool) -> None:
-        """Set the number of slots of a target; none while its lane is closed."""
+        """Set the number of slots of a target; a closed lane still has none."""
         lane = self._lanes.get(target)
         if lane is not None:
             lane.slots, lane.capacity = slots, 0 if closed else slots
@@ -131,11 +131,11 @@ class Dispatcher:
         self._stopped = True
 
     def slots(self) -> dict[str, tuple[int, int]]:
-        """Tell how many slots of each target are busy, and how many it has."""
+        """Return for each target how many slots are busy, and how many it has."""
         return {name: (lane.busy, lane.slots) for name, lane in self._lanes.items()}
 
     async def idle(self) -> None:
-        """Wait until every slot is free, once it is stopped: no job runs, and none is about to."""
+        """Wait, once stopped, until every slot is free: no job runs, and none is about to."""
         with suppress(StoreError):  # what cannot be committed starts nothing
             await self._writer.run(nothing)
         while any(lane.busy for lane in self._lanes.values()):
@@ -161,11 +161,11 @@ class Dispatcher:
     # --- in a transaction -----------------------------------------------------------------------
 
     def waiting(self, tx: Transaction) -> int:
-        """Tell how many jobs wait, with those of a transaction."""
+        """Return how many jobs are queued, including those of a transaction."""
         return self.queued + tx.changes.queued
 
     def may_start(self, tx: Transaction, target: str, account: int) -> bool:
-        """Tell whether a job that comes in gets a slot; others that wait already go first."""
+        """Return whether a new job gets a slot now; jobs that are waiting already go first."""
         lane = self._lanes.get(target)
         return (
             lane is not None
@@ -181,7 +181,7 @@ class Dispatcher:
         self._count(tx, target, account, 1)
 
     def over(self, tx: Transaction, claim: Claim) -> None:
-        """Take the slot back: the attempt is over."""
+        """Free the slot of an attempt that is over."""
         if claim.boot == self._boot.number:
             self._count(tx, claim.target, claim.account, -1)
 
@@ -191,7 +191,7 @@ class Dispatcher:
             tx.changes.running[account] += slots
 
     def recount(self, tx: Transaction, queued: int) -> None:
-        """Read the number of waiting jobs from the store, where another process has added some."""
+        """Read the number of queued jobs from the store, where another process has added some."""
         tx.changes.queued = queued - self.queued
 
     def _free(self, tx: Transaction, target: str) -> int:
@@ -199,7 +199,7 @@ class Dispatcher:
         return lane.capacity - lane.busy - tx.changes.slots[target]
 
     def _rooms(self, tx: Transaction) -> Room:
-        """Give what tells how many jobs more of an account may run, at all nodes together."""
+        """Return a function that tells how many more jobs of an account may run on all nodes."""
         others = elsewhere.running(tx) if tx.shared else Counter[int]()
         return lambda account: self._room(tx, account) - others[account]
 
@@ -221,7 +221,7 @@ class Dispatcher:
     # --- after a batch --------------------------------------------------------------------------
 
     def queue(self, fact: Queued) -> None:
-        """Note that a job waits in the file."""
+        """Note that a job is queued in the store."""
         lane = self._lanes.get(fact.target)
         if lane is not None:
             lane.backlog = True
@@ -235,27 +235,27 @@ class Dispatcher:
                 lane.turns.complete = False
 
     def looked(self, fact: Looked) -> None:
-        """Note what a claim has found."""
+        """Note what a claim found."""
         lane = self._lanes[fact.target]
         # What other nodes leave no room for is looked for again when they have told something.
         lane.backlog = fact.claimed.more and bool(fact.claimed.claims or not self._boot.shared)
         fact.claimed.tell(lane.turns)
 
     def started(self, fact: Started) -> None:
-        """Let a job be run."""
+        """Have a job run."""
         self._order(fact.claim)
 
     def cancel_asked(self, fact: CancelAsked) -> None:
-        """Let a job be stopped."""
+        """Have a job stopped."""
         self.cancel(fact.job_id)
 
     def cancel(self, job_id: int) -> None:
-        """Let a job be stopped, if it runs here."""
+        """Have a job stopped, if it runs here."""
         if self._lanes:
             self._order(Cancellation(job_id))
 
     def settle(self, changes: Changes) -> None:
-        """Count what a batch has changed, and fill the slots that are free."""
+        """Count what a batch changed, and fill free slots."""
         self.queued += changes.queued
         for target, taken in changes.slots.items():
             self._lanes[target].busy += taken
@@ -276,7 +276,7 @@ class Dispatcher:
         self._refill_all()
 
     def ending(self, target: str) -> None:
-        """Let the next job share the commit of the end of one, which has just been posted."""
+        """Have the next claim share the commit with a job's end that was just posted."""
         self._refill(target, self._lanes[target], ending=1)
 
     def _refill_all(self) -> None:
@@ -295,13 +295,13 @@ class Dispatcher:
         )
 
     def _may_claim(self, lane: _Lane) -> bool:
-        """Tell whether any job could be claimed, where accounts have a bound."""
+        """Return whether any job can be claimed, if accounts have a limit."""
         if not self._bound or not lane.turns.complete:
             return True
         return any(self._running[account] < self._bound for account in lane.turns.waiting)
 
     def _done(self, target: str, error: Exception | None) -> None:
-        """Continue, or try again later: the jobs are still queued."""
+        """Continue after a claim, or try again later: the jobs are still queued."""
         if error is None:
             self._go_on(target)
             return

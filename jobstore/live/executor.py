@@ -54,7 +54,7 @@ log = logging.getLogger(__name__)
 
 
 class _Again(Enum):
-    """Whether a job is queued again after its request was to be sent."""
+    """Whether a job is queued again after an attempt."""
 
     NO = auto()
     TRIED = auto()  # this was an attempt
@@ -66,12 +66,12 @@ class _Running:
     """One attempt at a job.
 
     Args:
-        handle: what the handler sees of it.
-        task: runs it.
-        stoppable: whether the target is at work, so that there is something to stop; it is not yet
-            before the task's first step, where a cancelled task would just vanish.
-        expired: whether it has taken as long as it may.
-        capture: what its target has answered.
+        handle: the handler's view of the job.
+        task: runs the attempt.
+        stoppable: whether the target is working; before the task's first step it is not, and a
+            cancelled task would just vanish.
+        expired: whether its time limit has passed.
+        capture: the target's answer.
     """
 
     handle: JobHandle
@@ -99,14 +99,14 @@ class Executor:
     """Run the jobs of a store on their targets.
 
     Args:
-        store: where orders come from and outcomes go to.
+        store: gives orders and receives outcomes.
         router: the targets.
         max_attempts: how many claims a job may have before it is set aside.
-        steady: a clock that nobody sets.
-        sleep: waits for so many seconds.
+        steady: a monotonic clock.
+        sleep: waits for a number of seconds.
 
     Attributes:
-        begun: set once the targets are known to the store, or could not be told to it.
+        begun: set once the targets are announced to the store, or that failed.
     """
 
     def __init__(  # noqa: PLR0913 - it is put together in one place
@@ -167,7 +167,7 @@ class Executor:
                     running.task.cancel()
 
     async def drain(self, seconds: float) -> None:
-        """Let claimed jobs finish, but not for longer than so many seconds."""
+        """Wait for claimed jobs to finish, at most so many seconds."""
         try:
             async with asyncio.timeout(seconds):
                 await self._store.idle()
@@ -189,7 +189,7 @@ class Executor:
             await asyncio.wait(tasks)
 
     async def recover(self) -> int:
-        """Decide about every job that an earlier start of the server left running; see there."""
+        """Recover every job that an earlier start of the server left running; see `Recovering`."""
         return await self._recovering.recover()
 
     async def watch(self) -> None:
@@ -216,7 +216,7 @@ class Executor:
         self._running[claim.job_id] = running
 
     async def _run(self, claim: Claim, running: _Running) -> None:
-        """Make the attempt; it is over, and no longer among those that run, once that is stored."""
+        """Make the attempt; it counts as running until its end is stored."""
         over = partial(self._over, claim, running)
         try:
             route = self._router.resolve(claim.request.method, claim.request.path)
@@ -258,7 +258,7 @@ class Executor:
             del self._running[claim.job_id]
 
     async def _traced(self, claim: Claim, route: TargetRoute | None, running: _Running) -> Outcome:
-        """Make the attempt, and spans of it."""
+        """Make the attempt, with its tracing spans."""
         assert self._store.spans is not None
         with self._store.spans.attempt(claim) as traced:
             outcome = await self._attempt(traced.claim, route, running)
@@ -303,7 +303,7 @@ class Executor:
     async def _queued_again(
         self, claim: Claim, route: TargetRoute | None, outcome: Outcome
     ) -> _Again:
-        """Queue a job again if nothing came of this attempt that would not pass."""
+        """Queue a job again if this attempt failed for a temporary reason."""
         if route is None or isinstance(outcome, Stopped):
             return _Again.NO
         if isinstance(outcome, Failed) and outcome.lasting:
@@ -329,7 +329,7 @@ class Executor:
     async def _retried(
         self, claim: Claim, route: TargetRoute, outcome: CapturedResponse | Failed
     ) -> bool:
-        """Queue a job again if it may be repeated as often as this."""
+        """Queue a job again if its retries are not used up."""
         ended = as_attempt(outcome)
         now = self._clock()
         seconds = wait_before_next(route.retry, claim, ended, now)

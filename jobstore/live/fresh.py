@@ -17,7 +17,7 @@ _EACH: Final = 1024
 
 
 class FreshAnswers:
-    """The answers that came last and that nobody has taken yet; the oldest ones leave first.
+    """The latest answers that nobody has taken yet; the oldest are dropped first.
 
     Args:
         room: how many bytes to keep at most.
@@ -29,7 +29,7 @@ class FreshAnswers:
         self._of: dict[int, Answered] = {}
 
     def get(self, job_id: int) -> Answered | None:
-        """Give a job's answer, if it is here."""
+        """Return a job's answer, if it is in memory."""
         return self._of.get(job_id)
 
     def came(self, fact: Answered) -> None:
@@ -49,7 +49,7 @@ class FreshAnswers:
 
 
 class FreshRequests:
-    """The requests of jobs that wait for a slot; those that came first have the room.
+    """The requests of jobs that wait for a slot, first come, first kept.
 
     Args:
         room: how many bytes to keep at most.
@@ -61,11 +61,11 @@ class FreshRequests:
         self._of: dict[int, KnownRequest] = {}
 
     def get(self, job_id: int) -> KnownRequest | None:
-        """Give a job's request, if it is here."""
+        """Return a job's request, if it is in memory."""
         return self._of.get(job_id)
 
     def came(self, fact: Queued) -> None:
-        """Keep a request whose body is a small one, if there is room."""
+        """Keep a request with a small body, if there is room."""
         body = fact.request.body
         if isinstance(body, bytes) and self._size + _EACH + len(body) <= self._room:
             self._of[fact.job_id] = KnownRequest(fact.request, fact.secrets)

@@ -45,10 +45,10 @@ class _Watched:
     """A target that cannot be reached.
 
     Args:
-        reach: finds out whether it can be.
-        since: since when its jobs wait, by the steady clock.
-        why: what kept the last connection from being made.
-        task: looks for it.
+        reach: tries to connect to it.
+        since: since when its jobs wait, by the monotonic clock.
+        why: why the last connection failed.
+        task: checks it.
     """
 
     route: TargetRoute
@@ -78,7 +78,7 @@ class Holds:
         """Hold a target, unless it is held already.
 
         Returns:
-            whether it is; if not, nobody could find out when it is back, or its jobs do not wait.
+            whether it is held; if not, it cannot be checked, or its jobs do not wait.
         """
         if route.name in self._watched:
             return True
@@ -144,7 +144,7 @@ class Holds:
         self._store.targets.let_go(watched.route.name)
 
     def _left(self, watched: _Watched) -> float:
-        """Tell for how many seconds more all jobs may wait."""
+        """Return how many more seconds all jobs may wait."""
         if self._store.targets.paused(watched.route.name):
             watched.since = self._steady()  # that is what they wait for
         if watched.route.hold is None:

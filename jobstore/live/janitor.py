@@ -1,4 +1,4 @@
-"""Keep the store from growing: delete what can no longer be asked for, a few rows at a time."""
+"""Keep the store from growing: delete what can no longer be fetched, a few rows at a time."""
 
 import asyncio
 import logging
@@ -18,13 +18,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retention:
-    """Retention times, in seconds; None is for ever.
+    """Retention times, in seconds; None means for ever.
 
     Args:
         unfetched: a result that nobody fetched, from the end of its job.
         fetched: the payload of a job whose result was fetched, deleted or has expired.
         history: a job whose result can no longer be fetched, from its end.
-        interval: how long to rest between two rounds.
+        interval: the pause between two rounds.
     """
 
     unfetched: float | None
@@ -37,7 +37,7 @@ class Janitor:
     """Carry out retention.
 
     Args:
-        store: where to clean.
+        store: the store to clean.
         retention: what to keep.
     """
 
@@ -70,7 +70,7 @@ class Janitor:
     async def run_once(self) -> int:
         """Do one round; return how many rows were deleted or changed.
 
-        The room that this makes in the file is given back between two rounds.
+        The space freed in the file is returned to the system between rounds.
         """
         done = await self._store.upkeep.redate()
         if (before := self._ago(self._retention.unfetched)) is not None:
@@ -94,7 +94,7 @@ class Janitor:
 
 
 async def _trying(action: str, work: Callable[[], Awaitable[object]]) -> None:
-    """Do something that the next round repeats if the store fails now."""
+    """Do something; if the store fails now, the next round repeats it."""
     try:
         await work()
     except StoreLost as error:  # which has been said

@@ -53,14 +53,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Database:
-    """Where a store is that nodes share.
+    """The database of a store that nodes share.
 
     Args:
-        url: of the database.
-        schema: where its tables are.
-        name: what this node is called.
-        lease: for how long a node may be silent until the others declare it dead, in seconds.
-        patience: for how long anybody waits for a database that does not answer, in seconds.
+        url: the database's URL.
+        schema: the schema with its tables.
+        name: this node's name.
+        lease: how long a node may be silent before the others declare it dead, in seconds.
+        patience: how long anybody waits for a database that does not answer, in seconds.
     """
 
     url: str = field(repr=False)
@@ -72,7 +72,7 @@ class Database:
     def connection(
         self, *, read_only: bool = False, settings: Mapping[str, str] = MappingProxyType({})
     ) -> DatabaseConnection:
-        """Make what connects to it; see `DatabaseConnection`."""
+        """Create a connection to it; see `DatabaseConnection`."""
         return DatabaseConnection(
             self.url,
             self.schema,
@@ -92,8 +92,8 @@ async def joined_store(
     """Join a store as a node that runs its jobs; create or migrate its schema first.
 
     Args:
-        clock: the time, or None for that of the database.
-        steady: a clock that nobody sets.
+        clock: the time, or None for the database's clock.
+        steady: a monotonic clock.
 
     Raises:
         StoreError: it is foreign or newer, or cannot be written.
@@ -169,10 +169,11 @@ async def joined_store(
 
 
 def _of_writer(lease: float) -> dict[str, str]:
-    """Give the settings of the session that a node writes in.
+    """Return the settings of a node's writing session.
 
-    A node that freezes in the middle of a batch has its own row locked: until that is undone, the
-    others cannot take it for dead.
+    A node that freezes in the middle of a batch keeps its own row locked: until that lock is
+    released,
+    the others cannot declare it dead.
     """
     silent = max(_SHORTEST_SILENCE, lease / 2)
     return {"idle_in_transaction_session_timeout": f"{silent * 1000:.0f}ms"}
@@ -189,7 +190,7 @@ def _greet(others: list[boots.Other], name: str) -> None:
 
 @asynccontextmanager
 async def _beside(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Do something else until the context is left."""
+    """Run something in the background while the context lasts."""
     tasks = [asyncio.create_task(each) for each in work]
     try:
         yield
@@ -208,14 +209,15 @@ async def shared_database(
 ) -> AsyncIterator[Store]:
     """Open a store for a single change, beside its nodes or without any.
 
-    It is no node: it runs nothing, and has no lease. Nothing can be written on the connection that
-    reads, and the one that writes is made when something is written first.
+    It is not a node: it runs nothing and has no lease. Its reading connection is read-only; its
+    writing
+    connection is made at the first write.
 
     Args:
-        clock: the time, or None for that of the database.
+        clock: the time, or None for the database's clock.
 
     Raises:
-        StoreError: it is missing, foreign, of another version, or cannot be asked.
+        StoreError: it is missing, foreign, of another version, or cannot be reached.
     """
     await asyncio.to_thread(require, database.url, database.schema)
     connection, teller = database.connection(), database.connection()

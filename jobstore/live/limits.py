@@ -17,11 +17,11 @@ class Limits:
         queue: how many jobs may be queued.
         body: the largest request body, in bytes.
         answer: the largest body of a target's answer to a job, in bytes.
-        inline: the largest body, in bytes, that stands in its message's own row.
-        size: the bound on the file's size in bytes, or 0 for none.
+        inline: the largest body, in bytes, that is stored in its message's own row.
+        size: the largest size of the file in bytes; 0 means no limit.
         secret: lower-case names of request headers to forget when a job ends.
-        owner: what one owner may have.
-        depth: how many jobs may make one another, one after the other.
+        owner: the limits of one owner.
+        depth: the longest chain of jobs that submit jobs.
     """
 
     queue: int = 100_000

@@ -63,7 +63,7 @@ _LOOK_SECONDS: Final = 0.05
 
 
 class Attempted(StrEnum):
-    """How an attempt has ended; the last five had no answer."""
+    """How an attempt ended; the last five had no answer."""
 
     __hash__ = str.__hash__  # in C: members are looked up for each job
 
@@ -139,11 +139,11 @@ class TargetMeters:
     """What is counted of one target.
 
     Attributes:
-        attempts: by how they have ended, and by the class of the answer's status, or "".
-        started: how long jobs have waited for their first attempts.
-        ran: how long attempts have taken.
-        ended: how many jobs have, by their state.
-        took: how long jobs have taken, from their submission to their end.
+        attempts: the number of attempts, by outcome and status class ("" if there was no answer).
+        started: how long jobs waited for their first attempt.
+        ran: how long attempts took.
+        ended: the number of ended jobs, by state.
+        took: how long jobs took from submission to end.
     """
 
     __slots__ = ("attempts", "ended", "ran", "retries", "started", "submissions", "took")
@@ -158,7 +158,7 @@ class TargetMeters:
         self.took = Histogram(OF_JOBS, _SECOND)
 
     def fold(self) -> None:
-        """Count what was noted."""
+        """Count the noted events."""
         for each in (self.submissions, self.attempts, self.ended):
             each.fold()
         for histogram in (self.started, self.ran, self.took):
@@ -170,7 +170,7 @@ class RequestMeters:
 
     Attributes:
         answers: how many there were, by the first digit of their status.
-        seconds: how long they have taken.
+        seconds: how long they took.
     """
 
     __slots__ = ("answers", "seconds")
@@ -181,12 +181,12 @@ class RequestMeters:
 
 
 class Meters:
-    """All that is counted.
+    """All counters.
 
     Args:
         targets: the names of the targets.
-        dialects: those that jobs may be submitted in.
-        traffic: what requests may be for; nothing where another server answers them.
+        dialects: the dialects in which jobs may be submitted.
+        traffic: what requests may be for; empty if another server answers them.
     """
 
     def __init__(
@@ -206,7 +206,7 @@ class Meters:
         self._looks_at = 0.0
 
     def fold(self) -> None:
-        """Sort in what was noted, before the numbers are read and at each pulse."""
+        """Process what was noted, before the numbers are read and at each pulse."""
         for target in (*self.targets.values(), self.others):
             target.fold()
         for each in self.requests.values():
@@ -247,7 +247,7 @@ class Meters:
         """Count a batch of the writer.
 
         Args:
-            seconds: how long its commit has taken.
+            seconds: how long its commit took.
         """
         self.commits.observe(seconds)
         self.batches.observe(operations)
@@ -271,9 +271,9 @@ class Meters:
     def _look_for_example(
         self, ran: Histogram, seconds: float, headers: Headers, now: float
     ) -> None:
-        """Keep the trace of an attempt as an example, and look at none for a moment.
+        """Keep the trace of an attempt as an example, and look at no other for a moment.
 
-        Most of those that come at the same time are as good as any, and to look takes its time.
+        Attempts at the same time are equally good examples, and looking at each would take time.
         """
         self._looks_at = now + _LOOK_SECONDS
         trace = trace_of(headers)
@@ -281,7 +281,7 @@ class Meters:
             ran.examples[bisect_left(ran.bounds, seconds)] = Example(trace, seconds, now)
 
     def interrupted(self, name: str, decision: str) -> None:
-        """Count a job that an earlier start left behind, and the decision about it."""
+        """Count a recovered job by the decision about it."""
         self.recovered[decision] = self.recovered.get(decision, 0) + 1
         target = self.targets.get(name, self.others)
         target.attempts.add(UNANSWERED[Attempted.INTERRUPTED])
@@ -297,7 +297,7 @@ class Meters:
         self.fires[FireOutcome.MISSED] += missed
 
     def refuse(self, error: Exception | None) -> None:
-        """Count a refusal, if it is one of a submission."""
+        """Count a refused submission; other refusals are ignored."""
         for kind, reason in _REASONS.items():
             if isinstance(error, kind):
                 self.refused[reason] += 1

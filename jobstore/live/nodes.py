@@ -60,12 +60,12 @@ class Nodes:
 
     Args:
         writer: writes as this node.
-        side: a connection of its own, which waits for no batch.
+        side: a separate connection, which never waits for a batch.
         boot: this start of the node.
-        begin: begins a start that serves targets, and returns its number.
-        lease: for how long a node may be silent, in seconds.
-        store: whose jobs this node runs.
-        look: looks at the clock of the database.
+        begin: records a new start that serves targets, and returns its number.
+        lease: how long a node may be silent, in seconds.
+        store: the store whose jobs this node runs.
+        look: reads the database's clock.
     """
 
     def __init__(  # noqa: PLR0913 - it is put together in one place
@@ -124,11 +124,11 @@ class Nodes:
         return True
 
     def company(self) -> bool:
-        """Tell whether there are other nodes, as far as this one knows."""
+        """Return whether there are other nodes, as far as this one knows."""
         return bool(self._seen) or self._greeted
 
     def greeted(self) -> None:
-        """Note that another node has come."""
+        """Note that another node has started."""
         self._greeted = True
 
     async def trusted(self) -> None:
@@ -144,12 +144,12 @@ class Nodes:
             await self._say()
 
     async def served(self) -> frozenset[str]:
-        """Name the targets that other nodes serve, or served until a moment ago."""
+        """Return the targets that other nodes serve, or served a moment ago."""
         asked = {"now": self._clock(), "gone": boots.GONE, "own_boot": self._boot.number}
         return boots.served(await self._side.rows(boots.SERVED, **asked))
 
     async def turn(self, interval: float) -> bool:
-        """Tell whether it is this node's turn to clean up, which is one node's a round."""
+        """Return whether it is this node's turn to clean up; one node does so in each round."""
         asked = {"now": self._clock(), "interval": int(interval * SECOND)}
         if not await self._side.rows(boots.TURN, **asked):
             return False
@@ -161,7 +161,7 @@ class Nodes:
         return await latest(self._store.history, limit, self._lease)
 
     async def tell_deliveries(self) -> None:
-        """Tell the others which small deliveries take long, until cancelled."""
+        """Announce small deliveries that take long to the other nodes, until cancelled."""
         while True:
             await asyncio.sleep(_DELIVERY_SECONDS)
             now = frozenset(self._store.delivering)

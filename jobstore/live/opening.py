@@ -43,8 +43,8 @@ async def owned_store(
 
     Args:
         path: the file; its folder must exist.
-        steady: a clock that nobody sets, to notice when the other one is.
-        external: whether somebody else moves the WAL into the file, such as Litestream.
+        steady: a monotonic clock, to notice when the wall clock is set.
+        external: whether another program checkpoints the WAL, such as Litestream.
 
     Raises:
         StoreError: it is owned, foreign, newer, damaged, or cannot be written.
@@ -103,7 +103,7 @@ async def shared_store(
 
     Args:
         path: an existing store of this schema version.
-        pace: how long work is done; None to find out whether a server owns the store.
+        pace: how long each step may take; None to find out whether a server owns the store.
         external: as in `owned_store`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Other processes that work on the same store, as a running server sees them."""
+"""Other processes that use the same store, as a running server sees them."""
 
 import asyncio
 from collections.abc import Mapping
@@ -14,10 +14,10 @@ NOTICE_SECONDS: Final = 0.5
 
 
 class Others(Protocol):
-    """What a server and the others have to know about each other."""
+    """What a server and other processes have to know about each other."""
 
     async def beat(self) -> bool:
-        """Wait a little, and look after the others; tell whether they may have put jobs in."""
+        """Wait a little, and check the others; return whether they may have added jobs."""
 
     async def trusted(self) -> None:
         """Wait until claims made here are certainly valid."""
@@ -26,13 +26,13 @@ class Others(Protocol):
         """Announce which targets are served here, and what each allows to be repeated."""
 
     async def served(self) -> frozenset[str]:
-        """Name the targets that others ask."""
+        """Return the targets that others serve."""
 
     async def turn(self, interval: float) -> bool:
-        """Tell whether it is this server's turn to clean up.
+        """Return whether it is this server's turn to clean up.
 
         Args:
-            interval: how often somebody has to, in seconds.
+            interval: how often cleaning is due, in seconds.
         """
 
     async def starts(self, limit: int) -> list[Start]:
@@ -43,7 +43,7 @@ class Alone:
     """See `Others`: a file has one server, beside which only commands put jobs in.
 
     Args:
-        points: looks at the row that they change.
+        points: reads the row that they change.
         boot: this start of the server.
     """
 
@@ -53,7 +53,7 @@ class Alone:
         self._noticed = points.revision("queue")
 
     async def beat(self) -> bool:
-        """Wait a little; tell whether a command has put jobs in."""
+        """Wait a little; return whether a command has added jobs."""
         # Nobody can tell this process; a row that is read now and then has to.
         revision = self._points.revision("queue")
         if revision != self._noticed:
@@ -66,7 +66,7 @@ class Alone:
         """Go on: nobody else claims anything."""
 
     async def serve(self, targets: Mapping[str, Replay]) -> None:
-        """Tell nobody."""
+        """Do nothing: there is nobody to tell."""
 
     async def served(self) -> frozenset[str]:
         """Name nothing."""

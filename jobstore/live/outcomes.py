@@ -1,4 +1,4 @@
-"""How an attempt at a job may end, and what is said and counted of that."""
+"""How an attempt at a job may end, and how that is logged and counted."""
 
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -18,11 +18,11 @@ class Failed:
     """The target did not answer.
 
     Args:
-        failure: of which kind it is.
+        failure: the kind of failure.
         detail: what happened, in a sentence.
-        lasting: whether it would be the same with the next attempt.
+        lasting: whether another attempt would fail in the same way.
         unreached: whether no connection to the target could be made.
-        sent: whether the target may have had the request.
+        sent: whether the target may have received the request.
     """
 
     failure: Failure
@@ -41,7 +41,7 @@ Outcome: TypeAlias = CapturedResponse | Failed | Stopped
 
 
 def expired(handle: JobHandle, seconds: float | None) -> Failed:
-    """Say what was missing when an attempt timed out."""
+    """Return the failure of an attempt that timed out."""
     if handle.connecting:
         detail = f"no connection to the target could be made within {seconds:g} s"
         return Failed(Failure.TIMEOUT, detail, unreached=True, sent=False)
@@ -49,14 +49,14 @@ def expired(handle: JobHandle, seconds: float | None) -> Failed:
 
 
 def unanswered(error: JobstoreError) -> Failed:
-    """Give what it means that a target gave no answer."""
+    """Return the failure for an error of a target that gave no answer."""
     if isinstance(error, TargetUnreachable):
         return Failed(Failure.UNREACHABLE, str(error), unreached=True, sent=error.sent)
     return Failed(Failure.BROKEN, str(error), lasting=isinstance(error, AnswerTooLarge))
 
 
 def counted(outcome: Outcome) -> tuple[Attempted, str]:
-    """Give the words by which an attempt is counted: how it has ended, and its status's class."""
+    """Return how an attempt is counted: its outcome and status class."""
     if isinstance(outcome, CapturedResponse):
         return ANSWERED[min(max(outcome.status // 100, 2), 5) - 2]
     how = outcome.failure if isinstance(outcome, Failed) else Attempted.CANCELLED
@@ -64,7 +64,7 @@ def counted(outcome: Outcome) -> tuple[Attempted, str]:
 
 
 def as_attempt(outcome: CapturedResponse | Failed) -> AttemptEnded:
-    """Give what is kept of an attempt after which a job is queued again."""
+    """Return the record of an attempt after which the job is queued again."""
     match outcome:
         case CapturedResponse():
             retry_after = header(outcome.headers, "retry-after")
@@ -78,10 +78,10 @@ def as_attempt(outcome: CapturedResponse | Failed) -> AttemptEnded:
 
 
 def said_of(action: str, claim: Claim, status: int | None = None) -> dict[str, object]:
-    """Give what a line of the log says of a job besides its message; what is not known is not said.
+    """Return the fields of a log line about a job; unknown ones are left out.
 
     Args:
-        status: that of the answer, or what stands in its place.
+        status: the status of the answer, or of the response given instead.
     """
     about = {
         "job_id": claim.job_id,

@@ -1,4 +1,4 @@
-"""Limits of single owners, so that nobody uses up everything."""
+"""Limits for each owner, so that nobody uses up everything."""
 
 import math
 from collections import OrderedDict
@@ -19,13 +19,13 @@ _UNTIL_GONE: Final = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnerLimits:
-    """The limits of one owner; 0 is no limit.
+    """The limits of one owner; 0 means no limit.
 
     Args:
-        queued: how many jobs may wait, for whatever.
+        queued: how many jobs may be queued, for whatever reason.
         running: how many may run at once, over all targets.
-        stored: how many bytes of requests and responses may be kept before no more are taken.
-        rate: how many jobs a second may be submitted in the long run.
+        stored: how many bytes of requests and responses may be stored before new jobs are refused.
+        rate: how many jobs per second may be submitted on average.
     """
 
     queued: int = 0
@@ -38,7 +38,7 @@ class Owners:
     """Refuse what exceeds the limits of one owner.
 
     Args:
-        limits: how much that is.
+        limits: the limits.
     """
 
     def __init__(self, limits: OwnerLimits, clock: Clock) -> None:
@@ -49,24 +49,24 @@ class Owners:
 
     @property
     def bounded(self) -> bool:
-        """Whether there is a bound that `check_usage` knows."""
+        """Whether `check_usage` has a limit to check."""
         return bool(self._limits.queued or self._limits.stored)
 
     @property
     def rated(self) -> bool:
-        """Whether there is a bound on what is submitted in a second."""
+        """Whether there is a limit on submissions per second."""
         return bool(self._limits.rate)
 
     def check_usage(self, queued: int, stored: int, jobs: int) -> None:
         """Refuse further jobs of an owner who has too much already.
 
         Args:
-            queued: how many of their jobs wait.
-            stored: how many bytes are kept for them.
-            jobs: how many jobs are to come.
+            queued: how many of their jobs are queued.
+            stored: how many bytes are stored for them.
+            jobs: how many jobs are being submitted.
 
         Raises:
-            OwnerLimit: they have.
+            OwnerLimit: a limit is reached.
         """
         limits = self._limits
         if limits.queued and queued + jobs > limits.queued:
@@ -78,10 +78,10 @@ class Owners:
             raise OwnerLimit(f"{kept}; the limit is {limits.stored}", _UNTIL_GONE)
 
     def check_rate(self, account: int, jobs: int) -> None:
-        """Refuse jobs of an owner who submits too many a second, though those may come at once.
+        """Refuse jobs of an owner who submits too many per second; short bursts may come at once.
 
         Raises:
-            OwnerLimit: they do.
+            OwnerLimit: the rate is exceeded.
         """
         if not self._limits.rate:
             return
@@ -91,24 +91,24 @@ class Owners:
             self._used.popitem(last=False)
 
     def check_rate_of_all(self, tx: Transaction, account: int, jobs: int) -> None:
-        """Refuse as `check_rate` does, by what was submitted at all nodes.
+        """Refuse as `check_rate` does, counting the submissions at all nodes.
 
         Raises:
-            OwnerLimit: it was too much.
+            OwnerLimit: the rate is exceeded.
         """
         if self._limits.rate:
             used = self._used_after(rates.used_until(tx, account), tx.now, jobs)
             rates.use(tx, account, used)
 
     def _used_after(self, used: float | None, clock: int, jobs: int) -> float:
-        """Tell until when an owner has used up what they may submit, after some more jobs.
+        """Return until when an owner's allowance is used up, after some more jobs.
 
         Args:
-            used: until when they had, in seconds since 1970; None if they had not.
+            used: until when it was used up, in seconds since 1970; None if it was not.
             clock: microseconds since 1970.
 
         Raises:
-            OwnerLimit: that is too many.
+            OwnerLimit: the rate is exceeded.
         """
         rate, now = self._limits.rate, clock / SECOND
         cost = jobs / rate

@@ -58,9 +58,10 @@ class Pulse:
         self._writer.queue(nothing, self._told)
 
     async def beat(self) -> None:
-        """Go through the writer once, with nothing to write.
+        """Send an empty operation through the writer.
 
-        It returns whatever the writer says: that there is no room on the disk, it says as well.
+        It also returns if the writer reports an error, such as a full disk: a writer that answers
+        is alive.
         """
         with suppress(StoreError):
             await self._writer.run(nothing)
@@ -82,4 +83,4 @@ class Pulse:
 
 
 def _nothing() -> None:
-    """Do nothing: nothing is counted."""
+    """Count nothing."""

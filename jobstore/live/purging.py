@@ -17,8 +17,8 @@ class Purged:
     """What was purged.
 
     Args:
-        payloads: of how many jobs.
-        given_back: by how many bytes the file got smaller; None if that is left to its server.
+        payloads: the number of jobs whose payloads were deleted.
+        given_back: by how many bytes the file shrank; None if its server does that.
     """
 
     payloads: int
@@ -28,15 +28,15 @@ class Purged:
 async def purge(path: Path, before: int, *, rebuild: bool = False) -> Purged:
     """Delete payloads unavailable since before a time, and free their space.
 
-    It may be broken off at any moment: each step is whole or has not been.
+    It may be interrupted at any time: each step happens completely or not at all.
 
     Args:
         path: an existing store of this schema version.
         before: microseconds since 1970.
-        rebuild: whether to write the file anew for that, all of it.
+        rebuild: whether to rewrite the whole file.
 
     Raises:
-        StoreInUse: it should be written anew, and a server owns it.
+        StoreInUse: it should be rewritten, but a server owns it.
         StoreError: it is missing, foreign, of another version, or damaged.
     """
     with held(path):

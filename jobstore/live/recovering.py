@@ -1,4 +1,4 @@
-"""What becomes of the jobs that an earlier start left running; why: `jobstore.store.recovery`."""
+"""What happens to jobs that an earlier start left running; see `jobstore.store.recovery`."""
 
 import logging
 from collections import defaultdict
@@ -29,7 +29,7 @@ def decide(orphan: Orphan, replay: Replay, max_attempts: int) -> Recovery:
     Args:
         orphan: the job and its last attempt.
         replay: what its target allows to be sent again.
-        max_attempts: how many claims a job may have in all.
+        max_attempts: how many claims a job may have.
     """
     if orphan.cancel_asked_at is not None:
         return Recovery.CANCEL
@@ -41,7 +41,7 @@ def decide(orphan: Orphan, replay: Replay, max_attempts: int) -> Recovery:
 
 
 class Recovering:
-    """Decide about the jobs that others have left behind.
+    """Recover the jobs that earlier starts left behind.
 
     Args:
         router: the targets.
@@ -57,7 +57,7 @@ class Recovering:
             store.meters.recovered.update({each.name.lower(): 0 for each in Recovery})
 
     async def recover(self) -> int:
-        """Decide about every job that an earlier start of the server left running.
+        """Recover every job that an earlier start of the server left running.
 
         Returns:
             how many there were.
@@ -71,7 +71,7 @@ class Recovering:
         return recovered
 
     async def _recover(self, orphans: list[Orphan]) -> None:
-        """Recover jobs that were claimed by one and the same start of the server."""
+        """Recover jobs that were claimed by the same start of the server."""
         boot = await self._store.upkeep.boot_of(orphans[0])
         cause = _cause(boot)
         groups: Mapping[tuple[Recovery, int], list[int]] = defaultdict(list)
@@ -115,7 +115,7 @@ class Recovering:
 
 
 def _cause(boot: Boot) -> str:
-    """Say truthfully what ended an earlier start of the server."""
+    """Describe how an earlier start of the server ended."""
     server = f"the server with process id {boot.pid}, started {iso(boot.started_at)},"
     if boot.ended_at is None:
         return f"{server} was killed or lost power"

@@ -1,4 +1,4 @@
-"""Results: how readers ask for them, and what happens to them then."""
+"""Results: how readers fetch, delete and restore them."""
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -29,8 +29,8 @@ class Reading:
     """A job and its response, for reading without taking it.
 
     Args:
-        request_headers: what is kept of its request's headers.
-        response: the target's answer; None if there is none.
+        request_headers: the stored headers of its request.
+        response: the target's answer, or None.
     """
 
     job: Job
@@ -46,9 +46,9 @@ class Results:
     Args:
         lister: a connection for reading lists.
         bodies: the large bodies.
-        deliveries: which results are on their way.
-        upcoming: which results may be there in a moment.
-        steps: how long work is done.
+        deliveries: which results are being delivered.
+        upcoming: which results may arrive in a moment.
+        steps: how long each step may take.
         boot: this start of the server.
     """
 
@@ -90,7 +90,7 @@ class Results:
         raise JobNotFound(job_id)
 
     async def on_its_way(self, job_id: int) -> bool:
-        """Tell whether a job's result is being delivered."""
+        """Return whether a job's result is being delivered."""
         if job_id in self._deliveries.readers or not self._boot.shared:
             return job_id in self._deliveries.readers
         asked = {"job_id": job_id, "now": self._clock(), "own_boot": self._boot.number}
@@ -100,7 +100,7 @@ class Results:
         """Look at a job and its result without taking it.
 
         Raises:
-            BeingDelivered: the result is on its way to a reader, and can be looked at no more.
+            BeingDelivered: the result is on its way to a reader, and can no longer be looked at.
             JobNotFound: it does not exist.
         """
         await self._upcoming.ended(checked(job_id))
@@ -134,10 +134,10 @@ class Results:
         return Reading(job, jobs.request_headers(tx, job_id), response)
 
     async def tagged(self, tag: str, asker: Identity) -> int:
-        """Find the newest job with a tag; the caller's own come first.
+        """Find the newest job with a tag; the caller's own jobs come first.
 
         Raises:
-            JobNotFound: there is none, or its result may not be asked for any more.
+            JobNotFound: there is none, or its result can no longer be fetched.
         """
         owner, account = writable(asker.name), asker.account
         row = await self._points.row(submitting.OWN_TAGGED, tag=tag, owner=owner, account=account)
@@ -163,9 +163,9 @@ class Results:
     def take(
         self, job_id: int, scope: int | None = None
     ) -> AbstractAsyncContextManager[Delivery | None]:
-        """Take a result; leaving the context by an exception gives it back.
+        """Take a result; if the context is left by an exception, the result is held again.
 
-        The context is None if the job has not ended yet.
+        The context's value is None if the job has not ended yet.
 
         Raises:
             BeingDelivered: the result is on its way to another reader.
@@ -182,12 +182,12 @@ class Results:
 
         Raises:
             BeingDelivered: the result is on its way to a reader.
-            JobNotFound: nobody may ask for this job any more.
+            JobNotFound: the job can no longer be asked for.
         """
         await self._let_go(job_id, scope, results.delete)
 
     async def discard(self, job_id: int, scope: int | None = None) -> None:
-        """Delete what is left of a job, whoever has read its result.
+        """Delete what is left of a job, even if its result was fetched.
 
         Raises:
             BeingDelivered: the result is on its way to a reader.
@@ -208,10 +208,10 @@ class Results:
         await self._writer.run(let_go)
 
     async def put_aside(self, job_id: int, scope: int | None, because: str) -> None:
-        """Delete a result as `discard` does, but so that `restore` undoes it until it is purged.
+        """Delete a result as `discard` does, but let `restore` undo it until it is purged.
 
         Args:
-            because: what is noted about it.
+            because: the note for the job's history.
 
         Raises:
             BeingDelivered: the result is on its way to a reader.
@@ -221,7 +221,7 @@ class Results:
         await self._writer.run(lambda tx: self.set_aside(tx, job_id, scope, because))
 
     def set_aside(self, tx: Transaction, job_id: int, scope: int | None, because: str) -> None:
-        """Delete a result so that `restore` undoes it until it is purged, in a transaction.
+        """Delete a result in a transaction, but let `restore` undo it until it is purged.
 
         Raises:
             BeingDelivered: the result is on its way to a reader.
@@ -255,11 +255,11 @@ class Results:
         return deleted
 
     async def expire(self, before: int, scope: int | None = None) -> int:
-        """Expire the results that were finished before a time; return how many.
+        """Expire results of jobs that ended before a time; return how many.
 
         Args:
             before: microseconds since 1970.
-            scope: whose.
+            scope: only those of this account; None for all.
         """
         expired, since = 0, -jobs.LARGEST_ID
 
@@ -285,7 +285,7 @@ class Results:
 
 
 def checked(job_id: int) -> int:
-    """Turn away ids that no job can have, before they reach the database."""
+    """Refuse ids that no job can have, before they reach the database."""
     if not 0 < job_id <= jobs.LARGEST_ID:
         raise JobNotFound(job_id)
     return job_id

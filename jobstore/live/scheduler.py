@@ -1,4 +1,4 @@
-"""Run definitions by themselves: at each fire time of each schedule, once."""
+"""Run scheduled definitions, once for each fire time."""
 
 import logging
 from collections.abc import Iterator
@@ -24,10 +24,10 @@ log = logging.getLogger(__name__)
 class Scheduler:
     """Submit the runs of a store's definitions when they are due.
 
-    What was due before this was made was missed: the server was down.
+    What was due before it was created counts as missed: the server was down.
 
     Args:
-        store: where the definitions are, and where their runs go to.
+        store: has the definitions, and receives their runs.
     """
 
     def __init__(self, store: Store, router: Router, clock: Clock = clock.now) -> None:
@@ -37,7 +37,7 @@ class Scheduler:
         self._since = min(clock(), store.since)
 
     async def run(self) -> None:
-        """Submit what is due, when it is due, until cancelled."""
+        """Submit runs when they are due, until cancelled."""
         failing = False
         while True:
             looked_at = self._clock()
@@ -55,7 +55,7 @@ class Scheduler:
             await self._store.schedules.due(looked_at, seconds)
 
     async def run_once(self) -> int:
-        """Submit what is due by now; return how many runs that were.
+        """Submit the runs that are due now; return how many.
 
         Raises:
             NotAccepting: the queue is full, or the server is shutting down; what is due stays due.
@@ -88,7 +88,7 @@ class Scheduler:
             )
 
     def target_of(self, method: str, path: str) -> str:
-        """Name the target that answers a request.
+        """Return the name of the target that answers a request.
 
         Raises:
             NoTarget: none does.
@@ -96,7 +96,7 @@ class Scheduler:
         return self._router.owner(method, path).name
 
     def _told(self, fired: Fired) -> bool:
-        """Say in the log what is out of the ordinary; tell whether there is more to do at once."""
+        """Log what is unusual; return whether there is more to do at once."""
         if self._store.meters is not None:
             decision, runs = fired.decision, len(fired.jobs)
             skipped = len(decision.skipped) + len(decision.runs) - runs

@@ -36,12 +36,12 @@ class Fired:
     """What was done about one definition that was due.
 
     Args:
-        definition: the definition as it stood before.
+        definition: the definition as it was before.
         decision: what was decided.
-        jobs: the ids of the runs that were submitted.
-        target: the name of the target that they ask, or None if none owns their path.
+        jobs: the ids of the submitted runs.
+        target: the name of their target, or None if no target owns their path.
         busy: the oldest run that had not ended, or None.
-        refused: why no run was submitted, if its owner has too much already.
+        refused: why no run was submitted, if its owner had reached a limit.
     """
 
     definition: Definition
@@ -57,9 +57,9 @@ class _Order:
     """What a step needs to know.
 
     Args:
-        target_of: who will be asked.
-        since: from when on somebody has watched for fire times.
-        place: where the last step came to.
+        target_of: returns the name of the target for a request.
+        since: since when the server has watched for fire times.
+        place: where the last step stopped.
     """
 
     target_of: FindTarget
@@ -68,11 +68,11 @@ class _Order:
 
 
 class Schedules:
-    """Turn what is due into jobs, and tell when something is.
+    """Create jobs for schedules that are due, and know when the next one is.
 
     Args:
-        admission: what speaks against a run.
-        revision: tells how often a process has changed a schedule.
+        admission: decides whether a run is refused.
+        revision: returns how often a process has changed a schedule.
         secret: the lower-case names of headers to forget when a job ends.
     """
 
@@ -103,7 +103,7 @@ class Schedules:
         """Wait until it is time to look at the schedules again.
 
         Args:
-            looked_at: when the last look began; what was due by then has been seen.
+            looked_at: when the last look began; what was due then has been handled.
             seconds: how long to wait at most, or None.
         """
         row = await self._reader.row(schedules.NEXT_FIRING, now=looked_at)
@@ -121,30 +121,30 @@ class Schedules:
         self._busy.add(fact.job_id)
 
     def ended(self, fact: Ended) -> None:
-        """Note that a job has ended, for which a definition may have waited."""
+        """Note the end of a job that a definition may have waited for."""
         if fact.job_id in self._busy:
             self._busy.discard(fact.job_id)
             self._alarm.set(0)
 
     def notice(self) -> None:
-        """Note it if another process has changed a schedule."""
+        """Check whether another process has changed a schedule."""
         if (revision := self._revision()) != self._noticed:
             self._noticed = revision
             self._alarm.set(0)
 
     def clock_was_set(self) -> None:
-        """Note that the times at which definitions fire may be wrong."""
+        """Note that stored fire times may be wrong."""
         self._doubtful = True
         self._alarm.set(0)
 
     async def reconsider(self) -> list[schedules.Moved]:
-        """Correct when definitions fire, if the clock may have been set.
+        """Correct stored fire times, if the clock may have been set.
 
         Returns:
-            those that fire at another time than was written down.
+            the definitions whose fire time has changed.
 
         Raises:
-            StoreError: it could not be written; the next call does it.
+            StoreError: it could not be written; the next call tries again.
         """
         moved: list[schedules.Moved] = []
         if not self._doubtful:
@@ -165,15 +165,15 @@ class Schedules:
     # --- what -----------------------------------------------------------------------------------
 
     async def fire(self, target_of: FindTarget, since: int, place: schedules.Place) -> list[Fired]:
-        """Work off some of what is due: the runs come into being as their fire times pass away.
+        """Handle some of what is due: submit runs and remove their fire times in one transaction.
 
         Args:
-            target_of: finds the name of the target that owns a request.
-            since: from when on somebody has watched for fire times.
-            place: where the last step came to.
+            target_of: returns the name of the target for a request.
+            since: since when the server has watched for fire times.
+            place: where the last step stopped.
 
         Returns:
-            what was done, in the order of the walk; nothing is left if that is nothing.
+            what was done, in order; empty if nothing is left.
 
         Raises:
             NotAccepting: the queue is full, or the server is shutting down; what is due stays due.

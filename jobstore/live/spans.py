@@ -1,17 +1,18 @@
-"""Spans of OpenTelemetry: what happens to a job, for whoever collects traces.
+"""OpenTelemetry spans for submissions and attempts.
 
-A submission is a span of its own (`send`), in the trace that its client has named. Where it stands
-there is kept with the job, as its `traceparent`: so it is there for each attempt, in whichever
-process, and also where nobody makes spans any more. Each attempt is a span (`process`), with the
-request that goes to the target inside of it, and what the target gets is the context of that.
+A submission is a span (`send`) in its client's trace. Its context is stored with the job as its
+`traceparent`, so each attempt has it, in any process, even where tracing is off by then. Each
+attempt
+is a span (`process`), with the request to the target as a span inside; the target receives the
+context of that one.
 
-Between a submission and an attempt lie minutes, restarts and retries, so that an attempt begins a
-trace of its own, with a link to where it comes from; or it goes on with that trace, where the
-configuration wants one tree:
+Between a submission and an attempt there may be minutes, restarts and retries. So an attempt begins
+a
+new trace with a link to the submission, or continues that trace if it is configured to:
 https://github.com/open-telemetry/oteps/blob/main/text/trace/0220-messaging-semantic-conventions-span-structure.md
 
-Only the API is used. What becomes of spans, and which are made at all, is the affair of the SDK
-that the operator sets up; without one, contexts travel on as they came.
+Only the API is used. Sampling and export are up to the SDK that the operator sets up; without
+one, contexts are passed on unchanged.
 """
 
 from collections.abc import Iterator, Mapping
@@ -49,12 +50,12 @@ _SERVER_ERROR: Final = 500
 
 @dataclass(slots=True)
 class TracedAttempt:
-    """An attempt that spans are made of.
+    """A traced attempt.
 
     Args:
-        claim: the claim, whose request has the context that its target shall get.
+        claim: the claim; its request carries the context for the target.
         process: the span of the attempt.
-        client: that of the request.
+        client: the span of the request.
     """
 
     claim: Claim
@@ -68,7 +69,7 @@ class TracedAttempt:
             self.failed(str(status))
 
     def failed(self, why: Failure | str) -> None:
-        """Note that there was none, or one that says that the target has failed."""
+        """Note that there was no answer, or that it reports a failure of the target."""
         for span in (self.client, self.process):
             span.set_attribute(ERROR, str(why))
             span.set_status(Status(StatusCode.ERROR))
@@ -78,8 +79,8 @@ class Spans:
     """Make spans.
 
     Args:
-        parent: whether attempts go on with the trace of their submission, with no link to it.
-        query: whether the query of a request is told, which may have secrets in it.
+        parent: whether attempts continue the trace of their submission, instead of linking to it.
+        query: whether spans include the query of a request, which may contain secrets.
     """
 
     def __init__(self, *, parent: bool, query: bool) -> None:
@@ -88,7 +89,7 @@ class Spans:
         self._tracer = trace.get_tracer("jobstore", __version__)
 
     def send(self, submission: Submission) -> tuple[Submission, Span]:
-        """Begin the span of a submission; give what to submit, which knows of it."""
+        """Begin the span of a submission; return the submission with its context."""
         request = submission.request
         attributes = {
             **self._about("send", submission.target, request),
@@ -161,13 +162,13 @@ class Spans:
 
 
 def _extracted(headers: Headers) -> Context:
-    """Read where a request stands in a trace."""
+    """Read the trace context of a request."""
     carrier = {name.lower(): value for name, value in headers if name.lower() in CONTEXT}
     return propagate.extract(carrier, context=Context())
 
 
 def _injected(headers: Headers, context: Context) -> Headers:
-    """Write where a request stands in a trace, in the place of where it stood before."""
+    """Replace the trace context of a request."""
     carrier: dict[str, str] = {}
     propagate.inject(carrier, context=context)
     if "traceparent" not in carrier:  # nobody makes spans, or propagates them in another way

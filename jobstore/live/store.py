@@ -75,11 +75,11 @@ class Store:
     Where a method takes a scope, it limits what the caller may see; None means everything.
 
     Args:
-        history: the same store, for people.
-        file: what is done for the file, if it is one.
-        steps: how long work is done.
+        history: reads the same store for people.
+        file: maintains the file, if it is one.
+        steps: how long each step may take.
         boot: this start of the server.
-        queued: how many jobs wait already.
+        queued: how many jobs are queued already.
         watch: notices when the clock is set.
 
     Attributes:
@@ -240,15 +240,15 @@ class Store:
 
         Args:
             capacities: how many jobs of each target may run at once, by the target's name.
-            order: called with each order, in the very step of the loop in which it is committed.
-            running: the jobs that run, at any time.
+            order: called with each order, in the step of the loop in which it is committed.
+            running: the jobs that run, kept up to date by its owner.
         """
         self.running = running
         sizes = {name: self.targets.concurrency(name, slots) for name, slots in capacities.items()}
         self.dispatcher.begin(sizes, order, self.targets.closed)
 
     def slots(self) -> dict[str, tuple[int, int]]:
-        """Tell how many jobs of each target run, and how many may, by the target's name."""
+        """Return for each target how many of its jobs run and how many may."""
         return self.dispatcher.slots()
 
     def refuse(self) -> None:
@@ -262,11 +262,11 @@ class Store:
         return self._admission.open
 
     def look(self) -> StoreError | None:
-        """Return why nothing can be written, and start to repair that; None if all is well."""
+        """Return why the store cannot be written, and start repairing it; None if it can."""
         return self._writer.look()
 
     def queue(self) -> tuple[int, int]:
-        """Tell how many jobs are queued, and how many may be."""
+        """Return how many jobs are queued, and how many may be."""
         return self.dispatcher.queued, self._admission.limit
 
     @property
@@ -276,15 +276,15 @@ class Store:
 
     @property
     def delivering(self) -> Collection[int]:
-        """Whose results are on their way to readers of this server."""
+        """The jobs whose results are being delivered by this server."""
         return self._deliveries.readers.keys()
 
     def watched(self) -> Collection[int]:
-        """Tell for which jobs somebody waits."""
+        """Return the jobs that somebody waits for."""
         return self._watchers.jobs
 
     def wake(self, job_id: int) -> None:
-        """Let those look again who wait for a job."""
+        """Wake those who wait for a job."""
         self._watchers.tell(job_id)
 
     async def idle(self) -> None:
@@ -292,7 +292,7 @@ class Store:
         await self.dispatcher.idle()
 
     async def noticed(self) -> None:
-        """Wait until another process may have put jobs in, and let them run."""
+        """Wait until another process may have added jobs, and run them."""
         came = False
         while not came:
             self._writer.look()
@@ -323,7 +323,7 @@ class Store:
                 await self._refresh()
 
     async def _refresh(self) -> None:
-        """Notice what somebody has changed of accounts, schedules and targets."""
+        """Notice changes to accounts, schedules and targets."""
         await self._points.refresh()
         self.targets.notice()
         self.schedules.notice()
@@ -342,7 +342,7 @@ class Store:
         self._roll = roll
 
     async def come_due(self) -> None:
-        """Let jobs run whose time has come, until cancelled."""
+        """Run jobs whose time has come, until cancelled."""
         await self.timekeeping.begin()
         while True:
             self.timekeeping.check()
@@ -358,7 +358,7 @@ class Store:
         return self.submissions.submit(submission)
 
     async def running_depth(self, job_id: int) -> int | None:
-        """Tell how many jobs made one another before one that runs; None if it does not run."""
+        """Return how many jobs led to a running job; None if it is not running."""
         if job_id > LARGEST_ID:  # a stranger may say any
             return None
         row = await self._points.row(claiming.RUNNING_DEPTH, job_id=job_id)
@@ -378,13 +378,13 @@ class Store:
 
         Args:
             scope: whose it has to be, or None for anybody's.
-            by: the name of who asks for it, or "" if that is not known.
+            by: the name of the person who asks for it, or "" if unknown.
 
         Returns:
-            the state that it was found in.
+            the state that it was in.
 
         Raises:
-            JobNotFound: nobody may ask for this job any more.
+            JobNotFound: the job can no longer be asked for.
         """
         checked(job_id)
         try:
@@ -397,7 +397,7 @@ class Store:
 
 
 def _told(changes: Changes, tell: Tell) -> None:
-    """Notify other nodes of what a batch has changed, as far as it concerns them."""
+    """Notify other nodes of what a batch changed, as far as it concerns them."""
     changed = [fact.job_id for fact in changes.facts if isinstance(fact, Ended | Changed | Taken)]
     if changed:
         tell(About.CHANGED, changed)

@@ -1,4 +1,4 @@
-"""What there is to know of the store itself: where it is, how large, and what goes when."""
+"""Facts about the store itself: where it is, how large it is, and what will be deleted when."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -24,14 +24,14 @@ COUNTED_TO: Final = soon.COUNTED
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreFacts:
-    """What there is to know of a store.
+    """Facts about a store.
 
     Args:
         counters: how many jobs and results are in each state, by machine and state.
         starts: the newest starts of servers, the newest first.
-        expiring: how many results expire within a day, up to `COUNTED_TO`; None if it takes too
-            long to find out.
-        purging: of how many jobs the payload goes within a day, likewise.
+        expiring: how many results expire within a day, up to `COUNTED_TO`; None if counting takes
+            too long.
+        purging: how many payloads will be deleted within a day, likewise.
     """
 
     engine: str
@@ -44,7 +44,7 @@ class StoreFacts:
 
 
 async def store_facts(store: Store, retention: Retention, clock: Clock) -> StoreFacts:
-    """Find out what there is to know."""
+    """Collect the facts."""
     sizes, counters, starts, expiring, purging = await asyncio.gather(
         store.census.sizes(),
         store.census.counters(),
@@ -67,7 +67,7 @@ async def store_facts(store: Store, retention: Retention, clock: Clock) -> Store
 async def _within_a_day(
     store: Store, statement: Statement, kept: float | None, now: int
 ) -> int | None:
-    """Count what goes within a day, up to a bound; None if it takes too long to find out."""
+    """Count what will be deleted within a day, up to a limit; None if that takes too long."""
     if kept is None:
         return 0
     before = now + int((DAY - kept) * SECOND)

@@ -32,15 +32,15 @@ class Submissions:
     """Accept jobs.
 
     Args:
-        bodies: where large requests go.
+        bodies: stores large requests.
         dispatcher: gives out slots.
-        admission: whether a submission is refused.
+        admission: decides whether a submission is refused.
         timekeeping: knows whether the clock was set.
         boot: this start of the server.
 
     Attributes:
-        refused: told why a job was not accepted.
-        spans: makes spans of submissions; None if nobody wants to know.
+        refused: called with the reason when a job is refused.
+        spans: makes tracing spans; None if tracing is off.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - it is put together in one place
@@ -70,16 +70,16 @@ class Submissions:
             submission: what to run; its request's body is read here.
 
         Returns:
-            the job's id, once the job is on the disk; if the same request came before under the
-            same key, that is the job that it became then.
+            the job's id, once the job is on the disk; if the same request came before with the
+            same key, the id of the job that it became then.
 
         Raises:
             NotAccepting: the queue is full, or the server is shutting down.
-            OwnerLimit: its owner has submitted as much as one may.
-            TooDeep: it comes from a job, which comes from a job, and so on too often.
+            OwnerLimit: its owner has reached a limit.
+            TooDeep: the chain of jobs that submit jobs is too long.
             BodyTooLarge: the request's body exceeds the limit.
-            TagTaken: an unended job of its owner has its tag.
-            KeyReused: its key came before, with another request.
+            TagTaken: a job of the same owner that has not ended has its tag.
+            KeyReused: its key was used before, for another request.
             StoreError: it could not be written.
         """
         if self.spans is not None:
@@ -87,7 +87,7 @@ class Submissions:
         return await self._submit_counted(submission)
 
     async def _submit_traced(self, spans: "Spans", submission: Submission) -> int:
-        """Make a span of a submission."""
+        """Make a span for a submission."""
         job_id: int | None = None
         failed: Exception | None = None
         submission, span = spans.send(submission)
@@ -128,15 +128,15 @@ class Submissions:
         """Accept jobs each of which waits for the success of the one before.
 
         Args:
-            submissions: what to run, in this order; their requests' bodies are small ones.
+            submissions: what to run, in this order; their requests' bodies are small.
 
         Returns:
             the jobs' ids, once all of them are on the disk.
 
         Raises:
             NotAccepting: the queue is full, or the server is shutting down.
-            OwnerLimit: their owner has submitted as much as one may.
-            TooDeep: they come from a job, which comes from a job, and so on too often.
+            OwnerLimit: their owner has reached a limit.
+            TooDeep: the chain of jobs that submit jobs is too long.
             BodyTooLarge: the body of one of the requests exceeds the limit.
             StoreError: they could not be written.
         """
@@ -169,18 +169,18 @@ class Submissions:
         """Accept jobs in one commit, all of them or none.
 
         Args:
-            submissions: what to run; their requests' bodies are small ones, and all are of one
+            submissions: what to run; their requests' bodies are small, and all belong to one
                 account.
 
         Returns:
-            the jobs' ids, once all of them are on the disk; of one whose key is known, that of the
-            job that has it.
+            the jobs' ids, once all of them are on the disk; for a known key, the id of the job that
+            has it.
 
         Raises:
             NotAccepting: the queue is full, or the server is shutting down.
-            OwnerLimit: their owner has submitted as much as one may.
-            TooDeep: they come from a job, which comes from a job, and so on too often.
-            MemberRefused: one of them cannot be taken in.
+            OwnerLimit: their owner has reached a limit.
+            TooDeep: the chain of jobs that submit jobs is too long.
+            MemberRefused: one of them cannot be accepted.
             StoreError: they could not be written.
         """
         try:
@@ -209,7 +209,7 @@ class Submissions:
         return await self._writer.run(submit, off_loop=True)
 
     def _checked(self, index: int, submission: Submission) -> idempotency.Keyed | None:
-        """Give the key of one of several submissions, if it has one.
+        """Return the key of one of several submissions, if it has one.
 
         Raises:
             MemberRefused: its body is too large.
@@ -227,7 +227,7 @@ class Submissions:
     def _put_one(
         self, tx: Transaction, submission: Submission, key: idempotency.Keyed | None, depth: int
     ) -> int:
-        """Put one of several jobs in, or find the one that has its key."""
+        """Insert one of several jobs, or find the job that has its key."""
         known = keys.known(tx, submission, key) if key else None
         if known is not None:
             return known
@@ -252,7 +252,7 @@ class Submissions:
         return self._put(tx, submission, content, None, 0).job_id
 
     async def copied(self, body: Body) -> Content:
-        """Copy a large body for a job that is put in afterwards."""
+        """Copy a large body for a job that is submitted afterwards."""
         return await self._bodies.received(chunks(body), "request", self._limits.body)
 
     def release(self, content: object) -> None:
@@ -264,12 +264,12 @@ class Submissions:
         """Accept a job as `submit` does, without a task that waits.
 
         Args:
-            submission: what to run, without a key; its request's body is a small one.
-            told: hears the job's id, once the job is on the disk.
+            submission: what to run, without a key; its request's body is small.
+            told: called with the job's id, once the job is on the disk.
 
         Raises:
-            JobstoreError: as `submit`, unless it fails only in the transaction; then it is for who
-                hears of that to tell `refused`.
+            JobstoreError: as `submit`, for what is found before the transaction; if the transaction
+                fails, ``told`` has to call `refused`.
         """
         try:
             self._admission.check(submission.account)
@@ -284,11 +284,11 @@ class Submissions:
         self._writer.queue(operation, told, abreast=self._turn(submission))
 
     def is_small(self, size: int) -> bool:
-        """Tell whether the body of a request is stored as it is."""
+        """Return whether a request's body is small enough to be stored in its row."""
         return size <= min(self._limits.inline, self._limits.body)
 
     def _turn(self, submission: Submission) -> Turn:
-        """Run those alone that read something another one may change."""
+        """Return the turn of a submission: alone if it reads what another one may change."""
         ordinary = submission.key is None and submission.tag is None and not submission.waits
         return Turn.CHANGE if ordinary and not self._admission.bounded else Turn.ALONE
 
@@ -298,7 +298,7 @@ class Submissions:
         content: Content,
         summed: idempotency.Digest | None,
     ) -> Operation[int]:
-        """Make the operation that puts a job in."""
+        """Return the operation that inserts a job."""
         keyed = _keyed(submission, summed)
         if submission.timed:
             self._timekeeping.check()
@@ -358,7 +358,7 @@ class Submissions:
 
 
 def _traced(spans: "Spans", submission: Submission, told: Told) -> tuple[Submission, Told]:
-    """Make a span of a submission that no task waits for."""
+    """Make a span for a submission that no task waits for."""
     submission, span = spans.send(submission)
 
     def ended(outcome: Outcome) -> None:
@@ -369,7 +369,7 @@ def _traced(spans: "Spans", submission: Submission, told: Told) -> tuple[Submiss
 
 
 def _unheard(_: Exception) -> None:
-    """Ignore it: nothing is counted."""
+    """Ignore a refusal: nothing is counted."""
 
 
 def _keyed(submission: Submission, summed: idempotency.Digest | None) -> idempotency.Keyed | None:

@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 class Subscribers:
     """Pass facts on in their order; a subscriber that fails does not affect the others.
 
-    It is called between two batches of the writer, so that the next one finds all of them told.
+    It is called between two batches of the writer, so when the next one begins, everybody knows.
     """
 
     def __init__(self) -> None:

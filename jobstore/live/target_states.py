@@ -77,14 +77,14 @@ class TargetStates:
         self._writer.queue(self._serve)
 
     async def serve_again(self) -> None:
-        """Announce them again, as another start of the same node."""
+        """Announce the targets again, as a new start of the same node."""
         await self._writer.run(self._serve)
 
     def _serve(self, tx: Transaction) -> None:
         target_states.serve(tx, self._boot.number, self._configured, self._holds)
 
     def notice(self) -> None:
-        """Apply the settings that changed since the last look."""
+        """Apply the settings that changed since the last call."""
         revision = self._points.revision("targets")
         if revision == self._noticed:
             return
@@ -97,7 +97,7 @@ class TargetStates:
                 log.info("target %s is %s", name, self._words(name), extra=_about("notice", name))
 
     def concurrency(self, name: str, configured: int) -> int:
-        """Tell how many jobs of a target may run at once, for which so many are configured."""
+        """Return how many jobs of a target may run at once, given the configured number."""
         state = self._states.get(name)
         own = None if state is None else state.concurrency
         return configured if own is None else own
@@ -108,7 +108,7 @@ class TargetStates:
         return {*self._holds, *(name for name in self._states if self.paused(name))}
 
     def paused(self, name: str) -> bool:
-        """Tell whether a target is paused."""
+        """Return whether a target is paused."""
         state = self._states.get(name)
         return state is not None and state.paused_at is not None
 
@@ -132,13 +132,13 @@ class TargetStates:
         return self._holds
 
     def hold(self, name: str, why: str) -> None:
-        """Start no job of a target that cannot be reached."""
+        """Hold a target that cannot be reached: start none of its jobs."""
         before = self._holds.get(name)
         since = self._clock() if before is None else before.since
         self._note(name, Hold(since=since, why=why))
 
     def let_go(self, name: str) -> None:
-        """Start the jobs of a target again that can be reached."""
+        """End the hold of a target that can be reached again."""
         self._note(name, None)
 
     def _note(self, name: str, hold: Hold | None) -> None:
@@ -157,20 +157,21 @@ class TargetStates:
     # --- what is asked and said -------------------------------------------------------------------
 
     def waits_for(self, job: Job) -> WaitReason | None:
-        """Tell what a job waits for that has not begun; None if it has."""
+        """Return what a queued job waits for; None if it is not queued."""
         return waits_for(job, self._states, self._holds)
 
     async def seen(self, configured: Mapping[str, int] | None = None) -> list[TargetSeen]:
         """Return the state of all targets, at all servers of the store.
 
         Args:
-            configured: how many jobs of each target may run at once, where no server has said so.
+            configured: how many jobs of each target may run at once, for targets that no server has
+                stored.
         """
         found = await self._history.together(target_states.LOOKED_AT)
         return target_states.seen(found, self._configured if configured is None else configured)
 
     async def trail(self, limit: int) -> list[AuditEntry]:
-        """Return what operators did, the newest first, up to a number of entries."""
+        """Return the audit log, newest first, up to a number of entries."""
         rows = await self._history.rows(audit.ENTRIES, limit=limit)
         return [AuditEntry(*row) for row in rows]
 
@@ -180,8 +181,8 @@ class TargetStates:
         """Change the settings of a target, and apply them.
 
         Args:
-            who: who wants that.
-            known: targets that there are, though no server has said so.
+            who: who makes the change.
+            known: existing targets that no server has stored.
 
         Raises:
             TargetUnknown: there is no such target.

@@ -1,6 +1,6 @@
 """Shared timers: everything that is due at about the same time is woken by one of them.
 
-A timer of the event loop costs several microseconds to create and to cancel, and nearly all of them
+A timer of the event loop costs several microseconds to create and cancel, and nearly all timers
 are cancelled. An entry here costs one item in a set.
 """
 
@@ -14,13 +14,13 @@ T = TypeVar("T")
 
 
 class Ticks(Generic[T]):
-    """Tell of things when their time has come: never early, and at most a tick late.
+    """Call back when the time of an entry has come: never early, and at most a tick late.
 
     Args:
         least: the shortest tick, in seconds.
-        over: told of each thing that is still there when its tick is over.
-        part: how long a tick may be, as a part of the time that something waits; 0 for the
-            shortest one always. There are never many more ticks to come than one divided by this.
+        over: called with each entry that is still there when its tick ends.
+        part: the length of a tick as a fraction of an entry's waiting time; 0 for the shortest
+            tick always. There are never many more pending ticks than one divided by this.
     """
 
     def __init__(self, least: float, over: Callable[[T], None], part: float = 0) -> None:
@@ -30,9 +30,9 @@ class Ticks(Generic[T]):
         self._due: dict[tuple[float, int], set[T]] = {}
 
     def after(self, seconds: float) -> set[T]:
-        """Give those whose time will have come after so many seconds.
+        """Return the set of entries that are due after so many seconds.
 
-        What is put in is told of then, unless it was taken out before.
+        Entries put into it are called back then, unless they were removed before.
         """
         loop = asyncio.get_running_loop()
         length = self._least

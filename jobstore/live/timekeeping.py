@@ -17,11 +17,11 @@ log = logging.getLogger(__name__)
 
 
 class Timekeeping:
-    """Keep what waits for a time in step with a clock that may be set.
+    """Keep stored waiting times in step with a clock that may be set.
 
     Args:
-        watch: notices it.
-        schedules: when definitions run.
+        watch: notices when the clock is set.
+        schedules: the fire times of definitions.
     """
 
     def __init__(self, writer: Writer, watch: ClockWatch, schedules: Schedules) -> None:
@@ -30,7 +30,7 @@ class Timekeeping:
         self._schedules = schedules
 
     async def begin(self) -> None:
-        """Correct what an earlier start left behind: nobody saw what happened to the clock.
+        """Correct stored times at a start: the clock may have been set while no server was running.
 
         Raises:
             StoreError: it could not be written.
@@ -38,13 +38,13 @@ class Timekeeping:
         await self._writer.run(lambda tx: claiming.move_delayed(tx, 0), off_loop=True)
 
     async def run(self) -> None:
-        """Look at the clock now and then, until cancelled."""
+        """Check the clock now and then, until cancelled."""
         while True:
             self.check()
             await asyncio.sleep(_LOOK_SECONDS)
 
     def check(self) -> None:
-        """Look at the clock; what is written from now on finds everything corrected."""
+        """Check the clock now, so that later writes are based on corrected times."""
         by = self._watch.set_by()
         if not by:
             return
@@ -62,11 +62,11 @@ class Timekeeping:
         self._schedules.clock_was_set()
 
     def _moved(self, by: int, error: Exception | None) -> None:
-        """Try again at the next look if it could not be written."""
+        """Move stored times; if that cannot be written, try again at the next check."""
         if error is not None:
             log.warning("will try again: %s", error, extra={"action": "clock"})
             self._watch.overlook(by)
 
     def exaggeration(self, seconds: float) -> int:
-        """Tell by how many microseconds something may seem older than it is; see `ClockWatch`."""
+        """Return by how many microseconds something may seem older than it is; see `ClockWatch`."""
         return self._watch.exaggeration(int(seconds * SECOND))

@@ -1,4 +1,4 @@
-"""Which jobs may end any moment: clients that ask for their results should wait, not poll."""
+"""Jobs that may end at any moment: clients that ask for their results should wait, not poll."""
 
 import asyncio
 from collections import defaultdict
@@ -20,7 +20,7 @@ _TICK: Final = 0.005
 class Upcoming:
     """Jobs that arrived or started a moment ago, and those who wait for their results.
 
-    There are never more of them than can come within that moment.
+    There are never more of them than can arrive within that moment.
     """
 
     def __init__(self) -> None:
@@ -29,11 +29,11 @@ class Upcoming:
         self._timed = False  # whether somebody looks when the moment of the first is over
 
     def came(self, fact: Queued | Waiting) -> None:
-        """Note that a job has come."""
+        """Note that a job was submitted."""
         self._began(fact.job_id)
 
     def started(self, fact: Started) -> None:
-        """Note that the work of a job has begun."""
+        """Note that a job has started."""
         self._began(fact.claim.job_id)
 
     def _began(self, job_id: int) -> None:
@@ -49,14 +49,14 @@ class Upcoming:
             call()
 
     async def ended(self, job_id: int) -> None:
-        """Wait until the end of a job is on its way to the disk, if that may be in a moment."""
+        """Wait until a job's end is being written, if that may happen in a moment."""
         if job_id in self._since:
             ended = asyncio.Event()
             self.when_ended(job_id, ended.set)
             await ended.wait()
 
     def when_ended(self, job_id: int, call: Callable[[], None]) -> None:
-        """Call something when `ended` would return, which may be at once."""
+        """Call a function when `ended` would return, possibly at once."""
         if job_id in self._since:
             self._waiting[job_id].append(call)
         else:

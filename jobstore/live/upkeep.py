@@ -22,9 +22,9 @@ class Boot:
     """One start of a server; times in microseconds since 1970.
 
     Args:
-        died: whether other nodes have taken it for dead.
-        replays: what its targets allowed to be sent again, by their names; where a store has one
-            server, its configuration says so.
+        died: whether other nodes declared it dead.
+        replays: what each of its targets allowed to be sent again, by name; for a file, the
+            server's configuration decides.
     """
 
     pid: int
@@ -50,11 +50,11 @@ class Orphan:
 
 
 class Upkeep:
-    """Keep a store in order; long work is done in steps, so that it stalls nobody.
+    """Maintain a store; long work is done in steps, so that it delays nobody.
 
     Args:
         bodies: the large bodies.
-        steps: how long work is done.
+        steps: how long each step may take.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - it is put together in one place
@@ -79,7 +79,7 @@ class Upkeep:
         return [replace(Orphan(*row), replay=row[-2] and Replay(row[-2])) for row in rows]
 
     async def boot_of(self, orphan: Orphan) -> Boot:
-        """Tell which start of the server made a claim."""
+        """Return the start of the server that made a claim."""
         *row, targets = await self._reader.row(recovery.GET_BOOT, boot=orphan.boot)
         replays = {name: Replay(replay) for name, replay in json.loads(targets).items()}
         return replace(Boot(*row), replays=replays)
@@ -97,7 +97,7 @@ class Upkeep:
         await self._steps.over(ids, lambda tx, some: recovery.cancel_orphans(tx, some, detail))
 
     async def queued_targets(self) -> list[str]:
-        """Name the targets that jobs are queued for."""
+        """Return the names of targets with queued jobs."""
         targets: list[str] = []
         while name := (
             await self._reader.row(recovery.NEXT_QUEUED_TARGET, after="".join(targets[-1:]))
@@ -106,14 +106,14 @@ class Upkeep:
         return targets
 
     async def reroute(self, old: str, new: str) -> int:
-        """Queue the jobs of a target that is gone for another one; return how many."""
+        """Queue the jobs of a removed target for another one; return how many."""
         return await self._steps.all(lambda tx, limit: recovery.reroute(tx, old, new, limit))
 
     async def give_up(self, target: str, before: int, detail: str) -> list[int]:
-        """End the jobs of a target that nobody reaches, if they have waited since before a time.
+        """Fail the jobs of an unreachable target that have waited since before a time.
 
         Returns:
-            the ids of those that it has ended.
+            the ids of the failed jobs.
         """
         given_up: list[int] = []
         values = {"target": target, "before": before, "limit": STEP}
@@ -141,10 +141,10 @@ class Upkeep:
         return await self._steps.all(retention.redate)
 
     async def count(self) -> int:
-        """Count what jobs came to, see `jobstore.store.periods`.
+        """Add up ended jobs; see `jobstore.store.periods`.
 
         Returns:
-            a time; all jobs were counted that had ended before it.
+            the time before which all ended jobs are counted.
         """
         before = self._clock() - (periods.UNSETTLED if self._boot.shared else 0)
         gather, size = partial(periods.gather, self._reader, before, self._clock), FIRST
@@ -163,10 +163,11 @@ class Upkeep:
         return before
 
     async def forget(self, before: int) -> int:
-        """Remove jobs from the history that ended before a time; return how many.
+        """Remove jobs that ended before a time from the history; return how many.
 
-        Ids are in order of submission, so the search ends at the first job submitted too late; one
-        that was submitted in the future says nothing about those after it.
+        Ids are in order of submission, so the search ends at the first job submitted too late,
+        except
+        for jobs with a submission time in the future.
         """
         forgotten = after = 0
         while rows := await self._reader.rows(retention.BY_AGE, after=after, limit=STEP):
@@ -181,7 +182,7 @@ class Upkeep:
         return forgotten
 
     async def sweep(self) -> int:
-        """Delete the bodies that belong to no job; return how many rows went away."""
+        """Delete bodies that belong to no job; return how many rows were deleted."""
         return await self._steps.all(self._bodies.sweep, SWEPT_FIRST)
 
 

@@ -18,9 +18,9 @@ class Waiters:
     """Waiters for changes of a job.
 
     Args:
-        watchers: whoever has to be woken.
-        results: what may be asked for.
-        history: all there is.
+        watchers: wakes the waiters.
+        results: results that can be fetched.
+        history: all jobs.
     """
 
     def __init__(self, watchers: Watchers, results: Results, history: History) -> None:
@@ -29,11 +29,11 @@ class Waiters:
         self._history = history
 
     def watching(self, job_id: int) -> Watch:
-        """Give what is told whenever the job has changed, until its context is left."""
+        """Return a watch of a job, which is notified of changes while its context lasts."""
         return self._watchers.watching(job_id)
 
     def followers(self) -> Mapping[str, int]:
-        """Tell how many wait for news of jobs, by the way in which they do."""
+        """Return how many clients wait for changes of jobs, by how they wait."""
         return dict(zip(("job", "long_poll"), self._watchers.followers(), strict=True))
 
     def watched(self, job_id: int) -> int:
@@ -47,20 +47,18 @@ class Waiters:
         scope: int | None = None,
         again: Callable[[], int | None] | None = None,
     ) -> Awaitable[Job]:
-        """Wait until a job has ended and no reader is being given its result.
-
-        It does not wait for longer than so many seconds.
+        """Wait until a job has ended and its result is not being delivered, or time is over.
 
         Args:
-            seconds: how many.
-            scope: whose it has to be, or None for anybody's.
-            again: gives the scope anew after each wait, or raises if who asks may not any more.
+            seconds: how long to wait at most.
+            scope: only if it belongs to this account; None for any.
+            again: returns the scope again after each wait, or raises if access was revoked.
 
         Returns:
-            the job as it stands then.
+            the job as it is then.
 
         Raises:
-            JobNotFound: nobody may ask for it, or not any more.
+            JobNotFound: the job does not exist, or can no longer be asked for.
         """
         return self._until_ended(
             job_id, seconds, scope, again, self._results.peek, self._results.on_its_way
@@ -74,17 +72,17 @@ class Waiters:
         take: Callable[[], Awaitable[T]],
         again: Callable[[], int | None],
     ) -> T:
-        """Take a result when the job has ended and no other reader has it, or when time is over.
+        """Take a result once the job has ended and no other reader has it, or time is over.
 
         Args:
-            seconds: for how long to wait at most.
-            scope: whose it has to be, or None for anybody's.
+            seconds: how long to wait at most.
+            scope: only if it belongs to this account; None for any.
             take: takes it, unless another reader is faster.
-            again: gives the scope anew after each wait, or raises if who asks may not any more.
+            again: returns the scope again after each wait, or raises if access was revoked.
 
         Raises:
             BeingDelivered: another reader still has it.
-            JobNotFound: nobody may ask for it, or not any more.
+            JobNotFound: the job does not exist, or can no longer be asked for.
         """
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds

@@ -15,14 +15,14 @@ _TICK: Final = 0.25  # seconds that one may wait longer, so that many share a ti
 class Watch:
     """A waiter for changes of a job, while the context lasts.
 
-    Ten thousand may wait at once, so that each is kept small.
+    Ten thousand may wait at once, so each is kept small.
 
     Args:
-        others: all who wait for the same job's sake, by its id.
-        ending: all whose time is over together, or None.
+        others: all waiters for the same job, by its id.
+        ending: the waiters whose time ends together, or None.
 
     Attributes:
-        over: whether there is nothing more to wait for.
+        over: whether waiting has ended.
     """
 
     __slots__ = ("_changed", "_ending", "_job_id", "_others", "_waiting", "over")
@@ -50,7 +50,7 @@ class Watch:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Note no changes any more."""
+        """Stop noting changes."""
         of_job = self._others[self._job_id]
         of_job.discard(self)
         if self._ending is not None:
@@ -60,24 +60,24 @@ class Watch:
 
     @property
     def limited(self) -> bool:
-        """Whether there is a time when it is over."""
+        """Whether it waits for a limited time."""
         return self._ending is not None
 
     def change(self) -> asyncio.Future[None]:
-        """Give a future of the next change, or of one that has not been waited for yet."""
+        """Return a future of the next change, or of one that nobody has waited for yet."""
         self._waiting = asyncio.get_running_loop().create_future()
         if self._changed:
             self.tell()
         return self._waiting
 
     def tell(self) -> None:
-        """Say that something has happened."""
+        """Report a change."""
         self._changed = self._waiting is None or self._waiting.done()
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(None)
 
     def end(self) -> None:
-        """Say that there is nothing more to wait for."""
+        """End the waiting."""
         self.over = True
         self.tell()
 
@@ -86,7 +86,7 @@ class Watchers:
     """Wake those who wait for a job when it changes.
 
     Attributes:
-        dismissed: whether nobody shall wait any more.
+        dismissed: whether waiting has ended for everybody.
     """
 
     def __init__(self) -> None:
@@ -98,24 +98,24 @@ class Watchers:
         """Watch a job.
 
         Args:
-            seconds: after how long there is nothing more to wait for, or None for never.
+            seconds: how long to wait at most, or None for no limit.
         """
         watch = Watch(self._of, job_id, None if seconds is None else self._ending.after(seconds))
         watch.over = self.dismissed
         return watch
 
     def followers(self) -> tuple[int, int]:
-        """Tell how many follow jobs for as long as they like, and how many for a while only."""
+        """Return how many clients follow jobs without a time limit, and how many with one."""
         patient = [watch.limited for of_job in self._of.values() for watch in of_job]
         return patient.count(False), patient.count(True)
 
     def count(self, job_id: int) -> int:
-        """Tell how many watch a job."""
+        """Return how many watch a job."""
         return len(self._of.get(job_id, ()))
 
     @property
     def jobs(self) -> Collection[int]:
-        """Which jobs are watched."""
+        """The watched jobs."""
         return self._of.keys()
 
     def dismiss(self) -> None:
@@ -125,13 +125,13 @@ class Watchers:
             watch.end()
 
     def tell_all(self) -> None:
-        """Say that something has happened that may concern everybody."""
+        """Report a change that may concern everybody."""
         for of_job in self._of.values():
             for watch in of_job:
                 watch.tell()
 
     def tell(self, job_id: int) -> None:
-        """Say that a job has changed, once that is on the disk."""
+        """Report a change of a job, once it is on the disk."""
         for watch in self._of.get(job_id, ()):
             watch.tell()
 

@@ -61,7 +61,8 @@ class Identity:
 def account_of_name(name: str) -> int:
     """Make an account of a name that is not one of the store's accounts.
 
-    It is negative, so that it is never the id of one; of 63 bits, so that no two names share it.
+    It is negative, so it never equals the id of a stored account; it has 63 bits, so two names
+    never share it.
     """
     digest = blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8).digest()
     return -1 - (int.from_bytes(digest) >> 1)
@@ -72,7 +73,7 @@ class Account:
     """An account as it stands in the store; times are in microseconds since 1970.
 
     Args:
-        id: never given to another account, even when this one is removed.
+        id: never reused, even after the account is removed.
         name: what its owner gives as user name.
         role: what it is for.
         password: the password's argon2 hash, as text with its parameters.
@@ -103,13 +104,13 @@ class Token:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """Somebody who came in by their password; times are in microseconds since 1970.
+    """A browser session; times are in microseconds since 1970.
 
     Args:
         account: whose it is.
         seen_at: when it was used last, within minutes.
         until: when it ends, unless it is used before.
-        label: what tells it from others, such as the name of a browser.
+        label: what users recognise it by, such as the name of a browser.
     """
 
     id: int

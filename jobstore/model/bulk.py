@@ -1,4 +1,4 @@
-"""The vocabulary of operations on many jobs: values without behaviour."""
+"""Values that describe operations on many jobs."""
 
 import json
 from collections.abc import Mapping
@@ -28,14 +28,14 @@ class BulkState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BulkOrder:
-    """What somebody wants to be done to many jobs.
+    """An order to do something to many jobs.
 
     Args:
-        filter: which jobs, as it was written, in JSON; None if they were named by their ids.
-        owner: the name of who wants it, or "".
-        account: theirs.
-        scope: the account whose jobs these have to be, or None for anybody's.
-        without_secrets: whether a request is sent again whose secret headers are not kept.
+        filter: which jobs, as JSON, as the client wrote it; None if they were given by id.
+        owner: the name of the person who gave the order, or "".
+        account: that person's account.
+        scope: only jobs of this account; None for all accounts.
+        without_secrets: whether to retry requests whose secret headers are no longer kept.
     """
 
     action: BulkAction
@@ -48,15 +48,15 @@ class BulkOrder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BulkOperation:
-    """Something that is done to many jobs; times are in microseconds since 1970.
+    """An operation on many jobs; times are in microseconds since 1970.
 
     Args:
-        order: what was wanted.
-        stopped_by: the name of who stopped it, or None if nobody did.
-        total: how many jobs there were when it was made.
-        done: to how many of these it was done.
-        skipped: to how many it could not be done.
-        reasons: how many of them for which reason.
+        order: what to do.
+        stopped_by: who stopped it, or None.
+        total: how many jobs it covered when it was created.
+        done: how many of them have been changed.
+        skipped: how many could not be changed.
+        reasons: the number of skipped jobs by reason.
         waits: what it waits for, or None.
     """
 
@@ -74,7 +74,7 @@ class BulkOperation:
 
 
 def described(operation: BulkOperation) -> dict[str, Any]:
-    """Describe how far an operation is, in JSON."""
+    """Return the progress of an operation as JSON."""
     order, finished_at = operation.order, operation.finished_at
     return {
         "id": operation.id,

@@ -1,17 +1,18 @@
 """The one clock: UTC, in whole microseconds since 1970.
 
-It may be set while a server runs: by hand, by NTP after a start with a wrong clock, by a virtual
-machine that goes on. What the store makes of that:
+It may be set while a server runs: by hand, by NTP after a start with a wrong clock, or when a
+virtual
+machine resumes. The store handles that as follows:
 
-* A time that somebody named (``not_before``, ``Retry-After`` with a date) stays that time.
-* A wait of a given length (``delay``, the pause before another attempt) stays as long as it is: the
-  time at which it ends is moved with the clock. If nobody watched the clock being set, since the
-  server was down, a wait begins again at most: it never takes longer than from now on.
-* Schedules go by the clock as it is now; `schedule.reconsidered` says what that means.
-* Results do not get older because the clock is put forward: for as long as a result is kept, what
-  ended before that is kept by its true age. If the clock is put back, they are kept longer by that,
-  but times more than a day ahead of the clock are taken for now.
-* Whatever is only measured goes by a clock that nobody sets: time limits, long polls, logins.
+* A time that was given as a time (``not_before``, ``Retry-After`` with a date) does not change.
+* A wait of a given length (``delay``, the pause before another attempt) keeps its length: the
+  time at which it ends is moved with the clock. If the clock was set while the server was down, a
+  wait may start over, but never takes longer than its full length from now.
+* Schedules follow the clock as it is now; see `schedule.reconsidered`.
+* Results do not age when the clock is set forward: a result that was held before that is kept by
+  its true age. If the clock is set back, results are kept longer by that amount, but times more
+  than a day ahead of the clock count as now.
+* Whatever is only measured uses a monotonic clock: time limits, long polls, logins.
 """
 
 import asyncio
@@ -46,16 +47,16 @@ _STEADY: Final[int] = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 def steady() -> int:
-    """Read a clock that nobody sets, in microseconds from anywhere."""
+    """Read a monotonic clock, in microseconds since an arbitrary point."""
     return time.clock_gettime_ns(_STEADY) // 1000
 
 
 class ClockWatch:
-    """Notice that the wall clock was set, by holding it against one that nobody sets.
+    """Notice when the wall clock is set, by comparing it with a monotonic clock.
 
     Args:
         wall: microseconds since 1970.
-        steady: microseconds from anywhere.
+        steady: microseconds since an arbitrary point, never set.
     """
 
     def __init__(self, wall: Clock = now, steady: Clock = steady) -> None:
@@ -65,7 +66,7 @@ class ClockWatch:
         self._settings: deque[tuple[int, int]] = deque(maxlen=_REMEMBERED)
 
     def set_by(self) -> int:
-        """Tell by how many microseconds the wall clock was set since the last look; 0 if not."""
+        """Return by how many microseconds the wall clock was set since the last call, or 0."""
         ahead = self._measured()
         by, self._ahead = ahead - self._ahead, ahead
         if abs(by) < NOTICED:
@@ -74,12 +75,12 @@ class ClockWatch:
         return by
 
     def overlook(self, by: int) -> None:
-        """Let what was noticed last be noticed again: nothing could be done about it."""
+        """Forget the last observation, so that it is reported again: it could not be acted on."""
         self._settings.pop()
         self._ahead -= by
 
     def exaggeration(self, age: int) -> int:
-        """Tell by how much something may seem older than it is, that is not older than an age.
+        """Return by how much something may seem older than it is, that is not older than an age.
 
         Args:
             age: in microseconds, as the answer.
@@ -102,10 +103,10 @@ class ClockWatch:
 
 
 class Alarm:
-    """Wait for a moment, which may be brought forward meanwhile.
+    """Wait until a given time, which may be moved forward meanwhile.
 
     Args:
-        clock: what time it is. It may be set at any time, so that it is looked at now and then.
+        clock: the current time. It may be set at any time, so it is read again now and then.
     """
 
     def __init__(self, clock: Clock = now) -> None:
@@ -114,13 +115,13 @@ class Alarm:
         self._brought_forward = asyncio.Event()
 
     def set(self, at: int | None) -> None:
-        """Have it go off at a moment, unless it will before; None is never."""
+        """Set it to go off at a time, unless it goes off earlier; None means never."""
         if at is not None and (self._at is None or at < self._at):
             self._at = at
             self._brought_forward.set()
 
     async def wait(self) -> None:
-        """Wait until it goes off; then it is not set any more."""
+        """Wait until it goes off, and unset it."""
         while self._at is None or (left := self._at - self._clock()) > 0:
             self._brought_forward.clear()
             seconds = None if self._at is None else min(left / SECOND, _LOOK_SECONDS)

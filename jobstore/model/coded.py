@@ -1,6 +1,6 @@
-"""Jobs as code describes them: checked at once, with messages that say what was expected.
+"""Jobs submitted from code: checked at once, with messages that say what was expected.
 
-Whatever a type checker would refuse is refused here too, since not everybody runs one.
+Whatever a type checker would reject is rejected here too, since not everybody runs one.
 """
 
 import json
@@ -47,7 +47,7 @@ class JobOptions(TypedDict, total=False):
         account: the id of the account it belongs to, if not the owner's.
         policy: timeout, replay and retries as one value.
         trigger: what started it, if it is a run of a definition.
-        definition: the id of that definition.
+        definition: the id of the definition.
         once: whether reading the result takes it, in every API.
         source: the address that it was submitted from.
     """
@@ -79,16 +79,16 @@ def submission(  # noqa: PLR0913, PLR0917 - a request has so many parts
     content: object,
     options: Mapping[str, Any],
 ) -> Submission:
-    """Make a submission of what code has written.
+    """Create a submission from arguments given in code.
 
     Args:
         headers: names and values: a mapping, whose values may be lists, or pairs.
         body: bytes, or text.
-        content: what is written as JSON instead; ``...`` is nothing.
+        content: a value to send as JSON instead; ``...`` means none.
         options: those of `JobOptions`.
 
     Raises:
-        SubmissionInvalid: something is not as expected.
+        SubmissionInvalid: an argument is invalid.
     """
     _check_names(options)
     return Submission(
@@ -145,7 +145,7 @@ def _fields(headers: FieldsAsWritten) -> Headers:
 
 
 def _content(body: bytes | str, content: object) -> tuple[bytes, str]:
-    """Give what is sent, and what kind of content it is if that is known."""
+    """Return the body and its content type, "" if unknown."""
     if content is not ...:
         if body:
             raise SubmissionInvalid("expected either body or json, and not both")
@@ -180,7 +180,7 @@ def _json(content: object) -> bytes:
 
 
 def _members(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the members of a submission, each checked."""
+    """Return the members of a submission, each checked."""
     given = {**options}
     policy = {name: given.pop(name) for name in ("timeout", "replay", "retries") if name in given}
     members = {name: _READ[name](name, value) for name, value in given.items()}

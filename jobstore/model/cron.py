@@ -95,7 +95,7 @@ _FIELDS: Final = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _DaysOfMonth:
-    """Which days of a month match: numbers, its last one, its last one from Monday to Friday."""
+    """The matching days of a month: numbers, its last day, its last weekday."""
 
     numbers: frozenset[int]
     last: bool
@@ -117,9 +117,9 @@ class _DaysOfWeek:
     """Which days of the week match; 0 is Sunday.
 
     Args:
-        every: those that always do.
-        last: those that do as the last ones of a month.
-        nth: those that do as the n-th ones of a month, each with its n.
+        every: those that match in every week.
+        last: those that match only as the last of their kind in a month.
+        nth: those that match only as the n-th of their kind in a month, each with its n.
     """
 
     every: frozenset[int]
@@ -156,7 +156,7 @@ class Cron:
     never: bool = False
 
     def matches(self, day: date) -> bool:
-        """Tell whether it fires on a day, if the clock shows its hours then."""
+        """Return whether it fires on a day, provided that the clock shows its times on that day."""
         if day.month not in self.months:
             return False
         if self.both:
@@ -164,7 +164,7 @@ class Cron:
         return self.days.match(day) or self.weekdays.match(day)
 
     def has_a_day(self) -> bool:
-        """Tell whether there is any day on which it fires."""
+        """Return whether there is any day on which it fires."""
         return any(
             self.matches(date(year, month, day))
             for month in self.months
@@ -198,7 +198,7 @@ class Cron:
         return None
 
     def shown(self, begin: int, end: int) -> Iterator[int]:
-        """Give its times on the wall, from one on and before another, as if they were in UTC."""
+        """Yield its local times from one time on and before another, as if they were in UTC."""
         for day in range(begin // DAY, -(-end // DAY)):
             if self.matches(date.fromordinal(_FIRST_DAY + day)):
                 for hour in self.hours:
@@ -216,7 +216,7 @@ def read(text: str) -> Cron:
     """Read a cron expression.
 
     Raises:
-        ValueError: it is none; the message says what is wrong with it.
+        ValueError: it is invalid; the message says why.
     """
     fields = text.upper().split() if len(text) <= _LONGEST else []
     if len(fields) != _FIELDS:

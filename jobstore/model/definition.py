@@ -1,4 +1,4 @@
-"""The vocabulary of definitions: requests with a name, to be run again and again."""
+"""Definitions: named requests that can be run again and again."""
 
 import re
 import unicodedata
@@ -26,7 +26,7 @@ class DefinitionKey(StrEnum):
 
 
 def key_of(reference: str) -> tuple[DefinitionKey, int | str]:
-    """Tell what a definition is referred to by: its id, or its uuid."""
+    """Return by which key a definition is looked up: its id or its uuid."""
     if re.fullmatch("[0-9]{1,19}", reference):
         return DefinitionKey.ID, int(reference)
     return DefinitionKey.UUID, reference.lower()
@@ -37,11 +37,11 @@ class Draft:
     """What a definition says.
 
     Args:
-        name: what people call it.
-        path: where it stands among the others, such as ``/Imports/daily``.
+        name: its display name.
+        path: its place in the tree of definitions, such as ``/Imports/daily``.
         request: what a run of it sends.
-        policy: how an attempt is made, and when it is made again.
-        schedule: when it runs by itself, or None.
+        policy: timeout, replay and retries of its runs.
+        schedule: when it runs automatically, or None.
     """
 
     name: str
@@ -57,12 +57,12 @@ class Definition:
 
     Args:
         id: its number among the definitions.
-        file_id: its number among the files of Datameer's dialect, which is another one.
-        uuid: what names it everywhere.
+        file_id: its file id in Datameer's dialect, which is a different number.
+        uuid: its globally unique id.
         owner: whose it is.
         account: to which it belongs; the owner's name is for people.
         draft: what it says.
-        fires_at: when it runs by itself next, or since when that is due; None is never.
+        fires_at: when its schedule fires next, or since when it has been due; None means never.
     """
 
     id: int
@@ -105,7 +105,7 @@ class Definition:
 
 
 def normal_path(value: str) -> str:
-    """Write a definition's path in the one way in which it is compared.
+    """Return a definition's path in its normal form, in which paths are compared.
 
     Raises:
         ValueError: it is invalid.
@@ -149,7 +149,7 @@ def write(draft: Draft, secret: frozenset[str] = frozenset()) -> dict[str, Any]:
 
 
 def described(definition: Definition, secret: frozenset[str]) -> dict[str, Any]:
-    """Write all that is known of a definition, for people and programs.
+    """Return everything about a definition, for people and programs.
 
     Args:
         secret: lower-case names of headers whose values are not shown.

@@ -1,4 +1,4 @@
-"""Read definitions as people write them, and changes of those."""
+"""Read definitions and changes to them, as people write them."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -14,7 +14,7 @@ def parse(written: object) -> Draft:
         written: what JSON or TOML gave.
 
     Raises:
-        DefinitionInvalid: it is none; the message says what was expected.
+        DefinitionInvalid: it is invalid; the message says what was expected.
     """
     # Most servers and commands never read one, and loading pydantic takes a while.
     from jobstore.model.written_definition import draft  # noqa: PLC0415
@@ -26,15 +26,15 @@ def parse(written: object) -> Draft:
 
 
 def change(draft: Draft, changes: object) -> Draft:
-    """Change some of what a definition says.
+    """Apply changes to a definition.
 
     Args:
         draft: what it says now.
-        changes: the members that are to be different; null takes a member back to its default.
-            Of a schedule, too, only those members are given that are to be different.
+        changes: the members to change; null resets a member to its default. A schedule, too,
+            contains only the members to change.
 
     Raises:
-        DefinitionInvalid: the outcome would be no definition.
+        DefinitionInvalid: the changed definition would be invalid.
     """
     if not isinstance(changes, Mapping):
         raise DefinitionInvalid("expected an object with the members to change")

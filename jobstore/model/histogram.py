@@ -1,7 +1,7 @@
-"""Counting at almost no cost: values are put on a list, and sorted into buckets later.
+"""Cheap counting: values are appended to a list, and sorted into buckets later.
 
-What is counted happens many times per job, between two of its steps. So a value is appended to a
-list, which is one call in C. Later, thousands of values at once are sorted in (`fold`).
+Events are counted many times per job, on its hot path. So a value is only appended to a list, which
+is one call in C. Later, `fold` sorts thousands of values into buckets at once.
 """
 
 from bisect import bisect_right
@@ -14,14 +14,14 @@ K = TypeVar("K", bound=Hashable)
 
 
 class Tallies(Generic[K]):
-    """How often each of some things has happened.
+    """Counters of events by key.
 
     Args:
-        keys: the things; others are not counted.
+        keys: the keys to count; others are ignored.
 
     Attributes:
-        add: notes that one has happened.
-        counts: how often each has, when it was folded last.
+        add: counts one event.
+        counts: the counts as of the last `fold`.
     """
 
     __slots__ = ("_noted", "add", "counts")
@@ -32,7 +32,7 @@ class Tallies(Generic[K]):
         self.add: Callable[[K], None] = self._noted.append
 
     def fold(self) -> None:
-        """Count what was noted."""
+        """Count the noted events."""
         for key, times in Counter(self._noted).items():
             if key in self.counts:
                 self.counts[key] += times
@@ -41,7 +41,7 @@ class Tallies(Generic[K]):
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One of the values of a range; OpenMetrics calls it an exemplar.
+    """An example value of a bucket, which OpenMetrics calls an exemplar.
 
     Args:
         trace: the id of the trace that it belongs to.
@@ -54,17 +54,17 @@ class Example:
 
 
 class Histogram:
-    """How often a value was in each of some ranges.
+    """Counts of values by bucket.
 
     Args:
-        bounds: the largest value of each range but the last.
-        unit: what the values are multiplied by; the bounds are not.
+        bounds: the upper bound of each bucket but the last.
+        unit: the factor that converts observed values to the unit of the bounds.
 
     Attributes:
-        observe: notes a value.
-        counts: how often it was in each range, when it was folded last.
+        observe: adds a value.
+        counts: the number of values in each bucket, as of the last `fold`.
         total: the sum of all values.
-        examples: a value of a range, by its place.
+        examples: an example value by the bucket's index.
     """
 
     __slots__ = ("_noted", "_unit", "bounds", "counts", "examples", "observe", "total")
@@ -79,7 +79,7 @@ class Histogram:
         self.observe: Callable[[float], None] = self._noted.append
 
     def fold(self) -> None:
-        """Sort in what was noted; a value below 0, as a clock that was put back makes it, is 0."""
+        """Sort the new values into buckets; a negative one, from a clock set back, counts as 0."""
         noted = self._noted
         if not noted:
             return

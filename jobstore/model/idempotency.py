@@ -21,13 +21,13 @@ _TOKEN: Final = re.compile(r"[0-9A-Za-z!#$%&'*+.^_`|~:/=@-]+")
 
 
 class Digest(Protocol):
-    """What a body is summed up in while it is received."""
+    """A hash of a body, updated while the body is received."""
 
     def update(self, data: bytes, /) -> None:
-        """Take a piece of it."""
+        """Add a piece of the body."""
 
     def hexdigest(self) -> str:
-        """Give the sum."""
+        """Return the hash as text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Keyed:
     """A submission under a key.
 
     Args:
-        fingerprint: what tells its request from others.
+        fingerprint: identifies its request.
     """
 
     key: str
@@ -52,7 +52,7 @@ def key_of(fields: Sequence[str]) -> str | None:
         the key, or None if there is none.
 
     Raises:
-        KeyInvalid: what is there is no key.
+        KeyInvalid: the field is not a valid key.
     """
     if not fields:
         return None
@@ -68,10 +68,10 @@ def key_of(fields: Sequence[str]) -> str | None:
 
 
 def checked(key: str) -> str:
-    """Give a key back that can be one.
+    """Return a key if it is valid.
 
     Raises:
-        KeyInvalid: it is empty, too long, or has characters that no such field can have.
+        KeyInvalid: it is empty, too long, or contains characters that the field does not allow.
     """
     if not key.strip():
         raise KeyInvalid("an empty one")
@@ -83,15 +83,15 @@ def checked(key: str) -> str:
 
 
 def digest() -> Digest:
-    """Give an empty sum of a body."""
+    """Return the hash of an empty body, to be updated."""
     return sha256()
 
 
 def fingerprint(request: Request, body: Digest) -> str:
-    """Tell a request from others: by its method, its target, its content type and its body.
+    """Return what identifies a request: a hash of its method, target, content type and body.
 
     Args:
-        body: the sum of its body.
+        body: the hash of its body.
     """
     content_type = header(request.headers, "content-type") or ""
     parts = (request.method, request.path, content_type, body.hexdigest())

@@ -1,4 +1,4 @@
-"""The vocabulary of jobs: values without behaviour."""
+"""Values that describe jobs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -66,12 +66,12 @@ CANCELLED_STATUS = 410
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """What a job or a definition says about its attempts; None is what its target says.
+    """Settings of a job or definition for its attempts; None means the target's setting.
 
     Args:
         timeout: how long an attempt may take, in seconds.
-        replay: what may be sent again.
-        retries: how often it may be tried again.
+        replay: what may be sent again after an interruption.
+        retries: how often to retry after a temporary failure.
     """
 
     timeout: float | None = None
@@ -91,17 +91,17 @@ class Submission:
         target: the name of the target that will be asked.
         dialect: the API in which it was submitted.
         owner: the name that the client gave, or "" if it gave none.
-        account: to which it belongs; the owner's name is for people.
-        wanted: whether anybody will ask for the result.
+        account: the account it belongs to; the owner's name is for people.
+        wanted: whether to keep the result.
         priority: lower runs first; equal ones run in order of submission.
-        tag: a handle of its client's own, by which the job can be found as well.
+        tag: a name chosen by the client, by which the job can also be found.
         once: whether reading the result takes it, in a dialect that otherwise only looks at it.
         definition: the id of the definition that it is a run of.
         trigger: what started that run.
-        policy: how an attempt is made, and when it is made again.
-        follows: the job whose success it has to wait for, or None.
+        policy: timeout, replay and retries.
+        follows: the job that has to succeed first, or None.
         not_before: when it may run, in microseconds since 1970, or None for as soon as it can.
-        delay: after how many microseconds it may run, instead of that.
+        delay: how many microseconds to wait before it may run, instead of ``not_before``.
         key: its client's idempotency key, or None.
         source: the address that it came from, or None if it came over no network.
     """
@@ -126,12 +126,12 @@ class Submission:
 
     @property
     def timed(self) -> bool:
-        """Whether it has to wait for a time."""
+        """Whether it has to wait until a given time."""
         return self.not_before is not None or self.delay is not None
 
     @property
     def waits(self) -> bool:
-        """Whether it has to wait for something else than a slot."""
+        """Whether it has to wait for something other than a slot."""
         return self.timed or self.follows is not None
 
 
@@ -207,7 +207,7 @@ class Job:
 
 
 def succeeded(status: int | None) -> bool:
-    """Tell whether the status code of an answer is that of no error: RFC 9110 section 15."""
+    """Return whether a status code means success: RFC 9110 section 15."""
     return status is not None and status < FIRST_ERROR
 
 
@@ -216,16 +216,16 @@ class Claim:
     """The right to run a job once: a fence against every other attempt at it.
 
     Args:
-        boot: the number of the server's start whose it is.
-        owner: whose job it is.
-        account: to which it belongs.
-        depth: how many jobs made one another before this one.
-        policy: how it is made, and when the job is tried again.
-        retried: how often it was.
-        secrets: whether the store keeps secrets of its request, until it ends.
-        source: the address that it came from, or None if it came over no network.
-        waited: for how many microseconds it could have run before this, its first attempt; None
-            for any further one.
+        boot: the number of the server start that holds it.
+        owner: the job's owner.
+        account: the account that the job belongs to.
+        depth: how many jobs led to this one, each of which submitted the next.
+        policy: timeout, replay and retries.
+        retried: how often the job was retried.
+        secrets: whether the store still holds secret headers of its request.
+        source: the address that it came from, or None if it did not come over a network.
+        waited: how many microseconds it waited, while it could have run, for its first attempt;
+            None for later attempts.
     """
 
     job_id: int
@@ -245,12 +245,12 @@ class Claim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What the handler of a running job has to say about it.
+    """A report from the handler of a running job.
 
     Args:
-        attempt: which attempt at it.
+        attempt: the number of the attempt.
         progress: percent, 0 to 100, or None if that has not changed.
-        counters: the values of counters, by name; those that are missing have not changed.
+        counters: values of counters by name; missing ones have not changed.
         warnings: new warnings.
     """
 
@@ -270,7 +270,7 @@ class Cancellation:
 
 @dataclass(frozen=True, slots=True)
 class Abandonment:
-    """Everything that runs now belongs to others, and its end is ignored."""
+    """This node lost its claims: what it runs belongs to others, and how it ends is ignored."""
 
 
 Order: TypeAlias = Claim | Cancellation | Abandonment
@@ -281,8 +281,8 @@ class Attempt:
     """One attempt at a job; times are in microseconds since 1970.
 
     Args:
-        ended_at: when it ended, or when that was noticed; None while it runs.
-        status: the status code of the answer, or of what stands in its place.
+        ended_at: when it ended, or when its end was noticed; None while it runs.
+        status: the status code of the answer, or of the response given instead.
         failure: why there was no answer, if there was none.
     """
 

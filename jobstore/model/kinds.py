@@ -1,7 +1,7 @@
-"""Kinds of values as people write them, each with a reader and words for what it expects.
+"""Kinds of values in configuration and JSON: how they are read, and what is accepted.
 
-A reader takes a value from TOML or JSON, or text from the environment, and returns the value that
-is meant; it raises ValueError for anything else.
+A reader takes a value from TOML or JSON, or text from the environment, and returns the parsed
+value; it raises ValueError for anything else.
 """
 
 import os
@@ -49,10 +49,10 @@ Read: TypeAlias = Callable[[object], T]
 
 
 class ItemsWrong(ValueError):
-    """Items of a list are not what was expected.
+    """Some items of a list are invalid.
 
     Args:
-        places: where they stand in the list, from 0.
+        places: their indexes, from 0.
     """
 
     def __init__(self, places: list[int]) -> None:
@@ -61,7 +61,7 @@ class ItemsWrong(ValueError):
 
 
 class CredentialMissing(ValueError):
-    """A value is said to be a credential, and there is none of that name."""
+    """A value refers to a credential that does not exist."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +69,15 @@ class Kind(Generic[T]):
     """A kind of value.
 
     Args:
-        expected: what a message says if something else was written.
-        read: gives the value, or raises ValueError.
+        expected: the description of valid values, for messages.
+        read: returns the parsed value, or raises ValueError.
     """
 
     expected: str
     read: Read[T]
 
     def __get_pydantic_core_schema__(self, _: object, __: object) -> Any:
-        """Let a model that has a field of this kind read it in the same way.
+        """Let pydantic models read fields of this kind in the same way.
 
         https://docs.pydantic.dev/latest/concepts/types/#customizing-validation-with-__get_pydantic_core_schema__
         """
@@ -115,7 +115,7 @@ def duration(expected: str, lowest: float = 0.0) -> Kind[float]:
 
 
 def or_never(of: Kind[float]) -> Kind[float | None]:
-    """Make a kind of durations that may be endless, which is None."""
+    """Make a kind of durations that may be ``never``, read as None."""
     return Kind(
         f'{of.expected}, or "never"',
         lambda value: None if value in ("never", None) else of.read(value),
@@ -218,7 +218,7 @@ def file_name(value: object) -> Path:
 
 
 def or_credential(of: Kind[T]) -> Kind[T]:
-    """Make a kind of values that may be written as ``credential:NAME``, which is where they are.
+    """Make a kind of values that may be given as ``credential:NAME``, a file with the value.
 
     https://systemd.io/CREDENTIALS/
     """
@@ -236,7 +236,7 @@ def or_credential(of: Kind[T]) -> Kind[T]:
 
 
 def credential(value: object) -> Path | None:
-    """Give the file of a credential; None if a value is none."""
+    """Return the file of a credential; None if the value is not a credential."""
     if not (isinstance(value, str) and value.startswith(_CREDENTIAL)):
         return None
     name, folder = value.removeprefix(_CREDENTIAL), os.environ.get("CREDENTIALS_DIRECTORY")
@@ -251,9 +251,9 @@ def credential(value: object) -> Path | None:
 
 
 def base_url(value: object) -> str:
-    """Read a URL that paths will be appended to, as the HTTP client has it: without a slash.
+    """Read a base URL, without a slash at its end; paths are appended to it.
 
-    A socket of this machine is written as ``unix:`` and its path.
+    A socket file is written as ``unix:`` and its path.
     """
     # Only those have a URL that load the client anyway.
     from yarl import URL  # noqa: PLC0415
@@ -281,7 +281,7 @@ def time_zone(value: object) -> str:
 
 
 def network(value: object) -> IPv4Network | IPv6Network | Literal["unix:"]:
-    """Read an address or a network; ``unix:`` is whoever asks over a socket file."""
+    """Read an address or a network; ``unix:`` stands for clients of a socket file."""
     if value == "unix:":
         return "unix:"
     if not isinstance(value, int | float):  # such a number is an address to Python
@@ -299,7 +299,7 @@ def _text(value: object) -> str:
 
 
 def list_of(expected: str, read_item: Read[T]) -> Kind[tuple[T, ...]]:
-    """Make a kind of lists, whose readers raise `ItemsWrong` for what is wrong in one."""
+    """Make a kind of lists; its reader raises `ItemsWrong` for invalid items."""
 
     def read(value: object) -> tuple[T, ...]:
         found: list[T] = []
@@ -317,7 +317,7 @@ def list_of(expected: str, read_item: Read[T]) -> Kind[tuple[T, ...]]:
 
 
 def or_auto(of: Kind[T]) -> Kind[T | None]:
-    """Make a kind of values that may be left to the program, which is None."""
+    """Make a kind of values that may be ``auto``, read as None."""
     return Kind(
         f'"auto", or {of.expected}',
         lambda value: None if value in ("auto", None) else of.read(value),
@@ -325,7 +325,7 @@ def or_auto(of: Kind[T]) -> Kind[T | None]:
 
 
 def _items(value: object) -> Iterable[object]:
-    """Give the items of a list, which the environment writes with commas."""
+    """Return the items of a list; in the environment they are separated by commas."""
     if isinstance(value, str):
         return [name.strip() for name in value.split(",") if name.strip()]
     if isinstance(value, Iterable) and not isinstance(value, bytes | Mapping):

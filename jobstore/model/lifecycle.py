@@ -1,7 +1,9 @@
-"""The two small machines of a job, as tables: a missing entry is the error.
+"""The two small state machines of a job, as tables; an event without an entry is an error.
 
-The *job* is the work: it waits, runs and ends. The *result* is what a reader may ask for: nothing
-yet, held for one reader, then gone for good, one way or another. A job outlives its result.
+The *job* is the work: it waits, runs and ends. The *result* is what a reader may fetch: first there
+is none, then it is held for one reader, then it is gone for good in one way or another. A job
+outlives
+its result.
 
 Each table maps an event to the states it may happen in, and each of those to the state after it.
 The store derives the guard of every statement that changes a state from these tables.

@@ -1,7 +1,8 @@
 """HTTP messages as values, and the header rules that every hop has to follow.
 
-The text of a head stands for its bytes: they are UTF-8, and each byte that is none is a lone
-surrogate, as Python's ``surrogateescape`` makes it. So what came in goes out unchanged.
+The text of a head represents its bytes: they are decoded as UTF-8, and each invalid byte becomes a
+lone
+surrogate (Python's ``surrogateescape``), so a head is sent exactly as it was received.
 """
 
 import re
@@ -61,12 +62,12 @@ class Stream(Protocol):
     """A body too large to be one value in memory.
 
     Attributes:
-        size: its length in bytes, or None if only reading it to the end will tell.
+        size: its length in bytes, or None if that is not known before its end.
     """
 
     @property
     def size(self) -> int | None:
-        """The length in bytes, or None if only reading to the end will tell."""
+        """The length in bytes, or None if that is not known before its end."""
 
     def __aiter__(self) -> AsyncIterator[bytes]: ...
 
@@ -92,7 +93,7 @@ async def chunks(body: Body) -> AsyncIterator[bytes]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeadLimits:
-    """How much a head may be that is taken in.
+    """Limits for the head of a message.
 
     Args:
         field_size: the longest field, or first line, in bytes.
@@ -110,8 +111,8 @@ class Request:
     """A request as it was received, or as it will be sent.
 
     Args:
-        method: the method, in the case it came in.
-        path: the path with query, percent-encoded as it came in.
+        method: the method, in its original case.
+        path: the path with query, percent-encoded as received.
         headers: all fields in their order, repeated ones included.
         body: the content without transfer coding.
     """
@@ -153,7 +154,7 @@ def header(headers: Headers, name: str) -> str | None:
 
 
 def without(headers: Headers, names: Collection[str]) -> Headers:
-    """Return the headers without those whose lower-case name is among the given ones."""
+    """Return the headers without those with one of the given lower-case names."""
     return tuple([item for item in headers if item[0].lower() not in names])
 
 
@@ -190,9 +191,9 @@ def unsendable(headers: Headers, reason: str | None = None) -> str | None:
 
 
 def end_to_end(headers: Headers) -> Headers:
-    """Return the headers that travel on: RFC 9110 section 7.6.1.
+    """Return the end-to-end headers: RFC 9110 section 7.6.1.
 
-    Drops the fields of one connection, and each field that ``Connection`` names.
+    Removes hop-by-hop fields and each field that ``Connection`` names.
     """
     kept = without(headers, HOP_BY_HOP)
     if len(kept) == len(headers):
@@ -207,9 +208,9 @@ def end_to_end(headers: Headers) -> Headers:
 
 
 def framed(headers: Headers, body: Body) -> Headers:
-    """Return a request's headers with the length of its body, if there is one that is known.
+    """Return a request's headers with the length of its body, if known.
 
-    Without ``Expect``: the body is here, so there is nothing to wait for (RFC 9110 section 10.1.1).
+    ``Expect`` is removed: the body is here already (RFC 9110 section 10.1.1).
     """
     kept = without(headers, ("content-length", "expect"))
     size = body_size(body)
@@ -217,23 +218,23 @@ def framed(headers: Headers, body: Body) -> Headers:
 
 
 def bodiless(method: str, status: int) -> bool:
-    """Tell whether a response has no body, whatever its headers say: RFC 9110 section 6.4.1."""
+    """Return whether a response has no body, whatever its headers say: RFC 9110 section 6.4.1."""
     return method == "HEAD" or status in BODILESS
 
 
 def legible(text: str) -> str:
-    r"""Write the text of a head for people and JSON: a byte that is no UTF-8 as ``\xfc``."""
+    r"""Return the text of a head for people and JSON, with invalid UTF-8 bytes as ``\xfc``."""
     if text.isascii():
         return text
     return _STRAY.sub("\ufffd", text).encode("utf-8", "surrogateescape").decode(errors=_ESCAPED)
 
 
 def loggable(words: object, most: int = 500) -> str:
-    """Write a client's words for a log: cut, and with nothing in them that ends a line.
+    """Return a client's text for the log: cut, and without line breaks.
 
     Args:
-        words: the words, or an error that repeats them.
-        most: how many characters are shown of them.
+        words: the text, or an error that repeats it.
+        most: the most characters to show.
     """
     text = legible(str(words))
     shown = text[:most]

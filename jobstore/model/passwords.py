@@ -1,4 +1,4 @@
-"""Passwords and tokens: what is kept of them, and how they are recognised."""
+"""Passwords and tokens: how they are hashed and verified."""
 
 import re
 import secrets
@@ -21,10 +21,10 @@ _ACCOUNT_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+-]{0,63}")
 
 
 def check_name(name: str) -> None:
-    """Ensure that a name can be that of an account.
+    """Ensure that a name is valid for an account.
 
     Raises:
-        AccountProblem: it cannot.
+        AccountProblem: it is not.
     """
     if not _ACCOUNT_NAME.fullmatch(name):
         raise AccountProblem(
@@ -34,7 +34,7 @@ def check_name(name: str) -> None:
 
 
 def hashed(password: str) -> str:
-    """Return what is kept of a password: an argon2id hash with its parameters, as text.
+    """Return the argon2id hash of a password with its parameters, as text.
 
     Raises:
         AccountProblem: it is too short or too long.
@@ -45,10 +45,10 @@ def hashed(password: str) -> str:
 
 
 def verify(kept: str | None, password: str) -> bool:
-    """Tell whether a password is the one that a hash is of; this takes tens of milliseconds.
+    """Return whether a password matches a hash; this takes tens of milliseconds.
 
     Args:
-        kept: the hash, or None if there is none: that takes as long, and the answer is no.
+        kept: the hash, or None if there is none: then it takes as long, and returns False.
         password: what was given.
     """
     if len(password) > _LONGEST:
@@ -65,12 +65,12 @@ def verify(kept: str | None, password: str) -> bool:
 
 
 def prepare() -> None:
-    """Load what hashes passwords: threads that verify them shall find it, whatever runs short."""
+    """Load the hashing library now, so that verifying works even when descriptors run out later."""
     _hasher()
 
 
 def _hasher() -> "PasswordHasher":
-    """Make what hashes passwords, with the parameters of RFC 9106 section 4 for little memory."""
+    """Create the hasher, with the low-memory parameters of RFC 9106 section 4."""
     # Loading it takes a while, and most servers never see a password.
     from argon2 import PasswordHasher  # noqa: PLC0415
 
@@ -78,7 +78,7 @@ def _hasher() -> "PasswordHasher":
 
 
 def _normal(password: str) -> str:
-    """Write the same characters in the same way, whatever keyboard they come from: RFC 8265."""
+    """Normalise a password, so that it does not depend on the keyboard: RFC 8265."""
     return unicodedata.normalize("NFC", password)
 
 
@@ -88,5 +88,5 @@ def new_token() -> str:
 
 
 def digest(token: str) -> str:
-    """Return what is kept of a token. It is long and random, so a fast hash is as good as any."""
+    """Return the hash of a token. Tokens are long and random, so a fast hash is secure."""
     return sha256(token.encode("utf-8", "surrogateescape")).hexdigest()

@@ -1,8 +1,8 @@
-"""What jobs came to in a span of time, in figures that can be added up.
+"""Figures about the jobs of a time span, which can be added up over spans.
 
-How long things took is counted in ranges that grow with the durations, four to each doubling, so
-that what a share of the jobs took is known to within a tenth, whether that is a millisecond or an
-hour, and whether it is of ten jobs or of ten million.
+Durations are counted in buckets that grow with the durations, four to each doubling. So
+percentiles are accurate to 10 %, for milliseconds and hours, for ten jobs and for ten
+million.
 """
 
 from collections import Counter
@@ -29,7 +29,7 @@ _RANGES: Final = 4  # to each doubling
 
 
 class Dimension(StrEnum):
-    """What figures are told apart by."""
+    """What figures are grouped by."""
 
     ALL = "all"  # all jobs together
     ROUTE = "route"
@@ -40,28 +40,28 @@ class Dimension(StrEnum):
 
 @dataclass(slots=True)
 class Durations:
-    """How often things took how long.
+    """A histogram of durations.
 
     Args:
-        counts: how often, by the number of the range.
+        counts: the number of durations, by bucket.
     """
 
     counts: Counter[int] = field(default_factory=Counter)
 
     def add(self, took: int) -> None:
-        """Count something that took so many microseconds."""
+        """Add a duration, in microseconds."""
         self.counts[int(log2(took) * _RANGES) + 1 if took > 0 else 0] += 1
 
     def merge(self, other: "Durations") -> None:
-        """Count what others have counted."""
+        """Add the counts of another one."""
         counts = self.counts  # the method of a counter takes ten times as long
         for number, count in other.counts.items():
             counts[number] += count
 
     def at_most(self, percent: int) -> int | None:
-        """Tell how long so many percent took at most, in microseconds; None if there was nothing.
+        """Return a percentile in microseconds; None if there are no durations.
 
-        It is the middle of a range, and so may be a tenth too much or too little.
+        It is the middle of a bucket, so it may be 10 % too high or too low.
         """
         left = -(-self.counts.total() * percent // 100)
         for number in sorted(self.counts):
@@ -71,11 +71,11 @@ class Durations:
         return None
 
     def written(self) -> str:
-        """Write the counts down, as `read` reads them: numbers of ranges and counts in turn."""
+        """Write the counts as `read` reads them: bucket numbers and counts in turn."""
         return ",".join(f"{number},{self.counts[number]}" for number in sorted(self.counts))
 
     def read(self, written: str) -> None:
-        """Count what was written down, also of several that have a comma in between."""
+        """Add written counts, also several that are joined by commas."""
         counts, numbers = self.counts, loads(f"[{written}]")
         once = dict(zip(numbers[::2], numbers[1::2], strict=True))
         if not counts and 2 * len(once) == len(numbers):  # which takes a third of the time
@@ -87,12 +87,12 @@ class Durations:
 
 @dataclass(slots=True)
 class Work:
-    """What came of jobs that have ended.
+    """Figures about jobs that have ended.
 
     Args:
         errors: how many of them failed, or were answered with a status of 400 or more.
-        waits: for how long they could have run and did not, up to the start of the last attempt.
-        runs: how long the last attempt took at those that were done or failed.
+        waits: how long they waited, while they could have run, until their last attempt.
+        runs: how long the last attempt of those that are done or failed took.
         longest: how long the longest of these took, in microseconds.
     """
 
@@ -124,7 +124,7 @@ class Work:
             self.longest = max(self.longest, took)
 
     def merge(self, other: "Work") -> None:
-        """Count what others have counted."""
+        """Add the counts of another one."""
         self.done += other.done
         self.failed += other.failed
         self.cancelled += other.cancelled
@@ -134,14 +134,14 @@ class Work:
         self.longest = max(self.longest, other.longest)
 
     def took_at_most(self, percent: int) -> int | None:
-        """Tell how long so many percent of the attempts took at most, in microseconds."""
+        """Return a percentile of the attempts' durations, in microseconds."""
         found = self.runs.at_most(percent)
         return None if found is None else min(found, self.longest)
 
 
 @dataclass(frozen=True, slots=True)
 class EndedJob:
-    """A job that has ended, as far as it counts; times in microseconds since 1970."""
+    """The members of an ended job that the figures need; times in microseconds since 1970."""
 
     state: str
     status: int | None
@@ -159,7 +159,7 @@ class EndedJob:
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Spans of one length that follow one another; times in microseconds since 1970.
+    """Consecutive spans of one length; times in microseconds since 1970.
 
     Args:
         seconds: how long each is.
@@ -173,29 +173,29 @@ class Stretch:
 
 
 def start_of(seconds: int, at: int) -> int:
-    """Tell when the span of a length began that has a time."""
+    """Return when the span of a given length that contains a time begins."""
     return at - at % (seconds * SECOND)
 
 
 def end_of(seconds: int, at: int) -> int:
-    """Tell when the span of a length ends that has a time, or ends with it."""
+    """Return when the span of a given length that contains a time, or ends at it, ends."""
     return -start_of(seconds, -at)
 
 
 def shortest_kept(at: int, now: int) -> int:
-    """Tell how long the shortest spans are that are still kept of a time, in seconds."""
+    """Return the length, in seconds, of the shortest spans that are still kept for a time."""
     return next((seconds for seconds, kept in KEPT.items() if at >= now - kept), DAY)
 
 
 def stretches(
     since: int, until: int, built: Mapping[int, int], longest: int = DAY
 ) -> Sequence[Stretch]:
-    """Cover a time with as few spans as possible: the longest in the middle.
+    """Cover a time range with as few spans as possible, the longest in the middle.
 
     Args:
-        since: where a quarter of an hour begins.
-        until: where one ends.
-        built: up to when there are longer spans, by their length.
+        since: the beginning of a quarter of an hour.
+        until: the end of one.
+        built: up to when longer spans exist, by their length.
         longest: how long these may be, in seconds.
     """
     lengths = [seconds for seconds in LENGTHS if seconds <= longest]

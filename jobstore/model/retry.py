@@ -22,13 +22,13 @@ _MANY: Final = 100  # seconds, which are written without a fraction
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retry:
-    """How often, when and after what a target is asked again; times are in seconds.
+    """How often, when and after which failures to retry; times are in seconds.
 
     Args:
-        retries: how often, after the first attempt.
-        delay: how long to wait before the first time; twice as long before each further one.
-        longest: how long to wait at most, unless the target itself asks for more.
-        statuses: the status codes of statuses to retry.
+        retries: how many attempts may follow the first.
+        delay: how long to wait before the first retry; doubles with each further one.
+        longest: the longest wait, unless the target asks for more.
+        statuses: the status codes to retry.
     """
 
     retries: int = 0
@@ -57,15 +57,15 @@ class AttemptEnded:
 
 
 def may_repeat(method: str, replay: Replay) -> bool:
-    """Tell whether a request may be sent a second time."""
+    """Return whether a request may be sent a second time."""
     return replay is Replay.ALWAYS or (replay is Replay.IDEMPOTENT and method in IDEMPOTENT)
 
 
 def is_passing(policy: Retry, status: int | None) -> bool:
-    """Tell whether an attempt may have failed for a temporary reason.
+    """Return whether an attempt may have failed for a temporary reason.
 
     Args:
-        status: that of its answer, or None if there was none.
+        status: the status of its answer, or None if there was none.
     """
     return status is None or status in policy.statuses
 
@@ -84,7 +84,8 @@ def wait_before_next(
         claim: the attempt that has ended; its request is one that may be repeated.
         ended: how it has ended.
         now: microseconds since 1970.
-        chance: gives a number from 0 to 1, so that what failed together is not repeated together.
+        chance: returns a random number from 0 to 1, so that jobs that failed together are not
+            retried together.
 
     Returns:
         seconds, or None if that was the last attempt.
@@ -135,10 +136,10 @@ def asked_to_wait(retry_after: str | None, now: int, date: str | None = None) ->
     Args:
         retry_after: its value, or None.
         now: microseconds since 1970.
-        date: what its sender's clock said, whose times these are: the ``Date`` field, or None.
+        date: the ``Date`` field, which shows the sender's clock, or None.
 
     Returns:
-        seconds; 0 if it says nothing that can be understood.
+        seconds; 0 if it is missing or invalid.
     """
     text = (retry_after or "").strip()
     if text.isascii() and text.isdigit():
@@ -151,7 +152,7 @@ def asked_to_wait(retry_after: str | None, now: int, date: str | None = None) ->
 
 
 def _seconds(text: str) -> float | None:
-    """Read a date of HTTP's as seconds since 1970; None if it is invalid."""
+    """Parse an HTTP date as seconds since 1970; None if it is invalid."""
     try:
         moment = parsedate_to_datetime(text)
         if moment.tzinfo is None:  # asctime's form of a date, which is in UTC as all others are

@@ -1,4 +1,4 @@
-"""Whose turn it is: owners whose jobs wait for the same target take turns within a priority.
+"""Round robin: owners whose jobs wait for the same target take turns within a priority.
 
 The queue is in the store. What is kept here for each account is only a bound: none of its waiting
 jobs for the target has a lower priority. The store is asked before anything is claimed, and
@@ -25,7 +25,7 @@ class Turns:
     Args:
         waiting: by account, a lower bound of the priorities of its jobs.
         last: the account that had the last turn.
-        complete: whether no other account has jobs that wait.
+        complete: whether no other account has waiting jobs.
     """
 
     waiting: dict[int, int] = field(default_factory=dict)
@@ -33,18 +33,18 @@ class Turns:
     complete: bool = False
 
     def copy(self) -> "Turns":
-        """Give a copy for one claim, which another thread may make."""
+        """Return a copy for one claim, which may run in another thread."""
         return Turns(dict(self.waiting), self.last, self.complete)
 
     def came(self, account: int, priority: int) -> None:
-        """Note that a job of an account waits."""
+        """Note a waiting job of an account."""
         self.waiting[account] = min(priority, self.waiting.get(account, priority))
 
     def next(self, but: Collection[int]) -> int | None:
-        """Tell whose turn it is: of those with the lowest priority, the next after the last.
+        """Return whose turn it is: of those with the lowest priority, the next after the last.
 
         Args:
-            but: the accounts of which no further job may run.
+            but: accounts that may not run more jobs.
         """
         able = [
             (priority, account <= self.last, account)
@@ -56,13 +56,13 @@ class Turns:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """What a claim came to.
+    """The outcome of claiming jobs.
 
     Args:
-        claims: what was claimed.
-        more: whether jobs may wait still.
-        found: what was found about accounts: the new bound, or None if no job of it waits.
-        complete: whether the file was asked for all accounts.
+        claims: the claimed jobs.
+        more: whether more jobs may be waiting.
+        found: new bounds by account; None if no job of the account waits.
+        complete: whether all accounts were looked at.
     """
 
     claims: list[Claim]
@@ -71,7 +71,7 @@ class Claimed:
     complete: bool = False
 
     def tell(self, turns: Turns) -> None:
-        """Note what was found; what came earlier was seen when it was."""
+        """Update the bounds by what was found; jobs that came earlier have been seen already."""
         for account, bound in self.found.items():
             if bound is None:
                 turns.waiting.pop(account, None)

@@ -1,4 +1,4 @@
-"""Which path is like which other: the same one, but for what names a single thing."""
+"""Routes: paths that differ only in what identifies a single thing."""
 
 import re
 from functools import lru_cache
@@ -25,10 +25,10 @@ _OF_A_THING: Final = re.compile(
 
 @lru_cache(maxsize=4096)
 def route_of(path: str) -> str:
-    """Give the route of a path, which others share: ``/thumbs/17?size=2`` has ``/thumbs/{}``.
+    """Return the route of a path: ``/thumbs/17?size=2`` has the route ``/thumbs/{}``.
 
     Args:
-        path: with its query or without.
+        path: with or without its query.
     """
     route = _OF_A_THING.sub(ANY, path.partition("?")[0])
     return route if len(route) <= _LONGEST else route[:_LONGEST] + CUT

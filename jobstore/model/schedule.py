@@ -1,4 +1,4 @@
-"""When definitions run by themselves: cron expressions in time zones; decisions only.
+"""Schedules: cron expressions in time zones; decisions only.
 
 The meaning of an expression is described in `cron`, and in `walltime` for days on which clocks are
 put forward or back.
@@ -26,8 +26,8 @@ _SOME_DAY: Final = 1_767_225_600 * SECOND  # 2026-01-01
 class CatchUp(StrEnum):
     """What happens to missed fire times.
 
-    They pass while the server is down, while the machine sleeps, while the queue is full, or while
-    a run has to wait for an earlier one.
+    Times are missed while the server is down, the machine sleeps, the queue is full, or a
+    run has to wait for an earlier one.
     """
 
     ONE = "one"  # one run for all of them
@@ -36,7 +36,7 @@ class CatchUp(StrEnum):
 
 
 class Overlap(StrEnum):
-    """What happens to a fire time while an earlier run has not ended."""
+    """What happens at a fire time while an earlier run has not ended."""
 
     SKIP = "skip"  # it passes without a run
     QUEUE = "queue"  # its run starts when the earlier one has ended
@@ -45,16 +45,14 @@ class Overlap(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """When a definition runs by itself.
+    """The schedule of a definition.
 
     Args:
         cron: minute, hour, day of month, month and day of week, such as ``0 3 * * *``.
         time_zone: the IANA name of the zone in which it is read; UTC unless said otherwise.
-        catch_up: what becomes of fire times that have passed without a run; by default they get
-            one run together.
-        overlap: what becomes of a fire time while an earlier run goes on; by default it is skipped.
-        paused: whether it does not fire for the time being; what passes meanwhile is not made up
-            for.
+        catch_up: what happens to missed fire times; by default they get one run together.
+        overlap: what happens at a fire time while an earlier run goes on; by default it is skipped.
+        paused: whether it is paused; times that pass meanwhile are not made up for.
     """
 
     cron: str
@@ -69,12 +67,12 @@ class Decision:
     """What to do about a schedule that is due; times are in microseconds since 1970.
 
     Args:
-        runs: the fire times that get a run now.
-        skipped: the fire times that get none since an earlier run has not ended.
-        missed: the first of those that get none since they were missed, or None.
-        waits: whether an earlier run has to end before there is anything to do.
-        next_at: when to decide again; None is never.
-        problem: why that is never, or None.
+        runs: the fire times to run now.
+        skipped: the fire times to skip because an earlier run has not ended.
+        missed: the first fire time that is given up as missed, or None.
+        waits: whether an earlier run has to end first.
+        next_at: when to decide again; None means never.
+        problem: why never, or None.
     """
 
     runs: Sequence[int] = ()
@@ -86,10 +84,10 @@ class Decision:
 
 
 def checked_cron(text: str) -> str:
-    """Write a cron expression in one way.
+    """Return a cron expression in its normal form.
 
     Raises:
-        ValueError: it is none, or one that never fires; the message says which.
+        ValueError: it is invalid, or never fires; the message says which.
     """
     if cron.read(text).never:
         raise ValueError(f"{text} never fires: no month has such a day")
@@ -97,7 +95,7 @@ def checked_cron(text: str) -> str:
 
 
 def problem(schedule: Schedule) -> str | None:
-    """Tell why a schedule never fires, paused or not; None if it does."""
+    """Return why a schedule never fires, whether paused or not; None if it does."""
     try:
         _read(schedule)
     except ValueError as unknown:
@@ -109,12 +107,12 @@ def problem(schedule: Schedule) -> str | None:
 
 
 def fires(schedule: Schedule, after: int) -> Iterator[int]:
-    """Give the times at which a schedule fires in 50 years, in order, whether it is paused or not.
+    """Yield the fire times of a schedule within 50 years, in order, whether it is paused or not.
 
-    There are none if its zone or its expression is not known here; `problem` says so.
+    There are none if its zone or expression is not valid here; see `problem`.
 
     Args:
-        after: all of them are later, in microseconds since 1970.
+        after: the time after which to begin, in microseconds since 1970.
     """
     try:
         expression, zone = _read(schedule)
@@ -132,34 +130,34 @@ def _read(schedule: Schedule) -> tuple[cron.Cron, ZoneInfo]:
 
 
 def next_fires(schedule: Schedule | None, after: int, count: int) -> list[int]:
-    """Tell when a schedule fires next, so many times; one that is paused does not."""
+    """Return the next fire times, at most so many; none if the schedule is paused."""
     if schedule is None or schedule.paused:
         return []
     return list(islice(fires(schedule, after), count))
 
 
 def next_fire(schedule: Schedule | None, after: int) -> int | None:
-    """Tell when a schedule fires for the first time after a moment; None is never."""
+    """Return the first fire time after a given time; None means never."""
     return next(iter(next_fires(schedule, after, 1)), None)
 
 
 def reconsidered(schedule: Schedule, fires_at: int, now: int) -> int:
-    """Tell when a schedule fires next if the clock may have been set since that was written down.
+    """Return when a schedule fires next, if the clock may have been set since that was stored.
 
-    A clock that is put forward makes times due, about which there is a decision as about any that
-    have passed. One that is put back leaves times behind that it will show again. cron(8) has the
-    rule for that, and it is followed but for single times:
+    If the clock is set forward, times become due, and are handled like any that have passed. If it
+    is set back, it will show some times again. These follow the rule of cron(8), except for
+    single times:
 
-    * If all of them lie within 3 hours, fixed times are not run again, and others are, so that a
-      schedule of every minute goes on at once. A single time is not run again in any case: clocks
-      are often put back by a second or a minute, and such a run has only just been.
-    * Otherwise the clock had been wrong, and what it says now counts.
+    * If all of them lie within 3 hours, fixed times are not run again, but others are, so that a
+      schedule that runs every minute continues at once. A single time is never run again: clocks
+      are often set back by a second or a minute, just after such a run.
+    * Otherwise the clock was wrong before, and its new time counts.
 
-    What has been said once, this says again at any later time before that time.
+    Until the returned time, later calls return the same time.
 
     Args:
         schedule: the schedule; it is not paused.
-        fires_at: when it fires next by what was written down.
+        fires_at: the stored next fire time.
         now: microseconds since 1970.
     """
     soon = list(takewhile(lambda at: at <= now + _SMALL_CHANGE, fires(schedule, now)))
@@ -184,11 +182,11 @@ def decide(  # noqa: PLR0913 - all that it depends on
     """Decide what to do about a schedule whose time has come.
 
     Args:
-        due: the first fire time about which nothing was done yet.
-        now: what time it is.
-        since: from when on somebody has watched for fire times; before, the server was down.
+        due: the first fire time that has not been handled.
+        now: the current time.
+        since: since when the server has watched for fire times; before that, it was down.
         busy_since: when the oldest of its runs that have not ended was submitted, or None.
-        limit: how many fire times may be worked off now.
+        limit: the most fire times to handle now.
     """
     decision = _decide(schedule, due, now, since=since, busy_since=busy_since, limit=limit)
     if decision.next_at is not None:
@@ -215,7 +213,7 @@ def _decide(  # noqa: PLR0913 - all that it depends on
 
 
 def _unmet(schedule: Schedule, due: int, now: int, since: int, limit: int) -> Sequence[int]:
-    """Give the fire times that have passed and shall have a run."""
+    """Return the past fire times that should get a run."""
     if schedule.catch_up is CatchUp.NONE and due < since:
         return _latest(schedule, since, now, 1)
     if schedule.catch_up is not CatchUp.ALL:
@@ -227,7 +225,7 @@ def _unmet(schedule: Schedule, due: int, now: int, since: int, limit: int) -> Se
 
 
 def _latest(schedule: Schedule, first: int, now: int, count: int) -> Sequence[int]:
-    """Give the latest fire times from one on, so many at most."""
+    """Return the latest fire times since a given one, at most so many."""
     try:
         expression, zone = _read(schedule)
     except ValueError:

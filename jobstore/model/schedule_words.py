@@ -1,7 +1,7 @@
-"""Schedules in words: when they fire, and what becomes of times that pass.
+"""Schedules in words: when they fire, and what happens to missed times.
 
-What an expression takes is read from its fields as `cron` has read them, and not from its text, so
-that ``MON-FRI`` and ``1,2,3,4,5`` are the same words. What has no short ones stays as it is.
+The words are made from an expression's parsed fields, not from its text, so ``MON-FRI`` and
+``1,2,3,4,5`` read alike. An expression that cannot be said briefly is shown as it is.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -53,8 +53,8 @@ class FireTime(NamedTuple):
 
     Args:
         at: in microseconds since 1970.
-        shown: what a clock in its zone shows then, with the day.
-        remark: what is out of the ordinary about it, or nothing.
+        shown: the local time in its zone, with the day.
+        remark: what is unusual about it, or "".
     """
 
     at: int
@@ -120,7 +120,7 @@ def _minutes(minutes: Sequence[int]) -> str | None:
 
 
 def _step(numbers: Sequence[int], of: int) -> int | None:
-    """Tell how far numbers are apart that begin with 0 and go round; None if they do not."""
+    """Return the step of numbers that begin at 0 and divide the range evenly; else None."""
     step = of // len(numbers)
     return step if (*numbers,) == (*range(0, of, step),) and of % step == 0 else None
 
@@ -185,7 +185,7 @@ def _listed(words: Iterator[str] | Collection[str]) -> str:
 
 
 def told(schedule: Schedule, times: Sequence[int], now: int) -> list[FireTime]:
-    """Tell of each fire time what a clock shows there, and whether the clock is changed before it.
+    """Return each fire time with its local time, and a remark if the clock changes before it.
 
     Args:
         times: in order, in microseconds since 1970, as well as now.
@@ -208,7 +208,7 @@ def _shown(at: int, zone: ZoneInfo) -> datetime:
 
 
 def _remark(expression: Cron, before: datetime, shown: datetime) -> str:
-    """Say whether the clock is changed between two times, and what that does to the second."""
+    """Say whether the clock changes between two times, and how that affects the second."""
     change = _offset(shown) - _offset(before)
     if not change:
         return ""

@@ -1,4 +1,4 @@
-"""The vocabulary of targets at run time: what operators set, and what servers find out."""
+"""Targets at run time: what operators set, and what servers observe."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -25,9 +25,9 @@ class TargetState:
     """The stored settings of a target; times in microseconds since 1970.
 
     Args:
-        name: the path that it owns with everything below it.
-        paused_at: since when none of its jobs is started, or None.
-        paused_by: who said so.
+        name: its prefix.
+        paused_at: since when it has been paused, or None.
+        paused_by: who paused it.
         reason: why, in their words.
         concurrency: how many of its jobs may run at once, in place of what the configuration says.
     """
@@ -44,10 +44,10 @@ class TargetChange:
     """A change of a target.
 
     Args:
-        paused: whether it shall be paused, or None to leave that.
-        reason: why, or None if nobody says.
-        sizes: whether ``concurrency`` is said at all.
-        concurrency: how many of its jobs may run at once; None is what the configuration says.
+        paused: whether to pause it; None leaves it as it is.
+        reason: why, or None if not given.
+        sizes: whether ``concurrency`` is given.
+        concurrency: how many of its jobs may run at once; None means the configured number.
     """
 
     paused: bool | None = None
@@ -58,11 +58,11 @@ class TargetChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:
-    """That a target cannot be reached.
+    """A hold of a target that cannot be reached.
 
     Args:
         since: since when, in microseconds since 1970.
-        why: what kept the last connection from being made.
+        why: why the last connection failed.
     """
 
     since: int
@@ -75,11 +75,11 @@ class TargetSeen:
 
     Args:
         concurrency: how many of its jobs may run at once.
-        configured: how many the configuration says, or None if no server has said so.
+        configured: the configured number, or None if no server has stored it.
         running: how many run.
         waiting: how many of its jobs wait for a slot.
-        state: what operators have said.
-        hold: that it cannot be reached, or None.
+        state: what operators have set.
+        hold: set while it cannot be reached, or None.
     """
 
     name: str
@@ -114,10 +114,10 @@ def described(target: TargetSeen) -> dict[str, Any]:
 def waits_for(
     job: Job, states: Mapping[str, TargetState], held: Collection[str]
 ) -> WaitReason | None:
-    """Tell what a job waits for that has not begun; None if it has.
+    """Return what a queued job waits for; None if it is not queued.
 
     Args:
-        states: what operators have said, by the targets' names.
+        states: what operators have set, by the targets' names.
         held: the targets that cannot be reached.
     """
     if job.state is not State.QUEUED:

@@ -1,4 +1,4 @@
-"""The trace that a request belongs to, as the W3C has it: https://www.w3.org/TR/trace-context/."""
+"""The trace that a request belongs to: https://www.w3.org/TR/trace-context/."""
 
 import re
 from collections.abc import Iterable
@@ -23,16 +23,16 @@ def trace_of(headers: Headers) -> str | None:
 
 
 def context_of(fields: Iterable[tuple[str, str]]) -> Headers:
-    """Return those of a request's fields that say where it stands in a trace, as they came."""
+    """Return the trace context fields of a request, as received."""
     return tuple((name, value) for name, value in fields if name.lower() in CONTEXT)
 
 
 def continued(headers: Headers, asking: Iterable[tuple[str, str]]) -> Headers:
-    """Return the headers of a request that another one has asked for, in the trace of that.
+    """Return the headers of a request that was caused by another one, with the trace of that one.
 
     Args:
-        headers: those that it has by itself; if they name a trace, they stay as they are.
-        asking: the fields of the request that has asked for it.
+        headers: its own headers; if they name a trace, they are returned unchanged.
+        asking: the trace context fields of the request that caused it.
     """
     if any(name.lower() == TRACEPARENT for name, _ in headers):
         return headers

@@ -18,9 +18,9 @@ The meaning is that of Debian's cron, written down in cron(8) of Debian 12:
   twice fires twice. No zone plans such a change now.
 
 How it is done: real time is cut into stretches in which the zone's offset stays the same. Within
-one, times on the wall are real times plus a number, so that only numbers are compared, and a zone
-is asked a few times a day. Between two stretches it is known how far the clock on the wall had come
-(*reached*), which says what is left out and what comes twice.
+one, local times are real times plus a number, so only numbers are compared, and the zone's offset
+is looked up a few times a day. Between two stretches it is known how far the local clock had come
+(*reached*), which says which local times are skipped and which occur twice.
 
 Bounds: days that cannot match are passed over by the month, each stretch takes time on, and whoever
 looks for fire times gets those of the next 50 years. A date that exists at all comes again within
@@ -47,12 +47,12 @@ _CORRECTION: Final = 3 * HOUR
 
 
 def fire_times(cron: Cron, zone: ZoneInfo, after: int) -> Iterator[int]:
-    """Give the moments at which an expression fires, in order, for 50 years.
+    """Yield the times at which an expression fires, in order, for 50 years; in seconds since 1970.
 
     Args:
         cron: the expression.
-        zone: where the clock hangs.
-        after: all of them are later; in seconds since 1970, as they are.
+        zone: the time zone.
+        after: the time after which to begin.
     """
     last = after = min(max(after, 0), _END_OF_TIME)
     end_of_search = after if cron.never else min(after + _HORIZON, _END_OF_TIME)
@@ -78,9 +78,9 @@ def fire_times(cron: Cron, zone: ZoneInfo, after: int) -> Iterator[int]:
 
 
 def latest(cron: Cron, zone: ZoneInfo, first: int, until: int, count: int) -> list[int]:
-    """Give the last so many moments at which an expression fires, from one on up to another.
+    """Return the last so many times at which an expression fires between two times.
 
-    They are looked for in pieces of the past, of a day at most unless more than a day is needed.
+    The search goes back in pieces of a day, or longer if a day has none.
     """
     found: list[int] = []
     first, until = max(first, 0), min(until, _END_OF_TIME)
@@ -107,16 +107,16 @@ def _any(times: Iterator[int]) -> bool:
 
 
 def _passed_over(cron: Cron, at: int, shown: int, end: int) -> int:
-    """Pass over days on which nothing fires, up to a time before the next day that matches.
+    """Skip days on which nothing fires, up to shortly before the next matching day.
 
-    No clock on a wall is a day off UTC, so that two days before are always early enough.
+    No time zone is a whole day off UTC, so two days before are always early enough.
     """
     day = cron.first_day(shown // DAY, end // DAY + 1)
     return end if day is None else max(at, (day - 2) * DAY)
 
 
 def _stretch(zone: ZoneInfo, at: int, offset: int) -> tuple[int, int]:
-    """Tell how long an offset stays, for a day at most, and which one there is then."""
+    """Return until when an offset stays the same, a day at most, and that offset."""
     same, end = at, at + DAY
     new_offset = _offset(zone, end)
     if new_offset == offset:
@@ -132,7 +132,7 @@ def _stretch(zone: ZoneInfo, at: int, offset: int) -> tuple[int, int]:
 
 
 def _offset(zone: ZoneInfo, at: int) -> int:
-    """Tell how many seconds a zone is ahead of UTC at a moment."""
+    """Return how many seconds a zone is ahead of UTC at a given time."""
     offset = datetime.fromtimestamp(at, zone).utcoffset()
     assert offset is not None
     return offset.days * DAY + offset.seconds

@@ -1,6 +1,6 @@
-"""How values are written: durations, sizes, names and URLs, as types with their kinds.
+"""Annotated types for durations, sizes, names and URLs, each with its kind.
 
-The configuration is read with these alone. pydantic's models, which read what clients send, have
+The configuration is read with these alone. The pydantic models that read what clients send have
 fields of the same types, so both read values in the same way.
 """
 

@@ -41,7 +41,7 @@ def _told_schedule(value: object) -> object:
 
 
 def _read_schedule(value: Mapping[str, object]) -> Schedule:
-    """Read a schedule, and tell which of its members are wrong."""
+    """Read a schedule, and say which of its members are invalid."""
     try:
         return _firing(Schedule(**dict(read(_WrittenSchedule, value, "cron"))))
     except ValueError as invalid:
@@ -50,7 +50,7 @@ def _read_schedule(value: Mapping[str, object]) -> Schedule:
 
 
 def _firing(schedule: Schedule) -> Schedule:
-    """Refuse a schedule whose only times are such as the clocks of its zone leave out."""
+    """Refuse a schedule all of whose times are skipped by clock changes in its zone."""
     if (why := problem(schedule)) is not None:
         raise ValueError(f"cron: {why}")
     return schedule
@@ -127,6 +127,6 @@ def draft(written: object) -> Draft:
     """Read a definition.
 
     Raises:
-        ValueError: it is none; each line of the message is one problem.
+        ValueError: it is invalid; each line of the message is one problem.
     """
     return read(_Written, written, "name, path and target").draft

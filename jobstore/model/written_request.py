@@ -1,4 +1,4 @@
-"""Requests as people write them, in JSON or TOML, for definitions and for single jobs alike."""
+"""Requests as people write them in JSON or TOML, for definitions and for single jobs."""
 
 from base64 import b64decode
 from collections.abc import Mapping
@@ -42,7 +42,7 @@ _FIELD_VALUE: Final = r"^[^\x00-\x1f\x7f]*$"
 
 
 def _few(value: object) -> object:
-    """Refuse what would take long to look at, before each part of it is."""
+    """Refuse input that would take long to check, before checking each part of it."""
     if isinstance(value, Mapping):
         fields = (len(each) if isinstance(each, list) else 1 for each in value.values())
         if sum(fields) > _MOST_FIELDS:
@@ -97,7 +97,7 @@ _Retries: TypeAlias = Annotated[
 
 
 class WrittenRequest(BaseModel):
-    """A request with what holds for sending it; each field's description says what is expected.
+    """A request and how to send it; each field's description says what is expected.
 
     Attributes:
         largest: how many bytes its body may have.
@@ -117,7 +117,7 @@ class WrittenRequest(BaseModel):
 
     @property
     def policy(self) -> Policy:
-        """What is said about attempts."""
+        """Timeout, replay and retries."""
         return Policy(timeout=self.timeout, replay=self.replay, retries=self.retries)
 
     @model_validator(mode="after")

@@ -1,8 +1,8 @@
 """The server's certificate: reloaded when its files change, without losing a connection.
 
-Each handshake checks the files first, which costs two system calls next to milliseconds of
-cryptography. A valid pair is used from then on. An invalid one, such as a certificate whose key has
-not been written yet, is logged once, and the earlier pair stays in use.
+Each handshake first checks whether the files have changed, which costs two system calls beside
+milliseconds of cryptography. A valid new pair is used from then on. An invalid one, such as a
+certificate whose key has not been written yet, is logged once, and the earlier pair stays in use.
 """
 
 import logging
@@ -24,11 +24,11 @@ class Certificates:
     """A certificate and its key, in files.
 
     Args:
-        certificate: the file of the certificate, and of those that vouch for it.
-        key: the file of its key; None if that is in the same one.
+        certificate: the file with the certificate and its chain.
+        key: the file with its key; None if that is the same file.
 
     Attributes:
-        context: what connections are made with; it stays the same.
+        context: the TLS context for connections; it stays the same object.
 
     Raises:
         ConfigError: they cannot be used.
@@ -47,7 +47,7 @@ class Certificates:
         return self.refresh()
 
     def refresh(self) -> bool:
-        """Reload the files if they have changed; tell whether they are valid."""
+        """Reload the files if they have changed; return whether they are valid."""
         seen = self._look()
         if seen == self._seen:
             return True
@@ -97,10 +97,10 @@ _ACTION: Final = {"action": "tls"}
 
 
 def _refuse_to_ask() -> NoReturn:
-    """Keep OpenSSL from asking for a passphrase, for which there is no terminal.
+    """Keep OpenSSL from asking for a passphrase on the terminal.
 
     Raises:
-        ConfigError: that is what this is for.
+        ConfigError: always.
     """
     raise ConfigError("TLS: expected a key without a passphrase: this one is encrypted")
 

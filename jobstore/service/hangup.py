@@ -1,4 +1,4 @@
-"""SIGHUP, which would end the process: remembered while it starts, and called for afterwards."""
+"""SIGHUP: remembered while the process starts, and handled afterwards."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -10,7 +10,7 @@ if TYPE_CHECKING:  # it takes longer to load than a process that starts may be w
 
 
 class EarlyHangup:
-    """A handler of SIGHUP that only remembers that it has come."""
+    """A handler that only remembers that SIGHUP came."""
 
     def __init__(self) -> None:
         self.came = False
@@ -21,13 +21,13 @@ class EarlyHangup:
 
 
 def remember_hangup() -> None:
-    """Let SIGHUP end the process no longer; who listens afterwards hears of it."""
+    """Keep SIGHUP from ending the process, and remember it for `on_hangup`."""
     signal.signal(signal.SIGHUP, EarlyHangup())
 
 
 @contextmanager
 def on_hangup(loop: "AbstractEventLoop", call: Callable[[], None]) -> Iterator[None]:
-    """Call something when SIGHUP comes while the context lasts, or if it has come already."""
+    """Call a function at each SIGHUP while the context lasts, and now if one has come already."""
     before = signal.getsignal(signal.SIGHUP)
     loop.add_signal_handler(signal.SIGHUP, call)
     if isinstance(before, EarlyHangup) and before.came:

@@ -1,7 +1,8 @@
 """Sockets passed by whatever started the server, such as systemd: sd_listen_fds(3).
 
-They have the numbers from 3 on. `LISTEN_FDS` says how many there are, `LISTEN_PID` which process
-they are for, and `LISTEN_FDNAMES` their names: ``admin`` is for metrics and health.
+Their descriptors are numbered from 3. `LISTEN_FDS` says how many there are, `LISTEN_PID` which
+process
+they are for, and `LISTEN_FDNAMES` their names: ``admin`` is for metrics and health checks.
 """
 
 import os
@@ -26,7 +27,7 @@ class Inherited:
 
     Args:
         main: the sockets for everything.
-        admin: those for metrics and health.
+        admin: the sockets for metrics and health checks.
     """
 
     main: list[ListeningSocket] = field(default_factory=list)
@@ -35,14 +36,14 @@ class Inherited:
 
 @contextmanager
 def inherited(environment: MutableMapping[str, str], *, secure: bool) -> Iterator[Inherited]:
-    """Use the sockets that were passed to this process; close them in the end.
+    """Use the sockets that were passed to this process, and close them at the end.
 
     Args:
-        environment: says which; these variables are removed, so that no child takes them for its.
-        secure: whether ports speak TLS.
+        environment: names them; the variables are removed, so that child processes ignore them.
+        secure: whether ports use TLS.
 
     Raises:
-        CannotListen: what was handed over is no socket to listen on.
+        CannotListen: a descriptor is not a listening socket.
     """
     pid, count, names = (environment.pop(name, "") for name in _VARIABLES)
     found = Inherited()
@@ -60,10 +61,10 @@ def _named(count: int, names: str) -> list[str]:
 
 
 def _taken(descriptor: int) -> socket.socket:
-    """Use one socket, and ensure that it is what it should be.
+    """Use one descriptor as a listening socket.
 
     Raises:
-        CannotListen: it is not.
+        CannotListen: it is not one.
     """
     place = f"descriptor {descriptor}, passed by systemd"
     try:

@@ -31,7 +31,7 @@ class ListeningSocket:
 
     Args:
         socket: the socket.
-        secure: whether it speaks TLS.
+        secure: whether it uses TLS.
     """
 
     socket: socket.socket
@@ -39,7 +39,7 @@ class ListeningSocket:
 
     @property
     def address(self) -> Address:
-        """Where it listens, with the port that it really has."""
+        """Where it listens, with its actual port."""
         name = self.socket.getsockname()
         if self.is_file:
             return SocketFile(Path(os.fsdecode(name)))
@@ -53,7 +53,7 @@ class ListeningSocket:
 
     @property
     def is_file(self) -> bool:
-        """Whether it is a socket of this machine."""
+        """Whether it is a socket file."""
         return self.socket.family == socket.AF_UNIX
 
     @property
@@ -64,7 +64,7 @@ class ListeningSocket:
 
     @property
     def is_local(self) -> bool:
-        """Whether only this machine reaches it."""
+        """Whether only this machine can reach it."""
         return self.is_file or ip_address(self.socket.getsockname()[0]).is_loopback
 
 
@@ -74,7 +74,7 @@ def listening(addresses: Sequence[Address], *, secure: bool) -> Iterator[list[Li
 
     Args:
         addresses: where.
-        secure: whether ports speak TLS; socket files never do.
+        secure: whether ports use TLS; socket files never do.
 
     Raises:
         CannotListen: one of the addresses cannot be used.
@@ -114,7 +114,7 @@ def _port(address: TcpAddress) -> socket.socket:
 
 @contextmanager
 def _socket_file(address: SocketFile) -> Iterator[socket.socket]:
-    """Listen on a socket file, which is removed in the end if it is still the same."""
+    """Listen on a socket file, which is removed at the end if it is still the same file."""
     path = address.path
     try:
         _check(path)
@@ -171,10 +171,10 @@ def _clear(path: Path) -> None:
 
 
 def _is_live(path: Path) -> bool:
-    """Tell whether somebody listens on a socket file.
+    """Return whether somebody listens on a socket file.
 
     Raises:
-        OSError: that cannot be told, such as for want of rights.
+        OSError: that cannot be found out, for example without permission.
     """
     with socket.socket(socket.AF_UNIX) as visitor:
         visitor.settimeout(0)

@@ -1,4 +1,4 @@
-"""Reload the configuration while the server runs: what changes at once, what needs a restart."""
+"""Reload the configuration of a running server: what changes at once, what needs a restart."""
 
 import logging
 from collections.abc import Callable, Iterable
@@ -28,20 +28,20 @@ log = logging.getLogger(__name__)
 
 
 class Trusting(Protocol):
-    """Anything that depends on what the configuration trusts."""
+    """Something that depends on the trusted origins, hosts and proxies."""
 
     def __call__(self, config: Config) -> None:
-        """Apply the origins, hosts and proxies of a configuration."""
+        """Apply the trusted origins, hosts and proxies of a configuration."""
 
 
 class Reloading:
     """Apply the changes of the configuration, and name those that need a restart.
 
     Args:
-        config: what the server was started with.
-        reread: reads the configuration as the start has; None if there is none to be read.
+        config: the configuration that the server was started with.
+        reread: reads the configuration again; None if there is nothing to read.
         certificates: those in use, if any.
-        trusting: takes over who is trusted.
+        trusting: the objects to update.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Reloading:
             log.warning("these changes need a restart: %s", names, extra=_ACTION)
 
     def _possible(self, config: Config) -> frozenset[Place]:
-        """Tell what can change at once: TLS only where it was spoken before and shall be still."""
+        """Return what can change at once: TLS files only if TLS is in use and stays so."""
         goes_on = self._certificates is not None and config.server.tls_certificate is not None
         return _AT_ONCE | _TLS if goes_on else _AT_ONCE
 
@@ -88,7 +88,7 @@ class Reloading:
 
 
 def _changed(before: Config, after: Config) -> set[Place]:
-    """List the keys that differ, by section; targets as one."""
+    """Return the keys that differ, by section; targets count as one key."""
     return {
         (section.name, key)
         for section in fields(Config)
@@ -97,7 +97,7 @@ def _changed(before: Config, after: Config) -> set[Place]:
 
 
 def _with(before: Config, after: Config, taken: Iterable[Place]) -> Config:
-    """Give a configuration with some keys of another one."""
+    """Return a configuration with some keys of another one."""
     for section, key in taken:
         value = getattr(getattr(after, section), key)
         before = replace(before, **{section: replace(getattr(before, section), **{key: value})})

@@ -20,7 +20,7 @@ class Sockets:
 
     Args:
         main: for everything.
-        admin: for metrics and health, if that is apart.
+        admin: for metrics and health checks, if separate.
     """
 
     main: list[ListeningSocket]
@@ -33,13 +33,13 @@ class Sockets:
 
     @property
     def name(self) -> str:
-        """The name of this server: its host, and its port or process id."""
+        """This server's name: its host, and its port or process id."""
         ports = [each.address.port for each in self.main if isinstance(each.address, TcpAddress)]
         return f"{socket.gethostname()}:{ports[0] if ports else os.getpid()}"
 
 
 def certificates_of(section: ServerSection) -> Certificates | None:
-    """Read the certificate that is configured.
+    """Read the configured certificate.
 
     Raises:
         ConfigError: it cannot be used.

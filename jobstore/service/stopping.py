@@ -22,10 +22,10 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def on_stop(stop: Callable[[], None]) -> Iterator[None]:
-    """Call something on the loop at the first signal to stop, and at each further one.
+    """Call a function on the loop at the first signal to stop, and at each further one.
 
-    A handler may keep the loop busy, so that it never comes to that. Then the next signal, after a
-    moment, ends the process as if nobody had listened.
+    A handler may block the loop, so that the call never happens. Then the next signal, after a
+    moment, ends the process at once.
     """
     loop = asyncio.get_running_loop()
     since: float | None = None
@@ -54,9 +54,9 @@ def on_stop(stop: Callable[[], None]) -> Iterator[None]:
 
 
 async def cancelled() -> int:
-    """Cancel all tasks that the application has left; return how many do not end.
+    """Cancel all tasks that the application has left behind; return how many do not end.
 
-    Its handlers have had their time already, and so has its cleanup.
+    Its handlers and its cleanup have had their time already.
     """
     left = asyncio.all_tasks() - {asyncio.current_task()}
     for task in left:
@@ -70,7 +70,7 @@ async def cancelled() -> int:
 def end_within(seconds: float, code: int) -> None:
     """End the process if it has not ended by itself in so many seconds.
 
-    Python waits without end for threads, such as one that a handler has put to work.
+    Python waits for threads without a limit, such as one that a handler started.
     """
 
     def end() -> None:
@@ -87,7 +87,7 @@ def end_within(seconds: float, code: int) -> None:
 
 
 def end_now(code: int) -> NoReturn:
-    """End the process, whatever still runs in it; the store is closed already."""
+    """End the process, whatever is still running; the store is closed already."""
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):

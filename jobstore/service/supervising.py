@@ -1,4 +1,4 @@
-"""What a service manager learns while the server starts, works and stops."""
+"""What a service manager is told while the server starts, works and stops."""
 
 import asyncio
 import logging
@@ -20,16 +20,16 @@ _PATIENCE_SECONDS: Final = 60.0
 
 @asynccontextmanager
 async def starting(supervisor: Supervisor) -> AsyncIterator[None]:
-    """Ask for more time while the context lasts: a large file may have to be upgraded."""
+    """Ask for more time while the context lasts: upgrading a large file takes long."""
     async with _meanwhile(supervisor, _ask_for_patience(supervisor)):
         yield
 
 
 @asynccontextmanager
 async def attended(supervisor: Supervisor, store: Store) -> AsyncIterator[None]:
-    """Tell that the server is ready, and from then on that it works, while the context lasts.
+    """Report that the server is ready, and then send signs of life, while the context lasts.
 
-    That it works is not said by a clock, but once the store's writer has gone a round.
+    They do not follow a clock: each one follows a successful round of the store's writer.
     """
     supervisor.status(words_of(store))
     supervisor.ready()
@@ -38,7 +38,7 @@ async def attended(supervisor: Supervisor, store: Store) -> AsyncIterator[None]:
 
 
 def words_of(store: Store) -> str:
-    """Describe in a few words how much work there is."""
+    """Return a short description of the queue."""
     return f"{store.dispatcher.queued:,} queued, {len(store.running):,} running"
 
 
@@ -67,7 +67,7 @@ async def _reload(reload: Callable[[], None], asked: asyncio.Event, supervisor: 
 
 
 def drain_words(store: Store, seconds: float) -> str:
-    """Say which jobs a stopping server waits for, until when, and what happens to others."""
+    """Describe which jobs a stopping server waits for, until when, and what happens to others."""
     running, queued = len(store.running), store.dispatcher.queued
     jobs = "1 job is running" if running == 1 else f"{running:,} jobs are running"
     until = iso(clock.now() + int(seconds * SECOND))
@@ -80,7 +80,7 @@ def drain_words(store: Store, seconds: float) -> str:
 async def _meanwhile(
     supervisor: Supervisor, work: Coroutine[Any, Any, None]
 ) -> AsyncIterator[None]:
-    """Do something while the context lasts, if there is a service manager."""
+    """Run something while the context lasts, if there is a service manager."""
     if not supervisor.listens:
         work.close()
         yield

@@ -1,8 +1,8 @@
 """Messages to systemd or another service manager: sd_notify(3).
 
-Each message is one datagram to the socket in `NOTIFY_SOCKET`. Without that variable, nothing is
-sent. Written by hand, since packages for it are either old or need systemd's library, and the
-protocol is guaranteed to stay stable.
+Each message is one datagram to the socket in `NOTIFY_SOCKET`; without that variable, nothing is
+sent. It is written by hand: packages for it are either old or need systemd's library, and the
+protocol is guaranteed to be stable.
 """
 
 import os
@@ -20,7 +20,7 @@ class Supervisor:
     """The service manager that started the server.
 
     Args:
-        environment: says where they listen, and how long they wait for a sign of life.
+        environment: names its socket, and how long it waits for a sign of life.
     """
 
     def __init__(self, environment: Mapping[str, str]) -> None:
@@ -38,7 +38,7 @@ class Supervisor:
         return self._watched / _PULSES if self.listens and self._watched else None
 
     def ready(self) -> None:
-        """Tell that requests are answered."""
+        """Report that requests are answered."""
         self._tell("READY=1")
 
     def reloading(self) -> None:
@@ -50,7 +50,7 @@ class Supervisor:
         self._tell(f"STATUS={' '.join(words.split())}")
 
     def stopping(self, words: str, seconds: float) -> None:
-        """Tell that the server stops, and how long that may take."""
+        """Report that the server is stopping, and how long that may take."""
         self._tell("STOPPING=1", f"STATUS={words}", _extended(seconds))
 
     def patience(self, seconds: float) -> None:
@@ -62,7 +62,7 @@ class Supervisor:
         self._tell("WATCHDOG=1")
 
     def _tell(self, *lines: str) -> None:
-        """Send some lines; a failure is ignored."""
+        """Send lines; failures are ignored."""
         if not self.listens:
             return
         address = self._address
@@ -82,7 +82,7 @@ def _extended(seconds: float) -> str:
 
 
 def _seconds(environment: Mapping[str, str]) -> float:
-    """Return after how many silent seconds the server counts as hung; 0 is never."""
+    """Return after how many silent seconds the server counts as hung; 0 means never."""
     number, pid = environment.get("WATCHDOG_USEC", ""), environment.get("WATCHDOG_PID", "")
     ours = pid in {"", str(os.getpid())}
     return int(number) / _MICROSECONDS if ours and number.isdigit() else 0.0

@@ -1,4 +1,4 @@
-"""What nodes that share a store tell one another."""
+"""What nodes that share a store notify each other about."""
 
 from enum import StrEnum
 

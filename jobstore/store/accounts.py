@@ -84,11 +84,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class AccountSnapshot:
-    """All accounts there are.
+    """All accounts at one moment.
 
     Args:
-        accounts: by name.
-        holders: the names of accounts, by the digests of their tokens.
+        accounts: the accounts, by name.
+        holders: the names of accounts, by the hashes of their tokens.
     """
 
     accounts: Mapping[str, Account] = field(default_factory=dict)
@@ -96,10 +96,10 @@ class AccountSnapshot:
 
 
 class Accounts:
-    """Look accounts up in memory, and notice when any process has changed them.
+    """Look up accounts in memory, and notice when any process has changed them.
 
-    Each request is somebody's: one small row, read now and then, tells whether all accounts have to
-    be read again.
+    Every request needs them, so they are kept in memory; one small row, read now and then, tells
+    whether they have to be read again.
     """
 
     def __init__(self, points: Points, writer: Writer) -> None:
@@ -110,7 +110,7 @@ class Accounts:
         self._checked = -NOTICE_SECONDS
 
     def roll(self) -> AccountSnapshot:
-        """Give all accounts, as they stood a moment ago at the most."""
+        """Return all accounts, at most a moment old."""
         now = time.monotonic()
         if now - self._checked >= NOTICE_SECONDS:
             revision = self._points.revision("accounts")
@@ -125,7 +125,7 @@ class Accounts:
         return AccountSnapshot({account.name: account for account in accounts}, holders)
 
     def id_of(self, name: str) -> int:
-        """Give the id of the account that has a name now, or nobody's if there is none."""
+        """Return the id of the account with a name, or nobody's id if there is none."""
         account = self.roll().accounts.get(name)
         return account.id if account else NOBODY
 
@@ -148,14 +148,14 @@ class Accounts:
         """Add an account.
 
         Args:
-            name: what its owner will give as user name.
-            role: what it is for.
+            name: the user name.
+            role: its role.
             password: the password's hash.
-            by: who wants that, for the trail; "" leaves no trace there.
-            with_admin: whether it is refused where no account would be an admin.
+            by: who adds it, for the audit log; "" writes no entry.
+            with_admin: whether to refuse it if no account would be an admin.
 
         Raises:
-            AccountProblem: there is one of this name, or there is no admin.
+            AccountProblem: an account with this name exists, or there is no admin.
         """
 
         def add(tx: Transaction) -> None:
@@ -171,7 +171,7 @@ class Accounts:
         """Replace the hash of an account's password, which ends its sessions.
 
         Args:
-            by: as `add` has it.
+            by: as for `add`.
             was: the hash that is replaced, or None for whichever it is.
 
         Raises:
@@ -187,13 +187,13 @@ class Accounts:
     async def set_role(
         self, name: str, role: Role, by: str = "", *, with_admin: bool = False
     ) -> int:
-        """Change what an account is for, which ends its sessions.
+        """Change the role of an account, which ends its sessions.
 
-        The schedules of one that may not submit are paused.
+        If it may no longer submit, its schedules are paused.
 
         Args:
-            by: as `add` has it.
-            with_admin: as `add` has it.
+            by: as for `add`.
+            with_admin: as for `add`.
 
         Returns:
             how many schedules were paused.
@@ -216,8 +216,8 @@ class Accounts:
         Its schedules are paused.
 
         Args:
-            by: as `add` has it.
-            with_admin: as `add` has it.
+            by: as for `add`.
+            with_admin: as for `add`.
 
         Returns:
             how many schedules were paused.
@@ -238,7 +238,7 @@ class Accounts:
         """Add a token to an account; return the token's id.
 
         Args:
-            by: as `add` has it.
+            by: as for `add`.
 
         Raises:
             AccountProblem: there is no such account.
@@ -255,7 +255,7 @@ class Accounts:
         """Remove a token; return whose it was.
 
         Args:
-            by: as `add` has it.
+            by: as for `add`.
 
         Raises:
             AccountProblem: there is no such token.
@@ -279,7 +279,7 @@ def _named(token: int, label: str) -> str:
 
 
 def _require_admin(tx: Transaction, *, wanted: bool) -> None:
-    """Refuse what would leave nobody who could change it again."""
+    """Refuse a change that would leave no admin."""
     if not wanted:
         return
     if tx.shared:  # of two admins, each may be taking the other's role at the moment
@@ -322,7 +322,7 @@ def _remove(tx: Transaction, name: str) -> int:
 
 
 def _pause(tx: Transaction, account: int) -> int:
-    """Pause the schedules of an account, which would run on without anybody to stop them."""
+    """Pause the schedules of an account: nobody could stop them otherwise."""
     paused = tx.execute(schedules.PAUSE_ALL, of_account=account, now=tx.now).fetchall()
     return len(paused)
 

@@ -1,6 +1,7 @@
-"""The audit trail: what operators did to more than a single job, and when.
+"""The audit log: what operators did to more than a single job, and when.
 
-What is done to one job is in that job's own history. Entries are written in the same transaction as
+What was done to one job is in that job's own history. Entries are written in the same transaction
+as
 the change, and are never modified.
 """
 
@@ -38,14 +39,14 @@ ENTRIES: Final = Statement(
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """Something that somebody did.
+    """An entry of the audit log.
 
     Args:
         at: when, in microseconds since 1970.
-        who: their account's name, or what is known of them otherwise.
-        what: a word of ours, such as ``pause``.
+        who: the account's name, or whatever identifies the person.
+        what: the action, such as ``pause``.
         subject: what it was done to, such as the name of a target.
-        detail: what else there is to say, such as the reason that was given.
+        detail: more about it, such as the given reason.
     """
 
     id: int
@@ -57,11 +58,11 @@ class AuditEntry:
 
     @property
     def described(self) -> dict[str, Any]:
-        """The same in JSON."""
+        """Return the entry as JSON."""
         return {**asdict(self), "at": iso(self.at)}
 
 
 def note(tx: Transaction, who: str, what: str, subject: str, detail: str | None = None) -> None:
-    """Add an entry to the trail."""
+    """Add an entry to the audit log."""
     words = {"who": writable(who), "what": what, "subject": writable(subject)}
     tx.execute(NOTE, now=tx.now, **words, detail=None if detail is None else writable(detail))

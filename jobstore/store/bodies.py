@@ -1,4 +1,4 @@
-"""Bodies on their way into the store and out of it: never whole in memory, if they are large."""
+"""Bodies on their way into and out of the store; large ones are never completely in memory."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -75,7 +75,7 @@ class _OpenBody:
     """A body that is being written, or waits for its job to adopt it.
 
     Args:
-        body_id: its row, or 0 before there is one, which may be when nobody waits for it any more.
+        body_id: its row; 0 until it has one, which may be after nobody waits for it any more.
     """
 
     body_id: int = 0
@@ -83,12 +83,12 @@ class _OpenBody:
 
 @dataclass(frozen=True, slots=True)
 class Spooled:
-    """A large body that lies in the store, chunk by chunk.
+    """A large body in the store, in chunks.
 
     Args:
         body_id: its row.
         size: its length in bytes.
-        opened: what keeps it there as long as no job has adopted it.
+        opened: protects it until a job adopts it.
     """
 
     body_id: int
@@ -100,12 +100,12 @@ Content: TypeAlias = bytes | Spooled
 
 
 class StoredBody:
-    """A large body, or a part of one, that is read from the store while it is iterated over.
+    """A large body or a part of one, read from the store while iterating.
 
     Args:
-        spooled: which one.
+        spooled: the body.
         start: where the part begins, in bytes.
-        end: where it ends, or None for the end of the whole.
+        end: where it ends, or None for the end of the body.
     """
 
     def __init__(
@@ -122,11 +122,11 @@ class StoredBody:
         return self._end - self._start
 
     def part(self, start: int, end: int) -> "StoredBody":
-        """Give a part of it, of which no more is read than the chunks that it lies in."""
+        """Return a part; only the chunks that contain it are read."""
         return StoredBody(self._reader, self._spooled, self._start + start, self._start + end)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        """Read chunk by chunk, each in a statement of its own, so that no reader pins the WAL."""
+        """Read chunk by chunk, each by its own statement, so that no reader blocks checkpoints."""
         for seq in range(self._start // CHUNK_SIZE, -(-self._end // CHUNK_SIZE)):
             row = await self._reader.row(GET_CHUNK, body_id=self._spooled.body_id, seq=seq)
             if row is None:
@@ -139,7 +139,7 @@ class Bodies:
     """Receive bodies, small ones whole and large ones in chunks.
 
     Args:
-        inline_limit: the largest size, in bytes, that stands in a message's own row.
+        inline_limit: the largest body, in bytes, that is stored in its message's own row.
     """
 
     def __init__(self, writer: Writer, reader: Reader, inline_limit: int) -> None:
@@ -149,15 +149,15 @@ class Bodies:
         self._open: set[_OpenBody] = set()
 
     def body(self, content: Content) -> Body:
-        """Give a body of either kind for reading."""
+        """Return a small or large body for reading."""
         return content if isinstance(content, bytes) else self.stored(content)
 
     def stored(self, spooled: Spooled) -> StoredBody:
-        """Give a large body for reading."""
+        """Return a large body for reading."""
         return StoredBody(self._reader, spooled)
 
     def is_small(self, body: Body) -> TypeGuard[bytes]:
-        """Tell whether a body is here already, and small enough to be kept as it is."""
+        """Return whether a body is in memory, and small enough to be stored in its row."""
         return isinstance(body, bytes) and len(body) <= self._inline_limit
 
     async def received(
@@ -172,8 +172,8 @@ class Bodies:
         Args:
             body: its pieces.
             side: whether it is a request's or a response's.
-            limit: the largest size to take, in bytes, or None for any.
-            summed: takes each piece as well, or None.
+            limit: the largest size, in bytes, or None for any.
+            summed: a hash to update with each piece, or None.
 
         Raises:
             BodyTooLarge: it exceeds the limit.
@@ -209,13 +209,13 @@ class Bodies:
             self._open.discard(content.opened)
 
     def sweep(self, tx: Transaction, limit: int) -> int:
-        """Delete some of the bodies that belong to no job, or a part of a long one.
+        """Delete some bodies that belong to no job, or a part of a long one.
 
         Args:
             limit: how many chunks to delete at most.
 
         Returns:
-            how many rows were looked at; 0 when there is nothing left to do.
+            how many rows were processed; 0 if nothing is left to do.
         """
         being_written = encode_ids(opened.body_id for opened in tuple(self._open))
         rows = tx.execute(LOOSE_CHUNKS, open=being_written, limit=limit).fetchall()
@@ -240,7 +240,7 @@ class Bodies:
 
 
 async def _filled(buffer: bytearray, pieces: AsyncIterator[bytes]) -> bool:
-    """Read on until there is enough for one commit; tell whether there was so much."""
+    """Read until there is enough for one commit; return False at the end of the body."""
     while len(buffer) < COMMIT_SIZE:
         piece = await anext(pieces, None)
         if piece is None:
@@ -270,7 +270,7 @@ def _begin(tx: Transaction, side: Side, opened: _OpenBody) -> int:
 
 
 def _putting(body_id: int, offset: int, data: bytes) -> Operation[int]:
-    """Make the operation that puts a part of a body into its chunks."""
+    """Return the operation that stores a part of a body as chunks."""
 
     def put(tx: Transaction) -> int:
         view = memoryview(data)
@@ -284,12 +284,12 @@ def _putting(body_id: int, offset: int, data: bytes) -> Operation[int]:
 
 
 def find_body(tx: Transaction, job_id: int, side: str) -> Spooled:
-    """Find the large body of one side of a job."""
+    """Return the large body of a job's request or response."""
     return Spooled(*tx.execute(FIND_BODY, job_id=job_id, side=side).fetchone())
 
 
 def put_content(tx: Transaction, job_id: int, content: Content) -> bytes | None:
-    """Adopt a large body for a job, or give a small one for the message's row."""
+    """Adopt a large body for a job, or return a small one for the message's row."""
     if isinstance(content, bytes):
         return content
     tx.execute(ADOPT_BODY, body_id=content.body_id, of_job=job_id, whole_size=content.size)
@@ -297,5 +297,5 @@ def put_content(tx: Transaction, job_id: int, content: Content) -> bytes | None:
 
 
 def size_of(content: Content) -> int:
-    """Tell how many bytes a content has."""
+    """Return the length of a body in bytes."""
     return len(content) if isinstance(content, bytes) else content.size

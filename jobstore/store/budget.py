@@ -9,18 +9,18 @@ SEARCH_SECONDS: Final = 0.25
 
 
 class TimeIsUp(Exception):
-    """A search has used its budget up, or was stopped when it had."""
+    """A search has used up its budget."""
 
 
 class Budget:
     """The time of one search.
 
-    Until `begin` it does not count: what a search does first is small, and always done to its end,
-    so that each search gets on, however slow the disk.
+    The time does not count until `begin`: the first part of a search is small and always completed,
+    so each search makes progress, however slow the disk.
 
     Args:
         seconds: how long it may take.
-        clock: what time it is, in seconds from anywhere.
+        clock: the monotonic time, in seconds.
     """
 
     def __init__(
@@ -31,14 +31,14 @@ class Budget:
         self._counts = False
 
     def begin(self) -> None:
-        """Let the time count from now on."""
+        """Start counting the time."""
         self._counts = True
 
     def left(self) -> float | None:
-        """Tell how many seconds are left; None if they do not count yet.
+        """Return how many seconds are left; None if they do not count yet.
 
         Raises:
-            TimeIsUp: none are.
+            TimeIsUp: no time is left.
         """
         if not self._counts:
             return None

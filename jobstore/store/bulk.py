@@ -1,4 +1,4 @@
-"""What is done to many jobs: which ones these are, and how far it is; `bulk_steps` does it.
+"""Operations on many jobs: which jobs, and how far they are; `bulk_steps` carries them out.
 
 The ids of its jobs are stored with an operation, in parts, and `part` and `place` point to the next
 one. They advance in the same transaction that changes the jobs before them, so nothing is done
@@ -91,9 +91,9 @@ _RUNNING: Final = in_state(State.RUNNING)
 
 @cache
 def matching(action: BulkAction, conditions: frozenset[str]) -> Statement:
-    """Select the ids of a window that meet conditions, in parts.
+    """Select the ids in a range that meet conditions, in parts.
 
-    With them come how many had secrets, and how many of those that have not ended run.
+    Each part says how many of its jobs had secrets, and how many are running.
     """
     part = literal_column(f"job.id / {PART}", Integer).label("part")
     secret = func.count(case((_SECRET, ONE))) if action is BulkAction.RETRY else ZERO
@@ -110,9 +110,9 @@ class Matched:
 
     Args:
         parts: their ids, as JSON.
-        secret: how many of them had headers that are not kept.
-        running: how many of them run.
-        last: the highest of their ids, or 0.
+        secret: how many of them had headers that are no longer kept.
+        running: how many of them are running.
+        last: the highest id, or 0.
     """
 
     parts: Sequence[str]
@@ -123,7 +123,7 @@ class Matched:
 
 
 def matched(rows: Sequence[Any]) -> Matched:
-    """Read what `matching` has found."""
+    """Read the result of `matching`."""
     # A part may begin in one window and end in the next.
     groups = groupby(rows, key=itemgetter(0))
     parts = [f"[{','.join(row[1] for row in part)}]" for _, part in groups]
@@ -133,14 +133,14 @@ def matched(rows: Sequence[Any]) -> Matched:
 
 
 def named(ids: Sequence[int]) -> Matched:
-    """Give jobs that are named by their ids, each of them once."""
+    """Return the jobs with the given ids, each once."""
     unique = sorted(set(ids))
     parts = [json.dumps(unique[at : at + PART]) for at in range(0, len(unique), PART)]
     return Matched(parts, len(unique), 0)
 
 
 def selects(search: Search) -> bool:
-    """Tell whether a search leaves any job out, whatever the store has."""
+    """Return whether a search has any condition."""
     said = search.values
     if search.states is not None and {*search.states} >= {*State}:
         del said["states"]
@@ -194,7 +194,7 @@ PUT_PART: Final = Statement(
 
 
 def make(tx: Transaction, order: BulkOrder, jobs: Matched) -> int:
-    """Put an operation in, with the jobs that it is for; return its id."""
+    """Insert an operation and its jobs; return its id."""
     is_empty = not jobs.count
     operation_id = tx.insert(
         MAKE,
@@ -295,10 +295,10 @@ PART_FROM: Final = Statement(
 
 
 def stop(tx: Transaction, operation_id: int, scope: int | None, by: str) -> None:
-    """Stop an operation, unless it is over; what it has done stays done.
+    """Stop an operation, unless it has ended; what it has done is not undone.
 
     Raises:
-        OperationNotFound: there is none with this id, or it belongs to somebody else.
+        OperationNotFound: there is none with this id, or it belongs to another account.
     """
     told = {"operation": operation_id, "scope": scope}
     row = tx.execute(STOP, **told, now=tx.now, by=writable(by)).fetchone()
@@ -321,7 +321,7 @@ def _drop_rest(tx: Transaction, operation_id: int, action: str, part: int, place
 
 
 def in_turn(action: BulkAction, ids: str) -> list[int]:
-    """Give the ids of a part in the order in which their turn comes."""
+    """Return the ids of a part in the order of processing."""
     return sorted(json.loads(ids), reverse=action is BulkAction.CANCEL)
 
 
@@ -339,5 +339,5 @@ FORGET: Final = Statement(
 
 
 def forget(tx: Transaction, before: int, limit: int) -> int:
-    """Remove some of the operations that were over before a time; return how many."""
+    """Remove some of the operations that ended before a time; return how many."""
     return tx.execute(FORGET, before=before, limit=limit).rowcount

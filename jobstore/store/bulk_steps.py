@@ -1,4 +1,4 @@
-"""The steps of an operation on many jobs; what always holds of them: `bulk`."""
+"""The steps of operations on many jobs; see `bulk` for their invariants."""
 
 import json
 from collections import Counter
@@ -98,7 +98,7 @@ class Stepped:
 
     @property
     def passed(self) -> int:
-        """How many jobs are behind it."""
+        """How many jobs have been processed."""
         return self.done + self.reasons.total()
 
 
@@ -146,7 +146,7 @@ def _do(tx: Transaction, ids: Sequence[int], is_over: IsOver, act: Act) -> Stepp
 def _go_on(  # noqa: PLR0913, PLR0917 - what there is to write
     tx: Transaction, operation: BulkOperation, stepped: Stepped, part: int, place: int, ids: int
 ) -> None:
-    """Write how far an operation is."""
+    """Store the progress of an operation."""
     place += stepped.passed
     is_passed = place >= ids
     if operation.order.action is BulkAction.CANCEL:  # what it has cancelled can be retried

@@ -1,4 +1,4 @@
-"""Consistency checks of a store, for both engines, and what they have found."""
+"""Consistency checks of a store, for both engines, and their findings."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,14 +19,14 @@ _job, _body, _chunk, _counter = schema.JOB.c, schema.BODY.c, schema.CHUNK.c, sch
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckReport:
-    """What a look at a store has found; if it has problems, nothing else is told.
+    """The findings of a check; if there are problems, the other members have no values.
 
     Args:
         problems: what is wrong, a sentence each.
         size: the file's length in bytes.
         free: how much of that is free, in bytes.
-        stiff: whether the file stays as long as it is until it is written anew.
-        loose: how many bodies belong to no job: they are just being received, or will be swept.
+        stiff: whether the file can only shrink by being rewritten.
+        loose: how many bodies belong to no job: they are being received, or will be swept.
         jobs: how many jobs are in each state.
         schema_version: the version of the file's schema.
     """
@@ -45,9 +45,9 @@ class Check:
     """One kind of problem.
 
     Args:
-        name: what is looked at.
-        statement: finds it, all at once, so that a server that writes meanwhile does no harm.
-        sentence: tells it, with a place for each column.
+        name: what is checked.
+        statement: finds problems, in one statement, so a server that writes meanwhile does no harm.
+        sentence: describes one, with a placeholder for each column.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Check:
     sentence: str
 
     def problems(self, rows: Sequence[Any]) -> list[str]:
-        """Tell what the statement has found."""
+        """Return a sentence for each row that the statement found."""
         found = [self.sentence.format(*row) for row in rows]
         return [*found[:MOST], f"and more such {self.name}"] if found[MOST:] else found
 
@@ -179,6 +179,6 @@ LOOSE: Final = Statement(select(func.count(_body.id)).where(_body.job_id.is_(Non
 
 
 def jobs_in(counters: Sequence[Any]) -> dict[State, int]:
-    """Give how many jobs are in each state, from the rows of `claiming.COUNTERS`."""
+    """Return how many jobs are in each state, from the rows of `claiming.COUNTERS`."""
     counted = {State(state): n for machine, state, n in counters if machine == "job"}
     return counted | {state: 0 for state in State if state not in counted}

@@ -120,7 +120,7 @@ RUNNING_DEPTH: Final = Statement(select(_job.depth).where(this_job, still_in_sta
 
 
 class KnownRequest(NamedTuple):
-    """The request of a job, and whether the store keeps secrets of it, until the job ends."""
+    """The request of a job, and whether the store keeps secrets of it until the job ends."""
 
     request: Request
     secrets: bool
@@ -128,14 +128,14 @@ class KnownRequest(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is to be claimed.
+    """What to claim.
 
     Args:
-        target: who will be asked.
-        boot: the number of the server start that will run it.
+        target: the target's name.
+        boot: the number of the server start that will run the jobs.
         limit: how many jobs at most.
-        body: gives what is kept of a body for reading.
-        known: gives the request of a job if that is in memory.
+        body: returns a stored body for reading.
+        known: returns the request of a job if it is in memory.
     """
 
     target: str
@@ -146,12 +146,12 @@ class Wanted:
 
 
 def claim(tx: Transaction, wanted: Wanted, turns: Turns, room: Room | None) -> Claimed:
-    """Claim the next jobs of a target: by priority, and by turns of their owners within one.
+    """Claim the next jobs of a target by priority; within a priority, owners take turns.
 
     Args:
         wanted: how many of which target.
-        turns: whose jobs are known to wait; changed here, so it has to be a copy.
-        room: tells how many jobs more of an account may run; None is no bound.
+        turns: the accounts whose jobs are known to wait; changed here, so it has to be a copy.
+        room: returns how many more jobs of an account may run; None means no limit.
     """
     found: dict[int, int | None] = {}
     asked = not turns.complete
@@ -169,7 +169,7 @@ def claim(tx: Transaction, wanted: Wanted, turns: Turns, room: Room | None) -> C
 
 
 def _claim_in_order(tx: Transaction, wanted: Wanted) -> list[Claim]:
-    """Claim the next jobs, which are all of one owner."""
+    """Claim the next jobs, all of which belong to one owner."""
     rows = tx.execute(
         CLAIM,
         claimed_target=wanted.target,
@@ -188,7 +188,7 @@ def _claim_in_turn(
     room: Room | None,
     found: dict[int, int | None],
 ) -> list[Claim]:
-    """Claim jobs one by one; write down what is found about accounts on the way."""
+    """Claim jobs one by one, and note what is found about accounts on the way."""
     left = {account: room(account) for account in turns.waiting} if room else {}
     full = {account for account, jobs in left.items() if jobs < 1}
     claims: list[Claim] = []
@@ -219,7 +219,7 @@ def _claim_one(tx: Transaction, wanted: Wanted, job_id: int) -> Claim:
 
 
 def _waiting_accounts(tx: Transaction, target: str) -> Iterator[int]:
-    """Find the accounts whose jobs wait for a target, by one search of an index for each."""
+    """Return the accounts whose jobs wait for a target, by one index lookup for each."""
     after = UNKNOWN
     while (
         account := tx.execute(NEXT_WAITING_ACCOUNT, claimed_target=target, after=after).fetchone()[
@@ -231,7 +231,7 @@ def _waiting_accounts(tx: Transaction, target: str) -> Iterator[int]:
 
 
 def _claimed(tx: Transaction, wanted: Wanted, row: Sequence[Any]) -> Claim:
-    """Count a job that was claimed, and make the claim of its row, with its request."""
+    """Count a claimed job, and return the claim with its request."""
     job_id, attempt, method, path, _, owner, account, depth, *terms = row
     tx.tally.moved(account, State.QUEUED, State.RUNNING)
     timeout, replay, retries, retried, source, since = terms
@@ -277,7 +277,7 @@ COUNTERS: Final = Statement(
 
 
 def count_queued(tx: Transaction) -> int:
-    """Tell how many jobs are queued."""
+    """Return how many jobs are queued."""
     counters = tx.execute(COUNTERS).fetchall()
     queued: int = sum(
         n for machine, state, n in counters if (machine, state) == ("job", State.QUEUED)
@@ -326,11 +326,10 @@ DUE: Final = Statement(
 
 
 def due(tx: Transaction, limit: int, held: Collection[str] = ()) -> int:
-    """Let some of the jobs run whose time has come; return how many.
+    """Make some of the jobs whose time has come ready to run; return how many.
 
     Args:
-        held: the targets that cannot be reached. Their jobs wait for them from now on, and not
-            since their submission.
+        held: the targets that cannot be reached: from now on their jobs wait for the target.
     """
     found = tx.execute(DUE, now=tx.now, limit=limit).fetchall()
     for target, job_id, submitted_at in found:
@@ -341,10 +340,10 @@ def due(tx: Transaction, limit: int, held: Collection[str] = ()) -> int:
 
 
 def move_delayed(tx: Transaction, by: int) -> None:
-    """Move the end of all waits of a given length with a clock that was set.
+    """Move the ends of all waits of a given length with a clock that was set.
 
     Args:
-        by: by how many microseconds it was set; 0 if that is not known.
+        by: by how many microseconds it was set; 0 if unknown.
     """
     if by:
         tx.execute(MOVE_DELAYED, by=by)
@@ -353,12 +352,12 @@ def move_delayed(tx: Transaction, by: int) -> None:
 
 
 def next_due(tx: Transaction) -> int | None:
-    """Tell when the next job's time comes."""
+    """Return when the next delayed job may run."""
     row = tx.execute(NEXT_DUE).fetchone()
     return None if row is None else int(row[0])
 
 
 def tell_ready(tx: Transaction, targets: Iterable[str]) -> None:
-    """Tell of each target that jobs may wait for it."""
+    """Report for each target that jobs may be waiting."""
     for target in dict.fromkeys(targets):
         tx.tell(Ready(target))

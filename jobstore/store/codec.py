@@ -1,4 +1,4 @@
-"""Rows as values and values as rows."""
+"""Convert rows to values and values to rows."""
 
 import json
 import json.encoder
@@ -25,15 +25,15 @@ _WORDS: Final[Mapping[str, Mapping[str | None, StrEnum | None]]] = {
 
 
 def encode_headers(headers: Headers, secret: frozenset[str]) -> tuple[str, str | None]:
-    """Write headers as JSON, the values of the secret ones apart.
+    """Encode headers as JSON, with secret values apart.
 
     Args:
         headers: the fields in their order.
-        secret: the lower-case names of those whose values must not stay.
+        secret: the lower-case names of secret headers.
 
     Returns:
-        all fields, null in the place of each secret value; and those values in their order, or
-        None if there are none. JSON's ASCII form keeps bytes that are no UTF-8 as well.
+        all fields, with null in place of each secret value; and the secret values in order, or
+        None if there are none. JSON's ASCII form also preserves bytes that are not UTF-8.
     """
     secrets = [value for name, value in headers if name.lower() in secret]
     if not secrets:
@@ -43,12 +43,12 @@ def encode_headers(headers: Headers, secret: frozenset[str]) -> tuple[str, str |
 
 
 def write_headers(headers: Headers) -> str:
-    """Write headers as `json.dumps` does, in a third of its time."""
+    """Encode headers like `json.dumps`, in a third of its time."""
     return f"[{', '.join([f'[{_quoted(name)}, {_quoted(value)}]' for name, value in headers])}]"
 
 
 def decode_headers(kept: str, secrets: str | None = None) -> Headers:
-    """Read what `encode_headers` wrote; secrets that are missing or blank are shown as such."""
+    """Decode what `encode_headers` wrote; missing or blank secrets are shown as such."""
     if "null" not in kept:  # as nearly always: no value is missing
         return tuple(map(tuple, json.loads(kept)))
     values = iter(json.loads(secrets) if secrets and not secrets.isspace() else ())
@@ -59,9 +59,9 @@ def decode_headers(kept: str, secrets: str | None = None) -> Headers:
 
 
 def encode_reason(reason: str) -> str:
-    """Make a reason phrase fit for the database; one whose bytes are no UTF-8 is kept in Latin-1.
+    """Encode a reason phrase for the database; one that is not UTF-8 is stored as Latin-1.
 
-    Its first character then is one that no reason phrase has.
+    It then begins with a character that no reason phrase contains.
     """
     raw = reason.encode("utf-8", "surrogateescape")
     plain = _is_utf8(raw) and not reason.startswith(_LATIN_1)
@@ -84,19 +84,19 @@ def _is_utf8(raw: bytes) -> bool:
 
 
 def writable(text: str) -> str:
-    """Make text fit for any database: bytes that are no UTF-8 are escaped, and so is NUL."""
+    """Encode text for any database: bytes that are not UTF-8, and NUL, are escaped."""
     if text.isascii() and "\0" not in text:
         return text
     return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
 
 
 def encode_ids(ids: Iterable[int]) -> str:
-    """Write ids as the one parameter that `expressions.listed` reads."""
+    """Encode ids as the single parameter that `expressions.listed` reads."""
     return json.dumps(list(ids))
 
 
 def decode_policy(timeout: float | None, replay: str | None, retries: int | None) -> Policy:
-    """Read what a job or a definition says about its attempts, which mostly is nothing."""
+    """Decode the policy of a job or definition, which is usually empty."""
     if timeout is None and replay is None and retries is None:
         return OF_TARGET
     return Policy(timeout=timeout, replay=Replay(replay) if replay else None, retries=retries)

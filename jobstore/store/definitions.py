@@ -119,10 +119,11 @@ _NAMES: Final = tuple(column.name for column in COLUMNS)
 class Definitions:
     """The definitions of a store; each method returns once its change is on the disk.
 
-    Where a method takes a scope, that is whose definitions whoever asks may see, or None for all.
+    Where a method takes a scope, it is the account whose definitions the caller may see, or None
+    for all.
 
     Args:
-        secret: the lower-case names of headers whose values are kept apart.
+        secret: the lower-case names of headers whose values are stored apart.
     """
 
     def __init__(self, writer: Writer, reader: Reader, secret: frozenset[str]) -> None:
@@ -131,15 +132,15 @@ class Definitions:
         self._reader = reader
 
     async def create(self, draft: Draft, owner: str, account: int = NOBODY) -> Definition:
-        """Put a definition in.
+        """Insert a definition.
 
         Args:
-            draft: what it says.
-            owner: the name of whose it is.
-            account: to which it belongs.
+            draft: its contents.
+            owner: the owner's name.
+            account: the account it belongs to.
 
         Raises:
-            DefinitionExists: the account has one with this path.
+            DefinitionExists: the account already has one with this path.
         """
         return await self._writer.run(lambda tx: self._create(tx, draft, owner, account))
 
@@ -155,9 +156,9 @@ class Definitions:
         """Find a definition.
 
         Args:
-            key: by what.
-            value: the value of that.
-            scope: whose it has to be.
+            key: the kind of key.
+            value: its value.
+            scope: only if it belongs to this account; None for any.
 
         Raises:
             DefinitionNotFound: it does not exist.
@@ -169,15 +170,15 @@ class Definitions:
         return decoded(row)
 
     async def at(self, path: str, scope: int | None = None, own: int = NOBODY) -> Definition:
-        """Find the definition at a path, which several accounts may have.
+        """Find the definition at a path, where several accounts may have one.
 
         Args:
-            scope: whose it has to be.
-            own: the account whose definition is meant, if it has one there.
+            scope: only if it belongs to this account; None for any.
+            own: the account whose definition is preferred.
 
         Raises:
             DefinitionNotFound: it does not exist.
-            DefinitionAmbiguous: several others have one there.
+            DefinitionAmbiguous: several other accounts have one there.
         """
         if scope in {None, own}:
             mine = await self._reader.row(AT, path=path, of_account=own)
@@ -191,12 +192,12 @@ class Definitions:
         return found[0]
 
     async def all_at(self, path: str, scope: int | None = None) -> list[Definition]:
-        """List the definitions at a path, one of each account at most."""
+        """List the definitions at a path, at most one per account."""
         rows = await self._reader.rows(FIND[DefinitionKey.PATH], value=path, scope=scope)
         return [decoded(row) for row in rows]
 
     async def change(self, definition: Definition, draft: Draft) -> Definition:
-        """Let a definition say something else.
+        """Replace the contents of a definition.
 
         Raises:
             DefinitionNotFound: it was deleted.
@@ -212,7 +213,7 @@ class Definitions:
         return _changed(tx, definition.id)
 
     async def delete(self, definition: int, scope: int | None = None) -> None:
-        """Delete a definition; its runs go on, and stay in the history.
+        """Delete a definition; its runs continue, and stay in the history.
 
         Raises:
             DefinitionNotFound: it does not exist.
@@ -222,19 +223,19 @@ class Definitions:
             raise DefinitionNotFound(definition)
 
     async def page(self, after: int, limit: int, scope: int | None = None) -> list[Definition]:
-        """List some definitions, in the order in which they were made.
+        """List some definitions, in the order of their creation.
 
         Args:
-            after: the id of the last one that is known already, or 0.
+            after: list only definitions with a greater id.
             limit: how many at most.
-            scope: whose.
+            scope: only those of this account; None for all.
         """
         after = min(after, jobs.LARGEST_ID)
         rows = await self._reader.rows(LIST, after=after, limit=limit, scope=scope)
         return [decoded(row) for row in rows]
 
     async def all(self, scope: int | None = None) -> AsyncIterator[Definition]:
-        """Go through all definitions, in the order in which they were made."""
+        """Iterate over all definitions, in the order of their creation."""
         after = 0
         while found := await self.page(after, _PAGE, scope):
             for definition in found:
@@ -271,10 +272,10 @@ def _found(tx: Transaction, definition: int) -> Definition:
 
 
 def _fires_at(found: Definition, schedule: Schedule | None, now: int) -> int | None:
-    """Tell when a definition fires that has a schedule from now on.
+    """Return when a definition with a new schedule fires.
 
-    What is due by the schedule that it had, and has not run yet, stays due if that goes on to
-    fire at the same times.
+    What is due by its old schedule and has not run stays due if the new one fires at the same
+    times.
     """
     if found.fires_at is None or _when(found.draft.schedule) != _when(schedule):
         return next_fire(schedule, now)
@@ -303,12 +304,12 @@ def _delete(tx: Transaction, definition: int, scope: int | None) -> bool:
 
 
 def row_id(row: Sequence[Any]) -> int:
-    """Give the id of the definition in a row, whatever else is in it."""
+    """Return the id of the definition in a row, even if the rest cannot be read."""
     return int(row[_NAMES.index("id")])
 
 
 def decoded(row: Sequence[Any]) -> Definition:
-    """Give the definition in a row."""
+    """Return the definition in a row."""
     values: Mapping[str, Any] = dict(zip(_NAMES, row, strict=True))
     request = Request(
         method=values["method"],

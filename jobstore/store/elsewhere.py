@@ -1,7 +1,7 @@
-"""What other nodes are doing at the moment, where two must not do the same.
+"""What other nodes are doing at the moment, where two nodes must not do the same.
 
 **Results in delivery.** A node marks each result that it takes, or delivers in pieces, with the
-number of its start. The mark counts as long as that start has not ended: results that a dead node
+number of its start. The mark counts until that start ends: results that a dead node
 was delivering are free again.
 
 **Decisions that two nodes must not make at the same time** are made under a lock that is held until
@@ -62,25 +62,25 @@ ON_ITS_WAY: Final = Statement(
 
 
 def reserve(tx: Transaction, job_id: int) -> bool:
-    """Keep a held result for a reader of this node, until it is taken or given back.
+    """Reserve a held result for a reader of this node, until it is taken or held again.
 
     Returns:
-        whether no other node has it.
+        False if another node has it.
     """
     return tx.execute(RESERVE, job_id=job_id).rowcount == 1
 
 
 def let_go(tx: Transaction, job_id: int, reader: int) -> None:
-    """Keep a held result for nobody any more.
+    """End the reservation of a held result.
 
     Args:
-        reader: the start of the node that has kept it.
+        reader: the start of the node that reserved it.
     """
     tx.execute(LET_GO, job_id=job_id, reader=reader)
 
 
 def on_its_way(tx: Transaction, job_id: int) -> bool:
-    """Tell whether another node is delivering a result."""
+    """Return whether another node is delivering a result."""
     return tx.shared and tx.execute(ON_ITS_WAY, job_id=job_id, now=tx.now).fetchone() is not None
 
 
@@ -98,12 +98,12 @@ RUNNING: Final = Statement(
 
 
 def lock(tx: Transaction, word: str) -> None:
-    """Wait until no other transaction has locked a word, and lock it until the commit."""
+    """Wait until no other transaction holds the lock of a name, and hold it until the commit."""
     tx.execute(LOCK, word=word)
 
 
 def running(tx: Transaction) -> Counter[int]:
-    """Count the jobs of each account that run at other nodes; none begins until the commit."""
+    """Count each account's running jobs at other nodes; no job starts there until the commit."""
     lock(tx, "running")
     return Counter(dict(tx.execute(RUNNING)))
 
@@ -122,5 +122,5 @@ REACHED: Final = Statement(
 
 
 def reached(tx: Transaction, target: str) -> bool:
-    """Tell whether another node reaches a target."""
+    """Return whether another node can reach a target."""
     return tx.shared and tx.execute(REACHED, target=target).fetchone() is not None

@@ -35,7 +35,7 @@ _request: Final = schema.REQUEST.c
 
 @frozen(kw_only=False)
 class CapturedResponse:
-    """A response as it is put into the store."""
+    """A response, ready to be stored."""
 
     status: int
     reason: str | None
@@ -69,7 +69,7 @@ FORGET_SECRETS_OF: Final = Statement(
 
 
 def finish(tx: Transaction, claim: Claim, capture: CapturedResponse) -> None:
-    """End a job with its target's answer, which is kept unless nobody awaits it.
+    """End a job with its target's answer, which is kept unless its result is unwanted.
 
     If the claim is no longer valid, nothing is changed.
     """
@@ -155,10 +155,10 @@ def _end(
 def end(
     tx: Transaction, statement: Statement, before: State, after: State, **values: object
 ) -> list[int]:
-    """Execute a statement that ends jobs without an answer, all from one state; count and tell it.
+    """Execute a statement that ends jobs of one state without an answer; count and report them.
 
     Returns:
-        the ids of those that it has ended.
+        the ids of the ended jobs.
     """
     rows = tx.execute(statement, now=tx.now, **values).fetchall()
     for row in rows:
@@ -171,7 +171,7 @@ def end(
 
 
 def _put_attempts(which: ColumnElement[bool]) -> Statement:
-    """Keep the data of attempts before the next ones replace it."""
+    """Store the data of attempts before the next attempts replace it."""
     ended = {
         "job_id": _job.id,
         "number": _job.attempt,
@@ -216,8 +216,8 @@ def retry(
         ended: how the attempt has ended.
 
     Returns:
-        whether it was queued; if not, the claim is no longer valid or a cancellation was asked for,
-        and nothing has changed.
+        whether it was queued; if not, the claim is no longer valid or a cancellation was requested,
+        and nothing was changed.
     """
     this = {"job_id": claim.job_id, "boot": claim.boot, "claimed_attempt": claim.attempt}
     attempt = {"answered": ended.status, "why": ended.failure, "because": writable(ended.detail)}
@@ -250,14 +250,14 @@ CANCEL_FOLLOWERS: Final = Statement(
 
 
 def _followed(tx: Transaction) -> bool:
-    """Tell whether any job waits for the success of another, which is asked once a transaction."""
+    """Return whether any job waits for another one's success; asked once per transaction."""
     if tx.followed is None:
         tx.followed = tx.execute(ANY_FOLLOWER).fetchone() is not None
     return tx.followed
 
 
 def _release(tx: Transaction, job_id: int) -> None:
-    """Release the jobs that waited for a job, which has succeeded."""
+    """Release the jobs that waited for the success of a job."""
     rows = tx.execute(RELEASE, job_id=job_id).fetchall() if _followed(tx) else ()
     if rows:
         events.note_release(tx, job_id, [row[0] for row in rows])
@@ -270,7 +270,7 @@ def _cancel_queued(tx: Transaction, statement: Statement, job_id: int, because: 
 
 
 def break_off(tx: Transaction, *ended: int) -> None:
-    """Cancel the jobs that waited for unsuccessful ones, and those that waited for them."""
+    """Cancel the jobs that waited for unsuccessful ones, and those that waited for these."""
     if not _followed(tx):
         return
     cancelled: list[int] = []
@@ -310,13 +310,13 @@ def cancel(tx: Transaction, job_id: int, scope: int | None = None, by: str = "")
 
     Args:
         scope: the account whose it has to be, or None for anybody's.
-        by: the name of who asks for it, or "" if that is not known.
+        by: the name of the person who asks for it, or "" if unknown.
 
     Returns:
         the state that was found.
 
     Raises:
-        JobNotFound: nobody may ask for this job any more.
+        JobNotFound: the job can no longer be asked for.
     """
     if tx.shared:  # another node may begin it, or queue it again, between the looks at it
         tx.execute(jobs.LOCK, job_id=job_id)

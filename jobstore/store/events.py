@@ -1,4 +1,4 @@
-"""What happens to a job while it runs, and whatever else is noted in its history."""
+"""Reports of running jobs, and other entries of a job's history."""
 
 import json
 from collections.abc import Sequence
@@ -40,10 +40,10 @@ def report(tx: Transaction, report: Report, boot: int, scope: int | None = None)
     """Store the report of a running job's handler.
 
     Returns:
-        whether somebody asked for the job's cancellation.
+        whether the job's cancellation was requested.
 
     Raises:
-        JobNotFound: this attempt at the job does not run, or not any more.
+        JobNotFound: this attempt at the job is not running.
     """
     if scope is not None:
         row = tx.execute(jobs.GET_JOB, job_id=report.job_id).fetchone()
@@ -66,7 +66,7 @@ def report(tx: Transaction, report: Report, boot: int, scope: int | None = None)
 
 
 def _no_earlier_than_it(job_id: ColumnElement[int]) -> ColumnElement[int]:
-    """Give the time that is bound; among nodes, no earlier one than what was done with the job."""
+    """Return the bound time; with several nodes, not before the job's latest event."""
     last = func.greatest(_job.submitted_at, _job.started_at, _job.finished_at)
     return no_earlier(now, select(last).where(_job.id == job_id).scalar_subquery())
 

@@ -23,7 +23,7 @@ Side: TypeAlias = Literal["request", "response"]
 
 
 def _headers(value: Any) -> Headers:
-    """Read header fields, whose values may have bytes that are no text."""
+    """Read header fields, whose values may contain bytes that are not text."""
     fields = tuple((name, content) for name, content in value)
     if not all(isinstance(text, str) for field in fields for text in field):
         raise ValueError("expected pairs of texts")
@@ -35,16 +35,16 @@ class _Record(BaseModel):
 
 
 class ExportHeader(BaseModel):
-    """What an export begins with.
+    """The first line of an export.
 
     Args:
-        jobstore: what it is.
+        jobstore: marks it as an export.
         format: the version of its lines.
-        version: that of the jobstore that wrote it.
-        origin: tells the store that it comes from, or None if no server has run there.
+        version: the version of jobstore that wrote it.
+        origin: identifies the store that it comes from; None if no server has run there.
         exported_at: when.
-        last_ids: the last id that was given to a job and to a definition, by the table's name,
-            whether it is exported or not; earlier versions did not tell.
+        last_ids: the last id given to a job and to a definition, by the table's name, whether
+            exported or not; missing in exports of earlier versions.
     """
 
     model_config = ConfigDict(strict=True, frozen=True)
@@ -58,7 +58,7 @@ class ExportHeader(BaseModel):
 
 
 class DefinitionRecord(_Record):
-    """What the history has to know of a definition."""
+    """What the history needs of a definition."""
 
     id: Id
     uuid: str
@@ -76,7 +76,7 @@ class PieceRecord(_Record):
 
     Args:
         job: its id.
-        seq: which piece it is, from 0.
+        seq: its index, from 0.
         data: in base64.
     """
 
@@ -90,7 +90,7 @@ class MessageRecord(_Record):
     """A request or a response, without its secrets.
 
     Args:
-        body: in base64, or None if it stood above in pieces.
+        body: in base64, or None if it came before in pieces.
         size: of the body, in bytes.
         reason: a response's own reason phrase, if it has one.
     """
@@ -102,7 +102,7 @@ class MessageRecord(_Record):
 
 
 class EventRecord(_Record):
-    """What happened out of the ordinary."""
+    """An entry of a job's history."""
 
     at: Whole
     event: str
@@ -110,7 +110,7 @@ class EventRecord(_Record):
 
 
 class AttemptRecord(_Record):
-    """An attempt that was not the last one."""
+    """An attempt before the last one."""
 
     number: Whole
     started_at: Whole
@@ -121,7 +121,7 @@ class AttemptRecord(_Record):
 
 
 class JobRecord(_Record):
-    """A job as it stands in its row, with all that belongs to it."""
+    """A job's row with everything that belongs to it."""
 
     id: Id
     state: Annotated[State, Field(strict=False)]
@@ -162,17 +162,17 @@ class JobRecord(_Record):
 
 
 class ExportTrailer(_Record):
-    """What an export ends with.
+    """The last line of an export.
 
     Args:
-        jobs: how many stand above.
+        jobs: how many jobs it contains.
     """
 
     jobs: Annotated[int, Field(ge=0)]
 
 
 class ExportLine(_Record):
-    """Any line but the first; it has one of these."""
+    """Any line but the first; it has exactly one of these members."""
 
     definition: DefinitionRecord | None = None
     piece: PieceRecord | None = None

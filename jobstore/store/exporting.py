@@ -1,4 +1,4 @@
-"""Write history down, for other stores and other tools; see `records` for the lines."""
+"""Export history for other stores and tools; see `export_lines` for the format."""
 
 import json
 from base64 import b64encode
@@ -42,7 +42,7 @@ _JOB_COLUMNS: Final = tuple(
 
 
 def _of_jobs(*columns: Any) -> Statement:
-    """Select what belongs to jobs; the first column is the job's id, the second one its order."""
+    """Select the rows that belong to jobs: first column the job's id, second column their order."""
     return Statement(select(*columns).where(columns[0].in_(listed("ids"))).order_by(*columns[:2]))
 
 
@@ -76,11 +76,11 @@ def _ids(conditions: frozenset[str]) -> Statement:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """A job with what belongs to it, all as of one moment.
+    """A job with everything that belongs to it, as of one moment.
 
     Args:
-        record: what goes into the export.
-        large: its large bodies, by their side.
+        record: the record for the export.
+        large: its large bodies: that of its request, of its response.
     """
 
     record: Record
@@ -90,10 +90,11 @@ class _Found:
 async def exported(
     history: History, search: Search, hidden: frozenset[str]
 ) -> AsyncIterator[Record]:
-    """Give the lines of an export, the newest jobs first.
+    """Yield the lines of an export, the newest jobs first.
 
-    Nothing is read for longer than a few jobs take, so what is changed meanwhile may be found as it
-    was or as it is, but each job in one piece.
+    Only a few jobs are read at a time, so a change in the meantime may or may not be included; but
+    each
+    job is consistent.
 
     Args:
         hidden: the lower-case names of request headers whose values are left out.
@@ -125,10 +126,11 @@ async def _definition_record(history: History, definition: int) -> Record:
 async def _with_pieces(
     history: History, found: _Found, hidden: frozenset[str]
 ) -> AsyncIterator[Record]:
-    """Give the pieces of a job's large bodies, and the job.
+    """Yield the pieces of a job's large bodies, and then the job.
 
-    Bodies may be dropped while they are read. Then the job has changed as well, and the pieces that
-    were given already belong to nothing.
+    Bodies may be deleted while they are read. Then the job has changed too, and is read again;
+    pieces
+    written before belong to nothing.
     """
     job_id = found.record["id"]
     try:
@@ -158,7 +160,7 @@ def _batches(ids: Sequence[int]) -> Iterator[Sequence[int]]:
 
 
 async def _read(history: History, ids: Sequence[int], hidden: frozenset[str]) -> list[_Found]:
-    """Read jobs and what belongs to them at one moment; those that are gone are left out."""
+    """Read jobs with everything that belongs to them at one moment; missing ones are left out."""
     parts = await history.together([*_PARTS.values()], ids=encode_ids(ids))
     rows = {name: _grouped(part) for name, part in zip(_PARTS, parts, strict=True)}
     return [
@@ -169,7 +171,7 @@ async def _read(history: History, ids: Sequence[int], hidden: frozenset[str]) ->
 
 
 def _grouped(rows: Sequence[Any]) -> dict[int, list[Any]]:
-    """Give the rows that belong to each job."""
+    """Return the rows by job."""
     grouped: defaultdict[int, list[Any]] = defaultdict(list)
     for row in rows:
         grouped[row[0]].append(row)

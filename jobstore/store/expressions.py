@@ -1,4 +1,4 @@
-"""Statements, compiled once for each engine, and what these say in words of their own."""
+"""Statements, compiled once for each engine, and constructs that the engines write differently."""
 
 from collections.abc import Callable, Mapping
 from operator import itemgetter
@@ -48,17 +48,17 @@ class Statement:
 
     Args:
         element: the statement; its named parameters are bound at each execution.
-        postgresql: the statement in PostgreSQL's words, where SQLAlchemy has none for both.
-        row: what it puts into which column, where it inserts one row and may go abreast with
+        postgresql: a separate statement for PostgreSQL, where one text cannot serve both.
+        row: the value of each column, if it inserts one row and may be combined with
             others; see `inserting`.
 
     Attributes:
-        sql: the text for SQLite, with a ``?`` for each of its parameters: SQLite's driver binds a
-            place in half the time that it needs for a name.
-        bound: gives the values of the parameters in their order, of those by the parameters' names.
+        sql: the text for SQLite, with a ``?`` for each parameter: SQLite's driver binds positions
+            in half the time that it needs for names.
+        bound: returns the parameters' values in order, from a mapping by name.
         pg_sql: the text for PostgreSQL, with ``$1`` and so on.
         pg_bound: the same as ``bound``, for that text.
-        pg_types: the types of that text's parameters, by their names.
+        pg_types: the types of that text's parameters, by name.
     """
 
     __slots__ = ("_element", "bound", "pg_bound", "pg_sql", "pg_types", "postgresql", "row", "sql")
@@ -85,7 +85,7 @@ class Statement:
         return isinstance(self._element, UpdateBase)
 
     def __getattr__(self, name: str) -> Any:
-        """Compile the statement, since it has no text yet; this is asked for nothing else."""
+        """Compile the statement when its text is first needed."""
         match name:
             case "sql" | "bound":
                 compiled = _compiled(self._element, _SQLITE)
@@ -105,8 +105,8 @@ def inserting(
     """Insert a row.
 
     Args:
-        row: what to put into which column.
-        postgresql: what PostgreSQL puts there, where that is something else.
+        row: the value of each column.
+        postgresql: values for PostgreSQL, where they differ.
     """
     shared = {**row, **postgresql}
     return Statement(insert(table).values(row), insert(table).values(shared), row=shared)
@@ -122,7 +122,7 @@ def _compiled(element: ClauseElement, dialect: Dialect) -> SQLCompiler:
 
 
 def _names(compiled: SQLCompiler) -> tuple[str, ...]:
-    """Name what each place in a text is for; SQLite has a place for each time."""
+    """Return the parameter name of each position; in SQLite a name may have several positions."""
     return tuple(compiled.positiontup or ())
 
 
@@ -135,12 +135,12 @@ def _binding(compiled: SQLCompiler) -> Bound:
 
 
 def number(name: str) -> BindParameter[int]:
-    """Name a parameter that is a whole number, where nothing beside it says so."""
+    """Declare a parameter as a whole number, where the context does not imply it."""
     return bindparam(name, type_=NUMBER)
 
 
 def constant(word: str) -> ColumnClause[str]:
-    """Write one of our own words into a statement's text: partial indexes serve such terms only."""
+    """Write a constant into a statement's text: only such terms can use partial indexes."""
     return literal_column(f"'{word}'", Text)
 
 
@@ -151,7 +151,7 @@ NO_BYTES: Final = cast(constant(""), LargeBinary)
 
 
 def _words(kind: type[FunctionElement[Any]], **texts: str) -> None:
-    """Say how the engines write a word, with ``{0}`` and so on for what it is given."""
+    """Define how each engine writes a construct, with ``{0}`` and so on for its arguments."""
     for engine, text in texts.items():
 
         def write(
@@ -163,30 +163,32 @@ def _words(kind: type[FunctionElement[Any]], **texts: str) -> None:
 
 
 class blank(FunctionElement[str]):  # noqa: N801 - as SQL's own are written
-    """Write spaces over a text, as many as it has characters.
+    """Overwrite a text with as many spaces.
 
-    SQLite overwrites a row where it stands if it keeps its size. A text that is dropped instead, or
-    shortened, may stay legible in the pages that its row has left. PostgreSQL keeps the old row
-    until it is vacuumed, whatever takes its place.
+    SQLite overwrites a row in place if its size does not change. A text that is deleted or
+    shortened instead may stay readable in pages that the row no longer uses. PostgreSQL keeps the
+    old
+    row until it is vacuumed, in any case.
     """
 
     type, inherit_cache = Text(), True
 
 
 class checked(FunctionElement[bool]):  # noqa: N801 - as SQL writes it
-    """Give a condition as it is, in words by which PostgreSQL does not look for rows.
+    """Return a condition in a form that PostgreSQL's planner does not use to find rows.
 
-    It neither knows an index for it, nor takes it for true of few. It has no type, since SQLAlchemy
-    would compare one that is true or false with a number for SQLite.
+    The planner then neither uses an index for it, nor assumes that few rows meet it. It has no
+    type,
+    since SQLAlchemy would compare a boolean with a number for SQLite.
     """
 
     inherit_cache = True
 
 
 class next_id(FunctionElement[int]):  # noqa: N801 - as SQL writes it
-    """Give the id that the next row of a table will get, in SQLite; or has got, in PostgreSQL.
+    """Return the id that the next row will get (SQLite), or the last row got (PostgreSQL).
 
-    Where a row is inserted, both are that row's own.
+    While a row is inserted, both are that row's own id.
 
     https://www.sqlite.org/autoinc.html
     """
@@ -195,41 +197,42 @@ class next_id(FunctionElement[int]):  # noqa: N801 - as SQL writes it
 
 
 class lower(FunctionElement[int]):  # noqa: N801 - as SQL writes it
-    """Give the lower of two numbers, or null if there is none in the first place."""
+    """Return the lower of two numbers, or null if the first is null."""
 
     type, inherit_cache = NUMBER, True
 
 
 class no_earlier(FunctionElement[int]):  # noqa: N801 - as SQL writes it
-    """Give the time that is bound; in PostgreSQL, no earlier one than another.
+    """Return the bound time; in PostgreSQL, not before another time.
 
-    A batch begins with a look at the clock. What it changes may have been put there since, by a
-    node that has looked later.
+    A batch reads the clock at its beginning. The rows that it changes may have been written since,
+    by
+    a node that read the clock later.
     """
 
     type, inherit_cache = NUMBER, True
 
 
 class without_query(FunctionElement[str]):  # noqa: N801 - as SQL writes it
-    """Give a path as it is up to its query."""
+    """Return a path without its query."""
 
     type, inherit_cache = Text(), True
 
 
 class joined(FunctionElement[str]):  # noqa: N801 - as SQL writes it
-    """Write the numbers of a group beside each other, with commas; null if there are none."""
+    """Join the numbers of a group by commas; null if there are none."""
 
     type, inherit_cache = Text(), True
 
 
 class _patched(FunctionElement[str]):  # noqa: N801 - as SQL writes it
-    """Merge an object of JSON into another."""
+    """Merge a JSON object into another."""
 
     type, inherit_cache = Text(), True
 
 
 class _listed(FunctionElement[Any]):  # noqa: N801 - as SQL writes it
-    """The members of a list of JSON, in a column ``value``."""
+    """The members of a JSON list, in a column ``value``."""
 
     inherit_cache = True
 
@@ -289,17 +292,17 @@ def merged(column: ColumnElement[str], name: str) -> ColumnElement[str]:
 
 
 def listed(name: str) -> Select[tuple[int]]:
-    """Select the members of a list of numbers that is bound as one parameter, as JSON text."""
+    """Select the members of a list of numbers that is bound as a single parameter, as JSON."""
     return select(_listed_numbers(bindparam(name)).table_valued("value").c.value)
 
 
 def listed_words(name: str) -> Select[tuple[str]]:
-    """Select the members of a list of texts that is bound as one parameter, as JSON text."""
+    """Select the members of a list of texts that is bound as a single parameter, as JSON."""
     return select(_listed(bindparam(name)).table_valued("value").c.value)
 
 
 def replacing(table: Table, key: str) -> Statement:
-    """Insert a row, in the place of the one with its key if there is one."""
+    """Insert a row, or replace the row with the same key."""
 
     def put(into: sqlite.Insert | postgresql.Insert) -> ClauseElement:
         names = [column.name for column in table.columns]

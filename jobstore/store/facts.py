@@ -1,4 +1,4 @@
-"""What a batch of operations has changed, for those parts that keep some of it in memory.
+"""What a batch of operations changed, for those parts that keep some of it in memory.
 
 An operation changes rows and reports facts about that: which jobs now wait, run or have ended.
 Once the batch is committed, its facts go to one place, see `jobstore.live.subscribers`, and only
@@ -18,7 +18,7 @@ from jobstore.model.rotation import Claimed
 
 
 class Accepted(NamedTuple):
-    """A job has come in."""
+    """A job was accepted."""
 
     dialect: Dialect
     target: str
@@ -29,7 +29,7 @@ class Queued(NamedTuple):
 
     Args:
         request: its request.
-        secrets: whether the store keeps secrets of that, until the job ends.
+        secrets: whether the store keeps secrets of it until the job ends.
     """
 
     job_id: int
@@ -41,13 +41,13 @@ class Queued(NamedTuple):
 
 
 class Waiting(NamedTuple):
-    """A job waits for a time, or for another job."""
+    """A job waits for a time or for another job."""
 
     job_id: int
 
 
 class Ready(NamedTuple):
-    """Jobs of a target may wait for a slot, whosever they are; of any target if it is None."""
+    """Jobs of a target may be waiting for a slot; of any target if it is None."""
 
     target: str | None
 
@@ -59,7 +59,7 @@ class Started(NamedTuple):
 
 
 class Looked(NamedTuple):
-    """The queue of a target was looked at."""
+    """The queue of a target was searched."""
 
     target: str
     claimed: Claimed
@@ -69,7 +69,7 @@ class Ended(NamedTuple):
     """A job has ended.
 
     Args:
-        took: how many microseconds have passed since it was submitted.
+        took: how many microseconds passed since its submission.
     """
 
     job_id: int
@@ -79,10 +79,10 @@ class Ended(NamedTuple):
 
 
 class Answered(NamedTuple):
-    """A job has ended with an answer that is held, and that is small.
+    """A job has ended with a small answer, which is held.
 
     Args:
-        account: whose job it is.
+        account: the account that the job belongs to.
         status: the answer's status.
         reason: its reason phrase, or None for the standard one.
         headers: its fields.
@@ -98,7 +98,7 @@ class Answered(NamedTuple):
 
 
 class Changed(NamedTuple):
-    """Something else has happened to a job, or to its result."""
+    """Something else happened to a job or its result."""
 
     job_id: int
 
@@ -110,19 +110,19 @@ class CancelAsked(NamedTuple):
 
 
 class Due(NamedTuple):
-    """A job may run from a time on, in microseconds since 1970."""
+    """A job may run from a given time, in microseconds since 1970."""
 
     at: int
 
 
 class Fires(NamedTuple):
-    """A definition fires at a time, in microseconds since 1970, or never by itself."""
+    """A definition fires at a time, in microseconds since 1970; None means never."""
 
     at: int | None
 
 
 class Blocked(NamedTuple):
-    """A definition is due, but has to wait for the end of a job."""
+    """A due definition has to wait for the end of a job."""
 
     job_id: int
 
@@ -141,7 +141,7 @@ class GivenBack(NamedTuple):
 
 
 class Expired(NamedTuple):
-    """Results that nobody has fetched can be fetched no more."""
+    """Unfetched results have expired."""
 
     jobs: int
 
@@ -178,13 +178,13 @@ class Changes:
     """What a batch has changed so far.
 
     Args:
-        facts: what its operations have told, in their order.
+        facts: the facts of its operations, in order.
         queued: how many more jobs are queued than before.
         slots: how many more slots are taken, by target.
-        running: how many more jobs run, by account, where accounts have a bound.
+        running: how many more jobs run, by account, if accounts have a limit.
         lined_up: the targets for which a job was queued.
-        readers: the readers of the results that it gives away, by the id of the job.
-        answers: the small answers that came, likewise.
+        readers: the readers of the results that it takes, by the id of the job.
+        answers: the small answers that arrived, by the id of the job.
     """
 
     facts: list[Fact] = field(default_factory=list)
@@ -196,7 +196,7 @@ class Changes:
     answers: dict[int, Answered] = field(default_factory=dict)
 
     def copy(self) -> "Changes":
-        """Give a copy, for an operation that may fail alone."""
+        """Return a copy, for an operation that may fail alone."""
         return replace(
             self,
             facts=[*self.facts],

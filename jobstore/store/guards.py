@@ -1,4 +1,4 @@
-"""Building blocks for statements about jobs; the guards come from the tables of the lifecycle."""
+"""Building blocks for statements about jobs; the guards are made from the lifecycle's tables."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -39,31 +39,31 @@ JOB_COLUMNS: Final = tuple(
 
 
 def in_state(*states: State) -> ColumnElement[bool]:
-    """Match jobs in one of the states, in words that partial indexes understand."""
+    """Match jobs in one of the states, in a form that partial indexes can serve."""
     return or_(*(_job.state == constant(state) for state in states))
 
 
 def with_result(*results: Result) -> ColumnElement[bool]:
-    """Match jobs whose result stands at one of these, in words that partial indexes understand."""
+    """Match jobs whose result is in one of these states, in a form that fits partial indexes."""
     return or_(*(_job.result == constant(result) for result in results))
 
 
 def still_in_state(*states: State) -> ColumnElement[bool]:
-    """Match jobs in one of the states, which are found by something else, such as their ids.
+    """Match jobs in one of the states that are found by something else, such as their ids.
 
-    PostgreSQL would rather go through all of a partial index that its statistics take for nearly
-    empty. Measured, this took a millisecond where 7,000 results were held, and a look by id 0.05.
+    PostgreSQL would prefer to scan a partial index that its statistics consider nearly
+    empty. Measured, that took a millisecond with 7,000 held results; a lookup by id takes 0.05.
     """
     return or_(*(checked(_job.state == constant(state)) for state in states))
 
 
 def still_with_result(*results: Result) -> ColumnElement[bool]:
-    """Match jobs whose result stands at one of these, as `still_in_state` does."""
+    """Match jobs whose result is in one of these states, as `still_in_state` does."""
     return or_(*(checked(_job.result == constant(result)) for result in results))
 
 
 def results_after(event: Event) -> ColumnElement[Any]:
-    """Give the result after an event, by the result before it."""
+    """Return the result's state after an event, from the state before."""
     moves: Mapping[Result, Result] = RESULT[event]
     return case(
         *(
@@ -76,14 +76,14 @@ def results_after(event: Event) -> ColumnElement[Any]:
 
 
 def job_event(event: Event) -> Update:
-    """Move jobs on by an event, only from where the lifecycle lets it happen."""
+    """Apply an event to jobs, only from states in which the lifecycle allows it."""
     moves = JOB[event]
     (after,) = set(moves.values())
     return update(schema.JOB).where(still_in_state(*moves)).values(state=constant(after))
 
 
 def result_event(event: Event) -> Update:
-    """Move results on by an event, only from where the lifecycle lets it happen."""
+    """Apply an event to results, only from states in which the lifecycle allows it."""
     moved = update(schema.JOB).where(still_with_result(*RESULT[event]))
     if event in AFTER_THE_END:
         moved = moved.where(still_in_state(*ENDED))
@@ -91,10 +91,10 @@ def result_event(event: Event) -> Update:
 
 
 def ended_by(event: Event) -> Update:
-    """End the work of jobs: the result is held, or on its way out if nobody awaits it.
+    """End the work of jobs: the result is held, or unwanted.
 
     The statement returns what is counted of each: its id, account and result, and when it started;
-    and what is told of it besides: its target, and when it was submitted.
+    and what is reported: its target, and when it was submitted.
     """
     return (
         job_event(event)
@@ -133,10 +133,10 @@ _alive: Final = select(_node.id).where(_node.ended_at.is_(None))
 
 
 def elsewhere(boot: ColumnElement[Any]) -> ColumnElement[bool]:
-    """Match what belongs to another node that is alive."""
+    """Match rows that belong to another live node."""
     return and_(boot.is_not(None), boot != own_boot, boot.in_(_alive))
 
 
 def not_elsewhere(boot: ColumnElement[Any]) -> ColumnElement[bool]:
-    """Match what belongs to no other node that is alive."""
+    """Match rows that belong to no other live node."""
     return or_(boot.is_(None), boot == own_boot, boot.not_in(_alive))

@@ -1,4 +1,4 @@
-"""Read the store for people: what is kept of a job, and which jobs there are."""
+"""Read the store for people: single jobs, their parts, and lists."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -139,23 +139,23 @@ _IN_ORDER: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
-    """The first bytes of a request, and what is kept of its headers."""
+    """The first bytes of a request, and its stored headers."""
 
     headers: Headers
     content: bytes
 
 
 class History(Windows):
-    """Everything that is kept of all jobs, even if their results are gone."""
+    """All jobs that are kept, even if their results are gone."""
 
     async def job(self, job_id: int, scope: int | None = None) -> Job:
-        """Look at a job.
+        """Return a job.
 
         Args:
-            scope: the account whose it has to be, or None for anybody's.
+            scope: only if it belongs to this account; None for any.
 
         Raises:
-            JobNotFound: there is none, or it is no longer in the history.
+            JobNotFound: it does not exist, or is no longer in the history.
         """
         row = await self._job(job_id)
         job = decode_job(row) if row else None
@@ -164,10 +164,10 @@ class History(Windows):
         return job
 
     async def visible(self, job_id: int, scope: int | None = None) -> Job:
-        """Look at a job that was not deleted.
+        """Return a job whose result was not deleted.
 
         Args:
-            scope: the account whose it has to be, or None for anybody's.
+            scope: only if it belongs to this account; None for any.
 
         Raises:
             JobNotFound: it does not exist.
@@ -193,8 +193,8 @@ class History(Windows):
         Args:
             definition: its id.
             length: how many at most.
-            start: how many of the newest to leave out.
-            scope: whose, or None for anybody's.
+            start: how many of the newest to skip.
+            scope: only those of this account; None for all.
             before: the id of the job that they come after.
         """
         values = {"definition": definition, "limit": length, "start": start, "scope": scope}
@@ -202,7 +202,7 @@ class History(Windows):
         return [decode_job(row) for row in rows]
 
     async def usual_duration(self, job: Job) -> float | None:
-        """Tell how long the latest runs of a job's definition took on average before it.
+        """Return the average duration of the latest runs of a job's definition before it.
 
         Returns:
             seconds, or None if there were none.
@@ -213,7 +213,7 @@ class History(Windows):
         return fmean(row[0] for row in rows) / SECOND if rows else None
 
     async def definition_name(self, definition: int) -> str | None:
-        """Tell the name of a definition, deleted or not; None if it has left with its runs."""
+        """Return the name of a definition, deleted or not; None if it is gone with its runs."""
         row = await self._row(definitions.NAME, definition=definition)
         return str(row[0]) if row else None
 
@@ -223,9 +223,10 @@ class History(Windows):
         """List the jobs whose results are available.
 
         Args:
-            limit: how many of them; the newest ones are listed.
-            scope: whose, or None for anybody's.
-            results: where their results stand, if not anywhere that lets them be asked for.
+            limit: how many at most; the newest are listed.
+            scope: only those of this account; None for all.
+            results: the states of their results; by default, all states in which they can be
+                fetched.
 
         Returns:
             the jobs, the newest last.
@@ -249,20 +250,20 @@ class History(Windows):
         return [decode_job(row) for row in found]
 
     async def sources(self, ids: Collection[int]) -> dict[int, str]:
-        """Tell the addresses that jobs came from, by id, as far as they are known."""
+        """Return the addresses that jobs came from, by id, as far as known."""
         return dict(await self._rows(SOURCES, ids=encode_ids(ids)))
 
     async def among(self, ids: Collection[int], account: int) -> list[int]:
-        """Tell which of some jobs belong to an account."""
+        """Return which of some jobs belong to an account."""
         rows = await self._rows(AMONG, ids=encode_ids(ids), account=account) if ids else ()
         return sorted(row[0] for row in rows)
 
     async def beginnings(self, ids: Collection[int], size: int) -> dict[int, Beginning]:
-        """Read how requests begin, by id, as far as they are kept and no large ones.
+        """Read the first bytes of requests, by id; large and deleted ones are left out.
 
         Args:
-            ids: those of the jobs; all of it is read at once.
-            size: how many bytes of each are read.
+            ids: the jobs' ids; all are read at once.
+            size: how many bytes to read of each.
         """
         rows = await self._rows(BEGINNINGS, ids=encode_ids(ids), size=size)
         return {
@@ -270,12 +271,11 @@ class History(Windows):
         }
 
     async def active(self, limit: int, scope: int | None = None) -> list[Job]:
-        """List the jobs that run or wait, and whose result can still be asked for.
+        """List queued and running jobs.
 
         Args:
-            limit: how many of them; those that run come before those that wait, and the oldest of
-                these before the others.
-            scope: whose, or None for anybody's.
+            limit: how many at most: running jobs first, then queued ones, the oldest first.
+            scope: only those of this account; None for all.
 
         Returns:
             the jobs, the newest last.
@@ -290,7 +290,7 @@ class History(Windows):
         return sorted([*found.values()][:limit], key=lambda job: job.id)
 
     async def attempts(self, job: Job) -> list[Attempt]:
-        """List the attempts at a job, in order; the last one may still run."""
+        """List the attempts at a job, in order; the last one may still be running."""
         found = [_decoded_attempt(*row[1:]) for row in await self._rows(ATTEMPTS, job_id=job.id)]
         if job.started_at is not None:
             last = (job.attempt, job.started_at, job.finished_at)
@@ -307,7 +307,7 @@ class History(Windows):
         return Request(method=job.method, path=job.path, headers=headers, body=body)
 
     async def response(self, job: Job) -> Response | None:
-        """Read the target's answer; None if there was none, or it is no longer kept."""
+        """Read the target's answer; None if there is none, or it is no longer kept."""
         row = await self._row(jobs.GET_RESPONSE, job_id=job.id)
         body = await self._body(job.id, "response", row[-1]) if row else None
         if body is None or job.status is None:
@@ -321,7 +321,7 @@ class History(Windows):
         )
 
     async def policy(self, job_id: int) -> Policy:
-        """Tell what a job itself says about its attempts."""
+        """Return a job's own policy for its attempts."""
         return decode_policy(*(await self._row(POLICY, job_id=job_id) or (None, None, None)))
 
     async def timeline(self, job_id: int) -> list[Moment]:
@@ -333,7 +333,7 @@ class History(Windows):
         return sorted(moments, key=_when)
 
     async def counters(self) -> dict[tuple[str, str], int]:
-        """Tell how many jobs are in each state of each machine."""
+        """Return how many jobs and results are in each state."""
         return {(machine, state): n for machine, state, n in await self._rows(claiming.COUNTERS)}
 
     async def _body(self, job_id: int, side: Side, content: bytes | None) -> Body | None:
@@ -343,15 +343,15 @@ class History(Windows):
         return self.stored(Spooled(*row)) if row else None
 
     def stored(self, spooled: Spooled) -> Stream:
-        """Give a large body for reading."""
+        """Return a large body for reading."""
         return StoredBody(self._reader, spooled)
 
     async def together(self, statements: Sequence[Statement], **values: object) -> list[list[Any]]:
-        """Execute statements that find the store as of one moment; give their rows."""
+        """Execute statements that see the store at one moment; return their rows."""
         return await self._reader.together(statements, **values)
 
     async def rows(self, statement: Statement, **values: object) -> list[Any]:
-        """Execute a statement that looks at a bounded number of rows."""
+        """Execute a statement that reads a bounded number of rows."""
         return await self._rows(statement, **values)
 
     async def _row(self, statement: Statement, **values: object) -> Any:

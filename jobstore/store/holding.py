@@ -45,13 +45,13 @@ def hold(tx: Transaction, claim: Claim, target: str, ended: AttemptEnded, *, sen
     """Queue a job again whose target could not be reached.
 
     Args:
-        target: the one that was asked, for which it waits now.
-        ended: what kept it from being reached.
-        sent: whether the request may have been sent all the same, so that this was an attempt.
+        target: the target's name; the job waits for it now.
+        ended: why it could not be reached.
+        sent: whether the request may have been sent anyway, so that this was an attempt.
 
     Returns:
-        whether it was queued; if not, the claim is no longer valid or a cancellation was asked for,
-        and nothing has changed.
+        whether it was queued; if not, the claim is no longer valid or a cancellation was requested,
+        and nothing was changed.
     """
     this = {"job_id": claim.job_id, "boot": claim.boot, "claimed_attempt": claim.attempt}
     if sent:
@@ -99,10 +99,10 @@ GIVE_UP: Final = Statement(
 
 
 def give_up(tx: Transaction, target: str, ids: Sequence[int], detail: str) -> list[int]:
-    """End jobs that have waited for too long for a target that nobody reaches.
+    """Fail jobs that have waited too long for a target that no node can reach.
 
     Returns:
-        the ids of those that it has ended.
+        the ids of the failed jobs.
     """
     if elsewhere.reached(tx, target):
         return []

@@ -2,7 +2,7 @@
 
 Ids are kept, so that references to jobs stay valid; if one is already in use, nothing is imported.
 Jobs that had not ended when they were exported are left out, since they would run a second time
-here. Their ids are not given to other jobs, nor is any other id that the original store gave out.
+here. Their ids are not reused, nor is any other id that the original store gave out.
 """
 
 import json
@@ -82,7 +82,7 @@ class Imported:
     """What was imported.
 
     Args:
-        jobs: how many jobs.
+        jobs: how many jobs were imported.
         left_out: how many had not ended when they were exported.
     """
 
@@ -92,12 +92,12 @@ class Imported:
 
 @dataclass(slots=True)
 class _Pieces:
-    """A large body that is coming in.
+    """A large body that is being imported.
 
     Args:
         body_id: its row.
-        seq: how many pieces have come.
-        size: how many bytes.
+        seq: how many pieces have arrived.
+        size: how many bytes have arrived.
     """
 
     body_id: int
@@ -109,8 +109,8 @@ class Import:
     """One import, line by line, into a file or a database.
 
     Args:
-        tx: raises ValueError where rows are not such as the schema allows.
-        progress: told how many jobs were read.
+        tx: raises ValueError for rows that the schema does not allow.
+        progress: called with the number of jobs read.
     """
 
     def __init__(
@@ -149,7 +149,7 @@ class Import:
         return Imported(self._jobs, self._left_out)
 
     def _begin(self, head: ExportHeader) -> None:
-        """Find out which jobs were here before: those whose ids this store gave out."""
+        """Find out which jobs come from this store: those whose ids it gave out."""
         (origin,) = self._tx.execute(ORIGIN).fetchone()
         if origin is not None and origin == head.origin:
             (next_job,) = self._tx.execute(_NEXT_JOB).fetchone()
@@ -231,7 +231,7 @@ class Import:
         return {"job_id": job_id, "headers": json.dumps(headers), "content": content}
 
     def _our_definition(self, definition: int | None) -> int | None:
-        """Find a definition here, or make one: with its id, if that was never given here."""
+        """Find a definition here, or insert it, with its own id if that was never used here."""
         if definition is None or definition in self._our_definitions:
             return definition and self._our_definitions[definition]
         record = self._definitions.get(definition)
@@ -250,11 +250,11 @@ class Import:
         return self._tx.insert(_PUT_DEFINITION, now=self._tx.now, **values)
 
     def _account(self, owner: str) -> int:
-        """Find the account that has an owner's name here; without one, only admins see it."""
+        """Return the account with the owner's name; without one, only admins see the job."""
         return self._accounts.get(owner, NOBODY)
 
     def _count(self, job: JobRecord, account: int, stored: int) -> None:
-        """Count a job; its days have counted it when it ran, if that was here."""
+        """Count a job, unless it ran here and was counted then."""
         ran_here = job.id <= self._known_before
         submitted_at = None if ran_here else job.submitted_at
         self._tx.tally.came(account, job.state, job.result, stored, submitted_at)
@@ -306,7 +306,7 @@ _DAMAGES: Final = (
 
 
 def _words(error: Exception) -> str:
-    """Say what is wrong with a line."""
+    """Describe what is wrong with a line."""
     match error:
         case ValidationError():
             first = error.errors()[0]

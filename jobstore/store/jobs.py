@@ -1,4 +1,4 @@
-"""Look at single jobs, and at what is kept of them."""
+"""Read single jobs and what is kept of them."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -29,10 +29,10 @@ LOCK: Final = Statement(select(JOB_COLUMNS[0]).where(this_job).with_for_update()
 
 
 def awaited(tx: Transaction, job_id: int, scope: int | None = None) -> Job:
-    """Get a job whose result is available.
+    """Return a job whose result is available.
 
     Args:
-        scope: the account whose it has to be, or None for anybody's.
+        scope: only if it belongs to this account; None for any.
 
     Raises:
         JobNotFound: it does not exist.
@@ -41,7 +41,7 @@ def awaited(tx: Transaction, job_id: int, scope: int | None = None) -> Job:
 
 
 def visible(tx: Transaction, job_id: int, scope: int | None) -> Job:
-    """Get a job that the caller may see in the history.
+    """Return a job that the caller may see in the history.
 
     Raises:
         JobNotFound: it does not exist.
@@ -53,7 +53,7 @@ def if_awaited(job_id: int, row: Sequence[Any] | None, scope: int | None = None)
     """Return the job in a row, if its result is available.
 
     Raises:
-        JobNotFound: there is no row, or nobody may.
+        JobNotFound: there is no row, or its result is not available.
     """
     return decode_job(_awaited(job_id, row, scope))
 
@@ -69,7 +69,7 @@ def if_visible(job_id: int, row: Sequence[Any] | None, scope: int | None = None)
     """Return the job in a row, if the caller may see it in the history.
 
     Raises:
-        JobNotFound: there is no row, it was deleted, or it is another one's.
+        JobNotFound: there is no row, it was deleted, or it belongs to another account.
     """
     return decode_job(_visible(job_id, row, scope))
 
@@ -99,7 +99,7 @@ GET_HEADERS: Final = Statement(
 class Kept:
     """A job with the response that is kept for it; failed and cancelled ones have none.
 
-    Most of whoever takes a result needs little of its job, and a job is decoded in 18 us, so that
+    Readers of a result usually need little of its job, and decoding a job takes 18 us, so that
     is done on demand.
 
     Args:
@@ -141,10 +141,10 @@ class Kept:
 
 
 def kept(tx: Transaction, job_id: int, scope: int | None) -> Kept:
-    """Get a job whose result is available, with its stored response.
+    """Return a job whose result is available, with its stored response.
 
     Args:
-        scope: the account whose it has to be, or None for anybody's.
+        scope: only if it belongs to this account; None for any.
 
     Raises:
         JobNotFound: it does not exist.
@@ -160,7 +160,7 @@ def kept(tx: Transaction, job_id: int, scope: int | None) -> Kept:
 
 
 def request_headers(tx: Transaction, job_id: int) -> Headers:
-    """Read what is kept of the headers of a job's request, without its secrets."""
+    """Read the stored headers of a job's request, without its secrets."""
     return decode_headers(*tx.execute(GET_HEADERS, job_id=job_id).fetchone())
 
 

@@ -1,4 +1,4 @@
-"""What a server does for the file or database that its store is in, for both engines."""
+"""Maintenance of the file or database of a store, for both engines."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -8,7 +8,7 @@ from jobstore.store.facts import Changes
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How much room a store takes, in bytes; None is what its engine does not know.
+    """The sizes of a store, in bytes; None if the engine does not know.
 
     Args:
         file: its file, or its tables.
@@ -24,36 +24,36 @@ class Sizes:
 
 
 class Keeping(Protocol):
-    """Keep a store's place in order; what an engine does by itself is nothing here."""
+    """Maintain a store's file or database; methods do nothing where the engine does it itself."""
 
     @property
     def engine(self) -> str:
-        """Which engine the store is on, and in which version."""
+        """Return the engine and its version."""
 
     @property
     def place(self) -> str:
-        """Where it is, for people, without any password."""
+        """Return where it is, for people, without any password."""
 
     async def shrink(self, *, wholly: bool = False) -> int:
-        """Return free space of the file to the disk; return how many bytes."""
+        """Return free space in the file to the disk; return how many bytes."""
 
     async def keep_wal_short(self) -> None:
-        """Move what is in the WAL into the file beside the writer, until cancelled."""
+        """Checkpoint the WAL in the background, until cancelled."""
 
     async def cut_wal(self, seen: tuple[int, int] | None = None) -> tuple[int, int] | None:
-        """Cut the WAL to nothing if nothing was written since it was seen last."""
+        """Truncate the WAL if nothing was written since the last look."""
 
     async def renew_mark(self) -> None:
-        """Give the store a new mark, if anything was written since it got the last one here."""
+        """Give the store a new mark, if anything was written since the last one."""
 
     async def checkpoint(self) -> None:
-        """Move the WAL into the file and cut it to nothing, if nothing else is to do."""
+        """Checkpoint and truncate the WAL, if nothing else is to do."""
 
     async def sizes(self) -> Sizes:
-        """Tell how much room the store takes."""
+        """Return the sizes of the store."""
 
     def full(self, sizes: Sizes) -> str | None:
-        """Tell in a clause why the place has no room left; None if it has."""
+        """Return, as a clause, why there is no room left; None if there is."""
 
     def written(self, changes: Changes, /) -> None:
         """Note that a batch was committed."""

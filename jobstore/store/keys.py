@@ -29,14 +29,14 @@ KEEP: Final = Statement(
 
 
 def known(tx: Transaction, submission: Submission, keyed: Keyed) -> int | None:
-    """Find the job that was submitted under a key; None if there is none.
+    """Return the job that was submitted with a key; None if there is none.
 
     Args:
-        submission: its owner's jobs are looked at.
-        keyed: the key, and what tells the request from others.
+        submission: only jobs of its owner count.
+        keyed: the key, and what identifies the request.
 
     Raises:
-        KeyReused: there is one, of another request.
+        KeyReused: the key was used for another request.
     """
     owner = writable(submission.owner)
     row = tx.execute(
@@ -51,7 +51,7 @@ def known(tx: Transaction, submission: Submission, keyed: Keyed) -> int | None:
 
 
 def keep(tx: Transaction, submission: Submission, keyed: Keyed, job_id: int) -> None:
-    """Keep the key under which a job was submitted, as long as its row lasts."""
+    """Store the key of a job, as long as the job's row lasts."""
     tx.execute(
         KEEP,
         account=submission.account,

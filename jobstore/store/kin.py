@@ -91,7 +91,7 @@ async def _named(
 
 
 def _told(timeline: Sequence[Moment], event: str) -> Iterator[int]:
-    """Give the ids that a job's history names where it tells of an event."""
+    """Yield the ids that a job's history names where it tells of an event."""
     for moment in timeline:
         found = _NAMED.search(moment.detail or "") if moment.event == event else None
         if found:
@@ -99,7 +99,7 @@ def _told(timeline: Sequence[Moment], event: str) -> Iterator[int]:
 
 
 async def _runs(history: History, job: Job) -> tuple[list[int], list[int]]:
-    """Give the runs of a job's definition before and after it, if it is a run."""
+    """Return the runs of a job's definition before and after it, if it is a run."""
     if job.definition is None:
         return [], []
     this = {"definition": job.definition}

@@ -1,4 +1,4 @@
-"""The heads of a job's two messages, with the names of what is secret and never its values."""
+"""The heads of a job's two messages, with the names of secret headers and never their values."""
 
 import json
 from dataclasses import dataclass
@@ -34,11 +34,11 @@ Fields: TypeAlias = tuple[tuple[str, str | None], ...]
 
 @dataclass(frozen=True, slots=True)
 class MessageHead:
-    """What is kept of a message besides its body.
+    """A stored message without its body.
 
     Args:
-        size: how many bytes the body has; None if it is no longer kept.
-        reason: the reason phrase of an answer that has one of its own.
+        size: the length of the body in bytes; None if it is no longer kept.
+        reason: the reason phrase of an answer, if it is not the standard one.
     """
 
     fields: Fields
@@ -56,7 +56,7 @@ async def request_head(history: History, job: Job) -> MessageHead | None:
 
 
 async def response_head(history: History, job: Job) -> MessageHead | None:
-    """Read the head of the target's answer; None if there was none, or it is no longer kept."""
+    """Read the head of the target's answer; None if there is none, or it is no longer kept."""
     rows = await history.rows(RESPONSE_HEAD, job_id=job.id)
     if not rows:
         return None

@@ -1,14 +1,14 @@
-"""Move a whole store to another engine: every row with its id, and the ids that were given out.
+"""Move a whole store to another engine: every row with its id, and the ids given out so far.
 
 **Invariants.** The source is read as of one moment, and is not changed. The destination is written
-in one transaction, so it is either a complete store or still an empty one, wherever a crash or a
+in one transaction, so it is either a complete store or still empty, wherever a crash or a
 signal ends the move. Nobody may be using either of them: each engine ensures that in its own way.
 
-**What is carried over.** All tables, in an order in which each row finds what it refers to; numbers
-that are kept of the jobs as they are, and not counted anew, since days outlive their jobs; and the
-last ids that were given, so that none is given again. What only running servers need stays behind:
-which node delivers a result or receives a body, and the token by which a file knows its log. So do
-sessions: people log in again at the new store, and those who cannot were never to come along.
+**What is moved.** All tables, in an order in which each row finds what it refers to; figures
+about jobs as they are, not counted again, since they outlive their jobs; and the
+last ids given out, so that none is reused. What only running servers need is left behind:
+which node delivers a result or receives a body, and the token by which a file recognises its log.
+So are sessions: people log in again at the new store.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -63,33 +63,33 @@ Row = Sequence[Any]
 
 
 class Source(Protocol):
-    """A store that is moved, as of one moment."""
+    """The store to move, as of one moment."""
 
     def count(self, table: Table) -> int:
-        """Tell how many rows there are."""
+        """Return the number of rows."""
 
     def rows(self, table: Table) -> Iterator[Row]:
-        """Give all rows, with the columns in the order of the table; few of them are in memory."""
+        """Yield all rows, with the columns in the table's order; only a few are in memory."""
 
     def last_ids(self) -> Mapping[str, int]:
-        """Tell the last ids that were given, by the names of the tables."""
+        """Return the last ids given out, by table."""
 
 
 class Destination(Protocol):
-    """An empty store, in a transaction that is committed if all goes well."""
+    """An empty store, in a transaction that is committed at the end."""
 
     def put(self, table: Table, rows: Iterable[Row]) -> None:
-        """Put rows in."""
+        """Insert rows."""
 
     def raise_ids(self, last: Mapping[str, int]) -> None:
         """Ensure that ids up to these are not used again."""
 
 
 def move(source: Source, destination: Destination, progress: Progress) -> Mapping[str, int]:
-    """Move everything from one store into another one that is empty.
+    """Move everything from one store to an empty one.
 
     Returns:
-        how many rows of each table.
+        the number of rows of each table.
     """
     moved = {}
     for table in TABLES:
@@ -102,7 +102,7 @@ def move(source: Source, destination: Destination, progress: Progress) -> Mappin
 
 @dataclass(slots=True)
 class _Told:
-    """How far it is with a table."""
+    """The progress of a table."""
 
     name: str
     total: int
@@ -110,7 +110,7 @@ class _Told:
     done: int = 0
 
     def through(self, rows: Iterable[Row]) -> Iterator[Row]:
-        """Give the rows on, and tell of them now and then."""
+        """Pass the rows on, and report progress now and then."""
         self.progress(self.name, 0, self.total)
         for row in rows:
             yield row
@@ -120,5 +120,5 @@ class _Told:
 
 
 def filled(counts: Mapping[str, int]) -> str:
-    """Name the tables of a store that have rows, where all should be empty."""
+    """Return the tables of a store that are not empty."""
     return f"it has rows in {', '.join(name for name, count in counts.items() if count)}"

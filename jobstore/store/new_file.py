@@ -12,13 +12,13 @@ from jobstore.store.ownership import give
 
 @contextmanager
 def new_file(destination: Path, what: str, *, like: os.stat_result | None = None) -> Iterator[Path]:
-    """Give a new file beside a destination that takes its place if the context ends well.
+    """Yield a new file that replaces a destination if the context ends without an error.
 
-    Only its owner may read it: it holds what the store holds.
+    Only its owner may read it: it contains what the store contains.
 
     Args:
         what: what is written, in a word.
-        like: whose owner it has to have, even if root writes it.
+        like: the file whose owner it gets, even if root writes it.
 
     Raises:
         StoreError: it cannot be written, or another process writes it.
@@ -48,7 +48,7 @@ def new_file(destination: Path, what: str, *, like: os.stat_result | None = None
 
 
 def _claimed(descriptor: int, partial: Path) -> bool:
-    """Empty what an earlier process may have left, unless another one is writing it."""
+    """Truncate what an earlier process may have left, unless another one is writing it."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -60,10 +60,10 @@ def _claimed(descriptor: int, partial: Path) -> bool:
 
 
 def check_destination(destination: Path, store: Path | None, *, replace: bool) -> None:
-    """Refuse a name that a new file cannot have.
+    """Refuse an invalid destination of a new file.
 
     Args:
-        store: what it must not replace, if that is a file.
+        store: the file that it must not replace, if any.
         replace: whether it may replace another file.
 
     Raises:
@@ -83,7 +83,7 @@ def check_destination(destination: Path, store: Path | None, *, replace: bool) -
 
 @contextmanager
 def writing(destination: Path) -> Iterator[None]:
-    """Say of which file it is that it cannot be written."""
+    """Add the file's name to errors about writing it."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What a store on PostgreSQL needs besides, and others do without."""
+"""The optional packages for PostgreSQL."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,10 +11,10 @@ _EXTRA: Final = frozenset({"psycopg", "greenlet"})
 
 @contextmanager
 def with_postgresql() -> Iterator[None]:
-    """Name the missing package, if an import for PostgreSQL fails.
+    """Name the missing package if an import for PostgreSQL fails.
 
     Raises:
-        ConfigError: it is not installed, or has no library to work with.
+        ConfigError: the driver is not installed, or cannot load its library.
     """
     try:
         yield

@@ -115,13 +115,13 @@ class Overview:
     complete: bool = True
 
     def most(self, count: int) -> list[str]:
-        """Give the names of most jobs, those of the most first; the rest is none of them."""
+        """Return the names of most jobs, those of the most first; the rest is none of them."""
         named = (name for name in self.works if name != period_rows.REST)
         return sorted(named, key=lambda name: (-self.works[name].count, name))[:count]
 
 
 async def overview(history: History, asked: OverviewQuery, most: int, budget: Budget) -> Overview:
-    """Tell what came of jobs.
+    """Return what came of jobs.
 
     Args:
         most: of how many names to tell the spans.
@@ -133,7 +133,7 @@ async def overview(history: History, asked: OverviewQuery, most: int, budget: Bu
 async def by_kinds(
     history: History, asked: OverviewQuery, most: Mapping[Dimension, int], budget: Budget
 ) -> Mapping[Dimension, Overview]:
-    """Tell what came of the same jobs by several kinds; those not counted yet are read once.
+    """Return what came of the same jobs by several kinds; those not counted yet are read once.
 
     Args:
         asked: whose kind does not matter.
@@ -152,7 +152,7 @@ async def by_kinds(
 async def _seen(
     history: History, asked: OverviewQuery, last: int, most: Mapping[Dimension, int], budget: Budget
 ) -> Mapping[Dimension, Overview]:
-    """Tell what came of jobs, those up to an id as they were counted."""
+    """Return what came of jobs, those up to an id as they were counted."""
     by_kind = {kind: replace(asked, kind=kind) for kind in most}
     seen = {kind: await _counted(history, each) for kind, each in by_kind.items()}
     recent, complete = await _recent(history, asked, [*most], last, budget)
@@ -246,7 +246,7 @@ async def _recent(
 async def _ended_late(
     history: History, asked: OverviewQuery, budget: Budget
 ) -> AsyncIterator[list[Sequence[Any]]]:
-    """Give the jobs that have ended since those around them were counted.
+    """Yield the jobs that have ended since those around them were counted.
 
     Raises:
         TimeIsUp: the budget does not last.

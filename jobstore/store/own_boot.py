@@ -1,14 +1,14 @@
-"""The start of the server that this process is: whose claims are its own."""
+"""This process as a start of the server: which claims are its own."""
 
 from dataclasses import dataclass
 
 
 @dataclass(slots=True, eq=False)
 class OwnBoot:
-    """The number of this start of the server, which stands in each claim that it makes.
+    """The number of this start of the server, which is stored in each of its claims.
 
-    A file has one for as long as it is open. A node that the others have declared dead starts
-    again, with another number: what it had claimed before is not its own any more.
+    A file has one number for as long as it is open. A node that the others declared dead starts
+    again with a new number; its earlier claims are no longer its own.
 
     Attributes:
         number: 0 where no server runs.

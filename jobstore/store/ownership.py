@@ -1,13 +1,13 @@
-"""Who owns a file that root makes beside a store: whoever owns the store, as with SQLite's logs."""
+"""The owner of a file that root creates beside a store: the store's own, as with SQLite's logs."""
 
 import os
 from contextlib import suppress
 
 
 def give(descriptor: int, like: os.stat_result) -> None:
-    """Give a file that root has made to the owner of another one, who has to open it later.
+    """Change the owner of a file that root created to that of another file.
 
-    Root without the right to do so, as in some containers, keeps it.
+    Without the right to do so, as in some containers, root remains the owner.
     """
     if os.geteuid() == 0:
         with suppress(PermissionError):

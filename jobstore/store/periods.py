@@ -207,7 +207,7 @@ async def gather(reader: Reader, before: int, clock: Clock, most: int) -> Gather
 
 
 def _before(times: range, rows: Sequence[Any]) -> Sequence[Any]:
-    """Give the jobs before the first that was submitted at one of some times."""
+    """Return the jobs before the first that was submitted at one of some times."""
     return [*takewhile(lambda row: row[3] not in times, rows)]
 
 
@@ -280,7 +280,7 @@ _NAME: Final[Mapping[Dimension, Any]] = {
 
 
 async def built(reader: Reader) -> dict[int, int]:
-    """Tell up to when there are longer spans, in microseconds since 1970, by their length."""
+    """Return up to when there are longer spans, in microseconds since 1970, by their length."""
     found = {}
     for seconds in LENGTHS[1:]:
         (last,) = await reader.row(LAST_START, seconds=seconds)

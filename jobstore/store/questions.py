@@ -1,4 +1,4 @@
-"""Questions that the history answers with more than a list of its jobs."""
+"""Questions about the history whose answer is more than a list of jobs."""
 
 from array import array
 from collections import defaultdict
@@ -96,7 +96,7 @@ QUARTER: Final = 900_000_000
 
 
 class By(StrEnum):
-    """What figures are told apart by."""
+    """What figures are grouped by."""
 
     PATH = "path"  # without its query
     DEFINITION = "definition"
@@ -104,13 +104,13 @@ class By(StrEnum):
 
 @dataclass(slots=True)
 class JobFigures:
-    """What many jobs have in common, in figures.
+    """Figures about a group of jobs.
 
     Args:
-        name: the path or the name of the definition; None for jobs that are runs of none.
+        name: the path or the name of the definition; None for jobs without a definition.
         count: how many there are.
         errors: how many failed, or were answered with a status of 400 or more.
-        took: how long the last attempt at each took that was done or failed, in microseconds.
+        took: the durations of the last attempts of those that are done or failed, in microseconds.
     """
 
     name: str | None
@@ -119,7 +119,7 @@ class JobFigures:
     took: "array[int]" = field(default_factory=lambda: array("q"))
 
     def percentiles(self, *percents: int) -> list[int | None]:
-        """Tell how long so many percent of the attempts took at most; None if there were none."""
+        """Return a percentile of the attempts' durations; None if there are none."""
         if not self.took:
             return [None for _ in percents]
         ordered = sorted(self.took)
@@ -128,7 +128,7 @@ class JobFigures:
 
 @dataclass(slots=True)
 class QuarterHour:
-    """What was submitted in a quarter of an hour.
+    """The submissions of a quarter of an hour.
 
     Args:
         start: its beginning, in microseconds since 1970.
@@ -142,10 +142,10 @@ class QuarterHour:
 
 
 async def figures(history: History, search: Search, by: By) -> list[JobFigures]:
-    """Tell how often and how long jobs ran, the most frequent ones first.
+    """Return how many jobs ran and how long they took, by group, the largest first.
 
     Args:
-        by: what they are told apart by.
+        by: what to group by.
     """
     found: defaultdict[str | int | None, JobFigures] = defaultdict(lambda: JobFigures(None))
     statement = _figures(by, frozenset(search.values))
@@ -163,7 +163,7 @@ async def figures(history: History, search: Search, by: By) -> list[JobFigures]:
 
 
 async def activity(history: History, search: Search) -> list[QuarterHour]:
-    """Tell how much was submitted in each quarter of an hour in which there was anything."""
+    """Return the number of submissions in each quarter of an hour with any."""
     found: dict[int, QuarterHour] = {}
     async for rows in history.parts(_activity(frozenset(search.values)), search):
         for number, count, errors in rows:
@@ -174,7 +174,7 @@ async def activity(history: History, search: Search) -> list[QuarterHour]:
 
 
 async def longest(history: History, search: Search, now: int, limit: int) -> list[Job]:
-    """Find the jobs whose last attempt took longest; one that runs counts up to now.
+    """Return the jobs with the longest last attempts; a running one counts up to now.
 
     Args:
         now: microseconds since 1970.
@@ -191,7 +191,7 @@ async def longest(history: History, search: Search, now: int, limit: int) -> lis
 
 
 async def askers(history: History, jobs: Sequence[Job]) -> dict[int, str]:
-    """Tell who asked for the cancellation of jobs, by their ids, as far as that is known."""
+    """Return who requested the cancellation of jobs, by id, as far as known."""
     ids = encode_ids(job.id for job in jobs if job.cancel_asked_at is not None)
     rows = await history.rows(ASKERS, ids=ids)
     return {job_id: asker(detail) for job_id, detail in rows if detail}
@@ -214,10 +214,10 @@ async def definitions_named(history: History, reference: str) -> tuple[int, ...]
 
 
 async def death(history: History, *, runs: bool) -> Death:
-    """Tell which start of the server was the last one whose end nobody has seen.
+    """Return the last start of the server that did not end properly.
 
     Args:
-        runs: whether a server runs.
+        runs: whether a server is running.
     """
     ((last,),) = await history.rows(LAST_BOOT)
     over = (last or 0) - runs
@@ -231,7 +231,7 @@ async def death(history: History, *, runs: bool) -> Death:
 
 
 async def names(history: History) -> dict[str | int | None, str]:
-    """Give the names of all definitions by their ids, whether they were deleted or not."""
+    """Return the names of all definitions by id, whether deleted or not."""
     named: dict[str | int | None, str] = {}
     after = 0
     while rows := await history.rows(DEFINITIONS, after=after, limit=WINDOW):
@@ -252,7 +252,7 @@ _took: Final = case((in_state(State.DONE, State.FAILED), _job.finished_at - _job
 
 @cache
 def _figures(by: By, conditions: frozenset[str]) -> Statement:
-    """Sum up a window; how long each attempt took is given as a list, which costs least."""
+    """Sum up a window; durations are returned as a list, which is cheapest."""
     columns: dict[By, ColumnElement[Any]] = {
         By.PATH: without_query(_job.path),
         By.DEFINITION: _job.definition,

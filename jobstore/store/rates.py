@@ -1,4 +1,4 @@
-"""How many jobs owners have submitted lately, if several nodes have to know it.
+"""How many jobs owners have submitted lately, stored for several nodes.
 
 A single server keeps that in memory: see `jobstore.live.owners`.
 """
@@ -25,7 +25,7 @@ USE: Final = replacing(_RATE, "account")
 
 
 def used_until(tx: Transaction, account: int) -> float | None:
-    """Tell until when the submissions of an account have used up what it may submit.
+    """Return until when an account's allowance of submissions is used up.
 
     Returns:
         seconds since 1970; None if it has not submitted anything.
@@ -35,5 +35,5 @@ def used_until(tx: Transaction, account: int) -> float | None:
 
 
 def use(tx: Transaction, account: int, until: float) -> None:
-    """Note until when the submissions of an account have used up what it may submit."""
+    """Store until when an account's allowance of submissions is used up."""
     tx.execute(USE, account=account, used_until=until)

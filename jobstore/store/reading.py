@@ -1,4 +1,4 @@
-"""What reads a store, whichever engine it is on."""
+"""The interfaces of what reads a store, for both engines."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -10,10 +10,10 @@ class Reader(Protocol):
     """A connection that writes nothing; it raises the store's own errors."""
 
     async def rows(self, statement: Statement, **values: object) -> list[Any]:
-        """Execute a statement with values for its parameters, and give all its rows."""
+        """Execute a statement with values for its parameters, and return all its rows."""
 
     async def row(self, statement: Statement, **values: object) -> Any:
-        """Execute a statement as `rows` does, and give its first row, or None."""
+        """Execute a statement as `rows` does, and return its first row, or None."""
 
 
 class Searcher(Reader, Protocol):
@@ -22,10 +22,10 @@ class Searcher(Reader, Protocol):
     async def within(
         self, seconds: float | None, statement: Statement, /, **values: object
     ) -> list[Any]:
-        """Execute a statement as `rows` does, and stop it when its time is over.
+        """Execute a statement as `rows` does, and stop it when its time is up.
 
         Args:
-            seconds: how long it may take, the wait for the connection included, or None.
+            seconds: how long it may take, including the wait for the connection, or None.
 
         Raises:
             TimeIsUp: it was stopped.
@@ -34,17 +34,17 @@ class Searcher(Reader, Protocol):
     async def together(
         self, statements: Sequence[Statement], /, **values: object
     ) -> list[list[Any]]:
-        """Execute statements that find the store as of one moment; give their rows."""
+        """Execute statements that see the store at one moment; return their rows."""
 
 
 class Points(Reader, Protocol):
-    """A quick look at single rows; and what is looked at all the time, without waiting for it."""
+    """Point reads of single rows, and values that are needed all the time, without waiting."""
 
     def revision(self, of: str) -> int:
-        """Tell how often something was changed: accounts, schedules, or the queue from outside."""
+        """Return a revision number: of accounts, schedules, or others' changes to the queue."""
 
     def kept(self, statement: Statement) -> list[Any]:
-        """Give the rows of a short list that changes rarely: accounts, tokens, targets."""
+        """Return the rows of a short list that changes rarely: accounts, tokens, targets."""
 
     async def refresh(self) -> None:
-        """Let `revision` and `kept` say what is so by now."""
+        """Update the values of `revision` and `kept`."""

@@ -66,7 +66,7 @@ _over: Final = _job.boot.in_(
 
 
 def _of_orphans(write: Callable[[ColumnElement[bool]], ClauseElement]) -> Statement:
-    """Make a statement about jobs whose server went away."""
+    """Return a statement about jobs whose server is gone."""
     return Statement(write(true()), write(_over))
 
 
@@ -133,7 +133,7 @@ def _end_from(
 
 
 def _end_these(event: Event, **words: BindParameter[Any]) -> Mapping[State, Statement]:
-    """Make a statement for each state that jobs may end from, so that each can be counted."""
+    """Return a statement for each state that jobs may end from, so that each can be counted."""
     return {before: _of_orphans(_end_from(event, before, words)) for before in JOB[event]}
 
 
@@ -194,7 +194,7 @@ REROUTE: Final = Statement(
 
 
 def reroute(tx: Transaction, old: str, new: str, limit: int) -> int:
-    """Queue some of the jobs of a target that is gone for another one; return how many."""
+    """Queue some of the jobs of a removed target for another one; return how many."""
     tx.tell(Ready(new))
     return tx.execute(REROUTE, old=old, new=new, limit=limit).rowcount
 

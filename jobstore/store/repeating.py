@@ -1,4 +1,4 @@
-"""A job whose request is to be sent again, as a new one."""
+"""A job whose request is to be sent again as a new job."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -35,12 +35,12 @@ _BEFORE_JOB: Final = 6
 
 @dataclass(frozen=True, slots=True)
 class Repeatable:
-    """A job, and what is kept of its request.
+    """A job and its stored request.
 
     Args:
-        headers: None if nothing is kept.
-        content: the body; None if it is a large one, which lies elsewhere.
-        tried: whether a new job was made of it already.
+        headers: the request's headers; None if the request is no longer kept.
+        content: the body; None if it is large and stored in chunks.
+        tried: whether it was retried already.
     """
 
     job: Job
@@ -51,7 +51,7 @@ class Repeatable:
 
 
 def repeatable(tx: Transaction, job_id: int) -> Repeatable | None:
-    """Look at a job whose request is to be sent again; None if there is none."""
+    """Return a job whose request is to be sent again; None if it does not exist."""
     row = tx.execute(REPEATABLE, job_id=job_id).fetchone()
     if row is None:
         return None

@@ -1,4 +1,4 @@
-"""What becomes of results: each function is one step of a transaction."""
+"""Changes of results: each function is one step of a transaction."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -89,7 +89,7 @@ def give_back(tx: Transaction, job_id: int, reader: int, detail: str) -> None:
     """Hold a result again whose delivery broke off, whether it was marked as taken or not.
 
     Args:
-        reader: the start of the server that has delivered it.
+        reader: the start of the server that was delivering it.
     """
     if tx.execute(GIVE_BACK, job_id=job_id, reader=reader).fetchone():
         tx.tally.passed(Result.TAKEN, Result.HELD)
@@ -104,7 +104,7 @@ def require_own(tx: Transaction, job_id: int, scope: int | None) -> None:
     """Ensure that the caller may see a job, deleted or not.
 
     Raises:
-        JobNotFound: they may not, or it does not exist.
+        JobNotFound: it does not exist, or belongs to another account.
     """
     row = tx.execute(jobs.GET_JOB, job_id=job_id).fetchone()
     if row is None or scope not in {None, decode_job(row).account}:
@@ -123,11 +123,11 @@ def restore(tx: Transaction, job_id: int, because: str | None = None) -> None:
     """Hold a result again that was taken or deleted, for another reader.
 
     Args:
-        because: what is noted about it.
+        because: the note for the job's history.
 
     Raises:
         JobNotFound: there is no such job.
-        ResultNotRestorable: it was neither, or its payload is no longer kept.
+        ResultNotRestorable: it was neither taken nor deleted, or its payload is no longer kept.
     """
     if tx.shared:  # another node may purge it between the look and the change
         tx.execute(jobs.LOCK, job_id=job_id)
@@ -170,7 +170,7 @@ def delete(tx: Transaction, job_id: int, scope: int | None = None) -> None:
     """Delete a result; the work goes on if it has not ended.
 
     Raises:
-        JobNotFound: nobody may ask for this job any more.
+        JobNotFound: the job can no longer be asked for.
     """
     if scope is not None:
         jobs.awaited(tx, job_id, scope)
@@ -191,7 +191,7 @@ DISCARD: Final = Statement(
 
 
 def discard(tx: Transaction, job_id: int, scope: int | None) -> None:
-    """Delete what is left of a job that stands in the history, whoever has read its result.
+    """Delete what is left of a job in the history, even if its result was fetched.
 
     Raises:
         JobNotFound: it does not exist.
@@ -201,10 +201,10 @@ def discard(tx: Transaction, job_id: int, scope: int | None) -> None:
 
 
 def set_aside(tx: Transaction, job_id: int, scope: int | None, because: str) -> None:
-    """Delete a result as `discard` does, but so that `restore` undoes it until it is purged.
+    """Delete a result as `discard` does, but let `restore` undo it until it is purged.
 
     Args:
-        because: what is noted about it.
+        because: the note for the job's history.
 
     Raises:
         JobNotFound: it does not exist.
@@ -254,7 +254,7 @@ DELETE_STEPS: Final = {awaited: _delete_step(awaited) for awaited in AWAITED}
 
 
 def delete_step(tx: Transaction, awaited: Result, **values: object) -> list[int]:
-    """Delete some of the results of the jobs between two ids that stand there; return whose."""
+    """Delete some of the results of jobs between two ids; return the jobs."""
     ids = tx.ids(DELETE_STEPS[awaited], now=tx.now, **values)
     tx.tally.passed(awaited, Result.DELETED, len(ids))
     drop_responses(tx, ids, "deleted")
@@ -291,10 +291,10 @@ EXPIRE_STEP: Final = Statement(
 
 
 def expire_step(tx: Transaction, **values: object) -> list[tuple[int, int]]:
-    """Expire some of the held results that were finished between two times.
+    """Expire some of the held results of jobs that ended between two times.
 
     Returns:
-        whose, each with the time when it was finished.
+        the jobs, each with its end.
     """
     rows = tx.execute(EXPIRE_STEP, now=tx.now, **values).fetchall()
     tx.tally.passed(Result.HELD, Result.EXPIRED, len(rows))

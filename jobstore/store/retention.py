@@ -1,4 +1,4 @@
-"""What is kept for how long: each function is one step of a transaction, of bounded size."""
+"""Retention: each function is one step of a transaction, of bounded size."""
 
 from collections.abc import Sequence
 from typing import Any, Final

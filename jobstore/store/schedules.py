@@ -1,4 +1,4 @@
-"""When definitions run by themselves: each function is one step of a transaction."""
+"""Schedules of definitions: each function is one step of a transaction."""
 
 import logging
 from collections.abc import Sequence
@@ -88,10 +88,10 @@ BEGINNING: Final[Place] = (-1, 0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moved:
-    """A schedule that fires at another time than was written down, since the clock was set.
+    """A schedule whose stored fire time has changed, since the clock was set.
 
     Args:
-        definition: the definition as it stood before.
+        definition: the definition as it was before.
         fires_at: when it fires now.
     """
 
@@ -100,7 +100,7 @@ class Moved:
 
 
 def due(tx: Transaction, place: Place) -> list[Definition]:
-    """Give some definitions that are due, in the order of the walk; pause those not understood."""
+    """Return some due definitions, in order; pause those that cannot be read."""
     while True:
         at, after = place
         rows = tx.execute(FIRING, now=tx.now, after_at=at, after_id=after, limit=STEP).fetchall()
@@ -110,7 +110,7 @@ def due(tx: Transaction, place: Place) -> list[Definition]:
 
 
 def reconsider(tx: Transaction, after: int) -> tuple[list[Moved], int | None]:
-    """Correct when some definitions fire; tell which, and the last id, or None after all."""
+    """Correct the fire times of some definitions; return them, and the last id or None."""
     rows = tx.execute(SCHEDULED, now=tx.now, after=after, limit=AT_ONCE).fetchall()
     moved = []
     for row in rows:
@@ -127,7 +127,7 @@ def reconsider(tx: Transaction, after: int) -> tuple[list[Moved], int | None]:
 
 
 def _understood(tx: Transaction, row: Sequence[Any]) -> Definition | None:
-    """Give the definition in a row; pause it if there is no sense in the row."""
+    """Return the definition in a row; pause it if the row cannot be read."""
     try:
         definition = decoded(row)
     except ValueError as senseless:
@@ -152,6 +152,6 @@ def oldest_unended(tx: Transaction, definition: int) -> tuple[int | None, int | 
 
 
 def move_on(tx: Transaction, definition: int, due: int, next_at: int | None) -> bool:
-    """Let a definition fire next at another time; tell whether nobody else has done so."""
+    """Set a definition's next fire time; return False if somebody else did so first."""
     row = tx.execute(FIRE, definition=definition, due=due, next_at=next_at).fetchone()
     return row is not None

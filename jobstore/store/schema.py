@@ -1,7 +1,7 @@
 """The tables, as statements see them.
 
-The schema itself, with its constraints, indexes, triggers and the timeline view, is written down
-in ``migrations/``; a test holds the two against each other.
+The schema itself, with its constraints, indexes, triggers and views, is defined
+in ``migrations/``; a test compares the two.
 """
 
 from typing import Any, Final
@@ -15,12 +15,12 @@ METADATA: Final = MetaData()
 
 
 def columns(table: Table) -> tuple[Column[Any], ...]:
-    """Give the columns that a table has whatever the engine; more are there among several nodes."""
+    """Return the columns that a table has with both engines."""
     return tuple(column for column in table.columns if not column.system)
 
 
 def _among_nodes(name: str, kind: TypeEngine[Any] = NUMBER) -> Column[Any]:
-    """Declare a column that is there only where several nodes share the store."""
+    """Declare a column that exists only if several nodes share the store."""
     return Column(name, kind, system=True)
 
 

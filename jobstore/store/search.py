@@ -41,14 +41,14 @@ _attempt: Final = schema.ATTEMPT.c
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Death:
-    """A start of the server whose end nobody has seen; times in microseconds since 1970.
+    """A start of the server that did not end properly; times in microseconds since 1970.
 
     Args:
-        boot: its number; 0 if there was none.
+        boot: its number; 0 if there is none.
         over: the number of the last start that is over, however it ended.
         pid: the server's process id.
-        started_at: when it was started.
-        restarted_at: when the next one was, or None.
+        started_at: when it started.
+        restarted_at: when the next one started, or None.
     """
 
     boot: int
@@ -60,30 +60,30 @@ class Death:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
-    """Which jobs to look for; None is any.
+    """Which jobs to look for; None means any.
 
     Args:
-        states: where their work stands.
-        results: where their results stand.
-        owner: the name that the client gave.
-        account: to which they belong.
-        path: what the path begins with.
-        target: the name of the target that is asked.
+        states: the states of their work.
+        results: the states of their results.
+        owner: the owner's name.
+        account: the account they belong to.
+        path: how their path begins.
+        target: the name of their target.
         definition: the id of the definition that they are runs of.
         trigger: what started that run.
-        tag: their client's handle.
-        since: submitted then or later, in microseconds since 1970.
+        tag: their tag.
+        since: submitted at this time or later, in microseconds since 1970.
         until: submitted before.
-        lowest_status: the least status code of the answer.
-        highest_status: the greatest.
-        definitions: the ids of several definitions, of one of which they are runs.
-        running_at: an attempt at them ran at this moment, in microseconds since 1970.
-        cancelled_by: who asked for their cancellation.
-        died: they were running when this start of the server died, or any that is over left them
-            running.
-        errors: whether they have failed or were answered with an error.
-        ids: these.
-        deleted_because: what is noted about their deletion.
+        lowest_status: the lowest status code of the answer.
+        highest_status: the highest.
+        definitions: the ids of definitions; they are runs of one of these.
+        running_at: an attempt was running at this time, in microseconds since 1970.
+        cancelled_by: who requested their cancellation.
+        died: they were running when this start of the server died, or were left running by any
+            start that is over.
+        errors: whether they failed or were answered with an error.
+        ids: their ids.
+        deleted_because: the note about their deletion.
         cancelled_in: the operation on many jobs that has cancelled them.
     """
 
@@ -111,13 +111,13 @@ class Search:
 
     @property
     def names(self) -> bool:
-        """Whether it is known which jobs may be found, before any of them is looked at."""
+        """Whether the candidates are known before any job is looked at."""
         given = (self.ids, self.deleted_because, self.cancelled_in)
         return any(each is not None for each in given)
 
     @property
     def values(self) -> dict[str, Any]:
-        """What is looked for, by the names of the statement's parameters."""
+        """The values of the statement's parameters, by name."""
         given = {field.name: getattr(self, field.name) for field in fields(self)}
         given["states"] = json.dumps(self.states) if self.states else None
         given["results"] = json.dumps(self.results) if self.results else None
@@ -132,7 +132,7 @@ class Search:
 
 
 def asked_by(name: str) -> str:
-    """Write who asked for something, as it stands in the detail of an event."""
+    """Return the detail of an event that says who requested something."""
     return writable(f"by {name}")
 
 
@@ -274,11 +274,11 @@ _LOOKED_FOR: Final[Mapping[str, ColumnElement[bool]]] = {
 
 
 def in_window(columns: Select[Any], conditions: frozenset[str]) -> Select[Any]:
-    """Narrow a selection from jobs to those of a window that meet conditions.
+    """Restrict a selection of jobs to a window and to conditions.
 
     Args:
         columns: what to select.
-        conditions: keys of `_LOOKED_FOR`, or names of further parameters of one of these.
+        conditions: keys of `_LOOKED_FOR`, or names of further parameters of one of them.
     """
     wanted = [condition for name, condition in _LOOKED_FOR.items() if name in conditions]
     return columns.where(_job.id.between(bindparam("first"), bindparam("last")), *wanted)

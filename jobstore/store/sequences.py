@@ -1,4 +1,4 @@
-"""Which ids were ever given: they are never given again, whatever becomes of what had them."""
+"""Which ids were given out: they are never reused, even when their rows are gone."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -55,7 +55,7 @@ _PUT: Final = Statement(insert(_sequence).values(name=bindparam("of"), seq=bindp
 
 
 def next_id_of(table: str) -> Statement:
-    """Select the id that the next row of a table will get, which nobody has inserted yet."""
+    """Select the id that the next row of a table will get."""
     last = f"pg_sequence_last_value(CAST(pg_get_serial_sequence('{table}', 'id') AS regclass))"
     return Statement(select(next_id(constant(table))), text(f"SELECT coalesce({last}, 0) + 1"))
 

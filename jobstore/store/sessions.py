@@ -1,9 +1,11 @@
-"""Sessions in the store: who came in by a password, and has not left yet.
+"""Browser sessions in the store.
 
-What a browser sends is never kept, only its digest. A session is looked up in the store at each
-page, so that one that was ended anywhere is over everywhere. It ends when it was not used for a
-while, at the latest after a week, and when the password or the role of its account is changed or
-the account goes: the store itself sees to that, whoever changes them.
+The secret that a browser sends is never stored, only its hash. A session is looked up in the store
+for
+each page, so a session that was ended anywhere is over everywhere. It ends when it has not been
+used
+for a while, after a week at the latest, and when the password or role of its account changes or
+the account is removed: the store itself ensures that, whoever makes the change.
 """
 
 import secrets
@@ -93,10 +95,10 @@ END_OVER: Final = Statement(delete(schema.SESSION).where(_over))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActiveSession:
-    """A session that lasts, and whose it is.
+    """A valid session and its account.
 
     Args:
-        identity: its account's, as that is now.
+        identity: the identity of its account, as it is now.
     """
 
     session: Session
@@ -104,11 +106,11 @@ class ActiveSession:
 
 
 class Sessions:
-    """Begin sessions, recognise and end them.
+    """Begin, recognise and end sessions.
 
     Args:
-        points: finds one.
-        clock: what time it is.
+        points: looks one up.
+        clock: the current time.
     """
 
     def __init__(self, points: Points, writer: Writer, clock: Clock) -> None:
@@ -122,7 +124,7 @@ class Sessions:
         Args:
             account: whose.
             password: the hash of the password by which they came in.
-            label: what tells it from others, such as the name of a browser.
+            label: what users recognise it by, such as the name of a browser.
 
         Raises:
             AccountProblem: their account is not what it was a moment ago.
@@ -133,7 +135,7 @@ class Sessions:
         return secret
 
     async def known(self, secret: str) -> ActiveSession | None:
-        """Tell whose session a secret is of, if it is one that lasts; it is used thereby."""
+        """Return the valid session with a secret, and note that it was used."""
         moment, key = self._clock(), digest(secret)
         row = await self._found(key, moment)
         if row is None:
@@ -147,29 +149,29 @@ class Sessions:
         return ActiveSession(session=session, identity=identity)
 
     async def lasts(self, secret: str) -> bool:
-        """Tell whether a session lasts, which is not used thereby: nobody may be at the page."""
+        """Return whether a session is valid, without noting a use: the page may be unattended."""
         return await self._found(digest(secret), self._clock()) is not None
 
     async def _found(self, key: str, moment: int) -> Any:
         return await self._points.row(FIND, session=key, now=moment, longest=LONGEST)
 
     async def close(self, secret: str) -> None:
-        """End the session of a secret: its owner leaves."""
+        """End the session with a secret: its owner logs out."""
         key = digest(secret)
         await self._writer.run(lambda tx: tx.execute(CLOSE, session=key).rowcount)
 
     async def all(self) -> Sequence[Session]:
-        """List all sessions that last, the one used last first."""
+        """List all valid sessions, the most recently used first."""
         values = {"now": self._clock(), "longest": LONGEST}
         found = [_decoded(row) for row in await self._points.rows(LIST, **values)]
         return sorted(found, key=lambda each: (-each.seen_at, each.id))
 
     async def end(self, session: int, who: str) -> str:
-        """End somebody's session; return whose.
+        """End a session; return its account's name.
 
         Args:
             session: its id.
-            who: who wants that.
+            who: who ends it.
 
         Raises:
             AccountProblem: there is no such session.
@@ -177,14 +179,14 @@ class Sessions:
         return await self._writer.run(lambda tx: _end(tx, session, who))
 
     async def forget(self) -> int:
-        """Remove the sessions that are over; return how many."""
+        """Remove ended sessions; return how many."""
         return await self._writer.run(
             lambda tx: tx.execute(END_OVER, now=tx.now, longest=LONGEST).rowcount
         )
 
 
 def digest(secret: str) -> str:
-    """Return what is kept of a secret. It is long and random, so a fast hash is as good as any."""
+    """Return the hash of a secret. Secrets are long and random, so a fast hash is secure."""
     return blake2b(secret.encode("utf-8", "surrogateescape"), digest_size=32).hexdigest()
 
 

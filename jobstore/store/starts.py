@@ -68,7 +68,7 @@ class Start:
 
 
 def of_file(row: Sequence[Any], last: int) -> Start:
-    """Give the start in a row of `STARTS`.
+    """Return the start in a row of `STARTS`.
 
     Args:
         last: the number of the start of the server that runs.
@@ -79,7 +79,7 @@ def of_file(row: Sequence[Any], last: int) -> Start:
 
 
 def started(row: Sequence[Any], state: StartState) -> Start:
-    """Give the start in a row of its columns, with either engine."""
+    """Return the start in a row of its columns, with either engine."""
     boot, name, host, pid, version, started_at, seen_at, ended_at = row
     return Start(
         boot=boot,

@@ -63,8 +63,8 @@ class Steps:
 
     Args:
         pace: how to share the store.
-        after: what is to be done after each step, if anything is.
-        timer: tells the time in seconds, from any beginning.
+        after: called after each step, if given.
+        timer: the monotonic time, in seconds.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Steps:
         self._timer = timer
 
     async def all(self, step: Step[int], first: int = FIRST) -> int:
-        """Repeat a step as `each` does; return how much it did in all."""
+        """Repeat a step as `each` does; return how much it did in total."""
         return sum([done async for done in self.each(step, first)])
 
     async def each(self, step: Step[T], first: int = FIRST) -> AsyncIterator[T]:
@@ -107,8 +107,8 @@ class Steps:
         """Change many jobs.
 
         Args:
-            ids: which ones.
-            operation: does it to some of them.
+            ids: the jobs.
+            operation: changes some of them.
 
         Returns:
             what each step did.
@@ -121,7 +121,7 @@ class Steps:
         return all_done
 
     async def beside(self, reading: Awaitable[T]) -> T:
-        """Wait for what is read beside the writer, and rest after it as after a step."""
+        """Wait for a read beside the writer, and rest after it as after a step."""
         began = self._timer()
         found = await reading
         await asyncio.sleep(self._pace.rest * (self._timer() - began))

@@ -1,4 +1,4 @@
-"""Put jobs in: each function is one step of a transaction."""
+"""Insert jobs: each function is one step of a transaction."""
 
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
@@ -69,10 +69,10 @@ _NONE: Final[Mapping[str, object]] = {}
 
 
 class Submitted(NamedTuple):
-    """A job that was put in.
+    """An inserted job.
 
     Args:
-        secrets: whether the store keeps secrets of its request, until it ends.
+        secrets: whether the store keeps secrets of its request until it ends.
     """
 
     job_id: int
@@ -87,13 +87,13 @@ def submit(  # noqa: PLR0913, PLR0917 - what it takes to make a job
     claimed_by: int | None,
     depth: int = 0,
 ) -> Submitted:
-    """Put a job in: queued, or running at once if it comes with a claim.
+    """Insert a job: queued, or running at once if it comes with a claim.
 
     Args:
         content: the request's body.
         secret: the lower-case names of headers to forget when the job ends.
         claimed_by: the number of the server start that runs it at once, or None.
-        depth: how many jobs made one another before this one.
+        depth: how many jobs led to this one, each of which submitted the next.
     """
     if claimed_by is None:  # before anything else, so that who looks meanwhile counts it as well
         tx.changes.queued += 1
@@ -156,7 +156,7 @@ def _put_job(  # noqa: PLR0913, PLR0917 - what it takes to make a job
 
 
 def _wishes(submission: Submission, not_before: int | None) -> Mapping[str, object]:
-    """Give what most submissions say nothing about, by the columns' names; nothing for those."""
+    """Return the values of rarely used columns, by name; empty for most submissions."""
     policy = submission.policy
     wishes: dict[str, object] = {
         "timeout": policy.timeout,
@@ -177,7 +177,7 @@ def _wishes(submission: Submission, not_before: int | None) -> Mapping[str, obje
 def _line_up(
     tx: Transaction, job_id: int, submission: Submission, not_before: int | None, *, secrets: bool
 ) -> None:
-    """Tell what a job waits for that was put in."""
+    """Report what an inserted job waits for."""
     if submission.follows is not None:
         tx.followed = True
     if not_before is not None:
@@ -200,7 +200,7 @@ USAGE: Final = Statement(
 
 
 def usage(tx: Transaction, account: int) -> tuple[int, int]:
-    """Tell how many jobs of an account wait, and how many bytes are kept of its bodies."""
+    """Return how many jobs of an account are queued, and how many bytes it has stored."""
     queued, stored = tx.execute(USAGE, of_account=account).fetchone() or (0, 0)
     more_queued, more_stored = tx.tally.used(account)
     return queued + more_queued, stored + more_stored
@@ -223,10 +223,10 @@ ANY_TAGGED: Final = Statement(_newest_tagged.where(_tagged))
 
 
 def check_tag(tx: Transaction, submission: Submission) -> None:
-    """Ensure that no unended job of the same owner has a submission's tag.
+    """Ensure that no other job of the same owner that has not ended has a submission's tag.
 
-    Of the jobs with one tag only the newest can go on, since this is asked before each. One whose
-    cancellation was requested counts as ended: its client is told so already.
+    Since this is checked each time, only the newest job with a tag can be unended. A job whose
+    cancellation was requested counts as ended: its client has been told so.
 
     Raises:
         TagTaken: one has it.

@@ -48,7 +48,7 @@ def _idle() -> dict[str, int]:
 
 
 class Tally:
-    """What one transaction has changed of the numbers that the store keeps."""
+    """The changes of one transaction to the store's counters."""
 
     __slots__ = ("_accounts", "_counts", "_days")
 
@@ -60,11 +60,11 @@ class Tally:
     # --- what is told -----------------------------------------------------------------------------
 
     def came(self, account: int, state: str, result: str, stored: int, at: int | None) -> None:
-        """Count a job that was put in.
+        """Count an inserted job.
 
         Args:
-            stored: how many bytes are kept of its bodies.
-            at: when it was submitted, or None if that day has counted it before.
+            stored: how many bytes of its bodies are stored.
+            at: when it was submitted, or None if its day has counted it already.
         """
         self._counts[state] += 1
         self._counts[result] += 1
@@ -94,9 +94,9 @@ class Tally:
         """Count a job whose work has ended: its result is held now if it was none.
 
         Args:
-            row: what the statement has returned, see `guards.ended_by`.
-            error: whether it has failed, or was answered with an error.
-            size: how many bytes of an answer are kept if the result is held.
+            row: what the statement returned, see `guards.ended_by`.
+            error: whether it failed, or was answered with an error.
+            size: how many bytes of an answer are stored if the result is held.
         """
         _, account, result, started_at, *_ = row
         counts = self._counts
@@ -123,16 +123,16 @@ class Tally:
             day["longest_us"] = max(took, day["longest_us"])
 
     def passed(self, before: str, after: Result, jobs: int = 1) -> None:
-        """Count results that have become something else, while their jobs stay where they are."""
+        """Count results whose state has changed, while the states of their jobs have not."""
         self._counts[before] -= jobs
         self._counts[after] += jobs
 
     def stored(self, account: int, size: int) -> None:
-        """Count bytes of bodies that are kept, or no longer if it is negative."""
+        """Count bytes of bodies that are stored, or deleted if negative."""
         self._accounts[account]["stored"] += size
 
     def gone(self, account: int, state: str, result: str, stored: int) -> None:
-        """Count a job that was deleted, all that is known of it; what it did stays on its days."""
+        """Count a removed job; its days keep what they counted of it."""
         self._counts[state] -= 1
         self._counts[result] -= 1
         self._accounts[account]["stored"] -= stored
@@ -143,11 +143,11 @@ class Tally:
 
     @property
     def queued(self) -> int:
-        """How many more jobs are queued than the file says."""
+        """How many more jobs are queued than the stored counter says."""
         return self._counts[_QUEUED]
 
     def used(self, account: int) -> tuple[int, int]:
-        """Tell how many more jobs of an account wait than the file says, and bytes are kept."""
+        """Return how many more queued jobs and stored bytes an account has than counted."""
         more = self._accounts[account]
         return more["queued"], more["stored"]
 
@@ -155,7 +155,7 @@ class Tally:
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """How many more jobs and results there are in each state, if anything has changed."""
+        """The changes of the numbers of jobs and results in each state."""
         return self._counts if any(self._counts.values()) else {}
 
     @property
@@ -165,10 +165,10 @@ class Tally:
 
     @property
     def usage(self) -> list[tuple[int, Mapping[str, int]]]:
-        """How many more jobs of accounts wait, and bytes are kept."""
+        """The changes of queued jobs and stored bytes, by account."""
         return [(account, used) for account, used in self._accounts.items() if any(used.values())]
 
     @property
     def days(self) -> list[tuple[int, Mapping[str, int]]]:
-        """What more was done on days, by how many days have passed since 1970."""
+        """The changes of figures about days, by the number of days since 1970."""
         return [*self._days.items()]

@@ -109,7 +109,7 @@ LOOKED_AT: Final = (STATES, SAID, WAITING, RUNNING)
 
 
 def decoded(row: Sequence[Any]) -> TargetState:
-    """Give what a row says."""
+    """Return the settings in a row."""
     name, paused_at, paused_by, reason, concurrency = row
     return TargetState(
         name=name,
@@ -121,10 +121,10 @@ def decoded(row: Sequence[Any]) -> TargetState:
 
 
 def seen(found: Sequence[Sequence[Any]], configured: Mapping[str, int]) -> list[TargetSeen]:
-    """Put together what the statements of `LOOKED_AT` have found, one target each.
+    """Combine the rows of the statements in `LOOKED_AT`, by target.
 
     Args:
-        configured: how many jobs of each target may run at once as far as the reader knows.
+        configured: how many jobs of each target may run at once, as far as the reader knows.
     """
     states = {row[0]: decoded(row) for row in found[0]}
     concurrency: dict[str, int] = {}
@@ -155,7 +155,7 @@ def _first(state: TargetState | None, configured: int | None) -> int | None:
 
 
 def _held(holds: Sequence[Hold | None]) -> Hold | None:
-    """Tell whether nobody reaches a target, and since when."""
+    """Return the hold of a target that no node can reach, or None."""
     all_held = [hold for hold in holds if hold is not None]
     if not all_held or len(all_held) < len(holds):
         return None
@@ -168,14 +168,14 @@ def _held(holds: Sequence[Hold | None]) -> Hold | None:
 def change(
     tx: Transaction, name: str, wanted: TargetChange, who: str, known: Collection[str]
 ) -> TargetState:
-    """Change the settings of a target, and add an entry to the audit trail.
+    """Change the settings of a target, and add an entry to the audit log.
 
     Args:
-        who: who wants that.
-        known: the targets that there are.
+        who: who makes the change.
+        known: the existing targets.
 
     Raises:
-        TargetUnknown: there is no such target; whatever was said of it is kept.
+        TargetUnknown: there is no such target; its stored settings, if any, are kept.
     """
     if name not in known:
         raise TargetUnknown(name, known)
@@ -232,7 +232,7 @@ def _note(tx: Transaction, name: str, wanted: TargetChange, who: str) -> None:
 def serve(
     tx: Transaction, boot: int, concurrency: Mapping[str, int], holds: Mapping[str, Hold]
 ) -> None:
-    """Write down which targets a start of a server asks."""
+    """Store which targets a start of a server serves."""
     tx.execute(FORGET_SERVED, boot=boot)
     for target, slots in concurrency.items():
         held = _of_hold(holds.get(target))
@@ -240,7 +240,7 @@ def serve(
 
 
 def note_hold(tx: Transaction, boot: int, target: str, hold: Hold | None) -> None:
-    """Write down that a target cannot be reached, or can again."""
+    """Store that a target cannot be reached, or can be reached again."""
     tx.execute(HOLD, boot=boot, target=target, **_of_hold(hold))
 
 
@@ -254,7 +254,7 @@ def _of_hold(hold: Hold | None) -> dict[str, object]:
 
 
 async def waiting_for(history: History) -> Callable[[Job], WaitReason | None]:
-    """Give what tells of a job what it waits for, as targets stand now."""
+    """Return a function that tells what a job waits for, by the present state of targets."""
     states = {row[0]: decoded(row) for row in await history.rows(STATES)}
     holds: dict[str, list[Hold | None]] = {}
     for target, _, held_at, why in await history.rows(SAID):

@@ -18,10 +18,10 @@ T = TypeVar("T")
 
 
 class Rows(Protocol):
-    """What a statement has given, as drivers of databases have it: PEP 249.
+    """The result of a statement, as a cursor of PEP 249.
 
     Attributes:
-        rowcount: how many rows it has changed.
+        rowcount: how many rows it changed.
     """
 
     @property
@@ -29,10 +29,10 @@ class Rows(Protocol):
         """How many rows were changed."""
 
     def fetchone(self) -> Any:
-        """Give the next row, or None."""
+        """Return the next row, or None."""
 
     def fetchall(self) -> list[Any]:
-        """Give all rows that are left."""
+        """Return the remaining rows."""
 
     def __iter__(self) -> Iterator[Any]: ...
 
@@ -45,9 +45,8 @@ class Transaction(ABC):
         changes: what its batch has changed so far.
 
     Attributes:
-        followed: whether any job waits for the success of another; None until somebody has looked.
-        tally: what it has changed of the numbers that are kept of the jobs; written before the
-            commit.
+        followed: whether any job waits for another one's success; None if not yet known.
+        tally: its changes to counters; written before the commit.
         shared: whether other nodes work on the same store.
     """
 
@@ -70,11 +69,11 @@ class Transaction(ABC):
         """Execute an INSERT of one row and return the row's id."""
 
     def ids(self, statement: Statement, **values: object) -> list[int]:
-        """Execute a statement that returns ids, and give these."""
+        """Execute a statement that returns ids, and return them."""
         return [row_id for (row_id,) in self.execute(statement, **values)]
 
     def tell(self, fact: Fact) -> None:
-        """Tell what this transaction changes, for when it is committed."""
+        """Report a fact about what this transaction changes; it counts once committed."""
         self.changes.facts.append(fact)
 
 
@@ -86,8 +85,8 @@ class Outcome:
     """The outcome of an operation: its value, or its error.
 
     Args:
-        committing: whether the error is that of the commit, so that the operation may be found in
-            the file after a crash until something else was committed.
+        committing: whether the commit itself failed, so the operation may be found in
+            the file after a crash, until something else is committed.
     """
 
     value: Any = None
@@ -101,10 +100,10 @@ Told: TypeAlias = Callable[[Outcome], None]
 
 @dataclass(slots=True)
 class Batch:
-    """The outcomes of operations, one by one, and what they have changed.
+    """The outcomes of operations, one by one, and what they changed.
 
     Args:
-        seconds: how long the commit has taken; None if it was none, or not a single one.
+        seconds: how long the commit took; None if there was none, or several.
     """
 
     outcomes: list[Outcome] = field(default_factory=list)

@@ -38,7 +38,7 @@ class Waits:
         self.seconds, self.ended_at = seconds, monotonic()
 
     def before(self, now: float) -> float:
-        """Tell how long was waited directly before, in seconds."""
+        """Return how long was waited directly before, in seconds."""
         return self.seconds if now - self.ended_at < PROMPT else 0.0
 
 
@@ -51,7 +51,7 @@ def begin() -> None:
 
 
 def of_request() -> Waits | None:
-    """Give the waits of the request for which something is done; None if it is for none."""
+    """Return the waits of the request for which something is done; None if it is for none."""
     return _WAITS.get()
 
 

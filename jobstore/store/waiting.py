@@ -1,7 +1,7 @@
 """Figures about waiting jobs for monitoring, read beside the writer.
 
-The number of waiting jobs is not kept per target. So the index of waiting jobs, which contains no
-others, is walked up to a limit.
+The number of waiting jobs is not kept per target, so the index of waiting jobs
+is scanned up to a limit.
 """
 
 from typing import Final

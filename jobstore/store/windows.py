@@ -29,12 +29,11 @@ FIRST: Final = 128
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some of the jobs that were looked for.
+    """A page of matching jobs.
 
     Args:
         jobs: the newest first.
-        searched_to: of all jobs with this id or a higher one, there are no others; None if there
-            are none at all.
+        searched_to: all jobs down to this id have been searched; None if all jobs have.
     """
 
     jobs: list[Job]
@@ -45,8 +44,8 @@ class Windows:
     """The history as a sequence of windows.
 
     Args:
-        searcher: where to search and list, so that nobody who knows what to read has to wait for
-            that; None for the same connection.
+        searcher: a separate connection for searches, so that point reads need not wait for
+            them; None for the same connection.
     """
 
     def __init__(self, reader: Searcher, searcher: Searcher | None = None) -> None:
@@ -54,12 +53,12 @@ class Windows:
         self.searcher = searcher or reader
 
     async def page(self, search: Search, limit: int, before: int, budget: Budget) -> Page:
-        """List some of the jobs that are looked for, the newest first.
+        """List a page of matching jobs, the newest first.
 
         Args:
             limit: how many at most.
-            before: the id of the job that they come after, or a larger one than there is.
-            budget: how long to look for them; there may be no job on the page, and others behind.
+            before: list only jobs with a smaller id.
+            budget: how long to search; a page may be empty although older jobs match.
         """
         values, jobs, reached = search.values, list[Job](), before
         statement = search_sql.looked_for(frozenset(values))
@@ -79,7 +78,7 @@ class Windows:
         return Page(jobs, None)
 
     async def submitted_to(self, searched_to: int) -> int | None:
-        """Tell when the oldest of the jobs was submitted that a search has looked at."""
+        """Return the submission time of the oldest job that a search has looked at."""
         rows = await self._searched(None, search_sql.SUBMITTED_TO, last=searched_to)
         return int(rows[0][0]) if rows else None
 
@@ -93,7 +92,7 @@ class Windows:
 
         Args:
             limit: how many at most, or None for all.
-            before: the id of the job that they come after, or a larger one than there is.
+            before: only jobs with a smaller id.
         """
         values, left = search.values, limit
         statement = search_sql.looked_for(frozenset(values))
@@ -116,10 +115,10 @@ class Windows:
         widest: int = WIDEST,
         **values: object,
     ) -> AsyncIterator[list[Any]]:
-        """Execute a statement for one part of the history after the other, the newest first.
+        """Execute a statement for the history, part by part, the newest first.
 
         Args:
-            statement: what `search.in_window` has made for this search.
+            statement: made by `search.in_window` for this search.
             changing: parameters that the caller may change between two parts.
             widest: how many jobs each part has at most.
             values: further parameters.
@@ -137,17 +136,17 @@ class Windows:
     async def recent(
         self, statement: Statement, search: Search, after: int, budget: Budget
     ) -> AsyncIterator[list[Any]]:
-        """Execute a statement for the jobs behind an id, part by part, the newest first.
+        """Execute a statement for the jobs after an id, part by part, the newest first.
 
         Args:
-            statement: what `search.in_window` has made for this search.
+            statement: made by `search.in_window` for this search.
             after: the id; 0 for all jobs.
 
         Yields:
-            the rows of each part, which are not too many to be counted between two turns of a loop.
+            the rows of each part, few enough to be processed without delaying the loop.
 
         Raises:
-            TimeIsUp: the budget does not last.
+            TimeIsUp: the budget is used up.
         """
         values = search.values
         async for window in self._windows(values, FIRST, budget=budget):
@@ -159,11 +158,11 @@ class Windows:
             yield rows
 
     async def whole(self, statement: Statement, up_to: int, **values: object) -> list[Any]:
-        """Execute a statement at once that looks at few jobs, wherever in the history they are.
+        """Execute a statement at once that reads few jobs, wherever in the history they are.
 
         Args:
-            statement: what `search.in_window` has made.
-            up_to: the highest id that is looked at.
+            statement: made by `search.in_window`.
+            up_to: the highest id to look at.
         """
         return await self._searched(None, statement, first=0, last=up_to, **values)
 
@@ -175,14 +174,15 @@ class Windows:
         size: int = WINDOW,
         **values: object,
     ) -> list[Any]:
-        """Execute a statement for all jobs, so many at a time, whatever their times say.
+        """Execute a statement for all jobs, part by part, whatever their submission times.
 
-        Each job is looked at once. To look at 100,000 with one statement would keep whoever writes
-        waiting now and then for all of the 0.2 s that this takes.
+        Each job is looked at once. Reading 100,000 jobs with one statement takes 0.2 s, and would
+        sometimes
+        delay the writer for all of that time.
 
         Args:
-            statement: what `search.in_window` has made.
-            up_to: the highest id that is looked at.
+            statement: made by `search.in_window`.
+            up_to: the highest id to look at.
 
         Returns:
             its rows, those of the oldest jobs first.
@@ -221,7 +221,7 @@ class Windows:
     async def _newest(
         self, values: Mapping[str, Any], last: int, budget: Budget | None
     ) -> int | None:
-        """Give the newest job up to one that may be looked for, as far as an index tells."""
+        """Return the newest candidate up to an id, as far as an index can tell."""
         if "definition" in values:
             run = values["definition"]
             found = self._searched(budget, search_sql.NEWEST_RUN, last=last, definition=run)
@@ -235,10 +235,10 @@ class Windows:
     async def _searched(
         self, budget: Budget | None, statement: Statement, /, **values: object
     ) -> list[Any]:
-        """Execute a statement that looks at many rows.
+        """Execute a statement that reads many rows.
 
         Raises:
-            TimeIsUp: the budget does not last.
+            TimeIsUp: the budget is used up.
         """
         left = budget.left() if budget else None
         return await self.searcher.within(left, statement, **values)
@@ -246,13 +246,13 @@ class Windows:
 
 @dataclass(slots=True)
 class _Window:
-    """Some jobs of the history that are next to each other.
+    """A range of jobs in the history.
 
     Args:
         first: the lowest id.
-        last: the highest.
-        size: how many jobs there are at most.
-        found: whether there is one that was looked for.
+        last: the highest id.
+        size: how many jobs it has at most.
+        found: whether any of them matches.
     """
 
     first: int

@@ -57,9 +57,9 @@ log = logging.getLogger(__name__)
 
 
 class Turn(IntEnum):
-    """In which turn an operation of a batch may go side by side with others, where an engine can.
+    """The turn in which an operation of a batch may run beside others, if the engine can.
 
-    Those of one turn see all that those of the turns before it have done.
+    Operations of one turn see everything done in earlier turns.
     """
 
     ALONE = 0
@@ -89,9 +89,9 @@ class Writer(ABC):
     """Run operations in transactions that many of them share.
 
     Attributes:
-        committed: told what each batch has changed, before the next one begins.
-        measured: told how many seconds the commit of a batch has taken, and how many operations
-            were in it; None if nobody wants to know.
+        committed: called with the changes of each batch, before the next one begins.
+        measured: called with how many seconds a commit took, and how many operations it had;
+            None if metrics are off.
     """
 
     def __init__(self) -> None:
@@ -113,7 +113,7 @@ class Writer(ABC):
 
     @abstractmethod
     def look(self) -> StoreError | None:
-        """Return why nothing can be written, and start to repair that; None if all is well."""
+        """Return why the store cannot be written, and start repairing it; None if it can."""
 
     @abstractmethod
     def _mend(self) -> None:
@@ -121,7 +121,7 @@ class Writer(ABC):
 
     @abstractmethod
     async def _outcomes(self, batch: Sequence[Entry]) -> Batch:
-        """Run operations, and tell what a crash right now would leave of them."""
+        """Run operations, and return their outcomes as a crash right now would leave them."""
 
     def queue(
         self,
@@ -135,10 +135,11 @@ class Writer(ABC):
 
         Args:
             operation: what to do.
-            told: called with what became of it, after the commit; None if nobody wants to know.
+            told: called with the outcome after the commit, or None.
             off_loop: whether it may take milliseconds, so that it must not run on the loop.
-            abreast: in which turn it goes, statement by statement. What it decides by what is in
-                memory, it writes there before its next statement.
+            abreast: the turn in which it may run side by side with others. What it decides by
+                memory,
+                it has to write to memory before its next statement.
         """
         if self._closed:  # its connection must not be touched any more
             refused = Outcome(error=StoreClosed())
@@ -152,10 +153,10 @@ class Writer(ABC):
     def post(
         self, operation: Operation[T], *, off_loop: bool = False, abreast: Turn = Turn.ALONE
     ) -> asyncio.Future[T]:
-        """Queue an operation as `queue` does; it is done even if nobody waits for the future.
+        """Queue an operation as `queue` does; it is executed even if nobody waits for the future.
 
         Returns:
-            a future of its value, which is there only after the commit.
+            a future of its value, resolved after the commit.
         """
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self.queue(operation, _into(future), off_loop=off_loop, abreast=abreast)
@@ -179,13 +180,13 @@ class Writer(ABC):
         off_loop: bool = False,
         abreast: Turn = Turn.ALONE,
     ) -> None:
-        """Queue an operation that must not get lost: while it cannot be written, try again.
+        """Queue an operation that must not get lost: try again until it is written.
 
         Args:
             operation: what to do.
-            told: called with what became of it in the end; where the store is lost, that is why.
+            told: called with the final outcome; an error only if the store is lost.
             off_loop: as in `queue`.
-            abreast: likewise.
+            abreast: as in `queue`.
         """
 
         def tried(outcome: Outcome) -> None:
@@ -215,7 +216,7 @@ class Writer(ABC):
             await asyncio.shield(self._busy)
 
     async def close(self) -> None:
-        """Finish what was posted; what is posted from now on is refused."""
+        """Finish what was posted; later operations are refused."""
         await self.drained()
         self._closed = True
 
@@ -244,11 +245,11 @@ class Writer(ABC):
 
 
 def nothing(_: Transaction) -> None:
-    """Commit nothing, but after everything that was posted before, and by the same way."""
+    """Do nothing, as an operation that follows everything posted before on the same path."""
 
 
 def _into(future: asyncio.Future[Any]) -> Told:
-    """Give what tells a future."""
+    """Return a callback that resolves a future."""
 
     def told(outcome: Outcome) -> None:
         if future.done():  # whoever waited for it has gone away
@@ -262,4 +263,4 @@ def _into(future: asyncio.Future[Any]) -> Told:
 
 
 def unheard(_: Changes | Outcome) -> None:
-    """Ignore it: a reader, or a single writer, keeps nothing in memory."""
+    """Ignore changes: a reader or single change keeps nothing in memory."""

@@ -1,4 +1,4 @@
-"""Who answers the requests: the only place from which requests leave."""
+"""The targets, which answer requests: the only place from which requests leave."""
 
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol, runtime_checkable
@@ -11,13 +11,13 @@ class Target(Protocol):
     """Something that answers requests."""
 
     def send(self, request: Request, handle: JobHandle) -> AbstractAsyncContextManager[Response]:
-        """Send a request and give its response, the body still streaming.
+        """Send a request and yield its response, with the body still streaming.
 
-        Leaving the context before the body's end breaks the exchange off.
+        Leaving the context before the end of the body breaks off the exchange.
 
         Args:
-            request: what to send; its headers are end-to-end already.
-            handle: the job that the request is for; a handle without id if it is invalid.
+            request: what to send, with end-to-end headers only.
+            handle: the job that the request is for; a handle without an id if it is not a job's.
 
         Raises:
             TargetFailed: on entry, or while the body is read.
@@ -29,7 +29,7 @@ class Reachable(Protocol):
     """A target that may be unreachable."""
 
     async def reach(self) -> None:
-        """Find out whether it can be reached, and send nothing.
+        """Check whether it can be reached, without sending anything.
 
         Raises:
             TargetUnreachable: it cannot.

@@ -1,4 +1,4 @@
-"""The response's half of a call without a socket: what a handler writes to."""
+"""The response of a call without a socket: what a handler writes to."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -53,10 +53,10 @@ class Answer(AbstractStreamWriter):
     # The sender's side.
 
     def response(self) -> Response:
-        """Return the response, its body a stream unless the handler is done already.
+        """Return the response; its body is a stream unless the handler has finished.
 
         Raises:
-            TargetBroken: if the handler gave none.
+            TargetBroken: the handler gave none.
         """
         if self._error:
             raise self._error
@@ -75,10 +75,10 @@ class Answer(AbstractStreamWriter):
         return _Rest(self._size, self._pipe.reader)
 
     def finish(self) -> None:
-        """End the response: its handler is done.
+        """End the response: its handler has finished.
 
-        The reader learns of the end only now, so that having read the whole of it does not break
-        off what a handler still does after its last byte.
+        The reader is told of the end only now, so that reading the whole response does not break
+        off what the handler still does after its last byte.
         """
         if self.length and not self._bodiless:
             self.fail(TargetBroken("the handler wrote less than it had announced"))
@@ -103,13 +103,13 @@ class Answer(AbstractStreamWriter):
             self.begun.set_result(None)
 
     def close(self) -> None:
-        """Take nothing more."""
+        """Accept no more data."""
         self._closed = True
 
     # The handler's side, which is aiohttp's interface.
 
     def give(self, status: int, reason: str, headers: Headers, body: bytes) -> None:
-        """Take the whole response at once.
+        """Accept a complete response at once.
 
         Raises:
             TargetBroken: its head cannot be sent.
@@ -120,7 +120,7 @@ class Answer(AbstractStreamWriter):
         self._whole = self._accept(body)
 
     async def write_headers(self, status_line: str, headers: "CIMultiDict[str]") -> None:
-        """Note the head of the response; until it is sent, another may replace it."""
+        """Note the head of the response; another one may replace it until it is sent."""
         items = tuple(headers.items())
         if problem := unsendable(items, status_line):
             raise TargetBroken(f"the head of the response {problem}")
@@ -131,10 +131,10 @@ class Answer(AbstractStreamWriter):
         self._bodiless = bodiless(self._method, self._status)
 
     def send_headers(self) -> None:
-        """Give the response to the sender, if its handler still runs when the loop comes round.
+        """Hand over the response, if the handler is still running in the loop's next round.
 
-        Waiting for the end, or for some amount, would hold back a stream that trickles; not
-        waiting at all would make a stream of an answer that is complete.
+        Waiting for the end, or for some amount, would hold back a slow stream; not
+        waiting at all would turn complete answers into streams.
         """
         self.output_size = self.output_size or 1  # aiohttp asks whether anything has been sent
         if not self._bodiless and not self._pipe:
@@ -142,14 +142,14 @@ class Answer(AbstractStreamWriter):
             self._loop.call_soon(self._begin)
 
     async def write(self, chunk: bytes | bytearray | memoryview) -> None:
-        """Add to the body, and wait while its reader has more than it can take."""
+        """Add to the body, and wait while the reader's buffer is full."""
         data = bytes(chunk)  # since the handler may use its buffer again
         if self._compressor:
             data = await self._compressor.compress(data)
         await self._put(data)
 
     async def write_eof(self, chunk: bytes = b"") -> None:
-        """Add the last of the body, which most often is the whole of it."""
+        """Add the last part of the body, which is usually all of it."""
         data = bytes(chunk)
         if self._compressor:
             data = await self._compressor.compress(data) + self._compressor.flush()
@@ -181,11 +181,11 @@ class Answer(AbstractStreamWriter):
         """Do nothing: each write has waited for room already."""
 
     def enable_compression(self, encoding: str = "deflate", strategy: int | None = None) -> None:
-        """Compress what is written from now on."""
+        """Compress everything written from now on."""
         self._compressor = ZLibCompressor(encoding=encoding, strategy=strategy)
 
     def enable_chunking(self) -> None:
-        """Do nothing: chunks belong to a connection."""
+        """Do nothing: chunked encoding belongs to a connection."""
 
 
 @dataclass(frozen=True, slots=True)

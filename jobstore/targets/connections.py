@@ -1,8 +1,8 @@
 """Connections to a service, each reused only if nothing unread is left on it.
 
-Anything that a service sends without having been asked would be mistaken for the answer to the next
-request: RFC 9112 section 9.2. So a connection is closed if anything arrived after its last answer
-ended, or if an answer or a request was not sent completely.
+Anything that a service sends unasked would be mistaken for the answer to the next
+request: RFC 9112 section 9.2. So a connection is closed if anything arrived after its last answer,
+or if an answer or a request was incomplete.
 """
 
 import asyncio
@@ -39,11 +39,11 @@ Addresses: TypeAlias = Sequence[AddrInfoType]
 
 @dataclass(frozen=True, slots=True)
 class ServiceAddress:
-    """Where a service is.
+    """The address of a service.
 
     Args:
-        url: its URL; of one behind a socket of this machine, the one that it is called by.
-        path: that socket's, or None.
+        url: its URL; for a socket file, the URL that its requests name.
+        path: the path of the socket file, or None.
     """
 
     url: URL
@@ -51,7 +51,7 @@ class ServiceAddress:
 
     @classmethod
     def of(cls, base: str) -> "ServiceAddress":
-        """Read a URL, or ``unix:`` and the path of a socket."""
+        """Read a URL, or ``unix:`` and the path of a socket file."""
         if base.startswith(UNIX):
             return cls(URL("http://localhost"), base.removeprefix(UNIX))
         return cls(URL(base, encoded=True))
@@ -64,9 +64,9 @@ class Connections:
     """All connections to one service.
 
     Args:
-        place: where it is.
-        limits: how much the head of an answer may be.
-        connect: how long a connection may take to be made, in seconds.
+        place: its address.
+        limits: the limits for the head of an answer.
+        connect: how long connecting may take, in seconds.
     """
 
     def __init__(self, place: ServiceAddress, limits: HeadLimits, connect: float) -> None:
@@ -84,7 +84,7 @@ class Connections:
         self._open: set[Exchange] = set()
 
     def reused(self) -> Exchange | None:
-        """Give a connection that was used before, if there is one that can be used again."""
+        """Return an idle connection that can be reused, if there is one."""
         while self._idle:
             since, exchange = self._idle.pop()
             if exchange.is_quiet and asyncio.get_running_loop().time() - since < IDLE_SECONDS:
@@ -96,7 +96,7 @@ class Connections:
         """Make a new connection.
 
         Raises:
-            TargetUnreachable: there is no way to the service, or none in time.
+            TargetUnreachable: no connection could be made, or none in time.
         """
         try:
             async with asyncio.timeout(self._connect):
@@ -134,7 +134,7 @@ class Connections:
         return exchange
 
     async def _looked_up(self) -> Addresses:
-        """Give the addresses of the service, looked up a moment ago at the most."""
+        """Return the addresses of the service, cached for a moment."""
         loop = asyncio.get_running_loop()
         async with self._looking_up:
             if loop.time() >= self._known_until:
@@ -144,12 +144,12 @@ class Connections:
             return self._addresses
 
     def _look_up_again(self) -> None:
-        """Forget an address that could not be reached."""
+        """Forget a cached address that could not be reached."""
         if self._known_until < math.inf:  # and it is no address itself
             self._known_until = 0.0
 
     def release(self, exchange: Exchange) -> None:
-        """Take a connection back whose exchange is over."""
+        """Take back a connection whose exchange is over."""
         if not exchange.is_quiet:
             self.drop(exchange)
             return
@@ -164,7 +164,7 @@ class Connections:
         self._open.discard(exchange)
 
     def _sweep(self) -> None:
-        """Close those that have been idle for too long."""
+        """Close connections that have been idle for too long."""
         loop, self._sweeping = asyncio.get_running_loop(), None
         while self._idle and self._idle[0][0] + IDLE_SECONDS <= loop.time():
             self.drop(self._idle.popleft()[1])
@@ -181,7 +181,7 @@ class Connections:
 
 
 def _numeric(host: str, port: int) -> Addresses:
-    """Give the address that a host is itself, which needs no lookup; none if it is a name."""
+    """Return the address if a host is one, which needs no lookup; none if it is a name."""
     try:
         kind, flags = socket.SOCK_STREAM, socket.AI_NUMERICHOST
         return socket.getaddrinfo(host, port, type=kind, flags=flags)
@@ -190,7 +190,7 @@ def _numeric(host: str, port: int) -> Addresses:
 
 
 def _reason(error: OSError | ValueError) -> str:
-    """Return the system's words for a failed connection, where asyncio has put its own for them."""
+    """Return the system's message for a failed connection, which asyncio replaces by its own."""
     if isinstance(error, ssl.SSLError) or not isinstance(error, OSError):
         return str(error)
     if error.errno and not isinstance(error, socket.gaierror):

@@ -1,10 +1,10 @@
 """One connection to a service: sending a request, finding the end of the answer, limiting its head.
 
-aiohttp parses everything that arrives at once, and an error in what follows an answer would cost
-the answer itself. Here an answer whose end has arrived is complete, whatever comes after it: RFC
-9112 section 6.3. The connection is not used again then.
+aiohttp parses everything that arrives at once, so an error in what follows an answer would cost
+the answer itself. Here, an answer whose end has arrived is complete, whatever follows it: RFC
+9112 section 6.3. The connection is not reused then.
 
-Tests that answer byte by byte notice if a release of aiohttp changes how it reads.
+Tests that answer byte by byte fail if a release of aiohttp changes how it reads.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ _TOO_MANY: Final = "Too many headers"  # aiohttp has no class of its own for thi
 
 
 class HeadTooLargeError(HttpProcessingError):
-    """An answer exceeds a limit that is configured; the message names it."""
+    """An answer exceeds a configured limit; the message names it."""
 
 
 class Exchange(TunnelProtocol, ResponseHandler):
@@ -37,7 +37,7 @@ class Exchange(TunnelProtocol, ResponseHandler):
 
     Args:
         loop: the event loop.
-        limits: how much an answer's head may be.
+        limits: the limits for an answer's head.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, limits: HeadLimits) -> None:
@@ -51,11 +51,11 @@ class Exchange(TunnelProtocol, ResponseHandler):
 
     @property
     def is_quiet(self) -> bool:
-        """Whether nothing is left on it, so that another request may be sent."""
+        """Whether nothing is left to read, so that another request may be sent."""
         return self.is_connected() and not self.should_close
 
     def expect(self, method: str) -> None:
-        """Wait for the answer to a request that is about to be sent.
+        """Prepare for the answer to a request that is about to be sent.
 
         Args:
             method: the request's method, since an answer to HEAD has no body.
@@ -84,12 +84,12 @@ class Exchange(TunnelProtocol, ResponseHandler):
         self.transport.write(data)
 
     def break_off(self) -> None:
-        """Close the connection, which tells those who wait for the answer."""
+        """Close the connection, which wakes those who wait for the answer."""
         if self.transport is not None:
             self.transport.close()
 
     async def drained(self) -> None:
-        """Wait until there is room for more to be sent.
+        """Wait until more can be sent.
 
         Raises:
             ConnectionError: the connection is gone.
@@ -98,11 +98,11 @@ class Exchange(TunnelProtocol, ResponseHandler):
             await private.drain(self)
 
     async def answered(self) -> tuple[RawResponseMessage, StreamReader]:
-        """Wait for the head of the answer; what is said before it is invalid.
+        """Wait for the head of the answer.
 
         Raises:
             ClientError: the connection broke.
-            HttpProcessingError: what came is no answer.
+            HttpProcessingError: the data is not a valid answer.
             OSError: the connection broke.
         """
         while True:
@@ -111,13 +111,13 @@ class Exchange(TunnelProtocol, ResponseHandler):
                 return message, payload
 
     def feed_data(self, data: tuple[RawResponseMessage, StreamReader], size: int = 0) -> None:
-        """Take a message whose head is whole."""
+        """Accept a message whose head is complete."""
         message, self._body = data
         self._in_head = not (message.code in FINAL or message.code == _SWITCHED)
         super().feed_data(data, size)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what has come; a head by itself, so that an error behind it does not cost it."""
+        """Parse the data; a head is parsed by itself, so an error behind it does not cost it."""
         if self._side is not None:
             self._side.received(data)
             return
@@ -132,7 +132,7 @@ class Exchange(TunnelProtocol, ResponseHandler):
             super().data_received(data)
 
     def _cut(self, data: bytes) -> tuple[bytes, bytes]:
-        """Cut off what belongs to the head that is being read."""
+        """Split off the data that belongs to the head being read."""
         seen = self._ending + data
         found = _HEAD_END.search(seen)
         self._ending = b"" if found else seen[1 - _LONGEST_END :]
@@ -143,16 +143,16 @@ class Exchange(TunnelProtocol, ResponseHandler):
 
     @property
     def half_closed(self) -> bool:
-        """Whether the service has stopped sending: without a tunnel, the connection ends then."""
+        """Whether the service has stopped sending: without a tunnel, that ends the connection."""
         return False
 
     def switch(self, side: Side) -> bytes:
-        """Let a side of a tunnel have all that happens; give what has come already."""
+        """Hand all further events over to a side of a tunnel; return the data received so far."""
         self._side = side
         return private.take_early(self)
 
     def eof_received(self) -> bool:  # type: ignore[override] # its own base always closes
-        """Pass on that the service sends nothing more, or close the connection."""
+        """Pass on that the service has stopped sending, or close the connection."""
         if self._side is not None:
             return self._side.end()
         super().eof_received()
@@ -166,7 +166,7 @@ class Exchange(TunnelProtocol, ResponseHandler):
         self.set_exception(_too_large(f"is longer than {self._limits.size} bytes", "head_size"))
 
     def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
-        """Let what waits for the answer know what went wrong, if there is still something to."""
+        """Report an error to whoever waits for the answer, if anybody does."""
         if not isinstance(exc, HttpProcessingError):
             super().set_exception(exc, *cause)
         elif not self._in_head and self._body.is_eof():
@@ -181,7 +181,7 @@ class Exchange(TunnelProtocol, ResponseHandler):
                 self._body.set_exception(broken)
 
     def _named(self, exc: HttpProcessingError, *cause: BaseException) -> HttpProcessingError:
-        """Name the limit that an answer exceeds, if it is that."""
+        """Return an error that names the exceeded limit, if that is what happened."""
         match cause:
             case (LineTooLong(),):
                 problem = f"has a line of more than {self._limits.field_size} bytes"

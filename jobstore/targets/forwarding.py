@@ -1,6 +1,6 @@
-"""What a service learns about its client, in the words of RFC 7239 and of most frameworks.
+"""What a service learns about its client, by RFC 7239 and the headers that frameworks read.
 
-Only jobstore writes these headers: those of the client were evaluated when the request came in.
+Only jobstore writes these headers; those of the client were evaluated when the request arrived.
 """
 
 from functools import lru_cache
@@ -26,7 +26,7 @@ def forwarded(source: str | None, front: Front) -> Headers:
 
     Args:
         source: the address of its client.
-        front: by which name it was asked.
+        front: the name by which the client reached us.
     """
     scheme, host = front.scheme, front.host
     if host is not None and len(host) > _LONGEST_HOST:

@@ -1,4 +1,4 @@
-"""An aiohttp application as a target: called as if over a socket, but without one."""
+"""An aiohttp application as a target, called as over a socket, but without one."""
 
 import asyncio
 import logging
@@ -53,11 +53,11 @@ class InProcess:
     """A target that is an aiohttp application in this process.
 
     Args:
-        server: the application's, as ``AppRunner.server`` gives it. What the runner was told about
-            the access log holds here too.
-        grace: how long a cancelled handler may take to stop, in seconds; one that does not is left
-            behind, and what it still does is nobody's answer.
-        prefix: what is cut off the path of each request; nothing if the whole path goes on.
+        server: the application's server, from ``AppRunner.server``. The runner's settings for
+            the access log apply here too.
+        grace: how long a cancelled handler may take to stop, in seconds; one that does not is
+            abandoned, and its answer is ignored.
+        prefix: the prefix to remove from each path; "" for none.
     """
 
     def __init__(self, server: web.Server, grace: float = 10.0, prefix: str = "") -> None:
@@ -68,14 +68,14 @@ class InProcess:
         self._protocol.transport = _Wire()
 
     def send(self, request: Request, handle: JobHandle) -> "_Call":
-        """Call the application and give its response; leaving early cancels its handler.
+        """Call the application and yield its response; leaving early cancels its handler.
 
         Args:
             request: what to send.
-            handle: the job that the request is for; ``current`` gives it to the handler.
+            handle: the job that the request is for; ``current`` returns it to the handler.
 
         Raises:
-            TargetBroken: if the handler breaks off, on entry or while the body is read.
+            TargetBroken: the handler breaks off, on entry or while the body is read.
         """
         return _Call(self, request, handle)
 
@@ -83,17 +83,17 @@ class InProcess:
     async def switching(
         self, request: Request, handle: JobHandle, protocols: str
     ) -> "AsyncIterator[Response | Switched]":
-        """Call the application with an offer of other protocols; give what comes of it.
+        """Call the application with an offer of other protocols; yield its answer or the switch.
 
-        For this it has a socket after all: one whose other end is here.
+        This needs a socket: one whose other end is here.
 
         Args:
-            request: what to send; its headers are end-to-end already.
-            handle: tells where it comes from.
-            protocols: what is offered, as the value of ``Upgrade``.
+            request: what to send, with end-to-end headers only.
+            handle: knows where it comes from.
+            protocols: the offered protocols, as the value of ``Upgrade``.
 
         Raises:
-            TargetBroken: it has not answered.
+            TargetBroken: it did not answer.
         """
         # Loaded when somebody asks: a server whose targets are all in process has no client.
         from jobstore.targets.socketpair import switching  # noqa: PLC0415
@@ -125,9 +125,9 @@ class InProcess:
             raise
 
     async def _respond(self, request: web.BaseRequest, answer: Answer) -> None:
-        """Do what aiohttp does with a request from a socket, by the same methods.
+        """Handle a request as aiohttp does for one from a socket, with the same methods.
 
-        Most answers are whole, and need no writer.
+        Most answers are complete and need no writer.
         """
         started = asyncio.get_running_loop().time()
         try:
@@ -179,7 +179,7 @@ class _Call:
 
 
 def _is_whole(response: object, request: web.BaseRequest) -> TypeGuard[web.Response]:
-    """Tell whether a response is ordinary: all of it is here, and nothing is to be done with it."""
+    """Return whether a response is complete and can be taken as it is."""
     if type(response) is not web.Response or response.prepared:  # its own kind may do anything
         return False
     body, length = response.body, response.headers.get("Content-Length")
@@ -192,7 +192,7 @@ def _is_whole(response: object, request: web.BaseRequest) -> TypeGuard[web.Respo
 
 
 async def _give(request: web.BaseRequest, response: web.Response, answer: Answer) -> None:
-    """Give an ordinary response as aiohttp would send it."""
+    """Hand over a complete response as aiohttp would send it."""
     private.finish(request)
     body, headers = response.body or b"", response.headers
     assert isinstance(body, bytes)
@@ -212,7 +212,7 @@ def _mounted(request: Request, mount: Mount | None) -> Request:
 
 
 def _placed(response: Response, request: Request, mount: Mount | None) -> Response:
-    """Give a response with what it says of places as its client may ask for them."""
+    """Return a response with its locations rewritten for the client."""
     if mount is None:
         return response
     return replace(response, headers=mount.places(response.headers, request))
@@ -236,7 +236,7 @@ def _message(request: Request) -> RawRequestMessage:
 
 @lru_cache(maxsize=1024)  # most paths are asked for again and again
 def _url(path: str) -> URL:
-    """Return a request target as aiohttp's parser does, with nothing normalised."""
+    """Return a request target as aiohttp's parser does, without normalising it."""
     if not path.startswith("/"):
         return URL(path, encoded=True)
     path, _, query = path.partition("?")
@@ -252,7 +252,7 @@ async def _stop(tasks: Sequence[asyncio.Task[None]], grace: float) -> None:
 
 
 class _Wire(asyncio.Transport):
-    """The transport of all requests in process, which carries nothing."""
+    """The transport of all requests in process; it carries nothing."""
 
     def is_closing(self) -> bool:
         """Return False: an exchange that is broken off cancels its handler instead."""

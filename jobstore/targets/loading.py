@@ -18,7 +18,7 @@ async def application_named(name: str) -> web.Application:
         name: ``MODULE:FACTORY``; the current folder is searched as well.
 
     Raises:
-        ConfigError: there is no such factory, or what it makes is no application.
+        ConfigError: there is no such factory, or its result is not an application.
     """
     module_name, _, factory_name = name.partition(":")
     here = str(Path.cwd())

@@ -1,7 +1,7 @@
 """How paths and locations are mapped between a target and its clients.
 
-A client asks for ``/api/x``, and its service may know that as ``/x``, or as ``/app/x`` of a host of
-its own. Locations in the responses of the service are rewritten for the client: RFC 9110 sections
+A client's ``/api/x`` may be the service's ``/x``, or ``/app/x`` on a host of its own.
+Locations in the service's responses are rewritten for the client: RFC 9110 sections
 8.7 and 10.2.2.
 """
 
@@ -25,8 +25,8 @@ class Front:
 
     Args:
         scheme: ``http`` or ``https``.
-        host: the host with its port, or None if none was named.
-        named: the one in ``Host``, which a proxy may have put there.
+        host: the host with its port, or None if unknown.
+        named: the value of ``Host``, which a proxy may have set.
     """
 
     scheme: str
@@ -35,7 +35,7 @@ class Front:
 
     @property
     def origin(self) -> str:
-        """What stands before a path; nothing if that is not known."""
+        """The origin as text; "" if unknown."""
         return "" if self.host is None else f"{self.scheme}://{self.host}"
 
 
@@ -55,12 +55,12 @@ def front_of(request: Request) -> Front:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mount:
-    """How paths in front stand for those of a target.
+    """How clients' paths are mapped to a target's paths.
 
     Args:
-        prefix: what is cut off, such as ``/api``; nothing if the whole path goes on.
-        base: what is put before the rest: the path of the service's own URL, without a last slash.
-        origin: the service's own, such as ``http://127.0.0.1:9000``; nothing in process.
+        prefix: the prefix to remove, such as ``/api``; "" for none.
+        base: the path to prepend: the path of the service's URL, without a slash at its end.
+        origin: the service's origin, such as ``http://127.0.0.1:9000``; "" in process.
     """
 
     prefix: str = ""
@@ -69,17 +69,17 @@ class Mount:
 
     @property
     def told(self) -> Headers:
-        """The prefix that a service is told."""
+        """The prefix that the service is told."""
         return (("X-Forwarded-Prefix", self.prefix),) if self.prefix else ()
 
     def path(self, path: str) -> str:
-        """Return the path to ask for."""
+        """Return the service's path for a client's path."""
         path = path.partition("#")[0].removeprefix(self.prefix)
         # Without a slash in between, a path such as "@example.com" would lead to another host.
         return f"{self.base}{path}" if path.startswith("/") else f"{self.base}/{path}"
 
     def places(self, headers: Headers, request: Request) -> Headers:
-        """Return the headers of an answer with its places as its client may ask for them."""
+        """Return the headers of an answer with locations rewritten for the client."""
         front = front_of(request)
         return tuple(
             [
@@ -104,11 +104,11 @@ class Mount:
         return front.origin + rest if own else place[: absolute.start(3)] + rest
 
     def _knows(self, path: str) -> bool:
-        """Tell whether a service has used what it was told of its prefix."""
+        """Return whether a location already includes the prefix that the service was told."""
         return bool(self.prefix) and _below(self.prefix, path)
 
     def _back(self, path: str) -> str | None:
-        """Return the path in front for a path of the service; None if there is none."""
+        """Return the client's path for a service's path; None if there is none."""
         if self.base:
             if not _below(self.base, path):
                 return None
@@ -131,6 +131,6 @@ def _same_authority(origin: str, other: str) -> bool:
 
 
 def _written(origin: str) -> str:
-    """Write an origin in one way."""
+    """Return an origin in its normal form."""
     scheme, _, authority = origin.lower().partition("://")
     return f"{scheme}://{authority.removesuffix(_DEFAULT_PORTS.get(scheme, ''))}"

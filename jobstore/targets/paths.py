@@ -23,11 +23,11 @@ _LAYERS: Final = 8
 
 
 def stays_below(prefix: str, path: str) -> bool:
-    """Tell whether a path leads nowhere but below a prefix.
+    """Return whether a path stays below a prefix in every reading.
 
     Args:
         prefix: how the path begins, such as ``/api`` or ``/``.
-        path: the path, with or without a query, which plays no part.
+        path: the path; its query, if any, is ignored.
     """
     path = path.partition("?")[0]
     return _SUSPICIOUS.search(path) is None or _descends(path[len(prefix.rstrip("/")) :])
@@ -56,7 +56,7 @@ def _unescaped(segment: bytes) -> bytes | None:
 
 
 def _steps(segment: bytes) -> int:
-    """Return how far a segment leads down in any case; it may be several after all."""
+    """Return how many levels a segment leads down at least; negative if it may lead up."""
     names = [_PARAMETERS.sub(b"", part) for part in _SEPARATOR.split(segment)]
     upwards = names.count(b"..")
     if upwards:

@@ -10,21 +10,21 @@ BOUND: Final = 256 * 1024  # bytes that may wait for their reader before the sou
 
 
 class _ReadFlow(BaseProtocol):
-    """What a StreamReader expects of its connection."""
+    """The part of a connection that a StreamReader uses."""
 
     def __init__(self) -> None:
         super().__init__(asyncio.get_running_loop())
 
     @property
     def connected(self) -> bool:
-        """Whether a reader may wait for more: a body that breaks off says so by an exception."""
+        """Whether a reader may wait for more; a broken body raises an exception instead."""
         return True
 
     def pause_reading(self) -> None:
-        """Do nothing: all of it has been read."""
+        """Do nothing: everything has been read."""
 
     def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: FBT001, FBT002 - aiohttp's signature
-        """Do nothing: nothing more will come."""
+        """Do nothing: no more data will come."""
 
 
 class _Flow(_ReadFlow):
@@ -45,7 +45,7 @@ class _Flow(_ReadFlow):
 
 
 def whole(body: bytes) -> StreamReader:
-    """Give a body that is here for reading."""
+    """Return a reader of a complete body."""
     reader = StreamReader(_ReadFlow(), max(BOUND, len(body)))
     reader.feed_data(body)
     reader.feed_eof()
@@ -53,14 +53,14 @@ def whole(body: bytes) -> StreamReader:
 
 
 class Pipe:
-    """A bounded way from a coroutine to the reader of a body, with no connection in between."""
+    """A bounded buffer between a coroutine and the reader of a body, without a connection."""
 
     def __init__(self) -> None:
         self._flow = _Flow()
         self.reader = StreamReader(self._flow, BOUND // 2)  # which pauses at twice this limit
 
     async def feed(self, chunk: bytes) -> None:
-        """Hand over a chunk, and wait until there is room for another."""
+        """Add a chunk, and wait until there is room for another."""
         self.reader.feed_data(chunk)
         await self.room()
 

@@ -1,4 +1,4 @@
-"""Answers of a service, as they come in over a connection."""
+"""Answers of a service, as they arrive over a connection."""
 
 from collections.abc import AsyncIterator, Iterator
 from typing import Final
@@ -34,7 +34,7 @@ _BROKEN: Final[tuple[tuple[type[Exception], str], ...]] = (
 
 
 class _Download:
-    """A body on its way in."""
+    """A body that is arriving."""
 
     def __init__(self, size: int | None, reader: StreamReader) -> None:
         self.size = size
@@ -49,7 +49,7 @@ class _Download:
 
 
 def response_of(method: str, message: RawResponseMessage, payload: StreamReader) -> Response:
-    """Take an answer, its body as a whole if all of it has come.
+    """Return an answer; its body is bytes if all of it has arrived.
 
     Raises:
         TargetBroken: it cannot be passed on.
@@ -84,7 +84,7 @@ def _transfer_codings(headers: Headers) -> Iterator[str]:
 
 
 def failure_of(exc: Exception) -> TargetFailed:
-    """Say in a sentence what happened, and nothing of what URL and headers may give away."""
+    """Describe a failure in a sentence, without anything secret in URL and headers."""
     for each in (exc, exc.__cause__):
         if isinstance(each, HeadTooLargeError):
             return TargetBroken(each.message)

@@ -1,4 +1,4 @@
-"""Which target a request is for."""
+"""Which target a request belongs to."""
 
 import re
 from collections.abc import Iterable
@@ -19,10 +19,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class PathClaim:
-    """Calls that somebody answers, whatever the prefixes of the targets.
+    """Calls with a handler of their own, whatever the prefixes of the targets.
 
     Args:
-        pattern: what their paths look like, with or without a query.
+        pattern: matches their paths, with or without a query.
         methods: their methods, or None for all.
     """
 
@@ -30,7 +30,7 @@ class PathClaim:
     methods: frozenset[str] | None = None
 
     def covers(self, method: str, path: str) -> bool:
-        """Tell whether a request is one of them."""
+        """Return whether a request is one of these calls."""
         if self.methods is not None and method not in self.methods:
             return False
         return self.pattern.match(path) is not None
@@ -40,7 +40,7 @@ class Claims(Generic[T]):
     """Which calls have their own handler; most requests are ruled out by a single match.
 
     Args:
-        owners: the claims, each with who makes it; the first that covers a call has it.
+        owners: the claims, each with its handler; the first that covers a call gets it.
     """
 
     def __init__(self, owners: Iterable[tuple[PathClaim, T]]) -> None:
@@ -63,16 +63,16 @@ class TargetRoute:
     """A target, the paths that it owns, and how it may be used.
 
     Args:
-        name: the path that it owns with everything below it, such as ``/api``; ``/`` owns all.
-        target: who answers there.
+        name: its prefix, such as ``/api``; it owns everything below. ``/`` owns all paths.
+        target: answers its requests.
         concurrency: how many of its jobs may run at once.
-        timeout: how long an attempt may take, in seconds, or None for as long as it likes.
+        timeout: how long an attempt may take, in seconds; None for no limit.
         replay: what may be sent again after an attempt was interrupted.
-        retry: how often it is asked again after an attempt has failed for a temporary reason.
-        credentials: whether it is told who asks: ``Authorization`` travels only then.
-        claims: the calls that it owns, where no one prefix can say it. Such a route goes before
-            those that have a prefix, and its name is no path then.
-        hold: for how long its jobs wait while it cannot be reached, in seconds: None is for ever,
+        retry: when to retry after a temporary failure.
+        credentials: whether ``Authorization`` is forwarded.
+        claims: the calls that it owns, if a prefix cannot describe them. Such a route comes before
+            those with a prefix, and its name is not a path.
+        hold: how long its jobs wait while it cannot be reached, in seconds; None means for ever,
             and with 0 they fail at once.
     """
 
@@ -87,11 +87,11 @@ class TargetRoute:
     hold: float | None = 0.0
 
     def keeps(self, path: str) -> bool:
-        """Tell whether a path stays below what the route owns, however its target reads it."""
+        """Return whether a path stays below the route's prefix, however its target reads it."""
         return bool(self.claims) or stays_below(self.name, path)
 
     def travelling(self, headers: Headers) -> Headers:
-        """Return the headers that travel to the target."""
+        """Return the headers that are passed to the target."""
         return headers if self.credentials else without(headers, _CREDENTIALS)
 
 
@@ -109,7 +109,7 @@ class Router:
         self.add(*routes)
 
     def add(self, *routes: TargetRoute) -> None:
-        """Let further routes be asked as well."""
+        """Add routes."""
         self._routes = tuple(sorted((*self._routes, *routes), key=_precedence))
         self._claims = Claims((claim, route) for route in self._routes for claim in route.claims)
         self._prefixes = tuple(
@@ -118,7 +118,7 @@ class Router:
 
     @property
     def routes(self) -> tuple[TargetRoute, ...]:
-        """The routes, in the order in which they are asked."""
+        """The routes, in the order in which they are tried."""
         return self._routes
 
     def resolve(self, method: str, path: str) -> TargetRoute | None:
@@ -126,7 +126,7 @@ class Router:
 
         Args:
             method: its method, which matters only to claims.
-            path: its path, with or without a query, which plays no part.
+            path: its path; its query, if any, is ignored.
         """
         route = self._claims.find(method, path)
         if route is not None:
@@ -140,8 +140,8 @@ class Router:
         """Return the route that owns a request; see `resolve`.
 
         Raises:
-            NoTarget: it does not exist.
-            PathLeaves: there is, but the path may lead out of what that route owns.
+            NoTarget: there is none.
+            PathLeaves: there is one, but the path may lead out of its prefix.
         """
         route = self.resolve(method, path)
         if route is None:
@@ -156,11 +156,11 @@ def _precedence(route: TargetRoute) -> tuple[bool, int]:
 
 
 def longest(prefixes: Iterable[str], path: str) -> str | None:
-    """Return the longest of some prefixes below which a path stands, or None."""
+    """Return the longest prefix of a path, or None."""
     owners = [prefix for prefix in prefixes if _below(prefix).match(path)]
     return max(owners, key=len, default=None)
 
 
 def _below(prefix: str) -> re.Pattern[str]:
-    """Return what matches a prefix only where a segment ends: ``/api`` but not ``/apix``."""
+    """Return a pattern for paths at or below a prefix: for ``/api``, but not ``/apix``."""
     return re.compile(re.escape(prefix.rstrip("/")) + r"(?:[/?]|$)")

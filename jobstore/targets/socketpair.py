@@ -1,4 +1,4 @@
-"""An application in process, asked over a socket: for what lasts as long as its connection."""
+"""An application in process, called over a socket: for other protocols."""
 
 import asyncio
 import socket
@@ -29,12 +29,12 @@ async def switching(
     """Ask an application to switch to one of some protocols.
 
     Args:
-        server: the application's.
-        request: what to ask; it has no body.
-        protocols: what is offered, as the value of ``Upgrade``.
+        server: the application's server.
+        request: the request; it has no body.
+        protocols: the offered protocols, as the value of ``Upgrade``.
 
     Raises:
-        TargetBroken: it has not answered, or the request cannot be sent.
+        TargetBroken: it did not answer, or the request cannot be sent.
     """
     head, exchange = _head(request, protocols), await _connected(server)
     try:

@@ -33,8 +33,8 @@ class Switched:
     """A target has switched to another protocol.
 
     Args:
-        reason: the phrase of its answer, or None for the standard one.
-        headers: what its answer said, with which protocol it is.
+        reason: the reason phrase of its answer, or None for the standard one.
+        headers: the headers of its answer, which name the protocol.
         connection: the connection to it.
     """
 
@@ -44,7 +44,7 @@ class Switched:
 
     @property
     def is_websocket(self) -> bool:
-        """Whether that protocol is WebSockets."""
+        """Whether the protocol is WebSocket."""
         return (header(self.headers, "upgrade") or "").lower() == "websocket"
 
 
@@ -53,15 +53,15 @@ Offered: TypeAlias = AbstractAsyncContextManager[Response | Switched]
 
 @runtime_checkable
 class SwitchingTarget(Protocol):
-    """A target that may speak other protocols as well."""
+    """A target that may switch to other protocols."""
 
     def switching(self, request: Request, handle: JobHandle, protocols: str) -> Offered:
-        """Send a request that offers other protocols; give an answer, or that it has switched.
+        """Send a request that offers other protocols; yield its answer, or `Switched`.
 
         Args:
-            request: what to send; its headers are end-to-end already, and it has no body.
-            handle: tells where it comes from.
-            protocols: what is offered, as the value of ``Upgrade``.
+            request: what to send, with end-to-end headers only and no body.
+            handle: knows where it comes from.
+            protocols: the offered protocols, as the value of ``Upgrade``.
 
         Raises:
             TargetFailed: on entry, or while the body of an answer is read.
@@ -69,17 +69,17 @@ class SwitchingTarget(Protocol):
 
 
 def switch_to(protocols: str) -> Headers:
-    """Give the fields by which other protocols are offered, or chosen."""
+    """Return the header fields that offer or choose other protocols."""
     return (("Connection", "Upgrade"), ("Upgrade", protocols))
 
 
 async def asked(
     exchange: Exchange, request: Request, head: bytes, protocols: str
 ) -> Switched | tuple[RawResponseMessage, StreamReader]:
-    """Send a head that offers other protocols over a new connection, and wait for the answer.
+    """Send a head with an offer over a new connection, and wait for the answer.
 
     Raises:
-        TargetBroken: there is none, or it is not one to what was offered.
+        TargetBroken: there is no answer, or it does not fit the offer.
     """
     exchange.expect(request.method)
     try:

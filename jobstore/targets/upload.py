@@ -1,4 +1,4 @@
-"""The request's half of a call without a socket: the body that a handler reads."""
+"""The request of a call without a socket: the body that a handler reads."""
 
 from collections.abc import Callable
 from typing import Final
@@ -38,10 +38,10 @@ class Upload:
             self.payload = self._pipe.reader
 
     async def pour(self, fail: Callable[[Exception], None]) -> None:
-        """Feed a pending body to the handler.
+        """Feed a streaming body to the handler.
 
         Args:
-            fail: told what the body raised if it broke off, which is no fault of the handler.
+            fail: called with the error if the body breaks off, which is not the handler's fault.
         """
         try:
             await self._pour()

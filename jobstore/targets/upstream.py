@@ -51,10 +51,10 @@ class Upstream:
     """A target that is an HTTP service.
 
     Args:
-        place: where it is.
+        place: its address.
         connections: the connections to it.
-        prefix: what is cut off the path of each request; nothing if the whole path goes on.
-        preserve_host: whether it is told by which name it was asked for, in place of its own.
+        prefix: the prefix to remove from each path; "" for none.
+        preserve_host: whether it gets the client's ``Host`` instead of its own name.
     """
 
     def __init__(
@@ -84,15 +84,15 @@ class Upstream:
         connect: float = 10.0,
         limits: HeadLimits = _LIMITS,
     ) -> AsyncIterator[Self]:
-        """Open a target that neither adds anything nor hides anything.
+        """Open the target while the context lasts.
 
         Args:
             base: the service's URL, to which the path of each request is appended, or ``unix:``
-                and the path of its socket.
+                and the path of its socket file.
             prefix: as for the class.
             preserve_host: as for the class.
-            connect: how long a connection may take to be made, in seconds.
-            limits: how much the head of an answer may be.
+            connect: how long connecting may take, in seconds.
+            limits: the limits for the head of an answer.
         """
         place = ServiceAddress.of(base)
         connections = Connections(place, limits, connect)
@@ -102,16 +102,15 @@ class Upstream:
             connections.close()
 
     def send(self, request: Request, handle: JobHandle) -> AbstractAsyncContextManager[Response]:
-        """Send a request and give its response; leaving early closes the connection.
+        """Send a request and yield its response; leaving early closes the connection.
 
         Args:
             request: what to send.
             handle: the job that the request is for; its id and attempt are sent along.
 
         Raises:
-            TargetUnreachable: if no connection could be made.
-            TargetBroken: on entry or while the body is read, if the answer is invalid or breaks
-                off.
+            TargetUnreachable: no connection could be made.
+            TargetBroken: the answer is invalid or breaks off, on entry or while the body is read.
         """
         return _Sending(self, request, handle)
 
@@ -119,17 +118,16 @@ class Upstream:
     async def switching(
         self, request: Request, handle: JobHandle, protocols: str
     ) -> AsyncIterator[Response | Switched]:
-        """Send a request that offers to switch to other protocols; give what comes of it.
+        """Send a request that offers other protocols; yield its answer, or `Switched`.
 
         Args:
-            request: what to send; its headers are end-to-end already.
-            handle: tells where it comes from.
-            protocols: what is offered, as the value of ``Upgrade``.
+            request: what to send, with end-to-end headers only.
+            handle: knows where it comes from.
+            protocols: the offered protocols, as the value of ``Upgrade``.
 
         Raises:
-            TargetUnreachable: if no connection could be made.
-            TargetBroken: on entry or while the body is read, if the answer is invalid or breaks
-                off.
+            TargetUnreachable: no connection could be made.
+            TargetBroken: the answer is invalid or breaks off, on entry or while the body is read.
         """
         head = self.head(request, handle, switch_to(protocols))
         exchange = await self.connections.made()
@@ -145,7 +143,7 @@ class Upstream:
     def received(
         self, request: Request, message: RawResponseMessage, payload: StreamReader
     ) -> Response:
-        """Take an answer, with what it says of places as its client may ask for them.
+        """Return an answer with its locations rewritten for the client.
 
         Raises:
             TargetBroken: it cannot be passed on.
@@ -157,7 +155,7 @@ class Upstream:
         return response
 
     async def reach(self) -> None:
-        """Make a connection, by which nothing is sent; whatever is sent next may use it.
+        """Make a connection and send nothing; the next request may use it.
 
         Raises:
             TargetUnreachable: none could be made.
@@ -165,15 +163,15 @@ class Upstream:
         self.connections.release(await self.connections.made())
 
     def head(self, request: Request, handle: JobHandle, extra: Headers = ()) -> bytes:
-        """Write the head of a request.
+        """Return the head of a request as bytes.
 
         Args:
             request: the request.
-            handle: tells which job it is for, and where it comes from.
+            handle: the job that it is for, and where it comes from.
             extra: further fields.
 
         Raises:
-            TargetBroken: no HTTP message can have it.
+            TargetBroken: it is not a valid HTTP head.
         """
         path, front = self._mount.path(request.path), front_of(request)
         named = front.named if self._preserve_host else None
@@ -224,11 +222,12 @@ class _Sending:
         return await self._sent(made, head, new=True)
 
     async def _sent(self, exchange: Exchange, head: bytes, *, new: bool = False) -> Response:
-        """Send the request over a connection, and take the head of its answer.
+        """Send the request over a connection, and read the head of its answer.
 
         Raises:
-            _Stale: the connection was closed meanwhile, and the request may be sent again: nothing
-                was answered, and that its service may have had it does no harm.
+            _Stale: the connection was closed meanwhile, and the request may be sent again: there
+                was
+                no answer, and it does no harm if the service has received the request.
         """
         request, self._exchange = self._request, exchange
         exchange.expect(request.method)
@@ -256,7 +255,7 @@ class _Sending:
         )
 
     def _failure(self, error: Exception) -> Exception:
-        """Say what went wrong, which may be that the request's own body broke off."""
+        """Return the failure; its cause may be that the request's own body broke off."""
         return (self._upload and self._upload.error) or failure_of(error)
 
     async def __aexit__(self, *_: object) -> None:
@@ -272,14 +271,14 @@ class _Sending:
 
 
 class _Stale(Exception):
-    """A connection was used again just as the service closed it."""
+    """A connection was reused just as the service closed it."""
 
 
 class _Upload:
-    """A body that streams to the service, while its answer may come already.
+    """A body that streams to the service, whose answer may come meanwhile.
 
     Attributes:
-        error: what kept the body from being read to its end.
+        error: why the body could not be read to its end.
         task: sends it.
     """
 
@@ -310,7 +309,7 @@ class _Upload:
 
 
 def _framing(request: Request) -> Headers:
-    """Say how the body of a request ends, where its own headers do not."""
+    """Return the framing headers of a request's body, if its own headers have none."""
     size = body_size(request.body)
     if size is None:
         return (("Transfer-Encoding", "chunked"),)
@@ -318,12 +317,12 @@ def _framing(request: Request) -> Headers:
 
 
 def outgoing(request: Request, handle: JobHandle, front: Front) -> Headers:
-    """Return the headers of a request that goes on to the next hop.
+    """Return the headers of a request for the next hop.
 
-    ``Via`` says who passed the request on (RFC 9110 section 7.6.3); it is a list, so that a further
-    line appends to one that came in. From where a client has asked, and by which name, is said in
-    the words of RFC 7239 and in those that most services read; what the client itself said of that
-    is left out. The job's own headers are never a client's.
+    ``Via`` says who passed the request on (RFC 9110 section 7.6.3); it is a list, so a further
+    line appends to an existing one. The client's address and the name it used are in the headers of
+    RFC 7239 and in those that most services read; the client's own versions of them are left out.
+    Clients cannot set the headers about the job.
     """
     headers = framed(end_to_end(request.headers), request.body)
     headers = without_lookalikes(headers, _NOT_SENT_ON)

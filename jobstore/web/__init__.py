@@ -1,1 +1,1 @@
-"""From bytes on a connection to a call of ours, and back."""
+"""From bytes on a connection to a call of one of our functions, and back."""

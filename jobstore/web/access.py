@@ -43,14 +43,14 @@ class Access:
     """Admit requests with an account; without any account, all requests.
 
     Args:
-        accounts: who has an account.
+        accounts: the accounts.
         anonymous: whether everybody has access while there are no accounts.
-        refuse: answers those who are refused.
-        proxies: tell whose address counts.
-        clock: what time it is, in seconds from anywhere.
+        refuse: answers refused requests.
+        proxies: find the client's address.
+        clock: the monotonic time, in seconds.
 
     Attributes:
-        meters: what counts the logins; None if nobody wants to know.
+        meters: counts logins; None if metrics are off.
     """
 
     def __init__(
@@ -90,9 +90,9 @@ class Access:
 
     @web.middleware
     def middleware(self, request: web.Request, handler: Handler) -> Awaitable[web.StreamResponse]:
-        """Find out who sends a request, and refuse strangers.
+        """Identify the sender of a request, and refuse strangers.
 
-        It is no coroutine itself: most requests are known at once, and ten thousand may wait.
+        It is not a coroutine itself: most senders are known at once, and ten thousand may wait.
         """
         try:
             identity = self.identify(request.headers)
@@ -125,7 +125,7 @@ class Access:
 
     @web.middleware
     async def on_behalf(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Let a job ask on behalf of its owner, whose account may have changed since."""
+        """Let a job send requests on behalf of its owner, whose account may have changed since."""
         try:
             identity = self._behind(request)
         except StoreError as error:
@@ -137,7 +137,7 @@ class Access:
         return await handler(request)
 
     def _refused(self, request: web.Request, error: JobstoreError) -> web.Response:
-        """Answer that the sender cannot be identified, or not at the moment."""
+        """Refuse a sender who cannot be identified, or not at the moment."""
         if not isinstance(error, Unauthorized):
             log.warning("%s", error, extra={"action": "login"})
         if isinstance(error, StoreError):  # strangers are not told which file it is
@@ -148,7 +148,7 @@ class Access:
         return answer
 
     def _behind(self, request: web.Request) -> Identity | None:
-        """Tell on whose behalf a job asks, unless their account is gone."""
+        """Return on whose behalf a job sends a request; None if the account is gone."""
         return self._owner(self._accounts.roll(), current(request))
 
     # --- who it is ------------------------------------------------------------------------------
@@ -160,23 +160,23 @@ class Access:
         return Identity(name=name) if self._anonymous else None
 
     def _owner(self, roll: AccountSnapshot, handle: JobHandle) -> Identity | None:
-        """Tell who the owner of a job is, unless their account is gone."""
+        """Return the identity of a job's owner; None if the account is gone."""
         identity = self._named(roll, handle.owner)
         gone = identity is not None and identity.id not in {None, handle.account}
         return None if gone else identity
 
     def known(self, headers: MultiMapping[str]) -> Identity | None:
-        """Return the sender of a request, if that is possible at once and without a refusal."""
+        """Return the sender of a request, if known at once and not refused."""
         try:
             return self.identify(headers)
         except StoreError:
             return None
 
     def identify(self, headers: MultiMapping[str]) -> Identity | None:
-        """Return the sender of a request as far as that takes no time; it may be a stranger.
+        """Return the sender of a request, as far as that is known at once; it may be a stranger.
 
         Raises:
-            StoreError: it cannot be told at the moment.
+            StoreError: the accounts cannot be read at the moment.
         """
         roll = self._accounts.roll()
         if roll is not self._roll:
@@ -198,7 +198,7 @@ class Access:
         """Return the sender of an earlier request, as their account is now.
 
         Args:
-            then: the accounts by which they got access.
+            then: the accounts that gave access before.
         """
         roll, identity = self._accounts.roll(), request[standing.IDENTITY]
         if roll is then:  # as nearly always
@@ -231,13 +231,13 @@ class Access:
         return self.identify(request.headers)  # the account may have changed in the meantime
 
     async def log_in(self, request: web.Request, name: str, password: str) -> Account | None:
-        """Verify what somebody has typed in; return their account, or None if it is wrong.
+        """Verify a name and password from the login page; return the account, or None.
 
-        It takes as long, is held up and is told as a login by HTTP Basic.
+        It takes as long, is delayed and is counted like a login by HTTP Basic.
 
         Raises:
             TooManyLogins: too many others wait already.
-            StoreError: it cannot be told at the moment who has an account.
+            StoreError: the accounts cannot be read at the moment.
         """
         address = self.proxies.client(request.remote or "", request.headers)
         authorization = f"Form {name}\0{password}"  # under which it is remembered
@@ -245,15 +245,15 @@ class Access:
         return self._logins.remembered(self._accounts.roll(), authorization)
 
     def account(self, name: str) -> Account | None:
-        """Give the account of a name, as it stands now.
+        """Return the account with a name, as it is now.
 
         Raises:
-            StoreError: it cannot be told at the moment.
+            StoreError: the accounts cannot be read at the moment.
         """
         return self._accounts.roll().accounts.get(name)
 
     def is_secure(self, request: web.BaseRequest) -> bool:
-        """Tell whether a client has asked by TLS: us, or a proxy whose word is taken."""
+        """Return whether a client used TLS, to us or to a trusted proxy."""
         scheme, _ = self.proxies.front(request.remote, request.headers)
         return scheme == "https" if scheme else request.secure
 

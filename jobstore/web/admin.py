@@ -1,4 +1,4 @@
-"""A port of its own for metrics, health and what else only operators ask for."""
+"""A separate port for metrics, health checks and the dashboard."""
 
 import re
 from collections.abc import Awaitable
@@ -32,7 +32,7 @@ class AdminDoor:
         return DeskServer(self.answer, request_factory=intake.incoming, door=self, **options)
 
     def at_once(self, _: Ask) -> bool:
-        """Leave everything to the long way: this is not called often."""
+        """Leave everything to the long way: requests are rare here."""
         return False
 
     def answer(self, request: web.Request) -> Awaitable[web.StreamResponse]:

@@ -1,6 +1,6 @@
-"""Whole answers as bytes, for a connection that sends them by one write: see `jobstore.web.desk`.
+"""Whole answers as bytes, sent by a single write: see `jobstore.web.desk`.
 
-They have the same fields as aiohttp's own way of sending a response gives them.
+They have the same fields as responses that aiohttp sends.
 """
 
 from typing import Final
@@ -17,53 +17,51 @@ _SERVER: Final = ("Server", SERVER_SOFTWARE)
 
 
 def own(status: int, headers: Headers, body: bytes = b"", *, explicit: bool = False) -> bytes:
-    """Write an answer of ours.
+    """Serialise one of our own answers.
 
     Args:
-        status: its status.
-        headers: its fields, without those that are the same for all.
-        body: its body.
-        explicit: whether a 204 says how long it is; see `wire.explicitly_empty`.
+        headers: its fields, without those that all answers have.
+        explicit: whether a 204 has a ``Content-Length``; see `wire.explicitly_empty`.
     """
     fields = [*headers, *_length(status, body, explicit=explicit), _date(), _SERVER]
     return heads.encoded(f"HTTP/1.1 {status} {phrase_of(status)}", fields) + body
 
 
 def of(response: web.Response) -> bytes:
-    """Write a response that was made for aiohttp, and whose body is here."""
+    """Serialise an aiohttp response whose body is in memory."""
     body = response.body if isinstance(response.body, bytes) else b""
     headers = tuple(response.headers.items())
     return own(response.status, headers, body, explicit=wire.is_explicit(response))
 
 
 def delivered(response: Response, extra: Headers, *, explicit: bool = False) -> bytes:
-    """Write the kept response to another request, as `wire.deliver` sends it.
+    """Serialise the stored response of a job, as `wire.deliver` sends it.
 
     Args:
-        response: what was kept, with a body in memory.
+        response: the stored response, with its body in memory.
         extra: headers to add.
         explicit: as in `own`.
 
     Raises:
-        AnswerUnsendable: no HTTP message can have what was kept.
+        AnswerUnsendable: it cannot be sent over HTTP.
     """
     return _written(response, wire.given_fields(response, extra), explicit=explicit)
 
 
 def relayed(response: Response) -> bytes:
-    """Write the response of a request's target, as `wire.relay` sends it.
+    """Serialise a target's response, as `wire.relay` sends it.
 
     Args:
-        response: the target's, with a body in memory.
+        response: the target's response, with its body in memory.
 
     Raises:
-        AnswerUnsendable: no HTTP message can have it.
+        AnswerUnsendable: it cannot be sent over HTTP.
     """
     return _written(response, response.headers)
 
 
 def _written(response: Response, given: Headers, *, explicit: bool = False) -> bytes:
-    """Write a target's response with fields that are given, and what has to be added to them."""
+    """Serialise a target's response with the given fields and those that have to be added."""
     status, body = response.status, response.body
     assert isinstance(body, bytes)
     heads.check(given, response.reason)
@@ -78,7 +76,7 @@ def _written(response: Response, given: Headers, *, explicit: bool = False) -> b
 
 
 def _length(status: int, body: bytes, *, explicit: bool) -> Headers:
-    """Tell how long a body is, where that may be said: RFC 9110 section 8.6."""
+    """Return a body's ``Content-Length``, where it is allowed: RFC 9110 section 8.6."""
     if status in BODILESS:
         return (("Content-Length", "0"),) if explicit and status == 204 else ()  # noqa: PLR2004
     return (("Content-Length", str(len(body))),)

@@ -1,4 +1,4 @@
-"""A request that is here as a whole, and how it is answered: see `jobstore.web.desk`."""
+"""A completely received request and its answer: see `jobstore.web.desk`."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -27,15 +27,15 @@ log = logging.getLogger(__name__)
 
 
 class Sender(Protocol):
-    """The connection that a request came over."""
+    """The connection of a request."""
 
     @property
     def remote(self) -> str | None:
-        """The address at its other end."""
+        """The address of the client."""
 
     @property
     def secure(self) -> bool:
-        """Whether it is one by TLS."""
+        """Whether it uses TLS."""
 
     @property
     def gone(self) -> bool:
@@ -43,16 +43,16 @@ class Sender(Protocol):
 
     @property
     def flushed(self) -> bool:
-        """Whether the client's system has received everything, as far as that is known."""
+        """Whether the client's system has received everything, as far as known."""
 
     def send(self, data: bytes) -> bool:
-        """Send something; tell whether the client was still there."""
+        """Send bytes; return whether the client was still there."""
 
     def finish(self, ask: "Ask") -> None:
-        """Take what comes next: a request was answered."""
+        """Note that a request was answered, and continue with the next one."""
 
     def when_flushed(self, ask: "Ask", done: Callable[[Exception | None], None]) -> None:
-        """Finish, and tell, once all that was sent has arrived, or cannot any more."""
+        """Finish, and call back once everything sent has arrived or can no longer arrive."""
 
     def pass_on(
         self,
@@ -61,24 +61,24 @@ class Sender(Protocol):
         payload: StreamReader,
         then: "Finishing | None" = None,
     ) -> None:
-        """Hand a request on to the long way, and what has to be done with it there."""
+        """Pass a request on to the long way, with what has to be done there."""
 
 
 class Ask:
-    """A request that the desk has.
+    """A request at the desk.
 
     Args:
-        desk: the connection that it came over.
+        desk: its connection.
         message: its head.
-        payload: its body, all of which is here.
+        payload: its complete body.
 
     Attributes:
         size: the length of its body in bytes.
-        identity: who sends it, once that is known.
-        proxies: whose word is taken on where it came from, once that is known.
-        since: when the last of it came, by the loop's clock.
-        traffic: what it is for, once that is known.
-        digit: the first one of its answer's status; 0 while it does not exist.
+        identity: its sender, once known.
+        proxies: the trusted proxies, once known.
+        since: when its last byte came, by the loop's clock.
+        traffic: what it is for, once known.
+        digit: the first digit of its answer's status; 0 before the answer.
     """
 
     __slots__ = (
@@ -120,7 +120,7 @@ class Ask:
         self.size: int = 0 if payload is EMPTY_PAYLOAD else payload.total_bytes
 
     def body(self) -> bytes:
-        """Look at its body; it stays there for whom it may be passed on to."""
+        """The body; it can still be read if the request is passed on."""
         if self._payload is EMPTY_PAYLOAD:
             return b""
         return private.unread(self._payload)
@@ -132,12 +132,12 @@ class Ask:
 
     @property
     def source(self) -> str | None:
-        """The address that it came from, or None if it came over no network."""
+        """The address that it came from, or None if it did not come over a network."""
         return self.proxies.source(self.remote, self.headers)
 
     @property
     def front(self) -> str:
-        """The origin by which it was asked for, where it does not say so itself."""
+        """The origin that the client used, if the request itself does not say it."""
         return fronts.told(self.proxies, self.remote, self.headers, secure=self._desk.secure)
 
     @property
@@ -146,22 +146,22 @@ class Ask:
         return self._desk.gone
 
     def fail(self, error: BaseException) -> None:
-        """Answer that the server has failed, and log how."""
+        """Answer with an internal error, and log it."""
         log.error("a request could not be answered", exc_info=error, extra={"action": "answer"})
         self.answer(answers.of(wire.problem(500, _BROKEN)))
 
     def answer(self, data: bytes) -> None:
-        """Answer it with a whole message."""
+        """Answer with a complete message."""
         self.digit = data[_STATUS_AT] - _ZERO
         self._desk.send(self._cut(data))
         self._desk.finish(self)
 
     def hand_over(self, data: bytes, done: Callable[[Exception | None], None]) -> None:
-        """Answer it, and tell whether all of it was passed to the client's system.
+        """Answer, and report whether everything was handed over to the client's system.
 
         Args:
-            data: a whole message.
-            done: called with what went wrong, or None.
+            data: a complete message.
+            done: called with the error, or None.
         """
         desk = self._desk
         self.digit = data[_STATUS_AT] - _ZERO
@@ -175,26 +175,26 @@ class Ask:
             desk.when_flushed(self, done)
 
     def _cut(self, data: bytes) -> bytes:
-        """Leave the body out where none may follow: RFC 9110 section 9.3.2."""
+        """Leave out the body where none is allowed: RFC 9110 section 9.3.2."""
         return data[: data.index(_END) + len(_END)] if self.method == "HEAD" else data
 
     def pass_on(self, then: Finishing | None = None) -> None:
-        """Let it go the long way after all.
+        """Pass it on to the long way after all.
 
         Args:
-            then: what has to be done with it there; None if nothing has been done yet.
+            then: what has to be done there; None if nothing has been done yet.
         """
         self._desk.pass_on(self, self._message, self._payload, then)
 
     def drop(self) -> None:
-        """Leave it unanswered: its client is gone."""
+        """Leave it without an answer: its client is gone."""
         self._desk.finish(self)
 
     def when_leaving(self, call: Callable[[], None]) -> None:
-        """Call something if its client closes its side before it is answered, or is gone."""
+        """Call a function if its client closes its side or goes away before the answer."""
         self._leaving = call
 
     def left(self) -> None:
-        """Note that its client has closed its side, or is gone."""
+        """Note that its client has closed its side, or has gone away."""
         if self._leaving is not None:
             self._leaving()

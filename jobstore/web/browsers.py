@@ -1,4 +1,4 @@
-"""Requests of web pages: those of other origins are refused, unless they are configured.
+"""Requests of web pages: those of other origins are refused unless they are configured.
 
 Only our own APIs and requests for jobs are protected. A request that passes through follows the
 rules of its target.
@@ -20,11 +20,11 @@ log = logging.getLogger(__name__)
 
 
 class Browsers:
-    """Check the requests that web pages may have sent.
+    """Check requests that web pages may have sent.
 
     Args:
-        rules: which pages may ask, and under which names this server is reached.
-        anonymous: tells whether callers need no account at the moment.
+        rules: which pages are allowed, and which names this server has.
+        anonymous: returns whether no account is needed at the moment.
         asking: the headers that ask for a job, in lower case.
     """
 
@@ -34,22 +34,22 @@ class Browsers:
         self._asking = asking
 
     def follow(self, rules: Rules) -> None:
-        """Use other rules from now on."""
+        """Replace the rules."""
         self._rules = rules
 
     def met(self, request: web.Request, *, ours: bool) -> web.Response | None:
-        """Answer a request that must not go on, or a preflight; None if the request goes on.
+        """Answer a refused request or a preflight; None if the request is allowed.
 
         Args:
-            request: the request, of which only the head is looked at.
-            ours: whether it is for an API of ours or for a job.
+            request: the request; only its head is read.
+            ours: whether it is for one of our APIs or asks for a job.
         """
         if ours:
             return self._guarded(request)
         return self._submitting(request) if request.method == "OPTIONS" else None
 
     def passes(self, headers: MultiMapping[str], *, anonymous: bool) -> bool:
-        """Tell whether a request surely goes on, by what is known already; see `Rules.plain`."""
+        """Return whether a request is certainly allowed; see `Rules.plain`."""
         return self._rules.plain(headers, anonymous=anonymous)
 
     def _guarded(self, request: web.Request) -> web.Response | None:
@@ -65,9 +65,9 @@ class Browsers:
         return _leave(request, submission=False)
 
     def _submitting(self, request: web.Request) -> web.Response | None:
-        """Answer a preflight for a submission; any other goes on to the target that it is for.
+        """Answer a preflight for a submission; others are passed to their target.
 
-        So does that of a page that may not ask: a target may know the header ``Prefer`` as well.
+        So are those of pages that are not allowed: a target may use the header ``Prefer`` itself.
         """
         headers = request.headers
         if not origins.is_preflight(request.method, headers):

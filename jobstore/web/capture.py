@@ -1,4 +1,4 @@
-"""Where requests come in: with an async header they become jobs, otherwise they pass through."""
+"""Where requests arrive: with an async header they become jobs, otherwise they pass through."""
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
@@ -53,7 +53,7 @@ log = logging.getLogger(__name__)
 
 
 class AsyncHeader(Protocol):
-    """How a dialect asks for a job, by a header on an ordinary request."""
+    """A header by which clients of a dialect ask for a job."""
 
     @property
     def dialect(self) -> Dialect:
@@ -64,32 +64,32 @@ class AsyncHeader(Protocol):
         """The header's name."""
 
     def asks(self, headers: MultiMapping[str]) -> bool | None:
-        """Tell whether the result is wanted, or None if no job is asked for at all."""
+        """Return whether the result is wanted; None if no job is asked for."""
 
     def strip(self, headers: Headers) -> Headers:
-        """Return the headers without those by which a job is asked for: they stay here."""
+        """Return the headers without those that ask for a job: they are not passed on."""
 
     def receipt(self, job_id: int, *, wanted: bool) -> bytes:
-        """Write the answer that the job is on the disk, where `is_plain` says so."""
+        """Return the 202 answer of a submission, if `is_plain`."""
 
     def is_plain(self, headers: MultiMapping[str]) -> bool:
-        """Tell whether nothing else is asked for than a job."""
+        """Return whether a request asks for a job and nothing else."""
 
     async def accepted(
         self, request: web.Request, job_id: int, /, *, wanted: bool
     ) -> web.StreamResponse:
-        """Answer that the job is on the disk, or with its result."""
+        """Answer that the job is stored, or with its result."""
 
     def refused(self, error: JobstoreError) -> web.Response:
-        """Answer that nothing was accepted."""
+        """Answer that the job was refused."""
 
 
 class Wish(NamedTuple):
     """A request's wish to become a job.
 
     Args:
-        asking: by which header.
-        wanted: whether its result is kept.
+        asking: the header that asks for it.
+        wanted: whether to keep the result.
     """
 
     asking: AsyncHeader
@@ -103,7 +103,7 @@ class Wish(NamedTuple):
         source: str | None,
         key: str | None = None,
     ) -> Submission:
-        """Make what to submit of a request."""
+        """Create the submission for a request."""
         return Submission(
             request=incoming,
             target=route.name,
@@ -120,10 +120,10 @@ class Capture:
     """Accept requests as jobs, or pass them on.
 
     Args:
-        store: where jobs go.
-        async_headers: the ways of asking for a job.
+        store: stores the jobs.
+        async_headers: the headers that ask for a job.
         body_limit: the largest body of a job's request, in bytes.
-        unanswered: answers the clients of a dialect, in its words, where no target does.
+        unanswered: answers clients in their dialect when no target does.
     """
 
     def __init__(
@@ -143,7 +143,7 @@ class Capture:
         self._said: set[str] = set()  # the targets of which `_say_unsent` has said it
 
     async def parent(self, job_id: str) -> JobHandle | None:
-        """Find the running job that sent a request: a target may lead back here."""
+        """Return the running job that sent a request: a target may lead back here."""
         number = id_of(job_id)
         if number is None:
             return None
@@ -151,7 +151,7 @@ class Capture:
         return None if depth is None else JobHandle(number, depth=depth)
 
     def submitting(self, request: web.Request) -> Submitting | None:
-        """Return the function that makes a job of a request, or None if it asks for none."""
+        """Return a function that submits a request as a job; None if it asks for none."""
         wish = self.wish(request.headers)
         return None if wish is None else partial(self._submit, wish=wish)
 
@@ -163,7 +163,7 @@ class Capture:
         return None
 
     def at_once(self, ask: Ask, wish: Wish) -> bool:
-        """Make a job of a complete request, unless it has to be refused."""
+        """Submit a complete request as a job, unless it has to be refused."""
         asking, wanted = wish
         headers, identity = ask.headers, ask.identity
         if (
@@ -233,13 +233,13 @@ class Capture:
     def _travelling(
         self, route: TargetRoute, fields: MultiMapping[str], front: str, identity: Identity
     ) -> Headers:
-        """Return the headers that go on to the target; no way of asking for a job does.
+        """Return the headers that are passed to the target, without those that ask for a job.
 
-        Neither does the key under which it is asked for: the target has the job's id.
+        The idempotency key is left out as well: the target gets the job's id.
 
         Args:
             front: see `fronts.told`.
-            identity: who sends it.
+            identity: its sender.
         """
         headers = _going_on(fields, front)
         for asking in self._async_headers:
@@ -254,9 +254,9 @@ class Capture:
         return route.travelling(headers)
 
     def _say_unsent(self, route: TargetRoute) -> None:
-        """Log once for each target that the credentials of jobs are not forwarded.
+        """Log once per target that credentials of jobs are not forwarded.
 
-        Without accounts it cannot be meant for jobstore.
+        It is called without accounts, when credentials cannot be meant for jobstore.
         """
         if not (route.credentials or route.claims or route.name in self._said):
             self._said.add(route.name)
@@ -271,7 +271,7 @@ class Capture:
         """Send a complete request to its target, unless it has to be refused.
 
         Args:
-            again: tells who sends it, after it has waited; None if their access was revoked.
+            again: returns its sender again after a wait; None if access was revoked.
         """
         method, path = ask.method, ask.path
         if method in _NOT_AT_ONCE or not (method in SAFE or ask.identity.changes):
@@ -307,7 +307,7 @@ class Capture:
         """Return a request as it is passed on, and its target.
 
         Raises:
-            Forbidden: it may change something, and its sender may not.
+            Forbidden: it may change something, and its sender is not allowed to.
         """
         if request.method not in SAFE:
             standing.changing(request)
@@ -320,7 +320,7 @@ class Capture:
 
 
 def _going_on(fields: MultiMapping[str], front: str) -> Headers:
-    """Return what goes on of the headers of any request.
+    """Return the headers of a request that are passed on.
 
     Args:
         front: see `fronts.told`.

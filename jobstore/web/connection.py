@@ -57,8 +57,8 @@ class ClientConnection(web.RequestHandler):
     """A connection whose client may stop sending before it has its answers.
 
     Attributes:
-        half_closed: whether it has; never with TLS, whose layer in asyncio does not allow it.
-        below: what carries the bytes of a connection with TLS; None where it does not exist.
+        half_closed: whether it has; never with TLS, since asyncio's TLS does not allow it.
+        below: the transport below TLS; None without TLS.
     """
 
     __slots__ = ("_half_closed_at", "_heard_at", "_probed", "below", "half_closed")
@@ -73,17 +73,17 @@ class ClientConnection(web.RequestHandler):
         self._probed = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Note what carries the connection, if it is not the transport itself."""
+        """Note the transport below TLS, if there is one."""
         super().connection_made(transport)
         self.below = private.below(transport)
 
     def data_received(self, data: bytes) -> None:
-        """Note when something came, and do what aiohttp does with it."""
+        """Note the time, and let aiohttp handle the data."""
         self._heard_at = self._loop.time()
         super().data_received(data)
 
     def eof_received(self) -> bool:  # type: ignore[override] # aiohttp's answer is always "close"
-        """Tell whether to keep the connection open although the client sends nothing more."""
+        """Return whether to keep the connection open although the client has stopped sending."""
         now = self._loop.time()
         if self.idle or now - self._heard_at > LATE_SECONDS or self.below:
             return False
@@ -94,10 +94,10 @@ class ClientConnection(web.RequestHandler):
         return True
 
     async def encrypted_sent(self) -> None:
-        """Wait until the system has taken what stands encrypted below the transport.
+        """Wait until the system has taken all encrypted data.
 
         Raises:
-            ConnectionError: the connection broke before.
+            ConnectionError: the connection broke before that.
         """
         while self.below is not None and self.below.get_write_buffer_size():
             await asyncio.sleep(_SHORTEST_PAUSE)
@@ -105,10 +105,10 @@ class ClientConnection(web.RequestHandler):
                 raise ConnectionResetError("the client has closed the connection")
 
     async def acknowledged(self) -> None:
-        """Wait until the client's system has acknowledged all that was sent.
+        """Wait until the client's system has acknowledged everything sent.
 
         Raises:
-            ConnectionError: it has not, and the client is taken for gone.
+            ConnectionError: it has not, and the client counts as gone.
         """
         end = self._loop.time() + ACKNOWLEDGE_SECONDS
         while self.transport is not None and not _is_gone(self.transport):
@@ -130,7 +130,7 @@ class ClientConnection(web.RequestHandler):
         return bool(self._messages)
 
     def _break_body(self) -> None:
-        """End the body that is still being read, if there is one, with an error."""
+        """End a body that is still being read with an error."""
         request = self._current_request
         if self._messages:
             body = self._messages[-1][1]
@@ -143,7 +143,7 @@ class ClientConnection(web.RequestHandler):
             body.feed_eof()  # so that nobody waits for the rest
 
     def _watch(self, pause: float) -> None:
-        """Look after a client that sends nothing more, until its connection is closed."""
+        """Watch a client that has stopped sending, until its connection is closed."""
         if self.transport is None:
             return
         if _is_gone(self.transport):
@@ -161,8 +161,8 @@ class ClientConnection(web.RequestHandler):
     def _close_idle(self, rounds: int) -> None:
         """Close the connection if no request is being answered in a few rounds of the loop.
 
-        Between two requests aiohttp reads what is left of the first one's body, for which there is
-        nothing to come. A request whose turn has just come looks the same for a round.
+        Between two requests, aiohttp reads the rest of the first one's body, of which nothing will
+        come. A request whose turn has just begun looks the same for one round.
         """
         if self._waiting or self._request_in_progress:
             return
@@ -172,7 +172,7 @@ class ClientConnection(web.RequestHandler):
             self.force_close()
 
     def _probe(self) -> bool:
-        """Send something that only a client that is gone reacts to; tell whether it was sent."""
+        """Send something that provokes a reset if the client is gone; return whether it was."""
         request = self._current_request
         if (
             self._probed
@@ -188,7 +188,7 @@ class ClientConnection(web.RequestHandler):
 
 
 def _probe_by_system(transport: asyncio.Transport | None) -> None:
-    """Let the system find out whether a client is gone."""
+    """Turn on the system's keep-alive probes, which find out whether a client is gone."""
     connection = transport.get_extra_info("socket") if transport else None
     if connection is not None and connection.family != socket.AF_UNIX:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -198,7 +198,7 @@ def _probe_by_system(transport: asyncio.Transport | None) -> None:
 
 
 def _is_gone(transport: asyncio.Transport) -> bool:
-    """Tell whether the client's system has reset a connection."""
+    """Return whether the client's system has reset a connection."""
     connection = transport.get_extra_info("socket")
     if connection is None or connection.fileno() < 0:
         return True
@@ -213,14 +213,14 @@ def _is_gone(transport: asyncio.Transport) -> bool:
 
 
 def _is_hung_up(connection: socket.socket) -> bool:
-    """Tell whether both sides of a socket of this machine are closed, and not only the client's."""
+    """Return whether both sides of a local socket are closed, not only the client's."""
     waiting = select.poll()
     waiting.register(connection.fileno(), 0)  # this much is told unasked
     return any(events & select.POLLHUP for _, events in waiting.poll(0))
 
 
 def _unacknowledged(transport: asyncio.Transport) -> int:
-    """Tell how many bytes a client's system has not acknowledged: SIOCOUTQ of tcp(7)."""
+    """Return how many bytes the client's system has not acknowledged: SIOCOUTQ of tcp(7)."""
     number = struct.pack("i", 0)
     try:
         found = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, number)

@@ -1,7 +1,7 @@
-"""The one cookie: by it a browser shows the session that somebody has logged in for.
+"""The session cookie of browsers.
 
-It is for pages alone. No API call is let in by it, and it goes on to no target: what answers there
-may be less careful with it than we are.
+It is for the dashboard's pages only. API calls do not accept it, and it is not passed to targets,
+which may be less careful with it.
 """
 
 from collections.abc import Iterator
@@ -17,9 +17,9 @@ _HEADER: Final = "Cookie"
 
 
 def session_of(headers: MultiMapping[str]) -> str | None:
-    """Return the secret of the session that a browser shows; None if it shows none.
+    """Return the session secret of a request's cookie; None if there is none.
 
-    Of several the first one is meant: RFC 6265 section 5.4 puts the longest path there.
+    If there are several, the first one counts: RFC 6265 section 5.4 puts the longest path first.
     """
     return next(
         (value.strip('"') for name, value in map(_pair, _cookies(headers)) if name == SESSION), None
@@ -27,11 +27,11 @@ def session_of(headers: MultiMapping[str]) -> str | None:
 
 
 def without_session(headers: Headers, fields: MultiMapping[str]) -> Headers:
-    """Return the headers of a request as they go on, without the cookie.
+    """Return the headers to pass on, without the session cookie.
 
     Args:
-        headers: what goes on.
-        fields: what came.
+        headers: the headers to pass on.
+        fields: the headers as received.
     """
     if not any(SESSION in field for field in fields.getall(_HEADER, ())):  # as most often
         return headers
@@ -40,19 +40,20 @@ def without_session(headers: Headers, fields: MultiMapping[str]) -> Headers:
 
 
 def give(response: web.Response, secret: str, *, secure: bool) -> None:
-    """Let a browser keep a session for as long as it runs.
+    """Set the session cookie; the browser keeps it until it is closed.
 
-    It has no path, and so it is sent where the page is that gives it, and below: only the browser
-    knows where that is if a proxy cuts off the beginning of paths (RFC 6265 section 5.1.4).
+    It has no path, so the browser sends it to the folder of the page that sets it, and below: if a
+    proxy
+    strips a prefix, only the browser knows that path (RFC 6265 section 5.1.4).
 
     Args:
-        secure: whether the browser has asked by TLS, and shall never send it otherwise.
+        secure: whether the browser used TLS, and must never send it without.
     """
     response.set_cookie(SESSION, secret, path="", httponly=True, samesite="Lax", secure=secure)
 
 
 def take_back(response: web.Response, *, secure: bool) -> None:
-    """Let a browser forget its session."""
+    """Delete the session cookie."""
     response.set_cookie(
         SESSION, "", max_age=0, path="", httponly=True, samesite="Lax", secure=secure
     )
@@ -69,7 +70,7 @@ def _pair(cookie: str) -> tuple[str, str]:
 
 
 def _others(name: str, value: str) -> str | None:
-    """Give a field without the cookie; None if nothing is left of it."""
+    """Return a ``Cookie`` field without the session; None if nothing is left."""
     if name.lower() != _HEADER.lower() or SESSION not in value:
         return value
     others = [each.strip() for each in value.split(";") if _pair(each)[0] != SESSION]

@@ -1,4 +1,4 @@
-"""What a request says of who sends it: Basic credentials, and tokens."""
+"""The credentials of a request: HTTP Basic and tokens."""
 
 from base64 import b64decode, urlsafe_b64decode
 
@@ -8,7 +8,7 @@ from jobstore.web import documents
 def basic_of(authorization: str) -> tuple[str, str] | None:
     """Return the user name and the password of Basic credentials, or None: RFC 7617.
 
-    We ask for UTF-8, but clients such as Python's requests send Latin-1 all the same.
+    We ask for UTF-8, but clients such as Python's requests send Latin-1 anyway.
     """
     scheme, _, credentials = authorization.partition(" ")
     if scheme.lower() != "basic":
@@ -25,7 +25,7 @@ def basic_of(authorization: str) -> tuple[str, str] | None:
 
 
 def claimed_name(authorization: str) -> str:
-    """Return the name that a client gives itself, with Basic or a JSON Web Token, unproven."""
+    """Return the unverified name in a client's Basic credentials or JSON Web Token."""
     scheme, _, token = authorization.partition(" ")
     if scheme.lower() != "bearer":
         name, _ = basic_of(authorization) or ("", "")

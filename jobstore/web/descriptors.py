@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 
 class FrugalServer(web.Server):
-    """A server that closes connections which only wait when descriptors run short."""
+    """A server that closes idle connections when descriptors run short."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -48,14 +48,14 @@ class FrugalServer(web.Server):
         self._said = -1.0
 
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
-        """Note a connection; aiohttp tells of each."""
+        """Note a connection; aiohttp reports each."""
         super().connection_made(handler, transport)
         connection = transport.get_extra_info("socket")
         if 0 <= self._short <= connection.fileno():
             self.shed()
 
     def shed(self) -> None:
-        """Close some of the connections that only wait."""
+        """Close some idle connections."""
         many = max(1, len(self.connections) // _SHARE)
         closed = [*self._idle(), *self._slow()][:many]
         for handler in closed:
@@ -68,7 +68,7 @@ class FrugalServer(web.Server):
         self.shed()
 
     def _idle(self) -> list[web.RequestHandler]:
-        """List the connections that wait for the head of a request, the longest waiting first."""
+        """List the connections without a request, the longest waiting first."""
         latest = asyncio.get_running_loop().time() - _HEAD_IN_PEACE
         waiting = [
             each for each in self.connections if isinstance(each, ClientConnection) and each.idle
@@ -76,14 +76,14 @@ class FrugalServer(web.Server):
         return sorted((each for each in waiting if _since(each) < latest), key=_since)
 
     def _slow(self) -> list[web.RequestHandler]:
-        """List the connections that wait for the body of a request, the slowest first."""
+        """List the connections that are receiving a body, the slowest first."""
         now = asyncio.get_running_loop().time()
         speeds = [(_speed(each, now), each) for each in self.connections]
         slow = [(speed, each) for speed, each in speeds if speed is not None]
         return [each for _, each in sorted(slow, key=lambda item: item[0])]
 
     def _say(self, what: str) -> None:
-        """Log once a second at most: who causes it could fill the disk."""
+        """Log at most once per second: a client could fill the disk otherwise."""
         now = asyncio.get_running_loop().time()
         if now < self._said + 1.0:
             return
@@ -96,12 +96,12 @@ _ACTION: Final = {"action": "accept"}
 
 
 def _since(handler: web.RequestHandler) -> float:
-    """Tell since when a connection is there, or since its last answer."""
+    """Return since when a connection has been open, or idle since its last answer."""
     return private.closes_at(handler) - handler.keepalive_timeout
 
 
 def _speed(handler: web.RequestHandler, now: float) -> float | None:
-    """Tell how many bytes a second of a body arrive; None if it is there, or has just begun."""
+    """Return how fast a body arrives, in bytes per second; None if it is complete or just begun."""
     request, began = private.current_request(handler), _since(handler)
     if request is None or request.content.is_eof() or now < began + _BODY_IN_PEACE:
         return None
@@ -117,14 +117,14 @@ class Refusals:
     """Handle connections that the event loop could not accept.
 
     Attributes:
-        server: is told of them; None while it does not exist.
+        server: handles them; None while it does not exist.
     """
 
     def __init__(self) -> None:
         self.server: FrugalServer | None = None
 
     def heard(self, context: Mapping[str, Any]) -> bool:
-        """Take what the event loop says; tell whether it is about this."""
+        """Handle an error of the event loop; return whether it was about accepting."""
         message = str(context.get("message"))
         if message == _OUT_OF_RESOURCES and self.server is not None:
             self.server.refused(context.get("exception"))
@@ -133,9 +133,10 @@ class Refusals:
 
 
 def listen() -> Refusals:
-    """Listen to what the event loop says of connections, and let it say no more of them.
+    """Handle the event loop's errors about accepting connections, instead of logging each.
 
-    This lasts as long as the loop: asyncio tries again after a second, even if all is closed.
+    This lasts as long as the loop: asyncio tries again after a second, even if everything is
+    closed.
     """
     loop, refusals = asyncio.get_running_loop(), Refusals()
     before = loop.get_exception_handler()

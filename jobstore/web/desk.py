@@ -39,23 +39,23 @@ _HELD_SECONDS: Final = 0.05
 
 
 class FastPath(Protocol):
-    """Where requests are accepted."""
+    """Accepts requests at the desk."""
 
     @property
     def requests(self) -> Mapping[Traffic, RequestMeters]:
-        """What counts the requests; nothing if nobody wants to know."""
+        """The counters of requests; None if metrics are off."""
 
     def at_once(self, ask: Ask) -> bool:
-        """Take a request on; False leaves it, unchanged, to the long way."""
+        """Accept a request; False leaves it, unchanged, to the long way."""
 
 
 class Desk(SwitchableConnection):
     """A client's connection whose small requests are answered without a task.
 
     Args:
-        arguments: what aiohttp's own takes.
-        door: where requests are taken on.
-        options: what `SwitchableConnection` takes.
+        arguments: aiohttp's own arguments.
+        door: accepts requests.
+        options: those of `SwitchableConnection`.
     """
 
     __slots__ = (
@@ -85,13 +85,13 @@ class Desk(SwitchableConnection):
         self.remote: str | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Note the address of the other end."""
+        """Note the client's address."""
         super().connection_made(transport)
         peer = transport.get_extra_info("peername")
         self.remote = str(peer[0]) if isinstance(peer, list | tuple) else peer
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Forget what waits; what was taken on is ended by whoever has taken it on."""
+        """Drop waiting input; accepted requests are ended by whoever accepted them."""
         self._drop_held()
         self._later.clear()
         super().connection_lost(exc)
@@ -102,7 +102,7 @@ class Desk(SwitchableConnection):
     # --- what comes in --------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        """Parse what has come, or keep it until its turn comes."""
+        """Parse the data, or keep it until its turn comes."""
         if self._asked is not None:
             self._keep(data)
         elif self._held is not None:
@@ -113,7 +113,7 @@ class Desk(SwitchableConnection):
             super().data_received(data)
 
     def eof_received(self) -> bool:  # type: ignore[override] # as its own base has it
-        """Leave a body that will never be whole to the long way."""
+        """Leave a body that will never be complete to the long way."""
         self._release()
         stays = super().eof_received()
         if self._asked is not None:
@@ -131,12 +131,12 @@ class Desk(SwitchableConnection):
 
     @property
     def _has_request(self) -> bool:
-        """Whether the desk has a request, or the beginning of one."""
+        """Whether the desk has a request or the beginning of one."""
         return self._asked is not None or self._held is not None
 
     @property
     def _reads_plainly(self) -> bool:
-        """Whether the next byte begins a request, and nobody else has to see it first."""
+        """Whether the next byte begins a request that the desk may parse itself."""
         return (
             super().idle
             and not self._head_size
@@ -151,7 +151,7 @@ class Desk(SwitchableConnection):
         self._later.append(data)
 
     def _look(self, data: bytes) -> None:
-        """Look whether what has come is one plain request."""
+        """Check whether the data is one plain request."""
         self._heard_at = self._loop.time()
         assert self._parser is not None
         try:
@@ -173,7 +173,7 @@ class Desk(SwitchableConnection):
         self._hand_on(with_rest(parsed, data), data)
 
     def _look_at_rest(self, data: bytes) -> None:
-        """Look whether the request that is held is whole now."""
+        """Check whether the held request is complete now."""
         assert self._held is not None
         assert self._parser is not None
         self._heard_at = self._loop.time()
@@ -215,7 +215,7 @@ class Desk(SwitchableConnection):
         return taken
 
     def _hand_on(self, parsed: Any, data: bytes) -> None:
-        """Let aiohttp's handler go on with what was parsed, or raise what was raised."""
+        """Let aiohttp's handler continue with what was parsed, or raise the parser's error."""
         parser = self._parser
         self._parser = _Parsed(parser, parsed)  # type: ignore[assignment] # for as long as it asks
         try:
@@ -233,14 +233,14 @@ class Desk(SwitchableConnection):
 
     @property
     def flushed(self) -> bool:
-        """Whether the client's system has received everything, as far as that is known."""
+        """Whether the client's system has received everything, as far as known."""
         transport = self.transport
         if transport is None or transport.get_write_buffer_size() or self.half_closed:
             return False
         return self.below is None or not self.below.get_write_buffer_size()
 
     def send(self, data: bytes) -> bool:
-        """Send something; tell whether the client was still there."""
+        """Send bytes; return whether the client was still there."""
         transport = self.transport
         if transport is None or transport.is_closing():
             return False
@@ -248,7 +248,7 @@ class Desk(SwitchableConnection):
         return not transport.is_closing()
 
     def when_flushed(self, ask: Ask, done: Callable[[Exception | None], None]) -> None:
-        """Call something once a response has arrived, or with the reason why it did not."""
+        """Call a function once a response has arrived, or with the reason why it did not."""
         self._flushing = self._loop.create_task(self._flush(ask, done))
 
     async def _flush(self, ask: Ask, done: Callable[[Exception | None], None]) -> None:
@@ -264,7 +264,7 @@ class Desk(SwitchableConnection):
             done(failed)
 
     def finish(self, ask: Ask) -> None:
-        """Take what comes next: a request was answered."""
+        """Note that a request was answered, and continue with the next one."""
         self._request_count += 1
         if self._manager is not None:
             self._manager.requests_count += 1
@@ -286,7 +286,7 @@ class Desk(SwitchableConnection):
         payload: StreamReader,
         then: Finishing | None = None,
     ) -> None:
-        """Hand a request on to the long way, and what has to be done with it there."""
+        """Pass a request on to the long way, with what has to be done there."""
         self._give_away(ask)
         self._then = then and (ask, then)
         if self._parser is not None:
@@ -294,7 +294,7 @@ class Desk(SwitchableConnection):
             self._go_on()
 
     def taken_over(self) -> Finishing | None:
-        """Give what has to be done with the request that was handed on last, once."""
+        """Return, once, what has to be done with the request that was passed on last."""
         handed_on, self._then = self._then, None
         return handed_on and handed_on[1]
 
@@ -314,14 +314,14 @@ class Desk(SwitchableConnection):
             self.transport.close()  # which sends first what is left to be sent
 
     def _process_keepalive(self) -> None:
-        """Close a connection that has nothing to do; one whose request is here has."""
+        """Close an idle connection; one with a request is not idle."""
         if self._has_request:
             self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
         super()._process_keepalive()
 
 
 class _Parsed:
-    """What was parsed already, for whoever would parse it."""
+    """A parser that returns what was parsed already."""
 
     def __init__(self, parser: Any, parsed: Any) -> None:
         self._parser = parser
@@ -338,15 +338,15 @@ class _Parsed:
 
 
 class DeskServer(descriptors.FrugalServer):
-    """A server whose connections are desks."""
+    """A server whose connections are `Desk`."""
 
     def __call__(self) -> web.RequestHandler:
-        """Make what speaks on a new connection."""
+        """Create the protocol of a new connection."""
         return Desk(self, loop=self._loop, **self._kwargs)
 
 
 def _is_plain(message: RawRequestMessage) -> bool:
-    """Tell whether a request has nothing about it that the long way has to look at."""
+    """Return whether a request needs nothing that only the long way does."""
     path = message.path
     return (
         message.version == HttpVersion11

@@ -1,6 +1,6 @@
 """JSON from clients, checked so that it can be stored, sent again and parsed without blocking.
 
-Parsing holds the interpreter, whichever thread it runs in, and may use thirty times the memory of
+Parsing holds the interpreter, in whichever thread it runs, and may use thirty times the memory of
 the document: ``{},{},...`` of 57 MiB takes 1.6 GiB. So the items are counted first, which costs
 about as much as copying the document.
 """
@@ -18,15 +18,15 @@ _SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 class Unacceptable(ValueError):
-    """A document is refused, though it may be JSON; the message says what was expected."""
+    """A refused document, although it may be valid JSON; the message says what was expected."""
 
 
 class TooManyPieces(Unacceptable):
-    """It has too many members and items."""
+    """The document has too many members and items."""
 
 
 class Unstorable(Unacceptable):
-    """What was read cannot be stored or sent."""
+    """The document contains something that cannot be stored or sent."""
 
 
 def parse(body: bytes, most: int = PIECES) -> object:
@@ -37,9 +37,9 @@ def parse(body: bytes, most: int = PIECES) -> object:
         most: how many strings, members and items it may have.
 
     Raises:
-        TooManyPieces: it falls into more.
-        Unstorable: it has what cannot be stored or sent.
-        ValueError: it is invalid.
+        TooManyPieces: it has more.
+        Unstorable: it contains something that cannot be stored or sent.
+        ValueError: it is not valid JSON.
     """
     if len(body) > most and _piece_count(body, most) > most:  # each of them has a byte at least
         raise TooManyPieces(f"expected at most {most} members and items")
@@ -51,9 +51,9 @@ def parse(body: bytes, most: int = PIECES) -> object:
 
 
 def _piece_count(body: bytes, most: int) -> int:
-    """Count the strings in a document, and the commas and openings outside of them.
+    """Count the strings in a document, and the commas and opening brackets outside of them.
 
-    The count is not exact where it is above the most that is allowed.
+    Above the allowed number, the count is not exact.
     """
     # Backslashes stand in strings only. Two are one that escapes nothing, and have to go first.
     bare = body.replace(b"\\\\", b"").replace(b'\\"', b"")
@@ -65,11 +65,11 @@ def _piece_count(body: bytes, most: int) -> int:
 
 
 def loads(body: bytes) -> Any:
-    """Read a document in UTF-8: RFC 8259, without the freedoms that Python's reader takes.
+    """Read a document in UTF-8, as strictly as RFC 8259; Python's own reader is more lenient.
 
     Raises:
-        Unstorable: it has something like NaN, 1e999 or half of a surrogate pair.
-        ValueError: it is no JSON.
+        Unstorable: it contains NaN, 1e999 or half of a surrogate pair.
+        ValueError: it is not valid JSON.
         RecursionError: it is nested too deeply.
     """
     text = body.decode("utf-8-sig")
@@ -80,7 +80,7 @@ def loads(body: bytes) -> Any:
 
 
 def _check_characters(value: object) -> None:
-    """Refuse a document that has half of a surrogate pair in a name or in a string."""
+    """Refuse a document with half of a surrogate pair in a name or string."""
     try:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""The front door: who sends a request, and whether it is for a job, an API of ours, or a target."""
+"""The front door: who sends a request, and whether a job, one of our APIs or a target gets it."""
 
 import re
 from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -29,10 +29,10 @@ _ELSEWHERE: Final = "this is answered only at the addresses in [admin] listen"
 
 
 class Own(NamedTuple, Generic[T]):
-    """The handler of our calls, and how they are counted.
+    """The handler of one of our calls, and how it is counted.
 
     Args:
-        guarded: whether it finds out by itself who asks.
+        guarded: whether it checks by itself who asks.
     """
 
     traffic: Traffic
@@ -43,18 +43,18 @@ class Own(NamedTuple, Generic[T]):
 class Door:
     """Answer every request that arrives on a socket.
 
-    It stands before aiohttp's own router and middlewares, since most requests need neither: they
+    It comes before aiohttp's own router and middlewares, since most requests need neither: they
     cost more than the whole way to the store.
 
     Args:
-        browsers: which web pages may ask.
-        access: who has access.
-        capture: makes jobs of requests, and sends on what is for a target.
-        apis: who answers which of our own calls; the first that claims it.
-        prompt: who may answer which of them without a task.
-        probes: the paths of our own that are answered whoever asks.
-        passing: who sends what is passed through, if whoever does is let in; else None.
-        meters: what counts the requests; None if nobody wants to know.
+        browsers: checks requests of web pages.
+        access: decides who has access.
+        capture: turns requests into jobs, or sends them to their target.
+        apis: the handlers of our own calls; the first one that claims a request gets it.
+        prompt: handlers that may answer without a task.
+        probes: paths that everybody may ask.
+        passing: the identity for requests that pass through without a login; None if they need one.
+        meters: counts requests; None if metrics are off.
         elsewhere: the paths that are answered on another port, and not here.
     """
 
@@ -95,7 +95,7 @@ class Door:
     def at_once(self, ask: Ask) -> bool:
         """Accept a request, unless it has to be refused.
 
-        What `answer` would refuse, or has to look at for longer, is left to it.
+        What `answer` would refuse, or needs more time for, is left to it.
         """
         waited.begin()
         headers = ask.headers
@@ -132,14 +132,14 @@ class Door:
     def answer(self, request: web.Request) -> Awaitable[web.StreamResponse]:
         """Answer a request, unless it is for another port.
 
-        It is no coroutine itself: ten thousand requests may wait at once for their answers.
+        It is not a coroutine itself: ten thousand requests may wait for their answers at once.
         """
         if self._elsewhere is not None and self._elsewhere.match(intake.path_of(request)):
             return _given(wire.problem(404, _ELSEWHERE))
         return self.answer_anything(request)
 
     def answer_anything(self, request: web.Request) -> Awaitable[web.StreamResponse]:
-        """Answer a request, whatever port it is for."""
+        """Answer a request on any port."""
         waited.begin()
         then = cast("Desk", request.protocol).taken_over()
         if then is not None:
@@ -169,9 +169,9 @@ class Door:
         return self._access.middleware(request, answer)
 
     async def _from_job(self, answer: Answering, request: web.Request) -> web.StreamResponse:
-        """Answer a request that says that it is that of a running job.
+        """Answer a request that claims to come from a running job.
 
-        It may say so wrongly, but then it only bounds itself: see `Capture.parent`.
+        The claim may be wrong, but then it only limits the request itself: see `Capture.parent`.
         """
         working_for = WORKING_FOR.set(await self._capture.parent(request.headers[JOB_ID]))
         try:

@@ -28,11 +28,11 @@ Call: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 def add_calls(
     app: web.Application, calls: Mapping[str, Mapping[str, Call]], refuse: Refuse
 ) -> None:
-    """Let an application answer calls; other methods are refused.
+    """Add calls to an application; other methods are refused.
 
     Args:
-        calls: what answers, by path, in aiohttp's way of writing one, and by method; ``*`` is any.
-        refuse: writes the errors that they raise.
+        calls: the handlers by path pattern, as in aiohttp, and by method; ``*`` is any method.
+        refuse: turns the errors that they raise into answers.
     """
     for path, by_method in calls.items():
         # One route for all methods: to make one takes as long as to answer several calls.
@@ -40,7 +40,7 @@ def add_calls(
 
 
 def told(call: Call, refuse: Refuse) -> Call:
-    """Make a call answer in a dialect's words where it raises an error."""
+    """Wrap a call so that errors are answered in the dialect's words."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
         try:
@@ -68,16 +68,16 @@ def _one_of(by_method: Mapping[str, Call]) -> Call:
 def reply(
     status: int, content_type: str, body: bytes | None = None, headers: Headers = ()
 ) -> web.Response:
-    """Make an answer whose body is written already."""
+    """Create an answer with a serialised body."""
     fields = CIMultiDict([("Content-Type", content_type), *headers])
     return web.Response(status=status, body=body, headers=fields)
 
 
 def owner_of(store: Store, router: Router, method: str, path: str) -> TargetRoute:
-    """Find who is to answer the request of a job; that nobody is counts as a refusal.
+    """Return the target of a job's request; if there is none, count a refusal.
 
     Raises:
-        NoTarget: nobody answers it.
+        NoTarget: no target answers it.
     """
     try:
         return router.owner(method, path)
@@ -94,11 +94,11 @@ def run_of(  # noqa: PLR0913, PLR0917 - all that a run is made of
     dialect: Dialect,
     trigger: Trigger,
 ) -> Submission:
-    """Make the submission that runs a definition, for the sender of a request.
+    """Create the submission that runs a definition, for the sender of a request.
 
     Raises:
-        Forbidden: they may change nothing.
-        NoTarget: nobody answers what it asks for.
+        Forbidden: the sender may not change anything.
+        NoTarget: no target answers the definition's request.
     """
     identity, asked = standing.changing(request), definition.draft.request
     target = owner_of(store, router, asked.method, asked.path).name

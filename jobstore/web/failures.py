@@ -1,4 +1,4 @@
-"""Failed logins, counted by name and by address: they hold up the next ones."""
+"""Failed logins, counted by name and by address: they delay the next ones."""
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -27,7 +27,7 @@ class _Count:
 
     Args:
         count: how many.
-        until: how long they delay the next login.
+        until: until when they delay the next login.
     """
 
     count: int
@@ -35,10 +35,10 @@ class _Count:
 
 
 class Failures:
-    """Count failed logins by name and by address, to hold up the next ones.
+    """Count failed logins by name and by address, to delay the next ones.
 
     Args:
-        clock: what time it is, in seconds from anywhere.
+        clock: the monotonic time, in seconds.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -48,8 +48,8 @@ class Failures:
     def hold_up(self, name: str, address: str) -> float:
         """Return by how many seconds to delay a login.
 
-        It counts against its name until it is forgiven, so that it does not help to send many
-        guesses at once.
+        The login counts as failed until it is forgiven, so sending many guesses at once does not
+        help.
         """
         by_name = self._add("name", name[:LONGEST_NAME])
         worst = max(by_name, self._count("address", address) - FREE_BY_ADDRESS)
@@ -62,7 +62,8 @@ class Failures:
     def forgive(self, name: str) -> None:
         """Reset the failures of a name: its owner has logged in.
 
-        Not so its address: whoever has one account could go on guessing those of others.
+        Those of the address remain: otherwise, the owner of one account could go on guessing
+        others.
         """
         self._counts.pop(("name", name[:LONGEST_NAME]), None)
 
@@ -81,6 +82,6 @@ class Failures:
 
 
 def cut(remembered: OrderedDict[K, V], size: int) -> None:
-    """Forget the oldest, so that clients cannot fill the memory."""
+    """Drop the oldest entries, so that clients cannot fill the memory."""
     while len(remembered) > size:
         remembered.popitem(last=False)

@@ -1,4 +1,4 @@
-"""Which jobs of the history are asked for: filters, pages, and cursors that belong to one query."""
+"""Which jobs of the history are asked for: filters, pages, and cursors that fit one query."""
 
 import json
 import re
@@ -32,13 +32,13 @@ E = TypeVar("E", bound=StrEnum)
 
 @dataclass(frozen=True, slots=True)
 class PageQuery:
-    """A part of the list.
+    """A page of a list.
 
     Args:
         search: which jobs are listed.
         limit: how many at most.
-        before: the id of the job that they come after.
-        query: what tells this list from others.
+        before: list only jobs with a smaller id.
+        query: identifies the list's filters.
     """
 
     search: Search
@@ -47,7 +47,7 @@ class PageQuery:
     query: str
 
     def cursor(self, last: int) -> str:
-        """Write where the page after this one begins.
+        """Return the cursor of the page after this one.
 
         Args:
             last: the id of the last job that was looked at.
@@ -56,14 +56,14 @@ class PageQuery:
 
 
 def page_query(query: MultiMapping[str], scope: int | None) -> PageQuery:
-    """Read which jobs are asked for.
+    """Read the filters and page of a request.
 
     Args:
-        query: the request's.
+        query: the request's query.
         scope: whose jobs the caller may see, or None for everybody's.
 
     Raises:
-        QueryInvalid: it cannot be understood; the message says what was expected.
+        QueryInvalid: it is invalid; the message says what was expected.
     """
     values = values_of(query, (*FILTERS, "limit", "cursor"))
     filters = {name: value for name, value in values.items() if name in FILTERS}
@@ -76,11 +76,11 @@ def search_of(filters: Mapping[str, str], scope: int | None) -> Search:
     """Read filters.
 
     Args:
-        filters: their values, by their names.
+        filters: their values, by name.
         scope: whose jobs the caller may see, or None for everybody's.
 
     Raises:
-        QueryInvalid: one of them cannot be understood; the message says what was expected.
+        QueryInvalid: one of them is invalid; the message says what was expected.
     """
     found: dict[str, Any] = {}
     for name, value in filters.items():
@@ -91,24 +91,24 @@ def search_of(filters: Mapping[str, str], scope: int | None) -> Search:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Give the known name that somebody may have meant."""
+    """Return the known name that was probably meant."""
     return get_close_matches(name[:100], known, n=1, cutoff=0.0)[0]
 
 
 def values_of(query: MultiMapping[str], known: Sequence[str]) -> dict[str, str]:
-    """Give the values of parameters by their names.
+    """Return the values of parameters by name.
 
     Args:
-        known: the names of those that there are.
+        known: the names of all parameters.
 
     Raises:
-        QueryInvalid: another one is given, or one several times.
+        QueryInvalid: an unknown one is given, or one is repeated.
     """
     return {name: _one_of(query, name, known) for name in sorted(set(query))}
 
 
 def _one_of(query: MultiMapping[str], name: str, known: Sequence[str]) -> str:
-    """Give the value of a parameter; of a filter that takes a list, the values after commas."""
+    """Return the value of a parameter; a filter that takes a list may have several."""
     if name not in known:
         raise QueryInvalid(f"{name[:100]}: no such parameter; did you mean {nearest(name, known)}?")
     values = query.getall(name)
@@ -118,10 +118,10 @@ def _one_of(query: MultiMapping[str], name: str, known: Sequence[str]) -> str:
 
 
 def limit_of(text: str | None) -> int:
-    """Read how long a page is.
+    """Read the length of a page.
 
     Raises:
-        QueryInvalid: that is no length of one.
+        QueryInvalid: it is invalid.
     """
     limit = _PAGE if text is None else int(text) if is_count(text) else 0
     if not 1 <= limit <= _LARGEST_PAGE:
@@ -212,10 +212,10 @@ def _digest(query: Mapping[str, object]) -> str:
 
 
 def _before(cursor: str | None, query: str) -> int:
-    """Read where a page begins.
+    """Read the cursor of a page.
 
     Raises:
-        QueryInvalid: that is no cursor, or one of another query.
+        QueryInvalid: it is invalid, or belongs to another query.
     """
     if cursor is None:
         return _LARGEST

@@ -11,12 +11,12 @@ from jobstore.web.proxies import Proxies
 
 
 def told(proxies: Proxies, peer: str | None, headers: MultiMapping[str], *, secure: bool) -> str:
-    """Return the origin by which a client has asked, or "" if ``http`` and ``Host`` say it.
+    """Return the origin that a client used, or "" if it is ``http`` and ``Host``.
 
     Args:
-        proxies: whose word is taken.
+        proxies: the trusted proxies.
         peer: the other end of the connection.
-        secure: whether it is one by TLS.
+        secure: whether the connection uses TLS.
     """
     if not (secure or proxies.networks):
         return ""
@@ -28,12 +28,12 @@ def told(proxies: Proxies, peer: str | None, headers: MultiMapping[str], *, secu
 
 
 def noted(headers: Headers, fields: MultiMapping[str], front: str) -> Headers:
-    """Return the headers of a request with its origin noted; a client cannot say it.
+    """Return the headers of a request with its origin noted; clients cannot set the note.
 
     Args:
-        headers: what goes on.
-        fields: what came.
-        front: what `told` returns.
+        headers: the headers to pass on.
+        fields: the headers as received.
+        front: the return value of `told`.
     """
     if FRONT in fields:
         headers = without(headers, (FRONT.lower(),))

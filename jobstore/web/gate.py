@@ -1,4 +1,4 @@
-"""What decides who has access, whatever it goes by."""
+"""The interface of what decides who has access."""
 
 from collections.abc import Awaitable
 from typing import Protocol
@@ -15,8 +15,8 @@ class Gate(Protocol):
         """Whether everybody has access at the moment."""
 
     def middleware(self, request: web.Request, handler: Handler) -> Awaitable[web.StreamResponse]:
-        """Find out who sends a request, and refuse strangers."""
+        """Identify the sender of a request, and refuse strangers."""
 
     @property
     def on_behalf(self) -> Middleware:
-        """What lets a job ask on behalf of its owner."""
+        """Let a job send requests on behalf of its owner."""

@@ -1,4 +1,4 @@
-"""Authentication inside another application, which says itself who sends a request."""
+"""Authentication inside another application, which identifies the senders of requests."""
 
 import inspect
 from collections.abc import Awaitable, Callable
@@ -20,8 +20,8 @@ class Identifying:
     """Admit those whom the application identifies; the store's accounts are not used.
 
     Args:
-        identify: tells who sends a request, or None if they may not ask for jobs. Someone without
-            a role is a user, who sees and changes their own jobs.
+        identify: returns the sender of a request, or None if they may not use jobs. Without a
+            role, they are a user, who sees and changes their own jobs.
     """
 
     everybody = False
@@ -32,7 +32,7 @@ class Identifying:
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Find out who sends a request, and refuse strangers."""
+        """Identify the sender of a request, and refuse strangers."""
         found = self._identify(request)
         identity = await found if inspect.isawaitable(found) else found
         if identity is None:
@@ -46,7 +46,7 @@ class Identifying:
 
     @web.middleware
     async def on_behalf(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Let a job ask on behalf of its owner, of whom only the name is known by then."""
+        """Let a job send requests on behalf of its owner, of whom only the name is known."""
         return await self._admitted(request, handler, Identity(name=current(request).owner))
 
     async def _admitted(
@@ -56,7 +56,7 @@ class Identifying:
         return await handler(request)
 
     def _again(self, request: web.Request) -> Identity | None:
-        """Ask the application once more who sends a request that has waited for something."""
+        """Ask the application again who sends a request that has waited."""
         found = self._identify(request)
         return _with_role(found) if isinstance(found, Identity) else None
 

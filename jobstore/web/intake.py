@@ -1,4 +1,4 @@
-"""Requests on their way in: from aiohttp's to our own, with nothing lost."""
+"""Incoming requests: from aiohttp's to our own, with nothing lost."""
 
 import asyncio
 import re
@@ -28,7 +28,7 @@ _SMALL: Final = 64 * 1024
 
 @contextmanager
 def _telling_broken() -> Iterator[None]:
-    """Turn what aiohttp raises when a body ends too early into our own word for it."""
+    """Convert aiohttp's errors for a body that ends too early into ours."""
     try:
         yield
     except (ConnectionError, web.RequestPayloadError) as error:
@@ -36,11 +36,11 @@ def _telling_broken() -> Iterator[None]:
 
 
 class Incoming(web.Request):
-    """A request at the front door, where no application has seen it yet."""
+    """A request at the front door, before any application has seen it."""
 
     @property
     def continues(self) -> bool:
-        """Whether its sender waits for leave to send the body: RFC 9110 section 10.1.1."""
+        """Whether the client waits for 100 Continue before its body: RFC 9110 section 10.1.1."""
         if self._match_info is not None:  # an application that has routed it has given that leave
             return False
         expected = self.headers.get("Expect", "").lower() == "100-continue"
@@ -61,21 +61,21 @@ def incoming(
     writer: AbstractStreamWriter,
     task: "asyncio.Task[None]",
 ) -> Incoming:
-    """Make a request of what aiohttp has parsed; a factory for its server."""
+    """Create a request from what aiohttp parsed; a factory for its server."""
     return Incoming(message, payload, protocol, writer, task, task.get_loop())
 
 
 async def _welcome(request: web.BaseRequest) -> None:
-    """Send 100 Continue if its sender expects it: somebody wants to read the body."""
+    """Send 100 Continue if the client expects it: the body is about to be read."""
     if isinstance(request, Incoming) and request.continues:
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.writer.output_size = 0
 
 
 async def _next(content: StreamReader, seconds: float, most: int) -> bytes:
-    """Read what arrives of a body that is ours to take.
+    """Read the next piece of a body that jobstore consumes.
 
-    A slow sender is welcome, one who sends nothing at all is not: it may be waited for on purpose.
+    Slow senders are accepted, but not those who send nothing at all: they may do so on purpose.
     """
     with _telling_broken():
         try:
@@ -103,7 +103,7 @@ class _Body:
 
 
 class _Submitted(_Body):
-    """The body of a request that becomes a job only if its sender may still submit it then."""
+    """The body of a request that becomes a job, if its sender may still submit it then."""
 
     def __init__(self, request: web.Request) -> None:
         super().__init__(request)
@@ -135,10 +135,10 @@ def authority_of(request: web.BaseRequest) -> str | None:
 
 
 def received(request: web.BaseRequest, headers: Headers) -> Request:
-    """Read a request that came in over a socket; its body streams if it has one.
+    """Read a request from a socket; its body, if any, is a stream.
 
     Args:
-        headers: those of its headers that travel on.
+        headers: its headers that are passed on.
     """
     return Request(
         method=request.method,
@@ -149,11 +149,11 @@ def received(request: web.BaseRequest, headers: Headers) -> Request:
 
 
 async def gathered(request: web.Request) -> Body:
-    """Read a small body at once, which costs less than streaming; give a larger one as it is.
+    """Read a small body at once, which is cheaper than streaming; return a larger one as it is.
 
     Raises:
         BodyBroken: the body ended before its announced end.
-        Revoked: its sender's account is gone meanwhile.
+        Revoked: its sender's access was revoked meanwhile.
     """
     if not request.body_exists:
         return b""
@@ -171,11 +171,11 @@ async def gathered(request: web.Request) -> Body:
 async def pieces(
     request: web.BaseRequest, seconds: float = wire.BODY_SECONDS, most: int = 2**20
 ) -> AsyncIterator[bytes]:
-    """Read a body that is ours to take, as it arrives.
+    """Read a body that jobstore consumes, as it arrives.
 
     Args:
-        seconds: for how long nothing of it may arrive.
-        most: how many bytes a piece may have.
+        seconds: how long to wait for the next piece.
+        most: the largest piece, in bytes.
 
     Raises:
         BodyBroken: it ended before its announced end.

@@ -79,7 +79,7 @@ def _load(modules: Sequence[str]) -> None:
 
 
 def _many_are_left() -> bool:
-    """Tell whether there are many descriptors left: a new one has the lowest free number."""
+    """Return whether there are many descriptors left: a new one has the lowest free number."""
     soft, _ = getrlimit(RLIMIT_NOFILE)
     try:
         descriptor = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)

@@ -37,9 +37,9 @@ class _Verified:
     """A password that was found to be right.
 
     Args:
-        name: whose.
-        password: its hash, as it was then.
-        until: how long that is remembered.
+        name: the account's name.
+        password: the hash, as it was then.
+        until: until when it is remembered.
     """
 
     name: str
@@ -53,8 +53,8 @@ class _Login:
 
     Args:
         address: where the first of them came from.
-        source: that address, or the network of the customer that has it.
-        begun: whether a thread is at it, which cannot be stopped.
+        source: that address, or the network that one customer is given.
+        begun: whether a thread is working on it, which cannot be stopped.
     """
 
     address: str
@@ -67,9 +67,9 @@ class Logins:
     """Verify passwords.
 
     Args:
-        accounts: who has an account.
-        clock: what time it is, in seconds from anywhere.
-        heard: told what became of a login.
+        accounts: the accounts.
+        clock: the monotonic time, in seconds.
+        heard: called with the outcome of each login.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Logins:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def remembered(self, roll: AccountSnapshot, authorization: str) -> Account | None:
-        """Return whose credentials were found to be right not long ago, and still are."""
+        """Return the account of credentials that were verified recently and are still valid."""
         key = self._digest(authorization)
         verified = self._verified.get(key)
         if verified is None:
@@ -107,11 +107,12 @@ class Logins:
         return account
 
     async def verify(self, authorization: str, pair: tuple[str, str], address: str) -> None:
-        """Verify credentials, once for all requests that come with the same at the same time.
+        """Verify credentials, once for all requests with the same credentials at the same time.
 
         Args:
-            authorization: as they were sent; `remembered` tells afterwards whether they are right.
-            pair: the name and the password in them.
+            authorization: the header as sent; afterwards `remembered` returns the account, if
+                valid.
+            pair: the name and password in it.
             address: where they came from.
 
         Raises:
@@ -130,7 +131,7 @@ class Logins:
             raise
 
     def _digest(self, authorization: str) -> bytes:
-        """Return what is remembered of credentials: nothing that leaves this process tells them."""
+        """Return a keyed hash of credentials, from which they cannot be derived."""
         text = authorization.encode("utf-8", "surrogateescape")
         return blake2b(text, key=self._key, digest_size=16).digest()
 
@@ -168,7 +169,7 @@ class Logins:
         given_up.task.cancel()
 
     async def _verify(self, key: bytes, name: str, password: str, login: _Login) -> None:
-        """Find out whether a password is right; if it is, remember that."""
+        """Verify a password; if it is right, remember that."""
         address = login.address
         seconds = self._failures.hold_up(name, login.source)
         about = {"action": "login", "held_up": seconds}
@@ -194,6 +195,6 @@ class Logins:
 
 
 def _leaving() -> bool:
-    """Tell whether it is the task that runs that shall end."""
+    """Return whether the current task itself is being cancelled."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

@@ -5,8 +5,8 @@ that no page can forge say where the page comes from: ``Origin`` (RFC 6454, and 
 https://fetch.spec.whatwg.org/#origin-header) and ``Sec-Fetch-Site``
 (https://w3c.github.io/webappsec-fetch-metadata/). Programs other than browsers send neither.
 
-If the name of a page was made to point at this server (DNS rebinding), its browser considers it
-the same origin, but the name shows up as ``Host``: without accounts, only names are accepted that
+If a page's host name was made to point at this server (DNS rebinding), the browser considers it
+the same origin, but sends that name as ``Host``. So without accounts, only names are accepted that
 nobody else can give to a server.
 """
 
@@ -63,7 +63,7 @@ class OriginDecision:
     """What happens to a request.
 
     Args:
-        status: the status to refuse it with, or 0 if it may go on.
+        status: the status to refuse it with, or 0 if it is allowed.
         detail: why it is refused, in a sentence.
         page: the origin of another server's page that may read the answer, or None.
     """
@@ -86,10 +86,10 @@ _FOREIGN: Final = OriginDecision(
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Who may ask.
+    """Which pages and host names are allowed.
 
     Args:
-        origins: the origins whose pages may ask, in lower case and without a default port.
+        origins: the origins of allowed pages, in lower case and without a default port.
         hosts: names of this server besides loopback ones, in lower case.
         public: whether the server is meant to be reached from elsewhere: then addresses are its
             names as well, and so are names that no public DNS answers for.
@@ -102,7 +102,7 @@ class Rules:
 
     @classmethod
     def of(cls, origins: Iterable[str], hosts: Iterable[str], *, public: bool) -> "Rules":
-        """Make the rules; who serves the pages of a trusted origin may be this server's proxy."""
+        """Create rules; a trusted origin's host is a valid name: it may be this server's proxy."""
         named = frozenset(map(origin_of, origins))
         own = {host_of(origin.partition("://")[2]) for origin in named}
         own |= {host_of(f"[{host}]" if ":" in host else host) for host in hosts}
@@ -111,10 +111,10 @@ class Rules:
     def decide(
         self, headers: MultiMapping[str], authority: str | None = None, *, anonymous: bool
     ) -> OriginDecision:
-        """Decide about a request to an API of ours, or for a job.
+        """Decide about a request to one of our APIs or for a job.
 
         Args:
-            authority: the one in its target, if that is a whole URL.
+            authority: the authority in its target, if that is a full URL.
             anonymous: whether callers need no account.
         """
         if anonymous and not self._reached(headers, authority):
@@ -124,9 +124,9 @@ class Rules:
         return self._page(headers)
 
     def plain(self, headers: MultiMapping[str], *, anonymous: bool) -> bool:
-        """Tell whether `decide` surely lets a request go on that no browser has sent.
+        """Return whether `decide` certainly allows a request, which no browser sent.
 
-        It is so for nearly all requests, from the second one on that names this server so.
+        That is so for nearly all requests, except the first one with each name of this server.
         """
         if "Origin" in headers or _SITE in headers:
             return False
@@ -152,9 +152,9 @@ class Rules:
         return FINE if ours else _FOREIGN
 
     def _reached(self, headers: MultiMapping[str], authority: str | None) -> bool:
-        """Tell whether all names that a request calls this server by are its own.
+        """Return whether all host names in a request are names of this server.
 
-        Browsers always send one; what sends none, such as HTTP/1.0, is no browser.
+        Browsers always send one; a client that sends none, such as with HTTP/1.0, is not a browser.
         """
         names = headers.getall("Host", ())
         if len(names) == 1 and authority is None:
@@ -179,12 +179,12 @@ class Rules:
 
 
 def host_of(authority: str) -> str | None:
-    """Return the host of a ``Host`` header in one way of writing it; None if it is invalid."""
+    """Return the host of a ``Host`` header in its normal form; None if it is invalid."""
     return _split(authority)[0] if len(authority) <= _LONGEST_AUTHORITY else None
 
 
 def origin_of(origin: str) -> str:
-    """Write an origin in lower case and without a default port; anything else stays as it is."""
+    """Return an origin in lower case and without a default port; anything else is unchanged."""
     scheme, separator, authority = origin.strip().lower().partition("://")
     port = _DEFAULT_PORTS.get(scheme)
     return f"{scheme}{separator}{authority.removesuffix(f':{port}')}"
@@ -200,9 +200,9 @@ def _split(authority: str) -> tuple[str | None, str]:
 
 
 def _same(origin: str, authority: str) -> bool:
-    """Tell whether an origin is that of the server itself.
+    """Return whether an origin is the server's own.
 
-    Whether that is asked by HTTP or, through a proxy, by HTTPS, it cannot know.
+    Its scheme is ignored: a proxy may offer the server by HTTPS.
     """
     scheme, separator, own = origin.partition("://")
     if not separator or max(len(own), len(authority)) > _LONGEST_AUTHORITY:
@@ -229,7 +229,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _is_private(host: str) -> bool:
-    """Tell whether no stranger can make a host's name point here: an address, or no public name."""
+    """Return whether strangers cannot make a host name point here: an address or a local name."""
     return _address(host) is not None or "." not in host or host.endswith(_PRIVATE)
 
 
@@ -237,7 +237,7 @@ def _is_private(host: str) -> bool:
 
 
 def is_preflight(method: str, headers: MultiMapping[str]) -> bool:
-    """Tell whether a browser asks for leave to send another request."""
+    """Return whether a request is a preflight."""
     return method == "OPTIONS" and "Origin" in headers and _ASKED_METHOD in headers
 
 
@@ -246,17 +246,17 @@ _ASKED_HEADERS: Final = "Access-Control-Request-Headers"
 
 
 def asked_headers(headers: MultiMapping[str]) -> list[str]:
-    """Give the names of the headers that a page wants to send, in lower case."""
+    """Return the names of the headers that a page wants to send, in lower case."""
     names = [name.strip().lower() for name in headers.get(_ASKED_HEADERS, "").split(",")]
     return [name for name in names[:_MOST_NAMES] if TOKEN.fullmatch(name)]
 
 
 def leave(headers: MultiMapping[str], *, submission: bool) -> dict[str, str]:
-    """Give the headers that answer a preflight from a page that may ask.
+    """Return the headers that answer a preflight of an allowed page.
 
     Args:
-        headers: the preflight's.
-        submission: whether it is about a request for a job, which any method and header may have.
+        headers: the preflight's headers.
+        submission: whether it is for a submission, which may have any method and header.
     """
     names, method = asked_headers(headers), headers.get(_ASKED_METHOD, "")
     own = submission and method not in _METHODS and TOKEN.fullmatch(method[:20]) is not None
@@ -272,7 +272,7 @@ def leave(headers: MultiMapping[str], *, submission: bool) -> dict[str, str]:
 def let_read(headers: CIMultiDict[str], page: str) -> None:
     """Let a page of a trusted origin read an answer.
 
-    A stored answer may have been meant for another page, so that what it says of that is replaced.
+    A stored answer may have been meant for another page, so its own CORS headers are replaced.
     """
     headers["Access-Control-Allow-Origin"] = page
     headers["Access-Control-Allow-Credentials"] = "true"
@@ -281,7 +281,7 @@ def let_read(headers: CIMultiDict[str], page: str) -> None:
 
 
 def _extend(headers: CIMultiDict[str], name: str, values: Iterable[str]) -> None:
-    """Add values to a field that is a list, once each; ``*`` does not hold with credentials."""
+    """Add values to a list field, once each; ``*`` does not count with credentials."""
     fields = headers.popall(name, [])
     given = [value.strip() for field in fields for value in field.split(",")]
     every = {value.lower(): value for value in (*given, *values) if value}

@@ -1,4 +1,4 @@
-"""What jobs came to: which time is asked for, and in spans of which length it is told."""
+"""The time range of an overview, and the length of its spans."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -21,15 +21,15 @@ _BY_HOUR: Final = 8 * DAY
 
 
 def activity(query: Mapping[str, str], scope: int | None, now: int) -> OverviewQuery:
-    """Read for which time it is asked how jobs ended, one span after the other.
+    """Read the time range and span length of an activity query.
 
     Args:
-        query: the values of ``since``, ``until`` and ``by``, as far as they are given.
-        scope: the account whose jobs whoever asks may see, or None for all.
+        query: the values of ``since``, ``until`` and ``by``, if given.
+        scope: the account whose jobs the caller may see, or None for all.
         now: in microseconds since 1970.
 
     Raises:
-        QueryInvalid: it cannot be understood; the message says what was expected.
+        QueryInvalid: it is invalid; the message says what was expected.
     """
     by = query.get("by", "hour")
     if by not in LENGTHS:
@@ -38,21 +38,21 @@ def activity(query: Mapping[str, str], scope: int | None, now: int) -> OverviewQ
 
 
 def fitting(asked: OverviewQuery, most: int) -> list[str]:
-    """Name the lengths of spans of which a time has at most so many, the shortest first."""
+    """Return the lengths of spans that divide a time range into at most so many, shortest first."""
     length = asked.until - asked.since
     return [word for word, seconds in LENGTHS.items() if length <= most * seconds * SECOND]
 
 
 def statistics(query: Mapping[str, str], scope: int | None, now: int) -> OverviewQuery:
-    """Read for which time it is asked how often jobs of each name ran, and how long.
+    """Read the time range and grouping of a statistics query.
 
     Args:
-        query: the values of ``since``, ``until`` and ``by``; that has to be given.
-        scope: the account whose jobs whoever asks may see, or None for all.
+        query: the values of ``since``, ``until`` and ``by``; ``by`` is required.
+        scope: the account whose jobs the caller may see, or None for all.
         now: in microseconds since 1970.
 
     Raises:
-        QueryInvalid: it cannot be understood; the message says what was expected.
+        QueryInvalid: it is invalid; the message says what was expected.
     """
     if query.get("by") not in KINDS:
         raise QueryInvalid(f"by: expected one of {', '.join(KINDS)}")

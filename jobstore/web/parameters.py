@@ -1,4 +1,4 @@
-"""Ids and counts as they stand in paths, queries and headers."""
+"""Ids and counts in paths, queries and headers."""
 
 import re
 from typing import Final
@@ -13,20 +13,20 @@ _DIGITS: Final = 20  # a number of as many is larger than any id
 
 
 def id_of(text: str) -> int | None:
-    """Read an id; None if nothing can have it."""
+    """Read an id; None if it is not a possible id."""
     return number_of(text) if _ID.fullmatch(text) else None
 
 
 def number_of(digits: str) -> int:
-    """Read digits, as many as matter."""
+    """Read the significant digits of a number."""
     return int(digits[:_DIGITS])
 
 
 def count_of(query: MultiMapping[str], name: str, default: int) -> int:
-    """Read how many, or from where on; the default if a query does not say it.
+    """Read a count or offset; return the default if the query does not have it.
 
     Raises:
-        QueryInvalid: that is no number.
+        QueryInvalid: it is not a number.
     """
     text = query.get(name)
     if text is None:
@@ -37,5 +37,5 @@ def count_of(query: MultiMapping[str], name: str, default: int) -> int:
 
 
 def is_count(text: str) -> bool:
-    """Tell whether text is a whole number of a size that can be stored."""
+    """Return whether text is a whole number that can be stored."""
     return _COUNT.fullmatch(text) is not None

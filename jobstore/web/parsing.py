@@ -1,6 +1,6 @@
-"""Requests that cannot be served here: one plain answer, and one line in the log.
+"""Requests that cannot be parsed or served: one plain answer, and one line in the log.
 
-aiohttp's own answers and log entries repeat what they could not read, including passwords.
+aiohttp's own answers and log entries repeat the input, including passwords.
 """
 
 import logging
@@ -31,7 +31,7 @@ _ONLY: Final = "expected HTTP/1.1; other versions are not supported"
 
 
 class _HeadTooLongError(BadHttpMessage):
-    """A head is longer than what is taken."""
+    """A head is too long."""
 
 
 # What could not be parsed: aiohttp's class for it, words in its message, and how it is answered.
@@ -57,12 +57,12 @@ log = logging.getLogger(__name__)
 
 
 class FrontConnection(ClientConnection):
-    """A client's connection that answers what is no HTTP plainly, and logs nothing of it.
+    """A client's connection that answers invalid HTTP plainly, and logs nothing of its content.
 
     Args:
-        arguments: what aiohttp's own takes.
-        limits: how much the head of a request may be.
-        options: what aiohttp's own takes.
+        arguments: aiohttp's own arguments.
+        limits: the limits for the head of a request.
+        options: aiohttp's own keyword arguments.
     """
 
     __slots__ = ("_head_size", "_limits", "_refused")
@@ -80,7 +80,7 @@ class FrontConnection(ClientConnection):
         self._refused = False
 
     def data_received(self, data: bytes) -> None:
-        """Parse what has come, up to the longest head that is taken."""
+        """Parse the data, up to the longest allowed head."""
         if self._refused:
             return
         room = self._limits.size - self._head_size
@@ -96,7 +96,7 @@ class FrontConnection(ClientConnection):
         self._head_size = self._head_size + len(data) if within else 0
 
     def _reads_head(self) -> bool:
-        """Tell whether what comes next is a head, and not the rest of a body."""
+        """Return whether the next data is a head, not the rest of a body."""
         if self._messages:
             return self._messages[-1][1].is_eof()
         if self._current_request is not None:
@@ -104,7 +104,7 @@ class FrontConnection(ClientConnection):
         return self._waiter is not None  # else a request is just on its way to its handler
 
     def _refuse(self, error: HttpProcessingError) -> None:
-        """Answer an error as the last request, after those before it; as aiohttp does itself."""
+        """Answer an error after all earlier requests, and close the connection, as aiohttp does."""
         self._refused = True
         self._request_count += 1
         self._messages.append((_ErrInfo(error.code, error, ""), EMPTY_PAYLOAD))
@@ -118,7 +118,7 @@ class FrontConnection(ClientConnection):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Answer what could not be parsed; what a handler has raised is aiohttp's to log."""
+        """Answer input that could not be parsed; handlers' errors are logged by aiohttp."""
         if isinstance(exc, ConnectionError):  # an answer broke off, with its client or its target
             log.info("an answer broke off: %s", loggable(exc), extra={"action": "answer"})
             raise exc
@@ -132,7 +132,7 @@ class FrontConnection(ClientConnection):
 
 
 def refusal(request: web.Request) -> web.StreamResponse | None:
-    """Answer a request that is HTTP, but none that can be served here; None for any other."""
+    """Answer a valid request that cannot be served here; None for any other."""
     version, headers = private.version_of(request), request.headers
     if version not in _SPOKEN:
         return _refused(request, 505, _ONLY)
@@ -148,7 +148,7 @@ def refusal(request: web.Request) -> web.StreamResponse | None:
 
 
 def _of_target(request: web.Request) -> web.StreamResponse | None:
-    """Answer a request whose target is no path that could be sent on."""
+    """Answer a request whose target is not a path that can be passed on."""
     target = request.raw_path
     if "#" in target:
         return _refused(request, 400, "expected a path without a fragment: write # as %23")
@@ -163,7 +163,7 @@ def _refused(request: web.BaseRequest, status: int, detail: str) -> web.StreamRe
 
 
 def _closing(request: web.BaseRequest, response: web.Response) -> web.StreamResponse:
-    """Make an answer the last one of its connection, in the version that is spoken here."""
+    """Make an answer the last one of its connection, as HTTP/1.1."""
     private.set_version(request, HttpVersion11)  # aiohttp would answer in the request's
     response.force_close()
     return response
@@ -175,7 +175,7 @@ def _log_refusal(peer: str | Sequence[object] | None, detail: str) -> None:
 
 
 def _refusal(error: HttpProcessingError, limits: HeadLimits) -> tuple[int, str]:
-    """Return the status for what could not be parsed, and a sentence with nothing of it."""
+    """Return the status and message for input that could not be parsed; neither repeats it."""
     for kind, words, status, detail in _REFUSALS:
         if isinstance(error, kind) and words in error.message:
             return status, detail.format(limits)

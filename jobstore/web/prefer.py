@@ -1,4 +1,4 @@
-"""What a client prefers, in the words of RFC 7240."""
+"""The ``Prefer`` header: RFC 7240."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -26,7 +26,7 @@ def preferences(value: str) -> list[str]:
 
 
 def _looked_at(fields: Iterable[str]) -> Iterator[str]:
-    """Give the first preferences of a request."""
+    """Return the first preferences of a request."""
     left = _MOST_CHARACTERS
     found = 0
     for value in fields:
@@ -39,7 +39,7 @@ def _looked_at(fields: Iterable[str]) -> Iterator[str]:
 
 
 def respond_async(fields: Sequence[str]) -> bool:
-    """Tell whether a job is asked for.
+    """Return whether a job is asked for.
 
     Args:
         fields: the values of a request's ``Prefer`` headers.
@@ -48,10 +48,10 @@ def respond_async(fields: Sequence[str]) -> bool:
 
 
 def wait(fields: Iterable[str]) -> int | None:
-    """Tell for how many seconds a client would wait; None if it does not say so.
+    """Return how many seconds a client is willing to wait; None if it does not say.
 
     Args:
-        fields: the values of a request's ``Prefer`` headers; the first one to say so counts.
+        fields: the values of a request's ``Prefer`` headers; the first with a ``wait`` counts.
     """
     for each in _looked_at(fields):
         if _name(each) == "wait":
@@ -61,10 +61,10 @@ def wait(fields: Iterable[str]) -> int | None:
 
 
 def applied(seconds: int | None, *others: str) -> Headers:
-    """Give the header that says which preferences were heeded, if any were.
+    """Return the header that says which preferences were applied, if any.
 
     Args:
-        seconds: for how long the client was willing to wait, or None.
+        seconds: how long the client was willing to wait, or None.
         others: further preferences.
     """
     heeded = [*others, *([] if seconds is None else [f"wait={seconds}"])]
@@ -72,7 +72,7 @@ def applied(seconds: int | None, *others: str) -> Headers:
 
 
 def strip(headers: Headers) -> Headers:
-    """Return the headers without the preferences that ask jobstore."""
+    """Return the headers without the preferences that are meant for jobstore."""
     stripped = ((name, _strip(name, value)) for name, value in headers)
     return tuple((name, value) for name, value in stripped if value is not None)
 

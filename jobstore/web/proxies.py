@@ -35,13 +35,13 @@ class Proxies:
     """The trusted proxies.
 
     Args:
-        networks: where they are.
+        networks: their networks.
     """
 
     networks: Sequence[Network] = ()
 
     def source(self, peer: str | None, headers: MultiMapping[str]) -> str | None:
-        """Return what `client` does; None for a request that came over no network."""
+        """Return the same as `client`; None for a request that did not come over a network."""
         if peer is None:
             return None
         return (self.client(peer, headers) if self.networks else peer) or None
@@ -67,10 +67,11 @@ class Proxies:
         return str(by_lists[0] or peer) if len(set(by_lists)) == 1 else peer
 
     def front(self, peer: str | None, headers: MultiMapping[str]) -> tuple[str, str]:
-        """Return the scheme and the host by which a client has asked the first of the proxies.
+        """Return the scheme and host that a client used at the first of the proxies.
 
-        What none of them says, or who is not trusted, is "". A proxy that knows better replaces
-        what another has said, so that each of them is one value.
+        Either is "" if no trusted proxy says it. A later proxy that knows better replaces the
+        value,
+        so each is a single value.
 
         Args:
             peer: the other end of the connection.
@@ -83,7 +84,7 @@ class Proxies:
         return _last(scheme, _SCHEME).lower(), _last(host, _HOST)
 
     def _first(self, address: _Address | None, nodes: Iterator[str]) -> _Address | None:
-        """Go from proxy to proxy, as long as each one is trusted."""
+        """Go back from proxy to proxy, as long as each one is trusted."""
         for _, node in zip(range(_MOST_HOPS), nodes, strict=False):
             before = _address(node)
             if before is None:
@@ -94,7 +95,7 @@ class Proxies:
         return address
 
     def _is_ours(self, peer: str) -> bool:
-        """Tell whether the other end of a connection is trusted."""
+        """Return whether the other end of a connection is trusted."""
         address = _address(peer)
         return self._trusts(address) if address else not peer and _FILES in self.networks
 
@@ -106,7 +107,7 @@ NO_PROXIES: Final = Proxies()
 
 
 def customer(address: str) -> str:
-    """Return what an address has in common with those that the same people have."""
+    """Return the network of an address that one customer is usually given."""
     parsed = _address(address)
     if not isinstance(parsed, IPv6Address):
         return str(parsed or address)
@@ -126,12 +127,12 @@ def _address(node: str) -> _Address | None:
 
 
 def _listed(fields: Iterable[str]) -> Iterator[str]:
-    """Give the elements of a list, the last one first."""
+    """Yield the elements of a list, the last one first."""
     return reversed(",".join(fields).rsplit(",", _MOST_HOPS))
 
 
 def _last(fields: Sequence[str], pattern: re.Pattern[str]) -> str:
-    """Return the last element of a list if it is what it should be, or else ""."""
+    """Return the last element of a list if it is valid, or else ""."""
     last = fields[-1].rpartition(",")[2].strip()
     return last if pattern.fullmatch(last) else ""
 
@@ -144,10 +145,10 @@ def _pairs(fields: Iterable[str]) -> dict[str, str]:
 
 
 def _forwarded(fields: Iterable[str]) -> Iterator[str]:
-    """Give who is named in ``Forwarded``, the last one first.
+    """Yield the addresses in ``Forwarded``, the last one first.
 
-    A quotation mark that a client has left open must not hide what a proxy has appended: no proxy
-    writes an element with a comma in it.
+    A quotation mark that a client left open must not hide what a proxy appended, so elements end at
+    each comma: no proxy writes one with a comma in it.
     """
     for element in _listed(fields):
         pairs = [pair.partition("=") for pair in element.split(";")]

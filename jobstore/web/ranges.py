@@ -25,15 +25,14 @@ _ACCEPTED: Final = ("Accept-Ranges", "bytes")
 
 
 async def show(request: web.Request, kept: Response, extra: Headers) -> web.StreamResponse:
-    """Answer a request with what is kept, or with a part of it; HEAD with how much there is.
+    """Answer a request with a stored message or a part of it; HEAD with its length.
 
     Args:
-        request: the request.
-        kept: what is kept; of its body no more is read than is sent.
+        kept: the stored message; only the part that is sent is read.
         extra: headers to add.
 
     Raises:
-        AnswerUnsendable: no HTTP message can have what was kept.
+        AnswerUnsendable: it cannot be sent over HTTP.
         ConnectionError: the connection broke before the last byte was handed over.
     """
     fields = wire.given_fields(replace(kept, headers=without(kept.headers, ("accept-ranges",))), ())
@@ -52,7 +51,7 @@ async def show(request: web.Request, kept: Response, extra: Headers) -> web.Stre
 
 
 def _wanted(asked: MultiMapping[str], kept: Headers, size: int) -> range | None:
-    """Tell which bytes are asked for; None for all, an empty range if there are no such bytes."""
+    """Return the requested range; None for the whole body, empty if it has no such bytes."""
     fields = asked.getall("Range", ())
     match = _RANGE.fullmatch(fields[0].strip()) if len(fields) == 1 else None
     if match is None or not _holds(asked.getall("If-Range", ()), kept):
@@ -67,7 +66,7 @@ def _wanted(asked: MultiMapping[str], kept: Headers, size: int) -> range | None:
 
 
 def _holds(conditions: list[str] | tuple[str, ...], kept: Headers) -> bool:
-    """Tell whether a part still fits to those that a client has: RFC 9110 section 13.1.5."""
+    """Return whether a part fits those that the client has: RFC 9110 section 13.1.5."""
     if not conditions:
         return True
     condition = conditions[0].strip()

@@ -1,4 +1,4 @@
-"""Errors on their way to a client: what all dialects share, and words for those that have none."""
+"""Errors as answers: what all dialects share, and answers for clients of no dialect."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -33,10 +33,10 @@ class Internal(JobstoreError):
 
 
 class MethodNotAllowed(JobstoreError):
-    """A path has calls, but none by this method.
+    """The path does not allow this method.
 
     Args:
-        methods: those that it has.
+        methods: the methods that it allows.
     """
 
     status = 405
@@ -47,39 +47,39 @@ class MethodNotAllowed(JobstoreError):
 
 
 def answerable(error: JobstoreError) -> tuple[int, JobstoreError]:
-    """Return the message and the status of an error, for a client."""
+    """Return an error's message and status for a client."""
     if error.status is not None:
         return error.status, error
     return Internal.status, unexpected(error)
 
 
 def unexpected(error: JobstoreError) -> Internal:
-    """Log an internal error, and return what the client is told instead."""
+    """Log an internal error, and return the error for the client."""
     log.error("%s", error, extra={"action": "answer"})
     return Internal()
 
 
 def by_kind(table: Mapping[type[JobstoreError], T], error: JobstoreError) -> T | None:
-    """Look an error up by its kind, or else by the nearest kind of which that is one."""
+    """Look up an error by its class, or else by the nearest base class."""
     return next((table[kind] for kind in type(error).__mro__ if kind in table), None)
 
 
 def fields(error: JobstoreError) -> Headers:
-    """Give the fields that an error is answered with."""
+    """Return the header fields of an error's answer."""
     if isinstance(error, MethodNotAllowed):
         return (("Allow", error.allowed),)
     return retry_after(error)
 
 
 def retry_after(error: JobstoreError) -> Headers:
-    """Give the field that says when to try again, for what is not available at the moment."""
+    """Return the ``Retry-After`` field of an error about something that is unavailable now."""
     if error.status not in _LATER:
         return ()
     return (("Retry-After", str(error.seconds)),) if isinstance(error, OwnerLimit) else SOON
 
 
 def problem_of(error: JobstoreError) -> web.Response:
-    """Make a problem document of an error."""
+    """Answer with an error as a problem document."""
     status, told = answerable(error)
     return wire.problem(status, str(told), fields(told))
 
@@ -87,7 +87,7 @@ def problem_of(error: JobstoreError) -> web.Response:
 def shared_refusal(
     status: int, detail: str, headers: Mapping[str, str] = MappingProxyType({})
 ) -> web.Response:
-    """Refuse a request before any dialect has seen it, in words that all of them share.
+    """Refuse a request before any dialect has seen it, in a form that all dialects share.
 
     The error number is that of ArangoDB's errors.dat for "forbidden".
     """
@@ -97,9 +97,9 @@ def shared_refusal(
 
 
 def refused(_: web.Request, error: JobstoreError) -> web.Response:
-    """Refuse the sender of a request, if no dialect has words for it.
+    """Refuse the sender of a request that belongs to no dialect.
 
-    Credentials are asked for in words that most clients read.
+    The answer asks for credentials in a form that most clients understand.
     """
     if isinstance(error, Unauthorized):
         return shared_refusal(HTTPStatus.UNAUTHORIZED, str(error))

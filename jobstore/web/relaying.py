@@ -32,14 +32,14 @@ log = logging.getLogger(__name__)
 
 
 class Relay:
-    """A request at the desk that is sent on.
+    """A request at the desk that is passed on.
 
     Args:
         ask: the request.
-        target: who will answer it.
-        incoming: the request as it goes on.
-        handle: tells where it comes from.
-        again: tells who sends it, after it has waited; None if their access was revoked.
+        target: its target.
+        incoming: the request as it is passed on.
+        handle: knows where it comes from.
+        again: returns its sender again after a wait; None if access was revoked.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Relay:
         self._task: asyncio.Task[None]
 
     def begin(self) -> None:
-        """Ask the target."""
+        """Send the request to the target."""
         self._task = asyncio.create_task(self._run())
         self._ask.when_leaving(self._leave)
 
@@ -88,7 +88,7 @@ class Relay:
             raise standing.Revoked
 
     def _answer(self, response: Response) -> bool:
-        """Answer with a response that is here as a whole; tell whether it is."""
+        """Answer with a response if it is complete; return whether it was."""
         if not isinstance(response.body, bytes) or bodiless(self._ask.method, response.status):
             return False
         try:
@@ -118,7 +118,7 @@ class Relay:
     # --- the long way ---------------------------------------------------------------------------
 
     def _leave(self) -> None:
-        """Stop for a client that is gone; look after one that has closed its side elsewhere."""
+        """Stop if the client is gone; if it only closed its side, leave it to the long way."""
         if self._ask.gone:
             self._task.cancel()
         elif self._passed_on is None:
@@ -132,7 +132,7 @@ class Relay:
         return passed_on
 
     async def finish(self, request: web.Request) -> web.StreamResponse:
-        """Answer the request that was handed on, as its target does."""
+        """Answer the request that was passed on with its target's response."""
         assert self._passed_on is not None
         try:
             return await wire.relay(request, await self._passed_on)
@@ -147,7 +147,7 @@ class Relay:
 
 
 def refusal(error: BodyBroken | StoreError | TargetFailed | standing.Revoked) -> web.Response:
-    """Answer a request that could not be relayed, in words for its sender."""
+    """Answer a request that could not be relayed."""
     if isinstance(error, standing.Revoked):
         return error
     if isinstance(error, StoreError):  # strangers are not told which file it is
@@ -158,4 +158,4 @@ def refusal(error: BodyBroken | StoreError | TargetFailed | standing.Revoked) ->
 
 
 def _whatever(_: Exception | None) -> None:
-    """Do nothing: an answer that was passed through is kept by nobody."""
+    """Do nothing: an answer that passes through is not stored."""

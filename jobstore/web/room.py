@@ -1,8 +1,8 @@
-"""Memory for messages that have to be whole: one limit for all requests together.
+"""Memory for messages that have to be complete: one limit for all requests together.
 
-A request may use a little without asking. Anything beyond that is taken from a shared amount. If
-that is used up, a request waits for a moment, during which no more of it is read, and is then
-refused: those who use the memory may be slow on purpose.
+A request may use a little without reserving it. Anything beyond that is taken from a shared amount.
+If that is used up, a request waits for a moment, during which no more of it is read, and is then
+refused: those who hold the memory may be slow on purpose.
 """
 
 import asyncio
@@ -26,17 +26,17 @@ _PATIENCE: Final = 5.0
 
 
 class Room:
-    """A number of bytes for all requests together."""
+    """A number of bytes that all requests share."""
 
     def __init__(self, size: int = _SIZE) -> None:
         self._left = size
         self._freed = asyncio.Event()
 
     async def take(self, size: int) -> None:
-        """Take so many bytes, when there are as many.
+        """Reserve so many bytes, as soon as they are free.
 
         Raises:
-            NoRoom: there were not for a while.
+            NoRoom: they were not free for a while.
         """
         if size > self._left:
             await self._wait_for(size)
@@ -52,7 +52,7 @@ class Room:
             raise NoRoom from None
 
     def give_back(self, size: int) -> None:
-        """Give back what was taken."""
+        """Release reserved bytes."""
         self._left += size
         self._freed.set()
 
@@ -62,10 +62,10 @@ ROOM: Final = web.AppKey("jobstore.room", Room)
 
 @asynccontextmanager
 async def taken(request: web.Request, size: int) -> AsyncIterator[None]:
-    """Keep room for what is made of a request while the context lasts.
+    """Reserve memory for a request while the context lasts.
 
     Raises:
-        NoRoom: there is none at the moment.
+        NoRoom: none is left at the moment.
     """
     room, beyond = request.app[ROOM], max(0, min(size, _FOR_ONE) - _FREE)
     await room.take(beyond)
@@ -77,16 +77,16 @@ async def taken(request: web.Request, size: int) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def whole(request: web.Request, limit: int) -> AsyncIterator[bytes]:
-    """Read the body of a request to one of our own APIs; its room is kept while the context lasts.
+    """Read the body of a request to one of our APIs, with its memory reserved meanwhile.
 
     Args:
-        limit: how many bytes it may have.
+        limit: the largest body, in bytes.
 
     Raises:
-        BodyTooLarge: it has more.
+        BodyTooLarge: it is larger.
         BodyBroken: it ended before its announced end, or stopped arriving.
         NoRoom: too much is being read at the same time.
-        Revoked: its sender's account is gone meanwhile.
+        Revoked: its sender's access was revoked meanwhile.
     """
     if (request.content_length or 0) > limit:
         raise BodyTooLarge(limit)

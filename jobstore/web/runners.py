@@ -37,11 +37,11 @@ async def in_process(
     """Start an application up as a target, until the stack is unwound.
 
     Args:
-        stack: what ends it.
+        stack: cleans it up.
         app: the application.
         grace: how long a cancelled handler may take to stop, in seconds.
-        cleanup: how long its cleanup may take, in seconds, or None for as long as it takes.
-        prefix: what is cut off the path of each request.
+        cleanup: how long its cleanup may take, in seconds, or None for no limit.
+        prefix: the prefix to remove from each path.
     """
     return InProcess(await served(stack, app, cleanup), grace, prefix)
 
@@ -49,7 +49,7 @@ async def in_process(
 async def served(
     stack: AsyncExitStack, app: web.Application, cleanup: float | None = None
 ) -> web.Server:
-    """Start an application up, and give what answers its requests, until the stack is unwound."""
+    """Start an application up, and return its server, until the stack is unwound."""
     runner = web.AppRunner(app, shutdown_timeout=SHUTDOWN_SECONDS, **SERVING)
     await stack.enter_async_context(running(runner, cleanup))
     assert runner.server is not None
@@ -58,7 +58,7 @@ async def served(
 
 @asynccontextmanager
 async def running(runner: web.BaseRunner, cleanup: float | None = None) -> AsyncIterator[None]:
-    """Set a runner up, and clean it up at the end, for so many seconds at most."""
+    """Set up a runner, and clean it up at the end, in so many seconds at most."""
     await runner.setup()
     try:
         yield

@@ -1,4 +1,4 @@
-"""Who sends a request, and why they were accepted: checked again after a wait."""
+"""Who sends a request, and by which credentials: checked again after a wait."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,8 +25,7 @@ class Standing:
     """How a sender got access.
 
     Args:
-        again: returns the sender of a request, as their account is now; None if their access was
-            revoked.
+        again: returns the sender, as their account is now; None if access was revoked.
     """
 
     again: Callable[[web.Request], Identity | None]
@@ -36,7 +35,7 @@ STANDING: Final = web.RequestKey("jobstore.standing", Standing)
 
 
 class Revoked(web.HTTPUnauthorized):
-    """The access of a sender was revoked meanwhile; aiohttp answers with it."""
+    """A sender's access was revoked meanwhile; aiohttp sends it as the answer."""
 
     def __init__(self) -> None:
         answer = refusals.shared_refusal(HTTPStatus.UNAUTHORIZED, str(Unauthorized()))
@@ -46,10 +45,10 @@ class Revoked(web.HTTPUnauthorized):
 def confirm(request: web.Request) -> None:
     """Check the sender of a request that has waited again, before sending anything.
 
-    Where no `STANDING` says how they got access, there is nothing to look at.
+    Without `STANDING`, there is nothing to check.
 
     Raises:
-        Revoked: their account is gone, or their token, or it has another password.
+        Revoked: the account or token is gone, or the password has changed.
     """
     standing = request.get(STANDING)
     if standing is None:
@@ -61,7 +60,7 @@ def confirm(request: web.Request) -> None:
 
 
 def scope_again(request: web.Request) -> int | None:
-    """Check the sender of a request again, and return whose jobs they may see; see `confirm`."""
+    """Check the sender of a request again with `confirm`, and return whose jobs they may see."""
     confirm(request)
     return scope(request)
 
@@ -72,10 +71,10 @@ def scope(request: web.Request) -> int | None:
 
 
 def changing(request: web.Request) -> Identity:
-    """Return who sends a request that changes something.
+    """Return the sender of a request that changes something.
 
     Raises:
-        Forbidden: they may not.
+        Forbidden: they may not change anything.
     """
     identity = request[IDENTITY]
     if not identity.changes:
@@ -84,12 +83,12 @@ def changing(request: web.Request) -> Identity:
 
 
 def source(request: web.BaseRequest) -> str | None:
-    """Return the address that a request came from, or None if it came over no network."""
+    """Return the address that a request came from, or None if it did not come over a network."""
     proxies: Proxies = request.get(PROXIES, NO_PROXIES)
     return proxies.source(request.remote, request.headers)
 
 
 def front(request: web.BaseRequest) -> str:
-    """Return the origin by which a request was asked for, where it does not say so itself."""
+    """Return the origin that the client used, if the request itself does not say it."""
     proxies: Proxies = request.get(PROXIES, NO_PROXIES)
     return fronts.told(proxies, request.remote, request.headers, secure=request.secure)

@@ -1,6 +1,6 @@
-"""A client's connection that may be given away, once its service has switched to another protocol.
+"""A client's connection that can be handed over when its service switches to another protocol.
 
-From then on nothing that comes is parsed, and nothing that goes out was written here.
+From then on, nothing that arrives is parsed, and nothing that is sent was written here.
 """
 
 import asyncio
@@ -19,11 +19,11 @@ class SwitchableConnection(TunnelProtocol, FrontConnection):
     """A connection that may become one side of a tunnel.
 
     Args:
-        arguments: what aiohttp's own takes.
-        options: what `FrontConnection` takes.
+        arguments: aiohttp's own arguments.
+        options: those of `FrontConnection`.
 
     Attributes:
-        secure: whether it is one by TLS.
+        secure: whether it uses TLS.
     """
 
     __slots__ = ("_side", "secure")
@@ -34,45 +34,45 @@ class SwitchableConnection(TunnelProtocol, FrontConnection):
         self.secure = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Note how it is made."""
+        """Note whether it uses TLS."""
         super().connection_made(transport)
         self.secure = transport.get_extra_info("sslcontext") is not None
 
     @property
     def may_switch(self) -> bool:
-        """Whether what has come behind the request that is being answered can be passed on."""
+        """Whether the data behind the request that is being answered can be passed on."""
         return not self._messages and (self._upgraded or not self._head_size)
 
     def switch(self, side: Side) -> bytes:
-        """Let a side of a tunnel have all that happens; give what has come already."""
+        """Hand all further events over to a side of a tunnel; return the data received so far."""
         self._side = side
         return private.take_tail(self)
 
     def end_tunnel(self) -> None:
-        """Close the tunnel that this is a side of, if it is one, once what has come is sent on."""
+        """Close this connection's tunnel, if any, once the received data is passed on."""
         if self._side is not None:
             self._side.leave()
 
     def data_received(self, data: bytes) -> None:
-        """Pass on what has come, or parse it."""
+        """Pass the data on, or parse it."""
         if self._side is None:
             super().data_received(data)
         else:
             self._side.received(data)
 
     def eof_received(self) -> bool:  # type: ignore[override] # as its own base has it
-        """Pass on that the client sends nothing more."""
+        """Pass on that the client has stopped sending."""
         return super().eof_received() if self._side is None else self._side.end()
 
 
 def with_rest(parsed: Any, data: bytes) -> Any:
-    """Return what was parsed, with what stands behind a request for another protocol.
+    """Return what was parsed, with the data behind a request for another protocol.
 
-    aiohttp's parser drops that, unless the protocol is WebSockets.
+    aiohttp's parser drops that data, unless the protocol is WebSocket.
 
     Args:
-        parsed: what the parser has given.
-        data: what it has read, from the beginning of a request on.
+        parsed: the parser's result.
+        data: its input, from the beginning of a request.
     """
     messages, upgraded, _ = parsed
     if upgraded or len(messages) != 1:
@@ -84,7 +84,7 @@ def with_rest(parsed: Any, data: bytes) -> Any:
 
 
 def end_tunnels(server: web.Server) -> None:
-    """Close the connections of a server that speak another protocol by now."""
+    """Close a server's connections that have switched to another protocol."""
     for connection in server.connections:
         if isinstance(connection, SwitchableConnection):
             connection.end_tunnel()

@@ -1,6 +1,6 @@
-"""Results for requests at the desk: a small one is written from there, once it was taken.
+"""Results for requests at the desk: small ones are sent from there, once they are taken.
 
-The dialect says how a result is written, and what happens to a request if it does not exist.
+The dialect says how a result is serialised, and how a request is answered if there is none.
 """
 
 from collections.abc import Callable
@@ -17,13 +17,13 @@ Lacking: TypeAlias = Callable[[Exception | None], None]
 
 
 def take_for(store: Store, ask: Ask, job_id: int, write: Writing, lacking: Lacking) -> None:
-    """Answer a request with a result, which nobody else gets.
+    """Take a result and answer a request with it.
 
     A result that is too large for the desk goes the long way.
 
     Args:
-        write: raises AnswerUnsendable if no HTTP message can have it.
-        lacking: ends the request where no result is given.
+        write: serialises it; raises AnswerUnsendable if it cannot be sent over HTTP.
+        lacking: answers the request if there is no result.
     """
 
     def told(taking: Taking, delivery: Delivery | None, error: Exception | None) -> None:

@@ -1,4 +1,4 @@
-"""Times as clients write them."""
+"""Times in requests."""
 
 import re
 from datetime import datetime
@@ -7,7 +7,7 @@ from jobstore.model.clock import SECOND
 
 
 def zoned(value: object) -> datetime:
-    """Read a time in ISO 8601, which has to say in which zone it is.
+    """Read a time in ISO 8601 with its time zone.
 
     Raises:
         ValueError: it is invalid.
@@ -21,5 +21,5 @@ def zoned(value: object) -> datetime:
 
 
 def microseconds(time: datetime) -> int:
-    """Give the microseconds since 1970."""
+    """Return the microseconds since 1970."""
     return round(time.timestamp() * SECOND)

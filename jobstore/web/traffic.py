@@ -13,9 +13,9 @@ TRAFFIC: Final = web.RequestKey("jobstore.traffic", Traffic)
 
 
 def counting(requests: Mapping[Traffic, RequestMeters]) -> Mapping[str, Any]:
-    """Make what a server of aiohttp's is told, to count what goes the long way; nothing is logged.
+    """Return an aiohttp access logger that counts requests on the long way and logs nothing.
 
-    The desk counts by itself what it answers.
+    The desk counts its own answers.
     """
 
     class Counting(AbstractAccessLogger):
@@ -24,7 +24,7 @@ def counting(requests: Mapping[Traffic, RequestMeters]) -> Mapping[str, Any]:
         __slots__ = ()
 
         def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
-            """Count it; what could not even be read counts as what passes through."""
+            """Count a request; one that could not be parsed counts as passing through."""
             assert isinstance(request, web.Request)
             meters = requests[request.get(TRAFFIC, Traffic.RELAY)]
             meters.answers.add(response.status // 100)

@@ -1,4 +1,4 @@
-"""Turns: a limited number at a time, and no source waits for all that another one has queued."""
+"""Turns: a limited number at a time, fairly shared between sources."""
 
 import asyncio
 from collections import OrderedDict, deque
@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 
 class FairTurns:
-    """Admit a limited number at a time; those who wait take turns by source.
+    """Admit a limited number at a time; waiting sources take turns.
 
     Args:
         slots: how many at a time.

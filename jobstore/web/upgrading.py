@@ -1,7 +1,7 @@
-"""Requests for another protocol, such as WebSockets: passed on, and then the connection itself.
+"""Requests for another protocol, such as WebSockets: the request is passed on, then the connection.
 
-What would carry requests of HTTP past whoever lets requests in here is never passed on: HTTP/2
-without TLS (h2c), and TLS. An offer of these is left out, as RFC 9110 section 7.8 allows.
+Protocols that carry HTTP requests past the access checks are never passed on: HTTP/2
+without TLS (h2c), and TLS. Such an offer is left out, as RFC 9110 section 7.8 allows.
 """
 
 import re
@@ -24,7 +24,7 @@ _PROTOCOL: Final = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?:/[!#$%&'*+.^_`|~
 
 
 def protocols(headers: MultiMapping[str]) -> str:
-    """Return which protocols are offered that may be passed on, as the value of ``Upgrade``."""
+    """Return the offered protocols that may be passed on, as the value of ``Upgrade``."""
     options = {
         option.strip().lower()
         for field in headers.getall("Connection", ())
@@ -42,16 +42,16 @@ def _may_pass(protocol: str) -> bool:
 
 
 def switches(headers: MultiMapping[str]) -> bool:
-    """Tell whether a request lasts as long as its connection, so that no job can be made of it."""
+    """Return whether a request lasts as long as its connection, and so cannot become a job."""
     if "Upgrade" not in headers:
         return False
     return "websocket" in headers["Upgrade"].lower() or bool(protocols(headers))
 
 
 def offered(request: web.BaseRequest) -> str:
-    """Return what a request offers that can be passed on; nothing if it is to be answered as usual.
+    """Return the protocols of a request that can be passed on; "" to answer it as usual.
 
-    With a body, or with something behind it, it is not known where the other protocol would begin.
+    With a body, or data behind the request, it is unclear where the other protocol would begin.
     """
     headers, connection = request.headers, request.protocol
     if "Upgrade" not in headers or request.version < HttpVersion11 or request.body_exists:
@@ -67,10 +67,10 @@ async def relay(
 
     Args:
         request: the request.
-        target: who answers it.
-        incoming: the request as it goes on.
-        handle: tells where it comes from.
-        offer: what it offers.
+        target: its target.
+        incoming: the request as it is passed on.
+        handle: knows where it comes from.
+        offer: the offered protocols.
 
     Raises:
         ConnectionError: the connection broke before the two were joined.

@@ -1,4 +1,4 @@
-"""Answers on their way out: from our own to aiohttp's, with nothing lost."""
+"""Outgoing answers: from our own to aiohttp's, with nothing lost."""
 
 import asyncio
 import socket
@@ -48,7 +48,7 @@ async def relay(request: web.BaseRequest, response: Response) -> web.StreamRespo
     """Answer a request with its target's response, as it streams in.
 
     Raises:
-        ConnectionError: the connection broke, or had to be broken since the response broke off.
+        ConnectionError: the connection broke, or was broken because the response broke off.
     """
     answer = _answer(response, response.headers)
     await _send(answer, request, response)
@@ -58,16 +58,16 @@ async def relay(request: web.BaseRequest, response: Response) -> web.StreamRespo
 async def deliver(
     request: web.BaseRequest, response: Response, extra: Headers, *, explicit: bool = False
 ) -> web.StreamResponse:
-    """Answer a request with the kept response to another one, to its last byte.
+    """Answer a request with the stored response of a job, to its last byte.
 
     Args:
         request: the request that fetches it.
-        response: what was kept.
+        response: the stored response.
         extra: headers to add.
-        explicit: whether a 204 says how long it is; see `explicitly_empty`.
+        explicit: whether a 204 has a ``Content-Length``; see `explicitly_empty`.
 
     Raises:
-        AnswerUnsendable: no HTTP message can have what was kept.
+        AnswerUnsendable: it cannot be sent over HTTP.
         ConnectionError: the connection broke before the last byte was handed over.
     """
     answer = _answer(response, given_fields(response, extra))
@@ -81,10 +81,10 @@ async def deliver(
 
 
 def given_fields(response: Response, extra: Headers) -> Headers:
-    """Return the fields with which a kept response is delivered, but for its body's length.
+    """Return the fields with which a stored response is delivered, except its body's length.
 
-    The length that an answer to HEAD, or 304, named, goes by a name of our own. It is that of a
-    body which is not here: as ``Content-Length`` its reader would wait for that.
+    The ``Content-Length`` of an answer to HEAD, or of a 304, is renamed: it is the length of a
+    body that is not here, and the reader would wait for it.
     """
     named = header(response.headers, "content-length")
     if named is None:
@@ -97,10 +97,10 @@ def given_fields(response: Response, extra: Headers) -> Headers:
 
 @asynccontextmanager
 async def read_in_time(request: web.BaseRequest, size: int) -> AsyncIterator[None]:
-    """Break a connection off whose reader is too slow for what is kept in memory for them.
+    """Break off the connection of a reader who is too slow for a response kept in memory.
 
     Raises:
-        ConnectionError: they were.
+        ConnectionError: the connection was broken off.
     """
     try:
         async with asyncio.timeout(BODY_SECONDS + size / _SLOWEST_READER):
@@ -140,9 +140,9 @@ async def _stream(answer: web.StreamResponse, request: web.BaseRequest, body: St
 
 
 def _break_off(transport: asyncio.Transport | None) -> None:
-    """Reset a connection: where its end is that of the answer, as in HTTP/1.0, closing says less.
+    """Reset a connection: where closing it would mean the answer's normal end, as in HTTP/1.0.
 
-    In process there is none; the handler's error is enough.
+    In process there is no connection; the handler's error is enough.
     """
     connection = transport.get_extra_info("socket") if transport else None
     if transport and connection:
@@ -151,13 +151,13 @@ def _break_off(transport: asyncio.Transport | None) -> None:
 
 
 def problem(status: int, detail: str, headers: Headers = (), **members: object) -> web.Response:
-    """Make a problem document of an error: RFC 9457.
+    """Return a problem document as an answer: RFC 9457.
 
     Args:
         status: the status code.
         detail: what happened, in a sentence for people.
         headers: headers to add.
-        members: what else to say.
+        members: additional members.
     """
     return web.json_response(
         {**problem_document(status, detail), **members},
@@ -168,28 +168,28 @@ def problem(status: int, detail: str, headers: Headers = (), **members: object) 
 
 
 def problem_document(status: int, detail: str) -> dict[str, object]:
-    """Give the members of a problem document."""
+    """Return the members of a problem document."""
     title = HTTPStatus(status).phrase
     return {"type": "about:blank", "title": title, "status": status, "detail": detail}
 
 
 def explicitly_empty(response: R) -> R:
-    """Let a response without a body say ``Content-Length: 0``, whatever its status is.
+    """Send ``Content-Length: 0`` with a response without a body, whatever its status.
 
-    RFC 9110 section 8.6 forbids that for 204, and aiohttp holds to it. ArangoDB sends it all the
-    same, and its PHP driver, on a connection that is kept alive, waits for its timeout without it.
+    RFC 9110 section 8.6 forbids that for 204, and aiohttp obeys. ArangoDB sends it anyway, and its
+    PHP driver, on a kept-alive connection, waits until its timeout without it.
     """
     response[_EMPTY] = True
     return response
 
 
 def is_explicit(response: web.StreamResponse) -> bool:
-    """Tell whether a response is one of those."""
+    """Return whether a response was marked by `explicitly_empty`."""
     return len(response) > 0 and _EMPTY in response
 
 
 def let_page_read(request: web.Request, response: web.StreamResponse) -> None:
-    """Let a trusted page of another origin read an answer of ours."""
+    """Let a trusted page of another origin read one of our answers."""
     if "Origin" in request.headers and PAGE in request:
         origins.let_read(response.headers, request[PAGE])
 
@@ -201,7 +201,7 @@ async def before_head(request: web.Request, response: web.StreamResponse) -> Non
 
 
 def adjust(response: web.StreamResponse) -> None:
-    """Undo what aiohttp has done to the headers of a response, just before they are sent."""
+    """Undo aiohttp's changes to the headers of a response, just before they are sent."""
     if len(response) == 0:  # nothing is known of it: most are like that
         return
     _take_back(response)
@@ -210,7 +210,7 @@ def adjust(response: web.StreamResponse) -> None:
 
 
 def _take_back(response: web.StreamResponse) -> None:
-    """Take back what aiohttp has added to a relayed response."""
+    """Remove headers that aiohttp added to a relayed response."""
     given = response.get(_GIVEN)
     if given is not None:
         for name in _ADDED:
@@ -221,10 +221,10 @@ def _take_back(response: web.StreamResponse) -> None:
 async def handed_over(client: web.RequestHandler) -> None:
     """Wait until the operating system has taken the last byte of an answer.
 
-    A client that has closed its side has to have acknowledged it, too.
+    A client that has closed its side must also have acknowledged it.
 
     Raises:
-        ConnectionError: it has not, and never will.
+        ConnectionError: it was not, and never will be.
     """
     transport = client.transport
     # A transport that is gone here went after the last write: no byte of it was left behind then,

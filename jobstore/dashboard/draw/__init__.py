@@ -1,1 +1,1 @@
-"""Drawings, as SVG that the server writes: they are there without a script, and can be printed."""
+"""Drawings as SVG, made by the server: they need no script, and can be printed."""

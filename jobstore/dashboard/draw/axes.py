@@ -46,7 +46,7 @@ _MOST_DURATIONS: Final = 5
 
 
 def round_up(number: int) -> int:
-    """Give the next number that is round, and even: 2, 4, 10, 20, 40, 100, 200.
+    """Return the next number that is round, and even: 2, 4, 10, 20, 40, 100, 200.
 
     >>> [round_up(each) for each in (0, 1, 3, 5, 11, 30, 41, 735)]
     [2, 2, 4, 10, 20, 40, 100, 1000]
@@ -60,9 +60,9 @@ def round_up(number: int) -> int:
 
 
 def times(since: int, until: int) -> Iterator[tuple[int, str]]:
-    """Give times to mark between two others, in microseconds since 1970, and what to write there.
+    """Yield times to mark between two others, in microseconds since 1970, with their labels.
 
-    A midnight has its day with it, and days have no time.
+    A midnight is labelled with its day, and days have no time.
     """
     steps = [step for step in _STEPS if (until - since) // step < _MOST_TIMES]
     step = steps[0] if steps else _STEPS[-1]
@@ -78,7 +78,7 @@ def _written(at: int, step: int) -> str:
 
 
 def durations(shortest: int, longest: int) -> Sequence[int]:
-    """Give some durations to mark, so that all between these two lie between the first and last."""
+    """Return durations to mark, so that all between these two lie between first and last."""
     first = max(0, bisect_left(_DURATIONS, shortest + 1) - 1)
     last = min(max(bisect_left(_DURATIONS, longest), first + 1), len(_DURATIONS) - 1)
     each = (last - first) // _MOST_DURATIONS + 1

@@ -24,11 +24,11 @@ class Bar:
     Args:
         since: when it begins, in microseconds since 1970.
         until: when it ends.
-        fine: how many were done, and not answered with an error.
+        fine: how many were done without an error.
         wrong: how many failed or were answered with an error.
         cancelled: how many were cancelled.
-        label: what it says in words.
-        href: where it leads, or None.
+        label: its description in words.
+        href: its link, or None.
     """
 
     since: int
@@ -47,7 +47,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """Something that happened at a moment, in microseconds since 1970."""
+    """An event at a given time, in microseconds since 1970."""
 
     at: int
     label: str
@@ -69,12 +69,13 @@ class _Frame:
 def bars(of: Sequence[Bar], label: str, marks: Sequence[Mark] = ()) -> Svg:
     """Draw bars.
 
-    What went wrong is on top, and has a small triangle under the bar besides, so that neither its
-    colour nor its height is all that tells of it.
+    What went wrong is on top, and is also marked by a small triangle under the bar, so that it does
+    not
+    depend on colour or height alone.
 
     Args:
-        of: in order of time; there has to be one.
-        label: what the drawing says in words.
+        of: in order of time; at least one.
+        label: the description of the drawing.
         marks: drawn as dashed lines.
     """
     frame = _Frame(of[0].since, of[-1].until, axes.round_up(max(each.count for each in of)))

@@ -53,7 +53,7 @@ class _Frame:
         )
 
     def y(self, took: int) -> float:
-        """Tell how high a duration is; they differ by powers of ten, and so does the height."""
+        """Return the height of a duration, on a logarithmic scale."""
         took = min(max(took, self.shortest), self.longest)
         share = math.log(took / self.shortest) / math.log(self.longest / self.shortest)
         return _BASE - (_BASE - _TOP) * share

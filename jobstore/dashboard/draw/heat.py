@@ -1,4 +1,4 @@
-"""How long things took, as a row of cells: one for each span of time, dark where it was long."""
+"""Durations as a row of cells: one for each time span, darker where they were longer."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -14,16 +14,16 @@ _WIDTH: Final = 240
 
 
 def shade(took: int) -> int:
-    """Tell how dark a duration is, from 0 for the shortest to 5."""
+    """Return the shade of a duration, from 0 for the shortest to 5."""
     return sum(took >= bound for bound in SHADES)
 
 
 def heat(cells: Sequence[int | None], label: str) -> Svg:
-    """Draw cells. Those of one shade are one path, since a page has thousands of them.
+    """Draw cells. Those of one shade form a single path, since a page has thousands of them.
 
     Args:
-        cells: how many microseconds something took in each span, or None where there was nothing.
-        label: what the drawing says in words.
+        cells: the duration in each span, in microseconds, or None.
+        label: the description of the drawing.
     """
     width = _WIDTH / max(1, len(cells))
     paths: dict[int, list[str]] = {}

@@ -1,4 +1,4 @@
-"""What went on at several places at a time: a lane for each, with a bar for each span of time."""
+"""Lanes: one for each name, with a bar for each time span."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ _LEAST: Final = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lane:
-    """A place.
+    """A lane.
 
     Args:
-        name: what it is called.
-        counts: how many there were in each span of time, the same spans for all lanes.
-        wrong: how many of them went wrong.
-        href: where it leads, or None.
+        name: its name.
+        counts: the count in each time span, the same spans for all lanes.
+        wrong: how many of these went wrong.
+        href: its link, or None.
     """
 
     name: str

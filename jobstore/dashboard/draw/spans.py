@@ -1,4 +1,4 @@
-"""What a job's time went into, as spans that follow one another."""
+"""How a job spent its time, as consecutive spans."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,12 +22,12 @@ class SpanRow:
     """A row of the drawing.
 
     Args:
-        name: what it is.
+        name: its name.
         kind: its colour: wait, fail, done, run or cancel.
         start: when it began, in microseconds since 1970.
         end: when it ended.
-        label: what is said beside it.
-        attempt: whether it is one.
+        label: the text beside it.
+        attempt: whether it is an attempt.
     """
 
     name: str
@@ -46,7 +46,7 @@ class SpanRow:
 def spans(
     job: Job, attempts: Sequence[Attempt], timeline: Sequence[Moment], now: int
 ) -> list[SpanRow]:
-    """Tell what a job's time went into, in order.
+    """Return how a job spent its time, in order.
 
     Args:
         now: in microseconds since 1970.
@@ -81,7 +81,7 @@ def _spans(
 
 
 def _pause(start: int, end: int, timeline: Sequence[Moment], before: Attempt | None) -> SpanRow:
-    """Say what was waited for: what the history tells of that time, or else the next attempt."""
+    """Describe a pause: by the history of that time, or else as waiting for the next attempt."""
     name, why = ("waiting", "") if before is None else ("backoff", _asked(before))
     within = {each.event for each in timeline if start <= each.at <= end}
     for event, (named, because) in _PAUSES.items():
@@ -111,7 +111,7 @@ def _attempt(job: Job, attempt: Attempt, now: int) -> SpanRow:
 
 
 def _became(job: Job, attempt: Attempt) -> tuple[str, str]:
-    """Give the colour of an attempt, and what became of it."""
+    """Return the colour of an attempt, and what became of it."""
     last = attempt.number == job.attempt and job.state is not State.QUEUED
     if attempt.ended_at is None:
         return "run", "has been running for"

@@ -1,4 +1,4 @@
-"""The latest runs of something as a row of small bars: how long each took, and how it ended."""
+"""Sparklines: the latest runs as a row of small bars, by duration and outcome."""
 
 import math
 from collections.abc import Sequence
@@ -19,10 +19,10 @@ class Run:
     """A run.
 
     Args:
-        took: for how many microseconds; None if it has not begun.
-        tone: what became of it: done, fail, cancel, run or wait.
-        label: what it says in words.
-        href: where it leads, or None.
+        took: its duration in microseconds; None if it has not begun.
+        tone: its outcome: done, fail, cancel, run or wait.
+        label: its description in words.
+        href: its link, or None.
     """
 
     took: int | None
@@ -37,8 +37,8 @@ def sparkline(runs: Sequence[Run], label: str, places: int = 30) -> Svg:
     One that went wrong has a dot above it, and one that has not ended is an outline.
 
     Args:
-        runs: in order of time, no more of them than there are places.
-        label: what the drawing says in words.
+        runs: in order of time, at most as many as there is room for.
+        label: the description of the drawing.
     """
     longest = max((run.took or 0 for run in runs), default=0)
     first = places - len(runs)

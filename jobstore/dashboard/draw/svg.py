@@ -1,7 +1,8 @@
 """Elements of SVG, as text: https://www.w3.org/TR/SVG2/.
 
-Colours and fonts are the stylesheet's, by the classes of the elements: the policy of the pages
-allows no style in them.
+Colours and fonts come from the stylesheet, by the elements' classes: the pages' content security
+policy
+allows no inline styles.
 """
 
 from html import escape
@@ -12,12 +13,12 @@ _NAMES: Final = {"class_": "class", "view_box": "viewBox"}
 
 
 class Svg(str):
-    """A drawing, or a piece of one: a template takes it as it is."""
+    """A drawing or a part of one, which templates do not escape."""
 
     __slots__ = ()
 
     def __html__(self) -> str:
-        """Tell a template that it is written in its own language already."""
+        """Return the markup, which tells templates not to escape it."""
         return self
 
 
@@ -39,11 +40,11 @@ def element(name: str, *inside: str, **attributes: object) -> Svg:
 
 
 def drawing(width: float, height: float, label: str, *inside: str, class_: str = "chart") -> Svg:
-    """Put a drawing together.
+    """Assemble a drawing.
 
     Args:
-        width: how wide it is; it may be shown larger or smaller.
-        label: what it says in words, for who cannot see it.
+        width: its width; it may be scaled.
+        label: its description, for screen readers.
     """
     return element(
         "svg",

@@ -1,7 +1,7 @@
-"""What a job's time went into, one below the other: waiting, attempts, pauses, and the result.
+"""A waterfall of a job's time: waiting, attempts, pauses and the result, one below the other.
 
-A wait that is far longer than all else would leave nothing to see of the rest. It is cut: drawn
-shorter, with a mark, and named in full.
+A wait that is far longer than everything else would hide the rest. So it is cut: drawn
+shorter, with a mark, and labelled with its full length.
 """
 
 from collections.abc import Iterator, Sequence
@@ -43,10 +43,10 @@ _TICK: Final = 14  # letters that one takes up
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """Where a time stands in the drawing.
+    """The time axis of the drawing.
 
     Args:
-        knots: times and places in order; in between, time goes evenly.
+        knots: times and positions in order; in between, the scale is linear.
         cuts: the spans that are drawn shorter than they are.
     """
 
@@ -55,7 +55,7 @@ class Axis:
 
     @classmethod
     def of(cls, rows: Sequence[SpanRow]) -> "Axis":
-        """Lay one out for rows that follow one another."""
+        """Create the axis for consecutive rows."""
         runs = sum(row.length for row in rows if row.attempt)
         most = _CUT * max(runs, _SHORT) if runs else None
         cuts = [row for row in rows if not row.attempt and most is not None and row.length > most]
@@ -68,7 +68,7 @@ class Axis:
         return cls(knots, cuts)
 
     def __call__(self, at: int) -> float:
-        """Tell where a time is."""
+        """Return the position of a time."""
         before = self.knots[0]
         for knot in self.knots[1:]:
             if at <= knot[0]:
@@ -79,7 +79,7 @@ class Axis:
 
     @property
     def ticks(self) -> list[tuple[int, float]]:
-        """Give the times that are named, from the first one on; what is cut has none inside."""
+        """Return the labelled times, from the first one on; there are none inside cuts."""
         start, end = self.knots[0][0], self.knots[-1][0]
         if self.cuts:
             named = sorted({knot[0] for knot in self.knots})
@@ -89,7 +89,7 @@ class Axis:
 
 
 def _apart(ticks: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
-    """Leave out the names that would stand over one another."""
+    """Leave out labels that would overlap."""
     kept = [ticks[0]]
     for tick in ticks[1:]:
         apart = tick[1] - kept[-1][1] > _TICK * _LETTER
@@ -104,7 +104,7 @@ def _apart(ticks: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
 def waterfall(
     job: Job, attempts: Sequence[Attempt], timeline: Sequence[Moment], now: int
 ) -> Markup:
-    """Draw what a job's time went into; the timeline says the same in words."""
+    """Draw how a job spent its time; the timeline says the same in words."""
     rows = spans(job, attempts, timeline, now)
     if not rows:
         return Markup("")
@@ -160,7 +160,7 @@ def _row(axis: Axis, row: SpanRow, top: float) -> Markup:
 
 
 def _cut(x: float, top: float) -> Markup:
-    """Mark a bar that is shorter than it should be."""
+    """Mark a bar that is cut."""
     path = f"M{x - 4:.1f} {top + _BAR + 2}l4 -{_BAR + 4}M{x + 1:.1f} {top + _BAR + 2}l4 -{_BAR + 4}"
     return Markup('<path class="cut" d="{}"/>').format(path)
 

@@ -26,7 +26,7 @@ class ArangoHeader:
     name = ASYNC
 
     def asks(self, headers: MultiMapping[str]) -> bool | None:
-        """Tell whether the result is wanted, or None if no job is asked for at all."""
+        """Return whether the result is wanted; None if no job is asked for."""
         return _WANTED.get(headers.get(ASYNC))
 
     def strip(self, headers: Headers) -> Headers:
@@ -34,19 +34,19 @@ class ArangoHeader:
         return without(headers, (ASYNC,))
 
     def receipt(self, job_id: int, *, wanted: bool) -> bytes:
-        """Write the answer that the job is on the disk."""
+        """Return the 202 answer of a submission."""
         return answers.own(202, (("Content-Type", TEXT), *_named(job_id, wanted=wanted)))
 
     def is_plain(self, _: MultiMapping[str]) -> bool:
-        """Tell whether nothing else is asked for than a job: nothing else can be."""
+        """Return True: the header cannot ask for anything else."""
         return True
 
     async def accepted(self, _: web.Request, job_id: int, /, *, wanted: bool) -> web.Response:
-        """Answer 202, with the job's id if there will be something to ask for."""
+        """Answer 202, with the job's id if its result is wanted."""
         return empty_reply(202, _named(job_id, wanted=wanted))
 
     def refused(self, error: JobstoreError) -> web.Response:
-        """Answer with ArangoDB's error for what happened."""
+        """Answer with ArangoDB's error."""
         return refusal(error)
 
 

@@ -63,7 +63,7 @@ class ArangoJobs:
         self.handle: Final = edge.told(self._answer, refused)
 
     def add_routes(self, app: web.Application) -> None:
-        """Let an application serve the API, under each of its prefixes."""
+        """Add the API to an application, under each of its prefixes."""
         paths = [prefix + base for base in _BASES for prefix in ("", "/_db/{database}")]
         tails = [path + r"/{tail:[\s\S]*}" for path in paths]
         edge.add_calls(app, {path: {"*": self._answer} for path in (*paths, *tails)}, refused)
@@ -105,9 +105,9 @@ class ArangoJobs:
         return _done()
 
     def at_once(self, ask: Ask) -> bool:
-        """Take on a request for a result, unless it has something out of the ordinary about it.
+        """Accept an ordinary request for a result.
 
-        Whoever would wait for one that does not come in a moment goes on the long way.
+        A request that would wait longer than a moment goes the long way.
         """
         call = _FETCH.fullmatch(ask.path)
         if call is None or ask.method != "PUT" or ask.size or not ask.identity.changes:
@@ -163,16 +163,16 @@ class ArangoJobs:
 
 
 def _parts(request: web.Request) -> list[str]:
-    """Split what follows the API's own path, as ArangoDB's RestHandlerFactory does.
+    """Split the path below the API's own, as ArangoDB's RestHandlerFactory does.
 
-    One slash at the end makes no difference; any other one has an empty part before it.
+    One slash at the end makes no difference; any other slash has an empty part before it.
     """
     *parts, last = _BEGINNING.sub("", request.path, 1).split("/")
     return [*parts, last] if last else parts
 
 
 def _existing(text: str) -> int:
-    """Read a job's id; what cannot be one is the id of no job."""
+    """Read a job's id; an invalid one is the id of no job."""
     number = id_of(text)
     if number is None:
         raise JobNotFound(text)
@@ -187,7 +187,7 @@ async def _listed(
 
 
 def _stamp(request: web.Request) -> int:
-    """Read a UNIX time in seconds; what was finished at a lower one is expired."""
+    """Read a UNIX time in seconds; results finished before it are expired."""
     text = request.query.get("stamp", "")
     if not _STAMP.fullmatch(text):
         raise QueryInvalid
@@ -204,7 +204,7 @@ def _done() -> web.Response:
 
 
 def _result(delivery: Delivery) -> tuple[Response, Headers]:
-    """Return a job's answer, and the field that says whose it is."""
+    """Return a job's answer, with the field that names the job."""
     response = delivery.response or _stand_in(delivery)
     if header(response.headers, ASYNC_ID):
         # The job has itself fetched a result, whose id is not this one's.
@@ -213,7 +213,7 @@ def _result(delivery: Delivery) -> tuple[Response, Headers]:
 
 
 def _stand_in(delivery: Delivery) -> Response:
-    """Make the response of a job that has none: it was cancelled, or the target did not answer."""
+    """Return the response of a job without one: it was cancelled, or the target did not answer."""
     job = delivery.job
     if job.state is State.CANCELLED:
         return _kept(JSON, 410, error_body(410, _CANCELED, "canceled request"))

@@ -51,7 +51,7 @@ class ArangoLogin:
     """Hand out tokens while there are no accounts.
 
     Args:
-        accounts: who has an account.
+        accounts: the accounts.
     """
 
     def __init__(self, accounts: Accounts, clock: Clock = now) -> None:
@@ -60,7 +60,7 @@ class ArangoLogin:
         self._key = secrets.token_bytes(32)
 
     def add_routes(self, app: web.Application) -> None:
-        """Let an application answer the call."""
+        """Add the call to an application."""
         paths = [prefix + "/_open/auth{slash:/?}" for prefix in ("", "/_db/{database}")]
         edge.add_calls(app, {path: {"POST": self.log_in} for path in paths}, refused)
 
@@ -78,7 +78,7 @@ class ArangoLogin:
 
 
 def refused(request: web.Request, error: JobstoreError) -> web.Response:
-    """Answer with ArangoDB's error for what happened, as far as it has to do with the login."""
+    """Answer with ArangoDB's error for a failed login."""
     match error:
         case Unauthorized():
             return _error(401, _FORBIDDEN, f"{error}: {_NO_TOKENS}")
@@ -98,7 +98,7 @@ def _error(status: int, number: int, message: str) -> web.Response:
 
 
 def _name(body: bytes) -> str | None:
-    """Read who logs in; None if the body does not say it."""
+    """Return the name in the body of a login; None if there is none."""
     try:
         written = documents.parse(body, most=_LARGEST)  # its size is bound enough
     except ValueError:
@@ -110,7 +110,7 @@ def _name(body: bytes) -> str | None:
 
 
 def _token(name: str, seconds: int, key: bytes) -> str:
-    """Write a token as ArangoDB does, so that its clients can read when it ends."""
+    """Return a token as ArangoDB writes it, so that its clients can read when it expires."""
     header = {"alg": "HS256", "typ": "JWT"}
     claims = {
         "preferred_username": name,
@@ -124,7 +124,7 @@ def _token(name: str, seconds: int, key: bytes) -> str:
 
 
 def _part(value: Mapping[str, object]) -> str:
-    """Encode a part, with spaces at its end: pyArango cannot read one that lacks its padding."""
+    """Encode a part of a token, padded with spaces: pyArango cannot read one without padding."""
     text = json.dumps(value)
     text += " " * (-len(text) % 3)
     return urlsafe_b64encode(text.encode()).decode()

@@ -1,4 +1,4 @@
-"""Answers as ArangoDB writes them, and its numbers and words for what goes wrong."""
+"""Answers as ArangoDB writes them, and its error numbers and messages."""
 
 import json
 from collections.abc import Mapping
@@ -56,12 +56,12 @@ _ERRORS: Final[Mapping[type[JobstoreError], tuple[int, str | None]]] = {
 
 
 def refused(_: web.Request, error: JobstoreError) -> web.Response:
-    """Answer a request with ArangoDB's error for what happened."""
+    """Answer a request with ArangoDB's error."""
     return refusal(error)
 
 
 def refusal(error: JobstoreError) -> web.Response:
-    """Write ArangoDB's error for what happened; 405 without ``Allow``, as its clients have it."""
+    """Return ArangoDB's error as an answer; 405 without ``Allow``, as its clients expect."""
     status, error = refusals.answerable(error)
     number, message = refusals.by_kind(_ERRORS, error) or (status, None)
     body = error_body(status, number, message or str(error))
@@ -69,7 +69,7 @@ def refusal(error: JobstoreError) -> web.Response:
 
 
 def error_body(status: int, number: int, message: str) -> dict[str, object]:
-    """Give the members that every error has."""
+    """Return the members of an error."""
     return {"error": True, "errorMessage": message, "code": status, "errorNum": number}
 
 

@@ -65,7 +65,7 @@ class DatameerJobs:
     """Datameer's calls about jobs and definitions.
 
     Args:
-        zone: in which times are written.
+        zone: the time zone of written times.
     """
 
     def __init__(self, store: Store, router: Router, zone: ZoneInfo, clock: Clock = now) -> None:
@@ -75,7 +75,7 @@ class DatameerJobs:
         self._clock = clock
 
     def add_routes(self, app: web.Application) -> None:
-        """Let an application answer them."""
+        """Add the calls to an application."""
         one = "/{id:[^/]+}"
         calls = {
             "/rest/job-configuration/job-status" + one: _asked(self.status),
@@ -96,14 +96,14 @@ class DatameerJobs:
     # --- what is asked --------------------------------------------------------------------------
 
     async def status(self, request: web.Request) -> web.Response:
-        """Tell the latest run of a configuration."""
+        """Answer with the latest run of a configuration."""
         scope = standing.scope(request)
         definition = await self._configuration(request.match_info["id"], scope)
         runs = await self._store.history.runs(definition.id, 1, scope=scope)
         return _json(words.short(runs[0]) if runs else {})
 
     async def status_v2(self, request: web.Request) -> web.Response:
-        """Tell the latest run of a file: its id, its uuid or its path stands in the request's."""
+        """Answer with the latest run of a file, named by id, uuid or path in the request's path."""
         asker = request[standing.IDENTITY]
         definition = await self._file(request.match_info["reference"], asker)
         scope = asker.scope
@@ -123,12 +123,12 @@ class DatameerJobs:
         return _json([words.short(job) for job in runs])
 
     async def details(self, request: web.Request) -> web.Response:
-        """Tell all about an execution, in whichever dialect it was submitted."""
+        """Answer with all details of an execution, in whichever dialect it was submitted."""
         job = await self._execution(request.match_info["id"], standing.scope(request))
         return _json(words.detailed(job, await self._name(job), self._zone))
 
     async def active(self, request: web.Request) -> web.Response:
-        """List what runs or waits, in whichever dialect it was submitted."""
+        """List queued and running jobs, in whichever dialect they were submitted."""
         jobs = await self._store.history.active(_MOST_ACTIVE, standing.scope(request))
         names = {job.definition: await self._name(job) for job in _one_of_each_definition(jobs)}
         return _json([words.listed(job, names[job.definition], self._zone) for job in jobs])
@@ -143,14 +143,14 @@ class DatameerJobs:
         return _json(words.triggered(await self._store.submit(run), user))
 
     async def trigger_sequence(self, request: web.Request) -> web.Response:
-        """Run several configurations, each when the one before it has succeeded."""
+        """Run several configurations, each after the one before it has succeeded."""
         user = standing.changing(request).name
         texts = _configurations(request, most=_LONGEST_SEQUENCE)
         runs = await self._runs(request, texts, Trigger.SEQUENCE)
         return _json(words.sequence(await self._store.submissions.submit_chain(runs), user))
 
     async def stop(self, request: web.Request) -> web.Response:
-        """Stop an execution; one that has ended stays as it is."""
+        """Stop an execution; one that has ended is not changed."""
         asker = standing.changing(request)
         job = await self._execution(request.match_info["id"], asker.scope)
         try:
@@ -172,7 +172,7 @@ class DatameerJobs:
         return _json({"status": "success"})
 
     async def delete_definition(self, request: web.Request) -> web.Response:
-        """Delete a configuration; its runs go on."""
+        """Delete a configuration; its runs continue."""
         scope = standing.changing(request).scope
         definition = await self._configuration(request.match_info["id"], scope)
         await self._store.definitions.delete(definition.id, scope)
@@ -187,7 +187,7 @@ class DatameerJobs:
         return await self._store.definitions.find(DefinitionKey.ID, number, scope)
 
     async def _file(self, reference: str, asker: Identity) -> Definition:
-        """Find a definition as the second generation refers to it.
+        """Find a definition by a reference of the second generation.
 
         Raises:
             NoFile: it does not exist.
@@ -225,7 +225,7 @@ class DatameerJobs:
         return [run(found[text]) for text in texts]
 
     async def _name(self, job: Job) -> str | None:
-        """Tell the name of a job's definition, if it is a run of one."""
+        """Return the name of a job's definition, if it is a run of one."""
         if job.definition is None:
             return None
         return await self._store.history.definition_name(job.definition)
@@ -239,7 +239,7 @@ class DatameerJobs:
 
 
 class ExecutionRefused(JobstoreError):
-    """The state of an execution does not allow what was asked for.
+    """The state of an execution does not allow the call.
 
     Args:
         problem: why not, as the end of a sentence that begins with the execution.
@@ -269,7 +269,7 @@ _WORDS: Final[Mapping[type[JobstoreError], str]] = {
 
 
 def refused(_: web.Request, error: JobstoreError) -> web.Response:
-    """Answer a request with what went wrong, in Datameer's form."""
+    """Answer a request with an error in Datameer's form."""
     status, error = refusals.answerable(error)
     reason = (refusals.by_kind(_WORDS, error) or "{0}").format(error)
     return _json(words.failure(reason), status, refusals.fields(error))
@@ -280,16 +280,16 @@ def _asked(call: edge.Call) -> Mapping[str, edge.Call]:
 
 
 def _json(value: object, status: int = 200, headers: Headers = ()) -> web.Response:
-    """Answer with JSON, a member a line, as the documentation prints it: scripts cut it with grep.
+    """Answer with JSON, one member per line, as in the documentation: scripts use grep on it.
 
-    It is ASCII: the content type has no charset, as some clients compare it.
+    It is ASCII, since the content type has no charset: some clients compare it exactly.
     """
     body = json.dumps(value, indent=2).encode()
     return edge.reply(status, "application/json", body, headers)
 
 
 def _configurations(request: web.Request, most: int) -> list[str]:
-    """Read which configurations are to be run."""
+    """Read which configurations to run."""
     texts = request.query.getall("configuration", [])
     if not 1 <= len(texts) <= most or not all(_NUMBER.fullmatch(text) for text in texts):
         times = "once" if most == 1 else f"1 to {most} times"

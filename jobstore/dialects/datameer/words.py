@@ -29,7 +29,7 @@ def status(job: Job, warned: str = _WARNED) -> str:
     """Return the state of a job.
 
     Args:
-        warned: the word for one that has succeeded, but not without warnings.
+        warned: the word for one that succeeded with warnings.
     """
     match job.state:
         case State.QUEUED:
@@ -47,21 +47,21 @@ def status(job: Job, warned: str = _WARNED) -> str:
 
 
 def status_v2(job: Job) -> str:
-    """Return the state of a job, as the second generation spells it."""
+    """Return the state of a job in the second generation's spelling."""
     return status(job, _WARNED_V2)
 
 
 def short(job: Job) -> dict[str, Any]:
-    """Write a job as the first generation lists it."""
+    """Return a job as the first generation lists it."""
     return {"id": job.id, "jobStatus": status(job)}
 
 
 def listed(job: Job, name: str | None, zone: ZoneInfo) -> dict[str, Any]:
-    """Write a job as one of those that are active.
+    """Return a job as an item of the list of active ones.
 
     Args:
         name: the name of its definition, if it is a run of one.
-        zone: in which times are written.
+        zone: the time zone of written times.
     """
     return {
         **short(job),
@@ -74,7 +74,7 @@ def listed(job: Job, name: str | None, zone: ZoneInfo) -> dict[str, Any]:
 
 
 def detailed(job: Job, name: str | None, zone: ZoneInfo) -> dict[str, Any]:
-    """Write all that is told of a job: first what is documented, in that order; see `listed`."""
+    """Return all details of a job: first the documented ones, in that order; see `listed`."""
     return {
         "counters": dict(job.counters),
         "failureCount": _counted(job.counters, "DROPPED_RECORDS"),
@@ -90,19 +90,19 @@ def detailed(job: Job, name: str | None, zone: ZoneInfo) -> dict[str, Any]:
 
 
 def never_run() -> dict[str, Any]:
-    """Write the second generation's status of what never ran."""
+    """Return the second generation's status of a file that never ran."""
     return {"status": "success", "job-status": NEVER_RUN}
 
 
 def status_of(
     definition: Definition, job: Job, seconds_left: float, zone: ZoneInfo
 ) -> dict[str, Any]:
-    """Write the second generation's status of a definition.
+    """Return the second generation's status of a definition.
 
     Args:
         job: its latest run.
-        seconds_left: how long that may still take, or 0 if that cannot be told.
-        zone: in which times are written.
+        seconds_left: how long it may still take, or 0 if unknown.
+        zone: the time zone of written times.
     """
     written: dict[str, Any] = {
         "status": "success",
@@ -120,17 +120,17 @@ def status_of(
 
 
 def triggered(job_id: int, user: str) -> dict[str, Any]:
-    """Write the answer to a trigger."""
+    """Return the answer to a trigger."""
     return {"status": "success", "job-execution-id": job_id, **_started_by(user)}
 
 
 def sequence(ids: list[int], user: str) -> dict[str, Any]:
-    """Write the answer to a sequential trigger."""
+    """Return the answer to a sequential trigger."""
     return {"status": "success", "job-execution-ids": ids, **_started_by(user)}
 
 
 def failure(reason: str) -> dict[str, str]:
-    """Write why something was not done."""
+    """Return the answer to a failed call."""
     return {"status": "failure", "reason": reason}
 
 
@@ -139,8 +139,8 @@ def seconds_left(elapsed: float, usual: float | None, progress: float | None) ->
 
     Args:
         elapsed: how long it has taken already, in seconds.
-        usual: how long others like it took, in seconds, or None if there were none.
-        progress: what it has reported, in percent, or None if it has not.
+        usual: how long similar jobs took, in seconds, or None if there were none.
+        progress: its reported progress, in percent, or None.
 
     Returns:
         seconds, from 0 to a century; 0 if nothing is known.
@@ -153,11 +153,11 @@ def seconds_left(elapsed: float, usual: float | None, progress: float | None) ->
 
 
 def date(moment: int | None, zone: ZoneInfo) -> str | None:
-    """Write a time as the second generation does: ``Sep 28, 2018 6:44:56 PM``.
+    """Return a time in the second generation's form: ``Sep 28, 2018 6:44:56 PM``.
 
     Args:
         moment: microseconds since 1970, or None.
-        zone: in which it is written.
+        zone: the time zone.
     """
     if moment is None:
         return None
@@ -168,7 +168,7 @@ def date(moment: int | None, zone: ZoneInfo) -> str | None:
 
 
 def timestamp(moment: int | None, zone: ZoneInfo) -> str | None:
-    """Write a time as the first generation does: ``2012-07-06 18:19:09.0``; see `date`."""
+    """Return a time in the first generation's form: ``2012-07-06 18:19:09.0``; see `date`."""
     if moment is None:
         return None
     at = _local(moment, zone)
@@ -192,6 +192,6 @@ def _whole(progress: float | None) -> int | None:
 
 
 def _problem(job: Job) -> str | None:
-    """Tell why a job has not succeeded."""
+    """Return why a job has not succeeded."""
     answered = job.state is State.DONE and not job.succeeded
     return job.detail or (f"status {job.status}" if answered else None)

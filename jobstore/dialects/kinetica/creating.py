@@ -36,8 +36,8 @@ class Creating:
     """Create jobs.
 
     Args:
-        store: where they go.
-        router: who answers their requests.
+        store: stores them.
+        router: the targets.
     """
 
     def __init__(self, store: Store, router: Router) -> None:
@@ -88,12 +88,12 @@ class Creating:
         identity: Identity,
         source: str | None,
     ) -> Submission:
-        """Make what to submit of a call.
+        """Create the submission for a call.
 
         Args:
             payload: how the body of the job's request is encoded, and the body.
             fields: the headers of the call.
-            identity: who sends it.
+            identity: its sender.
             source: the address that it came from.
         """
         tag, once = call.tag or _new_tag(), call.flag("remove_job_on_complete")
@@ -130,7 +130,7 @@ def _payload(asked: Record) -> tuple[Encoding, bytes] | None:
 
 
 def _new_tag() -> str:
-    """Make a tag that no other job has; one made later sorts behind, which suits an index."""
+    """Return a new unique tag; later ones sort behind earlier ones, which suits an index."""
     return f"{clock.now():016x}{uuid4().hex[:16]}"
 
 

@@ -1,7 +1,7 @@
-"""Records as bytes and bytes as records: JSON, Avro binary, and Avro compressed with Snappy.
+"""Encode and decode records: JSON, Avro binary, and Avro compressed with Snappy.
 
-Whatever lengths and counts a client claims, no more is read than it has sent, and no more memory is
-used than a limit allows.
+Whatever lengths and counts a client claims, never more is read than it has sent, and never more
+memory is used than a limit allows.
 """
 
 import json
@@ -32,7 +32,7 @@ _LONGEST_LENGTH: Final = 5  # bytes of the length before what is compressed, a v
 
 
 class Encoding(StrEnum):
-    """How requests come in."""
+    """The encodings of requests."""
 
     JSON = "application/json"
     AVRO = "application/octet-stream"
@@ -69,15 +69,15 @@ _EXPECTED: Final[Mapping[AvroType, str]] = {
 
 
 def media_type(content_type: str | None) -> str:
-    """Return what a content type says, without its parameters."""
+    """Return a content type without its parameters."""
     return (content_type or "").partition(";")[0].strip().lower()
 
 
 def encoding_of(content_type: str | None) -> Encoding:
-    """Tell how a request is encoded.
+    """Return the encoding of a request.
 
     Raises:
-        RequestInvalid: in no way that is known here.
+        RequestInvalid: it is unknown.
     """
     try:
         return _ENCODINGS[media_type(content_type)]
@@ -87,10 +87,10 @@ def encoding_of(content_type: str | None) -> Encoding:
 
 
 def decode(encoding: Encoding, form: Form, body: bytes, limit: int = LARGEST) -> Record:
-    """Read the record of a request, which may have so many bytes once it is decompressed.
+    """Decode the record of a request, up to a number of decompressed bytes.
 
     Raises:
-        RequestInvalid: there is none in the body, or another one.
+        RequestInvalid: the body is not such a record.
     """
     match encoding:
         case Encoding.JSON:
@@ -102,7 +102,7 @@ def decode(encoding: Encoding, form: Form, body: bytes, limit: int = LARGEST) ->
 
 
 def wrapped(encoding: Encoding, form: Form, record: Record) -> bytes:
-    """Write the answer to a request that could be answered."""
+    """Return a successful answer, encoded."""
     if encoding is Encoding.JSON:
         data, data_str = b"", _json(record)
     else:
@@ -111,7 +111,7 @@ def wrapped(encoding: Encoding, form: Form, record: Record) -> bytes:
 
 
 def wrapped_error(encoding: Encoding, message: str) -> bytes:
-    """Write the answer to a request that could not be answered."""
+    """Return an error as an answer, encoded."""
     return _wrapper(encoding, "ERROR", message, "none", b"", "")
 
 
@@ -124,7 +124,7 @@ def _wrapper(encoding: Encoding, *members: object) -> bytes:
 
 
 def _characters(value: bytes) -> str:
-    """Write bytes as text, with one character for each."""
+    """Return bytes as text, one character for each byte."""
     return value.decode("latin-1")
 
 
@@ -144,7 +144,7 @@ def _from_json(form: Form, body: bytes) -> Record:
 
 
 def _member(name: str, kind: AvroType, value: object) -> Any:
-    """Read a member, which clients leave out if there is nothing to say."""
+    """Read a member, which clients may leave out."""
     if value is None:
         return _MISSING[kind]
     try:
@@ -172,7 +172,7 @@ def _read(kind: AvroType, value: object) -> Any:
 
 
 def _number(value: object) -> int:
-    """Read a number, which may stand in a string: not every client can write 64 bits as one."""
+    """Read a number, possibly in a string: not every client can write 64 bits as a number."""
     if isinstance(value, str) and _NUMBER.fullmatch(value):
         return int(value)
     if isinstance(value, int) and not isinstance(value, bool):
@@ -184,7 +184,7 @@ def _number(value: object) -> int:
 
 
 class _Bounded:
-    """A body that is read piece by piece, and never beyond its end."""
+    """A body that is read in pieces, and never beyond its end."""
 
     def __init__(self, body: bytes) -> None:
         self._body = body
@@ -199,7 +199,7 @@ class _Bounded:
         """Read exactly so many bytes.
 
         Raises:
-            EOFError: there are not as many, or it was read from too often.
+            EOFError: there are not as many, or it was read too often.
         """
         self._pieces += 1
         if not 0 <= size <= self.left or self._pieces > _PIECES:
@@ -208,7 +208,7 @@ class _Bounded:
         return self._body[self._at - size : self._at]
 
     def value(self, schema: "Schema") -> object:
-        """Read a value, or None if it is not there."""
+        """Read a value, or return None if there is none."""
         # Here and below: no server loads what none of its clients speaks.
         late.load("fastavro")
         from fastavro import schemaless_reader  # noqa: PLC0415
@@ -220,7 +220,7 @@ class _Bounded:
 
 
 def from_avro(form: Form, body: bytes) -> Record:
-    """Read a record in Avro binary.
+    """Decode a record in Avro binary.
 
     Raises:
         RequestInvalid: the body is not exactly one such record.
@@ -233,13 +233,13 @@ def from_avro(form: Form, body: bytes) -> Record:
 
 
 def first_string(body: bytes) -> str | None:
-    """Read the string that a record begins with, of which no more may be there; None without it."""
+    """Decode the first string of a record, which may be cut off after it; None without it."""
     found = _Bounded(body).value({"type": "string"})
     return found if isinstance(found, str) else None
 
 
 def to_avro(form: Form, record: Record) -> bytes:
-    """Write a record in Avro binary."""
+    """Encode a record in Avro binary."""
     late.load("fastavro")
     from fastavro import schemaless_writer  # noqa: PLC0415
 
@@ -257,7 +257,7 @@ def decompress(body: bytes, limit: int = LARGEST) -> bytes:
     https://github.com/google/snappy/blob/main/format_description.txt
 
     Raises:
-        RequestInvalid: it is none, or there would be too much in it.
+        RequestInvalid: it is invalid, or its content too large.
     """
     late.load("cramjam")
     import cramjam  # noqa: PLC0415
@@ -271,7 +271,7 @@ def decompress(body: bytes, limit: int = LARGEST) -> bytes:
 
 
 def _announced(body: bytes) -> int:
-    """Read how long a block will be: a varint before anything else."""
+    """Read the length of a block: a varint at its beginning."""
     length = 0
     for place, byte in enumerate(body[:_LONGEST_LENGTH]):
         length |= (byte & 0x7F) << (7 * place)

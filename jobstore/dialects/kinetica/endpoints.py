@@ -76,7 +76,7 @@ class KineticaJobs:
         }
 
     def add_routes(self, app: web.Application) -> None:
-        """Let an application answer them."""
+        """Add the calls to an application."""
         calls = {path + "{slash:/?}": {"*": to.answer} for path, to in self._endpoints.items()}
         edge.add_calls(app, calls, refused)
 
@@ -101,7 +101,7 @@ class KineticaJobs:
         return call.answer({**listed, "info": {name: of for name, of in info.items() if of}})
 
     async def _texts(self, jobs: Sequence[Job]) -> dict[int, str]:
-        """Read the queries of jobs that execute SQL, as far as they are short."""
+        """Read the queries of jobs that execute SQL, if they are short."""
         ids = [job.id for job in jobs if outcomes.is_query(job)]
         beginnings = await self._store.history.beginnings(ids[-_MOST_QUERIES:], _LONGEST_QUERY)
         return await asyncio.to_thread(outcomes.queries, beginnings) if beginnings else {}
@@ -120,7 +120,7 @@ class KineticaJobs:
         return call.answer({"job_ids": meant, "action": action, "status": status, "info": {}})
 
     async def _meant(self, ids: Sequence[int], tag: str | None, asker: Identity) -> list[int]:
-        """Return the ids, and that of a tag.
+        """Return the given ids, and the id of the job with a given tag.
 
         Raises:
             JobNotFound: no job has the tag.

@@ -1,4 +1,4 @@
-"""What Kinetica's clients are told if something fails, or if no target answers them."""
+"""Errors for Kinetica's clients, also if no target answers them."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -74,12 +74,12 @@ _STATUSES: Final[Mapping[type[JobstoreError], int]] = {Unauthorized: 401, OwnerL
 
 
 def refused(request: web.BaseRequest, error: JobstoreError) -> web.Response:
-    """Answer a request with what went wrong."""
+    """Answer a request with an error."""
     return refused_in(_encoding(request), error)
 
 
 def refused_in(encoding: Encoding, error: JobstoreError) -> web.Response:
-    """Answer with what went wrong, where it is known how the request came in."""
+    """Answer with an error, if the request's encoding is known."""
     message = refusals.by_kind(_MESSAGES, error)
     if message is None:
         return refused_in(encoding, refusals.unexpected(error))
@@ -98,7 +98,7 @@ def no_such_endpoint(request: web.BaseRequest) -> web.Response | None:
 
 
 def _is_client(request: web.BaseRequest) -> bool:
-    """Tell whether a client of Kinetica asks: it says so, or sends and awaits the same bytes."""
+    """Return whether the client is one of Kinetica's, by its headers."""
     if request.method != "POST":
         return False
     if _USER_AGENT in request.headers.get("User-Agent", "").lower():
@@ -108,7 +108,7 @@ def _is_client(request: web.BaseRequest) -> bool:
 
 
 def _encoding(request: web.BaseRequest) -> Encoding:
-    """Tell how to answer; in JSON, what is no call at all."""
+    """Return the encoding for the answer; JSON for invalid calls."""
     if request.method != "POST":
         return Encoding.JSON
     try:

@@ -1,4 +1,4 @@
-"""What surrounds every call: read its record, write its answer, both within limits."""
+"""The frame of every call: read its record and write its answer, both within limits."""
 
 import asyncio
 import logging
@@ -41,15 +41,15 @@ RunAtOnce: TypeAlias = Callable[[Ask, KineticaCall], bool]
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """What one path is for.
+    """The call at one path.
 
     Args:
-        run: what answers it.
-        asks: what the record of a request looks like.
-        answers: what the record of an answer looks like.
-        limit: how large a request may be, in bytes.
-        changes: whether a reader may not make it.
-        run_at_once: what answers it at the desk, if it is a small one.
+        run: answers it.
+        asks: the form of a request's record.
+        answers: the form of an answer's record.
+        limit: the largest request, in bytes.
+        changes: whether it changes something, so that readers may not call it.
+        run_at_once: answers small calls at the desk.
     """
 
     run: Run
@@ -60,7 +60,7 @@ class Endpoint:
     run_at_once: RunAtOnce | None = None
 
     def at_once(self, ask: Ask) -> bool:
-        """Take on a call, unless it is a large one, or something is wrong with it."""
+        """Accept a call, unless it is large or invalid."""
         if self.run_at_once is None or ask.size > LONG_WORK:
             return False
         if self.changes and not ask.identity.changes:
@@ -73,7 +73,7 @@ class Endpoint:
             return False
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        """Answer a request, or raise one of our own errors: a client would give up after a 500."""
+        """Answer a request, or raise one of our own errors: clients give up after a 500."""
         try:
             return await self._answer(request, _encoding(request))
         # Of the others nobody is there to be answered, or not any more.
@@ -102,20 +102,20 @@ def _encoding(request: web.Request) -> Encoding:
 
 
 def _times(encoding: Encoding, body: bytes) -> int:
-    """Tell how many times the room of a body is needed to take it apart."""
+    """Return how many times the size of a body its decoding needs."""
     if encoding is not Encoding.JSON or (body.isascii() and b"\\u" not in body):
         return _PLAIN
     return _WIDE
 
 
 async def off_loop(size: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Do what takes long in a thread.
+    """Run work on large data in a thread.
 
     Args:
-        size: of what it works on, in bytes.
-        work: what to do.
-        args: what it is given.
-        kwargs: what it is given by name.
+        size: the size of the data, in bytes.
+        work: the function to call.
+        args: its arguments.
+        kwargs: its keyword arguments.
     """
     if size <= LONG_WORK:
         return work(*args, **kwargs)
@@ -124,10 +124,10 @@ async def off_loop(size: int, work: Callable[P, T], *args: P.args, **kwargs: P.k
 
 @asynccontextmanager
 async def room_for(request: web.Request, response: Response | None) -> AsyncIterator[int]:
-    """Keep room for an answer that is put together in memory; give the size of what is in it.
+    """Reserve memory for an answer that is built in memory; yield the size of its content.
 
     Raises:
-        NoRoom: there is none at the moment.
+        NoRoom: none is left at the moment.
     """
     size = (body_size(response.body) or 0) if response else 0
     async with room.taken(request, size * _WIDE):

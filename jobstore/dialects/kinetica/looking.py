@@ -19,13 +19,13 @@ from jobstore.web.ask import Ask
 
 
 class Looking:
-    """Describe jobs to those who ask for them."""
+    """Describe jobs to their clients."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     async def answer(self, request: web.Request, call: KineticaCall) -> web.StreamResponse:
-        """Describe a job that is named by its id or its tag."""
+        """Describe a job given by id or tag."""
         scope = standing.scope(request)
         tag, job_id = call.tag, call.asked["job_id"]
         if tag is not None:
@@ -37,7 +37,7 @@ class Looking:
             return call.answer(outcomes.not_yet(job))
 
     def at_once(self, ask: Ask, call: KineticaCall) -> bool:
-        """Describe a job that is named by its id, unless it takes longer than to look at it."""
+        """Describe a job given by id, unless that takes longer than a point read."""
         if call.tag is not None:
             return False
 
@@ -74,7 +74,7 @@ class Looking:
     async def _take(
         self, request: web.Request, call: KineticaCall, reading: Reading
     ) -> web.StreamResponse:
-        """Answer with a job that is gone once the answer has arrived."""
+        """Answer with a job, whose result is taken by that."""
         scope, job = standing.changing(request).scope, reading.job
         async with self._store.results.take(job.id, scope) as delivery:
             assert delivery is not None  # it has ended
@@ -87,12 +87,12 @@ class Looking:
 
 
 def _takes(reading: Reading, identity: Identity) -> bool:
-    """Tell whether looking at a job takes it away."""
+    """Return whether looking at a job takes its result."""
     return reading.job.once and reading.job.result is Result.HELD and identity.changes
 
 
 def _described_at_once(call: KineticaCall, reading: Reading) -> bytes | None:
-    """Describe a job whose answer is small; None if it is not, or something goes wrong."""
+    """Describe a job whose answer is small; None if it is large, or something fails."""
     body = reading.response.body if reading.response else b""
     if not isinstance(body, bytes) or len(body) > LONG_WORK:
         return None
@@ -106,10 +106,10 @@ def _described_at_once(call: KineticaCall, reading: Reading) -> bytes | None:
 
 
 def _check_size(job: Job, response: Response | None) -> None:
-    """Ensure that an answer fits in one piece.
+    """Ensure that an answer is not too large to be sent in one piece.
 
     Raises:
-        RequestInvalid: it is too large for that.
+        RequestInvalid: it is.
     """
     size = body_size(response.body) if response else None
     if size is not None and size > LARGEST:

@@ -30,8 +30,8 @@ class _Outcome:
 
     Args:
         word: Kinetica's word for its state.
-        record: what the endpoint answered, if all went well.
-        error: what went wrong, if something did.
+        record: the endpoint's answer, if it succeeded.
+        error: the error, if it failed.
     """
 
     word: str
@@ -40,9 +40,10 @@ class _Outcome:
 
 
 def word(job: Job) -> str:
-    """Return Kinetica's word for the state of a job, as far as the status of its response tells.
+    """Return Kinetica's word for the state of a job, by the status of its response.
 
-    A job is cancelled from when that was asked for, as it is documented, and waits as it runs.
+    As documented, a job counts as cancelled as soon as that was requested, and a queued job as
+    running.
     """
     match job.state:
         case State.QUEUED | State.RUNNING:
@@ -62,8 +63,8 @@ def job_record(job: Job, asked: Headers, response: Response | None, body: bytes)
 
     Args:
         asked: the headers of its request.
-        response: the target's answer; None if there is none.
-        body: what is in it.
+        response: the target's answer, or None.
+        body: the body of the answer.
     """
     outcome = _outcome(job, response, body)
     done = outcome.word == _DONE
@@ -80,14 +81,14 @@ def job_record(job: Job, asked: Headers, response: Response | None, body: bytes)
 
 
 def not_yet(job: Job) -> Record:
-    """Describe a job that has ended, whose result may be available again in a moment."""
+    """Describe an ended job whose result may be available again in a moment."""
     return job_record(replace(job, state=State.RUNNING), (), None, b"")
 
 
 def jobs_record(
     jobs: Sequence[Job], sources: Mapping[int, str], queries: Mapping[int, str]
 ) -> dict[str, Any]:
-    """Describe jobs side by side, with empty strings for what is not known of them.
+    """Describe jobs in parallel lists, with empty strings for unknown values.
 
     Args:
         jobs: the jobs.
@@ -112,23 +113,23 @@ def _flags(job: Job) -> str:
 
 
 def tags(jobs: Sequence[Job]) -> str:
-    """Give the tags of jobs, in their order and with commas between them: no tag here has one."""
+    """Return the tags of jobs in order, joined by commas: tags here contain none."""
     return ",".join(job.tag if job.tag and TAG.fullmatch(job.tag) else "" for job in jobs)
 
 
 def is_query(job: Job) -> bool:
-    """Tell whether a job executes SQL."""
+    """Return whether a job executes SQL."""
     return job.path.partition("?")[0].rstrip("/") == "/execute/sql"
 
 
 def queries(beginnings: Mapping[int, Beginning]) -> dict[int, str]:
-    """Read the queries out of requests, as far as these are whole; see `is_query`."""
+    """Read the queries from requests, if these are complete; see `is_query`."""
     found = {job_id: _query(beginning) for job_id, beginning in beginnings.items()}
     return {job_id: query[:_SHOWN_QUERY] for job_id, query in found.items() if query}
 
 
 def _query(beginning: Beginning) -> str | None:
-    """Return the first member of a request to execute SQL, which is its statement."""
+    """Return the statement of a request to execute SQL: its first member."""
     if media_type(header(beginning.headers, "Content-Type")) == Encoding.AVRO:
         return first_string(beginning.content)
     try:
@@ -143,7 +144,7 @@ def _text_only(value: object) -> str | None:
 
 
 def _encoded(record: bytes, asked: Headers) -> Record:
-    """Put a record where its encoding belongs: text unless the request was binary, or it is."""
+    """Return the members for a record: as text, unless the request or the record is binary."""
     text = None
     if media_type(header(asked, "Content-Type")) != Encoding.AVRO:
         text = _text(record)
@@ -177,7 +178,7 @@ def _outcome(job: Job, response: Response | None, body: bytes) -> _Outcome:
 
 
 def _said(response: Response, body: bytes) -> str:
-    """Say what an answer was, for people."""
+    """Describe an answer for people."""
     reason = response.reason or phrase_of(response.status)
     # No character has more than four bytes.
     beginning = body[: 4 * _BEGINNING].decode(errors="replace")[:_BEGINNING]
@@ -190,7 +191,7 @@ def _said(response: Response, body: bytes) -> str:
 
 
 def _wrapper(body: bytes) -> Record | None:
-    """Read an answer that is one of Kinetica's, in either encoding; None if it is not."""
+    """Decode an answer of Kinetica's form, in either encoding; None if it is not one."""
     try:
         found = _wrapper_in_json(body) if body[:1] == b"{" else _wrapper_in_avro(body)
     except (ValueError, RecursionError, RequestInvalid):
@@ -217,7 +218,7 @@ def _checked(member: object) -> str:
     """Return a member that is text.
 
     Raises:
-        ValueError: it is none, or JSON has only half of one of its characters.
+        ValueError: it is not text, or contains half of a surrogate pair.
     """
     if isinstance(member, str):
         member.encode()

@@ -1,4 +1,4 @@
-"""The records that go to and fro, each with its members in the order in which Avro has them."""
+"""The records of requests and answers, with their members in Avro's order."""
 
 from collections.abc import Mapping
 from enum import Enum
@@ -15,13 +15,13 @@ Record: TypeAlias = Mapping[str, Any]
 
 
 class RequestInvalid(JobstoreError):
-    """A request cannot be answered as it stands; the message says what was expected."""
+    """A request is invalid; the message says what was expected."""
 
     status = 400
 
 
 class AvroType(Enum):
-    """What a member holds: a type of Avro, or a list or a map of one."""
+    """The type of a member: an Avro type, or a list or map of one."""
 
     STRING = "string"
     BYTES = "bytes"
@@ -34,7 +34,7 @@ class AvroType(Enum):
 
     @property
     def schema(self) -> "Schema":
-        """The same for fastavro."""
+        """Return the schema for fastavro."""
         return _COMPOSED.get(self, self.value)
 
 
@@ -46,11 +46,11 @@ _COMPOSED: "Final[Mapping[AvroType, Schema]]" = {
 
 
 class Form:
-    """What a record looks like.
+    """The form of a record.
 
     Args:
-        name: what it is called.
-        members: what its members hold, in their order.
+        name: its name.
+        members: the types of its members, in order.
     """
 
     def __init__(self, name: str, **members: AvroType) -> None:
@@ -59,7 +59,7 @@ class Form:
 
     @cached_property
     def schema(self) -> "Schema":
-        """The same for fastavro."""
+        """Return the schema for fastavro."""
         late.load("fastavro")
         from fastavro import parse_schema  # noqa: PLC0415 - `encodings` says why
 

@@ -1,4 +1,4 @@
-"""One request and its answer, whatever call it is."""
+"""A request of any call, and its answer."""
 
 import re
 from collections.abc import Mapping
@@ -21,12 +21,12 @@ _FLAGS: Final[Mapping[str, bool]] = {"true": True, "false": False}
 
 @dataclass(frozen=True, slots=True)
 class KineticaCall:
-    """A call that was understood, and how to answer it.
+    """A decoded call, and how to answer it.
 
     Args:
-        encoding: how its record came in.
+        encoding: the encoding of its record.
         asked: the record.
-        form: what the record of the answer looks like.
+        form: the form of the answer's record.
     """
 
     encoding: Encoding
@@ -35,10 +35,10 @@ class KineticaCall:
 
     @property
     def tag(self) -> str | None:
-        """The option that says which job is meant, or what it shall be called.
+        """The option with a job's tag.
 
         Raises:
-            RequestInvalid: it can be the tag of no job.
+            RequestInvalid: it is not a valid tag.
         """
         tag = self._options.get("job_tag")
         if tag is not None and not TAG.fullmatch(tag):
@@ -46,7 +46,7 @@ class KineticaCall:
         return tag
 
     def flag(self, name: str) -> bool:
-        """Read an option that is true or false, and false if it is missing.
+        """Read an option that is true or false; false if missing.
 
         Raises:
             RequestInvalid: it is something else.
@@ -70,7 +70,7 @@ class KineticaCall:
         return answers.own(200, self._headers, self._wrapped(record))
 
     def kept(self, record: Record) -> Response:
-        """Make the same answer as one that has to arrive."""
+        """Return the answer in the form of a stored response, for a delivery."""
         return Response(status=200, headers=self._headers, body=self._wrapped(record))
 
     @property
@@ -90,7 +90,7 @@ def refusal(
     """Answer that a request failed.
 
     Args:
-        encoding: how the request came in.
+        encoding: the encoding of the request.
         message: what was expected, or what happened.
         status: never 404 or 5xx: clients take these to mean that the whole cluster is down.
         headers: headers to add.

@@ -1,4 +1,4 @@
-"""Jobs and their moments as JSON, and ids as they stand in paths."""
+"""Jobs and their timelines as JSON, and ids in paths."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -31,10 +31,10 @@ def job_id(request: web.Request) -> int:
 
 
 def written(job: Job, waits_for: WaitReason | None = None) -> dict[str, Any]:
-    """Write a job; what is not there is null.
+    """Return a job as JSON; missing values are null.
 
     Args:
-        waits_for: what it waits for, if it has not begun.
+        waits_for: what it waits for, if it is queued.
     """
     return {
         "id": job.id,
@@ -75,12 +75,12 @@ def answer(
 
 
 def progress(job: Job) -> dict[str, Any]:
-    """Write what a job's handler has reported."""
+    """Return what a job's handler has reported."""
     return {"progress": job.progress, "counters": dict(job.counters), "warnings": job.warnings}
 
 
 def counted(counters: Mapping[tuple[str, str], int]) -> dict[str, Any]:
-    """Write how many jobs and results are in each state."""
+    """Return how many jobs and results are in each state."""
     return {
         "jobs": {state: counters.get(("job", state), 0) for state in State},
         "results": {result: counters.get(("result", result), 0) for result in Result},
@@ -88,17 +88,17 @@ def counted(counters: Mapping[tuple[str, str], int]) -> dict[str, Any]:
 
 
 def moments(timeline: Sequence[Moment]) -> list[dict[str, Any]]:
-    """Write a timeline."""
+    """Return a timeline as JSON."""
     return [moment(each) for each in timeline]
 
 
 def moment(each: Moment) -> dict[str, Any]:
-    """Write an entry of a timeline."""
+    """Return an entry of a timeline as JSON."""
     return {"at": iso(each.at), "event": each.event, "detail": each.detail}
 
 
 def attempts(tried: Sequence[Attempt]) -> list[dict[str, Any]]:
-    """Write attempts; what is not there is null."""
+    """Return attempts as JSON; missing values are null."""
     return [
         {
             "number": each.number,

@@ -1,4 +1,4 @@
-"""Operations on many jobs: making, watching and stopping them."""
+"""Operations on many jobs: create, show and stop them."""
 
 from typing import Any, Final
 
@@ -90,7 +90,7 @@ class BulkCalls:
         return web.json_response(described(found))
 
     async def stop(self, request: web.Request) -> web.Response:
-        """Stop an operation; what it has done stays done."""
+        """Stop an operation; what it has done is not undone."""
         asker, operation_id = standing.changing(request), _id(request)
         await self._operations.stop(operation_id, asker.scope, asker.name)
         return await self.show(request)
@@ -105,7 +105,7 @@ def _id(request: web.Request) -> int:
 
 
 def _page(query: MultiMapping[str]) -> tuple[int, int]:
-    """Read how many operations are asked for, and before which one."""
+    """Read the page of operations that is asked for."""
     known = ("limit", "before")
     for name in query:
         if name not in known:

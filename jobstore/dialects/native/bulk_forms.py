@@ -1,4 +1,4 @@
-"""Operations on many jobs as clients describe them; imported at the first of them."""
+"""Operations on many jobs as clients describe them; imported when first needed."""
 
 import json
 from collections.abc import Mapping
@@ -48,17 +48,17 @@ class WrittenOperation(BaseModel):
 
     @property
     def filter_as_json(self) -> str | None:
-        """The filter as it was written."""
+        """Return the filter as the client wrote it."""
         return None if self.filter is None else json.dumps(self.filter)
 
     def search(self, scope: int | None) -> Search:
-        """Give what the filter looks for.
+        """Return the search of the filter.
 
         Args:
             scope: whose jobs the caller may see, or None for everybody's.
 
         Raises:
-            QueryInvalid: it cannot be understood, or leaves no job out and does not say so.
+            QueryInvalid: it is invalid, or matches every job without saying ``all``.
         """
         assert self.filter is not None
         given = dict(self.filter)
@@ -77,7 +77,7 @@ class WrittenOperation(BaseModel):
 
 
 def _text(name: str, value: object) -> str:
-    """Write the value of a filter as a query has it."""
+    """Return the value of a filter as in a query."""
     if name not in FILTERS:
         raise QueryInvalid(
             f"{name[:100]}: no such filter; did you mean {nearest(name, (*FILTERS, _ALL))}?"

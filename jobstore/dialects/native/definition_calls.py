@@ -1,4 +1,4 @@
-"""Definitions over HTTP, in our own words: JSON, and problem documents for what goes wrong."""
+"""Definitions in jobstore's own API: JSON, and problem documents for errors."""
 
 from typing import Any, Final
 
@@ -73,14 +73,14 @@ class DefinitionCalls:
             return []
 
     async def change(self, request: web.Request) -> web.Response:
-        """Change what a definition says; its runs stay as they are."""
+        """Change a definition; existing runs are not changed."""
         found = await self._found(request, standing.changing(request).scope)
         draft = change(found.draft, await json_of(request, _LARGEST))
         changed = await self._store.definitions.change(found, draft)
         return web.json_response(self._written(changed))
 
     async def delete(self, request: web.Request) -> web.Response:
-        """Delete a definition; its runs go on."""
+        """Delete a definition; its runs continue."""
         scope = standing.changing(request).scope
         found = await self._found(request, scope)
         await self._store.definitions.delete(found.id, scope)

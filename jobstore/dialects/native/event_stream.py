@@ -33,8 +33,8 @@ class _Seen:
     """What a reader has seen; as text, it is the id of the last event.
 
     Args:
-        moments: how many moments of the timeline, which only grows until the job has ended.
-        progress: what tells the progress that was told last from others, or ``end``.
+        moments: how many entries of the timeline, which only grows until the job has ended.
+        progress: identifies the progress that was sent last, or ``end``.
     """
 
     moments: int = 0
@@ -48,7 +48,7 @@ class Events:
     """Follow jobs.
 
     Args:
-        stalled: how long a reader may leave what was sent to it lying, in seconds.
+        stalled: how long a reader may leave sent data unread, in seconds.
     """
 
     def __init__(self, store: Store, stalled: float = STALLED_SECONDS) -> None:
@@ -56,7 +56,7 @@ class Events:
         self._stalled = stalled
 
     async def follow(self, request: web.Request) -> web.StreamResponse:
-        """Send what has happened to a job, and then what happens until it has ended."""
+        """Send what has happened to a job, and then what happens until its end."""
         job_id, scope = as_json.job_id(request), standing.scope(request)
         await self._store.history.job(job_id, scope)
         seen = _seen(request.headers.get("Last-Event-ID", ""))
@@ -88,7 +88,7 @@ class Events:
 async def _send_news(
     stream: EventSourceResponse, job: Job, moments: Iterable[Moment], seen: _Seen
 ) -> _Seen:
-    """Send what a reader has not seen of a job; return what it has seen then."""
+    """Send what a reader has not seen yet; return what it has seen then."""
     told = _told(job)
     if told != seen.progress:
         seen = _Seen(seen.moments, told)
@@ -112,13 +112,13 @@ def until_end(moments: Iterable[Moment]) -> Iterator[Moment]:
 
 
 def _told(job: Job) -> str:
-    """Tell a job's progress from others; nothing has been reported of most jobs."""
+    """Return what identifies a job's progress; "" if nothing was reported, as for most jobs."""
     if job.progress is None and not job.counters:
         return _NOTHING
     return blake2b(json.dumps(as_json.progress(job)).encode(), digest_size=4).hexdigest()
 
 
 def _seen(last_event_id: str) -> _Seen:
-    """Read what a reader has seen; anything unreadable means nothing."""
+    """Read what a reader has seen; an invalid value means nothing."""
     match = _SEEN.fullmatch(last_event_id)
     return _Seen(int(match[1]), match[2]) if match else _Seen()

@@ -1,6 +1,6 @@
-"""Metrics for Prometheus: which there are, what they are called, and what they mean.
+"""Metrics for Prometheus: their names and meaning.
 
-The library only writes them; they are counted elsewhere, see `jobstore.live.meters` and
+The library only serialises them; they are counted elsewhere, see `jobstore.live.meters` and
 `jobstore.live.census`. It is loaded at the first request.
 """
 
@@ -54,14 +54,14 @@ class Snapshot:
     """All figures of one moment.
 
     Args:
-        about: what is known of this server, by label.
-        meters: what this process has counted.
-        figures: what there is in the store.
-        targets: the slots of each.
-        queue_limit: how many jobs may wait.
+        about: facts about this server, by label.
+        meters: the counters of this process.
+        figures: figures about the store.
+        targets: the slots of each target.
+        queue_limit: how many jobs may be queued.
         writer_waiting: how many operations wait for the next commit.
-        lag: by how many seconds the loop was late at worst, of late.
-        followers: how many wait for news of jobs, by the way in which they do.
+        lag: the longest recent delay of the loop, in seconds.
+        followers: how many clients wait for changes of jobs, by how they wait.
     """
 
     about: Mapping[str, str]
@@ -75,7 +75,7 @@ class Snapshot:
 
 
 class Exposition:
-    """Write snapshots down."""
+    """Serialise snapshots."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -85,11 +85,11 @@ class Exposition:
         self._registry.register(self)
 
     def describe(self) -> list[Metric]:
-        """Name nothing in advance."""
+        """Return nothing: no names are announced in advance."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """Give all metrics of the snapshot."""
+        """Yield all metrics of the snapshot."""
         yield from _of_store(self._snapshot)
         yield from _of_work(self._snapshot.meters)
         yield from _of_targets(self._snapshot)
@@ -97,13 +97,13 @@ class Exposition:
         yield from _of_edge(self._snapshot)
 
     def written(self, snapshot: Snapshot, accept: str) -> tuple[str, bytes]:
-        """Write a snapshot down.
+        """Serialise a snapshot.
 
         Args:
-            accept: the formats that the client accepts, as an Accept header has them.
+            accept: the client's ``Accept`` header.
 
         Returns:
-            the form's content type, and the text.
+            the content type, and the text.
         """
         self._snapshot = snapshot
         encode, content_type = choose_encoder(accept)
@@ -308,7 +308,7 @@ def _counter(name: str, text: str, labels: tuple[str, ...], values: _Labelled) -
 
 
 def _add(family: HistogramMetricFamily, words: tuple[str, ...], histogram: Histogram) -> None:
-    """Add a histogram: Prometheus counts in each bucket what is in those below it as well."""
+    """Add a histogram: in Prometheus, each bucket includes the lower ones."""
     buckets: list[tuple[Any, ...]] = []
     so_far = 0
     for place, (bound, count) in enumerate(
@@ -322,5 +322,5 @@ def _add(family: HistogramMetricFamily, words: tuple[str, ...], histogram: Histo
 
 
 def _written(bound: float) -> str:
-    """Write a bound as the library does, so that no form of it comes twice."""
+    """Write a bound as the library does, so that each has a single form."""
     return str(floatToGoString(bound))  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""Documents that clients send, as pydantic models; imported at the first of them."""
+"""Documents that clients send, as pydantic models; imported when first needed."""
 
 import json
 from datetime import datetime
@@ -28,7 +28,7 @@ _TIME: Final = "a time with its zone such as 2026-11-01T18:00:00Z, in less than 
 
 
 def _number(value: object) -> object:
-    """Keep text and ``true`` from being taken for a number."""
+    """Keep text and ``true`` from being read as numbers."""
     if not isinstance(value, bool | str):
         return value
     raise ValueError
@@ -93,17 +93,17 @@ class WrittenJob(WrittenRequest):
 
     @property
     def request(self) -> Request:
-        """The request itself; what has JSON for its body says so, unless its headers do."""
+        """Return the request; a JSON body gets its content type, unless the headers have one."""
         request = super().request
         if not self._is_json or header(request.headers, "content-type"):
             return request
         return request.with_headers((*request.headers, ("Content-Type", "application/json")))
 
     def waits(self, now: int) -> tuple[int | None, int | None]:
-        """Tell until when it waits, or for how many microseconds; neither if it does not.
+        """Return until when the job waits, or for how many microseconds; neither if it does not.
 
         Raises:
-            ValueError: that cannot be said.
+            ValueError: the value is invalid.
         """
         if self.delay is not None and self.not_before is not None:
             raise ValueError("expected either delay or not_before, and not both")
@@ -141,7 +141,7 @@ class WrittenTarget(BaseModel):
 
     @property
     def change(self) -> TargetChange:
-        """The same as a value."""
+        """Return the change as a value."""
         return TargetChange(
             paused=self.paused,
             reason=self.reason,

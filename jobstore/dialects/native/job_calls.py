@@ -93,7 +93,7 @@ class JobCalls:
         return answer or self._answer(await self._seen(request), 202, (*refusals.SOON, *applied))
 
     def at_once(self, ask: Ask) -> bool:
-        """Take on a request for a result; where there is none to give, it goes the long way."""
+        """Accept a request for a result; if there is none, it goes the long way."""
         call = _TAKE.fullmatch(ask.path)
         if call is None or ask.method != "POST" or ask.size or not ask.identity.changes:
             return False
@@ -129,7 +129,7 @@ class JobCalls:
     # --- changing what becomes of it ------------------------------------------------------------
 
     async def cancel(self, request: web.Request) -> web.Response:
-        """Cancel a queued job, or ask for the end of a running one."""
+        """Cancel a queued job, or request the cancellation of a running one."""
         asker, job_id = standing.changing(request), as_json.job_id(request)
         found = State.DONE
         try:
@@ -141,7 +141,7 @@ class JobCalls:
         return self._answer(await self._seen(request), 202 if found is State.RUNNING else 200)
 
     async def delete(self, request: web.Request) -> web.Response:
-        """Delete what is left of a job; its work goes on if it has not ended."""
+        """Delete what is left of a job; its work continues if it has not ended."""
         scope, job_id = standing.changing(request).scope, as_json.job_id(request)
         try:
             await self._store.results.discard(job_id, scope)
@@ -150,7 +150,7 @@ class JobCalls:
         return web.Response(status=204)
 
     async def retry(self, request: web.Request) -> web.Response:
-        """Make a new job of the request of one that has ended."""
+        """Run the request of an ended job again, as a new job."""
         asker, insists = standing.changing(request), _insists(request)
         job = await self._seen(request)
         if job.state not in ENDED:
@@ -171,7 +171,7 @@ class JobCalls:
     # --- saying why not -------------------------------------------------------------------------
 
     async def _seen(self, request: web.Request) -> Job:
-        """Look at the job that a request is about.
+        """Return the job that a request is about.
 
         Raises:
             JobNotFound: there is none with this id that the caller may see.
@@ -188,10 +188,10 @@ class JobCalls:
 
 
 def _insists(request: web.Request) -> bool:
-    """Tell whether a client wants a retry even without the secret headers.
+    """Return whether a client wants a retry even without the secret headers.
 
     Raises:
-        QueryInvalid: it says something else.
+        QueryInvalid: the parameter is invalid.
     """
     said = request.query.get(_INSISTING, "no")
     if said not in {"yes", "no"}:

@@ -16,7 +16,7 @@ class Listing:
     """List jobs, the newest first.
 
     Args:
-        budget: makes what tells how long the search for a page may take.
+        budget: returns the time budget for the search of a page.
     """
 
     def __init__(self, store: Store, budget: Callable[[], Budget] = Budget) -> None:

@@ -45,7 +45,7 @@ class Messages:
         self._store = store
 
     async def request(self, request: web.Request) -> web.StreamResponse:
-        """Give the body of a job's request, under the headers that say what it is."""
+        """Answer with the body of a job's request, with the headers that describe it."""
         job = await self._seen(request)
         kept = await self._store.history.request(job)
         if kept is None or job.result is Result.DELETED:
@@ -54,7 +54,7 @@ class Messages:
         return await _show(request, headers, kept.body)
 
     async def heads(self, request: web.Request) -> web.Response:
-        """Tell what is kept of both messages besides their bodies; nothing secret is shown."""
+        """Answer with the stored heads of both messages; secrets are not shown."""
         job, history = await self._seen(request), self._store.history
         deleted = job.result is Result.DELETED
         asked = None if deleted else await request_head(history, job)
@@ -69,7 +69,7 @@ class Messages:
         )
 
     async def response(self, request: web.Request) -> web.StreamResponse:
-        """Give the target's answer to a job, and take nothing away."""
+        """Answer with the target's answer to a job, without taking the result."""
         job = await self._seen(request)
         kept = await self._store.history.response(job)
         if kept is None or job.result is Result.DELETED:

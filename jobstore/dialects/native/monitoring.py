@@ -37,10 +37,10 @@ class Monitoring:
         return web.Response(text="ok\n")
 
     async def ready(self, request: web.Request) -> web.Response:
-        """Say whether jobs are accepted: 200, or 503 with the reason why not.
+        """Answer whether jobs are accepted: 200, or 503 with the reason.
 
-        With ``?verbose``, which needs the login of somebody who may see all jobs, each check is
-        told.
+        With ``?verbose``, which needs an account that may see all jobs, the answer lists each
+        check.
         """
         verbose = bool(request.query_string)
         if verbose:
@@ -107,7 +107,7 @@ def _see_all(request: web.Request) -> None:
 
 
 def _wants_text(request: web.Request) -> bool:
-    """Tell whether lines are asked for, and no JSON."""
+    """Return whether the client asks for text instead of JSON."""
     accept = request.headers.get("Accept", "").lower()
     return "text/plain" in accept and "json" not in accept
 

@@ -1,4 +1,4 @@
-"""What jobs came to, for who looks at all of them: by time, and by what they have in common."""
+"""Overviews of many jobs: activity by time, and statistics by group."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
@@ -27,11 +27,11 @@ Answer = Callable[[web.Request], Awaitable[web.Response]]
 
 
 class OverviewCalls:
-    """Tell what jobs came to.
+    """Answer with overviews of jobs.
 
     Args:
-        counting: answers who asks for statistics by nothing: how many jobs are in each state.
-        budget: makes what tells how long to look at jobs that were not counted yet.
+        counting: answers requests for statistics without ``by``: the number of jobs in each state.
+        budget: returns the time budget for jobs that are not counted yet.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class OverviewCalls:
         self._budget = budget
 
     async def activity(self, request: web.Request) -> web.Response:
-        """Tell how jobs ended that were submitted in one span after the other, and of restarts."""
+        """Answer with how jobs ended, by their span of submission, and with restarts."""
         query = values_of(request.query, ("since", "until", "by"))
         asked = overviews.activity(query, standing.scope(request), self._clock())
         found = await overview(self._store.history, asked, 1, self._budget())
@@ -62,7 +62,7 @@ class OverviewCalls:
         )
 
     async def statistics(self, request: web.Request) -> web.Response:
-        """Tell how often jobs of each name ran, how long, and when."""
+        """Answer with how many jobs of each group ran, how long and when."""
         if not request.query:
             return await self._counting(request)
         query = values_of(request.query, ("by", "since", "until", "limit"))
@@ -93,14 +93,14 @@ class OverviewCalls:
         )
 
     async def _names(self, asked: OverviewQuery) -> Callable[[str], dict[str, Any]]:
-        """Give what adds to the id of a definition how it is called."""
+        """Return a function that adds a definition's name to its id."""
         if asked.kind is not Dimension.DEFINITION:
             return lambda _: {}
         names = await questions.names(self._store.history)
         return lambda name: {"definition": int(name), "name": names.get(int(name), name)}
 
     async def _restarts(self, asked: OverviewQuery) -> list[dict[str, Any]]:
-        """List the starts of servers in that time, for who may see all jobs."""
+        """List the starts of servers in a time range, if the caller may see all jobs."""
         if asked.scope is not None:
             return []
         starts = await self._store.others.starts(_STARTS)

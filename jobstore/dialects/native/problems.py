@@ -1,4 +1,4 @@
-"""What goes wrong, as problem documents: RFC 9457; and JSON as it comes in."""
+"""Errors as problem documents: RFC 9457; and JSON bodies of requests."""
 
 from typing import Final
 
@@ -23,7 +23,7 @@ def refused(_: web.Request, error: JobstoreError) -> web.Response:
 
 
 async def no_such_call(_: web.Request) -> web.Response:
-    """Answer where there is nothing."""
+    """Answer 404 for an unknown path."""
     return wire.problem(404, "there is no such call; /_jobs/openapi.json describes those there are")
 
 
@@ -31,15 +31,15 @@ async def json_of(request: web.Request, limit: int, most: int = documents.PIECES
     """Read a body as JSON, whatever its content type says.
 
     Args:
-        limit: how many bytes it may have.
-        most: how many strings, members and items.
+        limit: the largest body, in bytes.
+        most: how many strings, members and items it may have.
 
     Raises:
         SubmissionInvalid: it is invalid.
         BodyTooLarge: it is too large.
         BodyBroken: it ended before its announced end, or stopped arriving.
         NoRoom: too many are being read at the same time.
-        Forbidden: its sender may change nothing, or not any more.
+        Forbidden: its sender may not change anything, or no longer may.
     """
     await late.loaded(*_READERS)
     async with room.whole(request, limit) as body:

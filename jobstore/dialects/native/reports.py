@@ -1,4 +1,4 @@
-"""How a service reports on the job that it works on.
+"""Reports of a service about the job that it is working on.
 
 ``POST /_jobs/{id}/report`` accepts what a handler in process reports through its handle: the id is
 the value of ``Jobstore-Id``, and ``Jobstore-Attempt`` is sent back unchanged.
@@ -23,7 +23,7 @@ _LARGEST: Final = 64 * 2**10
 
 
 class Reports:
-    """Take reports."""
+    """Accept reports."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

@@ -1,4 +1,4 @@
-"""``Prefer: respond-async``, the standards' own way of asking for a job: RFC 7240."""
+"""``Prefer: respond-async``, the standard way of asking for a job: RFC 7240."""
 
 from functools import partial
 from typing import Final
@@ -20,7 +20,7 @@ class PreferHeader:
     """``Prefer: respond-async`` asks for a job; with ``wait=N``, for its result if it is quick.
 
     Args:
-        store: where the job's end is seen, and its result taken.
+        store: knows the job's end, and its result.
     """
 
     dialect = Dialect.NATIVE
@@ -30,7 +30,7 @@ class PreferHeader:
         self._store = store
 
     def asks(self, headers: MultiMapping[str]) -> bool | None:
-        """Tell whether the result is wanted, or None if no job is asked for at all."""
+        """Return whether the result is wanted; None if no job is asked for."""
         return True if prefer.respond_async(headers.getall(prefer.HEADER, ())) else None
 
     def strip(self, headers: Headers) -> Headers:
@@ -38,11 +38,11 @@ class PreferHeader:
         return prefer.strip(headers)
 
     def receipt(self, job_id: int, **_: bool) -> bytes:
-        """Write the answer that the job is on the disk; its result is always wanted."""
+        """Return the 202 answer of a submission; its result is always wanted."""
         return answers.of(_told(job_id, None))
 
     def is_plain(self, headers: MultiMapping[str]) -> bool:
-        """Tell whether nobody waits for the result."""
+        """Return whether the client does not wait for the result."""
         return _wait(headers) is None
 
     async def accepted(self, request: web.Request, job_id: int, /, **_: bool) -> web.StreamResponse:
@@ -57,9 +57,9 @@ class PreferHeader:
     async def _in_time(
         self, request: web.Request, job_id: int, seconds: int
     ) -> web.StreamResponse | None:
-        """Answer with the result, or None if it has not come, or not to this reader.
+        """Answer with the result; None if it is not there in time, or not for this reader.
 
-        Whatever keeps it from being taken, the job is accepted, and that is what has to be said.
+        Whatever keeps it from being taken, the job was accepted, and the answer has to say so.
         """
         again = partial(standing.scope_again, request)
         try:
@@ -79,7 +79,7 @@ def _told(job_id: int, seconds: int | None) -> web.Response:
 
 
 def wait_of(request: web.Request) -> int | None:
-    """Tell for how many seconds the sender of a request would wait; None if they do not say."""
+    """Return how many seconds the sender of a request is willing to wait; None if not said."""
     return _wait(request.headers)
 
 
@@ -88,11 +88,11 @@ def _wait(headers: MultiMapping[str]) -> int | None:
 
 
 def accepted(job_id: int, extra: Headers = (), **members: object) -> web.Response:
-    """Answer that a job is on the disk, and where it can be asked for.
+    """Answer that a job is stored, and where it can be found.
 
     Args:
         extra: headers to add.
-        members: what else to say.
+        members: additional members.
     """
     location = f"/_jobs/{job_id}"
     headers = CIMultiDict([("Location", location), *extra])

@@ -27,7 +27,7 @@ async def take_result(
         extra: headers to add.
 
     Raises:
-        Forbidden: who asks may take nothing.
+        Forbidden: the caller may not take results.
         JobNotFound: there is no such result for them.
         BeingDelivered: another reader has it at the moment.
         ConnectionError: the connection broke before the last byte was handed over.
@@ -44,7 +44,7 @@ async def _handed_over(
 
 
 def result_of(delivery: Delivery) -> tuple[Response, Headers]:
-    """Give the response that a job has ended with, and the field that says whose it is."""
+    """Return the response of an ended job, with the field that names the job."""
     response = delivery.response or _stand_in(delivery.job)
     # A job may itself have taken a result, whose id is not this one's.
     if header(response.headers, _JOB_ID) is not None:
@@ -53,7 +53,7 @@ def result_of(delivery: Delivery) -> tuple[Response, Headers]:
 
 
 def _stand_in(job: Job) -> Response:
-    """Make the response of a job that has none: it was cancelled, or the target did not answer."""
+    """Return the response of a job without one: it was cancelled, or the target did not answer."""
     cancelled = job.state is State.CANCELLED
     status = job.status or 503
     detail = "the job was cancelled" if cancelled else job.detail or "no answer could be had"
@@ -63,7 +63,7 @@ def _stand_in(job: Job) -> Response:
 
 
 def gone(job: Job, moments: list[Moment]) -> JobstoreError:
-    """Say why there is no result to give.
+    """Return the error that says why there is no result.
 
     Args:
         moments: its timeline.
@@ -84,7 +84,7 @@ def gone(job: Job, moments: list[Moment]) -> JobstoreError:
 
 
 def payload_gone(job: Job, moments: list[Moment]) -> str:
-    """Say why a message of a job is no longer kept, as the end of a sentence."""
+    """Return why a message of a job is no longer kept, as the end of a sentence."""
     match job.result:
         case Result.DELETED:
             return f"it was deleted{_last(moments, 'deleted')}"

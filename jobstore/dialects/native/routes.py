@@ -1,4 +1,4 @@
-"""The calls under ``/_jobs``: which path and method means which of them."""
+"""The calls under ``/_jobs``, by path and method."""
 
 import json
 import re
@@ -38,7 +38,7 @@ _OPERATION: Final = "/_jobs/operations/{id}"
 
 
 class NativeApi:
-    """Our own words for jobs."""
+    """jobstore's own API."""
 
     def __init__(self, store: Store, router: Router, retention: Retention) -> None:
         jobs, messages = JobCalls(store, router), Messages(store)
@@ -86,16 +86,16 @@ class NativeApi:
         }
 
     def add_routes(self, app: web.Application) -> None:
-        """Let an application answer them, and what is none of them below their paths."""
+        """Add the calls to an application, and 404 for everything else below their paths."""
         add_calls(app, self._calls, refused)
 
     async def _described(self, _: web.Request) -> web.Response:
-        """Describe the APIs in the words of OpenAPI."""
+        """Return the OpenAPI description of the APIs."""
         return web.json_response(openapi())
 
 
 def openapi() -> dict[str, object]:
-    """Give the description of all APIs: OpenAPI 3.1."""
+    """Answer with the description of all APIs: OpenAPI 3.1."""
     text = resources.files("jobstore.dialects").joinpath("openapi.json").read_text("utf-8")
     document: dict[str, object] = json.loads(text)
     return document

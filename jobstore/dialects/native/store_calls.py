@@ -1,4 +1,4 @@
-"""What there is to know of the store itself, over HTTP."""
+"""Facts about the store itself, over HTTP."""
 
 from dataclasses import asdict
 
@@ -21,7 +21,7 @@ class StoreCalls:
     """Describe the store.
 
     Args:
-        retention: how long things are kept.
+        retention: the retention times.
     """
 
     def __init__(self, store: Store, retention: Retention, clock: Clock = clock.now) -> None:
@@ -30,7 +30,7 @@ class StoreCalls:
         self._clock = clock
 
     async def show(self, request: web.Request) -> web.Response:
-        """Tell what there is to know."""
+        """Answer with the facts."""
         if standing.scope(request) is not None:
             raise Forbidden("the store is for admins and readers")
         facts = await store_facts(self._store, self._retention, self._clock)

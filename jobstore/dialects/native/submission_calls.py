@@ -1,4 +1,4 @@
-"""Jobs as their clients write them, in JSON."""
+"""Submissions in JSON."""
 
 import asyncio
 from collections.abc import Sequence
@@ -115,7 +115,7 @@ class SubmissionCalls:
 
 
 def _members(written: object) -> Sequence[object]:
-    """Give the jobs of a batch.
+    """Return the jobs of a batch.
 
     Raises:
         SubmissionInvalid: it is invalid.

@@ -33,7 +33,7 @@ class TargetCalls:
         return web.json_response({"targets": [described(target) for target in found]})
 
     async def change(self, request: web.Request) -> web.Response:
-        """Pause a target, let it go on, or change how many of its jobs run at once."""
+        """Pause or resume a target, or change how many of its jobs run at once."""
         _administering(request)
         wanted = _change(await json_of(request, _LARGEST))
         who = _administering(request)  # which may not be what it was before the body came
@@ -66,7 +66,7 @@ def _change(given: object) -> TargetChange:
     """Read the changes.
 
     Raises:
-        SubmissionInvalid: it cannot be understood; the message says what was expected.
+        SubmissionInvalid: they are invalid; the message says what was expected.
     """
     from jobstore.dialects.native.forms import WrittenTarget  # noqa: PLC0415 - see json_of
     from jobstore.model.written_request import read  # noqa: PLC0415

@@ -1,19 +1,22 @@
-"""Operations of a batch that go abreast, so that what many of them execute is sent only once.
+"""Operations of a batch run side by side, so that a statement of many is sent only once.
 
-To PostgreSQL each statement is a journey, and costs the server as much as the row that it changes.
-So the operations of a batch are run side by side, each up to its next statement. Where several want
-the same one, it is executed once for all of them, with a row of values for each; and each goes on
-with its own part of what that gave.
+Each statement sent to PostgreSQL is a round trip, and costs the server as much as the row that it
+changes. So the operations of a batch run side by side, each up to its next statement. If several
+want the same statement, it is executed once for all of them, with a row of values for each, and
+each
+operation continues with its own part of the result.
 
-The statement for many is made from the statement for one, by putting columns of that table of
-values in the place of its parameters: guards and all else stay what they are.
+The statement for many is derived from the statement for one: columns of the table of values replace
+its parameters. Guards and everything else stay as they are.
 
-**What holds.** The operations go on in the order of their arrival, at each step. Between two steps
-of one, the others have made theirs; so that what an operation decides by what is in memory has to
-be written there before its next statement. In the database, the statements of two operations take
-turns as those of two nodes may. So nobody goes abreast with an operation on which theirs depends:
-what reads the end of a job goes in a turn of its own, after all ends, and two ends of one attempt
-never come at once.
+**Invariants.** At each step, the operations continue in the order of their arrival. Between two
+steps
+of one, the others have made theirs; so what an operation decides by memory has to
+be written to memory before its next statement. In the database, the statements of two operations
+interleave like those of two nodes. So an operation never runs beside one on which it depends:
+operations that read the end of a job run in a turn of their own, after all ends, and two ends of
+one
+attempt are never in one turn.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -48,22 +51,22 @@ _ORDER: Final = "ord"
 
 @dataclass(slots=True)
 class Given:
-    """What a statement has given to one of those who executed it."""
+    """The result of a statement for one of the operations that executed it."""
 
     rows: list[Any]
     rowcount: int
 
     def fetchone(self) -> Any:
-        """Give the next row, or None."""
+        """Return the next row, or None."""
         return self.rows.pop(0) if self.rows else None
 
     def fetchall(self) -> list[Any]:
-        """Give all rows that are left."""
+        """Return the remaining rows."""
         rows, self.rows = self.rows, []
         return rows
 
     def __iter__(self) -> Iterator[Any]:
-        """Go through the rows that are left."""
+        """Iterate over the remaining rows."""
         return iter(self.fetchall())
 
 
@@ -81,10 +84,10 @@ class PendingStatement:
 
 @dataclass(slots=True)
 class _Walk:
-    """An operation on its way.
+    """An operation that is being run.
 
     Args:
-        place: which of the operations it is.
+        place: its index among the operations.
     """
 
     place: int
@@ -96,7 +99,7 @@ class _Walk:
 
 @dataclass(slots=True)
 class _Receiving:
-    """What was sent, and how what comes back is shared out."""
+    """A sent statement, and how its result is divided."""
 
     sent: Sequence[Sent]
     share: Callable[[Sequence[Sent], int], list[Given]]
@@ -106,7 +109,7 @@ class _Receiving:
 
 
 def want(statement: Statement, values: Mapping[str, object]) -> Given:
-    """Have a statement executed together with others; called by an operation."""
+    """Request the execution of a statement together with others; called by an operation."""
     hub = getcurrent().parent
     assert hub is not None
     given: Given = hub.switch(PendingStatement(statement, values))
@@ -114,16 +117,16 @@ def want(statement: Statement, values: Mapping[str, object]) -> Given:
 
 
 async def walk(journeys: Journeys, ways: Sequence[Any], left: list[PendingStatement]) -> list[Any]:
-    """Let functions go side by side to their ends.
+    """Run functions side by side to their ends.
 
     Args:
-        journeys: how; what else was sent goes along with the first one.
+        journeys: sends the statements; those sent before go along with the first round trip.
         ways: the functions; each calls `want` for its statements.
-        left: statements of which they want to know nothing, which they put there. These are sent
-            before the next that is wanted, or go along with whatever is sent next.
+        left: statements whose results nobody needs, added by the functions. They are sent
+            before the next wanted statement, or with whatever is sent next.
 
     Returns:
-        what they return.
+        what the functions return.
     """
     walks = [_Walk(place, greenlet(way)) for place, way in enumerate(ways)]
     going = walks
@@ -136,7 +139,7 @@ async def walk(journeys: Journeys, ways: Sequence[Any], left: list[PendingStatem
 
 
 def _goes_on(one: _Walk) -> bool:
-    """Let an operation go on to its next statement; tell whether there is one."""
+    """Run an operation up to its next statement; return whether there is one."""
     given = one.way.switch() if one.given is None else one.way.switch(one.given)
     if one.way.dead:
         one.outcome = given
@@ -146,7 +149,7 @@ def _goes_on(one: _Walk) -> bool:
 
 
 async def _execute(journeys: Journeys, walks: Sequence[_Walk]) -> None:
-    """Execute what operations want, all of it in one journey."""
+    """Execute all wanted statements in one round trip."""
     groups: dict[int, list[_Walk]] = {}
     for one in walks:
         groups.setdefault(id(one.wants.statement), []).append(one)
@@ -158,7 +161,7 @@ async def _execute(journeys: Journeys, walks: Sequence[_Walk]) -> None:
 
 
 def _send(journeys: Journeys, left: list[PendingStatement]) -> None:
-    """Send statements whose answers are ignored."""
+    """Send statements whose results are ignored."""
     groups: dict[int, list[PendingStatement]] = {}
     for asked in left:
         groups.setdefault(id(asked.statement), []).append(asked)
@@ -168,7 +171,7 @@ def _send(journeys: Journeys, left: list[PendingStatement]) -> None:
 
 
 def _sent(journeys: Journeys, wanted: Sequence[PendingStatement]) -> _Receiving:
-    """Send a statement for all who want it."""
+    """Send a statement for all operations that want it."""
     statement = wanted[0].statement
     if len(wanted) > 1 and not wanted[0].values:
         return _Receiving([journeys.send(statement, {})], _copies)
@@ -183,23 +186,23 @@ def _sent(journeys: Journeys, wanted: Sequence[PendingStatement]) -> _Receiving:
 
 
 def _each(sent: Sequence[Sent], _: int) -> list[Given]:
-    """Give what each has executed for itself."""
+    """Return each operation's own result."""
     return [Given(_rows(one), one.rowcount) for one in sent]
 
 
 def _copies(sent: Sequence[Sent], count: int) -> list[Given]:
-    """Give all of them the same: they had no parameters."""
+    """Return the same result for all: the statement has no parameters."""
     return [Given([*_rows(sent[0])], sent[0].rowcount) for _ in range(count)]
 
 
 def _ids(sent: Sequence[Sent], count: int) -> list[Given]:
-    """Give everybody the id of their row: ids are given out in the order of the rows."""
+    """Return the id of each operation's row: ids are given out in the order of the rows."""
     ids = sorted(row[0] for row in _rows(sent[0]))
     return [Given([(row_id,)], 1) for row_id in ids] or [Given([], 1) for _ in range(count)]
 
 
 def _parts(sent: Sequence[Sent], count: int) -> list[Given]:
-    """Give everybody the rows that bear their number."""
+    """Return each operation's rows, which carry its number."""
     given = [Given([], 0) for _ in range(count)]
     for *row, place in _rows(sent[0]):
         given[place - 1].rows.append(tuple(row))
@@ -215,10 +218,10 @@ def _rows(sent: Sent) -> list[Any]:
 
 @dataclass(frozen=True, slots=True)
 class _Many:
-    """A statement for many, made from one for one.
+    """A statement for many operations, derived from one for a single operation.
 
     Args:
-        types: of the parameters, each of which takes a list now, by their names.
+        types: the types of the parameters, by name; each takes a list now.
         inserts: whether it inserts rows.
     """
 
@@ -229,7 +232,7 @@ class _Many:
 
 @cache
 def _many(statement: Statement) -> _Many | None:
-    """Make the statement for many; None if there is none."""
+    """Derive the statement for many; None if that is not possible."""
     element = statement.postgresql
     types = statement.pg_types
     if not types or any(isinstance(each, NullType) for each in types.values()):
@@ -247,7 +250,7 @@ def _many(statement: Statement) -> _Many | None:
 
 
 def _with(table: Any, element: Any) -> Any:
-    """Put columns of the table of values in the place of parameters."""
+    """Replace parameters by columns of the table of values."""
 
     def replace(each: Any, **_: Any) -> Any:
         return table.c[each.key] if isinstance(each, BindParameter) else None
@@ -269,7 +272,7 @@ def _many_inserts(
 
 
 def listing(types: Mapping[str, TypeEngine[Any]]) -> Any:
-    """Make a table of values: a column for each parameter, which binds a list; then their order."""
+    """Return a table of values: a column for each parameter, bound as a list, and the order."""
     lists = [bindparam(name, type_=ARRAY(each)) for name, each in types.items()]
     columns = [column(name, each) for name, each in types.items()]
     values = func.unnest(*lists).table_valued(

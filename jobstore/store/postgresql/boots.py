@@ -1,4 +1,4 @@
-"""Starts of nodes: see `jobstore.store.postgresql.node_writer` for what their rows are."""
+"""Starts of nodes; see `jobstore.store.postgresql.node_writer` for the meaning of their rows."""
 
 import json
 import os
@@ -142,7 +142,7 @@ UNCLAIM: Final = Statement(
 
 @dataclass(frozen=True, slots=True)
 class Other:
-    """Another node that is alive, as far as anybody knows.
+    """Another node that has not been declared dead.
 
     Args:
         started_at: microseconds since 1970.
@@ -154,13 +154,13 @@ class Other:
 
 
 def give_up(tx: Transaction, ids: Sequence[int]) -> None:
-    """Let jobs be recovered that a node has begun and does not run any more."""
+    """Release jobs that a node started but no longer runs, so that they are recovered."""
     nobody = tx.insert(NOBODY, now=tx.now, pid=os.getpid())
     tx.execute(GIVE_UP, ids=encode_ids(ids), to=nobody)
 
 
 def unclaim(tx: Transaction, ids: Sequence[int]) -> None:
-    """Queue jobs again that a node has claimed without learning of it: none of them was begun."""
+    """Queue jobs again that a node claimed without noticing: none of them was started."""
     rows = tx.execute(UNCLAIM, ids=encode_ids(ids)).fetchall()
     for _, account in rows:
         tx.tally.moved(account, State.RUNNING, State.QUEUED)
@@ -171,10 +171,10 @@ def unclaim(tx: Transaction, ids: Sequence[int]) -> None:
 
 
 def encode_targets(targets: Mapping[str, Replay]) -> str:
-    """Write down which targets a node asks, and what each allows to be sent again."""
+    """Encode which targets a node serves, and what each allows to be sent again."""
     return json.dumps(targets)
 
 
 def served(rows: Sequence[Any]) -> frozenset[str]:
-    """Name the targets in rows of `SERVED`."""
+    """Return the targets in rows of `SERVED`."""
     return frozenset(name for (targets,) in rows for name in json.loads(targets))

@@ -54,12 +54,12 @@ _SIZE: Final = Statement(
 
 
 async def check(history: History, progress: Callable[[str, int, int], object]) -> CheckReport:
-    """Look for what does not belong together in a store, beside its nodes or without any.
+    """Check the consistency of a store, beside its nodes or without any.
 
-    Pages, references and transactions are PostgreSQL's own affair.
+    Pages, references and transactions are left to PostgreSQL.
 
     Args:
-        progress: told the name of the next check, how many are done, and how many there are.
+        progress: called with the name of the next check, how many are done, and how many there are.
     """
     problems: list[str] = []
     for done, each in enumerate(_CHECKS):

@@ -1,4 +1,4 @@
-"""The time of the database, which all nodes have in common."""
+"""The database's clock, which all nodes share."""
 
 from typing import Final
 
@@ -25,7 +25,7 @@ class DatabaseClock:
     less than a second, which a look that takes long may be wrong by.
 
     Args:
-        steady: microseconds from anywhere.
+        steady: microseconds since an arbitrary point, never set.
     """
 
     def __init__(self, steady: Clock) -> None:
@@ -34,16 +34,16 @@ class DatabaseClock:
         self._told = 0
 
     def __call__(self) -> int:
-        """Give the time, in microseconds since 1970."""
+        """Return the time, in microseconds since 1970."""
         told = self._steady() + self._ahead
         self._told = self._told if 0 < self._told - told < SECOND else told
         return self._told
 
     async def look(self, connection: DatabaseConnection) -> None:
-        """Look at the clock of the database.
+        """Read the database's clock.
 
         Raises:
-            StoreError: the database cannot be asked.
+            StoreError: the database cannot be reached.
         """
         before = self._steady()
         ((there,),) = await connection.rows(_LOOK)

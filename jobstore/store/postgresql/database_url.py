@@ -12,7 +12,7 @@ _SECRETS: Final = ("password", "sslpassword")
 
 
 def name_of(url: str) -> str:
-    """Name a database for people, without its password."""
+    """Return the name of a database for people, without its password."""
     parts = parts_of(url)
     host, database = parts.get("host") or "localhost", parts.get("dbname") or parts.get("user")
     port = f":{parts['port']}" if "port" in parts else ""
@@ -23,7 +23,7 @@ def parts_of(url: str) -> dict[str, str]:
     """Read the URL of a database.
 
     Raises:
-        ConfigError: it is invalid. The words of libpq may repeat it, with the password.
+        ConfigError: it is invalid; libpq's message is not used, since it may contain the password.
     """
     try:
         parts = conninfo.conninfo_to_dict(url)
@@ -34,12 +34,12 @@ def parts_of(url: str) -> dict[str, str]:
 
 
 def has_secrets(url: str) -> bool:
-    """Tell whether there is anything in the URL of a database that must not be shown."""
+    """Return whether the URL of a database contains anything secret."""
     return not parts_of(url).keys().isdisjoint(_SECRETS)
 
 
 def without_secrets(url: str) -> str:
-    """Write the URL of a database anew, but for what is secret."""
+    """Return the URL of a database without secrets."""
     parts = {name: value for name, value in parts_of(url).items() if name not in _SECRETS}
     user, host, port = (parts.pop(name, "") for name in ("user", "host", "port"))
     name = quote(parts.pop("dbname", ""), safe="")

@@ -26,18 +26,17 @@ _AT_ONCE: Final = 1.0
 
 
 class DatabaseConnection:
-    """A connection that is made again when it has broken.
+    """A connection that is made again when it breaks.
 
-    It raises the store's own errors, and none of the driver's. Nobody waits for long: a database
-    that says nothing is taken for one that is away, and those who wait for a connection to be made
-    wait for the same one.
+    It raises the store's own errors, never the driver's. Nobody waits long: a silent database
+    counts as unreachable, and all who wait for a new connection wait for the same one.
 
     Args:
         url: the database.
-        schema: where the tables are.
+        schema: the schema with the tables.
         read_only: whether nothing is written.
-        patience: for how long a statement may take, in seconds.
-        settings: of the session, by their names.
+        patience: how long a statement may take, in seconds.
+        settings: settings of the session, by name.
     """
 
     def __init__(
@@ -60,13 +59,13 @@ class DatabaseConnection:
         self.name = name_of(url)
 
     async def link(self, seconds: float | None = None) -> Link:
-        """Give the connection, which is made if it does not exist.
+        """Return the connection, which is made if it does not exist.
 
         Args:
-            seconds: for how long to wait at most; None for as long as it may take.
+            seconds: how long to wait at most; None for no limit.
 
         Raises:
-            psycopg.Error: it cannot be.
+            psycopg.Error: it cannot be made.
         """
         if self._link is not None and not self._link.closed:
             return self._link
@@ -89,7 +88,8 @@ class DatabaseConnection:
     async def drop(self) -> None:
         """Forget the connection, and close it when nobody waits for an answer there any more.
 
-        The loop would go on listening to its number, which the next connection gets.
+        The loop would otherwise continue to watch its descriptor, whose number the next connection
+        gets.
         """
         link, self._link = self._link, None
         if link is not None:
@@ -99,7 +99,7 @@ class DatabaseConnection:
                 await link.close()
 
     async def rows(self, statement: Statement, **values: object) -> list[Any]:
-        """Execute a statement with values for its parameters, and give all its rows.
+        """Execute a statement with values for its parameters, and return all its rows.
 
         Raises:
             StoreError: it failed.
@@ -132,7 +132,7 @@ class DatabaseConnection:
 
     @asynccontextmanager
     async def _impatient(self, began: float) -> AsyncIterator[Link]:
-        """Give the connection, whose making counts as waiting for the database as well."""
+        """Return the connection; making it counts as waiting for the database."""
 
         def left() -> float:
             return max(began + self._patience - time.monotonic(), least)
@@ -145,13 +145,13 @@ class DatabaseConnection:
         self._heard_at = time.monotonic()
 
     async def row(self, statement: Statement, **values: object) -> Any:
-        """Execute a statement as `rows` does, and give its first row, or None."""
+        """Execute a statement as `rows` does, and return its first row, or None."""
         return next(iter(await self.rows(statement, **values)), None)
 
     async def together(
         self, statements: Sequence[Statement], /, **values: object
     ) -> list[list[Any]]:
-        """Execute statements that find the store as of one moment; give their rows."""
+        """Execute statements that see the store at one moment; return their rows."""
         try:
             with waiting() as began:
                 return await self._at_one_moment(statements, values, began)
@@ -174,10 +174,10 @@ class DatabaseConnection:
     async def within(
         self, seconds: float | None, statement: Statement, /, **values: object
     ) -> list[Any]:
-        """Execute a statement as `rows` does, and stop it when its time is over.
+        """Execute a statement as `rows` does, and stop it when its time is up.
 
         Args:
-            seconds: how long it may take, the wait for the connection included, or None.
+            seconds: how long it may take, including the wait for the connection, or None.
 
         Raises:
             TimeIsUp: it was stopped.
@@ -229,7 +229,7 @@ class DatabaseConnection:
 
 @asynccontextmanager
 async def _answering(seconds: float | None) -> AsyncIterator[None]:
-    """Wait for a database, and treat it as unreachable when the time is over."""
+    """Wait for a database, and treat it as unreachable when the time is up."""
     try:
         async with asyncio.timeout(seconds):
             yield

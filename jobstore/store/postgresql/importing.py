@@ -1,4 +1,4 @@
-"""Take exported history into a database: all of it in one transaction, or nothing."""
+"""Import exported history into a database: all of it in one transaction, or nothing."""
 
 from collections.abc import Callable, Iterable
 from contextlib import closing
@@ -22,10 +22,10 @@ def import_lines(
     """Import exported history, whole or not at all; no node may be running.
 
     Args:
-        schema: where the store's tables are.
-        lease: for how long a node may be silent until the others declare it dead, in seconds.
-        lines: the export's.
-        progress: told how many jobs were read, now and then.
+        schema: the schema with the store's tables.
+        lease: how long a node may be silent before the others declare it dead, in seconds.
+        lines: the lines of the export.
+        progress: called with the number of jobs read, now and then.
 
     Raises:
         ExportInvalid: it is invalid, damaged or newer, or has a job whose id is taken.

@@ -1,17 +1,17 @@
-"""Statements on their way to PostgreSQL and back: many are sent together, and waited for once.
+"""Round trips to PostgreSQL: many statements are sent together, and waited for once.
 
-This goes below the driver, by libpq's own functions for pipelines, as the driver has them in C. In
-the driver's pipeline each statement costs a cursor, several generators and calls to the system.
-Measured, a job of a single client, which is four small batches, cost 5.2 ms of processor time with
-it, and 2.6 without.
+This uses libpq's pipeline functions directly, below the driver's own pipeline, in which each
+statement costs a cursor, several generators and system calls. Measured, a job of a single client,
+which is four small batches, cost 5.2 ms of processor time with the driver's pipeline, and 2.6 so.
 
 https://www.postgresql.org/docs/current/libpq-pipeline-mode.html
 
-**What holds.** In the context of `using` nothing else uses the connection. What was sent is
-answered in order, each part of it up to a `make`. If a statement fails, those after it in the same
-journey are not executed, and `make` raises the error of the first one when all is answered. A
-connection that broke, whether anybody waited on it just then or not, or on which something is still
-on the way, is of no use after that.
+**Invariants.** In the context of `using`, nothing else uses the connection. Statements are
+answered in order, each group of them up to a `make`. If a statement fails, those after it in the
+same
+group are not executed, and `make` raises the first error once everything is answered. A
+connection that broke, whether or not anybody was waiting on it, or that still has answers
+pending, cannot be used afterwards.
 """
 
 import asyncio
@@ -41,9 +41,9 @@ class Sent:
     """A statement that was sent.
 
     Args:
-        rows: what it has given; None until it is answered.
-        rowcount: how many rows it has changed or given.
-        prepares: what was to be prepared, if that is what was sent.
+        rows: its rows; None until it is answered.
+        rowcount: how many rows it changed or returned.
+        prepares: the statement to be prepared, if that is what was sent.
     """
 
     rows: list[Any] | None = None
@@ -52,7 +52,7 @@ class Sent:
 
 
 class Journeys:
-    """A connection on which statements are sent together, and their answers waited for together.
+    """A connection on which statements are sent together and waited for together.
 
     Args:
         link: the connection.
@@ -71,10 +71,10 @@ class Journeys:
 
     @asynccontextmanager
     async def using(self, answered: Callable[[], None]) -> AsyncIterator[Self]:
-        """Use the connection while the context lasts; what was sent in vain is waited for.
+        """Use the connection while the context lasts; pending answers are waited for at its end.
 
         Args:
-            answered: called whenever the database has answered.
+            answered: called whenever the database answers.
         """
         self._answered = answered
         self._libpq.enter_pipeline_mode()
@@ -96,7 +96,7 @@ class Journeys:
                 self._libpq.exit_pipeline_mode()
 
     def say(self, words: bytes) -> Sent:
-        """Send a statement without parameters, which is not worth being prepared."""
+        """Send a statement without parameters that is not worth preparing."""
         self._libpq.send_query_params(words, None)
         return self._on_its_way(Sent())
 
@@ -118,10 +118,10 @@ class Journeys:
         return sent
 
     async def make(self) -> None:
-        """Wait for the answers to all that was sent.
+        """Wait for the answers to everything sent.
 
         Raises:
-            psycopg.Error: a statement has failed, or the connection.
+            psycopg.Error: a statement failed, or the connection broke.
         """
         sent, self._sent = self._sent, []
         self._libpq.pipeline_sync()
@@ -138,7 +138,7 @@ class Journeys:
             raise error_from_result(failed)
 
     def _take(self, sent: Sent, result: PGresult) -> bool:
-        """Take what a statement has given; tell whether it went well."""
+        """Take a statement's result; return whether it succeeded."""
         if result.status not in _GOOD:
             if sent.prepares is not None:
                 del self._prepared[sent.prepares]
@@ -172,10 +172,10 @@ class Journeys:
             loop.remove_writer(socket)
 
     async def _stirred(self) -> None:
-        """Wait until something has happened on the connection.
+        """Wait until the connection can be read or written.
 
         Raises:
-            psycopg.Error: it is lost, maybe since before anybody waited.
+            psycopg.Error: it is lost, perhaps since before anybody waited.
         """
         if self._lost is None:
             self._waiter = asyncio.get_running_loop().create_future()
@@ -198,7 +198,7 @@ class Journeys:
 
 
 def _written(value: object) -> tuple[bytes | None, Format]:
-    """Write a value for the wire; its type is what the statement says."""
+    """Encode a value for the wire; the statement determines its type."""
     match value:
         case None:
             return None, Format.TEXT
@@ -216,4 +216,4 @@ def _written(value: object) -> tuple[bytes | None, Format]:
 
 
 def _nothing() -> None:
-    """Do nothing when the database has answered."""
+    """Do nothing when the database answers."""

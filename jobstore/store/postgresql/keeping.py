@@ -1,4 +1,4 @@
-"""What a node does for the database of its store: nothing, the database does it."""
+"""A node's maintenance of its database: nothing, the database does it."""
 
 import asyncio
 from typing import Final
@@ -19,10 +19,10 @@ SIZE: Final = Statement(
 
 
 class ByItself:
-    """See `jobstore.store.keeping`: PostgreSQL vacuums and checkpoints without being told.
+    """See `jobstore.store.keeping`: PostgreSQL vacuums and checkpoints by itself.
 
     Args:
-        reader: asks how large the tables are.
+        reader: reads the sizes of the tables.
         place: where they are, for people.
     """
 
@@ -33,7 +33,7 @@ class ByItself:
         self.place = place
 
     async def shrink(self, *, wholly: bool = False) -> int:  # noqa: ARG002 - the interface has it
-        """Give nothing back."""
+        """Do nothing: the database manages its space."""
         return 0
 
     async def keep_wal_short(self) -> None:
@@ -41,23 +41,23 @@ class ByItself:
         await asyncio.Event().wait()
 
     async def cut_wal(self, seen: tuple[int, int] | None = None) -> tuple[int, int] | None:  # noqa: ARG002 - the interface has it
-        """Cut nothing."""
+        """Do nothing: the database manages its log."""
         return None
 
     async def renew_mark(self) -> None:
-        """Mark nothing."""
+        """Do nothing: a database needs no mark."""
 
     async def checkpoint(self) -> None:
-        """Move nothing."""
+        """Do nothing: the database makes checkpoints."""
 
     async def sizes(self) -> Sizes:
-        """Tell how much room the tables take, with their indexes."""
+        """Return the size of the tables with their indexes."""
         (size,) = await self._reader.row(SIZE)
         return Sizes(int(size))
 
     def full(self, sizes: Sizes) -> str | None:  # noqa: ARG002 - the interface has it
-        """Say nothing: how much room there is, only the database knows."""
+        """Return None: only the database knows how much room is left."""
         return None
 
     def written(self, changes: Changes, /) -> None:
-        """Note nothing."""
+        """Do nothing: nothing depends on it."""

@@ -36,8 +36,8 @@ async def connect(
     """Connect, in autocommit mode: transactions are begun by hand.
 
     Args:
-        schema: where the tables are.
-        settings: of the session, by their names.
+        schema: the schema with the tables.
+        settings: settings of the session, by name.
     """
     link = await psycopg.AsyncConnection.connect(
         url,
@@ -67,6 +67,6 @@ async def connect(
 
 
 def _seconds_a_host(url: str) -> int:
-    """Tell how long each host of several may take; the caller has a limit for all of them."""
+    """Return how long connecting to each of several hosts may take; the caller limits the total."""
     hosts = parts_of(url).get("host", "").count(",") + 1
     return START_SECONDS if hosts == 1 else max(_LEAST_SECONDS, CONNECT_SECONDS // hosts)

@@ -44,10 +44,10 @@ def migrate(url: str, schema: str) -> tuple[int, int]:
 
 
 def version_of(link: Plain, url: str, schema: str) -> int:
-    """Tell the version of a schema; 0 if there is none yet.
+    """Return the version of a schema; 0 if it does not exist.
 
     Raises:
-        StoreForeign: there is another one of that name.
+        StoreForeign: a schema of that name exists, but is not jobstore's.
         StoreNewer: it comes from a newer jobstore that this one cannot work with.
     """
     tables = {name for (name,) in link.execute(_TABLES, (schema,))}
@@ -67,10 +67,10 @@ def version_of(link: Plain, url: str, schema: str) -> int:
 
 
 def require(url: str, schema: str) -> None:
-    """Ensure that a schema is one that this jobstore can work with.
+    """Ensure that this jobstore can work with a schema.
 
     Raises:
-        StoreError: it is missing, foreign, newer or older, or cannot be asked.
+        StoreError: it is missing, foreign, newer or older, or cannot be read.
     """
     with translated(url), closing(connect(url, schema)) as link:
         version = version_of(link, url, schema)
@@ -81,7 +81,7 @@ def require(url: str, schema: str) -> None:
 
 
 def named(url: str, schema: str) -> str:
-    """Name a schema and its database for people, without its password."""
+    """Return the name of a schema and its database for people, without its password."""
     return f"{name_of(url)}, schema {schema}"
 
 

@@ -38,8 +38,8 @@ def reading(url: str, schema: str, lease: float) -> Iterator["DatabaseSource"]:
     """Read a database as of one moment, while no node may use it.
 
     Args:
-        schema: where the store's tables are.
-        lease: for how long a node may be silent until the others declare it dead, in seconds.
+        schema: the schema with the store's tables.
+        lease: how long a node may be silent before the others declare it dead, in seconds.
 
     Raises:
         StoreError: a node is alive, or the store is missing, foreign or of another version.
@@ -54,7 +54,7 @@ def reading(url: str, schema: str, lease: float) -> Iterator["DatabaseSource"]:
 
 @contextmanager
 def writing(url: str, schema: str, lease: float) -> Iterator["DatabaseDestination"]:
-    """Write a database; all of it is committed if the context ends well.
+    """Write a database; everything is committed if the context ends without an error.
 
     Raises:
         StoreOccupied: it is not empty.
@@ -82,7 +82,7 @@ def _require_empty(link: Plain, name: str) -> None:
 
 
 def _kind(column: Column[Any]) -> str:
-    """Name the type that a column has in PostgreSQL."""
+    """Return the type of a column in PostgreSQL."""
     match column.type:
         case Text():
             return "text"
@@ -95,18 +95,18 @@ def _kind(column: Column[Any]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseSource:
-    """A database that is moved, in a transaction that sees it at one moment."""
+    """The database to move, in a transaction that sees it at one moment."""
 
     link: Plain
 
     def count(self, table: Table) -> int:
-        """Tell how many rows there are."""
+        """Return the number of rows."""
         counted = sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(table.name))
         row: Any = self.link.execute(counted).fetchone()
         return int(row[0])
 
     def rows(self, table: Table) -> Iterator[Row]:
-        """Give all rows."""
+        """Yield all rows."""
         columns = [
             sql.SQL(_DIED) if column is schema.BOOT.c.ended_at else sql.Identifier(column.name)
             for column in columns_of(table)
@@ -119,7 +119,7 @@ class DatabaseSource:
             yield from copy.rows()
 
     def last_ids(self) -> Mapping[str, int]:
-        """Tell the last ids that were given."""
+        """Return the last ids given out."""
         found: dict[str, Any] = {
             table: self.link.execute(_GIVEN, (table,)).fetchone() for table in COUNTED
         }
@@ -128,12 +128,12 @@ class DatabaseSource:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseDestination:
-    """An empty database, in a transaction that is not committed yet."""
+    """An empty database, in an open transaction."""
 
     tx: PlainTransaction
 
     def put(self, table: Table, rows: Iterable[Row]) -> None:
-        """Put rows in."""
+        """Insert rows."""
         if table in _SLOTTED:
             self._copy(
                 f"{table.name}_slot", [*columns_of(table), _SLOT], ((*row, 0) for row in rows)
@@ -158,7 +158,7 @@ class DatabaseDestination:
 
 
 def _writable(value: Any) -> Any:
-    """Escape the one character that a text of PostgreSQL cannot have."""
+    """Escape NUL, which text in PostgreSQL cannot contain."""
     if isinstance(value, str) and "\0" in value:
         return writable(value)
     return value

@@ -1,4 +1,4 @@
-"""The writer of a node: how a batch is executed there, and how failures are handled.
+"""The writer of a node: how it executes a batch, and how it handles failures.
 
 A batch is one transaction on the writer's own connection. It begins by writing its number into the
 row of the node's start, and only if that start has not ended. That number is
@@ -80,9 +80,9 @@ class NodeWriter(Writer):
 
     Args:
         connection: the connection; nothing else may write on it.
-        boot: this start of the node; where no server runs, there is no lease.
-        patience: for how long anybody waits for a database that is away, in seconds.
-        steady: a clock for that, in seconds.
+        boot: this start of the node; without a server there is no lease.
+        patience: how long anybody waits for a database that is away, in seconds.
+        steady: a monotonic clock for that, in seconds.
     """
 
     def __init__(
@@ -131,7 +131,7 @@ class NodeWriter(Writer):
             entry.came -= entry.waits.before(time.monotonic())
 
     def look(self) -> StoreError | None:
-        """Return why nothing can be written, and start to repair that; None if all is well."""
+        """Return why the store cannot be written, and start repairing it; None if it can."""
         self._mend()
         return self.trouble
 
@@ -147,7 +147,7 @@ class NodeWriter(Writer):
             self._mending = asyncio.create_task(self._mended())
 
     async def _mended(self) -> None:
-        """Connect again, until that works, and find out what became of the last batch."""
+        """Reconnect until it works, and find out whether the last batch was committed."""
         while self.trouble is not None:
             await asyncio.sleep(_PAUSE)
             try:
@@ -246,7 +246,7 @@ class NodeWriter(Writer):
         return batch
 
     async def _together(self, entries: Sequence[Entry], changes: Changes) -> Batch:
-        """Run operations in one transaction; as long as nothing was changed, again and again."""
+        """Run operations in one transaction; retry as long as nothing was changed."""
         meetings = breaks = 0
         while True:
             try:
@@ -265,25 +265,25 @@ class NodeWriter(Writer):
                 await asyncio.sleep(_PAUSE)
 
     def _have_time(self) -> None:
-        """Ensure that enough patience is left, however long the batch has taken.
+        """Ensure that some time is left, however long the batch has taken.
 
-        It may not have been the database that took long: nothing is read while the loop is held up.
+        The delay may not be the database's: nothing is read while the loop is blocked.
         """
         rest = (1 - _OF_BATCH) * self._patience
         self._patient_until = max(self._patient_until, self._steady() + rest)
 
     @property
     def _left(self) -> float:
-        """How many seconds are left of the patience."""
+        """How many seconds of patience are left."""
         return self._patient_until - self._steady()
 
     @property
     def _takes_long(self) -> bool:
-        """Whether what is left of a batch has to wait for the next one."""
+        """Whether the rest of a batch has to wait for the next one."""
         return self._steady() - self._began > _OF_OPERATIONS * self._patience
 
     def _silence(self) -> float:
-        """Tell for how many seconds the database may say nothing from now on."""
+        """Return for how many seconds the database may say nothing from now on."""
         most = _OF_BATCH * self._patience
         rest = self._left - (self._patience - most)
         return max(min(most, rest), _AT_LEAST * self._patience)
@@ -312,9 +312,9 @@ class NodeWriter(Writer):
     async def _executed(
         self, journeys: Journeys, entries: Sequence[Entry], changes: Changes
     ) -> Batch:
-        """Run operations; what is sent first, and last, waits for what else is on the way.
+        """Run operations; the first and last statements share round trips with others.
 
-        Where they take long, the last ones are left for the next batch.
+        If they take long, the last operations are left for the next batch.
         """
         journeys.say(b"BEGIN")
         fence = self._fence(journeys)
@@ -339,16 +339,16 @@ class NodeWriter(Writer):
         return journeys.send(boots.FENCE, {"boot": self._boot.number, "batch": self._number})
 
     def _on(self, link: Link) -> Journeys:
-        """Give what sends statements on a connection, and knows what is prepared there."""
+        """Return the sender of statements on a connection, which knows what is prepared there."""
         if self._journeys is None or self._journeys.link is not link:
             self._journeys = Journeys(link)
         return self._journeys
 
     async def _is_committed(self, changes: Changes) -> bool:
-        """Tell whether the commit took effect in which the connection broke.
+        """Return whether a commit took effect during which the connection broke.
 
         Raises:
-            StoreUnsure: nobody can be asked in time.
+            StoreUnsure: that cannot be found out in time.
         """
         if not self._gave_up:
             self._have_time()
@@ -362,13 +362,13 @@ class NodeWriter(Writer):
         raise StoreUnsure(self._connection.name, "the database went away", "it is back")
 
     async def _witness(self, seconds: float) -> bool:
-        """Tell whether the last batch is in the database.
+        """Return whether the last batch is in the database.
 
         Args:
-            seconds: for how long to wait.
+            seconds: how long to wait.
 
         Raises:
-            psycopg.Error: nobody can be asked.
+            psycopg.Error: the database cannot be reached.
         """
         link = await self._connection.link(seconds)
         with impatient(link, lambda: seconds):
@@ -385,14 +385,14 @@ class NodeWriter(Writer):
 
 
 def _groups(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
-    """Give the operations that go abreast together, and each other one alone."""
+    """Group the operations: those that run side by side together, each other one alone."""
     for abreast, some in groupby(entries, key=lambda entry: entry.abreast is not Turn.ALONE):
         group = [*some]
         yield from [group] if abreast else ([each] for each in group)
 
 
 async def _by_turns(shared: Shared, entries: Sequence[Entry]) -> list[Outcome]:
-    """Run operations that go abreast, those of each turn after those of the turns before it."""
+    """Run operations side by side, turn after turn."""
     outcomes: dict[int, Outcome] = {}
     for turn in sorted({each.abreast for each in entries}):
         places = [place for place, each in enumerate(entries) if each.abreast == turn]
@@ -402,7 +402,7 @@ async def _by_turns(shared: Shared, entries: Sequence[Entry]) -> list[Outcome]:
 
 
 def _outcome(shared: Shared, entry: Entry) -> Outcome:
-    """Run an operation; a refusal that has changed nothing is no reason to undo the others."""
+    """Run an operation; a refusal that changed nothing does not undo the others."""
     tx = NodeTransaction(shared)
     try:
         return Outcome(entry.operation(tx))

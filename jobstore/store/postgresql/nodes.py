@@ -1,4 +1,4 @@
-"""Who shares a database, as anybody may ask who can read it."""
+"""The nodes that share a database, for anybody who can read it."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -19,13 +19,13 @@ async def latest(history: History, limit: int, lease: float) -> list[Start]:
     """List the newest starts of nodes, the newest first.
 
     Args:
-        lease: for how long a node may be silent until the others declare it dead, in seconds.
+        lease: how long a node may be silent before the others declare it dead, in seconds.
     """
     return [decoded(row, lease) for row in await history.rows(boots.LATEST, limit=limit)]
 
 
 def decoded(row: Sequence[Any], lease: float) -> Start:
-    """Give the start in a row of `boots.LATEST`; a node shows within each lease that it lives."""
+    """Return the start in a row of `boots.LATEST`; a live node writes within each lease."""
     *start, died, now = row
     seen_at, ended_at = start[-2:]
     if ended_at is not None:
@@ -35,9 +35,9 @@ def decoded(row: Sequence[Any], lease: float) -> Start:
 
 
 async def last_death(history: History, lease: float) -> Death:
-    """Tell which node was the last one that died, or has been silent for too long.
+    """Return the last node that died or has been silent for too long.
 
-    What runs is over where its start is older than those of all nodes that are alive.
+    Running jobs are over if their start is older than those of all live nodes.
     """
     starts = await latest(history, _ENOUGH, lease)
     alive = [start.boot for start in starts if start.state is StartState.ALIVE]
@@ -55,9 +55,9 @@ async def last_death(history: History, lease: float) -> Death:
 
 
 def keep_out(tx: Transaction, name: str, lease: float) -> None:
-    """Let no node write, nor join, until the transaction is over.
+    """Keep nodes from writing or joining until the transaction is over.
 
-    Each batch of a node writes into the row of its start, and so waits here.
+    Each batch of a node writes to the row of its start, and so waits for this transaction.
 
     Raises:
         StoreError: a node is alive.

@@ -4,8 +4,8 @@ A notice is a hint and nothing more. It is sent after the commit, at most one at
 connection of its own, and it may get lost: a node that misses it finds out at its next beat. So
 nothing waits for a notice, and a lost one only costs time.
 
-A notice names the start of the node that sends it, which ignores its own; then its subject, and
-whose it is.
+A notice names the start of the node that sends it, which ignores its own; then its subject and
+the id that it is about.
 """
 
 import asyncio
@@ -32,14 +32,14 @@ log = logging.getLogger(__name__)
 
 
 class Notices:
-    """Tell the other nodes, and hear them.
+    """Notify the other nodes, and listen to them.
 
     Args:
-        telling: where notices are sent.
-        listening: where they are heard.
+        telling: the connection for sending.
+        listening: the connection for listening.
         boot: this start of the node.
-        hear: called with what another node has told.
-        company: tells whether there is any.
+        hear: called with each notice of another node.
+        company: returns whether there are other nodes.
     """
 
     def __init__(  # noqa: PLR0913 - it is put together in one place
@@ -62,7 +62,7 @@ class Notices:
         self._sending: asyncio.Task[None] | None = None
 
     def tell(self, about: About, ids: Iterable[int] = ()) -> None:
-        """Tell the other nodes, in a moment, if there are any."""
+        """Notify the other nodes in a moment, if there are any."""
         if about is not About.HERE and not self._company():
             return
         self._waiting.setdefault(about, {}).update(dict.fromkeys(ids))
@@ -86,12 +86,12 @@ class Notices:
             self._sending = None
 
     async def close(self) -> None:
-        """Send what is left."""
+        """Send the remaining notices."""
         if self._sending is not None:
             await asyncio.wait([self._sending])
 
     async def listen(self) -> None:
-        """Hear what others tell, until cancelled."""
+        """Listen to other nodes, until cancelled."""
         while True:
             try:
                 link = await self._listening.link()

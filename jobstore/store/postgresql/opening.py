@@ -15,10 +15,10 @@ async def open_shared_history(url: str, schema: str) -> AsyncIterator[History]:
     """Open a store for reading, on a connection that cannot write.
 
     Args:
-        schema: where its tables are.
+        schema: the schema with its tables.
 
     Raises:
-        StoreError: it is missing, foreign, of another version, or cannot be asked.
+        StoreError: it is missing, foreign, of another version, or cannot be reached.
     """
     await asyncio.to_thread(require, url, schema)
     # Whoever looks at everything has the patience for that.

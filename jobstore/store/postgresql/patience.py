@@ -68,7 +68,7 @@ class Patience:
         return asyncio.get_running_loop().call_later(seconds, self._end)
 
     def _end(self) -> None:
-        """Close the connection, unless the loop had no time to read."""
+        """Close the connection, unless the loop had no time to read from it."""
         late = asyncio.get_running_loop().time() - self.timer.when()
         silent = time.monotonic() - self._heard_at()
         if silent < (most := self._seconds()):  # somebody else was answered

@@ -1,4 +1,4 @@
-"""Plain connections, for what is done before there is a loop, or takes no time."""
+"""Blocking connections, for work before there is an event loop, or that takes no time."""
 
 from typing import Any
 
@@ -21,11 +21,11 @@ def connect(url: str, schema: str, *, read_only: bool = False) -> Plain:
     """Connect, in autocommit mode.
 
     Args:
-        schema: where the tables are.
+        schema: the schema with the tables.
         read_only: whether nothing is written.
 
     Raises:
-        StoreUnsupported: the server is not one that stores are tested on.
+        StoreUnsupported: stores are not tested on this server.
     """
     link = psycopg.connect(
         url, autocommit=True, connect_timeout=CONNECT_SECONDS, application_name="jobstore"
@@ -60,7 +60,7 @@ class PlainTransaction(Transaction):
         """Execute a statement with values for its parameters.
 
         Raises:
-            ValueError: the values cannot be.
+            ValueError: the values are invalid.
         """
         cursor = psycopg.RawCursor(self.link)
         try:
@@ -80,6 +80,6 @@ class PlainTransaction(Transaction):
         return int(next(cursor)[0])
 
     def write_tally(self) -> None:
-        """Write what was counted, once, as the last thing in the transaction."""
+        """Write the tally, once, at the end of the transaction."""
         for statement, values in tallied(self.tally, slot=0):
             self.execute(statement, **values)

@@ -1,4 +1,4 @@
-"""A quick look at single rows, and what a node keeps in memory of what changes rarely."""
+"""Point reads, and rarely changing lists that a node keeps in memory."""
 
 from typing import Any, Final
 
@@ -17,11 +17,11 @@ _KEPT: Final = {
 
 
 class NodePoints:
-    """Look at rows that are found by their key; see `jobstore.store.reading.Points`.
+    """Read single rows by key; see `jobstore.store.reading.Points`.
 
-    Each request is somebody's, and no request waits for the database to say whose: accounts are in
-    memory. A change of them is announced by the transaction that makes it, whoever makes it; a node
-    that did not hear that finds out at its next beat.
+    No request waits for the database to find out who sent it: accounts are kept in
+    memory. Each transaction that changes them announces that; a node that misses
+    the notice finds out at its next beat.
 
     Args:
         connection: a connection for reading.
@@ -35,18 +35,18 @@ class NodePoints:
         self.row = connection.row
 
     def revision(self, of: str) -> int:
-        """Tell how often something was changed: accounts, schedules, or the queue from outside."""
+        """Return a revision number: of accounts, schedules, or others' changes to the queue."""
         return self._revisions[of]
 
     def kept(self, statement: Statement) -> list[Any]:
-        """Give the rows of a short list that changes rarely: accounts, tokens, targets."""
+        """Return the rows of a short list that changes rarely: accounts, tokens, targets."""
         return self._lists[statement]
 
     async def refresh(self) -> None:
-        """Let `revision` and `kept` say what is so by now.
+        """Update the values of `revision` and `kept`.
 
         Raises:
-            StoreError: the database cannot be asked; what was known before is still said.
+            StoreError: the database cannot be reached; the earlier values remain.
         """
         revisions = dict(await self._connection.rows(REVISIONS))
         for of, lists in _KEPT.items():

@@ -15,11 +15,11 @@ def refuse_others(name: str, said: str) -> None:
     """Refuse a server that only speaks the protocol of PostgreSQL, or is too old.
 
     Args:
-        name: of the database.
-        said: what it says of its version, as ``SELECT version()`` gives it.
+        name: the name of the database.
+        said: the result of ``SELECT version()``.
 
     Raises:
-        StoreUnsupported: it is not one that stores are tested on.
+        StoreUnsupported: stores are not tested on this server.
     """
     expected = f"a store needs PostgreSQL {OLDEST} or newer"
     for word, product in _OTHERS.items():

@@ -1,4 +1,4 @@
-"""A transaction of a database, and how what it has counted is written there."""
+"""A transaction in a database, and how its tally is written."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ _METADATA: Final = MetaData()
 
 
 def _counting(name: str, keys: Mapping[str, TypeEngine[Any]], *numbers: str) -> Statement:
-    """Add numbers to those in rows of one's own: each node has some, so that none waits."""
+    """Add to counters in this node's own rows, so that no node waits for another."""
     types = {**keys, **dict.fromkeys(numbers, NUMBER)}
     slot = Column("slot", NUMBER, primary_key=True)
     columns = [Column(each, kind, primary_key=each in keys) for each, kind in types.items()]
@@ -43,16 +43,16 @@ DO: Final = _counting("day_slot", {"day": NUMBER}, *ON_DAY)
 
 @dataclass(slots=True)
 class Shared:
-    """What the operations of one transaction have in common.
+    """What the operations of one transaction share.
 
     Args:
-        journeys: how it gets to the database.
-        slot: the number of the node's start, whose own numbers are added to.
-        now: its time, in microseconds since 1970.
+        journeys: sends statements to the database.
+        slot: the number of the node's start, whose counters are changed.
+        now: the transaction's time, in microseconds since 1970.
         changes: what its batch has changed so far.
-        followed: whether any job waits for the success of another; None until somebody has looked.
-        tally: what it has changed of the numbers that are kept of the jobs.
-        left: insertions that are sent with whatever comes next.
+        followed: whether any job waits for another one's success; None if not yet known.
+        tally: its changes to counters.
+        left: insertions that are sent with the next statement.
     """
 
     journeys: Journeys
@@ -64,16 +64,16 @@ class Shared:
     left: list[PendingStatement] = field(default_factory=list)
 
     def send_tally(self) -> None:
-        """Send what was counted, once, as the last thing in the transaction."""
+        """Send the tally, once, at the end of the transaction."""
         for statement, values in tallied(self.tally, self.slot):
             self.journeys.send(statement, values)
 
 
 def tallied(tally: Tally, slot: int) -> Iterator[tuple[Statement, dict[str, object]]]:
-    """Give the statements that write what was counted, with their values.
+    """Return the statements that write the tally, with their values.
 
     Args:
-        slot: the number of the start whose own numbers are added to.
+        slot: the number of the start whose counters are changed.
     """
     counts = [
         {"machine": "job" if word in tally.states else "result", "state": word, "count": count}
@@ -96,10 +96,10 @@ class NodeTransaction(Transaction):
     """A transaction of a node, as one of its operations sees it.
 
     Args:
-        shared: what it has in common with the others.
+        shared: what it shares with the other operations.
 
     Attributes:
-        effects: how much it has changed and told so far.
+        effects: how many changes it has made and facts it has reported so far.
     """
 
     __slots__ = ("_shared", "effects")
@@ -113,7 +113,7 @@ class NodeTransaction(Transaction):
 
     @property
     def followed(self) -> bool | None:
-        """Whether any job waits for the success of another; None until somebody has looked."""
+        """Whether any job waits for another one's success; None if not yet known."""
         return self._shared.followed
 
     @followed.setter
@@ -145,6 +145,6 @@ class NodeTransaction(Transaction):
         return values
 
     def tell(self, fact: Fact) -> None:
-        """Tell what this transaction changes, for when it is committed."""
+        """Report a fact about what this transaction changes; it counts once committed."""
         self.effects += 1
         super().tell(fact)

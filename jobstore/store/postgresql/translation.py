@@ -53,13 +53,13 @@ _WORDY: Final = re.compile(r"^connection (?:failed|is bad): |\n\t[^\n]*")
 
 
 def is_broken(error: psycopg.Error) -> bool:
-    """Tell whether an error is that of the connection, so that nothing is known of its session."""
+    """Return whether an error means a broken connection, so its session's state is unknown."""
     return isinstance(error, AWAY) or error.sqlstate is None or error.sqlstate[:2] == "08"
 
 
 @contextmanager
 def translated(url: str) -> Iterator[None]:
-    """Turn the errors of PostgreSQL, and of the way there, into those of the store."""
+    """Translate errors of PostgreSQL and of the connection into those of the store."""
     try:
         yield
     except psycopg.Error as error:
@@ -67,7 +67,7 @@ def translated(url: str) -> Iterator[None]:
 
 
 def translate(name: str, error: psycopg.Error) -> JobstoreError:
-    """Say what an error of PostgreSQL means for the store."""
+    """Return the store's error for one of PostgreSQL."""
     for kinds, meant in _MEANT.items():
         if isinstance(error, kinds):
             return meant(name)
@@ -80,6 +80,6 @@ def translate(name: str, error: psycopg.Error) -> JobstoreError:
 
 
 def _said(error: psycopg.Error) -> str:
-    """Give PostgreSQL's words for what happened, on one line and without a hint."""
+    """Return PostgreSQL's message on one line and without a hint."""
     said = error.diag.message_primary or _WORDY.sub("", str(error))
     return " ".join(said.split()) or type(error).__name__

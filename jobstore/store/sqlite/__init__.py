@@ -1,1 +1,1 @@
-"""SQLite's own words: one file, its one writer, its lock, its log, and copies of it."""
+"""A store in an SQLite file: the file, its one writer, its lock, its log, and copies of it."""

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def announced(path: Path) -> Iterator[None]:
-    """Write the owner's pid beside a store, and keep servers of earlier versions away.
+    """Write the owner's pid beside a store, and keep out servers of earlier versions.
 
     Raises:
         StoreInUse: such a server owns it.

@@ -16,7 +16,7 @@ from jobstore.store.sqlite.names import beside
 
 
 class _Stopped(Exception):
-    """Nobody waits for the copy any more."""
+    """The copy was abandoned."""
 
 
 async def back_up(
@@ -27,7 +27,7 @@ async def back_up(
     Args:
         path: an existing store of this schema version.
         destination: the copy; it gets its name when it is complete and on the disk.
-        progress: told how many pages are copied, and how many there are, from another thread.
+        progress: called with the numbers of copied and of all pages, from another thread.
         replace: whether the copy may replace a file.
 
     Returns:
@@ -58,7 +58,7 @@ def _check_unused(destination: Path) -> None:
 
 @contextmanager
 def new_copy(destination: Path, *, like: os.stat_result | None = None) -> Iterator[Path]:
-    """Give a new file that takes a destination's place if the context ends well; see `new_file`."""
+    """Yield a new file that replaces a destination if the context ends without an error."""
     with new_file(destination, "backup", like=like) as partial:
         try:
             yield partial

@@ -37,14 +37,14 @@ _SIZE: Final = """
 
 
 async def check(path: Path, progress: Callable[[str, int, int], object]) -> CheckReport:
-    """Look for everything that can be wrong with a store, beside its server or without one.
+    """Check a store completely, beside its server or without one.
 
-    The whole file is read. What the server commits meanwhile stays in the WAL until one check is
+    The whole file is read. What the server commits meanwhile stays in the WAL until a check is
     done, and nobody has to wait.
 
     Args:
         path: an existing store of this schema version.
-        progress: told the name of the next check, how many are done, and how many there are.
+        progress: called with the name of the next check, how many are done, and how many there are.
 
     Raises:
         StoreError: it is missing, foreign, or of another version.
@@ -90,7 +90,7 @@ async def _sound(reader: Connection) -> CheckReport:
 
 
 async def _rows(reader: Connection, statement: str) -> list[tuple[Any, ...]]:
-    """Run a statement that may take minutes, and stop it when nobody waits for it any more."""
+    """Run a statement that may take minutes, and stop it when the caller is cancelled."""
 
     def read(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
         cursor = connection.execute(statement)

@@ -37,7 +37,7 @@ _NEVER_BEGUN: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CONSTRAINT}
 
 
 class _CommitFailed(Exception):
-    """A transaction has been undone since it could not be committed; its cause says why."""
+    """A transaction could not be committed and was rolled back; its cause says why."""
 
 
 class Committer:
@@ -132,7 +132,7 @@ class Committer:
         return Outcome(error=self.told(error), committing=isinstance(error, _CommitFailed))
 
     def told(self, error: BaseException | None) -> Exception:
-        """Give the error of the store that an error means."""
+        """Return the error of the store that an error means."""
         if isinstance(error, _CommitFailed):
             return self.told(error.__cause__)
         if isinstance(error, sqlite3.Error):
@@ -144,7 +144,7 @@ class Committer:
         """Ensure that a crash cannot bring back a refused change.
 
         Raises:
-            StoreUnsure: the disk does not take it.
+            StoreUnsure: the disk refuses to be written.
         """
         _roll_back(connection)
         try:
@@ -156,7 +156,7 @@ class Committer:
         self.stale = False
 
     def _commit_nothing(self, connection: sqlite3.Connection) -> None:
-        """Commit a transaction that changes a page of the file, but nothing that it says."""
+        """Commit a transaction that changes a page of the file, but no content."""
         begin_patiently(connection)
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         connection.execute(f"PRAGMA user_version = {version}")
@@ -192,13 +192,13 @@ def commit(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _may_be_written(error: sqlite3.Error) -> bool:
-    """Tell whether a failed commit may have left a whole transaction in the WAL."""
+    """Return whether a failed commit may have left a complete transaction in the WAL."""
     code = getattr(error, "sqlite_errorcode", 0)
     return code not in _NOTHING_WRITTEN and primary_code(error) not in _NEVER_BEGUN
 
 
 def _emptied(connection: sqlite3.Connection) -> bool:
-    """Move what was committed into the file and cut the WAL to nothing, if that can be done."""
+    """Checkpoint and truncate the WAL, if possible."""
     try:
         busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     except sqlite3.Error:
@@ -207,7 +207,7 @@ def _emptied(connection: sqlite3.Connection) -> bool:
 
 
 def _synced(file: Path) -> bool:
-    """Bring to the disk that a file was cut."""
+    """Sync the truncation of a file to the disk."""
     try:
         descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC)
         try:

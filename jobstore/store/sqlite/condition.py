@@ -18,10 +18,10 @@ class Condition:
     """The condition of the store that one process writes to.
 
     Args:
-        presence: what has to be there before and after each transaction, or None if nothing has.
+        presence: checks the files before and after each transaction; None for no check.
 
     Attributes:
-        trouble: why nothing can be written, as far as the last try has shown; None if it can.
+        trouble: why nothing can be written, by the last try; None if it can.
     """
 
     def __init__(self, presence: Presence | None) -> None:
@@ -35,14 +35,14 @@ class Condition:
 
     @property
     def rescuable(self) -> bool:
-        """Whether what stands in the WAL of a lost store may still be moved into its file."""
+        """Whether the WAL of a lost store may still be checkpointed into its file."""
         return self._presence is not None and not self._presence.replaced
 
     def require(self) -> None:
-        """Ensure that the files are where they were.
+        """Ensure that the files are in place.
 
         Raises:
-            StoreLost: they are not, or once were not.
+            StoreLost: they are not, or were not at some time.
         """
         if self.trouble is not None and self.lost:
             raise self.trouble
@@ -54,7 +54,7 @@ class Condition:
                 raise
 
     def note(self, errors: Iterable[Exception]) -> None:
-        """Note what went wrong in a transaction, and say it once."""
+        """Note the error of a transaction, and log it once."""
         for error in errors:
             if isinstance(error, StoreFailing | StoreUnsure | StoreLost) and not self.lost:
                 if self.trouble is None or isinstance(error, StoreLost):

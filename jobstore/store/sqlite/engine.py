@@ -80,7 +80,7 @@ class Connection(aiosqlite.Connection):
         pragmas: see `connect`.
 
     Attributes:
-        presence: what has to be there for each answer, once it is known.
+        presence: checks the files for each answer, once known.
     """
 
     def __init__(self, path: Path, mode: str, pragmas: Iterable[str]) -> None:
@@ -113,17 +113,17 @@ class Connection(aiosqlite.Connection):
         return result
 
     async def rows(self, statement: Statement, **values: object) -> list[Any]:
-        """Execute a statement with values for its parameters, and give all its rows."""
+        """Execute a statement with values for its parameters, and return all its rows."""
         return await self.call(_fetched, statement, values)
 
     async def row(self, statement: Statement, **values: object) -> Any:
-        """Execute a statement as `rows` does, and give its first row, or None."""
+        """Execute a statement as `rows` does, and return its first row, or None."""
         return next(iter(await self.rows(statement, **values)), None)
 
     async def together(
         self, statements: Sequence[Statement], /, **values: object
     ) -> list[list[Any]]:
-        """Execute statements that find the store as of one moment; give their rows."""
+        """Execute statements that see the store at one moment; return their rows."""
         return await self.call(_fetched_together, statements, values)
 
     async def within(
@@ -131,7 +131,7 @@ class Connection(aiosqlite.Connection):
     ) -> list[Any]:
         """Execute a statement as `rows` does, and stop it when its time is over.
 
-        It is stopped as well if nobody waits for it any more.
+        It is also stopped when its caller is cancelled.
 
         Args:
             seconds: how long it may take, the wait for the connection included, or None.
@@ -177,8 +177,8 @@ def writer(path: Path, max_size: int = 0, *, external: bool = False) -> Connecti
 
     Args:
         path: an existing store.
-        max_size: the bound on the file's size in bytes, or 0 for none.
-        external: whether somebody else moves the WAL into the file.
+        max_size: the largest size of the file in bytes; 0 means no limit.
+        external: whether another program checkpoints the WAL.
     """
     # A backup that has come into use is in rollback mode still, see `mixture`. The last pragma:
     # see `begin_patiently`.
@@ -196,7 +196,7 @@ def open_log(connection: sqlite3.Connection) -> None:
 
 
 def checkpointer(path: Path) -> Connection:
-    """Open a connection that moves the WAL into the file; await it."""
+    """Open a connection for checkpoints; await it."""
     return Connection(path, "rw", WRITER_PRAGMAS)
 
 
@@ -208,8 +208,8 @@ def reader(path: Path) -> Connection:
 def reading_mode(path: Path) -> str:
     """Choose how to open a file that is only read.
 
-    Readers take part in the WAL's bookkeeping, in files beside the store. Where they cannot make
-    these and nobody else has made them, nobody writes either, so they can do without.
+    Readers take part in the WAL's bookkeeping, in files beside the store. If they cannot create
+    these and they do not exist, nobody writes either, so readers can do without them.
     """
     wal = beside(path, "-wal")
     return "rw" if os.access(wal.parent, os.W_OK) or wal.exists() else "ro&immutable=1"
@@ -239,13 +239,13 @@ def connect(path: Path, mode: str, pragmas: Iterable[str] = ()) -> sqlite3.Conne
 
 
 def identify(path: Path) -> int:
-    """Tell the schema version of a file; 0 if there is none yet or it is empty.
+    """Return the schema version of a file; 0 if it does not exist or is empty.
 
     Raises:
-        StoreForeign: it is a file of something else.
+        StoreForeign: it is not a jobstore file.
         StoreNewer: it comes from a newer jobstore.
         StoreDamaged: SQLite cannot read it.
-        StoreMixed: the log beside it is that of another file.
+        StoreMixed: the log beside it belongs to another file.
     """
     if not path.exists():
         return 0
@@ -270,7 +270,7 @@ def identify(path: Path) -> int:
 
 
 def _marks(path: Path) -> tuple[int, int, int]:
-    """Read a file's application id, its schema version, and how many tables and such it has."""
+    """Read a file's application id, schema version, and number of tables and other objects."""
     connection = connect(path, reading_mode(path), READER_PRAGMAS)
     try:
         with translated(path):
@@ -301,7 +301,7 @@ def require(path: Path) -> None:
 
 @contextmanager
 def translated(path: Path) -> Iterator[None]:
-    """Turn the errors of SQLite and of its disk into those of the store."""
+    """Translate errors of SQLite and of the disk into those of the store."""
     try:
         yield
     except (sqlite3.Error, OSError) as error:
@@ -309,7 +309,7 @@ def translated(path: Path) -> Iterator[None]:
 
 
 def translate(path: Path, error: sqlite3.Error | OSError) -> JobstoreError:
-    """Say what an error of SQLite, or of its disk, means for the store."""
+    """Return the store's error for one of SQLite or of the disk."""
     if isinstance(error, OSError):
         return StoreFailing(path, str(error.strerror))
     match primary_code(error):
@@ -325,12 +325,12 @@ def translate(path: Path, error: sqlite3.Error | OSError) -> JobstoreError:
 
 
 def primary_code(error: sqlite3.Error) -> int:
-    """Give the kind of an error, without what SQLite adds to it: sqlite.org/rescode.html."""
+    """Return an error's primary result code: sqlite.org/rescode.html."""
     return getattr(error, "sqlite_errorcode", 0) & _PRIMARY_CODE_MASK
 
 
 def _is_full(path: Path) -> bool:
-    """Tell whether a failed write means a lack of room: SQLite does not say why it failed."""
+    """Return whether a failed write means a full disk: SQLite does not say why it failed."""
     if resource.getrlimit(resource.RLIMIT_FSIZE)[0] != resource.RLIM_INFINITY:
         return True
     try:
@@ -347,10 +347,10 @@ def _named(error: sqlite3.Error) -> str:
 
 
 def begin(connection: sqlite3.Connection) -> bool:
-    """Begin to write, if that is possible at once.
+    """Begin a write transaction, if possible at once.
 
     Returns:
-        whether it could; if not, another process writes.
+        whether it was; if not, another process is writing.
     """
     try:
         connection.execute("BEGIN IMMEDIATE")
@@ -362,7 +362,7 @@ def begin(connection: sqlite3.Connection) -> bool:
 
 
 def begin_patiently(connection: sqlite3.Connection) -> None:
-    """Begin to write, and wait for that if another process does."""
+    """Begin a write transaction; wait if another process is writing."""
     if begin(connection):
         return
     connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")

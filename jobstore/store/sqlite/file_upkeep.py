@@ -1,4 +1,4 @@
-"""What a server does for its file on its own: keep it small, and its log short."""
+"""A server's maintenance of its file: keep it small, and its log short."""
 
 import asyncio
 import os
@@ -40,9 +40,9 @@ class FileUpkeep:
 
     Args:
         wal: the log beside it.
-        steps: how long work is done.
-        reader: looks at it beside the writer.
-        largest: how large it may grow, in bytes; 0 is no bound.
+        steps: how long each step may take.
+        reader: reads it beside the writer.
+        largest: how large it may grow, in bytes; 0 means no limit.
     """
 
     def __init__(  # noqa: PLR0913 - it is put together in one place
@@ -78,10 +78,10 @@ class FileUpkeep:
         """Return free space of the file to the disk, a little at a time, while the server is idle.
 
         Args:
-            wholly: whether to keep nothing of it for what comes next.
+            wholly: whether to keep nothing in reserve.
 
         Returns:
-            how many bytes were given back; then there is nothing left to do.
+            how many bytes were returned; nothing is left to do then.
         """
         given, most = 0, FIRST
         while True:
@@ -97,19 +97,19 @@ class FileUpkeep:
         return given * sqlite.PAGE_SIZE
 
     async def _quiet(self) -> None:
-        """Wait until nothing is to be written, and nothing has been for a moment."""
+        """Wait until the writer has been idle for a moment."""
         while not self._writer.idle:
             await self._writer.drained()
             await asyncio.sleep(QUIET_SECONDS)
 
     def written(self, _: Changes) -> None:
-        """Note that a batch was committed, so that the WAL has become longer."""
+        """Note that a batch was committed, so the WAL has grown."""
         self._written.set()
 
     async def keep_wal_short(self) -> None:
         """Move what is in the WAL into the file beside the writer, until cancelled.
 
-        The writer does so by itself at four times that length, and holds all of a batch up for it.
+        The writer would do so at four times that length, and delay a whole batch.
         """
         while True:
             await self._written.wait()
@@ -120,13 +120,13 @@ class FileUpkeep:
     async def cut_wal(self, seen: tuple[int, int] | None = None) -> tuple[int, int] | None:
         """Cut the WAL to nothing if nothing was written since it was seen last.
 
-        Secrets that were erased in the file stay legible in the WAL until then.
+        Secrets that were erased in the file stay readable in the WAL until then.
 
         Args:
-            seen: what the last call has returned.
+            seen: the return value of the last call.
 
         Returns:
-            what is in the WAL: its length, and when it was written; None if that is nothing.
+            the WAL's length and when it was last written; None if it is empty.
         """
         found = pages.written(self._path)
         if found is None or found != seen or not (self._writer.idle and self._wal.ours):
@@ -138,7 +138,7 @@ class FileUpkeep:
     async def renew_mark(self) -> None:
         """Give the store a new mark, if anything was written since it got the last one here.
 
-        Copies that were made before can be told from the store by it, see `mixture`.
+        It distinguishes earlier copies from the store; see `mixture`.
         """
         if pages.written(self._path) in {None, self._renewed}:
             return
@@ -147,7 +147,7 @@ class FileUpkeep:
         self._renewed = pages.written(self._path)
 
     async def sizes(self) -> Sizes:
-        """Tell how much room the file takes, and how much is left."""
+        """Return how much room the file takes, and how much is left."""
         disk, wal = os.statvfs(self._path.parent), pages.written(self._path)
         return Sizes(
             self._path.stat().st_size,
@@ -157,7 +157,7 @@ class FileUpkeep:
         )
 
     def full(self, sizes: Sizes) -> str | None:
-        """Tell in a clause why the place has no room left; None if it has."""
+        """Return, as a clause, why there is no room left; None if there is."""
         assert sizes.disk is not None
         assert sizes.free is not None
         if sizes.disk < LEAST_ROOM:
@@ -167,7 +167,7 @@ class FileUpkeep:
         return None
 
     async def checkpoint(self) -> None:
-        """Move the WAL into the file and cut it to nothing, if nothing else is to do."""
+        """Checkpoint and truncate the WAL, if nothing else is to do."""
         if not self._wal.ours:
             return
         if self._writer.idle:
@@ -177,11 +177,11 @@ class FileUpkeep:
 
 
 def _give_back(tx: Transaction, limit: int, *, wholly: bool) -> int:
-    """Give some of a file's free pages back; return how many.
+    """Return some of a file's free pages to the disk; return how many.
 
     Args:
         limit: how many at most.
-        wholly: whether to keep none for what comes next.
+        wholly: whether to keep none in reserve.
     """
     file = connection_of(tx)
     kept = 0 if wholly else max(_KEPT_PAGES, int(pages.count(file) * _KEPT_PART))

@@ -47,7 +47,7 @@ class FileWriter(Writer):
 
     Args:
         connection: the connection; nothing else may write on it.
-        presence: what has to be there before and after each transaction; None for nothing.
+        presence: checks the files before and after each transaction; None for no check.
 
     Attributes:
         condition: whether the store can be written.
@@ -86,7 +86,7 @@ class FileWriter(Writer):
             await asyncio.wait([self._mending])
 
     def look(self) -> StoreError | None:
-        """Return why nothing can be written, and start to repair that; None if all is well."""
+        """Return why the store cannot be written, and start repairing it; None if it can."""
         with suppress(StoreLost):
             self.condition.require()
         self._mend()
@@ -97,7 +97,7 @@ class FileWriter(Writer):
             return await super()._next_batch()
 
     async def _outcomes(self, batch: Sequence[Entry]) -> Batch:
-        """Run operations, and tell what a crash right now would leave of them."""
+        """Run operations, and return their outcomes as a crash right now would leave them."""
         try:
             self.condition.require()
             if self._committer.stale:
@@ -153,7 +153,7 @@ class FileWriter(Writer):
         """Ensure that a crash cannot bring back a refused change.
 
         Raises:
-            StoreUnsure: the disk does not take it.
+            StoreUnsure: the disk refuses to be written.
         """
         await self._connection.call(self._committer.overwrite)
 
@@ -165,7 +165,7 @@ class FileWriter(Writer):
             self._mending = asyncio.create_task(self._mended())
 
     async def _mended(self) -> None:
-        """Try to write until that works; save what can be saved of a lost store once."""
+        """Try to write until it works; once, save what can be saved of a lost store."""
         while not self.condition.lost and self.condition.trouble is not None:
             await asyncio.sleep(RETRY_SECONDS)
             with suppress(StoreError):
@@ -179,7 +179,7 @@ class FileWriter(Writer):
     async def _rescue(self) -> None:
         """Checkpoint what was acknowledged, if both files are still ours.
 
-        Where only a name was removed, or the file was moved, it then has everything in it.
+        If only a name was removed, or the file was moved, it then contains everything.
         """
         if not self.condition.rescuable:
             return

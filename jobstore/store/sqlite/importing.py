@@ -1,4 +1,4 @@
-"""Take exported history into a file: all of it in one transaction, or nothing."""
+"""Import exported history into a file: all of it in one transaction, or nothing."""
 
 import sqlite3
 from collections.abc import Callable, Iterable
@@ -22,8 +22,8 @@ def import_history(
 
     Args:
         path: an existing store of this schema version.
-        lines: the export's.
-        progress: told how many jobs were read, now and then.
+        lines: the lines of the export.
+        progress: called with the number of jobs read, now and then.
 
     Raises:
         ExportInvalid: it is invalid, damaged or newer, or has a job whose id is taken.
@@ -47,7 +47,7 @@ def import_history(
 
 
 class _Importing(FileTransaction):
-    """A transaction that says what rows cannot be, as `Import` wants to hear it."""
+    """A transaction that raises ValueError for invalid rows, as `Import` expects."""
 
     __slots__ = ()
 
@@ -55,7 +55,7 @@ class _Importing(FileTransaction):
         """Execute a statement with values for its parameters.
 
         Raises:
-            ValueError: the values cannot be.
+            ValueError: the values are invalid.
         """
         try:
             return super().execute(statement, **values)

@@ -64,7 +64,7 @@ class StoreFile:
 
     Args:
         path: the name by which it was opened.
-        descriptor: of the file; it must not be closed.
+        descriptor: the file's descriptor; it must not be closed.
         identity: device and inode.
     """
 
@@ -73,7 +73,7 @@ class StoreFile:
     identity: tuple[int, int]
 
     def in_place(self) -> bool:
-        """Tell whether the name still leads to this file."""
+        """Return whether the name still leads to this file."""
         try:
             return _identity(self.path.stat()) == self.identity
         except OSError:
@@ -139,12 +139,12 @@ def alone(file: StoreFile) -> Iterator[None]:
 
 
 def is_owned(path: Path) -> bool:
-    """Tell whether a server owns a store at the moment, this process or another one."""
+    """Return whether a server owns a store at the moment, in this process or another one."""
     return owner(path) is not None
 
 
 def owner(path: Path) -> int | None:
-    """Give the process id of the server that owns a store at the moment; None if there is none."""
+    """Return the process id of the server that owns a store now; None if there is none."""
     try:
         with _opened(path) as descriptor:
             return _owner(descriptor)
@@ -214,7 +214,7 @@ def _leave(identity: tuple[int, int]) -> None:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[int]:
-    """Give a descriptor of a file for a moment; that of this process if it holds the file."""
+    """Yield a descriptor of a file; this process's own if it holds the file."""
     with _guard:
         known = _files.get(_identity(path.stat()))
         if known is not None:
@@ -257,7 +257,7 @@ def _locked(file: StoreFile) -> Iterator[None]:
 
 
 def _owner(descriptor: int) -> int | None:
-    """Tell whose the lock is."""
+    """Return the process id of the lock's owner."""
     ours = _files.get(_identity(os.fstat(descriptor)))
     if ours is not None and ours.owned:
         return os.getpid()
@@ -268,7 +268,7 @@ def _owner(descriptor: int) -> int | None:
 def _lock(
     descriptor: int, command: int, kind: int, start: int, length: int
 ) -> tuple[int, int, int]:
-    """Set a lock, or ask for one; give the kind, the length and the pid of what is in its way."""
+    """Set or query a lock; return the kind, length and pid of a conflicting one."""
     wanted = struct.pack(_FLOCK, kind, os.SEEK_SET, start, length, 0)
     found, _, _, found_length, pid = struct.unpack(_FLOCK, fcntl.fcntl(descriptor, command, wanted))
     return found, found_length, pid

@@ -1,9 +1,9 @@
-"""Tell a store that stands beside the log of another one, before SQLite mixes the two.
+"""Detect a store beside the log of another one, before SQLite mixes the two.
 
-After a crash, what was committed last stands in ``jobs.db-wal`` only, and SQLite applies that log
-to whatever file is called ``jobs.db``: its frames say which pages they are, not of which file. Put
+After a crash, the latest commits are only in ``jobs.db-wal``, and SQLite applies that log
+to whatever file is called ``jobs.db``: its frames name pages, but not their file. Put
 an older copy there, and the result is neither the copy nor the store, with pages of both. So the
-store carries two marks of its own, and `check` compares them as long as nobody owns the store.
+store carries two marks of its own, and `check` compares them while nobody owns the store.
 
 **A copy that has never been in use has no log.** `jobstore backup` leaves it in SQLite's
 rollback mode (bytes 18 and 19 of its header are 1), and so does ``VACUUM INTO``. A store that is in
@@ -83,7 +83,7 @@ def settle(connection: sqlite3.Connection) -> None:
 
 
 def check(path: Path) -> None:
-    """Ensure that the log beside a store is its own; one that is in use is.
+    """Ensure that the log beside a store is its own; that of a store in use always is.
 
     Raises:
         StoreMixed: it belongs to another file, or to another state of this one.
@@ -151,7 +151,7 @@ def _sum(text: str) -> str:
 
 
 def _is_token(text: str) -> bool:
-    """Tell a token from what a torn page may show."""
+    """Return whether a value is a token, and not the content of a torn page."""
     return text == _NONE or _sum(text[:24]) == text[24:]
 
 
@@ -171,7 +171,7 @@ class _Frames:
         self._size = int.from_bytes(self._header[8:12])
 
     def marks(self, page: int, end: int = sys.maxsize) -> list[_Mark]:
-        """List what the frames of a page show, up to some place in the log."""
+        """Return the values that the frames of a page show, up to an offset in the log."""
         return [
             _Mark(now.decode(), before.decode())
             for at, head in self._each()
@@ -181,7 +181,7 @@ class _Frames:
         ]
 
     def committed(self) -> int:
-        """Tell where the last commit ends, up to which SQLite applies the log."""
+        """Return where the last commit ends, up to which SQLite applies the log."""
         order = "big" if self._header[3] & _BIG_ENDIAN_SUMS else "little"
         end, sums = 0, _summed(self._header[:24], order, (0, 0))
         if sums != struct.unpack(">II", self._header[24:]):
@@ -195,7 +195,7 @@ class _Frames:
         return end
 
     def _each(self) -> Iterator[tuple[int, bytes]]:
-        """Give the place and the header of each frame that may count: its salts are the log's."""
+        """Yield the offset and header of each frame that may count: its salts are the log's."""
         at = _HEADER
         while len(head := os.pread(self._log, _FRAME, at)) == _FRAME:
             if head[8:16] != self._header[16:24]:

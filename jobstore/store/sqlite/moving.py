@@ -47,7 +47,7 @@ def reading(path: Path) -> Iterator["FileSource"]:
 
 @contextmanager
 def writing(path: Path) -> Iterator["FileDestination"]:
-    """Write a file, which is made if there is none; committed as a whole if the context ends well.
+    """Write a file, created if missing; committed as a whole if the context ends without an error.
 
     Raises:
         StoreInUse: a server owns it.
@@ -70,7 +70,7 @@ def writing(path: Path) -> Iterator["FileDestination"]:
 
 
 def _make(path: Path) -> None:
-    """Make a store where there is none; one of an earlier version is left alone."""
+    """Create a store if there is none; one of an earlier version is left alone."""
     if not path.exists() or not path.stat().st_size:
         migrate(path)
     with held(path):
@@ -85,36 +85,36 @@ def _require_empty(connection: sqlite3.Connection, path: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class FileSource:
-    """A file that is moved, in a transaction that only reads."""
+    """The file to move, in a read transaction."""
 
     connection: sqlite3.Connection
 
     def count(self, table: Table) -> int:
-        """Tell how many rows there are."""
+        """Return the number of rows."""
         statement = Statement(select(func.count()).select_from(table))
         ((count,),) = self.connection.execute(statement.sql)
         return int(count)
 
     def rows(self, table: Table) -> Iterator[Row]:
-        """Give all rows."""
+        """Yield all rows."""
         columns = select(*schema.columns(table))
         if table is schema.COUNTER:
             columns = columns.where(table.c.machine != _TOKEN)
         return self.connection.execute(Statement(columns).sql)
 
     def last_ids(self) -> Mapping[str, int]:
-        """Tell the last ids that were given."""
+        """Return the last ids given out."""
         return {name: last for name, last in self.connection.execute(_GIVEN) if name in COUNTED}
 
 
 @dataclass(frozen=True, slots=True)
 class FileDestination:
-    """An empty file, in a transaction that is not committed yet."""
+    """An empty file, in an open transaction."""
 
     tx: FileTransaction
 
     def put(self, table: Table, rows: Iterable[Row]) -> None:
-        """Put rows in; of what counts, an empty store has rows already."""
+        """Insert rows; an empty store already has rows of counters."""
         values: dict[str, Any] = {each.name: bindparam(each.name) for each in schema.columns(table)}
         put = insert(table).prefix_with("OR REPLACE").values(values)
         self.tx.connection.executemany(Statement(put).sql, rows)

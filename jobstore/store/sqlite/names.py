@@ -6,18 +6,18 @@ from pathlib import Path
 
 
 def beside(path: Path, ending: str) -> Path:
-    """Name a file that belongs to a store, where SQLite puts its own: beside the real file."""
+    """Return the path of a file that belongs to a store, beside the real file like SQLite's own."""
     real = Path(os.path.realpath(path))
     return real.with_name(real.name + ending)
 
 
 def lock_file(path: Path) -> Path:
-    """Name the file that tells people the owner's pid."""
+    """Return the path of the file that shows people the owner's pid."""
     return beside(path, ".lock")
 
 
 def is_mounted(path: Path) -> bool:
-    """Tell whether a file is a mount point; proc(5) describes where that stands."""
+    """Return whether a file is a mount point, from the table described in proc(5)."""
     try:
         mounts = Path("/proc/self/mountinfo").read_bytes()
     except OSError:

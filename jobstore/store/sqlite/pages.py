@@ -18,19 +18,19 @@ _SETTLE_TRIES: Final = 4
 
 
 def checkpoint(connection: sqlite3.Connection) -> None:
-    """Move the WAL into the file and cut it to nothing, unless somebody reads.
+    """Checkpoint and truncate the WAL, unless somebody is reading.
 
-    A reader is not waited for, since every writer would have to wait as well.
+    It does not wait for readers, since every writer would have to wait as well.
     """
     connection.execute("PRAGMA busy_timeout = 0")
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 
 def wal_pages(path: Path) -> int:
-    """Tell how many pages stand in a store's WAL, moved into the file already or not.
+    """Return how many pages are in a store's WAL, checkpointed or not.
 
-    The WAL is written over from its beginning once all of it is in the file, and then keeps its
-    length; the salts of its header stand in those of its pages that belong to it still.
+    Once all of it is in the file, the WAL is overwritten from its beginning and keeps its
+    length; only pages with the salts of its header belong to it still.
     https://www.sqlite.org/fileformat2.html#wal_file_format
 
     Raises:
@@ -55,7 +55,7 @@ def _valid_frames(wal: int) -> int:
 
 
 def written(path: Path) -> tuple[int, int] | None:
-    """Tell how long a store's WAL is and when it was last written; None if nothing is in it."""
+    """Return a store's WAL's length and when it was last written; None if it is empty."""
     try:
         wal = beside(path, "-wal").stat()
     except OSError:
@@ -64,10 +64,10 @@ def written(path: Path) -> tuple[int, int] | None:
 
 
 def settle(connection: sqlite3.Connection) -> bool:
-    """Move the WAL into the file while others write, so that no writer is held up by it.
+    """Checkpoint the WAL while others write, so that no writer is delayed by it.
 
-    What others add meanwhile is left for the next try, and is little. The disk is waited for by the
-    first try that they add nothing to.
+    The little that others add meanwhile is left for the next try. The first try to which
+    nothing is added syncs the file.
 
     Args:
         connection: one that nobody writes on.
@@ -80,38 +80,38 @@ def settle(connection: sqlite3.Connection) -> bool:
 
 
 def move(connection: sqlite3.Connection) -> int:
-    """Move what can be moved from the WAL into the file; return how many pages there were."""
+    """Checkpoint as much of the WAL as possible; return how many pages it had."""
     _, pages, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
     return int(pages)
 
 
 def free_pages(connection: sqlite3.Connection) -> int:
-    """Tell how many pages of a file are free."""
+    """Return how many pages of a file are free."""
     (free,) = connection.execute("PRAGMA freelist_count").fetchone()
     return int(free)
 
 
 def count(connection: sqlite3.Connection) -> int:
-    """Tell how many pages a file has, free ones and others."""
+    """Return how many pages a file has, including free ones."""
     (count,) = connection.execute("PRAGMA page_count").fetchone()
     return int(count)
 
 
 def gives_back(connection: sqlite3.Connection) -> bool:
-    """Tell whether a file can be made smaller page by page: that was fixed when it was made."""
+    """Return whether a file can shrink page by page, which was decided when it was created."""
     (auto_vacuum,) = connection.execute("PRAGMA auto_vacuum").fetchone()
     return bool(auto_vacuum)
 
 
 def give_back(connection: sqlite3.Connection, limit: int) -> int:
-    """Cut free pages off a file's end, after moving to them what stands there.
+    """Shrink a file by moving its last pages to free ones.
 
     Args:
-        connection: in a transaction.
-        limit: how many at most, besides those that only tell where the others belong.
+        connection: a connection in a transaction.
+        limit: how many pages at most, not counting pointer map pages.
 
     Returns:
-        how many pages the file has less.
+        by how many pages the file shrank.
     """
     before = count(connection)
     for _ in range(limit):
@@ -121,9 +121,9 @@ def give_back(connection: sqlite3.Connection, limit: int) -> int:
 
 
 def rebuild(connection: sqlite3.Connection) -> None:
-    """Write a whole file anew, without a gap, and such that it can be made smaller page by page.
+    """Rewrite a whole file without gaps, so that it can shrink page by page later.
 
-    If that breaks off, the file stays as it was.
+    If that is interrupted, the file stays as it was.
     """
     connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     connection.execute("VACUUM")
@@ -140,7 +140,7 @@ def backup(
     Args:
         source: a connection to the store.
         destination: a file that does not exist yet.
-        progress: told the pages that are left and the pages in all, now and then.
+        progress: called with the numbers of remaining and of all pages, now and then.
     """
     target = sqlite3.connect(destination)
     try:

@@ -1,4 +1,4 @@
-"""A quick look into the file: single rows, read on the thread that wants them."""
+"""Point reads: single rows, read in the caller's thread."""
 
 import sqlite3
 from collections.abc import Iterator, Mapping
@@ -29,7 +29,7 @@ class PointReader:
         self._presence = presence
 
     async def rows(self, statement: Statement, **values: object) -> list[Any]:
-        """Execute a statement with values for its parameters, and give all its rows.
+        """Execute a statement with values for its parameters, and return all its rows.
 
         Raises:
             StoreError: the file cannot be read, or is not there any more.
@@ -37,16 +37,16 @@ class PointReader:
         return self._present(statement, values)
 
     async def row(self, statement: Statement, **values: object) -> Any:
-        """Execute a statement as `rows` does, and give its first row, or None."""
+        """Execute a statement as `rows` does, and return its first row, or None."""
         return next(iter(self._present(statement, values)), None)
 
     def revision(self, of: str) -> int:
-        """Tell how often something was changed: accounts, schedules, or the queue from outside."""
+        """Return a revision number: of accounts, schedules, or others' changes to the queue."""
         ((number,),) = self._rows(revisions.REVISION, {"of": of})
         return int(number)
 
     def kept(self, statement: Statement) -> list[Any]:
-        """Give the rows of a short list that changes rarely: accounts, tokens, targets."""
+        """Return the rows of a short list that changes rarely: accounts, tokens, targets."""
         return self._present(statement, {})
 
     async def refresh(self) -> None:

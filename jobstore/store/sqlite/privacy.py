@@ -14,9 +14,9 @@ log = logging.getLogger(__name__)
 
 
 def keep_private(path: Path) -> None:
-    """Let nobody else read a store that everybody may read, as earlier versions made theirs.
+    """Make a store private that everybody may read, as earlier versions created it.
 
-    Where others may not, a group may: somebody has chosen that.
+    If only a group may read it, it is left alone: somebody chose that.
     """
     mode = S_IMODE(path.stat().st_mode)
     if not mode & _OTHERS:

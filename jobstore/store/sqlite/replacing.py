@@ -125,7 +125,7 @@ def _prepare(partial: Path, backup: Path, given: Mapping[str, int]) -> None:
 
 
 def _set_aside(file: StoreFile, path: Path, undoing: ExitStack) -> Path | None:
-    """Give what lies there another name, with its log; None if that is nothing."""
+    """Return what lies there another name, with its log; None if that is nothing."""
     logs = [ending for ending in _LOGS if beside(path, ending).exists()]
     if not logs and not os.fstat(file.descriptor).st_size:
         return None

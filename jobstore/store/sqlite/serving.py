@@ -23,7 +23,7 @@ NEWEST: Final = Statement(
 
 
 async def running(history: History, path: Path) -> list[Start]:
-    """Give the start of the server that owns a file at the moment, if there is one."""
+    """Return the start of the server that owns a file at the moment, if there is one."""
     pid = owner(path)
     for boot, of_boot, version, started_at, ended_at in await history.rows(NEWEST):
         if pid is not None and pid == of_boot and ended_at is None:

@@ -47,7 +47,7 @@ DO: Final = Statement(added(schema.DAY, "day", largest="longest_us"))
 
 
 def connection_of(tx: Transaction) -> sqlite3.Connection:
-    """Give the connection of a transaction, which has to be that of a file."""
+    """Return the connection of a transaction, which has to be that of a file."""
     assert isinstance(tx, FileTransaction)
     return tx.connection
 
@@ -76,7 +76,7 @@ class FileTransaction(Transaction):
         return row_id
 
     def write_tally(self) -> None:
-        """Write what was counted, once, as the last thing in the transaction."""
+        """Write the tally, once, at the end of the transaction."""
         tally = self.tally
         if tally.counts:
             self.execute(COUNT, **tally.counts)
