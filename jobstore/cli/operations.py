@@ -29,7 +29,17 @@ _CALLS: Final = "/_jobs/operations"
 _PAGE: Final = 100
 
 
-@click.group("operations")
+class _ListsByDefault(click.Group):
+    """Commands of which ``list`` is the one that is meant if none is named."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the arguments; options without a command are those of ``list``."""
+        if not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names):
+            args = ["list", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group("operations", cls=_ListsByDefault)
 def operations_command() -> None:
     """List, show or stop operations on many jobs.
 

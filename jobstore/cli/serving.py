@@ -82,7 +82,8 @@ def _serve(read: Callable[[], Config]) -> None:
     def announce(server: Server) -> None:
         urls = server.urls
         with suppress_closed():
-            tell(f"jobstore {__version__} listens on {' and '.join(urls)}, its store is {place}")
+            where = place if place.file is None else place.file.absolute()
+            tell(f"jobstore {__version__} listens on {' and '.join(urls)}, its store is {where}")
             if server.dashboard:
                 tell(f"The dashboard: {server.dashboard}")
             if not config.target:

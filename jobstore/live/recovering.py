@@ -93,7 +93,8 @@ class Recovering:
                     await self._store.upkeep.fail_orphans(ids, f"{detail}; no attempts are left")
                 case Recovery.CANCEL:
                     await self._store.upkeep.cancel_orphans(ids, f"cancelled; {detail}")
-            log.info("%s: %s %d jobs", detail, recovery, len(ids), extra={"action": "recover"})
+            jobs = "1 job" if len(ids) == 1 else f"{len(ids)} jobs"
+            log.info("%s: %s %s", detail, recovery, jobs, extra={"action": "recover"})
 
     def _decide(self, orphan: Orphan, boot: Boot) -> Recovery:
         route = self._router.resolve(orphan.method, orphan.path)

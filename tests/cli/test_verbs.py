@@ -363,7 +363,7 @@ def test_a_url_that_leads_nowhere_is_told_so(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("store")
 def test_operations_are_listed_looked_at_and_stopped(tmp_path: Path) -> None:
-    assert said("operations", "list") == "There is no operation.\n"
+    assert said("operations", "list") == said("operations") == "There is no operation.\n"
     said("delete", 1, 99, "--yes")
     config = tmp_path / "small.toml"
     config.write_text("[executor]\nqueue_limit = 2\n")
@@ -384,7 +384,7 @@ def test_operations_are_listed_looked_at_and_stopped(tmp_path: Path) -> None:
     assert stopped[0].startswith('Operation 2: retry {"path": "/reports"}, stopped by ')
     assert json.loads(said("operations", "show", 2, "--json"))["state"] == "stopped"
     assert said("operations", "stop", 1).startswith("Operation 1: delete, done\n"), "it was over"
-    assert said("operations", "list", "--limit", 1).splitlines()[1].startswith(" 2")
+    assert said("operations", "--limit", 1).splitlines()[1].startswith(" 2")
     for unknown in (3, 0, 2**70):
         words = f"jobstore: there is no operation {unknown}\n"
         assert refused("operations", "show", unknown) == words
