@@ -362,8 +362,8 @@ class Jobs:
         elif not anonymous:
             raise ConfigError(
                 "jobstore.setup: everybody could see and change all jobs: pass identify=, which "
-                "tells who sends a request, add an account with `jobstore user add NAME`, or "
-                "pass open=True to allow this"
+                "tells who sends a request, add an account with `jobstore user add NAME --role "
+                "admin`, or pass open=True to allow this"
             )
         proxies = Proxies(self._config.server.trusted_proxies)
         access = Access(store.accounts, anonymous=anonymous, proxies=proxies, refuse=refuse)
