@@ -127,8 +127,7 @@ class StoreSection:
     """The store's file, or the database that nodes share.
 
     Sizes are in bytes; a ``max_size`` of 0 means no limit. A ``url`` of "" means a file; a ``name``
-    of ""
-    means the node's host and port.
+    of "" means the node's host and port.
     """
 
     path: FileName = _FILE

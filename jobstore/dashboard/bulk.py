@@ -1,8 +1,7 @@
 """Actions on many jobs: on the selected ones, or on all that match the list's filters.
 
-The question is frozen: its count is exact, relative times are stored in the form as absolute
-ones, and later jobs are not touched. If the count has changed when the form is submitted, nothing
-is
+The question is frozen: its count is exact, relative times are stored in the form as absolute ones,
+and later jobs are not touched. If the count has changed when the form is submitted, nothing is
 done, and the question is asked again.
 """
 

@@ -1,10 +1,9 @@
 """Questions: a page that says what will happen, with a form that does it.
 
 A page that offers an action links to its question: ``<a href="…" data-ask>Cancel…</a>``. The
-question
-is a page of its own, requested by GET, which changes nothing; its form is sent to the same path by
-POST. With JavaScript, the form is shown in a dialog over the page instead, without any further
-code.
+question is a page of its own, requested by GET, which changes nothing; its form is sent to the same
+path by POST. With JavaScript, the form is shown in a dialog over the page instead, without any
+further code.
 
 Afterwards, a page can confirm it: `done` redirects to the page with a word of `Done` in its query.
 """

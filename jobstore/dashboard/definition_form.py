@@ -1,8 +1,7 @@
 """Convert a definition to the fields of a form, and back.
 
 The fields are the members of ``PATCH /_jobs/definitions/{id}``, as text; empty ones are sent as
-null.
-Errors are reported for the same names.
+null. Errors are reported for the same names.
 """
 
 from collections import defaultdict

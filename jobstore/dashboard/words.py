@@ -17,8 +17,7 @@ def shown(text: str) -> str:
     """Return text with invisible characters escaped.
 
     Characters without a shape, or that change the writing direction, become escapes; line ends and
-    tabs
-    do not.
+    tabs do not.
     """
     if text.isprintable():
         return text

@@ -1,8 +1,8 @@
 """The demo's endpoints.
 
 The demo answers like an ArangoDB 2.1 that contains only the database ``_system``, and stores
-nothing. Two endpoints are its own:
-``/echo`` for bodies of any size, ``/import`` for work with progress, counters and warnings.
+nothing. Two endpoints are its own: ``/echo`` for bodies of any size, ``/import`` for work with
+progress, counters and warnings.
 """
 
 import asyncio

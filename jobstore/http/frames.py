@@ -1,12 +1,10 @@
 """WebSockets through a tunnel: both ends get a close frame when the server stops.
 
 Messages are neither read nor changed. In each direction, only the beginnings of frames are tracked,
-so
-that a close frame can be sent between two of them: RFC 6455 sections 5.2 and 5.5.1. For large or
-single
-frames the cost is not measurable. A direction with dozens of frames in a single read is no longer
-tracked, since that would slow it down; it is closed without a close frame, and so is one that is in
-the middle of a frame.
+so that a close frame can be sent between two of them: RFC 6455 sections 5.2 and 5.5.1. For large or
+single frames the cost is not measurable. A direction with dozens of frames in a single read is no
+longer tracked, since that would slow it down; it is closed without a close frame, and so is one
+that is in the middle of a frame.
 """
 
 import asyncio

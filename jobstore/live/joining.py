@@ -172,8 +172,7 @@ def _of_writer(lease: float) -> dict[str, str]:
     """Return the settings of a node's writing session.
 
     A node that freezes in the middle of a batch keeps its own row locked: until that lock is
-    released,
-    the others cannot declare it dead.
+    released, the others cannot declare it dead.
     """
     silent = max(_SHORTEST_SILENCE, lease / 2)
     return {"idle_in_transaction_session_timeout": f"{silent * 1000:.0f}ms"}
@@ -210,8 +209,7 @@ async def shared_database(
     """Open a store for a single change, beside its nodes or without any.
 
     It is not a node: it runs nothing and has no lease. Its reading connection is read-only; its
-    writing
-    connection is made at the first write.
+    writing connection is made at the first write.
 
     Args:
         clock: the time, or None for the database's clock.

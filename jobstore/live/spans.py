@@ -2,13 +2,11 @@
 
 A submission is a span (`send`) in its client's trace. Its context is stored with the job as its
 `traceparent`, so each attempt has it, in any process, even where tracing is off by then. Each
-attempt
-is a span (`process`), with the request to the target as a span inside; the target receives the
-context of that one.
+attempt is a span (`process`), with the request to the target as a span inside; the target receives
+the context of that one.
 
 Between a submission and an attempt there may be minutes, restarts and retries. So an attempt begins
-a
-new trace with a link to the submission, or continues that trace if it is configured to:
+a new trace with a link to the submission, or continues that trace if it is configured to:
 https://github.com/open-telemetry/oteps/blob/main/text/trace/0220-messaging-semantic-conventions-span-structure.md
 
 Only the API is used. Sampling and export are up to the SDK that the operator sets up; without

@@ -166,8 +166,7 @@ class Upkeep:
         """Remove jobs that ended before a time from the history; return how many.
 
         Ids are in order of submission, so the search ends at the first job submitted too late,
-        except
-        for jobs with a submission time in the future.
+        except for jobs with a submission time in the future.
         """
         forgotten = after = 0
         while rows := await self._reader.rows(retention.BY_AGE, after=after, limit=STEP):

@@ -1,8 +1,7 @@
 """The one clock: UTC, in whole microseconds since 1970.
 
 It may be set while a server runs: by hand, by NTP after a start with a wrong clock, or when a
-virtual
-machine resumes. The store handles that as follows:
+virtual machine resumes. The store handles that as follows:
 
 * A time that was given as a time (``not_before``, ``Retry-After`` with a date) does not change.
 * A wait of a given length (``delay``, the pause before another attempt) keeps its length: the

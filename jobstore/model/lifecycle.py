@@ -2,8 +2,7 @@
 
 The *job* is the work: it waits, runs and ends. The *result* is what a reader may fetch: first there
 is none, then it is held for one reader, then it is gone for good in one way or another. A job
-outlives
-its result.
+outlives its result.
 
 Each table maps an event to the states it may happen in, and each of those to the state after it.
 The store derives the guard of every statement that changes a state from these tables.

@@ -1,8 +1,7 @@
 """HTTP messages as values, and the header rules that every hop has to follow.
 
 The text of a head represents its bytes: they are decoded as UTF-8, and each invalid byte becomes a
-lone
-surrogate (Python's ``surrogateescape``), so a head is sent exactly as it was received.
+lone surrogate (Python's ``surrogateescape``), so a head is sent exactly as it was received.
 """
 
 import re

@@ -26,9 +26,8 @@ Bounds: days that cannot match are passed over by the month, each stretch takes 
 looks for fire times gets those of the next 50 years. A date that exists at all comes again within
 40 years (a 29 February on a given day of the week, across the year 2100), so an expression without
 a fire time in 50 years has none: either there is no such date, or its only times are always left
-out, as those of ``*/15 2 * 3 SUN#2`` are in New York.
-Two changes of one zone within a day would be taken for one; since 1970, and in all that is planned,
-any two are at least six days apart.
+out, as those of ``*/15 2 * 3 SUN#2`` are in New York. Two changes of one zone within a day would be
+taken for one; since 1970, and in all that is planned, any two are at least six days apart.
 """
 
 from collections.abc import Iterator

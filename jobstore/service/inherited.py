@@ -1,8 +1,7 @@
 """Sockets passed by whatever started the server, such as systemd: sd_listen_fds(3).
 
 Their descriptors are numbered from 3. `LISTEN_FDS` says how many there are, `LISTEN_PID` which
-process
-they are for, and `LISTEN_FDNAMES` their names: ``admin`` is for metrics and health checks.
+process they are for, and `LISTEN_FDNAMES` their names: ``admin`` is for metrics and health checks.
 """
 
 import os

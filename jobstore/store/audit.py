@@ -1,8 +1,7 @@
 """The audit log: what operators did to more than a single job, and when.
 
 What was done to one job is in that job's own history. Entries are written in the same transaction
-as
-the change, and are never modified.
+as the change, and are never modified.
 """
 
 from dataclasses import asdict, dataclass

@@ -93,8 +93,7 @@ async def exported(
     """Yield the lines of an export, the newest jobs first.
 
     Only a few jobs are read at a time, so a change in the meantime may or may not be included; but
-    each
-    job is consistent.
+    each job is consistent.
 
     Args:
         hidden: the lower-case names of request headers whose values are left out.
@@ -129,8 +128,7 @@ async def _with_pieces(
     """Yield the pieces of a job's large bodies, and then the job.
 
     Bodies may be deleted while they are read. Then the job has changed too, and is read again;
-    pieces
-    written before belong to nothing.
+    pieces written before belong to nothing.
     """
     job_id = found.record["id"]
     try:

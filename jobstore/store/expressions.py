@@ -167,8 +167,7 @@ class blank(FunctionElement[str]):  # noqa: N801 - as SQL's own are written
 
     SQLite overwrites a row in place if its size does not change. A text that is deleted or
     shortened instead may stay readable in pages that the row no longer uses. PostgreSQL keeps the
-    old
-    row until it is vacuumed, in any case.
+    old row until it is vacuumed, in any case.
     """
 
     type, inherit_cache = Text(), True
@@ -178,8 +177,7 @@ class checked(FunctionElement[bool]):  # noqa: N801 - as SQL writes it
     """Return a condition in a form that PostgreSQL's planner does not use to find rows.
 
     The planner then neither uses an index for it, nor assumes that few rows meet it. It has no
-    type,
-    since SQLAlchemy would compare a boolean with a number for SQLite.
+    type, since SQLAlchemy would compare a boolean with a number for SQLite.
     """
 
     inherit_cache = True
@@ -206,8 +204,7 @@ class no_earlier(FunctionElement[int]):  # noqa: N801 - as SQL writes it
     """Return the bound time; in PostgreSQL, not before another time.
 
     A batch reads the clock at its beginning. The rows that it changes may have been written since,
-    by
-    a node that read the clock later.
+    by a node that read the clock later.
     """
 
     type, inherit_cache = NUMBER, True

@@ -1,11 +1,9 @@
 """Browser sessions in the store.
 
 The secret that a browser sends is never stored, only its hash. A session is looked up in the store
-for
-each page, so a session that was ended anywhere is over everywhere. It ends when it has not been
-used
-for a while, after a week at the latest, and when the password or role of its account changes or
-the account is removed: the store itself ensures that, whoever makes the change.
+for each page, so a session that was ended anywhere is over everywhere. It ends when it has not been
+used for a while, after a week at the latest, and when the password or role of its account changes
+or the account is removed: the store itself ensures that, whoever makes the change.
 """
 
 import secrets

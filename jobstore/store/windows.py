@@ -177,8 +177,7 @@ class Windows:
         """Execute a statement for all jobs, part by part, whatever their submission times.
 
         Each job is looked at once. Reading 100,000 jobs with one statement takes 0.2 s, and would
-        sometimes
-        delay the writer for all of that time.
+        sometimes delay the writer for all of that time.
 
         Args:
             statement: made by `search.in_window`.

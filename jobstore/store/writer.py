@@ -138,8 +138,7 @@ class Writer(ABC):
             told: called with the outcome after the commit, or None.
             off_loop: whether it may take milliseconds, so that it must not run on the loop.
             abreast: the turn in which it may run side by side with others. What it decides by
-                memory,
-                it has to write to memory before its next statement.
+                memory, it has to write to memory before its next statement.
         """
         if self._closed:  # its connection must not be touched any more
             refused = Outcome(error=StoreClosed())

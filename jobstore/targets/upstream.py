@@ -226,8 +226,7 @@ class _Sending:
 
         Raises:
             _Stale: the connection was closed meanwhile, and the request may be sent again: there
-                was
-                no answer, and it does no harm if the service has received the request.
+                was no answer, and it does no harm if the service has received the request.
         """
         request, self._exchange = self._request, exchange
         exchange.expect(request.method)

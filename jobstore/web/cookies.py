@@ -43,8 +43,7 @@ def give(response: web.Response, secret: str, *, secure: bool) -> None:
     """Set the session cookie; the browser keeps it until it is closed.
 
     It has no path, so the browser sends it to the folder of the page that sets it, and below: if a
-    proxy
-    strips a prefix, only the browser knows that path (RFC 6265 section 5.1.4).
+    proxy strips a prefix, only the browser knows that path (RFC 6265 section 5.1.4).
 
     Args:
         secure: whether the browser used TLS, and must never send it without.

@@ -70,8 +70,7 @@ class Proxies:
         """Return the scheme and host that a client used at the first of the proxies.
 
         Either is "" if no trusted proxy says it. A later proxy that knows better replaces the
-        value,
-        so each is a single value.
+        value, so each is a single value.
 
         Args:
             peer: the other end of the connection.

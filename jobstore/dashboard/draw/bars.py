@@ -70,8 +70,7 @@ def bars(of: Sequence[Bar], label: str, marks: Sequence[Mark] = ()) -> Svg:
     """Draw bars.
 
     What went wrong is on top, and is also marked by a small triangle under the bar, so that it does
-    not
-    depend on colour or height alone.
+    not depend on colour or height alone.
 
     Args:
         of: in order of time; at least one.

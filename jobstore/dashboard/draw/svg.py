@@ -1,8 +1,7 @@
 """Elements of SVG, as text: https://www.w3.org/TR/SVG2/.
 
 Colours and fonts come from the stylesheet, by the elements' classes: the pages' content security
-policy
-allows no inline styles.
+policy allows no inline styles.
 """
 
 from html import escape

@@ -3,20 +3,17 @@
 Each statement sent to PostgreSQL is a round trip, and costs the server as much as the row that it
 changes. So the operations of a batch run side by side, each up to its next statement. If several
 want the same statement, it is executed once for all of them, with a row of values for each, and
-each
-operation continues with its own part of the result.
+each operation continues with its own part of the result.
 
 The statement for many is derived from the statement for one: columns of the table of values replace
 its parameters. Guards and everything else stay as they are.
 
 **Invariants.** At each step, the operations continue in the order of their arrival. Between two
-steps
-of one, the others have made theirs; so what an operation decides by memory has to
-be written to memory before its next statement. In the database, the statements of two operations
-interleave like those of two nodes. So an operation never runs beside one on which it depends:
-operations that read the end of a job run in a turn of their own, after all ends, and two ends of
-one
-attempt are never in one turn.
+steps of one, the others have made theirs; so what an operation decides by memory has to be written
+to memory before its next statement. In the database, the statements of two operations interleave
+like those of two nodes. So an operation never runs beside one on which it depends: operations that
+read the end of a job run in a turn of their own, after all ends, and two ends of one attempt are
+never in one turn.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -6,12 +6,11 @@ which is four small batches, cost 5.2 ms of processor time with the driver's pip
 
 https://www.postgresql.org/docs/current/libpq-pipeline-mode.html
 
-**Invariants.** In the context of `using`, nothing else uses the connection. Statements are
-answered in order, each group of them up to a `make`. If a statement fails, those after it in the
-same
-group are not executed, and `make` raises the first error once everything is answered. A
-connection that broke, whether or not anybody was waiting on it, or that still has answers
-pending, cannot be used afterwards.
+**Invariants.** In the context of `using`, nothing else uses the connection. Statements are answered
+in order, each group of them up to a `make`. If a statement fails, those after it in the same group
+are not executed, and `make` raises the first error once everything is answered. A connection that
+broke, whether or not anybody was waiting on it, or that still has answers pending, cannot be used
+afterwards.
 """
 
 import asyncio
