@@ -199,7 +199,7 @@ async def _ask_retry(visit: Visit, job: Job) -> Question:
     missing = forgotten(request.headers) if request else []
     told = [f"The same request is sent to {job.target} again, as a new job. This one stays."]
     if job.method not in SAFE:
-        told.append("What its target did for it already may then be done twice.")
+        told.append("Whatever its target has already done may then happen twice.")
     question = _question(job, "Retry", "Retry it", *told)
     return replace(question, inputs=(_consent(missing),)) if missing else question
 
@@ -238,7 +238,7 @@ async def _retry(visit: Visit, job: Job, fields: Fields) -> web.Response:
 
 async def _ask_delete(_: Visit, job: Job) -> Question:
     told = (
-        "Nobody can fetch its result any more. Until that is purged, it can be restored."
+        "Its result can no longer be fetched. It can be restored until it is purged."
         if job.state in ENDED
         else "Its work goes on, but nobody can fetch its result or stop it. This cannot be undone."
     )

@@ -264,7 +264,7 @@ def _worst(action: BulkAction, matched: Matched) -> list[str]:
             return [told, "This cannot be undone; they can be retried as new jobs."]
         case BulkAction.RETRY:
             told = "Each request is sent again, as a new job."
-            return [f"{told} What targets did already may then be done twice."]
+            return [f"{told} Whatever targets have already done may then happen twice."]
         case BulkAction.DELETE:
             told = "Nobody can fetch their results any more. Until these are purged, this can be "
             return [f"{told}undone for jobs that have ended."]
