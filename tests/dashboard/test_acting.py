@@ -133,7 +133,7 @@ async def test_what_moved_meanwhile_is_told_in_a_sentence(gated: Client) -> None
 async def test_a_retry_is_a_new_job_and_says_what_it_lacks(client: Client) -> None:
     plain = await client.done("/echo", "POST", data=b"hello")
     asked = await look(client, f"{plain}/retry")
-    assert "may then be done twice" in asked
+    assert "may then happen twice" in asked
     assert await led(client, f"{plain}/retry") == f"../{plain + 1}?done=retried"
     assert (await ended(client, plain + 1))["status"] == 200
     assert "This is the new job." in await look(client, f"{plain + 1}?done=retried")
