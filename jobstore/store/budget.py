@@ -27,12 +27,13 @@ class Budget:
         self, seconds: float = SEARCH_SECONDS, clock: Callable[[], float] = monotonic
     ) -> None:
         self._clock = clock
-        self._until = clock() + seconds
-        self._counts = False
+        self._seconds = seconds
+        self._until: float | None = None
 
     def begin(self) -> None:
         """Start counting the time."""
-        self._counts = True
+        if self._until is None:
+            self._until = self._clock() + self._seconds
 
     def left(self) -> float | None:
         """Return how many seconds are left; None if they do not count yet.
@@ -40,7 +41,7 @@ class Budget:
         Raises:
             TimeIsUp: no time is left.
         """
-        if not self._counts:
+        if self._until is None:
             return None
         left = self._until - self._clock()
         if left <= 0:

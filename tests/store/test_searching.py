@@ -269,3 +269,15 @@ async def test_only_the_statement_whose_time_is_over_is_stopped(connection: Sear
     with pytest.raises(TimeIsUp):
         await behind
     assert await last == [(1,)]
+
+
+def test_the_time_of_a_search_does_not_begin_before_its_first_part_is_done() -> None:
+    now = 0.0
+    budget = Budget(0.25, lambda: now)
+    now = 10.0  # such as on a machine that has no time
+    assert budget.left() is None
+    budget.begin()
+    assert budget.left() == 0.25
+    now = 10.25
+    with pytest.raises(TimeIsUp):
+        budget.left()
