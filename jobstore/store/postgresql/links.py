@@ -49,6 +49,17 @@ async def connect(
         keepalives_interval=10,
         keepalives_count=3,
     )
+    try:
+        await _prepare(link, schema, settings, read_only=read_only)
+    except BaseException:  # nobody else has it
+        await link.close()
+        raise
+    return link
+
+
+async def _prepare(
+    link: Link, schema: str, settings: Mapping[str, str], *, read_only: bool
+) -> None:
     link.prepared_max = _PREPARED
     packing.register(link)
     packing.register_texts(link)
@@ -63,7 +74,6 @@ async def connect(
     ]
     for text in texts:
         await link.execute(text)
-    return link
 
 
 def _seconds_a_host(url: str) -> int:
