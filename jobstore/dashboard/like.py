@@ -1,7 +1,7 @@
 """Jobs like this one: when they were submitted, how long they took, and how they ended."""
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -63,13 +63,14 @@ async def like_it(visit: Visit, job: Job, now: int) -> LikeIt:
     """
     found = await alike(visit.store.history, job, _DRAWN, visit.scope)
     others = [each for each in found.jobs if each.id != job.id]
-    route = route_of(job.path)
+    jobs, route = [*others, job], route_of(job.path)
+    half, most = _percentiles(jobs, now)
     return LikeIt(
         name=f"{job.method} {route}",
         all=written(_filter(job, route)),
         others=rows(others, now, visit.store.targets.waits_for, {}),
-        told=_told([*others, job], now, latest=found.latest),
-        drawing=_drawn(visit, [*others, job], job, now) if others else None,
+        told=_told(jobs, words.typical(half, most), latest=found.latest),
+        drawing=_drawn(visit, jobs, job, now, {"p95": most, "p50": half}) if others else None,
     )
 
 
@@ -79,15 +80,11 @@ def _filter(job: Job, route: str) -> dict[str, str]:
     return {"path": route.partition(ANY)[0]}
 
 
-def _told(jobs: Sequence[Job], now: int, *, latest: bool) -> str:
+def _told(jobs: Sequence[Job], took: str, *, latest: bool) -> str:
     """Say what came of jobs, in the words that other pages have for that."""
     wrong = sum(tone_of(job) == "fail" for job in jobs)
     which = f"the last {len(jobs)}" if latest else f"{len(jobs)} up to this one"
-    half, most = _percentiles(jobs, now)
-    if half is None or most is None:
-        return f"{which} · {wrong} went wrong"
-    took = f"median {words.duration(half)}, 95 % within {words.duration(most)}"
-    return f"{which} · {wrong} went wrong · {took}"
+    return " · ".join(part for part in (which, f"{wrong} went wrong", took) if part)
 
 
 def _percentiles(jobs: Sequence[Job], now: int) -> list[int | None]:
@@ -96,7 +93,9 @@ def _percentiles(jobs: Sequence[Job], now: int) -> list[int | None]:
     return JobFigures(None, took=took).percentiles(_MIDDLE, _NEARLY_ALL)
 
 
-def _drawn(visit: Visit, jobs: Sequence[Job], this: Job, now: int) -> Svg | None:
+def _drawn(
+    visit: Visit, jobs: Sequence[Job], this: Job, now: int, marked: Mapping[str, int | None]
+) -> Svg | None:
     """Draw the jobs that have begun; None if there are none."""
     drawn = [
         Dot(
@@ -110,7 +109,6 @@ def _drawn(visit: Visit, jobs: Sequence[Job], this: Job, now: int) -> Svg | None
         for job in jobs
         if (took := took_of(job, now)) is not None
     ]
-    half, most = _percentiles(jobs, now)
-    levels = [(name, at) for name, at in (("p95", most), ("p50", half)) if at is not None]
+    levels = [(name, at) for name, at in marked.items() if at is not None]
     label = f"{words.plural(len(drawn), 'job')} by when they were submitted and how long they took"
     return dots(drawn, label, levels) if drawn else None

@@ -16,6 +16,7 @@ from jobstore.dashboard.visit import PageRoute, Routes, Visit
 from jobstore.model.bulk import BulkAction, BulkOperation, BulkState
 from jobstore.model.errors import OperationNotFound, QueryInvalid
 from jobstore.store.jobs import LARGEST_ID
+from jobstore.store.search import Search
 from jobstore.web import standing
 from jobstore.web.parameters import id_of
 
@@ -169,11 +170,18 @@ async def undo(visit: Visit) -> web.Response:
 
 async def _deleted(visit: Visit) -> Chosen:
     operation = await _sought(visit)
+    search = visit.store.operations.deleted_by(operation, visit.scope)
+    return _changed_by(operation, search, "deleted", "undo")
+
+
+def _changed_by(operation: BulkOperation, search: Search, became: str, action: str) -> Chosen:
+    """Choose the jobs that an operation changed, for another action on just these."""
+    path = f"operations/{operation.id}"
     return Chosen(
-        search=visit.store.operations.deleted_by(operation, visit.scope),
-        words=f"that operation {operation.id} has deleted",
-        path=f"operations/{operation.id}/undo",
-        back=f"operations/{operation.id}",
+        search=search,
+        words=f"that operation {operation.id} has {became}",
+        path=f"{path}/{action}",
+        back=path,
         filter=json.dumps({"operation": operation.id}),
     )
 
@@ -195,13 +203,8 @@ async def retry(visit: Visit) -> web.Response:
 
 async def _cancelled(visit: Visit) -> Chosen:
     operation = await _sought(visit)
-    return Chosen(
-        search=visit.store.operations.cancelled_by(operation, visit.scope),
-        words=f"that operation {operation.id} has cancelled",
-        path=f"operations/{operation.id}/retry",
-        back=f"operations/{operation.id}",
-        filter=json.dumps({"operation": operation.id}),
-    )
+    search = visit.store.operations.cancelled_by(operation, visit.scope)
+    return _changed_by(operation, search, "cancelled", "retry")
 
 
 _ONE: Final = "operations/{id:[0-9]+}"

@@ -60,6 +60,7 @@ def _environment() -> Environment:
         count=words.count,
         plural=words.plural,
         share=words.share,
+        typical=words.typical,
         shown=words.shown,
         link=query.written,
     )

@@ -77,7 +77,5 @@ def _point(work: Work) -> Point:
 
 
 def _took(work: Work) -> str:
-    half, most = work.took_at_most(_HALF), work.took_at_most(_MOST)
-    if half is None or most is None:
-        return ""
-    return f"; median {words.duration(half)}, 95 % within {words.duration(most)}"
+    took = words.typical(work.took_at_most(_HALF), work.took_at_most(_MOST))
+    return took and f"; {took}"

@@ -130,6 +130,13 @@ def plural(number: int, one: str, many: str | None = None) -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
+def typical(half: int | None, most: int | None) -> str:
+    """Say how long things usually took, by two percentiles: median 71 ms, 95 % within 1.3 s."""
+    if half is None or most is None:
+        return ""
+    return f"median {duration(half)}, 95 % within {duration(most)}"
+
+
 def share(part: int, whole: int) -> str:
     """Say how much of something that is: 0 %, 0.2 %, 1.0 %, 31 %."""
     percent = 100 * part / whole if whole else 0.0

@@ -118,8 +118,8 @@ class NodeWriter(Writer):
         if len(self._waiting) < WAITING:
             before = len(self._waiting)
             super().queue(operation, told, off_loop=off_loop, abreast=abreast)
-            for entry in self._waiting[before:]:
-                self._note_arrival(entry)
+            if len(self._waiting) > before:  # and not refused
+                self._note_arrival(self._waiting[-1])
         elif told is not None:
             refused = Outcome(error=NodeBusy(self._connection.name))
             asyncio.get_running_loop().call_soon(told, refused)
