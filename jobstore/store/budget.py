@@ -30,6 +30,10 @@ class Budget:
         self._seconds = seconds
         self._until: float | None = None
 
+    def again(self) -> "Budget":
+        """Return a budget of as much time, for a search that has to be repeated."""
+        return Budget(self._seconds, self._clock)
+
     def begin(self) -> None:
         """Start counting the time."""
         if self._until is None:

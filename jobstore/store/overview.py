@@ -73,7 +73,7 @@ LATE: Final = Statement(
     .offset(ZERO)
 )
 _PART: Final = 250
-# How often it is read again if the janitor has counted more meanwhile.
+# How often it is read if the janitor counts more meanwhile, whereby jobs may be told twice.
 _TRIES: Final = 3
 
 
@@ -138,12 +138,12 @@ async def by_kinds(
     Args:
         asked: whose kind does not matter.
         most: the kinds, and of how many names of each to tell the spans.
-        budget: how long to look at jobs that were not counted yet.
+        budget: how long to look at jobs that were not counted yet, each time these are read.
     """
     seen: Mapping[Dimension, Overview] = {}
     for _ in range(_TRIES):
         ((last,),) = await history.rows(periods.COUNTED_TO)
-        seen = await _seen(history, asked, last, most, budget)
+        seen = await _seen(history, asked, last, most, budget.again())
         if await history.rows(periods.COUNTED_TO) == [(last,)]:
             break
     return seen

@@ -144,6 +144,41 @@ async def test_several_kinds_are_told_from_one_reading_of_what_was_not_counted(
     assert readings[0] == readings[1]
 
 
+class Counting(Noting):
+    """A searcher beside which the janitor counts jobs, once, in no time left."""
+
+    def __init__(self, stock: Stock) -> None:
+        super().__init__(stock.store.history.searcher)
+        self._stock = stock
+        self.now = 0.0
+
+    async def rows(self, statement: Statement, **values: object) -> list[Any]:
+        """Give all rows, and then let the jobs be counted."""
+        found = await super().rows(statement, **values)
+        if statement is LATE and self.executed.count(LATE) == 1:
+            self.now += 3600.0
+            await self._stock.store.upkeep.count()
+        return found
+
+
+async def test_jobs_that_are_counted_meanwhile_are_read_again_with_as_much_time(
+    stock: Stock,
+) -> None:
+    await two_days(stock)
+    expected = figures(await seen(stock))
+    await stock.done("/late")
+    until = end_of(QUARTER, stock.clock.now + 1)
+    asked = OverviewQuery(Dimension.ROUTE, MORNING, until, HOUR)
+    searcher = Counting(stock)
+    found = await overview(
+        History(searcher, searcher), asked, 10, Budget(0.25, lambda: searcher.now)
+    )
+    assert searcher.executed.count(LATE) == 2
+    assert found.complete
+    assert figures(found).pop("GET /late")[0] == 1
+    assert figures(found).items() > expected.items()
+
+
 async def test_what_came_since_is_added_to_what_was_counted(stock: Stock) -> None:
     await stock.done("/a")
     stock.clock.move(61)
