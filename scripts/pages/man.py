@@ -6,7 +6,7 @@ mean.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from inspect import cleandoc
 from pathlib import Path
 from typing import Final
@@ -31,7 +31,6 @@ jobstore writes HTTP requests to disk, answers with a job id at once, sends the 
 service in the background, keeps the responses, and gives out each response exactly once.
 .PP
 Every command except \fBserve\fR works on the store itself, beside a running server or without one.
-.SH COMMANDS
 """.lstrip()
 _FOOT: Final = r"""
 .SH ENVIRONMENT
@@ -65,9 +64,15 @@ the process id of its server is in
 
 def man() -> str:
     """Write the whole page."""
-    root = click.Context(cli, info_name="jobstore")
-    parts = (line for name in cli.list_commands(root) for line in _command(root, name))
+    parts = (line for group in cli.groups().items() for line in _group(*group))
     return _HEAD + "".join(f"{line}\n" for line in parts) + _FOOT
+
+
+def _group(title: str, names: Sequence[str]) -> Iterator[str]:
+    root = click.Context(cli, info_name="jobstore")
+    yield f'.SH "{title.upper()}"'
+    for name in names:
+        yield from _command(root, name)
 
 
 def _command(parent: click.Context, name: str) -> Iterator[str]:

@@ -54,6 +54,17 @@ def test_the_help_names_every_command() -> None:
     assert {"serve", "migrate", *(command.split()[0] for command in COMMANDS)} <= set(words)
 
 
+def test_the_help_groups_the_commands_by_what_one_wants_to_do() -> None:
+    _, *groups = re.findall(r"^(\w[^:\n]+):\n((?:  .+\n)+)", said("--help"), re.MULTILINE)
+    commands = {title: re.findall(r"^  (\S+)", lines, re.MULTILINE) for title, lines in groups}
+    assert [*commands] == [
+        "Serve and set up", "Look at jobs", "Act on jobs", "Targets and schedules", "Accounts",
+        "Store files and nodes",
+    ]  # fmt: skip
+    assert commands["Look at jobs"] == ["list", "show", "history", "tail"]
+    assert commands["Accounts"] == ["user", "audit"]
+
+
 @pytest.mark.parametrize("command", ["serve", "migrate", *COMMANDS])
 def test_every_command_explains_itself(command: str) -> None:
     name, *_ = command.split()

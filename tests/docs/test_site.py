@@ -10,10 +10,11 @@ from typing import Final
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from jobstore.cli.commands import cli
 from jobstore.dialects.native.routes import openapi
-from pages import PAGES
+from pages import PAGES, man
 from tests.docs.pasting import README, ROOT, all_blocks, page, pages
 
 STRICT: Final = ("--fresh-env", "--fail-on-warning", "--keep-going", "--nitpicky")
@@ -52,7 +53,17 @@ def test_each_command_that_is_named_exists() -> None:
 
 @pytest.mark.parametrize("command", cli.list_commands(click.Context(cli)))
 def test_each_command_stands_in_the_reference(command: str) -> None:
-    assert f"\n## `jobstore {command}`\n" in "\n" + PAGES["reference/commands"]()
+    assert f"\n### `jobstore {command}`\n" in PAGES["reference/commands"]()
+
+
+def test_the_reference_and_the_manual_page_have_the_groups_of_the_help() -> None:
+    helped = CliRunner().invoke(cli, ["--help"]).output
+    _, *groups = re.findall(r"^(\w.+):$", helped, re.MULTILINE)
+    assert groups[:2] == ["Serve and set up", "Look at jobs"]
+    chapters = re.findall(r"^## (.+)$", PAGES["reference/commands"](), re.MULTILINE)
+    assert chapters == groups
+    sections = re.findall(r'^\.SH "(.+)"$', man.man(), re.MULTILINE)
+    assert sections == [title.upper() for title in groups]
 
 
 def test_each_option_stands_in_the_reference() -> None:
