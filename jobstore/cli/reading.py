@@ -1,6 +1,7 @@
 """Look at jobs: a list of those with results, or one in detail."""
 
 import asyncio
+import shlex
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, Union
@@ -19,9 +20,10 @@ from jobstore.cli.wording import JOB_COLUMNS, as_row, why_no_response
 from jobstore.config import Config
 from jobstore.live import SECRET_HEADERS
 from jobstore.model.job import Job
-from jobstore.model.lifecycle import AWAITED
+from jobstore.model.lifecycle import AWAITED, State
 from jobstore.model.message import REDACTED, Body, Headers, Request, Response
-from jobstore.model.target_state import WaitReason
+from jobstore.model.target_state import TargetSeen, WaitReason
+from jobstore.store import target_states
 from jobstore.store.history import History
 from jobstore.store.questions import askers
 from jobstore.store.target_states import waiting_for
@@ -36,14 +38,35 @@ WaitsFor: TypeAlias = Callable[[Job], WaitReason | None]
 _COLUMNS: Final[Columns] = {**JOB_COLUMNS, "waits_for": ColumnKind.TEXT}
 
 
-@click.command("list")
+class _List(click.Command):
+    """The command `list`, which names the one that has filters if it is given one."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        typed = shlex.join(args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            if error.option_name not in _options_of_history():
+                raise
+            raise click.UsageError(
+                f"no such option: {error.option_name}; type: jobstore history {typed}", ctx
+            ) from None
+
+
+def _options_of_history() -> set[str]:
+    from jobstore.cli.asking import history_command  # noqa: PLC0415 - for an error only
+
+    return {name for option in history_command.params for name in option.opts}
+
+
+@click.command("list", cls=_List)
 @reaching
 @limited("jobs", _MOST_LISTED)
 @json_option
 def list_command(where: Union[Config, "Remote"], limit: int, *, as_json: bool) -> None:
     """List the jobs whose results can still be fetched, and those that have not ended.
 
-    The newest come first. `jobstore history` lists all jobs.
+    The newest come first. `jobstore history` lists all jobs, and has filters.
     """
     in_all: int | None
     if isinstance(where, Config):
@@ -154,12 +177,21 @@ async def _sheet(config: Config, job_id: int, most: int | None) -> Sheet:
             job=job,
             definition=name,
             waits_for=(await waiting_for(history))(job),
+            target=await _target(history, job),
             cancelled_by=(await askers(history, [job])).get(job.id),
             attempts=await history.attempts(job),
             request=await _part(await history.request(job), config, most),
             response=await _part(await history.response(job), config, most),
             timeline=await history.timeline(job_id),
         )
+
+
+async def _target(history: History, job: Job) -> TargetSeen | None:
+    """Return the state of the target that a queued job waits for."""
+    if job.state is not State.QUEUED:
+        return None
+    seen = target_states.seen(await history.together(target_states.LOOKED_AT), {})
+    return next((target for target in seen if target.name == job.target), None)
 
 
 async def _part(

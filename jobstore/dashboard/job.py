@@ -22,6 +22,7 @@ from jobstore.model.errors import NotKept, QueryInvalid
 from jobstore.model.job import Job
 from jobstore.model.lifecycle import ENDED, Result, State
 from jobstore.model.message import REDACTED, Headers, Request, Response, header, legible
+from jobstore.model.target_state import TargetSeen
 from jobstore.store import questions
 from jobstore.store.kin import kin
 from jobstore.web import ranges
@@ -111,9 +112,18 @@ async def _known(visit: Visit, job: Job) -> KnownJob:
         attempts=await history.attempts(job),
         timeline=await history.timeline(job.id),
         waits=visit.store.targets.waits_for(job),
+        target=await _target(visit, job),
         asker=askers.get(job.id),
         now=clock.now(),
     )
+
+
+async def _target(visit: Visit, job: Job) -> TargetSeen | None:
+    """Return the state of the target that a queued job waits for, to those who may see targets."""
+    if job.state is not State.QUEUED or visit.scope is not None:
+        return None
+    seen = await visit.store.targets.seen()
+    return next((target for target in seen if target.name == job.target), None)
 
 
 # --- what it has to do with others --------------------------------------------------------------

@@ -262,6 +262,42 @@ def test_a_store_that_is_served_is_told_by_its_servers_pid(
     )
 
 
+@pytest.mark.parametrize(
+    ("arguments", "lines"),
+    [
+        (
+            ["--upstream", "http://127.0.0.1:9"],
+            ["All requests are answered by http://127.0.0.1:9"],
+        ),
+        (["--app", "tests.webapp:create_app"], ["All requests are answered by the application"]),
+        (
+            ["--config", "two.toml"],
+            [
+                "Requests to /reports are answered by http://127.0.0.1:8",
+                "All other requests are answered by http://127.0.0.1:9",
+            ],
+        ),
+    ],
+)
+def test_serve_says_who_answers_the_requests(
+    arguments: list[str], lines: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    Path("two.toml").write_text(
+        '[[target]]\nprefix = "/"\nupstream = "http://127.0.0.1:9"\n'
+        '[[target]]\nprefix = "/reports"\nupstream = "http://127.0.0.1:8"\n'
+    )
+    server = start("serve", "--port", 0, *arguments, stderr=subprocess.DEVNULL)
+    try:
+        assert server.stdout is not None
+        said_first = [server.stdout.readline().decode() for _ in range(2 + len(lines))]
+        for line, words in zip(said_first[2:], lines, strict=True):
+            assert line.startswith(words)
+    finally:
+        server.kill()
+        server.communicate()
+
+
 def test_every_other_command_works_beside_a_server(serving: "subprocess.Popen[bytes]") -> None:
     assert serving.stdout is not None
     serving.stdout.readline()
