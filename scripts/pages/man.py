@@ -1,8 +1,7 @@
-"""The manual page jobstore(1), from what `--help` prints; run this module to write it.
+"""The manual page jobstore(1), from what `--help` prints.
 
-It is written to `deploy/man/jobstore.1` by `PYTHONPATH=.:scripts python -m pages.man`, from where
-the wheel installs it. man-pages(7) says how such a page is made up, groff_man(7) what its macros
-mean.
+`python -m pages` writes it to `deploy/man/jobstore.1`, from where the wheel installs it.
+man-pages(7) says how such a page is made up, groff_man(7) what its macros mean.
 """
 
 import re
@@ -105,8 +104,3 @@ def _escaped(text: str) -> str:
     text = text.replace("\\", r"\e").replace("-", r"\-").replace('"', r"\(dq")
     text = text.replace("'", r"\(aq").replace("`", r"\(ga").replace("~", r"\(ti")
     return re.sub(r"^\.", r"\&.", text)
-
-
-if __name__ == "__main__":
-    FILE.parent.mkdir(exist_ok=True)
-    FILE.write_text(man(), "utf-8")
