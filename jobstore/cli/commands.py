@@ -135,7 +135,7 @@ def _understandable() -> Iterator[None]:
 )
 @click.version_option(__version__, prog_name="jobstore", message="%(prog)s %(version)s")
 def cli() -> None:
-    """Make any HTTP request a durable job, in one process and one SQLite file.
+    """Turn any HTTP request into a durable job, in one process and one SQLite file.
 
     Every command except serve works on the store itself, beside a running server or without one;
     with --url, many of them work on a server elsewhere. A store is a SQLite file, or a PostgreSQL

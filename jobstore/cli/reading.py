@@ -80,7 +80,7 @@ def list_command(where: Union[Config, "Remote"], limit: int, *, as_json: bool) -
     if jobs:
         JobTable(stdout(), waits_for=waits_for).write(jobs)
     if not jobs:
-        say("No job can be asked for.")
+        say("No unfinished jobs, and no results to fetch.")
     elif in_all is None:
         say(f"The newest {len(jobs):,} jobs; --limit lists more.")
     elif in_all > len(jobs):

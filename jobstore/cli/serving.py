@@ -41,7 +41,12 @@ Ctrl-C stops the server; jobs and results stay in the store.
 @click.option(
     "--app", metavar="MODULE:FACTORY", help="The aiohttp application that answers all requests."
 )
-@click.option("--open", "is_open", is_flag=True, help="Serve everyone while there are no accounts.")
+@click.option(
+    "--open",
+    "is_open",
+    is_flag=True,
+    help="Listen anywhere without accounts: everybody may do everything.",
+)
 @click.option(
     "--forward-credentials", is_flag=True, help="Forward the Authorization header to targets."
 )
@@ -55,8 +60,8 @@ def serve_command(
 ) -> None:
     """Run the server until it gets SIGTERM or Ctrl-C.
 
-    The store is created, or its schema upgraded, when the server starts. Without a target, here or
-    in the configuration, the demo endpoints answer.
+    The server creates the store or upgrades its schema when it starts. The demo endpoints answer if
+    there is no target, here or in the configuration.
     """
     kinds = ("upstream", "app")
     answers = {kind: given[kind] for kind in kinds if given[kind] is not None}

@@ -184,4 +184,4 @@ def _after(known: KnownJob) -> Iterator[str]:
         case Result.EXPIRED:
             yield "Its result has expired: nobody fetched it in time."
         case Result.UNWANTED:
-            yield "Its result is for nobody: it was submitted without keeping that."
+            yield "Its result was not kept: it was submitted that way."

@@ -197,7 +197,7 @@ def test_a_store_in_a_folder_that_cannot_be_written_is_read() -> None:
 
 def test_migrate_makes_a_store_and_says_so() -> None:
     assert said("migrate") == f"jobs.db: created with schema version {SCHEMA_VERSION}\n"
-    assert said("list") == "No job can be asked for.\n"
+    assert said("list") == "No unfinished jobs, and no results to fetch.\n"
 
 
 def test_migrate_leaves_a_store_alone_that_is_up_to_date(store_path: Path) -> None:

@@ -510,7 +510,7 @@ def test_show_says_why_a_response_is_not_kept(store_path: Path) -> None:
         await stock.store.upkeep.purge(START + SECOND)
 
     stocked(store_path, gone, START)
-    for job_id, why in enumerate(("deleted", "would ask", "in time", "then purged"), 1):
+    for job_id, why in enumerate(("deleted", "without keeping", "in time", "then purged"), 1):
         assert re.search(f"Response  no.* kept: .*{why}", said("show", job_id))
     assert "Request  no longer kept" in said("show", 4)
 

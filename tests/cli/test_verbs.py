@@ -268,7 +268,7 @@ async def test_all_verbs_work_at_a_url(
     for arguments, complaint in (
         (
             ("history", "--stats"),
-            "statistics are made of the store itself",
+            "only lists of jobs can be had",
         ),
         (("history", "--interrupted"), "--interrupted: this works on a store only"),
         (("history", "--definition", "x"), "expected an id"),

@@ -72,7 +72,7 @@ def test_the_reference_and_the_manual_page_have_the_groups_of_the_help() -> None
 
 def test_each_option_stands_in_the_reference() -> None:
     shown = PAGES["reference/commands"]()
-    assert "| `--running-at TIME` | Jobs that were running at that moment. |" in shown
+    assert "| `--running-at TIME` | Jobs that were running at TIME. |" in shown
     assert "`jobstore user token`" in shown
 
 
