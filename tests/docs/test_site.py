@@ -12,6 +12,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from jobstore import __version__
 from jobstore.cli.commands import cli
 from jobstore.dialects.native.routes import openapi
 from pages import PAGES, file_of, man, whole
@@ -24,6 +25,16 @@ EXAMPLE: Final = (ROOT / "config.example.toml").read_text("utf-8")
 
 def test_the_readme_can_be_read_in_one_go() -> None:
     assert len(page(README).splitlines()) <= 250
+
+
+def test_the_changelog_begins_with_this_version_or_with_what_is_to_come() -> None:
+    first, *older = re.split(r"^## ", page("CHANGELOG.md"), flags=re.MULTILINE)[1:]
+    assert re.match(rf"\[(Unreleased|{re.escape(__version__)})\]", first)
+    assert not any(each.startswith("[Unreleased]") for each in older)
+    kinds = [
+        each for each in re.findall(r"^### (.+)$", first, re.MULTILINE) if "Upgrade" not in each
+    ]
+    assert kinds == [each for each in ("Added", "Changed", "Fixed") if each in kinds]
 
 
 def anchor(heading: str) -> str:
