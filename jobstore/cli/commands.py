@@ -1,4 +1,4 @@
-"""All commands by name, and what becomes of their errors."""
+"""All commands by name, and how their errors are shown."""
 
 import errno
 import importlib
@@ -122,7 +122,7 @@ def _understandable() -> Iterator[None]:
         raise Complaint(str(error)) from error
     except OSError as error:
         discard_output()
-        if error.errno == errno.EPIPE:  # whoever reads, such as head, has enough
+        if error.errno == errno.EPIPE:  # the reader, such as head, has enough
             raise click.exceptions.Exit(0) from None
         raise Complaint(f"{error.filename or 'output'}: {error.strerror or error}") from error
 

@@ -18,9 +18,10 @@ from jobstore.cli.sheet import Part, Sheet
 from jobstore.cli.terminal import say, stdout
 from jobstore.cli.wording import JOB_COLUMNS, as_row, why_no_response
 from jobstore.config import Config
+from jobstore.dashboard.waiting import OF_TARGET
 from jobstore.live import SECRET_HEADERS
 from jobstore.model.job import Job
-from jobstore.model.lifecycle import AWAITED, State
+from jobstore.model.lifecycle import AWAITED
 from jobstore.model.message import REDACTED, Body, Headers, Request, Response
 from jobstore.model.target_state import TargetSeen, WaitReason
 from jobstore.store import target_states
@@ -173,12 +174,13 @@ async def _sheet(config: Config, job_id: int, most: int | None) -> Sheet:
     async with place_of(config).history() as history:
         record = await history.record(job_id)
         job = record.job
+        waits = (await waiting_for(history))(job)
         name = None if job.definition is None else await history.definition_name(job.definition)
         return Sheet(
             job=job,
             definition=name,
-            waits_for=(await waiting_for(history))(job),
-            target=await _target(history, job),
+            waits_for=waits,
+            target=await _target(history, job) if waits in OF_TARGET else None,
             cancelled_by=(await askers(history, [job])).get(job.id),
             attempts=record.attempts,
             request=await _part(await history.request(job), config, most),
@@ -188,9 +190,7 @@ async def _sheet(config: Config, job_id: int, most: int | None) -> Sheet:
 
 
 async def _target(history: History, job: Job) -> TargetSeen | None:
-    """Return the state of the target that a queued job waits for."""
-    if job.state is not State.QUEUED:
-        return None
+    """Return the state of a job's target, if it is known."""
     seen = target_states.seen(await history.together(target_states.LOOKED_AT), {})
     return next((target for target in seen if target.name == job.target), None)
 

@@ -10,8 +10,8 @@ from jobstore.cli.content import Excerpt
 from jobstore.cli.remote import Remote
 from jobstore.cli.remote_jobs import RemoteJobs, moment
 from jobstore.cli.sheet import Part, Sheet
+from jobstore.dashboard.waiting import OF_TARGET
 from jobstore.model.job import Job, Moment
-from jobstore.model.lifecycle import State
 from jobstore.model.target_state import Hold, TargetSeen, TargetState
 from jobstore.store.search import CANCEL_ASKED, asker
 
@@ -40,7 +40,7 @@ class RemoteSheets:
         return Sheet(
             job=job,
             waits_for=jobs.waits_for(job),
-            target=self._target(job),
+            target=self._target(job) if jobs.waits_for(job) in OF_TARGET else None,
             definition=None if job.definition is None else str(job.definition),
             cancelled_by=_canceller(timeline),
             attempts=jobs.attempts(job_id),
@@ -50,9 +50,7 @@ class RemoteSheets:
         )
 
     def _target(self, job: Job) -> TargetSeen | None:
-        """Return the state of the target that a queued job waits for, if we may see targets."""
-        if job.state is not State.QUEUED:
-            return None
+        """Return the state of a job's target, if we may see targets."""
         answer = self.remote.send("GET", "/_jobs/targets")
         if answer.status != HTTPStatus.OK:
             return None

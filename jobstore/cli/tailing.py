@@ -171,7 +171,7 @@ def _write(table: JsonLines | JobTable, found: Sequence[Job]) -> None:
 
 
 async def _follow_some(source: _Source, shown: dict[int, int], *, as_json: bool) -> None:
-    """Show the moments of jobs that were not shown so far, until all have ended."""
+    """Show new events of jobs as they happen, until all jobs have ended."""
     going = [*shown]
     while going:
         for job_id in [*going]:

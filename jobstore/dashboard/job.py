@@ -17,6 +17,7 @@ from jobstore.dashboard.like import like_it
 from jobstore.dashboard.pages import HARDENED, render
 from jobstore.dashboard.story import KnownJob, status_line, told
 from jobstore.dashboard.visit import PageRoute, Routes, Visit, id_in_path, job_of
+from jobstore.dashboard.waiting import OF_TARGET
 from jobstore.model import clock
 from jobstore.model.errors import NotKept, QueryInvalid
 from jobstore.model.job import Job
@@ -121,8 +122,8 @@ async def _known(visit: Visit) -> KnownJob:
 
 
 async def _target(visit: Visit, job: Job) -> TargetSeen | None:
-    """Return the state of the target that a queued job waits for, to those who may see targets."""
-    if job.state is not State.QUEUED or visit.scope is not None:
+    """Return the state of the target that a job waits for, to those who may see targets."""
+    if visit.store.targets.waits_for(job) not in OF_TARGET or visit.scope is not None:
         return None
     seen = await visit.store.targets.seen()
     return next((target for target in seen if target.name == job.target), None)

@@ -1,8 +1,13 @@
 """Why a queued job waits, in a sentence: the same on its page and on the command line."""
 
+from typing import Final
+
 from jobstore.dashboard import words
 from jobstore.model.job import Job
 from jobstore.model.target_state import TargetSeen, WaitReason
+
+# The reasons for which the state of the job's target says more.
+OF_TARGET: Final = frozenset({WaitReason.SLOT, WaitReason.PAUSED, WaitReason.HELD})
 
 
 def why_it_waits(job: Job, reason: WaitReason | None, target: TargetSeen | None, now: int) -> str:
