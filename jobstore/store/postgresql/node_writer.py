@@ -81,7 +81,7 @@ class NodeWriter(Writer):
         connection: the connection; nothing else may write on it.
         boot: this start of the node; without a server there is no lease.
         patience: how long anybody waits for a database that is away, in seconds.
-        steady: a monotonic clock for that, in seconds.
+        steady: a monotonic clock for that, in seconds; None for the process's own.
     """
 
     def __init__(
@@ -90,11 +90,11 @@ class NodeWriter(Writer):
         clock: Clock,
         boot: OwnBoot,
         patience: float = PATIENCE,
-        steady: Callable[[], float] = time.monotonic,
+        steady: Callable[[], float] | None = None,
     ) -> None:
         super().__init__()
         self._patience = patience
-        self._steady = steady
+        self._steady = steady or time.monotonic
         self._connection = connection
         self._clock = clock
         self._number = 0
