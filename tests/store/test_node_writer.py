@@ -32,7 +32,7 @@ from jobstore.store.transaction import Outcome, Transaction
 from jobstore.store.writer import Turn, nothing
 from tests.databases import SCHEMA
 from tests.engines import Place, execute, rows
-from tests.loop import turns
+from tests.loop import HeldClock, turns
 from tests.stores import START, StandingClock, submission
 from trials.services import listening
 from trials.sockets import hang_up
@@ -398,6 +398,28 @@ async def test_a_database_that_answered_late_may_not_be_silent_for_long(database
 
         with pytest.raises(StoreUnsure):
             await asyncio.wait_for(one.writer.run(take_long), LONG / 2)
+
+
+async def test_a_commit_that_nothing_is_heard_of_is_given_up_in_time(
+    database: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, patience = HeldClock(), 5.0
+    monkeypatch.setattr(time, "monotonic", clock)
+
+    async with node(database, patience, clock) as one:
+
+        def silence(tx: Transaction) -> None:
+            submit(tx)
+            one.way.open.clear()
+
+        told = asyncio.create_task(one.writer.run(silence))
+        while one.way.open.is_set():
+            await turns(1)
+        with clock.held():
+            took = await clock.until(told, step := 0.02)
+        with pytest.raises(StoreUnsure):
+            await told
+        assert took < patience + step
 
 
 async def test_what_a_request_has_waited_counts_for_what_it_asks_next(database: Place) -> None:

@@ -9,15 +9,17 @@ row of the node's start, and only if that start has not ended. That number is
 
 So a caller gets its result after the commit, or learns that nothing was changed.
 
-**When the database cannot be reached**, nobody waits much longer than `PATIENCE`, counted from the
+**When the database cannot be reached**, nobody waits longer than `PATIENCE`, counted from the
 arrival of the oldest operation in a batch, and with what its request has waited for directly
-before. A batch whose connection broke before its commit, or whose commit did not take effect, is
-retried until then, and at least once: the connection may have been lost because the loop was
-delayed. Then it is refused, and so are all later ones, at once, until there is a new connection. If
-the connection broke during a commit and the witness cannot be asked in time, the callers learn that
-the outcome is unknown (`StoreUnsure`). The witness is asked before anything else is written. If the
-commit did take effect, its facts are passed on then, and the jobs that it started run. Results that
-it took for readers are given back, since those readers were told that they had failed.
+before. A tenth of it is kept for those who had to wait for the batch before; only what the database
+answers in that tenth gives it another one. A batch whose connection broke before its commit, or
+whose commit did not take effect, is retried until then, and at least once: the connection may have
+been lost because the loop was delayed. Then it is refused, and so are all later ones, at once,
+until there is a new connection. If the connection broke during a commit and the witness cannot be
+asked in time, the callers learn that the outcome is unknown (`StoreUnsure`). The witness is asked
+before anything else is written. If the commit did take effect, its facts are passed on then, and
+the jobs that it started run. Results that it took for readers are given back, since those readers
+were told that they had failed.
 
 **After a crash**, either all of a batch is in the database or nothing.
 """
@@ -50,7 +52,7 @@ from jobstore.store.postgresql.abreast import walk
 from jobstore.store.postgresql.engine import DatabaseConnection
 from jobstore.store.postgresql.journeys import Journeys, Sent
 from jobstore.store.postgresql.links import Link, execute
-from jobstore.store.postgresql.patience import PATIENCE, impatient
+from jobstore.store.postgresql.patience import LAST, PATIENCE, impatient, seconds_left
 from jobstore.store.postgresql.transaction import NodeTransaction, Shared
 from jobstore.store.postgresql.translation import is_broken, translate
 from jobstore.store.transaction import Batch, Operation, Outcome, Told
@@ -65,8 +67,6 @@ _MET: Final = (SerializationFailure, DeadlockDetected, UniqueViolation)
 _OF_BATCH: Final = 0.7
 # And what part of it goes by until a batch takes in no further operations.
 _OF_OPERATIONS: Final = 0.3
-# What part of it any batch gets, however long its operations have waited for the one before.
-_AT_LEAST: Final = 0.1
 _PAUSE: Final = 0.2
 # How many operations may wait; a database that is slow must not fill the memory.
 WAITING: Final = 50_000
@@ -182,8 +182,7 @@ class NodeWriter(Writer):
             return Batch([Outcome(error=self.trouble)] * len(batch))
         self._began = self._steady()
         self._came = min(each.came for each in batch)
-        least = self._began + _AT_LEAST * self._patience
-        self._patient_until = max(self._came + self._patience, least)
+        self._patient_until = self._began + seconds_left(self._patience, self._came, self._began)
         try:
             done = await self._performed(batch)
         except psycopg.Error as error:
@@ -285,7 +284,7 @@ class NodeWriter(Writer):
         """Return for how many seconds the database may say nothing from now on."""
         most = _OF_BATCH * self._patience
         rest = self._left - (self._patience - most)
-        return max(min(most, rest), _AT_LEAST * self._patience)
+        return max(min(most, rest), LAST * self._patience)
 
     async def _once(self, entries: Sequence[Entry], changes: Changes) -> Batch:
         link = await self._connection.link(self._left)
@@ -356,7 +355,7 @@ class NodeWriter(Writer):
                 return await self._witness(self._left)
             except psycopg.Error:
                 await self._connection.drop()
-                await asyncio.sleep(_PAUSE)
+                await asyncio.sleep(min(_PAUSE, max(self._left, 0)))
         self._unsure = changes
         raise StoreUnsure(self._connection.name, "the database went away", "it is back")
 
@@ -369,8 +368,9 @@ class NodeWriter(Writer):
         Raises:
             psycopg.Error: the database cannot be reached.
         """
+        until = self._steady() + seconds
         link = await self._connection.link(seconds)
-        with impatient(link, lambda: seconds):
+        with impatient(link, lambda: until - self._steady()):
             cursor = await execute(link, boots.WITNESS, {"boot": self._boot.number})
             row = await cursor.fetchone()
         return row is not None and row[0] == self._number
