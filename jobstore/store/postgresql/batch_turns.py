@@ -24,7 +24,8 @@ async def by_turns(shared: Shared, entries: Sequence[Entry]) -> list[Outcome]:
     for turn in sorted({each.abreast for each in entries}):
         places = [place for place, each in enumerate(entries) if each.abreast == turn]
         ways = [partial(_outcome, shared, entries[place]) for place in places]
-        outcomes |= zip(places, await walk(shared.journeys, ways, shared.left), strict=True)
+        done = await walk(shared.journeys, ways, shared.left, shared.foreseen)
+        outcomes |= zip(places, done, strict=True)
     return [outcomes[place] for place in range(len(entries))]
 
 
