@@ -42,7 +42,6 @@ def _store(where: str) -> AbstractAsyncContextManager[Store]:
 async def _working(where: str) -> AsyncIterator[Store]:
     """Open a store whose jobs end as soon as they begin."""
     async with _store(where) as store:
-
         loop = asyncio.get_running_loop()
 
         def follow(order: Order) -> None:
