@@ -19,7 +19,7 @@ from jobstore.dashboard.story import KnownJob, status_line, told
 from jobstore.dashboard.visit import PageRoute, Routes, Visit, job_of
 from jobstore.model import clock
 from jobstore.model.errors import NotKept, QueryInvalid
-from jobstore.model.job import Job
+from jobstore.model.job import Job, Moment
 from jobstore.model.lifecycle import ENDED, Result, State
 from jobstore.model.message import REDACTED, Headers, Request, Response, header, legible
 from jobstore.store import questions
@@ -79,7 +79,7 @@ async def show(visit: Visit) -> web.Response:
         looks=list(Look),
         story=told(known),
         drawing=waterfall(job, known.attempts, known.timeline, known.now),
-        timeline=[(each, _TONES.get(each.event, "wait")) for each in known.timeline],
+        timeline=[(each, _tone(job, each)) for each in known.timeline],
         lasted=(job.finished_at or known.now) - job.submitted_at,
         ended=job.state in ENDED,
         messages=await _messages(visit, job, look),
@@ -89,6 +89,12 @@ async def show(visit: Visit) -> web.Response:
         undo=can_undo(job, offered, known.timeline),
         **await _related(visit, known),
     )
+
+
+def _tone(job: Job, moment: Moment) -> str:
+    """Return the colour of a moment; an error as the answer is as bad as none."""
+    wrong = moment.event == "done" and not job.succeeded
+    return "fail" if wrong else _TONES.get(moment.event, "wait")
 
 
 def _look(request: web.Request) -> Look:

@@ -78,6 +78,13 @@ async def test_the_latest_error_comes_first(client: Client) -> None:
     assert re.search(r"waiting .*attempt 1 503 after .*backoff .*attempt 3 503 after", words(tried))
 
 
+async def test_an_error_is_red_in_the_timeline(client: Client) -> None:
+    for path, tone in (("/greet/you", "done"), ("/status/422", "fail"), ("/nobody/there", "fail")):
+        page = (await client("GET", f"{UI}{await client.done(path)}")).body.decode()
+        last = re.findall(r'<i class="k-(\w+)" aria-hidden="true"></i><span>(?:done|failed)', page)
+        assert last == [tone], path
+
+
 async def test_a_pause_says_that_its_target_asked_for_it(
     serve: Serve, services: Services, http: ClientSession
 ) -> None:

@@ -40,7 +40,12 @@ def ids(answer: Answer) -> list[int]:
 
 def words(answer: Answer) -> str:
     """Read a page as somebody does who sees it."""
-    return " ".join(unescape(re.sub(r"<[^>]+>", " ", answer.body.decode())).split())
+    return words_of(answer.body.decode())
+
+
+def words_of(html: str) -> str:
+    """Read a part of a page likewise."""
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", html)).split())
 
 
 def tabs(answer: Answer) -> dict[str, str]:
@@ -160,8 +165,33 @@ async def test_bars_above_it_lead_to_the_jobs_of_a_part_of_its_time(
     assert "Submitted in the last 24 hours 2 jobs · 50 % went wrong" in words(page)
     bars = re.findall(r'<a href="([^"]*)"><title>[^<]*2 jobs, 1 went wrong', page.body.decode())
     assert ids(await client("GET", UI + unescape(bars[0])))[0] == bad
-    narrowed = await client("GET", f"{UI}?owner=shop", headers={"Accept": "text/html"})
-    assert b'id="lately"' not in narrowed.body
+    for query in ("?owner=shop", "?error=yes"):
+        narrowed = await client("GET", UI + query, headers={"Accept": "text/html"})
+        assert b'id="lately"' not in narrowed.body
+
+
+async def test_its_tab_says_how_many_went_wrong_and_is_red_if_any_did(
+    server: Server, client: Client
+) -> None:
+    async def tab(query: str = "") -> str:
+        page = await client("GET", f"{UI}{query}", headers={"Accept": "text/html"})
+        (found,) = re.findall(
+            r'<a href="[^"]*error=yes"[^>]*>went wrong.*?</a>', page.body.decode()
+        )
+        return str(found)
+
+    assert "<b" not in await tab()  # nothing has ended
+    await client.done("/greet/you")
+    await server.store.upkeep.count()
+    assert words_of(await tab()) == "went wrong 0 in 24 h"
+    assert "bad" not in await tab()
+    for path in ("/status/500", "/nobody/there"):
+        await client.done(path)
+    for query in ("", "?error=yes"):
+        assert words_of(await tab(query)) == "went wrong 2 in 24 h", query
+        assert 'class="bad"' in await tab(query)
+    assert words_of(await tab("?since=1h")) == "went wrong 2"  # as the list that it leads to
+    assert words_of(await tab("?owner=shop")) == "went wrong"
 
 
 async def test_each_sees_what_is_theirs(server: Server) -> None:
