@@ -124,7 +124,8 @@ async def _searched_to(visit: Visit, found: Page, wanted: PageQuery) -> int | No
 async def _frame(visit: Visit, asked: Query, recent: Lately | None = None) -> dict[str, Any]:
     """Return what is shown above each list."""
     tabs = await _tabs(visit, asked, recent)
-    return {"chips": asked.chips, "filters": asked.filters, "tabs": tabs}
+    closed = visit.store.targets.told_closed() if visit.visitor.sees_all else []
+    return {"chips": asked.chips, "filters": asked.filters, "tabs": tabs, "closed": closed}
 
 
 async def _tabs(visit: Visit, asked: Query, recent: Lately | None) -> list[Tab]:
