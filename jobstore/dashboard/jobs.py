@@ -1,5 +1,6 @@
 """The list of jobs that match the URL's filters, the newest first."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -81,10 +82,11 @@ async def _listed(visit: Visit, asked: Query) -> web.Response:
     older = found.searched_to and fixed.older(wanted.cursor(found.searched_to))
     first = "cursor" not in asked.others
     recent = await lately(visit, fixed.filters, now) if first else None
+    frame = await _frame(visit, asked, recent)
     return render(
         visit.request,
         "jobs.html",
-        **await _frame(visit, asked, recent),
+        **frame,
         rows=rows(found.jobs, now, visit.store.targets.waits_for, askers),
         line="",
         error=None,
@@ -95,10 +97,16 @@ async def _listed(visit: Visit, asked: Query) -> web.Response:
         top=_top(asked, found),
         newer=0 if top is None else await _newer(visit, wanted.search, top),
         **bulk.offers(visit, asked.filters),
+        matches=len(found.jobs) if first and not (older or asked.top) else _kept(frame["tabs"]),
         newest=asked.but(),
         api="GET /_jobs" + query.written(fixed.filters).removeprefix("./"),
         command=query.command(fixed.filters),
     )
+
+
+def _kept(tabs: Iterable[Tab]) -> int | None:
+    """Return the number of jobs in the current tab; None if it is not known without counting."""
+    return next((tab.count for tab in tabs if tab.current and not tab.wrong), None)
 
 
 def _top(asked: Query, found: Page) -> int | None:

@@ -224,6 +224,29 @@ async def test_a_reader_is_offered_nothing_and_a_user_only_their_own(
 # --- many jobs ----------------------------------------------------------------------------------
 
 
+async def test_what_is_done_to_all_is_worded_apart_from_what_is_done_to_the_selected(
+    client: Client,
+) -> None:
+    def words(shown: str, id_: str) -> str:
+        inside = shown.partition(f'id="{id_}"')[2].partition("</details>")[0].partition(">")[2]
+        return " ".join(re.sub(r"<[^>]+>", " ", inside).split())
+
+    for _ in range(3):
+        await client.done("/status/500")
+    every = await look(client, "")
+    assert words(every, "selection").startswith(
+        "Selected: Retry selected… Cancel selected… Delete selected… All 3 jobs"
+    )
+    assert words(every, "every").startswith("All 3 jobs Retry all 3 jobs… Cancel all 3 jobs…")
+    assert 'id="whole"' in every
+    few = await look(client, "?status=5xx")  # all of them are on the page
+    assert words(few, "every").startswith("All 3 that match Retry all 3 matching… ")
+    kept = await look(client, "?state=done&limit=2")
+    assert words(kept, "every").startswith("All 3 that match Retry all 3 matching… ")
+    unknown = await look(client, "?status=5xx&limit=2")  # counting takes its time: nobody did
+    assert words(unknown, "every").startswith("All that match Retry all matching… ")
+
+
 async def test_what_was_counted_is_what_is_done(client: Client) -> None:
     wrong = [await client.done("/status/500") for _ in range(3)]
     await client.done("/greet/world")
