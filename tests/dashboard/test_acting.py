@@ -4,16 +4,21 @@ import json
 import re
 from contextlib import AsyncExitStack
 from html import unescape
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 from aiohttp import ClientSession
 
+from jobstore.model import clock
 from jobstore.model.account import Role
+from jobstore.model.job import Failure
 from tests.accounts import People
 from tests.client import GATED, ORDINARY, Client
 from tests.conftest import Serve
+from tests.stock import stocking
+from tests.stores import fail
 from trials.clients import Answer
 
 FORM = "application/x-www-form-urlencoded"
@@ -145,6 +150,37 @@ async def test_a_retry_is_a_new_job_and_says_what_it_lacks(client: Client) -> No
     assert await led(client, f"{secret}/retry", without_secrets="yes") == (
         f"../{secret + 1}?done=retried"
     )
+
+
+async def test_the_question_says_that_a_job_was_retried_already(client: Client) -> None:
+    job_id = await client.done("/greet/world")
+    assert "already retried" not in await look(client, f"{job_id}/retry")
+    await led(client, f"{job_id}/retry")
+    assert "It was already retried as job 2.<" in await look(client, f"{job_id}/retry")
+    await led(client, f"{job_id}/retry")
+    asked = await look(client, f"{job_id}/retry")
+    assert "It was already retried as job 3, the last of 2 times.<" in asked
+
+
+async def test_the_question_says_what_may_happen_twice(
+    store_path: Path, serve: Serve, http: ClientSession
+) -> None:
+    done = "Whatever its target has already done may then happen twice."
+    cases = (
+        ("POST", Failure.INTERRUPTED, "its POST may have taken effect. It may then take effect tw"),
+        ("POST", Failure.TIMEOUT, done),
+        ("PUT", Failure.INTERRUPTED, done),
+        ("GET", Failure.INTERRUPTED, ""),
+    )
+    async with stocking(store_path, now=clock.now()) as stock:
+        for method, failure, _ in cases:
+            await fail(stock.store, await stock.running("/pay", method=method), failure, "it ended")
+    client = Client(http, (await serve(target=ORDINARY)).url)
+    for job_id, (_, _, told) in enumerate(cases, 1):
+        asked = await look(client, f"{job_id}/retry")
+        assert told in asked
+        assert ("twice" in asked) == bool(told)
+        assert ("was interrupted" in asked) == ("taken effect" in told)
 
 
 async def test_a_deletion_is_undone_with_one_button(client: Client) -> None:
