@@ -102,6 +102,17 @@ async def test_a_pause_says_that_its_target_asked_for_it(
     assert "status 503; retrying in 1800 s (Retry-After: 1800 s)" in words(page)
 
 
+async def test_each_body_has_a_link_that_says_what_it_is_for(client: Client) -> None:
+    job = await client.done("/echo", "POST", data=b"hello")
+    page = (await client("GET", f"{UI}{job}")).body.decode()
+    links = re.findall(r'<a class="btn" href="([^"]*)" download>(.*?)</a>', page)
+    assert [(link, re.sub(r"<[^>]+>", "", said)) for link, said in links] == [
+        (f"./{job}/request", "Download the body of the request"),
+        (f"./{job}/response", "Download the body of the response"),
+    ]
+    assert page.count('<span class="body-tools"><span class="seg"') == 2  # they wrap together
+
+
 async def test_looking_takes_nothing_away(client: Client) -> None:
     job = await client.done("/echo", "POST", data=b'{"a": 1}', headers=JSON)
     for query in ("", "?body=raw", "?body=hex"):

@@ -214,6 +214,15 @@ async def test_each_sees_what_is_theirs(server: Server) -> None:
         assert b'type="checkbox"' not in seen.body
 
 
+def test_no_tab_and_no_filter_is_cut_off_on_a_narrow_screen() -> None:
+    folder = Path(__file__).parents[2] / "jobstore" / "dashboard" / "static"
+    rules = (folder / "jobs.css").read_text("utf-8")
+    assert "flex-wrap: wrap" in re.findall(r"^\.tabs \{(.*)\}", rules, re.MULTILINE)[0]
+    assert not re.search(r"^  \.tabs \{.*nowrap", rules, re.MULTILINE)
+    (chip,) = re.findall(r"^  \.chip span \{(.*)\}", rules, re.MULTILINE)
+    assert "white-space: normal" in chip
+
+
 def test_a_word_without_an_end_is_still_a_word() -> None:
     assert line_of('path:"/a b') == {"path": "/a b"}
     with pytest.raises(QueryInvalid):
