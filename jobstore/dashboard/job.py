@@ -15,8 +15,9 @@ from jobstore.dashboard.bodies import Look, Shown
 from jobstore.dashboard.draw.waterfall import waterfall
 from jobstore.dashboard.like import like_it
 from jobstore.dashboard.pages import HARDENED, render
-from jobstore.dashboard.story import KnownJob, status_line, told
+from jobstore.dashboard.story import KnownJob, told
 from jobstore.dashboard.visit import PageRoute, Routes, Visit, job_of
+from jobstore.dashboard.words import status_line
 from jobstore.model import clock
 from jobstore.model.errors import NotKept, QueryInvalid
 from jobstore.model.job import Job, Moment

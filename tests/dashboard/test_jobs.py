@@ -70,6 +70,17 @@ async def test_it_shows_how_each_job_stands(client: Client) -> None:
     assert re.search(r"done .*GET /greet/you ?\?and=me shop / .* ago .* 200 held", shown[2])
 
 
+async def test_a_line_says_what_went_wrong_where_anything_did(client: Client) -> None:
+    for path in ("/greet/you", "/status/422", "/nobody/there"):
+        await client.done(path)
+    page = (await client("GET", UI)).body.decode()
+    told = re.findall(r'<span class="note-line why" title="([^"]*)">([^<]*)</span>', page)
+    assert [whole == line for whole, line in told] == [True, True]
+    assert told[0][0].startswith("no connection to 127.0.0.1:9: ")
+    assert told[1][0] == "answered 422 Unprocessable Entity"
+    assert page.count('class="note-line') == 2
+
+
 async def test_tabs_have_the_kept_counts_and_lead_to_the_same_filters(client: Client) -> None:
     await client.done("/greet/you")
     await client.done("/nobody/there")
