@@ -305,6 +305,28 @@ async def test_what_was_counted_is_what_is_done(client: Client) -> None:
     )
 
 
+async def test_an_operation_leads_to_its_jobs_and_they_lead_to_it(client: Client) -> None:
+    for _ in range(2):
+        await client.done("/status/500")
+    await reply(client, await look(client, "matching/retry?status=500"))
+    await over(client, 1)
+    await answered(client, "selected/delete?id=1")
+    await over(client, 2)
+    await answered(client, "operations/2/undo")
+    await over(client, 3)
+    shown = await look(client, "operations")
+    assert shown.count('<td data-head="By"><span class="muted">without an account</span></td>') == 3
+    assert '<a href="./?status=500">status:500</a>' in shown
+    assert '<a href="./operations/2">jobs of operation 2</a>' in shown
+    assert ">selected jobs</td>" in shown
+    one = await look(client, "operations/1")
+    assert '<a class="mono" href="../?status=500">status:500</a>' in one
+    assert " by somebody without an account" in one
+    job_page = await look(client, "1")
+    told = re.findall(r"<small>([^<]*)<a href=\"./operations/(\d)\">operation \d</a>", job_page)
+    assert told == [("as job 3, by ", "1"), ("by ", "2"), ("by ", "3")]
+
+
 async def test_nothing_is_done_if_there_are_not_as_many_any_more(client: Client) -> None:
     first, second = await client.done("/status/500"), await client.done("/status/500")
     asked = await look(client, "matching/retry?status=500")
