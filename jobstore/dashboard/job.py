@@ -17,7 +17,7 @@ from jobstore.dashboard.draw.waterfall import waterfall
 from jobstore.dashboard.like import like_it
 from jobstore.dashboard.pages import HARDENED, render
 from jobstore.dashboard.story import KnownJob, told
-from jobstore.dashboard.visit import PageRoute, Routes, Visit, job_of
+from jobstore.dashboard.visit import PageRoute, Routes, Visit, id_in_path, job_of
 from jobstore.dashboard.words import status_line
 from jobstore.model import clock
 from jobstore.model.errors import NotKept, QueryInvalid
@@ -89,8 +89,8 @@ class TimelineEntry:
 
 async def show(visit: Visit) -> web.Response:
     """Show a job."""
-    job, look = await job_of(visit), _look(visit.request)
-    known = await _known(visit, job)
+    look, known = _look(visit.request), await _known(visit)
+    job = known.job
     offered = await offers(visit, job)
     return render(
         visit.request,
@@ -141,13 +141,15 @@ def _look(request: web.Request) -> Look:
         raise QueryInvalid(f"body: expected one of {', '.join(Look)}") from None
 
 
-async def _known(visit: Visit, job: Job) -> KnownJob:
+async def _known(visit: Visit) -> KnownJob:
     history = visit.store.history
+    record = await history.record(id_in_path(visit), visit.scope)
+    job = record.job
     askers = await questions.askers(history, [job])
     return KnownJob(
         job=job,
-        attempts=await history.attempts(job),
-        timeline=await history.timeline(job.id),
+        attempts=record.attempts,
+        timeline=record.timeline,
         waits=visit.store.targets.waits_for(job),
         asker=askers.get(job.id),
         now=clock.now(),
