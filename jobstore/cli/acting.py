@@ -11,8 +11,8 @@ import click
 from jobstore.cli.plain import Complaint, tell, write_json
 from jobstore.cli.terminal import progress
 from jobstore.model.bulk import BulkAction, BulkState
-from jobstore.model.job import Failure, Job, Replay
-from jobstore.model.retry import may_repeat
+from jobstore.model.job import Job
+from jobstore.model.retry import in_doubt
 
 # How often it is looked how far an operation is, in seconds.
 _LOOK_SECONDS: Final = 0.1
@@ -114,7 +114,7 @@ async def _doubt(actor: Actor, wanted: Wanted) -> str | None:
     if wanted.action is not BulkAction.RETRY:
         return None
     job = await actor.job(wanted.ids[0])
-    if job.failure is not Failure.INTERRUPTED or may_repeat(job.method, Replay.IDEMPOTENT):
+    if not in_doubt(job):
         return None
     return (
         f"Job {job.id} was interrupted, and its {job.method} may have taken effect. "
