@@ -179,7 +179,7 @@ async def services() -> AsyncIterator[Services]:
 @pytest.fixture(scope="session")
 def nursery() -> Path | None:
     """Have what servers are forked off; give what lets their disks fail, unless it is missing."""
-    return open_nursery("pytest", cheap.__name__, "tests.gates")
+    return open_nursery("pytest", cheap.__name__, "tests.gates", "tests.warm")
 
 
 @pytest.fixture

@@ -72,6 +72,7 @@ async def test_the_tour_goes_as_it_is_shown(
     shell: Shell, real_server: Start, store_path: Path, name: str
 ) -> None:
     assert store_path == shell.folder / "jobs.db"
+    shell.real = True
     for block in blocks_of(page(name), "tour"):
         if block.mark in {"tour: server", "tour: restart"}:
             server = await real_server()
