@@ -99,7 +99,8 @@ def _look_after(link: socket.socket) -> None:
     with suppress(BrokenPipeError):
         link.sendall(b"%d\n" % process)
     ended = os.pidfd_open(process)
-    if ended not in select.select([ended, link], [], [])[0]:
+    either: list[socket.socket | int] = [link, ended]
+    if ended not in select.select(either, [], [])[0]:
         os.kill(process, signal.SIGKILL)
     _, status = os.waitpid(process, 0)
     with suppress(BrokenPipeError):
