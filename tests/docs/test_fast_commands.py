@@ -2,16 +2,14 @@
 
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.commands import REAL
 from tests.stores import prepare
 
 pytestmark = pytest.mark.file
-
-REAL = (sys.executable, "-m", "jobstore")
 
 
 @pytest.mark.parametrize("arguments", [["--version"], ["frobnicate"], ["show", "7"]], ids=" ".join)
