@@ -9,17 +9,17 @@ row of the node's start, and only if that start has not ended. That number is
 
 So a caller gets its result after the commit, or learns that nothing was changed.
 
-**When the database cannot be reached**, nobody waits longer than `PATIENCE`, counted from the
-arrival of the oldest operation in a batch, and with what its request has waited for directly
-before. A tenth of it is kept for those who had to wait for the batch before; only what the database
-answers in that tenth gives it another one. A batch whose connection broke before its commit, or
-whose commit did not take effect, is retried until then, and at least once: the connection may have
-been lost because the loop was delayed. Then it is refused, and so are all later ones, at once,
-until there is a new connection. If the connection broke during a commit and the witness cannot be
-asked in time, the callers learn that the outcome is unknown (`StoreUnsure`). The witness is asked
-before anything else is written. If the commit did take effect, its facts are passed on then, and
-the jobs that it started run. Results that it took for readers are given back, since those readers
-were told that they had failed.
+**When the database cannot be reached**, nobody waits longer than `PATIENCE` for a database that
+says nothing, counted from the arrival of the oldest operation in a batch, and with what its request
+has waited for directly before. A tenth of it is kept for those who had to wait for the batch
+before; only what the database answers in that tenth gives it another one. A batch whose connection
+broke before its commit, or whose commit did not take effect, is retried until then, and at least
+once: the connection may have been lost because the loop was delayed. Then it is refused, and so are
+all later ones, at once, until there is a new connection. If the connection broke during a commit
+and the witness cannot be asked in time, the callers learn that the outcome is unknown
+(`StoreUnsure`). The witness is asked before anything else is written. If the commit did take
+effect, its facts are passed on then, and the jobs that it started run. Results that it took for
+readers are given back, since those readers were told that they had failed.
 
 **After a crash**, either all of a batch is in the database or nothing.
 """
