@@ -284,7 +284,7 @@ async def test_all_verbs_work_at_a_url(
     for arguments, complaint in (
         (
             ("history", "--stats"),
-            "statistics are made of the store itself",
+            "only lists of jobs can be had",
         ),
         (("history", "--interrupted"), "--interrupted: this works on a store only"),
         (("history", "--definition", "x"), "expected an id"),
@@ -448,6 +448,48 @@ def test_jobs_are_shown_as_they_come(store: Path) -> None:
             assert json.loads(process.stdout.readline())["path"] == "/new"
         finally:
             process.kill()
+
+
+@contextmanager
+def tailing(*arguments: object) -> Iterator[Iterator[dict[str, Any]]]:
+    """Give the jobs that the command shows, one by one."""
+    with start("tail", "--json", "--limit", 1, *arguments) as process:
+        assert process.stdout is not None
+        try:
+            yield map(json.loads, process.stdout)
+        finally:
+            process.kill()
+
+
+@ON_BOTH
+def test_jobs_are_shown_again_when_they_have_ended(store: Path) -> None:
+    with tailing("--store", store) as shown:
+        first = next(shown)
+        said("cancel", 5)
+        said("cancel", 6)
+        ended = [next(shown) for _ in range(2)]
+    assert (first["id"], first["state"]) == (6, "queued")
+    assert [(job["id"], job["state"]) for job in ended] == [(5, "cancelled"), (6, "cancelled")]
+
+
+@pytest.mark.parametrize("wanted", [(), ("--errors",), ("--status", 404), ("--state", "done")])
+@pytest.mark.parametrize("at", ["--store", "--url"])
+async def test_filters_for_the_outcome_show_jobs_when_they_have_it(
+    store_path: Path, server_process: Start, wanted: tuple[object, ...], at: str
+) -> None:
+    server = ("--url", (await server_process()).url)
+    where = server if at == "--url" else (at, store_path)
+
+    def follow() -> list[str]:
+        jobstore("submit", "GET", "/nowhere/1", "--wait", *server)
+        with tailing(*where, *wanted) as shown:
+            assert next(shown)["path"] == "/nowhere/1"
+            said("submit", "GET", "/nowhere/2", *server)
+            until = iter(lambda: next(shown)["state"], "done")
+            return [*until, "done"]
+
+    states = await asyncio.to_thread(follow)
+    assert states == ["done"] if wanted else states[-1] == "done"
 
 
 @pytest.mark.usefixtures("store")

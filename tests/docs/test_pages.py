@@ -294,7 +294,7 @@ def test_the_manual_page_is_the_one_that_the_commands_make() -> None:
     (block,) = blocks_of(page("docs/how-to/command-line.md"), "manual")
     assert block.code == "man jobstore\n"
     assert man.FILE.name == "jobstore.1"
-    told = "it is made by: PYTHONPATH=.:scripts .venv/bin/python -m pages.man"
+    told = "it is made by: PYTHONPATH=.:scripts .venv/bin/python -m pages"
     assert man.FILE.read_text("utf-8") == man.man(), told
 
 
