@@ -35,7 +35,7 @@ PAGES: Final = (
 )
 # What the jobs of the past are sent to, and those of definitions.
 TARGETS: Final = [{"prefix": prefix, **ORDINARY} for prefix in ("/v1", "/exports", "/reports", "/")]
-_SERVICES: Final = 40
+_SERVICES: Final = 30
 _TIMES: Final = frozenset(
     {"submitted_at", "started_at", "finished_at", "fetched_at", "cancel_asked_at", "purgeable_at"}
     | {"at", "ended_at"}
@@ -84,7 +84,7 @@ def _send_elsewhere(job: dict[str, Any], now: int) -> None:
     """Let a job be one of a service, so that each gets one in each hour, and then another one."""
     turn, hour = divmod(job["id"], 7 * DAY // HOUR)
     service = f"/service-{turn % _SERVICES}"
-    job |= {"owner": service.strip("/"), "target": service, "path": service + job["path"]}
+    job |= {"method": "POST", "target": service, "path": f"{service}/orders/{hour}"}
     later = now - (hour + 1) * HOUR * SECOND - job["submitted_at"]
     for each in (job, *job["events"], *job["attempts"]):
         each |= {name: at + later for name, at in each.items() if name in _TIMES and at is not None}

@@ -30,7 +30,7 @@ async def whole(alice: Visitor, path: str) -> int:
 async def test_a_page_takes_less_than_120_kib_with_its_files(
     serve: Serve, http: ClientSession, store_path: Path, tmp_path: Path
 ) -> None:
-    await fill(store_path, tmp_path, http, share=1, definitions=60)
+    await fill(store_path, tmp_path, http, share=0.6, definitions=60)
     server = await serve(target=TARGETS)
     job_id = await furnish(server, Client(http, server.url))
     await account(server, "ute", Role.USER)
