@@ -109,7 +109,7 @@ async def test_an_admin_changes_what_an_account_may_and_what_it_has(
     dialog = page.get_by_role("dialog", name="Change the role of ute")
     await dialog.get_by_role("combobox", name="Role").select_option("reader")
     await dialog.get_by_role("button", name="Change the role").click()
-    await page.get_by_role("row", name="ute reader").wait_for()
+    await page.get_by_role("row", name=re.compile("^ute reader")).wait_for()
     await page.get_by_role("link", name="New token… of ute").click()
     await page.get_by_role("button", name="Make the token").click()
     await page.get_by_text("Authorization: Bearer jobstore_").wait_for()
