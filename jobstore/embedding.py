@@ -40,6 +40,7 @@ from jobstore.web.browsers import Browsers
 from jobstore.web.capture import Capture
 from jobstore.web.gate import Gate
 from jobstore.web.identifying import Identify, Identifying
+from jobstore.web.patience import patient
 from jobstore.web.proxies import Proxies
 from jobstore.web.refusals import Refuse
 from jobstore.web.runners import served
@@ -96,9 +97,12 @@ def setup(
         merged["server"] = {**sections.get("server", {}), "open": True}
     # The application's own login needs the credentials that were sent with a job.
     defaults = {"executor": {"forward_credentials": identify is not None}}
-    jobs = Jobs(app, load(None, merged, environ={}, defaults=defaults), identify)
+    config = load(None, merged, environ={}, defaults=defaults)
+    jobs = Jobs(app, config, identify)
     if app.middlewares.frozen:
         raise ConfigError(_NOT_MAIN if not app.frozen else _TOO_LATE)
+    if config.store.url:
+        app.middlewares.append(patient)
     app.middlewares.append(jobs.middleware)
     app.cleanup_ctx.append(jobs.lifetime)
     app.on_shutdown.append(jobs.dismiss)

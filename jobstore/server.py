@@ -47,6 +47,7 @@ from jobstore.web import admin, descriptors, late
 from jobstore.web.access import PASSING, Access
 from jobstore.web.capture import Capture
 from jobstore.web.door import Door
+from jobstore.web.patience import PatientDoor
 from jobstore.web.proxies import Proxies
 from jobstore.web.refusals import Refuse
 from jobstore.web.runners import SERVING, SHUTDOWN_SECONDS, in_process, running
@@ -211,7 +212,8 @@ async def serving(
         )
         browsers = browsers_of(config, access, public=config.server.open)
         own = await answering(stack, [*pages, *apis])
-        door = Door(
+        made = PatientDoor if config.store.url else Door
+        door = made(
             browsers,
             access,
             capture,

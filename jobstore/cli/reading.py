@@ -148,17 +148,18 @@ def _sheets(remote: "Remote") -> "RemoteSheets":
 
 async def _sheet(config: Config, job_id: int, most: int | None) -> Sheet:
     async with place_of(config).history() as history:
-        job = await history.job(job_id)
+        record = await history.record(job_id)
+        job = record.job
         name = None if job.definition is None else await history.definition_name(job.definition)
         return Sheet(
             job=job,
             definition=name,
             waits_for=(await waiting_for(history))(job),
             cancelled_by=(await askers(history, [job])).get(job.id),
-            attempts=await history.attempts(job),
+            attempts=record.attempts,
             request=await _part(await history.request(job), config, most),
             response=await _part(await history.response(job), config, most),
-            timeline=await history.timeline(job_id),
+            timeline=record.timeline,
         )
 
 

@@ -20,8 +20,8 @@ from jobstore.config import Config
 from jobstore.config.limits import store_limits
 from jobstore.model.bulk import BulkAction, BulkOperation, BulkOrder, BulkState, described
 from jobstore.model.errors import JobNotFound, NoTarget
-from jobstore.model.job import Failure, Job, Replay
-from jobstore.model.retry import may_repeat
+from jobstore.model.job import Job
+from jobstore.model.retry import in_doubt
 from jobstore.store import bulk
 from jobstore.store.jobs import LARGEST_ID
 from jobstore.store.search import Search
@@ -227,7 +227,7 @@ async def _doubt(actor: _Actor, wanted: _Wanted) -> str | None:
     if wanted.action is not BulkAction.RETRY:
         return None
     job = await actor.job(wanted.ids[0])
-    if job.failure is not Failure.INTERRUPTED or may_repeat(job.method, Replay.IDEMPOTENT):
+    if not in_doubt(job):
         return None
     return (
         f"Job {job.id} was interrupted, and its {job.method} may have taken effect. "

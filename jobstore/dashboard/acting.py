@@ -6,6 +6,7 @@ from typing import Final
 
 from aiohttp import web
 
+from jobstore.dashboard import words
 from jobstore.dashboard.confirm import Input, Question, ask, done
 from jobstore.dashboard.forms import Fields, filled_in
 from jobstore.dashboard.notes import Done
@@ -22,6 +23,8 @@ from jobstore.model.errors import (
 )
 from jobstore.model.job import Job, Moment
 from jobstore.model.lifecycle import ENDED, Result, State
+from jobstore.model.retry import in_doubt
+from jobstore.store.kin import retried_as
 from jobstore.store.search import DELETED
 from jobstore.web import standing
 from jobstore.web.capture import SAFE
@@ -197,11 +200,28 @@ async def _cancel(visit: Visit, job: Job, _: Fields) -> web.Response:
 async def _ask_retry(visit: Visit, job: Job) -> Question:
     request = await visit.store.history.request(job)
     missing = forgotten(request.headers) if request else []
+    earlier = retried_as(await visit.store.history.timeline(job.id))
     told = [f"The same request is sent to {job.target} again, as a new job. This one stays."]
-    if job.method not in SAFE:
-        told.append("Whatever its target has already done may then happen twice.")
-    question = _question(job, "Retry", "Retry it", *told)
+    question = _question(job, "Retry", "Retry it", *_already(earlier), *told, *_twice(job))
     return replace(question, inputs=(_consent(missing),)) if missing else question
+
+
+def _already(earlier: Sequence[int]) -> list[str]:
+    """Say that a job was retried before, if it was."""
+    if not earlier:
+        return []
+    times = f", the last of {words.count(len(earlier))} times" if len(earlier) > 1 else ""
+    return [f"It was already retried as job {earlier[-1]}{times}."]
+
+
+def _twice(job: Job) -> list[str]:
+    """Say that something may happen twice, if it may."""
+    if in_doubt(job):
+        told = f"It was interrupted, and its {job.method} may have taken effect. It may then take "
+        return [f"{told}effect twice."]
+    if job.method in SAFE:
+        return []
+    return ["Whatever its target has already done may then happen twice."]
 
 
 def _consent(missing: Sequence[str]) -> Input:

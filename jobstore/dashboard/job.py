@@ -3,6 +3,7 @@
 Looking does not take the result: it stays held for its reader.
 """
 
+import re
 from dataclasses import dataclass
 from mimetypes import guess_extension
 from typing import Any, Final
@@ -15,11 +16,12 @@ from jobstore.dashboard.bodies import Look, Shown
 from jobstore.dashboard.draw.waterfall import waterfall
 from jobstore.dashboard.like import like_it
 from jobstore.dashboard.pages import HARDENED, render
-from jobstore.dashboard.story import KnownJob, status_line, told
-from jobstore.dashboard.visit import PageRoute, Routes, Visit, job_of
+from jobstore.dashboard.story import KnownJob, told
+from jobstore.dashboard.visit import PageRoute, Routes, Visit, id_in_path, job_of
+from jobstore.dashboard.words import status_line
 from jobstore.model import clock
 from jobstore.model.errors import NotKept, QueryInvalid
-from jobstore.model.job import Job
+from jobstore.model.job import Job, Moment
 from jobstore.model.lifecycle import ENDED, Result, State
 from jobstore.model.message import REDACTED, Headers, Request, Response, header, legible
 from jobstore.store import questions
@@ -44,6 +46,9 @@ _TONES: Final = {
     "followed by": "done",
     "released": "done",
 }
+# How the detail of an event ends if an operation on many jobs has caused it: see `events`.
+_BY_OPERATION: Final = re.compile(r"(.*\bby )operation ([0-9]{1,18})", re.DOTALL)
+_SAID_BY_OTHERS: Final = frozenset({"warned", "failed"})  # whose details are not our words
 _UNKNOWN: Final = ("Content-Type", "application/octet-stream")  # RFC 9110 section 8.3
 
 
@@ -66,10 +71,26 @@ class Message:
     missing: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimelineEntry:
+    """What happened to a job at a moment.
+
+    Args:
+        tone: the colour of its dot.
+        told: its detail, without the operation on many jobs that it ends with.
+        operation: the id of that, or None.
+    """
+
+    moment: Moment
+    tone: str
+    told: str
+    operation: int | None
+
+
 async def show(visit: Visit) -> web.Response:
     """Show a job."""
-    job, look = await job_of(visit), _look(visit.request)
-    known = await _known(visit, job)
+    look, known = _look(visit.request), await _known(visit)
+    job = known.job
     offered = await offers(visit, job)
     return render(
         visit.request,
@@ -79,7 +100,7 @@ async def show(visit: Visit) -> web.Response:
         looks=list(Look),
         story=told(known),
         drawing=waterfall(job, known.attempts, known.timeline, known.now),
-        timeline=[(each, _TONES.get(each.event, "wait")) for each in known.timeline],
+        timeline=[_entry(job, each) for each in known.timeline],
         lasted=(job.finished_at or known.now) - job.submitted_at,
         ended=job.state in ENDED,
         messages=await _messages(visit, job, look),
@@ -89,6 +110,23 @@ async def show(visit: Visit) -> web.Response:
         undo=can_undo(job, offered, known.timeline),
         **await _related(visit, known),
     )
+
+
+def _entry(job: Job, moment: Moment) -> TimelineEntry:
+    told = moment.detail or ""
+    found = None if moment.event in _SAID_BY_OTHERS else _BY_OPERATION.fullmatch(told)
+    return TimelineEntry(
+        moment=moment,
+        tone=_tone(job, moment),
+        told=found[1] if found else told,
+        operation=int(found[2]) if found else None,
+    )
+
+
+def _tone(job: Job, moment: Moment) -> str:
+    """Return the colour of a moment; an error as the answer is as bad as none."""
+    wrong = moment.event == "done" and not job.succeeded
+    return "fail" if wrong else _TONES.get(moment.event, "wait")
 
 
 def _look(request: web.Request) -> Look:
@@ -103,13 +141,15 @@ def _look(request: web.Request) -> Look:
         raise QueryInvalid(f"body: expected one of {', '.join(Look)}") from None
 
 
-async def _known(visit: Visit, job: Job) -> KnownJob:
+async def _known(visit: Visit) -> KnownJob:
     history = visit.store.history
+    record = await history.record(id_in_path(visit), visit.scope)
+    job = record.job
     askers = await questions.askers(history, [job])
     return KnownJob(
         job=job,
-        attempts=await history.attempts(job),
-        timeline=await history.timeline(job.id),
+        attempts=record.attempts,
+        timeline=record.timeline,
         waits=visit.store.targets.waits_for(job),
         asker=askers.get(job.id),
         now=clock.now(),

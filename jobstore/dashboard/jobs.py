@@ -1,12 +1,13 @@
 """The list of jobs that match the URL's filters, the newest first."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from aiohttp import web
 
 from jobstore.dashboard import bulk, query
-from jobstore.dashboard.lately import lately
+from jobstore.dashboard.lately import Lately, lately
 from jobstore.dashboard.pages import render, see_other, up
 from jobstore.dashboard.query import LINE, Query
 from jobstore.dashboard.rows import rows
@@ -31,6 +32,8 @@ class Tab:
     Args:
         query: its query.
         count: its number of jobs, if known without counting.
+        among: what that number is of, if not of the whole tab.
+        wrong: whether that number is of jobs that went wrong.
         current: whether it is shown now.
         apart: whether there is a gap before it.
     """
@@ -38,6 +41,8 @@ class Tab:
     name: str
     query: str
     count: int | None = None
+    among: str = ""
+    wrong: bool = False
     current: bool = False
     apart: bool = False
 
@@ -76,24 +81,32 @@ async def _listed(visit: Visit, asked: Query) -> web.Response:
     askers = await questions.askers(history, found.jobs)
     older = found.searched_to and fixed.older(wanted.cursor(found.searched_to))
     first = "cursor" not in asked.others
+    recent = await lately(visit, fixed.filters, now) if first else None
+    frame = await _frame(visit, asked, recent)
     return render(
         visit.request,
         "jobs.html",
-        **await _frame(visit, asked),
+        **frame,
         rows=rows(found.jobs, now, visit.store.targets.waits_for, askers),
         line="",
         error=None,
         older=older,
         searched_to=await _searched_to(visit, found, wanted),
         first=first,
-        lately=await lately(visit, fixed.filters, now) if first else None,
+        lately=recent,
         top=_top(asked, found),
         newer=0 if top is None else await _newer(visit, wanted.search, top),
         **bulk.offers(visit, asked.filters),
+        matches=len(found.jobs) if first and not (older or asked.top) else _kept(frame["tabs"]),
         newest=asked.but(),
         api="GET /_jobs" + query.written(fixed.filters).removeprefix("./"),
         command=query.command(fixed.filters),
     )
+
+
+def _kept(tabs: Iterable[Tab]) -> int | None:
+    """Return the number of jobs in the current tab; None if it is not known without counting."""
+    return next((tab.count for tab in tabs if tab.current and not tab.wrong), None)
 
 
 def _top(asked: Query, found: Page) -> int | None:
@@ -116,12 +129,14 @@ async def _searched_to(visit: Visit, found: Page, wanted: PageQuery) -> int | No
     return await visit.store.history.submitted_to(found.searched_to)
 
 
-async def _frame(visit: Visit, asked: Query) -> dict[str, Any]:
+async def _frame(visit: Visit, asked: Query, recent: Lately | None = None) -> dict[str, Any]:
     """Return what is shown above each list."""
-    return {"chips": asked.chips, "filters": asked.filters, "tabs": await _tabs(visit, asked)}
+    tabs = await _tabs(visit, asked, recent)
+    closed = visit.store.targets.told_closed() if visit.visitor.sees_all else []
+    return {"chips": asked.chips, "filters": asked.filters, "tabs": tabs, "closed": closed}
 
 
-async def _tabs(visit: Visit, asked: Query) -> list[Tab]:
+async def _tabs(visit: Visit, asked: Query, recent: Lately | None) -> list[Tab]:
     """Return a tab for each state; counts are known only for all jobs together."""
     narrowed = any(name not in {"state", "result", "error"} for name in asked.filters)
     known = visit.visitor.sees_all and not narrowed
@@ -138,13 +153,7 @@ async def _tabs(visit: Visit, asked: Query) -> list[Tab]:
             current=not (state or result or error),
         )
     ]
-    tabs.append(
-        Tab(
-            name="went wrong",
-            query=asked.but(state=None, result=None, error="yes"),
-            current=error == "yes" and not (state or result),
-        )
-    )
+    tabs.append(_wrong(asked, recent, current=error == "yes" and not (state or result)))
     tabs += [
         Tab(
             name=each,
@@ -165,6 +174,20 @@ async def _tabs(visit: Visit, asked: Query) -> list[Tab]:
         )
     )
     return tabs
+
+
+def _wrong(asked: Query, recent: Lately | None, *, current: bool) -> Tab:
+    """Return the tab of jobs that went wrong; of these, only recent ones are counted."""
+    more = "" if recent is None or recent.complete else "or more "
+    timed = not {"since", "until"}.isdisjoint(asked.filters)
+    return Tab(
+        name="went wrong",
+        query=asked.but(state=None, result=None, error="yes"),
+        count=None if recent is None else recent.total.errors,
+        among=more + ("" if timed else "in 24 h"),
+        wrong=True,
+        current=current,
+    )
 
 
 ROUTES: Final[Routes] = (PageRoute("GET", "", show),)

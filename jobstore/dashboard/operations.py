@@ -31,7 +31,7 @@ class OperationRow:
     Args:
         title: what it does to how many jobs.
         which: describes the jobs.
-        list: the query that lists them; None if there is no such list.
+        list: leads to what matches now, below the dashboard's root; None if there is no such page.
         undoable: whether it can be undone.
         retriable: whether there is something that it has cancelled, and that could be retried.
     """
@@ -58,9 +58,10 @@ def _line(operation: BulkOperation) -> OperationRow:
     order, which, found = operation.order, "selected jobs", None
     filters = json.loads(order.filter) if order.filter else {}
     if "all" in filters:
-        which, found = "all jobs", "./"
+        which, found = "all jobs", ""
     elif "operation" in filters:
         which = f"jobs of operation {filters['operation']}"
+        found = f"operations/{filters['operation']}"
     elif filters:
         given = {name: _text(value) for name, value in filters.items()}
         which, found = query.line(given), query.written({**given})

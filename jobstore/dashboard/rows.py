@@ -91,7 +91,7 @@ def _row(job: Job, now: int, waits: WaitReason | None, asker: str | None) -> Job
         bar=0 if took is None else bar_of(took),
         tone=tone_of(job),
         note=_note(job, now, waits, asker),
-        wrong=job.state is State.FAILED,
+        wrong=tone_of(job) == "fail",
     )
 
 
@@ -134,7 +134,7 @@ def _note(job: Job, now: int, waits: WaitReason | None, asker: str | None) -> st
         case State.CANCELLED:
             return f"by {asker}" if asker else job.detail or ""
         case State.DONE:
-            return ""
+            return "" if job.succeeded else f"answered {words.status_line(job.status or 0)}"
 
 
 def waiting(job: Job, now: int, waits: WaitReason | None) -> str:

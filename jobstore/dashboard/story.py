@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from http import HTTPStatus
 from itertools import groupby
 from typing import Final
 
@@ -12,7 +11,6 @@ from jobstore.model.job import Attempt, Dialect, Job, Moment
 from jobstore.model.lifecycle import Result, State
 from jobstore.model.target_state import WaitReason
 
-_PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
 _DIALECTS: Final[Mapping[Dialect, str]] = {
     Dialect.ARANGO: "ArangoDB's API",
     Dialect.KINETICA: "Kinetica's API",
@@ -60,11 +58,6 @@ def told(known: KnownJob) -> Story:
     return Story(first=_stands(known), more=more)
 
 
-def status_line(status: int) -> str:
-    """Return a status code with its phrase."""
-    return f"{status} {_PHRASES.get(status, '')}".strip()
-
-
 def sentence(text: str) -> str:
     """Return words as a sentence, with a capital letter and a full stop."""
     text = text.strip().rstrip(".")
@@ -87,7 +80,7 @@ def _stands(known: KnownJob) -> str:
         case State.DONE:
             status = job.status or 0
             error = "" if job.succeeded else "with an error, "
-            what = f"{error}{status_line(status)}, after {lasting}{_which(job)}"
+            what = f"{error}{words.status_line(status)}, after {lasting}{_which(job)}"
             return f"The target {job.target} answered {what}."
         case State.FAILED:
             return sentence((job.detail or "the target did not answer") + _which(job))
@@ -160,7 +153,7 @@ def _said_of(attempts: Sequence[Attempt]) -> str:
 
 def _became(attempt: Attempt) -> str:
     if attempt.failure is None and attempt.status is not None:
-        return f"answered {status_line(attempt.status)}"
+        return f"answered {words.status_line(attempt.status)}"
     return (attempt.detail or attempt.failure or "interrupted").rstrip(".")
 
 

@@ -118,11 +118,20 @@ async def job_of(visit: Visit) -> Job:
     Raises:
         JobNotFound: there is none with this id that the caller may see.
     """
+    return await visit.store.history.job(id_in_path(visit), visit.scope)
+
+
+def id_in_path(visit: Visit) -> int:
+    """Return the id of the job that a page is about.
+
+    Raises:
+        JobNotFound: what the path has in its place is none.
+    """
     text = visit.request.match_info["id"]
     number = id_of(text)
     if number is None:
         raise JobNotFound(text[:_SHOWN])
-    return await visit.store.history.job(number, visit.scope)
+    return number
 
 
 Handler: TypeAlias = Callable[[Visit], Awaitable[web.StreamResponse]]

@@ -1,9 +1,10 @@
-"""Durations, times, sizes and counts as people read them."""
+"""Durations, times, sizes, counts and statuses as people read them."""
 
 from datetime import UTC, datetime
 from typing import Final
 
 from jobstore.model.clock import SECOND
+from jobstore.model.message import phrase_of
 
 _MINUTE: Final = 60
 _HOUR: Final = 60 * _MINUTE
@@ -123,6 +124,11 @@ def size(count: int) -> str:
 def count(number: int) -> str:
     """Write a number with commas between thousands: 4,812,377."""
     return f"{number:,}"
+
+
+def status_line(status: int) -> str:
+    """Write a status code with its phrase: 404 Not Found."""
+    return f"{status} {phrase_of(status)}".strip()
 
 
 def plural(number: int, one: str, many: str | None = None) -> str:

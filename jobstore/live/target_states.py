@@ -14,6 +14,7 @@ from jobstore.live.dispatch import Dispatcher
 from jobstore.model.clock import Clock
 from jobstore.model.job import Job
 from jobstore.model.target_state import (
+    ClosedTarget,
     Hold,
     TargetChange,
     TargetSeen,
@@ -106,6 +107,18 @@ class TargetStates:
     def closed(self) -> Collection[str]:
         """The targets of which no job starts."""
         return {*self._holds, *(name for name in self._states if self.paused(name))}
+
+    def told_closed(self) -> list[ClosedTarget]:
+        """Return this server's closed targets, as it knows without a query."""
+        found = (self._closed(name) for name in sorted(self._configured))
+        return [each for each in found if each is not None]
+
+    def _closed(self, name: str) -> ClosedTarget | None:
+        state, hold = self._states.get(name), self._holds.get(name)
+        if state is not None and state.paused_at is not None:
+            why, by = state.reason or "", state.paused_by or ""
+            return ClosedTarget(name=name, since=state.paused_at, why=why, paused_by=by)
+        return None if hold is None else ClosedTarget(name=name, since=hold.since, why=hold.why)
 
     def paused(self, name: str) -> bool:
         """Return whether a target is paused."""

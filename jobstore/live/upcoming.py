@@ -25,7 +25,7 @@ class Upcoming:
 
     def __init__(self) -> None:
         self._since: dict[int, float] = {}  # in the order of these times
-        self._waiting: defaultdict[int, list[Callable[[], None]]] = defaultdict(list)
+        self._waiting: defaultdict[int, list[Callable[[], object]]] = defaultdict(list)
         self._timed = False  # whether somebody looks when the moment of the first is over
 
     def came(self, fact: Queued | Waiting) -> None:
@@ -55,7 +55,7 @@ class Upcoming:
             self.when_ended(job_id, ended.set)
             await ended.wait()
 
-    def when_ended(self, job_id: int, call: Callable[[], None]) -> None:
+    def when_ended(self, job_id: int, call: Callable[[], object]) -> None:
         """Call a function when `ended` would return, possibly at once."""
         if job_id in self._since:
             self._waiting[job_id].append(call)

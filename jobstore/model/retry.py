@@ -8,7 +8,7 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 
 from jobstore.model.clock import SECOND
-from jobstore.model.job import Claim, Failure, Replay
+from jobstore.model.job import Claim, Failure, Job, Replay
 
 # RFC 9110 section 9.2.2
 IDEMPOTENT: Final = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"})
@@ -59,6 +59,11 @@ class AttemptEnded:
 def may_repeat(method: str, replay: Replay) -> bool:
     """Return whether a request may be sent a second time."""
     return replay is Replay.ALWAYS or (replay is Replay.IDEMPOTENT and method in IDEMPOTENT)
+
+
+def in_doubt(job: Job) -> bool:
+    """Return whether an interrupted request may have taken effect, and would do so twice."""
+    return job.failure is Failure.INTERRUPTED and not may_repeat(job.method, Replay.IDEMPOTENT)
 
 
 def is_passing(policy: Retry, status: int | None) -> bool:

@@ -70,6 +70,23 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClosedTarget:
+    """A target of which no job starts at a server.
+
+    Args:
+        since: since when, in microseconds since 1970.
+        why: the reason that was given for the pause, or why the last connection failed; "" if
+            none was given.
+        paused_by: who paused it; None if it cannot be reached.
+    """
+
+    name: str
+    since: int
+    why: str
+    paused_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TargetSeen:
     """The state of a target, for display.
 

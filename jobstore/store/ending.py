@@ -74,6 +74,8 @@ def finish(tx: Transaction, claim: Claim, capture: CapturedResponse) -> None:
     If the claim is no longer valid, nothing is changed.
     """
     size = bodies.size_of(capture.content)
+    if tx.shared and tx.followed is None:
+        tx.foresee(ANY_FOLLOWER)
     row = tx.execute(
         FINISH,
         job_id=claim.job_id,

@@ -145,6 +145,20 @@ class Beginning:
     content: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """A job with all that happened to it, as it was at one moment.
+
+    Args:
+        attempts: in order; the last one may still be running.
+        timeline: its events, in order.
+    """
+
+    job: Job
+    attempts: list[Attempt]
+    timeline: list[Moment]
+
+
 class History(Windows):
     """All jobs that are kept, even if their results are gone."""
 
@@ -157,11 +171,23 @@ class History(Windows):
         Raises:
             JobNotFound: it does not exist, or is no longer in the history.
         """
-        row = await self._job(job_id)
-        job = decode_job(row) if row else None
-        if job is None or scope not in {None, job.account}:
+        return _if_in_scope(job_id, await self._job(job_id), scope)
+
+    async def record(self, job_id: int, scope: int | None = None) -> JobRecord:
+        """Return a job, its attempts and its timeline, none of them newer than the others.
+
+        Args:
+            scope: only if it belongs to this account; None for any.
+
+        Raises:
+            JobNotFound: it does not exist, or is no longer in the history.
+        """
+        if not 0 < job_id <= jobs.LARGEST_ID:
             raise JobNotFound(job_id)
-        return job
+        statements = (jobs.GET_JOB, ATTEMPTS, TIMELINE)
+        found, attempts, timeline = await self.together(statements, job_id=job_id)
+        job = _if_in_scope(job_id, next(iter(found), None), scope)
+        return JobRecord(job, _attempts(job, attempts), _in_order(timeline))
 
     async def visible(self, job_id: int, scope: int | None = None) -> Job:
         """Return a job whose result was not deleted.
@@ -289,14 +315,6 @@ class History(Windows):
         found = {job.id: job for job in jobs}
         return sorted([*found.values()][:limit], key=lambda job: job.id)
 
-    async def attempts(self, job: Job) -> list[Attempt]:
-        """List the attempts at a job, in order; the last one may still be running."""
-        found = [_decoded_attempt(*row[1:]) for row in await self._rows(ATTEMPTS, job_id=job.id)]
-        if job.started_at is not None:
-            last = (job.attempt, job.started_at, job.finished_at)
-            found.append(Attempt(*last, job.status, job.failure, job.detail))
-        return found
-
     async def request(self, job: Job) -> Request | None:
         """Read a job's request, without its secrets; None if it is no longer kept."""
         row = await self._row(KEPT_REQUEST, job_id=job.id)
@@ -326,11 +344,7 @@ class History(Windows):
 
     async def timeline(self, job_id: int) -> list[Moment]:
         """List the events of a job, in order."""
-        moments = [
-            Moment(job_id=of_job, at=at, event=event, detail=detail)
-            for of_job, at, event, detail in await self._rows(TIMELINE, job_id=job_id)
-        ]
-        return sorted(moments, key=_when)
+        return _in_order(await self._rows(TIMELINE, job_id=job_id))
 
     async def counters(self) -> dict[tuple[str, str], int]:
         """Return how many jobs and results are in each state."""
@@ -359,6 +373,35 @@ class History(Windows):
 
     async def _rows(self, statement: Statement, **values: object) -> list[Any]:
         return await self._reader.rows(statement, **values)
+
+
+def _if_in_scope(job_id: int, row: Sequence[Any] | None, scope: int | None) -> Job:
+    """Return the job in a row, if the caller may see it.
+
+    Raises:
+        JobNotFound: there is none, or it belongs to another account.
+    """
+    job = decode_job(row) if row else None
+    if job is None or scope not in {None, job.account}:
+        raise JobNotFound(job_id)
+    return job
+
+
+def _attempts(job: Job, rows: Sequence[Sequence[Any]]) -> list[Attempt]:
+    """Return the earlier attempts, which are rows, and the last one, which is in the job."""
+    found = [_decoded_attempt(*row[1:]) for row in rows]
+    if job.started_at is not None:
+        last = (job.attempt, job.started_at, job.finished_at)
+        found.append(Attempt(*last, job.status, job.failure, job.detail))
+    return found
+
+
+def _in_order(rows: Sequence[Sequence[Any]]) -> list[Moment]:
+    moments = [
+        Moment(job_id=of_job, at=at, event=event, detail=detail)
+        for of_job, at, event, detail in rows
+    ]
+    return sorted(moments, key=_when)
 
 
 def _decoded_attempt(number: int, started_at: int, ended_at: int, *ended: Any) -> Attempt:

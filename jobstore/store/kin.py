@@ -82,7 +82,7 @@ async def _named(
     follows = [] if job.follows is None else [job.follows]
     return [
         ("Retry of", [*_told(timeline, RETRY_OF)]),
-        ("Retried as", [*_told(timeline, TRIED_AGAIN)]),
+        ("Retried as", retried_as(timeline)),
         ("Follows", [*follows, *_told(timeline, RELEASED)]),
         ("Followed by", [*_told(timeline, FOLLOWED_BY), *(row[0] for row in waiting)]),
         ("Run before", before),
@@ -96,6 +96,11 @@ def _told(timeline: Sequence[Moment], event: str) -> Iterator[int]:
         found = _NAMED.search(moment.detail or "") if moment.event == event else None
         if found:
             yield from map(int, found[1].split(", "))
+
+
+def retried_as(timeline: Sequence[Moment]) -> list[int]:
+    """Return the jobs that a job was retried as, the first one first."""
+    return sorted({*_told(timeline, TRIED_AGAIN)})
 
 
 async def _runs(history: History, job: Job) -> tuple[list[int], list[int]]:

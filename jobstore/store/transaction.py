@@ -68,6 +68,12 @@ class Transaction(ABC):
     def insert(self, statement: Statement, **values: object) -> int:
         """Execute an INSERT of one row and return the row's id."""
 
+    def foresee(self, statement: Statement) -> None:  # noqa: B027 - a file answers at once
+        """Announce a question without parameters, to be asked after the next statement, if at all.
+
+        Where a statement is a round trip, both go together.
+        """
+
     def ids(self, statement: Statement, **values: object) -> list[int]:
         """Execute a statement that returns ids, and return them."""
         return [row_id for (row_id,) in self.execute(statement, **values)]

@@ -1,11 +1,11 @@
 """How long a request has waited for the database already: what it asks next shares its patience."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from math import inf
-from time import monotonic
 from typing import Final
 
 # A database that answers within so many seconds is there: what was waited for before is forgotten.
@@ -30,12 +30,12 @@ class Waits:
         Args:
             began: by the monotonic clock.
         """
-        took = monotonic() - began
+        took = time.monotonic() - began
         self.note_all(0.0 if took < PROMPT else self.before(began) + took)
 
     def note_all(self, seconds: float) -> None:
         """Note how many seconds were waited in all, up to now."""
-        self.seconds, self.ended_at = seconds, monotonic()
+        self.seconds, self.ended_at = seconds, time.monotonic()
 
     def before(self, now: float) -> float:
         """Return how long was waited directly before, in seconds."""
@@ -62,7 +62,7 @@ def waiting() -> Iterator[float]:
     Yields:
         when the waiting began, with the waits directly before, by the monotonic clock.
     """
-    began, waits = monotonic(), _WAITS.get()
+    began, waits = time.monotonic(), _WAITS.get()
     try:
         yield began - waits.before(began) if waits else began
     finally:

@@ -130,7 +130,7 @@ class Writer(ABC):
         *,
         off_loop: bool = False,
         abreast: Turn = Turn.ALONE,
-    ) -> None:
+    ) -> Entry | None:
         """Queue an operation for the next transaction.
 
         Args:
@@ -139,15 +139,20 @@ class Writer(ABC):
             off_loop: whether it may take milliseconds, so that it must not run on the loop.
             abreast: the turn in which it may run side by side with others. What it decides by
                 memory, it has to write to memory before its next statement.
+
+        Returns:
+            what waits now; None if it is refused.
         """
         if self._closed:  # its connection must not be touched any more
             refused = Outcome(error=StoreClosed())
             asyncio.get_running_loop().call_soon(told or unheard, refused)
-            return
-        self._waiting.append(Entry(operation, told or unheard, off_loop, abreast))
+            return None
+        entry = Entry(operation, told or unheard, off_loop, abreast)
+        self._waiting.append(entry)
         if self._busy is None:
             # In no context: who is told must not seem to be called by whoever came first.
             self._busy = asyncio.create_task(self._work_off(), context=Context())
+        return entry
 
     def post(
         self, operation: Operation[T], *, off_loop: bool = False, abreast: Turn = Turn.ALONE

@@ -11,7 +11,6 @@ from jobstore.live.meters import Meters, Traffic
 from jobstore.model.account import Identity
 from jobstore.model.handle import WORKING_FOR
 from jobstore.model.message import JOB_ID
-from jobstore.store import waited
 from jobstore.targets.router import Claims, PathClaim
 from jobstore.web import intake, parsing, wire
 from jobstore.web.access import Access
@@ -97,7 +96,6 @@ class Door:
 
         What `answer` would refuse, or needs more time for, is left to it.
         """
-        waited.begin()
         headers = ask.headers
         if JOB_ID in headers:
             return False
@@ -140,7 +138,6 @@ class Door:
 
     def answer_anything(self, request: web.Request) -> Awaitable[web.StreamResponse]:
         """Answer a request on any port."""
-        waited.begin()
         then = cast("Desk", request.protocol).taken_over()
         if then is not None:
             return then(request)

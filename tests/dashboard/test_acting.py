@@ -4,16 +4,21 @@ import json
 import re
 from contextlib import AsyncExitStack
 from html import unescape
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 from aiohttp import ClientSession
 
+from jobstore.model import clock
 from jobstore.model.account import Role
+from jobstore.model.job import Failure
 from tests.accounts import People
 from tests.client import GATED, ORDINARY, Client
 from tests.conftest import Serve
+from tests.stock import stocking
+from tests.stores import fail
 from trials.clients import Answer
 
 FORM = "application/x-www-form-urlencoded"
@@ -147,6 +152,37 @@ async def test_a_retry_is_a_new_job_and_says_what_it_lacks(client: Client) -> No
     )
 
 
+async def test_the_question_says_that_a_job_was_retried_already(client: Client) -> None:
+    job_id = await client.done("/greet/world")
+    assert "already retried" not in await look(client, f"{job_id}/retry")
+    await led(client, f"{job_id}/retry")
+    assert "It was already retried as job 2.<" in await look(client, f"{job_id}/retry")
+    await led(client, f"{job_id}/retry")
+    asked = await look(client, f"{job_id}/retry")
+    assert "It was already retried as job 3, the last of 2 times.<" in asked
+
+
+async def test_the_question_says_what_may_happen_twice(
+    store_path: Path, serve: Serve, http: ClientSession
+) -> None:
+    done = "Whatever its target has already done may then happen twice."
+    cases = (
+        ("POST", Failure.INTERRUPTED, "its POST may have taken effect. It may then take effect tw"),
+        ("POST", Failure.TIMEOUT, done),
+        ("PUT", Failure.INTERRUPTED, done),
+        ("GET", Failure.INTERRUPTED, ""),
+    )
+    async with stocking(store_path, now=clock.now()) as stock:
+        for method, failure, _ in cases:
+            await fail(stock.store, await stock.running("/pay", method=method), failure, "it ended")
+    client = Client(http, (await serve(target=ORDINARY)).url)
+    for job_id, (_, _, told) in enumerate(cases, 1):
+        asked = await look(client, f"{job_id}/retry")
+        assert told in asked
+        assert ("twice" in asked) == bool(told)
+        assert ("was interrupted" in asked) == ("taken effect" in told)
+
+
 async def test_a_deletion_is_undone_with_one_button(client: Client) -> None:
     job_id = await client.done("/greet/world")
     assert "can be restored" in await look(client, f"{job_id}/delete")
@@ -224,6 +260,29 @@ async def test_a_reader_is_offered_nothing_and_a_user_only_their_own(
 # --- many jobs ----------------------------------------------------------------------------------
 
 
+async def test_what_is_done_to_all_is_worded_apart_from_what_is_done_to_the_selected(
+    client: Client,
+) -> None:
+    def words(shown: str, id_: str) -> str:
+        inside = shown.partition(f'id="{id_}"')[2].partition("</details>")[0].partition(">")[2]
+        return " ".join(re.sub(r"<[^>]+>", " ", inside).split())
+
+    for _ in range(3):
+        await client.done("/status/500")
+    every = await look(client, "")
+    assert words(every, "selection").startswith(
+        "Selected: Retry selected… Cancel selected… Delete selected… All 3 jobs"
+    )
+    assert words(every, "every").startswith("All 3 jobs Retry all 3 jobs… Cancel all 3 jobs…")
+    assert 'id="whole"' in every
+    few = await look(client, "?status=5xx")  # all of them are on the page
+    assert words(few, "every").startswith("All 3 that match Retry all 3 matching… ")
+    kept = await look(client, "?state=done&limit=2")
+    assert words(kept, "every").startswith("All 3 that match Retry all 3 matching… ")
+    unknown = await look(client, "?status=5xx&limit=2")  # counting takes its time: nobody did
+    assert words(unknown, "every").startswith("All that match Retry all matching… ")
+
+
 async def test_what_was_counted_is_what_is_done(client: Client) -> None:
     wrong = [await client.done("/status/500") for _ in range(3)]
     await client.done("/greet/world")
@@ -244,6 +303,28 @@ async def test_what_was_counted_is_what_is_done(client: Client) -> None:
     assert "Nothing to retry" in await look(
         client, "selected/retry?" + "&".join(f"id={each}" for each in wrong)
     )
+
+
+async def test_an_operation_leads_to_its_jobs_and_they_lead_to_it(client: Client) -> None:
+    for _ in range(2):
+        await client.done("/status/500")
+    await reply(client, await look(client, "matching/retry?status=500"))
+    await over(client, 1)
+    await answered(client, "selected/delete?id=1")
+    await over(client, 2)
+    await answered(client, "operations/2/undo")
+    await over(client, 3)
+    shown = await look(client, "operations")
+    assert shown.count('<td data-head="By"><span class="muted">without an account</span></td>') == 3
+    assert '<a href="./?status=500">status:500</a>' in shown
+    assert '<a href="./operations/2">jobs of operation 2</a>' in shown
+    assert ">selected jobs</td>" in shown
+    one = await look(client, "operations/1")
+    assert '<a class="mono" href="../?status=500">status:500</a>' in one
+    assert " by somebody without an account" in one
+    job_page = await look(client, "1")
+    told = re.findall(r"<small>([^<]*)<a href=\"./operations/(\d)\">operation \d</a>", job_page)
+    assert told == [("as job 3, by ", "1"), ("by ", "2"), ("by ", "3")]
 
 
 async def test_nothing_is_done_if_there_are_not_as_many_any_more(client: Client) -> None:

@@ -57,7 +57,7 @@ async def test_activity_is_drawn_and_told_as_a_table(server: Server, client: Cli
     assert "have ended." in await page(client, "activity")
     await some(server, client)
     text = await page(client, "activity")
-    assert "5 jobs · 20 % went wrong" in text
+    assert "5 jobs have ended · 20 % went wrong" in text
     label = r'aria-label="5 jobs from [^"]* to [^"]*, 1 went wrong"'
     assert re.search(rf'<svg class="chart" [^>]*{label}', text)
     assert re.search(r'aria-label="jobs of each target, one lane each: /: 5"', text)

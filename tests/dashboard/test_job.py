@@ -78,6 +78,13 @@ async def test_the_latest_error_comes_first(client: Client) -> None:
     assert re.search(r"waiting .*attempt 1 503 after .*backoff .*attempt 3 503 after", words(tried))
 
 
+async def test_an_error_is_red_in_the_timeline(client: Client) -> None:
+    for path, tone in (("/greet/you", "done"), ("/status/422", "fail"), ("/nobody/there", "fail")):
+        page = (await client("GET", f"{UI}{await client.done(path)}")).body.decode()
+        last = re.findall(r'<i class="k-(\w+)" aria-hidden="true"></i><span>(?:done|failed)', page)
+        assert last == [tone], path
+
+
 async def test_a_pause_says_that_its_target_asked_for_it(
     serve: Serve, services: Services, http: ClientSession
 ) -> None:
@@ -93,6 +100,17 @@ async def test_a_pause_says_that_its_target_asked_for_it(
         pass
     assert re.search(r"backoff (30|29) min [0-9]+ s \(Retry-After: 1800 s\)", words(page))
     assert "status 503; retrying in 1800 s (Retry-After: 1800 s)" in words(page)
+
+
+async def test_each_body_has_a_link_that_says_what_it_is_for(client: Client) -> None:
+    job = await client.done("/echo", "POST", data=b"hello")
+    page = (await client("GET", f"{UI}{job}")).body.decode()
+    links = re.findall(r'<a class="btn" href="([^"]*)" download>(.*?)</a>', page)
+    assert [(link, re.sub(r"<[^>]+>", "", said)) for link, said in links] == [
+        (f"./{job}/request", "Download the body of the request"),
+        (f"./{job}/response", "Download the body of the response"),
+    ]
+    assert page.count('<span class="body-tools"><span class="seg"') == 2  # they wrap together
 
 
 async def test_looking_takes_nothing_away(client: Client) -> None:

@@ -40,7 +40,12 @@ def ids(answer: Answer) -> list[int]:
 
 def words(answer: Answer) -> str:
     """Read a page as somebody does who sees it."""
-    return " ".join(unescape(re.sub(r"<[^>]+>", " ", answer.body.decode())).split())
+    return words_of(answer.body.decode())
+
+
+def words_of(html: str) -> str:
+    """Read a part of a page likewise."""
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", html)).split())
 
 
 def tabs(answer: Answer) -> dict[str, str]:
@@ -63,6 +68,17 @@ async def test_it_shows_how_each_job_stands(client: Client) -> None:
         r"failed .*GET /nobody/there no connection to 127.0.0.1:9.* 502 held", shown[1]
     )
     assert re.search(r"done .*GET /greet/you ?\?and=me shop / .* ago .* 200 held", shown[2])
+
+
+async def test_a_line_says_what_went_wrong_where_anything_did(client: Client) -> None:
+    for path in ("/greet/you", "/status/422", "/nobody/there"):
+        await client.done(path)
+    page = (await client("GET", UI)).body.decode()
+    told = re.findall(r'<span class="note-line why" title="([^"]*)">([^<]*)</span>', page)
+    assert [whole == line for whole, line in told] == [True, True]
+    assert told[0][0].startswith("no connection to 127.0.0.1:9: ")
+    assert told[1][0] == "answered 422 Unprocessable Entity"
+    assert page.count('class="note-line') == 2
 
 
 async def test_tabs_have_the_kept_counts_and_lead_to_the_same_filters(client: Client) -> None:
@@ -156,12 +172,39 @@ async def test_bars_above_it_lead_to_the_jobs_of_a_part_of_its_time(
     await client.done("/greet/you")
     bad = await client.done("/status/500")
     await server.store.upkeep.count()  # one that ran at the last count is missing until the next
+    later = '{"target": "/greet/you", "delay": "1h"}'  # it waits, and is in no bar
+    await client("POST", "/_jobs", data=later)
     page = await client("GET", UI, headers={"Accept": "text/html"})
-    assert "Submitted in the last 24 hours 2 jobs · 50 % went wrong" in words(page)
+    assert "Submitted in the last 24 hours 2 jobs have ended · 50 % went wrong" in words(page)
     bars = re.findall(r'<a href="([^"]*)"><title>[^<]*2 jobs, 1 went wrong', page.body.decode())
-    assert ids(await client("GET", UI + unescape(bars[0])))[0] == bad
-    narrowed = await client("GET", f"{UI}?owner=shop", headers={"Accept": "text/html"})
-    assert b'id="lately"' not in narrowed.body
+    assert bad in ids(await client("GET", UI + unescape(bars[0])))
+    for query in ("?owner=shop", "?error=yes"):
+        narrowed = await client("GET", UI + query, headers={"Accept": "text/html"})
+        assert b'id="lately"' not in narrowed.body
+
+
+async def test_its_tab_says_how_many_went_wrong_and_is_red_if_any_did(
+    server: Server, client: Client
+) -> None:
+    async def tab(query: str = "") -> str:
+        page = await client("GET", f"{UI}{query}", headers={"Accept": "text/html"})
+        (found,) = re.findall(
+            r'<a href="[^"]*error=yes"[^>]*>went wrong.*?</a>', page.body.decode()
+        )
+        return str(found)
+
+    assert "<b" not in await tab()  # nothing has ended
+    await client.done("/greet/you")
+    await server.store.upkeep.count()
+    assert words_of(await tab()) == "went wrong 0 in 24 h"
+    assert "bad" not in await tab()
+    for path in ("/status/500", "/nobody/there"):
+        await client.done(path)
+    for query in ("", "?error=yes"):
+        assert words_of(await tab(query)) == "went wrong 2 in 24 h", query
+        assert 'class="bad"' in await tab(query)
+    assert words_of(await tab("?since=1h")) == "went wrong 2"  # as the list that it leads to
+    assert words_of(await tab("?owner=shop")) == "went wrong"
 
 
 async def test_each_sees_what_is_theirs(server: Server) -> None:
@@ -182,6 +225,15 @@ async def test_each_sees_what_is_theirs(server: Server) -> None:
         assert ids(seen) == [his, hers]
         assert b'type="checkbox"' in page.body
         assert b'type="checkbox"' not in seen.body
+
+
+def test_no_tab_and_no_filter_is_cut_off_on_a_narrow_screen() -> None:
+    folder = Path(__file__).parents[2] / "jobstore" / "dashboard" / "static"
+    rules = (folder / "jobs.css").read_text("utf-8")
+    assert "flex-wrap: wrap" in re.findall(r"^\.tabs \{(.*)\}", rules, re.MULTILINE)[0]
+    assert not re.search(r"^  \.tabs \{.*nowrap", rules, re.MULTILINE)
+    (chip,) = re.findall(r"^  \.chip span \{(.*)\}", rules, re.MULTILINE)
+    assert "white-space: normal" in chip
 
 
 def test_a_word_without_an_end_is_still_a_word() -> None:

@@ -13,7 +13,7 @@ from tests.client import Client
 from tests.conftest import Serve
 from tests.dashboard.test_access import entries, said
 from tests.dashboard.visitors import Visitor, visitor
-from trials.clients import client
+from trials.clients import Answer, client
 
 TARGETS = [
     {"prefix": "/wait", "app": "tests.gates:create_app", "concurrency": 2},
@@ -85,6 +85,44 @@ async def test_the_page_shows_what_runs_waits_and_went_wrong(
         assert "1 / 1 configured: 2 2 " in said(page)
         words = said(await alice.get("targets/pause?target=/wait"))
         assert "(1 job) goes on to its end; what waits (2 jobs) waits on" in words
+
+
+def banner(answer: Answer) -> str:
+    """Read what is said above the list of jobs; "" if nothing is."""
+    found = re.findall(
+        r'<ul class="warnings" id="closed"([^>]*)>(.*?)</ul>', answer.body.decode(), re.DOTALL
+    )
+    ((attributes, inside),) = found
+    return "" if "hidden" in attributes else " ".join(re.sub(r"<[^>]+>", "", inside).split())
+
+
+async def test_the_list_of_jobs_says_which_targets_start_none_and_why(
+    serve: Serve, http: ClientSession
+) -> None:
+    nobody = {"prefix": "/nobody", "upstream": "http://127.0.0.1:9", "hold": "1h"}
+    server = await serve(target=[*TARGETS, nobody])
+    alice = await visitor(server, http, "alice", Role.ADMIN)
+    assert banner(await alice.get()) == ""
+    await alice.post("targets/pause", {"target": "/wait", "reason": "<b>db</b> migration"})
+    said_now = banner(await alice.get())
+    assert re.fullmatch(
+        r"/wait is paused, so its jobs wait: by alice, since 20\d\d-[-0-9]+ [:0-9]+ UTC: "
+        r"&lt;b&gt;db&lt;/b&gt; migration\. Targets",
+        said_now,
+    )
+    async with client({"Authorization": basic("alice")}) as program:
+        await Client(program, server.url).submit("/nobody/there")
+    while not server.store.targets.held:  # noqa: ASYNC110 - until it was tried
+        await asyncio.sleep(0)
+    assert re.match(
+        r"/nobody cannot be reached from this server, so its jobs wait: since 20.* UTC: no "
+        r"connection to 127\.0\.0\.1:9: .*\. Targets /wait is paused",
+        banner(await alice.get()),
+    )
+    ute = await visitor(server, http, "ute", Role.USER)
+    assert banner(await ute.get()) == ""  # who is not shown that page
+    await alice.post("targets/resume", {"target": "/wait"})
+    assert "is paused" not in banner(await alice.get())
 
 
 async def test_who_may_not_act_is_shown_no_action_and_refused_each(

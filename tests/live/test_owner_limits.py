@@ -366,4 +366,4 @@ async def test_what_a_handler_submits_by_itself_is_deeper_than_its_job(store_pat
         for job_id in (1, 2):
             await jobs.ended(job_id)
     assert told == ["expected a chain of at most 1 jobs that submit jobs"]
-    assert rows(store_path, "SELECT depth FROM job") == [(0,), (1,)]
+    assert rows(store_path, "SELECT depth FROM job ORDER BY id") == [(0,), (1,)]

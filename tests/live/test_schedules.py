@@ -372,7 +372,10 @@ async def test_a_definition_whose_row_makes_no_sense_is_paused_and_the_others_go
         assert await scheduler(store, clock).run_once() == 2
         assert await scheduler(store, clock).run_once() == 0
     assert "definition 2 was paused: its stored schedule is invalid: 'perhaps'" in caplog.text
-    assert rows(store_path, "SELECT id FROM definition WHERE fires_at IS NOT NULL") == [(1,), (25,)]
+    assert rows(store_path, "SELECT id FROM definition WHERE fires_at IS NOT NULL ORDER BY id") == [
+        (1,),
+        (25,),
+    ]
 
 
 async def test_a_server_starts_with_a_schedule_that_it_cannot_compute(
@@ -647,7 +650,7 @@ async def test_runs_wait_for_recovery_to_tell_whether_an_earlier_one_goes_on(
     await server.start()
     client = Client(http, server.url)
     await client.when("nightly", "started")
-    assert rows(store_path, "SELECT state FROM job") == [("failed",), ("running",)]
+    assert rows(store_path, "SELECT state FROM job ORDER BY id") == [("failed",), ("running",)]
 
 
 async def test_a_server_killed_at_any_moment_neither_loses_nor_doubles_a_run(

@@ -179,9 +179,9 @@ class UndoneInDatabase(Undone):
                 way, looking = (
                     partial(each, NodeTransaction(shared)) for each in (operation, look)
                 )
-                (value,) = await walk(journeys, [way], shared.left)
+                (value,) = await walk(journeys, [way], shared.left, shared.foreseen)
                 shared.send_tally()
-                await walk(journeys, [looking], shared.left)
+                await walk(journeys, [looking], shared.left, shared.foreseen)
         finally:
             await self._link.execute("ROLLBACK")
         return cast("T", value)

@@ -1,8 +1,9 @@
 import asyncio
 import shutil
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,9 @@ from jobstore.model.errors import BodyGone, JobNotFound, StoreDamaged, StoreMiss
 from jobstore.model.job import Job
 from jobstore.model.lifecycle import Result, State
 from jobstore.model.message import chunks
+from jobstore.store.expressions import Statement
 from jobstore.store.history import History
+from jobstore.store.reading import Searcher
 from jobstore.store.search import Search
 from jobstore.store.sqlite.opening import open_history
 from jobstore.store.windows import WINDOW
@@ -121,6 +124,46 @@ async def test_a_timeline_tells_what_happened_in_order(stock: Stock, history: Hi
 
 
 # What can still be asked for
+
+
+class Ending:
+    """A reader beside which a job ends as soon as anything was read."""
+
+    def __init__(self, reader: Searcher, end: Callable[[], Awaitable[None]]) -> None:
+        self._reader = reader
+        self._end = end
+
+    async def rows(self, statement: Statement, **values: object) -> list[Any]:
+        """Return all rows, after which the job ends."""
+        rows = await self._reader.rows(statement, **values)
+        await self._end()
+        return rows
+
+    async def together(self, statements: Sequence[Statement], **values: object) -> list[list[Any]]:
+        """Return the rows of several statements, after which the job ends."""
+        rows = await self._reader.together(statements, **values)
+        await self._end()
+        return rows
+
+
+async def test_a_record_shows_a_job_as_it_was_at_one_moment(stock: Stock) -> None:
+    claim = await stock.running()
+
+    async def end() -> None:
+        await stock.finish(claim)
+
+    reader = Ending(stock.store.history.searcher, end)
+    record = await History(reader).record(claim.job_id)  # type: ignore[arg-type]  # all it needs
+    assert record.job.state is State.RUNNING
+    assert [each.ended_at for each in record.attempts] == [None]
+    assert [each.event for each in record.timeline] == ["submitted", "started"]
+    record = await stock.store.history.record(claim.job_id)
+    assert record.job.state is State.DONE
+    assert [each.ended_at for each in record.attempts] == [record.job.finished_at]
+    assert record.timeline[-1].event == "done"
+    for missing in (0, claim.job_id + 1, 10**30):
+        with pytest.raises(JobNotFound):
+            await stock.store.history.record(missing)
 
 
 async def test_pending_and_held_jobs_are_listed_the_newest_last(

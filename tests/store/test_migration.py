@@ -214,7 +214,12 @@ def test_what_was_an_owners_belongs_to_the_account_that_has_the_name(owned: Path
     migrate(owned)
     accounts = dict(rows(owned, "SELECT name, id FROM account"))
     assert accounts == {"bob": 1, "root": 2}
-    assert rows(owned, "SELECT id, account FROM job") == [(1, 2), (2, 2), (3, 2), (4, 0)]
+    assert rows(owned, "SELECT id, account FROM job ORDER BY id") == [
+        (1, 2),
+        (2, 2),
+        (3, 2),
+        (4, 0),
+    ]
     assert rows(owned, "SELECT account FROM definition") == [(2,)]
     assert rows(owned, "SELECT key, account FROM idempotency ORDER BY key") == [("a", 2), ("b", 0)]
 

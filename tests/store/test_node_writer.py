@@ -19,7 +19,9 @@ from psycopg.pq import ConnStatus
 from sqlalchemy import Double, bindparam, func, select
 
 from jobstore.model.errors import NodeBusy, StoreAway, StoreUnsure
-from jobstore.store import results, submitting, waited
+from jobstore.model.job import Claim
+from jobstore.store import ending, results, submitting, waited
+from jobstore.store.ending import CapturedResponse
 from jobstore.store.expressions import Statement
 from jobstore.store.facts import Accepted, Changes, Queued, Taken
 from jobstore.store.own_boot import OwnBoot
@@ -32,7 +34,7 @@ from jobstore.store.transaction import Outcome, Transaction
 from jobstore.store.writer import Turn, nothing
 from tests.databases import SCHEMA
 from tests.engines import Place, execute, rows
-from tests.loop import turns
+from tests.loop import HeldClock, turns
 from tests.stores import START, StandingClock, submission
 from trials.services import listening
 from trials.sockets import hang_up
@@ -40,6 +42,8 @@ from trials.sockets import hang_up
 T = TypeVar("T")
 
 BOOT = 1
+# With what PostgreSQL ends its answer, in a transaction or not.
+READY = b"Z\0\0\0\5"
 # How long the writer of a test is patient, in seconds: long for a database on a busy machine.
 PATIENT, IMPATIENT = 60.0, 0.5
 # Longer than a test may take, but for a tenth of it.
@@ -63,11 +67,13 @@ class Way:
     Args:
         url: where the database is.
         at_commit: what it does.
+        answers: to how many round trips an answer has come by.
         open: whether anything is passed on.
     """
 
     url: str
     at_commit: At = At.PASS
+    answers: int = 0
     open: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -101,6 +107,7 @@ class Way:
 
     async def _down(self, above: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while said := await above.read(2**16):
+            self.answers += said.count(READY)
             await self.open.wait()
             if b"COMMIT\0" in said and self.at_commit is not At.PASS:  # its tag
                 if self.at_commit is At.LOSE_ANSWER_AND_WAY:
@@ -316,6 +323,23 @@ async def test_a_result_is_given_back_whose_reader_was_told_that_nobody_knows(
         assert Taken not in {type(fact) for changes in one.told for fact in changes.facts}
 
 
+async def test_an_end_asks_who_waited_for_it_in_the_same_round_trip(database: Place) -> None:
+    content = CapturedResponse(200, None, (), b"done")
+
+    def begin(tx: Transaction) -> int:
+        made = submission()
+        return submitting.submit(tx, made, b"", frozenset(), BOOT).job_id
+
+    async with node(database) as one:
+        job_id = await one.writer.run(begin, abreast=Turn.CHANGE)
+        asked = submission().request
+        claim = Claim(job_id=job_id, attempt=1, target="/", request=asked, boot=BOOT, secrets=False)
+        before = one.way.answers
+        await one.writer.run(partial(ending.finish, claim=claim, capture=content))
+        assert rows(database, "SELECT state FROM job") == [("done",)]
+        assert one.way.answers - before == 2  # the other one is the commit
+
+
 async def test_more_than_can_be_kept_in_memory_is_refused_at_once(
     database: Place,
 ) -> None:
@@ -398,6 +422,28 @@ async def test_a_database_that_answered_late_may_not_be_silent_for_long(database
 
         with pytest.raises(StoreUnsure):
             await asyncio.wait_for(one.writer.run(take_long), LONG / 2)
+
+
+async def test_a_commit_that_nothing_is_heard_of_is_given_up_in_time(
+    database: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, patience = HeldClock(), 5.0
+    monkeypatch.setattr(time, "monotonic", clock)
+
+    async with node(database, patience, clock) as one:
+
+        def silence(tx: Transaction) -> None:
+            submit(tx)
+            one.way.open.clear()
+
+        told = asyncio.create_task(one.writer.run(silence))
+        while one.way.open.is_set():
+            await turns(1)
+        with clock.held():
+            took = await clock.until(told, step := 0.02)
+        with pytest.raises(StoreUnsure):
+            await told
+        assert took < patience + step
 
 
 async def test_what_a_request_has_waited_counts_for_what_it_asks_next(database: Place) -> None:

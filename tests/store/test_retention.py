@@ -69,8 +69,14 @@ ALL: Final = {
 
 async def test_what_is_to_be_kept_for_ever_is(store_path: Path) -> None:
     assert await kept_by(FOR_EVER, store_path, 1000 * DAY) == [ALL]
-    assert rows(store_path, "SELECT job_id FROM request") == [(1,), (2,), (3,), (4,), (5,)]
-    assert rows(store_path, "SELECT job_id FROM response") == [(1,), (2,)]
+    assert rows(store_path, "SELECT job_id FROM request ORDER BY job_id") == [
+        (1,),
+        (2,),
+        (3,),
+        (4,),
+        (5,),
+    ]
+    assert rows(store_path, "SELECT job_id FROM response ORDER BY job_id") == [(1,), (2,)]
 
 
 async def test_a_result_that_nobody_fetches_expires_at_its_age_and_not_earlier(
@@ -88,12 +94,12 @@ async def test_the_payload_of_what_nobody_may_ask_for_goes_at_its_age_and_not_ea
 ) -> None:
     retention = Retention(unfetched=None, fetched=DAY, history=None, interval=MINUTE)
     assert await kept_by(retention, store_path, DAY) == [ALL]
-    assert rows(store_path, "SELECT job_id FROM response") == [(1,), (2,)]
+    assert rows(store_path, "SELECT job_id FROM response ORDER BY job_id") == [(1,), (2,)]
     async with opened(store_path) as store:
         await Janitor(store, retention, lambda: START + DAY * SECOND + 1).run_once()
     assert states(store_path) == ALL
     assert rows(store_path, "SELECT job_id FROM response") == [(1,)]
-    assert rows(store_path, "SELECT job_id FROM request") == [(1,), (5,)]
+    assert rows(store_path, "SELECT job_id FROM request ORDER BY job_id") == [(1,), (5,)]
 
 
 async def test_a_job_that_nobody_may_ask_for_leaves_the_history_at_its_age_and_not_earlier(

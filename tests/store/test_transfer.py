@@ -223,7 +223,7 @@ def test_an_id_that_a_definition_ever_had_is_not_given_to_another_one(
     exported(store_path)
     stocked(other, one, START)
     said("import", "history.jsonl", "--store", other)
-    assert rows(other, "SELECT id, name FROM definition") == [(1, "d"), (2, "b")]
+    assert rows(other, "SELECT id, name FROM definition ORDER BY id") == [(1, "d"), (2, "b")]
     stocked(other, another, START)
     assert rows(other, "SELECT max(id) FROM definition") == [(4,)]
 
@@ -262,7 +262,7 @@ def test_a_part_of_it_is_moved_by_its_range(store_path: Path, other: Path) -> No
     said("import", "history.jsonl", "--store", other)
     exported(store_path, "--until", "2023-11-14T22:13:21")
     said("import", "history.jsonl", "--store", other)
-    assert rows(other, "SELECT id FROM job") == [(1,), (2,), (3,)]
+    assert rows(other, "SELECT id FROM job ORDER BY id") == [(1,), (2,), (3,)]
     check_sound(other)
 
 

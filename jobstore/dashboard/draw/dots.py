@@ -7,7 +7,7 @@ from typing import Final
 
 from jobstore.dashboard.draw import axes
 from jobstore.dashboard.draw.svg import Svg, drawing, element
-from jobstore.dashboard.words import duration, moment
+from jobstore.dashboard.words import duration, moment, since_then
 
 _WIDTH: Final = 900
 _LEFT: Final = 60
@@ -79,7 +79,8 @@ def _grid(frame: _Frame, lines: Sequence[int]) -> Iterator[Svg]:
     for took in lines:
         y = frame.y(took)
         yield element("path", class_="grid", d=f"M{_LEFT} {y:.1f}H{_RIGHT}")
-        yield element("text", duration(took), x=_LEFT - 8, y=y + 4, text_anchor="end")
+        name = since_then(took).removeprefix("+")  # without zeros, for which there is no room
+        yield element("text", name, x=_LEFT - 8, y=y + 4, text_anchor="end")
 
 
 def _levels(frame: _Frame, levels: Sequence[tuple[str, int]]) -> Iterator[Svg]:

@@ -8,7 +8,6 @@ const memory = {
 };
 
 // --- the theme that somebody likes
-
 const THEMES = ['auto', 'light', 'dark'];
 const theme = one('#theme');
 const worn = () => Math.max(0, THEMES.indexOf(memory.get('theme')));
@@ -20,7 +19,6 @@ theme?.addEventListener('click', () => { memory.set('theme', THEMES[(worn() + 1)
 wear();
 
 // --- a piece of a page becomes what it is by now, and what stays is not touched
-
 const OURS = new Set(['open', 'disabled', 'data-selected']);
 // By the attribute, since a form with a field of that name has another id.
 const keyOf = (node) => node.dataset?.key ?? node.getAttribute?.('id');
@@ -55,7 +53,6 @@ function morphChildren(old, fresh) {
 }
 
 // --- fetching what has changed: one request at a time, and with pauses
-
 const [PAUSE, SELDOM, RARELY] = [1000, 5000, 10_000];
 const region = one('[data-live]');
 let [busy, wanted, looked] = [false, false, performance.now()];
@@ -88,7 +85,6 @@ function show(page) {
 }
 
 // --- being told of changes: not while nobody looks
-
 const indicator = one('#live');
 let source;
 function connect() {
@@ -105,7 +101,6 @@ function connect() {
 }
 
 function disconnect() { source?.close(); source = undefined; }
-
 function indicate(live) {
   one('button', indicator).textContent = live ? '● live' : '○ not live';
   one('a', indicator).hidden = live;
@@ -118,10 +113,7 @@ indicator?.firstElementChild.addEventListener('click', () => {
   indicate(false);
   connect();
 });
-document.addEventListener('visibilitychange', () => {
-  if (document.hidden) disconnect();
-  else { connect(); refresh(); }
-});
+document.addEventListener('visibilitychange', () => { if (document.hidden) disconnect(); connect(); refresh(); });
 addEventListener('pagehide', disconnect);
 addEventListener('pageshow', connect);
 setInterval(() => { if (source && region?.hasAttribute('data-open')) refresh(); }, SELDOM);
@@ -165,7 +157,6 @@ function announce(text) {
 }
 
 // --- questions: a dialog over the page instead of a page
-
 async function ask(url, opener) {
   const answer = await fetch(url).catch(() => null);
   const form = answer && !answer.redirected ? one('form.ask', await parsed(answer)) : null;
@@ -189,22 +180,33 @@ document.addEventListener('click', (event) => {
 document.addEventListener('submit', (event) => {
   if (!event.target.matches('form[data-ask]')) return;
   event.preventDefault();
-  const url = new URL(event.submitter.formAction);
-  url.search = new URLSearchParams(new FormData(event.target));
-  ask(url, event.submitter);
+  ask(`${event.submitter.formAction}?${new URLSearchParams(new FormData(event.target))}`, event.submitter);
 });
 
 // --- selecting, keys, copying
-
 function pick() {
   const picked = all('td.check input:checked').map((each) => each.closest('tr'));
   for (const row of all('tr[data-id]')) row.toggleAttribute('data-selected', picked.includes(row));
   for (const each of all('#selection button')) {
-    each.disabled = !picked.some((row) => row.dataset.can.split(' ').includes(each.value));
+    const able = picked.filter((row) => row.dataset.can.split(' ').includes(each.value)).length;
+    each.disabled = !able;
+    one('.number', each).textContent = able ? `${able} ` : '';
   }
   if (one('#picked')) one('#picked').textContent = `${picked.length} selected`;
+  const [some, others] = [picked.length > 0, one('td.check input:not(:checked)') !== null];
+  Object.assign(one('#whole') ?? {}, { checked: some && !others, indeterminate: some && others });
 }
-document.addEventListener('change', (event) => { if (event.target.matches('td.check input')) pick(); });
+
+let last; // the box that was clicked before; with Shift, all from there on follow
+document.addEventListener('click', ({ target, shiftKey }) => {
+  if (!target.matches('.check input')) return;
+  const boxes = all('td.check input');
+  const [from, to] = [boxes.indexOf(last), boxes.indexOf(target)].sort((a, b) => a - b);
+  const range = boxes.slice(from, shiftKey && from >= 0 ? to + 1 : from);
+  for (const each of target.id === 'whole' ? boxes : range) each.checked = target.checked;
+  last = target;
+  pick();
+});
 pick();
 
 const current = () => document.activeElement.closest('tr[data-id]');
@@ -236,7 +238,6 @@ document.addEventListener('keydown', (event) => {
   KEYS[event.key]();
 });
 one('#help')?.addEventListener('click', KEYS['?']);
-one('#keys button')?.addEventListener('click', () => one('#keys').close());
 document.addEventListener('click', ({ target }) => {
   if (!target.matches('[data-copy]')) return;
   const code = target.previousElementSibling;

@@ -62,9 +62,9 @@ class JobCalls:
 
     async def attempts(self, request: web.Request) -> web.Response:
         """List the attempts at a job, in order."""
-        job = await self._seen(request)
-        attempts = await self._store.history.attempts(job)
-        return web.json_response({"id": job.id, "attempts": as_json.attempts(attempts)})
+        job_id, scope = as_json.job_id(request), standing.scope(request)
+        record = await self._store.history.record(job_id, scope)
+        return web.json_response({"id": job_id, "attempts": as_json.attempts(record.attempts)})
 
     async def statistics(self, request: web.Request) -> web.Response:
         """Return how many jobs are in each state."""

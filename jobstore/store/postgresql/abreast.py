@@ -19,7 +19,7 @@ never in one turn.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from greenlet import getcurrent, greenlet
 from sqlalchemy import (
@@ -71,6 +71,10 @@ class Given:
 NOTHING: Final = Given([], 1)
 
 
+# Questions without parameters, and their rows; None for those not yet asked.
+Foreseen: TypeAlias = dict[Statement, list[Any] | None]
+
+
 @dataclass(slots=True)
 class PendingStatement:
     """A statement that an operation wants to have executed."""
@@ -113,7 +117,12 @@ def want(statement: Statement, values: Mapping[str, object]) -> Given:
     return given
 
 
-async def walk(journeys: Journeys, ways: Sequence[Any], left: list[PendingStatement]) -> list[Any]:
+async def walk(
+    journeys: Journeys,
+    ways: Sequence[Any],
+    left: list[PendingStatement],
+    foreseen: Foreseen,
+) -> list[Any]:
     """Run functions side by side to their ends.
 
     Args:
@@ -121,6 +130,8 @@ async def walk(journeys: Journeys, ways: Sequence[Any], left: list[PendingStatem
         ways: the functions; each calls `want` for its statements.
         left: statements whose results nobody needs, added by the functions. They are sent
             before the next wanted statement, or with whatever is sent next.
+        foreseen: what the functions will ask, added by them; it is asked after their next
+            statements.
 
     Returns:
         what the functions return.
@@ -131,7 +142,7 @@ async def walk(journeys: Journeys, ways: Sequence[Any], left: list[PendingStatem
         going = [one for one in going if _goes_on(one)]
         _send(journeys, left)
         if going:
-            await _execute(journeys, going)
+            await _execute(journeys, going, foreseen)
     return [one.outcome for one in walks]
 
 
@@ -145,13 +156,15 @@ def _goes_on(one: _Walk) -> bool:
     return True
 
 
-async def _execute(journeys: Journeys, walks: Sequence[_Walk]) -> None:
+async def _execute(journeys: Journeys, walks: Sequence[_Walk], foreseen: Foreseen) -> None:
     """Execute all wanted statements in one round trip."""
     groups: dict[int, list[_Walk]] = {}
     for one in walks:
         groups.setdefault(id(one.wants.statement), []).append(one)
     going = [(group, _sent(journeys, [one.wants for one in group])) for group in groups.values()]
+    asked = {each: journeys.send(each, {}) for each, rows in foreseen.items() if rows is None}
     await journeys.make()
+    foreseen |= {each: _rows(sent) for each, sent in asked.items()}
     for group, receiving in going:
         for one, given in zip(group, receiving.parts(len(group)), strict=True):
             one.given = given

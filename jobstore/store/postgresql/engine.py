@@ -14,7 +14,7 @@ from jobstore.store.budget import TimeIsUp
 from jobstore.store.expressions import Statement
 from jobstore.store.postgresql.database_url import name_of
 from jobstore.store.postgresql.links import CONNECT_SECONDS, START_SECONDS, Link, connect, execute
-from jobstore.store.postgresql.patience import PATIENCE, TO_LISTEN, break_off, impatient
+from jobstore.store.postgresql.patience import PATIENCE, break_off, impatient, seconds_left
 from jobstore.store.postgresql.translation import is_broken, translate
 from jobstore.store.waited import waiting
 
@@ -135,9 +135,8 @@ class DatabaseConnection:
         """Return the connection; making it counts as waiting for the database."""
 
         def left() -> float:
-            return max(began + self._patience - time.monotonic(), least)
+            return seconds_left(self._patience, began, time.monotonic())
 
-        least = min(TO_LISTEN, self._patience)
         link = await self.link(left())
         # Who waits for their turn does not wait for the database.
         with impatient(link, left, lambda: self._heard_at):

@@ -9,15 +9,17 @@ row of the node's start, and only if that start has not ended. That number is
 
 So a caller gets its result after the commit, or learns that nothing was changed.
 
-**When the database cannot be reached**, nobody waits much longer than `PATIENCE`, counted from the
-arrival of the oldest operation in a batch, and with what its request has waited for directly
-before. A batch whose connection broke before its commit, or whose commit did not take effect, is
-retried until then, and at least once: the connection may have been lost because the loop was
-delayed. Then it is refused, and so are all later ones, at once, until there is a new connection. If
-the connection broke during a commit and the witness cannot be asked in time, the callers learn that
-the outcome is unknown (`StoreUnsure`). The witness is asked before anything else is written. If the
-commit did take effect, its facts are passed on then, and the jobs that it started run. Results that
-it took for readers are given back, since those readers were told that they had failed.
+**When the database cannot be reached**, nobody waits longer than `PATIENCE` for a database that
+says nothing, counted from the arrival of the oldest operation in a batch, and with what its request
+has waited for directly before. A tenth of it is kept for those who had to wait for the batch
+before; only what the database answers in that tenth gives it another one. A batch whose connection
+broke before its commit, or whose commit did not take effect, is retried until then, and at least
+once: the connection may have been lost because the loop was delayed. Then it is refused, and so are
+all later ones, at once, until there is a new connection. If the connection broke during a commit
+and the witness cannot be asked in time, the callers learn that the outcome is unknown
+(`StoreUnsure`). The witness is asked before anything else is written. If the commit did take
+effect, its facts are passed on then, and the jobs that it started run. Results that it took for
+readers are given back, since those readers were told that they had failed.
 
 **After a crash**, either all of a batch is in the database or nothing.
 """
@@ -25,9 +27,8 @@ it took for readers are given back, since those readers were told that they had 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import groupby
 from typing import Any, Final
 
 import psycopg
@@ -35,23 +36,23 @@ from psycopg.errors import DeadlockDetected, SerializationFailure, UniqueViolati
 
 from jobstore.model.clock import Clock
 from jobstore.model.errors import (
-    JobstoreError,
     NodeBusy,
     NodeFenced,
     StoreAway,
     StoreError,
     StoreUnsure,
 )
-from jobstore.store import results, waited
+from jobstore.store import results
 from jobstore.store.facts import Changes, Taken
 from jobstore.store.own_boot import OwnBoot
 from jobstore.store.postgresql import boots
-from jobstore.store.postgresql.abreast import walk
+from jobstore.store.postgresql.batch_patience import BatchPatience
+from jobstore.store.postgresql.batch_turns import by_turns, groups
 from jobstore.store.postgresql.engine import DatabaseConnection
 from jobstore.store.postgresql.journeys import Journeys, Sent
 from jobstore.store.postgresql.links import Link, execute
 from jobstore.store.postgresql.patience import PATIENCE, impatient
-from jobstore.store.postgresql.transaction import NodeTransaction, Shared
+from jobstore.store.postgresql.transaction import Shared
 from jobstore.store.postgresql.translation import is_broken, translate
 from jobstore.store.transaction import Batch, Operation, Outcome, Told
 from jobstore.store.writer import Entry, Turn, Writer, unheard
@@ -60,13 +61,6 @@ from jobstore.store.writer import Entry, Turn, Writer, unheard
 _MEETINGS: Final = 5
 # Two batches that do the same at the same time: the one finds what the other has put there.
 _MET: Final = (SerializationFailure, DeadlockDetected, UniqueViolation)
-# What part of the patience a batch may take until the connection is broken off: the rest is for
-# the witness.
-_OF_BATCH: Final = 0.7
-# And what part of it goes by until a batch takes in no further operations.
-_OF_OPERATIONS: Final = 0.3
-# What part of it any batch gets, however long its operations have waited for the one before.
-_AT_LEAST: Final = 0.1
 _PAUSE: Final = 0.2
 # How many operations may wait; a database that is slow must not fill the memory.
 WAITING: Final = 50_000
@@ -81,7 +75,7 @@ class NodeWriter(Writer):
         connection: the connection; nothing else may write on it.
         boot: this start of the node; without a server there is no lease.
         patience: how long anybody waits for a database that is away, in seconds.
-        steady: a monotonic clock for that, in seconds.
+        steady: a monotonic clock for that, in seconds; None for the process's own.
     """
 
     def __init__(
@@ -90,18 +84,16 @@ class NodeWriter(Writer):
         clock: Clock,
         boot: OwnBoot,
         patience: float = PATIENCE,
-        steady: Callable[[], float] = time.monotonic,
+        steady: Callable[[], float] | None = None,
     ) -> None:
         super().__init__()
-        self._patience = patience
-        self._steady = steady
+        self._patience = BatchPatience(patience, steady)
         self._connection = connection
         self._clock = clock
         self._number = 0
         self._boot = boot
         self.trouble: StoreError | None = None
         self._mending: asyncio.Task[None] | None = None
-        self._came = self._began = self._patient_until = 0.0
         self._gave_up = False  # the last connection, since the database was silent
         self._unsure: Changes | None = None
         self._journeys: Journeys | None = None
@@ -113,21 +105,16 @@ class NodeWriter(Writer):
         *,
         off_loop: bool = False,
         abreast: Turn = Turn.ALONE,
-    ) -> None:
+    ) -> Entry | None:
         """Queue an operation as any writer does, unless too many wait."""
-        if len(self._waiting) < WAITING:
-            before = len(self._waiting)
-            super().queue(operation, told, off_loop=off_loop, abreast=abreast)
-            if len(self._waiting) > before:  # and not refused
-                self._note_arrival(self._waiting[-1])
-        elif told is not None:
+        if len(self._waiting) >= WAITING:
             refused = Outcome(error=NodeBusy(self._connection.name))
-            asyncio.get_running_loop().call_soon(told, refused)
-
-    def _note_arrival(self, entry: Entry) -> None:
-        entry.came, entry.waits = self._steady(), waited.of_request()
-        if entry.waits is not None:
-            entry.came -= entry.waits.before(time.monotonic())
+            asyncio.get_running_loop().call_soon(told or unheard, refused)
+            return None
+        entry = super().queue(operation, told, off_loop=off_loop, abreast=abreast)
+        if entry is not None:
+            self._patience.note_arrival(entry)
+        return entry
 
     def look(self) -> StoreError | None:
         """Return why the store cannot be written, and start repairing it; None if it can."""
@@ -150,7 +137,7 @@ class NodeWriter(Writer):
         while self.trouble is not None:
             await asyncio.sleep(_PAUSE)
             try:
-                committed = await self._witness(self._patience)
+                committed = await self._witness(self._patience.seconds)
             except psycopg.Error as error:
                 log.debug("%s", error, extra={"action": "write"})
                 await self._connection.drop()
@@ -180,10 +167,7 @@ class NodeWriter(Writer):
     async def _outcomes(self, batch: Sequence[Entry]) -> Batch:
         if self.trouble is not None:
             return Batch([Outcome(error=self.trouble)] * len(batch))
-        self._began = self._steady()
-        self._came = min(each.came for each in batch)
-        least = self._began + _AT_LEAST * self._patience
-        self._patient_until = max(self._came + self._patience, least)
+        self._patience.begin(batch)
         try:
             done = await self._performed(batch)
         except psycopg.Error as error:
@@ -194,16 +178,8 @@ class NodeWriter(Writer):
             if isinstance(outcome.error, StoreAway | StoreUnsure) and self.trouble is None:
                 log.error("%s", outcome.error, extra={"action": "write"})
                 self.trouble = StoreAway(self._connection.name, "it did not answer")
-        self._note_waits(batch[: len(done.outcomes)])
+        self._patience.end(batch[: len(done.outcomes)])
         return done
-
-    def _note_waits(self, batch: Sequence[Entry]) -> None:
-        now = self._steady()
-        if now - self._came < waited.PROMPT:  # as nearly always
-            return
-        for entry in batch:
-            if entry.waits is not None:
-                entry.waits.note_all(now - entry.came)
 
     async def _performed(self, entries: Sequence[Entry]) -> Batch:
         """Run operations in one transaction; if that fails, each in one of its own."""
@@ -222,7 +198,7 @@ class NodeWriter(Writer):
     async def _each_alone(self, entries: Sequence[Entry]) -> Batch:
         batch = Batch()
         for place, entry in enumerate(entries):
-            if place and self._takes_long:
+            if place and self._patience.takes_long:
                 break
             try:
                 alone = await self._together([entry], batch.changes.copy())
@@ -258,39 +234,15 @@ class NodeWriter(Writer):
                 breaks += 1
                 # A connection that broke by itself may be an old one.
                 if breaks == 1 and not self._gave_up:
-                    self._have_time()
-                if not is_broken(error) or self._left < _PAUSE:
+                    self._patience.extend()
+                if not is_broken(error) or self._patience.left < _PAUSE:
                     raise
                 await asyncio.sleep(_PAUSE)
 
-    def _have_time(self) -> None:
-        """Ensure that some time is left, however long the batch has taken.
-
-        The delay may not be the database's: nothing is read while the loop is blocked.
-        """
-        rest = (1 - _OF_BATCH) * self._patience
-        self._patient_until = max(self._patient_until, self._steady() + rest)
-
-    @property
-    def _left(self) -> float:
-        """How many seconds of patience are left."""
-        return self._patient_until - self._steady()
-
-    @property
-    def _takes_long(self) -> bool:
-        """Whether the rest of a batch has to wait for the next one."""
-        return self._steady() - self._began > _OF_OPERATIONS * self._patience
-
-    def _silence(self) -> float:
-        """Return for how many seconds the database may say nothing from now on."""
-        most = _OF_BATCH * self._patience
-        rest = self._left - (self._patience - most)
-        return max(min(most, rest), _AT_LEAST * self._patience)
-
     async def _once(self, entries: Sequence[Entry], changes: Changes) -> Batch:
-        link = await self._connection.link(self._left)
+        link = await self._connection.link(self._patience.left)
         committing = self._gave_up = False
-        with impatient(link, self._silence) as patience:
+        with impatient(link, self._patience.silence) as patience:
             try:
                 async with self._on(link).using(patience.renew) as journeys:
                     batch = await self._executed(journeys, entries, changes)
@@ -319,10 +271,10 @@ class NodeWriter(Writer):
         fence = self._fence(journeys)
         shared = Shared(journeys, self._boot.number, self._clock(), changes)
         batch = Batch([], changes)
-        for together in _groups(entries):
-            if batch.outcomes and self._takes_long:
+        for together in groups(entries):
+            if batch.outcomes and self._patience.takes_long:
                 break
-            batch.outcomes += await _by_turns(shared, together)
+            batch.outcomes += await by_turns(shared, together)
         if fence is not None:
             if fence.rows is None:  # none of the operations had a statement
                 await journeys.make()
@@ -350,13 +302,13 @@ class NodeWriter(Writer):
             StoreUnsure: that cannot be found out in time.
         """
         if not self._gave_up:
-            self._have_time()
-        while self._boot.number and self._left > 0:
+            self._patience.extend()
+        while self._boot.number and self._patience.left > 0:
             try:
-                return await self._witness(self._left)
+                return await self._witness(self._patience.left)
             except psycopg.Error:
                 await self._connection.drop()
-                await asyncio.sleep(_PAUSE)
+                await asyncio.sleep(min(_PAUSE, max(self._patience.left, 0)))
         self._unsure = changes
         raise StoreUnsure(self._connection.name, "the database went away", "it is back")
 
@@ -369,8 +321,9 @@ class NodeWriter(Writer):
         Raises:
             psycopg.Error: the database cannot be reached.
         """
+        left = self._patience.of_witness(seconds)
         link = await self._connection.link(seconds)
-        with impatient(link, lambda: seconds):
+        with impatient(link, left):
             cursor = await execute(link, boots.WITNESS, {"boot": self._boot.number})
             row = await cursor.fetchone()
         return row is not None and row[0] == self._number
@@ -381,31 +334,3 @@ class NodeWriter(Writer):
             await link.execute("ROLLBACK")
         except psycopg.Error:
             await self._connection.drop()
-
-
-def _groups(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
-    """Group the operations: those that run side by side together, each other one alone."""
-    for abreast, some in groupby(entries, key=lambda entry: entry.abreast is not Turn.ALONE):
-        group = [*some]
-        yield from [group] if abreast else ([each] for each in group)
-
-
-async def _by_turns(shared: Shared, entries: Sequence[Entry]) -> list[Outcome]:
-    """Run operations side by side, turn after turn."""
-    outcomes: dict[int, Outcome] = {}
-    for turn in sorted({each.abreast for each in entries}):
-        places = [place for place, each in enumerate(entries) if each.abreast == turn]
-        ways = [partial(_outcome, shared, entries[place]) for place in places]
-        outcomes |= zip(places, await walk(shared.journeys, ways, shared.left), strict=True)
-    return [outcomes[place] for place in range(len(entries))]
-
-
-def _outcome(shared: Shared, entry: Entry) -> Outcome:
-    """Run an operation; a refusal that changed nothing does not undo the others."""
-    tx = NodeTransaction(shared)
-    try:
-        return Outcome(entry.operation(tx))
-    except JobstoreError as error:
-        if tx.effects:
-            raise
-        return Outcome(error=error)

@@ -15,10 +15,23 @@ from jobstore.store.postgresql.links import Link
 
 # For how long a database may be silent until it counts as away, in seconds.
 PATIENCE: Final = 5.0
+# What part of its patience somebody keeps for what is asked last: however late that begins, the
+# database gets so long to answer it, and all together does not take longer.
+LAST: Final = 0.1
 # How many seconds the loop has to take what is there already.
 TO_LISTEN: Final = 0.5
 # When a timer is so many seconds late, something else has held the loop up.
 _LATE: Final = 0.1
+
+
+def seconds_left(patience: float, began: float, now: float) -> float:
+    """Return how long somebody still waits for a database, in seconds.
+
+    Args:
+        patience: how long they wait in all.
+        began: when they began, by the clock that says what is now.
+    """
+    return max(began + (1 - LAST) * patience - now, LAST * patience)
 
 
 @contextmanager

@@ -10,7 +10,14 @@ from sqlalchemy.types import TypeEngine
 
 from jobstore.store.expressions import NUMBER, Statement, number
 from jobstore.store.facts import Changes, Fact
-from jobstore.store.postgresql.abreast import NOTHING, PendingStatement, listing, want
+from jobstore.store.postgresql.abreast import (
+    NOTHING,
+    Foreseen,
+    Given,
+    PendingStatement,
+    listing,
+    want,
+)
 from jobstore.store.postgresql.journeys import Journeys
 from jobstore.store.postgresql.packing import packed
 from jobstore.store.tally import ON_DAY, USED, Tally
@@ -53,6 +60,7 @@ class Shared:
         followed: whether any job waits for another one's success; None if not yet known.
         tally: its changes to counters.
         left: insertions that are sent with the next statement.
+        foreseen: questions that go along with the next statement, and the rows of those answered.
     """
 
     journeys: Journeys
@@ -62,6 +70,7 @@ class Shared:
     followed: bool | None = None
     tally: Tally = field(default_factory=Tally)
     left: list[PendingStatement] = field(default_factory=list)
+    foreseen: Foreseen = field(default_factory=dict)
 
     def send_tally(self) -> None:
         """Send the tally, once, at the end of the transaction."""
@@ -127,10 +136,15 @@ class NodeTransaction(Transaction):
             self._shared.left.append(PendingStatement(statement, values))
             self.effects += 1
             return NOTHING
-        given = want(statement, values)
+        rows = self._shared.foreseen.get(statement)
+        given = want(statement, values) if rows is None else Given([*rows], len(rows))
         if statement.changes:
             self.effects += given.rowcount
         return given
+
+    def foresee(self, statement: Statement) -> None:
+        """Announce a question, which goes along with the next statement of any operation."""
+        self._shared.foreseen.setdefault(statement)
 
     def insert(self, statement: Statement, **values: object) -> int:
         """Execute an INSERT of one row and return the row's id."""
