@@ -1,8 +1,8 @@
 """Activity: how many jobs there were, span by span, how they ended, and when servers started."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
 from types import MappingProxyType
 from typing import Final
 
@@ -18,7 +18,7 @@ from jobstore.dashboard.visit import PageRoute, Routes, Visit
 from jobstore.model import clock
 from jobstore.model.clock import SECOND, iso
 from jobstore.model.errors import QueryInvalid
-from jobstore.model.periods import Dimension, Work, end_of, start_of
+from jobstore.model.periods import DAY, Dimension, Work, end_of, start_of
 from jobstore.store.overview import Overview, OverviewQuery, by_kinds
 from jobstore.store.starts import Start, StartState
 from jobstore.web import overviews
@@ -30,9 +30,9 @@ RANGES: Final[Mapping[str, str]] = MappingProxyType(
 )
 _TIMES: Final = ("since", "until")
 _LONGEST: Final = 100
-# How many spans are drawn at most: each of them is a link.
-_MOST: Final = 200
-# Of more, the table says no more than it has to: the page shall be small.
+# How many spans are drawn at most: each of them is a link. It is a week by the hour.
+_MOST: Final = 170
+# Of more, the table has those of each day together: the page shall be small.
 _FEW: Final = 100
 _TARGETS: Final = 8
 _STARTS: Final = 100
@@ -144,8 +144,7 @@ async def _page(
         fitting=fitting_spans(asked),
         total=found.works.get("", Work()),
         complete=found.complete,
-        spans=[span for span in shown if span.work.count],
-        few=len(shown) <= _FEW,
+        rows=_rows(shown, up(visit.request)),
         drawing=draw(shown, restarts) if shown else "",
         restarts=restarts,
         targets=_lanes(asked, by_target, up(visit.request)),
@@ -160,15 +159,34 @@ def spans(asked: OverviewQuery, found: Overview, up: str) -> Sequence[TimeSpan]:
     """
     length, works = asked.seconds * SECOND, found.spans.get("", {})
     return [
-        TimeSpan(
-            since=at,
-            until=at + length,
-            work=works.get(at) or Work(),
-            jobs=f"{up}?since={_short(at)}&until={_short(at + length)}",
-            running=f"{up}?running_at={_short(at)}",
-        )
+        _span(at, at + length, works.get(at) or Work(), up)
         for at in range(start_of(asked.seconds, asked.since), asked.until, length)
     ]
+
+
+def _span(since: int, until: int, work: Work, up: str) -> TimeSpan:
+    return TimeSpan(
+        since=since,
+        until=until,
+        work=work,
+        jobs=f"{up}?since={_short(since)}&until={_short(until)}",
+        running=f"{up}?running_at={_short(since)}",
+    )
+
+
+def _rows(shown: Sequence[TimeSpan], up: str) -> Sequence[TimeSpan]:
+    """Return what the table has of spans, the newest first."""
+    rows = shown if len(shown) <= _FEW else [*_days(shown, up)]
+    return [span for span in reversed(rows) if span.work.count]
+
+
+def _days(shown: Sequence[TimeSpan], up: str) -> Iterator[TimeSpan]:
+    """Put the spans of each day together."""
+    for _, group in groupby(shown, lambda span: start_of(DAY, span.since)):
+        spans, work = [*group], Work()
+        for span in spans:
+            work.merge(span.work)
+        yield _span(spans[0].since, spans[-1].until, work, up)
 
 
 def _short(at: int) -> str:

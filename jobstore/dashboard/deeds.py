@@ -153,6 +153,7 @@ async def _whether_to_set_password(asked: DeedRequest) -> Question:
         button="Set the password",
         kept={"name": account.name},
         inputs=_PASSWORDS,
+        login=account.name,
     )
 
 

@@ -4,17 +4,27 @@ All that is asynchronous here runs on one event loop for the whole run, since th
 """
 
 import os
+import re
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import pytest
 import pytest_asyncio
 from aiohttp import ClientSession
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright
+from playwright.async_api import (
+    Browser,
+    ConsoleMessage,
+    Page,
+    Response,
+    ViewportSize,
+    async_playwright,
+)
 
 from jobstore.server import Server
 from tests.conftest import Serve, running
@@ -29,12 +39,14 @@ PATIENCE: Final = 60_000
 # What is held against a page: WCAG 2.2 at level AA, by
 # https://github.com/dequelabs/axe-core/blob/develop/doc/API.md#axe-core-tags
 RULES: Final = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice")
-DESK: Final = {"width": 1440, "height": 900}
+DESK: Final[ViewportSize] = {"width": 1440, "height": 900}
 LOOKS: Final[dict[str, dict[str, Any]]] = {
     "light": {"color_scheme": "light", "viewport": DESK},
     "dark": {"color_scheme": "dark", "viewport": DESK},
     "mobile": {"color_scheme": "light", "viewport": {"width": 390, "height": 844}},
 }
+
+MOUNT: Final = "/_jobs/ui/"
 
 Open = Callable[..., Awaitable[Page]]
 
@@ -61,13 +73,15 @@ async def browser() -> AsyncIterator[Browser]:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def open_page(browser: Browser) -> AsyncIterator[Open]:
+async def open_page(request: pytest.FixtureRequest, browser: Browser) -> AsyncIterator[Open]:
     """Give a function that opens a page in a profile of its own.
 
     Its arguments are the page's URL and how the profile differs, such as ``color_scheme``. A test
-    fails in which a page says anything on the console, or breaks its policy.
+    fails in which a page says anything on the console, or breaks its policy; and if it did not do
+    what it is marked with: ``does("{id}/retry")`` means that such a form was sent and accepted.
     """
     said: list[str] = []
+    done: set[str] = set()
     async with AsyncExitStack() as stack:
 
         async def open_page(url: str, **differing: Any) -> Page:
@@ -78,11 +92,20 @@ async def open_page(browser: Browser) -> AsyncIterator[Open]:
             page.set_default_timeout(PATIENCE)
             page.on("console", lambda message: said.extend(_said(message, page.url)))
             page.on("pageerror", lambda error: said.append(str(error)))
+            page.on("response", lambda answer: done.update(_done(answer)))
             await page.goto(url)
             return page
 
         yield open_page
     assert said == []
+    assert {each for mark in request.node.iter_markers("does") for each in mark.args} <= done
+
+
+def _done(answer: Response) -> list[str]:
+    """Name what was done by a form, as its route is: with {id} for numbers."""
+    path = urlsplit(answer.url).path.partition(MOUNT)[2]
+    accepted = answer.request.method == "POST" and answer.status < HTTPStatus.BAD_REQUEST
+    return [re.sub(r"\b[0-9]+\b", "{id}", path)] if accepted else []
 
 
 def _said(message: ConsoleMessage, url: str) -> list[str]:
@@ -110,9 +133,18 @@ async def http() -> AsyncIterator[ClientSession]:
         yield session
 
 
-async def check_axe(page: Page) -> None:
+async def check_looks(page: Page) -> None:
+    """Hold a page against `check_axe` in each look, without loading it again."""
+    for name, look in LOOKS.items():
+        await page.emulate_media(color_scheme=look["color_scheme"])
+        await page.set_viewport_size(look["viewport"])
+        await check_axe(page, name)
+    await page.set_viewport_size(DESK)
+
+
+async def check_axe(page: Page, look: str = "light") -> None:
     """Hold a page against WCAG 2.2 AA, and against what is good practice besides."""
     found = await Axe().run(page, options={"runOnly": list(RULES), "resultTypes": ["violations"]})
-    assert found.violations_count == 0, found.generate_report()
+    assert found.violations_count == 0, f"{page.url}, {look}: {found.generate_report()}"
     overflows = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-    assert await page.evaluate(overflows) <= 0, "the page is wider than the window"
+    assert await page.evaluate(overflows) <= 0, f"{page.url}, {look}: wider than the window"

@@ -7,10 +7,10 @@ import re
 import pytest
 import pytest_asyncio
 from aiohttp import ClientSession
-from playwright.async_api import expect
+from playwright.async_api import Page, expect
 
 from jobstore.server import Server
-from tests.browser.conftest import LOOKS, Open, check_axe
+from tests.browser.conftest import Open, check_looks
 from tests.client import GATED, ORDINARY, Client
 from tests.conftest import Serve
 
@@ -45,44 +45,54 @@ def row(job_id: int) -> str:
     return f"#job-{job_id}"
 
 
-@pytest.mark.parametrize("look", LOOKS)
-async def test_questions_and_operations_are_for_everybody(
-    client: Client, open_page: Open, look: str
-) -> None:
-    ids = [await client.done("/status/500") for _ in range(2)]
-    page = await open_page(f"{client.url}/_jobs/ui/{ids[0]}/delete", **LOOKS[look])
-    await check_axe(page)
-    for path in (f"selected/retry?id={ids[0]}", f"selected/cancel?id={ids[0]}", "operations"):
-        await page.goto(f"{client.url}/_jobs/ui/{path}")
-        await check_axe(page)
-    await page.goto(f"{client.url}/_jobs/ui/matching/retry?status=500")
+async def choose(page: Page, action: str, *ids: int) -> None:
+    """Select jobs of the list, and ask to do something to them."""
+    for job_id in ids:
+        await page.check(f"{row(job_id)} td.check input")
+    await page.click(f"#selection button[value={action}]")
+
+
+async def agree(page: Page, question: str) -> None:
+    """Do what a dialog asks about."""
+    await expect(page.locator("dialog[open] h1")).to_have_text(question)
+    await page.click("dialog[open] button")
+
+
+async def over(page: Page, number: int) -> None:
+    """Wait until an operation is over, on its page."""
+    await expect(page.locator(".story")).to_contain_text(f"Over: done to {number} job")
+
+
+@pytest.mark.does("matching/retry")
+async def test_dialogs_and_operations_are_for_everybody(client: Client, open_page: Open) -> None:
+    for _ in range(2):
+        await client.done("/status/500")
+    page = await open_page(f"{client.url}/_jobs/ui/matching/retry?status=500")
     await page.click("#ask button")
     await page.wait_for_url("**/operations/1")
     await expect(page.locator(".story")).to_contain_text("Over: done to 2 jobs.")
-    await check_axe(page)
+    await check_looks(page)
     await page.goto(f"{client.url}/_jobs/ui/")
     await page.keyboard.press("?")
-    await check_axe(page)
+    await check_looks(page)
     await page.keyboard.press("Escape")
     await page.locator("td.check input").first.check()
     await page.click("#selection button[value=retry]")
     await page.wait_for_selector("dialog[open] #ask-title")
-    await check_axe(page)
+    await check_looks(page)
 
 
-@pytest.mark.parametrize("look", LOOKS)
 async def test_jobs_like_one_and_those_beside_it_are_for_everybody(
-    client: Client, open_page: Open, look: str
+    client: Client, open_page: Open
 ) -> None:
     for status in (200, 500, 404, 200, 503, 200, 200, 200):
         await client.done(f"/status/{status}")
     await client("POST", "/_jobs/3/retry")
     await state_of(client, 9)
-    page = await open_page(f"{client.url}/_jobs/ui/3", **LOOKS[look])
-    await check_axe(page)
+    page = await open_page(f"{client.url}/_jobs/ui/3")
     assert await page.locator("svg a").count() == 8
     await page.click("details.more summary")
-    await check_axe(page)
+    await check_looks(page)
     await page.locator("svg a[href='./5']").click()
     await page.wait_for_url("**/ui/5")
 
@@ -172,6 +182,7 @@ async def test_a_hidden_page_is_told_nothing(
     await listened(server, 1)
 
 
+@pytest.mark.does("{id}/retry")
 async def test_from_the_list_to_a_retry_with_keys_alone(client: Client, open_page: Open) -> None:
     for _ in range(3):
         await client.done("/status/500")
@@ -207,6 +218,7 @@ async def test_from_the_list_to_a_retry_with_keys_alone(client: Client, open_pag
     await expect(page.locator("#keys")).to_be_visible()
 
 
+@pytest.mark.does("selected/retry")
 async def test_two_operators_choose_the_same_jobs(client: Client, open_page: Open) -> None:
     for _ in range(3):
         await client.done("/status/500")
@@ -225,6 +237,8 @@ async def test_two_operators_choose_the_same_jobs(client: Client, open_page: Ope
     await expect(second.locator("[role=alert]")).to_contain_text("there were 2 when you were asked")
 
 
+@pytest.mark.does("{id}/retry", "{id}/delete", "{id}/restore", "selected/retry")
+@pytest.mark.does("matching/delete", "operations/{id}/undo")
 async def test_without_a_script_all_of_it_works_as_well(client: Client, open_page: Open) -> None:
     for _ in range(2):
         await client.done("/status/500")
@@ -253,6 +267,77 @@ async def test_without_a_script_all_of_it_works_as_well(client: Client, open_pag
     await page.click("text=Undo…")
     await page.click("#ask button")
     assert page.url.endswith("/operations/3")
+
+
+@pytest.mark.does("{id}/cancel", "{id}/delete", "{id}/restore")
+async def test_a_job_is_cancelled_deleted_and_restored(client: Client, open_page: Open) -> None:
+    job_id = await client.submit("/wait/a")
+    await client.when("a", "started")
+    page = await open_page(f"{client.url}/_jobs/ui/{job_id}")
+    await page.click("text=Cancel…")
+    await agree(page, f"Cancel job {job_id}?")
+    await expect(page.locator(".said")).to_contain_text("Asked to stop")
+    await expect(page.locator(".s-big")).to_have_text("cancelled")
+    await page.click("text=Delete…")
+    await agree(page, f"Delete job {job_id}?")
+    await expect(page.locator(".said")).to_contain_text("Deleted.")
+    await page.click("text=Restore…")
+    await agree(page, f"Restore job {job_id}?")
+    await expect(page.locator(".said")).to_contain_text("Restored")
+
+
+@pytest.mark.does("selected/cancel", "selected/delete", "selected/restore")
+@pytest.mark.does("matching/cancel", "matching/restore", "operations/{id}/retry")
+async def test_what_was_done_to_many_jobs_is_done_to_just_these_again(
+    client: Client, open_page: Open
+) -> None:
+    for name in "abcd":
+        await client.submit(f"/wait/{name}")
+    await client.when("a", "started")
+    page = await open_page(f"{client.url}/_jobs/ui/?state=queued")
+    await choose(page, "cancel", 3, 4)
+    await agree(page, "Cancel 2 jobs?")
+    await over(page, 2)
+    await page.click("text=Retry these…")
+    await agree(page, "Retry 2 jobs?")
+    await over(page, 2)
+    for query, action, number in (
+        ("state=queued", "cancel", 3),
+        ("state=cancelled", "delete", 5),
+        ("result=deleted", "restore", 5),
+    ):
+        await page.goto(f"{client.url}/_jobs/ui/?{query}")
+        await page.click("text=All that match")
+        await page.click(f"#every a[href*={action}]")
+        await agree(page, f"{action.capitalize()} {number} jobs?")
+        await over(page, number)
+    await page.goto(f"{client.url}/_jobs/ui/?state=cancelled")
+    for action in ("delete", "restore"):
+        await choose(page, action, 3)
+        await agree(page, f"{action.capitalize()} 1 job?")
+        await over(page, 1)
+        await page.goto(f"{client.url}/_jobs/ui/?result=deleted")
+
+
+@pytest.mark.does("operations/{id}/stop")
+async def test_an_operation_that_waits_is_stopped(
+    serve: Serve, http: ClientSession, open_page: Open
+) -> None:
+    executor = {"concurrency": 1, "queue_limit": 1}
+    client = Client(http, (await serve(target=GATED, executor=executor)).url)
+    for name in "abc":
+        await client.let(name)
+        await client.done(f"/wait/{name}")
+    await client.submit("/wait/last")  # which takes the slot
+    page = await open_page(f"{client.url}/_jobs/ui/matching/retry?state=done")
+    await page.click("#ask button")
+    await expect(page.locator(".story")).to_contain_text("It waits: ")
+    await check_looks(page)
+    await page.click("text=Stop…")
+    await agree(page, "Stop operation 1?")
+    await expect(page.locator(".story")).to_contain_text("Stopped after 1 of 3 jobs.")
+    await expect(page.locator(".said")).to_have_text("Stopped; what it had done stays done.")
+    await client.let("last")
 
 
 async def test_a_theme_is_chosen_once(client: Client, open_page: Open) -> None:

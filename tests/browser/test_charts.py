@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from aiohttp import ClientSession
 from playwright.async_api import Page
 
 from jobstore.model import clock
-from tests.browser.conftest import LOOKS, Open, check_axe
+from tests.browser.conftest import Open, check_looks
 from tests.client import Client
 from tests.commands import jobstore
 from tests.conftest import Serve
@@ -52,23 +53,8 @@ async def activity(open_page: Open, url: str, **look: Any) -> Page:
     return page
 
 
-@pytest.mark.parametrize("look", LOOKS)
-async def test_the_pages_are_for_everybody(client: Client, open_page: Open, look: str) -> None:
-    page = await activity(open_page, f"{client.url}/_jobs/ui/activity", **LOOKS[look])
-    assert await page.locator("svg.chart a").count() > 50
-    await check_axe(page)
-    for path in ("", "activity?since=7d", "statistics", "definitions", "definitions/1001"):
-        await page.goto(f"{client.url}/_jobs/ui/{path}")
-        await page.evaluate(
-            "document.querySelectorAll('details').forEach(each => each.open = true)"
-        )
-        await check_axe(page)
-    await page.fill("input[name=cron]", "now and then")
-    await page.click("text=Change it")
-    assert "schedule.cron: expected the five fields" in await page.inner_text("#cron-told")
-    await check_axe(page)
-
-
+@pytest.mark.does("definitions/{id}/run", "definitions/{id}/pause", "definitions/{id}/resume")
+@pytest.mark.does("definitions/{id}", "definitions/{id}/delete")
 async def test_without_a_script_a_definition_is_run_paused_and_changed(
     client: Client, open_page: Open
 ) -> None:
@@ -94,8 +80,41 @@ async def test_without_a_script_a_definition_is_run_paused_and_changed(
     assert "No definitions yet" in await page.inner_text("main")
 
 
+@pytest.mark.does("definitions")
+async def test_a_definition_is_created_with_the_form(client: Client, open_page: Open) -> None:
+    page = await open_page(f"{client.url}/_jobs/ui/definitions")
+    await page.click("summary:has-text('Create a definition')")
+    written = {"name": "Weekly report", "path": "/Reports/weekly", "target": "/import?records=1"}
+    for name, text in {**written, "cron": "now and then"}.items():
+        await page.fill(f"[name={name}]", text)
+    await page.click("text=Create it")
+    assert "schedule.cron: expected the five fields" in await page.inner_text("#cron-told")
+    await check_looks(page)
+    await page.fill("[name=cron]", "*/20 * * * *")
+    await page.click("text=Say when it would run")
+    assert "It would run every 20 minutes" in await page.inner_text("form [role=status]")
+    await page.click("text=Create it")
+    await page.wait_for_url(re.compile(r"/definitions/1002\?done=created"))
+    assert await page.inner_text("h1") == "Weekly report"
+    await page.click("nav >> text=Definitions")
+    lane = page.locator("section:has(#fires) svg a:has-text('Weekly report')")
+    assert await lane.get_attribute("href") == "./definitions/1002"
+    told = await page.inner_text("section:has(#fires) header")
+    assert "73 runs of 2 definitions in the next 24 h" in told
+
+
+async def test_a_target_shows_how_its_last_day_was(client: Client, open_page: Open) -> None:
+    page = await open_page(f"{client.url}/_jobs/ui/targets")
+    line = page.locator("tr:has(th a:text-is('/')) svg.spark")
+    while "no jobs" in (told := await line.get_attribute("aria-label") or ""):
+        await page.reload()  # what was just imported is counted meanwhile
+    assert re.match(r"\d+ jobs in the last 24 h: .* % went wrong.*; median .* 95 % within", told)
+    assert await line.locator("path").count() > 1
+
+
 async def test_a_bar_leads_to_its_jobs(client: Client, open_page: Open) -> None:
     page = await activity(open_page, f"{client.url}/_jobs/ui/activity?by=hour")
+    assert await page.locator("svg.chart a").count() > 20
     bar = page.locator("svg.chart a").first
     label = await bar.locator("title").text_content() or ""
     await bar.click()

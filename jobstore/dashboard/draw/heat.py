@@ -1,6 +1,7 @@
 """Durations as a row of cells: one for each time span, darker where they were longer."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import Final
 
 from jobstore.dashboard.draw.svg import Svg, drawing, element
@@ -11,6 +12,7 @@ SHADES: Final = (SECOND // 10, SECOND, 10 * SECOND, 60 * SECOND, 600 * SECOND)
 LEGEND: Final = ("under 100 ms", "under 1 s", "under 10 s", "under 1 min", "under 10 min", "longer")
 _HEIGHT: Final = 16
 _WIDTH: Final = 240
+_APART: Final = 4  # cells that are wider have a gap between them
 
 
 def shade(took: int) -> int:
@@ -27,9 +29,9 @@ def heat(cells: Sequence[int | None], label: str) -> Svg:
     """
     width = _WIDTH / max(1, len(cells))
     paths: dict[int, list[str]] = {}
-    for place, took in enumerate(cells):
-        if took is not None:
-            paths.setdefault(shade(took), []).append(_cell(place, width))
+    gap = 1 if width > _APART else 0
+    for number, first, after in _alike(cells, apart=gap > 0):
+        paths.setdefault(number, []).append(_stroke(first * width, after * width - gap))
     drawn = [
         element("path", class_=f"h{number}", d="".join(paths[number])) for number in sorted(paths)
     ]
@@ -37,10 +39,22 @@ def heat(cells: Sequence[int | None], label: str) -> Svg:
     return drawing(_WIDTH, _HEIGHT, label, base, *drawn, class_="heat")
 
 
-def _cell(place: int, width: float) -> str:
-    """Draw a cell as a stroke, which is as wide as a cell is high."""
-    gap = 1 if width > 4 else 0  # noqa: PLR2004 - pixels
-    return f"M{_number(place * width)} {_HEIGHT // 2}h{_number(width - gap)}"
+def _alike(cells: Sequence[int | None], *, apart: bool) -> Iterator[tuple[int, int, int]]:
+    """Yield shades, and the cells that have them: the first, and the one after the last.
+
+    Args:
+        apart: whether each cell is seen by itself, also beside another of its shade.
+    """
+    shades = [-1 if took is None else shade(took) for took in cells]
+    for _, group in groupby(enumerate(shades), lambda each: each if apart else each[1]):
+        (first, number), *more = group
+        if number >= 0:
+            yield number, first, first + len(more) + 1
+
+
+def _stroke(since: float, until: float) -> str:
+    """Draw cells as a stroke, which is as wide as a cell is high."""
+    return f"M{_number(since)} {_HEIGHT // 2}h{_number(until - since)}"
 
 
 def _number(value: float) -> str:
