@@ -23,7 +23,7 @@ from jobstore.live import SECRET_HEADERS
 from jobstore.model.job import Job
 from jobstore.model.lifecycle import AWAITED
 from jobstore.model.message import REDACTED, Body, Headers, Request, Response
-from jobstore.model.target_state import TargetSeen, WaitReason
+from jobstore.model.target_state import WaitReason
 from jobstore.store import target_states
 from jobstore.store.history import History
 from jobstore.store.questions import askers
@@ -180,19 +180,13 @@ async def _sheet(config: Config, job_id: int, most: int | None) -> Sheet:
             job=job,
             definition=name,
             waits_for=waits,
-            target=await _target(history, job) if waits in OF_TARGET else None,
+            target=await target_states.one(history, job.target) if waits in OF_TARGET else None,
             cancelled_by=(await askers(history, [job])).get(job.id),
             attempts=record.attempts,
             request=await _part(await history.request(job), config, most),
             response=await _part(await history.response(job), config, most),
             timeline=record.timeline,
         )
-
-
-async def _target(history: History, job: Job) -> TargetSeen | None:
-    """Return the state of a job's target, if it is known."""
-    seen = target_states.seen(await history.together(target_states.LOOKED_AT), {})
-    return next((target for target in seen if target.name == job.target), None)
 
 
 async def _part(

@@ -163,8 +163,7 @@ async def _target(visit: Visit, job: Job) -> TargetSeen | None:
     """Return the state of the target that a job waits for, to those who may see targets."""
     if visit.store.targets.waits_for(job) not in OF_TARGET or visit.scope is not None:
         return None
-    seen = await visit.store.targets.seen()
-    return next((target for target in seen if target.name == job.target), None)
+    return await visit.store.targets.one(job.target)
 
 
 # --- what it has to do with others --------------------------------------------------------------

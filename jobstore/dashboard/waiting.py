@@ -4,7 +4,7 @@ from typing import Final
 
 from jobstore.dashboard import words
 from jobstore.model.job import Job
-from jobstore.model.target_state import TargetSeen, WaitReason
+from jobstore.model.target_state import MOST_WAITING, TargetSeen, WaitReason
 
 # The reasons for which the state of the job's target says more.
 OF_TARGET: Final = frozenset({WaitReason.SLOT, WaitReason.PAUSED, WaitReason.HELD})
@@ -54,7 +54,11 @@ def _taken(target: TargetSeen | None) -> str:
         return ""
     taken = f": {target.running:,} of {target.concurrency:,} are taken"
     others = target.waiting - 1
-    return f"{taken}, with {words.plural(others, 'other job')} waiting" if others > 0 else taken
+    if others < 1:
+        return taken
+    more = "more than " if target.waiting > MOST_WAITING else ""
+    number = words.plural(min(others, MOST_WAITING), "other job")
+    return f"{taken}, with {more}{number} waiting"
 
 
 def _because(reason: str | None) -> str:

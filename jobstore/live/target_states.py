@@ -183,6 +183,10 @@ class TargetStates:
         found = await self._history.together(target_states.LOOKED_AT)
         return target_states.seen(found, self._configured if configured is None else configured)
 
+    async def one(self, name: str) -> TargetSeen | None:
+        """Return the state of a target, at all servers of the store; None if it is unknown."""
+        return await target_states.one(self._history, name, self._configured)
+
     async def trail(self, limit: int) -> list[AuditEntry]:
         """Return the audit log, newest first, up to a number of entries."""
         rows = await self._history.rows(audit.ENTRIES, limit=limit)

@@ -3,11 +3,14 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from jobstore.model.clock import iso
 from jobstore.model.job import Job
 from jobstore.model.lifecycle import State
+
+# How many other jobs that wait for a target are counted where one of them is described.
+MOST_WAITING: Final = 1_000
 
 
 class WaitReason(StrEnum):

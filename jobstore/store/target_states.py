@@ -26,6 +26,7 @@ from jobstore.model.errors import TargetUnknown
 from jobstore.model.job import Job
 from jobstore.model.lifecycle import State
 from jobstore.model.target_state import (
+    MOST_WAITING,
     Hold,
     TargetChange,
     TargetSeen,
@@ -33,7 +34,7 @@ from jobstore.model.target_state import (
     WaitReason,
     waits_for,
 )
-from jobstore.store import audit, elsewhere, schema
+from jobstore.store import audit, elsewhere, schema, waiting
 from jobstore.store.codec import writable
 from jobstore.store.expressions import Statement, number, replacing
 from jobstore.store.guards import in_state
@@ -106,6 +107,8 @@ RUNNING: Final = Statement(
 )
 # All that there is to see of targets.
 LOOKED_AT: Final = (STATES, SAID, WAITING, RUNNING)
+# All that there is to see of one, as quickly with any number of waiting jobs.
+_ONE_LOOKED_AT: Final = (STATES, SAID, waiting.OF_TARGET, RUNNING)
 
 
 def decoded(row: Sequence[Any]) -> TargetState:
@@ -133,8 +136,8 @@ def seen(found: Sequence[Sequence[Any]], configured: Mapping[str, int]) -> list[
         concurrency[target] = max(slots, concurrency.get(target, 0))
         hold = None if held_at is None else Hold(since=held_at, why=why or "")
         holds.setdefault(target, []).append(hold)
-    waiting, running = dict(found[2]), dict(found[3])
-    names = sorted({*states, *concurrency, *waiting, *running, *configured})
+    queued, running = dict(found[2]), dict(found[3])
+    names = sorted({*states, *concurrency, *queued, *running, *configured})
     said = {**configured, **concurrency}
     return [
         TargetSeen(
@@ -142,12 +145,27 @@ def seen(found: Sequence[Sequence[Any]], configured: Mapping[str, int]) -> list[
             configured=said.get(name),
             concurrency=_first(states.get(name), said.get(name)),
             running=running.get(name, 0),
-            waiting=waiting.get(name, 0),
+            waiting=queued.get(name, 0),
             state=states.get(name, TargetState(name=name)),
             hold=_held(holds.get(name, ())),
         )
         for name in names
     ]
+
+
+async def one(
+    history: History, name: str, configured: Mapping[str, int] | None = None
+) -> TargetSeen | None:
+    """Return the state of a target, if it is known; of its waiting jobs, only so many are counted.
+
+    Args:
+        configured: how many jobs of each target may run at once, as far as the reader knows.
+    """
+    states, said, ((queued, _),), running = await history.together(
+        _ONE_LOOKED_AT, claimed_target=name, limit=MOST_WAITING + 1
+    )
+    found = seen((states, said, [(name, queued)], running), configured or {})
+    return next((target for target in found if target.name == name), None)
 
 
 def _first(state: TargetState | None, configured: int | None) -> int | None:

@@ -31,6 +31,12 @@ REFUSED: Final = Hold(since=NOW - 26 * SECOND, why="no route to 10.0.0.7:80")
             "It waits for a slot of /: 4 of 4 are taken, with 12 other jobs waiting.",
         ),
         (
+            WaitReason.SLOT,
+            {},
+            replace(SEEN, waiting=1001),
+            "It waits for a slot of /: 4 of 4 are taken, with more than 1,000 other jobs waiting.",
+        ),
+        (
             WaitReason.PAUSED,
             {},
             replace(SEEN, state=PAUSED),
